@@ -1,0 +1,5 @@
+"""`python -m medtransfer` is the command `medtransfer`."""
+
+from medtransfer.cli import main
+
+main()

@@ -1,0 +1,271 @@
+"""params.yaml and what overrides it go in; validated, typed, frozen sections come out, or all faults at once."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from medtransfer.errors import InputError
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Mode = Literal["full", "decoder"]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: every key must be there, no other key may."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Study(Section):
+    """The cells that `demo`, `dvc repro` and `--study` walk."""
+
+    encoders: list[Name]
+    schemes: list[Name]
+    targets: list[Name]
+    modes: list[Mode]
+    seeds: list[NonNegative]
+
+
+class Samples(Section):
+    """Sizes of the generated datasets."""
+
+    out: str
+    seed: NonNegative
+    patients: Positive
+    lungs: Positive
+    retinas: Positive
+    pictures: Positive
+
+
+class Target(Section):
+    """One dataset to prepare."""
+
+    reader: Name
+    root: str
+    size: tuple[Positive, Positive]
+    subset: bool
+    split: Literal["official"] | dict[str, Any]
+    validation: Annotated[float, Field(ge=0, lt=1)]
+    allow_duplicates: bool
+    options: dict[str, Any]
+
+
+class Prepare(Section):
+    """Raw datasets to prepared targets."""
+
+    out: str
+    target: Name
+    targets: dict[Name, Target]
+
+
+class Source(Section):
+    """A classification source in ImageFolder layout."""
+
+    root: str
+
+
+class Scheme(Section):
+    """How one pretraining scheme augments and batches."""
+
+    randaugment: bool
+    cutmix: Probability
+    mixup: Probability
+    erasing: Probability
+    warmup: dict[Name, NonNegative]
+    batch_size: dict[Name, Positive]
+
+    @model_validator(mode="after")
+    def _mixing_leaves_room(self) -> "Scheme":
+        if self.cutmix + self.mixup > 1:
+            raise ValueError("cutmix + mixup must not exceed 1")
+        return self
+
+
+class Pretrain(Section):
+    """Source images to encoder checkpoints."""
+
+    out: str
+    source: Name
+    sources: dict[Name, Source]
+    encoder: Name
+    encoders: dict[Name, dict[str, Any]]
+    scheme: Name
+    schemes: dict[Name, Scheme]
+    lr: Rate
+    lr_batch: Positive
+    micro_batch: Positive
+    betas: tuple[Probability, Probability]
+    weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    size: Positive
+    epochs: Positive
+    checkpoints: list[Positive]
+    seed: NonNegative
+    stop_on: Name | None
+    weights: str | None
+    weights_epoch: Positive
+    weights_pickle: bool
+    allow_partial: bool
+    workers: NonNegative
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    devices: Positive
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+
+    @model_validator(mode="after")
+    def _checkpoints_lie_inside(self) -> "Pretrain":
+        if late := [epoch for epoch in self.checkpoints if epoch > self.epochs]:
+            raise ValueError(f"checkpoints {late} come after the last of {self.epochs} epochs")
+        return self
+
+
+class Score(Section):
+    """Checkpoints and a prepared target to robustness."""
+
+    out: str
+    target: Name
+    encoder: Name
+    scheme: Name
+    split: Name
+    max_images: Annotated[int, Field(ge=2)] | None
+    seed: NonNegative
+    repeats: Positive
+    negative: Literal["random", "paper"]
+    distance: Name
+    margin: Annotated[float, Field(ge=0)]
+    level: Annotated[int, Field(lt=0)]
+    margins: list[Annotated[float, Field(ge=0)]]
+    batch_size: Positive
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+
+
+class Finetune(Section):
+    """A checkpoint and a prepared target to a segmentation model and its Dice."""
+
+    out: str
+    target: Name
+    encoder: Name
+    scheme: Name
+    epoch: NonNegative
+    mode: Mode
+    seed: NonNegative
+    train_epochs: Positive
+    batch_size: Positive
+    lr: Rate
+    power: Annotated[float, Field(ge=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    select: Literal["last", "validation"]
+    overlays: NonNegative
+    workers: NonNegative
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+
+
+class Report(Section):
+    """The tracking store to tables and figures."""
+
+    out: str
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    study: Study
+    samples: Samples
+    prepare: Prepare
+    pretrain: Pretrain
+    score: Score
+    finetune: Finetune
+    report: Report
+
+    @model_validator(mode="after")
+    def _names_are_defined(self) -> "Params":
+        known = {
+            "encoder": self.pretrain.encoders, "scheme": self.pretrain.schemes, "target": self.prepare.targets,
+            "source": self.pretrain.sources,
+        }  # fmt: skip
+        used = [
+            ("study.encoders", "encoder", self.study.encoders),
+            ("study.schemes", "scheme", self.study.schemes),
+            ("study.targets", "target", self.study.targets),
+            ("prepare.target", "target", [self.prepare.target]),
+            ("pretrain.source", "source", [self.pretrain.source]),
+            ("pretrain.stop_on", "target", [self.pretrain.stop_on] if self.pretrain.stop_on else []),
+        ]
+        for stage in ("pretrain", "score", "finetune"):
+            section = getattr(self, stage)
+            for kind in ("encoder", "scheme", "target"):
+                if hasattr(section, kind):
+                    used.append((f"{stage}.{kind}", kind, [getattr(section, kind)]))
+        faults = [
+            f"{place} names the {kind} {name!r}, known are {', '.join(sorted(known[kind]))}"
+            for place, kind, names in used for name in names if name not in known[kind]
+        ]  # fmt: skip
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+def load_params(paths: Sequence[Path], overrides: Mapping[str, Any]) -> Params:
+    """Read params.yaml, lay further files and single values over it, and validate the whole.
+
+    Args:
+        paths: the first file holds every key, each further one only what it changes.
+        overrides: values by dotted key, such as `finetune.seed`; they win over the files.
+
+    Raises:
+        InputError: a file cannot be read, or any key is missing, unknown or of the wrong kind; all faults are named.
+    """
+    merged: dict[str, Any] = {}
+    for path in paths:
+        merged = _lay_over(merged, _read(path))
+    for dotted, value in overrides.items():
+        patch: Any = value
+        for key in reversed(dotted.split(".")):
+            patch = {key: patch}
+        merged = _lay_over(merged, patch)
+    where = ", ".join(map(str, paths)) + (" and the command line" if overrides else "")
+    try:
+        return Params.model_validate(merged)
+    except ValidationError as fault:
+        raise InputError(f"{len(fault.errors())} fault(s) in {where}: {_sentence(fault)}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"expected the parameter file {path.resolve()}, but it does not exist; run from the project's folder or name one "
+            "with --params"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(fault).split())}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"expected sections such as `finetune:` in {path}, but got {type(value).__name__}")
+    return value
+
+
+def _lay_over(base: Any, patch: Any, key: str = "") -> Any:
+    """Merge two nested mappings; everything that is no mapping is replaced, and so are reader options."""
+    if not (isinstance(base, dict) and isinstance(patch, dict)) or key in {"options", "split"}:
+        return patch
+    return {**base, **{name: _lay_over(base.get(name), value, name) for name, value in patch.items()}}
+
+
+def _sentence(fault: ValidationError) -> str:
+    parts = []
+    for error in fault.errors():
+        place = ".".join(str(part) for part in error["loc"]) or "params"
+        got = "" if error["type"] in {"missing", "extra_forbidden", "value_error"} else f" (got {error['input']!r})"
+        message = {"missing": "is missing", "extra_forbidden": "is not a known key"}.get(error["type"], error["msg"])
+        parts.append(f"{place}: {message.removeprefix('Value error, ')}{got}")
+    return "; ".join(parts)

@@ -1,0 +1,36 @@
+"""Steps of long work go in; a bar with rate and time left (terminal) or sparse log lines (elsewhere) come out."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
+SECONDS_BETWEEN_LINES = 15.0
+
+log = logging.getLogger("medtransfer")
+
+
+def track(items: Iterable[Item], label: str, total: int, unit: str = "it") -> Iterator[Item]:
+    """Yield the items and show how far the work is.
+
+    Args:
+        items: what is worked through.
+        label: what the work is, at the head of the bar or line.
+        total: number of items.
+        unit: what one item is called.
+    """
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, desc=label, total=total, unit=unit, leave=False, dynamic_ncols=True)
+        return
+    begin = last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES and done < total:
+            rate = done / (now - begin)
+            log.info("%s: %d/%d %s, %.1f/s, %.0f s left", label, done, total, unit, rate, (total - done) / rate)
+            last = now

@@ -1,0 +1,1 @@
+"""What the recipes share: schedules, losses, resumable state, checkpoints, robustness of an encoder."""

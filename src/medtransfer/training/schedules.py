@@ -1,0 +1,25 @@
+"""An optimiser step goes in; the factor on the base learning rate comes out."""
+
+import math
+
+
+def warmup_cosine(step: int, warmup: int, total: int) -> float:
+    """Rise linearly over the warm-up, then fall to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts).
+
+    Args:
+        step: optimiser step, counted from 0.
+        warmup: steps of the rise; the first step has 1/warmup of the base rate.
+        total: all steps, the warm-up's among them.
+
+    Returns:
+        A factor in [0, 1].
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def polynomial(step: int, total: int, power: float) -> float:
+    """Fall as (1 - step/total)^power (paper A.4)."""
+    return (1 - step / total) ** power

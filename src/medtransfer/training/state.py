@@ -1,0 +1,58 @@
+"""A model and its optimiser go in; one resumable file comes out, and the same state, bit for bit, when it is read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from medtransfer.records import atomic_path
+
+
+def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+    """Write weights, optimiser moments and progress, whole or not at all.
+
+    Args:
+        path: a .safetensors file; no pickle is written.
+        model: its parameters and buffers are kept.
+        optimiser: its state by parameter is kept; hyperparameters are the caller's to set again.
+        progress: JSON-able; comes back as it is.
+    """
+    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    numbers: dict[str, float] = {}
+    for index, slots in optimiser.state_dict()["state"].items():
+        for name, value in slots.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimiser.{index}.{name}"] = value.detach().cpu().contiguous()
+            elif value is not None:
+                numbers[f"{index}.{name}"] = value
+    header = {"progress": json.dumps(progress), "numbers": json.dumps(numbers)}
+    with atomic_path(path) as partial:
+        save_file({name: value.clone() for name, value in tensors.items()}, partial, metadata=header)
+
+
+def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put back what `save_state` wrote and give its progress."""
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    model.load_state_dict({name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")})
+    slots: dict[int, dict[str, Any]] = {}
+    for name, value in [*tensors.items(), *((f"optimiser.{k}", v) for k, v in json.loads(header["numbers"]).items())]:
+        if name.startswith("optimiser."):
+            _, index, slot = name.split(".", 2)
+            slots.setdefault(int(index), {})[slot] = value
+    optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
+    return json.loads(header["progress"])
+
+
+def read_progress(path: Path) -> dict[str, Any] | None:
+    """Give the progress of a state file without reading its tensors; None when there is no readable one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads(file.metadata()["progress"])
+    except (OSError, SafetensorError):
+        return None
