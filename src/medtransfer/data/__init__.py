@@ -1,0 +1,1 @@
+"""Datasets over prepared targets and source folders, their augmentation, mixing and order."""

@@ -1,0 +1,127 @@
+"""A uint8 image and its mask go in; both, moved alike and of the input size, come out (paper A.4, Algorithm 2)."""
+
+import math
+import os
+import random
+from collections.abc import Callable
+from functools import cache
+
+import cv2
+import numpy as np
+
+from medtransfer.data.jitter import jitter, jitter_of
+from medtransfer.data.pixels import rgb
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # albumentations asks the network for its newest version on import
+import albumentations as A  # noqa: E402
+
+Size = tuple[int, int]
+Pair = tuple[np.ndarray, np.ndarray]
+Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator, Size], Pair]
+
+
+def rotate_flip(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: Size) -> Pair:
+    """Rotate by U[0, pi] about the centre, outside is 0, and flip upside down with probability 1/2.
+
+    Args:
+        image: uint8 (h, w, C).
+        mask: uint8 (h, w).
+        rng: all that is random.
+        size: (height, width) of the result, the centre of a larger window.
+
+    Returns:
+        Image float32 (3, height, width) in [0, 1], bilinear, and mask uint8 (height, width), nearest.
+
+    Source: paper A.4, ACDC and COVID-QU.
+    """
+    transform = _rotate_flip(size)
+    # A seed would start every transform at the same state, so that the flip follows from the angle.
+    transform.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+    moved = transform(image=image, mask=mask)
+    return rgb(moved["image"]).numpy(), moved["mask"]
+
+
+@cache
+def _rotate_flip(size: Size) -> A.Compose:
+    rotate = A.Rotate(
+        limit=(0, 180), interpolation=cv2.INTER_LINEAR, mask_interpolation=cv2.INTER_NEAREST,
+        border_mode=cv2.BORDER_CONSTANT, fill=0, fill_mask=0, p=1,
+    )  # fmt: skip
+    return A.Compose([rotate, A.VerticalFlip(p=0.5), A.CenterCrop(*size)])
+
+
+def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: Size) -> Pair:
+    """Take a crop at any angle that holds no padding, flip it upside down with probability 1/2, and jitter its colours.
+
+    Args:
+        image: uint8 (h, w, C); both sides at least the diagonal of `size`.
+        mask: uint8 (h, w).
+        rng: all that is random.
+        size: (height, width) of the crop.
+
+    Returns:
+        Image float32 (3, height, width), in [0, 1] but for a jitter beyond white, and mask uint8 (height, width).
+
+    Raises:
+        ValueError: the window is too small.
+
+    Source: paper A.4, Algorithm 2, IDRiD.
+    """
+    angle, flip = rng.uniform(0, 2 * math.pi), rng.random() < 0.5
+    matrix = crop_map(mask.shape, size, angle, rng.random(2))
+    if flip:
+        matrix = matrix @ [[1, 0, 0], [0, -1, size[0] - 1], [0, 0, 1]]
+    crop, labels = warp(image, mask, matrix, size)
+    return jitter(rgb(crop)[None], jitter_of(1, rng))[0].numpy(), labels
+
+
+def crop_map(window: tuple[int, ...], size: Size, angle: float, place: np.ndarray) -> np.ndarray:
+    """Give the map from a turned crop's pixels to the window's, such that the crop lies within the window.
+
+    In the window's frame the crop is a rectangle turned by `angle`; its reach from its centre along x and y is
+    (W |cos| + H |sin|) / 2 and (W |sin| + H |cos|) / 2. So the centres of all crops without padding fill a rectangle
+    parallel to the window, of sides l = window - 2 reach, Algorithm 2's l; `place` is uniform on it. The h0 and w0
+    that Algorithm 2 prints are not used: at angle 0 they put the crop outside of the window.
+
+    Args:
+        window: (height, width) in pixels.
+        size: (height, width) of the crop in pixels.
+        angle: in radians, any.
+        place: (x, y) in [0, 1], where the centre lies between its extremes.
+
+    Returns:
+        (2, 3): (x, y, 1) of a pixel's centre in the crop to (x, y) in the window.
+
+    Raises:
+        ValueError: the window is smaller than the crop's diagonal, so that some angles have no such crop.
+
+    Source: paper A.4, Algorithm 2.
+    """
+    if min(window) < (diagonal := math.hypot(*size)):
+        raise ValueError(f"expected windows of at least {diagonal:.1f} pixels for crops of {size}, but got {window}")
+    height, width = size
+    cos, sin = math.cos(angle), math.sin(angle)
+    reach = np.array([width * abs(cos) + height * abs(sin), width * abs(sin) + height * abs(cos)]) / 2
+    free = np.array([window[1], window[0]]) - 2 * reach
+    middle = reach + place * free - 0.5  # the middle of pixel 0 lies half a pixel inside
+    turn = np.array([[cos, -sin], [sin, cos]])
+    shift = middle - turn @ [(width - 1) / 2, (height - 1) / 2]
+    return np.column_stack([turn, shift])
+
+
+def warp(image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, size: Size) -> Pair:
+    """Read the pixels of a crop through its map: only these are computed.
+
+    Args:
+        image: uint8 (h, w, C), bilinear.
+        mask: uint8 (h, w), nearest.
+        matrix: (2, 3), from the crop to the window; outside of the window is 0.
+        size: (height, width) of the crop.
+    """
+    shape = (size[1], size[0])
+    crop = cv2.warpAffine(image, matrix, shape, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    labels = cv2.warpAffine(mask, matrix, shape, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+    return crop.reshape(*size, image.shape[2]), labels
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {"rotate-flip": rotate_flip, "rotate-crop": rotate_crop}

@@ -1,0 +1,105 @@
+"""Images in [0, 1] and one draw an image go in; the same images with jittered colours come out (Algorithm 3, A.6)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medtransfer.runtime import derive_seed
+
+RANGES = {"brightness": (0.9, 1.1), "contrast": (0.95, 1.05), "saturation": (0.9, 1.1), "hue": (-0.05, 0.05)}
+GREY = (0.2989, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class JitterDraws:
+    """One draw an image, float32 (n,) each: factors of brightness, contrast, saturation, and the shift of hue."""
+
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.hue)
+
+    def __getitem__(self, rows: "np.ndarray | Tensor | slice | list[int]") -> "JitterDraws":
+        """Give the draws of some images, in that order."""
+        return JitterDraws(self.brightness[rows], self.contrast[rows], self.saturation[rows], self.hue[rows])
+
+
+def draw_jitter(n: int, seed: int, repeat: int, view: int) -> JitterDraws:
+    """Draw for a whole set of images; image i's draw depends on (seed, repeat, view, i) alone.
+
+    Args:
+        n: images in the set.
+        seed: of the scoring.
+        repeat: which of the independent pairs of views.
+        view: 0 is the query, 1 the key.
+    """
+    return jitter_of(n, np.random.default_rng(derive_seed("jitter", seed, repeat, view)))
+
+
+def jitter_of(n: int, rng: np.random.Generator) -> JitterDraws:
+    """Draw for n images from a generator, image after image."""
+    low, high = np.array(list(RANGES.values())).T
+    values = torch.from_numpy(rng.uniform(low, high, size=(n, 4)).astype(np.float32))
+    return JitterDraws(*values.unbind(1))
+
+
+def jitter(images: Tensor, draws: JitterDraws) -> Tensor:
+    """Jitter brightness, contrast, saturation and hue, in this order, each image by its own draw.
+
+    The grey image of the saturation step is the one of the contrast step: it is taken after the brightness and not
+    renewed. Nothing is clamped, except that HSV needs colours that are not negative.
+
+    Args:
+        images: float (N, 3, H, W), RGB in [0, 1].
+        draws: of these N images.
+
+    Returns:
+        float (N, 3, H, W), not negative; bright pixels may exceed 1.
+
+    Raises:
+        ValueError: the numbers of images and draws differ.
+
+    Source: paper A.6, Algorithm 3.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or len(images) != len(draws):
+        raise ValueError(f"expected images ({len(draws)}, 3, H, W), one a draw, but got {tuple(images.shape)}")
+    brightness, contrast, saturation, hue = (
+        draw.to(images).view(-1, 1, 1, 1) for draw in (draws.brightness, draws.contrast, draws.saturation, draws.hue)
+    )
+    images = brightness * images
+    red, green, blue = images.unbind(1)
+    grey = (GREY[0] * red + GREY[1] * green + GREY[2] * blue)[:, None]  # (N, 1, H, W)
+    images = contrast * images + (1 - contrast) * grey.mean((2, 3), keepdim=True)
+    images = saturation * images + (1 - saturation) * grey
+    hsv = rgb_to_hsv(images.clamp(min=0))
+    hsv[:, :1] = (hsv[:, :1] + hue) % 1
+    return hsv_to_rgb(hsv)
+
+
+def rgb_to_hsv(images: Tensor) -> Tensor:
+    """Convert colours that are not negative, (N, 3, H, W); hue and saturation lie in [0, 1], grey has hue 0."""
+    value, low = images.amax(1), images.amin(1)  # (N, H, W)
+    chroma = value - low
+    red, green, blue = images.unbind(1)
+    unit = torch.where(chroma > 0, chroma, 1)
+    sector = torch.where(value == green, 2 + (blue - red) / unit, 4 + (red - green) / unit)
+    sector = torch.where(value == red, (green - blue) / unit, sector)
+    saturation = chroma / torch.where(value > 0, value, 1)
+    return torch.stack([(sector / 6) % 1, saturation, value], 1)
+
+
+def hsv_to_rgb(images: Tensor) -> Tensor:
+    """Convert back what `rgb_to_hsv` gives, (N, 3, H, W); a colour without saturation comes back exactly."""
+    hue, saturation, value = images.unbind(1)  # (N, H, W)
+    chroma = value * saturation
+    channels = []
+    for start in (5, 3, 1):
+        sector = (start + 6 * hue) % 6
+        channels.append(value - chroma * torch.minimum(sector, 4 - sector).clamp(0, 1))
+    return torch.stack(channels, 1)

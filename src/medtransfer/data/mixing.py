@@ -1,0 +1,91 @@
+"""A batch of images and labels goes in; mixed or partly erased images, with soft labels, come out (Algorithm 1)."""
+
+import torch
+from scipy.special import betaincinv
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+MIXUP_ALPHA = 0.8
+
+
+def mix(
+    images: Tensor, labels: Tensor, classes: int, *, cutmix: float, mixup: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Mix each image with one of the batch: by CutMix, by mixup, or not at all.
+
+    The paper gives no distributions for the share lambda that an image keeps: here it is Beta(1, 1) for CutMix and
+    Beta(0.8, 0.8) for mixup, the convention of timm and of Swin's recipe. The partner is drawn uniformly from the
+    batch, which stands for the whole dataset, and may be the image itself. Label smoothing comes later, in the loss.
+
+    Args:
+        images: float (N, 3, H, W), normalised; any N >= 1.
+        labels: int64 (N,).
+        classes: number of classes.
+        cutmix: probability of CutMix.
+        mixup: probability of mixup.
+        generator: all that is random, a CPU generator.
+
+    Returns:
+        Images (N, 3, H, W) and soft labels float32 (N, classes) with rows of sum 1; CutMix labels weigh the exact area.
+
+    Raises:
+        ValueError: the probabilities are negative or sum to more than 1.
+
+    Source: paper A.3, Algorithm 1; Yun et al. 2019; Zhang et al. 2018.
+    """
+    if min(cutmix, mixup) < 0 or cutmix + mixup > 1:
+        raise ValueError(f"expected probabilities of sum at most 1, but got cutmix {cutmix} and mixup {mixup}")
+    count, _, height, width = images.shape
+    chance, uniform, x, y = torch.rand(4, count, generator=generator, dtype=torch.float64)
+    partner = torch.randint(count, (count,), generator=generator)
+    side = (1 - uniform).sqrt()  # Beta(1, 1) is uniform
+    inside = _boxes((y * height, x * width), (side * height, side * width), (height, width))
+    cut = (chance < cutmix)[:, None, None]
+    blend = ((chance >= cutmix) & (chance < cutmix + mixup))[:, None, None]
+    share = torch.from_numpy(betaincinv(MIXUP_ALPHA, MIXUP_ALPHA, uniform.numpy()))[:, None, None]
+    keep = torch.where(cut, (~inside).double(), torch.where(blend, share, 1.0))  # (N, H, W)
+    own = keep.mean((1, 2)).float()[:, None].to(labels.device)  # (N, 1)
+    hard = one_hot(labels, classes).float()
+    weight = keep[:, None].to(images)  # (N, 1, H, W)
+    mixed = weight * images + (1 - weight) * images[partner.to(images.device)]
+    return mixed, own * hard + (1 - own) * hard[partner.to(labels.device)]
+
+
+def erase(images: Tensor, probability: float, generator: torch.Generator, *, value: Tensor) -> Tensor:
+    """Black out one rectangle of an image with the given probability: area U[.02, .33], aspect U[.3, 3.3].
+
+    Args:
+        images: float (N, 3, H, W), normalised.
+        probability: in [0, 1].
+        generator: all that is random, a CPU generator.
+        value: (3,), black in the images' normalised units.
+
+    Returns:
+        A new tensor (N, 3, H, W).
+
+    Source: paper A.3, Algorithm 1: relative sides h = sqrt(S r), w = sqrt(S / r), each at most the image's.
+    """
+    count, _, height, width = images.shape
+    chance, area, aspect, x, y = torch.rand(5, count, generator=generator, dtype=torch.float64)
+    area, aspect = 0.02 + 0.31 * area, 0.3 + 3.0 * aspect
+    tall = ((area * aspect).sqrt() * height).round().clamp(1, height)
+    wide = ((area / aspect).sqrt() * width).round().clamp(1, width)
+    top, left = (y * (height - tall + 1)).floor(), (x * (width - wide + 1)).floor()
+    inside = _inside(top, top + tall, height)[:, :, None] & _inside(left, left + wide, width)[:, None, :]
+    inside &= (chance < probability)[:, None, None]
+    return torch.where(inside[:, None].to(images.device), value.to(images).view(3, 1, 1), images)
+
+
+def _boxes(middle: tuple[Tensor, Tensor], sides: tuple[Tensor, Tensor], shape: tuple[int, int]) -> Tensor:
+    """Give the pixels (N, H, W) of boxes around `middle`, cut at the image's border."""
+    rows, columns = (
+        _inside((at - side / 2).round(), (at + side / 2).round(), length)
+        for at, side, length in zip(middle, sides, shape, strict=True)
+    )
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def _inside(start: Tensor, stop: Tensor, length: int) -> Tensor:
+    """Tell (N, length) which whole numbers below `length` lie in [start, stop)."""
+    place = torch.arange(length)
+    return (place >= start[:, None]) & (place < stop[:, None])

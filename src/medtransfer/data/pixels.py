@@ -1,0 +1,41 @@
+"""Stored uint8 pixels go in; RGB float tensors, cropped and normalised, come out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def rgb(pixels: np.ndarray | Tensor) -> Tensor:
+    """Scale stored pixels to [0, 1], channels first; grey is repeated to three channels.
+
+    Args:
+        pixels: uint8 (..., H, W, C) with C 1 or 3.
+
+    Returns:
+        float32 (..., 3, H, W) on the same device.
+    """
+    tensor = torch.from_numpy(np.array(pixels)) if isinstance(pixels, np.ndarray) else pixels
+    tensor = tensor.movedim(-1, -3).float() / 255  # (..., C, H, W)
+    return tensor.expand(*tensor.shape[:-3], 3, *tensor.shape[-2:]).contiguous()
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Give (images - mean) / std, channel by channel.
+
+    Args:
+        images: float (..., 3, H, W), in the [0, 1] units of `mean` and `std`.
+        mean: three numbers.
+        std: three numbers.
+    """
+    shift, scale = (images.new_tensor(values).view(3, 1, 1) for values in (mean, std))
+    return (images - shift) / scale
+
+
+def centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut the middle of `size` (height, width) out of (H, W) or (H, W, C) pixels; an odd rest lies below and right."""
+    top, left = ((have - want) // 2 for have, want in zip(pixels.shape[:2], size, strict=True))
+    if top < 0 or left < 0:
+        raise ValueError(f"expected at least {size} pixels, but got {pixels.shape[:2]}")
+    return pixels[top : top + size[0], left : left + size[1]]

@@ -1,0 +1,154 @@
+"""A folder of pictures by class goes in; normalised training or validation images with labels come out (paper A.3).
+
+The layout is ImageNet's, as ImageFolder reads it: `root/train/n01440764/n01440764_10026.JPEG`, and `root/val` alike.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from medtransfer.data.epochs import EpochDataset
+from medtransfer.data.pixels import normalise, rgb
+from medtransfer.errors import InputError
+
+SPLITS = ("train", "val")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class SourceImages(EpochDataset[tuple[Tensor, int]]):
+    """The pictures of one split: item i is (image float32 (3, size, size), class number).
+
+    Attributes:
+        classes: names of the class folders, sorted; label c is classes[c].
+        labels: int64 (N,), the class number of each picture.
+    """
+
+    def __init__(
+        self, root: Path, split: str, size: int, *, mean: Sequence[float], std: Sequence[float], train: bool,
+        randaugment: bool, seed: int,
+    ) -> None:  # fmt: skip
+        """List the pictures of a split.
+
+        Args:
+            root: the folder that holds `train` and `val`.
+            split: one of them.
+            size: side of the images, in pixels.
+            mean: a channel, in [0, 1] units.
+            std: like mean.
+            train: whether to crop and flip at random; otherwise shorter side to `size`, centre crop.
+            randaugment: whether to add RandAugment (2 operations, magnitude 9); used in training only.
+            seed: of everything that is random.
+
+        Raises:
+            InputError: a folder is missing, a class is empty, or `train` and `val` hold different classes.
+        """
+        super().__init__(seed)
+        self._root, self._split, self._size, self._train = Path(root), split, size, train
+        self._mean, self._std = tuple(mean), tuple(std)
+        self._randaugment = v2.RandAugment(num_ops=2, magnitude=9) if randaugment else None
+        self.classes = _classes(self._root)
+        names = [_pictures(self._root / split / name) for name in self.classes]
+        # One array instead of a million strings: worker processes share its memory pages.
+        self._names = np.array([os.fsencode(name) for part in names for name in part])
+        self.labels = np.repeat(np.arange(len(names)), [len(part) for part in names])
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self._names)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Give one picture and its class; the same bits for the same (seed, epoch, index).
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        label = int(self.labels[index])
+        image = _read(self._root / self._split / self.classes[label] / os.fsdecode(self._names[index]))
+        image = self._augment(image, index) if self._train else self._middle(image)
+        return normalise(rgb(np.asarray(image)), self._mean, self._std), label
+
+    def fingerprint(self) -> str:
+        """Give the SHA-256 over the paths and sizes of all pictures of both splits; no picture is opened."""
+        total = hashlib.sha256()
+        for split in SPLITS:
+            for name in self.classes:
+                for file in _pictures(self._root / split / name):
+                    length = (self._root / split / name / file).stat().st_size
+                    total.update(os.fsencode(f"{split}/{name}/{file}\0{length}\n"))
+        return total.hexdigest()
+
+    def _middle(self, image: Image.Image) -> Image.Image:
+        resized = v2.functional.resize(image, [self._size])
+        return v2.functional.center_crop(resized, [self._size, self._size])
+
+    def _augment(self, image: Image.Image, index: int) -> Image.Image:
+        """Crop a part of area U[.8, 1] and the picture's own aspect, resize, flip, RandAugment (Algorithm 1)."""
+        rng = np.random.default_rng(self.item_seed(index))
+        side = np.sqrt(rng.uniform(0.8, 1))
+        wide, tall = side * image.width, side * image.height
+        left, top = rng.uniform(0, image.width - wide), rng.uniform(0, image.height - tall)
+        box = (left, top, left + wide, top + tall)
+        image = image.resize((self._size, self._size), Image.Resampling.BILINEAR, box=box)
+        if rng.random() < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self._randaugment is None:
+            return image
+        with torch.random.fork_rng(devices=[]):  # RandAugment knows the global state only
+            torch.default_generator.manual_seed(int(rng.integers(2**63)))
+            return self._randaugment(image)
+
+
+def _classes(root: Path) -> list[str]:
+    """Give the class names, which must be the same in both splits."""
+    found = {}
+    for split in SPLITS:
+        folder = root / split
+        if not folder.is_dir():
+            raise InputError(
+                f"expected class folders in {folder}, but it is no folder; name the one above train and val"
+            )
+        found[split] = {entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
+        if not found[split]:
+            raise InputError(f"expected class folders in {folder}, but there are none; sort the pictures by class")
+    if differing := found["train"] ^ found["val"]:
+        name = min(differing)
+        raise InputError(
+            f"expected the same classes in {root / 'train'} and {root / 'val'}, but {name!r} is only in "
+            f"{'train' if name in found['train'] else 'val'}; add or remove its folder"
+        )
+    return sorted(found["train"])
+
+
+def _pictures(folder: Path) -> list[str]:
+    """Give the paths of the pictures below a class folder, relative to it, sorted."""
+    found = []
+    for parent, _, files in os.walk(folder):
+        within = os.path.relpath(parent, folder)
+        found += [os.path.normpath(os.path.join(within, name)) for name in files if _is_picture(name)]
+    if not found:
+        raise InputError(f"expected pictures in {folder}, but there are none; add some or remove the class")
+    return sorted(found)
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _read(path: Path) -> Image.Image:
+    """Read a picture as RGB, from grey, palette or CMYK too."""
+    try:
+        with Image.open(path) as file:
+            if file.mode[0] in "IF":
+                raise InputError(f"expected 8 bits a channel in {path}, but its mode is {file.mode}; convert it")
+            return file.convert("RGB")
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as fault:
+        raise InputError(
+            f"expected a picture in {path}, but it is unreadable ({fault}); replace or remove it"
+        ) from None

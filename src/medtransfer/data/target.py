@@ -1,0 +1,78 @@
+"""A prepared target goes in; normalised training or evaluation samples, each with its mask and position, come out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medtransfer.data.augmentation import AUGMENTATIONS
+from medtransfer.data.epochs import EpochDataset
+from medtransfer.data.pixels import centre, normalise, rgb
+from medtransfer.data.windows import Windows
+from medtransfer.errors import InputError
+from medtransfer.records import PreparedTarget
+
+Sample = tuple[Tensor, Tensor, int]
+
+
+class TargetSamples(EpochDataset[Sample]):
+    """The samples of one split: item i is (image float32 (3, H, W), mask int64 (H, W), i), of the target's input size.
+
+    Attributes:
+        images: an identity a sample, for evaluation by image.
+        groups: a group a sample, for evaluation by patient.
+    """
+
+    def __init__(
+        self, target: PreparedTarget, split: str, *, mean: Sequence[float], std: Sequence[float], augment: bool,
+        seed: int,
+    ) -> None:  # fmt: skip
+        """Open a split.
+
+        Args:
+            target: the prepared target; its arrays stay on disk.
+            split: `train`, `validation` or `test`.
+            mean: a channel, in [0, 1] units, from the checkpoint.
+            std: like mean.
+            augment: whether to use the target's augmentation; otherwise a larger window gives its centre.
+            seed: of the augmentation.
+
+        Raises:
+            InputError: the split is empty or broken, or its augmentation is unknown or needs larger windows.
+        """
+        super().__init__(seed)
+        self._windows = Windows(target, split)
+        self.images, self.groups = self._windows.images, self._windows.groups
+        self._mean, self._std = tuple(mean), tuple(std)
+        self._augmentation = target.info.augmentation if augment else None
+        if self._augmentation is not None:
+            self._try_augmentation(target)
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self._windows)
+
+    def __getitem__(self, position: int) -> Sample:
+        """Give one sample; the same bits for the same (seed, epoch, position)."""
+        image, mask = self._windows.image(position), self._windows.mask(position)
+        size = self._windows.size
+        if self._augmentation is None:
+            pixels, labels = rgb(centre(image, size)), np.array(centre(mask, size))
+        else:
+            rng = np.random.default_rng(self.item_seed(position))
+            augmented, labels = AUGMENTATIONS[self._augmentation](np.array(image), np.array(mask), rng, size)
+            pixels = torch.from_numpy(augmented)
+        return normalise(pixels, self._mean, self._std), torch.from_numpy(labels).long(), position
+
+    def _try_augmentation(self, target: PreparedTarget) -> None:
+        name, file = target.info.augmentation, target.folder / "dataset.json"
+        if name not in AUGMENTATIONS:
+            raise InputError(
+                f"expected the augmentation in {file} to be one of {', '.join(AUGMENTATIONS)}, but got {name!r}; "
+                "make the target again with `medtransfer prepare --force`"
+            )
+        try:
+            self[0]
+        except ValueError as fault:
+            raise InputError(f"the augmentation {name!r} of {file} cannot be used: {fault}") from None

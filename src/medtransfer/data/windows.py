@@ -1,0 +1,68 @@
+"""A prepared target and a split go in; the mapped pixels of each of its samples, by position, come out."""
+
+from typing import Any
+
+import numpy as np
+
+from medtransfer.errors import InputError
+from medtransfer.records import PreparedTarget
+
+
+class Windows:
+    """The samples of one split, each a window of the mapped arrays; nothing is copied before it is used.
+
+    Attributes:
+        images: an identity a sample, `<source>#<slice>@<top>,<left>`, all different.
+        groups: a group (patient, eye) a sample.
+        size: (height, width) in pixels that a model sees; no window is smaller.
+    """
+
+    def __init__(self, target: PreparedTarget, split: str) -> None:
+        """Read the index lines of the split.
+
+        Raises:
+            InputError: the split is empty, or its windows do not fit the arrays, the input size or each other.
+        """
+        lines = target.samples(split)
+        self._target = target
+        self._boxes = lines[["row", "top", "left", "height", "width"]].to_numpy(np.int64)
+        places = zip(lines["source"], lines["slice"], lines["top"], lines["left"], strict=True)
+        self.images = [f"{source}#{cut}@{top},{left}" for source, cut, top, left in places]
+        self.groups = [str(group) for group in lines["group"]]
+        self.size = (target.info.input[0], target.info.input[1])
+        self._check()
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self._boxes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the mapped arrays out: a worker process maps the files itself instead of receiving a copy."""
+        return self.__dict__ | {"_target": PreparedTarget(self._target.folder, self._target.info)}
+
+    def image(self, position: int) -> np.ndarray:
+        """Give the image of a sample, uint8 (h, w, C), still mapped."""
+        return self._cut(self._target.images, position)
+
+    def mask(self, position: int) -> np.ndarray:
+        """Give the mask of a sample, uint8 (h, w), still mapped."""
+        return self._cut(self._target.masks, position)
+
+    def _cut(self, array: np.ndarray, position: int) -> np.ndarray:
+        row, top, left, height, width = self._boxes[position]
+        return array[row, top : top + height, left : left + width]
+
+    def _check(self) -> None:
+        index, remedy = self._target.folder / "index.csv", "make the target again with `medtransfer prepare --force`"
+        count, height, width = self._target.masks.shape
+        row, top, left, tall, wide = self._boxes.T
+        fits = (self._boxes >= 0).all(1) & (row < count) & (top + tall <= height) & (left + wide <= width)
+        if not fits.all():
+            name = self.images[int(np.argmin(fits))]
+            raise InputError(f"expected every window of {index} inside the arrays, but {name} is not; {remedy}")
+        large = (tall >= self.size[0]) & (wide >= self.size[1])
+        if not large.all():
+            name = self.images[int(np.argmin(large))]
+            raise InputError(f"expected windows in {index} of at least {self.size}, but {name} is smaller; {remedy}")
+        if len(set(self.images)) < len(self.images):
+            raise InputError(f"expected every line of {index} to be another sample, but some are the same; {remedy}")

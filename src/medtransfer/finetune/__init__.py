@@ -1,0 +1,1 @@
+"""Recipes that use encoder checkpoints."""

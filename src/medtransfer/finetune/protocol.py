@@ -1,0 +1,30 @@
+"""The finetune section goes in; the recipe that a result depends on comes out, with its digest."""
+
+from dataclasses import asdict, dataclass
+
+from medtransfer.config import Finetune
+from medtransfer.runtime import digest
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The recipe of paper A.4; published values: 150 epochs, batch 24, lr .05, power .9, momentum .9, decay 1e-4."""
+
+    train_epochs: int
+    batch_size: int
+    lr: float
+    power: float
+    momentum: float
+    weight_decay: float
+    select: str
+    precision: str
+
+    @classmethod
+    def of(cls, section: Finetune) -> "Protocol":
+        """Take the fields that a result depends on."""
+        return cls(**{name: getattr(section, name) for name in cls.__dataclass_fields__})
+
+    @property
+    def key(self) -> str:
+        """Give the digest that stands in a cell."""
+        return digest(asdict(self))

@@ -1,0 +1,154 @@
+"""Two (N, D) feature tensors go in, row i of both a pair; (N,) distances of every kind and counts of bad rows come out.
+
+The rules for rows that have no distance of their own:
+- a zero vector has cosine distance 1 to everything, a constant vector has Pearson distance 1 to everything;
+- a pair with a NaN or an infinity counts as a pair of zero vectors: cosine and Pearson 1, l2 and euclidean 0.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+CHUNK = 2**22  # feature values a side that are worked on at once: bounds the temporary memory
+
+
+@dataclass
+class _View:
+    """One side of the pairs: rows (N, D) with the smallest and largest value of each, (N, 1)."""
+
+    rows: Tensor
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor) -> "_View":
+        return cls(rows, *torch.aminmax(rows, dim=1, keepdim=True))
+
+    def blanked(self, bad: Tensor) -> "_View":
+        """Replace the rows marked in bad (N, 1) by zero vectors."""
+        return _View(*(part.masked_fill(bad, 0.0) for part in (self.rows, self.low, self.high)))
+
+    @property
+    def size(self) -> Tensor:
+        """Largest magnitude of each row, (N, 1); not finite when any value of the row is not."""
+        return torch.maximum(self.low.abs(), self.high.abs())
+
+    @property
+    def _scale(self) -> Tensor:
+        # A power of two, so that scaling rounds nothing while squares neither overflow nor vanish.
+        size = self.size.clamp(min=torch.finfo(self.rows.dtype).tiny)
+        return torch.frexp(size).mantissa / size
+
+    def unit(self) -> Tensor:
+        """Rows of norm 1, (N, D); a zero vector stays zero."""
+        return _normalised(self.rows * self._scale)
+
+    def centred_unit(self) -> Tensor:
+        """Rows of mean 0 and norm 1, (N, D)."""
+        # The lowest value goes first: that difference is exact for rows that are nearly constant, a mean is not.
+        shifted = self.rows * self._scale - self.low * self._scale
+        return _normalised(shifted - shifted.mean(dim=1, keepdim=True))
+
+
+def _normalised(rows: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows / norm.clamp(min=torch.finfo(rows.dtype).tiny)
+
+
+class _Pairs:
+    """What the distances of N pairs share."""
+
+    def __init__(self, a: Tensor, b: Tensor) -> None:
+        dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+        self.a, self.b = _View.of(a.to(dtype)), _View.of(b.to(dtype))
+        bad = ~(torch.isfinite(self.a.size) & torch.isfinite(self.b.size))  # (N, 1)
+        self.nonfinite = bad[:, 0]
+        self.zero = ((self.a.size == 0) | (self.b.size == 0))[:, 0] & ~self.nonfinite
+        self.constant = ((self.a.low == self.a.high) | (self.b.low == self.b.high))[:, 0] & ~self.nonfinite
+        if bool(bad.any()):
+            self.a, self.b = self.a.blanked(bad), self.b.blanked(bad)
+
+    @cached_property
+    def squared_gap(self) -> Tensor:
+        """Sum over features of the squared difference, (N,); finite even where it overflows."""
+        gap = (self.a.rows - self.b.rows).square().sum(dim=1)
+        return gap.clamp(max=torch.finfo(gap.dtype).max)
+
+
+def _one_minus_product(a: Tensor, b: Tensor, undefined: Tensor) -> Tensor:
+    """1 - <a, b> of unit vectors as |a - b|^2 / 2, which loses no digits when they are nearly the same."""
+    distance = ((a - b).square().sum(dim=1) / 2).clamp(max=2.0)
+    return distance.masked_fill(undefined, 1.0)
+
+
+def _cosine(pairs: _Pairs) -> Tensor:
+    return _one_minus_product(pairs.a.unit(), pairs.b.unit(), pairs.zero | pairs.nonfinite)
+
+
+def _pearson(pairs: _Pairs) -> Tensor:
+    return _one_minus_product(pairs.a.centred_unit(), pairs.b.centred_unit(), pairs.constant | pairs.nonfinite)
+
+
+def _l2(pairs: _Pairs) -> Tensor:
+    return pairs.squared_gap / pairs.a.rows.shape[1]
+
+
+def _euclidean(pairs: _Pairs) -> Tensor:
+    return pairs.squared_gap.sqrt()
+
+
+_FORMULAS: dict[str, Callable[[_Pairs], Tensor]] = {
+    "cosine": _cosine,  # 1 - <a, b> / (|a| |b|), in [0, 2]
+    "pearson": _pearson,  # 1 - correlation, in [0, 2]
+    "l2": _l2,  # mean squared difference over features
+    "euclidean": _euclidean,  # L2 norm of the difference
+}
+
+
+def _of_rows(formula: Callable[[_Pairs], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        _check_pairs(a, b)
+        return formula(_Pairs(a, b))
+
+    return distance
+
+
+DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {name: _of_rows(f) for name, f in _FORMULAS.items()}
+
+
+def pair_distances(a: Tensor, b: Tensor) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Compute all distances of N pairs of vectors at once, with temporary memory that does not grow with N.
+
+    Args:
+        a: features (N, D) of any dtype, on any device; computed in their own precision, at least float32.
+        b: features (N, D), row i is compared with row i of a.
+
+    Returns:
+        The distances (N,) by name, finite always; and the number of pairs that are `nonfinite` (a or b holds a NaN or
+        an infinity), `zero` (a or b is the zero vector) and `constant` (a or b is a constant vector, zero included).
+
+    Raises:
+        ValueError: the tensors are not two (N, D) of one shape with N, D >= 1.
+    """
+    _check_pairs(a, b)
+    rows = max(1, CHUNK // a.shape[1])
+    distances: dict[str, list[Tensor]] = {name: [] for name in _FORMULAS}
+    counts = torch.zeros(3, dtype=torch.int64, device=a.device)
+    for start in range(0, len(a), rows):
+        pairs = _Pairs(a[start : start + rows], b[start : start + rows])
+        for name, formula in _FORMULAS.items():
+            distances[name].append(formula(pairs))
+        counts += torch.stack([pairs.nonfinite.sum(), pairs.zero.sum(), pairs.constant.sum()])
+    names = ("nonfinite", "zero", "constant")
+    return {name: torch.cat(parts) for name, parts in distances.items()}, dict(zip(names, counts.tolist(), strict=True))
+
+
+def _check_pairs(a: Tensor, b: Tensor) -> None:
+    if a.ndim != 2 or a.shape != b.shape or a.numel() == 0:
+        raise ValueError(
+            f"expected two feature tensors (N, D) of one shape, N and D at least 1, but got {tuple(a.shape)} and "
+            f"{tuple(b.shape)}; flatten or pool feature maps first"
+        )

@@ -1,0 +1,136 @@
+"""Probabilities and true masks go in, batch by batch; every segmentation metric of the test set comes out.
+
+A metric `m` stands under these names: `m`, counts pooled over the test set, mean over the non-background classes;
+`m_class_<c>`, the same of class c = 1..classes; `m_per_image` and `m_per_patient` (Dice and Jaccard), counts pooled
+inside each image or patient, then the mean over images or patients. `hd95` is the mean over images, in pixels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medtransfer.metrics.overlap import OVERLAP, Counts, confusion
+from medtransfer.metrics.precision_recall import AveragePrecision
+from medtransfer.metrics.surface import hd95
+
+THRESHOLD = 0.5
+PER_CASE = ("dice", "jaccard")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of a test set by name, and one row an image: image, group, dice, hd95 and both of each class."""
+
+    metrics: dict[str, float]
+    per_image: list[dict[str, Any]]
+
+
+@dataclass
+class _Seen:
+    """What is kept of the images so far: numbers an image, never a mask."""
+
+    images: dict[str, str] = field(default_factory=dict)  # image -> group
+    counts: list[Counts] = field(default_factory=list)
+    distances: list[NDArray[np.float64]] = field(default_factory=list)  # (N, classes) of each batch
+
+
+class SegmentationEvaluation:
+    """Evaluation of a stream of predictions; its memory does not hold masks."""
+
+    def __init__(self, classes: int, class_names: Sequence[str]) -> None:
+        """Start empty.
+
+        Args:
+            classes: number of non-background classes.
+            class_names: their names, label c is class_names[c - 1]; errors speak of them.
+
+        Raises:
+            ValueError: there is not one name a class.
+        """
+        if classes < 1 or len(class_names) != classes:
+            raise ValueError(f"expected one name for each of {classes} classes, but got {list(class_names)}")
+        self.classes, self.class_names = classes, tuple(class_names)
+        self._seen = _Seen()
+        self._average_precision = AveragePrecision(classes)
+
+    def update(self, probabilities: Tensor, truth: Tensor, images: Sequence[str], groups: Sequence[str]) -> None:
+        """Take a batch.
+
+        Args:
+            probabilities: (N, 1, H, W) after a sigmoid for one class, positive above 0.5; else (N, classes + 1, H, W)
+                after a softmax, background first, the highest wins.
+            truth: labels 0..classes, uint8 (N, H, W).
+            images: an identifier a sample, never seen before.
+            groups: the patient of each sample.
+
+        Raises:
+            ValueError: wrong shapes, unknown labels, NaN or probabilities outside [0, 1], an image that came before.
+        """
+        self._check(probabilities, truth, images, groups)
+        truth = truth.to(probabilities.device)
+        foreground = probabilities if self.classes == 1 else probabilities[:, 1:]  # (N, classes, H, W)
+        prediction = (foreground > THRESHOLD)[:, 0].long() if self.classes == 1 else probabilities.argmax(dim=1)
+        counts = confusion(prediction, truth, self.classes)
+        self._average_precision.update(foreground, truth)
+        self._seen.counts.append(counts)
+        self._seen.distances.append(self._distances(prediction.cpu().numpy(), truth.cpu().numpy()))
+        self._seen.images.update(zip(images, groups, strict=True))
+
+    def compute(self) -> Evaluation:
+        """Compute all metrics of the images so far.
+
+        Raises:
+            ValueError: there were no images.
+        """
+        if not self._seen.images:
+            raise ValueError("expected at least one image to evaluate, but got none")
+        counts, distances = Counts.concatenate(self._seen.counts), np.concatenate(self._seen.distances)
+        metrics: dict[str, float] = {}
+        for name, formula in OVERLAP.items():
+            metrics |= self._by_class(name, formula(counts.sum()))
+        metrics |= self._by_class("average_precision", self._average_precision.compute())
+        metrics |= self._by_class("hd95", distances.mean(axis=0))
+        patients = counts.by_group(list(self._seen.images.values()))
+        for name in PER_CASE:
+            metrics[f"{name}_per_image"] = float(OVERLAP[name](counts).mean())
+            metrics[f"{name}_per_patient"] = float(np.mean([OVERLAP[name](pooled) for pooled in patients.values()]))
+        return Evaluation(metrics, self._rows(OVERLAP["dice"](counts), distances))
+
+    def _rows(self, dice: NDArray[np.float64], distances: NDArray[np.float64]) -> list[dict[str, Any]]:
+        return [
+            {"image": image, "group": group, **self._by_class("dice", dice[i]), **self._by_class("hd95", distances[i])}
+            for i, (image, group) in enumerate(self._seen.images.items())
+        ]
+
+    def _by_class(self, name: str, values: NDArray[np.float64]) -> Mapping[str, float]:
+        classes = {f"{name}_class_{c + 1}": float(value) for c, value in enumerate(values)}
+        return {name: float(values.mean()), **classes}
+
+    def _distances(self, prediction: NDArray[np.int64], truth: NDArray[np.uint8]) -> NDArray[np.float64]:
+        labels = range(1, self.classes + 1)
+        pairs = zip(prediction, truth, strict=True)
+        return np.array([[hd95(p == c, t == c) for c in labels] for p, t in pairs])  # (N, classes)
+
+    def _check(self, probabilities: Tensor, truth: Tensor, images: Sequence[str], groups: Sequence[str]) -> None:
+        channels = 1 if self.classes == 1 else self.classes + 1
+        n, *space = truth.shape
+        if truth.ndim != 3 or truth.numel() == 0 or tuple(probabilities.shape) != (n, channels, *space):
+            raise ValueError(
+                f"expected probabilities (N, {channels}, H, W) and truth (N, H, W), but got "
+                f"{tuple(probabilities.shape)} and {tuple(truth.shape)}"
+            )
+        if not len(images) == len(groups) == n:
+            raise ValueError(f"expected {n} images and groups, but got {len(images)} and {len(groups)}")
+        if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
+            wrong = "NaN" if bool(torch.isnan(probabilities).any()) else "values outside [0, 1]"
+            raise ValueError(f"expected probabilities in [0, 1], but got {wrong}; apply the sigmoid or softmax first")
+        if (highest := int(truth.max())) > self.classes:
+            names = ", ".join(("background", *self.class_names))
+            raise ValueError(f"expected labels 0..{self.classes} ({names}) in the truth, but got {highest}")
+        if again := [image for i, image in enumerate(images) if image in self._seen.images or image in images[:i]]:
+            raise ValueError(f"expected every image once, but {again[0]!r} came again")

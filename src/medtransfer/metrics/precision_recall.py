@@ -1,0 +1,69 @@
+"""Probabilities and truth go in, batch by batch; the area under the precision-recall curve of each class comes out."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+LIMIT = 17.0  # logits beyond it share the outermost bins; the float32 next to 1 has the logit 16.6
+
+
+class AveragePrecision:
+    """Average precision of each class over the pixels of all images, from histograms of fixed size.
+
+    The bins are equally wide in the logit, not in the probability, since trained networks put most pixels very near
+    0 and 1. The result is exact when different probabilities fall into different bins, else equal probabilities are
+    made of those that share one.
+    """
+
+    def __init__(self, classes: int, bins: int = 4096) -> None:
+        """Start with empty histograms for the classes 1..classes."""
+        self.classes, self.bins = classes, bins
+        self._counts = np.zeros((classes, 2, bins), dtype=np.int64)  # (class, negative or positive, bin)
+        self._highest = np.zeros(classes)
+
+    @property
+    def grid(self) -> NDArray[np.float64]:
+        """The probability at the middle of each bin, (bins,)."""
+        return torch.sigmoid(torch.linspace(-LIMIT, LIMIT, self.bins, dtype=torch.float64)).numpy()
+
+    def update(self, probabilities: Tensor, truth: Tensor) -> None:
+        """Count the pixels of a batch.
+
+        Args:
+            probabilities: of the classes 1..classes, in [0, 1], (N, classes, H, W).
+            truth: labels 0..classes, (N, H, W).
+
+        Raises:
+            ValueError: other shapes, or probabilities outside [0, 1] or NaN.
+        """
+        n, *space = truth.shape
+        if tuple(probabilities.shape) != (n, self.classes, *space):
+            raise ValueError(
+                f"expected probabilities (N, {self.classes}, H, W) for truth {tuple(truth.shape)}, but got "
+                f"{tuple(probabilities.shape)}"
+            )
+        if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
+            raise ValueError("expected probabilities in [0, 1], but some are NaN or outside")
+        for index in range(self.classes):
+            self._count(index, probabilities[:, index], truth == index + 1)
+
+    def _count(self, index: int, probability: Tensor, positive: Tensor) -> None:
+        wide = probability.to(torch.promote_types(probability.dtype, torch.float32))
+        share = (torch.logit(wide).clamp(-LIMIT, LIMIT) / LIMIT + 1) / 2  # in [0, 1]
+        cell = (share * (self.bins - 1)).round().long() + self.bins * positive
+        self._highest[index] = max(self._highest[index], float(wide.max()))
+        counts = torch.bincount(cell.flatten(), minlength=2 * self.bins)
+        self._counts[index] += counts.view(2, self.bins).cpu().numpy()
+
+    def compute(self) -> NDArray[np.float64]:
+        """Compute the average precision of each class, (classes,); a class that is never true: see `overlap.py`.
+
+        Source: sum over thresholds of (recall_k - recall_{k-1}) precision_k, without interpolation.
+        """
+        falling = self._counts[:, :, ::-1]  # from the highest probability down
+        positive = falling[:, 1]
+        hits, misses = positive.cumsum(axis=1), falling[:, 0].cumsum(axis=1)
+        precision = hits / np.maximum(hits + misses, 1)
+        area = (positive * precision).sum(axis=1) / np.maximum(hits[:, -1], 1)
+        return np.where(hits[:, -1] > 0, area, np.where(self._highest > 0.5, 0.0, 1.0))

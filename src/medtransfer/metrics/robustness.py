@@ -1,0 +1,139 @@
+"""Feature maps and per-image distances go in; pooled features, negative pairs and robustness (Eq. 3) come out.
+
+Robustness is 1 - mean_i max(0, d_pos_i - d_neg_i + margin). With the cosine or Pearson distance it lies in
+[1 - (2 + margin), 1]; an encoder that maps every image to one vector gets 1 - margin; perfect separation gives 1.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+
+def pool(features: Tensor, pooled: bool) -> Tensor:
+    """Turn a feature map into one vector an image.
+
+    Args:
+        features: (N, C, H, W), channels first.
+        pooled: True for the spatial mean, False for the flattened map.
+
+    Returns:
+        (N, C) of at least float32, or (N, C * H * W).
+
+    Raises:
+        ValueError: the features are not four-dimensional.
+    """
+    if features.ndim != 4:
+        raise ValueError(f"expected features (N, C, H, W), but got {tuple(features.shape)}; move channels to axis 1")
+    if not pooled:
+        return features.flatten(1)  # (N, C * H * W)
+    return features.mean(dim=(2, 3), dtype=torch.promote_types(features.dtype, torch.float32))  # (N, C)
+
+
+@dataclass(frozen=True)
+class NegativePlan:
+    """Which image is the negative of which, and in which order to visit them.
+
+    Attributes:
+        negative: (n,) integers, image i is compared with the second view of image negative[i], never i itself.
+        order: (n,) integers, a permutation; the negative of order[i] is order[i - 1] or order[i + 1], cyclically. So
+            a stream of consecutive batches needs to keep one image's key and the very first one, never more.
+        repaired: the middle image of an odd list of `paper` negatives, which would have been its own negative and is
+            compared with a neighbour instead; None otherwise.
+    """
+
+    negative: NDArray[np.int64]
+    order: NDArray[np.int64]
+    repaired: int | None
+
+
+def _random_negatives(n: int, seed: int) -> NegativePlan:
+    order = np.random.default_rng(seed).permutation(n)
+    negative = np.empty(n, dtype=np.int64)
+    negative[order] = np.roll(order, -1)
+    return NegativePlan(negative, order, None)
+
+
+def _paper_negatives(n: int, seed: int) -> NegativePlan:
+    """Reverse the list and rotate right by 2: k-[0] = k[1], k-[1] = k[0], k-[j] = k[n + 1 - j] (seed is not used)."""
+    negative = np.roll(np.arange(n)[::-1], 2)
+    first = np.concatenate([[0], np.arange(n - 1, (n + 1) // 2, -1)])  # one image of each pair
+    order = np.stack([first, negative[first]], axis=1).reshape(-1)
+    if n % 2 == 0:
+        return NegativePlan(negative, order, None)
+    middle = (n + 1) // 2
+    negative[middle] = middle - 1
+    return NegativePlan(negative, np.append(order, middle), middle)
+
+
+NEGATIVES: dict[str, Callable[[int, int], NegativePlan]] = {"random": _random_negatives, "paper": _paper_negatives}
+
+
+def negatives(n: int, kind: str, seed: int) -> NegativePlan:
+    """Choose the negative of each of n images.
+
+    Args:
+        n: number of images, at least 2.
+        kind: `random`, a permutation drawn uniformly from those that are one single cycle; or `paper`, the fixed
+            pairing of the published code.
+        seed: of the random permutation.
+
+    Raises:
+        ValueError: fewer than two images, or an unknown kind.
+    """
+    if kind not in NEGATIVES:
+        raise ValueError(f"expected a kind of negatives out of {', '.join(NEGATIVES)}, but got {kind!r}")
+    if n < 2:
+        raise ValueError(f"expected at least 2 images, since a negative is another image, but got {n}")
+    return NEGATIVES[kind](n, seed)
+
+
+@dataclass(frozen=True)
+class RobustnessValue:
+    """Robustness and its standard error over images (NaN for a single image)."""
+
+    value: float
+    standard_error: float
+
+
+def robustness(d_pos: ArrayLike, d_neg: ArrayLike, margin: float) -> RobustnessValue:
+    """Compute the robustness of an encoder at one margin.
+
+    Args:
+        d_pos: distances between the two views of an image, (N,) or (R, N) for R repeats of the views.
+        d_neg: distances between an image and its negative, of the same shape.
+        margin: the paper's epsilon, >= 0.
+
+    Returns:
+        1 - mean triplet loss; its standard error is std(ddof 1) / sqrt(N) over images, each image's repeats averaged.
+
+    Raises:
+        ValueError: the shapes differ or are empty, a distance is not finite, or the margin is negative.
+
+    Source: Eq. 3.
+    """
+    return robustness_curve(d_pos, d_neg, [margin])[0]
+
+
+def robustness_curve(d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[float]) -> list[RobustnessValue]:
+    """Compute the robustness at several margins from one set of distances; arguments and errors as in `robustness`."""
+    gap = _gap(d_pos, d_neg)  # (R, N)
+    epsilon = np.asarray(margins, dtype=np.float64)
+    if epsilon.ndim != 1 or not np.all(np.isfinite(epsilon)) or np.any(epsilon < 0):
+        raise ValueError(f"expected finite margins >= 0, but got {margins}")
+    loss = np.maximum(0.0, gap + epsilon[:, None, None]).mean(axis=1)  # (M, N)
+    n = loss.shape[1]
+    spread = loss.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(loss), np.nan)
+    return [RobustnessValue(1.0 - float(m), float(s)) for m, s in zip(loss.mean(axis=1), spread, strict=True)]
+
+
+def _gap(d_pos: ArrayLike, d_neg: ArrayLike) -> NDArray[np.float64]:
+    pos, neg = np.asarray(d_pos, dtype=np.float64), np.asarray(d_neg, dtype=np.float64)
+    if pos.shape != neg.shape or pos.ndim not in (1, 2) or pos.size == 0:
+        raise ValueError(f"expected distances (N,) or (R, N) of one shape, but got {pos.shape} and {neg.shape}")
+    if not (np.all(np.isfinite(pos)) and np.all(np.isfinite(neg))):
+        raise ValueError("expected finite distances, but got NaN or infinity; pair_distances defines them")
+    return np.atleast_2d(pos - neg)

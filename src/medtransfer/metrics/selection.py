@@ -1,0 +1,126 @@
+"""Scores by epoch go in; the checkpoint to transfer from, and how clear that choice is, come out."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from medtransfer.errors import InputError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen checkpoint.
+
+    Attributes:
+        epoch: the chosen one.
+        tied: other epochs with the very same score among those that the rule looked at.
+        stopped_at: the epoch whose score did not rise and ended the online walk; None when the walk reached the last
+            checkpoint, and for the other rules.
+    """
+
+    epoch: int
+    tied: tuple[int, ...] = ()
+    stopped_at: int | None = None
+
+
+def offline(scores: Mapping[int, float]) -> Choice:
+    """Choose the highest score; the earliest epoch wins a tie.
+
+    Raises:
+        ValueError: no scores, or one that is not finite.
+
+    Source: section 4, offline.
+    """
+    require_finite(scores, "a score")
+    best = max(scores.values())
+    epoch, *tied = sorted(epoch for epoch, score in scores.items() if score == best)
+    return Choice(epoch, tuple(tied))
+
+
+def online(scores: Mapping[int, float]) -> Choice:
+    """Walk the checkpoints after epoch 0 while the score strictly rises, and choose the last one before it does not.
+
+    Raises:
+        ValueError: no scores but that of epoch 0, or one that is not finite.
+
+    Source: section 4, online.
+    """
+    require_finite(scores, "a score")
+    rule = OnlineRule()
+    for epoch in sorted(scores):
+        if not rule.observe(epoch, scores[epoch]):
+            break
+    return rule.choice
+
+
+def fixed(scores: Mapping[int, float], epoch: int) -> Choice:
+    """Choose the named epoch.
+
+    Raises:
+        InputError: there is no such checkpoint.
+    """
+    require_epoch(scores, epoch, "a score")
+    return Choice(epoch)
+
+
+SELECTIONS: dict[str, Callable[[Mapping[int, float]], Choice]] = {"offline": offline, "online": online}
+
+
+class OnlineRule:
+    """The online rule for use while pretraining runs: observe every checkpoint, stop when told to."""
+
+    def __init__(self) -> None:
+        """Start before the first checkpoint."""
+        self._choice: Choice | None = None
+        self._score = -math.inf
+
+    def observe(self, epoch: int, score: float) -> bool:
+        """Take the score of the next checkpoint and tell whether to go on.
+
+        Epoch 0, the random initialisation, takes no part. After the stop nothing changes the choice any more.
+
+        Args:
+            epoch: later than all before it.
+            score: of that checkpoint, higher is better.
+
+        Raises:
+            ValueError: the score is not finite, or the epoch does not follow the last one kept.
+        """
+        require_finite({epoch: score}, "a score")
+        if epoch == 0:
+            return True
+        if self._choice is None:
+            self._choice, self._score = Choice(epoch), score
+            return True
+        if self._choice.stopped_at is not None:
+            return False
+        if epoch <= self._choice.epoch:
+            raise ValueError(f"expected an epoch after {self._choice.epoch}, but got {epoch}")
+        if score > self._score:
+            self._choice, self._score = Choice(epoch), score
+            return True
+        self._choice = replace(self._choice, tied=(epoch,) if score == self._score else (), stopped_at=epoch)
+        return False
+
+    @property
+    def choice(self) -> Choice:
+        """The last kept checkpoint; a ValueError before the first one."""
+        if self._choice is None:
+            raise ValueError("expected the score of a checkpoint after epoch 0, but got none")
+        return self._choice
+
+
+def require_finite(values: Mapping[int, float], what: str) -> None:
+    """Refuse an empty mapping and values that are not finite with a ValueError that names the epoch."""
+    if not values:
+        raise ValueError(f"expected {what} of at least one epoch, but got none")
+    for epoch, value in values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"expected {what} that is finite for epoch {epoch}, but got {value}")
+
+
+def require_epoch(values: Mapping[int, float], epoch: int, what: str) -> None:
+    """Refuse an epoch that the mapping does not hold with an InputError that names it and those there are."""
+    if epoch not in values:
+        known = ", ".join(map(str, sorted(values))) or "none"
+        raise InputError(f"expected {what} for epoch {epoch}, but got those of epochs {known} only; run that cell")

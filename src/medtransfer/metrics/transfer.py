@@ -1,0 +1,110 @@
+"""Dice and scores keyed by epoch go in; TIS, means over seeds and rank correlations, joined by key, come out."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from medtransfer.metrics.selection import require_epoch, require_finite
+
+
+def transferability_indicator_score(dice_by_epoch: Mapping[int, float], epoch: int) -> float:
+    """Compute TIS: the chosen checkpoint's mean Dice relative to the best among all.
+
+    Args:
+        dice_by_epoch: mean over seeds of the downstream Dice, by pretraining epoch.
+        epoch: the chosen checkpoint.
+
+    Returns:
+        A value of at most 1, which the best checkpoint has.
+
+    Raises:
+        InputError: there is no Dice for the chosen epoch.
+        ValueError: a Dice is not finite, there is none, or the best is not above 0.
+
+    Source: Eq. 1.
+    """
+    best = _best(dice_by_epoch)
+    require_epoch(dice_by_epoch, epoch, "a mean Dice")
+    return dice_by_epoch[epoch] / best
+
+
+def tis_random(dice_by_epoch: Mapping[int, float]) -> float:
+    """Compute the expected TIS of a checkpoint drawn uniformly from those given; errors as for TIS."""
+    best = _best(dice_by_epoch)
+    return float(np.mean(list(dice_by_epoch.values()))) / best
+
+
+def _best(dice_by_epoch: Mapping[int, float]) -> float:
+    require_finite(dice_by_epoch, "a mean Dice")
+    best = max(dice_by_epoch.values())
+    if best <= 0:
+        raise ValueError(f"expected a best mean Dice above 0, but got {best}; TIS is undefined")
+    return best
+
+
+@dataclass(frozen=True)
+class SeedMean:
+    """Mean and standard deviation (ddof 1, NaN for one seed) over n seeds."""
+
+    mean: float
+    std: float
+    n: int
+
+
+def mean_over_seeds(dice: Mapping[tuple[int, int], float]) -> dict[int, SeedMean]:
+    """Average over the seeds of each epoch.
+
+    Args:
+        dice: value by (epoch, seed).
+
+    Returns:
+        Statistics by epoch, in ascending order.
+
+    Raises:
+        ValueError: a value is not finite, or there is none.
+    """
+    by_epoch: dict[int, list[float]] = defaultdict(list)
+    for (epoch, _), value in sorted(dice.items()):
+        require_finite({epoch: value}, "a Dice")
+        by_epoch[epoch].append(value)
+    if not by_epoch:
+        raise ValueError("expected the Dice of at least one epoch, but got none")
+    return {epoch: _seed_mean(values) for epoch, values in by_epoch.items()}
+
+
+def _seed_mean(values: list[float]) -> SeedMean:
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return SeedMean(float(np.mean(values)), std, len(values))
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Spearman's correlation over n epochs; NaN when n < 2 or when one side is `constant` and so ranks nothing."""
+
+    value: float
+    n: int
+    constant: bool
+
+
+def spearman(scores: Mapping[int, float], dice_by_epoch: Mapping[int, float]) -> RankCorrelation:
+    """Correlate the ranks of an indicator with those of the downstream Dice, joined by epoch.
+
+    Args:
+        scores: indicator by epoch.
+        dice_by_epoch: mean Dice, of at least the same epochs; others take no part.
+
+    Raises:
+        InputError: an epoch has a score but no Dice.
+        ValueError: a value is not finite, or there are no scores.
+    """
+    require_finite(scores, "a score")
+    for epoch in sorted(scores):
+        require_epoch(dice_by_epoch, epoch, "a mean Dice")
+    require_finite(dice_by_epoch, "a mean Dice")
+    x, y = list(scores.values()), [dice_by_epoch[epoch] for epoch in scores]
+    constant = len(set(x)) == 1 or len(set(y)) == 1
+    value = float("nan") if constant else float(stats.spearmanr(x, y).statistic)
+    return RankCorrelation(value, len(x), constant)

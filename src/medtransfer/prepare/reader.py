@@ -1,0 +1,132 @@
+"""A raw dataset on disk goes in; a frozen description with lazily loaded pictures comes out: the contract of all readers.
+
+A reader is a function `scan(root, size, options) -> Scan`. It validates the layout and lists the items without reading
+pixels; `Item.load` reads them. To add a dataset: write one such file, add one line to `prepare.READERS` and one test.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtransfer.errors import InputError
+
+Window = tuple[int, int, int, int]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One stored picture.
+
+    Attributes:
+        image: uint8 (H, W, C).
+        mask: uint8 (H, W), 0 is background, c the c-th class.
+        slice: which part of its item it is: the z index of a volume, the position in an array, 0 otherwise.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    slice: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is read at once: one volume, or one image with its mask.
+
+    Attributes:
+        split: `train` or `test` as the authors published it, None where the layout has no split.
+        group: what must never be torn apart by a split: the patient or the source image.
+        source: name of the item, its image file below the root.
+        files: the files that it is made from.
+        pictures: how many pictures `load` yields.
+        load: reads them.
+    """
+
+    split: str | None
+    group: str
+    source: str
+    files: tuple[Path, ...]
+    pictures: int
+    load: Callable[[], Iterable[Picture]]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a reader found; the fields go into `dataset.json` as they are.
+
+    Attributes:
+        classes: names of the non-background classes.
+        channels: of the stored images, 1 or 3.
+        input: (height, width) in pixels that a model sees.
+        augmentation: name of the training augmentation.
+        citation: where the dataset comes from.
+        scaling: how raw intensities become uint8.
+        expected: samples a split of the full dataset, empty when nothing is published.
+        windows: (top, left, height, width) of the samples of every stored picture, for `train` and for `test`.
+        items: in the order in which they are stored.
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    input: Size
+    augmentation: str
+    citation: str
+    scaling: str
+    expected: Mapping[str, int]
+    windows: Mapping[str, tuple[Window, ...]]
+    items: tuple[Item, ...]
+
+
+Reader = Callable[[Path, Size, Mapping[str, Any]], Scan]
+
+
+def whole_picture(size: Size) -> dict[str, tuple[Window, ...]]:
+    """Give the windows of a dataset whose samples are whole pictures."""
+    window = ((0, 0, *size),)
+    return {"train": window, "test": window}
+
+
+def read_options(options: Mapping[str, Any], known: Mapping[str, Any], reader: str) -> dict[str, Any]:
+    """Lay a user's options over a reader's published ones.
+
+    Raises:
+        InputError: an option is unknown.
+    """
+    if unknown := [name for name in options if name not in known]:
+        allowed = ", ".join(known) or "none"
+        raise InputError(f"expected options that the reader {reader!r} knows ({allowed}), but got {', '.join(unknown)}")
+    return {**known, **options}
+
+
+def require_folder(folder: Path, remedy: str) -> Path:
+    """Give the folder back; a missing one is an InputError that ends with the remedy."""
+    if not folder.is_dir():
+        raise InputError(f"expected the folder {folder}, but it does not exist; {remedy}")
+    return folder
+
+
+def pair_up(images: Mapping[str, Path], masks: Mapping[str, Path], where: Path) -> list[tuple[str, Path, Path]]:
+    """Match images and masks by name.
+
+    Returns:
+        (name, image, mask), sorted by name.
+
+    Raises:
+        InputError: an image has no mask, a mask has no image, or there is nothing at all.
+    """
+    if lonely := sorted(images.keys() - masks.keys()):
+        raise InputError(
+            f"expected a mask for every image, but {images[lonely[0]]} has none ({len(lonely)} such); "
+            "add the mask or move the image away: a missing mask is no empty mask"
+        )
+    if orphans := sorted(masks.keys() - images.keys()):
+        raise InputError(
+            f"expected an image for every mask, but {masks[orphans[0]]} has none ({len(orphans)} such); "
+            "add the image or move the mask away"
+        )
+    if not images:
+        raise InputError(f"expected images and masks in {where}, but there are none; check the layout and `root`")
+    return [(name, images[name], masks[name]) for name in sorted(images)]

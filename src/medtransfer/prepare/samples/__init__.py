@@ -1,0 +1,63 @@
+"""A seed and sizes go in; small generated datasets in the original formats come out, so that demos walk the real readers.
+
+    heart/      ACDC: NIfTI patients of a beating ring with two cavities, training/ and testing/
+    lungs/      COVID-QU-Ex: PNG folders of chests with opacities
+    retina/     IDRiD: JPEG photographs and 1-bit palette TIFF masks of tiny dots
+    pictures/   ImageFolder: ten classes of textured objects, the classification source
+
+The regions differ in texture (its scale and direction), not in brightness, and look-alikes of the same brightness lie
+beside them: a threshold finds nothing, an encoder that knows textures does. The pictures' classes need the same features.
+"""
+
+import logging
+from pathlib import Path
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.samples.heart import write_heart
+from medtransfer.prepare.samples.lungs import write_lungs
+from medtransfer.prepare.samples.pictures import write_pictures
+from medtransfer.prepare.samples.retina import write_retina
+from medtransfer.records import atomic_folder, write_json
+from medtransfer.runtime import derive_seed
+
+log = logging.getLogger("medtransfer")
+REVISION = 1
+
+
+def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int, pictures: int, force: bool = False) -> bool:
+    """Write the generated datasets, or reuse them where they were made with the same settings.
+
+    Args:
+        out: folder of the four datasets; it is replaced as a whole.
+        seed: the same seed gives the same bytes.
+        patients: of heart/, a quarter of them in testing/.
+        lungs: chest pictures of the class COVID-19.
+        retinas: fundus pictures.
+        pictures: source pictures a class, a sixth of them for validation.
+        force: write them again in any case.
+
+    Returns:
+        Whether they were written.
+
+    Raises:
+        InputError: a number is too small to fill all splits, or `out` holds something else.
+    """
+    least = {"patients": 4, "lungs": 5, "retinas": 3, "pictures": 6}
+    settings = {"seed": seed, "patients": patients, "lungs": lungs, "retinas": retinas, "pictures": pictures, "revision": REVISION}
+    for name, minimum in least.items():
+        if settings[name] < minimum:
+            raise InputError(f"expected at least {minimum} for samples.{name}, but got {settings[name]}")
+    note = out / "samples.json"
+    if out.exists() and not note.is_file() and any(out.iterdir()):
+        raise InputError(f"expected {out} to be empty or to hold earlier samples, but it holds something else; choose another `out`")
+    if not force and note.is_file() and note.read_text(encoding="utf-8") == _as_text(settings):
+        log.info("samples: %s is there already, made with the same settings; reused", out)
+        return False
+    with atomic_folder(out) as partial:
+        write_heart(partial / "heart", derive_seed(seed, "heart"), patients)
+        write_lungs(partial / "lungs", derive_seed(seed, "lungs"), lungs)
+        write_retina(partial / "retina", derive_seed(seed, "retina"), retinas)
+        write_pictures(partial / "pictures", derive_seed(seed, "pictures"), pictures)
+        write_json(partial / "samples.json", settings)
+    log.info("samples: written to %s", out)
+    return True

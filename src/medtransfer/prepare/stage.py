@@ -1,0 +1,158 @@
+"""A raw dataset and its settings go in; the prepared target `<out>/<target>/` comes out, whole or not at all."""
+
+import csv
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtransfer.errors import InputError
+from medtransfer.prepare import READERS
+from medtransfer.prepare.duplicates import check_duplicates, hash_image
+from medtransfer.prepare.preview import draw_preview
+from medtransfer.prepare.reader import Scan, Size
+from medtransfer.prepare.splits import Rule, assign_splits
+from medtransfer.progress import track
+from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo, atomic_folder
+from medtransfer.runtime import file_sha256
+
+log = logging.getLogger("medtransfer")
+ARRAYS = ("images.npy", "masks.npy", "index.csv")
+
+
+def prepare(
+    target: str, *, reader: str, root: Path, size: Size, subset: bool, split: Rule, validation: float,
+    allow_duplicates: bool, options: Mapping[str, Any], out: Path, force: bool = False,
+) -> PreparedTarget:  # fmt: skip
+    """Prepare a target, or reuse it where the settings and every source file are the same as before.
+
+    Args:
+        target: its name, the folder below `out`.
+        reader: name of the reader.
+        root: folder of the raw dataset; it is only read.
+        size: (height, width) of the stored pictures, pixels.
+        subset: whether fewer samples than the official counts are meant.
+        split: see `splits.assign_splits`.
+        validation: fraction of the training groups that becomes the split `validation`.
+        allow_duplicates: whether an image may lie in two splits.
+        options: of the reader.
+        out: folder of all prepared targets.
+        force: prepare it again in any case.
+
+    Raises:
+        InputError: the dataset or a setting cannot be used; nothing is written then.
+    """
+    if reader not in READERS:
+        raise InputError(f"expected the reader to be one of {', '.join(READERS)}, but got {reader!r}")
+    settings = _plain({
+        "reader": reader, "size": list(size), "subset": subset, "split": split, "validation": validation,
+        "allow_duplicates": allow_duplicates, "options": options,
+    })  # fmt: skip
+    scan = READERS[reader](root, size, options)
+    check_counts(scan, subset, root)
+    splits = assign_splits(scan.items, split, validation)
+    sources = _hash_sources(scan, root, split)
+    folder = out / target
+    if not force and _is_current(folder, settings, sources):
+        log.info("prepare: %s is there already, made from the same files and settings; reused", folder)
+        return PreparedTarget.open(folder)
+    with atomic_folder(folder) as partial:
+        slices = _write_arrays(scan, splits, size, allow_duplicates, target, partial)
+        counts = _write_index(scan, splits, slices, partial)
+        arrays = {name: file_sha256(partial / name) for name in ARRAYS}
+        TargetInfo(
+            target=target, reader=reader, citation=scan.citation, classes=list(scan.classes), channels=scan.channels,
+            input=list(scan.input), augmentation=scan.augmentation, scaling=scan.scaling, counts=counts,
+            expected=dict(scan.expected), subset=subset, sources=sources, arrays=arrays, settings=settings,
+        ).write(partial / "dataset.json")  # fmt: skip
+        draw_preview(PreparedTarget.open(partial), partial / "preview.png")
+    log.info("prepare: %s holds %s", folder, ", ".join(f"{number} {name}" for name, number in counts.items()))
+    return PreparedTarget.open(folder)
+
+
+def check_counts(scan: Scan, subset: bool, root: Path) -> None:
+    """Compare the samples of the published splits with the official counts.
+
+    Args:
+        scan: what the reader found.
+        subset: whether fewer are meant.
+        root: for the message.
+
+    Raises:
+        InputError: there are more than expected, or fewer without `subset`.
+    """
+    for split, expected in scan.expected.items():
+        found = sum(item.pictures * len(scan.windows[split]) for item in scan.items if item.split == split)
+        said = f"expected {expected} {split} samples in {root}, but got {found}"
+        if found > expected:
+            raise InputError(f"{said} ({found - expected} more); remove what does not belong to the dataset")
+        if found < expected and not subset:
+            raise InputError(f"{said} ({expected - found} fewer); complete the dataset, or set `subset: true` if that is meant")
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Give the settings as JSON stores them, so that they compare equal after reading."""
+    try:
+        return json.loads(json.dumps(settings, allow_nan=False))  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as fault:
+        raise InputError(f"expected plain values in the options and the split, but {fault}") from None
+
+
+def _hash_sources(scan: Scan, root: Path, split: Rule) -> dict[str, str]:
+    files = dict.fromkeys(path for item in scan.items for path in item.files)
+    hashes = {
+        path.relative_to(root).as_posix(): file_sha256(path)
+        for path in track(files, "prepare: hashing", len(files), "files")
+    }  # fmt: skip
+    if isinstance(split, Mapping) and "file" in split:
+        hashes["split file"] = file_sha256(Path(split["file"]))
+    return hashes
+
+
+def _is_current(folder: Path, settings: dict[str, Any], sources: dict[str, str]) -> bool:
+    """Tell whether the folder was made from the same files and settings and still holds what was written."""
+    try:
+        info = TargetInfo.read(folder / "dataset.json")
+        if info.settings != settings or info.sources != sources:
+            return False
+        return info.arrays == {name: file_sha256(folder / name) for name in ARRAYS}
+    except (InputError, OSError):
+        return False
+
+
+def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, target: str, folder: Path) -> list[int]:
+    """Stream all pictures into the two arrays, of which one item is held in memory, and give their slices by row."""
+    total = sum(item.pictures for item in scan.items)
+    shape = (total, *size)
+    images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(*shape, scan.channels))
+    masks = np.lib.format.open_memmap(folder / "masks.npy", mode="w+", dtype=np.uint8, shape=shape)
+    pictures = ((item, split, picture) for item, split in zip(scan.items, splits, strict=True) for picture in item.load())
+    hashes, homes, names, slices = [], [], [], []
+    for row, (item, split, picture) in enumerate(track(pictures, f"prepare: {target}", total, "images")):
+        images[row], masks[row] = picture.image, picture.mask
+        hashes.append(hash_image(picture.image))
+        homes.append(split)
+        names.append(item.source)
+        slices.append(picture.slice)
+    for note in check_duplicates(hashes, homes, names, allow):
+        log.warning("prepare: %s", note)
+    images.flush()
+    masks.flush()
+    return slices
+
+
+def _write_index(scan: Scan, splits: Sequence[str], slices: Sequence[int], folder: Path) -> dict[str, int]:
+    """Write one line a sample and count them by split; validation samples are cut like test samples."""
+    counts: dict[str, int] = {}
+    homes = [(item, split) for item, split in zip(scan.items, splits, strict=True) for _ in range(item.pictures)]
+    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(INDEX_COLUMNS)
+        for row, ((item, split), position) in enumerate(zip(homes, slices, strict=True)):
+            for window in scan.windows["train" if split == "train" else "test"]:
+                writer.writerow((sum(counts.values()), row, split, item.group, item.source, position, *window))
+                counts[split] = counts.get(split, 0) + 1
+    return counts

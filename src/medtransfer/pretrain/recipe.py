@@ -1,0 +1,92 @@
+"""The pretrain section of the params goes in; one scheme's recipe for one encoder comes out, with its digest."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from medtransfer.config import Pretrain
+from medtransfer.errors import InputError
+from medtransfer.runtime import digest
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that the bits of a pretraining depend on, but the source images (paper A.3 and Table A.1).
+
+    Attributes:
+        lr: base learning rate of `batch_size` images a step, after linear scaling.
+        warmup: epochs.
+        checkpoints: epochs to save, the last and the random initialisation (0) always among them.
+        mean: a channel, in [0, 1] units; travels with the checkpoints to scoring and fine-tuning.
+        std: like mean.
+    """
+
+    encoder: str
+    arguments: dict[str, Any]
+    scheme: str
+    randaugment: bool
+    cutmix: float
+    mixup: float
+    erasing: float
+    warmup: int
+    batch_size: int
+    micro_batch: int
+    devices: int
+    lr: float
+    betas: tuple[float, float]
+    weight_decay: float
+    label_smoothing: float
+    size: int
+    epochs: int
+    checkpoints: tuple[int, ...]
+    seed: int
+    precision: str
+    mean: tuple[float, ...] = field(default=IMAGENET_MEAN)
+    std: tuple[float, ...] = field(default=IMAGENET_STD)
+
+    @property
+    def accumulation(self) -> int:
+        """Give the forward passes of each device for one optimiser step."""
+        return self.batch_size // (self.micro_batch * self.devices)
+
+    def digest(self, source_fingerprint: str) -> str:
+        """Give the identity of the pretraining on a source; the checkpoints to save do not change their bits."""
+        parts = {name: value for name, value in asdict(self).items() if name != "checkpoints"}
+        return digest({**parts, "source": source_fingerprint})
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """Give the input contract that the checkpoints carry."""
+        return {"size": self.size, "mean": list(self.mean), "std": list(self.std), "channels": "RGB"}
+
+
+def recipe_of(section: Pretrain) -> Recipe:
+    """Build the recipe of the section's encoder and scheme.
+
+    Raises:
+        InputError: the scheme has no batch size or warm-up for the encoder, or the batch does not divide.
+    """
+    scheme = section.schemes[section.scheme]
+    for name, values in (("warmup", scheme.warmup), ("batch_size", scheme.batch_size)):
+        if section.encoder not in values:
+            raise InputError(
+                f"expected pretrain.schemes.{section.scheme}.{name} to have a value for {section.encoder!r}, but it has "
+                f"{', '.join(values)}; add one"
+            )
+    batch = scheme.batch_size[section.encoder]
+    micro = min(section.micro_batch, batch // section.devices)
+    if micro == 0 or batch % (micro * section.devices):
+        raise InputError(
+            f"expected a batch_size that pretrain.micro_batch x pretrain.devices divides, but got {batch} and "
+            f"{section.micro_batch} x {section.devices}; change one of them"
+        )
+    return Recipe(
+        encoder=section.encoder, arguments=section.encoders[section.encoder], scheme=section.scheme,
+        randaugment=scheme.randaugment, cutmix=scheme.cutmix, mixup=scheme.mixup, erasing=scheme.erasing,
+        warmup=scheme.warmup[section.encoder], batch_size=batch, micro_batch=micro, devices=section.devices,
+        lr=section.lr * batch / section.lr_batch, betas=section.betas, weight_decay=section.weight_decay,
+        label_smoothing=section.label_smoothing, size=section.size, epochs=section.epochs,
+        checkpoints=tuple(sorted({0, *section.checkpoints, section.epochs})), seed=section.seed,
+        precision=section.precision,
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""The folder of one pretraining: what it holds, what it still lacks, and how it makes room for another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medtransfer.records import checkpoint_path, list_checkpoints, write_json
+from medtransfer.training.state import read_progress
+
+
+@dataclass(frozen=True)
+class Series:
+    """Checkpoints of one pretraining in one folder.
+
+    Attributes:
+        folder: `<out>/<encoder>-<scheme>`.
+        pretraining: digest that its checkpoints carry.
+        epochs: that must be saved.
+    """
+
+    folder: Path
+    pretraining: str
+    epochs: tuple[int, ...]
+
+    @property
+    def state(self) -> Path:
+        """Give the file that an interrupted pretraining goes on from."""
+        return self.folder / ".resume.safetensors"
+
+    @property
+    def saved(self) -> tuple[int, ...]:
+        """Give the epochs whose checkpoints lie in the folder, none when it does not exist."""
+        return tuple(sorted(list_checkpoints(self.folder))) if any(self.folder.glob("epoch-*.json")) else ()
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether every epoch is there."""
+        return set(self.epochs) <= set(self.saved)
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """Give what an interrupted pretraining had reached, None when there is nothing to go on from."""
+        return read_progress(self.state)
+
+    def make_room(self) -> Path | None:
+        """Move checkpoints of another pretraining aside, so that none is lost or mixed up.
+
+        Returns:
+            Where they went, None when there were none.
+        """
+        owners = {info.pretraining for info in list_checkpoints(self.folder).values()} if self.saved else set()
+        if (progress := self.progress) is not None:
+            owners.add(progress["pretraining"])
+        strangers = owners - {self.pretraining}
+        if not strangers:
+            return None
+        aside = self.folder.with_name(f"{self.folder.name}.{min(strangers)}")
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = self.folder.with_name(f"{self.folder.name}.{min(strangers)}.{number}")
+        self.folder.rename(aside)
+        return aside
+
+    def write_curves(self, curves: dict[str, dict[str, float]]) -> None:
+        """Write the curves by metric and epoch as a plot of DVC and a record for people."""
+        rows = sorted({int(epoch) for curve in curves.values() for epoch in curve})
+        table = [
+            {"epoch": epoch, **{name: curve[str(epoch)] for name, curve in curves.items() if str(epoch) in curve}}
+            for epoch in rows
+        ]
+        write_json(self.folder / "curves.json", table)
+
+    def files(self) -> list[Path]:
+        """Give the finished files, in the order of their epochs."""
+        found = [checkpoint_path(self.folder, epoch) for epoch in self.saved]
+        return [file for path in found for file in (path, path.with_suffix(".safetensors"))]

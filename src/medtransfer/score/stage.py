@@ -1,0 +1,151 @@
+"""The checkpoints of one pretraining and a prepared target go in; robustness by epoch comes out, on disk and in the store."""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from medtransfer import tracking
+from medtransfer.config import Score
+from medtransfer.errors import InputError
+from medtransfer.metrics.distances import DISTANCES
+from medtransfer.records import (
+    CheckpointInfo,
+    PreparedTarget,
+    Scores,
+    checkpoint_path,
+    list_checkpoints,
+    series_folder,
+    write_text,
+)
+from medtransfer.runtime import digest
+from medtransfer.score.files import summarise, write_pairs
+from medtransfer.score.picture import draw_curves
+from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.robustness import ViewSettings, measure_pairs
+
+log = logging.getLogger("medtransfer")
+METRICS = {False: "robustness", True: "robustness_pooled"}  # pooled -> name; the pooled one serves decoder-only training
+
+
+def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
+    """Score every checkpoint of the section's encoder and scheme on its target, or reuse what is finished.
+
+    Args:
+        section: validated params.
+        checkpoints: folder of all pretrainings.
+        prepared: folder of all prepared targets.
+        force: score again although it is finished.
+
+    Returns:
+        The folder of the scores.
+    """
+    if section.distance not in DISTANCES:
+        raise InputError(f"expected score.distance out of {', '.join(DISTANCES)}, but got {section.distance!r}")
+    target = PreparedTarget.open(prepared / section.target)
+    series = series_folder(checkpoints, section.encoder, section.scheme)
+    infos = list_checkpoints(series)
+    settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
+    identity = {**asdict(settings), "precision": section.precision}
+    default = {"distance": section.distance, "margin": section.margin, "level": section.level}
+    margins = sorted({*section.margins, section.margin})
+    weights = {epoch: info.weights for epoch, info in sorted(infos.items())}
+    cell = digest([target.info.fingerprint, list(weights.items()), identity, default, margins], 16)
+    folder = series_folder(Path(section.out) / section.target, section.encoder, section.scheme)
+    scores = {}
+    for epoch, info in sorted(infos.items()):
+        known = None if force else _finished(folder, epoch, info, target, identity, margins)
+        scores[epoch] = known or _score(section, series, epoch, info, target, settings, identity, margins, folder)
+    if not force and (finished := tracking.find_finished("score", cell)):
+        log.info("score: %s is finished (run %s): reused; --force does it again", folder, finished.id)
+        tracking.note_reuse("score", finished.id)
+        return folder
+    curves = {METRICS[p]: {e: _pick(s, default, p) for e, s in scores.items()} for p in (False, True)}
+    write_text(folder / "robustness.csv", _as_csv(scores))
+    draw_curves(folder / "robustness.png", curves, scores, default, f"{section.target} · {folder.name}")
+    first = next(iter(infos.values()))
+    params = {
+        "target": section.target, "data": target.info.fingerprint, "encoder": section.encoder, "scheme": section.scheme,
+        "source": first.source, "pretraining": first.pretraining, "images": next(iter(scores.values())).images,
+        **identity, **default,
+    }  # fmt: skip
+    with tracking.open_run("score", f"{section.target}-{folder.name}", cell, params, {}) as handle:
+        handle.log_dataset(section.target, target.info.fingerprint, target.folder, "scoring")
+        _log(handle, scores, curves, default, folder)
+    return folder
+
+
+def _score(
+    section: Score, series: Path, epoch: int, info: CheckpointInfo, target: PreparedTarget, settings: ViewSettings,
+    identity: dict[str, Any], margins: list[float], folder: Path,
+) -> Scores:  # fmt: skip
+    fabric = Fabric(accelerator=section.accelerator, devices=1, precision=section.precision)
+    encoder = load_encoder(checkpoint_path(series, epoch), info)
+    if -section.level > len(encoder.levels):
+        raise InputError(f"expected score.level from -1 to -{len(encoder.levels)} for {info.encoder}, but got {section.level}")
+    label = f"score {section.target} {series.name} epoch {epoch}"
+    pairs = measure_pairs(
+        encoder, target, settings, info.input, section.batch_size, fabric.device, fabric.autocast, label
+    )
+    path = folder / f"epoch-{epoch:03d}.json"
+    write_pairs(path.with_suffix(".npz"), pairs)
+    scores = summarise(pairs, info, section.target, target.info.fingerprint, identity, margins)
+    scores.write(path)
+    default = {"distance": section.distance, "margin": section.margin, "level": section.level}
+    log.info(
+        "%s: robustness %.4f, pooled %.4f (%d images)", label, _pick(scores, default, False), _pick(scores, default, True),
+        scores.images,
+    )  # fmt: skip
+    for note in scores.notes:
+        log.warning("%s: %s", label, note)
+    for line in scores.counts:
+        if line["zero"] or line["nonfinite"]:
+            log.warning("%s: level %d: %d zero and %d non-finite vectors got a defined distance",
+                        label, line["level"], line["zero"], line["nonfinite"])  # fmt: skip
+    return scores
+
+
+def _finished(
+    folder: Path, epoch: int, info: CheckpointInfo, target: PreparedTarget, identity: dict[str, Any], margins: list[float]
+) -> Scores | None:
+    path = folder / f"epoch-{epoch:03d}.json"
+    if not path.exists() or not path.with_suffix(".npz").exists():
+        return None
+    found = Scores.read(path)
+    same = (found.weights, found.data, found.settings) == (info.weights, target.info.fingerprint, identity)
+    return found if same and {line["margin"] for line in found.table} == set(margins) else None
+
+
+def _pick(scores: Scores, default: dict[str, Any], pooled: bool, field: str = "robustness") -> float:
+    wanted = {**default, "pooled": pooled}
+    return next(line[field] for line in scores.table if all(line[key] == value for key, value in wanted.items()))
+
+
+def _as_csv(scores: dict[int, Scores]) -> str:
+    import pandas as pd
+
+    lines = [{"epoch": epoch, **line} for epoch, found in scores.items() for line in found.table]
+    return pd.DataFrame(lines).to_csv(index=False)
+
+
+def _log(
+    handle: tracking.Run, scores: dict[int, Scores], curves: dict[str, dict[int, float]], default: dict[str, Any],
+    folder: Path,
+) -> None:  # fmt: skip
+    errors = {
+        f"{METRICS[pooled]}_se": {e: _pick(s, default, pooled, "standard_error") for e, s in scores.items()}
+        for pooled in (False, True)
+    }
+    accuracy = {e: s.source_accuracy for e, s in scores.items() if s.source_accuracy is not None}
+    replaced = {
+        f"{kind}_vectors": {e: float(sum(line[kind] for line in s.counts)) for e, s in scores.items()}
+        for kind in ("zero", "nonfinite")
+    }
+    handle.log_curves({**curves, **errors, **replaced, **({"source_accuracy": accuracy} if accuracy else {})})
+    for epoch in scores:
+        for suffix in (".json", ".npz"):
+            handle.log_artifact(folder / f"epoch-{epoch:03d}{suffix}", "scores")
+    handle.log_artifact(folder / "robustness.csv", "scores")
+    handle.log_artifact(folder / "robustness.png")

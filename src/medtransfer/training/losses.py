@@ -1,0 +1,59 @@
+"""Logits (N, K, H, W) and true labels (N, H, W) go in; the Dice loss over the whole batch, a scalar, comes out.
+
+K is 1 for one non-background class (sigmoid), else one channel a class with the background first (softmax).
+"""
+
+import torch
+from torch import Tensor, nn
+
+SMOOTHING = 1e-5  # zeta of A.2
+
+
+class DiceLoss(nn.Module):
+    """`dice_loss` for a fixed number of non-background classes."""
+
+    def __init__(self, classes: int) -> None:
+        """Keep the number of non-background classes."""
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Compute the loss of a batch, see `dice_loss`."""
+        return dice_loss(logits, truth, self.classes)
+
+
+def dice_loss(logits: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """Compute 1 - mean over classes and background of (2 <p, y> + zeta) / (|p|^2 + |y|^2 + zeta), over the batch.
+
+    Args:
+        logits: (N, 1, H, W) for one class, else (N, classes + 1, H, W).
+        truth: labels 0..classes, (N, H, W); a pixel with another label would belong to no class.
+        classes: number of non-background classes.
+
+    Returns:
+        A scalar in [0, 1), of at least float32 even under autocast.
+
+    Raises:
+        ValueError: other shapes.
+
+    Source: A.2.
+    """
+    channels = 1 if classes == 1 else classes + 1
+    n, *space = truth.shape
+    if truth.ndim != 3 or tuple(logits.shape) != (n, channels, *space):
+        raise ValueError(
+            f"expected logits (N, {channels}, H, W) and truth (N, H, W), but got {tuple(logits.shape)} and "
+            f"{tuple(truth.shape)}"
+        )
+    with torch.autocast(logits.device.type, enabled=False):
+        p = _probabilities(logits.to(torch.promote_types(logits.dtype, torch.float32)))  # (N, classes + 1, H, W)
+        labels = torch.arange(classes + 1, device=truth.device).view(1, -1, 1, 1)
+        y = (truth[:, None] == labels).to(p.dtype)  # (N, classes + 1, H, W)
+        overlap, size = (part.sum(dim=(0, 2, 3)) for part in (p * y, p.square() + y))  # (classes + 1,)
+        return 1 - ((2 * overlap + SMOOTHING) / (size + SMOOTHING)).mean()
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    if logits.shape[1] == 1:
+        return torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)  # [1 - p, p]
+    return torch.softmax(logits, dim=1)
