@@ -173,6 +173,7 @@ class Report(Section):
     """The tracking store to tables and figures."""
 
     out: str
+    every: bool
 
 
 class Params(Section):

@@ -73,11 +73,16 @@ class Run:
             folder: where it lies.
             context: what it is used for, `training` or `testing`.
         """
+        import warnings
+
         from mlflow.data.dataset_source_registry import resolve_dataset_source
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.entities import DatasetInput, InputTag
 
-        dataset = MetaDataset(resolve_dataset_source(str(folder)), name=name, digest=digest)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # two sources can read a folder; either is right
+            source = resolve_dataset_source(str(folder))
+        dataset = MetaDataset(source, name=name, digest=digest)
         tags = [InputTag("mlflow.data.context", context)]
         self.client.log_inputs(self.id, [DatasetInput(dataset._to_mlflow_entity(), tags)])
 
@@ -94,7 +99,6 @@ def connect(folder: Path | None = None) -> "MlflowClient":
     Raises:
         InputError: the store does not answer.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     import mlflow
     from mlflow import MlflowClient
@@ -161,6 +165,17 @@ def open_run(stage: str, name: str, cell: str, params: Mapping[str, Any], tags: 
         client.set_terminated(run_id, "FAILED")
         raise
     client.set_terminated(run_id, "FINISHED")
+
+
+@contextmanager
+def project_run_set_aside() -> Iterator[None]:
+    """Keep the run that `mlflow run` opened for what comes after the block."""
+    held = os.environ.pop(_OPENED_BY_PROJECT, None)
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.environ[_OPENED_BY_PROJECT] = held
 
 
 def note_reuse(stage: str, finished: str) -> None:

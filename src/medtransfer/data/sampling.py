@@ -1,4 +1,4 @@
-"""A number of images, a seed and an epoch go in; the micro-batches of every device, in their order, come out."""
+"""A number of images, a seed and an epoch go in; the batches of every device, in their order, come out."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,65 +12,54 @@ from medtransfer.errors import InputError
 from medtransfer.runtime import derive_seed
 
 
-class EpochSampler(Sampler[list[int]]):
-    """Micro-batches of one epoch; the images of an optimiser step are the same for any number of devices.
+class EpochBatches(Sampler[list[int]]):
+    """The batches of one device in one epoch; all devices together see the same images at each step, however many.
 
-    Attributes:
-        sizes: images of each optimiser step, over all devices.
-        pieces: micro-batches of each optimiser step on this device.
+    The epoch's order depends on (seed, epoch) alone. Step k takes the next batch_size * world images of it, so that
+    fewer devices with as many more batches an optimiser step, or larger ones, cover the same images.
     """
 
     def __init__(
-        self, length: int, *, batch_size: int, micro_batch: int | None = None, seed: int, shuffle: bool,
-        drop_last: bool, rank: int = 0, world: int = 1,
+        self, length: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool, rank: int = 0, world: int = 1
     ) -> None:  # fmt: skip
         """Lay out the steps.
 
         Args:
             length: images in the set.
-            batch_size: images an optimiser step, over all devices.
-            micro_batch: images a forward pass on one device at most; None for all of the device's share.
-            seed: with the epoch, all that the order depends on.
+            batch_size: images a batch on one device.
+            seed: of the order.
             shuffle: whether epochs have an order of their own; otherwise 0, 1, 2, ...
             drop_last: whether a last, incomplete step is left out; a set smaller than one step is kept.
             rank: this device.
             world: devices.
 
         Raises:
-            ValueError: a size is below 1, or a step of a shuffled epoch has fewer images than there are devices.
+            ValueError: a size is below 1, the rank is not below `world`, or the set has fewer images than devices.
         """
-        if min(length, batch_size, batch_size if micro_batch is None else micro_batch) < 1 or not 0 <= rank < world:
+        if batch_size < 1 or not 0 <= rank < world or length < world:
             raise ValueError(
-                f"expected sizes of at least 1 and a rank below {world}, but got length {length}, "
-                f"batch_size {batch_size}, micro_batch {micro_batch} and rank {rank}"
+                f"expected batches of at least 1, a rank below {world} and at least {world} images, but got "
+                f"{batch_size}, {rank} and {length}"
             )
-        whole, rest = divmod(length, batch_size)
-        self.sizes = [batch_size] * whole + ([rest] if rest and not (drop_last and whole) else [])
-        if shuffle and self.sizes[-1] < world:
-            raise ValueError(f"expected an image a device in each step, but a step has {self.sizes[-1]} for {world}")
         self._length, self._seed, self._shuffle, self._epoch = length, seed, shuffle, 0
-        self._rank, self._world = rank, world
-        most = -(-batch_size // world) if micro_batch is None else micro_batch
-        passes = -(-batch_size // (world * most))
-        shares = [len(range(rank, size, world)) for size in self.sizes]
-        self.pieces = [min(share, passes) for share in shares]
+        self._rank, self._world, self._step = rank, world, batch_size * world
+        self._end = length - length % self._step if drop_last and length >= self._step else length
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order is walked next."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        """Count this device's micro-batches of an epoch."""
-        return sum(self.pieces)
+        """Count this device's batches of an epoch; without `drop_last` others may have one more."""
+        whole, rest = divmod(self._end, self._step)
+        return whole + (rest > self._rank)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Walk through the epoch; the micro-batches of a step differ by one image at most."""
-        order, start = self._order(), 0
-        for size, pieces in zip(self.sizes, self.pieces, strict=True):
-            share = order[start : start + size][self._rank :: self._world]
-            if pieces:
-                yield from (piece.tolist() for piece in np.array_split(share, pieces))
-            start += size
+        """Walk through the epoch."""
+        order = self._order()[: self._end]
+        for number in range(len(self)):
+            step = order[number * self._step : (number + 1) * self._step]
+            yield step[self._rank :: self._world].tolist()
 
     def _order(self) -> np.ndarray:
         if not self._shuffle:

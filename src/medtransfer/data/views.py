@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from medtransfer.data.jitter import draw_jitter, jitter
+from medtransfer.data.jitter import JitterDraws, draw_jitter, jitter
 from medtransfer.data.pixels import centre, normalise, rgb
 from medtransfer.data.windows import Windows
 from medtransfer.records import PreparedTarget
@@ -60,80 +60,92 @@ def select_images(groups: Sequence[str], max_images: int | None, seed: int) -> n
 class TwoViews:
     """Batches of two views of the images of a split; memory depends on the batch, not on the number of images.
 
-    What an image's views are depends on (seed, repeat) and the image alone, neither on the batches nor on max_images.
+    An image's views depend on (seed, repeat) and the image alone, neither on the batches nor on max_images.
 
     Attributes:
-        images: an identity an image of the set.
+        ids: an identity an image of the set, all different.
         groups: a group an image.
     """
 
     def __init__(
-        self, target: PreparedTarget, split: str, *, mean: Sequence[float], std: Sequence[float],
-        size: tuple[int, int] | None = None, max_images: int | None, seed: int, repeat: int, batch_size: int,
-        order: np.ndarray, negative: np.ndarray, device: torch.device | str = "cpu",
+        self, target: PreparedTarget, split: str, *, mean: Sequence[float], std: Sequence[float], seed: int,
+        max_images: int | None, size: tuple[int, int] | None = None, device: torch.device | str = "cpu",
     ) -> None:  # fmt: skip
-        """Choose the images and check the pairing.
+        """Choose the images.
 
         Args:
             target: the prepared target; its arrays stay on disk.
             split: `train`, `validation` or `test`.
             mean: a channel, in [0, 1] units, from the checkpoint.
             std: like mean.
-            size: (height, width) to resize to, None for the target's input size.
-            max_images: how many images the set has, None for all (see `select_images`).
             seed: of the choice and of the jitter.
-            repeat: which independent pair of views.
-            batch_size: images a batch, negatives from outside not counted.
-            order: (m,) in 0..n-1, all different: the images of the set as they are walked through.
-            negative: (n,) the negative of each image of the set.
-            device: where the views are computed.
+            max_images: how many images the set has, None for all (see `select_images`).
+            size: (height, width) to resize to, None for the target's input size.
+            device: where the views are computed and stay.
 
         Raises:
             InputError: the split is empty or broken.
-            ValueError: order or negative do not fit the set of n images, or an image is its own negative.
+            ValueError: max_images is below 1.
         """
         self._windows = Windows(target, split)
         self._chosen = select_images(self._windows.groups, max_images, seed)
-        self.images = [self._windows.images[place] for place in self._chosen]
+        self.ids = [self._windows.images[place] for place in self._chosen]
         self.groups = [self._windows.groups[place] for place in self._chosen]
-        self._mean, self._std, self._size, self._device = tuple(mean), tuple(std), size, torch.device(device)
-        self._batch_size, self._order, self._negative = batch_size, np.asarray(order), np.asarray(negative)
-        self._draws = [draw_jitter(len(self._windows), seed, repeat, view) for view in (0, 1)]
-        self._check()
+        self._mean, self._std, self._seed = tuple(mean), tuple(std), seed
+        self._size, self._device = size or self._windows.size, torch.device(device)
 
     def __len__(self) -> int:
-        """Count the batches."""
-        return -(-len(self._order) // self._batch_size)
+        """Count the images of the set."""
+        return len(self._chosen)
 
-    def __iter__(self) -> Iterator[ViewBatch]:
-        """Walk through the images once."""
-        for start in range(0, len(self._order), self._batch_size):
-            batch = self._order[start : start + self._batch_size]
-            wanted = self._negative[batch]
+    def batches(self, order: np.ndarray, negative: np.ndarray, batch_size: int, repeat: int) -> Iterator[ViewBatch]:
+        """Walk through images once.
+
+        Args:
+            order: (m,) in 0..n-1, all different: which images of the set of n, one after the other.
+            negative: (n,) in 0..n-1, the negative of each image of the set.
+            batch_size: images a batch, negatives from outside not counted.
+            repeat: which of the independent pairs of views.
+
+        Raises:
+            ValueError: order or negative do not fit the set, an image is its own negative, or batch_size is below 1.
+        """
+        self._check(order, negative, batch_size)
+        draws = tuple(draw_jitter(len(self._windows), self._seed, repeat, view) for view in (0, 1))
+        return self._walk(order, negative, batch_size, draws)
+
+    def _walk(
+        self, order: np.ndarray, negative: np.ndarray, batch_size: int, draws: tuple[JitterDraws, ...]
+    ) -> Iterator[ViewBatch]:
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            wanted = negative[batch]
             keys = np.concatenate([batch, np.setdiff1d(wanted, batch)])
             row = {position: number for number, position in enumerate(keys.tolist())}
             yield ViewBatch(
-                queries=self._views(batch, 0),
-                keys=self._views(keys, 1),
+                queries=self._views(batch, draws[0]),
+                keys=self._views(keys, draws[1]),
                 negative=torch.tensor([row[position] for position in wanted.tolist()]),
-                positions=torch.as_tensor(batch.copy()).long(),
+                positions=torch.tensor(batch.tolist()),
             )
 
-    def _views(self, positions: np.ndarray, view: int) -> Tensor:
+    def _views(self, positions: np.ndarray, draws: JitterDraws) -> Tensor:
         places = self._chosen[positions]
         pixels = np.stack([centre(self._windows.image(place), self._windows.size) for place in places])
         images = rgb(torch.from_numpy(pixels).to(self._device))  # (B, 3, H, W)
-        if self._size is not None and self._size != self._windows.size:
+        if self._size != self._windows.size:
             images = interpolate(images, self._size, mode="bilinear", antialias=True)
-        return normalise(jitter(images, self._draws[view][places]), self._mean, self._std)
+        return normalise(jitter(images, draws[places]), self._mean, self._std)
 
-    def _check(self) -> None:
-        count = len(self._chosen)
-        if self._batch_size < 1:
-            raise ValueError(f"expected batch_size of at least 1, but got {self._batch_size}")
-        if not np.isin(self._order, np.arange(count)).all() or len(np.unique(self._order)) != len(self._order):
-            raise ValueError(f"expected an order of different images in 0..{count - 1}, but got {self._order}")
-        if self._negative.shape != (count,) or not np.isin(self._negative, np.arange(count)).all():
-            raise ValueError(f"expected {count} negatives in 0..{count - 1}, but got {self._negative}")
-        if (self._negative == np.arange(count)).any():
-            raise ValueError("expected every negative to be another image, but an image is its own negative")
+    def _check(self, order: np.ndarray, negative: np.ndarray, batch_size: int) -> None:
+        known = np.arange(len(self))
+        if batch_size < 1:
+            raise ValueError(f"expected batches of at least 1 image, but got {batch_size}")
+        if not np.isin(order, known).all() or len(np.unique(order)) != len(order):
+            raise ValueError(f"expected an order of different images in 0..{len(self) - 1}, but got {order}")
+        if negative.shape != known.shape or not np.isin(negative, known).all():
+            raise ValueError(f"expected {len(self)} negatives in 0..{len(self) - 1}, but got {negative}")
+        if (negative == known).any():
+            raise ValueError(
+                f"expected another image as a negative, but image {np.argmax(negative == known)} is its own"
+            )

@@ -65,8 +65,15 @@ def complete(task: Task, force: bool) -> Result:
         result = known or _train(task, handle)
         handle.log_curves({name: dict(enumerate(curve, start=1)) for name, curve in result.curves.items()})
         handle.log_metrics(result.metrics, task.protocol.train_epochs)
+        _sweep(task.folder)
         handle.log_artifact(task.folder, "model")
     return result
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what an interrupted process left: half-written files and the state to resume from."""
+    for stray in folder.glob(".*"):
+        stray.unlink()
 
 
 def _on_disk(task: Task) -> Result | None:
@@ -126,7 +133,6 @@ def _train(task: Task, handle: tracking.Run) -> Result:
         seconds=time.monotonic() - begin, git_revision=git_revision(Path.cwd()),
     )  # fmt: skip
     result.write(task.folder / "metrics.json")
-    state.unlink(missing_ok=True)
     return result
 
 

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-LIMIT = 17.0  # logits beyond it share the outermost bins; the float32 next to 1 has the logit 16.6
+LOW, HIGH = -88.0, 17.0  # logits of the smallest normal float32 and, rounded up, of the one next to 1
 
 
 class AveragePrecision:
@@ -16,7 +16,7 @@ class AveragePrecision:
     made of those that share one.
     """
 
-    def __init__(self, classes: int, bins: int = 4096) -> None:
+    def __init__(self, classes: int, bins: int = 2**18) -> None:
         """Start with empty histograms for the classes 1..classes."""
         self.classes, self.bins = classes, bins
         self._counts = np.zeros((classes, 2, bins), dtype=np.int64)  # (class, negative or positive, bin)
@@ -25,7 +25,7 @@ class AveragePrecision:
     @property
     def grid(self) -> NDArray[np.float64]:
         """The probability at the middle of each bin, (bins,)."""
-        return torch.sigmoid(torch.linspace(-LIMIT, LIMIT, self.bins, dtype=torch.float64)).numpy()
+        return torch.sigmoid(torch.linspace(LOW, HIGH, self.bins, dtype=torch.float64)).numpy()
 
     def update(self, probabilities: Tensor, truth: Tensor) -> None:
         """Count the pixels of a batch.
@@ -50,7 +50,7 @@ class AveragePrecision:
 
     def _count(self, index: int, probability: Tensor, positive: Tensor) -> None:
         wide = probability.to(torch.promote_types(probability.dtype, torch.float32))
-        share = (torch.logit(wide).clamp(-LIMIT, LIMIT) / LIMIT + 1) / 2  # in [0, 1]
+        share = (torch.logit(wide).clamp(LOW, HIGH) - LOW) / (HIGH - LOW)  # in [0, 1]
         cell = (share * (self.bins - 1)).round().long() + self.bins * positive
         self._highest[index] = max(self._highest[index], float(wide.max()))
         counts = torch.bincount(cell.flatten(), minlength=2 * self.bins)

@@ -87,9 +87,9 @@ def _draw_labels(anatomy: Anatomy, beat: float, scale: float, with_right: bool) 
     outer = inner + anatomy.wall * scale * (2 - beat)
     labels = np.zeros((anatomy.side, anatomy.side), np.uint8)
     if with_right:
-        reach = outer * 0.85
+        reach = outer * 1.0
         place = (anatomy.centre[0] + reach * np.sin(anatomy.septum), anatomy.centre[1] + reach * np.cos(anatomy.septum))
-        labels[wobbly(*polar(anatomy.side, place), outer * (0.55 + 0.3 * beat), anatomy.wave)] = RIGHT
+        labels[wobbly(*polar(anatomy.side, place), outer * (0.75 + 0.35 * beat), anatomy.wave)] = RIGHT
     labels[wobbly(distance, angle, outer, anatomy.wave)] = MUSCLE
     labels[wobbly(distance, angle, inner, anatomy.wave)] = LEFT
     return labels
@@ -98,7 +98,7 @@ def _draw_labels(anatomy: Anatomy, beat: float, scale: float, with_right: bool) 
 def _draw_anatomy(rng: np.random.Generator) -> Anatomy:
     side = int(rng.integers(64, 77))
     unit = side / 64
-    centre = (side * rng.uniform(0.44, 0.56), side * rng.uniform(0.5, 0.62))
+    centre = (side * rng.uniform(0.44, 0.56), side * rng.uniform(0.56, 0.66))
     decoys = tuple(
         (side * rng.uniform(0, 1), side * rng.uniform(0, 1), unit * rng.uniform(5, 10), int(rng.integers(1, 4)))
         for _ in range(6)
@@ -106,7 +106,7 @@ def _draw_anatomy(rng: np.random.Generator) -> Anatomy:
     return Anatomy(
         side=side,
         centre=centre,
-        cavity=unit * rng.uniform(8.5, 11.5),
+        cavity=unit * rng.uniform(9.5, 12.5),
         wall=unit * rng.uniform(5, 7),
         septum=np.pi + rng.uniform(-0.5, 0.5),
         wave=(rng.uniform(0.02, 0.1), int(rng.integers(2, 5)), rng.uniform(0, 2 * np.pi)),

@@ -1,0 +1,192 @@
+"""Validated params go in; the stages run, each after what it needs; the only place that knows which feeds which."""
+
+import logging
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medtransfer import tracking
+from medtransfer.config import Params
+from medtransfer.errors import InputError
+from medtransfer.records import PreparedTarget, checkpoint_path, series_folder
+from medtransfer.runtime import digest
+
+if TYPE_CHECKING:
+    from medtransfer.finetune.stage import Wanted
+    from medtransfer.models.encoder import Encoder
+    from medtransfer.pretrain.stopping import Stopper
+
+log = logging.getLogger("medtransfer")
+
+
+def samples(params: Params) -> None:
+    """Write the generated datasets."""
+    from medtransfer.prepare.samples import write_samples
+
+    section = params.samples
+    write_samples(
+        Path(section.out), section.seed, patients=section.patients, lungs=section.lungs, retinas=section.retinas,
+        pictures=section.pictures,
+    )  # fmt: skip
+
+
+def prepare(params: Params, force: bool = False) -> PreparedTarget:
+    """Prepare the target that `prepare.target` names; generated datasets are made first if they are missing."""
+    from medtransfer.prepare.stage import prepare as prepare_target
+
+    name = params.prepare.target
+    target = params.prepare.targets[name]
+    _need_samples(params, Path(target.root))
+    return prepare_target(
+        name, reader=target.reader, root=Path(target.root), size=target.size, subset=target.subset, split=target.split,
+        validation=target.validation, allow_duplicates=target.allow_duplicates, options=target.options,
+        out=Path(params.prepare.out), force=force,
+    )  # fmt: skip
+
+
+def pretrain(params: Params, force: bool = False) -> Path:
+    """Pretrain, or import weights when `pretrain.weights` names a file."""
+    section = params.pretrain
+    if section.weights:
+        from medtransfer.pretrain.importing import run as import_weights
+
+        return import_weights(section)
+    from medtransfer.pretrain.stage import run
+
+    _need_samples(params, Path(section.sources[section.source].root))
+    return run(section, _stopper(params), force)
+
+
+def score(params: Params, force: bool = False) -> Path:
+    """Score all checkpoints of an encoder and scheme on a target; sample inputs are made first if they are missing."""
+    from medtransfer.score.stage import run
+
+    section = params.score
+    with tracking.project_run_set_aside():
+        _need_target(params, section.target)
+        _need_checkpoints(params, section.encoder, section.scheme, None)
+    return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
+
+
+def finetune(params: Params, wanted: "list[Wanted]", force: bool = False) -> None:
+    """Fine-tune cells; sample inputs are made first if they are missing."""
+    from medtransfer.finetune.stage import run
+
+    with tracking.project_run_set_aside():
+        for one in wanted:
+            _need_target(params, one.target)
+            _need_checkpoints(params, one.encoder, one.scheme, one.epoch)
+    run(params.finetune, wanted, Path(params.pretrain.out), Path(params.prepare.out), force)
+
+
+def report(params: Params) -> str:
+    """Compute the tables from the tracking store."""
+    from medtransfer.report.stage import run
+
+    return run(params.report)
+
+
+def study(params: Params) -> str:
+    """Walk the whole study, prepare to report; whatever is finished is reused."""
+    chosen = params.study
+    with tracking.project_run_set_aside():
+        for target in chosen.targets:
+            prepare(_with(params, "prepare", target=target))
+        for encoder, scheme in product(chosen.encoders, chosen.schemes):
+            pretrain(_with(params, "pretrain", encoder=encoder, scheme=scheme))
+            for target in chosen.targets:
+                score(_with(params, "score", encoder=encoder, scheme=scheme, target=target))
+        finetune(params, study_cells(params))
+    return report(params)
+
+
+def study_cells(
+    params: Params, target: str | None = None, encoder: str | None = None, scheme: str | None = None
+) -> "list[Wanted]":  # fmt: skip
+    """List every cell of the study, of one target, encoder or scheme where one is given."""
+    from medtransfer.finetune.stage import Wanted
+
+    chosen = params.study
+    return [
+        Wanted(*names, epoch, mode, seed)
+        for names in product(
+            [target] if target else chosen.targets, [encoder] if encoder else chosen.encoders,
+            [scheme] if scheme else chosen.schemes,
+        )
+        for epoch, mode, seed in product(study_epochs(params), chosen.modes, chosen.seeds)
+    ]  # fmt: skip
+
+
+def study_epochs(params: Params) -> list[int]:
+    """List the epochs of all checkpoints that a pretraining saves, or the two of imported weights."""
+    section = params.pretrain
+    return [0, section.weights_epoch] if section.weights else sorted({0, *section.checkpoints, section.epochs})
+
+
+def _with(params: Params, section: str, **values: object) -> Params:
+    changed = getattr(params, section).model_copy(update=values)
+    return params.model_copy(update={section: changed})
+
+
+def _is_sample(params: Params, root: Path) -> bool:
+    return Path(params.samples.out).resolve() in root.resolve().parents
+
+
+def _need_samples(params: Params, root: Path) -> None:
+    if _is_sample(params, root):
+        samples(params)
+
+
+def _need_target(params: Params, name: str) -> None:
+    target = params.prepare.targets[name]
+    if not (Path(params.prepare.out) / name / "dataset.json").exists() and _is_sample(params, Path(target.root)):
+        log.info("prepare: the sample target %s is made first", name)
+        prepare(_with(params, "prepare", target=name))
+
+
+def _need_checkpoints(params: Params, encoder: str, scheme: str, epoch: int | None) -> None:
+    folder = series_folder(Path(params.pretrain.out), encoder, scheme)
+    epochs = study_epochs(params) if epoch is None else [epoch]
+    if all(checkpoint_path(folder, one).exists() for one in epochs):
+        return
+    if any(folder.glob("epoch-*.json")) and epoch is None:
+        return  # the user's own choice of checkpoints
+    source = Path(params.pretrain.sources[params.pretrain.source].root)
+    known = epoch is None or epoch in study_epochs(params)
+    if not known or params.pretrain.weights or not _is_sample(params, source):
+        wanted = "" if epoch is None else f" of epoch {epoch}"
+        raise InputError(
+            f"expected a checkpoint{wanted} in {folder}, but there is none; run `medtransfer pretrain --encoder {encoder} "
+            f"--scheme {scheme}` with that epoch among its checkpoints"
+        )
+    log.info("pretrain: the sample checkpoints %s are made first", folder)
+    pretrain(_with(params, "pretrain", encoder=encoder, scheme=scheme))
+
+
+def _stopper(params: Params) -> "Stopper | None":
+    """Build the online rule on `pretrain.stop_on` from the score section's default; pooled iff fine-tuning freezes."""
+    name = params.pretrain.stop_on
+    if name is None:
+        return None
+    from lightning_fabric import Fabric
+
+    from medtransfer.pretrain.recipe import IMAGENET_MEAN, IMAGENET_STD
+    from medtransfer.pretrain.stopping import Stopper
+    from medtransfer.training.robustness import ViewSettings, measure_pairs
+
+    with tracking.project_run_set_aside():
+        _need_target(params, name)
+    target = PreparedTarget.open(Path(params.prepare.out) / name)
+    section, pooled = params.score, params.finetune.mode == "decoder"
+    settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
+    contract = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+
+    def measure(encoder: "Encoder") -> float:
+        fabric = Fabric(accelerator=params.pretrain.accelerator, devices=1, precision=section.precision)
+        pairs = measure_pairs(
+            encoder, target, settings, contract, section.batch_size, fabric.device, fabric.autocast, f"robustness on {name}"
+        )
+        return pairs.robustness(section.distance, section.level, pooled, section.margin)
+
+    default = [section.distance, section.margin, section.level, pooled]
+    return Stopper(name, digest([target.info.fingerprint, vars(settings), default]), measure)

@@ -1,0 +1,1 @@
+"""The tracking store to selections, TIS, tables and figures."""

@@ -1,0 +1,96 @@
+"""The tracking store goes in; TIS tables (terminal, CSV, Markdown), one figure and a run of `medtransfer/report` come out."""
+
+import logging
+from pathlib import Path
+
+from medtransfer import tracking
+from medtransfer.config import Report
+from medtransfer.errors import InputError
+from medtransfer.records import write_json, write_text
+from medtransfer.report.collect import Configuration, collect
+from medtransfer.report.figure import draw
+from medtransfer.report.tables import as_csv, as_markdown, dice_rows, dice_table, tis_rows, tis_table
+from medtransfer.report.verdicts import Verdict, judge, mean_tis
+from medtransfer.runtime import digest
+
+log = logging.getLogger("medtransfer")
+
+
+def run(section: Report) -> str:
+    """Compute everything from the store and write it below `report.out`.
+
+    Args:
+        section: validated params.
+
+    Returns:
+        What a person reads on the terminal.
+
+    Raises:
+        InputError: the store holds no finished fine-tuning.
+    """
+    configurations, superseded = collect(section.every)
+    if not configurations:
+        raise InputError(
+            "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
+            "set MLFLOW_TRACKING_URI to the store that has them"
+        )
+    verdicts = {configuration.name: judge(configuration) for configuration in configurations}
+    out = Path(section.out)
+    write_text(out / "dice.csv", as_csv(dice_rows(configurations)))
+    write_text(out / "tis.csv", as_csv(tis_rows(configurations, verdicts)))
+    selectors = mean_tis(verdicts)
+    write_text(out / "selectors.csv", as_csv(selectors))
+    text = _markdown(configurations, verdicts, superseded)
+    write_text(out / "report.md", text)
+    draw(out / "dice_by_epoch.png", configurations, verdicts)
+    metrics = {f"tis_{row['selector']}".replace("-", "_"): float(row["mean_tis"]) for row in selectors}
+    write_json(out / "metrics.json", metrics)
+    _publish(out, configurations, metrics)
+    return text
+
+
+def _publish(out: Path, configurations: list[Configuration], metrics: dict[str, float]) -> None:
+    """Log the report as one run; the same inputs make the same run, once."""
+    inputs = sorted({run for configuration in configurations for run in configuration.runs})
+    cell = digest([inputs, metrics], 16)
+    if finished := tracking.find_finished("report", cell):
+        tracking.note_reuse("report", finished.id)
+        return
+    params = {"configurations": len(configurations), "runs": len(inputs)}
+    with tracking.open_run("report", "report", cell, params, {}) as handle:
+        handle.log_metrics(metrics)
+        for name in ("report.md", "dice.csv", "tis.csv", "selectors.csv", "dice_by_epoch.png"):
+            handle.log_artifact(out / name)
+
+
+def _markdown(configurations: list[Configuration], verdicts: dict[str, list[Verdict]], superseded: list[str]) -> str:
+    parts = ["# Which checkpoint to start from", _headline(verdicts)]
+    parts += ["## TIS by way of choosing", as_markdown(tis_table(configurations, verdicts)), _LEGEND]
+    parts += ["## Mean over the configurations", as_markdown(mean_tis(verdicts))] if any(verdicts.values()) else []
+    for configuration in configurations:
+        parts += [f"## {configuration.name}", as_markdown(dice_table(configuration))]
+    missing = [line for configuration in configurations for line in configuration.missing]
+    parts += ["## Missing", "\n".join(f"- {line}" for line in missing)] if missing else []
+    left = [f"- {name}" for name in superseded]
+    parts += ["## Left out: superseded by newer data, weights or recipe (`--every true` shows them)", "\n".join(left)] if left else []
+    return "\n\n".join(parts) + "\n"
+
+
+_LEGEND = (
+    "TIS: mean test Dice of the chosen checkpoint, relative to the best checkpoint of the configuration (1 = the best). In "
+    "parentheses the chosen epoch. `none` is no pretraining, `full` the last epoch, `random` the expected value of a random "
+    "checkpoint, `oracle` the best in hindsight."
+)
+
+
+def _headline(verdicts: dict[str, list[Verdict]]) -> str:
+    """Say what was measured: robustness against the plain choices, no more than that."""
+    means = {str(row["selector"]): float(row["mean_tis"]) for row in mean_tis(verdicts)}
+    count = sum(1 for found in verdicts.values() if found)
+    if "offline" not in means:
+        return "No configuration is complete, so no TIS can be given; what is missing is named below."
+    baselines = {name: means[name] for name in ("none", "full", "random") if name in means}
+    against = ", ".join(f"{value:.3f} for {name}" for name, value in baselines.items())
+    walked = f" and {means['online']:.3f} online" if "online" in means else ""
+    number = f"{count} configuration{'s' if count > 1 else ''}"
+    return f"Over {number}, choosing by robustness has a mean TIS of {means['offline']:.3f} offline{walked}; against {against}."

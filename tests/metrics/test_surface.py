@@ -1,0 +1,89 @@
+"""HD95 against brute force over all outline pixels, scipy's Hausdorff distance, and shapes measured by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist, directed_hausdorff
+
+from medtransfer.metrics.surface import hd95, outline, surface_distances
+
+
+def brute_outline(mask: np.ndarray) -> np.ndarray:
+    """Coordinates of mask pixels with a 4-neighbour outside the mask or the image."""
+    h, w = mask.shape
+    steps = ((0, 1), (1, 0), (0, -1), (-1, 0))
+
+    def inside(y: int, x: int) -> bool:
+        return 0 <= y < h and 0 <= x < w and mask[y, x]
+
+    return np.array([(y, x) for y, x in np.argwhere(mask) if not all(inside(y + dy, x + dx) for dy, dx in steps)])
+
+
+def brute_hd95(a: np.ndarray, b: np.ndarray) -> float:
+    table = cdist(brute_outline(a), brute_outline(b))
+    return max(np.percentile(table.min(axis=1), 95), np.percentile(table.min(axis=0), 95))
+
+
+def blobs(seed: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    masks = [generator.random((13, 17)) < generator.uniform(0.05, 0.95) for _ in range(2)]
+    for mask in masks:
+        mask[generator.integers(13), generator.integers(17)] = True
+    return masks
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31))
+def test_equals_brute_force_and_is_symmetric(seed):
+    a, b = blobs(seed)
+    assert hd95(a, b) == pytest.approx(brute_hd95(a, b))
+    assert hd95(b, a) == hd95(a, b)
+    assert hd95(a[::-1].T.copy(), b[::-1].T.copy()) == pytest.approx(hd95(a, b))
+
+
+def test_surface_distances_equal_scipys_directed_hausdorff():
+    a, b = blobs(3)
+    expected = directed_hausdorff(np.argwhere(outline(a)), np.argwhere(outline(b)))[0]
+    assert surface_distances(a, b).max() == pytest.approx(expected)
+
+
+def test_hand_made_distances():
+    square, shifted = np.zeros((2, 20, 30), dtype=bool)
+    square[5:10, 5:10] = True
+    shifted[5:10, 12:17] = True
+    assert hd95(square, square) == 0
+    assert hd95(square, shifted) == 7
+    point, other = np.zeros((2, 20, 30), dtype=bool)
+    point[0, 0], other[3, 4] = True, True
+    assert hd95(point, other) == 5
+
+
+def test_a_few_far_pixels_do_not_count():
+    truth = np.zeros((60, 60), dtype=bool)
+    truth[5:35, 5:35] = True
+    prediction = truth.copy()
+    prediction[59, 59] = True
+    assert hd95(prediction, truth) == 0
+    assert surface_distances(prediction, truth).max() > 30
+
+
+def test_empty_masks():
+    empty, full = np.zeros((30, 40), dtype=bool), np.ones((30, 40), dtype=bool)
+    assert hd95(empty, empty) == 0
+    assert hd95(empty, full) == hd95(full, empty) == 50
+    assert hd95(full, full) == 0
+    corner = empty.copy()
+    corner[0, 0] = True
+    assert 0 < hd95(corner, full) < math.hypot(30, 40)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [(np.zeros((2, 3), bool), np.zeros((3, 2), bool)), (np.zeros((2, 3), np.uint8), np.zeros((2, 3), bool))],
+)
+def test_other_arrays_are_refused(a, b):
+    with pytest.raises(ValueError, match="two bool masks"):
+        hd95(a, b)
