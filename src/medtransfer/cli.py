@@ -79,7 +79,7 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
     pipeline.prepare(load(files, parsed("prepare", options)), force)
 
 
-@stage(Pretrain, hidden=("sources", "encoders", "schemes"))
+@stage(Pretrain, hidden=("encoders", "schemes"))
 @force_option
 def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
     """Make encoder checkpoints from source images, or import a weights file."""

@@ -1,5 +1,7 @@
 """params.yaml and what overrides it go in; validated, typed, frozen sections come out, or all faults at once."""
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -65,12 +67,6 @@ class Prepare(Section):
     targets: dict[Name, Target]
 
 
-class Source(Section):
-    """A classification source in ImageFolder layout."""
-
-    root: str
-
-
 class Scheme(Section):
     """How one pretraining scheme augments and batches."""
 
@@ -93,7 +89,7 @@ class Pretrain(Section):
 
     out: str
     source: Name
-    sources: dict[Name, Source]
+    source_root: str
     encoder: Name
     encoders: dict[Name, dict[str, Any]]
     scheme: Name
@@ -191,14 +187,12 @@ class Params(Section):
     def _names_are_defined(self) -> "Params":
         known = {
             "encoder": self.pretrain.encoders, "scheme": self.pretrain.schemes, "target": self.prepare.targets,
-            "source": self.pretrain.sources,
         }  # fmt: skip
         used = [
             ("study.encoders", "encoder", self.study.encoders),
             ("study.schemes", "scheme", self.study.schemes),
             ("study.targets", "target", self.study.targets),
             ("prepare.target", "target", [self.prepare.target]),
-            ("pretrain.source", "source", [self.pretrain.source]),
             ("pretrain.stop_on", "target", [self.pretrain.stop_on] if self.pretrain.stop_on else []),
         ]
         for stage in ("pretrain", "score", "finetune"):
@@ -240,9 +234,20 @@ def load_params(paths: Sequence[Path], overrides: Mapping[str, Any]) -> Params:
         raise InputError(f"{len(fault.errors())} fault(s) in {where}: {_sentence(fault)}") from None
 
 
+def _expand(text: str, path: Path) -> str:
+    """Put environment variables in place of ${NAME}."""
+
+    def value(found: re.Match[str]) -> str:
+        if (name := found[1]) not in os.environ:
+            raise InputError(f"expected the environment variable {name}, which {path} names, but it is not set; set it")
+        return os.environ[name]
+
+    return re.sub(r"\$\{([A-Z_][A-Z0-9_]*)\}", value, text)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.safe_load(_expand(path.read_text(encoding="utf-8"), path))
     except FileNotFoundError:
         raise InputError(
             f"expected the parameter file {path.resolve()}, but it does not exist; run from the project's folder or name one "

@@ -53,7 +53,7 @@ def pretrain(params: Params, force: bool = False) -> Path:
         return import_weights(section)
     from medtransfer.pretrain.stage import run
 
-    _need_samples(params, Path(section.sources[section.source].root))
+    _need_samples(params, Path(section.source_root))
     return run(section, _stopper(params), force)
 
 
@@ -151,7 +151,7 @@ def _need_checkpoints(params: Params, encoder: str, scheme: str, epoch: int | No
         return
     if any(folder.glob("epoch-*.json")) and epoch is None:
         return  # the user's own choice of checkpoints
-    source = Path(params.pretrain.sources[params.pretrain.source].root)
+    source = Path(params.pretrain.source_root)
     known = epoch is None or epoch in study_epochs(params)
     if not known or params.pretrain.weights or not _is_sample(params, source):
         wanted = "" if epoch is None else f" of epoch {epoch}"

@@ -231,8 +231,10 @@ def _experiment(client: "MlflowClient", stage: str) -> str:
     name = f"medtransfer/{stage}"
     if found := client.get_experiment_by_name(name):
         return found.experiment_id
-    embedded = client.tracking_uri.startswith("sqlite")
-    location = (workspace() / "mlartifacts" / stage).as_uri() if embedded else None
+    location = None  # a server decides where artifacts go
+    if client.tracking_uri.startswith("sqlite:///"):
+        database = Path(client.tracking_uri.removeprefix("sqlite:///")).resolve()
+        location = (database.parent / "mlartifacts" / stage).as_uri()
     try:
         return client.create_experiment(name, artifact_location=location)
     except MlflowException:

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from medtransfer.data.sampling import EpochSampler, loader
+from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.data.target import TargetSamples
 from medtransfer.errors import StageError
 from medtransfer.finetune.protocol import Protocol
@@ -54,7 +54,7 @@ class Trainer:
         self.curves: Curves = {"train_loss": [], "lr": []}
         self.first = self._resume()
         self.model, self.optimiser = fabric.setup(segmenter, self.raw_optimiser)
-        self.sampler = EpochSampler(len(samples), batch_size=protocol.batch_size, seed=seed, shuffle=True, drop_last=False)
+        self.sampler = EpochBatches(len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False)
         self.batches = loader(samples, self.sampler, workers, pin=fabric.device.type == "cuda")
 
     def train(self, label: str, observe: Callable[[int, dict[str, float]], None]) -> Curves:

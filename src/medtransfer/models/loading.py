@@ -16,7 +16,7 @@ from medtransfer.models.weight_names import MAPPINGS
 
 HEADS = ("fc.", "head.", "classifier.")
 NAMED = 3  # names of each fault in a message
-# A counter that no output depends on; older files do not hold it.
+# A counter that no output depends on and that older files do not hold: it is set where it is given, and never counted.
 COUNTER = "num_batches_tracked"
 
 
@@ -27,7 +27,7 @@ class LoadAudit:
     Attributes:
         source: where the tensors come from.
         mapping: key of MAPPINGS by which their names were read.
-        total: tensors of the encoder.
+        total: tensors of the encoder, batch counters aside.
         matched: those that were set, by name and shape.
         missing: those that the source does not hold.
         mismatched: those that it holds with another shape or kind of number.
@@ -184,11 +184,12 @@ def _read_names(
     left_out = tuple(name for name, ours in names.items() if ours is None or ours.startswith(HEADS))
     given = {ours: tensors[name] for name, ours in names.items() if ours is not None and name not in left_out}
     fitting = {name: tensor for name, tensor in given.items() if name in wanted and _fits(tensor, wanted[name])}
-    missing = tuple(name for name in wanted if name not in given and not name.endswith(COUNTER))
-    mismatched = tuple(name for name in given if name in wanted and name not in fitting)
+    counted = [name for name in wanted if not name.endswith(COUNTER)]
+    missing = tuple(name for name in counted if name not in given)
+    mismatched = tuple(name for name in counted if name in given and name not in fitting)
     unexpected = tuple(name for name in given if name not in wanted)
-    total = len(fitting) + len(missing) + len(mismatched)
-    return LoadAudit(source, mapping, total, len(fitting), missing, mismatched, unexpected, left_out), fitting
+    matched = len(counted) - len(missing) - len(mismatched)
+    return LoadAudit(source, mapping, len(counted), matched, missing, mismatched, unexpected, left_out), fitting
 
 
 def _fits(tensor: Tensor, wanted: Tensor) -> bool:
@@ -218,7 +219,7 @@ def _refusal(encoder: Encoder, audit: LoadAudit) -> str:
     partial = ", or set allow_partial: true to load what fits" if audit.matched else ""
     return (
         f"expected all {audit.total} tensors of the encoder {encoder.name} in {audit.source} and no others, but "
-        f"{audit.matched} matched, {len(audit.missing)} are missing{_some(audit.missing)}, {len(audit.mismatched)} have "
-        f"another shape{_some(audit.mismatched)} and {len(audit.unexpected)} are unexpected{_some(audit.unexpected)} "
+        f"{audit.matched} matched, {len(audit.missing)} are missing{_some(audit.missing)}, {len(audit.mismatched)} "
+        f"have another shape{_some(audit.mismatched)}, {len(audit.unexpected)} are unexpected{_some(audit.unexpected)} "
         f"(names read as {audit.mapping}); give weights of this very architecture and arguments{partial}"
     )

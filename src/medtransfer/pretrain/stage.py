@@ -34,7 +34,7 @@ def run(section: Pretrain, stopper: Stopper | None, force: bool = False) -> Path
         The folder of the checkpoints.
     """
     recipe = recipe_of(section)
-    root = Path(section.sources[section.source].root)
+    root = Path(section.source_root)
     images = _open_source(root, recipe)
     fingerprint = images["train"].fingerprint()
     folder = series_folder(Path(section.out), recipe.encoder, recipe.scheme)
@@ -78,7 +78,7 @@ def _open_source(root: Path, recipe: Recipe) -> dict[str, SourceImages]:
 
 def _facts(section: Pretrain, recipe: Recipe, series: Series, images: dict[str, SourceImages]) -> dict[str, Any]:
     return {
-        "encoder": recipe.encoder, "arguments": recipe.arguments, "source": section.source,
+        "encoder": recipe.encoder, "source": section.source,
         "source_classes": list(images["train"].classes), "scheme": recipe.scheme, "input": recipe.input,
         "seed": recipe.seed, "pretraining": series.pretraining, "parent": None, "git_revision": git_revision(Path.cwd()),
     }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from medtransfer.data.sampling import EpochSampler, loader
+from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.data.source import SourceImages
 from medtransfer.models import Classifier, build_encoder
 from medtransfer.models.encoder import Encoder
@@ -85,27 +85,28 @@ class Trainer:
         log.info("pretrain: %s goes on after epoch %d", self.series.folder.name, progress["epoch"])
         return int(progress["epoch"]) + 1
 
-    def _sampler(self, split: str) -> EpochSampler:
+    def _sampler(self, split: str) -> EpochBatches:
         """Lay out this process's micro-batches; an optimiser step has the same images for any number of devices."""
         training = split == "train"
-        return EpochSampler(
-            len(self.images[split]), batch_size=self.recipe.batch_size, micro_batch=self.recipe.micro_batch,
-            seed=self.recipe.seed, shuffle=training, drop_last=training, rank=self.fabric.global_rank,
-            world=self.fabric.world_size,
+        return EpochBatches(
+            len(self.images[split]), self.recipe.micro_batch, seed=self.recipe.seed, shuffle=training, drop_last=training,
+            rank=self.fabric.global_rank, world=self.fabric.world_size,
         )  # fmt: skip
 
-    def _loader(self, split: str, sampler: EpochSampler) -> torch.utils.data.DataLoader:
+    def _loader(self, split: str, sampler: EpochBatches) -> torch.utils.data.DataLoader:
         return loader(self.images[split], sampler, self.workers, pin=self.fabric.device.type == "cuda")
 
     def _epoch(
         self, model: torch.nn.Module, optimiser: torch.optim.Optimizer, training: torch.utils.data.DataLoader,
-        sampler: EpochSampler, epoch: int,
+        sampler: EpochBatches, epoch: int,
     ) -> dict[str, float]:  # fmt: skip
         self.images["train"].set_epoch(epoch)
         sampler.set_epoch(epoch)
         label = f"pretrain {self.series.folder.name} epoch {epoch}/{self.recipe.epochs}"
         bar = track(training, label, len(sampler), "batch") if self.fabric.is_global_zero else training
-        return train_epoch(self.fabric, model, optimiser, bar, sampler.pieces, self.recipe, epoch, self.classes)
+        whole, rest = divmod(len(sampler), self.recipe.accumulation)
+        pieces = [self.recipe.accumulation] * whole or [rest]  # a set smaller than one step is one step
+        return train_epoch(self.fabric, model, optimiser, bar, pieces, self.recipe, epoch, self.classes)
 
     def _close(
         self, epoch: int, raw: Classifier, optimiser: torch.optim.Optimizer, numbers: dict[str, float],
@@ -113,7 +114,7 @@ class Trainer:
     ) -> bool:  # fmt: skip
         """Save what the epoch brought: first the checkpoint, then the state that says that the epoch is done."""
         if epoch in self.recipe.checkpoints:
-            facts = {**self.facts, "epoch": epoch, "source_accuracy": numbers["source_accuracy"]}
+            facts = {**self.facts, "arguments": raw.encoder.arguments, "epoch": epoch, "source_accuracy": numbers["source_accuracy"]}
             save_checkpoint(self.series.folder, raw, facts)
         go_on = observe(epoch, raw.encoder, numbers)
         for name, value in numbers.items():

@@ -83,22 +83,20 @@ def measure_pairs(
         label: of the progress line.
     """
     encoder = encoder.to(device).eval()
-    available = len(target.samples(settings.split))
-    images = min(available, settings.max_images or available)
-    if images < 2:
+    views = TwoViews(
+        target, settings.split, mean=contract["mean"], std=contract["std"], seed=settings.seed,
+        max_images=settings.max_images, device=device,
+    )  # fmt: skip
+    if (images := len(views)) < 2:
         raise InputError(
             f"expected at least 2 images of the split {settings.split!r} in {target.folder}, since a negative is another "
             f"image, but got {images}; choose another split"
         )
     plan = negatives(images, settings.negative, derive_seed(settings.seed, "negatives"))
-    pairs = Pairs({}, {}, [], notes=_notes(plan))
+    pairs = Pairs({}, {}, views.ids, notes=_notes(plan))
     for repeat in range(settings.repeats):
-        views = TwoViews(
-            target, settings.split, mean=contract["mean"], std=contract["std"], max_images=settings.max_images,
-            seed=settings.seed, repeat=repeat, batch_size=batch_size, order=plan.order, negative=plan.negative, device=device,
-        )  # fmt: skip
-        pairs.images = views.images
-        for batch in track(views, label, len(views), "batch"):
+        batches = views.batches(plan.order, plan.negative, batch_size, repeat)
+        for batch in track(batches, label, -(-images // batch_size), "batch"):
             with autocast():
                 levels = encoder(torch.cat([batch.queries, batch.keys]))
             for number, features in enumerate(levels):

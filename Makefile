@@ -1,0 +1,53 @@
+# Doors for people; everything happens in .venv, which any target makes when it is missing or out of date.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := true
+export NO_ALBUMENTATIONS_UPDATE := 1
+
+.PHONY: help setup demo test test-all lint format real ui clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml requirements.txt python_env.yaml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "expected Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version); run make PYTHON=python3.11 setup"; exit 2; }
+	@echo "making the environment in .venv: a few minutes and about 6 GB, once"
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
+	else \
+	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	fi
+	@$(BIN)/python tools/link_environment.py
+	@touch $@
+
+setup: $(READY) ## make the environment in .venv
+
+demo: $(READY) ## walk the whole path on generated data and print the TIS table
+	@source $(BIN)/activate && mlflow run .
+	@echo "Compare the runs: make ui, then open http://127.0.0.1:5000"
+
+test: $(READY) ## the fast tests
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: $(READY) lint ## lint and every test; those on real images need MEDTRANSFER_REALDATA=<folder>
+	@$(BIN)/python -m pytest -q --durations=15
+
+lint: $(READY) ## ruff, mypy and the floors
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PYTHONPATH=src $(BIN)/lint-imports --no-cache
+
+format: $(READY) ## let ruff mend what it can
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+real: $(READY) ## the study on real images: make real REALDATA=<folder with acdc, covid_qu_ex, idrid, imagenette>
+	@test -n "$(REALDATA)" || { echo "expected REALDATA=<folder with acdc, covid_qu_ex, idrid and imagenette>; see docs/how-to/real-data.md"; exit 2; }
+	@mkdir -p real && REALDATA="$(REALDATA)" MLFLOW_TRACKING_URI=sqlite:///$(CURDIR)/real/mlflow.db $(BIN)/medtransfer demo --params configs/real.yaml
+
+ui: $(READY) ## the MLflow UI over the embedded store, on this machine only
+	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+
+clean: ## remove caches; data, checkpoints and the store stay
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info && find src tests -name __pycache__ -prune -exec rm -rf {} +

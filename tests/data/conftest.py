@@ -1,0 +1,47 @@
+"""Arrays go in; a small prepared target on disk comes out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
+
+
+@pytest.fixture
+def make_target(tmp_path: Path) -> Callable[..., PreparedTarget]:
+    """Give a function that writes a target with the split `train`, a line a window (row, top, left, height, width)."""
+
+    def make(
+        images: np.ndarray, masks: np.ndarray, *, size: tuple[int, int], augmentation: str = "rotate-flip",
+        windows: list[tuple[int, int, int, int, int]] | None = None, groups: list[str] | None = None,
+    ) -> PreparedTarget:  # fmt: skip
+        folder = tmp_path / "target"
+        folder.mkdir(exist_ok=True)
+        np.save(folder / "images.npy", images)
+        np.save(folder / "masks.npy", masks)
+        boxes = windows or [(row, 0, 0, *masks.shape[1:]) for row in range(len(masks))]
+        lines = [
+            (i, row, "train", groups[i] if groups else f"p{row}", f"file{row}.png", 0, top, left, height, width)
+            for i, (row, top, left, height, width) in enumerate(boxes)
+        ]
+        pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(folder / "index.csv", index=False)
+        TargetInfo(
+            target="made", reader="made", citation="none", classes=["one"], channels=images.shape[-1], input=list(size),
+            augmentation=augmentation, scaling="none", counts={"train": len(lines)}, expected={}, subset=False,
+            sources={}, arrays={}, settings={},
+        ).write(folder / "dataset.json")  # fmt: skip
+        return PreparedTarget.open(folder)
+
+    return make
+
+
+@pytest.fixture
+def colour_target(make_target: Callable[..., PreparedTarget]) -> PreparedTarget:
+    """Give 10 colour images 16x16 in 5 groups, whose mask is the red channel's upper half of values."""
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (10, 16, 16, 3), dtype=np.uint8)
+    masks = (images[..., 0] > 127).astype(np.uint8)
+    return make_target(images, masks, size=(16, 16), groups=[f"g{i // 2}" for i in range(10)])

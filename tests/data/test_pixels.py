@@ -1,0 +1,37 @@
+"""Stored pixels against values by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from medtransfer.data.pixels import centre, normalise, rgb
+
+
+def test_rgb_scales_and_moves_channels_first() -> None:
+    pixels = np.array([[[0, 51, 255], [255, 102, 0]]], dtype=np.uint8)  # (1, 2, 3)
+    expected = torch.tensor([[[0.0, 1.0]], [[0.2, 0.4]], [[1.0, 0.0]]])
+    assert torch.equal(rgb(pixels), expected)
+    assert torch.equal(rgb(torch.from_numpy(pixels)[None])[0], expected)
+
+
+def test_rgb_repeats_grey() -> None:
+    grey = rgb(np.array([[[51], [255]]], dtype=np.uint8))
+    assert grey.shape == (3, 1, 2)
+    assert torch.equal(grey, torch.tensor([[[0.2, 1.0]]]).repeat(3, 1, 1))
+
+
+def test_normalise_by_channel() -> None:
+    images = torch.full((2, 3, 1, 1), 0.5)
+    done = normalise(images, (0.5, 0.25, 0.0), (1.0, 0.5, 0.25))
+    assert torch.equal(done, torch.tensor([0.0, 0.5, 2.0]).view(1, 3, 1, 1).repeat(2, 1, 1, 1))
+
+
+@pytest.mark.parametrize(("size", "expected"), [((2, 2), [[6, 7], [11, 12]]), ((4, 5), None), ((1, 3), [[6, 7, 8]])])
+def test_centre(size: tuple[int, int], expected: list[list[int]] | None) -> None:
+    pixels = np.arange(20).reshape(4, 5)
+    assert np.array_equal(centre(pixels, size), pixels if expected is None else expected)
+
+
+def test_centre_of_something_smaller() -> None:
+    with pytest.raises(ValueError, match="at least"):
+        centre(np.zeros((4, 5)), (5, 5))

@@ -1,0 +1,110 @@
+"""Batches of an epoch: the same images a step for any number of devices."""
+
+from traceback import clear_frames
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from medtransfer.data.sampling import EpochBatches, loader, worker_init
+from medtransfer.errors import InputError
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("length", [1, 7, 8, 23, 24])
+def test_one_device_sees_each_image_once(length: int, drop_last: bool) -> None:
+    batches = EpochBatches(length, 8, seed=0, shuffle=True, drop_last=drop_last)
+    seen = list(batches)
+    assert len(seen) == len(batches)
+    flat = [index for batch in seen for index in batch]
+    expected = length - length % 8 if drop_last and length >= 8 else length
+    assert len(flat) == len(set(flat)) == expected and set(flat) <= set(range(length))
+    assert all(len(batch) == 8 for batch in seen[:-1])
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("length", [16, 19, 21, 24])
+def test_two_devices_together_see_what_one_sees(length: int, shuffle: bool) -> None:
+    alone = EpochBatches(length, 8, seed=5, shuffle=shuffle, drop_last=False)
+    pair = [EpochBatches(length, 4, seed=5, shuffle=shuffle, drop_last=False, rank=rank, world=2) for rank in (0, 1)]
+    for batches in (alone, *pair):
+        batches.set_epoch(3)
+        assert len(list(batches)) == len(batches)
+    steps = [set(batch) for batch in alone]
+    shares = [list(batches) for batches in pair]
+    assert len(shares[0]) == len(steps)
+    for number, step in enumerate(steps):
+        parts = [share[number] for share in shares if number < len(share)]
+        assert {index for part in parts for index in part} == step
+        assert sum(len(part) for part in parts) == len(step)
+
+
+def test_accumulated_batches_cover_the_same_images() -> None:
+    large, small = (list(EpochBatches(48, size, seed=1, shuffle=True, drop_last=True)) for size in (24, 8))
+    assert [sorted(batch) for batch in large] == [sorted(sum(small[i : i + 3], [])) for i in (0, 3)]
+
+
+def test_complete_steps_give_every_device_as_many() -> None:
+    pair = [list(EpochBatches(19, 4, seed=5, shuffle=True, drop_last=True, rank=rank, world=2)) for rank in (0, 1)]
+    assert [[len(batch) for batch in batches] for batches in pair] == [[4, 4], [4, 4]]
+
+
+def test_the_order_depends_on_seed_and_epoch() -> None:
+    orders = {}
+    for seed, epoch in ((0, 0), (0, 1), (1, 0)):
+        batches = EpochBatches(30, 30, seed=seed, shuffle=True, drop_last=False)
+        batches.set_epoch(epoch)
+        orders[seed, epoch] = tuple(next(iter(batches)))
+        assert list(batches) == [list(orders[seed, epoch])]
+    assert len(set(orders.values())) == 3
+    assert list(EpochBatches(5, 3, seed=0, shuffle=False, drop_last=False)) == [[0, 1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("wrong", [(0, 4, 0, 1), (4, 0, 0, 1), (4, 4, 1, 1), (1, 1, 0, 2)])
+def test_impossible_sizes(wrong: tuple[int, int, int, int]) -> None:
+    length, batch_size, rank, world = wrong
+    with pytest.raises(ValueError, match="expected batches"):
+        EpochBatches(length, batch_size, seed=0, shuffle=True, drop_last=False, rank=rank, world=world)
+
+
+class Broken(Dataset[int]):
+    """A data set whose item 2 is the user's mistake."""
+
+    def __getitem__(self, index: int) -> int:
+        """Give the index."""
+        if index == 2:
+            raise InputError("expected a picture in x.png, but it is unreadable; remove it")
+        return index
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loader_passes_errors_on_as_one_sentence(workers: int) -> None:
+    made = loader(Broken(), EpochBatches(3, 1, seed=0, shuffle=False, drop_last=False), workers, pin=False)
+    try:
+        list(made)
+    except InputError as fault:
+        assert str(fault) == "expected a picture in x.png, but it is unreadable; remove it"
+        clear_frames(fault.__context__.__traceback__)  # type: ignore[union-attr]  # ends the worker processes at once
+    else:
+        pytest.fail("no error was raised")
+
+
+def test_the_loader_leaves_the_global_random_state_alone() -> None:
+    state = torch.get_rng_state()
+    made = loader(Broken(), EpochBatches(2, 1, seed=0, shuffle=True, drop_last=False), 0, pin=False)
+    assert sorted(int(batch) for batch in made) == [0, 1]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr("cv2.setNumThreads", lambda number: asked.append(("cv2", number)))
+    monkeypatch.setattr("torch.set_num_threads", lambda number: asked.append(("torch", number)))
+    worker_init(0)
+    assert asked == [("cv2", 0), ("torch", 1)]
+
+
+def test_default_collation_gives_tensors() -> None:
+    made = loader(Broken(), EpochBatches(2, 2, seed=0, shuffle=False, drop_last=False), 0, pin=False)
+    assert np.array_equal(next(iter(made)), [0, 1])
