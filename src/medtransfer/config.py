@@ -153,6 +153,7 @@ class Finetune(Section):
     mode: Mode
     seed: NonNegative
     train_epochs: Positive
+    epoch_steps: Positive | None
     batch_size: Positive
     lr: Rate
     power: Annotated[float, Field(ge=0)]

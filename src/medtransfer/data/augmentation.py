@@ -13,7 +13,7 @@ from medtransfer.data.jitter import jitter, jitter_of
 from medtransfer.data.pixels import rgb
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # albumentations asks the network for its newest version on import
-import albumentations as A  # noqa: E402
+import albumentations as A
 
 Size = tuple[int, int]
 Pair = tuple[np.ndarray, np.ndarray]

@@ -131,7 +131,7 @@ def _pictures(folder: Path) -> list[str]:
     found = []
     for parent, _, files in os.walk(folder):
         within = os.path.relpath(parent, folder)
-        found += [os.path.normpath(os.path.join(within, name)) for name in files if _is_picture(name)]
+        found += [str(Path(within) / name) for name in files if _is_picture(name)]
     if not found:
         raise InputError(f"expected pictures in {folder}, but there are none; add some or remove the class")
     return sorted(found)

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -93,9 +94,9 @@ class Trainer:
         self.samples.set_epoch(epoch)
         self.sampler.set_epoch(epoch)
         self.model.train()
-        steps, lr = len(self.sampler), 0.0
+        steps, lr = min(len(self.sampler), self.protocol.epoch_steps or len(self.sampler)), 0.0
         total = torch.zeros((), device=self.fabric.device)
-        for number, (images, masks, _) in enumerate(self.batches):
+        for number, (images, masks, _) in enumerate(islice(self.batches, steps)):
             lr = self.protocol.lr * polynomial((epoch - 1) * steps + number, self.protocol.train_epochs * steps, self.protocol.power)
             for group in self.optimiser.param_groups:
                 group["lr"] = lr

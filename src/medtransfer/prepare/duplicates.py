@@ -31,7 +31,8 @@ def check_duplicates(hashes: Sequence[str | None], splits: Sequence[str], source
         InputError: there is a pair across two splits and it is not allowed; both sources are named.
     """
     first: dict[str, int] = {}
-    across, inside = [], []
+    across: list[tuple[int, int]] = []
+    inside: list[tuple[int, int]] = []
     for row, key in enumerate(hashes):
         if key is None:
             continue

@@ -25,7 +25,14 @@ import numpy as np
 
 from medtransfer.errors import InputError
 from medtransfer.prepare.pixels import (
-    PERCENTILE_RULE, check_same_size, is_grey, list_pictures, read_image, read_labels, resize_image, resize_mask,
+    PERCENTILE_RULE,
+    check_same_size,
+    is_grey,
+    list_pictures,
+    read_image,
+    read_labels,
+    resize_image,
+    resize_mask,
 )  # fmt: skip
 from medtransfer.prepare.reader import Item, Picture, Scan, Size, pair_up, read_options, require_folder, whole_picture
 

@@ -14,7 +14,7 @@ from medtransfer.prepare import READERS
 from medtransfer.prepare.duplicates import check_duplicates, hash_image
 from medtransfer.prepare.preview import draw_preview
 from medtransfer.prepare.reader import Scan, Size
-from medtransfer.prepare.splits import Rule, assign_splits
+from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
 from medtransfer.progress import track
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo, atomic_folder
 from medtransfer.runtime import file_sha256
@@ -146,7 +146,7 @@ def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, ta
 
 def _write_index(scan: Scan, splits: Sequence[str], slices: Sequence[int], folder: Path) -> dict[str, int]:
     """Write one line a sample and count them by split; validation samples are cut like test samples."""
-    counts: dict[str, int] = {}
+    counts = {name: 0 for name in SPLITS if name in splits}
     homes = [(item, split) for item, split in zip(scan.items, splits, strict=True) for _ in range(item.pictures)]
     with (folder / "index.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
@@ -154,5 +154,5 @@ def _write_index(scan: Scan, splits: Sequence[str], slices: Sequence[int], folde
         for row, ((item, split), position) in enumerate(zip(homes, slices, strict=True)):
             for window in scan.windows["train" if split == "train" else "test"]:
                 writer.writerow((sum(counts.values()), row, split, item.group, item.source, position, *window))
-                counts[split] = counts.get(split, 0) + 1
+                counts[split] += 1
     return counts

@@ -9,6 +9,7 @@ The regions differ in texture (its scale and direction), not in brightness, and 
 beside them: a threshold finds nothing, an encoder that knows textures does. The pictures' classes need the same features.
 """
 
+import json
 import logging
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from medtransfer.prepare.samples.heart import write_heart
 from medtransfer.prepare.samples.lungs import write_lungs
 from medtransfer.prepare.samples.pictures import write_pictures
 from medtransfer.prepare.samples.retina import write_retina
-from medtransfer.records import atomic_folder, write_json
+from medtransfer.records import atomic_folder
 from medtransfer.runtime import derive_seed
 
 log = logging.getLogger("medtransfer")
@@ -43,14 +44,15 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
         InputError: a number is too small to fill all splits, or `out` holds something else.
     """
     least = {"patients": 4, "lungs": 5, "retinas": 3, "pictures": 6}
-    settings = {"seed": seed, "patients": patients, "lungs": lungs, "retinas": retinas, "pictures": pictures, "revision": REVISION}
+    settings = {"seed": seed, "patients": patients, "lungs": lungs, "retinas": retinas, "pictures": pictures}
     for name, minimum in least.items():
         if settings[name] < minimum:
-            raise InputError(f"expected at least {minimum} for samples.{name}, but got {settings[name]}")
+            raise InputError(f"expected at least {minimum} for samples.{name}, but got {settings[name]}; take more")
     note = out / "samples.json"
     if out.exists() and not note.is_file() and any(out.iterdir()):
-        raise InputError(f"expected {out} to be empty or to hold earlier samples, but it holds something else; choose another `out`")
-    if not force and note.is_file() and note.read_text(encoding="utf-8") == _as_text(settings):
+        raise InputError(f"expected {out} to be empty or to hold earlier samples, but it holds other files; choose another `out`")
+    text = json.dumps({"revision": REVISION, **settings}, indent=1) + "\n"
+    if not force and note.is_file() and note.read_text(encoding="utf-8") == text:
         log.info("samples: %s is there already, made with the same settings; reused", out)
         return False
     with atomic_folder(out) as partial:
@@ -58,6 +60,6 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
         write_lungs(partial / "lungs", derive_seed(seed, "lungs"), lungs)
         write_retina(partial / "retina", derive_seed(seed, "retina"), retinas)
         write_pictures(partial / "pictures", derive_seed(seed, "pictures"), pictures)
-        write_json(partial / "samples.json", settings)
+        (partial / "samples.json").write_text(text, encoding="utf-8")
     log.info("samples: written to %s", out)
     return True

@@ -13,7 +13,7 @@ from medtransfer.prepare.samples.textures import clouds, grain, polar, wobbly
 SLICES = 5
 FRAMES = {"ED": (1, 1.0), "ES": (9, 0.72)}  # frame number, radius of the cavities relative to ED
 BACKGROUND, RIGHT, MUSCLE, LEFT = range(4)
-PERIODS = {BACKGROUND: 5.0, RIGHT: 5.0, MUSCLE: 3.2, LEFT: 8.0}  # pixels
+PERIODS = {BACKGROUND: 5.0, RIGHT: 6.5, MUSCLE: 3.2, LEFT: 8.0}  # pixels
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _draw_labels(anatomy: Anatomy, beat: float, scale: float, with_right: bool) 
     outer = inner + anatomy.wall * scale * (2 - beat)
     labels = np.zeros((anatomy.side, anatomy.side), np.uint8)
     if with_right:
-        reach = outer * 1.0
+        reach = outer
         place = (anatomy.centre[0] + reach * np.sin(anatomy.septum), anatomy.centre[1] + reach * np.cos(anatomy.septum))
         labels[wobbly(*polar(anatomy.side, place), outer * (0.75 + 0.35 * beat), anatomy.wave)] = RIGHT
     labels[wobbly(distance, angle, outer, anatomy.wave)] = MUSCLE
@@ -110,8 +110,8 @@ def _draw_anatomy(rng: np.random.Generator) -> Anatomy:
         wall=unit * rng.uniform(5, 7),
         septum=np.pi + rng.uniform(-0.5, 0.5),
         wave=(rng.uniform(0.02, 0.1), int(rng.integers(2, 5)), rng.uniform(0, 2 * np.pi)),
-        brightness=tuple(rng.uniform(0.4, 0.6, 4)),
-        strength=rng.uniform(0.1, 0.16),
+        brightness=tuple(rng.uniform((0.4, 0.45, 0.35, 0.45), (0.55, 0.6, 0.5, 0.6))),
+        strength=rng.uniform(0.14, 0.2),
         grain_angle=rng.uniform(0, np.pi),
         decoys=decoys,
     )
