@@ -64,9 +64,7 @@ def test_validation_is_the_centre_of_the_shorter_side(root: Path) -> None:
 
 def test_normalisation(root: Path) -> None:
     plain = validation(root)[0][0]
-    done = SourceImages(
-        root, "val", 8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), train=False, randaugment=False, seed=1
-    )[0][0]
+    done = SourceImages(root, "val", 8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), train=False, randaugment=False, seed=1)[0][0]
     expected = (plain - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
     torch.testing.assert_close(done, expected)
 
@@ -179,9 +177,7 @@ def test_real_pictures(realdata: Path) -> None:
     assert np.bincount(train.labels).tolist() == [140] * 10
     image, _ = train[0]
     assert image.shape == (3, 8, 8) and image.std() > 0
-    grey = [
-        index for index, (path, _) in enumerate(ImageFolder(root / "train").samples) if Image.open(path).mode == "L"
-    ]
+    grey = [index for index, (path, _) in enumerate(ImageFolder(root / "train").samples) if Image.open(path).mode == "L"]
     assert grey
     for index in grey[:3]:
         image, _ = train[index]

@@ -60,8 +60,7 @@ def test_workers_change_no_bit_and_epochs_differ(make_target: Make, augmentation
 
 def test_random_numbers_depend_on_seed_epoch_and_position(colour_target: PreparedTarget) -> None:
     samples, again, other = (
-        TargetSamples(colour_target, "train", augment=True, mean=(0, 0, 0), std=(1, 1, 1), seed=seed)
-        for seed in (1, 1, 2)
+        TargetSamples(colour_target, "train", augment=True, mean=(0, 0, 0), std=(1, 1, 1), seed=seed) for seed in (1, 1, 2)
     )
     state = torch.get_rng_state()
     again.set_epoch(3)

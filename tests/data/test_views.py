@@ -92,9 +92,7 @@ def test_size_and_larger_windows(make_target: Callable[..., PreparedTarget]) -> 
         (ORDER, NEGATIVE, 0, "at least 1"),
     ],
 )
-def test_wrong_pairings_are_refused(
-    colour_target: PreparedTarget, order: Any, negative: Any, batch_size: int, words: str
-) -> None:
+def test_wrong_pairings_are_refused(colour_target: PreparedTarget, order: Any, negative: Any, batch_size: int, words: str) -> None:
     views = TwoViews(colour_target, "train", seed=4, max_images=None, **NORM)
     with pytest.raises(ValueError, match=words):
         views.batches(np.asarray(order), np.asarray(negative), batch_size, 0)

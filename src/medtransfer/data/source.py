@@ -111,9 +111,7 @@ def _classes(root: Path) -> list[str]:
     for split in SPLITS:
         folder = root / split
         if not folder.is_dir():
-            raise InputError(
-                f"expected class folders in {folder}, but it is no folder; name the one above train and val"
-            )
+            raise InputError(f"expected class folders in {folder}, but it is no folder; name the one above train and val")
         found[split] = {entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
         if not found[split]:
             raise InputError(f"expected class folders in {folder}, but there are none; sort the pictures by class")
@@ -149,6 +147,4 @@ def _read(path: Path) -> Image.Image:
                 raise InputError(f"expected 8 bits a channel in {path}, but its mode is {file.mode}; convert it")
             return file.convert("RGB")
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as fault:
-        raise InputError(
-            f"expected a picture in {path}, but it is unreadable ({fault}); replace or remove it"
-        ) from None
+        raise InputError(f"expected a picture in {path}, but it is unreadable ({fault}); replace or remove it") from None

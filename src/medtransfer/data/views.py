@@ -146,6 +146,4 @@ class TwoViews:
         if negative.shape != known.shape or not np.isin(negative, known).all():
             raise ValueError(f"expected {len(self)} negatives in 0..{len(self) - 1}, but got {negative}")
         if (negative == known).any():
-            raise ValueError(
-                f"expected another image as a negative, but image {np.argmax(negative == known)} is its own"
-            )
+            raise ValueError(f"expected another image as a negative, but image {np.argmax(negative == known)} is its own")

@@ -6,6 +6,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.data.target import TargetSamples
 from medtransfer.metrics.evaluation import Evaluation, SegmentationEvaluation
 
@@ -26,7 +27,8 @@ def evaluate(
     """
     model.eval()
     result = SegmentationEvaluation(len(class_names), class_names)
-    for images, masks, positions in torch.utils.data.DataLoader(samples, batch_size, num_workers=workers):
+    batches = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False)
+    for images, masks, positions in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
         where = positions.tolist()
         result.update(
             predict(fabric, model, images), masks, [samples.images[i] for i in where], [samples.groups[i] for i in where]
