@@ -4,12 +4,15 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medtransfer.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -20,9 +23,9 @@ Mode = Literal["full", "decoder"]
 
 
 class Section(BaseModel):
-    """A part of params.yaml: every key must be there, no other key may."""
+    """A part of params.yaml: every key must be there, no other key may; numbers are finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Study(Section):
@@ -184,30 +187,14 @@ class Params(Section):
     finetune: Finetune
     report: Report
 
-    @model_validator(mode="after")
-    def _names_are_defined(self) -> "Params":
-        known = {
-            "encoder": self.pretrain.encoders, "scheme": self.pretrain.schemes, "target": self.prepare.targets,
-        }  # fmt: skip
-        used = [
-            ("study.encoders", "encoder", self.study.encoders),
-            ("study.schemes", "scheme", self.study.schemes),
-            ("study.targets", "target", self.study.targets),
-            ("prepare.target", "target", [self.prepare.target]),
-            ("pretrain.stop_on", "target", [self.pretrain.stop_on] if self.pretrain.stop_on else []),
-        ]
-        for stage in ("pretrain", "score", "finetune"):
-            section = getattr(self, stage)
-            for kind in ("encoder", "scheme", "target"):
-                if hasattr(section, kind):
-                    used.append((f"{stage}.{kind}", kind, [getattr(section, kind)]))
-        faults = [
-            f"{place} names the {kind} {name!r}, known are {', '.join(sorted(known[kind]))}"
-            for place, kind, names in used for name in names if name not in known[kind]
-        ]  # fmt: skip
-        if faults:
-            raise ValueError("; ".join(faults))
-        return self
+
+# What is defined by name, and the places that use the names.
+DEFINED = {"encoder": "pretrain.encoders", "scheme": "pretrain.schemes", "target": "prepare.targets"}
+USED = {
+    "encoder": ("study.encoders", "pretrain.encoder", "score.encoder", "finetune.encoder"),
+    "scheme": ("study.schemes", "pretrain.scheme", "score.scheme", "finetune.scheme"),
+    "target": ("study.targets", "prepare.target", "pretrain.stop_on", "score.target", "finetune.target"),
+}
 
 
 def load_params(paths: Sequence[Path], overrides: Mapping[str, Any]) -> Params:
@@ -229,26 +216,55 @@ def load_params(paths: Sequence[Path], overrides: Mapping[str, Any]) -> Params:
             patch = {key: patch}
         merged = _lay_over(merged, patch)
     where = ", ".join(map(str, paths)) + (" and the command line" if overrides else "")
+    faults = _undefined_names(merged)
     try:
-        return Params.model_validate(merged)
+        params = Params.model_validate(merged)
     except ValidationError as fault:
-        raise InputError(f"{len(fault.errors())} fault(s) in {where}: {_sentence(fault)}") from None
+        faults = [_sentence(error) for error in fault.errors()] + faults
+    if faults:
+        raise InputError(f"{len(faults)} fault(s) in {where}: {'; '.join(faults)}")
+    return params
 
 
-def _expand(text: str, path: Path) -> str:
-    """Put environment variables in place of ${NAME}."""
+def _undefined_names(merged: dict[str, Any]) -> list[str]:
+    """Name every encoder, scheme and target that is used but not defined; values of a wrong kind are pydantic's to name."""
+    faults = []
+    for kind, place in DEFINED.items():
+        known = _look_up(merged, place)
+        for user in USED[kind] if isinstance(known, dict) else ():
+            value = _look_up(merged, user)
+            faults += [
+                f"{user} names the {kind} {name!r}, known are {', '.join(sorted(map(str, known)))}"
+                for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name not in known
+            ]  # fmt: skip
+    return faults
 
-    def value(found: re.Match[str]) -> str:
+
+def _look_up(value: Any, dotted: str) -> Any:
+    """Give what stands at a dotted key, None when there is nothing."""
+    for key in dotted.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _expand(value: Any, path: Path) -> Any:
+    """Put environment variables in place of ${NAME} in every text of a parsed file."""
+
+    def look_up(found: re.Match[str]) -> str:
         if (name := found[1]) not in os.environ:
             raise InputError(f"expected the environment variable {name}, which {path} names, but it is not set; set it")
         return os.environ[name]
 
-    return re.sub(r"\$\{([A-Z_][A-Z0-9_]*)\}", value, text)
+    if isinstance(value, dict):
+        return {key: _expand(one, path) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_expand(one, path) for one in value]
+    return re.sub(r"\$\{([A-Z_][A-Z0-9_]*)\}", look_up, value) if isinstance(value, str) else value
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = yaml.safe_load(_expand(path.read_text(encoding="utf-8"), path))
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"expected the parameter file {path.resolve()}, but it does not exist; run from the project's folder or name one "
@@ -258,7 +274,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(fault).split())}") from None
     if not isinstance(value, dict):
         raise InputError(f"expected sections such as `finetune:` in {path}, but got {type(value).__name__}")
-    return value
+    return {name: _expand(section, path) for name, section in value.items()}
 
 
 def _lay_over(base: Any, patch: Any, key: str = "") -> Any:
@@ -268,11 +284,8 @@ def _lay_over(base: Any, patch: Any, key: str = "") -> Any:
     return {**base, **{name: _lay_over(base.get(name), value, name) for name, value in patch.items()}}
 
 
-def _sentence(fault: ValidationError) -> str:
-    parts = []
-    for error in fault.errors():
-        place = ".".join(str(part) for part in error["loc"]) or "params"
-        got = "" if error["type"] in {"missing", "extra_forbidden", "value_error"} else f" (got {error['input']!r})"
-        message = {"missing": "is missing", "extra_forbidden": "is not a known key"}.get(error["type"], error["msg"])
-        parts.append(f"{place}: {message.removeprefix('Value error, ')}{got}")
-    return "; ".join(parts)
+def _sentence(error: "ErrorDetails") -> str:
+    place = ".".join(str(part) for part in error["loc"]) or "params"
+    got = "" if error["type"] in {"missing", "extra_forbidden", "value_error"} else f" (got {error['input']!r})"
+    message = {"missing": "is missing", "extra_forbidden": "is not a known key"}.get(error["type"], error["msg"])
+    return f"{place}: {message.removeprefix('Value error, ')}{got}"

@@ -200,7 +200,13 @@ class PreparedTarget:
         """Read the index, one line a sample, columns INDEX_COLUMNS."""
         import pandas as pd
 
-        frame = pd.read_csv(self.folder / "index.csv", dtype={"group": str, "source": str, "split": str})
+        texts = {"group": str, "source": str, "split": str}
+        try:
+            frame = pd.read_csv(self.folder / "index.csv", dtype=texts, keep_default_na=False)  # a patient may be called NA
+        except (OSError, ValueError) as fault:
+            raise InputError(
+                f"expected a table in {self.folder / 'index.csv'}, but it cannot be read ({fault}); {_REMEDIES[TARGET]}"
+            ) from None
         if tuple(frame.columns) != INDEX_COLUMNS:
             raise InputError(
                 f"expected the columns {', '.join(INDEX_COLUMNS)} in {self.folder / 'index.csv'}, but got "
@@ -221,8 +227,10 @@ class PreparedTarget:
 
         try:
             return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as fault:
-            raise InputError(f"expected an array in {self.folder / name}, but {fault}; {_REMEDIES[TARGET]}") from None
+        except (OSError, ValueError, EOFError) as fault:
+            raise InputError(
+                f"expected an array in {self.folder / name}, but it cannot be read ({fault}); {_REMEDIES[TARGET]}"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -296,10 +304,13 @@ def checkpoint_path(folder: Path, epoch: int) -> Path:
 
 def list_checkpoints(folder: Path) -> dict[int, CheckpointInfo]:
     """Read all checkpoints of a pretraining, by epoch; none at all is an InputError."""
-    found = [CheckpointInfo.read(path) for path in sorted(folder.glob("epoch-*.json"))]
+    found = {path: CheckpointInfo.read(path) for path in sorted(folder.glob("epoch-*.json"))}
     if not found:
         raise InputError(f"expected checkpoints epoch-NNN.json in {folder}, but there are none; {_REMEDIES[CHECKPOINT]}")
-    return {info.epoch: info for info in found}
+    for path, info in found.items():
+        if path != checkpoint_path(folder, info.epoch):
+            raise InputError(f"expected the epoch in the name of {path}, but it says {info.epoch}; rename it and its weights")
+    return {info.epoch: info for info in found.values()}
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def _list_home(home: Path, chosen: Mapping[str, Any]) -> list[tuple[Path, Path]]
     images, masks = map(list_pictures, folders)
     suffix = chosen["suffix"]
     if bad := [path for stem, path in masks.items() if not stem.endswith(suffix)]:
-        raise InputError(f"expected masks whose names end with {suffix!r} in {folders[1]}, but got {bad[0].name}; set the option `suffix`")
+        raise InputError(f"expected masks named *{suffix} in {folders[1]}, but got {bad[0].name}; set the option `suffix`")
     by_name = {stem.removesuffix(suffix): path for stem, path in masks.items()}
     return [(image, mask) for _, image, mask in pair_up(images, by_name, home)]
 

@@ -145,8 +145,8 @@ def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
     """Resize uint8 (h, w, C) to size + (C,), bilinear; shrinking averages over the source area (antialias)."""
     if image.shape[:2] == size:
         return image
-    pixels = np.asarray(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).resize(size[::-1], Image.Resampling.BILINEAR))
-    return pixels.reshape(*size, image.shape[-1])
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR)).reshape(*size, image.shape[-1])
 
 
 def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:

@@ -33,7 +33,7 @@ def assign_splits(items: Sequence[Item], rule: Rule, validation: float) -> list[
     elif isinstance(rule, Mapping) and rule.keys() == {"test", "seed"}:
         splits = _draw(items, ["train"] * len(items), rule["test"], "test", rule["seed"])
     elif isinstance(rule, Mapping) and rule.keys() == {"file"}:
-        splits = _read_file(items, Path(rule["file"]))
+        splits = _read_file(items, Path(str(rule["file"])))
     else:
         raise InputError(f"expected `split` to be {FORMS}, but got {rule!r}")
     _refuse_torn_groups(items, splits)
@@ -98,7 +98,7 @@ def _read_lines(path: Path) -> dict[str, str]:
     for line in lines:
         source, split = line.get("source"), line.get("split")
         if not source or split not in SPLITS:
-            raise InputError(f"expected the columns source and split ({', '.join(SPLITS)}) in {path}, but got the line {dict(line)}")
+            raise InputError(f"expected columns source and split ({', '.join(SPLITS)}) in {path}, but got the line {dict(line)}")
         if named.setdefault(source, split) != split:
             raise InputError(f"expected one split a source in {path}, but {source!r} lies in {named[source]} and {split}")
     return named

@@ -1,0 +1,55 @@
+"""Fixtures of the prepare room: tiny generated datasets, and `prepare` with everything but the point of a test filled in."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medtransfer.prepare.samples import write_samples
+from medtransfer.prepare.stage import prepare
+from medtransfer.records import PreparedTarget
+
+CHESTS = "lungs/Infection Segmentation Data/Train/COVID-19"
+FRACTION = {"test": 0.34, "seed": 0}
+
+# By reader: the folder of the generated samples and the settings that fit it.
+CASES: dict[str, dict[str, Any]] = {
+    "acdc": {"root": "heart", "size": (32, 48), "subset": True, "options": {}},
+    "covid-qu": {"root": "lungs", "size": (32, 48), "subset": True, "options": {}},
+    "idrid": {"root": "retina", "size": (80, 160), "subset": True, "options": {"window": 32, "stride": 16, "tile": 16}},
+    "folder": {
+        "root": CHESTS, "size": (32, 48), "subset": False, "split": FRACTION, "options": {"masks": "infection masks"},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of four tiny generated datasets; tests copy what they change."""
+    out = tmp_path_factory.mktemp("generated") / "samples"
+    write_samples(out, seed=7, patients=4, lungs=5, retinas=3, pictures=6)
+    return out
+
+
+@pytest.fixture
+def run(samples: Path, tmp_path: Path) -> Callable[..., PreparedTarget]:
+    """Give `run(reader, **changes)`, which prepares the reader's sample as the target `t` below tmp_path/out."""
+
+    def call(reader: str, **changes: Any) -> PreparedTarget:
+        case = {"split": "official", "validation": 0.0, "allow_duplicates": False, "out": tmp_path / "out"}
+        case |= CASES[reader] | {"root": samples / CASES[reader]["root"]} | changes
+        return prepare("t", reader=reader, **case)
+
+    return call
+
+
+@pytest.fixture
+def copy(samples: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Give `copy(reader)`, which copies the reader's sample to a folder that a test may change."""
+
+    def call(reader: str) -> Path:
+        return Path(shutil.copytree(samples / CASES[reader]["root"], tmp_path / "raw"))
+
+    return call

@@ -1,0 +1,102 @@
+"""COVID-QU-Ex: the published folders and the four arrays, the choice of classes, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.covid_qu import CLASSES, EXPECTED, scan
+from medtransfer.records import PreparedTarget
+
+Run = Callable[..., PreparedTarget]
+TRAIN = "Infection Segmentation Data/Train/COVID-19"
+
+
+def write_arrays(root: Path, images: np.ndarray, masks: np.ndarray) -> Path:
+    for name in ("train_and_val", "test"):
+        (root / name).mkdir(parents=True)
+        np.save(root / name / "imgs.npy", images)
+        np.save(root / name / "inf_masks.npy", masks)
+    return root
+
+
+def test_train_and_val_are_the_training_images(samples: Path) -> None:
+    found = scan(samples / "lungs", (8, 8), {})
+    assert [item.split for item in found.items] == ["train"] * 4 + ["test"]
+    assert {Path(item.source).parts[1] for item in found.items} == {"Train", "Val", "Test"}
+    assert found.expected == EXPECTED == {"train": 2330, "test": 583}
+
+
+def test_other_classes_take_part_on_demand_with_empty_masks(run: Run) -> None:
+    prepared = run("covid-qu", options={"classes": list(CLASSES)})
+    healthy = prepared.index[~prepared.index["source"].str.contains("/COVID-19/")]
+    assert len(healthy) == 4
+    assert not prepared.masks[healthy["row"]].any()
+    assert prepared.info.expected == {}
+
+
+def test_an_unknown_class_is_refused(run: Run) -> None:
+    with pytest.raises(InputError, match=r"the option classes .* but got \['Flu'\]"):
+        run("covid-qu", options={"classes": ["Flu"]})
+
+
+def test_arrays_give_what_the_folders_give(samples: Path, tmp_path: Path) -> None:
+    folders = scan(samples / "lungs", (16, 16), {})
+    home = samples / "lungs" / TRAIN
+    paths = sorted((home / "images").iterdir())
+    images = np.stack([np.asarray(Image.open(path)) for path in paths])
+    masks = np.stack([np.asarray(Image.open(home / "infection masks" / path.name)) for path in paths])
+    arrays = scan(write_arrays(tmp_path, images, masks), (16, 16), {})
+    assert [item.split for item in arrays.items] == ["train"] * len(paths) + ["test"] * len(paths)
+    assert len({item.group for item in arrays.items}) == len(arrays.items)
+    for row, item in enumerate(arrays.items[: len(paths)]):
+        (picture,), (same,) = item.load(), folders.items[row].load()
+        assert np.array_equal(picture.image, same.image) and np.array_equal(picture.mask, same.mask)
+        assert picture.slice == row
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "message"),
+    [
+        (np.full((1, 4, 4), 0.5), np.zeros((1, 4, 4)), "whole numbers from 0 to 255 in .*imgs.npy"),
+        (np.full((1, 4, 4), 300), np.zeros((1, 4, 4)), "whole numbers from 0 to 255 in .*imgs.npy"),
+        (np.full((1, 4, 4), np.nan), np.zeros((1, 4, 4)), "whole numbers from 0 to 255 in .*imgs.npy"),
+        (np.zeros((1, 4, 4)), np.full((1, 4, 4), 7), r"0 and 255 .* in .*inf_masks.npy, but got also \[7\]"),
+        (np.zeros((2, 4, 4)), np.zeros((1, 4, 4)), r"masks of shape \(2, 4, 4\)"),
+        (np.zeros((4, 4)), np.zeros((4, 4)), r"shape \(N, height, width\)"),
+        (np.array([None]), np.zeros((1, 4, 4)), "a numpy array in .*imgs.npy, but it cannot be read"),
+    ],
+)
+def test_bad_arrays_are_refused(images: np.ndarray, masks: np.ndarray, message: str, tmp_path: Path) -> None:
+    root = write_arrays(tmp_path, images, masks)
+    with pytest.raises(InputError, match=message):
+        list(scan(root, (4, 4), {}).items[0].load())
+
+
+def test_missing_masks_and_images_are_refused(run: Run, copy: Callable[[str], Path]) -> None:
+    root = copy("covid-qu")
+    image = root / TRAIN / "images" / "covid-19 (0).png"
+    mask = root / TRAIN / "infection masks" / "covid-19 (0).png"
+    kept = mask.rename(root / "kept.png")
+    with pytest.raises(InputError, match=r"a mask for every image, but .*covid-19 \(0\).png has none .* no empty mask"):
+        run("covid-qu", root=root)
+    kept.rename(mask)
+    image.unlink()
+    with pytest.raises(InputError, match="an image for every mask"):
+        run("covid-qu", root=root)
+
+
+def test_unknown_values_and_sizes_are_refused(run: Run, copy: Callable[[str], Path]) -> None:
+    root = copy("covid-qu")
+    mask = root / TRAIN / "infection masks" / "covid-19 (0).png"
+    pixels = np.array(Image.open(mask))
+    pixels[0, 0] = 76
+    Image.fromarray(pixels).save(mask)
+    with pytest.raises(InputError, match=r"0 and 255 .* but got also \[76\]"):
+        run("covid-qu", root=root)
+    Image.fromarray(pixels[:50]).save(mask)
+    with pytest.raises(InputError, match="a mask of 96x96 pixels like .* has 50x96"):
+        run("covid-qu", root=root)

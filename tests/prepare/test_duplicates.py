@@ -1,0 +1,40 @@
+"""Duplicates: across splits refused or noted, inside a split counted, empty pictures left out."""
+
+import numpy as np
+import pytest
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.duplicates import check_duplicates, hash_image
+
+NAMES = ["p055", "p118", "p074"]
+
+
+def test_the_hash_sees_every_pixel_and_skips_constant_pictures() -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    other = image.copy()
+    other[1, 1, 2] += 1
+    assert hash_image(image) == hash_image(image.copy()) != hash_image(other)
+    assert hash_image(np.full((4, 4, 1), 9, np.uint8)) is None
+
+
+def test_across_splits_both_sources_and_the_remedy_are_named() -> None:
+    with pytest.raises(InputError, match=r"p055 \(train\) and p118 \(test\) hold the same image \(1 such.*allow_duplicates: true"):
+        check_duplicates(["x", "x", "y"], ["train", "test", "train"], NAMES, allow=False)
+
+
+def test_a_third_copy_is_found_behind_one_in_the_same_split() -> None:
+    with pytest.raises(InputError, match=r"p055 \(train\) and p074 \(test\)"):
+        check_duplicates(["x", "x", "x"], ["train", "train", "test"], NAMES, allow=False)
+
+
+def test_allowed_duplicates_are_noted() -> None:
+    (note,) = check_duplicates(["x", "x", "y"], ["train", "test", "train"], NAMES, allow=True)
+    assert note.startswith("1 images lie in two splits, such as p055 (train) and p118 (test)")
+
+
+def test_inside_one_split_they_are_counted_only() -> None:
+    assert check_duplicates(["x", "x", "x"], ["train"] * 3, NAMES, allow=False) == ["2 images are stored twice inside one split"]
+
+
+def test_empty_pictures_are_no_duplicates() -> None:
+    assert check_duplicates([None, None, "y"], ["train", "test", "test"], NAMES, allow=False) == []

@@ -1,0 +1,135 @@
+"""Any folder: pixel formats, label tables, layouts, groups, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.folder import scan
+from medtransfer.prepare.reader import Picture
+
+RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8)
+DISC = (RAMP > 20).astype(np.uint8)
+
+
+def write_pair(root: Path, image: Image.Image, mask: np.ndarray, name: str = "a", suffix: str = ".png") -> Path:
+    for folder, picture in (("images", image), ("masks", Image.fromarray(mask))):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        picture.save(root / folder / (name + (suffix if folder == "images" else ".png")))
+    return root
+
+
+def load(root: Path, **options: Any) -> Picture:
+    (picture,) = scan(root, RAMP.shape, options).items[0].load()
+    return picture
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".jpg", ".PNG"])
+def test_grey_files_of_every_kind_are_read(suffix: str, tmp_path: Path) -> None:
+    picture = load(write_pair(tmp_path, Image.fromarray(RAMP), DISC, suffix=suffix))
+    assert picture.image.shape == (6, 8, 1)
+    assert np.abs(picture.image[..., 0].astype(int) - RAMP).max() <= (4 if suffix == ".jpg" else 0)
+    assert np.array_equal(picture.mask, DISC)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_colour_transparency_and_palette_give_three_channels(mode: str, tmp_path: Path) -> None:
+    colour = np.stack([RAMP, RAMP + 100, 255 - RAMP], axis=-1)
+    image = Image.fromarray(colour).quantize(256) if mode == "P" else Image.fromarray(colour).convert(mode)
+    picture = load(write_pair(tmp_path, image, DISC))
+    assert np.array_equal(picture.image, np.asarray(image.convert("RGB")))
+
+
+def test_sixteen_bits_are_scaled_by_percentiles(tmp_path: Path) -> None:
+    wide = RAMP.astype(np.uint16) * 80
+    picture = load(write_pair(tmp_path, Image.fromarray(wide), DISC))
+    low, high = np.percentile(wide, (0.5, 99.5))
+    assert np.array_equal(picture.image[..., 0], np.rint(np.clip((wide - low) / (high - low), 0, 1) * 255))
+
+
+def test_grey_beside_colour_is_repeated(tmp_path: Path) -> None:
+    write_pair(tmp_path, Image.fromarray(RAMP), DISC)
+    write_pair(tmp_path, Image.fromarray(np.dstack([RAMP] * 3)), DISC, name="b")
+    found = scan(tmp_path, RAMP.shape, {})
+    assert found.channels == 3
+    (picture,) = found.items[0].load()
+    assert np.array_equal(picture.image, np.dstack([RAMP] * 3))
+
+
+@pytest.mark.parametrize("high", [1, 255])
+def test_binary_masks_need_no_table(high: int, tmp_path: Path) -> None:
+    assert np.array_equal(load(write_pair(tmp_path, Image.fromarray(RAMP), DISC * high)).mask, DISC)
+
+
+def test_a_table_names_the_classes(tmp_path: Path) -> None:
+    raw = np.choose(RAMP % 3, [0, 128, 255]).astype(np.uint8)
+    labels = {0: "background", 128: "disc", "255": "cup"}
+    mask = load(write_pair(tmp_path, Image.fromarray(RAMP), raw), classes=["cup", "disc"], labels=labels).mask
+    assert np.array_equal(mask, np.choose(RAMP % 3, [0, 2, 1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, r"the labels \[0, 255\] in .*a.png, but got \[76\]; .*`labels`"),
+        ({"labels": {0: "background"}}, r"the labels \[0\] in .*a.png, but got \[76\]"),
+        ({"classes": ["x", "y"]}, "the option labels to map .* one of background, x, y, but got None"),
+        ({"labels": {0: "background", 76: "other"}}, "one of background, foreground, but got"),
+        ({"classes": []}, "the option classes"),
+        ({"group": "("}, "a regular expression"),
+        ({"group": "case"}, "to find its first group in every name"),
+        ({"suffix": "_mask"}, r"masks named \*_mask in .*, but got a.png; set the option `suffix`"),
+        ({"masks": "truth"}, "the folder .*truth, but it does not exist; .*`masks`"),
+    ],
+)
+def test_unclear_masks_and_options_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        load(write_pair(tmp_path, Image.fromarray(RAMP), DISC * 76), **options)
+
+
+def test_coloured_masks_of_unequal_channels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="colour channels differ"):
+        load(write_pair(tmp_path, Image.fromarray(RAMP), np.dstack([DISC, DISC, DISC * 3])))
+
+
+def test_sizes_must_match(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a mask of 6x8 pixels like .* has 3x8"):
+        load(write_pair(tmp_path, Image.fromarray(RAMP), DISC[:3]))
+
+
+def test_several_pages_are_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path, Image.fromarray(RAMP), DISC)
+    (tmp_path / "images" / "a.png").unlink()
+    page = Image.fromarray(RAMP)
+    page.save(tmp_path / "images" / "a.tif", save_all=True, append_images=[page, page])
+    with pytest.raises(InputError, match="a single 2-D picture in .*a.tif, but it holds 3 pages"):
+        load(tmp_path)
+
+
+def test_nan_is_refused(tmp_path: Path) -> None:
+    values = RAMP.astype(np.float32)
+    values[0, 0] = np.nan
+    with pytest.raises(InputError, match="but 1 of 48 are NaN"):
+        load(write_pair(tmp_path, Image.fromarray(values), DISC, suffix=".tif"))
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path, Image.fromarray(RAMP), DISC)
+    write_pair(tmp_path, Image.fromarray(RAMP), DISC, suffix=".bmp")
+    with pytest.raises(InputError, match="one picture a name .* a.bmp and a.png"):
+        load(tmp_path)
+
+
+def test_split_folders_suffixes_and_groups(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_pair(tmp_path / split, Image.fromarray(RAMP), DISC, name=f"{split}7_01")
+        (tmp_path / split / "masks" / f"{split}7_01.png").rename(tmp_path / split / "masks" / f"{split}7_01_seg.png")
+    found = scan(tmp_path, (6, 8), {"suffix": "_seg", "group": r"(\w+)_\d+"})
+    assert [(item.split, item.group, item.source) for item in found.items] == [
+        ("train", "train7", "train/images/train7_01.png"),
+        ("test", "test7", "test/images/test7_01.png"),
+    ]
+    assert found.expected == {}

@@ -1,0 +1,85 @@
+"""Every entry of READERS goes through the same walk: it keeps the contract of a prepared target."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medtransfer.errors import InputError
+from medtransfer.prepare import READERS
+from medtransfer.records import INDEX_COLUMNS, PreparedTarget
+from medtransfer.runtime import file_sha256
+
+Run = Callable[..., PreparedTarget]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_prepared_target_keeps_the_contract(reader: str, run: Run) -> None:
+    prepared = run(reader)
+    index, images, masks, info = prepared.index, prepared.images, prepared.masks, prepared.info
+    assert tuple(index.columns) == INDEX_COLUMNS
+    assert images.dtype == masks.dtype == np.uint8
+    assert images.shape == (*masks.shape, info.channels)
+    assert sorted(index["row"].unique()) == list(range(len(images)))
+    assert list(index["sample"]) == list(range(len(index)))
+    assert set(np.unique(masks)) == set(range(len(info.classes) + 1))
+    assert (index["top"] + index["height"] <= images.shape[1]).all()
+    assert (index["left"] + index["width"] <= images.shape[2]).all()
+    assert index.groupby("group")["split"].nunique().max() == 1
+    assert info.counts == index["split"].value_counts().to_dict()
+    assert set(info.counts) == {"train", "test"}
+    assert list(index.loc[index["split"] == "test", ["height", "width"]].drop_duplicates().iloc[0]) == info.input
+    assert images.std() > 5
+    assert info.citation
+    assert info.arrays == {name: file_sha256(prepared.folder / name) for name in ("images.npy", "masks.npy", "index.csv")}
+    assert (prepared.folder / "preview.png").is_file()
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_the_same_files_give_the_same_fingerprint(reader: str, run: Run, tmp_path: Path) -> None:
+    assert run(reader).info.fingerprint == run(reader, out=tmp_path / "again").info.fingerprint
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_sources_hash_every_file(reader: str, run: Run, samples: Path) -> None:
+    prepared = run(reader)
+    root = samples / {"acdc": "heart", "covid-qu": "lungs", "idrid": "retina"}.get(
+        reader, "lungs/Infection Segmentation Data/Train/COVID-19"
+    )
+    assert prepared.info.sources
+    assert all(file_sha256(root / name) == digest for name, digest in prepared.info.sources.items())
+    assert set(prepared.index["source"]) <= set(prepared.info.sources)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_missing_folder_is_refused(reader: str, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected the folder .*nowhere.*, but it does not exist; .*(root|options)"):
+        run(reader, root=tmp_path / "nowhere")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_an_empty_folder_is_refused(reader: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(InputError, match="expected"):
+        run(reader, root=tmp_path / "raw")
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_an_unknown_option_is_refused(reader: str, run: Run) -> None:
+    with pytest.raises(InputError, match=f"options that the reader '{reader}' knows .* but got colour"):
+        run(reader, options={"colour": "red"})
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_truncated_image_is_refused_and_nothing_is_left(
+    reader: str, run: Run, copy: Callable[[str], Path], tmp_path: Path
+) -> None:
+    root = copy(reader)
+    name = run(reader, root=root).index["source"].iloc[-1]
+    data = (root / name).read_bytes()
+    (root / name).write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="cannot be read"):
+        run(reader, root=root, out=tmp_path / "fresh")
+    assert not list((tmp_path / "fresh").glob("*")) and not list((tmp_path / "fresh").glob(".*"))

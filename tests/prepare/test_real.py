@@ -1,0 +1,120 @@
+"""The readers on real images: counts, label values, shapes, and no empty mask where there should be none."""
+
+import logging
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medtransfer.errors import InputError
+from medtransfer.prepare import READERS
+from medtransfer.prepare.stage import prepare
+from medtransfer.records import PreparedTarget
+
+FRACTION = {"test": 0.2, "seed": 0}
+
+
+def run(reader: str, root: Path, out: Path, size: tuple[int, int], **changes: object) -> PreparedTarget:
+    settings = {"subset": True, "split": FRACTION, "validation": 0.0, "allow_duplicates": False, "options": {}} | changes
+    return prepare("t", reader=reader, root=root, size=size, out=out, **settings)
+
+
+def labels_of(prepared: PreparedTarget) -> set[int]:
+    return set(np.unique(prepared.masks).tolist())
+
+
+def test_acdc(realdata: Path, tmp_path: Path) -> None:
+    prepared = run("acdc", realdata / "acdc", tmp_path, (64, 64))
+    index = prepared.index
+    assert len(index) == len(prepared.images) == 458
+    assert index["group"].nunique() == 25 and prepared.samples("test")["group"].nunique() == 5
+    assert index["source"].nunique() == 50
+    assert labels_of(prepared) == {0, 1, 2, 3}
+    assert all((prepared.masks[index.loc[index["source"] == source, "row"]] == 3).any() for source in index["source"].unique())
+    assert len(prepared.info.sources) == 125
+    volumes = [prepared.images[index.loc[index["source"] == source, "row"]] for source in index["source"].unique()]
+    assert all(volume.max() > 200 and volume.min() < 20 for volume in volumes)
+
+
+def test_acdc_slices_sit_as_in_the_file(realdata: Path) -> None:
+    item = READERS["acdc"](realdata / "acdc", (256, 232), {}).items[0]
+    truth = np.asarray(nib.load(item.files[1]).dataobj)
+    assert truth.shape == (232, 256, 10)
+    masks = [picture.mask for picture in item.load()]
+    assert np.array_equal(np.stack(masks), truth.T)
+
+
+def test_acdc_shapes_differ(realdata: Path) -> None:
+    items = READERS["acdc"](realdata / "acdc", (64, 64), {}).items
+    slices = [item.pictures for item in items]
+    assert (min(slices), max(slices), sum(slices)) == (6, 18, 458)
+    assert len({nib.load(item.files[0]).shape[:2] for item in items}) > 10
+
+
+def test_a_subset_must_be_declared(realdata: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected 1902 train samples in .*acdc, but got 458 \(1444 fewer\)"):
+        run("acdc", realdata / "acdc", tmp_path, (64, 64), subset=False)
+
+
+def test_covid_qu(realdata: Path, tmp_path: Path) -> None:
+    prepared = run("covid-qu", realdata / "covid_qu_ex", tmp_path, (128, 128))
+    assert prepared.info.counts == {"train": 240, "test": 60}
+    assert labels_of(prepared) == {0, 1}
+    assert prepared.masks.any(axis=(1, 2)).all()
+
+
+def test_covid_qu_with_healthy_images(realdata: Path, tmp_path: Path) -> None:
+    options = {"classes": ["COVID-19", "Non-COVID", "Normal"]}
+    prepared = run("covid-qu", realdata / "covid_qu_ex", tmp_path, (64, 64), options=options)
+    assert len(prepared.images) == 600
+    assert int(prepared.masks.any(axis=(1, 2)).sum()) == 300
+
+
+def link_idrid(realdata: Path, folder: Path, names: list[str]) -> Path:
+    """Link a few photographs and their masks into the published layout."""
+    for path in sorted((realdata / "idrid").rglob("*")):
+        if any(path.name.startswith(name) for name in names):
+            link = folder / path.relative_to(realdata / "idrid")
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+    return folder
+
+
+def test_idrid_in_small(realdata: Path, tmp_path: Path) -> None:
+    root = link_idrid(realdata, tmp_path / "raw", ["IDRiD_01", "IDRiD_20", "IDRiD_44"])
+    options = {"window": 112, "stride": 28, "tile": 56}
+    prepared = run("idrid", root, tmp_path / "out", (280, 560), options=options, split={"test": 0.34, "seed": 0})
+    assert prepared.info.counts == {"train": 238, "test": 50}
+    assert labels_of(prepared) == {0, 1}
+    assert prepared.masks.any(axis=(1, 2)).all()
+    assert prepared.images.shape == (3, 280, 560, 3)
+
+
+@pytest.mark.slow
+def test_idrid_at_the_published_size(realdata: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="medtransfer"):
+        prepared = run("idrid", realdata / "idrid", tmp_path, (1120, 2240))
+    assert prepared.images.shape == (54, 1120, 2240, 3)
+    assert prepared.info.counts == {"train": 43 * 119, "test": 11 * 50}
+    positives = prepared.masks.any(axis=(1, 2))
+    assert positives.all()
+    assert "prepare: " in caplog.text
+
+
+@pytest.mark.slow
+def test_idrid_masks_survive_224_pixels(realdata: Path) -> None:
+    from medtransfer.prepare.pixels import read_nonzero, resize_mask
+
+    found = [int(resize_mask(read_nonzero(path), (224, 224)).sum()) for path in sorted((realdata / "idrid").rglob("*_MA.tif"))]
+    assert len(found) == 54 and min(found) > 0
+    assert np.median(found) == pytest.approx(43, abs=3)
+
+
+def test_membranes_by_the_folder_reader(realdata: Path, tmp_path: Path) -> None:
+    options = {"images": "image", "masks": "label", "classes": ["cell"]}
+    prepared = run("folder", realdata / "isbi2012_membrane", tmp_path, (128, 128), subset=False, options=options)
+    assert prepared.info.counts == {"train": 24, "test": 6}
+    assert labels_of(prepared) == {0, 1}
+    assert prepared.info.channels == 1
+    assert 0.5 < prepared.masks.mean() < 0.9

@@ -1,0 +1,102 @@
+"""Generated samples: original formats, the same bytes for the same seed, and tasks that a threshold cannot solve."""
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.samples import write_samples
+from medtransfer.prepare.samples.pictures import CLASSES
+from medtransfer.prepare.samples.textures import clouds, grain
+from medtransfer.prepare.stage import prepare
+
+SIZES = {"patients": 4, "lungs": 5, "retinas": 3, "pictures": 6}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_the_same_seed_gives_the_same_bytes(samples: Path, tmp_path: Path) -> None:
+    assert write_samples(tmp_path / "again", seed=7, **SIZES)
+    assert digests(tmp_path / "again") == digests(samples)
+    write_samples(tmp_path / "other", seed=8, **SIZES)
+    assert digests(tmp_path / "other")["heart/training/patient001/patient001_frame01.nii.gz"] not in digests(samples).values()
+
+
+def test_the_same_settings_are_reused_and_others_are_not(tmp_path: Path) -> None:
+    out = tmp_path / "s"
+    assert write_samples(out, seed=1, **SIZES)
+    assert not write_samples(out, seed=1, **SIZES)
+    assert write_samples(out, seed=1, **SIZES, force=True)
+    assert write_samples(out, seed=1, **(SIZES | {"patients": 5}))
+    assert len(list((out / "heart").glob("*/patient*"))) == 5
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(InputError, match="to be empty or to hold earlier samples"):
+        write_samples(tmp_path, seed=1, **SIZES)
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_too_few_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"at least \d for samples.{name}, but got 1"):
+        write_samples(tmp_path / "s", seed=1, **(SIZES | {name: 1}))
+
+
+def test_pictures_are_an_image_folder_of_ten_classes(samples: Path) -> None:
+    for split, number in (("train", 5), ("val", 1)):
+        folders = sorted((samples / "pictures" / split).iterdir())
+        assert [folder.name for folder in folders] == sorted(CLASSES)
+        assert all(len(list(folder.glob("*.jpg"))) == number for folder in folders)
+    picture = Image.open(next((samples / "pictures" / "val" / "fine-disc").iterdir()))
+    assert (picture.size, picture.mode) == ((64, 64), "RGB")
+
+
+def test_retina_masks_are_one_bit_palettes(samples: Path) -> None:
+    (mask, *_) = sorted((samples / "retina").rglob("*_MA.tif"))
+    picture = Image.open(mask)
+    assert picture.mode == "P"
+    assert picture.tag_v2[258] == (1,)  # type: ignore[attr-defined]
+    assert set(np.unique(np.asarray(picture))) == {0, 1}
+    assert set(np.unique(np.asarray(picture.convert("L")))) == {0, 76}
+    red = cv2.imread(str(mask), cv2.IMREAD_COLOR)
+    assert [int(red[..., channel].max()) for channel in range(3)] == [0, 0, 255]
+
+
+def test_a_grain_has_its_period_and_direction() -> None:
+    texture = grain(np.random.default_rng(0), 64, period=8, angle=0.0)
+    power = np.abs(np.fft.fft2(texture)) ** 2
+    v, u = np.unravel_index(power[:, :32].argmax(), (64, 32))
+    assert u == pytest.approx(64 / 8, abs=2)
+    assert min(v, 64 - v) <= 2
+    assert texture.mean() == pytest.approx(0, abs=1e-12) and texture.std() == pytest.approx(1)
+
+
+def test_clouds_are_smooth_and_fill_their_range() -> None:
+    field = clouds(np.random.default_rng(0), 64)
+    assert (field.min(), field.max()) == (0, 1)
+    assert np.abs(np.diff(field, axis=0)).max() < 0.15
+
+
+def test_no_threshold_finds_a_part_of_the_heart(samples: Path, tmp_path: Path) -> None:
+    prepared = prepare(
+        "heart", reader="acdc", root=samples / "heart", size=(64, 64), subset=True, split="official", validation=0.0,
+        allow_duplicates=False, options={}, out=tmp_path,
+    )  # fmt: skip
+    images, masks = prepared.images[..., 0], prepared.masks
+    for label in (1, 2, 3):
+        truth = masks == label
+        best = 0.0
+        for low in range(0, 256, 32):
+            for high in range(low + 32, 257, 32):
+                found = (images >= low) & (images < high)
+                best = max(best, 2 * (found & truth).sum() / (found.sum() + truth.sum()))
+        assert best < 0.35

@@ -1,0 +1,116 @@
+"""Split rules: official, drawn, from a file; groups are never torn, and the draw depends on the seed alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.reader import Item
+from medtransfer.prepare.splits import assign_splits
+
+
+def item(group: str, split: str | None = "train", source: str = "") -> Item:
+    return Item(split, group, source or f"images/{group}.png", (), 1, lambda: ())
+
+
+TEN = [item(f"p{number}", source=f"images/p{number}_{part}.png") for number in range(10) for part in "ab"]
+
+
+def groups(splits: list[str], name: str) -> set[str]:
+    return {one.group for one, split in zip(TEN, splits, strict=True) if split == name}
+
+
+def test_official_takes_what_the_layout_says() -> None:
+    assert assign_splits([item("a"), item("b", "test")], "official", 0.0) == ["train", "test"]
+
+
+def test_a_fraction_draws_whole_groups() -> None:
+    splits = assign_splits(TEN, {"test": 0.3, "seed": 1}, 0.0)
+    assert len(groups(splits, "test")) == 3
+    assert not groups(splits, "test") & groups(splits, "train")
+
+
+def test_the_draw_depends_on_the_seed_and_not_on_the_order() -> None:
+    splits = assign_splits(TEN, {"test": 0.3, "seed": 1}, 0.0)
+    assert assign_splits(TEN[::-1], {"test": 0.3, "seed": 1}, 0.0) == splits[::-1]
+    assert any(assign_splits(TEN, {"test": 0.3, "seed": seed}, 0.0) != splits for seed in range(2, 6))
+
+
+def test_validation_comes_from_the_training_groups_only() -> None:
+    without = assign_splits(TEN, {"test": 0.3, "seed": 1}, 0.0)
+    splits = assign_splits(TEN, {"test": 0.3, "seed": 1}, 0.3)
+    assert groups(splits, "test") == groups(without, "test")
+    assert len(groups(splits, "validation")) == 2
+    assert groups(splits, "validation") < groups(without, "train")
+
+
+def test_the_smallest_fraction_still_takes_one_group() -> None:
+    assert len(groups(assign_splits(TEN, {"test": 0.001, "seed": 0}, 0.0), "test")) == 1
+
+
+def write_csv(path: Path, *lines: str) -> dict[str, Any]:
+    path.write_text("\n".join(["source,split", *lines]) + "\n")
+    return {"file": str(path)}
+
+
+def test_a_file_may_name_sources_stems_and_groups(tmp_path: Path) -> None:
+    items = [item("a", None), item("b", None), item("c", None, "images/c_1.png"), item("c", None, "images/c_2.png")]
+    rule = write_csv(tmp_path / "s.csv", "images/a.png,train", "b,validation", "c,test")
+    assert assign_splits(items, rule, 0.0) == ["train", "validation", "test", "test"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a,train"], r"a line for every image .* but images/b.png \(group b\) has none \(1 such\)"),
+        (["a,train", "b,test", "z,test"], "only names of this dataset .* but 'z' is none"),
+        (["a,train", "b,dev"], r"columns source and split \(train, validation, test\)"),
+        (["a,train", "b,test", "a,test"], "one split a source .* 'a' lies in train and test"),
+        (["a,train", "b,train"], "images in the split 'test', but it is empty"),
+    ],
+)
+def test_bad_files_are_refused(lines: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        assign_splits([item("a"), item("b")], write_csv(tmp_path / "s.csv", *lines), 0.0)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a CSV file with the columns source, split in .*none.csv"):
+        assign_splits([item("a")], {"file": str(tmp_path / "none.csv")}, 0.0)
+
+
+def test_a_torn_group_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="every group .* in one split, but 'a' lies in train and test"):
+        assign_splits([item("a"), item("a", "test", "images/other.png")], "official", 0.0)
+    rule = write_csv(tmp_path / "s.csv", "p0_a,train", "p0_b,test", *(f"p{number},train" for number in range(1, 10)))
+    with pytest.raises(InputError, match="'p0' lies in train and test"):
+        assign_splits(TEN, rule, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "validation", "message"),
+    [
+        ("random", 0.0, "expected `split` to be `official`, .* but got 'random'"),
+        ({"test": 0.2}, 0.0, "expected `split` to be"),
+        ({"test": 1.5, "seed": 0}, 0.0, "the fraction for test to lie between 0 and 1, but got 1.5"),
+        ({"test": True, "seed": 0}, 0.0, "the fraction for test"),
+        ({"test": 0.2, "seed": "x"}, 0.0, "seed to be a whole number"),
+        ({"test": 0.99, "seed": 0}, 0.0, "groups .* left to train on, but test takes 10 of 10"),
+        ("official", 0.0, "images in the split 'test', but it is empty"),
+    ],
+)
+def test_bad_rules_are_refused(rule: Any, validation: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        assign_splits(TEN, rule, validation)
+
+
+def test_official_without_split_folders_is_refused() -> None:
+    with pytest.raises(InputError, match="the folders train and test for `split: official`"):
+        assign_splits([item("a", None)], "official", 0.0)
+
+
+def test_a_file_with_validation_excludes_a_fraction(tmp_path: Path) -> None:
+    rule = write_csv(tmp_path / "s.csv", "a,train", "b,validation", "c,test")
+    with pytest.raises(InputError, match="`validation: 0.0` beside a split file"):
+        assign_splits([item("a"), item("b"), item("c")], rule, 0.2)

@@ -1,0 +1,125 @@
+"""The stage: counts, reuse, duplicates end to end, nothing half-written."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtransfer.errors import InputError
+from medtransfer.prepare import READERS
+from medtransfer.prepare.stage import check_counts, prepare
+from medtransfer.records import PreparedTarget, TargetInfo
+
+Run = Callable[..., PreparedTarget]
+
+
+def test_fewer_than_expected_need_a_declared_subset(run: Run) -> None:
+    with pytest.raises(InputError, match=r"expected 1902 train samples in .*, but got 30 \(1872 fewer\); .*`subset: true`"):
+        run("acdc", subset=False)
+
+
+@pytest.mark.parametrize(
+    ("expected", "subset", "message"),
+    [
+        ({"train": 30, "test": 10}, False, None),
+        ({"train": 30, "test": 10}, True, None),
+        ({"train": 29, "test": 10}, True, r"expected 29 train samples .* got 30 \(1 more\); remove"),
+        ({"train": 29, "test": 10}, False, r"\(1 more\)"),
+        ({"train": 30, "test": 11}, False, r"expected 11 test samples .* got 10 \(1 fewer\)"),
+        ({"train": 30, "test": 11}, True, None),
+        ({}, False, None),
+    ],
+)
+def test_counts(expected: dict[str, int], subset: bool, message: str | None, samples: Path) -> None:
+    scan = replace(READERS["acdc"](samples / "heart", (8, 8), {}), expected=expected)
+    if message is None:
+        check_counts(scan, subset, samples)
+        return
+    with pytest.raises(InputError, match=message):
+        check_counts(scan, subset, samples)
+
+
+def test_counts_are_those_of_the_published_split_whatever_split_is_drawn(run: Run) -> None:
+    prepared = run("acdc", split={"test": 0.5, "seed": 0})
+    assert prepared.info.counts == {"train": 20, "test": 20}
+    assert prepared.info.expected == {"train": 1902, "test": 1076}
+
+
+def test_the_same_settings_and_files_are_reused(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    first = run("covid-qu")
+    born = (first.folder / "images.npy").stat().st_ino
+    with caplog.at_level(logging.INFO, logger="medtransfer"):
+        assert (run("covid-qu").folder / "images.npy").stat().st_ino == born
+    assert "reused" in caplog.text
+    assert (run("covid-qu", force=True).folder / "images.npy").stat().st_ino != born
+
+
+@pytest.mark.parametrize("what", ["setting", "source", "array", "record"])
+def test_any_change_prepares_again(what: str, run: Run, copy: Callable[[str], Path]) -> None:
+    root = copy("covid-qu")
+    folder = run("covid-qu", root=root).folder
+    born = (folder / "images.npy").stat().st_ino
+    changes = {"validation": 0.5} if what == "setting" else {}
+    if what == "source":
+        image = next((root / "Infection Segmentation Data" / "Train" / "COVID-19" / "images").iterdir())
+        Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
+    elif what == "array":
+        (folder / "masks.npy").write_bytes(b"")
+    elif what == "record":
+        (folder / "dataset.json").write_text("{}")
+    prepared = run("covid-qu", root=root, **changes)
+    assert (prepared.folder / "images.npy").stat().st_ino != born
+    assert TargetInfo.read(folder / "dataset.json") == prepared.info
+
+
+def test_a_changed_split_file_prepares_again(run: Run, tmp_path: Path, samples: Path) -> None:
+    stems = [Path(item.source).stem for item in READERS["covid-qu"](samples / "lungs", (8, 8), {}).items]
+    path = tmp_path / "split.csv"
+    for test in (0, 1):
+        lines = [f"{stem},{'test' if number == test else 'train'}" for number, stem in enumerate(stems)]
+        path.write_text("\n".join(["source,split", *lines]) + "\n")
+        prepared = run("covid-qu", split={"file": str(path)})
+        assert Path(prepared.samples("test")["source"][0]).stem == stems[test]
+
+
+def test_the_same_patient_under_two_numbers_is_refused(run: Run, copy: Callable[[str], Path], tmp_path: Path) -> None:
+    root = copy("acdc")
+    source, twin = root / "training" / "patient001", root / "testing" / "patient118"
+    shutil.copytree(source, twin)
+    for path in sorted(twin.glob("patient001*")):
+        path.rename(twin / path.name.replace("patient001", "patient118"))
+    with pytest.raises(InputError, match=r"patient001_frame01.nii.gz \(train\) and testing/patient118.*\(10 such"):
+        run("acdc", root=root)
+    assert not list((tmp_path / "out").iterdir())
+    assert run("acdc", root=root, allow_duplicates=True).info.counts == {"train": 30, "test": 20}
+
+
+def test_a_failure_keeps_the_older_result(run: Run, copy: Callable[[str], Path]) -> None:
+    root = copy("acdc")
+    prepared = run("acdc", root=root)
+    before = prepared.info
+    path = root / "testing" / "patient004" / "patient004_frame09_gt.nii.gz"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(InputError):
+        run("acdc", root=root)
+    assert PreparedTarget.open(prepared.folder).info == before
+    assert [path.name for path in prepared.folder.parent.iterdir()] == ["t"]
+
+
+def test_an_unknown_reader_is_refused(samples: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="one of acdc, covid-qu, idrid, folder, but got 'mnist'"):
+        prepare(
+            "t", reader="mnist", root=samples, size=(8, 8), subset=True, split="official", validation=0.0,
+            allow_duplicates=False, options={}, out=tmp_path / "out",
+        )  # fmt: skip
+
+
+def test_the_preview_shows_outlines_in_the_class_colours(run: Run) -> None:
+    pixels = np.asarray(Image.open(run("acdc").folder / "preview.png")).reshape(-1, 3)
+    for colour in ((255, 70, 70), (70, 220, 70), (80, 140, 255)):
+        assert (pixels == colour).all(axis=1).sum() > 100
