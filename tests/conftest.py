@@ -1,13 +1,42 @@
 """Fixtures that every test may use."""
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from medtransfer.config import Params
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+# What makes every stage take about a second: 60 pictures and 40 slices of 32 pixels, encoders of a few channels.
+TINY: dict[str, Any] = {
+    "samples.patients": 4, "samples.lungs": 5, "samples.retinas": 3, "samples.pictures": 6,
+    "prepare.target": "sample", "prepare.targets.sample.size": [32, 32],
+    "pretrain.encoder": "unet", "pretrain.scheme": "simple", "pretrain.source": "sample",
+    "pretrain.encoders.unet": {"width": 4, "depth": 4},
+    "pretrain.encoders.resnet50": {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32], "stochastic_depth": 0.1},
+    "pretrain.encoders.swin": {"embed": 8, "depths": [1, 1, 1, 1], "heads": [1, 2, 2, 4], "window": 2,
+                               "stochastic_depth": 0.2, "size": 32},
+    "pretrain.size": 32, "pretrain.epochs": 3, "pretrain.checkpoints": [1, 2], "pretrain.seed": 5,
+    "pretrain.micro_batch": 16, "pretrain.lr": 0.002, "pretrain.lr_batch": 16, "pretrain.accelerator": "cpu",
+    **{f"pretrain.schemes.{scheme}.{key}.{encoder}": value for scheme in ("simple", "advanced")
+       for encoder in ("unet", "resnet50", "swin") for key, value in (("warmup", 1), ("batch_size", 16))},
+    "score.target": "sample", "score.encoder": "unet", "score.scheme": "simple", "score.max_images": 9, "score.batch_size": 4,
+    "score.level": -2, "score.distance": "cosine", "score.margin": 0.5, "score.accelerator": "cpu",
+    "finetune.target": "sample", "finetune.encoder": "unet", "finetune.scheme": "simple", "finetune.epoch": 3,
+    "finetune.train_epochs": 2, "finetune.epoch_steps": None, "finetune.batch_size": 10, "finetune.overlays": 1,
+    "finetune.select": "last", "finetune.accelerator": "cpu",
+    "study.encoders": ["unet"], "study.schemes": ["simple"], "study.targets": ["sample"], "study.modes": ["full", "decoder"],
+    "study.seeds": [7, 8],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +46,65 @@ def realdata() -> Path:
     if not folder:
         pytest.skip("MEDTRANSFER_REALDATA names no folder of real images")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def sample_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the generated datasets once, few and small; they are only read."""
+    from medtransfer.prepare.samples import write_samples
+
+    folder = tmp_path_factory.mktemp("data") / "samples"
+    sizes = {name.removeprefix("samples."): value for name, value in TINY.items() if name.startswith("samples.")}
+    write_samples(folder, 2024, **sizes)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_params(sample_data: Path) -> "Callable[..., Params]":
+    """Give a maker of params that run in seconds: `tiny_params({"finetune.mode": "decoder"})`."""
+    from medtransfer.config import load_params
+
+    roots = {"samples.out": ".", "samples.seed": 2024, "pretrain.source_root": "pictures", "prepare.targets.sample.root": "heart"}
+    inputs = {key: value if key == "samples.seed" else str(sample_data / str(value)) for key, value in roots.items()}
+
+    def make(overrides: dict[str, Any] | None = None) -> "Params":
+        return load_params([PARAMS], {**TINY, **inputs, **(overrides or {})})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make one empty tracking store, which takes seconds; the tests work on copies of the file."""
+    from medtransfer import tracking
+
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        _enter(folder, patch)
+        tracking.connect()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Path:
+    """Work in an empty folder with an empty tracking store."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    _enter(tmp_path, monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def shared_workplace(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
+    """Work in a folder, with a tracking store, that the tests of a module share."""
+    folder = tmp_path_factory.mktemp("shared")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        _enter(folder, patch)
+        yield folder
+
+
+def _enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(folder)
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")  # MLflow itself sets it when it is first used
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+        patch.delenv(name, raising=False)

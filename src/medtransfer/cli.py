@@ -19,13 +19,16 @@ CELL_FIELDS = ("target", "encoder", "scheme", "epoch", "mode", "seed")
 SETTINGS: dict[str, Any] = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 120}
 
 
-@click.group(context_settings=SETTINGS)
+@click.group(context_settings=SETTINGS, invoke_without_command=True)
 @click.version_option(__version__, prog_name="medtransfer")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Which pretrained encoder, pretrained for how long, should a medical segmentation task start from?
 
     Every option's default stands in params.yaml of the working folder. Any stage may be killed and run again.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def stage(section: type[Section], *, hidden: tuple[str, ...] = ()) -> Callable[[Callable], click.Command]:
@@ -47,11 +50,15 @@ def stage(section: type[Section], *, hidden: tuple[str, ...] = ()) -> Callable[[
 
 def parsed(section: str, options: dict[str, str | None]) -> dict[str, Any]:
     """Read the given options as YAML values, by dotted key."""
-    given = {key: value for key, value in options.items() if value is not None}
+    return {f"{section}.{key}": read_value(key, text) for key, text in options.items() if text is not None}
+
+
+def read_value(key: str, text: str) -> Any:
+    """Read one option's YAML value."""
     try:
-        return {f"{section}.{key}": yaml.safe_load(value) for key, value in given.items()}
-    except yaml.YAMLError as fault:
-        raise InputError(f"expected YAML values for the options, but {' '.join(str(fault).split())}") from None
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):  # a ValueError comes from an impossible date
+        raise InputError(f"expected a YAML value for --{key.replace('_', '-')}, but got {text!r}; correct or quote it") from None
 
 
 def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
@@ -107,18 +114,31 @@ def finetune(files: tuple[Path, ...], debug: bool, force: bool, study: bool, **o
     from medtransfer import pipeline
     from medtransfer.finetune.stage import Wanted
 
-    lists = {key: value.split(",") for key, value in options.items() if key in CELL_FIELDS and value is not None}
-    others = parsed("finetune", {key: value for key, value in options.items() if key not in CELL_FIELDS})
-    params = load(files, others)
-    for combination in product(*lists.values()):  # every named value is validated like one in the file
-        params = load(files, {**others, **parsed("finetune", dict(zip(lists, combination, strict=True)))})
-    defaults: dict[str, list[Any]] = {name: [getattr(params.finetune, name)] for name in CELL_FIELDS}
+    params, values = read_cells(files, options)
     if study:
         chosen = params.study
-        defaults |= {"target": chosen.targets, "encoder": chosen.encoders, "scheme": chosen.schemes,
-                     "epoch": pipeline.study_epochs(params), "mode": chosen.modes, "seed": chosen.seeds}  # fmt: skip
-    values = {name: [yaml.safe_load(one) for one in lists[name]] if name in lists else defaults[name] for name in CELL_FIELDS}
-    pipeline.finetune(params, [Wanted(*one) for one in product(*values.values())], force)
+        whole: dict[str, list[Any]] = {
+            "target": chosen.targets, "encoder": chosen.encoders, "scheme": chosen.schemes,
+            "epoch": pipeline.study_epochs(params), "mode": chosen.modes, "seed": chosen.seeds,
+        }  # fmt: skip
+        values = whole | values
+    lists = [values.get(name, [getattr(params.finetune, name)]) for name in CELL_FIELDS]
+    pipeline.finetune(params, [Wanted(*one) for one in product(*lists)], force)
+
+
+def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple[Params, dict[str, list[Any]]]:
+    """Read the options of `finetune`, of which those that make a cell may be lists.
+
+    Returns:
+        The params, and the values of the given cell fields by name; each is validated like a value in params.yaml.
+    """
+    lists = {key: text.split(",") for key, text in options.items() if key in CELL_FIELDS and text is not None}
+    others = {key: text for key, text in options.items() if key not in CELL_FIELDS}
+    turns = [  # as many as the longest list has entries; a shorter list repeats its last one
+        load(files, parsed("finetune", others | {key: texts[min(turn, len(texts) - 1)] for key, texts in lists.items()}))
+        for turn in range(max(map(len, lists.values()), default=1))
+    ]
+    return turns[0], {key: [getattr(one.finetune, key) for one in turns[: len(texts)]] for key, texts in lists.items()}
 
 
 @stage(Report)
@@ -144,14 +164,13 @@ def main() -> None:
     quiet_libraries()
     debug = "--debug" in sys.argv
     try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        leave("interrupted; run the same command again to go on", 130)
-    except KeyboardInterrupt:
+        cli.main(prog_name="medtransfer", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
         leave("interrupted; run the same command again to go on", 130)
     except click.ClickException as fault:
-        fault.show()
-        sys.exit(2)
+        context = getattr(fault, "ctx", None)
+        path = context.command_path if context else "medtransfer"
+        leave(f"{' '.join(fault.format_message().split()).rstrip('.')}; `{path} --help` lists what there is", 2)
     except InputError as fault:
         if debug:
             raise

@@ -4,19 +4,17 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medtransfer.errors import InputError
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Mode = Literal["full", "decoder"]
@@ -57,7 +55,7 @@ class Target(Section):
     size: tuple[Positive, Positive]
     subset: bool
     split: Literal["official"] | dict[str, Any]
-    validation: Annotated[float, Field(ge=0, lt=1)]
+    validation: BelowOne
     allow_duplicates: bool
     options: dict[str, Any]
 
@@ -100,9 +98,9 @@ class Pretrain(Section):
     lr: Rate
     lr_batch: Positive
     micro_batch: Positive
-    betas: tuple[Probability, Probability]
+    betas: tuple[BelowOne, BelowOne]
     weight_decay: Annotated[float, Field(ge=0)]
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    label_smoothing: BelowOne
     size: Positive
     epochs: Positive
     checkpoints: list[Positive]
@@ -160,7 +158,7 @@ class Finetune(Section):
     batch_size: Positive
     lr: Rate
     power: Annotated[float, Field(ge=0)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
+    momentum: BelowOne
     weight_decay: Annotated[float, Field(ge=0)]
     select: Literal["last", "validation"]
     overlays: NonNegative
@@ -270,7 +268,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"expected the parameter file {path.resolve()}, but it does not exist; run from the project's folder or name one "
             "with --params"
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+    except (OSError, ValueError, yaml.YAMLError) as fault:
         raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(fault).split())}") from None
     if not isinstance(value, dict):
         raise InputError(f"expected sections such as `finetune:` in {path}, but got {type(value).__name__}")
@@ -284,7 +282,7 @@ def _lay_over(base: Any, patch: Any, key: str = "") -> Any:
     return {**base, **{name: _lay_over(base.get(name), value, name) for name, value in patch.items()}}
 
 
-def _sentence(error: "ErrorDetails") -> str:
+def _sentence(error: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in error["loc"]) or "params"
     got = "" if error["type"] in {"missing", "extra_forbidden", "value_error"} else f" (got {error['input']!r})"
     message = {"missing": "is missing", "extra_forbidden": "is not a known key"}.get(error["type"], error["msg"])

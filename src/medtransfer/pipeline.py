@@ -53,8 +53,9 @@ def pretrain(params: Params, force: bool = False) -> Path:
         return import_weights(section)
     from medtransfer.pretrain.stage import run
 
+    stopper = _stopper(params)
     _need_samples(params, Path(section.source_root))
-    return run(section, _stopper(params), force)
+    return run(section, stopper, force)
 
 
 def score(params: Params, force: bool = False) -> Path:
@@ -63,8 +64,7 @@ def score(params: Params, force: bool = False) -> Path:
 
     section = params.score
     with tracking.project_run_set_aside():
-        _need_target(params, section.target)
-        _need_checkpoints(params, section.encoder, section.scheme, None)
+        _make_missing(params, [section.target], [(section.encoder, section.scheme, None)])
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
@@ -73,9 +73,7 @@ def finetune(params: Params, wanted: "list[Wanted]", force: bool = False) -> Non
     from medtransfer.finetune.stage import run
 
     with tracking.project_run_set_aside():
-        for one in wanted:
-            _need_target(params, one.target)
-            _need_checkpoints(params, one.encoder, one.scheme, one.epoch)
+        _make_missing(params, [one.target for one in wanted], [(one.encoder, one.scheme, one.epoch) for one in wanted])
     run(params.finetune, wanted, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
@@ -137,20 +135,33 @@ def _need_samples(params: Params, root: Path) -> None:
         samples(params)
 
 
-def _need_target(params: Params, name: str) -> None:
-    target = params.prepare.targets[name]
-    if not (Path(params.prepare.out) / name / "dataset.json").exists() and _is_sample(params, Path(target.root)):
+def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[str, str, int | None]]) -> None:
+    """Make missing sample inputs; what is missing and cannot be made is an InputError before any work."""
+    lacking = dict.fromkeys(name for name in targets if _lacks_target(params, name))
+    series = dict.fromkeys((one[0], one[1]) for one in checkpoints if _lacks_checkpoints(params, *one))
+    for name in lacking:
         log.info("prepare: the sample target %s is made first", name)
         prepare(_with(params, "prepare", target=name))
+    for encoder, scheme in series:
+        log.info("pretrain: the sample checkpoints of %s, %s are made first", encoder, scheme)
+        pretrain(_with(params, "pretrain", encoder=encoder, scheme=scheme))
 
 
-def _need_checkpoints(params: Params, encoder: str, scheme: str, epoch: int | None) -> None:
+def _lacks_target(params: Params, name: str) -> bool:
+    folder = Path(params.prepare.out) / name
+    if not (folder / "dataset.json").exists() and _is_sample(params, Path(params.prepare.targets[name].root)):
+        return True
+    PreparedTarget.open(folder)
+    return False
+
+
+def _lacks_checkpoints(params: Params, encoder: str, scheme: str, epoch: int | None) -> bool:
     folder = series_folder(Path(params.pretrain.out), encoder, scheme)
     epochs = study_epochs(params) if epoch is None else [epoch]
     if all(checkpoint_path(folder, one).exists() for one in epochs):
-        return
+        return False
     if any(folder.glob("epoch-*.json")) and epoch is None:
-        return  # the user's own choice of checkpoints
+        return False  # the user's own choice of checkpoints
     source = Path(params.pretrain.source_root)
     known = epoch is None or epoch in study_epochs(params)
     if not known or params.pretrain.weights or not _is_sample(params, source):
@@ -159,8 +170,7 @@ def _need_checkpoints(params: Params, encoder: str, scheme: str, epoch: int | No
             f"expected a checkpoint{wanted} in {folder}, but there is none; run `medtransfer pretrain --encoder {encoder} "
             f"--scheme {scheme}` with that epoch among its checkpoints"
         )
-    log.info("pretrain: the sample checkpoints %s are made first", folder)
-    pretrain(_with(params, "pretrain", encoder=encoder, scheme=scheme))
+    return True
 
 
 def _stopper(params: Params) -> "Stopper | None":
@@ -175,7 +185,7 @@ def _stopper(params: Params) -> "Stopper | None":
     from medtransfer.training.robustness import ViewSettings, measure_pairs
 
     with tracking.project_run_set_aside():
-        _need_target(params, name)
+        _make_missing(params, [name], [])
     target = PreparedTarget.open(Path(params.prepare.out) / name)
     section, pooled = params.score, params.finetune.mode == "decoder"
     settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)

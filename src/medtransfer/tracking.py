@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STAGE, CELL = "medtransfer.stage", "medtransfer.cell"
 _OPENED_BY_PROJECT = "MLFLOW_RUN_ID"
+_SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,12 @@ class StoredRun:
     started: int
 
 
+@dataclass(frozen=True)
 class Run:
     """A run that is open for writing."""
 
-    def __init__(self, client: "MlflowClient", run_id: str) -> None:
-        self.client, self.id = client, run_id
+    client: "MlflowClient"
+    id: str
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log params; those that the run already has (from `mlflow run -P`) stay as they are."""
@@ -82,7 +84,7 @@ class Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # two sources can read a folder; either is right
             source = resolve_dataset_source(str(folder))
-        dataset = MetaDataset(source, name=name, digest=digest)
+        dataset = MetaDataset(source, name=name, digest=digest)  # type: ignore[abstract]  # `profile` is None unless overridden
         tags = [InputTag("mlflow.data.context", context)]
         self.client.log_inputs(self.id, [DatasetInput(dataset._to_mlflow_entity(), tags)])
 
@@ -93,41 +95,62 @@ class Run:
         self.client.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def connect(folder: Path | None = None) -> "MlflowClient":
+def connect() -> "MlflowClient":
     """Give a client of the tracking store: MLFLOW_TRACKING_URI, else an embedded SQLite file in the working tree.
 
     Raises:
         InputError: the store does not answer.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     import mlflow
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
-    home = workspace(folder)
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
+    uri = _uri()
     try:
-        with _one_at_a_time(home if uri.startswith("sqlite") else None):
+        with _one_at_a_time(_database(uri)), _little_patience():
             mlflow.set_tracking_uri(uri)
             client = MlflowClient()
             client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as fault:
+    except Exception as fault:  # MLflow, database drivers and the network each raise their own
         reason = " ".join(str(fault).split())[:300]
         raise InputError(
-            f"expected a tracking store at {uri}, but it does not answer ({reason}); start it or unset MLFLOW_TRACKING_URI"
+            f"expected a tracking store at {uri}, but it does not answer ({reason}); start or mend it, or unset MLFLOW_TRACKING_URI"
         ) from None
     return client
 
 
+def _uri() -> str:
+    """Give the store's address; a relative SQLite file lies in the working tree, wherever the process runs."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+    return f"{_SQLITE}{workspace() / uri.removeprefix(_SQLITE)}" if uri.startswith(_SQLITE) else uri
+
+
+def _database(uri: str) -> Path | None:
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+
+
 @contextmanager
-def _one_at_a_time(folder: Path | None) -> Iterator[None]:
+def _one_at_a_time(database: Path | None) -> Iterator[None]:
     """Hold a lock while SQLite may be created: of several processes that create it at once, all but one would fail."""
-    if folder is None:
+    if database is None:
         yield
         return
-    with (folder / "mlflow.db.lock").open("w") as handle:
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_name(f"{database.name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _little_patience() -> Iterator[None]:
+    """Ask a server that may be down only briefly; one that has answered keeps MLflow's own patience, or the user's."""
+    brief = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    ours = {name: value for name, value in brief.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]
 
 
 @contextmanager
@@ -145,18 +168,18 @@ def open_run(stage: str, name: str, cell: str, params: Mapping[str, Any], tags: 
         tags: further tags.
     """
     client = connect()
-    resumed = os.environ.pop(_OPENED_BY_PROJECT, None)
+    resumed = _take_project_run(client)
     _close_interrupted(client, stage, cell)
     run_id = resumed or client.create_run(_experiment(client, stage), run_name=name).info.run_id
     run = Run(client, run_id)
-    run.set_tags(
-        {
-            STAGE: stage, CELL: cell, "mlflow.runName": name, "mlflow.source.name": f"medtransfer {stage}",
-            "git_revision": git_revision(Path.cwd()), "dvc_revision": _dvc_revision(), **versions(), **tags,
-        }
-    )  # fmt: skip
-    run.log_params(params)
     try:
+        run.set_tags(
+            {
+                STAGE: stage, CELL: cell, "mlflow.runName": name, "mlflow.source.name": f"medtransfer {stage}",
+                "git_revision": git_revision(Path.cwd()), "dvc_revision": _dvc_revision(), **versions(), **tags,
+            }
+        )  # fmt: skip
+        run.log_params(params)
         yield run
     except (KeyboardInterrupt, SystemExit):
         client.set_terminated(run_id, "KILLED")
@@ -180,9 +203,25 @@ def project_run_set_aside() -> Iterator[None]:
 
 def note_reuse(stage: str, finished: str) -> None:
     """Tell the run that `mlflow run` opened, if any, that a finished run already holds its result."""
-    if resumed := os.environ.pop(_OPENED_BY_PROJECT, None):
+    client = connect()
+    if resumed := _take_project_run(client):
         text = f"The result was there already: run {finished}."
-        Run(connect(), resumed).set_tags({"medtransfer.reuses": finished, "mlflow.note.content": text})
+        Run(client, resumed).set_tags({"medtransfer.reuses": finished, "mlflow.note.content": text})
+
+
+def _take_project_run(client: "MlflowClient") -> str | None:
+    """Give the run that `mlflow run` opened for this process, once."""
+    from mlflow.exceptions import MlflowException
+
+    run_id = os.environ.pop(_OPENED_BY_PROJECT, None)
+    if not run_id:
+        return None
+    try:
+        return client.get_run(run_id).info.run_id
+    except MlflowException:
+        raise InputError(
+            f"expected {_OPENED_BY_PROJECT} to name a run of {client.tracking_uri}, but it has no run {run_id!r}; unset it"
+        ) from None
 
 
 def find_finished(stage: str, cell: str) -> StoredRun | None:
@@ -218,11 +257,19 @@ def read_curve(run_id: str, metric: str) -> dict[int, float]:
 
 
 def fetch_artifacts(run_id: str, folder: str, destination: Path) -> None:
-    """Copy an artifact folder of a run to a local folder."""
+    """Copy an artifact folder of a run into a local folder; missing artifacts are an InputError."""
     from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
 
     connect()
-    download_artifacts(run_id=run_id, artifact_path=folder, dst_path=str(destination))
+    try:
+        download_artifacts(run_id=run_id, artifact_path=folder, dst_path=str(destination))
+    except (MlflowException, OSError) as fault:
+        reason = " ".join(str(fault).split())[:300]
+        raise InputError(
+            f"expected the artifacts {folder!r} of the run {run_id}, but they cannot be fetched ({reason}); put them back or "
+            "make them again with --force"
+        ) from None
 
 
 def _experiment(client: "MlflowClient", stage: str) -> str:
@@ -232,8 +279,7 @@ def _experiment(client: "MlflowClient", stage: str) -> str:
     if found := client.get_experiment_by_name(name):
         return found.experiment_id
     location = None  # a server decides where artifacts go
-    if client.tracking_uri.startswith("sqlite:///"):
-        database = Path(client.tracking_uri.removeprefix("sqlite:///")).resolve()
+    if database := _database(client.tracking_uri):
         location = (database.parent / "mlartifacts" / stage).as_uri()
     try:
         return client.create_experiment(name, artifact_location=location)

@@ -1,9 +1,11 @@
 """One cell goes in; its trained model's folder and its finished run come out, both once, whatever was interrupted."""
 
 import logging
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -17,7 +19,7 @@ from medtransfer.errors import InputError, StageError
 from medtransfer.finetune.evaluation import evaluate
 from medtransfer.finetune.overlays import draw_overlays
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.finetune.trainer import Trainer
+from medtransfer.finetune.trainer import Curves, Trainer
 from medtransfer.finetune.validation import BestWeights
 from medtransfer.models import build_segmenter
 from medtransfer.models.freezing import freeze, state_hash
@@ -53,8 +55,7 @@ def complete(task: Task, force: bool) -> Result:
     finished = None if force else tracking.find_finished("finetune", task.cell.key)
     if finished:
         if known is None:
-            tracking.fetch_artifacts(finished.id, "model", task.folder.parent)
-            _take_place(task.folder.parent / "model", task.folder)
+            _fetch(finished.id, task.folder)
             known = Result.read(task.folder / "metrics.json")
         log.info("finetune: %s is finished (run %s): reused; --force does it again", task.cell.name, finished.id)
         tracking.note_reuse("finetune", finished.id)
@@ -62,16 +63,21 @@ def complete(task: Task, force: bool) -> Result:
     params = {**asdict(task.cell), **asdict(task.protocol), "classes": len(task.target.info.classes)}
     with tracking.open_run("finetune", task.cell.name, task.cell.key, params, {}) as handle:
         handle.log_dataset(task.target.info.target, task.target.info.fingerprint, task.target.folder, "training")
+        if known:
+            _log_curves(handle, known.curves)
         result = known or _train(task, handle)
-        handle.log_curves({name: dict(enumerate(curve, start=1)) for name, curve in result.curves.items()})
         handle.log_metrics(result.metrics, task.protocol.train_epochs)
         _sweep(task.folder)
         handle.log_artifact(task.folder, "model")
     return result
 
 
+def _log_curves(handle: tracking.Run, curves: Curves) -> None:
+    handle.log_curves({name: dict(enumerate(curve, start=1)) for name, curve in curves.items()})
+
+
 def _sweep(folder: Path) -> None:
-    """Remove what an interrupted process left: half-written files and the state to resume from."""
+    """Remove what only an unfinished training needs: the state to resume from, the best weights, half-written files."""
     for stray in folder.glob(".*"):
         stray.unlink()
 
@@ -84,11 +90,13 @@ def _on_disk(task: Task) -> Result | None:
     return result if result.key == task.cell.key and (task.folder / "weights.safetensors").exists() else None
 
 
-def _take_place(source: Path, destination: Path) -> None:
-    import shutil
-
-    shutil.rmtree(destination, ignore_errors=True)
-    source.rename(destination)
+def _fetch(run: str, folder: Path) -> None:
+    """Put a finished run's model in its folder, in place of whatever an interrupted process left there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as place:
+        tracking.fetch_artifacts(run, "model", Path(place))
+        shutil.rmtree(folder, ignore_errors=True)
+        (Path(place) / "model").rename(folder)
 
 
 def _train(task: Task, handle: tracking.Run) -> Result:
@@ -107,6 +115,7 @@ def _train(task: Task, handle: tracking.Run) -> Result:
     samples = TargetSamples(task.target, "train", augment=True, **contract)
     state = task.folder / ".resume.safetensors"
     trainer = Trainer(fabric, segmenter, samples, len(info.classes), task.protocol, cell.seed, state, cell.key, section.workers)
+    _log_curves(handle, trainer.curves)  # of the epochs before an interruption
     validation = _Validation(task, fabric, segmenter, trainer.curves.get("validation_dice", []), contract)
 
     def observe(epoch: int, values: dict[str, float]) -> None:
@@ -139,13 +148,11 @@ def _train(task: Task, handle: tracking.Run) -> Result:
 class _Validation:
     """The optional part of the training groups that is not trained on: its curve, and the choice of weights by it."""
 
-    def __init__(
-        self, task: Task, fabric: Fabric, segmenter: nn.Module, earlier: list[float], contract: dict[str, Any]
-    ) -> None:
+    def __init__(self, task: Task, fabric: Fabric, segmenter: nn.Module, earlier: list[float], contract: dict[str, Any]) -> None:
         self.task, self.fabric, self.segmenter = task, fabric, segmenter
         there = "validation" in set(task.target.index["split"])
         self.samples = TargetSamples(task.target, "validation", augment=False, **contract) if there else None
-        self.best = BestWeights(task.folder / "best.safetensors", earlier) if task.protocol.select == "validation" else None
+        self.best = BestWeights(task.folder / ".best.safetensors", earlier) if task.protocol.select == "validation" else None
         if self.best and not there:
             raise InputError(
                 f"expected validation samples in {task.target.folder}, since finetune.select is `validation`, but there are "

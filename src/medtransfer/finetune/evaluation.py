@@ -30,9 +30,7 @@ def evaluate(
     batches = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False)
     for images, masks, positions in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
         where = positions.tolist()
-        result.update(
-            predict(fabric, model, images), masks, [samples.images[i] for i in where], [samples.groups[i] for i in where]
-        )
+        result.update(predict(fabric, model, images), masks, [samples.images[i] for i in where], [samples.groups[i] for i in where])
     return result.compute()
 
 

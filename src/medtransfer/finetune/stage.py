@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from medtransfer import tracking
 from medtransfer.config import Finetune
 from medtransfer.finetune.cell import Task, complete
 from medtransfer.finetune.protocol import Protocol
@@ -42,10 +44,12 @@ def run(section: Finetune, wanted: Iterable[Wanted], checkpoints: Path, prepared
     protocol = Protocol.of(section)
     tasks = [_task(section, protocol, one, checkpoints, prepared) for one in wanted]  # every fault shows before any work
     results = []
-    for number, task in enumerate(tasks, start=1):
-        result = complete(task, force)
-        log.info("finetune %d/%d %s: Dice %.4f", number, len(tasks), task.cell.name, result.metrics["dice"])
-        results.append(result)
+    # A run that `mlflow run` opened becomes the cell's; with several cells it is none of theirs: its params may be lists.
+    with tracking.project_run_set_aside() if len(tasks) > 1 else nullcontext():
+        for number, task in enumerate(tasks, start=1):
+            result = complete(task, force)
+            log.info("finetune %d/%d %s: Dice %.4f", number, len(tasks), task.cell.name, result.metrics["dice"])
+            results.append(result)
     return results
 
 

@@ -53,8 +53,8 @@ class Trainer:
             trained, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay
         )
         self.curves: Curves = {"train_loss": [], "lr": []}
-        self.first = self._resume()
         self.model, self.optimiser = fabric.setup(segmenter, self.raw_optimiser)
+        self.first = self._resume()  # on the device by then: moments follow their parameters only when they are loaded
         self.sampler = EpochBatches(len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False)
         self.batches = loader(samples, self.sampler, workers, pin=fabric.device.type == "cuda")
 
@@ -76,15 +76,21 @@ class Trainer:
             for name, value in values.items():
                 self.curves.setdefault(name, []).append(value)
             if time.monotonic() - saved > SECONDS_BETWEEN_STATES:
-                save_state(self.state, self.raw, self.raw_optimiser, {"key": self.key, "epoch": epoch, "curves": self.curves})
+                self._save(epoch)
                 saved = time.monotonic()
         return self.curves
+
+    def _save(self, epoch: int) -> None:
+        precision = self.fabric.strategy.precision.state_dict()
+        progress = {"key": self.key, "epoch": epoch, "curves": self.curves, "precision": precision}
+        save_state(self.state, self.raw, self.raw_optimiser, progress)
 
     def _resume(self) -> int:
         progress = read_progress(self.state)
         if progress is None or progress["key"] != self.key:
             return 1
         load_state(self.state, self.raw, self.raw_optimiser)
+        self.fabric.strategy.precision.load_state_dict(progress["precision"])
         self.curves = progress["curves"]
         log.info("finetune: goes on after epoch %d", progress["epoch"])
         return int(progress["epoch"]) + 1
@@ -96,8 +102,8 @@ class Trainer:
         self.model.train()
         steps, lr = min(len(self.sampler), self.protocol.epoch_steps or len(self.sampler)), 0.0
         total = torch.zeros((), device=self.fabric.device)
-        for number, (images, masks, _) in enumerate(islice(self.batches, steps)):
-            lr = self.protocol.lr * polynomial((epoch - 1) * steps + number, self.protocol.train_epochs * steps, self.protocol.power)
+        for step, (images, masks, _) in enumerate(islice(self.batches, steps), start=(epoch - 1) * steps):
+            lr = self.protocol.lr * polynomial(step, self.protocol.train_epochs * steps, self.protocol.power)
             for group in self.optimiser.param_groups:
                 group["lr"] = lr
             logits = self.model(self.fabric.to_device(images))

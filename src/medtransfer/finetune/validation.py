@@ -14,7 +14,7 @@ class BestWeights:
         """Start, or go on after an interruption.
 
         Args:
-            file: where the weights are kept meanwhile.
+            file: where the weights are kept meanwhile; the caller removes it once the result is written.
             earlier: validation Dice of the epochs before the interruption.
         """
         self.file = file
@@ -27,6 +27,5 @@ class BestWeights:
             write_tensors(self.file, model.state_dict())
 
     def restore(self, model: nn.Module) -> None:
-        """Put the best weights back and remove the file."""
+        """Put the best weights back."""
         model.load_state_dict(read_tensors(self.file))
-        self.file.unlink()

@@ -65,9 +65,7 @@ def train_epoch(
     return {"train_loss": mean, "lr": lr}
 
 
-def _augment(
-    images: Tensor, labels: Tensor, recipe: Recipe, classes: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _augment(images: Tensor, labels: Tensor, recipe: Recipe, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Mix and erase as the scheme says (Algorithm 1); labels become rows of probabilities (B, classes)."""
     if recipe.cutmix or recipe.mixup:
         images, targets = mix(images, labels, classes, cutmix=recipe.cutmix, mixup=recipe.mixup, generator=generator)
@@ -83,9 +81,9 @@ def _augment(
 def accuracy(fabric: Fabric, model: nn.Module, batches: Iterable[Any]) -> float:
     """Give the share of validation images that are classified right, over all devices."""
     model.eval()
-    hits = torch.zeros(2, dtype=torch.float64)
+    right_and_all = torch.zeros(2, dtype=torch.int64)
     for images, labels in batches:
         predicted = model(fabric.to_device(images)).argmax(1).cpu()
-        hits += torch.tensor([(predicted == labels).sum().item(), len(labels)], dtype=torch.float64)
-    hits = fabric.all_reduce(hits, reduce_op="sum")  # type: ignore[assignment, arg-type]
-    return float(hits[0] / hits[1])
+        right_and_all += torch.tensor([(predicted == labels).sum().item(), len(labels)])
+    right, total = fabric.all_reduce(right_and_all, reduce_op="sum").tolist()  # type: ignore[union-attr, arg-type]
+    return float(right / total)

@@ -1,5 +1,6 @@
 """The pretrain section of the params goes in; one scheme's recipe for one encoder comes out, with its digest."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -58,7 +59,12 @@ class Recipe:
     @property
     def input(self) -> dict[str, Any]:
         """Give the input contract that the checkpoints carry."""
-        return {"size": self.size, "mean": list(self.mean), "std": list(self.std), "channels": "RGB"}
+        return input_contract(self.size, self.mean, self.std)
+
+
+def input_contract(size: int, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
+    """Give the input contract that checkpoints carry: size in pixels, mean and std a channel in [0, 1] units."""
+    return {"size": size, "mean": list(mean), "std": list(std), "channels": "RGB"}
 
 
 def recipe_of(section: Pretrain) -> Recipe:

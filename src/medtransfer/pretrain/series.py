@@ -1,5 +1,7 @@
 """The folder of one pretraining: what it holds, what it still lacks, and how it makes room for another."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,9 @@ class Series:
 
     @property
     def saved(self) -> tuple[int, ...]:
-        """Give the epochs whose checkpoints lie in the folder, none when it does not exist."""
-        return tuple(sorted(list_checkpoints(self.folder))) if any(self.folder.glob("epoch-*.json")) else ()
+        """Give the epochs whose checkpoints, record and weights, lie in the folder; none when it does not exist."""
+        there = sorted(list_checkpoints(self.folder)) if any(self.folder.glob("epoch-*.json")) else []
+        return tuple(epoch for epoch in there if checkpoint_path(self.folder, epoch).with_suffix(".safetensors").exists())
 
     @property
     def complete(self) -> bool:
@@ -39,8 +42,10 @@ class Series:
 
     @property
     def progress(self) -> dict[str, Any] | None:
-        """Give what an interrupted pretraining had reached, None when there is nothing to go on from."""
-        return read_progress(self.state)
+        """Give what an interrupted pretraining had reached, or a finished one; None when there is nothing to go on from."""
+        if (progress := read_progress(self.state)) is not None or not self.complete:
+            return progress
+        return {"pretraining": self.pretraining, "epoch": max(self.epochs), "curves": self._read_curves()}
 
     def make_room(self) -> Path | None:
         """Move checkpoints of another pretraining aside, so that none is lost or mixed up.
@@ -48,8 +53,9 @@ class Series:
         Returns:
             Where they went, None when there were none.
         """
-        owners = {info.pretraining for info in list_checkpoints(self.folder).values()} if self.saved else set()
-        if (progress := self.progress) is not None:
+        known = list_checkpoints(self.folder) if any(self.folder.glob("epoch-*.json")) else {}
+        owners = {info.pretraining for info in known.values()}
+        if (progress := read_progress(self.state)) is not None:
             owners.add(progress["pretraining"])
         strangers = owners - {self.pretraining}
         if not strangers:
@@ -66,12 +72,20 @@ class Series:
         """Write the curves by metric and epoch as a plot of DVC and a record for people."""
         rows = sorted({int(epoch) for curve in curves.values() for epoch in curve})
         table = [
-            {"epoch": epoch, **{name: curve[str(epoch)] for name, curve in curves.items() if str(epoch) in curve}}
-            for epoch in rows
+            {"epoch": epoch, **{name: curve[str(epoch)] for name, curve in curves.items() if str(epoch) in curve}} for epoch in rows
         ]
         write_json(self.folder / "curves.json", table)
 
-    def files(self) -> list[Path]:
-        """Give the finished files, in the order of their epochs."""
-        found = [checkpoint_path(self.folder, epoch) for epoch in self.saved]
+    def _read_curves(self) -> dict[str, dict[str, float]]:
+        curves: dict[str, dict[str, float]] = {}
+        if (path := self.folder / "curves.json").exists():
+            for row in json.loads(path.read_text(encoding="utf-8")):
+                epoch = str(row.pop("epoch"))
+                for name, value in row.items():
+                    curves.setdefault(name, {})[epoch] = value
+        return curves
+
+    def files(self, epochs: Iterable[int]) -> list[Path]:
+        """Give the files of the checkpoints of some epochs, in that order."""
+        found = [checkpoint_path(self.folder, epoch) for epoch in epochs]
         return [file for path in found for file in (path, path.with_suffix(".safetensors"))]

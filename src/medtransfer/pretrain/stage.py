@@ -13,11 +13,13 @@ from medtransfer.config import Pretrain
 from medtransfer.data.source import SourceImages
 from medtransfer.models.encoder import Encoder
 from medtransfer.pretrain.recipe import Recipe, recipe_of
+from medtransfer.pretrain.reuse import make_room, reuse
 from medtransfer.pretrain.series import Series
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.trainer import Trainer
 from medtransfer.records import series_folder
 from medtransfer.runtime import digest, git_revision, is_main_process
+from medtransfer.training.checkpoints import find_checkpoint, load_encoder
 
 log = logging.getLogger("medtransfer")
 
@@ -40,15 +42,17 @@ def run(section: Pretrain, stopper: Stopper | None, force: bool = False) -> Path
     folder = series_folder(Path(section.out), recipe.encoder, recipe.scheme)
     series = Series(folder, recipe.digest(fingerprint), recipe.checkpoints)
     cell = digest([series.pretraining, series.epochs, stopper.identity if stopper else None], 16)
-    if is_main_process() and not force and _reuse(series, cell):
+    if not force and reuse(series, cell):
         return folder
     if is_main_process():
-        _make_room(series, force)
+        make_room(series)
+        if force:
+            series.state.unlink(missing_ok=True)
     fabric = Fabric(accelerator=section.accelerator, devices=recipe.devices, precision=recipe.precision)  # type: ignore[arg-type]
     fabric.launch()
-    trainer = Trainer(recipe, series, images, fabric, section.workers, _facts(section, recipe, series, images))
-    progress = series.progress
-    going = fabric.broadcast(stopper is None or progress is None or stopper.replay(progress["curves"].get("robustness", {})))
+    progress = None if force else series.progress
+    trainer = Trainer(recipe, series, images, fabric, section.workers, _facts(section, recipe, series, images), progress)
+    going = fabric.broadcast(_goes_on(series, progress, stopper) if fabric.is_global_zero else True)
     if not fabric.is_global_zero:
         if going:
             trainer.train(lambda epoch, encoder, numbers: True)
@@ -59,7 +63,7 @@ def run(section: Pretrain, stopper: Stopper | None, force: bool = False) -> Path
         handle.log_dataset(section.source, fingerprint, root, "training")
         earlier = progress["curves"] if progress else {}
         handle.log_curves({name: {int(epoch): value for epoch, value in curve.items()} for name, curve in earlier.items()})
-        last = trainer.train(_observer(handle, series, stopper)) if going else progress["epoch"]
+        last = progress["epoch"] if progress and not going else trainer.train(_observer(handle, series, stopper))
         _store(handle, series, last, stopper)
     if series.complete:
         series.state.unlink(missing_ok=True)
@@ -84,31 +88,24 @@ def _facts(section: Pretrain, recipe: Recipe, series: Series, images: dict[str, 
     }  # fmt: skip
 
 
-def _reuse(series: Series, cell: str) -> bool:
-    """Tell whether a finished run holds the checkpoints; those that the folder lacks are fetched from the store."""
-    finished = tracking.find_finished("pretrain", cell)
-    if finished is None:
-        return False
-    if aside := series.make_room():
-        log.info("pretrain: the checkpoints of other settings were moved to %s", aside)
-    if not {int(epoch) for epoch in finished.tags["saved"].split()} <= set(series.saved):
-        tracking.fetch_artifacts(finished.id, "checkpoints", series.folder.parent)
-        (series.folder.parent / "checkpoints").rename(series.folder)
-    log.info("pretrain: %s is finished (run %s): reused; --force does it again", series.folder, finished.id)
-    tracking.note_reuse("pretrain", finished.id)
-    return True
+def _goes_on(series: Series, progress: dict[str, Any] | None, stopper: Stopper | None) -> bool:
+    """Tell whether there is something left to train after what an earlier process did.
+
+    The rule sees every checkpoint that is there, measured anew: before, it may have been another target's, or none.
+    """
+    if progress is None:
+        return True
+    progress["curves"].pop("robustness", None)
+    if stopper:
+        measured = progress["curves"]["robustness"] = {}
+        for epoch in (epoch for epoch in series.saved if epoch in series.epochs and epoch <= progress["epoch"]):
+            measured[str(epoch)] = stopper.measure(load_encoder(*find_checkpoint(series.folder, epoch)))
+            if not stopper.observe(epoch, measured[str(epoch)]):
+                return False
+    return int(progress["epoch"]) < max(series.epochs)
 
 
-def _make_room(series: Series, force: bool) -> None:
-    if aside := series.make_room():
-        log.info("pretrain: the checkpoints of other settings were moved to %s", aside)
-    if force:
-        series.state.unlink(missing_ok=True)
-
-
-def _observer(
-    handle: tracking.Run, series: Series, stopper: Stopper | None
-) -> Callable[[int, Encoder, dict[str, float]], bool]:
+def _observer(handle: tracking.Run, series: Series, stopper: Stopper | None) -> Callable[[int, Encoder, dict[str, float]], bool]:
     """Give what happens after each epoch: numbers to the log and the store, robustness and the rule at checkpoints."""
 
     def observe(epoch: int, encoder: Encoder, numbers: dict[str, float]) -> bool:
@@ -126,7 +123,9 @@ def _observer(
 def _store(handle: tracking.Run, series: Series, last: int, stopper: Stopper | None) -> None:
     saved = [epoch for epoch in series.saved if epoch <= last]
     reason = stopper.explain() if stopper else f"reached the last epoch, {last}"
-    log.info("pretrain %s: %s; saved the epochs %s in %s", series.folder.name, reason, ", ".join(map(str, saved)), series.folder)
-    handle.set_tags({"saved": " ".join(map(str, saved)), "stopped": reason})
-    for file in (series.folder / "curves.json", *series.files()):
+    spared = f", which spared {max(series.epochs) - last} of {max(series.epochs)} epochs" if last < max(series.epochs) else ""
+    names = ", ".join(map(str, saved))
+    log.info("pretrain %s: %s%s; the checkpoints of epochs %s lie in %s", series.folder.name, reason, spared, names, series.folder)
+    handle.set_tags({"saved": " ".join(map(str, saved)), "stopped": reason + spared})
+    for file in (series.folder / "curves.json", *series.files(saved)):
         handle.log_artifact(file, "checkpoints")

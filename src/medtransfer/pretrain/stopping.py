@@ -1,6 +1,6 @@
 """A prepared target and the default robustness setting go in; the online rule says when pretraining should stop."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from medtransfer.metrics.selection import OnlineRule
 from medtransfer.models.encoder import Encoder
@@ -26,12 +26,6 @@ class Stopper:
         self.seen[epoch] = robustness
         if epoch > 0:
             self.going = self.rule.observe(epoch, robustness)
-        return self.going
-
-    def replay(self, curve: Mapping[str, float]) -> bool:
-        """Take what an interrupted pretraining had measured and tell whether to go on."""
-        for epoch in sorted(int(name) for name in curve):
-            self.observe(epoch, curve[str(epoch)])
         return self.going
 
     def explain(self) -> str:

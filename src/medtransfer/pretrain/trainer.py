@@ -28,7 +28,7 @@ class Trainer:
 
     def __init__(
         self, recipe: Recipe, series: Series, images: dict[str, SourceImages], fabric: Fabric, workers: int,
-        facts: dict[str, Any],
+        facts: dict[str, Any], progress: dict[str, Any] | None,
     ) -> None:  # fmt: skip
         """Take what a pretraining needs.
 
@@ -39,9 +39,10 @@ class Trainer:
             fabric: launched.
             workers: loader processes.
             facts: fields of the checkpoints' records that do not change by epoch.
+            progress: of an interrupted pretraining, to go on from; None to start anew.
         """
         self.recipe, self.series, self.images, self.fabric = recipe, series, images, fabric
-        self.workers, self.facts = workers, facts
+        self.workers, self.facts, self.progress = workers, facts, progress
         self.classes = len(images["train"].classes)
         self.curves: Curves = {}
 
@@ -60,8 +61,8 @@ class Trainer:
         raw_optimiser = torch.optim.AdamW(
             raw.parameters(), lr=self.recipe.lr, betas=self.recipe.betas, weight_decay=self.recipe.weight_decay
         )
-        begin = self._resume(raw, raw_optimiser)
         model, optimiser = self.fabric.setup(raw, raw_optimiser)
+        begin = self._resume(raw, raw_optimiser)
         sampler = self._sampler("train")
         training = self._loader("train", sampler)
         validation = self._loader("val", self._sampler("val"))
@@ -76,14 +77,17 @@ class Trainer:
         return self.recipe.epochs
 
     def _resume(self, raw: Classifier, optimiser: torch.optim.Optimizer) -> int:
-        """Put back the state of an interrupted pretraining and give the epoch to go on with."""
-        progress = self.series.progress
-        if progress is None or progress["pretraining"] != self.series.pretraining:
+        """Put back the state of an interrupted pretraining and give the epoch to go on with.
+
+        The model lies on its device by then: an optimiser's moments follow its parameters only when they are loaded.
+        """
+        if self.progress is None:
             return 0
         load_state(self.series.state, raw, optimiser)
-        self.curves = progress["curves"]
-        log.info("pretrain: %s goes on after epoch %d", self.series.folder.name, progress["epoch"])
-        return int(progress["epoch"]) + 1
+        self.fabric.strategy.precision.load_state_dict(self.progress["precision"])
+        self.curves = self.progress["curves"]
+        log.info("pretrain: %s goes on after epoch %d", self.series.folder.name, self.progress["epoch"])
+        return int(self.progress["epoch"]) + 1
 
     def _sampler(self, split: str) -> EpochBatches:
         """Lay out this process's micro-batches; an optimiser step has the same images for any number of devices."""
@@ -114,12 +118,15 @@ class Trainer:
     ) -> bool:  # fmt: skip
         """Save what the epoch brought: first the checkpoint, then the state that says that the epoch is done."""
         if epoch in self.recipe.checkpoints:
-            facts = {**self.facts, "arguments": raw.encoder.arguments, "epoch": epoch, "source_accuracy": numbers["source_accuracy"]}
-            save_checkpoint(self.series.folder, raw, facts)
+            measured = {"epoch": epoch, "source_accuracy": numbers["source_accuracy"]}
+            save_checkpoint(self.series.folder, raw, {**self.facts, "arguments": raw.encoder.arguments, **measured})
         go_on = observe(epoch, raw.encoder, numbers)
         for name, value in numbers.items():
             self.curves.setdefault(name, {})[str(epoch)] = value
         self.series.write_curves(self.curves)
-        progress = {"pretraining": self.series.pretraining, "epoch": epoch, "curves": self.curves}
+        progress = {
+            "pretraining": self.series.pretraining, "epoch": epoch, "curves": self.curves,
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }  # fmt: skip
         save_state(self.series.state, raw, optimiser, progress)
         return go_on

@@ -1,5 +1,6 @@
 """Finished runs of the tracking store go in; one record a configuration comes out, everything joined by key."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -88,10 +89,19 @@ def collect(every: bool) -> tuple[list[Configuration], list[str]]:
     for configuration in ordered:
         key = tuple(configuration.fields.values())
         if key in kept:
-            left.append(f"{configuration.name} (protocol {configuration.digests['protocol']})")
+            left.append(f"{configuration.name} ({', '.join(f'{k} {v}' for k, v in configuration.digests.items())})")
         else:
             kept[key] = configuration
+    _tell_apart(list(kept.values()))
     return list(kept.values()), left
+
+
+def _tell_apart(configurations: list[Configuration]) -> None:
+    """Name the source of configurations that differ in nothing else, since a name stands for one configuration."""
+    names = Counter(configuration.name for configuration in configurations)
+    for configuration in configurations:
+        if names[configuration.name] > 1:
+            configuration.label = f" [{configuration.fields['source']}]"
 
 
 def _add(found: dict[tuple[str, ...], Configuration], run: StoredRun) -> None:
@@ -109,8 +119,8 @@ def _join_scores(configurations: Iterable[Configuration], runs: list[StoredRun])
     for run in runs:
         newest.setdefault((run.params["pretraining"], run.params["data"]), run)
     for configuration in configurations:
-        run = newest.get((configuration.digests["pretraining"], configuration.digests["data"]))
-        if run is not None:
-            configuration.robustness = tracking.read_curve(run.id, ROBUSTNESS[configuration.fields["mode"]])
-            configuration.accuracy = tracking.read_curve(run.id, "source_accuracy")
-            configuration.runs.append(run.id)
+        scored = newest.get((configuration.digests["pretraining"], configuration.digests["data"]))
+        if scored is not None:
+            configuration.robustness = tracking.read_curve(scored.id, ROBUSTNESS[configuration.fields["mode"]])
+            configuration.accuracy = tracking.read_curve(scored.id, "source_accuracy")
+            configuration.runs.append(scored.id)

@@ -72,7 +72,7 @@ def _scaled(robustness: dict[int, float]) -> dict[int, float]:
     return {epoch: (value - low) / (high - low) if high > low else 0.5 for epoch, value in robustness.items()}
 
 
-def _line(name: str, colour: str, style: str) -> Any:
+def _line(name: str, colour: str, style: Any) -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, linestyle=style, label=f"{name} choice by robustness")

@@ -71,8 +71,8 @@ def _markdown(configurations: list[Configuration], verdicts: dict[str, list[Verd
         parts += [f"## {configuration.name}", as_markdown(dice_table(configuration))]
     missing = [line for configuration in configurations for line in configuration.missing]
     parts += ["## Missing", "\n".join(f"- {line}" for line in missing)] if missing else []
-    left = [f"- {name}" for name in superseded]
-    parts += ["## Left out: superseded by newer data, weights or recipe (`--every true` shows them)", "\n".join(left)] if left else []
+    left = "\n".join(f"- {name}" for name in superseded)
+    parts += ["## Left out: superseded by newer data, weights or recipe (`--every true` shows them)", left] if left else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -84,11 +84,12 @@ _LEGEND = (
 
 
 def _headline(verdicts: dict[str, list[Verdict]]) -> str:
-    """Say what was measured: robustness against the plain choices, no more than that."""
-    means = {str(row["selector"]): float(row["mean_tis"]) for row in mean_tis(verdicts)}
-    count = sum(1 for found in verdicts.values() if found)
-    if "offline" not in means:
-        return "No configuration is complete, so no TIS can be given; what is missing is named below."
+    """Say what was measured: robustness against the plain choices, on the same configurations, no more than that."""
+    scored = {name: found for name, found in verdicts.items() if any(v.selector == "offline" for v in found)}
+    means = {str(row["selector"]): float(row["mean_tis"]) for row in mean_tis(scored)}
+    count = len(scored)
+    if not scored:
+        return "No configuration is complete, so robustness cannot be judged; what is missing is named below."
     baselines = {name: means[name] for name in ("none", "full", "random") if name in means}
     against = ", ".join(f"{value:.3f} for {name}" for name, value in baselines.items())
     walked = f" and {means['online']:.3f} online" if "online" in means else ""

@@ -5,26 +5,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medtransfer.metrics.robustness import robustness_curve
 from medtransfer.records import CheckpointInfo, Scores, atomic_path
-from medtransfer.training.robustness import Pairs
+from medtransfer.training.robustness import Pairs, Setting
 
 
 def write_pairs(path: Path, pairs: Pairs) -> None:
     """Write the distances as arrays `pos|neg/<distance>/<level>/<pooled|flat>`, float32 (repeats, images), and the ids."""
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         f"{side}/{distance}/{level}/{'pooled' if pooled else 'flat'}": values
         for side, table in (("pos", pairs.d_pos), ("neg", pairs.d_neg))
         for (distance, level, pooled), values in table.items()
     }
     with atomic_path(path) as partial, partial.open("wb") as handle:
-        np.savez_compressed(handle, images=np.frombuffer(json.dumps(pairs.images).encode(), np.uint8), **arrays)
+        arrays["images"] = np.frombuffer(json.dumps(pairs.images).encode(), np.uint8)
+        np.savez_compressed(handle, allow_pickle=False, **arrays)
 
 
 def read_pairs(path: Path) -> Pairs:
     """Read what `write_pairs` wrote; no pickle is loaded."""
-    d_pos, d_neg = {}, {}
+    d_pos: dict[Setting, NDArray[np.float32]] = {}
+    d_neg: dict[Setting, NDArray[np.float32]] = {}
     with np.load(path, allow_pickle=False) as file:
         for name in file.files:
             if name != "images":
@@ -33,9 +36,7 @@ def read_pairs(path: Path) -> Pairs:
         return Pairs(d_pos, d_neg, json.loads(file["images"].tobytes()))
 
 
-def summarise(
-    pairs: Pairs, info: CheckpointInfo, target: str, data: str, settings: dict[str, Any], margins: list[float]
-) -> Scores:
+def summarise(pairs: Pairs, info: CheckpointInfo, target: str, data: str, settings: dict[str, Any], margins: list[float]) -> Scores:
     """Compute the robustness of every setting and margin.
 
     Args:

@@ -27,7 +27,8 @@ def draw_curves(
     for name, colour, marker in (("robustness", "#0072B2", "o"), ("robustness_pooled", "#D55E00", "s")):
         errors = [_error(scores[epoch], default, name.endswith("pooled")) for epoch in epochs]
         label = "pooled (decoder-only training)" if name.endswith("pooled") else "flattened (full training)"
-        axes.errorbar(places, [curves[name][epoch] for epoch in epochs], errors, color=colour, marker=marker, capsize=3, label=label)
+        values = [curves[name][epoch] for epoch in epochs]
+        axes.errorbar(places, values, errors, color=colour, marker=marker, capsize=3, label=label)
     axes.set_xticks(places, [str(epoch) for epoch in epochs])
     axes.set_xlabel("pretraining epochs")
     axes.set_ylabel(f"robustness ({default['distance']}, margin {default['margin']:g}, level {default['level']})")
@@ -40,6 +41,4 @@ def draw_curves(
 
 def _error(scores: Scores, default: dict[str, Any], pooled: bool) -> float:
     wanted = {**default, "pooled": pooled}
-    return next(
-        line["standard_error"] for line in scores.table if all(line[key] == value for key, value in wanted.items())
-    )
+    return next(line["standard_error"] for line in scores.table if all(line[key] == value for key, value in wanted.items()))

@@ -11,6 +11,7 @@ from medtransfer import tracking
 from medtransfer.config import Score
 from medtransfer.errors import InputError
 from medtransfer.metrics.distances import DISTANCES
+from medtransfer.models import build_encoder
 from medtransfer.records import (
     CheckpointInfo,
     PreparedTarget,
@@ -47,25 +48,26 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     target = PreparedTarget.open(prepared / section.target)
     series = series_folder(checkpoints, section.encoder, section.scheme)
     infos = list_checkpoints(series)
+    first = next(iter(infos.values()))
+    _check(series, infos, section.level)
     settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
     identity = {**asdict(settings), "precision": section.precision}
     default = {"distance": section.distance, "margin": section.margin, "level": section.level}
     margins = sorted({*section.margins, section.margin})
     weights = {epoch: info.weights for epoch, info in sorted(infos.items())}
-    cell = digest([target.info.fingerprint, list(weights.items()), identity, default, margins], 16)
+    cell = digest([target.info.fingerprint, first.pretraining, list(weights.items()), identity, default, margins], 16)
     folder = series_folder(Path(section.out) / section.target, section.encoder, section.scheme)
     scores = {}
     for epoch, info in sorted(infos.items()):
         known = None if force else _finished(folder, epoch, info, target, identity, margins)
         scores[epoch] = known or _score(section, series, epoch, info, target, settings, identity, margins, folder)
+    curves = {METRICS[p]: {e: _pick(s, default, p) for e, s in scores.items()} for p in (False, True)}
+    write_text(folder / "robustness.csv", _as_csv(scores))
+    draw_curves(folder / "robustness.png", curves, scores, default, f"{section.target} · {folder.name}")
     if not force and (finished := tracking.find_finished("score", cell)):
         log.info("score: %s is finished (run %s): reused; --force does it again", folder, finished.id)
         tracking.note_reuse("score", finished.id)
         return folder
-    curves = {METRICS[p]: {e: _pick(s, default, p) for e, s in scores.items()} for p in (False, True)}
-    write_text(folder / "robustness.csv", _as_csv(scores))
-    draw_curves(folder / "robustness.png", curves, scores, default, f"{section.target} · {folder.name}")
-    first = next(iter(infos.values()))
     params = {
         "target": section.target, "data": target.info.fingerprint, "encoder": section.encoder, "scheme": section.scheme,
         "source": first.source, "pretraining": first.pretraining, "images": next(iter(scores.values())).images,
@@ -77,18 +79,26 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     return folder
 
 
+def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> None:
+    """Refuse checkpoints of several pretrainings in one folder, and a default level that the encoder does not have."""
+    if len(found := sorted({info.pretraining for info in infos.values()})) > 1:
+        raise InputError(
+            f"expected the checkpoints of one pretraining in {series}, but got those of {len(found)} ({', '.join(found)}); "
+            "keep one pretraining a folder"
+        )
+    first = next(iter(infos.values()))
+    if -level > (count := len(build_encoder(first.encoder, **first.arguments).levels)):
+        raise InputError(f"expected score.level from -1 to -{count} for {first.encoder}, but got {level}")
+
+
 def _score(
     section: Score, series: Path, epoch: int, info: CheckpointInfo, target: PreparedTarget, settings: ViewSettings,
     identity: dict[str, Any], margins: list[float], folder: Path,
 ) -> Scores:  # fmt: skip
     fabric = Fabric(accelerator=section.accelerator, devices=1, precision=section.precision)
     encoder = load_encoder(checkpoint_path(series, epoch), info)
-    if -section.level > len(encoder.levels):
-        raise InputError(f"expected score.level from -1 to -{len(encoder.levels)} for {info.encoder}, but got {section.level}")
     label = f"score {section.target} {series.name} epoch {epoch}"
-    pairs = measure_pairs(
-        encoder, target, settings, info.input, section.batch_size, fabric.device, fabric.autocast, label
-    )
+    pairs = measure_pairs(encoder, target, settings, info.input, section.batch_size, fabric.device, fabric.autocast, label)
     path = folder / f"epoch-{epoch:03d}.json"
     write_pairs(path.with_suffix(".npz"), pairs)
     scores = summarise(pairs, info, section.target, target.info.fingerprint, identity, margins)
@@ -114,7 +124,9 @@ def _finished(
     if not path.exists() or not path.with_suffix(".npz").exists():
         return None
     found = Scores.read(path)
-    same = (found.weights, found.data, found.settings) == (info.weights, target.info.fingerprint, identity)
+    same = (found.pretraining, found.weights, found.data, found.settings) == (
+        info.pretraining, info.weights, target.info.fingerprint, identity,
+    )  # fmt: skip
     return found if same and {line["margin"] for line in found.table} == set(margins) else None
 
 

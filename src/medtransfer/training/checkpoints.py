@@ -60,7 +60,7 @@ def load_encoder(path: Path, info: CheckpointInfo) -> Encoder:
     if file_sha256(weights) != info.weights:
         raise InputError(
             f"expected the weights that {path} describes (SHA-256 {info.weights[:12]}…) in {weights}, but the file differs; "
-            "make the checkpoint again"
+            "remove both and run `medtransfer pretrain`, which fetches or makes them again"
         )
     encoder = build_encoder(info.encoder, **info.arguments)
     encoder_tensors = {name.removeprefix(ENCODER): value for name, value in tensors.items() if name.startswith(ENCODER)}

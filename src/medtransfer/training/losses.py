@@ -42,8 +42,7 @@ def dice_loss(logits: Tensor, truth: Tensor, classes: int) -> Tensor:
     n, *space = truth.shape
     if truth.ndim != 3 or tuple(logits.shape) != (n, channels, *space):
         raise ValueError(
-            f"expected logits (N, {channels}, H, W) and truth (N, H, W), but got {tuple(logits.shape)} and "
-            f"{tuple(truth.shape)}"
+            f"expected logits (N, {channels}, H, W) and truth (N, H, W), but got {tuple(logits.shape)} and {tuple(truth.shape)}"
         )
     with torch.autocast(logits.device.type, enabled=False):
         p = _probabilities(logits.to(torch.promote_types(logits.dtype, torch.float32)))  # (N, classes + 1, H, W)

@@ -53,6 +53,7 @@ def read_progress(path: Path) -> dict[str, Any] | None:
     """Give the progress of a state file without reading its tensors; None when there is no readable one."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads(file.metadata()["progress"])
+            header = file.metadata() or {}
     except (OSError, SafetensorError):
         return None
+    return json.loads(header["progress"]) if "progress" in header else None

@@ -1,0 +1,96 @@
+"""One epoch on nets small enough to work out: accumulation, the rate, mixing, and a loss that is not finite."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from medtransfer.config import Params
+from medtransfer.errors import StageError
+from medtransfer.pretrain.loop import accuracy, train_epoch
+from medtransfer.pretrain.recipe import Recipe, recipe_of
+
+CLASSES = 4
+
+
+@pytest.fixture
+def recipe(tiny_params: Callable[..., Params]) -> Recipe:
+    return replace(recipe_of(tiny_params().pretrain), warmup=0, epochs=2, lr=0.1, batch_size=16)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(2)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.GELU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.LayerNorm(24), nn.Linear(24, CLASSES)
+    )
+
+
+def pictures(count: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(8)
+    return torch.randn(count, 3, 12, 12, generator=generator), torch.arange(count) % CLASSES
+
+
+def trained(recipe: Recipe, micro: int, count: int = 16) -> tuple[nn.Module, dict[str, float]]:
+    """Train one epoch with SGD, whose step is the gradient itself."""
+    fabric = Fabric(accelerator="cpu", devices=1)
+    raw = network()
+    model, optimiser = fabric.setup(raw, torch.optim.SGD(raw.parameters(), lr=0.1))
+    images, labels = pictures(count)
+    batches = list(zip(images.split(micro), labels.split(micro), strict=True))
+    pieces = [16 // micro] * (count // 16)
+    return raw, train_epoch(fabric, model, optimiser, batches, pieces, recipe, 1, CLASSES)
+
+
+@pytest.mark.parametrize("micro", [1, 2, 4, 8])
+def test_accumulated_micro_batches_give_the_gradient_of_the_batch(recipe: Recipe, micro: int):
+    whole, expected = trained(recipe, 16)
+    parts, found = trained(recipe, micro)
+    for a, b in zip(parts.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+    assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-6)
+
+
+def test_one_step_is_the_gradient_of_the_smoothed_cross_entropy(recipe: Recipe):
+    raw, numbers = trained(recipe, 16)
+    by_hand = network()
+    images, labels = pictures(16)
+    target = (1 - recipe.label_smoothing) * torch.eye(CLASSES)[labels] + recipe.label_smoothing / CLASSES
+    loss = -(target * by_hand(images).log_softmax(1)).sum(1).mean()
+    loss.backward()
+    for a, b in zip(raw.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(a, b - 0.1 * b.grad, rtol=1e-5, atol=1e-7)
+    assert numbers["train_loss"] == pytest.approx(loss.item(), rel=1e-6)
+
+
+def test_the_rate_follows_the_schedule_by_optimiser_step(recipe: Recipe):
+    _, numbers = trained(recipe, 4, count=32)  # the second of 2 steps of the first of 2 epochs
+    assert numbers["lr"] == pytest.approx(0.1 * 0.5 * (1 + 2**-0.5))
+    _, numbers = trained(replace(recipe, warmup=1), 4, count=32)
+    assert numbers["lr"] == pytest.approx(0.1)
+
+
+def test_mixing_and_erasing_change_the_loss_and_are_seeded(recipe: Recipe):
+    plain = trained(recipe, 16)[1]["train_loss"]
+    for changed in ({"cutmix": 1.0}, {"mixup": 1.0}, {"erasing": 1.0}):
+        once, again = (trained(replace(recipe, **changed), 16)[1]["train_loss"] for _ in range(2))
+        assert once == again != plain
+        assert trained(replace(recipe, **changed, seed=recipe.seed + 1), 16)[1]["train_loss"] != once
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_the_stage(recipe: Recipe, value: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("medtransfer.pretrain.loop.cross_entropy", lambda logits, *_, **__: logits.sum() * value)
+    with pytest.raises(StageError, match=r"training loss of epoch 1 is (nan|-?inf) at learning rate .* lower pretrain\.lr"):
+        trained(recipe, 16)
+
+
+def test_accuracy_by_hand_over_uneven_batches():
+    fabric = Fabric(accelerator="cpu", devices=1)
+    model = fabric.setup(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(CLASSES)))
+    rows = torch.eye(CLASSES).view(CLASSES, CLASSES, 1, 1)
+    batches = [(rows[[0, 1, 2]], torch.tensor([0, 1, 3])), (rows[[3]], torch.tensor([3]))]
+    assert accuracy(fabric, model, batches) == 0.75
+    assert not model.training

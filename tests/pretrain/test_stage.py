@@ -1,0 +1,251 @@
+"""Whole pretrainings of a tiny encoder: what they leave, and that interruption, reuse and changes lose or mix nothing."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medtransfer import pipeline, tracking
+from medtransfer.config import Params
+from medtransfer.errors import InputError, StageError
+from medtransfer.models import ENCODERS, build_encoder
+from medtransfer.models.freezing import state_hash
+from medtransfer.models.initialisation import initialise
+from medtransfer.pretrain import stage
+from medtransfer.records import list_checkpoints, read_json, read_tensors
+from medtransfer.training.checkpoints import find_checkpoint, load_encoder
+from medtransfer.training.state import read_progress
+
+FOLDER = Path("checkpoints/unet-simple")
+EPOCHS = (0, 1, 2, 3)
+CURVES = {"train_loss": [1, 2, 3], "lr": [1, 2, 3], "source_accuracy": [0, 1, 2, 3]}  # metric -> epochs
+
+
+def weights(folder: Path = FOLDER) -> dict[int, str]:
+    return {epoch: info.weights for epoch, info in list_checkpoints(folder).items()}
+
+
+def runs(status: str = "FINISHED") -> list[tracking.StoredRun]:
+    return tracking.read_runs("pretrain", status=status)
+
+
+def interrupt(patch: pytest.MonkeyPatch, at: int, *, observed: bool) -> None:
+    """Raise KeyboardInterrupt when the epoch is observed, before or after its numbers are logged."""
+    original = stage._observer
+
+    def observer(*arguments: Any) -> Callable[..., bool]:
+        observe = original(*arguments)
+
+        def observe_or_raise(epoch: int, *rest: Any) -> bool:
+            go_on = observe(epoch, *rest) if epoch != at or observed else True
+            if epoch == at:
+                raise KeyboardInterrupt
+            return go_on
+
+        return observe_or_raise
+
+    patch.setattr(stage, "_observer", observer)
+
+
+@pytest.fixture(scope="module")
+def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
+    """Give the folder of work in which one pretraining was done."""
+    assert pipeline.pretrain(tiny_params()) == FOLDER
+    return shared_workplace
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a copy of that folder, which a test may change."""
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'copy' / 'mlflow.db'}")
+    return finished
+
+
+def test_a_run_leaves_a_checkpoint_pair_an_epoch_and_nothing_else(finished: Path):
+    pairs = {f"epoch-00{epoch}.{suffix}" for epoch in EPOCHS for suffix in ("json", "safetensors")}
+    assert {path.name for path in (finished / FOLDER).iterdir()} == pairs | {"curves.json"}
+    assert len(set(weights(finished / FOLDER).values())) == 4
+
+
+def test_the_records_say_what_the_checkpoints_are(finished: Path, tiny_params: Callable[..., Params]):
+    curves = {row["epoch"]: row for row in json_rows(finished / FOLDER / "curves.json")}
+    for epoch, info in list_checkpoints(finished / FOLDER).items():
+        assert (info.encoder, info.scheme, info.source, info.epoch, info.seed) == ("unet", "simple", "sample", epoch, 5)
+        assert info.arguments == {"width": 4, "depth": 4}
+        assert info.input["size"] == 32
+        assert len(info.source_classes) == 10
+        assert info.parent is None
+        assert info.source_accuracy == curves[epoch]["source_accuracy"]
+
+
+def json_rows(path: Path) -> list[dict[str, float]]:
+    import json
+
+    return json.loads(path.read_text())
+
+
+def test_epoch_0_is_the_seeded_random_initialisation(finished: Path):
+    encoder = build_encoder("unet", width=4, depth=4)
+    initialise(encoder, 5)
+    assert state_hash(load_encoder(*find_checkpoint(finished / FOLDER, 0))) == state_hash(encoder)
+
+
+def test_the_run_holds_params_curves_tags_and_artifacts(finished: Path, tmp_path: Path):
+    (run,) = runs()
+    assert run.params["encoder"] == "unet"
+    assert run.params["accumulation"] == "1"
+    assert run.params["stop_on"] == "None"
+    assert run.tags["saved"] == "0 1 2 3"
+    assert run.tags["stopped"] == "reached the last epoch, 3"
+    for name, epochs in CURVES.items():
+        assert sorted(tracking.read_curve(run.id, name)) == epochs
+    inputs = tracking.connect().get_run(run.id).inputs.dataset_inputs
+    assert [one.dataset.name for one in inputs] == ["sample"]
+    tracking.fetch_artifacts(run.id, "checkpoints", tmp_path)
+    assert weights(tmp_path / "checkpoints") == weights(finished / FOLDER)
+
+
+def test_a_finished_pretraining_is_reused(finished: Path, tiny_params: Callable[..., Params], caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "medtransfer")
+    before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
+    pipeline.pretrain(tiny_params())
+    assert {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()} == before
+    assert len(runs()) == 1
+    assert "is finished" in caplog.text
+
+
+def test_force_does_it_again_with_the_same_bits(copy: Path, tiny_params: Callable[..., Params]):
+    before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
+    pipeline.pretrain(tiny_params(), force=True)
+    assert all(path.stat().st_mtime_ns > before[path] for path in FOLDER.iterdir())
+    assert weights() == weights(copy / FOLDER)
+    assert len(runs()) == 2
+
+
+def test_another_seed_gives_other_bits_and_moves_the_old_checkpoints_aside(copy: Path, tiny_params: Callable[..., Params]):
+    (old,) = {info.pretraining for info in list_checkpoints(FOLDER).values()}
+    pipeline.pretrain(tiny_params({"pretrain.seed": 6}))
+    assert weights(FOLDER.with_name(f"unet-simple.{old}")) == weights(copy / FOLDER)
+    assert set(weights()) == set(EPOCHS)
+    assert not set(weights().values()) & set(weights(copy / FOLDER).values())
+    (new,) = {info.pretraining for info in list_checkpoints(FOLDER).values()}
+    pipeline.pretrain(tiny_params())  # and back: the store knows the first ones
+    assert weights() == weights(copy / FOLDER)
+    assert weights(FOLDER.with_name(f"unet-simple.{new}")).keys() == set(EPOCHS)
+    assert len(runs()) == 2
+
+
+@pytest.mark.parametrize("lost", ["folder", "one epoch", "one weights file"])
+def test_lost_files_come_back_from_the_store(copy: Path, tiny_params: Callable[..., Params], lost: str):
+    if lost == "folder":
+        shutil.rmtree(FOLDER)
+    (FOLDER / "epoch-002.safetensors").unlink(missing_ok=True)
+    if lost != "one weights file":
+        (FOLDER / "epoch-002.json").unlink(missing_ok=True)
+    pipeline.pretrain(tiny_params())
+    assert weights() == weights(copy / FOLDER)
+    for epoch in EPOCHS:
+        load_encoder(*find_checkpoint(FOLDER, epoch))
+    assert len(runs()) == 1
+    assert not list(FOLDER.parent.glob(".*"))
+
+
+def test_a_complete_folder_fills_an_empty_store_without_training(
+    copy: Path, tiny_params: Callable[..., Params], empty_store: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copy(empty_store, "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'other.db'}")
+    shutil.copy(empty_store, "other.db")
+    monkeypatch.setattr(stage.Trainer, "train", lambda *_: pytest.fail("trained again"))
+    pipeline.pretrain(tiny_params())
+    (run,) = runs()
+    assert run.tags["saved"] == "0 1 2 3"
+    assert {name: sorted(tracking.read_curve(run.id, name)) for name in CURVES} == CURVES
+    assert weights() == weights(copy / FOLDER)
+
+
+@pytest.mark.parametrize(("at", "observed"), [(0, False), (0, True), (1, False), (2, True), (3, False), (3, True)])
+def test_an_interrupted_pretraining_goes_on_to_the_same_bits(
+    finished: Path, workplace: Path, tiny_params: Callable[..., Params], at: int, observed: bool
+):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, at, observed=observed)
+        pipeline.pretrain(tiny_params())
+    assert runs() == []
+    assert (read_progress(FOLDER / ".resume.safetensors") or {}).get("epoch", -1) == at - 1
+    pipeline.pretrain(tiny_params())
+    assert weights() == weights(finished / FOLDER)
+    assert json_rows(FOLDER / "curves.json") == json_rows(finished / FOLDER / "curves.json")
+    assert not (FOLDER / ".resume.safetensors").exists()
+    (run,) = runs()
+    assert {name: sorted(tracking.read_curve(run.id, name)) for name in CURVES} == CURVES
+    assert len(runs("KILLED")) == 1
+
+
+def test_an_interrupted_publication_is_not_trained_again(finished: Path, workplace: Path, tiny_params: Callable[..., Params]):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+
+        def stop(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(stage, "_store", stop)
+        pipeline.pretrain(tiny_params())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage.Trainer, "_epoch", lambda *_: pytest.fail("trained again"))
+        pipeline.pretrain(tiny_params())
+    assert weights() == weights(finished / FOLDER)
+    assert len(runs()) == 1
+
+
+def test_a_state_of_other_settings_is_not_gone_on_from(workplace: Path, tiny_params: Callable[..., Params]):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, 2, observed=True)
+        pipeline.pretrain(tiny_params())
+    pipeline.pretrain(tiny_params({"pretrain.seed": 6}))
+    (aside,) = FOLDER.parent.glob("unet-simple.*")
+    assert read_progress(aside / ".resume.safetensors")["epoch"] == 1  # type: ignore[index]
+    assert set(weights()) == set(EPOCHS)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_advanced_scheme_runs_and_resumes_with_every_encoder(name: str, workplace: Path, tiny_params: Callable[..., Params]):
+    """RandAugment, mixing, erasing and stochastic depth draw random numbers; a resumed epoch draws the same."""
+    changed = {"pretrain.encoder": name, "pretrain.scheme": "advanced", "pretrain.epochs": 2, "pretrain.checkpoints": [1]}
+    folder = pipeline.pretrain(tiny_params(changed))
+    whole = weights(folder)
+    assert set(whole) == {0, 1, 2}
+    folder.rename("whole")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, 2, observed=False)
+        pipeline.pretrain(tiny_params(changed), force=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "reuse", lambda *_: False)
+        pipeline.pretrain(tiny_params(changed))
+    assert weights(folder) == whole
+
+
+def test_a_loss_that_is_not_finite_finishes_nothing(workplace: Path, tiny_params: Callable[..., Params]):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medtransfer.pretrain.loop.cross_entropy", lambda logits, *_, **__: logits.sum() * float("nan"))
+        with pytest.raises(StageError, match="training loss of epoch 1 is nan"):
+            pipeline.pretrain(tiny_params())
+    assert runs() == []
+    assert len(runs("FAILED")) == 1
+    assert set(weights()) == {0}
+
+
+def test_a_source_that_is_missing_writes_nothing(workplace: Path, tiny_params: Callable[..., Params]):
+    with pytest.raises(InputError, match="nowhere"):
+        pipeline.pretrain(tiny_params({"pretrain.source_root": "nowhere"}))
+    assert sorted(path.name for path in workplace.iterdir()) == ["mlflow.db"]
+
+
+def test_the_head_is_saved_with_the_encoder(finished: Path):
+    tensors = read_tensors(finished / FOLDER / "epoch-003.safetensors")
+    assert tensors["head.weight"].shape == (10, 32)
+    assert read_json(finished / FOLDER / "epoch-003.json", "medtransfer/checkpoint/1")["epoch"] == 3

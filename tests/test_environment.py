@@ -1,0 +1,307 @@
+"""The files around the package agree with it and with each other: environments, MLproject, params, DVC stages, README."""
+
+import ast
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from medtransfer.cli import cli
+from medtransfer.config import Params
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src"
+ROOMS = {"samples": "prepare/samples"}  # where a stage's room is not named like it
+# Code that says, shows, checks or files numbers and makes none: a change of it is no reason to compute again.
+NO_NUMBERS = {"config.py", "errors.py", "progress.py", "tracking.py"}
+# Keys that choose or place a result, or how fast it comes, but do not change it; `encoders` and `schemes` go in by entry.
+NO_EFFECT = {
+    "out", "target", "targets", "encoder", "encoders", "scheme", "schemes", "workers", "accelerator", "source_root",
+    "weights_pickle", "epoch", "mode",
+}  # fmt: skip
+NO_EFFECT_IN = {"score": {"batch_size"}, "finetune": {"seed"}}  # the study's seeds count
+
+
+def read_yaml(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def requirements() -> list[str]:
+    return (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
+
+
+def test_conda_installs_the_same_packages() -> None:
+    pip = next(entry["pip"] for entry in read_yaml("conda.yaml")["dependencies"] if isinstance(entry, dict))
+    assert pip == requirements()
+
+
+def test_mlflows_environment_reads_the_same_file() -> None:
+    environment = read_yaml("python_env.yaml")
+    assert environment["dependencies"] == ["-r requirements.txt"]
+    assert "python" not in environment  # any named version would be installed by pyenv
+    assert read_yaml("MLproject")["python_env"] == "python_env.yaml"
+    assert "conda_env" not in read_yaml("MLproject")
+
+
+def test_the_package_reads_the_same_file() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "dependencies" in project["project"]["dynamic"]
+    assert project["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
+    minimum = project["project"]["requires-python"]
+    assert f"python{minimum}" in read_yaml("conda.yaml")["dependencies"]
+
+
+@pytest.mark.parametrize("line", requirements())
+def test_what_is_required_is_bounded_and_installed(line: str) -> None:
+    requirement = Requirement(line)
+    assert {clause.operator for clause in requirement.specifier} == {">=", "<"}
+    assert requirement.specifier.contains(importlib.metadata.version(requirement.name), prereleases=True)
+
+
+def test_everything_that_is_imported_is_required() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in SRC.rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    foreign = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"medtransfer"}
+    homes = importlib.metadata.packages_distributions()
+    required = {Requirement(line).name for line in requirements()}
+    unmet = {name for name in foreign if not required & {home.lower().replace("_", "-") for home in homes.get(name, [])}}
+    assert unmet == set()
+
+
+def test_the_doors_of_mlflow_are_the_commands() -> None:
+    doors = {name: entry["command"] for name, entry in read_yaml("MLproject")["entry_points"].items()}
+    prefix = "PYTHONPATH=src python -m medtransfer"
+    assert doors.pop("main") == f"{prefix} demo"
+    assert doors == {name: f"{prefix} {name}" for name in cli.commands if name != "demo"}
+
+
+def test_every_section_of_the_params_is_a_stage_or_the_study() -> None:
+    sections = set(read_yaml("params.yaml"))
+    assert sections == set(Params.model_fields)
+    assert sections - {"study"} == set(cli.commands) - {"demo"}
+
+
+@pytest.mark.parametrize("command", ["samples", "prepare", "pretrain", "score", "finetune", "report"])
+def test_every_plain_key_of_a_section_is_an_option(command: str) -> None:
+    options = {parameter.name for parameter in cli.commands[command].params}
+    keys = {name for name, field in Params.model_fields[command].annotation.model_fields.items()}  # type: ignore[union-attr]
+    assert keys - options == {"prepare": {"targets"}, "pretrain": {"encoders", "schemes"}}.get(command, set())
+
+
+@pytest.fixture(scope="module")
+def dvc_stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Let DVC resolve dvc.yaml and give its stages by address."""
+    from dvc.repo import Repo
+
+    folder = tmp_path_factory.mktemp("dvc")
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        return {stage.addressing: stage for stage in Repo.init(str(folder), no_scm=True).index.stages}
+
+
+def code(stage: Any) -> set[Path]:
+    """Give the code files that a stage of DVC lists."""
+    listed = [ROOT / dep.def_path for dep in stage.deps if dep.def_path.startswith("src/")]
+    return {file for path in listed for file in (path.rglob("*.py") if path.is_dir() else [path])}
+
+
+def params_of(stage: Any) -> list[str]:
+    return [name for dep in stage.deps if type(dep).__name__ == "ParamsDependency" for name in dep.params]
+
+
+def test_dvc_knows_every_stage(dvc_stages: dict[str, Any]) -> None:
+    assert {name.split("@")[0] for name in dvc_stages} == set(cli.commands) - {"demo"}
+    targets = set(read_yaml("params.yaml")["prepare"]["targets"])
+    assert {name.split("@")[1] for name in dvc_stages if name.startswith("prepare@")} == targets
+
+
+def test_the_commands_of_dvc_can_be_parsed(dvc_stages: dict[str, Any]) -> None:
+    for address, stage in dvc_stages.items():
+        python, module, package, command, *options = shlex.split(stage.cmd)
+        assert (python, module, package, command) == ("python", "-m", "medtransfer", address.split("@")[0])
+        cli.commands[command].make_context(command, options)  # an unknown option raises
+
+
+def test_the_params_of_dvc_exist(dvc_stages: dict[str, Any]) -> None:
+    values = read_yaml("params.yaml")
+    for address, stage in dvc_stages.items():
+        for dotted in params_of(stage):
+            value = values
+            for key in dotted.split("."):
+                assert key in value, f"{address}: {dotted}"
+                value = value[key]
+
+
+@pytest.mark.parametrize("section", ["samples", "pretrain", "score", "finetune", "report"])
+def test_dvc_watches_every_key_that_changes_a_result(section: str, dvc_stages: dict[str, Any]) -> None:
+    keys = set(read_yaml("params.yaml")[section])
+    for address, stage in dvc_stages.items():
+        if address.split("@")[0] == section:
+            watched = params_of(stage)
+            listed = {name.split(".")[1] for name in watched if name.startswith(f"{section}.")} if section not in watched else keys
+            assert keys - listed - NO_EFFECT - NO_EFFECT_IN.get(section, set()) == set(), address
+
+
+def test_dvc_watches_the_entries_of_each_pretraining_and_target(dvc_stages: dict[str, Any]) -> None:
+    for address, stage in dvc_stages.items():
+        name, _, item = address.partition("@")
+        if name == "prepare":
+            assert params_of(stage) == [f"prepare.targets.{item}"]
+        if name == "pretrain":
+            encoder, scheme = item.split("-", 1)
+            assert {f"pretrain.encoders.{encoder}", f"pretrain.schemes.{scheme}"} <= set(params_of(stage))
+
+
+def test_dvc_watches_the_code_that_a_stage_imports(dvc_stages: dict[str, Any]) -> None:
+    for address, stage in dvc_stages.items():
+        name = address.split("@")[0]
+        listed = [ROOT / dep.def_path for dep in stage.deps if dep.def_path.startswith("src/")]
+        assert all(path.exists() for path in listed), address
+        needed = {file for file in imports_below(SRC / "medtransfer" / ROOMS.get(name, name)) if _makes_numbers(file)}
+        missing = needed - code(stage)
+        assert not missing, f"dvc.yaml, {address}: {sorted(str(file.relative_to(ROOT)) for file in missing)} are not listed"
+
+
+def _makes_numbers(file: Path) -> bool:
+    within = file.relative_to(SRC / "medtransfer")
+    return str(within) not in NO_NUMBERS and not (within.name == "__init__.py" and "import" not in file.read_text("utf-8"))
+
+
+def imports_below(room: Path) -> set[Path]:
+    """Give every file of the package that a room's files import, directly or not, and those files themselves."""
+    seen: set[Path] = set()
+    waiting = set(room.rglob("*.py"))
+    assert waiting, room
+    while waiting:
+        file = waiting.pop()
+        seen.add(file)
+        packages = {parent / "__init__.py" for parent in file.parents if SRC in parent.parents and parent not in room.parents}
+        waiting |= ({*imported_files(file), *packages}) - seen
+    return seen
+
+
+def imported_files(file: Path) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            base = SRC / name.replace(".", "/")
+            yield from (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
+
+
+def test_the_walk_over_imports_finds_what_is_far() -> None:
+    found = {str(file.relative_to(SRC / "medtransfer")) for file in imports_below(SRC / "medtransfer" / "score")}
+    assert {"training/robustness.py", "data/views.py", "models/conv_blocks.py", "runtime.py", "errors.py"} <= found
+    assert not any(name.startswith("finetune/") for name in found)
+
+
+def tree_paths(readme: str) -> list[str]:
+    """Give every path of the first fenced block under a heading about the tree or where things are.
+
+    A line is `name  what it is`, indented below its folder, with or without branches drawn; names beside each other are
+    divided by one space, the remark follows after two.
+    """
+    section = re.search(r"^#+ .*(?:\btree\b|where things are).*$", readme, re.IGNORECASE | re.MULTILINE)
+    assert section, "README.md needs a heading with `tree` or `Where things are`"
+    block = re.search(r"^```\w*\n(.*?)^```", readme[section.end() :], re.DOTALL | re.MULTILINE)
+    assert block, "README.md needs a fenced file tree under that heading"
+    paths: list[str] = []
+    above: list[tuple[int, str]] = []
+    for line in filter(str.strip, block[1].splitlines()):
+        bare = re.sub(r"[│├└─|`]", " ", line)
+        depth = len(bare) - len(bare.lstrip())
+        names = re.split(r"\s{2,}|\s#", bare.strip())[0].split()
+        above = [(level, name) for level, name in above if level < depth]
+        parent = above[-1][1] if above else ""
+        paths += [f"{parent}{name}" for name in names]
+        if names[-1].endswith("/"):
+            above.append((depth, f"{parent}{names[-1]}"))
+    return paths
+
+
+def test_a_file_tree_is_read_as_people_read_it() -> None:
+    indented = "# A\n## Where things are\ntext\n```\nsrc/a/\n  b.py c.py    two files\n  d/           a folder\n    e.py\nM  f\n```\n"
+    assert tree_paths(indented) == ["src/a/", "src/a/b.py", "src/a/c.py", "src/a/d/", "src/a/d/e.py", "M"]
+    drawn = "## File tree\n```text\nsrc/\n├── a/      # room\n│   └── b.py\n└── c.py  one\n```"
+    assert tree_paths(drawn) == ["src/", "src/a/", "src/a/b.py", "src/c.py"]
+
+
+def test_the_file_tree_of_the_readme_exists() -> None:
+    ignored = {line.strip("/*") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()}
+    paths = tree_paths((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(paths) > 10
+    made_by_running = {path for path in paths if path.split("/")[0] in ignored}
+    assert [path for path in paths if path not in made_by_running and not (ROOT / path).exists()] == []
+
+
+def test_make_by_itself_lists_the_targets() -> None:
+    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = {line.split()[1] for line in said.splitlines()}
+    assert listed == {"help", "setup", "demo", "test", "test-all", "lint", "format", "real", "ui", "clean"}
+
+
+@pytest.fixture
+def link_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Load tools/link_environment.py; MLflow's environments lie in the test's folder."""
+    monkeypatch.setenv("MLFLOW_ENV_ROOT", str(tmp_path))
+    spec = importlib.util.spec_from_file_location("link_environment", ROOT / "tools" / "link_environment.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_mlflow_finds_the_projects_own_environment(link_tool: ModuleType, tmp_path: Path) -> None:
+    from mlflow.utils.environment import _PythonEnv
+    from mlflow.utils.virtualenv import _get_mlflow_virtualenv_root, _get_virtualenv_name
+
+    link_tool.main()
+    link_tool.main()  # a second time changes nothing
+    name = _get_virtualenv_name(_PythonEnv.from_yaml(str(ROOT / "python_env.yaml")), str(ROOT))
+    place = Path(_get_mlflow_virtualenv_root()) / name
+    assert tmp_path in place.parents
+    assert place.resolve() == Path(sys.prefix).resolve() and os.listdir(place.parent) == [name]
+
+
+def test_a_stale_link_is_replaced_and_an_environment_of_mlflows_own_is_kept(
+    link_tool: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link_tool.main()
+    (place,) = [path for path in Path(os.environ["MLFLOW_ENV_ROOT"]).rglob("*") if path.is_symlink()]
+    place.unlink()
+    place.symlink_to("/gone")
+    link_tool.main()
+    assert place.resolve() == Path(sys.prefix).resolve()
+    place.unlink()
+    place.mkdir()
+    link_tool.main()
+    assert not place.is_symlink() and "it is kept" in capsys.readouterr().out
+
+
+def test_a_changed_mlflow_is_told_with_the_way_round(
+    link_tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr("mlflow.utils.virtualenv._get_virtualenv_name")
+    link_tool.main()
+    assert "use `mlflow run . --env-manager local`" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,93 @@
+"""A file imports only floors below its own, MLflow has one home, and help is instant."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "medtransfer"
+FILES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = ("torch", "torchvision", "timm", "mlflow", "pandas", "numpy", "albumentations", "cv2", "matplotlib", "sklearn", "scipy",
+         "lightning_fabric", "optuna", "dvc")  # fmt: skip
+
+
+def test_the_contracts_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    code = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert code == 0, capsys.readouterr().out
+
+
+def test_every_room_stands_on_a_floor() -> None:
+    """A room that the contract does not name could import anything."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    named = {name.strip() for layer in layers for name in layer.replace("|", ":").split(":")}
+    there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert named == {f"medtransfer.{name}" for name in there - {"__init__"}}
+
+
+def imports(path: Path) -> list[tuple[str, str]]:
+    """Give the imports of a file as (module, name); the name is empty for `import module`."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found += [(str(node.module), alias.name) for alias in node.names]
+    return found
+
+
+def test_only_tracking_knows_mlflow() -> None:
+    guests = {path for path in FILES if any(module.split(".")[0] == "mlflow" for module, _ in imports(path))}
+    assert guests == {PACKAGE / "tracking.py"}
+
+
+def defined(path: Path) -> set[str]:
+    """Give the names that a file defines or imports at any level."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_is_imported_from_the_package_exists(path: Path) -> None:
+    """An import inside a function would else fail only when a user comes by."""
+    for module, name in imports(path):
+        if module.split(".")[0] != "medtransfer":
+            continue
+        home = ROOT / "src" / module.replace(".", "/")
+        file = home.with_suffix(".py") if home.with_suffix(".py").is_file() else home / "__init__.py"
+        assert file.is_file(), f"{path}: {module}"
+        submodule = (home / f"{name}.py").is_file() or (home / name / "__init__.py").is_file()
+        assert not name or submodule or name in defined(file), f"{path}: {module}.{name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_file_begins_by_saying_what_it_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith('"""') and text.splitlines()[0].rstrip('"').endswith("."), "the first line is one whole sentence"
+
+
+def test_help_and_params_load_nothing_heavy() -> None:
+    code = f"""
+import sys
+from medtransfer.cli import cli
+for arguments in [["--help"], *([name, "--help"] for name in cli.commands)]:
+    cli.main(arguments, prog_name="medtransfer", standalone_mode=False)
+import medtransfer.pipeline
+sys.exit(", ".join(sorted(set({HEAVY!r}) & set(sys.modules))) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "src")})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: medtransfer finetune" in done.stdout

@@ -1,0 +1,332 @@
+"""The record of every arrow: round trips, whole files or none, and refusals that say what to run."""
+
+import json
+import os
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from medtransfer.errors import InputError
+from medtransfer.records import (
+    INDEX_COLUMNS,
+    Cell,
+    CheckpointInfo,
+    PreparedTarget,
+    Result,
+    Scores,
+    TargetInfo,
+    _Record,
+    atomic_folder,
+    atomic_path,
+    checkpoint_path,
+    list_checkpoints,
+    read_json,
+    read_tensors,
+    series_folder,
+    write_json,
+    write_tensors,
+    write_text,
+)
+
+CELL = Cell(
+    source="sample", scheme="simple", encoder="unet", epoch=5, target="heart", mode="full", seed=7, protocol="p1",
+    pretraining="a1", weights="w1", data="d1",
+)  # fmt: skip
+EXAMPLES: dict[type[_Record], Any] = {
+    TargetInfo: TargetInfo(
+        target="heart", reader="acdc", citation="Bernard et al.", classes=["ventricle", "muscle"], channels=1,
+        input=[64, 64], augmentation="rotate-crop", scaling="0..99.5 %", counts={"train": 2, "test": 1},
+        expected={"train": 1902}, subset=True, sources={"a é.nii": "00"}, arrays={"images.npy": "11"},
+        settings={"split": {"test": 0.2, "seed": 0}, "options": {}},
+    ),
+    CheckpointInfo: CheckpointInfo(
+        encoder="unet", arguments={"width": 4, "layers": [1, 2]}, epoch=5, source="sample", source_classes=["x", "y"],
+        scheme="simple", source_accuracy=None, input={"size": 64, "mean": [0.5], "std": [0.25], "channels": "RGB"}, seed=1,
+        pretraining="a1", parent=None, weights="w1", git_revision="none",
+    ),
+    Result: Result(
+        cell=asdict(CELL), key=CELL.key, metrics={"dice": 0.1 + 0.2}, curves={"loss": [1.0, 0.5]}, encoder_hash=["h", "h"],
+        settings={"epochs": 2}, seconds=1.5, git_revision="none",
+    ),
+    Scores: Scores(
+        target="heart", data="d1", encoder="unet", scheme="simple", source="sample", epoch=5, pretraining="a1", weights="w1",
+        source_accuracy=0.75, images=3, settings={"seed": 0}, table=[{"level": -2, "robustness": 1e-17}], counts=[], notes=["n"],
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(params=_Record.__subclasses__(), ids=lambda kind: kind.__name__)
+def example(request: pytest.FixtureRequest) -> Any:
+    """Give an example of every record that there is."""
+    return EXAMPLES[request.param]
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> PreparedTarget:
+    """Write a prepared target of two pictures and three samples."""
+    folder = tmp_path / "heart"
+    folder.mkdir()
+    np.save(folder / "images.npy", np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4, 1))
+    np.save(folder / "masks.npy", np.ones((2, 4, 4), np.uint8))
+    lines = [(0, 0, "train", "NA", "0012", 3, 0, 0, 4, 4), (1, 1, "train", "7", "b", 0, 0, 0, 2, 4), (2, 1, "test", "7", "b", 0, 2, 0, 2, 4)]
+    pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(folder / "index.csv", index=False)
+    EXAMPLES[TargetInfo].write(folder / "dataset.json")
+    return PreparedTarget.open(folder)
+
+
+def test_a_record_comes_back_as_it_was(example: Any, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folders" / "record.json"
+    example.write(path)
+    assert type(example).read(path) == example
+    assert [file.name for file in path.parent.iterdir()] == ["record.json"]
+
+
+def test_a_record_says_its_form_and_version(example: Any, tmp_path: Path) -> None:
+    example.write(tmp_path / "r.json")
+    said = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["format"]
+    assert said == example.form() and said.startswith("medtransfer/") and said.endswith("/1")
+
+
+def test_every_form_has_its_own_name() -> None:
+    assert len({kind.form() for kind in EXAMPLES}) == len(EXAMPLES)
+
+
+def test_a_missing_record_names_the_file_and_the_command(example: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"expected the file {tmp_path / 'r.json'}, .*; make it with `medtransfer \w+"):
+        type(example).read(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("field", [0, -1])
+def test_an_incomplete_record_names_the_field(example: Any, field: int, tmp_path: Path) -> None:
+    name = fields(example)[field].name
+    value = {"format": example.form(), **asdict(example)}
+    del value[name]
+    write_json(tmp_path / "r.json", value)
+    with pytest.raises(InputError, match=rf"expected the field '{name}' in {tmp_path / 'r.json'}"):
+        type(example).read(tmp_path / "r.json")
+
+
+def test_a_foreign_record_names_both_formats(example: Any, tmp_path: Path) -> None:
+    for said in ("medtransfer/other/1", example.form().replace("/1", "/2"), None):
+        write_json(tmp_path / "r.json", {**asdict(example), "format": said})
+        with pytest.raises(InputError, match=rf"expected the format '{example.form()}' in .* but got {said!r}"):
+            type(example).read(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"format": ', b"\xff\xfe", b"[1]", b"3", b"null"])
+def test_a_corrupt_record_is_refused(example: Any, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_bytes(content)
+    with pytest.raises(InputError, match="r.json"):
+        type(example).read(tmp_path / "r.json")
+
+
+def test_a_folder_in_the_place_of_a_record_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        TargetInfo.read(tmp_path)
+
+
+def test_a_record_without_a_form_is_a_programming_error() -> None:
+    with pytest.raises(TypeError):
+        _Record.form()
+
+
+def test_a_number_that_json_cannot_hold_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "r.json", {"dice": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_read_json_gives_all_that_is_there(tmp_path: Path) -> None:
+    write_json(tmp_path / "r.json", {"format": Scores.form(), "a": [1, None, "ü"]})
+    assert read_json(tmp_path / "r.json", Scores.form()) == {"format": Scores.form(), "a": [1, None, "ü"]}
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    with atomic_path(path) as partial:
+        partial.write_text("new")
+        assert not path.exists() and partial.parent == path.parent
+    assert path.read_text() == "new"
+    write_text(path, "newer")
+    assert path.read_text() == "newer"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
+def test_a_fault_keeps_the_old_file(fault: type[BaseException], tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(fault), atomic_path(path) as partial:
+        partial.write_text("half")
+        raise fault
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen = tmp_path / "file.txt", []
+    monkeypatch.setattr("medtransfer.records.os.fsync", lambda handle: seen.append((os.fstat(handle).st_size, path.exists())))
+    write_text(path, "four")
+    assert seen == [(4, False)]
+
+
+def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder"
+    with atomic_folder(path) as partial:
+        (partial / "inner").mkdir()
+        (partial / "inner" / "a").write_text("1")
+        assert not path.exists()
+    assert (path / "inner" / "a").read_text() == "1"
+    with atomic_folder(path) as partial:
+        assert list(partial.iterdir()) == []
+        (partial / "b").write_text("2")
+        assert (path / "inner" / "a").exists()
+    assert [file.name for file in path.iterdir()] == ["b"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
+def test_a_fault_keeps_the_old_folder(fault: type[BaseException], tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "a").write_text("old")
+    with pytest.raises(fault), atomic_folder(path) as partial:
+        (partial / "a").write_text("half")
+        raise fault
+    assert (path / "a").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_of_a_folder_is_swept(tmp_path: Path) -> None:
+    for left in (".folder.partial", ".folder.old"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "stray").write_text("x")
+    with atomic_folder(tmp_path / "folder") as partial:
+        (partial / "a").write_text("1")
+    assert [file.name for file in tmp_path.rglob("*")] == ["folder", "a"]
+
+
+def test_a_prepared_target_is_mapped_and_read_as_it_is(target: PreparedTarget) -> None:
+    assert isinstance(target.images, np.memmap) and target.images.shape == (2, 4, 4, 1)
+    assert not target.images.flags.writeable
+    assert target.masks.dtype == np.uint8 and target.masks.shape == (2, 4, 4)
+    train = target.samples("train")
+    assert list(train["group"]) == ["NA", "7"]  # a name, not a missing value
+    assert list(train["source"]) == ["0012", "b"]  # a name, not a number
+    assert list(target.samples("test").index) == [0] and target.samples("test")["top"][0] == 2
+    assert target.index["height"].dtype.kind == "i"
+
+
+def test_a_split_that_is_not_there_names_those_that_are(target: PreparedTarget) -> None:
+    with pytest.raises(InputError, match="the split 'validation' in .*index.csv, but it holds test, train"):
+        target.samples("validation")
+
+
+@pytest.mark.parametrize("name", ["images", "masks"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "foreign", "pickle"])
+def test_a_damaged_array_is_named_with_the_remedy(target: PreparedTarget, name: str, damage: str) -> None:
+    path = target.folder / f"{name}.npy"
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "pickle":
+        np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    elif damage != "missing":
+        path.write_bytes({"empty": b"", "cut": content[:-5], "foreign": b"no array at all" * 20}[damage])
+    with pytest.raises(InputError, match=rf"expected an array in {path}, .* make it with `medtransfer prepare"):
+        getattr(target, name)
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"\xff\xfe\x00\x01", b'"never closed\n1,2\n', b"a,b\n1,2,3\n1,2\n1,2,3,4,5,6\n"])
+def test_a_damaged_index_is_named_with_the_remedy(target: PreparedTarget, damage: bytes | None) -> None:
+    path = target.folder / "index.csv"
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    with pytest.raises(InputError, match=rf"(?s)expected .* in {path}, .* make it with `medtransfer prepare"):
+        _ = target.index
+
+
+def test_an_index_of_other_columns_names_them(target: PreparedTarget) -> None:
+    (target.folder / "index.csv").write_text("sample,row\n0,0\n")
+    with pytest.raises(InputError, match="expected the columns sample, row, split, .* but got sample, row"):
+        _ = target.index
+
+
+def test_a_target_that_was_never_prepared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="make it with `medtransfer prepare --target <name>`"):
+        PreparedTarget.open(tmp_path / "nowhere")
+
+
+def test_the_fingerprint_changes_with_content_and_not_with_its_place() -> None:
+    info: TargetInfo = EXAMPLES[TargetInfo]
+    same = [replace(info, target="other"), replace(info, citation="x"), replace(info, sources={})]
+    other = [
+        replace(info, arrays={"images.npy": "12"}), replace(info, classes=["muscle", "ventricle"]),
+        replace(info, input=[32, 32]), replace(info, augmentation="rotate-flip"),
+    ]  # fmt: skip
+    assert {one.fingerprint for one in same} == {info.fingerprint}
+    assert len({info.fingerprint, *(one.fingerprint for one in other)}) == 5
+    assert len(info.fingerprint) == 12
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Cell)])
+def test_every_field_makes_another_cell(field: str) -> None:
+    changed = replace(CELL, **{field: 99 if isinstance(getattr(CELL, field), int) else "other"})
+    assert changed.key != CELL.key
+    assert replace(CELL).key == CELL.key and len(CELL.key) == 16
+
+
+def test_a_cell_has_a_readable_name() -> None:
+    assert CELL.name == "heart-unet-simple-e005-full-s7"
+
+
+def test_the_places_of_checkpoints() -> None:
+    folder = series_folder(Path("checkpoints"), "unet", "simple")
+    assert checkpoint_path(folder, 7) == Path("checkpoints/unet-simple/epoch-007.json")
+    assert checkpoint_path(folder, 1200) == Path("checkpoints/unet-simple/epoch-1200.json")
+
+
+def test_checkpoints_are_listed_by_epoch(tmp_path: Path) -> None:
+    info: CheckpointInfo = EXAMPLES[CheckpointInfo]
+    for epoch in (10, 0, 300):
+        replace(info, epoch=epoch).write(checkpoint_path(tmp_path, epoch))
+    assert list(list_checkpoints(tmp_path)) == [0, 10, 300]
+    assert list_checkpoints(tmp_path)[10].epoch == 10
+
+
+def test_a_folder_without_checkpoints_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match=rf"expected checkpoints epoch-NNN.json in {folder}, .* `medtransfer pretrain`"):
+            list_checkpoints(folder)
+
+
+def test_a_checkpoint_under_another_epochs_name_is_refused(tmp_path: Path) -> None:
+    EXAMPLES[CheckpointInfo].write(checkpoint_path(tmp_path, 6))  # it says epoch 5
+    with pytest.raises(InputError, match="the epoch in the name of .*epoch-006.json, but it says 5"):
+        list_checkpoints(tmp_path)
+
+
+def test_tensors_come_back_bit_for_bit(tmp_path: Path) -> None:
+    whole = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    tensors = {"whole": whole, "view": whole[1:3], "turned": whole.T, "count": torch.tensor(3), "half": whole.half()}
+    write_tensors(tmp_path / "w.safetensors", {**tensors, "learned": torch.nn.Parameter(whole)})
+    back = read_tensors(tmp_path / "w.safetensors")
+    assert all(torch.equal(back[name], value) and back[name].dtype == value.dtype for name, value in tensors.items())
+    assert torch.equal(back["learned"], whole) and len(back) == 6
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "foreign"])
+def test_damaged_weights_are_named_with_the_remedy(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    write_tensors(path, {"a": torch.zeros(100)})
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes({"empty": b"", "cut": content[:-5], "foreign": b"nothing of the kind" * 20}[damage])
+    with pytest.raises(InputError, match=rf"expected weights in {path}, .* make it with `medtransfer pretrain`"):
+        read_tensors(path)

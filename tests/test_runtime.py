@@ -1,0 +1,130 @@
+"""Seeds, digests, revisions and the folder of the tracking store."""
+
+import hashlib
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from medtransfer.runtime import (
+    canonical_json,
+    derive_seed,
+    digest,
+    file_sha256,
+    git_revision,
+    is_main_process,
+    seed_everything,
+    versions,
+    workspace,
+)
+
+
+def test_a_seed_is_the_hash_of_its_parts() -> None:
+    expected = int.from_bytes(hashlib.blake2b(b"(7, 'epoch', 3)", digest_size=8).digest(), "little") // 2
+    assert derive_seed(7, "epoch", 3) == expected
+
+
+def test_seeds_differ_by_every_part_its_kind_and_order() -> None:
+    parts: list[tuple[int | str, ...]] = [(1, 2), (2, 1), (12,), ("1", 2), (1, "2"), (1, 2, 0), (), (1,)]
+    assert len({derive_seed(*one) for one in parts}) == len(parts)
+
+
+def test_seeds_fit_into_a_signed_64_bit_number() -> None:
+    seeds = [derive_seed(number) for number in range(200)]
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert max(seeds) > 2**62  # and use the range
+
+
+def test_the_global_seed_repeats_every_generator() -> None:
+    def draw() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    seed_everything(2**40 + 1)  # numpy takes 32 bits only
+    first = draw()
+    assert draw() != first
+    seed_everything(2**40 + 1)
+    assert draw() == first
+
+
+def test_canonical_json_has_one_form() -> None:
+    assert canonical_json({"b": [1, 2.5], "a": None}) == '{"a":null,"b":[1,2.5]}'
+    assert digest({"x": 1, "y": {"p": 1, "q": 2}}) == digest({"y": {"q": 2, "p": 1}, "x": 1})
+    assert digest((1, 2)) == digest([1, 2])
+
+
+def test_a_digest_is_the_head_of_the_sha256() -> None:
+    whole = hashlib.sha256(b'{"a":1}').hexdigest()
+    assert digest({"a": 1}) == whole[:12]
+    assert digest({"a": 1}, 16) == whole[:16]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
+def test_what_json_cannot_hold_has_no_digest(value: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        digest({"a": value})
+
+
+def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000
+    (tmp_path / "file").write_bytes(content)
+    assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_the_revision_is_the_commit_and_says_when_it_is_dirty(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
+        return subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert git_revision(tmp_path) == "none"
+    git("init", "--quiet")
+    assert git_revision(tmp_path) == "none"  # no commit yet
+    (tmp_path / "a").write_text("1")
+    git("add", "a")
+    git("commit", "--quiet", "-m", "one")
+    git("tag", "-a", "v1", "-m", "a tag does not take the commit's place")
+    commit = git("rev-parse", "HEAD")
+    assert git_revision(tmp_path) == commit
+    (tmp_path / "a").write_text("2")
+    assert git_revision(tmp_path) == f"{commit}-dirty"
+
+
+def test_versions_name_the_libraries() -> None:
+    found = versions()
+    assert found["version.torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert found["version.numpy"] == np.__version__
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        ("project", "project"),
+        ("project/.dvc/tmp/exps/tmp1a2b", "project"),
+        ("project/.dvc/tmp/exps/standalone/tmp1a2b/src", "project"),
+        ("project/exps/one", "project/exps/one"),
+        ("project/.dvc/tmp/other/x", "project/.dvc/tmp/other/x"),
+    ],
+)
+def test_the_workspace_of_a_queued_experiment_is_the_project(tmp_path: Path, inside: str, expected: str) -> None:
+    (tmp_path / inside).mkdir(parents=True)
+    assert workspace(tmp_path / inside) == (tmp_path / expected).resolve()
+
+
+def test_the_workspace_is_the_current_folder_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert workspace() == tmp_path.resolve()
+
+
+@pytest.mark.parametrize(
+    ("environment", "main"),
+    [({}, True), ({"RANK": "0"}, True), ({"RANK": "3"}, False), ({"LOCAL_RANK": "1"}, False), ({"RANK": "0", "LOCAL_RANK": "1"}, True)],
+)
+def test_only_rank_zero_writes(environment: dict[str, str], main: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_main_process() is main

@@ -1,0 +1,315 @@
+"""Runs in a real store: opened once, closed with the right status, found again; what is wrong with a store is told."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as StoredByMlflow
+
+from medtransfer import tracking
+from medtransfer.errors import InputError
+from medtransfer.runtime import file_sha256
+
+SRC = Path(__file__).parents[1] / "src"
+
+
+@pytest.fixture(autouse=True)
+def store(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work beside an empty embedded store, as a user does who names none."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    return workplace / "mlflow.db"
+
+
+def finish(cell: str, stage: str = "score", **params: object) -> str:
+    """Make one finished run and give its id."""
+    with tracking.open_run(stage, f"run of {cell}", cell, params, {}) as run:
+        return run.id
+
+
+def all_runs() -> list[StoredByMlflow]:
+    client = tracking.connect()
+    return list(client.search_runs([one.experiment_id for one in client.search_experiments()]))
+
+
+@pytest.fixture
+def project_run(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Open a run as `mlflow run -e score -P lr=0.001 --experiment-name mine` does before it starts the command."""
+    client = tracking.connect()
+    run_id = client.create_run(client.create_experiment("mine")).info.run_id
+    client.log_param(run_id, "lr", "0.001")
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    return run_id
+
+
+def test_a_run_is_one_run_with_its_params_tags_and_name() -> None:
+    with tracking.open_run("score", "the name", "c1", {"lr": 1e-3, "stop_on": None}, {"mine": "yes"}) as run:
+        assert tracking.connect().get_run(run.id).info.status == "RUNNING"
+    (found,) = all_runs()
+    assert (found.info.run_id, found.info.status, found.info.run_name) == (run.id, "FINISHED", "the name")
+    assert found.data.params == {"lr": "0.001", "stop_on": "None"}
+    tags = found.data.tags
+    assert (tags["medtransfer.stage"], tags["medtransfer.cell"], tags["mine"]) == ("score", "c1", "yes")
+    assert tags["git_revision"] == "none" and tags["dvc_revision"] == "none" and "version.torch" in tags
+
+
+def test_the_dvc_revision_is_that_of_the_lock_file() -> None:
+    Path("dvc.lock").write_text("stages: {}")
+    finish("c1")
+    assert all_runs()[0].data.tags["dvc_revision"] == file_sha256(Path("dvc.lock"))[:12]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [(KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED"), (ValueError, "FAILED"), (InputError, "FAILED")],
+)
+def test_a_run_that_breaks_off_is_not_finished(fault: type[BaseException], status: str) -> None:
+    with pytest.raises(fault), tracking.open_run("score", "x", "c1", {}, {}):
+        raise fault
+    assert [run.info.status for run in all_runs()] == [status]
+    assert tracking.find_finished("score", "c1") is None
+
+
+def test_a_run_whose_params_the_store_refuses_does_not_stay_open() -> None:
+    with pytest.raises(Exception, match="Invalid value"), tracking.open_run("score", "x", "c1", {"no\nname": 1}, {}):
+        pytest.fail("the block must not begin")
+    assert [run.info.status for run in all_runs()] == ["FAILED"]
+
+
+def test_the_run_of_mlflow_run_is_resumed_once_and_keeps_its_params(project_run: str) -> None:
+    with tracking.open_run("score", "the name", "c1", {"lr": 1e-3, "seed": 5}, {}) as run:
+        assert run.id == project_run
+        assert "MLFLOW_RUN_ID" not in os.environ
+    (found,) = all_runs()
+    assert found.data.params == {"lr": "0.001", "seed": "5"}
+    assert (found.info.status, found.info.run_name) == ("FINISHED", "the name")
+    with tracking.open_run("score", "another", "c2", {}, {}) as second:
+        assert second.id != project_run
+    assert tracking.find_finished("score", "c1").id == project_run  # type: ignore[union-attr]  # in the user's experiment
+
+
+def test_the_run_of_mlflow_run_is_kept_for_what_comes_after(project_run: str) -> None:
+    with tracking.project_run_set_aside():
+        with tracking.project_run_set_aside():
+            assert finish("first", "prepare") != project_run
+        assert finish("second", "prepare") != project_run
+    assert finish("last") == project_run
+
+
+def test_a_fault_gives_the_run_of_mlflow_run_back(project_run: str) -> None:
+    with pytest.raises(ValueError), tracking.project_run_set_aside():
+        raise ValueError
+    assert os.environ["MLFLOW_RUN_ID"] == project_run
+
+
+def test_nothing_is_set_aside_where_there_is_nothing() -> None:
+    with tracking.project_run_set_aside():
+        pass
+    assert "MLFLOW_RUN_ID" not in os.environ
+
+
+def test_a_run_that_the_store_does_not_have_cannot_be_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "feed" * 8)
+    with pytest.raises(InputError, match="expected MLFLOW_RUN_ID to name a run of sqlite:.*; unset it"):
+        finish("c1")
+    assert all_runs() == []
+
+
+def test_a_reused_result_is_noted_in_the_run_of_mlflow_run(project_run: str) -> None:
+    with tracking.project_run_set_aside():
+        finished = finish("c1")
+    tracking.note_reuse("score", finished)
+    tags = tracking.connect().get_run(project_run).data.tags
+    assert tags["medtransfer.reuses"] == finished and finished in tags["mlflow.note.content"]
+    assert "MLFLOW_RUN_ID" not in os.environ
+    assert [run.id for run in tracking.read_runs("score")] == [finished]  # the note makes no result
+
+
+def test_noting_a_reuse_without_mlflow_run_changes_nothing() -> None:
+    finished = finish("c1")
+    before = dict(all_runs()[0].data.tags)
+    tracking.note_reuse("score", finished)
+    assert [run.data.tags for run in all_runs()] == [before]
+
+
+def test_what_an_interrupted_process_left_open_is_closed() -> None:
+    client = tracking.connect()
+    left = {}
+    for stage, cell in (("score", "c1"), ("score", "c2"), ("finetune", "c1")):
+        left[stage, cell] = client.create_run("0", tags={tracking.STAGE: stage, tracking.CELL: cell}).info.run_id
+    again = finish("c1")
+    status = {run.info.run_id: run.info.status for run in all_runs()}
+    assert status == {
+        again: "FINISHED", left["score", "c1"]: "KILLED", left["score", "c2"]: "RUNNING", left["finetune", "c1"]: "RUNNING",
+    }  # fmt: skip
+
+
+def test_the_newest_finished_run_of_a_cell_is_found() -> None:
+    assert tracking.find_finished("score", "c1") is None
+    finish("c1", lr=1)
+    time.sleep(0.01)
+    newer = finish("c1", lr=2)
+    finish("c2")
+    finish("c1", stage="finetune")
+    found = tracking.find_finished("score", "c1")
+    assert found is not None
+    assert (found.id, found.params, found.tags[tracking.CELL]) == (newer, {"lr": "2"}, "c1")
+
+
+def test_runs_are_read_from_every_experiment_newest_first() -> None:
+    client = tracking.connect()
+    ids = [finish("c1")]
+    tags = {tracking.STAGE: "score", tracking.CELL: "c2"}
+    time.sleep(0.01)
+    ids.append(client.create_run(client.create_experiment("elsewhere"), tags=tags).info.run_id)
+    client.set_terminated(ids[-1], "FINISHED")
+    time.sleep(0.01)
+    ids.append(finish("c3"))
+    finish("c4", stage="finetune")
+    client.create_run("0")  # somebody else's
+    assert [run.id for run in tracking.read_runs("score")] == ids[::-1]
+
+
+def test_metrics_have_their_steps() -> None:
+    with tracking.open_run("score", "x", "c1", {}, {}) as run:
+        run.log_metrics({"dice": 0.5, "loss": 2.0}, step=10)
+        run.log_metrics({"dice": 0.75}, step=300)
+        run.log_metrics({"final": 1.0})
+    assert tracking.read_curve(run.id, "dice") == {10: 0.5, 300: 0.75}
+    assert tracking.read_curve(run.id, "final") == {0: 1.0}
+    assert tracking.read_curve(run.id, "unheard_of") == {}
+    found = tracking.find_finished("score", "c1")
+    assert found is not None and found.metrics == {"dice": 0.75, "loss": 2.0, "final": 1.0}
+
+
+def test_long_curves_are_logged_whole() -> None:
+    curve = {step: step / 7 for step in range(2345)}  # more than the store takes at once
+    with tracking.open_run("score", "x", "c1", {}, {}) as run:
+        run.log_curves({"loss": curve, "none": {}})
+    assert tracking.read_curve(run.id, "loss") == curve
+
+
+def test_the_last_value_of_a_step_counts() -> None:
+    with tracking.open_run("score", "x", "c1", {}, {}) as run:
+        for value in (0.25, 0.5, 0.125):
+            run.log_metrics({"dice": value}, step=1)
+            time.sleep(0.002)
+    assert tracking.read_curve(run.id, "dice") == {1: 0.125}
+
+
+def test_artifacts_come_back(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_bytes(b"\x00\x01")
+    (tmp_path / "model" / "metrics.json").write_text("{}")
+    with tracking.open_run("finetune", "x", "c1", {}, {}) as run:
+        run.log_artifact(tmp_path / "model", "model")
+        run.log_artifact(tmp_path / "model" / "weights", "model")
+    tracking.fetch_artifacts(run.id, "model", tmp_path / "far" / "away")
+    assert sorted(path.name for path in (tmp_path / "far" / "away" / "model").iterdir()) == ["metrics.json", "weights"]
+    assert (tmp_path / "far" / "away" / "model" / "weights").read_bytes() == b"\x00\x01"
+
+
+def test_lost_artifacts_are_told_with_the_remedy(tmp_path: Path) -> None:
+    run_id = finish("c1")
+    with pytest.raises(InputError, match=f"expected the artifacts 'model' of the run {run_id}, .* --force"):
+        tracking.fetch_artifacts(run_id, "model", tmp_path / "away")
+
+
+def test_datasets_are_inputs_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "heart").mkdir()
+    with tracking.open_run("finetune", "x", "c1", {}, {}) as run:
+        run.log_dataset("heart", "0123456789ab", tmp_path / "heart", "training")
+    (given,) = tracking.connect().get_run(run.id).inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("heart", "0123456789ab")
+    assert str(tmp_path / "heart") in given.dataset.source
+    assert {tag.key: tag.value for tag in given.tags} == {"mlflow.data.context": "training"}
+
+
+def test_the_embedded_store_and_its_artifacts_lie_in_the_working_folder(store: Path) -> None:
+    run_id = finish("c1")
+    client = tracking.connect()
+    assert client.tracking_uri == f"sqlite:///{store}"
+    run = client.get_run(run_id)
+    assert client.get_experiment(run.info.experiment_id).name == "medtransfer/score"
+    assert run.info.artifact_uri == f"{(store.parent / 'mlartifacts' / 'score').as_uri()}/{run_id}/artifacts"
+
+
+def test_artifacts_lie_beside_the_database_wherever_the_process_runs(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = store.parent / "a store"  # a blank must not hurt
+    home.mkdir()
+    store.rename(home / "mine.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mine.db'}")
+    Path("note").write_text("x")
+    with tracking.open_run("score", "x", "c1", {}, {}) as run:
+        run.log_artifact(Path("note"))
+    assert (home / "mlartifacts" / "score" / run.id / "artifacts" / "note").is_file()
+    assert sorted(path.name for path in store.parent.iterdir()) == ["a store", "note"]
+
+
+@pytest.mark.parametrize("uri", ["", "sqlite:///mlflow.db"])
+def test_a_queued_experiment_uses_the_projects_store(store: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = store.parent / ".dvc" / "tmp" / "exps" / "tmp12"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert tracking.connect().tracking_uri == f"sqlite:///{store}"
+    finish("c1")
+    assert list(copy.iterdir()) == []
+
+
+def test_a_server_that_is_down_is_told_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    begin = time.monotonic()
+    with pytest.raises(InputError, match="expected a tracking store at http://127.0.0.1:9, .*; start or mend it") as fault:
+        tracking.connect()
+    assert time.monotonic() - begin < 20
+    assert "\n" not in str(fault.value)
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ  # a server that goes down later is waited for
+
+
+def test_the_users_own_patience_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    begin = time.monotonic()
+    with pytest.raises(InputError):
+        tracking.connect()
+    assert time.monotonic() - begin < 2
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+
+
+@pytest.mark.parametrize("uri", ["/some/folder", "file:///some/folder", "nonsense://x", "mssql+pymssql://u@127.0.0.1:9/d"])
+def test_a_store_of_another_kind_is_refused(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(InputError, match=f"expected a tracking store at {uri.replace('+', '.')}, but it does not answer"):
+        tracking.connect()
+
+
+def test_a_file_that_is_no_database_is_refused(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 0)
+    other = store.with_name("other.db")
+    other.write_bytes(b"no database at all" * 100)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
+    with pytest.raises(InputError, match="other.db, but it does not answer .*file is not a database"):
+        tracking.connect()
+
+
+@pytest.mark.slow
+def test_two_processes_may_make_the_store_at_once(store: Path) -> None:
+    folder = store.parent / "fresh"
+    folder.mkdir()
+    code = "from medtransfer import tracking\nwith tracking.open_run('score', 'x', 'c1', {}, {}): pass"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
+    environment |= {"PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("medtransfer/score")
+    assert [run.info.status for run in client.search_runs([experiment.experiment_id])].count("FINISHED") == 2
