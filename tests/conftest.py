@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, threads only wait for each other
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 # What makes every stage take about a second: 60 pictures and 40 slices of 32 pixels, encoders of a few channels.

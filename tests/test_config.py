@@ -76,9 +76,14 @@ def test_an_unknown_key_is_named(key: str) -> None:
 def test_all_faults_are_told_at_once() -> None:
     said = message(
         {
-            "score.level": 0, "finetune.seed": -1, "finetune.foo": 3, "study.targets": ["sample", "nowhere"],
-            "pretrain.checkpoints": [1, 99], "finetune.mode": "half", "prepare.targets.sample.size": [64],
-        }  # fmt: skip
+            "score.level": 0,
+            "finetune.seed": -1,
+            "finetune.foo": 3,
+            "study.targets": ["sample", "nowhere"],
+            "pretrain.checkpoints": [1, 99],
+            "finetune.mode": "half",
+            "prepare.targets.sample.size": [64],
+        }
     )
     assert said.startswith("7 fault(s) in ")
     for part in (
@@ -156,9 +161,7 @@ def test_lists_are_replaced_and_so_are_options_and_splits(tmp_path: Path) -> Non
         "prepare: {targets: {sample: {options: {a: 1, b: 2}, split: {test: 0.2, seed: 0}}}}\nstudy: {seeds: [1, 2]}\n",
         "base.yaml",
     )
-    more = written(
-        tmp_path, "prepare: {targets: {sample: {options: {b: 3}, split: {file: s.csv}}}}\nstudy: {seeds: [7]}\n"
-    )
+    more = written(tmp_path, "prepare: {targets: {sample: {options: {b: 3}, split: {file: s.csv}}}}\nstudy: {seeds: [7]}\n")
     params = load_params([PARAMS, base, more], {})
     assert params.prepare.targets["sample"].options == {"b": 3}
     assert params.prepare.targets["sample"].split == {"file": "s.csv"}

@@ -240,7 +240,9 @@ def tree_paths(readme: str) -> list[str]:
 
 
 def test_a_file_tree_is_read_as_people_read_it() -> None:
-    indented = "# A\n## Where things are\ntext\n```\nsrc/a/\n  b.py c.py    two files\n  d/           a folder\n    e.py\nM  f\n```\n"
+    indented = (
+        "# A\n## Where things are\ntext\n```\nsrc/a/\n  b.py c.py    two files\n  d/           a folder\n    e.py\nM  f\n```\n"
+    )
     assert tree_paths(indented) == ["src/a/", "src/a/b.py", "src/a/c.py", "src/a/d/", "src/a/d/e.py", "M"]
     drawn = "## File tree\n```text\nsrc/\n├── a/      # room\n│   └── b.py\n└── c.py  one\n```"
     assert tree_paths(drawn) == ["src/", "src/a/", "src/a/b.py", "src/c.py"]
@@ -280,7 +282,7 @@ def test_mlflow_finds_the_projects_own_environment(link_tool: ModuleType, tmp_pa
     name = _get_virtualenv_name(_PythonEnv.from_yaml(str(ROOT / "python_env.yaml")), str(ROOT))
     place = Path(_get_mlflow_virtualenv_root()) / name
     assert tmp_path in place.parents
-    assert place.resolve() == Path(sys.prefix).resolve() and os.listdir(place.parent) == [name]
+    assert place.resolve() == Path(sys.prefix).resolve() and list(place.parent.iterdir()) == [place]
 
 
 def test_a_stale_link_is_replaced_and_an_environment_of_mlflows_own_is_kept(

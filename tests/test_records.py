@@ -73,7 +73,11 @@ def target(tmp_path: Path) -> PreparedTarget:
     folder.mkdir()
     np.save(folder / "images.npy", np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4, 1))
     np.save(folder / "masks.npy", np.ones((2, 4, 4), np.uint8))
-    lines = [(0, 0, "train", "NA", "0012", 3, 0, 0, 4, 4), (1, 1, "train", "7", "b", 0, 0, 0, 2, 4), (2, 1, "test", "7", "b", 0, 2, 0, 2, 4)]
+    lines = [
+        (0, 0, "train", "NA", "0012", 3, 0, 0, 4, 4),
+        (1, 1, "train", "7", "b", 0, 0, 0, 2, 4),
+        (2, 1, "test", "7", "b", 0, 2, 0, 2, 4),
+    ]
     pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(folder / "index.csv", index=False)
     EXAMPLES[TargetInfo].write(folder / "dataset.json")
     return PreparedTarget.open(folder)

@@ -120,7 +120,13 @@ def test_the_workspace_is_the_current_folder_by_itself(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize(
     ("environment", "main"),
-    [({}, True), ({"RANK": "0"}, True), ({"RANK": "3"}, False), ({"LOCAL_RANK": "1"}, False), ({"RANK": "0", "LOCAL_RANK": "1"}, True)],
+    [
+        ({}, True),
+        ({"RANK": "0"}, True),
+        ({"RANK": "3"}, False),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"RANK": "0", "LOCAL_RANK": "1"}, True),
+    ],
 )
 def test_only_rank_zero_writes(environment: dict[str, str], main: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "LOCAL_RANK"):

@@ -170,7 +170,7 @@ def main() -> None:
     except click.ClickException as fault:
         context = getattr(fault, "ctx", None)
         path = context.command_path if context else "medtransfer"
-        leave(f"{' '.join(fault.format_message().split()).rstrip('.')}; `{path} --help` lists what there is", 2)
+        leave(f"{fault.format_message().rstrip('.')}; `{path} --help` lists what there is", 2)
     except InputError as fault:
         if debug:
             raise
@@ -182,12 +182,12 @@ def main() -> None:
     except Exception as fault:
         if debug:
             raise
-        leave(f"{type(fault).__name__}: {' '.join(str(fault).split())}; --debug shows where", 1)
+        leave(f"{type(fault).__name__}: {fault}; --debug shows where", 1)
 
 
 def leave(sentence: str, code: int) -> None:
-    """Say what was wrong and end."""
-    click.echo(f"medtransfer: {sentence}", err=True)
+    """Say in one line what was wrong and end."""
+    click.echo(f"medtransfer: {' '.join(sentence.split())}", err=True)
     sys.exit(code)
 
 

@@ -1,0 +1,198 @@
+"""Online early stopping: the rule by itself, in a pretraining, across interruptions, and against the scores."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from medtransfer import pipeline, tracking
+from medtransfer.config import Params
+from medtransfer.models import Encoder
+from medtransfer.models.freezing import state_hash
+from medtransfer.pretrain import stage
+from medtransfer.pretrain.stopping import Stopper
+from medtransfer.records import list_checkpoints
+from medtransfer.training.checkpoints import find_checkpoint, load_encoder
+
+FOLDER = Path("checkpoints/unet-simple")
+FALLING = {0: 0.9, 1: 0.5, 2: 0.4, 3: 0.8}
+RISING = {0: 0.9, 1: 0.1, 2: 0.2, 3: 0.3}
+
+
+@pytest.fixture(scope="module")
+def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
+    """Give the folder of a pretraining that nothing stopped."""
+    return shared_workplace / pipeline.pretrain(tiny_params())
+
+
+@pytest.fixture(scope="module")
+def epoch_of(finished: Path) -> dict[str, int]:
+    """Give the epoch of every encoder by its hash: the same seed gives the same bits in every pretraining below."""
+    return {state_hash(load_encoder(*find_checkpoint(finished, epoch))): epoch for epoch in list_checkpoints(finished)}
+
+
+@pytest.fixture
+def stopper(epoch_of: dict[str, int]) -> Callable[..., Stopper]:
+    """Give a maker of stoppers whose robustness is given by epoch; `seen` of its measure lists what was measured."""
+
+    def make(values: Mapping[int, float], identity: str = "fake", seen: list[int] | None = None) -> Stopper:
+        def measure(encoder: Encoder) -> float:
+            epoch = epoch_of[state_hash(encoder)]
+            if seen is not None:
+                seen.append(epoch)
+            return values[epoch]
+
+        return Stopper("moon", identity, measure)
+
+    return make
+
+
+def weights(folder: Path = FOLDER) -> dict[int, str]:
+    return {epoch: info.weights for epoch, info in list_checkpoints(folder).items()}
+
+
+def newest() -> tracking.StoredRun:
+    return tracking.read_runs("pretrain")[0]
+
+
+def interrupted(params: Params, stopper: Stopper | None, at: int) -> None:
+    """Pretrain and be interrupted after the numbers of an epoch were logged, before the epoch counts as done."""
+    original = stage._observer
+
+    def observer(*arguments: object) -> Callable[..., bool]:
+        observe = original(*arguments)  # type: ignore[arg-type]
+
+        def observe_and_raise(epoch: int, *rest: object) -> bool:
+            go_on = observe(epoch, *rest)  # type: ignore[arg-type]
+            if epoch == at:
+                raise KeyboardInterrupt
+            return go_on
+
+        return observe_and_raise
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stage, "_observer", observer)
+        stage.run(params.pretrain, stopper)
+
+
+def test_stops_at_the_first_checkpoint_that_does_not_rise_and_says_why(
+    workplace: Path, finished: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper],
+    caplog: pytest.LogCaptureFixture,
+):  # fmt: skip
+    caplog.set_level(logging.INFO, "medtransfer")
+    stage.run(tiny_params().pretrain, stopper(FALLING))
+    assert weights() == {epoch: sha for epoch, sha in weights(finished).items() if epoch <= 2}
+    assert newest().tags["saved"] == "0 1 2"
+    assert newest().tags["stopped"] == (
+        "stopped after epoch 2, whose robustness 0.4000 did not rise; the online rule keeps epoch 1 (robustness 0.5000 on moon)"
+        ", which spared 1 of 3 epochs"
+    )
+    assert newest().tags["stopped"] in caplog.text
+    assert tracking.read_curve(newest().id, "robustness") == {0: 0.9, 1: 0.5, 2: 0.4}
+
+
+def test_a_rise_to_the_end_trains_to_the_end(
+    workplace: Path, finished: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper]
+):
+    stage.run(tiny_params().pretrain, stopper(RISING))
+    assert weights() == weights(finished)
+    assert newest().tags["stopped"] == (
+        "the robustness on moon rose to the end; the online rule keeps epoch 3 (robustness 0.3000 on moon)"
+    )
+
+
+def test_a_tie_stops(workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper]):
+    stage.run(tiny_params().pretrain, stopper({0: 0.1, 1: 0.5, 2: 0.5, 3: 0.9}))
+    assert set(weights()) == {0, 1, 2}
+
+
+def test_a_stopped_pretraining_is_reused_by_the_same_rule_and_goes_on_without_it(
+    workplace: Path, finished: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper]
+):
+    section = tiny_params().pretrain
+    stage.run(section, stopper(FALLING))
+    stage.run(section, stopper(FALLING))
+    assert len(tracking.read_runs("pretrain")) == 1
+    stage.run(section, None)
+    assert weights() == weights(finished)
+    assert newest().tags["stopped"] == "reached the last epoch, 3"
+    assert sorted(tracking.read_curve(newest().id, "train_loss")) == [1, 2, 3]
+    assert tracking.read_curve(newest().id, "robustness") == {}
+    stage.run(section, stopper(FALLING))
+    assert len(tracking.read_runs("pretrain")) == 2
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_an_interrupted_rule_decides_the_same(
+    workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper], at: int
+):
+    section = tiny_params()
+    interrupted(section, stopper(FALLING), at)
+    stage.run(section.pretrain, stopper(FALLING))
+    assert set(weights()) == {0, 1, 2}
+    assert tracking.read_curve(newest().id, "robustness") == {0: 0.9, 1: 0.5, 2: 0.4}
+    assert len(tracking.read_runs("pretrain")) == 1
+
+
+def test_a_rule_that_comes_later_sees_the_earlier_checkpoints(
+    workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper]
+):
+    params, seen = tiny_params(), list[int]()
+    interrupted(params, None, at=2)
+    stage.run(params.pretrain, stopper(FALLING, seen=seen))
+    assert seen == [0, 1, 2]
+    assert newest().tags["saved"] == "0 1 2"
+
+
+def test_another_targets_robustness_takes_no_part(
+    workplace: Path, finished: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper]
+):
+    section = tiny_params().pretrain
+    stage.run(section, stopper(FALLING, "moon"))
+    stage.run(section, stopper(RISING, "sun"))
+    assert weights() == weights(finished)
+    assert tracking.read_curve(newest().id, "robustness") == RISING
+
+
+def test_a_rule_on_a_complete_pretraining_walks_it_and_trains_nothing(
+    workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper], monkeypatch: pytest.MonkeyPatch
+):
+    section = tiny_params().pretrain
+    stage.run(section, None)
+    monkeypatch.setattr(stage.Trainer, "train", lambda *_: pytest.fail("trained again"))
+    stage.run(section, stopper(FALLING))
+    assert newest().tags["stopped"].startswith("stopped after epoch 2")
+    assert set(weights()) == {0, 1, 2, 3}
+
+
+def test_force_with_a_rule_logs_only_the_checkpoints_up_to_the_stop(
+    workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper], tmp_path: Path
+):
+    section = tiny_params().pretrain
+    stage.run(section, None)
+    stage.run(section, stopper(FALLING), force=True)
+    tracking.fetch_artifacts(newest().id, "checkpoints", tmp_path / "fetched")
+    assert set(weights(tmp_path / "fetched" / "checkpoints")) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(("mode", "metric"), [("full", "robustness"), ("decoder", "robustness_pooled")])
+def test_stop_on_measures_what_score_measures(workplace: Path, tiny_params: Callable[..., Params], mode: str, metric: str):
+    params = tiny_params({"pretrain.stop_on": "sample", "finetune.mode": mode, "pretrain.epochs": 2})
+    pipeline.pretrain(params)
+    measured = tracking.read_curve(newest().id, "robustness")
+    pipeline.score(params)
+    scored = tracking.read_curve(tracking.read_runs("score")[0].id, metric)
+    assert measured == pytest.approx(scored, abs=1e-12)
+    assert len(measured) >= 3
+
+
+def test_epoch_0_takes_no_part_in_the_rule():
+    rule = Stopper("moon", "fake", lambda _: 0.0)
+    assert rule.explain() == "no checkpoint was measured on moon"
+    assert rule.observe(0, 0.9)
+    assert rule.explain() == "no checkpoint was measured on moon"
+    assert rule.observe(1, 0.1)
+    assert rule.observe(5, 0.2)
+    assert not rule.observe(20, 0.2)
+    assert "keeps epoch 5" in rule.explain()
