@@ -64,9 +64,7 @@ def test_dice_equals_torchmetrics_up_to_the_smoothing(classes):
     probabilities, truth = data(classes)
     found = evaluate(probabilities, truth, classes).metrics
     pooled = [part.reshape(1, -1, 10) for part in (predicted(probabilities, classes), truth.long())]
-    independent = dice_score(
-        *pooled, num_classes=classes + 1, include_background=False, average=None, input_format="index"
-    )
+    independent = dice_score(*pooled, num_classes=classes + 1, include_background=False, average=None, input_format="index")
     assert [found[f"dice_class_{c}"] for c in range(1, classes + 1)] == pytest.approx(independent[0].tolist(), abs=5e-3)
     assert found["dice"] == pytest.approx(np.mean([found[f"dice_class_{c}"] for c in range(1, classes + 1)]))
 
@@ -95,10 +93,7 @@ def test_hd95_is_the_mean_over_images_and_classes(classes):
     prediction = predicted(probabilities, classes)
     result = evaluate(probabilities, truth, classes)
     table = np.array(
-        [
-            [hd95((p == c).numpy(), (t == c).numpy()) for c in range(1, classes + 1)]
-            for p, t in zip(prediction, truth, strict=True)
-        ]
+        [[hd95((p == c).numpy(), (t == c).numpy()) for c in range(1, classes + 1)] for p, t in zip(prediction, truth, strict=True)]
     )
     assert result.metrics["hd95"] == pytest.approx(table.mean())
     assert [row["hd95"] for row in result.per_image] == pytest.approx(table.mean(axis=1).tolist())

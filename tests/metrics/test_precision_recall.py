@@ -19,8 +19,7 @@ def compute(probabilities: torch.Tensor, truth: torch.Tensor, bins: int = 2**18)
 
 def independent(probabilities: torch.Tensor, truth: torch.Tensor) -> list[float]:
     return [
-        average_precision_score((truth == c + 1).flatten(), probabilities[:, c].flatten())
-        for c in range(probabilities.shape[1])
+        average_precision_score((truth == c + 1).flatten(), probabilities[:, c].flatten()) for c in range(probabilities.shape[1])
     ]
 
 

@@ -38,9 +38,7 @@ def test_missing_epoch_is_named():
         transferability_indicator_score(DICE, 300)
 
 
-@pytest.mark.parametrize(
-    ("dice", "said"), [({}, "got none"), ({1: 0.0, 5: 0.0}, "undefined"), ({1: 0.5, 5: math.nan}, "epoch 5")]
-)
+@pytest.mark.parametrize(("dice", "said"), [({}, "got none"), ({1: 0.0, 5: 0.0}, "undefined"), ({1: 0.5, 5: math.nan}, "epoch 5")])
 def test_undefined_tis(dice, said):
     with pytest.raises(ValueError, match=said):
         transferability_indicator_score(dice, 1)

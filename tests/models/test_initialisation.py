@@ -58,9 +58,7 @@ def test_swin_is_truncated_normal_but_for_the_layers_between_pixels_and_patches(
     spread(segmenter.encoder.patch_embed.proj.weight, math.sqrt(1 / 3 / (3 * 4 * 4)))
     spread(segmenter.decoder.final.expand.weight, math.sqrt(1 / 3 / 32))
     special = {"encoder.patch_embed.proj.weight", "decoder.final.expand.weight"}
-    others = [
-        (n, p) for n, p in segmenter.named_parameters() if n not in special and "norm" not in n and "bias" not in n
-    ]
+    others = [(n, p) for n, p in segmenter.named_parameters() if n not in special and "norm" not in n and "bias" not in n]
     assert len(others) > 50
     for _, weight in others:
         spread(weight, 0.02)

@@ -46,9 +46,7 @@ def stages(network: nn.Module, names: list[str]) -> Iterator[Tensor]:
     """Give what the named modules of a network put out."""
     outputs: dict[str, Tensor] = {}
     hooks = [
-        network.get_submodule(name).register_forward_hook(
-            lambda m, i, out, name=name: outputs.update({name: out.clone()})
-        )
+        network.get_submodule(name).register_forward_hook(lambda m, i, out, name=name: outputs.update({name: out.clone()}))
         for name in names
     ]
     with torch.no_grad():

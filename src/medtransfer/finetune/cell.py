@@ -15,7 +15,7 @@ from torch import nn
 from medtransfer import tracking
 from medtransfer.config import Finetune
 from medtransfer.data.target import TargetSamples
-from medtransfer.errors import InputError, StageError
+from medtransfer.errors import StageError
 from medtransfer.finetune.evaluation import evaluate
 from medtransfer.finetune.overlays import draw_overlays
 from medtransfer.finetune.protocol import Protocol
@@ -153,11 +153,6 @@ class _Validation:
         there = "validation" in set(task.target.index["split"])
         self.samples = TargetSamples(task.target, "validation", augment=False, **contract) if there else None
         self.best = BestWeights(task.folder / ".best.safetensors", earlier) if task.protocol.select == "validation" else None
-        if self.best and not there:
-            raise InputError(
-                f"expected validation samples in {task.target.folder}, since finetune.select is `validation`, but there are "
-                "none; prepare the target with `validation` above 0"
-            )
 
     def values(self, model: nn.Module) -> dict[str, float]:
         if self.samples is None:

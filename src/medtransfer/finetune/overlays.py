@@ -44,7 +44,7 @@ def draw_overlays(
         predicted = (probabilities[0] > 0.5).long() if len(probabilities) == 1 else probabilities.argmax(0)
         picture = _restore(image, mean, std)  # (H, W, 3)
         dice = evaluation.per_image[index]["dice"]
-        titles = (samples.images[index], "truth", f"prediction, Dice {dice:.3f}")
+        titles = (samples.images[index].rsplit("/", 1)[-1], "truth", f"prediction, Dice {dice:.3f}")
         masks = (np.zeros_like(truth), np.asarray(truth), predicted.numpy())
         for axis, title, mask in zip(axes, titles, masks, strict=True):
             axis.imshow(_paint(picture, mask))

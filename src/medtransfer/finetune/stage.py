@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Finetune
+from medtransfer.errors import InputError
 from medtransfer.finetune.cell import Task, complete
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.records import Cell, PreparedTarget, Result, series_folder
@@ -55,6 +56,11 @@ def run(section: Finetune, wanted: Iterable[Wanted], checkpoints: Path, prepared
 
 def _task(section: Finetune, protocol: Protocol, wanted: Wanted, checkpoints: Path, prepared: Path) -> Task:
     target = PreparedTarget.open(prepared / wanted.target)
+    if protocol.select == "validation" and "validation" not in set(target.index["split"]):
+        raise InputError(
+            f"expected validation samples in {target.folder}, since finetune.select is `validation`, but there are none; "
+            "prepare the target with `validation` above 0"
+        )
     path, info = find_checkpoint(series_folder(checkpoints, wanted.encoder, wanted.scheme), wanted.epoch)
     cell = Cell(
         source=info.source, scheme=info.scheme, encoder=info.encoder, epoch=info.epoch, target=wanted.target, mode=wanted.mode,

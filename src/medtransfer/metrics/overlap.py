@@ -85,8 +85,7 @@ def confusion(prediction: Tensor, truth: Tensor, classes: int) -> Counts:
 def _check_labels(prediction: Tensor, truth: Tensor, classes: int) -> None:
     if prediction.ndim != 3 or prediction.shape != truth.shape or truth.numel() == 0:
         raise ValueError(
-            f"expected prediction and truth (N, H, W) of one shape, but got {tuple(prediction.shape)} and "
-            f"{tuple(truth.shape)}"
+            f"expected prediction and truth (N, H, W) of one shape, but got {tuple(prediction.shape)} and {tuple(truth.shape)}"
         )
     for name, labels in (("prediction", prediction), ("truth", truth)):
         if labels.is_floating_point():

@@ -6,9 +6,7 @@ from torch import Tensor, nn
 
 def conv_norm(inputs: int, outputs: int) -> nn.Sequential:
     """Make a padded 3x3 convolution, batch normalisation and ReLU; the size is kept."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 def double_conv(inputs: int, outputs: int) -> nn.Sequential:

@@ -162,9 +162,7 @@ def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
     if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
-        raise InputError(
-            f"expected tensors by name in {path}, but got {_describe(value)}; give a file that holds a state dict"
-        )
+        raise InputError(f"expected tensors by name in {path}, but got {_describe(value)}; give a file that holds a state dict")
     return {str(name).removeprefix("module."): tensor for name, tensor in value.items()}
 
 
@@ -175,9 +173,7 @@ def _describe(value: Any) -> str:
     return f"a dictionary with other entries{_some(others)}" if others else "nothing"
 
 
-def _read_names(
-    encoder: Encoder, tensors: Mapping[str, Tensor], source: str, mapping: str
-) -> tuple[LoadAudit, dict[str, Tensor]]:
+def _read_names(encoder: Encoder, tensors: Mapping[str, Tensor], source: str, mapping: str) -> tuple[LoadAudit, dict[str, Tensor]]:
     """Compare the tensors with the encoder's, names read by one mapping; the second value is what fits."""
     wanted = encoder.state_dict()
     names = {name: MAPPINGS[mapping](name) for name in tensors}

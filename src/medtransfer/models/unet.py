@@ -32,9 +32,7 @@ class UNetEncoder(Encoder):
         super().__init__({"width": width, "depth": depth}, levels, levels[-1].stride)
         self.stem = conv_norm(3, width)
         inputs = [width, *(level.channels for level in levels)]
-        self.stages = nn.ModuleList(
-            double_conv(before, level.channels) for before, level in zip(inputs, levels, strict=False)
-        )
+        self.stages = nn.ModuleList(double_conv(before, level.channels) for before, level in zip(inputs, levels, strict=False))
         self.pool = nn.MaxPool2d(2)
 
     def maps(self, x: Tensor) -> list[Tensor]:

@@ -24,9 +24,7 @@ class UNetDecoder(nn.Module):
         """
         super().__init__()
         channels = [level.channels for level in reversed(encoder.levels)]
-        self.blocks = nn.ModuleList(
-            UpBlock(before, after, after) for before, after in zip(channels, channels[1:], strict=False)
-        )
+        self.blocks = nn.ModuleList(UpBlock(before, after, after) for before, after in zip(channels, channels[1:], strict=False))
         self.head = nn.Conv2d(channels[-1], outputs, 1)
 
     def forward(self, maps: list[Tensor]) -> Tensor:

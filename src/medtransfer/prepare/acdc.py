@@ -56,9 +56,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     )
     if not items:
         raise InputError(f"expected patients in {root}/training or {root}/testing, but there are none; {REMEDY}")
-    return Scan(
-        CLASSES, 1, size, "rotate-flip", CITATION, f"{PERCENTILE_RULE}, per volume", EXPECTED, whole_picture(size), items
-    )
+    return Scan(CLASSES, 1, size, "rotate-flip", CITATION, f"{PERCENTILE_RULE}, per volume", EXPECTED, whole_picture(size), items)
 
 
 def _list_split(root: Path, name: str, split: str, size: Size) -> Iterator[Item]:

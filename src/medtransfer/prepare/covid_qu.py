@@ -56,9 +56,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     if not items:
         raise InputError(f"expected images of {', '.join(classes)} in {root}, but there are none; {REMEDY}")
     expected = EXPECTED if classes == OPTIONS["classes"] else {}
-    return Scan(
-        ("infection",), 1, size, "rotate-flip", CITATION, "8-bit values kept", expected, whole_picture(size), items
-    )
+    return Scan(("infection",), 1, size, "rotate-flip", CITATION, "8-bit values kept", expected, whole_picture(size), items)
 
 
 def _list_folders(root: Path, classes: list[str], size: Size) -> Iterator[Item]:

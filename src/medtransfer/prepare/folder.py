@@ -70,9 +70,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         )
         for split, image, mask in pairs
     )  # fmt: skip
-    return Scan(
-        tuple(classes), channels, size, "rotate-flip", CITATION, SCALING, {}, whole_picture(size), items
-    )
+    return Scan(tuple(classes), channels, size, "rotate-flip", CITATION, SCALING, {}, whole_picture(size), items)
 
 
 def _list_home(home: Path, chosen: Mapping[str, Any]) -> list[tuple[Path, Path]]:

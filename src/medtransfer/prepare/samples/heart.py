@@ -70,9 +70,7 @@ def draw_slice(rng: np.random.Generator, anatomy: Anatomy, beat: float, height: 
     """
     side = anatomy.side
     labels = _draw_labels(anatomy, beat, 1 - 0.45 * height, with_right=height < 0.9)
-    textures = {
-        kind: grain(rng, side, period, anatomy.grain_angle if kind == RIGHT else None) for kind, period in PERIODS.items()
-    }
+    textures = {kind: grain(rng, side, period, anatomy.grain_angle if kind == RIGHT else None) for kind, period in PERIODS.items()}
     image = np.choose(labels, [anatomy.brightness[kind] + anatomy.strength * textures[kind] for kind in range(4)])
     for y, x, radius, twin in anatomy.decoys:
         inside = (polar(side, (y, x))[0] < radius) & (labels == BACKGROUND)
@@ -100,8 +98,7 @@ def _draw_anatomy(rng: np.random.Generator) -> Anatomy:
     unit = side / 64
     centre = (side * rng.uniform(0.44, 0.56), side * rng.uniform(0.56, 0.66))
     decoys = tuple(
-        (side * rng.uniform(0, 1), side * rng.uniform(0, 1), unit * rng.uniform(5, 10), int(rng.integers(1, 4)))
-        for _ in range(6)
+        (side * rng.uniform(0, 1), side * rng.uniform(0, 1), unit * rng.uniform(5, 10), int(rng.integers(1, 4))) for _ in range(6)
     )
     return Anatomy(
         side=side,

@@ -1,0 +1,331 @@
+"""A store filled by hand with a known table: every way of choosing is worked out by hand, and everything is joined by key."""
+
+import csv
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import Random
+
+import pytest
+from PIL import Image
+
+from medtransfer import tracking
+from medtransfer.config import Report
+from medtransfer.errors import InputError
+from medtransfer.report.collect import Configuration, collect
+from medtransfer.report.stage import run
+from medtransfer.report.tables import as_markdown, dice_rows
+from medtransfer.report.verdicts import Verdict, judge
+from medtransfer.runtime import digest
+
+DICE = {0: (0.40, 0.44), 1: (0.50, 0.54), 5: (0.80, 0.84), 10: (0.70, 0.74)}  # means .42 .52 .82 .72; two seeds
+FLAT = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.7}  # offline takes epoch 0; online rises to epoch 10
+POOLED = {0: 0.1, 1: 0.8, 5: 0.7, 10: 0.95}  # offline takes epoch 10; online stops at 5 and keeps 1
+ACCURACY = {0: 0.1, 1: 0.3, 5: 0.2, 10: 0.25}  # takes epoch 1
+CELL = {"source": "imagenet", "scheme": "simple", "encoder": "unet", "target": "moon", "mode": "full",
+        "pretraining": "pre1", "data": "data1", "protocol": "prot1"}  # fmt: skip
+
+
+def add_cell(epoch: int, seed: int, dice: float, **changed: str) -> None:
+    fields = {**CELL, **changed, "epoch": epoch, "seed": seed}
+    key = digest(fields, 16)
+    with tracking.open_run("finetune", f"e{epoch}-s{seed}", key, fields, {}) as handle:
+        handle.log_metrics({"dice": dice}, 150)
+
+
+def add_dice(dice: Mapping[int, tuple[float, ...]] = DICE, **changed: str) -> None:
+    for epoch, values in dice.items():
+        for seed, value in enumerate(values, start=1):
+            add_cell(epoch, seed, value, **changed)
+
+
+def add_scores(
+    flat: Mapping[int, float] = FLAT, pooled: Mapping[int, float] = POOLED, accuracy: Mapping[int, float] = ACCURACY, **changed: str
+) -> None:
+    params = {key: {**CELL, **changed}[key] for key in ("pretraining", "data", "encoder", "scheme", "target")}
+    with tracking.open_run("score", "score", digest([params, sorted(flat.items())], 16), params, {}) as handle:
+        handle.log_curves({"robustness": flat, "robustness_pooled": pooled, **({"source_accuracy": accuracy} if accuracy else {})})
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, Path]:
+    """Fill stores that the tests take copies of: with the Dice alone, and with the scores too."""
+    folder = tmp_path_factory.mktemp("stores")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        add_dice()
+        shutil.copy(folder / "mlflow.db", folder / "dice.db")
+        add_scores()
+    return {"dice": folder / "dice.db", "scored": folder / "mlflow.db"}
+
+
+@pytest.fixture
+def dice(workplace: Path, stores: dict[str, Path]) -> Path:
+    """Work with a store that holds the Dice of one configuration."""
+    return Path(shutil.copy(stores["dice"], workplace / "mlflow.db"))
+
+
+@pytest.fixture
+def scored(workplace: Path, stores: dict[str, Path]) -> Path:
+    """Work with a store that holds the Dice and the scores of one configuration."""
+    return Path(shutil.copy(stores["scored"], workplace / "mlflow.db"))
+
+
+def report(every: bool = False, out: str = "reports") -> str:
+    return run(Report(out=out, every=every))
+
+
+def only() -> Configuration:
+    ((configuration,), left) = collect(every=False)
+    assert left == []
+    return configuration
+
+
+def by_selector(verdicts: list[Verdict]) -> dict[str, Verdict]:
+    return {verdict.selector: verdict for verdict in verdicts}
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(Path("reports", name).read_text())))
+
+
+def test_every_way_of_choosing_by_hand(scored: Path):
+    found = by_selector(judge(only()))
+    expected: dict[str, tuple[int | None, float, float]] = {  # epoch, TIS x .82, epochs spent
+        "offline": (0, 0.42, 10), "online": (10, 0.72, 10), "source-accuracy": (1, 0.52, 10), "none": (0, 0.42, 0),
+        "full": (10, 0.72, 10), "fixed-1": (1, 0.52, 1), "fixed-5": (5, 0.82, 5), "fixed-10": (10, 0.72, 10),
+        "random": (None, 0.62, 4), "oracle": (5, 0.82, 10),
+    }  # fmt: skip
+    assert found.keys() == expected.keys()
+    for name, (epoch, dice, spent) in expected.items():
+        assert (found[name].epoch, found[name].spent) == (epoch, spent), name
+        assert found[name].dice == pytest.approx(dice), name
+        assert found[name].tis == pytest.approx(dice / 0.82), name
+
+
+def test_a_frozen_encoder_is_judged_by_the_pooled_robustness(workplace: Path):
+    add_dice(mode="decoder")
+    add_scores()
+    found = by_selector(judge(only()))
+    assert (found["offline"].epoch, found["offline"].spent) == (10, 10)
+    assert (found["online"].epoch, found["online"].spent) == (1, 5)
+    assert found["online"].tis == pytest.approx(0.52 / 0.82)
+
+
+def test_ties_take_the_earliest_and_are_shown(dice: Path):
+    add_scores(flat={0: 0.1, 1: 0.9, 5: 0.2, 10: 0.9})
+    offline = by_selector(judge(only()))["offline"]
+    assert (offline.epoch, offline.tied) == (1, (10,))
+    assert "(e1, tied)" in report()
+    assert [row["tied"] for row in rows("tis.csv") if row["selector"] == "offline"] == ["10"]
+
+
+def test_the_tables_hold_the_numbers(scored: Path):
+    text = report()
+    found = {int(row["epoch"]): row for row in rows("dice.csv")}
+    assert {epoch: float(row["dice_mean"]) for epoch, row in found.items()} == pytest.approx({0: 0.42, 1: 0.52, 5: 0.82, 10: 0.72})
+    assert {float(row["dice_std"]) for row in found.values()} == {pytest.approx(0.04 / 2**0.5)}
+    assert {epoch: float(row["robustness"]) for epoch, row in found.items()} == FLAT
+    assert {epoch: float(row["source_accuracy"]) for epoch, row in found.items()} == ACCURACY
+    assert {row["seeds"] for row in found.values()} == {"2"}
+    assert "|     5 | 0.820 ± 0.028 |     2 |      0.600 |           0.200 |" in text
+    assert "| unet simple → moon, full | 0.512 (e0) | 0.878 (e10) | 0.512 (e0) | 0.878 (e10) | 0.756 " in text
+    assert (
+        "Over 1 configuration, choosing by robustness has a mean TIS of 0.512 offline and 0.878 online; against 0.512 for none, "
+        "0.878 for full, 0.756 for random." in text
+    )
+
+
+def test_everything_is_written_and_logged(scored: Path, tmp_path: Path):
+    text = report()
+    assert Path("reports/report.md").read_text() == text
+    metrics = json.loads(Path("reports/metrics.json").read_text())
+    assert metrics["tis_online"] == pytest.approx(0.72 / 0.82)
+    assert metrics["tis_source_accuracy"] == pytest.approx(0.52 / 0.82)
+    (stored,) = tracking.read_runs("report")
+    assert stored.metrics == pytest.approx(metrics)
+    tracking.fetch_artifacts(stored.id, "", tmp_path / "fetched")
+    logged = {path.name for path in (tmp_path / "fetched").rglob("*") if path.is_file()}
+    assert logged == {"report.md", "dice.csv", "tis.csv", "selectors.csv", "dice_by_epoch.png"}
+
+
+def test_the_figure_shows_both_choices(scored: Path):
+    report()
+    colours = {colour for _, colour in Image.open("reports/dice_by_epoch.png").convert("RGB").getcolors(2**24)}
+    assert (0xD5, 0x5E, 0x00) in colours  # offline
+    assert (0x00, 0x9E, 0x73) in colours  # online
+    assert len(colours) > 100
+
+
+def test_the_same_store_makes_the_same_report_run_once(scored: Path):
+    assert report() == report()
+    assert len(tracking.read_runs("report")) == 1
+    add_cell(5, 3, 0.9)
+    report()
+    assert len(tracking.read_runs("report")) == 2
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_order_of_the_runs_does_not_matter(workplace: Path, seed: int):
+    cells = [(epoch, number, value, mode) for mode in ("full", "decoder") for epoch, values in DICE.items()
+             for number, value in enumerate(values, start=1)]  # fmt: skip
+    add_scores()
+    Random(seed).shuffle(cells)
+    for epoch, number, value, mode in cells:
+        add_cell(epoch, number, value, mode=mode)
+    configurations, _ = collect(every=False)
+    assert [configuration.name for configuration in configurations] == ["unet simple → moon, decoder", "unet simple → moon, full"]
+    for configuration in configurations:
+        assert configuration.epochs == (0, 1, 5, 10)
+        assert configuration.dice == {(e, s): v for e, values in DICE.items() for s, v in enumerate(values, start=1)}
+        assert {row["epoch"]: row["dice_mean"] for row in dice_rows([configuration])} == pytest.approx(
+            {0: 0.42, 1: 0.52, 5: 0.82, 10: 0.72}
+        )
+    assert configurations[0].robustness == POOLED
+    assert configurations[1].robustness == FLAT
+
+
+def test_only_finished_runs_count(dice: Path):
+    with pytest.raises(RuntimeError), tracking.open_run("finetune", "failed", "x", {**CELL, "epoch": 0, "seed": 9}, {}) as handle:
+        handle.log_metrics({"dice": 0.99}, 150)
+        raise RuntimeError
+    assert only().seeds == (1, 2)
+
+
+def test_a_cell_that_was_done_again_counts_once_with_its_newest_result(dice: Path):
+    time.sleep(0.01)
+    add_cell(5, 1, 0.30)
+    assert only().dice[5, 1] == 0.30
+    assert only().dice[5, 2] == 0.84
+
+
+def test_a_missing_seed_is_named_and_the_rest_is_judged(workplace: Path):
+    add_dice({**DICE, 5: (0.8,)})
+    add_scores()
+    text = report()
+    assert "- unet simple → moon, full: no finished fine-tuning of epoch 5, seed 2" in text
+    assert "|     5 | 0.800         |     1 |" in text
+    assert by_selector(judge(only()))["full"].tis == pytest.approx(0.72 / 0.80)
+
+
+def test_a_checkpoint_without_any_dice_is_named_and_nothing_is_judged(workplace: Path):
+    """The best checkpoint is unknown then."""
+    add_dice({epoch: values for epoch, values in DICE.items() if epoch != 10})
+    add_scores()
+    text = report()
+    assert judge(only()) == []
+    assert "no finished fine-tuning of epoch 10, seed 1" in text
+    assert "No configuration is complete" in text
+    assert json.loads(Path("reports/metrics.json").read_text()) == {}
+
+
+def test_missing_robustness_is_named_and_the_plain_choices_are_judged(dice: Path):
+    add_scores({epoch: FLAT[epoch] for epoch in (0, 1, 5)}, {}, {})
+    text = report()
+    assert by_selector(judge(only())).keys() == {"none", "full", "fixed-1", "fixed-5", "fixed-10", "random", "oracle"}
+    assert "- unet simple → moon, full: no robustness of epoch 10" in text
+    assert "robustness cannot be judged" in text
+
+
+def test_without_a_random_initialisation_there_is_no_choice_of_no_pretraining(workplace: Path):
+    add_dice({epoch: DICE[epoch] for epoch in (1, 5, 10)})
+    add_scores(*({epoch: table[epoch] for epoch in (1, 5, 10)} for table in (FLAT, POOLED, ACCURACY)))
+    found = by_selector(judge(only()))
+    assert "none" not in found
+    assert found["random"].tis == pytest.approx((0.52 + 0.82 + 0.72) / 3 / 0.82)
+
+
+def test_no_tis_when_the_best_dice_is_zero(workplace: Path):
+    add_dice({0: (0.0, 0.0), 5: (0.0, 0.0)})
+    assert judge(only()) == []
+    report()
+
+
+def test_scores_of_another_pretraining_or_other_data_are_not_joined(dice: Path):
+    add_scores(pretraining="pre2")
+    add_scores(data="data2")
+    assert only().robustness == {}
+    add_scores()
+    assert only().robustness == FLAT
+
+
+def test_the_newest_scores_count(scored: Path):
+    time.sleep(0.01)
+    add_scores({epoch: value / 2 for epoch, value in FLAT.items()})
+    assert only().robustness == {epoch: value / 2 for epoch, value in FLAT.items()}
+
+
+@pytest.mark.parametrize("changed", ["pretraining", "data", "protocol"])
+def test_a_superseded_configuration_is_left_out_and_named(workplace: Path, changed: str):
+    add_dice({epoch: tuple(value / 2 for value in values) for epoch, values in DICE.items()}, **{changed: "old1"})
+    time.sleep(0.01)
+    add_dice()
+    text = report()
+    assert {row["epoch"]: float(row["dice_mean"]) for row in rows("dice.csv")}["5"] == pytest.approx(0.82)
+    assert "superseded by newer data, weights or recipe" in text
+    assert f"{changed} old1" in text
+    both = report(every=True)
+    assert "superseded" not in both
+    assert sorted(float(row["dice_mean"]) for row in rows("dice.csv") if row["epoch"] == "5") == pytest.approx([0.41, 0.82])
+    assert both.count("## unet simple → moon, full [") == 2
+
+
+def test_two_sources_are_two_configurations_with_names_of_their_own(scored: Path):
+    worse = {0: (0.8, 0.8), 1: (0.4, 0.4), 5: (0.2, 0.2), 10: (0.1, 0.1)}
+    add_dice(worse, source="pictures", pretraining="pre2")
+    add_scores(pretraining="pre2")
+    text = report()
+    assert "## unet simple → moon, full [imagenet]" in text
+    assert "## unet simple → moon, full [pictures]" in text
+    full = {row["source"]: float(row["tis"]) for row in rows("tis.csv") if row["selector"] == "full"}
+    assert full == pytest.approx({"imagenet": 0.72 / 0.82, "pictures": 0.1 / 0.8})
+
+
+def test_means_are_taken_over_the_configurations(dice: Path):
+    add_dice(mode="decoder")
+    add_scores()
+    report()
+    selectors = {row["selector"]: row for row in rows("selectors.csv")}
+    assert float(selectors["online"]["mean_tis"]) == pytest.approx((0.72 + 0.52) / 2 / 0.82)
+    assert float(selectors["online"]["min_tis"]) == pytest.approx(0.52 / 0.82)
+    assert float(selectors["online"]["mean_epochs"]) == pytest.approx((10 + 5) / 2)
+    assert selectors["online"]["configurations"] == "2"
+
+
+def test_the_headline_compares_on_the_same_configurations(scored: Path):
+    add_dice({0: (0.1,), 1: (0.2,), 5: (0.3,), 10: (0.4,)}, target="sun", data="data2")  # never scored
+    text = report()
+    assert "Over 1 configuration, choosing by robustness has a mean TIS of 0.512 offline" in text
+    assert "0.878 for full" in text
+
+
+def test_one_seed_has_no_spread(workplace: Path):
+    add_dice({epoch: values[:1] for epoch, values in DICE.items()})
+    text = report()
+    assert "|     5 | 0.800 |     1 |" in text
+
+
+def test_an_empty_store_is_an_input_error_and_writes_nothing(workplace: Path):
+    with pytest.raises(InputError, match="finished fine-tunings in the tracking store, but there are none"):
+        report()
+    assert not Path("reports").exists()
+
+
+def test_an_unfinished_fine_tuning_alone_is_an_empty_store(workplace: Path):
+    with pytest.raises(KeyboardInterrupt), tracking.open_run("finetune", "killed", "x", {**CELL, "epoch": 0, "seed": 1}, {}):
+        raise KeyboardInterrupt
+    with pytest.raises(InputError, match="there are none"):
+        report()
+
+
+@pytest.mark.parametrize("make", [lambda: {"a": 1.0, "name": "x"}, lambda: {"a": None, "name": "long name"}])
+def test_markdown_is_aligned(make: Callable[[], dict[str, object]]):
+    lines = as_markdown([make(), {"a": 0.123456, "name": "y"}]).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1].count(":|") == 1  # numbers to the right
+    assert "0.123 |" in lines[3]

@@ -1,0 +1,233 @@
+"""Scoring a whole pretraining: the table, the run, what is measured again and what is not."""
+
+import csv
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from medtransfer import pipeline, tracking
+from medtransfer.config import Params
+from medtransfer.errors import InputError
+from medtransfer.metrics.distances import DISTANCES
+from medtransfer.metrics.robustness import robustness
+from medtransfer.records import CheckpointInfo, Scores
+from medtransfer.score import stage
+from medtransfer.score.files import read_pairs
+from medtransfer.training.robustness import measure_pairs
+
+FOLDER = Path("scores/sample/unet-simple")
+EPOCHS = (0, 1, 2, 3)
+MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@pytest.fixture(scope="module")
+def scored(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
+    """Give the folder of work in which a pretraining was scored on a target."""
+    params = tiny_params({"score.repeats": 2})
+    pipeline.prepare(params)
+    pipeline.pretrain(params)
+    assert pipeline.score(params) == FOLDER
+    return shared_workplace
+
+
+@pytest.fixture
+def copy(scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a copy of that folder, which a test may change."""
+    shutil.copytree(scored, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'copy' / 'mlflow.db'}")
+    return scored
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the list of the checkpoints that are measured from now on."""
+    labels: list[str] = []
+
+    def noting(*arguments: Any) -> Any:
+        labels.append(arguments[-1])
+        return measure_pairs(*arguments)
+
+    monkeypatch.setattr(stage, "measure_pairs", noting)
+    return labels
+
+
+def again(tiny_params: Callable[..., Params], force: bool = False, **changed: Any) -> None:
+    pipeline.score(tiny_params({"score.repeats": 2, **{f"score.{key}": value for key, value in changed.items()}}), force)
+
+
+def runs() -> list[tracking.StoredRun]:
+    return tracking.read_runs("score")
+
+
+def picked(epoch: int, distance: str, level: int, pooled: bool, margin: float, folder: Path = FOLDER) -> dict[str, Any]:
+    wanted = {"distance": distance, "level": level, "pooled": pooled, "margin": margin}
+    table = Scores.read(folder / f"epoch-{epoch:03d}.json").table
+    (line,) = [line for line in table if all(line[key] == value for key, value in wanted.items())]
+    return line
+
+
+def test_the_table_is_the_robustness_of_the_stored_pairs(scored: Path):
+    for epoch in EPOCHS:
+        pairs = read_pairs(FOLDER / f"epoch-{epoch:03d}.npz")
+        assert len(pairs.images) == 9
+        for distance in DISTANCES:
+            for level in (-4, -3, -2, -1):
+                for pooled in (False, True):
+                    key = (distance, level, pooled)
+                    assert pairs.d_pos[key].shape == (2, 9)
+                    for margin in MARGINS:
+                        expected = robustness(pairs.d_pos[key], pairs.d_neg[key], margin)
+                        line = picked(epoch, *key, margin)
+                        assert line["robustness"] == pytest.approx(expected.value, abs=1e-12)
+                        assert line["standard_error"] == pytest.approx(expected.standard_error, abs=1e-12)
+
+
+def test_the_metrics_have_the_epoch_as_step(scored: Path):
+    (run,) = runs()
+    for metric, pooled in (("robustness", False), ("robustness_pooled", True)):
+        lines = {epoch: picked(epoch, "cosine", -2, pooled, 0.5) for epoch in EPOCHS}
+        assert tracking.read_curve(run.id, metric) == {epoch: line["robustness"] for epoch, line in lines.items()}
+        assert tracking.read_curve(run.id, f"{metric}_se") == {epoch: line["standard_error"] for epoch, line in lines.items()}
+    accuracies = {
+        epoch: CheckpointInfo.read(Path(f"checkpoints/unet-simple/epoch-00{epoch}.json")).source_accuracy for epoch in EPOCHS
+    }
+    assert tracking.read_curve(run.id, "source_accuracy") == accuracies
+    assert set(tracking.read_curve(run.id, "zero_vectors")) == set(EPOCHS)
+    assert set(tracking.read_curve(run.id, "nonfinite_vectors").values()) == {0}
+
+
+def test_the_run_says_what_was_scored_and_holds_the_pairs(scored: Path, tmp_path: Path):
+    (run,) = runs()
+    wanted = {"target": "sample", "encoder": "unet", "scheme": "simple", "source": "sample", "distance": "cosine", "margin": "0.5",
+              "level": "-2", "split": "train", "images": "9", "repeats": "2", "negative": "random"}  # fmt: skip
+    assert run.params.items() >= wanted.items()
+    info = CheckpointInfo.read(Path("checkpoints/unet-simple/epoch-000.json"))
+    assert run.params["pretraining"] == info.pretraining
+    tracking.fetch_artifacts(run.id, "scores", tmp_path)
+    names = {f"epoch-00{epoch}.{suffix}" for epoch in EPOCHS for suffix in ("json", "npz")}
+    assert {path.name for path in (tmp_path / "scores").iterdir()} == names | {"robustness.csv"}
+
+
+def test_the_csv_and_the_picture_are_written(scored: Path):
+    with (FOLDER / "robustness.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(EPOCHS) * len(DISTANCES) * 4 * 2 * len(MARGINS)
+    assert {int(row["epoch"]) for row in rows} == set(EPOCHS)
+    low, high = Image.open(FOLDER / "robustness.png").convert("L").getextrema()
+    assert low < 100 < high
+
+
+def test_a_finished_scoring_is_reused(copy: Path, tiny_params: Callable[..., Params], measured: list[str],
+                                      caplog: pytest.LogCaptureFixture):  # fmt: skip
+    caplog.set_level(logging.INFO, "medtransfer")
+    again(tiny_params)
+    assert measured == []
+    assert len(runs()) == 1
+    assert "is finished" in caplog.text
+
+
+def test_another_default_is_read_from_the_pairs(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+    again(tiny_params, distance="pearson", margin=0.25, level=-1)
+    assert measured == []
+    assert len(runs()) == 2
+    curve = tracking.read_curve(runs()[0].id, "robustness_pooled")
+    assert curve == {epoch: picked(epoch, "pearson", -1, True, 0.25)["robustness"] for epoch in EPOCHS}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"seed": 1}, {"repeats": 1}, {"negative": "paper"}, {"split": "test"}, {"max_images": 8}, {"margins": [0.1]}],
+    ids=str,
+)
+def test_other_settings_are_measured_again(
+    copy: Path, tiny_params: Callable[..., Params], measured: list[str], changed: dict[str, Any]
+):
+    before = picked(1, "cosine", -1, True, 0.5)
+    again(tiny_params, **changed)
+    assert len(measured) == 4
+    assert len(runs()) == 2
+    if "margins" not in changed:
+        assert picked(1, "cosine", -1, True, 0.5) != before
+    again(tiny_params, **changed)
+    assert len(measured) == 4
+
+
+def test_the_batch_size_changes_nothing(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+    again(tiny_params, batch_size=3)
+    assert measured == []
+    assert len(runs()) == 1
+
+
+def test_only_changed_checkpoints_are_measured_again(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+    (FOLDER / "epoch-002.npz").unlink()
+    (FOLDER / "epoch-003.json").unlink()
+    again(tiny_params)
+    assert [label.rsplit(" ", 1)[1] for label in measured] == ["2", "3"]
+    assert len(runs()) == 1
+
+
+def test_a_lost_folder_is_made_again_whole(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+    shutil.rmtree(FOLDER)
+    again(tiny_params)
+    assert len(measured) == 4
+    assert {path.name for path in FOLDER.iterdir()} == {path.name for path in (copy / FOLDER).iterdir()}
+    for epoch in EPOCHS:
+        assert Scores.read(FOLDER / f"epoch-00{epoch}.json") == Scores.read(copy / FOLDER / f"epoch-00{epoch}.json")
+    assert len(runs()) == 1
+
+
+def test_a_kept_folder_fills_an_empty_store(copy: Path, tiny_params: Callable[..., Params], measured: list[str], empty_store: Path,
+                                            monkeypatch: pytest.MonkeyPatch):  # fmt: skip
+    shutil.copy(empty_store, "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'other.db'}")
+    again(tiny_params)
+    assert measured == []
+    assert set(tracking.read_curve(runs()[0].id, "robustness")) == set(EPOCHS)
+
+
+def test_force_measures_again(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+    again(tiny_params, force=True)
+    assert len(measured) == 4
+    assert len(runs()) == 2
+    assert picked(3, "cosine", -2, True, 0.5) == picked(3, "cosine", -2, True, 0.5, copy / FOLDER)
+
+
+def test_an_interrupted_scoring_goes_on(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+
+        def stop(path: Path, *rest: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(stage, "draw_curves", stop)
+        again(tiny_params, seed=9)
+    again(tiny_params, seed=9)
+    assert len(measured) == 4
+    assert len(runs()) == 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_level_that_the_encoder_lacks_is_refused(copy: Path, tiny_params: Callable[..., Params], known: bool):
+    if not known:
+        shutil.rmtree(FOLDER)
+    with pytest.raises(InputError, match="score.level from -1 to -4 for unet, but got -5"):
+        again(tiny_params, level=-5)
+    assert FOLDER.exists() == known
+
+
+def test_an_unknown_distance_is_refused(copy: Path, tiny_params: Callable[..., Params]):
+    with pytest.raises(InputError, match="score.distance out of cosine, pearson, l2, euclidean, but got 'hamming'"):
+        again(tiny_params, distance="hamming")
+
+
+def test_checkpoints_of_two_pretrainings_in_one_folder_are_refused(copy: Path, tiny_params: Callable[..., Params]):
+    path = Path("checkpoints/unet-simple/epoch-002.json")
+    info = CheckpointInfo.read(path)
+    CheckpointInfo(**{**vars(info), "pretraining": "another"}).write(path)
+    with pytest.raises(InputError, match="one pretraining in checkpoints/unet-simple, but got those of 2"):
+        again(tiny_params)

@@ -1,0 +1,54 @@
+"""The study on real images, minutes long: every reader, stage and table of `make real`, by its real command."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+TARGETS = {"acdc", "covid-qu", "idrid"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    shutil.copytree(PROJECT / "configs", tmp_path / "configs")
+    return tmp_path
+
+
+def run_study(place: Path, realdata: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "medtransfer", "demo", "--params", "configs/real.yaml", "--params", "configs/real-short.yaml"]
+    environment = {**os.environ, "REALDATA": str(realdata.resolve()), "PYTHONPATH": str(PROJECT / "src")}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=1500)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.mark.slow
+def test_the_whole_path_on_real_images(place, realdata):
+    first = run_study(place, realdata)
+    assert first.returncode == 0, first.stderr[-3000:]
+    dice = read(place / "real/reports/dice.csv")
+    assert {(row["target"], row["mode"], row["epoch"]) for row in dice} == {
+        (target, mode, epoch) for target in TARGETS for mode in ("full", "decoder") for epoch in ("0", "1", "2")
+    }
+    assert all(0 <= float(row["dice_mean"]) <= 1 and row["robustness"] for row in dice)
+    selectors = {row["selector"]: row for row in read(place / "real/reports/selectors.csv")}
+    assert selectors["oracle"]["configurations"] == "6" and float(selectors["oracle"]["mean_tis"]) == 1
+    assert {"offline", "online", "none", "full", "random", "fixed-1", "fixed-2", "source-accuracy"} <= selectors.keys()
+    assert "Missing" not in first.stdout and "mean TIS" in first.stdout
+
+    results = {path: path.stat().st_mtime_ns for path in place.glob("real/models/**/*.safetensors")}
+    assert len(results) == 18
+    second = run_study(place, realdata)
+    assert second.returncode == 0 and second.stdout == first.stdout
+    assert {path: path.stat().st_mtime_ns for path in place.glob("real/models/**/*.safetensors")} == results
+    assert second.stderr.count("reused") >= 18 + 3 + 3 + 1
