@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+STORE ?= sqlite:///$(CURDIR)/mlflow.db
+REAL_STORE := sqlite:///$(CURDIR)/real/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export NO_ALBUMENTATIONS_UPDATE := 1
@@ -21,14 +23,14 @@ $(READY): pyproject.toml requirements.txt python_env.yaml
 	else \
 	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
 	fi
-	@$(BIN)/python tools/link_environment.py
+	@$(BIN)/python tools/link_environment.py || true
 	@touch $@
 
 setup: $(READY) ## make the environment in .venv
 
 demo: $(READY) ## walk the whole path on generated data and print the TIS table
-	@source $(BIN)/activate && mlflow run .
-	@echo "Compare the runs: make ui, then open http://127.0.0.1:5000"
+	@source $(BIN)/activate && if python tools/link_environment.py; then mlflow run .; else mlflow run . --env-manager local; fi
+	@echo "Compare the runs: make ui, then open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 
 test: $(READY) ## the fast tests
 	@$(BIN)/python -m pytest -q -m "not slow"
@@ -42,12 +44,14 @@ lint: $(READY) ## ruff, mypy and the floors
 format: $(READY) ## let ruff mend what it can
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-real: $(READY) ## the study on real images: make real REALDATA=<folder with acdc, covid_qu_ex, idrid, imagenette>
+real: ## the study on real images: make real REALDATA=<folder with acdc, covid_qu_ex, idrid, imagenette>
 	@test -n "$(REALDATA)" || { echo "expected REALDATA=<folder with acdc, covid_qu_ex, idrid and imagenette>; see docs/how-to/real-data.md"; exit 2; }
-	@mkdir -p real && REALDATA="$(REALDATA)" MLFLOW_TRACKING_URI=sqlite:///$(CURDIR)/real/mlflow.db $(BIN)/medtransfer demo --params configs/real.yaml
+	@$(MAKE) --no-print-directory $(READY) && mkdir -p real
+	@REALDATA="$(abspath $(REALDATA))" MLFLOW_TRACKING_URI=$(REAL_STORE) $(BIN)/medtransfer demo --params configs/real.yaml
+	@echo "Compare the runs: make ui STORE=$(REAL_STORE), then open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 
 ui: $(READY) ## the MLflow UI over the embedded store, on this machine only
-	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri $(STORE)
 
 clean: ## remove caches; data, checkpoints and the store stay
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info && find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -167,7 +167,7 @@ def test_the_demo_is_the_whole_study(call: Call, asked: list[Any], place: Path) 
          {"level": -3, "max_images": 50, "negative": "paper"}),
         (["score", "--margins", "[0, 1]"], "score", {"margins": [0.0, 1.0]}),
         (["finetune", "--train_epochs", "7", "--batch-size=3"], "finetune", {"train_epochs": 7, "batch_size": 3}),
-        (["report", "--every", "true", "--out", "elsewhere"], "report", {"every": True, "out": "elsewhere"}),
+        (["report", "--out", "elsewhere"], "report", {"out": "elsewhere"}),
         (["samples", "--patients", "5"], "samples", {"patients": 5}),
         (["prepare", "--target", "mine"], "prepare", {"target": "mine"}),
     ],

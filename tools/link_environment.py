@@ -20,8 +20,7 @@ def main() -> None:
         wanted = _PythonEnv.from_yaml(str(project / "python_env.yaml"))
         link = Path(_get_mlflow_virtualenv_root()) / _get_virtualenv_name(wanted, str(project))
     except Exception as fault:
-        print(f"MLflow's environment could not be linked ({type(fault).__name__}: {fault}); {FALLBACK}")
-        return
+        sys.exit(f"MLflow's environment could not be linked ({type(fault).__name__}: {fault}); {FALLBACK}")
     if link.exists() and not link.is_symlink():
         print(f"MLflow has an environment of its own at {link}; it is kept")
         return

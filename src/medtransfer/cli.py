@@ -114,15 +114,11 @@ def finetune(files: tuple[Path, ...], debug: bool, force: bool, study: bool, **o
     from medtransfer import pipeline
     from medtransfer.finetune.stage import Wanted
 
-    params, values = read_cells(files, options)
+    params, given = read_cells(files, options)
     if study:
-        chosen = params.study
-        whole: dict[str, list[Any]] = {
-            "target": chosen.targets, "encoder": chosen.encoders, "scheme": chosen.schemes,
-            "epoch": pipeline.study_epochs(params), "mode": chosen.modes, "seed": chosen.seeds,
-        }  # fmt: skip
-        values = whole | values
-    lists = [values.get(name, [getattr(params.finetune, name)]) for name in CELL_FIELDS]
+        pipeline.finetune(params, pipeline.study_cells(params, given), force)
+        return
+    lists = [given.get(name, [getattr(params.finetune, name)]) for name in CELL_FIELDS]
     pipeline.finetune(params, [Wanted(*one) for one in product(*lists)], force)
 
 

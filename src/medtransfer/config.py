@@ -171,7 +171,6 @@ class Report(Section):
     """The tracking store to tables and figures."""
 
     out: str
-    every: bool
 
 
 class Params(Section):

@@ -1,17 +1,25 @@
 """Validated params go in; the stages run, each after what it needs; the only place that knows which feeds which."""
 
 import logging
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+import yaml
 
 from medtransfer import tracking
 from medtransfer.config import Params
-from medtransfer.errors import InputError
+from medtransfer.errors import InputError, StageError
 from medtransfer.records import PreparedTarget, checkpoint_path, series_folder
 from medtransfer.runtime import digest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from medtransfer.finetune.stage import Wanted
     from medtransfer.models.encoder import Encoder
     from medtransfer.pretrain.stopping import Stopper
@@ -50,7 +58,7 @@ def pretrain(params: Params, force: bool = False) -> Path:
     if section.weights:
         from medtransfer.pretrain.importing import run as import_weights
 
-        return import_weights(section)
+        return import_weights(section, force)
     from medtransfer.pretrain.stage import run
 
     stopper = _stopper(params)
@@ -81,7 +89,8 @@ def report(params: Params) -> str:
     """Compute the tables from the tracking store."""
     from medtransfer.report.stage import run
 
-    return run(params.report)
+    names = ("distance", "margin", "level", "split", "max_images", "seed", "repeats", "negative", "precision")
+    return run(params.report, {name: getattr(params.score, name) for name in names})
 
 
 def study(params: Params) -> str:
@@ -91,34 +100,64 @@ def study(params: Params) -> str:
         for target in chosen.targets:
             prepare(_with(params, "prepare", target=target))
         for encoder, scheme in product(chosen.encoders, chosen.schemes):
-            pretrain(_with(params, "pretrain", encoder=encoder, scheme=scheme))
+            _pretrain_first(_with(params, "pretrain", encoder=encoder, scheme=scheme))
             for target in chosen.targets:
                 score(_with(params, "score", encoder=encoder, scheme=scheme, target=target))
-        finetune(params, study_cells(params))
+        finetune(params, study_cells(params, {}))
     return report(params)
 
 
-def study_cells(
-    params: Params, target: str | None = None, encoder: str | None = None, scheme: str | None = None
-) -> "list[Wanted]":  # fmt: skip
-    """List every cell of the study, of one target, encoder or scheme where one is given."""
+def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> "list[Wanted]":
+    """List every cell of the study.
+
+    Args:
+        params: their section `study` names the cells.
+        given: lists that stand in place of the study's: target, encoder, scheme, epoch, mode, seed.
+    """
     from medtransfer.finetune.stage import Wanted
 
     chosen = params.study
-    return [
-        Wanted(*names, epoch, mode, seed)
-        for names in product(
-            [target] if target else chosen.targets, [encoder] if encoder else chosen.encoders,
-            [scheme] if scheme else chosen.schemes,
-        )
-        for epoch, mode, seed in product(study_epochs(params), chosen.modes, chosen.seeds)
-    ]  # fmt: skip
+    series = product(given.get("encoder", chosen.encoders), given.get("scheme", chosen.schemes))
+    names = [
+        (target, encoder, scheme, epoch)
+        for target, (encoder, scheme) in product(given.get("target", chosen.targets), list(series))
+        for epoch in given.get("epoch", _epochs_at_hand(params, encoder, scheme))
+    ]
+    ways = list(product(given.get("mode", chosen.modes), given.get("seed", chosen.seeds)))
+    return [Wanted(*name, *way) for name in names for way in ways]
 
 
 def study_epochs(params: Params) -> list[int]:
     """List the epochs of all checkpoints that a pretraining saves, or the two of imported weights."""
     section = params.pretrain
     return [0, section.weights_epoch] if section.weights else sorted({0, *section.checkpoints, section.epochs})
+
+
+def _epochs_at_hand(params: Params, encoder: str, scheme: str) -> list[int]:
+    """List the planned epochs; of a pretraining that may have stopped early, those that it saved."""
+    planned = study_epochs(params)
+    folder = series_folder(Path(params.pretrain.out), encoder, scheme)
+    if params.pretrain.stop_on is None or not any(folder.glob("epoch-*.json")):
+        return planned
+    return [epoch for epoch in planned if checkpoint_path(folder, epoch).exists()]
+
+
+def _pretrain_first(params: Params) -> None:
+    """Pretrain for a stage that comes after; on several devices as a command of its own.
+
+    The processes of a distributed job run their command from the start, so it must be one that ends with pretraining.
+    """
+    if params.pretrain.devices == 1:
+        pretrain(params)
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "params.yaml"
+        file.write_text(yaml.safe_dump(params.model_dump(mode="json")), encoding="utf-8")
+        done = subprocess.run([sys.executable, "-m", "medtransfer", "pretrain", "--params", str(file)], check=False)
+    if done.returncode:
+        raise StageError(
+            f"the pretraining of {params.pretrain.encoder} ended with exit code {done.returncode}; its lines are above"
+        )
 
 
 def _with(params: Params, section: str, **values: object) -> Params:
@@ -144,7 +183,7 @@ def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[st
         prepare(_with(params, "prepare", target=name))
     for encoder, scheme in series:
         log.info("pretrain: the sample checkpoints of %s, %s are made first", encoder, scheme)
-        pretrain(_with(params, "pretrain", encoder=encoder, scheme=scheme))
+        _pretrain_first(_with(params, "pretrain", encoder=encoder, scheme=scheme))
 
 
 def _lacks_target(params: Params, name: str) -> bool:
@@ -180,7 +219,7 @@ def _stopper(params: Params) -> "Stopper | None":
         return None
     from lightning_fabric import Fabric
 
-    from medtransfer.pretrain.recipe import IMAGENET_MEAN, IMAGENET_STD
+    from medtransfer.pretrain.recipe import recipe_of
     from medtransfer.pretrain.stopping import Stopper
     from medtransfer.training.robustness import ViewSettings, measure_pairs
 
@@ -189,7 +228,7 @@ def _stopper(params: Params) -> "Stopper | None":
     target = PreparedTarget.open(Path(params.prepare.out) / name)
     section, pooled = params.score, params.finetune.mode == "decoder"
     settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
-    contract = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    contract = recipe_of(params.pretrain).input
 
     def measure(encoder: "Encoder") -> float:
         fabric = Fabric(accelerator=params.pretrain.accelerator, devices=1, precision=section.precision)

@@ -248,10 +248,10 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Non
     ("one", "changed"),
     [
         (wanted(), {}),
-        (wanted("swin"), {}),
-        (wanted("resnet50", mode="decoder"), {}),
+        pytest.param(wanted("swin"), {}, marks=pytest.mark.slow),
+        pytest.param(wanted("resnet50", mode="decoder"), {}, marks=pytest.mark.slow),
         (wanted(), {"prepared": "data/validated", "select": "validation"}),
-        (wanted(), {"epoch_steps": 2}),
+        pytest.param(wanted(), {"epoch_steps": 2}, marks=pytest.mark.slow),
     ],
     ids=["full", "swin", "decoder", "validation", "short epochs"],
 )

@@ -169,7 +169,15 @@ def test_a_complete_folder_fills_an_empty_store_without_training(
     assert weights() == weights(copy / FOLDER)
 
 
-@pytest.mark.parametrize(("at", "observed"), [(0, False), (0, True), (1, False), (2, True), (3, False), (3, True)])
+@pytest.mark.parametrize(
+    ("at", "observed"),
+    [
+        (0, False),
+        (2, True),
+        (3, False),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((0, True), (1, False), (3, True))),
+    ],
+)
 def test_an_interrupted_pretraining_goes_on_to_the_same_bits(
     finished: Path, workplace: Path, tiny_params: Callable[..., Params], at: int, observed: bool
 ):
@@ -212,7 +220,7 @@ def test_a_state_of_other_settings_is_not_gone_on_from(workplace: Path, tiny_par
     assert set(weights()) == set(EPOCHS)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", ["unet", *(pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS if name != "unet")])
 def test_the_advanced_scheme_runs_and_resumes_with_every_encoder(name: str, workplace: Path, tiny_params: Callable[..., Params]):
     """RandAugment, mixing, erasing and stochastic depth draw random numbers; a resumed epoch draws the same."""
     changed = {"pretrain.encoder": name, "pretrain.scheme": "advanced", "pretrain.epochs": 2, "pretrain.checkpoints": [1]}

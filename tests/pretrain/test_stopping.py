@@ -176,7 +176,9 @@ def test_force_with_a_rule_logs_only_the_checkpoints_up_to_the_stop(
     assert set(weights(tmp_path / "fetched" / "checkpoints")) == {0, 1, 2}
 
 
-@pytest.mark.parametrize(("mode", "metric"), [("full", "robustness"), ("decoder", "robustness_pooled")])
+@pytest.mark.parametrize(
+    ("mode", "metric"), [("full", "robustness"), pytest.param("decoder", "robustness_pooled", marks=pytest.mark.slow)]
+)
 def test_stop_on_measures_what_score_measures(workplace: Path, tiny_params: Callable[..., Params], mode: str, metric: str):
     params = tiny_params({"pretrain.stop_on": "sample", "finetune.mode": mode, "pretrain.epochs": 2})
     pipeline.pretrain(params)

@@ -27,6 +27,7 @@ from medtransfer.models.initialisation import initialise
 from medtransfer.records import Cell, CheckpointInfo, PreparedTarget, Result, write_tensors, write_text
 from medtransfer.runtime import derive_seed, git_revision
 from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
 
@@ -62,7 +63,10 @@ def complete(task: Task, force: bool) -> Result:
         return known
     params = {**asdict(task.cell), **asdict(task.protocol), "classes": len(task.target.info.classes)}
     with tracking.open_run("finetune", task.cell.name, task.cell.key, params, {}) as handle:
-        handle.log_dataset(task.target.info.target, task.target.info.fingerprint, task.target.folder, "training")
+        for context in ("training", "testing"):
+            handle.log_dataset(task.target.info.target, task.target.info.fingerprint, task.target.folder, context)
+        if force:
+            _sweep(task.folder)  # an interrupted training of before is not gone on with
         if known:
             _log_curves(handle, known.curves)
         result = known or _train(task, handle)
@@ -95,15 +99,17 @@ def _fetch(run: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as place:
         tracking.fetch_artifacts(run, "model", Path(place))
+        model = Path(place) / "model"
+        Result.read(model / "metrics.json")
         shutil.rmtree(folder, ignore_errors=True)
-        (Path(place) / "model").rename(folder)
+        model.rename(folder)
 
 
 def _train(task: Task, handle: tracking.Run) -> Result:
     """Train, evaluate after the last epoch on the test samples, and write the folder; metrics.json comes last."""
     begin = time.monotonic()
     section, info, cell = task.section, task.target.info, task.cell
-    fabric = Fabric(accelerator=section.accelerator, devices=1, precision=section.precision)
+    fabric = open_fabric(section.accelerator, 1, section.precision)
     encoder = load_encoder(task.checkpoint, task.info)
     segmenter = build_segmenter(encoder, len(info.classes))
     initialise(segmenter.decoder, derive_seed(cell.seed, "decoder"))

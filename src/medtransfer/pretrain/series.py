@@ -42,9 +42,15 @@ class Series:
 
     @property
     def progress(self) -> dict[str, Any] | None:
-        """Give what an interrupted pretraining had reached, or a finished one; None when there is nothing to go on from."""
-        if (progress := read_progress(self.state)) is not None or not self.complete:
-            return progress
+        """Give what an interrupted pretraining had reached, or a finished one; None when it has to start anew.
+
+        That is so when there is nothing to go on from, or when it is past an epoch that is wanted now and was not saved.
+        """
+        if (progress := read_progress(self.state)) is not None:
+            passed = {epoch for epoch in self.epochs if epoch <= progress["epoch"]}
+            return progress if passed <= set(self.saved) else None
+        if not self.complete:
+            return None
         return {"pretraining": self.pretraining, "epoch": max(self.epochs), "curves": self._read_curves()}
 
     def make_room(self) -> Path | None:

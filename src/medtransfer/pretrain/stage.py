@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import Fabric
-
 from medtransfer import tracking
 from medtransfer.config import Pretrain
 from medtransfer.data.source import SourceImages
@@ -20,6 +18,7 @@ from medtransfer.pretrain.trainer import Trainer
 from medtransfer.records import series_folder
 from medtransfer.runtime import digest, git_revision, is_main_process
 from medtransfer.training.checkpoints import find_checkpoint, load_encoder
+from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
 
@@ -44,11 +43,11 @@ def run(section: Pretrain, stopper: Stopper | None, force: bool = False) -> Path
     cell = digest([series.pretraining, series.epochs, stopper.identity if stopper else None], 16)
     if not force and reuse(series, cell):
         return folder
+    fabric = open_fabric(section.accelerator, recipe.devices, recipe.precision)
     if is_main_process():
         make_room(series)
         if force:
             series.state.unlink(missing_ok=True)
-    fabric = Fabric(accelerator=section.accelerator, devices=recipe.devices, precision=recipe.precision)  # type: ignore[arg-type]
     fabric.launch()
     progress = None if force else series.progress
     trainer = Trainer(recipe, series, images, fabric, section.workers, _facts(section, recipe, series, images), progress)

@@ -1,11 +1,10 @@
 """Finished runs of the tracking store go in; one record a configuration comes out, everything joined by key."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from medtransfer import tracking
-from medtransfer.runtime import digest
 from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "scheme", "encoder", "target", "mode")
@@ -24,7 +23,7 @@ class Configuration:
         robustness: by epoch, at the default setting of the mode; empty when nothing was scored.
         accuracy: source accuracy by epoch.
         epochs: of all checkpoints that the store knows of.
-        newest: start of the newest run, ms.
+        setting: of the robustness, for people; empty when nothing was scored.
         runs: ids of the runs that it was read from.
         label: tells configurations of the same fields apart.
     """
@@ -35,7 +34,7 @@ class Configuration:
     robustness: dict[int, float] = field(default_factory=dict)
     accuracy: dict[int, float] = field(default_factory=dict)
     epochs: tuple[int, ...] = ()
-    newest: int = 0
+    setting: str = ""
     runs: list[str] = field(default_factory=list)
     label: str = ""
 
@@ -50,6 +49,17 @@ class Configuration:
         return tuple(sorted({seed for _, seed in self.dice}))
 
     @property
+    def common_seeds(self) -> tuple[int, ...]:
+        """Give the seeds that every fine-tuned epoch has: only over these are means comparable."""
+        by_epoch = [{seed for e, seed in self.dice if e == epoch} for epoch in {e for e, _ in self.dice}]
+        return tuple(sorted(set.intersection(*by_epoch))) if by_epoch else ()
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether every epoch has a Dice and all share a seed."""
+        return {epoch for epoch, _ in self.dice} == set(self.epochs) and bool(self.common_seeds)
+
+    @property
     def missing(self) -> list[str]:
         """Name every cell and score that the configuration lacks."""
         cells = [
@@ -60,14 +70,16 @@ class Configuration:
         return cells + scores
 
 
-def collect(every: bool) -> tuple[list[Configuration], list[str]]:
+def collect(setting: Mapping[str, object]) -> tuple[list[Configuration], list[str]]:
     """Read all configurations from the store.
 
+    Where a target was scored in several ways, the scores of the given setting count, the newest otherwise.
+
     Args:
-        every: also those that a newer one of the same fields has superseded (changed data, weights or recipe).
+        setting: params of the wanted score runs.
 
     Returns:
-        The configurations by name, and the names of those left out.
+        The configurations by name, and in words the incomplete ones that were left out beside complete ones.
     """
     found: dict[tuple[str, ...], Configuration] = {}
     seen: set[str] = set()
@@ -75,33 +87,36 @@ def collect(every: bool) -> tuple[list[Configuration], list[str]]:
         if run.tags[tracking.CELL] not in seen:
             seen.add(run.tags[tracking.CELL])
             _add(found, run)
-    _join_scores(found.values(), tracking.read_runs("score"))
+    _join_scores(found.values(), tracking.read_runs("score"), {name: str(value) for name, value in setting.items()})
     for configuration in found.values():
         fine_tuned = {epoch for epoch, _ in configuration.dice}
         configuration.epochs = tuple(sorted(fine_tuned | configuration.robustness.keys()))
-    ordered = sorted(found.values(), key=lambda c: (c.name, -c.newest))
-    if every:
-        for configuration in ordered:
-            configuration.label = f" [{digest(configuration.digests, 6)}]"
-        return ordered, []
-    kept: dict[tuple[str, ...], Configuration] = {}
-    left: list[str] = []
-    for configuration in ordered:
-        key = tuple(configuration.fields.values())
-        if key in kept:
-            left.append(f"{configuration.name} ({', '.join(f'{k} {v}' for k, v in configuration.digests.items())})")
-        else:
-            kept[key] = configuration
-    _tell_apart(list(kept.values()))
-    return list(kept.values()), left
+    ordered = [found[key] for key in sorted(found)]
+    done = {tuple(configuration.fields.values()) for configuration in ordered if configuration.complete}
+    kept = [c for c in ordered if c.complete or tuple(c.fields.values()) not in done]
+    left = [_describe(c) for c in ordered if not c.complete and tuple(c.fields.values()) in done]
+    _tell_apart(kept)
+    return sorted(kept, key=lambda configuration: configuration.name), left
+
+
+def _describe(configuration: Configuration) -> str:
+    fine_tuned = len({epoch for epoch, _ in configuration.dice})
+    digests = ", ".join(f"{name} {value}" for name, value in configuration.digests.items())
+    return f"{configuration.name}: {fine_tuned} of {len(configuration.epochs)} epochs fine-tuned ({digests})"
 
 
 def _tell_apart(configurations: list[Configuration]) -> None:
-    """Name the source of configurations that differ in nothing else, since a name stands for one configuration."""
-    names = Counter(configuration.name for configuration in configurations)
+    """Label configurations of the same name by what they differ in, since a name stands for one configuration."""
+    by_name: dict[str, list[Configuration]] = defaultdict(list)
     for configuration in configurations:
-        if names[configuration.name] > 1:
-            configuration.label = f" [{configuration.fields['source']}]"
+        by_name[configuration.name].append(configuration)
+    for group in (group for group in by_name.values() if len(group) > 1):
+        parts = {"source": [c.fields["source"] for c in group], **{d: [c.digests[d] for c in group] for d in DIGESTS}}
+        differing = {name: values for name, values in parts.items() if len(set(values)) > 1}
+        if len(set(parts["source"])) == len(group):
+            differing = {"source": parts["source"]}
+        for place, configuration in enumerate(group):
+            configuration.label = f" [{', '.join(f'{name} {values[place]}' for name, values in differing.items())}]"
 
 
 def _add(found: dict[tuple[str, ...], Configuration], run: StoredRun) -> None:
@@ -109,18 +124,21 @@ def _add(found: dict[tuple[str, ...], Configuration], run: StoredRun) -> None:
     digests = {name: run.params[name] for name in DIGESTS}
     configuration = found.setdefault((*fields.values(), *digests.values()), Configuration(fields, digests))
     configuration.dice[int(run.params["epoch"]), int(run.params["seed"])] = run.metrics["dice"]
-    configuration.newest = max(configuration.newest, run.started)
     configuration.runs.append(run.id)
 
 
-def _join_scores(configurations: Iterable[Configuration], runs: list[StoredRun]) -> None:
-    """Give each configuration the newest scores of the same pretraining on the same data."""
-    newest: dict[tuple[str, str], StoredRun] = {}
+def _join_scores(configurations: Iterable[Configuration], runs: list[StoredRun], wanted: Mapping[str, str]) -> None:
+    """Give each configuration the scores of the same pretraining on the same data."""
+    by_key: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
     for run in runs:
-        newest.setdefault((run.params["pretraining"], run.params["data"]), run)
+        by_key[run.params["pretraining"], run.params["data"]].append(run)
     for configuration in configurations:
-        scored = newest.get((configuration.digests["pretraining"], configuration.digests["data"]))
-        if scored is not None:
-            configuration.robustness = tracking.read_curve(scored.id, ROBUSTNESS[configuration.fields["mode"]])
-            configuration.accuracy = tracking.read_curve(scored.id, "source_accuracy")
-            configuration.runs.append(scored.id)
+        scored = by_key[configuration.digests["pretraining"], configuration.digests["data"]]
+        if not scored:
+            continue
+        matching = [run for run in scored if all(run.params.get(name) == value for name, value in wanted.items())]
+        chosen = (matching or scored)[0]
+        configuration.robustness = tracking.read_curve(chosen.id, ROBUSTNESS[configuration.fields["mode"]])
+        configuration.accuracy = tracking.read_curve(chosen.id, "source_accuracy")
+        configuration.setting = "{distance}, margin {margin}, level {level}, {images} images".format(**chosen.params)
+        configuration.runs.append(chosen.id)

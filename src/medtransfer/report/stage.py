@@ -1,6 +1,7 @@
 """The tracking store goes in; TIS tables (terminal, CSV, Markdown), one figure and a run of `medtransfer/report` come out."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from medtransfer import tracking
@@ -16,11 +17,12 @@ from medtransfer.runtime import digest
 log = logging.getLogger("medtransfer")
 
 
-def run(section: Report) -> str:
+def run(section: Report, setting: Mapping[str, object]) -> str:
     """Compute everything from the store and write it below `report.out`.
 
     Args:
         section: validated params.
+        setting: params of the score runs to prefer where a target was scored in several ways.
 
     Returns:
         What a person reads on the terminal.
@@ -28,7 +30,7 @@ def run(section: Report) -> str:
     Raises:
         InputError: the store holds no finished fine-tuning.
     """
-    configurations, superseded = collect(section.every)
+    configurations, left = collect(setting)
     if not configurations:
         raise InputError(
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
@@ -40,7 +42,7 @@ def run(section: Report) -> str:
     write_text(out / "tis.csv", as_csv(tis_rows(configurations, verdicts)))
     selectors = mean_tis(verdicts)
     write_text(out / "selectors.csv", as_csv(selectors))
-    text = _markdown(configurations, verdicts, superseded)
+    text = _markdown(configurations, verdicts, left)
     write_text(out / "report.md", text)
     draw(out / "dice_by_epoch.png", configurations, verdicts)
     metrics = {f"tis_{row['selector']}".replace("-", "_"): float(row["mean_tis"]) for row in selectors}
@@ -63,23 +65,23 @@ def _publish(out: Path, configurations: list[Configuration], metrics: dict[str, 
             handle.log_artifact(out / name)
 
 
-def _markdown(configurations: list[Configuration], verdicts: dict[str, list[Verdict]], superseded: list[str]) -> str:
+def _markdown(configurations: list[Configuration], verdicts: dict[str, list[Verdict]], left: list[str]) -> str:
     parts = ["# Which checkpoint to start from", _headline(verdicts)]
     parts += ["## TIS by way of choosing", as_markdown(tis_table(configurations, verdicts)), _LEGEND]
     parts += ["## Mean over the configurations", as_markdown(mean_tis(verdicts))] if any(verdicts.values()) else []
     for configuration in configurations:
-        parts += [f"## {configuration.name}", as_markdown(dice_table(configuration))]
+        facts = f"Robustness: {configuration.setting or 'not measured'}. Recipe: protocol {configuration.digests['protocol']}."
+        parts += [f"## {configuration.name}", facts, as_markdown(dice_table(configuration))]
     missing = [line for configuration in configurations for line in configuration.missing]
     parts += ["## Missing", "\n".join(f"- {line}" for line in missing)] if missing else []
-    left = "\n".join(f"- {name}" for name in superseded)
-    parts += ["## Left out: superseded by newer data, weights or recipe (`--every true` shows them)", left] if left else []
+    parts += ["## Left out: incomplete beside a complete configuration", "\n".join(f"- {line}" for line in left)] if left else []
     return "\n\n".join(parts) + "\n"
 
 
 _LEGEND = (
-    "TIS: mean test Dice of the chosen checkpoint, relative to the best checkpoint of the configuration (1 = the best). In "
-    "parentheses the chosen epoch. `none` is no pretraining, `full` the last epoch, `random` the expected value of a random "
-    "checkpoint, `oracle` the best in hindsight."
+    "TIS: mean test Dice of the chosen checkpoint over the seeds that all epochs share, relative to the best checkpoint of the "
+    "configuration (1 = the best). In parentheses the chosen epoch. `none` is no pretraining, `full` the last checkpoint, `random` "
+    "the expected value of a random checkpoint, `oracle` the best in hindsight."
 )
 
 

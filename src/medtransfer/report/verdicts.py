@@ -30,18 +30,19 @@ class Verdict:
 
 
 def seed_means(configuration: Configuration) -> dict[int, SeedMean]:
-    """Give mean and standard deviation of the Dice by epoch."""
-    return mean_over_seeds(configuration.dice)
+    """Give mean and standard deviation of the Dice by epoch, over the seeds that all epochs share, or else all there are."""
+    common = configuration.common_seeds or configuration.seeds
+    return mean_over_seeds({key: dice for key, dice in configuration.dice.items() if key[1] in common})
 
 
 def judge(configuration: Configuration) -> list[Verdict]:
-    """Judge every way of choosing; none when an epoch lacks its Dice, since the best checkpoint is then unknown.
+    """Judge every way of choosing; none when an epoch lacks its Dice or no seed is shared: the best is then unknown.
 
     Robustness and source accuracy are judged only where every epoch has them.
     """
     means = {epoch: found.mean for epoch, found in seed_means(configuration).items()}
     epochs = configuration.epochs
-    if set(means) != set(epochs) or max(means.values()) <= 0:
+    if not configuration.complete or max(means.values()) <= 0:
         return []
     last = epochs[-1]
     chosen: list[tuple[str, Choice, float]] = []

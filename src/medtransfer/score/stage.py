@@ -5,8 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import Fabric
-
 from medtransfer import tracking
 from medtransfer.config import Score
 from medtransfer.errors import InputError
@@ -25,6 +23,7 @@ from medtransfer.runtime import digest
 from medtransfer.score.files import summarise, write_pairs
 from medtransfer.score.picture import draw_curves
 from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.device import open_fabric
 from medtransfer.training.robustness import ViewSettings, measure_pairs
 
 log = logging.getLogger("medtransfer")
@@ -95,7 +94,7 @@ def _score(
     section: Score, series: Path, epoch: int, info: CheckpointInfo, target: PreparedTarget, settings: ViewSettings,
     identity: dict[str, Any], margins: list[float], folder: Path,
 ) -> Scores:  # fmt: skip
-    fabric = Fabric(accelerator=section.accelerator, devices=1, precision=section.precision)
+    fabric = open_fabric(section.accelerator, 1, section.precision)
     encoder = load_encoder(checkpoint_path(series, epoch), info)
     label = f"score {section.target} {series.name} epoch {epoch}"
     pairs = measure_pairs(encoder, target, settings, info.input, section.batch_size, fabric.device, fabric.autocast, label)
@@ -123,7 +122,10 @@ def _finished(
     path = folder / f"epoch-{epoch:03d}.json"
     if not path.exists() or not path.with_suffix(".npz").exists():
         return None
-    found = Scores.read(path)
+    try:
+        found = Scores.read(path)
+    except InputError:  # of another version or broken: it is measured again
+        return None
     same = (found.pretraining, found.weights, found.data, found.settings) == (
         info.pretraining, info.weights, target.info.fingerprint, identity,
     )  # fmt: skip
