@@ -257,7 +257,7 @@ def test_the_file_tree_of_the_readme_exists() -> None:
 
 
 def test_make_by_itself_lists_the_targets() -> None:
-    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     listed = {line.split()[1] for line in said.splitlines()}
     assert listed == {"help", "setup", "demo", "test", "test-all", "lint", "format", "real", "ui", "clean"}
 

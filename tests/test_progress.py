@@ -9,6 +9,12 @@ from medtransfer import progress
 from medtransfer.progress import track
 
 
+@pytest.fixture(autouse=True)
+def log_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what libraries that set up logging in the same process, such as DVC, do to loggers that are there already."""
+    monkeypatch.setattr(progress.log, "disabled", False)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Stop the clock; a test moves its only entry."""

@@ -52,8 +52,8 @@ def _panel(axes: Any, configuration: Configuration, verdicts: list[Verdict]) -> 
         axes.scatter(places[epoch], means[epoch].mean, s=size, color=str(shade), zorder=3)
         if epoch in configuration.robustness:
             text = f"{configuration.robustness[epoch]:.3f}"
-            axes.annotate(text, (places[epoch], 0.01), xycoords=("data", "axes fraction"), ha="center", fontsize=6.5, color="0.3",
-                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # fmt: skip
+            axes.annotate(text, (places[epoch], 0.02), xycoords=("data", "axes fraction"), ha="center", fontsize=6.5, color="0.3",
+                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4})  # fmt: skip
     for verdict in verdicts:
         if verdict.selector in CHOSEN and verdict.epoch is not None:
             colour, style = CHOSEN[verdict.selector]

@@ -11,7 +11,7 @@ from medtransfer.records import write_json, write_text
 from medtransfer.report.collect import Configuration, collect
 from medtransfer.report.figure import draw
 from medtransfer.report.tables import as_csv, as_markdown, dice_rows, dice_table, tis_rows, tis_table
-from medtransfer.report.verdicts import Verdict, judge, mean_tis
+from medtransfer.report.verdicts import Verdict, judge, leaves_a_choice, mean_tis
 from medtransfer.runtime import digest
 
 log = logging.getLogger("medtransfer")
@@ -72,6 +72,9 @@ def _markdown(configurations: list[Configuration], verdicts: dict[str, list[Verd
     for configuration in configurations:
         facts = f"Robustness: {configuration.setting or 'not measured'}. Recipe: protocol {configuration.digests['protocol']}."
         parts += [f"## {configuration.name}", facts, as_markdown(dice_table(configuration))]
+    equal = [c.name for c in configurations if c.complete and not leaves_a_choice(c)]
+    said = "\n".join(f"- {name}: every checkpoint has the same mean Dice, so there is nothing to choose" for name in equal)
+    parts += ["## Not judged", said] if equal else []
     missing = [line for configuration in configurations for line in configuration.missing]
     parts += ["## Missing", "\n".join(f"- {line}" for line in missing)] if missing else []
     parts += ["## Left out: incomplete beside a complete configuration", "\n".join(f"- {line}" for line in left)] if left else []

@@ -35,14 +35,21 @@ def seed_means(configuration: Configuration) -> dict[int, SeedMean]:
     return mean_over_seeds({key: dice for key, dice in configuration.dice.items() if key[1] in common})
 
 
+def leaves_a_choice(configuration: Configuration) -> bool:
+    """Tell whether some checkpoint is better than another; where no model learns, all have the Dice of an empty mask."""
+    means = [found.mean for found in seed_means(configuration).values()]
+    return max(means) > min(means) and max(means) > 0
+
+
 def judge(configuration: Configuration) -> list[Verdict]:
-    """Judge every way of choosing; none when an epoch lacks its Dice or no seed is shared: the best is then unknown.
+    """Judge every way of choosing; none when an epoch lacks its Dice or no seed is shared, since the best is then
+    unknown, or when all checkpoints are equally good, since every choice is then the best.
 
     Robustness and source accuracy are judged only where every epoch has them.
     """
     means = {epoch: found.mean for epoch, found in seed_means(configuration).items()}
     epochs = configuration.epochs
-    if not configuration.complete or max(means.values()) <= 0:
+    if not configuration.complete or not leaves_a_choice(configuration):
         return []
     last = epochs[-1]
     chosen: list[tuple[str, Choice, float]] = []
