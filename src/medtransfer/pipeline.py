@@ -217,10 +217,9 @@ def _stopper(params: Params) -> "Stopper | None":
     name = params.pretrain.stop_on
     if name is None:
         return None
-    from lightning_fabric import Fabric
-
     from medtransfer.pretrain.recipe import recipe_of
     from medtransfer.pretrain.stopping import Stopper
+    from medtransfer.training.device import open_fabric
     from medtransfer.training.robustness import ViewSettings, measure_pairs
 
     with tracking.project_run_set_aside():
@@ -231,7 +230,7 @@ def _stopper(params: Params) -> "Stopper | None":
     contract = recipe_of(params.pretrain).input
 
     def measure(encoder: "Encoder") -> float:
-        fabric = Fabric(accelerator=params.pretrain.accelerator, devices=1, precision=section.precision)
+        fabric = open_fabric(params.pretrain.accelerator, 1, section.precision)
         pairs = measure_pairs(
             encoder, target, settings, contract, section.batch_size, fabric.device, fabric.autocast, f"robustness on {name}"
         )
