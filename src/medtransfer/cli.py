@@ -11,7 +11,19 @@ import click
 import yaml
 
 from medtransfer import __version__
-from medtransfer.config import Finetune, Params, Prepare, Pretrain, Report, Samples, Score, Section, load_params
+from medtransfer.config import (
+    Finetune,
+    Params,
+    Prepare,
+    Pretrain,
+    Replay,
+    Report,
+    Samples,
+    Score,
+    Search,
+    Section,
+    load_params,
+)
 from medtransfer.errors import InputError, StageError
 
 log = logging.getLogger("medtransfer")
@@ -139,10 +151,27 @@ def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple
 
 @stage(Report)
 def report(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
-    """Compute TIS tables and the figure from the tracking store."""
+    """Compute TIS tables with their uncertainty, the figure and the page from the tracking store."""
     from medtransfer import pipeline
 
     click.echo(pipeline.report(load(files, parsed("report", options))))
+
+
+@stage(Search)
+@click.option("--adopt", is_flag=True, help="Write the winner into the section `score` of params.yaml.")
+def search(files: tuple[Path, ...], debug: bool, adopt: bool, **options: str | None) -> None:
+    """Search the distance, margin, level and pooling whose robustness chooses best, on stored results alone."""
+    from medtransfer import pipeline
+
+    click.echo(pipeline.search(load(files, parsed("search", options)), adopt))
+
+
+@stage(Replay)
+def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
+    """Put the paper's released result files through the tracking store and compute its tables again."""
+    from medtransfer import pipeline
+
+    click.echo(pipeline.replay(load(files, parsed("replay", options))))
 
 
 @cli.command(context_settings=SETTINGS)

@@ -18,6 +18,7 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Mode = Literal["full", "decoder"]
+Pooling = Literal["frozen", "always", "never"]
 
 
 class Section(BaseModel):
@@ -137,6 +138,7 @@ class Score(Section):
     distance: Name
     margin: Annotated[float, Field(ge=0)]
     level: Annotated[int, Field(lt=0)]
+    pooling: Pooling
     margins: list[Annotated[float, Field(ge=0)]]
     batch_size: Positive
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
@@ -168,9 +170,43 @@ class Finetune(Section):
 
 
 class Report(Section):
-    """The tracking store to tables and figures."""
+    """The tracking store to tables, figures and a page."""
 
     out: str
+    draws: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    seed: NonNegative
+
+
+class Search(Section):
+    """Stored pairs and Dice to the setting of robustness that chooses best."""
+
+    out: str
+    name: Name
+    results: Literal["own", "replay"]
+    storage: str | None
+    trials: Positive
+    workers: Positive
+    seed: NonNegative
+    per_encoder: bool
+    distances: Annotated[list[Name], Field(min_length=1)]
+    margin: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+    levels: Annotated[list[Annotated[int, Field(lt=0)]], Field(min_length=1)]
+    poolings: Annotated[list[Pooling], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _margins_rise(self) -> "Search":
+        if self.margin[0] > self.margin[1]:
+            raise ValueError(f"margin must go from low to high, not from {self.margin[0]} to {self.margin[1]}")
+        return self
+
+
+class Replay(Section):
+    """The paper's released result files to the tracking store, and its tables computed again."""
+
+    out: str
+    downstream: str | None
+    robustness: str | None
 
 
 class Params(Section):
@@ -183,6 +219,8 @@ class Params(Section):
     score: Score
     finetune: Finetune
     report: Report
+    search: Search
+    replay: Replay
 
 
 # What is defined by name, and the places that use the names.

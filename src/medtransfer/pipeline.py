@@ -89,8 +89,26 @@ def report(params: Params) -> str:
     """Compute the tables from the tracking store."""
     from medtransfer.report.stage import run
 
+    return run(params.report, _score_setting(params), params.score.pooling)
+
+
+def search(params: Params, adopt: bool = False) -> str:
+    """Search the setting of robustness that chooses best; with `adopt` its winner goes into params.yaml."""
+    from medtransfer.search.stage import run
+
+    return run(params.search, _score_setting(params), Path("params.yaml") if adopt else None)
+
+
+def replay(params: Params) -> str:
+    """Replay the paper's released result files."""
+    from medtransfer.replay.stage import run
+
+    return run(params.replay, params.report)
+
+
+def _score_setting(params: Params) -> "dict[str, Any]":
     names = ("distance", "margin", "level", "split", "max_images", "seed", "repeats", "negative", "precision")
-    return run(params.report, {name: getattr(params.score, name) for name in names})
+    return {name: getattr(params.score, name) for name in names}
 
 
 def study(params: Params) -> str:

@@ -1,0 +1,1 @@
+"""Stored pairs and Dice to the setting of robustness that chooses best."""
