@@ -96,7 +96,7 @@ def search(params: Params, adopt: bool = False) -> str:
     """Search the setting of robustness that chooses best; with `adopt` its winner goes into params.yaml."""
     from medtransfer.search.stage import run
 
-    return run(params.search, _score_setting(params), Path("params.yaml") if adopt else None)
+    return run(params.search, _score_setting(params), params.score.pooling, Path("params.yaml") if adopt else None)
 
 
 def replay(params: Params) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -276,6 +277,25 @@ class CheckpointInfo(_Record):
     def form(cls) -> str:
         """Give the name and version of the file format."""
         return CHECKPOINT
+
+
+def pair_name(side: str, distance: str, level: int, pooled: bool) -> str:
+    """Give the name of an array of per-image distances in a score's .npz; the side is `pos` or `neg`."""
+    return f"{side}/{distance}/{level}/{'pooled' if pooled else 'flat'}"
+
+
+def read_pair(path: Path, distance: str, level: int, pooled: bool) -> "tuple[np.ndarray, np.ndarray]":
+    """Read (d_pos, d_neg), float32 (repeats, images) each, of one setting; what is not there is an InputError."""
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file[pair_name("pos", distance, level, pooled)], file[pair_name("neg", distance, level, pooled)]
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as fault:
+        raise InputError(
+            f"expected the per-image distances {distance}, level {level}, {'pooled' if pooled else 'flattened'} in {path}, but "
+            f"they cannot be read ({fault}); {_REMEDIES[SCORES]}"
+        ) from None
 
 
 def read_tensors(path: Path) -> "dict[str, torch.Tensor]":

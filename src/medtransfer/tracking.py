@@ -2,10 +2,11 @@
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from medtransfer.errors import InputError
@@ -13,10 +14,14 @@ from medtransfer.runtime import git_revision, versions, workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
+    from sqlalchemy import Engine
 
 STAGE, CELL = "medtransfer.stage", "medtransfer.cell"
+PARENT = "mlflow.parentRunId"
 _OPENED_BY_PROJECT = "MLFLOW_RUN_ID"
 _SQLITE = "sqlite:///"
+_DATABASES = ("sqlite:", "postgresql", "mysql")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,10 @@ class Run:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        points = [Metric(name, value, now, step) for name, curve in curves.items() for step, value in curve.items()]
+        self.log_points([Metric(name, value, now, step) for name, curve in curves.items() for step, value in curve.items()])
+
+    def log_points(self, points: "Sequence[Metric]") -> None:
+        """Log single values of curves, in batches that the store accepts."""
         for begin in range(0, len(points), 1000):
             self.client.log_batch(self.id, metrics=points[begin : begin + 1000])
 
@@ -173,12 +181,7 @@ def open_run(stage: str, name: str, cell: str, params: Mapping[str, Any], tags: 
     run_id = resumed or client.create_run(_experiment(client, stage), run_name=name).info.run_id
     run = Run(client, run_id)
     try:
-        run.set_tags(
-            {
-                STAGE: stage, CELL: cell, "mlflow.runName": name, "mlflow.source.name": f"medtransfer {stage}",
-                "git_revision": git_revision(Path.cwd()), "dvc_revision": _dvc_revision(), **versions(), **tags,
-            }
-        )  # fmt: skip
+        run.set_tags({**_common_tags(stage), CELL: cell, "mlflow.runName": name, **tags})
         run.log_params(params)
         yield run
     except (KeyboardInterrupt, SystemExit):
@@ -188,6 +191,14 @@ def open_run(stage: str, name: str, cell: str, params: Mapping[str, Any], tags: 
         client.set_terminated(run_id, "FAILED")
         raise
     client.set_terminated(run_id, "FINISHED")
+
+
+def _common_tags(stage: str) -> dict[str, str]:
+    """Give the tags that every run of a stage has."""
+    return {
+        STAGE: stage, "mlflow.source.name": f"medtransfer {stage}", "git_revision": git_revision(Path.cwd()),
+        "dvc_revision": _dvc_revision(), **versions(),
+    }  # fmt: skip
 
 
 @contextmanager
@@ -236,10 +247,13 @@ def read_runs(stage: str, cell: str | None = None, status: str = "FINISHED") -> 
     Runs that `mlflow run` opened lie in the experiment that the user named, so the tag decides, not the experiment.
     """
     client = connect()
+    tags = {STAGE: stage} if cell is None else {STAGE: stage, CELL: cell}
+    if tables := _tables(client):
+        from medtransfer.tracking_sql import read_run_rows
+
+        return [StoredRun(**row) for row in read_run_rows(tables, tags, status)]
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    query = f"tags.`{STAGE}` = '{stage}' and attributes.status = '{status}'"
-    if cell is not None:
-        query += f" and tags.`{CELL}` = '{cell}'"
+    query = " and ".join([f"attributes.status = '{status}'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())])
     runs: list[StoredRun] = []
     token = None
     while True:
@@ -252,8 +266,121 @@ def read_runs(stage: str, cell: str | None = None, status: str = "FINISHED") -> 
 
 def read_curve(run_id: str, metric: str) -> dict[int, float]:
     """Give a metric's values by step; the last value of a step counts."""
-    history = connect().get_metric_history(run_id, metric)
-    return {point.step: point.value for point in sorted(history, key=lambda point: point.timestamp)}
+    return read_curves([run_id], metric)[run_id]
+
+
+def read_curves(run_ids: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
+    """Give a metric's values by run and step; a run without the metric has an empty curve."""
+    client = connect()
+    if tables := _tables(client):
+        from medtransfer.tracking_sql import read_metric_points
+
+        return read_metric_points(tables, run_ids, metric)
+    found = {}
+    for run_id in run_ids:
+        history = sorted(client.get_metric_history(run_id, metric), key=lambda point: point.timestamp)
+        found[run_id] = dict(sorted({point.step: point.value for point in history}.items()))
+    return found
+
+
+def _tables(client: "MlflowClient") -> "Engine | None":
+    """Give the store's database where this process can read it, None for a server."""
+    if not client.tracking_uri.startswith(_DATABASES):
+        return None
+    from medtransfer.tracking_sql import open_tables
+
+    return open_tables(client.tracking_uri)
+
+
+@contextmanager
+def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
+    """Give a local folder with the run's artifacts below `folder`: the store's own where it is local, else a download.
+
+    Raises:
+        InputError: there are none, or they cannot be fetched.
+    """
+    from urllib.parse import urlparse
+    from urllib.request import url2pathname
+
+    address = urlparse(connect().get_run(run_id).info.artifact_uri)
+    own = Path(url2pathname(address.path)) / folder
+    if address.scheme in {"", "file"} and own.is_dir():
+        yield own
+        return
+    with TemporaryDirectory() as place:
+        fetch_artifacts(run_id, folder, Path(place))
+        yield Path(place) / folder
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run to write at once.
+
+    Attributes:
+        name: of the run.
+        cell: digest of what makes the result.
+        params: of the cell and its recipe.
+        metrics: final values.
+        curves: values by metric and step.
+        tags: further tags.
+        artifacts: local file or folder, by the name that it gets in the run.
+    """
+
+    name: str
+    cell: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+
+
+def write_runs(stage: str, records: Sequence[Record], label: str) -> int:
+    """Write finished runs in bulk, those whose cell has none yet; each is FINISHED only when all of it is written.
+
+    On an embedded store a lock keeps two processes from writing the same cell twice; on a server one process should write.
+
+    Args:
+        stage: names the experiment `medtransfer/<stage>`.
+        records: what to write.
+        label: of the progress.
+
+    Returns:
+        How many were written.
+    """
+    from medtransfer.progress import track
+
+    client = connect()
+    database = _database(client.tracking_uri)
+    with _one_at_a_time(database.with_name(f"{database.name}.bulk") if database else None):
+        finished = {run.tags[CELL] for run in read_runs(stage)}
+        missing = {record.cell: record for record in records if record.cell not in finished}
+        for run in read_runs(stage, status="RUNNING"):
+            if run.tags[CELL] in missing:
+                client.set_terminated(run.id, "KILLED")
+        if missing:
+            experiment, common = _experiment(client, stage), _common_tags(stage)
+            for record in track(missing.values(), label, len(missing), "runs"):
+                _write_run(client, experiment, common, record)
+    return len(missing)
+
+
+def _write_run(client: "MlflowClient", experiment: str, common: Mapping[str, str], record: Record) -> None:
+    import time
+
+    from mlflow.entities import Metric, Param
+
+    tags = {**common, CELL: record.cell, "mlflow.runName": record.name, **record.tags}
+    run = client.create_run(experiment, tags=tags, run_name=record.name).info.run_id
+    now = int(time.time() * 1000)
+    points = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
+    points += [Metric(name, value, now, step) for name, curve in record.curves.items() for step, value in curve.items()]
+    params = [Param(name, str(value)) for name, value in record.params.items()]
+    client.log_batch(run, metrics=points[:900], params=params)
+    Run(client, run).log_points(points[900:])
+    for name, path in record.artifacts.items():
+        Run(client, run).log_artifact(path, name if path.is_dir() else (str(Path(name).parent) if "/" in name else None))
+    client.set_terminated(run, "FINISHED")
 
 
 def fetch_artifacts(run_id: str, folder: str, destination: Path) -> None:

@@ -120,14 +120,23 @@ def robustness(d_pos: ArrayLike, d_neg: ArrayLike, margin: float) -> RobustnessV
 
 def robustness_curve(d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[float]) -> list[RobustnessValue]:
     """Compute the robustness at several margins from one set of distances; arguments and errors as in `robustness`."""
+    loss = _losses(d_pos, d_neg, margins)  # (M, N)
+    n = loss.shape[1]
+    spread = loss.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(loss), np.nan)
+    return [RobustnessValue(1.0 - float(m), float(s)) for m, s in zip(loss.mean(axis=1), spread, strict=True)]
+
+
+def triplet_losses(d_pos: ArrayLike, d_neg: ArrayLike, margin: float) -> NDArray[np.float64]:
+    """Give the triplet loss of each image at one margin, (N,), its repeats averaged; arguments and errors as in `robustness`."""
+    return _losses(d_pos, d_neg, [margin])[0]
+
+
+def _losses(d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[float]) -> NDArray[np.float64]:
     gap = _gap(d_pos, d_neg)  # (R, N)
     epsilon = np.asarray(margins, dtype=np.float64)
     if epsilon.ndim != 1 or not np.all(np.isfinite(epsilon)) or np.any(epsilon < 0):
         raise ValueError(f"expected finite margins >= 0, but got {margins}")
-    loss = np.maximum(0.0, gap + epsilon[:, None, None]).mean(axis=1)  # (M, N)
-    n = loss.shape[1]
-    spread = loss.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(loss), np.nan)
-    return [RobustnessValue(1.0 - float(m), float(s)) for m, s in zip(loss.mean(axis=1), spread, strict=True)]
+    return np.maximum(0.0, gap + epsilon[:, None, None]).mean(axis=1)  # (M, N)
 
 
 def _gap(d_pos: ArrayLike, d_neg: ArrayLike) -> NDArray[np.float64]:

@@ -1,8 +1,11 @@
 """Scores by epoch go in; the checkpoint to transfer from, and how clear that choice is, come out."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from medtransfer.errors import InputError
 
@@ -64,6 +67,56 @@ def fixed(scores: Mapping[int, float], epoch: int) -> Choice:
 
 
 SELECTIONS: dict[str, Callable[[Mapping[int, float]], Choice]] = {"offline": offline, "online": online}
+
+
+def choose_offline(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Choose offline in many draws of the scores at once.
+
+    Args:
+        scores: (..., E), epochs in ascending order.
+
+    Returns:
+        (...), the chosen places; the earliest wins a tie.
+    """
+    return np.argmax(scores, axis=-1)
+
+
+def choose_online(scores: NDArray[np.float64], epochs: Sequence[int]) -> NDArray[np.int64]:
+    """Choose online in many draws of the scores at once.
+
+    Args:
+        scores: (..., E).
+        epochs: ascending; epoch 0 takes no part.
+
+    Returns:
+        (...), the chosen places.
+
+    Raises:
+        ValueError: there is no epoch but 0.
+    """
+    first = 1 if epochs and epochs[0] == 0 else 0
+    if len(epochs) <= first:
+        raise ValueError("expected the score of a checkpoint after epoch 0, but got none")
+    rising = np.diff(scores[..., first:], axis=-1) > 0  # (..., E - 1 or E - 2)
+    return first + np.cumprod(rising, axis=-1).sum(axis=-1)
+
+
+def interpolate_fixed(values: Mapping[int, float], cost: float) -> float:
+    """Give what fixed lengths bring at an expected cost.
+
+    A random mix of the two neighbouring lengths has exactly this expected cost and, linearly between theirs, this value.
+
+    Args:
+        values: such as TIS, by fixed length in epochs.
+        cost: expected epochs, within the range of the lengths.
+
+    Raises:
+        ValueError: the cost lies outside.
+    """
+    epochs = sorted(values)
+    if not epochs or not epochs[0] <= cost <= epochs[-1]:
+        raise ValueError(f"expected a cost within the fixed lengths {epochs}, but got {cost}")
+    return float(np.interp(cost, epochs, [values[epoch] for epoch in epochs]))
 
 
 class OnlineRule:

@@ -1,7 +1,7 @@
 """Dice and scores keyed by epoch go in; TIS, means over seeds and rank correlations, joined by key, come out."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,13 @@ def transferability_indicator_score(dice_by_epoch: Mapping[int, float], epoch: i
     best = _best(dice_by_epoch)
     require_epoch(dice_by_epoch, epoch, "a mean Dice")
     return dice_by_epoch[epoch] / best
+
+
+def regret(dice_by_epoch: Mapping[int, float], epoch: int) -> float:
+    """Compute the absolute Dice that a choice loses against the best checkpoint; errors as for TIS."""
+    best = _best(dice_by_epoch)
+    require_epoch(dice_by_epoch, epoch, "a mean Dice")
+    return best - dice_by_epoch[epoch]
 
 
 def tis_random(dice_by_epoch: Mapping[int, float]) -> float:
@@ -100,11 +107,37 @@ def spearman(scores: Mapping[int, float], dice_by_epoch: Mapping[int, float]) ->
         InputError: an epoch has a score but no Dice.
         ValueError: a value is not finite, or there are no scores.
     """
+    return _correlate(scores, dice_by_epoch, lambda x, y: stats.spearmanr(x, y).statistic)
+
+
+def kendall(scores: Mapping[int, float], dice_by_epoch: Mapping[int, float]) -> RankCorrelation:
+    """Compute Kendall's tau-b between an indicator and Dice; arguments and errors as in `spearman`."""
+    return _correlate(scores, dice_by_epoch, lambda x, y: stats.kendalltau(x, y).statistic)
+
+
+def weighted_kendall(scores: Mapping[int, float], dice_by_epoch: Mapping[int, float]) -> RankCorrelation:
+    """Compute Kendall's tau with hyperbolic weights, so that the order of the best checkpoints counts most.
+
+    The weights follow the ranks by Dice and by the indicator, the two taus averaged; arguments and errors as in `spearman`.
+
+    Source: Vigna, A weighted correlation index for rankings with ties, WWW 2015.
+    """
+    return _correlate(scores, dice_by_epoch, lambda x, y: stats.weightedtau(x, y, rank=True).statistic)
+
+
+CORRELATIONS: dict[str, Callable[[Mapping[int, float], Mapping[int, float]], RankCorrelation]] = {
+    "spearman": spearman, "kendall": kendall, "weighted_kendall": weighted_kendall,
+}  # fmt: skip
+
+
+def _correlate(
+    scores: Mapping[int, float], dice_by_epoch: Mapping[int, float], formula: Callable[[list[float], list[float]], float]
+) -> RankCorrelation:
     require_finite(scores, "a score")
     for epoch in sorted(scores):
         require_epoch(dice_by_epoch, epoch, "a mean Dice")
     require_finite(dice_by_epoch, "a mean Dice")
-    x, y = list(scores.values()), [dice_by_epoch[epoch] for epoch in scores]
+    epochs = sorted(scores)
+    x, y = [scores[epoch] for epoch in epochs], [dice_by_epoch[epoch] for epoch in epochs]
     constant = len(set(x)) == 1 or len(set(y)) == 1
-    value = float("nan") if constant else float(stats.spearmanr(x, y).statistic)
-    return RankCorrelation(value, len(x), constant)
+    return RankCorrelation(float("nan") if constant else float(formula(x, y)), len(x), constant)

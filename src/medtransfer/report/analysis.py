@@ -73,6 +73,7 @@ class Judged:
         verdicts: empty when nothing can be judged.
         correlations: of robustness with mean Dice over epochs: `spearman`, `kendall`, `weighted_kendall`; may be empty.
         reason: why nothing is judged; empty otherwise.
+        notes: what else a reader must know, in sentences.
     """
 
     configuration: Configuration
@@ -80,6 +81,7 @@ class Judged:
     verdicts: tuple[Verdict, ...]
     correlations: dict[str, float]
     reason: str
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -3,13 +3,18 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from medtransfer import tracking
 from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "scheme", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
-ROBUSTNESS = {"full": "robustness", "decoder": "robustness_pooled"}  # default setting: pooled iff the encoder is frozen
+ROBUSTNESS = {False: "robustness", True: "robustness_pooled"}  # by pooling
+POOLED = {  # how features are taken, by the rule and by the mode of fine-tuning
+    "frozen": {"full": False, "decoder": True}, "always": {"full": True, "decoder": True},
+    "never": {"full": False, "decoder": False},
+}  # fmt: skip
 
 
 @dataclass
@@ -24,6 +29,9 @@ class Configuration:
         accuracy: source accuracy by epoch.
         epochs: of all checkpoints that the store knows of.
         setting: of the robustness, for people; empty when nothing was scored.
+        score_run: id of the run that holds the scores and their per-image distances; empty when there is none.
+        score: distance, level and margin (texts, as logged) and `pooled` of the robustness; empty when nothing was scored.
+        every_seed: whether means go over all seeds of an epoch, not over those that all epochs share.
         runs: ids of the runs that it was read from.
         label: tells configurations of the same fields apart.
     """
@@ -35,6 +43,9 @@ class Configuration:
     accuracy: dict[int, float] = field(default_factory=dict)
     epochs: tuple[int, ...] = ()
     setting: str = ""
+    score_run: str = ""
+    score: dict[str, Any] = field(default_factory=dict)
+    every_seed: bool = False
     runs: list[str] = field(default_factory=list)
     label: str = ""
 
@@ -70,13 +81,14 @@ class Configuration:
         return cells + scores
 
 
-def collect(setting: Mapping[str, object]) -> tuple[list[Configuration], list[str]]:
+def collect(setting: Mapping[str, object], pooling: str) -> tuple[list[Configuration], list[str]]:
     """Read all configurations from the store.
 
     Where a target was scored in several ways, the scores of the given setting count, the newest otherwise.
 
     Args:
         setting: params of the wanted score runs.
+        pooling: `frozen` (features are pooled where the encoder is frozen downstream), `always` or `never`.
 
     Returns:
         The configurations by name, and in words the incomplete ones that were left out beside complete ones.
@@ -87,7 +99,8 @@ def collect(setting: Mapping[str, object]) -> tuple[list[Configuration], list[st
         if run.tags[tracking.CELL] not in seen:
             seen.add(run.tags[tracking.CELL])
             _add(found, run)
-    _join_scores(found.values(), tracking.read_runs("score"), {name: str(value) for name, value in setting.items()})
+    wanted = {name: str(value) for name, value in setting.items()}
+    _join_scores(found.values(), tracking.read_runs("score"), wanted, POOLED[pooling])
     for configuration in found.values():
         fine_tuned = {epoch for epoch, _ in configuration.dice}
         configuration.epochs = tuple(sorted(fine_tuned | configuration.robustness.keys()))
@@ -127,18 +140,27 @@ def _add(found: dict[tuple[str, ...], Configuration], run: StoredRun) -> None:
     configuration.runs.append(run.id)
 
 
-def _join_scores(configurations: Iterable[Configuration], runs: list[StoredRun], wanted: Mapping[str, str]) -> None:
+def _join_scores(
+    configurations: Iterable[Configuration], runs: list[StoredRun], wanted: Mapping[str, str], pooled: Mapping[str, bool]
+) -> None:
     """Give each configuration the scores of the same pretraining on the same data."""
     by_key: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
     for run in runs:
         by_key[run.params["pretraining"], run.params["data"]].append(run)
+    chosen: list[tuple[Configuration, StoredRun]] = []
     for configuration in configurations:
         scored = by_key[configuration.digests["pretraining"], configuration.digests["data"]]
-        if not scored:
-            continue
-        matching = [run for run in scored if all(run.params.get(name) == value for name, value in wanted.items())]
-        chosen = (matching or scored)[0]
-        configuration.robustness = tracking.read_curve(chosen.id, ROBUSTNESS[configuration.fields["mode"]])
-        configuration.accuracy = tracking.read_curve(chosen.id, "source_accuracy")
-        configuration.setting = "{distance}, margin {margin}, level {level}, {images} images".format(**chosen.params)
-        configuration.runs.append(chosen.id)
+        if scored:
+            matching = [run for run in scored if all(run.params.get(name) == value for name, value in wanted.items())]
+            chosen.append((configuration, (matching or scored)[0]))
+    ids = sorted({run.id for _, run in chosen})
+    curves = {name: tracking.read_curves(ids, name) for name in (*ROBUSTNESS.values(), "source_accuracy")}
+    for configuration, run in chosen:
+        flag = pooled[configuration.fields["mode"]]
+        configuration.robustness = curves[ROBUSTNESS[flag]].get(run.id, {})
+        configuration.accuracy = curves["source_accuracy"].get(run.id, {})
+        configuration.score_run = run.id
+        configuration.score = {**{name: run.params[name] for name in ("distance", "level", "margin")}, "pooled": flag}
+        configuration.setting = "{distance}, margin {margin}, level {level}, {images} images".format(**run.params)
+        configuration.setting += ", pooled" if flag else ", flattened"
+        configuration.runs.append(run.id)

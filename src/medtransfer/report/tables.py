@@ -1,37 +1,118 @@
-"""Configurations and verdicts go in; the rows of every table, as CSV and as Markdown, come out."""
+"""An analysis goes in; the rows of every table, as CSV and as Markdown, come out."""
 
 import csv
 import io
 from collections.abc import Sequence
 from typing import Any
 
-from medtransfer.report.collect import Configuration
-from medtransfer.report.verdicts import Verdict, seed_means
+from medtransfer.report import facts, terms, words
+from medtransfer.report.analysis import Analysis, Judged, Verdict
+from medtransfer.report.numbers import Interval, between, probability, spread
 
 Row = dict[str, Any]
-LEADING = ("offline", "online", "none", "full", "random", "source-accuracy", "oracle")
 
 
-def dice_rows(configurations: Sequence[Configuration]) -> list[Row]:
-    """Give a row a configuration and epoch: mean ± std Dice over seeds, robustness and source accuracy."""
+def dice_rows(analysis: Analysis) -> list[Row]:
+    """Give a row a configuration and epoch: Dice over seeds, robustness and source accuracy, each with what is known of its spread."""
     return [
         {
-            **configuration.fields, "epoch": epoch, "dice_mean": found.mean, "dice_std": found.std, "seeds": found.n,
-            "robustness": configuration.robustness.get(epoch), "source_accuracy": configuration.accuracy.get(epoch),
+            **one.configuration.fields, "configuration": one.name, "epoch": point.epoch, "dice_mean": point.dice, "dice_std": point.std,
+            "seeds": point.seeds, **_bounds("dice", point.dice_interval), "p_best": point.p_best, "within_noise": point.within_noise,
+            "robustness": point.robustness, **_bounds("robustness", point.robustness_interval), "source_accuracy": point.accuracy,
         }
-        for configuration in configurations for epoch, found in seed_means(configuration).items()
+        for one in analysis.judged for point in one.checkpoints
     ]  # fmt: skip
 
 
-def tis_rows(configurations: Sequence[Configuration], verdicts: dict[str, list[Verdict]]) -> list[Row]:
-    """Give a row a configuration and selector: chosen epoch, Dice, TIS, epochs spent and ties."""
+def tis_rows(analysis: Analysis) -> list[Row]:
+    """Give a row a configuration and selector: chosen epoch, Dice, TIS, regret, epochs spent and ties."""
     return [
         {
-            **configuration.fields, "selector": v.selector, "epoch": v.epoch, "dice": v.dice, "tis": v.tis,
-            "epochs_spent": v.spent, "tied": " ".join(map(str, v.tied)),
+            **one.configuration.fields, "configuration": one.name, "selector": v.selector, "epoch": v.epoch, "dice": v.dice,
+            "tis": v.tis, **_bounds("tis", v.interval), "regret": v.regret, "epochs_spent": v.spent,
+            "within_noise": v.within_noise, "tied": " ".join(map(str, v.tied)),
         }
-        for configuration in configurations for v in verdicts[configuration.name]
+        for one in analysis.judged for v in one.verdicts
     ]  # fmt: skip
+
+
+def selector_rows(analysis: Analysis) -> list[Row]:
+    """Give a row a selector: what it brings and costs over all configurations in which it could choose."""
+    return [
+        {
+            "selector": one.selector, "configurations": one.configurations, "mean_tis": one.mean_tis, **_bounds("tis", one.interval),
+            "min_tis": one.min_tis, "mean_regret": one.mean_regret, "mean_epochs": one.mean_epochs,
+            "within_noise": one.within_noise, "fixed_at_equal_cost": one.fixed_at_cost,
+        }
+        for one in analysis.summaries
+    ]  # fmt: skip
+
+
+def contrast_rows(analysis: Analysis) -> list[Row]:
+    """Give a row a pair of selectors compared over configurations; `outcome` tells of the first."""
+    return [
+        {
+            "first": one.first, "second": one.second, "configurations": one.configurations, "difference": one.difference,
+            **_bounds("difference", one.interval), "p": one.p_value, "p_holm": one.p_holm, "wins": one.wins, "losses": one.losses,
+            "outcome": words.outcome(one, analysis.confidence),
+        }
+        for one in analysis.contrasts
+    ]  # fmt: skip
+
+
+def tis_table(analysis: Analysis) -> list[Row]:
+    """Give a row a judged configuration and a column a selector: TIS and chosen epoch in each."""
+    columns = [one.selector for one in analysis.summaries]
+    rows = []
+    for one in (one for one in analysis.judged if one.verdicts):
+        by_name = {v.selector: v for v in one.verdicts}
+        rows.append({"configuration": one.name, **{name: _chosen(by_name.get(name)) for name in columns}})
+    return rows
+
+
+def dice_table(judged: Judged) -> list[Row]:
+    """Give a row an epoch of one configuration, for people."""
+    return [
+        {
+            "epoch": one.epoch, "Dice": spread(one.dice, one.std), "seeds": one.seeds, "interval": between(one.dice_interval),
+            "P(best)": probability(one.p_best), "within noise": ("yes" if one.within_noise else "no") if one.dice_interval else "–",
+            "robustness": one.robustness, "robustness interval": between(one.robustness_interval), "source accuracy": one.accuracy,
+        }
+        for one in judged.checkpoints
+    ]  # fmt: skip
+
+
+def markdown(analysis: Analysis, title: str) -> str:
+    """Write the whole report as Markdown, in the order of the page."""
+    parts = [f"# {title}", f"**{words.verdict(analysis)}**", terms.TIS, *_bullets(words.particulars(analysis))]
+    if analysis.summaries:
+        parts += ["## Ways of choosing", as_markdown(selector_rows(analysis))]
+    if said := words.cost(analysis):
+        parts.append(said)
+    if analysis.contrasts:
+        parts += ["## Compared on the same configurations", as_markdown(contrast_rows(analysis))]
+    if rows := tis_table(analysis):
+        parts += ["## TIS by configuration, with the chosen epoch", as_markdown(rows)]
+    for one in analysis.judged:
+        parts += [f"## {one.name}", *_configuration(one)]
+    for heading, lines in facts.missing(analysis).items():
+        parts += [f"## {heading}", *_bullets(lines)]
+    parts += ["## Data and settings", *_bullets(facts.settings(analysis))]
+    parts += ["## What the words mean", *_bullets([f"**{term}**: {said}" for term, said in terms.definitions(analysis).items()])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _configuration(judged: Judged) -> list[str]:
+    rows = dice_table(judged)
+    return [
+        *([f"Not judged: {judged.reason}."] if judged.reason else []),
+        *facts.facts(judged),
+        *([as_markdown(rows)] if rows else []),
+    ]
+
+
+def _bullets(lines: Sequence[str]) -> list[str]:
+    return ["\n".join(f"- {line}" for line in lines)] if lines else []
 
 
 def as_csv(rows: Sequence[Row]) -> str:
@@ -58,31 +139,12 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n".join([line(columns), rule, *(line(values) for values in cells)])
 
 
-def tis_table(configurations: Sequence[Configuration], verdicts: dict[str, list[Verdict]]) -> list[Row]:
-    """Give the table people read first: a row a configuration, a column a selector, TIS and chosen epoch in each."""
-    used = {v.selector for found in verdicts.values() for v in found}
-    fixed = sorted((name for name in used if name.startswith("fixed-")), key=lambda name: int(name.split("-")[1]))
-    columns = [name for name in LEADING if name in used] + fixed
-    rows = []
-    for configuration in configurations:
-        by_name = {v.selector: v for v in verdicts[configuration.name]}
-        rows.append({"configuration": configuration.name, **{name: _verdict(by_name.get(name)) for name in columns}})
-    return rows
+def _bounds(name: str, interval: Interval | None) -> Row:
+    low, high = interval or (None, None)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
-def dice_table(configuration: Configuration) -> list[Row]:
-    """Give a row an epoch of one configuration."""
-    return [
-        {
-            "epoch": epoch, "Dice": f"{found.mean:.3f} ± {found.std:.3f}" if found.n > 1 else f"{found.mean:.3f}",
-            "seeds": found.n, "robustness": configuration.robustness.get(epoch),
-            "source accuracy": configuration.accuracy.get(epoch),
-        }
-        for epoch, found in seed_means(configuration).items()
-    ]  # fmt: skip
-
-
-def _verdict(verdict: Verdict | None) -> str:
+def _chosen(verdict: Verdict | None) -> str:
     if verdict is None:
         return "–"
     place = "" if verdict.epoch is None else f" (e{verdict.epoch}{', tied' if verdict.tied else ''})"
@@ -90,6 +152,8 @@ def _verdict(verdict: Verdict | None) -> str:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:  # NaN
         return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (f"{value:.3f}" if isinstance(value, float) else str(value)).replace("|", "\\|")

@@ -1,0 +1,88 @@
+"""Any margin by binary search equals Eq. 3; choices are those of the selection rules; pooling follows the mode."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from medtransfer.metrics.robustness import robustness
+from medtransfer.metrics.selection import offline, online
+from medtransfer.search.evaluate import Case, Evaluator, Listed, Outcome, Setting, SortedGaps
+
+distances = st.integers(1, 3).flatmap(
+    lambda repeats: st.integers(1, 40).flatmap(
+        lambda images: hnp.arrays(np.float32, (2, repeats, images), elements=st.floats(0, 2, width=32))
+    )
+)
+
+
+@given(both=distances, margin=st.floats(0, 3))
+def test_any_margin_by_binary_search_is_the_robustness(both: np.ndarray, margin: float):
+    assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
+
+
+@given(both=distances, place=st.integers(0, 10**6))
+def test_a_margin_at_which_a_gap_is_just_closed(both: np.ndarray, place: int):
+    gaps = (both[0].astype(float) - both[1].astype(float)).ravel()
+    margin = abs(gaps[place % len(gaps)])
+    assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
+
+
+def test_robustness_by_hand():
+    gaps = SortedGaps([0.1, 0.5], [0.4, 0.3])  # gaps -0.3 and 0.2
+    assert gaps.robustness(0.0) == pytest.approx(1 - 0.1)
+    assert gaps.robustness(0.5) == pytest.approx(1 - (0.2 + 0.7) / 2)
+    assert SortedGaps([0.1], [0.9]).robustness(0.5) == 1.0
+    assert SortedGaps([0.2, 0.2], [0.2, 0.2]).robustness(0.25) == 0.75
+
+
+def make(**curves: dict[int, float]) -> Case:
+    """Make a case from robustness by epoch at the keys flat and pooled of cosine, level -1."""
+    scores = {
+        ("cosine", -1, name == "pooled"): {epoch: Listed({0.5: value}) for epoch, value in found.items()}
+        for name, found in curves.items()
+    }
+    return Case("c", "unet", "moon", "full", {0: 0.2, 1: 0.5, 5: 1.0, 10: 0.8}, scores, "f")
+
+
+FLAT, POOLED = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.7}, {1: 0.8, 5: 0.7, 10: 0.95}
+
+
+@pytest.mark.parametrize(
+    ("pooling", "mode", "expected"),
+    [
+        ("frozen", "full", Outcome(0.2, 0.8)), ("frozen", "decoder", Outcome(0.8, 0.5)), ("never", "decoder", Outcome(0.2, 0.8)),
+        ("always", "full", Outcome(0.8, 0.5)), ("never", "full", Outcome(0.2, 0.8)), ("always", "decoder", Outcome(0.8, 0.5)),
+    ],
+)  # fmt: skip
+def test_the_choice_follows_pooling_and_mode(pooling: str, mode: str, expected: Outcome):
+    """Flat, epoch 0 is the highest and online rises to the end; pooled, 10 is the highest and online keeps 1."""
+    case = make(flat=FLAT, pooled=POOLED)
+    assert Case(**{**vars(case), "mode": mode}).judge(Setting("cosine", 0.5, -1, pooling)) == expected
+
+
+@given(st.lists(st.floats(0, 1), min_size=4, max_size=4))
+def test_choices_are_those_of_the_rules(values: list[float]):
+    scores = dict(zip((0, 1, 5, 10), values, strict=True))
+    case = make(flat=scores)
+    expected = Outcome(case.tis[offline(scores).epoch], case.tis[online(scores).epoch])
+    assert case.judge(Setting("cosine", 0.5, -1, "never")) == expected
+
+
+def test_baselines():
+    case = make(flat=FLAT)
+    assert (case.full, case.none) == (0.8, 0.2)
+    assert Case(**{**vars(case), "tis": {1: 1.0}}).none is None
+
+
+def test_a_setting_is_judged_once_and_averaged_over_places():
+    first, second = make(flat=FLAT), make(flat=POOLED)
+    evaluator = Evaluator([first, second])
+    setting = Setting("cosine", 0.5, -1, "never")
+    assert evaluator.mean_tis(setting, (0, 1)) == pytest.approx((0.2 + 0.8) / 2)
+    assert evaluator.mean_tis(setting, (1,), "online") == 0.5
+    assert evaluator.outcomes(setting) is evaluator.outcomes(setting)
+    assert pickle.loads(pickle.dumps(evaluator)).outcomes(setting) == evaluator.outcomes(setting)
