@@ -231,10 +231,11 @@ def _lacks_checkpoints(params: Params, encoder: str, scheme: str, epoch: int | N
 
 
 def _stopper(params: Params) -> "Stopper | None":
-    """Build the online rule on `pretrain.stop_on` from the score section's default; pooled iff fine-tuning freezes."""
+    """Build the online rule on `pretrain.stop_on` from the score section's default, pooled as its rule says for the mode."""
     name = params.pretrain.stop_on
     if name is None:
         return None
+    from medtransfer.metrics.robustness import POOLED
     from medtransfer.pretrain.recipe import recipe_of
     from medtransfer.pretrain.stopping import Stopper
     from medtransfer.training.device import open_fabric
@@ -243,7 +244,7 @@ def _stopper(params: Params) -> "Stopper | None":
     with tracking.project_run_set_aside():
         _make_missing(params, [name], [])
     target = PreparedTarget.open(Path(params.prepare.out) / name)
-    section, pooled = params.score, params.finetune.mode == "decoder"
+    section, pooled = params.score, POOLED[params.score.pooling][params.finetune.mode]
     settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
     contract = recipe_of(params.pretrain).input
 

@@ -42,7 +42,7 @@ def judged(one: Configuration) -> Judged:
     points = tuple(replace(point, within_noise=point.epoch in near) for point in points)
     last, dice = one.epochs[-1], {point.epoch: point.dice for point in points}
     chosen: dict[str, tuple[int, float]] = {"offline": (max(one.robustness, key=lambda e: one.robustness[e]), last)}
-    kept = one.epochs[1]
+    kept = epoch = one.epochs[1]
     for epoch in one.epochs[2:]:
         if one.robustness[epoch] <= one.robustness[kept]:
             break

@@ -201,7 +201,8 @@ def test_the_winner_is_adopted_only_when_told(store: Path, workplace: Path):
     before = params.read_bytes()
     search()
     assert params.read_bytes() == before
-    assert {path.name for path in workplace.iterdir()} <= {"params.yaml", "search", "mlflow.db", "mlflow.db.lock", "mlartifacts"}
+    beside = {path.name for path in workplace.iterdir() if not path.name.startswith("mlflow.db")}
+    assert beside == {"params.yaml", "search", "mlartifacts"}
     assert "stands in the section `score` of params.yaml" in search(adopt=Path("params.yaml"))
     winner = yaml.safe_load(Path("search/winner.yaml").read_text())["score"]
     assert winner.items() <= yaml.safe_load(params.read_text())["score"].items()
@@ -212,7 +213,7 @@ def test_families_have_winners_of_their_own(store: Path):
     for target in ("moon", "sun"):
         add_dice(target, "swin")
         add_scores(target, {("l2", -2): 5}, "swin")
-    text = search(per_encoder=True, trials=16)
+    text = search(per_encoder=True, poolings=["frozen"], trials=24)
     assert "swin: **l2, " in text
     assert "unet: **cosine, " in text
     assert {row["study"] for row in rows()} >= {"search-swin", "search-swin-without-moon", "search-unet-without-star"}
@@ -297,6 +298,7 @@ def test_replayed_results_are_searched_on_their_grid(workplace: Path, monkeypatc
     assert parent.metrics["tis_default"] == pytest.approx(0.4)  # nothing is chosen by it but epoch 1
 
 
+@pytest.mark.slow
 def test_commands_at_once_make_one_search(store: Path, workplace: Path):
     shutil.copy(ROOT / "params.yaml", workplace / "params.yaml")
     options = ["--trials", "6", "--distances", "[cosine, l2]", "--levels", "[-1, -2]", "--margin", "[0, 0.5]"]

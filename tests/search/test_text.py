@@ -40,7 +40,7 @@ def test_the_verdict_comes_first():
         "the TIS is **0.900**; the in-sample value is 0.050 too high. On targets that it has not seen, the search gains 0.050"
         in text
     )
-    assert "the default setting (cosine, margin 0.5, level -2, pooling frozen) 0.850, the last checkpoint 0.970." in text
+    assert "the default setting (cosine, margin 0.5, level -2, pooling frozen) keeps 0.850, the last checkpoint 0.970." in text
     assert "| s-without-moon |     40 | l2       |  0.250 |    -1 | never   |              0.960 |" in text
     assert "| moon   |              1 | l2       |  0.250 |    -1 | never   | 0.900 |" in text
 

@@ -12,6 +12,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+POOLED = {  # whether features are pooled, by rule and mode of fine-tuning; `frozen` is the paper's, section 6
+    "frozen": {"full": False, "decoder": True}, "always": {"full": True, "decoder": True},
+    "never": {"full": False, "decoder": False},
+}  # fmt: skip
+
 
 def pool(features: Tensor, pooled: bool) -> Tensor:
     """Turn a feature map into one vector an image.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Draws = NDArray[np.float64]
-CHUNK = 256  # draws that are weighted at once: bounds the memory for many images
+ROUNDING = 1e-12  # differences of Dice up to here come from the order of additions
 
 
 def bootstrap_seed_means(dice: Mapping[int, Sequence[float]], draws: int, rng: np.random.Generator) -> Draws:
@@ -39,23 +39,22 @@ def bootstrap_seed_means(dice: Mapping[int, Sequence[float]], draws: int, rng: n
     return np.stack(columns, axis=1)
 
 
-def bootstrap_robustness(losses: NDArray[np.float64], draws: int, rng: np.random.Generator) -> Draws:
-    """Draw the robustness of several checkpoints, resampling the images jointly for all of them.
+def draw_images(count: int, draws: int, rng: np.random.Generator) -> Draws:
+    """Draw how often each of `count` images is taken in each draw, (draws, count); a row sums to `count`."""
+    return rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float64)
+
+
+def bootstrap_robustness(losses: NDArray[np.float64], taken: Draws) -> Draws:
+    """Draw the robustness of several checkpoints, the same images for all of them.
 
     Args:
         losses: triplet loss of each image, (E, N).
-        draws: number of draws.
-        rng: source of randomness.
+        taken: of `draw_images`, (draws, N).
 
     Returns:
         (draws, E).
     """
-    count = losses.shape[1]
-    found = []
-    for begin in range(0, draws, CHUNK):
-        weights = rng.multinomial(count, np.full(count, 1 / count), size=min(CHUNK, draws - begin))  # (chunk, N)
-        found.append(1.0 - weights @ losses.T / count)  # (chunk, E)
-    return np.concatenate(found)
+    return 1.0 - taken @ losses.T / losses.shape[1]
 
 
 def interval(draws: Draws, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -93,8 +92,9 @@ def confidence_set(dice: Mapping[int, Sequence[float]], confidence: float) -> tu
 
 def _better(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Give the one-sided p-value that the first's mean is above the second's (Welch)."""
-    if min(len(first), len(second)) < 2:
+    if min(len(first), len(second)) < 2 or first.mean() - second.mean() <= ROUNDING:
         return 1.0
-    if first.std() == second.std() == 0:
-        return 0.0 if first[0] > second[0] else 1.0
-    return float(stats.ttest_ind(first, second, equal_var=False, alternative="greater").pvalue)
+    if max(first.std(), second.std()) <= ROUNDING:
+        return 0.0
+    moments = [(values.mean(), values.std(ddof=1), len(values)) for values in (first, second)]
+    return float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False, alternative="greater").pvalue)

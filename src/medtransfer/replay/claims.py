@@ -100,7 +100,7 @@ def _worst_above(selector: str, threshold: float) -> Callable[[Side], Evidence]:
 
 
 def _worst_below(selector: str, threshold: float) -> Callable[[Side], Evidence]:
-    return lambda side: _plain(float(side.tis(selector).min()), lambda worst: round(worst, 2) <= threshold)
+    return lambda side: _plain(float(side.tis(selector).min()), lambda worst: worst < threshold)
 
 
 def _plain(value: float, holds: Callable[[float], bool]) -> Evidence:

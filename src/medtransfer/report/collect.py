@@ -6,15 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medtransfer import tracking
+from medtransfer.metrics.robustness import POOLED
 from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "scheme", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
 ROBUSTNESS = {False: "robustness", True: "robustness_pooled"}  # by pooling
-POOLED = {  # how features are taken, by the rule and by the mode of fine-tuning
-    "frozen": {"full": False, "decoder": True}, "always": {"full": True, "decoder": True},
-    "never": {"full": False, "decoder": False},
-}  # fmt: skip
 
 
 @dataclass

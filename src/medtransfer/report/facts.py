@@ -32,7 +32,7 @@ def settings(analysis: Analysis) -> list[str]:
     runs = {run for one in analysis.judged for run in one.configuration.runs}
     seeds = sorted({seed for one in analysis.judged for seed in one.configuration.seeds})
     return [
-        f"Configurations: {len(analysis.judged)}, read from {len(runs)} runs of the tracking store; seeds {_numbers(seeds) or 'none'}.",
+        f"Configurations: {len(analysis.judged)}; read from {len(runs)} runs of the store. Seeds: {_numbers(seeds) or 'none'}.",
         f"Intervals: {analysis.draws} bootstrap draws at a confidence of {100 * analysis.confidence:g} %, seed {analysis.seed}.",
     ]
 

@@ -3,9 +3,9 @@
 from medtransfer.report import facts, sections, terms, words
 from medtransfer.report.analysis import Analysis
 from medtransfer.report.front import cost_front
-from medtransfer.report.parts import document, environment, figure
+from medtransfer.report.parts import bullets, details, document, environment, figure, note, table
 
-__all__ = ["document", "render"]
+__all__ = ["bullets", "details", "document", "figure", "note", "render", "table"]
 
 
 def render(analysis: Analysis, title: str) -> str:
@@ -16,7 +16,8 @@ def render(analysis: Analysis, title: str) -> str:
         title: of the page.
     """
     body = environment().get_template("report.html.j2").render(
-        verdict=_unbroken(words.verdict(analysis)), particulars=[_unbroken(one) for one in words.particulars(analysis)], tis=terms.TIS, robustness=terms.ROBUSTNESS,
+        verdict=_unbroken(words.verdict(analysis)), particulars=[_unbroken(one) for one in words.particulars(analysis)],
+        tis=terms.TIS, robustness=terms.ROBUSTNESS,
         legend=sections.legend(), panels=sections.panels(sections.order(analysis.judged)), shown=sections.shown(analysis),
         folded=sections.folded_panels(analysis), selectors=sections.selectors(analysis) if analysis.summaries else "",
         front_wide=figure(cost_front(analysis.summaries, 800, 400)), front_narrow=figure(cost_front(analysis.summaries, 380, 400)),

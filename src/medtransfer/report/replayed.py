@@ -7,7 +7,8 @@ import pandas as pd
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
-from medtransfer.report.collect import POOLED, Configuration
+from medtransfer.metrics.robustness import POOLED
+from medtransfer.report.collect import Configuration
 from medtransfer.tracking import StoredRun
 
 STAGE = "replay"

@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from medtransfer.report import charts, facts, parts, words
-from medtransfer.report.analysis import Analysis, Judged, Summary, Verdict
+from medtransfer.report.analysis import Analysis, Contrast, Judged, Summary, Verdict
 from medtransfer.report.front import whisker
 from medtransfer.report.numbers import between, epochs, probability, signed, spread
 from medtransfer.report.svg import SHAPES, mark
@@ -50,8 +50,8 @@ def folded_panels(analysis: Analysis) -> Markup:
 def shown(analysis: Analysis) -> str:
     """Say how to read the panels and which are on view."""
     said = (
-        "Mean test Dice over seeds; the band is one standard deviation. Epochs stand at equal distances, not to scale. Every panel has "
-        "axes of its own. Bars on robustness are its interval."
+        "Mean test Dice over seeds; the band is one standard deviation. Epochs stand at equal distances, not to scale. Every panel "
+        "has axes of its own. Bars on robustness are its interval."
     )
     if len(analysis.judged) > ON_VIEW:
         said += f" On view are {ON_VIEW} of {len(analysis.judged)} configurations, "
@@ -126,17 +126,18 @@ def _share(value: float | None) -> str:
 def contrasts(analysis: Analysis) -> Markup:
     """Give the table of comparisons, with their outcome in a word."""
     widest = max((abs(bound) for one in analysis.contrasts for bound in one.interval), default=0.0) or 0.001
-    rows = [
-        {
-            "choice": one.first, "against": label(one.second), "difference": signed(one.difference),
-            _ends("worse", "better"): Markup(whisker(one.difference, one.interval if one.configurations > 1 else None, -widest, widest, 0.0)),
-            "interval": f"{signed(one.interval[0])} to {signed(one.interval[1])}" if one.configurations > 1 else "–", "p": probability(one.p_value),
-            "p Holm": probability(one.p_holm), "outcome": words.outcome(one, analysis.confidence),
-            "won, tied, lost": f"{one.wins}, {one.configurations - one.wins - one.losses}, {one.losses}",
-        }
-        for one in analysis.contrasts
-    ]  # fmt: skip
-    return parts.table(rows, left=("against", "outcome"))
+    return parts.table([_contrast(one, widest, analysis.confidence) for one in analysis.contrasts], left=("against", "outcome"))
+
+
+def _contrast(one: Contrast, widest: float, confidence: float) -> Row:
+    interval = one.interval if one.configurations > 1 else None
+    return {
+        "choice": one.first, "against": label(one.second), "difference": signed(one.difference),
+        _ends("worse", "better"): Markup(whisker(one.difference, interval, -widest, widest, 0.0)),
+        "interval": f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–",
+        "p": probability(one.p_value), "p Holm": probability(one.p_holm), "outcome": words.outcome(one, confidence),
+        "won, tied, lost": f"{one.wins}, {one.configurations - one.wins - one.losses}, {one.losses}",
+    }  # fmt: skip
 
 
 def configurations(analysis: Analysis) -> Markup:
@@ -167,9 +168,9 @@ def _points(judged: Judged) -> list[Row]:
 
 def _choice(one: Verdict) -> Row:
     return {
-        "way of choosing": label(one.selector), "epoch": one.epoch, "Dice": one.dice, "TIS": one.tis, "interval": between(one.interval),
-        "regret": one.regret, "epochs spent": epochs(one.spent), "within noise": one.within_noise if one.interval else "–",
-        "tied with": ", ".join(map(str, one.tied)),
+        "way of choosing": label(one.selector), "epoch": one.epoch, "Dice": one.dice, "TIS": one.tis,
+        "interval": between(one.interval), "regret": one.regret, "epochs spent": epochs(one.spent),
+        "within noise": one.within_noise if one.interval else "–", "tied with": ", ".join(map(str, one.tied)),
     }  # fmt: skip
 
 

@@ -13,12 +13,13 @@ Row = dict[str, Any]
 
 
 def dice_rows(analysis: Analysis) -> list[Row]:
-    """Give a row a configuration and epoch: Dice over seeds, robustness and source accuracy, each with what is known of its spread."""
+    """Give a row a configuration and epoch: Dice over seeds, robustness and source accuracy, with what is known of their spread."""
     return [
         {
-            **one.configuration.fields, "configuration": one.name, "epoch": point.epoch, "dice_mean": point.dice, "dice_std": point.std,
-            "seeds": point.seeds, **_bounds("dice", point.dice_interval), "p_best": point.p_best, "within_noise": point.within_noise,
-            "robustness": point.robustness, **_bounds("robustness", point.robustness_interval), "source_accuracy": point.accuracy,
+            **one.configuration.fields, "configuration": one.name, "epoch": point.epoch, "dice_mean": point.dice,
+            "dice_std": point.std, "seeds": point.seeds, **_bounds("dice", point.dice_interval), "p_best": point.p_best,
+            "within_noise": point.within_noise, "robustness": point.robustness,
+            **_bounds("robustness", point.robustness_interval), "source_accuracy": point.accuracy,
         }
         for one in analysis.judged for point in one.checkpoints
     ]  # fmt: skip
@@ -40,8 +41,8 @@ def selector_rows(analysis: Analysis) -> list[Row]:
     """Give a row a selector: what it brings and costs over all configurations in which it could choose."""
     return [
         {
-            "selector": one.selector, "configurations": one.configurations, "mean_tis": one.mean_tis, **_bounds("tis", one.interval),
-            "min_tis": one.min_tis, "mean_regret": one.mean_regret, "mean_epochs": one.mean_epochs,
+            "selector": one.selector, "configurations": one.configurations, "mean_tis": one.mean_tis,
+            **_bounds("tis", one.interval), "min_tis": one.min_tis, "mean_regret": one.mean_regret, "mean_epochs": one.mean_epochs,
             "within_noise": one.within_noise, "fixed_at_equal_cost": one.fixed_at_cost,
         }
         for one in analysis.summaries
@@ -90,7 +91,7 @@ def markdown(analysis: Analysis, title: str) -> str:
     if said := words.cost(analysis):
         parts.append(said)
     if analysis.contrasts:
-        parts += ["## Compared on the same configurations", as_markdown(contrast_rows(analysis))]
+        parts += ["## Compared on the same configurations", as_markdown([_readable(row) for row in contrast_rows(analysis)])]
     if rows := tis_table(analysis):
         parts += ["## TIS by configuration, with the chosen epoch", as_markdown(rows)]
     for one in analysis.judged:
@@ -104,11 +105,12 @@ def markdown(analysis: Analysis, title: str) -> str:
 
 def _configuration(judged: Judged) -> list[str]:
     rows = dice_table(judged)
-    return [
-        *([f"Not judged: {judged.reason}."] if judged.reason else []),
-        *facts.facts(judged),
-        *([as_markdown(rows)] if rows else []),
-    ]
+    said = [f"Not judged: {judged.reason}."] if judged.reason else []
+    return [*said, *facts.facts(judged), *([as_markdown(rows)] if rows else [])]
+
+
+def _readable(row: Row) -> Row:
+    return {**row, "p": probability(row["p"]), "p_holm": probability(row["p_holm"])}
 
 
 def _bullets(lines: Sequence[str]) -> list[str]:
@@ -156,4 +158,4 @@ def _cell(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return (f"{value:.3f}" if isinstance(value, float) else str(value)).replace("|", "\\|")
+    return (f"{value:z.3f}" if isinstance(value, float) else str(value)).replace("|", "\\|")

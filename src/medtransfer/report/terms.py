@@ -38,24 +38,25 @@ def definitions(analysis: Analysis) -> dict[str, str]:
     """Give what every term of the tables means, at the confidence of the report."""
     level = f"{100 * analysis.confidence:g} %"
     return {
-        "Dice": "overlap of the predicted and the true mask on the test images, from 0 to 1, after fine-tuning from the checkpoint; "
-                "mean ± standard deviation over seeds.",
+        "Dice": "overlap of the predicted and the true mask on the test images, from 0 to 1, after fine-tuning from the "
+                "checkpoint; mean ± standard deviation over seeds.",
         "TIS": TIS.split(") is ", 1)[1],
-        "Robustness": ROBUSTNESS + " It is 1 for perfect separation, and 1 minus the margin when the encoder tells no images apart.",
-        "Interval": f"{level} bootstrap interval. Of a Dice it is drawn over seeds, of a robustness over images, of a TIS over seeds and, "
-                    "where per-image distances are stored, images; of means and differences over configurations. A dash: a single "
-                    "seed, or a single configuration.",
+        "Robustness": f"{ROBUSTNESS} It is 1 for perfect separation, and 1 minus the margin where no images are told apart.",
+        "Interval": f"{level} bootstrap interval. Of a Dice it is drawn over seeds, of a robustness over images, of a TIS over "
+                    "seeds and, where per-image distances are stored, images; of means and differences over configurations. A "
+                    "dash: a single seed, or a single configuration.",
         "P(best)": "share of the bootstrap draws in which the checkpoint has the highest mean Dice.",
-        "Within noise": "no other checkpoint is significantly better over the seeds (one-sided Welch tests, corrected for their number), "
-                        f"so with a confidence of {level} the truly best checkpoint is among those within noise.",
+        "Within noise": "no other checkpoint is significantly better over the seeds (one-sided Welch tests, corrected for their "
+                        f"number), so with a confidence of {level} the truly best checkpoint is among those within noise.",
         "Regret": "mean Dice of the best checkpoint minus that of the chosen one.",
-        "Epochs spent": "of pretraining, run before the choice can be made: all of them for the offline rule, up to the stop for the "
-                        "online rule.",
+        "Epochs spent": "of pretraining, run before the choice can be made: all of them for the offline rule, up to the stop for "
+                        "the online rule.",
         "Fixed at equal cost": "mean TIS of fixed lengths that cost as many epochs on average, a mix of the two nearest where no "
                                "checkpoint has that length.",
-        "p, p Holm": "two-sided Wilcoxon signed-rank test over configurations, and the same corrected for the number of comparisons. "
-                     f"Better and worse are said only where p Holm is below {1 - analysis.confidence:.3g} and the interval holds no zero.",
-        "Correlations": "of robustness with mean Dice over the checkpoints: Spearman, Kendall, and Kendall with more weight on the best "
-                        "checkpoints; 1 is the same order, −1 the reverse.",
+        "p, p Holm": "two-sided Wilcoxon signed-rank test over configurations, and the same corrected for the number of "
+                     f"comparisons. Better and worse are said only where p Holm is below {1 - analysis.confidence:.3g} and the "
+                     "interval holds no zero.",
+        "Correlations": "of robustness with mean Dice over the checkpoints: Spearman, Kendall, and Kendall with more weight on the "
+                        "best checkpoints; 1 is the same order, −1 the reverse.",
         **{label(name).capitalize(): f"{said}." for name, said in MEANINGS.items()},
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from medtransfer.metrics.uncertainty import (
     bootstrap_robustness,
     bootstrap_seed_means,
     confidence_set,
+    draw_images,
     interval,
     probability_best,
 )
@@ -109,8 +111,13 @@ def _score_draws(configuration: Configuration, sampling: Sampling) -> tuple[Draw
         losses = _losses(configuration)
     except InputError as fault:
         return None, (f"{configuration.name}: robustness has no interval: {fault}",)
-    # the same images are drawn for every configuration of a target, whatever else is reported
-    return bootstrap_robustness(losses, sampling.draws, sampling.generator("images", str(losses.shape[1]))), ()
+    return bootstrap_robustness(losses, _taken(losses.shape[1], sampling)), ()
+
+
+@lru_cache(maxsize=2)
+def _taken(count: int, sampling: Sampling) -> Draws:
+    """Draw images once for all configurations of as many images: the draws belong to the number, not to the place in a list."""
+    return draw_images(count, sampling.draws, sampling.generator("images", str(count)))
 
 
 def _losses(configuration: Configuration) -> NDArray[np.float64]:

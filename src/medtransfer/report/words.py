@@ -14,7 +14,7 @@ def outcome(contrast: Contrast, confidence: float) -> str:
     A difference is clear when its corrected p-value is below 1 - confidence and its interval holds no zero.
     """
     low, high = contrast.interval
-    if contrast.p_holm >= 1 - confidence or low <= 0 <= high:
+    if contrast.p_holm >= round(1 - confidence, 12) or low <= 0 <= high:
         return "not told apart"
     return "better" if low > 0 else "worse"
 
@@ -29,9 +29,7 @@ def verdict(analysis: Analysis) -> str:
     if not found:
         return _no_verdict(analysis)
     if "offline" not in found:
-        return "Robustness cannot be judged, since no judged configuration has it for every checkpoint. " + _without_robustness(
-            found
-        )
+        return f"Robustness cannot be judged: no judged configuration has it for every checkpoint. {_without_robustness(found)}"
     if found["offline"].configurations == 1:
         return _one_configuration(analysis)
     return _over_several(analysis, found["offline"])
@@ -49,8 +47,8 @@ def _over_several(analysis: Analysis, offline: Summary) -> str:
     if not contrast.wins and not contrast.losses:
         return f"{kept}Both bring the same in every configuration."
     said = {
-        "better": "is clear: robustness chose the better checkpoints", "worse": "is clear: the last checkpoint was the better choice",
-        "not told apart": "is within noise",
+        "better": "is clear: robustness chose the better checkpoints",
+        "worse": "is clear: the last checkpoint was the better choice", "not told apart": "is within noise",
     }[outcome(contrast, analysis.confidence)]  # fmt: skip
     low, high = contrast.interval
     bounds = f"interval {signed(100 * low, 1)} to {signed(100 * high, 1)}"
@@ -62,7 +60,7 @@ def _one_configuration(analysis: Analysis) -> str:
     by_name = {one.selector: one for one in judged.verdicts}
     offline, full = by_name["offline"], by_name.get("full")
     text = (
-        f"On the one configuration that could be judged, choosing by robustness (offline) takes epoch {offline.epoch} and keeps "
+        f"On the only configuration that can tell, choosing by robustness (offline) takes epoch {offline.epoch} and keeps "
         f"{percent(offline.tis)} of the best checkpoint’s Dice{_percent_interval(offline.interval, analysis.confidence)}"
     )
     if has_seeds(judged):
@@ -113,9 +111,9 @@ def _compared(analysis: Analysis, first: str) -> str:
 
 
 def _near(analysis: Analysis) -> str:
-    said = []
     if sum(bool(one.verdicts) for one in analysis.judged) < 2:
         return ""  # the verdict says it
+    said = []
     for selector in ("offline", "online"):
         near = [v.within_noise for one in analysis.judged if has_seeds(one) for v in one.verdicts if v.selector == selector]
         if near:
@@ -152,7 +150,7 @@ def _too_few(contrasts: Sequence[Contrast], confidence: float) -> str:
         return ""
     most = max(one.configurations for one in contrasts)
     least = min(1.0, len(contrasts) * 2.0 ** (1 - most))
-    if most < 2 or least < 1 - confidence:
+    if most < 2 or least < round(1 - confidence, 12):
         return ""
     return (
         f"With {most} configurations and {len(contrasts)} comparisons no difference can be clear, however large: "
@@ -168,8 +166,8 @@ def cost(analysis: Analysis) -> str:
             contrast = _contrast(analysis, one.selector, "fixed at equal cost")
             word = f" ({outcome(contrast, analysis.confidence)})" if contrast and contrast.configurations > 1 else ""
             said.append(
-                f"{one.selector} spends {epochs(one.mean_epochs)} epochs for a mean TIS of {one.mean_tis:.3f}, where fixed lengths of "
-                f"the same cost bring {one.fixed_at_cost:.3f}{word}"
+                f"{one.selector} spends {epochs(one.mean_epochs)} epochs for a mean TIS of {one.mean_tis:.3f}, where fixed lengths "
+                f"of the same cost bring {one.fixed_at_cost:.3f}{word}"
             )
     return f"At equal cost: {'; '.join(said)}." if said else ""
 

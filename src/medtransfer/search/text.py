@@ -33,7 +33,7 @@ def _verdict(families: Sequence[Family], totals: Totals, default: Setting) -> st
         f"Over {_count(totals.configurations, 'configuration')}, {_winners(families)}. Choosing offline by it keeps a TIS of "
         f"{seen.chosen:.3f} on the very results that it was chosen on."
     )
-    known = "" if seen.default is None else f"the default setting ({default}) {seen.default:.3f}, "
+    known = "" if seen.default is None else f"the default setting ({default}) keeps {seen.default:.3f}, "
     none = "" if seen.none is None else f", no pretraining {seen.none:.3f}"
     beside = f"On the same configurations, {known}the last checkpoint {seen.full:.3f}{none}."
     return "\n\n".join([found, _held_out(families, totals), beside])

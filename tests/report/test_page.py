@@ -1,0 +1,173 @@
+"""The page: complete, self-contained, escaped, fast, and the same for the same analysis."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from markupsafe import Markup
+
+from medtransfer.report import page, parts, sections
+from medtransfer.report.analysis import Analysis
+
+Make = Callable[..., Analysis]
+VOID = {"meta", "br", "circle", "path", "link", "img"}
+
+
+class Outline(HTMLParser):
+    """Collect headings, tags and texts of a page, and check that every element is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.headings: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+def outline(html: str) -> Outline:
+    found = Outline()
+    found.feed(html)
+    assert found.open == []
+    return found
+
+
+def test_the_order_is_verdict_chart_selectors_cost_contrasts_details_identities(paperlike: Analysis):
+    html = page.render(paperlike, "Which checkpoint to start from")
+    assert outline(html).headings == [
+        "Dice by pretraining epoch", "What each way of choosing brings", "What it costs", "Compared on the same configurations",
+        "Each configuration", "Data and runs", "What the words mean",
+    ]  # fmt: skip
+    assert html.index('class="verdict"') < html.index("<h2>")
+    assert "Over 36 configurations, choosing by robustness" in html
+
+
+@pytest.mark.parametrize("name", ["small", "paperlike", "broken"])
+def test_nothing_comes_from_elsewhere(name: str, request: pytest.FixtureRequest):
+    html = page.render(request.getfixturevalue(name), "T")
+    for tag, attributes in outline(html).tags:
+        assert tag not in {"link", "img", "iframe", "object", "base"}
+        assert not {"src", "href", "xlink:href", "srcset"} & attributes.keys(), tag
+    assert not re.search(r"https?:|url\(|@import|@font-face", html)
+    assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
+
+
+def test_names_are_escaped(broken: Analysis):
+    html = page.render(broken, "<T> & co")
+    assert "<b>unet" not in html and "<script>alert" not in html
+    assert "&lt;b&gt;unet&lt;/b&gt; &amp; co" in html
+    assert "<title>&lt;T&gt; &amp; co</title>" in html
+    assert html.count("<script>") == 1
+
+
+def test_up_to_six_panels_are_on_view_the_rest_is_folded(make: Make):
+    for count, shown in ((1, 1), (6, 6), (7, 6), (36, 6)):
+        html = page.render(make(count, 2, (0, 5, 10)), "T")
+        on_view = html[html.index("Dice by pretraining epoch</h2>") : html.index("What each way")].split("<details>")[0]
+        assert on_view.count("<figure>") == shown
+        assert html.count("test Dice and robustness by pretraining epoch</title>") == count
+        assert ("The other " in html) == (count > 6)
+
+
+def test_the_panels_on_view_go_from_the_worst_to_the_best(paperlike: Analysis):
+    tis = [next(v.tis for v in one.verdicts if v.selector == "offline") for one in sections.order(paperlike.judged)]
+    everything = [next(v.tis for v in one.verdicts if v.selector == "offline") for one in paperlike.judged]
+    assert tis == sorted(tis)
+    assert (tis[0], tis[-1]) == (min(everything), max(everything))
+    plain = tuple(replace(one, verdicts=()) for one in paperlike.judged)
+    assert sections.order(plain) == list(plain[:6])
+    assert "the first by name" in sections.shown(replace(paperlike, judged=plain))
+
+
+def test_every_number_of_a_checkpoint_is_on_the_page(small: Analysis):
+    html = page.render(small, "T")
+    for judged in small.judged:
+        for one in judged.checkpoints:
+            assert f"<td>{one.dice:.3f} ± {one.std:.3f}</td>" in html
+            assert f"<td>{one.robustness:.3f}</td>" in html
+    assert "Spearman 0.610" in html
+    assert all(run in html for judged in small.judged for run in judged.configuration.runs)
+    assert "8f3a0c11" in html
+
+
+def test_ties_and_choices_are_told(small: Analysis):
+    one = small.judged[0]
+    tied = replace(one, verdicts=(replace(one.verdicts[0], tied=(1, 5)), *one.verdicts[1:]))
+    assert ">1, 5</td>" not in page.render(small, "T")
+    assert ">1, 5</td>" in page.render(replace(small, judged=(tied, small.judged[1])), "T")
+
+
+def test_one_seed_has_no_intervals(make: Make):
+    html = page.render(make(9, 1), "T")
+    assert "nan" not in html.lower().replace("language", "")
+    assert "a single seed" in html
+
+
+def test_nothing_judged_still_gives_a_page(broken: Analysis):
+    nothing = replace(broken, judged=broken.judged[1:], summaries=(), contrasts=())
+    headings = outline(page.render(nothing, "T")).headings
+    assert "What each way of choosing brings" not in headings
+    assert "What is missing or was left out" in headings
+    assert outline(page.render(replace(nothing, judged=(), left=()), "T")).headings[-1] == "What the words mean"
+
+
+def test_a_lone_configuration_is_open(make: Make):
+    assert "<details open>" in page.render(make(1, 2), "T")
+    assert "<details open>" not in page.render(make(2, 2), "T")
+
+
+def test_four_hundred_configurations_are_quick_and_light(make: Make):
+    many = make(400, 5)
+    page.render(make(1, 5), "T")  # the templates are compiled once
+    start = time.perf_counter()
+    html = page.render(many, "T")
+    assert time.perf_counter() - start < 5
+    assert len(html.encode()) < 6e6
+
+
+def test_the_same_analysis_gives_the_same_page(paperlike: Analysis):
+    assert page.render(paperlike, "T") == page.render(paperlike, "T")
+
+
+def test_a_document_frames_any_body():
+    html = page.document("A & B", "<h2>Claims</h2><p>one</p>")
+    assert outline(html).headings == ["Claims"]
+    assert "<h1>A &amp; B</h1>" in html
+
+
+def test_a_table_from_rows():
+    rows = [{"what": "<a>", "n": 3, "x": 0.12345, "ok": True, "none": None, "kept": Markup("<i>k</i>")}]
+    html = parts.table(rows, "A caption", left=("ok",), wrapped=("kept",))
+    assert (
+        '<th scope="row">&lt;a&gt;</th><td>3</td><td>0.123</td><td class="l">yes</td><td>–</td><td class="w"><i>k</i></td>' in html
+    )
+    assert "<caption>A caption</caption>" in html
+    assert parts.table([]) == ""
+
+
+def test_the_other_parts():
+    assert page.figure("<svg/>", "C & D") == "<figure><figcaption>C &amp; D</figcaption><svg/></figure>"
+    assert (
+        page.details("a<b", "<p>x</p>", "s")
+        == '<details><summary>a&lt;b<small>s</small></summary><div class="inside"><p>x</p></div></details>'
+    )
+    assert page.note("x < y") == '<p class="note">x &lt; y</p>'
+    assert page.bullets(["a", "<b>"]) == "<ul><li>a</li><li>&lt;b&gt;</li></ul>"
+    assert page.bullets([]) == ""

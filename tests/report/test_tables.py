@@ -1,0 +1,96 @@
+"""The rows of the tables: every number where it belongs, as CSV and as Markdown."""
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from medtransfer.report import tables
+from medtransfer.report.analysis import Analysis
+from medtransfer.report.tables import as_csv, as_markdown
+
+ROWS = [tables.dice_rows, tables.tis_rows, tables.selector_rows, tables.contrast_rows]
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_rows_share_their_keys_and_survive_csv(rows: Callable[[Analysis], list[tables.Row]], paperlike: Analysis, broken: Analysis):
+    for analysis in (paperlike, broken):
+        found = rows(analysis)
+        assert len({tuple(row) for row in found}) <= 1
+        assert len(list(csv.DictReader(io.StringIO(as_csv(found))))) == len(found)
+
+
+def test_a_row_of_dice_holds_all_that_is_known(small: Analysis):
+    one = small.judged[0].checkpoints[2]
+    row = tables.dice_rows(small)[2]
+    assert row == {
+        "source": "imagenet", "scheme": "simple", "encoder": "unet", "target": "acdc", "mode": "full",
+        "configuration": "unet simple → acdc, full", "epoch": 5, "dice_mean": one.dice, "dice_std": one.std, "seeds": 2,
+        "dice_low": one.dice_interval and one.dice_interval[0], "dice_high": one.dice_interval and one.dice_interval[1],
+        "p_best": 0.25, "within_noise": one.within_noise, "robustness": one.robustness,
+        "robustness_low": one.robustness_interval and one.robustness_interval[0],
+        "robustness_high": one.robustness_interval and one.robustness_interval[1], "source_accuracy": one.accuracy,
+    }  # fmt: skip
+
+
+def test_what_is_unknown_is_an_empty_field(broken: Analysis):
+    row = next(csv.DictReader(io.StringIO(as_csv(tables.dice_rows(broken)))))
+    assert (row["robustness"], row["p_best"], row["dice_low"], row["dice_std"]) == ("", "", "", "nan")
+
+
+def test_a_row_of_tis_names_ties_and_its_interval(small: Analysis):
+    one = small.judged[0]
+    tied = replace(one, verdicts=(replace(one.verdicts[0], tied=(5, 10)), *one.verdicts[1:]))
+    row = tables.tis_rows(replace(small, judged=(tied,)))[0]
+    assert (row["selector"], row["tied"], row["tis"]) == ("offline", "5 10", one.verdicts[0].tis)
+    assert (row["tis_low"], row["tis_high"]) == one.verdicts[0].interval
+    assert "tied)" in tables.tis_table(replace(small, judged=(tied,)))[0]["offline"]
+
+
+def test_selectors_and_contrasts(paperlike: Analysis):
+    offline = tables.selector_rows(paperlike)[0]
+    assert (offline["selector"], offline["configurations"], offline["mean_epochs"]) == ("offline", 36, 300)
+    assert (offline["tis_low"], offline["tis_high"]) == paperlike.summaries[0].interval
+    outcomes = {(row["first"], row["second"]): row["outcome"] for row in tables.contrast_rows(paperlike)}
+    assert outcomes["offline", "none"] == "better"
+    assert set(outcomes.values()) == {"better", "worse", "not told apart"}
+
+
+def test_nothing_judged_gives_no_rows(broken: Analysis):
+    nothing = replace(broken, judged=(), summaries=(), contrasts=())
+    assert [rows(nothing) for rows in ROWS] == [[], [], [], []]
+    assert as_csv([]) == "empty\n"
+    assert "# T" in tables.markdown(nothing, "T")
+
+
+def test_the_markdown_has_the_content_of_the_page(paperlike: Analysis):
+    text = tables.markdown(paperlike, "Which checkpoint")
+    assert text.startswith("# Which checkpoint\n\n**Over 36 configurations")
+    for heading in ("Ways of choosing", "Compared on the same configurations", "TIS by configuration", "Data and settings"):
+        assert f"\n## {heading}" in text
+    for one in paperlike.judged:
+        assert f"\n## {one.name}\n" in text
+        point = one.checkpoints[3]
+        assert f"{point.dice:.3f} ± {point.std:.3f}" in text
+
+
+def test_the_markdown_names_what_is_missing(broken: Analysis):
+    text = tables.markdown(broken, "T")
+    assert "- flat simple → acdc, full: no robustness of epoch 10" in text
+    assert "Not judged: all checkpoints have the same mean Dice, 0.000." in text
+    assert "- <script>alert(1)</script>: 1 of 4 epochs fine-tuned" in text
+    assert "nan" not in text
+
+
+@pytest.mark.parametrize("first", [{"a": 1.0, "name": "x"}, {"a": None, "name": "long name"}, {"a": float("nan"), "name": "a|b"}])
+def test_markdown_is_aligned(first: dict[str, object]):
+    lines = as_markdown([first, {"a": 0.123456, "name": "y"}]).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1].count(":|") == 1  # numbers to the right
+    assert "0.123 |" in lines[3]
+
+
+def test_cells_of_markdown():
+    assert as_markdown([{"a": True, "b": -0.0001, "c": "x|y"}]).splitlines()[2] == "| yes | 0.000 | x\\|y |"
