@@ -86,9 +86,15 @@ def finetune(params: Params, wanted: "list[Wanted]", force: bool = False) -> Non
 
 
 def report(params: Params) -> str:
-    """Compute the tables from the tracking store."""
+    """Compute the tables from the tracking store, which gets the results on disk that it lacks first."""
+    from medtransfer.finetune.publishing import publish as publish_models
     from medtransfer.report.stage import run
+    from medtransfer.score.publishing import publish as publish_scores
 
+    prepared = Path(params.prepare.out)
+    with tracking.project_run_set_aside():
+        publish_scores(params.score, prepared)
+        publish_models(Path(params.finetune.out), prepared)
     return run(params.report, _score_setting(params), params.score.pooling)
 
 

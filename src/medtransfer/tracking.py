@@ -14,7 +14,7 @@ from medtransfer.runtime import git_revision, versions, workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Param
     from sqlalchemy import Engine
 
 STAGE, CELL = "medtransfer.stage", "medtransfer.cell"
@@ -66,6 +66,22 @@ class Run:
         """Log single values of curves, in batches that the store accepts."""
         for begin in range(0, len(points), 1000):
             self.client.log_batch(self.id, metrics=points[begin : begin + 1000])
+
+    def log_record(self, record: "Record", params: "Sequence[Param]" = ()) -> None:
+        """Log what a record holds, its name, cell and tags aside; params only as given, since an open run has its own."""
+        import time
+
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        points = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
+        points += [Metric(name, value, now, step) for name, curve in record.curves.items() for step, value in curve.items()]
+        self.client.log_batch(self.id, metrics=points[:900], params=params)
+        self.log_points(points[900:])
+        for dataset in record.datasets:
+            self.log_dataset(*dataset)
+        for name, path in record.artifacts.items():
+            self.log_artifact(path, name if path.is_dir() else (str(Path(name).parent) if "/" in name else None))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file or a folder's content to the artifact store."""
@@ -324,6 +340,7 @@ class Record:
         curves: values by metric and step.
         tags: further tags.
         artifacts: local file or folder, by the name that it gets in the run.
+        datasets: inputs, as the arguments of `Run.log_dataset`.
     """
 
     name: str
@@ -333,6 +350,7 @@ class Record:
     curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, Path] = field(default_factory=dict)
+    datasets: Sequence[tuple[str, str, Path, str]] = ()
 
 
 def write_runs(stage: str, records: Sequence[Record], label: str) -> int:
@@ -366,21 +384,12 @@ def write_runs(stage: str, records: Sequence[Record], label: str) -> int:
 
 
 def _write_run(client: "MlflowClient", experiment: str, common: Mapping[str, str], record: Record) -> None:
-    import time
-
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Param
 
     tags = {**common, CELL: record.cell, "mlflow.runName": record.name, **record.tags}
-    run = client.create_run(experiment, tags=tags, run_name=record.name).info.run_id
-    now = int(time.time() * 1000)
-    points = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
-    points += [Metric(name, value, now, step) for name, curve in record.curves.items() for step, value in curve.items()]
-    params = [Param(name, str(value)) for name, value in record.params.items()]
-    client.log_batch(run, metrics=points[:900], params=params)
-    Run(client, run).log_points(points[900:])
-    for name, path in record.artifacts.items():
-        Run(client, run).log_artifact(path, name if path.is_dir() else (str(Path(name).parent) if "/" in name else None))
-    client.set_terminated(run, "FINISHED")
+    run = Run(client, client.create_run(experiment, tags=tags, run_name=record.name).info.run_id)
+    run.log_record(record, [Param(name, str(value)) for name, value in record.params.items()])
+    client.set_terminated(run.id, "FINISHED")
 
 
 def fetch_artifacts(run_id: str, folder: str, destination: Path) -> None:

@@ -41,12 +41,7 @@ def read_run_rows(engine: Engine, tags: dict[str, str], status: str) -> list[dic
     with engine.connect() as connection:
         query = f"SELECT r.run_uuid, r.start_time FROM runs r {wanted} ORDER BY r.start_time DESC, r.run_uuid"
         runs = connection.execute(text(query), values).all()
-        found = {
-            name: _by_run(connection, f"SELECT p.run_uuid, p.key, {columns} FROM {table} p JOIN runs r ON r.run_uuid = p.run_uuid {wanted}", values)
-            for name, table, columns in (
-                ("params", "params", "p.value, 0"), ("tags", "tags", "p.value, 0"), ("metrics", "latest_metrics", "p.value, p.is_nan"),
-            )
-        }  # fmt: skip
+        found = {name: _by_run(connection, columns, wanted, values) for name, columns in _PAIRS.items()}
     return [{"id": run, "started": started, **{name: table.get(run, {}) for name, table in found.items()}} for run, started in runs]
 
 
@@ -59,7 +54,12 @@ def _selection(tags: dict[str, str], status: str) -> tuple[str, dict[str, str]]:
     return f"JOIN experiments e ON e.experiment_id = r.experiment_id {joins} {where}", {**values, "status": status}
 
 
-def _by_run(connection: Connection, query: str, values: dict[str, str]) -> dict[str, dict[str, Any]]:
+_PAIRS = {"params": "params p: p.value, 0", "tags": "tags p: p.value, 0", "metrics": "latest_metrics p: p.value, p.is_nan"}
+
+
+def _by_run(connection: Connection, columns: str, wanted: str, values: dict[str, str]) -> dict[str, dict[str, Any]]:
+    table, _, chosen = columns.partition(": ")
+    query = f"SELECT p.run_uuid, p.key, {chosen} FROM {table} JOIN runs r ON r.run_uuid = p.run_uuid {wanted}"
     found: dict[str, dict[str, Any]] = defaultdict(dict)
     for run, key, value, is_nan in connection.execute(text(query), values):
         found[run][key] = math.nan if is_nan else value

@@ -1,12 +1,24 @@
-"""Cases and spaces made by hand, that the tests of the search share."""
+"""Cases and spaces made by hand, and a store with a planted answer, that the tests of the search share."""
 
+import csv
+import io
+import shutil
 from collections.abc import Callable, Mapping
 from itertools import product
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from medtransfer import tracking
+from medtransfer.config import Search
+from medtransfer.runtime import digest
+from medtransfer.score.files import write_pairs
 from medtransfer.search.evaluate import Case, Curve, Key
 from medtransfer.search.space import Space
+from medtransfer.search.stage import run
+from medtransfer.training.robustness import Pairs
 
 MARGINS = (0.0, 0.5)
 PAIRS = tuple(product(("cosine", "l2"), (-1, -2)))
@@ -48,3 +60,93 @@ def make_case() -> Callable[..., Case]:
         return Case(f"{encoder} {target} {mode}", encoder, target, mode, TIS, scores, f"{encoder} {target} {mode} {favours}")
 
     return make
+
+
+DICE = {0: 0.16, 1: 0.32, 5: 0.8, 10: 0.48}  # TIS .2 .4 1 .6
+DEFAULT = {"distance": "l2", "margin": 0.5, "level": -1}
+# Cosine at the last level finds the best checkpoint of two targets; l2 at the one before finds only the third's.
+CHOSEN = {
+    "moon": {("cosine", -1): 5, ("l2", -2): 10}, "sun": {("cosine", -1): 5, ("l2", -2): 10},
+    "star": {("cosine", -1): 1, ("l2", -2): 5},
+}  # fmt: skip
+SECTION: dict[str, Any] = {
+    "out": "search", "name": "search", "results": "own", "storage": None, "trials": 12, "workers": 1, "seed": 0,
+    "per_encoder": False, "distances": ["cosine", "l2"], "margin": [0.0, 0.5], "levels": [-1, -2],
+    "poolings": ["frozen", "never"],
+}  # fmt: skip
+
+
+class Lab:
+    """A working folder with a store: plants results, searches them, reads what was written."""
+
+    pairs, chosen, dice = PAIRS, CHOSEN, DICE
+
+    def add_dice(self, target: str, encoder: str = "unet", dice: Mapping[int, float] = DICE, mode: str = "full") -> None:
+        """Plant the fine-tunings of one configuration, one seed each."""
+        for epoch, value in dice.items():
+            fields = {"source": "imagenet", "scheme": "simple", "encoder": encoder, "target": target, "mode": mode,
+                      "epoch": epoch, "seed": 1, "pretraining": f"pre-{encoder}", "data": f"data-{target}",
+                      "protocol": "prot"}  # fmt: skip
+            with tracking.open_run("finetune", f"{target} {epoch}", digest(fields, 16), fields, {}) as handle:
+                handle.log_metrics({"dice": value}, 150)
+
+    def add_scores(
+        self, target: str, chosen: Mapping[tuple[str, int], int], encoder: str = "unet", without: int | None = None
+    ) -> None:
+        """Plant distances that are far better at the epoch chosen for a (distance, level), or else at epoch 0."""
+        params = {"encoder": encoder, "target": target, "scheme": "simple", "pretraining": f"pre-{encoder}",
+                  "data": f"data-{target}", "images": "4", **DEFAULT}  # fmt: skip
+        folder = Path("scores", target, encoder)
+        with tracking.open_run("score", target, digest(params, 16), params, {}) as handle:
+            curve = dict.fromkeys(DICE, 0.5)
+            handle.log_curves({"robustness": curve, "robustness_pooled": curve})
+            for epoch in (epoch for epoch in DICE if epoch != without):
+                d_pos = {
+                    (*pair, pooled): np.full((1, 4), 0.1 if chosen.get(pair, 0) == epoch else 1.2, np.float32)
+                    for pair in PAIRS for pooled in (False, True)
+                }  # fmt: skip
+                pairs = Pairs(d_pos, {key: np.ones((1, 4), np.float32) for key in d_pos}, list("abcd"))
+                write_pairs(folder / f"epoch-{epoch:03d}.npz", pairs)
+            handle.log_artifact(folder, "scores")
+
+    def search(self, adopt: Path | None = None, **changed: Any) -> str:
+        """Search with a section of which the given keys are changed; the default setting is l2, margin .5, level -1, frozen."""
+        return run(Search.model_validate({**SECTION, **changed}), DEFAULT, "frozen", adopt)
+
+    def rows(self, study: str = "") -> list[dict[str, str]]:
+        """Give the rows of trials.csv, of one study or of all."""
+        found = csv.DictReader(io.StringIO(Path("search/trials.csv").read_text()))
+        return [row for row in found if study in ("", row["study"])]
+
+    def family(self) -> tuple[list[tracking.StoredRun], list[tracking.StoredRun]]:
+        """Give the finished parents, the newest first, and the children."""
+        runs = tracking.read_runs("search")
+        parents = [one for one in runs if tracking.PARENT not in one.tags]
+        return parents, [one for one in runs if tracking.PARENT in one.tags]
+
+
+@pytest.fixture
+def lab(workplace: Path) -> Lab:
+    """Work in an empty folder with an empty store."""
+    return Lab()
+
+
+@pytest.fixture(scope="session")
+def planted_store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """Plant the answer once; the tests work on copies of the store, whose artifacts stay where they are."""
+    folder = tmp_path_factory.mktemp("planted")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        for target, chosen in CHOSEN.items():
+            Lab().add_dice(target)
+            Lab().add_scores(target, chosen)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def planted(lab: Lab, planted_store: Path, workplace: Path) -> Lab:
+    """Work in a folder with the planted store."""
+    shutil.copy(planted_store, workplace / "mlflow.db")
+    return lab

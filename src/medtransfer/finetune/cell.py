@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +19,7 @@ from medtransfer.errors import StageError
 from medtransfer.finetune.evaluation import evaluate
 from medtransfer.finetune.overlays import draw_overlays
 from medtransfer.finetune.protocol import Protocol
+from medtransfer.finetune.publishing import record_of
 from medtransfer.finetune.trainer import Curves, Trainer
 from medtransfer.finetune.validation import BestWeights
 from medtransfer.models import build_segmenter
@@ -63,16 +64,12 @@ def complete(task: Task, force: bool) -> Result:
         return known
     params = {**asdict(task.cell), **asdict(task.protocol), "classes": len(task.target.info.classes)}
     with tracking.open_run("finetune", task.cell.name, task.cell.key, params, {}) as handle:
-        for context in ("training", "testing"):
-            handle.log_dataset(task.target.info.target, task.target.info.fingerprint, task.target.folder, context)
         if force:
             _sweep(task.folder)  # an interrupted training of before is not gone on with
-        if known:
-            _log_curves(handle, known.curves)
         result = known or _train(task, handle)
-        handle.log_metrics(result.metrics, task.protocol.train_epochs)
         _sweep(task.folder)
-        handle.log_artifact(task.folder, "model")
+        record = record_of(result, task.folder, task.target.folder.parent)
+        handle.log_record(record if known else replace(record, curves={}))  # a training logs its curves as it goes
     return result
 
 

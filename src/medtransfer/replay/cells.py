@@ -137,7 +137,7 @@ def alignment_rows(blocks: Mapping[tuple[str, str, str], Block]) -> list[dict[st
 
 def count_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
     """Count the verdicts of each table in both alignments."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for table in dict.fromkeys(cell.printed.table for cell in cells):
         members = [cell for cell in cells if cell.printed.table == table]
         for name in ("keyed", "as published"):

@@ -11,8 +11,10 @@ from medtransfer.replay.cells import Cell
 from medtransfer.report.analysis import Analysis, Interval
 from medtransfer.report.verdicts import Sampling
 
-YES, NO, OPEN = "holds", "does not hold", "open"
 Holds = Literal["holds", "does not hold", "open"]
+YES: Holds = "holds"
+NO: Holds = "does not hold"
+OPEN: Holds = "open"
 METRICS = ("dice", "jaccard", "mcc", "average_precision", "-hd95")
 
 

@@ -56,7 +56,7 @@ def mark_copies(robustness: pd.DataFrame) -> pd.DataFrame:
 def _tuned(line: dict[str, object], file: str) -> Record:
     params = {"kind": "finetune", "file": file, "source": "imagenet", **{name: line[name] for name in KEY}}
     metrics = {str(name): float(str(value)) for name, value in line.items() if name not in {*KEY, "line"} and not pd.isna(value)}
-    name = "{target}-{encoder}-{scheme}-e{epoch:03d}-{mode}-s{seed}".format(**params)
+    name = f"{line['target']}-{line['encoder']}-{line['scheme']}-e{int(str(line['epoch'])):03d}-{line['mode']}-s{line['seed']}"
     return Record(name, digest({key: str(value) for key, value in params.items()}, 16), params, metrics)
 
 

@@ -19,15 +19,14 @@ from medtransfer.records import (
     series_folder,
     write_text,
 )
-from medtransfer.runtime import digest
 from medtransfer.score.files import summarise, write_pairs
 from medtransfer.score.picture import draw_curves
+from medtransfer.score.publishing import METRICS, pick, record_of
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 from medtransfer.training.robustness import ViewSettings, measure_pairs
 
 log = logging.getLogger("medtransfer")
-METRICS = {False: "robustness", True: "robustness_pooled"}  # pooled -> name; the pooled one serves decoder-only training
 
 
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
@@ -47,34 +46,26 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     target = PreparedTarget.open(prepared / section.target)
     series = series_folder(checkpoints, section.encoder, section.scheme)
     infos = list_checkpoints(series)
-    first = next(iter(infos.values()))
     _check(series, infos, section.level)
     settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
     identity = {**asdict(settings), "precision": section.precision}
     default = {"distance": section.distance, "margin": section.margin, "level": section.level}
     margins = sorted({*section.margins, section.margin})
-    weights = {epoch: info.weights for epoch, info in sorted(infos.items())}
-    cell = digest([target.info.fingerprint, first.pretraining, list(weights.items()), identity, default, margins], 16)
     folder = series_folder(Path(section.out) / section.target, section.encoder, section.scheme)
     scores = {}
     for epoch, info in sorted(infos.items()):
         known = None if force else _finished(folder, epoch, info, target, identity, margins)
         scores[epoch] = known or _score(section, series, epoch, info, target, settings, identity, margins, folder)
-    curves = {METRICS[p]: {e: _pick(s, default, p) for e, s in scores.items()} for p in (False, True)}
+    curves = {METRICS[p]: {e: pick(s, default, p) for e, s in scores.items()} for p in (False, True)}
     write_text(folder / "robustness.csv", _as_csv(scores))
     draw_curves(folder / "robustness.png", curves, scores, default, f"{section.target} · {folder.name}")
-    if not force and (finished := tracking.find_finished("score", cell)):
+    record = record_of(scores, default, folder, target.folder)
+    if not force and (finished := tracking.find_finished("score", record.cell)):
         log.info("score: %s is finished (run %s): reused; --force does it again", folder, finished.id)
         tracking.note_reuse("score", finished.id)
         return folder
-    params = {
-        "target": section.target, "data": target.info.fingerprint, "encoder": section.encoder, "scheme": section.scheme,
-        "source": first.source, "pretraining": first.pretraining, "images": next(iter(scores.values())).images,
-        **identity, **default,
-    }  # fmt: skip
-    with tracking.open_run("score", f"{section.target}-{folder.name}", cell, params, {}) as handle:
-        handle.log_dataset(section.target, target.info.fingerprint, target.folder, "scoring")
-        _log(handle, scores, curves, default, folder)
+    with tracking.open_run("score", record.name, record.cell, record.params, {}) as handle:
+        handle.log_record(record)
     return folder
 
 
@@ -104,7 +95,7 @@ def _score(
     scores.write(path)
     default = {"distance": section.distance, "margin": section.margin, "level": section.level}
     log.info(
-        "%s: robustness %.4f, pooled %.4f (%d images)", label, _pick(scores, default, False), _pick(scores, default, True),
+        "%s: robustness %.4f, pooled %.4f (%d images)", label, pick(scores, default, False), pick(scores, default, True),
         scores.images,
     )  # fmt: skip
     for note in scores.notes:
@@ -132,34 +123,8 @@ def _finished(
     return found if same and {line["margin"] for line in found.table} == set(margins) else None
 
 
-def _pick(scores: Scores, default: dict[str, Any], pooled: bool, field: str = "robustness") -> float:
-    wanted = {**default, "pooled": pooled}
-    return next(line[field] for line in scores.table if all(line[key] == value for key, value in wanted.items()))
-
-
 def _as_csv(scores: dict[int, Scores]) -> str:
     import pandas as pd
 
     lines = [{"epoch": epoch, **line} for epoch, found in scores.items() for line in found.table]
     return pd.DataFrame(lines).to_csv(index=False)
-
-
-def _log(
-    handle: tracking.Run, scores: dict[int, Scores], curves: dict[str, dict[int, float]], default: dict[str, Any],
-    folder: Path,
-) -> None:  # fmt: skip
-    errors = {
-        f"{METRICS[pooled]}_se": {e: _pick(s, default, pooled, "standard_error") for e, s in scores.items()}
-        for pooled in (False, True)
-    }
-    accuracy = {e: s.source_accuracy for e, s in scores.items() if s.source_accuracy is not None}
-    replaced = {
-        f"{kind}_vectors": {e: float(sum(line[kind] for line in s.counts)) for e, s in scores.items()}
-        for kind in ("zero", "nonfinite")
-    }
-    handle.log_curves({**curves, **errors, **replaced, **({"source_accuracy": accuracy} if accuracy else {})})
-    for epoch in scores:
-        for suffix in (".json", ".npz"):
-            handle.log_artifact(folder / f"epoch-{epoch:03d}{suffix}", "scores")
-    handle.log_artifact(folder / "robustness.csv", "scores")
-    handle.log_artifact(folder / "robustness.png")

@@ -53,7 +53,6 @@ def _plan(section: Search, results: Results, default: Setting, encoder: str, pla
     targets = sorted({cases[place].target for place in places})
     seen = {target: [place for place in places if cases[place].target != target] for target in targets if len(targets) > 1}
     without = {target: _study(section, results, f"{name}-without-{target}", space, found) for target, found in seen.items()}
-    notes = [f"{encoder}: {note}" if encoder else note for note in notes]
     over_all = _study(section, results, name, space, places)
     return FamilyPlan(encoder, places, over_all, without, measured.covers(default), tuple(notes))
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from medtransfer import tracking
+from medtransfer.config import Search
 from medtransfer.records import write_text
 from medtransfer.report.tables import as_csv
 from medtransfer.runtime import digest
@@ -54,7 +55,7 @@ def write_files(out: Path, families: Sequence[Family], rows: Sequence[Mapping[st
 
 
 def log_search(
-    name: str, plans: Sequence[Plan], trials: Mapping[str, Sequence[Trial]], families: Sequence[Family], totals: Totals,
+    section: Search, plans: Sequence[Plan], trials: Mapping[str, Sequence[Trial]], families: Sequence[Family], totals: Totals,
     evaluator: Evaluator, files: Sequence[Path],
 ) -> None:  # fmt: skip
     """Log the search: a parent run with the result, and below it a run a trial, each once.
@@ -64,18 +65,18 @@ def log_search(
     """
     found = [[one.best.study, one.best.trial, vars(one.best.setting), one.best.value] for one in families]
     metrics = totals.metrics()
-    cell = digest([name, [[plan.name, plan.inputs, len(trials[plan.name])] for plan in plans], found, metrics], 16)
-    finished = tracking.find_finished(STAGE, cell)
-    if finished:
-        log.info("search: %s is finished (run %s): reused", name, finished.id)
+    cell = digest([section.name, [[plan.name, plan.inputs, len(trials[plan.name])] for plan in plans], found, metrics], 16)
+    if finished := tracking.find_finished(STAGE, cell):
+        log.info("search: %s is finished (run %s): reused", section.name, finished.id)
         tracking.note_reuse(STAGE, finished.id)
         return
     params = {
-        "study": name, "studies": len(plans), "trials": sum(map(len, trials.values())), "configurations": totals.configurations,
+        "study": section.name, "results": section.results, "seed": section.seed, "studies": len(plans),
+        "trials": sum(map(len, trials.values())), "configurations": totals.configurations,
         **(vars(families[0].best.setting) if len(families) == 1 else {}),
     }  # fmt: skip
     with tracking.project_run_set_aside():
-        with tracking.open_run(STAGE, name, cell, params, {}) as handle:
+        with tracking.open_run(STAGE, section.name, cell, params, {}) as handle:
             _log_trials(handle, [_record(plan, trial, evaluator, handle.id) for plan in plans for trial in trials[plan.name]])
             handle.log_metrics(metrics)
             for file in files:

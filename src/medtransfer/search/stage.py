@@ -21,8 +21,8 @@ def run(section: Search, setting: Mapping[str, object], pooling: str, adopt_into
 
     Args:
         section: validated params.
-        setting: params of the score runs to prefer; its distance, margin and level, and
-        pooling: the rule of pooling, make the default setting that the search is compared with.
+        setting: params of the score runs to prefer; distance, margin and level are those of the default setting.
+        pooling: of the default setting, which the search is compared with.
         adopt_into: params.yaml, whose section `score` takes the winner; None leaves it as it is.
 
     Returns:
@@ -71,7 +71,7 @@ def _write(
     out = Path(section.out)
     measured = all(plan.default_measured for plan in plans)
     totals = total(families, evaluator, default if measured else None)
-    notes = [*left, *(note for plan in plans for note in plan.notes)]
+    notes = [*left, *_space_notes(plans)]
     notes += [] if measured else [f"The default setting ({default}) was not scored: nothing is compared with it."]
     studies = [study for plan in plans for study in plan.studies]
     with one_process(out / f".{section.name}.lock"):  # two searches that end together log one run
@@ -83,5 +83,12 @@ def _write(
             notes += unable
         text = write_up(families, totals, default, notes)
         names = write_files(out, families, trial_rows(studies, trials, evaluator), text)
-        log_search(section.name, studies, trials, families, totals, evaluator, [out / name for name in (*names, *pictures)])
+        log_search(section, studies, trials, families, totals, evaluator, [out / name for name in (*names, *pictures)])
     return text
+
+
+def _space_notes(plans: list[FamilyPlan]) -> list[str]:
+    """Give what was left out of the spaces, once where it is the same for all families."""
+    found = [(plan.encoder, note) for plan in plans for note in plan.notes]
+    shared = len({note for _, note in found}) == 1 and len(found) == len(plans)
+    return [found[0][1]] if shared else [f"{encoder}: {note}" for encoder, note in found]

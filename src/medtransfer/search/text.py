@@ -36,41 +36,38 @@ def _verdict(families: Sequence[Family], totals: Totals, default: Setting) -> st
     known = "" if seen.default is None else f"the default setting ({default}) keeps {seen.default:.3f}, "
     none = "" if seen.none is None else f", no pretraining {seen.none:.3f}"
     beside = f"On the same configurations, {known}the last checkpoint {seen.full:.3f}{none}."
-    return "\n\n".join([found, _held_out(families, totals), beside])
+    return "\n\n".join([found, _held_out(families, totals, default), beside])
 
 
 def _winners(families: Sequence[Family]) -> str:
-    settings = [f"{f'{one.encoder}: ' if one.encoder else ''}**{one.best.setting}**" for one in families]
-    return f"the best setting is {'; '.join(settings)}" + "".join(_tie(one) for one in families)
+    found = [f"{f'for {one.encoder} ' if one.encoder else ''}**{one.best.setting}**{_tie(one.best)}" for one in families]
+    return f"the best setting is {'; '.join(found)}"
 
 
-def _tie(family: Family) -> str:
-    if not family.best.tied:
-        return ""
-    place = f" for {family.encoder}" if family.encoder else ""
-    others = _count(family.best.tied, "other setting")
-    return f" ({others} did equally well in the trials{place}; the earliest won)"
+def _tie(best: Best) -> str:
+    return f" ({_count(best.tied, 'other setting')} did equally well; the earliest trial wins)" if best.tied else ""
 
 
-def _held_out(families: Sequence[Family], totals: Totals) -> str:
+def _held_out(families: Sequence[Family], totals: Totals, default: Setting) -> str:
     if totals.held_out is None or totals.optimism is None:
         single = [f"{one.encoder}: {one.targets[0]}" if one.encoder else one.targets[0] for one in families if not one.held_out]
         return (
             f"With one target only ({'; '.join(single)}) nothing can be held out, so this value is in-sample and says nothing "
             "about other targets."
         )
-    value, default = totals.held_out.chosen, totals.held_out.default
+    flattery = f"{abs(totals.optimism):.3f} {'too high' if totals.optimism >= 0 else 'lower'}"
     text = (
-        f"Judged on each target by the setting that was chosen without it, the TIS is **{value:.3f}**; the in-sample value is "
-        f"{abs(totals.optimism):.3f} {'too high' if totals.optimism >= 0 else 'lower'}."
+        "Judged on each target by the setting that was chosen without it, the TIS is "
+        f"**{totals.held_out.chosen:.3f}**; the in-sample value is {flattery}."
     )
-    if default is None:
+    if totals.held_out.default is None:
         return text
-    gain = value - default
-    if abs(gain) < 0.0005:
-        return f"{text} That is no better than the default setting."
+    gain = totals.held_out.chosen - totals.held_out.default
     changes = "gains" if gain > 0 else "loses"
-    return f"{text} On targets that it has not seen, the search {changes} {abs(gain):.3f} against the default setting."
+    text += f" On targets that it has not seen, the search {changes} {abs(gain):.3f} against the default setting."
+    if any(one.best.setting == default for one in families):
+        text += " But the default setting is the best of all on these results: if it was once chosen on them, it has seen them."
+    return text
 
 
 def _study_rows(families: Sequence[Family]) -> list[Row]:
