@@ -138,11 +138,16 @@ def _claim_rows(content: Content) -> list[Row]:
 
 
 def _claims_shown(content: Content) -> list[Row]:
-    """Give the claims with what was computed in small print below each."""
-    claim = Markup("{}<small>section {}; computed: {}</small>")
+    """Give the claims with what was computed, and the numbers, in small print."""
+    small = Markup("{}<small>{}</small>")
     return [
-        {"the paper says": claim.format(one.statement, one.section, one.measure).replace("section abstract", "abstract"),
-         "as published": _evidence(one.as_published), "joined by key": _evidence(one.keyed)}
+        {
+            "section": one.section, "the paper says": small.format(one.statement, f"computed: {one.measure}"),
+            **{
+                side: small.format(evidence.holds, _evidence(evidence).removeprefix(f"{evidence.holds}: "))
+                for side, evidence in zip(SIDES, (one.as_published, one.keyed), strict=True)
+            },
+        }
         for one in content.claims
     ]  # fmt: skip
 
@@ -200,7 +205,11 @@ def render(content: Content) -> str:
     """Write the page as HTML, pictures inside."""
     first, *rest = verdict(content)
     body = Markup('<p class="verdict">{}</p>').format(first) + parts.bullets(rest) + parts.note(SOURCE)
-    body += _section("What the paper claims, and what the data say", parts.table(_claims_shown(content), wrapped=SIDES), "claims")
+    body += _section(
+        "What the paper claims, and what the data say",
+        parts.table(_claims_shown(content), left=SIDES, wrapped=("the paper says",)),
+        "claims",
+    )
     keyed = content.analyses["keyed"].summaries
     charts = Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(
         parts.figure(front.cost_front(keyed, 800, 400), "Mean TIS and pretraining epochs spent, joined by key"),

@@ -66,8 +66,8 @@ def read_released(downstream: str | None = None, robustness: str | None = None) 
                 "expected a replay of the released results in the tracking store, but there is none; run `medtransfer replay` first"
             )
         downstream, robustness = results[0].params["downstream"], results[0].params["robustness"]
-    tuned = [run for run in runs if (run.params["kind"], run.params["file"]) == ("finetune", downstream)]
-    scored = [run for run in runs if (run.params["kind"], run.params["file"]) == ("robustness", robustness)]
+    tuned = [run for run in runs if (run.params["kind"], run.params.get("file")) == ("finetune", downstream)]
+    scored = [run for run in runs if (run.params["kind"], run.params.get("file")) == ("robustness", robustness)]
     dice = pd.DataFrame([{**_key(run), **run.metrics, "run": run.id} for run in tuned]).sort_values(KEY, ignore_index=True)
     scores = pd.concat([_table(run) for run in scored], ignore_index=True)
     ids = {(run.params["encoder"], run.params["scheme"], run.params["target"]): run.id for run in scored}

@@ -23,17 +23,17 @@ def write_up(families: Sequence[Family], totals: Totals, default: Setting, notes
     parts += ["## The best setting of each study", as_markdown(_study_rows(families))]
     if held := _held_rows(families):
         parts += ["## Each target, judged by the setting that was chosen without it", as_markdown(held)]
-    parts += ["## What was left out", "\n".join(f"- {note}" for note in notes)] if notes else []
+    parts += ["## What else to know", "\n".join(f"- {note}" for note in notes)] if notes else []
     return "\n\n".join(parts) + "\n"
 
 
 def _verdict(families: Sequence[Family], totals: Totals, default: Setting) -> str:
     seen = totals.in_sample
     found = (
-        f"Over {_count(totals.configurations, 'configuration')}, {_winners(families)}. Choosing offline by it keeps a TIS of "
-        f"{seen.chosen:.3f} on the very results that it was chosen on."
+        f"Over {_count(totals.configurations, 'configuration')}, {_winners(families)}. Choosing offline by it brings a mean TIS "
+        f"(Dice of the chosen checkpoint over that of the best one) of {seen.chosen:.3f} on the very results that it was chosen on."
     )
-    known = "" if seen.default is None else f"the default setting ({default}) keeps {seen.default:.3f}, "
+    known = "" if seen.default is None else f"the default setting ({default}) brings {seen.default:.3f}, "
     none = "" if seen.none is None else f", no pretraining {seen.none:.3f}"
     beside = f"On the same configurations, {known}the last checkpoint {seen.full:.3f}{none}."
     return "\n\n".join([found, _held_out(families, totals, default), beside])
@@ -63,8 +63,8 @@ def _held_out(families: Sequence[Family], totals: Totals, default: Setting) -> s
     if totals.held_out.default is None:
         return text
     gain = totals.held_out.chosen - totals.held_out.default
-    changes = "gains" if gain > 0 else "loses"
-    text += f" On targets that it has not seen, the search {changes} {abs(gain):.3f} against the default setting."
+    changes = f"{'gains' if gain > 0 else 'loses'} {abs(gain):.3f} against" if abs(gain) >= 0.0005 else "does as well as"
+    text += f" On targets that it has not seen, the search {changes} the default setting."
     if any(one.best.setting == default for one in families):
         text += " But the default setting is the best of all on these results: if it was once chosen on them, it has seen them."
     return text
