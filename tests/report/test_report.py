@@ -15,10 +15,12 @@ from PIL import Image
 from medtransfer import tracking
 from medtransfer.config import Report
 from medtransfer.errors import InputError
+from medtransfer.report.analysis import Judged, Verdict
 from medtransfer.report.collect import Configuration, collect
 from medtransfer.report.stage import run
+from medtransfer.report.summaries import analyse
 from medtransfer.report.tables import as_markdown, dice_rows
-from medtransfer.report.verdicts import Verdict, judge
+from medtransfer.report.verdicts import Sampling, judge
 from medtransfer.runtime import digest
 
 DICE = {0: (0.40, 0.44), 1: (0.50, 0.54), 5: (0.80, 0.84), 10: (0.70, 0.74)}  # means .42 .52 .82 .72; two seeds
@@ -78,21 +80,33 @@ def scored(workplace: Path, stores: dict[str, Path]) -> Path:
     return Path(shutil.copy(stores["scored"], workplace / "mlflow.db"))
 
 
+SAMPLING = Sampling(draws=200, confidence=0.95, seed=0)
 SETTING = {"distance": "cosine", "margin": 0.5, "level": -2}
 
 
-def report(out: str = "reports") -> str:
-    return run(Report(out=out), SETTING)
+def report() -> str:
+    """Make the report and give its Markdown."""
+    brief(out := "reports")
+    return Path(out, "report.md").read_text()
+
+
+def brief(out: str = "reports") -> str:
+    """Make the report and give what stands on the terminal."""
+    return run(Report(out=out, draws=SAMPLING.draws, confidence=SAMPLING.confidence, seed=SAMPLING.seed), SETTING, "frozen")
 
 
 def only() -> Configuration:
-    ((configuration,), left) = collect(SETTING)
+    ((configuration,), left) = collect(SETTING, "frozen")
     assert left == []
     return configuration
 
 
-def by_selector(verdicts: list[Verdict]) -> dict[str, Verdict]:
-    return {verdict.selector: verdict for verdict in verdicts}
+def judged() -> Judged:
+    return judge(only(), SAMPLING)
+
+
+def by_selector() -> dict[str, Verdict]:
+    return {verdict.selector: verdict for verdict in judged().verdicts}
 
 
 def rows(name: str) -> list[dict[str, str]]:
@@ -100,7 +114,7 @@ def rows(name: str) -> list[dict[str, str]]:
 
 
 def test_every_way_of_choosing_by_hand(scored: Path):
-    found = by_selector(judge(only()))
+    found = by_selector()
     expected: dict[str, tuple[int | None, float, float]] = {  # epoch, TIS x .82, epochs spent
         "offline": (0, 0.42, 10), "online": (10, 0.72, 10), "source-accuracy": (1, 0.52, 10), "none": (0, 0.42, 0),
         "full": (10, 0.72, 10), "fixed-1": (1, 0.52, 1), "fixed-5": (5, 0.82, 5), "fixed-10": (10, 0.72, 10),
@@ -116,7 +130,7 @@ def test_every_way_of_choosing_by_hand(scored: Path):
 def test_a_frozen_encoder_is_judged_by_the_pooled_robustness(workplace: Path):
     add_dice(mode="decoder")
     add_scores()
-    found = by_selector(judge(only()))
+    found = by_selector()
     assert (found["offline"].epoch, found["offline"].spent) == (10, 10)
     assert (found["online"].epoch, found["online"].spent) == (1, 5)
     assert found["online"].tis == pytest.approx(0.52 / 0.82)
@@ -124,7 +138,7 @@ def test_a_frozen_encoder_is_judged_by_the_pooled_robustness(workplace: Path):
 
 def test_ties_take_the_earliest_and_are_shown(dice: Path):
     add_scores(flat={0: 0.1, 1: 0.9, 5: 0.2, 10: 0.9})
-    offline = by_selector(judge(only()))["offline"]
+    offline = by_selector()["offline"]
     assert (offline.epoch, offline.tied) == (1, (10,))
     assert "(e1, tied)" in report()
     assert [row["tied"] for row in rows("tis.csv") if row["selector"] == "offline"] == ["10"]
@@ -138,17 +152,17 @@ def test_the_tables_hold_the_numbers(scored: Path):
     assert {epoch: float(row["robustness"]) for epoch, row in found.items()} == FLAT
     assert {epoch: float(row["source_accuracy"]) for epoch, row in found.items()} == ACCURACY
     assert {row["seeds"] for row in found.values()} == {"2"}
-    assert "|     5 | 0.820 ± 0.028 |     2 |      0.600 |           0.200 |" in text
+    assert "|     5 | 0.820 ± 0.028 |     2 |" in text
+    assert found[5]["robustness_low"] == ""  # no distances are stored here, so there is no interval
     assert "| unet simple → moon, full | 0.512 (e0) | 0.878 (e10) | 0.512 (e0) | 0.878 (e10) | 0.756 " in text
-    assert (
-        "Over 1 configuration, choosing by robustness has a mean TIS of 0.512 offline and 0.878 online; against 0.512 for none, "
-        "0.878 for full, 0.756 for random." in text
-    )
+    assert "choosing by robustness (offline) takes epoch 0 and keeps 51.2 % of the best checkpoint’s Dice" in text
 
 
 def test_everything_is_written_and_logged(scored: Path, tmp_path: Path):
-    text = report()
-    assert Path("reports/report.md").read_text() == text
+    text = brief()
+    head, _, page = text.rpartition("The page: ")
+    assert Path("reports/report.md").read_text().startswith(head.split("\n\nMissing or left out")[0].rstrip())
+    assert "robustness" in Path(page).read_text()
     metrics = json.loads(Path("reports/metrics.json").read_text())
     assert metrics["tis_online"] == pytest.approx(0.72 / 0.82)
     assert metrics["tis_source_accuracy"] == pytest.approx(0.52 / 0.82)
@@ -156,7 +170,9 @@ def test_everything_is_written_and_logged(scored: Path, tmp_path: Path):
     assert stored.metrics == pytest.approx(metrics)
     tracking.fetch_artifacts(stored.id, "", tmp_path / "fetched")
     logged = {path.name for path in (tmp_path / "fetched").rglob("*") if path.is_file()}
-    assert logged == {"report.md", "dice.csv", "tis.csv", "selectors.csv", "dice_by_epoch.png"}
+    assert logged == {
+        "report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "dice_by_epoch.png",
+    }  # fmt: skip
 
 
 def test_the_figure_shows_both_choices(scored: Path):
@@ -182,12 +198,12 @@ def test_the_order_of_the_runs_does_not_matter(workplace: Path):
     Random(1).shuffle(cells)
     for epoch, number, value, mode in cells:
         add_cell(epoch, number, value, mode=mode)
-    configurations, _ = collect(SETTING)
+    configurations, _ = collect(SETTING, "frozen")
     assert [configuration.name for configuration in configurations] == ["unet simple → moon, decoder", "unet simple → moon, full"]
     for configuration in configurations:
         assert configuration.epochs == (0, 1, 5, 10)
         assert configuration.dice == {(e, s): v for e, values in DICE.items() for s, v in enumerate(values, start=1)}
-        assert {row["epoch"]: row["dice_mean"] for row in dice_rows([configuration])} == pytest.approx(
+        assert {row["epoch"]: row["dice_mean"] for row in dice_rows(analyse([configuration], [], SAMPLING))} == pytest.approx(
             {0: 0.42, 1: 0.52, 5: 0.82, 10: 0.72}
         )
     assert configurations[0].robustness == POOLED
@@ -214,15 +230,15 @@ def test_a_missing_seed_is_named_and_the_seeds_that_all_epochs_share_are_judged(
     text = report()
     assert "- unet simple → moon, full: no finished fine-tuning of epoch 5, seed 2" in text
     assert "|     5 | 0.800 |     1 |" in text
-    assert by_selector(judge(only()))["full"].tis == pytest.approx(0.70 / 0.80)
+    assert by_selector()["full"].tis == pytest.approx(0.70 / 0.80)
 
 
 def test_without_a_seed_that_all_epochs_share_nothing_is_judged(workplace: Path):
     add_dice({epoch: values for epoch, values in DICE.items() if epoch != 5})
     add_cell(5, 7, 0.8)
     add_scores()
-    assert judge(only()) == []
-    assert "No configuration is complete" in report()
+    assert judged().verdicts == ()
+    assert "There is no verdict, since the only configuration could not be judged: incomplete" in report()
 
 
 def test_a_checkpoint_without_any_dice_is_named_and_nothing_is_judged(workplace: Path):
@@ -230,31 +246,31 @@ def test_a_checkpoint_without_any_dice_is_named_and_nothing_is_judged(workplace:
     add_dice({epoch: values for epoch, values in DICE.items() if epoch != 10})
     add_scores()
     text = report()
-    assert judge(only()) == []
+    assert judged().verdicts == ()
     assert "no finished fine-tuning of epoch 10, seed 1" in text
-    assert "No configuration is complete" in text
+    assert "There is no verdict, since the only configuration could not be judged: incomplete" in text
     assert json.loads(Path("reports/metrics.json").read_text()) == {}
 
 
 def test_missing_robustness_is_named_and_the_plain_choices_are_judged(dice: Path):
     add_scores({epoch: FLAT[epoch] for epoch in (0, 1, 5)}, {}, {})
     text = report()
-    assert by_selector(judge(only())).keys() == {"none", "full", "fixed-1", "fixed-5", "fixed-10", "random", "oracle"}
+    assert by_selector().keys() == {"none", "full", "fixed-1", "fixed-5", "fixed-10", "random", "oracle"}
     assert "- unet simple → moon, full: no robustness of epoch 10" in text
-    assert "robustness cannot be judged" in text
+    assert "Robustness cannot be judged" in text
 
 
 def test_without_a_random_initialisation_there_is_no_choice_of_no_pretraining(workplace: Path):
     add_dice({epoch: DICE[epoch] for epoch in (1, 5, 10)})
     add_scores(*({epoch: table[epoch] for epoch in (1, 5, 10)} for table in (FLAT, POOLED, ACCURACY)))
-    found = by_selector(judge(only()))
+    found = by_selector()
     assert "none" not in found
     assert found["random"].tis == pytest.approx((0.52 + 0.82 + 0.72) / 3 / 0.82)
 
 
 def test_no_tis_when_the_best_dice_is_zero(workplace: Path):
     add_dice({0: (0.0, 0.0), 5: (0.0, 0.0)})
-    assert judge(only()) == []
+    assert judged().verdicts == ()
     report()
 
 
@@ -272,7 +288,7 @@ def test_the_newest_scores_of_the_wanted_setting_count(scored: Path):
     time.sleep(0.01)
     add_scores({epoch: value / 4 for epoch, value in FLAT.items()}, distance="l2")
     assert only().robustness == {epoch: value / 2 for epoch, value in FLAT.items()}
-    ((other,), _) = collect({**SETTING, "distance": "pearson"})
+    ((other,), _) = collect({**SETTING, "distance": "pearson"}, "frozen")
     assert other.robustness == {epoch: value / 4 for epoch, value in FLAT.items()}
     assert "Robustness: cosine, margin 0.5, level -2, 9 images" in report()
 
@@ -290,7 +306,7 @@ def test_a_single_trial_beside_a_complete_study_is_left_out_and_named(scored: Pa
     before = report()
     add_cell(10, 1, 0.99, protocol="trial")
     text = report()
-    assert text.startswith(before.rstrip())
+    assert text.startswith(before[: before.index("## Left out")])
     assert "- unet simple → moon, full: 1 of 4 epochs fine-tuned (pretraining pre1, data data1, protocol trial)" in text
 
 
@@ -319,8 +335,8 @@ def test_means_are_taken_over_the_configurations(dice: Path):
 def test_the_headline_compares_on_the_same_configurations(scored: Path):
     add_dice({0: (0.1,), 1: (0.2,), 5: (0.3,), 10: (0.4,)}, target="sun", data="data2")  # never scored
     text = report()
-    assert "Over 1 configuration, choosing by robustness has a mean TIS of 0.512 offline" in text
-    assert "0.878 for full" in text
+    assert "On the only configuration that can tell, choosing by robustness (offline) takes epoch 0 and keeps 51.2 %" in text
+    assert "87.8 %" in text
 
 
 def test_one_seed_has_no_spread(workplace: Path):

@@ -7,7 +7,7 @@ from medtransfer import tracking
 from medtransfer.config import Report
 from medtransfer.errors import InputError
 from medtransfer.records import write_json, write_text
-from medtransfer.report import page, tables
+from medtransfer.report import facts, page, tables
 from medtransfer.report.analysis import Analysis
 from medtransfer.report.collect import collect
 from medtransfer.report.figure import draw
@@ -41,18 +41,19 @@ def run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
         )
     analysis = analyse(configurations, left, Sampling(section.draws, section.confidence, section.seed))
     out = Path(section.out)
-    text = tables.markdown(analysis, TITLE)
     write_text(out / "dice.csv", tables.as_csv(tables.dice_rows(analysis)))
     write_text(out / "tis.csv", tables.as_csv(tables.tis_rows(analysis)))
     write_text(out / "selectors.csv", tables.as_csv(tables.selector_rows(analysis)))
     write_text(out / "contrasts.csv", tables.as_csv(tables.contrast_rows(analysis)))
-    write_text(out / "report.md", text)
+    write_text(out / "report.md", tables.markdown(analysis, TITLE))
     write_text(out / "report.html", page.render(analysis, TITLE))
     draw(out / "dice_by_epoch.png", analysis.judged)
     metrics = tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
     _publish(out, analysis, metrics)
-    return f"{text}\nThe page: {out / 'report.html'}"
+    missing = [line for lines in facts.missing(analysis).values() for line in lines]
+    said = f"\n\nMissing or left out: {len(missing)} lines at the end of {out / 'report.md'}." if missing else ""
+    return f"{tables.brief(analysis, TITLE)}{said}\n\nThe page: {out / 'report.html'}"
 
 
 def tis_metrics(analysis: Analysis) -> dict[str, float]:

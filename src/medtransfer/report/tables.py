@@ -85,6 +85,18 @@ def dice_table(judged: Judged) -> list[Row]:
 
 def markdown(analysis: Analysis, title: str) -> str:
     """Write the whole report as Markdown, in the order of the page."""
+    parts = [brief(analysis, title)]
+    for one in analysis.judged:
+        parts += [f"## {one.name}", *_configuration(one)]
+    for heading, lines in facts.missing(analysis).items():
+        parts += [f"## {heading}", *_bullets(lines)]
+    parts += ["## Data and settings", *_bullets(facts.settings(analysis))]
+    parts += ["## What the words mean", *_bullets([f"**{term}**: {said}" for term, said in terms.definitions(analysis).items()])]
+    return "\n\n".join(parts) + "\n"
+
+
+def brief(analysis: Analysis, title: str) -> str:
+    """Write what comes first: the verdict and the tables over all configurations."""
     parts = [f"# {title}", f"**{words.verdict(analysis)}**", terms.TIS, *_bullets(words.particulars(analysis))]
     if analysis.summaries:
         parts += ["## Ways of choosing", as_markdown(selector_rows(analysis))]
@@ -94,13 +106,7 @@ def markdown(analysis: Analysis, title: str) -> str:
         parts += ["## Compared on the same configurations", as_markdown([_readable(row) for row in contrast_rows(analysis)])]
     if rows := tis_table(analysis):
         parts += ["## TIS by configuration, with the chosen epoch", as_markdown(rows)]
-    for one in analysis.judged:
-        parts += [f"## {one.name}", *_configuration(one)]
-    for heading, lines in facts.missing(analysis).items():
-        parts += [f"## {heading}", *_bullets(lines)]
-    parts += ["## Data and settings", *_bullets(facts.settings(analysis))]
-    parts += ["## What the words mean", *_bullets([f"**{term}**: {said}" for term, said in terms.definitions(analysis).items()])]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
 def _configuration(judged: Judged) -> list[str]:
