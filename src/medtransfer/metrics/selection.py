@@ -92,9 +92,11 @@ def choose_online(scores: NDArray[np.float64], epochs: Sequence[int]) -> NDArray
         (...), the chosen places.
 
     Raises:
-        ValueError: there is no epoch but 0.
+        ValueError: there is no epoch but 0, or not one score for each.
     """
-    first = 1 if epochs and epochs[0] == 0 else 0
+    if scores.shape[-1] != len(epochs):
+        raise ValueError(f"expected a score for each of the epochs {list(epochs)}, but got {scores.shape[-1]}")
+    first = int(0 in epochs)
     if len(epochs) <= first:
         raise ValueError("expected the score of a checkpoint after epoch 0, but got none")
     rising = np.diff(scores[..., first:], axis=-1) > 0  # (..., E - 1 or E - 2)
@@ -111,10 +113,11 @@ def interpolate_fixed(values: Mapping[int, float], cost: float) -> float:
         cost: expected epochs, within the range of the lengths.
 
     Raises:
-        ValueError: the cost lies outside.
+        ValueError: the cost lies outside, a value is not finite, or there is none.
     """
+    require_finite(values, "a value")
     epochs = sorted(values)
-    if not epochs or not epochs[0] <= cost <= epochs[-1]:
+    if not epochs[0] <= cost <= epochs[-1]:
         raise ValueError(f"expected a cost within the fixed lengths {epochs}, but got {cost}")
     return float(np.interp(cost, epochs, [values[epoch] for epoch in epochs]))
 

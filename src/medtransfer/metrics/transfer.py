@@ -32,10 +32,10 @@ def transferability_indicator_score(dice_by_epoch: Mapping[int, float], epoch: i
 
 
 def regret(dice_by_epoch: Mapping[int, float], epoch: int) -> float:
-    """Compute the absolute Dice that a choice loses against the best checkpoint; errors as for TIS."""
-    best = _best(dice_by_epoch)
+    """Compute the absolute Dice that a choice loses against the best checkpoint; defined where all are 0, other errors as for TIS."""
+    require_finite(dice_by_epoch, "a mean Dice")
     require_epoch(dice_by_epoch, epoch, "a mean Dice")
-    return best - dice_by_epoch[epoch]
+    return max(dice_by_epoch.values()) - dice_by_epoch[epoch]
 
 
 def tis_random(dice_by_epoch: Mapping[int, float]) -> float:
@@ -89,7 +89,7 @@ def _seed_mean(values: list[float]) -> SeedMean:
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's correlation over n epochs; NaN when n < 2 or when one side is `constant` and so ranks nothing."""
+    """A rank correlation over n epochs; NaN when n < 2 or when one side is `constant` and so ranks nothing."""
 
     value: float
     n: int

@@ -25,10 +25,12 @@ def bootstrap_seed_means(dice: Mapping[int, Sequence[float]], draws: int, rng: n
         (draws, E), epochs in ascending order.
 
     Raises:
-        ValueError: an epoch has fewer than two values.
+        ValueError: there is no epoch, or one has fewer than two values.
 
     Source: Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 2.3.
     """
+    if not dice:
+        raise ValueError("expected the Dice of at least one epoch, but got none")
     columns = []
     for epoch in sorted(dice):
         values = np.asarray(dice[epoch], dtype=np.float64)
@@ -41,7 +43,10 @@ def bootstrap_seed_means(dice: Mapping[int, Sequence[float]], draws: int, rng: n
 
 def draw_images(count: int, draws: int, rng: np.random.Generator) -> Draws:
     """Draw how often each of `count` images is taken in each draw, (draws, count); a row sums to `count`."""
-    return rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float64)
+    taken = np.empty((draws, count))
+    for row in taken:  # one draw at a time: the drawn places of all would be as large as the result
+        row[:] = np.bincount(rng.integers(count, size=count), minlength=count)
+    return taken
 
 
 def bootstrap_robustness(losses: NDArray[np.float64], taken: Draws) -> Draws:
