@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medtransfer.metrics.distances import DISTANCES
-from medtransfer.metrics.robustness import NEGATIVES, negatives, pool, robustness, robustness_curve
+from medtransfer.metrics.robustness import NEGATIVES, negatives, pool, robustness, robustness_curve, triplet_losses
 
 quick = settings(max_examples=40, deadline=None)
 
@@ -60,6 +60,18 @@ def test_curve_is_the_single_values():
     assert [value.value for value in curve] == pytest.approx([robustness(d_pos, d_neg, m).value for m in margins])
     errors = [robustness(d_pos, d_neg, m).standard_error for m in margins]
     assert [value.standard_error for value in curve] == pytest.approx(errors)
+
+
+def test_triplet_losses_average_the_repeats_of_an_image():
+    assert triplet_losses([0.1, 0.2, 0.9], [0.8, 0.4, 0.5], 0.5) == pytest.approx([0, 0.3, 0.9])
+    assert triplet_losses([[0.0, 0.5], [1.0, 0.5]], [[1.0, 0.5], [0.0, 0.5]], 0.25) == pytest.approx([1.25 / 2, 0.25])
+    with pytest.raises(ValueError, match="margins >= 0"):
+        triplet_losses([0.1], [0.1], -0.1)
+
+
+def test_robustness_is_one_minus_the_mean_of_the_losses():
+    d_pos, d_neg = np.random.default_rng(1).random((2, 3, 20))
+    assert robustness(d_pos, d_neg, 0.5).value == 1 - triplet_losses(d_pos, d_neg, 0.5).mean()
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.25, 0.5, 1.0])

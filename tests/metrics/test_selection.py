@@ -2,12 +2,23 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medtransfer.errors import InputError
-from medtransfer.metrics.selection import SELECTIONS, Choice, OnlineRule, fixed, offline, online
+from medtransfer.metrics.selection import (
+    SELECTIONS,
+    Choice,
+    OnlineRule,
+    choose_offline,
+    choose_online,
+    fixed,
+    interpolate_fixed,
+    offline,
+    online,
+)
 
 curves = st.dictionaries(st.integers(1, 300), st.integers(0, 9).map(float), min_size=1, max_size=10)
 
@@ -98,3 +109,63 @@ def test_fixed_epoch():
     assert fixed({1: 0.5, 100: 0.4}, 100) == Choice(100)
     with pytest.raises(InputError, match="epoch 150.*1, 100 only"):
         fixed({100: 0.4, 1: 0.5}, 150)
+
+
+draws = st.integers(1, 7).flatmap(
+    lambda n: st.tuples(
+        st.lists(st.integers(0, 300), min_size=n, max_size=n, unique=True).map(sorted),
+        st.lists(st.lists(st.integers(0, 4).map(float), min_size=n, max_size=n), min_size=1, max_size=6),
+    )
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(draws)
+def test_choices_of_draws_are_those_of_the_rules(drawn):
+    epochs, rows = drawn
+    curves_drawn = [dict(zip(epochs, row, strict=True)) for row in rows]
+    scores = np.array(rows)
+    assert [epochs[place] for place in choose_offline(scores)] == [offline(curve).epoch for curve in curves_drawn]
+    if epochs != [0]:
+        assert [epochs[place] for place in choose_online(scores, epochs)] == [online(curve).epoch for curve in curves_drawn]
+
+
+def test_choices_of_draws_keep_the_leading_axes():
+    scores = np.array([[0.9, 0.1, 0.2], [0.3, 0.4, 0.4]])
+    assert choose_offline(scores).tolist() == [0, 1]
+    assert choose_online(scores, [0, 1, 5]).tolist() == [2, 1]
+    assert choose_online(scores, [1, 5, 20]).tolist() == [0, 1]
+    nested = np.stack([scores, scores[::-1]])  # (2, 2, 3)
+    assert choose_offline(nested).tolist() == [[0, 1], [1, 0]]
+    assert choose_online(nested, [0, 1, 5]).tolist() == [[2, 1], [1, 2]]
+    assert int(choose_offline(scores[0])) == 0
+    assert int(choose_online(scores[0], [0, 1, 5])) == 2
+
+
+@pytest.mark.parametrize(("shape", "epochs", "said"), [((3, 1), [0], "after epoch 0"), ((3, 2), [1, 5, 20], "got 2")])
+def test_draws_that_fit_no_epochs_are_refused(shape, epochs, said):
+    with pytest.raises(ValueError, match=said):
+        choose_online(np.zeros(shape), epochs)
+
+
+def test_fixed_lengths_of_a_cost_between_two_are_their_mix():
+    values = {100: 0.9, 0: 0.5, 20: 0.8}
+    assert interpolate_fixed(values, 10) == pytest.approx(0.65)
+    assert interpolate_fixed(values, 40) == pytest.approx(0.825)  # 3/4 of length 20 and 1/4 of 100 cost 40 and bring this
+    assert [interpolate_fixed(values, epoch) for epoch in (0, 20, 100)] == [0.5, 0.8, 0.9]
+    assert interpolate_fixed({50: 0.7}, 50) == 0.7
+
+
+@pytest.mark.parametrize(
+    ("values", "cost", "said"),
+    [
+        ({1: 0.5, 5: 0.6}, 0.5, "within the fixed lengths .*got 0.5"),
+        ({1: 0.5, 5: 0.6}, 5.1, "got 5.1"),
+        ({1: 0.5, 5: 0.6}, math.nan, "got nan"),
+        ({1: 0.5, 5: math.nan}, 2, "epoch 5"),
+        ({}, 2, "got none"),
+    ],
+)
+def test_costs_that_no_fixed_length_has_are_refused(values, cost, said):
+    with pytest.raises(ValueError, match=said):
+        interpolate_fixed(values, cost)

@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 
 from medtransfer.errors import InputError
 from medtransfer.metrics.transfer import (
+    CORRELATIONS,
     SeedMean,
+    kendall,
     mean_over_seeds,
+    regret,
     spearman,
     tis_random,
     transferability_indicator_score,
+    weighted_kendall,
 )
 
 DICE = {0: 0.4, 1: 0.6, 5: 0.8, 20: 0.7}
@@ -23,6 +27,16 @@ def test_tis_is_relative_to_the_best():
     assert transferability_indicator_score(DICE, 5) == 1
     assert transferability_indicator_score(DICE, 0) == pytest.approx(0.5)
     assert tis_random(DICE) == pytest.approx(2.5 / 4 / 0.8)
+
+
+def test_regret_is_what_the_best_has_more():
+    assert regret(DICE, 5) == 0
+    assert regret(DICE, 0) == pytest.approx(0.4)
+    assert regret({1: 0.0, 5: 0.0}, 5) == 0
+    with pytest.raises(InputError, match="mean Dice for epoch 300"):
+        regret(DICE, 300)
+    with pytest.raises(ValueError, match="epoch 5"):
+        regret({1: 0.5, 5: math.nan}, 1)
 
 
 @settings(max_examples=50, deadline=None)
@@ -74,14 +88,83 @@ def test_spearman_with_ties_is_pearson_of_mean_ranks():
     assert found.value == pytest.approx(np.corrcoef([1.5, 1.5, 3], [1, 2, 3])[0, 1])
 
 
+def test_kendall_counts_pairs_and_corrects_for_ties():
+    assert kendall({1: 0.1, 5: 0.2, 20: 0.3}, {1: 0.1, 5: 0.3, 20: 0.2}).value == pytest.approx(1 / 3)  # 2 pairs agree, 1 does not
+    found = kendall({1: 0.5, 5: 0.5, 20: 0.9}, {1: 0.1, 5: 0.2, 20: 0.3})
+    assert found.value == pytest.approx(2 / math.sqrt(2 * 3))  # 2 agree, 1 is tied in the scores
+
+
+def brute_weighted(scores: dict[int, float], dice: dict[int, float]) -> float:
+    """Sum over pairs by the definition, ranks by Dice, equal Dice by score."""
+    ranked = sorted(scores, key=lambda epoch: (dice[epoch], scores[epoch]), reverse=True)
+
+    def inner(a: dict[int, float], b: dict[int, float]) -> float:
+        return sum(
+            (1 / (r + 1) + 1 / (s + 1)) * np.sign(a[i] - a[j]) * np.sign(b[i] - b[j])
+            for r, i in enumerate(ranked) for s, j in enumerate(ranked) if r < s
+        )  # fmt: skip
+
+    return inner(scores, dice) / math.sqrt(inner(scores, scores) * inner(dice, dice))
+
+
+tables = st.integers(2, 8).flatmap(lambda n: st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=n, max_size=n))
+
+
+@settings(max_examples=80, deadline=None)
+@given(tables)
+def test_weighted_kendall_by_its_definition(rows):
+    scores, dice = ({epoch: row[side] / 4 for epoch, row in enumerate(rows)} for side in (0, 1))
+    found = weighted_kendall(scores, dice)
+    if not found.constant:
+        assert found.value == pytest.approx(brute_weighted(scores, dice), abs=1e-12)
+
+
+def test_weighted_kendall_feels_a_swap_of_the_best_more_than_of_the_worst():
+    dice = {1: 0.4, 5: 0.3, 20: 0.2, 50: 0.1}
+    best_swapped, worst_swapped = {**dice, 1: 0.3, 5: 0.4}, {**dice, 20: 0.1, 50: 0.2}
+    assert weighted_kendall(best_swapped, dice).value == pytest.approx(1 - 2 * 1.5 / 6.25)  # weights of six pairs: 6.25
+    assert weighted_kendall(worst_swapped, dice).value == pytest.approx(1 - 2 * (1 / 3 + 1 / 4) / 6.25)
+
+
+@pytest.mark.parametrize("name", CORRELATIONS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_correlations_of_a_monotone_relation_are_one(name, sign):
+    dice = {0: 0.1, 1: 0.2, 5: 0.25, 20: 0.9}
+    found = CORRELATIONS[name]({epoch: sign * value**3 for epoch, value in dice.items()}, dice)
+    assert (found.value, found.n, found.constant) == (pytest.approx(sign), 4, False)
+
+
+@pytest.mark.parametrize("name", CORRELATIONS)
+@settings(max_examples=40, deadline=None)
+@given(tables, st.randoms(use_true_random=False))
+def test_correlations_do_not_depend_on_the_order_of_rows(name, rows, random):
+    shuffled = random.sample(rows, len(rows))
+    first, again = (
+        CORRELATIONS[name](*({epoch: row[side] / 4 for epoch, row in enumerate(table)} for side in (0, 1)))
+        for table in (rows, shuffled)
+    )
+    assert first.constant == again.constant
+    assert first.value == pytest.approx(again.value, abs=1e-12, nan_ok=True)
+
+
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("scores", [{1: 0.5}, {1: 0.5, 5: 0.5}])
-def test_spearman_of_a_constant_is_nan_and_flagged(scores):
-    found = spearman(scores, {1: 0.1, 5: 0.2})
+@pytest.mark.parametrize("name", CORRELATIONS)
+@pytest.mark.parametrize(
+    ("scores", "dice"), [({1: 0.5}, {1: 0.1}), ({1: 0.5, 5: 0.5}, {1: 0.1, 5: 0.2}), ({1: 0.5, 5: 0.6}, {1: 0.1, 5: 0.1})]
+)
+def test_correlation_with_a_constant_is_nan_and_flagged(name, scores, dice):
+    found = CORRELATIONS[name](scores, dice)
     assert math.isnan(found.value)
     assert found.constant
 
 
-def test_spearman_names_the_epoch_without_dice():
+@pytest.mark.parametrize("name", CORRELATIONS)
+def test_correlations_name_what_is_missing_or_not_finite(name):
     with pytest.raises(InputError, match="epoch 20"):
-        spearman({1: 0.5, 20: 0.6}, {1: 0.5})
+        CORRELATIONS[name]({1: 0.5, 20: 0.6}, {1: 0.5})
+    with pytest.raises(ValueError, match="a score that is finite for epoch 5"):
+        CORRELATIONS[name]({1: 0.5, 5: math.nan}, {1: 0.5, 5: 0.1})
+    with pytest.raises(ValueError, match="a mean Dice that is finite for epoch 5"):
+        CORRELATIONS[name]({1: 0.5, 5: 0.1}, {1: 0.5, 5: math.inf})
+    with pytest.raises(ValueError, match="got none"):
+        CORRELATIONS[name]({}, {1: 0.5})

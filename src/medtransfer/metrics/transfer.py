@@ -32,7 +32,7 @@ def transferability_indicator_score(dice_by_epoch: Mapping[int, float], epoch: i
 
 
 def regret(dice_by_epoch: Mapping[int, float], epoch: int) -> float:
-    """Compute the absolute Dice that a choice loses against the best checkpoint; defined where all are 0, other errors as for TIS."""
+    """Compute the absolute Dice that a choice loses against the best, 0 where all are 0; other errors as for TIS."""
     require_finite(dice_by_epoch, "a mean Dice")
     require_epoch(dice_by_epoch, epoch, "a mean Dice")
     return max(dice_by_epoch.values()) - dice_by_epoch[epoch]
@@ -116,13 +116,14 @@ def kendall(scores: Mapping[int, float], dice_by_epoch: Mapping[int, float]) -> 
 
 
 def weighted_kendall(scores: Mapping[int, float], dice_by_epoch: Mapping[int, float]) -> RankCorrelation:
-    """Compute Kendall's tau with hyperbolic weights, so that the order of the best checkpoints counts most.
+    """Compute Kendall's tau with hyperbolic weights by rank of Dice, so that the order of the best checkpoints counts most.
 
-    The weights follow the ranks by Dice and by the indicator, the two taus averaged; arguments and errors as in `spearman`.
+    A pair of ranks r and s, 0 for the best Dice, weighs 1 / (r + 1) + 1 / (s + 1). Equal Dice are ranked by the indicator,
+    never by their place in the list. Arguments and errors as in `spearman`.
 
     Source: Vigna, A weighted correlation index for rankings with ties, WWW 2015.
     """
-    return _correlate(scores, dice_by_epoch, lambda x, y: stats.weightedtau(x, y, rank=True).statistic)
+    return _correlate(scores, dice_by_epoch, lambda x, y: stats.weightedtau(y, x, rank=None).statistic)
 
 
 CORRELATIONS: dict[str, Callable[[Mapping[int, float], Mapping[int, float]], RankCorrelation]] = {

@@ -8,13 +8,15 @@ import numpy as np
 
 from medtransfer.metrics.comparison import bootstrap_mean
 from medtransfer.replay.cells import Cell
+from medtransfer.replay.released import Missing
 from medtransfer.report.analysis import Analysis, Interval
 from medtransfer.report.verdicts import Sampling
 
-Holds = Literal["holds", "does not hold", "open"]
+Holds = Literal["holds", "does not hold", "open", "not recomputable"]
 YES: Holds = "holds"
 NO: Holds = "does not hold"
 OPEN: Holds = "open"
+LOST: Holds = "not recomputable"
 METRICS = ("dice", "jaccard", "mcc", "average_precision", "-hd95")
 
 
@@ -22,7 +24,7 @@ METRICS = ("dice", "jaccard", "mcc", "average_precision", "-hd95")
 class Evidence:
     """A measured value, its interval where it has one, and whether it bears a claim out."""
 
-    value: float
+    value: float | None
     interval: Interval | None
     holds: Holds
 
@@ -64,13 +66,29 @@ class Side:
                 rows.setdefault(one.row, {})[one.dataset, one.scheme, one.encoder, one.mode] = value
         return cls(analysis, rows, sampling)
 
+    def values(self, selector: str, field: str = "tis") -> dict[str, float]:
+        """Give a field of a selector's verdicts by configuration; none at all is Missing."""
+        found = {one.name: getattr(v, field) for one in self.analysis.judged for v in one.verdicts if v.selector == selector}
+        if not found:
+            raise Missing(f"no configuration has the choice {selector}")
+        return found
+
     def tis(self, selector: str) -> np.ndarray:
         """Give the TIS of a selector by configuration."""
-        return np.array([v.tis for judged in self.analysis.judged for v in judged.verdicts if v.selector == selector])
+        return np.array(list(self.values(selector).values()))
 
-    def values(self, selector: str, field: str) -> np.ndarray:
-        """Give a field of a selector's verdicts by configuration."""
-        return np.array([getattr(v, field) for one in self.analysis.judged for v in one.verdicts if v.selector == selector])
+    def difference(self, first: str, second: str, field: str = "tis") -> np.ndarray:
+        """Give the difference of two selectors on the configurations that have both."""
+        one, other = self.values(first, field), self.values(second, field)
+        return np.array([one[name] - other[name] for name in one if name in other])
+
+    def row_difference(self, first: str, second: str, mode: str = "") -> np.ndarray:
+        """Give the difference of two rows of the appendix on their common cells, those of a mode or all."""
+        one, other = self.rows.get(first, {}), self.rows.get(second, {})
+        found = [one[key] - other[key] for key in one if key in other and mode in {"", key[3]}]
+        if not found:
+            raise Missing(f"no cell of the rows {first!r} and {second!r} can be recomputed")
+        return np.array(found)
 
     def mean(self, values: np.ndarray) -> Interval | None:
         """Give the bootstrap interval over configurations of a mean."""
@@ -113,7 +131,7 @@ def _difference(first: str, second: str) -> Callable[[Side], Evidence]:
     """Hold that the first selector's TIS is above the second's on average."""
 
     def measure(side: Side) -> Evidence:
-        values = side.tis(first) - side.tis(second)
+        values = side.difference(first, second)
         interval = side.mean(values)
         return Evidence(float(values.mean()), interval, _above(0.0)(float(values.mean()), interval))
 
@@ -121,29 +139,29 @@ def _difference(first: str, second: str) -> Callable[[Side], Evidence]:
 
 
 def _largest_loss(side: Side) -> Evidence:
-    loss = side.values("full", "dice") - side.values("offline", "dice")
+    loss = side.difference("full", "offline", "dice")
     return _plain(float(loss.max()), lambda worst: round(worst, 3) <= 0.006)
 
 
 def _share_above_none(side: Side) -> Evidence:
-    share = (side.tis("online") > side.tis("none")).mean()
+    share = (side.difference("online", "none") > 0).mean()
     return _plain(float(share), lambda found: found >= 0.9)
 
 
 def _longest(side: Side) -> Evidence:
-    return _plain(float(side.values("online", "epoch").max()), lambda longest: longest <= 150)
+    return _plain(float(max(side.values("online", "epoch").values())), lambda longest: longest <= 150)
 
 
 def _only_one(side: Side) -> Evidence:
-    return _plain(float((side.values("online", "epoch") == 1).mean()), lambda share: share > 0.5)
+    chosen = list(side.values("online", "epoch").values())
+    return _plain(chosen.count(1) / len(chosen), lambda share: share > 0.5)
 
 
 def _rows_differ(first: str, second: str, mode: str = "") -> Callable[[Side], Evidence]:
     """Hold that the first row's mean TIS over the appendix's cells is above the second's; with a mode, over its cells."""
 
     def measure(side: Side) -> Evidence:
-        one, other = side.rows[first], side.rows[second]
-        values = np.array([one[key] - other[key] for key in one if key in other and mode in {"", key[3]}])
+        values = side.row_difference(first, second, mode)
         interval = side.mean(values)
         return Evidence(float(values.mean()), interval, _above(0.0)(float(values.mean()), interval))
 
@@ -151,21 +169,21 @@ def _rows_differ(first: str, second: str, mode: str = "") -> Callable[[Side], Ev
 
 
 def _no_effect(side: Side) -> Evidence:
-    one, other = side.rows["cosine, margin 0.25"], side.rows["cosine, margin 0.50"]
-    return _plain(float(np.mean([abs(one[key] - other[key]) for key in one if key in other])), lambda found: found < 0.001)
+    change = np.abs(side.row_difference("cosine, margin 0.25", "cosine, margin 0.50"))
+    return _plain(float(change.mean()), lambda found: found < 0.001)
 
 
 def _cosine_best(side: Side) -> Evidence:
     """Hold that cosine has the highest mean TIS of the distances on each dataset; the value is the smallest lead."""
     leads = []
-    for dataset in sorted({key[0] for key in side.rows["cosine, margin 0.50"]}):
-        means = {
-            row: np.mean([value for key, value in side.rows[row].items() if key[0] == dataset])
-            for row in ("cosine, margin 0.50", "pearson, margin 0.50", "l2, margin 0.50")
-        }
-        cosine = means.pop("cosine, margin 0.50")
-        leads.append(cosine - max(means.values()))
-    return _plain(float(min(leads)), lambda lead: lead >= 0)
+    for row in ("pearson, margin 0.50", "l2, margin 0.50"):
+        cosine, other = side.rows.get("cosine, margin 0.50", {}), side.rows.get(row, {})
+        for dataset in sorted({key[0] for key in cosine}):
+            both = [cosine[key] - other[key] for key in cosine if key in other and key[0] == dataset]
+            leads += [float(np.mean(both))] if both else []
+    if not leads:
+        raise Missing("no cell of the distances can be recomputed")
+    return _plain(min(leads), lambda lead: lead >= 0)
 
 
 CLAIMS: tuple[tuple[str, str, str, Callable[[Side], Evidence]], ...] = (
@@ -205,13 +223,25 @@ CLAIMS: tuple[tuple[str, str, str, Callable[[Side], Evidence]], ...] = (
 
 def judge_claims(keyed: Side, published: Side) -> list[Claim]:
     """Hold every claim that is made of TIS against both alignments."""
-    return [Claim(section, text, measure, judge(published), judge(keyed)) for section, text, measure, judge in CLAIMS]
+    return [
+        Claim(section, text, measure, _measured(judge, published), _measured(judge, keyed))
+        for section, text, measure, judge in CLAIMS
+    ]
 
 
-def metric_claim(lowest_pooled: float, lowest_by_dataset: float) -> list[Claim]:
+def _measured(judge: Callable[[Side], Evidence], side: Side) -> Evidence:
+    try:
+        return judge(side)
+    except Missing:
+        return Evidence(None, None, LOST)
+
+
+def metric_claim(lowest_pooled: float | None, lowest_by_dataset: float | None) -> list[Claim]:
     """Hold the claim that five evaluation metrics rank models alike (A.5); it needs no alignment."""
-    pooled = _plain(lowest_pooled, lambda value: value > 0.96)
-    apart = _plain(lowest_by_dataset, lambda value: value > 0.96)
+    pooled, apart = (
+        Evidence(None, None, LOST) if value is None else _plain(value, lambda found: found > 0.96)
+        for value in (lowest_pooled, lowest_by_dataset)
+    )
     text = "-HD95, average precision, MCC, Jaccard and Dice all correlate over 96 %"
     return [
         Claim("A.5", text, "lowest Spearman correlation over the models of COVID-QU and IDRiD together", pooled, pooled),

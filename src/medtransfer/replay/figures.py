@@ -41,8 +41,10 @@ def draw_figures(released: Released, analyses: Mapping[str, Analysis], folder: P
                 write_text(folder / f"figure-{number}-{name}.csv", _checkpoints(judged).to_csv(index=False))
     _figure_2(released, folder / "figure-2.png")
     _figure_4(analyses, folder / "figure-4.png")
-    _figure_a2(rank_correlations(released), folder / "figure-A.2.png")
-    return sorted([*names, "figure-2.png", "figure-4.png", "figure-A.2.png"])
+    if correlations := rank_correlations(released):
+        names.append("figure-A.2.png")
+        _figure_a2(correlations, folder / names[-1])
+    return sorted([*names, "figure-2.png", "figure-4.png"])
 
 
 def _where(analysis: Analysis, **wanted: str | tuple[str, ...]) -> list[Judged]:
@@ -118,8 +120,8 @@ def rank_correlations(released: Released) -> dict[str, pd.DataFrame]:
     tables = {"all": complete, **{str(target): table for target, table in complete.groupby("target")}}
     return {
         name: table.assign(hd95=-table["hd95"])[[one for one in RANKED if one in table]].corr(method="spearman")
-        for name, table in tables.items()
-    }
+        for name, table in tables.items() if len(table) > 1
+    }  # fmt: skip
 
 
 def _figure_a2(correlations: Mapping[str, pd.DataFrame], path: Path) -> None:

@@ -153,6 +153,8 @@ def _claims_shown(content: Content) -> list[Row]:
 
 
 def _evidence(evidence: Evidence) -> str:
+    if evidence.value is None:
+        return evidence.holds
     bounds = f" ({evidence.interval[0]:.3f} to {evidence.interval[1]:.3f})" if evidence.interval else ""
     return f"{evidence.holds}: {evidence.value:.3f}{bounds}"
 

@@ -95,9 +95,9 @@ def _as_published(released: Released, alignment: Alignment) -> "list":
 
 def _claims(released: Released, analyses: dict[str, Analysis], cells: Sequence[Cell], sampling: Sampling) -> list[Claim]:
     keyed, published = (Side.of(analyses[name], cells, name == "keyed", sampling) for name in ("keyed", "as-published"))
-    correlations = {name: float(table.loc[AGREEING, AGREEING].min().min()) for name, table in rank_correlations(released).items()}
-    together = correlations.pop("all")
-    return [*judge_claims(keyed, published), *metric_claim(together, min(correlations.values()))]
+    lowest = {name: float(table.loc[AGREEING, AGREEING].min().min()) for name, table in rank_correlations(released).items()}
+    together = lowest.pop("all", None)
+    return [*judge_claims(keyed, published), *metric_claim(together, min(lowest.values(), default=None))]
 
 
 def selector_rows(analyses: dict[str, Analysis]) -> list[dict[str, object]]:

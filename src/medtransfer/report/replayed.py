@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -35,7 +36,13 @@ class Released:
     scores: pd.DataFrame
     runs: dict[tuple[str, str, str], str]
 
-    @property
+    @classmethod
+    def of(cls, dice: pd.DataFrame, scores: pd.DataFrame, runs: Mapping[tuple[str, str, str], str]) -> "Released":
+        """Sort both tables by key."""
+        columns = ["encoder", "scheme", "target", "distance", "margin", "level", "pooled", "epoch"]
+        return cls(dice.sort_values(KEY, ignore_index=True), scores.sort_values(columns, ignore_index=True), dict(runs))
+
+    @cached_property
     def keys(self) -> list[tuple[str, str, str, str]]:
         """Give (encoder, target, mode, scheme) of every configuration."""
         cells = self.dice[["encoder", "target", "mode", "scheme"]].drop_duplicates()
@@ -68,11 +75,10 @@ def read_released(downstream: str | None = None, robustness: str | None = None) 
         downstream, robustness = results[0].params["downstream"], results[0].params["robustness"]
     tuned = [run for run in runs if (run.params["kind"], run.params.get("file")) == ("finetune", downstream)]
     scored = [run for run in runs if (run.params["kind"], run.params.get("file")) == ("robustness", robustness)]
-    dice = pd.DataFrame([{**_key(run), **run.metrics, "run": run.id} for run in tuned]).sort_values(KEY, ignore_index=True)
+    dice = pd.DataFrame([{**_key(run), **run.metrics, "run": run.id} for run in tuned])
     scores = pd.concat([_table(run) for run in scored], ignore_index=True)
     ids = {(run.params["encoder"], run.params["scheme"], run.params["target"]): run.id for run in scored}
-    columns = ["encoder", "scheme", "target", "distance", "margin", "level", "pooled", "epoch"]
-    return Released(dice, scores.sort_values(columns, ignore_index=True), ids)
+    return Released.of(dice, scores, ids)
 
 
 def _key(run: StoredRun) -> dict[str, object]:
@@ -81,7 +87,7 @@ def _key(run: StoredRun) -> dict[str, object]:
 
 def _table(run: StoredRun) -> pd.DataFrame:
     with tracking.artifact_folder(run.id, "") as folder:
-        table = pd.read_csv(folder / TABLE)
+        table = pd.read_csv(folder / TABLE, float_precision="round_trip")
     return table.assign(**{name: run.params[name] for name in ("encoder", "scheme", "target")})
 
 
