@@ -228,11 +228,11 @@ def project_run_set_aside() -> Iterator[None]:
             os.environ[_OPENED_BY_PROJECT] = held
 
 
-def note_reuse(stage: str, finished: str) -> None:
-    """Tell the run that `mlflow run` opened, if any, that a finished run already holds its result."""
+def note_reuse(stage: str, finished: str, words: str = "The result was there already") -> None:
+    """Tell the run that `mlflow run` opened, if any, which finished run holds its result."""
     client = connect()
     if resumed := _take_project_run(client):
-        text = f"The result was there already: run {finished}."
+        text = f"{words}: run {finished}."
         Run(client, resumed).set_tags({"medtransfer.reuses": finished, "mlflow.note.content": text})
 
 

@@ -54,7 +54,11 @@ def printed_with(recomputed: Recomputed, cells: Sequence[Printed], alignment: Al
     ids=["by key", "shifted", "shifted and swapped"],
 )
 def test_an_alignment_that_printed_cells_were_made_with_is_found_again(synthetic: Recomputed, alignment: Alignment) -> None:
-    cells = [cell for cell in printed_cells() if cell.table in {"1", "2", "3a", "3b"} or cell.row in {"ImageNet accuracy", "no pretraining"}]
+    cells = [
+        cell
+        for cell in printed_cells()
+        if cell.table in {"1", "2", "3a", "3b"} or cell.row in {"ImageNet accuracy", "no pretraining"}
+    ]
     made = printed_with(synthetic, cells, alignment)
     blocks = find_alignments(made, synthetic, SAMPLING.confidence)
     for name, block in blocks.items():
@@ -183,7 +187,9 @@ def test_what_the_released_files_give(real: Recomputed) -> None:
     assert blocks["3", "", "robustness"].alignment == Alignment(
         {"simple": 0, "advanced": 1}, {"acdc": "acdc", "covid-qu": "idrid", "idrid": "covid-qu"}, copies=True
     )
-    assert blocks["B.2", "simple", "distance and margin"].alignment == Alignment({"simple": 0}, {"covid-qu": "covid-qu"}, copies=True)
+    assert blocks["B.2", "simple", "distance and margin"].alignment == Alignment(
+        {"simple": 0}, {"covid-qu": "covid-qu"}, copies=True
+    )
     assert blocks["5", "advanced", "distance and margin"].alignment.pooling == "inverted"
     counts = {(row["table"], row["alignment"]): row for row in count_rows(cells)}
     assert counts["B.1", "as published"]["reproduced"] == counts["B.1", "as published"]["cells"] == 144

@@ -81,7 +81,7 @@ def log_search(
             handle.log_metrics(metrics)
             for file in files:
                 handle.log_artifact(file)
-    tracking.note_reuse(STAGE, handle.id)
+    tracking.note_reuse(STAGE, handle.id, "The result lies beside its trials, in medtransfer/search")
 
 
 def _record(plan: Plan, trial: Trial, evaluator: Evaluator, parent: str) -> tracking.Record:

@@ -29,7 +29,7 @@ def run(section: Search, setting: Mapping[str, object], pooling: str, adopt_into
         What a person reads on the terminal.
 
     Raises:
-        InputError: nothing can be searched on, a study of this name is of other inputs, or there is no one winner to adopt.
+        InputError: nothing can be searched on, or there is no one winner to adopt.
     """
     if adopt_into and section.per_encoder:
         raise InputError(

@@ -21,7 +21,6 @@ from medtransfer.search.sampling import SettingSampler
 from medtransfer.search.space import Space
 
 log = logging.getLogger("medtransfer")
-INPUTS = "inputs"  # the attribute of a study that holds the digest of what it searches on
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,11 @@ class Plan:
     space: Space
     places: tuple[int, ...]
     inputs: str
+
+    @property
+    def key(self) -> str:
+        """Give the study's name in the storage: with other results, another space or seed it is another study."""
+        return f"{self.name}-{self.inputs}"
 
 
 @dataclass(frozen=True)
@@ -87,17 +91,9 @@ def open_storage(address: str) -> BaseStorage:
 
 
 def create_studies(storage: BaseStorage, plans: Sequence[Plan]) -> None:
-    """Create the studies that are not there yet; one that was made of other inputs is an InputError."""
+    """Create the studies that are not there yet."""
     for plan in plans:
-        study = optuna.create_study(storage=storage, study_name=plan.name, direction="maximize", load_if_exists=True)
-        found = study.user_attrs.get(INPUTS)
-        if found is None and not study.get_trials(deepcopy=False):
-            study.set_user_attr(INPUTS, plan.inputs)
-        elif found != plan.inputs:
-            raise InputError(
-                f"expected the study {plan.name!r} in the search storage to be of the same results, space and seed, but they have "
-                "changed since it began; name another with --name"
-            )
+        optuna.create_study(storage=storage, study_name=plan.key, direction="maximize", load_if_exists=True)
 
 
 def run_studies(work: Work, workers: int) -> dict[str, list[Trial]]:
@@ -124,7 +120,7 @@ def run_studies(work: Work, workers: int) -> dict[str, list[Trial]]:
     if failed := [one.exitcode for one in others if one.exitcode]:
         raise StageError(f"{len(failed)} of {workers} search processes failed; their lines are above; run again to go on")
     storage = open_storage(work.storage)
-    return {plan.name: finished(optuna.load_study(study_name=plan.name, storage=storage), work.trials) for plan in work.plans}
+    return {plan.name: finished(optuna.load_study(study_name=plan.key, storage=storage), work.trials) for plan in work.plans}
 
 
 def take_part(work: Work) -> None:
@@ -132,7 +128,7 @@ def take_part(work: Work) -> None:
     storage = open_storage(work.storage)
     for plan in work.plans:
         sampler = SettingSampler(plan.space, work.seed)
-        study = optuna.load_study(study_name=plan.name, storage=storage, sampler=sampler)
+        study = optuna.load_study(study_name=plan.key, storage=storage, sampler=sampler)
         left = max(0, work.trials - len(_complete(study)))
         for _ in track(_until(study, work.trials), plan.name, left, "trials"):
             _try_one(study, plan, work.evaluator)
