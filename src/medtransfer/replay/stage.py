@@ -19,12 +19,12 @@ from medtransfer.replay.released import Alignment, Recomputed
 from medtransfer.report.analysis import Analysis
 from medtransfer.report.replayed import STAGE, Released, configurations, read_released, replayed_scores
 from medtransfer.report.summaries import analyse
-from medtransfer.report.tables import as_csv
+from medtransfer.report.tables import as_csv, contrast_rows
 from medtransfer.report.verdicts import Sampling
 from medtransfer.runtime import digest, file_sha256
 
 log = logging.getLogger("medtransfer")
-TABLES = ("audit.csv", "cells.csv", "alignments.csv", "verdicts.csv", "selectors.csv", "claims.csv")
+TABLES = ("audit.csv", "cells.csv", "alignments.csv", "verdicts.csv", "selectors.csv", "contrasts.csv", "claims.csv")
 SELECTORS = "robustness"  # the block of table 3: what the paper chooses by
 
 
@@ -76,6 +76,8 @@ def _recompute(released: Released, findings: Sequence[Finding], digests: dict[st
     _write(out / "alignments.csv", alignment_rows(blocks))
     _write(out / "verdicts.csv", count_rows(cells))
     _write(out / "selectors.csv", selector_rows(analyses))
+    contrasts = [{"alignment": name, **row} for name, analysis in analyses.items() for row in contrast_rows(analysis)]
+    _write(out / "contrasts.csv", contrasts)
     _write(out / "claims.csv", claim_rows(claims))
     pictures = draw_figures(released, analyses, out / "figures")
     content = page.Content(findings, cells, blocks, analyses, claims, out / "figures", pictures)
