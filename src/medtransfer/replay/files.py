@@ -53,6 +53,7 @@ def read_robustness(path: Path) -> pd.DataFrame:
     """
     raw = _read(path, list(names.ROBUSTNESS))
     table = _named(raw, names.ROBUSTNESS, path)
+    _refuse(raw, "level", path, table["level"] < 1, "a level of at least 1")
     levels = table.groupby("encoder")["level"].transform("max")  # counted from the first in the file
     return table.assign(level=table["level"] - levels - 1, robustness=1.0 - table["loss"], line=raw.index + 2)
 

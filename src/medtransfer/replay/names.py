@@ -1,14 +1,14 @@
 """Spellings of the released files go in; the names that this project uses come out."""
 
-ENCODERS = {
-    "basic U-Net": "unet", "ResNet50 Attention U-Net": "resnet50", "Swin U-Net": "swin",
-    "u-net_encoder": "unet", "resnet50": "resnet50", "swin_transformer": "swin",
-}  # fmt: skip
-TARGETS = {"ACDC": "acdc", "COVIDQUDataset": "covid-qu", "COVID-QU": "covid-qu", "IDRiD": "idrid"}
-SCHEMES = {"simple": "simple", "advanced": "advanced", "simple_training": "simple", "advanced_training": "advanced"}
 MODES = {"False": "full", "True": "decoder"}  # whether the encoder is frozen
 POOLED = {"False": False, "True": True}
 DISTANCES = {"cosine_distance": "cosine", "inv_pearson_corr": "pearson", "l2_loss": "l2"}
+MODELS = {"basic U-Net": "unet", "ResNet50 Attention U-Net": "resnet50", "Swin U-Net": "swin"}
+ENCODERS = {"u-net_encoder": "unet", "resnet50": "resnet50", "swin_transformer": "swin"}
+TUNED_ON = {"ACDC": "acdc", "COVIDQUDataset": "covid-qu", "IDRiD": "idrid"}
+SCORED_ON = {"ACDC": "acdc", "COVID-QU": "covid-qu", "IDRiD": "idrid"}
+SCHEMES = {"simple": "simple", "advanced": "advanced"}
+TRAININGS = {"simple_training": "simple", "advanced_training": "advanced"}
 
 # Column of the file -> ours. Dice and Jaccard are means over classes where there are several (ACDC).
 METRICS = {
@@ -19,11 +19,11 @@ METRICS = {
 OVERLAP = {"dice": ("mean dice index", "dice index"), "jaccard": ("mean jaccard index", "jaccard index")}  # several classes, one
 
 DOWNSTREAM = {  # column of the file -> our column and the spellings it may have; None for numbers
-    "model": ("encoder", ENCODERS), "dataset": ("target", TARGETS), "freeze encoder": ("mode", MODES),
+    "model": ("encoder", MODELS), "dataset": ("target", TUNED_ON), "freeze encoder": ("mode", MODES),
     "pretraining scheme": ("scheme", SCHEMES), "pretraining length": ("epoch", None), "seed": ("seed", None),
 }  # fmt: skip
 ROBUSTNESS = {
-    "encoder": ("encoder", ENCODERS), "pretraining_scheme": ("scheme", SCHEMES), "dataset": ("target", TARGETS),
+    "encoder": ("encoder", ENCODERS), "pretraining_scheme": ("scheme", TRAININGS), "dataset": ("target", SCORED_ON),
     "metric": ("distance", DISTANCES), "margin": ("margin", None), "level": ("level", None), "pooled": ("pooled", POOLED),
     "pretraining_length": ("epoch", None), "robustness": ("loss", None),
 }  # fmt: skip
