@@ -1,8 +1,9 @@
 """Runs with params, metrics and artifacts go in; finished runs come back out: the only file that knows MLflow."""
 
 import fcntl
+import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from medtransfer.runtime import git_revision, versions, workspace
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
+    from mlflow.store.entities import PagedList
     from sqlalchemy import Engine
 
 STAGE, CELL = "medtransfer.stage", "medtransfer.cell"
@@ -257,36 +259,64 @@ def find_finished(stage: str, cell: str) -> StoredRun | None:
     return found[0] if found else None
 
 
-def read_runs(stage: str, cell: str | None = None, status: str = "FINISHED") -> list[StoredRun]:
+def read_runs(
+    stage: str, cell: str | None = None, status: str = "FINISHED", only: Collection[str] | None = None
+) -> list[StoredRun]:  # fmt: skip
     """Give the runs of a stage, the newest first, from all experiments.
 
     Runs that `mlflow run` opened lie in the experiment that the user named, so the tag decides, not the experiment.
+
+    Args:
+        stage: whose runs.
+        cell: those of one cell only.
+        status: of the runs.
+        only: names of the params, metrics and tags to give, beside the tags of stage and cell; every one when None. Of
+            thousands of runs, few are read in a fraction of the time.
     """
     client = connect()
     tags = {STAGE: stage} if cell is None else {STAGE: stage, CELL: cell}
+    kept = None if only is None else {*only, STAGE, CELL}
     if tables := _tables(client):
         from medtransfer.tracking_sql import read_run_rows
 
-        return [StoredRun(**row) for row in read_run_rows(tables, tags, status)]
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return [StoredRun(**row) for row in read_run_rows(tables, tags, status, kept)]
+    experiments = [one.experiment_id for one in _all_pages(lambda token: client.search_experiments(page_token=token))]
     query = " and ".join([f"attributes.status = '{status}'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())])
-    runs: list[StoredRun] = []
+    runs = _all_pages(lambda token: client.search_runs(experiments, query, max_results=5000, page_token=token))
+    return [
+        StoredRun(
+            one.info.run_id, _pick(one.data.params, kept), _pick(one.data.metrics, kept), _pick(one.data.tags, kept),
+            one.info.start_time,
+        )
+        for one in runs
+    ]  # fmt: skip
+
+
+def _all_pages(ask: "Callable[[str | None], PagedList[Any]]") -> list[Any]:
+    found: list[Any] = []
     token = None
     while True:
-        page = client.search_runs(experiments, query, max_results=5000, page_token=token)
-        runs += [StoredRun(r.info.run_id, r.data.params, r.data.metrics, r.data.tags, r.info.start_time) for r in page]
+        page = ask(token)
+        found += page
         token = page.token
         if not token:
-            return runs
+            return found
+
+
+def _pick(values: dict[str, Any], names: Collection[str] | None) -> dict[str, Any]:
+    return values if names is None else {name: value for name, value in values.items() if name in names}
 
 
 def read_curve(run_id: str, metric: str) -> dict[int, float]:
-    """Give a metric's values by step; the last value of a step counts."""
+    """Give a metric's values by step; see `read_curves`."""
     return read_curves([run_id], metric)[run_id]
 
 
 def read_curves(run_ids: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
-    """Give a metric's values by run and step; a run without the metric has an empty curve."""
+    """Give a metric's values by run and step; a run without the metric has an empty curve.
+
+    Of several values of a step the latest counts; of those logged in the same millisecond the largest, as in MLflow itself.
+    """
     client = connect()
     if tables := _tables(client):
         from medtransfer.tracking_sql import read_metric_points
@@ -294,9 +324,14 @@ def read_curves(run_ids: Sequence[str], metric: str) -> dict[str, dict[int, floa
         return read_metric_points(tables, run_ids, metric)
     found = {}
     for run_id in run_ids:
-        history = sorted(client.get_metric_history(run_id, metric), key=lambda point: point.timestamp)
+        history = sorted(client.get_metric_history(run_id, metric), key=lambda point: (point.timestamp, *_stored(point.value)))
         found[run_id] = dict(sorted({point.step: point.value for point in history}.items()))
     return found
+
+
+def _stored(value: float) -> tuple[float, bool]:
+    """Give a metric's value as MLflow's tables hold it, where NaN is a marked zero."""
+    return (0.0, True) if math.isnan(value) else (value, False)
 
 
 def _tables(client: "MlflowClient") -> "Engine | None":
@@ -371,9 +406,9 @@ def write_runs(stage: str, records: Sequence[Record], label: str) -> int:
     client = connect()
     database = _database(client.tracking_uri)
     with _one_at_a_time(database.with_name(f"{database.name}.bulk") if database else None):
-        finished = {run.tags[CELL] for run in read_runs(stage)}
+        finished = {run.tags[CELL] for run in read_runs(stage, only=())}
         missing = {record.cell: record for record in records if record.cell not in finished}
-        for run in read_runs(stage, status="RUNNING"):
+        for run in read_runs(stage, status="RUNNING", only=()):
             if run.tags[CELL] in missing:
                 client.set_terminated(run.id, "KILLED")
         if missing:

@@ -17,7 +17,7 @@ from medtransfer.metrics.distances import DISTANCES
 from medtransfer.metrics.robustness import robustness
 from medtransfer.records import CheckpointInfo, Scores
 from medtransfer.score import stage
-from medtransfer.score.files import read_pairs
+from medtransfer.score.files import read_pairs, tabulate
 from medtransfer.training.robustness import measure_pairs
 
 FOLDER = Path("scores/sample/unet-simple")
@@ -142,7 +142,7 @@ def test_another_default_is_read_from_the_pairs(copy: Path, tiny_params: Callabl
 
 @pytest.mark.parametrize(
     "changed",
-    [{"seed": 1}, {"repeats": 1}, {"negative": "paper"}, {"split": "test"}, {"max_images": 8}, {"margins": [0.1]}],
+    [{"seed": 1}, {"repeats": 1}, {"negative": "paper"}, {"split": "test"}, {"max_images": 8}],
     ids=str,
 )
 def test_other_settings_are_measured_again(
@@ -152,10 +152,60 @@ def test_other_settings_are_measured_again(
     again(tiny_params, **changed)
     assert len(measured) == 4
     assert len(runs()) == 2
-    if "margins" not in changed:
-        assert picked(1, "cosine", -1, True, 0.5) != before
+    assert picked(1, "cosine", -1, True, 0.5) != before
     again(tiny_params, **changed)
     assert len(measured) == 4
+
+
+@pytest.mark.parametrize("changed", [{"margins": [0.1]}, {"margins": [], "margin": 0.3}, {"margin": 0.125}], ids=str)
+def test_other_margins_are_computed_from_the_stored_distances(
+    copy: Path, tiny_params: Callable[..., Params], measured: list[str], changed: dict[str, Any]
+):
+    before = {path.name: path.read_bytes() for path in FOLDER.glob("*.npz")}
+    for weights in Path("checkpoints").rglob("*.safetensors"):
+        weights.unlink()  # no forward pass is possible
+    again(tiny_params, **changed)
+    assert measured == []
+    margins = sorted({*changed.get("margins", MARGINS), changed.get("margin", 0.5)})
+    for epoch in EPOCHS:
+        found = Scores.read(FOLDER / f"epoch-{epoch:03d}.json")
+        pairs = read_pairs(FOLDER / f"epoch-{epoch:03d}.npz")
+        assert found.table == tabulate(pairs, margins)
+        old = Scores.read(copy / FOLDER / f"epoch-{epoch:03d}.json")
+        assert (found.counts, found.notes, found.images, found.settings) == (old.counts, old.notes, old.images, old.settings)
+    assert {path.name: path.read_bytes() for path in FOLDER.glob("*.npz")} == before
+    with (FOLDER / "robustness.csv").open() as file:
+        assert sorted({float(row["margin"]) for row in csv.DictReader(file)}) == margins
+    assert len(runs()) == 2
+    again(tiny_params, **changed)
+    assert len(runs()) == 2
+
+
+def test_broken_distances_are_measured_again(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+    path = FOLDER / "epoch-002.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+    again(tiny_params, margins=[0.1])
+    assert [label.rsplit(" ", 1)[1] for label in measured] == ["2"]
+
+
+def test_scores_of_lost_checkpoints_are_removed(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+    for path in Path("checkpoints/unet-simple").glob("epoch-003.*"):
+        path.unlink()
+    again(tiny_params)
+    assert measured == []
+    assert {path.stem for path in FOLDER.glob("epoch-*")} == {"epoch-000", "epoch-001", "epoch-002"}
+    assert set(tracking.read_curve(runs()[0].id, "robustness")) == {0, 1, 2}
+
+
+def test_a_scoring_that_is_not_whole_says_so_by_its_missing_table(copy: Path, tiny_params: Callable[..., Params]):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+
+        def stop(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(stage, "write_pairs", stop)
+        again(tiny_params, seed=9)
+    assert not (FOLDER / "robustness.csv").exists()
 
 
 def test_the_batch_size_changes_nothing(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):

@@ -4,7 +4,6 @@ So that the tables do not depend on whose machine trained: what another machine 
 """
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 from medtransfer import tracking
@@ -23,19 +22,27 @@ def publish(models: Path, prepared: Path) -> int:
         prepared: folder of all prepared targets, which the runs name as their inputs.
 
     Returns:
-        How many were written. What is half-written or of another version is left out, with a warning.
+        How many were written. What is half-written or of another version is left out, with one warning for all.
     """
-    return tracking.write_runs("finetune", list(_records(models, prepared)), "report: fine-tunings to the tracking store")
-
-
-def _records(models: Path, prepared: Path) -> Iterator[tracking.Record]:
-    for path in sorted(models.glob("*/*/*/metrics.json")):
+    records, left = [], []
+    for folder in sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir()):
         try:
-            result = Result.read(path)
-        except InputError as fault:
-            log.warning("report: %s is left out: %s", path.parent, fault)
-            continue
-        yield record_of(result, path.parent, prepared)
+            records.append(record_of(_read(folder / "metrics.json"), folder, prepared))
+        except (InputError, AttributeError, KeyError, TypeError, ValueError) as fault:  # a foreign file may hold anything
+            left.append(f"{folder} ({type(fault).__name__}: {fault})")
+    if left:
+        log.warning("report: %d fine-tunings on disk are left out: %s", len(left), "; ".join(left))
+    return tracking.write_runs("finetune", records, "report: fine-tunings to the tracking store")
+
+
+def _read(path: Path) -> Result:
+    """Read a result whose folder is whole and whose key is that of its cell."""
+    result = Result.read(path)
+    if not path.with_name("weights.safetensors").exists():
+        raise InputError(f"expected weights.safetensors beside {path}, but it does not exist; fine-tune again or fetch it")
+    if Cell(**result.cell).key != result.key:
+        raise InputError(f"expected the key of its cell in {path}, but got {result.key}; fine-tune again")
+    return result
 
 
 def record_of(result: Result, folder: Path, prepared: Path) -> tracking.Record:
@@ -43,7 +50,7 @@ def record_of(result: Result, folder: Path, prepared: Path) -> tracking.Record:
     cell = Cell(**result.cell)
     recipe = {name: result.settings[name] for name in Protocol.__dataclass_fields__}
     curves = {name: dict(enumerate(curve, start=1)) for name, curve in result.curves.items()}
-    inputs = [(cell.target, cell.data, prepared / cell.target, context) for context in ("training", "testing")]
+    inputs = [(cell.target, cell.data, prepared / cell.target, "training")]
     return tracking.Record(
         cell.name, result.key, {**result.cell, **recipe, "classes": len(result.settings["class_names"])}, result.metrics, curves,
         artifacts={"model": folder}, datasets=inputs,

@@ -36,8 +36,25 @@ def read_pairs(path: Path) -> Pairs:
         return Pairs(d_pos, d_neg, json.loads(file["images"].tobytes()))
 
 
+def tabulate(pairs: Pairs, margins: list[float]) -> list[dict[str, Any]]:
+    """Compute the robustness of every setting and margin, a line each.
+
+    Args:
+        pairs: measured distances.
+        margins: to list.
+    """
+    return [
+        {
+            "distance": distance, "level": level, "pooled": pooled, "margin": margin,
+            "robustness": value.value, "standard_error": value.standard_error,
+        }
+        for (distance, level, pooled), d_pos in pairs.d_pos.items()
+        for margin, value in zip(margins, robustness_curve(d_pos, pairs.d_neg[distance, level, pooled], margins), strict=True)
+    ]  # fmt: skip
+
+
 def summarise(pairs: Pairs, info: CheckpointInfo, target: str, data: str, settings: dict[str, Any], margins: list[float]) -> Scores:
-    """Compute the robustness of every setting and margin.
+    """Give a checkpoint's record of scores.
 
     Args:
         pairs: measured distances.
@@ -47,17 +64,9 @@ def summarise(pairs: Pairs, info: CheckpointInfo, target: str, data: str, settin
         settings: what the distances depend on.
         margins: to list.
     """
-    table = [
-        {
-            "distance": distance, "level": level, "pooled": pooled, "margin": margin,
-            "robustness": value.value, "standard_error": value.standard_error,
-        }
-        for (distance, level, pooled), d_pos in pairs.d_pos.items()
-        for margin, value in zip(margins, robustness_curve(d_pos, pairs.d_neg[distance, level, pooled], margins), strict=True)
-    ]  # fmt: skip
     counts = [{"level": level, "pooled": pooled, **found} for (level, pooled), found in pairs.counts.items()]
     return Scores(
         target=target, data=data, encoder=info.encoder, scheme=info.scheme, source=info.source, epoch=info.epoch,
         pretraining=info.pretraining, weights=info.weights, source_accuracy=info.source_accuracy, images=len(pairs.images),
-        settings=settings, table=table, counts=counts, notes=pairs.notes,
+        settings=settings, table=tabulate(pairs, margins), counts=counts, notes=pairs.notes,
     )  # fmt: skip

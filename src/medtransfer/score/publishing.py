@@ -1,7 +1,7 @@
 """Scores on disk go in; the run that they make, and one for each folder that the tracking store lacks, come out."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from medtransfer.records import Scores, checkpoint_path
 from medtransfer.runtime import digest
 
 log = logging.getLogger("medtransfer")
+TABLE = "robustness.csv"
 METRICS = {False: "robustness", True: "robustness_pooled"}  # pooled -> name; the pooled one serves decoder-only training
 
 
@@ -25,19 +26,19 @@ def publish(section: Score, prepared: Path) -> int:
         prepared: folder of all prepared targets, which the runs name as their inputs.
 
     Returns:
-        How many were written. What is half-written or of another version is left out, with a warning.
+        How many were written. What is half-written or of another version is left out, with one warning for all.
     """
-    return tracking.write_runs("score", list(_records(section, prepared)), "report: scores to the tracking store")
-
-
-def _records(section: Score, prepared: Path) -> Iterator[tracking.Record]:
     default = {"distance": section.distance, "margin": section.margin, "level": section.level}
-    for folder in sorted({path.parent for path in Path(section.out).glob("*/*/epoch-*.json")}):
+    records, left = [], []
+    for folder in sorted({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")}):
         try:
             found = [Scores.read(path) for path in sorted(folder.glob("epoch-*.json"))]
-            yield record_of({one.epoch: one for one in found}, default, folder, prepared / folder.parent.name)
-        except InputError as fault:
-            log.warning("report: %s is left out: %s", folder, fault)
+            records.append(record_of({one.epoch: one for one in found}, default, folder, prepared / folder.parent.name))
+        except (InputError, AttributeError, KeyError, TypeError, ValueError) as fault:  # a foreign file may hold anything
+            left.append(f"{folder} ({type(fault).__name__}: {fault})")
+    if left:
+        log.warning("report: %d folders of scores on disk are left out: %s", len(left), "; ".join(left))
+    return tracking.write_runs("score", records, "report: scores to the tracking store")
 
 
 def record_of(scores: Mapping[int, Scores], default: Mapping[str, Any], folder: Path, target: Path) -> tracking.Record:
@@ -52,17 +53,21 @@ def record_of(scores: Mapping[int, Scores], default: Mapping[str, Any], folder: 
     Raises:
         InputError: the scores are not of one pretraining, or lack the default setting or a file.
     """
+    if not scores:
+        raise InputError(f"expected scores in {folder}, but there are none; score again")
     first = scores[min(scores)]
-    if len({(one.pretraining, one.data, tuple(one.settings.items())) for one in scores.values()}) > 1:
-        raise InputError(f"expected the scores of one pretraining on one dataset in {folder}, but got several; score again")
-    weights = [[epoch, scores[epoch].weights] for epoch in sorted(scores)]
     margins = sorted({line["margin"] for line in first.table})
+    if any(_identity(one) != _identity(first) for one in scores.values()):
+        raise InputError(
+            f"expected the scores of one pretraining on one dataset in {folder}, at the same margins, but they differ; score again"
+        )
+    weights = [[epoch, scores[epoch].weights] for epoch in sorted(scores)]
     cell = digest([first.data, first.pretraining, weights, first.settings, default, margins], 16)
     params = {
         "target": first.target, "data": first.data, "encoder": first.encoder, "scheme": first.scheme, "source": first.source,
         "pretraining": first.pretraining, "images": first.images, **first.settings, **default,
     }  # fmt: skip
-    files = [folder / "robustness.csv", *(path for epoch in sorted(scores) for path in _pair(folder, epoch))]
+    files = [folder / TABLE, *(path for epoch in sorted(scores) for path in _pair(folder, epoch))]
     if lacking := [path for path in files if not path.exists()]:
         raise InputError(f"expected the file {lacking[0]} beside the scores, but it does not exist; score again")
     artifacts = {f"scores/{path.name}": path for path in files}
@@ -72,6 +77,10 @@ def record_of(scores: Mapping[int, Scores], default: Mapping[str, Any], folder: 
     return tracking.Record(
         f"{first.target}-{folder.name}", cell, params, {}, _curves(scores, default), artifacts=artifacts, datasets=[dataset]
     )
+
+
+def _identity(scores: Scores) -> list[Any]:
+    return [scores.pretraining, scores.data, scores.settings, {line["margin"] for line in scores.table}]
 
 
 def _pair(folder: Path, epoch: int) -> tuple[Path, Path]:

@@ -1,7 +1,9 @@
 """The checkpoints of one pretraining and a prepared target go in; robustness by epoch comes out, on disk and in the store."""
 
 import logging
-from dataclasses import asdict
+import zipfile
+from collections.abc import Collection
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,9 @@ from medtransfer.records import (
     series_folder,
     write_text,
 )
-from medtransfer.score.files import summarise, write_pairs
+from medtransfer.score.files import read_pairs, summarise, tabulate, write_pairs
 from medtransfer.score.picture import draw_curves
-from medtransfer.score.publishing import METRICS, pick, record_of
+from medtransfer.score.publishing import METRICS, TABLE, pick, record_of
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 from medtransfer.training.robustness import ViewSettings, measure_pairs
@@ -52,13 +54,19 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     default = {"distance": section.distance, "margin": section.margin, "level": section.level}
     margins = sorted({*section.margins, section.margin})
     folder = series_folder(Path(section.out) / section.target, section.encoder, section.scheme)
+    known = {} if force else {epoch: _known(folder, epoch, info, target, identity) for epoch, info in infos.items()}
+    if force or any(found is None or _margins(found) != margins for found in known.values()):
+        (folder / TABLE).unlink(missing_ok=True)  # it comes last: a folder without it is unfinished
     scores = {}
     for epoch, info in sorted(infos.items()):
-        known = None if force else _finished(folder, epoch, info, target, identity, margins)
-        scores[epoch] = known or _score(section, series, epoch, info, target, settings, identity, margins, folder)
+        if found := known.get(epoch):
+            scores[epoch] = _with_margins(found, folder, margins)
+        else:
+            scores[epoch] = _score(section, series, epoch, info, target, settings, identity, margins, folder)
+    _sweep(folder, scores)
     curves = {METRICS[p]: {e: pick(s, default, p) for e, s in scores.items()} for p in (False, True)}
-    write_text(folder / "robustness.csv", _as_csv(scores))
     draw_curves(folder / "robustness.png", curves, scores, default, f"{section.target} · {folder.name}")
+    write_text(folder / TABLE, _as_csv(scores))
     record = record_of(scores, default, folder, target.folder)
     if not force and (finished := tracking.find_finished("score", record.cell)):
         log.info("score: %s is finished (run %s): reused; --force does it again", folder, finished.id)
@@ -89,7 +97,7 @@ def _score(
     encoder = load_encoder(checkpoint_path(series, epoch), info)
     label = f"score {section.target} {series.name} epoch {epoch}"
     pairs = measure_pairs(encoder, target, settings, info.input, section.batch_size, fabric.device, fabric.autocast, label)
-    path = folder / f"epoch-{epoch:03d}.json"
+    path = checkpoint_path(folder, epoch)
     write_pairs(path.with_suffix(".npz"), pairs)
     scores = summarise(pairs, info, section.target, target.info.fingerprint, identity, margins)
     scores.write(path)
@@ -107,20 +115,44 @@ def _score(
     return scores
 
 
-def _finished(
-    folder: Path, epoch: int, info: CheckpointInfo, target: PreparedTarget, identity: dict[str, Any], margins: list[float]
-) -> Scores | None:
-    path = folder / f"epoch-{epoch:03d}.json"
+def _known(
+    folder: Path, epoch: int, info: CheckpointInfo, target: PreparedTarget, identity: dict[str, Any]
+) -> Scores | None:  # fmt: skip
+    """Give the scores on disk of the same weights, images and settings, whatever their margins; None without the distances."""
+    path = checkpoint_path(folder, epoch)
     if not path.exists() or not path.with_suffix(".npz").exists():
         return None
     try:
         found = Scores.read(path)
-    except InputError:  # of another version or broken: it is measured again
+        whole = len(read_pairs(path.with_suffix(".npz")).images) == found.images
+    except (InputError, OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):  # of another version or broken
         return None
     same = (found.pretraining, found.weights, found.data, found.settings) == (
         info.pretraining, info.weights, target.info.fingerprint, identity,
     )  # fmt: skip
-    return found if same and {line["margin"] for line in found.table} == set(margins) else None
+    return found if same and whole else None
+
+
+def _margins(scores: Scores) -> list[float]:
+    return sorted({line["margin"] for line in scores.table})
+
+
+def _with_margins(scores: Scores, folder: Path, margins: list[float]) -> Scores:
+    """Give the scores with a table of the margins, computed from the stored distances where they are others."""
+    if _margins(scores) == margins:
+        return scores
+    path = checkpoint_path(folder, scores.epoch)
+    log.info("score: the margins of %s are computed from its stored distances", path)
+    changed = replace(scores, table=tabulate(read_pairs(path.with_suffix(".npz")), margins))
+    changed.write(path)
+    return changed
+
+
+def _sweep(folder: Path, epochs: Collection[int]) -> None:
+    """Remove scores of checkpoints that are there no more."""
+    kept = {checkpoint_path(folder, epoch).stem for epoch in epochs}
+    for stray in (path for path in folder.glob("epoch-*.*") if path.stem not in kept):
+        stray.unlink()
 
 
 def _as_csv(scores: dict[int, Scores]) -> str:

@@ -1,0 +1,165 @@
+"""A made-up store of 20,000 fine-tunings goes in; the seconds that reading and reporting them take come out.
+
+Run it from the project's folder: `PYTHONPATH=src python benchmarks/report_20k.py`. The store has 400 configurations (10 encoders,
+2 schemes, 10 targets, 2 modes) of 10 epochs and 5 seeds, and their 200 score runs. One run of each kind is written as the stages do
+it; the others are its rows with other values, put straight into the database, since writing them through MLflow takes ten minutes.
+All score runs share one folder of per-image distances, of 500 images, which is read anew for each.
+"""
+
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtransfer import tracking
+from medtransfer.cli import quiet_libraries
+from medtransfer.config import load_params
+from medtransfer.report.stage import run
+from medtransfer.runtime import derive_seed, digest
+from medtransfer.score.files import write_pairs
+from medtransfer.training.robustness import Pairs
+
+EPOCHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
+ENCODERS = tuple(f"encoder{number}" for number in range(10))
+TARGETS = tuple(f"target{number}" for number in range(10))
+SCHEMES, MODES, SEEDS, IMAGES = ("simple", "advanced"), ("full", "decoder"), (1, 2, 3, 4, 5), 500
+KEYS = tuple(product(("cosine", "pearson", "l2", "euclidean"), (-1, -2, -3, -4), (False, True)))
+SETTING = {"distance": "cosine", "margin": 0.5, "level": -2}
+OVERLAP = ("dice", "jaccard", "mcc", "precision", "sensitivity", "specificity", "average_precision", "hd95")
+METRICS = {f"{name}{part}": 0.5 for name in OVERLAP for part in ("", "_class_1", "_class_2", "_class_3")}
+RECIPE = {"train_epochs": 150, "epoch_steps": None, "batch_size": 24, "lr": 0.05, "power": 0.9, "momentum": 0.9,
+          "weight_decay": 1e-4, "select": "last", "precision": "32-true", "classes": 4}  # fmt: skip
+NEEDED = ("source", "scheme", "encoder", "target", "mode", "pretraining", "data", "protocol", "epoch", "seed", "dice")
+GOAL = 4.0  # seconds
+Values = Mapping[str, Any]
+
+
+def gain(epoch: int) -> float:
+    """Give how far a pretraining has come, from 0 to 1."""
+    return float(np.log1p(epoch) / np.log1p(EPOCHS[-1]))
+
+
+def series_params(target: str, encoder: str, scheme: str) -> dict[str, Any]:
+    """Give the params that fine-tunings and score runs of one pretraining on one target share."""
+    names = {"source": "imagenet", "target": target, "encoder": encoder, "scheme": scheme}
+    return {**names, "pretraining": digest([encoder, scheme], 12), "data": digest(target, 12)}
+
+
+def tuned() -> Iterator[tuple[Values, Values]]:
+    """Give params and metrics of every fine-tuning; Dice rises with pretraining and then falls a little."""
+    for target, encoder, scheme, mode in product(TARGETS, ENCODERS, SCHEMES, MODES):
+        rng = np.random.default_rng(derive_seed(target, encoder, scheme, mode))
+        peak = rng.uniform(0.5, 1.0)
+        shared = {**series_params(target, encoder, scheme), "mode": mode, "protocol": "p", **RECIPE}
+        for epoch, seed in product(EPOCHS, SEEDS):
+            dice = 0.85 - 0.2 * (gain(epoch) - peak) ** 2 + float(rng.normal(0, 0.003))
+            yield {**shared, "epoch": epoch, "seed": seed, "weights": digest([encoder, scheme, epoch], 12)}, {"dice": dice}
+
+
+def scored() -> Iterator[Values]:
+    """Give the params of every score run."""
+    for series in product(TARGETS, ENCODERS, SCHEMES):
+        yield {**series_params(*series), **SETTING, "images": IMAGES, "split": "train", "negative": "random", "repeats": 1}
+
+
+def write_distances(folder: Path) -> None:
+    """Write the per-image distances of every epoch; their gaps widen with it."""
+    rng = np.random.default_rng(0)
+    for epoch in EPOCHS:
+        d_pos = {key: np.abs(rng.normal(0.5, 0.2, (1, IMAGES))).astype(np.float32) for key in KEYS}
+        d_neg = {key: (near + rng.normal(0.6 * gain(epoch), 0.3, (1, IMAGES))).astype(np.float32) for key, near in d_pos.items()}
+        write_pairs(folder / f"epoch-{epoch:03d}.npz", Pairs(d_pos, d_neg, [str(image) for image in range(IMAGES)]))
+
+
+def write_first(folder: Path) -> None:
+    """Write one run of each kind as the stages do."""
+    params, metrics = next(tuned())
+    losses = {name: dict.fromkeys(range(1, 11), 0.5) for name in ("train_loss", "lr")}
+    first = tracking.Record("first", digest(params, 16), params, {**METRICS, **metrics}, losses)
+    tracking.write_runs("finetune", [first], "the first fine-tuning")
+    write_distances(folder)
+    params = next(scored())
+    names = ("robustness", "robustness_pooled", "robustness_se", "robustness_pooled_se", "source_accuracy")
+    curves = {name: {epoch: 0.3 + 0.5 * gain(epoch) for epoch in EPOCHS} for name in names}
+    first = tracking.Record("first", digest(params, 16), params, {}, curves, artifacts={"scores": folder})
+    tracking.write_runs("score", [first], "the first scores")
+
+
+def copy_run(store: sqlite3.Connection, first: str, others: list[tuple[Values, Values]]) -> None:
+    """Put copies of a run into the database, each with the params and final metrics given for it."""
+    for table in ("runs", "tags", "params", "latest_metrics", "metrics"):
+        columns = [line[1] for line in store.execute(f"PRAGMA table_info({table})")]
+        rows = [dict(zip(columns, row, strict=True)) for row in store.execute(f"SELECT * FROM {table} WHERE run_uuid = ?", [first])]
+        insert = f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})"
+        store.executemany(insert, _copies(table, rows, others))
+
+
+def _copies(table: str, rows: list[dict[str, Any]], others: list[tuple[Values, Values]]) -> Iterator[list[Any]]:
+    for number, (params, metrics) in enumerate(others):
+        own: Values = {"params": params, "tags": {tracking.CELL: digest(params, 16)}}.get(table, metrics)
+        for row in rows:
+            changed = {**row, "run_uuid": digest(["run", params], 32)}
+            if table == "runs":
+                changed["start_time"] += number
+            elif row["key"] in own:
+                changed["value"] = own[row["key"]] if "step" in row else str(own[row["key"]])
+            yield list(changed.values())
+
+
+def fill_store(folder: Path) -> None:
+    """Make the store, through MLflow, and fill it."""
+    write_first(folder / "scores")
+    (fine_tuning,), (scoring,) = tracking.read_runs("finetune"), tracking.read_runs("score")
+    with sqlite3.connect(folder / "mlflow.db") as store:
+        copy_run(store, fine_tuning.id, list(tuned())[1:])
+        copy_run(store, scoring.id, [(params, {}) for params in scored()][1:])
+
+
+def read_by_client() -> dict[str, float]:
+    """Give the Dice of every fine-tuning, by run, as MLflow's own client reads it."""
+    client = tracking.connect()
+    experiment = client.get_experiment_by_name("medtransfer/finetune").experiment_id
+    found: dict[str, float] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=5000, page_token=token)
+        found |= {one.info.run_id: one.data.metrics["dice"] for one in page}
+        token = page.token
+        if not token:
+            return found
+
+
+def timed(label: str, work: Any) -> tuple[float, Any]:
+    """Do the work, print and give its seconds."""
+    begin = time.perf_counter()
+    result = work()
+    seconds = time.perf_counter() - begin
+    print(f"{label}: {seconds:.1f} s", flush=True)
+    return seconds, result
+
+
+def main() -> None:
+    """Fill a store, read it in both ways, make the report, and print the seconds."""
+    quiet_libraries()
+    params = load_params([Path("params.yaml")], {})
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
+        timed("making the store", lambda: fill_store(Path(place)))
+        slow, expected = timed("reading through MLflow's client", read_by_client)
+        fast, runs = timed("reading what the report needs", lambda: tracking.read_runs("finetune", only=NEEDED))
+        if {one.id: one.metrics["dice"] for one in runs} != expected:
+            raise SystemExit("the two ways of reading differ")
+        section = params.report.model_copy(update={"out": f"{place}/reports"})
+        timed(f"the whole report of {len(runs)} fine-tunings", lambda: run(section, SETTING, "frozen"))
+    print(f"reading: {fast:.1f} s, expected within {GOAL:.0f} s")
+    print(f"ratio: {fast / slow:.3f}")
+
+
+if __name__ == "__main__":
+    main()
