@@ -135,10 +135,10 @@ def dice_by_hand(path: Path, model: str, dataset: str, frozen: str, scheme: str)
     values: dict[int, set[tuple[str, float]]] = defaultdict(set)
     with path.open() as handle:
         for line in csv.DictReader(handle):
-            if (line["model"], line["dataset"], line["freeze encoder"]) == (model, dataset, frozen):
-                if line["pretraining scheme"] == scheme or line["pretraining length"] == "0":
-                    dice = float(line["mean dice index"] or line["dice index"])
-                    values[int(line["pretraining length"])].add((line["seed"], dice))
+            wanted = (line["model"], line["dataset"], line["freeze encoder"]) == (model, dataset, frozen)
+            if wanted and (line["pretraining scheme"] == scheme or line["pretraining length"] == "0"):
+                dice = float(line["mean dice index"] or line["dice index"])
+                values[int(line["pretraining length"])].add((line["seed"], dice))
     return {length: mean(dice for _, dice in found) for length, found in values.items()}
 
 
