@@ -198,10 +198,17 @@ def open_run(stage: str, name: str, cell: str, params: Mapping[str, Any], tags: 
     _close_interrupted(client, stage, cell)
     run_id = resumed or client.create_run(_experiment(client, stage), run_name=name).info.run_id
     run = Run(client, run_id)
-    try:
+    with _closing(client, run_id):
         run.set_tags({**_common_tags(stage), CELL: cell, "mlflow.runName": name, **tags})
         run.log_params(params)
         yield run
+
+
+@contextmanager
+def _closing(client: "MlflowClient", run_id: str) -> Iterator[None]:
+    """Close a run after the block: FINISHED when it ended well, KILLED when it was interrupted, FAILED otherwise."""
+    try:
+        yield
     except (KeyboardInterrupt, SystemExit):
         client.set_terminated(run_id, "KILLED")
         raise
@@ -281,7 +288,7 @@ def read_runs(
 
         return [StoredRun(**row) for row in read_run_rows(tables, tags, status, kept)]
     experiments = [one.experiment_id for one in _all_pages(lambda token: client.search_experiments(page_token=token))]
-    query = " and ".join([f"attributes.status = '{status}'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())])
+    query = " and ".join([f"attributes.status = '{status}'", *(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())])
     runs = _all_pages(lambda token: client.search_runs(experiments, query, max_results=5000, page_token=token))
     return [
         StoredRun(
@@ -290,6 +297,14 @@ def read_runs(
         )
         for one in runs
     ]  # fmt: skip
+
+
+def _quoted(value: str) -> str:
+    """Give a text as MLflow's filters take it, which know no escape: in the quotes that it does not hold itself."""
+    quote = '"' if "'" in value else "'"
+    if quote in value:
+        raise ValueError(f"expected a text without single or without double quotes, but got {value!r}; it cannot be looked for")
+    return f"{quote}{value}{quote}"
 
 
 def _all_pages(ask: "Callable[[str | None], PagedList[Any]]") -> list[Any]:
@@ -423,8 +438,8 @@ def _write_run(client: "MlflowClient", experiment: str, common: Mapping[str, str
 
     tags = {**common, CELL: record.cell, "mlflow.runName": record.name, **record.tags}
     run = Run(client, client.create_run(experiment, tags=tags, run_name=record.name).info.run_id)
-    run.log_record(record, [Param(name, str(value)) for name, value in record.params.items()])
-    client.set_terminated(run.id, "FINISHED")
+    with _closing(client, run.id):
+        run.log_record(record, [Param(name, str(value)) for name, value in record.params.items()])
 
 
 def fetch_artifacts(run_id: str, folder: str, destination: Path) -> None:

@@ -364,3 +364,19 @@ def test_markdown_is_aligned(make: Callable[[], dict[str, object]]):
     assert len({len(line) for line in lines}) == 1
     assert lines[1].count(":|") == 1  # numbers to the right
     assert "0.123 |" in lines[3]
+
+
+def test_a_setting_that_was_chosen_on_these_results_is_said_to_be(scored: Path):
+    def search(run: str, **changed: str) -> None:
+        params = {"results": "own", **{name: str(value) for name, value in SETTING.items()}, "pooling": "frozen", **changed}
+        with tracking.open_run("search", run, run, params, {}) as handle:
+            handle.log_metrics({"tis_held_out": 0.7})
+
+    warning = "won a search on results of this store"
+    search("another", margin="0.7")
+    search("replayed", results="replay")
+    assert warning not in report()
+    search("this")
+    assert warning in report()
+    assert "judged on had a mean TIS of 0.700" in report()
+    assert warning in Path("reports/report.html").read_text()

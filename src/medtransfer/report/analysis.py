@@ -145,7 +145,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything that tables, figures and the page show."""
+    """Everything that tables, figures and the page show; `warnings` are what weakens all of it, in sentences."""
 
     judged: tuple[Judged, ...]
     summaries: tuple[Summary, ...]
@@ -154,3 +154,4 @@ class Analysis:
     confidence: float
     draws: int
     seed: int
+    warnings: tuple[str, ...] = ()

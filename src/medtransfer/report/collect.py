@@ -92,7 +92,9 @@ def collect(setting: Mapping[str, object], pooling: str) -> tuple[list[Configura
     """
     found: dict[tuple[str, ...], Configuration] = {}
     seen: set[str] = set()
-    for run in tracking.read_runs("finetune"):  # the newest first: an older run of the same cell is left out
+    for run in tracking.read_runs(
+        "finetune", only=(*FIELDS, *DIGESTS, "epoch", "seed", "dice")
+    ):  # the newest first: an older run of the same cell is left out
         if run.tags[tracking.CELL] not in seen:
             seen.add(run.tags[tracking.CELL])
             _add(found, run)

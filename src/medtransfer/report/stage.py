@@ -39,7 +39,8 @@ def run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
             "set MLFLOW_TRACKING_URI to the store that has them"
         )
-    analysis = analyse(configurations, left, Sampling(section.draws, section.confidence, section.seed))
+    sampling = Sampling(section.draws, section.confidence, section.seed)
+    analysis = analyse(configurations, left, sampling, searched(setting, pooling))
     out = Path(section.out)
     write_text(out / "dice.csv", tables.as_csv(tables.dice_rows(analysis)))
     write_text(out / "tis.csv", tables.as_csv(tables.tis_rows(analysis)))
@@ -54,6 +55,23 @@ def run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
     missing = [line for lines in facts.missing(analysis).values() for line in lines]
     said = f"\n\nMissing or left out: {len(missing)} lines at the end of {out / 'report.md'}." if missing else ""
     return f"{tables.brief(analysis, TITLE)}{said}\n\nThe page: {out / 'report.html'}"
+
+
+def searched(setting: Mapping[str, object], pooling: str) -> list[str]:
+    """Warn when the setting won a search on results of this store: then it is judged on what it was chosen on."""
+    wanted = {**{name: str(setting[name]) for name in ("distance", "margin", "level") if name in setting}, "pooling": pooling}
+    names = (*wanted, "results", "tis_held_out", tracking.PARENT)
+    for run in tracking.read_runs("search", only=names):
+        chosen = {name: run.params.get(name) for name in wanted}
+        if tracking.PARENT not in run.tags and run.params.get("results") == "own" and chosen == wanted:
+            held = run.metrics.get("tis_held_out")
+            outside = (
+                "" if held is None else f"; settings chosen without the target they are judged on had a mean TIS of {held:.3f}"
+            )
+            said = ", ".join(f"{name} {value}" for name, value in wanted.items())
+            won = f"The setting of robustness ({said}) won a search on results of this store"
+            return [f"{won}: choosing by it is judged in-sample{outside}."]
+    return []
 
 
 def tis_metrics(analysis: Analysis) -> dict[str, float]:

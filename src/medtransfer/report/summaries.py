@@ -14,13 +14,16 @@ EQUAL_COST = "fixed at equal cost"
 CONTRASTS = {"offline": ("none", "full", "random", EQUAL_COST), "online": ("none", "full", "random", EQUAL_COST)}
 
 
-def analyse(configurations: Sequence[Configuration], left: Sequence[str], sampling: Sampling) -> Analysis:
+def analyse(
+    configurations: Sequence[Configuration], left: Sequence[str], sampling: Sampling, warnings: Sequence[str] = ()
+) -> Analysis:
     """Compute every number of the report.
 
     Args:
         configurations: complete or not.
         left: in words, what was left out.
         sampling: of the intervals.
+        warnings: in words, what weakens all of it.
     """
     judged = [
         judge(configuration, sampling) for configuration in track(configurations, "report", len(configurations), "configurations")
@@ -29,7 +32,7 @@ def analyse(configurations: Sequence[Configuration], left: Sequence[str], sampli
     by_name = {one.name: {verdict.selector: verdict for verdict in one.verdicts} for one in judged if one.verdicts}
     return Analysis(
         tuple(judged), tuple(_summaries(by_name, sampling)), tuple(_contrasts(by_name, sampling)), (*left, *notes),
-        sampling.confidence, sampling.draws, sampling.seed,
+        sampling.confidence, sampling.draws, sampling.seed, tuple(warnings),
     )  # fmt: skip
 
 

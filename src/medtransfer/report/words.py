@@ -97,7 +97,7 @@ def particulars(analysis: Analysis) -> list[str]:
             f"{percent(found['online'].mean_tis)}; the offline one needs {epochs(found['offline'].mean_epochs)} and keeps "
             f"{percent(found['offline'].mean_tis)}."
         )
-    return [one for one in (*said, _near(analysis), *weaknesses(analysis)) if one]
+    return [one for one in (*analysis.warnings, *said, _near(analysis), *weaknesses(analysis)) if one]
 
 
 def _compared(analysis: Analysis, first: str) -> str:
