@@ -26,6 +26,7 @@ from medtransfer.records import (
     checkpoint_path,
     list_checkpoints,
     read_json,
+    read_pair,
     read_tensors,
     series_folder,
     write_json,
@@ -334,3 +335,24 @@ def test_damaged_weights_are_named_with_the_remedy(damage: str, tmp_path: Path) 
         path.write_bytes({"empty": b"", "cut": content[:-5], "foreign": b"nothing of the kind" * 20}[damage])
     with pytest.raises(InputError, match=rf"expected weights in {path}, .* make it with `medtransfer pretrain`"):
         read_tensors(path)
+
+
+def test_damaged_distances_are_told_whatever_byte_is_wrong(tmp_path: Path):
+    """A flipped byte shows as one of many errors of zip, zlib and numpy; where it harms nothing, the values are the old ones."""
+    rng = np.random.default_rng(0)
+    names = ("pos/cosine/-1/flat", "neg/cosine/-1/flat")
+    arrays = {name: rng.random((1, 40), dtype=np.float32) for name in names}
+    np.savez_compressed(tmp_path / "epoch-001.npz", allow_pickle=False, **arrays)
+    whole = (tmp_path / "epoch-001.npz").read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        damaged = tmp_path / "damaged.npz"
+        damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            found = read_pair(damaged, "cosine", -1, False)
+        except InputError as fault:
+            refused += 1
+            assert "damaged.npz, but they cannot be read" in str(fault)
+        else:
+            assert all(np.array_equal(one, arrays[name]) for one, name in zip(found, names, strict=True))
+    assert refused > 0.8 * len(whole)

@@ -61,6 +61,13 @@ def test_everything_of_a_record_is_in_its_run(tmp_path: Path):
     assert there == {"model/weights": b"\x00\x01", "note.txt": b"a note", "deep/down/note.txt": b"a note"}
 
 
+def test_an_artifact_is_not_renamed_unsaid(tmp_path: Path):
+    (tmp_path / "note.txt").write_text("a note")
+    with pytest.raises(ValueError, match="expected an artifact's name that ends in 'note.txt', its file's, but got 'deep/other'"):
+        tracking.Record("x", "c1", {}, artifacts={"deep/other": tmp_path / "note.txt"})
+    tracking.Record("x", "c1", {}, artifacts={"deep/other": tmp_path})
+
+
 def test_a_written_run_has_the_tags_of_one_that_was_opened():
     write(1)
     with tracking.open_run("score", "x", "other", {}, {}):
@@ -127,6 +134,59 @@ def test_what_was_interrupted_anywhere_is_written_whole_the_next_time(
         assert len(tracking.connect().get_run(run.id).inputs.dataset_inputs) == 1
         with tracking.artifact_folder(run.id, "") as folder:
             assert (folder / "note").read_text() == "x"
+
+
+@pytest.mark.parametrize(("fault", "status"), [(OSError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED")])
+def test_a_fault_in_the_third_run_closes_it_and_leaves_no_half_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[BaseException], status: str
+):
+    (tmp_path / "note").write_text("x")
+    original, calls = MlflowClient.log_artifact, []
+
+    def stop(self: MlflowClient, *given: Any) -> None:
+        calls.append(given)
+        if len(calls) == 3:
+            raise fault
+        original(self, *given)
+
+    with monkeypatch.context() as patch, pytest.raises(fault):
+        patch.setattr(MlflowClient, "log_artifact", stop)
+        write(5, artifacts={"note": tmp_path / "note"})
+    assert states() == {**once(2), ("cell2", status): 1}
+    assert write(5, artifacts={"note": tmp_path / "note"}) == 3
+    assert states() == {**once(5), ("cell2", status): 1}
+
+
+def test_what_a_killed_process_left_open_is_closed_and_written_again():
+    tags = {tracking.STAGE: "score", tracking.CELL: "cell1"}
+    left = tracking.connect().create_run("0", tags=tags).info.run_id
+    assert write(2) == 2
+    assert states() == {**once(2), ("cell1", "KILLED"): 1}
+    assert tracking.connect().get_run(left).info.status == "KILLED"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"params": {"no\nname": 1}}, "Invalid value"),
+        ({"params": {"long" * 100: 1}}, "maximum length"),
+        ({"metrics": {"no\nname": 1.0}}, "Invalid value"),
+    ],
+    ids=["param", "long name", "metric"],
+)
+def test_a_name_that_the_store_refuses_is_told_and_leaves_no_finished_run(changed: dict[str, Any], words: str):
+    given = {"params": {}, **changed}
+    with pytest.raises(Exception, match=words):
+        tracking.write_runs("score", [tracking.Record("x", "cell0", **given)], "runs")
+    assert states() == {("cell0", "FAILED"): 1}
+
+
+def test_many_and_long_params_are_taken_up_to_the_stores_limit():
+    params = {"long": "x" * 10_000, **{f"p{number}": number for number in range(250)}}
+    tracking.write_runs("score", [tracking.Record("x", "cell0", params, {f"m{number}": 0.5 for number in range(1200)})], "runs")
+    (run,) = tracking.read_runs("score")
+    assert run.params == {**{name: str(value) for name, value in params.items()}, "long": "x" * 6000}
+    assert len(run.metrics) == 1200
 
 
 def test_open_runs_of_other_cells_stay_open():

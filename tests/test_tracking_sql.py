@@ -2,13 +2,19 @@
 
 import logging
 import math
+import multiprocessing
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from mlflow.entities import Metric
 from sqlalchemy import make_url
+from sqlalchemy.pool import NullPool
 
 from medtransfer import tracking, tracking_sql
 
@@ -88,6 +94,81 @@ def test_deleted_runs_and_experiments_are_gone(way: str):
     assert [one.id for one in tracking.read_runs("score")] == [kept]
 
 
+@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED", "RUNNING"])
+def test_runs_are_found_by_their_state(way: str, status: str):
+    client = tracking.connect()
+    ids = {}
+    for one in ("FINISHED", "FAILED", "KILLED", "RUNNING"):
+        ids[one] = client.create_run("0", tags={tracking.STAGE: "score", tracking.CELL: "c1"}).info.run_id
+        if one != "RUNNING":
+            client.set_terminated(ids[one], one)
+    assert [run.id for run in tracking.read_runs("score", status=status)] == [ids[status]]
+
+
+def test_a_run_that_was_taken_back_from_the_bin_is_there_again(way: str):
+    client = tracking.connect()
+    run_id = finish("c1")
+    client.delete_run(run_id)
+    assert tracking.find_finished("score", "c1") is None
+    client.restore_run(run_id)
+    found = tracking.find_finished("score", "c1")
+    assert found is not None and found.id == run_id
+
+
+def test_runs_of_one_instant_have_an_order(way: str):
+    client = tracking.connect()
+    ids: dict[int, list[str]] = {}
+    for started in (2000, 1000, 3000, 2000, 1000, 2000, 3000):
+        tags = {tracking.STAGE: "score", tracking.CELL: "c1"}
+        ids.setdefault(started, []).append(client.create_run("0", start_time=started, tags=tags).info.run_id)
+        client.set_terminated(ids[started][-1], "FINISHED")
+    expected = [run_id for started in (3000, 2000, 1000) for run_id in sorted(ids[started])]
+    assert [run.id for run in tracking.read_runs("score")] == expected
+
+
+def test_runs_beyond_a_page_are_read(workplace: Path, monkeypatch: pytest.MonkeyPatch):
+    for number in range(5):
+        tracking.connect().create_experiment(f"elsewhere {number}")
+    expected = [finish(f"c{number}") for number in range(5)][::-1]
+    monkeypatch.setattr(tracking, "_tables", lambda client: None)
+    for name in ("search_runs", "search_experiments"):
+        original = getattr(MlflowClient, name)
+
+        def small(self: MlflowClient, *given: Any, original: Any = original, **named: Any) -> Any:
+            return original(self, *given, **{**named, "max_results": 2})
+
+        monkeypatch.setattr(MlflowClient, name, small)
+    assert [run.id for run in tracking.read_runs("score")] == expected
+
+
+@pytest.mark.parametrize(
+    "cell", ["it's", 'say "it"', """say "it's\"""", "back\\slash", "per%cent", "under_score", "ünter", "a; b -- c"]
+)
+def test_a_cell_may_hold_any_character(way: str, cell: str):
+    run_id = finish(cell)
+    finish("another")
+    finish("underXscore")
+    assert [(run.id, run.tags[tracking.CELL]) for run in tracking.read_runs("score", cell)] == [(run_id, cell)]
+
+
+def test_params_and_tags_keep_their_quotes(way: str):
+    finish("c1", source="""o'neill's "own" ; --""")
+    assert tracking.read_runs("score")[0].params == {"source": """o'neill's "own" ; --"""}
+
+
+def test_infinite_metrics_are_the_largest_numbers(way: str):
+    """MLflow keeps no infinity in a database, but the largest number that it can hold."""
+    largest = sys.float_info.max
+    run_id = finish("c1", point("hd95", math.inf), point("loss", -math.inf), point("loss", 1.0, 1))
+    assert tracking.read_runs("score")[0].metrics == {"hd95": largest, "loss": 1.0}
+    assert (tracking.read_curve(run_id, "hd95"), tracking.read_curve(run_id, "loss")) == ({0: largest}, {0: -largest, 1: 1.0})
+
+
+def test_the_last_step_is_the_value_of_a_run_whenever_it_was_logged(way: str):
+    finish("c1", point("dice", 0.1, 5, 1000), point("dice", 0.9, 3, 2000))
+    assert tracking.read_runs("score")[0].metrics == {"dice": 0.1}
+
+
 def test_nan_stays_nan(way: str):
     run_id = finish("c1", point("dice", math.nan), point("loss", 1.0, 1), point("loss", math.nan, 2))
     assert math.isnan(tracking.read_runs("score")[0].metrics["dice"])
@@ -121,6 +202,53 @@ def test_curves_of_many_runs_are_told_apart(way: str, monkeypatch: pytest.Monkey
     assert found == {**{run: {n: n / 10} for n, run in enumerate(ids[:5])}, ids[5]: {}}
     assert tracking.read_curves(ids[:2], "unheard_of") == {ids[0]: {}, ids[1]: {}}
     assert tracking.read_curves([], "dice") == {}
+
+
+def test_more_runs_than_a_query_takes(way: str):
+    ids = [finish("c0", point("dice", 0.25, 3)), *(f"{number:032x}" for number in range(2 * tracking_sql.CHUNK))]
+    ids += [finish("c1", point("dice", 0.75, 4)), ids[0]]  # one of them twice
+    found = tracking.read_curves(ids, "dice")
+    assert {run: curve for run, curve in found.items() if curve} == {ids[0]: {3: 0.25}, ids[-2]: {4: 0.75}}
+    assert found.keys() == set(ids)
+
+
+@pytest.mark.parametrize("how", ["overwritten", "another file in its place", "deleted and put back"])
+def test_tables_of_a_file_that_was_replaced_are_read_anew(workplace: Path, empty_store: Path, how: str):
+    """The cached engine keeps no connection, so it reads what lies at the address now."""
+    store, other = workplace / "mlflow.db", workplace / "other.db"
+    finish("c1")
+    shutil.copy(store, other)
+    finish("c2")
+    engine = tracking_sql.open_tables(f"sqlite:///{store}")
+    assert engine is not None
+    tags = {tracking.STAGE: "score"}
+    assert len(tracking_sql.read_run_rows(engine, tags, "FINISHED", None)) == 2
+    if how == "overwritten":
+        shutil.copy(other, store)
+    else:
+        if how == "deleted and put back":
+            store.unlink()
+        other.rename(store)
+    assert tracking_sql.open_tables(f"sqlite:///{store}") is engine
+    assert [row["tags"][tracking.CELL] for row in tracking_sql.read_run_rows(engine, tags, "FINISHED", None)] == ["c1"]
+
+
+def test_a_forked_process_reads_too(workplace: Path):
+    """A connection to SQLite must not be carried across a fork; there is none to carry."""
+    finish("c1", point("dice", 0.5))
+    engine = tracking_sql.open_tables(f"sqlite:///{workplace / 'mlflow.db'}")
+    assert engine is not None and isinstance(engine.pool, NullPool)
+
+    def read() -> None:
+        rows = tracking_sql.read_run_rows(engine, {tracking.STAGE: "score"}, "FINISHED", None)
+        assert [row["metrics"] for row in rows] == [{"dice": 0.5}]
+
+    read()
+    child = multiprocessing.get_context("fork").Process(target=read)
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    read()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -279,6 +280,10 @@ class CheckpointInfo(_Record):
         return CHECKPOINT
 
 
+# What reading a damaged .npz, or one without the wanted array, raises.
+BROKEN_ARRAYS = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
 def pair_name(side: str, distance: str, level: int, pooled: bool) -> str:
     """Give the name of an array of per-image distances in a score's .npz; the side is `pos` or `neg`."""
     return f"{side}/{distance}/{level}/{'pooled' if pooled else 'flat'}"
@@ -291,7 +296,7 @@ def read_pair(path: Path, distance: str, level: int, pooled: bool) -> "tuple[np.
     try:
         with np.load(path, allow_pickle=False) as file:
             return file[pair_name("pos", distance, level, pooled)], file[pair_name("neg", distance, level, pooled)]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as fault:
+    except BROKEN_ARRAYS as fault:
         raise InputError(
             f"expected the per-image distances {distance}, level {level}, {'pooled' if pooled else 'flattened'} in {path}, but "
             f"they cannot be read ({fault}); {_REMEDIES[SCORES]}"

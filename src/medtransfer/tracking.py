@@ -288,23 +288,16 @@ def read_runs(
 
         return [StoredRun(**row) for row in read_run_rows(tables, tags, status, kept)]
     experiments = [one.experiment_id for one in _all_pages(lambda token: client.search_experiments(page_token=token))]
-    query = " and ".join([f"attributes.status = '{status}'", *(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())])
+    plain = {key: value for key, value in tags.items() if "'" not in value}  # MLflow's filters know no escape
+    query = " and ".join([f"attributes.status = '{status}'", *(f"tags.`{key}` = '{value}'" for key, value in plain.items())])
     runs = _all_pages(lambda token: client.search_runs(experiments, query, max_results=5000, page_token=token))
     return [
         StoredRun(
             one.info.run_id, _pick(one.data.params, kept), _pick(one.data.metrics, kept), _pick(one.data.tags, kept),
             one.info.start_time,
         )
-        for one in runs
+        for one in runs if tags.items() <= one.data.tags.items()
     ]  # fmt: skip
-
-
-def _quoted(value: str) -> str:
-    """Give a text as MLflow's filters take it, which know no escape: in the quotes that it does not hold itself."""
-    quote = '"' if "'" in value else "'"
-    if quote in value:
-        raise ValueError(f"expected a text without single or without double quotes, but got {value!r}; it cannot be looked for")
-    return f"{quote}{value}{quote}"
 
 
 def _all_pages(ask: "Callable[[str | None], PagedList[Any]]") -> list[Any]:
@@ -389,7 +382,7 @@ class Record:
         metrics: final values.
         curves: values by metric and step.
         tags: further tags.
-        artifacts: local file or folder, by the name that it gets in the run.
+        artifacts: local file or folder, by the name that it gets in the run; that of a file ends in the file's own.
         datasets: inputs, as the arguments of `Run.log_dataset`.
     """
 
@@ -401,6 +394,11 @@ class Record:
     tags: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     datasets: Sequence[tuple[str, str, Path, str]] = ()
+
+    def __post_init__(self) -> None:
+        for name, path in self.artifacts.items():
+            if path.is_file() and Path(name).name != path.name:
+                raise ValueError(f"expected an artifact's name that ends in {path.name!r}, its file's, but got {name!r}")
 
 
 def write_runs(stage: str, records: Sequence[Record], label: str) -> int:

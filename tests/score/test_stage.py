@@ -3,6 +3,7 @@
 import csv
 import logging
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from medtransfer.metrics.robustness import robustness
 from medtransfer.records import CheckpointInfo, Scores
 from medtransfer.score import stage
 from medtransfer.score.files import read_pairs, tabulate
+from medtransfer.score.publishing import publish
 from medtransfer.training.robustness import measure_pairs
 
 FOLDER = Path("scores/sample/unet-simple")
@@ -181,11 +183,28 @@ def test_other_margins_are_computed_from_the_stored_distances(
     assert len(runs()) == 2
 
 
-def test_broken_distances_are_measured_again(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+@pytest.mark.parametrize("damage", ["cut off", "no zip", "a wrong byte"])
+def test_broken_distances_are_measured_again(copy: Path, tiny_params: Callable[..., Params], measured: list[str], damage: str):
     path = FOLDER / "epoch-002.npz"
-    path.write_bytes(path.read_bytes()[:1000])
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        begin = archive.getinfo("pos/cosine/-1/flat.npy").header_offset + 30 + len("pos/cosine/-1/flat.npy") + 20
+    wrong = whole[:begin] + bytes(byte ^ 0xFF for byte in whole[begin : begin + 8]) + whole[begin + 8 :]
+    path.write_bytes({"cut off": whole[:1000], "no zip": b"no archive at all", "a wrong byte": wrong}[damage])
     again(tiny_params, margins=[0.1])
     assert [label.rsplit(" ", 1)[1] for label in measured] == ["2"]
+    assert len(read_pairs(path).images) == 9
+
+
+@pytest.mark.parametrize("pooling", ["always", "never"])
+def test_another_rule_of_pooling_changes_nothing(copy: Path, tiny_params: Callable[..., Params], measured: list[str], pooling: str):
+    """Both curves are always there: the rule only says which one a reader takes."""
+    before = {path: path.read_bytes() for path in FOLDER.iterdir() if path.suffix != ".png"}
+    again(tiny_params, pooling=pooling)
+    assert publish(tiny_params({"score.repeats": 2, "score.pooling": pooling}).score, Path("data/prepared")) == 0
+    assert measured == []
+    assert len(runs()) == 1
+    assert {path: path.read_bytes() for path in FOLDER.iterdir() if path.suffix != ".png"} == before
 
 
 def test_scores_of_lost_checkpoints_are_removed(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):

@@ -1,7 +1,6 @@
 """The checkpoints of one pretraining and a prepared target go in; robustness by epoch comes out, on disk and in the store."""
 
 import logging
-import zipfile
 from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from medtransfer.errors import InputError
 from medtransfer.metrics.distances import DISTANCES
 from medtransfer.models import build_encoder
 from medtransfer.records import (
+    BROKEN_ARRAYS,
     CheckpointInfo,
     PreparedTarget,
     Scores,
@@ -125,7 +125,7 @@ def _known(
     try:
         found = Scores.read(path)
         whole = len(read_pairs(path.with_suffix(".npz")).images) == found.images
-    except (InputError, OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):  # of another version or broken
+    except (InputError, *BROKEN_ARRAYS):  # of another version or broken
         return None
     same = (found.pretraining, found.weights, found.data, found.settings) == (
         info.pretraining, info.weights, target.info.fingerprint, identity,
