@@ -8,6 +8,8 @@ import pytest
 
 from medtransfer import pipeline, tracking
 from medtransfer.config import Params
+from medtransfer.finetune import cell
+from medtransfer.score import stage
 
 TABLES = ("dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "metrics.json", "dice_by_epoch.png")
 
@@ -24,8 +26,11 @@ def test_an_empty_store_is_filled_and_gives_the_same_report(
     said = pipeline.study(params)
     made = tables()
     assert made["tis.csv"].count(b"\n") > 10  # it judges something
-    for name in ("mlartifacts", "reports", "data", "checkpoints"):
+    for name in ("mlartifacts", "reports"):
         shutil.rmtree(workplace / name)
+    (workplace / "away").mkdir()
+    for name in ("data", "checkpoints"):  # the tables need no more than the results
+        (workplace / name).rename(workplace / "away" / name)
     shutil.copy(empty_store, workplace / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace / 'other.db'}")
     assert pipeline.report(params) == said
@@ -35,3 +40,14 @@ def test_an_empty_store_is_filled_and_gives_the_same_report(
     assert tables() == made
     assert (len(tracking.read_runs("finetune")), len(tracking.read_runs("score"))) == (16, 1)
     assert len(tracking.read_runs("report")) == 1
+    for name in ("data", "checkpoints"):
+        (workplace / "away" / name).rename(workplace / name)
+    names = ("models/**/metrics.json", "models/**/*.safetensors", "scores/**/*.json", "scores/**/*.npz")
+    files = {path: path.stat().st_mtime_ns for name in names for path in Path().glob(name)}
+    monkeypatch.setattr(cell, "_train", None)  # whatever is computed again breaks off
+    monkeypatch.setattr(stage, "measure_pairs", None)
+    pipeline.score(params)
+    pipeline.finetune(params, pipeline.study_cells(params, {}))
+    assert (len(tracking.read_runs("finetune")), len(tracking.read_runs("score"))) == (16, 1)
+    assert len(files) == 2 * 16 + 2 * 4
+    assert {path: path.stat().st_mtime_ns for path in files} == files
