@@ -9,6 +9,7 @@ import pytest
 from pytest import approx
 
 from medtransfer import tracking
+from medtransfer.tracking import writing
 from medtransfer.config import Replay, Report
 from medtransfer.errors import InputError
 from medtransfer.replay.stage import run
@@ -111,7 +112,7 @@ def test_the_page_needs_nothing_and_shows_the_figures(replayed: tuple[Path, Path
 
 def test_an_interrupted_import_is_gone_on_with(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = Results(lengths=(0, 1, 300), seeds=SEEDS[:2], margins=(0.5,), levels=2).write(tmp_path)
-    write, written = tracking._write_run, []
+    write, written = writing._write_run, []
 
     def fail(*arguments: object) -> None:
         if len(written) == 20:
@@ -119,7 +120,7 @@ def test_an_interrupted_import_is_gone_on_with(workplace: Path, tmp_path: Path, 
         written.append(write(*arguments))  # type: ignore[func-returns-value,arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(tracking, "_write_run", fail)
+        patch.setattr(writing, "_write_run", fail)
         with pytest.raises(KeyboardInterrupt):
             replay(*paths)
     assert len(tracking.read_runs("replay")) == 20

@@ -100,6 +100,8 @@ def _log_trials(parent: tracking.Run, records: Sequence[tracking.Record]) -> Non
     if tracking.write_runs(STAGE, records, "search: trials to the store") == len(records):
         return
     cells = {record.cell for record in records}
-    for run in tracking.read_runs(STAGE):
-        if run.tags[tracking.CELL] in cells and run.tags.get(tracking.PARENT) != parent.id:
-            tracking.Run(parent.client, run.id).set_tags({tracking.PARENT: parent.id})
+    astray = [
+        run.id for run in tracking.read_runs(STAGE, only=[tracking.PARENT])
+        if run.tags[tracking.CELL] in cells and run.tags.get(tracking.PARENT) != parent.id
+    ]  # fmt: skip
+    tracking.tag_runs(astray, {tracking.PARENT: parent.id})

@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
+from medtransfer.tracking import reading
 
-SRC = Path(__file__).parents[1] / "src"
+SRC = Path(__file__).parents[2] / "src"
 pytestmark = pytest.mark.usefixtures("workplace")
 
 
@@ -230,7 +231,7 @@ def test_remote_artifacts_are_fetched_and_removed_afterwards(monkeypatch: pytest
 
     remote = SimpleNamespace(info=SimpleNamespace(artifact_uri="s3://bucket/run/artifacts"))
     monkeypatch.setattr(MlflowClient, "get_run", lambda self, run_id: remote)
-    monkeypatch.setattr(tracking, "fetch_artifacts", fetch)
+    monkeypatch.setattr(reading, "fetch_artifacts", fetch)
     with tracking.artifact_folder("r1", "scores") as folder:
         assert (folder / "note").read_text() == "r1"
     assert not folder.exists()

@@ -14,7 +14,7 @@ from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.runtime import file_sha256
 
-SRC = Path(__file__).parents[1] / "src"
+SRC = Path(__file__).parents[2] / "src"
 
 
 @pytest.fixture(autouse=True)

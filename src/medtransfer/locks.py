@@ -1,0 +1,72 @@
+"""The path of a result goes in; the only process that works on it goes on, the others wait for it and then see what it made."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+log = logging.getLogger("medtransfer")
+
+
+def lock_path(result: Path) -> Path:
+    """Give the lock file of a result, hidden beside it."""
+    return result.with_name(f".{result.name}.lock")
+
+
+@contextmanager
+def only_one(result: Path) -> Iterator[None]:
+    """Hold the lock on a result; it falls when the process ends, however it ends.
+
+    Of processes on several hosts only those are kept apart whose shared file system knows `flock`, such as NFS 4.
+
+    Args:
+        result: a file or folder, there or not; the lock file lies beside it while somebody holds it.
+    """
+    path = lock_path(result)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = _take(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _take(path: Path) -> int:
+    told = False
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not told:
+                log.info("another process works on %s: waiting for it", path.with_name(path.name[1 : -len(".lock")]))
+                told = True
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if _is_still_there(handle, path):
+            return handle
+        os.close(handle)  # its holder removed it meanwhile: a newcomer may hold a new one
+
+
+def _is_still_there(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def is_taken(result: Path) -> bool:
+    """Tell whether a process works on a result just now."""
+    try:
+        handle = os.open(lock_path(result), os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -1,0 +1,36 @@
+"""Params, metrics, curves and files go in; one record of a run, to be written at once, comes out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run to write at once.
+
+    Attributes:
+        name: of the run.
+        cell: digest of what makes the result.
+        params: of the cell and its recipe.
+        metrics: final values.
+        curves: values by metric and step.
+        tags: further tags.
+        artifacts: local file or folder, by the name that it gets in the run; that of a file ends in the file's own.
+        datasets: inputs, as the arguments of `Run.log_dataset`.
+    """
+
+    name: str
+    cell: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    datasets: Sequence[tuple[str, str, Path, str]] = ()
+
+    def __post_init__(self) -> None:
+        for name, path in self.artifacts.items():
+            if path.is_file() and Path(name).name != path.name:
+                raise ValueError(f"expected an artifact's name that ends in {path.name!r}, its file's, but got {name!r}")

@@ -1,0 +1,130 @@
+"""The address of a tracking store goes in; a client of it comes out, or one sentence that it does not answer."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medtransfer.errors import InputError
+from medtransfer.runtime import workspace
+from medtransfer.tracking.patience import StoreLost, in_one_line, little_patience, lost
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from sqlalchemy import Engine
+
+_SQLITE = "sqlite:///"
+_DATABASES = ("sqlite:", "postgresql", "mysql")
+_reached: set[str] = set()  # stores that have answered this process
+
+
+def connect() -> "MlflowClient":
+    """Give a client of the tracking store: MLFLOW_TRACKING_URI, else an embedded SQLite file in the working tree.
+
+    Raises:
+        InputError: the store does not answer.
+        StoreLost: it does not answer any more.
+    """
+    import mlflow
+    from mlflow import MlflowClient
+
+    uri = store_uri()
+    try:
+        with _one_at_a_time(_file(uri)), little_patience():
+            mlflow.set_tracking_uri(uri)
+            client = MlflowClient()
+            client.search_experiments(max_results=1)
+    except Exception as fault:  # MLflow, database drivers and the network each raise their own
+        if uri in _reached:
+            raise lost(shown(uri), fault) from None
+        raise InputError(
+            f"expected a tracking store at {shown(uri)}, but it does not answer ({in_one_line(fault)}); start or mend it, or "
+            "unset MLFLOW_TRACKING_URI"
+        ) from None
+    _reached.add(uri)
+    return client
+
+
+def connect_if_there() -> "MlflowClient | None":
+    """Give a client, None for a store that has answered this process before and does not now: work goes on without it."""
+    try:
+        return connect()
+    except StoreLost:
+        return None
+
+
+def store_uri() -> str:
+    """Give the store's address; a relative SQLite file lies in the working tree, wherever the process runs."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+    return f"{_SQLITE}{workspace() / uri.removeprefix(_SQLITE)}" if uri.startswith(_SQLITE) else uri
+
+
+def shown(uri: str) -> str:
+    """Give an address without its password."""
+    from urllib.parse import urlsplit
+
+    password = urlsplit(uri).password
+    return uri.replace(f":{password}@", ":***@") if password else uri
+
+
+def tables(client: "MlflowClient") -> "Engine | None":
+    """Give the store's database where this process can read it, None for a server."""
+    if not client.tracking_uri.startswith(_DATABASES):
+        return None
+    from medtransfer.tracking.tables import open_tables
+
+    return open_tables(client.tracking_uri)
+
+
+def experiment(client: "MlflowClient", stage: str) -> str:
+    """Give the id of a stage's experiment, which is made when it is missing."""
+    from mlflow.exceptions import MlflowException
+
+    name = f"medtransfer/{stage}"
+    if found := client.get_experiment_by_name(name):
+        return found.experiment_id
+    location = None  # a server decides where artifacts go
+    if client.tracking_uri.startswith(_DATABASES):
+        beside = file.parent if (file := _file(client.tracking_uri)) else workspace()
+        location = (beside / "mlartifacts" / stage).as_uri()
+    try:
+        return client.create_experiment(name, artifact_location=location)
+    except MlflowException:
+        if found := client.get_experiment_by_name(name):  # another process was faster
+            return found.experiment_id
+        raise
+
+
+def own_folder() -> Path:
+    """Give the hidden folder of the working tree for what waits to be sent and for locks."""
+    return workspace() / ".medtransfer"
+
+
+def _file(uri: str) -> Path | None:
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+
+
+@contextmanager
+def _one_at_a_time(database: Path | None) -> Iterator[None]:
+    """Hold a lock while SQLite may be created: of several processes that create it at once, all but one would fail."""
+    if database is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_name(f"{database.name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def one_writer(client: "MlflowClient") -> Iterator[None]:
+    """Hold the lock of those who write many runs at once, so that no cell is written twice.
+
+    An embedded store's lock lies beside it; that of a server or another database in the working tree, so that it keeps apart
+    the processes that share the tree.
+    """
+    file = _file(client.tracking_uri)
+    with _one_at_a_time(file.with_name(f"{file.name}.bulk") if file else own_folder() / "writing"):
+        yield

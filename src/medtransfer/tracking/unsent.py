@@ -1,0 +1,107 @@
+"""A run that a lost store did not get goes in; a small file keeps it, and the next command that reaches the store sends it."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medtransfer.locks import only_one
+from medtransfer.records import write_json
+from medtransfer.runtime import digest
+from medtransfer.tracking import store
+from medtransfer.tracking.patience import StoreLost
+from medtransfer.tracking.records import Record
+
+log = logging.getLogger("medtransfer")
+
+
+@dataclass
+class Kept:
+    """All that was logged to one run, as JSON takes it.
+
+    Attributes:
+        params: as texts.
+        tags: as texts.
+        curves: values by metric and step; final metrics have the step 0.
+        datasets: as the arguments of `Run.log_dataset`.
+        artifacts: (absolute path, folder in the run) of each file or folder.
+    """
+
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)
+    datasets: list[Sequence[str]] = field(default_factory=list)
+    artifacts: list[tuple[str, str | None]] = field(default_factory=list)
+
+
+def keep(stage: str, name: str, cell: str, kept: Kept) -> None:
+    """Write what the store did not get to a file of the working tree, with the state of the files that belong to it."""
+    path = _folder() / f"{stage}-{cell}.json"
+    head = {"store": store.store_uri(), "stage": stage, "name": name, "cell": cell, "files": _stamp(kept.artifacts)}
+    write_json(path, {**head, **_with_texts(asdict(kept))})
+    log.warning("the tracking store lacks the run %s; its results are kept, and the next command sends them", name)
+
+
+def begin() -> None:
+    """Reach the store before any work, and send it what earlier commands could not.
+
+    Raises:
+        InputError: the store does not answer.
+    """
+    store.connect()
+    if not any(_folder().glob("*.json")):
+        return
+    with only_one(_folder()):
+        for path in sorted(_folder().glob("*.json")):
+            _send(path)
+
+
+def _send(path: Path) -> None:
+    from medtransfer.tracking.writing import write_runs
+
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["store"] != store.store_uri():
+        log.info("the run %s waits for the tracking store %s", found["name"], store.shown(found["store"]))
+        return
+    if found["files"] != _stamp(found["artifacts"]):
+        log.warning("the files of the run %s have changed since: it is not sent; run %s again", found["name"], found["stage"])
+        path.unlink()
+        return
+    try:
+        write_runs(found["stage"], [_record(found)], f"{found['stage']}: kept runs to the tracking store")
+    except StoreLost as fault:
+        log.warning("%s", fault)
+        return
+    log.info("the tracking store got the run %s, which was kept", found["name"])
+    path.unlink()
+
+
+def _record(found: dict[str, Any]) -> Record:
+    artifacts = {}
+    for text, folder in found["artifacts"]:
+        path = Path(text)
+        artifacts[(folder or "") if path.is_dir() else f"{folder}/{path.name}" if folder else path.name] = path
+    curves = {name: {int(step): float(value) for step, value in curve.items()} for name, curve in found["curves"].items()}
+    datasets = [(name, key, Path(folder), context) for name, key, folder, context in found["datasets"]]
+    return Record(found["name"], found["cell"], found["params"], {}, curves, found["tags"], artifacts, datasets)
+
+
+def _with_texts(values: dict[str, Any]) -> dict[str, Any]:
+    """Write the numbers of curves as texts: JSON has no NaN."""
+    curves = {name: {step: repr(float(value)) for step, value in curve.items()} for name, curve in values["curves"].items()}
+    return {**values, "curves": curves}
+
+
+def _stamp(artifacts: Sequence[Sequence[str | None]]) -> str:
+    """Give a digest of names, sizes and times of the files that belong to a run."""
+    files = []
+    for text, _ in artifacts:
+        path = Path(str(text))
+        files += sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    return digest([[str(one), one.stat().st_size, one.stat().st_mtime_ns] if one.exists() else [str(one)] for one in files])
+
+
+def _folder() -> Path:
+    return store.own_folder() / "unsent"

@@ -1,0 +1,68 @@
+"""Records of finished runs go in; those that the tracking store lacks are written to it, each whole or not as finished."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from medtransfer.progress import track
+from medtransfer.tracking import store
+from medtransfer.tracking.names import CELL, common_tags
+from medtransfer.tracking.patience import patiently
+from medtransfer.tracking.reading import read_runs
+from medtransfer.tracking.records import Record
+from medtransfer.tracking.runs import Run, breaking_off
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def write_runs(stage: str, records: Sequence[Record], label: str) -> int:
+    """Write finished runs in bulk, those whose cell has none yet; each is FINISHED only when all of it is written.
+
+    A lock keeps two processes of one working tree, or of one embedded store, from writing the same cell twice.
+
+    Args:
+        stage: names the experiment `medtransfer/<stage>`.
+        records: what to write.
+        label: of the progress.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        StoreLost: the store does not answer any more; what it has got is not written again next time.
+    """
+    client = store.connect()
+    address = store.shown(client.tracking_uri)
+    with store.one_writer(client):
+        finished = {run.tags[CELL] for run in read_runs(stage, only=())}
+        missing = {record.cell: record for record in records if record.cell not in finished}
+        for run in read_runs(stage, status="RUNNING", only=()):
+            if run.tags[CELL] in missing:
+                patiently(lambda id=run.id: client.set_terminated(id, "KILLED"), address)  # type: ignore[misc]
+        if missing:
+            experiment, common = patiently(lambda: store.experiment(client, stage), address), common_tags(stage)
+            for record in track(missing.values(), label, len(missing), "runs"):
+                _write_run(client, address, experiment, common, record)
+    return len(missing)
+
+
+def _write_run(client: "MlflowClient", address: str, experiment: str, common: Mapping[str, str], record: Record) -> None:
+    tags = {**common, CELL: record.cell, "mlflow.runName": record.name, **record.tags}
+    created = patiently(lambda: client.create_run(experiment, tags=tags, run_name=record.name), address)
+    run = Run(client, created.info.run_id, address, goes_on=False)
+    with breaking_off(run):
+        run.log_record(record, record.params)
+    patiently(lambda: client.set_terminated(run.id, "FINISHED"), address)
+
+
+def tag_runs(run_ids: Sequence[str], tags: Mapping[str, str]) -> None:
+    """Set tags of runs that are there."""
+    from mlflow.entities import RunTag
+
+    client = store.connect()
+    for run_id in run_ids:
+        entities = [RunTag(key, value) for key, value in tags.items()]
+        patiently(
+            lambda id=run_id, some=entities: client.log_batch(id, tags=some),  # type: ignore[misc]
+            store.shown(client.tracking_uri),
+        )
