@@ -382,7 +382,7 @@ def test_after_the_fault_is_mended_the_same_command_runs(place: Path, call: Call
         (InputError("two\nlines"), 2, "medtransfer: two lines\n"),
         (StageError("it broke"), 1, "medtransfer: it broke\n"),
         (ZeroDivisionError("by\nzero"), 1, "medtransfer: ZeroDivisionError: by zero; --debug shows where\n"),
-        (KeyboardInterrupt(), 130, "medtransfer: interrupted; run the same command again to go on\n"),
+        (KeyboardInterrupt(), 130, "medtransfer: interrupted; what is finished is kept: run the same command again to go on\n"),
     ],
 )
 def test_faults_have_their_exit_codes(

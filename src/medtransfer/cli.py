@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from medtransfer.config import (
     Section,
     load_params,
 )
-from medtransfer.errors import InputError, StageError
+from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
 
 log = logging.getLogger("medtransfer")
 CELL_FIELDS = ("target", "encoder", "scheme", "epoch", "mode", "seed")
@@ -185,13 +186,16 @@ def demo(files: tuple[Path, ...], debug: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; an InputError exits with 2, any other failure with 1, an interruption with 130."""
+    """Run the command line; an InputError exits with 2, any other failure with 1, an interruption with 130 or 143."""
     quiet_libraries()
     debug = "--debug" in sys.argv
+    signal.signal(signal.SIGTERM, stop)
     try:
         cli.main(prog_name="medtransfer", standalone_mode=False)
+    except Stopped:
+        leave("stopped; what is finished is kept: run the same command again to go on", 128 + signal.SIGTERM)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        leave("interrupted; run the same command again to go on", 130)
+        leave("interrupted; what is finished is kept: run the same command again to go on", 130)
     except click.ClickException as fault:
         context = getattr(fault, "ctx", None)
         path = context.command_path if context else "medtransfer"
@@ -207,7 +211,19 @@ def main() -> None:
     except Exception as fault:
         if debug:
             raise
+        if is_full_disk(fault):
+            leave(name_full_disk(fault), 1)
         leave(f"{type(fault).__name__}: {fault}; --debug shows where", 1)
+
+
+class Stopped(SystemExit):
+    """The process was asked to end (SIGTERM), as schedulers and service managers do."""
+
+
+def stop(number: int, frame: object) -> None:
+    """End the work as Ctrl-C does: runs are closed, locks fall, nothing is half-written; a second signal ends at once."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Stopped(128 + number)
 
 
 def leave(sentence: str, code: int) -> None:
@@ -226,4 +242,4 @@ def quiet_libraries() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     for name in ("alembic", "mlflow", "lightning_fabric", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # their errors come as exceptions, which end in one sentence

@@ -4,7 +4,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 log = logging.getLogger("medtransfer")
@@ -25,19 +25,26 @@ def only_one(result: Path) -> Iterator[None]:
         result: a file or folder, there or not; the lock file lies beside it while somebody holds it.
     """
     path = lock_path(result)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    new = [folder for folder in path.parents if not folder.exists()]
     handle = _take(path)
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
         os.close(handle)
+        with suppress(OSError):  # a fault that came first leaves no empty folders behind; what is not empty stays
+            for folder in new:
+                folder.rmdir()
 
 
 def _take(path: Path) -> int:
     told = False
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # another process removed its empty folder between the two lines
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

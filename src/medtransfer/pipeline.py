@@ -13,6 +13,7 @@ import yaml
 from medtransfer import tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
+from medtransfer.locks import only_one
 from medtransfer.records import PreparedTarget, checkpoint_path, series_folder
 from medtransfer.runtime import digest
 
@@ -32,10 +33,11 @@ def samples(params: Params) -> None:
     from medtransfer.prepare.samples import write_samples
 
     section = params.samples
-    write_samples(
-        Path(section.out), section.seed, patients=section.patients, lungs=section.lungs, retinas=section.retinas,
-        pictures=section.pictures,
-    )  # fmt: skip
+    with only_one(Path(section.out)):
+        write_samples(
+            Path(section.out), section.seed, patients=section.patients, lungs=section.lungs, retinas=section.retinas,
+            pictures=section.pictures,
+        )  # fmt: skip
 
 
 def prepare(params: Params, force: bool = False) -> PreparedTarget:
@@ -45,16 +47,18 @@ def prepare(params: Params, force: bool = False) -> PreparedTarget:
     name = params.prepare.target
     target = params.prepare.targets[name]
     _need_samples(params, Path(target.root))
-    return prepare_target(
-        name, reader=target.reader, root=Path(target.root), size=target.size, subset=target.subset, split=target.split,
-        validation=target.validation, allow_duplicates=target.allow_duplicates, options=target.options,
-        out=Path(params.prepare.out), force=force,
-    )  # fmt: skip
+    with only_one(Path(params.prepare.out) / name):
+        return prepare_target(
+            name, reader=target.reader, root=Path(target.root), size=target.size, subset=target.subset, split=target.split,
+            validation=target.validation, allow_duplicates=target.allow_duplicates, options=target.options,
+            out=Path(params.prepare.out), force=force,
+        )  # fmt: skip
 
 
 def pretrain(params: Params, force: bool = False) -> Path:
     """Pretrain, or import weights when `pretrain.weights` names a file."""
     section = params.pretrain
+    tracking.begin()
     if section.weights:
         from medtransfer.pretrain.importing import run as import_weights
 
@@ -71,6 +75,7 @@ def score(params: Params, force: bool = False) -> Path:
     from medtransfer.score.stage import run
 
     section = params.score
+    tracking.begin()
     with tracking.project_run_set_aside():
         _make_missing(params, [section.target], [(section.encoder, section.scheme, None)])
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
@@ -80,6 +85,7 @@ def finetune(params: Params, wanted: "list[Wanted]", force: bool = False) -> Non
     """Fine-tune cells; sample inputs are made first if they are missing."""
     from medtransfer.finetune.stage import run
 
+    tracking.begin()
     with tracking.project_run_set_aside():
         _make_missing(params, [one.target for one in wanted], [(one.encoder, one.scheme, one.epoch) for one in wanted])
     run(params.finetune, wanted, Path(params.pretrain.out), Path(params.prepare.out), force)
@@ -91,17 +97,20 @@ def report(params: Params) -> str:
     from medtransfer.report.stage import run
     from medtransfer.score.publishing import publish as publish_scores
 
+    tracking.begin()
     prepared = Path(params.prepare.out)
-    with tracking.project_run_set_aside():
-        publish_scores(params.score, prepared)
-        publish_models(Path(params.finetune.out), prepared)
-    return run(params.report, _score_setting(params), params.score.pooling)
+    with only_one(Path(params.report.out)):
+        with tracking.project_run_set_aside():
+            publish_scores(params.score, prepared)
+            publish_models(Path(params.finetune.out), prepared)
+        return run(params.report, _score_setting(params), params.score.pooling)
 
 
 def search(params: Params, adopt: bool = False) -> str:
     """Search the setting of robustness that chooses best; with `adopt` its winner goes into params.yaml."""
     from medtransfer.search.stage import run
 
+    tracking.begin()
     return run(params.search, _score_setting(params), params.score.pooling, Path("params.yaml") if adopt else None)
 
 
@@ -109,7 +118,9 @@ def replay(params: Params) -> str:
     """Replay the paper's released result files."""
     from medtransfer.replay.stage import run
 
-    return run(params.replay, params.report)
+    tracking.begin()
+    with only_one(Path(params.replay.out)):
+        return run(params.replay, params.report)
 
 
 def _score_setting(params: Params) -> "dict[str, Any]":
@@ -120,6 +131,7 @@ def _score_setting(params: Params) -> "dict[str, Any]":
 def study(params: Params) -> str:
     """Walk the whole study, prepare to report; whatever is finished is reused."""
     chosen = params.study
+    tracking.begin()
     with tracking.project_run_set_aside():
         for target in chosen.targets:
             prepare(_with(params, "prepare", target=target))

@@ -22,6 +22,7 @@ from medtransfer.finetune.protocol import Protocol
 from medtransfer.finetune.publishing import record_of
 from medtransfer.finetune.trainer import Curves, Trainer
 from medtransfer.finetune.validation import BestWeights
+from medtransfer.locks import only_one
 from medtransfer.models import build_segmenter
 from medtransfer.models.freezing import freeze, state_hash
 from medtransfer.models.initialisation import initialise
@@ -53,6 +54,11 @@ def complete(task: Task, force: bool) -> Result:
         task: the cell.
         force: train although it is finished.
     """
+    with only_one(task.folder):
+        return _complete(task, force)
+
+
+def _complete(task: Task, force: bool) -> Result:
     known = None if force else _on_disk(task)
     finished = None if force else tracking.find_finished("finetune", task.cell.key)
     if finished:

@@ -9,6 +9,7 @@ from pathlib import Path
 from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
+from medtransfer.locks import is_taken
 from medtransfer.records import Cell, Result
 
 log = logging.getLogger("medtransfer")
@@ -22,10 +23,11 @@ def publish(models: Path, prepared: Path) -> int:
         prepared: folder of all prepared targets, which the runs name as their inputs.
 
     Returns:
-        How many were written. What is half-written or of another version is left out, with one warning for all.
+        How many were written. What is half-written or of another version is left out, with one warning for all; what a process
+        works on just now, without one.
     """
     records, left = [], []
-    for folder in sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir()):
+    for folder in sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir() and not is_taken(path)):
         try:
             records.append(record_of(_read(folder / "metrics.json"), folder, prepared))
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as fault:  # a foreign file may hold anything

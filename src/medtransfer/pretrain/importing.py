@@ -12,6 +12,7 @@ from torch import nn
 from medtransfer import tracking
 from medtransfer.config import Pretrain
 from medtransfer.errors import InputError
+from medtransfer.locks import only_one
 from medtransfer.models import Encoder, build_encoder
 from medtransfer.models.initialisation import initialise
 from medtransfer.models.loading import LoadAudit, load_encoder_weights, read_weights
@@ -44,9 +45,15 @@ def run(section: Pretrain, force: bool = False) -> Path:
     facts = _facts(section, file)
     folder = series_folder(Path(section.out), section.encoder, section.scheme)
     series = Series(folder, facts["pretraining"], (0, section.weights_epoch))
+    with only_one(folder):
+        _run(section, file, facts, series, force)
+    return folder
+
+
+def _run(section: Pretrain, file: Path, facts: dict[str, Any], series: Series, force: bool) -> None:
     cell = digest([series.pretraining, series.epochs, "import"], 16)
     if not force and reuse(series, cell):
-        return folder
+        return
     random, imported = _encoder(section), _encoder(section)
     tensors = read_weights(file, allow_pickle=section.weights_pickle)
     audit = load_encoder_weights(imported, tensors, source=str(file), allow_partial=section.allow_partial)
@@ -55,9 +62,8 @@ def run(section: Pretrain, force: bool = False) -> Path:
     facts["arguments"] = imported.arguments
     for epoch, encoder, parent in ((0, random, None), (section.weights_epoch, imported, facts["parent"])):
         # a published head's classes are not known by name, so only the encoder is kept
-        save_checkpoint(folder, nn.ModuleDict({"encoder": encoder}), {**facts, "epoch": epoch, "parent": parent})
+        save_checkpoint(series.folder, nn.ModuleDict({"encoder": encoder}), {**facts, "epoch": epoch, "parent": parent})
     _log(section, series, cell, facts, audit)
-    return folder
 
 
 def _facts(section: Pretrain, file: Path) -> dict[str, Any]:

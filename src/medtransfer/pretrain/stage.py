@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from medtransfer import tracking
 from medtransfer.config import Pretrain
 from medtransfer.data.source import SourceImages
+from medtransfer.locks import only_one
 from medtransfer.models.encoder import Encoder
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.pretrain.reuse import make_room, reuse
@@ -40,9 +42,18 @@ def run(section: Pretrain, stopper: Stopper | None, force: bool = False) -> Path
     fingerprint = images["train"].fingerprint()
     folder = series_folder(Path(section.out), recipe.encoder, recipe.scheme)
     series = Series(folder, recipe.digest(fingerprint), recipe.checkpoints)
+    with only_one(folder) if is_main_process() else nullcontext():
+        _run(section, recipe, series, images, fingerprint, stopper, force)
+    return folder
+
+
+def _run(
+    section: Pretrain, recipe: Recipe, series: Series, images: dict[str, SourceImages], fingerprint: str, stopper: Stopper | None,
+    force: bool,
+) -> None:  # fmt: skip
     cell = digest([series.pretraining, series.epochs, stopper.identity if stopper else None], 16)
     if not force and reuse(series, cell):
-        return folder
+        return
     fabric = open_fabric(section.accelerator, recipe.devices, recipe.precision)
     if is_main_process():
         make_room(series)
@@ -55,18 +66,17 @@ def run(section: Pretrain, stopper: Stopper | None, force: bool = False) -> Path
     if not fabric.is_global_zero:
         if going:
             trainer.train(lambda epoch, encoder, numbers: True)
-        return folder
+        return
     params = {**asdict(recipe), "accumulation": recipe.accumulation, "source": section.source,
               "pretraining": series.pretraining, "stop_on": section.stop_on}  # fmt: skip
-    with tracking.open_run("pretrain", folder.name, cell, params, {}) as handle:
-        handle.log_dataset(section.source, fingerprint, root, "training")
+    with tracking.open_run("pretrain", series.folder.name, cell, params, {}) as handle:
+        handle.log_dataset(section.source, fingerprint, Path(section.source_root), "training")
         earlier = progress["curves"] if progress else {}
         handle.log_curves({name: {int(epoch): value for epoch, value in curve.items()} for name, curve in earlier.items()})
         last = progress["epoch"] if progress and not going else trainer.train(_observer(handle, series, stopper))
         _store(handle, series, last, stopper)
     if series.complete:
         series.state.unlink(missing_ok=True)
-    return folder
 
 
 def _open_source(root: Path, recipe: Recipe) -> dict[str, SourceImages]:

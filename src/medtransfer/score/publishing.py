@@ -8,6 +8,7 @@ from typing import Any
 from medtransfer import tracking
 from medtransfer.config import Score
 from medtransfer.errors import InputError
+from medtransfer.locks import is_taken
 from medtransfer.records import Scores, checkpoint_path
 from medtransfer.runtime import digest
 
@@ -26,11 +27,14 @@ def publish(section: Score, prepared: Path) -> int:
         prepared: folder of all prepared targets, which the runs name as their inputs.
 
     Returns:
-        How many were written. What is half-written or of another version is left out, with one warning for all.
+        How many were written. What is half-written or of another version is left out, with one warning for all; what a process
+        works on just now, without one.
     """
     default = {"distance": section.distance, "margin": section.margin, "level": section.level}
     records, left = [], []
     for folder in sorted({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")}):
+        if is_taken(folder):
+            continue
         try:
             found = [Scores.read(path) for path in sorted(folder.glob("epoch-*.json"))]
             records.append(record_of({one.epoch: one for one in found}, default, folder, prepared / folder.parent.name))

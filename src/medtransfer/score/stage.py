@@ -9,6 +9,7 @@ from typing import Any
 from medtransfer import tracking
 from medtransfer.config import Score
 from medtransfer.errors import InputError
+from medtransfer.locks import only_one
 from medtransfer.metrics.distances import DISTANCES
 from medtransfer.models import build_encoder
 from medtransfer.records import (
@@ -49,11 +50,18 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     series = series_folder(checkpoints, section.encoder, section.scheme)
     infos = list_checkpoints(series)
     _check(series, infos, section.level)
+    folder = series_folder(Path(section.out) / section.target, section.encoder, section.scheme)
+    with only_one(folder):
+        return _run(section, series, infos, target, folder, force)
+
+
+def _run(
+    section: Score, series: Path, infos: dict[int, CheckpointInfo], target: PreparedTarget, folder: Path, force: bool
+) -> Path:  # fmt: skip
     settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
     identity = {**asdict(settings), "precision": section.precision}
     default = {"distance": section.distance, "margin": section.margin, "level": section.level}
     margins = sorted({*section.margins, section.margin})
-    folder = series_folder(Path(section.out) / section.target, section.encoder, section.scheme)
     known = {} if force else {epoch: _known(folder, epoch, info, target, identity) for epoch, info in infos.items()}
     if force or any(found is None or _margins(found) != margins for found in known.values()):
         (folder / TABLE).unlink(missing_ok=True)  # it comes last: a folder without it is unfinished

@@ -1,6 +1,5 @@
 """A call to the tracking store goes in; its answer comes out, asked again where the store was locked, slow or away for a moment."""
 
-import errno
 import os
 import random
 import time
@@ -8,13 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from medtransfer.errors import StageError
+from medtransfer.errors import StageError, causes, is_full_disk
 
 Answer = TypeVar("Answer")
 PATIENCE = 30.0  # seconds that a store may stay away before it counts as lost
 FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0  # seconds; each wait is twice the one before, and up to a half longer by chance
 _AWAY_STATUS = {408, 429, 500, 502, 503, 504}
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StoreLost(StageError):
@@ -61,24 +59,10 @@ def is_away(fault: BaseException) -> bool:
     from requests.exceptions import Timeout
     from sqlalchemy.exc import InterfaceError, OperationalError
 
-    causes = list(_causes(fault))
-    if any(is_full_disk(one) for one in causes):
+    if is_full_disk(fault):
         return False
     away = (ConnectionError, TimeoutError, NoConnection, Timeout, OperationalError, InterfaceError)
-    return any(isinstance(one, away) or _status(one) in _AWAY_STATUS for one in causes)
-
-
-def is_full_disk(fault: BaseException) -> bool:
-    """Tell whether a fault, or what caused it, is a full disk or quota."""
-    said = ("No space left on device", "disk is full", "Disk quota exceeded")
-    return any(getattr(one, "errno", None) in _FULL_DISK or any(word in str(one) for word in said) for one in _causes(fault))
-
-
-def _causes(fault: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = fault
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    return any(isinstance(one, away) or _status(one) in _AWAY_STATUS for one in causes(fault))
 
 
 def _status(fault: BaseException) -> int | None:

@@ -1,0 +1,68 @@
+"""One process works on a result; the others wait, and a process that dies leaves no lock behind."""
+
+import multiprocessing
+import os
+import signal
+import time
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+
+from medtransfer.locks import is_taken, lock_path, only_one
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def hold(result: Path, taken: Event) -> None:
+    with only_one(result):
+        taken.set()
+        time.sleep(60)
+
+
+def add_lines(result: Path, times: int) -> None:
+    for _ in range(times):
+        with only_one(result):
+            text = result.read_text() if result.exists() else ""
+            time.sleep(0.001)
+            result.write_text(text + "x")
+
+
+def test_the_lock_lies_hidden_beside_the_result_and_is_gone_afterwards(tmp_path: Path) -> None:
+    result = tmp_path / "deep" / "result"
+    assert not is_taken(result)
+    with only_one(result):
+        assert [path.name for path in result.parent.iterdir()] == [".result.lock"]
+        assert is_taken(result)
+    assert not is_taken(result) and list(tmp_path.iterdir()) == []  # and so is the folder that was made for it
+
+
+def test_a_fault_frees_the_result(tmp_path: Path) -> None:
+    with pytest.raises(ValueError), only_one(tmp_path / "result"):
+        raise ValueError
+    with only_one(tmp_path / "result"):
+        assert is_taken(tmp_path / "result")
+
+
+def test_processes_take_turns(tmp_path: Path) -> None:
+    others = [SPAWN.Process(target=add_lines, args=(tmp_path / "result", 50)) for _ in range(3)]
+    for one in others:
+        one.start()
+    for one in others:
+        one.join(60)
+    assert (tmp_path / "result").read_text() == 150 * "x"
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    result, taken = tmp_path / "result", SPAWN.Event()
+    other = SPAWN.Process(target=hold, args=(result, taken))
+    other.start()
+    assert taken.wait(60)
+    assert is_taken(result)
+    os.kill(other.pid or 0, signal.SIGKILL)
+    other.join(60)
+    assert lock_path(result).exists() and not is_taken(result)
+    with only_one(result):
+        assert is_taken(result)
+    assert list(tmp_path.iterdir()) == []
