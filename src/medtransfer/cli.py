@@ -1,7 +1,6 @@
 """Commands, one a stage: options are the keys of its params section; a user's fault ends in one sentence and exit code 2."""
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import yaml
 from medtransfer import __version__
 from medtransfer.config import (
     Finetune,
+    Grid,
     Params,
     Prepare,
     Pretrain,
@@ -26,6 +26,7 @@ from medtransfer.config import (
     load_params,
 )
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
+from medtransfer.runtime import Stopped, quiet_libraries, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
 CELL_FIELDS = ("target", "encoder", "scheme", "epoch", "mode", "seed")
@@ -150,6 +151,14 @@ def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple
     return turns[0], {key: [getattr(one.finetune, key) for one in turns[: len(texts)]] for key, texts in lists.items()}
 
 
+@stage(Grid)
+def grid(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
+    """Walk all cells of the study as one resumable job, on this machine's cores and GPUs or on a Ray cluster."""
+    from medtransfer.grid.stage import run
+
+    click.echo(run(load(files, parsed("grid", options))))
+
+
 @stage(Report)
 def report(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     """Compute TIS tables with their uncertainty, the figure and the page from the tracking store."""
@@ -189,7 +198,7 @@ def main() -> None:
     """Run the command line; an InputError exits with 2, any other failure with 1, an interruption with 130 or 143."""
     quiet_libraries()
     debug = "--debug" in sys.argv
-    signal.signal(signal.SIGTERM, stop)
+    stop_on_sigterm()
     try:
         cli.main(prog_name="medtransfer", standalone_mode=False)
     except Stopped:
@@ -216,30 +225,7 @@ def main() -> None:
         leave(f"{type(fault).__name__}: {fault}; --debug shows where", 1)
 
 
-class Stopped(SystemExit):
-    """The process was asked to end (SIGTERM), as schedulers and service managers do."""
-
-
-def stop(number: int, frame: object) -> None:
-    """End the work as Ctrl-C does: runs are closed, locks fall, nothing is half-written; a second signal ends at once."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    raise Stopped(128 + number)
-
-
 def leave(sentence: str, code: int) -> None:
     """Say in one line what was wrong and end."""
     click.echo(f"medtransfer: {' '.join(sentence.split())}", err=True)
     sys.exit(code)
-
-
-def quiet_libraries() -> None:
-    """Let the project's own lines through and the libraries' warnings only."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    log.setLevel(logging.INFO)
-    for name in ("alembic", "mlflow", "lightning_fabric", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # their errors come as exceptions, which end in one sentence

@@ -169,6 +169,18 @@ class Finetune(Section):
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
 
 
+class Grid(Section):
+    """All cells of the study as one job: where its pieces run."""
+
+    launcher: Literal["local", "ray"]
+    workers: Positive | None
+    retries: NonNegative
+    cpus: Annotated[float, Field(gt=0)]
+    gpus: Annotated[float, Field(ge=0)]
+    address: str | None
+    out: str
+
+
 class Report(Section):
     """The tracking store to tables, figures and a page."""
 
@@ -218,6 +230,7 @@ class Params(Section):
     pretrain: Pretrain
     score: Score
     finetune: Finetune
+    grid: Grid
     report: Report
     search: Search
     replay: Replay

@@ -134,11 +134,11 @@ def study(params: Params) -> str:
     tracking.begin()
     with tracking.project_run_set_aside():
         for target in chosen.targets:
-            prepare(_with(params, "prepare", target=target))
+            prepare(with_values(params, "prepare", target=target))
         for encoder, scheme in product(chosen.encoders, chosen.schemes):
-            _pretrain_first(_with(params, "pretrain", encoder=encoder, scheme=scheme))
+            pretrain_apart(with_values(params, "pretrain", encoder=encoder, scheme=scheme))
             for target in chosen.targets:
-                score(_with(params, "score", encoder=encoder, scheme=scheme, target=target))
+                score(with_values(params, "score", encoder=encoder, scheme=scheme, target=target))
         finetune(params, study_cells(params, {}))
     return report(params)
 
@@ -178,7 +178,7 @@ def _epochs_at_hand(params: Params, encoder: str, scheme: str) -> list[int]:
     return [epoch for epoch in planned if checkpoint_path(folder, epoch).exists()]
 
 
-def _pretrain_first(params: Params) -> None:
+def pretrain_apart(params: Params) -> None:
     """Pretrain for a stage that comes after; on several devices as a command of its own.
 
     The processes of a distributed job run their command from the start, so it must be one that ends with pretraining.
@@ -196,7 +196,8 @@ def _pretrain_first(params: Params) -> None:
         )
 
 
-def _with(params: Params, section: str, **values: object) -> Params:
+def with_values(params: Params, section: str, **values: object) -> Params:
+    """Give params with some values of a section changed."""
     changed = getattr(params, section).model_copy(update=values)
     return params.model_copy(update={section: changed})
 
@@ -216,10 +217,10 @@ def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[st
     series = dict.fromkeys((one[0], one[1]) for one in checkpoints if _lacks_checkpoints(params, *one))
     for name in lacking:
         log.info("prepare: the sample target %s is made first", name)
-        prepare(_with(params, "prepare", target=name))
+        prepare(with_values(params, "prepare", target=name))
     for encoder, scheme in series:
         log.info("pretrain: the sample checkpoints of %s, %s are made first", encoder, scheme)
-        _pretrain_first(_with(params, "pretrain", encoder=encoder, scheme=scheme))
+        pretrain_apart(with_values(params, "pretrain", encoder=encoder, scheme=scheme))
 
 
 def _lacks_target(params: Params, name: str) -> bool:

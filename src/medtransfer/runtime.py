@@ -3,9 +3,12 @@
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import random
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +85,30 @@ def workspace(folder: Path | None = None) -> Path:
 def is_main_process() -> bool:
     """Tell whether this process is the one that writes and logs (rank 0 of a distributed job)."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def quiet_libraries() -> None:
+    """Let the project's own lines through and the libraries' warnings only."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("medtransfer").setLevel(logging.INFO)
+    for name in ("alembic", "mlflow", "lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # their errors come as exceptions, which end in one sentence
+
+
+class Stopped(SystemExit):
+    """The process was asked to end (SIGTERM), as schedulers and service managers do."""
+
+
+def stop_on_sigterm() -> None:
+    """Let SIGTERM end the work as Ctrl-C does: runs are closed, locks fall, nothing is half-written; a second one ends at once."""
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Stopped(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)

@@ -1,0 +1,90 @@
+"""Params go in; the jobs of a study come out, each with the jobs that it waits for; and one job is done here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from medtransfer import pipeline
+from medtransfer.config import Params
+from medtransfer.records import checkpoint_path, series_folder
+
+CELL_FIELDS = ("target", "encoder", "scheme", "epoch", "mode", "seed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of a study that one worker does.
+
+    Attributes:
+        kind: `prepare`, `pretrain`, `score` or `finetune`: the command that does it.
+        target: that it works on; empty for a pretraining.
+        encoder: whose checkpoints it makes or takes; empty for a preparation.
+        scheme: likewise.
+        epoch: of the checkpoint, mode and seed: of a fine-tuning only.
+    """
+
+    kind: str
+    target: str = ""
+    encoder: str = ""
+    scheme: str = ""
+    epoch: int = -1
+    mode: str = ""
+    seed: int = -1
+
+    @property
+    def name(self) -> str:
+        """Give what people call it."""
+        words = [self.target, self.encoder, self.scheme]
+        if self.kind == "finetune":
+            words += [f"e{self.epoch:03d}", self.mode, f"s{self.seed}"]
+        return f"{self.kind} {'-'.join(word for word in words if word)}"
+
+    @property
+    def needs(self) -> "frozenset[Job]":
+        """Give the jobs that come before it."""
+        if self.kind in {"prepare", "pretrain"}:
+            return frozenset()
+        return frozenset({Job("prepare", self.target), Job("pretrain", encoder=self.encoder, scheme=self.scheme)})
+
+
+def plan(params: Params) -> list[Job]:
+    """List the jobs of the study, each after those that it needs.
+
+    A pretraining that stops early on a target needs that target, too: it makes it itself where it is a generated one.
+    """
+    study = params.study
+    series = list(product(study.encoders, study.schemes))
+    planned = params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"stop_on": None})})
+    cells = pipeline.study_cells(planned, {})
+    return list(
+        dict.fromkeys(
+            [
+                *(Job("prepare", target) for target in study.targets),
+                *(Job("pretrain", encoder=encoder, scheme=scheme) for encoder, scheme in series),
+                *(Job("score", target, *one) for one, target in product(series, study.targets)),
+                *(Job("finetune", *(getattr(cell, name) for name in CELL_FIELDS)) for cell in cells),
+            ]
+        )
+    )
+
+
+def is_left_out(params: Params, job: Job) -> bool:
+    """Tell whether a pretraining that stopped early left out the checkpoint of a fine-tuning; ask when it is done."""
+    if job.kind != "finetune" or params.pretrain.stop_on is None:
+        return False
+    return not checkpoint_path(series_folder(Path(params.pretrain.out), job.encoder, job.scheme), job.epoch).exists()
+
+
+def do(params: Params, job: Job) -> None:
+    """Do one job in this process, or reuse what is finished."""
+    from medtransfer.finetune.stage import Wanted
+
+    names = {name: value for name in ("target", "encoder", "scheme") if (value := getattr(job, name))}
+    if job.kind == "finetune":
+        pipeline.finetune(params, [Wanted(*(getattr(job, name) for name in CELL_FIELDS))])
+        return
+    steps: dict[str, Callable[[Params], object]] = {
+        "prepare": pipeline.prepare, "pretrain": pipeline.pretrain_apart, "score": pipeline.score,
+    }  # fmt: skip
+    steps[job.kind](pipeline.with_values(params, job.kind, **names))
