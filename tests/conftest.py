@@ -49,6 +49,28 @@ def realdata() -> Path:
     return Path(folder)
 
 
+@pytest.fixture
+def postgresql() -> "Iterator[Callable[[], str]]":
+    """Give a maker of empty PostgreSQL databases; without a server the test is reported as skipped by name."""
+    address = os.environ.get("MEDTRANSFER_POSTGRESQL")
+    if not address:
+        pytest.skip("MEDTRANSFER_POSTGRESQL names no PostgreSQL server")
+    import psycopg
+
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"medtransfer_{os.getpid()}_{len(made)}_{os.urandom(4).hex()}")
+        with psycopg.connect(address, autocommit=True) as server:
+            server.execute(f"CREATE DATABASE {made[-1]}")
+        return f"{address.rpartition('/')[0]}/{made[-1]}"
+
+    yield make
+    with psycopg.connect(address, autocommit=True) as server:
+        for name in made:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture(scope="session")
 def sample_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the generated datasets once, few and small; they are only read."""

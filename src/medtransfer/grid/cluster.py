@@ -4,6 +4,7 @@ All hosts see the working folder under the same path (a shared file system) and 
 """
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,8 +41,9 @@ class RayLauncher:
         self.params, self.started = params, not self.ray.is_initialized()
         if self.started:
             try:
+                _knock(address)
                 self.ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
-            except Exception as fault:  # Ray raises ConnectionError, ValueError, RuntimeError and its own
+            except Exception as fault:  # sockets and Ray raise ConnectionError, ValueError, RuntimeError and its own
                 reason = " ".join(str(fault).split())[:300]
                 raise InputError(
                     f"expected a Ray cluster at {address or 'this machine'}, but there is none ({reason}); start one with "
@@ -94,6 +96,13 @@ def run_there(params: Params, job: Job, folder: str) -> Outcome:
     os.chdir(folder)
     quiet_libraries()
     return attempt(params, job)
+
+
+def _knock(address: str | None) -> None:
+    """Try the door of a named cluster: Ray itself would wait for minutes."""
+    host, found, port = (address or "").removeprefix("ray://").rpartition(":")
+    if found and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _settings() -> dict[str, str]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from medtransfer.config import Params
@@ -20,6 +20,10 @@ from medtransfer.runtime import quiet_libraries, stop_on_sigterm
 log = logging.getLogger("medtransfer")
 GPUS = "CUDA_VISIBLE_DEVICES"
 SECONDS_TO_STOP = 10.0
+# What every process needs takes ten seconds to import: a server process does it once, and the others start as copies of it.
+IMPORTED_ONCE = [
+    f"medtransfer.{name}" for name in ("grid.worker", "prepare.stage", "pretrain.stage", "score.stage", "finetune.stage")
+]
 
 
 def count_gpus() -> list[str]:
@@ -33,7 +37,7 @@ def count_gpus() -> list[str]:
 
 @dataclass
 class _Worker:
-    process: SpawnProcess
+    process: ForkServerProcess
     pipe: Connection
     job: Job | None = None
 
@@ -103,31 +107,34 @@ class LocalLauncher:
         return self.logs / f"worker-{number}.log"
 
     def _start(self, number: int) -> _Worker:
-        ours, theirs = get_context("spawn").Pipe()
+        context = get_context("forkserver")
+        context.set_forkserver_preload(IMPORTED_ONCE)
+        ours, theirs = context.Pipe()
         gpu = self.gpus[number % len(self.gpus)] if self.gpus else None
-        process = get_context("spawn").Process(target=serve, args=(theirs, self.params, self._log(number)), daemon=False)
-        with _environment({"OMP_NUM_THREADS": str(self.threads)}, {} if gpu is None else {GPUS: gpu}):
+        process = context.Process(target=serve, args=(theirs, self.params, self._log(number), gpu), daemon=False)
+        with _threads(self.threads):
             process.start()
         theirs.close()  # so that the pipe ends with the process
         return _Worker(process, ours)
 
 
 @contextmanager
-def _environment(unless_set: dict[str, str], always: dict[str, str]) -> Iterator[None]:
-    """Change what a process that is started meanwhile inherits."""
-    before = dict(os.environ)
-    os.environ.update({**{name: value for name, value in unless_set.items() if name not in before}, **always})
+def _threads(number: int) -> Iterator[None]:
+    """Choose the threads of what is started meanwhile, unless the user has chosen them."""
+    if "OMP_NUM_THREADS" in os.environ:
+        yield
+        return
+    os.environ["OMP_NUM_THREADS"] = str(number)
     try:
         yield
     finally:
-        for name in {*unless_set, *always}:
-            os.environ.pop(name, None)
-            if name in before:
-                os.environ[name] = before[name]
+        del os.environ["OMP_NUM_THREADS"]
 
 
-def serve(pipe: Connection, params: Params, log_file: Path) -> None:
+def serve(pipe: Connection, params: Params, log_file: Path, gpu: str | None) -> None:
     """Do jobs until the pipe closes: the whole life of a process."""
+    if gpu is not None:
+        os.environ[GPUS] = gpu  # no GPU has been touched yet
     with log_file.open("a", encoding="utf-8", buffering=1) as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())

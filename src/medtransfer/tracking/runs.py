@@ -37,6 +37,7 @@ class Run:
         address: of the store, without its password.
         goes_on: whether a store that is lost meanwhile leaves the work going, which then is only kept; else it is StoreLost.
         lost: whether that has happened.
+        finished: whether the store has it as FINISHED.
         kept: what was logged, to be sent later.
     """
 
@@ -45,6 +46,7 @@ class Run:
     address: str
     goes_on: bool = True
     lost: bool = False
+    finished: bool = False
     kept: Kept = field(default_factory=Kept)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -160,7 +162,7 @@ def open_run(stage: str, name: str, cell: str, params: Mapping[str, Any], tags: 
         run.set_tags({**common_tags(stage), CELL: cell, "mlflow.runName": name, **tags})
         run.log_params(params)
         yield run
-    _finish(run, stage, name, cell)
+        _finish(run, stage, name, cell)
 
 
 def _create(stage: str, name: str, cell: str) -> Run:
@@ -203,7 +205,7 @@ def breaking_off(run: Run) -> Iterator[None]:
 
 def _break_off(run: Run, status: str) -> None:
     """Close a run at once or not at all; the next of its cell closes it otherwise."""
-    if run.client is None or run.lost:
+    if run.client is None or run.lost or run.finished:
         return
     try:
         with little_patience():
@@ -214,15 +216,16 @@ def _break_off(run: Run, status: str) -> None:
 
 def _finish(run: Run, stage: str, name: str, cell: str) -> None:
     if not run.lost:
-        run._send(lambda client: _settle(client, run.id, stage, cell))
+        run._send(lambda client: _settle(client, run, stage, cell))
     if run.lost:
         keep(stage, name, cell, run.kept)
 
 
-def _settle(client: "MlflowClient", run_id: str, stage: str, cell: str) -> None:
+def _settle(client: "MlflowClient", run: Run, stage: str, cell: str) -> None:
     """Finish a run and leave one finished run of its cell, the newest, whoever else worked on it."""
-    _close_others(client, stage, cell, but=run_id)
-    client.set_terminated(run_id, "FINISHED")
+    _close_others(client, stage, cell, but=run.id)
+    client.set_terminated(run.id, "FINISHED")
+    run.finished = True
     newest, *older = read_runs(stage, cell, only=())
     for one in older:
         client.set_tag(one.id, SUPERSEDED, newest.id)

@@ -33,6 +33,8 @@ def connect() -> "MlflowClient":
     uri = store_uri()
     try:
         with _one_at_a_time(_file(uri)), little_patience():
+            if uri.startswith(_DATABASES) and uri not in _reached:
+                _knock(uri)
             mlflow.set_tracking_uri(uri)
             client = MlflowClient()
             client.search_experiments(max_results=1)
@@ -45,6 +47,15 @@ def connect() -> "MlflowClient":
         ) from None
     _reached.add(uri)
     return client
+
+
+def _knock(uri: str) -> None:
+    """Open a database once: MLflow would try one that is not there for minutes."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    with create_engine(uri, poolclass=NullPool).connect():
+        pass
 
 
 def connect_if_there() -> "MlflowClient | None":

@@ -1,0 +1,103 @@
+"""A tiny study in a folder of its own, the real command on it, and what its store says afterwards."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from medtransfer import tracking
+from medtransfer.config import Params
+
+SOURCES = Path(__file__).parents[2] / "src"
+CELLS = 8  # four checkpoints, one mode, two seeds
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_params: Callable[..., Params]) -> Callable[..., Params]:
+    """Give a maker of a study's params, which also writes them to the folder of work."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+
+    def write(overrides: dict[str, Any] | None = None) -> Params:
+        params = tiny_params({"study.modes": ["full"], "finetune.overlays": 0, "grid.workers": 2, **(overrides or {})})
+        Path("params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
+        return params
+
+    return write
+
+
+class Command:
+    """The real command `medtransfer grid` in the folder of work."""
+
+    def __init__(self, *words: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+        command = [sys.executable, "-m", "medtransfer", "grid", *words]
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def wait_for_cells(self, number: int) -> None:
+        """Wait until some fine-tunings are done, but not all."""
+        deadline = time.monotonic() + 240
+        while (done := len(list(Path("models").glob("*/*/*/metrics.json")))) < number:
+            assert self.process.poll() is None, self.process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert done < CELLS
+
+    def end(self, code: int = 0) -> str:
+        """Give what it has said."""
+        said, _ = self.process.communicate(timeout=300)
+        assert self.process.returncode == code, said
+        return said
+
+    def workers(self) -> list[int]:
+        """Give the processes that work for it: the children of the one that imports for all."""
+        (server,) = [one for one in _children(self.process.pid) if b"forkserver" in Path(f"/proc/{one}/cmdline").read_bytes()]
+        return _children(server)
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(path.read_text().rsplit(")", 1)[1].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return sorted(found)
+
+
+@pytest.fixture
+def command() -> type[Command]:
+    """Give the starter of the real command."""
+    return Command
+
+
+@pytest.fixture
+def assert_each_once() -> Callable[[int], None]:
+    """Give the check that every cell has one finished run, whole, and that nothing is left open or half-written."""
+
+    def check(grids: int = 1) -> None:
+        client = tracking.connect()
+        runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+        assert [run.info.run_name for run in runs if run.info.status == "RUNNING"] == []
+        finished = [run for run in runs if run.info.status == "FINISHED"]
+        by_cell = Counter((run.data.tags[tracking.STAGE], run.data.tags[tracking.CELL]) for run in finished)
+        assert set(by_cell.values()) == {1}
+        assert Counter(stage for stage, _ in by_cell) == {"pretrain": 1, "score": 1, "finetune": CELLS, "grid": grids}
+        assert _without_results(client, finished) == []
+        assert [str(path) for path in Path("models").rglob(".*")] == []
+
+    return check
+
+
+def _without_results(client: MlflowClient, finished: list[Any]) -> list[str]:
+    tuned = [run for run in finished if run.data.tags[tracking.STAGE] == "finetune"]
+    whole = [run for run in tuned if "dice" in run.data.metrics and client.list_artifacts(run.info.run_id, "model")]
+    return [run.info.run_name for run in tuned if run not in whole]

@@ -1,0 +1,54 @@
+"""A Ray cluster of two hosts on this machine does a study; one host dies mid-way, and every cell is done once."""
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medtransfer import tracking
+from medtransfer.config import Params
+from medtransfer.errors import InputError
+from medtransfer.grid.stage import run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Start a cluster of a head without cores and two hosts of one core each."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster.hosts = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def test_a_host_that_dies_takes_no_cell_with_it(
+    cluster: Any, study: Callable[..., Params], command: Callable[..., Any], assert_each_once: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    study()
+    grid = command("--launcher", "ray", "--address", cluster.address)
+    grid.wait_for_cells(2)
+    cluster.remove_node(cluster.hosts[1], allow_graceful=False)
+    said = grid.end()
+    assert "8 cells and 3 other jobs on 2 ray workers" in said
+    assert "8 cells done, 0 failed, 0 remaining" in said
+    assert_each_once()
+    (run_of_grid,) = tracking.read_runs("grid")
+    assert (run_of_grid.metrics["cells_done"], run_of_grid.metrics["cells_remaining"]) == (8, 0)
+
+
+def test_a_cluster_that_is_not_there_is_told(study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(InputError, match="expected a Ray cluster at 127.0.0.1:1, but there is none .*ray start --head"):
+        run(study({"grid.launcher": "ray", "grid.address": "127.0.0.1:1"}))
+    assert tracking.read_runs("grid", status="RUNNING") == []
