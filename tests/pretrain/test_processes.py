@@ -1,5 +1,6 @@
 """The real command: killed and run again, and on two processes."""
 
+import contextlib
 import json
 import os
 import signal
@@ -101,3 +102,40 @@ def test_two_processes_stop_by_the_rule_and_go_on_without_it(write_params: Calla
     assert set(weights(folder)) == {0, 1, 2, 3}
     assert weights(folder).items() >= before.items()
     assert len(tracking.read_runs("pretrain")) == 2
+
+
+def second_rank(process: subprocess.Popen) -> int:
+    """Give the process that a command on two devices started as its second rank."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            parent = int(path.with_name("stat").read_text().rsplit(")", 1)[1].split()[1])
+            if parent == process.pid and b"LOCAL_RANK=1" in path.read_bytes():
+                return int(path.parent.name)
+    raise AssertionError("no second rank")
+
+
+def test_a_killed_rank_ends_the_job_and_it_goes_on(write_params: Callable[..., Params]):
+    chosen = {"pretrain.epochs": 12, "pretrain.checkpoints": [5], "pretrain.micro_batch": 8, "pretrain.devices": 2}
+    write_params(chosen)
+    folder, state = Path("checkpoints/unet-simple"), Path("checkpoints/unet-simple/.resume.safetensors")
+    process = start()
+    deadline = time.monotonic() + 240
+    while (read_progress(state) or {"epoch": 0})["epoch"] < 3:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(second_rank(process), signal.SIGKILL)
+    begin = time.monotonic()
+    said, _ = process.communicate(timeout=240)
+    assert time.monotonic() - begin < 60
+    assert process.returncode == 1, said
+    assert "Traceback" not in said
+    assert "another process of this pretraining ended" in said.splitlines()[-1]
+    reached = read_progress(state)
+    assert reached is not None and 3 <= reached["epoch"] < 12
+    assert [len(tracking.read_runs("pretrain", status=status)) for status in ("FINISHED", "RUNNING", "FAILED")] == [0, 0, 1]
+    assert f"unet-simple goes on after epoch {reached['epoch']}" in succeed(start())
+    assert len(tracking.read_runs("pretrain")) == 1
+    killed = weights(folder)
+    succeed(start("--force"))
+    assert weights(folder) == killed

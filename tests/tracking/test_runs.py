@@ -301,12 +301,12 @@ def test_a_file_that_is_no_database_is_refused(store: Path, monkeypatch: pytest.
 def test_two_processes_may_make_the_store_at_once(store: Path) -> None:
     folder = store.parent / "fresh"
     folder.mkdir()
-    code = "from medtransfer import tracking\nwith tracking.open_run('score', 'x', 'c1', {}, {}): pass"
+    code = "import sys\nfrom medtransfer import tracking\nwith tracking.open_run('score', 'x', sys.argv[1], {}, {}): pass"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_TRACKING")}
     environment |= {"PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
     both = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
+        subprocess.Popen([sys.executable, "-c", code, cell], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+        for cell in ("c1", "c2")
     ]
     said = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,9 @@ def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, ta
     shape = (total, *size)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(*shape, scan.channels))
     masks = np.lib.format.open_memmap(folder / "masks.npy", mode="w+", dtype=np.uint8, shape=shape)
+    for name in ("images.npy", "masks.npy"):
+        with (folder / name).open("r+b") as handle:  # a full disk shows now: written to later, a mapped file would kill the process
+            os.posix_fallocate(handle.fileno(), 0, (folder / name).stat().st_size)
     pictures = ((item, split, picture) for item, split in zip(scan.items, splits, strict=True) for picture in item.load())
     hashes, homes, names, slices = [], [], [], []
     for row, (item, split, picture) in enumerate(track(pictures, f"prepare: {target}", total, "images")):

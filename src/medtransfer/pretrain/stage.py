@@ -1,15 +1,18 @@
 """The pretrain section goes in; a folder of checkpoints and a run of `medtransfer/pretrain` come out."""
 
 import logging
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
+
 from medtransfer import tracking
 from medtransfer.config import Pretrain
 from medtransfer.data.source import SourceImages
+from medtransfer.errors import StageError
 from medtransfer.locks import only_one
 from medtransfer.models.encoder import Encoder
 from medtransfer.pretrain.recipe import Recipe, recipe_of
@@ -60,6 +63,28 @@ def _run(
         if force:
             series.state.unlink(missing_ok=True)
     fabric.launch()
+    with _together(fabric, series):
+        _train(section, recipe, series, images, fingerprint, stopper, force, fabric, cell)
+
+
+@contextmanager
+def _together(fabric: Fabric, series: Series) -> Iterator[None]:
+    """Say in one sentence that another process of a distributed job died, where the library names a broken connection."""
+    try:
+        yield
+    except RuntimeError as fault:
+        if fabric.world_size == 1 or not any(word in str(fault).lower() for word in ("gloo", "nccl", "connection")):
+            raise
+        raise StageError(
+            "another process of this pretraining ended, or its connection broke; the epochs until then are kept in "
+            f"{series.folder}: run the same command again to go on"
+        ) from fault
+
+
+def _train(
+    section: Pretrain, recipe: Recipe, series: Series, images: dict[str, SourceImages], fingerprint: str, stopper: Stopper | None,
+    force: bool, fabric: Fabric, cell: str,
+) -> None:  # fmt: skip
     progress = None if force else series.progress
     trainer = Trainer(recipe, series, images, fabric, section.workers, _facts(section, recipe, series, images), progress)
     going = fabric.broadcast(_goes_on(series, progress, stopper) if fabric.is_global_zero else True)

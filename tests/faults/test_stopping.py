@@ -1,0 +1,149 @@
+"""The real command is told to stop, or its disk runs full: it ends within seconds, says how to go on, and goes on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medtransfer import pipeline, tracking
+from medtransfer.config import Params
+from medtransfer.records import Result
+from medtransfer.training.state import read_progress
+
+pytestmark = pytest.mark.slow
+SOURCES = Path(__file__).parents[2] / "src"
+CELL = Path("models/sample/unet-simple/e003-full-s123124")
+WORDS = ("finetune", "--mode", "full")
+
+
+def begin(*words: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+    command = [sys.executable, "-m", "medtransfer", *words]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture
+def params(workplace: Path, tiny_params: Callable[..., Params]) -> Params:
+    """Prepare, pretrain and write params of a fine-tuning that takes a while."""
+    found = tiny_params({"finetune.train_epochs": 400, "finetune.seed": 123124, "pretrain.checkpoints": []})
+    pipeline.prepare(found)
+    pipeline.pretrain(found)
+    Path("params.yaml").write_text(yaml.safe_dump(found.model_dump(mode="json")))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGTERM, 143, "stopped"), (signal.SIGINT, 130, "interrupted")], ids=["SIGTERM", "Ctrl-C"]
+)
+def test_a_command_that_is_told_to_stop(params: Params, number: int, code: int, said: str) -> None:
+    process = begin(*WORDS)
+    deadline = time.monotonic() + 240
+    while not tracking.read_runs("finetune", status="RUNNING"):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(number)
+    start = time.monotonic()
+    output, _ = process.communicate(timeout=120)
+    assert time.monotonic() - start < 20
+    assert process.returncode == code, output
+    assert output.splitlines()[-1] == f"medtransfer: {said}; what is finished is kept: run the same command again to go on"
+    assert "Traceback" not in output
+    assert [len(tracking.read_runs("finetune", status=status)) for status in ("RUNNING", "KILLED", "FINISHED")] == [0, 1, 0]
+    assert not list(Path("models").rglob("[!.]*.*")) and not list(Path("models").rglob(".*.lock"))
+
+
+SCRIPT = """
+set -u
+mount -t tmpfs -o size="$SMALL" tmpfs full
+{command}; echo "code $?"
+find full -type f -not -name '.*' -printf 'left %P\\n'
+mount -o remount,size=200m full
+{command}; echo "code $?"
+cp -r full kept
+"""
+
+
+def on_a_small_disk(words: str, size: str) -> str:
+    """Run a command twice in a folder that is a disk of its own: first a small one, then a large one."""
+    Path("full").mkdir()
+    command = f"{sys.executable} -m medtransfer {words}"
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES), "SMALL": size}
+    probe = subprocess.run(["unshare", "--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs", "full"], capture_output=True)
+    if probe.returncode:
+        pytest.skip("this system lets no one mount a small disk")
+    script = ["unshare", "--mount", "--map-root-user", "bash", "-c", SCRIPT.format(command=command)]
+    return subprocess.run(script, env=environment, capture_output=True, text=True, timeout=300).stdout + "\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "size", "result"),
+    [
+        ("finetune --mode full --train-epochs 2 --out full/models 2>&1", "16k", "models/sample/unet-simple/e003-full-s123124"),
+        ("pretrain --out full/checkpoints --encoder resnet50 2>&1", "64k", "checkpoints/resnet50-simple"),
+        ("prepare --out full/prepared 2>&1", "24k", "prepared/sample"),
+    ],
+    ids=["finetune", "pretrain", "prepare"],
+)
+def test_a_full_disk_stops_the_stage_and_it_goes_on(params: Params, words: str, size: str, result: str) -> None:
+    said = on_a_small_disk(words, size)
+    first, second = said.split("code 1\n", 1)
+    assert "Traceback" not in said
+    sentence = first.strip().splitlines()[-1]
+    assert sentence.startswith("medtransfer: the disk") and sentence.endswith(
+        "is full; what is finished is kept: free some space and run the same command again"
+    )
+    assert not [line for line in second.splitlines() if line.startswith("left") and "metrics.json" in line]
+    assert "code 0" in second
+    folder = Path("kept") / result
+    assert not list(folder.rglob("*.partial"))
+    stage = words.split()[0]
+    if stage == "finetune":
+        assert Result.read(folder / "metrics.json").metrics["dice"] >= 0
+    if stage != "prepare":
+        shutil.rmtree("full")
+        assert [len(tracking.read_runs(stage, status=status)) for status in ("RUNNING", "FINISHED")] == [
+            0,
+            1 + (stage == "pretrain"),
+        ]
+
+
+def test_a_full_disk_under_the_store_is_told(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'full' / 'mlflow.db'}")
+    said = on_a_small_disk("finetune --mode full --train-epochs 2 2>&1", "900k")
+    first, second = said.split("code ", 1)
+    assert "Traceback" not in said and "full" in first.strip().splitlines()[-1]
+    assert second.startswith(("1\n", "2\n")) and "code 0" in second
+
+
+def test_a_state_is_gone_on_with_after_a_stop(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    from medtransfer.finetune import trainer
+
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", 0.0)
+    process_words = [*WORDS, "--train-epochs", "40"]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+    code = "import medtransfer.finetune.trainer as t; t.SECONDS_BETWEEN_STATES = 0.0\nfrom medtransfer.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *process_words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    state = CELL / ".resume.safetensors"
+    deadline = time.monotonic() + 240
+    while (read_progress(state) or {"epoch": 0})["epoch"] < 3:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=120)[0] and process.returncode == 143
+    reached = (read_progress(state) or {})["epoch"]
+    output, _ = (again := begin(*process_words)).communicate(timeout=240)
+    assert again.returncode == 0, output
+    assert f"goes on after epoch {reached}" in output
+    assert len(tracking.read_runs("finetune")) == 1 and sorted(tracking.read_curve(tracking.read_runs("finetune")[0].id, "lr")) == [
+        *range(1, 41)
+    ]
