@@ -24,7 +24,7 @@ def test_a_sample_is_the_normalised_window(make_target: Make) -> None:
     image, mask, position = samples[1]
     expected = (images[1, 3:7, 5:9] / 255 - [0.5, 0.4, 0.3]) / [0.2, 0.3, 0.4]
     np.testing.assert_allclose(image.permute(1, 2, 0), expected, rtol=1e-5, atol=1e-6)
-    assert image.dtype == torch.float32 and mask.dtype == torch.int64 and position == 1
+    assert image.dtype == torch.float32 and mask.dtype == torch.uint8 and position == 1
     assert np.array_equal(mask, images[1, 3:7, 5:9, 0])
     assert samples.images == ["file0.png#0@0,0", "file1.png#0@3,5"] and samples.groups == ["p0", "p1"]
 

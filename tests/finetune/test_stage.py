@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -230,6 +231,7 @@ def test_another_checkpoint_of_the_same_epoch_is_another_cell(finetune: Callable
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Give `interrupted(epoch)`: raise KeyboardInterrupt once that epoch has been trained; states are saved every epoch."""
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", -1.0)
+    monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
     original = trainer.Trainer._epoch
 
     def at(last: int) -> None:
@@ -283,6 +285,7 @@ def test_an_interrupted_cell_goes_on_to_the_same_bits(
 def test_an_interrupted_evaluation_is_done_again_without_training(finetune: Callable[..., Result], trained: list[int],
                                                                   monkeypatch: pytest.MonkeyPatch):  # fmt: skip
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", -1.0)
+    monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
     chosen = {"prepared": "data/validated", "select": "validation", "overlays": 0}
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
@@ -339,7 +342,9 @@ def test_select_validation_without_validation_samples_is_refused_before_any_work
 
 def test_a_loss_that_is_not_finite_finishes_nothing(finetune: Callable[..., Result], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trainer, "dice_loss", lambda logits, *_: logits.sum() * float("nan"))
-    with pytest.raises(StageError, match="Dice loss of epoch 1 is nan at learning rate .* lower finetune.lr"):
+    with pytest.raises(
+        StageError, match=r"Dice loss is nan at optimiser step 1 \(epoch 1, .*\); no state was saved .* lower finetune.lr"
+    ):
         finetune(wanted())
     assert runs() == []
     assert len(runs("FAILED")) == 1

@@ -51,6 +51,26 @@ def test_a_frozen_encoder_draws_no_stochastic_depth(name, tiny, images):
         assert torch.equal(first, second)
 
 
+@EVERY
+def test_a_frozen_encoder_costs_no_backward(name, tiny, images):
+    """Nothing of it is kept for a backward pass, no gradient flows into it, and bits and batch-norm rule are those of no_grad."""
+    segmenter = build_segmenter(tiny(name), 3)
+    initialise(segmenter, 1)
+    freeze(segmenter.encoder)
+    segmenter.train()
+    kept, entered = [], []
+    with torch.autograd.graph.saved_tensors_hooks(lambda value: kept.append(value) or value, lambda value: value):
+        maps = segmenter.encoder(images)
+    assert kept == []
+    assert all(one.grad_fn is None and not one.requires_grad for one in maps)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(segmenter.encoder(images), maps, strict=True))
+    for module in segmenter.encoder.children():
+        module.register_full_backward_hook(lambda *_: entered.append(1))
+    segmenter(images).square().mean().backward()
+    assert entered == []
+
+
 def test_running_statistics_alone_change_the_hash(tiny, images):
     encoder = tiny("unet")
     before = state_hash(encoder)

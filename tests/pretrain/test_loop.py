@@ -1,5 +1,6 @@
 """One epoch on nets small enough to work out: accumulation, the rate, mixing, and a loss that is not finite."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -7,11 +8,13 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from medtransfer.config import Params
 from medtransfer.errors import StageError
-from medtransfer.pretrain.loop import accuracy, train_epoch
+from medtransfer.pretrain.loop import _augment, accuracy, train_epoch
 from medtransfer.pretrain.recipe import Recipe, recipe_of
+from medtransfer.training.watch import Watch
 
 CLASSES = 4
 
@@ -37,11 +40,13 @@ def trained(recipe: Recipe, micro: int, count: int = 16) -> tuple[nn.Module, dic
     """Train one epoch with SGD, whose step is the gradient itself."""
     fabric = Fabric(accelerator="cpu", devices=1)
     raw = network()
-    model, optimiser = fabric.setup(raw, torch.optim.SGD(raw.parameters(), lr=0.1))
+    sgd = torch.optim.SGD(raw.parameters(), lr=0.1)
+    model, optimiser = fabric.setup(raw, sgd)
+    watch = Watch(fabric, raw, sgd, "training loss", lambda: "nothing before", "lower pretrain.lr")
     images, labels = pictures(count)
     batches = list(zip(images.split(micro), labels.split(micro), strict=True))
     pieces = [16 // micro] * (count // 16)
-    return raw, train_epoch(fabric, model, optimiser, batches, pieces, recipe, 1, CLASSES)
+    return raw, train_epoch(fabric, model, optimiser, batches, pieces, recipe, 1, CLASSES, watch)
 
 
 @pytest.mark.parametrize("micro", [1, 2, 4, 8])
@@ -80,11 +85,33 @@ def test_mixing_and_erasing_change_the_loss_and_are_seeded(recipe: Recipe):
         assert trained(replace(recipe, **changed, seed=recipe.seed + 1), 16)[1]["train_loss"] != once
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_ends_the_stage(recipe: Recipe, value: float, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("medtransfer.pretrain.loop.cross_entropy", lambda logits, *_, **__: logits.sum() * value)
-    with pytest.raises(StageError, match=r"training loss of epoch 1 is (nan|-?inf) at learning rate .* lower pretrain\.lr"):
-        trained(recipe, 16)
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_loss_that_is_not_finite_names_its_step_however_many_micro_batches(
+    recipe: Recipe, value: str, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[Tensor] = []
+
+    def third_step_is_bad(logits: Tensor, targets: Tensor, **chosen: float) -> Tensor:
+        seen.append(logits)
+        return cross_entropy(logits, targets, **chosen) + (float(value) if len(seen) == 2 * 4 + 3 else 0.0)
+
+    monkeypatch.setattr("medtransfer.pretrain.loop.cross_entropy", third_step_is_bad)
+    rate = rf"learning rate {0.1 * 0.5 * (1 + math.cos(math.pi * 2 / 6)):.4g}"  # the third of 3 steps an epoch, 2 epochs
+    with pytest.raises(
+        StageError, match=rf"training loss is {value} at optimiser step 3 \(epoch 1, {rate}\); nothing before; lower"
+    ):
+        trained(recipe, 4, count=48)
+    assert len(seen) == 11
+
+
+def test_mixing_happens_where_the_images_lie(recipe: Recipe):
+    recipe = replace(recipe, cutmix=0.5, mixup=0.4, erasing=1.0)
+    images, labels = pictures(16)
+    mixed, targets = _augment(images.contiguous(memory_format=torch.channels_last), labels, recipe, CLASSES, torch.Generator())
+    assert mixed.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(targets.sum(1), torch.ones(16))
+    elsewhere = _augment(images.to("meta"), labels.to("meta"), recipe, CLASSES, torch.Generator())
+    assert [one.device.type for one in elsewhere] == ["meta", "meta"]  # no value is asked for: nothing waits for a device
 
 
 def test_accuracy_by_hand_over_uneven_batches():

@@ -1,10 +1,16 @@
 """A device that is not there and a precision that it lacks are the user's faults, said in one sentence."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from medtransfer.errors import InputError
-from medtransfer.training.device import open_fabric
+from medtransfer.models import ENCODERS, build_segmenter
+from medtransfer.models.initialisation import initialise
+from medtransfer.training.device import compiled, lay_out, open_fabric, place
 
 
 def test_the_cpu_is_always_there():
@@ -33,3 +39,54 @@ def test_a_missing_accelerator_is_named(monkeypatch: pytest.MonkeyPatch):
         InputError, match=r"accelerator 'gpu', 2 devices on this machine, but No supported gpu .* accelerator: auto"
     ):
         open_fabric("gpu", 2, "32-true")
+
+
+def stepped(segmenter: nn.Module, images: torch.Tensor, steps: int = 3) -> dict[str, torch.Tensor]:
+    """Train a few steps and give the weights, in the order of their indices whatever their layout."""
+    fabric = open_fabric("cpu", 1, "32-true")
+    sgd = torch.optim.SGD(segmenter.parameters(), lr=0.01, momentum=0.9, fused=True)
+    model, optimiser = fabric.setup(segmenter, sgd)
+    torch.manual_seed(4)
+    for _ in range(steps):
+        fabric.backward(model(images).square().mean())
+        optimiser.step()
+        optimiser.zero_grad()
+    return {name: value.detach().contiguous() for name, value in segmenter.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_layout_changes_rounding_only_and_is_reproducible(name: str, tiny_params: Callable[..., Any]):
+    arguments = tiny_params().pretrain.encoders[name]
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+    def fresh() -> nn.Module:
+        segmenter = build_segmenter(ENCODERS[name](**arguments), 3)
+        initialise(segmenter, 1)
+        return segmenter.double()  # in float32 a few ulps become more within three steps
+
+    fabric = open_fabric("cpu", 1, "32-true")
+    plain = stepped(fresh(), images.double())
+    first, second = (stepped(lay_out(fresh()), place(fabric, images.double())) for _ in range(2))
+    assert place(fabric, images).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(place(fabric, images), images)
+    for key, value in plain.items():
+        torch.testing.assert_close(first[key], value, rtol=1e-6, atol=1e-9)
+        assert torch.equal(first[key], second[key])
+
+
+def test_a_model_is_compiled_on_a_gpu_only_and_keeps_its_parameters(monkeypatch: pytest.MonkeyPatch):
+    kept = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, **_: kept(model, backend="aot_eager"))
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 36, 1))
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert compiled(model, cpu, True) is model
+    assert compiled(model, gpu, False) is model
+    shell = compiled(model, gpu, True)
+    assert shell is not model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fabric = open_fabric("cpu", 1, "32-true")
+    trained, optimiser = fabric.setup(shell, torch.optim.SGD(model.parameters(), lr=0.1))
+    fabric.backward(trained(torch.ones(2, 3, 8, 8)).sum())
+    optimiser.step()
+    assert model.state_dict().keys() == before.keys()
+    assert not torch.equal(model[0].weight, before["0.weight"])

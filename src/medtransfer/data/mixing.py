@@ -18,8 +18,8 @@ def mix(
     batch, which stands for the whole dataset, and may be the image itself. Label smoothing comes later, in the loss.
 
     Args:
-        images: float (N, 3, H, W), normalised; any N >= 1.
-        labels: int64 (N,).
+        images: float (N, 3, H, W), normalised; any N >= 1, any device and memory format, which they keep.
+        labels: int64 (N,), on the same device.
         classes: number of classes.
         cutmix: probability of CutMix.
         mixup: probability of mixup.
@@ -39,16 +39,18 @@ def mix(
     chance, uniform, x, y = torch.rand(4, count, generator=generator, dtype=torch.float64)
     partner = torch.randint(count, (count,), generator=generator)
     side = (1 - uniform).sqrt()  # Beta(1, 1) is uniform
-    inside = _boxes((y * height, x * width), (side * height, side * width), (height, width))
-    cut = (chance < cutmix)[:, None, None]
-    blend = ((chance >= cutmix) & (chance < cutmix + mixup))[:, None, None]
-    share = torch.from_numpy(betaincinv(MIXUP_ALPHA, MIXUP_ALPHA, uniform.numpy()))[:, None, None]
-    keep = torch.where(cut, (~inside).double(), torch.where(blend, share, 1.0))  # (N, H, W)
-    own = keep.mean((1, 2)).float()[:, None].to(labels.device)  # (N, 1)
+    rows, columns = _sides((y * height, x * width), (side * height, side * width), (height, width))
+    cut, blend = chance < cutmix, (chance >= cutmix) & (chance < cutmix + mixup)
+    share = torch.where(blend, torch.from_numpy(betaincinv(MIXUP_ALPHA, MIXUP_ALPHA, uniform.numpy())), 1.0)
+    own = torch.where(cut, 1 - rows.sum(1) * columns.sum(1) / (height * width), share).float()
+    rows, columns, partner, own, share = (
+        _send(one, images.device) for one in (rows & cut[:, None], columns, partner, own, share.float())
+    )
+    inside = rows[:, :, None] & columns[:, None, :]  # (N, H, W)
+    weight = torch.where(inside, 0.0, share[:, None, None])[:, None].to(images.dtype)  # (N, 1, H, W)
+    mixed = torch.lerp(images[partner], images, weight)  # exact where the weight is 0 or 1
     hard = one_hot(labels, classes).float()
-    weight = keep[:, None].to(images)  # (N, 1, H, W)
-    mixed = weight * images + (1 - weight) * images[partner.to(images.device)]
-    return mixed, own * hard + (1 - own) * hard[partner.to(labels.device)]
+    return mixed, own[:, None] * hard + (1 - own[:, None]) * hard[partner]
 
 
 def erase(images: Tensor, probability: float, generator: torch.Generator, *, value: Tensor) -> Tensor:
@@ -71,21 +73,26 @@ def erase(images: Tensor, probability: float, generator: torch.Generator, *, val
     tall = ((area * aspect).sqrt() * height).round().clamp(1, height)
     wide = ((area / aspect).sqrt() * width).round().clamp(1, width)
     top, left = (y * (height - tall + 1)).floor(), (x * (width - wide + 1)).floor()
-    inside = _inside(top, top + tall, height)[:, :, None] & _inside(left, left + wide, width)[:, None, :]
-    inside &= (chance < probability)[:, None, None]
-    return torch.where(inside[:, None].to(images.device), value.to(images).view(3, 1, 1), images)
+    rows, columns = _inside(top, top + tall, height) & (chance < probability)[:, None], _inside(left, left + wide, width)
+    rows, columns, black = (_send(one, images.device) for one in (rows, columns, value.to(images.dtype)))
+    return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], black.view(3, 1, 1), images)
 
 
-def _boxes(middle: tuple[Tensor, Tensor], sides: tuple[Tensor, Tensor], shape: tuple[int, int]) -> Tensor:
-    """Give the pixels (N, H, W) of boxes around `middle`, cut at the image's border."""
+def _sides(middle: tuple[Tensor, Tensor], sides: tuple[Tensor, Tensor], shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Give the rows (N, H) and columns (N, W) of boxes around `middle`, cut at the image's border."""
     rows, columns = (
         _inside((at - side / 2).round(), (at + side / 2).round(), length)
         for at, side, length in zip(middle, sides, shape, strict=True)
     )
-    return rows[:, :, None] & columns[:, None, :]
+    return rows, columns
 
 
 def _inside(start: Tensor, stop: Tensor, length: int) -> Tensor:
     """Tell (N, length) which whole numbers below `length` lie in [start, stop)."""
     place = torch.arange(length)
     return (place >= start[:, None]) & (place < stop[:, None])
+
+
+def _send(numbers: Tensor, device: torch.device) -> Tensor:
+    """Copy a small CPU tensor to a device; out of pinned memory, a GPU's queue goes on meanwhile."""
+    return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers.to(device)

@@ -17,7 +17,7 @@ Sample = tuple[Tensor, Tensor, int]
 
 
 class TargetSamples(EpochDataset[Sample]):
-    """The samples of one split: item i is (image float32 (3, H, W), mask int64 (H, W), i), of the target's input size.
+    """The samples of one split: item i is (image float32 (3, H, W), mask uint8 (H, W), i), of the target's input size.
 
     Attributes:
         images: an identity a sample, for evaluation by image.
@@ -63,7 +63,7 @@ class TargetSamples(EpochDataset[Sample]):
             rng = np.random.default_rng(self.item_seed(position))
             augmented, labels = AUGMENTATIONS[self._augmentation](np.array(image), np.array(mask), rng, size)
             pixels = torch.from_numpy(augmented)
-        return normalise(pixels, self._mean, self._std), torch.from_numpy(labels).long(), position
+        return normalise(pixels, self._mean, self._std), torch.from_numpy(labels), position
 
     def _try_augmentation(self, target: PreparedTarget) -> None:
         name, file = target.info.augmentation, target.folder / "dataset.json"

@@ -9,6 +9,7 @@ from torch import nn
 from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.data.target import TargetSamples
 from medtransfer.metrics.evaluation import Evaluation, SegmentationEvaluation
+from medtransfer.training.device import lay_out, place
 
 
 @torch.no_grad()
@@ -25,7 +26,7 @@ def evaluate(
         batch_size: images a forward pass.
         workers: loader processes.
     """
-    model.eval()
+    lay_out(model).eval()
     result = SegmentationEvaluation(len(class_names), class_names)
     batches = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False)
     for images, masks, positions in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
@@ -36,5 +37,5 @@ def evaluate(
 
 def predict(fabric: Fabric, model: nn.Module, images: Any) -> torch.Tensor:
     """Give probabilities on the CPU: sigmoid for one class, softmax over background and classes otherwise."""
-    logits = model(fabric.to_device(images)).float()
+    logits = model(place(fabric, images)).float()
     return (logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)).cpu()

@@ -1,11 +1,11 @@
 """A segmenter and a prepared target go in; trained weights and their curves come out, resumable by epoch."""
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -13,16 +13,17 @@ from torch import nn
 
 from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.data.target import TargetSamples
-from medtransfer.errors import StageError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.progress import track
 from medtransfer.runtime import derive_seed, seed_everything
+from medtransfer.training.device import compiled, lay_out, place
 from medtransfer.training.losses import dice_loss
 from medtransfer.training.schedules import polynomial
 from medtransfer.training.state import load_state, read_progress, save_state
+from medtransfer.training.watch import Watch
 
 log = logging.getLogger("medtransfer")
-SECONDS_BETWEEN_STATES = 20.0
+SECONDS_BETWEEN_STATES, SAVING_SHARE = 20.0, 0.01  # saving takes at most this share of the time
 Curves = dict[str, list[float]]
 
 
@@ -31,7 +32,7 @@ class Trainer:
 
     def __init__(
         self, fabric: Fabric, segmenter: nn.Module, samples: TargetSamples, classes: int, protocol: Protocol, seed: int,
-        state: Path, key: str, workers: int,
+        state: Path, key: str, workers: int, compile: bool = False,
     ) -> None:  # fmt: skip
         """Take what a fine-tuning needs.
 
@@ -45,15 +46,18 @@ class Trainer:
             state: file to resume from.
             key: of the cell, so that a state of another cell is not taken.
             workers: loader processes.
+            compile: whether to compile the model; on a GPU only.
         """
         self.fabric, self.samples, self.classes, self.protocol, self.seed = fabric, samples, classes, protocol, seed
-        self.state, self.key, self.raw = state, key, segmenter
+        self.state, self.key, self.raw = state, key, lay_out(segmenter)
         trained = [parameter for parameter in segmenter.parameters() if parameter.requires_grad]
         self.raw_optimiser = torch.optim.SGD(
-            trained, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay
+            trained, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=True
         )
         self.curves: Curves = {"train_loss": [], "lr": []}
-        self.model, self.optimiser = fabric.setup(segmenter, self.raw_optimiser)
+        self.model, self.optimiser = fabric.setup(compiled(self.raw, fabric.device, compile), self.raw_optimiser)
+        remedy = "lower finetune.lr, or look for a broken sample, and run again"
+        self.watch = Watch(fabric, self.raw, self.raw_optimiser, "Dice loss", self._last_good, remedy)
         self.first = self._resume()  # on the device by then: moments follow their parameters only when they are loaded
         self.sampler = EpochBatches(len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False)
         self.batches = loader(samples, self.sampler, workers, pin=fabric.device.type == "cuda")
@@ -68,16 +72,17 @@ class Trainer:
         Returns:
             The curves, a value an epoch.
         """
-        saved = time.monotonic()
+        saved, pause = time.monotonic(), SECONDS_BETWEEN_STATES
         epochs = range(self.first, self.protocol.train_epochs + 1)
         for epoch in track(epochs, label, len(epochs), "epoch"):
             values = self._epoch(epoch)
             observe(epoch, values)
             for name, value in values.items():
                 self.curves.setdefault(name, []).append(value)
-            if time.monotonic() - saved > SECONDS_BETWEEN_STATES:
+            if (begin := time.monotonic()) - saved > pause:
                 self._save(epoch)
                 saved = time.monotonic()
+                pause = max(SECONDS_BETWEEN_STATES, (saved - begin) / SAVING_SHARE)
         return self.curves
 
     def _save(self, epoch: int) -> None:
@@ -86,8 +91,8 @@ class Trainer:
         save_state(self.state, self.raw, self.raw_optimiser, progress)
 
     def _resume(self) -> int:
-        progress = read_progress(self.state)
-        if progress is None or progress["key"] != self.key:
+        progress = self._progress()
+        if progress is None:
             return 1
         load_state(self.state, self.raw, self.raw_optimiser)
         self.fabric.strategy.precision.load_state_dict(progress["precision"])
@@ -95,24 +100,30 @@ class Trainer:
         log.info("finetune: goes on after epoch %d", progress["epoch"])
         return int(progress["epoch"]) + 1
 
+    def _progress(self) -> dict[str, Any] | None:
+        progress = read_progress(self.state)
+        return progress if progress is not None and progress["key"] == self.key else None
+
+    def _last_good(self) -> str:
+        progress = self._progress()
+        if progress is None:
+            return "no state was saved before"
+        return f"the last good state is that of epoch {progress['epoch']}, {self.state}"
+
     def _epoch(self, epoch: int) -> dict[str, float]:
         seed_everything(derive_seed(self.seed, "epoch", epoch))
         self.samples.set_epoch(epoch)
         self.sampler.set_epoch(epoch)
         self.model.train()
         steps, lr = min(len(self.sampler), self.protocol.epoch_steps or len(self.sampler)), 0.0
-        total = torch.zeros((), device=self.fabric.device)
         for step, (images, masks, _) in enumerate(islice(self.batches, steps), start=(epoch - 1) * steps):
             lr = self.protocol.lr * polynomial(step, self.protocol.train_epochs * steps, self.protocol.power)
             for group in self.optimiser.param_groups:
                 group["lr"] = lr
-            logits = self.model(self.fabric.to_device(images))
+            logits = self.model(place(self.fabric, images))
             loss = dice_loss(logits, self.fabric.to_device(masks), self.classes)
+            self.watch.see(loss, step, epoch, lr)
             self.fabric.backward(loss)
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
-            total += loss.detach()
-        mean = float(total) / steps
-        if not math.isfinite(mean):
-            raise StageError(f"the Dice loss of epoch {epoch} is {mean} at learning rate {lr:.3g}; lower finetune.lr and run again")
-        return {"train_loss": mean, "lr": lr}
+        return {"train_loss": self.watch.close(), "lr": lr}

@@ -1,6 +1,5 @@
 """A classifier and source images go in; one epoch's loss, or the accuracy on the validation images, comes out."""
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,15 +9,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from medtransfer.data.mixing import erase, mix
-from medtransfer.errors import StageError
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.runtime import derive_seed, seed_everything
+from medtransfer.training.device import place
 from medtransfer.training.schedules import warmup_cosine
+from medtransfer.training.watch import Watch
 
 
 def train_epoch(
     fabric: Fabric, model: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterable[tuple[Tensor, Tensor]],
-    pieces: Sequence[int], recipe: Recipe, epoch: int, classes: int,
+    pieces: Sequence[int], recipe: Recipe, epoch: int, classes: int, watch: Watch,
 ) -> dict[str, float]:  # fmt: skip
     """Train for one epoch; random numbers depend on (seed, epoch, rank) only, so a resumed epoch is the same.
 
@@ -31,38 +31,32 @@ def train_epoch(
         recipe: what to do.
         epoch: counted from 1.
         classes: of the source.
+        watch: over the losses, and the weights at the end.
 
     Returns:
         The mean loss over the micro-batches and the last learning rate.
 
     Raises:
-        StageError: the loss is not finite.
+        StageError: a loss, or a weight at the end, is not finite.
     """
     model.train()
     seed_everything(derive_seed(recipe.seed, "epoch", epoch, fabric.global_rank))
     generator = torch.Generator().manual_seed(derive_seed(recipe.seed, "mix", epoch, fabric.global_rank))
-    stream, steps = iter(batches), len(pieces)
-    total, lr = torch.zeros((), device=fabric.device), 0.0
-    for step, passes in enumerate(pieces):
-        lr = recipe.lr * warmup_cosine((epoch - 1) * steps + step, recipe.warmup * steps, recipe.epochs * steps)
+    stream, steps, lr = iter(batches), len(pieces), 0.0
+    for step, passes in enumerate(pieces, start=(epoch - 1) * steps):
+        lr = recipe.lr * warmup_cosine(step, recipe.warmup * steps, recipe.epochs * steps)
         for group in optimiser.param_groups:
             group["lr"] = lr
         for number in range(passes):
-            images, targets = _augment(*next(stream), recipe, classes, generator)
+            images, labels = next(stream)
+            images, targets = _augment(place(fabric, images), fabric.to_device(labels), recipe, classes, generator)
             with fabric.no_backward_sync(model, enabled=number < passes - 1):  # type: ignore[arg-type]
-                logits = model(fabric.to_device(images))
-                loss = cross_entropy(logits.float(), fabric.to_device(targets), label_smoothing=recipe.label_smoothing)
+                loss = cross_entropy(model(images).float(), targets, label_smoothing=recipe.label_smoothing)
+                watch.see(loss, step, epoch, lr)
                 fabric.backward(loss / passes)
-            total += loss.detach()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-    mean = float(fabric.all_reduce(total / sum(pieces), reduce_op="mean"))  # type: ignore[arg-type]
-    if not math.isfinite(mean):
-        raise StageError(
-            f"the training loss of epoch {epoch} is {mean} at learning rate {lr:.3g}; the checkpoints before it are kept: "
-            "lower pretrain.lr and run again"
-        )
-    return {"train_loss": mean, "lr": lr}
+    return {"train_loss": watch.close(), "lr": lr}
 
 
 def _augment(images: Tensor, labels: Tensor, recipe: Recipe, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -81,9 +75,11 @@ def _augment(images: Tensor, labels: Tensor, recipe: Recipe, classes: int, gener
 def accuracy(fabric: Fabric, model: nn.Module, batches: Iterable[Any]) -> float:
     """Give the share of validation images that are classified right, over all devices."""
     model.eval()
-    right_and_all = torch.zeros(2, dtype=torch.int64)
+    right = torch.zeros((), dtype=torch.int64, device=fabric.device)
+    total = 0
     for images, labels in batches:
-        predicted = model(fabric.to_device(images)).argmax(1).cpu()
-        right_and_all += torch.tensor([(predicted == labels).sum().item(), len(labels)])
-    right, total = fabric.all_reduce(right_and_all, reduce_op="sum").tolist()  # type: ignore[union-attr, arg-type]
-    return float(right / total)
+        right += (model(place(fabric, images)).argmax(1) == fabric.to_device(labels)).sum()
+        total += len(labels)
+    right_and_all = torch.stack([right, torch.tensor(total, device=fabric.device)])
+    correct, images_seen = fabric.all_reduce(right_and_all, reduce_op="sum").tolist()  # type: ignore[union-attr]
+    return float(correct / images_seen)

@@ -16,8 +16,11 @@ from medtransfer.pretrain.loop import accuracy, train_epoch
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.pretrain.series import Series
 from medtransfer.progress import track
+from medtransfer.records import checkpoint_path
 from medtransfer.training.checkpoints import save_checkpoint
-from medtransfer.training.state import load_state, save_state
+from medtransfer.training.device import compiled, lay_out
+from medtransfer.training.state import load_state, read_progress, save_state
+from medtransfer.training.watch import Watch
 
 log = logging.getLogger("medtransfer")
 Curves = dict[str, dict[str, float]]  # metric -> epoch (as JSON has it, a string) -> value
@@ -28,7 +31,7 @@ class Trainer:
 
     def __init__(
         self, recipe: Recipe, series: Series, images: dict[str, SourceImages], fabric: Fabric, workers: int,
-        facts: dict[str, Any], progress: dict[str, Any] | None,
+        facts: dict[str, Any], progress: dict[str, Any] | None, compile: bool = False,
     ) -> None:  # fmt: skip
         """Take what a pretraining needs.
 
@@ -40,9 +43,10 @@ class Trainer:
             workers: loader processes.
             facts: fields of the checkpoints' records that do not change by epoch.
             progress: of an interrupted pretraining, to go on from; None to start anew.
+            compile: whether to compile the model; on a GPU only.
         """
         self.recipe, self.series, self.images, self.fabric = recipe, series, images, fabric
-        self.workers, self.facts, self.progress = workers, facts, progress
+        self.workers, self.facts, self.progress, self.compile = workers, facts, progress, compile
         self.classes = len(images["train"].classes)
         self.curves: Curves = {}
 
@@ -58,16 +62,19 @@ class Trainer:
         """
         raw = Classifier(build_encoder(self.recipe.encoder, **self.recipe.arguments), self.classes)
         initialise(raw, self.recipe.seed)
+        lay_out(raw)
         raw_optimiser = torch.optim.AdamW(
-            raw.parameters(), lr=self.recipe.lr, betas=self.recipe.betas, weight_decay=self.recipe.weight_decay
+            raw.parameters(), lr=self.recipe.lr, betas=self.recipe.betas, weight_decay=self.recipe.weight_decay, fused=True
         )
-        model, optimiser = self.fabric.setup(raw, raw_optimiser)
+        model, optimiser = self.fabric.setup(compiled(raw, self.fabric.device, self.compile), raw_optimiser)
+        remedy = "lower pretrain.lr, or look for a broken picture, and run again"
+        watch = Watch(self.fabric, raw, raw_optimiser, "training loss", self._last_good, remedy)
         begin = self._resume(raw, raw_optimiser)
         sampler = self._sampler("train")
         training = self._loader("train", sampler)
         validation = self._loader("val", self._sampler("val"))
         for epoch in range(begin, self.recipe.epochs + 1):
-            numbers = self._epoch(model, optimiser, training, sampler, epoch) if epoch else {}
+            numbers = self._epoch(model, optimiser, training, sampler, epoch, watch) if epoch else {}
             numbers["source_accuracy"] = accuracy(self.fabric, model, validation)
             go_on = True
             if self.fabric.is_global_zero:
@@ -89,6 +96,17 @@ class Trainer:
         log.info("pretrain: %s goes on after epoch %d", self.series.folder.name, self.progress["epoch"])
         return int(self.progress["epoch"]) + 1
 
+    def _last_good(self) -> str:
+        """Say what there is from before a loss that is not finite."""
+        state = read_progress(self.series.state) or {}
+        done = int(state["epoch"]) if state.get("pretraining") == self.series.pretraining else -1
+        saved = [epoch for epoch in self.series.saved if epoch <= done]
+        if not saved:
+            return "no checkpoint was saved before"
+        file = checkpoint_path(self.series.folder, saved[-1])
+        state_there = f"the last good state that of epoch {done}, {self.series.state}"
+        return f"the last good checkpoint is that of epoch {saved[-1]}, {file}, and {state_there}"
+
     def _sampler(self, split: str) -> EpochBatches:
         """Lay out this process's micro-batches; an optimiser step has the same images for any number of devices."""
         training = split == "train"
@@ -102,7 +120,7 @@ class Trainer:
 
     def _epoch(
         self, model: torch.nn.Module, optimiser: torch.optim.Optimizer, training: torch.utils.data.DataLoader,
-        sampler: EpochBatches, epoch: int,
+        sampler: EpochBatches, epoch: int, watch: Watch,
     ) -> dict[str, float]:  # fmt: skip
         self.images["train"].set_epoch(epoch)
         sampler.set_epoch(epoch)
@@ -110,7 +128,7 @@ class Trainer:
         bar = track(training, label, len(sampler), "batch") if self.fabric.is_global_zero else training
         whole, rest = divmod(len(sampler), self.recipe.accumulation)
         pieces = [self.recipe.accumulation] * whole or [rest]  # a set smaller than one step is one step
-        return train_epoch(self.fabric, model, optimiser, bar, pieces, self.recipe, epoch, self.classes)
+        return train_epoch(self.fabric, model, optimiser, bar, pieces, self.recipe, epoch, self.classes, watch)
 
     def _close(
         self, epoch: int, raw: Classifier, optimiser: torch.optim.Optimizer, numbers: dict[str, float],

@@ -46,7 +46,16 @@ def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
             _, index, slot = name.split(".", 2)
             slots.setdefault(int(index), {})[slot] = value
     optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
+    for parameter, values in optimiser.state.items():
+        _follow_layout(parameter, values)
     return json.loads(header["progress"])
+
+
+def _follow_layout(parameter: torch.Tensor, slots: dict[str, Any]) -> None:
+    """Give moments the memory layout of their parameter, as they had it: in another, a step is slower and rounds elsewhere."""
+    for name, value in slots.items():
+        if isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+            slots[name] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def read_progress(path: Path) -> dict[str, Any] | None:

@@ -1,0 +1,64 @@
+"""Sizes go in; a prepared target or a folder of pictures, made up, comes out on disk for a benchmark to read."""
+
+from itertools import product
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
+
+CLASSES = 3
+PICTURE = (375, 500)  # ImageNet's usual size, (height, width) in pixels
+
+
+def smooth(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
+    """Draw an image of soft blobs with a little noise, uint8 (h, w, C)."""
+    height, width, channels = shape
+    coarse = rng.integers(0, 256, (12, 16, channels), dtype=np.uint8)
+    blobs = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).reshape(shape).astype(np.float32)
+    return (blobs + rng.normal(0, 8, shape)).clip(0, 255).astype(np.uint8)
+
+
+def write_target(folder: Path, count: int, size: int, augmentation: str) -> PreparedTarget:
+    """Write a target of `count` training samples that a model sees as (size, size).
+
+    Args:
+        folder: to write to.
+        count: samples.
+        size: side in pixels.
+        augmentation: `rotate-flip` makes grey slices of that size, as ACDC has; `rotate-crop` colour images of 5 x 10 times
+            that size with overlapping windows of twice the size, as IDRiD has.
+    """
+    rng = np.random.default_rng(0)
+    if augmentation == "rotate-flip":
+        shape, boxes = (size, size, 1), [(row, 0, 0, size, size) for row in range(count)]
+    else:
+        shape, side = (5 * size, 10 * size, 3), 2 * size
+        places = product(range(0, shape[0] - side + 1, size // 2), range(0, shape[1] - side + 1, size // 2))
+        boxes = [(0, top, left, side, side) for top, left in places][:count]
+    images = np.stack([smooth(rng, shape) for _ in range(1 + max(row for row, *_ in boxes))])
+    folder.mkdir(parents=True)
+    np.save(folder / "images.npy", images)
+    np.save(folder / "masks.npy", (images[..., 0] // 64).astype(np.uint8))
+    lines = [(number, box[0], "train", f"p{box[0]}", f"f{box[0]}", 0, *box[1:]) for number, box in enumerate(boxes)]
+    pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(folder / "index.csv", index=False)
+    TargetInfo(
+        target="made-up", reader="made-up", citation="none", classes=["one", "two", "three"], channels=shape[2],
+        input=[size, size], augmentation=augmentation, scaling="none", counts={"train": len(lines)}, expected={}, subset=False,
+        sources={}, arrays={}, settings={},
+    ).write(folder / "dataset.json")  # fmt: skip
+    return PreparedTarget.open(folder)
+
+
+def write_pictures(folder: Path, count: int, classes: int = 10) -> Path:
+    """Write an ImageFolder with `count` JPEG files for training and one a class for validation."""
+    rng = np.random.default_rng(0)
+    for number in range(count + classes):
+        split = "train" if number < count else "val"
+        place = folder / split / f"class{number % classes}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(smooth(rng, (*PICTURE, 3))).save(place / f"{number}.JPEG", quality=90)
+    return folder

@@ -1,0 +1,143 @@
+"""Made-up JPEG files go in; our pretraining's speed over that of a bare PyTorch loop, on one ResNet50, comes out.
+
+Run it from the project's folder: `PYTHONPATH=src python benchmarks/pretrain_step.py`. Ours is the real loop of the advanced scheme:
+JPEG files of ImageNet's usual size decoded, cropped, RandAugment, batches, CutMix, mixup, erasing, schedule, watch over the losses,
+progress, and metrics in a tracking store. The bare loop has the same model, layout, batch, loss and optimiser, and its tensors
+lie in memory. An epoch is four steps here, so what is done once an epoch weighs far more than on ImageNet.
+`--workers 1 --threads 1` shows how much a loader process hides that has a core of its own.
+"""
+
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from finetune_step import workplace
+from inputs import write_pictures
+from medtransfer import tracking
+from medtransfer.data.mixing import erase, mix
+from medtransfer.data.sampling import EpochBatches, loader, worker_init
+from medtransfer.data.source import SourceImages
+from medtransfer.models import Classifier, build_encoder
+from medtransfer.models.initialisation import initialise
+from medtransfer.pretrain.loop import train_epoch
+from medtransfer.pretrain.recipe import Recipe, recipe_of
+from medtransfer.progress import track
+from medtransfer.training.device import compiled, lay_out, open_fabric
+from medtransfer.training.watch import Watch
+from sides import Rounds, images_a_second, params, parser
+
+CLASSES = 10
+
+
+def make_recipe(options: Namespace) -> Recipe:
+    """Give the published recipe of ResNet50, advanced scheme, with this batch in one forward pass."""
+    section = params(options.small).pretrain.model_copy(update={"encoder": "resnet50", "scheme": "advanced"})
+    changed = {"batch_size": options.batch, "micro_batch": options.batch, "devices": 1, "size": options.size}
+    return replace(recipe_of(section), **changed, lr=1e-4, epochs=options.rounds + 1, precision=options.precision)
+
+
+def make_model(recipe: Recipe) -> tuple[Classifier, torch.optim.Optimizer]:
+    """Make the classifier with its initial weights, and its optimiser."""
+    model = Classifier(build_encoder(recipe.encoder, **recipe.arguments), CLASSES)
+    initialise(model, recipe.seed)
+    lay_out(model)
+    return model, torch.optim.AdamW(
+        model.parameters(), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+    )
+
+
+def bare_round(options: Namespace, recipe: Recipe, device: torch.device) -> Callable[[], None]:
+    """Give the bare loop over a round's steps."""
+    raw, adamw = make_model(recipe)
+    model = compiled(raw.to(device).train(), device, options.compile)
+    images = torch.randn(options.steps, options.batch, 3, options.size, options.size, device=device)
+    targets = torch.rand(options.steps, options.batch, CLASSES, device=device).softmax(2)
+    batches = [one.contiguous(memory_format=torch.channels_last) for one in images]
+
+    def loop() -> None:
+        for batch, target in zip(batches, targets, strict=True):
+            with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16-mixed"):
+                logits = model(batch)
+            cross_entropy(logits.float(), target, label_smoothing=recipe.label_smoothing).backward()
+            adamw.step()
+            adamw.zero_grad(set_to_none=True)
+
+    return loop
+
+
+def open_images(root: Path, recipe: Recipe, randaugment: bool) -> SourceImages:
+    """Open the training pictures."""
+    return SourceImages(
+        root, "train", recipe.size, mean=recipe.mean, std=recipe.std, train=True, randaugment=randaugment, seed=recipe.seed
+    )
+
+
+def measure(options: Namespace, recipe: Recipe, root: Path) -> Rounds:
+    """Train our way, an epoch a round, and the bare way after each."""
+    fabric = open_fabric(options.accelerator, 1, options.precision)
+    raw, adamw = make_model(recipe)
+    model, optimiser = fabric.setup(compiled(raw, fabric.device, options.compile), adamw)
+    watch = Watch(fabric, raw, adamw, "training loss", lambda: "nothing was saved before", "run again")
+    images = open_images(root, recipe, recipe.randaugment)
+    sampler = EpochBatches(len(images), recipe.micro_batch, seed=recipe.seed, shuffle=True, drop_last=True)
+    batches = loader(images, sampler, options.workers, pin=fabric.device.type == "cuda")
+    bare = bare_round(options, recipe, fabric.device)
+    with tracking.open_run("pretrain", "measured", "measured", {"workers": options.workers}, {}) as handle:
+        rounds = Rounds(options.batch * options.steps, fabric.device)
+        for epoch in range(1, recipe.epochs + 1):
+            images.set_epoch(epoch)
+            sampler.set_epoch(epoch)
+            bar = track(batches, f"epoch {epoch}", len(sampler), "batch")
+            numbers = train_epoch(fabric, model, optimiser, bar, [1] * len(sampler), recipe, epoch, CLASSES, watch)
+            handle.log_metrics(numbers, epoch)
+            rounds.change(bare)
+    return rounds
+
+
+def data_path(root: Path, recipe: Recipe, randaugment: bool) -> float:
+    """Give the pictures a second of one core: decoded, cropped, augmented, normalised, and put together to batches."""
+    images = open_images(root, recipe, randaugment)
+    batches = loader(images, EpochBatches(len(images), 16, seed=0, shuffle=True, drop_last=False), 0, pin=False)
+    worker_init(0)
+    return images_a_second(lambda: sum(len(labels) for _, labels in batches))
+
+
+def mixing(recipe: Recipe, count: int = 32) -> float:
+    """Give the images a second of one core for what the main process does to batches: CutMix, mixup and erasing."""
+    images = torch.randn(count, 3, recipe.size, recipe.size).contiguous(memory_format=torch.channels_last)
+    labels, generator = torch.arange(count) % CLASSES, torch.Generator().manual_seed(0)
+
+    def once() -> int:
+        mixed, _ = mix(images, labels, CLASSES, cutmix=recipe.cutmix, mixup=recipe.mixup, generator=generator)
+        return len(erase(mixed, recipe.erasing, generator, value=torch.zeros(3)))
+
+    return images_a_second(once, passes=5)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parser(__doc__, batch=16, steps=4, rounds=4).parse_args()
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    recipe = make_recipe(options)
+    print(
+        f"ResNet50 at {options.size}, advanced scheme, batches of {options.batch}, {torch.get_num_threads()} threads, "
+        f"{options.workers} workers"
+    )
+    with workplace() as place:
+        begin = time.perf_counter()
+        root = write_pictures(place / "pictures", max(options.batch * options.steps, CLASSES), CLASSES)
+        print(f"made the pictures in {time.perf_counter() - begin:.1f} s")
+        ratio = measure(options, recipe, root).show("our pretraining", "bare loop on tensors in memory")
+        for name, randaugment in (("simple", False), ("advanced", True)):
+            print(f"data path alone, {name}: {data_path(root, recipe, randaugment):.0f} images/s a core")
+        print(f"mixing and erasing in the main process: {mixing(recipe):.0f} images/s a core")
+    print(f"ratio: {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main()

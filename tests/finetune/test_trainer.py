@@ -1,0 +1,157 @@
+"""A loss or weights that go bad stop a fine-tuning at that step; what was saved before stays and is gone on from."""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import Tensor, nn
+
+from medtransfer.data.target import TargetSamples
+from medtransfer.errors import StageError
+from medtransfer.finetune import trainer
+from medtransfer.finetune.protocol import Protocol
+from medtransfer.finetune.trainer import Trainer
+from medtransfer.models import build_encoder, build_segmenter
+from medtransfer.models.freezing import freeze, state_hash
+from medtransfer.models.initialisation import initialise
+from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
+from medtransfer.training.device import open_fabric
+from medtransfer.training.state import read_progress
+
+IMAGES, BATCH, EPOCHS = 10, 4, 4  # so 3 steps an epoch
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> PreparedTarget:
+    """Give ten grey images of 32 pixels."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (IMAGES, 32, 32, 1), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "masks.npy", (images[..., 0] > 127).astype(np.uint8))
+    lines = [(i, i, "train", f"p{i}", f"f{i}", 0, 0, 0, 32, 32) for i in range(IMAGES)]
+    pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(tmp_path / "index.csv", index=False)
+    TargetInfo(
+        target="made", reader="made", citation="none", classes=["one"], channels=1, input=[32, 32], augmentation="rotate-flip",
+        scaling="none", counts={"train": IMAGES}, expected={}, subset=False, sources={}, arrays={}, settings={},
+    ).write(tmp_path / "dataset.json")  # fmt: skip
+    return PreparedTarget.open(tmp_path)
+
+
+@pytest.fixture
+def make(target: PreparedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainer]:
+    """Give a maker of trainers of the same fine-tuning, whose state is saved after every epoch."""
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", -1.0)
+    monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
+
+    def one(state: str = "state.safetensors", frozen: bool = False, epochs: int = EPOCHS) -> Trainer:
+        protocol = Protocol(epochs, None, BATCH, 0.05, 0.9, 0.9, 1e-4, "last", "32-true")
+        segmenter = build_segmenter(build_encoder("unet", width=4, depth=4), 1)
+        initialise(segmenter, 3)
+        if frozen:
+            freeze(segmenter.encoder)
+        samples = TargetSamples(target, "train", mean=(0.5,) * 3, std=(0.2,) * 3, augment=True, seed=1)
+        return Trainer(open_fabric("cpu", 1, "32-true"), segmenter, samples, 1, protocol, 5, tmp_path / state, "key", 0)
+
+    return one
+
+
+def nothing(epoch: int, values: dict[str, float]) -> None:
+    """Observe without adding anything."""
+
+
+def bad_at(patch: pytest.MonkeyPatch, step: int, value: float) -> list[int]:
+    """Let one sample of the given step, counted from 1, be infinite or not a number; give the list of steps seen."""
+    original, seen = trainer.place, list[int]()
+
+    def place(fabric: Any, images: Tensor) -> Tensor:
+        seen.append(len(images))
+        if len(seen) == step:
+            images[-1, 0, 5, 5] = value
+        return original(fabric, images)
+
+    patch.setattr(trainer, "place", place)
+    return seen
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_bad_sample_stops_at_its_step_and_the_state_before_goes_on(
+    make: Callable[..., Trainer], tmp_path: Path, value: float, frozen: bool
+):
+    whole = make("whole.safetensors", frozen)
+    curves = whole.train("whole", nothing)
+    rate = 0.05 * (1 - 7 / (3 * EPOCHS)) ** 0.9  # of the eighth step
+    words = (
+        f"the Dice loss is nan at optimiser step 8 (epoch 3, learning rate {rate:.4g}); the last good state is that of epoch 2, "
+        f"{tmp_path / 'state.safetensors'}; lower finetune.lr, or look for a broken sample, and run again"
+    )
+    broken = make(frozen=frozen)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StageError, match=f"^{re.escape(words)}$"):
+        seen = bad_at(patch, 8, value)
+        broken.train("broken", nothing)
+    assert len(seen) == 8
+    assert (read_progress(tmp_path / "state.safetensors") or {})["epoch"] == 2
+    again = make(frozen=frozen)
+    assert again.first == 3
+    assert again.train("again", nothing) == curves
+    assert state_hash(again.raw) == state_hash(whole.raw)
+
+
+def test_before_the_first_state_there_is_none(make: Callable[..., Trainer], tmp_path: Path):
+    broken = make()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(StageError, match=r"step 2 \(epoch 1, .*\); no state was saved before; "),
+    ):
+        bad_at(patch, 2, math.inf)
+        broken.train("broken", nothing)
+    assert not (tmp_path / "state.safetensors").exists()
+    assert broken.curves == {"train_loss": [], "lr": []}
+
+
+@pytest.mark.parametrize("kind", ["weight", "buffer"])
+def test_weights_that_go_bad_in_the_last_step_are_not_saved(make: Callable[..., Trainer], tmp_path: Path, kind: str):
+    """Every loss is finite; only what the step leaves is not."""
+    broken, observed = make(), list[int]()
+    steps, original = list[int](), broken.raw_optimiser.step
+
+    def step(*arguments: Any, **chosen: Any) -> None:
+        original(*arguments, **chosen)
+        steps.append(1)
+        norm = next(module for module in broken.raw.decoder.modules() if isinstance(module, nn.BatchNorm2d))
+        if len(steps) == 6:
+            (norm.bias.data if kind == "weight" else norm.running_mean)[0] = math.nan
+
+    broken.raw_optimiser.step = step  # type: ignore[method-assign, assignment]
+    named = r"blocks.0.conv.0.1.bias" if kind == "weight" else r"blocks.0.conv.0.1.running_mean"
+    with pytest.raises(StageError, match=rf"the {kind} decoder.{named} is not finite, .* step 6 \(epoch 2, .* of epoch 1, "):
+        broken.train("broken", lambda epoch, values: observed.append(epoch))
+    assert observed == [1]
+    assert (read_progress(tmp_path / "state.safetensors") or {})["epoch"] == 1
+    assert make().first == 2
+
+
+def test_saving_takes_a_small_share_of_the_time(make: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch):
+    """A slow disk makes states rarer: each epoch takes 10 s here, each state 1 s."""
+    clock, saved = [0.0], list[int]()
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", 20.0)
+    monkeypatch.setattr(trainer, "SAVING_SHARE", 0.02)
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: clock[0])
+
+    def save(self: Trainer, epoch: int) -> None:
+        saved.append(epoch)
+        clock[0] += 1.0
+
+    def epoch(self: Trainer, number: int) -> dict[str, float]:
+        clock[0] += 10.0
+        return {"train_loss": 0.5, "lr": 0.1}
+
+    monkeypatch.setattr(Trainer, "_save", save)
+    monkeypatch.setattr(Trainer, "_epoch", epoch)
+    make(epochs=20).train("slow", nothing)
+    assert saved == [3, 9, 15]  # after 30 s, then with at least 50 s of work between two
