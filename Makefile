@@ -35,8 +35,8 @@ demo: $(READY) ## walk the whole path on generated data and print the TIS table
 test: $(READY) ## the fast tests
 	@$(BIN)/python -m pytest -q -m "not slow"
 
-test-all: $(READY) lint ## lint and every test; those on real images need MEDTRANSFER_REALDATA=<folder>
-	@$(BIN)/python -m pytest -q --durations=15
+test-all: $(READY) lint ## lint and every test, on two processes; those on real images need MEDTRANSFER_REALDATA=<folder>
+	@$(BIN)/python -m pytest -q --durations=15 -n 2 --dist loadscope
 
 lint: $(READY) ## ruff, mypy and the floors
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PYTHONPATH=src $(BIN)/lint-imports --no-cache

@@ -16,7 +16,7 @@ import pytest
 from medtransfer.errors import InputError
 from medtransfer.search.evaluate import Case, Evaluator, Setting
 from medtransfer.search.space import Space
-from medtransfer.search.study import Plan, Trial, Work, create_studies, one_process, open_storage, run_studies
+from medtransfer.search.study import Plan, Trial, Work, create_studies, open_storage, run_studies
 
 BEST = ("l2", -2)
 
@@ -169,20 +169,6 @@ def test_the_lock_beside_a_journal_leads_somewhere(tmp_path: Path, monkeypatch: 
     assert lock.acquire()
     assert (tmp_path / "search" / "s.journal.lock").stat()
     lock.release()
-
-
-def test_one_process_at_a_time(tmp_path: Path):
-    seen: list[str] = []
-
-    def work(name: str) -> None:
-        with one_process(tmp_path / "a" / "lock"):
-            seen.append(name)
-            time.sleep(0.05)
-            seen.append(name)
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(work, "ab"))
-    assert "".join(seen) in {"aabb", "bbaa"}
 
 
 def test_a_setting_reads_well():

@@ -1,9 +1,7 @@
 """Plans of studies and a storage go in; finished trials, resumed and shared between processes, come out."""
 
-import fcntl
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing import get_context
@@ -56,15 +54,6 @@ class Work:
     storage: str
     trials: int
     seed: int
-
-
-@contextmanager
-def one_process(path: Path) -> Iterator[None]:
-    """Hold a lock on a file: what several commands must not do at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def open_storage(address: str) -> BaseStorage:
