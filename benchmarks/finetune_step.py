@@ -86,14 +86,16 @@ def measure(options: Namespace, place: Path, *, frozen: bool, alone: bool = Fals
     name = f"{'decoder' if frozen else 'full'}-{'alone' if alone else 'measured'}"
     target = write_target(place / name, options.batch * options.steps, options.size, "rotate-flip")
     chosen = params(options.small).finetune.model_copy(
-        update={"train_epochs": options.rounds + 1, "batch_size": options.batch, "precision": options.precision}
+        update={
+            "train_epochs": options.rounds + 1, "batch_size": options.batch, "precision": options.precision,
+            "compile": options.compile,
+        }
     )
     protocol, fabric = Protocol.of(chosen), open_fabric(options.accelerator, 1, options.precision)
     samples = TargetSamples(target, "train", augment=True, **CONTRACT)
     trainer = Trainer(
-        fabric, make_model(options, frozen), samples, CLASSES, protocol, 0, place / f"{name}.safetensors", "key", options.workers,
-        options.compile,
-    )  # fmt: skip
+        fabric, make_model(options, frozen), samples, CLASSES, protocol, 0, place / f"{name}.safetensors", "key", options.workers
+    )
     bare = None if alone else bare_round(options, protocol, fabric.device, frozen)
     with tracking.open_run("finetune", name, name, {"frozen": frozen}, {}) as handle:
         rounds = Rounds(options.batch * options.steps, fabric.device)

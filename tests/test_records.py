@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -356,3 +358,13 @@ def test_damaged_distances_are_told_whatever_byte_is_wrong(tmp_path: Path):
         else:
             assert all(np.array_equal(one, arrays[name]) for one, name in zip(found, names, strict=True))
     assert refused > 0.8 * len(whole)
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_writing(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, foreign = tmp_path / f".a.json.{ended.pid}.partial", tmp_path / f".a.json.{os.getppid()}.partial"
+    for path in (left, foreign, tmp_path / f".b.json.{ended.pid}.partial"):
+        path.write_text("half")
+    write_json(tmp_path / "a.json", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([foreign.name, f".b.json.{ended.pid}.partial", "a.json"])

@@ -115,6 +115,7 @@ class Pretrain(Section):
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     devices: Positive
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    compile: bool
 
     @model_validator(mode="after")
     def _checkpoints_lie_inside(self) -> "Pretrain":
@@ -167,6 +168,7 @@ class Finetune(Section):
     workers: NonNegative
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    compile: bool
 
 
 class Grid(Section):

@@ -19,6 +19,7 @@ class Protocol:
     weight_decay: float
     select: str
     precision: str
+    compile: bool
 
     @classmethod
     def of(cls, section: Finetune) -> "Protocol":

@@ -32,7 +32,7 @@ class Trainer:
 
     def __init__(
         self, fabric: Fabric, segmenter: nn.Module, samples: TargetSamples, classes: int, protocol: Protocol, seed: int,
-        state: Path, key: str, workers: int, compile: bool = False,
+        state: Path, key: str, workers: int,
     ) -> None:  # fmt: skip
         """Take what a fine-tuning needs.
 
@@ -46,7 +46,6 @@ class Trainer:
             state: file to resume from.
             key: of the cell, so that a state of another cell is not taken.
             workers: loader processes.
-            compile: whether to compile the model; on a GPU only.
         """
         self.fabric, self.samples, self.classes, self.protocol, self.seed = fabric, samples, classes, protocol, seed
         self.state, self.key, self.raw = state, key, lay_out(segmenter)
@@ -55,7 +54,7 @@ class Trainer:
             trained, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=True
         )
         self.curves: Curves = {"train_loss": [], "lr": []}
-        self.model, self.optimiser = fabric.setup(compiled(self.raw, fabric.device, compile), self.raw_optimiser)
+        self.model, self.optimiser = fabric.setup(compiled(self.raw, fabric.device, protocol.compile), self.raw_optimiser)
         remedy = "lower finetune.lr, or look for a broken sample, and run again"
         self.watch = Watch(fabric, self.raw, self.raw_optimiser, "Dice loss", self._last_good, remedy)
         self.first = self._resume()  # on the device by then: moments follow their parameters only when they are loaded

@@ -43,6 +43,7 @@ class Recipe:
     checkpoints: tuple[int, ...]
     seed: int
     precision: str
+    compile: bool
     mean: tuple[float, ...] = field(default=IMAGENET_MEAN)
     std: tuple[float, ...] = field(default=IMAGENET_STD)
 
@@ -94,5 +95,5 @@ def recipe_of(section: Pretrain) -> Recipe:
         lr=section.lr * batch / section.lr_batch, betas=section.betas, weight_decay=section.weight_decay,
         label_smoothing=section.label_smoothing, size=section.size, epochs=section.epochs,
         checkpoints=tuple(sorted({0, *section.checkpoints, section.epochs})), seed=section.seed,
-        precision=section.precision,
+        precision=section.precision, compile=section.compile,
     )  # fmt: skip

@@ -31,7 +31,7 @@ class Trainer:
 
     def __init__(
         self, recipe: Recipe, series: Series, images: dict[str, SourceImages], fabric: Fabric, workers: int,
-        facts: dict[str, Any], progress: dict[str, Any] | None, compile: bool = False,
+        facts: dict[str, Any], progress: dict[str, Any] | None,
     ) -> None:  # fmt: skip
         """Take what a pretraining needs.
 
@@ -43,10 +43,9 @@ class Trainer:
             workers: loader processes.
             facts: fields of the checkpoints' records that do not change by epoch.
             progress: of an interrupted pretraining, to go on from; None to start anew.
-            compile: whether to compile the model; on a GPU only.
         """
         self.recipe, self.series, self.images, self.fabric = recipe, series, images, fabric
-        self.workers, self.facts, self.progress, self.compile = workers, facts, progress, compile
+        self.workers, self.facts, self.progress = workers, facts, progress
         self.classes = len(images["train"].classes)
         self.curves: Curves = {}
 
@@ -66,7 +65,7 @@ class Trainer:
         raw_optimiser = torch.optim.AdamW(
             raw.parameters(), lr=self.recipe.lr, betas=self.recipe.betas, weight_decay=self.recipe.weight_decay, fused=True
         )
-        model, optimiser = self.fabric.setup(compiled(raw, self.fabric.device, self.compile), raw_optimiser)
+        model, optimiser = self.fabric.setup(compiled(raw, self.fabric.device, self.recipe.compile), raw_optimiser)
         remedy = "lower pretrain.lr, or look for a broken picture, and run again"
         watch = Watch(self.fabric, raw, raw_optimiser, "training loss", self._last_good, remedy)
         begin = self._resume(raw, raw_optimiser)
