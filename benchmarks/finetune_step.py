@@ -87,7 +87,9 @@ def measure(options: Namespace, place: Path, *, frozen: bool, alone: bool = Fals
     target = write_target(place / name, options.batch * options.steps, options.size, "rotate-flip")
     chosen = params(options.small).finetune.model_copy(
         update={
-            "train_epochs": options.rounds + 1, "batch_size": options.batch, "precision": options.precision,
+            "train_epochs": options.rounds + 1,
+            "batch_size": options.batch,
+            "precision": options.precision,
             "compile": options.compile,
         }
     )

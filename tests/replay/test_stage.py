@@ -9,11 +9,11 @@ import pytest
 from pytest import approx
 
 from medtransfer import tracking
-from medtransfer.tracking import writing
 from medtransfer.config import Replay, Report
 from medtransfer.errors import InputError
 from medtransfer.replay.stage import run
 from medtransfer.report.replayed import read_released, replayed_configurations, replayed_scores
+from medtransfer.tracking import writing
 
 from .conftest import MARGINS, SEEDS, Results
 
