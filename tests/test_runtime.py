@@ -2,7 +2,10 @@
 
 import hashlib
 import random
+import signal
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 import torch
 
 from medtransfer.runtime import (
+    Stopped,
     canonical_json,
     derive_seed,
     digest,
@@ -18,6 +22,8 @@ from medtransfer.runtime import (
     git_revision,
     is_main_process,
     seed_everything,
+    stop_on_sigterm,
+    stops_later,
     versions,
     workspace,
 )
@@ -134,3 +140,58 @@ def test_only_rank_zero_writes(environment: dict[str, str], main: bool, monkeypa
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert is_main_process() is main
+
+
+@pytest.fixture
+def stopping() -> Iterator[None]:
+    """Hear SIGTERM as the commands do."""
+    before = signal.getsignal(signal.SIGTERM)
+    stop_on_sigterm()
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("number", "stop"), [(signal.SIGTERM, Stopped), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_stop_is_heard_when_the_block_has_ended(stopping: None, number: signal.Signals, stop: type[BaseException]) -> None:
+    done, before = [], signal.getsignal(number)
+    with pytest.raises(stop), stops_later():
+        with stops_later():
+            signal.raise_signal(number)
+            done.append("inner")
+        done.append("outer")
+    assert done == ["inner", "outer"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert number == signal.SIGTERM or signal.getsignal(number) is before
+
+
+def test_a_second_stop_is_heard_at_once(stopping: None) -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), stops_later():
+        signal.raise_signal(signal.SIGINT)
+        done.append("first")
+        signal.raise_signal(signal.SIGINT)
+        done.append("second")
+    assert done == ["first"]
+
+
+def test_what_goes_wrong_in_the_block_is_told_beside_the_stop(stopping: None) -> None:
+    with pytest.raises(Stopped) as caught, stops_later():
+        signal.raise_signal(signal.SIGTERM)
+        raise ValueError("both")
+    assert caught.value.code == 143 and isinstance(caught.value.__context__, ValueError)
+
+
+def test_without_a_stop_nothing_changes_and_threads_do_not_touch_signals(stopping: None) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stops_later():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+    seen = []
+
+    def work() -> None:
+        with stops_later():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]

@@ -9,6 +9,9 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +115,29 @@ def stop_on_sigterm() -> None:
         raise Stopped(128 + number)
 
     signal.signal(signal.SIGTERM, stop)
+
+
+@contextmanager
+def stops_later() -> Iterator[None]:
+    """Let the block end before SIGTERM or Ctrl-C is heard; a second one is heard at once."""
+    if threading.current_thread() is not threading.main_thread():  # signals are heard by the main thread alone
+        yield
+        return
+    heard: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+
+    def note(number: int, frame: object) -> None:
+        if heard:
+            ours[signal.Signals(number)](number, None)
+        heard.append(number)
+
+    for number in ours:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        if heard:
+            ours[signal.Signals(heard[0])](heard[0], None)

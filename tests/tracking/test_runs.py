@@ -1,18 +1,23 @@
 """Runs in a real store: opened once, closed with the right status, found again; what is wrong with a store is told."""
 
+import itertools
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as StoredByMlflow
+from sqlalchemy import Engine, event
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
-from medtransfer.runtime import file_sha256
+from medtransfer.runtime import Stopped, file_sha256, stop_on_sigterm
+from medtransfer.tracking import Record
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -36,6 +41,27 @@ def all_runs() -> list[StoredByMlflow]:
 
 
 @pytest.fixture
+def told_to_stop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Give a switch: SIGTERM comes while the database works on the statement of that number."""
+    left = [0]
+
+    def count(*_: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            signal.raise_signal(signal.SIGTERM)
+
+    def switch(number: int) -> None:
+        left[0] = number
+        stop_on_sigterm()
+
+    before = signal.getsignal(signal.SIGTERM)
+    event.listen(Engine, "after_cursor_execute", count)
+    yield switch
+    event.remove(Engine, "after_cursor_execute", count)
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
 def project_run(monkeypatch: pytest.MonkeyPatch) -> str:
     """Open a run as `mlflow run -e score -P lr=0.001 --experiment-name mine` does before it starts the command."""
     client = tracking.connect()
@@ -54,6 +80,38 @@ def test_a_run_is_one_run_with_its_params_tags_and_name() -> None:
     tags = found.data.tags
     assert (tags["medtransfer.stage"], tags["medtransfer.cell"], tags["mine"]) == ("score", "c1", "yes")
     assert tags["git_revision"] == "none" and tags["dvc_revision"] == "none" and "version.torch" in tags
+
+
+def test_a_stop_in_the_middle_of_whatever_request_leaves_no_run_open(told_to_stop: Callable[[int], None]) -> None:
+    finish("first")
+    for number in itertools.count(1, 3):
+        told_to_stop(number)
+        try:
+            with tracking.open_run("score", "the name", f"c{number}", {"lr": 1}, {}) as run:
+                run.log_metrics({"dice": 0.5})
+        except Stopped:
+            assert tracking.read_runs("score", status="RUNNING") == []
+        else:
+            break
+    told_to_stop(0)
+    killed = [one.tags["medtransfer.cell"] for one in tracking.read_runs("score", status="KILLED")]
+    assert number > 30 and len(killed) > 8
+
+
+def test_a_stop_while_finished_runs_are_written_leaves_none_open(told_to_stop: Callable[[int], None]) -> None:
+    finish("first")
+    records = [Record(f"run {number}", f"w{number}", {"lr": "1"}, {"dice": 0.5}) for number in range(3)]
+    for number in itertools.count(1, 3):
+        told_to_stop(number)
+        try:
+            written = tracking.write_runs("score", records, "runs")
+        except Stopped:
+            assert tracking.read_runs("score", status="RUNNING") == []
+        else:
+            break
+    told_to_stop(0)
+    assert number > 3 and written <= 3
+    assert sorted(one.tags["medtransfer.cell"] for one in tracking.read_runs("score")) == ["first", "w0", "w1", "w2"]
 
 
 def test_the_dvc_revision_is_that_of_the_lock_file() -> None:

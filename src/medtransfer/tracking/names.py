@@ -6,6 +6,7 @@ from medtransfer.runtime import file_sha256, git_revision, versions
 
 STAGE, CELL, SUPERSEDED = "medtransfer.stage", "medtransfer.cell", "medtransfer.superseded_by"
 PARENT = "mlflow.parentRunId"
+DATABASES = ("sqlite:", "postgresql", "mysql")  # stores that this process writes to itself, without a server
 
 
 def common_tags(stage: str) -> dict[str, str]:

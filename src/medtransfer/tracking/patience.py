@@ -4,10 +4,12 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 from medtransfer.errors import StageError, causes, is_full_disk
+from medtransfer.runtime import stops_later
+from medtransfer.tracking.names import DATABASES
 
 Answer = TypeVar("Answer")
 PATIENCE = 30.0  # seconds that a store may stay away before it counts as lost
@@ -35,7 +37,8 @@ def patiently(call: Callable[[], Answer], address: str, patience: float | None =
     wait = FIRST_WAIT
     while True:
         try:
-            return call()
+            with whole(address):
+                return call()
         except Exception as fault:
             if not is_away(fault):
                 raise
@@ -43,6 +46,14 @@ def patiently(call: Callable[[], Answer], address: str, patience: float | None =
                 raise lost(address, fault) from fault
         time.sleep(wait * random.uniform(1, 1.5))
         wait = min(2 * wait, LONGEST_WAIT)
+
+
+def whole(address: str) -> AbstractContextManager[None]:
+    """Let a request end before the process stops: one that is broken off inside a database leaves it locked, or a run open.
+
+    One to a server may take minutes, and the server ends it by itself.
+    """
+    return stops_later() if address.startswith(DATABASES) else nullcontext()
 
 
 def lost(address: str, fault: BaseException) -> StoreLost:

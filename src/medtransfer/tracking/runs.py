@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 log = logging.getLogger("medtransfer")
+SECONDS_TO_CLOSE = 3.0  # that a run that ends badly may take to be closed: whoever stopped it waits
 BATCH = 900  # metrics, params and tags a request: the store accepts 1,000
 
 
@@ -33,7 +34,7 @@ class Run:
 
     Attributes:
         client: of the store.
-        id: of the run, empty when the store was lost before it was opened.
+        id: of the run, empty until the store has opened it.
         address: of the store, without its password.
         goes_on: whether a store that is lost meanwhile leaves the work going, which then is only kept; else it is StoreLost.
         lost: whether that has happened.
@@ -157,31 +158,23 @@ def open_run(stage: str, name: str, cell: str, params: Mapping[str, Any], tags: 
         params: of the cell and its recipe.
         tags: further tags.
     """
-    run = _create(stage, name, cell)
+    client = store.connect_if_there()
+    run = Run(client, "", store.shown(store.store_uri()), lost=client is None)
     with breaking_off(run):
+        run._send(lambda client: _create(run, client, stage, name, cell))
         run.set_tags({**common_tags(stage), CELL: cell, "mlflow.runName": name, **tags})
         run.log_params(params)
         yield run
         _finish(run, stage, name, cell)
 
 
-def _create(stage: str, name: str, cell: str) -> Run:
-    client = store.connect_if_there()
-    address = store.shown(store.store_uri())
-    if client is None:
-        return Run(None, "", address, lost=True)
+def _create(run: Run, client: "MlflowClient", stage: str, name: str, cell: str) -> None:
+    if resumed := take_project_run(client):
+        run.id = resumed
+        return
+    _close_others(client, stage, cell)
     tags = {STAGE: stage, CELL: cell}  # from the first moment: a run that is left behind is found by its cell
-
-    def create() -> str:
-        if resumed := take_project_run(client):
-            return resumed
-        _close_others(client, stage, cell)
-        return client.create_run(store.experiment(client, stage), tags=tags, run_name=name).info.run_id
-
-    try:
-        return Run(client, patiently(create, address), address)
-    except StoreLost:
-        return Run(None, "", address, lost=True)
+    run.id = client.create_run(store.experiment(client, stage), tags=tags, run_name=name).info.run_id
 
 
 def _close_others(client: "MlflowClient", stage: str, cell: str, but: str = "") -> None:
@@ -204,12 +197,13 @@ def breaking_off(run: Run) -> Iterator[None]:
 
 
 def _break_off(run: Run, status: str) -> None:
-    """Close a run at once or not at all; the next of its cell closes it otherwise."""
-    if run.client is None or run.lost or run.finished:
+    """Close a run soon or not at all; the next of its cell closes it otherwise."""
+    client = run.client
+    if client is None or not run.id or run.lost or run.finished:
         return
     try:
         with little_patience():
-            run.client.set_terminated(run.id, status)
+            patiently(lambda: client.set_terminated(run.id, status), run.address, patience=SECONDS_TO_CLOSE)
     except Exception as fault:  # what broke the run off is what the user has to hear
         log.debug("the run %s could not be closed: %s", run.id, fault)
 

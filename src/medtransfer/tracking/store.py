@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from medtransfer.errors import InputError
 from medtransfer.runtime import workspace
-from medtransfer.tracking.patience import StoreLost, in_one_line, little_patience, lost
+from medtransfer.tracking.names import DATABASES
+from medtransfer.tracking.patience import StoreLost, in_one_line, little_patience, lost, whole
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sqlalchemy import Engine
 
 _SQLITE = "sqlite:///"
-_DATABASES = ("sqlite:", "postgresql", "mysql")
 _reached: set[str] = set()  # stores that have answered this process
 
 
@@ -33,11 +33,12 @@ def connect() -> "MlflowClient":
     uri = store_uri()
     try:
         with _one_at_a_time(_file(uri)), little_patience():
-            if uri.startswith(_DATABASES) and uri not in _reached:
+            if uri.startswith(DATABASES) and uri not in _reached:
                 _knock(uri)
             mlflow.set_tracking_uri(uri)
-            client = MlflowClient()
-            client.search_experiments(max_results=1)
+            with whole(uri):  # the first client makes the tables
+                client = MlflowClient()
+                client.search_experiments(max_results=1)
     except Exception as fault:  # MLflow, database drivers and the network each raise their own
         if uri in _reached:
             raise lost(shown(uri), fault) from None
@@ -82,7 +83,7 @@ def shown(uri: str) -> str:
 
 def tables(client: "MlflowClient") -> "Engine | None":
     """Give the store's database where this process can read it, None for a server."""
-    if not client.tracking_uri.startswith(_DATABASES):
+    if not client.tracking_uri.startswith(DATABASES):
         return None
     from medtransfer.tracking.tables import open_tables
 
@@ -97,7 +98,7 @@ def experiment(client: "MlflowClient", stage: str) -> str:
     if found := client.get_experiment_by_name(name):
         return found.experiment_id
     location = None  # a server decides where artifacts go
-    if client.tracking_uri.startswith(_DATABASES):
+    if client.tracking_uri.startswith(DATABASES):
         beside = file.parent if (file := _file(client.tracking_uri)) else workspace()
         location = (beside / "mlartifacts" / stage).as_uri()
     try:

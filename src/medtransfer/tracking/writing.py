@@ -48,11 +48,19 @@ def write_runs(stage: str, records: Sequence[Record], label: str) -> int:
 
 def _write_run(client: "MlflowClient", address: str, experiment: str, common: Mapping[str, str], record: Record) -> None:
     tags = {**common, CELL: record.cell, "mlflow.runName": record.name, **record.tags}
-    created = patiently(lambda: client.create_run(experiment, tags=tags, run_name=record.name), address)
-    run = Run(client, created.info.run_id, address, goes_on=False)
+    run = Run(client, "", address, goes_on=False)
+
+    def create() -> None:
+        run.id = client.create_run(experiment, tags=tags, run_name=record.name).info.run_id
+
+    def finish() -> None:
+        client.set_terminated(run.id, "FINISHED")
+        run.finished = True
+
     with breaking_off(run):
+        patiently(create, address)
         run.log_record(record, record.params)
-    patiently(lambda: client.set_terminated(run.id, "FINISHED"), address)
+        patiently(finish, address)
 
 
 def tag_runs(run_ids: Sequence[str], tags: Mapping[str, str]) -> None:
