@@ -49,8 +49,8 @@ EXAMPLES: dict[type[_Record], Any] = {
     ),
     CheckpointInfo: CheckpointInfo(
         encoder="unet", arguments={"width": 4, "layers": [1, 2]}, epoch=5, source="sample", source_classes=["x", "y"],
-        scheme="simple", source_accuracy=None, input={"size": 64, "mean": [0.5], "std": [0.25], "channels": "RGB"}, seed=1,
-        pretraining="a1", parent=None, weights="w1", git_revision="none",
+        scheme="simple", source_accuracy=None, input={"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"},
+        seed=1, pretraining="a1", parent=None, weights="w1", git_revision="none",
     ),
     Result: Result(
         cell=asdict(CELL), key=CELL.key, metrics={"dice": 0.1 + 0.2}, curves={"loss": [1.0, 0.5]}, encoder_hash=["h", "h"],
@@ -58,7 +58,8 @@ EXAMPLES: dict[type[_Record], Any] = {
     ),
     Scores: Scores(
         target="heart", data="d1", encoder="unet", scheme="simple", source="sample", epoch=5, pretraining="a1", weights="w1",
-        source_accuracy=0.75, images=3, settings={"seed": 0}, table=[{"level": -2, "robustness": 1e-17}], counts=[], notes=["n"],
+        source_accuracy=0.75, images=3, settings={"seed": 0}, counts=[], notes=["n"],
+        table=[{"distance": "l2", "level": -2, "pooled": True, "margin": 0.5, "robustness": 1e-17, "standard_error": None}],
     ),
 }  # fmt: skip
 
@@ -133,7 +134,7 @@ def test_a_corrupt_record_is_refused(example: Any, content: bytes, tmp_path: Pat
 
 
 def test_a_folder_in_the_place_of_a_record_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="it is a folder"):
         TargetInfo.read(tmp_path)
 
 

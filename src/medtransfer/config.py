@@ -2,21 +2,47 @@
 
 import os
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from medtransfer.errors import InputError
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-BelowOne = Annotated[float, Field(ge=0, lt=1)]
-Rate = Annotated[float, Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+def _no_truth(value: Any) -> Any:
+    """Refuse true and false, which Python takes for the numbers 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _no_file(value: str) -> str:
+    """Refuse the path of an output folder that cannot be made, since a file stands in its place or above it."""
+    there = next((path for path in (Path(value), *Path(value).parents) if os.path.lexists(path)), Path())
+    if not there.is_dir():
+        raise ValueError(f"must name a folder, but {there} is none")
+    return value
+
+
+MOST, MOST_PIXELS = 2**31 - 1, 2**14  # of a whole number, and of the side of a picture
+DEEPEST = 50  # that values in a file may be nested
+Whole = Annotated[int, BeforeValidator(_no_truth), Field(le=MOST)]
+Real = Annotated[float, BeforeValidator(_no_truth)]
+Positive = Annotated[Whole, Field(gt=0)]
+NonNegative = Annotated[Whole, Field(ge=0)]
+Below = Annotated[Whole, Field(lt=0, ge=-MOST)]
+Pixels = Annotated[Positive, Field(le=MOST_PIXELS)]
+AtLeastZero = Annotated[Real, Field(ge=0)]
+Probability = Annotated[Real, Field(ge=0, le=1)]
+BelowOne = Annotated[Real, Field(ge=0, lt=1)]
+Rate = Annotated[Real, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Place = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+Out = Annotated[Place, AfterValidator(_no_file)]
 Mode = Literal["full", "decoder"]
 Pooling = Literal["frozen", "always", "never"]
 
@@ -40,7 +66,7 @@ class Study(Section):
 class Samples(Section):
     """Sizes of the generated datasets."""
 
-    out: str
+    out: Out
     seed: NonNegative
     patients: Positive
     lungs: Positive
@@ -52,8 +78,8 @@ class Target(Section):
     """One dataset to prepare."""
 
     reader: Name
-    root: str
-    size: tuple[Positive, Positive]
+    root: Place
+    size: tuple[Pixels, Pixels]
     subset: bool
     split: Literal["official"] | dict[str, Any]
     validation: BelowOne
@@ -64,7 +90,7 @@ class Target(Section):
 class Prepare(Section):
     """Raw datasets to prepared targets."""
 
-    out: str
+    out: Out
     target: Name
     targets: dict[Name, Target]
 
@@ -89,9 +115,9 @@ class Scheme(Section):
 class Pretrain(Section):
     """Source images to encoder checkpoints."""
 
-    out: str
+    out: Out
     source: Name
-    source_root: str
+    source_root: Place
     encoder: Name
     encoders: dict[Name, dict[str, Any]]
     scheme: Name
@@ -100,14 +126,14 @@ class Pretrain(Section):
     lr_batch: Positive
     micro_batch: Positive
     betas: tuple[BelowOne, BelowOne]
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: AtLeastZero
     label_smoothing: BelowOne
-    size: Positive
+    size: Pixels
     epochs: Positive
     checkpoints: list[Positive]
     seed: NonNegative
     stop_on: Name | None
-    weights: str | None
+    weights: Place | None
     weights_epoch: Positive
     weights_pickle: bool
     allow_partial: bool
@@ -127,20 +153,20 @@ class Pretrain(Section):
 class Score(Section):
     """Checkpoints and a prepared target to robustness."""
 
-    out: str
+    out: Out
     target: Name
     encoder: Name
     scheme: Name
     split: Name
-    max_images: Annotated[int, Field(ge=2)] | None
+    max_images: Annotated[Whole, Field(ge=2)] | None
     seed: NonNegative
     repeats: Positive
     negative: Literal["random", "paper"]
     distance: Name
-    margin: Annotated[float, Field(ge=0)]
-    level: Annotated[int, Field(lt=0)]
+    margin: AtLeastZero
+    level: Below
     pooling: Pooling
-    margins: list[Annotated[float, Field(ge=0)]]
+    margins: list[AtLeastZero]
     batch_size: Positive
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
@@ -149,7 +175,7 @@ class Score(Section):
 class Finetune(Section):
     """A checkpoint and a prepared target to a segmentation model and its Dice."""
 
-    out: str
+    out: Out
     target: Name
     encoder: Name
     scheme: Name
@@ -160,9 +186,9 @@ class Finetune(Section):
     epoch_steps: Positive | None
     batch_size: Positive
     lr: Rate
-    power: Annotated[float, Field(ge=0)]
+    power: AtLeastZero
     momentum: BelowOne
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: AtLeastZero
     select: Literal["last", "validation"]
     overlays: NonNegative
     workers: NonNegative
@@ -177,35 +203,35 @@ class Grid(Section):
     launcher: Literal["local", "ray"]
     workers: Positive | None
     retries: NonNegative
-    cpus: Annotated[float, Field(gt=0)]
-    gpus: Annotated[float, Field(ge=0)]
-    address: str | None
-    out: str
+    cpus: Rate
+    gpus: AtLeastZero
+    address: Place | None
+    out: Out
 
 
 class Report(Section):
     """The tracking store to tables, figures and a page."""
 
-    out: str
-    draws: Annotated[int, Field(ge=100)]
-    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    out: Out
+    draws: Annotated[Whole, Field(ge=100)]
+    confidence: Annotated[Real, Field(gt=0.5, lt=1)]
     seed: NonNegative
 
 
 class Search(Section):
     """Stored pairs and Dice to the setting of robustness that chooses best."""
 
-    out: str
+    out: Out
     name: Name
     results: Literal["own", "replay"]
-    storage: str | None
+    storage: Place | None
     trials: Positive
     workers: Positive
     seed: NonNegative
     per_encoder: bool
     distances: Annotated[list[Name], Field(min_length=1)]
-    margin: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
-    levels: Annotated[list[Annotated[int, Field(lt=0)]], Field(min_length=1)]
+    margin: tuple[AtLeastZero, AtLeastZero]
+    levels: Annotated[list[Below], Field(min_length=1)]
     poolings: Annotated[list[Pooling], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -218,9 +244,9 @@ class Search(Section):
 class Replay(Section):
     """The paper's released result files to the tracking store, and its tables computed again."""
 
-    out: str
-    downstream: str | None
-    robustness: str | None
+    out: Out
+    downstream: Place | None
+    robustness: Place | None
 
 
 class Params(Section):
@@ -312,16 +338,60 @@ def _expand(value: Any, path: Path) -> Any:
     return re.sub(r"\$\{([A-Z_][A-Z0-9_]*)\}", look_up, value) if isinstance(value, str) else value
 
 
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
+
+
+class _Loader(_Safe):
+    """Reads plain values only; a key that stands twice is refused, since one of its values would silently be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        found = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+            twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+            raise ValueError(f"the key {reprlib.repr(twice)} stands twice")
+        return found
+
+
+def parse(text: str) -> Any:
+    """Read YAML of plain values.
+
+    Raises:
+        ValueError: it is no YAML, is nested too deep, names a key twice, asks for Python objects, or has an alias, by which a
+            short text could stand for a value of any size.
+    """
+    try:
+        _refuse_growth(text)
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.YAMLError as fault:
+        raise ValueError(" ".join(str(fault).split())) from None
+    except (RecursionError, OverflowError, TypeError, AttributeError) as fault:  # a TypeError comes from a key that is a list
+        raise ValueError(str(fault) or type(fault).__name__) from None
+
+
+def _refuse_growth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, _Safe):
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {line} has the alias *{event.anchor}; write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"line {line} is nested more than {DEEPEST} deep")
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise ValueError("it is a folder, a pipe or a device")
+        value = parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"expected the parameter file {path.resolve()}, but it does not exist; run from the project's folder or name one "
+            f"expected the parameter file {Path.cwd() / path}, but it does not exist; run from the project's folder or name one "
             "with --params"
         ) from None
-    except (OSError, ValueError, yaml.YAMLError) as fault:
-        raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(fault).split())}") from None
+    except (OSError, ValueError) as fault:
+        raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(fault).split())}; correct it") from None
     if not isinstance(value, dict):
         raise InputError(f"expected sections such as `finetune:` in {path}, but got {type(value).__name__}")
     return {name: _expand(section, path) for name, section in value.items()}
@@ -334,8 +404,12 @@ def _lay_over(base: Any, patch: Any, key: str = "") -> Any:
     return {**base, **{name: _lay_over(base.get(name), value, name) for name, value in patch.items()}}
 
 
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 80
+
+
 def _sentence(error: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in error["loc"]) or "params"
-    got = "" if error["type"] in {"missing", "extra_forbidden", "value_error"} else f" (got {error['input']!r})"
+    got = "" if error["type"] in {"missing", "extra_forbidden", "value_error"} else f" (got {_brief.repr(error['input'])})"
     message = {"missing": "is missing", "extra_forbidden": "is not a known key"}.get(error["type"], error["msg"])
     return f"{place}: {message.removeprefix('Value error, ')}{got}"

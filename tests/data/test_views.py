@@ -1,7 +1,9 @@
 """Two views: what an image and its negative get does not depend on the batches."""
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,3 +117,40 @@ def test_all_images_when_there_are_no_more(max_images: int | None) -> None:
 def test_no_images_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         select_images(["a"], 0, 0)
+
+
+@pytest.mark.parametrize("size", [None, (4, 6)])
+def test_views_are_channels_last(colour_target: PreparedTarget, size: tuple[int, int] | None) -> None:
+    views = TwoViews(colour_target, "train", seed=4, max_images=None, size=size, **NORM)
+    batch = next(views.batches(ORDER, NEGATIVE, 4, 0))
+    assert all(side.is_contiguous(memory_format=torch.channels_last) for side in (batch.queries, batch.keys))
+
+
+def test_windows_are_cut_on_the_fly_and_mapped_pages_let_go(make_target: Callable[..., PreparedTarget]) -> None:
+    """Many overlapping windows of one image: the views show its pixels; memory holds a batch, not the windows, nor the image."""
+    image = np.random.default_rng(0).integers(0, 256, (1, 512, 1024, 3), dtype=np.uint8)  # 1.5 MiB
+    boxes = [(0, top, left, 64, 64) for top in range(0, 449, 16) for left in range(0, 961, 16)]  # 21 MiB if they were stored
+    target = make_target(image, image[..., 0], size=(64, 64), windows=boxes)
+    views = TwoViews(target, "train", seed=4, max_images=None, **NORM)
+    count = len(views)
+    tracemalloc.start()
+    plan = np.arange(count), np.roll(np.arange(count), 1)
+    batch = next(views.batches(*plan, 8, 0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == len(boxes) == 1769 and peak < 3 * 2**20
+    top, left = boxes[3][1:3]
+    pixels = rgb(image[:, top : top + 64, left : left + 64])
+    torch.testing.assert_close(batch.queries[3:4], normalise(jitter(pixels, draw_jitter(count, 4, 0, 0)[3:4]), **NORM))
+    assert _resident(target) == 0
+
+
+def _resident(target: PreparedTarget) -> int:
+    """Give the KiB of images.npy that this process's memory holds, by the kernel's own account."""
+    found, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            inside = line.endswith(str(target.folder / "images.npy"))
+        elif inside and line.startswith("Rss:"):
+            found += int(line.split()[1])
+    return found

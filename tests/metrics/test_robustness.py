@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medtransfer.metrics.distances import DISTANCES
-from medtransfer.metrics.robustness import NEGATIVES, negatives, pool, robustness, robustness_curve, triplet_losses
+from medtransfer.metrics.robustness import NEGATIVES, negatives, robustness, robustness_curve, triplet_losses
 
 quick = settings(max_examples=40, deadline=None)
 
@@ -176,20 +176,3 @@ def test_a_single_image_has_no_negative(kind, n):
 def test_unknown_kind_lists_the_known():
     with pytest.raises(ValueError, match="random, paper.*'hard'"):
         negatives(5, "hard", 0)
-
-
-def test_pool_takes_the_mean_over_space_or_flattens():
-    features = torch.arange(24.0).view(2, 3, 2, 2)
-    assert pool(features, pooled=True).tolist() == [[1.5, 5.5, 9.5], [13.5, 17.5, 21.5]]
-    assert torch.equal(pool(features, pooled=False), torch.arange(24.0).view(2, 12))
-
-
-def test_pool_of_half_precision_keeps_the_digits_of_the_mean():
-    features = torch.full((1, 1, 2, 2), 1.0, dtype=torch.float16)
-    features[0, 0, 0, 0] += 2**-10
-    assert pool(features, pooled=True).item() == 1 + 2**-12
-
-
-def test_pool_refuses_other_shapes():
-    with pytest.raises(ValueError, match="N, C, H, W"):
-        pool(torch.zeros(2, 3), pooled=True)

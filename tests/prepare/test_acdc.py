@@ -88,7 +88,7 @@ def test_a_4d_volume_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("Info.cfg", None, "frame numbers ED and ES in .*Info.cfg, but it cannot be read"),
+        ("Info.cfg", None, "frame numbers ED and ES in .*Info.cfg, but there is none"),
         ("Info.cfg", "ED: 1\n", "a line such as `ES: 1`"),
         ("Info.cfg", "ED: 1\nES: 4\n", "the ES frame patient001_frame04.nii.gz .* does not exist"),
         (f"{FRAME}.nii.gz", None, f"an image for every mask, but .*{FRAME}_gt.nii.gz has none"),

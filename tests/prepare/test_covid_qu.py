@@ -67,7 +67,7 @@ def test_arrays_give_what_the_folders_give(samples: Path, tmp_path: Path) -> Non
         (np.zeros((1, 4, 4)), np.full((1, 4, 4), 7), r"0 and 255 .* in .*inf_masks.npy, but got also \[7\]"),
         (np.zeros((2, 4, 4)), np.zeros((1, 4, 4)), r"masks of shape \(2, 4, 4\)"),
         (np.zeros((4, 4)), np.zeros((4, 4)), r"shape \(N, height, width\)"),
-        (np.array([None]), np.zeros((1, 4, 4)), "a numpy array in .*imgs.npy, but it cannot be read"),
+        (np.array([None]), np.zeros((1, 4, 4)), "an array in .*imgs.npy, but it cannot be read"),
     ],
 )
 def test_bad_arrays_are_refused(images: np.ndarray, masks: np.ndarray, message: str, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_binary_masks_need_no_table(high: int, tmp_path: Path) -> None:
 
 def test_a_table_names_the_classes(tmp_path: Path) -> None:
     raw = np.choose(RAMP % 3, [0, 128, 255]).astype(np.uint8)
-    labels = {0: "background", 128: "disc", "255": "cup"}
+    labels = {0: "background", 128: "disc", 255: "cup"}
     mask = load(write_pair(tmp_path, Image.fromarray(RAMP), raw), classes=["cup", "disc"], labels=labels).mask
     assert np.array_equal(mask, np.choose(RAMP % 3, [0, 2, 1]))
 

@@ -65,8 +65,8 @@ def test_a_file_may_name_sources_stems_and_groups(tmp_path: Path) -> None:
     [
         (["a,train"], r"a line for every image .* but images/b.png \(group b\) has none \(1 such\)"),
         (["a,train", "b,test", "z,test"], "only names of this dataset .* but 'z' is none"),
-        (["a,train", "b,dev"], r"columns source and split \(train, validation, test\)"),
-        (["a,train", "b,test", "a,test"], "one split a source .* 'a' lies in train and test"),
+        (["a,train", "b,dev"], "one of the splits train, validation, test in line 3 of .*s.csv, but got 'b' and 'dev'"),
+        (["a,train", "b,test", "a,test"], "one split a source .* 'a' lies in train and, in line 4, in test"),
         (["a,train", "b,train"], "images in the split 'test', but it is empty"),
     ],
 )
@@ -76,7 +76,7 @@ def test_bad_files_are_refused(lines: list[str], message: str, tmp_path: Path) -
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a CSV file with the columns source, split in .*none.csv"):
+    with pytest.raises(InputError, match="a table in .*none.csv, but there is none"):
         assign_splits([item("a")], {"file": str(tmp_path / "none.csv")}, 0.0)
 
 

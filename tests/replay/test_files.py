@@ -58,7 +58,7 @@ def lines(path: Path) -> list[str]:
 
 
 REFUSED: dict[str, tuple[Reader, Callable[[list[str]], str], str]] = {
-    "empty": (DOWNSTREAM, lambda text: "", "CSV"),
+    "empty": (DOWNSTREAM, lambda text: "", "it is empty"),
     "a header alone": (ROBUSTNESS, lambda text: text[0], "none"),
     "no CSV": (DOWNSTREAM, lambda text: "{'dice': 1}", "column"),
     "a column lacks": (DOWNSTREAM, lambda text: "\n".join(text).replace("dice index", "Dice"), "dice index"),
@@ -84,7 +84,7 @@ def test_a_file_of_another_form_is_refused_in_one_sentence(fault: str, released_
 
 @pytest.mark.parametrize(("read", "which"), [DOWNSTREAM, ROBUSTNESS])
 def test_a_missing_file_and_other_bytes_are_refused(read: Callable[[Path], pd.DataFrame], which: int, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="a table in .*none.csv, but there is none"):
         read(tmp_path / "none.csv")
     path = tmp_path / "latin.csv"
     path.write_bytes("modèle,dataset\n".encode("latin-1"))

@@ -109,8 +109,8 @@ FAULTS = {
     "of two pretrainings": (change(pretraining="another"), "one pretraining on one dataset"),
     "of two datasets": (change(data="another"), "one pretraining on one dataset"),
     "of two settings": (change(settings={"split": "test"}), "one pretraining on one dataset"),
-    "a foreign table": (change(table=[{"what": 1}]), "KeyError"),
-    "a table that is none": (change(table=5), "TypeError"),
+    "a foreign table": (change(table=[{"what": 1}]), "line 0.distance: Field required"),
+    "a table that is none": (change(table=5), "Input should be a valid list"),
     "without the default": (change(table=[]), "same margins"),
 }
 

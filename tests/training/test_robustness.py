@@ -1,6 +1,6 @@
 """The streamed distances against a naive computation in float64 of all images at once, on the same views."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medtransfer.data.views import TwoViews
+from medtransfer.data.views import TwoViews, ViewBatch
 from medtransfer.errors import InputError
 from medtransfer.metrics.distances import DISTANCES
+from medtransfer.metrics.reading import Reading
 from medtransfer.metrics.robustness import negatives
 from medtransfer.models import ENCODERS, Encoder, Level, build_encoder
 from medtransfer.models.initialisation import initialise
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 from medtransfer.runtime import derive_seed
-from medtransfer.training.robustness import Pairs, ViewSettings, measure_pairs
+from medtransfer.training.robustness import Pairs, ViewSettings, measure_pairs, pairs_of
 
 CONTRACT = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -220,3 +221,39 @@ def test_robustness_of_a_setting_that_was_not_measured_names_those_there_are(mak
 def test_one_image_has_no_negative(make_target: Callable[[int], PreparedTarget]):
     with pytest.raises(InputError, match="at least 2 images"):
         measure(tiny(), make_target(1), settings())
+
+
+def test_the_next_views_are_made_before_a_batch_is_waited_for_and_maps_are_let_go(monkeypatch: pytest.MonkeyPatch):
+    events: list[str] = []
+
+    class Noted(Reading):
+        def __init__(self, *maps: Any) -> None:
+            events.append("read")
+            super().__init__(*maps)
+
+        def collect(self) -> Any:
+            events.append("collect")
+            return super().collect()
+
+    def batches() -> Iterator[ViewBatch]:
+        for start in (0, 2):
+            events.append("views")
+            images = torch.rand(2, 3, 32, 32)
+            yield ViewBatch(images, images + 0.1, torch.tensor([1, 0]), torch.arange(start, start + 2))
+
+    monkeypatch.setattr("medtransfer.training.robustness.Reading", Noted)
+    pairs = pairs_of(tiny().eval(), [batches()], 1, list("abcd"), nullcontext)
+    assert events == ["views", "read", "views", "collect", "read", "collect"]
+    assert pairs.images == list("abcd") and not any(np.isnan(values).any() for values in pairs.d_neg.values())
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_half_precision_forward_passes_are_measured_in_float32(name: str, make_target: Callable[[int], PreparedTarget]):
+    target, device = make_target(6), torch.device("cpu")
+    half = measure_pairs(
+        tiny(name), target, settings(), CONTRACT, 4, device, lambda: torch.autocast("cpu", torch.bfloat16), "test"
+    )  # fmt: skip
+    whole = measure(tiny(name), target, settings())
+    for distance, level, pooled in whole.d_neg:
+        if distance == "cosine":
+            np.testing.assert_allclose(half.d_neg[distance, level, pooled], whole.d_neg[distance, level, pooled], atol=0.05)

@@ -70,7 +70,8 @@ def jitter(images: Tensor, draws: JitterDraws) -> Tensor:
     if images.ndim != 4 or images.shape[1] != 3 or len(images) != len(draws):
         raise ValueError(f"expected images ({len(draws)}, 3, H, W), one a draw, but got {tuple(images.shape)}")
     brightness, contrast, saturation, hue = (
-        draw.to(images).view(-1, 1, 1, 1) for draw in (draws.brightness, draws.contrast, draws.saturation, draws.hue)
+        draw.to(images, non_blocking=images.is_cuda).view(-1, 1, 1, 1)
+        for draw in (draws.brightness, draws.contrast, draws.saturation, draws.hue)
     )
     images = brightness * images
     red, green, blue = images.unbind(1)

@@ -29,7 +29,10 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
         mean: three numbers.
         std: three numbers.
     """
-    shift, scale = (images.new_tensor(values).view(3, 1, 1) for values in (mean, std))
+    shift, scale = (
+        torch.tensor(values, dtype=images.dtype).to(images.device, non_blocking=images.is_cuda).view(3, 1, 1)
+        for values in (mean, std)
+    )
     return (images - shift) / scale
 
 

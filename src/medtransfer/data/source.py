@@ -5,6 +5,7 @@ The layout is ImageNet's, as ImageFolder reads it: `root/train/n01440764/n014407
 
 import hashlib
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,12 +76,16 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         return normalise(rgb(np.asarray(image)), self._mean, self._std), label
 
     def fingerprint(self) -> str:
-        """Give 16 hexadecimal digits over the paths and sizes of all pictures of both splits; no picture is opened."""
+        """Give 16 hexadecimal digits over the paths and sizes of all pictures of both splits; no picture is opened.
+
+        Raises:
+            InputError: one is empty, no file, or a link that leads nowhere.
+        """
         total = hashlib.sha256()
         for split in SPLITS:
             for name in self.classes:
                 for file in _pictures(self._root / split / name):
-                    length = (self._root / split / name / file).stat().st_size
+                    length = _size(self._root / split / name / file)
                     total.update(os.fsencode(f"{split}/{name}/{file}\0{length}\n"))
         return total.hexdigest()[:16]
 
@@ -110,9 +115,12 @@ def _classes(root: Path) -> list[str]:
     found = {}
     for split in SPLITS:
         folder = root / split
-        if not folder.is_dir():
-            raise InputError(f"expected class folders in {folder}, but it is no folder; name the one above train and val")
-        found[split] = {entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
+        try:
+            if not folder.is_dir():
+                raise InputError(f"expected class folders in {folder}, but it is no folder; name the one above train and val")
+            found[split] = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        except OSError as fault:
+            raise InputError(f"expected class folders in {folder}, but it cannot be read ({fault}); mend or remove it") from None
         if not found[split]:
             raise InputError(f"expected class folders in {folder}, but there are none; sort the pictures by class")
     if differing := found["train"] ^ found["val"]:
@@ -127,12 +135,31 @@ def _classes(root: Path) -> list[str]:
 def _pictures(folder: Path) -> list[str]:
     """Give the paths of the pictures below a class folder, relative to it, sorted."""
     found = []
-    for parent, _, files in os.walk(folder):
-        within = os.path.relpath(parent, folder)
-        found += [str(Path(within) / name) for name in files if _is_picture(name)]
+    try:
+        for parent, _, files in os.walk(folder, onerror=_stop):
+            within = os.path.relpath(parent, folder)
+            found += [str(Path(within) / name) for name in files if _is_picture(name)]
+    except OSError as fault:
+        raise InputError(f"expected pictures in {folder}, but it cannot be read ({fault}); mend or remove it") from None
     if not found:
         raise InputError(f"expected pictures in {folder}, but there are none; add some or remove the class")
     return sorted(found)
+
+
+def _stop(fault: OSError) -> None:
+    raise fault
+
+
+def _size(path: Path) -> int:
+    """Give the size of a picture's file in bytes, from the one look at it that a fingerprint costs."""
+    try:
+        there = path.stat()
+    except OSError as fault:
+        raise InputError(f"expected a picture in {path}, but it cannot be reached ({fault}); replace or remove it") from None
+    if not stat.S_ISREG(there.st_mode) or not there.st_size:
+        fault_ = "it is empty" if stat.S_ISREG(there.st_mode) else "it is a pipe or a device"
+        raise InputError(f"expected a picture in {path}, but {fault_}; replace or remove it")
+    return there.st_size
 
 
 def _is_picture(name: str) -> bool:
@@ -146,5 +173,7 @@ def _read(path: Path) -> Image.Image:
             if file.mode[0] in "IF":
                 raise InputError(f"expected 8 bits a channel in {path}, but its mode is {file.mode}; convert it")
             return file.convert("RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as fault:
+    except InputError:
+        raise
+    except Exception as fault:  # a damaged picture makes its decoder raise nearly anything
         raise InputError(f"expected a picture in {path}, but it is unreadable ({fault}); replace or remove it") from None

@@ -7,6 +7,8 @@ import numpy as np
 from medtransfer.errors import InputError
 from medtransfer.records import PreparedTarget
 
+REMEDY = "make the target again with `medtransfer prepare --force`"
+
 
 class Windows:
     """The samples of one split, each a window of the mapped arrays; nothing is copied before it is used.
@@ -45,16 +47,26 @@ class Windows:
         return self._cut(self._target.images, position)
 
     def mask(self, position: int) -> np.ndarray:
-        """Give the mask of a sample, uint8 (h, w), still mapped."""
-        return self._cut(self._target.masks, position)
+        """Give the mask of a sample, uint8 (h, w), still mapped.
+
+        Raises:
+            InputError: it holds a label that names no class.
+        """
+        mask = self._cut(self._target.masks, position)
+        if (label := int(mask.max())) > len(self._target.info.classes):
+            raise InputError(
+                f"expected labels up to {len(self._target.info.classes)} in {self._target.folder / 'masks.npy'}, but "
+                f"{self.images[position]} has {label}; {REMEDY}"
+            )
+        return mask
 
     def _cut(self, array: np.ndarray, position: int) -> np.ndarray:
         row, top, left, height, width = self._boxes[position]
         return array[row, top : top + height, left : left + width]
 
     def _check(self) -> None:
-        index, remedy = self._target.folder / "index.csv", "make the target again with `medtransfer prepare --force`"
-        count, height, width = self._target.masks.shape
+        index, remedy = self._target.folder / "index.csv", REMEDY
+        count, height, width, _ = self._target.images.shape
         row, top, left, tall, wide = self._boxes.T
         fits = (self._boxes >= 0).all(1) & (row < count) & (top + tall <= height) & (left + wide <= width)
         if not fits.all():

@@ -1,4 +1,4 @@
-"""Feature maps and per-image distances go in; pooled features, negative pairs and robustness (Eq. 3) come out.
+"""Per-image distances go in; robustness (Eq. 3) comes out; and numbers of images, for which negatives come out.
 
 Robustness is 1 - mean_i max(0, d_pos_i - d_neg_i + margin). With the cosine or Pearson distance it lies in
 [1 - (2 + margin), 1]; an encoder that maps every image to one vector gets 1 - margin; perfect separation gives 1.
@@ -8,34 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 POOLED = {  # whether features are pooled, by rule and mode of fine-tuning; `frozen` is the paper's, section 6
     "frozen": {"full": False, "decoder": True}, "always": {"full": True, "decoder": True},
     "never": {"full": False, "decoder": False},
 }  # fmt: skip
-
-
-def pool(features: Tensor, pooled: bool) -> Tensor:
-    """Turn a feature map into one vector an image.
-
-    Args:
-        features: (N, C, H, W), channels first.
-        pooled: True for the spatial mean, False for the flattened map.
-
-    Returns:
-        (N, C) of at least float32, or (N, C * H * W).
-
-    Raises:
-        ValueError: the features are not four-dimensional.
-    """
-    if features.ndim != 4:
-        raise ValueError(f"expected features (N, C, H, W), but got {tuple(features.shape)}; move channels to axis 1")
-    if not pooled:
-        return features.flatten(1)  # (N, C * H * W)
-    return features.mean(dim=(2, 3), dtype=torch.promote_types(features.dtype, torch.float32))  # (N, C)
 
 
 @dataclass(frozen=True)
@@ -125,10 +103,17 @@ def robustness(d_pos: ArrayLike, d_neg: ArrayLike, margin: float) -> RobustnessV
 
 def robustness_curve(d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[float]) -> list[RobustnessValue]:
     """Compute the robustness at several margins from one set of distances; arguments and errors as in `robustness`."""
+    return [RobustnessValue(value, error) for value, error in zip(*robustness_arrays(d_pos, d_neg, margins), strict=True)]
+
+
+def robustness_arrays(d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Give the values and the standard errors of `robustness_curve`."""
     loss = _losses(d_pos, d_neg, margins)  # (M, N)
     n = loss.shape[1]
-    spread = loss.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(loss), np.nan)
-    return [RobustnessValue(1.0 - float(m), float(s)) for m, s in zip(loss.mean(axis=1), spread, strict=True)]
+    means = loss.mean(axis=1)
+    loss -= means[:, None]
+    errors = np.sqrt(np.vecdot(loss, loss) / (n - 1) / n) if n > 1 else np.full(len(loss), np.nan)
+    return (1.0 - means).tolist(), errors.tolist()
 
 
 def triplet_losses(d_pos: ArrayLike, d_neg: ArrayLike, margin: float) -> NDArray[np.float64]:
@@ -141,7 +126,9 @@ def _losses(d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[float]) -> NDA
     epsilon = np.asarray(margins, dtype=np.float64)
     if epsilon.ndim != 1 or not np.all(np.isfinite(epsilon)) or np.any(epsilon < 0):
         raise ValueError(f"expected finite margins >= 0, but got {margins}")
-    return np.maximum(0.0, gap + epsilon[:, None, None]).mean(axis=1)  # (M, N)
+    loss = gap + epsilon[:, None, None]  # (M, R, N)
+    np.maximum(loss, 0.0, out=loss)
+    return loss.mean(axis=1) if len(gap) > 1 else loss[:, 0]  # (M, N)
 
 
 def _gap(d_pos: ArrayLike, d_neg: ArrayLike) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """A weights file and an encoder go in; its weights are set and an audit comes out, or the load is refused."""
 
+import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from torch import Tensor
 from medtransfer.errors import InputError
 from medtransfer.models.encoder import Encoder
 from medtransfer.models.weight_names import MAPPINGS
+from medtransfer.records import BROKEN_ARRAYS, in_one_line, require_file
 
 HEADS = ("fc.", "head.", "classifier.")
 NAMED = 3  # names of each fault in a message
@@ -124,8 +127,7 @@ def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
     Raises:
         InputError: the file is missing, broken, of another kind, holds no tensors, or is a pickle that was not allowed.
     """
-    if not path.is_file():
-        raise InputError(f"expected a weights file at {path}, but there is none; correct the path")
+    require_file(path, "weights", "correct the path, or get the file again")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix not in (".pt", ".pth"):
@@ -141,19 +143,32 @@ def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return _unwrap(load_file(path), path)
-    except (OSError, SafetensorError) as fault:
-        raise InputError(f"expected weights in {path}, but they cannot be read ({fault}); get the file again") from None
+    except (SafetensorError, *BROKEN_ARRAYS) as fault:
+        raise InputError(
+            f"expected weights in {path}, but they cannot be read ({in_one_line(fault)}); get the file again"
+        ) from None
 
 
 def _read_pickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        _refuse_packed(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch would have to say of a file is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as fault:  # a broken or hostile pickle raises nearly anything
-        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         raise InputError(
-            f"expected tensors and nothing else in {path}, but it cannot be read so ({reason}); get the file again or "
+            f"expected tensors and nothing else in {path}, but it cannot be read so ({in_one_line(fault)}); get the file again or "
             "convert it to .safetensors"
         ) from None
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: torch packs nothing, so its claims are no weights."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(member.file_size for member in archive.infolist())
+        if claimed > path.stat().st_size:
+            raise ValueError(f"it claims to hold {claimed} bytes in {path.stat().st_size}")
 
 
 def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
@@ -163,7 +178,16 @@ def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
             value = value[key]
     if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
         raise InputError(f"expected tensors by name in {path}, but got {_describe(value)}; give a file that holds a state dict")
+    if strange := [str(name) for name, tensor in value.items() if not _is_plain(tensor)]:
+        raise InputError(
+            f"expected dense tensors of numbers in {path}, but {len(strange)} are sparse, quantised or without content"
+            f"{_some(strange)}; convert them"
+        )
     return {str(name).removeprefix("module."): tensor for name, tensor in value.items()}
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
 
 
 def _describe(value: Any) -> str:

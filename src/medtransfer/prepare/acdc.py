@@ -11,6 +11,8 @@ Official counts: 100 patients in training/ (1902 slices), 50 in testing/ (1076);
 The volumes' axes are (x, y, z); pictures are stored with y as rows, otherwise as they lie in the file.
 """
 
+import gzip
+import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,12 +22,22 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 
 from medtransfer.errors import InputError
 from medtransfer.prepare.pixels import PERCENTILE_RULE, resize_image, resize_mask, scale_intensities
-from medtransfer.prepare.reader import Item, Picture, Scan, Size, pair_up, read_options, require_folder, whole_picture
+from medtransfer.prepare.reader import (
+    Item,
+    Picture,
+    Scan,
+    Size,
+    is_folder,
+    list_entries,
+    pair_up,
+    read_options,
+    require_folder,
+    whole_picture,
+)
+from medtransfer.records import in_one_line, require_file
 
 CITATION = (
     "O. Bernard, A. Lalande, C. Zotti, F. Cervenansky, et al., Deep Learning Techniques for Automatic MRI Cardiac "
@@ -35,6 +47,9 @@ CITATION = (
 CLASSES = ("RV cavity", "myocardium", "LV cavity")
 EXPECTED = {"train": 1902, "test": 1076}
 FOLDERS = {"train": "training", "test": "testing"}
+MOST_VOXELS = 2**27  # of a volume, about fifty times the largest one of the dataset
+HEADER = 2**16  # bytes that may lie before the voxels
+REPLACE = "replace the file"
 REMEDY = "`root` must name the folder that holds training/patientNNN and testing/patientNNN"
 
 
@@ -52,7 +67,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     read_options(options, {}, "acdc")
     require_folder(root, REMEDY)
     items = tuple(
-        item for split, name in FOLDERS.items() if (root / name).is_dir() for item in _list_split(root, name, split, size)
+        item for split, name in FOLDERS.items() if is_folder(root / name) for item in _list_split(root, name, split, size)
     )
     if not items:
         raise InputError(f"expected patients in {root}/training or {root}/testing, but there are none; {REMEDY}")
@@ -60,17 +75,18 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
 
 
 def _list_split(root: Path, name: str, split: str, size: Size) -> Iterator[Item]:
-    for folder in sorted(path for path in (root / name).iterdir() if path.is_dir() and path.name.startswith("patient")):
+    for folder in (path for path in list_entries(root / name) if path.is_dir() and path.name.startswith("patient")):
         for image, mask in _list_frames(folder):
             source = image.relative_to(root).as_posix()
             slices = _read_shape(image)[2]
+            _read_shape(mask)
             files = (image, mask, folder / "Info.cfg")
             yield Item(split, folder.name, source, files, slices, partial(_load, image, mask, size))
 
 
 def _list_frames(folder: Path) -> list[tuple[Path, Path]]:
-    named = {path.name: path for path in folder.iterdir()}
-    pattern = re.compile(rf"{folder.name}_frame(\d+)(_gt)?\.nii\.gz")
+    named = {path.name: path for path in list_entries(folder)}
+    pattern = re.compile(rf"{re.escape(folder.name)}_frame(\d{{1,9}})(_gt)?\.nii\.gz")
     matches = [match for match in map(pattern.fullmatch, named) if match]
     images = {match[1]: named[match[0]] for match in matches if not match[2]}
     masks = {match[1]: named[match[0]] for match in matches if match[2]}
@@ -86,20 +102,19 @@ def _list_frames(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def _read_info(path: Path) -> dict[str, int]:
+    require_file(path, "the frame numbers ED and ES", "restore the file")
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    except UnicodeDecodeError:
         raise InputError(f"expected the frame numbers ED and ES in {path}, but it cannot be read; restore the file") from None
-    found = {phase: re.search(rf"^{phase}\s*:\s*(\d+)\s*$", text, re.MULTILINE) for phase in ("ED", "ES")}
+    found = {phase: re.search(rf"^{phase}\s*:\s*(\d{{1,9}})\s*$", text, re.MULTILINE) for phase in ("ED", "ES")}
     if missing := [phase for phase, match in found.items() if match is None]:
         raise InputError(f"expected a line such as `{missing[0]}: 1` in {path}, but there is none; restore the file")
     return {phase: int(match[1]) for phase, match in found.items() if match}
 
 
 def _read_shape(path: Path) -> tuple[int, ...]:
-    shape = _read_volume(path, header_only=True).shape
-    if len(shape) != 3:
-        raise InputError(f"expected a 3-D volume in {path}, but its shape is {shape}; restore the file")
+    shape: tuple[int, ...] = _open_volume(path).shape
     return shape
 
 
@@ -118,10 +133,38 @@ def _load(image_path: Path, mask_path: Path, size: Size) -> Iterator[Picture]:
         yield Picture(resize_image(image[..., None], size), resize_mask(mask, size), z)
 
 
-def _read_volume(path: Path, header_only: bool = False) -> Any:
-    """Read a NIfTI file as a numpy array, or as nibabel's lazy proxy of it."""
+def _open_volume(path: Path) -> Any:
+    """Give nibabel's lazy proxy of a volume whose header makes sense; its claims are checked before they are believed."""
+    require_file(path, "a NIfTI volume", REPLACE)
     try:
         proxy = nib.load(path).dataobj  # type: ignore[attr-defined]
-        return proxy if header_only else np.asarray(proxy)
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as fault:
-        raise InputError(f"expected a NIfTI volume in {path}, but it cannot be read ({fault}); replace the file") from None
+        shape, dtype = proxy.shape, proxy.dtype
+    except Exception as fault:  # a damaged header makes the library raise nearly anything
+        raise InputError(f"expected a NIfTI volume in {path}, but it cannot be read ({in_one_line(fault)}); {REPLACE}") from None
+    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MOST_VOXELS:
+        raise InputError(f"expected a 3-D volume of at most {MOST_VOXELS} voxels in {path}, but its shape is {shape}; {REPLACE}")
+    if dtype.kind not in "iuf":
+        raise InputError(f"expected whole or real numbers in {path}, but its voxels are {dtype}; {REPLACE}")
+    return proxy
+
+
+def _read_volume(path: Path) -> np.ndarray:
+    """Read a volume whose file holds exactly what its header claims, and whose checksum is right."""
+    proxy = _open_volume(path)
+    claimed = math.prod(proxy.shape) * proxy.dtype.itemsize
+    try:
+        unpacked = _unpack(path, claimed + HEADER)
+        if not claimed <= unpacked <= claimed + HEADER:
+            raise ValueError(f"{claimed} bytes of voxels, but {'more than ' * (unpacked > claimed)}{unpacked} in all")
+        return np.asarray(proxy)
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as fault:
+        raise InputError(f"expected a whole NIfTI volume in {path}, but it is damaged ({in_one_line(fault)}); {REPLACE}") from None
+
+
+def _unpack(path: Path, most: int) -> int:
+    """Count the bytes that a file unpacks to, to its end, where its checksum stands, or until they are too many."""
+    count = 0
+    with gzip.open(path) as file:
+        while count <= most and (piece := file.read(2**20)):
+            count += len(piece)
+    return count

@@ -21,7 +21,8 @@ import numpy as np
 
 from medtransfer.errors import InputError
 from medtransfer.prepare.pixels import check_same_size, list_pictures, read_image, read_labels, resize_image, resize_mask
-from medtransfer.prepare.reader import Item, Picture, Scan, Size, pair_up, read_options, require_folder, whole_picture
+from medtransfer.prepare.reader import Item, Picture, Scan, Size, is_folder, pair_up, read_options, require_folder, whole_picture
+from medtransfer.records import map_array
 
 CITATION = (
     "A. M. Tahir, M. E. H. Chowdhury, A. Khandakar, T. Rahman, Y. Qiblawey, et al., COVID-19 infection localization and "
@@ -51,7 +52,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     if not isinstance(classes, list) or not classes or not set(classes) <= set(CLASSES):
         raise InputError(f"expected the option classes to list some of {', '.join(CLASSES)}, but got {classes!r}")
     require_folder(root, REMEDY)
-    arrays = [name for name in ARRAYS if (root / name / "imgs.npy").is_file()]
+    arrays = [name for name in ARRAYS if is_folder(root / name)]
     items = tuple(_list_arrays(root, arrays, size) if arrays else _list_folders(root, classes, size))
     if not items:
         raise InputError(f"expected images of {', '.join(classes)} in {root}, but there are none; {REMEDY}")
@@ -64,7 +65,7 @@ def _list_folders(root: Path, classes: list[str], size: Size) -> Iterator[Item]:
     for folder, split in FOLDERS.items():
         for name in classes:
             home = base / folder / name
-            if not home.is_dir():
+            if not is_folder(home):
                 continue
             images = list_pictures(require_folder(home / "images", REMEDY))
             masks = list_pictures(require_folder(home / "infection masks", REMEDY))
@@ -94,10 +95,7 @@ def _load_row(files: tuple[Path, Path], row: int, size: Size) -> Iterator[Pictur
 
 
 def _map(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as fault:
-        raise InputError(f"expected a numpy array in {path}, but it cannot be read ({fault}); restore the file") from None
+    array = map_array(path, "restore the file")
     if array.ndim != 3:
         raise InputError(f"expected an array of shape (N, height, width) in {path}, but got {array.shape}; restore the file")
     return array

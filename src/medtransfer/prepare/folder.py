@@ -16,10 +16,11 @@ matched by the name before the suffix. There is no official count. Options:
 """
 
 import re
+import reprlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,12 +35,13 @@ from medtransfer.prepare.pixels import (
     resize_image,
     resize_mask,
 )  # fmt: skip
-from medtransfer.prepare.reader import Item, Picture, Scan, Size, pair_up, read_options, require_folder, whole_picture
+from medtransfer.prepare.reader import Item, Picture, Scan, Size, is_folder, pair_up, read_options, require_folder, whole_picture
 
 OPTIONS: dict[str, Any] = {
     "images": "images", "masks": "masks", "suffix": "", "group": None, "classes": ["foreground"], "labels": None,
 }  # fmt: skip
 CITATION = "own data"
+MOST_CLASSES = 255  # masks are stored in one byte
 SCALING = f"8-bit values kept; 16-bit and float grey: {PERCENTILE_RULE}, per image"
 
 
@@ -55,14 +57,13 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         InputError: the layout is another one, a mask or image is missing, or an option makes no sense.
     """
     chosen = read_options(options, OPTIONS, "folder")
+    _check_options(chosen)
     classes = chosen["classes"]
-    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
-        raise InputError(f"expected the option classes to be a list of names, but got {classes!r}")
     table = _read_table(chosen["labels"], classes)
     require_folder(root, "`root` must name the folder that holds your images and masks")
-    homes: dict[str | None, Path] = {split: root / split for split in ("train", "test") if (root / split).is_dir()}
+    homes: dict[str | None, Path] = {split: root / split for split in ("train", "test") if is_folder(root / split)}
     pairs = [(split, *pair) for split, home in (homes or {None: root}).items() for pair in _list_home(home, chosen)]
-    channels = 1 if all(is_grey(image) for _, image, _ in pairs) else 3
+    channels: Literal[1, 3] = 1 if all(is_grey(image) for _, image, _ in pairs) else 3
     items = tuple(
         Item(
             split, _read_group(image, root, chosen["group"]), image.relative_to(root).as_posix(), (image, mask), 1,
@@ -71,6 +72,23 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         for split, image, mask in pairs
     )  # fmt: skip
     return Scan(tuple(classes), channels, size, "rotate-flip", CITATION, SCALING, {}, whole_picture(size), items)
+
+
+def _check_options(chosen: Mapping[str, Any]) -> None:
+    """Refuse options of a wrong kind, and subfolders that lie elsewhere."""
+    classes = chosen["classes"]
+    named = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
+    if not named or not 0 < len(set(classes)) == len(classes) <= MOST_CLASSES or "background" in classes:
+        raise InputError(
+            f"expected the option classes to list 1 to {MOST_CLASSES} different names of classes, but got {reprlib.repr(classes)}"
+        )
+    for name in ("images", "masks"):
+        value = chosen[name]
+        if not isinstance(value, str) or not value or Path(value).is_absolute() or ".." in Path(value).parts:
+            raise InputError(f"expected the option {name} to name a folder inside the dataset, but got {chosen[name]!r}")
+    for name, kinds in (("suffix", str), ("group", str | None)):
+        if not isinstance(chosen[name], kinds):
+            raise InputError(f"expected the option {name} to be a text, but got {chosen[name]!r}")
 
 
 def _list_home(home: Path, chosen: Mapping[str, Any]) -> list[tuple[Path, Path]]:
@@ -102,8 +120,10 @@ def _read_table(labels: Any, classes: list[str]) -> dict[int, int] | None:
         return None
     numbers = {"background": 0} | {name: number for number, name in enumerate(classes, start=1)}
     try:
-        return {int(value): numbers[name] for value, name in labels.items()}
-    except (AttributeError, KeyError, ValueError, TypeError):
+        if not labels or any(type(value) is not int for value in labels):
+            raise KeyError("a label is no whole number")
+        return {value: numbers[name] for value, name in labels.items()}
+    except (AttributeError, KeyError, TypeError):
         known = ", ".join(numbers)
         raise InputError(f"expected the option labels to map raw values to one of {known}, but got {labels!r}") from None
 

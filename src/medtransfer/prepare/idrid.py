@@ -19,7 +19,7 @@ from typing import Any
 
 from medtransfer.errors import InputError
 from medtransfer.prepare.pixels import check_same_size, list_pictures, read_image, read_nonzero, resize_image, resize_mask
-from medtransfer.prepare.reader import Item, Picture, Scan, Size, Window, pair_up, read_options, require_folder
+from medtransfer.prepare.reader import Item, Picture, Scan, Size, Window, is_folder, pair_up, read_options, require_folder
 
 CITATION = (
     "P. Porwal, S. Pachade, M. Kokare, G. Deshmukh, et al., IDRiD: Diabetic Retinopathy - Segmentation and Grading "
@@ -43,7 +43,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         InputError: the layout is another one, a mask is missing, or the windows do not fill the size.
     """
     chosen = read_options(options, OPTIONS, "idrid")
-    if bad := [name for name, value in chosen.items() if not isinstance(value, int) or value < 1]:
+    if bad := [name for name, value in chosen.items() if type(value) is not int or value < 1]:
         raise InputError(f"expected the option {bad[0]} to be a positive number of pixels, but got {chosen[bad[0]]!r}")
     tile = chosen["tile"]
     windows = {
@@ -95,7 +95,7 @@ def slide_window(size: Size, side: int, stride: int) -> tuple[Window, ...]:
 
 def _list_split(root: Path, base: Path, split: str, size: Size) -> Iterator[Item]:
     folder = base / "1. Original Images" / FOLDERS[split]
-    if not folder.is_dir():
+    if not is_folder(folder):
         return
     truth = base / "2. All Segmentation Groundtruths" / FOLDERS[split] / "1. Microaneurysms"
     masks = list_pictures(require_folder(truth, REMEDY))

@@ -7,10 +7,14 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.reader import Size
+from medtransfer.prepare.reader import Size, list_entries
+from medtransfer.records import in_one_line, require_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+# Bytes of pixels that one byte of a file can stand for, where there is a limit; by format, for TIFF by compression.
+DENSEST = {"PNG": 1032, "raw": 1, "packbits": 64, "tiff_lzw": 4096, "tiff_adobe_deflate": 1032, "tiff_deflate": 1032}
+BITS = {"I;16": 16, "I;16B": 16, "LA": 16, "RGB": 24, "RGBA": 32}  # a pixel of a mode; of others 1 at least
 PERCENTILES = (0.5, 99.5)
 PERCENTILE_RULE = f"percentiles {PERCENTILES[0]} and {PERCENTILES[1]} map to 0 and 255, clipped"
 
@@ -22,7 +26,7 @@ def list_pictures(folder: Path) -> dict[str, Path]:
         InputError: two files share a stem.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in list_entries(folder):
         if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
             continue
         if path.stem in found:
@@ -39,18 +43,31 @@ def open_picture(path: Path) -> ImageFile.ImageFile:
     Raises:
         InputError: the file is no picture, or holds several pages.
     """
+    require_file(path, "a picture", "replace it")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             picture = Image.open(path)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as fault:
-        raise InputError(f"expected a picture in {path}, but it cannot be read ({fault}); replace the file") from None
-    if getattr(picture, "n_frames", 1) > 1:
+            pages = getattr(picture, "n_frames", 1)
+    except Exception as fault:  # a damaged picture makes its decoder raise nearly anything
+        raise InputError(f"expected a picture in {path}, but it cannot be read ({in_one_line(fault)}); replace the file") from None
+    if pages > 1:
         raise InputError(
-            f"expected a single 2-D picture in {path}, but it holds {getattr(picture, 'n_frames', 1)} pages; "
-            "save every page as a file of its own"
+            f"expected a single 2-D picture in {path}, but it holds {pages} pages; save every page as a file of its own"
         )
+    _check_claim(picture, path)
     return picture
+
+
+def _check_claim(picture: ImageFile.ImageFile, path: Path) -> None:
+    """Refuse a picture that is too large for its file, before memory is taken for its pixels."""
+    kind = str(picture.info.get("compression")) if picture.format == "TIFF" else picture.format
+    claimed = picture.width * picture.height * BITS.get(picture.mode, 1) // 8
+    if claimed > DENSEST.get(str(kind), claimed) * path.stat().st_size:
+        raise InputError(
+            f"expected a whole picture in {path}, but it claims {picture.width}x{picture.height} pixels, which its "
+            f"{path.stat().st_size} bytes cannot hold; replace the file"
+        )
 
 
 def is_grey(path: Path) -> bool:
@@ -168,6 +185,10 @@ def check_same_size(image: np.ndarray, mask: np.ndarray, image_path: Path, mask_
 
 def _decode(picture: Image.Image, path: Path) -> None:
     try:
-        picture.load()
-    except (OSError, SyntaxError, ValueError) as fault:
-        raise InputError(f"expected a whole picture in {path}, but it cannot be read ({fault}); replace the file") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture.load()
+    except Exception as fault:  # a damaged picture makes its decoder raise nearly anything
+        raise InputError(
+            f"expected a whole picture in {path}, but it cannot be read ({in_one_line(fault)}); replace the file"
+        ) from None

@@ -7,7 +7,7 @@ pixels; `Item.load` reads them. To add a dataset: write one such file, add one l
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class Scan:
     """
 
     classes: tuple[str, ...]
-    channels: int
+    channels: Literal[1, 3]
     input: Size
     augmentation: str
     citation: str
@@ -103,9 +103,34 @@ def read_options(options: Mapping[str, Any], known: Mapping[str, Any], reader: s
 
 def require_folder(folder: Path, remedy: str) -> Path:
     """Give the folder back; a missing one is an InputError that ends with the remedy."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"expected the folder {folder}, but it does not exist; {remedy}")
     return folder
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder is there; one that cannot be reached, since one above may not be read, is an InputError."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError) as fault:  # a ValueError comes from a NUL in the name
+        raise InputError(
+            f"expected {path} to be within reach, but it is not ({fault}); correct the permissions or the name"
+        ) from None
+
+
+def list_entries(folder: Path) -> list[Path]:
+    """List a folder, sorted; a link in it that leads nowhere is refused, since what it stands for would silently be left out.
+
+    Raises:
+        InputError: the folder may not be read, or holds such a link.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as fault:
+        raise InputError(f"expected a folder that can be read at {folder}, but {fault.strerror}; correct its permissions") from None
+    if lost := [entry for entry in entries if entry.is_symlink() and not entry.exists()]:
+        raise InputError(f"expected a file or folder at {lost[0]}, but it is a link that leads nowhere; mend or remove the link")
+    return entries
 
 
 def pair_up(images: Mapping[str, Path], masks: Mapping[str, Path], where: Path) -> list[tuple[str, Path, Path]]:

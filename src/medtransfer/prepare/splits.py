@@ -1,12 +1,12 @@
 """Items and a split rule go in; train, validation or test for every item comes out, never with a torn group."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from medtransfer.errors import InputError
 from medtransfer.prepare.reader import Item
+from medtransfer.records import read_table
 from medtransfer.runtime import derive_seed
 
 SPLITS = ("train", "validation", "test")
@@ -33,7 +33,9 @@ def assign_splits(items: Sequence[Item], rule: Rule, validation: float) -> list[
     elif isinstance(rule, Mapping) and rule.keys() == {"test", "seed"}:
         splits = _draw(items, ["train"] * len(items), rule["test"], "test", rule["seed"])
     elif isinstance(rule, Mapping) and rule.keys() == {"file"}:
-        splits = _read_file(items, Path(str(rule["file"])))
+        if not isinstance(rule["file"], str):
+            raise InputError(f"expected the path of a CSV file for `split: {{file: <csv>}}`, but got {rule['file']!r}")
+        splits = _read_file(items, Path(rule["file"]))
     else:
         raise InputError(f"expected `split` to be {FORMS}, but got {rule!r}")
     _refuse_torn_groups(items, splits)
@@ -89,18 +91,23 @@ def _read_file(items: Sequence[Item], path: Path) -> list[str]:
 
 
 def _read_lines(path: Path) -> dict[str, str]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            lines = list(csv.DictReader(handle))
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise InputError(f"expected a CSV file with the columns source, split in {path}, but it cannot be read ({fault})") from None
+    table = read_table(path, "write a line `<source>,<split>` for every image below the header `source,split`")
+    if missing := [name for name in ("source", "split") if name not in table.columns]:
+        raise InputError(f"expected the columns source and split in {path}, but there is no {missing[0]}; correct the header")
     named: dict[str, str] = {}
-    for line in lines:
-        source, split = line.get("source"), line.get("split")
+    for number, row in zip(table.lines, table.rows, strict=True):
+        line = dict(zip(table.columns, row, strict=True))
+        source, split = line["source"], line["split"]
         if not source or split not in SPLITS:
-            raise InputError(f"expected columns source and split ({', '.join(SPLITS)}) in {path}, but got the line {dict(line)}")
+            raise InputError(
+                f"expected a source and one of the splits {', '.join(SPLITS)} in line {number} of {path}, but got {source!r} and "
+                f"{split!r}; correct the line"
+            )
         if named.setdefault(source, split) != split:
-            raise InputError(f"expected one split a source in {path}, but {source!r} lies in {named[source]} and {split}")
+            raise InputError(
+                f"expected one split a source in {path}, but {source!r} lies in {named[source]} and, in line {number}, in {split}; "
+                "remove one of the lines"
+            )
     return named
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from medtransfer.prepare.preview import draw_preview
 from medtransfer.prepare.reader import Scan, Size
 from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
 from medtransfer.progress import track
-from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo, atomic_folder
+from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo, atomic_folder, require_file
 from medtransfer.runtime import file_sha256
 
 log = logging.getLogger("medtransfer")
@@ -99,13 +100,16 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     try:
         return json.loads(json.dumps(settings, allow_nan=False))  # type: ignore[no-any-return]
     except (TypeError, ValueError) as fault:
-        raise InputError(f"expected plain values in the options and the split, but {fault}") from None
+        given = {name: settings[name] for name in ("options", "split")}
+        raise InputError(
+            f"expected plain values and finite numbers, but got {reprlib.repr(given)} ({fault}); correct them"
+        ) from None
 
 
 def _hash_sources(scan: Scan, root: Path, split: Rule) -> dict[str, str]:
     files = dict.fromkeys(path for item in scan.items for path in item.files)
     hashes = {
-        path.relative_to(root).as_posix(): file_sha256(path)
+        path.relative_to(root).as_posix(): file_sha256(require_file(path, "what the dataset consists of", "restore it"))
         for path in track(files, "prepare: hashing", len(files), "files")
     }  # fmt: skip
     if isinstance(split, Mapping) and "file" in split:

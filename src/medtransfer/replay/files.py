@@ -10,15 +10,18 @@ robustness_scores.csv, one line a score; its column `robustness` is the mean tri
     ACDC,cosine_distance,0.0,resnet50,advanced_training,False,1,0,0.017631620168685913
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from medtransfer.errors import InputError
+from medtransfer.records import read_table
 from medtransfer.replay import names
 
 REMEDY = "fetch the file again from the repository of the paper's authors"
+MOST = 10**9  # of an epoch, a seed or a level
 INTEGERS = {"epoch", "seed", "level"}
 
 
@@ -38,7 +41,7 @@ def read_downstream(path: Path) -> pd.DataFrame:
         table[ours] = _numbers(raw, several, path).fillna(_numbers(raw, one, path))
     for column, ours in names.METRICS.items():
         table[ours] = _numbers(raw, column, path)
-    return table.assign(line=raw.index + 2)
+    return table.assign(line=raw.index).reset_index(drop=True)
 
 
 def read_robustness(path: Path) -> pd.DataFrame:
@@ -55,17 +58,12 @@ def read_robustness(path: Path) -> pd.DataFrame:
     table = _named(raw, names.ROBUSTNESS, path)
     _refuse(raw, "level", path, table["level"] < 1, "a level of at least 1")
     levels = table.groupby("encoder")["level"].transform("max")  # counted from the first in the file
-    return table.assign(level=table["level"] - levels - 1, robustness=1.0 - table["loss"], line=raw.index + 2)
+    return table.assign(level=table["level"] - levels - 1, robustness=1.0 - table["loss"], line=raw.index).reset_index(drop=True)
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"expected the released results in {path}, but there is no such file; {REMEDY}") from None
-    except (OSError, ValueError) as fault:  # pandas' parser faults are ValueErrors
-        reason = " ".join(str(fault).split())
-        raise InputError(f"expected a CSV table in {path}, but it cannot be read ({reason}); {REMEDY}") from None
+    table = read_table(path, REMEDY)
+    raw = pd.DataFrame(table.rows, columns=list(table.columns), index=table.lines, dtype=str)
     if missing := [column for column in columns if column not in raw]:
         hint = "; the two files may be swapped" if "pretraining_length" in raw or "pretraining length" in raw else ""
         raise InputError(f"expected the column {missing[0]!r} in {path}, but got {', '.join(raw.columns)[:200]}{hint}; {REMEDY}")
@@ -81,7 +79,8 @@ def _named(raw: pd.DataFrame, columns: Mapping[str, tuple[str, Mapping[str, obje
             values = _numbers(raw, column, path)
             _refuse(raw, column, path, values.isna(), "a number")
             if ours in INTEGERS:
-                _refuse(raw, column, path, (values % 1 != 0) | (values < 0), "a whole number, not negative")
+                whole = (values % 1 == 0) & values.between(0, MOST)
+                _refuse(raw, column, path, ~whole, f"a whole number from 0 to {MOST}")
                 values = values.astype("int64")
             found[ours] = values
         else:
@@ -92,26 +91,21 @@ def _named(raw: pd.DataFrame, columns: Mapping[str, tuple[str, Mapping[str, obje
 
 def _numbers(raw: pd.DataFrame, column: str, path: Path) -> pd.Series:
     """Parse a column to the nearest float64; an empty field is NaN."""
-    try:
-        return raw[column].map(lambda value: float(value) if value else float("nan")).astype("float64")
-    except ValueError:
-        bad = raw[column].map(lambda value: bool(value) and not _is_number(value))
-        _refuse(raw, column, path, bad, "a number")
-        raise
+    _refuse(raw, column, path, raw[column].map(lambda value: bool(value) and not _is_number(value)), "a number")
+    return raw[column].map(lambda value: float(value) if value else float("nan")).astype("float64")
 
 
 def _is_number(value: str) -> bool:
     try:
-        float(value)
+        return math.isfinite(float(value))
     except ValueError:
         return False
-    return True
 
 
 def _refuse(raw: pd.DataFrame, column: str, path: Path, bad: "pd.Series[bool]", expected: str) -> None:
     if bad.any():
         place = int(bad.to_numpy().argmax())
         raise InputError(
-            f"expected {expected} in the column {column!r} of {path}, but got {raw[column].iloc[place]!r} in line {place + 2}; "
-            f"{REMEDY}"
+            f"expected {expected} in the column {column!r} of {path}, but got {raw[column].iloc[place]!r} in line "
+            f"{raw.index[place]}; {REMEDY}"
         )

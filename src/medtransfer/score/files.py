@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medtransfer.metrics.robustness import robustness_curve
-from medtransfer.records import CheckpointInfo, Scores, atomic_path
+from medtransfer.metrics.robustness import robustness_arrays
+from medtransfer.records import CheckpointInfo, Scores, atomic_path, open_arrays, parse_json
 from medtransfer.training.robustness import Pairs, Setting
 
 
@@ -25,15 +25,30 @@ def write_pairs(path: Path, pairs: Pairs) -> None:
 
 
 def read_pairs(path: Path) -> Pairs:
-    """Read what `write_pairs` wrote; no pickle is loaded."""
+    """Read what `write_pairs` wrote; no pickle is loaded. What is damaged or incomplete raises one of BROKEN_ARRAYS."""
     d_pos: dict[Setting, NDArray[np.float32]] = {}
     d_neg: dict[Setting, NDArray[np.float32]] = {}
-    with np.load(path, allow_pickle=False) as file:
+    with open_arrays(path) as file:
         for name in file.files:
             if name != "images":
                 side, distance, level, form = name.split("/")
                 (d_pos if side == "pos" else d_neg)[distance, int(level), form == "pooled"] = file[name]
-        return Pairs(d_pos, d_neg, json.loads(file["images"].tobytes()))
+        images = parse_json(file["images"].tobytes())
+    _check(d_pos, d_neg, images)
+    return Pairs(d_pos, d_neg, images)
+
+
+def _check(d_pos: dict[Setting, NDArray[np.float32]], d_neg: dict[Setting, NDArray[np.float32]], images: Any) -> None:
+    if not isinstance(images, list) or not all(isinstance(name, str) for name in images) or not images:
+        raise ValueError("its images are no list of names")
+    if not d_pos or d_pos.keys() != d_neg.keys():
+        raise ValueError("it does not hold both distances of every setting")
+    for key in d_pos:
+        for values in (d_pos[key], d_neg[key]):
+            if values.dtype != np.float32 or values.ndim != 2 or values.shape != (len(d_pos[key]), len(images)):
+                raise ValueError(f"the distances {key} are {values.dtype} {values.shape}, of {len(images)} images")
+            if not np.isfinite(values).all():
+                raise ValueError(f"the distances {key} are not all finite")
 
 
 def tabulate(pairs: Pairs, margins: list[float]) -> list[dict[str, Any]]:
@@ -43,14 +58,14 @@ def tabulate(pairs: Pairs, margins: list[float]) -> list[dict[str, Any]]:
         pairs: measured distances.
         margins: to list.
     """
-    return [
-        {
-            "distance": distance, "level": level, "pooled": pooled, "margin": margin,
-            "robustness": value.value, "standard_error": value.standard_error,
-        }
-        for (distance, level, pooled), d_pos in pairs.d_pos.items()
-        for margin, value in zip(margins, robustness_curve(d_pos, pairs.d_neg[distance, level, pooled], margins), strict=True)
-    ]  # fmt: skip
+    lines = []
+    for (distance, level, pooled), d_pos in pairs.d_pos.items():
+        values, errors = robustness_arrays(d_pos, pairs.d_neg[distance, level, pooled], margins)
+        lines += [
+            {"distance": distance, "level": level, "pooled": pooled, "margin": margin, "robustness": value, "standard_error": error}
+            for margin, value, error in zip(margins, values, errors, strict=True)
+        ]
+    return lines
 
 
 def summarise(pairs: Pairs, info: CheckpointInfo, target: str, data: str, settings: dict[str, Any], margins: list[float]) -> Scores:

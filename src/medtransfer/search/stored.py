@@ -1,7 +1,6 @@
 """A score run's per-image distances, or a list of released scores, go in; robustness by setting, epoch and margin comes out."""
 
 import hashlib
-import zipfile
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import pandas as pd
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
-from medtransfer.records import checkpoint_path
+from medtransfer.records import BROKEN_ARRAYS, checkpoint_path, in_one_line
 from medtransfer.report.collect import Configuration
 from medtransfer.runtime import digest
 from medtransfer.score.files import read_pairs
@@ -63,10 +62,10 @@ def _read_epoch(folder: Path, epoch: int, configuration: Configuration) -> Pairs
     path = checkpoint_path(folder, epoch).with_suffix(".npz")
     try:
         return read_pairs(path)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as fault:
+    except BROKEN_ARRAYS as fault:
         raise InputError(
             f"expected the per-image distances of {configuration.name}, epoch {epoch}, as the artifact scores/{path.name} of the "
-            f"run {configuration.score_run}, but they cannot be read ({' '.join(str(fault).split())[:200]}); "
+            f"run {configuration.score_run}, but they cannot be read ({in_one_line(fault)}); "
             "make them again with `medtransfer score --force`"
         ) from None
 

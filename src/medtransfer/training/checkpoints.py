@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from medtransfer.errors import InputError
 from medtransfer.models import build_encoder
 from medtransfer.models.encoder import Encoder
 from medtransfer.models.loading import load_encoder_weights
-from medtransfer.records import CheckpointInfo, checkpoint_path, list_checkpoints, read_tensors, write_tensors
+from medtransfer.records import CheckpointInfo, checkpoint_path, in_one_line, list_checkpoints, read_tensors, write_tensors
 from medtransfer.runtime import file_sha256
 
 ENCODER, HEAD = "encoder.", "head."
+MOST = 2**14  # of a number among an encoder's arguments
+SPARE = 2**24  # numbers that memory is taken for although the weights file has fewer
 
 
 def save_checkpoint(folder: Path, classifier: nn.Module, info: dict[str, object]) -> CheckpointInfo:
@@ -57,12 +60,38 @@ def load_encoder(path: Path, info: CheckpointInfo) -> Encoder:
     """
     weights = path.with_suffix(".safetensors")
     tensors = read_tensors(weights)
+    encoder_tensors = {name.removeprefix(ENCODER): value for name, value in tensors.items() if name.startswith(ENCODER)}
     if file_sha256(weights) != info.weights:
         raise InputError(
             f"expected the weights that {path} describes (SHA-256 {info.weights[:12]}…) in {weights}, but the file differs; "
             "remove both and run `medtransfer pretrain`, which fetches or makes them again"
         )
-    encoder = build_encoder(info.encoder, **info.arguments)
-    encoder_tensors = {name.removeprefix(ENCODER): value for name, value in tensors.items() if name.startswith(ENCODER)}
+    encoder = rebuild_encoder(path, info, sum(value.numel() for value in encoder_tensors.values()))
     load_encoder_weights(encoder, encoder_tensors, source=str(weights))
     return encoder
+
+
+def rebuild_encoder(path: Path, info: CheckpointInfo, numbers: int) -> Encoder:
+    """Build the encoder that a checkpoint's record describes, in memory only when it is not far larger than its weights.
+
+    Args:
+        path: of the record.
+        info: what it says.
+        numbers: in the weights file.
+
+    Raises:
+        InputError: the record names no encoder that there is, or a larger one.
+    """
+    try:
+        if deep := [name for name, value in info.arguments.items() if isinstance(value, int) and value > MOST]:
+            raise InputError(f"its argument {deep[0]} is {info.arguments[deep[0]]}")
+        with torch.device("meta"):
+            shell = build_encoder(info.encoder, **info.arguments)
+        if (needed := sum(value.numel() for value in shell.state_dict().values())) > SPARE + numbers:
+            raise InputError(f"it needs {needed} numbers, and its weights are {numbers}")
+        return build_encoder(info.encoder, **info.arguments)
+    except (InputError, RuntimeError, TypeError, OverflowError, ValueError) as fault:
+        raise InputError(
+            f"expected {path} to describe the encoder of the weights beside it, but it does not ({in_one_line(fault)}); get both "
+            "files again, or make them with `medtransfer pretrain`"
+        ) from None

@@ -1,6 +1,6 @@
 """An encoder and a prepared target go in; the per-image distances of every setting come out, from one streamed pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from medtransfer.data.views import TwoViews, ViewBatch
 from medtransfer.errors import InputError
-from medtransfer.metrics.distances import DISTANCES, pair_distances
-from medtransfer.metrics.robustness import NegativePlan, negatives, pool, robustness_curve
+from medtransfer.metrics.distances import DISTANCES
+from medtransfer.metrics.reading import Reading
+from medtransfer.metrics.robustness import NegativePlan, negatives, robustness_curve
 from medtransfer.models.encoder import Encoder
 from medtransfer.progress import track
 from medtransfer.records import PreparedTarget
 from medtransfer.runtime import derive_seed
+from medtransfer.training.memory import keep_freed_memory
 
 Setting = tuple[str, int, bool]  # distance, level counted from the end (-1 is the last), pooled
 
@@ -82,6 +84,8 @@ def measure_pairs(
         autocast: gives the context of the forward pass.
         label: of the progress line.
     """
+    if device.type == "cpu":
+        keep_freed_memory()
     encoder = encoder.to(device).eval()
     views = TwoViews(
         target, settings.split, mean=contract["mean"], std=contract["std"], seed=settings.seed,
@@ -93,41 +97,86 @@ def measure_pairs(
             f"image, but got {images}; choose another split"
         )
     plan = negatives(images, settings.negative, derive_seed(settings.seed, "negatives"))
-    pairs = Pairs({}, {}, views.ids, notes=_notes(plan))
-    for repeat in range(settings.repeats):
-        batches = views.batches(plan.order, plan.negative, batch_size, repeat)
-        for batch in track(batches, label, -(-images // batch_size), "batch"):
-            with autocast():
-                levels = encoder(torch.cat([batch.queries, batch.keys]))
-            for number, features in enumerate(levels):
-                for pooled in (False, True):
-                    place = _Place((number - len(levels), pooled), repeat, settings.repeats, images)
-                    place.store(pairs, batch, pool(features, pooled))
+    steps = -(-images // batch_size)
+    repeats = (
+        track(views.batches(plan.order, plan.negative, batch_size, repeat), label, steps, "batch")
+        for repeat in range(settings.repeats)
+    )
+    pairs = pairs_of(encoder, repeats, settings.repeats, views.ids, autocast)
+    pairs.notes += _notes(plan)
     return pairs
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a batch's distances at one level and pooling belong."""
+@torch.no_grad()
+def pairs_of(
+    encoder: Encoder, repeats: Iterable[Iterable[ViewBatch]], count: int, images: list[str],
+    autocast: Callable[[], AbstractContextManager[Any]],
+) -> Pairs:  # fmt: skip
+    """Encode views and measure their pairs; arguments as in `measure_pairs`.
 
-    key: tuple[int, bool]
-    repeat: int
-    repeats: int
-    images: int
+    Args:
+        encoder: in eval mode, on the device of the views.
+        repeats: for each of the independent pairs of views the batches of all images.
+        count: how many repeats there are.
+        images: ids of the images.
+        autocast: gives the context of the forward pass.
+    """
+    tables = _Tables(count, len(images))
+    for repeat, batches in enumerate(repeats):
+        for found in _batch_distances(encoder, batches, autocast):
+            tables.store(repeat, *found)
+    return tables.pairs(images)
 
-    def store(self, pairs: Pairs, batch: ViewBatch, vectors: torch.Tensor) -> None:
-        count = len(batch.queries)
-        queries, keys = vectors[:count], vectors[count:]
-        opposites = ((pairs.d_pos, keys[:count]), (pairs.d_neg, keys[batch.negative.to(keys.device)]))
-        total = pairs.counts.setdefault(self.key, {})
-        for table, others in opposites:
-            distances, counts = pair_distances(queries, others)
-            for name, values in distances.items():
-                empty = np.full((self.repeats, self.images), np.nan, dtype=np.float32)
-                column = table.setdefault((name, *self.key), empty)
-                column[self.repeat, batch.positions.numpy()] = values.float().cpu().numpy()
-            for name, number in counts.items():
-                total[name] = total.get(name, 0) + number
+
+def _batch_distances(
+    encoder: Encoder, batches: Iterable[ViewBatch], autocast: Callable[[], AbstractContextManager[Any]]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], list[dict[str, int]]]]:
+    """Give the positions of each batch's images and what `Reading.collect` gives of them."""
+    coming = iter(batches)
+    batch = next(coming, None)
+    while batch is not None:
+        with autocast():
+            queries, keys = encoder(batch.queries), encoder(batch.keys)
+        reading = Reading(queries, keys, batch.negative)
+        following = next(coming, None)  # made before this batch is waited for, so that a GPU always has work
+        found = reading.collect()
+        del reading, queries, keys  # the next maps can take their place in memory
+        yield batch.positions.numpy(), *found
+        batch = following
+
+
+class _Tables:
+    """Where the distances of all batches are gathered."""
+
+    def __init__(self, repeats: int, images: int) -> None:
+        self._shape = (repeats, images)
+        self._values = np.empty(0, dtype=np.float32)  # (names, settings, 2, repeats, images) from the first batch on
+        self._counts: list[dict[str, int]] = []
+
+    def store(
+        self, repeat: int, positions: NDArray[np.int64], distances: NDArray[np.float64], counts: list[dict[str, int]]
+    ) -> None:
+        """Put in what `Reading.collect` gives."""
+        if not self._counts:
+            self._values = np.full((*distances.shape[:3], *self._shape), np.nan, dtype=np.float32)
+            self._counts = [dict.fromkeys(found, 0) for found in counts]
+        self._values[..., repeat, positions] = distances
+        for total, found in zip(self._counts, counts, strict=True):
+            total.update({name: total[name] + number for name, number in found.items()})
+
+    def pairs(self, images: list[str]) -> Pairs:
+        """Name what was gathered."""
+        count = len(self._counts)
+        keys = [(setting // 2 - count // 2, setting % 2 == 1) for setting in range(count)]
+        d_pos, d_neg = (
+            {
+                (name, *keys[setting]): self._values[row, setting, side]
+                for setting in range(count)
+                for row, name in enumerate(DISTANCES)
+            }
+            for side in (0, 1)
+        )
+        return Pairs(d_pos, d_neg, images, dict(zip(keys, self._counts, strict=True)))
 
 
 def _notes(plan: NegativePlan) -> list[str]:

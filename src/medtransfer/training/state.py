@@ -9,7 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from medtransfer.records import atomic_path
+from medtransfer.errors import InputError
+from medtransfer.records import atomic_path, in_one_line, parse_json
 
 
 def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
@@ -35,7 +36,21 @@ def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, p
 
 
 def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put back what `save_state` wrote and give its progress."""
+    """Put back what `save_state` wrote and give its progress.
+
+    Raises:
+        InputError: the file is damaged, or holds the state of another model.
+    """
+    try:
+        return _load_state(path, model, optimiser)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as fault:
+        raise InputError(
+            f"expected the state of this training in {path}, but it cannot be gone on with ({in_one_line(fault)}); remove the file "
+            "and run again"
+        ) from None
+
+
+def _load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -60,9 +75,11 @@ def _follow_layout(parameter: torch.Tensor, slots: dict[str, Any]) -> None:
 
 def read_progress(path: Path) -> dict[str, Any] | None:
     """Give the progress of a state file without reading its tensors; None when there is no readable one."""
+    if not path.is_file():
+        return None
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-    except (OSError, SafetensorError):
+            progress = parse_json((file.metadata() or {})["progress"])
+    except (OSError, SafetensorError, ValueError, KeyError):
         return None
-    return json.loads(header["progress"]) if "progress" in header else None
+    return progress if isinstance(progress, dict) else None

@@ -1,0 +1,260 @@
+"""A small whole study goes in, damaged in one place; that the command refuses it as every command must comes out."""
+
+import ctypes
+import logging
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from medtransfer import pipeline
+from medtransfer.cli import main
+from medtransfer.config import Params
+
+Damage = str | bytes | Callable[[Path], object]
+Refused = Callable[..., str]
+SECONDS, BYTES = 30, 2**29  # that a command may take until it refuses, and allocate
+OUTPUTS = ("data", "checkpoints", "sources", "scores", "models", "search", "replay", "reports", "grid")
+SIZE = [32, 32]
+DAC_OVERRIDE, DAC_READ_SEARCH, VERSION_3 = 1, 2, 0x20080522  # of Linux capabilities
+
+
+def _target(reader: str, root: str, size: Sequence[int] = SIZE, **others: Any) -> dict[str, Any]:
+    return {"reader": reader, "root": f"raw/{root}", "size": list(size), "subset": True, "split": "official", "validation": 0.0,
+            "allow_duplicates": True, "options": {}, **others}  # fmt: skip
+
+
+TARGETS = {
+    "heart": _target("acdc", "heart"), "lungs": _target("covid-qu", "lungs"), "arrays": _target("covid-qu", "arrays"),
+    "retina": _target("idrid", "retina", (64, 128), options={"window": 64, "stride": 32, "tile": 32}),
+    "mine": _target("folder", "mine", split={"file": "split.csv"}),
+}  # fmt: skip
+VALUES: dict[str, Any] = {
+    "samples.out": "generated", "prepare.target": "heart", "prepare.targets": TARGETS, "pretrain.source_root": "pictures",
+    "pretrain.epochs": 1, "pretrain.checkpoints": [], "score.target": "heart", "score.level": -2, "finetune.target": "heart",
+    "finetune.epoch": 1, "finetune.train_epochs": 1, "finetune.overlays": 0, "study.targets": ["heart"], "study.modes": ["full"],
+    "study.seeds": [7], "search.trials": 2, "search.levels": [-1, -2], "report.draws": 100,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def stock(
+    tiny_params: Callable[..., Params], sample_data: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Make a folder with raw data of every reader and a finished study of one of them; it is only copied."""
+    folder = tmp_path_factory.mktemp("stock")
+    for name in ("heart", "lungs", "retina"):
+        shutil.copytree(sample_data / name, folder / "raw" / name)
+    _write_arrays(folder / "raw" / "arrays")
+    _write_own(folder / "raw" / "mine", folder / "split.csv")
+    for split in ("train", "val"):
+        for path in sorted((sample_data / "pictures" / split).glob("fine-*/*.jpg")):
+            (home := folder / "pictures" / split / path.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, home)
+    shutil.copy(empty_store, folder / "mlflow.db")
+    params = tiny_params(VALUES)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    with pytest.MonkeyPatch.context() as patch:
+        _enter(folder, patch)
+        pipeline.study(params)
+    return folder
+
+
+def _write_arrays(folder: Path) -> None:
+    rng = np.random.default_rng(3)
+    for name, count in (("train_and_val", 4), ("test", 2)):
+        (folder / name).mkdir(parents=True)
+        np.save(folder / name / "imgs.npy", rng.integers(0, 256, (count, 16, 16), dtype=np.uint8))
+        np.save(folder / name / "inf_masks.npy", rng.integers(0, 2, (count, 16, 16), dtype=np.uint8) * np.uint8(255))
+
+
+def _write_own(folder: Path, split: Path) -> None:
+    rng = np.random.default_rng(4)
+    lines = ["source,split"]
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for name, home in (("one", "train"), ("two", "train"), ("three", "test")):
+        Image.fromarray(rng.integers(0, 256, (24, 24), dtype=np.uint8)).save(folder / "images" / f"{name}.png")
+        Image.fromarray(rng.integers(0, 2, (24, 24), dtype=np.uint8)).save(folder / "masks" / f"{name}.png")
+        lines.append(f"{name},{home}")
+    split.write_text("\n".join(lines) + "\n")
+
+
+def _enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(folder)
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+        patch.delenv(name, raising=False)
+
+
+def _loop(path: Path) -> None:
+    _remove(path)
+    path.symlink_to(path.name)
+
+
+def _folder(path: Path) -> None:
+    _remove(path)
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    _remove(path)
+    os.mkfifo(path)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _cut(share: float) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes((content := path.read_bytes())[: int(share * len(content))])
+
+
+def _spoil(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    begin = len(content) // 2
+    content[begin : begin + 64] = bytes(255 - byte for byte in content[begin : begin + 64])
+    path.write_bytes(content)
+
+
+# What may befall any file, by name.
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "missing": _remove,
+    "empty": lambda path: path.write_bytes(b""),
+    "half": _cut(0.5),
+    "head": _cut(0.05),
+    "last byte": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "spoilt": _spoil,
+    "zeros": lambda path: path.write_bytes(bytes(4096)),
+    "noise": lambda path: path.write_bytes(np.random.default_rng(0).bytes(4096)),
+    "text": lambda path: path.write_text("this is no such file\n"),
+    "Latin-1": lambda path: path.write_bytes("größer,für\nmüßig".encode("latin-1")),
+    "folder": _folder,
+    "loop": _loop,
+    "pipe": _pipe,
+    "unreadable": lambda path: path.chmod(0),
+}  # fmt: skip
+
+
+def apply(damage: Damage, path: Path) -> None:
+    """Do the damage: one of DAMAGES by name, new content, or what a function does."""
+    if isinstance(damage, bytes):
+        path.write_bytes(damage)
+    else:
+        (DAMAGES[damage] if isinstance(damage, str) else damage)(path)
+
+
+@pytest.fixture
+def place(stock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a copy of the stock, whose store names the artifacts of the copy."""
+    folder = tmp_path / "place"
+    shutil.copytree(stock, folder)
+    with sqlite3.connect(folder / "mlflow.db") as store:
+        for table, column in (("runs", "artifact_uri"), ("experiments", "artifact_location")):
+            store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(stock), str(folder)))
+    store.close()
+    _enter(folder, monkeypatch)
+    return folder
+
+
+@pytest.fixture
+def refused(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Refused]:
+    """Give what damages the copy, runs the command and checks all that holds of every refusal; the sentence comes back."""
+    names = ("medtransfer", "alembic", "mlflow", "lightning_fabric", "lightning.fabric")
+    levels = {name: logging.getLogger(name).level for name in names}
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def check(command: str | Sequence[str], file: str, damage: Damage, *words: str, finished: Sequence[str] = ()) -> str:
+        apply(damage, place / file)
+        before, runs = listing(place), closed_runs(place)
+        monkeypatch.setattr(sys, "argv", ["medtransfer", *(command.split() if isinstance(command, str) else command)])
+        capfd.readouterr()
+        with little_memory(), little_time(), without_powers(), pytest.raises(SystemExit) as end:
+            main()
+        out, err = capfd.readouterr()
+        assert end.value.code == 2, err
+        assert "Traceback" not in err + out
+        (sentence,) = [line for line in err.splitlines() if line.startswith("medtransfer: ")]
+        assert err.splitlines()[-1] == sentence
+        assert [word for word in words if word not in sentence] == [], sentence
+        assert len(sentence) < 1500, sentence
+        assert listing(place) - before == set(finished)
+        assert closed_runs(place) == runs
+        return sentence
+
+    yield check
+    signal.signal(signal.SIGTERM, handler)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def listing(folder: Path) -> set[str]:
+    """Give all files of the folders that commands write to, half-written ones too; locks and states to go on from aside."""
+    found = {str(path.relative_to(folder)) for name in OUTPUTS for path in (folder / name).rglob("*")}
+    return {name for name in found if "partial" in name or not Path(name).name.startswith(".")}
+
+
+def closed_runs(folder: Path) -> int:
+    """Count the store's runs that look finished or under way."""
+    store = sqlite3.connect(folder / "mlflow.db")
+    try:
+        return int(store.execute("SELECT count(*) FROM runs WHERE status NOT IN ('FAILED', 'KILLED')").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+    finally:
+        store.close()
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Let a declared size be refused before it is believed: far less than it can be allocated."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + BYTES, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@contextmanager
+def little_time() -> Iterator[None]:
+    """Let nothing hang."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise BaseException(f"the command did not end within {SECONDS} seconds")  # nothing may catch it
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def without_powers() -> Iterator[None]:
+    """Read as an ordinary user does, for whom permissions count: root's power over files is laid down meanwhile."""
+    library = ctypes.CDLL(None, use_errno=True)
+    header, before = (ctypes.c_uint32 * 2)(VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    assert library.capget(header, before) == 0, os.strerror(ctypes.get_errno())
+    fewer = (ctypes.c_uint32 * 6)(*before)
+    fewer[0] &= ~(1 << DAC_OVERRIDE | 1 << DAC_READ_SEARCH)
+    assert library.capset(header, fewer) == 0, os.strerror(ctypes.get_errno())
+    try:
+        yield
+    finally:
+        library.capset(header, before)

@@ -1,0 +1,69 @@
+"""Wrong command lines go in, of every command; one sentence that names the option or key comes out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from medtransfer.cli import cli
+
+ROWS: list[tuple[Any, ...]] = [
+    ("an unknown command", ["prepair"], "prepair"),
+    *((f"{name}: an unknown option", [name, "--what", "5"], "--what") for name in sorted(cli.commands)),
+    *((f"{name}: a word too many", [name, "more"], "more") for name in sorted(cli.commands)),
+    *((f"{name}: params that are not there", [name, "--params", "none.yaml"], "none.yaml") for name in sorted(cli.commands)),
+    ("samples: negative", ["samples", "--patients", "-3"], "samples.patients"),
+    ("samples: a word", ["samples", "--lungs", "many"], "samples.lungs"),
+    ("samples: an option without its value", ["samples", "--seed"], "--seed"),
+    ("prepare: an unknown target", ["prepare", "--target", "liver"], "prepare.target", "liver"),
+    ("prepare: a target above", ["prepare", "--target", "../heart"], "prepare.target"),
+    ("prepare: a file for the output", ["prepare", "--out", "split.csv"], "prepare.out"),
+    ("prepare: an open bracket", ["prepare", "--target", "[heart"], "--target"),
+    ("prepare: a Python object", ["prepare", "--target", "!!python/object/apply:os.getcwd []"], "--target"),
+    ("prepare: an impossible date", ["prepare", "--target", "2024-99-99"], "--target"),
+    ("prepare: an option of another command", ["prepare", "--epochs", "3"], "--epochs"),
+    ("pretrain: no epochs", ["pretrain", "--epochs", "0"], "pretrain.epochs"),
+    ("pretrain: half an epoch", ["pretrain", "--epochs", "0.5"], "pretrain.epochs"),
+    ("pretrain: a huge seed", ["pretrain", "--seed", "9" * 40], "pretrain.seed"),
+    ("pretrain: a negative rate", ["pretrain", "--lr", "-0.1"], "pretrain.lr"),
+    ("pretrain: NaN for a rate", ["pretrain", "--lr", ".nan"], "pretrain.lr"),
+    ("pretrain: an unknown encoder", ["pretrain", "--encoder", "vgg"], "pretrain.encoder", "unet"),
+    ("pretrain: an unknown scheme", ["pretrain", "--scheme", "best"], "pretrain.scheme", "simple"),
+    ("pretrain: a list for a number", ["pretrain", "--size", "[32]"], "pretrain.size"),
+    ("pretrain: nothing for a number", ["pretrain", "--size", ""], "pretrain.size"),
+    ("pretrain: a size that the encoder does not take", ["pretrain", "--size", "33", "--out", "sources"], "33"),
+    ("pretrain: pictures from nowhere", ["pretrain", "--source-root", "nowhere"], "nowhere"),
+    ("pretrain: weights from nowhere", ["pretrain", "--weights", "none.safetensors"], "none.safetensors"),
+    ("score: a level above", ["score", "--level", "2"], "score.level"),
+    ("score: a level below", ["score", "--level", "-50"], "score.level"),
+    ("score: an unknown distance", ["score", "--distance", "manhattan"], "score.distance", "cosine"),
+    ("score: an unknown split", ["score", "--split", "dev"], "dev", "index.csv"),
+    ("score: a negative margin", ["score", "--margins", "[-1]"], "score.margins"),
+    ("score: a batch of none", ["score", "--batch-size", "0"], "score.batch_size"),
+    ("score: a target that was never prepared", ["score", "--target", "mine"], "data", "dataset.json"),
+    ("score: checkpoints that were never made", ["score", "--encoder", "swin"], "swin-simple"),
+    ("finetune: an epoch that was not saved", ["finetune", "--epoch", "250"], "250"),
+    ("finetune: a negative epoch", ["finetune", "--epoch", "-1"], "finetune.epoch"),
+    ("finetune: a list with a hole", ["finetune", "--seed", "1,,2"], "finetune.seed"),
+    ("finetune: a list with a word", ["finetune", "--seed", "1,two"], "finetune.seed"),
+    ("finetune: an unknown mode", ["finetune", "--mode", "full,half"], "finetune.mode"),
+    ("finetune: too much momentum", ["finetune", "--momentum", "1.5"], "finetune.momentum"),
+    ("finetune: no validation samples", ["finetune", "--select", "validation", "--seed", "3"], "validation", "data"),
+    ("finetune: a precision of GPUs", ["finetune", "--precision", "16-mixed"], "precision"),
+    ("grid: an unknown launcher", ["grid", "--launcher", "slurm"], "grid.launcher"),
+    ("grid: no workers", ["grid", "--workers", "0"], "grid.workers"),
+    ("report: too few draws", ["report", "--draws", "5"], "report.draws"),
+    ("report: more than certain", ["report", "--confidence", "95"], "report.confidence"),
+    ("search: margins the wrong way round", ["search", "--margin", "[1, 0]"], "search"),
+    ("search: a negative number of trials", ["search", "--trials", "-5"], "search.trials"),
+    ("search: one winner of many", ["search", "--per-encoder", "true", "--adopt"], "per_encoder"),
+    ("search: a distance that nobody knows", ["search", "--distances", "[manhattan]"], "manhattan"),
+    ("search: replayed results that are not there", ["search", "--results", "replay"], "replay"),
+    ("replay: no files", ["replay"], "downstream"),
+    ("replay: one file", ["replay", "--downstream", "split.csv"], "robustness"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_is_refused(row: tuple[Any, ...], refused: Callable[..., str]) -> None:
+    refused(row[1], ".", lambda path: None, *row[2:])
