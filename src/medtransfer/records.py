@@ -16,8 +16,7 @@ from glob import escape
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from medtransfer.config import MOST_PIXELS, Name
 from medtransfer.errors import InputError
@@ -609,8 +608,10 @@ class Result(_Record):
         return RESULT
 
 
-class ScoreLine(TypedDict):
+class ScoreLine(BaseModel):
     """A line of a score's table."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
     distance: str
     level: int
@@ -620,7 +621,7 @@ class ScoreLine(TypedDict):
     standard_error: float | None
 
 
-_LINES = TypeAdapter(list[ScoreLine], config=ConfigDict(strict=True, allow_inf_nan=False))
+_LINES = TypeAdapter(list[ScoreLine])
 
 
 def _check_table(value: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -109,7 +109,7 @@ FAULTS = {
     "of another cell": (change(key="another"), "the key of its cell in .* but got another"),
     "a cell with other fields": (change(cell={"what": 1}), "TypeError"),
     "a foreign recipe": (change(settings={"what": 1}), "KeyError"),
-    "curves that are none": (change(curves=[1, 2]), "AttributeError"),
+    "curves that are none": (change(curves=[1, 2]), "curves .* Input should be a valid dictionary"),
 }
 
 
