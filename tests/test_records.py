@@ -22,7 +22,6 @@ from medtransfer.records import (
     Result,
     Scores,
     TargetInfo,
-    _Record,
     atomic_folder,
     atomic_path,
     checkpoint_path,
@@ -35,12 +34,13 @@ from medtransfer.records import (
     write_tensors,
     write_text,
 )
+from medtransfer.records.forms import Record
 
 CELL = Cell(
     source="sample", scheme="simple", encoder="unet", epoch=5, target="heart", mode="full", seed=7, protocol="p1",
     pretraining="a1", weights="w1", data="d1",
 )  # fmt: skip
-EXAMPLES: dict[type[_Record], Any] = {
+EXAMPLES: dict[type[Record], Any] = {
     TargetInfo: TargetInfo(
         target="heart", reader="acdc", citation="Bernard et al.", classes=["ventricle", "muscle"], channels=1,
         input=[64, 64], augmentation="rotate-crop", scaling="0..99.5 %", counts={"train": 2, "test": 1},
@@ -64,7 +64,7 @@ EXAMPLES: dict[type[_Record], Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=_Record.__subclasses__(), ids=lambda kind: kind.__name__)
+@pytest.fixture(params=Record.__subclasses__(), ids=lambda kind: kind.__name__)
 def example(request: pytest.FixtureRequest) -> Any:
     """Give an example of every record that there is."""
     return EXAMPLES[request.param]
@@ -140,7 +140,7 @@ def test_a_folder_in_the_place_of_a_record_is_refused(tmp_path: Path) -> None:
 
 def test_a_record_without_a_form_is_a_programming_error() -> None:
     with pytest.raises(TypeError):
-        _Record.form()
+        Record.form()
 
 
 def test_a_number_that_json_cannot_hold_leaves_nothing(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_fault_keeps_the_old_file(fault: type[BaseException], tmp_path: Path) 
 
 def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, seen = tmp_path / "file.txt", []
-    monkeypatch.setattr("medtransfer.records.os.fsync", lambda handle: seen.append((os.fstat(handle).st_size, path.exists())))
+    monkeypatch.setattr("medtransfer.records.files.os.fsync", lambda handle: seen.append((os.fstat(handle).st_size, path.exists())))
     write_text(path, "four")
     assert seen == [(4, False)]
 

@@ -1,0 +1,23 @@
+"""params.yaml and what overrides it go in; validated, typed, frozen sections come out, or all faults at once."""
+
+from medtransfer.config.layers import DEFINED, USED, load_params
+from medtransfer.config.sections import (
+    MOST_PIXELS,
+    Finetune,
+    Grid,
+    Name,
+    Params,
+    Prepare,
+    Pretrain,
+    Replay,
+    Report,
+    Samples,
+    Score,
+    Search,
+    Section,
+)
+
+__all__ = [
+    "DEFINED", "MOST_PIXELS", "USED", "Finetune", "Grid", "Name", "Params", "Prepare", "Pretrain", "Replay", "Report", "Samples",
+    "Score", "Search", "Section", "load_params",
+]  # fmt: skip

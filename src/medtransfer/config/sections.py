@@ -1,0 +1,257 @@
+"""Nothing goes in; the typed, frozen sections of params.yaml come out, with what each key may hold."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _no_truth(value: Any) -> Any:
+    """Refuse true and false, which Python takes for the numbers 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _no_file(value: str) -> str:
+    """Refuse the path of an output folder that cannot be made, since a file stands in its place or above it."""
+    there = next((path for path in (Path(value), *Path(value).parents) if os.path.lexists(path)), Path())
+    if not there.is_dir():
+        raise ValueError(f"must name a folder, but {there} is none")
+    return value
+
+
+MOST, MOST_PIXELS = 2**31 - 1, 2**14  # of a whole number, and of the side of a picture
+Whole = Annotated[int, BeforeValidator(_no_truth), Field(le=MOST)]
+Real = Annotated[float, BeforeValidator(_no_truth)]
+Positive = Annotated[Whole, Field(gt=0)]
+NonNegative = Annotated[Whole, Field(ge=0)]
+Below = Annotated[Whole, Field(lt=0, ge=-MOST)]
+Pixels = Annotated[Positive, Field(le=MOST_PIXELS)]
+AtLeastZero = Annotated[Real, Field(ge=0)]
+Probability = Annotated[Real, Field(ge=0, le=1)]
+BelowOne = Annotated[Real, Field(ge=0, lt=1)]
+Rate = Annotated[Real, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Place = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+Out = Annotated[Place, AfterValidator(_no_file)]
+Mode = Literal["full", "decoder"]
+Pooling = Literal["frozen", "always", "never"]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: every key must be there, no other key may; numbers are finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Study(Section):
+    """The cells that `demo`, `dvc repro` and `--study` walk."""
+
+    encoders: list[Name]
+    schemes: list[Name]
+    targets: list[Name]
+    modes: list[Mode]
+    seeds: list[NonNegative]
+
+
+class Samples(Section):
+    """Sizes of the generated datasets."""
+
+    out: Out
+    seed: NonNegative
+    patients: Positive
+    lungs: Positive
+    retinas: Positive
+    pictures: Positive
+
+
+class Target(Section):
+    """One dataset to prepare."""
+
+    reader: Name
+    root: Place
+    size: tuple[Pixels, Pixels]
+    subset: bool
+    split: Literal["official"] | dict[str, Any]
+    validation: BelowOne
+    allow_duplicates: bool
+    options: dict[str, Any]
+
+
+class Prepare(Section):
+    """Raw datasets to prepared targets."""
+
+    out: Out
+    target: Name
+    targets: dict[Name, Target]
+
+
+class Scheme(Section):
+    """How one pretraining scheme augments and batches."""
+
+    randaugment: bool
+    cutmix: Probability
+    mixup: Probability
+    erasing: Probability
+    warmup: dict[Name, NonNegative]
+    batch_size: dict[Name, Positive]
+
+    @model_validator(mode="after")
+    def _mixing_leaves_room(self) -> "Scheme":
+        if self.cutmix + self.mixup > 1:
+            raise ValueError("cutmix + mixup must not exceed 1")
+        return self
+
+
+class Pretrain(Section):
+    """Source images to encoder checkpoints."""
+
+    out: Out
+    source: Name
+    source_root: Place
+    encoder: Name
+    encoders: dict[Name, dict[str, Any]]
+    scheme: Name
+    schemes: dict[Name, Scheme]
+    lr: Rate
+    lr_batch: Positive
+    micro_batch: Positive
+    betas: tuple[BelowOne, BelowOne]
+    weight_decay: AtLeastZero
+    label_smoothing: BelowOne
+    size: Pixels
+    epochs: Positive
+    checkpoints: list[Positive]
+    seed: NonNegative
+    stop_on: Name | None
+    weights: Place | None
+    weights_epoch: Positive
+    weights_pickle: bool
+    allow_partial: bool
+    workers: NonNegative
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    devices: Positive
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    compile: bool
+
+    @model_validator(mode="after")
+    def _checkpoints_lie_inside(self) -> "Pretrain":
+        if late := [epoch for epoch in self.checkpoints if epoch > self.epochs]:
+            raise ValueError(f"checkpoints {late} come after the last of {self.epochs} epochs")
+        return self
+
+
+class Score(Section):
+    """Checkpoints and a prepared target to robustness."""
+
+    out: Out
+    target: Name
+    encoder: Name
+    scheme: Name
+    split: Name
+    max_images: Annotated[Whole, Field(ge=2)] | None
+    seed: NonNegative
+    repeats: Positive
+    negative: Literal["random", "paper"]
+    distance: Name
+    margin: AtLeastZero
+    level: Below
+    pooling: Pooling
+    margins: list[AtLeastZero]
+    batch_size: Positive
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+
+
+class Finetune(Section):
+    """A checkpoint and a prepared target to a segmentation model and its Dice."""
+
+    out: Out
+    target: Name
+    encoder: Name
+    scheme: Name
+    epoch: NonNegative
+    mode: Mode
+    seed: NonNegative
+    train_epochs: Positive
+    epoch_steps: Positive | None
+    batch_size: Positive
+    lr: Rate
+    power: AtLeastZero
+    momentum: BelowOne
+    weight_decay: AtLeastZero
+    select: Literal["last", "validation"]
+    overlays: NonNegative
+    workers: NonNegative
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    compile: bool
+
+
+class Grid(Section):
+    """All cells of the study as one job: where its pieces run."""
+
+    launcher: Literal["local", "ray"]
+    workers: Positive | None
+    retries: NonNegative
+    cpus: Rate
+    gpus: AtLeastZero
+    address: Place | None
+    out: Out
+
+
+class Report(Section):
+    """The tracking store to tables, figures and a page."""
+
+    out: Out
+    draws: Annotated[Whole, Field(ge=100)]
+    confidence: Annotated[Real, Field(gt=0.5, lt=1)]
+    seed: NonNegative
+
+
+class Search(Section):
+    """Stored pairs and Dice to the setting of robustness that chooses best."""
+
+    out: Out
+    name: Name
+    results: Literal["own", "replay"]
+    storage: Place | None
+    trials: Positive
+    workers: Positive
+    seed: NonNegative
+    per_encoder: bool
+    distances: Annotated[list[Name], Field(min_length=1)]
+    margin: tuple[AtLeastZero, AtLeastZero]
+    levels: Annotated[list[Below], Field(min_length=1)]
+    poolings: Annotated[list[Pooling], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _margins_rise(self) -> "Search":
+        if self.margin[0] > self.margin[1]:
+            raise ValueError(f"margin must go from low to high, not from {self.margin[0]} to {self.margin[1]}")
+        return self
+
+
+class Replay(Section):
+    """The paper's released result files to the tracking store, and its tables computed again."""
+
+    out: Out
+    downstream: Place | None
+    robustness: Place | None
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    study: Study
+    samples: Samples
+    prepare: Prepare
+    pretrain: Pretrain
+    score: Score
+    finetune: Finetune
+    grid: Grid
+    report: Report
+    search: Search
+    replay: Replay
