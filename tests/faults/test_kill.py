@@ -25,6 +25,7 @@ from medtransfer.config import Params
 pytestmark = pytest.mark.slow
 SOURCES = Path(__file__).parents[2] / "src"
 SCRIPT = Path(__file__).with_name("killed.py")
+RELEASED = Path(__file__).parents[1] / "replay" / "conftest.py"  # makes files like the paper's
 PRELOADED = ["mlflow", "optuna", "medtransfer.cli", "medtransfer.pipeline", "medtransfer.prepare.samples", *(
     f"medtransfer.{room}.stage" for room in ("prepare", "pretrain", "score", "finetune", "search", "report", "replay")
 )]  # fmt: skip
@@ -62,7 +63,11 @@ STAGES = {
     "finetune": Stage(("finetune", "--epoch", "0,3", "--mode", "decoder,full"), ("data", "checkpoints"), ("models",)),
     "search": Stage(("search", "--trials", "30"), (), ("search",), True, (".journal", ".png")),
     "report": Stage(("report",), ("scores", "models", "data"), ("reports",), False, (".html", ".md")),
-}
+    "replay": Stage(
+        ("replay", "--downstream", "released/downstream_scores.csv", "--robustness", "released/robustness_scores.csv"),
+        ("released",), ("replay",), False, (".html", ".md"),
+    ),
+}  # fmt: skip
 
 
 @dataclass
@@ -89,6 +94,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_params: Callable[...
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
         pipeline.study(params)
+        (folder / "released").mkdir()
+        made = runpy.run_path(str(RELEASED))["Results"]
+        made(lengths=(0, 1), seeds=(1, 2), margins=(0.25, 0.5), levels=1).write(folder / "released")
         _write_weights(folder / "weights.safetensors", folder / "checkpoints/unet-simple/epoch-003.safetensors")
         yield folder
 

@@ -92,6 +92,12 @@ class Shared:
         return margin
 
 
+def test_a_storage_that_does_not_answer_is_named_without_its_password() -> None:
+    with pytest.raises(InputError, match=r"an Optuna storage at postgresql://me:\*\*\*@127.0.0.1:1/none, but") as caught:
+        open_storage("postgresql://me:a-secret@127.0.0.1:1/none")
+    assert "a-secret" not in str(caught.value)
+
+
 def test_several_processes_share_a_study(line: Space, tmp_path: Path):
     scores = {(distance, level, False): {1: Shared(tmp_path)} for distance in line.distances for level in line.levels}
     evaluator = Evaluator([Case("c", "unet", "moon", "full", {1: 1.0}, scores, "f")])

@@ -1,9 +1,10 @@
 """Plans of studies and a storage go in; finished trials, resumed and shared between processes, come out."""
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.progress import track
 from medtransfer.search.evaluate import Evaluator, Setting
@@ -19,6 +21,7 @@ from medtransfer.search.sampling import SettingSampler
 from medtransfer.search.space import Space
 
 log = logging.getLogger("medtransfer")
+SECONDS_TO_END, OLDEST = 5.0, timedelta(minutes=1)  # that a trial, which takes milliseconds, may take
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,10 @@ def open_storage(address: str) -> BaseStorage:
         # Absolute, since the lock beside the journal is a link to it, and a link that leads nowhere is waited for forever.
         return JournalStorage(JournalFileBackend(str(Path(address).resolve())))
     except Exception as fault:  # Optuna, SQLAlchemy and the database drivers each raise their own
-        reason = " ".join(str(fault).split())[:300]
+        shown = tracking.shown(address)
+        reason = " ".join(str(fault).split())[:300].replace(address, shown)
         raise InputError(
-            f"expected an Optuna storage at {address}, but it cannot be opened ({reason}); correct search.storage or mend it"
+            f"expected an Optuna storage at {shown}, but it cannot be opened ({reason}); correct search.storage or mend it"
         ) from None
 
 
@@ -108,8 +112,26 @@ def run_studies(work: Work, workers: int) -> dict[str, list[Trial]]:
             one.terminate()
     if failed := [one.exitcode for one in others if one.exitcode]:
         log.warning("search: %d of %d processes failed; the others ran their trials", len(failed), workers)
-    storage = open_storage(work.storage)
-    return {plan.name: finished(optuna.load_study(study_name=plan.key, storage=storage), work.trials) for plan in work.plans}
+    storage, ended = open_storage(work.storage), {}
+    for plan in work.plans:
+        study = optuna.load_study(study_name=plan.key, storage=storage)
+        _wait_for_the_running(study)
+        ended[plan.name] = finished(study, work.trials)
+    return ended
+
+
+def _wait_for_the_running(study: optuna.Study) -> None:
+    """Wait for trials of other processes: one may end before the last that is there, and must count for all processes or none.
+
+    One that was killed stays running for ever; it is left alone when it has had its time.
+    """
+    end = time.monotonic() + SECONDS_TO_END
+    while time.monotonic() < end:
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        started = [one.datetime_start for one in running if one.datetime_start]
+        if not any(datetime.now() - begin < OLDEST for begin in started):
+            return
+        time.sleep(0.02)
 
 
 def take_part(work: Work) -> None:

@@ -43,6 +43,8 @@ def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
     """
     try:
         return _load_state(path, model, optimiser)
+    except torch.OutOfMemoryError:  # no fault of the file
+        raise
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as fault:
         raise InputError(
             f"expected the state of this training in {path}, but it cannot be gone on with ({in_one_line(fault)}); remove the file "
