@@ -96,7 +96,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_params: Callable[...
         pipeline.study(params)
         (folder / "released").mkdir()
         made = runpy.run_path(str(RELEASED))["Results"]
-        made(lengths=(0, 1), seeds=(1, 2), margins=(0.25, 0.5), levels=1).write(folder / "released")
+        made(lengths=(0, 1), seeds=(1, 2), margins=(0.5,), levels=2).write(folder / "released")
         _write_weights(folder / "weights.safetensors", folder / "checkpoints/unet-simple/epoch-003.safetensors")
         yield folder
 
@@ -131,7 +131,7 @@ def run(stage: Stage, folder: Path, seconds: float | None = None, call: int | No
     process = context.Process(target=runpy.run_path, args=(str(SCRIPT),), kwargs=arguments)
     begin = time.monotonic()
     process.start()
-    process.join(seconds if seconds is not None else 90)
+    process.join(seconds if seconds is not None else 300)
     alive = process.is_alive()
     if alive:
         os.kill(process.pid or 0, signal.SIGKILL)

@@ -133,7 +133,9 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """Write rows of the same keys as an aligned Markdown table; floats with three decimals, numbers to the right."""
+    """Write rows of the same keys as an aligned Markdown table; floats with three decimals, numbers to the right; no rows are the word `none`."""
+    if not rows:
+        return "none"
     columns = list(rows[0])
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     widths = [max(len(column), *(len(line[i]) for line in cells)) for i, column in enumerate(columns)]
