@@ -97,10 +97,10 @@ def measure(encoder: Encoder, images: int, size: int, batch: int, rounds: int) -
 def parse() -> Namespace:
     """Read the options."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, nargs=2, default=[32, 512], help="images for ResNet50 and for the U-Net")
+    parser.add_argument("--images", type=int, nargs=2, default=[8, 512], help="images for ResNet50 and for the U-Net")
     parser.add_argument("--sizes", type=int, nargs=2, default=[224, 64], help="sides of the images for both, in pixels")
-    parser.add_argument("--batches", type=int, nargs=2, default=[32, 64], help="batch sizes of both")
-    parser.add_argument("--rounds", type=int, nargs=2, default=[4, 15], help="rounds of both; one more warms up")
+    parser.add_argument("--batches", type=int, nargs=2, default=[8, 64], help="batch sizes of both")
+    parser.add_argument("--rounds", type=int, nargs=2, default=[20, 15], help="rounds of both; one more warms up")
     parser.add_argument("--threads", type=int, help="default: all cores")
     return parser.parse_args()
 
