@@ -1,6 +1,7 @@
 """Commands, one a stage: options are the keys of its params section; a user's fault ends in one sentence and exit code 2."""
 
 import logging
+import reprlib
 import signal
 import sys
 from collections.abc import Callable
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from medtransfer import __version__
 from medtransfer.config import (
@@ -24,6 +24,7 @@ from medtransfer.config import (
     Search,
     Section,
     load_params,
+    parse_yaml,
 )
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
 from medtransfer.runtime import Stopped, quiet_libraries, stop_on_sigterm
@@ -70,9 +71,10 @@ def parsed(section: str, options: dict[str, str | None]) -> dict[str, Any]:
 def read_value(key: str, text: str) -> Any:
     """Read one option's YAML value."""
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # a ValueError comes from an impossible date
-        raise InputError(f"expected a YAML value for --{key.replace('_', '-')}, but got {text!r}; correct or quote it") from None
+        return parse_yaml(text)
+    except ValueError as fault:
+        name, got = key.replace("_", "-"), reprlib.repr(text)
+        raise InputError(f"expected a YAML value for --{name}, but got {got} ({fault}); correct or quote it") from None
 
 
 def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from medtransfer.errors import InputError
+
 log = logging.getLogger("medtransfer")
 
 
@@ -45,16 +47,35 @@ def _take(path: Path) -> int:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except FileNotFoundError:  # another process removed its empty folder between the two lines
             continue
+        result = path.with_name(path.name[1 : -len(".lock")])
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(handle, result, fcntl.LOCK_NB)
         except BlockingIOError:
             if not told:
-                log.info("another process works on %s: waiting for it", path.with_name(path.name[1 : -len(".lock")]))
+                log.info("another process works on %s: waiting for it", result)
                 told = True
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock(handle, result)
         if _is_still_there(handle, path):
             return handle
         os.close(handle)  # its holder removed it meanwhile: a newcomer may hold a new one
+
+
+def lock(handle: int, result: Path, *flags: int) -> None:
+    """Lock an open file, which stands for a result.
+
+    Raises:
+        BlockingIOError: another process holds it, where the flags say not to wait.
+        InputError: the file system knows no locks.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | sum(flags))
+    except BlockingIOError:
+        raise
+    except OSError as fault:
+        raise InputError(
+            f"expected a file system that knows file locks under {result}, but it does not ({fault.strerror}); mount it with them "
+            "(NFS 4, Lustre with `-o flock`), or work on a local disk"
+        ) from None
 
 
 def _is_still_there(handle: int, path: Path) -> bool:
@@ -71,7 +92,7 @@ def is_taken(result: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(handle, result, fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:

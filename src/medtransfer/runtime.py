@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+SECONDS_TO_STOP_LATER = 5.0
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "mlflow", "numpy", "pandas")
 
 
@@ -119,18 +120,24 @@ def stop_on_sigterm() -> None:
 
 @contextmanager
 def stops_later() -> Iterator[None]:
-    """Let the block end before SIGTERM or Ctrl-C is heard; a second one is heard at once."""
+    """Let the block end, or a few seconds pass, before SIGTERM or Ctrl-C is heard; a second one is heard at once."""
     if threading.current_thread() is not threading.main_thread():  # signals are heard by the main thread alone
         yield
         return
     heard: list[int] = []
+    alarms: list[Any] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     ours = {number: handler for number, handler in handlers.items() if callable(handler)}
 
     def note(number: int, frame: object) -> None:
         if heard:
-            ours[signal.Signals(number)](number, None)
+            hear(number)
         heard.append(number)
+        alarms.append(signal.signal(signal.SIGALRM, lambda *_: hear(number)))
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_STOP_LATER)
+
+    def hear(number: int) -> None:
+        ours[signal.Signals(number)](number, None)
 
     for number in ours:
         signal.signal(number, note)
@@ -140,4 +147,6 @@ def stops_later() -> Iterator[None]:
         for number, handler in ours.items():
             signal.signal(number, handler)
         if heard:
-            ours[signal.Signals(heard[0])](heard[0], None)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, alarms[0])
+            hear(heard[0])

@@ -1,6 +1,7 @@
 """params.yaml and what overrides it go in; validated, typed, frozen sections come out, or all faults at once."""
 
 from medtransfer.config.layers import DEFINED, USED, load_params
+from medtransfer.config.plain_yaml import parse_yaml
 from medtransfer.config.sections import (
     MOST_PIXELS,
     Finetune,
@@ -19,5 +20,5 @@ from medtransfer.config.sections import (
 
 __all__ = [
     "DEFINED", "MOST_PIXELS", "USED", "Finetune", "Grid", "Name", "Params", "Prepare", "Pretrain", "Replay", "Report", "Samples",
-    "Score", "Search", "Section", "load_params",
+    "Score", "Search", "Section", "load_params", "parse_yaml",
 ]  # fmt: skip

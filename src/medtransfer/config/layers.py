@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from medtransfer.config.plain_yaml import parse
+from medtransfer.config.plain_yaml import parse_yaml
 from medtransfer.config.sections import Params
 from medtransfer.errors import InputError
 
@@ -91,7 +91,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is a folder, a pipe or a device")
-        value = parse(path.read_text(encoding="utf-8"))
+        value = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"expected the parameter file {Path.cwd() / path}, but it does not exist; run from the project's folder or name one "

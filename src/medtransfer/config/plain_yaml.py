@@ -21,7 +21,7 @@ class _Loader(_Safe):
         return found
 
 
-def parse(text: str) -> Any:
+def parse_yaml(text: str) -> Any:
     """Read YAML of plain values.
 
     Raises:

@@ -19,10 +19,16 @@ def _no_file(value: str) -> str:
     there = next((path for path in (Path(value), *Path(value).parents) if os.path.lexists(path)), Path())
     if not there.is_dir():
         raise ValueError(f"must name a folder, but {there} is none")
+    try:
+        os.path.lexists(value) or os.lstat(value)
+    except FileNotFoundError:
+        pass
+    except OSError as fault:  # such as a name that is too long
+        raise ValueError(f"must name a folder that can be made, but {fault.strerror}") from None
     return value
 
 
-MOST, MOST_PIXELS = 2**31 - 1, 2**14  # of a whole number, and of the side of a picture
+MOST, MOST_PIXELS, MOST_PROCESSES = 2**31 - 1, 2**14, 2**10  # of a whole number; of the side of a picture; of workers
 Whole = Annotated[int, BeforeValidator(_no_truth), Field(le=MOST)]
 Real = Annotated[float, BeforeValidator(_no_truth)]
 Positive = Annotated[Whole, Field(gt=0)]
@@ -130,7 +136,7 @@ class Pretrain(Section):
     weights_epoch: Positive
     weights_pickle: bool
     allow_partial: bool
-    workers: NonNegative
+    workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     devices: Positive
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
@@ -153,7 +159,7 @@ class Score(Section):
     split: Name
     max_images: Annotated[Whole, Field(ge=2)] | None
     seed: NonNegative
-    repeats: Positive
+    repeats: Annotated[Positive, Field(le=1000)]
     negative: Literal["random", "paper"]
     distance: Name
     margin: AtLeastZero
@@ -184,7 +190,7 @@ class Finetune(Section):
     weight_decay: AtLeastZero
     select: Literal["last", "validation"]
     overlays: NonNegative
-    workers: NonNegative
+    workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
     compile: bool
@@ -194,7 +200,7 @@ class Grid(Section):
     """All cells of the study as one job: where its pieces run."""
 
     launcher: Literal["local", "ray"]
-    workers: Positive | None
+    workers: Annotated[Positive, Field(le=MOST_PROCESSES)] | None
     retries: NonNegative
     cpus: Rate
     gpus: AtLeastZero
@@ -206,7 +212,7 @@ class Report(Section):
     """The tracking store to tables, figures and a page."""
 
     out: Out
-    draws: Annotated[Whole, Field(ge=100)]
+    draws: Annotated[Whole, Field(ge=100, le=10**6)]
     confidence: Annotated[Real, Field(gt=0.5, lt=1)]
     seed: NonNegative
 
@@ -219,7 +225,7 @@ class Search(Section):
     results: Literal["own", "replay"]
     storage: Place | None
     trials: Positive
-    workers: Positive
+    workers: Annotated[Positive, Field(le=MOST_PROCESSES)]
     seed: NonNegative
     per_encoder: bool
     distances: Annotated[list[Name], Field(min_length=1)]

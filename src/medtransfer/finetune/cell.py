@@ -5,7 +5,6 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -26,7 +25,7 @@ from medtransfer.locks import only_one
 from medtransfer.models import build_segmenter
 from medtransfer.models.freezing import freeze, state_hash
 from medtransfer.models.initialisation import initialise
-from medtransfer.records import Cell, CheckpointInfo, PreparedTarget, Result, write_tensors, write_text
+from medtransfer.records import Cell, CheckpointInfo, PreparedTarget, Result, scratch_folder, write_tensors, write_text
 from medtransfer.runtime import derive_seed, git_revision
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
@@ -99,13 +98,11 @@ def _on_disk(task: Task) -> Result | None:
 
 def _fetch(run: str, folder: Path) -> None:
     """Put a finished run's model in its folder, in place of whatever an interrupted process left there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as place:
-        tracking.fetch_artifacts(run, "model", Path(place))
-        model = Path(place) / "model"
-        Result.read(model / "metrics.json")
+    with scratch_folder(folder) as place:
+        tracking.fetch_artifacts(run, "model", place)
+        Result.read(place / "model" / "metrics.json")
         shutil.rmtree(folder, ignore_errors=True)
-        model.rename(folder)
+        (place / "model").rename(folder)
 
 
 def _train(task: Task, handle: tracking.Run) -> Result:

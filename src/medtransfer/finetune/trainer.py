@@ -101,7 +101,9 @@ class Trainer:
 
     def _progress(self) -> dict[str, Any] | None:
         progress = read_progress(self.state)
-        return progress if progress is not None and progress["key"] == self.key else None
+        if progress is None or progress.get("key") != self.key or not 0 < progress["epoch"] <= self.protocol.train_epochs:
+            return None
+        return progress
 
     def _last_good(self) -> str:
         progress = self._progress()

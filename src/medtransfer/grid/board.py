@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from statistics import fmean
 from typing import Any
 
 from medtransfer import tracking
@@ -53,10 +54,15 @@ class Board:
     def dropped(self, job: Job) -> None:
         """Forget a job that turned out not to be one."""
         self.left[job.kind] -= 1
+        if self.bar is not None:
+            self.bar.total -= 1
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds to the end from the mean of each kind so far; None before anything is known."""
-        means = {kind: sum(found) / len(found) for kind, found in self.seconds.items()}
+        """Estimate the seconds to the end from the mean of each kind so far; None before anything is known.
+
+        Jobs that were finished before take next to nothing; counted, they would promise that the others do.
+        """
+        means = {kind: fmean(one for one in found if one >= max(found) / 10) for kind, found in self.seconds.items()}
         if not means:
             return None
         fallback = max(means.values())

@@ -13,12 +13,12 @@ from typing import Any
 from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.grid.jobs import Job
-from medtransfer.grid.worker import AGAIN, Outcome, attempt
+from medtransfer.grid.worker import FAILED, Outcome, attempt
 from medtransfer.runtime import quiet_libraries
 from medtransfer.tracking import store_uri
 
 AT_ONCE = 1000  # tasks that wait in the cluster; it chooses where they run
-PASSED_ON = ("MLFLOW_", "DVC_", "OMP_NUM_THREADS", "PYTHONPATH")  # settings of the caller that the tasks get
+PASSED_ON = ("DVC_", "OMP_NUM_THREADS", "PYTHONPATH")  # settings of the caller that the tasks get
 
 
 class RayLauncher:
@@ -52,10 +52,11 @@ class RayLauncher:
         there = self.ray.cluster_resources().get("GPU", 0)
         if there and gpus > there:
             raise InputError(f"expected a cluster with {gpus:g} GPUs for a job, but it has {there:g}; lower grid.gpus")
-        options = {"num_cpus": cpus, "num_gpus": gpus if there else 0, "max_retries": retries}
+        self.cpus, self.gpus = cpus, gpus if there else 0.0
+        options = {"num_cpus": cpus, "num_gpus": self.gpus, "max_retries": retries}
         self.task = self.ray.remote(**options, runtime_env={"env_vars": _settings()})(run_there)
         self.jobs: dict[Any, Job] = {}
-        self.shared = self.ray.put(params)
+        self.shared = self.ray.put((params, _store_settings()))
 
     @property
     def free(self) -> int:
@@ -65,7 +66,9 @@ class RayLauncher:
     @property
     def places(self) -> int:
         """Count the jobs that the cluster can do at once, as far as is known now."""
-        return max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+        there = self.ray.cluster_resources()
+        fitting = [there.get(kind, 1) / share for kind, share in (("CPU", self.cpus), ("GPU", self.gpus)) if share]
+        return max(1, int(min(fitting)))
 
     def submit(self, job: Job) -> None:
         """Give a job to the cluster."""
@@ -81,7 +84,7 @@ class RayLauncher:
                 yield job, self.ray.get(reference)
             except self.ray.exceptions.RayError as fault:  # after all of Ray's own retries
                 words = " ".join(str(fault).split())[:300]
-                yield job, Outcome(AGAIN, f"Ray gave it up: {words}", 0.0)
+                yield job, Outcome(FAILED, f"Ray gave it up: {words}", 0.0)
 
     def close(self) -> None:
         """Take back what waits and leave the cluster; one that was started here ends."""
@@ -91,8 +94,10 @@ class RayLauncher:
             self.ray.shutdown()
 
 
-def run_there(params: Params, job: Job, folder: str) -> Outcome:
+def run_there(shared: tuple[Params, dict[str, str]], job: Job, folder: str) -> Outcome:
     """Do a job in a process of the cluster."""
+    params, settings = shared
+    os.environ.update(settings)
     os.chdir(folder)
     quiet_libraries()
     return attempt(params, job)
@@ -106,11 +111,17 @@ def _knock(address: str | None) -> None:
 
 
 def _settings() -> dict[str, str]:
-    """Give the environment of the tasks: the caller's store and code, one thread a core unless it says otherwise."""
+    """Give the environment that the tasks start in: the caller's code, one thread a core unless it says otherwise."""
     found = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
-    found.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened is the study's, not a cell's
     code = os.pathsep.join(path for path in sys.path if path and (Path(path) / "medtransfer").is_dir())
-    return {**found, "MLFLOW_TRACKING_URI": store_uri(), **({"PYTHONPATH": code} if code else {})}
+    return {**found, **({"PYTHONPATH": code} if code else {})}
+
+
+def _store_settings() -> dict[str, str]:
+    """Give what reaches the caller's store, passwords too: a dashboard shows environments, but not what tasks are given."""
+    found = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+    found.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened is the study's, not a cell's
+    return {**found, "MLFLOW_TRACKING_URI": store_uri()}
 
 
 def _ray() -> Any:

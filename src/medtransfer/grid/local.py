@@ -1,6 +1,7 @@
 """Jobs go in; processes of this machine do them, GPUs in turn, and their outcomes come out, whatever process dies."""
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ from medtransfer.runtime import quiet_libraries, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
 GPUS = "CUDA_VISIBLE_DEVICES"
-SECONDS_TO_STOP = 10.0
+SECONDS_TO_STOP = 20.0
 # What every process needs takes ten seconds to import: a server process does it once, and the others start as copies of it.
 IMPORTED_ONCE = [
     f"medtransfer.{name}" for name in ("grid.worker", "prepare.stage", "pretrain.stage", "score.stage", "finetune.stage")
@@ -67,11 +68,13 @@ class LocalLauncher:
     def submit(self, job: Job) -> None:
         """Give a job to a free process."""
         number = next(number for number, one in enumerate(self.workers) if one.job is None)
-        if not self.workers[number].process.is_alive():
+        try:
+            self.workers[number].pipe.send(job)
+        except OSError:  # it has died while it had nothing to do
+            self.workers[number].process.join()
             self.workers[number] = self._start(number)
-        one = self.workers[number]
-        one.job = job
-        one.pipe.send(job)
+            self.workers[number].pipe.send(job)
+        self.workers[number].job = job
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
         """Wait until at least one job has ended and give what ended; a process that dies takes no job with it."""
@@ -110,8 +113,10 @@ class LocalLauncher:
         context = get_context("forkserver")
         context.set_forkserver_preload(IMPORTED_ONCE)
         ours, theirs = context.Pipe()
-        gpu = self.gpus[number % len(self.gpus)] if self.gpus else None
-        process = context.Process(target=serve, args=(theirs, self.params, self._log(number), gpu), daemon=False)
+        taken = max(1, math.ceil(self.params.grid.gpus))
+        gpus = [self.gpus[(number * taken + place) % len(self.gpus)] for place in range(taken)] if self.gpus else []
+        arguments = (theirs, self.params, self._log(number), ",".join(dict.fromkeys(gpus)) or None)
+        process = context.Process(target=serve, args=arguments, daemon=False)
         with _threads(self.threads):
             process.start()
         theirs.close()  # so that the pipe ends with the process
@@ -131,10 +136,10 @@ def _threads(number: int) -> Iterator[None]:
         del os.environ["OMP_NUM_THREADS"]
 
 
-def serve(pipe: Connection, params: Params, log_file: Path, gpu: str | None) -> None:
+def serve(pipe: Connection, params: Params, log_file: Path, gpus: str | None) -> None:
     """Do jobs until the pipe closes: the whole life of a process."""
-    if gpu is not None:
-        os.environ[GPUS] = gpu  # no GPU has been touched yet
+    if gpus is not None:
+        os.environ[GPUS] = gpus  # no GPU has been touched yet
     with log_file.open("a", encoding="utf-8", buffering=1) as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())

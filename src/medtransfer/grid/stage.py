@@ -58,7 +58,7 @@ def run(params: Params) -> str:
 def _launch(params: Params, section: Grid) -> tuple[Launcher, int]:
     if section.launcher == "ray":
         cluster = RayLauncher(params, section.address, section.cpus, section.gpus, section.retries)
-        return cluster, max(1, int(cluster.places / section.cpus))
+        return cluster, cluster.places
     gpus = [] if params.finetune.accelerator == "cpu" else count_gpus()
     fitting = len(gpus) / section.gpus if gpus and section.gpus else (os.cpu_count() or 1) / section.cpus
     workers = section.workers or max(1, int(fitting))

@@ -1,6 +1,7 @@
 """A name and constructor arguments go in; an encoder or a segmentation model comes out."""
 
 import inspect
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from medtransfer.models.unet_decoder import UNetDecoder
 
 ENCODERS: dict[str, type[Encoder]] = {"unet": UNetEncoder, "resnet50": ResNet50Encoder, "swin": SwinEncoder}
 
+MOST, DEEPEST = 2**14, 2**10  # of a number among the arguments; of blocks in all
+DEPTHS = {"layers", "depths", "depth"}
 # By encoder: what makes the decoder from (encoder, output channels).
 SEGMENTERS: dict[str, Callable[[Any, int], nn.Module]] = {
     "unet": UNetDecoder,
@@ -45,9 +48,18 @@ def build_encoder(name: str, **arguments: Any) -> Encoder:
             "correct the name"
         )
     try:
+        for argument, value in arguments.items():
+            _check_size(argument, value)
         return ENCODERS[name](**arguments)
     except ValueError as fault:
         raise InputError(f"cannot make the encoder {name}: {fault}; correct its arguments") from None
+
+
+def _check_size(name: str, value: Any) -> None:
+    """Refuse numbers that would take all memory, or for ever, before anybody could see that they are wrong."""
+    numbers = [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, int)]
+    if max(numbers, default=0) > MOST or (name in DEPTHS and sum(numbers) > DEEPEST):
+        raise ValueError(f"{name} = {reprlib.repr(value)} is more than any encoder has")
 
 
 def build_segmenter(encoder: Encoder, classes: int) -> Segmenter:

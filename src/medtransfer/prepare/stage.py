@@ -21,6 +21,7 @@ from medtransfer.progress import track
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo, atomic_folder, require_file
 from medtransfer.runtime import file_sha256
 
+PIECE = 2**20  # bytes
 log = logging.getLogger("medtransfer")
 ARRAYS = ("images.npy", "masks.npy", "index.csv")
 
@@ -135,8 +136,7 @@ def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, ta
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(*shape, scan.channels))
     masks = np.lib.format.open_memmap(folder / "masks.npy", mode="w+", dtype=np.uint8, shape=shape)
     for name in ("images.npy", "masks.npy"):
-        with (folder / name).open("r+b") as handle:  # a full disk shows now: written to later, a mapped file would kill the process
-            os.posix_fallocate(handle.fileno(), 0, (folder / name).stat().st_size)
+        _reserve(folder / name)
     pictures = ((item, split, picture) for item, split in zip(scan.items, splits, strict=True) for picture in item.load())
     hashes, homes, names, slices = [], [], [], []
     for row, (item, split, picture) in enumerate(track(pictures, f"prepare: {target}", total, "images")):
@@ -150,6 +150,18 @@ def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, ta
     images.flush()
     masks.flush()
     return slices
+
+
+def _reserve(path: Path) -> None:
+    """Take the space of a mapped file on the disk: full, it says so now, and would kill the process when it is written to."""
+    size = path.stat().st_size
+    with path.open("r+b") as handle:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle.fileno(), 0, size)
+            return
+        begin = len(handle.read(PIECE))  # the header stays
+        for start in range(begin, size, PIECE):
+            handle.write(bytes(min(PIECE, size - start)))
 
 
 def _write_index(scan: Scan, splits: Sequence[str], slices: Sequence[int], folder: Path) -> dict[str, int]:

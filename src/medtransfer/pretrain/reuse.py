@@ -2,10 +2,10 @@
 
 import logging
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from medtransfer import tracking
 from medtransfer.pretrain.series import Series
+from medtransfer.records import scratch_folder
 from medtransfer.runtime import is_main_process
 
 log = logging.getLogger("medtransfer")
@@ -36,7 +36,7 @@ def make_room(series: Series) -> None:
 def _fetch(run: str, folder: Path) -> None:
     """Copy a run's checkpoints into the folder, each JSON after its weights, since it makes the checkpoint count."""
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as place:
-        tracking.fetch_artifacts(run, "checkpoints", Path(place))
-        for file in sorted((Path(place) / "checkpoints").iterdir(), key=lambda file: file.suffix != ".safetensors"):
+    with scratch_folder(folder) as place:
+        tracking.fetch_artifacts(run, "checkpoints", place)
+        for file in sorted((place / "checkpoints").iterdir(), key=lambda file: file.suffix != ".safetensors"):
             file.replace(folder / file.name)

@@ -62,7 +62,7 @@ class Series:
         known = list_checkpoints(self.folder) if any(self.folder.glob("epoch-*.json")) else {}
         owners = {info.pretraining for info in known.values()}
         if (progress := read_progress(self.state)) is not None:
-            owners.add(progress["pretraining"])
+            owners.add(str(progress.get("pretraining")))
         strangers = owners - {self.pretraining}
         if not strangers:
             return None

@@ -15,14 +15,19 @@ if TYPE_CHECKING:
     import torch
 
 
+LARGEST = 1000  # of a mean or standard deviation of pixels in [0, 1]
+
+
 def _check_contract(value: dict[str, Any]) -> dict[str, Any]:
     """Refuse an input contract that no image can be brought to: `mean` and `std` of three channels are what stages read."""
     for name in ("mean", "std"):
         numbers = value.get(name)
         if not isinstance(numbers, list) or len(numbers) != 3 or any(type(number) not in (int, float) for number in numbers):
             raise ValueError(f"`{name}` must be three numbers")
-    if min(value["std"]) <= 0:
-        raise ValueError("`std` must be positive")
+    if not all(-LARGEST <= number <= LARGEST for number in value["mean"]):
+        raise ValueError(f"`mean` must lie in [-{LARGEST}, {LARGEST}]")
+    if not all(1 / LARGEST <= number <= LARGEST for number in value["std"]):
+        raise ValueError(f"`std` must lie in [{1 / LARGEST}, {LARGEST}]")
     return value
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +10,13 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medtransfer.runtime import digest
+
 if TYPE_CHECKING:
     import torch
+
+
+HOST = digest(platform.node(), 6)  # tells the processes of hosts that share a file system apart, without their names
 
 
 @contextmanager
@@ -18,9 +24,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a path to write to; it gets its final name only after the block ends well and the bytes are on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for stray in path.parent.glob(f".{escape(path.name)}.*.partial"):
-        if not _is_alive(stray.name.split(".")[-2]):  # a killed process left it
+        host, _, process = stray.name.split(".")[-2].rpartition("-")
+        if host == HOST and not _is_alive(process):  # a killed process left it
             stray.unlink(missing_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.partial")
     try:
         yield partial
         with partial.open("rb") as handle:
@@ -65,6 +72,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(result: Path) -> Iterator[Path]:
+    """Give an empty folder beside a result, gone after the block; what a killed process left in it goes first.
+
+    The caller holds the lock on the result: the folder's name is fixed.
+    """
+    place = result.with_name(f".{result.name}.scratch")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def _check_metrics(value: dict[str, float]) -> dict[str, float]:
-    if "dice" not in value:
-        raise ValueError("`dice` must be there")
+    if not 0 <= value.get("dice", -1) <= 1:
+        raise ValueError("`dice` must be there, and lie in [0, 1]")
     return value
 
 

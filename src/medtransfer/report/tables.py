@@ -133,7 +133,7 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """Write rows of the same keys as an aligned Markdown table, numbers to the right, floats with three decimals; `none` for no rows."""
+    """Write rows of the same keys as an aligned Markdown table; floats with three decimals; no rows are the word `none`."""
     if not rows:
         return "none"
     columns = list(rows[0])

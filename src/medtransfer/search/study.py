@@ -71,8 +71,8 @@ def open_storage(address: str) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         if "://" in address:
-            patience = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {}
-            return RDBStorage(address, engine_kwargs=patience)
+            patience = {"timeout": 60} if address.startswith("sqlite") else tracking.connecting(address)
+            return RDBStorage(address, engine_kwargs={"connect_args": patience})
         # Absolute, since the lock beside the journal is a link to it, and a link that leads nowhere is waited for forever.
         return JournalStorage(JournalFileBackend(str(Path(address).resolve())))
     except Exception as fault:  # Optuna, SQLAlchemy and the database drivers each raise their own

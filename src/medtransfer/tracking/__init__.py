@@ -14,12 +14,12 @@ from medtransfer.tracking.reading import (
 )
 from medtransfer.tracking.records import Record
 from medtransfer.tracking.runs import Run, open_run
-from medtransfer.tracking.store import connect, shown, store_uri
+from medtransfer.tracking.store import connect, connecting, shown, store_uri
 from medtransfer.tracking.unsent import begin
 from medtransfer.tracking.writing import tag_runs, write_runs
 
 __all__ = [
-    "CELL", "PARENT", "STAGE", "Record", "Run", "StoreLost", "StoredRun", "artifact_folder", "begin", "connect",
+    "CELL", "PARENT", "STAGE", "Record", "Run", "StoreLost", "StoredRun", "artifact_folder", "begin", "connect", "connecting",
     "fetch_artifacts", "find_finished", "note_reuse", "open_run", "project_run_set_aside", "read_curve", "read_curves",
     "read_runs", "shown", "store_uri", "tag_runs", "write_runs",
 ]  # fmt: skip

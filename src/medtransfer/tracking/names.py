@@ -20,4 +20,4 @@ def common_tags(stage: str) -> dict[str, str]:
 def _dvc_revision() -> str:
     """Give the hash of dvc.lock, which pins every versioned input, or `none`."""
     lock = Path("dvc.lock")
-    return file_sha256(lock)[:12] if lock.exists() else "none"
+    return file_sha256(lock)[:12] if lock.is_file() else "none"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from medtransfer.errors import InputError
 from medtransfer.tracking import store
+from medtransfer.tracking.patience import is_away, patiently
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,21 +33,27 @@ def note_reuse(stage: str, finished: str, words: str = "The result was there alr
     if not os.environ.get(_OPENED_BY_PROJECT):
         return
     client = store.connect()
+    address = store.shown(client.tracking_uri)
     tags = {"medtransfer.reuses": finished, "mlflow.note.content": f"{words}: run {finished}."}
-    client.log_batch(str(take_project_run(client)), tags=[RunTag(key, value) for key, value in tags.items()])
+    run = str(patiently(lambda: take_project_run(client), address))
+    patiently(lambda: client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()]), address)
 
 
 def take_project_run(client: "MlflowClient") -> str | None:
     """Give the run that `mlflow run` opened for this process, once."""
     from mlflow.exceptions import MlflowException
 
-    run_id = os.environ.pop(_OPENED_BY_PROJECT, None)
+    run_id = os.environ.get(_OPENED_BY_PROJECT)
     if not run_id:
         return None
     try:
-        return client.get_run(run_id).info.run_id
-    except MlflowException:
+        found = client.get_run(run_id).info.run_id
+    except MlflowException as fault:
+        if is_away(fault):  # it is asked again
+            raise
         raise InputError(
             f"expected {_OPENED_BY_PROJECT} to name a run of {store.shown(client.tracking_uri)}, but it has no run {run_id!r}; "
             "unset it"
         ) from None
+    del os.environ[_OPENED_BY_PROJECT]
+    return found

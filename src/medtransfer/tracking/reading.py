@@ -105,6 +105,10 @@ def read_curves(run_ids: Sequence[str], metric: str) -> dict[str, dict[int, floa
     Of several values of a step the latest counts; of those logged in the same millisecond the largest, as in MLflow itself.
     """
     client = store.connect()
+    return patiently(lambda: _read_curves(client, run_ids, metric), store.shown(client.tracking_uri))
+
+
+def _read_curves(client: "MlflowClient", run_ids: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
     if tables := store.tables(client):
         from medtransfer.tracking.tables import read_metric_points
 
@@ -131,7 +135,9 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
     from urllib.parse import urlparse
     from urllib.request import url2pathname
 
-    address = urlparse(store.connect().get_run(run_id).info.artifact_uri)
+    client = store.connect()
+    run = patiently(lambda: client.get_run(run_id), store.shown(client.tracking_uri))
+    address = urlparse(run.info.artifact_uri)
     own = Path(url2pathname(address.path)) / folder
     if address.scheme in {"", "file"} and own.is_dir():
         yield own

@@ -172,12 +172,13 @@ def _create(run: Run, client: "MlflowClient", stage: str, name: str, cell: str) 
     if resumed := take_project_run(client):
         run.id = resumed
         return
-    _close_others(client, stage, cell)
+    close_others(client, stage, cell)
     tags = {STAGE: stage, CELL: cell}  # from the first moment: a run that is left behind is found by its cell
     run.id = client.create_run(store.experiment(client, stage), tags=tags, run_name=name).info.run_id
 
 
-def _close_others(client: "MlflowClient", stage: str, cell: str, but: str = "") -> None:
+def close_others(client: "MlflowClient", stage: str, cell: str, but: str = "") -> None:
+    """Close the runs of a cell that an interrupted process left open, all but one."""
     for run in read_runs(stage, cell, status="RUNNING", only=()):
         if run.id != but:
             client.set_terminated(run.id, "KILLED")
@@ -210,14 +211,14 @@ def _break_off(run: Run, status: str) -> None:
 
 def _finish(run: Run, stage: str, name: str, cell: str) -> None:
     if not run.lost:
-        run._send(lambda client: _settle(client, run, stage, cell))
+        run._send(lambda client: settle(client, run, stage, cell))
     if run.lost:
         keep(stage, name, cell, run.kept)
 
 
-def _settle(client: "MlflowClient", run: Run, stage: str, cell: str) -> None:
+def settle(client: "MlflowClient", run: Run, stage: str, cell: str) -> None:
     """Finish a run and leave one finished run of its cell, the newest, whoever else worked on it."""
-    _close_others(client, stage, cell, but=run.id)
+    close_others(client, stage, cell, but=run.id)
     client.set_terminated(run.id, "FINISHED")
     run.finished = True
     newest, *older = read_runs(stage, cell, only=())

@@ -1,22 +1,27 @@
 """The address of a tracking store goes in; a client of it comes out, or one sentence that it does not answer."""
 
-import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtransfer.errors import InputError
+from medtransfer.locks import lock
 from medtransfer.runtime import workspace
 from medtransfer.tracking.names import DATABASES
-from medtransfer.tracking.patience import StoreLost, in_one_line, little_patience, lost, whole
+from medtransfer.tracking.patience import StoreLost, in_one_line, little_patience, lost, patiently
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sqlalchemy import Engine
 
 _SQLITE = "sqlite:///"
+SECONDS_TO_CONNECT = 10
+BUSY = "PRAGMA busy_timeout = 2000"  # milliseconds
+_SECRETS = re.compile(r"(?i)([?&;][^=&;]*(?:password|passwd|token|secret|key)[^=&;]*=)[^&;]*")
+_AUTHORITY = re.compile(r"(?<=://)([^/?#:]*):[^/?#]*@")
 _reached: set[str] = set()  # stores that have answered this process
 
 
@@ -28,7 +33,6 @@ def connect() -> "MlflowClient":
         StoreLost: it does not answer any more.
     """
     import mlflow
-    from mlflow import MlflowClient
 
     uri = store_uri()
     try:
@@ -36,9 +40,7 @@ def connect() -> "MlflowClient":
             if uri.startswith(DATABASES) and uri not in _reached:
                 _knock(uri)
             mlflow.set_tracking_uri(uri)
-            with whole(uri):  # the first client makes the tables
-                client = MlflowClient()
-                client.search_experiments(max_results=1)
+            client = patiently(_first_answer, uri) if uri.startswith(DATABASES) else _first_answer()
     except Exception as fault:  # MLflow, database drivers and the network each raise their own
         if uri in _reached:
             raise lost(shown(uri), fault) from None
@@ -50,13 +52,38 @@ def connect() -> "MlflowClient":
     return client
 
 
+def _first_answer() -> "MlflowClient":
+    """Give a client that has asked once: the first one of all makes the tables."""
+    from mlflow import MlflowClient
+    from sqlalchemy import event
+
+    client = MlflowClient()
+    engine = getattr(client._tracking_client.store, "engine", None)
+    if engine is not None and not event.contains(engine, "before_cursor_execute", _wait_briefly):
+        event.listen(engine, "before_cursor_execute", _wait_briefly, retval=True)
+    client.search_experiments(max_results=1)
+    return client
+
+
+def _wait_briefly(
+    connection: object, cursor: object, statement: str, parameters: object, context: object, many: bool
+) -> tuple[str, object]:  # fmt: skip
+    """Let SQLite wait for a locked file briefly instead of MLflow's 20 seconds: no stop is heard meanwhile, and we ask again."""
+    return (BUSY if statement.startswith(BUSY.split("=")[0]) else statement), parameters
+
+
 def _knock(uri: str) -> None:
     """Open a database once: MLflow would try one that is not there for minutes."""
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    with create_engine(uri, poolclass=NullPool).connect():
+    with create_engine(uri, poolclass=NullPool, connect_args=connecting(uri)).connect():
         pass
+
+
+def connecting(uri: str) -> dict[str, int]:
+    """Give what makes a driver give up a database server that takes a connection and says nothing."""
+    return {} if uri.startswith(_SQLITE.split(":")[0]) else {"connect_timeout": SECONDS_TO_CONNECT}
 
 
 def connect_if_there() -> "MlflowClient | None":
@@ -74,11 +101,8 @@ def store_uri() -> str:
 
 
 def shown(uri: str) -> str:
-    """Give an address without its password."""
-    from urllib.parse import urlsplit
-
-    password = urlsplit(uri).password
-    return uri.replace(f":{password}@", ":***@") if password else uri
+    """Give an address without its passwords."""
+    return _SECRETS.sub(r"\1***", _AUTHORITY.sub(r"\1:***@", uri))
 
 
 def tables(client: "MlflowClient") -> "Engine | None":
@@ -126,7 +150,7 @@ def _one_at_a_time(database: Path | None) -> Iterator[None]:
         return
     database.parent.mkdir(parents=True, exist_ok=True)
     with database.with_name(f"{database.name}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        lock(handle.fileno(), database)
         yield
 
 

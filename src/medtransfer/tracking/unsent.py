@@ -1,14 +1,14 @@
 """A run that a lost store did not get goes in; a small file keeps it, and the next command that reaches the store sends it."""
 
-import json
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medtransfer.locks import only_one
-from medtransfer.records import write_json
+from medtransfer.records import in_one_line, parse_json, require_file, write_json
 from medtransfer.runtime import digest
 from medtransfer.tracking import store
 from medtransfer.tracking.patience import StoreLost
@@ -27,6 +27,7 @@ class Kept:
         curves: values by metric and step; final metrics have the step 0.
         datasets: as the arguments of `Run.log_dataset`.
         artifacts: (absolute path, folder in the run) of each file or folder.
+        started: when the run was opened, in milliseconds since 1970.
     """
 
     params: dict[str, str] = field(default_factory=dict)
@@ -34,12 +35,17 @@ class Kept:
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
     datasets: list[Sequence[str]] = field(default_factory=list)
     artifacts: list[tuple[str, str | None]] = field(default_factory=list)
+    started: int = field(default_factory=lambda: int(time.time() * 1000))
 
 
 def keep(stage: str, name: str, cell: str, kept: Kept) -> None:
     """Write what the store did not get to a file of the working tree, with the state of the files that belong to it."""
     path = _folder() / f"{stage}-{cell}.json"
-    head = {"store": store.store_uri(), "stage": stage, "name": name, "cell": cell, "files": _stamp(kept.artifacts)}
+    uri = store.store_uri()
+    head = {
+        "store": store.shown(uri), "address": digest(uri), "stage": stage, "name": name, "cell": cell, "started": kept.started,
+        "files": _stamp(kept.artifacts),
+    }  # fmt: skip
     write_json(path, {**head, **_with_texts(asdict(kept))})
     log.warning("the tracking store lacks the run %s; its results are kept, and the next command sends them", name)
 
@@ -59,20 +65,24 @@ def begin() -> None:
 
 
 def _send(path: Path) -> None:
-    from medtransfer.tracking.writing import write_runs
+    from medtransfer.tracking.writing import send_run
 
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found["store"] != store.store_uri():
-        log.info("the run %s waits for the tracking store %s", found["name"], store.shown(found["store"]))
-        return
-    if found["files"] != _stamp(found["artifacts"]):
-        log.warning("the files of the run %s have changed since: it is not sent; run %s again", found["name"], found["stage"])
-        path.unlink()
-        return
     try:
-        write_runs(found["stage"], [_record(found)], f"{found['stage']}: kept runs to the tracking store")
+        found = parse_json(require_file(path, "a run that was kept", "remove it").read_text(encoding="utf-8"))
+        if found["address"] != digest(store.store_uri()):
+            log.info("the run %s waits for the tracking store %s", found["name"], found["store"])
+            return
+        if found["files"] != _stamp(found["artifacts"]):
+            log.warning("the files of the run %s have changed since: it is not sent; run %s again", found["name"], found["stage"])
+            path.unlink()
+            return
+        send_run(found["stage"], _record(found), int(found["started"]))
     except StoreLost as fault:
         log.warning("%s", fault)
+        return
+    except Exception as fault:  # a damaged file, or a run that the store refuses, must not stop every command from now on
+        aside = path.replace(path.with_suffix(".refused"))
+        log.warning("a run that was kept cannot be sent (%s); it lies in %s", in_one_line(fault), aside)
         return
     log.info("the tracking store got the run %s, which was kept", found["name"])
     path.unlink()

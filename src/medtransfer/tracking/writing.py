@@ -9,7 +9,7 @@ from medtransfer.tracking.names import CELL, common_tags
 from medtransfer.tracking.patience import patiently
 from medtransfer.tracking.reading import read_runs
 from medtransfer.tracking.records import Record
-from medtransfer.tracking.runs import Run, breaking_off
+from medtransfer.tracking.runs import Run, breaking_off, close_others, settle
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,6 +61,32 @@ def _write_run(client: "MlflowClient", address: str, experiment: str, common: Ma
         patiently(create, address)
         run.log_record(record, record.params)
         patiently(finish, address)
+
+
+def send_run(stage: str, record: Record, started: int) -> None:
+    """Write a run that was kept while the store was away: of its cell's finished runs the one that started last stays so.
+
+    Args:
+        stage: names the experiment `medtransfer/<stage>`.
+        record: of the run.
+        started: when it was opened, in milliseconds since 1970.
+
+    Raises:
+        StoreLost: the store does not answer any more.
+    """
+    client = store.connect()
+    run = Run(client, "", store.shown(client.tracking_uri), goes_on=False)
+    tags = {**common_tags(stage), CELL: record.cell, "mlflow.runName": record.name, **record.tags}
+
+    def create() -> None:
+        close_others(client, stage, record.cell)
+        home = store.experiment(client, stage)
+        run.id = client.create_run(home, start_time=started, tags=tags, run_name=record.name).info.run_id
+
+    with breaking_off(run):
+        patiently(create, run.address)
+        run.log_record(record, record.params)
+        patiently(lambda: settle(client, run, stage, record.cell), run.address)
 
 
 def tag_runs(run_ids: Sequence[str], tags: Mapping[str, str]) -> None:

@@ -13,7 +13,6 @@ from medtransfer.records import CheckpointInfo, checkpoint_path, in_one_line, li
 from medtransfer.runtime import file_sha256
 
 ENCODER, HEAD = "encoder.", "head."
-MOST = 2**14  # of a number among an encoder's arguments
 SPARE = 2**24  # numbers that memory is taken for although the weights file has fewer
 
 
@@ -83,8 +82,6 @@ def rebuild_encoder(path: Path, info: CheckpointInfo, numbers: int) -> Encoder:
         InputError: the record names no encoder that there is, or a larger one.
     """
     try:
-        if deep := [name for name, value in info.arguments.items() if isinstance(value, int) and value > MOST]:
-            raise InputError(f"its argument {deep[0]} is {info.arguments[deep[0]]}")
         with torch.device("meta"):
             shell = build_encoder(info.encoder, **info.arguments)
         if (needed := sum(value.numel() for value in shell.state_dict().values())) > SPARE + numbers:

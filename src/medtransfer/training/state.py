@@ -84,4 +84,12 @@ def read_progress(path: Path) -> dict[str, Any] | None:
             progress = parse_json((file.metadata() or {})["progress"])
     except (OSError, SafetensorError, ValueError, KeyError):
         return None
-    return progress if isinstance(progress, dict) else None
+    return progress if _is_progress(progress) else None
+
+
+def _is_progress(found: Any) -> bool:
+    """Tell whether a header says what both trainings write: the last epoch, curves by metric, the state of the precision."""
+    if not isinstance(found, dict) or type(found.get("epoch")) is not int or not isinstance(found.get("precision"), dict):
+        return False
+    curves = found.get("curves")
+    return isinstance(curves, dict) and all(isinstance(one, list | dict) for one in curves.values())
