@@ -1,5 +1,7 @@
 """One process works on a result; the others wait, and a process that dies leaves no lock behind."""
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from medtransfer.errors import InputError
 from medtransfer.locks import is_taken, lock_path, only_one
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -66,3 +69,14 @@ def test_a_killed_process_holds_nothing(tmp_path: Path, caplog: pytest.LogCaptur
     with only_one(result):
         assert is_taken(result)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unable(handle: int, flags: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    lock_path(tmp_path / "result").touch()
+    monkeypatch.setattr(fcntl, "flock", unable)
+    for ask in (lambda: only_one(tmp_path / "result").__enter__(), lambda: is_taken(tmp_path / "result")):
+        with pytest.raises(InputError, match=r"expected a file system that knows file locks under .*result, but it does not \(Fun"):
+            ask()

@@ -1,4 +1,4 @@
-"""A user's mistake goes in as one sentence; the command line turns it into exit code 2."""
+"""What went wrong goes in; one sentence comes out, for exit code 2 (a wrong input) or 1 (a failed stage, a full disk)."""
 
 import errno
 from collections.abc import Iterator

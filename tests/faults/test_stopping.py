@@ -52,7 +52,7 @@ def test_a_command_that_is_told_to_stop(params: Params, number: int, code: int, 
     process.send_signal(number)
     start = time.monotonic()
     output, _ = process.communicate(timeout=120)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
     assert process.returncode == code, output
     assert output.splitlines()[-1] == f"medtransfer: {said}; what is finished is kept: run the same command again to go on"
     assert "Traceback" not in output

@@ -12,6 +12,7 @@ from medtransfer import tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
 from medtransfer.grid import local, stage, worker
+from medtransfer.grid.board import Board
 from medtransfer.grid.jobs import Job, plan
 from medtransfer.grid.worker import AGAIN, DONE, FAILED, Outcome, attempt
 from medtransfer.tracking import StoreLost
@@ -169,3 +170,50 @@ def test_a_stopped_grid_goes_on(
     assert tracking.read_runs("finetune", status="RUNNING") == [] and len(tracking.read_runs("grid", status="KILLED")) == 1
     assert "8 cells done, 0 failed, 0 remaining" in command().end()
     assert_each_once()
+
+
+def test_the_end_is_not_promised_by_jobs_that_were_done_before(tiny_params: Callable[..., Params], workplace: Path) -> None:
+    jobs = [job for job in plan(tiny_params({"study.seeds": list(range(10))})) if job.kind == "finetune"]
+    with tracking.open_run("grid", "grid", "c", {}, {}) as run:
+        board = Board(jobs, 2, run)
+        for job in jobs[:50]:
+            board.ended(job, Outcome(DONE, "", 0.1))
+        board.ended(jobs[50], Outcome(DONE, "", 600.0))
+    assert board.seconds_left() == pytest.approx((len(jobs) - 51) * 600 / 2)
+
+
+def test_a_worker_that_died_while_it_had_nothing_to_do_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_params: Callable[..., Params]
+) -> None:  # fmt: skip
+    sent: list[tuple[int, Job]] = []
+
+    class End:
+        made = 0
+
+        def __init__(self) -> None:
+            End.made += 1
+            self.number = End.made
+
+        def send(self, job: Job) -> None:
+            if self.number == 1:
+                raise BrokenPipeError
+            sent.append((self.number, job))
+
+        def close(self) -> None: ...
+
+    class Process:
+        def __init__(self, **_: object) -> None: ...
+
+        def start(self) -> None: ...
+
+        def join(self) -> None: ...
+
+    class Context:
+        Pipe = staticmethod(lambda: (End(), type("Other", (), {"close": lambda self: None})()))
+        set_forkserver_preload = staticmethod(lambda names: None)
+
+    Context.Process = Process  # type: ignore[attr-defined]
+    monkeypatch.setattr(local, "get_context", lambda _: Context)
+    launcher, job = local.LocalLauncher(tiny_params(), 1, [], tmp_path), Job("prepare", "sample")
+    launcher.submit(job)
+    assert sent == [(2, job)] and launcher.free == 0

@@ -25,7 +25,7 @@ from medtransfer.config import Params
 
 Damage = str | bytes | Callable[[Path], object]
 Refused = Callable[..., str]
-SECONDS, BYTES = 30, 2**29  # that a command may take until it refuses, and allocate
+SECONDS, BYTES = 120, 2**29  # that a command may take until it refuses, and allocate
 OUTPUTS = ("data", "checkpoints", "sources", "scores", "models", "search", "replay", "reports", "grid")
 SIZE = [32, 32]
 DAC_OVERRIDE, DAC_READ_SEARCH, VERSION_3 = 1, 2, 0x20080522  # of Linux capabilities

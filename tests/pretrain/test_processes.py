@@ -127,7 +127,7 @@ def test_a_killed_rank_ends_the_job_and_it_goes_on(write_params: Callable[..., P
     os.kill(second_rank(process), signal.SIGKILL)
     begin = time.monotonic()
     said, _ = process.communicate(timeout=240)
-    assert time.monotonic() - begin < 60
+    assert time.monotonic() - begin < 120
     assert process.returncode == 1, said
     assert "Traceback" not in said
     assert "another process of this pretraining ended" in said.splitlines()[-1]

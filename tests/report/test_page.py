@@ -1,7 +1,6 @@
 """The page: complete, self-contained, escaped, fast, and the same for the same analysis."""
 
 import re
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -133,12 +132,8 @@ def test_a_lone_configuration_is_open(make: Make):
     assert "<details open>" not in page.render(make(2, 2), "T")
 
 
-def test_four_hundred_configurations_are_quick_and_light(make: Make):
-    many = make(400, 5)
-    page.render(make(1, 5), "T")  # the templates are compiled once
-    start = time.perf_counter()
-    html = page.render(many, "T")
-    assert time.perf_counter() - start < 5
+def test_four_hundred_configurations_are_light(make: Make):
+    html = page.render(make(400, 5), "T")
     assert len(html.encode()) < 6e6
 
 
