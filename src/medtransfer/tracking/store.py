@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from medtransfer.errors import InputError
 from medtransfer.locks import lock
 from medtransfer.runtime import workspace
+from medtransfer.tracking import patience
 from medtransfer.tracking.names import DATABASES
 from medtransfer.tracking.patience import StoreLost, in_one_line, little_patience, lost, patiently
 
@@ -40,7 +41,8 @@ def connect() -> "MlflowClient":
             if uri.startswith(DATABASES) and uri not in _reached:
                 _knock(uri)
             mlflow.set_tracking_uri(uri)
-            client = patiently(_first_answer, uri) if uri.startswith(DATABASES) else _first_answer()
+            brief = min(patience.PATIENCE, SECONDS_TO_CONNECT)
+            client = patiently(_first_answer, uri, brief) if uri.startswith(DATABASES) else _first_answer()
     except Exception as fault:  # MLflow, database drivers and the network each raise their own
         if uri in _reached:
             raise lost(shown(uri), fault) from None

@@ -42,10 +42,8 @@ def keep(stage: str, name: str, cell: str, kept: Kept) -> None:
     """Write what the store did not get to a file of the working tree, with the state of the files that belong to it."""
     path = _folder() / f"{stage}-{cell}.json"
     uri = store.store_uri()
-    head = {
-        "store": store.shown(uri), "address": digest(uri), "stage": stage, "name": name, "cell": cell, "started": kept.started,
-        "files": _stamp(kept.artifacts),
-    }  # fmt: skip
+    head = {"store": store.shown(uri), "address": digest(uri), "stage": stage, "name": name, "cell": cell}
+    head["files"] = _stamp(kept.artifacts)
     write_json(path, {**head, **_with_texts(asdict(kept))})
     log.warning("the tracking store lacks the run %s; its results are kept, and the next command sends them", name)
 
