@@ -34,6 +34,7 @@ from medtransfer.records import (
     write_tensors,
     write_text,
 )
+from medtransfer.records.files import HOST, scratch_folder
 from medtransfer.records.forms import Record
 
 CELL = Cell(
@@ -364,8 +365,20 @@ def test_damaged_distances_are_told_whatever_byte_is_wrong(tmp_path: Path):
 def test_what_a_killed_process_left_half_written_goes_with_the_next_writing(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    left, foreign = tmp_path / f".a.json.{ended.pid}.partial", tmp_path / f".a.json.{os.getppid()}.partial"
-    for path in (left, foreign, tmp_path / f".b.json.{ended.pid}.partial"):
+    left, foreign = (tmp_path / f".a.json.{HOST}-{pid}.partial" for pid in (ended.pid, os.getppid()))
+    elsewhere, other = tmp_path / f".a.json.abcdef-{ended.pid}.partial", tmp_path / f".b.json.{HOST}-{ended.pid}.partial"
+    for path in (left, foreign, elsewhere, other):
         path.write_text("half")
     write_json(tmp_path / "a.json", {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([foreign.name, f".b.json.{ended.pid}.partial", "a.json"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([foreign.name, elsewhere.name, other.name, "a.json"])
+
+
+def test_a_scratch_folder_is_empty_at_first_and_gone_in_the_end(tmp_path: Path) -> None:
+    left = tmp_path / ".model.scratch"
+    left.mkdir()
+    (left / "from a killed process").write_text("x")
+    with pytest.raises(KeyboardInterrupt), scratch_folder(tmp_path / "model") as place:
+        assert place == left and list(place.iterdir()) == []
+        (place / "a").write_text("1")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
