@@ -22,7 +22,8 @@ from medtransfer.cli import cli, main
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
 from medtransfer.models import Classifier, build_encoder
-from medtransfer.records import INDEX_COLUMNS, TargetInfo, checkpoint_path, series_folder, write_json
+from medtransfer.records import ARRAYS, INDEX_COLUMNS, TargetInfo, checkpoint_path, series_folder, write_json
+from medtransfer.runtime import file_sha256
 from medtransfer.training.checkpoints import save_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -70,8 +71,8 @@ def _write_target(folder: Path) -> None:
     pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(folder / "index.csv", index=False)
     TargetInfo(
         target="sample", reader="made", citation="none", classes=["one"], channels=1, input=[16, 16], augmentation="rotate-flip",
-        scaling="none", counts={"train": 4, "test": 2}, expected={}, subset=True, sources={}, arrays={"images.npy": "a"},
-        settings={},
+        scaling="none", counts={"train": 4, "test": 2}, expected={}, subset=True, sources={}, settings={},
+        arrays={name: file_sha256(folder / name) for name in ARRAYS},
     ).write(folder / "dataset.json")  # fmt: skip
 
 

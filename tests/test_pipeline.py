@@ -39,7 +39,12 @@ def test_a_pretraining_starts_anew_for_an_epoch_that_it_has_passed(tmp_path: Pat
     model = torch.nn.Linear(2, 2)
     monkeypatch.setattr(Series, "saved", property(lambda series: (0, 2)))
     passed = Series(tmp_path, "p", (0, 1, 2, 4))
-    save_state(passed.state, model, torch.optim.SGD(model.parameters(), lr=0.1), {"pretraining": "p", "epoch": 2, "curves": {}})
+    save_state(
+        passed.state,
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        {"pretraining": "p", "epoch": 2, "curves": {}, "precision": {}},
+    )
     assert passed.progress is None
     ahead = Series(tmp_path, "p", (0, 2, 3, 4))
     assert ahead.progress is not None and ahead.progress["epoch"] == 2

@@ -262,7 +262,7 @@ def _stopper(params: Params) -> "Stopper | None":
 
     with tracking.project_run_set_aside():
         _make_missing(params, [name], [])
-    target = PreparedTarget.open(Path(params.prepare.out) / name)
+    target = PreparedTarget.open(Path(params.prepare.out) / name).verify()
     section, pooled = params.score, POOLED[params.score.pooling][params.finetune.mode]
     settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
     contract = recipe_of(params.pretrain).input

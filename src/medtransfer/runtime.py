@@ -100,7 +100,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("medtransfer").setLevel(logging.INFO)
-    for name in ("alembic", "mlflow", "lightning_fabric", "lightning.fabric"):
+    for name in ("alembic", "mlflow", "urllib3", "lightning_fabric", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # their errors come as exceptions, which end in one sentence
 
 

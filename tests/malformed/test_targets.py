@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medtransfer.runtime import file_sha256
+
 FOLDER = "data/prepared/heart"
 RECORD, INDEX, IMAGES, MASKS = (f"{FOLDER}/{name}" for name in ("dataset.json", "index.csv", "images.npy", "masks.npy"))
 ANY = ("empty", "half", "zeros", "noise", "text", "Latin-1", "folder", "pipe", "unreadable")
@@ -35,6 +37,18 @@ def cell(column: str, value: str, line: int = 1) -> Callable[[Path], object]:
         fields = lines[line].split(",")
         fields[lines[0].split(",").index(column)] = value
         path.write_text("\n".join([*lines[:line], ",".join(fields), *lines[line + 1 :]]) + "\n")
+
+    return change
+
+
+def declared(damage: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Do the damage, and write the file's new digest into dataset.json, as one would who means it."""
+
+    def change(path: Path) -> None:
+        damage(path)
+        record = path.with_name("dataset.json")
+        arrays = json.loads(record.read_text())["arrays"]
+        field("arrays", {**arrays, path.name: file_sha256(path)})(record)
 
     return change
 
@@ -97,21 +111,21 @@ ROWS: list[tuple[Any, ...]] = [
     ("dataset.json: a path for a name", RECORD, field("target", "../../etc"), "dataset.json", "target"),
     ("dataset.json: no digests", RECORD, field("arrays", DELETED), "dataset.json", "arrays"),
     ("dataset.json: digests are a list", RECORD, field("arrays", [1]), "dataset.json", "arrays"),
-    ("index.csv: only a header", INDEX, lines(lambda rows: rows[:1]), "index.csv", "train"),
+    ("index.csv: only a header", INDEX, declared(lines(lambda rows: rows[:1])), "index.csv", "train"),
     ("index.csv: another header", INDEX, lines(lambda rows: [rows[0].replace("row", "place"), *rows[1:]]), "index.csv", "columns"),
     ("index.csv: a column too many", INDEX, lines(lambda rows: [row + ",0" for row in rows]), "index.csv"),
     ("index.csv: a line too long", INDEX, lines(lambda rows: [rows[0], rows[1] + ",7", *rows[2:]]), "index.csv", "line 2"),
     ("index.csv: a line too short", INDEX, lines(lambda rows: [*rows[:2], "5,5,train", *rows[2:]]), "index.csv", "line 3"),
     ("index.csv: a fraction", INDEX, cell("row", "0.5"), "index.csv", "row", "line 2"),
     ("index.csv: a negative row", INDEX, cell("row", "-1"), "index.csv", "row"),
-    ("index.csv: a row beyond the array", INDEX, cell("row", "4000"), "index.csv", "window"),
+    ("index.csv: a row beyond the array", INDEX, declared(cell("row", "4000")), "index.csv", "window"),
     ("index.csv: a row of 40 digits", INDEX, cell("row", "9" * 40), "index.csv", "row"),
     ("index.csv: a word for a window", INDEX, cell("top", "high"), "index.csv", "top"),
     ("index.csv: NaN for a window", INDEX, cell("left", "nan"), "index.csv", "left"),
     ("index.csv: an empty field", INDEX, cell("height", ""), "index.csv", "height"),
-    ("index.csv: a window beyond the picture", INDEX, cell("height", "999"), "index.csv", "window"),
-    ("index.csv: a window of no pixels", INDEX, cell("height", "0"), "index.csv", "smaller"),
-    ("index.csv: a line twice", INDEX, lines(lambda rows: [*rows, rows[1]]), "index.csv", "same"),
+    ("index.csv: a window beyond the picture", INDEX, declared(cell("height", "999")), "index.csv", "window"),
+    ("index.csv: a window of no pixels", INDEX, declared(cell("height", "0")), "index.csv", "smaller"),
+    ("index.csv: a line twice", INDEX, declared(lines(lambda rows: [*rows, rows[1]])), "index.csv", "same"),
     ("index.csv: no training samples", INDEX, lines(lambda rows: [row.replace("train", "test") for row in rows]), "index.csv"),
     ("index.csv: a NUL", INDEX, cell("source", "a\0b"), "index.csv"),
     ("index.csv: an open quote", INDEX, cell("source", '"a'), "index.csv"),
@@ -130,8 +144,15 @@ ROWS: list[tuple[Any, ...]] = [
     ("masks.npy: truth values", MASKS, array(lambda masks: masks > 0), "masks.npy", "bool"),
     ("masks.npy: four dimensions", MASKS, array(lambda masks: masks[..., None]), "masks.npy"),
     ("masks.npy: no pictures", MASKS, array(lambda masks: masks[:0]), "npy"),
-    ("masks.npy: a label that names no class", MASKS, everywhere(4), "masks.npy", "labels"),
-    ("masks.npy: 255", MASKS, everywhere(255), "masks.npy", "labels"),
+    ("masks.npy: a label that names no class", MASKS, declared(everywhere(4)), "masks.npy", "labels"),
+    ("masks.npy: 255", MASKS, declared(everywhere(255)), "masks.npy", "labels"),
+    ("images.npy: one pixel is another", IMAGES, array(lambda images: images ^ (np.arange(images.size) == 7).reshape(images.shape)),
+     "images.npy", "differs"),
+    ("images.npy: all black", IMAGES, everywhere(0), "images.npy", "differs"),
+    ("masks.npy: one pixel is another", MASKS, array(lambda masks: masks ^ (np.arange(masks.size) == 7).reshape(masks.shape)),
+     "masks.npy", "differs"),
+    ("index.csv: test samples for training", INDEX, lines(lambda rows: [row.replace("test", "train") for row in rows]),
+     "index.csv", "differs"),
     ("the folder is missing", FOLDER, "missing", "dataset.json"),
     ("the folder is a file", FOLDER, lambda path: path.rename("kept") and path.write_bytes(b""), "dataset.json"),
     ("the folder is a link in a circle", FOLDER, "loop", "dataset.json"),

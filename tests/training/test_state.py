@@ -17,6 +17,8 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd without momentum": lambda p: torch.optim.SGD(p, lr=1e-2),
 }
 
+PROGRESS = {"epoch": 7, "curves": {}, "precision": {}}
+
 
 def network(seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
@@ -85,8 +87,8 @@ def test_hyperparameters_stay_the_callers(tmp_path: Path):
 
 def test_progress_is_read_without_the_tensors(tmp_path: Path):
     model = network(0)
-    save_state(tmp_path / "s.safetensors", model, OPTIMISERS["sgd"](model.parameters()), {"epoch": 7})
-    assert read_progress(tmp_path / "s.safetensors") == {"epoch": 7}
+    save_state(tmp_path / "s.safetensors", model, OPTIMISERS["sgd"](model.parameters()), PROGRESS)
+    assert read_progress(tmp_path / "s.safetensors") == PROGRESS
 
 
 def test_a_frozen_parameter_has_no_state_and_that_is_kept(tmp_path: Path):
@@ -107,7 +109,7 @@ def test_a_frozen_parameter_has_no_state_and_that_is_kept(tmp_path: Path):
 def test_a_truncated_file_is_no_state(kept: int, tmp_path: Path):
     model = network(0)
     file = tmp_path / "s.safetensors"
-    save_state(file, model, OPTIMISERS["sgd"](model.parameters()), {"epoch": 7})
+    save_state(file, model, OPTIMISERS["sgd"](model.parameters()), PROGRESS)
     file.write_bytes(file.read_bytes()[:kept])
     assert read_progress(file) is None
 
@@ -123,7 +125,7 @@ def test_a_missing_or_foreign_file_is_no_state(tmp_path: Path):
 def test_an_interrupted_write_leaves_the_state_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     model, file = network(0), tmp_path / "s.safetensors"
     optimiser = OPTIMISERS["sgd"](model.parameters())
-    save_state(file, model, optimiser, {"epoch": 1})
+    save_state(file, model, optimiser, PROGRESS)
 
     def torn(tensors: object, path: Path, metadata: object) -> None:
         path.write_bytes(b"half")
@@ -131,6 +133,6 @@ def test_an_interrupted_write_leaves_the_state_before_it(tmp_path: Path, monkeyp
 
     monkeypatch.setattr("medtransfer.training.state.save_file", torn)
     with pytest.raises(KeyboardInterrupt):
-        save_state(file, model, optimiser, {"epoch": 2})
-    assert read_progress(file) == {"epoch": 1}
+        save_state(file, model, optimiser, {**PROGRESS, "epoch": 8})
+    assert read_progress(file) == PROGRESS
     assert list(tmp_path.iterdir()) == [file]

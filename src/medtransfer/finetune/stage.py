@@ -59,7 +59,7 @@ def run(section: Finetune, wanted: Iterable[Wanted], checkpoints: Path, prepared
 
 
 def _task(section: Finetune, protocol: Protocol, wanted: Wanted, checkpoints: Path, prepared: Path) -> Task:
-    target = PreparedTarget.open(prepared / wanted.target)
+    target = PreparedTarget.open(prepared / wanted.target).verify()
     if protocol.select == "validation" and "validation" not in set(target.index["split"]):
         raise InputError(
             f"expected validation samples in {target.folder}, since finetune.select is `validation`, but there are none; "

@@ -18,12 +18,11 @@ from medtransfer.prepare.preview import draw_preview
 from medtransfer.prepare.reader import Scan, Size
 from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
 from medtransfer.progress import track
-from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo, atomic_folder, require_file
+from medtransfer.records import ARRAYS, INDEX_COLUMNS, PreparedTarget, TargetInfo, atomic_folder, require_file
 from medtransfer.runtime import file_sha256
 
 PIECE = 2**20  # bytes
 log = logging.getLogger("medtransfer")
-ARRAYS = ("images.npy", "masks.npy", "index.csv")
 
 
 def prepare(

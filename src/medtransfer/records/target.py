@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from medtransfer.config import Name
 from medtransfer.errors import InputError
 from medtransfer.records.forms import REMEDIES, TARGET, Count, Record, Side
 from medtransfer.records.reading import map_array, read_table
-from medtransfer.runtime import digest
+from medtransfer.runtime import digest, file_sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +65,9 @@ class TargetInfo(Record):
         return digest([self.arrays, self.classes, self.input, self.augmentation])
 
 
+ARRAYS = ("images.npy", "masks.npy", "index.csv")
+_REMEDY = "make the target again with `medtransfer prepare --force`"
+_VERIFIED: set[tuple[str, int, int, str | None]] = set()  # files that this process has read and found right
 INDEX_COLUMNS = ("sample", "row", "split", "group", "source", "slice", "top", "left", "height", "width")
 
 
@@ -123,6 +126,24 @@ class PreparedTarget:
             known = ", ".join(sorted(self.index["split"].unique()))
             raise InputError(f"expected samples of the split {split!r} in {self.folder / 'index.csv'}, but it holds {known}")
         return lines.reset_index(drop=True)
+
+    def verify(self) -> Self:
+        """Compare arrays and index with the record, once a process for files that stay as they are.
+
+        Raises:
+            InputError: a file is missing, is not of its form, or is not the one that was prepared.
+        """
+        _ = self.images, self.index  # what is wrong with their form is said first
+        for name in ARRAYS:
+            path, expected = self.folder / name, self.info.arrays.get(name)
+            state = (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns, expected)
+            if state not in _VERIFIED and file_sha256(path) != expected:
+                raise InputError(
+                    f"expected in {path} what was prepared (SHA-256 {str(expected)[:12]}… in dataset.json), but the file differs; "
+                    f"{_REMEDY}"
+                )
+            _VERIFIED.add(state)
+        return self
 
     def _map(self, name: str, shape: tuple[int, ...] | None) -> "np.ndarray":
         """Map an array of a known shape, or of any (N, H, W) for None."""

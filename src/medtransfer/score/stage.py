@@ -46,7 +46,7 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     """
     if section.distance not in DISTANCES:
         raise InputError(f"expected score.distance out of {', '.join(DISTANCES)}, but got {section.distance!r}")
-    target = PreparedTarget.open(prepared / section.target)
+    target = PreparedTarget.open(prepared / section.target).verify()
     series = series_folder(checkpoints, section.encoder, section.scheme)
     infos = list_checkpoints(series)
     _check(series, infos, section.level)

@@ -224,4 +224,4 @@ def settle(client: "MlflowClient", run: Run, stage: str, cell: str) -> None:
     newest, *older = read_runs(stage, cell, only=())
     for one in older:
         client.set_tag(one.id, SUPERSEDED, newest.id)
-        client.set_terminated(one.id, "KILLED")
+        client.set_terminated(one.id, "KILLED", client.get_run(one.id).info.end_time)
