@@ -6,8 +6,7 @@ import numpy as np
 
 from medtransfer.errors import InputError
 from medtransfer.records import PreparedTarget
-
-REMEDY = "make the target again with `medtransfer prepare --force`"
+from medtransfer.records.target import REMEDY
 
 
 class Windows:

@@ -66,7 +66,7 @@ class TargetInfo(Record):
 
 
 ARRAYS = ("images.npy", "masks.npy", "index.csv")
-_REMEDY = "make the target again with `medtransfer prepare --force`"
+REMEDY = "make the target again with `medtransfer prepare --force`"
 _VERIFIED: set[tuple[str, int, int, str | None]] = set()  # files that this process has read and found right
 INDEX_COLUMNS = ("sample", "row", "split", "group", "source", "slice", "top", "left", "height", "width")
 
@@ -140,7 +140,7 @@ class PreparedTarget:
             if state not in _VERIFIED and file_sha256(path) != expected:
                 raise InputError(
                     f"expected in {path} what was prepared (SHA-256 {str(expected)[:12]}… in dataset.json), but the file differs; "
-                    f"{_REMEDY}"
+                    f"{REMEDY}"
                 )
             _VERIFIED.add(state)
         return self
