@@ -21,16 +21,17 @@ from medtransfer import tracking
 from medtransfer.cli import quiet_libraries
 from medtransfer.data.augmentation import AUGMENTATIONS
 from medtransfer.data.sampling import EpochBatches, loader, worker_init
-from medtransfer.data.target import TargetSamples
+from medtransfer.data.target_samples import TargetSamples
+from medtransfer.decoders.build import build_segmenter
+from medtransfer.decoders.segmenter import Segmenter
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.freezing import freeze
+from medtransfer.encoders.initialise import initialise
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.finetune.trainer import Trainer
-from medtransfer.models import build_encoder, build_segmenter
-from medtransfer.models.freezing import freeze
-from medtransfer.models.initialisation import initialise
-from medtransfer.models.segmenter import Segmenter
 from medtransfer.pretrain.recipe import IMAGENET_MEAN, IMAGENET_STD
+from medtransfer.tasks.losses import dice_loss
 from medtransfer.training.device import compiled, lay_out, open_fabric
-from medtransfer.training.losses import dice_loss
 from sides import Rounds, images_a_second, params, parser
 
 CONTRACT: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "seed": 0}

@@ -20,15 +20,16 @@ from finetune_step import workplace
 from inputs import write_pictures
 from medtransfer import tracking
 from medtransfer.data.mixing import erase, mix
+from medtransfer.data.pretraining_images import SourceImages
 from medtransfer.data.sampling import EpochBatches, loader, worker_init
-from medtransfer.data.source import SourceImages
-from medtransfer.models import Classifier, build_encoder
-from medtransfer.models.initialisation import initialise
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.classifier import Classifier
+from medtransfer.encoders.initialise import initialise
 from medtransfer.pretrain.loop import train_epoch
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.progress import track
 from medtransfer.training.device import compiled, lay_out, open_fabric
-from medtransfer.training.watch import Watch
+from medtransfer.training.finite_check import Watch
 from sides import Rounds, images_a_second, params, parser
 
 CLASSES = 10

@@ -20,10 +20,11 @@ import numpy as np
 from medtransfer import tracking
 from medtransfer.cli import quiet_libraries
 from medtransfer.config import load_params
+from medtransfer.hashing import digest
+from medtransfer.indicators.robustness.measure import Pairs
+from medtransfer.indicators.robustness.pairs_file import write_pairs
 from medtransfer.report.stage import run
-from medtransfer.runtime import derive_seed, digest
-from medtransfer.score.files import write_pairs
-from medtransfer.training.robustness import Pairs
+from medtransfer.seeds import derive_seed
 
 EPOCHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
 ENCODERS = tuple(f"encoder{number}" for number in range(10))

@@ -21,12 +21,13 @@ import torch
 from inputs import write_target
 from medtransfer.config import load_params
 from medtransfer.data.views import TwoViews, ViewBatch
-from medtransfer.metrics.robustness import negatives
-from medtransfer.models import Encoder, build_encoder
-from medtransfer.models.initialisation import initialise
-from medtransfer.score.files import tabulate
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.initialise import initialise
+from medtransfer.indicators.robustness.measure import pairs_of
+from medtransfer.indicators.robustness.negatives import negatives
+from medtransfer.indicators.robustness.pairs_file import tabulate
 from medtransfer.training.memory import keep_freed_memory
-from medtransfer.training.robustness import pairs_of
 
 GOAL = 1.10
 MARGINS = [number / 99 for number in range(100)]

@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medtransfer.models import build_encoder
-from medtransfer.models.initialisation import initialise
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.initialise import initialise
+from medtransfer.indicators.robustness.measure import ViewSettings, measure_pairs
+from medtransfer.indicators.robustness.pairs_file import tabulate, write_pairs
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
-from medtransfer.score.files import tabulate, write_pairs
-from medtransfer.training.robustness import ViewSettings, measure_pairs
 
 GOAL = 1.2
 KINDS = ("slices", "windows")

@@ -17,13 +17,14 @@ import pytest
 import torch
 import yaml
 
-from medtransfer import __version__, pipeline
+from medtransfer import __version__, study
 from medtransfer.cli import cli, main
 from medtransfer.config import Params
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.classifier import Classifier
 from medtransfer.errors import InputError, StageError
-from medtransfer.models import Classifier, build_encoder
+from medtransfer.hashing import file_sha256
 from medtransfer.records import ARRAYS, INDEX_COLUMNS, TargetInfo, checkpoint_path, series_folder, write_json
-from medtransfer.runtime import file_sha256
 from medtransfer.training.checkpoints import save_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -119,10 +120,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Params, tuple[Any, ...]]]:
-    """Catch what the commands ask of the pipeline, as (stage, params, further arguments)."""
+    """Catch what the commands ask of the study, as (stage, params, further arguments)."""
     seen: list[tuple[str, Params, tuple[Any, ...]]] = []
     for name in ("samples", "prepare", "pretrain", "score", "finetune", "report", "study"):
-        monkeypatch.setattr(pipeline, name, lambda params, *more, stage=name: seen.append((stage, params, more)) or stage)
+        monkeypatch.setattr(study, name, lambda params, *more, stage=name: seen.append((stage, params, more)) or stage)
     return seen
 
 
@@ -392,7 +393,7 @@ def test_faults_have_their_exit_codes(
     def fail(*_: Any) -> None:
         raise fault
 
-    monkeypatch.setattr(pipeline, "report", fail)
+    monkeypatch.setattr(study, "report", fail)
     found, out, err = call("report")
     assert (found, out, err.lstrip("\n")) == (code, "", said)
     if isinstance(fault, Exception):

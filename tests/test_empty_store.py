@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medtransfer import pipeline, tracking
+from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.finetune import cell
 from medtransfer.score import stage
@@ -23,7 +23,7 @@ def test_an_empty_store_is_filled_and_gives_the_same_report(
     workplace: Path, empty_store: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
 ):
     params = tiny_params({"finetune.overlays": 0})
-    said = pipeline.study(params)
+    said = study.study(params)
     made = tables()
     assert made["tis.csv"].count(b"\n") > 10  # it judges something
     for name in ("mlartifacts", "reports"):
@@ -33,10 +33,10 @@ def test_an_empty_store_is_filled_and_gives_the_same_report(
         (workplace / name).rename(workplace / "away" / name)
     shutil.copy(empty_store, workplace / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace / 'other.db'}")
-    assert pipeline.report(params) == said
+    assert study.report(params) == said
     assert tables() == made
     assert (len(tracking.read_runs("finetune")), len(tracking.read_runs("score"))) == (16, 1)
-    pipeline.report(params)
+    study.report(params)
     assert tables() == made
     assert (len(tracking.read_runs("finetune")), len(tracking.read_runs("score"))) == (16, 1)
     assert len(tracking.read_runs("report")) == 1
@@ -46,8 +46,8 @@ def test_an_empty_store_is_filled_and_gives_the_same_report(
     files = {path: path.stat().st_mtime_ns for name in names for path in Path().glob(name)}
     monkeypatch.setattr(cell, "_train", None)  # whatever is computed again breaks off
     monkeypatch.setattr(stage, "measure_pairs", None)
-    pipeline.score(params)
-    pipeline.finetune(params, pipeline.study_cells(params, {}))
+    study.score(params)
+    study.finetune(params, study.study_cells(params, {}))
     assert (len(tracking.read_runs("finetune")), len(tracking.read_runs("score"))) == (16, 1)
     assert len(files) == 2 * 16 + 2 * 4
     assert {path: path.stat().st_mtime_ns for path in files} == files

@@ -87,7 +87,7 @@ import sys
 from medtransfer.cli import cli
 for arguments in [["--help"], *([name, "--help"] for name in cli.commands)]:
     cli.main(arguments, prog_name="medtransfer", standalone_mode=False)
-import medtransfer.pipeline
+import medtransfer.study
 sys.exit(", ".join(sorted(set({HEAVY!r}) & set(sys.modules))) or 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "src")})

@@ -34,8 +34,8 @@ from medtransfer.records import (
     write_tensors,
     write_text,
 )
-from medtransfer.records.files import HOST, scratch_folder
-from medtransfer.records.forms import Record
+from medtransfer.records.atomic import HOST, scratch_folder
+from medtransfer.records.base import Record
 
 CELL = Cell(
     source="sample", scheme="simple", encoder="unet", epoch=5, target="heart", mode="full", seed=7, protocol="p1",
@@ -179,7 +179,9 @@ def test_a_fault_keeps_the_old_file(fault: type[BaseException], tmp_path: Path) 
 
 def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, seen = tmp_path / "file.txt", []
-    monkeypatch.setattr("medtransfer.records.files.os.fsync", lambda handle: seen.append((os.fstat(handle).st_size, path.exists())))
+    monkeypatch.setattr(
+        "medtransfer.records.atomic.os.fsync", lambda handle: seen.append((os.fstat(handle).st_size, path.exists()))
+    )
     write_text(path, "four")
     assert seen == [(4, False)]
 

@@ -13,20 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from medtransfer.runtime import (
-    Stopped,
-    canonical_json,
-    derive_seed,
-    digest,
-    file_sha256,
-    git_revision,
-    is_main_process,
-    seed_everything,
-    stop_on_sigterm,
-    stops_later,
-    versions,
-    workspace,
-)
+from medtransfer.environment import git_revision, is_main_process, versions, workspace
+from medtransfer.hashing import canonical_json, digest, file_sha256
+from medtransfer.seeds import derive_seed, seed_everything
+from medtransfer.signals import Stopped, stop_on_sigterm, stops_later
 
 
 def test_a_seed_is_the_hash_of_its_parts() -> None:

@@ -26,8 +26,9 @@ from medtransfer.config import (
     load_params,
     parse_yaml,
 )
+from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
-from medtransfer.runtime import Stopped, quiet_libraries, stop_on_sigterm
+from medtransfer.signals import Stopped, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
 CELL_FIELDS = ("target", "encoder", "scheme", "epoch", "mode", "seed")
@@ -88,54 +89,56 @@ force_option = click.option("--force", is_flag=True, help="Do it again although 
 @stage(Samples)
 def samples(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     """Write small generated datasets in the original formats."""
-    from medtransfer import pipeline
+    from medtransfer import study
 
-    pipeline.samples(load(files, parsed("samples", options)))
+    study.samples(load(files, parsed("samples", options)))
 
 
 @stage(Prepare, hidden=("targets",))
 @force_option
 def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
     """Turn a raw dataset into a prepared target."""
-    from medtransfer import pipeline
+    from medtransfer import study
 
-    pipeline.prepare(load(files, parsed("prepare", options)), force)
+    study.prepare(load(files, parsed("prepare", options)), force)
 
 
 @stage(Pretrain, hidden=("encoders", "schemes"))
 @force_option
 def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
     """Make encoder checkpoints from source images, or import a weights file."""
-    from medtransfer import pipeline
+    from medtransfer import study
 
-    pipeline.pretrain(load(files, parsed("pretrain", options)), force)
+    study.pretrain(load(files, parsed("pretrain", options)), force)
 
 
 @stage(Score)
 @force_option
 def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
     """Measure the robustness of every checkpoint on a target."""
-    from medtransfer import pipeline
+    from medtransfer import study
 
-    pipeline.score(load(files, parsed("score", options)), force)
+    study.score(load(files, parsed("score", options)), force)
 
 
 @stage(Finetune)
 @force_option
-@click.option("--study", is_flag=True, help="Every cell of the params section `study` that the other options leave open.")
-def finetune(files: tuple[Path, ...], debug: bool, force: bool, study: bool, **options: str | None) -> None:
+@click.option(
+    "--study", "whole_study", is_flag=True, help="Every cell of the params section `study` that the other options leave open."
+)
+def finetune(files: tuple[Path, ...], debug: bool, force: bool, whole_study: bool, **options: str | None) -> None:
     """Train segmentation models from checkpoints; --seed 1,2 --mode full,decoder --epoch 0,10 take lists."""
     from itertools import product
 
-    from medtransfer import pipeline
+    from medtransfer import study
     from medtransfer.finetune.stage import Wanted
 
     params, given = read_cells(files, options)
-    if study:
-        pipeline.finetune(params, pipeline.study_cells(params, given), force)
+    if whole_study:
+        study.finetune(params, study.study_cells(params, given), force)
         return
     lists = [given.get(name, [getattr(params.finetune, name)]) for name in CELL_FIELDS]
-    pipeline.finetune(params, [Wanted(*one) for one in product(*lists)], force)
+    study.finetune(params, [Wanted(*one) for one in product(*lists)], force)
 
 
 def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple[Params, dict[str, list[Any]]]:
@@ -164,26 +167,26 @@ def grid(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 @stage(Report)
 def report(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     """Compute TIS tables with their uncertainty, the figure and the page from the tracking store."""
-    from medtransfer import pipeline
+    from medtransfer import study
 
-    click.echo(pipeline.report(load(files, parsed("report", options))))
+    click.echo(study.report(load(files, parsed("report", options))))
 
 
 @stage(Search)
 @click.option("--adopt", is_flag=True, help="Write the winner into the section `score` of params.yaml.")
 def search(files: tuple[Path, ...], debug: bool, adopt: bool, **options: str | None) -> None:
     """Search the distance, margin, level and pooling whose robustness chooses best, on stored results alone."""
-    from medtransfer import pipeline
+    from medtransfer import study
 
-    click.echo(pipeline.search(load(files, parsed("search", options)), adopt))
+    click.echo(study.search(load(files, parsed("search", options)), adopt))
 
 
 @stage(Replay)
 def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     """Put the paper's released result files through the tracking store and compute its tables again."""
-    from medtransfer import pipeline
+    from medtransfer import study
 
-    click.echo(pipeline.replay(load(files, parsed("replay", options))))
+    click.echo(study.replay(load(files, parsed("replay", options))))
 
 
 @cli.command(context_settings=SETTINGS)
@@ -191,9 +194,9 @@ def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 @click.option("--debug", is_flag=True, help="Show the traceback of a fault.")
 def demo(files: tuple[Path, ...], debug: bool) -> None:
     """Walk the whole study of params.yaml: prepare, pretrain, score, fine-tune, report."""
-    from medtransfer import pipeline
+    from medtransfer import study
 
-    click.echo(pipeline.study(load(files, {})))
+    click.echo(study.study(load(files, {})))
 
 
 def main() -> None:

@@ -19,15 +19,15 @@ from typing import Any
 import pytest
 import yaml
 
-from medtransfer import pipeline, tracking
+from medtransfer import study, tracking
 from medtransfer.config import Params
 
 pytestmark = pytest.mark.slow
 SOURCES = Path(__file__).parents[2] / "src"
 SCRIPT = Path(__file__).with_name("killed.py")
-RELEASED = Path(__file__).parents[1] / "replay" / "conftest.py"  # makes files like the paper's
-PRELOADED = ["mlflow", "optuna", "medtransfer.cli", "medtransfer.pipeline", "medtransfer.prepare.samples", *(
-    f"medtransfer.{room}.stage" for room in ("prepare", "pretrain", "score", "finetune", "search", "report", "replay")
+RELEASED = Path(__file__).parents[1] / "papers" / "hidy2024" / "conftest.py"  # makes files like the paper's
+PRELOADED = ["mlflow", "optuna", "medtransfer.cli", "medtransfer.study", "medtransfer.prepare.samples", *(
+    f"medtransfer.{room}.stage" for room in ("prepare", "pretrain", "score", "finetune", "search", "report", "papers.hidy2024")
 )]  # fmt: skip
 STATUSES = ("RUNNING", "FINISHED", "KILLED", "FAILED", "SCHEDULED")
 VOLATILE = {"seconds", "git_revision"}
@@ -93,7 +93,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_params: Callable[...
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        pipeline.study(params)
+        study.study(params)
         (folder / "released").mkdir()
         made = runpy.run_path(str(RELEASED))["Results"]
         made(lengths=(0, 1), seeds=(1, 2), margins=(0.5,), levels=2).write(folder / "released")

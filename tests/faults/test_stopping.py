@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medtransfer import pipeline, tracking
+from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.records import Result
 from medtransfer.training.state import read_progress
@@ -33,8 +33,8 @@ def begin(*words: str) -> "subprocess.Popen[str]":
 def params(workplace: Path, tiny_params: Callable[..., Params]) -> Params:
     """Prepare, pretrain and write params of a fine-tuning that takes a while."""
     found = tiny_params({"finetune.train_epochs": 400, "finetune.seed": 123124, "pretrain.checkpoints": []})
-    pipeline.prepare(found)
-    pipeline.pretrain(found)
+    study.prepare(found)
+    study.pretrain(found)
     Path("params.yaml").write_text(yaml.safe_dump(found.model_dump(mode="json")))
     return found
 

@@ -14,18 +14,19 @@ import torch
 from lightning_fabric import Fabric
 from PIL import Image
 
-from medtransfer import pipeline, tracking
+from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.data.target import TargetSamples
+from medtransfer.data.target_samples import TargetSamples
+from medtransfer.decoders.build import build_segmenter
+from medtransfer.encoders.build import ENCODERS, build_encoder
+from medtransfer.encoders.freezing import state_hash
 from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import cell, trainer
 from medtransfer.finetune.evaluation import evaluate
 from medtransfer.finetune.stage import Wanted, run
+from medtransfer.hashing import file_sha256
 from medtransfer.metrics.overlap import OVERLAP
-from medtransfer.models import ENCODERS, build_encoder, build_segmenter
-from medtransfer.models.freezing import state_hash
 from medtransfer.records import PreparedTarget, Result, read_tensors, series_folder
-from medtransfer.runtime import file_sha256
 from medtransfer.training.checkpoints import find_checkpoint, load_encoder
 
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
@@ -51,10 +52,10 @@ def runs(status: str = "FINISHED") -> list[tracking.StoredRun]:
 @pytest.fixture(scope="module")
 def inputs(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
     """Give the folder of work with a prepared target, also with validation samples, and checkpoints of every encoder."""
-    pipeline.prepare(tiny_params())
-    pipeline.prepare(tiny_params({"prepare.out": "data/validated", "prepare.targets.sample.validation": 0.34}))
+    study.prepare(tiny_params())
+    study.prepare(tiny_params({"prepare.out": "data/validated", "prepare.targets.sample.validation": 0.34}))
     for encoder in ENCODERS:
-        pipeline.pretrain(tiny_params({"pretrain.encoder": encoder}))
+        study.pretrain(tiny_params({"pretrain.encoder": encoder}))
     return shared_workplace
 
 

@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 from torch import Tensor, nn
 
-from medtransfer.data.target import TargetSamples
+from medtransfer.data.target_samples import TargetSamples
+from medtransfer.decoders.build import build_segmenter
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.freezing import freeze, state_hash
+from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import StageError
 from medtransfer.finetune import trainer
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.finetune.trainer import Trainer
-from medtransfer.models import build_encoder, build_segmenter
-from medtransfer.models.freezing import freeze, state_hash
-from medtransfer.models.initialisation import initialise
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 from medtransfer.training.device import open_fabric
 from medtransfer.training.state import read_progress

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from medtransfer import pipeline
+from medtransfer import study
 from medtransfer.cli import main
 from medtransfer.config import Params
 
@@ -68,7 +68,7 @@ def stock(
     (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     with pytest.MonkeyPatch.context() as patch:
         _enter(folder, patch)
-        pipeline.study(params)
+        study.study(params)
     return folder
 
 

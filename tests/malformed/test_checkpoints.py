@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from medtransfer.runtime import file_sha256
+from medtransfer.hashing import file_sha256
 
 FOLDER = "checkpoints/unet-simple"
 RECORD, WEIGHTS = f"{FOLDER}/epoch-001.json", f"{FOLDER}/epoch-001.safetensors"

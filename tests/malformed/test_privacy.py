@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medtransfer import pipeline
+from medtransfer import study
 from medtransfer.config import Params
 
 ROOT = Path(__file__).parents[2]
@@ -40,8 +40,8 @@ def told(
             "search.trials": 2, "search.levels": [-1, -2], "report.draws": 100,
         })  # fmt: skip
         Path("params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
-        pipeline.study(params)
-        pipeline.search(params)
+        study.study(params)
+        study.search(params)
         yield {**_rows(folder / "mlflow.db"), **_files(folder)}
 
 

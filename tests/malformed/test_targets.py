@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medtransfer.runtime import file_sha256
+from medtransfer.hashing import file_sha256
 
 FOLDER = "data/prepared/heart"
 RECORD, INDEX, IMAGES, MASKS = (f"{FOLDER}/{name}" for name in ("dataset.json", "index.csv", "images.npy", "masks.npy"))

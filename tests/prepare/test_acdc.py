@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.acdc import scan
+from medtransfer.prepare.readers.acdc import scan
 from medtransfer.records import PreparedTarget
 
 Run = Callable[..., PreparedTarget]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.covid_qu import CLASSES, EXPECTED, scan
+from medtransfer.prepare.readers.covid_qu import CLASSES, EXPECTED, scan
 from medtransfer.records import PreparedTarget
 
 Run = Callable[..., PreparedTarget]

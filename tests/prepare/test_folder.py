@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.folder import scan
-from medtransfer.prepare.reader import Picture
+from medtransfer.prepare.readers.contract import Picture
+from medtransfer.prepare.readers.folder import scan
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8)
 DISC = (RAMP > 20).astype(np.uint8)

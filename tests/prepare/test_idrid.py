@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.idrid import scan, slide_window
 from medtransfer.prepare.pixels import read_nonzero
+from medtransfer.prepare.readers.idrid import scan, slide_window
 from medtransfer.prepare.samples.retina import encode_palette_tiff
 from medtransfer.records import PreparedTarget
 

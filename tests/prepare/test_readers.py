@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from medtransfer.errors import InputError
-from medtransfer.prepare import READERS
+from medtransfer.hashing import file_sha256
+from medtransfer.prepare.readers import READERS
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget
-from medtransfer.runtime import file_sha256
 
 Run = Callable[..., PreparedTarget]
 

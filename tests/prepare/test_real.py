@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medtransfer.errors import InputError
-from medtransfer.prepare import READERS
+from medtransfer.prepare.readers import READERS
 from medtransfer.prepare.stage import prepare
 from medtransfer.records import PreparedTarget
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.reader import Item
+from medtransfer.prepare.readers.contract import Item
 from medtransfer.prepare.splits import assign_splits
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from medtransfer.errors import InputError
-from medtransfer.prepare import READERS
+from medtransfer.prepare.readers import READERS
 from medtransfer.prepare.stage import check_counts, prepare
 from medtransfer.records import PreparedTarget, TargetInfo
 

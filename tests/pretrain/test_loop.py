@@ -14,7 +14,7 @@ from medtransfer.config import Params
 from medtransfer.errors import StageError
 from medtransfer.pretrain.loop import _augment, accuracy, train_epoch
 from medtransfer.pretrain.recipe import Recipe, recipe_of
-from medtransfer.training.watch import Watch
+from medtransfer.training.finite_check import Watch
 
 CLASSES = 4
 

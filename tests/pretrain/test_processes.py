@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from medtransfer import pipeline, tracking
+from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.records import list_checkpoints
 from medtransfer.training.state import read_progress
@@ -73,7 +73,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_bits(write_params: Callable[..
     assert sorted(tracking.read_curve(run.id, "train_loss")) == list(range(1, 31))
     assert tracking.read_runs("pretrain", status="RUNNING") == []
     killed = weights(folder)
-    pipeline.pretrain(params, force=True)
+    study.pretrain(params, force=True)
     assert weights(folder) == killed
 
 
@@ -86,7 +86,7 @@ def test_two_processes_train_as_one_does(write_params: Callable[..., Params]):
     (run,) = tracking.read_runs("pretrain")
     assert (run.params["devices"], run.params["accumulation"]) == ("2", "1")
     assert set(weights(Path("checkpoints/swin-simple"))) == {0, 1, 2, 3}
-    pipeline.pretrain(write_params({**chosen, "pretrain.micro_batch": 16, "pretrain.out": "alone"}))
+    study.pretrain(write_params({**chosen, "pretrain.micro_batch": 16, "pretrain.out": "alone"}))
     two, one = (json.loads(Path(out, "swin-simple/curves.json").read_text()) for out in ("checkpoints", "alone"))
     for a, b in zip(two, one, strict=True):
         assert a == pytest.approx(b, rel=1e-4)
@@ -94,7 +94,7 @@ def test_two_processes_train_as_one_does(write_params: Callable[..., Params]):
 
 def test_two_processes_stop_by_the_rule_and_go_on_without_it(write_params: Callable[..., Params]):
     """The encoder has batch norm, and 10 validation pictures in batches of 4 are shared unevenly."""
-    pipeline.prepare(write_params({"pretrain.devices": 2, "pretrain.micro_batch": 4}))
+    study.prepare(write_params({"pretrain.devices": 2, "pretrain.micro_batch": 4}))
     assert "online rule keeps" in succeed(start("--stop-on", "sample"))
     folder = Path("checkpoints/unet-simple")
     before = weights(folder)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from medtransfer import pipeline, tracking
+from medtransfer import study, tracking
 from medtransfer.config import Params
+from medtransfer.encoders.build import ENCODERS, build_encoder
+from medtransfer.encoders.freezing import state_hash
+from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError, StageError
-from medtransfer.models import ENCODERS, build_encoder
-from medtransfer.models.freezing import state_hash
-from medtransfer.models.initialisation import initialise
 from medtransfer.pretrain import stage
 from medtransfer.records import list_checkpoints, read_json, read_tensors
 from medtransfer.training.checkpoints import find_checkpoint, load_encoder
@@ -53,7 +53,7 @@ def interrupt(patch: pytest.MonkeyPatch, at: int, *, observed: bool) -> None:
 @pytest.fixture(scope="module")
 def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
     """Give the folder of work in which one pretraining was done."""
-    assert pipeline.pretrain(tiny_params()) == FOLDER
+    assert study.pretrain(tiny_params()) == FOLDER
     return shared_workplace
 
 
@@ -113,7 +113,7 @@ def test_the_run_holds_params_curves_tags_and_artifacts(finished: Path, tmp_path
 def test_a_finished_pretraining_is_reused(finished: Path, tiny_params: Callable[..., Params], caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "medtransfer")
     before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
-    pipeline.pretrain(tiny_params())
+    study.pretrain(tiny_params())
     assert {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()} == before
     assert len(runs()) == 1
     assert "is finished" in caplog.text
@@ -121,7 +121,7 @@ def test_a_finished_pretraining_is_reused(finished: Path, tiny_params: Callable[
 
 def test_force_does_it_again_with_the_same_bits(copy: Path, tiny_params: Callable[..., Params]):
     before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
-    pipeline.pretrain(tiny_params(), force=True)
+    study.pretrain(tiny_params(), force=True)
     assert all(path.stat().st_mtime_ns > before[path] for path in FOLDER.iterdir())
     assert weights() == weights(copy / FOLDER)
     assert len(runs()) == 1  # the newest; the older one is superseded
@@ -129,12 +129,12 @@ def test_force_does_it_again_with_the_same_bits(copy: Path, tiny_params: Callabl
 
 def test_another_seed_gives_other_bits_and_moves_the_old_checkpoints_aside(copy: Path, tiny_params: Callable[..., Params]):
     (old,) = {info.pretraining for info in list_checkpoints(FOLDER).values()}
-    pipeline.pretrain(tiny_params({"pretrain.seed": 6}))
+    study.pretrain(tiny_params({"pretrain.seed": 6}))
     assert weights(FOLDER.with_name(f"unet-simple.{old}")) == weights(copy / FOLDER)
     assert set(weights()) == set(EPOCHS)
     assert not set(weights().values()) & set(weights(copy / FOLDER).values())
     (new,) = {info.pretraining for info in list_checkpoints(FOLDER).values()}
-    pipeline.pretrain(tiny_params())  # and back: the store knows the first ones
+    study.pretrain(tiny_params())  # and back: the store knows the first ones
     assert weights() == weights(copy / FOLDER)
     assert weights(FOLDER.with_name(f"unet-simple.{new}")).keys() == set(EPOCHS)
     assert len(runs()) == 2
@@ -147,7 +147,7 @@ def test_lost_files_come_back_from_the_store(copy: Path, tiny_params: Callable[.
     (FOLDER / "epoch-002.safetensors").unlink(missing_ok=True)
     if lost != "one weights file":
         (FOLDER / "epoch-002.json").unlink(missing_ok=True)
-    pipeline.pretrain(tiny_params())
+    study.pretrain(tiny_params())
     assert weights() == weights(copy / FOLDER)
     for epoch in EPOCHS:
         load_encoder(*find_checkpoint(FOLDER, epoch))
@@ -162,7 +162,7 @@ def test_a_complete_folder_fills_an_empty_store_without_training(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'other.db'}")
     shutil.copy(empty_store, "other.db")
     monkeypatch.setattr(stage.Trainer, "train", lambda *_: pytest.fail("trained again"))
-    pipeline.pretrain(tiny_params())
+    study.pretrain(tiny_params())
     (run,) = runs()
     assert run.tags["saved"] == "0 1 2 3"
     assert {name: sorted(tracking.read_curve(run.id, name)) for name in CURVES} == CURVES
@@ -183,10 +183,10 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_bits(
 ):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, at, observed=observed)
-        pipeline.pretrain(tiny_params())
+        study.pretrain(tiny_params())
     assert runs() == []
     assert (read_progress(FOLDER / ".resume.safetensors") or {}).get("epoch", -1) == at - 1
-    pipeline.pretrain(tiny_params())
+    study.pretrain(tiny_params())
     assert weights() == weights(finished / FOLDER)
     assert json_rows(FOLDER / "curves.json") == json_rows(finished / FOLDER / "curves.json")
     assert not (FOLDER / ".resume.safetensors").exists()
@@ -202,10 +202,10 @@ def test_an_interrupted_publication_is_not_trained_again(finished: Path, workpla
             raise KeyboardInterrupt
 
         patch.setattr(stage, "_store", stop)
-        pipeline.pretrain(tiny_params())
+        study.pretrain(tiny_params())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage.Trainer, "_epoch", lambda *_: pytest.fail("trained again"))
-        pipeline.pretrain(tiny_params())
+        study.pretrain(tiny_params())
     assert weights() == weights(finished / FOLDER)
     assert len(runs()) == 1
 
@@ -213,8 +213,8 @@ def test_an_interrupted_publication_is_not_trained_again(finished: Path, workpla
 def test_a_state_of_other_settings_is_not_gone_on_from(workplace: Path, tiny_params: Callable[..., Params]):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 2, observed=True)
-        pipeline.pretrain(tiny_params())
-    pipeline.pretrain(tiny_params({"pretrain.seed": 6}))
+        study.pretrain(tiny_params())
+    study.pretrain(tiny_params({"pretrain.seed": 6}))
     (aside,) = FOLDER.parent.glob("unet-simple.*")
     assert read_progress(aside / ".resume.safetensors")["epoch"] == 1  # type: ignore[index]
     assert set(weights()) == set(EPOCHS)
@@ -224,16 +224,16 @@ def test_a_state_of_other_settings_is_not_gone_on_from(workplace: Path, tiny_par
 def test_the_advanced_scheme_runs_and_resumes_with_every_encoder(name: str, workplace: Path, tiny_params: Callable[..., Params]):
     """RandAugment, mixing, erasing and stochastic depth draw random numbers; a resumed epoch draws the same."""
     changed = {"pretrain.encoder": name, "pretrain.scheme": "advanced", "pretrain.epochs": 2, "pretrain.checkpoints": [1]}
-    folder = pipeline.pretrain(tiny_params(changed))
+    folder = study.pretrain(tiny_params(changed))
     whole = weights(folder)
     assert set(whole) == {0, 1, 2}
     folder.rename("whole")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 2, observed=False)
-        pipeline.pretrain(tiny_params(changed), force=True)
+        study.pretrain(tiny_params(changed), force=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "reuse", lambda *_: False)
-        pipeline.pretrain(tiny_params(changed))
+        study.pretrain(tiny_params(changed))
     assert weights(folder) == whole
 
 
@@ -243,7 +243,7 @@ def test_a_loss_that_is_not_finite_finishes_nothing(workplace: Path, tiny_params
         with pytest.raises(
             StageError, match=r"training loss is nan at optimiser step 1 \(epoch 1, .* checkpoint is that of epoch 0, "
         ):
-            pipeline.pretrain(tiny_params())
+            study.pretrain(tiny_params())
     assert runs() == []
     assert len(runs("FAILED")) == 1
     assert set(weights()) == {0}
@@ -251,7 +251,7 @@ def test_a_loss_that_is_not_finite_finishes_nothing(workplace: Path, tiny_params
 
 def test_a_source_that_is_missing_writes_nothing(workplace: Path, tiny_params: Callable[..., Params]):
     with pytest.raises(InputError, match="nowhere"):
-        pipeline.pretrain(tiny_params({"pretrain.source_root": "nowhere"}))
+        study.pretrain(tiny_params({"pretrain.source_root": "nowhere"}))
     assert sorted(path.name for path in workplace.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from medtransfer import pipeline, tracking
+from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.models import Encoder
-from medtransfer.models.freezing import state_hash
+from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.freezing import state_hash
 from medtransfer.pretrain import stage
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.records import list_checkpoints
@@ -23,7 +23,7 @@ RISING = {0: 0.9, 1: 0.1, 2: 0.2, 3: 0.3}
 @pytest.fixture(scope="module")
 def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
     """Give the folder of a pretraining that nothing stopped."""
-    return shared_workplace / pipeline.pretrain(tiny_params())
+    return shared_workplace / study.pretrain(tiny_params())
 
 
 @pytest.fixture(scope="module")
@@ -181,9 +181,9 @@ def test_force_with_a_rule_logs_only_the_checkpoints_up_to_the_stop(
 )
 def test_stop_on_measures_what_score_measures(workplace: Path, tiny_params: Callable[..., Params], mode: str, metric: str):
     params = tiny_params({"pretrain.stop_on": "sample", "finetune.mode": mode, "pretrain.epochs": 2})
-    pipeline.pretrain(params)
+    study.pretrain(params)
     measured = tracking.read_curve(newest().id, "robustness")
-    pipeline.score(params)
+    study.score(params)
     scored = tracking.read_curve(tracking.read_runs("score")[0].id, metric)
     assert measured == pytest.approx(scored, rel=1e-6)  # weights lie channels last in training, which rounds otherwise
     assert len(measured) >= 3

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from medtransfer import pipeline, tracking
+from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import StageError
 from medtransfer.pretrain import loop
@@ -60,17 +60,17 @@ def poisoned(patch: pytest.MonkeyPatch, step: int) -> None:
 def test_the_next_run_goes_on_from_before_the_fault(
     workplace: Path, tiny_params: Callable[..., Params], spoil: Callable[..., None], step: int, what: str
 ):
-    pipeline.pretrain(tiny_params())
+    study.pretrain(tiny_params())
     whole = weights()
     FOLDER.rename("whole")
     there = f"checkpoint is that of epoch 2, {FOLDER / 'epoch-002.json'}, and the last good state that of epoch 2, {STATE}; lower "
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StageError, match=f"{re.escape(what)}.*{re.escape(there)}"):
         spoil(patch, step)
-        pipeline.pretrain(tiny_params(), force=True)
+        study.pretrain(tiny_params(), force=True)
     assert set(weights()) == {0, 1, 2}
     assert (read_progress(STATE) or {})["epoch"] == 2
     assert len(tracking.read_runs("pretrain", status="FAILED")) == 1
     tracking.connect().delete_run(tracking.read_runs("pretrain")[0].id)  # of the undisturbed pretraining
-    pipeline.pretrain(tiny_params())
+    study.pretrain(tiny_params())
     assert weights() == whole
     assert not STATE.exists()

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medtransfer.report.analysis import Analysis, Checkpoint, Contrast, Judged, Summary, Verdict
-from medtransfer.report.collect import Configuration
+from medtransfer.analysis.model import Analysis, Checkpoint, Contrast, Judged, Summary, Verdict
+from medtransfer.analysis.pools import Configuration
 
 LENGTHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
 Make = Callable[..., Analysis]

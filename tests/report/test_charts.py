@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from medtransfer.report import charts, front
-from medtransfer.report.analysis import Analysis, Judged, Summary
-from medtransfer.report.labels import place_labels, spaced
-from medtransfer.report.svg import SHAPES, Scale, decimals, drawing, mark, polyline, text, ticks
+from medtransfer.analysis.model import Analysis, Judged, Summary
+from medtransfer.report.plots import by_epoch, cost
+from medtransfer.report.plots.label_placement import place_labels, spaced
+from medtransfer.report.plots.svg import SHAPES, Scale, decimals, drawing, mark, polyline, text, ticks
 
 Make = Callable[..., Analysis]
 
@@ -78,7 +78,7 @@ def test_texts_are_escaped():
 
 def test_dots_stand_where_the_dice_are(small: Analysis):
     one = small.judged[0]
-    picture = charts.dice_by_epoch(one)
+    picture = by_epoch.dice_by_epoch(one)
     dots = sorted(circles(picture, "near") + circles(picture, "far"))
     assert len(dots) == len(one.checkpoints)
     assert len(circles(picture, "near")) == sum(point.within_noise for point in one.checkpoints)
@@ -91,8 +91,8 @@ def test_dots_stand_where_the_dice_are(small: Analysis):
 
 def test_the_choices_are_marked_at_their_epochs(make: Make):
     one = make(1, 5).judged[0]
-    marks = charts.chosen(one)
-    picture = charts.dice_by_epoch(one)
+    marks = by_epoch.chosen(one)
+    picture = by_epoch.dice_by_epoch(one)
     places = dict(
         zip((point.epoch for point in one.checkpoints), sorted(circles(picture, "near") + circles(picture, "far")), strict=True)
     )
@@ -108,21 +108,21 @@ def test_the_choices_are_marked_at_their_epochs(make: Make):
 def test_marks_of_one_epoch_stand_side_by_side(small: Analysis):
     one = small.judged[0]
     same = replace(one, verdicts=tuple(replace(v, epoch=5) for v in one.verdicts))
-    places = [float(x) for x in re.findall(r"translate\(([\d.]+)", charts.dice_by_epoch(same))]
+    places = [float(x) for x in re.findall(r"translate\(([\d.]+)", by_epoch.dice_by_epoch(same))]
     assert sorted(places) == pytest.approx([min(places), min(places) + 12, min(places) + 24])
 
 
 def test_without_robustness_there_is_no_strip(broken: Analysis, small: Analysis):
-    assert "robustness" not in words_of(charts.dice_by_epoch(broken.judged[0]))
-    assert "robustness" in words_of(charts.dice_by_epoch(small.judged[0]))
+    assert "robustness" not in words_of(by_epoch.dice_by_epoch(broken.judged[0]))
+    assert "robustness" in words_of(by_epoch.dice_by_epoch(small.judged[0]))
 
 
 def test_no_line_leads_across_a_checkpoint_without_robustness(make: Make):
     one = make(1, 2, (0, 1, 5, 10, 20)).judged[0]
     gap = replace(one, checkpoints=tuple(replace(p, robustness=None) if p.epoch == 5 else p for p in one.checkpoints))
-    drawn = [path for path in parse(charts.dice_by_epoch(gap)).iter("path") if path.get("class") == "rob"]
+    drawn = [path for path in parse(by_epoch.dice_by_epoch(gap)).iter("path") if path.get("class") == "rob"]
     lines = [path.get("d", "") for path in drawn if (path.get("d") or "").count(" ") == 2]
-    assert len(circles(charts.dice_by_epoch(gap), "dot")) == 4
+    assert len(circles(by_epoch.dice_by_epoch(gap), "dot")) == 4
     assert sum(re.sub(r"[\d. ]", "", d) == "ML" for d in lines) == len(lines)
     assert len(lines) == 4 + 2  # an interval for each, and two lines
 
@@ -130,7 +130,7 @@ def test_no_line_leads_across_a_checkpoint_without_robustness(make: Make):
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("epochs", [(0, 1), tuple(range(12)), (0, 5000, 10000, 20000, 40000)])
 def test_any_configuration_is_drawn(make: Make, seeds: int, epochs: tuple[int, ...]):
-    picture = charts.dice_by_epoch(make(1, seeds, epochs).judged[0])
+    picture = by_epoch.dice_by_epoch(make(1, seeds, epochs).judged[0])
     assert "nan" not in picture
     assert ("band" in picture) == (seeds > 1)
     assert str(epochs[-1]) in words_of(picture)
@@ -139,21 +139,21 @@ def test_any_configuration_is_drawn(make: Make, seeds: int, epochs: tuple[int, .
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_checkpoints_are_drawn(small: Analysis, count: int):
     one = replace(small.judged[0], checkpoints=small.judged[0].checkpoints[:count], verdicts=())
-    picture = charts.dice_by_epoch(one)
+    picture = by_epoch.dice_by_epoch(one)
     assert len(circles(picture, "near") + circles(picture, "far")) == count
     assert ("nothing was fine-tuned" in words_of(picture)) == (count == 0)
 
 
 def test_equal_values_do_not_divide_by_zero(small: Analysis):
     points = tuple(replace(p, dice=0.0, std=0.0, robustness=0.5, robustness_interval=None) for p in small.judged[0].checkpoints)
-    assert "nan" not in charts.dice_by_epoch(replace(small.judged[0], checkpoints=points))
+    assert "nan" not in by_epoch.dice_by_epoch(replace(small.judged[0], checkpoints=points))
 
 
 def all_pictures(analysis: Analysis) -> list[str]:
     found: list[Judged] = list(analysis.judged)
     return [
-        *(charts.dice_by_epoch(one) for one in found),
-        *(front.cost_front(analysis.summaries, width, 400) for width in (380, 800)),
+        *(by_epoch.dice_by_epoch(one) for one in found),
+        *(cost.cost_front(analysis.summaries, width, 400) for width in (380, 800)),
     ]
 
 
@@ -165,7 +165,7 @@ def test_every_picture_scales_and_says_what_it_shows(paperlike: Analysis, broken
 
 
 def test_the_front_joins_fixed_lengths_and_marks_the_others(paperlike: Analysis):
-    picture = front.cost_front(paperlike.summaries, 800, 400)
+    picture = cost.cost_front(paperlike.summaries, 800, 400)
     assert len(circles(picture, "near")) == 10  # none and nine fixed lengths
     assert {"offline", "online", "source accuracy", "random"} <= set(words_of(picture))
     assert "full" not in words_of(picture)  # it is the last fixed length
@@ -175,18 +175,18 @@ def test_the_front_joins_fixed_lengths_and_marks_the_others(paperlike: Analysis)
 def test_between_fixed_lengths_the_curve_is_straight_in_epochs():
     fixed = [Summary(f"fixed-{cost}", 2, tis, None, tis, 0.0, float(cost), 0.0, None) for cost, tis in ((0, 0.5), (100, 1.0))]
     across, up = Scale(0, 10, 0, 100), Scale(0, 1, 0, 100)
-    points = front._curve(fixed, across, up)
+    points = cost._curve(fixed, across, up)
     assert (50.0, 62.5) in points  # 25 of 100 epochs: half the axis of square roots, a quarter of the gain
     assert points[-1] == (100.0, 100.0)
 
 
 def test_a_last_checkpoint_that_is_no_fixed_length_is_marked(paperlike: Analysis):
     moved = tuple(replace(one, mean_epochs=222.0) if one.selector == "full" else one for one in paperlike.summaries)
-    assert "full" in words_of(front.cost_front(moved, 800, 400))
+    assert "full" in words_of(cost.cost_front(moved, 800, 400))
 
 
 def test_an_empty_front_is_no_picture():
-    assert front.cost_front((), 800, 400) == ""
+    assert cost.cost_front((), 800, 400) == ""
 
 
 def test_names_never_cover_each_other():
@@ -211,8 +211,8 @@ def test_names_in_a_column_keep_their_distance():
 
 
 def test_a_whisker_shows_value_interval_and_zero():
-    picture = front.whisker(0.5, (0.25, 1.0), 0.0, 1.0, 0.0)
+    picture = cost.whisker(0.5, (0.25, 1.0), 0.0, 1.0, 0.0)
     assert [one.get("cx") for one in parse(picture).iter("circle")] == ["70"]
     assert [one.get("d") for one in parse(picture).iter("path")] == ["M6 1L6 15", "M38 8L134 8"]
     assert parse(picture).findtext("title") == "0.500 (0.250 – 1.000)"
-    assert len(list(parse(front.whisker(0.5, None, 0, 1)).iter("path"))) == 0
+    assert len(list(parse(cost.whisker(0.5, None, 0, 1)).iter("path"))) == 0

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 from markupsafe import Markup
 
-from medtransfer.report import page, parts, sections
-from medtransfer.report.analysis import Analysis
+from medtransfer.analysis.model import Analysis
+from medtransfer.report import html, page, page_sections
 
 Make = Callable[..., Analysis]
 VOID = {"meta", "br", "circle", "path", "link", "img"}
@@ -86,13 +86,13 @@ def test_up_to_six_panels_are_on_view_the_rest_is_folded(make: Make):
 
 
 def test_the_panels_on_view_go_from_the_worst_to_the_best(paperlike: Analysis):
-    tis = [next(v.tis for v in one.verdicts if v.selector == "offline") for one in sections.order(paperlike.judged)]
+    tis = [next(v.tis for v in one.verdicts if v.selector == "offline") for one in page_sections.order(paperlike.judged)]
     everything = [next(v.tis for v in one.verdicts if v.selector == "offline") for one in paperlike.judged]
     assert tis == sorted(tis)
     assert (tis[0], tis[-1]) == (min(everything), max(everything))
     plain = tuple(replace(one, verdicts=()) for one in paperlike.judged)
-    assert sections.order(plain) == list(plain[:6])
-    assert "the first by name" in sections.shown(replace(paperlike, judged=plain))
+    assert page_sections.order(plain) == list(plain[:6])
+    assert "the first by name" in page_sections.shown(replace(paperlike, judged=plain))
 
 
 def test_every_number_of_a_checkpoint_is_on_the_page(small: Analysis):
@@ -149,12 +149,12 @@ def test_a_document_frames_any_body():
 
 def test_a_table_from_rows():
     rows = [{"what": "<a>", "n": 3, "x": 0.12345, "ok": True, "none": None, "kept": Markup("<i>k</i>")}]
-    html = parts.table(rows, "A caption", left=("ok",), wrapped=("kept",))
+    text = html.table(rows, "A caption", left=("ok",), wrapped=("kept",))
     assert (
-        '<th scope="row">&lt;a&gt;</th><td>3</td><td>0.123</td><td class="l">yes</td><td>–</td><td class="w"><i>k</i></td>' in html
+        '<th scope="row">&lt;a&gt;</th><td>3</td><td>0.123</td><td class="l">yes</td><td>–</td><td class="w"><i>k</i></td>' in text
     )
-    assert "<caption>A caption</caption>" in html
-    assert parts.table([]) == ""
+    assert "<caption>A caption</caption>" in text
+    assert html.table([]) == ""
 
 
 def test_the_other_parts():

@@ -13,15 +13,16 @@ import pytest
 from PIL import Image
 
 from medtransfer import tracking
+from medtransfer.analysis.judge import Sampling, judge
+from medtransfer.analysis.model import Judged, Verdict
+from medtransfer.analysis.pools import Configuration, collect
+from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
 from medtransfer.errors import InputError
-from medtransfer.report.analysis import Judged, Verdict
-from medtransfer.report.collect import Configuration, collect
+from medtransfer.hashing import digest
+from medtransfer.records.tables import as_markdown
 from medtransfer.report.stage import run
-from medtransfer.report.summaries import analyse
-from medtransfer.report.tables import as_markdown, dice_rows
-from medtransfer.report.verdicts import Sampling, judge
-from medtransfer.runtime import digest
+from medtransfer.report.tables import dice_rows
 
 DICE = {0: (0.40, 0.44), 1: (0.50, 0.54), 5: (0.80, 0.84), 10: (0.70, 0.74)}  # means .42 .52 .82 .72; two seeds
 FLAT = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.7}  # offline takes epoch 0; online rises to epoch 10

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from medtransfer.analysis.model import Analysis
+from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.report import tables
-from medtransfer.report.analysis import Analysis
-from medtransfer.report.tables import as_csv, as_markdown
 
 ROWS = [tables.dice_rows, tables.tis_rows, tables.selector_rows, tables.contrast_rows]
 

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from medtransfer import pipeline, tracking
+from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError
-from medtransfer.metrics.distances import DISTANCES
-from medtransfer.metrics.robustness import robustness
+from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness.measure import measure_pairs
+from medtransfer.indicators.robustness.pairs_file import read_pairs, tabulate
+from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.records import CheckpointInfo, Scores
 from medtransfer.score import stage
-from medtransfer.score.files import read_pairs, tabulate
-from medtransfer.score.publishing import publish
-from medtransfer.training.robustness import measure_pairs
+from medtransfer.score.sync import publish
 
 FOLDER = Path("scores/sample/unet-simple")
 EPOCHS = (0, 1, 2, 3)
@@ -31,9 +31,9 @@ MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0)
 def scored(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
     """Give the folder of work in which a pretraining was scored on a target."""
     params = tiny_params({"score.repeats": 2})
-    pipeline.prepare(params)
-    pipeline.pretrain(params)
-    assert pipeline.score(params) == FOLDER
+    study.prepare(params)
+    study.pretrain(params)
+    assert study.score(params) == FOLDER
     return shared_workplace
 
 
@@ -60,7 +60,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def again(tiny_params: Callable[..., Params], force: bool = False, **changed: Any) -> None:
-    pipeline.score(tiny_params({"score.repeats": 2, **{f"score.{key}": value for key, value in changed.items()}}), force)
+    study.score(tiny_params({"score.repeats": 2, **{f"score.{key}": value for key, value in changed.items()}}), force)
 
 
 def runs() -> list[tracking.StoredRun]:

@@ -13,12 +13,12 @@ import pytest
 
 from medtransfer import tracking
 from medtransfer.config import Search
-from medtransfer.runtime import digest
-from medtransfer.score.files import write_pairs
+from medtransfer.hashing import digest
+from medtransfer.indicators.robustness.measure import Pairs
+from medtransfer.indicators.robustness.pairs_file import write_pairs
 from medtransfer.search.evaluate import Case, Curve, Key
 from medtransfer.search.space import Space
 from medtransfer.search.stage import run
-from medtransfer.training.robustness import Pairs
 
 MARGINS = (0.0, 0.5)
 PAIRS = tuple(product(("cosine", "l2"), (-1, -2)))

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from medtransfer.metrics.robustness import robustness
-from medtransfer.metrics.selection import offline, online
+from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.search.evaluate import Case, Evaluator, Listed, Outcome, Setting, SortedGaps
+from medtransfer.selectors.rules import offline, online
 
 distances = st.integers(1, 3).flatmap(
     lambda repeats: st.integers(1, 40).flatmap(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from medtransfer import pipeline
+from medtransfer import study
+from medtransfer.analysis.judge import unjudged
+from medtransfer.analysis.pools import Configuration, collect
 from medtransfer.errors import InputError
-from medtransfer.report.collect import Configuration, collect
-from medtransfer.report.verdicts import unjudged
 from medtransfer.search import results
 from medtransfer.search.evaluate import Setting
 from medtransfer.search.results import read_results
@@ -105,9 +105,9 @@ def test_replayed_results_are_searched_on_their_grid(lab: Any, monkeypatch: pyte
 def test_a_real_study_is_searched(workplace: Path, tiny_params: "Callable[[dict[str, Any]], Params]"):
     """The stages themselves fill the store; robustness at the default setting chooses as the report says."""
     params = tiny_params({"search.trials": 20, "study.modes": ["full", "decoder"], "study.seeds": [7]})
-    pipeline.score(params)
-    pipeline.finetune(params, pipeline.study_cells(params, {}))
-    text = pipeline.search(params)
+    study.score(params)
+    study.finetune(params, study.study_cells(params, {}))
+    text = study.search(params)
     assert "With one target only (sample) nothing can be held out" in text
     setting = {"distance": "cosine", "margin": 0.5, "level": -2}
     default = Setting(**setting, pooling="frozen")

@@ -16,8 +16,8 @@ from sqlalchemy.exc import OperationalError
 
 from medtransfer import tracking
 from medtransfer.errors import InputError, is_full_disk
-from medtransfer.tracking import patience, store
-from medtransfer.tracking.patience import StoreLost, is_away, patiently
+from medtransfer.tracking import retry, store
+from medtransfer.tracking.retry import StoreLost, is_away, patiently
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.usefixtures("workplace")
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for moments, not for half a minute."""
-    monkeypatch.setattr(patience, "PATIENCE", 0.3)
-    monkeypatch.setattr(patience, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retry, "PATIENCE", 0.3)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
 
 
 class Wire:
@@ -229,14 +229,14 @@ def test_what_counts_as_away() -> None:
 
 
 def test_a_locked_database_is_waited_for(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 60.0)
+    monkeypatch.setattr(retry, "PATIENCE", 60.0)
     monkeypatch.setattr(store, "BUSY", "PRAGMA busy_timeout = 50")
     tracking.connect()
     other = sqlite3.connect(workplace / "mlflow.db", check_same_thread=False)
     other.execute("BEGIN EXCLUSIVE")
     threading.Timer(1.5, other.rollback).start()
     refusals: list[BaseException] = []
-    monkeypatch.setattr(patience, "is_away", lambda fault: refusals.append(fault) or is_away(fault))
+    monkeypatch.setattr(retry, "is_away", lambda fault: refusals.append(fault) or is_away(fault))
     with tracking.open_run("score", "x", "c1", {"lr": 1}, {}) as run:
         run.log_metrics({"loss": 1.0})
     assert len(refusals) >= 2 and "database is locked" in str(refusals[0])
@@ -244,7 +244,7 @@ def test_a_locked_database_is_waited_for(workplace: Path, monkeypatch: pytest.Mo
 
 
 def test_a_stop_is_heard_while_the_database_is_locked(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 600.0)
+    monkeypatch.setattr(retry, "PATIENCE", 600.0)
     monkeypatch.setattr(store, "BUSY", "PRAGMA busy_timeout = 50")
     other = sqlite3.connect(workplace / "mlflow.db", check_same_thread=False)
     threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()

@@ -16,7 +16,8 @@ from sqlalchemy import Engine, event
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
-from medtransfer.runtime import Stopped, file_sha256, stop_on_sigterm
+from medtransfer.hashing import file_sha256
+from medtransfer.signals import Stopped, stop_on_sigterm
 from medtransfer.tracking import Record
 
 SRC = Path(__file__).parents[2] / "src"

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from medtransfer.encoders.build import ENCODERS, build_encoder
+from medtransfer.encoders.classifier import Classifier
+from medtransfer.encoders.freezing import state_hash
+from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
-from medtransfer.models import ENCODERS, Classifier, build_encoder
-from medtransfer.models.freezing import state_hash
-from medtransfer.models.initialisation import initialise
+from medtransfer.hashing import file_sha256
 from medtransfer.records import CheckpointInfo, read_tensors, write_tensors
-from medtransfer.runtime import file_sha256
 from medtransfer.training.checkpoints import find_checkpoint, load_encoder, save_checkpoint
 
 ARGUMENTS: dict[str, dict[str, Any]] = {

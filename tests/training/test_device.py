@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from medtransfer.decoders.build import build_segmenter
+from medtransfer.encoders.build import ENCODERS
+from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
-from medtransfer.models import ENCODERS, build_segmenter
-from medtransfer.models.initialisation import initialise
 from medtransfer.training.device import compiled, lay_out, open_fabric, place
 
 

@@ -1,8 +1,7 @@
 """params.yaml and what overrides it go in; validated, typed, frozen sections come out, or all faults at once."""
 
-from medtransfer.config.layers import DEFINED, USED, load_params
-from medtransfer.config.plain_yaml import parse_yaml
-from medtransfer.config.sections import (
+from medtransfer.config.load import DEFINED, USED, load_params
+from medtransfer.config.schema import (
     MOST_PIXELS,
     Finetune,
     Grid,
@@ -17,6 +16,7 @@ from medtransfer.config.sections import (
     Search,
     Section,
 )
+from medtransfer.config.strict_yaml import parse_yaml
 
 __all__ = [
     "DEFINED", "MOST_PIXELS", "USED", "Finetune", "Grid", "Name", "Params", "Prepare", "Pretrain", "Replay", "Report", "Samples",

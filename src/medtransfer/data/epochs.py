@@ -5,7 +5,7 @@ from typing import TypeVar
 import torch
 from torch.utils.data import Dataset
 
-from medtransfer.runtime import derive_seed
+from medtransfer.seeds import derive_seed
 
 Item = TypeVar("Item", covariant=True)
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medtransfer.runtime import derive_seed
+from medtransfer.seeds import derive_seed
 
 RANGES = {"brightness": (0.9, 1.1), "contrast": (0.95, 1.05), "saturation": (0.9, 1.1), "hue": (-0.05, 0.05)}
 GREY = (0.2989, 0.587, 0.114)

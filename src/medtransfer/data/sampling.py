@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medtransfer.errors import InputError
-from medtransfer.runtime import derive_seed
+from medtransfer.seeds import derive_seed
 
 
 class EpochBatches(Sampler[list[int]]):

@@ -13,7 +13,7 @@ from medtransfer.data.jitter import JitterDraws, draw_jitter, jitter
 from medtransfer.data.pixels import centre, normalise, rgb
 from medtransfer.data.windows import Windows
 from medtransfer.records import PreparedTarget
-from medtransfer.runtime import derive_seed
+from medtransfer.seeds import derive_seed
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from medtransfer.errors import InputError
 from medtransfer.records import PreparedTarget
-from medtransfer.records.target import REMEDY
+from medtransfer.records.prepared import REMEDY
 
 
 class Windows:

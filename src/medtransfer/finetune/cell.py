@@ -13,20 +13,21 @@ from torch import nn
 
 from medtransfer import tracking
 from medtransfer.config import Finetune
-from medtransfer.data.target import TargetSamples
+from medtransfer.data.target_samples import TargetSamples
+from medtransfer.decoders.build import build_segmenter
+from medtransfer.encoders.freezing import freeze, state_hash
+from medtransfer.encoders.initialise import initialise
+from medtransfer.environment import git_revision
 from medtransfer.errors import StageError
 from medtransfer.finetune.evaluation import evaluate
 from medtransfer.finetune.overlays import draw_overlays
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.finetune.publishing import record_of
+from medtransfer.finetune.sync import record_of
 from medtransfer.finetune.trainer import Curves, Trainer
 from medtransfer.finetune.validation import BestWeights
 from medtransfer.locks import only_one
-from medtransfer.models import build_segmenter
-from medtransfer.models.freezing import freeze, state_hash
-from medtransfer.models.initialisation import initialise
 from medtransfer.records import Cell, CheckpointInfo, PreparedTarget, Result, scratch_folder, write_tensors, write_text
-from medtransfer.runtime import derive_seed, git_revision
+from medtransfer.seeds import derive_seed
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 

@@ -7,8 +7,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from medtransfer.data.sampling import EpochBatches, loader
-from medtransfer.data.target import TargetSamples
-from medtransfer.metrics.evaluation import Evaluation, SegmentationEvaluation
+from medtransfer.data.target_samples import TargetSamples
+from medtransfer.metrics.segmentation import Evaluation, SegmentationEvaluation
 from medtransfer.training.device import lay_out, place
 
 

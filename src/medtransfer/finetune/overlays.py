@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
-from medtransfer.data.target import TargetSamples
+from medtransfer.data.target_samples import TargetSamples
 from medtransfer.finetune.evaluation import predict
-from medtransfer.metrics.evaluation import Evaluation
+from medtransfer.metrics.segmentation import Evaluation
 from medtransfer.records import atomic_path
 
 COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")  # Okabe and Ito, colour-blind-safe

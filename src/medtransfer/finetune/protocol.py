@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from medtransfer.config import Finetune
-from medtransfer.runtime import digest
+from medtransfer.hashing import digest
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from medtransfer.data.sampling import EpochBatches, loader
-from medtransfer.data.target import TargetSamples
+from medtransfer.data.target_samples import TargetSamples
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.progress import track
-from medtransfer.runtime import derive_seed, seed_everything
+from medtransfer.seeds import derive_seed, seed_everything
+from medtransfer.tasks.losses import dice_loss
 from medtransfer.training.device import compiled, lay_out, place
-from medtransfer.training.losses import dice_loss
+from medtransfer.training.finite_check import Watch
 from medtransfer.training.schedules import polynomial
 from medtransfer.training.state import load_state, read_progress, save_state
-from medtransfer.training.watch import Watch
 
 log = logging.getLogger("medtransfer")
 SECONDS_BETWEEN_STATES, SAVING_SHARE = 20.0, 0.01  # saving takes at most this share of the time

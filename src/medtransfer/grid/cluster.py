@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.config import Params
+from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError
 from medtransfer.grid.jobs import Job
 from medtransfer.grid.worker import FAILED, Outcome, attempt
-from medtransfer.runtime import quiet_libraries
 from medtransfer.tracking import store_uri
 
 AT_ONCE = 1000  # tasks that wait in the cluster; it chooses where they run

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from medtransfer import pipeline
+from medtransfer import study
 from medtransfer.config import Params
 from medtransfer.records import checkpoint_path, series_folder
 
@@ -53,16 +53,16 @@ def plan(params: Params) -> list[Job]:
 
     A pretraining that stops early on a target needs that target, too: it makes it itself where it is a generated one.
     """
-    study = params.study
-    series = list(product(study.encoders, study.schemes))
+    wanted = params.study
+    series = list(product(wanted.encoders, wanted.schemes))
     planned = params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"stop_on": None})})
-    cells = pipeline.study_cells(planned, {})
+    cells = study.study_cells(planned, {})
     return list(
         dict.fromkeys(
             [
-                *(Job("prepare", target) for target in study.targets),
+                *(Job("prepare", target) for target in wanted.targets),
                 *(Job("pretrain", encoder=encoder, scheme=scheme) for encoder, scheme in series),
-                *(Job("score", target, *one) for one, target in product(series, study.targets)),
+                *(Job("score", target, *one) for one, target in product(series, wanted.targets)),
                 *(Job("finetune", *(getattr(cell, name) for name in CELL_FIELDS)) for cell in cells),
             ]
         )
@@ -82,9 +82,9 @@ def do(params: Params, job: Job) -> None:
 
     names = {name: value for name in ("target", "encoder", "scheme") if (value := getattr(job, name))}
     if job.kind == "finetune":
-        pipeline.finetune(params, [Wanted(*(getattr(job, name) for name in CELL_FIELDS))])
+        study.finetune(params, [Wanted(*(getattr(job, name) for name in CELL_FIELDS))])
         return
     steps: dict[str, Callable[[Params], object]] = {
-        "prepare": pipeline.prepare, "pretrain": pipeline.pretrain_apart, "score": pipeline.score,
+        "prepare": study.prepare, "pretrain": study.pretrain_apart, "score": study.score,
     }  # fmt: skip
-    steps[job.kind](pipeline.with_values(params, job.kind, **names))
+    steps[job.kind](study.with_values(params, job.kind, **names))

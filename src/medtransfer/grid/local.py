@@ -14,9 +14,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from medtransfer.config import Params
+from medtransfer.environment import quiet_libraries
 from medtransfer.grid.jobs import Job
 from medtransfer.grid.worker import AGAIN, Outcome, attempt
-from medtransfer.runtime import quiet_libraries, stop_on_sigterm
+from medtransfer.signals import stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
 GPUS = "CUDA_VISIBLE_DEVICES"

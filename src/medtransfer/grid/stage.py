@@ -13,7 +13,7 @@ from medtransfer.grid.cluster import RayLauncher
 from medtransfer.grid.jobs import Job, do, is_left_out, plan
 from medtransfer.grid.local import LocalLauncher, count_gpus
 from medtransfer.grid.worker import AGAIN, DONE, FAILED, Outcome
-from medtransfer.runtime import digest
+from medtransfer.hashing import digest
 
 log = logging.getLogger("medtransfer")
 Launcher = LocalLauncher | RayLauncher

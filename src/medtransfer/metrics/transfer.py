@@ -1,5 +1,6 @@
 """Dice and scores keyed by epoch go in; TIS, means over seeds and rank correlations, joined by key, come out."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from medtransfer.metrics.selection import require_epoch, require_finite
+from medtransfer.errors import InputError
 
 
 def transferability_indicator_score(dice_by_epoch: Mapping[int, float], epoch: int) -> float:
@@ -142,3 +143,38 @@ def _correlate(
     x, y = [scores[epoch] for epoch in epochs], [dice_by_epoch[epoch] for epoch in epochs]
     constant = len(set(x)) == 1 or len(set(y)) == 1
     return RankCorrelation(float("nan") if constant else float(formula(x, y)), len(x), constant)
+
+
+def interpolate_fixed(values: Mapping[int, float], cost: float) -> float:
+    """Give what fixed lengths bring at an expected cost.
+
+    A random mix of the two neighbouring lengths has exactly this expected cost and, linearly between theirs, this value.
+
+    Args:
+        values: such as TIS, by fixed length in epochs.
+        cost: expected epochs, within the range of the lengths.
+
+    Raises:
+        ValueError: the cost lies outside, a value is not finite, or there is none.
+    """
+    require_finite(values, "a value")
+    epochs = sorted(values)
+    if not epochs[0] <= cost <= epochs[-1]:
+        raise ValueError(f"expected a cost within the fixed lengths {epochs}, but got {cost}")
+    return float(np.interp(cost, epochs, [values[epoch] for epoch in epochs]))
+
+
+def require_finite(values: Mapping[int, float], what: str) -> None:
+    """Refuse an empty mapping and values that are not finite with a ValueError that names the epoch."""
+    if not values:
+        raise ValueError(f"expected {what} of at least one epoch, but got none")
+    for epoch, value in values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"expected {what} that is finite for epoch {epoch}, but got {value}")
+
+
+def require_epoch(values: Mapping[int, float], epoch: int, what: str) -> None:
+    """Refuse an epoch that the mapping does not hold with an InputError that names it and those there are."""
+    if epoch not in values:
+        known = ", ".join(map(str, sorted(values))) or "none"
+        raise InputError(f"expected {what} for epoch {epoch}, but got those of epochs {known} only; run that cell")

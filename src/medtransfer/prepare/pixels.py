@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.reader import Size, list_entries
+from medtransfer.prepare.readers.contract import Size, list_entries
 from medtransfer.records import in_one_line, require_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")

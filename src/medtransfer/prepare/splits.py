@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.reader import Item
+from medtransfer.prepare.readers.contract import Item
 from medtransfer.records import read_table
-from medtransfer.runtime import derive_seed
+from medtransfer.seeds import derive_seed
 
 SPLITS = ("train", "validation", "test")
 Rule = Literal["official"] | Mapping[str, Any]

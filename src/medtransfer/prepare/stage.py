@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from medtransfer.errors import InputError
-from medtransfer.prepare import READERS
+from medtransfer.hashing import file_sha256
 from medtransfer.prepare.duplicates import check_duplicates, hash_image
 from medtransfer.prepare.preview import draw_preview
-from medtransfer.prepare.reader import Scan, Size
+from medtransfer.prepare.readers import READERS
+from medtransfer.prepare.readers.contract import Scan, Size
 from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
 from medtransfer.progress import track
 from medtransfer.records import ARRAYS, INDEX_COLUMNS, PreparedTarget, TargetInfo, atomic_folder, require_file
-from medtransfer.runtime import file_sha256
 
 PIECE = 2**20  # bytes
 log = logging.getLogger("medtransfer")

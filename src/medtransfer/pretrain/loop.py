@@ -10,10 +10,10 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from medtransfer.data.mixing import erase, mix
 from medtransfer.pretrain.recipe import Recipe
-from medtransfer.runtime import derive_seed, seed_everything
+from medtransfer.seeds import derive_seed, seed_everything
 from medtransfer.training.device import place
+from medtransfer.training.finite_check import Watch
 from medtransfer.training.schedules import warmup_cosine
-from medtransfer.training.watch import Watch
 
 
 def train_epoch(

@@ -6,7 +6,7 @@ from typing import Any
 
 from medtransfer.config import Pretrain
 from medtransfer.errors import InputError
-from medtransfer.runtime import digest
+from medtransfer.hashing import digest
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 
 from medtransfer import tracking
-from medtransfer.pretrain.series import Series
+from medtransfer.environment import is_main_process
+from medtransfer.pretrain.folder import Series
 from medtransfer.records import scratch_folder
-from medtransfer.runtime import is_main_process
 
 log = logging.getLogger("medtransfer")
 

@@ -11,17 +11,18 @@ from lightning_fabric import Fabric
 
 from medtransfer import tracking
 from medtransfer.config import Pretrain
-from medtransfer.data.source import SourceImages
+from medtransfer.data.pretraining_images import SourceImages
+from medtransfer.encoders.contract import Encoder
+from medtransfer.environment import git_revision, is_main_process
 from medtransfer.errors import StageError
+from medtransfer.hashing import digest
 from medtransfer.locks import only_one
-from medtransfer.models.encoder import Encoder
+from medtransfer.pretrain.folder import Series
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.pretrain.reuse import make_room, reuse
-from medtransfer.pretrain.series import Series
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.trainer import Trainer
 from medtransfer.records import series_folder
-from medtransfer.runtime import digest, git_revision, is_main_process
 from medtransfer.training.checkpoints import find_checkpoint, load_encoder
 from medtransfer.training.device import open_fabric
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from medtransfer.metrics.selection import OnlineRule
-from medtransfer.models.encoder import Encoder
+from medtransfer.encoders.contract import Encoder
+from medtransfer.selectors.rules import OnlineRule
 
 
 class Stopper:

@@ -7,20 +7,21 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from medtransfer.data.pretraining_images import SourceImages
 from medtransfer.data.sampling import EpochBatches, loader
-from medtransfer.data.source import SourceImages
-from medtransfer.models import Classifier, build_encoder
-from medtransfer.models.encoder import Encoder
-from medtransfer.models.initialisation import initialise
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.classifier import Classifier
+from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.initialise import initialise
+from medtransfer.pretrain.folder import Series
 from medtransfer.pretrain.loop import accuracy, train_epoch
 from medtransfer.pretrain.recipe import Recipe
-from medtransfer.pretrain.series import Series
 from medtransfer.progress import track
 from medtransfer.records import checkpoint_path
 from medtransfer.training.checkpoints import save_checkpoint
 from medtransfer.training.device import compiled, lay_out
+from medtransfer.training.finite_check import Watch
 from medtransfer.training.state import load_state, read_progress, save_state
-from medtransfer.training.watch import Watch
 
 log = logging.getLogger("medtransfer")
 Curves = dict[str, dict[str, float]]  # metric -> epoch (as JSON has it, a string) -> value

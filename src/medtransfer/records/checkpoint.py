@@ -8,8 +8,9 @@ from pydantic import AfterValidator
 
 from medtransfer.config import Name
 from medtransfer.errors import InputError
-from medtransfer.records.forms import CHECKPOINT, REMEDIES, Count, Record, Share
-from medtransfer.records.reading import BROKEN_ARRAYS, in_one_line, require_file
+from medtransfer.records.arrays import BROKEN_ARRAYS
+from medtransfer.records.base import CHECKPOINT, REMEDIES, Count, Record, Share
+from medtransfer.records.untrusted import in_one_line, require_file
 
 if TYPE_CHECKING:
     import torch

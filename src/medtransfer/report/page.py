@@ -1,9 +1,9 @@
 """An analysis goes in; one self-contained HTML page comes out, readable without scripts and without a network."""
 
-from medtransfer.report import facts, sections, terms, words
-from medtransfer.report.analysis import Analysis
-from medtransfer.report.front import cost_front
-from medtransfer.report.parts import bullets, details, document, environment, figure, note, table
+from medtransfer.analysis.model import Analysis
+from medtransfer.report import data_notes, glossary, page_sections, verdict_text
+from medtransfer.report.html import bullets, details, document, environment, figure, note, table
+from medtransfer.report.plots.cost import cost_front
 
 __all__ = ["bullets", "details", "document", "figure", "note", "render", "table"]
 
@@ -15,16 +15,27 @@ def render(analysis: Analysis, title: str) -> str:
         analysis: everything that is shown.
         title: of the page.
     """
-    body = environment().get_template("report.html.j2").render(
-        verdict=_unbroken(words.verdict(analysis)), particulars=[_unbroken(one) for one in words.particulars(analysis)],
-        tis=terms.TIS, robustness=terms.ROBUSTNESS,
-        legend=sections.legend(), panels=sections.panels(sections.order(analysis.judged)), shown=sections.shown(analysis),
-        folded=sections.folded_panels(analysis), selectors=sections.selectors(analysis) if analysis.summaries else "",
-        front_wide=figure(cost_front(analysis.summaries, 800, 400)), front_narrow=figure(cost_front(analysis.summaries, 380, 400)),
-        cost=words.cost(analysis), contrasts=sections.contrasts(analysis), configurations=sections.configurations(analysis),
-        missing=sections.missing(analysis), settings=facts.settings(analysis), identities=sections.identities(analysis),
-        definitions=terms.definitions(analysis),
-    )  # fmt: skip
+    template = environment().get_template("report.html.j2")
+    body = template.render(
+        verdict=_unbroken(verdict_text.verdict(analysis)),
+        particulars=[_unbroken(one) for one in verdict_text.particulars(analysis)],
+        tis=glossary.TIS,
+        robustness=glossary.ROBUSTNESS,
+        legend=page_sections.legend(),
+        panels=page_sections.panels(page_sections.order(analysis.judged)),
+        shown=page_sections.shown(analysis),
+        folded=page_sections.folded_panels(analysis),
+        selectors=page_sections.selectors(analysis) if analysis.summaries else "",
+        front_wide=figure(cost_front(analysis.summaries, 800, 400)),
+        front_narrow=figure(cost_front(analysis.summaries, 380, 400)),
+        cost=verdict_text.cost(analysis),
+        contrasts=page_sections.contrasts(analysis),
+        configurations=page_sections.configurations(analysis),
+        missing=page_sections.missing(analysis),
+        settings=data_notes.settings(analysis),
+        identities=page_sections.identities(analysis),
+        definitions=glossary.definitions(analysis),
+    )
     return document(title, body)
 
 

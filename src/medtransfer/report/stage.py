@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medtransfer import tracking
+from medtransfer.analysis.judge import Sampling
+from medtransfer.analysis.model import Analysis
+from medtransfer.analysis.pools import collect
+from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
 from medtransfer.errors import InputError
+from medtransfer.hashing import digest
 from medtransfer.records import write_json, write_text
-from medtransfer.report import facts, page, tables
-from medtransfer.report.analysis import Analysis
-from medtransfer.report.collect import collect
-from medtransfer.report.figure import draw
-from medtransfer.report.summaries import analyse
-from medtransfer.report.verdicts import Sampling
-from medtransfer.runtime import digest
+from medtransfer.records.tables import as_csv
+from medtransfer.report import data_notes, page, tables
+from medtransfer.report.plots.figure import draw
 
 TITLE = "Which checkpoint to start from"
 FILES = ("report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "dice_by_epoch.png")
@@ -42,17 +43,17 @@ def run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
     sampling = Sampling(section.draws, section.confidence, section.seed)
     analysis = analyse(configurations, left, sampling, searched(setting, pooling))
     out = Path(section.out)
-    write_text(out / "dice.csv", tables.as_csv(tables.dice_rows(analysis)))
-    write_text(out / "tis.csv", tables.as_csv(tables.tis_rows(analysis)))
-    write_text(out / "selectors.csv", tables.as_csv(tables.selector_rows(analysis)))
-    write_text(out / "contrasts.csv", tables.as_csv(tables.contrast_rows(analysis)))
+    write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
+    write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
+    write_text(out / "selectors.csv", as_csv(tables.selector_rows(analysis)))
+    write_text(out / "contrasts.csv", as_csv(tables.contrast_rows(analysis)))
     write_text(out / "report.md", tables.markdown(analysis, TITLE))
     write_text(out / "report.html", page.render(analysis, TITLE))
     draw(out / "dice_by_epoch.png", analysis.judged)
     metrics = tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
     _publish(out, analysis, metrics)
-    missing = [line for lines in facts.missing(analysis).values() for line in lines]
+    missing = [line for lines in data_notes.missing(analysis).values() for line in lines]
     said = f"\n\nMissing or left out: {len(missing)} lines at the end of {out / 'report.md'}." if missing else ""
     return f"{tables.brief(analysis, TITLE)}{said}\n\nThe page: {out / 'report.html'}"
 

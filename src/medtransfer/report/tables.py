@@ -1,13 +1,12 @@
 """An analysis goes in; the rows of every table, as CSV and as Markdown, come out."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
-from medtransfer.report import facts, terms, words
-from medtransfer.report.analysis import Analysis, Judged, Verdict
-from medtransfer.report.numbers import Interval, between, probability, spread
+from medtransfer.analysis.model import Analysis, Judged, Verdict
+from medtransfer.records.tables import as_markdown
+from medtransfer.report import data_notes, glossary, verdict_text
+from medtransfer.report.format import Interval, between, probability, spread
 
 Row = dict[str, Any]
 
@@ -55,7 +54,7 @@ def contrast_rows(analysis: Analysis) -> list[Row]:
         {
             "first": one.first, "second": one.second, "configurations": one.configurations, "difference": one.difference,
             **_bounds("difference", one.interval), "p": one.p_value, "p_holm": one.p_holm, "wins": one.wins, "losses": one.losses,
-            "outcome": words.outcome(one, analysis.confidence),
+            "outcome": verdict_text.outcome(one, analysis.confidence),
         }
         for one in analysis.contrasts
     ]  # fmt: skip
@@ -88,19 +87,19 @@ def markdown(analysis: Analysis, title: str) -> str:
     parts = [brief(analysis, title)]
     for one in analysis.judged:
         parts += [f"## {one.name}", *_configuration(one)]
-    for heading, lines in facts.missing(analysis).items():
+    for heading, lines in data_notes.missing(analysis).items():
         parts += [f"## {heading}", *_bullets(lines)]
-    parts += ["## Data and settings", *_bullets(facts.settings(analysis))]
-    parts += ["## What the words mean", *_bullets([f"**{term}**: {said}" for term, said in terms.definitions(analysis).items()])]
+    parts += ["## Data and settings", *_bullets(data_notes.settings(analysis))]
+    parts += ["## What the words mean", *_bullets([f"**{term}**: {said}" for term, said in glossary.definitions(analysis).items()])]
     return "\n\n".join(parts) + "\n"
 
 
 def brief(analysis: Analysis, title: str) -> str:
     """Write what comes first: the verdict and the tables over all configurations."""
-    parts = [f"# {title}", f"**{words.verdict(analysis)}**", terms.TIS, *_bullets(words.particulars(analysis))]
+    parts = [f"# {title}", f"**{verdict_text.verdict(analysis)}**", glossary.TIS, *_bullets(verdict_text.particulars(analysis))]
     if analysis.summaries:
         parts += ["## Ways of choosing", as_markdown(selector_rows(analysis))]
-    if said := words.cost(analysis):
+    if said := verdict_text.cost(analysis):
         parts.append(said)
     if analysis.contrasts:
         parts += ["## Compared on the same configurations", as_markdown([_readable(row) for row in contrast_rows(analysis)])]
@@ -112,7 +111,7 @@ def brief(analysis: Analysis, title: str) -> str:
 def _configuration(judged: Judged) -> list[str]:
     rows = dice_table(judged)
     said = [f"Not judged: {judged.reason}."] if judged.reason else []
-    return [*said, *facts.facts(judged), *([as_markdown(rows)] if rows else [])]
+    return [*said, *data_notes.facts(judged), *([as_markdown(rows)] if rows else [])]
 
 
 def _readable(row: Row) -> Row:
@@ -121,32 +120,6 @@ def _readable(row: Row) -> Row:
 
 def _bullets(lines: Sequence[str]) -> list[str]:
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
-
-
-def as_csv(rows: Sequence[Row]) -> str:
-    """Write rows of the same keys as CSV; None is an empty field."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["empty"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def as_markdown(rows: Sequence[Row]) -> str:
-    """Write rows of the same keys as an aligned Markdown table; floats with three decimals; no rows are the word `none`."""
-    if not rows:
-        return "none"
-    columns = list(rows[0])
-    cells = [[_cell(row[column]) for column in columns] for row in rows]
-    widths = [max(len(column), *(len(line[i]) for line in cells)) for i, column in enumerate(columns)]
-    right = [all(isinstance(row[column], int | float | None) for row in rows) for column in columns]
-
-    def line(values: Sequence[str]) -> str:
-        padded = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
-        return "| " + " | ".join(padded) + " |"
-
-    rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)) + "|"
-    return "\n".join([line(columns), rule, *(line(values) for values in cells)])
 
 
 def _bounds(name: str, interval: Interval | None) -> Row:
@@ -159,11 +132,3 @@ def _chosen(verdict: Verdict | None) -> str:
         return "–"
     place = "" if verdict.epoch is None else f" (e{verdict.epoch}{', tied' if verdict.tied else ''})"
     return f"{verdict.tis:.3f}{place}"
-
-
-def _cell(value: Any) -> str:
-    if value is None or value != value:  # NaN
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return (f"{value:z.3f}" if isinstance(value, float) else str(value)).replace("|", "\\|")

@@ -8,10 +8,12 @@ from typing import Any
 
 from medtransfer import tracking
 from medtransfer.config import Score
+from medtransfer.encoders.build import build_encoder
 from medtransfer.errors import InputError
+from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness.measure import ViewSettings, measure_pairs
+from medtransfer.indicators.robustness.pairs_file import read_pairs, summarise, tabulate, write_pairs
 from medtransfer.locks import only_one
-from medtransfer.metrics.distances import DISTANCES
-from medtransfer.models import build_encoder
 from medtransfer.records import (
     BROKEN_ARRAYS,
     CheckpointInfo,
@@ -22,12 +24,10 @@ from medtransfer.records import (
     series_folder,
     write_text,
 )
-from medtransfer.score.files import read_pairs, summarise, tabulate, write_pairs
-from medtransfer.score.picture import draw_curves
-from medtransfer.score.publishing import METRICS, TABLE, pick, record_of
+from medtransfer.score.plot import draw_curves
+from medtransfer.score.sync import METRICS, TABLE, pick, record_of
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
-from medtransfer.training.robustness import ViewSettings, measure_pairs
 
 log = logging.getLogger("medtransfer")
 

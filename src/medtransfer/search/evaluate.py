@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from medtransfer.metrics.robustness import POOLED
-from medtransfer.metrics.selection import offline, online
+from medtransfer.indicators.robustness.triplet import POOLED
+from medtransfer.selectors.rules import offline, online
 
 Key = tuple[str, int, bool]  # distance, level counted from the end, pooled
 

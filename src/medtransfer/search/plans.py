@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medtransfer.config import Search
-from medtransfer.runtime import digest
+from medtransfer.hashing import digest
 from medtransfer.search.evaluate import Setting
 from medtransfer.search.results import Results
 from medtransfer.search.space import Space, listed_space, whole_space

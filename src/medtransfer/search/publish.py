@@ -9,11 +9,11 @@ import yaml
 
 from medtransfer import tracking
 from medtransfer.config import Search
+from medtransfer.hashing import digest
 from medtransfer.records import write_text
-from medtransfer.report.tables import as_csv
-from medtransfer.runtime import digest
+from medtransfer.records.tables import as_csv
 from medtransfer.search.evaluate import Evaluator
-from medtransfer.search.outcome import Family, Totals
+from medtransfer.search.held_out import Family, Totals
 from medtransfer.search.study import Plan, Trial
 
 log = logging.getLogger("medtransfer")

@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from medtransfer.analysis.judge import seed_means, unjudged
+from medtransfer.analysis.pools import Configuration, collect
+from medtransfer.analysis.replayed import read_released, replayed_configurations, replayed_scores
 from medtransfer.config import Search
 from medtransfer.errors import InputError
+from medtransfer.hashing import digest
 from medtransfer.metrics.transfer import transferability_indicator_score
 from medtransfer.progress import track
-from medtransfer.report.collect import Configuration, collect
-from medtransfer.report.replayed import read_released, replayed_configurations, replayed_scores
-from medtransfer.report.verdicts import seed_means, unjudged
-from medtransfer.runtime import digest
 from medtransfer.search.evaluate import Case, Setting
+from medtransfer.search.scored import GROUP, Scored, listed, read_run
 from medtransfer.search.space import Measured
-from medtransfer.search.stored import GROUP, Scored, listed, read_run
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from medtransfer.runtime import derive_seed
 from medtransfer.search.evaluate import Setting
 from medtransfer.search.space import Space
+from medtransfer.seeds import derive_seed
 
 
 class SettingSampler(BaseSampler):

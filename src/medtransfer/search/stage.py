@@ -8,13 +8,13 @@ from medtransfer.errors import InputError
 from medtransfer.locks import only_one
 from medtransfer.search.adopt import adopt
 from medtransfer.search.evaluate import Evaluator, Setting
-from medtransfer.search.outcome import Family, find_best, judge_family, total
-from medtransfer.search.pictures import draw
+from medtransfer.search.held_out import Family, find_best, judge_family, total
+from medtransfer.search.markdown import write_up
 from medtransfer.search.plans import FamilyPlan, make_plans
+from medtransfer.search.plots import draw
 from medtransfer.search.publish import log_search, trial_rows, write_files
 from medtransfer.search.results import read_results
 from medtransfer.search.study import Trial, Work, create_studies, open_storage, run_studies
-from medtransfer.search.text import write_up
 
 
 def run(section: Search, setting: Mapping[str, object], pooling: str, adopt_into: Path | None = None) -> str:

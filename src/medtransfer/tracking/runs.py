@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medtransfer.tracking import store
-from medtransfer.tracking.names import CELL, STAGE, SUPERSEDED, common_tags
-from medtransfer.tracking.patience import StoreLost, little_patience, patiently
-from medtransfer.tracking.project import take_project_run
-from medtransfer.tracking.reading import read_runs
-from medtransfer.tracking.records import Record
-from medtransfer.tracking.unsent import Kept, keep
+from medtransfer.tracking.mlflow_run import take_project_run
+from medtransfer.tracking.outbox import Kept, keep
+from medtransfer.tracking.query import read_runs
+from medtransfer.tracking.retry import StoreLost, little_patience, patiently
+from medtransfer.tracking.run_record import Record
+from medtransfer.tracking.tags import CELL, STAGE, SUPERSEDED, common_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

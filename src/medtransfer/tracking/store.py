@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medtransfer.environment import workspace
 from medtransfer.errors import InputError
 from medtransfer.locks import lock
-from medtransfer.runtime import workspace
-from medtransfer.tracking import patience
-from medtransfer.tracking.names import DATABASES
-from medtransfer.tracking.patience import StoreLost, in_one_line, little_patience, lost, patiently
+from medtransfer.tracking import retry
+from medtransfer.tracking.retry import StoreLost, in_one_line, little_patience, lost, patiently
+from medtransfer.tracking.tags import DATABASES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,7 +41,7 @@ def connect() -> "MlflowClient":
             if uri.startswith(DATABASES) and uri not in _reached:
                 _knock(uri)
             mlflow.set_tracking_uri(uri)
-            brief = min(patience.PATIENCE, SECONDS_TO_CONNECT)
+            brief = min(retry.PATIENCE, SECONDS_TO_CONNECT)
             client = patiently(_first_answer, uri, brief) if uri.startswith(DATABASES) else _first_answer()
     except Exception as fault:  # MLflow, database drivers and the network each raise their own
         if uri in _reached:
@@ -111,7 +111,7 @@ def tables(client: "MlflowClient") -> "Engine | None":
     """Give the store's database where this process can read it, None for a server."""
     if not client.tracking_uri.startswith(DATABASES):
         return None
-    from medtransfer.tracking.tables import open_tables
+    from medtransfer.tracking.sql import open_tables
 
     return open_tables(client.tracking_uri)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.weights import load_encoder_weights
 from medtransfer.errors import InputError
-from medtransfer.models import build_encoder
-from medtransfer.models.encoder import Encoder
-from medtransfer.models.loading import load_encoder_weights
+from medtransfer.hashing import file_sha256
 from medtransfer.records import CheckpointInfo, checkpoint_path, in_one_line, list_checkpoints, read_tensors, write_tensors
-from medtransfer.runtime import file_sha256
 
 ENCODER, HEAD = "encoder.", "head."
 SPARE = 2**24  # numbers that memory is taken for although the weights file has fewer

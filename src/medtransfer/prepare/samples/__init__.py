@@ -19,7 +19,7 @@ from medtransfer.prepare.samples.lungs import write_lungs
 from medtransfer.prepare.samples.pictures import write_pictures
 from medtransfer.prepare.samples.retina import write_retina
 from medtransfer.records import atomic_folder
-from medtransfer.runtime import derive_seed
+from medtransfer.seeds import derive_seed
 
 log = logging.getLogger("medtransfer")
 REVISION = 1

@@ -1,0 +1,1 @@
+"""What results mean: pools of candidates, judged and summed up."""

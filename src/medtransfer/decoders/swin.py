@@ -1,0 +1,88 @@
+"""The maps of a Swin encoder go in; logits (N, outputs, H, W) come out: the mirrored decoder of Swin U-Net.
+
+Source: Cao et al. 2021 (arXiv 2105.05537), section 3: patch expanding, concatenated skip and linear layer, Swin blocks
+as many and as wide as in the encoder's stage of that resolution, 4x patch expanding, 1x1 head. The skip connections
+are the outputs of the encoder's stages, as in figure 1.
+"""
+
+import torch
+from timm.layers import calculate_drop_path_rates
+from timm.models.swin_transformer import SwinTransformerStage
+from torch import Tensor, nn
+
+from medtransfer.encoders.swin import PATCH, SwinEncoder
+
+
+class PatchExpand(nn.Module):
+    """Trade channels for resolution: a linear layer, positions laid out `factor` times as finely, layer norm."""
+
+    def __init__(self, inputs: int, outputs: int, factor: int) -> None:
+        """Make the layers.
+
+        Args:
+            inputs: channels that come in.
+            outputs: channels that go out.
+            factor: how many times finer the map becomes along each side.
+        """
+        super().__init__()
+        self.factor = factor
+        self.expand = nn.Linear(inputs, factor**2 * outputs, bias=False)
+        self.norm = nn.LayerNorm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Expand (N, H, W, inputs) to (N, factor H, factor W, outputs)."""
+        batch, height, width, _ = x.shape
+        x = self.expand(x).view(batch, height, width, self.factor, self.factor, -1)
+        x = x.transpose(2, 3).reshape(batch, height * self.factor, width * self.factor, -1)  # (N, fH, fW, outputs)
+        return self.norm(x)
+
+
+class FinalPatchExpand(PatchExpand):
+    """The last expanding step, from patches back to pixels, with a rule of its own for the initial weights (A.1.4)."""
+
+    expands_patches_to_pixels = True
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, PATCH)
+
+
+class SwinDecoder(nn.Module):
+    """Patch expansion, a merging linear layer and Swin blocks for every stage but the coarsest; 4x expansion; head."""
+
+    initialisation = "truncated"
+
+    def __init__(self, encoder: SwinEncoder, outputs: int) -> None:
+        """Make the layers.
+
+        Args:
+            encoder: whose stages are mirrored.
+            outputs: channels of the logits.
+        """
+        super().__init__()
+        channels = [level.channels for level in reversed(encoder.levels)]
+        pairs = list(zip(channels, channels[1:], strict=False))
+        self.expands = nn.ModuleList(PatchExpand(before, after, 2) for before, after in pairs)
+        self.merges = nn.ModuleList(nn.Linear(2 * after, after) for _, after in pairs)
+        self.stages = nn.ModuleList(_mirror(encoder, stage) for stage in reversed(range(len(pairs))))
+        self.norm = nn.LayerNorm(channels[-1])
+        self.final = FinalPatchExpand(channels[-1])
+        self.head = nn.Conv2d(channels[-1], outputs, 1, bias=False)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Decode the maps, finest first, into logits (N, outputs, H, W)."""
+        *skips, x = (features.permute(0, 2, 3, 1) for features in maps)  # (N, H/stride, W/stride, C)
+        for expand, merge, stage, skip in zip(self.expands, self.merges, self.stages, reversed(skips), strict=True):
+            x = stage(merge(torch.cat([expand(x), skip], dim=-1)))
+        x = self.final(self.norm(x))  # (N, H, W, embed)
+        return self.head(x.permute(0, 3, 1, 2))
+
+
+def _mirror(encoder: SwinEncoder, stage: int) -> SwinTransformerStage:
+    """Make the Swin blocks of one decoder stage, with the depth, heads, windows and rates of the encoder's."""
+    arguments, level = encoder.arguments, encoder.levels[stage]
+    rates = calculate_drop_path_rates(arguments["stochastic_depth"], arguments["depths"], stagewise=True)
+    side = arguments["size"] // level.stride
+    return SwinTransformerStage(
+        level.channels, level.channels, (side, side), arguments["depths"][stage], downsample=False,
+        num_heads=arguments["heads"][stage], window_size=arguments["window"], dynamic_mask=True, drop_path=rates[stage],
+    )  # fmt: skip

@@ -1,0 +1,36 @@
+"""Images (N, 3, H, W) go in; class logits (N, classes) come out: an encoder, spatial mean, and one linear layer."""
+
+from torch import Tensor, nn
+
+from medtransfer.encoders.contract import Encoder
+
+
+class Classifier(nn.Module):
+    """The model that pretraining trains; source: section A.3.
+
+    Attributes:
+        encoder: gives the maps.
+        head: linear layer on the spatial mean of the last one.
+        initialisation: name of the rule that `initialise` follows.
+    """
+
+    def __init__(self, encoder: Encoder, classes: int) -> None:
+        """Put a new head on an encoder.
+
+        Args:
+            encoder: to classify with.
+            classes: number of source classes.
+
+        Raises:
+            ValueError: there is no class.
+        """
+        if classes < 1:
+            raise ValueError(f"expected at least one class, but got {classes}")
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.levels[-1].channels, classes)
+        self.initialisation = encoder.initialisation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify images (N, 3, H, W) into logits (N, classes)."""
+        return self.head(self.encoder(x)[-1].mean(dim=(2, 3)))  # (N, C, h, w) -> (N, C) -> (N, classes)

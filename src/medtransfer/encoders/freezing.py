@@ -1,0 +1,30 @@
+"""An encoder goes in and can no longer change; a module goes in and the hash that proves it comes out."""
+
+import hashlib
+from itertools import chain
+
+import torch
+from torch import nn
+
+from medtransfer.encoders.contract import Encoder
+
+
+def freeze(encoder: Encoder) -> None:
+    """Freeze an encoder for good: no gradients, and eval mode that `train()` of the whole model does not end.
+
+    Batch-norm statistics do not move then, and no stochastic depth is drawn.
+    """
+    encoder.frozen = True
+    encoder.eval()
+    encoder.requires_grad_(False)
+    encoder.zero_grad(set_to_none=True)
+
+
+def state_hash(module: nn.Module) -> str:
+    """Give the SHA-256 over every parameter, then every buffer, in the module's order: name, kind, shape and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in chain(module.named_parameters(), module.named_buffers()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

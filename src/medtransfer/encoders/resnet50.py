@@ -1,0 +1,56 @@
+"""Images go in; the maps of a ResNet50 come out, its tensors named as in the weight files of torchvision and timm.
+
+Source: He et al. 2016 (arXiv 1512.03385), table 1, on timm's ResNet: the stride stands in the 3x3 convolution, as in
+both libraries. Section A.1.2: no bias in the convolutions, stochastic depth.
+"""
+
+from timm.models.resnet import Bottleneck, ResNet
+from torch import Tensor
+
+from medtransfer.encoders.contract import Encoder, Level, drop_rate, whole_numbers
+
+STEM_CHANNELS = 64
+STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+class ResNet50Encoder(Encoder):
+    """The first convolution (stride 2) and four stages (strides 4 to 32), each a level."""
+
+    name = "resnet50"
+    initialisation = "he"
+
+    def __init__(
+        self,
+        layers: tuple[int, ...] | list[int] = (3, 4, 6, 3),
+        channels: tuple[int, ...] | list[int] = (64, 128, 256, 512),
+        stochastic_depth: float = 0.1,
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            layers: blocks a stage, four.
+            channels: inner channels a stage, four; a stage puts out four times as many.
+            stochastic_depth: rate at the last block, in [0, 1); it rises linearly from 0 at the first.
+
+        Raises:
+            ValueError: an argument has another length or range.
+        """
+        layers, channels = whole_numbers("layers", layers, 4), whole_numbers("channels", channels, 4)
+        rate = drop_rate("stochastic_depth", stochastic_depth)
+        widths = [STEM_CHANNELS, *(Bottleneck.expansion * count for count in channels)]
+        levels = [Level(2**index, width) for index, width in enumerate(widths, start=1)]
+        arguments = {"layers": layers, "channels": channels, "stochastic_depth": rate}
+        super().__init__(arguments, levels, levels[-1].stride)
+        network = ResNet(Bottleneck, tuple(layers), num_classes=0, channels=tuple(channels), drop_path_rate=rate)  # type: ignore[arg-type]
+        self.conv1, self.bn1, self.act1, self.maxpool = network.conv1, network.bn1, network.act1, network.maxpool
+        for name in STAGES:
+            self.add_module(name, network.get_submodule(name))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Give the output of the stem and of each stage; see `Encoder.forward`."""
+        maps = [self.act1(self.bn1(self.conv1(x)))]  # (N, 64, H/2, W/2)
+        x = self.maxpool(maps[0])  # (N, 64, H/4, W/4)
+        for name in STAGES:
+            x = self.get_submodule(name)(x)
+            maps.append(x)
+        return maps

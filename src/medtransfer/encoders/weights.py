@@ -1,0 +1,245 @@
+"""A weights file and an encoder go in; its weights are set and an audit comes out, or the load is refused."""
+
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.weight_names import MAPPINGS
+from medtransfer.errors import InputError
+from medtransfer.records import BROKEN_ARRAYS, in_one_line, require_file
+
+HEADS = ("fc.", "head.", "classifier.")
+NAMED = 3  # names of each fault in a message
+# A counter that no output depends on and that older files do not hold: it is set where it is given, and never counted.
+COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class LoadAudit:
+    """What a load did.
+
+    Attributes:
+        source: where the tensors come from.
+        mapping: key of MAPPINGS by which their names were read.
+        total: tensors of the encoder, batch counters aside.
+        matched: those that were set, by name and shape.
+        missing: those that the source does not hold.
+        mismatched: those that it holds with another shape or kind of number.
+        unexpected: names in the source that the encoder does not have.
+        left_out: names in the source that are no part of an encoder: classification heads, buffers that are computed.
+        changed: fraction of the encoder's parameter elements that differ from before the load.
+    """
+
+    source: str
+    mapping: str
+    total: int
+    matched: int
+    missing: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    left_out: tuple[str, ...]
+    changed: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether every tensor of the encoder was set and the source holds none beside them."""
+        return self.matched == self.total and not self.unexpected
+
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        faults = {
+            "missing": self.missing,
+            "of another shape": self.mismatched,
+            "unexpected": self.unexpected,
+            "left out": self.left_out,
+        }
+        counts = ", ".join(f"{len(names)} {fault}{_some(names)}" for fault, names in faults.items())
+        return (
+            f"{self.source}: {self.matched} of {self.total} encoder tensors matched (names read as {self.mapping}), "
+            f"{counts}; {self.changed:.1%} of the parameters changed"
+        )
+
+
+def load_encoder_weights(
+    encoder: Encoder,
+    tensors: Mapping[str, Tensor],
+    *,
+    source: str,
+    mapping: str | None = None,
+    allow_partial: bool = False,
+    allow_unchanged: bool = False,
+) -> LoadAudit:
+    """Set an encoder's weights, or refuse and leave it as it was.
+
+    Args:
+        encoder: to set in place.
+        tensors: by name.
+        source: where they come from, for messages.
+        mapping: key of MAPPINGS; None tries each and takes the one that fits best.
+        allow_partial: whether to set what fits although something is missing, mismatching or unexpected.
+        allow_unchanged: whether the weights may be the ones that the encoder already has (epoch 0).
+
+    Returns:
+        The audit; it names what was left out.
+
+    Raises:
+        InputError: the mapping is unknown, the tensors do not fit, are not finite, or change nothing.
+    """
+    if mapping is not None and mapping not in MAPPINGS:
+        raise InputError(f"expected a mapping among {', '.join(MAPPINGS)}, but got {mapping!r}; name one of them")
+    readings = [_read_names(encoder, tensors, source, name) for name in ([mapping] if mapping else MAPPINGS)]
+    audit, renamed = max(readings, key=lambda reading: (reading[0].matched, -len(reading[0].unexpected)))
+    if audit.matched == 0 or not (audit.complete or allow_partial):
+        raise InputError(_refusal(encoder, audit))
+    if spoiled := [name for name, tensor in renamed.items() if not torch.isfinite(tensor).all()]:
+        raise InputError(
+            f"expected finite weights in {source}, but {len(spoiled)} tensors hold infinities or NaN{_some(spoiled)}; "
+            "use an intact file"
+        )
+    changed = _copy(encoder, renamed)
+    if changed == 0 and not allow_unchanged:
+        raise InputError(
+            f"expected weights that differ from the initialisation of {encoder.name} in {source}, but all are equal "
+            "to it; give the file of a trained encoder"
+        )
+    return LoadAudit(**{**vars(audit), "changed": changed})
+
+
+def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
+    """Read the tensors of a weights file.
+
+    Args:
+        path: a .safetensors file, or a .pt/.pth file: a state dict by itself or under `state_dict` or `model`.
+        allow_pickle: whether a .pt/.pth file may be read; only tensors are unpickled then (`weights_only`).
+
+    Returns:
+        The tensors by name, a `module.` that data-parallel training left taken off.
+
+    Raises:
+        InputError: the file is missing, broken, of another kind, holds no tensors, or is a pickle that was not allowed.
+    """
+    require_file(path, "weights", "correct the path, or get the file again")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix not in (".pt", ".pth"):
+        raise InputError(f"expected a .safetensors, .pt or .pth file, but got {path}; convert it to .safetensors")
+    if not allow_pickle:
+        raise InputError(
+            f"expected a .safetensors file, but {path} is a pickle, which is read only when asked for by name; "
+            "set weights_pickle: true if you trust where it comes from, or convert it to .safetensors"
+        )
+    return _unwrap(_read_pickle(path), path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return _unwrap(load_file(path), path)
+    except (SafetensorError, *BROKEN_ARRAYS) as fault:
+        raise InputError(
+            f"expected weights in {path}, but they cannot be read ({in_one_line(fault)}); get the file again"
+        ) from None
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        _refuse_packed(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch would have to say of a file is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as fault:  # a broken or hostile pickle raises nearly anything
+        raise InputError(
+            f"expected tensors and nothing else in {path}, but it cannot be read so ({in_one_line(fault)}); get the file again or "
+            "convert it to .safetensors"
+        ) from None
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: torch packs nothing, so its claims are no weights."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(member.file_size for member in archive.infolist())
+        if claimed > path.stat().st_size:
+            raise ValueError(f"it claims to hold {claimed} bytes in {path.stat().st_size}")
+
+
+def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
+    """Find the state dict in what a file holds."""
+    for key in ("state_dict", "model"):
+        if isinstance(value, dict) and isinstance(value.get(key), dict):
+            value = value[key]
+    if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
+        raise InputError(f"expected tensors by name in {path}, but got {_describe(value)}; give a file that holds a state dict")
+    if strange := [str(name) for name, tensor in value.items() if not _is_plain(tensor)]:
+        raise InputError(
+            f"expected dense tensors of numbers in {path}, but {len(strange)} are sparse, quantised or without content"
+            f"{_some(strange)}; convert them"
+        )
+    return {str(name).removeprefix("module."): tensor for name, tensor in value.items()}
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
+
+
+def _describe(value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"one {type(value).__name__}"
+    others = sorted(str(name) for name, entry in value.items() if not isinstance(entry, Tensor))
+    return f"a dictionary with other entries{_some(others)}" if others else "nothing"
+
+
+def _read_names(encoder: Encoder, tensors: Mapping[str, Tensor], source: str, mapping: str) -> tuple[LoadAudit, dict[str, Tensor]]:
+    """Compare the tensors with the encoder's, names read by one mapping; the second value is what fits."""
+    wanted = encoder.state_dict()
+    names = {name: MAPPINGS[mapping](name) for name in tensors}
+    left_out = tuple(name for name, ours in names.items() if ours is None or ours.startswith(HEADS))
+    given = {ours: tensors[name] for name, ours in names.items() if ours is not None and name not in left_out}
+    fitting = {name: tensor for name, tensor in given.items() if name in wanted and _fits(tensor, wanted[name])}
+    counted = [name for name in wanted if not name.endswith(COUNTER)]
+    missing = tuple(name for name in counted if name not in given)
+    mismatched = tuple(name for name in counted if name in given and name not in fitting)
+    unexpected = tuple(name for name in given if name not in wanted)
+    matched = len(counted) - len(missing) - len(mismatched)
+    return LoadAudit(source, mapping, len(counted), matched, missing, mismatched, unexpected, left_out), fitting
+
+
+def _fits(tensor: Tensor, wanted: Tensor) -> bool:
+    return tensor.shape == wanted.shape and tensor.is_floating_point() == wanted.is_floating_point()
+
+
+@torch.no_grad()
+def _copy(encoder: Encoder, tensors: dict[str, Tensor]) -> float:
+    """Set the tensors and give the fraction of all parameter elements that changed."""
+    parameters = {name for name, _ in encoder.named_parameters()}
+    changed = 0
+    for name, tensor in encoder.state_dict().items():
+        if name not in tensors:
+            continue
+        before = tensor.clone()
+        tensor.copy_(tensors[name])
+        changed += int((tensor != before).sum()) if name in parameters else 0
+    return changed / sum(parameter.numel() for parameter in encoder.parameters())
+
+
+def _some(names: list[str] | tuple[str, ...]) -> str:
+    """Name the first few."""
+    return f" ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})" if names else ""
+
+
+def _refusal(encoder: Encoder, audit: LoadAudit) -> str:
+    partial = ", or set allow_partial: true to load what fits" if audit.matched else ""
+    return (
+        f"expected all {audit.total} tensors of the encoder {encoder.name} in {audit.source} and no others, but "
+        f"{audit.matched} matched, {len(audit.missing)} are missing{_some(audit.missing)}, {len(audit.mismatched)} "
+        f"have another shape{_some(audit.mismatched)}, {len(audit.unexpected)} are unexpected{_some(audit.unexpected)} "
+        f"(names read as {audit.mapping}); give weights of this very architecture and arguments{partial}"
+    )

@@ -1,0 +1,57 @@
+"""The running environment: revision, library versions, working tree, rank, log levels."""
+
+import importlib.metadata
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGES = ("torch", "torchvision", "timm", "albumentations", "mlflow", "numpy", "pandas")
+
+
+def git_revision(folder: Path) -> str:
+    """Give the commit of the working tree at `folder`, with `-dirty` when it has changes, or `none` outside git."""
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=folder, capture_output=True, text=True, timeout=30, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "none"
+    return answer.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Give the installed versions of the libraries that results depend on, keyed `version.<package>`."""
+    return {f"version.{name}": importlib.metadata.version(name) for name in PACKAGES}
+
+
+def workspace(folder: Path | None = None) -> Path:
+    """Give the folder that holds the tracking store: the working tree, also from inside a queued DVC experiment.
+
+    DVC runs queued experiments in a temporary copy under `.dvc/tmp/exps`, which it deletes afterwards.
+    """
+    here = (folder or Path.cwd()).resolve()
+    for parent in (here, *here.parents):
+        if parent.name == "exps" and parent.parts[-3:-1] == (".dvc", "tmp"):
+            return parent.parents[2]
+    return here
+
+
+def is_main_process() -> bool:
+    """Tell whether this process is the one that writes and logs (rank 0 of a distributed job)."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def quiet_libraries() -> None:
+    """Let the project's own lines through and the libraries' warnings only."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("medtransfer").setLevel(logging.INFO)
+    for name in ("alembic", "mlflow", "urllib3", "lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # their errors come as exceptions, which end in one sentence

@@ -1,0 +1,1 @@
+"""Indicators of how well an encoder will transfer."""

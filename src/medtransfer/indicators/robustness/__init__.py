@@ -1,0 +1,1 @@
+"""Robustness to colour jitter (Eq. 3)."""

@@ -1,0 +1,75 @@
+"""Sums over the features of pairs of vectors go in; all their distances, and which of them rounding has spoilt, come out.
+
+With the sums of each vector, of its squares and of the squared differences of a pair, no vector is read twice:
+1 - <a, b> / (|a| |b|) = (|a - b|^2 - (|a| - |b|)^2) / (2 |a| |b|), which keeps its digits where a and b are nearly the same;
+Pearson's distance is that of vectors whose means are taken off.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtransfer.indicators.robustness.distances import DISTANCES
+
+Numbers = NDArray[np.float64]
+Marks = NDArray[np.bool_]
+TRUSTED = 2**-8  # relative error of a distance that rounding may cause at most; the usual one is far smaller
+SMALLEST, LARGEST = 1e-19, 1e19  # sums of squares beyond may have lost terms in float32
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over the features of B queries, each with a positive and a negative key, in several feature spaces.
+
+    Attributes:
+        size: number of features of each space, (spaces,).
+        rounding: relative error of the sums of squares in each, (spaces,).
+        sums: float64 (spaces, 8, B): sums of query, positive, negative; of the squares of query, positive, negative; of the
+            squared differences between the query and the positive, the query and the negative.
+    """
+
+    size: Numbers
+    rounding: Numbers
+    sums: Numbers
+
+
+def distances_of(moments: Moments) -> tuple[Numbers, Marks]:
+    """Give the distances that follow from moments.
+
+    Returns:
+        Distances (names, spaces, 2, B) to positives and to negatives, names as in DISTANCES; and (spaces, 2, B), true where
+        they must not be used: a vector is zero, constant, not finite, huge or tiny, or the difference was lost in rounding.
+    """
+    size, rounding, sums = moments.size[:, None, None], moments.rounding[:, None, None], moments.sums
+    a, b, a2, b2, gap = sums[:, 0:1], sums[:, 1:3], sums[:, 3:4], sums[:, 4:6], sums[:, 6:8]  # (spaces, 1 or 2, B)
+    with np.errstate(all="ignore"):  # what is not finite is marked
+        shift = a - b
+        noise = gap + 2 * np.abs(shift) * (np.sqrt(a2) + np.sqrt(b2)) / np.sqrt(size)
+        cosine, clear = _one_minus_product((a2, b2), (a2, b2), gap, gap, rounding)
+        centred = a2 - a**2 / size, b2 - b**2 / size
+        pearson, clear_too = _one_minus_product(centred, (a2, b2), gap - shift**2 / size, noise, rounding)
+        found = {"cosine": cosine, "pearson": pearson, "l2": gap / size, "euclidean": np.sqrt(gap)}
+        for square in (a2, b2):
+            clear &= (square > SMALLEST) & (square < LARGEST)
+    return np.stack([found[name] for name in DISTANCES]), ~(clear & clear_too)
+
+
+def _one_minus_product(
+    square: tuple[Numbers, Numbers], raw: tuple[Numbers, Numbers], gap: Numbers, noise: Numbers, rounding: Numbers
+) -> tuple[Numbers, Marks]:
+    """Give 1 - <a, b> / (|a| |b|), and whether it has kept its digits.
+
+    Args:
+        square: |a|^2 and |b|^2.
+        raw: the larger sums that these are the rest of.
+        gap: |a - b|^2.
+        noise: the terms that it is the rest of.
+        rounding: relative error of the sums.
+    """
+    (a, b), (a2, b2), (raw_a, raw_b) = (np.sqrt(part) for part in square), square, raw
+    difference = a - b
+    rest = gap - difference**2
+    noise = noise + np.abs(difference) * (raw_a / a + raw_b / b)
+    good = (rounding * noise <= TRUSTED * rest) & (rounding * raw_a <= TRUSTED * a2) & (rounding * raw_b <= TRUSTED * b2)
+    return np.clip(rest / (2 * a * b), 0.0, 2.0), good

@@ -1,0 +1,1 @@
+"""Papers whose published results are replayed."""

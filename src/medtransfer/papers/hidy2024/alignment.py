@@ -1,0 +1,137 @@
+"""Printed and recomputed cells go in; how each block of the paper must have joined scores and Dice, found by trying, comes out.
+
+Nothing is assumed of where the paper went wrong: each block of cells is computed under every alignment that is possible, and
+the one that gives back most of its printed numbers is called `as published`. The plain one, by key, wins ties.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations, product
+
+from scipy.stats import norm
+
+from medtransfer.papers.hidy2024.printed import ROWS, Printed
+from medtransfer.papers.hidy2024.released import POOLING, Alignment, Missing, Recomputed, Value
+
+ROUNDING = 0.0005 + 1e-9  # half a unit of the last printed digit
+REPRODUCED, NOISE, CONTRADICTED, MISSING = "reproduced", "within noise", "contradicted", "not recomputable"
+
+
+def tolerance(value: Value, confidence: float, other_runs: bool) -> float:
+    """Give how far a printed number may lie from ours by chance.
+
+    Args:
+        value: recomputed.
+        confidence: of the two-sided interval.
+        other_runs: whether the printed number comes from other runs than the released ones, so that both vary.
+    """
+    return ROUNDING + float(norm.ppf((1 + confidence) / 2)) * value.noise * (2**0.5 if other_runs else 1.0)
+
+
+def verdict(printed: float, value: Value, confidence: float, other_runs: bool) -> str:
+    """Compare a printed number with the recomputed one."""
+    difference = abs(value.value - printed)
+    if difference <= ROUNDING:
+        return REPRODUCED
+    return NOISE if difference <= tolerance(value, confidence, other_runs) else CONTRADICTED
+
+
+def other_runs(cells: Sequence[Printed], recomputed: Recomputed) -> set[str]:
+    """Name the datasets of which most printed Dice (tables 1 and 2, free of any alignment) differ in the printed digits."""
+    differ: dict[str, list[bool]] = {}
+    for cell in cells:
+        if ROWS[cell.row].block == "Dice" and (value := _value(cell, recomputed, Alignment())):
+            differ.setdefault(cell.dataset, []).append(abs(value.value - cell.printed) > ROUNDING)
+    return {dataset for dataset, found in differ.items() if sum(found) > len(found) / 2}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Cells that were made in one go, the alignment that gives them back best, and how well it and the plain one do.
+
+    Attributes:
+        name: table, scheme and kind of rows.
+        alignment: as published.
+        cells: how many can be recomputed.
+        reproduced: of them, with this alignment, to the printed digits.
+        agreeing: of them, with this alignment, reproduced or within noise.
+        keyed: of them, joined by key, reproduced or within noise.
+    """
+
+    name: tuple[str, str, str]
+    alignment: Alignment
+    cells: int
+    reproduced: int
+    agreeing: int
+    keyed: int
+
+
+def find_alignments(cells: Sequence[Printed], recomputed: Recomputed, confidence: float) -> dict[tuple[str, str, str], Block]:
+    """Find the alignment of every block: first how Dice are rotated by scheme, then which scores are taken.
+
+    The rotation shows in the rows that need no scores (full and no pretraining).
+    """
+    others = other_runs(cells, recomputed)
+    schemes = sorted({cell.scheme for cell in cells if cell.scheme})
+    baselines = [cell for cell in cells if ROWS[cell.row].block == "baselines" and cell.scheme]
+    rotation = {
+        scheme: _best(
+            [cell for cell in baselines if cell.scheme == scheme],
+            (Alignment({scheme: places}) for places in range(len(recomputed.epochs))), recomputed, confidence, others,
+        ).alignment.rotation[scheme]
+        for scheme in schemes
+    }  # fmt: skip
+    blocks: dict[tuple[str, str, str], list[Printed]] = {}
+    for cell in cells:
+        blocks.setdefault(block_of(cell), []).append(cell)
+    targets = sorted({cell.dataset for cell in cells if cell.dataset})
+    return {
+        name: _best(members, _hypotheses(members, rotation, targets), recomputed, confidence, others, name)
+        for name, members in blocks.items()
+    }
+
+
+def block_of(cell: Printed) -> tuple[str, str, str]:
+    """Name a cell's block; both halves of table 3 are averages of the same choices."""
+    return cell.table.removesuffix("a").removesuffix("b"), cell.scheme, cell.block
+
+
+def _hypotheses(members: Sequence[Printed], rotation: Mapping[str, int], targets: Sequence[str]) -> Iterable[Alignment]:
+    """List the alignments that a block may have, the plain one first."""
+    rows = [ROWS[cell.row] for cell in members]
+    rotation = {scheme: places for scheme, places in rotation.items() if members[0].scheme in {"", scheme}}
+    if not any(row.kind in {"offline", "online"} for row in rows):
+        return [Alignment({} if rows[0].block == "Dice" else rotation)]
+    datasets = sorted({cell.dataset for cell in members})
+    labels: list[dict[str, str]] = [{datasets[0]: target} for target in sorted(targets, key=lambda one: one != datasets[0])]
+    if len(datasets) > 1:
+        labels = [dict(zip(targets, order, strict=True)) for order in permutations(targets)]
+    poolings = list(POOLING) if any(row.pooled is None for row in rows) else ["frozen"]
+    return [Alignment(rotation, mapping, pooling, copies=True) for pooling, mapping in product(poolings, labels)]
+
+
+def _best(
+    members: Sequence[Printed], hypotheses: Iterable[Alignment], recomputed: Recomputed, confidence: float, others: set[str],
+    name: tuple[str, str, str] = ("", "", ""),
+) -> Block:  # fmt: skip
+    """Rank by two points for a cell that is reproduced and one for a cell within noise, then by the mean difference."""
+    tried = [(alignment, *_agreement(members, alignment, recomputed, confidence, others)) for alignment in hypotheses]
+    alignment, agreeing, reproduced, _, count = max(tried, key=lambda one: (one[1] + one[2], -round(one[3], 9)))  # the first wins
+    return Block(name, alignment, count, reproduced, agreeing, _agreement(members, Alignment(), recomputed, confidence, others)[0])
+
+
+def _agreement(
+    members: Sequence[Printed], alignment: Alignment, recomputed: Recomputed, confidence: float, others: set[str]
+) -> tuple[int, int, float, int]:
+    """Give how many cells agree, how many to the printed digits, the mean difference, and how many can be recomputed."""
+    found = [(cell, value) for cell in members if (value := _value(cell, recomputed, alignment))]
+    verdicts = [verdict(cell.printed, value, confidence, cell.dataset in others) for cell, value in found]
+    distance = sum(abs(value.value - cell.printed) for cell, value in found) / len(found) if found else 0.0
+    return len(found) - verdicts.count(CONTRADICTED), verdicts.count(REPRODUCED), distance, len(found)
+
+
+def _value(cell: Printed, recomputed: Recomputed, alignment: Alignment) -> Value | None:
+    try:
+        return recomputed.cell(cell, alignment)
+    except Missing:
+        return None

@@ -1,0 +1,145 @@
+"""Tables go in; values that are bit for bit those of another place come out as findings."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medtransfer.analysis.replayed import KEY
+from medtransfer.papers.hidy2024.audit.findings import (
+    CONFIGURATION,
+    DOWNSTREAM,
+    ERROR,
+    INFO,
+    ROBUSTNESS,
+    ROUNDING,
+    Finding,
+    Tables,
+    name_group,
+)
+from medtransfer.papers.hidy2024.importing import SCORED, SETTING
+
+
+@dataclass(frozen=True)
+class _Agreement:
+    """Scores of two lengths of a group that agree to the last bit: in how many settings, and in how many not at a bound."""
+
+    group: tuple[Hashable, ...]
+    epochs: tuple[int, int]
+    settings: int
+    same: NDArray[np.bool_]
+    unbounded: int
+
+    @property
+    def copied(self) -> bool:
+        return self.unbounded > 0 or bool(self.same.sum() == self.settings)
+
+
+def _agreements(tables: Tables) -> list[_Agreement]:
+    found = []
+    for group, wide in tables.series.groupby(level=SCORED):
+        margin = wide.index.get_level_values("margin").to_numpy()
+        for pair in combinations(wide.columns, 2):
+            one, other = (wide[epoch].to_numpy() for epoch in pair)
+            same = one == other
+            at_bound = (one == 0) | (np.abs(one - margin) <= ROUNDING)
+            if same.any():
+                settings = int((~np.isnan(one) & ~np.isnan(other)).sum())
+                found.append(_Agreement(group, pair, settings, same, int((same & ~at_bound).sum())))
+    return found
+
+
+def copied_scores(tables: Tables) -> list[Finding]:
+    """Name lengths whose scores agree to the last bit where nothing forces them to."""
+    return [
+        Finding(
+            "copied-scores", ROBUSTNESS, ERROR, int(one.same.sum()), name_group(SCORED, one.group, epoch=one.epochs),
+            f"{int(one.same.sum())} of {one.settings} settings score the same at both lengths, to the last bit: one is a copy "
+            "of the other, not a measurement",
+        )
+        for one in _agreements(tables) if one.copied
+    ]  # fmt: skip
+
+
+def saturated_scores(tables: Tables) -> list[Finding]:
+    """Name groups in which lengths tie at a bound, so that nothing tells them apart."""
+    groups: dict[tuple[Hashable, ...], list[_Agreement]] = {}
+    for one in _agreements(tables):
+        if not one.copied:
+            groups.setdefault(one.group, []).append(one)
+    found = []
+    for group, pairs in groups.items():
+        settings = int(np.logical_or.reduce([one.same for one in pairs]).sum())
+        most = max(pairs, key=lambda one: (one.same.sum(), one.epochs))
+        meaning = (
+            f"in {settings} of {most.settings} settings some lengths tie at the bounds 1 or 1 - margin, so that nothing tells them "
+            f"apart; most often {most.epochs[0]} and {most.epochs[1]}, in {int(most.same.sum())}"
+        )
+        epochs = {epoch for one in pairs for epoch in one.epochs}
+        found.append(Finding("saturated-scores", ROBUSTNESS, INFO, settings, name_group(SCORED, group, epoch=epochs), meaning))
+    return found
+
+
+def duplicated_column(tables: Tables) -> list[Finding]:
+    """Name groups with the same list of scores over the lengths, and metrics with the same values."""
+    pairs: dict[tuple[str, str], list[tuple[Any, Any]]] = {}
+    for one, other in _equal_rows(tables.series):
+        apart = len(SCORED) if one[len(SCORED) :] == other[len(SCORED) :] else None  # the same setting need not be named
+        columns = [*SCORED, *SETTING][:apart]
+        pairs.setdefault((name_group(columns, one[:apart]), name_group(columns, other[:apart])), []).append((one, other))
+    meaning = "the whole list of scores over the lengths is the same in both, to the last bit, in as many settings as counted"
+    found = [
+        Finding("duplicated-column", ROBUSTNESS, ERROR, len(settings), f"{one} | {other}", meaning)
+        for (one, other), settings in pairs.items()
+    ]
+    return found + _duplicated_metrics(tables.runs)
+
+
+def _duplicated_metrics(runs: pd.DataFrame) -> list[Finding]:
+    metrics = [name for name in runs.columns if name not in KEY]
+    return [
+        Finding(
+            "duplicated-column", DOWNSTREAM, ERROR, len(rows), name_group(["target", "columns"], [target, pair]),
+            "both metrics have the same values in every line, to the last bit",
+        )
+        for target, rows in runs.groupby("target")
+        for pair in combinations(metrics, 2)
+        if rows[pair[0]].nunique() > 1 and rows[pair[0]].equals(rows[pair[1]].rename(pair[0]))
+    ]  # fmt: skip
+
+
+def _equal_rows(wide: pd.DataFrame) -> list[tuple[Any, Any]]:
+    """Give the keys of rows (N, E) that are complete, not constant and the same as an earlier one's, with that one's."""
+    first: dict[bytes, Any] = {}
+    found = []
+    for key, row in telling_rows(wide):
+        earlier = first.setdefault(row.tobytes(), key)
+        if earlier != key:
+            found.append((earlier, key))
+    return found
+
+
+def telling_rows(wide: pd.DataFrame) -> list[tuple[Any, NDArray[np.float64]]]:
+    """Give the keys and values of rows (N, E) that are complete and have more than two values."""
+    values = wide.to_numpy()
+    return [(key, row) for key, row in zip(wide.index, values, strict=True) if not np.isnan(row).any() and len(np.unique(row)) > 2]
+
+
+def duplicated_dice(tables: Tables) -> list[Finding]:
+    """Name configurations whose Dice agree with those of another for every seed."""
+    group = [*CONFIGURATION, "epoch"]
+    first: dict[tuple[float, ...], Any] = {}
+    found = []
+    for values, dice in tables.runs.groupby(group)["dice"].agg(tuple).items():
+        if len(set(dice)) < 2:
+            continue
+        earlier = first.setdefault(dice, values)
+        if earlier != values:
+            keys = f"{name_group(group, earlier)} | {name_group(group, values)}"
+            meaning = "the Dice of every seed are the same in both, to the last bit: one is a copy of the other"
+            found.append(Finding("duplicated-dice", DOWNSTREAM, ERROR, len(dice), keys, meaning))
+    return found

@@ -1,0 +1,101 @@
+"""The tables of the two released files go in; sorted views of them, and the form of a finding, come out."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medtransfer.analysis.replayed import KEY
+from medtransfer.papers.hidy2024.importing import SCORED, SETTING
+
+DOWNSTREAM, ROBUSTNESS = "downstream", "robustness"
+INFO, WARNING, ERROR = "info", "warning", "error"
+CONFIGURATION = ["encoder", "target", "mode", "scheme"]
+SCORE = [*SCORED, *SETTING, "epoch"]
+ROUNDING = 1e-6  # of a mean of single-precision losses, relative above 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One affected group.
+
+    Attributes:
+        check: name in CHECKS.
+        file: `downstream` or `robustness`.
+        severity: `error`: the affected numbers cannot be trusted or recomputed; `warning`: they may be wrong; `info`.
+        count: how many lines, lengths, settings or places it is about; the meaning says which.
+        keys: the group, as `name=value` parted by blanks; two groups by ` | `.
+        meaning: one sentence in plain words.
+    """
+
+    check: str
+    file: str
+    severity: str
+    count: int
+    keys: str
+    meaning: str
+
+
+class Tables:
+    """Both tables in an order of their own, and the views of them that several checks need."""
+
+    def __init__(self, downstream: pd.DataFrame, robustness: pd.DataFrame) -> None:
+        """Sort the tables of `read_downstream` and `read_robustness` and forget the numbers of their lines."""
+        self.downstream, self.robustness = _sorted(downstream, KEY), _sorted(robustness, SCORE)
+        self.by_file = {DOWNSTREAM: (self.downstream, KEY), ROBUSTNESS: (self.robustness, SCORE)}
+        self.runs, self.scores = self.downstream.drop_duplicates(KEY), self.robustness.drop_duplicates(SCORE)
+
+    @cached_property
+    def series(self) -> pd.DataFrame:
+        """Give the finite losses: a row for each group and setting, a column for each length."""
+        wide = self.scores.pivot(index=[*SCORED, *SETTING], columns="epoch", values="loss")
+        return wide.where(np.isfinite(wide))
+
+    @cached_property
+    def dice(self) -> pd.DataFrame:
+        """Give the mean Dice: a row for each configuration, a column for each length; length 0 serves every scheme."""
+        wide = self.runs.groupby([*CONFIGURATION, "epoch"])["dice"].mean().unstack()
+        if 0 in wide:
+            wide[0] = wide[0].groupby(CONFIGURATION[:3]).transform("first")
+        return wide
+
+    @cached_property
+    def lengths(self) -> dict[str, dict[tuple[Hashable, ...], set[int]]]:
+        """Give the lengths of every group of each file; a random initialisation that was fine-tuned serves every scheme."""
+        downstream, robustness = _lengths(self.runs, CONFIGURATION), _lengths(self.scores, SCORED)
+        for key in downstream:
+            if any(0 in found for other, found in downstream.items() if other[:3] == key[:3]):
+                downstream[key].add(0)
+        return {DOWNSTREAM: downstream, ROBUSTNESS: robustness}
+
+
+def _sorted(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    table = table.drop(columns="line")
+    return table.sort_values([*key, *(name for name in table.columns if name not in key)], ignore_index=True)
+
+
+def _lengths(table: pd.DataFrame, group: list[str]) -> dict[tuple[Hashable, ...], set[int]]:
+    """Give the lengths of every combination that the values of the group's columns make, also of those that have none."""
+    found = table.groupby(group)["epoch"].agg(set).to_dict()
+    return {key: found.get(key, set()) for key in product(*(sorted(table[name].unique()) for name in group))}
+
+
+def name_group(columns: Sequence[str], values: Iterable[Any], **more: Any) -> str:
+    """Write a group as `name=value` parted by blanks."""
+    named = {**dict(zip(columns, values, strict=True)), **more}
+    return " ".join(f"{name}={plain(value)}" for name, value in named.items())
+
+
+def plain(value: Any) -> str:
+    """Write a value, or several in ascending order."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str | bool | np.bool_):
+        return str(value)
+    if isinstance(value, Iterable):
+        return ",".join(plain(one) for one in sorted(value))
+    return str(value)

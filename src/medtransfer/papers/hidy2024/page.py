@@ -1,0 +1,272 @@
+"""The outcome of a replay goes in; what it says, as a text for the terminal, as Markdown and as one HTML page, comes out."""
+
+import base64
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from medtransfer.analysis.model import Analysis, Contrast, Summary
+from medtransfer.papers.hidy2024.alignment import CONTRADICTED, NOISE, REPRODUCED, Block
+from medtransfer.papers.hidy2024.audit import Finding
+from medtransfer.papers.hidy2024.cells import Cell, alignment_rows, cell_rows, count_rows
+from medtransfer.papers.hidy2024.claims import NO, OPEN, YES, Claim, Evidence
+from medtransfer.records.tables import as_markdown
+from medtransfer.report import html
+from medtransfer.report.format import between, probability
+from medtransfer.report.plots import cost
+from medtransfer.report.verdict_text import outcome
+
+TITLE = "The paper's numbers, computed again from its released results"
+SOURCE = (
+    "G. Hidy, B. Bakos, A. Lukács, Enhancing pretraining efficiency for medical image segmentation via transferability metrics, "
+    "arXiv:2410.18677."
+)
+FIGURES = {
+    "figure-1": "Figure 1: Dice by checkpoint on ACDC, encoder frozen",
+    "figure-2": "Figure 2: accuracy on ImageNet, at the released checkpoints only; the curves between them are not released",
+    "figure-3": "Figure 3: Dice and robustness by checkpoint, scheme advanced; IDRiD fully trained, ACDC with a frozen encoder",
+    "figure-4": "Figure 4: which epoch the online rule chooses",
+    "figure-A.2": "Figure A.2: rank correlation of evaluation metrics over models, over both datasets and within each",
+}
+SIDES = ("as published", "joined by key")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that a replay found: see the functions that make each."""
+
+    findings: Sequence[Finding]
+    cells: Sequence[Cell]
+    blocks: Mapping[tuple[str, str, str], Block]
+    analyses: Mapping[str, Analysis]
+    claims: Sequence[Claim]
+    folder: Path
+    pictures: Sequence[str]
+
+
+def brief(content: Content) -> str:
+    """Write what a person reads on the terminal."""
+    return "\n\n".join([*verdict(content), as_markdown(count_rows(content.cells)), as_markdown(_selectors(content))])
+
+
+def verdict(content: Content) -> list[str]:
+    """Say in a few sentences what the released data bear out; every number in them is computed."""
+    return [_headline(content), *_comparisons(content), _tables(content), _claims(content)]
+
+
+def _headline(content: Content) -> str:
+    found = {one.selector: one for one in content.analyses["keyed"].summaries}
+    if "offline" not in found or "full" not in found:
+        return "Joined by key, robustness cannot be judged: the files lack scores or fine-tunings; the audit names them."
+    walked = f", {_with_interval(found['online'])} online" if "online" in found else ""
+    text = (
+        f"Joined by key, over {found['offline'].configurations} configurations, the mean TIS is {_with_interval(found['offline'])} "
+        f"for choosing by robustness offline{walked}, and {_with_interval(found['full'])} for always taking the last checkpoint."
+    )
+    return text
+
+
+def _comparisons(content: Content) -> list[str]:
+    analysis = content.analyses["keyed"]
+    online = next((one for one in analysis.summaries if one.selector == "online"), None)
+    said = [_against_full(one, analysis.confidence) for one in analysis.contrasts if one.second == "full"]
+    if online and online.fixed_at_cost is not None:
+        said.append(
+            f"At the {online.mean_epochs:.0f} epochs that the online rule spends on average, fixed lengths bring "
+            f"{online.fixed_at_cost:.3f}, the rule {online.mean_tis:.3f}."
+        )
+    return said
+
+
+def _against_full(one: Contrast, confidence: float) -> str:
+    said = {"better": "is better than", "worse": "is worse than", "not told apart": "cannot be told apart from"}
+    low, high = one.interval
+    sure = f"{one.difference:+.3f}, {low:+.3f} to {high:+.3f}, p = {one.p_holm:.2g} after Holm's correction"
+    return f"{one.first.capitalize()} {said[outcome(one, confidence)]} full pretraining ({sure})."
+
+
+def _with_interval(summary: Summary) -> str:
+    bounds = f" ({summary.interval[0]:.3f} to {summary.interval[1]:.3f})" if summary.interval else ""
+    return f"{summary.mean_tis:.3f}{bounds}"
+
+
+def _tables(content: Content) -> str:
+    keyed, published = (
+        Counter(values) for values in zip(*((c.verdict, c.verdict_as_published) for c in content.cells), strict=True)
+    )
+    total = len(content.cells)
+    shifted = sorted({scheme for block in content.blocks.values() for scheme, places in block.alignment.rotation.items() if places})
+    text = (
+        f"Of {total} printed numbers, joined by key {keyed[REPRODUCED]} come out to the digits, {keyed[NOISE]} within noise "
+        f"over seeds and {keyed[CONTRADICTED]} not; joined as the printed tables must have been, {published[REPRODUCED]} come out "
+        f"to the digits, {published[NOISE]} within noise and {published[CONTRADICTED]} not."
+    )
+    if shifted:
+        schemes = " and ".join(shifted)
+        text += f" So the printed numbers of the scheme {schemes} rest on a list of Dice that is shifted against the scores."
+    return text
+
+
+def _claims(content: Content) -> str:
+    count = Counter(claim.keyed.holds for claim in content.claims)
+    return (
+        f"Of {len(content.claims)} claims that the paper makes in words, {count[YES]} hold in the data joined by key, {count[NO]} "
+        f"do not, and for {count[OPEN]} the data leave it open."
+    )
+
+
+def _selectors(content: Content) -> list[Row]:
+    return [
+        {
+            "alignment": name, "selector": one.selector, "mean TIS": one.mean_tis, "interval": between(one.interval),
+            "worst TIS": one.min_tis, "epochs spent": one.mean_epochs, "fixed at equal cost": one.fixed_at_cost,
+        }
+        for name in ("keyed", "as-published") for one in content.analyses[name].summaries if one.selector != "full"
+    ]  # fmt: skip
+
+
+def _contrasts(content: Content) -> list[Row]:
+    analysis = content.analyses["keyed"]
+    return [
+        {
+            "choice": one.first, "against": one.second, "difference": one.difference, "interval": between(one.interval),
+            "p Holm": probability(one.p_holm), "wins": one.wins, "losses": one.losses, "outcome": outcome(one, analysis.confidence),
+        }
+        for one in analysis.contrasts
+    ]  # fmt: skip
+
+
+def _claim_rows(content: Content) -> list[Row]:
+    return [
+        {"section": claim.section, "the paper says": claim.statement, "computed": claim.measure,
+         "as published": _evidence(claim.as_published), "joined by key": _evidence(claim.keyed)}
+        for claim in content.claims
+    ]  # fmt: skip
+
+
+def _claims_shown(content: Content) -> list[Row]:
+    """Give the claims with what was computed, and the numbers, in small print."""
+    small = Markup("{}<small>{}</small>")
+    return [
+        {
+            "section": one.section, "the paper says": small.format(one.statement, f"computed: {one.measure}"),
+            **{
+                side: small.format(evidence.holds, _evidence(evidence).removeprefix(f"{evidence.holds}: "))
+                for side, evidence in zip(SIDES, (one.as_published, one.keyed), strict=True)
+            },
+        }
+        for one in content.claims
+    ]  # fmt: skip
+
+
+def _evidence(evidence: Evidence) -> str:
+    if evidence.value is None:
+        return evidence.holds
+    bounds = f" ({evidence.interval[0]:.3f} to {evidence.interval[1]:.3f})" if evidence.interval else ""
+    return f"{evidence.holds}: {evidence.value:.3f}{bounds}"
+
+
+def _audit_rows(findings: Sequence[Finding]) -> list[Row]:
+    groups = Counter((one.severity, one.check, one.file) for one in findings)
+    order = {"error": 0, "warning": 1, "info": 2}
+    return [
+        {"severity": severity, "check": check, "file": file, "rows of audit.csv": count,
+         "for example": next(f"{one.keys}: {one.meaning}" for one in findings if (one.severity, one.check, one.file) == key)}
+        for key, count in sorted(groups.items(), key=lambda item: (order[item[0][0]], item[0])) for severity, check, file in [key]
+    ]  # fmt: skip
+
+
+def _off(content: Content) -> list[Row]:
+    """Give the cells that do not come out as published."""
+    return [
+        row for row, cell in zip(cell_rows(content.cells), content.cells, strict=True) if cell.verdict_as_published == CONTRADICTED
+    ]
+
+
+EXPLAINED = {
+    "claims": "`holds`, `does not hold`, or `open` where the interval (bootstrap over configurations) contains the threshold. "
+    "Configurations share pretrainings and datasets, so the intervals are rather too short than too long.",
+    "blocks": "Each block of rows was computed under every alignment that is possible (rotation of the Dice, whose scores, which "
+    "pooling), and the one that gives back most printed numbers is shown: agreeing counts the cells reproduced or within noise.",
+    "verdicts": "reproduced: to the printed digits; within noise: the spread over seeds explains the difference; contradicted: "
+    "it is not; not recomputable: the files lack what it takes. cells.csv has every cell with its reason.",
+    "selectors": "TIS is the mean Dice of the chosen checkpoint relative to the best one of the configuration. As published, every "
+    "checkpoint of a shifted scheme has a neighbour's Dice, so these rows only show how the printed tables came about.",
+    "contrasts": "Mean difference of TIS with its bootstrap interval over configurations, Wilcoxon's signed-rank test after Holm's "
+    "correction for all of these comparisons; the fixed lengths cost as many epochs on average as the choice. Better or worse only "
+    "where both agree.",
+    "off": "Printed cells that no alignment gives back.",
+}
+
+
+def markdown(content: Content) -> str:
+    """Write the page as Markdown."""
+    sections = [f"# {TITLE}", *verdict(content), f"The paper: {SOURCE}"]
+    sections += ["## What the paper claims, and what the data say", as_markdown(_claim_rows(content)), EXPLAINED["claims"]]
+    sections += ["## Ways of choosing", as_markdown(_selectors(content)), EXPLAINED["selectors"]]
+    sections += ["## Compared on the same configurations, joined by key", as_markdown(_contrasts(content)), EXPLAINED["contrasts"]]
+    sections += ["## Printed numbers", as_markdown(count_rows(content.cells)), EXPLAINED["verdicts"]]
+    sections += ["## How scores and Dice were joined", as_markdown(alignment_rows(content.blocks)), EXPLAINED["blocks"]]
+    if off := _off(content):
+        sections += ["## Not explained", as_markdown(off), EXPLAINED["off"]]
+    sections += ["## Figures", *(f"![{_caption(name)}](figures/{name})" for name in content.pictures)]
+    sections += ["## Audit of the files", as_markdown(_audit_rows(content.findings))] if content.findings else []
+    return "\n\n".join(sections) + "\n"
+
+
+def render(content: Content) -> str:
+    """Write the page as HTML, pictures inside."""
+    first, *rest = verdict(content)
+    body = Markup('<p class="verdict">{}</p>').format(first) + html.bullets(rest) + html.note(SOURCE)
+    body += _section(
+        "What the paper claims, and what the data say",
+        html.table(_claims_shown(content), left=SIDES, wrapped=("the paper says",)),
+        "claims",
+    )
+    keyed = content.analyses["keyed"].summaries
+    charts = Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(
+        html.figure(cost.cost_front(keyed, 800, 400), "Mean TIS and pretraining epochs spent, joined by key"),
+        html.figure(cost.cost_front(keyed, 380, 400), "Mean TIS and pretraining epochs spent, joined by key"),
+    )
+    body += _section("Ways of choosing", charts + html.table(_selectors(content), left=("selector", "interval")), "selectors")
+    contrasts = html.table(_contrasts(content), left=("against", "interval", "outcome"))
+    body += _section("Compared on the same configurations, joined by key", contrasts, "contrasts")
+    body += _section("Printed numbers", html.table(count_rows(content.cells), left=("alignment",)), "verdicts")
+    blocks = html.table(alignment_rows(content.blocks), left=("scheme", "rows"), wrapped=("as_published",))
+    body += _section("How scores and Dice were joined", blocks, "blocks")
+    if off := _off(content):
+        table = html.table(
+            off, left=("row", "dataset", "scheme", "encoder", "mode", "verdict", "verdict_as_published"), wrapped=("reason",)
+        )
+        body += _section("Not explained", html.details(f"{len(off)} printed cells", table), "off")
+    body += _section("Figures", Markup("").join(_picture(content.folder / name) for name in content.pictures))
+    if content.findings:
+        audit = html.table(_audit_rows(content.findings), left=("check", "file"), wrapped=("for example",))
+        body += _section("Audit of the files", audit)
+    return html.document(TITLE, body)
+
+
+def _section(title: str, body: Markup, explained: str = "") -> Markup:
+    return (
+        Markup("<h2>{}</h2>").format(title) + body + (html.note(EXPLAINED[explained].replace("`", "")) if explained else Markup())
+    )
+
+
+def _picture(path: Path) -> Markup:
+    data = base64.b64encode(path.read_bytes()).decode()
+    image = Markup('<img src="data:image/png;base64,{}" alt="{}" style="max-width:100%;height:auto">').format(
+        Markup(data), escape(_caption(path.name))
+    )
+    return html.figure(image, _caption(path.name))
+
+
+def _caption(name: str) -> str:
+    stem = name.removesuffix(".png")
+    head = next(one for one in FIGURES if stem.startswith(one))
+    side = stem.removeprefix(head).removeprefix("-")
+    return FIGURES[head] + (f"; {'joined by key' if side == 'keyed' else 'as published'}" if side else "")

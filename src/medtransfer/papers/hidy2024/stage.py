@@ -1,0 +1,133 @@
+"""The paper's two released result files go in; their runs in the store, audit, tables, figures and a page come out."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from medtransfer import tracking
+from medtransfer.analysis.judge import Sampling
+from medtransfer.analysis.model import Analysis
+from medtransfer.analysis.replayed import STAGE, Released, configurations, read_released, replayed_scores
+from medtransfer.analysis.summary import analyse
+from medtransfer.config import Replay, Report
+from medtransfer.errors import InputError
+from medtransfer.hashing import digest, file_sha256
+from medtransfer.papers.hidy2024 import page
+from medtransfer.papers.hidy2024.audit import Finding, as_rows, audit
+from medtransfer.papers.hidy2024.cells import Cell, alignment_rows, cell_rows, count_rows, judge_cells
+from medtransfer.papers.hidy2024.claims import Claim, Side, claim_rows, judge_claims, metric_claim
+from medtransfer.papers.hidy2024.figures import AGREEING, draw_figures, rank_correlations
+from medtransfer.papers.hidy2024.files import read_downstream, read_robustness
+from medtransfer.papers.hidy2024.importing import import_runs
+from medtransfer.papers.hidy2024.released import Alignment, Recomputed
+from medtransfer.records import write_json, write_text
+from medtransfer.records.tables import as_csv
+from medtransfer.report.tables import contrast_rows
+
+log = logging.getLogger("medtransfer")
+TABLES = ("audit.csv", "cells.csv", "alignments.csv", "verdicts.csv", "selectors.csv", "contrasts.csv", "claims.csv")
+SELECTORS = "robustness"  # the block of table 3: what the paper chooses by
+
+
+def run(section: Replay, report: Report) -> str:
+    """Audit and import the released files, and compute everything the paper prints again, from the store.
+
+    Args:
+        section: validated params.
+        report: how intervals are drawn.
+
+    Returns:
+        What a person reads on the terminal.
+
+    Raises:
+        InputError: a file is not named, missing or not of the released form.
+    """
+    downstream_path, robustness_path = _files(section)
+    out = Path(section.out)
+    downstream, robustness = read_downstream(downstream_path), read_robustness(robustness_path)
+    findings = audit(downstream, robustness)
+    _write(out / "audit.csv", as_rows(findings))
+    digests = {"downstream": file_sha256(downstream_path)[:12], "robustness": file_sha256(robustness_path)[:12]}
+    written = import_runs(downstream, robustness, digests, out / "scores")
+    log.info("replay: %d runs written to the tracking store, the rest was there", written)
+    released = read_released(**digests)
+    return _recompute(released, findings, digests, out, Sampling(report.draws, report.confidence, report.seed))
+
+
+def _files(section: Replay) -> tuple[Path, Path]:
+    names = {"downstream": section.downstream, "robustness": section.robustness}
+    for name, value in names.items():
+        if value is None:
+            raise InputError(
+                f"expected --{name} <{name}_scores.csv>, but it is not named; the README says where the paper's authors release it"
+            )
+    return Path(str(section.downstream)), Path(str(section.robustness))
+
+
+def _recompute(released: Released, findings: Sequence[Finding], digests: dict[str, str], out: Path, sampling: Sampling) -> str:
+    recomputed = Recomputed(released, sampling)
+    cells, blocks = judge_cells(recomputed, sampling.confidence)
+    published = next(block.alignment for name, block in blocks.items() if name[2] == SELECTORS)
+    analyses = {
+        "as-published": analyse(_as_published(released, published), (), sampling),
+        "keyed": analyse(configurations(released, replayed_scores(released)), (), sampling),
+    }
+    claims = _claims(released, analyses, cells, sampling)
+    _write(out / "cells.csv", cell_rows(cells))
+    _write(out / "alignments.csv", alignment_rows(blocks))
+    _write(out / "verdicts.csv", count_rows(cells))
+    _write(out / "selectors.csv", selector_rows(analyses))
+    contrasts = [{"alignment": name, **row} for name, analysis in analyses.items() for row in contrast_rows(analysis)]
+    _write(out / "contrasts.csv", contrasts)
+    _write(out / "claims.csv", claim_rows(claims))
+    pictures = draw_figures(released, analyses, out / "figures")
+    content = page.Content(findings, cells, blocks, analyses, claims, out / "figures", pictures)
+    text = page.markdown(content)
+    write_text(out / "replay.md", text)
+    write_text(out / "replay.html", page.render(content))
+    metrics = {f"tis_{one.selector}".replace("-", "_"): one.mean_tis for one in analyses["keyed"].summaries}
+    write_json(out / "metrics.json", metrics)
+    _publish(out, digests, metrics, sampling)
+    return f"{page.brief(content)}\nThe page: {out / 'replay.html'}"
+
+
+def _as_published(released: Released, alignment: Alignment) -> "list":
+    scores = released.scores.drop(columns="copied")
+    return configurations(released, scores, alignment.rotation, alignment.labels)
+
+
+def _claims(released: Released, analyses: dict[str, Analysis], cells: Sequence[Cell], sampling: Sampling) -> list[Claim]:
+    keyed, published = (Side.of(analyses[name], cells, name == "keyed", sampling) for name in ("keyed", "as-published"))
+    lowest = {name: float(table.loc[AGREEING, AGREEING].min().min()) for name, table in rank_correlations(released).items()}
+    together = lowest.pop("all", None)
+    return [*judge_claims(keyed, published), *metric_claim(together, min(lowest.values(), default=None))]
+
+
+def selector_rows(analyses: dict[str, Analysis]) -> list[dict[str, object]]:
+    """Give the rows of selectors.csv; the last length stands as `fixed-<epoch>` only."""
+    return [
+        {
+            "selector": one.selector, "alignment": name, "mean_tis": one.mean_tis, "min_tis": one.min_tis,
+            "mean_epochs": one.mean_epochs, "ci_low": one.interval[0] if one.interval else None,
+            "ci_high": one.interval[1] if one.interval else None, "fixed_at_cost": one.fixed_at_cost,
+            "configurations": one.configurations,
+        }
+        for name, analysis in analyses.items() for one in analysis.summaries if one.selector != "full"
+    ]  # fmt: skip
+
+
+def _write(path: Path, rows: Sequence[dict[str, object]]) -> None:
+    write_text(path, as_csv(rows))
+
+
+def _publish(out: Path, digests: dict[str, str], metrics: dict[str, float], sampling: Sampling) -> None:
+    """Log the outcome as one run; the same files and intervals make the same run, once."""
+    params = {"kind": "result", **digests, "draws": sampling.draws, "confidence": sampling.confidence, "seed": sampling.seed}
+    cell = digest([params, metrics], 16)
+    if finished := tracking.find_finished(STAGE, cell):
+        tracking.note_reuse(STAGE, finished.id)
+        return
+    with tracking.open_run(STAGE, "replay", cell, params, {}) as handle:
+        handle.log_metrics(metrics)
+        for name in (*TABLES, "replay.html", "replay.md", "figures"):
+            handle.log_artifact(out / name, "figures" if name == "figures" else None)

@@ -1,0 +1,129 @@
+"""The COVID-QU-Ex infection segmentation folders (or four .npy arrays) go in; chest X-rays with one class come out.
+
+Source: https://www.kaggle.com/datasets/anasmohammedtahir/covidqu. Citation: `CITATION` below. One raw example:
+
+    Infection Segmentation Data/Train/COVID-19/images/covid_1.png             grey, 256x256
+    Infection Segmentation Data/Train/COVID-19/infection masks/covid_1.png    grey, 256x256, values 0 and 255
+    Infection Segmentation Data/Train/COVID-19/lung masks/covid_1.png         not used
+
+The same images as arrays: train_and_val/imgs.npy, train_and_val/inf_masks.npy, test/imgs.npy, test/inf_masks.npy, each
+(N, 256, 256) with values 0..255. Train and Val together are the training images.
+Official counts: 2913 COVID-19 images have annotated infections, 2330 train + val and 583 test. The masks of Non-COVID
+and Normal are empty by definition and these classes take no part unless the option `classes` names them.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.pixels import check_same_size, list_pictures, read_image, read_labels, resize_image, resize_mask
+from medtransfer.prepare.readers.contract import (
+    Item,
+    Picture,
+    Scan,
+    Size,
+    is_folder,
+    pair_up,
+    read_options,
+    require_folder,
+    whole_picture,
+)
+from medtransfer.records import map_array
+
+CITATION = (
+    "A. M. Tahir, M. E. H. Chowdhury, A. Khandakar, T. Rahman, Y. Qiblawey, et al., COVID-19 infection localization and "
+    "severity grading from chest X-ray images, Computers in Biology and Medicine 139, 105002, 2021, "
+    "doi:10.1016/j.compbiomed.2021.105002"
+)
+EXPECTED = {"train": 2330, "test": 583}
+OPTIONS: dict[str, Any] = {"classes": ["COVID-19"]}
+CLASSES = ("COVID-19", "Non-COVID", "Normal")
+FOLDERS = {"Train": "train", "Val": "train", "Test": "test"}
+ARRAYS = {"train_and_val": "train", "test": "test"}
+REMEDY = "`root` must name the folder that holds `Infection Segmentation Data`, or train_and_val/imgs.npy and test/imgs.npy"
+
+
+def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
+    """List the images with their infection masks.
+
+    Args:
+        root: the folder that holds `Infection Segmentation Data`, or that of the arrays.
+        size: (height, width) of the stored pictures, pixels.
+        options: `classes`, which of COVID-19, Non-COVID, Normal take part (folders only).
+
+    Raises:
+        InputError: the layout is another one, or a mask or image is missing.
+    """
+    classes = read_options(options, OPTIONS, "covid-qu")["classes"]
+    if not isinstance(classes, list) or not classes or not set(classes) <= set(CLASSES):
+        raise InputError(f"expected the option classes to list some of {', '.join(CLASSES)}, but got {classes!r}")
+    require_folder(root, REMEDY)
+    arrays = [name for name in ARRAYS if is_folder(root / name)]
+    items = tuple(_list_arrays(root, arrays, size) if arrays else _list_folders(root, classes, size))
+    if not items:
+        raise InputError(f"expected images of {', '.join(classes)} in {root}, but there are none; {REMEDY}")
+    expected = EXPECTED if classes == OPTIONS["classes"] else {}
+    return Scan(("infection",), 1, size, "rotate-flip", CITATION, "8-bit values kept", expected, whole_picture(size), items)
+
+
+def _list_folders(root: Path, classes: list[str], size: Size) -> Iterator[Item]:
+    base = require_folder(root / "Infection Segmentation Data", REMEDY)
+    for folder, split in FOLDERS.items():
+        for name in classes:
+            home = base / folder / name
+            if not is_folder(home):
+                continue
+            images = list_pictures(require_folder(home / "images", REMEDY))
+            masks = list_pictures(require_folder(home / "infection masks", REMEDY))
+            for _, image, mask in pair_up(images, masks, home):
+                source = image.relative_to(root).as_posix()
+                yield Item(split, f"{folder}/{name}/{image.stem}", source, (image, mask), 1, partial(_load, image, mask, size))
+
+
+def _load(image_path: Path, mask_path: Path, size: Size) -> Iterator[Picture]:
+    yield _make_picture(read_image(image_path, 1)[..., 0], read_labels(mask_path), (image_path, mask_path), size, 0)
+
+
+def _list_arrays(root: Path, names: list[str], size: Size) -> Iterator[Item]:
+    for name in names:
+        files = (root / name / "imgs.npy", root / name / "inf_masks.npy")
+        images, masks = _map(files[0]), _map(files[1])
+        if images.shape != masks.shape:
+            raise InputError(f"expected masks of shape {images.shape} like {files[0]}, but {files[1]} has {masks.shape}")
+        source = files[0].relative_to(root).as_posix()
+        for row in range(len(images)):
+            yield Item(ARRAYS[name], f"{name}/{row}", source, files, 1, partial(_load_row, files, row, size))
+
+
+def _load_row(files: tuple[Path, Path], row: int, size: Size) -> Iterator[Picture]:
+    image, mask = (_to_bytes(np.asarray(_map(path)[row]), path) for path in files)
+    yield _make_picture(image, mask, files, size, row)
+
+
+def _map(path: Path) -> np.ndarray:
+    array = map_array(path, "restore the file")
+    if array.ndim != 3:
+        raise InputError(f"expected an array of shape (N, height, width) in {path}, but got {array.shape}; restore the file")
+    return array
+
+
+def _to_bytes(values: np.ndarray, path: Path) -> np.ndarray:
+    """Take values of any type as uint8 where that loses nothing; anything else would need a scale that nobody stated."""
+    with np.errstate(invalid="ignore"):
+        pixels = values.astype(np.uint8)
+    if not np.array_equal(pixels, values):
+        raise InputError(f"expected whole numbers from 0 to 255 in {path}, but got others; save the array as uint8")
+    return pixels
+
+
+def _make_picture(image: np.ndarray, mask: np.ndarray, files: tuple[Path, Path], size: Size, slice_: int) -> Picture:
+    check_same_size(image, mask, *files)
+    values = set(np.unique(mask).tolist())
+    if not (values <= {0, 255} or values <= {0, 1}):
+        unknown = sorted(values - {0, 255})[:8]
+        raise InputError(f"expected the values 0 and 255 (or 0 and 1) in {files[1]}, but got also {unknown}; restore the mask")
+    return Picture(resize_image(image[..., None], size), resize_mask((mask > 0).astype(np.uint8), size), slice_)

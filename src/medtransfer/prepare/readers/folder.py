@@ -1,0 +1,158 @@
+"""Any folder of images and masks goes in; its pictures with the classes that the options name come out.
+
+Source: the user's own data. One raw example, with a published split and without one:
+
+    train/images/case07_03.png    train/masks/case07_03.png    test/images/...    test/masks/...
+    images/case07_03.png          masks/case07_03_mask.tif
+
+PNG, JPEG, TIFF and BMP are read: 8-bit grey, colour, palette and transparency, 16-bit and float grey. Images and masks are
+matched by the name before the suffix. There is no official count. Options:
+
+    images, masks    names of the two subfolders
+    suffix           what a mask's name has after its image's name, such as `_mask`
+    group            regular expression whose first group is the patient, such as `(case\\d+)_`; null: each image its own
+    classes          names of the non-background classes
+    labels           raw value -> class name or `background`; null: one class in masks of {0, 1} or {0, 255}
+"""
+
+import re
+import reprlib
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.pixels import (
+    PERCENTILE_RULE,
+    check_same_size,
+    is_grey,
+    list_pictures,
+    read_image,
+    read_labels,
+    resize_image,
+    resize_mask,
+)
+from medtransfer.prepare.readers.contract import (
+    Item,
+    Picture,
+    Scan,
+    Size,
+    is_folder,
+    pair_up,
+    read_options,
+    require_folder,
+    whole_picture,
+)
+
+OPTIONS: dict[str, Any] = {
+    "images": "images", "masks": "masks", "suffix": "", "group": None, "classes": ["foreground"], "labels": None,
+}  # fmt: skip
+CITATION = "own data"
+MOST_CLASSES = 255  # masks are stored in one byte
+SCALING = f"8-bit values kept; 16-bit and float grey: {PERCENTILE_RULE}, per image"
+
+
+def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
+    """List the images with their masks; of each only the header is read.
+
+    Args:
+        root: the folder of train/ and test/, or of the image and mask folders themselves.
+        size: (height, width) of the stored pictures, pixels.
+        options: see the top of this file.
+
+    Raises:
+        InputError: the layout is another one, a mask or image is missing, or an option makes no sense.
+    """
+    chosen = read_options(options, OPTIONS, "folder")
+    _check_options(chosen)
+    classes = chosen["classes"]
+    table = _read_table(chosen["labels"], classes)
+    require_folder(root, "`root` must name the folder that holds your images and masks")
+    homes: dict[str | None, Path] = {split: root / split for split in ("train", "test") if is_folder(root / split)}
+    pairs = [(split, *pair) for split, home in (homes or {None: root}).items() for pair in _list_home(home, chosen)]
+    channels: Literal[1, 3] = 1 if all(is_grey(image) for _, image, _ in pairs) else 3
+    items = tuple(
+        Item(
+            split, _read_group(image, root, chosen["group"]), image.relative_to(root).as_posix(), (image, mask), 1,
+            partial(_load, image, mask, channels, size, table),
+        )
+        for split, image, mask in pairs
+    )  # fmt: skip
+    return Scan(tuple(classes), channels, size, "rotate-flip", CITATION, SCALING, {}, whole_picture(size), items)
+
+
+def _check_options(chosen: Mapping[str, Any]) -> None:
+    """Refuse options of a wrong kind, and subfolders that lie elsewhere."""
+    classes = chosen["classes"]
+    named = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
+    if not named or not 0 < len(set(classes)) == len(classes) <= MOST_CLASSES or "background" in classes:
+        raise InputError(
+            f"expected the option classes to list 1 to {MOST_CLASSES} different names of classes, but got {reprlib.repr(classes)}"
+        )
+    for name in ("images", "masks"):
+        value = chosen[name]
+        if not isinstance(value, str) or not value or Path(value).is_absolute() or ".." in Path(value).parts:
+            raise InputError(f"expected the option {name} to name a folder inside the dataset, but got {chosen[name]!r}")
+    for name, kinds in (("suffix", str), ("group", str | None)):
+        if not isinstance(chosen[name], kinds):
+            raise InputError(f"expected the option {name} to be a text, but got {chosen[name]!r}")
+
+
+def _list_home(home: Path, chosen: Mapping[str, Any]) -> list[tuple[Path, Path]]:
+    remedy = "name the two subfolders with the options `images` and `masks`"
+    folders = [require_folder(home / chosen[kind], remedy) for kind in ("images", "masks")]
+    images, masks = map(list_pictures, folders)
+    suffix = chosen["suffix"]
+    if bad := [path for stem, path in masks.items() if not stem.endswith(suffix)]:
+        raise InputError(f"expected masks named *{suffix} in {folders[1]}, but got {bad[0].name}; set the option `suffix`")
+    by_name = {stem.removesuffix(suffix): path for stem, path in masks.items()}
+    return [(image, mask) for _, image, mask in pair_up(images, by_name, home)]
+
+
+def _read_group(image: Path, root: Path, pattern: str | None) -> str:
+    if pattern is None:
+        return image.relative_to(root).as_posix()
+    try:
+        match = re.search(pattern, image.stem)
+    except re.error as fault:
+        raise InputError(f"expected a regular expression in the option group, but {pattern!r} is none ({fault})") from None
+    if match is None or not match.groups() or match[1] is None:
+        raise InputError(f"expected the option group {pattern!r} to find its first group in every name, but not in {image}")
+    return match[1]
+
+
+def _read_table(labels: Any, classes: list[str]) -> dict[int, int] | None:
+    """Turn raw value -> name into raw value -> class number; None where it is to be inferred."""
+    if labels is None and len(classes) == 1:
+        return None
+    numbers = {"background": 0} | {name: number for number, name in enumerate(classes, start=1)}
+    try:
+        if not labels or any(type(value) is not int for value in labels):
+            raise KeyError("a label is no whole number")
+        return {value: numbers[name] for value, name in labels.items()}
+    except (AttributeError, KeyError, TypeError):
+        known = ", ".join(numbers)
+        raise InputError(f"expected the option labels to map raw values to one of {known}, but got {labels!r}") from None
+
+
+def _load(image_path: Path, mask_path: Path, channels: int, size: Size, table: dict[int, int] | None) -> Iterator[Picture]:
+    image, raw = read_image(image_path, channels), read_labels(mask_path)
+    check_same_size(image, raw, image_path, mask_path)
+    yield Picture(resize_image(image, size), resize_mask(_number(raw, table, mask_path), size), 0)
+
+
+def _number(raw: np.ndarray, table: dict[int, int] | None, path: Path) -> np.ndarray:
+    values = np.unique(raw).tolist()
+    if table is None:
+        table = next((rule for rule in ({0: 0, 1: 1}, {0: 0, 255: 1}) if rule.keys() >= set(values)), {0: 0, 255: 1})
+    if unknown := [value for value in values if value not in table]:
+        raise InputError(
+            f"expected the labels {sorted(table)} in {path}, but got {unknown[:8]}; say what they mean with the option `labels`"
+        )
+    mask = np.zeros(raw.shape, np.uint8)
+    for value in values:
+        mask[raw == value] = table[value]
+    return mask

@@ -1,0 +1,108 @@
+"""A value or a place goes in; a file comes out, whole or not at all."""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medtransfer.hashing import digest
+
+if TYPE_CHECKING:
+    import torch
+
+
+HOST = digest(platform.node(), 6)  # tells the processes of hosts that share a file system apart, without their names
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a path to write to; it gets its final name only after the block ends well and the bytes are on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stray in path.parent.glob(f".{escape(path.name)}.*.partial"):
+        host, _, process = stray.name.split(".")[-2].rpartition("-")
+        if host == HOST and not _is_alive(process):  # a killed process left it
+            stray.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to fill; it takes its final name, replacing an older one, only after the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        for file in partial.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        try:
+            partial.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(result: Path) -> Iterator[Path]:
+    """Give an empty folder beside a result, gone after the block; what a killed process left in it goes first.
+
+    The caller holds the lock on the result: the folder's name is fixed.
+    """
+    place = result.with_name(f".{result.name}.scratch")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_tensors(path: Path, tensors: "dict[str, torch.Tensor]") -> None:
+    """Write tensors as .safetensors, whole or not at all; storage that is shared is written out."""
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as partial:
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, partial)

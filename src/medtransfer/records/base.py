@@ -1,0 +1,97 @@
+"""A record's fields go in; a JSON file that names its form comes out, and back, every field checked."""
+
+import os
+import reprlib
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Self, get_type_hints
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from medtransfer.config import MOST_PIXELS
+from medtransfer.errors import InputError
+from medtransfer.records.atomic import write_json
+from medtransfer.records.json import parse_json
+from medtransfer.records.untrusted import in_one_line, require_file
+
+TARGET, CHECKPOINT, SCORES, RESULT = (f"medtransfer/{kind}/1" for kind in ("target", "checkpoint", "scores", "result"))
+REMEDIES = {
+    TARGET: "make it with `medtransfer prepare --target <name>`",
+    CHECKPOINT: "make it with `medtransfer pretrain`",
+    SCORES: "make it with `medtransfer score`",
+    RESULT: "make it with `medtransfer finetune`",
+}
+
+
+def read_json(path: Path, form: str) -> dict[str, Any]:
+    """Read a record of the given form.
+
+    Args:
+        path: the file.
+        form: what the file's `format` field must say, such as `medtransfer/target/1`.
+
+    Raises:
+        InputError: the file is missing, is no JSON or has another format.
+    """
+    if not os.path.lexists(path):
+        raise InputError(f"expected the file {path}, but it does not exist; {REMEDIES[form]}")
+    require_file(path, "a JSON record", REMEDIES[form])
+    try:
+        value = parse_json(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as fault:
+        raise InputError(
+            f"expected a JSON record in {path}, but it cannot be read ({in_one_line(fault)}); {REMEDIES[form]}"
+        ) from None
+    found = value.get("format") if isinstance(value, dict) else None
+    if found != form:
+        raise InputError(f"expected the format {form!r} in {path}, but got {found!r}; {REMEDIES[form]}")
+    return value
+
+
+@cache
+def _adapters(cls: type) -> dict[str, TypeAdapter]:
+    """Give what checks each field of a record against its annotation, to which nothing is converted."""
+    strict = ConfigDict(strict=True, allow_inf_nan=False)
+    return {name: TypeAdapter(hint, config=strict) for name, hint in get_type_hints(cls, include_extras=True).items()}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What all records share: they are read and written field by field, in their form."""
+
+    def write(self, path: Path) -> None:
+        """Write the record, whole or not at all."""
+        write_json(path, {"format": self.form(), **asdict(self)})
+
+    @classmethod
+    def form(cls) -> str:
+        """Give the name and version of the file format."""
+        raise TypeError(f"{cls.__name__} has no file format")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the record; a missing, foreign or incomplete file is an InputError."""
+        value = read_json(path, cls.form())
+        names = {field.name for field in fields(cls)}
+        if missing := names - value.keys():
+            raise InputError(f"expected the field {min(missing)!r} in {path}, but it is missing; {REMEDIES[cls.form()]}")
+        for name, adapter in _adapters(cls).items():  # type: ignore[arg-type]
+            try:
+                adapter.validate_python(value[name])
+            except ValidationError as fault:
+                first = fault.errors()[0]
+                place = ".".join([name, *map(str, first["loc"])])
+                raise InputError(
+                    f"expected another value of {place} in {path}: {first['msg'].removeprefix('Value error, ')}, but got "
+                    f"{reprlib.repr(first['input'])}; {REMEDIES[cls.form()]}"
+                ) from None
+        return cls(**{name: value[name] for name in names})
+
+
+# What the fields of records may hold, beyond their kind.
+Count = Annotated[int, Field(ge=0)]
+Side = Annotated[int, Field(gt=0, le=MOST_PIXELS)]
+
+
+Share = Annotated[float, Field(ge=0, le=1)]

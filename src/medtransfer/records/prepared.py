@@ -1,0 +1,157 @@
+"""A prepared target on disk goes in; what its record says, its index and its mapped arrays come out."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field
+
+from medtransfer.config import Name
+from medtransfer.errors import InputError
+from medtransfer.hashing import digest, file_sha256
+from medtransfer.records.arrays import map_array
+from medtransfer.records.base import REMEDIES, TARGET, Count, Record, Side
+from medtransfer.records.tables import read_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class TargetInfo(Record):
+    """What `dataset.json` of a prepared target says.
+
+    Attributes:
+        target: its name.
+        reader: the reader that made it.
+        citation: where the dataset comes from.
+        classes: names of the non-background classes; label c of a mask is classes[c - 1].
+        channels: of the stored images, 1 or 3; a grey image is repeated to 3 when it is loaded.
+        input: (height, width) in pixels that a model sees.
+        augmentation: name of the training augmentation, `rotate-flip` or `rotate-crop`.
+        scaling: how raw intensities became uint8.
+        counts: samples a split that were found.
+        expected: samples a split that the full dataset has, empty when nothing is published.
+        subset: whether fewer than expected were declared.
+        sources: SHA-256 of every source file, by path below the raw folder.
+        arrays: SHA-256 of images.npy, masks.npy and index.csv.
+        settings: the parameters that it was prepared with.
+    """
+
+    target: Name
+    reader: str
+    citation: str
+    classes: Annotated[list[str], Field(min_length=1, max_length=255)]
+    channels: Literal[1, 3]
+    input: Annotated[list[Side], Field(min_length=2, max_length=2)]
+    augmentation: str
+    scaling: str
+    counts: dict[str, Count]
+    expected: dict[str, Count]
+    subset: bool
+    sources: dict[str, str]
+    arrays: dict[str, str]
+    settings: dict[str, Any]
+
+    @classmethod
+    def form(cls) -> str:
+        """Give the name and version of the file format."""
+        return TARGET
+
+    @property
+    def fingerprint(self) -> str:
+        """Give 12 hexadecimal digits that change when any image, mask, split or class does."""
+        return digest([self.arrays, self.classes, self.input, self.augmentation])
+
+
+ARRAYS = ("images.npy", "masks.npy", "index.csv")
+REMEDY = "make the target again with `medtransfer prepare --force`"
+_VERIFIED: set[tuple[str, int, int, str | None]] = set()  # files that this process has read and found right
+INDEX_COLUMNS = ("sample", "row", "split", "group", "source", "slice", "top", "left", "height", "width")
+
+
+@dataclass(frozen=True)
+class PreparedTarget:
+    """A prepared target on disk: `dataset.json`, `index.csv`, and two arrays that are mapped, not read.
+
+    Each line of the index is one sample: the window (top, left, height, width; pixels) of row `row` of the arrays.
+    """
+
+    folder: Path
+    info: TargetInfo
+
+    @classmethod
+    def open(cls, folder: Path) -> "PreparedTarget":
+        """Open a prepared target; a missing or foreign one is an InputError."""
+        return cls(folder, TargetInfo.read(folder / "dataset.json"))
+
+    @cached_property
+    def images(self) -> "np.ndarray":
+        """Map the images, uint8 (N, H, W, C)."""
+        return self._map("images.npy", (*self.masks.shape, self.info.channels))
+
+    @cached_property
+    def masks(self) -> "np.ndarray":
+        """Map the masks, uint8 (N, H, W), 0 is background."""
+        return self._map("masks.npy", None)
+
+    @cached_property
+    def index(self) -> "pd.DataFrame":
+        """Read the index, one line a sample, columns INDEX_COLUMNS."""
+        import pandas as pd
+
+        path, remedy = self.folder / "index.csv", REMEDIES[TARGET]
+        table = read_table(path, remedy)
+        if table.columns != INDEX_COLUMNS:
+            raise InputError(
+                f"expected the columns {', '.join(INDEX_COLUMNS)} in {path}, but got {', '.join(table.columns)[:200]}; {remedy}"
+            )
+        frame = pd.DataFrame(table.rows, columns=list(INDEX_COLUMNS), dtype=str)  # a patient may be called NA or 0012
+        for name in (name for name in INDEX_COLUMNS if name not in {"group", "source", "split"}):
+            whole = frame[name].str.fullmatch(r"[0-9]{1,15}")
+            if not whole.all():
+                place = int(whole.to_numpy(bool).argmin())
+                raise InputError(
+                    f"expected a whole number, not negative, in the column {name!r} of {path}, but got {table.rows[place]} in line "
+                    f"{table.lines[place]}; {remedy}"
+                )
+            frame[name] = frame[name].astype("int64")
+        return frame
+
+    def samples(self, split: str) -> "pd.DataFrame":
+        """Give the index lines of one split; an empty one is an InputError."""
+        lines = self.index[self.index["split"] == split]
+        if lines.empty:
+            known = ", ".join(sorted(self.index["split"].unique()))
+            raise InputError(f"expected samples of the split {split!r} in {self.folder / 'index.csv'}, but it holds {known}")
+        return lines.reset_index(drop=True)
+
+    def verify(self) -> Self:
+        """Compare arrays and index with the record, once a process for files that stay as they are.
+
+        Raises:
+            InputError: a file is missing, is not of its form, or is not the one that was prepared.
+        """
+        _ = self.images, self.index  # what is wrong with their form is said first
+        for name in ARRAYS:
+            path, expected = self.folder / name, self.info.arrays.get(name)
+            state = (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns, expected)
+            if state not in _VERIFIED and file_sha256(path) != expected:
+                raise InputError(
+                    f"expected in {path} what was prepared (SHA-256 {str(expected)[:12]}… in dataset.json), but the file differs; "
+                    f"{REMEDY}"
+                )
+            _VERIFIED.add(state)
+        return self
+
+    def _map(self, name: str, shape: tuple[int, ...] | None) -> "np.ndarray":
+        """Map an array of a known shape, or of any (N, H, W) for None."""
+        path = self.folder / name
+        array = map_array(path, REMEDIES[TARGET])
+        fits = array.ndim == 3 if shape is None else array.shape == shape
+        if array.dtype != "uint8" or not fits:
+            wanted = f"of shape {shape}" if shape else "(N, height, width)"
+            raise InputError(f"expected an array uint8 {wanted} in {path}, but got {array.dtype} {array.shape}; {REMEDIES[TARGET]}")
+        return array

@@ -1,0 +1,82 @@
+"""Tables as CSV and Markdown."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medtransfer.errors import InputError
+from medtransfer.records.untrusted import in_one_line, require_file
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file: the names of its columns, its rows of as many texts, and the line in the file that each row ends in."""
+
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+    lines: list[int]
+
+
+def read_table(path: Path, remedy: str) -> Table:
+    """Read a CSV file in UTF-8 with a header; blank lines are left out, but count.
+
+    Raises:
+        InputError: the file is missing or no such text, names a column twice, or has a row of another length.
+    """
+    require_file(path, "a table", remedy)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.reader(handle, strict=True)
+            columns = next((row for row in reader if row), [])
+            if not columns:
+                raise ValueError("it is empty")
+            numbered = [(reader.line_num, row) for row in reader if row]
+            if wrong := [number for number, row in numbered if any("\0" in one for one in row)]:
+                raise ValueError(f"line {wrong[0]} holds a NUL")
+    except (OSError, ValueError, csv.Error) as fault:
+        raise InputError(f"expected a table in {path}, but it cannot be read ({in_one_line(fault)}); {remedy}") from None
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise InputError(f"expected every column once in the header of {path}, but {twice[0]!r} is there twice; {remedy}")
+    for number, row in numbered:
+        if len(row) != len(columns):
+            raise InputError(
+                f"expected {len(columns)} fields a line, as in the header, in {path}, but got {len(row)} in line {number}; {remedy}"
+            )
+    return Table(tuple(columns), [row for _, row in numbered], [number for number, _ in numbered])
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Write rows of the same keys as CSV; None is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["empty"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Write rows of the same keys as an aligned Markdown table; floats with three decimals; no rows are the word `none`."""
+    if not rows:
+        return "none"
+    columns = list(rows[0])
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    widths = [max(len(column), *(len(line[i]) for line in cells)) for i, column in enumerate(columns)]
+    right = [all(isinstance(row[column], int | float | None) for row in rows) for column in columns]
+
+    def line(values: Sequence[str]) -> str:
+        padded = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-") for w, r in zip(widths, right, strict=True)) + "|"
+    return "\n".join([line(columns), rule, *(line(values) for values in cells)])
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:  # NaN
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (f"{value:z.3f}" if isinstance(value, float) else str(value)).replace("|", "\\|")

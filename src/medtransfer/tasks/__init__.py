@@ -1,0 +1,1 @@
+"""Kinds of targets: their models, losses and metrics."""

@@ -1,0 +1,184 @@
+"""Source pictures: layout, formats, crops, seeds and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+from medtransfer.data.pretraining_images import SourceImages
+from medtransfer.data.sampling import EpochBatches, loader
+from medtransfer.errors import InputError
+
+PLAIN: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1), "seed": 1}
+
+
+def save(path: Path, mode: str = "RGB", size: tuple[int, int] = (20, 16), seed: int = 0) -> None:
+    """Write a smooth picture with a red left half."""
+    pixels = np.random.default_rng(seed).integers(0, 60, (size[1], size[0], 3), dtype=np.uint8)
+    pixels[:, : size[0] // 2, 0] += 180
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).convert(mode).save(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Give a source of two classes, three training pictures and one validation picture each."""
+    for name in ("n02", "n01"):
+        for number in range(3):
+            save(tmp_path / "train" / name / f"{name}_{number}.JPEG", seed=number)
+        save(tmp_path / "val" / name / "one.png")
+    return tmp_path
+
+
+def training(root: Path, randaugment: bool = False, **changes: Any) -> SourceImages:
+    return SourceImages(root, "train", 8, train=True, randaugment=randaugment, **{**PLAIN, **changes})
+
+
+def validation(root: Path, size: int = 8, split: str = "val") -> SourceImages:
+    return SourceImages(root, split, size, train=False, randaugment=False, **PLAIN)
+
+
+def test_classes_and_labels_are_those_of_image_folder(root: Path) -> None:
+    (root / "train" / "n01" / "notes.txt").write_text("no picture")
+    save(root / "train" / "n01" / "deeper" / "x.webp")
+    ours, theirs = training(root), ImageFolder(root / "train")
+    assert ours.classes == theirs.classes == ["n01", "n02"]
+    assert ours.labels.tolist() == theirs.targets == [0, 0, 0, 0, 1, 1, 1]
+    assert [ours[index][1] for index in range(7)] == theirs.targets
+
+
+def test_validation_is_the_centre_of_the_shorter_side(root: Path) -> None:
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, 8:24] = (255, 51, 0)
+    Image.fromarray(pixels).save(root / "val" / "n01" / "one.png")
+    image, label = validation(root, 16)[0]
+    assert image.shape == (3, 16, 16) and image.dtype == torch.float32 and label == 0
+    torch.testing.assert_close(image[:, 4, 4], torch.tensor([1.0, 0.2, 0.0]))
+    torch.testing.assert_close(image.amin((1, 2)), image.amax((1, 2)))
+    assert validation(root, 40)[0][0].shape == (3, 40, 40)
+
+
+def test_normalisation(root: Path) -> None:
+    plain = validation(root)[0][0]
+    done = SourceImages(root, "val", 8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), train=False, randaugment=False, seed=1)[0][0]
+    expected = (plain - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
+    torch.testing.assert_close(done, expected)
+
+
+def test_training_crops_keep_four_fifths_and_flip_half(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:100, :200]
+    ramp = np.stack([columns * 1.2, rows * 2.4, rows * 0], 2).astype(np.uint8)
+    for split in ("train", "val"):
+        (tmp_path / split / "c").mkdir(parents=True)
+        Image.fromarray(ramp).save(tmp_path / split / "c" / "x.png")
+    images = SourceImages(tmp_path, "train", 32, train=True, randaugment=False, **PLAIN)
+    areas, flips = [], []
+    for epoch in range(300):
+        images.set_epoch(epoch)
+        red, green, _ = (255 * images[0][0]).numpy()
+        wide, tall = ((red[16, 28] - red[16, 4]) / 1.2, (green[28, 16] - green[4, 16]) / 2.4)  # 24 of 32 pixels
+        flips.append(wide < 0)
+        areas.append(abs(wide) / 200 * tall / 100 / (24 / 32) ** 2)
+    assert 0.78 < min(areas) < 0.82 and 0.98 < max(areas) < 1.02 and abs(np.mean(areas) - 0.9) < 0.015
+    assert 0.42 < np.mean(flips) < 0.58
+
+
+@pytest.mark.parametrize("randaugment", [False, True])
+def test_seeds_epochs_and_workers(root: Path, randaugment: bool) -> None:
+    state = torch.get_rng_state()
+    epochs: dict[int, list[torch.Tensor]] = {}
+    for workers in (0, 2):
+        images = training(root, randaugment)
+        made = loader(images, EpochBatches(6, 4, seed=0, shuffle=False, drop_last=False), workers, pin=False)
+        for epoch in (0, 1):
+            images.set_epoch(epoch)
+            epochs[workers * 10 + epoch] = [batch for batch, _ in made]
+    for epoch in (0, 1):
+        assert all(torch.equal(a, b) for a, b in zip(epochs[epoch], epochs[20 + epoch], strict=True))
+    assert not torch.equal(epochs[0][0], epochs[1][0])
+    assert not torch.equal(training(root, randaugment, seed=2)[0][0], epochs[0][0][0])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_randaugment_changes_pictures_in_training_only(root: Path) -> None:
+    plain, strong = training(root), training(root, randaugment=True)
+    assert any(not torch.equal(plain[index][0], strong[index][0]) for index in range(6))
+    calm = SourceImages(root, "val", 8, train=False, randaugment=True, **PLAIN)
+    assert torch.equal(calm[0][0], validation(root)[0][0])
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("L", "jpg"), ("CMYK", "jpg"), ("P", "png"), ("1", "bmp"), ("LA", "png")])
+def test_other_modes_become_rgb(root: Path, mode: str, suffix: str) -> None:
+    (root / "val" / "n01" / "one.png").unlink()
+    save(root / "val" / "n01" / f"one.{suffix}", mode)
+    image, _ = validation(root)[0]
+    assert image.shape == (3, 8, 8) and 0 <= image.min() < image.max() <= 1
+    if mode in ("L", "LA"):
+        assert torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])
+    if mode == "CMYK":
+        assert image[0, :, :3].mean() > image[0, :, -3:].mean() + 0.4
+
+
+def test_the_fingerprint_sees_names_sizes_and_both_splits(root: Path) -> None:
+    first = training(root).fingerprint()
+    assert first == validation(root).fingerprint() and len(first) == 16
+    save(root / "val" / "n01" / "two.png")
+    more = training(root).fingerprint()
+    (root / "val" / "n01" / "two.png").rename(root / "val" / "n01" / "three.png")
+    renamed = training(root).fingerprint()
+    with (root / "val" / "n01" / "three.png").open("ab") as file:
+        file.write(b"0")
+    assert len({first, more, renamed, training(root).fingerprint()}) == 4
+
+
+@pytest.mark.parametrize("content", [b"no picture", b""])
+def test_an_unreadable_picture_is_named(root: Path, content: bytes) -> None:
+    (root / "val" / "n01" / "one.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"n01/one\.png"):
+        validation(root)[0]
+
+
+def test_a_truncated_picture_is_named(root: Path) -> None:
+    path = root / "train" / "n01" / "n01_0.JPEG"
+    save(path, size=(200, 200))
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(InputError, match=r"n01_0\.JPEG"):
+        training(root)[0]
+
+
+def test_sixteen_bits_are_refused(root: Path) -> None:
+    Image.fromarray(np.full((9, 9), 4000, np.uint16)).save(root / "val" / "n01" / "one.png")
+    with pytest.raises(InputError, match="8 bits"):
+        validation(root)[0]
+
+
+def test_wrong_layouts_are_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder"):
+        training(tmp_path / "nowhere")
+    (root / "train" / "n03").mkdir()
+    with pytest.raises(InputError, match="'n03' is only in train"):
+        training(root)
+    (root / "val" / "n03").mkdir()
+    with pytest.raises(InputError, match="expected pictures in .*n03"):
+        training(root)
+    (tmp_path / "empty" / "train").mkdir(parents=True)
+    with pytest.raises(InputError, match="there are none"):
+        training(tmp_path / "empty")
+
+
+def test_real_pictures(realdata: Path) -> None:
+    root = realdata / "imagenette"
+    train, val = training(root), validation(root)
+    assert (len(train), len(val), len(train.classes)) == (1400, 400, 10)
+    assert np.bincount(train.labels).tolist() == [140] * 10
+    image, _ = train[0]
+    assert image.shape == (3, 8, 8) and image.std() > 0
+    grey = [index for index, (path, _) in enumerate(ImageFolder(root / "train").samples) if Image.open(path).mode == "L"]
+    assert grey
+    for index in grey[:3]:
+        image, _ = train[index]
+        assert torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])

@@ -1,0 +1,102 @@
+"""Samples of a prepared target: windows, seeds, workers and what is refused."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from medtransfer.data.sampling import EpochBatches, loader
+from medtransfer.data.target_samples import TargetSamples
+from medtransfer.errors import InputError
+from medtransfer.records import PreparedTarget
+
+PLAIN: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1), "seed": 1}
+Make = Callable[..., PreparedTarget]
+
+
+def test_a_sample_is_the_normalised_window(make_target: Make) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 10, 3), dtype=np.uint8)
+    target = make_target(images, images[..., 0], size=(4, 4), windows=[(0, 0, 0, 4, 4), (1, 3, 5, 4, 4)])
+    samples = TargetSamples(target, "train", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), augment=False, seed=0)
+    image, mask, position = samples[1]
+    expected = (images[1, 3:7, 5:9] / 255 - [0.5, 0.4, 0.3]) / [0.2, 0.3, 0.4]
+    np.testing.assert_allclose(image.permute(1, 2, 0), expected, rtol=1e-5, atol=1e-6)
+    assert image.dtype == torch.float32 and mask.dtype == torch.uint8 and position == 1
+    assert np.array_equal(mask, images[1, 3:7, 5:9, 0])
+    assert samples.images == ["file0.png#0@0,0", "file1.png#0@3,5"] and samples.groups == ["p0", "p1"]
+
+
+def test_without_augmentation_a_larger_window_gives_its_centre(make_target: Make) -> None:
+    images = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1)
+    target = make_target(images, images[..., 0], size=(4, 4), augmentation="rotate-crop")
+    image, mask, _ = TargetSamples(target, "train", augment=False, **PLAIN)[0]
+    assert np.array_equal(mask, images[0, 2:6, 2:6, 0])
+    torch.testing.assert_close(image * 255, mask.expand(3, 4, 4).float())
+
+
+def batches(samples: TargetSamples, workers: int) -> list[list[torch.Tensor]]:
+    """Give the images of two epochs."""
+    made = loader(samples, EpochBatches(len(samples), 4, seed=0, shuffle=True, drop_last=False), workers, pin=False)
+    epochs = []
+    for epoch in (0, 1):
+        samples.set_epoch(epoch)
+        epochs.append([torch.cat([image.flatten(1), mask.flatten(1)], 1) for image, mask, _ in made])
+    return epochs
+
+
+@pytest.mark.parametrize("augmentation", ["rotate-flip", "rotate-crop"])
+def test_workers_change_no_bit_and_epochs_differ(make_target: Make, augmentation: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 24, 24, 3), dtype=np.uint8)
+    target = make_target(images, images[..., 0] // 128, size=(16, 16), augmentation=augmentation)
+    alone, helped = (batches(TargetSamples(target, "train", augment=True, **PLAIN), workers) for workers in (0, 2))
+    for epoch in (0, 1):
+        assert len(alone[epoch]) == 2
+        assert all(torch.equal(a, b) for a, b in zip(alone[epoch], helped[epoch], strict=True))
+    assert not torch.equal(alone[0][0], alone[1][0])  # the order is the same here, the augmentation is not
+
+
+def test_random_numbers_depend_on_seed_epoch_and_position(colour_target: PreparedTarget) -> None:
+    samples, again, other = (
+        TargetSamples(colour_target, "train", augment=True, mean=(0, 0, 0), std=(1, 1, 1), seed=seed) for seed in (1, 1, 2)
+    )
+    state = torch.get_rng_state()
+    again.set_epoch(3)
+    assert not torch.equal(samples[2][0], again[2][0]) and not torch.equal(samples[2][0], other[2][0])
+    again.set_epoch(0)
+    assert torch.equal(samples[2][0], again[2][0])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_worker_receives_no_copy_of_the_arrays(make_target: Make) -> None:
+    images = np.zeros((64, 64, 64, 3), np.uint8)
+    samples = TargetSamples(make_target(images, images[..., 0], size=(64, 64)), "train", augment=False, **PLAIN)
+    assert samples[0][0].shape == (3, 64, 64)
+    message = pickle.dumps(samples)
+    assert len(message) < 20_000
+    assert torch.equal(pickle.loads(message)[63][0], samples[63][0])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"windows": [(0, 0, 0, 8, 8), (0, 1, 1, 8, 8)]}, "inside the arrays"),
+        ({"windows": [(2, 0, 0, 8, 8)]}, "inside the arrays"),
+        ({"windows": [(0, 0, 0, 6, 8)]}, "smaller"),
+        ({"windows": [(0, 0, 0, 8, 8), (0, 0, 0, 8, 8)]}, "another sample"),
+        ({"augmentation": "twirl"}, "rotate-flip, rotate-crop"),
+        ({"augmentation": "rotate-crop"}, "at least 11.3 pixels"),
+    ],
+)
+def test_broken_targets_are_refused(make_target: Make, change: dict[str, Any], words: str) -> None:
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    target = make_target(images, images[..., 0], size=(8, 8), **change)
+    with pytest.raises(InputError, match=words):
+        TargetSamples(target, "train", augment=True, **PLAIN)
+
+
+def test_unknown_split(colour_target: PreparedTarget) -> None:
+    with pytest.raises(InputError, match="'test'"):
+        TargetSamples(colour_target, "test", augment=False, **PLAIN)

@@ -1,0 +1,192 @@
+"""The weight-load audit: what loads, what is refused and what the refusal says."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from medtransfer.encoders.build import ENCODERS
+from medtransfer.encoders.freezing import state_hash
+from medtransfer.encoders.weights import load_encoder_weights, read_weights
+from medtransfer.errors import InputError
+
+EVERY = pytest.mark.parametrize("name", sorted(ENCODERS))
+
+
+def trained(encoder: torch.nn.Module) -> dict[str, Tensor]:
+    """Give the tensors of an encoder, floats moved a little."""
+    return {n: t + 0.01 if t.is_floating_point() else t.clone() for n, t in encoder.state_dict().items()}
+
+
+@EVERY
+def test_whole_weights_load(name, tiny):
+    encoder = tiny(name)
+    tensors = trained(encoder)
+    audit = load_encoder_weights(encoder, tensors, source="file")
+    assert audit.complete and audit.mapping == "direct" and audit.source == "file"
+    assert audit.matched == audit.total == sum("num_batches" not in key for key in tensors)
+    assert audit.changed == 1.0
+    assert all(torch.equal(tensor, tensors[key]) for key, tensor in encoder.state_dict().items())
+
+
+@EVERY
+def test_heads_are_left_out_and_named(name, tiny):
+    encoder = tiny(name)
+    heads = {"fc.weight": torch.ones(2), "head.fc.bias": torch.ones(2), "classifier.1.weight": torch.ones(2)}
+    audit = load_encoder_weights(encoder, {**trained(encoder), **heads}, source="file")
+    assert audit.complete and audit.left_out == tuple(heads)
+    assert "3 left out (fc.weight, head.fc.bias, classifier.1.weight)" in str(audit)
+
+
+@EVERY
+def test_half_the_tensors_are_refused_and_nothing_is_set(name, tiny):
+    encoder = tiny(name)
+    before = state_hash(encoder)
+    everything = {key: value for key, value in trained(encoder).items() if "num_batches" not in key}
+    half = dict(list(everything.items())[: len(everything) // 2])
+    with pytest.raises(InputError) as fault:
+        load_encoder_weights(encoder, half, source="half.safetensors")
+    missing = len(everything) - len(half)
+    first = list(everything)[len(half)]
+    for said in (f"{len(half)} matched", f"{missing} are missing ({first}", "half.safetensors", "allow_partial", name):
+        assert said in str(fault.value)
+    assert state_hash(encoder) == before
+
+
+def test_half_the_tensors_load_when_that_is_allowed(tiny):
+    encoder = tiny("unet")
+    half = {key: value for key, value in trained(encoder).items() if key.startswith(("stem", "stages.0"))}
+    audit = load_encoder_weights(encoder, half, source="half", allow_partial=True)
+    assert not audit.complete and audit.missing[0].startswith("stages.1") and 0 < audit.changed < 0.5
+    given = sum(half[key].numel() for key, _ in encoder.named_parameters() if key in half)
+    assert audit.changed == pytest.approx(given / sum(p.numel() for p in encoder.parameters()))
+
+
+@pytest.mark.parametrize(("name", "other"), [("unet", "swin"), ("resnet50", "unet"), ("swin", "resnet50")])
+@pytest.mark.parametrize("allow_partial", [False, True])
+def test_another_architecture_is_refused(name, other, allow_partial, tiny):
+    with pytest.raises(InputError, match=rf"encoder {name} in file .* 0 matched.*unexpected"):
+        load_encoder_weights(tiny(name), trained(tiny(other)), source="file", allow_partial=allow_partial)
+
+
+def test_a_deeper_network_is_refused_although_every_tensor_is_there(tiny):
+    shallow, deep = tiny("swin"), tiny("swin", depths=[2, 2, 6, 2])
+    with pytest.raises(InputError, match=r"0 are missing.*unexpected \(layers\.2\.blocks\.2"):
+        load_encoder_weights(shallow, trained(deep), source="file")
+
+
+def test_other_shapes_are_refused(tiny):
+    with pytest.raises(InputError, match=r"0 matched.*have another shape \(stem\.0\.weight"):
+        load_encoder_weights(tiny("unet"), trained(tiny("unet", width=8)), source="file")
+
+
+def test_whole_numbers_for_a_weight_are_refused(tiny):
+    encoder = tiny("unet")
+    tensors = {**trained(encoder), "stem.0.weight": torch.ones(4, 3, 3, 3, dtype=torch.int8)}
+    with pytest.raises(InputError, match=r"1 have another shape \(stem\.0\.weight\)"):
+        load_encoder_weights(encoder, tensors, source="file")
+
+
+def test_weights_that_change_nothing_are_refused_unless_declared(tiny):
+    encoder = tiny("resnet50")
+    same = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    with pytest.raises(InputError, match="differ from the initialisation of resnet50 in file"):
+        load_encoder_weights(encoder, same, source="file")
+    assert load_encoder_weights(encoder, same, source="file", allow_unchanged=True).changed == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value, tiny):
+    encoder = tiny("unet")
+    before, tensors = state_hash(encoder), trained(encoder)
+    tensors["stem.0.weight"][0, 0, 0, 0] = value
+    with pytest.raises(InputError, match=r"finite weights in file.*stem\.0\.weight"):
+        load_encoder_weights(encoder, tensors, source="file")
+    assert state_hash(encoder) == before
+
+
+def test_batch_counters_may_be_missing(tiny):
+    encoder = tiny("resnet50")
+    tensors = {name: value for name, value in trained(encoder).items() if "num_batches_tracked" not in name}
+    assert load_encoder_weights(encoder, tensors, source="file").complete
+
+
+def test_an_unknown_mapping_is_refused_with_the_known_ones(tiny):
+    with pytest.raises(InputError, match="direct, torchvision-swin, microsoft-swin.*'keras'"):
+        load_encoder_weights(tiny("unet"), {}, source="file", mapping="keras")
+
+
+def test_a_named_mapping_is_the_only_one_tried(tiny):
+    encoder = tiny("swin")
+    with pytest.raises(InputError, match="names read as microsoft-swin"):
+        load_encoder_weights(encoder, trained(encoder), source="file", mapping="microsoft-swin")
+
+
+def test_safetensors_are_read(tmp_path):
+    save_file({"module.a": torch.ones(2), "b": torch.zeros(1)}, tmp_path / "w.safetensors")
+    tensors = read_weights(tmp_path / "w.safetensors")
+    assert tensors.keys() == {"a", "b"} and tensors["a"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("keys", [(), ("state_dict",), ("model",), ("state_dict", "model")])
+@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+def test_a_state_dict_is_found_in_a_pickle_that_is_asked_for(keys, suffix, tmp_path):
+    value = {"module.a": torch.ones(2), "b": torch.zeros(1)}
+    for key in reversed(keys):
+        value = {key: value, "epoch": 3}
+    path = tmp_path / f"w{suffix}"
+    torch.save(value, path)
+    assert read_weights(path, allow_pickle=True).keys() == {"a", "b"}
+    with pytest.raises(InputError, match="weights_pickle: true"):
+        read_weights(path)
+
+
+class Hostile:
+    """Runs a command when it is unpickled without care."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.victim),)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2))])
+def test_a_hostile_pickle_is_refused_and_not_run(save, tmp_path):
+    victim, path = tmp_path / "ran", tmp_path / "w.pth"
+    save({"a": Hostile(victim)}, path)
+    with pytest.raises(InputError, match=r"tensors and nothing else in .*w\.pth"):
+        read_weights(path, allow_pickle=True)
+    assert not victim.exists()
+    pickle.loads(pickle.dumps(Hostile(victim)))
+    assert victim.exists()  # the trap works
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("keep", [0, 5, 60, 300])
+def test_a_truncated_file_is_refused(suffix, keep, tmp_path):
+    path = tmp_path / f"w{suffix}"
+    tensors = {f"layer{index}.weight": torch.ones(30) for index in range(4)}
+    save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=f"w{suffix}"):
+        read_weights(path, allow_pickle=True)
+
+
+@pytest.mark.parametrize("value", [{}, {"epoch": 3}, [torch.ones(1)], torch.ones(2), {"a": torch.ones(1), "b": "text"}])
+def test_a_file_without_a_state_dict_is_refused(value, tmp_path):
+    torch.save(value, tmp_path / "w.pt")
+    with pytest.raises(InputError, match="expected tensors by name"):
+        read_weights(tmp_path / "w.pt", allow_pickle=True)
+
+
+def test_missing_files_and_other_kinds_are_refused(tmp_path):
+    with pytest.raises(InputError, match="there is none"):
+        read_weights(tmp_path / "w.safetensors")
+    (tmp_path / "w.bin").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"safetensors, .pt or .pth"):
+        read_weights(tmp_path / "w.bin", allow_pickle=True)

@@ -1,0 +1,125 @@
+"""Fine-tuned models on disk become the runs that their training would have left; what is unfinished is named and left out."""
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medtransfer import study, tracking
+from medtransfer.config import Params
+from medtransfer.finetune import cell
+from medtransfer.finetune.stage import Wanted, run
+from medtransfer.finetune.sync import publish
+
+MODELS, PREPARED, CHECKPOINTS = Path("models"), Path("data/validated"), Path("checkpoints")
+CELLS = [Wanted("sample", "unet", "simple", 3, mode, 7) for mode in ("full", "decoder")]
+FOLDER = MODELS / "sample" / "unet-simple" / "e003-full-s7"
+
+
+@pytest.fixture(scope="module")
+def tuned(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
+    """Give the folder of work in which two cells were fine-tuned, with validation samples."""
+    study.prepare(tiny_params({"prepare.out": str(PREPARED), "prepare.targets.sample.validation": 0.34}))
+    study.pretrain(tiny_params())
+    run(tiny_params().finetune, CELLS, CHECKPOINTS, PREPARED)
+    return shared_workplace
+
+
+@pytest.fixture
+def elsewhere(tuned: Path, workplace: Path) -> Path:
+    """Work on another machine: the stages' files in an empty folder with an empty store; give the first store."""
+    for name in ("checkpoints", "data", "models"):
+        shutil.copytree(tuned / name, workplace / name)
+    return tuned / "mlflow.db"
+
+
+def everything() -> dict[str, dict[str, Any]]:
+    """Give, by cell, all that the runs hold and that does not say when or where they were written."""
+    found = {}
+    for one in tracking.read_runs("finetune"):
+        inputs = tracking.connect().get_run(one.id).inputs.dataset_inputs
+        with tracking.artifact_folder(one.id, "model") as folder:
+            files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        found[one.tags[tracking.CELL]] = {
+            "params": one.params, "metrics": one.metrics, "tags": one.tags, "files": files,
+            "curves": {name: tracking.read_curve(one.id, name) for name in one.metrics},
+            "inputs": [(given.dataset.name, given.dataset.digest, given.tags[0].value) for given in inputs],
+        }  # fmt: skip
+    return found
+
+
+def test_the_runs_are_those_of_the_stage_and_are_reused(
+    elsewhere: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+):
+    assert publish(MODELS, PREPARED) == 2
+    found = everything()
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
+        assert found == everything()
+    assert len(found) == 2
+    assert all(set(one["curves"]["validation_dice"]) == {1, 2} for one in found.values())
+    assert publish(MODELS, PREPARED) == 0
+    monkeypatch.setattr(cell, "_train", None)
+    run(tiny_params().finetune, CELLS, CHECKPOINTS, PREPARED)
+    assert len(tracking.read_runs("finetune")) == 2
+
+
+def test_a_published_model_comes_back_from_the_store(elsewhere: Path, tiny_params: Callable[..., Params]):
+    publish(MODELS, PREPARED)
+    before = {path.name: path.read_bytes() for path in FOLDER.iterdir()}
+    shutil.rmtree(FOLDER)
+    run(tiny_params().finetune, CELLS[:1], CHECKPOINTS, PREPARED)
+    assert {path.name: path.read_bytes() for path in FOLDER.iterdir()} == before
+
+
+def test_the_prepared_target_need_not_be_there(elsewhere: Path):
+    shutil.rmtree("data")
+    assert publish(MODELS, PREPARED) == 2
+
+
+def test_nothing_on_disk_is_nothing_to_write(workplace: Path, caplog: pytest.LogCaptureFixture):
+    assert publish(MODELS, PREPARED) == 0
+    assert caplog.text == ""
+
+
+def drop(name: str) -> Callable[[], None]:
+    return lambda: (FOLDER / name).unlink()
+
+
+def change(**fields: Any) -> Callable[[], None]:
+    """Give a fault: fields of the record are others."""
+
+    def fault() -> None:
+        path = FOLDER / "metrics.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+    return fault
+
+
+FAULTS = {
+    "unfinished": (drop("metrics.json"), "metrics.json"),
+    "no weights": (drop("weights.safetensors"), "weights.safetensors beside .* does not exist; fine-tune again or fetch it"),
+    "cut off": (lambda: (FOLDER / "metrics.json").write_text('{"format": "medtr'), "metrics.json"),
+    "of another version": (change(format="medtransfer/result/99"), "medtransfer/result/1"),
+    "of another cell": (change(key="another"), "the key of its cell in .* but got another"),
+    "a cell with other fields": (change(cell={"what": 1}), "TypeError"),
+    "a foreign recipe": (change(settings={"what": 1}), "KeyError"),
+    "curves that are none": (change(curves=[1, 2]), "curves .* Input should be a valid dictionary"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(name: str, elsewhere: Path, caplog: pytest.LogCaptureFixture):
+    fault, words = FAULTS[name]
+    fault()
+    caplog.set_level(logging.WARNING, "medtransfer")
+    assert publish(MODELS, PREPARED) == 1  # the other one
+    (said,) = caplog.messages
+    assert f"1 fine-tunings on disk are left out: {FOLDER} (" in said
+    assert re.search(words, said)
+    assert [one.params["mode"] for one in tracking.read_runs("finetune")] == ["decoder"]

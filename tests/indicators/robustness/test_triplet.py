@@ -1,0 +1,179 @@
+"""Robustness against fixtures, hand-made pairs and its bounds; negatives against their definition."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness.negatives import NEGATIVES, negatives
+from medtransfer.indicators.robustness.triplet import robustness, robustness_curve, triplet_losses
+
+quick = settings(max_examples=40, deadline=None)
+
+
+def views(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two views of n images with 6 features, as in the indicators' fixtures."""
+    i, j = torch.meshgrid(*(torch.arange(k, dtype=torch.float64) for k in (n, 6)), indexing="ij")
+    a = torch.sin(1 + 0.7 * i * (j + 1)) + torch.cos(0.3 * (i + 1) * (j + 2))
+    return a, a + 0.25 * torch.sin(2 * i + 0.5 * j)
+
+
+@pytest.mark.parametrize(
+    ("distance", "margin", "n", "loss"),
+    [
+        ("cosine", 1.0, 4, 0.0652639684),
+        ("cosine", 1.0, 8, 0.0891504166),
+        ("pearson", 0.5, 8, 0.0899015396),
+        ("l2", 1.0, 8, 0.0),
+    ],
+)
+def test_fixtures_with_paper_negatives(distance, margin, n, loss):
+    a, b = views(n)
+    measure = DISTANCES[distance]
+    d_neg = measure(a, b[negatives(n, "paper", 0).negative])
+    assert 1 - robustness(measure(a, b), d_neg, margin).value == pytest.approx(loss, abs=1e-10)
+
+
+def test_hand_made_value_and_standard_error():
+    found = robustness([0.1, 0.2, 0.9], [0.8, 0.4, 0.5], 0.5)  # losses 0, 0.3, 0.9
+    assert found.value == pytest.approx(1 - 0.4)
+    assert found.standard_error == pytest.approx((0.21 / 3) ** 0.5)
+
+
+def test_repeats_of_an_image_are_averaged_before_the_standard_error():
+    d_pos, d_neg = np.array([[0.0, 0.4], [0.2, 0.8]]), np.zeros((2, 2))
+    found = robustness(d_pos, d_neg, 0.0)  # image means 0.1, 0.6
+    assert found.value == pytest.approx(1 - 0.35)
+    assert found.standard_error == pytest.approx(0.25)
+
+
+def test_the_hinge_comes_before_the_mean_over_repeats():
+    assert robustness([[0.0], [1.0]], [[1.0], [0.0]], 0.0).value == pytest.approx(0.5)
+
+
+def test_curve_is_the_single_values():
+    generator = np.random.default_rng(0)
+    d_pos, d_neg = generator.random((2, 3, 20))
+    margins = [0.0, 0.25, 1.0]
+    curve = robustness_curve(d_pos, d_neg, margins)
+    assert [value.value for value in curve] == pytest.approx([robustness(d_pos, d_neg, m).value for m in margins])
+    errors = [robustness(d_pos, d_neg, m).standard_error for m in margins]
+    assert [value.standard_error for value in curve] == pytest.approx(errors)
+
+
+def test_triplet_losses_average_the_repeats_of_an_image():
+    assert triplet_losses([0.1, 0.2, 0.9], [0.8, 0.4, 0.5], 0.5) == pytest.approx([0, 0.3, 0.9])
+    assert triplet_losses([[0.0, 0.5], [1.0, 0.5]], [[1.0, 0.5], [0.0, 0.5]], 0.25) == pytest.approx([1.25 / 2, 0.25])
+    with pytest.raises(ValueError, match="margins >= 0"):
+        triplet_losses([0.1], [0.1], -0.1)
+
+
+def test_robustness_is_one_minus_the_mean_of_the_losses():
+    d_pos, d_neg = np.random.default_rng(1).random((2, 3, 20))
+    assert robustness(d_pos, d_neg, 0.5).value == 1 - triplet_losses(d_pos, d_neg, 0.5).mean()
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.25, 0.5, 1.0])
+def test_collapsed_encoder_and_perfect_separation(margin):
+    same = np.full(9, 0.3)
+    assert robustness(same, same, margin).value == pytest.approx(1 - margin, abs=1e-15)
+    assert robustness(np.zeros(9), np.full(9, margin), margin).value == 1
+    assert robustness(np.full(9, 2.0), np.zeros(9), margin).value == pytest.approx(1 - (2 + margin))
+
+
+@quick
+@given(st.integers(0, 2**31), st.floats(0, 2), st.integers(2, 30))
+def test_bounds_and_order_of_images(seed, margin, n):
+    generator = np.random.default_rng(seed)
+    d_pos, d_neg = 2 * generator.random((2, n))
+    found = robustness(d_pos, d_neg, margin)
+    assert 1 - (2 + margin) <= found.value <= 1
+    shuffle = generator.permutation(n)
+    again = robustness(d_pos[shuffle], d_neg[shuffle], margin)
+    assert again.value == pytest.approx(found.value)
+    assert again.standard_error == pytest.approx(found.standard_error)
+
+
+def test_one_image_has_no_standard_error():
+    found = robustness([0.5], [0.5], 0.5)
+    assert found.value == 0.5
+    assert np.isnan(found.standard_error)
+
+
+@pytest.mark.parametrize(
+    ("d_pos", "d_neg", "margin", "said"),
+    [
+        ([0.1], [0.1, 0.2], 0.5, "one shape"),
+        ([], [], 0.5, "one shape"),
+        ([float("nan")], [0.1], 0.5, "finite distances"),
+        ([0.1], [0.1], -0.1, "margins >= 0"),
+        ([0.1], [0.1], float("nan"), "margins >= 0"),
+    ],
+)
+def test_bad_values_are_refused(d_pos, d_neg, margin, said):
+    with pytest.raises(ValueError, match=said):
+        robustness(d_pos, d_neg, margin)
+
+
+@pytest.mark.parametrize("kind", NEGATIVES)
+@pytest.mark.parametrize("n", [*range(2, 12), 101])
+def test_no_image_is_its_own_negative_and_the_order_keeps_pairs_adjacent(kind, n):
+    plan = negatives(n, kind, 7)
+    assert sorted(plan.order) == list(range(n))
+    assert not np.any(plan.negative == np.arange(n))
+    for place, image in enumerate(plan.order):
+        assert plan.negative[image] in (plan.order[place - 1], plan.order[(place + 1) % n])
+    assert plan.negative.shape == plan.order.shape == (n,)
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 57])
+def test_random_negatives_are_one_cycle_and_seeded(n):
+    plan = negatives(n, "random", 3)
+    image, visited = 0, set()
+    while image not in visited:
+        visited.add(image)
+        image = int(plan.negative[image])
+    assert len(visited) == n
+    assert plan.repaired is None
+    assert np.array_equal(plan.negative, negatives(n, "random", 3).negative)
+    assert n < 10 or not np.array_equal(plan.negative, negatives(n, "random", 4).negative)
+
+
+def test_random_negatives_are_uniform_over_cycles():
+    drawn = [tuple(negatives(4, "random", seed).negative) for seed in range(1200)]
+    counts = [drawn.count(cycle) for cycle in set(drawn)]
+    assert len(counts) == 6  # (4 - 1)! cycles of 4 images
+    assert min(counts) > 150
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 8, 9])
+def test_paper_negatives_follow_the_formula(n):
+    plan = negatives(n, "paper", 0)
+    expected = [1, 0, *(n + 1 - j for j in range(2, n))]
+    if n % 2:
+        assert plan.repaired == (n + 1) // 2
+        assert expected[plan.repaired] == plan.repaired
+        expected[plan.repaired] -= 1
+    else:
+        assert plan.repaired is None
+    assert plan.negative.tolist() == expected
+
+
+def test_paper_order_keeps_whole_pairs_in_even_batches():
+    plan = negatives(12, "paper", 0)
+    for batch in plan.order.reshape(3, 4):
+        assert set(plan.negative[batch]) == set(batch)
+
+
+@pytest.mark.parametrize("kind", NEGATIVES)
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_single_image_has_no_negative(kind, n):
+    with pytest.raises(ValueError, match=f"at least 2 images.*got {n}"):
+        negatives(n, kind, 0)
+
+
+def test_unknown_kind_lists_the_known():
+    with pytest.raises(ValueError, match="random, paper.*'hard'"):
+        negatives(5, "hard", 0)

@@ -1,0 +1,163 @@
+"""The whole evaluation against scikit-learn, torchmetrics and sums by hand, streamed in batches of different sizes."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+from torchmetrics.functional.segmentation import dice_score
+
+from medtransfer.metrics.segmentation import SegmentationEvaluation
+from medtransfer.metrics.surface import hd95
+
+GROUPS = ["p1", "p1", "p2", "p3", "p3", "p3"]
+
+
+def data(classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Six samples of 12 x 10 pixels whose probabilities lean to the truth; the last holds background only."""
+    generator = torch.Generator().manual_seed(classes)
+    truth = torch.randint(0, classes + 1, (6, 12, 10), generator=generator)
+    truth[5] = 0
+    noise = 1.5 * torch.randn(6, classes + 1, 12, 10, generator=generator)
+    logits = noise + 2 * torch.nn.functional.one_hot(truth, classes + 1).movedim(-1, 1)
+    probabilities = torch.softmax(logits, dim=1)
+    return (probabilities[:, 1:] if classes == 1 else probabilities), truth.to(torch.uint8)
+
+
+def evaluate(probabilities, truth, classes, batch=4):
+    evaluation = SegmentationEvaluation(classes, [f"name {c}" for c in range(classes)])
+    for start in range(0, len(truth), batch):
+        window = slice(start, start + batch)
+        images = [f"image {i}" for i in range(len(truth))][window]
+        evaluation.update(probabilities[window], truth[window], images, GROUPS[: len(truth)][window])
+    return evaluation.compute()
+
+
+def predicted(probabilities: torch.Tensor, classes: int) -> torch.Tensor:
+    return (probabilities[:, 0] > 0.5).long() if classes == 1 else probabilities.argmax(1)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("batch", [1, 4, 6])
+def test_pooled_metrics_equal_sklearn(classes, batch):
+    probabilities, truth = data(classes)
+    found = evaluate(probabilities, truth, classes, batch).metrics
+    prediction = predicted(probabilities, classes)
+    functions = {
+        "jaccard": sk.jaccard_score,
+        "mcc": sk.matthews_corrcoef,
+        "precision": sk.precision_score,
+        "sensitivity": sk.recall_score,
+    }
+    for name, function in functions.items():
+        values = [function((truth == c).flatten(), (prediction == c).flatten()) for c in range(1, classes + 1)]
+        assert found[name] == pytest.approx(np.mean(values))
+        assert [found[f"{name}_class_{c}"] for c in range(1, classes + 1)] == pytest.approx(values)
+    foreground = probabilities[:, -classes:]
+    areas = [sk.average_precision_score((truth == c + 1).flatten(), foreground[:, c].flatten()) for c in range(classes)]
+    assert found["average_precision"] == pytest.approx(np.mean(areas), abs=1e-3)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_dice_equals_torchmetrics_up_to_the_smoothing(classes):
+    probabilities, truth = data(classes)
+    found = evaluate(probabilities, truth, classes).metrics
+    pooled = [part.reshape(1, -1, 10) for part in (predicted(probabilities, classes), truth.long())]
+    independent = dice_score(*pooled, num_classes=classes + 1, include_background=False, average=None, input_format="index")
+    assert [found[f"dice_class_{c}"] for c in range(1, classes + 1)] == pytest.approx(independent[0].tolist(), abs=5e-3)
+    assert found["dice"] == pytest.approx(np.mean([found[f"dice_class_{c}"] for c in range(1, classes + 1)]))
+
+
+def smoothed_dice(prediction: torch.Tensor, truth: torch.Tensor, classes: int) -> float:
+    pairs = [(prediction == c, truth == c) for c in range(1, classes + 1)]
+    return float(np.mean([(2 * (p & t).sum().item() + 1) / (p.sum().item() + t.sum().item() + 1) for p, t in pairs]))
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_dice_per_image_and_per_patient(classes):
+    probabilities, truth = data(classes)
+    prediction = predicted(probabilities, classes)
+    result = evaluate(probabilities, truth, classes)
+    by_image = [smoothed_dice(prediction[i], truth[i], classes) for i in range(6)]
+    by_patient = [smoothed_dice(prediction[s], truth[s], classes) for s in (slice(2), slice(2, 3), slice(3, 6))]
+    assert result.metrics["dice_per_image"] == pytest.approx(np.mean(by_image))
+    assert result.metrics["dice_per_patient"] == pytest.approx(np.mean(by_patient))
+    assert [row["dice"] for row in result.per_image] == pytest.approx(by_image)
+    assert [(row["image"], row["group"]) for row in result.per_image] == [(f"image {i}", GROUPS[i]) for i in range(6)]
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_hd95_is_the_mean_over_images_and_classes(classes):
+    probabilities, truth = data(classes)
+    prediction = predicted(probabilities, classes)
+    result = evaluate(probabilities, truth, classes)
+    table = np.array(
+        [[hd95((p == c).numpy(), (t == c).numpy()) for c in range(1, classes + 1)] for p, t in zip(prediction, truth, strict=True)]
+    )
+    assert result.metrics["hd95"] == pytest.approx(table.mean())
+    assert [row["hd95"] for row in result.per_image] == pytest.approx(table.mean(axis=1).tolist())
+    assert result.per_image[0][f"hd95_class_{classes}"] == pytest.approx(table[0, -1])
+
+
+def test_perfect_prediction_of_one_image():
+    truth = torch.tensor([[[0, 1], [1, 0]]], dtype=torch.uint8)
+    result = evaluate(truth[:, None].float(), truth, 1)
+    hd = {name: value for name, value in result.metrics.items() if name.startswith("hd95")}
+    assert hd == {"hd95": 0.0, "hd95_class_1": 0.0}
+    assert [value for name, value in result.metrics.items() if name not in hd] == pytest.approx([1.0] * 18)
+
+
+def test_exactly_one_half_is_negative():
+    truth = torch.zeros(1, 2, 2, dtype=torch.uint8)
+    assert evaluate(torch.full((1, 1, 2, 2), 0.5), truth, 1).metrics["dice"] == 1
+
+
+def test_healthy_images_only_give_finite_metrics_by_the_empty_mask_rule():
+    truth = torch.zeros(2, 4, 4, dtype=torch.uint8)
+    probabilities = torch.zeros(2, 1, 4, 4)
+    probabilities[1, 0, 0, 0] = 0.9
+    result = evaluate(probabilities, truth, 1)
+    assert all(math.isfinite(value) for value in result.metrics.values())
+    assert result.metrics["dice"] == 1 / 2
+    assert result.metrics["dice_per_image"] == (1 + 1 / 2) / 2
+    assert result.metrics["average_precision"] == 0
+    assert [row["hd95"] for row in result.per_image] == [0, pytest.approx(math.hypot(4, 4))]
+
+
+GOOD = torch.full((1, 1, 2, 2), 0.3)
+ZERO = torch.zeros(1, 2, 2, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "truth", "images", "groups", "said"),
+    [
+        (torch.full((1, 2, 2, 2), 0.5), ZERO, ["a"], ["p"], r"\(N, 1, H, W\).*\(1, 2, 2, 2\)"),
+        (GOOD, ZERO[0], ["a"], ["p"], "truth"),
+        (GOOD[:0], ZERO[:0], [], [], r"\(0, 1, 2, 2\)"),
+        (GOOD, ZERO, ["a", "b"], ["p"], "1 images and groups, but got 2 and 1"),
+        (GOOD * torch.nan, ZERO, ["a"], ["p"], "NaN"),
+        (GOOD * 9, ZERO, ["a"], ["p"], "outside"),
+        (GOOD, ZERO + 3, ["a"], ["p"], r"0..1 \(background, lesion\).*got 3"),
+        (GOOD.repeat(2, 1, 1, 1), ZERO.repeat(2, 1, 1), ["a", "a"], ["p", "p"], "'a' came again"),
+    ],
+)
+def test_bad_batches_are_refused_and_change_nothing(probabilities, truth, images, groups, said):
+    evaluation = SegmentationEvaluation(1, ["lesion"])
+    with pytest.raises(ValueError, match=said):
+        evaluation.update(probabilities, truth, images, groups)
+    with pytest.raises(ValueError, match="at least one image"):
+        evaluation.compute()
+
+
+def test_an_image_of_an_earlier_batch_is_refused():
+    evaluation = SegmentationEvaluation(1, ["lesion"])
+    evaluation.update(GOOD, ZERO, ["a"], ["p"])
+    with pytest.raises(ValueError, match="'a' came again"):
+        evaluation.update(GOOD, ZERO, ["a"], ["p"])
+
+
+@pytest.mark.parametrize(("classes", "names"), [(2, ["one"]), (0, [])])
+def test_names_must_fit_the_classes(classes, names):
+    with pytest.raises(ValueError, match="one name for each"):
+        SegmentationEvaluation(classes, names)

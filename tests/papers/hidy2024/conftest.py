@@ -1,0 +1,134 @@
+"""Fixtures for the released result files: small ones, written as the paper's authors write them, and the real ones."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medtransfer.papers.hidy2024.files import read_downstream, read_robustness
+
+MODELS = {"unet": "basic U-Net", "resnet50": "ResNet50 Attention U-Net", "swin": "Swin U-Net"}
+ENCODERS = {"unet": ("u-net_encoder", 5), "resnet50": ("resnet50", 5), "swin": ("swin_transformer", 4)}
+# Spelling in either file; Dice without pretraining; what tells the pairs of an image apart.
+TARGETS = {
+    "acdc": ("ACDC", "ACDC", 0.85, 0.02),
+    "covid-qu": ("COVIDQUDataset", "COVID-QU", 0.75, 0.06),
+    "idrid": ("IDRiD", "IDRiD", 0.4, 0.1),
+}
+DISTANCES = ("cosine_distance", "inv_pearson_corr", "l2_loss")
+SCHEMES = ("simple", "advanced")
+MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0)
+LENGTHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
+SEEDS = (123124, 123125, 123126, 123127, 123128)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a made pair of files holds; the defaults are what the released ones hold."""
+
+    lengths: Sequence[int] = LENGTHS
+    seeds: Sequence[int] = SEEDS
+    margins: Sequence[float] = MARGINS
+    levels: int = 9
+
+    def downstream(self) -> pd.DataFrame:
+        """Make the fine-tunings: Dice rise along a course that peaks within, alike under both schemes."""
+        generator = np.random.default_rng(1)
+        cells = product(MODELS, TARGETS, SCHEMES, (False, True), enumerate(self.lengths), self.seeds)
+        return pd.DataFrame([self._run(generator, *cell) for cell in cells if cell[2] == "simple" or cell[4][1] != 0])
+
+    def _run(
+        self,
+        generator: np.random.Generator,
+        encoder: str,
+        target: str,
+        scheme: str,
+        frozen: bool,
+        length: tuple[int, int],
+        seed: int,
+    ) -> dict[str, object]:
+        place, epoch = length
+        spelling, _, lowest, _ = TARGETS[target]
+        dice = lowest + 0.1 * self.course(place) - 0.02 * frozen + 0.0005 * generator.standard_normal()
+        jaccard, noise = dice / (2 - dice), 0.001 * generator.random(7)
+        several = target == "acdc"
+        line: dict[str, object] = {
+            "model": MODELS[encoder], "dataset": spelling, "pretraining length": epoch,
+            "ImageNet accuracy": 0.001 + 0.07 * place + 0.001 * (scheme == "simple" and place > 0),
+            "freeze encoder": frozen, "pretraining scheme": scheme, "seed": seed, "accuracy": 0.99 + noise[0],
+        }  # fmt: skip
+        names = ("balanced accuracy", "sensitivity", "specificity", "precision")
+        line |= {name: np.nan if several else dice - 0.01 * i - noise[i] for i, name in enumerate(names, 1)}
+        line |= {"dice index": np.nan if several else dice, "jaccard index": np.nan if several else jaccard}
+        line |= {"mcc": np.nan if several else dice - 0.1 - noise[5], "modified hausdorff distance": 40 * (1 - dice) + noise[6]}
+        line |= {"area under roc": 0.9 + dice / 20, "average precision score": dice + 0.02}
+        return line | {"mean dice index": dice if several else np.nan, "mean jaccard index": jaccard if several else np.nan}
+
+    def course(self, place: int) -> float:
+        """Give the height, in [0, 1], of the place-th length on a course that resembles no rotation of itself."""
+        peak = 0.6 * (len(self.lengths) - 1)
+        return 1 - ((place - peak) / len(self.lengths)) ** 2 - 0.1 * (place % 3 == 1)
+
+    def robustness(self) -> pd.DataFrame:
+        """Make the scores from pairs of 16 images, so that every law that losses obey is obeyed."""
+        generator = np.random.default_rng(2)
+        lines = []
+        for encoder, target, scheme, distance in product(ENCODERS, TARGETS, SCHEMES, DISTANCES):
+            spelling, levels = ENCODERS[encoder]
+            for level, pooled, (place, epoch) in product(
+                range(1, min(levels, self.levels) + 1), (False, True), enumerate(self.lengths)
+            ):
+                apart = TARGETS[target][3] + 0.02 * self.course(place) + 0.005 * level + 0.01 * pooled
+                gaps = np.linspace(-0.3, 0.3, 16) + 1e-4 * generator.random(16) - apart
+                lines += [
+                    (TARGETS[target][1], distance, margin, spelling, f"{scheme}_training", pooled, level, epoch,
+                     float(np.maximum(0, gaps + margin).mean()))
+                    for margin in self.margins
+                ]  # fmt: skip
+        columns = [
+            "dataset",
+            "metric",
+            "margin",
+            "encoder",
+            "pretraining_scheme",
+            "pooled",
+            "level",
+            "pretraining_length",
+            "robustness",
+        ]
+        return pd.DataFrame(lines, columns=columns)
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """Write both files; give their paths."""
+        paths = folder / "downstream_scores.csv", folder / "robustness_scores.csv"
+        self.downstream().to_csv(paths[0], index=False)
+        self.robustness().to_csv(paths[1], index=False)
+        return paths
+
+
+@pytest.fixture(scope="session")
+def released_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Write files with every encoder, scheme, target, length, seed, distance, margin and level, without a fault."""
+    return Results().write(tmp_path_factory.mktemp("released"))
+
+
+@pytest.fixture(scope="session")
+def few_tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give both tables of files without a fault that hold less of everything; tests must copy before they change them."""
+    results = Results(lengths=(0, 1, 5, 20, 50, 100), seeds=SEEDS[:3], margins=MARGINS[1:4], levels=2)
+    downstream, robustness = results.write(tmp_path_factory.mktemp("few"))
+    return read_downstream(downstream), read_robustness(robustness)
+
+
+@pytest.fixture(scope="session")
+def published() -> tuple[Path, Path]:
+    """Give the files that the paper's authors released; without them the test is reported as skipped by name."""
+    folder = os.environ.get("MEDTRANSFER_PUBLISHED")
+    if not folder:
+        pytest.skip("MEDTRANSFER_PUBLISHED names no folder of the released result files")
+    return Path(folder) / "downstream_scores.csv", Path(folder) / "robustness_scores.csv"

@@ -1,0 +1,188 @@
+"""Weights files become a series of two checkpoints, audited; what does not fit is refused and writes nothing."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from medtransfer import study, tracking
+from medtransfer.config import Params
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.freezing import state_hash
+from medtransfer.encoders.initialise import initialise
+from medtransfer.errors import InputError
+from medtransfer.hashing import file_sha256
+from medtransfer.records import list_checkpoints, read_tensors
+from medtransfer.training.checkpoints import find_checkpoint, load_encoder
+
+FOLDER = Path("checkpoints/resnet50-simple")
+TINY = {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32]}  # 17 convolutions of one tensor, 17 norms of four: 85
+IMPORT: dict[str, Any] = {
+    "pretrain.encoder": "resnet50", "pretrain.encoders.resnet50": TINY, "pretrain.weights": "timm.safetensors",
+    "pretrain.weights_epoch": 300, "pretrain.source": "imagenet", "pretrain.source_root": "nowhere",
+}  # fmt: skip
+
+
+def published(seed: int = 1) -> dict[str, Tensor]:
+    """Give tensors as timm names them, a classification head among them."""
+    encoder = build_encoder("resnet50", **TINY)
+    initialise(encoder, seed)
+    return {**encoder.state_dict(), "fc.weight": torch.zeros(7, 128), "fc.bias": torch.zeros(7)}
+
+
+@pytest.fixture
+def imported(workplace: Path, tiny_params: Callable[..., Params]) -> Callable[..., Path]:
+    """Give an import of a weights file in the folder of work."""
+    save_file(published(), "timm.safetensors")
+    return lambda overrides=None: study.pretrain(tiny_params({**IMPORT, **(overrides or {})}))
+
+
+def test_an_import_makes_the_random_initialisation_and_the_weights(imported: Callable[..., Path], caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "medtransfer")
+    assert imported() == FOLDER
+    infos = list_checkpoints(FOLDER)
+    assert set(infos) == {0, 300}
+    random = build_encoder("resnet50", **TINY)
+    initialise(random, 5)
+    assert state_hash(load_encoder(*find_checkpoint(FOLDER, 0))) == state_hash(random)
+    for name, tensor in load_encoder(*find_checkpoint(FOLDER, 300)).state_dict().items():
+        assert torch.equal(tensor, published()[name]), name
+    assert "timm.safetensors: 85 of 85 encoder tensors matched (names read as direct)" in caplog.text
+    assert "2 left out (fc.bias, fc.weight)" in caplog.text
+
+
+def test_the_records_name_the_file_and_the_contract(imported: Callable[..., Path]):
+    imported()
+    infos = list_checkpoints(FOLDER)
+    assert infos[0].parent is None
+    assert infos[300].parent == f"timm.safetensors {file_sha256(Path('timm.safetensors'))}"
+    for info in infos.values():
+        assert (info.source, info.scheme, info.source_accuracy, info.seed) == ("imagenet", "simple", None, 5)
+        assert info.source_classes == []
+        assert info.input == {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "channels": "RGB"}
+    assert infos[0].pretraining == infos[300].pretraining
+    assert all(name.startswith("encoder.") for name in read_tensors(FOLDER / "epoch-300.safetensors"))
+
+
+def test_the_run_holds_the_audit_and_the_checkpoints(imported: Callable[..., Path], tmp_path: Path):
+    imported()
+    (run,) = tracking.read_runs("pretrain")
+    assert (run.params["weights_matched"], run.params["weights_total"], run.params["weights_left_out"]) == ("85", "85", "2")
+    assert "85 of 85 encoder tensors matched" in run.tags["weights_audit"]
+    assert run.tags["saved"] == "0 300"
+    assert run.metrics["weights_changed"] > 0.5
+    tracking.fetch_artifacts(run.id, "checkpoints", tmp_path / "fetched")
+    assert list_checkpoints(tmp_path / "fetched" / "checkpoints") == list_checkpoints(FOLDER)
+
+
+def test_a_finished_import_is_reused_and_lost_files_come_back(imported: Callable[..., Path]):
+    imported()
+    before = list_checkpoints(FOLDER)
+    imported()
+    shutil.rmtree(FOLDER)
+    imported()
+    assert list_checkpoints(FOLDER) == before
+    assert len(tracking.read_runs("pretrain")) == 1
+
+
+@pytest.mark.parametrize("changed", [{"pretrain.seed": 6}, {"pretrain.weights_epoch": 90}, {"pretrain.size": 64}, "another file"])
+def test_other_settings_move_the_old_checkpoints_aside(imported: Callable[..., Path], changed: dict[str, Any] | str):
+    imported()
+    before = list_checkpoints(FOLDER)
+    if isinstance(changed, str):
+        save_file(published(seed=2), "timm.safetensors")
+        changed = {}
+    imported(changed)
+    (aside,) = FOLDER.parent.glob("resnet50-simple.*")
+    assert list_checkpoints(aside) == before
+    after = list_checkpoints(FOLDER)
+    assert {info.pretraining for info in after.values()}.isdisjoint({info.pretraining for info in before.values()})
+    assert len(tracking.read_runs("pretrain")) == 2
+
+
+def refused(imported: Callable[..., Path], match: str, overrides: dict[str, Any] | None = None) -> None:
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(InputError, match=match):
+        imported(overrides)
+    assert [path for path in sorted(Path().rglob("*")) if path.suffix != ".lock"] == before
+    assert all(tracking.read_runs("pretrain", status=status) == [] for status in ("FINISHED", "FAILED", "RUNNING"))
+
+
+def test_a_missing_file_is_refused(imported: Callable[..., Path]):
+    refused(imported, "the weights file none.safetensors", {"pretrain.weights": "none.safetensors"})
+
+
+def test_a_pickle_is_read_only_when_asked_for(imported: Callable[..., Path]):
+    torch.save({"state_dict": published()}, "timm.pth")
+    refused(imported, "weights_pickle", {"pretrain.weights": "timm.pth"})
+    imported({"pretrain.weights": "timm.pth", "pretrain.weights_pickle": True})
+    assert set(list_checkpoints(FOLDER)) == {0, 300}
+
+
+def test_weights_of_another_architecture_are_refused(imported: Callable[..., Path]):
+    refused(imported, "85 tensors of the encoder resnet50", {"pretrain.encoders.resnet50.channels": [8, 16, 32, 64]})
+
+
+def test_a_partial_fit_is_refused_unless_allowed_and_then_said(imported: Callable[..., Path], caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "medtransfer")
+    save_file({name: tensor for name, tensor in published().items() if name != "conv1.weight"}, "timm.safetensors")
+    refused(imported, "set allow_partial: true")
+    imported({"pretrain.allow_partial": True})
+    assert "84 of 85 encoder tensors matched" in caplog.text
+    assert "1 missing (conv1.weight)" in caplog.text
+
+
+def test_weights_equal_to_the_initialisation_are_refused(imported: Callable[..., Path]):
+    save_file(published(seed=5), "timm.safetensors")
+    refused(imported, "differ from the initialisation")
+
+
+def test_a_broken_file_is_refused(imported: Callable[..., Path]):
+    Path("timm.safetensors").write_bytes(Path("timm.safetensors").read_bytes()[:-9])
+    refused(imported, "cannot be read")
+
+
+def test_imported_checkpoints_are_scored(imported: Callable[..., Path], tiny_params: Callable[..., Params]):
+    imported()
+    params = tiny_params({**IMPORT, "score.encoder": "resnet50"})
+    study.prepare(params)
+    study.score(params)
+    (run,) = tracking.read_runs("score")
+    assert sorted(tracking.read_curve(run.id, "robustness")) == [0, 300]
+    assert tracking.read_curve(run.id, "source_accuracy") == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+@pytest.mark.parametrize("encoder", ["resnet50", "swin"])
+def test_the_libraries_published_architectures_are_imported_whole(
+    encoder: str, library: str, workplace: Path, tiny_params: Callable[..., Params]
+):
+    import timm
+    import torchvision
+
+    makers = {
+        ("torchvision", "resnet50"): torchvision.models.resnet50, ("torchvision", "swin"): torchvision.models.swin_t,
+        ("timm", "resnet50"): lambda: timm.create_model("resnet50"),
+        ("timm", "swin"): lambda: timm.create_model("swin_tiny_patch4_window7_224"),
+    }  # fmt: skip
+    torch.manual_seed(0)
+    torch.save(makers[library, encoder]().state_dict(), "weights.pth")
+    published: dict[str, dict[str, Any]] = {
+        "resnet50": {"layers": [3, 4, 6, 3], "channels": [64, 128, 256, 512]},
+        "swin": {"embed": 96, "depths": [2, 2, 6, 2], "heads": [3, 6, 12, 24], "window": 7, "size": 224},
+    }
+    params = tiny_params({
+        "pretrain.encoder": encoder, f"pretrain.encoders.{encoder}": published[encoder], "pretrain.weights": "weights.pth",
+        "pretrain.weights_pickle": True, "pretrain.size": 224,
+    })  # fmt: skip
+    folder = study.pretrain(params)
+    assert set(list_checkpoints(folder)) == {0, 300}
+    (run,) = tracking.read_runs("pretrain")
+    assert run.params["weights_matched"] == run.params["weights_total"]

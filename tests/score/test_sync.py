@@ -1,0 +1,130 @@
+"""Scores on disk become the run that their stage would have left; what is unfinished or foreign is named and left out."""
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medtransfer import study, tracking
+from medtransfer.config import Params
+from medtransfer.score import stage
+from medtransfer.score.sync import publish
+
+FOLDER = Path("scores/sample/unet-simple")
+PREPARED = Path("data/prepared")
+CURVES = ("robustness", "robustness_pooled", "robustness_se", "robustness_pooled_se", "zero_vectors", "nonfinite_vectors",
+          "source_accuracy")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scored(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
+    """Give the folder of work in which a pretraining was scored on a target."""
+    study.prepare(tiny_params())
+    study.pretrain(tiny_params())
+    study.score(tiny_params())
+    return shared_workplace
+
+
+@pytest.fixture
+def elsewhere(scored: Path, workplace: Path) -> Path:
+    """Work on another machine: the stages' files in an empty folder with an empty store; give the first store's address."""
+    for name in ("checkpoints", "data", "scores"):
+        shutil.copytree(scored / name, workplace / name)
+    return scored / "mlflow.db"
+
+
+def the_run() -> tracking.StoredRun:
+    (run,) = tracking.read_runs("score")
+    return run
+
+
+def everything() -> dict[str, Any]:
+    """Give all that the only run holds and that does not say when or where it was written."""
+    run = the_run()
+    inputs = tracking.connect().get_run(run.id).inputs.dataset_inputs
+    with tracking.artifact_folder(run.id, "") as folder:
+        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        "params": run.params, "metrics": run.metrics, "tags": run.tags, "files": files,
+        "curves": {name: tracking.read_curve(run.id, name) for name in CURVES},
+        "inputs": [(one.dataset.name, one.dataset.digest, one.tags[0].value) for one in inputs],
+    }  # fmt: skip
+
+
+def test_the_run_is_that_of_the_stage_and_is_reused(
+    elsewhere: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+):
+    assert publish(tiny_params().score, PREPARED) == 1
+    found = everything()
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
+        assert found == everything()
+    assert set(found["curves"]["source_accuracy"]) == {0, 1, 2, 3} and len(found["files"]) == 10
+    assert publish(tiny_params().score, PREPARED) == 0
+    monkeypatch.setattr(stage, "measure_pairs", None)
+    study.score(tiny_params())
+    assert len(tracking.read_runs("score")) == 1
+
+
+def test_nothing_on_disk_is_nothing_to_write(workplace: Path, tiny_params: Callable[..., Params], caplog: pytest.LogCaptureFixture):
+    assert publish(tiny_params().score, PREPARED) == 0
+    assert caplog.text == ""
+
+
+def test_another_default_makes_another_run(elsewhere: Path, tiny_params: Callable[..., Params]):
+    assert publish(tiny_params().score, PREPARED) == 1
+    other = tiny_params({"score.distance": "l2", "score.margin": 0.25, "score.level": -1})
+    assert publish(other.score, PREPARED) == 1
+    run = tracking.read_runs("score")[0]
+    assert (run.params["distance"], run.params["margin"], run.params["level"]) == ("l2", "0.25", "-1")
+    study.score(other)
+    assert len(tracking.read_runs("score")) == 2
+
+
+def drop(name: str) -> Callable[[], None]:
+    return lambda: (FOLDER / name).unlink()
+
+
+def change(**fields: Any) -> Callable[[], None]:
+    """Give a fault: fields of epoch 1's record are others."""
+
+    def fault() -> None:
+        path = FOLDER / "epoch-001.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+    return fault
+
+
+FAULTS = {
+    "unfinished": (drop("robustness.csv"), "robustness.csv beside the scores, but it does not exist; score again"),
+    "no distances": (drop("epoch-001.npz"), "epoch-001.npz beside the scores, but it does not exist; score again"),
+    "no records": (lambda: [path.unlink() for path in FOLDER.glob("*.json")], "expected scores in .* but there are none"),
+    "cut off": (lambda: (FOLDER / "epoch-001.json").write_text('{"format": "medtr'), "epoch-001.json"),
+    "of another version": (change(format="medtransfer/scores/99"), "medtransfer/scores/1"),
+    "of two pretrainings": (change(pretraining="another"), "one pretraining on one dataset"),
+    "of two datasets": (change(data="another"), "one pretraining on one dataset"),
+    "of two settings": (change(settings={"split": "test"}), "one pretraining on one dataset"),
+    "a foreign table": (change(table=[{"what": 1}]), "line 0.distance: Field required"),
+    "a table that is none": (change(table=5), "Input should be a valid list"),
+    "without the default": (change(table=[]), "same margins"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(
+    name: str, elsewhere: Path, tiny_params: Callable[..., Params], caplog: pytest.LogCaptureFixture
+):
+    shutil.copytree(FOLDER, FOLDER.with_name("unet-advanced"))  # whole, and written all the same
+    fault, words = FAULTS[name]
+    fault()
+    caplog.set_level(logging.WARNING, "medtransfer")
+    assert publish(tiny_params().score, PREPARED) == 1
+    (said,) = caplog.messages
+    assert f"1 folders of scores on disk are left out: {FOLDER} (" in said
+    assert caplog.records[0].levelno == logging.WARNING
+    assert re.search(words, said)

@@ -1,0 +1,50 @@
+"""Which cells a study has, and what a pretraining that stopped early, or is asked for another epoch, changes about them."""
+
+from pathlib import Path
+
+from medtransfer import study
+from medtransfer.pretrain.folder import Series
+from medtransfer.training.state import save_state
+
+
+def save_epochs(folder: Path, *epochs: int) -> None:
+    """Put the records of checkpoints into a folder, as far as their names go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for epoch in epochs:
+        (folder / f"epoch-{epoch:03d}.json").touch()
+
+
+def test_a_study_has_every_cell_of_its_lists(workplace: Path, tiny_params):
+    cells = study.study_cells(tiny_params(), {})
+    found = {(cell.epoch, cell.mode, cell.seed) for cell in cells}
+    assert found == {(epoch, mode, seed) for epoch in (0, 1, 2, 3) for mode in ("full", "decoder") for seed in (7, 8)}
+    assert len(cells) == len(found)
+
+
+def test_given_lists_stand_in_place_of_the_studys(workplace: Path, tiny_params):
+    cells = study.study_cells(tiny_params(), {"epoch": [3], "seed": [9], "mode": ["full"]})
+    assert [(cell.epoch, cell.mode, cell.seed) for cell in cells] == [(3, "full", 9)]
+
+
+def test_a_study_takes_the_epochs_that_an_early_stop_left(workplace: Path, tiny_params):
+    save_epochs(workplace / "checkpoints/unet-simple", 0, 1)
+    stopping = tiny_params({"pretrain.stop_on": "sample"})
+    assert sorted({cell.epoch for cell in study.study_cells(stopping, {})}) == [0, 1]
+    assert sorted({cell.epoch for cell in study.study_cells(tiny_params(), {})}) == [0, 1, 2, 3]
+
+
+def test_a_pretraining_starts_anew_for_an_epoch_that_it_has_passed(tmp_path: Path, monkeypatch):
+    import torch
+
+    model = torch.nn.Linear(2, 2)
+    monkeypatch.setattr(Series, "saved", property(lambda series: (0, 2)))
+    passed = Series(tmp_path, "p", (0, 1, 2, 4))
+    save_state(
+        passed.state,
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        {"pretraining": "p", "epoch": 2, "curves": {}, "precision": {}},
+    )
+    assert passed.progress is None
+    ahead = Series(tmp_path, "p", (0, 2, 3, 4))
+    assert ahead.progress is not None and ahead.progress["epoch"] == 2
