@@ -1,6 +1,6 @@
 """Made-up JPEG files go in; our pretraining's speed over that of a bare PyTorch loop, on one ResNet50, comes out.
 
-Run it from the project's folder: `PYTHONPATH=src python benchmarks/pretrain_step.py`. Ours is the real loop of the advanced scheme:
+Run it from the project's folder: `PYTHONPATH=src python benchmarks/pretrain_step.py`. Ours is the real loop of the advanced origin:
 JPEG files of ImageNet's usual size decoded, cropped, RandAugment, batches, CutMix, mixup, erasing, schedule, watch over the losses,
 progress, and metrics in a tracking store. The bare loop has the same model, layout, batch, loss and optimiser, and its tensors
 lie in memory. An epoch is four steps here, so what is done once an epoch weighs far more than on ImageNet.
@@ -36,8 +36,8 @@ CLASSES = 10
 
 
 def make_recipe(options: Namespace) -> Recipe:
-    """Give the published recipe of ResNet50, advanced scheme, with this batch in one forward pass."""
-    section = params(options.small).pretrain.model_copy(update={"encoder": "resnet50", "scheme": "advanced"})
+    """Give the published recipe of ResNet50, advanced origin, with this batch in one forward pass."""
+    section = params(options.small).pretrain.model_copy(update={"encoder": "resnet50", "origin": "advanced"})
     changed = {"batch_size": options.batch, "micro_batch": options.batch, "devices": 1, "size": options.size}
     return replace(recipe_of(section), **changed, lr=1e-4, epochs=options.rounds + 1, precision=options.precision)
 
@@ -126,7 +126,7 @@ def main() -> None:
     torch.set_num_threads(options.threads or torch.get_num_threads())
     recipe = make_recipe(options)
     print(
-        f"ResNet50 at {options.size}, advanced scheme, batches of {options.batch}, {torch.get_num_threads()} threads, "
+        f"ResNet50 at {options.size}, advanced origin, batches of {options.batch}, {torch.get_num_threads()} threads, "
         f"{options.workers} workers"
     )
     with workplace() as place:

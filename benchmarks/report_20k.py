@@ -1,7 +1,7 @@
 """A made-up store of 20,000 fine-tunings goes in; the seconds that reading and reporting them take come out.
 
 Run it from the project's folder: `PYTHONPATH=src python benchmarks/report_20k.py`. The store has 400 configurations (10 encoders,
-2 schemes, 10 targets, 2 modes) of 10 epochs and 5 seeds, and their 200 score runs. One run of each kind is written as the stages do
+2 origins, 10 targets, 2 modes) of 10 epochs and 5 seeds, and their 200 score runs. One run of each kind is written as the stages do
 it; the others are its rows with other values, put straight into the database, since writing them through MLflow takes ten minutes.
 All score runs share one folder of per-image distances, of 500 images, which is read anew for each.
 """
@@ -29,14 +29,14 @@ from medtransfer.seeds import derive_seed
 EPOCHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
 ENCODERS = tuple(f"encoder{number}" for number in range(10))
 TARGETS = tuple(f"target{number}" for number in range(10))
-SCHEMES, MODES, SEEDS, IMAGES = ("simple", "advanced"), ("full", "decoder"), (1, 2, 3, 4, 5), 500
+ORIGINS, MODES, SEEDS, IMAGES = ("simple", "advanced"), ("full", "decoder"), (1, 2, 3, 4, 5), 500
 KEYS = tuple(product(("cosine", "pearson", "l2", "euclidean"), (-1, -2, -3, -4), (False, True)))
 SETTING = {"distance": "cosine", "margin": 0.5, "level": -2}
 OVERLAP = ("dice", "jaccard", "mcc", "precision", "sensitivity", "specificity", "average_precision", "hd95")
 METRICS = {f"{name}{part}": 0.5 for name in OVERLAP for part in ("", "_class_1", "_class_2", "_class_3")}
 RECIPE = {"train_epochs": 150, "epoch_steps": None, "batch_size": 24, "lr": 0.05, "power": 0.9, "momentum": 0.9,
           "weight_decay": 1e-4, "select": "last", "precision": "32-true", "classes": 4}  # fmt: skip
-NEEDED = ("source", "scheme", "encoder", "target", "mode", "pretraining", "data", "protocol", "epoch", "seed", "dice")
+NEEDED = ("source", "origin", "encoder", "target", "mode", "pretraining", "data", "protocol", "epoch", "seed", "dice")
 GOAL = 4.0  # seconds
 Values = Mapping[str, Any]
 
@@ -46,26 +46,26 @@ def gain(epoch: int) -> float:
     return float(np.log1p(epoch) / np.log1p(EPOCHS[-1]))
 
 
-def series_params(target: str, encoder: str, scheme: str) -> dict[str, Any]:
+def series_params(target: str, encoder: str, origin: str) -> dict[str, Any]:
     """Give the params that fine-tunings and score runs of one pretraining on one target share."""
-    names = {"source": "imagenet", "target": target, "encoder": encoder, "scheme": scheme}
-    return {**names, "pretraining": digest([encoder, scheme], 12), "data": digest(target, 12)}
+    names = {"source": "imagenet", "target": target, "encoder": encoder, "origin": origin}
+    return {**names, "pretraining": digest([encoder, origin], 12), "data": digest(target, 12)}
 
 
 def tuned() -> Iterator[tuple[Values, Values]]:
     """Give params and metrics of every fine-tuning; Dice rises with pretraining and then falls a little."""
-    for target, encoder, scheme, mode in product(TARGETS, ENCODERS, SCHEMES, MODES):
-        rng = np.random.default_rng(derive_seed(target, encoder, scheme, mode))
+    for target, encoder, origin, mode in product(TARGETS, ENCODERS, ORIGINS, MODES):
+        rng = np.random.default_rng(derive_seed(target, encoder, origin, mode))
         peak = rng.uniform(0.5, 1.0)
-        shared = {**series_params(target, encoder, scheme), "mode": mode, "protocol": "p", **RECIPE}
+        shared = {**series_params(target, encoder, origin), "mode": mode, "protocol": "p", **RECIPE}
         for epoch, seed in product(EPOCHS, SEEDS):
             dice = 0.85 - 0.2 * (gain(epoch) - peak) ** 2 + float(rng.normal(0, 0.003))
-            yield {**shared, "epoch": epoch, "seed": seed, "weights": digest([encoder, scheme, epoch], 12)}, {"dice": dice}
+            yield {**shared, "epoch": epoch, "seed": seed, "weights": digest([encoder, origin, epoch], 12)}, {"dice": dice}
 
 
 def scored() -> Iterator[Values]:
     """Give the params of every score run."""
-    for series in product(TARGETS, ENCODERS, SCHEMES):
+    for series in product(TARGETS, ENCODERS, ORIGINS):
         yield {**series_params(*series), **SETTING, "images": IMAGES, "split": "train", "negative": "random", "repeats": 1}
 
 

@@ -28,31 +28,31 @@ KEYS = tuple(product(("cosine", "pearson", "l2", "euclidean"), (-1, -2, -3, -4),
 GOAL = 60.0  # seconds
 
 
-def draw_pairs(target: str, encoder: str, scheme: str, epoch: int) -> Pairs:
+def draw_pairs(target: str, encoder: str, origin: str, epoch: int) -> Pairs:
     """Draw distances whose gaps widen with the epoch, at every setting by another amount."""
-    rng = np.random.default_rng(derive_seed(target, encoder, scheme, epoch))
+    rng = np.random.default_rng(derive_seed(target, encoder, origin, epoch))
     gain = np.log1p(epoch) / np.log1p(EPOCHS[-1])
     d_pos = {key: np.abs(rng.normal(0.5, 0.2, (1, IMAGES))).astype(np.float32) for key in KEYS}
     d_neg = {key: (d_pos[key] + rng.normal(gain * rng.uniform(0, 0.6), 0.3, (1, IMAGES))).astype(np.float32) for key in KEYS}
     return Pairs(d_pos, d_neg, [str(image) for image in range(IMAGES)])
 
 
-def score_record(folder: Path, target: str, encoder: str, scheme: str) -> tracking.Record:
+def score_record(folder: Path, target: str, encoder: str, origin: str) -> tracking.Record:
     """Write the distances of one pretraining on one target and describe their run."""
     for epoch in EPOCHS:
-        write_pairs(folder / f"epoch-{epoch:03d}.npz", draw_pairs(target, encoder, scheme, epoch))
-    params = {"target": target, "data": target, "encoder": encoder, "scheme": scheme, "pretraining": f"{encoder}-{scheme}",
+        write_pairs(folder / f"epoch-{epoch:03d}.npz", draw_pairs(target, encoder, origin, epoch))
+    params = {"target": target, "data": target, "encoder": encoder, "origin": origin, "pretraining": f"{encoder}-{origin}",
               "images": IMAGES, "distance": "cosine", "margin": 0.5, "level": -2}  # fmt: skip
     curves = {name: dict.fromkeys(EPOCHS, 0.5) for name in ("robustness", "robustness_pooled")}
-    return tracking.Record(f"{target}-{encoder}-{scheme}", digest(params, 16), params, {}, curves, {}, {"scores": folder})
+    return tracking.Record(f"{target}-{encoder}-{origin}", digest(params, 16), params, {}, curves, {}, {"scores": folder})
 
 
-def tuned_records(target: str, encoder: str, scheme: str, mode: str) -> list[tracking.Record]:
+def tuned_records(target: str, encoder: str, origin: str, mode: str) -> list[tracking.Record]:
     """Describe the fine-tunings of one configuration, whose Dice rises and then falls a little."""
-    rng = np.random.default_rng(derive_seed(target, encoder, scheme, mode))
+    rng = np.random.default_rng(derive_seed(target, encoder, origin, mode))
     peak = rng.uniform(0.5, 1.0)
-    fields = {"source": "imagenet", "scheme": scheme, "encoder": encoder, "target": target, "mode": mode,
-              "pretraining": f"{encoder}-{scheme}", "data": target, "protocol": "p"}  # fmt: skip
+    fields = {"source": "imagenet", "origin": origin, "encoder": encoder, "target": target, "mode": mode,
+              "pretraining": f"{encoder}-{origin}", "data": target, "protocol": "p"}  # fmt: skip
     found = []
     for epoch, seed in product(EPOCHS, SEEDS):
         dice = 0.85 - 0.2 * (np.log1p(epoch) / np.log1p(EPOCHS[-1]) - peak) ** 2 + rng.normal(0, 0.003)

@@ -47,7 +47,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(_merged(yaml.safe_load((ROOT / "params.yaml").read_text("utf-8")), SMALL)))
     _write_target(folder / "data" / "prepared" / "sample")
     facts = {
-        "encoder": "unet", "arguments": ENCODER, "source": "photographs", "source_classes": ["a", "b"], "scheme": "simple",
+        "encoder": "unet", "arguments": ENCODER, "source": "photographs", "source_classes": ["a", "b"], "origin": "simple",
         "source_accuracy": 0.5, "input": {"size": 16, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}, "seed": 1,
         "pretraining": "p1", "parent": None, "git_revision": "none",
     }  # fmt: skip
@@ -281,7 +281,7 @@ BAD: dict[str, tuple[Spoiler, str, str]] = {
     "no such target to prepare": (nothing, "prepare --target nowhere", r"prepare\.target names the target 'nowhere'"),
     "no such target among several": (nothing, "finetune --target sample,nowhere", r"the target 'nowhere'"),
     "no such encoder": (nothing, "pretrain --encoder vgg", r"pretrain\.encoder names the encoder 'vgg'"),
-    "no such scheme": (nothing, "finetune --scheme best", r"finetune\.scheme names the scheme 'best'"),
+    "no such origin": (nothing, "finetune --origin best", r"finetune\.origin names the origin 'best'"),
     "no such mode": (nothing, "finetune --mode full,half", r"finetune\.mode: Input should be 'full' or 'decoder' \(got 'half'\)"),
     "a negative seed": (nothing, "finetune --seed -1", r"finetune\.seed: .* greater than or equal to 0 \(got -1\)"),
     "a negative seed in a list": (nothing, "finetune --seed 1,2,-3", r"finetune\.seed: .* \(got -3\)"),

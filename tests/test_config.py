@@ -28,7 +28,7 @@ def written(tmp_path: Path, text: str, name: str = "more.yaml") -> Path:
 
 def leaves(value: Any, place: str = "") -> list[str]:
     """List the dotted keys of sections, down to what the user fills in freely."""
-    free = {"pretrain.encoders", "pretrain.schemes", "prepare.targets"}
+    free = {"pretrain.encoders", "pretrain.origins", "prepare.targets"}
     if not isinstance(value, dict) or place in free:
         return [place]
     return [leaf for key, one in value.items() for leaf in leaves(one, f"{place}.{key}".lstrip("."))]
@@ -68,7 +68,7 @@ def test_a_missing_key_is_named(key: str, tmp_path: Path) -> None:
         load_params([path], {})
 
 
-@pytest.mark.parametrize("key", ["foo", "finetune.foo", "prepare.targets.sample.foo", "pretrain.schemes.simple.foo"])
+@pytest.mark.parametrize("key", ["foo", "finetune.foo", "prepare.targets.sample.foo", "pretrain.origins.simple.foo"])
 def test_an_unknown_key_is_named(key: str) -> None:
     assert message({key: 1}) == f"1 fault(s) in {PARAMS} and the command line: {key}: is not a known key"
 
@@ -107,7 +107,7 @@ def test_all_faults_are_told_at_once() -> None:
         ("finetune.epoch_steps", 0), ("finetune.select", "best"), ("finetune.precision", "16"), ("finetune.target", 3),
         ("finetune.target", "../x"), ("finetune.target", ""), ("score.max_images", 1), ("score.margin", -0.1),
         ("score.margins", 0.5), ("score.negative", "hard"), ("pretrain.betas", [0.9, 1]), ("pretrain.label_smoothing", 1),
-        ("pretrain.schemes.simple.cutmix", 1.1), ("pretrain.weights_epoch", 0), ("pretrain.accelerator", "tpu"),
+        ("pretrain.origins.simple.cutmix", 1.1), ("pretrain.weights_epoch", 0), ("pretrain.accelerator", "tpu"),
         ("prepare.targets.sample.subset", "perhaps"),
         ("prepare.targets.sample.validation", 1), ("prepare.targets.sample.split", "half"),
         ("prepare.targets.sample.size", [0, 64]), ("samples.patients", 0), ("study", None), ("study.seeds", [-1]),
@@ -119,8 +119,8 @@ def test_a_wrong_value_is_named_with_its_place(key: str, value: Any) -> None:
 
 
 def test_mixing_probabilities_leave_room() -> None:
-    said = message({"pretrain.schemes.simple.cutmix": 0.6, "pretrain.schemes.simple.mixup": 0.6})
-    assert "pretrain.schemes.simple: cutmix + mixup must not exceed 1" in said
+    said = message({"pretrain.origins.simple.cutmix": 0.6, "pretrain.origins.simple.mixup": 0.6})
+    assert "pretrain.origins.simple: cutmix + mixup must not exceed 1" in said
 
 
 @pytest.mark.parametrize(("kind", "user"), [(kind, user) for kind, users in USED.items() for user in users])
@@ -133,7 +133,7 @@ def test_every_place_that_names_something_is_checked(kind: str, user: str) -> No
 
 
 def test_every_field_that_names_something_is_among_those_places() -> None:
-    """A new section with a field `encoder`, `scheme` or `target` must not slip by."""
+    """A new section with a field `encoder`, `origin` or `target` must not slip by."""
     fields = {
         f"{section}.{name}"
         for section, field in Params.model_fields.items() for name in field.annotation.model_fields  # type: ignore[union-attr]

@@ -28,9 +28,9 @@ ROOMS = {"samples": "prepare/samples"}  # where a stage's room is not named like
 # Code that says, shows, checks or files numbers and makes none: a change of it is no reason to compute again.
 NO_NUMBERS = {"errors.py", "progress.py", "locks.py"}
 NO_NUMBERS |= {f"{room}/{path.name}" for room in ("config", "tracking") for path in (SRC / "medtransfer" / room).glob("*.py")}
-# Keys that choose or place a result, or how fast it comes, but do not change it; `encoders` and `schemes` go in by entry.
+# Keys that choose or place a result, or how fast it comes, but do not change it; `encoders` and `origins` go in by entry.
 NO_EFFECT = {
-    "out", "target", "targets", "encoder", "encoders", "scheme", "schemes", "workers", "accelerator", "source_root",
+    "out", "target", "targets", "encoder", "encoders", "origin", "origins", "workers", "accelerator", "source_root",
     "weights_pickle", "epoch", "mode",
 }  # fmt: skip
 NO_EFFECT_IN = {"score": {"batch_size", "pooling"}, "finetune": {"seed"}}  # both poolings are scored; the study's seeds count
@@ -102,7 +102,7 @@ def test_every_section_of_the_params_is_a_stage_or_the_study() -> None:
 def test_every_plain_key_of_a_section_is_an_option(command: str) -> None:
     options = {parameter.name for parameter in cli.commands[command].params}
     keys = {name for name, field in Params.model_fields[command].annotation.model_fields.items()}  # type: ignore[union-attr]
-    assert keys - options == {"prepare": {"targets"}, "pretrain": {"encoders", "schemes"}}.get(command, set())
+    assert keys - options == {"prepare": {"targets"}, "pretrain": {"encoders", "origins"}}.get(command, set())
 
 
 @pytest.fixture(scope="module")
@@ -169,8 +169,8 @@ def test_dvc_watches_the_entries_of_each_pretraining_and_target(dvc_stages: dict
         if name == "prepare":
             assert params_of(stage) == [f"prepare.targets.{item}"]
         if name == "pretrain":
-            encoder, scheme = item.split("-", 1)
-            assert {f"pretrain.encoders.{encoder}", f"pretrain.schemes.{scheme}"} <= set(params_of(stage))
+            encoder, origin = item.split("-", 1)
+            assert {f"pretrain.encoders.{encoder}", f"pretrain.origins.{origin}"} <= set(params_of(stage))
 
 
 def test_dvc_watches_the_code_that_a_stage_imports(dvc_stages: dict[str, Any]) -> None:

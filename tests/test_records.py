@@ -38,7 +38,7 @@ from medtransfer.records.atomic import HOST, scratch_folder
 from medtransfer.records.base import Record
 
 CELL = Cell(
-    source="sample", scheme="simple", encoder="unet", epoch=5, target="heart", mode="full", seed=7, protocol="p1",
+    source="sample", origin="simple", encoder="unet", epoch=5, target="heart", mode="full", seed=7, protocol="p1",
     pretraining="a1", weights="w1", data="d1",
 )  # fmt: skip
 EXAMPLES: dict[type[Record], Any] = {
@@ -50,7 +50,7 @@ EXAMPLES: dict[type[Record], Any] = {
     ),
     CheckpointInfo: CheckpointInfo(
         encoder="unet", arguments={"width": 4, "layers": [1, 2]}, epoch=5, source="sample", source_classes=["x", "y"],
-        scheme="simple", source_accuracy=None, input={"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"},
+        origin="simple", source_accuracy=None, input={"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"},
         seed=1, pretraining="a1", parent=None, weights="w1", git_revision="none",
     ),
     Result: Result(
@@ -58,7 +58,7 @@ EXAMPLES: dict[type[Record], Any] = {
         settings={"epochs": 2}, seconds=1.5, git_revision="none",
     ),
     Scores: Scores(
-        target="heart", data="d1", encoder="unet", scheme="simple", source="sample", epoch=5, pretraining="a1", weights="w1",
+        target="heart", data="d1", encoder="unet", origin="simple", source="sample", epoch=5, pretraining="a1", weights="w1",
         source_accuracy=0.75, images=3, settings={"seed": 0}, counts=[], notes=["n"],
         table=[{"distance": "l2", "level": -2, "pooled": True, "margin": 0.5, "robustness": 1e-17, "standard_error": None}],
     ),

@@ -31,7 +31,7 @@ from medtransfer.errors import InputError, StageError, is_full_disk, name_full_d
 from medtransfer.signals import Stopped, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
-CELL_FIELDS = ("target", "encoder", "scheme", "epoch", "mode", "seed")
+CELL_FIELDS = ("target", "encoder", "origin", "epoch", "mode", "seed")
 SETTINGS: dict[str, Any] = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 120}
 
 
@@ -103,7 +103,7 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
     study.prepare(load(files, parsed("prepare", options)), force)
 
 
-@stage(Pretrain, hidden=("encoders", "schemes"))
+@stage(Pretrain, hidden=("encoders", "origins"))
 @force_option
 def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
     """Make encoder checkpoints from source images, or import a weights file."""

@@ -71,13 +71,13 @@ def pretrain(params: Params, force: bool = False) -> Path:
 
 
 def score(params: Params, force: bool = False) -> Path:
-    """Score all checkpoints of an encoder and scheme on a target; sample inputs are made first if they are missing."""
+    """Score all checkpoints of an encoder and origin on a target; sample inputs are made first if they are missing."""
     from medtransfer.score.stage import run
 
     section = params.score
     tracking.begin()
     with tracking.project_run_set_aside():
-        _make_missing(params, [section.target], [(section.encoder, section.scheme, None)])
+        _make_missing(params, [section.target], [(section.encoder, section.origin, None)])
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
@@ -87,7 +87,7 @@ def finetune(params: Params, wanted: "list[Wanted]", force: bool = False) -> Non
 
     tracking.begin()
     with tracking.project_run_set_aside():
-        _make_missing(params, [one.target for one in wanted], [(one.encoder, one.scheme, one.epoch) for one in wanted])
+        _make_missing(params, [one.target for one in wanted], [(one.encoder, one.origin, one.epoch) for one in wanted])
     run(params.finetune, wanted, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
@@ -135,10 +135,10 @@ def study(params: Params) -> str:
     with tracking.project_run_set_aside():
         for target in chosen.targets:
             prepare(with_values(params, "prepare", target=target))
-        for encoder, scheme in product(chosen.encoders, chosen.schemes):
-            pretrain_apart(with_values(params, "pretrain", encoder=encoder, scheme=scheme))
+        for encoder, origin in product(chosen.encoders, chosen.origins):
+            pretrain_apart(with_values(params, "pretrain", encoder=encoder, origin=origin))
             for target in chosen.targets:
-                score(with_values(params, "score", encoder=encoder, scheme=scheme, target=target))
+                score(with_values(params, "score", encoder=encoder, origin=origin, target=target))
         finetune(params, study_cells(params, {}))
     return report(params)
 
@@ -148,16 +148,16 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> "list[Wante
 
     Args:
         params: their section `study` names the cells.
-        given: lists that stand in place of the study's: target, encoder, scheme, epoch, mode, seed.
+        given: lists that stand in place of the study's: target, encoder, origin, epoch, mode, seed.
     """
     from medtransfer.finetune.stage import Wanted
 
     chosen = params.study
-    series = product(given.get("encoder", chosen.encoders), given.get("scheme", chosen.schemes))
+    series = product(given.get("encoder", chosen.encoders), given.get("origin", chosen.origins))
     names = [
-        (target, encoder, scheme, epoch)
-        for target, (encoder, scheme) in product(given.get("target", chosen.targets), list(series))
-        for epoch in given.get("epoch", _epochs_at_hand(params, encoder, scheme))
+        (target, encoder, origin, epoch)
+        for target, (encoder, origin) in product(given.get("target", chosen.targets), list(series))
+        for epoch in given.get("epoch", _epochs_at_hand(params, encoder, origin))
     ]
     ways = list(product(given.get("mode", chosen.modes), given.get("seed", chosen.seeds)))
     return [Wanted(*name, *way) for name in names for way in ways]
@@ -169,10 +169,10 @@ def study_epochs(params: Params) -> list[int]:
     return [0, section.weights_epoch] if section.weights else sorted({0, *section.checkpoints, section.epochs})
 
 
-def _epochs_at_hand(params: Params, encoder: str, scheme: str) -> list[int]:
+def _epochs_at_hand(params: Params, encoder: str, origin: str) -> list[int]:
     """List the planned epochs; of a pretraining that may have stopped early, those that it saved."""
     planned = study_epochs(params)
-    folder = series_folder(Path(params.pretrain.out), encoder, scheme)
+    folder = series_folder(Path(params.pretrain.out), encoder, origin)
     if params.pretrain.stop_on is None or not any(folder.glob("epoch-*.json")):
         return planned
     return [epoch for epoch in planned if checkpoint_path(folder, epoch).exists()]
@@ -218,9 +218,9 @@ def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[st
     for name in lacking:
         log.info("prepare: the sample target %s is made first", name)
         prepare(with_values(params, "prepare", target=name))
-    for encoder, scheme in series:
-        log.info("pretrain: the sample checkpoints of %s, %s are made first", encoder, scheme)
-        pretrain_apart(with_values(params, "pretrain", encoder=encoder, scheme=scheme))
+    for encoder, origin in series:
+        log.info("pretrain: the sample checkpoints of %s, %s are made first", encoder, origin)
+        pretrain_apart(with_values(params, "pretrain", encoder=encoder, origin=origin))
 
 
 def _lacks_target(params: Params, name: str) -> bool:
@@ -231,8 +231,8 @@ def _lacks_target(params: Params, name: str) -> bool:
     return False
 
 
-def _lacks_checkpoints(params: Params, encoder: str, scheme: str, epoch: int | None) -> bool:
-    folder = series_folder(Path(params.pretrain.out), encoder, scheme)
+def _lacks_checkpoints(params: Params, encoder: str, origin: str, epoch: int | None) -> bool:
+    folder = series_folder(Path(params.pretrain.out), encoder, origin)
     epochs = study_epochs(params) if epoch is None else [epoch]
     if all(checkpoint_path(folder, one).exists() for one in epochs):
         return False
@@ -244,7 +244,7 @@ def _lacks_checkpoints(params: Params, encoder: str, scheme: str, epoch: int | N
         wanted = "" if epoch is None else f" of epoch {epoch}"
         raise InputError(
             f"expected a checkpoint{wanted} in {folder}, but there is none; run `medtransfer pretrain --encoder {encoder} "
-            f"--scheme {scheme}` with that epoch among its checkpoints"
+            f"--origin {origin}` with that epoch among its checkpoints"
         )
     return True
 

@@ -26,7 +26,7 @@ ROBUSTNESS = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.55}
 def configuration(
     dice: dict[int, tuple[float, ...]] = DICE, scores: dict[int, float] = ROBUSTNESS, name: str = "moon", **changed: object
 ) -> Configuration:
-    fields = {"source": "imagenet", "scheme": "simple", "encoder": "unet", "target": name, "mode": "full"}
+    fields = {"source": "imagenet", "origin": "simple", "encoder": "unet", "target": name, "mode": "full"}
     values = {(epoch, seed): value for epoch, row in dice.items() for seed, value in enumerate(row)}
     digests = {"pretraining": "p", "data": "d", "protocol": "q"}
     return Configuration(fields, digests, values, dict(scores), epochs=tuple(sorted(dice)), **changed)  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def wanted(encoder: str = "unet", epoch: int = 3, mode: str = "full", seed: int 
 
 
 def folder_of(one: Wanted, out: str = "models") -> Path:
-    return series_folder(Path(out) / one.target, one.encoder, one.scheme) / f"e{one.epoch:03d}-{one.mode}-s{one.seed}"
+    return series_folder(Path(out) / one.target, one.encoder, one.origin) / f"e{one.epoch:03d}-{one.mode}-s{one.seed}"
 
 
 def weights_of(one: Wanted, out: str = "models") -> str:
@@ -126,7 +126,7 @@ def test_the_record_holds_all_metrics_and_curves(finetune: Callable[..., Result]
 def test_the_run_holds_params_curves_metrics_inputs_and_the_model(finetune: Callable[..., Result], tmp_path: Path):
     result = finetune(wanted(mode="decoder"))
     (found,) = runs()
-    chosen = {"source": "sample", "scheme": "simple", "encoder": "unet", "epoch": "3", "target": "sample", "mode": "decoder",
+    chosen = {"source": "sample", "origin": "simple", "encoder": "unet", "epoch": "3", "target": "sample", "mode": "decoder",
               "seed": "7", "train_epochs": "2", "classes": "3"}  # fmt: skip
     assert found.params.items() >= chosen.items()
     assert found.metrics["dice"] == result.metrics["dice"]

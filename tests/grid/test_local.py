@@ -60,7 +60,7 @@ def scripted(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
 
 def test_every_cell_is_a_job_and_needs_its_target_and_its_pretraining(tiny_params: Callable[..., Params]) -> None:
-    jobs = plan(tiny_params({"study.schemes": ["simple", "advanced"]}))
+    jobs = plan(tiny_params({"study.origins": ["simple", "advanced"]}))
     assert len(jobs) == len(set(jobs)) == 1 + 2 + 2 + 2 * 4 * 2 * 2
     cell = Job("finetune", "sample", "unet", "advanced", 2, "decoder", 8)
     assert cell in jobs and cell.name == "finetune sample-unet-advanced-e002-decoder-s8"

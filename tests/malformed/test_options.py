@@ -28,7 +28,7 @@ ROWS: list[tuple[Any, ...]] = [
     ("pretrain: a negative rate", ["pretrain", "--lr", "-0.1"], "pretrain.lr"),
     ("pretrain: NaN for a rate", ["pretrain", "--lr", ".nan"], "pretrain.lr"),
     ("pretrain: an unknown encoder", ["pretrain", "--encoder", "vgg"], "pretrain.encoder", "unet"),
-    ("pretrain: an unknown scheme", ["pretrain", "--scheme", "best"], "pretrain.scheme", "simple"),
+    ("pretrain: an unknown origin", ["pretrain", "--origin", "best"], "pretrain.origin", "simple"),
     ("pretrain: a list for a number", ["pretrain", "--size", "[32]"], "pretrain.size"),
     ("pretrain: nothing for a number", ["pretrain", "--size", ""], "pretrain.size"),
     ("pretrain: a size that the encoder does not take", ["pretrain", "--size", "33", "--out", "sources"], "33"),

@@ -63,7 +63,7 @@ def test_the_records_name_the_file_and_the_contract(imported: Callable[..., Path
     assert infos[0].parent is None
     assert infos[300].parent == f"timm.safetensors {file_sha256(Path('timm.safetensors'))}"
     for info in infos.values():
-        assert (info.source, info.scheme, info.source_accuracy, info.seed) == ("imagenet", "simple", None, 5)
+        assert (info.source, info.origin, info.source_accuracy, info.seed) == ("imagenet", "simple", None, 5)
         assert info.source_classes == []
         assert info.input == {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "channels": "RGB"}
     assert infos[0].pretraining == infos[300].pretraining

@@ -9,7 +9,7 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 
-BATCH = "pretrain.schemes.simple.batch_size.unet"
+BATCH = "pretrain.origins.simple.batch_size.unet"
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ def test_the_random_initialisation_and_the_last_epoch_are_always_saved(recipe: C
 
 
 @pytest.mark.parametrize("kind", ["warmup", "batch_size"])
-def test_a_scheme_without_a_value_for_the_encoder_is_refused(tiny_params: Callable[..., Params], kind: str):
+def test_a_origin_without_a_value_for_the_encoder_is_refused(tiny_params: Callable[..., Params], kind: str):
     section = tiny_params().pretrain
-    scheme = section.schemes["simple"].model_copy(update={kind: {"swin": 1}})
+    origin = section.origins["simple"].model_copy(update={kind: {"swin": 1}})
     with pytest.raises(InputError, match=rf"simple\.{kind} to have a value for 'unet', but it has swin"):
-        recipe_of(section.model_copy(update={"schemes": {"simple": scheme}}))
+        recipe_of(section.model_copy(update={"origins": {"simple": origin}}))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_scheme_without_a_value_for_the_encoder_is_refused(tiny_params: Callab
     [
         ("pretrain.lr", 0.5), ("pretrain.seed", 6), ("pretrain.epochs", 7), ("pretrain.label_smoothing", 0.0),
         ("pretrain.weight_decay", 0.0), ("pretrain.size", 48), ("pretrain.micro_batch", 8), ("pretrain.encoders.unet.width", 8),
-        ("pretrain.schemes.simple.mixup", 0.5), ("pretrain.schemes.simple.warmup.unet", 0), ("pretrain.precision", "bf16-mixed"),
+        ("pretrain.origins.simple.mixup", 0.5), ("pretrain.origins.simple.warmup.unet", 0), ("pretrain.precision", "bf16-mixed"),
     ],
 )  # fmt: skip
 def test_whatever_changes_the_bits_changes_the_identity(recipe: Callable[..., Recipe], key: str, value: Any):

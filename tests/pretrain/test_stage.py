@@ -75,7 +75,7 @@ def test_a_run_leaves_a_checkpoint_pair_an_epoch_and_nothing_else(finished: Path
 def test_the_records_say_what_the_checkpoints_are(finished: Path, tiny_params: Callable[..., Params]):
     curves = {row["epoch"]: row for row in json_rows(finished / FOLDER / "curves.json")}
     for epoch, info in list_checkpoints(finished / FOLDER).items():
-        assert (info.encoder, info.scheme, info.source, info.epoch, info.seed) == ("unet", "simple", "sample", epoch, 5)
+        assert (info.encoder, info.origin, info.source, info.epoch, info.seed) == ("unet", "simple", "sample", epoch, 5)
         assert info.arguments == {"width": 4, "depth": 4}
         assert info.input["size"] == 32
         assert len(info.source_classes) == 10
@@ -221,9 +221,9 @@ def test_a_state_of_other_settings_is_not_gone_on_from(workplace: Path, tiny_par
 
 
 @pytest.mark.parametrize("name", ["unet", *(pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS if name != "unet")])
-def test_the_advanced_scheme_runs_and_resumes_with_every_encoder(name: str, workplace: Path, tiny_params: Callable[..., Params]):
+def test_the_advanced_origin_runs_and_resumes_with_every_encoder(name: str, workplace: Path, tiny_params: Callable[..., Params]):
     """RandAugment, mixing, erasing and stochastic depth draw random numbers; a resumed epoch draws the same."""
-    changed = {"pretrain.encoder": name, "pretrain.scheme": "advanced", "pretrain.epochs": 2, "pretrain.checkpoints": [1]}
+    changed = {"pretrain.encoder": name, "pretrain.origin": "advanced", "pretrain.epochs": 2, "pretrain.checkpoints": [1]}
     folder = study.pretrain(tiny_params(changed))
     whole = weights(folder)
     assert set(whole) == {0, 1, 2}

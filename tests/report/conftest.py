@@ -16,7 +16,7 @@ Make = Callable[..., Analysis]
 
 
 def configuration(epochs: Sequence[int], seeds: int, rng: np.random.Generator, **fields: str) -> Configuration:
-    named = {"source": "imagenet", "scheme": "simple", "encoder": "unet", "target": "acdc", "mode": "full", **fields}
+    named = {"source": "imagenet", "origin": "simple", "encoder": "unet", "target": "acdc", "mode": "full", **fields}
     height, gain = rng.uniform(0.6, 0.9), rng.uniform(0.02, 0.12)
     rise = np.array([1 - np.exp(-epoch / 30) for epoch in epochs])
     means = height - gain * (1 - rise) + rng.normal(0, 0.006, len(epochs))
@@ -127,8 +127,8 @@ def build(count: int = 2, seeds: int = 2, epochs: Sequence[int] = LENGTHS, **fie
     grid = list(product(("acdc", "covid-qu", "idrid"), ("unet", "resnet50", "swin"), ("simple", "advanced"), ("full", "decoder")))
     found = []
     for place in range(count):
-        target, encoder, scheme, mode = grid[place % len(grid)]
-        made = configuration(epochs, seeds, rng, **{"target": target, "encoder": encoder, "scheme": scheme, "mode": mode, **fields})
+        target, encoder, origin, mode = grid[place % len(grid)]
+        made = configuration(epochs, seeds, rng, **{"target": target, "encoder": encoder, "origin": origin, "mode": mode, **fields})
         made.label = f" [source {place // len(grid)}]" if place >= len(grid) else ""
         found.append(judged(made))
     return summed(found)

@@ -28,7 +28,7 @@ DICE = {0: (0.40, 0.44), 1: (0.50, 0.54), 5: (0.80, 0.84), 10: (0.70, 0.74)}  # 
 FLAT = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.7}  # offline takes epoch 0; online rises to epoch 10
 POOLED = {0: 0.1, 1: 0.8, 5: 0.7, 10: 0.95}  # offline takes epoch 10; online stops at 5 and keeps 1
 ACCURACY = {0: 0.1, 1: 0.3, 5: 0.2, 10: 0.25}  # takes epoch 1
-CELL = {"source": "imagenet", "scheme": "simple", "encoder": "unet", "target": "moon", "mode": "full",
+CELL = {"source": "imagenet", "origin": "simple", "encoder": "unet", "target": "moon", "mode": "full",
         "pretraining": "pre1", "data": "data1", "protocol": "prot1"}  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def add_scores(
     flat: Mapping[int, float] = FLAT, pooled: Mapping[int, float] = POOLED, accuracy: Mapping[int, float] = ACCURACY, **changed: str
 ) -> None:
     cell = {"images": "9", "distance": "cosine", "margin": "0.5", "level": "-2", **CELL, **changed}
-    names = ("pretraining", "data", "encoder", "scheme", "target", "images", "distance", "margin", "level")
+    names = ("pretraining", "data", "encoder", "origin", "target", "images", "distance", "margin", "level")
     params = {name: cell[name] for name in names}
     with tracking.open_run("score", "score", digest([params, sorted(flat.items())], 16), params, {}) as handle:
         handle.log_curves({"robustness": flat, "robustness_pooled": pooled, **({"source_accuracy": accuracy} if accuracy else {})})

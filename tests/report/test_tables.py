@@ -26,7 +26,7 @@ def test_a_row_of_dice_holds_all_that_is_known(small: Analysis):
     one = small.judged[0].checkpoints[2]
     row = tables.dice_rows(small)[2]
     assert row == {
-        "source": "imagenet", "scheme": "simple", "encoder": "unet", "target": "acdc", "mode": "full",
+        "source": "imagenet", "origin": "simple", "encoder": "unet", "target": "acdc", "mode": "full",
         "configuration": "unet simple → acdc, full", "epoch": 5, "dice_mean": one.dice, "dice_std": one.std, "seeds": 2,
         "dice_low": one.dice_interval and one.dice_interval[0], "dice_high": one.dice_interval and one.dice_interval[1],
         "p_best": 0.25, "within_noise": one.within_noise, "robustness": one.robustness,

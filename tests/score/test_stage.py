@@ -106,7 +106,7 @@ def test_the_metrics_have_the_epoch_as_step(scored: Path):
 
 def test_the_run_says_what_was_scored_and_holds_the_pairs(scored: Path, tmp_path: Path):
     (run,) = runs()
-    wanted = {"target": "sample", "encoder": "unet", "scheme": "simple", "source": "sample", "distance": "cosine", "margin": "0.5",
+    wanted = {"target": "sample", "encoder": "unet", "origin": "simple", "source": "sample", "distance": "cosine", "margin": "0.5",
               "level": "-2", "split": "train", "images": "9", "repeats": "2", "negative": "random"}  # fmt: skip
     assert run.params.items() >= wanted.items()
     info = CheckpointInfo.read(Path("checkpoints/unet-simple/epoch-000.json"))

@@ -84,7 +84,7 @@ class Lab:
     def add_dice(self, target: str, encoder: str = "unet", dice: Mapping[int, float] = DICE, mode: str = "full") -> None:
         """Plant the fine-tunings of one configuration, one seed each."""
         for epoch, value in dice.items():
-            fields = {"source": "imagenet", "scheme": "simple", "encoder": encoder, "target": target, "mode": mode,
+            fields = {"source": "imagenet", "origin": "simple", "encoder": encoder, "target": target, "mode": mode,
                       "epoch": epoch, "seed": 1, "pretraining": f"pre-{encoder}", "data": f"data-{target}",
                       "protocol": "prot"}  # fmt: skip
             with tracking.open_run("finetune", f"{target} {epoch}", digest(fields, 16), fields, {}) as handle:
@@ -94,7 +94,7 @@ class Lab:
         self, target: str, chosen: Mapping[tuple[str, int], int], encoder: str = "unet", without: int | None = None
     ) -> None:
         """Plant distances that are far better at the epoch chosen for a (distance, level), or else at epoch 0."""
-        params = {"encoder": encoder, "target": target, "scheme": "simple", "pretraining": f"pre-{encoder}",
+        params = {"encoder": encoder, "target": target, "origin": "simple", "pretraining": f"pre-{encoder}",
                   "data": f"data-{target}", "images": "4", **DEFAULT}  # fmt: skip
         folder = Path("scores", target, encoder)
         with tracking.open_run("score", target, digest(params, 16), params, {}) as handle:

@@ -70,13 +70,13 @@ def test_inputs_that_cannot_be_searched_on_are_named(lab: Any, plant: Callable[[
 
 def released(lab: Any, target: str, chosen: Mapping[tuple[str, int], int]) -> tuple[Configuration, list[dict[str, Any]]]:
     """Make a replayed configuration and its scores, epoch 0 left out as a copy."""
-    fields = {"source": "imagenet", "scheme": "simple", "encoder": "unet", "target": target, "mode": "full"}
+    fields = {"source": "imagenet", "origin": "simple", "encoder": "unet", "target": target, "mode": "full"}
     dice = {(epoch, seed): value for epoch, value in lab.dice.items() for seed in (1, 2)}
     scores = dict.fromkeys((1, 5, 10), 0.5)
     configuration = Configuration(fields, {"data": target}, dice, scores, {}, tuple(lab.dice), every_seed=True)
     lines = [
         {
-            "encoder": "unet", "scheme": "simple", "target": target, "distance": distance, "level": level, "pooled": pooled,
+            "encoder": "unet", "origin": "simple", "target": target, "distance": distance, "level": level, "pooled": pooled,
             "margin": margin, "epoch": epoch, "robustness": 0.9 if chosen.get((distance, level), 1) == epoch else 0.1,
         }
         for distance, level in lab.pairs for pooled in (False, True) for margin in (0.0, 0.25, 0.5, 1.0) for epoch in (1, 5, 10)

@@ -29,7 +29,7 @@ def saved(folder: Path, name: str = "unet", epoch: int = 5) -> Classifier:
     contract = {"size": 32, "mean": [0.5] * 3, "std": [0.2] * 3, "channels": "RGB"}
     save_checkpoint(folder, classifier, {
         "encoder": name, "arguments": classifier.encoder.arguments, "epoch": epoch, "source": "s",
-        "source_classes": ["a", "b", "c"], "scheme": "simple", "source_accuracy": 0.25, "input": contract, "seed": 11,
+        "source_classes": ["a", "b", "c"], "origin": "simple", "source_accuracy": 0.25, "input": contract, "seed": 11,
         "pretraining": "p", "parent": None, "git_revision": "none",
     })  # fmt: skip
     return classifier

@@ -9,7 +9,7 @@ from medtransfer import tracking
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.tracking import StoredRun
 
-FIELDS = ("source", "scheme", "encoder", "target", "mode")
+FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
 ROBUSTNESS = {False: "robustness", True: "robustness_pooled"}  # by pooling
 
@@ -19,7 +19,7 @@ class Configuration:
     """One line of checkpoints on one target in one mode, as the store knows it.
 
     Attributes:
-        fields: source, scheme, encoder, target, mode.
+        fields: source, origin, encoder, target, mode.
         digests: pretraining, data, protocol; runs of different digests are never mixed.
         dice: test Dice by (epoch, seed).
         robustness: by epoch, at the default setting of the mode; empty when nothing was scored.
@@ -49,7 +49,7 @@ class Configuration:
     @property
     def name(self) -> str:
         """Give the readable name."""
-        return "{encoder} {scheme} → {target}, {mode}".format(**self.fields) + self.label
+        return "{encoder} {origin} → {target}, {mode}".format(**self.fields) + self.label
 
     @property
     def seeds(self) -> tuple[int, ...]:

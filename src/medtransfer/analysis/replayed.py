@@ -124,7 +124,7 @@ def configurations(
         label = (labels or {}).get(target, target)
         found.append(
             Configuration(
-                {"source": "imagenet", "scheme": scheme, "encoder": encoder, "target": target, "mode": mode},
+                {"source": "imagenet", "origin": scheme, "encoder": encoder, "target": target, "mode": mode},
                 {"pretraining": f"{encoder}-{scheme}", "data": target, "protocol": "paper"},
                 dice={(place[line.epoch], line.seed): line.dice for line in tuned.itertuples(index=False)},
                 robustness=robustness.get((encoder, scheme, label, pooled), {}),

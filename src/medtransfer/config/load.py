@@ -14,10 +14,10 @@ from medtransfer.config.strict_yaml import parse_yaml
 from medtransfer.errors import InputError
 
 # What is defined by name, and the places that use the names.
-DEFINED = {"encoder": "pretrain.encoders", "scheme": "pretrain.schemes", "target": "prepare.targets"}
+DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target": "prepare.targets"}
 USED = {
     "encoder": ("study.encoders", "pretrain.encoder", "score.encoder", "finetune.encoder"),
-    "scheme": ("study.schemes", "pretrain.scheme", "score.scheme", "finetune.scheme"),
+    "origin": ("study.origins", "pretrain.origin", "score.origin", "finetune.origin"),
     "target": ("study.targets", "prepare.target", "pretrain.stop_on", "score.target", "finetune.target"),
 }
 
@@ -52,7 +52,7 @@ def load_params(paths: Sequence[Path], overrides: Mapping[str, Any]) -> Params:
 
 
 def _undefined_names(merged: dict[str, Any]) -> list[str]:
-    """Name every encoder, scheme and target that is used but not defined; values of a wrong kind are pydantic's to name."""
+    """Name every encoder, origin and target that is used but not defined; values of a wrong kind are pydantic's to name."""
     faults = []
     for kind, place in DEFINED.items():
         known = _look_up(merged, place)

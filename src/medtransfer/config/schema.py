@@ -56,7 +56,7 @@ class Study(Section):
     """The cells that `demo`, `dvc repro` and `--study` walk."""
 
     encoders: list[Name]
-    schemes: list[Name]
+    origins: list[Name]
     targets: list[Name]
     modes: list[Mode]
     seeds: list[NonNegative]
@@ -94,8 +94,8 @@ class Prepare(Section):
     targets: dict[Name, Target]
 
 
-class Scheme(Section):
-    """How one pretraining scheme augments and batches."""
+class Origin(Section):
+    """How one origin augments and batches."""
 
     randaugment: bool
     cutmix: Probability
@@ -105,7 +105,7 @@ class Scheme(Section):
     batch_size: dict[Name, Positive]
 
     @model_validator(mode="after")
-    def _mixing_leaves_room(self) -> "Scheme":
+    def _mixing_leaves_room(self) -> "Origin":
         if self.cutmix + self.mixup > 1:
             raise ValueError("cutmix + mixup must not exceed 1")
         return self
@@ -119,8 +119,8 @@ class Pretrain(Section):
     source_root: Place
     encoder: Name
     encoders: dict[Name, dict[str, Any]]
-    scheme: Name
-    schemes: dict[Name, Scheme]
+    origin: Name
+    origins: dict[Name, Origin]
     lr: Rate
     lr_batch: Positive
     micro_batch: Positive
@@ -155,7 +155,7 @@ class Score(Section):
     out: Out
     target: Name
     encoder: Name
-    scheme: Name
+    origin: Name
     split: Name
     max_images: Annotated[Whole, Field(ge=2)] | None
     seed: NonNegative
@@ -177,7 +177,7 @@ class Finetune(Section):
     out: Out
     target: Name
     encoder: Name
-    scheme: Name
+    origin: Name
     epoch: NonNegative
     mode: Mode
     seed: NonNegative

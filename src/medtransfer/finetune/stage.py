@@ -24,7 +24,7 @@ class Wanted:
 
     target: str
     encoder: str
-    scheme: str
+    origin: str
     epoch: int
     mode: str
     seed: int
@@ -65,11 +65,11 @@ def _task(section: Finetune, protocol: Protocol, wanted: Wanted, checkpoints: Pa
             f"expected validation samples in {target.folder}, since finetune.select is `validation`, but there are none; "
             "prepare the target with `validation` above 0"
         )
-    path, info = find_checkpoint(series_folder(checkpoints, wanted.encoder, wanted.scheme), wanted.epoch)
+    path, info = find_checkpoint(series_folder(checkpoints, wanted.encoder, wanted.origin), wanted.epoch)
     cell = Cell(
-        source=info.source, scheme=info.scheme, encoder=info.encoder, epoch=info.epoch, target=wanted.target, mode=wanted.mode,
+        source=info.source, origin=info.origin, encoder=info.encoder, epoch=info.epoch, target=wanted.target, mode=wanted.mode,
         seed=wanted.seed, protocol=protocol.key, pretraining=info.pretraining, weights=info.weights,
         data=target.info.fingerprint,
     )  # fmt: skip
-    folder = series_folder(Path(section.out) / wanted.target, wanted.encoder, wanted.scheme)
+    folder = series_folder(Path(section.out) / wanted.target, wanted.encoder, wanted.origin)
     return Task(cell, section, protocol, target, path, info, folder / f"e{wanted.epoch:03d}-{wanted.mode}-s{wanted.seed}")

@@ -15,7 +15,7 @@ class Series:
     """Checkpoints of one pretraining in one folder.
 
     Attributes:
-        folder: `<out>/<encoder>-<scheme>`.
+        folder: `<out>/<encoder>-<origin>`.
         pretraining: digest that its checkpoints carry.
         epochs: that must be saved.
     """

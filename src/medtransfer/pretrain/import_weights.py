@@ -45,7 +45,7 @@ def run(section: Pretrain, force: bool = False) -> Path:
     if not file.is_file():
         raise InputError(f"expected the weights file {file}, which pretrain.weights names, but there is none; correct the path")
     facts = _facts(section, file)
-    folder = series_folder(Path(section.out), section.encoder, section.scheme)
+    folder = series_folder(Path(section.out), section.encoder, section.origin)
     series = Series(folder, facts["pretraining"], (0, section.weights_epoch))
     with only_one(folder):
         _run(section, file, facts, series, force)
@@ -73,9 +73,9 @@ def _facts(section: Pretrain, file: Path) -> dict[str, Any]:
     parent = f"{file.name} {file_sha256(file)}"
     contract = input_contract(section.size, IMAGENET_MEAN, IMAGENET_STD)
     arguments = section.encoders[section.encoder]
-    made_of = [section.encoder, arguments, section.scheme, section.source, section.seed, contract, parent]
+    made_of = [section.encoder, arguments, section.origin, section.source, section.seed, contract, parent]
     return {
-        "encoder": section.encoder, "source": section.source, "source_classes": [], "scheme": section.scheme,
+        "encoder": section.encoder, "source": section.source, "source_classes": [], "origin": section.origin,
         "source_accuracy": None, "input": contract, "seed": section.seed, "parent": parent,
         "pretraining": digest([*made_of, section.weights_epoch, section.allow_partial]),
         "git_revision": git_revision(Path.cwd()),
@@ -90,7 +90,7 @@ def _encoder(section: Pretrain) -> Encoder:
 
 def _log(section: Pretrain, series: Series, cell: str, facts: dict[str, Any], audit: LoadAudit) -> None:
     params = {
-        "encoder": section.encoder, "arguments": facts["arguments"], "scheme": section.scheme, "source": section.source,
+        "encoder": section.encoder, "arguments": facts["arguments"], "origin": section.origin, "source": section.source,
         "size": section.size, "seed": section.seed, "pretraining": series.pretraining, "parent": facts["parent"],
         "weights_epoch": section.weights_epoch, "allow_partial": section.allow_partial, "weight_names": audit.mapping,
         "weights_matched": audit.matched, "weights_total": audit.total, "weights_left_out": len(audit.left_out),

@@ -60,7 +60,7 @@ def train_epoch(
 
 
 def _augment(images: Tensor, labels: Tensor, recipe: Recipe, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mix and erase as the scheme says (Algorithm 1); labels become rows of probabilities (B, classes)."""
+    """Mix and erase as the origin says (Algorithm 1); labels become rows of probabilities (B, classes)."""
     if recipe.cutmix or recipe.mixup:
         images, targets = mix(images, labels, classes, cutmix=recipe.cutmix, mixup=recipe.mixup, generator=generator)
     else:

@@ -1,4 +1,4 @@
-"""The pretrain section of the params goes in; one scheme's recipe for one encoder comes out, with its digest."""
+"""The pretrain section of the params goes in; one origin's recipe for one encoder comes out, with its digest."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,7 +25,7 @@ class Recipe:
 
     encoder: str
     arguments: dict[str, Any]
-    scheme: str
+    origin: str
     randaugment: bool
     cutmix: float
     mixup: float
@@ -69,19 +69,19 @@ def input_contract(size: int, mean: Sequence[float], std: Sequence[float]) -> di
 
 
 def recipe_of(section: Pretrain) -> Recipe:
-    """Build the recipe of the section's encoder and scheme.
+    """Build the recipe of the section's encoder and origin.
 
     Raises:
-        InputError: the scheme has no batch size or warm-up for the encoder, or the batch does not divide.
+        InputError: the origin has no batch size or warm-up for the encoder, or the batch does not divide.
     """
-    scheme = section.schemes[section.scheme]
-    for name, values in (("warmup", scheme.warmup), ("batch_size", scheme.batch_size)):
+    origin = section.origins[section.origin]
+    for name, values in (("warmup", origin.warmup), ("batch_size", origin.batch_size)):
         if section.encoder not in values:
             raise InputError(
-                f"expected pretrain.schemes.{section.scheme}.{name} to have a value for {section.encoder!r}, but it has "
+                f"expected pretrain.origins.{section.origin}.{name} to have a value for {section.encoder!r}, but it has "
                 f"{', '.join(values)}; add one"
             )
-    batch = scheme.batch_size[section.encoder]
+    batch = origin.batch_size[section.encoder]
     micro = min(section.micro_batch, batch // section.devices)
     if micro == 0 or batch % (micro * section.devices):
         raise InputError(
@@ -89,9 +89,9 @@ def recipe_of(section: Pretrain) -> Recipe:
             f"{section.micro_batch} x {section.devices}; change one of them"
         )
     return Recipe(
-        encoder=section.encoder, arguments=section.encoders[section.encoder], scheme=section.scheme,
-        randaugment=scheme.randaugment, cutmix=scheme.cutmix, mixup=scheme.mixup, erasing=scheme.erasing,
-        warmup=scheme.warmup[section.encoder], batch_size=batch, micro_batch=micro, devices=section.devices,
+        encoder=section.encoder, arguments=section.encoders[section.encoder], origin=section.origin,
+        randaugment=origin.randaugment, cutmix=origin.cutmix, mixup=origin.mixup, erasing=origin.erasing,
+        warmup=origin.warmup[section.encoder], batch_size=batch, micro_batch=micro, devices=section.devices,
         lr=section.lr * batch / section.lr_batch, betas=section.betas, weight_decay=section.weight_decay,
         label_smoothing=section.label_smoothing, size=section.size, epochs=section.epochs,
         checkpoints=tuple(sorted({0, *section.checkpoints, section.epochs})), seed=section.seed,

@@ -30,7 +30,7 @@ log = logging.getLogger("medtransfer")
 
 
 def run(section: Pretrain, stopper: Stopper | None, force: bool = False) -> Path:
-    """Pretrain the section's encoder by its scheme, or reuse what is finished.
+    """Pretrain the section's encoder by its origin, or reuse what is finished.
 
     Args:
         section: validated params.
@@ -44,7 +44,7 @@ def run(section: Pretrain, stopper: Stopper | None, force: bool = False) -> Path
     root = Path(section.source_root)
     images = _open_source(root, recipe)
     fingerprint = images["train"].fingerprint()
-    folder = series_folder(Path(section.out), recipe.encoder, recipe.scheme)
+    folder = series_folder(Path(section.out), recipe.encoder, recipe.origin)
     series = Series(folder, recipe.digest(fingerprint), recipe.checkpoints)
     with only_one(folder) if is_main_process() else nullcontext():
         _run(section, recipe, series, images, fingerprint, stopper, force)
@@ -118,7 +118,7 @@ def _open_source(root: Path, recipe: Recipe) -> dict[str, SourceImages]:
 def _facts(section: Pretrain, recipe: Recipe, series: Series, images: dict[str, SourceImages]) -> dict[str, Any]:
     return {
         "encoder": recipe.encoder, "source": section.source,
-        "source_classes": list(images["train"].classes), "scheme": recipe.scheme, "input": recipe.input,
+        "source_classes": list(images["train"].classes), "origin": recipe.origin, "input": recipe.input,
         "seed": recipe.seed, "pretraining": series.pretraining, "parent": None, "git_revision": git_revision(Path.cwd()),
     }  # fmt: skip
 

@@ -45,7 +45,7 @@ class CheckpointInfo(Record):
         epoch: epochs of pretraining, 0 is the random initialisation.
         source: name of the source dataset.
         source_classes: its class names, in the order of the head's outputs.
-        scheme: pretraining scheme.
+        origin: origin.
         source_accuracy: validation accuracy in [0, 1], None where it was not measured.
         input: size (pixels), mean and std a channel in [0, 1] units, channel order.
         seed: of the pretraining.
@@ -60,7 +60,7 @@ class CheckpointInfo(Record):
     epoch: Count
     source: str
     source_classes: list[str]
-    scheme: Name
+    origin: Name
     source_accuracy: Share | None
     input: Contract
     seed: int
@@ -89,9 +89,9 @@ def read_tensors(path: Path) -> "dict[str, torch.Tensor]":
         ) from None
 
 
-def series_folder(root: Path, encoder: str, scheme: str) -> Path:
+def series_folder(root: Path, encoder: str, origin: str) -> Path:
     """Give the folder of one pretraining's checkpoints or scores."""
-    return root / f"{encoder}-{scheme}"
+    return root / f"{encoder}-{origin}"
 
 
 def checkpoint_path(folder: Path, epoch: int) -> Path:

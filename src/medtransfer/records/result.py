@@ -26,7 +26,7 @@ class Cell:
     """
 
     source: str
-    scheme: str
+    origin: str
     encoder: str
     epoch: int
     target: str
@@ -45,7 +45,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Give the readable name of its folder and run."""
-        return f"{self.target}-{self.encoder}-{self.scheme}-e{self.epoch:03d}-{self.mode}-s{self.seed}"
+        return f"{self.target}-{self.encoder}-{self.origin}-e{self.epoch:03d}-{self.mode}-s{self.seed}"
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Scores(Record):
     target: Name
     data: str
     encoder: Name
-    scheme: Name
+    origin: Name
     source: str
     epoch: Count
     pretraining: str

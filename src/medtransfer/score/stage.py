@@ -33,7 +33,7 @@ log = logging.getLogger("medtransfer")
 
 
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
-    """Score every checkpoint of the section's encoder and scheme on its target, or reuse what is finished.
+    """Score every checkpoint of the section's encoder and origin on its target, or reuse what is finished.
 
     Args:
         section: validated params.
@@ -47,10 +47,10 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     if section.distance not in DISTANCES:
         raise InputError(f"expected score.distance out of {', '.join(DISTANCES)}, but got {section.distance!r}")
     target = PreparedTarget.open(prepared / section.target).verify()
-    series = series_folder(checkpoints, section.encoder, section.scheme)
+    series = series_folder(checkpoints, section.encoder, section.origin)
     infos = list_checkpoints(series)
     _check(series, infos, section.level)
-    folder = series_folder(Path(section.out) / section.target, section.encoder, section.scheme)
+    folder = series_folder(Path(section.out) / section.target, section.encoder, section.origin)
     with only_one(folder):
         return _run(section, series, infos, target, folder, force)
 

@@ -68,7 +68,7 @@ def record_of(scores: Mapping[int, Scores], default: Mapping[str, Any], folder: 
     weights = [[epoch, scores[epoch].weights] for epoch in sorted(scores)]
     cell = digest([first.data, first.pretraining, weights, first.settings, default, margins], 16)
     params = {
-        "target": first.target, "data": first.data, "encoder": first.encoder, "scheme": first.scheme, "source": first.source,
+        "target": first.target, "data": first.data, "encoder": first.encoder, "origin": first.origin, "source": first.source,
         "pretraining": first.pretraining, "images": first.images, **first.settings, **default,
     }  # fmt: skip
     files = [folder / TABLE, *(path for epoch in sorted(scores) for path in _pair(folder, epoch))]

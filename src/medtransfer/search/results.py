@@ -71,7 +71,7 @@ def _own(section: Search, setting: Mapping[str, object], default: Setting) -> Fo
 def _replayed() -> Found:
     released = read_released()
     usable, notes = _usable(replayed_configurations(released))
-    scored = listed(replayed_scores(released))
+    scored = listed(replayed_scores(released).rename(columns={"scheme": "origin"}))
     return [(one, scored[tuple(one.fields[name] for name in GROUP)]) for one in usable], notes
 
 

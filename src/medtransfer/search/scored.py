@@ -17,7 +17,7 @@ from medtransfer.indicators.robustness.pairs_file import read_pairs
 from medtransfer.records import BROKEN_ARRAYS, checkpoint_path, in_one_line
 from medtransfer.search.evaluate import Curve, Key, Listed, SortedGaps
 
-GROUP = ("encoder", "scheme", "target")
+GROUP = ("encoder", "origin", "target")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _whole(keys: Collection[Key]) -> frozenset[tuple[str, int]]:
 
 
 def listed(scores: pd.DataFrame) -> dict[tuple[str, ...], Scored]:
-    """Sort released scores by encoder, scheme and target.
+    """Sort released scores by encoder, origin and target.
 
     Args:
         scores: a line a score, with these three and distance, margin, level, pooled, epoch, robustness.

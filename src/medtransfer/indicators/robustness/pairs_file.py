@@ -81,7 +81,7 @@ def summarise(pairs: Pairs, info: CheckpointInfo, target: str, data: str, settin
     """
     counts = [{"level": level, "pooled": pooled, **found} for (level, pooled), found in pairs.counts.items()]
     return Scores(
-        target=target, data=data, encoder=info.encoder, scheme=info.scheme, source=info.source, epoch=info.epoch,
+        target=target, data=data, encoder=info.encoder, origin=info.origin, source=info.source, epoch=info.epoch,
         pretraining=info.pretraining, weights=info.weights, source_accuracy=info.source_accuracy, images=len(pairs.images),
         settings=settings, table=tabulate(pairs, margins), counts=counts, notes=pairs.notes,
     )  # fmt: skip

@@ -32,8 +32,8 @@ def draw_figures(released: Released, analyses: Mapping[str, Analysis], folder: P
     names = []
     for name, analysis in analyses.items():
         first = _where(analysis, target="acdc", mode="decoder", encoder=("resnet50", "unet"))
-        third = _where(analysis, target="idrid", mode="full", scheme="advanced")
-        third += _where(analysis, target="acdc", mode="decoder", scheme="advanced")
+        third = _where(analysis, target="idrid", mode="full", origin="advanced")
+        third += _where(analysis, target="acdc", mode="decoder", origin="advanced")
         for number, judged in (("1", first), ("3", third)):
             if judged:
                 names.append(f"figure-{number}-{name}.png")
