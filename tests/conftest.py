@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, threads only wait for each other
+
+hypothesis.settings.register_profile("medtransfer", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("medtransfer")
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 # What makes every stage take about a second: 60 pictures and 40 slices of 32 pixels, encoders of a few channels.

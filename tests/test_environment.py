@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 ROOMS = {"samples": "prepare/samples"}  # where a stage's room is not named like it
 # Code that says, shows, checks or files numbers and makes none: a change of it is no reason to compute again.
-NO_NUMBERS = {"errors.py", "progress.py", "locks.py"}
+NO_NUMBERS = {"errors.py", "progress.py", "locks.py", "environment.py", "signals.py"}
 NO_NUMBERS |= {f"{room}/{path.name}" for room in ("config", "tracking") for path in (SRC / "medtransfer" / room).glob("*.py")}
 # Keys that choose or place a result, or how fast it comes, but do not change it; `encoders` and `origins` go in by entry.
 NO_EFFECT = {

@@ -36,7 +36,7 @@ def test_comparison_by_hand():
     assert found.interval == pytest.approx(np.quantile(means, [0.05, 0.95]), abs=0.01)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 400), min_size=2, max_size=8, unique=True), st.data())
 def test_p_value_is_the_exact_one(sizes, data):
     differences = [size * data.draw(st.sampled_from([-1, 1])) / 1000 for size in sizes]
@@ -47,7 +47,7 @@ def test_p_value_is_the_exact_one(sizes, data):
 paired = st.lists(st.tuples(*[st.integers(0, 20).map(lambda value: value / 20)] * 2), min_size=1, max_size=7)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(paired, st.randoms(use_true_random=False))
 def test_order_of_configurations_does_not_matter_and_sides_mirror(rows, random):
     first, second = np.array(rows).T
@@ -130,7 +130,7 @@ def test_holm_by_hand(p_values, corrected):
     assert holm(p_values) == pytest.approx(corrected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_holm_keeps_the_order_and_lies_between_nothing_and_bonferroni(p_values, random):
     found = holm(p_values)

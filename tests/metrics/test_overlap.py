@@ -16,7 +16,7 @@ INDEPENDENT = {
     "sensitivity": sk.recall_score,
     "specificity": lambda truth, prediction: sk.recall_score(truth, prediction, pos_label=0),
 }
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 def counts(tp: int, fp: int, fn: int, tn: int) -> Counts:

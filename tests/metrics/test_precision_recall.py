@@ -23,7 +23,7 @@ def independent(probabilities: torch.Tensor, truth: torch.Tensor) -> list[float]
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**31))
 def test_exact_on_the_grid(seed):
     generator = np.random.default_rng(seed)

@@ -35,7 +35,7 @@ def blobs(seed: int) -> list[np.ndarray]:
     return masks
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31))
 def test_equals_brute_force_and_is_symmetric(seed):
     a, b = blobs(seed)

@@ -39,7 +39,7 @@ def test_regret_is_what_the_best_has_more():
         regret({1: 0.5, 5: math.nan}, 1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(st.integers(0, 300), st.floats(0.01, 1), min_size=1))
 def test_tis_is_at_most_one_and_random_is_its_mean(dice):
     each = [transferability_indicator_score(dice, epoch) for epoch in dice]
@@ -110,7 +110,7 @@ def brute_weighted(scores: dict[int, float], dice: dict[int, float]) -> float:
 tables = st.integers(2, 8).flatmap(lambda n: st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=n, max_size=n))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(tables)
 def test_weighted_kendall_by_its_definition(rows):
     scores, dice = ({epoch: row[side] / 4 for epoch, row in enumerate(rows)} for side in (0, 1))
@@ -135,7 +135,7 @@ def test_correlations_of_a_monotone_relation_are_one(name, sign):
 
 
 @pytest.mark.parametrize("name", CORRELATIONS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tables, st.randoms(use_true_random=False))
 def test_correlations_do_not_depend_on_the_order_of_rows(name, rows, random):
     shuffled = random.sample(rows, len(rows))

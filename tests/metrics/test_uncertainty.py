@@ -93,7 +93,7 @@ def test_probability_best_shares_ties():
     assert probability_best(np.zeros((5, 1))).tolist() == [1.0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.integers(1, 6))
 def test_probabilities_of_being_best_sum_to_one_and_follow_their_columns(seed, epochs):
     drawn = generator(seed).integers(0, 4, size=(30, epochs)) / 4
@@ -119,7 +119,7 @@ curves = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(curves, st.randoms(use_true_random=False))
 def test_set_is_welchs_and_holds_the_best_mean_whatever_the_order(dice, random):
     found = confidence_set(dice, 0.9)

@@ -41,7 +41,7 @@ def test_online(scores, choice):
     assert online(scores) == choice
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(curves)
 def test_rules_by_their_definition(scores):
     best = offline(scores)
@@ -56,7 +56,7 @@ def test_rules_by_their_definition(scores):
     assert walk.stopped_at is None or scores[walk.stopped_at] <= scores[walk.epoch]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(curves)
 def test_choices_follow_keys_not_positions(scores):
     backwards = dict(reversed(list(scores.items())))
@@ -110,7 +110,7 @@ draws = st.integers(1, 7).flatmap(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(draws)
 def test_choices_of_draws_are_those_of_the_rules(drawn):
     epochs, rows = drawn

@@ -16,7 +16,7 @@ INDEPENDENT = {
     "l2": lambda x, y: scipy_distance.sqeuclidean(x, y) / len(x),
     "euclidean": scipy_distance.euclidean,
 }
-quick = settings(max_examples=30, deadline=None)
+quick = settings(max_examples=30)
 seeds = st.integers(0, 2**31)
 
 

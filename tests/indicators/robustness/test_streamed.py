@@ -11,7 +11,7 @@ from medtransfer.indicators.robustness import streamed
 from medtransfer.indicators.robustness.distances import DISTANCES, pair_distances
 from medtransfer.indicators.robustness.streamed import Reading
 
-quick = settings(max_examples=20, deadline=None)
+quick = settings(max_examples=20)
 seeds = st.integers(0, 2**31)
 SHAPES = ((4, 6, 6), (9, 3, 5), (1, 40, 40))  # (C, H, W): less than a block, odd, several blocks with a rest
 NEGATIVE = torch.tensor([1, 2, 3, 0, 5])  # all but one follow each other; the last is from outside

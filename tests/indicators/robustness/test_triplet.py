@@ -10,7 +10,7 @@ from medtransfer.indicators.robustness.distances import DISTANCES
 from medtransfer.indicators.robustness.negatives import NEGATIVES, negatives
 from medtransfer.indicators.robustness.triplet import robustness, robustness_curve, triplet_losses
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 def views(n: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -72,7 +72,7 @@ def test_a_shuffle_of_the_rows_changes_no_cell(released_files: tuple[Path, Path]
     downstream, robustness = read_downstream(released_files[0]), read_robustness(released_files[1])
     before = judge_cells(synthetic, SAMPLING.confidence)
 
-    @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=3, suppress_health_check=list(HealthCheck))
     @given(st.integers(0, 2**31))
     def check(seed: int) -> None:
         shuffled = released(downstream.sample(frac=1, random_state=seed), robustness.sample(frac=1, random_state=seed))
