@@ -1,1 +1,1 @@
-"""What results mean: pools of candidates, judged and summed up."""
+"""What results mean: pools of candidates read from the store, judged one by one and summed up."""

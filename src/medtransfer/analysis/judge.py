@@ -1,26 +1,21 @@
-"""A configuration goes in; its checkpoints and what each way of choosing would have brought, with intervals, come out."""
+"""Judge one pool: its candidates and what each way of choosing would have brought, with intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer import tracking
-from medtransfer.analysis.model import Checkpoint, Interval, Judged, Verdict
-from medtransfer.analysis.pools import Configuration
+from medtransfer.analysis.model import Candidate, Interval, Judged, Verdict
+from medtransfer.analysis.pools import Pool
 from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.triplet import triplet_losses
-from medtransfer.metrics.transfer import (
-    CORRELATIONS,
-    SeedMean,
-    mean_over_seeds,
-    regret,
-    tis_random,
-    transferability_indicator_score,
-)
+from medtransfer.metrics.transfer import CORRELATIONS, Key, regret, tis_random, transferability_indicator_score
 from medtransfer.metrics.uncertainty import (
+    Draws,
     bootstrap_robustness,
     bootstrap_seed_means,
     confidence_set,
@@ -30,9 +25,8 @@ from medtransfer.metrics.uncertainty import (
 )
 from medtransfer.records import checkpoint_path, read_pair
 from medtransfer.seeds import derive_seed
-from medtransfer.selectors.rules import Choice, choose_offline, choose_online, offline, online
-
-Draws = NDArray[np.float64]
+from medtransfer.selectors.rules import Choice
+from medtransfer.selectors.selectors import OUTCOME, Selector, selectors_for
 
 
 @dataclass(frozen=True)
@@ -44,164 +38,138 @@ class Sampling:
     seed: int
 
     def generator(self, *parts: str) -> np.random.Generator:
-        """Give the random stream that belongs to the named part of the report and to nothing else."""
+        """Return the random stream that belongs to the named part of the report and to nothing else."""
         return np.random.default_rng(derive_seed(self.seed, *parts))
 
 
-def used_seeds(configuration: Configuration) -> dict[int, list[float]]:
-    """Give the Dice by epoch over the seeds that all epochs share, or over all where none is or every seed is wanted."""
-    common = () if configuration.every_seed else configuration.common_seeds
-    used = set(common or configuration.seeds)
-    found: dict[int, list[float]] = {}
-    for (epoch, seed), dice in sorted(configuration.dice.items()):
-        if seed in used:
-            found.setdefault(epoch, []).append(dice)
-    return found
+@dataclass(frozen=True)
+class Drawn:
+    """Draws (B, C) of the values of C candidates, by which choices are repeated."""
+
+    candidates: Sequence[Key]
+    values: Draws
+
+    def interval_of(self, candidate: Key, confidence: float) -> Interval | None:
+        """Return the percentile interval of one candidate's value; None when it was not drawn."""
+        if candidate not in self.candidates:
+            return None
+        return _bounds(self.values[:, list(self.candidates).index(candidate)], confidence)
 
 
-def seed_means(configuration: Configuration) -> dict[int, SeedMean]:
-    """Give mean and standard deviation of the Dice by epoch, over the seeds of `used_seeds`."""
-    dice = used_seeds(configuration)
-    return mean_over_seeds({(epoch, place): value for epoch in dice for place, value in enumerate(dice[epoch])})
+def unjudged(pool: Pool) -> str:
+    """Return why a pool cannot be judged; empty when it can.
 
-
-def unjudged(configuration: Configuration) -> str:
-    """Say why a configuration cannot be judged; empty when it can.
-
-    Where an epoch lacks its Dice the best is unknown; where no model learned, all have the Dice of an empty mask, and
-    every choice would be the best.
+    Where a candidate lacks its outcome the best is unknown; where no model learned, all have the Dice of an empty mask,
+    and every choice would be the best.
     """
-    if not configuration.complete:
+    if not pool.complete:
         return "incomplete: the best checkpoint is unknown while fine-tunings are missing"
-    means = [found.mean for found in seed_means(configuration).values()]
+    means = pool.means.values()
     if max(means) <= 0 or max(means) == min(means):
         return f"all checkpoints have the same mean Dice, {max(means):.3f}, so every choice is the best"
     return ""
 
 
-def judge(configuration: Configuration, sampling: Sampling) -> Judged:
-    """Judge every checkpoint and every way of choosing.
+def judge(pool: Pool, sampling: Sampling) -> Judged:
+    """Judge every candidate and every way of choosing that can choose in the pool.
 
-    Robustness is judged where every epoch has it, save that epoch 0 may lack it (and then takes no part); source accuracy
-    where every epoch has it. With a single seed there are no intervals.
+    With a single seed there are no intervals.
     """
-    means = {epoch: found.mean for epoch, found in seed_means(configuration).items()}
-    dice = used_seeds(configuration)
-    several = all(len(values) > 1 for values in dice.values())
-    rng = sampling.generator(configuration.name)
-    dice_draws = bootstrap_seed_means(dice, sampling.draws, rng) if several else None
-    score_draws, notes = _score_draws(configuration, sampling)
-    checkpoints = _checkpoints(configuration, dice_draws, score_draws, sampling.confidence)
-    if reason := unjudged(configuration):
-        return Judged(configuration, checkpoints, (), {}, reason, notes)
-    near = {one.epoch for one in checkpoints if one.within_noise}
-    chosen = _chosen(configuration, means, score_draws, list(means))
-    verdicts = [_verdict(means, near, dice_draws, sampling.confidence, *one) for one in chosen]
-    verdicts.append(_random(means, dice_draws, sampling.confidence))
-    scores = {epoch: value for epoch, value in configuration.robustness.items() if epoch in means}
-    correlations = {name: f(scores, means).value for name, f in CORRELATIONS.items()} if len(scores) > 1 else {}
-    return Judged(configuration, checkpoints, tuple(verdicts), correlations, "", notes)
+    draws, notes = _draw(pool, sampling)
+    candidates = _candidates(pool, draws, sampling.confidence)
+    if reason := unjudged(pool):
+        return Judged(pool, candidates, (), {}, reason, notes)
+    near = {candidate.key for candidate in candidates if candidate.within_noise}
+    choices = [(selector, selector.choose(pool)) for selector in selectors_for(pool)]
+    verdicts = [
+        _verdict(pool, selector, choice, near, draws, sampling.confidence) for selector, choice in choices if choice is not None
+    ]
+    scores = {candidate: score for candidate, score in pool.robustness.items() if candidate in pool.means}
+    correlations = {name: f(scores, pool.means).value for name, f in CORRELATIONS.items()} if len(scores) > 1 else {}
+    return Judged(pool, candidates, tuple(verdicts), correlations, "", notes)
 
 
-def _score_draws(configuration: Configuration, sampling: Sampling) -> tuple[Draws | None, tuple[str, ...]]:
-    """Draw the robustness of all scored epochs, (draws, E), from the stored distances; without them say so."""
-    if not configuration.score_run or not configuration.robustness:
-        return None, ()
+def _draw(pool: Pool, sampling: Sampling) -> tuple[dict[str, Drawn], tuple[str, ...]]:
+    """Draw the mean outcomes and the robustness; whatever cannot be drawn is lacking, with a note when it should be there."""
+    draws: dict[str, Drawn] = {}
+    if all(len(values) > 1 for values in pool.values.values()):
+        outcomes = bootstrap_seed_means(pool.values, sampling.draws, sampling.generator(pool.name))
+        draws[OUTCOME] = Drawn(list(pool.means), outcomes)
+    if not pool.score_run or not pool.robustness:
+        return draws, ()
     try:
-        losses = _losses(configuration)
-    except InputError as fault:
-        return None, (f"{configuration.name}: robustness has no interval: {fault}",)
-    return bootstrap_robustness(losses, _taken(losses.shape[1], sampling)), ()
+        losses = _losses(pool)
+    except InputError as error:
+        return draws, (f"{pool.name}: robustness has no interval: {error}",)
+    robustness = bootstrap_robustness(losses, _images_taken(losses.shape[1], sampling))
+    return {**draws, "robustness": Drawn(sorted(pool.robustness), robustness)}, ()
 
 
 @lru_cache(maxsize=2)
-def _taken(count: int, sampling: Sampling) -> Draws:
-    """Draw images once for all configurations of as many images: the draws belong to the number, not to the place in a list."""
+def _images_taken(count: int, sampling: Sampling) -> Draws:
+    """Draw images once for all pools with the same number of images; the draws depend on that number only."""
     return draw_images(count, sampling.draws, sampling.generator("images", str(count)))
 
 
-def _losses(configuration: Configuration) -> NDArray[np.float64]:
-    """Read the triplet loss of every scored epoch and image, (E, N)."""
-    setting = configuration.score
+def _losses(pool: Pool) -> NDArray[np.float64]:
+    """Read the triplet loss of every scored candidate and image, (C, N)."""
+    setting = pool.score
     key = setting["distance"], int(setting["level"]), setting["pooled"]
-    with tracking.artifact_folder(configuration.score_run, "scores") as folder:
-        files = [checkpoint_path(folder, epoch).with_suffix(".npz") for epoch in sorted(configuration.robustness)]
+    with tracking.artifact_folder(pool.score_run, "scores") as folder:
+        files = [checkpoint_path(folder, int(epoch)).with_suffix(".npz") for epoch in sorted(pool.robustness)]
         return np.stack([triplet_losses(*read_pair(file, *key), float(setting["margin"])) for file in files])
 
 
-def _checkpoints(
-    configuration: Configuration, dice_draws: Draws | None, score_draws: Draws | None, confidence: float
-) -> tuple[Checkpoint, ...]:
-    means = seed_means(configuration)
-    near = confidence_set(used_seeds(configuration), confidence)
-    best = None if dice_draws is None else probability_best(dice_draws)
-    scored = sorted(configuration.robustness)
+def _candidates(pool: Pool, draws: Mapping[str, Drawn], confidence: float) -> tuple[Candidate, ...]:
+    near = confidence_set(pool.values, confidence)
+    outcomes = draws.get(OUTCOME)
+    best = None if outcomes is None else probability_best(outcomes.values)
     return tuple(
-        Checkpoint(
-            epoch=epoch, dice=found.mean, std=found.std, seeds=found.n,
-            dice_interval=_interval(dice_draws, place, confidence),
-            p_best=None if best is None else float(best[place]), within_noise=epoch in near,
-            robustness=configuration.robustness.get(epoch),
-            robustness_interval=_interval(score_draws, scored.index(epoch), confidence) if epoch in scored else None,
-            accuracy=configuration.accuracy.get(epoch),
+        Candidate(
+            key=key, mean=statistics.mean, std=statistics.std, seeds=statistics.n,
+            interval=None if outcomes is None else outcomes.interval_of(key, confidence),
+            p_best=None if best is None else float(best[index]), within_noise=key in near,
+            scores={name: values[key] for name, values in pool.scores.items() if key in values},
+            score_intervals={
+                name: bounds for name, drawn in draws.items()
+                if name != OUTCOME and (bounds := drawn.interval_of(key, confidence))
+            },
         )
-        for place, (epoch, found) in enumerate(means.items())
+        for index, (key, statistics) in enumerate(pool.seed_means.items())
     )  # fmt: skip
-
-
-def _interval(draws: Draws | None, place: int, confidence: float) -> Interval | None:
-    if draws is None:
-        return None
-    low, high = interval(draws[:, place], confidence)
-    return float(low), float(high)
-
-
-Chosen = tuple[str, Choice, float, NDArray[np.int64] | None]  # selector, choice, epochs spent, places chosen by draw
-
-
-def _chosen(configuration: Configuration, means: Mapping[int, float], score_draws: Draws | None, epochs: list[int]) -> list[Chosen]:
-    """List every choice; where scores were drawn, also which place of `epochs` each draw would choose."""
-    last, scores = epochs[-1], configuration.robustness
-    found: list[Chosen] = []
-    if scores and set(epochs) - {0} <= set(scores):
-        scored = sorted(scores)
-        places = np.array([epochs.index(epoch) for epoch in scored])
-        redrawn = None if score_draws is None else places[choose_offline(score_draws)]
-        found.append(("offline", offline(scores), last, redrawn))
-        if any(scored):
-            walk = online(scores)
-            redrawn = None if score_draws is None else places[choose_online(score_draws, scored)]
-            found.append(("online", walk, walk.stopped_at or last, redrawn))
-    if set(configuration.accuracy) >= set(epochs):
-        found.append(("source-accuracy", offline({epoch: configuration.accuracy[epoch] for epoch in epochs}), last, None))
-    found += [("none", Choice(0), 0, None)] if 0 in means else []
-    found.append(("full", Choice(last), last, None))
-    found += [(f"fixed-{epoch}", Choice(epoch), epoch, None) for epoch in epochs if epoch]
-    found.append(("oracle", offline(means), last, None))
-    return found
 
 
 def _verdict(
-    means: Mapping[int, float], near: set[int], dice_draws: Draws | None, confidence: float, selector: str, choice: Choice,
-    spent: float, redrawn: NDArray[np.int64] | None,
-) -> Verdict:  # fmt: skip
-    bounds: Interval | None = None
-    if selector == "oracle":
-        bounds = (1.0, 1.0) if dice_draws is not None else None  # by definition
-    elif dice_draws is not None:
-        places = np.full(len(dice_draws), list(means).index(choice.epoch)) if redrawn is None else redrawn
-        brought = dice_draws[np.arange(len(dice_draws)), places] / dice_draws.max(axis=1)
-        bounds = _interval(brought[:, None], 0, confidence)
+    pool: Pool, selector: Selector, choice: Choice[Any], near: set[Key], draws: Mapping[str, Drawn], confidence: float
+) -> Verdict:
+    means, chosen = pool.means, choice.candidate
+    bounds = _tis_interval(selector, choice, draws, confidence)
+    spent = selector.spent(pool, choice)
+    if chosen is None:
+        average = sum(means.values()) / len(means)
+        return Verdict(selector, None, average, tis_random(means), bounds, max(means.values()) - average, spent, (), None)
+    tis = transferability_indicator_score(means, chosen)
     return Verdict(
-        selector, choice.epoch, means[choice.epoch], transferability_indicator_score(means, choice.epoch), bounds,
-        regret(means, choice.epoch), spent, choice.tied, choice.epoch in near,
+        selector, chosen, means[chosen], tis, bounds, regret(means, chosen), spent, choice.tied, chosen in near
     )  # fmt: skip
 
 
-def _random(means: Mapping[int, float], dice_draws: Draws | None, confidence: float) -> Verdict:
-    average = sum(means.values()) / len(means)
-    brought = None if dice_draws is None else (dice_draws.mean(axis=1) / dice_draws.max(axis=1))[:, None]
-    return Verdict(
-        "random", None, average, tis_random(means), _interval(brought, 0, confidence), max(means.values()) - average,
-        sum(means) / len(means), (), None,
-    )  # fmt: skip
+def _tis_interval(selector: Selector, choice: Choice[Any], draws: Mapping[str, Drawn], confidence: float) -> Interval | None:
+    """Draw the TIS of a choice; where the score that it rests on is drawn too, each draw chooses again."""
+    if OUTCOME not in draws:
+        return None
+    outcomes, scores = draws[OUTCOME], draws.get(selector.needs or "")
+    if choice.candidate is None:
+        kept = outcomes.values.mean(axis=1)
+    elif selector.rule is not None and scores is not None:
+        columns = np.array([list(outcomes.candidates).index(candidate) for candidate in scores.candidates])
+        chosen = columns[selector.rule.choose_many(scores.values, scores.candidates)]
+        kept = outcomes.values[np.arange(len(chosen)), chosen]
+    else:
+        kept = outcomes.values[:, list(outcomes.candidates).index(choice.candidate)]
+    return _bounds(kept / outcomes.values.max(axis=1), confidence)
+
+
+def _bounds(draws: Draws, confidence: float) -> Interval:
+    low, high = interval(draws, confidence)
+    return float(low), float(high)

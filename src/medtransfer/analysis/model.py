@@ -1,112 +1,134 @@
-"""Configurations go in; every number of the report, with its uncertainty, comes out: checkpoints, selectors, contrasts."""
+"""Results of an analysis: judged candidates, verdicts, summaries and contrasts of the ways of choosing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from medtransfer.analysis.pools import Configuration
+from medtransfer.analysis.pools import Pool
+from medtransfer.metrics.transfer import Key
+from medtransfer.selectors.selectors import Selector
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """One checkpoint of a configuration.
+class Candidate:
+    """One set of encoder weights in a judged pool.
 
     Attributes:
-        epoch: of pretraining.
-        dice: mean test Dice over `seeds` seeds, in [0, 1].
+        key: its epoch in a series, its name otherwise.
+        mean: test outcome over `seeds` seeds; a Dice is in [0, 1].
         std: its standard deviation over seeds (ddof 1); NaN for one seed.
         seeds: how many.
-        dice_interval: bootstrap over seeds; None for one seed.
-        p_best: probability that this is the best checkpoint; None for one seed.
-        within_noise: whether it cannot be told apart from the best.
-        robustness: at the default setting; None when it was not measured.
-        robustness_interval: bootstrap over images; None without stored pairs.
-        accuracy: source accuracy in [0, 1]; None when unknown.
+        interval: of the mean, bootstrap over seeds; None for one seed.
+        p_best: probability that this is the best candidate; None for one seed.
+        within_noise: whether it cannot be distinguished from the best.
+        scores: by name, those that were measured.
+        score_intervals: bootstrap over images, of the scores whose per-image values are stored.
     """
 
-    epoch: int
-    dice: float
+    key: Key
+    mean: float
     std: float
     seeds: int
-    dice_interval: Interval | None
+    interval: Interval | None
     p_best: float | None
     within_noise: bool
-    robustness: float | None
-    robustness_interval: Interval | None
-    accuracy: float | None
+    scores: Mapping[str, float]
+    score_intervals: Mapping[str, Interval]
+
+    @property
+    def robustness(self) -> float | None:
+        """Robustness at the default setting; None when it was not measured."""
+        return self.scores.get("robustness")
+
+    @property
+    def robustness_interval(self) -> Interval | None:
+        """Bootstrap over images; None without stored distances."""
+        return self.score_intervals.get("robustness")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one way of choosing would have brought on one configuration.
+    """What one way of choosing would have brought in one pool.
 
     Attributes:
-        selector: its name; `random` has no epoch and gives the expected value.
-        epoch: the chosen checkpoint.
-        dice: its mean test Dice over the seeds.
-        tis: relative to the best checkpoint (Eq. 1).
-        interval: of TIS, bootstrap over seeds and, where pairs are stored, over images; None for one seed.
-        regret: best mean Dice minus `dice`.
+        selector: way of choosing.
+        candidate: the chosen one; None for a blind draw, whose values are expected values.
+        mean: its mean test outcome over the seeds.
+        tis: relative to the best candidate (Eq. 1).
+        interval: of TIS, bootstrap over seeds and, where per-image values are stored, over images; None for one seed.
+        regret: mean outcome of the best candidate minus `mean`.
         spent: epochs of pretraining that had to be run to make the choice.
-        tied: other epochs with the same score.
-        within_noise: whether the choice cannot be told apart from the best; None for `random`.
+        tied: other candidates with the same score.
+        within_noise: whether the choice cannot be distinguished from the best; None for a blind draw.
     """
 
-    selector: str
-    epoch: int | None
-    dice: float
+    selector: Selector
+    candidate: Key | None
+    mean: float
     tis: float
     interval: Interval | None
     regret: float
     spent: float
-    tied: tuple[int, ...]
+    tied: tuple[Key, ...]
     within_noise: bool | None
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One configuration with everything that is known of it.
+    """One pool with everything that is known of it.
 
     Attributes:
-        configuration: as the store knows it.
-        checkpoints: by epoch, those that were fine-tuned.
+        pool: as the store knows it.
+        candidates: ascending by key, those that were fine-tuned.
         verdicts: empty when nothing can be judged.
-        correlations: of robustness with mean Dice over epochs: `spearman`, `kendall`, `weighted_kendall`; may be empty.
+        correlations: of robustness with mean outcome over candidates: `spearman`, `kendall`, `weighted_kendall`; may be empty.
         reason: why nothing is judged; empty otherwise.
         notes: what else a reader must know, in sentences.
     """
 
-    configuration: Configuration
-    checkpoints: tuple[Checkpoint, ...]
+    pool: Pool
+    candidates: tuple[Candidate, ...]
     verdicts: tuple[Verdict, ...]
-    correlations: dict[str, float]
+    correlations: Mapping[str, float]
     reason: str
     notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """Give the configuration's readable name."""
-        return self.configuration.name
+        """The pool's readable name."""
+        return self.pool.name
+
+    @cached_property
+    def by_selector(self) -> dict[str, Verdict]:
+        """The verdicts by name of the selector."""
+        return {verdict.selector.name: verdict for verdict in self.verdicts}
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether the outcomes have intervals, that is, several seeds."""
+        return bool(self.candidates) and all(candidate.interval is not None for candidate in self.candidates)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One way of choosing over all configurations in which it could choose.
+    """One way of choosing over all pools in which it could choose.
 
     Attributes:
-        selector: its name.
-        configurations: how many.
-        mean_tis: and its bootstrap interval over configurations, None for a single one.
-        interval: of the mean TIS.
+        selector: way of choosing.
+        pools: how many.
+        mean_tis: over the pools.
+        interval: of the mean TIS, bootstrap over pools; None for a single one.
         min_tis: the worst.
-        mean_regret: mean absolute loss of Dice.
+        mean_regret: mean absolute loss of the outcome.
         mean_epochs: pretraining epochs spent.
-        within_noise: share of configurations where the choice cannot be told apart from the best; None for `random`.
+        within_noise: share of pools where the choice cannot be distinguished from the best; None for a blind draw.
         fixed_at_cost: mean TIS of fixed lengths of the same mean cost, interpolated; None outside their range.
     """
 
-    selector: str
-    configurations: int
+    selector: Selector
+    pools: int
     mean_tis: float
     interval: Interval | None
     min_tis: float
@@ -118,23 +140,23 @@ class Summary:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two ways of choosing, compared on the same configurations.
+    """Two ways of choosing, compared in the same pools.
 
     Attributes:
-        first: selector.
-        second: selector, or `fixed at equal cost`.
-        configurations: how many.
+        first: one selector.
+        second: the other, or `EQUAL_COST`.
+        pools: how many.
         difference: mean of TIS(first) - TIS(second).
-        interval: bootstrap over configurations.
+        interval: bootstrap over pools.
         p_value: Wilcoxon signed-rank, two-sided.
         p_holm: corrected for all contrasts of the report (Holm).
-        wins: configurations where the first is better.
+        wins: pools where the first is better.
         losses: where it is worse; the rest are ties.
     """
 
-    first: str
-    second: str
-    configurations: int
+    first: Selector
+    second: Selector
+    pools: int
     difference: float
     interval: Interval
     p_value: float
@@ -155,3 +177,12 @@ class Analysis:
     draws: int
     seed: int
     warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def by_selector(self) -> dict[str, Summary]:
+        """The summaries by name of the selector."""
+        return {summary.selector.name: summary for summary in self.summaries}
+
+    def contrast(self, first: str, second: str) -> Contrast | None:
+        """Return the contrast of two selectors, given by name; None where they were not compared."""
+        return next((c for c in self.contrasts if (c.first.name, c.second.name) == (first, second)), None)

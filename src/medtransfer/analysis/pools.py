@@ -1,85 +1,127 @@
-"""Finished runs of the tracking store go in; one record a configuration comes out, everything joined by key."""
+"""Pools of candidates, read from the tracking store: outcomes by seed and scores, joined by key."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from medtransfer import tracking
 from medtransfer.indicators.robustness.triplet import POOLED
+from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
+from medtransfer.selectors.selectors import OUTCOME, SELECTORS
 from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
-ROBUSTNESS = {False: "robustness", True: "robustness_pooled"}  # by pooling
+ROBUSTNESS = {False: "robustness", True: "robustness_pooled"}  # the store's metric, by pooling
+METRIC = "dice"
 
 
-@dataclass
-class Configuration:
-    """One line of checkpoints on one target in one mode, as the store knows it.
+@dataclass(frozen=True)
+class Pool:
+    """Candidates that are compared on one target in one mode by one protocol.
+
+    A candidate is one set of encoder weights, named by its key. In a series, the checkpoints of one pretraining, the key
+    is the epoch.
 
     Attributes:
-        fields: source, origin, encoder, target, mode.
+        fields: what the candidates share, of source, origin, encoder, target and mode.
         digests: pretraining, data, protocol; runs of different digests are never mixed.
-        dice: test Dice by (epoch, seed).
-        robustness: by epoch, at the default setting of the mode; empty when nothing was scored.
-        accuracy: source accuracy by epoch.
-        epochs: of all checkpoints that the store knows of.
+        outcome: test value of `metric` by (candidate, seed).
+        scores: by name and candidate; robustness at the default setting of the mode.
+        candidates: keys of all candidates that the store knows of, ascending.
+        metric: primary metric of the task.
         setting: of the robustness, for people; empty when nothing was scored.
         score_run: id of the run that holds the scores and their per-image distances; empty when there is none.
         score: distance, level and margin (texts, as logged) and `pooled` of the robustness; empty when nothing was scored.
-        every_seed: whether means go over all seeds of an epoch, not over those that all epochs share.
+        every_seed: whether means go over all seeds of a candidate, not over those that all candidates share.
         runs: ids of the runs that it was read from.
-        label: tells configurations of the same fields apart.
+        label: distinguishes pools of the same fields.
     """
 
-    fields: dict[str, str]
-    digests: dict[str, str]
-    dice: dict[tuple[int, int], float] = field(default_factory=dict)
-    robustness: dict[int, float] = field(default_factory=dict)
-    accuracy: dict[int, float] = field(default_factory=dict)
-    epochs: tuple[int, ...] = ()
+    fields: Mapping[str, str]
+    digests: Mapping[str, str]
+    outcome: Mapping[tuple[Key, int], float]
+    scores: Mapping[str, Mapping[Key, float]]
+    candidates: tuple[Key, ...]
+    metric: str = METRIC
     setting: str = ""
     score_run: str = ""
-    score: dict[str, Any] = field(default_factory=dict)
+    score: Mapping[str, Any] = field(default_factory=dict)
     every_seed: bool = False
-    runs: list[str] = field(default_factory=list)
+    runs: tuple[str, ...] = ()
     label: str = ""
 
     @property
     def name(self) -> str:
-        """Give the readable name."""
-        return "{encoder} {origin} → {target}, {mode}".format(**self.fields) + self.label
+        """The readable name; the random streams of a pool are seeded by it."""
+        weights = " ".join(self.fields[name] for name in ("encoder", "origin") if name in self.fields)
+        start = weights or f"{len(self.candidates)} candidates"
+        return f"{start} → {self.fields['target']}, {self.fields['mode']}{self.label}"
 
     @property
+    def is_series(self) -> bool:
+        """Whether the candidates are checkpoints of one pretraining, keyed by epoch."""
+        return all(isinstance(candidate, int) for candidate in self.candidates)
+
+    @cached_property
     def seeds(self) -> tuple[int, ...]:
-        """Give all seeds that any epoch was fine-tuned with."""
-        return tuple(sorted({seed for _, seed in self.dice}))
+        """All seeds that any candidate was fine-tuned with."""
+        return tuple(sorted({seed for _, seed in self.outcome}))
 
-    @property
+    @cached_property
     def common_seeds(self) -> tuple[int, ...]:
-        """Give the seeds that every fine-tuned epoch has: only over these are means comparable."""
-        by_epoch = [{seed for e, seed in self.dice if e == epoch} for epoch in {e for e, _ in self.dice}]
-        return tuple(sorted(set.intersection(*by_epoch))) if by_epoch else ()
+        """The seeds that every fine-tuned candidate has: only over these are means comparable."""
+        seeds: dict[Key, set[int]] = defaultdict(set)
+        for candidate, seed in self.outcome:
+            seeds[candidate].add(seed)
+        return tuple(sorted(set.intersection(*seeds.values()))) if seeds else ()
+
+    @cached_property
+    def values(self) -> dict[Key, list[float]]:
+        """Outcomes by candidate over the common seeds, or over all where none is common or every seed is wanted."""
+        used = set(() if self.every_seed else self.common_seeds) or set(self.seeds)
+        values: dict[Key, list[float]] = {}
+        for (candidate, seed), value in sorted(self.outcome.items()):
+            if seed in used:
+                values.setdefault(candidate, []).append(value)
+        return values
+
+    @cached_property
+    def seed_means(self) -> dict[Key, SeedMean]:
+        """Mean and standard deviation of `values`, by candidate."""
+        values = self.values
+        return mean_over_seeds({(key, index): value for key in values for index, value in enumerate(values[key])})
+
+    @cached_property
+    def means(self) -> dict[Key, float]:
+        """Mean outcome by candidate."""
+        return {candidate: statistics.mean for candidate, statistics in self.seed_means.items()}
+
+    @cached_property
+    def robustness(self) -> Mapping[Key, float]:
+        """Robustness by candidate; empty when nothing was scored."""
+        return self.scores.get("robustness", {})
 
     @property
     def complete(self) -> bool:
-        """Tell whether every epoch has a Dice and all share a seed."""
-        return {epoch for epoch, _ in self.dice} == set(self.epochs) and bool(self.common_seeds)
+        """Whether every candidate has an outcome and all share a seed."""
+        return {candidate for candidate, _ in self.outcome} == set(self.candidates) and bool(self.common_seeds)
 
     @property
     def missing(self) -> list[str]:
-        """Name every cell and score that the configuration lacks."""
+        """One line per cell and score that the pool lacks."""
         cells = [
-            f"{self.name}: no finished fine-tuning of epoch {epoch}, seed {seed}"
-            for epoch in self.epochs for seed in self.seeds if (epoch, seed) not in self.dice
+            f"{self.name}: no finished fine-tuning of {named(candidate)}, seed {seed}"
+            for candidate in self.candidates for seed in self.seeds if (candidate, seed) not in self.outcome
         ]  # fmt: skip
-        scores = [f"{self.name}: no robustness of epoch {epoch}" for epoch in self.epochs if epoch not in self.robustness]
-        return cells + scores
+        unscored = [candidate for candidate in self.candidates if candidate not in self.robustness]
+        return cells + [f"{self.name}: no robustness of {named(candidate)}" for candidate in unscored]
 
 
-def collect(setting: Mapping[str, object], pooling: str) -> tuple[list[Configuration], list[str]]:
-    """Read all configurations from the store.
+def collect(setting: Mapping[str, object], pooling: str) -> tuple[list[Pool], list[str]]:
+    """Read the pool of every pretraining, target, mode and protocol from the store.
 
     Where a target was scored in several ways, the scores of the given setting count, the newest otherwise.
 
@@ -88,78 +130,95 @@ def collect(setting: Mapping[str, object], pooling: str) -> tuple[list[Configura
         pooling: `frozen` (features are pooled where the encoder is frozen downstream), `always` or `never`.
 
     Returns:
-        The configurations by name, and in words the incomplete ones that were left out beside complete ones.
+        The pools by name, and one line per incomplete pool that was left out because a complete one has the same fields.
     """
-    found: dict[tuple[str, ...], Configuration] = {}
+    tuned = _fine_tunings()
+    scores = _scores(tuned, {name: str(value) for name, value in setting.items()}, POOLED[pooling])
+    pools = [_pool(key, tuned[key], scores.get(key, {})) for key in sorted(tuned)]
+    done = {tuple(pool.fields.values()) for pool in pools if pool.complete}
+    kept = [pool for pool in pools if pool.complete or tuple(pool.fields.values()) not in done]
+    left = [_describe(pool) for pool in pools if not pool.complete and tuple(pool.fields.values()) in done]
+    return sorted(_with_labels(kept), key=lambda pool: pool.name), left
+
+
+PoolKey = tuple[str, ...]  # values of FIELDS and DIGESTS
+
+
+def _fine_tunings() -> dict[PoolKey, list[StoredRun]]:
+    """Read the finished fine-tunings by pool, of every cell the newest run only."""
+    found: dict[PoolKey, list[StoredRun]] = defaultdict(list)
     seen: set[str] = set()
-    for run in tracking.read_runs(
-        "finetune", only=(*FIELDS, *DIGESTS, "epoch", "seed", "dice")
-    ):  # the newest first: an older run of the same cell is left out
+    for run in tracking.read_runs("finetune", only=(*FIELDS, *DIGESTS, "epoch", "seed", METRIC)):  # the newest first
         if run.tags[tracking.CELL] not in seen:
             seen.add(run.tags[tracking.CELL])
-            _add(found, run)
-    wanted = {name: str(value) for name, value in setting.items()}
-    _join_scores(found.values(), tracking.read_runs("score"), wanted, POOLED[pooling])
-    for configuration in found.values():
-        fine_tuned = {epoch for epoch, _ in configuration.dice}
-        configuration.epochs = tuple(sorted(fine_tuned | configuration.robustness.keys()))
-    ordered = [found[key] for key in sorted(found)]
-    done = {tuple(configuration.fields.values()) for configuration in ordered if configuration.complete}
-    kept = [c for c in ordered if c.complete or tuple(c.fields.values()) not in done]
-    left = [_describe(c) for c in ordered if not c.complete and tuple(c.fields.values()) in done]
-    _tell_apart(kept)
-    return sorted(kept, key=lambda configuration: configuration.name), left
+            found[tuple(run.params[name] for name in (*FIELDS, *DIGESTS))].append(run)
+    return found
 
 
-def _describe(configuration: Configuration) -> str:
-    fine_tuned = len({epoch for epoch, _ in configuration.dice})
-    digests = ", ".join(f"{name} {value}" for name, value in configuration.digests.items())
-    return f"{configuration.name}: {fine_tuned} of {len(configuration.epochs)} epochs fine-tuned ({digests})"
-
-
-def _tell_apart(configurations: list[Configuration]) -> None:
-    """Label configurations of the same name by what they differ in, since a name stands for one configuration."""
-    by_name: dict[str, list[Configuration]] = defaultdict(list)
-    for configuration in configurations:
-        by_name[configuration.name].append(configuration)
-    for group in (group for group in by_name.values() if len(group) > 1):
-        parts = {"source": [c.fields["source"] for c in group], **{d: [c.digests[d] for c in group] for d in DIGESTS}}
-        differing = {name: values for name, values in parts.items() if len(set(values)) > 1}
-        if len(set(parts["source"])) == len(group):
-            differing = {"source": parts["source"]}
-        for place, configuration in enumerate(group):
-            configuration.label = f" [{', '.join(f'{name} {values[place]}' for name, values in differing.items())}]"
-
-
-def _add(found: dict[tuple[str, ...], Configuration], run: StoredRun) -> None:
-    fields = {name: run.params[name] for name in FIELDS}
-    digests = {name: run.params[name] for name in DIGESTS}
-    configuration = found.setdefault((*fields.values(), *digests.values()), Configuration(fields, digests))
-    configuration.dice[int(run.params["epoch"]), int(run.params["seed"])] = run.metrics["dice"]
-    configuration.runs.append(run.id)
-
-
-def _join_scores(
-    configurations: Iterable[Configuration], runs: list[StoredRun], wanted: Mapping[str, str], pooled: Mapping[str, bool]
-) -> None:
-    """Give each configuration the scores of the same pretraining on the same data."""
-    by_key: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
-    for run in runs:
-        by_key[run.params["pretraining"], run.params["data"]].append(run)
-    chosen: list[tuple[Configuration, StoredRun]] = []
-    for configuration in configurations:
-        scored = by_key[configuration.digests["pretraining"], configuration.digests["data"]]
-        if scored:
+def _scores(
+    tuned: Mapping[PoolKey, Sequence[StoredRun]], wanted: Mapping[str, str], pooled: Mapping[str, bool]
+) -> dict[PoolKey, dict[str, Any]]:
+    """Read the scores of the same pretraining on the same data: the fields of a pool that come from its score run."""
+    by_weights: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
+    for run in tracking.read_runs("score"):
+        by_weights[run.params["pretraining"], run.params["data"]].append(run)
+    chosen: dict[PoolKey, StoredRun] = {}
+    for key in tuned:
+        params = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
+        if scored := by_weights[params["pretraining"], params["data"]]:
             matching = [run for run in scored if all(run.params.get(name) == value for name, value in wanted.items())]
-            chosen.append((configuration, (matching or scored)[0]))
-    ids = sorted({run.id for _, run in chosen})
-    curves = {name: tracking.read_curves(ids, name) for name in (*ROBUSTNESS.values(), "source_accuracy")}
-    for configuration, run in chosen:
-        flag = pooled[configuration.fields["mode"]]
-        configuration.robustness = curves[ROBUSTNESS[flag]].get(run.id, {})
-        configuration.accuracy = curves["source_accuracy"].get(run.id, {})
-        configuration.score_run = run.id
-        configuration.score = {**{name: run.params[name] for name in ("distance", "level", "margin")}, "pooled": flag}
-        configuration.setting = "{distance}, margin {margin}, level {level}, {images} images".format(**run.params)
-        configuration.setting += ", pooled" if flag else ", flattened"
-        configuration.runs.append(run.id)
+            chosen[key] = (matching or scored)[0]
+    ids = sorted({run.id for run in chosen.values()})
+    plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, "robustness"}
+    curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*ROBUSTNESS.values(), *plain})}
+    return {
+        key: _score_fields(run, pooled[key[FIELDS.index("mode")]], {m: curve.get(run.id, {}) for m, curve in curves.items()})
+        for key, run in chosen.items()
+    }
+
+
+def _score_fields(run: StoredRun, pooled: bool, curves: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
+    plain = {name: curve for name, curve in curves.items() if name not in ROBUSTNESS.values()}
+    setting = "{distance}, margin {margin}, level {level}, {images} images".format(**run.params)
+    return {
+        "scores": {"robustness": curves[ROBUSTNESS[pooled]], **plain}, "score_run": run.id,
+        "score": {**{name: run.params[name] for name in ("distance", "level", "margin")}, "pooled": pooled},
+        "setting": f"{setting}, {'pooled' if pooled else 'flattened'}",
+    }  # fmt: skip
+
+
+def _pool(key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any]) -> Pool:
+    params = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
+    outcome: dict[tuple[Key, int], float] = {
+        (int(run.params["epoch"]), int(run.params["seed"])): run.metrics[METRIC] for run in runs
+    }
+    scores = scored.get("scores", {})
+    candidates = {epoch for epoch, _ in outcome} | set(scores.get("robustness", {}))
+    ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
+    return Pool(
+        {name: params[name] for name in FIELDS}, {name: params[name] for name in DIGESTS}, outcome,
+        **{"scores": scores, **scored, "candidates": tuple(sorted(candidates)), "runs": tuple(ids)},
+    )  # fmt: skip
+
+
+def _describe(pool: Pool) -> str:
+    fine_tuned = len({candidate for candidate, _ in pool.outcome})
+    digests = ", ".join(f"{name} {value}" for name, value in pool.digests.items())
+    return f"{pool.name}: {fine_tuned} of {len(pool.candidates)} epochs fine-tuned ({digests})"
+
+
+def _with_labels(pools: Sequence[Pool]) -> list[Pool]:
+    """Label pools of the same name by what they differ in, since a name stands for one pool."""
+    by_name: dict[str, list[Pool]] = defaultdict(list)
+    for pool in pools:
+        by_name[pool.name].append(pool)
+    return [labelled for group in by_name.values() for labelled in (_labelled(group) if len(group) > 1 else group)]
+
+
+def _labelled(group: Sequence[Pool]) -> list[Pool]:
+    parts = {"source": [pool.fields["source"] for pool in group], **{d: [pool.digests[d] for pool in group] for d in DIGESTS}}
+    differing = {name: values for name, values in parts.items() if len(set(values)) > 1}
+    if len(set(parts["source"])) == len(group):
+        differing = {"source": parts["source"]}
+    labels = [", ".join(f"{name} {values[index]}" for name, values in differing.items()) for index in range(len(group))]
+    return [replace(pool, label=f" [{label}]") for pool, label in zip(group, labels, strict=True)]

@@ -7,7 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from medtransfer import tracking
-from medtransfer.analysis.pools import Configuration
+from medtransfer.analysis.pools import Pool
 from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.tracking import StoredRun
@@ -97,7 +97,7 @@ def replayed_scores(released: Released | None = None) -> pd.DataFrame:
     return scores[~scores["copied"]].drop(columns="copied").reset_index(drop=True)
 
 
-def replayed_configurations(released: Released | None = None) -> list[Configuration]:
+def replayed_configurations(released: Released | None = None) -> list[Pool]:
     """Give every configuration of the newest replay, joined by key, with robustness at the paper's default setting."""
     released = released or read_released()
     return configurations(released, replayed_scores(released))
@@ -105,7 +105,7 @@ def replayed_configurations(released: Released | None = None) -> list[Configurat
 
 def configurations(
     released: Released, scores: pd.DataFrame, rotation: Mapping[str, int] | None = None, labels: Mapping[str, str] | None = None
-) -> list[Configuration]:
+) -> list[Pool]:
     """Build the configurations of all schemes, joined by key unless told otherwise.
 
     Args:
@@ -123,18 +123,20 @@ def configurations(
         place = rotated(sorted(tuned["epoch"].unique()), (rotation or {}).get(scheme, 0))
         label = (labels or {}).get(target, target)
         found.append(
-            Configuration(
+            Pool(
                 {"source": "imagenet", "origin": scheme, "encoder": encoder, "target": target, "mode": mode},
                 {"pretraining": f"{encoder}-{scheme}", "data": target, "protocol": "paper"},
-                dice={(place[line.epoch], line.seed): line.dice for line in tuned.itertuples(index=False)},
-                robustness=robustness.get((encoder, scheme, label, pooled), {}),
-                accuracy=dict(zip(tuned["epoch"], tuned["source_accuracy"], strict=True)),
-                epochs=tuple(sorted(int(epoch) for epoch in tuned["epoch"].unique())),
+                outcome={(place[line.epoch], line.seed): line.dice for line in tuned.itertuples(index=False)},
+                scores={
+                    "robustness": robustness.get((encoder, scheme, label, pooled), {}),
+                    "source_accuracy": dict(zip(tuned["epoch"], tuned["source_accuracy"], strict=True)),
+                },
+                candidates=tuple(sorted(int(epoch) for epoch in tuned["epoch"].unique())),
                 setting=f"cosine, margin 0.5, level -2, {'pooled' if pooled else 'flattened'}, as released",
-                every_seed=True, runs=[*tuned["run"], *_score_run(released, encoder, scheme, label)],
+                every_seed=True, runs=(*tuned["run"], *_score_run(released, encoder, scheme, label)),
             )
         )  # fmt: skip
-    return sorted(found, key=lambda configuration: configuration.name)
+    return sorted(found, key=lambda pool: pool.name)
 
 
 def rotated(epochs: Sequence[int], places: int) -> dict[int, int]:

@@ -1,97 +1,90 @@
-"""Configurations go in; the whole analysis, each way of choosing summed up and compared over all of them, comes out."""
+"""Sum up the ways of choosing over all pools, and compare them in the same pools."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from medtransfer.analysis.judge import Sampling, judge
-from medtransfer.analysis.model import Analysis, Contrast, Summary, Verdict
-from medtransfer.analysis.pools import Configuration
+from medtransfer.analysis.model import Analysis, Contrast, Judged, Summary, Verdict
+from medtransfer.analysis.pools import Pool
 from medtransfer.metrics.comparison import bootstrap_mean, compare_paired, holm
 from medtransfer.metrics.transfer import interpolate_fixed
 from medtransfer.progress import track
-
-LEADING = ("offline", "online", "source-accuracy", "none", "full", "random", "oracle")
-EQUAL_COST = "fixed at equal cost"
-CONTRASTS = {"offline": ("none", "full", "random", EQUAL_COST), "online": ("none", "full", "random", EQUAL_COST)}
+from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, SELECTORS, Selector
 
 
-def analyse(
-    configurations: Sequence[Configuration], left: Sequence[str], sampling: Sampling, warnings: Sequence[str] = ()
-) -> Analysis:
+def analyse(pools: Sequence[Pool], left: Sequence[str], sampling: Sampling, warnings: Sequence[str] = ()) -> Analysis:
     """Compute every number of the report.
 
     Args:
-        configurations: complete or not.
-        left: in words, what was left out.
+        pools: complete or not.
+        left: what was left out, one line each.
         sampling: of the intervals.
-        warnings: in words, what weakens all of it.
+        warnings: what weakens all of it, in sentences.
     """
-    judged = [
-        judge(configuration, sampling) for configuration in track(configurations, "report", len(configurations), "configurations")
-    ]
-    notes = [note for one in judged for note in one.notes]
-    by_name = {one.name: {verdict.selector: verdict for verdict in one.verdicts} for one in judged if one.verdicts}
+    judged = [judge(pool, sampling) for pool in track(pools, "report", len(pools), "configurations")]
+    notes = [note for one_pool in judged for note in one_pool.notes]
+    summaries, contrasts = summarise(judged, sampling)
     return Analysis(
-        tuple(judged), tuple(_summaries(by_name, sampling)), tuple(_contrasts(by_name, sampling)), (*left, *notes),
-        sampling.confidence, sampling.draws, sampling.seed, tuple(warnings),
-    )  # fmt: skip
+        tuple(judged), summaries, contrasts, (*left, *notes), sampling.confidence, sampling.draws, sampling.seed, tuple(warnings)
+    )
 
 
-Table = dict[str, dict[str, Verdict]]  # verdicts by configuration and selector
+def summarise(judged: Sequence[Judged], sampling: Sampling) -> tuple[tuple[Summary, ...], tuple[Contrast, ...]]:
+    """Sum up and contrast the ways of choosing over judged pools; the order of the pools changes nothing."""
+    rows = [pool.by_selector for pool in sorted(judged, key=lambda pool: pool.name) if pool.verdicts]
+    selectors = {verdict.selector.name: verdict.selector for row in rows for verdict in row.values()}
+    lengths = sorted((s for s in selectors.values() if s.name not in SELECTORS), key=lambda selector: selector.length or 0)
+    ordered = [*(selector for name, selector in SELECTORS.items() if name in selectors), *lengths]
+    return tuple(_summary(selector, rows, sampling) for selector in ordered), tuple(_contrasts(rows, sampling))
 
 
-def _summaries(table: Table, sampling: Sampling) -> list[Summary]:
-    names = {selector for found in table.values() for selector in found}
-    fixed = sorted((name for name in names if name.startswith("fixed-")), key=lambda name: int(name.split("-")[1]))
-    return [_summary(name, table, sampling) for name in (*(one for one in LEADING if one in names), *fixed)]
+Row = Mapping[str, Verdict]  # the verdicts of a pool by name of the selector
 
 
-def _summary(selector: str, table: Table, sampling: Sampling) -> Summary:
-    rows = {name: found for name, found in sorted(table.items()) if selector in found}
-    chosen = [found[selector] for found in rows.values()]
-    tis = [verdict.tis for verdict in chosen]
-    drawn = bootstrap_mean(tis, sampling.draws, sampling.confidence, sampling.generator("configurations"))
-    near = [verdict.within_noise for verdict in chosen if verdict.within_noise is not None]
-    cost = sum(verdict.spent for verdict in chosen) / len(chosen)
-    at_cost = _at_cost(list(rows.values()), cost)
+def _summary(selector: Selector, rows: Sequence[Row], sampling: Sampling) -> Summary:
+    rows = [row for row in rows if selector.name in row]
+    verdicts = [row[selector.name] for row in rows]
+    tis = [verdict.tis for verdict in verdicts]
+    bounds = bootstrap_mean(tis, sampling.draws, sampling.confidence, sampling.generator("configurations"))
+    near = [verdict.within_noise for verdict in verdicts if verdict.within_noise is not None]
+    cost = sum(verdict.spent for verdict in verdicts) / len(verdicts)
+    at_cost = _at_cost(rows, cost)
     return Summary(
-        selector=selector, configurations=len(chosen), mean_tis=sum(tis) / len(tis),
-        interval=drawn if len(chosen) > 1 else None, min_tis=min(tis),
-        mean_regret=sum(verdict.regret for verdict in chosen) / len(chosen), mean_epochs=cost,
+        selector=selector, pools=len(verdicts), mean_tis=sum(tis) / len(tis),
+        interval=bounds if len(verdicts) > 1 else None, min_tis=min(tis),
+        mean_regret=sum(verdict.regret for verdict in verdicts) / len(verdicts), mean_epochs=cost,
         within_noise=sum(near) / len(near) if near else None, fixed_at_cost=sum(at_cost) / len(at_cost) if at_cost else None,
     )  # fmt: skip
 
 
-def _at_cost(rows: Sequence[dict[str, Verdict]], cost: float) -> list[float]:
-    """Give what fixed lengths of the same mean cost bring on each configuration; empty where a row has none of that cost."""
-    curves = [
-        {int(verdict.spent): verdict.tis for name, verdict in found.items() if name == "none" or name.startswith("fixed-")}
-        for found in rows
-    ]
+def _at_cost(rows: Sequence[Row], cost: float) -> list[float]:
+    """Return what fixed lengths of the same mean cost bring in each pool; empty where a pool has none of that cost."""
+    curves = [{v.selector.length: v.tis for v in row.values() if v.selector.length is not None} for row in rows]
     if not all(curve and min(curve) <= cost <= max(curve) for curve in curves):
         return []
     return [interpolate_fixed(curve, cost) for curve in curves]
 
 
-def _contrasts(table: Table, sampling: Sampling) -> list[Contrast]:
-    pairs = [(first, second) for first, others in CONTRASTS.items() for second in others]
-    found = [(first, second, _tis(table, first, second)) for first, second in pairs]
+def _contrasts(rows: Sequence[Row], sampling: Sampling) -> list[Contrast]:
+    pairs = [(first, second) for first in CONTRASTED for second in first.against]
+    values = [(first, second, _tis(rows, first, second)) for first, second in pairs]
     compared = [
-        (first, second, compare_paired(*both, sampling.draws, sampling.confidence, sampling.generator("configurations")))
-        for first, second, both in found if both[0]
+        (first, second, compare_paired(*tis, sampling.draws, sampling.confidence, sampling.generator("configurations")))
+        for first, second, tis in values if tis[0]
     ]  # fmt: skip
-    corrected = holm([one.p_value for _, _, one in compared])
+    corrected = holm([comparison.p_value for _, _, comparison in compared])
     return [
-        Contrast(first, second, one.n, one.difference, one.interval, one.p_value, p_holm, one.wins, one.losses)
-        for (first, second, one), p_holm in zip(compared, corrected, strict=True)
+        Contrast(first, second, c.n, c.difference, c.interval, c.p_value, p_holm, c.wins, c.losses)
+        for (first, second, c), p_holm in zip(compared, corrected, strict=True)
     ]
 
 
-def _tis(table: Table, first: str, second: str) -> tuple[list[float], list[float]]:
-    """Give the TIS of both on the configurations that have both."""
-    rows = [found for _, found in sorted(table.items()) if first in found and (second in found or second == EQUAL_COST)]
-    left = [found[first].tis for found in rows]
-    if second != EQUAL_COST:
-        return left, [found[second].tis for found in rows]
-    cost = sum(found[first].spent for found in rows) / len(rows) if rows else 0.0
-    at_cost = _at_cost(rows, cost)
-    return (left, at_cost) if at_cost else ([], [])
+def _tis(rows: Sequence[Row], first: Selector, second: Selector) -> tuple[list[float], list[float]]:
+    """Return the TIS of both in the pools in which both could choose."""
+    at_cost = second is EQUAL_COST
+    shared = [row for row in rows if first.name in row and (second.name in row or at_cost)]
+    left = [row[first.name].tis for row in shared]
+    if not at_cost:
+        return left, [row[second.name].tis for row in shared]
+    cost = sum(row[first.name].spent for row in shared) / len(shared) if shared else 0.0
+    right = _at_cost(shared, cost)
+    return (left, right) if right else ([], [])

@@ -1,4 +1,4 @@
-"""Values of two ways of choosing on the same configurations go in; how they differ, and how sure that is, comes out."""
+"""Paired comparison of two ways of choosing over the same pools, and Holm's correction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ TIE = 1e-12  # differences below are rounding of equal values
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired comparison over n configurations.
+    """A paired comparison over n pools.
 
     Attributes:
         difference: mean of first - second.
-        interval: percentile bootstrap over configurations.
+        interval: percentile bootstrap over pools.
         p_value: Wilcoxon's signed-rank test, two-sided; 1 when all are ties or n is 1.
-        n: number of configurations.
+        n: number of pools.
         wins: where the first is better.
         losses: where it is worse.
     """
@@ -32,11 +32,11 @@ class Comparison:
 
 
 def compare_paired(first: ArrayLike, second: ArrayLike, draws: int, confidence: float, rng: np.random.Generator) -> Comparison:
-    """Compare two ways of choosing, configuration by configuration.
+    """Compare two ways of choosing, pool by pool.
 
     Args:
-        first: values by configuration, (n,).
-        second: of the same configurations, in the same order.
+        first: values by pool, (n,).
+        second: of the same pools, in the same order.
         draws: of the bootstrap.
         confidence: of the interval.
         rng: source of randomness.
@@ -44,10 +44,10 @@ def compare_paired(first: ArrayLike, second: ArrayLike, draws: int, confidence: 
     Raises:
         ValueError: the lengths differ, are 0, or a value is not finite.
     """
-    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if one.shape != other.shape or one.ndim != 1 or not len(one):
-        raise ValueError(f"expected the values of the same configurations, but got shapes {one.shape} and {other.shape}")
-    difference = one - other
+    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if left.shape != right.shape or left.ndim != 1 or not len(left):
+        raise ValueError(f"expected the values of the same configurations, but got shapes {left.shape} and {right.shape}")
+    difference = left - right
     difference[np.abs(difference) <= TIE] = 0.0
     p_value = 1.0
     if len(difference) > 1 and difference.any():  # differences of 0 are ranked and then dropped (Pratt)
@@ -59,15 +59,15 @@ def compare_paired(first: ArrayLike, second: ArrayLike, draws: int, confidence: 
 
 
 def bootstrap_mean(values: ArrayLike, draws: int, confidence: float, rng: np.random.Generator) -> tuple[float, float]:
-    """Give the percentile bootstrap interval of a mean; the same generator state draws the same configurations.
+    """Return the percentile bootstrap interval of a mean; the same generator state draws the same pools.
 
     Raises:
         ValueError: there are no values, or one is not finite.
     """
-    found: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
-    if not found.size or not np.all(np.isfinite(found)):
-        raise ValueError(f"expected finite values, at least one, but got {found}")
-    means = found[rng.integers(len(found), size=(draws, len(found)))].mean(axis=1)
+    sample: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+    if not sample.size or not np.all(np.isfinite(sample)):
+        raise ValueError(f"expected finite values, at least one, but got {sample}")
+    means = sample[rng.integers(len(sample), size=(draws, len(sample)))].mean(axis=1)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
@@ -77,9 +77,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
     """
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, running = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = running
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = running
     return corrected

@@ -1,53 +1,68 @@
-"""Dice and scores keyed by epoch go in; TIS, means over seeds and rank correlations, joined by key, come out."""
+"""TIS, regret, means over seeds and rank correlations of candidates, joined by key.
+
+A candidate's key is its pretraining epoch, or a name where the candidates are not checkpoints of one pretraining.
+"""
 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from scipy import stats
 
 from medtransfer.errors import InputError
 
+Key = int | str  # of a candidate: the epoch in a series
 
-def transferability_indicator_score(dice_by_epoch: Mapping[int, float], epoch: int) -> float:
-    """Compute TIS: the chosen checkpoint's mean Dice relative to the best among all.
+
+class Ordered(Protocol):
+    """Keys that can be sorted."""
+
+    def __lt__(self, other: Any, /) -> bool: ...
+
+
+K = TypeVar("K", bound=Ordered)
+
+
+def transferability_indicator_score(outcome: Mapping[K, float], candidate: K) -> float:
+    """Compute TIS: the chosen candidate's mean outcome relative to the best among all.
 
     Args:
-        dice_by_epoch: mean over seeds of the downstream Dice, by pretraining epoch.
-        epoch: the chosen checkpoint.
+        outcome: mean over seeds of the downstream metric, such as Dice, by candidate.
+        candidate: the chosen one.
 
     Returns:
-        A value of at most 1, which the best checkpoint has.
+        A value of at most 1, which the best candidate has.
 
     Raises:
-        InputError: there is no Dice for the chosen epoch.
-        ValueError: a Dice is not finite, there is none, or the best is not above 0.
+        InputError: the chosen candidate has no outcome.
+        ValueError: an outcome is not finite, there is none, or the best is not above 0.
 
     Source: Eq. 1.
     """
-    best = _best(dice_by_epoch)
-    require_epoch(dice_by_epoch, epoch, "a mean Dice")
-    return dice_by_epoch[epoch] / best
+    best = _best(outcome)
+    require_key(outcome, candidate, "a mean Dice")
+    return outcome[candidate] / best
 
 
-def regret(dice_by_epoch: Mapping[int, float], epoch: int) -> float:
-    """Compute the absolute Dice that a choice loses against the best, 0 where all are 0; other errors as for TIS."""
-    require_finite(dice_by_epoch, "a mean Dice")
-    require_epoch(dice_by_epoch, epoch, "a mean Dice")
-    return max(dice_by_epoch.values()) - dice_by_epoch[epoch]
+def regret(outcome: Mapping[K, float], candidate: K) -> float:
+    """Compute what a choice loses against the best, in units of the outcome; 0 where all are 0. Errors as for TIS."""
+    require_finite(outcome, "a mean Dice")
+    require_key(outcome, candidate, "a mean Dice")
+    return max(outcome.values()) - outcome[candidate]
 
 
-def tis_random(dice_by_epoch: Mapping[int, float]) -> float:
-    """Compute the expected TIS of a checkpoint drawn uniformly from those given; errors as for TIS."""
-    best = _best(dice_by_epoch)
-    return float(np.mean(list(dice_by_epoch.values()))) / best
+def tis_random(outcome: Mapping[K, float]) -> float:
+    """Compute the expected TIS of a candidate drawn uniformly from those given; errors as for TIS."""
+    best = _best(outcome)
+    return float(np.mean(list(outcome.values()))) / best
 
 
-def _best(dice_by_epoch: Mapping[int, float]) -> float:
-    require_finite(dice_by_epoch, "a mean Dice")
-    best = max(dice_by_epoch.values())
+def _best(outcome: Mapping[K, float]) -> float:
+    require_finite(outcome, "a mean Dice")
+    best = max(outcome.values())
     if best <= 0:
         raise ValueError(f"expected a best mean Dice above 0, but got {best}; TIS is undefined")
     return best
@@ -62,25 +77,25 @@ class SeedMean:
     n: int
 
 
-def mean_over_seeds(dice: Mapping[tuple[int, int], float]) -> dict[int, SeedMean]:
-    """Average over the seeds of each epoch.
+def mean_over_seeds(outcome: Mapping[tuple[K, int], float]) -> dict[K, SeedMean]:
+    """Average over the seeds of each candidate.
 
     Args:
-        dice: value by (epoch, seed).
+        outcome: by (candidate, seed).
 
     Returns:
-        Statistics by epoch, in ascending order.
+        Statistics by candidate, ascending.
 
     Raises:
         ValueError: a value is not finite, or there is none.
     """
-    by_epoch: dict[int, list[float]] = defaultdict(list)
-    for (epoch, _), value in sorted(dice.items()):
-        require_finite({epoch: value}, "a Dice")
-        by_epoch[epoch].append(value)
-    if not by_epoch:
-        raise ValueError("expected the Dice of at least one epoch, but got none")
-    return {epoch: _seed_mean(values) for epoch, values in by_epoch.items()}
+    values: dict[K, list[float]] = defaultdict(list)
+    for (candidate, _), value in sorted(outcome.items()):
+        require_finite({candidate: value}, "a Dice")
+        values[candidate].append(value)
+    if not values:
+        raise ValueError("expected the Dice of at least one candidate, but got none")
+    return {candidate: _seed_mean(of_seeds) for candidate, of_seeds in values.items()}
 
 
 def _seed_mean(values: list[float]) -> SeedMean:
@@ -90,63 +105,63 @@ def _seed_mean(values: list[float]) -> SeedMean:
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """A rank correlation over n epochs; NaN when n < 2 or when one side is `constant` and so ranks nothing."""
+    """A rank correlation over n candidates; NaN when n < 2 or when one side is `constant` and so ranks nothing."""
 
     value: float
     n: int
     constant: bool
 
 
-def spearman(scores: Mapping[int, float], dice_by_epoch: Mapping[int, float]) -> RankCorrelation:
-    """Correlate the ranks of an indicator with those of the downstream Dice, joined by epoch.
+def spearman(scores: Mapping[K, float], outcome: Mapping[K, float]) -> RankCorrelation:
+    """Correlate the ranks of an indicator with those of the downstream outcome, joined by candidate.
 
     Args:
-        scores: indicator by epoch.
-        dice_by_epoch: mean Dice, of at least the same epochs; others take no part.
+        scores: indicator by candidate.
+        outcome: mean outcome of at least the same candidates; others take no part.
 
     Raises:
-        InputError: an epoch has a score but no Dice.
+        InputError: a candidate has a score but no outcome.
         ValueError: a value is not finite, or there are no scores.
     """
-    return _correlate(scores, dice_by_epoch, lambda x, y: stats.spearmanr(x, y).statistic)
+    return _correlate(scores, outcome, lambda x, y: stats.spearmanr(x, y).statistic)
 
 
-def kendall(scores: Mapping[int, float], dice_by_epoch: Mapping[int, float]) -> RankCorrelation:
-    """Compute Kendall's tau-b between an indicator and Dice; arguments and errors as in `spearman`."""
-    return _correlate(scores, dice_by_epoch, lambda x, y: stats.kendalltau(x, y).statistic)
+def kendall(scores: Mapping[K, float], outcome: Mapping[K, float]) -> RankCorrelation:
+    """Compute Kendall's tau-b between an indicator and the outcome; arguments and errors as in `spearman`."""
+    return _correlate(scores, outcome, lambda x, y: stats.kendalltau(x, y).statistic)
 
 
-def weighted_kendall(scores: Mapping[int, float], dice_by_epoch: Mapping[int, float]) -> RankCorrelation:
-    """Compute Kendall's tau with hyperbolic weights by rank of Dice, so that the order of the best checkpoints counts most.
+def weighted_kendall(scores: Mapping[K, float], outcome: Mapping[K, float]) -> RankCorrelation:
+    """Compute Kendall's tau with hyperbolic weights by rank of the outcome: the order of the best counts most.
 
-    A pair of ranks r and s, 0 for the best Dice, weighs 1 / (r + 1) + 1 / (s + 1). Equal Dice are ranked by the indicator,
-    never by their place in the list. Arguments and errors as in `spearman`.
+    A pair of ranks r and s, 0 for the best outcome, weighs 1 / (r + 1) + 1 / (s + 1). Equal outcomes are ranked by the
+    indicator, never by their position. Arguments and errors as in `spearman`.
 
     Source: Vigna, A weighted correlation index for rankings with ties, WWW 2015.
     """
-    return _correlate(scores, dice_by_epoch, lambda x, y: stats.weightedtau(y, x, rank=None).statistic)
+    return _correlate(scores, outcome, lambda x, y: stats.weightedtau(y, x, rank=None).statistic)
 
 
-CORRELATIONS: dict[str, Callable[[Mapping[int, float], Mapping[int, float]], RankCorrelation]] = {
+CORRELATIONS: dict[str, Callable[[Mapping[Any, float], Mapping[Any, float]], RankCorrelation]] = {
     "spearman": spearman, "kendall": kendall, "weighted_kendall": weighted_kendall,
 }  # fmt: skip
 
 
 def _correlate(
-    scores: Mapping[int, float], dice_by_epoch: Mapping[int, float], formula: Callable[[list[float], list[float]], float]
+    scores: Mapping[K, float], outcome: Mapping[K, float], formula: Callable[[list[float], list[float]], float]
 ) -> RankCorrelation:
     require_finite(scores, "a score")
-    for epoch in sorted(scores):
-        require_epoch(dice_by_epoch, epoch, "a mean Dice")
-    require_finite(dice_by_epoch, "a mean Dice")
-    epochs = sorted(scores)
-    x, y = [scores[epoch] for epoch in epochs], [dice_by_epoch[epoch] for epoch in epochs]
+    for candidate in sorted(scores):
+        require_key(outcome, candidate, "a mean Dice")
+    require_finite(outcome, "a mean Dice")
+    keys = sorted(scores)
+    x, y = [scores[key] for key in keys], [outcome[key] for key in keys]
     constant = len(set(x)) == 1 or len(set(y)) == 1
     return RankCorrelation(float("nan") if constant else float(formula(x, y)), len(x), constant)
 
 
 def interpolate_fixed(values: Mapping[int, float], cost: float) -> float:
-    """Give what fixed lengths bring at an expected cost.
+    """Compute what fixed lengths bring at an expected cost.
 
     A random mix of the two neighbouring lengths has exactly this expected cost and, linearly between theirs, this value.
 
@@ -155,7 +170,7 @@ def interpolate_fixed(values: Mapping[int, float], cost: float) -> float:
         cost: expected epochs, within the range of the lengths.
 
     Raises:
-        ValueError: the cost lies outside, a value is not finite, or there is none.
+        ValueError: the cost is outside this range, a value is not finite, or there is none.
     """
     require_finite(values, "a value")
     epochs = sorted(values)
@@ -164,17 +179,23 @@ def interpolate_fixed(values: Mapping[int, float], cost: float) -> float:
     return float(np.interp(cost, epochs, [values[epoch] for epoch in epochs]))
 
 
-def require_finite(values: Mapping[int, float], what: str) -> None:
-    """Refuse an empty mapping and values that are not finite with a ValueError that names the epoch."""
+def named(candidate: object) -> str:
+    """Return how texts name a candidate: `epoch 5`, or its name."""
+    return f"epoch {candidate}" if isinstance(candidate, int) else str(candidate)
+
+
+def require_finite(values: Mapping[K, float], what: str) -> None:
+    """Refuse an empty mapping and values that are not finite with a ValueError that names the candidate."""
     if not values:
-        raise ValueError(f"expected {what} of at least one epoch, but got none")
-    for epoch, value in values.items():
+        raise ValueError(f"expected {what} of at least one candidate, but got none")
+    for key, value in values.items():
         if not math.isfinite(value):
-            raise ValueError(f"expected {what} that is finite for epoch {epoch}, but got {value}")
+            raise ValueError(f"expected {what} that is finite for {named(key)}, but got {value}")
 
 
-def require_epoch(values: Mapping[int, float], epoch: int, what: str) -> None:
-    """Refuse an epoch that the mapping does not hold with an InputError that names it and those there are."""
-    if epoch not in values:
+def require_key(values: Mapping[K, float], key: K, what: str) -> None:
+    """Refuse a candidate that the mapping does not hold with an InputError that names it and those it holds."""
+    if key not in values:
         known = ", ".join(map(str, sorted(values))) or "none"
-        raise InputError(f"expected {what} for epoch {epoch}, but got those of epochs {known} only; run that cell")
+        kind = "epochs" if isinstance(key, int) else "candidates"
+        raise InputError(f"expected {what} for {named(key)}, but got those of {kind} {known} only; run that cell")

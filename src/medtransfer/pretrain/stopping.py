@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from medtransfer.encoders.contract import Encoder
-from medtransfer.selectors.rules import OnlineRule
+from medtransfer.selectors.rules import FirstDrop
 
 
 class Stopper:
@@ -18,7 +18,7 @@ class Stopper:
             measure: robustness of an encoder on it.
         """
         self.target, self.identity, self.measure = target, identity, measure
-        self.rule = OnlineRule()
+        self.rule = FirstDrop()
         self.going, self.seen = True, dict[int, float]()
 
     def observe(self, epoch: int, robustness: float) -> bool:
@@ -33,7 +33,7 @@ class Stopper:
         if not any(self.seen):
             return f"no checkpoint was measured on {self.target}"
         choice = self.rule.choice
-        kept = f"epoch {choice.epoch} (robustness {self.seen[choice.epoch]:.4f} on {self.target})"
+        kept = f"epoch {choice.candidate} (robustness {self.seen[choice.candidate]:.4f} on {self.target})"
         if choice.stopped_at is None:
             return f"the robustness on {self.target} rose to the end; the online rule keeps {kept}"
         return (

@@ -1,1 +1,1 @@
-"""The tracking store to selections, TIS, tables and figures."""
+"""The report: an analysis of the tracking store as tables, text, pictures and a page."""

@@ -1,4 +1,6 @@
-"""An analysis goes in; what it rests on and what it lacks, in lines, comes out."""
+"""Lists beside the tables: the data behind the report, and what is missing."""
+
+from collections.abc import Sequence
 
 from medtransfer.analysis.model import Analysis, Judged
 
@@ -6,38 +8,40 @@ NAMES = {"spearman": "Spearman", "kendall": "Kendall", "weighted_kendall": "weig
 
 
 def facts(judged: Judged) -> list[str]:
-    """Give what a reader of one configuration must know beside its tables."""
-    one = judged.configuration
-    shared = bool(one.common_seeds) and not one.every_seed
-    seeds = f"{_numbers(one.common_seeds if shared else one.seeds) or 'none'}{', which all epochs share' if shared else ''}"
-    said = [f"Robustness: {one.setting or 'not measured'}. Recipe: protocol {one.digests['protocol']}. Seeds of the Dice: {seeds}."]
+    """Return what a reader of one pool must know beside its tables."""
+    pool = judged.pool
+    shared = bool(pool.common_seeds) and not pool.every_seed
+    seeds = f"{_numbers(pool.common_seeds if shared else pool.seeds) or 'none'}{', which all epochs share' if shared else ''}"
+    lines = [
+        f"Robustness: {pool.setting or 'not measured'}. Recipe: protocol {pool.digests['protocol']}. Seeds of the Dice: {seeds}."
+    ]
     if judged.correlations:
-        found = ", ".join(f"{NAMES.get(name, name)} {value:.3f}" for name, value in judged.correlations.items())
-        said.append(f"Correlation of robustness with Dice over the checkpoints: {found}.")
-    return said + list(judged.notes)
+        values = ", ".join(f"{NAMES.get(name, name)} {value:.3f}" for name, value in judged.correlations.items())
+        lines.append(f"Correlation of robustness with Dice over the checkpoints: {values}.")
+    return [*lines, *judged.notes]
 
 
 def missing(analysis: Analysis) -> dict[str, list[str]]:
-    """Give by heading what the store lacks and what was left out; empty when nothing."""
+    """Return by heading what the store lacks and what was left out; empty when nothing."""
     lines = {
-        "Not judged": [f"{one.name}: {one.reason}" for one in analysis.judged if one.reason],
-        "Missing": [line for one in analysis.judged for line in one.configuration.missing],
+        "Not judged": [f"{judged.name}: {judged.reason}" for judged in analysis.judged if judged.reason],
+        "Missing": [line for judged in analysis.judged for line in judged.pool.missing],
         "Left out or without intervals": list(analysis.left),
     }
     return {heading: found for heading, found in lines.items() if found}
 
 
 def settings(analysis: Analysis) -> list[str]:
-    """Give what the numbers rest on."""
-    runs = {run for one in analysis.judged for run in one.configuration.runs}
-    seeds = sorted({seed for one in analysis.judged for seed in one.configuration.seeds})
+    """Return how many pools, runs and seeds the numbers rest on, and how intervals were drawn."""
+    runs = {run for judged in analysis.judged for run in judged.pool.runs}
+    seeds = sorted({seed for judged in analysis.judged for seed in judged.pool.seeds})
     return [
         f"Configurations: {len(analysis.judged)}; read from {len(runs)} runs of the store. Seeds: {_numbers(seeds) or 'none'}.",
         f"Intervals: {analysis.draws} bootstrap draws at a confidence of {100 * analysis.confidence:g} %, seed {analysis.seed}.",
     ]
 
 
-def _numbers(values: tuple[int, ...] | list[int]) -> str:
+def _numbers(values: Sequence[int]) -> str:
     if len(values) > 12:
         return f"{values[0]} to {values[-1]} ({len(values)})"
     return ", ".join(map(str, values))

@@ -1,4 +1,4 @@
-"""Numbers go in; the text that every table, chart and sentence of the report shows for them comes out."""
+"""Numbers as the tables, pictures and sentences of the report write them."""
 
 import math
 

@@ -1,22 +1,8 @@
-"""Names and an analysis go in; the words that the report uses for them, and what every column means, come out."""
+"""What the terms of the tables and the page mean."""
 
 from medtransfer.analysis.model import Analysis
+from medtransfer.selectors.selectors import SELECTORS
 
-LABELS = {
-    "offline": "robustness, offline", "online": "robustness, online", "source-accuracy": "source accuracy",
-    "none": "no pretraining", "full": "last checkpoint", "random": "random checkpoint", "oracle": "best in hindsight",
-}  # fmt: skip
-OPPONENTS = {  # as they are named within a sentence
-    "none": "no pretraining", "full": "the last checkpoint", "random": "a random checkpoint",
-    "fixed at equal cost": "fixed lengths of equal cost",
-}  # fmt: skip
-MEANINGS = {
-    "offline": "the checkpoint of the highest robustness",
-    "online": "goes along the pretraining, stops where robustness first fails to rise, keeps the one before",
-    "source-accuracy": "the checkpoint most accurate on the source images",
-    "none": "the random initialisation", "full": "pretrains to the end", "random": "expected value of a blind draw",
-    "oracle": "TIS 1 by definition",
-}  # fmt: skip
 TIS = (
     "TIS (transferability indicator score) is the test Dice of the chosen checkpoint divided by that of the best one: "
     "1.000 means that no other checkpoint would have been better, 0.950 that the choice keeps 95 % of the best Dice."
@@ -27,21 +13,14 @@ ROBUSTNESS = (
 )
 
 
-def label(selector: str) -> str:
-    """Give the readable name of a way of choosing."""
-    if selector.startswith("fixed-"):
-        return f"always epoch {selector.removeprefix('fixed-')}"
-    return LABELS.get(selector, selector)
-
-
 def definitions(analysis: Analysis) -> dict[str, str]:
-    """Give what every term of the tables means, at the confidence of the report."""
+    """Return the meaning of every term of the tables, at the confidence of the report."""
     level = f"{100 * analysis.confidence:g} %"
     return {
         "Dice": "overlap of the predicted and the true mask on the test images, from 0 to 1, after fine-tuning from the "
                 "checkpoint; mean ± standard deviation over seeds.",
         "TIS": TIS.split(") is ", 1)[1],
-        "Robustness": f"{ROBUSTNESS} It is 1 for perfect separation, and 1 minus the margin where no images are told apart.",
+        "Robustness": f"{ROBUSTNESS} It is 1 for perfect separation, and 1 minus the margin where images are not separated.",
         "Interval": f"{level} bootstrap interval. Of a Dice it is drawn over seeds, of a robustness over images, of a TIS over "
                     "seeds and, where per-image distances are stored, images; of means and differences over configurations. A "
                     "dash: a single seed, or a single configuration.",
@@ -49,14 +28,14 @@ def definitions(analysis: Analysis) -> dict[str, str]:
         "Within noise": "no other checkpoint is significantly better over the seeds (one-sided Welch tests, corrected for their "
                         f"number), so with a confidence of {level} the truly best checkpoint is among those within noise.",
         "Regret": "mean Dice of the best checkpoint minus that of the chosen one.",
-        "Epochs spent": "of pretraining, run before the choice can be made: all of them for the offline rule, up to the stop for "
-                        "the online rule.",
+        "Epochs spent": "of pretraining before the choice can be made: up to the stop where a rule stops the pretraining, all of "
+                        "them otherwise.",
         "Fixed at equal cost": "mean TIS of fixed lengths that cost as many epochs on average, a mix of the two nearest where no "
                                "checkpoint has that length.",
         "p, p Holm": "two-sided Wilcoxon signed-rank test over configurations, and the same corrected for the number of "
                      f"comparisons. Better and worse are said only where p Holm is below {1 - analysis.confidence:.3g} and the "
-                     "interval holds no zero.",
+                     "interval does not contain zero.",
         "Correlations": "of robustness with mean Dice over the checkpoints: Spearman, Kendall, and Kendall with more weight on the "
                         "best checkpoints; 1 is the same order, −1 the reverse.",
-        **{label(name).capitalize(): f"{said}." for name, said in MEANINGS.items()},
+        **{selector.label.capitalize(): f"{selector.meaning}." for selector in SELECTORS.values()},
     }  # fmt: skip

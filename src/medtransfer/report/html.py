@@ -1,4 +1,4 @@
-"""Texts, rows and pictures go in; the parts of an HTML page, and the page around them, come out. All texts are escaped."""
+"""Elements of an HTML page and the page around them; all texts are escaped."""
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
@@ -13,17 +13,17 @@ from medtransfer.report.plots import by_epoch, cost
 
 @cache
 def environment() -> Environment:
-    """Give the templates of the package, autoescaped."""
+    """Return the templates of the package, autoescaped."""
     loader = PackageLoader("medtransfer.report", "templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def document(title: str, body: str) -> str:
-    """Write a whole page: no address, font, script or picture from elsewhere.
+    """Render a whole page without addresses, fonts, scripts or pictures from elsewhere.
 
     Args:
         title: of the page, text.
-        body: HTML, taken as it is.
+        body: HTML, inserted as it is.
     """
     style = Markup(by_epoch.STYLE + cost.STYLE)
     return environment().get_template("page.html.j2").render(title=title, body=Markup(body), chart_style=style)
@@ -32,12 +32,12 @@ def document(title: str, body: str) -> str:
 def table(
     rows: Sequence[Mapping[str, Any]], caption: str = "", left: Collection[str] = (), wrapped: Collection[str] = ()
 ) -> Markup:
-    """Write rows of the same keys as a table that scrolls inside its own box; empty for no rows.
+    """Render rows of the same keys as a table that scrolls inside its own box; empty for no rows.
 
     Args:
         rows: cells by heading; the first names the row. Floats have three decimals, None and NaN are dashes, Markup is kept.
         caption: above the table.
-        left: headings of columns of texts, which stand to the left; the others stand to the right.
+        left: headings of text columns, aligned to the left; the others are aligned to the right.
         wrapped: headings of columns of long texts, which may break into lines.
     """
     if not rows:
@@ -49,22 +49,22 @@ def table(
 
 
 def figure(picture: str, caption: str = "", small: str = "") -> Markup:
-    """Show a picture, given as SVG text, with its caption above."""
+    """Render a picture, given as SVG text, with its caption above."""
     return _part("figure", Markup(picture), caption, small)
 
 
 def details(summary: str, body: str, small: str = "", opened: bool = False) -> Markup:
-    """Fold a body, given as HTML, below a line that opens it; `small` stands beside the line."""
+    """Fold a body, given as HTML, below a line that opens it; `small` is beside the line."""
     return _part("details", summary, small, Markup(body), opened)
 
 
 def note(words: str) -> Markup:
-    """Write a paragraph in the margin's voice."""
+    """Render a small-print paragraph."""
     return _part("note", words)
 
 
 def bullets(lines: Sequence[str]) -> Markup:
-    """Write a list; empty for no lines."""
+    """Render a list; empty for no lines."""
     return _part("bullets", lines) if lines else Markup()
 
 

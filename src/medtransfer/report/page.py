@@ -1,4 +1,4 @@
-"""An analysis goes in; one self-contained HTML page comes out, readable without scripts and without a network."""
+"""The report as one self-contained HTML page, readable without scripts and without a network."""
 
 from medtransfer.analysis.model import Analysis
 from medtransfer.report import data_notes, glossary, page_sections, verdict_text
@@ -9,7 +9,7 @@ __all__ = ["bullets", "details", "document", "figure", "note", "render", "table"
 
 
 def render(analysis: Analysis, title: str) -> str:
-    """Write the page of the report: the verdict first, identities last.
+    """Render the page of the report: the verdict first, identities last.
 
     Args:
         analysis: everything that is shown.
@@ -18,7 +18,7 @@ def render(analysis: Analysis, title: str) -> str:
     template = environment().get_template("report.html.j2")
     body = template.render(
         verdict=_unbroken(verdict_text.verdict(analysis)),
-        particulars=[_unbroken(one) for one in verdict_text.particulars(analysis)],
+        particulars=[_unbroken(text) for text in verdict_text.particulars(analysis)],
         tis=glossary.TIS,
         robustness=glossary.ROBUSTNESS,
         legend=page_sections.legend(),
@@ -40,5 +40,5 @@ def render(analysis: Analysis, title: str) -> str:
 
 
 def _unbroken(sentence: str) -> str:
-    """Keep each number and its sign of per cent on one line."""
+    """Keep each number and its per cent sign on one line."""
     return sentence.replace(" %", "\N{NO-BREAK SPACE}%")

@@ -1,17 +1,18 @@
-"""An analysis goes in; the sections of the report's page, as HTML by name, come out."""
+"""Sections of the report's page, as HTML."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
 
-from medtransfer.analysis.model import Analysis, Contrast, Judged, Summary, Verdict
+from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
 from medtransfer.report import data_notes, html, verdict_text
 from medtransfer.report.format import between, epochs, probability, signed, spread
-from medtransfer.report.glossary import MEANINGS, label
 from medtransfer.report.plots import by_epoch
 from medtransfer.report.plots.cost import whisker
-from medtransfer.report.plots.svg import SHAPES, mark
+from medtransfer.report.plots.svg import mark
+from medtransfer.report.verdict_text import SUBJECT
+from medtransfer.selectors.selectors import CONTRASTED, ORACLE, SELECTORS, Selector
 
 ON_VIEW = 6  # panels
 FOLD = 12  # lines of a list; more are folded
@@ -19,29 +20,29 @@ Row = dict[str, Any]
 
 
 def order(judged: Sequence[Judged]) -> list[Judged]:
-    """Give the configurations to show first: all if few, else evenly spread from the worst to the best offline choice."""
+    """Return the pools to show first: all if few, else evenly spread from the worst to the best choice of the subject."""
     if len(judged) <= ON_VIEW:
         return list(judged)
-    ranked = sorted((one for one in judged if _tis(one) is not None), key=lambda one: (_tis(one), one.name))
+    ranked = sorted((pool for pool in judged if SUBJECT.name in pool.by_selector), key=lambda pool: (_tis(pool), pool.name))
     if len(ranked) < ON_VIEW:
         return list(judged[:ON_VIEW])
-    return [ranked[round(place * (len(ranked) - 1) / (ON_VIEW - 1))] for place in range(ON_VIEW)]
+    return [ranked[round(index * (len(ranked) - 1) / (ON_VIEW - 1))] for index in range(ON_VIEW)]
 
 
-def _tis(judged: Judged) -> float | None:
-    return next((v.tis for v in judged.verdicts if v.selector == "offline"), None)
+def _tis(judged: Judged) -> float:
+    return judged.by_selector[SUBJECT.name].tis
 
 
 def panels(judged: Sequence[Judged]) -> Markup:
-    """Draw a panel for each."""
-    drawn = Markup().join(html.figure(by_epoch.dice_by_epoch(one), one.name, _in_brief(one, False)) for one in judged)
+    """Draw one panel per pool."""
+    drawn = Markup().join(html.figure(by_epoch.dice_by_epoch(pool), pool.name, _in_brief(pool, False)) for pool in judged)
     return Markup('<div class="panels{}">{}</div>').format(" few" if len(judged) < 3 else "", drawn)
 
 
 def folded_panels(analysis: Analysis) -> Markup:
     """Draw the panels that are not on view, folded; empty when all are."""
-    on_view = {id(one) for one in order(analysis.judged)}
-    rest = [one for one in analysis.judged if id(one) not in on_view]
+    on_view = {id(pool) for pool in order(analysis.judged)}
+    rest = [pool for pool in analysis.judged if id(pool) not in on_view]
     if not rest:
         return Markup()
     count = f"The other {len(rest)} configurations" if len(rest) > 1 else "The other configuration"
@@ -49,75 +50,76 @@ def folded_panels(analysis: Analysis) -> Markup:
 
 
 def shown(analysis: Analysis) -> str:
-    """Say how to read the panels and which are on view."""
-    said = (
-        "Mean test Dice over seeds; the band is one standard deviation. Epochs stand at equal distances, not to scale. Every panel "
+    """Explain how to read the panels and which are on view."""
+    text = (
+        "Mean test Dice over seeds; the band is one standard deviation. Epochs are equally spaced, not to scale. Every panel "
         "has axes of its own. Bars on robustness are its interval."
     )
-    if len(analysis.judged) > ON_VIEW:
-        said += f" On view are {ON_VIEW} of {len(analysis.judged)} configurations, "
-        spread_out = sum(_tis(one) is not None for one in analysis.judged) >= ON_VIEW
-        said += "evenly spread from the lowest to the highest TIS of the offline choice." if spread_out else "the first by name."
-    return said
+    if len(analysis.judged) <= ON_VIEW:
+        return text
+    spread_out = sum(SUBJECT.name in pool.by_selector for pool in analysis.judged) >= ON_VIEW
+    which = (
+        f"evenly spread from the lowest to the highest TIS of choosing by {SUBJECT.phrase}." if spread_out else "the first by name."
+    )
+    return f"{text} On view are {ON_VIEW} of {len(analysis.judged)} configurations, {which}"
 
 
-def _in_brief(judged: Judged, epochs: bool) -> str:
-    """Say in a line what was chosen on a configuration, or that nothing was judged."""
+def _in_brief(judged: Judged, with_epochs: bool) -> str:
+    """Summarise the choices in a pool in one line."""
     if judged.reason:
         return "not judged"
-    by_name = {v.selector: v for v in judged.verdicts}
-    found = [(name, by_name[name]) for name in ("offline", "online") if name in by_name]
-    said = [f"{name} {v.tis:.3f}{f' (e{v.epoch})' if epochs else ''}" for name, v in found]
-    best = f"best e{by_name['oracle'].epoch}" if epochs and "oracle" in by_name else ""
-    return "; ".join(one for one in (f"TIS {', '.join(said)}" if said else "no robustness", best) if one)
+    verdicts = [judged.by_selector[selector.name] for selector in CONTRASTED if selector.name in judged.by_selector]
+    choices = [f"{v.selector.name} {v.tis:.3f}{f' (e{v.candidate})' if with_epochs else ''}" for v in verdicts]
+    parts = [f"TIS {', '.join(choices)}" if choices else "no robustness"]
+    if with_epochs and ORACLE.name in judged.by_selector:
+        parts.append(f"best e{judged.by_selector[ORACLE.name].candidate}")
+    return "; ".join(parts)
 
 
 def legend() -> Markup:
     """Explain the marks of the panels."""
-    marks = {"offline": "chosen by robustness, offline", "online": "chosen by robustness, online", "best": "best Dice"}
     dot = '<circle class="{}" cx="7" cy="7" r="4"/>'
-    items = [(mark(name, 7, 7, 5), said) for name, said in marks.items()]
+    items = [(mark(selector.mark, 7, 7, 5), f"chosen by {selector.phrase}") for selector in CONTRASTED]
+    items += [(mark(ORACLE.mark, 7, 7, 5), "best Dice")]
     items += [(dot.format("near"), "within noise of the best"), (dot.format("far"), "clearly below the best")]
     items.append(('<path class="rob" d="M0 7H14"/><circle class="dot" cx="7" cy="7" r="2.4"/>', "robustness"))
     lines = [
-        Markup('<li><svg viewBox="0 0 14 14" aria-hidden="true">{}</svg>{}</li>').format(Markup(one), said) for one, said in items
+        Markup('<li><svg viewBox="0 0 14 14" aria-hidden="true">{}</svg>{}</li>').format(Markup(drawn), text)
+        for drawn, text in items
     ]
     return Markup('<ul class="legend">{}</ul>').format(Markup().join(lines))
 
 
 def selectors(analysis: Analysis) -> Markup:
-    """Give the table of the ways of choosing, each with its interval drawn in its row."""
-    bounds = [bound for one in analysis.summaries for bound in (one.interval or (one.mean_tis,))]
-    seeded = any(verdict_text.has_seeds(one) for one in analysis.judged)
-    return html.table([_selector(one, min(bounds), seeded) for one in analysis.summaries])
+    """Render the table of the ways of choosing, each with its interval drawn in its row."""
+    bounds = [bound for summary in analysis.summaries for bound in (summary.interval or (summary.mean_tis,))]
+    seeded = any(judged.has_seeds for judged in analysis.judged)
+    return html.table([_selector(summary, min(bounds), seeded) for summary in analysis.summaries])
 
 
-def _selector(one: Summary, low: float, seeded: bool) -> Row:
-    drawn = Markup(whisker(one.mean_tis, one.interval, low, 1.0, 1.0))
+def _selector(summary: Summary, low: float, seeded: bool) -> Row:
+    drawn = Markup(whisker(summary.mean_tis, summary.interval, low, 1.0, 1.0))
     return {
-        "way of choosing": _named(one.selector), "mean TIS": one.mean_tis, _ends(f"{low:.2f}", "1"): drawn,
-        "interval": between(one.interval), "worst TIS": one.min_tis, "mean regret": one.mean_regret,
-        "epochs spent": epochs(one.mean_epochs), "within noise": _share(one.within_noise) if seeded else "–",
-        "fixed at equal cost": None if _fixed(one.selector) else one.fixed_at_cost, "configu\u00adrations": one.configurations,
+        "way of choosing": _named(summary.selector), "mean TIS": summary.mean_tis, _ends(f"{low:.2f}", "1"): drawn,
+        "interval": between(summary.interval), "worst TIS": summary.min_tis, "mean regret": summary.mean_regret,
+        "epochs spent": epochs(summary.mean_epochs), "within noise": _share(summary.within_noise) if seeded else "–",
+        "fixed at equal cost": None if summary.selector.length is not None else summary.fixed_at_cost,
+        "configu\u00adrations": summary.pools,
     }  # fmt: skip
 
 
-def _fixed(selector: str) -> bool:
-    return selector == "none" or selector.startswith("fixed-")
-
-
 def _ends(left: str, right: str) -> Markup:
-    """Give the heading of a column of pictures: what stands at its two ends."""
+    """Render the heading of a column of pictures: the values at its two ends."""
     return Markup('<span class="ends"><span>{}</span><span>{}</span></span>').format(left, right)
 
 
-def _named(selector: str) -> Markup:
-    """Give a name with the mark that it has in the pictures, and what it does below."""
-    shape = {"oracle": "best"}.get(selector, selector)
-    drawn = mark(shape, 7, 7, 5) if shape in SHAPES else '<circle class="near" cx="7" cy="7" r="3"/>'
-    picture = Markup('<svg class="mark" viewBox="0 0 14 14" aria-hidden="true">{}</svg>').format(Markup(drawn))
-    meaning = Markup("<small>{}</small>").format(MEANINGS[selector]) if selector in MEANINGS else ""
-    return Markup("{}{}{}").format(picture, label(selector), meaning)
+def _named(selector: Selector) -> Markup:
+    """Render a label with the selector's mark, and what it does below."""
+    picture = Markup('<svg class="mark" viewBox="0 0 14 14" aria-hidden="true">{}</svg>').format(
+        Markup(mark(selector.mark, 7, 7, 5))
+    )
+    meaning = Markup("<small>{}</small>").format(selector.meaning) if selector.name in SELECTORS else ""
+    return Markup("{}{}{}").format(picture, selector.label, meaning)
 
 
 def _share(value: float | None) -> str:
@@ -125,60 +127,62 @@ def _share(value: float | None) -> str:
 
 
 def contrasts(analysis: Analysis) -> Markup:
-    """Give the table of comparisons, with their outcome in a word."""
-    widest = max((abs(bound) for one in analysis.contrasts for bound in one.interval), default=0.0) or 0.001
-    return html.table([_contrast(one, widest, analysis.confidence) for one in analysis.contrasts], left=("against", "outcome"))
+    """Render the table of comparisons, with their outcome in a word."""
+    widest = max((abs(bound) for contrast in analysis.contrasts for bound in contrast.interval), default=0.0) or 0.001
+    rows = [_contrast(contrast, widest, analysis.confidence) for contrast in analysis.contrasts]
+    return html.table(rows, left=("against", "outcome"))
 
 
-def _contrast(one: Contrast, widest: float, confidence: float) -> Row:
-    interval = one.interval if one.configurations > 1 else None
+def _contrast(contrast: Contrast, widest: float, confidence: float) -> Row:
+    interval = contrast.interval if contrast.pools > 1 else None
     return {
-        "choice": one.first, "against": label(one.second), "difference": signed(one.difference),
-        _ends("worse", "better"): Markup(whisker(one.difference, interval, -widest, widest, 0.0)),
+        "choice": contrast.first.name, "against": contrast.second.label, "difference": signed(contrast.difference),
+        _ends("worse", "better"): Markup(whisker(contrast.difference, interval, -widest, widest, 0.0)),
         "interval": f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–",
-        "p": probability(one.p_value), "p Holm": probability(one.p_holm), "outcome": verdict_text.outcome(one, confidence),
-        "won, tied, lost": f"{one.wins}, {one.configurations - one.wins - one.losses}, {one.losses}",
+        "p": probability(contrast.p_value), "p Holm": probability(contrast.p_holm),
+        "outcome": verdict_text.outcome(contrast, confidence),
+        "won, tied, lost": f"{contrast.wins}, {contrast.pools - contrast.wins - contrast.losses}, {contrast.losses}",
     }  # fmt: skip
 
 
 def configurations(analysis: Analysis) -> Markup:
-    """Give each configuration, folded: its missing, checkpoints and choices."""
+    """Render each pool, folded: what it lacks, its candidates and choices."""
     alone = len(analysis.judged) == 1
-    return Markup().join(html.details(one.name, _inside(one), _in_brief(one, True), alone) for one in analysis.judged)
+    return Markup().join(html.details(pool.name, _inside(pool), _in_brief(pool, True), alone) for pool in analysis.judged)
 
 
 def _inside(judged: Judged) -> Markup:
-    said = html.note(f"Not judged: {judged.reason}.") if judged.reason else Markup()
-    chosen = [_choice(v) for v in judged.verdicts if not v.selector.startswith("fixed-")]
-    found = html.table(_points(judged), "Checkpoints"), html.table(chosen, "Choices", left=("tied with",))
-    return said + Markup().join(map(html.note, data_notes.facts(judged))) + Markup().join(found)
+    reason = html.note(f"Not judged: {judged.reason}.") if judged.reason else Markup()
+    choices = [_choice(verdict) for verdict in judged.verdicts if verdict.selector.name in SELECTORS]
+    tables = html.table(_points(judged), "Checkpoints"), html.table(choices, "Choices", left=("tied with",))
+    return reason + Markup().join(map(html.note, data_notes.facts(judged))) + Markup().join(tables)
 
 
 def _points(judged: Judged) -> list[Row]:
-    fixed = {v.epoch: v for v in judged.verdicts if _fixed(v.selector)}
-    return [
-        {
-            "epoch": one.epoch, "Dice": spread(one.dice, one.std), "seeds": one.seeds, "interval": between(one.dice_interval),
-            "P(best)": probability(one.p_best), "within noise": one.within_noise if one.dice_interval else "–",
-            "TIS": fixed[one.epoch].tis if one.epoch in fixed else None, "robustness": one.robustness,
-            "its interval": between(one.robustness_interval), "source accuracy": one.accuracy,
-        }
-        for one in judged.checkpoints
-    ]  # fmt: skip
+    fixed = {verdict.candidate: verdict.tis for verdict in judged.verdicts if verdict.selector.length is not None}
+    return [_point(candidate, fixed.get(candidate.key)) for candidate in judged.candidates]
 
 
-def _choice(one: Verdict) -> Row:
+def _point(candidate: Candidate, tis: float | None) -> Row:
     return {
-        "way of choosing": label(one.selector), "epoch": one.epoch, "Dice": one.dice, "TIS": one.tis,
-        "interval": between(one.interval), "regret": one.regret, "epochs spent": epochs(one.spent),
-        "within noise": one.within_noise if one.interval else "–", "tied with": ", ".join(map(str, one.tied)),
+        "epoch": candidate.key, "Dice": spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
+        "interval": between(candidate.interval), "P(best)": probability(candidate.p_best),
+        "within noise": candidate.within_noise if candidate.interval else "–", "TIS": tis, "robustness": candidate.robustness,
+        "its interval": between(candidate.robustness_interval), "source accuracy": candidate.scores.get("source_accuracy"),
+    }  # fmt: skip
+
+
+def _choice(verdict: Verdict) -> Row:
+    return {
+        "way of choosing": verdict.selector.label, "epoch": verdict.candidate, "Dice": verdict.mean, "TIS": verdict.tis,
+        "interval": between(verdict.interval), "regret": verdict.regret, "epochs spent": epochs(verdict.spent),
+        "within noise": verdict.within_noise if verdict.interval else "–", "tied with": ", ".join(map(str, verdict.tied)),
     }  # fmt: skip
 
 
 def missing(analysis: Analysis) -> Markup:
     """List what is missing or was left out, long lists folded."""
-    found = [_list(heading, lines) for heading, lines in data_notes.missing(analysis).items()]
-    return Markup().join(found)
+    return Markup().join(_list(heading, lines) for heading, lines in data_notes.missing(analysis).items())
 
 
 def _list(heading: str, lines: Sequence[str]) -> Markup:
@@ -188,14 +192,13 @@ def _list(heading: str, lines: Sequence[str]) -> Markup:
 
 
 def identities(analysis: Analysis) -> Markup:
-    """Give, folded, the digests and the ids of the runs that every configuration was read from."""
+    """Render, folded, the digests of every pool and the ids of the runs that it was read from."""
+    if not analysis.judged:
+        return Markup()
+    pools = [judged.pool for judged in analysis.judged]
     rows = [
-        {"configuration": one.name, **one.configuration.digests, "seeds": len(one.configuration.seeds),
-         "runs": len(one.configuration.runs)}
-        for one in analysis.judged
+        {"configuration": pool.name, **pool.digests, "seeds": len(pool.seeds), "runs": len(pool.runs)} for pool in pools
     ]  # fmt: skip
     digests = html.details("Digests of pretraining, data and protocol", html.table(rows, left=("pretraining", "data", "protocol")))
-    runs = [
-        Markup("<h3>{}</h3><p><code>{}</code></p>").format(one.name, " ".join(one.configuration.runs)) for one in analysis.judged
-    ]
-    return digests + html.details("Ids of the runs", Markup().join(runs)) if rows else Markup()
+    runs = [Markup("<h3>{}</h3><p><code>{}</code></p>").format(pool.name, " ".join(pool.runs)) for pool in pools]
+    return digests + html.details("Ids of the runs", Markup().join(runs))

@@ -1,4 +1,4 @@
-"""The tracking store goes in; the page, its Markdown twin, tables, one figure and a run of `medtransfer/report` come out."""
+"""Report on the tracking store: page, Markdown, tables, one figure and a run of `medtransfer/report`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,19 +29,19 @@ def run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
         pooling: `frozen`, `always` or `never`.
 
     Returns:
-        What a person reads on the terminal.
+        The text for the terminal.
 
     Raises:
         InputError: the store holds no finished fine-tuning.
     """
-    configurations, left = collect(setting, pooling)
-    if not configurations:
+    pools, left = collect(setting, pooling)
+    if not pools:
         raise InputError(
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
             "set MLFLOW_TRACKING_URI to the store that has them"
         )
     sampling = Sampling(section.draws, section.confidence, section.seed)
-    analysis = analyse(configurations, left, sampling, searched(setting, pooling))
+    analysis = analyse(pools, left, sampling, searched(setting, pooling))
     out = Path(section.out)
     write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
     write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
@@ -50,16 +50,16 @@ def run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
     write_text(out / "report.md", tables.markdown(analysis, TITLE))
     write_text(out / "report.html", page.render(analysis, TITLE))
     draw(out / "dice_by_epoch.png", analysis.judged)
-    metrics = tis_metrics(analysis)
+    metrics = tables.tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
     _publish(out, analysis, metrics)
     missing = [line for lines in data_notes.missing(analysis).values() for line in lines]
-    said = f"\n\nMissing or left out: {len(missing)} lines at the end of {out / 'report.md'}." if missing else ""
-    return f"{tables.brief(analysis, TITLE)}{said}\n\nThe page: {out / 'report.html'}"
+    lacking = f"\n\nMissing or left out: {len(missing)} lines at the end of {out / 'report.md'}." if missing else ""
+    return f"{tables.brief(analysis, TITLE)}{lacking}\n\nThe page: {out / 'report.html'}"
 
 
 def searched(setting: Mapping[str, object], pooling: str) -> list[str]:
-    """Warn when the setting won a search on results of this store: then it is judged on what it was chosen on."""
+    """Warn when the setting won a search on results of this store: then it is judged on the data it was chosen on."""
     wanted = {**{name: str(setting[name]) for name in ("distance", "margin", "level") if name in setting}, "pooling": pooling}
     names = (*wanted, "results", "tis_held_out", tracking.PARENT)
     for run in tracking.read_runs("search", only=names):
@@ -69,20 +69,15 @@ def searched(setting: Mapping[str, object], pooling: str) -> list[str]:
             outside = (
                 "" if held is None else f"; settings chosen without the target they are judged on had a mean TIS of {held:.3f}"
             )
-            said = ", ".join(f"{name} {value}" for name, value in wanted.items())
-            won = f"The setting of robustness ({said}) won a search on results of this store"
+            chosen_by = ", ".join(f"{name} {value}" for name, value in wanted.items())
+            won = f"The setting of robustness ({chosen_by}) won a search on results of this store"
             return [f"{won}: choosing by it is judged in-sample{outside}."]
     return []
 
 
-def tis_metrics(analysis: Analysis) -> dict[str, float]:
-    """Give the mean TIS by selector, under the names that the store uses."""
-    return {f"tis_{one.selector}".replace("-", "_"): one.mean_tis for one in analysis.summaries}
-
-
 def _publish(out: Path, analysis: Analysis, metrics: Mapping[str, float]) -> None:
     """Log the report as one run; the same inputs make the same run, once."""
-    inputs = sorted({run for judged in analysis.judged for run in judged.configuration.runs})
+    inputs = sorted({run for judged in analysis.judged for run in judged.pool.runs})
     sampling = {"draws": analysis.draws, "confidence": analysis.confidence, "seed": analysis.seed}
     cell = digest([inputs, metrics, sampling], 16)
     if finished := tracking.find_finished("report", cell):

@@ -1,6 +1,6 @@
-"""An analysis goes in; the rows of every table, as CSV and as Markdown, come out."""
+"""Rows of every table, as CSV and as Markdown, and the whole report as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medtransfer.analysis.model import Analysis, Judged, Verdict
@@ -12,95 +12,102 @@ Row = dict[str, Any]
 
 
 def dice_rows(analysis: Analysis) -> list[Row]:
-    """Give a row a configuration and epoch: Dice over seeds, robustness and source accuracy, with what is known of their spread."""
+    """Return one row per pool and epoch: Dice over seeds, robustness and source accuracy, each with its spread."""
     return [
         {
-            **one.configuration.fields, "configuration": one.name, "epoch": point.epoch, "dice_mean": point.dice,
-            "dice_std": point.std, "seeds": point.seeds, **_bounds("dice", point.dice_interval), "p_best": point.p_best,
-            "within_noise": point.within_noise, "robustness": point.robustness,
-            **_bounds("robustness", point.robustness_interval), "source_accuracy": point.accuracy,
+            **judged.pool.fields, "configuration": judged.name, "epoch": candidate.key, "dice_mean": candidate.mean,
+            "dice_std": candidate.std, "seeds": candidate.seeds, **_bounds("dice", candidate.interval), "p_best": candidate.p_best,
+            "within_noise": candidate.within_noise, "robustness": candidate.robustness,
+            **_bounds("robustness", candidate.robustness_interval), "source_accuracy": candidate.scores.get("source_accuracy"),
         }
-        for one in analysis.judged for point in one.checkpoints
+        for judged in analysis.judged for candidate in judged.candidates
     ]  # fmt: skip
 
 
 def tis_rows(analysis: Analysis) -> list[Row]:
-    """Give a row a configuration and selector: chosen epoch, Dice, TIS, regret, epochs spent and ties."""
+    """Return one row per pool and selector: chosen epoch, Dice, TIS, regret, epochs spent and ties."""
     return [
         {
-            **one.configuration.fields, "configuration": one.name, "selector": v.selector, "epoch": v.epoch, "dice": v.dice,
+            **judged.pool.fields, "configuration": judged.name, "selector": v.selector.name, "epoch": v.candidate, "dice": v.mean,
             "tis": v.tis, **_bounds("tis", v.interval), "regret": v.regret, "epochs_spent": v.spent,
             "within_noise": v.within_noise, "tied": " ".join(map(str, v.tied)),
         }
-        for one in analysis.judged for v in one.verdicts
+        for judged in analysis.judged for v in judged.verdicts
     ]  # fmt: skip
 
 
 def selector_rows(analysis: Analysis) -> list[Row]:
-    """Give a row a selector: what it brings and costs over all configurations in which it could choose."""
+    """Return one row per selector: what it brings and costs over all pools in which it could choose."""
     return [
         {
-            "selector": one.selector, "configurations": one.configurations, "mean_tis": one.mean_tis,
-            **_bounds("tis", one.interval), "min_tis": one.min_tis, "mean_regret": one.mean_regret, "mean_epochs": one.mean_epochs,
-            "within_noise": one.within_noise, "fixed_at_equal_cost": one.fixed_at_cost,
+            "selector": s.selector.name, "configurations": s.pools, "mean_tis": s.mean_tis, **_bounds("tis", s.interval),
+            "min_tis": s.min_tis, "mean_regret": s.mean_regret, "mean_epochs": s.mean_epochs, "within_noise": s.within_noise,
+            "fixed_at_equal_cost": s.fixed_at_cost,
         }
-        for one in analysis.summaries
+        for s in analysis.summaries
     ]  # fmt: skip
 
 
+def tis_metrics(analysis: Analysis) -> dict[str, float]:
+    """Return the mean TIS by selector, named as the metrics of the store."""
+    return {f"tis_{name}".replace("-", "_"): summary.mean_tis for name, summary in analysis.by_selector.items()}
+
+
 def contrast_rows(analysis: Analysis) -> list[Row]:
-    """Give a row a pair of selectors compared over configurations; `outcome` tells of the first."""
+    """Return one row per pair of selectors compared over pools; `outcome` says how the first does."""
     return [
         {
-            "first": one.first, "second": one.second, "configurations": one.configurations, "difference": one.difference,
-            **_bounds("difference", one.interval), "p": one.p_value, "p_holm": one.p_holm, "wins": one.wins, "losses": one.losses,
-            "outcome": verdict_text.outcome(one, analysis.confidence),
+            "first": c.first.name, "second": c.second.name, "configurations": c.pools, "difference": c.difference,
+            **_bounds("difference", c.interval), "p": c.p_value, "p_holm": c.p_holm, "wins": c.wins, "losses": c.losses,
+            "outcome": verdict_text.outcome(c, analysis.confidence),
         }
-        for one in analysis.contrasts
+        for c in analysis.contrasts
     ]  # fmt: skip
 
 
 def tis_table(analysis: Analysis) -> list[Row]:
-    """Give a row a judged configuration and a column a selector: TIS and chosen epoch in each."""
-    columns = [one.selector for one in analysis.summaries]
-    rows = []
-    for one in (one for one in analysis.judged if one.verdicts):
-        by_name = {v.selector: v for v in one.verdicts}
-        rows.append({"configuration": one.name, **{name: _chosen(by_name.get(name)) for name in columns}})
-    return rows
+    """Return one row per judged pool and one column per selector: TIS and chosen epoch in each."""
+    names = list(analysis.by_selector)
+    return [
+        {"configuration": judged.name, **{name: _chosen(judged.by_selector.get(name)) for name in names}}
+        for judged in analysis.judged if judged.verdicts
+    ]  # fmt: skip
 
 
 def dice_table(judged: Judged) -> list[Row]:
-    """Give a row an epoch of one configuration, for people."""
+    """Return one row per epoch of one pool, for people."""
     return [
         {
-            "epoch": one.epoch, "Dice": spread(one.dice, one.std), "seeds": one.seeds, "interval": between(one.dice_interval),
-            "P(best)": probability(one.p_best), "within noise": ("yes" if one.within_noise else "no") if one.dice_interval else "–",
-            "robustness": one.robustness, "robustness interval": between(one.robustness_interval), "source accuracy": one.accuracy,
+            "epoch": candidate.key, "Dice": spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
+            "interval": between(candidate.interval), "P(best)": probability(candidate.p_best),
+            "within noise": ("yes" if candidate.within_noise else "no") if candidate.interval else "–",
+            "robustness": candidate.robustness, "robustness interval": between(candidate.robustness_interval),
+            "source accuracy": candidate.scores.get("source_accuracy"),
         }
-        for one in judged.checkpoints
+        for candidate in judged.candidates
     ]  # fmt: skip
 
 
 def markdown(analysis: Analysis, title: str) -> str:
     """Write the whole report as Markdown, in the order of the page."""
     parts = [brief(analysis, title)]
-    for one in analysis.judged:
-        parts += [f"## {one.name}", *_configuration(one)]
+    for judged in analysis.judged:
+        parts += [f"## {judged.name}", *_pool(judged)]
     for heading, lines in data_notes.missing(analysis).items():
         parts += [f"## {heading}", *_bullets(lines)]
     parts += ["## Data and settings", *_bullets(data_notes.settings(analysis))]
-    parts += ["## What the words mean", *_bullets([f"**{term}**: {said}" for term, said in glossary.definitions(analysis).items()])]
+    meanings = [f"**{term}**: {meaning}" for term, meaning in glossary.definitions(analysis).items()]
+    parts += ["## What the words mean", *_bullets(meanings)]
     return "\n\n".join(parts) + "\n"
 
 
 def brief(analysis: Analysis, title: str) -> str:
-    """Write what comes first: the verdict and the tables over all configurations."""
+    """Write what comes first: the verdict and the tables over all pools."""
     parts = [f"# {title}", f"**{verdict_text.verdict(analysis)}**", glossary.TIS, *_bullets(verdict_text.particulars(analysis))]
     if analysis.summaries:
         parts += ["## Ways of choosing", as_markdown(selector_rows(analysis))]
-    if said := verdict_text.cost(analysis):
-        parts.append(said)
+    if cost := verdict_text.cost(analysis):
+        parts.append(cost)
     if analysis.contrasts:
         parts += ["## Compared on the same configurations", as_markdown([_readable(row) for row in contrast_rows(analysis)])]
     if rows := tis_table(analysis):
@@ -108,13 +115,13 @@ def brief(analysis: Analysis, title: str) -> str:
     return "\n\n".join(parts)
 
 
-def _configuration(judged: Judged) -> list[str]:
+def _pool(judged: Judged) -> list[str]:
     rows = dice_table(judged)
-    said = [f"Not judged: {judged.reason}."] if judged.reason else []
-    return [*said, *data_notes.facts(judged), *([as_markdown(rows)] if rows else [])]
+    reason = [f"Not judged: {judged.reason}."] if judged.reason else []
+    return [*reason, *data_notes.facts(judged), *([as_markdown(rows)] if rows else [])]
 
 
-def _readable(row: Row) -> Row:
+def _readable(row: Mapping[str, Any]) -> Row:
     return {**row, "p": probability(row["p"]), "p_holm": probability(row["p_holm"])}
 
 
@@ -130,5 +137,7 @@ def _bounds(name: str, interval: Interval | None) -> Row:
 def _chosen(verdict: Verdict | None) -> str:
     if verdict is None:
         return "–"
-    place = "" if verdict.epoch is None else f" (e{verdict.epoch}{', tied' if verdict.tied else ''})"
-    return f"{verdict.tis:.3f}{place}"
+    if verdict.candidate is None:
+        return f"{verdict.tis:.3f}"
+    epoch = f"e{verdict.candidate}" if isinstance(verdict.candidate, int) else verdict.candidate
+    return f"{verdict.tis:.3f} ({epoch}{', tied' if verdict.tied else ''})"

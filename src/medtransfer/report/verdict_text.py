@@ -1,17 +1,19 @@
-"""An analysis goes in; what it means, in plain sentences that promise no more than the numbers show, comes out."""
+"""What an analysis means, in plain sentences that promise no more than the numbers show."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from medtransfer.analysis.model import Analysis, Contrast, Interval, Judged, Summary
 from medtransfer.report.format import epochs, percent, signed
-from medtransfer.report.glossary import OPPONENTS, label
+from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, FULL, NONE, RANDOM, SELECTORS
+
+SUBJECT = SELECTORS["offline"]  # the way of choosing that the verdict is about
 
 
 def outcome(contrast: Contrast, confidence: float) -> str:
-    """Say whether the first is `better`, `worse` or `not told apart` from the second.
+    """Return whether the first is `better`, `worse` or `not told apart` from the second.
 
-    A difference is clear when its corrected p-value is below 1 - confidence and its interval holds no zero.
+    A difference is clear when its corrected p-value is below 1 - confidence and its interval does not contain zero.
     """
     low, high = contrast.interval
     if contrast.p_holm >= round(1 - confidence, 12) or low <= 0 <= high:
@@ -20,135 +22,147 @@ def outcome(contrast: Contrast, confidence: float) -> str:
 
 
 def verdict(analysis: Analysis) -> str:
-    """Give the answer in one or two sentences.
+    """Return the answer in one or two sentences.
 
-    Returns:
-        What choosing by robustness keeps of the best Dice, against always taking the last checkpoint; or why there is no answer.
+    It says what the subject keeps of the best Dice, against always taking the last checkpoint, or why there is no answer.
     """
-    found = {one.selector: one for one in analysis.summaries}
-    if not found:
+    summaries = analysis.by_selector
+    if not summaries:
         return _no_verdict(analysis)
-    if "offline" not in found:
-        return f"Robustness cannot be judged: no judged configuration has it for every checkpoint. {_without_robustness(found)}"
-    if found["offline"].configurations == 1:
-        return _one_configuration(analysis)
-    return _over_several(analysis, found["offline"])
+    if SUBJECT.name not in summaries:
+        return f"Robustness cannot be judged: no judged configuration has it for every checkpoint. {_plain_choices(summaries)}"
+    if summaries[SUBJECT.name].pools == 1:
+        return _one_pool(analysis)
+    return _over_several(analysis, summaries[SUBJECT.name])
 
 
-def _over_several(analysis: Analysis, offline: Summary) -> str:
+def _over_several(analysis: Analysis, subject: Summary) -> str:
     kept = (
-        f"Over {offline.configurations} configurations, choosing by robustness (offline) keeps on average "
-        f"{percent(offline.mean_tis)} of the best checkpoint’s Dice{_percent_interval(offline.interval, analysis.confidence)}"
+        f"Over {subject.pools} configurations, choosing by {SUBJECT.phrase} keeps on average "
+        f"{percent(subject.mean_tis)} of the best checkpoint’s Dice{_percent_interval(subject.interval, analysis.confidence)}"
     )
-    contrast = _contrast(analysis, "offline", "full")
+    contrast = analysis.contrast(SUBJECT.name, FULL.name)
     if contrast is None:
         return f"{kept}."
-    kept += f"; always taking the last checkpoint keeps {percent(offline.mean_tis - contrast.difference)}. "
+    kept += f"; always taking {FULL.phrase} keeps {percent(subject.mean_tis - contrast.difference)}. "
     if not contrast.wins and not contrast.losses:
         return f"{kept}Both bring the same in every configuration."
-    said = {
+    judgement = {
         "better": "is clear: robustness chose the better checkpoints",
         "worse": "is clear: the last checkpoint was the better choice", "not told apart": "is within noise",
     }[outcome(contrast, analysis.confidence)]  # fmt: skip
     low, high = contrast.interval
     bounds = f"interval {signed(100 * low, 1)} to {signed(100 * high, 1)}"
-    return f"{kept}The difference of {signed(100 * contrast.difference, 1)} points ({bounds}) {said}."
+    return f"{kept}The difference of {signed(100 * contrast.difference, 1)} points ({bounds}) {judgement}."
 
 
-def _one_configuration(analysis: Analysis) -> str:
-    judged = next(one for one in analysis.judged if any(v.selector == "offline" for v in one.verdicts))
-    by_name = {one.selector: one for one in judged.verdicts}
-    offline, full = by_name["offline"], by_name.get("full")
+def _one_pool(analysis: Analysis) -> str:
+    judged = next(judged for judged in analysis.judged if SUBJECT.name in judged.by_selector)
+    subject, full = judged.by_selector[SUBJECT.name], judged.by_selector.get(FULL.name)
     text = (
-        f"On the only configuration that can tell, choosing by robustness (offline) takes epoch {offline.epoch} and keeps "
-        f"{percent(offline.tis)} of the best checkpoint’s Dice{_percent_interval(offline.interval, analysis.confidence)}"
+        f"On the only configuration that can tell, choosing by {SUBJECT.phrase} takes epoch {subject.candidate} and keeps "
+        f"{percent(subject.tis)} of the best checkpoint’s Dice{_percent_interval(subject.interval, analysis.confidence)}"
     )
-    if has_seeds(judged):
-        text += ", which is within noise of the best" if offline.within_noise else ", which is clearly below the best"
-    text += f"; always taking the last checkpoint keeps {percent(full.tis)}" if full else ""
-    return f"{text}. One configuration cannot tell how it would go on others."
+    if judged.has_seeds:
+        text += ", which is within noise of the best" if subject.within_noise else ", which is clearly below the best"
+    text += f"; always taking {FULL.phrase} keeps {percent(full.tis)}" if full else ""
+    return f"{text}. One configuration says nothing about others."
 
 
-def _without_robustness(found: dict[str, Summary]) -> str:
-    plain = [f"{label(name)} {percent(found[name].mean_tis)}" for name in ("full", "random", "none") if name in found]
-    count = max(one.configurations for one in found.values())
-    return f"Of the best checkpoint’s Dice, plain choices keep, over {_counted(count)}: {', '.join(plain)}." if plain else ""
+def _plain_choices(summaries: Mapping[str, Summary]) -> str:
+    plain = [summaries[selector.name] for selector in (FULL, RANDOM, NONE) if selector.name in summaries]
+    if not plain:
+        return ""
+    kept = ", ".join(f"{summary.selector.label} {percent(summary.mean_tis)}" for summary in plain)
+    count = max(summary.pools for summary in summaries.values())
+    return f"Of the best checkpoint’s Dice, plain choices keep, over {_counted(count)}: {kept}."
 
 
 def _no_verdict(analysis: Analysis) -> str:
     if not analysis.judged:
         return "There are no configurations, so there is no verdict."
-    reasons = Counter(one.reason for one in analysis.judged if one.reason)
-    said = "; ".join(f"{reason} ({count})" if len(reasons) > 1 else reason for reason, count in reasons.most_common(3))
+    reasons = Counter(judged.reason for judged in analysis.judged if judged.reason)
+    text = "; ".join(f"{reason} ({count})" if len(reasons) > 1 else reason for reason, count in reasons.most_common(3))
     more = f"; and {len(reasons) - 3} other reasons" if len(reasons) > 3 else ""
     count = len(analysis.judged)
     who = "the only configuration could not be judged" if count == 1 else f"none of the {count} configurations could be judged"
-    return f"There is no verdict, since {who}{': ' if said else ''}{said}{more}."
+    return f"There is no verdict, since {who}{': ' if text else ''}{text}{more}."
 
 
 def particulars(analysis: Analysis) -> list[str]:
-    """Give what a careful reader asks next, a sentence each: comparisons, cost, noise, and what weakens the answer."""
-    found = {one.selector: one for one in analysis.summaries}
-    said = [_compared(analysis, first) for first in ("offline", "online") if first in found]
-    if "offline" in found and "online" in found:
-        average = "on average " if found["online"].configurations > 1 else ""
-        said.append(
-            f"The online rule spends {average}{epochs(found['online'].mean_epochs)} epochs of pretraining and keeps "
-            f"{percent(found['online'].mean_tis)}; the offline one needs {epochs(found['offline'].mean_epochs)} and keeps "
-            f"{percent(found['offline'].mean_tis)}."
+    """Return what a careful reader asks next, in sentences: comparisons, cost, noise, and what weakens the answer."""
+    compared = [_compared(analysis, selector.name) for selector in CONTRASTED if selector.name in analysis.by_selector]
+    return [
+        text for text in (*analysis.warnings, *compared, _spent(analysis), _near(analysis), *weaknesses(analysis)) if text
+    ]  # fmt: skip
+
+
+def _spent(analysis: Analysis) -> str:
+    """Compare what the choices by robustness cost; empty unless all of them could choose."""
+    if any(selector.name not in analysis.by_selector for selector in CONTRASTED):
+        return ""
+    summaries = [analysis.by_selector[selector.name] for selector in CONTRASTED]
+    average = " on average" if max(summary.pools for summary in summaries) > 1 else ""
+    return _capitalised(
+        "; ".join(
+            f"{summary.selector.phrase} spends {epochs(summary.mean_epochs)} epochs of pretraining{average} and keeps "
+            f"{percent(summary.mean_tis)}"
+            for summary in summaries
         )
-    return [one for one in (*analysis.warnings, *said, _near(analysis), *weaknesses(analysis)) if one]
+        + "."
+    )
 
 
 def _compared(analysis: Analysis, first: str) -> str:
     groups: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
     for contrast in analysis.contrasts:
-        if contrast.first == first and contrast.configurations > 1:
-            groups[outcome(contrast, analysis.confidence)].append(OPPONENTS.get(contrast.second, contrast.second))
-    phrases = {"better": "is clearly better than", "worse": "is clearly worse than", "not told apart": "cannot be told apart from"}
-    parts = [f"{phrases[word]} {_listed(names)}" for word, names in groups.items() if names]
-    return f"The {first} choice {'; it '.join(parts)}." if parts else ""
+        if contrast.first.name == first and contrast.pools > 1:
+            groups[outcome(contrast, analysis.confidence)].append(contrast.second.phrase)
+    words = {"better": "is clearly better than", "worse": "is clearly worse than", "not told apart": "cannot be told apart from"}
+    parts = [f"{words[group]} {_listed(phrases)}" for group, phrases in groups.items() if phrases]
+    return f"Choosing by {SELECTORS[first].phrase} {'; it '.join(parts)}." if parts else ""
 
 
 def _near(analysis: Analysis) -> str:
-    if sum(bool(one.verdicts) for one in analysis.judged) < 2:
+    if sum(bool(judged.verdicts) for judged in analysis.judged) < 2:
         return ""  # the verdict says it
-    said = []
-    for selector in ("offline", "online"):
-        near = [v.within_noise for one in analysis.judged if has_seeds(one) for v in one.verdicts if v.selector == selector]
+    seeded = [judged for judged in analysis.judged if judged.has_seeds]
+    parts = []
+    for selector in CONTRASTED:
+        near = [judged.by_selector[selector.name].within_noise for judged in seeded if selector.name in judged.by_selector]
         if near:
-            said.append(f"the {selector} choice in {sum(map(bool, near))} of {len(near)}")
-    return f"Within noise of the best checkpoint: {_listed(said)} configurations with several seeds." if said else ""
-
-
-def has_seeds(judged: Judged) -> bool:
-    """Tell whether the Dice of a configuration have intervals, that is, several seeds."""
-    return bool(judged.checkpoints) and all(one.dice_interval is not None for one in judged.checkpoints)
+            parts.append(f"the choice by {selector.phrase} in {sum(map(bool, near))} of {len(near)}")
+    return f"Within noise of the best checkpoint: {_listed(parts)} configurations with several seeds." if parts else ""
 
 
 def weaknesses(analysis: Analysis) -> list[str]:
-    """Say what makes the answer weaker than it could be."""
-    judged = [one for one in analysis.judged if one.verdicts]
-    single = sum(not has_seeds(one) for one in judged)
-    said = []
+    """Return what makes the answer weaker than it could be, in sentences."""
+    judged = [pool for pool in analysis.judged if pool.verdicts]
+    texts = []
     if judged and len(judged) < len(analysis.judged):
-        said.append(f"{len(analysis.judged) - len(judged)} of {len(analysis.judged)} configurations could not be judged.")
-    if single:
-        which = "Every configuration" if single == len(judged) else f"{single} of {len(judged)} configurations"
-        verb = "has" if single in (1, len(judged)) else "have"
-        said.append(f"{which} {verb} a single seed: no interval of the Dice, and no checkpoint can be told apart from the best.")
-    lacking = sum(all(v.selector != "offline" for v in one.verdicts) for one in judged)
-    if lacking and any(one.selector == "offline" for one in analysis.summaries):
-        said.append(f"{lacking} of {len(judged)} judged configurations lack robustness and say nothing about it.")
-    said.append(_too_few(analysis.contrasts, analysis.confidence))
-    return [one for one in said if one]
+        texts.append(f"{len(analysis.judged) - len(judged)} of {len(analysis.judged)} configurations could not be judged.")
+    texts.append(_single_seeds(judged))
+    lacking = sum(SUBJECT.name not in pool.by_selector for pool in judged)
+    if lacking and SUBJECT.name in analysis.by_selector:
+        texts.append(f"{lacking} of {len(judged)} judged configurations lack robustness and say nothing about it.")
+    texts.append(_too_few(analysis.contrasts, analysis.confidence))
+    return [text for text in texts if text]
+
+
+def _single_seeds(judged: Sequence[Judged]) -> str:
+    single = sum(not pool.has_seeds for pool in judged)
+    if not single:
+        return ""
+    which = "Every configuration" if single == len(judged) else f"{single} of {len(judged)} configurations"
+    verb = "has" if single in (1, len(judged)) else "have"
+    return f"{which} {verb} a single seed: no interval of the Dice, and no checkpoint can be told apart from the best."
 
 
 def _too_few(contrasts: Sequence[Contrast], confidence: float) -> str:
-    """Warn where even a win in every configuration could not be clear: the smallest p of n pairs is 2^(1 - n)."""
+    """Warn where even a win in every pool could not be clear: the smallest p of n pairs is 2^(1 - n)."""
     if not contrasts:
         return ""
-    most = max(one.configurations for one in contrasts)
+    most = max(contrast.pools for contrast in contrasts)
     least = min(1.0, len(contrasts) * 2.0 ** (1 - most))
     if most < 2 or least < round(1 - confidence, 12):
         return ""
@@ -159,21 +173,18 @@ def _too_few(contrasts: Sequence[Contrast], confidence: float) -> str:
 
 
 def cost(analysis: Analysis) -> str:
-    """Say how each choice by robustness compares with fixed lengths that cost the same."""
-    said = []
-    for one in analysis.summaries:
-        if one.selector in ("offline", "online") and one.fixed_at_cost is not None:
-            contrast = _contrast(analysis, one.selector, "fixed at equal cost")
-            word = f" ({outcome(contrast, analysis.confidence)})" if contrast and contrast.configurations > 1 else ""
-            said.append(
-                f"{one.selector} spends {epochs(one.mean_epochs)} epochs for a mean TIS of {one.mean_tis:.3f}, where fixed lengths "
-                f"of the same cost bring {one.fixed_at_cost:.3f}{word}"
+    """Return how each choice by robustness compares with fixed lengths that cost the same; empty when none can."""
+    parts = []
+    for selector in CONTRASTED:
+        summary = analysis.by_selector.get(selector.name)
+        if summary is not None and summary.fixed_at_cost is not None:
+            contrast = analysis.contrast(selector.name, EQUAL_COST.name)
+            word = f" ({outcome(contrast, analysis.confidence)})" if contrast and contrast.pools > 1 else ""
+            parts.append(
+                f"{selector.phrase} spends {epochs(summary.mean_epochs)} epochs for a mean TIS of {summary.mean_tis:.3f}, where "
+                f"fixed lengths of the same cost bring {summary.fixed_at_cost:.3f}{word}"
             )
-    return f"At equal cost: {'; '.join(said)}." if said else ""
-
-
-def _contrast(analysis: Analysis, first: str, second: str) -> Contrast | None:
-    return next((one for one in analysis.contrasts if (one.first, one.second) == (first, second)), None)
+    return f"At equal cost: {'; '.join(parts)}." if parts else ""
 
 
 def _percent_interval(interval: Interval | None, confidence: float) -> str:
@@ -188,3 +199,7 @@ def _counted(count: int) -> str:
 
 def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _capitalised(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medtransfer.indicators.robustness.triplet import POOLED
-from medtransfer.selectors.rules import offline, online
+from medtransfer.selectors.rules import Best, FirstDrop
 
 Key = tuple[str, int, bool]  # distance, level counted from the end, pooled
 
@@ -107,7 +107,7 @@ class Case:
         """Choose by the setting's robustness, offline and online; a KeyError where it was not measured."""
         curves = self.scores[setting.key(self.mode)]
         scores = {epoch: curve.robustness(setting.margin) for epoch, curve in curves.items()}
-        return Outcome(self.tis[offline(scores).epoch], self.tis[online(scores).epoch])
+        return Outcome(self.tis[Best.choose(scores).candidate], self.tis[FirstDrop.choose(scores).candidate])
 
 
 class Evaluator:

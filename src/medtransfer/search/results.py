@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from medtransfer.analysis.judge import seed_means, unjudged
-from medtransfer.analysis.pools import Configuration, collect
+from medtransfer.analysis.judge import unjudged
+from medtransfer.analysis.pools import Pool, collect
 from medtransfer.analysis.replayed import read_released, replayed_configurations, replayed_scores
 from medtransfer.config import Search
 from medtransfer.errors import InputError
@@ -50,7 +50,7 @@ def read_results(section: Search, setting: Mapping[str, object], default: Settin
     return Results(cases, tuple(scored for _, scored in found), tuple(notes))
 
 
-Found = tuple[list[tuple[Configuration, Scored]], list[str]]
+Found = tuple[list[tuple[Pool, Scored]], list[str]]
 
 
 def _own(section: Search, setting: Mapping[str, object], default: Setting) -> Found:
@@ -75,7 +75,7 @@ def _replayed() -> Found:
     return [(one, scored[tuple(one.fields[name] for name in GROUP)]) for one in usable], notes
 
 
-def _usable(configurations: Sequence[Configuration]) -> tuple[list[Configuration], list[str]]:
+def _usable(configurations: Sequence[Pool]) -> tuple[list[Pool], list[str]]:
     """Give the configurations that can be judged, and in words why the others cannot."""
     reasons = {one.name: unjudged(one) or _unscored(one) for one in configurations}
     usable = [one for one in configurations if not reasons[one.name]]
@@ -88,20 +88,20 @@ def _usable(configurations: Sequence[Configuration]) -> tuple[list[Configuration
     return usable, [f"{name}: left out, {reason}" for name, reason in reasons.items() if reason]
 
 
-def _unscored(configuration: Configuration) -> str:
-    later = set(configuration.epochs) - {0}
+def _unscored(configuration: Pool) -> str:
+    later = set(configuration.candidates) - {0}
     lacking = sorted(later - set(configuration.robustness))
     if lacking:
         return f"no score of epochs {', '.join(map(str, lacking))}"
     return "" if later else "no checkpoint after epoch 0 to choose"
 
 
-def _case(configuration: Configuration, scored: Scored, searched: set[tuple[str, int]]) -> Case:
-    means = {epoch: found.mean for epoch, found in seed_means(configuration).items()}
+def _case(configuration: Pool, scored: Scored, searched: set[tuple[str, int]]) -> Case:
+    means = configuration.means
     numbers = [[*key, value] for key, value in sorted(scored.digests.items()) if key[:2] in searched]
     fields = configuration.fields
     return Case(
         configuration.name, fields["encoder"], fields["target"], fields["mode"],
-        {epoch: transferability_indicator_score(means, epoch) for epoch in means}, scored.curves,
+        {int(epoch): transferability_indicator_score(means, epoch) for epoch in means}, scored.curves,
         digest([configuration.name, sorted(means.items()), numbers], 16),
     )  # fmt: skip

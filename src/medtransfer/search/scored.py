@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from medtransfer import tracking
-from medtransfer.analysis.pools import Configuration
+from medtransfer.analysis.pools import Pool
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.measure import Pairs
@@ -37,7 +37,7 @@ class Scored:
     margins: frozenset[float] | None
 
 
-def read_run(configuration: Configuration, wanted: Collection[tuple[str, int]]) -> Scored:
+def read_run(configuration: Pool, wanted: Collection[tuple[str, int]]) -> Scored:
     """Read the distances of a configuration's score run.
 
     Args:
@@ -50,7 +50,7 @@ def read_run(configuration: Configuration, wanted: Collection[tuple[str, int]]) 
     gaps: dict[Key, dict[int, SortedGaps]] = defaultdict(dict)
     there: list[set[Key]] = []
     with tracking.artifact_folder(configuration.score_run, "scores") as folder:
-        for epoch in sorted(configuration.robustness):
+        for epoch in map(int, sorted(configuration.robustness)):
             pairs = _read_epoch(folder, epoch, configuration)
             there.append(set(pairs.d_pos))
             for key in (key for key in pairs.d_pos if key[:2] in wanted):
@@ -58,7 +58,7 @@ def read_run(configuration: Configuration, wanted: Collection[tuple[str, int]]) 
     return Scored(dict(gaps), {key: _fingerprint(found) for key, found in gaps.items()}, _whole(set.intersection(*there)), None)
 
 
-def _read_epoch(folder: Path, epoch: int, configuration: Configuration) -> Pairs:
+def _read_epoch(folder: Path, epoch: int, configuration: Pool) -> Pairs:
     path = checkpoint_path(folder, epoch).with_suffix(".npz")
     try:
         return read_pairs(path)

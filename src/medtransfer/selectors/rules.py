@@ -1,147 +1,173 @@
-"""Rules that choose a checkpoint from scores by epoch."""
+"""Rules that choose a candidate by its score: while pretraining runs, or over stored scores.
+
+Adding one: a class and a line in `RULES`. The tests run over every entry.
+"""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medtransfer.metrics.transfer import require_epoch, require_finite
+from medtransfer.metrics.transfer import K, require_finite
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A chosen checkpoint.
+class Choice(Generic[K]):
+    """A chosen candidate.
 
     Attributes:
-        epoch: the chosen one.
-        tied: other epochs with the very same score among those that the rule looked at.
-        stopped_at: the epoch whose score did not rise and ended the online walk; None when the walk reached the last
-            checkpoint, and for the other rules.
+        candidate: its key, an epoch in a series; None stands for a blind draw from all candidates.
+        tied: other candidates with the same score among those that the rule observed.
+        stopped_at: the epoch at which the rule stopped; None when it observed every candidate.
     """
 
-    epoch: int
-    tied: tuple[int, ...] = ()
-    stopped_at: int | None = None
+    candidate: K
+    tied: tuple[K, ...] = ()
+    stopped_at: K | None = None
 
 
-def offline(scores: Mapping[int, float]) -> Choice:
-    """Choose the highest score; the earliest epoch wins a tie.
+class Rule(ABC, Generic[K]):
+    """Observes one score after the other and says when to stop.
 
-    Raises:
-        ValueError: no scores, or one that is not finite.
-
-    Source: section 4, offline.
+    Subclasses define `observe` and `choice`; the rest is derived from them. `choose_many` may be overridden by a
+    vectorised form that gives the same choices.
     """
-    require_finite(scores, "a score")
-    best = max(scores.values())
-    epoch, *tied = sorted(epoch for epoch, score in scores.items() if score == best)
-    return Choice(epoch, tuple(tied))
+
+    needs_epochs: ClassVar[bool] = False  # whether the order of the candidates has a meaning
+
+    @abstractmethod
+    def observe(self, candidate: K, score: float) -> bool:
+        """Take the score of the next candidate, higher is better; return False to stop.
+
+        After the stop nothing changes the choice.
+
+        Raises:
+            ValueError: the score is not finite.
+        """
+
+    @property
+    @abstractmethod
+    def choice(self) -> Choice[K]:
+        """The choice among the candidates observed so far; a ValueError when there is none."""
+
+    @classmethod
+    def choose(cls, scores: Mapping[K, float]) -> Choice[K]:
+        """Choose from stored scores, observed in the order of their keys.
+
+        Raises:
+            ValueError: there are no scores to choose from, or one is not finite.
+        """
+        require_finite(scores, "a score")
+        rule = cls()
+        for candidate in sorted(scores):
+            if not rule.observe(candidate, scores[candidate]):
+                break
+        return rule.choice
+
+    @classmethod
+    def choose_many(cls, scores: NDArray[np.float64], candidates: Sequence[K]) -> NDArray[np.int64]:
+        """Choose in many draws of the scores.
+
+        Args:
+            scores: (..., C).
+            candidates: the C keys, ascending.
+
+        Returns:
+            (...), indices into `candidates`.
+
+        Raises:
+            ValueError: the number of scores is not C, or there is nothing to choose from.
+        """
+        _require_width(scores, candidates)
+        rows = scores.reshape(-1, len(candidates))
+        chosen = [candidates.index(cls.choose(dict(zip(candidates, row.tolist(), strict=True))).candidate) for row in rows]
+        return np.array(chosen, dtype=np.int64).reshape(scores.shape[:-1])
 
 
-def online(scores: Mapping[int, float]) -> Choice:
-    """Walk the checkpoints after epoch 0 while the score strictly rises, and choose the last one before it does not.
+class Best(Rule[K]):
+    """The highest score of all; the first candidate wins a tie. Source: section 4, offline."""
 
-    Raises:
-        ValueError: no scores but that of epoch 0, or one that is not finite.
+    def __init__(self) -> None:
+        """Start before the first candidate."""
+        self._choice: Choice[K] | None = None
+        self._score = -math.inf
 
-    Source: section 4, online.
+    def observe(self, candidate: K, score: float) -> bool:  # noqa: D102
+        require_finite({candidate: score}, "a score")
+        if self._choice is None or score > self._score:
+            self._choice, self._score = Choice(candidate), score
+        elif score == self._score:
+            self._choice = replace(self._choice, tied=(*self._choice.tied, candidate))
+        return True
+
+    @property
+    def choice(self) -> Choice[K]:  # noqa: D102
+        if self._choice is None:
+            raise ValueError("expected the score of a candidate, but got none")
+        return self._choice
+
+    @classmethod
+    def choose_many(cls, scores: NDArray[np.float64], candidates: Sequence[K]) -> NDArray[np.int64]:  # noqa: D102
+        _require_width(scores, candidates)
+        return np.argmax(scores, axis=-1)
+
+
+class FirstDrop(Rule[int]):
+    """Stop where the score first fails to rise strictly, and keep the checkpoint before. Source: section 4, online.
+
+    Epoch 0, the random initialisation, takes no part.
     """
-    require_finite(scores, "a score")
-    rule = OnlineRule()
-    for epoch in sorted(scores):
-        if not rule.observe(epoch, scores[epoch]):
-            break
-    return rule.choice
 
-
-def fixed(scores: Mapping[int, float], epoch: int) -> Choice:
-    """Choose the named epoch.
-
-    Raises:
-        InputError: there is no such checkpoint.
-    """
-    require_epoch(scores, epoch, "a score")
-    return Choice(epoch)
-
-
-SELECTIONS: dict[str, Callable[[Mapping[int, float]], Choice]] = {"offline": offline, "online": online}
-
-
-def choose_offline(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Choose offline in many draws of the scores at once.
-
-    Args:
-        scores: (..., E), epochs in ascending order.
-
-    Returns:
-        (...), the chosen places; the earliest wins a tie.
-    """
-    return np.argmax(scores, axis=-1)
-
-
-def choose_online(scores: NDArray[np.float64], epochs: Sequence[int]) -> NDArray[np.int64]:
-    """Choose online in many draws of the scores at once.
-
-    Args:
-        scores: (..., E).
-        epochs: ascending; epoch 0 takes no part.
-
-    Returns:
-        (...), the chosen places.
-
-    Raises:
-        ValueError: there is no epoch but 0, or not one score for each.
-    """
-    if scores.shape[-1] != len(epochs):
-        raise ValueError(f"expected a score for each of the epochs {list(epochs)}, but got {scores.shape[-1]}")
-    first = int(0 in epochs)
-    if len(epochs) <= first:
-        raise ValueError("expected the score of a checkpoint after epoch 0, but got none")
-    rising = np.diff(scores[..., first:], axis=-1) > 0  # (..., E - 1 or E - 2)
-    return first + np.cumprod(rising, axis=-1).sum(axis=-1)
-
-
-class OnlineRule:
-    """The online rule for use while pretraining runs: observe every checkpoint, stop when told to."""
+    needs_epochs: ClassVar[bool] = True
 
     def __init__(self) -> None:
         """Start before the first checkpoint."""
-        self._choice: Choice | None = None
+        self._walk: Choice[int] | None = None
         self._score = -math.inf
 
-    def observe(self, epoch: int, score: float) -> bool:
-        """Take the score of the next checkpoint and tell whether to go on.
-
-        Epoch 0, the random initialisation, takes no part. After the stop nothing changes the choice any more.
-
-        Args:
-            epoch: later than all before it.
-            score: of that checkpoint, higher is better.
-
-        Raises:
-            ValueError: the score is not finite, or the epoch does not follow the last one kept.
-        """
-        require_finite({epoch: score}, "a score")
-        if epoch == 0:
+    def observe(self, candidate: int, score: float) -> bool:  # noqa: D102
+        require_finite({candidate: score}, "a score")
+        if candidate == 0:
             return True
-        if self._choice is None:
-            self._choice, self._score = Choice(epoch), score
+        if self._walk is None:
+            self._walk, self._score = Choice(candidate), score
             return True
-        if self._choice.stopped_at is not None:
+        if self._walk.stopped_at is not None:
             return False
-        if epoch <= self._choice.epoch:
-            raise ValueError(f"expected an epoch after {self._choice.epoch}, but got {epoch}")
+        if candidate <= self._walk.candidate:
+            raise ValueError(f"expected an epoch after {self._walk.candidate}, but got {candidate}")
         if score > self._score:
-            self._choice, self._score = Choice(epoch), score
+            self._walk, self._score = Choice(candidate), score
             return True
-        self._choice = replace(self._choice, tied=(epoch,) if score == self._score else (), stopped_at=epoch)
+        self._walk = replace(self._walk, tied=(candidate,) if score == self._score else (), stopped_at=candidate)
         return False
 
     @property
-    def choice(self) -> Choice:
-        """The last kept checkpoint; a ValueError before the first one."""
-        if self._choice is None:
+    def choice(self) -> Choice[int]:  # noqa: D102
+        if self._walk is None:
             raise ValueError("expected the score of a checkpoint after epoch 0, but got none")
-        return self._choice
+        return self._walk
+
+    @classmethod
+    def choose_many(cls, scores: NDArray[np.float64], candidates: Sequence[int]) -> NDArray[np.int64]:  # noqa: D102
+        _require_width(scores, candidates)
+        first = int(0 in candidates)
+        if len(candidates) <= first:
+            raise ValueError("expected the score of a checkpoint after epoch 0, but got none")
+        rises = np.diff(scores[..., first:], axis=-1) > 0  # (..., C - 1 or C - 2)
+        return first + np.cumprod(rises, axis=-1).sum(axis=-1)
+
+
+RULES: dict[str, type[Rule[Any]]] = {
+    "best": Best,
+    "first-drop": FirstDrop,
+}
+
+
+def _require_width(scores: NDArray[np.float64], candidates: Sequence[Any]) -> None:
+    if not candidates or scores.shape[-1] != len(candidates):
+        raise ValueError(f"expected one score for each of {list(candidates)}, but got {scores.shape[-1]}")

@@ -68,7 +68,8 @@ class Side:
 
     def values(self, selector: str, field: str = "tis") -> dict[str, float]:
         """Give a field of a selector's verdicts by configuration; none at all is Missing."""
-        found = {one.name: getattr(v, field) for one in self.analysis.judged for v in one.verdicts if v.selector == selector}
+        judged = [one for one in self.analysis.judged if selector in one.by_selector]
+        found = {one.name: getattr(one.by_selector[selector], field) for one in judged}
         if not found:
             raise Missing(f"no configuration has the choice {selector}")
         return found
@@ -139,7 +140,7 @@ def _difference(first: str, second: str) -> Callable[[Side], Evidence]:
 
 
 def _largest_loss(side: Side) -> Evidence:
-    loss = side.difference("full", "offline", "dice")
+    loss = side.difference("full", "offline", "mean")
     return _plain(float(loss.max()), lambda worst: round(worst, 3) <= 0.006)
 
 
@@ -149,11 +150,11 @@ def _share_above_none(side: Side) -> Evidence:
 
 
 def _longest(side: Side) -> Evidence:
-    return _plain(float(max(side.values("online", "epoch").values())), lambda longest: longest <= 150)
+    return _plain(float(max(side.values("online", "candidate").values())), lambda longest: longest <= 150)
 
 
 def _only_one(side: Side) -> Evidence:
-    chosen = list(side.values("online", "epoch").values())
+    chosen = list(side.values("online", "candidate").values())
     return _plain(chosen.count(1) / len(chosen), lambda share: share > 0.5)
 
 

@@ -50,7 +50,7 @@ def draw_figures(released: Released, analyses: Mapping[str, Analysis], folder: P
 def _where(analysis: Analysis, **wanted: str | tuple[str, ...]) -> list[Judged]:
     return [
         one for one in analysis.judged
-        if all(one.configuration.fields[name] in ((value,) if isinstance(value, str) else value) for name, value in wanted.items())
+        if all(one.pool.fields[name] in ((value,) if isinstance(value, str) else value) for name, value in wanted.items())
     ]  # fmt: skip
 
 
@@ -58,10 +58,10 @@ def _checkpoints(judged: list[Judged]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                **one.configuration.fields, "epoch": c.epoch, "dice": c.dice, "std": c.std, "seeds": c.seeds,
+                **one.pool.fields, "epoch": c.key, "dice": c.mean, "std": c.std, "seeds": c.seeds,
                 "robustness": c.robustness,
             }
-            for one in judged for c in one.checkpoints
+            for one in judged for c in one.candidates
         ]
     )  # fmt: skip
 
@@ -89,12 +89,12 @@ def _figure_4(analyses: Mapping[str, Analysis], path: Path) -> None:
     """Count which epoch the online rule chooses, over the configurations of each mode, in each alignment."""
     chosen = pd.DataFrame(
         [
-            {"alignment": name, "mode": one.configuration.fields["mode"], "epoch": verdict.epoch}
+            {"alignment": name, "mode": one.pool.fields["mode"], "epoch": verdict.candidate}
             for name, analysis in analyses.items() for one in analysis.judged for verdict in one.verdicts
-            if verdict.selector == "online"
+            if verdict.selector.name == "online"
         ], columns=["alignment", "mode", "epoch"],
     )  # fmt: skip
-    epochs = sorted({c.epoch for analysis in analyses.values() for one in analysis.judged for c in one.checkpoints} - {0})
+    epochs = sorted({c.key for analysis in analyses.values() for one in analysis.judged for c in one.candidates} - {0})
     counts = chosen.groupby(["alignment", "mode", "epoch"]).size().rename("count").reset_index()
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     for panel, mode in zip(figure.subplots(1, 2, sharey=True), ("full", "decoder"), strict=True):

@@ -19,6 +19,7 @@ from medtransfer.report import html
 from medtransfer.report.format import between, probability
 from medtransfer.report.plots import cost
 from medtransfer.report.verdict_text import outcome
+from medtransfer.selectors.selectors import FULL
 
 TITLE = "The paper's numbers, computed again from its released results"
 SOURCE = (
@@ -60,12 +61,12 @@ def verdict(content: Content) -> list[str]:
 
 
 def _headline(content: Content) -> str:
-    found = {one.selector: one for one in content.analyses["keyed"].summaries}
+    found = content.analyses["keyed"].by_selector
     if "offline" not in found or "full" not in found:
         return "Joined by key, robustness cannot be judged: the files lack scores or fine-tunings; the audit names them."
     walked = f", {_with_interval(found['online'])} online" if "online" in found else ""
     text = (
-        f"Joined by key, over {found['offline'].configurations} configurations, the mean TIS is {_with_interval(found['offline'])} "
+        f"Joined by key, over {found['offline'].pools} configurations, the mean TIS is {_with_interval(found['offline'])} "
         f"for choosing by robustness offline{walked}, and {_with_interval(found['full'])} for always taking the last checkpoint."
     )
     return text
@@ -73,8 +74,8 @@ def _headline(content: Content) -> str:
 
 def _comparisons(content: Content) -> list[str]:
     analysis = content.analyses["keyed"]
-    online = next((one for one in analysis.summaries if one.selector == "online"), None)
-    said = [_against_full(one, analysis.confidence) for one in analysis.contrasts if one.second == "full"]
+    online = analysis.by_selector.get("online")
+    said = [_against_full(one, analysis.confidence) for one in analysis.contrasts if one.second == FULL]
     if online and online.fixed_at_cost is not None:
         said.append(
             f"At the {online.mean_epochs:.0f} epochs that the online rule spends on average, fixed lengths bring "
@@ -87,7 +88,7 @@ def _against_full(one: Contrast, confidence: float) -> str:
     said = {"better": "is better than", "worse": "is worse than", "not told apart": "cannot be told apart from"}
     low, high = one.interval
     sure = f"{one.difference:+.3f}, {low:+.3f} to {high:+.3f}, p = {one.p_holm:.2g} after Holm's correction"
-    return f"{one.first.capitalize()} {said[outcome(one, confidence)]} full pretraining ({sure})."
+    return f"{one.first.name.capitalize()} {said[outcome(one, confidence)]} full pretraining ({sure})."
 
 
 def _with_interval(summary: Summary) -> str:
@@ -123,10 +124,10 @@ def _claims(content: Content) -> str:
 def _selectors(content: Content) -> list[Row]:
     return [
         {
-            "alignment": name, "selector": one.selector, "mean TIS": one.mean_tis, "interval": between(one.interval),
+            "alignment": name, "selector": one.selector.name, "mean TIS": one.mean_tis, "interval": between(one.interval),
             "worst TIS": one.min_tis, "epochs spent": one.mean_epochs, "fixed at equal cost": one.fixed_at_cost,
         }
-        for name in ("keyed", "as-published") for one in content.analyses[name].summaries if one.selector != "full"
+        for name in ("keyed", "as-published") for one in content.analyses[name].summaries if one.selector != FULL
     ]  # fmt: skip
 
 
@@ -134,7 +135,7 @@ def _contrasts(content: Content) -> list[Row]:
     analysis = content.analyses["keyed"]
     return [
         {
-            "choice": one.first, "against": one.second, "difference": one.difference, "interval": between(one.interval),
+            "choice": one.first.name, "against": one.second.name, "difference": one.difference, "interval": between(one.interval),
             "p Holm": probability(one.p_holm), "wins": one.wins, "losses": one.losses, "outcome": outcome(one, analysis.confidence),
         }
         for one in analysis.contrasts

@@ -11,13 +11,14 @@ from medtransfer.analysis.judge import Sampling
 from medtransfer.analysis.replayed import Released, rotated
 from medtransfer.metrics.uncertainty import bootstrap_seed_means
 from medtransfer.papers.hidy2024.printed import ROWS, Printed, Row
-from medtransfer.selectors.rules import offline, online
+from medtransfer.selectors.rules import RULES, Best
 
 Key = tuple[str, str, str, str]  # encoder, target, mode, scheme
 POOLING = {  # rules for rows that do not say whether features are pooled
     "frozen": {"full": False, "decoder": True}, "inverted": {"full": True, "decoder": False},
     "always": {"full": True, "decoder": True}, "never": {"full": False, "decoder": False},
 }  # fmt: skip
+RULE = {"offline": "best", "online": "first-drop"}  # the paper's names
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class Recomputed:
             return self.epochs[0], ()
         if row.kind == "accuracy":
             tuned = self.released.tuned(*key)
-            choice = offline(dict(zip(tuned["epoch"].astype(int), tuned["source_accuracy"], strict=True)))
+            choice = Best.choose(dict(zip(tuned["epoch"].astype(int), tuned["source_accuracy"], strict=True)))
         else:
-            choice = {"offline": offline, "online": online}[row.kind](self.scores(key, row, alignment))
-        return choice.epoch, choice.tied
+            choice = RULES[RULE[row.kind]].choose(self.scores(key, row, alignment))
+        return choice.candidate, choice.tied

@@ -22,7 +22,8 @@ from medtransfer.papers.hidy2024.importing import import_runs
 from medtransfer.papers.hidy2024.released import Alignment, Recomputed
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
-from medtransfer.report.tables import contrast_rows
+from medtransfer.report.tables import contrast_rows, tis_metrics
+from medtransfer.selectors.selectors import FULL
 
 log = logging.getLogger("medtransfer")
 TABLES = ("audit.csv", "cells.csv", "alignments.csv", "verdicts.csv", "selectors.csv", "contrasts.csv", "claims.csv")
@@ -85,7 +86,7 @@ def _recompute(released: Released, findings: Sequence[Finding], digests: dict[st
     text = page.markdown(content)
     write_text(out / "replay.md", text)
     write_text(out / "replay.html", page.render(content))
-    metrics = {f"tis_{one.selector}".replace("-", "_"): one.mean_tis for one in analyses["keyed"].summaries}
+    metrics = tis_metrics(analyses["keyed"])
     write_json(out / "metrics.json", metrics)
     _publish(out, digests, metrics, sampling)
     return f"{page.brief(content)}\nThe page: {out / 'replay.html'}"
@@ -107,12 +108,12 @@ def selector_rows(analyses: dict[str, Analysis]) -> list[dict[str, object]]:
     """Give the rows of selectors.csv; the last length stands as `fixed-<epoch>` only."""
     return [
         {
-            "selector": one.selector, "alignment": name, "mean_tis": one.mean_tis, "min_tis": one.min_tis,
+            "selector": one.selector.name, "alignment": name, "mean_tis": one.mean_tis, "min_tis": one.min_tis,
             "mean_epochs": one.mean_epochs, "ci_low": one.interval[0] if one.interval else None,
             "ci_high": one.interval[1] if one.interval else None, "fixed_at_cost": one.fixed_at_cost,
-            "configurations": one.configurations,
+            "configurations": one.pools,
         }
-        for name, analysis in analyses.items() for one in analysis.summaries if one.selector != "full"
+        for name, analysis in analyses.items() for one in analysis.summaries if one.selector != FULL
     ]  # fmt: skip
 
 

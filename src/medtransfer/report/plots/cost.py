@@ -1,4 +1,4 @@
-"""Summaries of the ways of choosing go in; what they bring against what they cost, as SVG texts, comes out."""
+"""Mean TIS of the ways of choosing against what they cost, as SVG text."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,10 @@ from html import escape
 
 from medtransfer.analysis.model import Interval, Summary
 from medtransfer.report.format import between, epochs, number
-from medtransfer.report.glossary import label
 from medtransfer.report.plots.label_placement import FONT, Box, place_labels, spaced
-from medtransfer.report.plots.svg import BLUE, SHAPES, Scale, decimals, drawing, line, mark, polyline, text, ticks
+from medtransfer.report.plots.svg import Scale, decimals, drawing, line, mark, polyline, text, ticks
+from medtransfer.selectors.marks import BLUE, Mark
+from medtransfer.selectors.selectors import FULL, ORACLE
 
 NAMES, EDGE = 136, 45  # px, for the names beside the picture, and how near to the end they belong there
 STYLE = f"""
@@ -29,7 +30,7 @@ def cost_front(summaries: Sequence[Summary], width: float, height: float) -> str
         width: of the picture, px.
         height: of the picture, px.
     """
-    fixed = sorted((one for one in summaries if _is_fixed(one)), key=lambda one: one.mean_epochs)
+    fixed = sorted((one for one in summaries if one.selector.length is not None), key=lambda one: one.mean_epochs)
     picks = _picks(summaries, fixed)
     if not fixed and not picks:
         return ""
@@ -41,21 +42,24 @@ def cost_front(summaries: Sequence[Summary], width: float, height: float) -> str
     spots = {name: (x, up(tis)) for name, x, tis in _dodged(picks, across)}
     parts = [_frame(up, across, fixed, width, height), _fixed_line(fixed, across, up)]
     for one in picks:
-        x, y = spots[one.selector]
-        parts += [_whisker(x, one.interval, up, "bar"), mark(one.selector, x, y, 6, described(one))]
+        x, y = spots[one.selector.name]
+        parts += [_whisker(x, one.interval, up, "bar"), mark(one.selector.mark, x, y, 6, described(one))]
     obstacles = [*_curve_boxes(fixed, across, up), (56, up(1.0) - 18, 150, up(1.0))]
-    obstacles += [box for one in picks for box in _boxes(*spots[one.selector], one.interval, up)]
-    parts.append(_names(spots, obstacles, across.end, (50, 28, across.end + 6, height - 42)))
+    obstacles += [box for one in picks for box in _boxes(*spots[one.selector.name], one.interval, up)]
+    marks = {one.selector.name: one.selector.mark for one in picks}
+    parts.append(_names(spots, marks, obstacles, across.end, (50, 28, across.end + 6, height - 42)))
     return drawing(width, height, "Mean TIS against mean epochs of pretraining spent", "".join(parts), "front")
 
 
-def _names(spots: Mapping[str, tuple[float, float]], obstacles: Sequence[Box], end: float, frame: Box) -> str:
+def _names(
+    spots: Mapping[str, tuple[float, float]], marks: Mapping[str, Mark], obstacles: Sequence[Box], end: float, frame: Box
+) -> str:
     """Name the marks: those at the right end in a column beside it, with their marks again, the others where there is room."""
     edge = {name: place for name, place in spots.items() if place[0] > end - EDGE}
     others = [(name.replace("-", " "), *place) for name, place in spots.items() if name not in edge]
     parts = []
     for name, y in zip(sorted(edge, key=lambda one: edge[one][1]), spaced([y for _, y in edge.values()], 16), strict=True):
-        parts += [mark(name, end + 18, y, 4.5), text(end + 28, y + 4, name.replace("-", " "), "pick")]
+        parts += [mark(marks[name], end + 18, y, 4.5), text(end + 28, y + 4, name.replace("-", " "), "pick")]
     for one, (_, x, y) in zip(place_labels(others, obstacles, frame), others, strict=True):
         parts += [line(x, y, one.x, one.y - 4, "lead")] if one.far else []
         parts.append(text(one.x, one.y, one.words, "pick m"))
@@ -65,18 +69,14 @@ def _names(spots: Mapping[str, tuple[float, float]], obstacles: Sequence[Box], e
 def described(one: Summary) -> str:
     """Say in a line what a way of choosing brings and costs."""
     bounds = f" ({between(one.interval)})" if one.interval else ""
-    return f"{label(one.selector)}: mean TIS {number(one.mean_tis)}{bounds}, {epochs(one.mean_epochs)} epochs spent"
-
-
-def _is_fixed(one: Summary) -> bool:
-    return one.selector == "none" or one.selector.startswith("fixed-")
+    return f"{one.selector.label}: mean TIS {number(one.mean_tis)}{bounds}, {epochs(one.mean_epochs)} epochs spent"
 
 
 def _picks(summaries: Sequence[Summary], fixed: Sequence[Summary]) -> list[Summary]:
-    """Give those to mark: not the best in hindsight, which is the upper edge; the last checkpoint only off the line."""
+    """Return those to mark: not the best in hindsight, which is the upper edge; the last checkpoint only off the line."""
     on_line = {(round(one.mean_epochs, 6), round(one.mean_tis, 9)) for one in fixed}
-    others = [one for one in summaries if one.selector in SHAPES and not _is_fixed(one)]
-    return [one for one in others if one.selector != "full" or (round(one.mean_epochs, 6), round(one.mean_tis, 9)) not in on_line]
+    others = [one for one in summaries if one.selector.length is None and one.selector != ORACLE]
+    return [one for one in others if one.selector != FULL or (round(one.mean_epochs, 6), round(one.mean_tis, 9)) not in on_line]
 
 
 def _dodged(picks: Sequence[Summary], across: Scale) -> list[tuple[str, float, float]]:
@@ -86,7 +86,7 @@ def _dodged(picks: Sequence[Summary], across: Scale) -> list[tuple[str, float, f
         x = across(math.sqrt(one.mean_epochs))
         while any(abs(x - other) < 13 for _, other, _ in spots):
             x -= 13
-        spots.append((one.selector, x, one.mean_tis))
+        spots.append((one.selector.name, x, one.mean_tis))
     return spots
 
 

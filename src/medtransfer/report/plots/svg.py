@@ -1,11 +1,11 @@
-"""Positions and texts go in; SVG elements as strings, scales, ticks and the marks of the ways of choosing come out."""
+"""SVG elements as strings, scales, ticks and the marks of the ways of choosing."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-BLUE, VERMILLION, GREEN, PURPLE, GREY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#595959", "#1a1a1a"  # Okabe & Ito, 2008
+from medtransfer.selectors.marks import Mark
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """Give the pixel of a value, to a tenth."""
+        """Return the pixel of a value, to a tenth."""
         share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
         return round(self.start + share * (self.end - self.start), 1)
 
@@ -53,7 +53,7 @@ def drawing(width: float, height: float, title: str, inside: str, kind: str = ""
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Give round values within [low, high], at most `most` of them, in steps of 1, 2 or 5 times a power of ten."""
+    """Return round values within [low, high], at most `most` of them, in steps of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     power = 10 ** math.floor(math.log10((high - low) / most))
@@ -65,7 +65,7 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def decimals(values: Sequence[float]) -> int:
-    """Give how many decimals tell ticks apart, 2 at least."""
+    """Return how many decimals distinguish the ticks, 2 at least."""
     return next((n for n in range(2, 6) if all(abs(value - round(value, n)) < 1e-9 for value in values)), 5)
 
 
@@ -78,21 +78,27 @@ def _star(radius: float) -> str:
     return _polygon(radius, [(math.cos(a) * (1.25, 0.5)[i % 2], math.sin(a) * (1.25, 0.5)[i % 2]) for i, a in enumerate(angles)])
 
 
-SHAPES: dict[str, tuple[str, Callable[[float], str]]] = {  # colour and outline, around (0, 0)
-    "offline": (VERMILLION, lambda r: _polygon(r, [(0, -1.1), (1.1, 0.9), (-1.1, 0.9)])),
-    "online": (GREEN, lambda r: _polygon(r, [(0, -1.25), (1.25, 0), (0, 1.25), (-1.25, 0)])),
-    "best": (BLACK, _star),
-    "source-accuracy": (PURPLE, lambda r: _polygon(r, [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)])),
-    "random": (GREY, lambda r: _polygon(r, [(-0.4, -1), (0.4, -1), (0.4, -0.4), (1, -0.4), (1, 0.4), (0.4, 0.4), (0.4, 1),
-                                            (-0.4, 1), (-0.4, 0.4), (-1, 0.4), (-1, -0.4), (-0.4, -0.4)])),
-    "full": (BLUE, lambda r: _polygon(r, [(0, 1.1), (1.1, -0.9), (-1.1, -0.9)])),
-    "none": (BLUE, lambda r: _polygon(r, [(-1.1, -0.35), (1.1, -0.35), (1.1, 0.35), (-1.1, 0.35)])),
+def _regular(radius: float, corners: int) -> str:
+    angles = [2 * math.pi * index / corners - math.pi / 2 for index in range(corners)]
+    return _polygon(radius, [(1.15 * math.cos(angle), 1.15 * math.sin(angle)) for angle in angles])
+
+
+OUTLINES: dict[str, Callable[[float], str]] = {  # around (0, 0), by matplotlib's marker
+    "^": lambda r: _polygon(r, [(0, -1.1), (1.1, 0.9), (-1.1, 0.9)]),
+    "v": lambda r: _polygon(r, [(0, 1.1), (1.1, -0.9), (-1.1, -0.9)]),
+    "D": lambda r: _polygon(r, [(0, -1.25), (1.25, 0), (0, 1.25), (-1.25, 0)]),
+    "s": lambda r: _polygon(r, [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]),
+    "P": lambda r: _polygon(r, [(-0.4, -1), (0.4, -1), (0.4, -0.4), (1, -0.4), (1, 0.4), (0.4, 0.4), (0.4, 1),
+                                (-0.4, 1), (-0.4, 0.4), (-1, 0.4), (-1, -0.4), (-0.4, -0.4)]),
+    "_": lambda r: _polygon(r, [(-1.1, -0.35), (1.1, -0.35), (1.1, 0.35), (-1.1, 0.35)]),
+    "*": _star,
+    "o": lambda r: _regular(0.6 * r, 24),
+    "p": lambda r: _regular(r, 5),
+    "h": lambda r: _regular(r, 6),
 }  # fmt: skip
 
 
-def mark(name: str, x: float, y: float, radius: float = 5, title: str = "") -> str:
-    """Draw the mark of a way of choosing, a shape and a colour of its own."""
-    colour, outline = SHAPES[name]
-    said = f"<title>{escape(title)}</title>" if title else ""
-    tail = f">{said}</path>" if said else "/>"
-    return f'<path fill="{colour}" transform="translate({x:g} {y:g})" d="M{outline(radius)}z"{tail}'
+def mark(drawn: Mark, x: float, y: float, radius: float = 5, title: str = "") -> str:
+    """Draw the mark of a way of choosing."""
+    tail = f"><title>{escape(title)}</title></path>" if title else "/>"
+    return f'<path fill="{drawn.colour}" transform="translate({x:g} {y:g})" d="M{OUTLINES[drawn.marker](radius)}z"{tail}'

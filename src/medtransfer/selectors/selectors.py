@@ -1,0 +1,170 @@
+"""Selectors: every way of choosing with its words, its mark, what it chooses and what that costs.
+
+Adding one: a line in `SELECTORS`. Tables, texts and pictures take everything they say and draw from here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from medtransfer.metrics.transfer import Key
+from medtransfer.selectors.marks import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION, Mark
+from medtransfer.selectors.rules import RULES, Choice, Rule
+
+OUTCOME = "outcome"  # in place of a score: the mean outcome itself, which is known only in hindsight
+
+
+class Pool(Protocol):
+    """What a selector sees of the candidates that are compared on one target.
+
+    Attributes:
+        candidates: their keys, ascending; the epochs of a series.
+        is_series: whether the candidates are checkpoints of one pretraining, keyed by epoch.
+        means: mean outcome by candidate.
+        scores: by name of the score and candidate.
+    """
+
+    @property
+    def candidates(self) -> tuple[Key, ...]: ...  # noqa: D102
+    @property
+    def is_series(self) -> bool: ...  # noqa: D102
+    @property
+    def means(self) -> Mapping[Key, float]: ...  # noqa: D102
+    @property
+    def scores(self) -> Mapping[str, Mapping[Key, float]]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A way of choosing among the candidates of a pool.
+
+    Attributes:
+        name: in tables, options and the store.
+        label: as a heading.
+        phrase: within a sentence.
+        meaning: what it does, in one line.
+        mark: colour and shape.
+        choose: the choice in a pool; None where it cannot choose. A choice of None is a blind draw.
+        spent: epochs of pretraining that had to be run before a choice could be made; 0 where the weights are at hand.
+        needs: score that it chooses by; None where it looks at none.
+        rule: that it applies to this score.
+        length: of the pretraining in epochs where it is fixed beforehand.
+        baseline: whether others are measured against it.
+        against: selectors that it is compared with, pool by pool.
+    """
+
+    name: str
+    label: str
+    phrase: str
+    meaning: str
+    mark: Mark
+    choose: Callable[[Pool], Choice[Any] | None] = field(compare=False, repr=False)
+    spent: Callable[[Pool, Choice[Any]], float] = field(compare=False, repr=False)
+    needs: str | None = None
+    rule: type[Rule[Any]] | None = None
+    length: int | None = None
+    baseline: bool = False
+    against: tuple["Selector", ...] = ()
+
+
+def complete_scores(pool: Pool, name: str) -> dict[Key, float]:
+    """Return the scores of a pool's candidates; empty where one lacks it, save the random initialisation of a series."""
+    scores = {candidate: score for candidate, score in pool.scores.get(name, {}).items() if candidate in pool.candidates}
+    optional = {0} if pool.is_series else set()
+    return scores if set(pool.candidates) - optional <= set(scores) else {}
+
+
+def by_score(
+    name: str, needs: str, rule: str, label: str, phrase: str, meaning: str, mark: Mark, baseline: bool = False,
+    against: tuple[Selector, ...] = (),
+) -> Selector:  # fmt: skip
+    """Make the selector that applies a rule of `RULES` to a score of the pool.
+
+    It chooses where every candidate has the score, save that the random initialisation may lack it and then takes no
+    part. A rule that needs epochs chooses in series only.
+    """
+    applied = RULES[rule]
+
+    def choose(pool: Pool) -> Choice[Any] | None:
+        scores = complete_scores(pool, needs)
+        if not scores or (applied.needs_epochs and not (pool.is_series and any(scores))):
+            return None
+        return applied.choose(scores)
+
+    return Selector(
+        name, label, phrase, meaning, mark, choose, _until_stop, needs=needs, rule=applied, baseline=baseline, against=against
+    )
+
+
+def fixed(epoch: int) -> Selector:
+    """Make the selector that pretrains for the same number of epochs everywhere."""
+    return Selector(
+        name=f"fixed-{epoch}", label=f"always epoch {epoch}", phrase=f"always epoch {epoch}",
+        meaning=f"pretrains for {epoch} epochs, decided beforehand", mark=Mark(BLUE, "o"), baseline=True, length=epoch,
+        choose=lambda pool: _epoch(pool, epoch), spent=lambda pool, choice: epoch,
+    )  # fmt: skip
+
+
+def _epoch(pool: Pool, epoch: int) -> Choice[Any] | None:
+    return Choice(epoch) if pool.is_series and epoch in pool.candidates else None
+
+
+def _last(pool: Pool) -> Any:
+    return pool.candidates[-1] if pool.is_series else 0
+
+
+def _until_stop(pool: Pool, choice: Choice[Any]) -> float:
+    return choice.stopped_at or _last(pool)
+
+
+def _whole(pool: Pool, choice: Choice[Any]) -> float:
+    return _last(pool)
+
+
+def _on_average(pool: Pool, choice: Choice[Any]) -> float:
+    return sum(map(int, pool.candidates)) / len(pool.candidates) if pool.is_series else 0
+
+
+NONE = Selector(
+    name="none", label="no pretraining", phrase="no pretraining", meaning="the random initialisation",
+    mark=Mark(BLUE, "_"), baseline=True, length=0, choose=lambda pool: _epoch(pool, 0), spent=lambda pool, choice: 0,
+)  # fmt: skip
+FULL = Selector(
+    name="full", label="last checkpoint", phrase="the last checkpoint", meaning="pretrains to the end",
+    mark=Mark(BLUE, "v"), baseline=True, choose=lambda pool: _epoch(pool, _last(pool)), spent=_whole,
+)  # fmt: skip
+RANDOM = Selector(
+    name="random", label="random checkpoint", phrase="a random checkpoint", meaning="expected value of a blind draw",
+    mark=Mark(GREY, "P"), baseline=True, choose=lambda pool: Choice(None), spent=_on_average,
+)  # fmt: skip
+ORACLE = Selector(
+    name="oracle", label="best in hindsight", phrase="the best checkpoint", meaning="TIS 1 by definition",
+    mark=Mark(BLACK, "*"), needs=OUTCOME, rule=RULES["best"], choose=lambda pool: RULES["best"].choose(pool.means),
+    spent=_whole,
+)  # fmt: skip
+EQUAL_COST = Selector(  # only an opponent in contrasts: its length depends on what the other one spends on average
+    name="fixed at equal cost", label="fixed at equal cost", phrase="fixed lengths of equal cost",
+    meaning="fixed lengths that cost as many epochs on average", mark=Mark(BLUE, "o"), baseline=True,
+    choose=lambda pool: None, spent=_whole,
+)  # fmt: skip
+_OPPONENTS = (NONE, FULL, RANDOM, EQUAL_COST)
+
+SELECTORS: dict[str, Selector] = {
+    selector.name: selector for selector in (
+        by_score("offline", "robustness", "best", "robustness, offline", "robustness (offline)",
+                 "the checkpoint of the highest robustness", Mark(VERMILLION, "^"), against=_OPPONENTS),
+        by_score("online", "robustness", "first-drop", "robustness, online", "robustness (online)",
+                 "stops pretraining where robustness first fails to rise, keeps the checkpoint before",
+                 Mark(GREEN, "D", "--"), against=_OPPONENTS),
+        by_score("source-accuracy", "source_accuracy", "best", "source accuracy", "source accuracy",
+                 "the checkpoint most accurate on the source images", Mark(PURPLE, "s"), baseline=True),
+        NONE, FULL, RANDOM, ORACLE,
+    )
+}  # fmt: skip
+CONTRASTED = tuple(selector for selector in SELECTORS.values() if selector.against)
+
+
+def selectors_for(pool: Pool) -> list[Selector]:
+    """Return all selectors that a pool is judged by: those of `SELECTORS`, then the fixed lengths of a series."""
+    lengths = [fixed(int(epoch)) for epoch in pool.candidates if epoch] if pool.is_series else []
+    return [*SELECTORS.values(), *lengths]
