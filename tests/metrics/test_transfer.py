@@ -11,6 +11,7 @@ from medtransfer.errors import InputError
 from medtransfer.metrics.transfer import (
     CORRELATIONS,
     SeedMean,
+    interpolate_fixed,
     kendall,
     mean_over_seeds,
     regret,
@@ -168,3 +169,35 @@ def test_correlations_name_what_is_missing_or_not_finite(name):
         CORRELATIONS[name]({1: 0.5, 5: 0.1}, {1: 0.5, 5: math.inf})
     with pytest.raises(ValueError, match="got none"):
         CORRELATIONS[name]({}, {1: 0.5})
+
+
+def test_fixed_lengths_of_a_cost_between_two_are_their_mix():
+    values = {100: 0.9, 0: 0.5, 20: 0.8}
+    assert interpolate_fixed(values, 10) == pytest.approx(0.65)
+    assert interpolate_fixed(values, 40) == pytest.approx(0.825)  # 3/4 of length 20 and 1/4 of 100 cost 40 and bring this
+    assert [interpolate_fixed(values, epoch) for epoch in (0, 20, 100)] == [0.5, 0.8, 0.9]
+    assert interpolate_fixed({50: 0.7}, 50) == 0.7
+
+
+@pytest.mark.parametrize(
+    ("values", "cost", "said"),
+    [
+        ({1: 0.5, 5: 0.6}, 0.5, "within the fixed lengths .*got 0.5"),
+        ({1: 0.5, 5: 0.6}, 5.1, "got 5.1"),
+        ({1: 0.5, 5: 0.6}, math.nan, "got nan"),
+        ({1: 0.5, 5: math.nan}, 2, "epoch 5"),
+        ({}, 2, "got none"),
+    ],
+)
+def test_costs_that_no_fixed_length_has_are_refused(values, cost, said):
+    with pytest.raises(ValueError, match=said):
+        interpolate_fixed(values, cost)
+
+
+def test_candidates_that_are_no_epochs_are_named():
+    encoders = {"swin": 0.8, "vit": 0.6}
+    assert transferability_indicator_score(encoders, "vit") == pytest.approx(0.75)
+    assert regret(encoders, "vit") == pytest.approx(0.2)
+    assert list(mean_over_seeds({("vit", 1): 0.6, ("swin", 1): 0.8})) == ["swin", "vit"]
+    with pytest.raises(InputError, match="mean Dice for resnet50, but got those of candidates swin, vit only"):
+        regret(encoders, "resnet50")

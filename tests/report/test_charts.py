@@ -11,7 +11,9 @@ import pytest
 from medtransfer.analysis.model import Analysis, Judged, Summary
 from medtransfer.report.plots import by_epoch, cost
 from medtransfer.report.plots.label_placement import place_labels, spaced
-from medtransfer.report.plots.svg import SHAPES, Scale, decimals, drawing, mark, polyline, text, ticks
+from medtransfer.report.plots.svg import OUTLINES, Scale, decimals, drawing, mark, polyline, text, ticks
+from medtransfer.selectors.marks import Mark
+from medtransfer.selectors.selectors import FULL, SELECTORS, fixed
 
 Make = Callable[..., Analysis]
 
@@ -64,11 +66,13 @@ def test_ticks_are_told_apart_by_their_decimals():
     assert decimals([0.7125, 0.715]) == 4
 
 
-@pytest.mark.parametrize("name", sorted(SHAPES))
-def test_every_way_of_choosing_has_a_mark_of_its_own(name: str):
-    others = {mark(other, 0, 0) for other in SHAPES if other != name}
-    assert mark(name, 0, 0) not in others
-    assert parse(drawing(10, 10, "t", mark(name, 5, 5, 4, "a < b"))).findtext("path/title") == "a < b"
+@pytest.mark.parametrize("marker", OUTLINES)
+def test_every_marker_has_an_outline_of_its_own(marker: str):
+    others = {mark(Mark("#000000", other), 0, 0) for other in OUTLINES if other != marker}
+    assert mark(Mark("#000000", marker), 0, 0) not in others
+    drawn = mark(Mark("#123456", marker), 5, 5, 4, "a < b")
+    assert parse(drawing(10, 10, "t", drawn)).findtext("path/title") == "a < b"
+    assert 'fill="#123456"' in drawn
 
 
 def test_texts_are_escaped():
@@ -80,10 +84,10 @@ def test_dots_stand_where_the_dice_are(small: Analysis):
     one = small.judged[0]
     picture = by_epoch.dice_by_epoch(one)
     dots = sorted(circles(picture, "near") + circles(picture, "far"))
-    assert len(dots) == len(one.checkpoints)
-    assert len(circles(picture, "near")) == sum(point.within_noise for point in one.checkpoints)
+    assert len(dots) == len(one.candidates)
+    assert len(circles(picture, "near")) == sum(point.within_noise for point in one.candidates)
     heights = [-y for _, y in dots]
-    assert sorted(range(4), key=heights.__getitem__) == sorted(range(4), key=lambda i: one.checkpoints[i].dice)
+    assert sorted(range(4), key=heights.__getitem__) == sorted(range(4), key=lambda i: one.candidates[i].mean)
     steps = [after[0] - before[0] for before, after in zip(dots, dots[1:], strict=False)]
     assert steps == pytest.approx([steps[0]] * 3, abs=0.2)  # equal distances
     assert [word for word in words_of(picture) if word.isdigit()] == ["10", "5", "1", "0"]
@@ -94,20 +98,22 @@ def test_the_choices_are_marked_at_their_epochs(make: Make):
     marks = by_epoch.chosen(one)
     picture = by_epoch.dice_by_epoch(one)
     places = dict(
-        zip((point.epoch for point in one.checkpoints), sorted(circles(picture, "near") + circles(picture, "far")), strict=True)
+        zip((point.key for point in one.candidates), sorted(circles(picture, "near") + circles(picture, "far")), strict=True)
     )
     for name, epoch in marks.items():
         found = re.search(
-            rf'fill="{SHAPES[name][0]}" transform="translate\(([\d.]+) [\d.]+\)"[^>]*><title>{name}: epoch {epoch}<', picture
+            rf'fill="{SELECTORS[name].mark.colour}" transform="translate\(([\d.]+) [\d.]+\)"[^>]*>'
+            rf"<title>{SELECTORS[name].label}: epoch {epoch}<",
+            picture,
         )
         assert found, name
         assert abs(float(found[1]) - places[epoch][0]) <= 12
-    assert set(marks) == {"offline", "online", "best"}
+    assert set(marks) == {"offline", "online", "oracle"}
 
 
 def test_marks_of_one_epoch_stand_side_by_side(small: Analysis):
     one = small.judged[0]
-    same = replace(one, verdicts=tuple(replace(v, epoch=5) for v in one.verdicts))
+    same = replace(one, verdicts=tuple(replace(v, candidate=5) for v in one.verdicts))
     places = [float(x) for x in re.findall(r"translate\(([\d.]+)", by_epoch.dice_by_epoch(same))]
     assert sorted(places) == pytest.approx([min(places), min(places) + 12, min(places) + 24])
 
@@ -119,7 +125,7 @@ def test_without_robustness_there_is_no_strip(broken: Analysis, small: Analysis)
 
 def test_no_line_leads_across_a_checkpoint_without_robustness(make: Make):
     one = make(1, 2, (0, 1, 5, 10, 20)).judged[0]
-    gap = replace(one, checkpoints=tuple(replace(p, robustness=None) if p.epoch == 5 else p for p in one.checkpoints))
+    gap = replace(one, candidates=tuple(replace(p, scores={}) if p.key == 5 else p for p in one.candidates))
     drawn = [path for path in parse(by_epoch.dice_by_epoch(gap)).iter("path") if path.get("class") == "rob"]
     lines = [path.get("d", "") for path in drawn if (path.get("d") or "").count(" ") == 2]
     assert len(circles(by_epoch.dice_by_epoch(gap), "dot")) == 4
@@ -138,15 +144,16 @@ def test_any_configuration_is_drawn(make: Make, seeds: int, epochs: tuple[int, .
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_checkpoints_are_drawn(small: Analysis, count: int):
-    one = replace(small.judged[0], checkpoints=small.judged[0].checkpoints[:count], verdicts=())
+    one = replace(small.judged[0], candidates=small.judged[0].candidates[:count], verdicts=())
     picture = by_epoch.dice_by_epoch(one)
     assert len(circles(picture, "near") + circles(picture, "far")) == count
     assert ("nothing was fine-tuned" in words_of(picture)) == (count == 0)
 
 
 def test_equal_values_do_not_divide_by_zero(small: Analysis):
-    points = tuple(replace(p, dice=0.0, std=0.0, robustness=0.5, robustness_interval=None) for p in small.judged[0].checkpoints)
-    assert "nan" not in by_epoch.dice_by_epoch(replace(small.judged[0], checkpoints=points))
+    equal = {"mean": 0.0, "std": 0.0, "scores": {"robustness": 0.5}, "score_intervals": {}}
+    points = tuple(replace(p, **equal) for p in small.judged[0].candidates)
+    assert "nan" not in by_epoch.dice_by_epoch(replace(small.judged[0], candidates=points))
 
 
 def all_pictures(analysis: Analysis) -> list[str]:
@@ -167,21 +174,22 @@ def test_every_picture_scales_and_says_what_it_shows(paperlike: Analysis, broken
 def test_the_front_joins_fixed_lengths_and_marks_the_others(paperlike: Analysis):
     picture = cost.cost_front(paperlike.summaries, 800, 400)
     assert len(circles(picture, "near")) == 10  # none and nine fixed lengths
-    assert {"offline", "online", "source accuracy", "random"} <= set(words_of(picture))
+    marked = {name.replace("-", " ") for name in SELECTORS} - {"none", "full", "oracle"}
+    assert marked <= set(words_of(picture))
     assert "full" not in words_of(picture)  # it is the last fixed length
-    assert picture.count('class="bar"') == 4  # an interval for each mark
+    assert picture.count('class="bar"') == len(marked)  # an interval for each mark
 
 
 def test_between_fixed_lengths_the_curve_is_straight_in_epochs():
-    fixed = [Summary(f"fixed-{cost}", 2, tis, None, tis, 0.0, float(cost), 0.0, None) for cost, tis in ((0, 0.5), (100, 1.0))]
+    lengths = [Summary(fixed(cost), 2, tis, None, tis, 0.0, float(cost), 0.0, None) for cost, tis in ((0, 0.5), (100, 1.0))]
     across, up = Scale(0, 10, 0, 100), Scale(0, 1, 0, 100)
-    points = cost._curve(fixed, across, up)
+    points = cost._curve(lengths, across, up)
     assert (50.0, 62.5) in points  # 25 of 100 epochs: half the axis of square roots, a quarter of the gain
     assert points[-1] == (100.0, 100.0)
 
 
 def test_a_last_checkpoint_that_is_no_fixed_length_is_marked(paperlike: Analysis):
-    moved = tuple(replace(one, mean_epochs=222.0) if one.selector == "full" else one for one in paperlike.summaries)
+    moved = tuple(replace(one, mean_epochs=222.0) if one.selector == FULL else one for one in paperlike.summaries)
     assert "full" in words_of(cost.cost_front(moved, 800, 400))
 
 

@@ -86,8 +86,8 @@ def test_up_to_six_panels_are_on_view_the_rest_is_folded(make: Make):
 
 
 def test_the_panels_on_view_go_from_the_worst_to_the_best(paperlike: Analysis):
-    tis = [next(v.tis for v in one.verdicts if v.selector == "offline") for one in page_sections.order(paperlike.judged)]
-    everything = [next(v.tis for v in one.verdicts if v.selector == "offline") for one in paperlike.judged]
+    tis = [one.by_selector["offline"].tis for one in page_sections.order(paperlike.judged)]
+    everything = [one.by_selector["offline"].tis for one in paperlike.judged]
     assert tis == sorted(tis)
     assert (tis[0], tis[-1]) == (min(everything), max(everything))
     plain = tuple(replace(one, verdicts=()) for one in paperlike.judged)
@@ -98,11 +98,11 @@ def test_the_panels_on_view_go_from_the_worst_to_the_best(paperlike: Analysis):
 def test_every_number_of_a_checkpoint_is_on_the_page(small: Analysis):
     html = page.render(small, "T")
     for judged in small.judged:
-        for one in judged.checkpoints:
-            assert f"<td>{one.dice:.3f} ± {one.std:.3f}</td>" in html
+        for one in judged.candidates:
+            assert f"<td>{one.mean:.3f} ± {one.std:.3f}</td>" in html
             assert f"<td>{one.robustness:.3f}</td>" in html
-    assert "Spearman 0.610" in html
-    assert all(run in html for judged in small.judged for run in judged.configuration.runs)
+    assert f"Spearman {small.judged[0].correlations['spearman']:.3f}" in html
+    assert all(run in html for judged in small.judged for run in judged.pool.runs)
     assert "8f3a0c11" in html
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from medtransfer import tracking
 from medtransfer.analysis.judge import Sampling, judge
 from medtransfer.analysis.model import Judged, Verdict
-from medtransfer.analysis.pools import Configuration, collect
+from medtransfer.analysis.pools import Pool, collect
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
 from medtransfer.errors import InputError
@@ -96,10 +96,10 @@ def brief(out: str = "reports") -> str:
     return run(Report(out=out, draws=SAMPLING.draws, confidence=SAMPLING.confidence, seed=SAMPLING.seed), SETTING, "frozen")
 
 
-def only() -> Configuration:
-    ((configuration,), left) = collect(SETTING, "frozen")
+def only() -> Pool:
+    ((pool,), left) = collect(SETTING, "frozen")
     assert left == []
-    return configuration
+    return pool
 
 
 def judged() -> Judged:
@@ -107,7 +107,7 @@ def judged() -> Judged:
 
 
 def by_selector() -> dict[str, Verdict]:
-    return {verdict.selector: verdict for verdict in judged().verdicts}
+    return judged().by_selector
 
 
 def rows(name: str) -> list[dict[str, str]]:
@@ -123,8 +123,8 @@ def test_every_way_of_choosing_by_hand(scored: Path):
     }  # fmt: skip
     assert found.keys() == expected.keys()
     for name, (epoch, dice, spent) in expected.items():
-        assert (found[name].epoch, found[name].spent) == (epoch, spent), name
-        assert found[name].dice == pytest.approx(dice), name
+        assert (found[name].candidate, found[name].spent) == (epoch, spent), name
+        assert found[name].mean == pytest.approx(dice), name
         assert found[name].tis == pytest.approx(dice / 0.82), name
 
 
@@ -132,15 +132,15 @@ def test_a_frozen_encoder_is_judged_by_the_pooled_robustness(workplace: Path):
     add_dice(mode="decoder")
     add_scores()
     found = by_selector()
-    assert (found["offline"].epoch, found["offline"].spent) == (10, 10)
-    assert (found["online"].epoch, found["online"].spent) == (1, 5)
+    assert (found["offline"].candidate, found["offline"].spent) == (10, 10)
+    assert (found["online"].candidate, found["online"].spent) == (1, 5)
     assert found["online"].tis == pytest.approx(0.52 / 0.82)
 
 
 def test_ties_take_the_earliest_and_are_shown(dice: Path):
     add_scores(flat={0: 0.1, 1: 0.9, 5: 0.2, 10: 0.9})
     offline = by_selector()["offline"]
-    assert (offline.epoch, offline.tied) == (1, (10,))
+    assert (offline.candidate, offline.tied) == (1, (10,))
     assert "(e1, tied)" in report()
     assert [row["tied"] for row in rows("tis.csv") if row["selector"] == "offline"] == ["10"]
 
@@ -199,16 +199,18 @@ def test_the_order_of_the_runs_does_not_matter(workplace: Path):
     Random(1).shuffle(cells)
     for epoch, number, value, mode in cells:
         add_cell(epoch, number, value, mode=mode)
-    configurations, _ = collect(SETTING, "frozen")
-    assert [configuration.name for configuration in configurations] == ["unet simple → moon, decoder", "unet simple → moon, full"]
-    for configuration in configurations:
-        assert configuration.epochs == (0, 1, 5, 10)
-        assert configuration.dice == {(e, s): v for e, values in DICE.items() for s, v in enumerate(values, start=1)}
-        assert {row["epoch"]: row["dice_mean"] for row in dice_rows(analyse([configuration], [], SAMPLING))} == pytest.approx(
+    pools, _ = collect(SETTING, "frozen")
+    assert [pool.name for pool in pools] == ["unet simple → moon, decoder", "unet simple → moon, full"]
+    for pool in pools:
+        assert pool.candidates == (0, 1, 5, 10)
+        assert pool.is_series
+        assert pool.outcome == {(e, s): v for e, values in DICE.items() for s, v in enumerate(values, start=1)}
+        assert {row["epoch"]: row["dice_mean"] for row in dice_rows(analyse([pool], [], SAMPLING))} == pytest.approx(
             {0: 0.42, 1: 0.52, 5: 0.82, 10: 0.72}
         )
-    assert configurations[0].robustness == POOLED
-    assert configurations[1].robustness == FLAT
+        assert pool.scores["source_accuracy"] == ACCURACY
+    assert pools[0].robustness == POOLED
+    assert pools[1].robustness == FLAT
 
 
 def test_only_finished_runs_count(dice: Path):
@@ -221,8 +223,8 @@ def test_only_finished_runs_count(dice: Path):
 def test_a_cell_that_was_done_again_counts_once_with_its_newest_result(dice: Path):
     time.sleep(0.01)
     add_cell(5, 1, 0.30)
-    assert only().dice[5, 1] == 0.30
-    assert only().dice[5, 2] == 0.84
+    assert only().outcome[5, 1] == 0.30
+    assert only().outcome[5, 2] == 0.84
 
 
 def test_a_missing_seed_is_named_and_the_seeds_that_all_epochs_share_are_judged(workplace: Path):
@@ -295,7 +297,7 @@ def test_the_newest_scores_of_the_wanted_setting_count(scored: Path):
 
 
 @pytest.mark.parametrize("changed", ["pretraining", "data", "protocol"])
-def test_another_complete_configuration_stands_beside_it_under_a_name_of_its_own(dice: Path, changed: str):
+def test_two_complete_pools_get_distinct_names(dice: Path, changed: str):
     add_dice({0: (0.1,), 5: (0.3,)}, **{changed: "new"})
     text = report()
     assert sorted(float(row["dice_mean"]) for row in rows("dice.csv") if row["epoch"] == "5") == pytest.approx([0.3, 0.82])

@@ -8,19 +8,30 @@ import pytest
 from medtransfer.analysis.model import Analysis, Contrast, Interval, Summary
 from medtransfer.report import data_notes, glossary, verdict_text
 from medtransfer.report.format import between, epochs, number, probability, signed, spread
+from medtransfer.selectors.selectors import EQUAL_COST, SELECTORS
 
 Make = Callable[..., Analysis]
 
 
 def summary(selector: str, tis: float, count: int, interval: Interval | None, cost: float = 300.0) -> Summary:
-    return Summary(selector, count, tis, interval, tis - 0.1, 0.05, cost, 0.5, 0.8)
+    return Summary(SELECTORS[selector], count, tis, interval, tis - 0.1, 0.05, cost, 0.5, 0.8)
 
 
 def contrast(
     difference: float, interval: Interval, p_holm: float, count: int = 12, first: str = "offline", second: str = "full"
 ) -> Contrast:
     wins = count if difference > 0 else 0
-    return Contrast(first, second, count, difference, interval, p_holm / 8, p_holm, wins, count - wins if difference else 0)
+    return Contrast(
+        SELECTORS[first],
+        {**SELECTORS, EQUAL_COST.name: EQUAL_COST}[second],
+        count,
+        difference,
+        interval,
+        p_holm / 8,
+        p_holm,
+        wins,
+        count - wins if difference else 0,
+    )
 
 
 def analysis(one: Contrast, count: int = 12) -> Analysis:
@@ -80,16 +91,16 @@ def test_every_comparison_is_sorted_by_its_outcome():
         ),
     )
     assert verdict_text.particulars(some)[0] == (
-        "The offline choice is clearly better than no pretraining and a random checkpoint; it is clearly worse than the last "
-        "checkpoint; it cannot be told apart from fixed lengths of equal cost."
+        "Choosing by robustness (offline) is clearly better than no pretraining and a random checkpoint; it is clearly worse "
+        "than the last checkpoint; it cannot be told apart from fixed lengths of equal cost."
     )
 
 
 def test_one_configuration_has_its_own_interval_and_speaks_for_itself_only(make: Make):
     said = verdict_text.verdict(make(1, 5))
-    offline = next(v for v in make(1, 5).judged[0].verdicts if v.selector == "offline")
-    assert f"takes epoch {offline.epoch} and keeps {100 * offline.tis:.1f} %" in said
-    assert said.endswith("One configuration cannot tell how it would go on others.")
+    offline = make(1, 5).judged[0].by_selector["offline"]
+    assert f"takes epoch {offline.candidate} and keeps {100 * offline.tis:.1f} %" in said
+    assert said.endswith("One configuration says nothing about others.")
     assert not any("told apart" in one for one in verdict_text.particulars(make(1, 5)))
 
 
@@ -97,7 +108,9 @@ def test_a_single_seed_is_said_and_counts_no_noise(make: Make):
     said = " ".join(verdict_text.particulars(make(9, 1)))
     assert "Every configuration has a single seed: no interval of the Dice" in said
     assert "Within noise of the best" not in said
-    assert "Within noise of the best checkpoint: the offline choice in " in " ".join(verdict_text.particulars(make(9, 3)))
+    assert "Within noise of the best checkpoint: the choice by robustness (offline) in " in " ".join(
+        verdict_text.particulars(make(9, 3))
+    )
 
 
 @pytest.mark.parametrize(("count", "warned"), [(2, True), (8, True), (9, False), (36, False)])
@@ -116,7 +129,7 @@ def test_without_robustness_only_the_plain_choices_are_told(broken: Analysis):
 def test_nothing_judged_gives_the_reasons(broken: Analysis):
     nothing = replace(broken, judged=broken.judged[1:], summaries=(), contrasts=())
     assert verdict_text.verdict(nothing).startswith("There is no verdict, since none of the 2 configurations could be judged: ")
-    assert "all checkpoints have the same mean Dice, 0.000 (1)" in verdict_text.verdict(nothing)
+    assert "all checkpoints have the same mean Dice, 0.000, so every choice is the best (1)" in verdict_text.verdict(nothing)
     assert verdict_text.verdict(replace(nothing, judged=())) == "There are no configurations, so there is no verdict."
     assert verdict_text.cost(nothing) == ""
 
@@ -124,7 +137,7 @@ def test_nothing_judged_gives_the_reasons(broken: Analysis):
 def test_configurations_without_robustness_are_counted(make: Make):
     whole = make(9, 5)
     first = whole.judged[0]
-    plain = replace(first, verdicts=tuple(v for v in first.verdicts if v.selector not in ("offline", "online")))
+    plain = replace(first, verdicts=tuple(v for v in first.verdicts if v.selector.name not in ("offline", "online")))
     said = verdict_text.weaknesses(replace(whole, judged=(plain, *whole.judged[1:])))
     assert said == ["1 of 9 judged configurations lack robustness and say nothing about it."]
 
@@ -132,8 +145,8 @@ def test_configurations_without_robustness_are_counted(make: Make):
 def test_the_cost_compares_with_fixed_lengths():
     some = analysis(contrast(-0.1, (-0.2, -0.1), 0.01, second="fixed at equal cost"))
     assert verdict_text.cost(some) == (
-        "At equal cost: offline spends 300 epochs for a mean TIS of 0.746, where fixed lengths of the same cost bring 0.800 "
-        "(worse)."
+        "At equal cost: robustness (offline) spends 300 epochs for a mean TIS of 0.746, where fixed lengths of the same cost bring "
+        "0.800 (worse)."
     )
 
 
@@ -147,16 +160,16 @@ def test_what_is_missing_is_named(broken: Analysis):
 def test_facts_say_which_seeds_count(small: Analysis):
     one = small.judged[0]
     assert "Seeds of the Dice: 123124, 123125, which all epochs share." in data_notes.facts(one)[0]
-    every = replace(one, configuration=replace(one.configuration, every_seed=True), notes=("no interval",))
+    every = replace(one, pool=replace(one.pool, every_seed=True), notes=("no interval",))
     assert data_notes.facts(every)[0].endswith("Seeds of the Dice: 123124, 123125.")
     assert data_notes.facts(every)[-1] == "no interval"
-    assert "Spearman 0.610" in data_notes.facts(one)[1]
+    assert f"Spearman {one.correlations['spearman']:.3f}" in data_notes.facts(one)[1]
 
 
 def test_every_way_of_choosing_is_explained(paperlike: Analysis):
     defined = glossary.definitions(paperlike)
-    for one in paperlike.summaries:
-        assert one.selector.startswith("fixed-") or glossary.label(one.selector).capitalize() in defined
+    for selector in SELECTORS.values():
+        assert defined[selector.label.capitalize()] == f"{selector.meaning}."
     assert "95 %" in defined["Interval"]
 
 

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.search.evaluate import Case, Evaluator, Listed, Outcome, Setting, SortedGaps
-from medtransfer.selectors.rules import offline, online
+from medtransfer.selectors.rules import Best, FirstDrop
 
 distances = st.integers(1, 3).flatmap(
     lambda repeats: st.integers(1, 40).flatmap(
@@ -68,7 +68,7 @@ def test_the_choice_follows_pooling_and_mode(pooling: str, mode: str, expected: 
 def test_choices_are_those_of_the_rules(values: list[float]):
     scores = dict(zip((0, 1, 5, 10), values, strict=True))
     case = make(flat=scores)
-    expected = Outcome(case.tis[offline(scores).epoch], case.tis[online(scores).epoch])
+    expected = Outcome(case.tis[Best.choose(scores).candidate], case.tis[FirstDrop.choose(scores).candidate])
     assert case.judge(Setting("cosine", 0.5, -1, "never")) == expected
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from medtransfer import study
 from medtransfer.analysis.judge import unjudged
-from medtransfer.analysis.pools import Configuration, collect
+from medtransfer.analysis.pools import Pool, collect
 from medtransfer.errors import InputError
 from medtransfer.search import results
 from medtransfer.search.evaluate import Setting
@@ -68,12 +68,12 @@ def test_inputs_that_cannot_be_searched_on_are_named(lab: Any, plant: Callable[[
         lab.search(**changed)
 
 
-def released(lab: Any, target: str, chosen: Mapping[tuple[str, int], int]) -> tuple[Configuration, list[dict[str, Any]]]:
+def released(lab: Any, target: str, chosen: Mapping[tuple[str, int], int]) -> tuple[Pool, list[dict[str, Any]]]:
     """Make a replayed configuration and its scores, epoch 0 left out as a copy."""
     fields = {"source": "imagenet", "origin": "simple", "encoder": "unet", "target": target, "mode": "full"}
     dice = {(epoch, seed): value for epoch, value in lab.dice.items() for seed in (1, 2)}
     scores = dict.fromkeys((1, 5, 10), 0.5)
-    configuration = Configuration(fields, {"data": target}, dice, scores, {}, tuple(lab.dice), every_seed=True)
+    configuration = Pool(fields, {"data": target}, dice, {"robustness": scores}, tuple(lab.dice), every_seed=True)
     lines = [
         {
             "encoder": "unet", "origin": "simple", "target": target, "distance": distance, "level": level, "pooled": pooled,

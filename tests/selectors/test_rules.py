@@ -1,162 +1,144 @@
-"""Choices of a checkpoint on sequences small enough to see: ties, plateaus, epoch 0, missing epochs."""
+"""Rules on sequences small enough to see, and what every entry of RULES promises."""
 
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from medtransfer.errors import InputError
-from medtransfer.metrics.transfer import interpolate_fixed
-from medtransfer.selectors.rules import SELECTIONS, Choice, OnlineRule, choose_offline, choose_online, fixed, offline, online
+from medtransfer.selectors.rules import RULES, Choice
 
-curves = st.dictionaries(st.integers(1, 300), st.integers(0, 9).map(float), min_size=1, max_size=10)
-
-
-@pytest.mark.parametrize(
-    ("scores", "choice"),
-    [
+BY_HAND = {
+    "best": [
         ({0: 0.1, 1: 0.5, 5: 0.4}, Choice(1)),
         ({0: 0.9, 1: 0.5}, Choice(0)),
         ({20: 0.7, 5: 0.7, 1: 0.2, 300: 0.7}, Choice(5, tied=(20, 300))),
         ({7: -1.5}, Choice(7)),
+        ({"swin": 0.2, "convnext": 0.9, "vit": 0.9}, Choice("convnext", tied=("vit",))),
     ],
-)
-def test_offline(scores, choice):
-    assert offline(scores) == choice
-
-
-@pytest.mark.parametrize(
-    ("scores", "choice"),
-    [
+    "first-drop": [
         ({0: 0.9, 1: 0.1, 5: 0.2, 20: 0.15, 50: 0.8}, Choice(5, stopped_at=20)),
         ({50: 0.4, 1: 0.1, 20: 0.3, 5: 0.2}, Choice(50)),
         ({1: 0.5, 5: 0.4, 20: 0.9}, Choice(1, stopped_at=5)),
         ({1: 0.5, 5: 0.6, 20: 0.6, 50: 0.6}, Choice(5, tied=(20,), stopped_at=20)),
         ({0: 0.3, 1: 0.1}, Choice(1)),
     ],
-)
-def test_online(scores, choice):
-    assert online(scores) == choice
-
-
-@settings(max_examples=60)
-@given(curves)
-def test_rules_by_their_definition(scores):
-    best = offline(scores)
-    assert scores[best.epoch] == max(scores.values())
-    assert all(epoch > best.epoch and scores[epoch] == scores[best.epoch] for epoch in best.tied)
-    walk = online({0: 100.0, **scores})
-    epochs = sorted(scores)
-    seen = epochs[: epochs.index(walk.epoch) + 1]
-    assert all(scores[a] < scores[b] for a, b in zip(seen, seen[1:], strict=False))
-    later = epochs[len(seen) :]
-    assert walk.stopped_at == (later[0] if later else None)
-    assert walk.stopped_at is None or scores[walk.stopped_at] <= scores[walk.epoch]
-
-
-@settings(max_examples=60)
-@given(curves)
-def test_choices_follow_keys_not_positions(scores):
-    backwards = dict(reversed(list(scores.items())))
-    for rule in SELECTIONS.values():
-        assert rule(backwards) == rule(scores)
-
-
-def test_rule_during_pretraining_says_when_to_stop():
-    rule = OnlineRule()
-    asked = [rule.observe(epoch, score) for epoch, score in [(0, 0.9), (1, 0.2), (5, 0.3), (20, 0.3), (50, 0.9)]]
-    assert asked == [True, True, True, False, False]
-    assert rule.choice == Choice(5, tied=(20,), stopped_at=20)
-
-
-def test_rule_refuses_epochs_that_go_back():
-    rule = OnlineRule()
-    rule.observe(5, 0.1)
-    with pytest.raises(ValueError, match="after 5, but got 5"):
-        rule.observe(5, 0.2)
-
-
-@pytest.mark.parametrize("name", SELECTIONS)
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_scores_that_are_not_finite_are_refused(name, bad):
-    with pytest.raises(ValueError, match="epoch 50"):
-        SELECTIONS[name]({1: 0.5, 5: 0.4, 50: bad})
-
-
-@pytest.mark.parametrize("name", SELECTIONS)
-def test_no_scores_are_refused(name):
-    with pytest.raises(ValueError, match="got none"):
-        SELECTIONS[name]({})
-
-
-def test_online_needs_more_than_the_random_initialisation():
-    with pytest.raises(ValueError, match="after epoch 0"):
-        online({0: 0.5})
-
-
-def test_fixed_epoch():
-    assert fixed({1: 0.5, 100: 0.4}, 100) == Choice(100)
-    with pytest.raises(InputError, match="epoch 150.*1, 100 only"):
-        fixed({100: 0.4, 1: 0.5}, 150)
-
-
+}
+every_rule = pytest.mark.parametrize("name", RULES)
+curves = st.dictionaries(st.integers(1, 300), st.integers(0, 9).map(float), min_size=1, max_size=10)
 draws = st.integers(1, 7).flatmap(
     lambda n: st.tuples(
-        st.lists(st.integers(0, 300), min_size=n, max_size=n, unique=True).map(sorted),
+        st.lists(st.integers(0, 300), min_size=n, max_size=n, unique=True).map(sorted).filter(lambda epochs: epochs != [0]),
         st.lists(st.lists(st.integers(0, 4).map(float), min_size=n, max_size=n), min_size=1, max_size=6),
     )
 )
 
 
-@settings(max_examples=150)
-@given(draws)
-def test_choices_of_draws_are_those_of_the_rules(drawn):
+def test_every_rule_is_worked_out_by_hand():
+    assert BY_HAND.keys() == RULES.keys()
+
+
+@pytest.mark.parametrize(("name", "scores", "choice"), [(name, *case) for name, cases in BY_HAND.items() for case in cases])
+def test_choices_by_hand(name, scores, choice):
+    assert RULES[name].choose(scores) == choice
+
+
+@every_rule
+@given(scores=curves)
+def test_choices_follow_keys_not_positions(name, scores):
+    assert RULES[name].choose(dict(reversed(scores.items()))) == RULES[name].choose(scores)
+
+
+@every_rule
+@given(scores=curves)
+def test_a_tie_has_the_score_of_the_choice(name, scores):
+    choice = RULES[name].choose(scores)
+    assert all(scores[tied] == scores[choice.candidate] and tied != choice.candidate for tied in choice.tied)
+
+
+@every_rule
+@given(scores=curves)
+def test_the_rule_online_makes_the_choice_over_stored_scores(name, scores):
+    """A pretraining that observes each checkpoint and stops when told to ends with the same choice; more changes nothing."""
+    rule, observed = RULES[name](), []
+    for epoch in sorted(scores):
+        observed.append(epoch)
+        if not rule.observe(epoch, scores[epoch]):
+            break
+    assert rule.choice == RULES[name].choose(scores)
+    assert rule.choice.stopped_at == (observed[-1] if len(observed) < len(scores) or rule.choice.stopped_at else None)
+    if rule.choice.stopped_at is not None:
+        before = rule.choice
+        assert not rule.observe(1000, 100.0)
+        assert rule.choice == before
+
+
+@every_rule
+@given(drawn=draws)
+def test_choices_of_draws_are_those_of_the_rule(name, drawn):
     epochs, rows = drawn
-    curves_drawn = [dict(zip(epochs, row, strict=True)) for row in rows]
-    scores = np.array(rows)
-    assert [epochs[place] for place in choose_offline(scores)] == [offline(curve).epoch for curve in curves_drawn]
-    if epochs != [0]:
-        assert [epochs[place] for place in choose_online(scores, epochs)] == [online(curve).epoch for curve in curves_drawn]
+    expected = [RULES[name].choose(dict(zip(epochs, row, strict=True))).candidate for row in rows]
+    assert [epochs[index] for index in RULES[name].choose_many(np.array(rows), epochs)] == expected
 
 
-def test_choices_of_draws_keep_the_leading_axes():
-    scores = np.array([[0.9, 0.1, 0.2], [0.3, 0.4, 0.4]])
-    assert choose_offline(scores).tolist() == [0, 1]
-    assert choose_online(scores, [0, 1, 5]).tolist() == [2, 1]
-    assert choose_online(scores, [1, 5, 20]).tolist() == [0, 1]
-    nested = np.stack([scores, scores[::-1]])  # (2, 2, 3)
-    assert choose_offline(nested).tolist() == [[0, 1], [1, 0]]
-    assert choose_online(nested, [0, 1, 5]).tolist() == [[2, 1], [1, 2]]
-    assert int(choose_offline(scores[0])) == 0
-    assert int(choose_online(scores[0], [0, 1, 5])) == 2
+@every_rule
+def test_choices_of_draws_keep_the_leading_axes(name):
+    scores = np.random.default_rng(0).integers(0, 4, (2, 3, 4)).astype(float)
+    chosen = RULES[name].choose_many(scores, [0, 1, 5, 20])
+    assert chosen.shape == (2, 3)
+    assert chosen.tolist() == [RULES[name].choose_many(row, [0, 1, 5, 20]).tolist() for row in scores]
 
 
-@pytest.mark.parametrize(("shape", "epochs", "said"), [((3, 1), [0], "after epoch 0"), ((3, 2), [1, 5, 20], "got 2")])
-def test_draws_that_fit_no_epochs_are_refused(shape, epochs, said):
-    with pytest.raises(ValueError, match=said):
-        choose_online(np.zeros(shape), epochs)
+@every_rule
+def test_draws_need_one_score_per_candidate(name):
+    with pytest.raises(ValueError, match="got 2"):
+        RULES[name].choose_many(np.zeros((3, 2)), [1, 5, 20])
 
 
-def test_fixed_lengths_of_a_cost_between_two_are_their_mix():
-    values = {100: 0.9, 0: 0.5, 20: 0.8}
-    assert interpolate_fixed(values, 10) == pytest.approx(0.65)
-    assert interpolate_fixed(values, 40) == pytest.approx(0.825)  # 3/4 of length 20 and 1/4 of 100 cost 40 and bring this
-    assert [interpolate_fixed(values, epoch) for epoch in (0, 20, 100)] == [0.5, 0.8, 0.9]
-    assert interpolate_fixed({50: 0.7}, 50) == 0.7
+@every_rule
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_scores_that_are_not_finite_are_refused(name, bad):
+    with pytest.raises(ValueError, match="epoch 50"):
+        RULES[name].choose({1: 0.5, 5: 0.4, 50: bad})
+    with pytest.raises(ValueError, match="epoch 50"):
+        RULES[name]().observe(50, bad)
 
 
-@pytest.mark.parametrize(
-    ("values", "cost", "said"),
-    [
-        ({1: 0.5, 5: 0.6}, 0.5, "within the fixed lengths .*got 0.5"),
-        ({1: 0.5, 5: 0.6}, 5.1, "got 5.1"),
-        ({1: 0.5, 5: 0.6}, math.nan, "got nan"),
-        ({1: 0.5, 5: math.nan}, 2, "epoch 5"),
-        ({}, 2, "got none"),
-    ],
-)
-def test_costs_that_no_fixed_length_has_are_refused(values, cost, said):
-    with pytest.raises(ValueError, match=said):
-        interpolate_fixed(values, cost)
+@every_rule
+def test_no_scores_are_refused(name):
+    with pytest.raises(ValueError, match="got none"):
+        RULES[name].choose({})
+    with pytest.raises(ValueError, match="got none"):
+        _ = RULES[name]().choice
+
+
+@given(curves)
+def test_best_by_its_definition(scores):
+    best = RULES["best"].choose(scores)
+    assert scores[best.candidate] == max(scores.values())
+    assert best.tied == tuple(sorted(e for e in scores if scores[e] == scores[best.candidate] and e != best.candidate))
+    assert all(epoch > best.candidate for epoch in best.tied)
+
+
+@given(curves)
+def test_first_drop_by_its_definition(scores):
+    walk = RULES["first-drop"].choose({0: 100.0, **scores})
+    epochs = sorted(scores)
+    kept = epochs[: epochs.index(walk.candidate) + 1]
+    assert all(scores[a] < scores[b] for a, b in zip(kept, kept[1:], strict=False))
+    later = epochs[len(kept) :]
+    assert walk.stopped_at == (later[0] if later else None)
+    assert walk.stopped_at is None or scores[walk.stopped_at] <= scores[walk.candidate]
+
+
+@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.needs_epochs])
+def test_rules_that_stop_need_a_checkpoint_after_epoch_0_and_epochs_in_order(name):
+    with pytest.raises(ValueError, match="after epoch 0"):
+        RULES[name].choose({0: 0.5})
+    with pytest.raises(ValueError, match="after epoch 0"):
+        RULES[name].choose_many(np.zeros((3, 1)), [0])
+    rule = RULES[name]()
+    rule.observe(5, 0.1)
+    with pytest.raises(ValueError, match="after 5, but got 5"):
+        rule.observe(5, 0.2)

@@ -1,0 +1,106 @@
+"""What every entry of SELECTORS promises, and choices and costs worked out by hand."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from medtransfer.metrics.transfer import Key
+from medtransfer.report.plots.svg import OUTLINES
+from medtransfer.selectors.rules import Choice
+from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, SELECTORS, fixed, selectors_for
+
+every_selector = pytest.mark.parametrize("name", SELECTORS)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool by hand."""
+
+    means: dict[Key, float]
+    scores: dict[str, dict[Key, float]] = field(default_factory=dict)
+
+    @property
+    def candidates(self) -> tuple[Key, ...]:
+        return tuple(self.means)
+
+    @property
+    def is_series(self) -> bool:
+        return all(isinstance(candidate, int) for candidate in self.means)
+
+
+NEEDED = {selector.needs for selector in SELECTORS.values() if selector.needs}
+RISING: dict[Key, float] = {0: 0.9, 1: 0.1, 5: 0.3, 10: 0.2, 20: 0.8}  # the walk after epoch 0 stops at 10
+SERIES = Pool({0: 0.4, 1: 0.5, 5: 0.8, 10: 0.6, 20: 0.7}, dict.fromkeys(NEEDED, RISING))
+ENCODERS = Pool({"convnext": 0.6, "swin": 0.8, "vit": 0.7}, dict.fromkeys(NEEDED, {"convnext": 0.1, "swin": 0.2, "vit": 0.3}))
+BY_HAND = {  # choice and epochs spent in SERIES; whether it can choose among ENCODERS
+    "offline": (Choice(0), 20, True), "online": (Choice(5, stopped_at=10), 10, False), "source-accuracy": (Choice(0), 20, True),
+    "none": (Choice(0), 0, False), "full": (Choice(20), 20, False), "random": (Choice(None), 7.2, True),
+    "oracle": (Choice(5), 20, True),
+}  # fmt: skip
+
+
+def test_every_selector_is_worked_out_by_hand() -> None:
+    assert BY_HAND.keys() == SELECTORS.keys()
+
+
+@every_selector
+def test_choice_and_cost_in_a_series(name: str) -> None:
+    choice = SELECTORS[name].choose(SERIES)
+    assert choice is not None
+    assert (choice, SELECTORS[name].spent(SERIES, choice)) == BY_HAND[name][:2]
+
+
+@every_selector
+def test_choices_among_encoders_cost_no_pretraining(name: str) -> None:
+    """Selectors that need an order or epochs choose in series only."""
+    choice = SELECTORS[name].choose(ENCODERS)
+    assert (choice is not None) == BY_HAND[name][2]
+    if choice is not None:
+        assert choice.candidate in (None, "swin", "vit")
+        assert SELECTORS[name].spent(ENCODERS, choice) == 0
+
+
+@pytest.mark.parametrize("name", [s.name for s in SELECTORS.values() if s.needs and s.needs != "outcome"])
+def test_a_selector_by_score_needs_it_of_every_candidate_but_the_random_initialisation(name: str) -> None:
+    scores = dict(RISING)
+    del scores[0]
+    choice = SELECTORS[name].choose(Pool(SERIES.means, dict.fromkeys(NEEDED, scores)))
+    assert choice is not None and choice.candidate != 0
+    del scores[10]
+    assert SELECTORS[name].choose(Pool(SERIES.means, dict.fromkeys(NEEDED, scores))) is None
+    assert SELECTORS[name].choose(Pool(SERIES.means)) is None
+    assert SELECTORS[name].choose(Pool(ENCODERS.means, dict.fromkeys(NEEDED, {"vit": 0.3}))) is None
+
+
+@every_selector
+def test_a_selector_has_words_and_a_mark_of_its_own(name: str) -> None:
+    selector = SELECTORS[name]
+    assert selector.name == name
+    assert all((selector.label, selector.phrase, selector.meaning))
+    assert selector.mark.marker in OUTLINES
+    others = [other for other in SELECTORS.values() if other is not selector]
+    assert selector.label not in {other.label for other in others}
+    assert (selector.mark.colour, selector.mark.marker) not in {(other.mark.colour, other.mark.marker) for other in others}
+
+
+def test_contrasts_are_with_baselines() -> None:
+    assert [selector.name for selector in CONTRASTED] == ["offline", "online"]
+    for selector in CONTRASTED:
+        assert EQUAL_COST in selector.against
+        assert all(opponent.baseline for opponent in selector.against)
+    assert EQUAL_COST.choose(SERIES) is None  # its length depends on all pools
+
+
+def test_fixed_lengths() -> None:
+    ten = fixed(10)
+    assert (ten.name, ten.label, ten.length, ten.baseline) == ("fixed-10", "always epoch 10", 10, True)
+    assert ten.choose(SERIES) == Choice(10)
+    assert ten.spent(SERIES, Choice(10)) == 10
+    assert fixed(7).choose(SERIES) is None
+    assert ten.choose(ENCODERS) is None
+    assert ten == fixed(10) != fixed(20)
+
+
+def test_a_series_is_also_judged_by_its_fixed_lengths() -> None:
+    assert [s.name for s in selectors_for(SERIES)] == [*SELECTORS, "fixed-1", "fixed-5", "fixed-10", "fixed-20"]
+    assert [s.name for s in selectors_for(ENCODERS)] == list(SELECTORS)
