@@ -24,6 +24,12 @@ BY_HAND = {
         ({1: 0.5, 5: 0.6, 20: 0.6, 50: 0.6}, Choice(5, tied=(20,), stopped_at=20)),
         ({0: 0.3, 1: 0.1}, Choice(1)),
     ],
+    "keep-stop": [
+        ({0: 0.9, 1: 0.1, 5: 0.2, 20: 0.15, 50: 0.8}, Choice(20, stopped_at=20)),
+        ({50: 0.4, 1: 0.1, 20: 0.3, 5: 0.2}, Choice(50)),
+        ({1: 0.5, 5: 0.6, 20: 0.6, 50: 0.6}, Choice(20, tied=(5,), stopped_at=20)),
+        ({0: 0.3, 1: 0.1}, Choice(1)),
+    ],
 }
 every_rule = pytest.mark.parametrize("name", RULES)
 curves = st.dictionaries(st.integers(1, 300), st.integers(0, 9).map(float), min_size=1, max_size=10)

@@ -33,7 +33,8 @@ RISING: dict[Key, float] = {0: 0.9, 1: 0.1, 5: 0.3, 10: 0.2, 20: 0.8}  # the wal
 SERIES = Pool({0: 0.4, 1: 0.5, 5: 0.8, 10: 0.6, 20: 0.7}, dict.fromkeys(NEEDED, RISING))
 ENCODERS = Pool({"convnext": 0.6, "swin": 0.8, "vit": 0.7}, dict.fromkeys(NEEDED, {"convnext": 0.1, "swin": 0.2, "vit": 0.3}))
 BY_HAND = {  # choice and epochs spent in SERIES; whether it can choose among ENCODERS
-    "offline": (Choice(0), 20, True), "online": (Choice(5, stopped_at=10), 10, False), "source-accuracy": (Choice(0), 20, True),
+    "offline": (Choice(0), 20, True), "online": (Choice(5, stopped_at=10), 10, False),
+    "online-keep-stop": (Choice(10, stopped_at=10), 10, False), "source-accuracy": (Choice(0), 20, True),
     "none": (Choice(0), 0, False), "full": (Choice(20), 20, False), "random": (Choice(None), 7.2, True),
     "oracle": (Choice(5), 20, True),
 }  # fmt: skip

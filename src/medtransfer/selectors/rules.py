@@ -162,9 +162,25 @@ class FirstDrop(Rule[int]):
         return first + np.cumprod(rises, axis=-1).sum(axis=-1)
 
 
+class KeepStop(FirstDrop):
+    """Stop as `FirstDrop` does, but keep the checkpoint of the stop: its pretraining is paid for already."""
+
+    @property
+    def choice(self) -> Choice[int]:  # noqa: D102
+        walk = super().choice
+        if walk.stopped_at is None:
+            return walk
+        return Choice(walk.stopped_at, (walk.candidate,) if walk.tied else (), walk.stopped_at)
+
+    @classmethod
+    def choose_many(cls, scores: NDArray[np.float64], candidates: Sequence[int]) -> NDArray[np.int64]:  # noqa: D102
+        return np.minimum(super().choose_many(scores, candidates) + 1, len(candidates) - 1)
+
+
 RULES: dict[str, type[Rule[Any]]] = {
     "best": Best,
     "first-drop": FirstDrop,
+    "keep-stop": KeepStop,
 }
 
 

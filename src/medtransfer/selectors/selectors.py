@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from medtransfer.metrics.transfer import Key
-from medtransfer.selectors.marks import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION, Mark
+from medtransfer.selectors.marks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Mark
 from medtransfer.selectors.rules import RULES, Choice, Rule
 
 OUTCOME = "outcome"  # in place of a score: the mean outcome itself, which is known only in hindsight
@@ -156,6 +156,10 @@ SELECTORS: dict[str, Selector] = {
         by_score("online", "robustness", "first-drop", "robustness, online", "robustness (online)",
                  "stops pretraining where robustness first fails to rise, keeps the checkpoint before",
                  Mark(GREEN, "D", "--"), against=_OPPONENTS),
+        by_score("online-keep-stop", "robustness", "keep-stop", "robustness, online, keeping the stop",
+                 "robustness (online, keeping the stop)",
+                 "stops where robustness first fails to rise and keeps that checkpoint, at the cost of the online choice",
+                 Mark(ORANGE, "h")),
         by_score("source-accuracy", "source_accuracy", "best", "source accuracy", "source accuracy",
                  "the checkpoint most accurate on the source images", Mark(PURPLE, "s"), baseline=True),
         NONE, FULL, RANDOM, ORACLE,

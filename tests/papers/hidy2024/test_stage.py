@@ -149,6 +149,9 @@ def test_the_released_files(workplace: Path, published: tuple[Path, Path]) -> No
     assert {name: round(float(keyed[name]["mean_tis"]), 3) for name in expected} == expected
     assert float(keyed["online"]["mean_epochs"]) == approx(32.36, abs=0.01)
     assert float(keyed["online"]["fixed_at_cost"]) > float(keyed["online"]["mean_tis"])
+    assert float(keyed["online-keep-stop"]["mean_tis"]) == approx(0.9741, abs=5e-5)  # found independently too
+    assert float(keyed["online-keep-stop"]["min_tis"]) == approx(0.867, abs=5e-4)
+    assert keyed["online-keep-stop"]["mean_epochs"] == keyed["online"]["mean_epochs"]
     audit = {(row["check"], row["severity"]) for row in rows("audit.csv")}
     assert {("copied-scores", "error"), ("duplicate-rows", "warning"), ("seed-count", "warning")} <= audit
     claims = {row["claim"]: row["holds_keyed"] for row in rows("claims.csv")}
