@@ -7,6 +7,7 @@ from typing import Any
 
 from medtransfer import tracking
 from medtransfer.indicators.robustness.triplet import POOLED
+from medtransfer.tasks.modes import MODES
 from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "origin", "encoder", "target", "mode")
@@ -140,7 +141,7 @@ def _add(found: dict[tuple[str, ...], Configuration], run: StoredRun) -> None:
 
 
 def _join_scores(
-    configurations: Iterable[Configuration], runs: list[StoredRun], wanted: Mapping[str, str], pooled: Mapping[str, bool]
+    configurations: Iterable[Configuration], runs: list[StoredRun], wanted: Mapping[str, str], pooled: Mapping[bool, bool]
 ) -> None:
     """Give each configuration the scores of the same pretraining on the same data."""
     by_key: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
@@ -155,7 +156,7 @@ def _join_scores(
     ids = sorted({run.id for _, run in chosen})
     curves = {name: tracking.read_curves(ids, name) for name in (*ROBUSTNESS.values(), "source_accuracy")}
     for configuration, run in chosen:
-        flag = pooled[configuration.fields["mode"]]
+        flag = pooled[MODES[configuration.fields["mode"]].encoder_frozen]
         configuration.robustness = curves[ROBUSTNESS[flag]].get(run.id, {})
         configuration.accuracy = curves["source_accuracy"].get(run.id, {})
         configuration.score_run = run.id
