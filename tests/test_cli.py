@@ -71,7 +71,8 @@ def _write_target(folder: Path) -> None:
     lines = [(i, i, "train" if i < 4 else "test", f"p{i}", f"{i}.png", 0, 0, 0, 16, 16) for i in range(6)]
     pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(folder / "index.csv", index=False)
     TargetInfo(
-        target="sample", reader="made", task="segmentation", citation="none", classes=["one"], channels=1, input=[16, 16], augmentation="rotate-flip",
+        target="sample", reader="made", task="segmentation", citation="none", classes=["one"], channels=1,
+        input=[16, 16], augmentation="rotate-flip",
         scaling="none", counts={"train": 4, "test": 2}, expected={}, subset=True, sources={}, settings={},
         arrays={name: file_sha256(folder / name) for name in ARRAYS},
     ).write(folder / "dataset.json")  # fmt: skip

@@ -17,7 +17,6 @@ from tests.tasks.fakes import Watched
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.data.target_samples import TargetSamples
 from medtransfer.decoders.build import build_segmenter
 from medtransfer.encoders.build import ENCODERS, build_encoder
 from medtransfer.encoders.freezing import state_hash
@@ -100,11 +99,8 @@ def test_every_mode_trains_every_encoder(encoder: str, mode: str, finetune: Call
     tensors = read_tensors(folder_of(one) / "weights.safetensors")
     kept = read_tensors(path.with_suffix(".safetensors"))
     same = [torch.equal(tensors[name], kept[name]) for name in kept if name.startswith("encoder.")]
-    assert (
-        all(same)
-        if MODES[mode].encoder_frozen
-        else not any(s for s, name in zip(same, kept, strict=False) if name.endswith("weight"))
-    )
+    weights = [unchanged for unchanged, name in zip(same, kept, strict=False) if name.endswith("weight")]
+    assert all(same) if MODES[mode].encoder_frozen else not any(weights)
     assert any(name.startswith("decoder.") for name in tensors)
     assert {file.name for file in folder_of(one).iterdir()} == FILES
 
@@ -150,10 +146,9 @@ def test_the_stored_weights_are_those_that_were_tested(finetune: Callable[..., R
     segmenter.load_state_dict(read_tensors(folder_of(wanted()) / "weights.safetensors"))
     _, info = find_checkpoint(CHECKPOINTS / "unet-simple", 3)
     contract = {"mean": info.input["mean"], "std": info.input["std"], "seed": 0}
-    samples = TargetSamples(PreparedTarget.open(PREPARED / "sample"), "test", augment=False, **contract)
-    evaluation = evaluate(
-        Fabric(accelerator="cpu", devices=1), TASKS[result.task], segmenter, samples, result.settings["class_names"], 10, 0
-    )
+    task = TASKS[result.task]
+    samples = task.samples(PreparedTarget.open(PREPARED / "sample"), "test", augment=False, **contract)
+    evaluation = evaluate(Fabric(accelerator="cpu", devices=1), task, segmenter, samples, result.settings["class_names"], 10, 0)
     assert evaluation.metrics == result.metrics
 
 

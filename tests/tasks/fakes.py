@@ -86,7 +86,7 @@ class Told:
 
 
 class Presence:
-    """Whether an image shows anything: 0 or 1 for each image in labels.npy, judged by the accuracy in percent."""
+    """Whether an image shows something large: 0 or 1 for each image in labels.npy, judged by the accuracy in percent."""
 
     labels_file: ClassVar[str] = "labels.npy"
     primary: ClassVar[Metric] = Metric("accuracy", "Accuracy", 0.0, 100.0)
