@@ -30,10 +30,11 @@ from medtransfer.encoders.initialise import initialise
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.finetune.trainer import Trainer
 from medtransfer.pretrain.recipe import IMAGENET_MEAN, IMAGENET_STD
-from medtransfer.tasks.losses import dice_loss
+from medtransfer.tasks import TASKS
 from medtransfer.training.device import compiled, lay_out, open_fabric
 from sides import Rounds, images_a_second, params, parser
 
+LOSS = TASKS["segmentation"].loss
 CONTRACT: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "seed": 0}
 
 
@@ -66,7 +67,7 @@ def bare_round(options: Namespace, protocol: Protocol, device: torch.device, fro
                     logits = raw.decoder(maps)
                 else:
                     logits = segmenter(batch)
-            dice_loss(logits.float(), truth, CLASSES).backward()
+            LOSS(logits.float(), truth).backward()
             sgd.step()
             sgd.zero_grad(set_to_none=True)
 
@@ -97,7 +98,7 @@ def measure(options: Namespace, place: Path, *, frozen: bool, alone: bool = Fals
     protocol, fabric = Protocol.of(chosen), open_fabric(options.accelerator, 1, options.precision)
     samples = TargetSamples(target, "train", augment=True, **CONTRACT)
     trainer = Trainer(
-        fabric, make_model(options, frozen), samples, CLASSES, protocol, 0, place / f"{name}.safetensors", "key", options.workers
+        fabric, make_model(options, frozen), samples, LOSS, protocol, 0, place / f"{name}.safetensors", "key", options.workers
     )
     bare = None if alone else bare_round(options, protocol, fabric.device, frozen)
     with tracking.open_run("finetune", name, name, {"frozen": frozen}, {}) as handle:

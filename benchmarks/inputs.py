@@ -46,9 +46,9 @@ def write_target(folder: Path, count: int, size: int, augmentation: str) -> Prep
     lines = [(number, box[0], "train", f"p{box[0]}", f"f{box[0]}", 0, *box[1:]) for number, box in enumerate(boxes)]
     pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(folder / "index.csv", index=False)
     TargetInfo(
-        target="made-up", reader="made-up", citation="none", classes=["one", "two", "three"], channels=shape[2],
-        input=[size, size], augmentation=augmentation, scaling="none", counts={"train": len(lines)}, expected={}, subset=False,
-        sources={}, arrays={}, settings={},
+        target="made-up", reader="made-up", task="segmentation", citation="none", classes=["one", "two", "three"],
+        channels=shape[2], input=[size, size], augmentation=augmentation, scaling="none", counts={"train": len(lines)},
+        expected={}, subset=False, sources={}, arrays={}, settings={},
     ).write(folder / "dataset.json")  # fmt: skip
     return PreparedTarget.open(folder)
 

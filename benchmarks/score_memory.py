@@ -51,7 +51,8 @@ def write_target(folder: Path, kind: str, count: int, size: int) -> None:
     lines = [(number, box[0], "train", f"p{box[0]}", f"f{box[0]}", 0, *box[1:]) for number, box in enumerate(windows)]
     pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(folder / "index.csv", index=False)
     TargetInfo(
-        target=kind, reader="made-up", citation="none", classes=["one"], channels=1 if kind == "slices" else 3, input=[size, size],
+        target=kind, reader="made-up", task="segmentation", citation="none", classes=["one"],
+        channels=1 if kind == "slices" else 3, input=[size, size],
         augmentation="rotate-flip", scaling="none", counts={"train": count}, expected={}, subset=False, sources={}, arrays={},
         settings={},
     ).write(folder / "dataset.json")  # fmt: skip

@@ -71,7 +71,8 @@ def _write_target(folder: Path) -> None:
     lines = [(i, i, "train" if i < 4 else "test", f"p{i}", f"{i}.png", 0, 0, 0, 16, 16) for i in range(6)]
     pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(folder / "index.csv", index=False)
     TargetInfo(
-        target="sample", reader="made", citation="none", classes=["one"], channels=1, input=[16, 16], augmentation="rotate-flip",
+        target="sample", reader="made", task="segmentation", citation="none", classes=["one"], channels=1,
+        input=[16, 16], augmentation="rotate-flip",
         scaling="none", counts={"train": 4, "test": 2}, expected={}, subset=True, sources={}, settings={},
         arrays={name: file_sha256(folder / name) for name in ARRAYS},
     ).write(folder / "dataset.json")  # fmt: skip
@@ -282,10 +283,10 @@ BAD: dict[str, tuple[Spoiler, str, str]] = {
     "no such target among several": (nothing, "finetune --target sample,nowhere", r"the target 'nowhere'"),
     "no such encoder": (nothing, "pretrain --encoder vgg", r"pretrain\.encoder names the encoder 'vgg'"),
     "no such origin": (nothing, "finetune --origin best", r"finetune\.origin names the origin 'best'"),
-    "no such mode": (nothing, "finetune --mode full,half", r"finetune\.mode: Input should be 'full' or 'decoder' \(got 'half'\)"),
+    "no such mode": (nothing, "finetune --mode full,half", r"finetune\.mode names the mode 'half', known are decoder, full"),
     "a negative seed": (nothing, "finetune --seed -1", r"finetune\.seed: .* greater than or equal to 0 \(got -1\)"),
     "a negative seed in a list": (nothing, "finetune --seed 1,2,-3", r"finetune\.seed: .* \(got -3\)"),
-    "two faults": (nothing, "finetune --seed x --mode y", r"2 fault\(s\).*finetune\.mode.*finetune\.seed"),
+    "two faults": (nothing, "finetune --seed x --mode y", r"2 fault\(s\).*finetune\.seed.*finetune\.mode"),
     "no number in a list": (nothing, "finetune --epoch 0,ten", r"finetune\.epoch: .*valid integer.*\(got 'ten'\)"),
     "an empty entry in a list": (nothing, "finetune --epoch 0,", r"finetune\.epoch: .*\(got None\)"),
     "words for numbers": (nothing, "score --margins '[a, 1]'", r"score\.margins\.0: .*valid number.*\(got 'a'\)"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict, fields, replace
@@ -38,12 +39,12 @@ from medtransfer.records.atomic import HOST, scratch_folder
 from medtransfer.records.base import Record
 
 CELL = Cell(
-    source="sample", origin="simple", encoder="unet", epoch=5, target="heart", mode="full", seed=7, protocol="p1",
+    target="heart", encoder="unet", origin="simple", epoch=5, mode="full", seed=7, source="sample", protocol="p1",
     pretraining="a1", weights="w1", data="d1",
 )  # fmt: skip
 EXAMPLES: dict[type[Record], Any] = {
     TargetInfo: TargetInfo(
-        target="heart", reader="acdc", citation="Bernard et al.", classes=["ventricle", "muscle"], channels=1,
+        target="heart", reader="acdc", task="segmentation", citation="Bernard et al.", classes=["ventricle", "muscle"], channels=1,
         input=[64, 64], augmentation="rotate-crop", scaling="0..99.5 %", counts={"train": 2, "test": 1},
         expected={"train": 1902}, subset=True, sources={"a é.nii": "00"}, arrays={"images.npy": "11"},
         settings={"split": {"test": 0.2, "seed": 0}, "options": {}},
@@ -54,8 +55,8 @@ EXAMPLES: dict[type[Record], Any] = {
         seed=1, pretraining="a1", parent=None, weights="w1", git_revision="none",
     ),
     Result: Result(
-        cell=asdict(CELL), key=CELL.key, metrics={"dice": 0.1 + 0.2}, curves={"loss": [1.0, 0.5]}, encoder_hash=["h", "h"],
-        settings={"epochs": 2}, seconds=1.5, git_revision="none",
+        cell=asdict(CELL), key=CELL.key, task="segmentation", primary="dice", metrics={"dice": 0.1 + 0.2}, per_sample="values.csv",
+        curves={"loss": [1.0, 0.5]}, encoder_hash=["h", "h"], settings={"epochs": 2}, seconds=1.5, git_revision="none",
     ),
     Scores: Scores(
         target="heart", data="d1", encoder="unet", origin="simple", source="sample", epoch=5, pretraining="a1", weights="w1",
@@ -98,7 +99,19 @@ def test_a_record_comes_back_as_it_was(example: Any, tmp_path: Path) -> None:
 def test_a_record_says_its_form_and_version(example: Any, tmp_path: Path) -> None:
     example.write(tmp_path / "r.json")
     said = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["format"]
-    assert said == example.form() and said.startswith("medtransfer/") and said.endswith("/1")
+    assert said == example.form() and re.fullmatch(r"medtransfer/[a-z]+/[1-9]", said)
+
+
+def test_a_record_of_an_older_version_says_how_to_make_it_again(tmp_path: Path) -> None:
+    value = asdict(EXAMPLES[TargetInfo])
+    del value["task"]
+    write_json(tmp_path / "r.json", {"format": "medtransfer/target/1", **value})
+    message = (
+        f"expected the format 'medtransfer/target/2' in {tmp_path / 'r.json'}, but it is of the older format "
+        "'medtransfer/target/1'; make it again with `medtransfer prepare --target <name> --force`"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        TargetInfo.read(tmp_path / "r.json")
 
 
 def test_every_form_has_its_own_name() -> None:
@@ -121,7 +134,7 @@ def test_an_incomplete_record_names_the_field(example: Any, field: int, tmp_path
 
 
 def test_a_foreign_record_names_both_formats(example: Any, tmp_path: Path) -> None:
-    for said in ("medtransfer/other/1", example.form().replace("/1", "/2"), None):
+    for said in ("medtransfer/other/1", f"{example.form()}0", None):
         write_json(tmp_path / "r.json", {**asdict(example), "format": said})
         with pytest.raises(InputError, match=rf"expected the format '{example.form()}' in .* but got {said!r}"):
             type(example).read(tmp_path / "r.json")
@@ -294,6 +307,7 @@ def test_every_field_makes_another_cell(field: str) -> None:
 
 def test_a_cell_has_a_readable_name() -> None:
     assert CELL.name == "heart-unet-simple-e005-full-s7"
+    assert CELL.folder(Path("models")) == Path("models/heart/unet-simple/e005-full-s7")
 
 
 def test_the_places_of_checkpoints() -> None:

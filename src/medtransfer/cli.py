@@ -5,6 +5,7 @@ import reprlib
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ from medtransfer.errors import InputError, StageError, is_full_disk, name_full_d
 from medtransfer.signals import Stopped, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
-CELL_FIELDS = ("target", "encoder", "origin", "epoch", "mode", "seed")
 SETTINGS: dict[str, Any] = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 120}
 
 
@@ -79,8 +79,10 @@ def read_value(key: str, text: str) -> Any:
 
 
 def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
-    """Load params.yaml of the working folder with what lies over it."""
-    return load_params([Path("params.yaml"), *files], overrides)
+    """Load params.yaml of the working folder with the files and values that override it."""
+    from medtransfer.tasks.modes import MODES
+
+    return load_params([Path("params.yaml"), *files], overrides, {"mode": MODES})
 
 
 force_option = click.option("--force", is_flag=True, help="Do it again although it is finished.")
@@ -131,24 +133,32 @@ def finetune(files: tuple[Path, ...], debug: bool, force: bool, whole_study: boo
     from itertools import product
 
     from medtransfer import study
-    from medtransfer.finetune.stage import Wanted
+    from medtransfer.records import CellName
 
-    params, given = read_cells(files, options)
+    names = [field.name for field in fields(CellName)]
+    params, given = read_cells(files, options, names)
     if whole_study:
         study.finetune(params, study.study_cells(params, given), force)
         return
-    lists = [given.get(name, [getattr(params.finetune, name)]) for name in CELL_FIELDS]
-    study.finetune(params, [Wanted(*one) for one in product(*lists)], force)
+    lists = [given.get(name, [getattr(params.finetune, name)]) for name in names]
+    study.finetune(params, [CellName(*values) for values in product(*lists)], force)
 
 
-def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple[Params, dict[str, list[Any]]]:
-    """Read the options of `finetune`, of which those that make a cell may be lists.
+def read_cells(
+    files: tuple[Path, ...], options: dict[str, str | None], names: list[str]
+) -> tuple[Params, dict[str, list[Any]]]:  # fmt: skip
+    """Read the options of `finetune`, of which those that name a cell may be lists.
+
+    Args:
+        files: that override params.yaml.
+        options: as given.
+        names: of the options that may be lists.
 
     Returns:
         The params, and the values of the given cell fields by name; each is validated like a value in params.yaml.
     """
-    lists = {key: text.split(",") for key, text in options.items() if key in CELL_FIELDS and text is not None}
-    others = {key: text for key, text in options.items() if key not in CELL_FIELDS}
+    lists = {key: text.split(",") for key, text in options.items() if key in names and text is not None}
+    others = {key: text for key, text in options.items() if key not in names}
     turns = [  # as many as the longest list has entries; a shorter list repeats its last one
         load(files, parsed("finetune", others | {key: texts[min(turn, len(texts) - 1)] for key, texts in lists.items()}))
         for turn in range(max(map(len, lists.values()), default=1))

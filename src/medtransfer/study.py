@@ -15,14 +15,13 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import digest
 from medtransfer.locks import only_one
-from medtransfer.records import PreparedTarget, checkpoint_path, series_folder
+from medtransfer.records import CellName, PreparedTarget, checkpoint_path, series_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
     from medtransfer.encoders.contract import Encoder
-    from medtransfer.finetune.stage import Wanted
     from medtransfer.pretrain.stopping import Stopper
 
 log = logging.getLogger("medtransfer")
@@ -81,14 +80,14 @@ def score(params: Params, force: bool = False) -> Path:
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
-def finetune(params: Params, wanted: "list[Wanted]", force: bool = False) -> None:
+def finetune(params: Params, cells: list[CellName], force: bool = False) -> None:
     """Fine-tune cells; sample inputs are made first if they are missing."""
     from medtransfer.finetune.stage import run
 
     tracking.begin()
     with tracking.project_run_set_aside():
-        _make_missing(params, [one.target for one in wanted], [(one.encoder, one.origin, one.epoch) for one in wanted])
-    run(params.finetune, wanted, Path(params.pretrain.out), Path(params.prepare.out), force)
+        _make_missing(params, [cell.target for cell in cells], [(cell.encoder, cell.origin, cell.epoch) for cell in cells])
+    run(params.finetune, cells, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
 def report(params: Params) -> str:
@@ -143,15 +142,13 @@ def study(params: Params) -> str:
     return report(params)
 
 
-def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> "list[Wanted]":
+def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellName]:
     """List every cell of the study.
 
     Args:
         params: their section `study` names the cells.
-        given: lists that stand in place of the study's: target, encoder, origin, epoch, mode, seed.
+        given: lists that replace the study's, by field of CellName.
     """
-    from medtransfer.finetune.stage import Wanted
-
     chosen = params.study
     series = product(given.get("encoder", chosen.encoders), given.get("origin", chosen.origins))
     names = [
@@ -160,7 +157,7 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> "list[Wante
         for epoch in given.get("epoch", _epochs_at_hand(params, encoder, origin))
     ]
     ways = list(product(given.get("mode", chosen.modes), given.get("seed", chosen.seeds)))
-    return [Wanted(*name, *way) for name in names for way in ways]
+    return [CellName(*name, *way) for name in names for way in ways]
 
 
 def study_epochs(params: Params) -> list[int]:
@@ -258,12 +255,13 @@ def _stopper(params: Params) -> "Stopper | None":
     from medtransfer.indicators.robustness.triplet import POOLED
     from medtransfer.pretrain.recipe import recipe_of
     from medtransfer.pretrain.stopping import Stopper
+    from medtransfer.tasks.modes import MODES
     from medtransfer.training.device import open_fabric
 
     with tracking.project_run_set_aside():
         _make_missing(params, [name], [])
     target = PreparedTarget.open(Path(params.prepare.out) / name).verify()
-    section, pooled = params.score, POOLED[params.score.pooling][params.finetune.mode]
+    section, pooled = params.score, POOLED[params.score.pooling][MODES[params.finetune.mode].encoder_frozen]
     settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
     contract = recipe_of(params.pretrain).input
 

@@ -29,7 +29,7 @@ def make_target(tmp_path: Path) -> Callable[..., PreparedTarget]:
         ]
         pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(folder / "index.csv", index=False)
         TargetInfo(
-            target="made", reader="made", citation="none",
+            target="made", reader="made", task="segmentation", citation="none",
             classes=[f"class {label}" for label in range(1, max(1, int(masks.max())) + 1)],
             channels=images.shape[-1], input=list(size),
             augmentation=augmentation, scaling="none", counts={"train": len(lines)}, expected={}, subset=False,

@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +13,37 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from PIL import Image
+from tests.tasks.fakes import Watched
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.data.target_samples import TargetSamples
 from medtransfer.decoders.build import build_segmenter
 from medtransfer.encoders.build import ENCODERS, build_encoder
 from medtransfer.encoders.freezing import state_hash
 from medtransfer.errors import InputError, StageError
-from medtransfer.finetune import cell, trainer
+from medtransfer.finetune import trainer
 from medtransfer.finetune.evaluation import evaluate
-from medtransfer.finetune.stage import Wanted, run
+from medtransfer.finetune.stage import run
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.overlap import OVERLAP
-from medtransfer.records import PreparedTarget, Result, read_tensors, series_folder
+from medtransfer.records import CellName, PreparedTarget, Result, read_tensors, series_folder
+from medtransfer.tasks import TASKS
+from medtransfer.tasks.modes import MODES, Mode
 from medtransfer.training.checkpoints import find_checkpoint, load_encoder
 
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
 FILES = {"weights.safetensors", "metrics.json", "per_image.csv", "overlays.png"}
 
 
-def wanted(encoder: str = "unet", epoch: int = 3, mode: str = "full", seed: int = 7) -> Wanted:
-    return Wanted("sample", encoder, "simple", epoch, mode, seed)
+def wanted(encoder: str = "unet", epoch: int = 3, mode: str = "full", seed: int = 7) -> CellName:
+    return CellName("sample", encoder, "simple", epoch, mode, seed)
 
 
-def folder_of(one: Wanted, out: str = "models") -> Path:
-    return series_folder(Path(out) / one.target, one.encoder, one.origin) / f"e{one.epoch:03d}-{one.mode}-s{one.seed}"
+def folder_of(one: CellName, out: str = "models") -> Path:
+    return one.folder(Path(out))
 
 
-def weights_of(one: Wanted, out: str = "models") -> str:
+def weights_of(one: CellName, out: str = "models") -> str:
     return file_sha256(folder_of(one, out) / "weights.safetensors")
 
 
@@ -65,7 +67,7 @@ def finetune(inputs: Path, workplace: Path, tiny_params: Callable[..., Params]) 
     for name in ("checkpoints", "data"):
         (workplace / name).symlink_to(inputs / name)
 
-    def tune(one: Wanted, overrides: dict[str, Any] | None = None, force: bool = False) -> Result:
+    def tune(one: CellName, overrides: dict[str, Any] | None = None, force: bool = False) -> Result:
         changed = {f"finetune.{key}": value for key, value in (overrides or {}).items() if key != "prepared"}
         prepared = Path((overrides or {}).get("prepared", PREPARED))
         (result,) = run(tiny_params(changed).finetune, [one], CHECKPOINTS, prepared, force)
@@ -75,33 +77,30 @@ def finetune(inputs: Path, workplace: Path, tiny_params: Callable[..., Params]) 
 
 
 @pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Give the list of the epochs that are trained from now on."""
-    epochs: list[int] = []
-    original = trainer.Trainer._epoch
-
-    def noting(self: trainer.Trainer, epoch: int) -> dict[str, float]:
-        epochs.append(epoch)
-        return original(self, epoch)
-
-    monkeypatch.setattr(trainer.Trainer, "_epoch", noting)
-    return epochs
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """Put a task in place of segmentation that notes the epochs trained from now on; states are saved after every epoch."""
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", -1.0)
+    monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
+    task = Watched()
+    monkeypatch.setitem(TASKS, "segmentation", task)
+    return task
 
 
-@pytest.mark.parametrize("mode", ["full", "decoder"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_both_modes_train_every_encoder(encoder: str, mode: str, finetune: Callable[..., Result]):
-    """Only full training changes the encoder; what was frozen is the checkpoint, batch-norm statistics included."""
+def test_every_mode_trains_every_encoder(encoder: str, mode: str, finetune: Callable[..., Result]):
+    """A frozen encoder is that of the checkpoint, batch-norm statistics included; any other changes in every weight."""
     one = wanted(encoder, mode=mode)
     result = finetune(one)
     path, info = find_checkpoint(series_folder(CHECKPOINTS, encoder, "simple"), 3)
     start, before = state_hash(load_encoder(path, info)), result.encoder_hash[0]
     assert before == start
-    assert (result.encoder_hash[1] == start) == (mode == "decoder")
+    assert (result.encoder_hash[1] == start) == MODES[mode].encoder_frozen
     tensors = read_tensors(folder_of(one) / "weights.safetensors")
     kept = read_tensors(path.with_suffix(".safetensors"))
     same = [torch.equal(tensors[name], kept[name]) for name in kept if name.startswith("encoder.")]
-    assert all(same) if mode == "decoder" else not any(s for s, name in zip(same, kept, strict=False) if name.endswith("weight"))
+    weights = [unchanged for unchanged, name in zip(same, kept, strict=False) if name.endswith("weight")]
+    assert all(same) if MODES[mode].encoder_frozen else not any(weights)
     assert any(name.startswith("decoder.") for name in tensors)
     assert {file.name for file in folder_of(one).iterdir()} == FILES
 
@@ -119,15 +118,16 @@ def test_the_record_holds_all_metrics_and_curves(finetune: Callable[..., Result]
     assert result.settings["class_names"] == PreparedTarget.open(PREPARED / "sample").info.classes
     with (folder_of(wanted()) / "per_image.csv").open() as file:
         rows = list(csv.DictReader(file))
+    assert (result.task, result.primary, result.per_sample) == ("segmentation", "dice", "per_image.csv")
     assert len(rows) == 10
-    assert {"image", "group", "dice", "hd95", "dice_class_1"} <= rows[0].keys()
+    assert {"image", "group", "dice", "hd95", "dice_class_1", "tp_class_3"} <= rows[0].keys()
 
 
 def test_the_run_holds_params_curves_metrics_inputs_and_the_model(finetune: Callable[..., Result], tmp_path: Path):
     result = finetune(wanted(mode="decoder"))
     (found,) = runs()
     chosen = {"source": "sample", "origin": "simple", "encoder": "unet", "epoch": "3", "target": "sample", "mode": "decoder",
-              "seed": "7", "train_epochs": "2", "classes": "3"}  # fmt: skip
+              "seed": "7", "train_epochs": "2", "classes": "3", "task": "segmentation", "primary": "dice"}  # fmt: skip
     assert found.params.items() >= chosen.items()
     assert found.metrics["dice"] == result.metrics["dice"]
     assert found.metrics.keys() == result.metrics.keys() | result.curves.keys()
@@ -146,8 +146,9 @@ def test_the_stored_weights_are_those_that_were_tested(finetune: Callable[..., R
     segmenter.load_state_dict(read_tensors(folder_of(wanted()) / "weights.safetensors"))
     _, info = find_checkpoint(CHECKPOINTS / "unet-simple", 3)
     contract = {"mean": info.input["mean"], "std": info.input["std"], "seed": 0}
-    samples = TargetSamples(PreparedTarget.open(PREPARED / "sample"), "test", augment=False, **contract)
-    evaluation = evaluate(Fabric(accelerator="cpu", devices=1), segmenter, samples, result.settings["class_names"], 10, 0)
+    task = TASKS[result.task]
+    samples = task.samples(PreparedTarget.open(PREPARED / "sample"), "test", augment=False, **contract)
+    evaluation = evaluate(Fabric(accelerator="cpu", devices=1), task, segmenter, samples, result.settings["class_names"], 10, 0)
     assert evaluation.metrics == result.metrics
 
 
@@ -177,15 +178,15 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(finetune: Cal
     assert weights_of(wanted(seed=8)) != sha
 
 
-def test_a_finished_cell_is_reused(finetune: Callable[..., Result], trained: list[int]):
+def test_a_finished_cell_is_reused(finetune: Callable[..., Result], watched: Watched):
     first = finetune(wanted())
     assert finetune(wanted(), {"overlays": 3, "workers": 1}) == first  # neither changes the result
-    assert trained == [1, 2]
+    assert watched.epochs == [1, 2]
     assert len(runs()) == 1
 
 
 @pytest.mark.parametrize("lost", ["folder", "weights.safetensors", "metrics.json"])
-def test_lost_files_come_back_from_the_store(finetune: Callable[..., Result], trained: list[int], lost: str):
+def test_lost_files_come_back_from_the_store(finetune: Callable[..., Result], watched: Watched, lost: str):
     first, sha, folder = finetune(wanted()), weights_of(wanted()), folder_of(wanted())
     if lost == "folder":
         shutil.rmtree(folder)
@@ -194,57 +195,38 @@ def test_lost_files_come_back_from_the_store(finetune: Callable[..., Result], tr
     assert finetune(wanted()) == first
     assert weights_of(wanted()) == sha
     assert {file.name for file in folder.iterdir()} == FILES
-    assert trained == [1, 2]
+    assert watched.epochs == [1, 2]
     assert len(runs()) == 1
     assert not list(folder.parent.glob(".*"))
 
 
 def test_a_kept_folder_fills_an_empty_store(
-    finetune: Callable[..., Result], trained: list[int], empty_store: Path, monkeypatch: pytest.MonkeyPatch
+    finetune: Callable[..., Result], watched: Watched, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ):
     first = finetune(wanted())
     shutil.copy(empty_store, "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'other.db'}")
     assert finetune(wanted()) == first
-    assert trained == [1, 2]
+    assert watched.epochs == [1, 2]
     (found,) = runs()
     assert found.metrics["dice"] == first.metrics["dice"]
     assert tracking.read_curve(found.id, "train_loss") == dict(enumerate(first.curves["train_loss"], start=1))
 
 
-def test_another_recipe_is_another_cell_and_takes_the_folder(finetune: Callable[..., Result], trained: list[int]):
+def test_another_recipe_is_another_cell_and_takes_the_folder(finetune: Callable[..., Result], watched: Watched):
     first = finetune(wanted())
     second = finetune(wanted(), {"lr": 0.01})
     assert second.key != first.key
     assert Result.read(folder_of(wanted()) / "metrics.json") == second
     assert len(runs()) == 2
     assert finetune(wanted()) == first  # fetched back
-    assert trained == [1, 2, 1, 2]
+    assert watched.epochs == [1, 2, 1, 2]
 
 
 def test_another_checkpoint_of_the_same_epoch_is_another_cell(finetune: Callable[..., Result]):
     first, second = finetune(wanted(epoch=0)), finetune(wanted(epoch=1))
     assert first.key != second.key
     assert first.cell["weights"] != second.cell["weights"]
-
-
-@pytest.fixture
-def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Give `interrupted(epoch)`: raise KeyboardInterrupt once that epoch has been trained; states are saved every epoch."""
-    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", -1.0)
-    monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
-    original = trainer.Trainer._epoch
-
-    def at(last: int) -> None:
-        def stop(self: trainer.Trainer, epoch: int) -> dict[str, float]:
-            values = original(self, epoch)
-            if epoch == last:
-                raise KeyboardInterrupt
-            return values
-
-        monkeypatch.setattr(trainer.Trainer, "_epoch", stop)
-
-    yield at
 
 
 @pytest.mark.parametrize(
@@ -259,17 +241,17 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Non
     ids=["full", "swin", "decoder", "validation", "short epochs"],
 )
 def test_an_interrupted_cell_goes_on_to_the_same_bits(
-    one: Wanted, changed: dict[str, Any], finetune: Callable[..., Result], interrupted: Callable[[int], None],
+    one: CellName, changed: dict[str, Any], finetune: Callable[..., Result], watched: Watched,
     caplog: pytest.LogCaptureFixture,
 ):  # fmt: skip
     changed = {"train_epochs": 4, "overlays": 0, **changed}
     whole = finetune(one, {**changed, "out": "whole"})
     (before,) = runs()
     tracking.connect().delete_run(before.id)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trainer.Trainer, "_epoch", trainer.Trainer._epoch)  # undone below
-        interrupted(3)
+    watched.interrupt_epoch = 3
+    with pytest.raises(KeyboardInterrupt):
         finetune(one, changed)
+    watched.interrupt_epoch = None
     assert runs() == []
     caplog.set_level(logging.INFO, "medtransfer")
     resumed = finetune(one, changed)
@@ -283,32 +265,24 @@ def test_an_interrupted_cell_goes_on_to_the_same_bits(
     assert not [file for file in folder_of(one).iterdir() if file.name not in FILES]
 
 
-def test_an_interrupted_evaluation_is_done_again_without_training(finetune: Callable[..., Result], trained: list[int],
-                                                                  monkeypatch: pytest.MonkeyPatch):  # fmt: skip
-    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", -1.0)
-    monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
-    chosen = {"prepared": "data/validated", "select": "validation", "overlays": 0}
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-
-        def stop(*_: Any) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr(cell, "write_tensors", stop)
+def test_an_interrupted_evaluation_is_done_again_without_training(finetune: Callable[..., Result], watched: Watched):
+    chosen = {"prepared": "data/validated", "select": "validation", "overlays": 1}
+    watched.interrupt_drawing = True
+    with pytest.raises(KeyboardInterrupt):
         finetune(wanted(), chosen)
+    watched.interrupt_drawing = False
     finetune(wanted(), chosen)
-    assert trained == [1, 2]
+    assert watched.epochs == [1, 2]
     assert len(runs()) == 1
 
 
-def test_a_state_of_another_recipe_is_not_gone_on_from(finetune: Callable[..., Result], interrupted: Callable[[int], None],
-                                                       monkeypatch: pytest.MonkeyPatch):  # fmt: skip
-    original = trainer.Trainer._epoch
-    interrupted(2)
+def test_a_state_of_another_recipe_is_not_resumed(finetune: Callable[..., Result], watched: Watched):
+    watched.interrupt_epoch = 2
     with pytest.raises(KeyboardInterrupt):
         finetune(wanted())
-    monkeypatch.setattr(trainer.Trainer, "_epoch", original)
-    assert len(finetune(wanted(), {"lr": 0.01}).curves["lr"]) == 2
-    assert finetune(wanted(), {"lr": 0.01}).curves["lr"][0] == pytest.approx(0.01 * (1 - 2 / 6) ** 0.9)
+    watched.interrupt_epoch = None
+    curve = finetune(wanted(), {"lr": 0.01}).curves["lr"]
+    assert curve == pytest.approx([0.01 * (1 - 2 / 6) ** 0.9, 0.01 * (1 - 5 / 6) ** 0.9])
 
 
 def test_validation_samples_are_kept_from_training_and_give_a_curve(finetune: Callable[..., Result]):
@@ -318,20 +292,15 @@ def test_validation_samples_are_kept_from_training_and_give_a_curve(finetune: Ca
     assert result.curves["lr"][0] == pytest.approx(0.05 * (1 - (steps - 1) / (2 * steps)) ** 0.9)
 
 
-def test_select_validation_tests_the_best_epochs_weights(finetune: Callable[..., Result], monkeypatch: pytest.MonkeyPatch):
-    """Epoch 1 is made the best: its weights are those of a training that was broken off after it."""
-    saved: list[dict[str, torch.Tensor]] = []
-    original = cell.BestWeights.observe
-
-    def observe(self: Any, dice: float, model: torch.nn.Module) -> None:
-        saved.append({name: value.clone() for name, value in model.state_dict().items()})
-        original(self, 1.0 - 0.1 * len(saved), model)
-
-    monkeypatch.setattr(cell.BestWeights, "observe", observe)
-    finetune(wanted(), {"prepared": "data/validated", "select": "validation"})
+def test_select_validation_tests_the_best_epochs_weights(finetune: Callable[..., Result], watched: Watched):
+    """Validation is made to say that epoch 1 is better than epoch 2."""
+    watched.primary_values = [0.9, 0.8]
+    result = finetune(wanted(), {"prepared": "data/validated", "select": "validation", "overlays": 0})
     tensors = read_tensors(folder_of(wanted()) / "weights.safetensors")
-    assert len(saved) == 2
-    assert all(torch.equal(tensors[name], value) for name, value in saved[0].items())
+    assert result.curves["validation_dice"] == [0.9, 0.8]
+    first, second = watched.weights[:2]  # at the two validations
+    assert all(torch.equal(tensors[name], value) for name, value in first.items())
+    assert not all(torch.equal(tensors[name], value) for name, value in second.items())
 
 
 def test_select_validation_without_validation_samples_is_refused_before_any_work(finetune: Callable[..., Result]):
@@ -341,10 +310,10 @@ def test_select_validation_without_validation_samples_is_refused_before_any_work
     assert all(runs(status) == [] for status in ("FINISHED", "FAILED", "RUNNING"))
 
 
-def test_a_loss_that_is_not_finite_finishes_nothing(finetune: Callable[..., Result], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(trainer, "dice_loss", lambda logits, *_: logits.sum() * float("nan"))
+def test_a_loss_that_is_not_finite_finishes_nothing(finetune: Callable[..., Result], watched: Watched):
+    watched.factor = math.nan
     with pytest.raises(
-        StageError, match=r"Dice loss is nan at optimiser step 1 \(epoch 1, .*\); no state was saved .* lower finetune.lr"
+        StageError, match=r"training loss is nan at optimiser step 1 \(epoch 1, .*\); no state was saved .* lower finetune.lr"
     ):
         finetune(wanted())
     assert runs() == []
@@ -352,8 +321,13 @@ def test_a_loss_that_is_not_finite_finishes_nothing(finetune: Callable[..., Resu
     assert not (folder_of(wanted()) / "metrics.json").exists()
 
 
+class NotFreezing(Mode):
+    def freeze(self, model: torch.nn.Module) -> None:
+        """Leave everything trainable."""
+
+
 def test_a_frozen_encoder_that_changes_is_a_failure(finetune: Callable[..., Result], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cell, "freeze", lambda encoder: None)
+    monkeypatch.setitem(MODES, "decoder", NotFreezing("decoder", MODES["decoder"].trains))
     with pytest.raises(StageError, match="the frozen encoder of .* changed in training"):
         finetune(wanted(mode="decoder"))
     assert runs() == []
@@ -390,5 +364,5 @@ def test_a_run_that_mlflow_opened_is_none_of_several_cells(
 def test_metrics_json_is_plain_json(finetune: Callable[..., Result]):
     finetune(wanted())
     record = json.loads((folder_of(wanted()) / "metrics.json").read_text())
-    assert record["format"] == "medtransfer/result/1"
+    assert record["format"] == "medtransfer/result/2"
     assert 0 <= record["metrics"]["dice"] <= 1

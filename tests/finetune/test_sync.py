@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tasks.fakes import Watched
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.finetune import cell
-from medtransfer.finetune.stage import Wanted, run
+from medtransfer.finetune.stage import run
 from medtransfer.finetune.sync import publish
+from medtransfer.records import CellName
+from medtransfer.tasks import TASKS
 
 MODELS, PREPARED, CHECKPOINTS = Path("models"), Path("data/validated"), Path("checkpoints")
-CELLS = [Wanted("sample", "unet", "simple", 3, mode, 7) for mode in ("full", "decoder")]
+CELLS = [CellName("sample", "unet", "simple", 3, mode, 7) for mode in ("full", "decoder")]
 FOLDER = MODELS / "sample" / "unet-simple" / "e003-full-s7"
 
 
@@ -64,8 +66,10 @@ def test_the_runs_are_those_of_the_stage_and_are_reused(
     assert len(found) == 2
     assert all(set(one["curves"]["validation_dice"]) == {1, 2} for one in found.values())
     assert publish(MODELS, PREPARED) == 0
-    monkeypatch.setattr(cell, "_train", None)
+    watched = Watched()
+    monkeypatch.setitem(TASKS, "segmentation", watched)
     run(tiny_params().finetune, CELLS, CHECKPOINTS, PREPARED)
+    assert watched.epochs == []
     assert len(tracking.read_runs("finetune")) == 2
 
 
@@ -105,7 +109,12 @@ FAULTS = {
     "unfinished": (drop("metrics.json"), "metrics.json"),
     "no weights": (drop("weights.safetensors"), "weights.safetensors beside .* does not exist; fine-tune again or fetch it"),
     "cut off": (lambda: (FOLDER / "metrics.json").write_text('{"format": "medtr'), "metrics.json"),
-    "of another version": (change(format="medtransfer/result/99"), "medtransfer/result/1"),
+    "of another version": (change(format="medtransfer/result/99"), "medtransfer/result/2"),
+    "of an older version": (
+        change(format="medtransfer/result/1"),
+        "the older format 'medtransfer/result/1'; make it again with .* --force",
+    ),
+    "of an unknown task": (change(task="translation"), "one of segmentation, but got 'translation'"),
     "of another cell": (change(key="another"), "the key of its cell in .* but got another"),
     "a cell with other fields": (change(cell={"what": 1}), "TypeError"),
     "a foreign recipe": (change(settings={"what": 1}), "KeyError"),

@@ -21,6 +21,7 @@ from medtransfer.finetune import trainer
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.finetune.trainer import Trainer
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
+from medtransfer.tasks import TASKS
 from medtransfer.training.device import open_fabric
 from medtransfer.training.state import read_progress
 
@@ -37,7 +38,8 @@ def target(tmp_path: Path) -> PreparedTarget:
     lines = [(i, i, "train", f"p{i}", f"f{i}", 0, 0, 0, 32, 32) for i in range(IMAGES)]
     pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(tmp_path / "index.csv", index=False)
     TargetInfo(
-        target="made", reader="made", citation="none", classes=["one"], channels=1, input=[32, 32], augmentation="rotate-flip",
+        target="made", reader="made", task="segmentation", citation="none", classes=["one"], channels=1,
+        input=[32, 32], augmentation="rotate-flip",
         scaling="none", counts={"train": IMAGES}, expected={}, subset=False, sources={}, arrays={}, settings={},
     ).write(tmp_path / "dataset.json")  # fmt: skip
     return PreparedTarget.open(tmp_path)
@@ -56,7 +58,17 @@ def make(target: PreparedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         if frozen:
             freeze(segmenter.encoder)
         samples = TargetSamples(target, "train", mean=(0.5,) * 3, std=(0.2,) * 3, augment=True, seed=1)
-        return Trainer(open_fabric("cpu", 1, "32-true"), segmenter, samples, 1, protocol, 5, tmp_path / state, "key", 0)
+        return Trainer(
+            open_fabric("cpu", 1, "32-true"),
+            segmenter,
+            samples,
+            TASKS["segmentation"].loss,
+            protocol,
+            5,
+            tmp_path / state,
+            "key",
+            0,
+        )
 
     return one
 
@@ -88,8 +100,8 @@ def test_a_bad_sample_stops_at_its_step_and_the_state_before_goes_on(
     curves = whole.train("whole", nothing)
     rate = 0.05 * (1 - 7 / (3 * EPOCHS)) ** 0.9  # of the eighth step
     words = (
-        f"the Dice loss is nan at optimiser step 8 (epoch 3, learning rate {rate:.4g}); the last good state is that of epoch 2, "
-        f"{tmp_path / 'state.safetensors'}; lower finetune.lr, or look for a broken sample, and run again"
+        f"the training loss is nan at optimiser step 8 (epoch 3, learning rate {rate:.4g}); the last good state is that of "
+        f"epoch 2, {tmp_path / 'state.safetensors'}; lower finetune.lr, or look for a broken sample, and run again"
     )
     broken = make(frozen=frozen)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StageError, match=f"^{re.escape(words)}$"):

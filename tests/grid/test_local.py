@@ -15,6 +15,7 @@ from medtransfer.grid import local, stage, worker
 from medtransfer.grid.board import Board
 from medtransfer.grid.jobs import Job, plan
 from medtransfer.grid.worker import AGAIN, DONE, FAILED, Outcome, attempt
+from medtransfer.records import CellName
 from medtransfer.tracking import StoreLost
 
 
@@ -62,7 +63,7 @@ def scripted(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 def test_every_cell_is_a_job_and_needs_its_target_and_its_pretraining(tiny_params: Callable[..., Params]) -> None:
     jobs = plan(tiny_params({"study.origins": ["simple", "advanced"]}))
     assert len(jobs) == len(set(jobs)) == 1 + 2 + 2 + 2 * 4 * 2 * 2
-    cell = Job("finetune", "sample", "unet", "advanced", 2, "decoder", 8)
+    cell = Job.of(CellName("sample", "unet", "advanced", 2, "decoder", 8))
     assert cell in jobs and cell.name == "finetune sample-unet-advanced-e002-decoder-s8"
     assert {job.name for job in cell.needs} == {"prepare sample", "pretrain unet-advanced"}
     assert all(jobs.index(need) < jobs.index(job) for job in jobs for need in job.needs)

@@ -88,7 +88,11 @@ def hidden() -> bytes:
 
 METRICS_ROWS: list[tuple[Any, ...]] = [
     *((f"metrics.json: {name}", METRICS, name, "metrics.json") for name in ANY if name != "loop"),
-    ("metrics.json: a format of the future", METRICS, field("format", "medtransfer/result/2"), "metrics.json", "result/2"),
+    ("metrics.json: a format of the future", METRICS, field("format", "medtransfer/result/9"), "metrics.json", "result/9"),
+    ("metrics.json: a format of the past", METRICS, field("format", "medtransfer/result/1"), "metrics.json", "older", "--force"),
+    ("metrics.json: an unknown task", METRICS, field("task", "translation"), "metrics.json", "translation"),
+    ("metrics.json: a Dice above 1", METRICS, field("metrics", {"dice": 1.5}), "metrics.json", "dice"),
+    ("metrics.json: another primary metric", METRICS, field("primary", "jaccard"), "metrics.json", "jaccard"),
     ("metrics.json: no metrics", METRICS, field("metrics", DELETED), "metrics.json", "metrics"),
     ("metrics.json: no Dice", METRICS, field("metrics", {"jaccard": 0.5}), "metrics.json", "dice"),
     ("metrics.json: NaN for Dice", METRICS, field("metrics", {"dice": float("nan")}), "metrics.json", "NaN"),

@@ -95,6 +95,8 @@ ROWS: list[tuple[Any, ...]] = [
     *((f"images.npy: {name}", IMAGES, name, "images.npy") for name in ("missing", "loop", "last byte", *ANY)),
     *((f"masks.npy: {name}", MASKS, name, "masks.npy") for name in ("missing", "loop", "last byte", *ANY)),
     ("dataset.json: a format of the future", RECORD, field("format", "medtransfer/target/9"), "dataset.json", "target/9"),
+    ("dataset.json: a format of the past", RECORD, field("format", "medtransfer/target/1"), "dataset.json", "older", "prepare"),
+    ("dataset.json: an unknown task", RECORD, field("task", "translation"), "dataset.json", "translation"),
     ("dataset.json: a list", RECORD, b"[]", "dataset.json"),
     ("dataset.json: nested 100,000 times", RECORD, b'{"a":' * 100_000, "dataset.json"),
     ("dataset.json: no classes", RECORD, field("classes", []), "dataset.json", "classes"),

@@ -83,8 +83,18 @@ def test_dice_per_image_and_per_patient(classes):
     by_patient = [smoothed_dice(prediction[s], truth[s], classes) for s in (slice(2), slice(2, 3), slice(3, 6))]
     assert result.metrics["dice_per_image"] == pytest.approx(np.mean(by_image))
     assert result.metrics["dice_per_patient"] == pytest.approx(np.mean(by_patient))
-    assert [row["dice"] for row in result.per_image] == pytest.approx(by_image)
-    assert [(row["image"], row["group"]) for row in result.per_image] == [(f"image {i}", GROUPS[i]) for i in range(6)]
+    assert [row["dice"] for row in result.per_sample] == pytest.approx(by_image)
+    assert [(row["image"], row["group"]) for row in result.per_sample] == [(f"image {i}", GROUPS[i]) for i in range(6)]
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_pixel_counts_per_image_equal_sklearn(classes):
+    probabilities, truth = data(classes)
+    prediction = predicted(probabilities, classes)
+    for row, p, t in zip(evaluate(probabilities, truth, classes).per_sample, prediction, truth, strict=True):
+        for c in range(1, classes + 1):
+            tn, fp, fn, tp = sk.confusion_matrix((t == c).flatten(), (p == c).flatten(), labels=[False, True]).ravel()
+            assert [row[f"{name}_class_{c}"] for name in ("tp", "fp", "fn", "tn")] == [tp, fp, fn, tn]
 
 
 @pytest.mark.parametrize("classes", [1, 3])
@@ -96,8 +106,8 @@ def test_hd95_is_the_mean_over_images_and_classes(classes):
         [[hd95((p == c).numpy(), (t == c).numpy()) for c in range(1, classes + 1)] for p, t in zip(prediction, truth, strict=True)]
     )
     assert result.metrics["hd95"] == pytest.approx(table.mean())
-    assert [row["hd95"] for row in result.per_image] == pytest.approx(table.mean(axis=1).tolist())
-    assert result.per_image[0][f"hd95_class_{classes}"] == pytest.approx(table[0, -1])
+    assert [row["hd95"] for row in result.per_sample] == pytest.approx(table.mean(axis=1).tolist())
+    assert result.per_sample[0][f"hd95_class_{classes}"] == pytest.approx(table[0, -1])
 
 
 def test_perfect_prediction_of_one_image():
@@ -122,7 +132,7 @@ def test_healthy_images_only_give_finite_metrics_by_the_empty_mask_rule():
     assert result.metrics["dice"] == 1 / 2
     assert result.metrics["dice_per_image"] == (1 + 1 / 2) / 2
     assert result.metrics["average_precision"] == 0
-    assert [row["hd95"] for row in result.per_image] == [0, pytest.approx(math.hypot(4, 4))]
+    assert [row["hd95"] for row in result.per_sample] == [0, pytest.approx(math.hypot(4, 4))]
 
 
 GOOD = torch.full((1, 1, 2, 2), 0.3)

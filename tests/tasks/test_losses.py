@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medtransfer.tasks.losses import DiceLoss, dice_loss
+from medtransfer.tasks.losses import dice_loss
 
 
 def by_hand(probabilities: torch.Tensor, truth: torch.Tensor) -> float:
@@ -73,11 +73,6 @@ def test_float32_even_under_autocast(dtype):
         found = dice_loss(low, truth, 1)
     assert found.dtype == torch.float32
     assert found.item() == pytest.approx(dice_loss(low.double(), truth, 1).item(), abs=1e-6)
-
-
-def test_module_is_the_function():
-    logits, truth = fixture()
-    assert torch.equal(DiceLoss(1)(logits, truth), dice_loss(logits, truth, 1))
 
 
 @pytest.mark.parametrize(

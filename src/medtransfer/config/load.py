@@ -3,7 +3,7 @@
 import os
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,25 @@ from medtransfer.config.schema import Params
 from medtransfer.config.strict_yaml import parse_yaml
 from medtransfer.errors import InputError
 
-# What is defined by name, and the places that use the names.
+# Where params define what has a name, and the keys that use the names; what the code defines is given to `load_params`.
 DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target": "prepare.targets"}
 USED = {
     "encoder": ("study.encoders", "pretrain.encoder", "score.encoder", "finetune.encoder"),
     "origin": ("study.origins", "pretrain.origin", "score.origin", "finetune.origin"),
     "target": ("study.targets", "prepare.target", "pretrain.stop_on", "score.target", "finetune.target"),
+    "mode": ("study.modes", "finetune.mode"),
 }
 
 
-def load_params(paths: Sequence[Path], overrides: Mapping[str, Any]) -> Params:
+def load_params(
+    paths: Sequence[Path], overrides: Mapping[str, Any], registered: Mapping[str, Collection[str]] | None = None
+) -> Params:  # fmt: skip
     """Read params.yaml, lay further files and single values over it, and validate the whole.
 
     Args:
         paths: the first file holds every key, each further one only what it changes.
         overrides: values by dotted key, such as `finetune.seed`; they win over the files.
+        registered: names that the code defines, by kind, such as `{"mode": MODES}`.
 
     Raises:
         InputError: a file cannot be read, or any key is missing, unknown or of the wrong kind; all faults are named.
@@ -41,7 +45,7 @@ def load_params(paths: Sequence[Path], overrides: Mapping[str, Any]) -> Params:
             patch = {key: patch}
         merged = _lay_over(merged, patch)
     where = ", ".join(map(str, paths)) + (" and the command line" if overrides else "")
-    faults = _undefined_names(merged)
+    faults = _undefined_names(merged, registered or {})
     try:
         params = Params.model_validate(merged)
     except ValidationError as fault:
@@ -51,12 +55,13 @@ def load_params(paths: Sequence[Path], overrides: Mapping[str, Any]) -> Params:
     return params
 
 
-def _undefined_names(merged: dict[str, Any]) -> list[str]:
-    """Name every encoder, origin and target that is used but not defined; values of a wrong kind are pydantic's to name."""
+def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection[str]]) -> list[str]:
+    """Name everything that is used but not defined; values of a wrong kind are pydantic's to name."""
     faults = []
-    for kind, place in DEFINED.items():
-        known = _look_up(merged, place)
-        for user in USED[kind] if isinstance(known, dict) else ():
+    defined = {kind: _look_up(merged, section) for kind, section in DEFINED.items()}
+    names = {kind: set(section) for kind, section in defined.items() if isinstance(section, dict)}
+    for kind, known in (names | dict(registered)).items():
+        for user in USED[kind]:
             value = _look_up(merged, user)
             faults += [
                 f"{user} names the {kind} {name!r}, known are {', '.join(sorted(map(str, known)))}"

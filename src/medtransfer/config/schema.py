@@ -42,7 +42,6 @@ Rate = Annotated[Real, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Place = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 Out = Annotated[Place, AfterValidator(_no_file)]
-Mode = Literal["full", "decoder"]
 Pooling = Literal["frozen", "always", "never"]
 
 
@@ -58,7 +57,7 @@ class Study(Section):
     encoders: list[Name]
     origins: list[Name]
     targets: list[Name]
-    modes: list[Mode]
+    modes: list[Name]
     seeds: list[NonNegative]
 
 
@@ -172,14 +171,14 @@ class Score(Section):
 
 
 class Finetune(Section):
-    """A checkpoint and a prepared target to a segmentation model and its Dice."""
+    """A checkpoint and a prepared target to a model and its metrics."""
 
     out: Out
     target: Name
     encoder: Name
     origin: Name
     epoch: NonNegative
-    mode: Mode
+    mode: Name
     seed: NonNegative
     train_epochs: Positive
     epoch_steps: Positive | None

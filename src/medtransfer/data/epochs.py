@@ -1,8 +1,9 @@
-"""A seed, an epoch and an index go in; the seed of one item comes out, the same in every worker process."""
+"""Datasets whose random numbers depend on (seed, epoch, index) alone."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from medtransfer.seeds import derive_seed
@@ -28,3 +29,23 @@ class EpochDataset(Dataset[Item]):
     def item_seed(self, index: int) -> int:
         """Give the 63-bit seed of an item in the current epoch."""
         return derive_seed("item", self._seed, int(self._epoch), index)
+
+
+class Samples(EpochDataset[tuple[Tensor, Any, int]]):
+    """The samples of one split of a target: item i is (image float32 (3, H, W), labels, i).
+
+    Attributes:
+        images: an identifier of each sample, for evaluation by image.
+        groups: the group of each sample, for evaluation by patient.
+        mean: that the images are normalised with, per channel, in [0, 1] units.
+        std: likewise.
+    """
+
+    images: list[str]
+    groups: list[str]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.images)

@@ -1,4 +1,4 @@
-"""A prepared target goes in; normalised training or evaluation samples, each with its mask and position, come out."""
+"""Images and masks of a split, normalised, and augmented for training."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from medtransfer.data.augmentation import AUGMENTATIONS
-from medtransfer.data.epochs import EpochDataset
+from medtransfer.data.epochs import Samples
 from medtransfer.data.pixels import centre, normalise, rgb
 from medtransfer.data.windows import Windows
 from medtransfer.errors import InputError
@@ -16,13 +16,8 @@ from medtransfer.records import PreparedTarget
 Sample = tuple[Tensor, Tensor, int]
 
 
-class TargetSamples(EpochDataset[Sample]):
-    """The samples of one split: item i is (image float32 (3, H, W), mask uint8 (H, W), i), of the target's input size.
-
-    Attributes:
-        images: an identity a sample, for evaluation by image.
-        groups: a group a sample, for evaluation by patient.
-    """
+class TargetSamples(Samples):
+    """The samples of one split: item i is (image float32 (3, H, W), mask uint8 (H, W), i), of the target's input size."""
 
     def __init__(
         self, target: PreparedTarget, split: str, *, mean: Sequence[float], std: Sequence[float], augment: bool,
@@ -44,14 +39,10 @@ class TargetSamples(EpochDataset[Sample]):
         super().__init__(seed)
         self._windows = Windows(target, split)
         self.images, self.groups = self._windows.images, self._windows.groups
-        self._mean, self._std = tuple(mean), tuple(std)
+        self.mean, self.std = tuple(mean), tuple(std)
         self._augmentation = target.info.augmentation if augment else None
         if self._augmentation is not None:
             self._try_augmentation(target)
-
-    def __len__(self) -> int:
-        """Count the samples."""
-        return len(self._windows)
 
     def __getitem__(self, position: int) -> Sample:
         """Give one sample; the same bits for the same (seed, epoch, position)."""
@@ -63,7 +54,7 @@ class TargetSamples(EpochDataset[Sample]):
             rng = np.random.default_rng(self.item_seed(position))
             augmented, labels = AUGMENTATIONS[self._augmentation](np.array(image), np.array(mask), rng, size)
             pixels = torch.from_numpy(augmented)
-        return normalise(pixels, self._mean, self._std), torch.from_numpy(labels), position
+        return normalise(pixels, self.mean, self.std), torch.from_numpy(labels), position
 
     def _try_augmentation(self, target: PreparedTarget) -> None:
         name, file = target.info.augmentation, target.folder / "dataset.json"

@@ -1,41 +1,42 @@
-"""A trained segmenter and the test samples go in; every metric, per image too, and overlays come out."""
-
-from typing import Any
+"""Evaluation of a trained model on the samples of a split (A.3, A.5)."""
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
+from medtransfer.data.epochs import Samples
 from medtransfer.data.sampling import EpochBatches, loader
-from medtransfer.data.target_samples import TargetSamples
-from medtransfer.metrics.segmentation import Evaluation, SegmentationEvaluation
+from medtransfer.metrics.evaluation import Evaluation
+from medtransfer.tasks.contract import Task
 from medtransfer.training.device import lay_out, place
 
 
 @torch.no_grad()
 def evaluate(
-    fabric: Fabric, model: nn.Module, samples: TargetSamples, class_names: list[str], batch_size: int, workers: int
+    fabric: Fabric, task: Task, model: nn.Module, samples: Samples, class_names: list[str], batch_size: int, workers: int
 ) -> Evaluation:  # fmt: skip
-    """Evaluate on all samples (A.3, A.5); no augmentation, eval mode.
+    """Evaluate on all samples, without augmentation, in eval mode.
 
     Args:
         fabric: places the batches.
-        model: gives logits (N, 1, H, W) for one class, (N, C + 1, H, W) for C > 1.
+        task: judges the predictions.
+        model: returns the task's logits.
         samples: not augmented.
-        class_names: of the C non-background classes.
-        batch_size: images a forward pass.
+        class_names: of the target.
+        batch_size: images per forward pass.
         workers: loader processes.
     """
     lay_out(model).eval()
-    result = SegmentationEvaluation(len(class_names), class_names)
+    evaluator = task.evaluator(class_names)
     batches = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False)
-    for images, masks, positions in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
-        where = positions.tolist()
-        result.update(predict(fabric, model, images), masks, [samples.images[i] for i in where], [samples.groups[i] for i in where])
-    return result.compute()
+    for images, truth, positions in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
+        rows = positions.tolist()
+        probabilities = predict(fabric, task, model, images)
+        evaluator.update(probabilities, truth, [samples.images[i] for i in rows], [samples.groups[i] for i in rows])
+    return evaluator.compute()
 
 
-def predict(fabric: Fabric, model: nn.Module, images: Any) -> torch.Tensor:
-    """Give probabilities on the CPU: sigmoid for one class, softmax over background and classes otherwise."""
-    logits = model(place(fabric, images)).float()
-    return (logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)).cpu()
+@torch.no_grad()
+def predict(fabric: Fabric, task: Task, model: nn.Module, images: Tensor) -> Tensor:
+    """Return the task's probabilities of normalised images (N, 3, H, W), on the CPU."""
+    return task.probabilities(model(place(fabric, images)).float()).cpu()

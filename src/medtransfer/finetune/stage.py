@@ -1,75 +1,90 @@
-"""The finetune section and a list of cells go in; a trained model, a record and a finished run a cell come out."""
+"""Fine-tune a list of cells: a trained model, a record and a finished run for each."""
 
 import logging
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Finetune
 from medtransfer.errors import InputError
-from medtransfer.finetune.cell import Task, complete
+from medtransfer.finetune.cell import complete
+from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.records import Cell, PreparedTarget, Result, series_folder
-from medtransfer.training.checkpoints import find_checkpoint, load_encoder
+from medtransfer.records import Cell, CellName, CheckpointInfo, PreparedTarget, Result, series_folder
+from medtransfer.tasks import TASKS
+from medtransfer.training.checkpoints import find_checkpoint
 from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """One cell as the user names it."""
-
-    target: str
-    encoder: str
-    origin: str
-    epoch: int
-    mode: str
-    seed: int
-
-
-def run(section: Finetune, wanted: Iterable[Wanted], checkpoints: Path, prepared: Path, force: bool = False) -> list[Result]:
-    """Fine-tune every wanted cell, or reuse what is finished.
+def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepared: Path, force: bool = False) -> list[Result]:
+    """Fine-tune every cell, or reuse what is finished.
 
     Args:
-        section: validated params; its cell fields are overruled by `wanted`.
-        wanted: the cells.
+        section: validated params; `cells` overrule its cell fields.
+        cells: their modes are keys of MODES.
         checkpoints: folder of all pretrainings.
         prepared: folder of all prepared targets.
         force: train although a cell is finished.
 
     Returns:
-        The results, in the order of `wanted`.
+        The results, in the order of `cells`.
     """
-    protocol = Protocol.of(section)
-    open_fabric(section.accelerator, 1, section.precision)
-    tasks = [_task(section, protocol, one, checkpoints, prepared) for one in wanted]  # every fault shows before any work
-    for task in {(task.checkpoint, task.target.folder): task for task in tasks}.values():
-        load_encoder(task.checkpoint, task.info).check_size(*task.target.info.input)
+    open_fabric(section.accelerator, 1, section.precision)  # like everything that can be wrong, checked before any work
+    tunings = _prepare(section, list(cells), checkpoints, prepared)
     results = []
-    # A run that `mlflow run` opened becomes the cell's; with several cells it is none of theirs: its params may be lists.
-    with tracking.project_run_set_aside() if len(tasks) > 1 else nullcontext():
-        for number, task in enumerate(tasks, start=1):
-            result = complete(task, force)
-            log.info("finetune %d/%d %s: Dice %.4f", number, len(tasks), task.cell.name, result.metrics["dice"])
+    # A run that `mlflow run` opened becomes the cell's; of several cells it is none's, since its params may be lists.
+    with tracking.project_run_set_aside() if len(tunings) > 1 else nullcontext():
+        for number, tuning in enumerate(tunings, start=1):
+            result = complete(tuning, force)
+            metric = tuning.task.primary
+            log.info(
+                "finetune %d/%d %s: %s %.4f", number, len(tunings), tuning.cell.name, metric.label, result.metrics[metric.name]
+            )
             results.append(result)
     return results
 
 
-def _task(section: Finetune, protocol: Protocol, wanted: Wanted, checkpoints: Path, prepared: Path) -> Task:
-    target = PreparedTarget.open(prepared / wanted.target).verify()
-    if protocol.select == "validation" and "validation" not in set(target.index["split"]):
-        raise InputError(
-            f"expected validation samples in {target.folder}, since finetune.select is `validation`, but there are none; "
-            "prepare the target with `validation` above 0"
-        )
-    path, info = find_checkpoint(series_folder(checkpoints, wanted.encoder, wanted.origin), wanted.epoch)
-    cell = Cell(
-        source=info.source, origin=info.origin, encoder=info.encoder, epoch=info.epoch, target=wanted.target, mode=wanted.mode,
-        seed=wanted.seed, protocol=protocol.key, pretraining=info.pretraining, weights=info.weights,
+def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepared: Path) -> list[FineTuning]:
+    """Open every target and look up every checkpoint once."""
+    protocol = Protocol.of(section)
+    targets = {name: _open_target(prepared / name, protocol) for name in dict.fromkeys(cell.target for cell in cells)}
+    names = dict.fromkeys((cell.encoder, cell.origin, cell.epoch) for cell in cells)
+    found = {name: find_checkpoint(series_folder(checkpoints, *name[:2]), name[2]) for name in names}
+    tunings = []
+    for cell in cells:
+        target, (path, info) = targets[cell.target], found[cell.encoder, cell.origin, cell.epoch]
+        tunings.append(FineTuning(_cell(cell, target, info, protocol), section, protocol, target, path, info))
+    return tunings
+
+
+def _cell(name: CellName, target: PreparedTarget, info: CheckpointInfo, protocol: Protocol) -> Cell:
+    return Cell(
+        **vars(name), source=info.source, protocol=protocol.key, pretraining=info.pretraining, weights=info.weights,
         data=target.info.fingerprint,
     )  # fmt: skip
-    folder = series_folder(Path(section.out) / wanted.target, wanted.encoder, wanted.origin)
-    return Task(cell, section, protocol, target, path, info, folder / f"e{wanted.epoch:03d}-{wanted.mode}-s{wanted.seed}")
+
+
+def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
+    """Open and verify a prepared target.
+
+    Raises:
+        InputError: it is missing or broken, its task is unknown, or validation samples are wanted and it has none.
+    """
+    target = PreparedTarget.open(folder)
+    task = target.info.task
+    if task not in TASKS or TASKS[task].labels_file not in target.info.arrays:
+        known = ", ".join(f"{name} with {task.labels_file}" for name, task in TASKS.items())
+        raise InputError(
+            f"expected a task with its labels ({known}) in {folder / 'dataset.json'}, but got {task!r} with "
+            f"{', '.join(sorted(target.info.arrays)) or 'no arrays'}; make the target again with `medtransfer prepare --force`"
+        )
+    target.verify()
+    if protocol.select == "validation" and "validation" not in set(target.index["split"]):
+        raise InputError(
+            f"expected validation samples in {folder}, since finetune.select is `validation`, but there are none; "
+            "prepare the target with `validation` above 0"
+        )
+    return target

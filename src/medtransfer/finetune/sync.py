@@ -1,16 +1,21 @@
-"""Fine-tuned models on disk go in; a finished run for each that the tracking store lacks comes out.
+"""Write the runs of fine-tuned models on disk that the tracking store lacks.
 
-So that the tables do not depend on whose machine trained: what another machine pulled is as good as what it made.
+So the tables do not depend on whose machine trained: models that were pulled count like models that were trained here.
 """
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.locks import is_taken
 from medtransfer.records import Cell, Result
+from medtransfer.tasks import TASKS
+from medtransfer.tasks.results import read_result
 
 log = logging.getLogger("medtransfer")
 
@@ -23,8 +28,8 @@ def publish(models: Path, prepared: Path) -> int:
         prepared: folder of all prepared targets, which the runs name as their inputs.
 
     Returns:
-        How many were written. What is half-written or of another version is left out, with one warning for all; what a process
-        works on just now, without one.
+        How many were written. Half-written models and those of another version are left out with one warning for all; models
+        that a process is working on, without one.
     """
     records, left = [], []
     for folder in sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir() and not is_taken(path)):
@@ -39,7 +44,7 @@ def publish(models: Path, prepared: Path) -> int:
 
 def _read(path: Path) -> Result:
     """Read a result whose folder is whole and whose key is that of its cell."""
-    result = Result.read(path)
+    result = read_result(path)
     if not path.with_name("weights.safetensors").exists():
         raise InputError(f"expected weights.safetensors beside {path}, but it does not exist; fine-tune again or fetch it")
     if Cell(**result.cell).key != result.key:
@@ -48,12 +53,22 @@ def _read(path: Path) -> Result:
 
 
 def record_of(result: Result, folder: Path, prepared: Path) -> tracking.Record:
-    """Give a model's run, the same that its training would have left."""
+    """Return a model's run, the same that its training would have left."""
     cell = Cell(**result.cell)
-    recipe = {name: result.settings[name] for name in Protocol.__dataclass_fields__}
-    curves = {name: dict(enumerate(curve, start=1)) for name, curve in result.curves.items()}
+    protocol = Protocol(**{name: result.settings[name] for name in Protocol.__dataclass_fields__})
+    params = run_params(cell, protocol, result.task, result.settings["class_names"])
     inputs = [(cell.target, cell.data, prepared / cell.target, "training")]
     return tracking.Record(
-        cell.name, result.key, {**result.cell, **recipe, "classes": len(result.settings["class_names"])}, result.metrics, curves,
-        artifacts={"model": folder}, datasets=inputs,
-    )  # fmt: skip
+        cell.name, result.key, params, result.metrics, by_epoch(result.curves), artifacts={"model": folder}, datasets=inputs
+    )
+
+
+def run_params(cell: Cell, protocol: Protocol, task: str, class_names: Sequence[str]) -> dict[str, Any]:
+    """Return the params of a fine-tuning's run."""
+    facts = {"task": task, "primary": TASKS[task].primary.name, "classes": len(class_names)}
+    return {**asdict(cell), **asdict(protocol), **facts}
+
+
+def by_epoch(curves: Mapping[str, Sequence[float]]) -> dict[str, dict[int, float]]:
+    """Number the values of curves by epoch, from 1."""
+    return {name: dict(enumerate(curve, start=1)) for name, curve in curves.items()}

@@ -1,4 +1,4 @@
-"""A segmenter and a prepared target go in; trained weights and their curves come out, resumable by epoch."""
+"""Training loop of a fine-tuning, resumable by epoch."""
 
 import logging
 import time
@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
+from medtransfer.data.epochs import Samples
 from medtransfer.data.sampling import EpochBatches, loader
-from medtransfer.data.target_samples import TargetSamples
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.progress import track
 from medtransfer.seeds import derive_seed, seed_everything
-from medtransfer.tasks.losses import dice_loss
 from medtransfer.training.device import compiled, lay_out, place
 from medtransfer.training.finite_check import Watch
 from medtransfer.training.schedules import polynomial
@@ -28,35 +27,35 @@ Curves = dict[str, list[float]]
 
 
 class Trainer:
-    """One fine-tuning: SGD with momentum, polynomial decay by step, Dice loss (A.2, A.4)."""
+    """One fine-tuning: SGD with momentum and polynomial decay by step (A.4)."""
 
     def __init__(
-        self, fabric: Fabric, segmenter: nn.Module, samples: TargetSamples, classes: int, protocol: Protocol, seed: int,
-        state: Path, key: str, workers: int,
+        self, fabric: Fabric, model: nn.Module, samples: Samples, loss: Callable[[Tensor, Tensor], Tensor], protocol: Protocol,
+        seed: int, state: Path, key: str, workers: int,
     ) -> None:  # fmt: skip
-        """Take what a fine-tuning needs.
+        """Set up the model and the optimiser, and resume from the state of an interrupted training.
 
         Args:
             fabric: launched, one device.
-            segmenter: with a frozen encoder in decoder-only training; parameters without gradient are left out.
+            model: with a frozen encoder where the mode says so; parameters without gradient are not trained.
             samples: augmented training samples.
-            classes: non-background classes.
+            loss: of a batch's logits and labels.
             protocol: the recipe.
             seed: of the sample order and everything else that is random.
             state: file to resume from.
             key: of the cell, so that a state of another cell is not taken.
             workers: loader processes.
         """
-        self.fabric, self.samples, self.classes, self.protocol, self.seed = fabric, samples, classes, protocol, seed
-        self.state, self.key, self.raw = state, key, lay_out(segmenter)
-        trained = [parameter for parameter in segmenter.parameters() if parameter.requires_grad]
+        self.fabric, self.samples, self.loss, self.protocol, self.seed = fabric, samples, loss, protocol, seed
+        self.state, self.key, self.raw = state, key, lay_out(model)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.raw_optimiser = torch.optim.SGD(
             trained, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=True
         )
         self.curves: Curves = {"train_loss": [], "lr": []}
         self.model, self.optimiser = fabric.setup(compiled(self.raw, fabric.device, protocol.compile), self.raw_optimiser)
         remedy = "lower finetune.lr, or look for a broken sample, and run again"
-        self.watch = Watch(fabric, self.raw, self.raw_optimiser, "Dice loss", self._last_good, remedy)
+        self.watch = Watch(fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
         self.first = self._resume()  # on the device by then: moments follow their parameters only when they are loaded
         self.sampler = EpochBatches(len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False)
         self.batches = loader(samples, self.sampler, workers, pin=fabric.device.type == "cuda")
@@ -117,12 +116,12 @@ class Trainer:
         self.sampler.set_epoch(epoch)
         self.model.train()
         steps, lr = min(len(self.sampler), self.protocol.epoch_steps or len(self.sampler)), 0.0
-        for step, (images, masks, _) in enumerate(islice(self.batches, steps), start=(epoch - 1) * steps):
+        for step, (images, truth, _) in enumerate(islice(self.batches, steps), start=(epoch - 1) * steps):
             lr = self.protocol.lr * polynomial(step, self.protocol.train_epochs * steps, self.protocol.power)
             for group in self.optimiser.param_groups:
                 group["lr"] = lr
             logits = self.model(place(self.fabric, images))
-            loss = dice_loss(logits, self.fabric.to_device(masks), self.classes)
+            loss = self.loss(logits, self.fabric.to_device(truth))
             self.watch.see(loss, step, epoch, lr)
             self.fabric.backward(loss)
             self.optimiser.step()

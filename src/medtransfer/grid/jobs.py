@@ -1,4 +1,4 @@
-"""Params go in; the jobs of a study come out, each with the jobs that it waits for; and one job is done here."""
+"""Jobs of a study: which there are, which each waits for, and how to do one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +7,7 @@ from pathlib import Path
 
 from medtransfer import study
 from medtransfer.config import Params
-from medtransfer.records import checkpoint_path, series_folder
-
-CELL_FIELDS = ("target", "encoder", "origin", "epoch", "mode", "seed")
+from medtransfer.records import CellName, checkpoint_path, series_folder
 
 
 @dataclass(frozen=True)
@@ -21,28 +19,29 @@ class Job:
         target: that it works on; empty for a pretraining.
         encoder: whose checkpoints it makes or takes; empty for a preparation.
         origin: likewise.
-        epoch: of the checkpoint, mode and seed: of a fine-tuning only.
+        cell: that it fine-tunes; None for every other kind.
     """
 
     kind: str
     target: str = ""
     encoder: str = ""
     origin: str = ""
-    epoch: int = -1
-    mode: str = ""
-    seed: int = -1
+    cell: CellName | None = None
+
+    @classmethod
+    def of(cls, cell: CellName) -> "Job":
+        """Return the job that fine-tunes a cell."""
+        return cls("finetune", cell.target, cell.encoder, cell.origin, cell)
 
     @property
     def name(self) -> str:
-        """Give what people call it."""
+        """What people call it."""
         words = [self.target, self.encoder, self.origin]
-        if self.kind == "finetune":
-            words += [f"e{self.epoch:03d}", self.mode, f"s{self.seed}"]
-        return f"{self.kind} {'-'.join(word for word in words if word)}"
+        return f"{self.kind} {self.cell.name if self.cell else '-'.join(word for word in words if word)}"
 
     @property
     def needs(self) -> "frozenset[Job]":
-        """Give the jobs that come before it."""
+        """The jobs that come before it."""
         if self.kind in {"prepare", "pretrain"}:
             return frozenset()
         return frozenset({Job("prepare", self.target), Job("pretrain", encoder=self.encoder, origin=self.origin)})
@@ -62,28 +61,26 @@ def plan(params: Params) -> list[Job]:
             [
                 *(Job("prepare", target) for target in wanted.targets),
                 *(Job("pretrain", encoder=encoder, origin=origin) for encoder, origin in series),
-                *(Job("score", target, *one) for one, target in product(series, wanted.targets)),
-                *(Job("finetune", *(getattr(cell, name) for name in CELL_FIELDS)) for cell in cells),
+                *(Job("score", target, *names) for names, target in product(series, wanted.targets)),
+                *(Job.of(cell) for cell in cells),
             ]
         )
     )
 
 
 def is_left_out(params: Params, job: Job) -> bool:
-    """Tell whether a pretraining that stopped early left out the checkpoint of a fine-tuning; ask when it is done."""
-    if job.kind != "finetune" or params.pretrain.stop_on is None:
+    """Whether a finished pretraining that stopped early has no checkpoint for a fine-tuning."""
+    if job.cell is None or params.pretrain.stop_on is None:
         return False
-    return not checkpoint_path(series_folder(Path(params.pretrain.out), job.encoder, job.origin), job.epoch).exists()
+    return not checkpoint_path(series_folder(Path(params.pretrain.out), job.encoder, job.origin), job.cell.epoch).exists()
 
 
 def do(params: Params, job: Job) -> None:
     """Do one job in this process, or reuse what is finished."""
-    from medtransfer.finetune.stage import Wanted
-
-    names = {name: value for name in ("target", "encoder", "origin") if (value := getattr(job, name))}
-    if job.kind == "finetune":
-        study.finetune(params, [Wanted(*(getattr(job, name) for name in CELL_FIELDS))])
+    if job.cell:
+        study.finetune(params, [job.cell])
         return
+    names = {name: value for name in ("target", "encoder", "origin") if (value := getattr(job, name))}
     steps: dict[str, Callable[[Params], object]] = {
         "prepare": study.prepare, "pretrain": study.pretrain_apart, "score": study.score,
     }  # fmt: skip

@@ -1,8 +1,9 @@
-"""Probabilities and true masks go in, batch by batch; every segmentation metric of the test set comes out.
+"""Every segmentation metric of a test set, from a stream of probabilities and true masks.
 
-A metric `m` stands under these names: `m`, counts pooled over the test set, mean over the non-background classes;
-`m_class_<c>`, the same of class c = 1..classes; `m_per_image` and `m_per_patient` (Dice and Jaccard), counts pooled
-inside each image or patient, then the mean over images or patients. `hd95` is the mean over images, in pixels.
+Names of a metric `m`: `m`, counts pooled over the test set, mean over the non-background classes; `m_class_<c>`, that of
+class c = 1..classes; `m_per_image` and `m_per_patient` (Dice and Jaccard), counts pooled inside each image or patient, then
+the mean over images or patients. `hd95` is the mean over images, in pixels. Each row per sample has Dice and HD95, their
+values by class, and the pixels `tp_class_<c>`, `fp_class_<c>`, `fn_class_<c>`, `tn_class_<c>`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,20 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medtransfer.metrics.evaluation import Evaluation
 from medtransfer.metrics.overlap import OVERLAP, Counts, confusion
 from medtransfer.metrics.precision_recall import AveragePrecision
 from medtransfer.metrics.surface import hd95
 
 THRESHOLD = 0.5
 PER_CASE = ("dice", "jaccard")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The metrics of a test set by name, and one row an image: image, group, dice, hd95 and both of each class."""
-
-    metrics: dict[str, float]
-    per_image: list[dict[str, Any]]
+CELLS = ("tp", "fp", "fn", "tn")  # of the confusion matrix, in pixels
 
 
 @dataclass
@@ -99,13 +94,17 @@ class SegmentationEvaluation:
         for name in PER_CASE:
             metrics[f"{name}_per_image"] = float(OVERLAP[name](counts).mean())
             metrics[f"{name}_per_patient"] = float(np.mean([OVERLAP[name](pooled) for pooled in patients.values()]))
-        return Evaluation(metrics, self._rows(OVERLAP["dice"](counts), distances))
+        return Evaluation(metrics, self._rows(counts, distances))
 
-    def _rows(self, dice: NDArray[np.float64], distances: NDArray[np.float64]) -> list[dict[str, Any]]:
+    def _rows(self, counts: Counts, distances: NDArray[np.float64]) -> list[dict[str, Any]]:
+        dice = OVERLAP["dice"](counts)  # (N, classes)
         return [
-            {"image": image, "group": group, **self._by_class("dice", dice[i]), **self._by_class("hd95", distances[i])}
+            {
+                "image": image, "group": group, **self._by_class("dice", dice[i]), **self._by_class("hd95", distances[i]),
+                **{f"{name}_class_{c + 1}": int(getattr(counts, name)[i, c]) for c in range(self.classes) for name in CELLS},
+            }
             for i, (image, group) in enumerate(self._seen.images.items())
-        ]
+        ]  # fmt: skip
 
     def _by_class(self, name: str, values: NDArray[np.float64]) -> Mapping[str, float]:
         classes = {f"{name}_class_{c + 1}": float(value) for c, value in enumerate(values)}

@@ -66,8 +66,8 @@ def prepare(
         counts = _write_index(scan, splits, slices, partial)
         arrays = {name: file_sha256(partial / name) for name in ARRAYS}
         TargetInfo(
-            target=target, reader=reader, citation=scan.citation, classes=list(scan.classes), channels=scan.channels,
-            input=list(scan.input), augmentation=scan.augmentation, scaling=scan.scaling, counts=counts,
+            target=target, reader=reader, task=scan.task, citation=scan.citation, classes=list(scan.classes),
+            channels=scan.channels, input=list(scan.input), augmentation=scan.augmentation, scaling=scan.scaling, counts=counts,
             expected=dict(scan.expected), subset=subset, sources=sources, arrays=arrays, settings=settings,
         ).write(partial / "dataset.json")  # fmt: skip
         draw_preview(PreparedTarget.open(partial), partial / "preview.png")

@@ -15,13 +15,10 @@ from medtransfer.records.atomic import write_json
 from medtransfer.records.json import parse_json
 from medtransfer.records.untrusted import in_one_line, require_file
 
-TARGET, CHECKPOINT, SCORES, RESULT = (f"medtransfer/{kind}/1" for kind in ("target", "checkpoint", "scores", "result"))
-REMEDIES = {
-    TARGET: "make it with `medtransfer prepare --target <name>`",
-    CHECKPOINT: "make it with `medtransfer pretrain`",
-    SCORES: "make it with `medtransfer score`",
-    RESULT: "make it with `medtransfer finetune`",
-}
+TARGET, CHECKPOINT = "medtransfer/target/2", "medtransfer/checkpoint/1"
+SCORES, RESULT = "medtransfer/scores/1", "medtransfer/result/2"
+COMMANDS = {TARGET: "prepare --target <name>", CHECKPOINT: "pretrain", SCORES: "score", RESULT: "finetune"}
+REMEDIES = {form: f"make it with `medtransfer {command}`" for form, command in COMMANDS.items()}
 
 
 def read_json(path: Path, form: str) -> dict[str, Any]:
@@ -43,10 +40,20 @@ def read_json(path: Path, form: str) -> dict[str, Any]:
         raise InputError(
             f"expected a JSON record in {path}, but it cannot be read ({in_one_line(fault)}); {REMEDIES[form]}"
         ) from None
-    found = value.get("format") if isinstance(value, dict) else None
-    if found != form:
-        raise InputError(f"expected the format {form!r} in {path}, but got {found!r}; {REMEDIES[form]}")
+    got = value.get("format") if isinstance(value, dict) else None
+    if got in _older(form):
+        raise InputError(
+            f"expected the format {form!r} in {path}, but it is of the older format {got!r}; make it again with "
+            f"`medtransfer {COMMANDS[form]} --force`"
+        )
+    if got != form:
+        raise InputError(f"expected the format {form!r} in {path}, but got {got!r}; {REMEDIES[form]}")
     return value
+
+
+def _older(form: str) -> list[str]:
+    kind, _, version = form.rpartition("/")
+    return [f"{kind}/{number}" for number in range(1, int(version))]
 
 
 @cache

@@ -26,6 +26,7 @@ class TargetInfo(Record):
     Attributes:
         target: its name.
         reader: the reader that made it.
+        task: what its labels are for, a key of TASKS.
         citation: where the dataset comes from.
         classes: names of the non-background classes; label c of a mask is classes[c - 1].
         channels: of the stored images, 1 or 3; a grey image is repeated to 3 when it is loaded.
@@ -42,6 +43,7 @@ class TargetInfo(Record):
 
     target: Name
     reader: str
+    task: Name
     citation: str
     classes: Annotated[list[str], Field(min_length=1, max_length=255)]
     channels: Literal[1, 3]

@@ -1,37 +1,58 @@
-"""Records of fine-tunings."""
+"""Record of a fine-tuning: its name, its cell, and `metrics.json`."""
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
-
-from pydantic import AfterValidator
+from pathlib import Path
+from typing import Any
 
 from medtransfer.hashing import digest
 from medtransfer.records.base import RESULT, Record
+from medtransfer.records.checkpoint import series_folder
 
-
-def _check_metrics(value: dict[str, float]) -> dict[str, float]:
-    if not 0 <= value.get("dice", -1) <= 1:
-        raise ValueError("`dice` must be there, and lie in [0, 1]")
-    return value
-
-
-Metrics = Annotated[dict[str, float], AfterValidator(_check_metrics)]
+PER_SAMPLE = "per_image.csv"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What makes one fine-tuning result; its digest is the tag `cell`.
+class CellName:
+    """A fine-tuning as a user names it.
+
+    Attributes:
+        target: the prepared target.
+        encoder: whose weights it starts from, as `pretrain.encoders` names it.
+        origin: where the weights come from, as `pretrain.origins` names it.
+        epoch: of the checkpoint.
+        mode: of transfer, a key of MODES.
+        seed: of everything random.
+    """
+
+    target: str
+    encoder: str
+    origin: str
+    epoch: int
+    mode: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The readable name of its run."""
+        return f"{self.target}-{self.encoder}-{self.origin}-{self._end}"
+
+    def folder(self, models: Path) -> Path:
+        """Return its folder below that of all fine-tuned models."""
+        return series_folder(models / self.target, self.encoder, self.origin) / self._end
+
+    @property
+    def _end(self) -> str:
+        return f"e{self.epoch:03d}-{self.mode}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Cell(CellName):
+    """Everything that makes one fine-tuning result; its digest is the tag `cell`.
 
     `pretraining`, `weights`, `data` and `protocol` are digests, so a changed image, weight or parameter is another cell.
     """
 
     source: str
-    origin: str
-    encoder: str
-    epoch: int
-    target: str
-    mode: str
-    seed: int
     protocol: str
     pretraining: str
     weights: str
@@ -39,22 +60,34 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Give the digest that the cell is found by."""
+        """The digest that finds the cell."""
         return digest(asdict(self), 16)
-
-    @property
-    def name(self) -> str:
-        """Give the readable name of its folder and run."""
-        return f"{self.target}-{self.encoder}-{self.origin}-e{self.epoch:03d}-{self.mode}-s{self.seed}"
 
 
 @dataclass(frozen=True)
 class Result(Record):
-    """What `metrics.json` of a fine-tuned model says: the cell, its final metrics and its curves by epoch."""
+    """`metrics.json` of a fine-tuned model: the cell, its final metrics and its curves by epoch.
+
+    Attributes:
+        cell: fields of the `Cell`.
+        key: its digest.
+        task: the kind of target, a key of TASKS.
+        primary: name of the metric that models are compared by.
+        metrics: on the test samples, by name.
+        per_sample: file beside this one with the values of every test sample.
+        curves: one value per epoch, by name.
+        encoder_hash: of the encoder before and after training.
+        settings: the recipe, the class names and the encoder's arguments.
+        seconds: that training and testing took.
+        git_revision: of the code.
+    """
 
     cell: dict[str, Any]
     key: str
-    metrics: Metrics
+    task: str
+    primary: str
+    metrics: dict[str, float]
+    per_sample: str
     curves: dict[str, list[float]]
     encoder_hash: list[str]
     settings: dict[str, Any]
@@ -63,5 +96,5 @@ class Result(Record):
 
     @classmethod
     def form(cls) -> str:
-        """Give the name and version of the file format."""
+        """Return the name and version of the file format."""
         return RESULT

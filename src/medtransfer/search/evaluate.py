@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.selectors.rules import Best, FirstDrop
+from medtransfer.tasks.modes import MODES
 
 Key = tuple[str, int, bool]  # distance, level counted from the end, pooled
 
@@ -24,7 +25,7 @@ class Setting:
 
     def key(self, mode: str) -> Key:
         """Give which distances serve a mode of fine-tuning."""
-        return self.distance, self.level, POOLED[self.pooling][mode]
+        return self.distance, self.level, POOLED[self.pooling][MODES[mode].encoder_frozen]
 
     def __str__(self) -> str:
         return f"{self.distance}, margin {self.margin:.4g}, level {self.level}, pooling {self.pooling}"
@@ -79,7 +80,7 @@ class Case:
         name: readable.
         encoder: family of its checkpoints.
         target: what it was fine-tuned on.
-        mode: `full` or `decoder`.
+        mode: of transfer, a key of MODES.
         tis: of every checkpoint, by epoch.
         scores: robustness by key and epoch; epoch 0 takes part where it has a score.
         fingerprint: digest of the Dice and scores that the search looks at.

@@ -1,25 +1,12 @@
-"""Logits (N, K, H, W) and true labels (N, H, W) go in; the Dice loss over the whole batch, a scalar, comes out.
+"""Dice loss over a whole batch, from logits (N, K, H, W) and labels (N, H, W).
 
 K is 1 for one non-background class (sigmoid), else one channel a class with the background first (softmax).
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 SMOOTHING = 1e-5  # zeta of A.2
-
-
-class DiceLoss(nn.Module):
-    """`dice_loss` for a fixed number of non-background classes."""
-
-    def __init__(self, classes: int) -> None:
-        """Keep the number of non-background classes."""
-        super().__init__()
-        self.classes = classes
-
-    def forward(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Compute the loss of a batch, see `dice_loss`."""
-        return dice_loss(logits, truth, self.classes)
 
 
 def dice_loss(logits: Tensor, truth: Tensor, classes: int) -> Tensor:

@@ -42,7 +42,8 @@ def make_target(tmp_path: Path) -> Callable[[int], PreparedTarget]:
         lines = [(i, i, "train", f"p{i}", f"{i}.png", 0, 0, 0, 32, 32) for i in range(count)]
         pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(tmp_path / "index.csv", index=False)
         TargetInfo(
-            target="made", reader="made", citation="none", classes=["one"], channels=3, input=[32, 32], augmentation="rotate-flip",
+            target="made", reader="made", task="segmentation", citation="none", classes=["one"], channels=3,
+        input=[32, 32], augmentation="rotate-flip",
             scaling="none", counts={"train": count}, expected={}, subset=False, sources={}, arrays={}, settings={},
         ).write(tmp_path / "dataset.json")  # fmt: skip
         return PreparedTarget.open(tmp_path)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-POOLED = {  # whether features are pooled, by rule and mode of fine-tuning; `frozen` is the paper's, section 6
-    "frozen": {"full": False, "decoder": True}, "always": {"full": True, "decoder": True},
-    "never": {"full": False, "decoder": False},
-}  # fmt: skip
+# Whether features are pooled, by rule and by whether the fine-tuning freezes the encoder; `frozen` is the paper's, section 6.
+POOLED = {
+    "frozen": {False: False, True: True},
+    "always": {False: True, True: True},
+    "never": {False: False, True: False},
+}
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ class Scan:
         expected: samples a split of the full dataset, empty when nothing is published.
         windows: (top, left, height, width) of the samples of every stored picture, for `train` and for `test`.
         items: in the order in which they are stored.
+        task: what the labels are for, a key of TASKS.
     """
 
     classes: tuple[str, ...]
@@ -78,6 +79,7 @@ class Scan:
     expected: Mapping[str, int]
     windows: Mapping[str, tuple[Window, ...]]
     items: tuple[Item, ...]
+    task: str = "segmentation"
 
 
 Reader = Callable[[Path, Size, Mapping[str, Any]], Scan]

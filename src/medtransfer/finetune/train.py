@@ -1,0 +1,119 @@
+"""Train and test the model of one cell, and write its folder."""
+
+import time
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from lightning_fabric import Fabric
+from torch import nn
+
+from medtransfer import tracking
+from medtransfer.data.epochs import Samples
+from medtransfer.encoders.freezing import state_hash
+from medtransfer.encoders.initialise import initialise
+from medtransfer.environment import git_revision
+from medtransfer.errors import StageError
+from medtransfer.finetune.evaluation import evaluate, predict
+from medtransfer.finetune.fine_tuning import FineTuning
+from medtransfer.finetune.sync import by_epoch
+from medtransfer.finetune.trainer import Trainer
+from medtransfer.finetune.validation import BestWeights, Validation
+from medtransfer.metrics.evaluation import Evaluation
+from medtransfer.records import PER_SAMPLE, Result, write_tensors, write_text
+from medtransfer.seeds import derive_seed
+from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.device import open_fabric
+
+
+def build_model(tuning: FineTuning) -> nn.Module:
+    """Build the model of a cell: the checkpoint's encoder, a random decoder, and frozen what the mode does not train.
+
+    Raises:
+        InputError: the weights are broken, or the encoder does not take images of the target's size.
+    """
+    encoder = load_encoder(tuning.checkpoint, tuning.info)
+    encoder.check_size(*tuning.target.info.input)
+    model = tuning.task.model(encoder, len(tuning.class_names))
+    initialise(model.get_submodule("decoder"), derive_seed(tuning.cell.seed, "decoder"))
+    tuning.mode.freeze(model)
+    return model
+
+
+def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
+    """Train, test the last or the best weights, and write the folder; metrics.json comes last.
+
+    Args:
+        tuning: the cell.
+        model: as `build_model` returns it.
+        handle: the cell's run, which gets the curves.
+
+    Raises:
+        StageError: a loss or weight is not finite, or a frozen encoder changed.
+    """
+    begin = time.monotonic()
+    (tuning.folder / "metrics.json").unlink(missing_ok=True)
+    fabric = open_fabric(tuning.section.accelerator, 1, tuning.section.precision)
+    before = state_hash(model.get_submodule("encoder"))
+    trainer = _fit(tuning, fabric, model, handle)
+    after = state_hash(model.get_submodule("encoder"))
+    if tuning.mode.encoder_frozen and before != after:
+        raise StageError(f"the frozen encoder of {tuning.cell.name} changed in training: {before} became {after}")
+    result = Result(
+        cell=asdict(tuning.cell), key=tuning.cell.key, task=tuning.target.info.task, primary=tuning.task.primary.name,
+        metrics=_test(tuning, trainer), per_sample=PER_SAMPLE, curves=trainer.curves, encoder_hash=[before, after],
+        settings={**asdict(tuning.protocol), "class_names": tuning.class_names, "arguments": tuning.info.arguments},
+        seconds=time.monotonic() - begin, git_revision=git_revision(Path.cwd()),
+    )  # fmt: skip
+    result.write(tuning.folder / "metrics.json")
+    return result
+
+
+def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.Run) -> Trainer:
+    """Train to the last epoch, resuming where an earlier process stopped; the model then has the weights that count."""
+    samples = tuning.samples("train", augment=True)
+    state = tuning.folder / ".resume.safetensors"
+    trainer = Trainer(
+        fabric, model, samples, tuning.task.loss, tuning.protocol, tuning.cell.seed, state, tuning.cell.key, tuning.section.workers
+    )
+    handle.log_curves(by_epoch(trainer.curves))  # of the epochs before an interruption
+    validation = _validation(tuning, trainer)
+
+    def observe(epoch: int, values: dict[str, float]) -> None:
+        values |= validation.values()
+        handle.log_metrics(values, epoch)
+
+    trainer.train(f"finetune {tuning.cell.name}", observe)
+    validation.restore()
+    return trainer
+
+
+def _validation(tuning: FineTuning, trainer: Trainer) -> Validation:
+    primary = tuning.task.primary.name
+    curve = f"validation_{primary}"
+    chosen = tuning.protocol.select == "validation"
+    best = BestWeights(tuning.folder / ".best.safetensors", trainer.curves.get(curve, [])) if chosen else None
+    if "validation" not in set(tuning.target.index["split"]):
+        return Validation(curve, None, None, trainer.raw)
+    samples = tuning.samples("validation")
+    return Validation(curve, lambda: _evaluate(tuning, trainer, samples).metrics[primary], best, trainer.raw)
+
+
+def _test(tuning: FineTuning, trainer: Trainer) -> dict[str, float]:
+    """Evaluate on the test samples; write weights, values per sample and overlays, and return the metrics."""
+    samples = tuning.samples("test")
+    evaluation = _evaluate(tuning, trainer, samples)
+    write_tensors(tuning.folder / "weights.safetensors", trainer.raw.state_dict())
+    write_text(tuning.folder / PER_SAMPLE, pd.DataFrame(evaluation.per_sample).to_csv(index=False))
+    if tuning.section.overlays:
+        predicted = partial(predict, trainer.fabric, tuning.task, trainer.model)
+        tuning.task.draw(
+            tuning.folder / "overlays.png", samples, evaluation, predicted, tuning.class_names, tuning.section.overlays
+        )
+    return evaluation.metrics
+
+
+def _evaluate(tuning: FineTuning, trainer: Trainer, samples: Samples) -> Evaluation:
+    section = tuning.section
+    return evaluate(trainer.fabric, tuning.task, trainer.model, samples, tuning.class_names, section.batch_size, section.workers)

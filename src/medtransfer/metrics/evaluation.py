@@ -1,0 +1,12 @@
+"""Outcome of an evaluation: metrics of a whole test set, and values of every sample in it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of a test set by name, and one row per sample: its image, its group and its values."""
+
+    metrics: dict[str, float]
+    per_sample: list[dict[str, Any]]

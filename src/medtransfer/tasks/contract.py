@@ -1,0 +1,112 @@
+"""Contract of a task: what a target's labels are, which model learns them with which loss, and how it is judged.
+
+To add a task: write one such class, add one line to `TASKS` and one test. Its module imports heavy libraries inside its methods,
+so that names can be checked before any of them is loaded.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from medtransfer.data.epochs import Samples
+    from medtransfer.encoders.contract import Encoder
+    from medtransfer.metrics.evaluation import Evaluation
+    from medtransfer.records import PreparedTarget
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The metric that models of a task are compared by; higher is better.
+
+    Attributes:
+        name: in results and in the tracking store.
+        label: for people.
+        low: its lowest value.
+        high: its highest.
+    """
+
+    name: str
+    label: str
+    low: float
+    high: float
+
+
+class Evaluator(Protocol):
+    """Metrics of a stream of predictions; every value is finite, also for empty labels."""
+
+    def update(self, probabilities: "Tensor", truth: "Tensor", images: Sequence[str], groups: Sequence[str]) -> None:
+        """Add a batch.
+
+        Args:
+            probabilities: as `Task.probabilities` returns them.
+            truth: the batch's labels.
+            images: an identifier of each sample, never seen before.
+            groups: the group of each sample.
+        """
+
+    def compute(self) -> "Evaluation":
+        """Compute all metrics of the samples so far."""
+
+
+class Task(Protocol):
+    """A kind of target.
+
+    Attributes:
+        labels_file: array of the labels in a prepared target.
+        primary: the metric that models are compared by.
+    """
+
+    labels_file: ClassVar[str]
+    primary: ClassVar[Metric]
+
+    def samples(
+        self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int
+    ) -> "Samples":
+        """Open the samples of a split.
+
+        Args:
+            target: the prepared target; its arrays stay on disk.
+            split: `train`, `validation` or `test`.
+            augment: whether to use the target's augmentation.
+            mean: to normalise with, per channel, in [0, 1] units.
+            std: likewise.
+            seed: of the augmentation.
+
+        Raises:
+            InputError: the split is empty or broken.
+        """
+
+    def model(self, encoder: "Encoder", classes: int) -> "nn.Module":
+        """Put what predicts the labels of `classes` classes on an encoder.
+
+        Returns:
+            A model of images (N, 3, H, W) with the parts `encoder` and `decoder`, the second not yet initialised.
+        """
+
+    def loss(self, logits: "Tensor", truth: "Tensor") -> "Tensor":
+        """Compute the training loss of a batch, a scalar."""
+
+    def probabilities(self, logits: "Tensor") -> "Tensor":
+        """Turn logits into probabilities of the same shape."""
+
+    def evaluator(self, class_names: Sequence[str]) -> Evaluator:
+        """Start an evaluation."""
+
+    def draw(
+        self, path: Path, samples: "Samples", evaluation: "Evaluation", predict: "Callable[[Tensor], Tensor]",
+        class_names: Sequence[str], number: int,
+    ) -> None:  # fmt: skip
+        """Draw predictions beside the truth, from the lowest to the highest value of the primary metric.
+
+        Args:
+            path: of the PNG.
+            samples: not augmented.
+            evaluation: of the same samples, in their order.
+            predict: returns the probabilities of normalised images (N, 3, H, W), on the CPU.
+            class_names: of the classes.
+            number: of samples to draw.
+        """

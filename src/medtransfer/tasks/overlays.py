@@ -1,0 +1,79 @@
+"""Pictures of segmentations: image, truth and prediction side by side."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medtransfer.data.epochs import Samples
+from medtransfer.records import atomic_path
+from medtransfer.tasks.contract import Metric
+
+COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")  # Okabe and Ito, colour-blind-safe
+
+
+def draw_overlays(
+    path: Path, samples: Samples, per_sample: Sequence[Mapping[str, Any]], metric: Metric, predict: Callable[[Tensor], Tensor],
+    class_names: Sequence[str], number: int,
+) -> None:  # fmt: skip
+    """Draw samples with a true mask, spread evenly from the lowest to the highest value of a metric.
+
+    Args:
+        path: of the PNG.
+        samples: not augmented.
+        per_sample: values of the same samples, in their order.
+        metric: by which they are ordered.
+        predict: returns the probabilities of images (N, 3, H, W), on the CPU.
+        class_names: of the non-background classes.
+        number: of samples to draw.
+    """
+    values = [row[metric.name] for row in per_sample]
+    chosen = _spread(samples, values, number)
+    figure = Figure(figsize=(7.5, 2.5 * len(chosen)), layout="constrained")
+    rows = figure.subplots(len(chosen), 3, squeeze=False)
+    for axes, index in zip(rows, chosen, strict=True):
+        image, truth, _ = samples[index]
+        probabilities = predict(image[None])[0]  # (outputs, H, W)
+        predicted = (probabilities[0] > 0.5).long() if len(probabilities) == 1 else probabilities.argmax(0)
+        picture = _restore(image, samples.mean, samples.std)  # (H, W, 3)
+        titles = (samples.images[index].rsplit("/", 1)[-1], "truth", f"prediction, {metric.label} {values[index]:.3f}")
+        masks = (np.zeros_like(truth), np.asarray(truth), predicted.numpy())
+        for axis, title, mask in zip(axes, titles, masks, strict=True):
+            axis.imshow(_paint(picture, mask))
+            axis.set_title(title, fontsize=8)
+            axis.set_axis_off()
+    handles = [Patch(color=COLOURS[c % len(COLOURS)], label=name) for c, name in enumerate(class_names)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
+
+
+def _spread(samples: Samples, values: Sequence[float], number: int) -> list[int]:
+    """Return the positions of up to `number` samples, evenly spaced in the order of their values."""
+    positions = range(len(samples))
+    with_mask = [position for position in positions if samples[position][1].any()] or list(positions)
+    ranked = sorted(with_mask, key=lambda position: (values[position], position))
+    ranks = np.linspace(0, len(ranked) - 1, min(number, len(ranked))).round().astype(int)
+    return [ranked[rank] for rank in dict.fromkeys(ranks.tolist())]
+
+
+def _restore(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> NDArray[np.uint8]:
+    """Undo the normalisation of an image: (3, H, W) -> uint8 (H, W, 3)."""
+    pixels = image * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
+    return (255 * pixels.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
+
+
+def _paint(picture: NDArray[np.uint8], mask: NDArray) -> NDArray[np.uint8]:
+    """Blend each class's colour over the picture (H, W, 3) where the mask (H, W) has it."""
+    painted = picture.astype(np.float64)
+    for label in np.unique(mask[mask > 0]):
+        colour = 255 * np.array(to_rgb(COLOURS[(int(label) - 1) % len(COLOURS)]))
+        painted[mask == label] = 0.45 * painted[mask == label] + 0.55 * colour
+    return painted.astype(np.uint8)

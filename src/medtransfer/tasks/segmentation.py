@@ -1,0 +1,65 @@
+"""Segmentation: a class for every pixel, learned with the Dice loss (A.2) and judged by the Dice of the test set (A.3)."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from medtransfer.tasks.contract import Evaluator, Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from medtransfer.data.epochs import Samples
+    from medtransfer.decoders.segmenter import Segmenter
+    from medtransfer.encoders.contract import Encoder
+    from medtransfer.metrics.evaluation import Evaluation
+    from medtransfer.records import PreparedTarget
+
+
+class Segmentation:
+    """Masks (N, H, W): 0 is background, c the c-th class.
+
+    Logits and probabilities are (N, 1, H, W) for one class, else (N, classes + 1, H, W) with the background first.
+    """
+
+    labels_file: ClassVar[str] = "masks.npy"
+    primary: ClassVar[Metric] = Metric("dice", "Dice", 0.0, 1.0)
+
+    def samples(
+        self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int
+    ) -> "Samples":
+        """Open images and masks of a split."""
+        from medtransfer.data.target_samples import TargetSamples
+
+        return TargetSamples(target, split, augment=augment, mean=mean, std=std, seed=seed)
+
+    def model(self, encoder: "Encoder", classes: int) -> "Segmenter":
+        """Put the decoder that belongs to an encoder on it."""
+        from medtransfer.decoders.build import build_segmenter
+
+        return build_segmenter(encoder, classes)
+
+    def loss(self, logits: "Tensor", truth: "Tensor") -> "Tensor":
+        """Compute the Dice loss over the batch."""
+        from medtransfer.tasks.losses import dice_loss
+
+        return dice_loss(logits, truth, max(1, logits.shape[1] - 1))
+
+    def probabilities(self, logits: "Tensor") -> "Tensor":
+        """Apply a sigmoid for one class, else a softmax over background and classes."""
+        return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+
+    def evaluator(self, class_names: Sequence[str]) -> Evaluator:
+        """Start the evaluation of A.3 and A.5."""
+        from medtransfer.metrics.segmentation import SegmentationEvaluation
+
+        return SegmentationEvaluation(len(class_names), class_names)
+
+    def draw(
+        self, path: Path, samples: "Samples", evaluation: "Evaluation", predict: "Callable[[Tensor], Tensor]",
+        class_names: Sequence[str], number: int,
+    ) -> None:  # fmt: skip
+        """Draw image, truth and prediction side by side."""
+        from medtransfer.tasks.overlays import draw_overlays
+
+        draw_overlays(path, samples, evaluation.per_sample, self.primary, predict, class_names, number)

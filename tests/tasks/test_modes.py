@@ -1,0 +1,49 @@
+"""Every mode of transfer trains the parts that it names, and no other."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import medtransfer
+from medtransfer.decoders.build import build_segmenter
+from medtransfer.encoders.build import build_encoder
+from medtransfer.indicators.robustness.triplet import POOLED
+from medtransfer.tasks.modes import MODES
+
+PARTS = {"encoder", "decoder"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mode_trains_the_parts_that_it_names(mode: str) -> None:
+    model = build_segmenter(build_encoder("unet", width=4, depth=3), 2)
+    MODES[mode].freeze(model)
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimiser = torch.optim.SGD([value for value in model.parameters() if value.requires_grad], lr=1.0)
+    model(torch.randn(2, 3, 16, 16)).square().mean().backward()
+    optimiser.step()
+    changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == MODES[mode].trains <= PARTS
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_features_are_pooled_where_the_encoder_stays(mode: str) -> None:
+    """Section 6 of the paper; the other rules pool for every mode or for none."""
+    frozen = MODES[mode].encoder_frozen
+    assert frozen == ("encoder" not in MODES[mode].trains)
+    assert [POOLED[rule][frozen] for rule in ("frozen", "always", "never")] == [frozen, True, False]
+
+
+def test_modes_differ() -> None:
+    assert len({mode.trains for mode in MODES.values()}) == len({mode.label for mode in MODES.values()}) == len(MODES)
+
+
+def test_names_of_tasks_and_modes_are_known_without_heavy_libraries() -> None:
+    code = "import sys, medtransfer.tasks.modes; print({'torch', 'numpy', 'mlflow'} & set(sys.modules))"
+    paths = {**os.environ, "PYTHONPATH": str(Path(medtransfer.__file__).parents[1])}
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=paths).stdout
+    assert said == "set()\n"
