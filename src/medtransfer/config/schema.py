@@ -94,6 +94,19 @@ class Prepare(Section):
     targets: dict[Name, Target]
 
 
+class EncoderSpec(Section):
+    """One configured encoder: the architecture to build; every other key is an argument of its constructor."""
+
+    model_config = ConfigDict(extra="allow")
+
+    build: Name
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Constructor arguments; those left out take the architecture's own defaults."""
+        return dict(self.model_extra or {})
+
+
 class Origin(Section):
     """How one origin augments and batches."""
 
@@ -118,7 +131,7 @@ class Pretrain(Section):
     source: Name
     source_root: Place
     encoder: Name
-    encoders: dict[Name, dict[str, Any]]
+    encoders: dict[Name, EncoderSpec]
     origin: Name
     origins: dict[Name, Origin]
     lr: Rate
