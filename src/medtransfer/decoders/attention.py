@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medtransfer.decoders.blocks import NARROWEST, UpBlock, doublings
-from medtransfer.decoders.contract import Decoder, resized
+from medtransfer.decoders.contract import Decoder
 from medtransfer.encoders.contract import Encoder, Level
+from medtransfer.encoders.conv_blocks import resized
 
 # 2048 -> 256: from ResNet50's last level to the first of the decoder's published 256-128-64-32-16 channels.
 REDUCTION = 8

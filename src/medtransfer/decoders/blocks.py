@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from medtransfer.decoders.contract import resized
-from medtransfer.encoders.conv_blocks import double_conv
+from medtransfer.encoders.conv_blocks import double_conv, resized
 
 NARROWEST = 4  # channels that halving from block to block does not go below
 

@@ -4,9 +4,9 @@ from itertools import pairwise
 from typing import ClassVar, Self
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.conv_blocks import resized
 
 
 class Decoder(nn.Module):
@@ -51,10 +51,3 @@ class Decoder(nn.Module):
         """Decode the maps of images (N, 3, H, W), finest first, into logits (N, outputs, H, W)."""
         height, width = (side * self.stride for side in maps[0].shape[2:])
         return resized(self.decode(maps), height, width)
-
-
-def resized(x: Tensor, height: int, width: int) -> Tensor:
-    """Interpolate maps (N, C, h, w) bilinearly to (N, C, height, width); maps of that size are returned unchanged."""
-    if tuple(x.shape[2:]) == (height, width):
-        return x
-    return functional.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)
