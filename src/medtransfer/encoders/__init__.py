@@ -6,6 +6,7 @@ To add one, write its file here, add its line to ENCODERS, and give tests/encode
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.resnet50 import ResNet50Encoder
 from medtransfer.encoders.swin import SwinEncoder
+from medtransfer.encoders.timm import TimmEncoder
 from medtransfer.encoders.unet import UNetEncoder
 
-ENCODERS: dict[str, type[Encoder]] = {"unet": UNetEncoder, "resnet50": ResNet50Encoder, "swin": SwinEncoder}
+ENCODERS: dict[str, type[Encoder]] = {"unet": UNetEncoder, "resnet50": ResNet50Encoder, "swin": SwinEncoder, "timm": TimmEncoder}
