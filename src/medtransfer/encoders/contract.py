@@ -39,7 +39,8 @@ class Encoder(nn.Module):
         channels: channel order.
         input_size: side in pixels of the images that published weights were trained with, None where none are known.
         prefix: what this package's tensor names have in front of those in published weights files.
-        heads: beginnings of names in published weights files that are no part of the encoder.
+        heads: names in published weights files, or their beginnings, that are no part of the encoder; the usual
+            classification heads need not be named.
         frozen: set by `freeze`; a frozen encoder stays in eval mode even after `train()`.
     """
 
@@ -47,7 +48,7 @@ class Encoder(nn.Module):
     initialisation: ClassVar[str]
     default_decoder: ClassVar[str]
     prefix: ClassVar[str] = ""
-    heads: tuple[str, ...] = ("fc.", "head.", "classifier.")
+    heads: tuple[str, ...] = ()
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     channels: str = "RGB"

@@ -86,7 +86,7 @@ class TimmEncoder(Encoder):
         self.tile = (size or self.input_size) if fixed else 1
         whole = set(network.state_dict())
         network.prune_intermediate_layers(indices, prune_norm=not plain, prune_head=True)
-        self.heads = (*Encoder.heads, *_classifiers(config), *sorted(whole - set(network.state_dict())))
+        self.heads = (*_classifiers(config), *sorted(whole - set(network.state_dict())))
         self.published = _cached(name, config) if pretrained else None
 
     def reset(self, seed: int) -> bool:

@@ -1,4 +1,4 @@
-"""Load weights files into encoders, with an audit of every tensor; what does not fit is refused."""
+"""A weights file and an encoder go in; its weights are set and an audit comes out, or the load is refused."""
 
 import warnings
 import zipfile
@@ -17,8 +17,9 @@ from medtransfer.encoders.weight_names import MAPPINGS
 from medtransfer.errors import InputError
 from medtransfer.records import BROKEN_ARRAYS, in_one_line, require_file
 
-NAMED = 3  # names of each kind in a message
-# A counter that no output depends on and that older files do not hold: it is set where a file has it, and never counted.
+HEADS = ("fc.", "head.", "classifier.")
+NAMED = 3  # names of each fault in a message
+# A counter that no output depends on and that older files do not hold: it is set where it is given, and never counted.
 COUNTER = "num_batches_tracked"
 
 
@@ -34,7 +35,7 @@ class LoadAudit:
         missing: those that the source does not hold.
         mismatched: those that it holds with another shape or kind of number.
         unexpected: names in the source that the encoder does not have.
-        left_out: names in the source that are no part of the encoder: classification heads, buffers that are computed.
+        left_out: names in the source that are no part of an encoder: classification heads, buffers that are computed.
         changed: fraction of the encoder's parameter elements that differ from before the load.
     """
 
@@ -50,18 +51,18 @@ class LoadAudit:
 
     @property
     def complete(self) -> bool:
-        """Whether every tensor of the encoder was set and the source holds no others."""
+        """Tell whether every tensor of the encoder was set and the source holds none beside them."""
         return self.matched == self.total and not self.unexpected
 
     def __str__(self) -> str:
-        """The audit in one sentence."""
-        kinds = {
+        """Say it in one sentence."""
+        faults = {
             "missing": self.missing,
             "of another shape": self.mismatched,
             "unexpected": self.unexpected,
             "left out": self.left_out,
         }
-        counts = ", ".join(f"{len(names)} {kind}{_some(names)}" for kind, names in kinds.items())
+        counts = ", ".join(f"{len(names)} {fault}{_some(names)}" for fault, names in faults.items())
         return (
             f"{self.source}: {self.matched} of {self.total} encoder tensors matched (names read as {self.mapping}), "
             f"{counts}; {self.changed:.1%} of the parameters changed"
@@ -88,27 +89,27 @@ def load_encoder_weights(
         allow_unchanged: whether the weights may be the ones that the encoder already has (epoch 0).
 
     Returns:
-        The audit.
+        The audit; it names what was left out.
 
     Raises:
         InputError: the mapping is unknown, the tensors do not fit, are not finite, or change nothing.
     """
     if mapping is not None and mapping not in MAPPINGS:
         raise InputError(f"expected a mapping among {', '.join(MAPPINGS)}, but got {mapping!r}; name one of them")
-    audits = [_match(encoder, tensors, source, name) for name in ([mapping] if mapping else MAPPINGS)]
-    audit, renamed = max(audits, key=lambda pair: (pair[0].matched, -len(pair[0].unexpected)))
+    readings = [_read_names(encoder, tensors, source, name) for name in ([mapping] if mapping else MAPPINGS)]
+    audit, renamed = max(readings, key=lambda reading: (reading[0].matched, -len(reading[0].unexpected)))
     if audit.matched == 0 or not (audit.complete or allow_partial):
         raise InputError(_refusal(encoder, audit))
-    if infinite := [name for name, tensor in renamed.items() if not torch.isfinite(tensor).all()]:
+    if spoiled := [name for name, tensor in renamed.items() if not torch.isfinite(tensor).all()]:
         raise InputError(
-            f"expected finite weights in {source}, but {len(infinite)} tensors hold infinities or NaN{_some(infinite)}; "
+            f"expected finite weights in {source}, but {len(spoiled)} tensors hold infinities or NaN{_some(spoiled)}; "
             "use an intact file"
         )
     changed = _copy(encoder, renamed)
     if changed == 0 and not allow_unchanged:
         raise InputError(
             f"expected weights that differ from the initialisation of {encoder.name} in {source}, but all are equal "
-            "to it; use the file of a trained encoder"
+            "to it; give the file of a trained encoder"
         )
     return LoadAudit(**{**vars(audit), "changed": changed})
 
@@ -117,11 +118,11 @@ def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
     """Read the tensors of a weights file.
 
     Args:
-        path: a .safetensors file, or a .pt/.pth file: a state dict alone or under `state_dict` or `model`.
-        allow_pickle: whether a .pt/.pth file may be read; only tensors are unpickled (`weights_only`).
+        path: a .safetensors file, or a .pt/.pth file: a state dict by itself or under `state_dict` or `model`.
+        allow_pickle: whether a .pt/.pth file may be read; only tensors are unpickled then (`weights_only`).
 
     Returns:
-        The tensors by name, without the leading `module.` of data-parallel training.
+        The tensors by name, a `module.` that data-parallel training left taken off.
 
     Raises:
         InputError: the file is missing, broken, of another kind, holds no tensors, or is a pickle that was not allowed.
@@ -142,9 +143,9 @@ def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return _unwrap(load_file(path), path)
-    except (SafetensorError, *BROKEN_ARRAYS) as error:
+    except (SafetensorError, *BROKEN_ARRAYS) as fault:
         raise InputError(
-            f"expected weights in {path}, but they cannot be read ({in_one_line(error)}); get the file again"
+            f"expected weights in {path}, but they cannot be read ({in_one_line(fault)}); get the file again"
         ) from None
 
 
@@ -152,17 +153,17 @@ def _read_pickle(path: Path) -> Any:
     try:
         _refuse_packed(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the refusal below says what torch would warn of
+            warnings.simplefilter("ignore")  # what torch would have to say of a file is said below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken or hostile pickle raises nearly anything
+    except Exception as fault:  # a broken or hostile pickle raises nearly anything
         raise InputError(
-            f"expected tensors and nothing else in {path}, but it cannot be read ({in_one_line(error)}); get the file again or "
+            f"expected tensors and nothing else in {path}, but it cannot be read so ({in_one_line(fault)}); get the file again or "
             "convert it to .safetensors"
         ) from None
 
 
 def _refuse_packed(path: Path) -> None:
-    """Refuse an archive that unpacks to more bytes than it has: torch compresses nothing, so it holds no weights."""
+    """Refuse an archive that unpacks to more than it is: torch packs nothing, so its claims are no weights."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             claimed = sum(member.file_size for member in archive.infolist())
@@ -171,16 +172,16 @@ def _refuse_packed(path: Path) -> None:
 
 
 def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
-    """Find the state dict in the content of a file."""
+    """Find the state dict in what a file holds."""
     for key in ("state_dict", "model"):
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
     if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
-        raise InputError(f"expected tensors by name in {path}, but got {_describe(value)}; use a file that holds a state dict")
-    if unusable := [str(name) for name, tensor in value.items() if not _is_plain(tensor)]:
+        raise InputError(f"expected tensors by name in {path}, but got {_describe(value)}; give a file that holds a state dict")
+    if strange := [str(name) for name, tensor in value.items() if not _is_plain(tensor)]:
         raise InputError(
-            f"expected dense tensors of numbers in {path}, but {len(unusable)} are sparse, quantised or without content"
-            f"{_some(unusable)}; convert them"
+            f"expected dense tensors of numbers in {path}, but {len(strange)} are sparse, quantised or without content"
+            f"{_some(strange)}; convert them"
         )
     return {str(name).removeprefix("module."): tensor for name, tensor in value.items()}
 
@@ -196,15 +197,13 @@ def _describe(value: Any) -> str:
     return f"a dictionary with other entries{_some(others)}" if others else "nothing"
 
 
-def _match(encoder: Encoder, tensors: Mapping[str, Tensor], source: str, mapping: str) -> tuple[LoadAudit, dict[str, Tensor]]:
+def _read_names(encoder: Encoder, tensors: Mapping[str, Tensor], source: str, mapping: str) -> tuple[LoadAudit, dict[str, Tensor]]:
     """Compare the tensors with the encoder's, names read by one mapping; the second value is what fits."""
     wanted = encoder.state_dict()
     names = {name: MAPPINGS[mapping](name) for name in tensors}
-    prefixed = {ours: encoder.prefix + ours for ours in names.values() if ours is not None}
-    names = {name: prefixed[ours] if ours and prefixed[ours] in wanted else ours for name, ours in names.items()}
-    left_out = tuple(
-        name for name, ours in names.items() if ours is None or (ours not in wanted and ours.startswith(encoder.heads))
-    )
+    names = {name: encoder.prefix + ours if ours and encoder.prefix + ours in wanted else ours for name, ours in names.items()}
+    heads = HEADS + encoder.heads
+    left_out = tuple(name for name, ours in names.items() if ours is None or (ours not in wanted and ours.startswith(heads)))
     given = {ours: tensors[name] for name, ours in names.items() if ours is not None and name not in left_out}
     fitting = {name: tensor for name, tensor in given.items() if name in wanted and _fits(tensor, wanted[name])}
     counted = [name for name in wanted if not name.endswith(COUNTER)]
@@ -221,7 +220,7 @@ def _fits(tensor: Tensor, wanted: Tensor) -> bool:
 
 @torch.no_grad()
 def _copy(encoder: Encoder, tensors: dict[str, Tensor]) -> float:
-    """Set the tensors, and return the fraction of all parameter elements that changed."""
+    """Set the tensors and give the fraction of all parameter elements that changed."""
     parameters = {name for name, _ in encoder.named_parameters()}
     changed = 0
     for name, tensor in encoder.state_dict().items():
@@ -234,7 +233,7 @@ def _copy(encoder: Encoder, tensors: dict[str, Tensor]) -> float:
 
 
 def _some(names: list[str] | tuple[str, ...]) -> str:
-    """The first few names, in brackets."""
+    """Name the first few."""
     return f" ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})" if names else ""
 
 
@@ -244,5 +243,5 @@ def _refusal(encoder: Encoder, audit: LoadAudit) -> str:
         f"expected all {audit.total} tensors of the encoder {encoder.name} in {audit.source} and no others, but "
         f"{audit.matched} matched, {len(audit.missing)} are missing{_some(audit.missing)}, {len(audit.mismatched)} "
         f"have another shape{_some(audit.mismatched)}, {len(audit.unexpected)} are unexpected{_some(audit.unexpected)} "
-        f"(names read as {audit.mapping}); use weights of exactly this architecture and arguments{partial}"
+        f"(names read as {audit.mapping}); give weights of this very architecture and arguments{partial}"
     )
