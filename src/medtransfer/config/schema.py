@@ -193,6 +193,7 @@ class Finetune(Section):
     origin: Name
     epoch: NonNegative
     mode: Mode
+    decoder: Name | None
     seed: NonNegative
     train_epochs: Positive
     epoch_steps: Positive | None

@@ -112,7 +112,7 @@ def _train(task: Task, handle: tracking.Run) -> Result:
     section, info, cell = task.section, task.target.info, task.cell
     fabric = open_fabric(section.accelerator, 1, section.precision)
     encoder = load_encoder(task.checkpoint, task.info)
-    segmenter = build_segmenter(encoder, len(info.classes))
+    segmenter = build_segmenter(encoder, len(info.classes), task.protocol.decoder)
     initialise(segmenter.decoder, derive_seed(cell.seed, "decoder"))
     if cell.mode == "decoder":
         freeze(segmenter.encoder)
@@ -145,7 +145,7 @@ def _train(task: Task, handle: tracking.Run) -> Result:
         )  # fmt: skip
     result = Result(
         cell=asdict(cell), key=cell.key, metrics=evaluation.metrics, curves=curves, encoder_hash=hashes,
-        settings={**asdict(task.protocol), "class_names": info.classes, "arguments": task.info.arguments},
+        settings={**asdict(task.protocol), "class_names": info.classes, "build": task.info.build, "arguments": task.info.arguments},
         seconds=time.monotonic() - begin, git_revision=git_revision(Path.cwd()),
     )  # fmt: skip
     result.write(task.folder / "metrics.json")
