@@ -40,7 +40,7 @@ CONTRACT: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "seed": 
 
 def make_model(options: Namespace, frozen: bool) -> Segmenter:
     """Make the ResNet50 Attention U-Net with its initial weights."""
-    segmenter = build_segmenter(build_encoder("resnet50", **params(options.small).pretrain.encoders["resnet50"]), CLASSES)
+    segmenter = build_segmenter(build_encoder("resnet50", **params(options.small).pretrain.encoders["resnet50"].arguments), CLASSES)
     initialise(segmenter, 0)
     if frozen:
         freeze(segmenter.encoder)

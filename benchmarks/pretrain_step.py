@@ -44,7 +44,7 @@ def make_recipe(options: Namespace) -> Recipe:
 
 def make_model(recipe: Recipe) -> tuple[Classifier, torch.optim.Optimizer]:
     """Make the classifier with its initial weights, and its optimiser."""
-    model = Classifier(build_encoder(recipe.encoder, **recipe.arguments), CLASSES)
+    model = Classifier(build_encoder(recipe.build, **recipe.arguments), CLASSES)
     initialise(model, recipe.seed)
     lay_out(model)
     return model, torch.optim.AdamW(

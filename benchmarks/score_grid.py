@@ -36,7 +36,7 @@ MEAN, STD = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
 
 def make_encoder(name: str, **changed: Any) -> Encoder:
     """Build an encoder of the published arguments, some of them changed, with random weights."""
-    published = load_params([Path("params.yaml"), Path("configs/paper.yaml")], {}).pretrain.encoders[name]
+    published = load_params([Path("params.yaml"), Path("configs/paper.yaml")], {}).pretrain.encoders[name].arguments
     encoder = build_encoder(name, **{**published, **changed})
     initialise(encoder, 0)
     return encoder.eval()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from tests.tiny_encoders import TINIEST
 
 if TYPE_CHECKING:
     from medtransfer.config import Params
@@ -26,14 +27,11 @@ TINY: dict[str, Any] = {
     "samples.patients": 4, "samples.lungs": 5, "samples.retinas": 3, "samples.pictures": 6,
     "prepare.target": "sample", "prepare.targets.sample.size": [32, 32],
     "pretrain.encoder": "unet", "pretrain.origin": "simple", "pretrain.source": "sample",
-    "pretrain.encoders.unet": {"width": 4, "depth": 4},
-    "pretrain.encoders.resnet50": {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32], "stochastic_depth": 0.1},
-    "pretrain.encoders.swin": {"embed": 8, "depths": [1, 1, 1, 1], "heads": [1, 2, 2, 4], "window": 2,
-                               "stochastic_depth": 0.2, "size": 32},
+    **{f"pretrain.encoders.{build}": {"build": build, **arguments} for build, arguments in TINIEST.items()},
     "pretrain.size": 32, "pretrain.epochs": 3, "pretrain.checkpoints": [1, 2], "pretrain.seed": 5,
     "pretrain.micro_batch": 16, "pretrain.lr": 0.002, "pretrain.lr_batch": 16, "pretrain.accelerator": "cpu",
     **{f"pretrain.origins.{origin}.{key}.{encoder}": value for origin in ("simple", "advanced")
-       for encoder in ("unet", "resnet50", "swin") for key, value in (("warmup", 1), ("batch_size", 16))},
+       for encoder in TINIEST for key, value in (("warmup", 1), ("batch_size", 16))},
     "score.target": "sample", "score.encoder": "unet", "score.origin": "simple", "score.max_images": 9, "score.batch_size": 4,
     "score.level": -2, "score.distance": "cosine", "score.margin": 0.5, "score.accelerator": "cpu",
     "finetune.target": "sample", "finetune.encoder": "unet", "finetune.origin": "simple", "finetune.epoch": 3,

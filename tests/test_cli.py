@@ -34,7 +34,8 @@ SMALL: dict[str, Any] = {
     "prepare": {"targets": {
         "mine": {"reader": "acdc", "root": "raw", "size": [16, 16], "subset": True, "split": "official", "validation": 0.0,
                  "allow_duplicates": False, "options": {}}}},
-    "pretrain": {"source_root": "photographs", "encoders": {"unet": ENCODER}, "size": 16, "epochs": 2, "checkpoints": [1]},
+    "pretrain": {"source_root": "photographs", "encoders": {"unet": {"build": "unet", **ENCODER}},
+                 "size": 16, "epochs": 2, "checkpoints": [1]},
     "finetune": {"epoch": 1, "train_epochs": 1, "batch_size": 2, "accelerator": "cpu", "overlays": 0},
     "score": {"batch_size": 4, "accelerator": "cpu"},
 }  # fmt: skip
@@ -47,7 +48,8 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(_merged(yaml.safe_load((ROOT / "params.yaml").read_text("utf-8")), SMALL)))
     _write_target(folder / "data" / "prepared" / "sample")
     facts = {
-        "encoder": "unet", "arguments": ENCODER, "source": "photographs", "source_classes": ["a", "b"], "origin": "simple",
+        "encoder": "unet", "build": "unet", "arguments": ENCODER, "source": "photographs", "source_classes": ["a", "b"],
+        "origin": "simple",
         "source_accuracy": 0.5, "input": {"size": 16, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}, "seed": 1,
         "pretraining": "p1", "parent": None, "git_revision": "none",
     }  # fmt: skip
@@ -230,7 +232,7 @@ def other_architecture(place: Path) -> None:
     for path in series(place).glob("*.json"):
         record = yaml.safe_load(path.read_text("utf-8"))
         arguments = {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32], "stochastic_depth": 0.0}
-        write_json(path, {**record, "encoder": "resnet50", "arguments": arguments})
+        write_json(path, {**record, "build": "resnet50", "arguments": arguments})
 
 
 def swap_weights(place: Path) -> None:

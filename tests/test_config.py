@@ -153,8 +153,18 @@ def test_a_further_file_changes_only_what_it_says(tmp_path: Path) -> None:
     before, after = load_params([PARAMS], {}), load_params([PARAMS, more], {})
     assert after.finetune.lr == 0.5
     assert after.finetune.model_copy(update={"lr": before.finetune.lr}) == before.finetune
-    assert after.pretrain.encoders["unet"] == {"width": 12, "depth": before.pretrain.encoders["unet"]["depth"]}
+    assert after.pretrain.encoders["unet"].arguments == {**before.pretrain.encoders["unet"].arguments, "width": 12}
     assert after.pretrain.encoders["swin"] == before.pretrain.encoders["swin"]
+
+
+def test_an_encoder_of_another_build_replaces_the_one_of_its_name(tmp_path: Path) -> None:
+    more = written(tmp_path, "pretrain: {encoders: {unet: {build: swin, embed: 24}}}\n")
+    spec = load_params([PARAMS, more], {}).pretrain.encoders["unet"]
+    assert (spec.build, spec.arguments) == ("swin", {"embed": 24})
+
+
+def test_an_encoder_must_name_its_build() -> None:
+    assert "pretrain.encoders.small.build: is missing" in message({"pretrain.encoders.small": {"width": 4}})
 
 
 def test_lists_are_replaced_and_so_are_options_and_splits(tmp_path: Path) -> None:

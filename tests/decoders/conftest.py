@@ -1,4 +1,4 @@
-"""The tiny encoders that decoders are put on."""
+"""Tiny encoders for the tests of decoders."""
 
 from tests.encoders.conftest import images, tiny
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from medtransfer.decoders.build import build_segmenter
-from medtransfer.encoders.build import ENCODERS
+from medtransfer.encoders import ENCODERS
 from medtransfer.encoders.freezing import freeze, state_hash
 from medtransfer.encoders.initialise import initialise
 
@@ -45,7 +45,7 @@ def test_training_changes_an_encoder_that_is_not_frozen(name, tiny, images):
 
 @EVERY
 def test_a_frozen_encoder_draws_no_stochastic_depth(name, tiny, images):
-    encoder = tiny(name, **({} if name == "unet" else {"stochastic_depth": 0.9}))
+    encoder = tiny(name, stochastic_depth=0.9)
     freeze(encoder)
     encoder.train()
     for first, second in zip(encoder(images), encoder(images), strict=True):
@@ -63,7 +63,7 @@ def test_a_frozen_encoder_costs_no_backward(name, tiny, images):
     with torch.autograd.graph.saved_tensors_hooks(lambda value: kept.append(value) or value, lambda value: value):
         maps = segmenter.encoder(images)
     assert kept == []
-    assert all(one.grad_fn is None and not one.requires_grad for one in maps)
+    assert all(features.grad_fn is None and not features.requires_grad for features in maps)
     with torch.no_grad():
         assert all(torch.equal(a, b) for a, b in zip(segmenter.encoder(images), maps, strict=True))
     for module in segmenter.encoder.children():

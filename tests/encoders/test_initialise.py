@@ -7,13 +7,16 @@ import torch
 from torch import nn
 
 from medtransfer.decoders.build import build_segmenter
-from medtransfer.encoders.build import ENCODERS, build_encoder
+from medtransfer.encoders import ENCODERS
+from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.classifier import Classifier
+from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.initialise import fan_in, initialise, truncated_normal
 
 EVERY = pytest.mark.parametrize("name", sorted(ENCODERS))
 WIDER = {"unet": {"width": 16}, "resnet50": {}, "swin": {"embed": 32}}
+BY_RULE = [name for name, kind in ENCODERS.items() if kind.reset is Encoder.reset]
 
 
 def spread(tensor: torch.Tensor, std: float) -> None:
@@ -23,7 +26,7 @@ def spread(tensor: torch.Tensor, std: float) -> None:
     assert abs(tensor.std().item() - std) < error
 
 
-@EVERY
+@pytest.mark.parametrize("name", BY_RULE)
 def test_biases_are_zero_and_norms_one_and_zero(name, tiny, images):
     segmenter = build_segmenter(tiny(name), 3)
     segmenter(images)
@@ -136,6 +139,22 @@ def test_what_has_no_rule_is_refused():
     with pytest.raises(ValueError, match="initialisation among he, truncated"):
         initialise(nn.Linear(2, 2), 0)
     encoder = build_encoder("unet", width=2, depth=1)
-    encoder.extra = nn.PReLU()
-    with pytest.raises(ValueError, match="extra is a PReLU"):
+    encoder.extra = nn.ParameterList([torch.zeros(1)])
+    with pytest.raises(ValueError, match="extra is a ParameterList"):
         initialise(encoder, 0)
+
+
+def test_layers_without_a_rule_are_reset_by_the_seed():
+    first, second, other = (build_encoder("unet", width=2, depth=1) for _ in range(3))
+    for encoder, seed in ((first, 3), (second, 3), (other, 4)):
+        encoder.extra = nn.Bilinear(2, 2, 2)
+        initialise(encoder, seed)
+    assert state_hash(first) == state_hash(second)
+    assert not torch.equal(first.extra.weight, other.extra.weight)
+
+
+def test_a_decoder_of_another_architecture_follows_its_own_rule(tiny):
+    segmenter = build_segmenter(tiny("swin", **WIDER["swin"]), 3, "unet")
+    initialise(segmenter, 5)
+    spread(segmenter.encoder.layers[3].blocks[0].mlp.fc1.weight, 0.02)
+    spread(segmenter.decoder.blocks[0].up.weight, math.sqrt(2 / 256))

@@ -27,6 +27,11 @@ def test_resnet50():
     assert count(build_encoder("resnet50")) == 25_557_032 - 2_049_000 == 23_508_032
 
 
+def test_timms_resnet18():
+    # torchvision documents 11,689,512 for ResNet18 (ResNet18_Weights.num_params); fc has 512 * 1000 + 1000.
+    assert count(build_encoder("timm", name="resnet18")) == 11_689_512 - 513_000 == 11_176_512
+
+
 def test_swin_tiny():
     # torchvision documents 28,288,354 for Swin-T (Swin_T_Weights.num_params); its head has 768 * 1000 + 1000.
     assert count(build_encoder("swin", depths=[2, 2, 6, 2])) == 28_288_354 - 769_000 == 27_519_354

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from medtransfer.encoders.build import ENCODERS
+from medtransfer.encoders import ENCODERS
 from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.weights import load_encoder_weights, read_weights
 from medtransfer.errors import InputError

@@ -152,6 +152,18 @@ def test_the_stored_weights_are_those_that_were_tested(finetune: Callable[..., R
     assert evaluation.metrics == result.metrics
 
 
+def test_another_decoder_is_trained_and_named(finetune: Callable[..., Result]):
+    result = finetune(wanted(), {"decoder": "attention"})
+    assert result.settings["decoder"] == "attention" and result.settings["build"] == "unet"
+    segmenter = build_segmenter(build_encoder("unet", **result.settings["arguments"]), 3, "attention")
+    segmenter.load_state_dict(read_tensors(folder_of(wanted()) / "weights.safetensors"))
+
+
+def test_a_decoder_that_does_not_fit_is_refused(finetune: Callable[..., Result]):
+    with pytest.raises(InputError, match=r"Swin encoder.*that fit: attention, unet"):
+        finetune(wanted(), {"decoder": "swin"})
+
+
 def test_overlays_are_a_picture_that_shows_something(finetune: Callable[..., Result]):
     finetune(wanted(), {"overlays": 3})
     picture = Image.open(folder_of(wanted()) / "overlays.png").convert("RGB")

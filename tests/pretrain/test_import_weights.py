@@ -179,7 +179,8 @@ def test_the_libraries_published_architectures_are_imported_whole(
         "swin": {"embed": 96, "depths": [2, 2, 6, 2], "heads": [3, 6, 12, 24], "window": 7, "size": 224},
     }
     params = tiny_params({
-        "pretrain.encoder": encoder, f"pretrain.encoders.{encoder}": published[encoder], "pretrain.weights": "weights.pth",
+        "pretrain.encoder": encoder, f"pretrain.encoders.{encoder}": {"build": encoder, **published[encoder]},
+        "pretrain.weights": "weights.pth",
         "pretrain.weights_pickle": True, "pretrain.size": 224,
     })  # fmt: skip
     folder = study.pretrain(params)

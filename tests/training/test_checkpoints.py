@@ -2,10 +2,10 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from tests.tiny_encoders import TINIEST
 
 from medtransfer.encoders.build import ENCODERS, build_encoder
 from medtransfer.encoders.classifier import Classifier
@@ -16,19 +16,13 @@ from medtransfer.hashing import file_sha256
 from medtransfer.records import CheckpointInfo, read_tensors, write_tensors
 from medtransfer.training.checkpoints import find_checkpoint, load_encoder, save_checkpoint
 
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "unet": {"width": 4, "depth": 3},
-    "resnet50": {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32]},
-    "swin": {"embed": 8, "depths": [1, 1, 1, 1], "heads": [1, 2, 2, 4], "window": 2, "size": 32},
-}
-
 
 def saved(folder: Path, name: str = "unet", epoch: int = 5) -> Classifier:
-    classifier = Classifier(build_encoder(name, **ARGUMENTS[name]), 3)
+    classifier = Classifier(build_encoder(name, **TINIEST[name]), 3)
     initialise(classifier, 11)
     contract = {"size": 32, "mean": [0.5] * 3, "std": [0.2] * 3, "channels": "RGB"}
     save_checkpoint(folder, classifier, {
-        "encoder": name, "arguments": classifier.encoder.arguments, "epoch": epoch, "source": "s",
+        "encoder": name, "build": name, "arguments": classifier.encoder.arguments, "epoch": epoch, "source": "s",
         "source_classes": ["a", "b", "c"], "origin": "simple", "source_accuracy": 0.25, "input": contract, "seed": 11,
         "pretraining": "p", "parent": None, "git_revision": "none",
     })  # fmt: skip

@@ -57,7 +57,7 @@ def stepped(segmenter: nn.Module, images: torch.Tensor, steps: int = 3) -> dict[
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_the_layout_changes_rounding_only_and_is_reproducible(name: str, tiny_params: Callable[..., Any]):
-    arguments = tiny_params().pretrain.encoders[name]
+    arguments = tiny_params().pretrain.encoders[name].arguments
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
     def fresh() -> nn.Module:

@@ -173,7 +173,9 @@ def _scores(
     plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, "robustness"}
     curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*ROBUSTNESS.values(), *plain})}
     return {
-        key: _score_fields(run, pooled[MODES[key[FIELDS.index("mode")]].encoder_frozen], {m: curve.get(run.id, {}) for m, curve in curves.items()})
+        key: _score_fields(
+            run, pooled[MODES[key[FIELDS.index("mode")]].encoder_frozen], {m: curve.get(run.id, {}) for m, curve in curves.items()}
+        )
         for key, run in chosen.items()
     }
 

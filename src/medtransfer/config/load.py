@@ -110,8 +110,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _lay_over(base: Any, patch: Any, key: str = "") -> Any:
-    """Merge two nested mappings; everything that is no mapping is replaced, and so are reader options."""
+    """Merge two nested mappings; anything else is replaced, and so are reader options and an encoder of another build."""
     if not (isinstance(base, dict) and isinstance(patch, dict)) or key in {"options", "split"}:
+        return patch
+    if base.get("build") != patch.get("build", base.get("build")):
         return patch
     return {**base, **{name: _lay_over(base.get(name), value, name) for name, value in patch.items()}}
 

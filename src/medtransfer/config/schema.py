@@ -93,6 +93,19 @@ class Prepare(Section):
     targets: dict[Name, Target]
 
 
+class EncoderSpec(Section):
+    """One configured encoder: the architecture to build; every other key is an argument of its constructor."""
+
+    model_config = ConfigDict(extra="allow")
+
+    build: Name
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Constructor arguments; those left out take the architecture's own defaults."""
+        return dict(self.model_extra or {})
+
+
 class Origin(Section):
     """How one origin augments and batches."""
 
@@ -117,7 +130,7 @@ class Pretrain(Section):
     source: Name
     source_root: Place
     encoder: Name
-    encoders: dict[Name, dict[str, Any]]
+    encoders: dict[Name, EncoderSpec]
     origin: Name
     origins: dict[Name, Origin]
     lr: Rate
@@ -179,6 +192,7 @@ class Finetune(Section):
     origin: Name
     epoch: NonNegative
     mode: Name
+    decoder: Name | None
     seed: NonNegative
     train_epochs: Positive
     epoch_steps: Positive | None

@@ -1,27 +1,32 @@
-"""The maps of a ResNet50 go in; logits (N, outputs, H, W) come out: the decoder of ResNet50 Attention U-Net.
+"""The decoder of ResNet50 Attention U-Net.
 
 Source: section A.1.2 and Oktay et al. 2018 (arXiv 1804.03999), equations 1 and 2, figure 2: additive gates with a
 single attention map. Where that paper is silent, the inner channels of a gate are half of its skip connection's.
 """
 
+from collections.abc import Sequence
+from typing import Self
+
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medtransfer.decoders.blocks import UpBlock
-from medtransfer.encoders.contract import Encoder
+from medtransfer.decoders.blocks import NARROWEST, UpBlock, doublings
+from medtransfer.decoders.contract import Decoder
+from medtransfer.encoders.contract import Encoder, Level
+from medtransfer.encoders.conv_blocks import resized
 
 # 2048 -> 256: from ResNet50's last level to the first of the decoder's published 256-128-64-32-16 channels.
-REDUCTION, NARROWEST = 8, 4
+REDUCTION = 8
 
 
 class AttentionGate(nn.Module):
     """Weigh each position of a skip connection by one map in (0, 1), computed from it and from the coarser decoder map.
 
-    alpha = sigmoid(psi(relu(W_x x + W_g g + b_g))), with x taken to the resolution of g, and alpha back to that of x.
+    alpha = sigmoid(psi(relu(W_x x + W_g g + b_g))), with x brought to the resolution of g, and alpha back to that of x.
     """
 
     def __init__(self, skip: int, gating: int) -> None:
-        """Make the layers.
+        """Build the layers.
 
         Args:
             skip: channels of the skip connection x.
@@ -37,44 +42,52 @@ class AttentionGate(nn.Module):
         """Gate a skip connection.
 
         Args:
-            skip: (N, skip, 2H, 2W).
+            skip: (N, skip, h, w), usually twice as fine as the gating signal.
             gating: (N, gating, H, W).
 
         Returns:
-            The weighted skip connection (N, skip, 2H, 2W).
+            The weighted skip connection (N, skip, h, w).
         """
-        joint = functional.relu(self.skip(skip) + self.gating(gating))  # (N, inner, H, W)
+        joint = functional.relu(resized(self.skip(skip), *gating.shape[2:]) + self.gating(gating))  # (N, inner, H, W)
         alpha = self.psi(joint).sigmoid()  # (N, 1, H, W)
         alpha = functional.interpolate(alpha, size=skip.shape[2:], mode="bilinear", align_corners=False)
         return skip * alpha
 
 
-class AttentionDecoder(nn.Module):
-    """An `UpBlock` for each of the five levels: four with a gated skip connection, the last with none; a 1x1 head."""
+class AttentionDecoder(Decoder):
+    """An `UpBlock` with a gated skip connection for every level but the coarsest, plain ones to the input's size, a 1x1 head."""
 
+    name = "attention"
     initialisation = "he"
 
-    def __init__(self, encoder: Encoder, outputs: int) -> None:
-        """Make the layers.
+    def __init__(self, levels: Sequence[Level], outputs: int) -> None:
+        """Build the layers.
 
         Args:
-            encoder: whose levels are decoded; the finest must have stride 2.
+            levels: to decode, finest first.
             outputs: channels of the logits.
         """
-        super().__init__()
-        *skips, coarsest = (level.channels for level in encoder.levels)
-        skips.reverse()
-        widths = [max(coarsest // REDUCTION >> index, NARROWEST) for index in range(len(skips) + 1)]
+        super().__init__(levels[0].stride)
+        coarsest, *skips = (level.channels for level in reversed(levels))
+        plain = doublings(self.stride)
+        widths = [max(coarsest // REDUCTION >> index, NARROWEST) for index in range(len(skips) + plain)]
         inputs = [coarsest, *widths]
         self.gates = nn.ModuleList(AttentionGate(skip, gating) for skip, gating in zip(skips, inputs, strict=False))
         self.blocks = nn.ModuleList(
-            UpBlock(before, skip, after) for before, skip, after in zip(inputs, [*skips, 0], widths, strict=False)
+            UpBlock(before, skip, after) for before, skip, after in zip(inputs, [*skips, *[0] * plain], widths, strict=False)
         )
-        self.head = nn.Conv2d(widths[-1], outputs, 1)
+        self.head = nn.Conv2d(inputs[-1], outputs, 1)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
+    @classmethod
+    def build(cls, encoder: Encoder, outputs: int) -> Self:
+        """Build the decoder for an encoder's levels."""
+        return cls(encoder.levels, outputs)
+
+    def decode(self, maps: list[Tensor]) -> Tensor:
         """Decode the maps, finest first, into logits (N, outputs, H, W)."""
         *skips, x = maps
         for gate, block, skip in zip(self.gates, self.blocks, reversed(skips), strict=False):
             x = block(x, gate(skip, x))
-        return self.head(self.blocks[-1](x, None))  # (N, outputs, H, W)
+        for block in self.blocks[len(skips) :]:
+            x = block(x, None)
+        return self.head(x)

@@ -3,22 +3,25 @@
 import torch
 from torch import Tensor, nn
 
-from medtransfer.encoders.conv_blocks import double_conv
+from medtransfer.encoders.conv_blocks import double_conv, resized
+
+NARROWEST = 4  # channels that halving from block to block does not go below
 
 
 class UpBlock(nn.Module):
     """Double the resolution, join the skip connection, and convolve twice.
 
+    Where the skip connection is not twice as fine as the coarser map, the doubled map is interpolated to its size.
     Source: Ronneberger et al. 2015, section 2; here the convolutions are padded, so nothing is cropped.
     """
 
     def __init__(self, inputs: int, skip: int, outputs: int) -> None:
-        """Make the layers.
+        """Build the layers.
 
         Args:
             inputs: channels of the coarser map.
             skip: channels of the skip connection, 0 for none.
-            outputs: channels that come out.
+            outputs: channels of the result.
         """
         super().__init__()
         self.up = nn.ConvTranspose2d(inputs, outputs, 2, stride=2)
@@ -29,12 +32,17 @@ class UpBlock(nn.Module):
 
         Args:
             x: the coarser map (N, inputs, H, W).
-            skip: (N, skip, 2H, 2W), None where the level has none.
+            skip: (N, skip, h, w), None where the level has none.
 
         Returns:
-            (N, outputs, 2H, 2W).
+            (N, outputs, h, w), or (N, outputs, 2H, 2W) without a skip connection.
         """
-        x = self.up(x)
+        x = self.up(x)  # (N, outputs, 2H, 2W)
         if skip is not None:
-            x = torch.cat([skip, x], dim=1)  # (N, skip + outputs, 2H, 2W)
+            x = torch.cat([skip, resized(x, *skip.shape[2:])], dim=1)  # (N, skip + outputs, h, w)
         return self.conv(x)
+
+
+def doublings(stride: int) -> int:
+    """Number of doublings that take a map of a stride to the input's size or just beyond."""
+    return (stride - 1).bit_length()

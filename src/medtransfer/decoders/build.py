@@ -1,42 +1,34 @@
-"""Segmentation models: an encoder and the decoder that belongs to it."""
+"""Build segmentation models: any encoder with any decoder that fits its levels."""
 
-from collections.abc import Callable
-from typing import Any
-
-from torch import nn
-
-from medtransfer.decoders.attention import AttentionDecoder
+from medtransfer.decoders import DECODERS
 from medtransfer.decoders.segmenter import Segmenter, outputs_of
-from medtransfer.decoders.swin import SwinDecoder
-from medtransfer.decoders.unet import UNetDecoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 
-# By encoder: what makes the decoder from (encoder, output channels).
-SEGMENTERS: dict[str, Callable[[Any, int], nn.Module]] = {
-    "unet": UNetDecoder,
-    "resnet50": AttentionDecoder,
-    "swin": SwinDecoder,
-}
 
-
-def build_segmenter(encoder: Encoder, classes: int) -> Segmenter:
-    """Put the decoder that belongs to an encoder on it.
+def build_segmenter(encoder: Encoder, classes: int, decoder: str | None = None) -> Segmenter:
+    """Put a decoder on an encoder.
 
     Args:
-        encoder: of a kind that SEGMENTERS knows.
+        encoder: any encoder.
         classes: number of non-background classes.
+        decoder: a key of DECODERS; None takes the encoder's default.
 
     Returns:
-        A model with one output channel for a single class, else classes + 1.
+        A model with one output channel for a single class, else classes + 1, and logits of the input's size.
 
     Raises:
-        InputError: no decoder belongs to the encoder.
-        ValueError: there is no class.
+        InputError: the decoder is unknown or does not fit the encoder's levels.
+        ValueError: `classes` is less than one.
     """
-    if encoder.name not in SEGMENTERS:
+    name = encoder.default_decoder if decoder is None else decoder
+    if name not in DECODERS:
+        raise InputError(f"expected a decoder among {', '.join(sorted(DECODERS))}, but got {name!r}; name one of them")
+    if not DECODERS[name].fits(encoder):
+        levels = ", ".join(f"{level.channels} channels at stride {level.stride}" for level in encoder.levels)
+        fitting = ", ".join(sorted(other for other, kind in DECODERS.items() if kind.fits(encoder))) or "none"
         raise InputError(
-            f"expected an encoder with a decoder of its own, which {', '.join(sorted(SEGMENTERS))} have, but got "
-            f"{encoder.name!r}; take one of those"
+            f"expected {DECODERS[name].needs}, for the decoder {name}, but the encoder {encoder.name} has {levels or 'no level'}; "
+            f"decoders that fit: {fitting}"
         )
-    return Segmenter(encoder, SEGMENTERS[encoder.name](encoder, outputs_of(classes)))
+    return Segmenter(encoder, DECODERS[name].build(encoder, outputs_of(classes)))

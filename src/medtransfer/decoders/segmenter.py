@@ -1,7 +1,8 @@
-"""Images (N, 3, H, W) go in; logits (N, outputs, H, W) come out: an encoder and its decoder."""
+"""A segmentation model: images (N, 3, H, W) to logits (N, outputs, H, W) by an encoder and a decoder."""
 
 from torch import Tensor, nn
 
+from medtransfer.decoders.contract import Decoder
 from medtransfer.encoders.contract import Encoder
 
 
@@ -9,12 +10,12 @@ class Segmenter(nn.Module):
     """A segmentation model.
 
     Attributes:
-        encoder: gives the maps.
+        encoder: computes the maps.
         decoder: turns them into logits.
         initialisation: name of the rule that `initialise` follows.
     """
 
-    def __init__(self, encoder: Encoder, decoder: nn.Module) -> None:
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
@@ -26,13 +27,13 @@ class Segmenter(nn.Module):
 
 
 def outputs_of(classes: int) -> int:
-    """Give the number of output channels: one for a single class, else one a class and one for the background.
+    """Number of output channels: one for a single class, else one per class and one for the background.
 
     Args:
         classes: number of non-background classes.
 
     Raises:
-        ValueError: there is no class.
+        ValueError: `classes` is less than one.
     """
     if classes < 1:
         raise ValueError(f"expected at least one non-background class, but got {classes}")

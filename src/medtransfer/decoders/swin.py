@@ -1,15 +1,19 @@
-"""The maps of a Swin encoder go in; logits (N, outputs, H, W) come out: the mirrored decoder of Swin U-Net.
+"""The decoder of Swin U-Net, which mirrors a Swin encoder.
 
 Source: Cao et al. 2021 (arXiv 2105.05537), section 3: patch expanding, concatenated skip and linear layer, Swin blocks
 as many and as wide as in the encoder's stage of that resolution, 4x patch expanding, 1x1 head. The skip connections
 are the outputs of the encoder's stages, as in figure 1.
 """
 
+from typing import Self
+
 import torch
 from timm.layers import calculate_drop_path_rates
 from timm.models.swin_transformer import SwinTransformerStage
 from torch import Tensor, nn
 
+from medtransfer.decoders.contract import Decoder
+from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.swin import PATCH, SwinEncoder
 
 
@@ -17,11 +21,11 @@ class PatchExpand(nn.Module):
     """Trade channels for resolution: a linear layer, positions laid out `factor` times as finely, layer norm."""
 
     def __init__(self, inputs: int, outputs: int, factor: int) -> None:
-        """Make the layers.
+        """Build the layers.
 
         Args:
-            inputs: channels that come in.
-            outputs: channels that go out.
+            inputs: channels of the coarser map.
+            outputs: channels of the finer map.
             factor: how many times finer the map becomes along each side.
         """
         super().__init__()
@@ -46,19 +50,21 @@ class FinalPatchExpand(PatchExpand):
         super().__init__(channels, channels, PATCH)
 
 
-class SwinDecoder(nn.Module):
+class SwinDecoder(Decoder):
     """Patch expansion, a merging linear layer and Swin blocks for every stage but the coarsest; 4x expansion; head."""
 
+    name = "swin"
     initialisation = "truncated"
+    needs = "the levels of a Swin encoder, whose blocks it mirrors"
 
     def __init__(self, encoder: SwinEncoder, outputs: int) -> None:
-        """Make the layers.
+        """Build the layers.
 
         Args:
             encoder: whose stages are mirrored.
             outputs: channels of the logits.
         """
-        super().__init__()
+        super().__init__(encoder.levels[0].stride)
         channels = [level.channels for level in reversed(encoder.levels)]
         pairs = list(zip(channels, channels[1:], strict=False))
         self.expands = nn.ModuleList(PatchExpand(before, after, 2) for before, after in pairs)
@@ -68,7 +74,18 @@ class SwinDecoder(nn.Module):
         self.final = FinalPatchExpand(channels[-1])
         self.head = nn.Conv2d(channels[-1], outputs, 1, bias=False)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
+    @classmethod
+    def fits(cls, encoder: Encoder) -> bool:
+        """Whether the encoder has Swin blocks to mirror."""
+        return isinstance(encoder, SwinEncoder)
+
+    @classmethod
+    def build(cls, encoder: Encoder, outputs: int) -> Self:
+        """Build the mirror of a Swin encoder."""
+        assert isinstance(encoder, SwinEncoder)
+        return cls(encoder, outputs)
+
+    def decode(self, maps: list[Tensor]) -> Tensor:
         """Decode the maps, finest first, into logits (N, outputs, H, W)."""
         *skips, x = (features.permute(0, 2, 3, 1) for features in maps)  # (N, H/stride, W/stride, C)
         for expand, merge, stage, skip in zip(self.expands, self.merges, self.stages, reversed(skips), strict=True):
@@ -78,7 +95,7 @@ class SwinDecoder(nn.Module):
 
 
 def _mirror(encoder: SwinEncoder, stage: int) -> SwinTransformerStage:
-    """Make the Swin blocks of one decoder stage, with the depth, heads, windows and rates of the encoder's."""
+    """Swin blocks of one decoder stage, with the depth, heads, windows and rates of the encoder's."""
     arguments, level = encoder.arguments, encoder.levels[stage]
     rates = calculate_drop_path_rates(arguments["stochastic_depth"], arguments["depths"], stagewise=True)
     side = arguments["size"] // level.stride

@@ -1,35 +1,56 @@
-"""The maps of a U-Net encoder go in; logits (N, outputs, H, W) come out: U-Net's expanding path.
+"""U-Net's expanding path.
 
-Source: Ronneberger et al. 2015 (arXiv 1505.04597), section 2: 2x2 transposed convolution, concatenated skip, two 3x3
-convolutions a level, 1x1 head.
+Source: Ronneberger et al. 2015 (arXiv 1505.04597), section 2: per level a 2x2 transposed convolution, the concatenated
+skip connection and two 3x3 convolutions; a 1x1 head.
 """
+
+from collections.abc import Sequence
+from typing import Self
 
 from torch import Tensor, nn
 
-from medtransfer.decoders.blocks import UpBlock
-from medtransfer.encoders.contract import Encoder
+from medtransfer.decoders.blocks import NARROWEST, UpBlock, doublings
+from medtransfer.decoders.contract import Decoder
+from medtransfer.encoders.contract import Encoder, Level
 
 
-class UNetDecoder(nn.Module):
-    """One `UpBlock` for every level but the coarsest, and a 1x1 head."""
+class UNetDecoder(Decoder):
+    """An `UpBlock` with a skip connection for every level but the coarsest, plain ones to the input's size, and a 1x1 head.
 
+    A block halves the channels, but has at most as many as its skip connection: on U-Net's own encoder these are equal.
+    """
+
+    name = "unet"
     initialisation = "he"
 
-    def __init__(self, encoder: Encoder, outputs: int) -> None:
-        """Make the layers.
+    def __init__(self, levels: Sequence[Level], outputs: int) -> None:
+        """Build the layers.
 
         Args:
-            encoder: whose levels are decoded; the finest must have stride 1.
+            levels: to decode, finest first.
             outputs: channels of the logits.
         """
-        super().__init__()
-        channels = [level.channels for level in reversed(encoder.levels)]
-        self.blocks = nn.ModuleList(UpBlock(before, after, after) for before, after in zip(channels, channels[1:], strict=False))
-        self.head = nn.Conv2d(channels[-1], outputs, 1)
+        super().__init__(levels[0].stride)
+        coarsest, *skips = (level.channels for level in reversed(levels))
+        widths = [coarsest]
+        for skip in skips:
+            widths.append(min(skip, max(widths[-1] // 2, NARROWEST)))
+        for _ in range(doublings(self.stride)):
+            skips.append(0)
+            widths.append(max(widths[-1] // 2, NARROWEST))
+        self.blocks = nn.ModuleList(
+            UpBlock(before, skip, after) for before, skip, after in zip(widths, skips, widths[1:], strict=False)
+        )
+        self.head = nn.Conv2d(widths[-1], outputs, 1)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
+    @classmethod
+    def build(cls, encoder: Encoder, outputs: int) -> Self:
+        """Build the decoder for an encoder's levels."""
+        return cls(encoder.levels, outputs)
+
+    def decode(self, maps: list[Tensor]) -> Tensor:
         """Decode the maps, finest first, into logits (N, outputs, H, W)."""
         *skips, x = maps
-        for block, skip in zip(self.blocks, reversed(skips), strict=True):
-            x = block(x, skip)
+        for index, block in enumerate(self.blocks, start=1):
+            x = block(x, skips[-index] if index <= len(skips) else None)
         return self.head(x)

@@ -1,1 +1,12 @@
-"""Encoder architectures."""
+"""Encoder architectures by name.
+
+To add one, write its file here, add its line to ENCODERS, and give tests/encoders/tiny.py its arguments for tests.
+"""
+
+from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.resnet50 import ResNet50Encoder
+from medtransfer.encoders.swin import SwinEncoder
+from medtransfer.encoders.timm import TimmEncoder
+from medtransfer.encoders.unet import UNetEncoder
+
+ENCODERS: dict[str, type[Encoder]] = {"unet": UNetEncoder, "resnet50": ResNet50Encoder, "swin": SwinEncoder, "timm": TimmEncoder}

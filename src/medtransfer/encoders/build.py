@@ -1,48 +1,47 @@
-"""Encoders by name."""
+"""Build an encoder from the name of its architecture and its constructor arguments."""
 
 import inspect
 import reprlib
 from typing import Any
 
+from medtransfer.encoders import ENCODERS
 from medtransfer.encoders.contract import Encoder
-from medtransfer.encoders.resnet50 import ResNet50Encoder
-from medtransfer.encoders.swin import SwinEncoder
-from medtransfer.encoders.unet import UNetEncoder
 from medtransfer.errors import InputError
 
-ENCODERS: dict[str, type[Encoder]] = {"unet": UNetEncoder, "resnet50": ResNet50Encoder, "swin": SwinEncoder}
-MOST, DEEPEST = 2**14, 2**10  # of a number among the arguments; of blocks in all
+MOST, DEEPEST = 2**14, 2**10  # largest number among the arguments; most blocks in total
 DEPTHS = {"layers", "depths", "depth"}
 
 
-def build_encoder(name: str, **arguments: Any) -> Encoder:
-    """Make an encoder; its weights are those of the libraries until `initialise` or a weights file sets them.
+def build_encoder(build: str, /, **arguments: Any) -> Encoder:
+    """Build an encoder; `initialise` or a weights file sets its weights.
 
     Args:
-        name: a key of ENCODERS.
-        arguments: of its constructor; what is left out takes the published value.
+        build: a key of ENCODERS.
+        arguments: constructor arguments; those left out take the published values.
 
     Raises:
         InputError: the name or an argument is unknown, or a value is out of range.
     """
-    if name not in ENCODERS:
-        raise InputError(f"expected an encoder among {', '.join(sorted(ENCODERS))}, but got {name!r}; name one of them")
-    known = inspect.signature(ENCODERS[name]).parameters
+    if build not in ENCODERS:
+        raise InputError(f"expected an encoder among {', '.join(sorted(ENCODERS))}, but got {build!r}; name one of them")
+    known = inspect.signature(ENCODERS[build]).parameters
     if unknown := sorted(arguments.keys() - known.keys()):
         raise InputError(
-            f"expected arguments of the encoder {name} among {', '.join(sorted(known))}, but got {', '.join(unknown)}; "
+            f"expected arguments of the encoder {build} among {', '.join(sorted(known))}, but got {', '.join(unknown)}; "
             "correct the name"
         )
+    if missing := [name for name, parameter in known.items() if parameter.default is parameter.empty and name not in arguments]:
+        raise InputError(f"expected the argument {', '.join(missing)} of the encoder {build}, but it is missing; add it")
     try:
         for argument, value in arguments.items():
             _check_size(argument, value)
-        return ENCODERS[name](**arguments)
-    except ValueError as fault:
-        raise InputError(f"cannot make the encoder {name}: {fault}; correct its arguments") from None
+        return ENCODERS[build](**arguments)
+    except ValueError as error:
+        raise InputError(f"cannot build the encoder {build}: {error}; correct its arguments") from None
 
 
 def _check_size(name: str, value: Any) -> None:
-    """Refuse numbers that would take all memory, or for ever, before anybody could see that they are wrong."""
-    numbers = [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, int)]
+    """Refuse numbers that would exhaust memory or time before anybody could see that they are wrong."""
+    numbers = [number for number in (value if isinstance(value, list | tuple) else [value]) if isinstance(number, int)]
     if max(numbers, default=0) > MOST or (name in DEPTHS and sum(numbers) > DEEPEST):
         raise ValueError(f"{name} = {reprlib.repr(value)} is more than any encoder has")

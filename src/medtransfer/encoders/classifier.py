@@ -1,4 +1,4 @@
-"""Images (N, 3, H, W) go in; class logits (N, classes) come out: an encoder, spatial mean, and one linear layer."""
+"""An encoder with a linear classification head: the model of supervised pretraining."""
 
 from torch import Tensor, nn
 
@@ -6,11 +6,11 @@ from medtransfer.encoders.contract import Encoder
 
 
 class Classifier(nn.Module):
-    """The model that pretraining trains; source: section A.3.
+    """Spatial mean of the encoder's coarsest map, then one linear layer. Source: section A.3.
 
     Attributes:
-        encoder: gives the maps.
-        head: linear layer on the spatial mean of the last one.
+        encoder: computes the maps.
+        head: linear layer.
         initialisation: name of the rule that `initialise` follows.
     """
 
@@ -22,7 +22,7 @@ class Classifier(nn.Module):
             classes: number of source classes.
 
         Raises:
-            ValueError: there is no class.
+            ValueError: `classes` is less than one.
         """
         if classes < 1:
             raise ValueError(f"expected at least one class, but got {classes}")

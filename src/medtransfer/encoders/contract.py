@@ -1,4 +1,4 @@
-"""Images (N, 3, H, W) go in; one map (N, C, H/stride, W/stride) a level comes out, finest first: what encoders are."""
+"""The contract of encoders: images (N, 3, H, W) to one map (N, C, H/stride, W/stride) per level, finest first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,15 @@ from torch import Tensor, nn
 
 from medtransfer.errors import InputError
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 @dataclass(frozen=True)
 class Level:
     """One resolution of an encoder.
 
     Attributes:
-        stride: input pixels a step of the map, along each side.
+        stride: input pixels per step of the map, along each side.
         channels: of the map.
     """
 
@@ -23,19 +25,34 @@ class Level:
 
 
 class Encoder(nn.Module):
-    """What every encoder is; a subclass sets the class attributes and writes `maps`.
+    """Base class of encoders; a subclass sets `name`, `initialisation` and `default_decoder`, and writes `maps`.
 
     Attributes:
-        name: registry name.
+        name: key of ENCODERS.
         initialisation: name of the rule that `initialise` follows.
-        arguments: every constructor argument, JSON-able; `build_encoder(name, **arguments)` builds the encoder again.
+        default_decoder: key of DECODERS, for segmentation models that name no decoder.
+        arguments: every constructor argument, JSON-able; `build_encoder(name, **arguments)` builds the architecture again.
         levels: what `forward` returns, from finest to coarsest.
         multiple: both input sides must be multiples of this many pixels.
-        frozen: set by `freeze`; a frozen encoder stays in eval mode whatever `train` is asked for.
+        mean: per channel, in [0, 1] units; what the architecture's published weights were trained with, else ImageNet's.
+        std: like mean.
+        channels: channel order.
+        input_size: side in pixels of the images that published weights were trained with, None where none are known.
+        prefix: what this package's tensor names have in front of those in published weights files.
+        heads: names in published weights files, or their beginnings, that are no part of the encoder; the usual
+            classification heads need not be named.
+        frozen: set by `freeze`; a frozen encoder stays in eval mode even after `train()`.
     """
 
     name: ClassVar[str]
     initialisation: ClassVar[str]
+    default_decoder: ClassVar[str]
+    prefix: ClassVar[str] = ""
+    heads: tuple[str, ...] = ()
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    channels: str = "RGB"
+    input_size: int | None = None
 
     def __init__(self, arguments: dict[str, Any], levels: Sequence[Level], multiple: int) -> None:
         super().__init__()
@@ -48,6 +65,14 @@ class Encoder(nn.Module):
         """Compute the maps of a checked input; see `forward`."""
         raise NotImplementedError(f"{type(self).__name__} computes no maps")
 
+    def reset(self, seed: int) -> bool:
+        """Set all weights by an initialisation of the encoder's own, the same bits for the same seed on any device.
+
+        Returns:
+            Whether the encoder has one; if not, the rule that `initialisation` names applies.
+        """
+        return False
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """Encode images.
 
@@ -59,7 +84,7 @@ class Encoder(nn.Module):
 
         Raises:
             ValueError: the input is no batch of three-channel images.
-            InputError: its sides do not fit the strides.
+            InputError: a side is no multiple of `multiple`.
         """
         if x.ndim != 4 or x.shape[1] != 3:
             raise ValueError(f"expected images of shape (N, 3, H, W), but got {tuple(x.shape)}")
@@ -67,7 +92,7 @@ class Encoder(nn.Module):
         return self.maps(x)
 
     def check_size(self, height: int, width: int) -> None:
-        """Refuse an input size that the strides do not divide.
+        """Check that the encoder takes images of a size.
 
         Args:
             height: of the input, pixels.
@@ -84,7 +109,7 @@ class Encoder(nn.Module):
         )
 
     def size_rule(self) -> str:
-        """Say where `multiple` comes from."""
+        """The reason for `multiple`, for messages."""
         return f"its last level has stride {self.levels[-1].stride}"
 
     def train(self, mode: bool = True) -> Self:
@@ -93,12 +118,12 @@ class Encoder(nn.Module):
 
 
 def whole_numbers(name: str, values: Sequence[int], count: int) -> list[int]:
-    """Check a constructor argument that lists positive whole numbers, one a stage.
+    """Check a constructor argument that lists positive whole numbers, one per stage.
 
     Args:
         name: of the argument.
-        values: what was given.
-        count: how many there must be.
+        values: what was passed.
+        count: how many are expected.
 
     Raises:
         ValueError: another count, or a value that is no positive whole number.

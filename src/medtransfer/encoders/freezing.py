@@ -1,4 +1,4 @@
-"""An encoder goes in and can no longer change; a module goes in and the hash that proves it comes out."""
+"""Freeze an encoder, and hash a module's weights to prove that they did not change."""
 
 import hashlib
 from itertools import chain
@@ -10,9 +10,9 @@ from medtransfer.encoders.contract import Encoder
 
 
 def freeze(encoder: Encoder) -> None:
-    """Freeze an encoder for good: no gradients, and eval mode that `train()` of the whole model does not end.
+    """Freeze an encoder for good: no gradients, and eval mode even after `train()` of the whole model.
 
-    Batch-norm statistics do not move then, and no stochastic depth is drawn.
+    Batch-norm statistics then stay as they are, and stochastic depth is off.
     """
     encoder.frozen = True
     encoder.eval()
@@ -21,7 +21,7 @@ def freeze(encoder: Encoder) -> None:
 
 
 def state_hash(module: nn.Module) -> str:
-    """Give the SHA-256 over every parameter, then every buffer, in the module's order: name, kind, shape and bytes."""
+    """SHA-256 over every parameter, then every buffer, in the module's order: name, dtype, shape and bytes."""
     digest = hashlib.sha256()
     for name, tensor in chain(module.named_parameters(), module.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

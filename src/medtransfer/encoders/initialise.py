@@ -1,4 +1,4 @@
-"""A model and a seed go in; its weights, all of them, are set in place by the rules of section A.1.4."""
+"""Set all weights of a model from a seed, by the rules of section A.1.4 or the encoder's own."""
 
 import math
 from collections.abc import Callable
@@ -8,43 +8,38 @@ from timm.layers import PatchEmbed
 from timm.models.swin_transformer import WindowAttention
 from torch import Generator, Tensor, nn
 
-NORMS = (nn.BatchNorm2d, nn.LayerNorm)
-WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+from medtransfer.encoders.contract import Encoder
+
+NORMS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
 HE_GAMMA, PATCH_GAMMA = 2.0, 1 / 3
 TRUNCATED_STD, TRUNCATED_BOUND = 0.02, 2.0
 
 
 def initialise(model: nn.Module, seed: int) -> None:
-    """Set all weights of a model in place: weights by its rule, biases 0, norms 1 and 0, running statistics anew.
+    """Set all weights of a model in place: weights by its rule, biases 0, norms 1 and 0, running statistics reset.
 
-    The same seed gives the same bits on any device. An encoder comes first in its classifier or segmenter, so it gets
-    there what it gets alone.
+    The same seed gives the same bits on any device. The encoder is the first part of its classifier or segmenter, so it
+    gets the same weights there as alone. A part that names a rule of its own, such as a decoder on another
+    architecture's encoder, follows that.
 
     Args:
-        model: an encoder, decoder, segmenter or classifier of this package; only what is below it is touched.
+        model: an encoder, decoder, segmenter or classifier of this package; only what is below it is changed.
         seed: of the random numbers.
 
     Raises:
-        ValueError: the model names no known rule, or holds a parameter that the rules do not cover.
+        ValueError: the model names no known rule, or holds a parameter that neither the rules nor its layer can set.
     """
     rule = getattr(model, "initialisation", None)
     if rule not in RULES:
         raise ValueError(f"expected a model with an initialisation among {', '.join(RULES)}, but got {rule!r}")
     generator = torch.Generator().manual_seed(seed)
-    patches = _patch_layers(model)
+    rules, patches, done = _rules(model), _patch_layers(model), set[nn.Module]()
     for name, module in model.named_modules():
-        if isinstance(module, NORMS):
-            module.reset_parameters()
-        elif module in patches:
-            he_normal(module, PATCH_GAMMA, generator)
-        elif isinstance(module, WEIGHTED):
-            RULES[rule](module, generator)
-        elif isinstance(module, WindowAttention):
-            truncated_normal(module.relative_position_bias_table, TRUNCATED_STD, TRUNCATED_BOUND, generator)
-        elif list(module.parameters(recurse=False)):
-            raise ValueError(f"expected only layers that A.1.4 covers, but {name} is a {type(module).__name__}")
-        if isinstance(module, WEIGHTED) and module.bias is not None:
-            nn.init.zeros_(module.bias)
+        if isinstance(module, Encoder) and module.reset(seed):
+            done.update(module.modules())
+        if module not in done:
+            _set_layer(name, module, PATCH if module in patches else rules[module], generator)
 
 
 def he_normal(layer: nn.Module, gamma: float, generator: Generator) -> None:
@@ -65,9 +60,9 @@ def truncated_normal(weight: Tensor, std: float, bound: float, generator: Genera
 
 
 def fan_in(layer: nn.Module) -> float:
-    """Give the number of inputs that one output of a layer sums over.
+    """Number of inputs that one output of a layer sums over.
 
-    A transposed convolution spreads each input over kernel^2 outputs, and strides^2 outputs stand for each input.
+    A transposed convolution spreads each input over kernel^2 outputs, and there are strides^2 outputs per input.
     """
     weight = layer.get_parameter("weight")
     if isinstance(layer, nn.ConvTranspose2d):
@@ -75,8 +70,37 @@ def fan_in(layer: nn.Module) -> float:
     return weight[0].numel()
 
 
+def _set_layer(name: str, module: nn.Module, rule: str, generator: Generator) -> None:
+    """Set the parameters and statistics of one module, but not of its children."""
+    if isinstance(module, NORMS):
+        module.reset_parameters()
+    elif isinstance(module, WEIGHTED):
+        DRAWS[rule](module, generator)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, WindowAttention):
+        truncated_normal(module.relative_position_bias_table, TRUNCATED_STD, TRUNCATED_BOUND, generator)
+    elif list(module.parameters(recurse=False)):
+        reset = getattr(module, "reset_parameters", None)
+        if reset is None:
+            kind = type(module).__name__
+            raise ValueError(f"expected layers that A.1.4 covers or that reset their parameters, but {name} is a {kind}")
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            reset()
+
+
+def _rules(model: nn.Module) -> dict[nn.Module, str]:
+    """The rule of every module: that of the innermost part around it which names one."""
+    rules: dict[nn.Module, str] = {}
+    for part in model.modules():
+        if rule := getattr(part, "initialisation", None):
+            rules.update(dict.fromkeys(part.modules(), rule))
+    return rules
+
+
 def _patch_layers(model: nn.Module) -> set[nn.Module]:
-    """Find the layers between pixels and patches, which have a gamma of their own."""
+    """The layers between pixels and patches, which have a gamma of their own."""
     embeds = {module.proj for module in model.modules() if isinstance(module, PatchEmbed)}
     expands = {module.get_submodule("expand") for module in model.modules() if getattr(module, "expands_patches_to_pixels", False)}
     return embeds | expands
@@ -90,4 +114,10 @@ def _truncated(layer: nn.Module, generator: Generator) -> None:
     truncated_normal(layer.get_parameter("weight"), TRUNCATED_STD, TRUNCATED_BOUND, generator)
 
 
+def _patch(layer: nn.Module, generator: Generator) -> None:
+    he_normal(layer, PATCH_GAMMA, generator)
+
+
 RULES: dict[str, Callable[[nn.Module, Generator], None]] = {"he": _he, "truncated": _truncated}
+PATCH = "patch"
+DRAWS = {**RULES, PATCH: _patch}

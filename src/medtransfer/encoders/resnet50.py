@@ -1,7 +1,7 @@
-"""Images go in; the maps of a ResNet50 come out, its tensors named as in the weight files of torchvision and timm.
+"""ResNet50 encoder, its tensors named as in the weights files of torchvision and timm.
 
-Source: He et al. 2016 (arXiv 1512.03385), table 1, on timm's ResNet: the stride stands in the 3x3 convolution, as in
-both libraries. Section A.1.2: no bias in the convolutions, stochastic depth.
+Source: He et al. 2016 (arXiv 1512.03385), table 1, on timm's ResNet: the stride is in the 3x3 convolution, as in both
+libraries. Section A.1.2: no bias in the convolutions, stochastic depth.
 """
 
 from timm.models.resnet import Bottleneck, ResNet
@@ -18,6 +18,7 @@ class ResNet50Encoder(Encoder):
 
     name = "resnet50"
     initialisation = "he"
+    default_decoder = "attention"
 
     def __init__(
         self,
@@ -25,11 +26,11 @@ class ResNet50Encoder(Encoder):
         channels: tuple[int, ...] | list[int] = (64, 128, 256, 512),
         stochastic_depth: float = 0.1,
     ) -> None:
-        """Make the layers.
+        """Build the layers.
 
         Args:
-            layers: blocks a stage, four.
-            channels: inner channels a stage, four; a stage puts out four times as many.
+            layers: blocks per stage, four.
+            channels: inner channels per stage, four; its map has four times as many.
             stochastic_depth: rate at the last block, in [0, 1); it rises linearly from 0 at the first.
 
         Raises:
@@ -47,7 +48,7 @@ class ResNet50Encoder(Encoder):
             self.add_module(name, network.get_submodule(name))
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Give the output of the stem and of each stage; see `Encoder.forward`."""
+        """Outputs of the stem and of each stage; see `Encoder.forward`."""
         maps = [self.act1(self.bn1(self.conv1(x)))]  # (N, 64, H/2, W/2)
         x = self.maxpool(maps[0])  # (N, 64, H/4, W/4)
         for name in STAGES:

@@ -1,7 +1,7 @@
-"""Images go in; the maps of a Swin Transformer come out, its tensors named as in timm's weight files.
+"""Swin Transformer encoder, its tensors named as in timm's weights files.
 
-Source: Liu et al. 2021 (arXiv 2103.14030), on timm's SwinTransformer. The maps are made channels-first here; timm's are
-channels-last. With depths 2-2-6-2 the weights of Swin-T load whole.
+Source: Liu et al. 2021 (arXiv 2103.14030), on timm's SwinTransformer, whose channels-last maps are permuted to
+channels-first. With depths 2-2-6-2 all weights of Swin-T load.
 """
 
 import math
@@ -15,14 +15,15 @@ PATCH, STAGES = 4, 4
 
 
 class SwinEncoder(Encoder):
-    """Four stages at strides 4 to 32, each a level; the final norm stands on the last.
+    """Four stages at strides 4 to 32, each a level; the final norm is applied to the last.
 
     Attributes:
-        windows: side of the attention windows a stage, in map positions.
+        windows: side of the attention windows per stage, in map positions.
     """
 
     name = "swin"
     initialisation = "truncated"
+    default_decoder = "swin"
 
     def __init__(
         self,
@@ -33,16 +34,16 @@ class SwinEncoder(Encoder):
         stochastic_depth: float = 0.2,
         size: int = 224,
     ) -> None:
-        """Make the layers.
+        """Build the layers.
 
         Args:
             embed: channels of the first stage; each further stage has twice as many.
-            depths: blocks a stage, four.
-            heads: attention heads a stage, four.
+            depths: blocks per stage, four.
+            heads: attention heads per stage, four.
             window: side of the attention windows, in map positions.
             stochastic_depth: rate at the last block, in [0, 1); it rises linearly from 0 at the first.
             size: side in pixels of the images that the windows are laid out for: a map smaller than the window is one
-                window. Images of other sizes may be given, see `check_size`.
+                window. Images of other sizes are accepted, see `check_size`.
 
         Raises:
             ValueError: an argument has another length or range, the heads do not divide the channels, or the windows
@@ -72,7 +73,7 @@ class SwinEncoder(Encoder):
         self.patch_embed, self.layers, self.norm = network.patch_embed, network.layers, network.norm
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Give the output of each stage; see `Encoder.forward`."""
+        """Outputs of the stages; see `Encoder.forward`."""
         x = self.patch_embed(x)  # (N, H/4, W/4, embed)
         maps = []
         for stage in self.layers:
@@ -82,12 +83,12 @@ class SwinEncoder(Encoder):
         return [features.permute(0, 3, 1, 2) for features in maps]  # (N, C, H/stride, W/stride)
 
     def size_rule(self) -> str:
-        """Say where `multiple` comes from."""
+        """The reason for `multiple`, for messages."""
         return f"windows of {self.windows} positions must tile the maps of strides {[lv.stride for lv in self.levels]}"
 
 
 def _tiling(size: int, window: int, windows: list[int], levels: list[Level]) -> int:
-    """Give the smallest side in pixels whose maps the windows tile; a size that is no multiple is a ValueError."""
+    """Smallest side in pixels whose maps the windows tile; a size that is no multiple is a ValueError."""
     coarsest = levels[-1].stride
     multiple = math.lcm(*(level.stride * max(side, 1) for level, side in zip(levels, windows, strict=True)))
     if size % multiple:

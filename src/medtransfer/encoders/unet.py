@@ -1,4 +1,4 @@
-"""Images go in; the maps of U-Net's contracting path come out.
+"""U-Net's contracting path.
 
 Source: Ronneberger et al. 2015 (arXiv 1505.04597) with the changes of section A.1.1: a 3x3 stem before the first level,
 and padded convolutions. Batch normalisation follows every convolution, so these have no bias.
@@ -15,9 +15,10 @@ class UNetEncoder(Encoder):
 
     name = "unet"
     initialisation = "he"
+    default_decoder = "unet"
 
     def __init__(self, width: int = 64, depth: int = 5) -> None:
-        """Make the layers.
+        """Build the layers.
 
         Args:
             width: channels of the first level.
@@ -36,7 +37,7 @@ class UNetEncoder(Encoder):
         self.pool = nn.MaxPool2d(2)
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Give the output of each level; see `Encoder.forward`."""
+        """Outputs of the levels; see `Encoder.forward`."""
         x = self.stem(x)
         maps: list[Tensor] = []
         for stage in self.stages:

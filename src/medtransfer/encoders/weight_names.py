@@ -1,4 +1,4 @@
-"""A tensor's name in somebody's weights file goes in; its name in our encoder comes out, or None to leave it out."""
+"""Translations of tensor names in published weights files to those of our encoders; None leaves a tensor out."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,7 @@ _TORCHVISION_SWIN_LEAVES = {"mlp.0.": "mlp.fc1.", "mlp.3.": "mlp.fc2."}
 
 
 def direct(name: str) -> str:
-    """Keep the name: timm's and torchvision's ResNet50, timm's Swin, our own checkpoints."""
+    """Keep the name: timm's models, torchvision's ResNet50, our own checkpoints."""
     return name
 
 

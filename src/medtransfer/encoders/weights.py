@@ -201,7 +201,9 @@ def _read_names(encoder: Encoder, tensors: Mapping[str, Tensor], source: str, ma
     """Compare the tensors with the encoder's, names read by one mapping; the second value is what fits."""
     wanted = encoder.state_dict()
     names = {name: MAPPINGS[mapping](name) for name in tensors}
-    left_out = tuple(name for name, ours in names.items() if ours is None or ours.startswith(HEADS))
+    names = {name: encoder.prefix + ours if ours and encoder.prefix + ours in wanted else ours for name, ours in names.items()}
+    heads = HEADS + encoder.heads
+    left_out = tuple(name for name, ours in names.items() if ours is None or (ours not in wanted and ours.startswith(heads)))
     given = {ours: tensors[name] for name, ours in names.items() if ours is not None and name not in left_out}
     fitting = {name: tensor for name, tensor in given.items() if name in wanted and _fits(tensor, wanted[name])}
     counted = [name for name in wanted if not name.endswith(COUNTER)]

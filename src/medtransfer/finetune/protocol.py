@@ -10,6 +10,7 @@ from medtransfer.hashing import digest
 class Protocol:
     """The recipe of paper A.4; published values: 150 epochs, batch 24, lr .05, power .9, momentum .9, decay 1e-4."""
 
+    decoder: str | None
     train_epochs: int
     epoch_steps: int | None
     batch_size: int

@@ -35,7 +35,7 @@ def build_model(tuning: FineTuning) -> nn.Module:
     """
     encoder = load_encoder(tuning.checkpoint, tuning.info)
     encoder.check_size(*tuning.target.info.input)
-    model = tuning.task.model(encoder, len(tuning.class_names))
+    model = tuning.task.model(encoder, len(tuning.class_names), tuning.protocol.decoder)
     initialise(model.get_submodule("decoder"), derive_seed(tuning.cell.seed, "decoder"))
     tuning.mode.freeze(model)
     return model
@@ -63,7 +63,9 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
     result = Result(
         cell=asdict(tuning.cell), key=tuning.cell.key, task=tuning.target.info.task, primary=tuning.task.primary.name,
         metrics=_test(tuning, trainer), per_sample=PER_SAMPLE, curves=trainer.curves, encoder_hash=[before, after],
-        settings={**asdict(tuning.protocol), "class_names": tuning.class_names, "arguments": tuning.info.arguments},
+        settings={
+            **asdict(tuning.protocol), "class_names": tuning.class_names, "build": tuning.info.build, "arguments": tuning.info.arguments,
+        },  # fmt: skip
         seconds=time.monotonic() - begin, git_revision=git_revision(Path.cwd()),
     )  # fmt: skip
     result.write(tuning.folder / "metrics.json")

@@ -72,10 +72,10 @@ def _facts(section: Pretrain, file: Path) -> dict[str, Any]:
     """Give the fields of the checkpoints' records, the identity of the import among them."""
     parent = f"{file.name} {file_sha256(file)}"
     contract = input_contract(section.size, IMAGENET_MEAN, IMAGENET_STD)
-    arguments = section.encoders[section.encoder]
-    made_of = [section.encoder, arguments, section.origin, section.source, section.seed, contract, parent]
+    spec = section.encoders[section.encoder]
+    made_of = [section.encoder, spec.build, spec.arguments, section.origin, section.source, section.seed, contract, parent]
     return {
-        "encoder": section.encoder, "source": section.source, "source_classes": [], "origin": section.origin,
+        "encoder": section.encoder, "build": spec.build, "source": section.source, "source_classes": [], "origin": section.origin,
         "source_accuracy": None, "input": contract, "seed": section.seed, "parent": parent,
         "pretraining": digest([*made_of, section.weights_epoch, section.allow_partial]),
         "git_revision": git_revision(Path.cwd()),
@@ -83,7 +83,8 @@ def _facts(section: Pretrain, file: Path) -> dict[str, Any]:
 
 
 def _encoder(section: Pretrain) -> Encoder:
-    encoder = build_encoder(section.encoder, **section.encoders[section.encoder])
+    spec = section.encoders[section.encoder]
+    encoder = build_encoder(spec.build, **spec.arguments)
     initialise(encoder, section.seed)
     return encoder
 

@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from medtransfer.config import Pretrain
+from medtransfer.encoders.contract import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -16,6 +15,8 @@ class Recipe:
     """Everything that the bits of a pretraining depend on, but the source images (paper A.3 and Table A.1).
 
     Attributes:
+        encoder: configured name.
+        build: key of ENCODERS.
         lr: base learning rate of `batch_size` images a step, after linear scaling.
         warmup: epochs.
         checkpoints: epochs to save, the last and the random initialisation (0) always among them.
@@ -24,6 +25,7 @@ class Recipe:
     """
 
     encoder: str
+    build: str
     arguments: dict[str, Any]
     origin: str
     randaugment: bool
@@ -88,8 +90,9 @@ def recipe_of(section: Pretrain) -> Recipe:
             f"expected a batch_size that pretrain.micro_batch x pretrain.devices divides, but got {batch} and "
             f"{section.micro_batch} x {section.devices}; change one of them"
         )
+    spec = section.encoders[section.encoder]
     return Recipe(
-        encoder=section.encoder, arguments=section.encoders[section.encoder], origin=section.origin,
+        encoder=section.encoder, build=spec.build, arguments=spec.arguments, origin=section.origin,
         randaugment=origin.randaugment, cutmix=origin.cutmix, mixup=origin.mixup, erasing=origin.erasing,
         warmup=origin.warmup[section.encoder], batch_size=batch, micro_batch=micro, devices=section.devices,
         lr=section.lr * batch / section.lr_batch, betas=section.betas, weight_decay=section.weight_decay,

@@ -117,7 +117,7 @@ def _open_source(root: Path, recipe: Recipe) -> dict[str, SourceImages]:
 
 def _facts(section: Pretrain, recipe: Recipe, series: Series, images: dict[str, SourceImages]) -> dict[str, Any]:
     return {
-        "encoder": recipe.encoder, "source": section.source,
+        "encoder": recipe.encoder, "build": recipe.build, "source": section.source,
         "source_classes": list(images["train"].classes), "origin": recipe.origin, "input": recipe.input,
         "seed": recipe.seed, "pretraining": series.pretraining, "parent": None, "git_revision": git_revision(Path.cwd()),
     }  # fmt: skip

@@ -60,7 +60,7 @@ class Trainer:
         Returns:
             The last epoch that was trained.
         """
-        raw = Classifier(build_encoder(self.recipe.encoder, **self.recipe.arguments), self.classes)
+        raw = Classifier(build_encoder(self.recipe.build, **self.recipe.arguments), self.classes)
         initialise(raw, self.recipe.seed)
         lay_out(raw)
         raw_optimiser = torch.optim.AdamW(

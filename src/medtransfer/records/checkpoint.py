@@ -40,7 +40,8 @@ class CheckpointInfo(Record):
     """What `epoch-NNN.json` says of the weights beside it; the pair alone rebuilds the encoder.
 
     Attributes:
-        encoder: registry name.
+        encoder: configured name.
+        build: key of ENCODERS.
         arguments: constructor arguments.
         epoch: epochs of pretraining, 0 is the random initialisation.
         source: name of the source dataset.
@@ -56,6 +57,7 @@ class CheckpointInfo(Record):
     """
 
     encoder: Name
+    build: Name
     arguments: dict[str, Any]
     epoch: Count
     source: str

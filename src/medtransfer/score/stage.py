@@ -93,7 +93,7 @@ def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> None:
             "keep one pretraining a folder"
         )
     first = next(iter(infos.values()))
-    if -level > (count := len(build_encoder(first.encoder, **first.arguments).levels)):
+    if -level > (count := len(build_encoder(first.build, **first.arguments).levels)):
         raise InputError(f"expected score.level from -1 to -{count} for {first.encoder}, but got {level}")
 
 

@@ -80,7 +80,7 @@ class Task(Protocol):
             InputError: the split is empty or broken.
         """
 
-    def model(self, encoder: "Encoder", classes: int) -> "nn.Module":
+    def model(self, encoder: "Encoder", classes: int, decoder: str | None = None) -> "nn.Module":
         """Put what predicts the labels of `classes` classes on an encoder.
 
         Returns:

@@ -33,11 +33,11 @@ class Segmentation:
 
         return TargetSamples(target, split, augment=augment, mean=mean, std=std, seed=seed)
 
-    def model(self, encoder: "Encoder", classes: int) -> "Segmenter":
-        """Put the decoder that belongs to an encoder on it."""
+    def model(self, encoder: "Encoder", classes: int, decoder: str | None = None) -> "Segmenter":
+        """Put a decoder on an encoder; None takes the encoder's own."""
         from medtransfer.decoders.build import build_segmenter
 
-        return build_segmenter(encoder, classes)
+        return build_segmenter(encoder, classes, decoder)
 
     def loss(self, logits: "Tensor", truth: "Tensor") -> "Tensor":
         """Compute the Dice loss over the batch."""

@@ -83,10 +83,10 @@ def rebuild_encoder(path: Path, info: CheckpointInfo, numbers: int) -> Encoder:
     """
     try:
         with torch.device("meta"):
-            shell = build_encoder(info.encoder, **info.arguments)
+            shell = build_encoder(info.build, **info.arguments)
         if (needed := sum(value.numel() for value in shell.state_dict().values())) > SPARE + numbers:
             raise InputError(f"it needs {needed} numbers, and its weights are {numbers}")
-        return build_encoder(info.encoder, **info.arguments)
+        return build_encoder(info.build, **info.arguments)
     except (InputError, RuntimeError, TypeError, OverflowError, ValueError) as fault:
         raise InputError(
             f"expected {path} to describe the encoder of the weights beside it, but it does not ({in_one_line(fault)}); get both "

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tests.tiny_encoders import TINIEST
 from torch import Tensor, nn
 
 from medtransfer.data.views import TwoViews, ViewBatch
@@ -24,11 +25,6 @@ from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 from medtransfer.seeds import derive_seed
 
 CONTRACT = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "unet": {"width": 4, "depth": 4},
-    "resnet50": {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32], "stochastic_depth": 0.5},
-    "swin": {"embed": 8, "depths": [1, 1, 1, 1], "heads": [1, 2, 2, 4], "window": 2, "stochastic_depth": 0.5, "size": 32},
-}
 
 
 @pytest.fixture
@@ -52,7 +48,7 @@ def make_target(tmp_path: Path) -> Callable[[int], PreparedTarget]:
 
 
 def tiny(name: str = "unet") -> Encoder:
-    encoder = build_encoder(name, **ARGUMENTS[name])
+    encoder = build_encoder(name, **TINIEST[name])
     initialise(encoder, 3)
     return encoder
 

@@ -1,0 +1,171 @@
+"""Any timm model with intermediate features, by name, such as `convnext_tiny.fb_in1k`.
+
+Levels, mean, standard deviation and image size are the model's own. Tensors have timm's names behind `network.`, so
+timm's weights files load by name; layers behind the last level are left out.
+
+Three kinds of models need care (https://huggingface.co/docs/timm/feature_extraction):
+- Channels-last maps, such as Swin's, are returned channels-first.
+- A plain Vision Transformer has one stride. Its normalised maps after a quarter, a half, three quarters and all of its
+  blocks are interpolated to a quarter, a half, once and twice that stride. This neck has no parameters, so a frozen
+  encoder holds no random weights, and a weights file fills all of it. For patches of 14 pixels, whose strides fit few
+  images, the image is scaled by 14/16 first.
+- A model of fixed size, such as MaxViT, whose windows tile only multiples of it: the image is padded with zeros at its
+  right and lower sides, and the maps are cropped.
+"""
+
+import difflib
+import inspect
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import try_to_load_from_cache
+from torch import Tensor
+from torch.nn import functional
+
+from medtransfer.encoders.contract import Encoder, Level, drop_rate, whole_numbers
+from medtransfer.encoders.conv_blocks import resized
+from medtransfer.encoders.weights import load_encoder_weights, read_weights
+from medtransfer.errors import InputError
+
+NECK = (1 / 4, 1 / 2, 1, 2)  # strides of a plain Vision Transformer's levels, in patches
+ANY_SIZE = {"dynamic_img_size": True, "strict_img_size": False}  # arguments that free a model from a fixed image size
+
+log = logging.getLogger("medtransfer")
+
+
+class TimmEncoder(Encoder):
+    """A timm model without its head: a level for each of its strides, or four of a plain Vision Transformer.
+
+    Attributes:
+        network: the model; it has no layers behind those that `indices` need.
+        indices: of the intermediate features that become levels.
+        strides: of these features, pixels of the image that `network` sees.
+        plain: whether the model has a single stride.
+        tile: the sides of the image that `network` sees are padded to multiples of this many pixels.
+    """
+
+    name = "timm"
+    initialisation = "truncated"
+    default_decoder = "unet"
+    prefix = "network."
+
+    def __init__(self, name: str, size: int | None = None, stochastic_depth: float = 0.0, pretrained: bool = False) -> None:
+        """Build the model.
+
+        Args:
+            name: of a timm model, with or without the tag of published weights.
+            size: side in pixels of the images that a model of fixed size is laid out for; None takes its own.
+            stochastic_depth: rate at the last block, in [0, 1).
+            pretrained: whether `initialise` sets the published weights, from timm's cache, rather than random ones.
+                `arguments` say False: a checkpoint's record rebuilds the model for the weights beside it.
+
+        Raises:
+            ValueError: an argument is out of range, or the model is unknown, has no intermediate features or takes no
+                such argument.
+            InputError: the published weights are not in the cache; nothing is downloaded.
+        """
+        if size is not None:
+            whole_numbers("size", [size], 1)
+        rate = drop_rate("stochastic_depth", stochastic_depth)
+        network = _create(name, size, rate)
+        config, strides = network.pretrained_cfg, [feature["reduction"] for feature in network.feature_info]
+        plain = len(set(strides)) == 1
+        indices = _quarters(len(strides)) if plain else [_last(strides, stride) for stride in sorted(set(strides))]
+        targets = _neck(strides[0]) if plain else sorted(set(strides))
+        channels = [network.feature_info[index]["num_chs"] for index in indices]
+        levels = [Level(stride, count) for stride, count in zip(targets, channels, strict=True)]
+        arguments = {"name": name, "size": size, "stochastic_depth": rate, "pretrained": False}
+        super().__init__(arguments, levels, levels[-1].stride)
+        self.network, self.indices, self.strides, self.plain = network, indices, [strides[i] for i in indices], plain
+        self.mean, self.std, self.input_size = tuple(config["mean"]), tuple(config["std"]), config["input_size"][-1]
+        fixed = config.get("fixed_input_size") and not ANY_SIZE.keys() & inspect.signature(type(network)).parameters.keys()
+        self.tile = (size or self.input_size) if fixed else 1
+        whole = set(network.state_dict())
+        network.prune_intermediate_layers(indices, prune_norm=not plain, prune_head=True)
+        self.heads = (*_classifiers(config), *sorted(whole - set(network.state_dict())))
+        self.published = _cached(name, config) if pretrained else None
+
+    def reset(self, seed: int) -> bool:
+        """Set the published weights, or those that the library draws for a new model; see `Encoder.reset`."""
+        if self.published is not None:
+            audit = load_encoder_weights(self, read_weights(self.published), source=str(self.published), allow_unchanged=True)
+            log.info("%s", audit)
+            return True
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(seed)
+            fresh = TimmEncoder(**self.arguments)
+        self.load_state_dict(fresh.state_dict())
+        return True
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Maps of the levels; see `Encoder.forward`."""
+        sides = [(x.shape[2] // level.stride, x.shape[3] // level.stride) for level in self.levels]
+        if self.plain:  # a patch per position of the third level; images change only if the patch is no power of two
+            x = resized(x, *(side * self.strides[0] for side in sides[2]))  # (N, 3, h, w)
+        height, width = x.shape[2:]
+        if self.tile > 1:
+            x = functional.pad(x, (0, -width % self.tile, 0, -height % self.tile))
+        maps = self.network.forward_intermediates(
+            x, indices=self.indices, norm=self.plain, output_fmt="NCHW", intermediates_only=True
+        )
+        cropped = [m[:, :, : height // stride, : width // stride] for m, stride in zip(maps, self.strides, strict=True)]
+        return [resized(m, *side) for m, side in zip(cropped, sides, strict=True)]  # (N, C, H/stride, W/stride)
+
+
+def _create(name: str, size: int | None, rate: float) -> Any:
+    """Build a timm model without its classifier, with random weights, for images of any size where it can be."""
+    if not (isinstance(name, str) and timm.is_model(name)):
+        close = difflib.get_close_matches(str(name), timm.list_models(), 3, 0)
+        raise ValueError(f"expected the name of a timm model, such as {', '.join(close)}, but got {name!r}")
+    try:
+        with torch.device("meta"):
+            sketch = timm.create_model(name, num_classes=0)
+    except RuntimeError as error:  # an unknown tag
+        raise ValueError(f"timm has no {name!r} ({error})") from None
+    if not all(hasattr(sketch, part) for part in ("forward_intermediates", "prune_intermediate_layers", "feature_info")):
+        raise ValueError(f"the timm model {name} has no intermediate features; take another")
+    known = inspect.signature(type(sketch)).parameters
+    if size is not None and "img_size" not in known:
+        raise ValueError(f"the timm model {name} is laid out for no size; leave size out")
+    if rate > 0 and "drop_path_rate" not in known:
+        raise ValueError(f"the timm model {name} has no stochastic depth; leave stochastic_depth out")
+    options: dict[str, Any] = {**ANY_SIZE, "img_size": size, "drop_path_rate": rate}
+    return timm.create_model(name, num_classes=0, **{key: value for key, value in options.items() if key in known})
+
+
+def _last(strides: list[int], stride: int) -> int:
+    """Index of the deepest feature of a stride."""
+    return len(strides) - 1 - strides[::-1].index(stride)
+
+
+def _quarters(blocks: int) -> list[int]:
+    """Indices of the blocks that end each quarter of a Vision Transformer."""
+    return [max(blocks * quarter // 4, 1) - 1 for quarter in range(1, 5)]
+
+
+def _neck(patch: int) -> list[int]:
+    """Strides of a Vision Transformer's levels: those for the power of two that is nearest to its patch's side."""
+    return [int(2 ** round(math.log2(patch)) * factor) for factor in NECK]
+
+
+def _classifiers(config: dict[str, Any]) -> list[str]:
+    """Beginnings of the classifier's tensor names."""
+    names = config.get("classifier") or ()
+    return [f"{name}." for name in ([names] if isinstance(names, str) else names)]
+
+
+def _cached(name: str, config: dict[str, Any]) -> Path:
+    """The file of a model's published weights in timm's cache; without it, an InputError."""
+    repository, file = config.get("hf_hub_id"), config.get("hf_hub_filename") or "model.safetensors"
+    path = try_to_load_from_cache(repository, file) if repository else None
+    if isinstance(path, str):
+        return Path(path)
+    remedy = f"fetch them with `hf download {repository} {file}`, or" if repository else "timm publishes none for it:"
+    raise InputError(
+        f"expected the published weights of the timm model {name} in its cache, but they are not there and nothing is downloaded "
+        f"here; {remedy} set pretrained: false"
+    )

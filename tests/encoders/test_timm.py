@@ -1,0 +1,218 @@
+"""timm models of many families: levels, weights files, initialisation, sizes, and a step of training with both decoders."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medtransfer.decoders.build import build_segmenter
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.contract import Encoder, Level
+from medtransfer.encoders.freezing import freeze, state_hash
+from medtransfer.encoders.initialise import initialise
+from medtransfer.encoders.weights import load_encoder_weights, read_weights
+from medtransfer.errors import InputError
+
+TINY = "test_convnext"
+SMALL = ["test_resnet", "test_efficientnet", TINY, "test_vit"]
+WHOLE = [
+    "resnet18", "resnet50", "efficientnet_b0", "mobilenetv3_small_100", "convnext_atto", "convnextv2_atto", "regnety_002",
+    "densenet121", "swin_tiny_patch4_window7_224", "pvt_v2_b0", "maxvit_rmlp_pico_rw_256", "edgenext_xx_small",
+    "vit_tiny_patch16_224", "vit_small_patch14_dinov2",
+]  # fmt: skip
+EVERY_FAMILY = pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in WHOLE)])
+
+
+def build(name: str, **arguments: Any) -> Encoder:
+    # at its own size, MaxViT would pad every image to 256 pixels
+    return build_encoder("timm", name=name, **({"size": 64} if "maxvit" in name else {}), **arguments)
+
+
+def published(name: str) -> dict[str, Tensor]:
+    """All tensors of a timm model, its classifier among them, as its weights file names them."""
+    torch.manual_seed(1)
+    return timm.create_model(name, **({"img_size": 64} if "maxvit" in name else {})).state_dict()
+
+
+@EVERY_FAMILY
+def test_every_family_segments_every_size_with_both_decoders(name: str):
+    encoder = build(name).eval()
+    segmenters = [build_segmenter(encoder, 1, decoder).eval() for decoder in ("unet", "attention")]
+    with torch.inference_mode():
+        for height, width in ((64, 64), (96, 96), (160, 160), (96, 160)):
+            maps = encoder(torch.randn(1, 3, height, width))
+            expected = [(1, level.channels, height // level.stride, width // level.stride) for level in encoder.levels]
+            assert [tuple(features.shape) for features in maps] == expected
+            assert all(segmenter.decoder(maps).shape == (1, 1, height, width) for segmenter in segmenters)
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("decoder", ["unet", "attention"])
+def test_every_family_trains_in_both_modes(name: str, decoder: str):
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    segmenter = build_segmenter(build(name), 1, decoder)
+    initialise(segmenter, 3)
+    hashes = [state_hash(segmenter.encoder)]
+    for _ in ("full", "decoder"):
+        sgd = torch.optim.SGD(segmenter.parameters(), lr=0.01)
+        segmenter.train()(images).square().mean().backward()
+        assert all(p.grad is not None for p in segmenter.parameters() if p.requires_grad)
+        sgd.step()
+        hashes.append(state_hash(segmenter.encoder))
+        freeze(segmenter.encoder)
+    assert hashes[0] != hashes[1] == hashes[2]
+    assert all(torch.equal(a, b) for a, b in zip(segmenter.encoder(images), segmenter.encoder(images), strict=True))
+
+
+@EVERY_FAMILY
+def test_a_published_file_fills_the_encoder_and_a_saved_one_fills_it_again(name: str, tmp_path: Path):
+    save_file(published(name), tmp_path / "published.safetensors")
+    encoder, again = build(name), build(name)
+    audit = load_encoder_weights(encoder, read_weights(tmp_path / "published.safetensors"), source="published")
+    assert audit.complete and audit.left_out, str(audit)
+    save_file(encoder.state_dict(), tmp_path / "ours.safetensors")
+    assert load_encoder_weights(again, read_weights(tmp_path / "ours.safetensors"), source="ours").complete
+    assert state_hash(again) == state_hash(encoder)
+
+
+@EVERY_FAMILY
+def test_initial_weights_depend_on_the_seed_alone(name: str):
+    first, second = build(name), build(name)
+    for encoder, disturbance in ((first, 1), (second, 2)):
+        torch.manual_seed(disturbance)
+        initialise(encoder, 5)
+    assert state_hash(first) == state_hash(second)
+
+
+def test_initial_weights_are_the_librarys():
+    encoder = build(TINY)
+    initialise(encoder, 5)
+    torch.manual_seed(5)
+    library = timm.create_model(TINY, num_classes=0).state_dict()
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, library[name.removeprefix("network.")]), name
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", pytest.param("densenet121", marks=pytest.mark.slow)])
+def test_levels_are_those_of_timms_feature_extraction(name: str):
+    features = timm.create_model(name, features_only=True).feature_info
+    expected = [Level(*level) for level in zip(features.reduction(), features.channels(), strict=True)]
+    assert list(build(name).levels) == expected
+
+
+def outputs(network: nn.Module, modules: list[str], images: Tensor) -> list[Tensor]:
+    """What the named modules of a network return."""
+    kept: dict[str, Tensor] = {}
+    for name in modules:
+        network.get_submodule(name).register_forward_hook(lambda module, inputs, out, name=name: kept.update({name: out.clone()}))
+    with torch.no_grad():
+        network.eval()(images)
+    return [kept[name] for name in modules]
+
+
+@pytest.mark.parametrize(
+    ("name", "modules"),
+    [
+        ("test_resnet", ["act1", "layer1", "layer2", "layer3", "layer4"]),
+        ("test_convnext", [f"stages.{stage}" for stage in range(4)]),
+        pytest.param("swin_tiny_patch4_window7_224", [f"layers.{stage}" for stage in range(4)], marks=pytest.mark.slow),
+    ],
+)
+def test_maps_are_what_the_whole_model_computes(name: str, modules: list[str]):
+    encoder, whole = build(name).eval(), timm.create_model(name)
+    load_encoder_weights(encoder, whole.state_dict(), source="timm")
+    images = torch.randn(1, 3, 224, 224)
+    for ours, theirs in zip(encoder(images), outputs(whole, modules, images), strict=True):
+        theirs = theirs if ours.shape == theirs.shape else theirs.permute(0, 3, 1, 2)  # Swin's are channels-last
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "patch"), [("vit_tiny_patch16_224", 16), pytest.param("vit_small_patch14_dinov2", 14, marks=pytest.mark.slow)]
+)
+def test_a_vision_transformer_gives_four_depths_at_four_strides(name: str, patch: int):
+    encoder, whole = build(name).eval(), timm.create_model(name, dynamic_img_size=True)
+    load_encoder_weights(encoder, whole.state_dict(), source="timm")
+    images = torch.randn(1, 3, 64, 96)
+    seen = functional.interpolate(images, size=(4 * patch, 6 * patch), mode="bilinear")  # 4 x 6 patches
+    tokens = [whole.norm(x)[:, 1:] for x in outputs(whole, [f"blocks.{block}" for block in (2, 5, 8, 11)], seen)]
+    maps = encoder(images)
+    assert [level.stride for level in encoder.levels] == [4, 8, 16, 32] and encoder.multiple == 32
+    for ours, theirs, factor in zip(maps, tokens, (4, 2, 1, 0.5), strict=True):
+        theirs = theirs.transpose(1, 2).reshape(1, -1, 4, 6)
+        expected = functional.interpolate(theirs, scale_factor=factor, mode="bilinear")
+        torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_of_fixed_size_sees_a_padded_image():
+    encoder = build("maxvit_rmlp_pico_rw_256").eval()
+    images = torch.randn(1, 3, 96, 64)
+    padded = torch.zeros(1, 3, 128, 64)
+    padded[:, :, :96] = images
+    for ours, whole in zip(encoder(images), encoder(padded), strict=True):
+        assert torch.equal(ours, whole[:, :, : ours.shape[2]])
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_small_patch14_dinov2"])
+def test_the_input_contract_is_the_models_own(name: str):
+    encoder, config = build(name), timm.get_pretrained_cfg(name)
+    assert (encoder.mean, encoder.std) == (config.mean, config.std)
+    assert encoder.input_size == {"resnet18": 224, "vit_small_patch14_dinov2": 518}[name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "convnext_atto_"}, r"timm model, such as convnext_atto.*'convnext_atto_'"),
+        ({"name": "convnext_atto.nowhere"}, r"convnext_atto\.nowhere"),
+        ({"name": "hf-hub:timm/resnet18"}, "name of a timm model"),
+        ({"name": 5}, "name of a timm model"),
+        ({"name": "resnet18", "size": 64}, "size"),
+        ({"name": "densenet121", "stochastic_depth": 0.1}, "stochastic_depth"),
+        ({"name": TINY, "stochastic_depth": 1}, "stochastic_depth"),
+        ({"name": TINY, "size": 0}, "size"),
+        ({}, "the argument name of the encoder timm"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(arguments: dict[str, Any], message: str):
+    with pytest.raises(InputError, match=message):
+        build_encoder("timm", **arguments)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, Tensor]], None]:
+    """An empty cache, without a network, and what puts a model's weights in it."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was asked"))
+
+    def put(repository: str, tensors: dict[str, Tensor]) -> None:
+        folder = tmp_path / f"models--{repository.replace('/', '--')}"
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / "main").write_text("1" * 40)
+        (folder / "snapshots" / ("1" * 40)).mkdir(parents=True)
+        save_file(tensors, folder / "snapshots" / ("1" * 40) / "model.safetensors")
+
+    return put
+
+
+def test_published_weights_come_from_the_cache(cache: Callable[[str, dict[str, Tensor]], None]):
+    tensors = published(TINY)
+    cache("timm/test_convnext.r160_in1k", tensors)
+    encoder = build_encoder("timm", name=TINY, pretrained=True)
+    initialise(encoder, 5)
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, tensors[name.removeprefix("network.")])
+    assert encoder.arguments["pretrained"] is False
+
+
+def test_published_weights_that_are_not_in_the_cache_are_refused_at_once(cache: Callable[[str, dict[str, Tensor]], None]):
+    with pytest.raises(InputError, match=r"test_convnext in its cache.*hf download timm/test_convnext\.r160_in1k"):
+        build_encoder("timm", name=TINY, pretrained=True)

@@ -1,0 +1,18 @@
+"""Constructor arguments of tiny encoders: one entry for every key of ENCODERS."""
+
+from typing import Any
+
+# For images of 64 pixels: every attention window holds more than one position.
+TINY: dict[str, dict[str, Any]] = {
+    "unet": {"width": 4, "depth": 5},
+    "resnet50": {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "stochastic_depth": 0.1},
+    "swin": {"embed": 8, "depths": [2, 2, 2, 2], "heads": [1, 2, 2, 4], "window": 2, "stochastic_depth": 0.2, "size": 64},
+    "timm": {"name": "test_convnext", "stochastic_depth": 0.1},
+}
+# For the stages, on images of 32 pixels.
+TINIEST: dict[str, dict[str, Any]] = {
+    "unet": {"width": 4, "depth": 4},
+    "resnet50": {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32], "stochastic_depth": 0.1},
+    "swin": {"embed": 8, "depths": [1, 1, 1, 1], "heads": [1, 2, 2, 4], "window": 2, "stochastic_depth": 0.2, "size": 32},
+    "timm": {"name": "test_convnext", "stochastic_depth": 0.1},
+}
