@@ -64,7 +64,8 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
         cell=asdict(tuning.cell), key=tuning.cell.key, task=tuning.target.info.task, primary=tuning.task.primary.name,
         metrics=_test(tuning, trainer), per_sample=PER_SAMPLE, curves=trainer.curves, encoder_hash=[before, after],
         settings={
-            **asdict(tuning.protocol), "class_names": tuning.class_names, "build": tuning.info.build, "arguments": tuning.info.arguments,
+            **asdict(tuning.protocol), "class_names": tuning.class_names,
+            "build": tuning.info.build, "arguments": tuning.info.arguments,
         },  # fmt: skip
         seconds=time.monotonic() - begin, git_revision=git_revision(Path.cwd()),
     )  # fmt: skip
