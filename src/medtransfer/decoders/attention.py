@@ -18,6 +18,9 @@ from medtransfer.encoders.conv_blocks import resized
 # 2048 -> 256: from ResNet50's last level to the first of the decoder's published 256-128-64-32-16 channels.
 REDUCTION = 8
 
+# oneDNN corrupts memory in the backward pass of strided 1x1 convolutions of fewer channels, channels last (torch 2.14).
+NARROWEST_STRIDED = 8
+
 
 class AttentionGate(nn.Module):
     """Weigh each position of a skip connection by one map in (0, 1), computed from it and from the coarser decoder map.
@@ -48,10 +51,16 @@ class AttentionGate(nn.Module):
         Returns:
             The weighted skip connection (N, skip, h, w).
         """
-        joint = functional.relu(resized(self.skip(skip), *gating.shape[2:]) + self.gating(gating))  # (N, inner, H, W)
+        joint = functional.relu(resized(self._halved(skip), *gating.shape[2:]) + self.gating(gating))  # (N, inner, H, W)
         alpha = self.psi(joint).sigmoid()  # (N, 1, H, W)
         alpha = functional.interpolate(alpha, size=skip.shape[2:], mode="bilinear", align_corners=False)
         return skip * alpha
+
+    def _halved(self, skip: Tensor) -> Tensor:
+        """Apply W_x with stride 2, (N, inner, ceil(h / 2), ceil(w / 2))."""
+        if skip.shape[1] < NARROWEST_STRIDED:
+            return functional.conv2d(skip[:, :, ::2, ::2], self.skip.weight)
+        return self.skip(skip)
 
 
 class AttentionDecoder(Decoder):
