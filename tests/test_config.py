@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from medtransfer.config import DEFINED, USED, Params, load_params
 from medtransfer.errors import InputError
-from medtransfer.tasks.modes import MODES
+from medtransfer.modes import MODES
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 REGISTERED = {"mode": MODES}

@@ -50,7 +50,7 @@ EXAMPLES: dict[type[Record], Any] = {
         settings={"split": {"test": 0.2, "seed": 0}, "options": {}},
     ),
     CheckpointInfo: CheckpointInfo(
-        encoder="unet", arguments={"width": 4, "layers": [1, 2]}, epoch=5, source="sample", source_classes=["x", "y"],
+        encoder="unet", build="unet", arguments={"width": 4, "layers": [1, 2]}, epoch=5, source="sample", source_classes=["x", "y"],
         origin="simple", source_accuracy=None, input={"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"},
         seed=1, pretraining="a1", parent=None, weights="w1", git_revision="none",
     ),
@@ -107,8 +107,8 @@ def test_a_record_of_an_older_version_says_how_to_make_it_again(tmp_path: Path) 
     del value["task"]
     write_json(tmp_path / "r.json", {"format": "medtransfer/target/1", **value})
     message = (
-        f"expected the format 'medtransfer/target/2' in {tmp_path / 'r.json'}, but it is of the older format "
-        "'medtransfer/target/1'; make it again with `medtransfer prepare --target <name> --force`"
+        f"expected the format 'medtransfer/target/2' in {tmp_path / 'r.json'}, but got 'medtransfer/target/1', "
+        "which an older version of medtransfer wrote; move it away and make it with `medtransfer prepare --target <name>` again"
     )
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         TargetInfo.read(tmp_path / "r.json")

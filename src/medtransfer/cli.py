@@ -29,6 +29,7 @@ from medtransfer.config import (
 )
 from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
+from medtransfer.modes import MODES
 from medtransfer.signals import Stopped, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
@@ -80,8 +81,6 @@ def read_value(key: str, text: str) -> Any:
 
 def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
     """Load params.yaml of the working folder with the files and values that override it."""
-    from medtransfer.tasks.modes import MODES
-
     return load_params([Path("params.yaml"), *files], overrides, {"mode": MODES})
 
 

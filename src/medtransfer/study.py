@@ -255,13 +255,12 @@ def _stopper(params: Params) -> "Stopper | None":
     from medtransfer.indicators.robustness.triplet import POOLED
     from medtransfer.pretrain.recipe import recipe_of
     from medtransfer.pretrain.stopping import Stopper
-    from medtransfer.tasks.modes import MODES
     from medtransfer.training.device import open_fabric
 
     with tracking.project_run_set_aside():
         _make_missing(params, [name], [])
     target = PreparedTarget.open(Path(params.prepare.out) / name).verify()
-    section, pooled = params.score, POOLED[params.score.pooling][MODES[params.finetune.mode].encoder_frozen]
+    section, pooled = params.score, POOLED[params.score.pooling][params.finetune.mode]
     settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
     contract = recipe_of(params.pretrain).input
 

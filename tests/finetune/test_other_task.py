@@ -17,9 +17,9 @@ from medtransfer.errors import InputError
 from medtransfer.finetune.stage import run
 from medtransfer.finetune.sync import publish
 from medtransfer.hashing import file_sha256
+from medtransfer.modes import MODES
 from medtransfer.records import CellName, PreparedTarget
 from medtransfer.tasks import TASKS
-from medtransfer.tasks.modes import MODES
 from medtransfer.tasks.results import read_result
 
 CHECKPOINTS, PREPARED, MODELS = Path("checkpoints"), Path("data/prepared"), Path("models")

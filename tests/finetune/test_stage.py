@@ -26,9 +26,9 @@ from medtransfer.finetune.evaluation import evaluate
 from medtransfer.finetune.stage import run
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.overlap import OVERLAP
+from medtransfer.modes import MODES
 from medtransfer.records import CellName, PreparedTarget, Result, read_tensors, series_folder
 from medtransfer.tasks import TASKS
-from medtransfer.tasks.modes import MODES, Mode
 from medtransfer.training.checkpoints import find_checkpoint, load_encoder
 
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
@@ -333,13 +333,8 @@ def test_a_loss_that_is_not_finite_finishes_nothing(finetune: Callable[..., Resu
     assert not (folder_of(wanted()) / "metrics.json").exists()
 
 
-class NotFreezing(Mode):
-    def freeze(self, model: torch.nn.Module) -> None:
-        """Leave everything trainable."""
-
-
-def test_a_frozen_encoder_that_changes_is_a_failure(finetune: Callable[..., Result], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(MODES, "decoder", NotFreezing("decoder", MODES["decoder"].trains))
+def test_a_frozen_encoder_that_changes_is_a_failure(finetune: Callable[..., Result], watched: Watched):
+    watched.spoil = True
     with pytest.raises(StageError, match="the frozen encoder of .* changed in training"):
         finetune(wanted(mode="decoder"))
     assert runs() == []

@@ -112,7 +112,7 @@ FAULTS = {
     "of another version": (change(format="medtransfer/result/99"), "medtransfer/result/2"),
     "of an older version": (
         change(format="medtransfer/result/1"),
-        "the older format 'medtransfer/result/1'; make it again with .* --force",
+        "which an older version of medtransfer wrote; move it away",
     ),
     "of an unknown task": (change(task="translation"), "one of segmentation, but got 'translation'"),
     "of another cell": (change(key="another"), "the key of its cell in .* but got another"),

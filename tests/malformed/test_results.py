@@ -89,7 +89,7 @@ def hidden() -> bytes:
 METRICS_ROWS: list[tuple[Any, ...]] = [
     *((f"metrics.json: {name}", METRICS, name, "metrics.json") for name in ANY if name != "loop"),
     ("metrics.json: a format of the future", METRICS, field("format", "medtransfer/result/9"), "metrics.json", "result/9"),
-    ("metrics.json: a format of the past", METRICS, field("format", "medtransfer/result/1"), "metrics.json", "older", "--force"),
+    ("metrics.json: a format of the past", METRICS, field("format", "medtransfer/result/1"), "metrics.json", "an older version"),
     ("metrics.json: an unknown task", METRICS, field("task", "translation"), "metrics.json", "translation"),
     ("metrics.json: a Dice above 1", METRICS, field("metrics", {"dice": 1.5}), "metrics.json", "dice"),
     ("metrics.json: another primary metric", METRICS, field("primary", "jaccard"), "metrics.json", "jaccard"),

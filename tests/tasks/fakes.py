@@ -28,6 +28,7 @@ class Watched(Segmentation):
         interrupt_epoch: in whose first step KeyboardInterrupt is raised.
         interrupt_drawing: whether it is raised when overlays are drawn.
         factor: of the loss.
+        spoil: whether every step changes the encoder, frozen or not.
         primary_values: results of the first evaluations.
     """
 
@@ -37,6 +38,7 @@ class Watched(Segmentation):
         self.interrupt_epoch: int | None = None
         self.interrupt_drawing = False
         self.factor = 1.0
+        self.spoil = False
         self.primary_values: list[float] = []
 
     def samples(self, target: PreparedTarget, split: str, **chosen: Any) -> Samples:
@@ -49,6 +51,8 @@ class Watched(Segmentation):
     def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
         if self.epochs[-1] == self.interrupt_epoch:
             raise KeyboardInterrupt
+        if self.spoil:
+            next(self.built.encoder.parameters()).data.add_(0.1)
         return self.factor * super().loss(logits, truth)
 
     def evaluator(self, class_names: Sequence[str]) -> Evaluator:

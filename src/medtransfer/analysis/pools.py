@@ -12,7 +12,6 @@ from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
 from medtransfer.selectors.selectors import OUTCOME, SELECTORS
 from medtransfer.tasks import TASKS
-from medtransfer.tasks.modes import MODES
 from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "origin", "encoder", "target", "mode")
@@ -173,7 +172,7 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
 
 
 def _scores(
-    tuned: Mapping[PoolKey, Sequence[StoredRun]], wanted: Mapping[str, str], pooled: Mapping[bool, bool]
+    tuned: Mapping[PoolKey, Sequence[StoredRun]], wanted: Mapping[str, str], pooled: Mapping[str, bool]
 ) -> dict[PoolKey, dict[str, Any]]:
     """Read the scores of the same pretraining on the same data: the fields of a pool that come from its score run."""
     by_weights: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
@@ -189,9 +188,7 @@ def _scores(
     plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, "robustness"}
     curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*ROBUSTNESS.values(), *plain})}
     return {
-        key: _score_fields(
-            run, pooled[MODES[key[FIELDS.index("mode")]].encoder_frozen], {m: curve.get(run.id, {}) for m, curve in curves.items()}
-        )
+        key: _score_fields(run, pooled[key[FIELDS.index("mode")]], {m: curve.get(run.id, {}) for m, curve in curves.items()})
         for key, run in chosen.items()
     }
 

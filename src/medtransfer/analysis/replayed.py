@@ -10,7 +10,6 @@ from medtransfer import tracking
 from medtransfer.analysis.pools import Pool
 from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.triplet import POOLED
-from medtransfer.tasks.modes import MODES
 from medtransfer.tracking import StoredRun
 
 STAGE = "replay"
@@ -120,7 +119,7 @@ def configurations(
     robustness = {key: dict(zip(found["epoch"], found["robustness"], strict=True)) for key, found in groups}
     found = []
     for encoder, target, mode, scheme in released.keys:
-        tuned, pooled = released.tuned(encoder, target, mode, scheme), POOLED["frozen"][MODES[mode].encoder_frozen]
+        tuned, pooled = released.tuned(encoder, target, mode, scheme), POOLED["frozen"][mode]
         place = rotated(sorted(tuned["epoch"].unique()), (rotation or {}).get(scheme, 0))
         label = (labels or {}).get(target, target)
         found.append(

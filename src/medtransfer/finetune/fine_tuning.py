@@ -6,10 +6,10 @@ from pathlib import Path
 from medtransfer.config import Finetune
 from medtransfer.data.epochs import Samples
 from medtransfer.finetune.protocol import Protocol
+from medtransfer.modes import MODES, Mode
 from medtransfer.records import Cell, CheckpointInfo, PreparedTarget
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Task
-from medtransfer.tasks.modes import MODES, Mode
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import nn
 
 from medtransfer import tracking
 from medtransfer.data.epochs import Samples
-from medtransfer.encoders.freezing import state_hash
+from medtransfer.encoders.freezing import freeze, state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.environment import git_revision
 from medtransfer.errors import StageError
@@ -37,7 +37,8 @@ def build_model(tuning: FineTuning) -> nn.Module:
     encoder.check_size(*tuning.target.info.input)
     model = tuning.task.model(encoder, len(tuning.class_names), tuning.protocol.decoder)
     initialise(model.get_submodule("decoder"), derive_seed(tuning.cell.seed, "decoder"))
-    tuning.mode.freeze(model)
+    if tuning.mode.encoder_frozen:
+        freeze(encoder)
     return model
 
 

@@ -1,6 +1,7 @@
 """A record's fields go in; a JSON file that names its form comes out, and back, every field checked."""
 
 import os
+import re
 import reprlib
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -15,10 +16,16 @@ from medtransfer.records.atomic import write_json
 from medtransfer.records.json import parse_json
 from medtransfer.records.untrusted import in_one_line, require_file
 
-TARGET, CHECKPOINT = "medtransfer/target/2", "medtransfer/checkpoint/1"
-SCORES, RESULT = "medtransfer/scores/1", "medtransfer/result/2"
-COMMANDS = {TARGET: "prepare --target <name>", CHECKPOINT: "pretrain", SCORES: "score", RESULT: "finetune"}
-REMEDIES = {form: f"make it with `medtransfer {command}`" for form, command in COMMANDS.items()}
+TARGET = "medtransfer/target/2"
+CHECKPOINT = "medtransfer/checkpoint/1"
+SCORES = "medtransfer/scores/1"
+RESULT = "medtransfer/result/2"
+REMEDIES = {
+    TARGET: "make it with `medtransfer prepare --target <name>`",
+    CHECKPOINT: "make it with `medtransfer pretrain`",
+    SCORES: "make it with `medtransfer score`",
+    RESULT: "make it with `medtransfer finetune`",
+}
 
 
 def read_json(path: Path, form: str) -> dict[str, Any]:
@@ -40,20 +47,20 @@ def read_json(path: Path, form: str) -> dict[str, Any]:
         raise InputError(
             f"expected a JSON record in {path}, but it cannot be read ({in_one_line(fault)}); {REMEDIES[form]}"
         ) from None
-    got = value.get("format") if isinstance(value, dict) else None
-    if got in _older(form):
-        raise InputError(
-            f"expected the format {form!r} in {path}, but it is of the older format {got!r}; make it again with "
-            f"`medtransfer {COMMANDS[form]} --force`"
-        )
-    if got != form:
-        raise InputError(f"expected the format {form!r} in {path}, but got {got!r}; {REMEDIES[form]}")
+    found = value.get("format") if isinstance(value, dict) else None
+    if found != form:
+        raise InputError(f"expected the format {form!r} in {path}, but got {found!r}{_version_remedy(form, found)}")
     return value
 
 
-def _older(form: str) -> list[str]:
+def _version_remedy(form: str, found: Any) -> str:
+    """Return the end of the sentence about a file of another format: a remedy that fits its version."""
     kind, _, version = form.rpartition("/")
-    return [f"{kind}/{number}" for number in range(1, int(version))]
+    if isinstance(found, str) and (other := re.fullmatch(rf"{re.escape(kind)}/(\d{{1,6}})", found)):
+        if int(other[1]) < int(version):
+            return f", which an older version of medtransfer wrote; move it away and {REMEDIES[form]} again"
+        return ", which a newer version of medtransfer wrote; update medtransfer"
+    return f"; {REMEDIES[form]}"
 
 
 @cache

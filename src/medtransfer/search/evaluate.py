@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.selectors.rules import Best, FirstDrop
-from medtransfer.tasks.modes import MODES
 
 Key = tuple[str, int, bool]  # distance, level counted from the end, pooled
 
@@ -25,7 +24,7 @@ class Setting:
 
     def key(self, mode: str) -> Key:
         """Give which distances serve a mode of fine-tuning."""
-        return self.distance, self.level, POOLED[self.pooling][MODES[mode].encoder_frozen]
+        return self.distance, self.level, POOLED[self.pooling][mode]
 
     def __str__(self) -> str:
         return f"{self.distance}, margin {self.margin:.4g}, level {self.level}, pooling {self.pooling}"

@@ -1,4 +1,4 @@
-"""Kinds of targets: `TASKS`, the one list of them; and ways to transfer to them: `MODES`, in modes.py."""
+"""Kinds of targets: `TASKS` is the only list of them."""
 
 from medtransfer.tasks.contract import Task
 from medtransfer.tasks.segmentation import Segmentation

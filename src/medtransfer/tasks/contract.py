@@ -1,7 +1,7 @@
 """Contract of a task: what a target's labels are, which model learns them with which loss, and how it is judged.
 
-To add a task: write one such class, add one line to `TASKS` and one test. Its module imports heavy libraries inside its methods,
-so that names can be checked before any of them is loaded.
+To add a task: write one such class and add one line to `TASKS`; tests/tasks walks it. Its module imports heavy libraries inside its
+methods, so that names of tasks can be checked before any of them is loaded.
 """
 
 from collections.abc import Callable, Sequence

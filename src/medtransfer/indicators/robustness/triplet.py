@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Whether features are pooled, by rule and by whether the fine-tuning freezes the encoder; `frozen` is the paper's, section 6.
-POOLED = {
-    "frozen": {False: False, True: True},
-    "always": {False: True, True: True},
-    "never": {False: False, True: False},
+from medtransfer.modes import MODES
+
+POOLED = {  # whether features are pooled, by rule and mode of fine-tuning; `frozen` is the paper's, section 6
+    "frozen": {name: mode.encoder_frozen for name, mode in MODES.items()},
+    "always": dict.fromkeys(MODES, True),
+    "never": dict.fromkeys(MODES, False),
 }
 
 

@@ -1,13 +1,10 @@
 """Modes of transfer: which parts of a model a fine-tuning trains.
 
-To add a mode: add one line to `MODES` and one test.
+To add a mode, add one line to `MODES`; tests/test_modes.py walks it. Modes are facts without code, on the lowest floor: their names
+are checked with the parameters, and what they freeze decides how robustness takes features.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -24,18 +21,11 @@ class Mode:
 
     @property
     def encoder_frozen(self) -> bool:
-        """Whether the encoder stays as the checkpoint has it; robustness then pools its features (section 6)."""
+        """Whether the encoder stays as the checkpoint has it."""
         return "encoder" not in self.trains
 
-    def freeze(self, model: "nn.Module") -> None:
-        """Freeze the encoder of a model for good where this mode does not train it."""
-        from medtransfer.encoders.freezing import freeze
 
-        if self.encoder_frozen:
-            freeze(model.encoder)  # type: ignore[arg-type]
-
-
-MODES: dict[str, Mode] = {
+MODES = {
     "full": Mode("encoder and decoder are trained", frozenset({"encoder", "decoder"})),
     "decoder": Mode("only the decoder is trained", frozenset({"decoder"})),
 }
