@@ -182,12 +182,11 @@ def report(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 
 
 @stage(Search)
-@click.option("--adopt", is_flag=True, help="Write the winner into the section `score` of params.yaml.")
-def search(files: tuple[Path, ...], debug: bool, adopt: bool, **options: str | None) -> None:
-    """Search the distance, margin, level and pooling whose robustness chooses best, on stored results alone."""
+def search(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
+    """Try every distance, margin, level and pooling of robustness on stored results, and tell which chooses best."""
     from medtransfer import study
 
-    click.echo(study.search(load(files, parsed("search", options)), adopt))
+    click.echo(study.search(load(files, parsed("search", options))))
 
 
 @stage(Replay)

@@ -105,12 +105,22 @@ def report(params: Params) -> str:
         return run(params.report, _score_setting(params), params.score.pooling)
 
 
-def search(params: Params, adopt: bool = False) -> str:
-    """Search the setting of robustness that chooses best; with `adopt` its winner goes into params.yaml."""
+def search(params: Params) -> str:
+    """Search the setting of robustness that chooses best, on own results or the paper's replayed ones."""
+    from medtransfer.papers.hidy2024.searchable import read_replayed
+    from medtransfer.search.evaluate import Setting
+    from medtransfer.search.results import read_own
     from medtransfer.search.stage import run
 
     tracking.begin()
-    return run(params.search, _score_setting(params), params.score.pooling, Path("params.yaml") if adopt else None)
+    section, score = params.search, params.score
+    default = Setting(score.distance, score.margin, score.level, score.pooling)
+    with only_one(Path(section.out)):
+        if section.results == "replay":
+            results = read_replayed()
+        else:
+            results = read_own(_score_setting(params), default, set(product(section.distances, section.levels)))
+        return run(section, results, default)
 
 
 def replay(params: Params) -> str:

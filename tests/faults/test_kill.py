@@ -61,7 +61,7 @@ STAGES = {
     "import": Stage(("pretrain", "--weights", "weights.safetensors"), ("weights.safetensors",), ("checkpoints",)),
     "score": Stage(("score",), ("data", "checkpoints"), ("scores",)),
     "finetune": Stage(("finetune", "--epoch", "0,3", "--mode", "decoder,full"), ("data", "checkpoints"), ("models",)),
-    "search": Stage(("search", "--trials", "30"), (), ("search",), True, (".journal", ".png")),
+    "search": Stage(("search",), (), ("search",), True, (".png",)),
     "report": Stage(("report",), ("scores", "models", "data"), ("reports",), False, (".html", ".md")),
     "replay": Stage(
         ("replay", "--downstream", "released/downstream_scores.csv", "--robustness", "released/robustness_scores.csv"),
@@ -85,7 +85,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_params: Callable[...
     """Make a whole tiny study, whose folders the stages find."""
     folder = tmp_path_factory.mktemp("finished")
     overrides = {"finetune.train_epochs": 5, "finetune.overlays": 1, "search.levels": [-1, -2], "report.draws": 100,
-                 "study.seeds": [7, 8]}  # fmt: skip
+                 "search.margins": {"low": 0.0, "high": 1.0, "step": 0.25}, "study.seeds": [7, 8]}  # fmt: skip
     params = tiny_params(overrides)
     (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     shutil.copy(empty_store, folder / "empty.db")

@@ -128,7 +128,7 @@ def make_study(place: Path) -> None:
     run_study(place)
     copy(place / "reports", STUDY, GOLDEN / "study")
     rows = search_rows(place)
-    assert len(rows) == 8, f"the search tried {len(rows)} of 8 settings; give it more trials"
+    assert len(rows) == 8, f"the search tried {len(rows)} of 8 settings"
     with (GOLDEN / "study/search.csv").open("w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
         writer.writeheader()

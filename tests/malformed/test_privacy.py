@@ -37,7 +37,7 @@ def told(
         params = tiny_params({
             "pretrain.epochs": 1, "pretrain.checkpoints": [], "finetune.train_epochs": 1, "study.modes": ["full"],
             "study.seeds": [7],
-            "search.trials": 2, "search.levels": [-1, -2], "report.draws": 100,
+            "search.margins": {"low": 0.5, "high": 0.5, "step": 0.1}, "search.levels": [-1, -2], "report.draws": 100,
         })  # fmt: skip
         Path("params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
         study.study(params)

@@ -1,4 +1,4 @@
-"""Broken results go into the commands that read them: metrics.json, stored distances, the search's storage and the store.
+"""Broken results are refused by the commands that read them: metrics.json, stored distances and the store.
 
 What `report` finds on disk and cannot use it leaves out with a warning, as it does what another process is still writing.
 """
@@ -124,19 +124,7 @@ DISTANCE_ROWS: list[tuple[Any, ...]] = [
     ("distances: no distances", arrays(lambda found: [found.pop(name) for name in list(found) if name != "images"]),
      "epoch-001.npz"),
 ]  # fmt: skip
-STORAGE_ROWS: list[tuple[Any, ...]] = [
-    ("storage: a database that is none", "search --storage sqlite:///split.csv", "split.csv"),
-    ("storage: a database in no folder", "search --storage sqlite:///no/such/folder/search.db", "search.db"),
-    ("storage: an unknown kind", "search --storage oracle9://nowhere", "oracle9"),
-    ("storage: a folder", "search --storage raw", "raw"),
-    ("storage: nothing", ["search", "--storage", "''"], "search.storage"),
-]  # fmt: skip
-JOURNAL_ROWS: list[tuple[Any, ...]] = [
-    *((f"journal: {name}", name, "search.journal") for name in ("noise", "Latin-1", "folder", "loop", "unreadable")),
-    ("journal: other JSON", lambda path: path.write_text('{"a": 1}\n[2]\n'), "search.journal"),
-    ("journal: an unknown operation", lambda path: path.write_text('{"op_code": 99, "worker_id": "a"}\n'), "search.journal"),
-]  # fmt: skip
-ROWS = METRICS_ROWS + DISTANCE_ROWS + STORAGE_ROWS + JOURNAL_ROWS
+ROWS = METRICS_ROWS + DISTANCE_ROWS
 
 
 @pytest.mark.parametrize("row", METRICS_ROWS, ids=lambda row: row[0])
@@ -149,18 +137,6 @@ def test_a_search_is_refused(row: tuple[Any, ...], refused: Callable[..., str], 
     (artifact,) = (place / "mlartifacts" / "score").glob("*/artifacts/scores/epoch-001.npz")
     refused("search", str(artifact.relative_to(place)), *row[1:])
     assert not (place / "canary").exists()
-
-
-@pytest.mark.parametrize("row", STORAGE_ROWS, ids=lambda row: row[0])
-def test_a_storage_is_refused(row: tuple[Any, ...], refused: Callable[..., str]) -> None:
-    refused(row[1], ".", lambda path: None, *row[2:])
-
-
-@pytest.mark.parametrize("row", JOURNAL_ROWS, ids=lambda row: row[0])
-def test_a_journal_is_refused(row: tuple[Any, ...], refused: Callable[..., str], place: Path) -> None:
-    (place / "search").mkdir()
-    (place / "search" / "search.journal").write_text("")
-    refused("search", "search/search.journal", *row[1:])
 
 
 LEFT_OUT: dict[str, Callable[[Path], object]] = {

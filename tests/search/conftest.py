@@ -1,4 +1,4 @@
-"""Cases and spaces made by hand, and a store with a planted answer, that the tests of the search share."""
+"""Cases made by hand, and a store with a planted answer, that the tests of the search share."""
 
 import csv
 import io
@@ -16,48 +16,35 @@ from medtransfer.config import Search
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.measure import Pairs
 from medtransfer.indicators.robustness.pairs_file import write_pairs
-from medtransfer.search.evaluate import Case, Curve, Key
-from medtransfer.search.space import Space
+from medtransfer.search.evaluate import Case, Curve, Key, Measured, Setting, Values
+from medtransfer.search.results import read_own
 from medtransfer.search.stage import run
 
-MARGINS = (0.0, 0.5)
 PAIRS = tuple(product(("cosine", "l2"), (-1, -2)))
 TIS = {0: 0.25, 1: 0.5, 5: 0.75, 10: 1.0}
 
 
-@pytest.fixture
-def grid() -> Space:
-    """Give a space of 2 x 2 x 2 x 1 settings."""
-    return Space(("cosine", "l2"), (0.0, 1.0), MARGINS, (-1, -2), ("frozen",))
-
-
-@pytest.fixture
-def line() -> Space:
-    """Give a space of 2 x 2 settings and a margin between 0 and 1."""
-    return Space(("cosine", "l2"), (0.0, 1.0), (), (-1, -2), ("frozen",))
-
-
-class Peak:
+class Constant:
     """A checkpoint of the same robustness at every margin."""
 
     def __init__(self, value: float) -> None:
         self.value = value
 
-    def robustness(self, margin: float) -> float:
-        """Give the robustness, whatever the margin."""
-        return self.value
+    def robustness(self, margins: Values) -> Values:
+        """Return the robustness, whatever the margins."""
+        return np.full(len(margins), self.value)
 
 
 @pytest.fixture
 def make_case() -> Callable[..., Case]:
-    """Give a maker of cases whose robustness, at each (distance, level), is highest at the epoch named for it, else at 1."""
+    """Return a maker of cases whose robustness, at each (distance, level), is highest at the epoch named for it, else at 1."""
 
     def make(target: str, favours: Mapping[tuple[str, int], int], encoder: str = "unet", mode: str = "full") -> Case:
         scores: dict[Key, dict[int, Curve]] = {
-            (*pair, pooled): {epoch: Peak(0.9 if epoch == favours.get(pair, 1) else 0.1) for epoch in TIS}
+            (*pair, pooled): {epoch: Constant(0.9 if epoch == favours.get(pair, 1) else 0.1) for epoch in TIS}
             for pair, pooled in product(PAIRS, (False, True))
         }
-        return Case(f"{encoder} {target} {mode}", encoder, target, mode, TIS, scores, f"{encoder} {target} {mode} {favours}")
+        return Case(f"{encoder} {target} {mode}", encoder, target, mode, TIS, scores, Measured(frozenset(PAIRS)))
 
     return make
 
@@ -70,9 +57,8 @@ CHOSEN = {
     "star": {("cosine", -1): 1, ("l2", -2): 5},
 }  # fmt: skip
 SECTION: dict[str, Any] = {
-    "out": "search", "name": "search", "results": "own", "storage": None, "trials": 12, "workers": 1, "seed": 0,
-    "per_encoder": False, "distances": ["cosine", "l2"], "margin": [0.0, 0.5], "levels": [-1, -2],
-    "poolings": ["frozen", "never"],
+    "out": "search", "results": "own", "per_encoder": False, "distances": ["cosine", "l2"],
+    "margins": {"low": 0.0, "high": 0.5, "step": 0.5}, "levels": [-1, -2], "poolings": ["frozen", "never"],
 }  # fmt: skip
 
 
@@ -109,20 +95,20 @@ class Lab:
                 write_pairs(folder / f"epoch-{epoch:03d}.npz", pairs)
             handle.log_artifact(folder, "scores")
 
-    def search(self, adopt: Path | None = None, **changed: Any) -> str:
+    def search(self, **changed: Any) -> str:
         """Search with a section of which the given keys are changed; the default setting is l2, margin .5, level -1, frozen."""
-        return run(Search.model_validate({**SECTION, **changed}), DEFAULT, "frozen", adopt)
+        section, default = Search.model_validate({**SECTION, **changed}), Setting("l2", 0.5, -1, "frozen")
+        return run(section, read_own(DEFAULT, default, set(product(section.distances, section.levels))), default)
 
-    def rows(self, study: str = "") -> list[dict[str, str]]:
-        """Give the rows of trials.csv, of one study or of all."""
-        found = csv.DictReader(io.StringIO(Path("search/trials.csv").read_text()))
-        return [row for row in found if study in ("", row["study"])]
+    def rows(self) -> list[dict[str, str]]:
+        """Return the rows of trials.csv."""
+        return list(csv.DictReader(io.StringIO(Path("search/trials.csv").read_text())))
 
     def family(self) -> tuple[list[tracking.StoredRun], list[tracking.StoredRun]]:
-        """Give the finished parents, the newest first, and the children."""
+        """Return the finished parents, the newest first, and the children."""
         runs = tracking.read_runs("search")
-        parents = [one for one in runs if tracking.PARENT not in one.tags]
-        return parents, [one for one in runs if tracking.PARENT in one.tags]
+        parents = [run for run in runs if tracking.PARENT not in run.tags]
+        return parents, [run for run in runs if tracking.PARENT in run.tags]
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Any margin by binary search equals Eq. 3; choices are those of the selection rules; pooling follows the mode."""
 
-import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from medtransfer.indicators.robustness.triplet import robustness
-from medtransfer.search.evaluate import Case, Evaluator, Listed, Outcome, Setting, SortedGaps
-from medtransfer.selectors.rules import Best, FirstDrop
+from medtransfer.search.evaluate import Case, Measured, Setting, SortedGaps, Table, Values, tabulate
+from medtransfer.selectors.rules import RULES
 
 distances = st.integers(1, 3).flatmap(
     lambda repeats: st.integers(1, 40).flatmap(
@@ -19,70 +19,100 @@ distances = st.integers(1, 3).flatmap(
 )
 
 
-@given(both=distances, margin=st.floats(0, 3))
-def test_any_margin_by_binary_search_is_the_robustness(both: np.ndarray, margin: float):
-    assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
+def at(gaps: SortedGaps, *margins: float) -> list[float]:
+    return gaps.robustness(np.array(margins)).tolist()
 
 
-@given(both=distances, place=st.integers(0, 10**6))
-def test_a_margin_at_which_a_gap_is_just_closed(both: np.ndarray, place: int):
+@given(both=distances, margins=st.lists(st.floats(0, 3), min_size=1, max_size=4))
+def test_any_margin_by_binary_search_is_the_robustness(both: np.ndarray, margins: list[float]):
+    expected = [robustness(*both, margin).value for margin in margins]
+    assert at(SortedGaps(*both), *margins) == pytest.approx(expected, abs=1e-12)
+
+
+@given(both=distances, image=st.integers(0, 10**6))
+def test_a_margin_at_which_a_gap_just_closes(both: np.ndarray, image: int):
     gaps = (both[0].astype(float) - both[1].astype(float)).ravel()
-    margin = abs(gaps[place % len(gaps)])
-    assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
+    margin = abs(gaps[image % len(gaps)])
+    assert at(SortedGaps(*both), margin) == pytest.approx([robustness(*both, margin).value], abs=1e-12)
 
 
 def test_robustness_by_hand():
     gaps = SortedGaps([0.1, 0.5], [0.4, 0.3])  # gaps -0.3 and 0.2
-    assert gaps.robustness(0.0) == pytest.approx(1 - 0.1)
-    assert gaps.robustness(0.5) == pytest.approx(1 - (0.2 + 0.7) / 2)
-    assert SortedGaps([0.1], [0.9]).robustness(0.5) == 1.0
-    assert SortedGaps([0.2, 0.2], [0.2, 0.2]).robustness(0.25) == 0.75
+    assert at(gaps, 0.0, 0.5) == pytest.approx([1 - 0.1, 1 - (0.2 + 0.7) / 2])
+    assert at(SortedGaps([0.1], [0.9]), 0.5) == [1.0]
+    assert at(SortedGaps([0.2, 0.2], [0.2, 0.2]), 0.25) == [0.75]
+
+
+class Line:
+    """A checkpoint whose robustness falls with the margin."""
+
+    def __init__(self, value: float, slope: float = 0.0) -> None:
+        self.value, self.slope = value, slope
+
+    def robustness(self, margins: Values) -> Values:
+        return self.value - self.slope * margins
 
 
 def make(**curves: dict[int, float]) -> Case:
     """Make a case from robustness by epoch at the keys flat and pooled of cosine, level -1."""
     scores = {
-        ("cosine", -1, name == "pooled"): {epoch: Listed({0.5: value}) for epoch, value in found.items()}
-        for name, found in curves.items()
+        ("cosine", -1, name == "pooled"): {epoch: Line(value) for epoch, value in values.items()} for name, values in curves.items()
     }
-    return Case("c", "unet", "moon", "full", {0: 0.2, 1: 0.5, 5: 1.0, 10: 0.8}, scores, "f")
+    return Case("c", "unet", "moon", "full", {0: 0.2, 1: 0.5, 5: 1.0, 10: 0.8}, scores, Measured(frozenset({("cosine", -1)})))
 
 
 FLAT, POOLED = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.7}, {1: 0.8, 5: 0.7, 10: 0.95}
 
 
 @pytest.mark.parametrize(
-    ("pooling", "mode", "expected"),
+    ("pooling", "mode", "best", "first_drop"),
     [
-        ("frozen", "full", Outcome(0.2, 0.8)), ("frozen", "decoder", Outcome(0.8, 0.5)), ("never", "decoder", Outcome(0.2, 0.8)),
-        ("always", "full", Outcome(0.8, 0.5)), ("never", "full", Outcome(0.2, 0.8)), ("always", "decoder", Outcome(0.8, 0.5)),
+        ("frozen", "full", 0.2, 0.8), ("frozen", "decoder", 0.8, 0.5), ("never", "decoder", 0.2, 0.8),
+        ("always", "full", 0.8, 0.5), ("never", "full", 0.2, 0.8), ("always", "decoder", 0.8, 0.5),
     ],
 )  # fmt: skip
-def test_the_choice_follows_pooling_and_mode(pooling: str, mode: str, expected: Outcome):
-    """Flat, epoch 0 is the highest and online rises to the end; pooled, 10 is the highest and online keeps 1."""
-    case = make(flat=FLAT, pooled=POOLED)
-    assert Case(**{**vars(case), "mode": mode}).judge(Setting("cosine", 0.5, -1, pooling)) == expected
+def test_the_choice_follows_pooling_and_mode(pooling: str, mode: str, best: float, first_drop: float):
+    """Flat, epoch 0 is the highest and the walk rises to the end; pooled, 10 is the highest and the walk keeps 1."""
+    case = replace(make(flat=FLAT, pooled=POOLED), mode=mode)
+    table = tabulate([case], [Setting("cosine", 0.5, -1, pooling)])
+    assert (table.tis["best"].tolist(), table.tis["first-drop"].tolist()) == ([[best]], [[first_drop]])
 
 
-@given(st.lists(st.floats(0, 1), min_size=4, max_size=4))
-def test_choices_are_those_of_the_rules(values: list[float]):
-    scores = dict(zip((0, 1, 5, 10), values, strict=True))
-    case = make(flat=scores)
-    expected = Outcome(case.tis[Best.choose(scores).candidate], case.tis[FirstDrop.choose(scores).candidate])
-    assert case.judge(Setting("cosine", 0.5, -1, "never")) == expected
+@given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.lists(st.floats(0, 1), min_size=4, max_size=4))
+def test_choices_are_those_of_the_rules(values: list[float], slopes: list[float]):
+    epochs, margins = (0, 1, 5, 10), np.array([0.0, 0.3, 1.0])
+    case = make(flat=dict.fromkeys(epochs, 0.0))
+    curves = {epoch: Line(value, slope) for epoch, value, slope in zip(epochs, values, slopes, strict=True)}
+    chosen = replace(case, scores={("cosine", -1, False): curves}).judge(("cosine", -1, False), margins)
+    for row, margin in enumerate(margins):
+        scores = {epoch: float(curve.robustness(margin)) for epoch, curve in curves.items()}
+        for name, rule in RULES.items():
+            assert chosen[name][row] == case.tis[rule.choose(scores).candidate]
 
 
 def test_baselines():
     case = make(flat=FLAT)
     assert (case.full, case.none) == (0.8, 0.2)
-    assert Case(**{**vars(case), "tis": {1: 1.0}}).none is None
+    assert replace(case, tis={1: 1.0}).none is None
 
 
-def test_a_setting_is_judged_once_and_averaged_over_places():
-    first, second = make(flat=FLAT), make(flat=POOLED)
-    evaluator = Evaluator([first, second])
-    setting = Setting("cosine", 0.5, -1, "never")
-    assert evaluator.mean_tis(setting, (0, 1)) == pytest.approx((0.2 + 0.8) / 2)
-    assert evaluator.mean_tis(setting, (1,), "online") == 0.5
-    assert evaluator.outcomes(setting) is evaluator.outcomes(setting)
-    assert pickle.loads(pickle.dumps(evaluator)).outcomes(setting) == evaluator.outcomes(setting)
+def test_a_table_has_every_setting_in_order_and_averages_over_cases():
+    settings = [Setting("cosine", margin, -1, pooling) for margin in (0.5, 0.1) for pooling in ("never", "always")]
+    falling = {epoch: Line(value, slope) for epoch, value, slope in ((0, 0.1, 0), (1, 0.7, 1), (5, 0.5, 0))}  # 5 from .2 on
+    first = replace(make(flat=FLAT), scores={("cosine", -1, False): falling, ("cosine", -1, True): {1: Line(0.5)}})
+    second = replace(make(flat=POOLED, pooled=FLAT), target="sun")
+    table = tabulate([first, second], settings)
+    assert table.settings == tuple(settings)
+    assert table.tis["best"].tolist() == [[1.0, 0.8], [0.5, 0.2], [0.5, 0.8], [0.5, 0.2]]
+    assert table.mean((0, 1)).tolist() == [0.9, 0.35, 0.65, 0.35]
+    assert table.mean((1,), "first-drop").tolist() == [0.5, 0.8, 0.5, 0.8]
+    assert table.cases_by_target() == {"moon": [0], "sun": [1]}
+
+
+def test_means_are_added_in_order():
+    tis = np.array([[0.1, 0.2, 0.3, 0.7]])
+    assert Table((), (), {"best": tis}).mean((0, 1, 2, 3)).tolist() == [(0.1 + 0.2 + 0.3 + 0.7) / 4]
+
+
+def test_a_setting_reads_well():
+    assert str(Setting("cosine", 0.123456, -2, "frozen")) == "cosine, margin 0.1235, level -2, pooling frozen"

@@ -1,71 +1,107 @@
-"""A target is judged by what was chosen without it; in-sample and held-out values are worked out by hand."""
+"""A target is judged at the setting chosen without it; in-sample and held-out values are worked out by hand."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from medtransfer.search.evaluate import Case, Evaluator, Setting
-from medtransfer.search.held_out import Best, Scores, find_best, judge_family, total
-from medtransfer.search.study import Trial
+from medtransfer.search.evaluate import Case, Setting, Table, tabulate
+from medtransfer.search.held_out import Best, find_best, judge_family, total
+from medtransfer.selectors.rules import RULES
 
-C1, C2, L1 = (Setting(*one, "frozen") for one in (("cosine", 0.5, -1), ("cosine", 0.5, -2), ("l2", 0.5, -1)))
-
-
-def best(setting: Setting, value: float = 1.0) -> Best:
-    return Best("s", 0, setting, value, 0, 1)
+C1, C2, L1 = (Setting(*values, "frozen") for values in (("cosine", 0.5, -1), ("cosine", 0.5, -2), ("l2", 0.5, -1)))
 
 
-def test_the_earliest_of_equal_trials_wins_and_the_others_are_counted():
-    trials = [Trial(0, C1, 0.5), Trial(3, C2, 0.9), Trial(4, L1, 0.9), Trial(7, C2, 0.9), Trial(8, C1, 0.5)]
-    assert find_best("s", trials) == Best("s", 3, C2, 0.9, 1, 5)
-    assert find_best("s", list(reversed(trials))).trial == 3
-    assert find_best("s", trials[:1]) == Best("s", 0, C1, 0.5, 0, 1)
+def table_of(values: Mapping[Setting, float]) -> Table:
+    return Table((), tuple(values), {"best": np.array([[value] for value in values.values()])})
+
+
+def test_the_highest_value_wins_and_others_as_good_are_counted():
+    table = table_of({C1: 0.5, C2: 0.9, L1: 0.9})
+    assert find_best("s", table, (0,), C2) == Best("s", 1, C2, 0.9, 1, 3)
+    assert find_best("s", table, (0,), L1) == Best("s", 2, L1, 0.9, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("nearer", "farther"),
+    [
+        (Setting("cosine", 0.9, -1, "frozen"), Setting("l2", 0.5, -2, "never")),  # one of level, distance and pooling differs
+        (Setting("cosine", 0.9, -1, "frozen"), Setting("cosine", 0.5, -4, "frozen")),  # the level is nearer
+        (Setting("cosine", 0.4, -1, "frozen"), Setting("cosine", 0.9, -1, "frozen")),  # the margin is nearer
+    ],
+)
+def test_of_equals_the_nearest_to_the_default_wins(nearer: Setting, farther: Setting):
+    """The default is cosine, margin .5, level -2, frozen."""
+    assert find_best("s", table_of({nearer: 0.9, farther: 0.9}), (0,), C2).setting == nearer
+    assert find_best("s", table_of({farther: 0.9, nearer: 0.9}), (0,), C2).setting == nearer
+
+
+def test_of_equals_that_are_equally_near_the_first_wins():
+    pearson, l2 = Setting("pearson", 0.5, -2, "frozen"), Setting("l2", 0.5, -2, "frozen")
+    assert find_best("s", table_of({pearson: 0.9, l2: 0.9}), (0,), C2).setting == pearson
+    assert find_best("s", table_of({l2: 0.9, pearson: 0.9}), (0,), C2).setting == l2
 
 
 @pytest.fixture
-def evaluator(make_case: Callable[..., Case]) -> Evaluator:
-    """Give cases whose TIS by setting (cosine -1, cosine -2, l2 -1) is 1 .5 .75, 1 .5 .5 and .25 1 .5."""
-    return Evaluator(
-        [
-            make_case("moon", {("cosine", -1): 10, ("cosine", -2): 1, ("l2", -1): 5}),
-            make_case("moon", {("cosine", -1): 10}, mode="decoder"),
-            make_case("sun", {("cosine", -1): 0, ("cosine", -2): 10}),
-        ]
-    )
+def table(make_case: Callable[..., Case]) -> Table:
+    """TIS of the cases at (cosine -1, cosine -2, l2 -1): 1 .5 .75, 1 .5 .5 and .25 1 .5."""
+    cases = [
+        make_case("moon", {("cosine", -1): 10, ("cosine", -2): 1, ("l2", -1): 5}),
+        make_case("moon", {("cosine", -1): 10}, mode="decoder"),
+        make_case("sun", {("cosine", -1): 0, ("cosine", -2): 10}),
+    ]
+    return tabulate(cases, [C1, C2, L1])
 
 
-def test_each_target_is_judged_by_what_was_chosen_without_it(evaluator: Evaluator):
-    without = {"moon": best(C2), "sun": best(C1)}
-    family = judge_family("", (0, 1, 2), best(C1), without, evaluator, L1)
-    assert (family.encoder, family.places, family.targets) == ("", (0, 1, 2), ("moon", "sun"))
-    assert family.in_sample == Scores(0.75, 0.5, pytest.approx(1.75 / 3), 1.0, 0.25)  # online stops at once
+def test_each_target_is_judged_by_what_was_chosen_without_it(table: Table):
+    family = judge_family("search", "", table, L1, default_measured=True)
+    assert family.best == Best("search", 0, C1, 0.75, 0, 3)
     moon, sun = family.held_out
-    assert (moon.target, moon.places, moon.scores.chosen, moon.scores.default) == ("moon", (0, 1), 0.5, pytest.approx(1.25 / 2))
-    assert (sun.target, sun.places, sun.scores.chosen, sun.scores.default) == ("sun", (2,), 0.25, 0.5)
-    totals = total([family], evaluator, L1)
+    assert (moon.target, moon.best) == ("moon", Best("search-without-moon", 1, C2, 1.0, 0, 3))
+    assert (sun.target, sun.best) == ("sun", Best("search-without-sun", 0, C1, 1.0, 0, 3))
+    assert (moon.scores.chosen["best"], moon.scores.default) == (0.5, 1.25 / 2)
+    assert (sun.scores.chosen["best"], sun.scores.default) == (0.25, 0.5)
+    totals = total([family])
+    seen = totals.in_sample
+    assert (seen.chosen["best"], seen.chosen["first-drop"]) == (0.75, 0.5)  # the walk stops at once
+    assert (seen.default, seen.full, seen.none) == (pytest.approx(1.75 / 3), 1.0, 0.25)
     assert totals.held_out is not None
-    assert totals.held_out.chosen == pytest.approx((0.5 + 0.5 + 0.25) / 3)
+    assert totals.held_out.chosen["best"] == pytest.approx((0.5 + 0.5 + 0.25) / 3)
     assert totals.optimism == pytest.approx((2.25 - 1.25) / 3)
-    assert totals.metrics() == pytest.approx(
-        {
-            "tis_in_sample": 0.75, "tis_in_sample_online": 0.5, "tis_default": 1.75 / 3, "tis_full": 1.0, "tis_none": 0.25,
-            "tis_held_out": 1.25 / 3, "tis_held_out_online": 0.5, "optimism": 1 / 3,
-        }
-    )  # fmt: skip
+    expected = {
+        "tis_in_sample": 0.75, "tis_in_sample_online": 0.5, "tis_default": 1.75 / 3, "tis_full": 1.0, "tis_none": 0.25,
+        "tis_held_out": 1.25 / 3, "tis_held_out_online": 0.5, "optimism": 1 / 3,
+    }  # fmt: skip
+    assert {name: totals.metrics()[name] for name in expected} == pytest.approx(expected)
+    assert len(totals.metrics()) == 4 + 2 * len(RULES)
 
 
-def test_families_are_averaged_over_their_configurations(evaluator: Evaluator):
-    first = judge_family("a", (0, 1), best(C1), {}, evaluator, None)
-    second = judge_family("b", (2,), best(C2), {}, evaluator, None)
-    totals = total([first, second], evaluator, None)
-    assert (totals.configurations, totals.in_sample.chosen, totals.held_out, totals.optimism) == (3, 1.0, None, None)
-    assert totals.metrics() == pytest.approx({"tis_in_sample": 1.0, "tis_in_sample_online": 0.5, "tis_full": 1.0, "tis_none": 0.25})
+def test_a_target_does_not_change_what_is_chosen_without_it(table: Table):
+    tis = table.tis["best"].copy()
+    tis[:, 2] = [0.0, 0.1, 0.9]  # the sun's: now l2 is best on it
+    before, after = (judge_family("s", "", each, L1, False).held_out for each in (table, replace(table, tis={"best": tis})))
+    assert (
+        (before[1].target, before[1].best) == (after[1].target, after[1].best) == ("sun", Best("s-without-sun", 0, C1, 1.0, 0, 3))
+    )
+    assert (before[0].best.setting, after[0].best.setting) == (C2, L1)
+
+
+def test_families_are_averaged_over_their_configurations(table: Table):
+    first = judge_family("search-a", "a", tabulate(table.cases[:2], table.settings), L1, default_measured=False)
+    second = judge_family("search-b", "b", tabulate(table.cases[2:], table.settings), L1, default_measured=False)
+    assert (first.held_out, second.held_out) == ((), ())
+    totals = total([first, second])
+    assert (totals.configurations, totals.held_out, totals.optimism) == (3, None, None)
+    expected = {"tis_in_sample": 1.0, "tis_in_sample_online": 0.5, "tis_full": 1.0, "tis_none": 0.25}
+    assert {name: totals.metrics()[name] for name in expected} == pytest.approx(expected)
+    assert not {"tis_held_out", "optimism", "tis_default"} & totals.metrics().keys()
 
 
 @pytest.mark.parametrize("tis", [{1: 1.0}, {1: 0.5, 5: 1.0}])
 def test_without_a_random_initialisation_there_is_no_such_baseline(make_case: Callable[..., Case], tis: Mapping[int, float]):
     made = make_case("sun", {})
-    scores = {key: {epoch: found[epoch] for epoch in tis} for key, found in made.scores.items()}
-    evaluator = Evaluator([make_case("moon", {}), Case(**{**vars(made), "tis": tis, "scores": scores})])
-    family = judge_family("", (0, 1), best(C1), {}, evaluator, None)
-    assert (family.in_sample.none, family.in_sample.full) == (None, 1.0)
+    scores = {key: {epoch: curves[epoch] for epoch in tis} for key, curves in made.scores.items()}
+    cases = [make_case("moon", {}), replace(made, tis=tis, scores=scores)]
+    totals = total([judge_family("search", "", tabulate(cases, [C1]), L1, default_measured=False)])
+    assert (totals.in_sample.none, totals.in_sample.full) == (None, 1.0)

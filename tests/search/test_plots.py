@@ -1,33 +1,36 @@
-"""Plots are drawn where trials differ; where they do not, the text says so."""
+"""Plots are drawn where settings differ; where they do not, the text says so."""
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib import pyplot
 from PIL import Image
 
-from medtransfer.search.evaluate import Setting
-from medtransfer.search.plots import PLOTS, draw
-from medtransfer.search.space import Space
-from medtransfer.search.study import Trial
+from medtransfer.search.evaluate import Case, Setting, Table
+from medtransfer.search.plots import PLOTS, ExplainedVariance, draw, exhaustive_study
 
-SPACE = Space(("cosine", "l2"), (0.0, 1.0), (), (-1, -2), ("frozen",))
+DISTANCES, MARGINS = ("cosine", "l2"), (0.0, 0.25, 0.5)
 
 
-def trials(
-    value: Callable[[int], float], margin: Callable[[int], float], distance: Callable[[int], str], count: int
-) -> list[Trial]:
-    return [Trial(i, Setting(distance(i), margin(i), -1, "frozen"), value(i)) for i in range(count)]
+@pytest.fixture
+def make_table(make_case: Callable[..., Case]) -> Callable[..., Table]:
+    """Return a maker of tables of one case whose TIS is a function of distance and margin."""
+
+    def make(tis: Callable[[str, float], float], margins: tuple[float, ...] = MARGINS) -> Table:
+        settings = tuple(Setting(*pair, -1, "frozen") for pair in product(DISTANCES, margins))
+        values = np.array([[tis(setting.distance, setting.margin)] for setting in settings])
+        return Table((make_case("moon", {}),), settings, {"best": values})
+
+    return make
 
 
-@pytest.mark.parametrize("count", [2, 12])
-def test_every_plot_is_drawn_and_closed(tmp_path: Path, count: int):
+def test_every_plot_is_drawn_and_closed(tmp_path: Path, make_table: Callable[..., Table]):
     style = {name: matplotlib.rcParams[name] for name in ("axes.facecolor", "axes.grid", "font.size")}
-    names, notes = draw(
-        tmp_path, "-unet", SPACE, trials(lambda i: i / 20, lambda i: i / 12, lambda i: SPACE.distances[i % 2], count)
-    )
+    names, notes = draw(tmp_path, "-unet", make_table(lambda distance, margin: margin + 0.1 * (distance == "l2")))
     assert names == [f"{name}-unet.png" for name in PLOTS]
     assert notes == []
     assert all(Image.open(tmp_path / name).width > 400 for name in names)
@@ -36,13 +39,29 @@ def test_every_plot_is_drawn_and_closed(tmp_path: Path, count: int):
 
 
 @pytest.mark.parametrize(
-    ("value", "margin", "said"),
+    ("tis", "margins", "message"),
     [
-        (lambda i: 0.5, lambda i: i / 10, "There are no plots: all trials have the same TIS, so none is of importance."),
-        (lambda i: i / 10, lambda i: 0.3, "There are no plots: fewer than two parameters were varied, so none is of importance."),
+        (lambda distance, margin: 0.5, MARGINS, "There are no plots: all settings have the same TIS, so none is of importance."),
+        (lambda distance, margin: 0.1 * (distance == "l2"), (0.3,),
+         "There are no plots: fewer than two parameters were varied, so none is of importance."),
     ],
-)
-def test_nothing_to_draw_is_said(tmp_path: Path, value: Callable[[int], float], margin: Callable[[int], float], said: str):
-    varied = trials(value, margin, lambda i: SPACE.distances[i % 2], 6)
-    assert draw(tmp_path, "", SPACE, varied) == ([], [said])
+)  # fmt: skip
+def test_the_reason_for_no_plots_is_given(
+    tmp_path: Path, make_table: Callable[..., Table], tis: Callable[[str, float], float], margins: tuple[float, ...], message: str
+):
+    assert draw(tmp_path, "", make_table(tis, margins)) == ([], [message])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_study_holds_every_setting_as_a_finished_trial(make_table: Callable[..., Table]):
+    table = make_table(lambda distance, margin: margin)
+    trials = exhaustive_study(table).trials
+    assert [(trial.number, Setting(**trial.params)) for trial in trials] == list(enumerate(table.settings))
+    assert [trial.value for trial in trials] == [0.0, 0.25, 0.5] * 2
+
+
+def test_importance_is_the_variance_that_a_parameter_explains(make_table: Callable[..., Table]):
+    """Values 0 1 2 / 3 4 5: variance 35/12, of the two distances' means 9/4, of the three margins' means 2/3."""
+    study = exhaustive_study(make_table(lambda distance, margin: 4 * margin + 3 * (distance == "l2")))
+    shares = ExplainedVariance().evaluate(study, ["distance", "margin", "level"])
+    assert shares == pytest.approx({"distance": 27 / 35, "margin": 8 / 35, "level": 0.0})

@@ -1,19 +1,19 @@
-"""The space is what the params name and the scores hold; what was not measured is named."""
+"""The settings are those that the params name and the scores hold; what was not measured is named."""
 
 from itertools import product
 from typing import Any
 
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from medtransfer.config import Search
+from medtransfer.config import Margins, Search
 from medtransfer.errors import InputError
-from medtransfer.search.evaluate import Setting
-from medtransfer.search.space import Measured, Space, listed_space, whole_space
+from medtransfer.search.evaluate import Measured, Setting
+from medtransfer.search.space import list_settings, margin_grid
 
+DEFAULT = Setting("cosine", 0.5, -2, "frozen")
 SECTION: dict[str, Any] = {
-    "out": "search", "name": "search", "results": "own", "storage": None, "trials": 4, "workers": 1, "seed": 0,
-    "per_encoder": False, "distances": ["cosine", "l2"], "margin": [0.0, 0.6], "levels": [-1, -2], "poolings": ["frozen", "never"],
+    "out": "search", "results": "own", "per_encoder": False, "distances": ["cosine", "l2"],
+    "margins": {"low": 0.0, "high": 0.6, "step": 0.2}, "levels": [-1, -2], "poolings": ["frozen", "never"],
 }  # fmt: skip
 
 
@@ -21,56 +21,76 @@ def section(**changed: Any) -> Search:
     return Search.model_validate({**SECTION, **changed})
 
 
-def measured(distances: str = "cosine l2", levels: tuple[int, ...] = (-1, -2, -3), margins: tuple[float, ...] = ()) -> Measured:
-    return Measured(frozenset(product(distances.split(), levels)), margins)
-
-
-def test_the_space_of_stored_distances_has_a_continuous_margin():
-    space = whole_space(section(levels=[-2, -1, -2]), measured())
-    assert space == Space(("cosine", "l2"), (0.0, 0.6), (), (-2, -1), ("frozen", "never"))
-    assert space.settings() == []
-    assert space.distributions()["margin"] == FloatDistribution(0.0, 0.6)
-    assert space.distributions()["level"] == CategoricalDistribution((-2, -1))
+def measured(distances: str = "cosine l2", levels: tuple[int, ...] = (-1, -2, -3), margins: Any = None) -> Measured:
+    return Measured(frozenset(product(distances.split(), levels)), margins and frozenset(margins))
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("low", "high", "step", "default", "expected"),
+    [
+        (0.0, 0.6, 0.2, 0.4, [0.0, 0.2, 0.4, 0.6]),
+        (0.0, 0.6, 0.2, 0.5, [0.0, 0.2, 0.4, 0.5, 0.6]),
+        (0.0, 0.6, 0.2, 0.7, [0.0, 0.2, 0.4, 0.6]),
+        (0.1, 0.5, 0.3, 0.1, [0.1, 0.4]),
+        (0.5, 0.5, 0.01, 0.5, [0.5]),
+        (0.3, 0.3, 0.01, 0.5, [0.3]),
+    ],
+)
+def test_margins_go_from_low_to_high_with_the_default_between(
+    low: float, high: float, step: float, default: float, expected: list[float]
+):
+    assert margin_grid(Margins(low=low, high=high, step=step), default) == expected
+
+
+def test_the_whole_grid_has_a_margin_per_hundredth():
+    assert margin_grid(Margins(low=0.0, high=1.0, step=0.01), 0.5) == [i / 100 for i in range(101)]
+
+
+def test_every_combination_is_listed_in_the_order_of_the_params():
+    settings, notes = list_settings(section(levels=[-2, -1, -2]), measured(), DEFAULT)
+    margins = (0.0, 0.2, 0.4, 0.5, 0.6)
+    assert settings == [Setting(*values) for values in product(("cosine", "l2"), margins, (-2, -1), ("frozen", "never"))]
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
     [
         ({"distances": ["cosine", "chebyshev"]}, "chebyshev at level -1 was not; there are the distances cosine, l2 and "),
         ({"levels": [-4]}, "cosine at level -4 was not; .* the levels -1, -2, -3; choose from these"),
         ({"levels": [-1, -7]}, "cosine at level -7 was not"),
     ],
-)  # fmt: skip
-def test_what_was_not_measured_is_named(changed: dict[str, Any], said: str):
-    with pytest.raises(InputError, match=said):
-        whole_space(section(**changed), measured())
+)
+def test_what_was_not_measured_is_named(changed: dict[str, Any], message: str):
+    with pytest.raises(InputError, match=message):
+        list_settings(section(**changed), measured(), DEFAULT)
 
 
-def test_the_space_of_listed_scores_is_their_grid():
-    space, notes = listed_space(section(distances=["l2", "euclidean"], levels=[-2, -9]), measured(margins=(0.0, 0.25, 0.5, 1.0)))
-    assert space == Space(("l2",), (0.0, 0.6), (0.0, 0.25, 0.5), (-2,), ("frozen", "never"))
-    assert notes == ["The scores hold no distance euclidean, no level -9: left out of the space."]
-    assert space.settings() == [Setting("l2", m, -2, p) for m in (0.0, 0.25, 0.5) for p in ("frozen", "never")]
-    assert listed_space(section(), measured(margins=(0.0,)))[1] == []
+def test_scores_at_fixed_margins_limit_the_settings():
+    fixed = measured(margins=(0.0, 0.25, 0.5, 1.0))
+    settings, notes = list_settings(section(distances=["l2", "euclidean"], levels=[-2, -9]), fixed, DEFAULT)
+    assert settings == [Setting("l2", margin, -2, pooling) for margin in (0.0, 0.25, 0.5) for pooling in ("frozen", "never")]
+    assert notes == ["The scores hold no distance euclidean, no level -9: left out of the search."]
+    assert list_settings(section(), measured(margins=(0.0,)), DEFAULT)[1] == []
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"distances": ["euclidean"]}, r"search.distances to meet the grid of the stored scores \(cosine, l2\)"),
         ({"levels": [-9]}, r"search.levels .*\(-1, -2, -3\)"),
-        ({"margin": [0.3, 0.4]}, r"search.margin .*\(0.0, 0.5\)"),
+        ({"margins": {"low": 0.3, "high": 0.4, "step": 0.1}}, r"search.margins .*\(0.0, 0.5\)"),
     ],
 )
-def test_a_space_beside_the_grid_is_refused(changed: dict[str, Any], said: str):
-    with pytest.raises(InputError, match=said):
-        listed_space(section(**changed), measured(margins=(0.0, 0.5)))
+def test_settings_beside_the_stored_scores_are_refused(changed: dict[str, Any], message: str):
+    with pytest.raises(InputError, match=message):
+        list_settings(section(**changed), measured(margins=(0.0, 0.5)), DEFAULT)
 
 
-def test_a_grid_with_a_hole_is_refused():
-    holed = Measured(frozenset({("cosine", -1), ("cosine", -2), ("l2", -1)}), (0.5,))
+def test_scores_that_lack_one_combination_are_refused():
+    incomplete = Measured(frozenset({("cosine", -1), ("cosine", -2), ("l2", -1)}), frozenset({0.5}))
     with pytest.raises(InputError, match="l2 at level -2 was not"):
-        listed_space(section(), holed)
+        list_settings(section(), incomplete, DEFAULT)
 
 
 def test_what_can_be_judged():

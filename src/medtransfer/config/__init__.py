@@ -5,6 +5,7 @@ from medtransfer.config.schema import (
     MOST_PIXELS,
     Finetune,
     Grid,
+    Margins,
     Name,
     Params,
     Prepare,
@@ -19,6 +20,6 @@ from medtransfer.config.schema import (
 from medtransfer.config.strict_yaml import parse_yaml
 
 __all__ = [
-    "DEFINED", "MOST_PIXELS", "USED", "Finetune", "Grid", "Name", "Params", "Prepare", "Pretrain", "Replay", "Report", "Samples",
-    "Score", "Search", "Section", "load_params", "parse_yaml",
+    "DEFINED", "MOST_PIXELS", "USED", "Finetune", "Grid", "Margins", "Name", "Params", "Prepare", "Pretrain", "Replay", "Report",
+    "Samples", "Score", "Search", "Section", "load_params", "parse_yaml",
 ]  # fmt: skip

@@ -29,6 +29,7 @@ def _no_file(value: str) -> str:
 
 
 MOST, MOST_PIXELS, MOST_PROCESSES = 2**31 - 1, 2**14, 2**10  # of a whole number; of the side of a picture; of workers
+MOST_MARGINS = 10_000  # of a search
 Whole = Annotated[int, BeforeValidator(_no_truth), Field(le=MOST)]
 Real = Annotated[float, BeforeValidator(_no_truth)]
 Positive = Annotated[Whole, Field(gt=0)]
@@ -230,27 +231,32 @@ class Report(Section):
     seed: NonNegative
 
 
-class Search(Section):
-    """Stored pairs and Dice to the setting of robustness that chooses best."""
+class Margins(Section):
+    """Margins of the robustness from `low` to `high` in steps."""
 
-    out: Out
-    name: Name
-    results: Literal["own", "replay"]
-    storage: Place | None
-    trials: Positive
-    workers: Annotated[Positive, Field(le=MOST_PROCESSES)]
-    seed: NonNegative
-    per_encoder: bool
-    distances: Annotated[list[Name], Field(min_length=1)]
-    margin: tuple[AtLeastZero, AtLeastZero]
-    levels: Annotated[list[Below], Field(min_length=1)]
-    poolings: Annotated[list[Pooling], Field(min_length=1)]
+    low: AtLeastZero
+    high: AtLeastZero
+    step: Rate
 
     @model_validator(mode="after")
-    def _margins_rise(self) -> "Search":
-        if self.margin[0] > self.margin[1]:
-            raise ValueError(f"margin must go from low to high, not from {self.margin[0]} to {self.margin[1]}")
+    def _check_range(self) -> "Margins":
+        if self.low > self.high:
+            raise ValueError(f"margins must go from low to high, not from {self.low} to {self.high}")
+        if self.high - self.low > MOST_MARGINS * self.step:
+            raise ValueError(f"at most {MOST_MARGINS} steps fit between {self.low} and {self.high}, so the step must be larger")
         return self
+
+
+class Search(Section):
+    """The settings of robustness to try on stored results."""
+
+    out: Out
+    results: Literal["own", "replay"]
+    per_encoder: bool
+    distances: Annotated[list[Name], Field(min_length=1)]
+    margins: Margins
+    levels: Annotated[list[Below], Field(min_length=1)]
+    poolings: Annotated[list[Pooling], Field(min_length=1)]
 
 
 class Replay(Section):

@@ -1,16 +1,19 @@
-"""Scores and Dice of configurations go in; what a setting of robustness would choose in each, and its TIS, come out."""
+"""TIS of the checkpoints that robustness chooses, for every configuration at every setting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from medtransfer.indicators.robustness.triplet import POOLED
-from medtransfer.selectors.rules import Best, FirstDrop
+from medtransfer.selectors.rules import RULES
 
 Key = tuple[str, int, bool]  # distance, level counted from the end, pooled
+Values = NDArray[np.float64]
+
+OBJECTIVE = "best"  # the rule whose mean TIS a search maximises
 
 
 @dataclass(frozen=True, order=True)
@@ -23,7 +26,7 @@ class Setting:
     pooling: str
 
     def key(self, mode: str) -> Key:
-        """Give which distances serve a mode of fine-tuning."""
+        """Return which distances serve a mode of fine-tuning."""
         return self.distance, self.level, POOLED[self.pooling][mode]
 
     def __str__(self) -> str:
@@ -33,42 +36,50 @@ class Setting:
 class Curve(Protocol):
     """Robustness of one checkpoint by margin."""
 
-    def robustness(self, margin: float) -> float:
-        """Give the robustness at a margin."""
+    def robustness(self, margins: Values) -> Values:
+        """Return the robustness at margins (M,)."""
 
 
 class SortedGaps:
-    """The gaps d_pos - d_neg of a checkpoint's images, in order and summed from the end: any margin is one binary search."""
+    """The sorted gaps d_pos - d_neg of a checkpoint's images with their suffix sums: any margin is one binary search."""
 
     def __init__(self, d_pos: ArrayLike, d_neg: ArrayLike) -> None:
         """Sort the gaps of distances (N,) or (R, N)."""
         self.gaps = np.sort((np.asarray(d_pos, np.float64) - np.asarray(d_neg, np.float64)).ravel())  # (R * N,)
         self.sums = np.append(np.cumsum(self.gaps[::-1])[::-1], 0.0)  # sums[i] = gaps[i] + gaps[i + 1] + ...
 
-    def robustness(self, margin: float) -> float:
-        """Compute 1 - mean max(0, gap + margin), Eq. 3: only the gaps above -margin have a loss."""
-        first = int(self.gaps.searchsorted(-margin, side="right"))
+    def robustness(self, margins: Values) -> Values:
+        """Compute 1 - mean max(0, gap + margin), Eq. 3, at margins (M,): only the gaps above -margin have a loss."""
+        first = self.gaps.searchsorted(-margins, side="right")
         total = len(self.gaps)
-        return 1.0 - float(self.sums[first] + margin * (total - first)) / total
+        return 1.0 - (self.sums[first] + margins * (total - first)) / total
 
 
 @dataclass(frozen=True)
-class Listed:
-    """Robustness that is known at some margins only."""
+class Measured:
+    """What stored scores allow.
 
-    by_margin: Mapping[float, float]
+    Attributes:
+        pairs: (distance, level) at which every epoch was scored, pooled and flattened.
+        margins: the only ones; None where every margin can be computed.
+    """
 
-    def robustness(self, margin: float) -> float:
-        """Give the robustness at a listed margin."""
-        return self.by_margin[margin]
+    pairs: frozenset[tuple[str, int]]
+    margins: frozenset[float] | None = None
 
+    def covers(self, setting: Setting) -> bool:
+        """Whether a setting can be judged."""
+        return (setting.distance, setting.level) in self.pairs and (self.margins is None or setting.margin in self.margins)
 
-@dataclass(frozen=True)
-class Outcome:
-    """TIS of the checkpoints that robustness chooses offline and online in one configuration."""
+    @property
+    def distances(self) -> list[str]:
+        """Names of the distances."""
+        return sorted({distance for distance, _ in self.pairs})
 
-    offline: float
-    online: float
+    @property
+    def levels(self) -> list[int]:
+        """Levels, the last first."""
+        return sorted({level for _, level in self.pairs}, reverse=True)
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class Case:
         mode: of transfer, a key of MODES.
         tis: of every checkpoint, by epoch.
         scores: robustness by key and epoch; epoch 0 takes part where it has a score.
-        fingerprint: digest of the Dice and scores that the search looks at.
+        measured: at which settings there are scores.
     """
 
     name: str
@@ -91,44 +102,68 @@ class Case:
     mode: str
     tis: Mapping[int, float]
     scores: Mapping[Key, Mapping[int, Curve]]
-    fingerprint: str
+    measured: Measured
 
     @property
     def full(self) -> float:
-        """Give the TIS of the last checkpoint."""
+        """TIS of the last checkpoint."""
         return self.tis[max(self.tis)]
 
     @property
     def none(self) -> float | None:
-        """Give the TIS of the random initialisation, None where it was not fine-tuned."""
+        """TIS of the random initialisation, None where it was not fine-tuned."""
         return self.tis.get(0)
 
-    def judge(self, setting: Setting) -> Outcome:
-        """Choose by the setting's robustness, offline and online; a KeyError where it was not measured."""
-        curves = self.scores[setting.key(self.mode)]
-        scores = {epoch: curve.robustness(setting.margin) for epoch, curve in curves.items()}
-        return Outcome(self.tis[Best.choose(scores).candidate], self.tis[FirstDrop.choose(scores).candidate])
+    def judge(self, key: Key, margins: Values) -> dict[str, Values]:
+        """Choose a checkpoint by robustness at each margin.
+
+        Args:
+            key: distance, level and pooling of the robustness.
+            margins: (M,).
+
+        Returns:
+            TIS (M,) of the chosen checkpoints, by rule.
+        """
+        curves = self.scores[key]
+        epochs = sorted(curves)
+        scores = np.stack([curves[epoch].robustness(margins) for epoch in epochs], axis=-1)  # (M, E)
+        tis = np.array([self.tis[epoch] for epoch in epochs])
+        return {name: tis[rule.choose_many(scores, epochs)] for name, rule in RULES.items()}
 
 
-class Evaluator:
-    """Judges all cases at a setting, each setting once."""
+@dataclass(frozen=True)
+class Table:
+    """TIS of every case at every setting: all that a search has to know.
 
-    def __init__(self, cases: Sequence[Case]) -> None:
-        """Take the cases; all answers keep their order."""
-        self.cases = tuple(cases)
-        self._known: dict[Setting, tuple[Outcome, ...]] = {}
+    Attributes:
+        cases: C configurations.
+        settings: S ways to compute robustness.
+        tis: (S, C) by rule.
+    """
 
-    def outcomes(self, setting: Setting) -> tuple[Outcome, ...]:
-        """Give the outcome of every case."""
-        if setting not in self._known:
-            self._known[setting] = tuple(case.judge(setting) for case in self.cases)
-        return self._known[setting]
+    cases: tuple[Case, ...]
+    settings: tuple[Setting, ...]
+    tis: Mapping[str, Values]
 
-    def mean_tis(self, setting: Setting, places: Sequence[int], rule: str = "offline") -> float:
-        """Average the TIS of the rule, `offline` or `online`, over the cases at the given places."""
-        outcomes = self.outcomes(setting)
-        return sum(getattr(outcomes[place], rule) for place in places) / len(places)
+    def mean(self, cases: Sequence[int], rule: str = OBJECTIVE) -> Values:
+        """Average a rule's TIS over some cases, (S,); they are added one by one, so equal columns give equal bits."""
+        return np.asarray(sum(self.tis[rule][:, case] for case in cases) / len(cases))
 
-    def __reduce__(self) -> "tuple[type[Evaluator], tuple[tuple[Case, ...]]]":
-        """Go to another process without what is known."""
-        return Evaluator, (self.cases,)
+    def cases_by_target(self) -> dict[str, list[int]]:
+        """Positions of the cases of each target, targets in alphabetical order."""
+        targets = sorted({case.target for case in self.cases})
+        return {target: [i for i, case in enumerate(self.cases) if case.target == target] for target in targets}
+
+
+def tabulate(cases: Sequence[Case], settings: Sequence[Setting]) -> Table:
+    """Judge every case at every setting; a KeyError where robustness was not measured."""
+    tis = {rule: np.empty((len(settings), len(cases))) for rule in RULES}
+    rows: dict[tuple[str, int, str], list[int]] = {}
+    for row, setting in enumerate(settings):
+        rows.setdefault((setting.distance, setting.level, setting.pooling), []).append(row)
+    for same in rows.values():
+        margins = np.array([settings[row].margin for row in same])
+        for column, case in enumerate(cases):
+            for rule, values in case.judge(settings[same[0]].key(case.mode), margins).items():
+                tis[rule][same, column] = values
+    return Table(tuple(cases), tuple(settings), tis)

@@ -1,23 +1,25 @@
-"""Finished trials go in; the best settings, judged in-sample and on targets that they never saw, come out."""
+"""The best setting over all targets and without each target, judged in-sample and on the target that it never saw."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from medtransfer.search.evaluate import Evaluator, Setting
-from medtransfer.search.study import Trial
+from medtransfer.search.evaluate import OBJECTIVE, Case, Setting, Table, tabulate
+
+COLUMNS = {"best": "tis", "first-drop": "tis_online"}  # of trials.csv, by rule; that of another is tis_<rule>
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best trial of a study.
+    """The best setting on some cases.
 
     Attributes:
-        study: its name.
-        trial: its number; of equal trials the earliest.
-        setting: what it tried.
-        value: mean TIS offline over the configurations that the study sees.
+        study: name of the choice, such as `search-without-acdc`.
+        trial: row of the setting in the table.
+        setting: of robustness.
+        value: mean TIS over the cases that it was chosen on.
         tied: how many other settings have the very same value.
-        trials: how many were counted.
+        trials: how many settings were compared.
     """
 
     study: str
@@ -30,18 +32,16 @@ class Best:
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean TIS over some configurations.
+    """TIS of one case, or its mean over several.
 
     Attributes:
-        chosen: of the setting in question, offline.
-        online: of the same setting, online.
-        default: of the setting that the params name, None where its scores were not stored.
+        chosen: at the setting in question, by rule.
+        default: at the default setting; None where its scores were not stored.
         full: of always taking the last checkpoint.
-        none: of no pretraining, None where it was not fine-tuned everywhere.
+        none: of no pretraining; None where it was not fine-tuned everywhere.
     """
 
-    chosen: float
-    online: float
+    chosen: dict[str, float]
     default: float | None
     full: float
     none: float | None
@@ -49,12 +49,16 @@ class Scores:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One target, judged by the setting that was chosen without it; its cases are at `places`."""
+    """One target, judged at the setting that was chosen without it: per case and on average."""
 
     target: str
     best: Best
-    places: tuple[int, ...]
-    scores: Scores
+    cases: tuple[Scores, ...]
+
+    @property
+    def scores(self) -> Scores:
+        """Mean over the cases."""
+        return average(self.cases)
 
 
 @dataclass(frozen=True)
@@ -63,18 +67,16 @@ class Family:
 
     Attributes:
         encoder: empty when all encoders share the winner.
-        best: of the study that sees every target.
-        places: of the cases.
-        targets: of the cases.
-        in_sample: the winner on the very configurations that it was chosen on.
+        table: of its cases.
+        best: over all targets.
+        cases: judged at the winner, on the very results that it was chosen on.
         held_out: by target; empty with a single target.
     """
 
     encoder: str
+    table: Table
     best: Best
-    places: tuple[int, ...]
-    targets: tuple[str, ...]
-    in_sample: Scores
+    cases: tuple[Scores, ...]
     held_out: tuple[HeldOut, ...]
 
 
@@ -88,68 +90,87 @@ class Totals:
 
     @property
     def optimism(self) -> float | None:
-        """Give by how much the in-sample value flatters."""
-        return None if self.held_out is None else self.in_sample.chosen - self.held_out.chosen
+        """By how much the in-sample value flatters."""
+        return None if self.held_out is None else self.in_sample.chosen[OBJECTIVE] - self.held_out.chosen[OBJECTIVE]
 
     def metrics(self) -> dict[str, float]:
-        """Give the numbers under the names that the store uses."""
-        held = self.held_out
-        found = {
-            "tis_in_sample": self.in_sample.chosen, "tis_in_sample_online": self.in_sample.online,
-            "tis_default": self.in_sample.default, "tis_full": self.in_sample.full, "tis_none": self.in_sample.none,
-            "tis_held_out": held.chosen if held else None, "tis_held_out_online": held.online if held else None,
-            "optimism": self.optimism,
-        }  # fmt: skip
-        return {name: value for name, value in found.items() if value is not None}
+        """Return the numbers under the names that the store uses."""
+        seen = self.in_sample
+        numbers: dict[str, float | None] = {}
+        for name, scores in (("in_sample", seen), ("held_out", self.held_out)):
+            for rule, value in scores.chosen.items() if scores else ():
+                numbers[column(rule).replace("tis", f"tis_{name}", 1)] = value
+        numbers |= {"tis_default": seen.default, "tis_full": seen.full, "tis_none": seen.none, "optimism": self.optimism}
+        return {name: value for name, value in numbers.items() if value is not None}
 
 
-def find_best(study: str, trials: Sequence[Trial]) -> Best:
-    """Take the highest value, of equal ones the earliest trial, and count the other settings that reach it."""
-    best = max(trials, key=lambda one: (one.value, -one.number))
-    equal = {one.setting for one in trials if one.value == best.value}
-    return Best(study, best.number, best.setting, best.value, len(equal) - 1, len(trials))
+def column(rule: str) -> str:
+    """Return the name of a rule's mean TIS in trials.csv."""
+    return COLUMNS.get(rule, f"tis_{rule}".replace("-", "_"))
 
 
-def judge_family(
-    encoder: str, places: Sequence[int], best: Best, without: Mapping[str, Best], evaluator: Evaluator, default: Setting | None
-) -> Family:
-    """Judge the winner in-sample, and each target by the setting that was chosen without it.
+def judge_family(study: str, encoder: str, table: Table, default: Setting, default_measured: bool) -> Family:
+    """Find the winner over all targets and the one without each target; no further evaluation is needed.
 
     Args:
+        study: name of the winner's choice.
         encoder: name of the family, empty for all.
-        places: of its cases.
-        best: of the study over all targets.
-        without: best of the study that does not see the target, by target.
-        evaluator: of all cases.
-        default: the setting to compare with, None where it was not measured.
+        table: of its cases.
+        default: the setting to compare with, to which the nearest of equally good settings wins.
+        default_measured: whether the default can be judged on the stored scores.
     """
-    held = []
-    for target, chosen in without.items():
-        own = tuple(place for place in places if evaluator.cases[place].target == target)
-        held.append(HeldOut(target, chosen, own, average(evaluator, dict.fromkeys(own, chosen.setting), default)))
-    targets = tuple(sorted({evaluator.cases[place].target for place in places}))
-    in_sample = average(evaluator, dict.fromkeys(places, best.setting), default)
-    return Family(encoder, best, tuple(places), targets, in_sample, tuple(held))
+    own = tabulate(table.cases, [default]) if default_measured else None
+    everything = range(len(table.cases))
+    best = find_best(study, table, everything, default)
+    targets = table.cases_by_target()
+    held_out = []
+    for target, cases in targets.items() if len(targets) > 1 else ():
+        seen = [case for case in everything if case not in cases]
+        chosen = find_best(f"{study}-without-{target}", table, seen, default)
+        held_out.append(HeldOut(target, chosen, tuple(_judge(table, own, case, chosen.trial) for case in cases)))
+    return Family(encoder, table, best, tuple(_judge(table, own, case, best.trial) for case in everything), tuple(held_out))
 
 
-def average(evaluator: Evaluator, settings: Mapping[int, Setting], default: Setting | None) -> Scores:
-    """Average over the cases at the given places, each judged at its setting."""
-    outcomes = [evaluator.outcomes(setting)[place] for place, setting in settings.items()]
-    cases = [evaluator.cases[place] for place in settings]
+def _judge(table: Table, default: Table | None, case: int, row: int) -> Scores:
+    judged: Case = table.cases[case]
+    chosen = {rule: float(tis[row, case]) for rule, tis in table.tis.items()}
+    return Scores(chosen, None if default is None else float(default.tis[OBJECTIVE][0, case]), judged.full, judged.none)
+
+
+def find_best(study: str, table: Table, cases: Sequence[int], default: Setting) -> Best:
+    """Take the setting with the highest mean TIS over the cases; of equals the one nearest to the default."""
+    values = table.mean(cases).tolist()
+    best = rank(table, values, default)[0]
+    return Best(study, best, table.settings[best], values[best], values.count(values[best]) - 1, len(values))
+
+
+def rank(table: Table, values: Sequence[float], default: Setting) -> list[int]:
+    """Order the table's rows by falling value, equals by their nearness to the default."""
+    return sorted(range(len(values)), key=lambda row: (-values[row], *remoteness(table.settings[row], default)))
+
+
+def remoteness(setting: Setting, default: Setting) -> tuple[Any, ...]:
+    """How far a setting is from the default: first how many names and levels differ, then by how much level and margin do."""
+    differing = sum(getattr(setting, name) != getattr(default, name) for name in ("distance", "level", "pooling"))
+    return differing, abs(setting.level - default.level), abs(setting.margin - default.margin)
+
+
+def average(cases: Sequence[Scores]) -> Scores:
+    """Average over cases."""
+    defaults = [case.default for case in cases if case.default is not None]
     nones = [case.none for case in cases if case.none is not None]
     return Scores(
-        _mean([one.offline for one in outcomes]), _mean([one.online for one in outcomes]),
-        None if default is None else evaluator.mean_tis(default, tuple(settings)),
-        _mean([case.full for case in cases]), _mean(nones) if len(nones) == len(cases) else None,
+        {rule: _mean([case.chosen[rule] for case in cases]) for rule in cases[0].chosen},
+        _mean(defaults) if len(defaults) == len(cases) else None, _mean([case.full for case in cases]),
+        _mean(nones) if len(nones) == len(cases) else None,
     )  # fmt: skip
 
 
-def total(families: Sequence[Family], evaluator: Evaluator, default: Setting | None) -> Totals:
+def total(families: Sequence[Family]) -> Totals:
     """Average over the configurations of all families."""
-    shared = {place: family.best.setting for family in families for place in family.places}
-    held = {place: one.best.setting for family in families for one in family.held_out for place in one.places}
-    whole = shared.keys() == held.keys()
-    return Totals(len(shared), average(evaluator, shared, default), average(evaluator, held, default) if whole else None)
+    seen = [case for family in families for case in family.cases]
+    held_out = [case for family in families for target in family.held_out for case in target.cases]
+    return Totals(len(seen), average(seen), average(held_out) if len(held_out) == len(seen) else None)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""The judged studies go in; files, one parent run with a child a trial in the tracking store, come out."""
+"""Write a search's files, and log it as one parent run whose children are the best settings."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -8,100 +8,117 @@ from typing import Any
 import yaml
 
 from medtransfer import tracking
-from medtransfer.config import Search
 from medtransfer.hashing import digest
 from medtransfer.records import write_text
 from medtransfer.records.tables import as_csv
-from medtransfer.search.evaluate import Evaluator
-from medtransfer.search.held_out import Family, Totals
-from medtransfer.search.study import Plan, Trial
+from medtransfer.search.evaluate import Setting
+from medtransfer.search.held_out import Family, Totals, column, rank
 
 log = logging.getLogger("medtransfer")
 STAGE = "search"
 TRIALS, TEXT = "trials.csv", "search.md"
+FIELDS = ("study", "trial", "distance", "margin", "level", "pooling")
 
 
-def trial_scores(plan: Plan, trial: Trial, evaluator: Evaluator) -> dict[str, float]:
-    """Give the TIS of a trial: over all that its study sees, offline and online, and offline by target."""
-    seen: dict[str, list[int]] = {}
-    for place in plan.places:
-        seen.setdefault(evaluator.cases[place].target, []).append(place)
-    by_target = {f"tis_{target}": evaluator.mean_tis(trial.setting, places) for target, places in sorted(seen.items())}
-    return {"tis": trial.value, "tis_online": evaluator.mean_tis(trial.setting, plan.places, "online"), **by_target}
+def trial_rows(families: Sequence[Family]) -> list[dict[str, Any]]:
+    """Return one row per family and setting: its mean TIS by rule, and of the best rule by target where it has the target."""
+    targets = sorted({case.target for family in families for case in family.table.cases})
+    return [row for family in families for row in _family_rows(family, targets)]
 
 
-def trial_rows(plans: Sequence[Plan], trials: Mapping[str, Sequence[Trial]], evaluator: Evaluator) -> list[dict[str, Any]]:
-    """Give a row a trial: study, trial, its setting and its TIS; a target that the study does not see is left empty."""
-    columns = [f"tis_{target}" for target in sorted({case.target for case in evaluator.cases})]
+def _family_rows(family: Family, targets: Sequence[str]) -> list[dict[str, Any]]:
+    table, cases = family.table, family.table.cases_by_target()
+    means = {column(rule): table.mean(range(len(table.cases)), rule).tolist() for rule in table.tis}
+    means |= {f"tis_{target}": table.mean(cases[target]).tolist() if target in cases else None for target in targets}
     return [
         {
-            "study": plan.name, "trial": trial.number, **vars(trial.setting), **dict.fromkeys(columns),
-            **trial_scores(plan, trial, evaluator),
+            "study": family.best.study, "trial": trial, **vars(setting),
+            **{name: values and values[trial] for name, values in means.items()},
         }
-        for plan in plans for trial in trials[plan.name]
+        for trial, setting in enumerate(table.settings)
     ]  # fmt: skip
 
 
-def write_files(out: Path, families: Sequence[Family], rows: Sequence[Mapping[str, Any]], text: str) -> list[str]:
-    """Write the trials, the text and for each winner a file to lay over params.yaml; give their names."""
-    order = ["study", "trial", "distance", "margin", "level", "pooling", "tis", "tis_online"]
-    columns = [*order, *(name for name in rows[0] if name not in order)]
-    write_text(out / TRIALS, as_csv([{name: row[name] for name in columns} for row in rows]))
+def write_files(out: Path, families: Sequence[Family], rows: Sequence[dict[str, Any]], text: str) -> list[str]:
+    """Write all settings, the text and for each winner a file to lay over params.yaml; return their names."""
+    write_text(out / TRIALS, as_csv(rows))
     write_text(out / TEXT, text)
-    winners = {f"winner{f'-{one.encoder}' if one.encoder else ''}.yaml": one.best.setting for one in families}
+    winners = {f"winner{f'-{family.encoder}' if family.encoder else ''}.yaml": family.best.setting for family in families}
     for name, setting in winners.items():
         write_text(out / name, yaml.safe_dump({"score": vars(setting)}, sort_keys=False))
     return [TRIALS, TEXT, *winners]
 
 
 def log_search(
-    section: Search, plans: Sequence[Plan], trials: Mapping[str, Sequence[Trial]], families: Sequence[Family], totals: Totals,
-    evaluator: Evaluator, files: Sequence[Path],
-) -> None:  # fmt: skip
-    """Log the search: a parent run with the result, and below it a run a trial, each once.
+    kind: str,
+    families: Sequence[Family],
+    rows: Sequence[Mapping[str, Any]],
+    totals: Totals,
+    default: Setting,
+    files: Sequence[Path],
+) -> None:
+    """Log the search: a parent run with the result, and below it one run per (distance, level, pooling) at its best margin.
 
-    The parent lies beside its children, in the experiment of the stage, so that the UI folds them under it; a run that
-    `mlflow run` opened elsewhere is told of it.
+    The parent is in the experiment of its children so that the UI nests them; a run that `mlflow run` opened elsewhere is
+    told of it.
+
+    Args:
+        kind: `own` or `replay` results.
+        families: with their winners.
+        rows: of every setting.
+        totals: means over all configurations.
+        default: the setting that the search is compared with.
+        files: artifacts of the parent.
     """
-    found = [[one.best.study, one.best.trial, vars(one.best.setting), one.best.value] for one in families]
     metrics = totals.metrics()
-    cell = digest([section.name, [[plan.name, plan.inputs, len(trials[plan.name])] for plan in plans], found, metrics], 16)
+    cell = digest([kind, rows, metrics], 16)
     if finished := tracking.find_finished(STAGE, cell):
-        log.info("search: %s is finished (run %s): reused", section.name, finished.id)
+        log.info("search: %d settings are finished (run %s): reused", len(rows), finished.id)
         tracking.note_reuse(STAGE, finished.id)
         return
     params = {
-        "study": section.name, "results": section.results, "seed": section.seed, "studies": len(plans),
-        "trials": sum(map(len, trials.values())), "configurations": totals.configurations,
+        "results": kind, "trials": len(rows), "configurations": totals.configurations,
         **(vars(families[0].best.setting) if len(families) == 1 else {}),
     }  # fmt: skip
+    shown = best_margins(families, default)
+    children = [row for row in rows if (row["study"], row["trial"]) in shown]
     with tracking.project_run_set_aside():
-        with tracking.open_run(STAGE, section.name, cell, params, {}) as handle:
-            _log_trials(handle, [_record(plan, trial, evaluator, handle.id) for plan in plans for trial in trials[plan.name]])
+        with tracking.open_run(STAGE, STAGE, cell, params, {}) as handle:
+            _log_children(handle, [_record(row, cell, handle.id) for row in children])
             handle.log_metrics(metrics)
             for file in files:
                 handle.log_artifact(file)
-    tracking.note_reuse(STAGE, handle.id, "The result lies beside its trials, in medtransfer/search")
+    tracking.note_reuse(STAGE, handle.id, "The result and its best settings are in medtransfer/search")
 
 
-def _record(plan: Plan, trial: Trial, evaluator: Evaluator, parent: str) -> tracking.Record:
-    setting = vars(trial.setting)
+def best_margins(families: Sequence[Family], default: Setting) -> set[tuple[str, int]]:
+    """Return (study, trial) of every distance, level and pooling at its best margin; of equals the nearest to the default."""
+    best: dict[tuple[str, str, int, str], int] = {}
+    for family in families:
+        table = family.table
+        for trial in rank(table, table.mean(range(len(table.cases))).tolist(), default):
+            setting = table.settings[trial]
+            best.setdefault((family.best.study, setting.distance, setting.level, setting.pooling), trial)
+    return {(study, trial) for (study, *_), trial in best.items()}
+
+
+def _record(row: Mapping[str, Any], search: str, parent: str) -> tracking.Record:
     return tracking.Record(
-        name=f"{plan.name}-{trial.number:04d}",
-        cell=digest([plan.name, plan.inputs, trial.number, setting], 16),
-        params={**setting, "study": plan.name, "trial": trial.number},
-        metrics=trial_scores(plan, trial, evaluator),
+        name=f"{row['study']}-{row['trial']:05d}",
+        cell=digest([search, row["study"], row["trial"]], 16),
+        params={name: row[name] for name in FIELDS},
+        metrics={name: value for name, value in row.items() if name not in FIELDS and value is not None},
         tags={tracking.PARENT: parent},
     )
 
 
-def _log_trials(parent: tracking.Run, records: Sequence[tracking.Record]) -> None:
-    """Write the trials that the store lacks; those of an earlier or interrupted search move under this parent."""
-    if tracking.write_runs(STAGE, records, "search: trials to the store") == len(records):
+def _log_children(parent: tracking.Run, records: Sequence[tracking.Record]) -> None:
+    """Write the children that the store lacks; those of an interrupted attempt move under this parent."""
+    if tracking.write_runs(STAGE, records, "search: best settings to the store") == len(records):
         return
     cells = {record.cell for record in records}
-    astray = [
+    orphans = [
         run.id for run in tracking.read_runs(STAGE, only=[tracking.PARENT])
         if run.tags[tracking.CELL] in cells and run.tags.get(tracking.PARENT) != parent.id
     ]  # fmt: skip
-    tracking.tag_runs(astray, {tracking.PARENT: parent.id})
+    tracking.tag_runs(orphans, {tracking.PARENT: parent.id})

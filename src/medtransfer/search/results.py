@@ -1,84 +1,72 @@
-"""The tracking store goes in; the configurations that a search can judge, their scores and Dice joined by key, come out."""
+"""The cases of a search, from the finished runs of the tracking store."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from pathlib import Path
 
+from medtransfer import tracking
 from medtransfer.analysis.judge import unjudged
 from medtransfer.analysis.pools import Pool, collect
-from medtransfer.analysis.replayed import read_released, replayed_configurations, replayed_scores
-from medtransfer.config import Search
 from medtransfer.errors import InputError
-from medtransfer.hashing import digest
+from medtransfer.indicators.robustness.measure import Pairs
+from medtransfer.indicators.robustness.pairs_file import read_pairs
 from medtransfer.metrics.transfer import transferability_indicator_score
 from medtransfer.progress import track
-from medtransfer.search.evaluate import Case, Setting
-from medtransfer.search.scored import GROUP, Scored, listed, read_run
-from medtransfer.search.space import Measured
+from medtransfer.records import BROKEN_ARRAYS, checkpoint_path, in_one_line
+from medtransfer.search.evaluate import Case, Curve, Key, Measured, Setting, SortedGaps
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a search judges: its cases, the scores of each, and in words what was left out."""
+    """What a search judges: its cases, and in words what was left out."""
 
     cases: tuple[Case, ...]
-    scored: tuple[Scored, ...]
     notes: tuple[str, ...]
 
-    def measured(self, places: Sequence[int]) -> Measured:
-        """Give what the scores of the cases at these places have in common."""
-        scored = [self.scored[place] for place in places]
-        margins = [one.margins for one in scored if one.margins is not None]
-        pairs = frozenset.intersection(*(one.pairs for one in scored))
-        return Measured(pairs, tuple(sorted(frozenset.intersection(*margins))) if margins else ())
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of one pretraining on one target: robustness by key and epoch, and the settings that they allow."""
+
+    curves: Mapping[Key, Mapping[int, Curve]]
+    measured: Measured
 
 
-def read_results(section: Search, setting: Mapping[str, object], default: Setting) -> Results:
-    """Read what can be judged: the user's own results, or the replayed ones.
+def read_own(preferred: Mapping[str, object], default: Setting, wanted: Collection[tuple[str, int]]) -> Results:
+    """Read the user's own fine-tunings and per-image distances.
 
     Args:
-        section: validated params.
-        setting: params of the score runs to prefer where a target was scored in several ways.
+        preferred: params of the score runs to prefer where a target was scored in several ways.
         default: the setting that the search is compared with.
+        wanted: (distance, level) pairs that the search may try.
 
     Raises:
         InputError: there are no results, none is complete, or the stored distances cannot be read.
     """
-    found, notes = _replayed() if section.results == "replay" else _own(section, setting, default)
-    searched = set(product(section.distances, section.levels))
-    cases = tuple(_case(configuration, scored, searched) for configuration, scored in found)
-    return Results(cases, tuple(scored for _, scored in found), tuple(notes))
-
-
-Found = tuple[list[tuple[Pool, Scored]], list[str]]
-
-
-def _own(section: Search, setting: Mapping[str, object], default: Setting) -> Found:
-    configurations, left = collect(setting, default.pooling)
-    if not configurations:
+    pools, left_out = collect(preferred, default.pooling)
+    if not pools:
         raise InputError(
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
             "set MLFLOW_TRACKING_URI to the store that has them"
         )
-    usable, notes = _usable(configurations)
-    runs = {one.score_run: one for one in usable}  # two modes of fine-tuning share one
-    wanted = {*product(section.distances, section.levels), (default.distance, default.level)}
+    usable, notes = select_usable(pools)
+    runs = {pool.score_run: pool for pool in usable}  # two modes of fine-tuning share one
+    pairs = {*wanted, (default.distance, default.level)}
     reading = track(runs.items(), "search: reading distances", len(runs), "score runs")
-    scored = {run: read_run(one, wanted) for run, one in reading}
-    return [(one, scored[one.score_run]) for one in usable], [*left, *notes]
+    scored = {run: read_distances(pool, pairs) for run, pool in reading}
+    cases = [make_case(pool, scored[pool.score_run]) for pool in usable]
+    return Results(tuple(cases), (*left_out, *notes))
 
 
-def _replayed() -> Found:
-    released = read_released()
-    usable, notes = _usable(replayed_configurations(released))
-    scored = listed(replayed_scores(released).rename(columns={"scheme": "origin"}))
-    return [(one, scored[tuple(one.fields[name] for name in GROUP)]) for one in usable], notes
+def select_usable(pools: Sequence[Pool]) -> tuple[list[Pool], list[str]]:
+    """Select the configurations that can be judged, and say why the others cannot.
 
-
-def _usable(configurations: Sequence[Pool]) -> tuple[list[Pool], list[str]]:
-    """Give the configurations that can be judged, and in words why the others cannot."""
-    reasons = {one.name: unjudged(one) or _unscored(one) for one in configurations}
-    usable = [one for one in configurations if not reasons[one.name]]
+    Raises:
+        InputError: none can be judged.
+    """
+    reasons = {pool.name: unjudged(pool) or _unscored(pool) for pool in pools}
+    usable = [pool for pool in pools if not reasons[pool.name]]
     if not usable:
         name, reason = next(iter(reasons.items()))
         raise InputError(
@@ -88,20 +76,54 @@ def _usable(configurations: Sequence[Pool]) -> tuple[list[Pool], list[str]]:
     return usable, [f"{name}: left out, {reason}" for name, reason in reasons.items() if reason]
 
 
-def _unscored(configuration: Pool) -> str:
-    later = set(configuration.candidates) - {0}
-    lacking = sorted(later - set(configuration.robustness))
-    if lacking:
-        return f"no score of epochs {', '.join(map(str, lacking))}"
+def _unscored(pool: Pool) -> str:
+    later = set(pool.candidates) - {0}
+    missing = sorted(later - set(pool.robustness))
+    if missing:
+        return f"no score of epochs {', '.join(map(str, missing))}"
     return "" if later else "no checkpoint after epoch 0 to choose"
 
 
-def _case(configuration: Pool, scored: Scored, searched: set[tuple[str, int]]) -> Case:
-    means = configuration.means
-    numbers = [[*key, value] for key, value in sorted(scored.digests.items()) if key[:2] in searched]
-    fields = configuration.fields
-    return Case(
-        configuration.name, fields["encoder"], fields["target"], fields["mode"],
-        {int(epoch): transferability_indicator_score(means, epoch) for epoch in means}, scored.curves,
-        digest([configuration.name, sorted(means.items()), numbers], 16),
-    )  # fmt: skip
+def make_case(pool: Pool, scored: Scored) -> Case:
+    """Join a configuration's Dice with its scores."""
+    tis = {int(epoch): transferability_indicator_score(pool.means, epoch) for epoch in pool.means}
+    encoder, target, mode = (pool.fields[name] for name in ("encoder", "target", "mode"))
+    return Case(pool.name, encoder, target, mode, tis, scored.curves, scored.measured)
+
+
+def read_distances(pool: Pool, wanted: Collection[tuple[str, int]]) -> Scored:
+    """Read the per-image distances of a configuration's score run.
+
+    Args:
+        pool: whose epochs with a score are read.
+        wanted: (distance, level) pairs to keep; of the others only the names are kept.
+
+    Raises:
+        InputError: a file is missing or broken.
+    """
+    gaps: dict[Key, dict[int, SortedGaps]] = defaultdict(dict)
+    stored: list[set[Key]] = []
+    with tracking.artifact_folder(pool.score_run, "scores") as folder:
+        for epoch in map(int, sorted(pool.robustness)):
+            pairs = _read_epoch(folder, epoch, pool)
+            stored.append(set(pairs.d_pos))
+            for key in (key for key in pairs.d_pos if key[:2] in wanted):
+                gaps[key][epoch] = SortedGaps(pairs.d_pos[key], pairs.d_neg[key])
+    return Scored(dict(gaps), Measured(both_poolings(set.intersection(*stored))))
+
+
+def _read_epoch(folder: Path, epoch: int, pool: Pool) -> Pairs:
+    path = checkpoint_path(folder, epoch).with_suffix(".npz")
+    try:
+        return read_pairs(path)
+    except BROKEN_ARRAYS as error:
+        raise InputError(
+            f"expected the per-image distances of {pool.name}, epoch {epoch}, as the artifact scores/{path.name} of the "
+            f"run {pool.score_run}, but they cannot be read ({in_one_line(error)}); "
+            "make them again with `medtransfer score --force`"
+        ) from None
+
+
+def both_poolings(keys: Collection[Key]) -> frozenset[tuple[str, int]]:
+    """Return the (distance, level) pairs that exist pooled and flattened."""
+    return frozenset((distance, level) for distance, level, pooled in keys if (distance, level, not pooled) in keys)

@@ -1,6 +1,7 @@
 """Fixtures for the released result files: small ones, written as the paper's authors write them, and the real ones."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medtransfer.config import Replay, Report
 from medtransfer.papers.hidy2024.files import read_downstream, read_robustness
+from medtransfer.papers.hidy2024.stage import run
 
 MODELS = {"unet": "basic U-Net", "resnet50": "ResNet50 Attention U-Net", "swin": "Swin U-Net"}
 ENCODERS = {"unet": ("u-net_encoder", 5), "resnet50": ("resnet50", 5), "swin": ("swin_transformer", 4)}
@@ -29,17 +32,18 @@ SEEDS = (123124, 123125, 123126, 123127, 123128)
 
 @dataclass(frozen=True)
 class Results:
-    """What a made pair of files holds; the defaults are what the released ones hold."""
+    """Contents of a generated pair of files; the defaults are those of the released ones."""
 
+    encoders: Sequence[str] = tuple(MODELS)
     lengths: Sequence[int] = LENGTHS
     seeds: Sequence[int] = SEEDS
     margins: Sequence[float] = MARGINS
     levels: int = 9
 
     def downstream(self) -> pd.DataFrame:
-        """Make the fine-tunings: Dice rise along a course that peaks within, alike under both schemes."""
+        """Make the fine-tunings: Dice follows a course with an inner peak, the same under both schemes."""
         generator = np.random.default_rng(1)
-        cells = product(MODELS, TARGETS, SCHEMES, (False, True), enumerate(self.lengths), self.seeds)
+        cells = product(self.encoders, TARGETS, SCHEMES, (False, True), enumerate(self.lengths), self.seeds)
         return pd.DataFrame([self._run(generator, *cell) for cell in cells if cell[2] == "simple" or cell[4][1] != 0])
 
     def _run(
@@ -70,15 +74,15 @@ class Results:
         return line | {"mean dice index": dice if several else np.nan, "mean jaccard index": jaccard if several else np.nan}
 
     def course(self, place: int) -> float:
-        """Give the height, in [0, 1], of the place-th length on a course that resembles no rotation of itself."""
+        """Return the height, in [0, 1], of the place-th length on a course that resembles no rotation of itself."""
         peak = 0.6 * (len(self.lengths) - 1)
         return 1 - ((place - peak) / len(self.lengths)) ** 2 - 0.1 * (place % 3 == 1)
 
     def robustness(self) -> pd.DataFrame:
-        """Make the scores from pairs of 16 images, so that every law that losses obey is obeyed."""
+        """Make the scores from pairs of 16 images, so that they obey every law of losses."""
         generator = np.random.default_rng(2)
         lines = []
-        for encoder, target, scheme, distance in product(ENCODERS, TARGETS, SCHEMES, DISTANCES):
+        for encoder, target, scheme, distance in product(self.encoders, TARGETS, SCHEMES, DISTANCES):
             spelling, levels = ENCODERS[encoder]
             for level, pooled, (place, epoch) in product(
                 range(1, min(levels, self.levels) + 1), (False, True), enumerate(self.lengths)
@@ -104,7 +108,7 @@ class Results:
         return pd.DataFrame(lines, columns=columns)
 
     def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write both files; give their paths."""
+        """Write both files; return their paths."""
         paths = folder / "downstream_scores.csv", folder / "robustness_scores.csv"
         self.downstream().to_csv(paths[0], index=False)
         self.robustness().to_csv(paths[1], index=False)
@@ -119,15 +123,44 @@ def released_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 
 @pytest.fixture(scope="session")
 def few_tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give both tables of files without a fault that hold less of everything; tests must copy before they change them."""
+    """Read small files without a fault; tests must copy the tables before they change them."""
     results = Results(lengths=(0, 1, 5, 20, 50, 100), seeds=SEEDS[:3], margins=MARGINS[1:4], levels=2)
     downstream, robustness = results.write(tmp_path_factory.mktemp("few"))
     return read_downstream(downstream), read_robustness(robustness)
 
 
+FEW = Results(lengths=(0, 1, 300), seeds=SEEDS[:2], margins=MARGINS[1:4], levels=2)
+REPORT = Report(out="reports", draws=200, confidence=0.95, seed=0)
+
+
+def replay(downstream: Path, robustness: Path, out: str = "replay") -> str:
+    """Replay two files in the working folder."""
+    return run(Replay(out=out, downstream=str(downstream), robustness=str(robustness)), REPORT)
+
+
+@pytest.fixture(scope="session")
+def replayed_folder(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """Replay small files once; the tests work on copies of the store and of the folder `replay`."""
+    folder = tmp_path_factory.mktemp("replayed")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        replay(*FEW.write(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def replayed(replayed_folder: Path, shared_workplace: Path) -> tuple[Path, Path]:
+    """Work in a folder with the replayed store and results that the tests of a module share; return the replayed files."""
+    shutil.copy(replayed_folder / "mlflow.db", shared_workplace / "mlflow.db")
+    shutil.copytree(replayed_folder / "replay", shared_workplace / "replay")
+    return replayed_folder / "downstream_scores.csv", replayed_folder / "robustness_scores.csv"
+
+
 @pytest.fixture(scope="session")
 def published() -> tuple[Path, Path]:
-    """Give the files that the paper's authors released; without them the test is reported as skipped by name."""
+    """Return the files that the paper's authors released; without them the test is reported as skipped by name."""
     folder = os.environ.get("MEDTRANSFER_PUBLISHED")
     if not folder:
         pytest.skip("MEDTRANSFER_PUBLISHED names no folder of the released result files")

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medtransfer.analysis.judge import Sampling
-from medtransfer.analysis.replayed import KEY, Released
 from medtransfer.papers.hidy2024.alignment import CONTRADICTED, NOISE, REPRODUCED, find_alignments, other_runs, verdict
 from medtransfer.papers.hidy2024.cells import cell_rows, count_rows, describe, judge_cells
 from medtransfer.papers.hidy2024.files import read_downstream, read_robustness
 from medtransfer.papers.hidy2024.importing import mark_copies
 from medtransfer.papers.hidy2024.printed import ROWS, Printed, printed_cells
 from medtransfer.papers.hidy2024.released import KEYED, Alignment, Missing, Recomputed, Value
+from medtransfer.papers.hidy2024.store import KEY, Released
 
 SAMPLING = Sampling(draws=200, confidence=0.95, seed=0)
 

@@ -9,21 +9,16 @@ import pytest
 from pytest import approx
 
 from medtransfer import tracking
-from medtransfer.analysis.replayed import read_released, replayed_configurations, replayed_scores
-from medtransfer.config import Replay, Report
+from medtransfer.config import Replay
 from medtransfer.errors import InputError
 from medtransfer.papers.hidy2024.stage import run
+from medtransfer.papers.hidy2024.store import build_pools, read_released
 from medtransfer.selectors.selectors import FULL, OUTCOME, SELECTORS
 from medtransfer.tracking import bulk
 
-from .conftest import MARGINS, SEEDS, Results
+from .conftest import FEW, REPORT, SEEDS, Results, replay
 
-REPORT = Report(out="reports", draws=200, confidence=0.95, seed=0)
-FEW = Results(lengths=(0, 1, 5, 20, 300), seeds=SEEDS[:2], margins=MARGINS[1:4], levels=2)
-
-
-def replay(downstream: Path, robustness: Path, out: str = "replay") -> str:
-    return run(Replay(out=out, downstream=str(downstream), robustness=str(robustness)), REPORT)
+UNET = Results(encoders=("unet",), lengths=(0, 1, 300), seeds=SEEDS[:2], margins=(0.5,), levels=2)  # 66 runs
 
 
 def rows(name: str, out: str = "replay") -> list[dict[str, str]]:
@@ -35,22 +30,14 @@ def tables(out: str) -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted(Path(out).glob("*.csv"))}
 
 
-@pytest.fixture(scope="module")
-def replayed(tmp_path_factory: pytest.TempPathFactory, shared_workplace: Path) -> tuple[Path, Path]:
-    """Replay small files once; the tests of this module look at what it left."""
-    paths = FEW.write(tmp_path_factory.mktemp("files"))
-    replay(*paths)
-    return paths
-
-
 def test_there_is_a_run_for_every_fine_tuning_and_every_group_of_scores(replayed: tuple[Path, Path]) -> None:
     runs = tracking.read_runs("replay")
     kinds = [run.params["kind"] for run in runs]
-    assert kinds.count("finetune") == 3 * 3 * 2 * 2 * (2 * 4 + 1)  # encoders, targets, modes, seeds; epoch 0 serves both schemes
+    assert kinds.count("finetune") == 3 * 3 * 2 * 2 * (2 * 2 + 1)  # encoders, targets, modes, seeds; epoch 0 serves both schemes
     assert kinds.count("robustness") == 3 * 3 * 2
     assert kinds.count("result") == 1
-    one = next(run for run in runs if run.params["kind"] == "robustness")
-    assert sorted(tracking.read_curve(one.id, "robustness")) == [0, 1, 5, 20, 300]
+    scored = next(run for run in runs if run.params["kind"] == "robustness")
+    assert sorted(tracking.read_curve(scored.id, "robustness")) == list(FEW.lengths)
 
 
 def test_doing_it_again_adds_nothing_and_gives_the_same(replayed: tuple[Path, Path]) -> None:
@@ -60,12 +47,13 @@ def test_doing_it_again_adds_nothing_and_gives_the_same(replayed: tuple[Path, Pa
     assert {run.id for run in tracking.read_runs("replay")} == runs
 
 
-def test_the_order_of_the_rows_makes_the_same_tables(replayed: tuple[Path, Path], tmp_path: Path) -> None:
-    """Its runs are there already but for the digest of the file, so this imports once more."""
-    paths = [tmp_path / path.name for path in replayed]
-    for path, other in zip(replayed, paths, strict=True):
+def test_the_order_of_the_rows_does_not_matter(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    paths = UNET.write(tmp_path_factory.mktemp("files"))
+    shuffled = [path.with_name(f"shuffled-{path.name}") for path in paths]
+    for path, other in zip(paths, shuffled, strict=True):
         pd.read_csv(path, dtype=str, keep_default_na=False).sample(frac=1, random_state=3).to_csv(other, index=False)
-    replay(paths[0], paths[1], "shuffled")
+    replay(*paths)
+    replay(*shuffled, out="shuffled")
     assert tables("shuffled") == tables("replay")
 
 
@@ -75,10 +63,10 @@ def test_the_store_gives_back_what_the_files_say(replayed: tuple[Path, Path]) ->
     assert len(released.dice) == len(raw)
     assert sorted(released.dice["dice"]) == sorted(raw["mean dice index"].fillna(raw["dice index"]))
     losses = pd.read_csv(replayed[1], float_precision="round_trip")["robustness"]
-    assert sorted(1 - replayed_scores(released)["robustness"]) == approx(sorted(losses), abs=1e-15)
-    configurations = replayed_configurations(released)
-    assert len(configurations) == 36
-    assert all(one.complete and len(one.robustness) == 5 and one.seeds == SEEDS[:2] for one in configurations)
+    assert sorted(1 - released.measured["robustness"]) == approx(sorted(losses), abs=1e-15)
+    pools = build_pools(released, released.measured)
+    assert len(pools) == 36
+    assert all(pool.complete and len(pool.robustness) == 3 and pool.seeds == SEEDS[:2] for pool in pools)
 
 
 def test_what_the_small_files_lack_is_named_cell_by_cell(replayed: tuple[Path, Path]) -> None:
@@ -97,7 +85,7 @@ def test_selectors_have_their_names_in_both_alignments(replayed: tuple[Path, Pat
     found = rows("selectors.csv")
     released = (None, OUTCOME, "robustness", "source_accuracy")
     names = {name for name, selector in SELECTORS.items() if selector.needs in released and selector != FULL}
-    names |= {f"fixed-{epoch}" for epoch in (1, 5, 20, 300)}
+    names |= {"fixed-1", "fixed-300"}
     for alignment in ("keyed", "as-published"):
         assert {row["selector"] for row in found if row["alignment"] == alignment} == names
     for row in found:
@@ -113,8 +101,8 @@ def test_the_page_needs_nothing_and_shows_the_figures(replayed: tuple[Path, Path
     assert Path("replay/replay.md").read_text().startswith("# The paper's numbers")
 
 
-def test_an_interrupted_import_is_gone_on_with(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = Results(lengths=(0, 1, 300), seeds=SEEDS[:2], margins=(0.5,), levels=2).write(tmp_path)
+def test_an_interrupted_import_resumes(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = UNET.write(tmp_path)
     write, written = bulk._write_run, []
 
     def fail(*arguments: object) -> None:
@@ -129,7 +117,7 @@ def test_an_interrupted_import_is_gone_on_with(workplace: Path, tmp_path: Path, 
     assert len(tracking.read_runs("replay")) == 20
     replay(*paths)
     runs = tracking.read_runs("replay")
-    assert len(runs) == len({run.tags[tracking.CELL] for run in runs}) == 3 * 3 * 2 * 2 * 5 + 18 + 1
+    assert len(runs) == len({run.tags[tracking.CELL] for run in runs}) == 3 * 2 * 2 * 5 + 6 + 1
 
 
 @pytest.mark.parametrize("missing", ["downstream", "robustness"])

@@ -1,7 +1,7 @@
-"""Printed and recomputed cells go in; how each block of the paper must have joined scores and Dice, found by trying, comes out.
+"""Find by trial how each block of the paper must have joined scores and Dice.
 
-Nothing is assumed of where the paper went wrong: each block of cells is computed under every alignment that is possible, and
-the one that gives back most of its printed numbers is called `as published`. The plain one, by key, wins ties.
+Nothing is assumed about where the paper went wrong: each block of cells is computed under every possible alignment, and the
+one that reproduces most of its printed numbers is called `as published`. Joining by key wins ties.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ REPRODUCED, NOISE, CONTRADICTED, MISSING = "reproduced", "within noise", "contra
 
 
 def tolerance(value: Value, confidence: float, other_runs: bool) -> float:
-    """Give how far a printed number may lie from ours by chance.
+    """Return how far a printed number may be from ours by chance.
 
     Args:
         value: recomputed.
@@ -37,25 +37,25 @@ def verdict(printed: float, value: Value, confidence: float, other_runs: bool) -
 
 
 def other_runs(cells: Sequence[Printed], recomputed: Recomputed) -> set[str]:
-    """Name the datasets of which most printed Dice (tables 1 and 2, free of any alignment) differ in the printed digits."""
+    """Return the datasets of which most printed Dice (tables 1 and 2, which need no alignment) differ in the printed digits."""
     differ: dict[str, list[bool]] = {}
     for cell in cells:
         if ROWS[cell.row].block == "Dice" and (value := _value(cell, recomputed, Alignment())):
             differ.setdefault(cell.dataset, []).append(abs(value.value - cell.printed) > ROUNDING)
-    return {dataset for dataset, found in differ.items() if sum(found) > len(found) / 2}
+    return {dataset for dataset, flags in differ.items() if sum(flags) > len(flags) / 2}
 
 
 @dataclass(frozen=True)
 class Block:
-    """Cells that were made in one go, the alignment that gives them back best, and how well it and the plain one do.
+    """Cells that were computed together, the alignment that reproduces them best, and how well it and joining by key do.
 
     Attributes:
         name: table, scheme and kind of rows.
         alignment: as published.
         cells: how many can be recomputed.
-        reproduced: of them, with this alignment, to the printed digits.
-        agreeing: of them, with this alignment, reproduced or within noise.
-        keyed: of them, joined by key, reproduced or within noise.
+        reproduced: how many come out to the printed digits with this alignment.
+        agreeing: how many are reproduced or within noise with this alignment.
+        keyed: how many are reproduced or within noise when joined by key.
     """
 
     name: tuple[str, str, str]
@@ -67,9 +67,9 @@ class Block:
 
 
 def find_alignments(cells: Sequence[Printed], recomputed: Recomputed, confidence: float) -> dict[tuple[str, str, str], Block]:
-    """Find the alignment of every block: first how Dice are rotated by scheme, then which scores are taken.
+    """Find the alignment of every block: first how Dice are rotated by scheme, then which scores are used.
 
-    The rotation shows in the rows that need no scores (full and no pretraining).
+    The rows that need no scores (full and no pretraining) reveal the rotation.
     """
     others = other_runs(cells, recomputed)
     schemes = sorted({cell.scheme for cell in cells if cell.scheme})
@@ -92,18 +92,18 @@ def find_alignments(cells: Sequence[Printed], recomputed: Recomputed, confidence
 
 
 def block_of(cell: Printed) -> tuple[str, str, str]:
-    """Name a cell's block; both halves of table 3 are averages of the same choices."""
+    """Return the name of a cell's block; both halves of table 3 are averages of the same choices."""
     return cell.table.removesuffix("a").removesuffix("b"), cell.scheme, cell.block
 
 
 def _hypotheses(members: Sequence[Printed], rotation: Mapping[str, int], targets: Sequence[str]) -> Iterable[Alignment]:
-    """List the alignments that a block may have, the plain one first."""
+    """List the alignments that a block may have, joining by key first."""
     rows = [ROWS[cell.row] for cell in members]
     rotation = {scheme: places for scheme, places in rotation.items() if members[0].scheme in {"", scheme}}
     if not any(row.kind in {"offline", "online"} for row in rows):
         return [Alignment({} if rows[0].block == "Dice" else rotation)]
     datasets = sorted({cell.dataset for cell in members})
-    labels: list[dict[str, str]] = [{datasets[0]: target} for target in sorted(targets, key=lambda one: one != datasets[0])]
+    labels: list[dict[str, str]] = [{datasets[0]: target} for target in sorted(targets, key=lambda target: target != datasets[0])]
     if len(datasets) > 1:
         labels = [dict(zip(targets, order, strict=True)) for order in permutations(targets)]
     poolings = list(POOLING) if any(row.pooled is None for row in rows) else ["frozen"]
@@ -114,20 +114,22 @@ def _best(
     members: Sequence[Printed], hypotheses: Iterable[Alignment], recomputed: Recomputed, confidence: float, others: set[str],
     name: tuple[str, str, str] = ("", "", ""),
 ) -> Block:  # fmt: skip
-    """Rank by two points for a cell that is reproduced and one for a cell within noise, then by the mean difference."""
+    """Rank alignments: two points per reproduced cell, one per cell within noise; then by the mean difference."""
     tried = [(alignment, *_agreement(members, alignment, recomputed, confidence, others)) for alignment in hypotheses]
-    alignment, agreeing, reproduced, _, count = max(tried, key=lambda one: (one[1] + one[2], -round(one[3], 9)))  # the first wins
+    alignment, agreeing, reproduced, _, count = max(
+        tried, key=lambda trial: (trial[1] + trial[2], -round(trial[3], 9))
+    )  # the first wins
     return Block(name, alignment, count, reproduced, agreeing, _agreement(members, Alignment(), recomputed, confidence, others)[0])
 
 
 def _agreement(
     members: Sequence[Printed], alignment: Alignment, recomputed: Recomputed, confidence: float, others: set[str]
 ) -> tuple[int, int, float, int]:
-    """Give how many cells agree, how many to the printed digits, the mean difference, and how many can be recomputed."""
-    found = [(cell, value) for cell in members if (value := _value(cell, recomputed, alignment))]
-    verdicts = [verdict(cell.printed, value, confidence, cell.dataset in others) for cell, value in found]
-    distance = sum(abs(value.value - cell.printed) for cell, value in found) / len(found) if found else 0.0
-    return len(found) - verdicts.count(CONTRADICTED), verdicts.count(REPRODUCED), distance, len(found)
+    """Count the cells that agree and those that agree to the digits; return also their mean difference and number."""
+    values = [(cell, value) for cell in members if (value := _value(cell, recomputed, alignment))]
+    verdicts = [verdict(cell.printed, value, confidence, cell.dataset in others) for cell, value in values]
+    distance = sum(abs(value.value - cell.printed) for cell, value in values) / len(values) if values else 0.0
+    return len(values) - verdicts.count(CONTRADICTED), verdicts.count(REPRODUCED), distance, len(values)
 
 
 def _value(cell: Printed, recomputed: Recomputed, alignment: Alignment) -> Value | None:

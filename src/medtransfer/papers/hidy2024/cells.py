@@ -1,4 +1,4 @@
-"""Printed cells and their alignments go in; the rows of cells.csv, verdicts with reasons, come out."""
+"""Verdicts, with reasons, on every printed cell: the rows of cells.csv."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,15 +25,15 @@ VERDICTS = (REPRODUCED, NOISE, CONTRADICTED, MISSING)
 
 @dataclass(frozen=True)
 class Cell:
-    """One printed cell with what comes of it in both alignments.
+    """One printed cell with its values and verdicts in both alignments.
 
     Attributes:
         printed: the cell.
         as_published: value in the alignment of its block; None when it cannot be recomputed.
         keyed: value joined by key.
-        verdict: of the printed number, by the keyed value.
-        verdict_as_published: of the printed number, by the value as published.
-        reason: why the verdict is what it is, one sentence.
+        verdict: on the printed number, from the keyed value.
+        verdict_as_published: on the printed number, from the value as published.
+        reason: for the verdict, one sentence.
     """
 
     printed: Printed
@@ -48,7 +48,7 @@ def judge_cells(recomputed: Recomputed, confidence: float) -> tuple[list[Cell], 
     """Recompute every printed cell in both alignments and compare.
 
     Returns:
-        The cells in the order of the paper, and the blocks that they belong to.
+        The cells in the order of the paper, and their blocks by name.
     """
     printed = printed_cells()
     blocks = find_alignments(printed, recomputed, confidence)
@@ -59,8 +59,8 @@ def judge_cells(recomputed: Recomputed, confidence: float) -> tuple[list[Cell], 
 def _judge(cell: Printed, alignment: Alignment, recomputed: Recomputed, confidence: float, others: set[str]) -> Cell:
     try:
         keyed, published = recomputed.cell(cell, KEYED), recomputed.cell(cell, alignment)
-    except Missing as fault:
-        return Cell(cell, None, None, MISSING, MISSING, f"{fault}")
+    except Missing as error:
+        return Cell(cell, None, None, MISSING, MISSING, f"{error}")
     varied = cell.dataset in others
     by_key, as_published = (verdict(cell.printed, value, confidence, varied) for value in (keyed, published))
     reason = _reason(cell, keyed, published, by_key, as_published, alignment, tolerance(keyed, confidence, varied), varied)
@@ -85,7 +85,7 @@ def _reason(
 
 
 def _tied(cell: Printed, value: Value) -> str:
-    """Say that the choice was tied, and that another of the tied checkpoints would have given the printed value."""
+    """Say, if so, that the choice was tied and another of the tied checkpoints would have given the printed value."""
     fitting = [str(epoch) for epoch, other in value.ties.items() if abs(other - cell.printed) <= ROUNDING]
     if fitting:
         return f", but its choice is tied to the last bit, and length {fitting[0]}, which ties, gives the printed value"
@@ -93,7 +93,7 @@ def _tied(cell: Printed, value: Value) -> str:
 
 
 def describe(alignment: Alignment, dataset: str = "") -> str:
-    """Say in words how an alignment differs from joining by key; with a dataset, only what concerns it."""
+    """Describe how an alignment differs from joining by key; with a dataset, only what concerns it."""
     parts = [
         f"the Dice of scheme {scheme} stand {places} length{'s' if places > 1 else ''} too early against the scores"
         for scheme, places in alignment.rotation.items() if places
@@ -112,7 +112,7 @@ def describe(alignment: Alignment, dataset: str = "") -> str:
 
 
 def cell_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
-    """Give the rows of cells.csv."""
+    """Return the rows of cells.csv."""
     return [
         {
             "table": cell.printed.table, "row": cell.printed.row, "dataset": cell.printed.dataset, "scheme": cell.printed.scheme,
@@ -125,7 +125,7 @@ def cell_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
 
 
 def alignment_rows(blocks: Mapping[tuple[str, str, str], Block]) -> list[dict[str, object]]:
-    """Give the rows of alignments.csv: what was found for each block."""
+    """Return the rows of alignments.csv, one per block."""
     return [
         {
             "table": table, "scheme": scheme, "rows": rows, "cells": block.cells, "reproduced": block.reproduced,
@@ -142,5 +142,5 @@ def count_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
         members = [cell for cell in cells if cell.printed.table == table]
         for name in ("keyed", "as published"):
             counts = Counter(cell.verdict if name == "keyed" else cell.verdict_as_published for cell in members)
-            rows.append({"table": table, "alignment": name, "cells": len(members), **{one: counts[one] for one in VERDICTS}})
+            rows.append({"table": table, "alignment": name, "cells": len(members), **{kind: counts[kind] for kind in VERDICTS}})
     return rows

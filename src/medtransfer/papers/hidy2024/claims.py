@@ -1,4 +1,4 @@
-"""Both analyses and all recomputed cells go in; the paper's claims in words, held against the released data, come out."""
+"""The paper's claims in words, tested on the released data in both alignments."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ METRICS = ("dice", "jaccard", "mcc", "average_precision", "-hd95")
 
 @dataclass(frozen=True)
 class Evidence:
-    """A measured value, its interval where it has one, and whether it bears a claim out."""
+    """A measured value, its interval where it has one, and whether it supports a claim."""
 
     value: float | None
     interval: Interval | None
@@ -34,8 +34,8 @@ class Claim:
     """One claim of the paper.
 
     Attributes:
-        section: where it stands.
-        statement: what it says, close to its words.
+        section: of the paper.
+        statement: close to the paper's words.
         measure: what was computed for it.
         as_published: in the alignment of the printed tables.
         keyed: joined by key.
@@ -50,7 +50,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Side:
-    """What one alignment gives: its analysis, the TIS of the appendix's cells by row, the length-wise choices."""
+    """Results in one alignment: the analysis, and the TIS of the appendix's cells by row."""
 
     analysis: Analysis
     rows: dict[str, dict[tuple[str, ...], float]]
@@ -61,38 +61,39 @@ class Side:
         """Collect the appendix's cells of one alignment, by row and (dataset, scheme, encoder, mode)."""
         rows: dict[str, dict[tuple[str, ...], float]] = {}
         for cell in cells:
-            value, one = (cell.keyed if keyed else cell.as_published), cell.printed
-            if one.table.startswith("B") and value is not None:
-                rows.setdefault(one.row, {})[one.dataset, one.scheme, one.encoder, one.mode] = value
+            value, printed = (cell.keyed if keyed else cell.as_published), cell.printed
+            if printed.table.startswith("B") and value is not None:
+                key = printed.dataset, printed.scheme, printed.encoder, printed.mode
+                rows.setdefault(printed.row, {})[key] = value
         return cls(analysis, rows, sampling)
 
     def values(self, selector: str, field: str = "tis") -> dict[str, float]:
-        """Give a field of a selector's verdicts by configuration; none at all is Missing."""
-        judged = [one for one in self.analysis.judged if selector in one.by_selector]
-        found = {one.name: getattr(one.by_selector[selector], field) for one in judged}
-        if not found:
+        """Return a field of a selector's verdicts by configuration; Missing if there is none."""
+        judged = [case for case in self.analysis.judged if selector in case.by_selector]
+        values = {case.name: getattr(case.by_selector[selector], field) for case in judged}
+        if not values:
             raise Missing(f"no configuration has the choice {selector}")
-        return found
+        return values
 
     def tis(self, selector: str) -> np.ndarray:
-        """Give the TIS of a selector by configuration."""
+        """Return the TIS of a selector by configuration."""
         return np.array(list(self.values(selector).values()))
 
     def difference(self, first: str, second: str, field: str = "tis") -> np.ndarray:
-        """Give the difference of two selectors on the configurations that have both."""
-        one, other = self.values(first, field), self.values(second, field)
-        return np.array([one[name] - other[name] for name in one if name in other])
+        """Return the difference of two selectors on the configurations that have both."""
+        minuend, subtrahend = self.values(first, field), self.values(second, field)
+        return np.array([minuend[name] - subtrahend[name] for name in minuend if name in subtrahend])
 
     def row_difference(self, first: str, second: str, mode: str = "") -> np.ndarray:
-        """Give the difference of two rows of the appendix on their common cells, those of a mode or all."""
-        one, other = self.rows.get(first, {}), self.rows.get(second, {})
-        found = [one[key] - other[key] for key in one if key in other and mode in {"", key[3]}]
-        if not found:
+        """Return the difference of two rows of the appendix on their common cells, of one mode or all."""
+        minuend, subtrahend = self.rows.get(first, {}), self.rows.get(second, {})
+        differences = [minuend[key] - subtrahend[key] for key in minuend if key in subtrahend and mode in {"", key[3]}]
+        if not differences:
             raise Missing(f"no cell of the rows {first!r} and {second!r} can be recomputed")
-        return np.array(found)
+        return np.array(differences)
 
     def mean(self, values: np.ndarray) -> Interval | None:
-        """Give the bootstrap interval over configurations of a mean."""
+        """Return the bootstrap interval over configurations of a mean; None for a single value."""
         if len(values) < 2:
             return None
         return bootstrap_mean(values, self.sampling.draws, self.sampling.confidence, self.sampling.generator("configurations"))
@@ -129,7 +130,7 @@ def _plain(value: float, holds: Callable[[float], bool]) -> Evidence:
 
 
 def _difference(first: str, second: str) -> Callable[[Side], Evidence]:
-    """Hold that the first selector's TIS is above the second's on average."""
+    """Claim that the first selector's TIS is above the second's on average."""
 
     def measure(side: Side) -> Evidence:
         values = side.difference(first, second)
@@ -146,7 +147,7 @@ def _largest_loss(side: Side) -> Evidence:
 
 def _share_above_none(side: Side) -> Evidence:
     share = (side.difference("online", "none") > 0).mean()
-    return _plain(float(share), lambda found: found >= 0.9)
+    return _plain(float(share), lambda value: value >= 0.9)
 
 
 def _longest(side: Side) -> Evidence:
@@ -159,7 +160,7 @@ def _only_one(side: Side) -> Evidence:
 
 
 def _rows_differ(first: str, second: str, mode: str = "") -> Callable[[Side], Evidence]:
-    """Hold that the first row's mean TIS over the appendix's cells is above the second's; with a mode, over its cells."""
+    """Claim that the first row's mean TIS over the appendix's cells, of one mode or all, is above the second's."""
 
     def measure(side: Side) -> Evidence:
         values = side.row_difference(first, second, mode)
@@ -171,11 +172,11 @@ def _rows_differ(first: str, second: str, mode: str = "") -> Callable[[Side], Ev
 
 def _no_effect(side: Side) -> Evidence:
     change = np.abs(side.row_difference("cosine, margin 0.25", "cosine, margin 0.50"))
-    return _plain(float(change.mean()), lambda found: found < 0.001)
+    return _plain(float(change.mean()), lambda value: value < 0.001)
 
 
 def _cosine_best(side: Side) -> Evidence:
-    """Hold that cosine has the highest mean TIS of the distances on each dataset; the value is the smallest lead."""
+    """Claim that cosine has the highest mean TIS of the distances on each dataset; the value is the smallest lead."""
     leads = []
     for row in ("pearson, margin 0.50", "l2, margin 0.50"):
         cosine, other = side.rows.get("cosine, margin 0.50", {}), side.rows.get(row, {})
@@ -223,7 +224,7 @@ CLAIMS: tuple[tuple[str, str, str, Callable[[Side], Evidence]], ...] = (
 
 
 def judge_claims(keyed: Side, published: Side) -> list[Claim]:
-    """Hold every claim that is made of TIS against both alignments."""
+    """Test every claim about TIS in both alignments."""
     return [
         Claim(section, text, measure, _measured(judge, published), _measured(judge, keyed))
         for section, text, measure, judge in CLAIMS
@@ -238,9 +239,9 @@ def _measured(judge: Callable[[Side], Evidence], side: Side) -> Evidence:
 
 
 def metric_claim(lowest_pooled: float | None, lowest_by_dataset: float | None) -> list[Claim]:
-    """Hold the claim that five evaluation metrics rank models alike (A.5); it needs no alignment."""
+    """Test the claim that five evaluation metrics rank models alike (A.5); it needs no alignment."""
     pooled, apart = (
-        Evidence(None, None, LOST) if value is None else _plain(value, lambda found: found > 0.96)
+        Evidence(None, None, LOST) if value is None else _plain(value, lambda value: value > 0.96)
         for value in (lowest_pooled, lowest_by_dataset)
     )
     text = "-HD95, average precision, MCC, Jaccard and Dice all correlate over 96 %"
@@ -251,7 +252,7 @@ def metric_claim(lowest_pooled: float | None, lowest_by_dataset: float | None) -
 
 
 def claim_rows(claims: Sequence[Claim]) -> list[dict[str, object]]:
-    """Give the rows of claims.csv."""
+    """Return the rows of claims.csv."""
     return [
         {
             "section": claim.section, "claim": claim.statement, "measure": claim.measure,

@@ -1,4 +1,4 @@
-"""Both analyses and the released fine-tunings go in; the paper's figures, as PNG with the data of each as CSV, come out."""
+"""The paper's figures 1 to 4 and A.2, as PNG with the data of each as CSV."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from medtransfer.analysis.model import Analysis, Judged
-from medtransfer.analysis.replayed import Released
+from medtransfer.papers.hidy2024.store import Released
 from medtransfer.records import atomic_path, write_text
 from medtransfer.report.plots.figure import draw
 
@@ -22,7 +22,7 @@ def draw_figures(released: Released, analyses: Mapping[str, Analysis], folder: P
     """Draw figures 1 to 4 and A.2.
 
     Args:
-        released: of the store.
+        released: results of the store.
         analyses: by alignment, `as-published` and `keyed`.
         folder: to write to.
 
@@ -31,9 +31,9 @@ def draw_figures(released: Released, analyses: Mapping[str, Analysis], folder: P
     """
     names = []
     for name, analysis in analyses.items():
-        first = _where(analysis, target="acdc", mode="decoder", encoder=("resnet50", "unet"))
-        third = _where(analysis, target="idrid", mode="full", origin="advanced")
-        third += _where(analysis, target="acdc", mode="decoder", origin="advanced")
+        first = _select(analysis, target="acdc", mode="decoder", encoder=("resnet50", "unet"))
+        third = _select(analysis, target="idrid", mode="full", origin="advanced")
+        third += _select(analysis, target="acdc", mode="decoder", origin="advanced")
         for number, judged in (("1", first), ("3", third)):
             if judged:
                 names.append(f"figure-{number}-{name}.png")
@@ -47,10 +47,10 @@ def draw_figures(released: Released, analyses: Mapping[str, Analysis], folder: P
     return sorted([*names, "figure-2.png", "figure-4.png"])
 
 
-def _where(analysis: Analysis, **wanted: str | tuple[str, ...]) -> list[Judged]:
+def _select(analysis: Analysis, **wanted: str | tuple[str, ...]) -> list[Judged]:
     return [
-        one for one in analysis.judged
-        if all(one.pool.fields[name] in ((value,) if isinstance(value, str) else value) for name, value in wanted.items())
+        case for case in analysis.judged
+        if all(case.pool.fields[name] in ((value,) if isinstance(value, str) else value) for name, value in wanted.items())
     ]  # fmt: skip
 
 
@@ -58,10 +58,10 @@ def _checkpoints(judged: list[Judged]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                **one.pool.fields, "epoch": c.key, "dice": c.mean, "std": c.std, "seeds": c.seeds,
-                "robustness": c.robustness,
+                **case.pool.fields, "epoch": candidate.key, "dice": candidate.mean, "std": candidate.std,
+                "seeds": candidate.seeds, "robustness": candidate.robustness,
             }
-            for one in judged for c in one.candidates
+            for case in judged for candidate in case.candidates
         ]
     )  # fmt: skip
 
@@ -89,19 +89,20 @@ def _figure_4(analyses: Mapping[str, Analysis], path: Path) -> None:
     """Count which epoch the online rule chooses, over the configurations of each mode, in each alignment."""
     chosen = pd.DataFrame(
         [
-            {"alignment": name, "mode": one.pool.fields["mode"], "epoch": verdict.candidate}
-            for name, analysis in analyses.items() for one in analysis.judged for verdict in one.verdicts
+            {"alignment": name, "mode": case.pool.fields["mode"], "epoch": verdict.candidate}
+            for name, analysis in analyses.items() for case in analysis.judged for verdict in case.verdicts
             if verdict.selector.name == "online"
         ], columns=["alignment", "mode", "epoch"],
     )  # fmt: skip
-    epochs = sorted({c.key for analysis in analyses.values() for one in analysis.judged for c in one.candidates} - {0})
+    judged = [case for analysis in analyses.values() for case in analysis.judged]
+    epochs = sorted({candidate.key for case in judged for candidate in case.candidates} - {0})
     counts = chosen.groupby(["alignment", "mode", "epoch"]).size().rename("count").reset_index()
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     for panel, mode in zip(figure.subplots(1, 2, sharey=True), ("full", "decoder"), strict=True):
-        for place, (name, colour) in enumerate(zip(analyses, ("#E69F00", "#0072B2"), strict=True)):
-            found = counts[(counts["alignment"] == name) & (counts["mode"] == mode)].set_index("epoch")["count"]
-            heights = [int(found.get(epoch, 0)) for epoch in epochs]
-            panel.bar([at + (place - 0.5) * 0.4 for at in range(len(epochs))], heights, 0.4, color=colour, label=name)
+        for side, (name, colour) in enumerate(zip(analyses, ("#E69F00", "#0072B2"), strict=True)):
+            chosen_here = counts[(counts["alignment"] == name) & (counts["mode"] == mode)].set_index("epoch")["count"]
+            heights = [int(chosen_here.get(epoch, 0)) for epoch in epochs]
+            panel.bar([at + (side - 0.5) * 0.4 for at in range(len(epochs))], heights, 0.4, color=colour, label=name)
         panel.set_xticks(range(len(epochs)), [str(epoch) for epoch in epochs])
         panel.set_title("full training (flattened)" if mode == "full" else "decoder only (pooled)", fontsize=9, loc="left")
         panel.set_xlabel("epoch chosen online", fontsize=8)
@@ -112,14 +113,14 @@ def _figure_4(analyses: Mapping[str, Analysis], path: Path) -> None:
 
 
 def rank_correlations(released: Released) -> dict[str, pd.DataFrame]:
-    """Give Spearman's correlations of the evaluation metrics over the two-class models: `all`, and by dataset.
+    """Compute Spearman's correlations of the evaluation metrics over the two-class models: `all`, and by dataset.
 
     HD95 is negated, so that higher is better for all; models of datasets with several foreground classes lack some metrics.
     """
     complete = released.dice.dropna(subset=[name for name in RANKED if name in released.dice])
     tables = {"all": complete, **{str(target): table for target, table in complete.groupby("target")}}
     return {
-        name: table.assign(hd95=-table["hd95"])[[one for one in RANKED if one in table]].corr(method="spearman")
+        name: table.assign(hd95=-table["hd95"])[[metric for metric in RANKED if metric in table]].corr(method="spearman")
         for name, table in tables.items() if len(table) > 1
     }  # fmt: skip
 

@@ -1,11 +1,11 @@
-"""The two released CSV files go in; tables in this project's names come out.
+"""Read the two released CSV files into tables with this project's names.
 
 Source: https://github.com/aielte-research/MedSegPretrainImageNet, the repository of arXiv:2410.18677.
 
-downstream_scores.csv, one line a fine-tuning (columns cut):
+downstream_scores.csv, one line per fine-tuning (columns cut):
     model,dataset,pretraining length,ImageNet accuracy,freeze encoder,pretraining scheme,seed,…,mean dice index,…
     ResNet50 Attention U-Net,ACDC,1,0.008,False,advanced,123124,…,0.8967881697623016,…
-robustness_scores.csv, one line a score; its column `robustness` is the mean triplet loss, so robustness is 1 minus it:
+robustness_scores.csv, one line per score; its column `robustness` is the mean triplet loss, so robustness is 1 minus it:
     dataset,metric,margin,encoder,pretraining_scheme,pooled,level,pretraining_length,robustness
     ACDC,cosine_distance,0.0,resnet50,advanced_training,False,1,0,0.017631620168685913
 """
@@ -21,7 +21,7 @@ from medtransfer.papers.hidy2024 import names
 from medtransfer.records import read_table
 
 REMEDY = "fetch the file again from the repository of the paper's authors"
-MOST = 10**9  # of an epoch, a seed or a level
+LARGEST = 10**9  # of an epoch, a seed or a level
 INTEGERS = {"epoch", "seed", "level"}
 
 
@@ -29,16 +29,16 @@ def read_downstream(path: Path) -> pd.DataFrame:
     """Read the fine-tunings.
 
     Returns:
-        Columns encoder, target, mode, scheme, epoch, seed, dice, jaccard and the other metrics, and `line`, the number of the
-        line in the file; NaN where a dataset has no such metric.
+        Columns encoder, target, mode, scheme, epoch, seed, dice, jaccard, the other metrics, and `line`, the line number in
+        the file; NaN where a dataset has no such metric.
 
     Raises:
         InputError: the file is missing, not of the released form, or holds an unknown name or a text for a number.
     """
     raw = _read(path, [*names.DOWNSTREAM, *names.METRICS, *(column for pair in names.OVERLAP.values() for column in pair)])
     table = _named(raw, names.DOWNSTREAM, path)
-    for ours, (several, one) in names.OVERLAP.items():
-        table[ours] = _numbers(raw, several, path).fillna(_numbers(raw, one, path))
+    for ours, (mean_over_classes, single_class) in names.OVERLAP.items():
+        table[ours] = _numbers(raw, mean_over_classes, path).fillna(_numbers(raw, single_class, path))
     for column, ours in names.METRICS.items():
         table[ours] = _numbers(raw, column, path)
     return table.assign(line=raw.index).reset_index(drop=True)
@@ -73,20 +73,20 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
 
 
 def _named(raw: pd.DataFrame, columns: Mapping[str, tuple[str, Mapping[str, object] | None]], path: Path) -> pd.DataFrame:
-    found = {}
+    named = {}
     for column, (ours, spellings) in columns.items():
         if spellings is None:
             values = _numbers(raw, column, path)
             _refuse(raw, column, path, values.isna(), "a number")
             if ours in INTEGERS:
-                whole = (values % 1 == 0) & values.between(0, MOST)
-                _refuse(raw, column, path, ~whole, f"a whole number from 0 to {MOST}")
+                whole = (values % 1 == 0) & values.between(0, LARGEST)
+                _refuse(raw, column, path, ~whole, f"a whole number from 0 to {LARGEST}")
                 values = values.astype("int64")
-            found[ours] = values
+            named[ours] = values
         else:
             _refuse(raw, column, path, ~raw[column].isin(list(spellings)), f"one of {', '.join(spellings)}")
-            found[ours] = raw[column].map(spellings)
-    return pd.DataFrame(found)
+            named[ours] = raw[column].map(spellings)
+    return pd.DataFrame(named)
 
 
 def _numbers(raw: pd.DataFrame, column: str, path: Path) -> pd.Series:
@@ -104,8 +104,8 @@ def _is_number(value: str) -> bool:
 
 def _refuse(raw: pd.DataFrame, column: str, path: Path, bad: "pd.Series[bool]", expected: str) -> None:
     if bad.any():
-        place = int(bad.to_numpy().argmax())
+        index = int(bad.to_numpy().argmax())
         raise InputError(
-            f"expected {expected} in the column {column!r} of {path}, but got {raw[column].iloc[place]!r} in line "
-            f"{raw.index[place]}; {REMEDY}"
+            f"expected {expected} in the column {column!r} of {path}, but got {raw[column].iloc[index]!r} in line "
+            f"{raw.index[index]}; {REMEDY}"
         )

@@ -1,4 +1,4 @@
-"""Spellings of the released files go in; the names that this project uses come out."""
+"""Spellings of the released files and the names that this project uses for them."""
 
 MODES = {"False": "full", "True": "decoder"}  # whether the encoder is frozen
 POOLED = {"False": False, "True": True}

@@ -1,4 +1,4 @@
-"""The outcome of a replay goes in; what it says, as a text for the terminal, as Markdown and as one HTML page, comes out."""
+"""The result of a replay as a text for the terminal, as Markdown and as one HTML page."""
 
 import base64
 from collections import Counter
@@ -39,7 +39,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that a replay found: see the functions that make each."""
+    """Everything that a replay computes, see the functions that make each."""
 
     findings: Sequence[Finding]
     cells: Sequence[Cell]
@@ -51,44 +51,45 @@ class Content:
 
 
 def brief(content: Content) -> str:
-    """Write what a person reads on the terminal."""
+    """Write the text for the terminal."""
     return "\n\n".join([*verdict(content), as_markdown(count_rows(content.cells)), as_markdown(_selectors(content))])
 
 
 def verdict(content: Content) -> list[str]:
-    """Say in a few sentences what the released data bear out; every number in them is computed."""
+    """Summarise in a few sentences what the released data support; every number in them is computed."""
     return [_headline(content), *_comparisons(content), _tables(content), _claims(content)]
 
 
 def _headline(content: Content) -> str:
-    found = content.analyses["keyed"].by_selector
-    if "offline" not in found or "full" not in found:
+    summaries = content.analyses["keyed"].by_selector
+    if "offline" not in summaries or "full" not in summaries:
         return "Joined by key, robustness cannot be judged: the files lack scores or fine-tunings; the audit names them."
-    walked = f", {_with_interval(found['online'])} online" if "online" in found else ""
-    text = (
-        f"Joined by key, over {found['offline'].pools} configurations, the mean TIS is {_with_interval(found['offline'])} "
-        f"for choosing by robustness offline{walked}, and {_with_interval(found['full'])} for always taking the last checkpoint."
+    offline = summaries["offline"]
+    walked = f", {_with_interval(summaries['online'])} online" if "online" in summaries else ""
+    return (
+        f"Joined by key, over {offline.pools} configurations, the mean TIS is {_with_interval(offline)} "
+        f"for choosing by robustness offline{walked}, and {_with_interval(summaries['full'])} for always taking the last "
+        "checkpoint."
     )
-    return text
 
 
 def _comparisons(content: Content) -> list[str]:
     analysis = content.analyses["keyed"]
     online = analysis.by_selector.get("online")
-    said = [_against_full(one, analysis.confidence) for one in analysis.contrasts if one.second == FULL]
+    sentences = [_against_full(contrast, analysis.confidence) for contrast in analysis.contrasts if contrast.second == FULL]
     if online and online.fixed_at_cost is not None:
-        said.append(
+        sentences.append(
             f"At the {online.mean_epochs:.0f} epochs that the online rule spends on average, fixed lengths bring "
             f"{online.fixed_at_cost:.3f}, the rule {online.mean_tis:.3f}."
         )
-    return said
+    return sentences
 
 
-def _against_full(one: Contrast, confidence: float) -> str:
-    said = {"better": "is better than", "worse": "is worse than", "not told apart": "cannot be told apart from"}
-    low, high = one.interval
-    sure = f"{one.difference:+.3f}, {low:+.3f} to {high:+.3f}, p = {one.p_holm:.2g} after Holm's correction"
-    return f"{one.first.name.capitalize()} {said[outcome(one, confidence)]} full pretraining ({sure})."
+def _against_full(contrast: Contrast, confidence: float) -> str:
+    phrases = {"better": "is better than", "worse": "is worse than", "not told apart": "cannot be told apart from"}
+    low, high = contrast.interval
+    evidence = f"{contrast.difference:+.3f}, {low:+.3f} to {high:+.3f}, p = {contrast.p_holm:.2g} after Holm's correction"
+    return f"{contrast.first.name.capitalize()} {phrases[outcome(contrast, confidence)]} full pretraining ({evidence})."
 
 
 def _with_interval(summary: Summary) -> str:
@@ -101,7 +102,7 @@ def _tables(content: Content) -> str:
         Counter(values) for values in zip(*((c.verdict, c.verdict_as_published) for c in content.cells), strict=True)
     )
     total = len(content.cells)
-    shifted = sorted({scheme for block in content.blocks.values() for scheme, places in block.alignment.rotation.items() if places})
+    shifted = sorted({scheme for block in content.blocks.values() for scheme, shift in block.alignment.rotation.items() if shift})
     text = (
         f"Of {total} printed numbers, joined by key {keyed[REPRODUCED]} come out to the digits, {keyed[NOISE]} within noise "
         f"over seeds and {keyed[CONTRADICTED]} not; joined as the printed tables must have been, {published[REPRODUCED]} come out "
@@ -124,10 +125,11 @@ def _claims(content: Content) -> str:
 def _selectors(content: Content) -> list[Row]:
     return [
         {
-            "alignment": name, "selector": one.selector.name, "mean TIS": one.mean_tis, "interval": between(one.interval),
-            "worst TIS": one.min_tis, "epochs spent": one.mean_epochs, "fixed at equal cost": one.fixed_at_cost,
+            "alignment": name, "selector": summary.selector.name, "mean TIS": summary.mean_tis,
+            "interval": between(summary.interval), "worst TIS": summary.min_tis, "epochs spent": summary.mean_epochs,
+            "fixed at equal cost": summary.fixed_at_cost,
         }
-        for name in ("keyed", "as-published") for one in content.analyses[name].summaries if one.selector != FULL
+        for name in ("keyed", "as-published") for summary in content.analyses[name].summaries if summary.selector != FULL
     ]  # fmt: skip
 
 
@@ -135,10 +137,11 @@ def _contrasts(content: Content) -> list[Row]:
     analysis = content.analyses["keyed"]
     return [
         {
-            "choice": one.first.name, "against": one.second.name, "difference": one.difference, "interval": between(one.interval),
-            "p Holm": probability(one.p_holm), "wins": one.wins, "losses": one.losses, "outcome": outcome(one, analysis.confidence),
+            "choice": contrast.first.name, "against": contrast.second.name, "difference": contrast.difference,
+            "interval": between(contrast.interval), "p Holm": probability(contrast.p_holm), "wins": contrast.wins,
+            "losses": contrast.losses, "outcome": outcome(contrast, analysis.confidence),
         }
-        for one in analysis.contrasts
+        for contrast in analysis.contrasts
     ]  # fmt: skip
 
 
@@ -151,17 +154,17 @@ def _claim_rows(content: Content) -> list[Row]:
 
 
 def _claims_shown(content: Content) -> list[Row]:
-    """Give the claims with what was computed, and the numbers, in small print."""
+    """Return the claims, with what was computed and the numbers in small print."""
     small = Markup("{}<small>{}</small>")
     return [
         {
-            "section": one.section, "the paper says": small.format(one.statement, f"computed: {one.measure}"),
+            "section": claim.section, "the paper says": small.format(claim.statement, f"computed: {claim.measure}"),
             **{
                 side: small.format(evidence.holds, _evidence(evidence).removeprefix(f"{evidence.holds}: "))
-                for side, evidence in zip(SIDES, (one.as_published, one.keyed), strict=True)
+                for side, evidence in zip(SIDES, (claim.as_published, claim.keyed), strict=True)
             },
         }
-        for one in content.claims
+        for claim in content.claims
     ]  # fmt: skip
 
 
@@ -173,17 +176,17 @@ def _evidence(evidence: Evidence) -> str:
 
 
 def _audit_rows(findings: Sequence[Finding]) -> list[Row]:
-    groups = Counter((one.severity, one.check, one.file) for one in findings)
+    groups = Counter((finding.severity, finding.check, finding.file) for finding in findings)
     order = {"error": 0, "warning": 1, "info": 2}
     return [
         {"severity": severity, "check": check, "file": file, "rows of audit.csv": count,
-         "for example": next(f"{one.keys}: {one.meaning}" for one in findings if (one.severity, one.check, one.file) == key)}
+         "for example": next(f"{f.keys}: {f.meaning}" for f in findings if (f.severity, f.check, f.file) == key)}
         for key, count in sorted(groups.items(), key=lambda item: (order[item[0][0]], item[0])) for severity, check, file in [key]
     ]  # fmt: skip
 
 
 def _off(content: Content) -> list[Row]:
-    """Give the cells that do not come out as published."""
+    """Return the cells that do not come out as published."""
     return [
         row for row, cell in zip(cell_rows(content.cells), content.cells, strict=True) if cell.verdict_as_published == CONTRADICTED
     ]
@@ -191,17 +194,17 @@ def _off(content: Content) -> list[Row]:
 
 EXPLAINED = {
     "claims": "`holds`, `does not hold`, or `open` where the interval (bootstrap over configurations) contains the threshold. "
-    "Configurations share pretrainings and datasets, so the intervals are rather too short than too long.",
-    "blocks": "Each block of rows was computed under every alignment that is possible (rotation of the Dice, whose scores, which "
-    "pooling), and the one that gives back most printed numbers is shown: agreeing counts the cells reproduced or within noise.",
+    "Configurations share pretrainings and datasets, so the intervals tend to be too short.",
+    "blocks": "Each block of rows was computed under every possible alignment (rotation of the Dice, whose scores, which "
+    "pooling), and the one that reproduces most printed numbers is shown: agreeing counts the cells reproduced or within noise.",
     "verdicts": "reproduced: to the printed digits; within noise: the spread over seeds explains the difference; contradicted: "
-    "it is not; not recomputable: the files lack what it takes. cells.csv has every cell with its reason.",
+    "it is not; not recomputable: the files lack the data. cells.csv has every cell with its reason.",
     "selectors": "TIS is the mean Dice of the chosen checkpoint relative to the best one of the configuration. As published, every "
     "checkpoint of a shifted scheme has a neighbour's Dice, so these rows only show how the printed tables came about.",
     "contrasts": "Mean difference of TIS with its bootstrap interval over configurations, Wilcoxon's signed-rank test after Holm's "
     "correction for all of these comparisons; the fixed lengths cost as many epochs on average as the choice. Better or worse only "
     "where both agree.",
-    "off": "Printed cells that no alignment gives back.",
+    "off": "Printed cells that no alignment reproduces.",
 }
 
 
@@ -268,6 +271,6 @@ def _picture(path: Path) -> Markup:
 
 def _caption(name: str) -> str:
     stem = name.removesuffix(".png")
-    head = next(one for one in FIGURES if stem.startswith(one))
+    head = next(name for name in FIGURES if stem.startswith(name))
     side = stem.removeprefix(head).removeprefix("-")
     return FIGURES[head] + (f"; {'joined by key' if side == 'keyed' else 'as published'}" if side else "")

@@ -1,4 +1,4 @@
-"""The paper's printed tables, typed from its text, go in as a data file; one `Printed` a cell and what its row means come out."""
+"""The paper's printed tables, typed from its text into printed.csv, and what each of their rows measures."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,12 +11,12 @@ class Row:
     """What a row of a printed table measures.
 
     Attributes:
-        kind: `best` Dice, `ratio` of worst to best Dice, or the TIS of `offline`, `online`, `accuracy` or `none`.
-        block: rows that were made in one go: their alignment is found together.
+        kind: `best` Dice, `ratio` of worst to best Dice, or the TIS of choosing by `offline`, `online`, `accuracy` or `none`.
+        block: rows that were computed together, so that they share an alignment.
         distance: of the robustness.
         margin: of the robustness.
         level: of the robustness.
-        pooled: as the row says; None where the paper's rule decides (pooled when only the decoder is trained).
+        pooled: whether features are pooled; None where the paper's rule decides (pooled when only the decoder is trained).
     """
 
     kind: str
@@ -53,7 +53,7 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Printed:
-    """One printed cell; an empty field means that the cell goes over all its values.
+    """One printed cell; an empty field means that the cell is over all values of the field.
 
     Attributes:
         table: `1` to `6` with `3a` and `3b`, `B.1` to `B.3`.
@@ -75,18 +75,18 @@ class Printed:
 
     @property
     def block(self) -> str:
-        """Name the block; only the appendix prints the final setting among its variants."""
+        """The cell's block; only the appendix prints the final setting among its variants."""
         block = ROWS[self.row].block
         return "distance and margin" if block == "final" and not self.table.startswith("B") else block
 
     def covers(self, encoder: str, target: str, mode: str, scheme: str) -> bool:
-        """Tell whether a configuration belongs to the cell."""
-        wanted = zip((self.encoder, self.dataset, self.mode, self.scheme), (encoder, target, mode, scheme), strict=True)
-        return all(not one or one == other for one, other in wanted)
+        """Whether a configuration belongs to the cell."""
+        pairs = zip((self.encoder, self.dataset, self.mode, self.scheme), (encoder, target, mode, scheme), strict=True)
+        return all(printed in ("", value) for printed, value in pairs)
 
 
 def printed_cells() -> list[Printed]:
     """Read the printed tables 1 to 6 and B.1 to B.3 of arXiv:2410.18677."""
     with files("medtransfer.papers.hidy2024").joinpath("printed.csv").open(encoding="utf-8") as handle:
         table = pd.read_csv(handle, dtype=str, keep_default_na=False)
-    return [Printed(**{**line, "printed": float(line["printed"])}) for line in table.to_dict("records")]
+    return [Printed(**{**row, "printed": float(row["printed"])}) for row in table.to_dict("records")]

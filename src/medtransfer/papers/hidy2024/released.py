@@ -1,4 +1,4 @@
-"""The released results, read from the store, go in; the value of any printed cell in any alignment comes out."""
+"""Recompute any printed cell from the released results, in any alignment of scores and Dice."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,25 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.analysis.judge import Sampling
-from medtransfer.analysis.replayed import Released, rotated
+from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.uncertainty import bootstrap_seed_means
 from medtransfer.papers.hidy2024.printed import ROWS, Printed, Row
+from medtransfer.papers.hidy2024.store import Released, rotated
 from medtransfer.selectors.rules import RULES, Best
 
 Key = tuple[str, str, str, str]  # encoder, target, mode, scheme
-POOLING = {  # rules for rows that do not say whether features are pooled
-    "frozen": {"full": False, "decoder": True}, "inverted": {"full": True, "decoder": False},
-    "always": {"full": True, "decoder": True}, "never": {"full": False, "decoder": False},
-}  # fmt: skip
+# Rules for rows that do not say whether features are pooled; the order decides between alignments that do equally well.
+POOLING = {"frozen": POOLED["frozen"], "inverted": {False: True, True: False}, **POOLED}
 RULE = {"offline": "best", "online": "first-drop"}  # the paper's names
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """How scores and Dice are joined; as it stands, by key.
+    """How scores and Dice are joined; by key unless a field says otherwise.
 
     Attributes:
-        rotation: by scheme, how many places the list of Dice is rotated to the left against that of the epochs.
+        rotation: by scheme, how many positions the list of Dice is rotated to the left against that of the epochs.
         labels: by target, the target whose scores are taken for it.
         pooling: rule of POOLING.
         copies: whether the copied scores of length 0 take part.
@@ -46,9 +45,9 @@ class Value:
     """A recomputed cell.
 
     Attributes:
-        value: three decimals and more.
+        value: at full precision.
         noise: its standard deviation by bootstrap over seeds, the choices held fixed.
-        ties: the value if, wherever an epoch has the very same score as the chosen one, that epoch were chosen; by epoch.
+        ties: by epoch that has the same score as the chosen one somewhere, the value if it were chosen there.
     """
 
     value: float
@@ -57,11 +56,11 @@ class Value:
 
 
 class Missing(Exception):
-    """A cell cannot be recomputed: what the files lack, in words."""
+    """A cell cannot be recomputed; the message says what the files lack."""
 
 
 class Recomputed:
-    """Every printed number, from what the store holds."""
+    """Computes every printed number from what the store holds."""
 
     def __init__(self, released: Released, sampling: Sampling) -> None:
         """Take the results as read from the store, and how intervals are drawn."""
@@ -70,24 +69,24 @@ class Recomputed:
 
     @cached_property
     def epochs(self) -> list[int]:
-        """Give all pretraining lengths."""
+        """All pretraining lengths."""
         return sorted(int(epoch) for epoch in self.released.dice["epoch"].unique())
 
     @cached_property
     def _dice(self) -> dict[Key, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Give mean Dice (E,) and its draws (draws, E) by configuration, in the order of the epochs; incomplete ones lack."""
-        found = {}
+        """Mean Dice (E,) and its draws (draws, E) by complete configuration, in the order of the epochs."""
+        complete = {}
         for key in self.released.keys:
             groups = self.released.tuned(*key).groupby("epoch")["dice"]
             values = {int(epoch): list(group) for epoch, group in groups}
             if sorted(values) == self.epochs and min(map(len, values.values())) > 1:
                 means = np.array([np.mean(values[epoch]) for epoch in self.epochs])
-                found[key] = means, bootstrap_seed_means(values, self.sampling.draws, self.sampling.generator("/".join(key)))
-        return found
+                complete[key] = means, bootstrap_seed_means(values, self.sampling.draws, self.sampling.generator("/".join(key)))
+        return complete
 
     @cached_property
     def _scores(self) -> dict[tuple[object, ...], dict[int, tuple[float, bool]]]:
-        """Give (robustness, whether it is a copy) by epoch for each setting of each group."""
+        """(robustness, whether it is a copy) by epoch for each setting of each group."""
         columns = ["encoder", "scheme", "target", "distance", "margin", "level", "pooled"]
         return {
             key: {int(e): (float(r), bool(c)) for e, r, c in zip(table["epoch"], table["robustness"], table["copied"], strict=True)}
@@ -95,44 +94,47 @@ class Recomputed:
         }
 
     def scores(self, key: Key, row: Row, alignment: Alignment) -> dict[int, float]:
-        """Give robustness by epoch, at the setting of a row, for a configuration."""
+        """Return a configuration's robustness by epoch at the setting of a row."""
         encoder, target, mode, scheme = key
         pooled = POOLING[alignment.pooling][mode] if row.pooled is None else row.pooled
         label = alignment.labels.get(target, target)
         table = self._scores.get((encoder, scheme, label, row.distance, row.margin, row.level, pooled), {})
-        if lacking := [str(epoch) for epoch in self.epochs if epoch not in table]:
+        if missing := [str(epoch) for epoch in self.epochs if epoch not in table]:
             setting = f"{row.distance}, margin {row.margin}, level {row.level}, {'pooled' if pooled else 'flattened'}"
-            raise Missing(f"no robustness of {encoder} {scheme} on {label} ({setting}) at length {', '.join(lacking)}")
+            raise Missing(f"no robustness of {encoder} {scheme} on {label} ({setting}) at length {', '.join(missing)}")
         return {epoch: value for epoch, (value, copy) in table.items() if alignment.copies or not copy}
 
     def dice(self, key: Key, alignment: Alignment) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give mean Dice (E,) and its draws (draws, E) in the order that the alignment gives them."""
+        """Return mean Dice (E,) and its draws (draws, E) in the order of an alignment."""
         if key not in self._dice:
             raise Missing(f"not every length of {' '.join(key)} has the Dice of two seeds")
-        place = rotated(self.epochs, alignment.rotation.get(key[3], 0))
-        order = [self.epochs.index(source) for source in sorted(place, key=lambda source: place[source])]
+        moved_to = rotated(self.epochs, alignment.rotation.get(key[3], 0))
+        order = [self.epochs.index(epoch) for epoch in sorted(moved_to, key=lambda epoch: moved_to[epoch])]
         means, draws = self._dice[key]
         return means[order], draws[:, order]
 
     def cell(self, printed: Printed, alignment: Alignment) -> Value:
-        """Compute a printed cell again.
+        """Recompute a printed cell.
 
         Raises:
-            Missing: the files lack what it takes.
+            Missing: the files lack what the cell needs.
         """
         row = ROWS[printed.row]
         keys = [key for key in self.released.keys if printed.covers(*key)]
+        if not keys:
+            names = (printed.encoder, printed.dataset, printed.mode, printed.scheme)
+            raise Missing(f"no fine-tuning of {' '.join(name for name in names if name)}")
         if row.kind in {"best", "ratio"}:
             return self._dice_cell(row.kind, keys)
         values = [self._tis(key, row, alignment) for key in keys]
-        tied = sorted({epoch for one in values for epoch in one.ties})
-        ties = {epoch: sum(one.ties.get(epoch, one.value) for one in values) / len(values) for epoch in tied}
-        noise = float(np.sqrt(sum(one.noise**2 for one in values))) / len(values)  # configurations are trained apart
-        return Value(sum(one.value for one in values) / len(values), noise, ties)
+        tied = sorted({epoch for tis in values for epoch in tis.ties})
+        ties = {epoch: sum(tis.ties.get(epoch, tis.value) for tis in values) / len(values) for epoch in tied}
+        noise = float(np.sqrt(sum(tis.noise**2 for tis in values))) / len(values)  # configurations are trained independently
+        return Value(sum(tis.value for tis in values) / len(values), noise, ties)
 
     def _dice_cell(self, kind: str, keys: list[Key]) -> Value:
-        found = [self.dice(key, KEYED) for key in keys]
-        means, draws = np.concatenate([mean for mean, _ in found]), np.concatenate([drawn for _, drawn in found], axis=1)
+        dice = [self.dice(key, KEYED) for key in keys]
+        means, draws = np.concatenate([mean for mean, _ in dice]), np.concatenate([drawn for _, drawn in dice], axis=1)
         best = draws.max(axis=1)
         if kind == "best":
             return Value(float(means.max()), float(best.std()))
@@ -146,19 +148,19 @@ class Recomputed:
         return self._cache[known]
 
     def _score_key(self, key: Key, row: Row, alignment: Alignment) -> tuple[object, ...]:
-        pooled = POOLING[alignment.pooling][key[2]] if row.pooled is None else row.pooled
+        pooled = POOLING[alignment.pooling][MODES[key[2]].encoder_frozen] if row.pooled is None else row.pooled
         return alignment.labels.get(key[1], key[1]), row.distance, row.margin, row.level, pooled
 
     def _compute_tis(self, key: Key, row: Row, alignment: Alignment) -> Value:
         means, draws = self.dice(key, alignment)
         epoch, tied = self.choose(key, row, alignment)
-        place = self.epochs.index(epoch)
-        noise = float((draws[:, place] / draws.max(axis=1)).std())
+        index = self.epochs.index(epoch)
+        noise = float((draws[:, index] / draws.max(axis=1)).std())
         ties = {other: float(means[self.epochs.index(other)] / means.max()) for other in tied}
-        return Value(float(means[place] / means.max()), noise, ties)
+        return Value(float(means[index] / means.max()), noise, ties)
 
     def choose(self, key: Key, row: Row, alignment: Alignment) -> tuple[int, tuple[int, ...]]:
-        """Give the epoch that a row's way of choosing takes, and those tied with it."""
+        """Return the epoch that a row's way of choosing takes, and those tied with it."""
         if row.kind == "none":
             return self.epochs[0], ()
         if row.kind == "accuracy":

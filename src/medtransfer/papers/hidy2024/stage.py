@@ -1,4 +1,4 @@
-"""The paper's two released result files go in; their runs in the store, audit, tables, figures and a page come out."""
+"""Replay the paper's released result files: audit, import into the store, then recompute its tables, figures and claims."""
 
 import logging
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from pathlib import Path
 from medtransfer import tracking
 from medtransfer.analysis.judge import Sampling
 from medtransfer.analysis.model import Analysis
-from medtransfer.analysis.replayed import STAGE, Released, configurations, read_released, replayed_scores
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Replay, Report
 from medtransfer.errors import InputError
@@ -19,7 +18,8 @@ from medtransfer.papers.hidy2024.claims import Claim, Side, claim_rows, judge_cl
 from medtransfer.papers.hidy2024.figures import AGREEING, draw_figures, rank_correlations
 from medtransfer.papers.hidy2024.files import read_downstream, read_robustness
 from medtransfer.papers.hidy2024.importing import import_runs
-from medtransfer.papers.hidy2024.released import Alignment, Recomputed
+from medtransfer.papers.hidy2024.released import Recomputed
+from medtransfer.papers.hidy2024.store import STAGE, Released, build_pools, read_released
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
 from medtransfer.report.tables import contrast_rows, tis_metrics
@@ -27,18 +27,18 @@ from medtransfer.selectors.selectors import FULL
 
 log = logging.getLogger("medtransfer")
 TABLES = ("audit.csv", "cells.csv", "alignments.csv", "verdicts.csv", "selectors.csv", "contrasts.csv", "claims.csv")
-SELECTORS = "robustness"  # the block of table 3: what the paper chooses by
+SELECTORS = "robustness"  # the block of table 3: what the paper recommends
 
 
 def run(section: Replay, report: Report) -> str:
-    """Audit and import the released files, and compute everything the paper prints again, from the store.
+    """Audit and import the released files, then recompute everything that the paper prints from the store.
 
     Args:
         section: validated params.
         report: how intervals are drawn.
 
     Returns:
-        What a person reads on the terminal.
+        The text for the terminal.
 
     Raises:
         InputError: a file is not named, missing or not of the released form.
@@ -50,7 +50,7 @@ def run(section: Replay, report: Report) -> str:
     _write(out / "audit.csv", as_rows(findings))
     digests = {"downstream": file_sha256(downstream_path)[:12], "robustness": file_sha256(robustness_path)[:12]}
     written = import_runs(downstream, robustness, digests, out / "scores")
-    log.info("replay: %d runs written to the tracking store, the rest was there", written)
+    log.info("replay: %d runs written to the tracking store, the others already existed", written)
     released = read_released(**digests)
     return _recompute(released, findings, digests, out, Sampling(report.draws, report.confidence, report.seed))
 
@@ -60,7 +60,7 @@ def _files(section: Replay) -> tuple[Path, Path]:
     for name, value in names.items():
         if value is None:
             raise InputError(
-                f"expected --{name} <{name}_scores.csv>, but it is not named; the README says where the paper's authors release it"
+                f"expected --{name} <{name}_scores.csv>, but it is not given; the README says where the paper's authors release it"
             )
     return Path(str(section.downstream)), Path(str(section.robustness))
 
@@ -70,8 +70,8 @@ def _recompute(released: Released, findings: Sequence[Finding], digests: dict[st
     cells, blocks = judge_cells(recomputed, sampling.confidence)
     published = next(block.alignment for name, block in blocks.items() if name[2] == SELECTORS)
     analyses = {
-        "as-published": analyse(_as_published(released, published), (), sampling),
-        "keyed": analyse(configurations(released, replayed_scores(released)), (), sampling),
+        "as-published": analyse(build_pools(released, released.scores, published.rotation, published.labels), (), sampling),
+        "keyed": analyse(build_pools(released, released.measured), (), sampling),
     }
     claims = _claims(released, analyses, cells, sampling)
     _write(out / "cells.csv", cell_rows(cells))
@@ -92,11 +92,6 @@ def _recompute(released: Released, findings: Sequence[Finding], digests: dict[st
     return f"{page.brief(content)}\nThe page: {out / 'replay.html'}"
 
 
-def _as_published(released: Released, alignment: Alignment) -> "list":
-    scores = released.scores.drop(columns="copied")
-    return configurations(released, scores, alignment.rotation, alignment.labels)
-
-
 def _claims(released: Released, analyses: dict[str, Analysis], cells: Sequence[Cell], sampling: Sampling) -> list[Claim]:
     keyed, published = (Side.of(analyses[name], cells, name == "keyed", sampling) for name in ("keyed", "as-published"))
     lowest = {name: float(table.loc[AGREEING, AGREEING].min().min()) for name, table in rank_correlations(released).items()}
@@ -105,15 +100,15 @@ def _claims(released: Released, analyses: dict[str, Analysis], cells: Sequence[C
 
 
 def selector_rows(analyses: dict[str, Analysis]) -> list[dict[str, object]]:
-    """Give the rows of selectors.csv; the last length stands as `fixed-<epoch>` only."""
+    """Return the rows of selectors.csv; the last length is listed as `fixed-<epoch>` only."""
     return [
         {
-            "selector": one.selector.name, "alignment": name, "mean_tis": one.mean_tis, "min_tis": one.min_tis,
-            "mean_epochs": one.mean_epochs, "ci_low": one.interval[0] if one.interval else None,
-            "ci_high": one.interval[1] if one.interval else None, "fixed_at_cost": one.fixed_at_cost,
-            "configurations": one.pools,
+            "selector": summary.selector.name, "alignment": name, "mean_tis": summary.mean_tis, "min_tis": summary.min_tis,
+            "mean_epochs": summary.mean_epochs, "ci_low": summary.interval[0] if summary.interval else None,
+            "ci_high": summary.interval[1] if summary.interval else None, "fixed_at_cost": summary.fixed_at_cost,
+            "configurations": summary.pools,
         }
-        for name, analysis in analyses.items() for one in analysis.summaries if one.selector != FULL
+        for name, analysis in analyses.items() for summary in analysis.summaries if summary.selector != FULL
     ]  # fmt: skip
 
 
@@ -122,7 +117,7 @@ def _write(path: Path, rows: Sequence[dict[str, object]]) -> None:
 
 
 def _publish(out: Path, digests: dict[str, str], metrics: dict[str, float], sampling: Sampling) -> None:
-    """Log the outcome as one run; the same files and intervals make the same run, once."""
+    """Log the result as one run; the same files and intervals are logged once."""
     params = {"kind": "result", **digests, "draws": sampling.draws, "confidence": sampling.confidence, "seed": sampling.seed}
     cell = digest([params, metrics], 16)
     if finished := tracking.find_finished(STAGE, cell):

@@ -1,7 +1,7 @@
-"""The tables of the two released files go in; what is wrong or odd in them comes out, a finding for each affected group.
+"""Audit the two released files: one finding per affected group.
 
-Nothing here depends on the order of lines, and nothing is known beforehand: every check compares the files with themselves,
-with each other or with a law that holds for any scores. So labels that are swapped in every group alike are not seen.
+Nothing depends on the order of lines, and nothing is known beforehand: every check compares the files with themselves, with
+each other or with a law that holds for any scores. So labels that are swapped alike in every group go unnoticed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,18 +50,18 @@ def audit(downstream: pd.DataFrame, robustness: pd.DataFrame) -> list[Finding]:
     """Run every check.
 
     Args:
-        downstream: of `read_downstream`.
-        robustness: of `read_robustness`.
+        downstream: table of `read_downstream`.
+        robustness: table of `read_robustness`.
 
     Returns:
-        The findings, errors first, then by check, file and keys: the same in whatever order the lines stand.
+        The findings, errors first, then by check, file and keys, whatever the order of the lines.
     """
     tables = Tables(downstream, robustness)
-    found = [finding for check in CHECKS.values() for finding in check(tables)]
+    findings = [finding for check in CHECKS.values() for finding in check(tables)]
     severities, checks = (ERROR, WARNING, INFO), list(CHECKS)
-    return sorted(found, key=lambda one: (severities.index(one.severity), checks.index(one.check), one.file, one.keys, one.meaning))
+    return sorted(findings, key=lambda f: (severities.index(f.severity), checks.index(f.check), f.file, f.keys, f.meaning))
 
 
 def as_rows(findings: Sequence[Finding]) -> list[dict[str, object]]:
-    """Give the rows of `audit.csv`: check, file, severity, count, keys, meaning."""
+    """Return the rows of audit.csv: check, file, severity, count, keys, meaning."""
     return [asdict(finding) for finding in findings]

@@ -1,4 +1,4 @@
-"""Tables go in; values that are bit for bit those of another place come out as findings."""
+"""Find values that equal, bit for bit, those of another length, group or metric."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medtransfer.analysis.replayed import KEY
 from medtransfer.papers.hidy2024.audit.findings import (
     CONFIGURATION,
     DOWNSTREAM,
@@ -21,12 +20,13 @@ from medtransfer.papers.hidy2024.audit.findings import (
     Tables,
     name_group,
 )
-from medtransfer.papers.hidy2024.importing import SCORED, SETTING
+from medtransfer.papers.hidy2024.importing import SETTING
+from medtransfer.papers.hidy2024.store import GROUP, KEY
 
 
 @dataclass(frozen=True)
 class _Agreement:
-    """Scores of two lengths of a group that agree to the last bit: in how many settings, and in how many not at a bound."""
+    """Scores of two lengths of a group that agree to the last bit in some settings, `unbounded` of them not at a bound."""
 
     group: tuple[Hashable, ...]
     epochs: tuple[int, int]
@@ -40,8 +40,8 @@ class _Agreement:
 
 
 def _agreements(tables: Tables) -> list[_Agreement]:
-    found = []
-    for group, wide in tables.series.groupby(level=SCORED):
+    agreements = []
+    for group, wide in tables.series.groupby(level=GROUP):
         margin = wide.index.get_level_values("margin").to_numpy()
         for pair in combinations(wide.columns, 2):
             one, other = (wide[epoch].to_numpy() for epoch in pair)
@@ -49,54 +49,54 @@ def _agreements(tables: Tables) -> list[_Agreement]:
             at_bound = (one == 0) | (np.abs(one - margin) <= ROUNDING)
             if same.any():
                 settings = int((~np.isnan(one) & ~np.isnan(other)).sum())
-                found.append(_Agreement(group, pair, settings, same, int((same & ~at_bound).sum())))
-    return found
+                agreements.append(_Agreement(group, pair, settings, same, int((same & ~at_bound).sum())))
+    return agreements
 
 
 def copied_scores(tables: Tables) -> list[Finding]:
-    """Name lengths whose scores agree to the last bit where nothing forces them to."""
+    """Find lengths whose scores agree to the last bit where nothing forces them to."""
     return [
         Finding(
-            "copied-scores", ROBUSTNESS, ERROR, int(one.same.sum()), name_group(SCORED, one.group, epoch=one.epochs),
-            f"{int(one.same.sum())} of {one.settings} settings score the same at both lengths, to the last bit: one is a copy "
+            "copied-scores", ROBUSTNESS, ERROR, int(pair.same.sum()), name_group(GROUP, pair.group, epoch=pair.epochs),
+            f"{int(pair.same.sum())} of {pair.settings} settings score the same at both lengths, to the last bit: one is a copy "
             "of the other, not a measurement",
         )
-        for one in _agreements(tables) if one.copied
+        for pair in _agreements(tables) if pair.copied
     ]  # fmt: skip
 
 
 def saturated_scores(tables: Tables) -> list[Finding]:
-    """Name groups in which lengths tie at a bound, so that nothing tells them apart."""
+    """Find groups in which lengths tie at a bound, so that they cannot be distinguished."""
     groups: dict[tuple[Hashable, ...], list[_Agreement]] = {}
-    for one in _agreements(tables):
-        if not one.copied:
-            groups.setdefault(one.group, []).append(one)
-    found = []
+    for pair in _agreements(tables):
+        if not pair.copied:
+            groups.setdefault(pair.group, []).append(pair)
+    findings = []
     for group, pairs in groups.items():
-        settings = int(np.logical_or.reduce([one.same for one in pairs]).sum())
-        most = max(pairs, key=lambda one: (one.same.sum(), one.epochs))
+        settings = int(np.logical_or.reduce([pair.same for pair in pairs]).sum())
+        most = max(pairs, key=lambda pair: (pair.same.sum(), pair.epochs))
         meaning = (
             f"in {settings} of {most.settings} settings some lengths tie at the bounds 1 or 1 - margin, so that nothing tells them "
             f"apart; most often {most.epochs[0]} and {most.epochs[1]}, in {int(most.same.sum())}"
         )
-        epochs = {epoch for one in pairs for epoch in one.epochs}
-        found.append(Finding("saturated-scores", ROBUSTNESS, INFO, settings, name_group(SCORED, group, epoch=epochs), meaning))
-    return found
+        epochs = {epoch for pair in pairs for epoch in pair.epochs}
+        findings.append(Finding("saturated-scores", ROBUSTNESS, INFO, settings, name_group(GROUP, group, epoch=epochs), meaning))
+    return findings
 
 
 def duplicated_column(tables: Tables) -> list[Finding]:
-    """Name groups with the same list of scores over the lengths, and metrics with the same values."""
+    """Find groups with the same list of scores over the lengths, and metrics with the same values."""
     pairs: dict[tuple[str, str], list[tuple[Any, Any]]] = {}
     for one, other in _equal_rows(tables.series):
-        apart = len(SCORED) if one[len(SCORED) :] == other[len(SCORED) :] else None  # the same setting need not be named
-        columns = [*SCORED, *SETTING][:apart]
+        apart = len(GROUP) if one[len(GROUP) :] == other[len(GROUP) :] else None  # the same setting need not be named
+        columns = [*GROUP, *SETTING][:apart]
         pairs.setdefault((name_group(columns, one[:apart]), name_group(columns, other[:apart])), []).append((one, other))
     meaning = "the whole list of scores over the lengths is the same in both, to the last bit, in as many settings as counted"
-    found = [
+    findings = [
         Finding("duplicated-column", ROBUSTNESS, ERROR, len(settings), f"{one} | {other}", meaning)
         for (one, other), settings in pairs.items()
     ]
-    return found + _duplicated_metrics(tables.runs)
+    return findings + _duplicated_metrics(tables.runs)
 
 
 def _duplicated_metrics(runs: pd.DataFrame) -> list[Finding]:
@@ -113,27 +113,27 @@ def _duplicated_metrics(runs: pd.DataFrame) -> list[Finding]:
 
 
 def _equal_rows(wide: pd.DataFrame) -> list[tuple[Any, Any]]:
-    """Give the keys of rows (N, E) that are complete, not constant and the same as an earlier one's, with that one's."""
+    """Return pairs of keys whose rows (N, E) are complete, not constant and equal, the earlier first."""
     first: dict[bytes, Any] = {}
-    found = []
+    equal = []
     for key, row in telling_rows(wide):
         earlier = first.setdefault(row.tobytes(), key)
         if earlier != key:
-            found.append((earlier, key))
-    return found
+            equal.append((earlier, key))
+    return equal
 
 
 def telling_rows(wide: pd.DataFrame) -> list[tuple[Any, NDArray[np.float64]]]:
-    """Give the keys and values of rows (N, E) that are complete and have more than two values."""
+    """Return the keys and values of rows (N, E) that are complete and have more than two values."""
     values = wide.to_numpy()
     return [(key, row) for key, row in zip(wide.index, values, strict=True) if not np.isnan(row).any() and len(np.unique(row)) > 2]
 
 
 def duplicated_dice(tables: Tables) -> list[Finding]:
-    """Name configurations whose Dice agree with those of another for every seed."""
+    """Find configurations whose Dice equal those of another for every seed."""
     group = [*CONFIGURATION, "epoch"]
     first: dict[tuple[float, ...], Any] = {}
-    found = []
+    findings = []
     for values, dice in tables.runs.groupby(group)["dice"].agg(tuple).items():
         if len(set(dice)) < 2:
             continue
@@ -141,5 +141,5 @@ def duplicated_dice(tables: Tables) -> list[Finding]:
         if earlier != values:
             keys = f"{name_group(group, earlier)} | {name_group(group, values)}"
             meaning = "the Dice of every seed are the same in both, to the last bit: one is a copy of the other"
-            found.append(Finding("duplicated-dice", DOWNSTREAM, ERROR, len(dice), keys, meaning))
-    return found
+            findings.append(Finding("duplicated-dice", DOWNSTREAM, ERROR, len(dice), keys, meaning))
+    return findings

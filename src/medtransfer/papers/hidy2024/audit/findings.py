@@ -1,4 +1,4 @@
-"""The tables of the two released files go in; sorted views of them, and the form of a finding, come out."""
+"""Views of the two released tables that the checks share, and the form of a finding."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medtransfer.analysis.replayed import KEY
-from medtransfer.papers.hidy2024.importing import SCORED, SETTING
+from medtransfer.papers.hidy2024.importing import SETTING
+from medtransfer.papers.hidy2024.store import GROUP, KEY
 
 DOWNSTREAM, ROBUSTNESS = "downstream", "robustness"
 INFO, WARNING, ERROR = "info", "warning", "error"
 CONFIGURATION = ["encoder", "target", "mode", "scheme"]
-SCORE = [*SCORED, *SETTING, "epoch"]
+SCORE = [*GROUP, *SETTING, "epoch"]
 ROUNDING = 1e-6  # of a mean of single-precision losses, relative above 1
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One affected group.
+    """One affected group of the files.
 
     Attributes:
         check: name in CHECKS.
         file: `downstream` or `robustness`.
         severity: `error`: the affected numbers cannot be trusted or recomputed; `warning`: they may be wrong; `info`.
-        count: how many lines, lengths, settings or places it is about; the meaning says which.
-        keys: the group, as `name=value` parted by blanks; two groups by ` | `.
+        count: how many lines, lengths, settings or positions it is about; the meaning says which.
+        keys: the group, as `name=value` separated by spaces; two groups are separated by ` | `.
         meaning: one sentence in plain words.
     """
 
@@ -41,23 +41,23 @@ class Finding:
 
 
 class Tables:
-    """Both tables in an order of their own, and the views of them that several checks need."""
+    """Both tables, sorted, and the views of them that several checks need."""
 
     def __init__(self, downstream: pd.DataFrame, robustness: pd.DataFrame) -> None:
-        """Sort the tables of `read_downstream` and `read_robustness` and forget the numbers of their lines."""
+        """Sort the tables of `read_downstream` and `read_robustness` and drop their line numbers."""
         self.downstream, self.robustness = _sorted(downstream, KEY), _sorted(robustness, SCORE)
         self.by_file = {DOWNSTREAM: (self.downstream, KEY), ROBUSTNESS: (self.robustness, SCORE)}
         self.runs, self.scores = self.downstream.drop_duplicates(KEY), self.robustness.drop_duplicates(SCORE)
 
     @cached_property
     def series(self) -> pd.DataFrame:
-        """Give the finite losses: a row for each group and setting, a column for each length."""
-        wide = self.scores.pivot(index=[*SCORED, *SETTING], columns="epoch", values="loss")
+        """Finite losses: one row per group and setting, one column per length."""
+        wide = self.scores.pivot(index=[*GROUP, *SETTING], columns="epoch", values="loss")
         return wide.where(np.isfinite(wide))
 
     @cached_property
     def dice(self) -> pd.DataFrame:
-        """Give the mean Dice: a row for each configuration, a column for each length; length 0 serves every scheme."""
+        """Mean Dice: one row per configuration, one column per length; length 0 serves every scheme."""
         wide = self.runs.groupby([*CONFIGURATION, "epoch"])["dice"].mean().unstack()
         if 0 in wide:
             wide[0] = wide[0].groupby(CONFIGURATION[:3]).transform("first")
@@ -65,10 +65,10 @@ class Tables:
 
     @cached_property
     def lengths(self) -> dict[str, dict[tuple[Hashable, ...], set[int]]]:
-        """Give the lengths of every group of each file; a random initialisation that was fine-tuned serves every scheme."""
-        downstream, robustness = _lengths(self.runs, CONFIGURATION), _lengths(self.scores, SCORED)
+        """Lengths of every group of each file; a random initialisation that was fine-tuned serves every scheme."""
+        downstream, robustness = _lengths(self.runs, CONFIGURATION), _lengths(self.scores, GROUP)
         for key in downstream:
-            if any(0 in found for other, found in downstream.items() if other[:3] == key[:3]):
+            if any(0 in epochs for other, epochs in downstream.items() if other[:3] == key[:3]):
                 downstream[key].add(0)
         return {DOWNSTREAM: downstream, ROBUSTNESS: robustness}
 
@@ -79,13 +79,13 @@ def _sorted(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 
 
 def _lengths(table: pd.DataFrame, group: list[str]) -> dict[tuple[Hashable, ...], set[int]]:
-    """Give the lengths of every combination that the values of the group's columns make, also of those that have none."""
-    found = table.groupby(group)["epoch"].agg(set).to_dict()
-    return {key: found.get(key, set()) for key in product(*(sorted(table[name].unique()) for name in group))}
+    """Return the lengths of every combination of the values in the group's columns, also of those that have none."""
+    lengths = table.groupby(group)["epoch"].agg(set).to_dict()
+    return {key: lengths.get(key, set()) for key in product(*(sorted(table[name].unique()) for name in group))}
 
 
 def name_group(columns: Sequence[str], values: Iterable[Any], **more: Any) -> str:
-    """Write a group as `name=value` parted by blanks."""
+    """Write a group as `name=value` separated by spaces."""
     named = {**dict(zip(columns, values, strict=True)), **more}
     return " ".join(f"{name}={plain(value)}" for name, value in named.items())
 
@@ -97,5 +97,5 @@ def plain(value: Any) -> str:
     if isinstance(value, str | bool | np.bool_):
         return str(value)
     if isinstance(value, Iterable):
-        return ",".join(plain(one) for one in sorted(value))
+        return ",".join(plain(item) for item in sorted(value))
     return str(value)

@@ -1,4 +1,4 @@
-"""Tables go in; lists that look shifted, and datasets that look exchanged, come out as findings."""
+"""Find lists that look shifted, and datasets that look exchanged."""
 
 from collections import Counter
 from itertools import combinations, permutations
@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medtransfer.analysis.replayed import KEY
 from medtransfer.papers.hidy2024.audit.copies import telling_rows
 from medtransfer.papers.hidy2024.audit.findings import (
     CONFIGURATION,
@@ -20,18 +19,19 @@ from medtransfer.papers.hidy2024.audit.findings import (
     Tables,
     name_group,
 )
-from medtransfer.papers.hidy2024.importing import SCORED, SETTING
+from medtransfer.papers.hidy2024.importing import SETTING
+from medtransfer.papers.hidy2024.store import GROUP, KEY
 
 BETTER = 0.8  # labels count as swapped when swapping them back brings the ranks this much nearer to those of the others
 CLEARER = 0.1  # a list counts as shifted when shifting it back raises its correlation by this much
 
 
 def shifted_list(tables: Tables) -> list[Finding]:
-    """Name lists over the lengths that fit others only when they are shifted."""
-    found = []
-    for file, wide, group in ((DOWNSTREAM, tables.dice, CONFIGURATION), (ROBUSTNESS, tables.series, SCORED)):
-        found += [*_rotated_copies(file, wide, group), *_out_of_step(file, wide, group)]
-    return found
+    """Find lists over the lengths that fit others only when they are shifted."""
+    findings = []
+    for file, wide, group in ((DOWNSTREAM, tables.dice, CONFIGURATION), (ROBUSTNESS, tables.series, GROUP)):
+        findings += [*_rotated_copies(file, wide, group), *_out_of_step(file, wide, group)]
+    return findings
 
 
 def _rotated_copies(file: str, wide: pd.DataFrame, group: list[str]) -> list[Finding]:
@@ -56,7 +56,7 @@ def _out_of_step(file: str, wide: pd.DataFrame, group: list[str]) -> list[Findin
     """Compare the course over the lengths between the schemes of the same encoder and target."""
     z = wide.sub(wide.mean(axis=1), axis=0).div(wide.std(axis=1).replace(0, np.nan), axis=0)
     rest = [name for name in group if name != "scheme"]
-    found = []
+    findings = []
     for values, both in z.groupby(level=rest):
         schemes = {scheme: table.droplevel("scheme") for scheme, table in both.groupby(level="scheme")}
         for pair in combinations(schemes, 2):
@@ -65,12 +65,12 @@ def _out_of_step(file: str, wide: pd.DataFrame, group: list[str]) -> list[Findin
             places = _better_shift(one[complete].to_numpy(), other[complete].to_numpy())
             if places:
                 meaning = f"the courses over the lengths resemble each other most when one is shifted by {places} places"
-                found.append(Finding("shifted-list", file, WARNING, places, name_group(rest, values, scheme=pair), meaning))
-    return found
+                findings.append(Finding("shifted-list", file, WARNING, places, name_group(rest, values, scheme=pair), meaning))
+    return findings
 
 
 def _better_shift(one: NDArray[np.float64], other: NDArray[np.float64]) -> int:
-    """Give the rotation of `one` (N, E), each row of mean 0 and deviation 1, that clearly fits `other` better, or 0."""
+    """Return the rotation of `one` (N, E), each row of mean 0 and deviation 1, that clearly fits `other` better, or 0."""
     if one.size == 0:
         return 0
     rolled = np.stack([np.roll(one, -places, axis=1) for places in range(one.shape[1])])  # (E, N, E)
@@ -80,7 +80,7 @@ def _better_shift(one: NDArray[np.float64], other: NDArray[np.float64]) -> int:
 
 
 def swapped_dataset(tables: Tables) -> list[Finding]:
-    """Name groups in which the targets rank as elsewhere only with their labels exchanged."""
+    """Find groups in which the targets rank as elsewhere only with their labels exchanged."""
     metrics = [name for name in tables.runs.columns if name not in [*KEY, "source_accuracy"]]
     dice = tables.runs.groupby([*CONFIGURATION, "epoch"])[metrics].mean().stack().rename_axis([*CONFIGURATION, "epoch", "metric"])
     unit = [name for name in CONFIGURATION if name != "target"]
@@ -95,9 +95,9 @@ def _swapped(file: str, wide: pd.DataFrame, unit: list[str], measure: list[str])
 
     Args:
         file: of the findings.
-        wide: a column for each target, a row for each unit, length and measure.
-        unit: names of the index that tell what was labelled in one go.
-        measure: names of the index that tell what was measured.
+        wide: one column per target, one row per unit, length and measure.
+        unit: index names that identify what was labelled together.
+        measure: index names that identify what was measured.
     """
     ranks = wide.rank(axis=1)
     alike = ranks.groupby(level=["epoch", *measure])
@@ -115,7 +115,7 @@ def _swapped(file: str, wide: pd.DataFrame, unit: list[str], measure: list[str])
 
 
 def _better_labels(ranks: NDArray[np.float64], others: NDArray[np.float64]) -> list[int]:
-    """Give the columns of `ranks` (N, T) that must be exchanged to fit `others` (N, T), none where they fit as they are."""
+    """Return the columns of `ranks` (N, T) that must be exchanged to fit `others` (N, T), none where they fit as they are."""
     both = ranks[:, None, :] - others[:, :, None]  # (N, T of others, T of ranks)
     known = ~np.isnan(both)
     if not known.any(axis=0).all():

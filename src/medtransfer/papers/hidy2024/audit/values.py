@@ -1,9 +1,8 @@
-"""Tables go in; values that break a range or a law come out as findings."""
+"""Find values that violate a range or a law."""
 
 import numpy as np
 import pandas as pd
 
-from medtransfer.analysis.replayed import KEY
 from medtransfer.papers.hidy2024.audit.findings import (
     CONFIGURATION,
     DOWNSTREAM,
@@ -16,7 +15,8 @@ from medtransfer.papers.hidy2024.audit.findings import (
     name_group,
     plain,
 )
-from medtransfer.papers.hidy2024.importing import SCORED, SETTING
+from medtransfer.papers.hidy2024.importing import SETTING
+from medtransfer.papers.hidy2024.store import GROUP, KEY
 
 BOUNDED = ("cosine", "pearson")  # distances that lie in [0, 2]
 RANGES = {"hd95": (0.0, np.inf), "mcc": (-1.0, 1.0)}  # every other metric lies in [0, 1]
@@ -25,20 +25,20 @@ DICE_GAP = {"one": 1e-4, "several": 0.02}
 
 
 def outside_range(tables: Tables) -> list[Finding]:
-    """Name values that are missing or outside their range."""
+    """Find values that are missing or outside their range."""
     runs = tables.runs
-    faults = pd.DataFrame(index=runs.index)
+    bad = pd.DataFrame(index=runs.index)
     for name in [column for column in runs.columns if column not in KEY]:
         low, high = RANGES.get(name, (0.0, 1.0))
         values = runs[name]
         expected = values.notna().groupby(runs["target"]).transform("mean") > 0.5
-        faults[name] = (values < low) | (values > high) | np.isinf(values) | (values.isna() & (expected | (name == "dice")))
-    found = []
-    for place in faults.index[faults.any(axis=1)]:
-        wrong = [f"{name} {runs.at[place, name]:g}" for name in faults.columns if faults.at[place, name]]
+        bad[name] = (values < low) | (values > high) | np.isinf(values) | (values.isna() & (expected | (name == "dice")))
+    findings = []
+    for run in bad.index[bad.any(axis=1)]:
+        wrong = [f"{name} {runs.at[run, name]:g}" for name in bad.columns if bad.at[run, name]]
         meaning = f"the values are missing or outside their range: {', '.join(wrong)}"
-        found.append(Finding("range", DOWNSTREAM, ERROR, len(wrong), name_group(KEY, runs.loc[place, KEY]), meaning))
-    return found + _score_range(tables.scores)
+        findings.append(Finding("range", DOWNSTREAM, ERROR, len(wrong), name_group(KEY, runs.loc[run, KEY]), meaning))
+    return findings + _score_range(tables.scores)
 
 
 def _score_range(scores: pd.DataFrame) -> list[Finding]:
@@ -47,14 +47,14 @@ def _score_range(scores: pd.DataFrame) -> list[Finding]:
     bad = scores[~np.isfinite(loss) | (loss < 0) | (loss > highest) | ~np.isfinite(margin) | (margin < 0)]
     meaning = "the loss is missing, negative, not finite or above 2 + margin, or the margin is negative"
     return [
-        Finding("range", ROBUSTNESS, ERROR, len(rows), name_group([*SCORED, *SETTING], values, epoch=set(rows["epoch"])), meaning)
-        for values, rows in bad.groupby([*SCORED, *SETTING], dropna=False)
+        Finding("range", ROBUSTNESS, ERROR, len(rows), name_group([*GROUP, *SETTING], values, epoch=set(rows["epoch"])), meaning)
+        for values, rows in bad.groupby([*GROUP, *SETTING], dropna=False)
     ]
 
 
 def margin_order(tables: Tables) -> list[Finding]:
-    """Name scores that fall as the margin grows, or rise by more than it does."""
-    group = [*SCORED, "distance", "level", "pooled"]
+    """Find losses that fall as the margin grows, or rise by more than it does."""
+    group = [*GROUP, "distance", "level", "pooled"]
     rows = tables.scores.sort_values([*group, "epoch", "margin"])
     same = (rows[[*group, "epoch"]] == rows[[*group, "epoch"]].shift()).all(axis=1)
     step, rise = rows["margin"].diff(), rows["loss"].diff()
@@ -68,7 +68,7 @@ def margin_order(tables: Tables) -> list[Finding]:
 
 
 def dice_jaccard(tables: Tables) -> list[Finding]:
-    """Name runs whose Dice and Jaccard cannot both be right."""
+    """Find runs whose Dice and Jaccard cannot both be right."""
     runs = tables.runs
     gap = 2 * runs["jaccard"] / (1 + runs["jaccard"]) - runs["dice"]
     one_class = runs["sensitivity"].notna()
@@ -83,16 +83,16 @@ def dice_jaccard(tables: Tables) -> list[Finding]:
 
 
 def accuracy_order(tables: Tables) -> list[Finding]:
-    """Name checkpoints with several source accuracies, and lengths at which it falls."""
+    """Find checkpoints with several source accuracies, and lengths at which the accuracy falls."""
     runs = tables.runs
-    found = []
+    findings = []
     for values, rows in runs.groupby(["encoder", "scheme", "epoch"]):
         counts = rows["source_accuracy"].value_counts()
         if len(counts) > 1:
             odd = rows[rows["source_accuracy"] != min(counts.index, key=lambda value: (-counts[value], value))]
             keys = name_group(["encoder", "scheme", "epoch"], values, target=set(odd["target"]), mode=set(odd["mode"]))
             meaning = f"one checkpoint has several source accuracies: {plain(counts.index)}; the rarer ones stand in these lines"
-            found.append(Finding("accuracy-order", DOWNSTREAM, ERROR, len(odd), keys, meaning))
+            findings.append(Finding("accuracy-order", DOWNSTREAM, ERROR, len(odd), keys, meaning))
     accuracy = runs.groupby(["encoder", "scheme", "epoch"])["source_accuracy"].median().unstack()
     if 0 in accuracy:
         accuracy[0] = accuracy[0].groupby("encoder").transform("first")
@@ -101,5 +101,5 @@ def accuracy_order(tables: Tables) -> list[Finding]:
         if falls := set(course.index[course.diff() < 0]):
             meaning = "the source accuracy is lower at these lengths than at the ones before, so lengths may be mixed up"
             keys = name_group(["encoder", "scheme"], values, epoch=falls)
-            found.append(Finding("accuracy-order", DOWNSTREAM, WARNING, len(falls), keys, meaning))
-    return found
+            findings.append(Finding("accuracy-order", DOWNSTREAM, WARNING, len(falls), keys, meaning))
+    return findings

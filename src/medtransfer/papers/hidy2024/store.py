@@ -1,4 +1,4 @@
-"""Runs of `medtransfer/replay` go in; the paper's released results come out as tables and as configurations, keyed."""
+"""The paper's released results as the tracking store holds them, joined by key into pools."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,18 @@ STAGE = "replay"
 TABLE = "robustness.csv"  # the artifact of a run of the kind `robustness`
 DEFAULT = {"distance": "cosine", "margin": 0.5, "level": -2}  # section 6 of the paper
 KEY = ["encoder", "target", "mode", "scheme", "epoch", "seed"]
+GROUP = ["encoder", "scheme", "target"]  # what was scored together
 
 
 @dataclass(frozen=True)
 class Released:
-    """What the two released files say, read back from the store.
+    """The contents of the two released files, read back from the store.
 
     Attributes:
-        dice: a line a fine-tuning: encoder, target, mode, scheme, epoch, seed, and its metrics. Random initialisations
-            (epoch 0) stand under the scheme `simple` and serve both.
-        scores: a line a score: encoder, scheme, target, distance, margin, level, pooled, epoch, robustness, copied (the
-            value is the copy of another epoch's, not a measurement).
+        dice: one row per fine-tuning: encoder, target, mode, scheme, epoch, seed, and its metrics. Random initialisations
+            (epoch 0) are listed under the scheme `simple` and serve both.
+        scores: one row per score: encoder, scheme, target, distance, margin, level, pooled, epoch, robustness, copied (the
+            value is a copy of another epoch's, not a measurement).
         runs: ids of the runs that hold scores, by (encoder, scheme, target).
 
     Both tables are sorted by key, so the order of rows in the files or of runs in the store changes nothing.
@@ -39,20 +40,25 @@ class Released:
     @classmethod
     def of(cls, dice: pd.DataFrame, scores: pd.DataFrame, runs: Mapping[tuple[str, str, str], str]) -> "Released":
         """Sort both tables by key."""
-        columns = ["encoder", "scheme", "target", "distance", "margin", "level", "pooled", "epoch"]
+        columns = [*GROUP, "distance", "margin", "level", "pooled", "epoch"]
         return cls(dice.sort_values(KEY, ignore_index=True), scores.sort_values(columns, ignore_index=True), dict(runs))
 
     @cached_property
     def keys(self) -> list[tuple[str, str, str, str]]:
-        """Give (encoder, target, mode, scheme) of every configuration."""
+        """(encoder, target, mode, scheme) of every configuration."""
         cells = self.dice[["encoder", "target", "mode", "scheme"]].drop_duplicates()
         return sorted(cells.itertuples(index=False, name=None))
 
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """The scores that are measurements: copies are left out."""
+        return self.scores[~self.scores["copied"]].drop(columns="copied").reset_index(drop=True)
+
     def tuned(self, encoder: str, target: str, mode: str, scheme: str) -> pd.DataFrame:
-        """Give the fine-tunings of a configuration; a random initialisation serves every scheme."""
+        """Return the fine-tunings of a configuration; a random initialisation serves every scheme."""
         dice = self.dice
-        found = (dice["encoder"] == encoder) & (dice["target"] == target) & (dice["mode"] == mode)
-        return dice[found & ((dice["scheme"] == scheme) | (dice["epoch"] == 0))]
+        chosen = (dice["encoder"] == encoder) & (dice["target"] == target) & (dice["mode"] == mode)
+        return dice[chosen & ((dice["scheme"] == scheme) | (dice["epoch"] == 0))]
 
 
 def read_released(downstream: str | None = None, robustness: str | None = None) -> Released:
@@ -76,7 +82,7 @@ def read_released(downstream: str | None = None, robustness: str | None = None) 
     tuned = [run for run in runs if (run.params["kind"], run.params.get("file")) == ("finetune", downstream)]
     scored = [run for run in runs if (run.params["kind"], run.params.get("file")) == ("robustness", robustness)]
     dice = pd.DataFrame([{**_key(run), **run.metrics, "run": run.id} for run in tuned])
-    scores = pd.concat([_table(run) for run in scored], ignore_index=True)
+    scores = pd.concat([_read_scores(run) for run in scored], ignore_index=True)
     ids = {(run.params["encoder"], run.params["scheme"], run.params["target"]): run.id for run in scored}
     return Released.of(dice, scores, ids)
 
@@ -85,64 +91,49 @@ def _key(run: StoredRun) -> dict[str, object]:
     return {name: int(run.params[name]) if name in {"epoch", "seed"} else run.params[name] for name in KEY}
 
 
-def _table(run: StoredRun) -> pd.DataFrame:
+def _read_scores(run: StoredRun) -> pd.DataFrame:
     with tracking.artifact_folder(run.id, "") as folder:
         table = pd.read_csv(folder / TABLE, float_precision="round_trip")
-    return table.assign(**{name: run.params[name] for name in ("encoder", "scheme", "target")})
+    return table.assign(**{name: run.params[name] for name in GROUP})
 
 
-def replayed_scores(released: Released | None = None) -> pd.DataFrame:
-    """Give the measured scores of the newest replay, copies left out, in the columns of `Released.scores`."""
-    scores = (released or read_released()).scores
-    return scores[~scores["copied"]].drop(columns="copied").reset_index(drop=True)
-
-
-def replayed_configurations(released: Released | None = None) -> list[Pool]:
-    """Give every configuration of the newest replay, joined by key, with robustness at the paper's default setting."""
-    released = released or read_released()
-    return configurations(released, replayed_scores(released))
-
-
-def configurations(
+def build_pools(
     released: Released, scores: pd.DataFrame, rotation: Mapping[str, int] | None = None, labels: Mapping[str, str] | None = None
 ) -> list[Pool]:
-    """Build the configurations of all schemes, joined by key unless told otherwise.
+    """Build the pools of all schemes with robustness at the paper's default setting, joined by key by default.
 
     Args:
-        released: of the store.
-        scores: lines of `Released.scores` that take part, at any setting.
-        rotation: by scheme, how many places the list of Dice is rotated to the left against that of the epochs.
+        released: results of the store.
+        scores: rows of `Released.scores` that take part, at any setting.
+        rotation: by scheme, how many positions the list of Dice is rotated to the left against that of the epochs.
         labels: by target, the target whose scores are taken for it.
     """
     at_default = scores[(scores[list(DEFAULT)] == pd.Series(DEFAULT)).all(axis=1)]
-    groups = at_default.groupby(["encoder", "scheme", "target", "pooled"])
-    robustness = {key: dict(zip(found["epoch"], found["robustness"], strict=True)) for key, found in groups}
-    found = []
+    groups = at_default.groupby([*GROUP, "pooled"])
+    robustness = {key: dict(zip(rows["epoch"], rows["robustness"], strict=True)) for key, rows in groups}
+    pools = []
     for encoder, target, mode, scheme in released.keys:
         tuned, pooled = released.tuned(encoder, target, mode, scheme), POOLED["frozen"][mode]
-        place = rotated(sorted(tuned["epoch"].unique()), (rotation or {}).get(scheme, 0))
+        position = rotated(sorted(tuned["epoch"].unique()), (rotation or {}).get(scheme, 0))
         label = (labels or {}).get(target, target)
-        found.append(
+        score_run = released.runs.get((encoder, scheme, label))
+        pools.append(
             Pool(
                 {"source": "imagenet", "origin": scheme, "encoder": encoder, "target": target, "mode": mode},
                 {"pretraining": f"{encoder}-{scheme}", "data": target, "protocol": "paper"},
-                outcome={(place[line.epoch], line.seed): line.dice for line in tuned.itertuples(index=False)},
+                outcome={(position[row.epoch], row.seed): row.dice for row in tuned.itertuples(index=False)},
                 scores={
                     "robustness": robustness.get((encoder, scheme, label, pooled), {}),
                     "source_accuracy": dict(zip(tuned["epoch"], tuned["source_accuracy"], strict=True)),
                 },
                 candidates=tuple(sorted(int(epoch) for epoch in tuned["epoch"].unique())),
                 setting=f"cosine, margin 0.5, level -2, {'pooled' if pooled else 'flattened'}, as released",
-                every_seed=True, runs=(*tuned["run"], *_score_run(released, encoder, scheme, label)),
+                every_seed=True, runs=(*tuned["run"], *([score_run] if score_run else [])),
             )
         )  # fmt: skip
-    return sorted(found, key=lambda pool: pool.name)
+    return sorted(pools, key=lambda pool: pool.name)
 
 
 def rotated(epochs: Sequence[int], places: int) -> dict[int, int]:
-    """Give for each epoch the one whose place its Dice takes when the list of Dice is rotated to the left."""
-    return {int(epochs[(place + places) % len(epochs)]): int(epoch) for place, epoch in enumerate(epochs)}
-
-
-def _score_run(released: Released, encoder: str, scheme: str, target: str) -> list[str]:
-    return [released.runs[key]] if (key := (encoder, scheme, target)) in released.runs else []
+    """Return for each epoch the one whose position its Dice takes when the list of Dice is rotated to the left."""
+    return {int(epochs[(index + places) % len(epochs)]): int(epoch) for index, epoch in enumerate(epochs)}
