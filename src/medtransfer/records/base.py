@@ -17,7 +17,10 @@ from medtransfer.records.untrusted import in_one_line, require_file
 
 TARGET, CHECKPOINT = "medtransfer/target/2", "medtransfer/checkpoint/1"
 SCORES, RESULT = "medtransfer/scores/1", "medtransfer/result/2"
-COMMANDS = {TARGET: "prepare --target <name>", CHECKPOINT: "pretrain", SCORES: "score", RESULT: "finetune"}
+PRETRAINING = "medtransfer/pretraining/1"
+COMMANDS = {
+    TARGET: "prepare --target <name>", CHECKPOINT: "pretrain", PRETRAINING: "pretrain", SCORES: "score", RESULT: "finetune",
+}  # fmt: skip
 REMEDIES = {form: f"make it with `medtransfer {command}`" for form, command in COMMANDS.items()}
 
 
