@@ -1,6 +1,5 @@
 """The judged studies go in; files, one parent run with a child a trial in the tracking store, come out."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from medtransfer.search.evaluate import Evaluator
 from medtransfer.search.held_out import Family, Totals
 from medtransfer.search.study import Plan, Trial
 
-log = logging.getLogger("medtransfer")
 STAGE = "search"
 TRIALS, TEXT = "trials.csv", "search.md"
 
@@ -66,27 +64,23 @@ def log_search(
     found = [[one.best.study, one.best.trial, vars(one.best.setting), one.best.value] for one in families]
     metrics = totals.metrics()
     cell = digest([section.name, [[plan.name, plan.inputs, len(trials[plan.name])] for plan in plans], found, metrics], 16)
-    if finished := tracking.find_finished(STAGE, cell):
-        log.info("search: %s is finished (run %s): reused", section.name, finished.id)
-        tracking.note_reuse(STAGE, finished.id)
-        return
     params = {
         "study": section.name, "results": section.results, "seed": section.seed, "studies": len(plans),
         "trials": sum(map(len, trials.values())), "configurations": totals.configurations,
         **(vars(families[0].best.setting) if len(families) == 1 else {}),
     }  # fmt: skip
-    with tracking.project_run_set_aside():
-        with tracking.open_run(STAGE, section.name, cell, params, {}) as handle:
-            _log_trials(handle, [_record(plan, trial, evaluator, handle.id) for plan in plans for trial in trials[plan.name]])
-            handle.log_metrics(metrics)
-            for file in files:
-                handle.log_artifact(file)
-    tracking.note_reuse(STAGE, handle.id, "The result lies beside its trials, in medtransfer/search")
+    with tracking.once(STAGE, section.name, cell, params, adopt=False) as handle:
+        if handle is None:
+            return
+        _log_trials(handle, [_record(plan, trial, evaluator, handle.id) for plan in plans for trial in trials[plan.name]])
+        handle.log_metrics(metrics)
+        for file in files:
+            handle.log_artifact(file)
 
 
-def _record(plan: Plan, trial: Trial, evaluator: Evaluator, parent: str) -> tracking.Record:
+def _record(plan: Plan, trial: Trial, evaluator: Evaluator, parent: str) -> tracking.RunRecord:
     setting = vars(trial.setting)
-    return tracking.Record(
+    return tracking.RunRecord(
         name=f"{plan.name}-{trial.number:04d}",
         cell=digest([plan.name, plan.inputs, trial.number, setting], 16),
         params={**setting, "study": plan.name, "trial": trial.number},
@@ -95,7 +89,7 @@ def _record(plan: Plan, trial: Trial, evaluator: Evaluator, parent: str) -> trac
     )
 
 
-def _log_trials(parent: tracking.Run, records: Sequence[tracking.Record]) -> None:
+def _log_trials(parent: tracking.Run, records: Sequence[tracking.RunRecord]) -> None:
     """Write the trials that the store lacks; those of an earlier or interrupted search move under this parent."""
     if tracking.write_runs(STAGE, records, "search: trials to the store") == len(records):
         return

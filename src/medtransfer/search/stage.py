@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medtransfer.config import Search
 from medtransfer.errors import InputError
-from medtransfer.locks import only_one
+from medtransfer.locks import exclusive
 from medtransfer.search.adopt import adopt
 from medtransfer.search.evaluate import Evaluator, Setting
 from medtransfer.search.held_out import Family, find_best, judge_family, total
@@ -54,7 +54,7 @@ def _search(section: Search, plans: list[FamilyPlan], evaluator: Evaluator) -> d
     out = Path(section.out)
     studies = tuple(study for plan in plans for study in plan.studies)
     address = section.storage or str(out / f"{section.name}.journal")
-    with only_one(out / section.name):  # two processes that make a database at once fail
+    with exclusive(out / section.name):  # two processes that make a database at once fail
         create_studies(open_storage(address), studies)
     return run_studies(Work(evaluator, studies, address, section.trials, section.seed), section.workers)
 
@@ -75,7 +75,7 @@ def _write(
     notes = [*left, *_space_notes(plans)]
     notes += [] if measured else [f"The default setting ({default}) was not scored: nothing is compared with it."]
     studies = [study for plan in plans for study in plan.studies]
-    with only_one(out / section.name):  # two searches that end together log one run
+    with exclusive(out / section.name):  # two searches that end together log one run
         pictures = []
         for plan in plans:
             suffix = f"-{plan.encoder}" if plan.encoder else ""
