@@ -11,14 +11,14 @@ from requests.exceptions import ConnectionError as NoConnection
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.finetune.stage import Wanted
+from medtransfer.records import CellName
 from medtransfer.tracking import retry, store
 
 pytestmark = pytest.mark.slow
 STAGES: dict[str, tuple[Callable[[Params], object], str]] = {  # command, folder of its results
     "pretrain": (study.pretrain, "checkpoints"),
     "score": (study.score, "scores"),
-    "finetune": (lambda params: study.finetune(params, [Wanted("sample", "unet", "simple", 3, "full", 7)]), "models"),
+    "finetune": (lambda params: study.finetune(params, [CellName("sample", "unet", "simple", 3, "full", 7)]), "models"),
 }
 REQUESTS = ("log_batch", "set_terminated", "create_run", "search_experiments", "log_artifacts", "log_artifact", "log_inputs")
 
