@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 
 from medtransfer.errors import InputError
-from medtransfer.locks import is_taken, lock_path, only_one
+from medtransfer.locks import exclusive, is_locked, lock_path
 
 SPAWN = multiprocessing.get_context("spawn")
 
 
 def hold(result: Path, taken: Event) -> None:
-    with only_one(result):
+    with exclusive(result):
         taken.set()
         time.sleep(60)
 
 
 def add_lines(result: Path, times: int) -> None:
     for _ in range(times):
-        with only_one(result):
+        with exclusive(result):
             text = result.read_text() if result.exists() else ""
             time.sleep(0.001)
             result.write_text(text + "x")
@@ -33,18 +33,18 @@ def add_lines(result: Path, times: int) -> None:
 
 def test_the_lock_lies_hidden_beside_the_result_and_is_gone_afterwards(tmp_path: Path) -> None:
     result = tmp_path / "deep" / "result"
-    assert not is_taken(result)
-    with only_one(result):
+    assert not is_locked(result)
+    with exclusive(result):
         assert [path.name for path in result.parent.iterdir()] == [".result.lock"]
-        assert is_taken(result)
-    assert not is_taken(result) and list(tmp_path.iterdir()) == []  # and so is the folder that was made for it
+        assert is_locked(result)
+    assert not is_locked(result) and list(tmp_path.iterdir()) == []  # and so is the folder that was made for it
 
 
 def test_a_fault_frees_the_result(tmp_path: Path) -> None:
-    with pytest.raises(ValueError), only_one(tmp_path / "result"):
+    with pytest.raises(ValueError), exclusive(tmp_path / "result"):
         raise ValueError
-    with only_one(tmp_path / "result"):
-        assert is_taken(tmp_path / "result")
+    with exclusive(tmp_path / "result"):
+        assert is_locked(tmp_path / "result")
 
 
 def test_processes_take_turns(tmp_path: Path) -> None:
@@ -62,12 +62,12 @@ def test_a_killed_process_holds_nothing(tmp_path: Path, caplog: pytest.LogCaptur
     other = SPAWN.Process(target=hold, args=(result, taken))
     other.start()
     assert taken.wait(60)
-    assert is_taken(result)
+    assert is_locked(result)
     os.kill(other.pid or 0, signal.SIGKILL)
     other.join(60)
-    assert lock_path(result).exists() and not is_taken(result)
-    with only_one(result):
-        assert is_taken(result)
+    assert lock_path(result).exists() and not is_locked(result)
+    with exclusive(result):
+        assert is_locked(result)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -77,6 +77,6 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
 
     lock_path(tmp_path / "result").touch()
     monkeypatch.setattr(fcntl, "flock", unable)
-    for ask in (lambda: only_one(tmp_path / "result").__enter__(), lambda: is_taken(tmp_path / "result")):
-        with pytest.raises(InputError, match=r"expected a file system that knows file locks under .*result, but it does not \(Fun"):
+    for ask in (lambda: exclusive(tmp_path / "result").__enter__(), lambda: is_locked(tmp_path / "result")):
+        with pytest.raises(InputError, match=r"expected a file system that supports file locks under .*result, but it does not \("):
             ask()

@@ -75,17 +75,22 @@ def test_the_revision_is_the_commit_and_says_when_it_is_dirty(tmp_path: Path) ->
         who = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
         return subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
 
-    assert git_revision(tmp_path) == "none"
+    def revision() -> str:
+        git_revision.cache_clear()  # as in another process
+        return git_revision(tmp_path)
+
+    assert revision() == "none"
     git("init", "--quiet")
-    assert git_revision(tmp_path) == "none"  # no commit yet
+    assert revision() == "none"  # no commit yet
     (tmp_path / "a").write_text("1")
     git("add", "a")
     git("commit", "--quiet", "-m", "one")
     git("tag", "-a", "v1", "-m", "a tag does not take the commit's place")
     commit = git("rev-parse", "HEAD")
-    assert git_revision(tmp_path) == commit
+    assert revision() == commit
     (tmp_path / "a").write_text("2")
-    assert git_revision(tmp_path) == f"{commit}-dirty"
+    assert git_revision(tmp_path) == commit  # a process asks once
+    assert revision() == f"{commit}-dirty"
 
 
 def test_versions_name_the_libraries() -> None:

@@ -5,13 +5,18 @@ import logging
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "mlflow", "numpy", "pandas")
 
 
+@cache
 def git_revision(folder: Path) -> str:
-    """Give the commit of the working tree at `folder`, with `-dirty` when it has changes, or `none` outside git."""
+    """Return the commit of the working tree at `folder`, with `-dirty` if it has changes, or `none` outside git.
+
+    Git is asked once per process: what a process records is the code that it started with.
+    """
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
@@ -22,13 +27,14 @@ def git_revision(folder: Path) -> str:
     return answer.stdout.strip()
 
 
+@cache
 def versions() -> dict[str, str]:
-    """Give the installed versions of the libraries that results depend on, keyed `version.<package>`."""
+    """Return the installed versions of the libraries that results depend on, keyed `version.<package>`."""
     return {f"version.{name}": importlib.metadata.version(name) for name in PACKAGES}
 
 
 def workspace(folder: Path | None = None) -> Path:
-    """Give the folder that holds the tracking store: the working tree, also from inside a queued DVC experiment.
+    """Return the folder that holds the tracking store: the working tree, also from inside a queued DVC experiment.
 
     DVC runs queued experiments in a temporary copy under `.dvc/tmp/exps`, which it deletes afterwards.
     """
@@ -40,12 +46,12 @@ def workspace(folder: Path | None = None) -> Path:
 
 
 def is_main_process() -> bool:
-    """Tell whether this process is the one that writes and logs (rank 0 of a distributed job)."""
+    """Whether this process writes and logs (rank 0 of a distributed job)."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 def quiet_libraries() -> None:
-    """Let the project's own lines through and the libraries' warnings only."""
+    """Show the project's own log lines, but only warnings of libraries."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

@@ -7,16 +7,16 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """Write a value as JSON in the one form that is hashed: sorted keys, no spaces."""
+    """Return the JSON that is hashed: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any, length: int = 12) -> str:
-    """Give the first `length` hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    """Return the first `length` hexadecimal digits of the SHA-256 of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 
 def file_sha256(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes, read in pieces."""
+    """Return the SHA-256 of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

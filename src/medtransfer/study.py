@@ -1,12 +1,13 @@
-"""Validated params go in; the stages run, each after what it needs; the only place that knows which feeds which."""
+"""The commands: which stage runs after which, on which params. Stages lock their own results."""
 
 import logging
 import subprocess
 import sys
+from functools import wraps
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import yaml
 
@@ -14,17 +15,56 @@ from medtransfer import tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import digest
-from medtransfer.locks import only_one
 from medtransfer.records import CellName, PreparedTarget, checkpoint_path, series_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from medtransfer.encoders.contract import Encoder
     from medtransfer.pretrain.stopping import Stopper
 
 log = logging.getLogger("medtransfer")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def reach_store(params: Params) -> None:
+    """Reach the tracking store before any work, and publish the results that it missed while it was away.
+
+    Raises:
+        InputError: the store does not answer.
+    """
+    tracking.connect()
+    if not tracking.missed_runs():
+        return
+    publish(params)
+    for run in tracking.missed_runs():  # another `out`, changed files, or a stage without a result on disk
+        log.warning("the tracking store lacks the run %s, and its result is not on disk: run %s again", run.name, run.stage)
+        run.drop()
+
+
+def publish(params: Params) -> None:
+    """Write the runs of all results on disk that the tracking store lacks."""
+    from medtransfer.finetune.sync import publish as publish_models
+    from medtransfer.pretrain.sync import publish as publish_checkpoints
+    from medtransfer.score.sync import publish as publish_scores
+
+    prepared = Path(params.prepare.out)
+    publish_checkpoints(Path(params.pretrain.out))
+    publish_scores(params.score, prepared)
+    publish_models(Path(params.finetune.out), prepared)
+
+
+def command(function: "Callable[Concatenate[Params, P], R]") -> "Callable[Concatenate[Params, P], R]":
+    """Make a function of params a command, which reaches the tracking store before any work."""
+
+    @wraps(function)
+    def run(params: Params, *args: P.args, **kwargs: P.kwargs) -> R:
+        reach_store(params)
+        return function(params, *args, **kwargs)
+
+    return run
 
 
 def samples(params: Params) -> None:
@@ -32,11 +72,10 @@ def samples(params: Params) -> None:
     from medtransfer.prepare.samples import write_samples
 
     section = params.samples
-    with only_one(Path(section.out)):
-        write_samples(
-            Path(section.out), section.seed, patients=section.patients, lungs=section.lungs, retinas=section.retinas,
-            pictures=section.pictures,
-        )  # fmt: skip
+    write_samples(
+        Path(section.out), section.seed, patients=section.patients, lungs=section.lungs, retinas=section.retinas,
+        pictures=section.pictures,
+    )  # fmt: skip
 
 
 def prepare(params: Params, force: bool = False) -> PreparedTarget:
@@ -46,18 +85,17 @@ def prepare(params: Params, force: bool = False) -> PreparedTarget:
     name = params.prepare.target
     target = params.prepare.targets[name]
     _need_samples(params, Path(target.root))
-    with only_one(Path(params.prepare.out) / name):
-        return prepare_target(
-            name, reader=target.reader, root=Path(target.root), size=target.size, subset=target.subset, split=target.split,
-            validation=target.validation, allow_duplicates=target.allow_duplicates, options=target.options,
-            out=Path(params.prepare.out), force=force,
-        )  # fmt: skip
+    return prepare_target(
+        name, reader=target.reader, root=Path(target.root), size=target.size, subset=target.subset, split=target.split,
+        validation=target.validation, allow_duplicates=target.allow_duplicates, options=target.options,
+        out=Path(params.prepare.out), force=force,
+    )  # fmt: skip
 
 
+@command
 def pretrain(params: Params, force: bool = False) -> Path:
     """Pretrain, or import weights when `pretrain.weights` names a file."""
     section = params.pretrain
-    tracking.begin()
     if section.weights:
         from medtransfer.pretrain.import_weights import run as import_weights
 
@@ -69,42 +107,35 @@ def pretrain(params: Params, force: bool = False) -> Path:
     return run(section, stopper, force)
 
 
+@command
 def score(params: Params, force: bool = False) -> Path:
     """Score all checkpoints of an encoder and origin on a target; sample inputs are made first if they are missing."""
     from medtransfer.score.stage import run
 
     section = params.score
-    tracking.begin()
-    with tracking.project_run_set_aside():
-        _make_missing(params, [section.target], [(section.encoder, section.origin, None)])
+    _make_missing(params, [section.target], [(section.encoder, section.origin, None)])
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
+@command
 def finetune(params: Params, cells: list[CellName], force: bool = False) -> None:
     """Fine-tune cells; sample inputs are made first if they are missing."""
     from medtransfer.finetune.stage import run
 
-    tracking.begin()
-    with tracking.project_run_set_aside():
-        _make_missing(params, [cell.target for cell in cells], [(cell.encoder, cell.origin, cell.epoch) for cell in cells])
+    _make_missing(params, [cell.target for cell in cells], [(cell.encoder, cell.origin, cell.epoch) for cell in cells])
     run(params.finetune, cells, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
+@command
 def report(params: Params) -> str:
-    """Compute the tables from the tracking store, which gets the results on disk that it lacks first."""
-    from medtransfer.finetune.sync import publish as publish_models
+    """Compute the tables from the tracking store, after publishing the results on disk that it lacks."""
     from medtransfer.report.stage import run
-    from medtransfer.score.sync import publish as publish_scores
 
-    tracking.begin()
-    prepared = Path(params.prepare.out)
-    with only_one(Path(params.report.out)):
-        with tracking.project_run_set_aside():
-            publish_scores(params.score, prepared)
-            publish_models(Path(params.finetune.out), prepared)
-        return run(params.report, _score_setting(params), params.score.pooling)
+    publish(params)
+    return run(params.report, _score_setting(params), params.score.pooling)
 
 
+@command
 def search(params: Params) -> str:
     """Search the setting of robustness that chooses best, on own results or the paper's replayed ones."""
     from medtransfer.papers.hidy2024.searchable import read_replayed
@@ -112,24 +143,21 @@ def search(params: Params) -> str:
     from medtransfer.search.results import read_own
     from medtransfer.search.stage import run
 
-    tracking.begin()
     section, score = params.search, params.score
     default = Setting(score.distance, score.margin, score.level, score.pooling)
-    with only_one(Path(section.out)):
-        if section.results == "replay":
-            results = read_replayed()
-        else:
-            results = read_own(_score_setting(params), default, set(product(section.distances, section.levels)))
-        return run(section, results, default)
+    if section.results == "replay":
+        results = read_replayed()
+    else:
+        results = read_own(_score_setting(params), default, set(product(section.distances, section.levels)))
+    return run(section, results, default)
 
 
+@command
 def replay(params: Params) -> str:
     """Replay the paper's released result files."""
     from medtransfer.papers.hidy2024.stage import run
 
-    tracking.begin()
-    with only_one(Path(params.replay.out)):
-        return run(params.replay, params.report)
+    return run(params.replay, params.report)
 
 
 def _score_setting(params: Params) -> "dict[str, Any]":
@@ -137,10 +165,10 @@ def _score_setting(params: Params) -> "dict[str, Any]":
     return {name: getattr(params.score, name) for name in names}
 
 
+@command
 def study(params: Params) -> str:
-    """Walk the whole study, prepare to report; whatever is finished is reused."""
+    """Run the whole study, from prepare to report; whatever is finished is reused."""
     chosen = params.study
-    tracking.begin()
     with tracking.project_run_set_aside():
         for target in chosen.targets:
             prepare(with_values(params, "prepare", target=target))
@@ -225,9 +253,10 @@ def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[st
     for name in lacking:
         log.info("prepare: the sample target %s is made first", name)
         prepare(with_values(params, "prepare", target=name))
-    for encoder, origin in series:
-        log.info("pretrain: the sample checkpoints of %s, %s are made first", encoder, origin)
-        pretrain_apart(with_values(params, "pretrain", encoder=encoder, origin=origin))
+    with tracking.project_run_set_aside():
+        for encoder, origin in series:
+            log.info("pretrain: the sample checkpoints of %s, %s are made first", encoder, origin)
+            pretrain_apart(with_values(params, "pretrain", encoder=encoder, origin=origin))
 
 
 def _lacks_target(params: Params, name: str) -> bool:
@@ -267,8 +296,7 @@ def _stopper(params: Params) -> "Stopper | None":
     from medtransfer.pretrain.stopping import Stopper
     from medtransfer.training.device import open_fabric
 
-    with tracking.project_run_set_aside():
-        _make_missing(params, [name], [])
+    _make_missing(params, [name], [])
     target = PreparedTarget.open(Path(params.prepare.out) / name).verify()
     section, pooled = params.score, POOLED[params.score.pooling][params.finetune.mode]
     settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)

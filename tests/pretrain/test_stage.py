@@ -68,7 +68,7 @@ def copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 def test_a_run_leaves_a_checkpoint_pair_an_epoch_and_nothing_else(finished: Path):
     pairs = {f"epoch-00{epoch}.{suffix}" for epoch in EPOCHS for suffix in ("json", "safetensors")}
-    assert {path.name for path in (finished / FOLDER).iterdir()} == pairs | {"curves.json"}
+    assert {path.name for path in (finished / FOLDER).iterdir()} == pairs | {"curves.json", "pretraining.json"}
     assert len(set(weights(finished / FOLDER).values())) == 4
 
 
@@ -201,7 +201,7 @@ def test_an_interrupted_publication_is_not_trained_again(finished: Path, workpla
         def stop(*_: Any) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(stage, "_store", stop)
+        patch.setattr(stage, "finish", stop)
         study.pretrain(tiny_params())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage.Trainer, "_epoch", lambda *_: pytest.fail("trained again"))
@@ -252,7 +252,7 @@ def test_a_loss_that_is_not_finite_finishes_nothing(workplace: Path, tiny_params
 def test_a_source_that_is_missing_writes_nothing(workplace: Path, tiny_params: Callable[..., Params]):
     with pytest.raises(InputError, match="nowhere"):
         study.pretrain(tiny_params({"pretrain.source_root": "nowhere"}))
-    assert sorted(path.name for path in workplace.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+    assert sorted(path.name for path in workplace.iterdir()) == ["mlflow.db"]
 
 
 def test_the_head_is_saved_with_the_encoder(finished: Path):

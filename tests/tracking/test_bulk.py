@@ -19,8 +19,8 @@ SRC = Path(__file__).parents[2] / "src"
 pytestmark = pytest.mark.usefixtures("workplace")
 
 
-def records(count: int, **changed: Any) -> list[tracking.Record]:
-    return [tracking.Record(f"run {n}", f"cell{n}", {"n": n}, {"dice": n / 10}, **changed) for n in range(count)]
+def records(count: int, **changed: Any) -> list[tracking.RunRecord]:
+    return [tracking.RunRecord(f"run {n}", f"cell{n}", {"n": n}, {"dice": n / 10}, **changed) for n in range(count)]
 
 
 def write(count: int, **changed: Any) -> int:
@@ -43,7 +43,7 @@ def test_everything_of_a_record_is_in_its_run(tmp_path: Path):
     (tmp_path / "model" / "weights").write_bytes(b"\x00\x01")
     (tmp_path / "note.txt").write_text("a note")
     (tmp_path / "heart").mkdir()
-    record = tracking.Record(
+    record = tracking.RunRecord(
         "the name", "c1", {"lr": 1e-3, "stop_on": None}, {"dice": 0.5}, {"loss": {1: 2.0, 2: 1.0}, "none": {}}, {"mine": "yes"},
         {"model": tmp_path / "model", "note.txt": tmp_path / "note.txt", "deep/down/note.txt": tmp_path / "note.txt"},
         [("heart", "0123456789ab", tmp_path / "heart", "testing")],
@@ -65,8 +65,8 @@ def test_everything_of_a_record_is_in_its_run(tmp_path: Path):
 def test_an_artifact_is_not_renamed_unsaid(tmp_path: Path):
     (tmp_path / "note.txt").write_text("a note")
     with pytest.raises(ValueError, match="expected an artifact's name that ends in 'note.txt', its file's, but got 'deep/other'"):
-        tracking.Record("x", "c1", {}, artifacts={"deep/other": tmp_path / "note.txt"})
-    tracking.Record("x", "c1", {}, artifacts={"deep/other": tmp_path})
+        tracking.RunRecord("x", "c1", {}, artifacts={"deep/other": tmp_path / "note.txt"})
+    tracking.RunRecord("x", "c1", {}, artifacts={"deep/other": tmp_path})
 
 
 def test_a_written_run_has_the_tags_of_one_that_was_opened():
@@ -178,13 +178,13 @@ def test_what_a_killed_process_left_open_is_closed_and_written_again():
 def test_a_name_that_the_store_refuses_is_told_and_leaves_no_finished_run(changed: dict[str, Any], words: str):
     given = {"params": {}, **changed}
     with pytest.raises(Exception, match=words):
-        tracking.write_runs("score", [tracking.Record("x", "cell0", **given)], "runs")
+        tracking.write_runs("score", [tracking.RunRecord("x", "cell0", **given)], "runs")
     assert states() == {("cell0", "FAILED"): 1}
 
 
 def test_many_and_long_params_are_taken_up_to_the_stores_limit():
     params = {"long": "x" * 10_000, **{f"p{number}": number for number in range(250)}}
-    tracking.write_runs("score", [tracking.Record("x", "cell0", params, {f"m{number}": 0.5 for number in range(1200)})], "runs")
+    tracking.write_runs("score", [tracking.RunRecord("x", "cell0", params, {f"m{number}": 0.5 for number in range(1200)})], "runs")
     (run,) = tracking.read_runs("score")
     assert run.params == {**{name: str(value) for name, value in params.items()}, "long": "x" * 6000}
     assert len(run.metrics) == 1200
@@ -203,7 +203,7 @@ def test_open_runs_of_other_cells_stay_open():
 def test_two_processes_write_each_cell_once(workplace: Path):
     code = (
         "from medtransfer import tracking as t\n"
-        "t.write_runs('score', [t.Record(f'run {n}', f'cell{n}', {'n': n}, {'dice': 0.5}) for n in range(60)], 'runs')"
+        "t.write_runs('score', [t.RunRecord(f'run {n}', f'cell{n}', {'n': n}, {'dice': 0.5}) for n in range(60)], 'runs')"
     )
     environment = {**os.environ, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
     both = [

@@ -1,9 +1,9 @@
-"""A store that is locked, slow, lost or full: what was logged is asked for again, kept, or told, and never doubled."""
+"""A store that is locked, slow, lost or full: requests are retried, results are published later, and nothing is doubled."""
 
-import json
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from medtransfer import tracking
 from medtransfer.errors import InputError, is_full_disk
 from medtransfer.tracking import retry, store
-from medtransfer.tracking.retry import StoreLost, is_away, patiently
+from medtransfer.tracking.retry import StoreLost, is_away, with_retries
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -44,6 +44,7 @@ class Wire:
             "log_inputs",
         ):
             monkeypatch.setattr(MlflowClient, name, self._through(getattr(MlflowClient, name)))
+        monkeypatch.setattr(store, "tables", self._through(store.tables))  # what is read without the client
 
     def _through(self, method: Callable) -> Callable:
         def call(*arguments: object, **options: object) -> object:
@@ -61,8 +62,22 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     return Wire(monkeypatch)
 
 
-def unsent() -> list[Path]:
-    return sorted(Path(".medtransfer/unsent").glob("*.json"))
+def missed() -> list[tuple[str, str]]:
+    return [(run.stage, run.cell) for run in tracking.missed_runs()]
+
+
+def record(cell: str) -> tracking.RunRecord:
+    """Read the result that `work` leaves on disk, as the sync of a stage does."""
+    return tracking.RunRecord(
+        f"run {cell}", cell, {"lr": 1e-3, "mode": "full"}, {"dice": 0.5}, {"loss": {1: 2.0, 2: float("nan")}, "lr": {1: 0.1}},
+        {"mine": "yes"}, {"model": Path("model"), "picture": Path("picture")}, [("heart", "0123456789ab", Path.cwd(), "training")],
+    )  # fmt: skip
+
+
+def next_command(*cells: str) -> None:
+    """Reach the store and publish the results on disk, as every command does."""
+    tracking.connect()
+    tracking.write_runs("finetune", [record(cell) for cell in cells], "runs")
 
 
 def work(wire: Wire, cell: str, down_at: int) -> None:
@@ -71,7 +86,7 @@ def work(wire: Wire, cell: str, down_at: int) -> None:
     Path("model/weights").write_bytes(b"\x00\x01")
     Path("picture").write_text("a picture")
     wire.down = down_at == 0
-    with tracking.open_run("finetune", f"run {cell}", cell, {"lr": 1e-3, "mode": "full"}, {"mine": "yes"}) as run:
+    with tracking.open_run("finetune", f"run {cell}", cell, {"lr": 1e-3, "mode": "full"}, {"mine": "yes"}, on_disk=True) as run:
         steps: list[Callable[[], None]] = [
             lambda: run.log_metrics({"loss": 2.0, "lr": 0.1}, 1),
             lambda: run.log_metrics({"loss": float("nan")}, 2),
@@ -87,16 +102,16 @@ def work(wire: Wire, cell: str, down_at: int) -> None:
 
 
 @pytest.mark.parametrize("down_at", range(8))
-def test_a_store_that_is_lost_gets_the_same_run_later(wire: Wire, down_at: int) -> None:
+def test_a_lost_store_gets_the_same_run_from_the_next_command(wire: Wire, down_at: int) -> None:
     work(wire, "c0", 99)
-    assert unsent() == []
+    assert missed() == []
     work(wire, "c1", down_at)
-    assert [path.name for path in unsent()] == ["finetune-c1.json"]
+    assert missed() == [("finetune", "c1")]
     with pytest.raises(StoreLost, match="does not answer any more"):
-        tracking.begin()
+        next_command("c0", "c1")
     wire.down = False
-    tracking.begin()
-    assert unsent() == []
+    next_command("c0", "c1")
+    assert missed() == []
     runs = {run.tags[tracking.CELL]: run for run in tracking.read_runs("finetune")}
     assert sorted(runs) == ["c0", "c1"]
     assert tracking.read_runs("finetune", status="RUNNING") == []
@@ -104,7 +119,7 @@ def test_a_store_that_is_lost_gets_the_same_run_later(wire: Wire, down_at: int) 
     assert (usual.params, {**usual.tags, "mlflow.runName": "", tracking.CELL: ""}) == (
         late.params, {**late.tags, "mlflow.runName": "", tracking.CELL: ""},
     )  # fmt: skip
-    assert str(usual.metrics) == str(late.metrics)
+    assert sorted(map(str, usual.metrics.items())) == sorted(map(str, late.metrics.items()))
     for metric in ("loss", "lr", "dice"):
         assert str(tracking.read_curve(usual.id, metric)) == str(tracking.read_curve(late.id, metric))
     with tracking.artifact_folder(late.id, "") as folder:
@@ -112,54 +127,57 @@ def test_a_store_that_is_lost_gets_the_same_run_later(wire: Wire, down_at: int) 
         assert (folder / "picture").read_text() == "a picture"
     inputs = [tracking.connect().get_run(run.id).inputs.dataset_inputs[0].dataset.digest for run in (usual, late)]
     assert inputs == ["0123456789ab"] * 2
-    tracking.begin()
+    next_command("c0", "c1")
     assert len(tracking.read_runs("finetune")) == 2
 
 
 def test_nothing_is_looked_up_in_a_lost_store(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     wire.down = True
     assert tracking.find_finished("finetune", "c1") is None
-    assert "work goes on without it" in caplog.text
+    assert "work continues without it" in caplog.text
 
 
 def test_a_store_that_never_answered_is_no_lost_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_reached", set())
+    monkeypatch.setattr(store, "_reached", {})
     wire = Wire(monkeypatch)
     wire.down = True
-    for ask in (tracking.connect, tracking.begin, lambda: tracking.find_finished("score", "c1")):
+    for ask in (tracking.connect, lambda: next_command("c1"), lambda: tracking.find_finished("score", "c1")):
         with pytest.raises(InputError, match="expected a tracking store at .*mlflow.db, but it does not answer"):
             ask()
     with pytest.raises(InputError), tracking.open_run("score", "x", "c1", {}, {}):
         pytest.fail("the block must not begin")
 
 
-def test_a_kept_run_whose_files_have_changed_is_not_sent(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
-    work(wire, "c1", 1)
-    Path("model/weights").write_bytes(b"others")
-    wire.down = False
-    tracking.begin()
-    assert unsent() == [] and tracking.read_runs("finetune") == []
-    assert "have changed since: it is not sent; run finetune again" in caplog.text
-
-
-def test_a_kept_run_waits_for_its_own_store(wire: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missed_result_waits_for_its_own_store(wire: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     work(wire, "c1", 1)
     wire.down = False
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'another.db'}")
-        tracking.begin()
-        assert tracking.read_runs("finetune") == []
-    assert len(unsent()) == 1
-    tracking.begin()
-    assert len(tracking.read_runs("finetune")) == 1
+        assert missed() == []
+    assert missed() == [("finetune", "c1")]
+    next_command("c1")
+    assert missed() == [] and len(tracking.read_runs("finetune")) == 1
 
 
-def test_a_run_that_breaks_off_while_the_store_is_away_is_not_kept(wire: Wire) -> None:
-    with pytest.raises(ZeroDivisionError), tracking.open_run("score", "x", "c1", {}, {}) as run:
+def test_a_run_that_breaks_off_while_the_store_is_away_is_not_missed(wire: Wire) -> None:
+    with pytest.raises(ZeroDivisionError), tracking.open_run("score", "x", "c1", {}, {}, on_disk=True) as run:
         wire.down = True
         run.log_metrics({"loss": 1.0})
         raise ZeroDivisionError
-    assert unsent() == []
+    assert missed() == []
+
+
+def test_work_whose_result_is_only_in_the_store_ends_when_it_is_lost(wire: Wire) -> None:
+    with pytest.raises(StoreLost, match="run the same command again when the store is back"):
+        with tracking.open_run("report", "report", "c1", {}, {}) as run:
+            wire.down = True
+            run.log_metrics({"tis": 1.0})
+            pytest.fail("the block must not continue")
+    wire.down = False
+    assert missed() == [] and tracking.read_runs("report") == []
+    with tracking.open_run("report", "report", "c1", {}, {}):
+        pass
+    assert tracking.read_runs("report", status="RUNNING") == [] and len(tracking.read_runs("report")) == 1
 
 
 def test_no_secret_of_the_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,18 +217,18 @@ LOCKED = OperationalError("INSERT", {}, sqlite3.OperationalError("database is lo
 
 
 @pytest.mark.parametrize("fault", [LOCKED, NoConnection("refused"), TimeoutError(), ConnectionResetError()], ids=str)
-def test_a_store_that_is_away_for_a_moment_is_asked_again(fault: Exception) -> None:
+def test_a_request_is_retried_while_the_store_is_away_for_a_moment(fault: Exception) -> None:
     (call,) = failing(3, fault)
-    assert patiently(call, "there", patience=60) == "answer"
+    assert with_retries(call, "there", patience=60) == "answer"
     (call,) = failing(10**6, fault)
     with pytest.raises(StoreLost, match="the tracking store at there does not answer any more"):
-        patiently(call, "there")
+        with_retries(call, "there")
 
 
-def test_an_answer_that_says_no_is_not_asked_for_again() -> None:
+def test_a_permanent_error_is_not_retried() -> None:
     (call,) = failing(1, MlflowException("Invalid parameter"))
     with pytest.raises(MlflowException, match="Invalid parameter"):
-        patiently(call, "there")
+        with_retries(call, "there")
     assert call() == "answer"
 
 
@@ -230,7 +248,7 @@ def test_what_counts_as_away() -> None:
 
 def test_a_locked_database_is_waited_for(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "PATIENCE", 60.0)
-    monkeypatch.setattr(store, "BUSY", "PRAGMA busy_timeout = 50")
+    monkeypatch.setattr(store, "SECONDS_BUSY", 0.05)
     tracking.connect()
     other = sqlite3.connect(workplace / "mlflow.db", check_same_thread=False)
     other.execute("BEGIN EXCLUSIVE")
@@ -240,12 +258,12 @@ def test_a_locked_database_is_waited_for(workplace: Path, monkeypatch: pytest.Mo
     with tracking.open_run("score", "x", "c1", {"lr": 1}, {}) as run:
         run.log_metrics({"loss": 1.0})
     assert len(refusals) >= 2 and "database is locked" in str(refusals[0])
-    assert tracking.read_curve(run.id, "loss") == {0: 1.0} and unsent() == []
+    assert tracking.read_curve(run.id, "loss") == {0: 1.0} and missed() == []
 
 
 def test_a_stop_is_heard_while_the_database_is_locked(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "PATIENCE", 600.0)
-    monkeypatch.setattr(store, "BUSY", "PRAGMA busy_timeout = 50")
+    monkeypatch.setattr(store, "SECONDS_BUSY", 0.05)
     other = sqlite3.connect(workplace / "mlflow.db", check_same_thread=False)
     threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()
     with pytest.raises(KeyboardInterrupt), tracking.open_run("score", "x", "c1", {"lr": 1}, {}) as run:
@@ -255,39 +273,41 @@ def test_a_stop_is_heard_while_the_database_is_locked(workplace: Path, monkeypat
     assert tracking.read_runs("score", status="RUNNING") == [] and len(tracking.read_runs("score", status="KILLED")) == 1
 
 
-def test_a_kept_run_takes_the_place_of_an_older_one(wire: Wire) -> None:
-    for dice in (0.5, 0.7):
-        with tracking.open_run("finetune", "again", "c1", {}, {}) as run:
-            run.log_metrics({"loss": 1.0})
-            wire.down = dice == 0.7
-            run.log_metrics({"dice": dice})
+def test_a_missed_result_takes_the_place_of_an_older_one(wire: Wire) -> None:
+    work(wire, "c1", 99)
+    (older,) = tracking.read_runs("finetune")
+    time.sleep(0.01)
+    work(wire, "c1", 3)
     wire.down = False
-    tracking.begin()
+    next_command("c1")
     (newest,) = tracking.read_runs("finetune")
-    assert newest.metrics["dice"] == 0.7 and unsent() == [] and tracking.read_runs("finetune", status="RUNNING") == []
-    killed = tracking.read_runs("finetune", status="KILLED")
-    assert newest.id in {run.tags.get("medtransfer.superseded_by") for run in killed} and len(killed) == 2
+    assert newest.id != older.id and missed() == [] and tracking.read_runs("finetune", status="RUNNING") == []
+    killed = {run.id: run for run in tracking.read_runs("finetune", status="KILLED")}
+    assert len(killed) == 2 and killed[older.id].tags["medtransfer.superseded_by"] == newest.id
 
 
-def test_a_kept_run_does_not_take_the_place_of_a_newer_one(wire: Wire) -> None:
+def test_a_missed_result_does_not_take_the_place_of_a_newer_one(wire: Wire) -> None:
     work(wire, "c1", 1)
-    kept = unsent()[0].rename("kept.json")
+    (mark,) = Path(".medtransfer/missed").iterdir()
+    kept = mark.read_bytes()
+    time.sleep(0.01)
     wire.down = False
     work(wire, "c1", 99)
+    assert missed() == []  # the newer result is there
     (newer,) = tracking.read_runs("finetune")
-    kept.rename(".medtransfer/unsent/finetune-c1.json")
-    tracking.begin()
-    assert [run.id for run in tracking.read_runs("finetune")] == [newer.id] and unsent() == []
+    mark.write_bytes(kept)
+    next_command("c1")
+    assert [run.id for run in tracking.read_runs("finetune")] == [newer.id] and missed() == []
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"store": "x"}', b"\xff\xfe", b"[" * 9999], ids=repr)
-def test_a_damaged_kept_run_stops_no_command(content: bytes, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"stage": "x"}', b"\xff\xfe", b"[" * 9999], ids=repr)
+def test_a_damaged_mark_stops_no_command(content: bytes, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     work(wire, "c1", 1)
     wire.down = False
-    Path(".medtransfer/unsent/broken.json").write_bytes(content)
-    tracking.begin()
-    assert unsent() == [] and Path(".medtransfer/unsent/broken.refused").read_bytes() == content
-    assert "cannot be sent" in caplog.text and len(tracking.read_runs("finetune")) == 1
+    Path(".medtransfer/missed/broken.json").write_bytes(content)
+    next_command("c1")
+    assert missed() == [] and not list(Path(".medtransfer/missed").iterdir())
+    assert "broken.json" in caplog.text and len(tracking.read_runs("finetune")) == 1
 
 
 def test_the_run_of_a_project_is_taken_by_the_second_try(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,11 +324,3 @@ def test_the_run_of_a_project_is_taken_by_the_second_try(wire: Wire, monkeypatch
     monkeypatch.setattr(MlflowClient, "get_run", first_fails)
     with tracking.open_run("score", "x", "c1", {}, {}) as run:
         assert run.id == opened
-
-
-def test_the_file_of_a_kept_run_is_readable_by_people(wire: Wire) -> None:
-    work(wire, "c1", 1)
-    found = json.loads(unsent()[0].read_text())
-    assert (found["stage"], found["name"], found["cell"], found["curves"]["loss"]) == (
-        "finetune", "run c1", "c1", {"1": "2.0", "2": "nan"},
-    )  # fmt: skip

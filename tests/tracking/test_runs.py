@@ -18,7 +18,7 @@ from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.signals import Stopped, stop_on_sigterm
-from medtransfer.tracking import Record
+from medtransfer.tracking import RunRecord
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -101,7 +101,7 @@ def test_a_stop_in_the_middle_of_whatever_request_leaves_no_run_open(told_to_sto
 
 def test_a_stop_while_finished_runs_are_written_leaves_none_open(told_to_stop: Callable[[int], None]) -> None:
     finish("first")
-    records = [Record(f"run {number}", f"w{number}", {"lr": "1"}, {"dice": 0.5}) for number in range(3)]
+    records = [RunRecord(f"run {number}", f"w{number}", {"lr": "1"}, {"dice": 0.5}) for number in range(3)]
     for number in itertools.count(1, 3):
         told_to_stop(number)
         try:
@@ -180,7 +180,7 @@ def test_a_run_that_the_store_does_not_have_cannot_be_resumed(monkeypatch: pytes
 def test_a_reused_result_is_noted_in_the_run_of_mlflow_run(project_run: str) -> None:
     with tracking.project_run_set_aside():
         finished = finish("c1")
-    tracking.note_reuse("score", finished)
+    tracking.note_reuse(finished)
     tags = tracking.connect().get_run(project_run).data.tags
     assert tags["medtransfer.reuses"] == finished and finished in tags["mlflow.note.content"]
     assert "MLFLOW_RUN_ID" not in os.environ
@@ -190,7 +190,7 @@ def test_a_reused_result_is_noted_in_the_run_of_mlflow_run(project_run: str) -> 
 def test_noting_a_reuse_without_mlflow_run_changes_nothing() -> None:
     finished = finish("c1")
     before = dict(all_runs()[0].data.tags)
-    tracking.note_reuse("score", finished)
+    tracking.note_reuse(finished)
     assert [run.data.tags for run in all_runs()] == [before]
 
 

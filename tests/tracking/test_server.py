@@ -60,11 +60,11 @@ def server(served: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
     return served[1]
 
 
-def record(cell: str, folder: Path, metrics: int = 10) -> tracking.Record:
+def record(cell: str, folder: Path, metrics: int = 10) -> tracking.RunRecord:
     (folder / "model" / "deep").mkdir(parents=True, exist_ok=True)
     (folder / "model" / "weights").write_bytes(b"\x00\x01")
     (folder / "model" / "deep" / "note").write_text("a note")
-    return tracking.Record(
+    return tracking.RunRecord(
         cell, cell, {"lr": 1e-3, "long": "x" * 7000}, {"dice": 0.5, **{f"m{number}": number / 7 for number in range(metrics)}},
         {"loss": {1: 2.0, 2: float("nan")}}, artifacts={"model": folder / "model", "weights": folder / "model" / "weights"},
         datasets=[("heart", "0123456789ab", folder, "training")],
@@ -108,7 +108,7 @@ def test_a_servers_artifacts_are_fetched_and_removed_afterwards(server: Path, tm
 @pytest.mark.parametrize("there", [True, False], ids=["another folder is there", "no artifacts at all"])
 def test_a_folder_that_a_server_lacks_is_told_with_the_remedy(server: Path, tmp_path: Path, there: bool):
     cell = f"lacking {there}"
-    tracking.write_runs("score", [record(cell, tmp_path) if there else tracking.Record(cell, cell, {})], "runs")
+    tracking.write_runs("score", [record(cell, tmp_path) if there else tracking.RunRecord(cell, cell, {})], "runs")
     found = tracking.find_finished("score", cell)
     assert found is not None
     with (

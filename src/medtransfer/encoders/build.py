@@ -1,15 +1,12 @@
 """Build an encoder from the name of its architecture and its constructor arguments."""
 
 import inspect
-import reprlib
 from typing import Any
 
 from medtransfer.encoders import ENCODERS
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
-
-MOST, DEEPEST = 2**14, 2**10  # largest number among the arguments; most blocks in total
-DEPTHS = {"layers", "depths", "depth"}
+from medtransfer.records.untrusted import check_argument
 
 
 def build_encoder(build: str, /, **arguments: Any) -> Encoder:
@@ -34,14 +31,7 @@ def build_encoder(build: str, /, **arguments: Any) -> Encoder:
         raise InputError(f"expected the argument {', '.join(missing)} of the encoder {build}, but it is missing; add it")
     try:
         for argument, value in arguments.items():
-            _check_size(argument, value)
+            check_argument(argument, value)
         return ENCODERS[build](**arguments)
     except ValueError as error:
         raise InputError(f"cannot build the encoder {build}: {error}; correct its arguments") from None
-
-
-def _check_size(name: str, value: Any) -> None:
-    """Refuse numbers that would exhaust memory or time before anybody could see that they are wrong."""
-    numbers = [number for number in (value if isinstance(value, list | tuple) else [value]) if isinstance(number, int)]
-    if max(numbers, default=0) > MOST or (name in DEPTHS and sum(numbers) > DEEPEST):
-        raise ValueError(f"{name} = {reprlib.repr(value)} is more than any encoder has")

@@ -1,7 +1,6 @@
 """A weights file and an encoder go in; its weights are set and an audit comes out, or the load is refused."""
 
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.weight_names import MAPPINGS
 from medtransfer.errors import InputError
 from medtransfer.records import BROKEN_ARRAYS, in_one_line, require_file
+from medtransfer.records.untrusted import check_not_packed
 
 HEADS = ("fc.", "head.", "classifier.")
 NAMED = 3  # names of each fault in a message
@@ -151,7 +151,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> Any:
     try:
-        _refuse_packed(path)
+        check_not_packed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch would have to say of a file is said below
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -160,15 +160,6 @@ def _read_pickle(path: Path) -> Any:
             f"expected tensors and nothing else in {path}, but it cannot be read so ({in_one_line(fault)}); get the file again or "
             "convert it to .safetensors"
         ) from None
-
-
-def _refuse_packed(path: Path) -> None:
-    """Refuse an archive that unpacks to more than it is: torch packs nothing, so its claims are no weights."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            claimed = sum(member.file_size for member in archive.infolist())
-        if claimed > path.stat().st_size:
-            raise ValueError(f"it claims to hold {claimed} bytes in {path.stat().st_size}")
 
 
 def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from medtransfer import tracking
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.sync import record_of, run_params
 from medtransfer.finetune.train import build_model, train
-from medtransfer.locks import only_one
+from medtransfer.locks import exclusive
 from medtransfer.records import Result, scratch_folder
 from medtransfer.tasks.results import read_result
 
@@ -23,27 +23,23 @@ def complete(tuning: FineTuning, force: bool) -> Result:
         tuning: the cell.
         force: train although it is finished.
     """
-    with only_one(tuning.folder):
+    with exclusive(tuning.folder):
         known = None if force else _on_disk(tuning)
-        finished = None if force else tracking.find_finished("finetune", tuning.cell.key)
-        return _reuse(tuning, known, finished.id) if finished else _open(tuning, known, force)
 
+        def restore(finished: tracking.StoredRun) -> None:
+            if known is None:
+                _fetch(finished.id, tuning.folder)
 
-def _reuse(tuning: FineTuning, known: Result | None, run: str) -> Result:
-    """Return the result of a finished run, whose files are fetched where they are missing."""
-    if known is None:
-        _fetch(run, tuning.folder)
-        known = read_result(tuning.folder / "metrics.json")
-    log.info("finetune: %s is finished (run %s): reused; --force does it again", tuning.cell.name, run)
-    tracking.note_reuse("finetune", run)
-    return known
+        if not force and tracking.reused("finetune", tuning.cell.name, tuning.cell.key, restore):
+            return known or read_result(tuning.folder / "metrics.json")
+        return _open(tuning, known, force)
 
 
 def _open(tuning: FineTuning, known: Result | None, force: bool) -> Result:
     """Open the cell's run and finish it with the result on disk or, where there is none, by training."""
     start = known or build_model(tuning)  # wrong weights are refused before a run is opened
     params = run_params(tuning.cell, tuning.protocol, tuning.target.info.task, tuning.class_names)
-    with tracking.open_run("finetune", tuning.cell.name, tuning.cell.key, params, {}) as handle:
+    with tracking.open_run("finetune", tuning.cell.name, tuning.cell.key, params, {}, on_disk=True) as handle:
         if force:
             _sweep(tuning.folder)  # an interrupted training is not resumed
         result = start if isinstance(start, Result) else train(tuning, start, handle)

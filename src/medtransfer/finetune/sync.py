@@ -12,7 +12,7 @@ from typing import Any
 from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.locks import is_taken
+from medtransfer.locks import is_locked
 from medtransfer.records import Cell, Result
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
@@ -32,14 +32,14 @@ def publish(models: Path, prepared: Path) -> int:
         that a process is working on, without one.
     """
     records, left = [], []
-    for folder in sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir() and not is_taken(path)):
+    for folder in sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir() and not is_locked(path)):
         try:
             records.append(record_of(_read(folder / "metrics.json"), folder, prepared))
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as fault:  # a foreign file may hold anything
             left.append(f"{folder} ({type(fault).__name__}: {fault})")
     if left:
-        log.warning("report: %d fine-tunings on disk are left out: %s", len(left), "; ".join(left))
-    return tracking.write_runs("finetune", records, "report: fine-tunings to the tracking store")
+        log.warning("%d fine-tunings on disk are left out: %s", len(left), "; ".join(left))
+    return tracking.write_runs("finetune", records, "fine-tunings to the tracking store")
 
 
 def _read(path: Path) -> Result:
@@ -52,13 +52,13 @@ def _read(path: Path) -> Result:
     return result
 
 
-def record_of(result: Result, folder: Path, prepared: Path) -> tracking.Record:
+def record_of(result: Result, folder: Path, prepared: Path) -> tracking.RunRecord:
     """Return a model's run, the same that its training would have left."""
     cell = Cell(**result.cell)
     protocol = Protocol(**{name: result.settings[name] for name in Protocol.__dataclass_fields__})
     params = run_params(cell, protocol, result.task, result.settings["class_names"])
     inputs = [(cell.target, cell.data, prepared / cell.target, "training")]
-    return tracking.Record(
+    return tracking.RunRecord(
         cell.name, result.key, params, result.metrics, by_epoch(result.curves), artifacts={"model": folder}, datasets=inputs
     )
 

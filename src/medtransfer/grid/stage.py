@@ -5,7 +5,7 @@ import os
 from collections import Counter, deque
 from pathlib import Path
 
-from medtransfer import tracking
+from medtransfer import study, tracking
 from medtransfer.config import Grid, Params
 from medtransfer.errors import StageError
 from medtransfer.grid.board import Board
@@ -31,7 +31,7 @@ def run(params: Params) -> str:
     Raises:
         StageError: some jobs failed; the others are done.
     """
-    tracking.begin()
+    study.reach_store(params)
     section, jobs = params.grid, plan(params)
     with tracking.project_run_set_aside():
         for job in _alone(params, jobs) if section.launcher == "local" else []:
@@ -41,7 +41,7 @@ def run(params: Params) -> str:
     cells = sum(job.kind == "finetune" for job in jobs)
     try:
         facts = {"launcher": section.launcher, "workers": workers, "cells": cells, "jobs": len(jobs), **_study(params)}
-        with tracking.open_run("grid", "grid", _cell(params, jobs), facts, {}) as handle:
+        with tracking.open_run("grid", "grid", _cell(params, jobs), facts, {}, on_disk=True) as handle:
             board = Board(jobs, workers, handle)
             log.info("grid: %d cells and %d other jobs on %d %s workers", cells, len(jobs) - cells, workers, section.launcher)
             failed, untried = _work(params, jobs, launcher, board, section.retries)

@@ -9,12 +9,10 @@ from PIL import Image, ImageFile
 from medtransfer.errors import InputError
 from medtransfer.prepare.readers.contract import Size, list_entries
 from medtransfer.records import in_one_line, require_file
+from medtransfer.records.untrusted import check_picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-# Bytes of pixels that one byte of a file can stand for, where there is a limit; by format, for TIFF by compression.
-DENSEST = {"PNG": 1032, "raw": 1, "packbits": 64, "tiff_lzw": 4096, "tiff_adobe_deflate": 1032, "tiff_deflate": 1032}
-BITS = {"I;16": 16, "I;16B": 16, "LA": 16, "RGB": 24, "RGBA": 32}  # a pixel of a mode; of others 1 at least
 PERCENTILES = (0.5, 99.5)
 PERCENTILE_RULE = f"percentiles {PERCENTILES[0]} and {PERCENTILES[1]} map to 0 and 255, clipped"
 
@@ -55,19 +53,8 @@ def open_picture(path: Path) -> ImageFile.ImageFile:
         raise InputError(
             f"expected a single 2-D picture in {path}, but it holds {pages} pages; save every page as a file of its own"
         )
-    _check_claim(picture, path)
+    check_picture(picture, path)
     return picture
-
-
-def _check_claim(picture: ImageFile.ImageFile, path: Path) -> None:
-    """Refuse a picture that is too large for its file, before memory is taken for its pixels."""
-    kind = str(picture.info.get("compression")) if picture.format == "TIFF" else picture.format
-    claimed = picture.width * picture.height * BITS.get(picture.mode, 1) // 8
-    if claimed > DENSEST.get(str(kind), claimed) * path.stat().st_size:
-        raise InputError(
-            f"expected a whole picture in {path}, but it claims {picture.width}x{picture.height} pixels, which its "
-            f"{path.stat().st_size} bytes cannot hold; replace the file"
-        )
 
 
 def is_grey(path: Path) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
+from medtransfer.locks import exclusive
 from medtransfer.prepare.duplicates import check_duplicates, hash_image
 from medtransfer.prepare.preview import draw_preview
 from medtransfer.prepare.readers import READERS
@@ -58,21 +59,22 @@ def prepare(
     splits = assign_splits(scan.items, split, validation)
     sources = _hash_sources(scan, root, split)
     folder = out / target
-    if not force and _is_current(folder, settings, sources):
-        log.info("prepare: %s is there already, made from the same files and settings; reused", folder)
+    with exclusive(folder):
+        if not force and _is_current(folder, settings, sources):
+            log.info("prepare: %s is there already, made from the same files and settings; reused", folder)
+            return PreparedTarget.open(folder)
+        with atomic_folder(folder) as partial:
+            slices = _write_arrays(scan, splits, size, allow_duplicates, target, partial)
+            counts = _write_index(scan, splits, slices, partial)
+            arrays = {name: file_sha256(partial / name) for name in ARRAYS}
+            TargetInfo(
+                target=target, reader=reader, task=scan.task, citation=scan.citation, classes=list(scan.classes),
+                channels=scan.channels, input=list(scan.input), augmentation=scan.augmentation, scaling=scan.scaling,
+                counts=counts, expected=dict(scan.expected), subset=subset, sources=sources, arrays=arrays, settings=settings,
+            ).write(partial / "dataset.json")  # fmt: skip
+            draw_preview(PreparedTarget.open(partial), partial / "preview.png")
+        log.info("prepare: %s holds %s", folder, ", ".join(f"{number} {name}" for name, number in counts.items()))
         return PreparedTarget.open(folder)
-    with atomic_folder(folder) as partial:
-        slices = _write_arrays(scan, splits, size, allow_duplicates, target, partial)
-        counts = _write_index(scan, splits, slices, partial)
-        arrays = {name: file_sha256(partial / name) for name in ARRAYS}
-        TargetInfo(
-            target=target, reader=reader, task=scan.task, citation=scan.citation, classes=list(scan.classes),
-            channels=scan.channels, input=list(scan.input), augmentation=scan.augmentation, scaling=scan.scaling, counts=counts,
-            expected=dict(scan.expected), subset=subset, sources=sources, arrays=arrays, settings=settings,
-        ).write(partial / "dataset.json")  # fmt: skip
-        draw_preview(PreparedTarget.open(partial), partial / "preview.png")
-    log.info("prepare: %s holds %s", folder, ", ".join(f"{number} {name}" for name, number in counts.items()))
-    return PreparedTarget.open(folder)
 
 
 def check_counts(scan: Scan, subset: bool, root: Path) -> None:

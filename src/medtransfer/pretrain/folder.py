@@ -1,7 +1,6 @@
 """The folder of one pretraining: what it holds, what it still lacks, and how it makes room for another."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +89,3 @@ class Series:
                 for name, value in row.items():
                     curves.setdefault(name, {})[epoch] = value
         return curves
-
-    def files(self, epochs: Iterable[int]) -> list[Path]:
-        """Give the files of the checkpoints of some epochs, in that order."""
-        found = [checkpoint_path(self.folder, epoch) for epoch in epochs]
-        return [file for path in found for file in (path, path.with_suffix(".safetensors"))]

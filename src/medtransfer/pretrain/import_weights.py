@@ -18,11 +18,12 @@ from medtransfer.encoders.weights import LoadAudit, load_encoder_weights, read_w
 from medtransfer.environment import git_revision
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
-from medtransfer.locks import only_one
+from medtransfer.locks import exclusive
 from medtransfer.pretrain.folder import Series
 from medtransfer.pretrain.recipe import IMAGENET_MEAN, IMAGENET_STD, input_contract
 from medtransfer.pretrain.reuse import make_room, reuse
-from medtransfer.records import series_folder
+from medtransfer.pretrain.sync import finish
+from medtransfer.records import Pretraining, series_folder
 from medtransfer.training.checkpoints import save_checkpoint
 
 log = logging.getLogger("medtransfer")
@@ -47,7 +48,7 @@ def run(section: Pretrain, force: bool = False) -> Path:
     facts = _facts(section, file)
     folder = series_folder(Path(section.out), section.encoder, section.origin)
     series = Series(folder, facts["pretraining"], (0, section.weights_epoch))
-    with only_one(folder):
+    with exclusive(folder):
         _run(section, file, facts, series, force)
     return folder
 
@@ -97,9 +98,12 @@ def _log(section: Pretrain, series: Series, cell: str, facts: dict[str, Any], au
         "weights_matched": audit.matched, "weights_total": audit.total, "weights_left_out": len(audit.left_out),
     }  # fmt: skip
     saved = " ".join(map(str, series.epochs))
-    tags = {"weights_audit": str(audit), "saved": saved, "stopped": f"imported from {facts['parent']}"}
-    with tracking.open_run("pretrain", series.folder.name, cell, params, tags) as handle:
+    done = Pretraining(
+        series.folder.name, cell, series.pretraining, list(series.epochs), {name: str(value) for name, value in params.items()},
+        {"weights_audit": str(audit), "saved": saved, "stopped": f"imported from {facts['parent']}"},
+        {"weights_changed": {str(section.weights_epoch): audit.changed}}, [],
+    )  # fmt: skip
+    with tracking.open_run("pretrain", series.folder.name, cell, params, {}, on_disk=True) as handle:
         handle.log_metrics({"weights_changed": audit.changed}, section.weights_epoch)
-        for path in series.files(series.epochs):
-            handle.log_artifact(path, "checkpoints")
+        finish(handle, series.folder, done)
     log.info("pretrain %s: the checkpoints of epochs %s lie in %s", series.folder.name, saved.replace(" ", ", "), series.folder)

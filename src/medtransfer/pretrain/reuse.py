@@ -1,4 +1,4 @@
-"""A series and the cell of its run go in; its files come back from a finished run, and strangers' files make room for it."""
+"""Reuse a finished pretraining; checkpoints of other settings are moved aside."""
 
 import logging
 from pathlib import Path
@@ -12,19 +12,19 @@ log = logging.getLogger("medtransfer")
 
 
 def reuse(series: Series, cell: str) -> bool:
-    """Tell whether a finished run holds the checkpoints; those that the folder lacks are fetched from the store.
+    """Whether a finished run holds the checkpoints; those that the folder lacks are fetched from the store.
 
     Every process of a distributed job gets the same answer; only the main one touches files.
     """
-    finished = tracking.find_finished("pretrain", cell)
-    if finished is None or not is_main_process():
-        return finished is not None
-    make_room(series)
-    if not {int(epoch) for epoch in finished.tags["saved"].split()} <= set(series.saved):
-        _fetch(finished.id, series.folder)
-    log.info("pretrain: %s is finished (run %s): reused; --force does it again", series.folder, finished.id)
-    tracking.note_reuse("pretrain", finished.id)
-    return True
+    if not is_main_process():
+        return tracking.find_finished("pretrain", cell) is not None
+
+    def restore(finished: tracking.StoredRun) -> None:
+        make_room(series)
+        if not {int(epoch) for epoch in finished.tags["saved"].split()} <= set(series.saved):
+            _fetch(finished.id, series.folder)
+
+    return tracking.reused("pretrain", series.folder.name, cell, restore)
 
 
 def make_room(series: Series) -> None:

@@ -16,13 +16,14 @@ from medtransfer.encoders.contract import Encoder
 from medtransfer.environment import git_revision, is_main_process
 from medtransfer.errors import StageError
 from medtransfer.hashing import digest
-from medtransfer.locks import only_one
+from medtransfer.locks import exclusive
 from medtransfer.pretrain.folder import Series
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.pretrain.reuse import make_room, reuse
 from medtransfer.pretrain.stopping import Stopper
+from medtransfer.pretrain.sync import finish
 from medtransfer.pretrain.trainer import Trainer
-from medtransfer.records import series_folder
+from medtransfer.records import PRETRAINING_FILE, Pretraining, series_folder
 from medtransfer.training.checkpoints import find_checkpoint, load_encoder
 from medtransfer.training.device import open_fabric
 
@@ -46,7 +47,7 @@ def run(section: Pretrain, stopper: Stopper | None, force: bool = False) -> Path
     fingerprint = images["train"].fingerprint()
     folder = series_folder(Path(section.out), recipe.encoder, recipe.origin)
     series = Series(folder, recipe.digest(fingerprint), recipe.checkpoints)
-    with only_one(folder) if is_main_process() else nullcontext():
+    with exclusive(folder) if is_main_process() else nullcontext():
         _run(section, recipe, series, images, fingerprint, stopper, force)
     return folder
 
@@ -63,6 +64,7 @@ def _run(
         make_room(series)
         if force:
             series.state.unlink(missing_ok=True)
+            (series.folder / PRETRAINING_FILE).unlink(missing_ok=True)
     fabric.launch()
     with _together(fabric, series):
         _train(section, recipe, series, images, fingerprint, stopper, force, fabric, cell)
@@ -95,12 +97,17 @@ def _train(
         return
     params = {**asdict(recipe), "accumulation": recipe.accumulation, "source": section.source,
               "pretraining": series.pretraining, "stop_on": section.stop_on}  # fmt: skip
-    with tracking.open_run("pretrain", series.folder.name, cell, params, {}) as handle:
-        handle.log_dataset(section.source, fingerprint, Path(section.source_root), "training")
-        earlier = progress["curves"] if progress else {}
-        handle.log_curves({name: {int(epoch): value for epoch, value in curve.items()} for name, curve in earlier.items()})
+    with tracking.open_run("pretrain", series.folder.name, cell, params, {}, on_disk=True) as handle:
+        curves = progress["curves"] if progress else {}
+        handle.log_curves({name: {int(epoch): value for epoch, value in curve.items()} for name, curve in curves.items()})
         last = progress["epoch"] if progress and not going else trainer.train(_observer(handle, series, stopper))
-        _store(handle, series, last, stopper)
+        saved = [epoch for epoch in series.saved if epoch <= last]
+        done = Pretraining(
+            series.folder.name, cell, series.pretraining, saved, {name: str(value) for name, value in params.items()},
+            _tags(series, saved, last, stopper), trainer.curves if going else curves,
+            [[section.source, fingerprint, section.source_root, "training"]],
+        )  # fmt: skip
+        finish(handle, series.folder, done)
     if series.complete:
         series.state.unlink(missing_ok=True)
 
@@ -155,12 +162,10 @@ def _observer(handle: tracking.Run, series: Series, stopper: Stopper | None) -> 
     return observe
 
 
-def _store(handle: tracking.Run, series: Series, last: int, stopper: Stopper | None) -> None:
-    saved = [epoch for epoch in series.saved if epoch <= last]
+def _tags(series: Series, saved: list[int], last: int, stopper: Stopper | None) -> dict[str, str]:
+    """Return which epochs were saved and why training stopped; log the same."""
     reason = stopper.explain() if stopper else f"reached the last epoch, {last}"
     spared = f", which spared {max(series.epochs) - last} of {max(series.epochs)} epochs" if last < max(series.epochs) else ""
     names = ", ".join(map(str, saved))
     log.info("pretrain %s: %s%s; the checkpoints of epochs %s lie in %s", series.folder.name, reason, spared, names, series.folder)
-    handle.set_tags({"saved": " ".join(map(str, saved)), "stopped": reason + spared})
-    for file in (series.folder / "curves.json", *series.files(saved)):
-        handle.log_artifact(file, "checkpoints")
+    return {"saved": " ".join(map(str, saved)), "stopped": reason + spared}

@@ -6,13 +6,15 @@ from medtransfer.records.base import read_json
 from medtransfer.records.checkpoint import CheckpointInfo, checkpoint_path, list_checkpoints, read_tensors, series_folder
 from medtransfer.records.json import parse_json
 from medtransfer.records.prepared import ARRAYS, INDEX_COLUMNS, PreparedTarget, TargetInfo
+from medtransfer.records.pretraining import PRETRAINING_FILE, Pretraining
 from medtransfer.records.result import PER_SAMPLE, Cell, CellName, Result
 from medtransfer.records.scores import Scores, pair_name, read_pair
 from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import in_one_line, require_file
 
 __all__ = [
-    "ARRAYS", "BROKEN_ARRAYS", "Cell", "CellName", "CheckpointInfo", "INDEX_COLUMNS", "PER_SAMPLE", "PreparedTarget",
+    "ARRAYS", "BROKEN_ARRAYS", "Cell", "CellName", "CheckpointInfo", "INDEX_COLUMNS", "PER_SAMPLE", "PRETRAINING_FILE",
+    "PreparedTarget", "Pretraining",
     "Result", "Scores", "TargetInfo", "atomic_folder", "atomic_path", "checkpoint_path", "in_one_line", "list_checkpoints",
     "map_array", "open_arrays", "pair_name", "parse_json", "read_json", "read_pair", "read_table", "read_tensors",
     "require_file", "scratch_folder", "series_folder", "write_json", "write_tensors", "write_text",

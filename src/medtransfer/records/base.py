@@ -16,16 +16,13 @@ from medtransfer.records.atomic import write_json
 from medtransfer.records.json import parse_json
 from medtransfer.records.untrusted import in_one_line, require_file
 
-TARGET = "medtransfer/target/2"
-CHECKPOINT = "medtransfer/checkpoint/1"
-SCORES = "medtransfer/scores/1"
-RESULT = "medtransfer/result/2"
-REMEDIES = {
-    TARGET: "make it with `medtransfer prepare --target <name>`",
-    CHECKPOINT: "make it with `medtransfer pretrain`",
-    SCORES: "make it with `medtransfer score`",
-    RESULT: "make it with `medtransfer finetune`",
-}
+TARGET, CHECKPOINT = "medtransfer/target/2", "medtransfer/checkpoint/1"
+SCORES, RESULT = "medtransfer/scores/1", "medtransfer/result/2"
+PRETRAINING = "medtransfer/pretraining/1"
+COMMANDS = {
+    TARGET: "prepare --target <name>", CHECKPOINT: "pretrain", PRETRAINING: "pretrain", SCORES: "score", RESULT: "finetune",
+}  # fmt: skip
+REMEDIES = {form: f"make it with `medtransfer {command}`" for form, command in COMMANDS.items()}
 
 
 def read_json(path: Path, form: str) -> dict[str, Any]:

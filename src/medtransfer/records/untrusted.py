@@ -1,14 +1,32 @@
-"""Checks of files that may hold anything, before they are read."""
+"""Checks of files that may hold anything, before memory is taken for what they claim."""
 
+import gzip
+import math
+import reprlib
+import zipfile
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from medtransfer.errors import InputError
 
+if TYPE_CHECKING:
+    from PIL import ImageFile
+
+DENSEST = 1032  # bytes that one deflated byte can stand for
+# The same for pixels, by picture format, and by compression for TIFF; others have no limit.
+DENSEST_PIXELS = {
+    "PNG": DENSEST, "raw": 1, "packbits": 64, "tiff_lzw": 4096, "tiff_adobe_deflate": DENSEST, "tiff_deflate": DENSEST,
+}  # fmt: skip
+BITS = {"I;16": 16, "I;16B": 16, "LA": 16, "RGB": 24, "RGBA": 32}  # per pixel of a mode; 1 at least for others
+SPARE_NUMBERS = 2**24  # that a model may have beyond those of its weights file
+MOST, DEEPEST = 2**14, 2**10  # of a number among an encoder's arguments; of blocks in all
+DEPTHS = {"layers", "depths", "depth"}
+
 
 def require_file(path: Path, what: str, remedy: str) -> Path:
-    """Give the path back; what is no file that can be read, such as a folder, a pipe or a link in a circle, is an InputError.
+    """Return the path if it is a file that can be read; a folder, a pipe or a circular link is an InputError.
 
-    To open a pipe would wait for ever, and a device has no end.
+    Opening a pipe would wait for ever, and a device has no end.
 
     Args:
         path: of the file.
@@ -19,10 +37,10 @@ def require_file(path: Path, what: str, remedy: str) -> Path:
         if path.is_file():
             path.open("rb").close()
             return path
-        fault = _kind(path)
+        reason = _kind(path)
     except (OSError, ValueError) as error:  # a ValueError comes from a NUL in the name
-        fault = getattr(error, "strerror", None) or str(error)
-    raise InputError(f"expected {what} in {path}, but {fault}; {remedy}")
+        reason = getattr(error, "strerror", None) or str(error)
+    raise InputError(f"expected {what} in {path}, but {reason}; {remedy}")
 
 
 def _kind(path: Path) -> str:
@@ -33,6 +51,67 @@ def _kind(path: Path) -> str:
     return "it is a link that leads nowhere" if path.is_symlink() else "there is none"
 
 
-def in_one_line(fault: BaseException) -> str:
-    """Give a library's complaint, or else its kind, in one short line."""
-    return " ".join(str(fault).split())[:200] or type(fault).__name__
+def in_one_line(error: BaseException) -> str:
+    """Return an error's text, or else its type, on one short line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def check_array_header(file: IO[bytes], size: int) -> None:
+    """Check that a .npy file of `size` bytes can hold what its header claims; else ValueError."""
+    from numpy.lib import format as npy
+
+    if (version := npy.read_magic(file)) != (1, 0):
+        raise ValueError(f"its header is of version {version}")
+    shape, _, dtype = npy.read_array_header_1_0(file)
+    if dtype.kind not in "biuf":
+        raise ValueError(f"it holds {dtype}")
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > size - file.tell():
+        raise ValueError(f"it claims the shape {shape} of {dtype}, but {size - file.tell()} bytes follow")
+
+
+def check_deflated(member: zipfile.ZipInfo) -> None:
+    """Check that a member of a zip file can unpack to the size it claims; else ValueError."""
+    if member.file_size > DENSEST * member.compress_size + 1:
+        raise ValueError(f"{member.filename} claims to hold {member.file_size} bytes in {member.compress_size}")
+
+
+def check_not_packed(path: Path) -> None:
+    """Check that a zip file, if it is one, does not unpack to more than its own size, as torch writes them; else ValueError."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(member.file_size for member in archive.infolist())
+        if claimed > path.stat().st_size:
+            raise ValueError(f"it claims to hold {claimed} bytes in {path.stat().st_size}")
+
+
+def unpacked_size(path: Path, most: int) -> int:
+    """Count the bytes that a gzip file unpacks to, to its end and checksum, or until they exceed `most`."""
+    count = 0
+    with gzip.open(path) as file:
+        while count <= most and (piece := file.read(2**20)):
+            count += len(piece)
+    return count
+
+
+def check_picture(picture: "ImageFile.ImageFile", path: Path) -> None:
+    """Refuse a picture whose file is too small for the pixels it claims."""
+    kind = str(picture.info.get("compression")) if picture.format == "TIFF" else picture.format
+    claimed = picture.width * picture.height * BITS.get(picture.mode, 1) // 8
+    if claimed > DENSEST_PIXELS.get(str(kind), claimed) * path.stat().st_size:
+        raise InputError(
+            f"expected a whole picture in {path}, but it claims {picture.width}x{picture.height} pixels, which its "
+            f"{path.stat().st_size} bytes cannot hold; replace the file"
+        )
+
+
+def check_model_size(needed: int, stored: int) -> None:
+    """Refuse a model with far more numbers than its weights file has."""
+    if needed > SPARE_NUMBERS + stored:
+        raise InputError(f"it needs {needed} numbers, and its weights are {stored}")
+
+
+def check_argument(name: str, value: Any) -> None:
+    """Check that an encoder's argument does not ask for more layers or channels than any encoder has; else ValueError."""
+    numbers = [number for number in (value if isinstance(value, list | tuple) else [value]) if isinstance(number, int)]
+    if max(numbers, default=0) > MOST or (name in DEPTHS and sum(numbers) > DEEPEST):
+        raise ValueError(f"{name} = {reprlib.repr(value)} is more than any encoder has")

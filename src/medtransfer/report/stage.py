@@ -11,6 +11,7 @@ from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
+from medtransfer.locks import exclusive
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
 from medtransfer.report import data_notes, page, tables
@@ -34,6 +35,11 @@ def run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
     Raises:
         InputError: the store holds no finished fine-tuning.
     """
+    with exclusive(Path(section.out)):
+        return _run(section, setting, pooling)
+
+
+def _run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
     pools, left = collect(setting, pooling)
     if not pools:
         raise InputError(
@@ -80,13 +86,11 @@ def _publish(out: Path, analysis: Analysis, metrics: Mapping[str, float]) -> Non
     inputs = sorted({run for judged in analysis.judged for run in judged.pool.runs})
     sampling = {"draws": analysis.draws, "confidence": analysis.confidence, "seed": analysis.seed}
     cell = digest([inputs, metrics, sampling], 16)
-    if finished := tracking.find_finished("report", cell):
-        tracking.note_reuse("report", finished.id)
-        return
     params = {"configurations": len(analysis.judged), "runs": len(inputs), **sampling}
-    with tracking.open_run("report", "report", cell, params, {}) as handle:
-        handle.log_metrics(metrics)
-        log_files(handle, out, FILES)
+    with tracking.once("report", "report", cell, params) as handle:
+        if handle:
+            handle.log_metrics(metrics)
+            log_files(handle, out, FILES)
 
 
 def log_files(handle: tracking.Run, folder: Path, names: Sequence[str]) -> None:

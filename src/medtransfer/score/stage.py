@@ -13,7 +13,7 @@ from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.distances import DISTANCES
 from medtransfer.indicators.robustness.measure import ViewSettings, measure_pairs
 from medtransfer.indicators.robustness.pairs_file import read_pairs, summarise, tabulate, write_pairs
-from medtransfer.locks import only_one
+from medtransfer.locks import exclusive
 from medtransfer.records import (
     BROKEN_ARRAYS,
     CheckpointInfo,
@@ -51,7 +51,7 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     infos = list_checkpoints(series)
     _check(series, infos, section.level)
     folder = series_folder(Path(section.out) / section.target, section.encoder, section.origin)
-    with only_one(folder):
+    with exclusive(folder):
         return _run(section, series, infos, target, folder, force)
 
 
@@ -76,12 +76,9 @@ def _run(
     draw_curves(folder / "robustness.png", curves, scores, default, f"{section.target} · {folder.name}")
     write_text(folder / TABLE, _as_csv(scores))
     record = record_of(scores, default, folder, target.folder)
-    if not force and (finished := tracking.find_finished("score", record.cell)):
-        log.info("score: %s is finished (run %s): reused; --force does it again", folder, finished.id)
-        tracking.note_reuse("score", finished.id)
-        return folder
-    with tracking.open_run("score", record.name, record.cell, record.params, {}) as handle:
-        handle.log_record(record)
+    with tracking.once("score", record.name, record.cell, record.params, force=force, on_disk=True) as handle:
+        if handle:
+            handle.log_record(record)
     return folder
 
 

@@ -9,7 +9,7 @@ from medtransfer import tracking
 from medtransfer.config import Score
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
-from medtransfer.locks import is_taken
+from medtransfer.locks import is_locked
 from medtransfer.records import Scores, checkpoint_path
 
 log = logging.getLogger("medtransfer")
@@ -33,7 +33,7 @@ def publish(section: Score, prepared: Path) -> int:
     default = {"distance": section.distance, "margin": section.margin, "level": section.level}
     records, left = [], []
     for folder in sorted({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")}):
-        if is_taken(folder):
+        if is_locked(folder):
             continue
         try:
             found = [Scores.read(path) for path in sorted(folder.glob("epoch-*.json"))]
@@ -41,11 +41,11 @@ def publish(section: Score, prepared: Path) -> int:
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as fault:  # a foreign file may hold anything
             left.append(f"{folder} ({type(fault).__name__}: {fault})")
     if left:
-        log.warning("report: %d folders of scores on disk are left out: %s", len(left), "; ".join(left))
-    return tracking.write_runs("score", records, "report: scores to the tracking store")
+        log.warning("%d folders of scores on disk are left out: %s", len(left), "; ".join(left))
+    return tracking.write_runs("score", records, "scores to the tracking store")
 
 
-def record_of(scores: Mapping[int, Scores], default: Mapping[str, Any], folder: Path, target: Path) -> tracking.Record:
+def record_of(scores: Mapping[int, Scores], default: Mapping[str, Any], folder: Path, target: Path) -> tracking.RunRecord:
     """Give the run of a pretraining's scores on a target.
 
     Args:
@@ -78,7 +78,7 @@ def record_of(scores: Mapping[int, Scores], default: Mapping[str, Any], folder: 
     if (picture := folder / "robustness.png").exists():
         artifacts[picture.name] = picture
     dataset = (first.target, first.data, target, "scoring")
-    return tracking.Record(
+    return tracking.RunRecord(
         f"{first.target}-{folder.name}", cell, params, {}, _curves(scores, default), artifacts=artifacts, datasets=[dataset]
     )
 

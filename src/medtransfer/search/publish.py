@@ -1,6 +1,5 @@
 """Write a search's files, and log it as one parent run whose children are the best settings."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from medtransfer.records.tables import as_csv
 from medtransfer.search.evaluate import Setting
 from medtransfer.search.held_out import Family, Totals, column, rank
 
-log = logging.getLogger("medtransfer")
 STAGE = "search"
 TRIALS, TEXT = "trials.csv", "search.md"
 FIELDS = ("study", "trial", "distance", "margin", "level", "pooling")
@@ -72,23 +70,19 @@ def log_search(
     """
     metrics = totals.metrics()
     cell = digest([kind, rows, metrics], 16)
-    if finished := tracking.find_finished(STAGE, cell):
-        log.info("search: %d settings are finished (run %s): reused", len(rows), finished.id)
-        tracking.note_reuse(STAGE, finished.id)
-        return
     params = {
         "results": kind, "trials": len(rows), "configurations": totals.configurations,
         **(vars(families[0].best.setting) if len(families) == 1 else {}),
     }  # fmt: skip
     shown = best_margins(families, default)
     children = [row for row in rows if (row["study"], row["trial"]) in shown]
-    with tracking.project_run_set_aside():
-        with tracking.open_run(STAGE, STAGE, cell, params, {}) as handle:
-            _log_children(handle, [_record(row, cell, handle.id) for row in children])
-            handle.log_metrics(metrics)
-            for file in files:
-                handle.log_artifact(file)
-    tracking.note_reuse(STAGE, handle.id, "The result and its best settings are in medtransfer/search")
+    with tracking.once(STAGE, STAGE, cell, params, adopt=False) as handle:
+        if handle is None:
+            return
+        _log_children(handle, [_record(row, cell, handle.id) for row in children])
+        handle.log_metrics(metrics)
+        for file in files:
+            handle.log_artifact(file)
 
 
 def best_margins(families: Sequence[Family], default: Setting) -> set[tuple[str, int]]:
@@ -102,8 +96,8 @@ def best_margins(families: Sequence[Family], default: Setting) -> set[tuple[str,
     return {(study, trial) for (study, *_), trial in best.items()}
 
 
-def _record(row: Mapping[str, Any], search: str, parent: str) -> tracking.Record:
-    return tracking.Record(
+def _record(row: Mapping[str, Any], search: str, parent: str) -> tracking.RunRecord:
+    return tracking.RunRecord(
         name=f"{row['study']}-{row['trial']:05d}",
         cell=digest([search, row["study"], row["trial"]], 16),
         params={name: row[name] for name in FIELDS},
@@ -112,7 +106,7 @@ def _record(row: Mapping[str, Any], search: str, parent: str) -> tracking.Record
     )
 
 
-def _log_children(parent: tracking.Run, records: Sequence[tracking.Record]) -> None:
+def _log_children(parent: tracking.Run, records: Sequence[tracking.RunRecord]) -> None:
     """Write the children that the store lacks; those of an interrupted attempt move under this parent."""
     if tracking.write_runs(STAGE, records, "search: best settings to the store") == len(records):
         return

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from medtransfer.config import Search
+from medtransfer.locks import exclusive
 from medtransfer.search.evaluate import Setting, tabulate
 from medtransfer.search.held_out import Family, judge_family, total
 from medtransfer.search.markdown import write_up
@@ -26,6 +27,11 @@ def run(section: Search, results: Results, default: Setting) -> str:
     Raises:
         InputError: a setting that the params name was not measured.
     """
+    with exclusive(Path(section.out)):
+        return _run(section, results, default)
+
+
+def _run(section: Search, results: Results, default: Setting) -> str:
     out = Path(section.out)
     encoders = sorted({case.encoder for case in results.cases}) if section.per_encoder else [""]
     families, notes = [], []

@@ -1,8 +1,8 @@
-"""Runs with params, metrics and artifacts go in; finished runs come back out: the only room that knows MLflow."""
+"""The tracking store: open runs, write and read them. The only room that imports MLflow."""
 
 from medtransfer.tracking.bulk import tag_runs, write_runs
+from medtransfer.tracking.missed import Missed, missed_runs
 from medtransfer.tracking.mlflow_run import note_reuse, project_run_set_aside
-from medtransfer.tracking.outbox import begin
 from medtransfer.tracking.query import (
     StoredRun,
     artifact_folder,
@@ -13,13 +13,13 @@ from medtransfer.tracking.query import (
     read_runs,
 )
 from medtransfer.tracking.retry import StoreLost
-from medtransfer.tracking.run_record import Record
-from medtransfer.tracking.runs import Run, open_run
+from medtransfer.tracking.run_record import RunRecord
+from medtransfer.tracking.runs import Run, once, open_run, reused
 from medtransfer.tracking.store import connect, connecting, shown, store_uri
 from medtransfer.tracking.tags import CELL, PARENT, STAGE
 
 __all__ = [
-    "CELL", "PARENT", "STAGE", "Record", "Run", "StoreLost", "StoredRun", "artifact_folder", "begin", "connect", "connecting",
-    "fetch_artifacts", "find_finished", "note_reuse", "open_run", "project_run_set_aside", "read_curve", "read_curves",
-    "read_runs", "shown", "store_uri", "tag_runs", "write_runs",
+    "CELL", "PARENT", "STAGE", "Missed", "Run", "RunRecord", "StoreLost", "StoredRun", "artifact_folder", "connect", "connecting",
+    "fetch_artifacts", "find_finished", "missed_runs", "note_reuse", "once", "open_run", "project_run_set_aside", "read_curve",
+    "read_curves", "read_runs", "reused", "shown", "store_uri", "tag_runs", "write_runs",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The run that `mlflow run` opened for this process goes in; who takes it, and what it is told, come out."""
+"""Adopt the run that `mlflow run` opened for this process (MLFLOW_RUN_ID)."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from medtransfer.errors import InputError
 from medtransfer.tracking import store
-from medtransfer.tracking.retry import is_away, patiently
+from medtransfer.tracking.retry import is_away
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,7 +17,7 @@ _OPENED_BY_PROJECT = "MLFLOW_RUN_ID"
 
 @contextmanager
 def project_run_set_aside() -> Iterator[None]:
-    """Keep the run that `mlflow run` opened for what comes after the block."""
+    """Keep the run that `mlflow run` opened for what follows the block."""
     held = os.environ.pop(_OPENED_BY_PROJECT, None)
     try:
         yield
@@ -26,34 +26,33 @@ def project_run_set_aside() -> Iterator[None]:
             os.environ[_OPENED_BY_PROJECT] = held
 
 
-def note_reuse(stage: str, finished: str, words: str = "The result was there already") -> None:
+def note_reuse(finished: str, words: str = "The result existed already") -> None:
     """Tell the run that `mlflow run` opened, if any, which finished run holds its result."""
     from mlflow.entities import RunTag
 
     if not os.environ.get(_OPENED_BY_PROJECT):
         return
     client = store.connect()
-    address = store.shown(client.tracking_uri)
     tags = {"medtransfer.reuses": finished, "mlflow.note.content": f"{words}: run {finished}."}
-    run = str(patiently(lambda: take_project_run(client), address))
-    patiently(lambda: client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()]), address)
+    run = str(store.ask(client, take_project_run))
+    store.ask(client, lambda client: client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()]))
 
 
 def take_project_run(client: "MlflowClient") -> str | None:
-    """Give the run that `mlflow run` opened for this process, once."""
+    """Return the run that `mlflow run` opened for this process; only the first call gets it."""
     from mlflow.exceptions import MlflowException
 
     run_id = os.environ.get(_OPENED_BY_PROJECT)
     if not run_id:
         return None
     try:
-        found = client.get_run(run_id).info.run_id
-    except MlflowException as fault:
-        if is_away(fault):  # it is asked again
+        opened = client.get_run(run_id).info.run_id
+    except MlflowException as error:
+        if is_away(error):  # the request is retried
             raise
         raise InputError(
             f"expected {_OPENED_BY_PROJECT} to name a run of {store.shown(client.tracking_uri)}, but it has no run {run_id!r}; "
             "unset it"
         ) from None
     del os.environ[_OPENED_BY_PROJECT]
-    return found
+    return opened

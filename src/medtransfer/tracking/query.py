@@ -1,4 +1,4 @@
-"""A stage, a cell or a run goes in; finished runs, their curves and their artifacts come out of the tracking store."""
+"""Read runs, their curves and their artifacts from the tracking store."""
 
 import logging
 import math
@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from medtransfer.errors import InputError
+from medtransfer.records import in_one_line
 from medtransfer.tracking import store
-from medtransfer.tracking.retry import in_one_line, patiently
+from medtransfer.tracking.retry import StoreLost
 from medtransfer.tracking.tags import CELL, STAGE
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ log = logging.getLogger("medtransfer")
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A finished run as the store gives it back."""
+    """A finished run as read from the store."""
 
     id: str
     params: dict[str, str]
@@ -33,32 +34,32 @@ class StoredRun:
 
 
 def find_finished(stage: str, cell: str) -> StoredRun | None:
-    """Give the finished run of a cell, None when there is none, or when the store was lost while the process worked."""
-    if store.connect_if_there() is None:
-        log.warning("the tracking store does not answer any more: nothing is looked up in it, and work goes on without it")
+    """Return the newest finished run of a cell; None if there is none, or if the store was lost while the process worked."""
+    try:
+        return next(iter(read_runs(stage, cell)), None)
+    except StoreLost:
+        log.warning("the tracking store does not answer any more: nothing is looked up in it, and work continues without it")
         return None
-    found = read_runs(stage, cell)
-    return found[0] if found else None
 
 
 def read_runs(
     stage: str, cell: str | None = None, status: str = "FINISHED", only: Collection[str] | None = None
 ) -> list[StoredRun]:  # fmt: skip
-    """Give the runs of a stage, the newest first, from all experiments.
+    """Return the runs of a stage, the newest first, from all experiments.
 
-    Runs that `mlflow run` opened lie in the experiment that the user named, so the tag decides, not the experiment.
+    Runs that `mlflow run` opened are in the experiment that the user named, so the tag decides, not the experiment.
 
     Args:
         stage: whose runs.
         cell: those of one cell only.
         status: of the runs.
-        only: names of the params, metrics and tags to give, beside the tags of stage and cell; every one when None. Of
-            thousands of runs, few are read in a fraction of the time.
+        only: names of the params, metrics and tags to read, beside the tags of stage and cell; all when None. Reading few of
+            them takes a fraction of the time when there are thousands of runs.
     """
     client = store.connect()
     tags = {STAGE: stage} if cell is None else {STAGE: stage, CELL: cell}
     kept = None if only is None else {*only, STAGE, CELL}
-    return patiently(lambda: _read(client, tags, status, kept), store.shown(client.tracking_uri))
+    return store.ask(client, lambda client: _read(client, tags, status, kept))
 
 
 def _read(client: "MlflowClient", tags: dict[str, str], status: str, kept: set[str] | None) -> list[StoredRun]:
@@ -66,28 +67,28 @@ def _read(client: "MlflowClient", tags: dict[str, str], status: str, kept: set[s
         from medtransfer.tracking.sql import read_run_rows
 
         return [StoredRun(**row) for row in read_run_rows(tables, tags, status, kept)]
-    experiments = [one.experiment_id for one in _all_pages(lambda token: client.search_experiments(page_token=token))]
+    experiments = [experiment.experiment_id for experiment in _all_pages(lambda token: client.search_experiments(page_token=token))]
     plain = {key: value for key, value in tags.items() if "'" not in value}  # MLflow's filters know no escape
     query = " and ".join([f"attributes.status = '{status}'", *(f"tags.`{key}` = '{value}'" for key, value in plain.items())])
     runs = _all_pages(lambda token: client.search_runs(experiments, query, max_results=5000, page_token=token))
     return [
         StoredRun(
-            one.info.run_id, _pick(one.data.params, kept), _pick(one.data.metrics, kept), _pick(one.data.tags, kept),
-            one.info.start_time,
+            run.info.run_id, _pick(run.data.params, kept), _pick(run.data.metrics, kept), _pick(run.data.tags, kept),
+            run.info.start_time,
         )
-        for one in runs if tags.items() <= one.data.tags.items()
+        for run in runs if tags.items() <= run.data.tags.items()
     ]  # fmt: skip
 
 
 def _all_pages(ask: "Callable[[str | None], PagedList[Any]]") -> list[Any]:
-    found: list[Any] = []
+    entries: list[Any] = []
     token = None
     while True:
         page = ask(token)
-        found += page
+        entries += page
         token = page.token
         if not token:
-            return found
+            return entries
 
 
 def _pick(values: dict[str, Any], names: Collection[str] | None) -> dict[str, Any]:
@@ -95,17 +96,17 @@ def _pick(values: dict[str, Any], names: Collection[str] | None) -> dict[str, An
 
 
 def read_curve(run_id: str, metric: str) -> dict[int, float]:
-    """Give a metric's values by step; see `read_curves`."""
+    """Return a metric's values by step; see `read_curves`."""
     return read_curves([run_id], metric)[run_id]
 
 
 def read_curves(run_ids: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
-    """Give a metric's values by run and step; a run without the metric has an empty curve.
+    """Return a metric's values by run and step; a run without the metric has an empty curve.
 
-    Of several values of a step the latest counts; of those logged in the same millisecond the largest, as in MLflow itself.
+    The latest of several values at a step counts; the largest of those logged in the same millisecond, as in MLflow.
     """
     client = store.connect()
-    return patiently(lambda: _read_curves(client, run_ids, metric), store.shown(client.tracking_uri))
+    return store.ask(client, lambda client: _read_curves(client, run_ids, metric))
 
 
 def _read_curves(client: "MlflowClient", run_ids: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
@@ -113,21 +114,21 @@ def _read_curves(client: "MlflowClient", run_ids: Sequence[str], metric: str) ->
         from medtransfer.tracking.sql import read_metric_points
 
         return read_metric_points(tables, run_ids, metric)
-    found = {}
+    curves = {}
     for run_id in run_ids:
         history = sorted(client.get_metric_history(run_id, metric), key=lambda point: (point.timestamp, *_stored(point.value)))
-        found[run_id] = dict(sorted({point.step: point.value for point in history}.items()))
-    return found
+        curves[run_id] = dict(sorted({point.step: point.value for point in history}.items()))
+    return curves
 
 
 def _stored(value: float) -> tuple[float, bool]:
-    """Give a metric's value as MLflow's tables hold it, where NaN is a marked zero."""
+    """Return a metric's value as MLflow's tables store it, where NaN is a marked zero."""
     return (0.0, True) if math.isnan(value) else (value, False)
 
 
 @contextmanager
 def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
-    """Give a local folder with the run's artifacts below `folder`: the store's own where it is local, else a download.
+    """Yield a local folder with the run's artifacts below `folder`: the store's own if it is local, else a download.
 
     Raises:
         InputError: there are none, or they cannot be fetched.
@@ -136,15 +137,15 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
     from urllib.request import url2pathname
 
     client = store.connect()
-    run = patiently(lambda: client.get_run(run_id), store.shown(client.tracking_uri))
+    run = store.ask(client, lambda client: client.get_run(run_id))
     address = urlparse(run.info.artifact_uri)
     own = Path(url2pathname(address.path)) / folder
     if address.scheme in {"", "file"} and own.is_dir():
         yield own
         return
-    with TemporaryDirectory() as place:
-        fetch_artifacts(run_id, folder, Path(place))
-        yield Path(place) / folder
+    with TemporaryDirectory() as download:
+        fetch_artifacts(run_id, folder, Path(download))
+        yield Path(download) / folder
 
 
 def fetch_artifacts(run_id: str, folder: str, destination: Path) -> None:
@@ -152,11 +153,11 @@ def fetch_artifacts(run_id: str, folder: str, destination: Path) -> None:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    store.connect()
+    address = store.connect().tracking_uri
     try:
-        download_artifacts(run_id=run_id, artifact_path=folder, dst_path=str(destination))
-    except (MlflowException, OSError) as fault:
+        download_artifacts(run_id=run_id, artifact_path=folder, dst_path=str(destination), tracking_uri=address)
+    except (MlflowException, OSError) as error:
         raise InputError(
-            f"expected the artifacts {folder!r} of the run {run_id}, but they cannot be fetched ({in_one_line(fault)}); put them "
+            f"expected the artifacts {folder!r} of the run {run_id}, but they cannot be fetched ({in_one_line(error)}); put them "
             "back or make them again with --force"
         ) from None

@@ -1,4 +1,4 @@
-"""Params, metrics, curves and files go in; one record of a run, to be written at once, comes out."""
+"""The content of one finished run, to be written to the store in one go."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Record:
-    """A finished run to write at once.
+class RunRecord:
+    """A finished run to write.
 
     Attributes:
         name: of the run.

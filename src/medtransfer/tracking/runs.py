@@ -1,31 +1,30 @@
-"""A cell goes in; a run that is open for writing comes out, closed in the end as what became of it.
+"""Open an MLflow run for a cell; it ends FINISHED, FAILED or KILLED.
 
-A store that answered at the start and is lost while a stage works does not stop it: everything that was logged is kept in
-memory, then on disk (see unsent.py), and sent later.
+A store that is lost while a stage works does not stop the work if its result is on disk: the next command that reaches the
+store publishes it (see missed.py).
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medtransfer.tracking import store
-from medtransfer.tracking.mlflow_run import take_project_run
-from medtransfer.tracking.outbox import Kept, keep
-from medtransfer.tracking.query import read_runs
-from medtransfer.tracking.retry import StoreLost, little_patience, patiently
-from medtransfer.tracking.run_record import Record
+from medtransfer.tracking import missed, store
+from medtransfer.tracking.mlflow_run import note_reuse, project_run_set_aside, take_project_run
+from medtransfer.tracking.query import StoredRun, find_finished, read_runs
+from medtransfer.tracking.retry import StoreLost, short_http_timeouts
+from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.tags import CELL, STAGE, SUPERSEDED, common_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 log = logging.getLogger("medtransfer")
-SECONDS_TO_CLOSE = 3.0  # that a run that ends badly may take to be closed: whoever stopped it waits
-BATCH = 900  # metrics, params and tags a request: the store accepts 1,000
+SECONDS_TO_CLOSE = 3.0  # to close a run after an error or interruption: the user waits
+BATCH = 900  # metrics, params and tags per request: the store accepts 1,000
 
 
 @dataclass
@@ -33,32 +32,26 @@ class Run:
     """A run that is open for writing.
 
     Attributes:
-        client: of the store.
+        client: of the store; None when the store was lost before the run was opened.
         id: of the run, empty until the store has opened it.
-        address: of the store, without its password.
-        goes_on: whether a store that is lost meanwhile leaves the work going, which then is only kept; else it is StoreLost.
-        lost: whether that has happened.
-        finished: whether the store has it as FINISHED.
-        kept: what was logged, to be sent later.
+        on_disk: whether the result is on disk, so that losing the store does not stop the work; else it is StoreLost.
+        lost: whether the store was lost; nothing is sent from then on.
+        finished: whether the store has the run as FINISHED.
     """
 
     client: "MlflowClient | None"
-    id: str
-    address: str
-    goes_on: bool = True
+    id: str = ""
+    on_disk: bool = False
     lost: bool = False
     finished: bool = False
-    kept: Kept = field(default_factory=Kept)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log params; those that the run already has (from `mlflow run -P`) stay as they are."""
         from mlflow.entities import Param
 
-        self.kept.params.update({key: str(value) for key, value in params.items()})
-
         def send(client: "MlflowClient") -> None:
-            there = client.get_run(self.id).data.params
-            client.log_batch(self.id, params=[Param(k, str(v)) for k, v in params.items() if k not in there])
+            existing = client.get_run(self.id).data.params
+            client.log_batch(self.id, params=[Param(k, str(v)) for k, v in params.items() if k not in existing])
 
         self._send(send)
 
@@ -66,26 +59,27 @@ class Run:
         """Log metrics at one step."""
         self.log_curves({name: {step: value} for name, value in metrics.items()})
 
-    def log_curves(self, curves: Mapping[str, Mapping[int, float]]) -> None:
-        """Log whole curves, by metric and step, in batches that the store accepts."""
-        for name, curve in curves.items():
-            self.kept.curves.setdefault(name, {}).update(curve)
-        self._log_points(curves, {})
+    def log_curves(self, curves: Mapping[str, Mapping[int, float]], params: Mapping[str, Any] | None = None) -> None:
+        """Log whole curves by metric and step, in batches that the store accepts; params go with the first batch."""
+        from mlflow.entities import Metric, Param
 
-    def log_record(self, record: Record, params: Mapping[str, Any] | None = None) -> None:
-        """Log what a record holds, its name, cell and tags aside; params only as given, since an open run has its own."""
-        curves: dict[str, Mapping[int, float]] = {name: {0: value} for name, value in record.metrics.items()}
-        curves |= record.curves
-        self.kept.curves.update({name: dict(curve) for name, curve in curves.items()})
-        self._log_points(curves, params or {})
+        now = int(time.time() * 1000)  # once: a request that is retried adds no second point
+        points = [Metric(name, value, now, step) for name, curve in curves.items() for step, value in curve.items()]
+        first = [Param(name, str(value)) for name, value in (params or {}).items()]
+        for begin in range(0, max(len(points), 1), BATCH):
+            batch, with_params = points[begin : begin + BATCH], [] if begin else first
+            self._send(lambda client, batch=batch, some=with_params: client.log_batch(self.id, metrics=batch, params=some))  # type: ignore[misc]
+
+    def log_record(self, record: RunRecord, params: Mapping[str, Any] | None = None) -> None:
+        """Log metrics, curves, datasets and artifacts of a record; params only as given, since an open run has its own."""
+        self.log_curves({**{name: {0: value} for name, value in record.metrics.items()}, **record.curves}, params)
         for dataset in record.datasets:
             self.log_dataset(*dataset)
         for name, path in record.artifacts.items():
             self.log_artifact(path, name if path.is_dir() else (str(Path(name).parent) if "/" in name else None))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file or a folder's content to the artifact store."""
-        self.kept.artifacts.append((str(path.resolve()), folder))
+        """Copy a file or the content of a folder to the artifact store."""
         if path.is_dir():
             self._send(lambda client: client.log_artifacts(self.id, str(path), folder))
         else:
@@ -97,7 +91,7 @@ class Run:
         Args:
             name: of the dataset.
             digest: its fingerprint.
-            folder: where it lies.
+            folder: that holds it.
             context: what it is used for, `training` or `testing`.
         """
         import warnings
@@ -106,7 +100,6 @@ class Run:
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.entities import DatasetInput, InputTag
 
-        self.kept.datasets.append((name, digest, str(folder), context))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # two sources can read a folder; either is right
             source = resolve_dataset_source(str(folder))
@@ -118,38 +111,69 @@ class Run:
         """Set tags."""
         from mlflow.entities import RunTag
 
-        self.kept.tags.update(tags)
         self._send(lambda client: client.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()]))
 
-    def _log_points(self, curves: Mapping[str, Mapping[int, float]], params: Mapping[str, Any]) -> None:
-        from mlflow.entities import Metric, Param
-
-        now = int(time.time() * 1000)  # once: a request that is sent again brings no second point
-        points = [Metric(name, value, now, step) for name, curve in curves.items() for step, value in curve.items()]
-        first = [Param(name, str(value)) for name, value in params.items()]
-        for begin in range(0, max(len(points), 1), BATCH):
-            batch, with_params = points[begin : begin + BATCH], [] if begin else first
-            self._send(lambda client, batch=batch, some=with_params: client.log_batch(self.id, metrics=batch, params=some))  # type: ignore[misc]
-
     def _send(self, request: "Callable[[MlflowClient], object]") -> None:
-        client = self.client
-        if self.lost or client is None:
+        if self.lost or self.client is None:
             return
         try:
-            patiently(lambda: request(client), self.address)
-        except StoreLost as fault:
-            if not self.goes_on:
+            store.ask(self.client, request)
+        except StoreLost as error:
+            if not self.on_disk:
                 raise
             self.lost = True
-            log.warning("%s; work goes on, and what is logged is kept until then", str(fault).split("; what is finished")[0])
+            log.warning("%s; work continues, and its result is published later", str(error).split("; what is finished")[0])
 
 
 @contextmanager
-def open_run(stage: str, name: str, cell: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[Run]:
-    """Open a run; it is FINISHED only when the block ends well, FAILED or KILLED otherwise.
+def once(
+    stage: str, name: str, cell: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None, *, force: bool = False,
+    on_disk: bool = False, adopt: bool = True, restore: Callable[[StoredRun], None] | None = None,
+) -> Iterator[Run | None]:  # fmt: skip
+    """Open a run for a cell, or yield None when the cell has a finished run, which is reused.
+
+    Args:
+        stage: names the experiment `medtransfer/<stage>`.
+        name: of the run.
+        cell: digest of what makes the result.
+        params: of the cell and its recipe.
+        tags: further tags.
+        force: do it again although it is finished.
+        on_disk: see `Run`.
+        adopt: whether a run that `mlflow run` opened becomes this one; else it is only told where the result is.
+        restore: called with the finished run before it counts as reused, to fetch what the disk lacks.
+    """
+    if not force and reused(stage, name, cell, restore):
+        yield None
+    elif adopt:
+        with open_run(stage, name, cell, params, tags or {}, on_disk=on_disk) as run:
+            yield run
+    else:
+        with project_run_set_aside(), open_run(stage, name, cell, params, tags or {}, on_disk=on_disk) as run:
+            yield run
+        note_reuse(run.id, f"The result is a run of its own, in medtransfer/{stage}")
+
+
+def reused(stage: str, name: str, cell: str, restore: Callable[[StoredRun], None] | None = None) -> bool:
+    """Whether the cell has a finished run; if so, it is restored, logged, and noted in the run that `mlflow run` opened."""
+    finished = find_finished(stage, cell)
+    if finished is None:
+        return False
+    if restore:
+        restore(finished)
+    log.info("%s: %s is finished (run %s): reused; --force does it again", stage, name, finished.id)
+    note_reuse(finished.id)
+    return True
+
+
+@contextmanager
+def open_run(
+    stage: str, name: str, cell: str, params: Mapping[str, Any], tags: Mapping[str, str], *, on_disk: bool = False
+) -> Iterator[Run]:  # fmt: skip
+    """Open a run; it is FINISHED only if the block succeeds, FAILED or KILLED otherwise.
 
     A run that `mlflow run` opened for this process is resumed. Runs of the same cell that an interrupted process left
-    open are closed as KILLED. A store that is lost meanwhile gets the run later.
+    open are closed as KILLED.
 
     Args:
         stage: names the experiment `medtransfer/<stage>`.
@@ -157,15 +181,25 @@ def open_run(stage: str, name: str, cell: str, params: Mapping[str, Any], tags: 
         cell: digest of what makes the result; `find_finished` looks for it.
         params: of the cell and its recipe.
         tags: further tags.
+        on_disk: see `Run`.
+
+    Raises:
+        StoreLost: the store does not answer any more, and the result is not on disk.
     """
-    client = store.connect_if_there()
-    run = Run(client, "", store.shown(store.store_uri()), lost=client is None)
+    started = int(time.time() * 1000)
+    client = store.connect_if_there() if on_disk else store.connect()
+    run = Run(client, on_disk=on_disk, lost=client is None)
     with breaking_off(run):
         run._send(lambda client: _create(run, client, stage, name, cell))
         run.set_tags({**common_tags(stage), CELL: cell, "mlflow.runName": name, **tags})
         run.log_params(params)
         yield run
-        _finish(run, stage, name, cell)
+        run._send(lambda client: settle(client, run, stage, cell))
+    if run.lost:
+        missed.mark(stage, name, cell, started)
+        log.warning("the tracking store lacks the run %s; the next command publishes its result", name)
+    else:
+        missed.forget(stage, [cell])
 
 
 def _create(run: Run, client: "MlflowClient", stage: str, name: str, cell: str) -> None:
@@ -186,7 +220,7 @@ def close_others(client: "MlflowClient", stage: str, cell: str, but: str = "") -
 
 @contextmanager
 def breaking_off(run: Run) -> Iterator[None]:
-    """Close a run whose block does not end well: KILLED when it was interrupted, FAILED otherwise."""
+    """Close a run whose block fails: KILLED when it was interrupted, FAILED otherwise."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
@@ -198,30 +232,22 @@ def breaking_off(run: Run) -> Iterator[None]:
 
 
 def _break_off(run: Run, status: str) -> None:
-    """Close a run soon or not at all; the next of its cell closes it otherwise."""
-    client = run.client
-    if client is None or not run.id or run.lost or run.finished:
+    """Try briefly to close a run; if that fails, the next run of its cell closes it."""
+    if run.client is None or not run.id or run.lost or run.finished:
         return
     try:
-        with little_patience():
-            patiently(lambda: client.set_terminated(run.id, status), run.address, patience=SECONDS_TO_CLOSE)
-    except Exception as fault:  # what broke the run off is what the user has to hear
-        log.debug("the run %s could not be closed: %s", run.id, fault)
-
-
-def _finish(run: Run, stage: str, name: str, cell: str) -> None:
-    if not run.lost:
-        run._send(lambda client: settle(client, run, stage, cell))
-    if run.lost:
-        keep(stage, name, cell, run.kept)
+        with short_http_timeouts():
+            store.ask(run.client, lambda client: client.set_terminated(run.id, status), SECONDS_TO_CLOSE)
+    except Exception as error:  # the user has to hear what broke the run off
+        log.debug("the run %s could not be closed: %s", run.id, error)
 
 
 def settle(client: "MlflowClient", run: Run, stage: str, cell: str) -> None:
-    """Finish a run and leave one finished run of its cell, the newest, whoever else worked on it."""
+    """Mark the run FINISHED and older finished runs of the cell as superseded."""
     close_others(client, stage, cell, but=run.id)
     client.set_terminated(run.id, "FINISHED")
     run.finished = True
     newest, *older = read_runs(stage, cell, only=())
-    for one in older:
-        client.set_tag(one.id, SUPERSEDED, newest.id)
-        client.set_terminated(one.id, "KILLED", client.get_run(one.id).info.end_time)
+    for superseded in older:
+        client.set_tag(superseded.id, SUPERSEDED, newest.id)
+        client.set_terminated(superseded.id, "KILLED", client.get_run(superseded.id).info.end_time)

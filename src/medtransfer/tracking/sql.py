@@ -1,6 +1,6 @@
-"""The address of a tracking store in a database goes in; many runs come out of a few queries, where MLflow takes a page each.
+"""Read many runs with a few SQL queries, where MLflow's client reads page by page. Nothing is written here.
 
-Reading 20,000 runs through MLflow's client takes most of a minute; its tables give them in seconds. Nothing is written here.
+Reading 20,000 runs takes most of a minute through the client, seconds from the tables.
 """
 
 import logging
@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
+from medtransfer.tracking.store import connecting
+
 log = logging.getLogger("medtransfer")
 # The columns that the queries name; a store that lacks one of them is read through the client.
 COLUMNS = {
@@ -23,17 +25,18 @@ COLUMNS = {
     "latest_metrics": {"run_uuid", "key", "value", "is_nan"},
     "metrics": {"run_uuid", "key", "value", "is_nan", "step", "timestamp"},
 }
-CHUNK = 500  # ids a query: below the limit of bound parameters of every database
+CHUNK = 500  # ids per query: below the limit of bound parameters of every database
 
 
 @lru_cache(maxsize=4)
 def open_tables(uri: str) -> Engine | None:
-    """Open a store's database, None when it has not the tables of the MLflow that this was written for."""
-    engine = create_engine(uri, poolclass=NullPool)  # a file that was replaced is not read on through an old connection
-    found = inspect(engine)
-    there = set(found.get_table_names())
+    """Open a store's database; None if it lacks a table or column that the queries need."""
+    engine = create_engine(uri, poolclass=NullPool, connect_args=connecting(uri))  # no connection outlives a replaced file
+    inspector = inspect(engine)
+    existing = set(inspector.get_table_names())
     known = all(
-        table in there and columns <= {column["name"] for column in found.get_columns(table)} for table, columns in COLUMNS.items()
+        table in existing and columns <= {column["name"] for column in inspector.get_columns(table)}
+        for table, columns in COLUMNS.items()
     )
     if not known:
         log.warning("the tracking store %s has other tables than expected: it is read through MLflow, slowly", engine.url)
@@ -41,13 +44,13 @@ def open_tables(uri: str) -> Engine | None:
 
 
 def read_run_rows(engine: Engine, tags: dict[str, str], status: str, only: Collection[str] | None) -> list[dict[str, Any]]:
-    """Give id, params, metrics, tags and start of the active runs that have the tags and the status, the newest first.
+    """Return id, params, metrics, tags and start of the active runs with these tags and this status, the newest first.
 
     Args:
         engine: of the database.
         tags: that the runs have.
         status: of the runs.
-        only: names of the params, metrics and tags to give, every one when None.
+        only: names of the params, metrics and tags to read, all when None.
     """
     wanted, values = _selection(tags, status)
     with engine.connect() as connection:
@@ -61,7 +64,7 @@ def _selection(tags: dict[str, str], status: str) -> tuple[str, dict[str, str]]:
     joins = " ".join(
         f"JOIN tags t{n} ON t{n}.run_uuid = r.run_uuid AND t{n}.key = :key{n} AND t{n}.value = :value{n}" for n in range(len(tags))
     )
-    values = {f"{kind}{n}": one for n, pair in enumerate(tags.items()) for kind, one in zip(("key", "value"), pair, strict=True)}
+    values = {f"{kind}{n}": text for n, pair in enumerate(tags.items()) for kind, text in zip(("key", "value"), pair, strict=True)}
     where = "WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active' AND r.status = :status"
     return f"JOIN experiments e ON e.experiment_id = r.experiment_id {joins} {where}", {**values, "status": status}
 
@@ -83,7 +86,7 @@ def _by_run(
 
 
 def read_metric_points(engine: Engine, runs: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
-    """Give a metric's values by run and step; of several of a step the latest counts, of equally late ones the largest."""
+    """Return a metric's values by run and step; the latest at a step counts, the largest of equally late ones."""
     query = text(
         "SELECT m.run_uuid, m.step, m.value, m.is_nan FROM metrics m WHERE m.key = :key AND m.run_uuid IN :runs "
         "ORDER BY m.timestamp, m.value, m.is_nan"

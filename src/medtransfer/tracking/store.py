@@ -1,17 +1,18 @@
-"""The address of a tracking store goes in; a client of it comes out, or one sentence that it does not answer."""
+"""Connect to the tracking store, once per process and address."""
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtransfer.environment import workspace
 from medtransfer.errors import InputError
-from medtransfer.locks import lock
+from medtransfer.locks import exclusive
+from medtransfer.records import in_one_line
 from medtransfer.tracking import retry
-from medtransfer.tracking.retry import StoreLost, in_one_line, little_patience, lost, patiently
+from medtransfer.tracking.retry import Answer, StoreLost, short_http_timeouts, store_lost, with_retries
 from medtransfer.tracking.tags import DATABASES
 
 if TYPE_CHECKING:
@@ -20,62 +21,94 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 SECONDS_TO_CONNECT = 10
-BUSY = "PRAGMA busy_timeout = 2000"  # milliseconds
+SECONDS_BUSY = 2.0  # that SQLite waits for a locked file before the request is retried
 _SECRETS = re.compile(r"(?i)([?&;][^=&;]*(?:password|passwd|token|secret|key)[^=&;]*=)[^&;]*")
 _AUTHORITY = re.compile(r"(?<=://)([^/?#:]*):[^/?#]*@")
-_reached: set[str] = set()  # stores that have answered this process
+# Client by address of every store that has answered this process; None when it has been lost since.
+_reached: "dict[str, MlflowClient | None]" = {}
 
 
 def connect() -> "MlflowClient":
-    """Give a client of the tracking store: MLFLOW_TRACKING_URI, else an embedded SQLite file in the working tree.
+    """Return a client of the tracking store: MLFLOW_TRACKING_URI, else an embedded SQLite file in the working tree.
+
+    The first call per process and address asks the store; later calls return the same client until the store is lost.
 
     Raises:
         InputError: the store does not answer.
         StoreLost: it does not answer any more.
     """
-    import mlflow
-
     uri = store_uri()
+    if client := _reached.get(uri):
+        return client
     try:
-        with _one_at_a_time(_file(uri)), little_patience():
-            if uri.startswith(DATABASES) and uri not in _reached:
-                _knock(uri)
-            mlflow.set_tracking_uri(uri)
-            brief = min(retry.PATIENCE, SECONDS_TO_CONNECT)
-            client = patiently(_first_answer, uri, brief) if uri.startswith(DATABASES) else _first_answer()
-    except Exception as fault:  # MLflow, database drivers and the network each raise their own
+        with _creating(uri), short_http_timeouts():
+            client = _open(uri)
+    except Exception as error:  # MLflow, database drivers and the network each raise their own
         if uri in _reached:
-            raise lost(shown(uri), fault) from None
+            raise store_lost(shown(uri), error) from None
         raise InputError(
-            f"expected a tracking store at {shown(uri)}, but it does not answer ({in_one_line(fault)}); start or mend it, or "
+            f"expected a tracking store at {shown(uri)}, but it does not answer ({in_one_line(error)}); start or mend it, or "
             "unset MLFLOW_TRACKING_URI"
         ) from None
-    _reached.add(uri)
+    _reached[uri] = client
     return client
 
 
-def _first_answer() -> "MlflowClient":
-    """Give a client that has asked once: the first one of all makes the tables."""
+def connect_if_there() -> "MlflowClient | None":
+    """Return a client, or None for a store that was lost and has not come back: work continues without it."""
+    try:
+        return connect()
+    except StoreLost:
+        return None
+
+
+def ask(client: "MlflowClient", call: "Callable[[MlflowClient], Answer]", patience: float | None = None) -> Answer:
+    """Send one request with retries; after a loss the next `connect` asks the store again.
+
+    Raises:
+        StoreLost: the store does not answer any more.
+    """
+    try:
+        return with_retries(lambda: call(client), shown(client.tracking_uri), patience)
+    except StoreLost:
+        _reached[client.tracking_uri] = None
+        raise
+
+
+def _open(uri: str) -> "MlflowClient":
+    if not uri.startswith(DATABASES):
+        return _first_answer(uri)
+    _check_database(uri)
+    return with_retries(lambda: _first_answer(uri), uri, min(retry.PATIENCE, SECONDS_TO_CONNECT))
+
+
+def _first_answer(uri: str) -> "MlflowClient":
+    """Return a client that has asked the store once; the very first one creates the tables."""
     from mlflow import MlflowClient
     from sqlalchemy import event
 
-    client = MlflowClient()
-    engine = getattr(client._tracking_client.store, "engine", None)
-    if engine is not None and not event.contains(engine, "before_cursor_execute", _wait_briefly):
-        event.listen(engine, "before_cursor_execute", _wait_briefly, retval=True)
+    client = MlflowClient(uri)
+    engine = _engine(client)
+    if engine is not None and not event.contains(engine, "before_cursor_execute", _shorten_busy_timeout):
+        event.listen(engine, "before_cursor_execute", _shorten_busy_timeout, retval=True)
     client.search_experiments(max_results=1)
     return client
 
 
-def _wait_briefly(
+def _engine(client: "MlflowClient") -> "Engine | None":
+    return getattr(client._tracking_client.store, "engine", None)
+
+
+def _shorten_busy_timeout(
     connection: object, cursor: object, statement: str, parameters: object, context: object, many: bool
 ) -> tuple[str, object]:  # fmt: skip
-    """Let SQLite wait for a locked file briefly instead of MLflow's 20 seconds: no stop is heard meanwhile, and we ask again."""
-    return (BUSY if statement.startswith(BUSY.split("=")[0]) else statement), parameters
+    """Lower SQLite's busy timeout from MLflow's 20 s to 2 s so that signals are handled; the call is retried."""
+    pragma = "PRAGMA busy_timeout = "
+    return (f"{pragma}{int(1000 * SECONDS_BUSY)}" if statement.startswith(pragma) else statement), parameters
 
 
-def _knock(uri: str) -> None:
-    """Open a database once: MLflow would try one that is not there for minutes."""
+def _check_database(uri: str) -> None:
+    """Open a database once: MLflow retries one that does not exist for minutes."""
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
@@ -83,32 +116,35 @@ def _knock(uri: str) -> None:
         pass
 
 
-def connecting(uri: str) -> dict[str, int]:
-    """Give what makes a driver give up a database server that takes a connection and says nothing."""
-    return {} if uri.startswith(_SQLITE.split(":")[0]) else {"connect_timeout": SECONDS_TO_CONNECT}
+def _drop_inherited_connections() -> None:
+    """In a forked child: leave the parent's connections alone; the next `connect` opens its own."""
+    for uri, client in _reached.items():
+        if client is not None and (engine := _engine(client)) is not None:
+            engine.dispose(close=False)
+        _reached[uri] = None
 
 
-def connect_if_there() -> "MlflowClient | None":
-    """Give a client, None for a store that has answered this process before and does not now: work goes on without it."""
-    try:
-        return connect()
-    except StoreLost:
-        return None
+os.register_at_fork(after_in_child=_drop_inherited_connections)
+
+
+def connecting(uri: str) -> dict[str, float]:
+    """Return driver arguments that limit the wait for a locked file, or for a database server that does not answer."""
+    return {"timeout": SECONDS_BUSY} if uri.startswith("sqlite:") else {"connect_timeout": SECONDS_TO_CONNECT}
 
 
 def store_uri() -> str:
-    """Give the store's address; a relative SQLite file lies in the working tree, wherever the process runs."""
+    """Address of the store; a relative SQLite path starts at the working tree, wherever the process runs."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
     return f"{_SQLITE}{workspace() / uri.removeprefix(_SQLITE)}" if uri.startswith(_SQLITE) else uri
 
 
 def shown(uri: str) -> str:
-    """Give an address without its passwords."""
+    """Hide the passwords of an address."""
     return _SECRETS.sub(r"\1***", _AUTHORITY.sub(r"\1:***@", uri))
 
 
 def tables(client: "MlflowClient") -> "Engine | None":
-    """Give the store's database where this process can read it, None for a server."""
+    """Return the store's database if this process can read it, None for a server."""
     if not client.tracking_uri.startswith(DATABASES):
         return None
     from medtransfer.tracking.sql import open_tables
@@ -117,12 +153,12 @@ def tables(client: "MlflowClient") -> "Engine | None":
 
 
 def experiment(client: "MlflowClient", stage: str) -> str:
-    """Give the id of a stage's experiment, which is made when it is missing."""
+    """Return the id of a stage's experiment; create it if it does not exist."""
     from mlflow.exceptions import MlflowException
 
     name = f"medtransfer/{stage}"
-    if found := client.get_experiment_by_name(name):
-        return found.experiment_id
+    if existing := client.get_experiment_by_name(name):
+        return existing.experiment_id
     location = None  # a server decides where artifacts go
     if client.tracking_uri.startswith(DATABASES):
         beside = file.parent if (file := _file(client.tracking_uri)) else workspace()
@@ -130,13 +166,13 @@ def experiment(client: "MlflowClient", stage: str) -> str:
     try:
         return client.create_experiment(name, artifact_location=location)
     except MlflowException:
-        if found := client.get_experiment_by_name(name):  # another process was faster
-            return found.experiment_id
+        if existing := client.get_experiment_by_name(name):  # another process was faster
+            return existing.experiment_id
         raise
 
 
 def own_folder() -> Path:
-    """Give the hidden folder of the working tree for what waits to be sent and for locks."""
+    """Hidden folder of the working tree for locks and for the list of results that the store missed."""
     return workspace() / ".medtransfer"
 
 
@@ -144,25 +180,16 @@ def _file(uri: str) -> Path | None:
     return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
 
 
-@contextmanager
-def _one_at_a_time(database: Path | None) -> Iterator[None]:
-    """Hold a lock while SQLite may be created: of several processes that create it at once, all but one would fail."""
-    if database is None:
-        yield
-        return
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with database.with_name(f"{database.name}.lock").open("w") as handle:
-        lock(handle.fileno(), database)
-        yield
+def _creating(uri: str) -> AbstractContextManager[None]:
+    """Lock while SQLite may be created: of several processes that create it at the same time, all but one would fail."""
+    return exclusive(database) if (database := _file(uri)) else nullcontext()
 
 
-@contextmanager
-def one_writer(client: "MlflowClient") -> Iterator[None]:
-    """Hold the lock of those who write many runs at once, so that no cell is written twice.
+def one_writer(client: "MlflowClient") -> AbstractContextManager[None]:
+    """Lock while many runs are written, so that no cell is written twice.
 
-    An embedded store's lock lies beside it; that of a server or another database in the working tree, so that it keeps apart
-    the processes that share the tree.
+    The lock of an embedded store is beside it; that of a server or another database is in the working tree and serialises the
+    processes that share the tree.
     """
     file = _file(client.tracking_uri)
-    with _one_at_a_time(file.with_name(f"{file.name}.bulk") if file else own_folder() / "writing"):
-        yield
+    return exclusive(file.with_name(f"{file.name}.bulk") if file else own_folder() / "writing")

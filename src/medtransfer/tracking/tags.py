@@ -1,5 +1,6 @@
-"""Nothing goes in; the names of tags that all runs have, and the values that they share, come out."""
+"""Tag names shared by all MLflow runs, and the tags that every run of this process gets."""
 
+from functools import cache
 from pathlib import Path
 
 from medtransfer.environment import git_revision, versions
@@ -7,18 +8,20 @@ from medtransfer.hashing import file_sha256
 
 STAGE, CELL, SUPERSEDED = "medtransfer.stage", "medtransfer.cell", "medtransfer.superseded_by"
 PARENT = "mlflow.parentRunId"
-DATABASES = ("sqlite:", "postgresql", "mysql")  # stores that this process writes to itself, without a server
+DATABASES = ("sqlite:", "postgresql", "mysql")  # stores that this process writes to directly, without a server
 
 
 def common_tags(stage: str) -> dict[str, str]:
-    """Give the tags that every run of a stage has."""
+    """Return the tags that every run of a stage has."""
+    here = Path.cwd()
     return {
-        STAGE: stage, "mlflow.source.name": f"medtransfer {stage}", "git_revision": git_revision(Path.cwd()),
-        "dvc_revision": _dvc_revision(), **versions(),
+        STAGE: stage, "mlflow.source.name": f"medtransfer {stage}", "git_revision": git_revision(here),
+        "dvc_revision": _dvc_revision(here), **versions(),
     }  # fmt: skip
 
 
-def _dvc_revision() -> str:
-    """Give the hash of dvc.lock, which pins every versioned input, or `none`."""
-    lock = Path("dvc.lock")
+@cache
+def _dvc_revision(folder: Path) -> str:
+    """Return the hash of dvc.lock, which pins every versioned input, or `none`."""
+    lock = folder / "dvc.lock"
     return file_sha256(lock)[:12] if lock.is_file() else "none"

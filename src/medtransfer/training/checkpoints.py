@@ -11,9 +11,9 @@ from medtransfer.encoders.weights import load_encoder_weights
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.records import CheckpointInfo, checkpoint_path, in_one_line, list_checkpoints, read_tensors, write_tensors
+from medtransfer.records.untrusted import check_model_size
 
 ENCODER, HEAD = "encoder.", "head."
-SPARE = 2**24  # numbers that memory is taken for although the weights file has fewer
 
 
 def save_checkpoint(folder: Path, classifier: nn.Module, info: dict[str, object]) -> CheckpointInfo:
@@ -84,8 +84,7 @@ def rebuild_encoder(path: Path, info: CheckpointInfo, numbers: int) -> Encoder:
     try:
         with torch.device("meta"):
             shell = build_encoder(info.build, **info.arguments)
-        if (needed := sum(value.numel() for value in shell.state_dict().values())) > SPARE + numbers:
-            raise InputError(f"it needs {needed} numbers, and its weights are {numbers}")
+        check_model_size(sum(value.numel() for value in shell.state_dict().values()), numbers)
         return build_encoder(info.build, **info.arguments)
     except (InputError, RuntimeError, TypeError, OverflowError, ValueError) as fault:
         raise InputError(

@@ -9,7 +9,7 @@ from medtransfer.analysis.pools import ROBUSTNESS
 from medtransfer.hashing import digest
 from medtransfer.papers.hidy2024.store import DEFAULT, GROUP, KEY, STAGE, TABLE
 from medtransfer.records import series_folder, write_text
-from medtransfer.tracking import Record
+from medtransfer.tracking import RunRecord
 
 SETTING = ["distance", "margin", "level", "pooled"]
 
@@ -52,14 +52,14 @@ def mark_copies(robustness: pd.DataFrame) -> pd.DataFrame:
     return robustness.assign(copied=keys.isin(copied) & (robustness["epoch"] == 0))
 
 
-def _tuned(row: dict[str, object], file: str) -> Record:
+def _tuned(row: dict[str, object], file: str) -> RunRecord:
     params = {"kind": "finetune", "file": file, "source": "imagenet", **{name: row[name] for name in KEY}}
     metrics = {str(name): float(str(value)) for name, value in row.items() if name not in {*KEY, "line"} and not pd.isna(value)}
     name = f"{row['target']}-{row['encoder']}-{row['scheme']}-e{int(str(row['epoch'])):03d}-{row['mode']}-s{row['seed']}"
-    return Record(name, digest({key: str(value) for key, value in params.items()}, 16), params, metrics)
+    return RunRecord(name, digest({key: str(value) for key, value in params.items()}, 16), params, metrics)
 
 
-def _scored(key: dict[str, str], table: pd.DataFrame, file: str, out: Path) -> Record:
+def _scored(key: dict[str, str], table: pd.DataFrame, file: str, out: Path) -> RunRecord:
     folder = series_folder(out / key["target"], key["encoder"], key["scheme"])
     columns = [*SETTING, "epoch", "robustness", "copied"]
     write_text(folder / TABLE, table.sort_values([*SETTING, "epoch"])[columns].to_csv(index=False))
@@ -71,4 +71,4 @@ def _scored(key: dict[str, str], table: pd.DataFrame, file: str, out: Path) -> R
     params = {"kind": "robustness", "file": file, "source": "imagenet", **key, **DEFAULT}
     name = f"{key['target']}-{key['encoder']}-{key['scheme']}"
     cell = digest({name: str(value) for name, value in params.items()}, 16)
-    return Record(name, cell, params, {}, curves, artifacts={TABLE: folder / TABLE})
+    return RunRecord(name, cell, params, {}, curves, artifacts={TABLE: folder / TABLE})

@@ -16,7 +16,8 @@ from medtransfer.selectors.rules import RULES, Best
 
 Key = tuple[str, str, str, str]  # encoder, target, mode, scheme
 # Rules for rows that do not say whether features are pooled; the order decides between alignments that do equally well.
-POOLING = {"frozen": POOLED["frozen"], "inverted": {False: True, True: False}, **POOLED}
+INVERTED = {mode: not pooled for mode, pooled in POOLED["frozen"].items()}
+POOLING = {"frozen": POOLED["frozen"], "inverted": INVERTED, **POOLED}  # the order in which alignments are tried
 RULE = {"offline": "best", "online": "first-drop"}  # the paper's names
 
 
@@ -148,7 +149,7 @@ class Recomputed:
         return self._cache[known]
 
     def _score_key(self, key: Key, row: Row, alignment: Alignment) -> tuple[object, ...]:
-        pooled = POOLING[alignment.pooling][MODES[key[2]].encoder_frozen] if row.pooled is None else row.pooled
+        pooled = POOLING[alignment.pooling][key[2]] if row.pooled is None else row.pooled
         return alignment.labels.get(key[1], key[1]), row.distance, row.margin, row.level, pooled
 
     def _compute_tis(self, key: Key, row: Row, alignment: Alignment) -> Value:

@@ -11,6 +11,7 @@ from medtransfer.analysis.summary import analyse
 from medtransfer.config import Replay, Report
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
+from medtransfer.locks import exclusive
 from medtransfer.papers.hidy2024 import page
 from medtransfer.papers.hidy2024.audit import Finding, as_rows, audit
 from medtransfer.papers.hidy2024.cells import Cell, alignment_rows, cell_rows, count_rows, judge_cells
@@ -43,6 +44,11 @@ def run(section: Replay, report: Report) -> str:
     Raises:
         InputError: a file is not named, missing or not of the released form.
     """
+    with exclusive(Path(section.out)):
+        return _run(section, report)
+
+
+def _run(section: Replay, report: Report) -> str:
     downstream_path, robustness_path = _files(section)
     out = Path(section.out)
     downstream, robustness = read_downstream(downstream_path), read_robustness(robustness_path)
@@ -120,10 +126,8 @@ def _publish(out: Path, digests: dict[str, str], metrics: dict[str, float], samp
     """Log the result as one run; the same files and intervals are logged once."""
     params = {"kind": "result", **digests, "draws": sampling.draws, "confidence": sampling.confidence, "seed": sampling.seed}
     cell = digest([params, metrics], 16)
-    if finished := tracking.find_finished(STAGE, cell):
-        tracking.note_reuse(STAGE, finished.id)
-        return
-    with tracking.open_run(STAGE, "replay", cell, params, {}) as handle:
-        handle.log_metrics(metrics)
-        for name in (*TABLES, "replay.html", "replay.md", "figures"):
-            handle.log_artifact(out / name, "figures" if name == "figures" else None)
+    with tracking.once(STAGE, "replay", cell, params) as handle:
+        if handle:
+            handle.log_metrics(metrics)
+            for name in (*TABLES, "replay.html", "replay.md", "figures"):
+                handle.log_artifact(out / name, "figures" if name == "figures" else None)

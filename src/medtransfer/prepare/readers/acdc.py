@@ -11,7 +11,6 @@ Official counts: 100 patients in training/ (1902 slices), 50 in testing/ (1076);
 The volumes' axes are (x, y, z); pictures are stored with y as rows, otherwise as they lie in the file.
 """
 
-import gzip
 import math
 import re
 import zlib
@@ -38,6 +37,7 @@ from medtransfer.prepare.readers.contract import (
     whole_picture,
 )
 from medtransfer.records import in_one_line, require_file
+from medtransfer.records.untrusted import unpacked_size
 
 CITATION = (
     "O. Bernard, A. Lalande, C. Zotti, F. Cervenansky, et al., Deep Learning Techniques for Automatic MRI Cardiac "
@@ -153,18 +153,9 @@ def _read_volume(path: Path) -> np.ndarray:
     proxy = _open_volume(path)
     claimed = math.prod(proxy.shape) * proxy.dtype.itemsize
     try:
-        unpacked = _unpack(path, claimed + HEADER)
+        unpacked = unpacked_size(path, claimed + HEADER)
         if not claimed <= unpacked <= claimed + HEADER:
             raise ValueError(f"{claimed} bytes of voxels, but {'more than ' * (unpacked > claimed)}{unpacked} in all")
         return np.asarray(proxy)
     except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as fault:
         raise InputError(f"expected a whole NIfTI volume in {path}, but it is damaged ({in_one_line(fault)}); {REPLACE}") from None
-
-
-def _unpack(path: Path, most: int) -> int:
-    """Count the bytes that a file unpacks to, to its end, where its checksum stands, or until they are too many."""
-    count = 0
-    with gzip.open(path) as file:
-        while count <= most and (piece := file.read(2**20)):
-            count += len(piece)
-    return count

@@ -14,6 +14,7 @@ import logging
 from pathlib import Path
 
 from medtransfer.errors import InputError
+from medtransfer.locks import exclusive
 from medtransfer.prepare.samples.heart import write_heart
 from medtransfer.prepare.samples.lungs import write_lungs
 from medtransfer.prepare.samples.pictures import write_pictures
@@ -48,18 +49,21 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
     for name, minimum in least.items():
         if settings[name] < minimum:
             raise InputError(f"expected at least {minimum} for samples.{name}, but got {settings[name]}; take more")
-    note = out / "samples.json"
-    if out.exists() and not note.is_file() and any(out.iterdir()):
-        raise InputError(f"expected {out} to be empty or to hold earlier samples, but it holds other files; choose another `out`")
-    text = json.dumps({"revision": REVISION, **settings}, indent=1) + "\n"
-    if not force and note.is_file() and note.read_text(encoding="utf-8") == text:
-        log.info("samples: %s is there already, made with the same settings; reused", out)
-        return False
-    with atomic_folder(out) as partial:
-        write_heart(partial / "heart", derive_seed(seed, "heart"), patients)
-        write_lungs(partial / "lungs", derive_seed(seed, "lungs"), lungs)
-        write_retina(partial / "retina", derive_seed(seed, "retina"), retinas)
-        write_pictures(partial / "pictures", derive_seed(seed, "pictures"), pictures)
-        (partial / "samples.json").write_text(text, encoding="utf-8")
-    log.info("samples: written to %s", out)
-    return True
+    with exclusive(out):
+        note = out / "samples.json"
+        if out.exists() and not note.is_file() and any(out.iterdir()):
+            raise InputError(
+                f"expected {out} to be empty or to hold earlier samples, but it holds other files; choose another `out`"
+            )
+        text = json.dumps({"revision": REVISION, **settings}, indent=1) + "\n"
+        if not force and note.is_file() and note.read_text(encoding="utf-8") == text:
+            log.info("samples: %s is there already, made with the same settings; reused", out)
+            return False
+        with atomic_folder(out) as partial:
+            write_heart(partial / "heart", derive_seed(seed, "heart"), patients)
+            write_lungs(partial / "lungs", derive_seed(seed, "lungs"), lungs)
+            write_retina(partial / "retina", derive_seed(seed, "retina"), retinas)
+            write_pictures(partial / "pictures", derive_seed(seed, "pictures"), pictures)
+            (partial / "samples.json").write_text(text, encoding="utf-8")
+        log.info("samples: written to %s", out)
+        return True

@@ -1,0 +1,66 @@
+"""Publish finished pretrainings on disk whose run the tracking store lacks."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from medtransfer import tracking
+from medtransfer.errors import InputError
+from medtransfer.locks import is_locked
+from medtransfer.records import PRETRAINING_FILE, Pretraining, checkpoint_path, list_checkpoints
+
+log = logging.getLogger("medtransfer")
+
+
+def publish(checkpoints: Path) -> int:
+    """Write the missing runs.
+
+    Args:
+        checkpoints: folder of all pretrainings.
+
+    Returns:
+        The number of runs written. Folders that are incomplete or of another version are left out with one warning for all;
+        folders that a process works on are left out silently.
+    """
+    records, left = [], []
+    for path in sorted(checkpoints.glob(f"[!.]*/{PRETRAINING_FILE}")):
+        if is_locked(path.parent):
+            continue
+        try:
+            records.append(record_of(path.parent, Pretraining.read(path)))
+        except (InputError, ValueError) as error:  # the file may hold anything
+            left.append(f"{path.parent} ({error})")
+    if left:
+        log.warning("%d pretrainings on disk are left out: %s", len(left), "; ".join(left))
+    return tracking.write_runs("pretrain", records, "pretrainings to the tracking store")
+
+
+def record_of(folder: Path, done: Pretraining) -> tracking.RunRecord:
+    """Return the run of a finished pretraining, the same that its training would have left.
+
+    Raises:
+        InputError: checkpoints are missing or belong to another pretraining.
+    """
+    owners = {epoch: info.pretraining for epoch, info in list_checkpoints(folder).items()}
+    paths = [checkpoint_path(folder, epoch) for epoch in done.epochs]
+    files = [file for path in paths for file in (path, path.with_suffix(".safetensors"))]
+    if any(owners.get(epoch) != done.pretraining for epoch in done.epochs) or not all(file.exists() for file in files):
+        raise InputError(f"expected the checkpoints that {folder / PRETRAINING_FILE} names, but they differ; pretrain again")
+    others = [path for name in ("curves.json", PRETRAINING_FILE) if (path := folder / name).exists()]
+    return tracking.RunRecord(
+        done.name, done.cell, done.params, {}, _by_epoch(done.curves), done.tags,
+        {f"checkpoints/{file.name}": file for file in (*others, *files)},
+        [(name, digest, Path(source), context) for name, digest, source, context in done.inputs],
+    )  # fmt: skip
+
+
+def finish(handle: tracking.Run, folder: Path, done: Pretraining) -> None:
+    """Write `pretraining.json`, and log tags, datasets and artifacts; the open run has the params and curves already."""
+    done.write(folder / PRETRAINING_FILE)
+    handle.set_tags(done.tags)
+    handle.log_record(replace(record_of(folder, done), curves={}))
+
+
+def _by_epoch(curves: Mapping[str, Mapping[str, float]]) -> dict[str, dict[int, float]]:
+    return {name: {int(epoch): value for epoch, value in curve.items()} for name, curve in curves.items()}

@@ -1,0 +1,87 @@
+"""Remember which finished results a lost tracking store missed; their stages publish them from disk later.
+
+A mark names the run and when it began, nothing else: params, curves and files come from the result on disk. It is needed where
+the store already has an older finished run of the cell (`--force`), and it makes sure that the next command looks at all.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from medtransfer.hashing import digest
+from medtransfer.records import in_one_line, parse_json, write_json
+from medtransfer.tracking import store
+
+log = logging.getLogger("medtransfer")
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A finished result whose run the store lacks.
+
+    Attributes:
+        stage: that made it.
+        name: of the run.
+        cell: digest of what makes the result.
+        started: when the work began, milliseconds since 1970.
+        address: digest of the store's address.
+    """
+
+    stage: str
+    name: str
+    cell: str
+    started: int
+    address: str
+
+    @property
+    def _path(self) -> Path:
+        return _folder() / f"{self.stage}-{self.cell}-{self.address}.json"
+
+    def write(self) -> None:
+        """Write the mark."""
+        write_json(self._path, asdict(self))
+
+    def drop(self) -> None:
+        """Remove the mark."""
+        self._path.unlink(missing_ok=True)
+
+
+def mark(stage: str, name: str, cell: str, started: int) -> None:
+    """Remember that the present store missed a finished result."""
+    Missed(stage, name, cell, started, digest(store.store_uri())).write()
+
+
+def missed_runs(stage: str | None = None) -> list[Missed]:
+    """List what the present store missed, of one stage or of all; a damaged mark is removed."""
+    address = digest(store.store_uri())
+    marks = [found for path in sorted(_folder().glob("*.json")) if (found := _read(path))]
+    return [run for run in marks if run.address == address and stage in (None, run.stage)]
+
+
+def forget(stage: str, cells: Iterable[str]) -> None:
+    """Remove the marks of cells whose newest result the store has now."""
+    wanted = set(cells)
+    for run in missed_runs(stage):
+        if run.cell in wanted:
+            run.drop()
+
+
+def _read(path: Path) -> Missed | None:
+    try:
+        run = Missed(**parse_json(path.read_bytes()))
+        if path != run._path or type(run.started) is not int:
+            raise ValueError("its fields do not fit its name")
+    except FileNotFoundError:  # another process published the result
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        path.unlink(missing_ok=True)
+        log.warning(
+            "%s, which named a result that the tracking store missed, was damaged and is removed (%s)", path, in_one_line(error)
+        )
+        return None
+    return run
+
+
+def _folder() -> Path:
+    return store.own_folder() / "missed"

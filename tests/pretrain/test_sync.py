@@ -1,0 +1,93 @@
+"""Finished pretrainings on disk fill a store that lacks them; what is incomplete or foreign is left out."""
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medtransfer import study, tracking
+from medtransfer.config import Params
+from medtransfer.locks import exclusive
+from medtransfer.pretrain.sync import publish
+
+ROOT = Path("checkpoints")
+FOLDER = ROOT / "unet-simple"
+
+
+@pytest.fixture(scope="module")
+def pretrained(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
+    study.pretrain(tiny_params())
+    return shared_workplace
+
+
+@pytest.fixture
+def elsewhere(pretrained: Path, workplace: Path) -> Path:
+    """Work on another machine: the checkpoints in an empty folder with an empty store; give the first store."""
+    shutil.copytree(pretrained / ROOT, workplace / ROOT)
+    return pretrained / "mlflow.db"
+
+
+def the_run() -> dict[str, Any]:
+    (run,) = tracking.read_runs("pretrain")
+    inputs = tracking.connect().get_run(run.id).inputs.dataset_inputs
+    with tracking.artifact_folder(run.id, "checkpoints") as folder:
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {
+        "params": run.params, "tags": run.tags, "files": files,
+        "curves": {name: tracking.read_curve(run.id, name) for name in run.metrics},
+        "inputs": [(entry.dataset.name, entry.dataset.digest, entry.tags[0].value) for entry in inputs],
+    }  # fmt: skip
+
+
+def test_the_run_is_that_of_the_stage_and_is_reused(
+    elsewhere: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert publish(ROOT) == 1
+    published = the_run()
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
+        assert published == the_run()
+    before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
+    assert publish(ROOT) == 0
+    study.pretrain(tiny_params())
+    assert the_run() == published and {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()} == before
+
+
+def change(**fields: Any) -> None:
+    path = FOLDER / "pretraining.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+FAULTS: dict[str, tuple[Callable[[], Any], str]] = {
+    "no weights": (lambda: (FOLDER / "epoch-001.safetensors").unlink(), "expected the checkpoints that .* names"),
+    "an epoch more": (lambda: change(epochs=[0, 1, 9]), "expected the checkpoints that .* names"),
+    "of another pretraining": (lambda: change(pretraining="another"), "expected the checkpoints that .* names"),
+    "cut off": (lambda: (FOLDER / "pretraining.json").write_text('{"format": "medtr'), "expected a JSON record"),
+    "of another version": (lambda: change(format="medtransfer/pretraining/99"), "medtransfer/pretraining/1"),
+    "inputs of another form": (lambda: change(inputs=[["x"]]), "unpack"),
+    "curves of another form": (lambda: change(curves={"loss": {"first": 1.0}}), "invalid literal"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_is_incomplete_or_foreign_is_left_out_with_one_warning(
+    name: str, elsewhere: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fault, words = FAULTS[name]
+    fault()
+    caplog.set_level(logging.WARNING, "medtransfer")
+    assert publish(ROOT) == 0
+    (message,) = caplog.messages
+    assert f"1 pretrainings on disk are left out: {FOLDER} (" in message and re.search(words, message)
+
+
+def test_an_unfinished_pretraining_and_one_at_work_are_left_out_silently(elsewhere: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with exclusive(FOLDER):
+        assert publish(ROOT) == 0
+    (FOLDER / "pretraining.json").unlink()
+    assert publish(ROOT) == 0 and caplog.text == ""

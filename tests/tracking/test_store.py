@@ -1,0 +1,149 @@
+"""One connection per process and address; it follows the address, survives a loss, and is not shared with forked processes."""
+
+import multiprocessing
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from requests.exceptions import ConnectionError as NoConnection
+
+from medtransfer import tracking
+from medtransfer.environment import git_revision
+from medtransfer.tracking import retry, store
+from medtransfer.tracking.retry import StoreLost
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count new clients and git processes."""
+    counts: Counter[str] = Counter()
+
+    def through(name: str, function: Callable) -> Callable:
+        def call(*arguments: Any, **options: Any) -> Any:
+            counts[name] += 1
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(MlflowClient, "__init__", through("connect", MlflowClient.__init__))
+    monkeypatch.setattr(subprocess, "run", through("git", subprocess.run))
+    return counts
+
+
+def test_five_runs_take_one_connection_and_one_git_process(counted: Counter[str]) -> None:
+    git_revision.cache_clear()
+    for number in range(5):
+        with tracking.once("score", "x", f"c{number}", {"lr": 1}) as run:
+            assert run is not None
+            run.log_metrics({"dice": 0.5})
+        with tracking.once("score", "x", f"c{number}", {"lr": 1}) as run:
+            assert run is None
+    tracking.write_runs("finetune", [tracking.RunRecord("x", "c0", {})], "runs")
+    assert len(tracking.read_runs("score")) == 5
+    assert counted == {"connect": 1, "git": 1}
+
+
+def test_the_connection_follows_the_address(
+    counted: Counter[str], workplace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_store, workplace / "other.db")
+    with tracking.open_run("score", "x", "c1", {}, {}):
+        pass
+    first = tracking.connect()
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace / 'other.db'}")
+        assert tracking.read_runs("score") == []
+    assert tracking.connect() is first and len(tracking.read_runs("score")) == 1
+    assert counted["connect"] == 2
+
+
+def test_without_an_address_the_connection_follows_the_working_folder(
+    workplace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with tracking.open_run("score", "x", "c1", {}, {}):
+        pass
+    (workplace / "deep").mkdir()
+    shutil.copy(empty_store, workplace / "deep" / "mlflow.db")
+    monkeypatch.chdir(workplace / "deep")
+    assert tracking.read_runs("score") == []
+    monkeypatch.chdir(workplace)
+    assert len(tracking.read_runs("score")) == 1
+
+
+def test_a_store_that_was_lost_is_connected_to_again(counted: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "PATIENCE", 0.2)
+    client = tracking.connect()
+
+    def refuse(*arguments: object) -> None:
+        raise NoConnection("connection refused")
+
+    with pytest.raises(StoreLost):
+        store.ask(client, refuse)
+    with tracking.open_run("score", "x", "c1", {}, {}):
+        pass
+    assert counted["connect"] == 2 and len(tracking.read_runs("score")) == 1
+
+
+def work_in_a_fork(parent: MlflowClient, answer: Any) -> None:
+    with tracking.open_run("score", "x", "child", {}, {}) as run:
+        answer.send((run.client is parent, run.client is None))
+
+
+def test_a_forked_process_opens_its_own_connection() -> None:
+    client = tracking.connect()
+    with tracking.open_run("score", "x", "parent", {}, {}) as run:
+        context = multiprocessing.get_context("fork")
+        here, there = context.Pipe()
+        child = context.Process(target=work_in_a_fork, args=(client, there))
+        child.start()
+        assert here.recv() == (False, False)
+        child.join(60)
+        run.log_metrics({"dice": 0.5})
+    assert child.exitcode == 0 and tracking.connect() is client
+    assert {found.tags[tracking.CELL] for found in tracking.read_runs("score")} == {"parent", "child"}
+
+
+def test_a_finished_cell_is_reused_once_restored(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    caplog.set_level("INFO", "medtransfer")
+    client = tracking.connect()
+    with tracking.once("score", "the name", "c1", {}) as run:
+        assert run is not None
+        made = run.id
+    opened = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+
+    def fails(finished: tracking.StoredRun) -> None:
+        raise OSError("no artifacts")
+
+    with pytest.raises(OSError, match="no artifacts"), tracking.once("score", "the name", "c1", {}, restore=fails):
+        pytest.fail("the block must not begin")
+    assert "medtransfer.reuses" not in client.get_run(opened).data.tags
+    restored: list[str] = []
+    with tracking.once("score", "the name", "c1", {}, restore=lambda finished: restored.append(finished.id)) as run:
+        assert run is None and restored == [made]
+    assert f"score: the name is finished (run {made}): reused; --force does it again" in caplog.text
+    assert client.get_run(opened).data.tags["medtransfer.reuses"] == made
+
+
+def test_force_does_a_finished_cell_again() -> None:
+    for force in (False, True):
+        with tracking.once("score", "x", "c1", {}, force=force) as run:
+            assert run is not None
+    assert len(tracking.read_runs("score")) == 1 and len(tracking.read_runs("score", status="KILLED")) == 1
+
+
+def test_a_run_that_is_not_adopted_is_named_in_the_run_of_mlflow_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = tracking.connect()
+    opened = client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    with tracking.once("search", "x", "c1", {}, adopt=False) as run:
+        assert run is not None and run.id != opened
+    assert client.get_run(opened).data.tags["medtransfer.reuses"] == run.id
