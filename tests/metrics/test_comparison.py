@@ -49,7 +49,7 @@ paired = st.lists(st.tuples(*[st.integers(0, 20).map(lambda value: value / 20)] 
 
 @settings(max_examples=40)
 @given(paired, st.randoms(use_true_random=False))
-def test_order_of_configurations_does_not_matter_and_sides_mirror(rows, random):
+def test_order_does_not_matter_and_sides_mirror(rows, random):
     first, second = np.array(rows).T
     found = compare_paired(first, second, 20, 0.95, generator())
     again = compare_paired(*np.array(random.sample(rows, len(rows))).T, 20, 0.95, generator())
@@ -132,7 +132,7 @@ def test_holm_by_hand(p_values, corrected):
 
 @settings(max_examples=60)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_holm_keeps_the_order_and_lies_between_nothing_and_bonferroni(p_values, random):
+def test_holm_is_monotone_and_below_bonferroni(p_values, random):
     found = holm(p_values)
     for p_value, corrected in zip(p_values, found, strict=True):
         assert p_value <= corrected <= min(1.0, len(p_values) * p_value)

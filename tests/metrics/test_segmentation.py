@@ -123,7 +123,7 @@ def test_exactly_one_half_is_negative():
     assert evaluate(torch.full((1, 1, 2, 2), 0.5), truth, 1).metrics["dice"] == 1
 
 
-def test_healthy_images_only_give_finite_metrics_by_the_empty_mask_rule():
+def test_metrics_of_healthy_images_are_finite():
     truth = torch.zeros(2, 4, 4, dtype=torch.uint8)
     probabilities = torch.zeros(2, 1, 4, 4)
     probabilities[1, 0, 0, 0] = 0.9

@@ -120,7 +120,7 @@ def test_weighted_kendall_by_its_definition(rows):
         assert found.value == pytest.approx(brute_weighted(scores, dice), abs=1e-12)
 
 
-def test_weighted_kendall_feels_a_swap_of_the_best_more_than_of_the_worst():
+def test_weighted_kendall_weighs_swaps_of_the_best_more():
     dice = {1: 0.4, 5: 0.3, 20: 0.2, 50: 0.1}
     best_swapped, worst_swapped = {**dice, 1: 0.3, 5: 0.4}, {**dice, 20: 0.1, 50: 0.2}
     assert weighted_kendall(best_swapped, dice).value == pytest.approx(1 - 2 * 1.5 / 6.25)  # weights of six pairs: 6.25

@@ -1,4 +1,4 @@
-"""params.yaml and what overrides it go in; the validated whole comes out, or all faults at once."""
+"""Load params.yaml with its overrides and validate it; all errors are reported together."""
 
 import os
 import re
@@ -71,24 +71,24 @@ def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection
 
 
 def _look_up(value: Any, dotted: str) -> Any:
-    """Give what stands at a dotted key, None when there is nothing."""
+    """Return the value at a dotted key, None if there is none."""
     for key in dotted.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
 def _expand(value: Any, path: Path) -> Any:
-    """Put environment variables in place of ${NAME} in every text of a parsed file."""
+    """Replace ${NAME} by the environment variable in every string of a parsed file."""
 
-    def look_up(found: re.Match[str]) -> str:
-        if (name := found[1]) not in os.environ:
+    def look_up(match: re.Match[str]) -> str:
+        if (name := match[1]) not in os.environ:
             raise InputError(f"expected the environment variable {name}, which {path} names, but it is not set; set it")
         return os.environ[name]
 
     if isinstance(value, dict):
-        return {key: _expand(one, path) for key, one in value.items()}
+        return {key: _expand(item, path) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expand(one, path) for one in value]
+        return [_expand(item, path) for item in value]
     return re.sub(r"\$\{([A-Z_][A-Z0-9_]*)\}", look_up, value) if isinstance(value, str) else value
 
 
@@ -102,8 +102,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"expected the parameter file {Path.cwd() / path}, but it does not exist; run from the project's folder or name one "
             "with --params"
         ) from None
-    except (OSError, ValueError) as fault:
-        raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(fault).split())}; correct it") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(error).split())}; correct it") from None
     if not isinstance(value, dict):
         raise InputError(f"expected sections such as `finetune:` in {path}, but got {type(value).__name__}")
     return {name: _expand(section, path) for name, section in value.items()}
