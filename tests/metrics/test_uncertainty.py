@@ -47,10 +47,10 @@ def test_seed_means_do_not_depend_on_the_order_of_epochs():
 
 
 @pytest.mark.parametrize(
-    ("dice", "said"), [({}, "got none"), ({1: [0.1, 0.2], 5: [0.3]}, "2 seeds for epoch 5, but got 1"), ({1: []}, "got 0")]
+    ("dice", "message"), [({}, "got none"), ({1: [0.1, 0.2], 5: [0.3]}, "2 seeds for epoch 5, but got 1"), ({1: []}, "got 0")]
 )
-def test_spread_needs_two_seeds(dice, said):
-    with pytest.raises(ValueError, match=said):
+def test_spread_needs_two_seeds(dice, message):
+    with pytest.raises(ValueError, match=message):
         bootstrap_seed_means(dice, 10, generator())
 
 
@@ -97,10 +97,10 @@ def test_probability_best_shares_ties():
 @given(st.integers(0, 2**31), st.integers(1, 6))
 def test_probabilities_of_being_best_sum_to_one(seed, epochs):
     drawn = generator(seed).integers(0, 4, size=(30, epochs)) / 4
-    found = probability_best(drawn)
-    assert found.sum() == pytest.approx(1)
+    result = probability_best(drawn)
+    assert result.sum() == pytest.approx(1)
     order = generator(seed).permutation(epochs)
-    assert probability_best(drawn[:, order]) == pytest.approx(found[order])
+    assert probability_best(drawn[:, order]) == pytest.approx(result[order])
 
 
 def brute_set(dice: dict[int, list[float]], confidence: float) -> set[int]:
@@ -122,13 +122,13 @@ curves = st.dictionaries(
 @settings(max_examples=60)
 @given(curves, st.randoms(use_true_random=False))
 def test_set_equals_welchs_and_holds_the_best_mean(dice, random):
-    found = confidence_set(dice, 0.9)
-    assert set(found) == brute_set(dice, 0.9)
-    assert list(found) == sorted(found)
-    assert max(dice, key=lambda epoch: np.mean(dice[epoch])) in found
+    result = confidence_set(dice, 0.9)
+    assert set(result) == brute_set(dice, 0.9)
+    assert list(result) == sorted(result)
+    assert max(dice, key=lambda epoch: np.mean(dice[epoch])) in result
     epochs = random.sample(sorted(dice), len(dice))
-    assert confidence_set({epoch: random.sample(dice[epoch], len(dice[epoch])) for epoch in epochs}, 0.9) == found
-    assert set(found) <= set(confidence_set(dice, 0.99))
+    assert confidence_set({epoch: random.sample(dice[epoch], len(dice[epoch])) for epoch in epochs}, 0.9) == result
+    assert set(result) <= set(confidence_set(dice, 0.99))
 
 
 @pytest.mark.filterwarnings("error")

@@ -13,7 +13,7 @@ from medtransfer.config.schema import Params
 from medtransfer.config.strict_yaml import parse_yaml
 from medtransfer.errors import InputError
 
-# Where params define what has a name, and the keys that use the names; what the code defines is given to `load_params`.
+# Sections that define names, and the keys that use them; names that the code defines are passed to `load_params`.
 DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target": "prepare.targets"}
 USED = {
     "encoder": ("study.encoders", "pretrain.encoder", "score.encoder", "finetune.encoder"),
@@ -26,15 +26,15 @@ USED = {
 def load_params(
     paths: Sequence[Path], overrides: Mapping[str, Any], registered: Mapping[str, Collection[str]] | None = None
 ) -> Params:  # fmt: skip
-    """Read params.yaml, lay further files and single values over it, and validate the whole.
+    """Read params.yaml, override it by further files and single values, and validate the result.
 
     Args:
-        paths: the first file holds every key, each further one only what it changes.
-        overrides: values by dotted key, such as `finetune.seed`; they win over the files.
+        paths: the first file has every key, further ones only those that they change.
+        overrides: values by dotted key, such as `finetune.seed`; they override the files.
         registered: names that the code defines, by kind, such as `{"mode": MODES}`.
 
     Raises:
-        InputError: a file cannot be read, or any key is missing, unknown or of the wrong kind; all faults are named.
+        InputError: a file cannot be read, or keys are missing, unknown or of a wrong type; all errors are named.
     """
     merged: dict[str, Any] = {}
     for path in paths:
@@ -56,18 +56,18 @@ def load_params(
 
 
 def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection[str]]) -> list[str]:
-    """Name everything that is used but not defined; values of a wrong kind are pydantic's to name."""
-    faults = []
+    """Return an error for every name that is used but not defined; pydantic reports values of a wrong type."""
+    errors = []
     defined = {kind: _look_up(merged, section) for kind, section in DEFINED.items()}
     names = {kind: set(section) for kind, section in defined.items() if isinstance(section, dict)}
     for kind, known in (names | dict(registered)).items():
         for user in USED[kind]:
             value = _look_up(merged, user)
-            faults += [
+            errors += [
                 f"{user} names the {kind} {name!r}, known are {', '.join(sorted(map(str, known)))}"
                 for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name not in known
             ]  # fmt: skip
-    return faults
+    return errors
 
 
 def _look_up(value: Any, dotted: str) -> Any:
