@@ -29,7 +29,7 @@ from medtransfer.pretrain.loop import train_epoch
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.progress import track
 from medtransfer.training.device import compiled, lay_out, open_fabric
-from medtransfer.training.finite_check import Watch
+from medtransfer.training.finite_check import FiniteGuard
 from sides import Rounds, images_a_second, params, parser
 
 CLASSES = 10
@@ -83,7 +83,7 @@ def measure(options: Namespace, recipe: Recipe, root: Path) -> Rounds:
     fabric = open_fabric(options.accelerator, 1, options.precision)
     raw, adamw = make_model(recipe)
     model, optimiser = fabric.setup(compiled(raw, fabric.device, options.compile), adamw)
-    watch = Watch(fabric, raw, adamw, "training loss", lambda: "nothing was saved before", "run again")
+    guard = FiniteGuard(fabric, raw, adamw, "training loss", lambda: "nothing was saved before", "run again")
     images = open_images(root, recipe, recipe.randaugment)
     sampler = EpochBatches(len(images), recipe.micro_batch, seed=recipe.seed, shuffle=True, drop_last=True)
     batches = loader(images, sampler, options.workers, pin=fabric.device.type == "cuda")
@@ -94,7 +94,7 @@ def measure(options: Namespace, recipe: Recipe, root: Path) -> Rounds:
             images.set_epoch(epoch)
             sampler.set_epoch(epoch)
             bar = track(batches, f"epoch {epoch}", len(sampler), "batch")
-            numbers = train_epoch(fabric, model, optimiser, bar, [1] * len(sampler), recipe, epoch, CLASSES, watch)
+            numbers = train_epoch(fabric, model, optimiser, bar, [1] * len(sampler), recipe, epoch, CLASSES, guard)
             handle.log_metrics(numbers, epoch)
             rounds.change(bare)
     return rounds

@@ -271,7 +271,7 @@ BAD: dict[str, tuple[Spoiler, str, str]] = {
     "no params.yaml": (removed("params.yaml"), "score", r"the parameter file .*params\.yaml, .* --params"),
     "no such command": (nothing, "scrore", r"No such command 'scrore'.*`medtransfer --help`"),
     "no such option": (nothing, "score --sed 1", r"No such option.*--sed.*`medtransfer score --help`"),
-    "an option without a value": (nothing, "score --seed", r"'--seed' requires an argument; `medtransfer.*--help`"),
+    "an option without a value": (nothing, "score --seed", r"'--seed' requires an argument; see `medtransfer.*--help`"),
     "a word too many": (nothing, "score sample", r"unexpected extra argument.*sample"),
     "no such key": (text("more.yaml", "score: {sed: 1}"), "score --params more.yaml", r"score\.sed: is not a known key"),
     "no such section": (text("more.yaml", "scores: {}"), "score --params more.yaml", r"scores: is not a known key"),
@@ -386,8 +386,8 @@ def test_after_the_fault_is_mended_the_same_command_runs(place: Path, call: Call
     [
         (InputError("two\nlines"), 2, "medtransfer: two lines\n"),
         (StageError("it broke"), 1, "medtransfer: it broke\n"),
-        (ZeroDivisionError("by\nzero"), 1, "medtransfer: ZeroDivisionError: by zero; --debug shows where\n"),
-        (KeyboardInterrupt(), 130, "medtransfer: interrupted; what is finished is kept: run the same command again to go on\n"),
+        (ZeroDivisionError("by\nzero"), 1, "medtransfer: ZeroDivisionError: by zero; --debug shows the traceback\n"),
+        (KeyboardInterrupt(), 130, "medtransfer: interrupted; what is finished is kept: run the same command again to resume\n"),
     ],
 )
 def test_faults_have_their_exit_codes(

@@ -288,9 +288,7 @@ def test_mlflow_finds_the_projects_own_environment(link_tool: ModuleType, tmp_pa
     assert place.resolve() == Path(sys.prefix).resolve() and list(place.parent.iterdir()) == [place]
 
 
-def test_a_stale_link_is_replaced_and_an_environment_of_mlflows_own_is_kept(
-    link_tool: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_stale_links_are_replaced(link_tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     link_tool.main()
     (place,) = [path for path in Path(os.environ["MLFLOW_ENV_ROOT"]).rglob("*") if path.is_symlink()]
     place.unlink()

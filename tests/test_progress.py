@@ -1,4 +1,4 @@
-"""The bar of a terminal and the sparse lines of a log."""
+"""Progress bars on a terminal, sparse lines in a log."""
 
 import logging
 from collections.abc import Iterator
@@ -11,33 +11,33 @@ from medtransfer.progress import track
 
 @pytest.fixture(autouse=True)
 def log_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undo what libraries that set up logging in the same process, such as DVC, do to loggers that are there already."""
+    """Enable the logger, which libraries such as DVC disable when they set up logging in the same process."""
     monkeypatch.setattr(progress.log, "disabled", False)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Stop the clock; a test moves its only entry."""
+    """A stopped clock; a test moves its only entry."""
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
 
 
 def slow(clock: list[float], number: int, seconds: float) -> Iterator[int]:
-    """Yield numbers, each of which takes a while to make."""
+    """Yield numbers while the clock moves."""
     for item in range(number):
         clock[0] += seconds
         yield item
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_every_item_comes_through_in_order(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_are_yielded_in_order(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
     assert list(track(iter("abc"), "letters", 3)) == ["a", "b", "c"]
     assert list(track([], "nothing", 0)) == []
 
 
-def test_items_are_taken_one_at_a_time(clock: list[float]) -> None:
+def test_items_are_consumed_lazily(clock: list[float]) -> None:
     taken = track(slow(clock, 3, 1.0), "work", 3)
     next(taken)
     assert clock[0] == 101
@@ -50,14 +50,14 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert "the work" in shown and "/3" in shown
 
 
-def test_a_log_gets_a_line_now_and_then(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_gets_sparse_lines(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="medtransfer"):
         list(track(slow(clock, 6, 10.0), "the work", 6, "batch"))
-    # After 20, 40 and 60 seconds 15 have gone by; at 60 the work is done, and a line would tell nothing.
+    # Every 15 s at most; none at 60 s, when the work is done.
     assert caplog.messages == ["the work: 2/6 batch, 0.1/s, 40 s left", "the work: 4/6 batch, 0.1/s, 20 s left"]
 
 
-def test_short_work_leaves_no_line(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+def test_short_work_logs_nothing(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="medtransfer"):
         list(track(slow(clock, 14, 1.0), "the work", 14))
     assert caplog.messages == []

@@ -1,4 +1,4 @@
-"""Commands, one a stage: options are the keys of its params section; a user's fault ends in one sentence and exit code 2."""
+"""Command line: one command per stage, whose options are the keys of its section in params.yaml."""
 
 import logging
 import reprlib
@@ -42,23 +42,23 @@ SETTINGS: dict[str, Any] = {"token_normalize_func": lambda token: token.replace(
 def cli(context: click.Context) -> None:
     """Which pretrained encoder, pretrained for how long, should a medical segmentation task start from?
 
-    Every option's default stands in params.yaml of the working folder. Any stage may be killed and run again.
+    All defaults are in params.yaml of the working folder. Any stage may be killed and run again.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
 def stage(section: type[Section], *, hidden: tuple[str, ...] = ()) -> Callable[[Callable], click.Command]:
-    """Make a command of a function: an option for each key of its section, and those that all commands have."""
+    """Return a decorator that makes a function a command, with an option per key of its section and the common options."""
 
     def decorate(function: Callable) -> click.Command:
         name = function.__name__
         for field in reversed([key for key in section.model_fields if key not in hidden]):
             option = click.option(f"--{field.replace('_', '-')}", field, metavar="VALUE", help=f"{name}.{field} of params.yaml")
             function = option(function)
-        function = click.option("--debug", is_flag=True, help="Show the traceback of a fault.")(function)
+        function = click.option("--debug", is_flag=True, help="Show the traceback of an error.")(function)
         function = click.option(
-            "--params", "files", multiple=True, type=click.Path(path_type=Path), help="A file laid over params.yaml; repeatable."
+            "--params", "files", multiple=True, type=click.Path(path_type=Path), help="A file overriding params.yaml; repeatable."
         )(function)
         return cli.command(name, context_settings=SETTINGS)(function)
 
@@ -74,9 +74,9 @@ def read_value(key: str, text: str) -> Any:
     """Read one option's YAML value."""
     try:
         return parse_yaml(text)
-    except ValueError as fault:
+    except ValueError as error:
         name, got = key.replace("_", "-"), reprlib.repr(text)
-        raise InputError(f"expected a YAML value for --{name}, but got {got} ({fault}); correct or quote it") from None
+        raise InputError(f"expected a YAML value for --{name}, but got {got} ({error}); correct or quote it") from None
 
 
 def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
@@ -84,7 +84,7 @@ def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
     return load_params([Path("params.yaml"), *files], overrides, {"mode": MODES})
 
 
-force_option = click.option("--force", is_flag=True, help="Do it again although it is finished.")
+force_option = click.option("--force", is_flag=True, help="Do it again even if it is finished.")
 
 
 @stage(Samples)
@@ -124,9 +124,7 @@ def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | No
 
 @stage(Finetune)
 @force_option
-@click.option(
-    "--study", "whole_study", is_flag=True, help="Every cell of the params section `study` that the other options leave open."
-)
+@click.option("--study", "whole_study", is_flag=True, help="Every cell of the section `study` that matches the other options.")
 def finetune(files: tuple[Path, ...], debug: bool, force: bool, whole_study: bool, **options: str | None) -> None:
     """Train segmentation models from checkpoints; --seed 1,2 --mode full,decoder --epoch 0,10 take lists."""
     from itertools import product
@@ -158,16 +156,16 @@ def read_cells(
     """
     lists = {key: text.split(",") for key, text in options.items() if key in names and text is not None}
     others = {key: text for key, text in options.items() if key not in names}
-    turns = [  # as many as the longest list has entries; a shorter list repeats its last one
+    turns = [  # one per entry of the longest list; shorter lists repeat their last entry
         load(files, parsed("finetune", others | {key: texts[min(turn, len(texts) - 1)] for key, texts in lists.items()}))
         for turn in range(max(map(len, lists.values()), default=1))
     ]
-    return turns[0], {key: [getattr(one.finetune, key) for one in turns[: len(texts)]] for key, texts in lists.items()}
+    return turns[0], {key: [getattr(params.finetune, key) for params in turns[: len(texts)]] for key, texts in lists.items()}
 
 
 @stage(Grid)
 def grid(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
-    """Walk all cells of the study as one resumable job, on this machine's cores and GPUs or on a Ray cluster."""
+    """Run all cells of the study as one resumable job, on this machine's cores and GPUs or on a Ray cluster."""
     from medtransfer.grid.stage import run
 
     click.echo(run(load(files, parsed("grid", options))))
@@ -175,7 +173,7 @@ def grid(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 
 @stage(Report)
 def report(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
-    """Compute TIS tables with their uncertainty, the figure and the page from the tracking store."""
+    """Compute the TIS tables with their uncertainty, the figure and the page from the tracking store."""
     from medtransfer import study
 
     click.echo(study.report(load(files, parsed("report", options))))
@@ -191,17 +189,19 @@ def search(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 
 @stage(Replay)
 def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
-    """Put the paper's released result files through the tracking store and compute its tables again."""
+    """Import the paper's released result files into the tracking store and recompute its tables."""
     from medtransfer import study
 
     click.echo(study.replay(load(files, parsed("replay", options))))
 
 
 @cli.command(context_settings=SETTINGS)
-@click.option("--params", "files", multiple=True, type=click.Path(path_type=Path), help="A file laid over params.yaml; repeatable.")
-@click.option("--debug", is_flag=True, help="Show the traceback of a fault.")
+@click.option(
+    "--params", "files", multiple=True, type=click.Path(path_type=Path), help="A file overriding params.yaml; repeatable."
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def demo(files: tuple[Path, ...], debug: bool) -> None:
-    """Walk the whole study of params.yaml: prepare, pretrain, score, fine-tune, report."""
+    """Run the whole study of params.yaml: prepare, pretrain, score, fine-tune, report."""
     from medtransfer import study
 
     click.echo(study.study(load(files, {})))
@@ -215,30 +215,30 @@ def main() -> None:
     try:
         cli.main(prog_name="medtransfer", standalone_mode=False)
     except Stopped:
-        leave("stopped; what is finished is kept: run the same command again to go on", 128 + signal.SIGTERM)
+        leave("stopped; what is finished is kept: run the same command again to resume", 128 + signal.SIGTERM)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        leave("interrupted; what is finished is kept: run the same command again to go on", 130)
-    except click.ClickException as fault:
-        context = getattr(fault, "ctx", None)
+        leave("interrupted; what is finished is kept: run the same command again to resume", 130)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
         path = context.command_path if context else "medtransfer"
-        leave(f"{fault.format_message().rstrip('.')}; `{path} --help` lists what there is", 2)
-    except InputError as fault:
+        leave(f"{error.format_message().rstrip('.')}; see `{path} --help`", 2)
+    except InputError as error:
         if debug:
             raise
-        leave(str(fault), 2)
-    except StageError as fault:
+        leave(str(error), 2)
+    except StageError as error:
         if debug:
             raise
-        leave(str(fault), 1)
-    except Exception as fault:
+        leave(str(error), 1)
+    except Exception as error:
         if debug:
             raise
-        if is_full_disk(fault):
-            leave(name_full_disk(fault), 1)
-        leave(f"{type(fault).__name__}: {fault}; --debug shows where", 1)
+        if is_full_disk(error):
+            leave(name_full_disk(error), 1)
+        leave(f"{type(error).__name__}: {error}; --debug shows the traceback", 1)
 
 
 def leave(sentence: str, code: int) -> None:
-    """Say in one line what was wrong and end."""
+    """Print one line to stderr and exit."""
     click.echo(f"medtransfer: {' '.join(sentence.split())}", err=True)
     sys.exit(code)

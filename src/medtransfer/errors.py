@@ -1,4 +1,4 @@
-"""What went wrong goes in; one sentence comes out, for exit code 2 (a wrong input) or 1 (a failed stage, a full disk)."""
+"""Exceptions and their exit codes (`InputError` 2, `StageError` 1), and the detection of a full disk."""
 
 import errno
 from collections.abc import Iterator
@@ -8,30 +8,31 @@ _FULL_DISK_WORDS = ("No space left on device", "disk is full", "Disk quota excee
 
 
 class InputError(Exception):
-    """The user's input cannot be used: what was expected, what came, in which file, and the remedy, in one sentence."""
+    """The user's input cannot be used (exit code 2): one sentence with expected, got, the file and the remedy."""
 
 
 class StageError(Exception):
-    """A stage failed for a reason that is not the user's input (exit code 1): what happened and how to go on."""
+    """A stage failed for a reason that is not the user's input (exit code 1): what happened, and the remedy."""
 
 
-def causes(fault: BaseException) -> Iterator[BaseException]:
-    """Give a fault and, one after the other, what it came from."""
-    seen: BaseException | None = fault
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and the chain of exceptions that caused it."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__
 
 
-def is_full_disk(fault: BaseException) -> bool:
-    """Tell whether a fault, or what it came from, is a full disk or quota; libraries in other languages say it in words."""
+def is_full_disk(error: BaseException) -> bool:
+    """Return whether an exception, or one that caused it, is a full disk or quota; native libraries say so in words only."""
     return any(
-        getattr(one, "errno", None) in _FULL_DISK or any(word in str(one) for word in _FULL_DISK_WORDS) for one in causes(fault)
+        getattr(cause, "errno", None) in _FULL_DISK or any(words in str(cause) for words in _FULL_DISK_WORDS)
+        for cause in causes(error)
     )
 
 
-def name_full_disk(fault: BaseException) -> str:
-    """Say in one sentence that the disk is full, with the file where that is known, and how to go on."""
-    file = next((one.filename for one in causes(fault) if isinstance(one, OSError) and one.filename), None)
+def name_full_disk(error: BaseException) -> str:
+    """Return one sentence on the full disk, with the file if known, and the remedy."""
+    file = next((cause.filename for cause in causes(error) if isinstance(cause, OSError) and cause.filename), None)
     where = f"the disk that holds {file}" if file else "the disk"
     return f"{where} is full; what is finished is kept: free some space and run the same command again"

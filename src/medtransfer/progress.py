@@ -1,4 +1,4 @@
-"""Steps of long work go in; a bar with rate and time left (terminal) or sparse log lines (elsewhere) come out."""
+"""Progress of long loops: a tqdm bar on a terminal, sparse log lines elsewhere."""
 
 import logging
 import sys
@@ -13,13 +13,13 @@ log = logging.getLogger("medtransfer")
 
 
 def track(items: Iterable[Item], label: str, total: int, unit: str = "it") -> Iterator[Item]:
-    """Yield the items and show how far the work is.
+    """Yield the items and show the progress, rate and time left.
 
     Args:
-        items: what is worked through.
-        label: what the work is, at the head of the bar or line.
+        items: to iterate over.
+        label: name of the work, at the start of the bar or line.
         total: number of items.
-        unit: what one item is called.
+        unit: name of an item.
     """
     if sys.stderr.isatty():
         from tqdm import tqdm

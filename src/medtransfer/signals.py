@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: ended in order, or a few seconds later."""
+"""Clean exits on SIGTERM, and a context manager that defers SIGTERM and Ctrl-C."""
 
 import signal
 import threading
@@ -10,11 +10,11 @@ SECONDS_TO_STOP_LATER = 5.0
 
 
 class Stopped(SystemExit):
-    """The process was asked to end (SIGTERM), as schedulers and service managers do."""
+    """The process received SIGTERM, as schedulers and service managers send it."""
 
 
 def stop_on_sigterm() -> None:
-    """Let SIGTERM end the work as Ctrl-C does: runs are closed, locks fall, nothing is half-written; a second one ends at once."""
+    """Turn SIGTERM into `Stopped`, a SystemExit, so that cleanup runs as on Ctrl-C; a second SIGTERM kills."""
 
     def stop(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -25,33 +25,33 @@ def stop_on_sigterm() -> None:
 
 @contextmanager
 def stops_later() -> Iterator[None]:
-    """Let the block end, or a few seconds pass, before SIGTERM or Ctrl-C is heard; a second one is heard at once."""
-    if threading.current_thread() is not threading.main_thread():  # signals are heard by the main thread alone
+    """Defer SIGTERM and Ctrl-C until the block ends, at most 5 s; a second signal is handled at once."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
-    heard: list[int] = []
+    received: list[int] = []
     alarms: list[Any] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     ours = {number: handler for number, handler in handlers.items() if callable(handler)}
 
-    def note(number: int, frame: object) -> None:
-        if heard:
-            hear(number)
-        heard.append(number)
-        alarms.append(signal.signal(signal.SIGALRM, lambda *_: hear(number)))
+    def defer(number: int, frame: object) -> None:
+        if received:
+            handle(number)
+        received.append(number)
+        alarms.append(signal.signal(signal.SIGALRM, lambda *_: handle(number)))
         signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_STOP_LATER)
 
-    def hear(number: int) -> None:
+    def handle(number: int) -> None:
         ours[signal.Signals(number)](number, None)
 
     for number in ours:
-        signal.signal(number, note)
+        signal.signal(number, defer)
     try:
         yield
     finally:
         for number, handler in ours.items():
             signal.signal(number, handler)
-        if heard:
+        if received:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, alarms[0])
-            hear(heard[0])
+            handle(received[0])

@@ -1,4 +1,4 @@
-"""Arrays go in; a small prepared target on disk comes out."""
+"""Fixtures: small prepared targets on disk."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 
 @pytest.fixture
 def make_target(tmp_path: Path) -> Callable[..., PreparedTarget]:
-    """Give a function that writes a target with the split `train`, a line a window (row, top, left, height, width)."""
+    """Function that writes a target with the split `train`, one sample per window (row, top, left, height, width)."""
 
     def make(
         images: np.ndarray, masks: np.ndarray, *, size: tuple[int, int], augmentation: str = "rotate-flip",
@@ -42,7 +42,7 @@ def make_target(tmp_path: Path) -> Callable[..., PreparedTarget]:
 
 @pytest.fixture
 def colour_target(make_target: Callable[..., PreparedTarget]) -> PreparedTarget:
-    """Give 10 colour images 16x16 in 5 groups, whose mask is the red channel's upper half of values."""
+    """10 colour images 16x16 in 5 groups; the mask is where red exceeds 127."""
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (10, 16, 16, 3), dtype=np.uint8)
     masks = (images[..., 0] > 127).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Augmentations: shapes, alignment of image and mask, no padding in Algorithm 2's crops, fair draws."""
+"""Augmentations: shapes, alignment of image and mask, no padding in Algorithm 2's crops, and the distribution of draws."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ SIZE = (16, 12)
 
 
 def disc(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give an image whose two halves differ and the mask of the brighter one, beside its middle."""
+    """Return an image of a bright disc beside its centre, and the disc's mask."""
     rows, columns = np.mgrid[:side, :side]
     mask = ((rows - side * 0.45) ** 2 + (columns - side * 0.55) ** 2 < (side * 0.25) ** 2).astype(np.uint8)
     return np.repeat(mask[..., None] * 155 + 50, 3, axis=2).astype(np.uint8), mask
@@ -20,7 +20,7 @@ def disc(side: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_gives_input_size_and_repeats(name: str, channels: int) -> None:
+def test_results_have_the_input_size_and_follow_the_seed(name: str, channels: int) -> None:
     image, mask = disc(32)
     results = [AUGMENTATIONS[name](image[..., :channels], 3 * mask, np.random.default_rng(seed), SIZE) for seed in (5, 5, 6)]
     for pixels, labels in results:
@@ -46,12 +46,12 @@ def test_crops_hold_no_padding_at_any_angle() -> None:
     angles = np.concatenate([rng.uniform(0, 2 * math.pi, 1000), np.arange(9) * math.pi / 4])
     corners = np.array([[0, 0, 1], [34, 0, 1], [0, 34, 1], [34, 34, 1]]).T
     for angle in angles:
-        place = rng.choice([rng.random(2), rng.integers(2, size=2)])  # the extremes as well
-        matrix = crop_map(mask.shape, size, angle, place)
+        position = rng.choice([rng.random(2), rng.integers(2, size=2)])  # the extremes as well
+        matrix = crop_map(mask.shape, size, angle, position)
         crop, labels = warp(image, mask, matrix, size)
         assert crop.min() == 255 and labels.min() == 1
-        reached = matrix @ corners
-        assert reached.min() >= -1e-9 and reached.max() <= window - 1 + 1e-9
+        mapped = matrix @ corners
+        assert mapped.min() >= -1e-9 and mapped.max() <= window - 1 + 1e-9
 
 
 @pytest.mark.parametrize("window", [(40, 60), (60, 40)])
@@ -71,9 +71,9 @@ def test_quarter_turns_are_exact(angle: float, turns: int) -> None:
     assert np.array_equal(crop, expected) and np.array_equal(labels, expected[..., 0])
 
 
-def test_the_places_of_crops_fill_the_free_square() -> None:
+def test_centres_of_crops_fill_the_free_square() -> None:
     middle = np.array([7.5, 7.5, 1])
-    extremes = [crop_map((32, 32), (16, 16), 0.3, np.array(place)) @ middle for place in ((0, 0), (1, 1))]
+    extremes = [crop_map((32, 32), (16, 16), 0.3, np.array(position)) @ middle for position in ((0, 0), (1, 1))]
     free = 32 - 16 * (math.sin(0.3) + math.cos(0.3))  # Algorithm 2's l
     np.testing.assert_allclose(extremes[1] - extremes[0], free)
     np.testing.assert_allclose((extremes[0] + extremes[1]) / 2, 15.5)
@@ -89,16 +89,16 @@ def test_smaller_windows_than_the_diagonal_are_refused() -> None:
 @pytest.mark.parametrize(("augmentation", "span"), [(rotate_flip, math.pi), (rotate_crop, 2 * math.pi)])
 def test_angles_and_flips_are_fair_and_independent(augmentation: Any, span: float) -> None:
     rows, columns = np.mgrid[:64, :64]
-    image = np.stack([rows * 4, columns * 4, rows * 0 + 128], 2).astype(np.uint8)  # its gradients tell the motion
+    image = np.stack([rows * 4, columns * 4, rows * 0 + 128], 2).astype(np.uint8)  # gradients reveal the transform
     mask = np.zeros((64, 64), np.uint8)
-    found = []
+    draws = []
     for seed in range(400):
         pixels, _ = augmentation(image, mask, np.random.default_rng(seed), (16, 16))
         down, right = pixels[:, 12, 8] - pixels[:, 4, 8], pixels[:, 8, 12] - pixels[:, 8, 4]  # (red, green) each
         flip = right[1] * down[0] - right[0] * down[1] < 0
         sign = -1 if flip else 1
-        found.append((math.atan2(sign * down[1], sign * down[0]) % (2 * math.pi), flip))
-    turns, flips = np.array(found).T
+        draws.append((math.atan2(sign * down[1], sign * down[0]) % (2 * math.pi), flip))
+    turns, flips = np.array(draws).T
     if span == math.pi:  # all on one side, but for the grain of uint8 at the ends
         assert min(np.mean(turns < math.pi), np.mean(turns > math.pi)) < 0.03
     low = turns % span < span / 2

@@ -19,13 +19,13 @@ def reference(image: np.ndarray, draws: tuple[float, float, float, float]) -> np
     grey = 0.2989 * x[..., 0] + 0.587 * x[..., 1] + 0.114 * x[..., 2]
     x = contrast * x + (1 - contrast) * grey.mean()
     x = np.maximum(saturation * x + (1 - saturation) * grey[..., None], 0)
-    for place in np.ndindex(x.shape[:2]):
-        h, s, v = colorsys.rgb_to_hsv(*x[place])
-        x[place] = colorsys.hsv_to_rgb((h + hue) % 1, s, v)
+    for pixel in np.ndindex(x.shape[:2]):
+        h, s, v = colorsys.rgb_to_hsv(*x[pixel])
+        x[pixel] = colorsys.hsv_to_rgb((h + hue) % 1, s, v)
     return x
 
 
-def one(brightness: float = 1, contrast: float = 1, saturation: float = 1, hue: float = 0) -> JitterDraws:
+def single(brightness: float = 1, contrast: float = 1, saturation: float = 1, hue: float = 0) -> JitterDraws:
     return JitterDraws(*(torch.tensor([float(value)]) for value in (brightness, contrast, saturation, hue)))
 
 
@@ -52,47 +52,47 @@ def test_hsv_against_colorsys(corner: tuple[float, float, float]) -> None:
 def test_brightness_by_hand() -> None:
     image = torch.tensor([0.2, 0.5, 1.0]).view(1, 3, 1, 1)
     expected = torch.tensor([0.22, 0.55, 1.1]).view(1, 3, 1, 1)  # beyond white is kept
-    torch.testing.assert_close(jitter(image, one(brightness=1.1)), expected)
+    torch.testing.assert_close(jitter(image, single(brightness=1.1)), expected)
 
 
 def test_contrast_by_hand() -> None:
     image = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).repeat(1, 3, 1, 1)  # mean grey .5 * .9999
     expected = torch.tensor([0.025, 0.975]).view(1, 1, 1, 2).repeat(1, 3, 1, 1)
-    torch.testing.assert_close(jitter(image, one(contrast=0.95)), expected, atol=1e-5, rtol=0)
-    assert jitter(image, one(contrast=1.05)).min() == 0  # HSV needs it: -.025 otherwise
+    torch.testing.assert_close(jitter(image, single(contrast=0.95)), expected, atol=1e-5, rtol=0)
+    assert jitter(image, single(contrast=1.05)).min() == 0  # HSV needs it: -.025 otherwise
 
 
 def test_saturation_by_hand() -> None:
     image = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)  # grey .2989
     expected = torch.tensor([0.9 + 0.1 * 0.2989, 0.02989, 0.02989]).view(1, 3, 1, 1)
-    torch.testing.assert_close(jitter(image, one(saturation=0.9)), expected)
+    torch.testing.assert_close(jitter(image, single(saturation=0.9)), expected)
 
 
 def test_hue_by_hand() -> None:
     red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
-    torch.testing.assert_close(jitter(red, one(hue=0.05)).flatten(), torch.tensor([1.0, 0.3, 0.0]))
-    torch.testing.assert_close(jitter(red, one(hue=-0.05)).flatten(), torch.tensor([1.0, 0.0, 0.3]))
+    torch.testing.assert_close(jitter(red, single(hue=0.05)).flatten(), torch.tensor([1.0, 0.3, 0.0]))
+    torch.testing.assert_close(jitter(red, single(hue=-0.05)).flatten(), torch.tensor([1.0, 0.0, 0.3]))
 
 
 def test_hue_does_nothing_on_replicated_grey() -> None:
     grey = torch.rand(1, 1, 9, 9).repeat(1, 3, 1, 1)
-    assert torch.equal(jitter(grey, one(1.05, 1.02, 1.1, 0.05)), jitter(grey, one(1.05, 1.02, 1.1, 0)))
+    assert torch.equal(jitter(grey, single(1.05, 1.02, 1.1, 0.05)), jitter(grey, single(1.05, 1.02, 1.1, 0)))
 
 
-def test_saturation_does_next_to_nothing_on_replicated_grey() -> None:
+def test_saturation_hardly_changes_replicated_grey() -> None:
     grey = torch.rand(1, 1, 9, 9).repeat(1, 3, 1, 1)
-    moved = jitter(grey, one(saturation=1.1)) - grey
+    moved = jitter(grey, single(saturation=1.1)) - grey
     assert moved.abs().max() <= 0.1 * 1.01e-4  # the weights sum to .9999
-    together = jitter(grey, one(contrast=0.95, saturation=0.9)) - jitter(grey, one(contrast=0.95))
+    together = jitter(grey, single(contrast=0.95, saturation=0.9)) - jitter(grey, single(contrast=0.95))
     assert together.abs().max() <= 0.1 * 0.0501  # the grey of the text is the one before the contrast
 
 
 def test_without_change() -> None:
     images = torch.rand(1, 3, 5, 5)
-    torch.testing.assert_close(jitter(images, one()), images, atol=1e-6, rtol=0)
+    torch.testing.assert_close(jitter(images, single()), images, atol=1e-6, rtol=0)
 
 
-def test_draws_lie_in_their_ranges_and_fill_them() -> None:
+def test_draws_fill_their_ranges() -> None:
     draws = draw_jitter(4000, 0, 0, 0)
     for name, (low, high) in RANGES.items():
         values = getattr(draws, name)
@@ -101,7 +101,7 @@ def test_draws_lie_in_their_ranges_and_fill_them() -> None:
         assert abs(values.mean() - (low + high) / 2) < 0.02 * (high - low)
 
 
-def test_a_draw_belongs_to_its_image_seed_repeat_and_view() -> None:
+def test_a_draw_depends_on_image_seed_repeat_and_view() -> None:
     few, many = draw_jitter(3, 7, 0, 0), draw_jitter(9, 7, 0, 0)
     assert torch.equal(few.hue, many[:3].hue)
     assert torch.equal(many[np.array([8, 2])].contrast, many.contrast[[8, 2]])
@@ -110,7 +110,7 @@ def test_a_draw_belongs_to_its_image_seed_repeat_and_view() -> None:
 
 
 def test_wrong_shapes() -> None:
-    with pytest.raises(ValueError, match="one a draw"):
-        jitter(torch.rand(2, 3, 4, 4), one())
-    with pytest.raises(ValueError, match="one a draw"):
-        jitter(torch.rand(1, 1, 4, 4), one())
+    with pytest.raises(ValueError, match="one per draw"):
+        jitter(torch.rand(2, 3, 4, 4), single())
+    with pytest.raises(ValueError, match="one per draw"):
+        jitter(torch.rand(1, 1, 4, 4), single())

@@ -9,7 +9,7 @@ from medtransfer.data.mixing import erase, mix
 
 
 def flat(count: int, side: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give images of one value each, their own number, with that number as label."""
+    """Return images whose pixels are all the image's index, which is also the label."""
     values = torch.arange(count, dtype=torch.float32)
     return values.view(-1, 1, 1, 1).expand(count, 3, side, side).clone(), torch.arange(count)
 
@@ -28,7 +28,7 @@ def test_cutmix_labels_weigh_the_exact_area() -> None:
         assert torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])
 
 
-def test_the_patch_of_cutmix_is_a_rectangle_of_the_partner_at_its_place() -> None:
+def test_cutmix_pastes_one_rectangle_of_the_partner() -> None:
     images = torch.rand(9, 3, 12, 20)
     labels = torch.arange(9)
     mixed, soft = mix(images, labels, 9, cutmix=1, mixup=0, generator=generator(1))
@@ -92,7 +92,7 @@ def test_impossible_probabilities(cutmix: float, mixup: float) -> None:
         mix(*flat(2), 2, cutmix=cutmix, mixup=mixup, generator=generator())
 
 
-def test_the_generator_is_the_only_source_of_chance() -> None:
+def test_mixing_uses_no_global_random_state() -> None:
     images, labels = flat(8)
     state = torch.get_rng_state()
     first, again = (mix(images, labels, 8, cutmix=0.5, mixup=0.4, generator=generator(7))[0] for _ in range(2))

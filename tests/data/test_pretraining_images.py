@@ -1,4 +1,4 @@
-"""Source pictures: layout, formats, crops, seeds and what is refused."""
+"""Pretraining images: layout, formats, crops, seeds and bad files."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def save(path: Path, mode: str = "RGB", size: tuple[int, int] = (20, 16), seed: 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Give a source of two classes, three training pictures and one validation picture each."""
+    """A source of two classes, three training pictures and one validation picture each."""
     for name in ("n02", "n01"):
         for number in range(3):
             save(tmp_path / "train" / name / f"{name}_{number}.JPEG", seed=number)
@@ -123,7 +123,7 @@ def test_other_modes_become_rgb(root: Path, mode: str, suffix: str) -> None:
         assert image[0, :, :3].mean() > image[0, :, -3:].mean() + 0.4
 
 
-def test_the_fingerprint_sees_names_sizes_and_both_splits(root: Path) -> None:
+def test_the_fingerprint_covers_names_sizes_and_splits(root: Path) -> None:
     first = training(root).fingerprint()
     assert first == validation(root).fingerprint() and len(first) == 16
     save(root / "val" / "n01" / "two.png")
@@ -157,7 +157,7 @@ def test_sixteen_bits_are_refused(root: Path) -> None:
 
 
 def test_wrong_layouts_are_refused(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="not a folder"):
         training(tmp_path / "nowhere")
     (root / "train" / "n03").mkdir()
     with pytest.raises(InputError, match="'n03' is only in train"):

@@ -1,4 +1,4 @@
-"""Batches of an epoch: the same images a step for any number of devices."""
+"""Batches of an epoch: the same images per step for any number of devices."""
 
 from traceback import clear_frames
 
@@ -45,7 +45,7 @@ def test_accumulated_batches_cover_the_same_images() -> None:
     assert [sorted(batch) for batch in large] == [sorted(sum(small[i : i + 3], [])) for i in (0, 3)]
 
 
-def test_complete_steps_give_every_device_as_many() -> None:
+def test_complete_steps_are_equal_on_all_devices() -> None:
     pair = [list(EpochBatches(19, 4, seed=5, shuffle=True, drop_last=True, rank=rank, world=2)) for rank in (0, 1)]
     assert [[len(batch) for batch in batches] for batches in pair] == [[4, 4], [4, 4]]
 
@@ -69,28 +69,28 @@ def test_impossible_sizes(wrong: tuple[int, int, int, int]) -> None:
 
 
 class Broken(Dataset[int]):
-    """A data set whose item 2 is the user's mistake."""
+    """A dataset whose item 2 raises an InputError."""
 
     def __getitem__(self, index: int) -> int:
-        """Give the index."""
+        """Return the index."""
         if index == 2:
             raise InputError("expected a picture in x.png, but it is unreadable; remove it")
         return index
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_loader_passes_errors_on_as_one_sentence(workers: int) -> None:
+def test_a_workers_error_is_one_sentence(workers: int) -> None:
     made = loader(Broken(), EpochBatches(3, 1, seed=0, shuffle=False, drop_last=False), workers, pin=False)
     try:
         list(made)
-    except InputError as fault:
-        assert str(fault) == "expected a picture in x.png, but it is unreadable; remove it"
-        clear_frames(fault.__context__.__traceback__)  # type: ignore[union-attr]  # ends the worker processes at once
+    except InputError as error:
+        assert str(error) == "expected a picture in x.png, but it is unreadable; remove it"
+        clear_frames(error.__context__.__traceback__)  # type: ignore[union-attr]  # ends the worker processes at once
     else:
         pytest.fail("no error was raised")
 
 
-def test_the_loader_leaves_the_global_random_state_alone() -> None:
+def test_the_loader_uses_no_global_random_state() -> None:
     state = torch.get_rng_state()
     made = loader(Broken(), EpochBatches(2, 1, seed=0, shuffle=True, drop_last=False), 0, pin=False)
     assert sorted(int(batch) for batch in made) == [0, 1]

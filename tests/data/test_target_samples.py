@@ -1,4 +1,4 @@
-"""Samples of a prepared target: windows, seeds, workers and what is refused."""
+"""Samples of a prepared target: windows, seeds, workers and bad files."""
 
 import pickle
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def test_a_sample_is_the_normalised_window(make_target: Make) -> None:
     assert samples.images == ["file0.png#0@0,0", "file1.png#0@3,5"] and samples.groups == ["p0", "p1"]
 
 
-def test_without_augmentation_a_larger_window_gives_its_centre(make_target: Make) -> None:
+def test_without_augmentation_windows_are_centre_cropped(make_target: Make) -> None:
     images = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1)
     target = make_target(images, images[..., 0], size=(4, 4), augmentation="rotate-crop")
     image, mask, _ = TargetSamples(target, "train", augment=False, **PLAIN)[0]
@@ -38,7 +38,7 @@ def test_without_augmentation_a_larger_window_gives_its_centre(make_target: Make
 
 
 def batches(samples: TargetSamples, workers: int) -> list[list[torch.Tensor]]:
-    """Give the images of two epochs."""
+    """Return the samples of two epochs."""
     made = loader(samples, EpochBatches(len(samples), 4, seed=0, shuffle=True, drop_last=False), workers, pin=False)
     epochs = []
     for epoch in (0, 1):
@@ -58,7 +58,7 @@ def test_workers_change_no_bit_and_epochs_differ(make_target: Make, augmentation
     assert not torch.equal(alone[0][0], alone[1][0])  # the order is the same here, the augmentation is not
 
 
-def test_random_numbers_depend_on_seed_epoch_and_position(colour_target: PreparedTarget) -> None:
+def test_augmentation_depends_on_seed_epoch_and_position(colour_target: PreparedTarget) -> None:
     samples, again, other = (
         TargetSamples(colour_target, "train", augment=True, mean=(0, 0, 0), std=(1, 1, 1), seed=seed) for seed in (1, 1, 2)
     )
@@ -80,20 +80,20 @@ def test_a_worker_receives_no_copy_of_the_arrays(make_target: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"windows": [(0, 0, 0, 8, 8), (0, 1, 1, 8, 8)]}, "inside the arrays"),
         ({"windows": [(2, 0, 0, 8, 8)]}, "inside the arrays"),
         ({"windows": [(0, 0, 0, 6, 8)]}, "smaller"),
-        ({"windows": [(0, 0, 0, 8, 8), (0, 0, 0, 8, 8)]}, "another sample"),
+        ({"windows": [(0, 0, 0, 8, 8), (0, 0, 0, 8, 8)]}, "a different sample"),
         ({"augmentation": "twirl"}, "rotate-flip, rotate-crop"),
         ({"augmentation": "rotate-crop"}, "at least 11.3 pixels"),
     ],
 )
-def test_broken_targets_are_refused(make_target: Make, change: dict[str, Any], words: str) -> None:
+def test_broken_targets_are_refused(make_target: Make, change: dict[str, Any], message: str) -> None:
     images = np.zeros((2, 8, 8, 1), np.uint8)
     target = make_target(images, images[..., 0], size=(8, 8), **change)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         TargetSamples(target, "train", augment=True, **PLAIN)
 
 

@@ -1,4 +1,4 @@
-"""The real command is told to stop, or its disk runs full: it ends within seconds, says how to go on, and goes on."""
+"""The real command is stopped, or its disk is full: it exits within seconds with a remedy, and can be resumed."""
 
 import os
 import shutil
@@ -54,7 +54,7 @@ def test_a_command_that_is_told_to_stop(params: Params, number: int, code: int, 
     output, _ = process.communicate(timeout=120)
     assert time.monotonic() - start < 60
     assert process.returncode == code, output
-    assert output.splitlines()[-1] == f"medtransfer: {said}; what is finished is kept: run the same command again to go on"
+    assert output.splitlines()[-1] == f"medtransfer: {said}; what is finished is kept: run the same command again to resume"
     assert "Traceback" not in output
     assert [len(tracking.read_runs("finetune", status=status)) for status in ("RUNNING", "KILLED", "FINISHED")] == [0, 1, 0]
     assert not list(Path("models").rglob("[!.]*.*")) and not list(Path("models").rglob(".*.lock"))

@@ -1,4 +1,4 @@
-"""A tiny study in a folder of its own, the real command on it, and what its store says afterwards."""
+"""Fixtures: a tiny study in a temporary folder, the real command, and a check of the store afterwards."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ CELLS = 8  # four checkpoints, one mode, two seeds
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_params: Callable[..., Params]) -> Callable[..., Params]:
-    """Give a maker of a study's params, which also writes them to the folder of work."""
+    """Function that returns a study's params and writes them to the working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
 
@@ -36,7 +36,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_params: Callable
 
 
 class Command:
-    """The real command `medtransfer grid` in the folder of work."""
+    """The real command `medtransfer grid` in the working folder."""
 
     def __init__(self, *words: str) -> None:
         environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
@@ -53,39 +53,39 @@ class Command:
         assert done < CELLS
 
     def end(self, code: int = 0) -> str:
-        """Give what it has said."""
-        said, _ = self.process.communicate(timeout=300)
-        assert self.process.returncode == code, said
-        return said
+        """Wait until it ends with the code; return its output."""
+        output, _ = self.process.communicate(timeout=300)
+        assert self.process.returncode == code, output
+        return output
 
     def workers(self) -> list[int]:
-        """Give the processes that work for it: the children of the one that imports for all."""
-        (server,) = [one for one in _children(self.process.pid) if b"forkserver" in Path(f"/proc/{one}/cmdline").read_bytes()]
+        """Return the process ids of its workers: the children of the fork server."""
+        (server,) = [pid for pid in _children(self.process.pid) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return _children(server)
 
 
 def _children(parent: int) -> list[int]:
-    found = []
+    children = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             if int(path.read_text().rsplit(")", 1)[1].split()[1]) == parent:
-                found.append(int(path.parent.name))
-    return sorted(found)
+                children.append(int(path.parent.name))
+    return sorted(children)
 
 
 @pytest.fixture
 def command() -> type[Command]:
-    """Give the starter of the real command."""
+    """Class that starts the real command."""
     return Command
 
 
 @pytest.fixture
 def assert_each_once() -> Callable[[int], None]:
-    """Give the check that every cell has one finished run, whole, and that nothing is left open or half-written."""
+    """Check that every cell has one complete finished run, and that nothing is left open or half-written."""
 
     def check(grids: int = 1) -> None:
         client = tracking.connect()
-        runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+        runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
         assert [run.info.run_name for run in runs if run.info.status == "RUNNING"] == []
         finished = [run for run in runs if run.info.status == "FINISHED"]
         by_cell = Counter((run.data.tags[tracking.STAGE], run.data.tags[tracking.CELL]) for run in finished)

@@ -1,4 +1,4 @@
-"""Processes of this machine do a study: in the right order, on the right GPUs, and whatever process dies."""
+"""A study in processes of this machine: order, GPUs, retries, interruption, and processes that die."""
 
 import os
 import signal
@@ -12,32 +12,32 @@ from medtransfer import tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
 from medtransfer.grid import local, stage, worker
-from medtransfer.grid.board import Board
 from medtransfer.grid.jobs import Job, plan
-from medtransfer.grid.worker import AGAIN, DONE, FAILED, Outcome, attempt
+from medtransfer.grid.progress import StudyProgress
+from medtransfer.grid.worker import DONE, FAILED, RETRY, Outcome, attempt
 from medtransfer.records import CellName
 from medtransfer.tracking import StoreLost
 
 
 class Scripted:
-    """A launcher that does nothing but notes what it is given, two jobs at once; outcomes are as written down by job name."""
+    """A fake launcher with two free workers that records its jobs; outcomes are scripted by job name."""
 
-    free_places = 2
+    size = 2
 
     def __init__(self, outcomes: dict[str, list[str]] | None = None) -> None:
-        self.script, self.given, self.at_work, self.closed = outcomes or {}, list[str](), list[Job](), False
+        self.script, self.submitted, self.running, self.closed = outcomes or {}, list[str](), list[Job](), False
 
     @property
     def free(self) -> int:
-        return self.free_places - len(self.at_work)
+        return self.size - len(self.running)
 
     def submit(self, job: Job) -> None:
         assert self.free
-        self.given.append(job.name)
-        self.at_work.append(job)
+        self.submitted.append(job.name)
+        self.running.append(job)
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
-        job = self.at_work.pop(0)
+        job = self.running.pop(0)
         statuses = self.script.get(job.name, [])
         yield job, Outcome(statuses.pop(0) if statuses else DONE, "the reason", 1.0)
 
@@ -47,20 +47,20 @@ class Scripted:
 
 @pytest.fixture
 def scripted(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Scripted, str]]:
-    """Give a runner of a study on a scripted launcher."""
+    """Function that runs a study on a scripted launcher; returns the launcher and the summary or error."""
 
     def run(params: Params, outcomes: dict[str, list[str]] | None = None) -> tuple[Scripted, str]:
         launcher = Scripted(outcomes)
         monkeypatch.setattr(stage, "_launch", lambda *_: (launcher, 2))
         try:
             return launcher, stage.run(params)
-        except StageError as fault:
-            return launcher, str(fault)
+        except StageError as error:
+            return launcher, str(error)
 
     return run
 
 
-def test_every_cell_is_a_job_and_needs_its_target_and_its_pretraining(tiny_params: Callable[..., Params]) -> None:
+def test_every_cell_needs_its_target_and_pretraining(tiny_params: Callable[..., Params]) -> None:
     jobs = plan(tiny_params({"study.origins": ["simple", "advanced"]}))
     assert len(jobs) == len(set(jobs)) == 1 + 2 + 2 + 2 * 4 * 2 * 2
     cell = Job.of(CellName("sample", "unet", "advanced", 2, "decoder", 8))
@@ -70,10 +70,10 @@ def test_every_cell_is_a_job_and_needs_its_target_and_its_pretraining(tiny_param
 
 
 def test_jobs_start_when_what_they_need_is_done(scripted: Callable, tiny_params: Callable[..., Params]) -> None:
-    launcher, said = scripted(tiny_params())
-    assert launcher.given[:3] == ["prepare sample", "pretrain unet-simple", "score sample-unet-simple"]
-    assert len(launcher.given) == len(set(launcher.given)) == 3 + 16
-    assert "16 cells done, 0 failed, 0 remaining" in said and launcher.closed
+    launcher, summary = scripted(tiny_params())
+    assert launcher.submitted[:3] == ["prepare sample", "pretrain unet-simple", "score sample-unet-simple"]
+    assert len(launcher.submitted) == len(set(launcher.submitted)) == 3 + 16
+    assert "16 cells done, 0 failed, 0 remaining" in summary and launcher.closed
     (run,) = tracking.read_runs("grid")
     assert {name: run.metrics[name] for name in ("cells_done", "cells_failed", "cells_remaining", "jobs_done")} == {
         "cells_done": 16, "cells_failed": 0, "cells_remaining": 0, "jobs_done": 19,
@@ -81,21 +81,21 @@ def test_jobs_start_when_what_they_need_is_done(scripted: Callable, tiny_params:
     assert run.params["cells"] == "16" and run.params["seeds"] == "7,8"
 
 
-def test_what_may_go_well_is_tried_again_and_what_fails_is_named(scripted: Callable, tiny_params: Callable[..., Params]) -> None:
-    often, bad = "finetune sample-unet-simple-e000-full-s7", "finetune sample-unet-simple-e000-full-s8"
-    launcher, said = scripted(tiny_params(), {often: [AGAIN, AGAIN], bad: [FAILED]})
-    assert (launcher.given.count(often), launcher.given.count(bad)) == (3, 1)
-    assert said.startswith(f"1 jobs failed; the first, {bad}: the reason — 15 cells done, 1 failed, 0 remaining; run the same")
+def test_temporary_errors_are_retried_and_failures_named(scripted: Callable, tiny_params: Callable[..., Params]) -> None:
+    flaky, bad = "finetune sample-unet-simple-e000-full-s7", "finetune sample-unet-simple-e000-full-s8"
+    launcher, summary = scripted(tiny_params(), {flaky: [RETRY, RETRY], bad: [FAILED]})
+    assert (launcher.submitted.count(flaky), launcher.submitted.count(bad)) == (3, 1)
+    assert summary.startswith(f"1 jobs failed; the first, {bad}: the reason — 15 cells done, 1 failed, 0 remaining; run the same")
     assert tracking.read_runs("grid") == [] and len(tracking.read_runs("grid", status="FAILED")) == 1
 
 
 def test_a_job_is_given_up_after_its_retries(scripted: Callable, tiny_params: Callable[..., Params]) -> None:
-    launcher, said = scripted(tiny_params({"grid.retries": 1}), {"pretrain unet-simple": [AGAIN] * 9})
-    assert launcher.given == ["prepare sample", "pretrain unet-simple", "pretrain unet-simple"]
-    assert "1 jobs failed, and 17 jobs that come after them were not tried" in said
+    launcher, summary = scripted(tiny_params({"grid.retries": 1}), {"pretrain unet-simple": [RETRY] * 9})
+    assert launcher.submitted == ["prepare sample", "pretrain unet-simple", "pretrain unet-simple"]
+    assert "1 jobs failed, and 17 jobs that need them were not tried" in summary
 
 
-def test_checkpoints_that_a_stopped_pretraining_left_out_are_no_cells(
+def test_cells_without_checkpoint_are_dropped(
     scripted: Callable, tiny_params: Callable[..., Params]
 ) -> None:  # fmt: skip
     params = tiny_params({"pretrain.stop_on": "sample"})
@@ -103,32 +103,32 @@ def test_checkpoints_that_a_stopped_pretraining_left_out_are_no_cells(
     folder.mkdir(parents=True)
     for epoch in (0, 1):
         (folder / f"epoch-{epoch:03d}.json").write_text("{}")
-    launcher, said = scripted(params)
-    assert {name.split("-")[3] for name in launcher.given if name.startswith("finetune")} == {"e000", "e001"}
-    assert "8 cells done, 0 failed, 0 remaining" in said
+    launcher, summary = scripted(params)
+    assert {name.split("-")[3] for name in launcher.submitted if name.startswith("finetune")} == {"e000", "e001"}
+    assert "8 cells done, 0 failed, 0 remaining" in summary
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "words"),
+    ("error", "status", "reason"),
     [
         (None, DONE, ""),
         (InputError("wrong"), FAILED, "wrong"),
         (StageError("broke"), FAILED, "broke"),
-        (StoreLost("gone"), AGAIN, "gone"),
-        (MemoryError("much"), AGAIN, "MemoryError: much"),
+        (StoreLost("gone"), RETRY, "gone"),
+        (MemoryError("much"), RETRY, "MemoryError: much"),
         (OSError(28, "No space left on device", "/a/file"), FAILED, "the disk that holds /a/file is full"),
     ],
 )
-def test_what_became_of_a_job(
-    fault: Exception | None, status: str, words: str, monkeypatch: pytest.MonkeyPatch, tiny_params: Callable[..., Params]
+def test_errors_become_outcomes(
+    error: Exception | None, status: str, reason: str, monkeypatch: pytest.MonkeyPatch, tiny_params: Callable[..., Params]
 ) -> None:  # fmt: skip
     def do(*_: object) -> None:
-        if fault:
-            raise fault
+        if error:
+            raise error
 
     monkeypatch.setattr(worker, "do", do)
     outcome = attempt(tiny_params(), Job("prepare", "sample"))
-    assert outcome.status == status and outcome.words.startswith(words) and outcome.seconds >= 0
+    assert outcome.status == status and outcome.reason.startswith(reason) and outcome.seconds >= 0
 
 
 def test_gpus_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_params: Callable[..., Params]) -> None:
@@ -149,16 +149,16 @@ def test_gpus_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-77")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(local, "get_context", lambda _: Context)
-    local.LocalLauncher(tiny_params(), 3, local.count_gpus(), tmp_path)
+    local.LocalLauncher(tiny_params(), 3, local.list_gpus(), tmp_path)
     assert [gpu for gpu, _ in seen] == ["4", "GPU-77", "4"]
     assert {threads for _, threads in seen} == {str(max(1, (os.cpu_count() or 1) // 3))}
     assert "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert local.count_gpus() == []
+    assert local.list_gpus() == []
 
 
 @pytest.mark.slow
-def test_a_stopped_grid_goes_on(
+def test_a_stopped_grid_is_resumed(
     study: Callable[..., Params], command: Callable[..., Any], assert_each_once: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -167,23 +167,23 @@ def test_a_stopped_grid_goes_on(
     first = command()
     first.wait_for_cells(1)
     first.process.send_signal(signal.SIGTERM)
-    assert "medtransfer: stopped; what is finished is kept: run the same command again to go on" in first.end(143)
+    assert "medtransfer: stopped; what is finished is kept: run the same command again to resume" in first.end(143)
     assert tracking.read_runs("finetune", status="RUNNING") == [] and len(tracking.read_runs("grid", status="KILLED")) == 1
     assert "8 cells done, 0 failed, 0 remaining" in command().end()
     assert_each_once()
 
 
-def test_the_end_is_not_promised_by_jobs_that_were_done_before(tiny_params: Callable[..., Params], workplace: Path) -> None:
+def test_reused_jobs_do_not_shorten_the_estimate(tiny_params: Callable[..., Params], workplace: Path) -> None:
     jobs = [job for job in plan(tiny_params({"study.seeds": list(range(10))})) if job.kind == "finetune"]
     with tracking.open_run("grid", "grid", "c", {}, {}) as run:
-        board = Board(jobs, 2, run)
+        progress = StudyProgress(jobs, 2, run)
         for job in jobs[:50]:
-            board.ended(job, Outcome(DONE, "", 0.1))
-        board.ended(jobs[50], Outcome(DONE, "", 600.0))
-    assert board.seconds_left() == pytest.approx((len(jobs) - 51) * 600 / 2)
+            progress.finish(job, Outcome(DONE, "", 0.1))
+        progress.finish(jobs[50], Outcome(DONE, "", 600.0))
+    assert progress.seconds_left() == pytest.approx((len(jobs) - 51) * 600 / 2)
 
 
-def test_a_worker_that_died_while_it_had_nothing_to_do_is_replaced(
+def test_a_worker_that_died_while_idle_is_replaced(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_params: Callable[..., Params]
 ) -> None:  # fmt: skip
     sent: list[tuple[int, Job]] = []

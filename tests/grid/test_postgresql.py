@@ -1,4 +1,4 @@
-"""Four workers write to one PostgreSQL store; one of them is killed mid-way, and every cell is done once."""
+"""Four workers on one PostgreSQL store, one of which is killed: every cell is done once."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 WORKERS = 4
 
 
-def test_a_killed_worker_takes_no_cell_with_it(
+def test_jobs_of_a_killed_worker_are_retried(
     postgresql: Callable[[], str], study: Callable[..., Params], command: Callable[..., Any],
     assert_each_once: Callable[[], None], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -25,8 +25,8 @@ def test_a_killed_worker_takes_no_cell_with_it(
     victims = grid.workers()
     assert len(victims) == WORKERS
     os.kill(victims[1], signal.SIGKILL)
-    said = grid.end()
-    assert f"8 cells and 3 other jobs on {WORKERS} local workers" in said
-    assert "8 cells done, 0 failed, 0 remaining" in said
+    output = grid.end()
+    assert f"8 cells and 3 other jobs on {WORKERS} local workers" in output
+    assert "8 cells done, 0 failed, 0 remaining" in output
     assert_each_once()
     assert not Path("mlruns").exists()

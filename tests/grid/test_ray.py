@@ -1,4 +1,4 @@
-"""A Ray cluster of two hosts on this machine does a study; one host dies mid-way, and every cell is done once."""
+"""A study on a Ray cluster of two hosts, one of which dies: every cell is done once."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         cluster.shutdown()
 
 
-def test_a_host_that_dies_takes_no_cell_with_it(
+def test_jobs_of_a_dead_host_are_retried(
     cluster: Any, study: Callable[..., Params], command: Callable[..., Any], assert_each_once: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -39,15 +39,15 @@ def test_a_host_that_dies_takes_no_cell_with_it(
     grid = command("--launcher", "ray", "--address", cluster.address)
     grid.wait_for_cells(2)
     cluster.remove_node(cluster.hosts[1], allow_graceful=False)
-    said = grid.end()
-    assert "8 cells and 3 other jobs on 2 ray workers" in said
-    assert "8 cells done, 0 failed, 0 remaining" in said
+    output = grid.end()
+    assert "8 cells and 3 other jobs on 2 ray workers" in output
+    assert "8 cells done, 0 failed, 0 remaining" in output
     assert_each_once()
     (run_of_grid,) = tracking.read_runs("grid")
     assert (run_of_grid.metrics["cells_done"], run_of_grid.metrics["cells_remaining"]) == (8, 0)
 
 
-def test_a_cluster_that_is_not_there_is_told(study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_cluster_is_named(study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     with pytest.raises(InputError, match="expected a Ray cluster at 127.0.0.1:1, but there is none .*ray start --head"):
         run(study({"grid.launcher": "ray", "grid.address": "127.0.0.1:1"}))

@@ -1,4 +1,4 @@
-"""Broken params files, overlays and environment names go into commands; one sentence that names the file or key comes out."""
+"""Broken params files, overrides and environment names: commands refuse them in one sentence that names the file or key."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +19,10 @@ def changed(dotted: str, value: Any) -> Callable[[Path], object]:
 
     def change(path: Path) -> None:
         params = yaml.safe_load(path.read_text())
-        *places, last = dotted.split(".")
+        *parents, last = dotted.split(".")
         section = params
-        for place in places:
-            section = section[place]
+        for name in parents:
+            section = section[name]
         section[last] = value
         path.write_text(yaml.safe_dump(params))
 
@@ -34,10 +34,10 @@ def without(dotted: str) -> Callable[[Path], object]:
 
     def change(path: Path) -> None:
         params = yaml.safe_load(path.read_text())
-        *places, last = dotted.split(".")
+        *parents, last = dotted.split(".")
         section = params
-        for place in places:
-            section = section[place]
+        for name in parents:
+            section = section[name]
         del section[last]
         path.write_text(yaml.safe_dump(params))
 

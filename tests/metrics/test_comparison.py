@@ -27,21 +27,21 @@ def enumerated(differences: list[float]) -> float:
 
 def test_comparison_by_hand():
     first, second = [0.90, 0.80, 0.95, 0.70, 0.60], [0.85, 0.82, 0.80, 0.60, 0.30]
-    found = compare_paired(first, second, 4000, 0.9, generator())
+    result = compare_paired(first, second, 4000, 0.9, generator())
     differences = [0.05, -0.02, 0.15, 0.10, 0.30]
-    assert found.difference == pytest.approx(0.116)
-    assert (found.n, found.wins, found.losses) == (5, 4, 1)
-    assert found.p_value == pytest.approx(enumerated(differences)) == pytest.approx(0.125)
+    assert result.difference == pytest.approx(0.116)
+    assert (result.n, result.wins, result.losses) == (5, 4, 1)
+    assert result.p_value == pytest.approx(enumerated(differences)) == pytest.approx(0.125)
     means = [np.mean(draw) for draw in itertools.product(differences, repeat=5)]
-    assert found.interval == pytest.approx(np.quantile(means, [0.05, 0.95]), abs=0.01)
+    assert result.interval == pytest.approx(np.quantile(means, [0.05, 0.95]), abs=0.01)
 
 
 @settings(max_examples=30)
 @given(st.lists(st.integers(1, 400), min_size=2, max_size=8, unique=True), st.data())
 def test_p_value_is_the_exact_one(sizes, data):
     differences = [size * data.draw(st.sampled_from([-1, 1])) / 1000 for size in sizes]
-    found = compare_paired(differences, [0.0] * len(sizes), 10, 0.95, generator())
-    assert found.p_value == pytest.approx(enumerated(differences))
+    result = compare_paired(differences, [0.0] * len(sizes), 10, 0.95, generator())
+    assert result.p_value == pytest.approx(enumerated(differences))
 
 
 paired = st.lists(st.tuples(*[st.integers(0, 20).map(lambda value: value / 20)] * 2), min_size=1, max_size=7)
@@ -49,45 +49,45 @@ paired = st.lists(st.tuples(*[st.integers(0, 20).map(lambda value: value / 20)] 
 
 @settings(max_examples=40)
 @given(paired, st.randoms(use_true_random=False))
-def test_order_of_configurations_does_not_matter_and_sides_mirror(rows, random):
+def test_order_does_not_matter_and_sides_mirror(rows, random):
     first, second = np.array(rows).T
-    found = compare_paired(first, second, 20, 0.95, generator())
+    result = compare_paired(first, second, 20, 0.95, generator())
     again = compare_paired(*np.array(random.sample(rows, len(rows))).T, 20, 0.95, generator())
     mirrored = compare_paired(second, first, 20, 0.95, generator())
     for other, sign in ((again, 1), (mirrored, -1)):
-        assert other.difference == pytest.approx(sign * found.difference, abs=1e-15)
-        assert other.p_value == pytest.approx(found.p_value)
-        assert (other.wins, other.losses) == ((found.wins, found.losses)[::sign])
-    assert mirrored.interval == pytest.approx([-bound for bound in reversed(found.interval)], abs=1e-12)
-    assert 0 <= found.p_value <= 1
-    assert found.wins + found.losses <= found.n == len(rows)
+        assert other.difference == pytest.approx(sign * result.difference, abs=1e-15)
+        assert other.p_value == pytest.approx(result.p_value)
+        assert (other.wins, other.losses) == ((result.wins, result.losses)[::sign])
+    assert mirrored.interval == pytest.approx([-bound for bound in reversed(result.interval)], abs=1e-12)
+    assert 0 <= result.p_value <= 1
+    assert result.wins + result.losses <= result.n == len(rows)
 
 
 def test_zero_differences_are_ranked_by_pratt():
     differences = [0.0, 0.0, 0.1, 0.2, -0.3, 0.4, 0.5, 0.6]
-    found = compare_paired(differences, [0.0] * 8, 10, 0.95, generator())
-    assert found.p_value == stats.wilcoxon(differences, zero_method="pratt").pvalue
-    assert found.p_value != pytest.approx(stats.wilcoxon(differences, zero_method="wilcox").pvalue, abs=1e-6)
-    assert (found.wins, found.losses) == (5, 1)
+    result = compare_paired(differences, [0.0] * 8, 10, 0.95, generator())
+    assert result.p_value == stats.wilcoxon(differences, zero_method="pratt").pvalue
+    assert result.p_value != pytest.approx(stats.wilcoxon(differences, zero_method="wilcox").pvalue, abs=1e-6)
+    assert (result.wins, result.losses) == (5, 1)
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("shift", [0.0, 1e-13, -1e-13])
 def test_rounding_is_no_difference(shift):
     values = np.array([0.5, 0.7, 0.9])
-    found = compare_paired(values + shift, values, 10, 0.95, generator())
-    assert (found.difference, found.interval, found.p_value) == (0, (0, 0), 1)
-    assert (found.wins, found.losses) == (0, 0)
+    result = compare_paired(values + shift, values, 10, 0.95, generator())
+    assert (result.difference, result.interval, result.p_value) == (0, (0, 0), 1)
+    assert (result.wins, result.losses) == (0, 0)
 
 
 def test_one_configuration_proves_nothing():
-    found = compare_paired([0.75], [0.5], 10, 0.95, generator())
-    assert (found.difference, found.interval, found.p_value, found.n) == (0.25, (0.25, 0.25), 1, 1)
+    result = compare_paired([0.75], [0.5], 10, 0.95, generator())
+    assert (result.difference, result.interval, result.p_value, result.n) == (0.25, (0.25, 0.25), 1, 1)
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
-    ("first", "second", "said"),
+    ("first", "second", "message"),
     [
         ([0.1, 0.2], [0.1], "the same configurations"),
         ([], [], "the same configurations"),
@@ -96,16 +96,16 @@ def test_one_configuration_proves_nothing():
         ([0.1, 0.3], [0.1, math.inf], "finite values"),
     ],
 )
-def test_values_that_cannot_be_compared_are_refused(first, second, said):
-    with pytest.raises(ValueError, match=said):
+def test_values_that_cannot_be_compared_are_refused(first, second, message):
+    with pytest.raises(ValueError, match=message):
         compare_paired(first, second, 10, 0.95, generator())
 
 
 def test_bootstrap_of_a_mean_against_all_samples():
     values = [0.2, 0.5, 0.9]
     means = [np.mean(draw) for draw in itertools.product(values, repeat=3)]
-    found = bootstrap_mean(values, 20_000, 0.8, generator())
-    assert found == pytest.approx(np.quantile(means, [0.1, 0.9], method="inverted_cdf"), abs=0.02)
+    result = bootstrap_mean(values, 20_000, 0.8, generator())
+    assert result == pytest.approx(np.quantile(means, [0.1, 0.9], method="inverted_cdf"), abs=0.02)
     assert bootstrap_mean(values, 50, 0.8, generator(5)) == bootstrap_mean(values, 50, 0.8, generator(5))
     assert bootstrap_mean([0.4] * 6, 50, 0.95, generator()) == pytest.approx((0.4, 0.4))
 
@@ -132,11 +132,11 @@ def test_holm_by_hand(p_values, corrected):
 
 @settings(max_examples=60)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_holm_keeps_the_order_and_lies_between_nothing_and_bonferroni(p_values, random):
-    found = holm(p_values)
-    for p_value, corrected in zip(p_values, found, strict=True):
+def test_holm_is_monotone_and_below_bonferroni(p_values, random):
+    result = holm(p_values)
+    for p_value, corrected in zip(p_values, result, strict=True):
         assert p_value <= corrected <= min(1.0, len(p_values) * p_value)
-    ranked = sorted(zip(p_values, found, strict=True))
-    assert [corrected for _, corrected in ranked] == sorted(found)
-    places = random.sample(range(len(p_values)), len(p_values))
-    assert holm([p_values[place] for place in places]) == pytest.approx([found[place] for place in places])
+    ranked = sorted(zip(p_values, result, strict=True))
+    assert [corrected for _, corrected in ranked] == sorted(result)
+    order = random.sample(range(len(p_values)), len(p_values))
+    assert holm([p_values[index] for index in order]) == pytest.approx([result[index] for index in order])

@@ -1,4 +1,4 @@
-"""Pixel counts and overlap metrics against scikit-learn, a hand-made table and the empty-mask rule."""
+"""Pixel counts and overlap metrics against scikit-learn, a hand-made table and the rules for empty masks."""
 
 import numpy as np
 import pytest
@@ -32,21 +32,21 @@ def labels(seed: int, classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
 @given(st.integers(0, 2**31))
 def test_confusion_equals_sklearn(seed):
     prediction, truth = labels(seed)
-    found = confusion(prediction, truth.to(torch.uint8), 3)
+    table = confusion(prediction, truth.to(torch.uint8), 3)
     for image in range(4):
         expected = sk.multilabel_confusion_matrix(truth[image].flatten(), prediction[image].flatten(), labels=[1, 2, 3])
-        table = np.stack([found.tn, found.fp, found.fn, found.tp], axis=-1)[image].reshape(3, 2, 2)
-        np.testing.assert_array_equal(table, expected)
-    assert found.tp.dtype == np.int64
-    assert found.tp.shape == (4, 3)
+        matrix = np.stack([table.tn, table.fp, table.fn, table.tp], axis=-1)[image].reshape(3, 2, 2)
+        np.testing.assert_array_equal(matrix, expected)
+    assert table.tp.dtype == np.int64
+    assert table.tp.shape == (4, 3)
 
 
 @pytest.mark.parametrize("name", INDEPENDENT)
 def test_metrics_equal_sklearn(name):
     prediction, truth = labels(5)
-    found = OVERLAP[name](confusion(prediction, truth, 3).sum())
+    values = OVERLAP[name](confusion(prediction, truth, 3).sum())
     expected = [INDEPENDENT[name]((truth == c).flatten(), (prediction == c).flatten()) for c in (1, 2, 3)]
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
 def test_dice_is_the_smoothed_formula():
@@ -56,15 +56,15 @@ def test_dice_is_the_smoothed_formula():
 def test_hand_made_table():
     truth = torch.tensor([[[1, 1, 0], [0, 2, 2]]])
     prediction = torch.tensor([[[1, 0, 0], [1, 2, 1]]])
-    found = confusion(prediction, truth, 2)
-    assert [part.tolist() for part in (found.tp, found.fp, found.fn, found.tn)] == [
+    table = confusion(prediction, truth, 2)
+    assert [part.tolist() for part in (table.tp, table.fp, table.fn, table.tn)] == [
         [[1, 1]],
         [[2, 0]],
         [[1, 1]],
         [[2, 4]],
     ]
-    assert OVERLAP["dice"](found).tolist() == [[3 / 6, 3 / 4]]
-    assert OVERLAP["jaccard"](found).tolist() == [[1 / 4, 1 / 2]]
+    assert OVERLAP["dice"](table).tolist() == [[3 / 6, 3 / 4]]
+    assert OVERLAP["jaccard"](table).tolist() == [[1 / 4, 1 / 2]]
 
 
 EMPTY = {
@@ -80,11 +80,11 @@ EMPTY = {
 
 
 @pytest.mark.parametrize("case", EMPTY)
-def test_empty_mask_rule(case):
+def test_rules_for_empty_masks(case):
     cell, expected = EMPTY[case]
-    found = {name: formula(counts(*cell)).item() for name, formula in OVERLAP.items()}
+    values = {name: formula(counts(*cell)).item() for name, formula in OVERLAP.items()}
     names = ("dice", "jaccard", "mcc", "precision", "sensitivity", "specificity")
-    assert found == pytest.approx(dict(zip(names, expected, strict=True)))
+    assert values == pytest.approx(dict(zip(names, expected, strict=True)))
 
 
 @pytest.mark.parametrize("name", OVERLAP)
@@ -106,19 +106,19 @@ def test_shuffling_pixels_changes_nothing(seed):
 
 
 def test_groups_and_sums_pool_counts():
-    found = confusion(*labels(6), 3)
-    groups = found.by_group(["b", "a", "b", "a"])
+    table = confusion(*labels(6), 3)
+    groups = table.by_group(["b", "a", "b", "a"])
     assert list(groups) == ["b", "a"]
-    np.testing.assert_array_equal(groups["a"].fp, found.fp[1] + found.fp[3])
-    np.testing.assert_array_equal(groups["a"].tn + groups["b"].tn, found.sum().tn)
-    halves = [Counts(*(part[s] for part in (found.tp, found.fp, found.fn, found.tn))) for s in (slice(1), slice(1, 4))]
-    np.testing.assert_array_equal(Counts.concatenate(halves).fn, found.fn)
+    np.testing.assert_array_equal(groups["a"].fp, table.fp[1] + table.fp[3])
+    np.testing.assert_array_equal(groups["a"].tn + groups["b"].tn, table.sum().tn)
+    halves = [Counts(*(part[s] for part in (table.tp, table.fp, table.fn, table.tn))) for s in (slice(1), slice(1, 4))]
+    np.testing.assert_array_equal(Counts.concatenate(halves).fn, table.fn)
     with pytest.raises(ValueError, match="each of 4 images, but got 1"):
-        found.by_group(["a"])
+        table.by_group(["a"])
 
 
 @pytest.mark.parametrize(
-    ("prediction", "truth", "said"),
+    ("prediction", "truth", "message"),
     [
         (torch.zeros(1, 2, 2).long(), torch.zeros(1, 2, 3).long(), "of one shape"),
         (torch.zeros(2, 2).long(), torch.zeros(2, 2).long(), "of one shape"),
@@ -128,6 +128,6 @@ def test_groups_and_sums_pool_counts():
         (torch.full((1, 2, 2), -1), torch.zeros(1, 2, 2).long(), "the prediction holds -1"),
     ],
 )
-def test_bad_labels_are_refused(prediction, truth, said):
-    with pytest.raises(ValueError, match=said):
+def test_bad_labels_are_refused(prediction, truth, message):
+    with pytest.raises(ValueError, match=message):
         confusion(prediction, truth, 2)

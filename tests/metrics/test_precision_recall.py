@@ -1,4 +1,4 @@
-"""Average precision against scikit-learn: exact where no bin is shared, close where bins are."""
+"""Average precision against scikit-learn: exact if no bin is shared, else close."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_exact_for_probabilities_of_different_bins():
 
 @pytest.mark.parametrize("sharpness", [0.1, 1.0, 10.0, 30.0])
 @pytest.mark.parametrize("share", [0.002, 0.3])
-def test_close_otherwise_even_when_the_network_is_saturated(sharpness, share):
+def test_close_for_saturated_networks(sharpness, share):
     generator = torch.Generator().manual_seed(4)
     truth = (torch.rand(4, 64, 64, generator=generator) < share).long()
     logits = sharpness * (torch.randn(4, 1, 64, 64, generator=generator) + 2 * truth[:, None] - 1)
@@ -49,7 +49,7 @@ def test_close_otherwise_even_when_the_network_is_saturated(sharpness, share):
     assert compute(probabilities, truth)[0] == pytest.approx(independent(probabilities, truth)[0], abs=1e-3)
 
 
-def test_a_perfect_ranking_is_one_and_pooling_is_over_all_images():
+def test_pixels_are_pooled_over_all_images():
     truth = torch.tensor([[[0, 0]], [[1, 0]], [[1, 1]]])
     assert compute(truth[:, None] * 0.2 + 0.1, truth).tolist() == [1.0]
     shifted = truth[:, None] * 0.2 + torch.tensor([0.5, 0.1, 0.1]).view(3, 1, 1, 1)  # perfect only within each image
@@ -58,14 +58,14 @@ def test_a_perfect_ranking_is_one_and_pooling_is_over_all_images():
 
 
 @pytest.mark.parametrize(("highest", "expected"), [(0.5, 1.0), (0.50001, 0.0)])
-def test_class_that_is_never_true_follows_the_empty_mask_rule(highest, expected):
+def test_a_class_that_is_never_true(highest, expected):
     probabilities = torch.full((2, 1, 3, 3), 0.2)
     probabilities[1, 0, 2, 2] = highest
     assert compute(probabilities, torch.zeros(2, 3, 3).long()).tolist() == [expected]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), -0.1, 1.1])
-def test_values_that_are_no_probabilities_are_refused(bad):
+def test_values_outside_0_1_are_refused(bad):
     with pytest.raises(ValueError, match=r"probabilities in \[0, 1\]"):
         AveragePrecision(1).update(torch.full((1, 1, 2, 2), bad), torch.zeros(1, 2, 2).long())
 

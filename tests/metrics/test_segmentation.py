@@ -42,7 +42,7 @@ def predicted(probabilities: torch.Tensor, classes: int) -> torch.Tensor:
 @pytest.mark.parametrize("batch", [1, 4, 6])
 def test_pooled_metrics_equal_sklearn(classes, batch):
     probabilities, truth = data(classes)
-    found = evaluate(probabilities, truth, classes, batch).metrics
+    result = evaluate(probabilities, truth, classes, batch).metrics
     prediction = predicted(probabilities, classes)
     functions = {
         "jaccard": sk.jaccard_score,
@@ -52,21 +52,21 @@ def test_pooled_metrics_equal_sklearn(classes, batch):
     }
     for name, function in functions.items():
         values = [function((truth == c).flatten(), (prediction == c).flatten()) for c in range(1, classes + 1)]
-        assert found[name] == pytest.approx(np.mean(values))
-        assert [found[f"{name}_class_{c}"] for c in range(1, classes + 1)] == pytest.approx(values)
+        assert result[name] == pytest.approx(np.mean(values))
+        assert [result[f"{name}_class_{c}"] for c in range(1, classes + 1)] == pytest.approx(values)
     foreground = probabilities[:, -classes:]
     areas = [sk.average_precision_score((truth == c + 1).flatten(), foreground[:, c].flatten()) for c in range(classes)]
-    assert found["average_precision"] == pytest.approx(np.mean(areas), abs=1e-3)
+    assert result["average_precision"] == pytest.approx(np.mean(areas), abs=1e-3)
 
 
 @pytest.mark.parametrize("classes", [1, 3])
 def test_dice_equals_torchmetrics_up_to_the_smoothing(classes):
     probabilities, truth = data(classes)
-    found = evaluate(probabilities, truth, classes).metrics
+    result = evaluate(probabilities, truth, classes).metrics
     pooled = [part.reshape(1, -1, 10) for part in (predicted(probabilities, classes), truth.long())]
     independent = dice_score(*pooled, num_classes=classes + 1, include_background=False, average=None, input_format="index")
-    assert [found[f"dice_class_{c}"] for c in range(1, classes + 1)] == pytest.approx(independent[0].tolist(), abs=5e-3)
-    assert found["dice"] == pytest.approx(np.mean([found[f"dice_class_{c}"] for c in range(1, classes + 1)]))
+    assert [result[f"dice_class_{c}"] for c in range(1, classes + 1)] == pytest.approx(independent[0].tolist(), abs=5e-3)
+    assert result["dice"] == pytest.approx(np.mean([result[f"dice_class_{c}"] for c in range(1, classes + 1)]))
 
 
 def smoothed_dice(prediction: torch.Tensor, truth: torch.Tensor, classes: int) -> float:
@@ -123,7 +123,7 @@ def test_exactly_one_half_is_negative():
     assert evaluate(torch.full((1, 1, 2, 2), 0.5), truth, 1).metrics["dice"] == 1
 
 
-def test_healthy_images_only_give_finite_metrics_by_the_empty_mask_rule():
+def test_metrics_of_healthy_images_are_finite():
     truth = torch.zeros(2, 4, 4, dtype=torch.uint8)
     probabilities = torch.zeros(2, 1, 4, 4)
     probabilities[1, 0, 0, 0] = 0.9
@@ -140,7 +140,7 @@ ZERO = torch.zeros(1, 2, 2, dtype=torch.uint8)
 
 
 @pytest.mark.parametrize(
-    ("probabilities", "truth", "images", "groups", "said"),
+    ("probabilities", "truth", "images", "groups", "message"),
     [
         (torch.full((1, 2, 2, 2), 0.5), ZERO, ["a"], ["p"], r"\(N, 1, H, W\).*\(1, 2, 2, 2\)"),
         (GOOD, ZERO[0], ["a"], ["p"], "truth"),
@@ -152,9 +152,9 @@ ZERO = torch.zeros(1, 2, 2, dtype=torch.uint8)
         (GOOD.repeat(2, 1, 1, 1), ZERO.repeat(2, 1, 1), ["a", "a"], ["p", "p"], "'a' came again"),
     ],
 )
-def test_bad_batches_are_refused_and_change_nothing(probabilities, truth, images, groups, said):
+def test_bad_batches_are_refused_and_change_nothing(probabilities, truth, images, groups, message):
     evaluation = SegmentationEvaluation(1, ["lesion"])
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         evaluation.update(probabilities, truth, images, groups)
     with pytest.raises(ValueError, match="at least one image"):
         evaluation.compute()

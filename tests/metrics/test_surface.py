@@ -44,7 +44,7 @@ def test_equals_brute_force_and_is_symmetric(seed):
     assert hd95(a[::-1].T.copy(), b[::-1].T.copy()) == pytest.approx(hd95(a, b))
 
 
-def test_surface_distances_equal_scipys_directed_hausdorff():
+def test_the_largest_distance_is_scipys_hausdorff():
     a, b = blobs(3)
     expected = directed_hausdorff(np.argwhere(outline(a)), np.argwhere(outline(b)))[0]
     assert surface_distances(a, b).max() == pytest.approx(expected)

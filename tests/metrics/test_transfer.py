@@ -53,46 +53,48 @@ def test_missing_epoch_is_named():
         transferability_indicator_score(DICE, 300)
 
 
-@pytest.mark.parametrize(("dice", "said"), [({}, "got none"), ({1: 0.0, 5: 0.0}, "undefined"), ({1: 0.5, 5: math.nan}, "epoch 5")])
-def test_undefined_tis(dice, said):
-    with pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize(
+    ("dice", "message"), [({}, "got none"), ({1: 0.0, 5: 0.0}, "undefined"), ({1: 0.5, 5: math.nan}, "epoch 5")]
+)
+def test_undefined_tis(dice, message):
+    with pytest.raises(ValueError, match=message):
         transferability_indicator_score(dice, 1)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         tis_random(dice)
 
 
 def test_mean_over_seeds():
-    found = mean_over_seeds({(5, 2): 0.6, (1, 1): 0.5, (5, 1): 0.8, (5, 3): 0.7})
-    assert list(found) == [1, 5]
-    assert (found[5].mean, found[5].std, found[5].n) == (pytest.approx(0.7), pytest.approx(0.1), 3)
-    assert (found[1].mean, found[1].n) == (0.5, 1)
-    assert math.isnan(found[1].std)
-    assert isinstance(found[1], SeedMean)
+    result = mean_over_seeds({(5, 2): 0.6, (1, 1): 0.5, (5, 1): 0.8, (5, 3): 0.7})
+    assert list(result) == [1, 5]
+    assert (result[5].mean, result[5].std, result[5].n) == (pytest.approx(0.7), pytest.approx(0.1), 3)
+    assert (result[1].mean, result[1].n) == (0.5, 1)
+    assert math.isnan(result[1].std)
+    assert isinstance(result[1], SeedMean)
 
 
-@pytest.mark.parametrize(("dice", "said"), [({}, "got none"), ({(1, 1): math.nan}, "epoch 1")])
-def test_mean_over_seeds_refuses_nothing_and_nan(dice, said):
-    with pytest.raises(ValueError, match=said):
+@pytest.mark.parametrize(("dice", "message"), [({}, "got none"), ({(1, 1): math.nan}, "epoch 1")])
+def test_mean_over_seeds_refuses_nothing_and_nan(dice, message):
+    with pytest.raises(ValueError, match=message):
         mean_over_seeds(dice)
 
 
 def test_spearman_joins_by_key():
     scores = {1: 0.1, 5: 0.2, 20: 0.3, 50: 0.4}
     dice = {50: 0.9, 20: 0.7, 5: 0.8, 1: 0.1, 300: 0.0}
-    found = spearman(scores, dice)
-    assert found.value == pytest.approx(1 - 6 * 2 / (4 * 15))  # ranks 1 3 2 4: sum of squared differences 2
-    assert (found.n, found.constant) == (4, False)
+    result = spearman(scores, dice)
+    assert result.value == pytest.approx(1 - 6 * 2 / (4 * 15))  # ranks 1 3 2 4: sum of squared differences 2
+    assert (result.n, result.constant) == (4, False)
 
 
 def test_spearman_with_ties_is_pearson_of_mean_ranks():
-    found = spearman({1: 0.5, 2: 0.5, 3: 0.9}, {1: 0.1, 2: 0.2, 3: 0.3})
-    assert found.value == pytest.approx(np.corrcoef([1.5, 1.5, 3], [1, 2, 3])[0, 1])
+    result = spearman({1: 0.5, 2: 0.5, 3: 0.9}, {1: 0.1, 2: 0.2, 3: 0.3})
+    assert result.value == pytest.approx(np.corrcoef([1.5, 1.5, 3], [1, 2, 3])[0, 1])
 
 
 def test_kendall_counts_pairs_and_corrects_for_ties():
     assert kendall({1: 0.1, 5: 0.2, 20: 0.3}, {1: 0.1, 5: 0.3, 20: 0.2}).value == pytest.approx(1 / 3)  # 2 pairs agree, 1 does not
-    found = kendall({1: 0.5, 5: 0.5, 20: 0.9}, {1: 0.1, 5: 0.2, 20: 0.3})
-    assert found.value == pytest.approx(2 / math.sqrt(2 * 3))  # 2 agree, 1 is tied in the scores
+    result = kendall({1: 0.5, 5: 0.5, 20: 0.9}, {1: 0.1, 5: 0.2, 20: 0.3})
+    assert result.value == pytest.approx(2 / math.sqrt(2 * 3))  # 2 agree, 1 is tied in the scores
 
 
 def brute_weighted(scores: dict[int, float], dice: dict[int, float]) -> float:
@@ -115,12 +117,12 @@ tables = st.integers(2, 8).flatmap(lambda n: st.lists(st.tuples(st.integers(0, 4
 @given(tables)
 def test_weighted_kendall_by_its_definition(rows):
     scores, dice = ({epoch: row[side] / 4 for epoch, row in enumerate(rows)} for side in (0, 1))
-    found = weighted_kendall(scores, dice)
-    if not found.constant:
-        assert found.value == pytest.approx(brute_weighted(scores, dice), abs=1e-12)
+    result = weighted_kendall(scores, dice)
+    if not result.constant:
+        assert result.value == pytest.approx(brute_weighted(scores, dice), abs=1e-12)
 
 
-def test_weighted_kendall_feels_a_swap_of_the_best_more_than_of_the_worst():
+def test_weighted_kendall_weighs_swaps_of_the_best_more():
     dice = {1: 0.4, 5: 0.3, 20: 0.2, 50: 0.1}
     best_swapped, worst_swapped = {**dice, 1: 0.3, 5: 0.4}, {**dice, 20: 0.1, 50: 0.2}
     assert weighted_kendall(best_swapped, dice).value == pytest.approx(1 - 2 * 1.5 / 6.25)  # weights of six pairs: 6.25
@@ -131,8 +133,8 @@ def test_weighted_kendall_feels_a_swap_of_the_best_more_than_of_the_worst():
 @pytest.mark.parametrize("sign", [1, -1])
 def test_correlations_of_a_monotone_relation_are_one(name, sign):
     dice = {0: 0.1, 1: 0.2, 5: 0.25, 20: 0.9}
-    found = CORRELATIONS[name]({epoch: sign * value**3 for epoch, value in dice.items()}, dice)
-    assert (found.value, found.n, found.constant) == (pytest.approx(sign), 4, False)
+    result = CORRELATIONS[name]({epoch: sign * value**3 for epoch, value in dice.items()}, dice)
+    assert (result.value, result.n, result.constant) == (pytest.approx(sign), 4, False)
 
 
 @pytest.mark.parametrize("name", CORRELATIONS)
@@ -154,9 +156,9 @@ def test_correlations_do_not_depend_on_the_order_of_rows(name, rows, random):
     ("scores", "dice"), [({1: 0.5}, {1: 0.1}), ({1: 0.5, 5: 0.5}, {1: 0.1, 5: 0.2}), ({1: 0.5, 5: 0.6}, {1: 0.1, 5: 0.1})]
 )
 def test_correlation_with_a_constant_is_nan_and_flagged(name, scores, dice):
-    found = CORRELATIONS[name](scores, dice)
-    assert math.isnan(found.value)
-    assert found.constant
+    result = CORRELATIONS[name](scores, dice)
+    assert math.isnan(result.value)
+    assert result.constant
 
 
 @pytest.mark.parametrize("name", CORRELATIONS)
@@ -180,7 +182,7 @@ def test_fixed_lengths_of_a_cost_between_two_are_their_mix():
 
 
 @pytest.mark.parametrize(
-    ("values", "cost", "said"),
+    ("values", "cost", "message"),
     [
         ({1: 0.5, 5: 0.6}, 0.5, "within the fixed lengths .*got 0.5"),
         ({1: 0.5, 5: 0.6}, 5.1, "got 5.1"),
@@ -189,8 +191,8 @@ def test_fixed_lengths_of_a_cost_between_two_are_their_mix():
         ({}, 2, "got none"),
     ],
 )
-def test_costs_that_no_fixed_length_has_are_refused(values, cost, said):
-    with pytest.raises(ValueError, match=said):
+def test_costs_that_no_fixed_length_has_are_refused(values, cost, message):
+    with pytest.raises(ValueError, match=message):
         interpolate_fixed(values, cost)
 
 

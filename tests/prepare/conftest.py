@@ -1,4 +1,4 @@
-"""Fixtures of the prepare room: tiny generated datasets, and `prepare` with everything but the point of a test filled in."""
+"""Fixtures: tiny generated datasets, and `prepare` with default arguments."""
 
 import shutil
 from collections.abc import Callable
@@ -27,7 +27,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder of four tiny generated datasets; tests copy what they change."""
+    """Folder of the four generated datasets, tiny; tests copy what they change."""
     out = tmp_path_factory.mktemp("generated") / "samples"
     write_samples(out, seed=7, patients=4, lungs=5, retinas=3, pictures=6)
     return out
@@ -35,7 +35,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(samples: Path, tmp_path: Path) -> Callable[..., PreparedTarget]:
-    """Give `run(reader, **changes)`, which prepares the reader's sample as the target `t` below tmp_path/out."""
+    """`run(reader, **changes)` prepares the reader's sample as the target `t` below tmp_path/out."""
 
     def call(reader: str, **changes: Any) -> PreparedTarget:
         case = {"split": "official", "validation": 0.0, "allow_duplicates": False, "out": tmp_path / "out"}
@@ -47,7 +47,7 @@ def run(samples: Path, tmp_path: Path) -> Callable[..., PreparedTarget]:
 
 @pytest.fixture
 def copy(samples: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """Give `copy(reader)`, which copies the reader's sample to a folder that a test may change."""
+    """`copy(reader)` copies the reader's sample to a folder that a test may change."""
 
     def call(reader: str) -> Path:
         return Path(shutil.copytree(samples / CASES[reader]["root"], tmp_path / "raw"))

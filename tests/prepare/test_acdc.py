@@ -1,4 +1,4 @@
-"""ACDC folders: slices, orientation, frames of Info.cfg, and every way in which a patient can be broken."""
+"""ACDC folders: slices, orientation, frames of Info.cfg, and broken patients."""
 
 from collections.abc import Callable
 from pathlib import Path

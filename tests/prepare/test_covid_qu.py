@@ -1,4 +1,4 @@
-"""COVID-QU-Ex: the published folders and the four arrays, the choice of classes, and what is refused."""
+"""COVID-QU-Ex: the published folders and the four arrays, the option `classes`, and bad files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,13 +24,13 @@ def write_arrays(root: Path, images: np.ndarray, masks: np.ndarray) -> Path:
 
 
 def test_train_and_val_are_the_training_images(samples: Path) -> None:
-    found = scan(samples / "lungs", (8, 8), {})
-    assert [item.split for item in found.items] == ["train"] * 4 + ["test"]
-    assert {Path(item.source).parts[1] for item in found.items} == {"Train", "Val", "Test"}
-    assert found.expected == EXPECTED == {"train": 2330, "test": 583}
+    lungs = scan(samples / "lungs", (8, 8), {})
+    assert [item.split for item in lungs.items] == ["train"] * 4 + ["test"]
+    assert {Path(item.source).parts[1] for item in lungs.items} == {"Train", "Val", "Test"}
+    assert lungs.expected == EXPECTED == {"train": 2330, "test": 583}
 
 
-def test_other_classes_take_part_on_demand_with_empty_masks(run: Run) -> None:
+def test_other_classes_have_empty_masks(run: Run) -> None:
     prepared = run("covid-qu", options={"classes": list(CLASSES)})
     healthy = prepared.index[~prepared.index["source"].str.contains("/COVID-19/")]
     assert len(healthy) == 4
@@ -43,7 +43,7 @@ def test_an_unknown_class_is_refused(run: Run) -> None:
         run("covid-qu", options={"classes": ["Flu"]})
 
 
-def test_arrays_give_what_the_folders_give(samples: Path, tmp_path: Path) -> None:
+def test_arrays_and_folders_hold_the_same_pictures(samples: Path, tmp_path: Path) -> None:
     folders = scan(samples / "lungs", (16, 16), {})
     home = samples / "lungs" / TRAIN
     paths = sorted((home / "images").iterdir())
@@ -81,7 +81,7 @@ def test_missing_masks_and_images_are_refused(run: Run, copy: Callable[[str], Pa
     image = root / TRAIN / "images" / "covid-19 (0).png"
     mask = root / TRAIN / "infection masks" / "covid-19 (0).png"
     kept = mask.rename(root / "kept.png")
-    with pytest.raises(InputError, match=r"a mask for every image, but .*covid-19 \(0\).png has none .* no empty mask"):
+    with pytest.raises(InputError, match=r"a mask for every image, but .*covid-19 \(0\).png has none .* not an empty mask"):
         run("covid-qu", root=root)
     kept.rename(mask)
     image.unlink()

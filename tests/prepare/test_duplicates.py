@@ -1,4 +1,4 @@
-"""Duplicates: across splits refused or noted, inside a split counted, empty pictures left out."""
+"""Duplicates: refused or noted across splits, counted inside a split; constant pictures are ignored."""
 
 import numpy as np
 import pytest
@@ -17,24 +17,24 @@ def test_the_hash_sees_every_pixel_and_skips_constant_pictures() -> None:
     assert hash_image(np.full((4, 4, 1), 9, np.uint8)) is None
 
 
-def test_across_splits_both_sources_and_the_remedy_are_named() -> None:
+def test_a_duplicate_across_splits_names_both_sources() -> None:
     with pytest.raises(InputError, match=r"p055 \(train\) and p118 \(test\) hold the same image \(1 such.*allow_duplicates: true"):
         check_duplicates(["x", "x", "y"], ["train", "test", "train"], NAMES, allow=False)
 
 
-def test_a_third_copy_is_found_behind_one_in_the_same_split() -> None:
+def test_a_third_copy_in_another_split_is_refused() -> None:
     with pytest.raises(InputError, match=r"p055 \(train\) and p074 \(test\)"):
         check_duplicates(["x", "x", "x"], ["train", "train", "test"], NAMES, allow=False)
 
 
 def test_allowed_duplicates_are_noted() -> None:
     (note,) = check_duplicates(["x", "x", "y"], ["train", "test", "train"], NAMES, allow=True)
-    assert note.startswith("1 images lie in two splits, such as p055 (train) and p118 (test)")
+    assert note.startswith("1 images are in two splits, such as p055 (train) and p118 (test)")
 
 
-def test_inside_one_split_they_are_counted_only() -> None:
+def test_duplicates_inside_one_split_are_counted() -> None:
     assert check_duplicates(["x", "x", "x"], ["train"] * 3, NAMES, allow=False) == ["2 images are stored twice inside one split"]
 
 
-def test_empty_pictures_are_no_duplicates() -> None:
+def test_constant_pictures_are_not_duplicates() -> None:
     assert check_duplicates([None, None, "y"], ["train", "test", "test"], NAMES, allow=False) == []

@@ -1,4 +1,4 @@
-"""Any folder: pixel formats, label tables, layouts, groups, and what is refused."""
+"""Folder reader: pixel formats, label tables, layouts, groups, and bad files."""
 
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,9 @@ def test_sixteen_bits_are_scaled_by_percentiles(tmp_path: Path) -> None:
 def test_grey_beside_colour_is_repeated(tmp_path: Path) -> None:
     write_pair(tmp_path, Image.fromarray(RAMP), DISC)
     write_pair(tmp_path, Image.fromarray(np.dstack([RAMP] * 3)), DISC, name="b")
-    found = scan(tmp_path, RAMP.shape, {})
-    assert found.channels == 3
-    (picture,) = found.items[0].load()
+    mixed = scan(tmp_path, RAMP.shape, {})
+    assert mixed.channels == 3
+    (picture,) = mixed.items[0].load()
     assert np.array_equal(picture.image, np.dstack([RAMP] * 3))
 
 
@@ -80,7 +80,7 @@ def test_a_table_names_the_classes(tmp_path: Path) -> None:
         ({"labels": {0: "background", 76: "other"}}, "one of background, foreground, but got"),
         ({"classes": []}, "the option classes"),
         ({"group": "("}, "a regular expression"),
-        ({"group": "case"}, "to find its first group in every name"),
+        ({"group": "case"}, "first group of the option group 'case' to match every name"),
         ({"suffix": "_mask"}, r"masks named \*_mask in .*, but got a.png; set the option `suffix`"),
         ({"masks": "truth"}, "the folder .*truth, but it does not exist; .*`masks`"),
     ],
@@ -119,7 +119,7 @@ def test_nan_is_refused(tmp_path: Path) -> None:
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     write_pair(tmp_path, Image.fromarray(RAMP), DISC)
     write_pair(tmp_path, Image.fromarray(RAMP), DISC, suffix=".bmp")
-    with pytest.raises(InputError, match="one picture a name .* a.bmp and a.png"):
+    with pytest.raises(InputError, match="one picture per name .* a.bmp and a.png"):
         load(tmp_path)
 
 
@@ -127,9 +127,9 @@ def test_split_folders_suffixes_and_groups(tmp_path: Path) -> None:
     for split in ("train", "test"):
         write_pair(tmp_path / split, Image.fromarray(RAMP), DISC, name=f"{split}7_01")
         (tmp_path / split / "masks" / f"{split}7_01.png").rename(tmp_path / split / "masks" / f"{split}7_01_seg.png")
-    found = scan(tmp_path, (6, 8), {"suffix": "_seg", "group": r"(\w+)_\d+"})
-    assert [(item.split, item.group, item.source) for item in found.items] == [
+    described = scan(tmp_path, (6, 8), {"suffix": "_seg", "group": r"(\w+)_\d+"})
+    assert [(item.split, item.group, item.source) for item in described.items] == [
         ("train", "train7", "train/images/train7_01.png"),
         ("test", "test7", "test/images/test7_01.png"),
     ]
-    assert found.expected == {}
+    assert described.expected == {}

@@ -1,4 +1,4 @@
-"""IDRiD: the published windows, masks in every encoding, nearest resizing, and what is refused."""
+"""IDRiD: the published windows, masks in every encoding, and bad files."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.pixels import read_nonzero
+from medtransfer.prepare.picture_files import read_nonzero
 from medtransfer.prepare.readers.idrid import scan, slide_window
 from medtransfer.prepare.samples.retina import encode_palette_tiff
 from medtransfer.records import PreparedTarget
@@ -17,12 +17,12 @@ Run = Callable[..., PreparedTarget]
 PAPER = (1120, 2240)
 
 
-def test_the_paper_has_119_windows_and_50_tiles_an_image(samples: Path) -> None:
-    found = scan(samples / "retina", PAPER, {})
-    assert len(found.windows["train"]) == 119 and len(found.windows["test"]) == 50
-    assert found.expected == {"train": 6426, "test": 1350}
-    assert found.input == (224, 224)
-    assert found.windows["train"][0] == (0, 0, 448, 448) and found.windows["train"][-1] == (672, 1792, 448, 448)
+def test_the_paper_has_119_windows_and_50_tiles_per_image(samples: Path) -> None:
+    retina = scan(samples / "retina", PAPER, {})
+    assert len(retina.windows["train"]) == 119 and len(retina.windows["test"]) == 50
+    assert retina.expected == {"train": 6426, "test": 1350}
+    assert retina.input == (224, 224)
+    assert retina.windows["train"][0] == (0, 0, 448, 448) and retina.windows["train"][-1] == (672, 1792, 448, 448)
 
 
 def test_tiles_cover_every_pixel_once() -> None:

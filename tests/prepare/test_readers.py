@@ -1,4 +1,4 @@
-"""Every entry of READERS goes through the same walk: it keeps the contract of a prepared target."""
+"""Contract of a prepared target, for every entry of READERS."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -73,9 +73,7 @@ def test_an_unknown_option_is_refused(reader: str, run: Run) -> None:
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_truncated_image_is_refused_and_nothing_is_left(
-    reader: str, run: Run, copy: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_a_truncated_image_leaves_no_target(reader: str, run: Run, copy: Callable[[str], Path], tmp_path: Path) -> None:
     root = copy(reader)
     name = run(reader, root=root).index["source"].iloc[-1]
     data = (root / name).read_bytes()

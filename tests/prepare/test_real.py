@@ -1,4 +1,4 @@
-"""The readers on real images: counts, label values, shapes, and no empty mask where there should be none."""
+"""The readers on real images: counts, label values, shapes, and masks that are not empty."""
 
 import logging
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_acdc(realdata: Path, tmp_path: Path) -> None:
     assert all(volume.max() > 200 and volume.min() < 20 for volume in volumes)
 
 
-def test_acdc_slices_sit_as_in_the_file(realdata: Path) -> None:
+def test_acdc_slices_are_oriented_as_in_the_file(realdata: Path) -> None:
     item = READERS["acdc"](realdata / "acdc", (256, 232), {}).items[0]
     truth = np.asarray(nib.load(item.files[1]).dataobj)
     assert truth.shape == (232, 256, 10)
@@ -104,11 +104,11 @@ def test_idrid_at_the_published_size(realdata: Path, tmp_path: Path, caplog: pyt
 
 @pytest.mark.slow
 def test_idrid_masks_survive_224_pixels(realdata: Path) -> None:
-    from medtransfer.prepare.pixels import read_nonzero, resize_mask
+    from medtransfer.prepare.picture_files import read_nonzero, resize_mask
 
-    found = [int(resize_mask(read_nonzero(path), (224, 224)).sum()) for path in sorted((realdata / "idrid").rglob("*_MA.tif"))]
-    assert len(found) == 54 and min(found) > 0
-    assert np.median(found) == pytest.approx(43, abs=3)
+    areas = [int(resize_mask(read_nonzero(path), (224, 224)).sum()) for path in sorted((realdata / "idrid").rglob("*_MA.tif"))]
+    assert len(areas) == 54 and min(areas) > 0
+    assert np.median(areas) == pytest.approx(43, abs=3)
 
 
 def test_membranes_by_the_folder_reader(realdata: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_the_same_seed_gives_the_same_bytes(samples: Path, tmp_path: Path) -> No
     assert digests(tmp_path / "other")["heart/training/patient001/patient001_frame01.nii.gz"] not in digests(samples).values()
 
 
-def test_the_same_settings_are_reused_and_others_are_not(tmp_path: Path) -> None:
+def test_samples_of_the_same_settings_are_reused(tmp_path: Path) -> None:
     out = tmp_path / "s"
     assert write_samples(out, seed=1, **SIZES)
     assert not write_samples(out, seed=1, **SIZES)
@@ -97,6 +97,6 @@ def test_no_threshold_finds_a_part_of_the_heart(samples: Path, tmp_path: Path) -
         best = 0.0
         for low in range(0, 256, 32):
             for high in range(low + 32, 257, 32):
-                found = (images >= low) & (images < high)
-                best = max(best, 2 * (found & truth).sum() / (found.sum() + truth.sum()))
+                inside = (images >= low) & (images < high)
+                best = max(best, 2 * (inside & truth).sum() / (inside.sum() + truth.sum()))
         assert best < 0.35

@@ -1,4 +1,4 @@
-"""Split rules: official, drawn, from a file; groups are never torn, and the draw depends on the seed alone."""
+"""Split rules: official, drawn, from a file; groups stay together, and the draw depends on the seed alone."""
 
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ TEN = [item(f"p{number}", source=f"images/p{number}_{part}.png") for number in r
 
 
 def groups(splits: list[str], name: str) -> set[str]:
-    return {one.group for one, split in zip(TEN, splits, strict=True) if split == name}
+    return {item.group for item, split in zip(TEN, splits, strict=True) if split == name}
 
 
-def test_official_takes_what_the_layout_says() -> None:
+def test_official_is_the_split_of_the_layout() -> None:
     assert assign_splits([item("a"), item("b", "test")], "official", 0.0) == ["train", "test"]
 
 
@@ -64,9 +64,9 @@ def test_a_file_may_name_sources_stems_and_groups(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         (["a,train"], r"a line for every image .* but images/b.png \(group b\) has none \(1 such\)"),
-        (["a,train", "b,test", "z,test"], "only names of this dataset .* but 'z' is none"),
+        (["a,train", "b,test", "z,test"], "only names of this dataset .* but 'z' is unknown"),
         (["a,train", "b,dev"], "one of the splits train, validation, test in line 3 of .*s.csv, but got 'b' and 'dev'"),
-        (["a,train", "b,test", "a,test"], "one split a source .* 'a' lies in train and, in line 4, in test"),
+        (["a,train", "b,test", "a,test"], "one split per source .* 'a' is in train and, in line 4, in test"),
         (["a,train", "b,train"], "images in the split 'test', but it is empty"),
     ],
 )
@@ -80,11 +80,11 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         assign_splits([item("a")], {"file": str(tmp_path / "none.csv")}, 0.0)
 
 
-def test_a_torn_group_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="every group .* in one split, but 'a' lies in train and test"):
+def test_a_group_in_two_splits_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="every group .* in one split, but 'a' is in train and test"):
         assign_splits([item("a"), item("a", "test", "images/other.png")], "official", 0.0)
     rule = write_csv(tmp_path / "s.csv", "p0_a,train", "p0_b,test", *(f"p{number},train" for number in range(1, 10)))
-    with pytest.raises(InputError, match="'p0' lies in train and test"):
+    with pytest.raises(InputError, match="'p0' is in train and test"):
         assign_splits(TEN, rule, 0.0)
 
 
@@ -93,7 +93,7 @@ def test_a_torn_group_is_named(tmp_path: Path) -> None:
     [
         ("random", 0.0, "expected `split` to be `official`, .* but got 'random'"),
         ({"test": 0.2}, 0.0, "expected `split` to be"),
-        ({"test": 1.5, "seed": 0}, 0.0, "the fraction for test to lie between 0 and 1, but got 1.5"),
+        ({"test": 1.5, "seed": 0}, 0.0, "the fraction for test to be between 0 and 1, but got 1.5"),
         ({"test": True, "seed": 0}, 0.0, "the fraction for test"),
         ({"test": 0.2, "seed": "x"}, 0.0, "seed to be a whole number"),
         ({"test": 0.99, "seed": 0}, 0.0, "groups .* left to train on, but test takes 10 of 10"),

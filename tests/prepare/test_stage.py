@@ -1,4 +1,4 @@
-"""The stage: counts, reuse, duplicates end to end, nothing half-written."""
+"""The stage: counts, reuse, duplicates, and failures that leave nothing half-written."""
 
 import logging
 import shutil
@@ -18,7 +18,7 @@ from medtransfer.records import PreparedTarget, TargetInfo
 Run = Callable[..., PreparedTarget]
 
 
-def test_fewer_than_expected_need_a_declared_subset(run: Run) -> None:
+def test_fewer_samples_than_expected_need_subset(run: Run) -> None:
     with pytest.raises(InputError, match=r"expected 1902 train samples in .*, but got 30 \(1872 fewer\); .*`subset: true`"):
         run("acdc", subset=False)
 
@@ -44,7 +44,7 @@ def test_counts(expected: dict[str, int], subset: bool, message: str | None, sam
         check_counts(scan, subset, samples)
 
 
-def test_counts_are_those_of_the_published_split_whatever_split_is_drawn(run: Run) -> None:
+def test_expected_counts_are_of_the_published_split(run: Run) -> None:
     prepared = run("acdc", split={"test": 0.5, "seed": 0})
     assert prepared.info.counts == {"train": 20, "test": 20}
     assert prepared.info.expected == {"train": 1902, "test": 1076}

@@ -14,7 +14,7 @@ from medtransfer.config import Params
 from medtransfer.errors import StageError
 from medtransfer.pretrain.loop import _augment, accuracy, train_epoch
 from medtransfer.pretrain.recipe import Recipe, recipe_of
-from medtransfer.training.finite_check import Watch
+from medtransfer.training.finite_check import FiniteGuard
 
 CLASSES = 4
 
@@ -42,11 +42,11 @@ def trained(recipe: Recipe, micro: int, count: int = 16) -> tuple[nn.Module, dic
     raw = network()
     sgd = torch.optim.SGD(raw.parameters(), lr=0.1)
     model, optimiser = fabric.setup(raw, sgd)
-    watch = Watch(fabric, raw, sgd, "training loss", lambda: "nothing before", "lower pretrain.lr")
+    guard = FiniteGuard(fabric, raw, sgd, "training loss", lambda: "nothing before", "lower pretrain.lr")
     images, labels = pictures(count)
     batches = list(zip(images.split(micro), labels.split(micro), strict=True))
     pieces = [16 // micro] * (count // 16)
-    return raw, train_epoch(fabric, model, optimiser, batches, pieces, recipe, 1, CLASSES, watch)
+    return raw, train_epoch(fabric, model, optimiser, batches, pieces, recipe, 1, CLASSES, guard)
 
 
 @pytest.mark.parametrize("micro", [1, 2, 4, 8])

@@ -1,4 +1,4 @@
-"""A device that is not there and a precision that it lacks are the user's faults, said in one sentence."""
+"""Missing devices and precisions are InputErrors; the memory layout and compilation keep results."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from medtransfer.errors import InputError
 from medtransfer.training.device import compiled, lay_out, open_fabric, place
 
 
-def test_the_cpu_is_always_there():
+def test_the_cpu_is_always_available():
     fabric = open_fabric("cpu", 1, "32-true")
     assert fabric.device == torch.device("cpu")
     assert fabric.world_size == 1
@@ -26,7 +26,7 @@ def test_bf16_runs_on_the_cpu_too():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
 
 
-def test_16_mixed_on_the_cpu_is_refused_not_replaced():
+def test_16_mixed_on_the_cpu_is_refused():
     with pytest.raises(InputError, match=r"a GPU for precision 16-mixed, but got the CPU by accelerator 'cpu', 1 device; set"):
         open_fabric("cpu", 1, "16-mixed")
 
@@ -43,7 +43,7 @@ def test_a_missing_accelerator_is_named(monkeypatch: pytest.MonkeyPatch):
 
 
 def stepped(segmenter: nn.Module, images: torch.Tensor, steps: int = 3) -> dict[str, torch.Tensor]:
-    """Train a few steps and give the weights, in the order of their indices whatever their layout."""
+    """Train a few steps and return the weights, contiguous whatever their layout."""
     fabric = open_fabric("cpu", 1, "32-true")
     sgd = torch.optim.SGD(segmenter.parameters(), lr=0.01, momentum=0.9, fused=True)
     model, optimiser = fabric.setup(segmenter, sgd)
@@ -56,7 +56,7 @@ def stepped(segmenter: nn.Module, images: torch.Tensor, steps: int = 3) -> dict[
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_the_layout_changes_rounding_only_and_is_reproducible(name: str, tiny_params: Callable[..., Any]):
+def test_channels_last_changes_rounding_only(name: str, tiny_params: Callable[..., Any]):
     arguments = tiny_params().pretrain.encoders[name].arguments
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
@@ -75,7 +75,7 @@ def test_the_layout_changes_rounding_only_and_is_reproducible(name: str, tiny_pa
         assert torch.equal(first[key], second[key])
 
 
-def test_a_model_is_compiled_on_a_gpu_only_and_keeps_its_parameters(monkeypatch: pytest.MonkeyPatch):
+def test_a_compiled_model_shares_its_parameters(monkeypatch: pytest.MonkeyPatch):
     kept = torch.compile
     monkeypatch.setattr(torch, "compile", lambda model, **_: kept(model, backend="aot_eager"))
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 36, 1))

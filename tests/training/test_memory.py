@@ -1,4 +1,4 @@
-"""Freed memory is kept where the C library is glibc, and nothing else happens elsewhere."""
+"""Freed memory is kept with glibc; other C libraries are left alone."""
 
 import ctypes
 import platform
@@ -9,7 +9,7 @@ import pytest
 from medtransfer.training.memory import KEPT, LARGEST, keep_freed_memory
 
 
-def test_glibc_takes_it():
+def test_glibc_supports_it():
     assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
 
 

@@ -1,4 +1,4 @@
-"""Learning-rate factors against values worked out by hand and their limits."""
+"""Learning-rate factors against values by hand, and their limits."""
 
 import math
 
@@ -17,21 +17,21 @@ def test_cosine_falls_as_by_hand():
     assert {step: warmup_cosine(step, 4, 12) for step in expected} == pytest.approx(expected)
 
 
-def test_cosine_ends_just_above_zero_and_stays_at_zero_beyond():
+def test_cosine_ends_above_zero_and_is_zero_beyond():
     assert 0 < warmup_cosine(11, 4, 12) < 0.05
     assert warmup_cosine(12, 4, 12) == warmup_cosine(99, 4, 12) == 0
 
 
-def test_without_warm_up_the_first_step_has_the_base_rate():
+def test_without_warm_up_training_starts_at_the_base_rate():
     assert warmup_cosine(0, 0, 10) == 1
 
 
-def test_a_warm_up_as_long_as_the_training_never_divides_by_zero():
+def test_warm_up_may_be_as_long_as_the_training():
     assert [warmup_cosine(step, 2, 2) for step in range(3)] == [0.5, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 5, 20])
-def test_every_factor_lies_in_its_range_and_falls_after_the_warm_up(warmup: int):
+def test_factors_are_in_range_and_fall_after_the_warm_up(warmup: int):
     factors = [warmup_cosine(step, warmup, 40) for step in range(40)]
     assert all(0 < factor <= 1 for factor in factors)
     assert factors[warmup:] == sorted(factors[warmup:], reverse=True)

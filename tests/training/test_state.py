@@ -1,4 +1,4 @@
-"""The resumable state comes back bit for bit, moments and buffers among it, and a broken file is no state."""
+"""The state of a training is restored bit for bit, with moments and buffers; broken files are ignored."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +42,7 @@ def bits(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, bytes]
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-def test_round_trip_is_bit_identical_and_so_is_the_next_step(name: str, tmp_path: Path):
+def test_a_restored_state_and_its_next_step_are_identical(name: str, tmp_path: Path):
     model = network(0)
     optimiser = OPTIMISERS[name](model.parameters())
     for seed in range(3):
@@ -58,8 +58,8 @@ def test_round_trip_is_bit_identical_and_so_is_the_next_step(name: str, tmp_path
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-def test_moments_come_back_in_the_layout_of_their_weights(name: str, tmp_path: Path):
-    """Otherwise the step after it is slower, and in kernels that are vectorised differently rounds differently."""
+def test_restored_moments_have_the_layout_of_their_weights(name: str, tmp_path: Path):
+    """Otherwise the next step is slower and may round differently."""
     model = network(0).to(memory_format=torch.channels_last)
     optimiser = OPTIMISERS[name](model.parameters())
     step(model, optimiser, 0)
@@ -75,7 +75,7 @@ def test_moments_come_back_in_the_layout_of_their_weights(name: str, tmp_path: P
     assert bits(other, restored) == bits(model, optimiser)
 
 
-def test_hyperparameters_stay_the_callers(tmp_path: Path):
+def test_hyperparameters_are_not_restored(tmp_path: Path):
     model = network(0)
     optimiser = OPTIMISERS["adamw"](model.parameters())
     step(model, optimiser, 0)
@@ -91,7 +91,7 @@ def test_progress_is_read_without_the_tensors(tmp_path: Path):
     assert read_progress(tmp_path / "s.safetensors") == PROGRESS
 
 
-def test_a_frozen_parameter_has_no_state_and_that_is_kept(tmp_path: Path):
+def test_frozen_parameters_have_no_state(tmp_path: Path):
     model = network(0)
     model[0].requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -106,7 +106,7 @@ def test_a_frozen_parameter_has_no_state_and_that_is_kept(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])
-def test_a_truncated_file_is_no_state(kept: int, tmp_path: Path):
+def test_a_truncated_file_is_ignored(kept: int, tmp_path: Path):
     model = network(0)
     file = tmp_path / "s.safetensors"
     save_state(file, model, OPTIMISERS["sgd"](model.parameters()), PROGRESS)
@@ -114,7 +114,7 @@ def test_a_truncated_file_is_no_state(kept: int, tmp_path: Path):
     assert read_progress(file) is None
 
 
-def test_a_missing_or_foreign_file_is_no_state(tmp_path: Path):
+def test_a_missing_or_foreign_file_is_ignored(tmp_path: Path):
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "weights.safetensors")
@@ -122,16 +122,16 @@ def test_a_missing_or_foreign_file_is_no_state(tmp_path: Path):
     assert read_progress(tmp_path / "weights.safetensors") is None
 
 
-def test_an_interrupted_write_leaves_the_state_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_write_keeps_the_older_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     model, file = network(0), tmp_path / "s.safetensors"
     optimiser = OPTIMISERS["sgd"](model.parameters())
     save_state(file, model, optimiser, PROGRESS)
 
-    def torn(tensors: object, path: Path, metadata: object) -> None:
+    def interrupted(tensors: object, path: Path, metadata: object) -> None:
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("medtransfer.training.state.save_file", torn)
+    monkeypatch.setattr("medtransfer.training.state.save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_state(file, model, optimiser, {**PROGRESS, "epoch": 8})
     assert read_progress(file) == PROGRESS

@@ -1,4 +1,4 @@
-"""params.yaml and what overrides it go in; validated, typed, frozen sections come out, or all faults at once."""
+"""Pydantic schema of params.yaml, its loader, and strict YAML."""
 
 from medtransfer.config.load import DEFINED, USED, load_params
 from medtransfer.config.schema import (

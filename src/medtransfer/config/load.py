@@ -1,4 +1,4 @@
-"""params.yaml and what overrides it go in; the validated whole comes out, or all faults at once."""
+"""Load params.yaml with its overrides and validate it; all errors are reported together."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from medtransfer.config.schema import Params
 from medtransfer.config.strict_yaml import parse_yaml
 from medtransfer.errors import InputError
 
-# Where params define what has a name, and the keys that use the names; what the code defines is given to `load_params`.
+# Sections that define names, and the keys that use them; names that the code defines are passed to `load_params`.
 DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target": "prepare.targets"}
 USED = {
     "encoder": ("study.encoders", "pretrain.encoder", "score.encoder", "finetune.encoder"),
@@ -26,15 +26,15 @@ USED = {
 def load_params(
     paths: Sequence[Path], overrides: Mapping[str, Any], registered: Mapping[str, Collection[str]] | None = None
 ) -> Params:  # fmt: skip
-    """Read params.yaml, lay further files and single values over it, and validate the whole.
+    """Read params.yaml, override it by further files and single values, and validate the result.
 
     Args:
-        paths: the first file holds every key, each further one only what it changes.
-        overrides: values by dotted key, such as `finetune.seed`; they win over the files.
+        paths: the first file has every key, further ones only those that they change.
+        overrides: values by dotted key, such as `finetune.seed`; they override the files.
         registered: names that the code defines, by kind, such as `{"mode": MODES}`.
 
     Raises:
-        InputError: a file cannot be read, or any key is missing, unknown or of the wrong kind; all faults are named.
+        InputError: a file cannot be read, or keys are missing, unknown or of a wrong type; all errors are named.
     """
     merged: dict[str, Any] = {}
     for path in paths:
@@ -56,39 +56,39 @@ def load_params(
 
 
 def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection[str]]) -> list[str]:
-    """Name everything that is used but not defined; values of a wrong kind are pydantic's to name."""
-    faults = []
+    """Return an error for every name that is used but not defined; pydantic reports values of a wrong type."""
+    errors = []
     defined = {kind: _look_up(merged, section) for kind, section in DEFINED.items()}
     names = {kind: set(section) for kind, section in defined.items() if isinstance(section, dict)}
     for kind, known in (names | dict(registered)).items():
         for user in USED[kind]:
             value = _look_up(merged, user)
-            faults += [
+            errors += [
                 f"{user} names the {kind} {name!r}, known are {', '.join(sorted(map(str, known)))}"
                 for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name not in known
             ]  # fmt: skip
-    return faults
+    return errors
 
 
 def _look_up(value: Any, dotted: str) -> Any:
-    """Give what stands at a dotted key, None when there is nothing."""
+    """Return the value at a dotted key, None if there is none."""
     for key in dotted.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
 def _expand(value: Any, path: Path) -> Any:
-    """Put environment variables in place of ${NAME} in every text of a parsed file."""
+    """Replace ${NAME} by the environment variable in every string of a parsed file."""
 
-    def look_up(found: re.Match[str]) -> str:
-        if (name := found[1]) not in os.environ:
+    def look_up(match: re.Match[str]) -> str:
+        if (name := match[1]) not in os.environ:
             raise InputError(f"expected the environment variable {name}, which {path} names, but it is not set; set it")
         return os.environ[name]
 
     if isinstance(value, dict):
-        return {key: _expand(one, path) for key, one in value.items()}
+        return {key: _expand(item, path) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expand(one, path) for one in value]
+        return [_expand(item, path) for item in value]
     return re.sub(r"\$\{([A-Z_][A-Z0-9_]*)\}", look_up, value) if isinstance(value, str) else value
 
 
@@ -102,8 +102,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"expected the parameter file {Path.cwd() / path}, but it does not exist; run from the project's folder or name one "
             "with --params"
         ) from None
-    except (OSError, ValueError) as fault:
-        raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(fault).split())}; correct it") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(error).split())}; correct it") from None
     if not isinstance(value, dict):
         raise InputError(f"expected sections such as `finetune:` in {path}, but got {type(value).__name__}")
     return {name: _expand(section, path) for name, section in value.items()}

@@ -1,4 +1,4 @@
-"""Nothing goes in; the typed, frozen sections of params.yaml come out, with what each key may hold."""
+"""Pydantic schema of params.yaml."""
 
 import os
 from pathlib import Path

@@ -1,49 +1,49 @@
-"""A text goes in; the plain values that it writes down in YAML come out, each key once and nothing that grows."""
+"""Strict YAML: plain values only, no duplicate keys, no aliases, bounded nesting."""
 
 import reprlib
 from typing import Any
 
 import yaml
 
-DEEPEST = 50  # that values in a file may be nested
-_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where libyaml is there
+MAX_DEPTH = 50  # of nesting
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is available
 
 
 class _Loader(_Safe):
-    """Reads plain values only; a key that stands twice is refused, since one of its values would silently be lost."""
+    """Loader of plain values that refuses duplicate keys, of which one value would silently be lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        found = super().construct_mapping(node, deep)
-        if len(found) < len(node.value):
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-            twice = next(key for place, key in enumerate(keys) if key in keys[:place])
-            raise ValueError(f"the key {reprlib.repr(twice)} stands twice")
-        return found
+            duplicate = next(key for index, key in enumerate(keys) if key in keys[:index])
+            raise ValueError(f"the key {reprlib.repr(duplicate)} appears twice")
+        return mapping
 
 
 def parse_yaml(text: str) -> Any:
-    """Read YAML of plain values.
+    """Parse YAML of plain values.
 
     Raises:
-        ValueError: it is no YAML, is nested too deep, names a key twice, asks for Python objects, or has an alias, by which a
-            short text could stand for a value of any size.
+        ValueError: it is not YAML, is nested too deep, has a duplicate key or Python objects, or has an alias, by which a
+            short text could expand to a value of any size.
     """
     try:
-        _refuse_growth(text)
+        _check_structure(text)
         return yaml.load(text, _Loader)  # a SafeLoader
-    except yaml.YAMLError as fault:
-        raise ValueError(" ".join(str(fault).split())) from None
-    except (RecursionError, OverflowError, TypeError, AttributeError) as fault:  # a TypeError comes from a key that is a list
-        raise ValueError(str(fault) or type(fault).__name__) from None
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    except (RecursionError, OverflowError, TypeError, AttributeError) as error:  # a key that is a list raises TypeError
+        raise ValueError(str(error) or type(error).__name__) from None
 
 
-def _refuse_growth(text: str) -> None:
+def _check_structure(text: str) -> None:
     depth = 0
     for event in yaml.parse(text, _Safe):
-        mark: Any = event.start_mark  # the stubs are not of one mind whether there is one
+        mark: Any = event.start_mark  # types-PyYAML declares start_mark inconsistently
         line = mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             raise ValueError(f"line {line} has the alias *{event.anchor}; write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEEPEST:
-            raise ValueError(f"line {line} is nested more than {DEEPEST} deep")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"line {line} is nested more than {MAX_DEPTH} deep")

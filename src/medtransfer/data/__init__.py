@@ -1,1 +1,1 @@
-"""Datasets over prepared targets and source folders, their augmentation, mixing and order."""
+"""Datasets of prepared targets and pretraining images: augmentation, mixing, batches."""

@@ -1,4 +1,4 @@
-"""A uint8 image and its mask go in; both, moved alike and of the input size, come out (paper A.4, Algorithm 2)."""
+"""Joint augmentation of an image and its mask for fine-tuning (paper A.4, Algorithm 2)."""
 
 import math
 import os
@@ -21,13 +21,13 @@ Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator, Size], Pai
 
 
 def rotate_flip(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: Size) -> Pair:
-    """Rotate by U[0, pi] about the centre, outside is 0, and flip upside down with probability 1/2.
+    """Rotate by U[0, pi] about the centre, padding with 0, and flip upside down with probability 1/2.
 
     Args:
         image: uint8 (h, w, C).
         mask: uint8 (h, w).
-        rng: all that is random.
-        size: (height, width) of the result, the centre of a larger window.
+        rng: source of all randomness.
+        size: (height, width) of the result, cropped from the centre of the window.
 
     Returns:
         Image float32 (3, height, width) in [0, 1], bilinear, and mask uint8 (height, width), nearest.
@@ -51,16 +51,16 @@ def _rotate_flip(size: Size) -> A.Compose:
 
 
 def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: Size) -> Pair:
-    """Take a crop at any angle that holds no padding, flip it upside down with probability 1/2, and jitter its colours.
+    """Crop at a random angle without padding, flip upside down with probability 1/2, and jitter the colours.
 
     Args:
         image: uint8 (h, w, C); both sides at least the diagonal of `size`.
         mask: uint8 (h, w).
-        rng: all that is random.
+        rng: source of all randomness.
         size: (height, width) of the crop.
 
     Returns:
-        Image float32 (3, height, width), in [0, 1] but for a jitter beyond white, and mask uint8 (height, width).
+        Image float32 (3, height, width), in [0, 1] but where the jitter exceeds white, and mask uint8 (height, width).
 
     Raises:
         ValueError: the window is too small.
@@ -75,22 +75,22 @@ def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
     return jitter(rgb(crop)[None], jitter_of(1, rng))[0].numpy(), labels
 
 
-def crop_map(window: tuple[int, ...], size: Size, angle: float, place: np.ndarray) -> np.ndarray:
-    """Give the map from a turned crop's pixels to the window's, such that the crop lies within the window.
+def crop_map(window: tuple[int, ...], size: Size, angle: float, position: np.ndarray) -> np.ndarray:
+    """Return the affine map from the pixels of a rotated crop to the window's, such that the crop lies within the window.
 
-    In the window's frame the crop is a rectangle turned by `angle`; its reach from its centre along x and y is
+    In the window's frame the crop is a rectangle rotated by `angle`; its extent from its centre along x and y is
     (W |cos| + H |sin|) / 2 and (W |sin| + H |cos|) / 2. So the centres of all crops without padding fill a rectangle
-    parallel to the window, of sides l = window - 2 reach, Algorithm 2's l; `place` is uniform on it. The h0 and w0
+    parallel to the window, of sides l = window - 2 extent, Algorithm 2's l; `position` is relative to it. The h0 and w0
     that Algorithm 2 prints are not used: at angle 0 they put the crop outside of the window.
 
     Args:
         window: (height, width) in pixels.
         size: (height, width) of the crop in pixels.
         angle: in radians, any.
-        place: (x, y) in [0, 1], where the centre lies between its extremes.
+        position: (x, y) in [0, 1], of the centre between its extremes.
 
     Returns:
-        (2, 3): (x, y, 1) of a pixel's centre in the crop to (x, y) in the window.
+        (2, 3), from (x, y, 1) of a pixel in the crop to (x, y) in the window.
 
     Raises:
         ValueError: the window is smaller than the crop's diagonal, so that some angles have no such crop.
@@ -101,16 +101,16 @@ def crop_map(window: tuple[int, ...], size: Size, angle: float, place: np.ndarra
         raise ValueError(f"expected windows of at least {diagonal:.1f} pixels for crops of {size}, but got {window}")
     height, width = size
     cos, sin = math.cos(angle), math.sin(angle)
-    reach = np.array([width * abs(cos) + height * abs(sin), width * abs(sin) + height * abs(cos)]) / 2
-    free = np.array([window[1], window[0]]) - 2 * reach
-    middle = reach + place * free - 0.5  # the middle of pixel 0 lies half a pixel inside
+    extent = np.array([width * abs(cos) + height * abs(sin), width * abs(sin) + height * abs(cos)]) / 2
+    free = np.array([window[1], window[0]]) - 2 * extent
+    middle = extent + position * free - 0.5  # the centre of pixel 0 is half a pixel from the edge
     turn = np.array([[cos, -sin], [sin, cos]])
     shift = middle - turn @ [(width - 1) / 2, (height - 1) / 2]
     return np.column_stack([turn, shift])
 
 
 def warp(image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, size: Size) -> Pair:
-    """Read the pixels of a crop through its map: only these are computed.
+    """Sample the pixels of a crop through its map, without transforming the rest of the window.
 
     Args:
         image: uint8 (h, w, C), bilinear.

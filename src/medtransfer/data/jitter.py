@@ -1,4 +1,4 @@
-"""Images in [0, 1] and one draw an image go in; the same images with jittered colours come out (Algorithm 3, A.6)."""
+"""Colour jitter of the robustness views (paper A.6, Algorithm 3)."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ GREY = (0.2989, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class JitterDraws:
-    """One draw an image, float32 (n,) each: factors of brightness, contrast, saturation, and the shift of hue."""
+    """One draw per image, float32 (n,) each: factors of brightness, contrast and saturation, and the shift of hue."""
 
     brightness: Tensor
     contrast: Tensor
@@ -26,18 +26,18 @@ class JitterDraws:
         return len(self.hue)
 
     def __getitem__(self, rows: "np.ndarray | Tensor | slice | list[int]") -> "JitterDraws":
-        """Give the draws of some images, in that order."""
+        """Return the draws of some images, in that order."""
         return JitterDraws(self.brightness[rows], self.contrast[rows], self.saturation[rows], self.hue[rows])
 
 
 def draw_jitter(n: int, seed: int, repeat: int, view: int) -> JitterDraws:
-    """Draw for a whole set of images; image i's draw depends on (seed, repeat, view, i) alone.
+    """Draw for a whole set of images; the draw of image i depends on (seed, repeat, view, i) alone.
 
     Args:
-        n: images in the set.
+        n: number of images.
         seed: of the scoring.
-        repeat: which of the independent pairs of views.
-        view: 0 is the query, 1 the key.
+        repeat: index of the pair of views.
+        view: 0 for the query, 1 for the key.
     """
     return jitter_of(n, np.random.default_rng(derive_seed("jitter", seed, repeat, view)))
 
@@ -52,15 +52,15 @@ def jitter_of(n: int, rng: np.random.Generator) -> JitterDraws:
 def jitter(images: Tensor, draws: JitterDraws) -> Tensor:
     """Jitter brightness, contrast, saturation and hue, in this order, each image by its own draw.
 
-    The grey image of the saturation step is the one of the contrast step: it is taken after the brightness and not
-    renewed. Nothing is clamped, except that HSV needs colours that are not negative.
+    Contrast and saturation use the same grey image, computed after the brightness step. Nothing is clamped, except that
+    negative colours become 0 before the conversion to HSV.
 
     Args:
         images: float (N, 3, H, W), RGB in [0, 1].
         draws: of these N images.
 
     Returns:
-        float (N, 3, H, W), not negative; bright pixels may exceed 1.
+        float (N, 3, H, W), non-negative; bright pixels may exceed 1.
 
     Raises:
         ValueError: the numbers of images and draws differ.
@@ -68,7 +68,7 @@ def jitter(images: Tensor, draws: JitterDraws) -> Tensor:
     Source: paper A.6, Algorithm 3.
     """
     if images.ndim != 4 or images.shape[1] != 3 or len(images) != len(draws):
-        raise ValueError(f"expected images ({len(draws)}, 3, H, W), one a draw, but got {tuple(images.shape)}")
+        raise ValueError(f"expected images ({len(draws)}, 3, H, W), one per draw, but got {tuple(images.shape)}")
     brightness, contrast, saturation, hue = (
         draw.to(images, non_blocking=images.is_cuda).view(-1, 1, 1, 1)
         for draw in (draws.brightness, draws.contrast, draws.saturation, draws.hue)
@@ -84,7 +84,7 @@ def jitter(images: Tensor, draws: JitterDraws) -> Tensor:
 
 
 def rgb_to_hsv(images: Tensor) -> Tensor:
-    """Convert colours that are not negative, (N, 3, H, W); hue and saturation lie in [0, 1], grey has hue 0."""
+    """Convert non-negative colours (N, 3, H, W); hue and saturation are in [0, 1], grey has hue 0."""
     value, low = images.amax(1), images.amin(1)  # (N, H, W)
     chroma = value - low
     red, green, blue = images.unbind(1)
@@ -96,7 +96,7 @@ def rgb_to_hsv(images: Tensor) -> Tensor:
 
 
 def hsv_to_rgb(images: Tensor) -> Tensor:
-    """Convert back what `rgb_to_hsv` gives, (N, 3, H, W); a colour without saturation comes back exactly."""
+    """Invert `rgb_to_hsv`, (N, 3, H, W); exactly for colours without saturation."""
     hue, saturation, value = images.unbind(1)  # (N, H, W)
     chroma = value * saturation
     channels = []

@@ -1,4 +1,4 @@
-"""A batch of images and labels goes in; mixed or partly erased images, with soft labels, come out (Algorithm 1)."""
+"""CutMix, mixup and random erasing of pretraining batches (paper A.3, Algorithm 1)."""
 
 import torch
 from scipy.special import betaincinv
@@ -11,22 +11,22 @@ MIXUP_ALPHA = 0.8
 def mix(
     images: Tensor, labels: Tensor, classes: int, *, cutmix: float, mixup: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Mix each image with one of the batch: by CutMix, by mixup, or not at all.
+    """Mix each image with one of the batch, by CutMix, by mixup, or not at all.
 
     The paper gives no distributions for the share lambda that an image keeps: here it is Beta(1, 1) for CutMix and
-    Beta(0.8, 0.8) for mixup, the convention of timm and of Swin's recipe. The partner is drawn uniformly from the
-    batch, which stands for the whole dataset, and may be the image itself. Label smoothing comes later, in the loss.
+    Beta(0.8, 0.8) for mixup, as in timm and Swin's recipe. The partner is drawn uniformly from the batch, as a sample of
+    the whole dataset, and may be the image itself. Label smoothing is part of the loss, not applied here.
 
     Args:
-        images: float (N, 3, H, W), normalised; any N >= 1, any device and memory format, which they keep.
+        images: float (N, 3, H, W), normalised, N >= 1; their device and memory format are kept.
         labels: int64 (N,), on the same device.
         classes: number of classes.
         cutmix: probability of CutMix.
         mixup: probability of mixup.
-        generator: all that is random, a CPU generator.
+        generator: source of all randomness, on the CPU.
 
     Returns:
-        Images (N, 3, H, W) and soft labels float32 (N, classes) with rows of sum 1; CutMix labels weigh the exact area.
+        Images (N, 3, H, W) and soft labels float32 (N, classes) whose rows sum to 1; after CutMix, the exact area shares.
 
     Raises:
         ValueError: the probabilities are negative or sum to more than 1.
@@ -44,7 +44,7 @@ def mix(
     share = torch.where(blend, torch.from_numpy(betaincinv(MIXUP_ALPHA, MIXUP_ALPHA, uniform.numpy())), 1.0)
     own = torch.where(cut, 1 - rows.sum(1) * columns.sum(1) / (height * width), share).float()
     rows, columns, partner, own, share = (
-        _send(one, images.device) for one in (rows & cut[:, None], columns, partner, own, share.float())
+        _send(tensor, images.device) for tensor in (rows & cut[:, None], columns, partner, own, share.float())
     )
     inside = rows[:, :, None] & columns[:, None, :]  # (N, H, W)
     weight = torch.where(inside, 0.0, share[:, None, None])[:, None].to(images.dtype)  # (N, 1, H, W)
@@ -54,18 +54,18 @@ def mix(
 
 
 def erase(images: Tensor, probability: float, generator: torch.Generator, *, value: Tensor) -> Tensor:
-    """Black out one rectangle of an image with the given probability: area U[.02, .33], aspect U[.3, 3.3].
+    """Black out one rectangle per image with the given probability: area U[.02, .33], aspect U[.3, 3.3].
 
     Args:
         images: float (N, 3, H, W), normalised.
         probability: in [0, 1].
-        generator: all that is random, a CPU generator.
-        value: (3,), black in the images' normalised units.
+        generator: source of all randomness, on the CPU.
+        value: (3,), normalised black.
 
     Returns:
         A new tensor (N, 3, H, W).
 
-    Source: paper A.3, Algorithm 1: relative sides h = sqrt(S r), w = sqrt(S / r), each at most the image's.
+    Source: paper A.3, Algorithm 1: relative sides h = sqrt(S r), w = sqrt(S / r), at most 1.
     """
     count, _, height, width = images.shape
     chance, area, aspect, x, y = torch.rand(5, count, generator=generator, dtype=torch.float64)
@@ -74,12 +74,12 @@ def erase(images: Tensor, probability: float, generator: torch.Generator, *, val
     wide = ((area / aspect).sqrt() * width).round().clamp(1, width)
     top, left = (y * (height - tall + 1)).floor(), (x * (width - wide + 1)).floor()
     rows, columns = _inside(top, top + tall, height) & (chance < probability)[:, None], _inside(left, left + wide, width)
-    rows, columns, black = (_send(one, images.device) for one in (rows, columns, value.to(images.dtype)))
+    rows, columns, black = (_send(tensor, images.device) for tensor in (rows, columns, value.to(images.dtype)))
     return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], black.view(3, 1, 1), images)
 
 
 def _sides(middle: tuple[Tensor, Tensor], sides: tuple[Tensor, Tensor], shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Give the rows (N, H) and columns (N, W) of boxes around `middle`, cut at the image's border."""
+    """Return the rows (N, H) and columns (N, W) of boxes around `middle`, clipped to the image."""
     rows, columns = (
         _inside((at - side / 2).round(), (at + side / 2).round(), length)
         for at, side, length in zip(middle, sides, shape, strict=True)
@@ -88,11 +88,11 @@ def _sides(middle: tuple[Tensor, Tensor], sides: tuple[Tensor, Tensor], shape: t
 
 
 def _inside(start: Tensor, stop: Tensor, length: int) -> Tensor:
-    """Tell (N, length) which whole numbers below `length` lie in [start, stop)."""
-    place = torch.arange(length)
-    return (place >= start[:, None]) & (place < stop[:, None])
+    """Mark (N, length) the integers below `length` in [start, stop)."""
+    index = torch.arange(length)
+    return (index >= start[:, None]) & (index < stop[:, None])
 
 
 def _send(numbers: Tensor, device: torch.device) -> Tensor:
-    """Copy a small CPU tensor to a device; out of pinned memory, a GPU's queue goes on meanwhile."""
+    """Copy a small CPU tensor to a device; for a GPU asynchronously, from pinned memory."""
     return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers.to(device)

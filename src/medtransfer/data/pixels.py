@@ -1,4 +1,4 @@
-"""Stored uint8 pixels go in; RGB float tensors, cropped and normalised, come out."""
+"""Stored uint8 pixels as RGB float tensors; normalisation and centre crop."""
 
 from collections.abc import Sequence
 
@@ -22,12 +22,12 @@ def rgb(pixels: np.ndarray | Tensor) -> Tensor:
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Give (images - mean) / std, channel by channel.
+    """Return (images - mean) / std, channel by channel.
 
     Args:
         images: float (..., 3, H, W), in the [0, 1] units of `mean` and `std`.
-        mean: three numbers.
-        std: three numbers.
+        mean: per channel, three numbers.
+        std: per channel, three numbers.
     """
     shift, scale = (
         torch.tensor(values, dtype=images.dtype).to(images.device, non_blocking=images.is_cuda).view(3, 1, 1)
@@ -37,7 +37,11 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
 
 def centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cut the middle of `size` (height, width) out of (H, W) or (H, W, C) pixels; an odd rest lies below and right."""
+    """Crop the centre of `size` (height, width) from (H, W) or (H, W, C) pixels; an odd margin is larger at bottom and right.
+
+    Raises:
+        ValueError: the pixels are fewer than `size`.
+    """
     top, left = ((have - want) // 2 for have, want in zip(pixels.shape[:2], size, strict=True))
     if top < 0 or left < 0:
         raise ValueError(f"expected at least {size} pixels, but got {pixels.shape[:2]}")

@@ -1,4 +1,4 @@
-"""A folder of pictures by class goes in; normalised training or validation images with labels come out (paper A.3).
+"""Pretraining images: a folder of pictures by class, augmented and normalised (paper A.3).
 
 The layout is ImageNet's, as ImageFolder reads it: `root/train/n01440764/n01440764_10026.JPEG`, and `root/val` alike.
 """
@@ -39,13 +39,13 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
 
         Args:
             root: the folder that holds `train` and `val`.
-            split: one of them.
-            size: side of the images, in pixels.
-            mean: a channel, in [0, 1] units.
-            std: like mean.
-            train: whether to crop and flip at random; otherwise shorter side to `size`, centre crop.
-            randaugment: whether to add RandAugment (2 operations, magnitude 9); used in training only.
-            seed: of everything that is random.
+            split: `train` or `val`.
+            size: side of the square images, pixels.
+            mean: per channel, in [0, 1] units.
+            std: per channel, in [0, 1] units.
+            train: whether to crop and flip at random; otherwise the shorter side is resized to `size` and the centre cropped.
+            randaugment: whether to add RandAugment (2 operations, magnitude 9), in training only.
+            seed: of the random numbers.
 
         Raises:
             InputError: a folder is missing, a class is empty, or `train` and `val` hold different classes.
@@ -65,7 +65,7 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         return len(self._names)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Give one picture and its class; the same bits for the same (seed, epoch, index).
+        """Return one picture and its class; the same bits for the same (seed, epoch, index).
 
         Raises:
             InputError: the file cannot be read.
@@ -76,10 +76,10 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         return normalise(rgb(np.asarray(image)), self._mean, self._std), label
 
     def fingerprint(self) -> str:
-        """Give 16 hexadecimal digits over the paths and sizes of all pictures of both splits; no picture is opened.
+        """Return 16 hexadecimal digits that hash the paths and sizes of all pictures of both splits, without opening them.
 
         Raises:
-            InputError: one is empty, no file, or a link that leads nowhere.
+            InputError: a picture is empty, not a regular file, or a broken link.
         """
         total = hashlib.sha256()
         for split in SPLITS:
@@ -94,7 +94,7 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         return v2.functional.center_crop(resized, [self._size, self._size])
 
     def _augment(self, image: Image.Image, index: int) -> Image.Image:
-        """Crop a part of area U[.8, 1] and the picture's own aspect, resize, flip, RandAugment (Algorithm 1)."""
+        """Crop an area share of U[.8, 1] at the picture's aspect, resize, flip, RandAugment (Algorithm 1)."""
         rng = np.random.default_rng(self.item_seed(index))
         side = np.sqrt(rng.uniform(0.8, 1))
         wide, tall = side * image.width, side * image.height
@@ -105,61 +105,61 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self._randaugment is None:
             return image
-        with torch.random.fork_rng(devices=[]):  # RandAugment knows the global state only
+        with torch.random.fork_rng(devices=[]):  # RandAugment uses torch's global generator
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
             return self._randaugment(image)
 
 
 def _classes(root: Path) -> list[str]:
-    """Give the class names, which must be the same in both splits."""
-    found = {}
+    """Return the class names, which must be the same in both splits."""
+    names = {}
     for split in SPLITS:
         folder = root / split
         try:
             if not folder.is_dir():
-                raise InputError(f"expected class folders in {folder}, but it is no folder; name the one above train and val")
-            found[split] = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
-        except OSError as fault:
-            raise InputError(f"expected class folders in {folder}, but it cannot be read ({fault}); mend or remove it") from None
-        if not found[split]:
+                raise InputError(f"expected class folders in {folder}, but it is not a folder; name the folder above train and val")
+            names[split] = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        except OSError as error:
+            raise InputError(f"expected class folders in {folder}, but it cannot be read ({error}); repair or remove it") from None
+        if not names[split]:
             raise InputError(f"expected class folders in {folder}, but there are none; sort the pictures by class")
-    if differing := found["train"] ^ found["val"]:
+    if differing := names["train"] ^ names["val"]:
         name = min(differing)
         raise InputError(
             f"expected the same classes in {root / 'train'} and {root / 'val'}, but {name!r} is only in "
-            f"{'train' if name in found['train'] else 'val'}; add or remove its folder"
+            f"{'train' if name in names['train'] else 'val'}; add or remove its folder"
         )
-    return sorted(found["train"])
+    return sorted(names["train"])
 
 
 def _pictures(folder: Path) -> list[str]:
-    """Give the paths of the pictures below a class folder, relative to it, sorted."""
-    found = []
+    """Return the sorted paths of the pictures below a class folder, relative to it."""
+    paths = []
     try:
         for parent, _, files in os.walk(folder, onerror=_stop):
             within = os.path.relpath(parent, folder)
-            found += [str(Path(within) / name) for name in files if _is_picture(name)]
-    except OSError as fault:
-        raise InputError(f"expected pictures in {folder}, but it cannot be read ({fault}); mend or remove it") from None
-    if not found:
+            paths += [str(Path(within) / name) for name in files if _is_picture(name)]
+    except OSError as error:
+        raise InputError(f"expected pictures in {folder}, but it cannot be read ({error}); repair or remove it") from None
+    if not paths:
         raise InputError(f"expected pictures in {folder}, but there are none; add some or remove the class")
-    return sorted(found)
+    return sorted(paths)
 
 
-def _stop(fault: OSError) -> None:
-    raise fault
+def _stop(error: OSError) -> None:
+    raise error
 
 
 def _size(path: Path) -> int:
-    """Give the size of a picture's file in bytes, from the one look at it that a fingerprint costs."""
+    """Return the size of a picture's file in bytes, by one call of stat."""
     try:
-        there = path.stat()
-    except OSError as fault:
-        raise InputError(f"expected a picture in {path}, but it cannot be reached ({fault}); replace or remove it") from None
-    if not stat.S_ISREG(there.st_mode) or not there.st_size:
-        fault_ = "it is empty" if stat.S_ISREG(there.st_mode) else "it is a pipe or a device"
-        raise InputError(f"expected a picture in {path}, but {fault_}; replace or remove it")
-    return there.st_size
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"expected a picture in {path}, but it cannot be reached ({error}); replace or remove it") from None
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+        reason = "it is empty" if stat.S_ISREG(status.st_mode) else "it is a pipe or a device"
+        raise InputError(f"expected a picture in {path}, but {reason}; replace or remove it")
+    return status.st_size
 
 
 def _is_picture(name: str) -> bool:
@@ -167,13 +167,13 @@ def _is_picture(name: str) -> bool:
 
 
 def _read(path: Path) -> Image.Image:
-    """Read a picture as RGB, from grey, palette or CMYK too."""
+    """Read a picture as RGB; grey, palette and CMYK are converted."""
     try:
         with Image.open(path) as file:
             if file.mode[0] in "IF":
-                raise InputError(f"expected 8 bits a channel in {path}, but its mode is {file.mode}; convert it")
+                raise InputError(f"expected 8 bits per channel in {path}, but its mode is {file.mode}; convert it")
             return file.convert("RGB")
     except InputError:
         raise
-    except Exception as fault:  # a damaged picture makes its decoder raise nearly anything
-        raise InputError(f"expected a picture in {path}, but it is unreadable ({fault}); replace or remove it") from None
+    except Exception as error:  # decoders raise nearly any exception for a damaged picture
+        raise InputError(f"expected a picture in {path}, but it is unreadable ({error}); replace or remove it") from None

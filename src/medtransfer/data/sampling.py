@@ -1,4 +1,4 @@
-"""A number of images, a seed and an epoch go in; the batches of every device, in their order, come out."""
+"""Batches of an epoch for every device, and the DataLoader over them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,25 +13,25 @@ from medtransfer.seeds import derive_seed
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The batches of one device in one epoch; all devices together see the same images at each step, however many.
+    """The batches of one device in one epoch; at each step all devices together see the same images, however many they are.
 
-    The epoch's order depends on (seed, epoch) alone. Step k takes the next batch_size * world images of it, so that
-    fewer devices with as many more batches an optimiser step, or larger ones, cover the same images.
+    The order depends on (seed, epoch) alone. Each step takes the next batch_size * world images of it, so that fewer devices
+    with larger batches, or more batches per optimiser step, cover the same images.
     """
 
     def __init__(
         self, length: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool, rank: int = 0, world: int = 1
     ) -> None:  # fmt: skip
-        """Lay out the steps.
+        """Divide the epoch into steps.
 
         Args:
-            length: images in the set.
-            batch_size: images a batch on one device.
+            length: number of images in the set.
+            batch_size: images per batch on one device.
             seed: of the order.
-            shuffle: whether epochs have an order of their own; otherwise 0, 1, 2, ...
-            drop_last: whether a last, incomplete step is left out; a set smaller than one step is kept.
-            rank: this device.
-            world: devices.
+            shuffle: whether each epoch has a random order; otherwise 0, 1, 2, ...
+            drop_last: whether to drop a last, incomplete step; a set smaller than one step is kept.
+            rank: index of this device.
+            world: number of devices.
 
         Raises:
             ValueError: a size is below 1, the rank is not below `world`, or the set has fewer images than devices.
@@ -46,16 +46,16 @@ class EpochBatches(Sampler[list[int]]):
         self._end = length - length % self._step if drop_last and length >= self._step else length
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order is walked next."""
+        """Set the epoch whose order is used next."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        """Count this device's batches of an epoch; without `drop_last` others may have one more."""
+        """Count this device's batches per epoch; without `drop_last` other devices may have one more."""
         whole, rest = divmod(self._end, self._step)
         return whole + (rest > self._rank)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Walk through the epoch."""
+        """Yield the indices of each batch."""
         order = self._order()[: self._end]
         for number in range(len(self)):
             step = order[number * self._step : (number + 1) * self._step]
@@ -68,29 +68,29 @@ class EpochBatches(Sampler[list[int]]):
 
 
 def worker_init(worker: int) -> None:
-    """Keep a worker process to one thread: the workers are the parallelism."""
+    """Limit a worker process to one thread: the workers are the parallelism."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
 
 class _Loader(DataLoader[Any]):
-    """A DataLoader that passes a user's error on as its sentence, without the worker's traceback."""
+    """A DataLoader that raises a worker's InputError without the worker's traceback."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         try:
             yield from super().__iter__()
-        except InputError as fault:
-            raise InputError(str(fault).rsplit("InputError: ", 1)[-1].strip()) from None
+        except InputError as error:
+            raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from None
 
 
 def loader(dataset: Dataset[Any], batches: Sampler[list[int]], workers: int, pin: bool) -> DataLoader[Any]:
-    """Build the loader of a dataset; it takes nothing from the global random state.
+    """Build the loader of a dataset; it does not use the global random state.
 
     Args:
-        dataset: random only through its own seeds.
+        dataset: whose randomness comes from its own seeds.
         batches: indices of each batch.
-        workers: processes, 0 for none; they live on from epoch to epoch.
-        pin: whether batches lie in pinned memory, for copies to a GPU.
+        workers: number of processes, 0 for none; they persist from epoch to epoch.
+        pin: whether to pin the batches' memory, for copies to a GPU.
     """
     return _Loader(
         dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin, worker_init_fn=worker_init,

@@ -28,9 +28,9 @@ class TargetSamples(Samples):
         Args:
             target: the prepared target; its arrays stay on disk.
             split: `train`, `validation` or `test`.
-            mean: a channel, in [0, 1] units, from the checkpoint.
-            std: like mean.
-            augment: whether to use the target's augmentation; otherwise a larger window gives its centre.
+            mean: per channel, in [0, 1] units, of the checkpoint.
+            std: per channel, in [0, 1] units, of the checkpoint.
+            augment: whether to use the target's augmentation; otherwise larger windows are cropped to their centre.
             seed: of the augmentation.
 
         Raises:
@@ -45,7 +45,7 @@ class TargetSamples(Samples):
             self._try_augmentation(target)
 
     def __getitem__(self, position: int) -> Sample:
-        """Give one sample; the same bits for the same (seed, epoch, position)."""
+        """Return one sample; the same bits for the same (seed, epoch, position)."""
         image, mask = self._windows.image(position), self._windows.mask(position)
         size = self._windows.size
         if self._augmentation is None:
@@ -65,5 +65,5 @@ class TargetSamples(Samples):
             )
         try:
             self[0]
-        except ValueError as fault:
-            raise InputError(f"the augmentation {name!r} of {file} cannot be used: {fault}") from None
+        except ValueError as error:
+            raise InputError(f"the augmentation {name!r} of {file} cannot be used: {error}") from None

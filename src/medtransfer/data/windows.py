@@ -1,4 +1,4 @@
-"""A prepared target and a split go in; the mapped pixels of each of its samples, by position, come out."""
+"""The samples of a split as windows of a prepared target's memory-mapped arrays."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from medtransfer.records.prepared import REMEDY
 
 
 class Windows:
-    """The samples of one split, each a window of the mapped arrays; nothing is copied before it is used.
+    """The samples of one split, each a window of the mapped arrays; pixels are read only when used.
 
     Attributes:
-        images: an identity a sample, `<source>#<slice>@<top>,<left>`, all different.
-        groups: a group (patient, eye) a sample.
-        size: (height, width) in pixels that a model sees; no window is smaller.
+        images: a unique identifier of each sample, `<source>#<slice>@<top>,<left>`.
+        groups: the group (patient, eye) of each sample.
+        size: (height, width) of a model's input, pixels; no window is smaller.
     """
 
     def __init__(self, target: PreparedTarget, split: str) -> None:
@@ -27,8 +27,8 @@ class Windows:
         lines = target.samples(split)
         self._target = target
         self._boxes = lines[["row", "top", "left", "height", "width"]].to_numpy(np.int64)
-        places = zip(lines["source"], lines["slice"], lines["top"], lines["left"], strict=True)
-        self.images = [f"{source}#{cut}@{top},{left}" for source, cut, top, left in places]
+        positions = zip(lines["source"], lines["slice"], lines["top"], lines["left"], strict=True)
+        self.images = [f"{source}#{cut}@{top},{left}" for source, cut, top, left in positions]
         self.groups = [str(group) for group in lines["group"]]
         self.size = (target.info.input[0], target.info.input[1])
         self._check()
@@ -38,18 +38,18 @@ class Windows:
         return len(self._boxes)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the mapped arrays out: a worker process maps the files itself instead of receiving a copy."""
+        """Leave out the mapped arrays: a worker process maps the files itself instead of receiving a copy."""
         return self.__dict__ | {"_target": PreparedTarget(self._target.folder, self._target.info)}
 
     def image(self, position: int) -> np.ndarray:
-        """Give the image of a sample, uint8 (h, w, C), still mapped."""
+        """Return the image of a sample, uint8 (h, w, C), still mapped."""
         return self._cut(self._target.images, position)
 
     def mask(self, position: int) -> np.ndarray:
-        """Give the mask of a sample, uint8 (h, w), still mapped.
+        """Return the mask of a sample, uint8 (h, w), still mapped.
 
         Raises:
-            InputError: it holds a label that names no class.
+            InputError: a label is above the number of classes.
         """
         mask = self._cut(self._target.masks, position)
         if (label := int(mask.max())) > len(self._target.info.classes):
@@ -76,4 +76,4 @@ class Windows:
             name = self.images[int(np.argmin(large))]
             raise InputError(f"expected windows in {index} of at least {self.size}, but {name} is smaller; {remedy}")
         if len(set(self.images)) < len(self.images):
-            raise InputError(f"expected every line of {index} to be another sample, but some are the same; {remedy}")
+            raise InputError(f"expected every line of {index} to be a different sample, but some are the same; {remedy}")

@@ -17,7 +17,7 @@ from medtransfer.finetune.protocol import Protocol
 from medtransfer.progress import track
 from medtransfer.seeds import derive_seed, seed_everything
 from medtransfer.training.device import compiled, lay_out, place
-from medtransfer.training.finite_check import Watch
+from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.schedules import polynomial
 from medtransfer.training.state import load_state, read_progress, save_state
 
@@ -55,7 +55,7 @@ class Trainer:
         self.curves: Curves = {"train_loss": [], "lr": []}
         self.model, self.optimiser = fabric.setup(compiled(self.raw, fabric.device, protocol.compile), self.raw_optimiser)
         remedy = "lower finetune.lr, or look for a broken sample, and run again"
-        self.watch = Watch(fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
+        self.guard = FiniteGuard(fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
         self.first = self._resume()  # on the device by then: moments follow their parameters only when they are loaded
         self.sampler = EpochBatches(len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False)
         self.batches = loader(samples, self.sampler, workers, pin=fabric.device.type == "cuda")
@@ -122,8 +122,8 @@ class Trainer:
                 group["lr"] = lr
             logits = self.model(place(self.fabric, images))
             loss = self.loss(logits, self.fabric.to_device(truth))
-            self.watch.see(loss, step, epoch, lr)
+            self.guard.observe(loss, step, epoch, lr)
             self.fabric.backward(loss)
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
-        return {"train_loss": self.watch.close(), "lr": lr}
+        return {"train_loss": self.guard.end_epoch(), "lr": lr}

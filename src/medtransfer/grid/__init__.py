@@ -1,1 +1,1 @@
-"""Whole studies as one resumable job, on the processes of this machine or on a Ray cluster."""
+"""Run a whole study as one resumable job, in processes of this machine or on a Ray cluster."""

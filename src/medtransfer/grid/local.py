@@ -1,4 +1,4 @@
-"""Jobs go in; processes of this machine do them, GPUs in turn, and their outcomes come out, whatever process dies."""
+"""Run jobs in processes of this machine, which share its GPUs; a process that dies is replaced."""
 
 import logging
 import math
@@ -16,20 +16,18 @@ from pathlib import Path
 from medtransfer.config import Params
 from medtransfer.environment import quiet_libraries
 from medtransfer.grid.jobs import Job
-from medtransfer.grid.worker import AGAIN, Outcome, attempt
+from medtransfer.grid.worker import RETRY, Outcome, attempt
 from medtransfer.signals import stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
 GPUS = "CUDA_VISIBLE_DEVICES"
 SECONDS_TO_STOP = 20.0
-# What every process needs takes ten seconds to import: a server process does it once, and the others start as copies of it.
-IMPORTED_ONCE = [
-    f"medtransfer.{name}" for name in ("grid.worker", "prepare.stage", "pretrain.stage", "score.stage", "finetune.stage")
-]
+# Importing these takes ten seconds: the fork server does it once, and every worker starts as a copy of it.
+PRELOADED = [f"medtransfer.{name}" for name in ("grid.worker", "prepare.stage", "pretrain.stage", "score.stage", "finetune.stage")]
 
 
-def count_gpus() -> list[str]:
-    """Give the names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES takes them."""
+def list_gpus() -> list[str]:
+    """Return the names of the GPUs that this process may use, as in CUDA_VISIBLE_DEVICES."""
     if GPUS in os.environ:
         return [name for name in os.environ[GPUS].split(",") if name.strip() not in {"", "-1"}]
     import torch
@@ -45,16 +43,16 @@ class _Worker:
 
 
 class LocalLauncher:
-    """Processes that each do one job after the other; one that dies is replaced, and its job comes back as to do again."""
+    """Worker processes, each of which does one job at a time; one that dies is replaced, and its job must be retried."""
 
     def __init__(self, params: Params, workers: int, gpus: list[str], logs: Path) -> None:
         """Start the processes.
 
         Args:
             params: of the study.
-            workers: processes.
-            gpus: that they take in turn; none for the CPU.
-            logs: folder of a log file a process.
+            workers: number of processes.
+            gpus: to distribute among the processes; empty for the CPU.
+            logs: folder of the log files, one per process.
         """
         self.params, self.gpus, self.logs = params, gpus, logs
         logs.mkdir(parents=True, exist_ok=True)
@@ -63,70 +61,71 @@ class LocalLauncher:
 
     @property
     def free(self) -> int:
-        """Count the processes without a job."""
-        return sum(one.job is None for one in self.workers)
+        """The number of processes without a job."""
+        return sum(worker.job is None for worker in self.workers)
 
     def submit(self, job: Job) -> None:
-        """Give a job to a free process."""
-        number = next(number for number, one in enumerate(self.workers) if one.job is None)
+        """Submit a job to a free process."""
+        number = next(number for number, worker in enumerate(self.workers) if worker.job is None)
         try:
             self.workers[number].pipe.send(job)
-        except OSError:  # it has died while it had nothing to do
+        except OSError:  # it died while idle
             self.workers[number].process.join()
             self.workers[number] = self._start(number)
             self.workers[number].pipe.send(job)
         self.workers[number].job = job
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
-        """Wait until at least one job has ended and give what ended; a process that dies takes no job with it."""
-        busy = {one.pipe: number for number, one in enumerate(self.workers) if one.job is not None}
+        """Wait until at least one job has ended; yield every ended job and its outcome, also for a process that died."""
+        busy = {worker.pipe: number for number, worker in enumerate(self.workers) if worker.job is not None}
         for pipe in wait(list(busy)):
             assert isinstance(pipe, Connection)
             number = busy[pipe]
-            one = self.workers[number]
-            job = one.job
+            worker = self.workers[number]
+            job = worker.job
             assert job is not None
             try:
                 outcome = pipe.recv()
             except (EOFError, OSError):
-                one.process.join()
-                outcome = Outcome(AGAIN, f"its process ended with exit code {one.process.exitcode}; see {self._log(number)}", 0.0)
+                worker.process.join()
+                reason = f"its process ended with exit code {worker.process.exitcode}; see {self._log(number)}"
+                outcome = Outcome(RETRY, reason, 0.0)
                 self.workers[number] = self._start(number)
-            one.job = None
+            worker.job = None
             yield job, outcome
 
     def close(self) -> None:
-        """Let the processes end: those at work are asked to stop, as by SIGTERM, then killed."""
-        for one in self.workers:
-            one.pipe.close()
-            if one.job is not None:
-                one.process.terminate()
-        for one in self.workers:
-            one.process.join(SECONDS_TO_STOP)
-            if one.process.is_alive():
-                one.process.kill()
-                one.process.join()
+        """End the processes: send SIGTERM to those with a job, and kill what has not ended in time."""
+        for worker in self.workers:
+            worker.pipe.close()
+            if worker.job is not None:
+                worker.process.terminate()
+        for worker in self.workers:
+            worker.process.join(SECONDS_TO_STOP)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
 
     def _log(self, number: int) -> Path:
         return self.logs / f"worker-{number}.log"
 
     def _start(self, number: int) -> _Worker:
         context = get_context("forkserver")
-        context.set_forkserver_preload(IMPORTED_ONCE)
+        context.set_forkserver_preload(PRELOADED)
         ours, theirs = context.Pipe()
         taken = max(1, math.ceil(self.params.grid.gpus))
-        gpus = [self.gpus[(number * taken + place) % len(self.gpus)] for place in range(taken)] if self.gpus else []
+        gpus = [self.gpus[(number * taken + index) % len(self.gpus)] for index in range(taken)] if self.gpus else []
         arguments = (theirs, self.params, self._log(number), ",".join(dict.fromkeys(gpus)) or None)
         process = context.Process(target=serve, args=arguments, daemon=False)
         with _threads(self.threads):
             process.start()
-        theirs.close()  # so that the pipe ends with the process
+        theirs.close()  # so that the pipe closes when the process ends
         return _Worker(process, ours)
 
 
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
-    """Choose the threads of what is started meanwhile, unless the user has chosen them."""
+    """Set the number of threads of processes started in the block, unless the user has set it."""
     if "OMP_NUM_THREADS" in os.environ:
         yield
         return
@@ -138,19 +137,19 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def serve(pipe: Connection, params: Params, log_file: Path, gpus: str | None) -> None:
-    """Do jobs until the pipe closes: the whole life of a process."""
+    """Do jobs until the pipe closes; the main function of a worker process."""
     if gpus is not None:
-        os.environ[GPUS] = gpus  # no GPU has been touched yet
+        os.environ[GPUS] = gpus  # before CUDA is initialised
     with log_file.open("a", encoding="utf-8", buffering=1) as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
     quiet_libraries()
     stop_on_sigterm()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the launcher tells its processes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the launcher stops its workers
     while True:
         try:
             job = pipe.recv()
-        except (EOFError, OSError):  # the launcher is gone or has nothing more to do
+        except (EOFError, OSError):  # the launcher has ended or closed the pipe
             return
         outcome = attempt(params, job)
         try:

@@ -1,4 +1,4 @@
-"""A job goes in; it is done in this process, and what became of it comes out as plain values that any launcher can send."""
+"""Do one job in this process and report its outcome as plain values that any launcher can send."""
 
 import time
 from dataclasses import dataclass
@@ -8,36 +8,36 @@ from medtransfer.errors import InputError, StageError, is_full_disk, name_full_d
 from medtransfer.grid.jobs import Job, do
 from medtransfer.tracking import StoreLost
 
-DONE, FAILED, AGAIN = "done", "failed", "again"
+DONE, FAILED, RETRY = "done", "failed", "retry"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
+    """The outcome of a job.
 
     Attributes:
-        status: `done`; `failed`, which would fail the same way again; or `again`, which may go well next time.
-        words: why it was not done, in one sentence.
-        seconds: that it took.
+        status: `done`; `failed`, for a permanent error; or `retry`, for an error that may be temporary.
+        reason: one sentence on the error, empty if done.
+        seconds: duration of the job.
     """
 
     status: str
-    words: str
+    reason: str
     seconds: float
 
 
 def attempt(params: Params, job: Job) -> Outcome:
-    """Do a job, or say why it could not be done; only an interruption comes through as an exception."""
+    """Do a job; errors become an outcome, only interruptions are raised."""
     begin = time.monotonic()
     try:
         do(params, job)
-        status, words = DONE, ""
-    except StoreLost as fault:
-        status, words = AGAIN, str(fault)
-    except (InputError, StageError) as fault:
-        status, words = FAILED, str(fault)
-    except Exception as fault:
-        full = is_full_disk(fault)
-        status = FAILED if full else AGAIN
-        words = name_full_disk(fault) if full else f"{type(fault).__name__}: {fault}"
-    return Outcome(status, " ".join(words.split()), time.monotonic() - begin)
+        status, reason = DONE, ""
+    except StoreLost as error:
+        status, reason = RETRY, str(error)
+    except (InputError, StageError) as error:
+        status, reason = FAILED, str(error)
+    except Exception as error:
+        full = is_full_disk(error)
+        status = FAILED if full else RETRY
+        reason = name_full_disk(error) if full else f"{type(error).__name__}: {error}"
+    return Outcome(status, " ".join(reason.split()), time.monotonic() - begin)

@@ -1,1 +1,1 @@
-"""Features, masks and scores go in; numbers come out: pure functions and the thin shells that stream them."""
+"""Metrics: pure functions, and the thin accumulators that stream batches into them."""

@@ -1,13 +1,13 @@
-"""Predicted and true label maps go in; pixel counts an image and class, and overlap metrics from counts, come out.
+"""Pixel counts per image and class, and overlap metrics computed from them.
 
-The empty-mask rule, for all segmentation metrics of this package:
-- the class is neither predicted nor true: they agree. Dice, Jaccard, MCC, precision and sensitivity are 1, HD95 is
+Rules for empty masks, for all segmentation metrics of this package:
+- the class is neither predicted nor true: perfect agreement. Dice, Jaccard, MCC, precision and sensitivity are 1, HD95 is
   0 pixels, average precision is 1 (predicted means: a probability above 0.5).
 - the class is only predicted, or only true: Jaccard, MCC, precision, sensitivity and average precision are 0, Dice is
   1 / (number of wrong pixels + 1) by its own smoothing, HD95 is the image diagonal.
-- the class fills the whole truth: specificity, which has no pixel to judge, is 1; MCC is 1 when the prediction fills
-  it too, else 0.
-So every metric is finite always.
+- the class is true everywhere: specificity, which has no negative pixels, is 1; MCC is 1 if it is also predicted
+  everywhere, else 0.
+So every metric is always finite.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 class Counts:
     """True positive, false positive, false negative and true negative pixels, int64 (..., classes) each.
 
-    The last axis is the class 1..classes (background is left out), the axis before it the image.
+    The last axis is the class 1..classes, without background; the axis before it, if any, the image.
     """
 
     tp: NDArray[np.int64]
@@ -38,10 +38,10 @@ class Counts:
         return self._map(lambda part: part.sum(axis=0))
 
     def by_group(self, keys: Sequence[str]) -> dict[str, "Counts"]:
-        """Pool the counts of the images of each group: key -> (classes,), in the order of first appearance.
+        """Pool the counts of the images of each group: key -> (classes,), in order of first appearance.
 
         Raises:
-            ValueError: there is not one key an image.
+            ValueError: the numbers of keys and images differ.
         """
         if len(keys) != len(self.tp):
             raise ValueError(f"expected one group key for each of {len(self.tp)} images, but got {len(keys)}")
@@ -50,7 +50,7 @@ class Counts:
 
     @classmethod
     def concatenate(cls, parts: Sequence["Counts"]) -> "Counts":
-        """Put the images of several counts behind each other."""
+        """Concatenate counts along the image axis."""
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("tp", "fp", "fn", "tn")))
 
     def _map(self, function: Callable[..., NDArray[np.int64]]) -> "Counts":
@@ -58,7 +58,7 @@ class Counts:
 
 
 def confusion(prediction: Tensor, truth: Tensor, classes: int) -> Counts:
-    """Count right and wrong pixels of every image and non-background class.
+    """Count true and false pixels of every image and non-background class.
 
     Args:
         prediction: integer labels 0..classes, (N, H, W), 0 is background.
@@ -69,7 +69,7 @@ def confusion(prediction: Tensor, truth: Tensor, classes: int) -> Counts:
         Counts of shape (N, classes).
 
     Raises:
-        ValueError: other shapes, labels outside 0..classes, or labels that are no integers.
+        ValueError: the shapes differ, or labels are outside 0..classes or not integers.
     """
     _check_labels(prediction, truth, classes)
     n, k = len(truth), classes + 1
@@ -96,7 +96,7 @@ def _check_labels(prediction: Tensor, truth: Tensor, classes: int) -> None:
 
 
 def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64], empty: NDArray[np.bool_]) -> Array:
-    """Divide; where the denominator is 0, give 1 for true entries of `empty`, else 0."""
+    """Divide; where the denominator is 0, return 1 for true entries of `empty`, else 0."""
     return np.where(denominator > 0, numerator / np.maximum(denominator, 1), empty.astype(np.float64))
 
 

@@ -1,4 +1,4 @@
-"""Probabilities and truth go in, batch by batch; the area under the precision-recall curve of each class comes out."""
+"""Average precision (area under the precision-recall curve) of each class, accumulated in batches."""
 
 import numpy as np
 import torch
@@ -12,12 +12,12 @@ class AveragePrecision:
     """Average precision of each class over the pixels of all images, from histograms of fixed size.
 
     The bins are equally wide in the logit, not in the probability, since trained networks put most pixels very near
-    0 and 1. The result is exact when different probabilities fall into different bins, else equal probabilities are
-    made of those that share one.
+    0 and 1. The result is exact if different probabilities fall into different bins; those that share a bin count as
+    equal.
     """
 
     def __init__(self, classes: int, bins: int = 2**18) -> None:
-        """Start with empty histograms for the classes 1..classes."""
+        """Create empty histograms for the classes 1..classes."""
         self.classes, self.bins = classes, bins
         self._counts = np.zeros((classes, 2, bins), dtype=np.int64)  # (class, negative or positive, bin)
         self._highest = np.zeros(classes)
@@ -35,7 +35,7 @@ class AveragePrecision:
             truth: labels 0..classes, (N, H, W).
 
         Raises:
-            ValueError: other shapes, or probabilities outside [0, 1] or NaN.
+            ValueError: the shapes do not match, or probabilities are outside [0, 1] or NaN.
         """
         n, *space = truth.shape
         if tuple(probabilities.shape) != (n, self.classes, *space):
@@ -57,7 +57,7 @@ class AveragePrecision:
         self._counts[index] += counts.view(2, self.bins).cpu().numpy()
 
     def compute(self) -> NDArray[np.float64]:
-        """Compute the average precision of each class, (classes,); a class that is never true: see `overlap.py`.
+        """Compute the average precision of each class, (classes,); `overlap.py` has the rule for a class that is never true.
 
         Source: sum over thresholds of (recall_k - recall_{k-1}) precision_k, without interpolation.
         """

@@ -1,4 +1,4 @@
-"""Two binary masks go in; the distance between their outlines in pixels comes out."""
+"""Distances between the outlines of two binary masks, in pixels."""
 
 import math
 
@@ -10,13 +10,13 @@ Mask = NDArray[np.bool_]
 
 
 def outline(mask: Mask) -> Mask:
-    """Mark the pixels of a mask (H, W) that touch its outside with an edge, the image border counting as outside."""
+    """Return the pixels of a mask (H, W) that share an edge with the outside; the image border counts as outside."""
     inside: Mask = ndimage.binary_erosion(mask)
     return mask & ~inside
 
 
 def surface_distances(start: Mask, end: Mask) -> NDArray[np.float64]:
-    """Measure from each outline pixel of one non-empty mask (H, W) to the nearest outline pixel of another, pixels."""
+    """Return the distance, in pixels, of each outline pixel of one non-empty mask (H, W) to the nearest of another."""
     distance: NDArray[np.float64] = ndimage.distance_transform_edt(~outline(end))
     return distance[outline(start)]
 
@@ -29,10 +29,10 @@ def hd95(prediction: Mask, truth: Mask) -> float:
         truth: bool (H, W).
 
     Returns:
-        Distance in pixels; for empty masks the rule of `overlap.py`: both empty 0, one empty the image diagonal.
+        Distance in pixels; 0 if both masks are empty, the image diagonal if one is (the rules of `overlap.py`).
 
     Raises:
-        ValueError: the masks are not two bool (H, W) of one shape.
+        ValueError: the masks are not bool (H, W) of one shape.
 
     Source: section A.5 (HD95); percentiles interpolate linearly.
     """
@@ -45,6 +45,6 @@ def hd95(prediction: Mask, truth: Mask) -> float:
         return 0.0
     if not (prediction.any() and truth.any()):
         return math.hypot(*truth.shape)
-    box = ndimage.find_objects((prediction | truth).astype(np.uint8))[0]  # all outlines lie inside; the rest only costs
+    box = ndimage.find_objects((prediction | truth).astype(np.uint8))[0]  # contains both outlines; a smaller array is faster
     a, b = prediction[box], truth[box]
     return float(max(np.percentile(surface_distances(a, b), 95), np.percentile(surface_distances(b, a), 95)))

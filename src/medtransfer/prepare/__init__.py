@@ -1,1 +1,1 @@
-"""Raw datasets to prepared targets."""
+"""Turn raw datasets into prepared targets."""

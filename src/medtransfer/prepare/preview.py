@@ -1,4 +1,4 @@
-"""A prepared target goes in; a contact sheet of its samples with the masks' outlines comes out, to be looked at."""
+"""Contact sheet of a prepared target: samples with the outlines of their masks."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ COLOURS = np.array([(0, 0, 0), (255, 70, 70), (70, 220, 70), (80, 140, 255), (25
 
 
 def draw_preview(prepared: PreparedTarget, path: Path) -> None:
-    """Write a PNG of up to twelve samples, spread over the dataset, preferring those whose mask is not empty.
+    """Write a PNG of up to twelve samples spread over the dataset, of pictures with non-empty masks where there are any.
 
-    The upper line of a cell names the sample's split, source and slice; class c has the colour `COLOURS[c]`.
+    The text on a sample names its split, source and slice; class c has the colour `COLOURS[c]`.
     """
     sheet = Image.new("RGB", (COLUMNS * CELL, ROWS * CELL))
     for cell, line in enumerate(_choose(prepared)):
@@ -28,7 +28,7 @@ def draw_preview(prepared: PreparedTarget, path: Path) -> None:
 
 
 def _choose(prepared: PreparedTarget) -> list[int]:
-    """Take stored pictures at even distances, of each the window with the largest labelled area."""
+    """Choose stored pictures at even distances, and of each the window with the largest labelled area."""
     lines = prepared.index.groupby("row", sort=True).indices
     rows = list(lines)
     filled = [row for row in rows if prepared.masks[row].any()] or rows
@@ -42,7 +42,7 @@ def _area(prepared: PreparedTarget, line: int) -> int:
 
 
 def _outline(image: np.ndarray, mask: np.ndarray) -> Image.Image:
-    """Paint the border pixels of every class over a grey or colour image, enlarged to one cell."""
+    """Paint the border pixels of every class on an image enlarged to one cell of the sheet."""
     pixels = np.repeat(image, 3 // image.shape[-1], axis=-1)
     large = np.array(Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.BILINEAR))
     labels = np.asarray(Image.fromarray(np.ascontiguousarray(mask)).resize((CELL, CELL), Image.Resampling.NEAREST))

@@ -1,4 +1,4 @@
-"""Items and a split rule go in; train, validation or test for every item comes out, never with a torn group."""
+"""Assign items to train, validation and test; all items of a group (patient) stay in one split."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,18 +15,18 @@ FORMS = "`official`, {test: <fraction>, seed: <number>} or {file: <csv>}"
 
 
 def assign_splits(items: Sequence[Item], rule: Rule, validation: float) -> list[str]:
-    """Give every item its split.
+    """Assign every item to a split.
 
     Args:
-        items: of one dataset.
-        rule: `official`, {test: fraction of the groups, seed}, or {file: csv with the columns source, split}.
-        validation: fraction of the training groups in [0, 1) that is split off for model selection, 0 for none.
+        items: of the dataset.
+        rule: `official`, {test: fraction of the groups, seed}, or {file: CSV with the columns source, split}.
+        validation: fraction in [0, 1) of the training groups to split off for model selection, 0 for none.
 
     Returns:
-        `train`, `validation` or `test`, one an item.
+        `train`, `validation` or `test` for each item.
 
     Raises:
-        InputError: the rule is unknown, a group lies in two splits, or nothing is left to train on or to test with.
+        InputError: the rule is unknown, a group is in two splits, or nothing is left to train on or to test with.
     """
     if rule == "official":
         splits = _take_official(items)
@@ -38,7 +38,7 @@ def assign_splits(items: Sequence[Item], rule: Rule, validation: float) -> list[
         splits = _read_file(items, Path(rule["file"]))
     else:
         raise InputError(f"expected `split` to be {FORMS}, but got {rule!r}")
-    _refuse_torn_groups(items, splits)
+    _check_groups(items, splits)
     if validation:
         if "validation" in splits:
             raise InputError("expected `validation: 0.0` beside a split file that names validation samples, but got both")
@@ -58,9 +58,9 @@ def _take_official(items: Sequence[Item]) -> list[str]:
 
 
 def _draw(items: Sequence[Item], splits: Sequence[str], fraction: Any, name: str, seed: Any) -> list[str]:
-    """Move a fraction of the training groups to the split `name`: those whose seeded hash is lowest."""
+    """Move a fraction of the training groups to the split `name`: those with the lowest seeded hashes."""
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
-        raise InputError(f"expected the fraction for {name} to lie between 0 and 1, but got {fraction!r}")
+        raise InputError(f"expected the fraction for {name} to be between 0 and 1, but got {fraction!r}")
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InputError(f"expected the split's seed to be a whole number, but got {seed!r}")
     groups = {item.group for item, split in zip(items, splits, strict=True) if split == "train"}
@@ -75,23 +75,23 @@ def _draw(items: Sequence[Item], splits: Sequence[str], fraction: Any, name: str
 
 
 def _read_file(items: Sequence[Item], path: Path) -> list[str]:
-    """Look every item up by its source, the stem of its source or its group, whichever the file names."""
+    """Look up every item by its source, the stem of its source or its group, whichever the file names."""
     named = _read_lines(path)
     keys = [(item.source, Path(item.source).stem, item.group) for item in items]
-    found = [next((key for key in names if key in named), None) for names in keys]
-    if None in found:
-        item = items[found.index(None)]
+    matches = [next((key for key in names if key in named), None) for names in keys]
+    if None in matches:
+        item = items[matches.index(None)]
         raise InputError(
             f"expected a line for every image in {path}, but {item.source} (group {item.group}) has none "
-            f"({found.count(None)} such); name its source, stem or group"
+            f"({matches.count(None)} such); name its source, stem or group"
         )
     if unused := sorted(named.keys() - {name for names in keys for name in names}):
-        raise InputError(f"expected only names of this dataset in {path}, but {unused[0]!r} is none ({len(unused)} such)")
-    return [named[key] for key in found if key is not None]
+        raise InputError(f"expected only names of this dataset in {path}, but {unused[0]!r} is unknown ({len(unused)} such)")
+    return [named[key] for key in matches if key is not None]
 
 
 def _read_lines(path: Path) -> dict[str, str]:
-    table = read_table(path, "write a line `<source>,<split>` for every image below the header `source,split`")
+    table = read_table(path, "write the header `source,split`, then a line `<source>,<split>` for every image")
     if missing := [name for name in ("source", "split") if name not in table.columns]:
         raise InputError(f"expected the columns source and split in {path}, but there is no {missing[0]}; correct the header")
     named: dict[str, str] = {}
@@ -105,17 +105,17 @@ def _read_lines(path: Path) -> dict[str, str]:
             )
         if named.setdefault(source, split) != split:
             raise InputError(
-                f"expected one split a source in {path}, but {source!r} lies in {named[source]} and, in line {number}, in {split}; "
+                f"expected one split per source in {path}, but {source!r} is in {named[source]} and, in line {number}, in {split}; "
                 "remove one of the lines"
             )
     return named
 
 
-def _refuse_torn_groups(items: Sequence[Item], splits: Sequence[str]) -> None:
+def _check_groups(items: Sequence[Item], splits: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for item, split in zip(items, splits, strict=True):
         if seen.setdefault(item.group, split) != split:
             raise InputError(
-                f"expected every group (patient) in one split, but {item.group!r} lies in {seen[item.group]} and {split}; "
+                f"expected every group (patient) in one split, but {item.group!r} is in {seen[item.group]} and {split}; "
                 f"first seen in {item.source}: move all of its images to one split"
             )

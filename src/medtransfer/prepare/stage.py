@@ -1,4 +1,4 @@
-"""A raw dataset and its settings go in; the prepared target `<out>/<target>/` comes out, whole or not at all."""
+"""Prepare a target: read a raw dataset, split it, and write arrays, index and description atomically."""
 
 import csv
 import json
@@ -30,23 +30,23 @@ def prepare(
     target: str, *, reader: str, root: Path, size: Size, subset: bool, split: Rule, validation: float,
     allow_duplicates: bool, options: Mapping[str, Any], out: Path, force: bool = False,
 ) -> PreparedTarget:  # fmt: skip
-    """Prepare a target, or reuse it where the settings and every source file are the same as before.
+    """Prepare a target, or reuse it if the settings and all source files are unchanged.
 
     Args:
-        target: its name, the folder below `out`.
-        reader: name of the reader.
+        target: name of its folder below `out`.
+        reader: a key of `READERS`.
         root: folder of the raw dataset; it is only read.
         size: (height, width) of the stored pictures, pixels.
-        subset: whether fewer samples than the official counts are meant.
+        subset: whether the dataset may have fewer samples than the official counts.
         split: see `splits.assign_splits`.
         validation: fraction of the training groups that becomes the split `validation`.
-        allow_duplicates: whether an image may lie in two splits.
+        allow_duplicates: whether an image may be in two splits.
         options: of the reader.
         out: folder of all prepared targets.
-        force: prepare it again in any case.
+        force: prepare it even if it is unchanged.
 
     Raises:
-        InputError: the dataset or a setting cannot be used; nothing is written then.
+        InputError: the dataset or a setting cannot be used; nothing has been written.
     """
     if reader not in READERS:
         raise InputError(f"expected the reader to be one of {', '.join(READERS)}, but got {reader!r}")
@@ -81,37 +81,39 @@ def check_counts(scan: Scan, subset: bool, root: Path) -> None:
     """Compare the samples of the published splits with the official counts.
 
     Args:
-        scan: what the reader found.
-        subset: whether fewer are meant.
-        root: for the message.
+        scan: the reader's description of the dataset.
+        subset: whether there may be fewer.
+        root: folder of the dataset, for the message.
 
     Raises:
         InputError: there are more than expected, or fewer without `subset`.
     """
     for split, expected in scan.expected.items():
-        found = sum(item.pictures * len(scan.windows[split]) for item in scan.items if item.split == split)
-        said = f"expected {expected} {split} samples in {root}, but got {found}"
-        if found > expected:
-            raise InputError(f"{said} ({found - expected} more); remove what does not belong to the dataset")
-        if found < expected and not subset:
-            raise InputError(f"{said} ({expected - found} fewer); complete the dataset, or set `subset: true` if that is meant")
+        count = sum(item.pictures * len(scan.windows[split]) for item in scan.items if item.split == split)
+        message = f"expected {expected} {split} samples in {root}, but got {count}"
+        if count > expected:
+            raise InputError(f"{message} ({count - expected} more); remove what does not belong to the dataset")
+        if count < expected and not subset:
+            raise InputError(
+                f"{message} ({expected - count} fewer); complete the dataset, or set `subset: true` if that is intended"
+            )
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give the settings as JSON stores them, so that they compare equal after reading."""
+    """Return the settings as JSON stores them, so that they compare equal after reading."""
     try:
         return json.loads(json.dumps(settings, allow_nan=False))  # type: ignore[no-any-return]
-    except (TypeError, ValueError) as fault:
+    except (TypeError, ValueError) as error:
         given = {name: settings[name] for name in ("options", "split")}
         raise InputError(
-            f"expected plain values and finite numbers, but got {reprlib.repr(given)} ({fault}); correct them"
+            f"expected plain values and finite numbers, but got {reprlib.repr(given)} ({error}); correct them"
         ) from None
 
 
 def _hash_sources(scan: Scan, root: Path, split: Rule) -> dict[str, str]:
     files = dict.fromkeys(path for item in scan.items for path in item.files)
     hashes = {
-        path.relative_to(root).as_posix(): file_sha256(require_file(path, "what the dataset consists of", "restore it"))
+        path.relative_to(root).as_posix(): file_sha256(require_file(path, "a file of the dataset", "restore it"))
         for path in track(files, "prepare: hashing", len(files), "files")
     }  # fmt: skip
     if isinstance(split, Mapping) and "file" in split:
@@ -120,7 +122,7 @@ def _hash_sources(scan: Scan, root: Path, split: Rule) -> dict[str, str]:
 
 
 def _is_current(folder: Path, settings: dict[str, Any], sources: dict[str, str]) -> bool:
-    """Tell whether the folder was made from the same files and settings and still holds what was written."""
+    """Return whether the folder was made from the same files and settings and its arrays are unchanged."""
     try:
         info = TargetInfo.read(folder / "dataset.json")
         if info.settings != settings or info.sources != sources:
@@ -131,7 +133,7 @@ def _is_current(folder: Path, settings: dict[str, Any], sources: dict[str, str])
 
 
 def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, target: str, folder: Path) -> list[int]:
-    """Stream all pictures into the two arrays, of which one item is held in memory, and give their slices by row."""
+    """Stream all pictures into the two arrays, one item in memory at a time; return the slice of each row."""
     total = sum(item.pictures for item in scan.items)
     shape = (total, *size)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(*shape, scan.channels))
@@ -154,7 +156,7 @@ def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, ta
 
 
 def _reserve(path: Path) -> None:
-    """Take the space of a mapped file on the disk: full, it says so now, and would kill the process when it is written to."""
+    """Allocate a mapped file's disk space now: a full disk raises here, but kills the process (SIGBUS) on a write to the map."""
     size = path.stat().st_size
     with path.open("r+b") as handle:
         if hasattr(os, "posix_fallocate"):
@@ -166,7 +168,7 @@ def _reserve(path: Path) -> None:
 
 
 def _write_index(scan: Scan, splits: Sequence[str], slices: Sequence[int], folder: Path) -> dict[str, int]:
-    """Write one line a sample and count them by split; validation samples are cut like test samples."""
+    """Write one line per sample and count them by split; validation images get the windows of test images."""
     counts = {name: 0 for name in SPLITS if name in splits}
     homes = [(item, split) for item, split in zip(scan.items, splits, strict=True) for _ in range(item.pictures)]
     with (folder / "index.csv").open("w", newline="", encoding="utf-8") as handle:

@@ -12,13 +12,13 @@ from medtransfer.data.mixing import erase, mix
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.seeds import derive_seed, seed_everything
 from medtransfer.training.device import place
-from medtransfer.training.finite_check import Watch
+from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.schedules import warmup_cosine
 
 
 def train_epoch(
     fabric: Fabric, model: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterable[tuple[Tensor, Tensor]],
-    pieces: Sequence[int], recipe: Recipe, epoch: int, classes: int, watch: Watch,
+    pieces: Sequence[int], recipe: Recipe, epoch: int, classes: int, guard: FiniteGuard,
 ) -> dict[str, float]:  # fmt: skip
     """Train for one epoch; random numbers depend on (seed, epoch, rank) only, so a resumed epoch is the same.
 
@@ -31,7 +31,7 @@ def train_epoch(
         recipe: what to do.
         epoch: counted from 1.
         classes: of the source.
-        watch: over the losses, and the weights at the end.
+        guard: checks the losses, and the weights at the end.
 
     Returns:
         The mean loss over the micro-batches and the last learning rate.
@@ -52,11 +52,11 @@ def train_epoch(
             images, targets = _augment(place(fabric, images), fabric.to_device(labels), recipe, classes, generator)
             with fabric.no_backward_sync(model, enabled=number < passes - 1):  # type: ignore[arg-type]
                 loss = cross_entropy(model(images).float(), targets, label_smoothing=recipe.label_smoothing)
-                watch.see(loss, step, epoch, lr)
+                guard.observe(loss, step, epoch, lr)
                 fabric.backward(loss / passes)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-    return {"train_loss": watch.close(), "lr": lr}
+    return {"train_loss": guard.end_epoch(), "lr": lr}
 
 
 def _augment(images: Tensor, labels: Tensor, recipe: Recipe, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

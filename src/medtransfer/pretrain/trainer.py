@@ -20,7 +20,7 @@ from medtransfer.progress import track
 from medtransfer.records import checkpoint_path
 from medtransfer.training.checkpoints import save_checkpoint
 from medtransfer.training.device import compiled, lay_out
-from medtransfer.training.finite_check import Watch
+from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.state import load_state, read_progress, save_state
 
 log = logging.getLogger("medtransfer")
@@ -68,13 +68,13 @@ class Trainer:
         )
         model, optimiser = self.fabric.setup(compiled(raw, self.fabric.device, self.recipe.compile), raw_optimiser)
         remedy = "lower pretrain.lr, or look for a broken picture, and run again"
-        watch = Watch(self.fabric, raw, raw_optimiser, "training loss", self._last_good, remedy)
+        guard = FiniteGuard(self.fabric, raw, raw_optimiser, "training loss", self._last_good, remedy)
         begin = self._resume(raw, raw_optimiser)
         sampler = self._sampler("train")
         training = self._loader("train", sampler)
         validation = self._loader("val", self._sampler("val"))
         for epoch in range(begin, self.recipe.epochs + 1):
-            numbers = self._epoch(model, optimiser, training, sampler, epoch, watch) if epoch else {}
+            numbers = self._epoch(model, optimiser, training, sampler, epoch, guard) if epoch else {}
             numbers["source_accuracy"] = accuracy(self.fabric, model, validation)
             go_on = True
             if self.fabric.is_global_zero:
@@ -120,7 +120,7 @@ class Trainer:
 
     def _epoch(
         self, model: torch.nn.Module, optimiser: torch.optim.Optimizer, training: torch.utils.data.DataLoader,
-        sampler: EpochBatches, epoch: int, watch: Watch,
+        sampler: EpochBatches, epoch: int, guard: FiniteGuard,
     ) -> dict[str, float]:  # fmt: skip
         self.images["train"].set_epoch(epoch)
         sampler.set_epoch(epoch)
@@ -128,7 +128,7 @@ class Trainer:
         bar = track(training, label, len(sampler), "batch") if self.fabric.is_global_zero else training
         whole, rest = divmod(len(sampler), self.recipe.accumulation)
         pieces = [self.recipe.accumulation] * whole or [rest]  # a set smaller than one step is one step
-        return train_epoch(self.fabric, model, optimiser, bar, pieces, self.recipe, epoch, self.classes, watch)
+        return train_epoch(self.fabric, model, optimiser, bar, pieces, self.recipe, epoch, self.classes, guard)
 
     def _close(
         self, epoch: int, raw: Classifier, optimiser: torch.optim.Optimizer, numbers: dict[str, float],

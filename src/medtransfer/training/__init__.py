@@ -1,1 +1,1 @@
-"""What the recipes share: schedules, losses, resumable state, checkpoints, robustness of an encoder."""
+"""Shared by pretraining and fine-tuning: device, schedules, finite losses, resumable state, checkpoints."""

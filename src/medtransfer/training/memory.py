@@ -1,24 +1,24 @@
-"""Nothing goes in; from then on this process keeps freed memory for its next tensors, where the C library can do so."""
+"""Tell glibc's malloc to keep freed memory (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD)."""
 
 import ctypes
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # the parameters' numbers in glibc's malloc.h
-KEPT, LARGEST = 2**30, 2**25  # bytes: freed memory that is kept at most, and the largest block of it, glibc's own limit
+KEPT, LARGEST = 2**30, 2**25  # bytes: the most freed memory to keep, and its largest block (glibc's own limit)
 
 
 def keep_freed_memory() -> bool:
-    """Ask glibc to keep freed memory.
+    """Tell glibc to keep freed memory.
 
-    By default it goes back to the kernel after every batch, and the pages of the next one are fetched and cleared anew: that
-    takes as long as all distances of a batch together.
+    By default it is returned to the kernel after every batch, and the next batch gets new, cleared pages: that takes as long
+    as computing all distances of a batch.
 
     Returns:
-        Whether the C library could be asked.
+        Whether the C library supports it.
 
     Source: mallopt(3).
     """
     try:
         change = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library, or another system
+    except (AttributeError, OSError, TypeError):  # not glibc, or not Linux
         return False
     return bool(change(TRIM_THRESHOLD, KEPT)) and bool(change(MMAP_THRESHOLD, LARGEST))

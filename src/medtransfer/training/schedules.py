@@ -1,4 +1,4 @@
-"""An optimiser step goes in; the factor on the base learning rate comes out."""
+"""Learning-rate schedules: factors on the base rate by optimiser step."""
 
 import math
 
@@ -9,7 +9,7 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
     Args:
         step: optimiser step, counted from 0.
         warmup: steps of the rise; the first step has 1/warmup of the base rate.
-        total: all steps, the warm-up's among them.
+        total: number of steps, including the warm-up.
 
     Returns:
         A factor in [0, 1].
@@ -21,5 +21,5 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
 
 
 def polynomial(step: int, total: int, power: float) -> float:
-    """Fall as (1 - step/total)^power (paper A.4)."""
+    """Return (1 - step/total)^power (paper A.4)."""
     return (1 - step / total) ** power

@@ -1,4 +1,4 @@
-"""A model and its optimiser go in; one resumable file comes out, and the same state, bit for bit, when it is read."""
+"""Save and restore the state of a training, bit for bit, in one safetensors file."""
 
 import json
 from pathlib import Path
@@ -14,13 +14,13 @@ from medtransfer.records import atomic_path, in_one_line, parse_json
 
 
 def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
-    """Write weights, optimiser moments and progress, whole or not at all.
+    """Write weights, optimiser state and progress atomically.
 
     Args:
-        path: a .safetensors file; no pickle is written.
-        model: its parameters and buffers are kept.
-        optimiser: its state by parameter is kept; hyperparameters are the caller's to set again.
-        progress: JSON-able; comes back as it is.
+        path: of the .safetensors file; no pickle is written.
+        model: whose parameters and buffers are saved.
+        optimiser: whose state by parameter is saved; the caller must set its hyperparameters again.
+        progress: plain values, as JSON.
     """
     tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     numbers: dict[str, float] = {}
@@ -36,18 +36,21 @@ def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, p
 
 
 def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put back what `save_state` wrote and give its progress.
+    """Load what `save_state` wrote into a model and its optimiser.
+
+    Returns:
+        The progress.
 
     Raises:
         InputError: the file is damaged, or holds the state of another model.
     """
     try:
         return _load_state(path, model, optimiser)
-    except torch.OutOfMemoryError:  # no fault of the file
+    except torch.OutOfMemoryError:  # not an error of the file
         raise
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as fault:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InputError(
-            f"expected the state of this training in {path}, but it cannot be gone on with ({in_one_line(fault)}); remove the file "
+            f"expected the state of this training in {path}, but cannot resume from it ({in_one_line(error)}); remove the file "
             "and run again"
         ) from None
 
@@ -69,14 +72,14 @@ def _load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) 
 
 
 def _follow_layout(parameter: torch.Tensor, slots: dict[str, Any]) -> None:
-    """Give moments the memory layout of their parameter, as they had it: in another, a step is slower and rounds elsewhere."""
+    """Restore the memory layout of moments, that of their parameter: in another, steps are slower and round differently."""
     for name, value in slots.items():
         if isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
             slots[name] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def read_progress(path: Path) -> dict[str, Any] | None:
-    """Give the progress of a state file without reading its tensors; None when there is no readable one."""
+    """Return the progress of a state file without reading its tensors; None if there is no readable one."""
     if not path.is_file():
         return None
     try:
@@ -87,9 +90,9 @@ def read_progress(path: Path) -> dict[str, Any] | None:
     return progress if _is_progress(progress) else None
 
 
-def _is_progress(found: Any) -> bool:
-    """Tell whether a header says what both trainings write: the last epoch, curves by metric, the state of the precision."""
-    if not isinstance(found, dict) or type(found.get("epoch")) is not int or not isinstance(found.get("precision"), dict):
+def _is_progress(value: Any) -> bool:
+    """Return whether a value has the fields of both trainings: last epoch, curves by metric, state of the precision."""
+    if not isinstance(value, dict) or type(value.get("epoch")) is not int or not isinstance(value.get("precision"), dict):
         return False
-    curves = found.get("curves")
-    return isinstance(curves, dict) and all(isinstance(one, list | dict) for one in curves.values())
+    curves = value.get("curves")
+    return isinstance(curves, dict) and all(isinstance(curve, list | dict) for curve in curves.values())

@@ -1,4 +1,4 @@
-"""The ACDC cardiac MRI folders go in; short-axis slices of the ED and ES frames with three classes come out.
+"""Read the ACDC cardiac MRI folders: short-axis slices of the ED and ES frames, three classes.
 
 Source: Automated Cardiac Diagnosis Challenge, https://www.creatis.insa-lyon.fr/Challenge/acdc/ (registration).
 Citation: `CITATION` below. One raw example (a patient's folder):
@@ -8,7 +8,7 @@ Citation: `CITATION` below. One raw example (a patient's folder):
     training/patient002/patient002_frame01_gt.nii.gz    uint8 (232, 256, 10), labels 0 1 2 3
 
 Official counts: 100 patients in training/ (1902 slices), 50 in testing/ (1076); slices with an empty mask count too.
-The volumes' axes are (x, y, z); pictures are stored with y as rows, otherwise as they lie in the file.
+The volumes' axes are (x, y, z); pictures are stored with y as rows, not flipped or rotated.
 """
 
 import math
@@ -23,7 +23,7 @@ import nibabel as nib
 import numpy as np
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.pixels import PERCENTILE_RULE, resize_image, resize_mask, scale_intensities
+from medtransfer.prepare.picture_files import PERCENTILE_RULE, resize_image, resize_mask, scale_intensities
 from medtransfer.prepare.readers.contract import (
     Item,
     Picture,
@@ -47,8 +47,8 @@ CITATION = (
 CLASSES = ("RV cavity", "myocardium", "LV cavity")
 EXPECTED = {"train": 1902, "test": 1076}
 FOLDERS = {"train": "training", "test": "testing"}
-MOST_VOXELS = 2**27  # of a volume, about fifty times the largest one of the dataset
-HEADER = 2**16  # bytes that may lie before the voxels
+MOST_VOXELS = 2**27  # of a volume, about fifty times the dataset's largest
+HEADER = 2**16  # bytes that may precede the voxels
 REPLACE = "replace the file"
 REMEDY = "`root` must name the folder that holds training/patientNNN and testing/patientNNN"
 
@@ -57,7 +57,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     """List the ED and ES volumes of all patients; only headers are read.
 
     Args:
-        root: the folder that holds training/ and testing/; one of them may be missing in a subset.
+        root: the folder that holds training/ and testing/; a subset may lack one of them.
         size: (height, width) of the stored pictures, pixels.
         options: none are known.
 
@@ -107,10 +107,10 @@ def _read_info(path: Path) -> dict[str, int]:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InputError(f"expected the frame numbers ED and ES in {path}, but it cannot be read; restore the file") from None
-    found = {phase: re.search(rf"^{phase}\s*:\s*(\d{{1,9}})\s*$", text, re.MULTILINE) for phase in ("ED", "ES")}
-    if missing := [phase for phase, match in found.items() if match is None]:
+    matches = {phase: re.search(rf"^{phase}\s*:\s*(\d{{1,9}})\s*$", text, re.MULTILINE) for phase in ("ED", "ES")}
+    if missing := [phase for phase, match in matches.items() if match is None]:
         raise InputError(f"expected a line such as `{missing[0]}: 1` in {path}, but there is none; restore the file")
-    return {phase: int(match[1]) for phase, match in found.items() if match}
+    return {phase: int(match[1]) for phase, match in matches.items() if match}
 
 
 def _read_shape(path: Path) -> tuple[int, ...]:
@@ -134,13 +134,13 @@ def _load(image_path: Path, mask_path: Path, size: Size) -> Iterator[Picture]:
 
 
 def _open_volume(path: Path) -> Any:
-    """Give nibabel's lazy proxy of a volume whose header makes sense; its claims are checked before they are believed."""
+    """Return nibabel's lazy proxy of a volume, after checking the shape and type that its header claims."""
     require_file(path, "a NIfTI volume", REPLACE)
     try:
         proxy = nib.load(path).dataobj  # type: ignore[attr-defined]
         shape, dtype = proxy.shape, proxy.dtype
-    except Exception as fault:  # a damaged header makes the library raise nearly anything
-        raise InputError(f"expected a NIfTI volume in {path}, but it cannot be read ({in_one_line(fault)}); {REPLACE}") from None
+    except Exception as error:  # nibabel raises nearly any exception for a damaged header
+        raise InputError(f"expected a NIfTI volume in {path}, but it cannot be read ({in_one_line(error)}); {REPLACE}") from None
     if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MOST_VOXELS:
         raise InputError(f"expected a 3-D volume of at most {MOST_VOXELS} voxels in {path}, but its shape is {shape}; {REPLACE}")
     if dtype.kind not in "iuf":
@@ -149,7 +149,7 @@ def _open_volume(path: Path) -> Any:
 
 
 def _read_volume(path: Path) -> np.ndarray:
-    """Read a volume whose file holds exactly what its header claims, and whose checksum is right."""
+    """Read a volume; refuse a file whose size differs from its header's claim, or whose checksum is wrong."""
     proxy = _open_volume(path)
     claimed = math.prod(proxy.shape) * proxy.dtype.itemsize
     try:
@@ -157,5 +157,5 @@ def _read_volume(path: Path) -> np.ndarray:
         if not claimed <= unpacked <= claimed + HEADER:
             raise ValueError(f"{claimed} bytes of voxels, but {'more than ' * (unpacked > claimed)}{unpacked} in all")
         return np.asarray(proxy)
-    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as fault:
-        raise InputError(f"expected a whole NIfTI volume in {path}, but it is damaged ({in_one_line(fault)}); {REPLACE}") from None
+    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
+        raise InputError(f"expected a whole NIfTI volume in {path}, but it is damaged ({in_one_line(error)}); {REPLACE}") from None

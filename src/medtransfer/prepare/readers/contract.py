@@ -1,7 +1,7 @@
-"""A raw dataset on disk goes in; a frozen description with lazily loaded pictures comes out: the contract of all readers.
+"""Contract of all readers: a `Scan` describes a raw dataset, and its items load their pictures lazily.
 
 A reader is a function `scan(root, size, options) -> Scan`. It validates the layout and lists the items without reading
-pixels; `Item.load` reads them. To add a dataset: write one such file, add one line to `prepare.READERS` and one test.
+pixels; `Item.load` reads them. To add a dataset: write one such file, add one line to `READERS` and one test.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +24,7 @@ class Picture:
     Attributes:
         image: uint8 (H, W, C).
         mask: uint8 (H, W), 0 is background, c the c-th class.
-        slice: which part of its item it is: the z index of a volume, the position in an array, 0 otherwise.
+        slice: its index within the item: z in a volume, the row of an array, 0 otherwise.
     """
 
     image: np.ndarray
@@ -34,15 +34,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Item:
-    """What is read at once: one volume, or one image with its mask.
+    """The unit of reading: one volume, or one image with its mask.
 
     Attributes:
         split: `train` or `test` as the authors published it, None where the layout has no split.
-        group: what must never be torn apart by a split: the patient or the source image.
-        source: name of the item, its image file below the root.
-        files: the files that it is made from.
-        pictures: how many pictures `load` yields.
-        load: reads them.
+        group: the patient or the source image; all items of a group stay in one split.
+        source: name of the item: the path of its image file below the root.
+        files: all files that it is read from.
+        pictures: number of pictures that `load` yields.
+        load: reads the pictures.
     """
 
     split: str | None
@@ -55,18 +55,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a reader found; the fields go into `dataset.json` as they are.
+    """A reader's description of a dataset; most fields are written to `dataset.json` unchanged.
 
     Attributes:
         classes: names of the non-background classes.
         channels: of the stored images, 1 or 3.
-        input: (height, width) in pixels that a model sees.
+        input: (height, width) of a model's input, pixels.
         augmentation: name of the training augmentation.
-        citation: where the dataset comes from.
+        citation: of the dataset.
         scaling: how raw intensities become uint8.
-        expected: samples a split of the full dataset, empty when nothing is published.
-        windows: (top, left, height, width) of the samples of every stored picture, for `train` and for `test`.
-        items: in the order in which they are stored.
+        expected: number of samples in each split of the full dataset, empty if none is published.
+        windows: (top, left, height, width) of the samples cut from every stored picture, for `train` and for `test`.
+        items: in the order of storage.
         task: what the labels are for, a key of TASKS.
     """
 
@@ -86,13 +86,13 @@ Reader = Callable[[Path, Size, Mapping[str, Any]], Scan]
 
 
 def whole_picture(size: Size) -> dict[str, tuple[Window, ...]]:
-    """Give the windows of a dataset whose samples are whole pictures."""
+    """Return the windows of a dataset whose samples are whole pictures."""
     window = ((0, 0, *size),)
     return {"train": window, "test": window}
 
 
 def read_options(options: Mapping[str, Any], known: Mapping[str, Any], reader: str) -> dict[str, Any]:
-    """Lay a user's options over a reader's published ones.
+    """Override a reader's default options with the user's.
 
     Raises:
         InputError: an option is unknown.
@@ -104,34 +104,32 @@ def read_options(options: Mapping[str, Any], known: Mapping[str, Any], reader: s
 
 
 def require_folder(folder: Path, remedy: str) -> Path:
-    """Give the folder back; a missing one is an InputError that ends with the remedy."""
+    """Return the folder; if it does not exist, raise an InputError that ends with the remedy."""
     if not is_folder(folder):
         raise InputError(f"expected the folder {folder}, but it does not exist; {remedy}")
     return folder
 
 
 def is_folder(path: Path) -> bool:
-    """Tell whether a folder is there; one that cannot be reached, since one above may not be read, is an InputError."""
+    """Return whether a folder exists; raise an InputError if that cannot be known for want of permissions."""
     try:
         return path.is_dir()
-    except (OSError, ValueError) as fault:  # a ValueError comes from a NUL in the name
-        raise InputError(
-            f"expected {path} to be within reach, but it is not ({fault}); correct the permissions or the name"
-        ) from None
+    except (OSError, ValueError) as error:  # a NUL in the name raises ValueError
+        raise InputError(f"expected access to {path}, but there is none ({error}); correct the permissions or the name") from None
 
 
 def list_entries(folder: Path) -> list[Path]:
-    """List a folder, sorted; a link in it that leads nowhere is refused, since what it stands for would silently be left out.
+    """List a folder, sorted; refuse broken links, since the files that they should lead to would silently be left out.
 
     Raises:
-        InputError: the folder may not be read, or holds such a link.
+        InputError: the folder cannot be read, or holds a broken link.
     """
     try:
         entries = sorted(folder.iterdir())
-    except OSError as fault:
-        raise InputError(f"expected a folder that can be read at {folder}, but {fault.strerror}; correct its permissions") from None
-    if lost := [entry for entry in entries if entry.is_symlink() and not entry.exists()]:
-        raise InputError(f"expected a file or folder at {lost[0]}, but it is a link that leads nowhere; mend or remove the link")
+    except OSError as error:
+        raise InputError(f"expected a readable folder at {folder}, but got: {error.strerror}; correct its permissions") from None
+    if broken := [entry for entry in entries if entry.is_symlink() and not entry.exists()]:
+        raise InputError(f"expected a file or folder at {broken[0]}, but it is a broken link; repair or remove it")
     return entries
 
 
@@ -142,12 +140,12 @@ def pair_up(images: Mapping[str, Path], masks: Mapping[str, Path], where: Path) 
         (name, image, mask), sorted by name.
 
     Raises:
-        InputError: an image has no mask, a mask has no image, or there is nothing at all.
+        InputError: an image has no mask, a mask has no image, or there are none at all.
     """
-    if lonely := sorted(images.keys() - masks.keys()):
+    if unmasked := sorted(images.keys() - masks.keys()):
         raise InputError(
-            f"expected a mask for every image, but {images[lonely[0]]} has none ({len(lonely)} such); "
-            "add the mask or move the image away: a missing mask is no empty mask"
+            f"expected a mask for every image, but {images[unmasked[0]]} has none ({len(unmasked)} such); "
+            "add the mask or move the image away: a missing mask is not an empty mask"
         )
     if orphans := sorted(masks.keys() - images.keys()):
         raise InputError(

@@ -1,4 +1,4 @@
-"""The COVID-QU-Ex infection segmentation folders (or four .npy arrays) go in; chest X-rays with one class come out.
+"""Read the COVID-QU-Ex infection segmentation folders (or four .npy arrays): chest X-rays, one class.
 
 Source: https://www.kaggle.com/datasets/anasmohammedtahir/covidqu. Citation: `CITATION` below. One raw example:
 
@@ -9,7 +9,7 @@ Source: https://www.kaggle.com/datasets/anasmohammedtahir/covidqu. Citation: `CI
 The same images as arrays: train_and_val/imgs.npy, train_and_val/inf_masks.npy, test/imgs.npy, test/inf_masks.npy, each
 (N, 256, 256) with values 0..255. Train and Val together are the training images.
 Official counts: 2913 COVID-19 images have annotated infections, 2330 train + val and 583 test. The masks of Non-COVID
-and Normal are empty by definition and these classes take no part unless the option `classes` names them.
+and Normal are empty by definition; these classes are left out unless the option `classes` names them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.pixels import check_same_size, list_pictures, read_image, read_labels, resize_image, resize_mask
+from medtransfer.prepare.picture_files import check_same_size, list_pictures, read_image, read_labels, resize_image, resize_mask
 from medtransfer.prepare.readers.contract import (
     Item,
     Picture,
@@ -51,12 +51,12 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     """List the images with their infection masks.
 
     Args:
-        root: the folder that holds `Infection Segmentation Data`, or that of the arrays.
+        root: the folder that holds `Infection Segmentation Data`, or train_and_val/ and test/ with the arrays.
         size: (height, width) of the stored pictures, pixels.
-        options: `classes`, which of COVID-19, Non-COVID, Normal take part (folders only).
+        options: `classes`, which of COVID-19, Non-COVID and Normal to use (folders only).
 
     Raises:
-        InputError: the layout is another one, or a mask or image is missing.
+        InputError: the layout is unknown, or a mask or image is missing.
     """
     classes = read_options(options, OPTIONS, "covid-qu")["classes"]
     if not isinstance(classes, list) or not classes or not set(classes) <= set(CLASSES):
@@ -112,11 +112,11 @@ def _map(path: Path) -> np.ndarray:
 
 
 def _to_bytes(values: np.ndarray, path: Path) -> np.ndarray:
-    """Take values of any type as uint8 where that loses nothing; anything else would need a scale that nobody stated."""
+    """Convert values of any type to uint8 where that is lossless; anything else would need a scale that is not known."""
     with np.errstate(invalid="ignore"):
         pixels = values.astype(np.uint8)
     if not np.array_equal(pixels, values):
-        raise InputError(f"expected whole numbers from 0 to 255 in {path}, but got others; save the array as uint8")
+        raise InputError(f"expected whole numbers from 0 to 255 in {path}, but got other values; save the array as uint8")
     return pixels
 
 

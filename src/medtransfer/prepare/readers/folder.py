@@ -1,4 +1,4 @@
-"""Any folder of images and masks goes in; its pictures with the classes that the options name come out.
+"""Read any folder of images and masks, with the classes that the options name.
 
 Source: the user's own data. One raw example, with a published split and without one:
 
@@ -9,8 +9,8 @@ PNG, JPEG, TIFF and BMP are read: 8-bit grey, colour, palette and transparency, 
 matched by the name before the suffix. There is no official count. Options:
 
     images, masks    names of the two subfolders
-    suffix           what a mask's name has after its image's name, such as `_mask`
-    group            regular expression whose first group is the patient, such as `(case\\d+)_`; null: each image its own
+    suffix           what follows the image's name in its mask's name, such as `_mask`
+    group            regular expression whose first group is the patient, such as `(case\\d+)_`; null: one group per image
     classes          names of the non-background classes
     labels           raw value -> class name or `background`; null: one class in masks of {0, 1} or {0, 255}
 """
@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.pixels import (
+from medtransfer.prepare.picture_files import (
     PERCENTILE_RULE,
     check_same_size,
     is_grey,
@@ -56,7 +56,7 @@ SCALING = f"8-bit values kept; 16-bit and float grey: {PERCENTILE_RULE}, per ima
 
 
 def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
-    """List the images with their masks; of each only the header is read.
+    """List the images with their masks; only their headers are read.
 
     Args:
         root: the folder of train/ and test/, or of the image and mask folders themselves.
@@ -64,7 +64,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         options: see the top of this file.
 
     Raises:
-        InputError: the layout is another one, a mask or image is missing, or an option makes no sense.
+        InputError: the layout is unknown, a mask or image is missing, or an option makes no sense.
     """
     chosen = read_options(options, OPTIONS, "folder")
     _check_options(chosen)
@@ -85,7 +85,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
 
 
 def _check_options(chosen: Mapping[str, Any]) -> None:
-    """Refuse options of a wrong kind, and subfolders that lie elsewhere."""
+    """Refuse options of a wrong type, and subfolders outside the dataset."""
     classes = chosen["classes"]
     named = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
     if not named or not 0 < len(set(classes)) == len(classes) <= MOST_CLASSES or "background" in classes:
@@ -98,7 +98,7 @@ def _check_options(chosen: Mapping[str, Any]) -> None:
             raise InputError(f"expected the option {name} to name a folder inside the dataset, but got {chosen[name]!r}")
     for name, kinds in (("suffix", str), ("group", str | None)):
         if not isinstance(chosen[name], kinds):
-            raise InputError(f"expected the option {name} to be a text, but got {chosen[name]!r}")
+            raise InputError(f"expected the option {name} to be a string, but got {chosen[name]!r}")
 
 
 def _list_home(home: Path, chosen: Mapping[str, Any]) -> list[tuple[Path, Path]]:
@@ -117,21 +117,21 @@ def _read_group(image: Path, root: Path, pattern: str | None) -> str:
         return image.relative_to(root).as_posix()
     try:
         match = re.search(pattern, image.stem)
-    except re.error as fault:
-        raise InputError(f"expected a regular expression in the option group, but {pattern!r} is none ({fault})") from None
+    except re.error as error:
+        raise InputError(f"expected a regular expression in the option group, but {pattern!r} is not one ({error})") from None
     if match is None or not match.groups() or match[1] is None:
-        raise InputError(f"expected the option group {pattern!r} to find its first group in every name, but not in {image}")
+        raise InputError(f"expected the first group of the option group {pattern!r} to match every name, but not {image}")
     return match[1]
 
 
 def _read_table(labels: Any, classes: list[str]) -> dict[int, int] | None:
-    """Turn raw value -> name into raw value -> class number; None where it is to be inferred."""
+    """Turn raw value -> name into raw value -> class number; None if it must be inferred."""
     if labels is None and len(classes) == 1:
         return None
     numbers = {"background": 0} | {name: number for number, name in enumerate(classes, start=1)}
     try:
         if not labels or any(type(value) is not int for value in labels):
-            raise KeyError("a label is no whole number")
+            raise KeyError("a label is not a whole number")
         return {value: numbers[name] for value, name in labels.items()}
     except (AttributeError, KeyError, TypeError):
         known = ", ".join(numbers)
@@ -150,7 +150,7 @@ def _number(raw: np.ndarray, table: dict[int, int] | None, path: Path) -> np.nda
         table = next((rule for rule in ({0: 0, 1: 1}, {0: 0, 255: 1}) if rule.keys() >= set(values)), {0: 0, 255: 1})
     if unknown := [value for value in values if value not in table]:
         raise InputError(
-            f"expected the labels {sorted(table)} in {path}, but got {unknown[:8]}; say what they mean with the option `labels`"
+            f"expected the labels {sorted(table)} in {path}, but got {unknown[:8]}; define them with the option `labels`"
         )
     mask = np.zeros(raw.shape, np.uint8)
     for value in values:

@@ -1,4 +1,4 @@
-"""The IDRiD segmentation folders go in; fundus photographs with microaneurysm masks, cut into windows, come out.
+"""Read the IDRiD segmentation folders: fundus photographs with microaneurysm masks, cut into windows.
 
 Source: https://ieee-dataport.org/open-access/indian-diabetic-retinopathy-image-dataset-idrid. Citation: `CITATION` below.
 One raw example:
@@ -6,10 +6,11 @@ One raw example:
     A. Segmentation/1. Original Images/a. Training Set/IDRiD_01.jpg                                    RGB, 4288x2848
     A. Segmentation/2. All Segmentation Groundtruths/a. Training Set/1. Microaneurysms/IDRiD_01_MA.tif  1-bit palette
 
-The masks' colour is red: one reader sees {0, 1}, another {0, 76}, a third {0, 255} in red only. So any value but 0 counts.
+The masks' colour is red: depending on the decoder their values are {0, 1}, {0, 76}, or {0, 255} in red only. So any
+value but 0 counts.
 Official counts: 54 training and 27 test images. At 1120x2240 pixels each gives 119 windows of 448x448 at stride 112
-for training (6426) or a grid of 5x10 tiles of 224x224 for the test (1350). Only the images are stored; the windows
-are lines of the index.
+for training (6426) or a grid of 5x10 tiles of 224x224 for the test (1350). Only the images are stored; each
+window is a line of the index.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.pixels import check_same_size, list_pictures, read_image, read_nonzero, resize_image, resize_mask
+from medtransfer.prepare.picture_files import check_same_size, list_pictures, read_image, read_nonzero, resize_image, resize_mask
 from medtransfer.prepare.readers.contract import Item, Picture, Scan, Size, Window, is_folder, pair_up, read_options, require_folder
 
 CITATION = (
@@ -35,12 +36,12 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     """List the images with their microaneurysm masks and the windows that samples are cut from.
 
     Args:
-        root: the folder that holds `A. Segmentation`; one of the two sets may be missing in a subset.
-        size: (height, width) of the stored pictures, pixels; the paper takes 1120x2240.
+        root: the folder that holds `A. Segmentation`; a subset may lack one of the two sets.
+        size: (height, width) of the stored pictures, pixels; 1120x2240 in the paper.
         options: `window` and `stride` of the training windows, `tile` of the test grid; pixels.
 
     Raises:
-        InputError: the layout is another one, a mask is missing, or the windows do not fill the size.
+        InputError: the layout is unknown, a mask is missing, or the windows do not fill the size.
     """
     chosen = read_options(options, OPTIONS, "idrid")
     if bad := [name for name, value in chosen.items() if type(value) is not int or value < 1]:
@@ -72,14 +73,14 @@ def slide_window(size: Size, side: int, stride: int) -> tuple[Window, ...]:
 
     Args:
         size: (height, width) of the picture, pixels.
-        side: of the window, pixels.
-        stride: between neighbours, pixels.
+        side: of a window, pixels.
+        stride: from one window to the next, pixels.
 
     Returns:
         (top, left, side, side) of each.
 
     Raises:
-        InputError: the windows would leave a border out.
+        InputError: the windows would not reach the border.
     """
     for length, name in zip(size, ("height", "width"), strict=True):
         if length < side or (length - side) % stride:

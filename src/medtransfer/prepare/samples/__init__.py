@@ -1,12 +1,12 @@
-"""A seed and sizes go in; small generated datasets in the original formats come out, so that demos walk the real readers.
+"""Generate small datasets in the original formats, so that the demo runs the real readers.
 
     heart/      ACDC: NIfTI patients of a beating ring with two cavities, training/ and testing/
     lungs/      COVID-QU-Ex: PNG folders of chests with opacities
     retina/     IDRiD: JPEG photographs and 1-bit palette TIFF masks of tiny dots
     pictures/   ImageFolder: ten classes of textured objects, the classification source
 
-The regions differ in texture (its scale and direction), not in brightness, and look-alikes of the same brightness lie
-beside them: a threshold finds nothing, an encoder that knows textures does. The pictures' classes need the same features.
+The regions differ in texture (its scale and direction), not in brightness, and there are look-alikes of the same
+brightness: a threshold cannot segment them, an encoder that knows textures can. The pictures' classes need the same features.
 """
 
 import json
@@ -27,16 +27,16 @@ REVISION = 1
 
 
 def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int, pictures: int, force: bool = False) -> bool:
-    """Write the generated datasets, or reuse them where they were made with the same settings.
+    """Write the generated datasets, or reuse them if they were made with the same settings.
 
     Args:
-        out: folder of the four datasets; it is replaced as a whole.
+        out: folder of the four datasets; it is replaced entirely.
         seed: the same seed gives the same bytes.
-        patients: of heart/, a quarter of them in testing/.
-        lungs: chest pictures of the class COVID-19.
-        retinas: fundus pictures.
-        pictures: source pictures a class, a sixth of them for validation.
-        force: write them again in any case.
+        patients: number of patients in heart/, a quarter of them in testing/.
+        lungs: number of chest pictures of the class COVID-19.
+        retinas: number of fundus pictures.
+        pictures: source pictures per class, a sixth of them for validation.
+        force: write them even if they exist.
 
     Returns:
         Whether they were written.

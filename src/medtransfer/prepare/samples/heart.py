@@ -1,4 +1,4 @@
-"""A seed goes in; generated ACDC patients come out: a beating ring with two cavities, as NIfTI volumes with labels."""
+"""Generate patients in the ACDC layout: a beating ring with two cavities, as NIfTI volumes with labels."""
 
 import gzip
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ PERIODS = {BACKGROUND: 5.0, RIGHT: 6.5, MUSCLE: 3.2, LEFT: 8.0}  # pixels
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What makes a patient: lengths in pixels, angles in radians, brightness in [0, 1]."""
+    """Shape and appearance of a patient's heart: lengths in pixels, angles in radians, brightness in [0, 1]."""
 
     side: int
     centre: tuple[float, float]
@@ -36,7 +36,7 @@ def write_heart(folder: Path, seed: int, patients: int) -> None:
     """Write patients in the ACDC layout; the last quarter goes to testing/.
 
     Args:
-        folder: becomes the folder of training/ and testing/.
+        folder: in which training/ and testing/ are made.
         seed: the same seed gives the same bytes.
         patients: number of patients, at least 4.
     """
@@ -85,9 +85,8 @@ def _draw_labels(anatomy: Anatomy, beat: float, scale: float, with_right: bool) 
     outer = inner + anatomy.wall * scale * (2 - beat)
     labels = np.zeros((anatomy.side, anatomy.side), np.uint8)
     if with_right:
-        reach = outer
-        place = (anatomy.centre[0] + reach * np.sin(anatomy.septum), anatomy.centre[1] + reach * np.cos(anatomy.septum))
-        labels[wobbly(*polar(anatomy.side, place), outer * (0.75 + 0.35 * beat), anatomy.wave)] = RIGHT
+        centre = (anatomy.centre[0] + outer * np.sin(anatomy.septum), anatomy.centre[1] + outer * np.cos(anatomy.septum))
+        labels[wobbly(*polar(anatomy.side, centre), outer * (0.75 + 0.35 * beat), anatomy.wave)] = RIGHT
     labels[wobbly(distance, angle, outer, anatomy.wave)] = MUSCLE
     labels[wobbly(distance, angle, inner, anatomy.wave)] = LEFT
     return labels
@@ -115,7 +114,7 @@ def _draw_anatomy(rng: np.random.Generator) -> Anatomy:
 
 
 def _save(volume: np.ndarray, path: Path) -> None:
-    """Write a gzipped NIfTI file whose bytes depend on the volume alone: no time, no file name."""
+    """Write a gzipped NIfTI file whose bytes depend on the volume alone: no time stamp, no file name."""
     image = nib.Nifti1Image(volume, np.diag([-1.4, -1.4, 10.0, 1.0]))
     image.header.set_zooms((1.4, 1.4, 10.0))
     with path.open("wb") as handle, gzip.GzipFile("", "wb", compresslevel=6, fileobj=handle, mtime=0) as packed:

@@ -1,4 +1,4 @@
-"""A seed goes in; generated chest pictures in the COVID-QU-Ex folders come out: two lungs, opacities, three masks kinds."""
+"""Generate chest pictures in the COVID-QU-Ex layout: two lungs with opacities, infection and lung masks."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ from PIL import Image
 from medtransfer.prepare.samples.textures import clouds, grain, polar, to_bytes, wobbly
 
 SIDE = 96
-OTHERS = {"Non-COVID": 0.5, "Normal": 0.5}  # pictures relative to COVID-19, masks empty
+OTHERS = {"Non-COVID": 0.5, "Normal": 0.5}  # number of pictures relative to COVID-19; their masks are empty
 
 
 def write_lungs(folder: Path, seed: int, pictures: int) -> None:
     """Write Train, Val and Test (3 : 1 : 1) of the three classes, grey 96x96 PNG.
 
     Args:
-        folder: becomes the folder of `Infection Segmentation Data`.
+        folder: in which `Infection Segmentation Data` is made.
         seed: the same seed gives the same bytes.
-        pictures: of the class COVID-19, at least 5; the others have half as many.
+        pictures: number in the class COVID-19, at least 5; the other classes have half as many.
     """
     base = folder / "Infection Segmentation Data"
     for index, (name, share) in enumerate({"COVID-19": 1.0, **OTHERS}.items()):

@@ -1,4 +1,4 @@
-"""A seed goes in; an ImageFolder of ten classes comes out: colourful objects that differ in texture and shape alone."""
+"""Generate an ImageFolder of ten classes: coloured objects that differ in texture and shape alone."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ def write_pictures(folder: Path, seed: int, pictures: int) -> None:
     """Write train/<class>/ and val/<class>/ of 64x64 JPEG pictures.
 
     Args:
-        folder: becomes the folder of train/ and val/.
+        folder: in which train/ and val/ are made.
         seed: the same seed gives the same bytes.
-        pictures: a class; the last sixth goes to val/.
+        pictures: per class; the last sixth goes to val/.
     """
     for index, name in enumerate(CLASSES):
         for number in range(pictures):
@@ -30,9 +30,9 @@ def write_pictures(folder: Path, seed: int, pictures: int) -> None:
 
 
 def draw_picture(rng: np.random.Generator, name: str) -> np.ndarray:
-    """Draw one picture of a class of `CLASSES`.
+    """Draw one picture of a class in `CLASSES`.
 
-    Colours, place, size and direction are random, and the background has the texture of another fill.
+    Colours, position, size and direction are random, and the background has the texture of another fill.
 
     Returns:
         uint8 (64, 64, 3).

@@ -1,4 +1,4 @@
-"""A seed goes in; generated fundus photographs in the IDRiD folders come out: a disc, vessels and tiny dark dots."""
+"""Generate fundus photographs in the IDRiD layout: a disc, vessels and tiny dark dots."""
 
 import struct
 from pathlib import Path
@@ -16,9 +16,9 @@ def write_retina(folder: Path, seed: int, retinas: int) -> None:
     """Write colour JPEG photographs and 1-bit palette TIFF masks, red on black, as IDRiD has them.
 
     Args:
-        folder: becomes the folder of `A. Segmentation`.
+        folder: in which `A. Segmentation` is made.
         seed: the same seed gives the same bytes.
-        retinas: photographs, at least 3; the last third goes to the testing set.
+        retinas: number of photographs, at least 3; the last third goes to the testing set.
     """
     base = folder / "A. Segmentation"
     for number in range(1, retinas + 1):
@@ -57,7 +57,7 @@ def draw_retina(rng: np.random.Generator) -> tuple[Image.Image, np.ndarray]:
 
 
 def _draw_vessel(pen: ImageDraw.ImageDraw, rng: np.random.Generator, start: tuple[float, float], heading: float) -> None:
-    """Walk from the disc outwards with a slowly turning heading, thinner with every step."""
+    """Draw a line outwards from the disc, slowly turning and thinner with every step."""
     (x, y), turn = start, rng.normal(0, 0.06)
     for width in np.linspace(4.5, 1, 45):
         heading += turn + rng.normal(0, 0.08)
@@ -67,7 +67,7 @@ def _draw_vessel(pen: ImageDraw.ImageDraw, rng: np.random.Generator, start: tupl
 
 
 def encode_palette_tiff(mask: np.ndarray) -> bytes:
-    """Encode a mask as a baseline TIFF with one bit a pixel and the palette black, red (Pillow writes 8 bits only).
+    """Encode a mask as a baseline TIFF with one bit per pixel and the palette black, red; Pillow writes 8-bit palettes only.
 
     Args:
         mask: bool (height, width).

@@ -1,10 +1,10 @@
-"""A random generator goes in; textures of a given scale and direction, soft noise and shapes come out, as float arrays."""
+"""Textures of a given scale and direction, smooth noise, and shapes, drawn from a random generator."""
 
 import numpy as np
 
 
 def grain(rng: np.random.Generator, side: int, period: float, angle: float | None = None) -> np.ndarray:
-    """Give a random texture with one dominant period: noise that passes a narrow band of frequencies.
+    """Return a random texture with one dominant period: band-passed noise.
 
     Args:
         rng: source of the noise.
@@ -25,20 +25,20 @@ def grain(rng: np.random.Generator, side: int, period: float, angle: float | Non
 
 
 def clouds(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Give a smooth field with structures as large as the picture, float (side, side) in [0, 1]."""
+    """Return a smooth random field with structures as large as the picture, float (side, side) in [0, 1]."""
     v, u = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij")
     field = np.fft.ifft2(np.fft.fft2(rng.standard_normal((side, side))) * np.exp(-((np.hypot(u, v) * side / 2) ** 2))).real
     return (field - field.min()) / (field.max() - field.min())
 
 
 def polar(side: int, centre: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Give every pixel's distance (pixels) and angle (radians) from a centre (y, x), float (side, side) each."""
+    """Return every pixel's distance (pixels) and angle (radians) from a centre (y, x), float (side, side) each."""
     y, x = np.mgrid[:side, :side]
     return np.hypot(y - centre[0], x - centre[1]), np.arctan2(y - centre[0], x - centre[1])
 
 
 def wobbly(distance: np.ndarray, angle: np.ndarray, radius: float, wave: tuple[float, int, float]) -> np.ndarray:
-    """Give a disc with an uneven border, bool: wave holds relative depth, number of bumps and phase."""
+    """Return a disc with an uneven border, bool: `wave` is the relative depth, number of bumps and phase."""
     depth, bumps, phase = wave
     return distance < radius * (1 + depth * np.cos(bumps * angle + phase))
 

@@ -1,4 +1,4 @@
-"""A picture file or raw intensities go in; uint8 pixels or raw label values come out, at the stored size."""
+"""Read picture files as uint8 images and integer masks; scale intensities and resize."""
 
 import warnings
 from pathlib import Path
@@ -21,25 +21,25 @@ def list_pictures(folder: Path) -> dict[str, Path]:
     """List the picture files of a folder by stem.
 
     Raises:
-        InputError: two files share a stem.
+        InputError: two files have the same stem.
     """
-    found: dict[str, Path] = {}
+    pictures: dict[str, Path] = {}
     for path in list_entries(folder):
         if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
             continue
-        if path.stem in found:
+        if path.stem in pictures:
             raise InputError(
-                f"expected one picture a name in {folder}, but got {found[path.stem].name} and {path.name}; rename or remove one"
+                f"expected one picture per name in {folder}, but got {pictures[path.stem].name} and {path.name}; rename one"
             )
-        found[path.stem] = path
-    return found
+        pictures[path.stem] = path
+    return pictures
 
 
 def open_picture(path: Path) -> ImageFile.ImageFile:
     """Open a picture without reading its pixels.
 
     Raises:
-        InputError: the file is no picture, or holds several pages.
+        InputError: the file is not a picture, or holds several pages.
     """
     require_file(path, "a picture", "replace it")
     try:
@@ -47,18 +47,16 @@ def open_picture(path: Path) -> ImageFile.ImageFile:
             warnings.simplefilter("ignore")
             picture = Image.open(path)
             pages = getattr(picture, "n_frames", 1)
-    except Exception as fault:  # a damaged picture makes its decoder raise nearly anything
-        raise InputError(f"expected a picture in {path}, but it cannot be read ({in_one_line(fault)}); replace the file") from None
+    except Exception as error:  # decoders raise nearly any exception for a damaged picture
+        raise InputError(f"expected a picture in {path}, but it cannot be read ({in_one_line(error)}); replace the file") from None
     if pages > 1:
-        raise InputError(
-            f"expected a single 2-D picture in {path}, but it holds {pages} pages; save every page as a file of its own"
-        )
+        raise InputError(f"expected a single 2-D picture in {path}, but it holds {pages} pages; save every page as a separate file")
     check_picture(picture, path)
     return picture
 
 
 def is_grey(path: Path) -> bool:
-    """Tell whether a picture is stored with one channel; a palette counts as colour."""
+    """Return whether a picture has one channel; a palette counts as colour."""
     with open_picture(path) as picture:
         return picture.mode in ("1", "L", "LA", "La", *WIDE)
 
@@ -66,15 +64,15 @@ def is_grey(path: Path) -> bool:
 def read_image(path: Path, channels: int) -> np.ndarray:
     """Read a picture as uint8 (h, w, channels).
 
-    8-bit values are kept, transparency is dropped, grey is repeated to 3 channels where those are asked for; 16-bit
-    and float grey is scaled by its own percentiles (`scale_intensities`).
+    8-bit values are kept, transparency is dropped, and grey is repeated where 3 channels are asked for; 16-bit and
+    float grey is scaled by its own percentiles (`scale_intensities`).
 
     Args:
         path: a PNG, JPEG, TIFF or BMP file.
         channels: 1 or 3.
 
     Raises:
-        InputError: the file is no picture, is truncated or holds NaN.
+        InputError: the file is not a picture, is truncated or holds NaN.
     """
     with open_picture(path) as picture:
         _decode(picture, path)
@@ -87,12 +85,12 @@ def read_image(path: Path, channels: int) -> np.ndarray:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Read a mask as its raw label values, integers (h, w).
+    """Read a mask as raw label values, integers (h, w).
 
-    A palette picture gives its indices, not its colours; transparency is dropped.
+    A palette picture is read as its indices, not its colours; transparency is dropped.
 
     Raises:
-        InputError: the file is no picture, is truncated, or its colour channels differ.
+        InputError: the file is not a picture, is truncated, or its colour channels differ.
     """
     with open_picture(path) as picture:
         _decode(picture, path)
@@ -104,17 +102,17 @@ def read_labels(path: Path) -> np.ndarray:
     if pixels.ndim == 2:
         return pixels
     if not (pixels == pixels[..., :1]).all():
-        raise InputError(f"expected a mask with one value a pixel in {path}, but its colour channels differ; save it as grey")
+        raise InputError(f"expected a mask with one value per pixel in {path}, but its colour channels differ; save it as grey")
     return pixels[..., 0]
 
 
 def read_nonzero(path: Path) -> np.ndarray:
-    """Read a binary mask of any encoding as uint8 (h, w) of 0 and 1: a pixel counts where any colour is not zero.
+    """Read a binary mask of any encoding as uint8 (h, w) of 0 and 1: a pixel is 1 where any colour is not zero.
 
     So palette index 1, grey 76, grey 255 and pure red all mean 1; a palette is read by its index.
 
     Raises:
-        InputError: the file is no picture or is truncated.
+        InputError: the file is not a picture or is truncated.
     """
     with open_picture(path) as picture:
         _decode(picture, path)
@@ -125,11 +123,11 @@ def read_nonzero(path: Path) -> np.ndarray:
 def scale_intensities(values: np.ndarray, path: Path) -> np.ndarray:
     """Scale intensities of any range to uint8: the percentiles 0.5 and 99.5 become 0 and 255.
 
-    Where these two are equal the extremes take their place; a constant array becomes 0.
+    Where these two are equal, minimum and maximum are used instead; a constant array becomes 0.
 
     Args:
         values: intensities, any shape; a volume is scaled as a whole.
-        path: the file that they come from, for the message.
+        path: of the file, for the message.
 
     Raises:
         InputError: a value is NaN or infinite.
@@ -146,7 +144,7 @@ def scale_intensities(values: np.ndarray, path: Path) -> np.ndarray:
 
 
 def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
-    """Resize uint8 (h, w, C) to size + (C,), bilinear; shrinking averages over the source area (antialias)."""
+    """Resize uint8 (h, w, C) to size + (C,), bilinear and antialiased."""
     if image.shape[:2] == size:
         return image
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
@@ -154,14 +152,14 @@ def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
-    """Resize uint8 (h, w) to `size`, nearest, so that no label appears that was not there."""
+    """Resize uint8 (h, w) to `size`, nearest neighbour, which creates no new labels."""
     if mask.shape == size:
         return mask
     return np.asarray(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
 
 
 def check_same_size(image: np.ndarray, mask: np.ndarray, image_path: Path, mask_path: Path) -> None:
-    """Refuse an image and a mask of different height or width."""
+    """Raise an InputError for an image and a mask of different height or width."""
     if image.shape[:2] != mask.shape[:2]:
         (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape[:2]
         raise InputError(
@@ -175,7 +173,7 @@ def _decode(picture: Image.Image, path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture.load()
-    except Exception as fault:  # a damaged picture makes its decoder raise nearly anything
+    except Exception as error:  # decoders raise nearly any exception for a damaged picture
         raise InputError(
-            f"expected a whole picture in {path}, but it cannot be read ({in_one_line(fault)}); replace the file"
+            f"expected a whole picture in {path}, but it cannot be read ({in_one_line(error)}); replace the file"
         ) from None

@@ -1,4 +1,4 @@
-"""Jobs that start and end go in; how far the study is, and when it will end, comes out on the terminal and in the store."""
+"""Progress of a study: job counts and time left, on the terminal and in the tracking store."""
 
 import logging
 import sys
@@ -17,72 +17,73 @@ log = logging.getLogger("medtransfer")
 SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_POINTS = 15.0, 10.0
 
 
-class Board:
-    """Counts jobs, and fine-tunings, the cells, among them; a bar on a terminal, sparse log lines elsewhere."""
+class StudyProgress:
+    """Counts jobs and cells (fine-tunings); shows a bar on a terminal, sparse log lines elsewhere."""
 
     def __init__(self, jobs: Sequence[Job], workers: int, run: tracking.Run) -> None:
-        """Take what there is to do.
+        """Start counting.
 
         Args:
-            jobs: all of them.
-            workers: that work at once.
-            run: of the study, which gets the counts as metrics.
+            jobs: all jobs of the study.
+            workers: number of jobs done at once.
+            run: of the study, to which the counts are logged as metrics.
         """
         self.left = Counter(job.kind for job in jobs)
         self.done: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.workers, self.run = workers, run
         self.seconds: defaultdict[str, list[float]] = defaultdict(list)
-        self.said = self.logged = time.monotonic()
+        self.shown = self.logged = time.monotonic()
         self.bar: Any = None
         if sys.stderr.isatty():
             from tqdm import tqdm
 
             self.bar = tqdm(total=len(jobs), desc="grid", unit="job", dynamic_ncols=True)
 
-    def ended(self, job: Job, outcome: Outcome) -> None:
-        """Count a job that is done or has failed for good."""
-        good = outcome.status == "done"
+    def finish(self, job: Job, outcome: Outcome) -> None:
+        """Count a job that is done or has finally failed."""
+        succeeded = outcome.status == "done"
         self.left[job.kind] -= 1
-        (self.done if good else self.failed)[job.kind] += 1
-        if good:
+        (self.done if succeeded else self.failed)[job.kind] += 1
+        if succeeded:
             self.seconds[job.kind].append(outcome.seconds)
         else:
-            log.warning("grid: %s failed: %s", job.name, outcome.words)
+            log.warning("grid: %s failed: %s", job.name, outcome.reason)
         self._show()
 
-    def dropped(self, job: Job) -> None:
-        """Forget a job that turned out not to be one."""
+    def drop(self, job: Job) -> None:
+        """Drop a job whose checkpoint does not exist."""
         self.left[job.kind] -= 1
         if self.bar is not None:
             self.bar.total -= 1
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds to the end from the mean of each kind so far; None before anything is known.
+        """Estimate the remaining seconds from the mean duration of each kind of job; None before the first job is done.
 
-        Jobs that were finished before take next to nothing; counted, they would promise that the others do.
+        Reused results take almost no time, so durations below a tenth of the longest are left out of the mean.
         """
-        means = {kind: fmean(one for one in found if one >= max(found) / 10) for kind, found in self.seconds.items()}
+        means = {kind: fmean(value for value in values if value >= max(values) / 10) for kind, values in self.seconds.items()}
         if not means:
             return None
         fallback = max(means.values())
         return sum(count * means.get(kind, fallback) for kind, count in self.left.items()) / self.workers
 
-    def values(self) -> dict[str, float]:
-        """Give the counts as metrics."""
+    def metrics(self) -> dict[str, float]:
+        """Return the counts and the estimated seconds left, by metric name."""
         left = self.seconds_left()
         kinds = {"cells": ["finetune"], "jobs": list(self.left)}
         counts = {"done": self.done, "failed": self.failed, "remaining": self.left}
-        found = {
+        metrics = {
             f"{name}_{word}": float(sum(count[kind] for kind in some))
             for name, some in kinds.items() for word, count in counts.items()
         }  # fmt: skip
-        return found | ({} if left is None else {"seconds_left": left})
+        return metrics | ({} if left is None else {"seconds_left": left})
 
-    def words(self) -> str:
-        """Say how far the study is."""
-        found, left = self.values(), self.seconds_left()
-        text = f"{found['cells_done']:.0f} cells done, {found['cells_failed']:.0f} failed, {found['cells_remaining']:.0f} remaining"
+    def summary(self) -> str:
+        """Return one line of counts, with the time at which the study will end."""
+        metrics, left = self.metrics(), self.seconds_left()
+        done, failed, remaining = (int(metrics[f"cells_{name}"]) for name in ("done", "failed", "remaining"))
+        text = f"{done} cells done, {failed} failed, {remaining} remaining"
         others = sum(count for kind, count in self.left.items() if kind != "finetune")
         text += f", and {others} preparations, pretrainings and scores" if others else ""
         if left is None or not sum(self.left.values()):
@@ -94,19 +95,19 @@ class Board:
         now = time.monotonic()
         if self.bar is not None:
             self.bar.update(1)
-            self.bar.set_postfix_str(self.words())
-        elif now - self.said > SECONDS_BETWEEN_LINES:
-            log.info("grid: %s", self.words())
-            self.said = now
+            self.bar.set_postfix_str(self.summary())
+        elif now - self.shown > SECONDS_BETWEEN_LINES:
+            log.info("grid: %s", self.summary())
+            self.shown = now
         if now - self.logged > SECONDS_BETWEEN_POINTS:
-            self.point()
+            self.log_metrics()
             self.logged = now
 
-    def point(self) -> None:
-        """Log the counts to the store, at the number of ended jobs."""
-        self.run.log_metrics(self.values(), sum(self.done.values()) + sum(self.failed.values()))
+    def log_metrics(self) -> None:
+        """Log the counts to the store; the step is the number of finished jobs."""
+        self.run.log_metrics(self.metrics(), sum(self.done.values()) + sum(self.failed.values()))
 
     def close(self) -> None:
-        """Leave the terminal to others."""
+        """Close the progress bar."""
         if self.bar is not None:
             self.bar.close()

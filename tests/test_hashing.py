@@ -1,0 +1,33 @@
+"""Canonical JSON, digests, and hashes of files."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medtransfer.hashing import canonical_json, digest, file_sha256
+
+
+def test_canonical_json_is_unique() -> None:
+    assert canonical_json({"b": [1, 2.5], "a": None}) == '{"a":null,"b":[1,2.5]}'
+    assert digest({"x": 1, "y": {"p": 1, "q": 2}}) == digest({"y": {"q": 2, "p": 1}, "x": 1})
+    assert digest((1, 2)) == digest([1, 2])
+
+
+def test_a_digest_is_the_head_of_the_sha256() -> None:
+    whole = hashlib.sha256(b'{"a":1}').hexdigest()
+    assert digest({"a": 1}) == whole[:12]
+    assert digest({"a": 1}, 16) == whole[:16]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
+def test_values_that_json_lacks_have_no_digest(value: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        digest({"a": value})
+
+
+def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000
+    (tmp_path / "file").write_bytes(content)
+    assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()

@@ -1,0 +1,68 @@
+"""SIGTERM and Ctrl-C, deferred until a block ends."""
+
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from medtransfer.signals import Stopped, stop_on_sigterm, stops_later
+
+
+@pytest.fixture
+def stopping() -> Iterator[None]:
+    """Handle SIGTERM as the commands do."""
+    before = signal.getsignal(signal.SIGTERM)
+    stop_on_sigterm()
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("number", "stop"), [(signal.SIGTERM, Stopped), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_is_handled_after_the_block(stopping: None, number: signal.Signals, stop: type[BaseException]) -> None:
+    done, before = [], signal.getsignal(number)
+    with pytest.raises(stop), stops_later():
+        with stops_later():
+            signal.raise_signal(number)
+            done.append("inner")
+        done.append("outer")
+    assert done == ["inner", "outer"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert number == signal.SIGTERM or signal.getsignal(number) is before
+
+
+def test_a_second_signal_is_handled_at_once(stopping: None) -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), stops_later():
+        signal.raise_signal(signal.SIGINT)
+        done.append("first")
+        signal.raise_signal(signal.SIGINT)
+        done.append("second")
+    assert done == ["first"]
+
+
+def test_an_error_in_the_block_is_the_context_of_the_stop(stopping: None) -> None:
+    with pytest.raises(Stopped) as caught, stops_later():
+        signal.raise_signal(signal.SIGTERM)
+        raise ValueError("both")
+    assert caught.value.code == 143 and isinstance(caught.value.__context__, ValueError)
+
+
+def test_handlers_are_restored(stopping: None) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stops_later():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_other_threads_do_not_change_handlers(stopping: None) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def work() -> None:
+        with stops_later():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
