@@ -1,42 +1,13 @@
-"""Any margin by binary search equals Eq. 3; choices are those of the selection rules; pooling follows the mode."""
+"""Choices are those of the selection rules; pooling follows the mode."""
 
 import pickle
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from medtransfer.indicators.robustness.triplet import robustness
-from medtransfer.search.evaluate import Case, Evaluator, Listed, Outcome, Setting, SortedGaps
+from medtransfer.search.evaluate import Case, Evaluator, Listed, Outcome, Setting
 from medtransfer.selectors.rules import Best, FirstDrop
-
-distances = st.integers(1, 3).flatmap(
-    lambda repeats: st.integers(1, 40).flatmap(
-        lambda images: hnp.arrays(np.float32, (2, repeats, images), elements=st.floats(0, 2, width=32))
-    )
-)
-
-
-@given(both=distances, margin=st.floats(0, 3))
-def test_any_margin_by_binary_search_is_the_robustness(both: np.ndarray, margin: float):
-    assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
-
-
-@given(both=distances, place=st.integers(0, 10**6))
-def test_a_margin_at_which_a_gap_is_just_closed(both: np.ndarray, place: int):
-    gaps = (both[0].astype(float) - both[1].astype(float)).ravel()
-    margin = abs(gaps[place % len(gaps)])
-    assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
-
-
-def test_robustness_by_hand():
-    gaps = SortedGaps([0.1, 0.5], [0.4, 0.3])  # gaps -0.3 and 0.2
-    assert gaps.robustness(0.0) == pytest.approx(1 - 0.1)
-    assert gaps.robustness(0.5) == pytest.approx(1 - (0.2 + 0.7) / 2)
-    assert SortedGaps([0.1], [0.9]).robustness(0.5) == 1.0
-    assert SortedGaps([0.2, 0.2], [0.2, 0.2]).robustness(0.25) == 0.75
 
 
 def make(**curves: dict[int, float]) -> Case:

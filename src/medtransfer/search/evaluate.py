@@ -4,31 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from medtransfer.indicators.robustness.triplet import POOLED
+from medtransfer.indicators.robustness.setting import RobustnessSetting as Setting
 from medtransfer.selectors.rules import Best, FirstDrop
 from medtransfer.tasks.modes import MODES
 
 Key = tuple[str, int, bool]  # distance, level counted from the end, pooled
-
-
-@dataclass(frozen=True, order=True)
-class Setting:
-    """A way to compute robustness; `pooling` is `frozen` (pooled where the encoder is frozen downstream), `always` or `never`."""
-
-    distance: str
-    margin: float
-    level: int
-    pooling: str
-
-    def key(self, mode: str) -> Key:
-        """Give which distances serve a mode of fine-tuning."""
-        return self.distance, self.level, POOLED[self.pooling][MODES[mode].encoder_frozen]
-
-    def __str__(self) -> str:
-        return f"{self.distance}, margin {self.margin:.4g}, level {self.level}, pooling {self.pooling}"
 
 
 class Curve(Protocol):
@@ -36,21 +16,6 @@ class Curve(Protocol):
 
     def robustness(self, margin: float) -> float:
         """Give the robustness at a margin."""
-
-
-class SortedGaps:
-    """The gaps d_pos - d_neg of a checkpoint's images, in order and summed from the end: any margin is one binary search."""
-
-    def __init__(self, d_pos: ArrayLike, d_neg: ArrayLike) -> None:
-        """Sort the gaps of distances (N,) or (R, N)."""
-        self.gaps = np.sort((np.asarray(d_pos, np.float64) - np.asarray(d_neg, np.float64)).ravel())  # (R * N,)
-        self.sums = np.append(np.cumsum(self.gaps[::-1])[::-1], 0.0)  # sums[i] = gaps[i] + gaps[i + 1] + ...
-
-    def robustness(self, margin: float) -> float:
-        """Compute 1 - mean max(0, gap + margin), Eq. 3: only the gaps above -margin have a loss."""
-        first = int(self.gaps.searchsorted(-margin, side="right"))
-        total = len(self.gaps)
-        return 1.0 - float(self.sums[first] + margin * (total - first)) / total
 
 
 @dataclass(frozen=True)
@@ -106,7 +71,7 @@ class Case:
 
     def judge(self, setting: Setting) -> Outcome:
         """Choose by the setting's robustness, offline and online; a KeyError where it was not measured."""
-        curves = self.scores[setting.key(self.mode)]
+        curves = self.scores[setting.key(MODES[self.mode].encoder_frozen)]
         scores = {epoch: curve.robustness(setting.margin) for epoch, curve in curves.items()}
         return Outcome(self.tis[Best.choose(scores).candidate], self.tis[FirstDrop.choose(scores).candidate])
 

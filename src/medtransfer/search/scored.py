@@ -12,10 +12,10 @@ from medtransfer import tracking
 from medtransfer.analysis.pools import Pool
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
-from medtransfer.indicators.robustness.measure import Pairs
-from medtransfer.indicators.robustness.pairs_file import read_pairs
+from medtransfer.indicators.robustness.pairs import Pairs, read_pairs
+from medtransfer.indicators.robustness.triplet import SortedGaps
 from medtransfer.records import BROKEN_ARRAYS, checkpoint_path, in_one_line
-from medtransfer.search.evaluate import Curve, Key, Listed, SortedGaps
+from medtransfer.search.evaluate import Curve, Key, Listed
 
 GROUP = ("encoder", "origin", "target")
 
