@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator
+from medtransfer.indicators.logme import LogME
 from medtransfer.indicators.robustness.measure import Robustness
 
 INDICATORS: dict[str, Indicator] = {
     "robustness": Robustness(),
+    "logme": LogME(),
 }
 
 
