@@ -76,6 +76,11 @@ def picked(epoch: int, distance: str, level: int, pooled: bool, margin: float, f
     return row
 
 
+def flags_of(scores: Scores) -> dict[tuple[Any, Any], dict[str, int]]:
+    rows = [row for row in scores.rows if row.indicator == "robustness"]
+    return {(row.setting["level"], row.setting["pooled"]): row.flags for row in rows}
+
+
 def test_the_table_is_the_robustness_of_the_stored_pairs(scored: Path):
     for epoch in EPOCHS:
         pairs = read_pairs(FOLDER / f"epoch-{epoch:03d}.npz")
@@ -137,7 +142,7 @@ def test_a_finished_scoring_is_reused(copy: Path, tiny_params: Callable[..., Par
 
 
 def test_another_default_is_read_from_the_pairs(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
-    again(tiny_params, distance="pearson", margin=0.25, level=-1)
+    again(tiny_params, distance="pearson", margin=0.25, level=-1, indicators=["robustness"])
     assert measured == []
     assert len(runs()) == 2
     curve = tracking.read_curve(runs()[0].id, "robustness_pooled")
@@ -174,10 +179,10 @@ def test_other_margins_are_computed_from_the_stored_distances(
     for epoch in EPOCHS:
         found = Scores.read(FOLDER / f"epoch-{epoch:03d}.json")
         pairs = read_pairs(FOLDER / f"epoch-{epoch:03d}.npz")
-        flags = {(row.setting["level"], row.setting["pooled"]): row.flags for row in found.rows}
+        flags = flags_of(found)
         assert [row for row in found.rows if row.indicator == "robustness"] == pairs.scores(margins, flags)
         old = Scores.read(copy / FOLDER / f"epoch-{epoch:03d}.json")
-        assert flags == {(row.setting["level"], row.setting["pooled"]): row.flags for row in old.rows}
+        assert flags == flags_of(old)
         assert (found.notes, found.images, found.settings) == (old.notes, old.images, old.settings)
     assert {path.name: path.read_bytes() for path in FOLDER.glob("*.npz")} == before
     assert len(runs()) == 2
@@ -342,7 +347,7 @@ def test_an_indicator_that_is_added_is_measured_alone(
     assert tracking.read_curve(run.id, "brightness") == values
     assert tracking.read_curve(run.id, "brightness_se") == dict.fromkeys(EPOCHS, 0.25)
     assert tracking.read_curve(run.id, "brightness_dark") == dict.fromkeys(EPOCHS, 3.0)
-    again(tiny_params, indicators=asked, level=-1)
+    again(tiny_params, indicators=["robustness", "brightness"], level=-1)
     assert [label.split()[0] for label in measured[4:]] == ["brightness"] * 4  # its setting is another; distances serve any level
     assert runs()[0].params["level"] == "-1"
 
@@ -383,3 +388,11 @@ def test_checkpoints_of_two_pretrainings_in_one_folder_are_refused(copy: Path, t
     CheckpointInfo(**{**vars(info), "pretraining": "another"}).write(path)
     with pytest.raises(InputError, match="one pretraining in checkpoints/unet-simple, but got those of 2"):
         again(tiny_params)
+
+
+def test_the_default_indicators_are_metrics_of_one_run(scored: Path):
+    (run,) = runs()
+    assert run.params["scores"].split() == ["robustness", "robustness_pooled", "logme"]
+    rows = {epoch: Scores.read(FOLDER / f"epoch-00{epoch}.json").rows[-1] for epoch in EPOCHS}
+    assert {(row.indicator, row.setting["level"]) for row in rows.values()} == {("logme", -2)}
+    assert tracking.read_curve(run.id, "logme") == {epoch: row.value for epoch, row in rows.items()}

@@ -78,7 +78,7 @@ def test_nothing_on_disk_is_nothing_to_write(workplace: Path, tiny_params: Calla
 
 def test_another_default_makes_another_run(elsewhere: Path, tiny_params: Callable[..., Params]):
     assert publish(tiny_params().score, PREPARED) == 1
-    other = tiny_params({"score.distance": "l2", "score.margin": 0.25, "score.level": -1})
+    other = tiny_params({"score.distance": "l2", "score.margin": 0.25, "score.level": -1, "score.indicators": ["robustness"]})
     assert publish(other.score, PREPARED) == 1
     run = tracking.read_runs("score")[0]
     assert (run.params["distance"], run.params["margin"], run.params["level"]) == ("l2", "0.25", "-1")
