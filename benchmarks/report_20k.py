@@ -21,8 +21,7 @@ from medtransfer import tracking
 from medtransfer.cli import quiet_libraries
 from medtransfer.config import load_params
 from medtransfer.hashing import digest
-from medtransfer.indicators.robustness.measure import Pairs
-from medtransfer.indicators.robustness.pairs_file import write_pairs
+from medtransfer.indicators.robustness.pairs import Pairs, write_pairs
 from medtransfer.report.stage import run
 from medtransfer.seeds import derive_seed
 

@@ -24,9 +24,11 @@ from medtransfer.data.views import TwoViews, ViewBatch
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.initialise import initialise
-from medtransfer.indicators.robustness.measure import pairs_of
+from medtransfer.indicators.contract import Context, Options
+from medtransfer.indicators.robustness.measure import Robustness
 from medtransfer.indicators.robustness.negatives import negatives
-from medtransfer.indicators.robustness.pairs_file import tabulate
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.indicators.streamed_pass import Inputs, feed
 from medtransfer.training.memory import keep_freed_memory
 
 GOAL = 1.10
@@ -67,8 +69,11 @@ def forward(encoder: Encoder, batches: list[ViewBatch]) -> None:
 
 def score(encoder: Encoder, batches: list[ViewBatch], ids: list[str]) -> None:
     """Do what the stage does with the views."""
-    pairs = pairs_of(encoder, [batches], 1, ids, nullcontext)
-    assert len(tabulate(pairs, MARGINS)) == 4 * 2 * len(encoder.levels) * len(MARGINS)
+    options = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), tuple(MARGINS), 1)
+    context = Context(ids, 2, 0, 1, None, options)
+    inputs = (Inputs(batch.positions.numpy(), 0, batch, None, None) for batch in batches)
+    measured = feed([Robustness()], context, encoder, inputs, nullcontext)["robustness"]
+    assert len(measured.scores) == 4 * 2 * len(encoder.levels) * len(MARGINS)
 
 
 def seconds_of(work: Callable[[], None]) -> tuple[float, float]:

@@ -20,9 +20,11 @@ import torch
 
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.initialise import initialise
-from medtransfer.indicators.robustness.measure import ViewSettings, measure_pairs
-from medtransfer.indicators.robustness.pairs_file import tabulate, write_pairs
-from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
+from medtransfer.indicators.contract import Options, ViewSettings
+from medtransfer.indicators.robustness.measure import Robustness
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.indicators.streamed_pass import measure
+from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo, write_values
 
 GOAL = 1.2
 KINDS = ("slices", "windows")
@@ -63,11 +65,14 @@ def score(folder: Path, batch: int, threads: int) -> None:
     torch.set_num_threads(threads)
     encoder = build_encoder("unet", width=8, depth=5)
     initialise(encoder, 0)
-    settings = ViewSettings("train", None, 0, 1, "random")
-    device = torch.device("cpu")
-    pairs = measure_pairs(encoder, PreparedTarget.open(folder), settings, CONTRACT, batch, device, nullcontext, folder.name)
-    assert len(tabulate(pairs, [0.0, 0.25, 0.5, 0.75, 1.0])) == 4 * 2 * 5 * 5
-    write_pairs(folder / "epoch-000.npz", pairs)
+    settings = ViewSettings("train", None, 0, 1, "random", "32-true")
+    options = Options(RobustnessSetting("cosine", 0.5, -2, "frozen"), (0.0, 0.25, 0.5, 0.75, 1.0), 2000)
+    measured = measure(
+        [Robustness()], encoder, PreparedTarget.open(folder), settings, options, contract=CONTRACT, batch_size=batch,
+        device=torch.device("cpu"), autocast=nullcontext, label=folder.name,
+    )["robustness"]  # fmt: skip
+    assert len(measured.scores) == 4 * 2 * 5 * 5
+    write_values(folder / "epoch-000.npz", measured.images, measured.per_sample)
 
 
 def in_child(folder: Path, batch: int, threads: int, answer: "multiprocessing.queues.Queue[int]") -> None:

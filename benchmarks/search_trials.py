@@ -16,8 +16,7 @@ from medtransfer import study, tracking
 from medtransfer.config import load_params
 from medtransfer.environment import quiet_libraries
 from medtransfer.hashing import digest
-from medtransfer.indicators.robustness.measure import Pairs
-from medtransfer.indicators.robustness.pairs_file import write_pairs
+from medtransfer.indicators.robustness.pairs import Pairs, write_pairs
 from medtransfer.seeds import derive_seed
 
 EPOCHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)

@@ -45,9 +45,9 @@ def test_an_empty_store_is_filled_and_gives_the_same_report(
     names = ("models/**/metrics.json", "models/**/*.safetensors", "scores/**/*.json", "scores/**/*.npz")
     files = {path: path.stat().st_mtime_ns for name in names for path in Path().glob(name)}
     monkeypatch.setattr(cell, "_train", None)  # whatever is computed again breaks off
-    monkeypatch.setattr(stage, "measure_pairs", None)
+    monkeypatch.setattr(stage, "measure", None)
     study.score(params)
     study.finetune(params, study.study_cells(params, {}))
     assert (len(tracking.read_runs("finetune")), len(tracking.read_runs("score"))) == (16, 1)
-    assert len(files) == 2 * 16 + 2 * 4
+    assert len(files) == 2 * 16 + 2 * 4 + 1
     assert {path: path.stat().st_mtime_ns for path in files} == files

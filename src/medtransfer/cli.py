@@ -116,7 +116,7 @@ def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str |
 @stage(Score)
 @force_option
 def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
-    """Measure the robustness of every checkpoint on a target."""
+    """Score every checkpoint on a target by the indicators that `score.indicators` lists."""
     from medtransfer import study
 
     study.score(load(files, parsed("score", options)), force)

@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from dataclasses import asdict
 from functools import wraps
 from itertools import product
 from pathlib import Path
@@ -161,8 +162,10 @@ def replay(params: Params) -> str:
 
 
 def _score_setting(params: Params) -> "dict[str, Any]":
-    names = ("distance", "margin", "level", "split", "max_images", "seed", "repeats", "negative", "precision")
-    return {name: getattr(params.score, name) for name in names}
+    from medtransfer.score.options import options_of, views_of
+
+    default = asdict(options_of(params.score).robustness)
+    return {**{name: default[name] for name in ("distance", "margin", "level")}, **asdict(views_of(params.score))}
 
 
 @command
@@ -286,28 +289,34 @@ def _lacks_checkpoints(params: Params, encoder: str, origin: str, epoch: int | N
 
 
 def _stopper(params: Params) -> "Stopper | None":
-    """Build the online rule on `pretrain.stop_on` from the score section's default, pooled as its rule says for the mode."""
+    """Build the rule that watches `pretrain.stop_by` on the target `pretrain.stop_on`, at the section `score`'s settings.
+
+    Of an indicator with a metric for each pooling the one is watched that serves the mode of fine-tuning.
+    """
     name = params.pretrain.stop_on
     if name is None:
         return None
-    from medtransfer.indicators.robustness.measure import ViewSettings, measure_pairs
-    from medtransfer.indicators.robustness.triplet import POOLED
+    from medtransfer.indicators.registry import find_indicators
+    from medtransfer.indicators.streamed_pass import measure
     from medtransfer.pretrain.recipe import recipe_of
     from medtransfer.pretrain.stopping import Stopper
+    from medtransfer.score.options import options_of, views_of
     from medtransfer.training.device import open_fabric
 
     _make_missing(params, [name], [])
     target = PreparedTarget.open(Path(params.prepare.out) / name).verify()
-    section, pooled = params.score, POOLED[params.score.pooling][params.finetune.mode]
-    settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
+    section, options, views = params.score, options_of(params.score), views_of(params.score)
+    (indicator,) = find_indicators([params.pretrain.stop_by], "pretrain.stop_by")
+    setting = indicator.watched(options, params.finetune.mode)
     contract = recipe_of(params.pretrain).input
 
-    def measure(encoder: "Encoder") -> float:
+    def score(encoder: "Encoder") -> float:
         fabric = open_fabric(params.pretrain.accelerator, 1, section.precision)
-        pairs = measure_pairs(
-            encoder, target, settings, contract, section.batch_size, fabric.device, fabric.autocast, f"robustness on {name}"
-        )
-        return pairs.robustness(section.distance, section.level, pooled, section.margin)
+        measured = measure(
+            [indicator], encoder, target, views, options, contract=contract, batch_size=section.batch_size,
+            device=fabric.device, autocast=fabric.autocast, label=f"{indicator.name} on {name}",
+        )  # fmt: skip
+        return measured[indicator.name].value(setting)
 
-    default = [section.distance, section.margin, section.level, pooled]
-    return Stopper(name, digest([target.info.fingerprint, vars(settings), default]), measure)
+    identity = digest([target.info.fingerprint, vars(views), indicator.name, setting])
+    return Stopper(name, identity, score, indicator.name, indicator.higher_is_better)

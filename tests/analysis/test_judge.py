@@ -17,8 +17,9 @@ from medtransfer.analysis.judge import Sampling, judge
 from medtransfer.analysis.model import Summary
 from medtransfer.analysis.pools import Pool
 from medtransfer.analysis.summary import analyse
+from medtransfer.indicators.robustness.pairs import pair_name
 from medtransfer.indicators.robustness.triplet import robustness
-from medtransfer.records import checkpoint_path, pair_name
+from medtransfer.records import checkpoint_path
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST
 
 SAMPLING = Sampling(draws=400, confidence=0.95, seed=0)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from medtransfer.metrics.uncertainty import (
-    bootstrap_robustness,
     bootstrap_seed_means,
     confidence_set,
     draw_images,
@@ -61,21 +60,6 @@ def test_drawn_images_are_multinomial():
     assert np.all((taken >= 0) & (taken == taken.round()))
     assert np.cov(taken.T) == pytest.approx(stats.multinomial(5, [0.2] * 5).cov(), abs=0.03)
     assert np.array_equal(taken[:100], draw_images(5, 100, generator()))
-
-
-def test_robustness_of_draws_is_one_minus_the_mean_loss_of_the_drawn_images():
-    losses = np.array([[0.0, 0.3, 0.9], [0.5, 0.5, 0.5]])
-    taken = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
-    assert bootstrap_robustness(losses, taken) == pytest.approx(np.array([[0.6, 0.5], [0.3, 0.5], [1.0, 0.5]]))
-
-
-def test_robustness_of_draws_has_the_bootstrap_variance_and_keeps_images_together():
-    losses = generator(1).random((1, 40)).repeat(2, axis=0)
-    losses[1] += 0.1
-    drawn = bootstrap_robustness(losses, draw_images(40, 20_000, generator()))
-    assert drawn[:, 0].mean() == pytest.approx(1 - losses[0].mean(), abs=2e-3)
-    assert drawn[:, 0].std() == pytest.approx(losses[0].std() / np.sqrt(40), rel=0.03)
-    assert drawn[:, 0] - drawn[:, 1] == pytest.approx(np.full(20_000, 0.1))
 
 
 @pytest.mark.parametrize(("confidence", "expected"), [(0.9, (5, 95)), (0.5, (25, 75)), (0.95, (2.5, 97.5))])

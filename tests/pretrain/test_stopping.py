@@ -43,7 +43,7 @@ def stopper(epoch_of: dict[str, int]) -> Callable[..., Stopper]:
                 seen.append(epoch)
             return values[epoch]
 
-        return Stopper("moon", identity, measure)
+        return Stopper("moon", identity, measure, "robustness", True)
 
     return make
 
@@ -190,7 +190,7 @@ def test_stop_on_measures_what_score_measures(workplace: Path, tiny_params: Call
 
 
 def test_epoch_0_takes_no_part_in_the_rule():
-    rule = Stopper("moon", "fake", lambda _: 0.0)
+    rule = Stopper("moon", "fake", lambda _: 0.0, "robustness", True)
     assert rule.explain() == "no checkpoint was measured on moon"
     assert rule.observe(0, 0.9)
     assert rule.explain() == "no checkpoint was measured on moon"
@@ -198,3 +198,12 @@ def test_epoch_0_takes_no_part_in_the_rule():
     assert rule.observe(5, 0.2)
     assert not rule.observe(20, 0.2)
     assert "keeps epoch 5" in rule.explain()
+
+
+def test_of_an_indicator_that_is_better_lower_a_fall_goes_on():
+    rule = Stopper("moon", "fake", lambda _: 0.0, "energy", False)
+    assert rule.observe(1, 0.5)
+    assert rule.observe(5, 0.4)
+    assert rule.explain() == "the energy on moon fell to the end; the online rule keeps epoch 5 (energy 0.4000 on moon)"
+    assert not rule.observe(20, 0.6)
+    assert rule.explain().startswith("stopped after epoch 20, whose energy 0.6000 did not fall")

@@ -1,6 +1,5 @@
 """Scoring a whole pretraining: the table, the run, what is measured again and what is not."""
 
-import csv
 import logging
 import shutil
 import zipfile
@@ -8,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError
+from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options
+from medtransfer.indicators.registry import INDICATORS
 from medtransfer.indicators.robustness.distances import DISTANCES
-from medtransfer.indicators.robustness.measure import measure_pairs
-from medtransfer.indicators.robustness.pairs_file import read_pairs, tabulate
+from medtransfer.indicators.robustness.pairs import read_pairs
 from medtransfer.indicators.robustness.triplet import robustness
-from medtransfer.records import CheckpointInfo, Scores
+from medtransfer.indicators.streamed_pass import measure
+from medtransfer.records import CheckpointInfo, Score, ScoreIndex, Scores, read_values
 from medtransfer.score import stage
 from medtransfer.score.sync import publish
 
@@ -51,11 +53,11 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give the list of the checkpoints that are measured from now on."""
     labels: list[str] = []
 
-    def noting(*arguments: Any) -> Any:
-        labels.append(arguments[-1])
-        return measure_pairs(*arguments)
+    def noting(indicators: Any, *arguments: Any, **options: Any) -> Any:
+        labels.append(f"{','.join(one.name for one in indicators)} {options['label']}")
+        return measure(indicators, *arguments, **options)
 
-    monkeypatch.setattr(stage, "measure_pairs", noting)
+    monkeypatch.setattr(stage, "measure", noting)
     return labels
 
 
@@ -67,11 +69,16 @@ def runs() -> list[tracking.StoredRun]:
     return tracking.read_runs("score")
 
 
-def picked(epoch: int, distance: str, level: int, pooled: bool, margin: float, folder: Path = FOLDER) -> dict[str, Any]:
+def picked(epoch: int, distance: str, level: int, pooled: bool, margin: float, folder: Path = FOLDER) -> Score:
     wanted = {"distance": distance, "level": level, "pooled": pooled, "margin": margin}
-    table = Scores.read(folder / f"epoch-{epoch:03d}.json").table
-    (line,) = [line for line in table if all(line[key] == value for key, value in wanted.items())]
-    return line
+    rows = Scores.read(folder / f"epoch-{epoch:03d}.json").rows
+    (row,) = [row for row in rows if (row.indicator, row.setting) == ("robustness", wanted)]
+    return row
+
+
+def flags_of(scores: Scores) -> dict[tuple[Any, Any], dict[str, int]]:
+    rows = [row for row in scores.rows if row.indicator == "robustness"]
+    return {(row.setting["level"], row.setting["pooled"]): row.flags for row in rows}
 
 
 def test_the_table_is_the_robustness_of_the_stored_pairs(scored: Path):
@@ -86,22 +93,22 @@ def test_the_table_is_the_robustness_of_the_stored_pairs(scored: Path):
                     for margin in MARGINS:
                         expected = robustness(pairs.d_pos[key], pairs.d_neg[key], margin)
                         line = picked(epoch, *key, margin)
-                        assert line["robustness"] == pytest.approx(expected.value, abs=1e-12)
-                        assert line["standard_error"] == pytest.approx(expected.standard_error, abs=1e-12)
+                        assert line.value == pytest.approx(expected.value, abs=1e-12)
+                        assert line.error == pytest.approx(expected.standard_error, abs=1e-12)
 
 
 def test_the_metrics_have_the_epoch_as_step(scored: Path):
     (run,) = runs()
     for metric, pooled in (("robustness", False), ("robustness_pooled", True)):
         lines = {epoch: picked(epoch, "cosine", -2, pooled, 0.5) for epoch in EPOCHS}
-        assert tracking.read_curve(run.id, metric) == {epoch: line["robustness"] for epoch, line in lines.items()}
-        assert tracking.read_curve(run.id, f"{metric}_se") == {epoch: line["standard_error"] for epoch, line in lines.items()}
+        assert tracking.read_curve(run.id, metric) == {epoch: line.value for epoch, line in lines.items()}
+        assert tracking.read_curve(run.id, f"{metric}_se") == {epoch: line.error for epoch, line in lines.items()}
     accuracies = {
         epoch: CheckpointInfo.read(Path(f"checkpoints/unet-simple/epoch-00{epoch}.json")).source_accuracy for epoch in EPOCHS
     }
     assert tracking.read_curve(run.id, "source_accuracy") == accuracies
-    assert set(tracking.read_curve(run.id, "zero_vectors")) == set(EPOCHS)
-    assert set(tracking.read_curve(run.id, "nonfinite_vectors").values()) == {0}
+    assert run.params["scores"].split()[:2] == ["robustness", "robustness_pooled"]
+    assert not tracking.read_curve(run.id, "robustness_nonfinite")  # no flag, no curve
 
 
 def test_the_run_says_what_was_scored_and_holds_the_pairs(scored: Path, tmp_path: Path):
@@ -113,15 +120,15 @@ def test_the_run_says_what_was_scored_and_holds_the_pairs(scored: Path, tmp_path
     assert run.params["pretraining"] == info.pretraining
     tracking.fetch_artifacts(run.id, "scores", tmp_path)
     names = {f"epoch-00{epoch}.{suffix}" for epoch in EPOCHS for suffix in ("json", "npz")}
-    assert {path.name for path in (tmp_path / "scores").iterdir()} == names | {"robustness.csv"}
+    assert {path.name for path in (tmp_path / "scores").iterdir()} == names | {"scores.json"}
 
 
-def test_the_csv_and_the_picture_are_written(scored: Path):
-    with (FOLDER / "robustness.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == len(EPOCHS) * len(DISTANCES) * 4 * 2 * len(MARGINS)
-    assert {int(row["epoch"]) for row in rows} == set(EPOCHS)
-    low, high = Image.open(FOLDER / "robustness.png").convert("L").getextrema()
+def test_the_index_and_the_picture_are_written(scored: Path):
+    index = ScoreIndex.read(FOLDER / "scores.json")
+    assert index.epochs == list(EPOCHS) and "robustness" in index.indicators
+    rows = [row for row in Scores.read(FOLDER / "epoch-003.json").rows if row.indicator == "robustness"]
+    assert len(rows) == len(DISTANCES) * 4 * 2 * len(MARGINS)
+    low, high = Image.open(FOLDER / "scores.png").convert("L").getextrema()
     assert low < 100 < high
 
 
@@ -135,11 +142,11 @@ def test_a_finished_scoring_is_reused(copy: Path, tiny_params: Callable[..., Par
 
 
 def test_another_default_is_read_from_the_pairs(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
-    again(tiny_params, distance="pearson", margin=0.25, level=-1)
+    again(tiny_params, distance="pearson", margin=0.25, level=-1, indicators=["robustness"])
     assert measured == []
     assert len(runs()) == 2
     curve = tracking.read_curve(runs()[0].id, "robustness_pooled")
-    assert curve == {epoch: picked(epoch, "pearson", -1, True, 0.25)["robustness"] for epoch in EPOCHS}
+    assert curve == {epoch: picked(epoch, "pearson", -1, True, 0.25).value for epoch in EPOCHS}
 
 
 @pytest.mark.parametrize(
@@ -172,12 +179,12 @@ def test_other_margins_are_computed_from_the_stored_distances(
     for epoch in EPOCHS:
         found = Scores.read(FOLDER / f"epoch-{epoch:03d}.json")
         pairs = read_pairs(FOLDER / f"epoch-{epoch:03d}.npz")
-        assert found.table == tabulate(pairs, margins)
+        flags = flags_of(found)
+        assert [row for row in found.rows if row.indicator == "robustness"] == pairs.scores(margins, flags)
         old = Scores.read(copy / FOLDER / f"epoch-{epoch:03d}.json")
-        assert (found.counts, found.notes, found.images, found.settings) == (old.counts, old.notes, old.images, old.settings)
+        assert flags == flags_of(old)
+        assert (found.notes, found.images, found.settings) == (old.notes, old.images, old.settings)
     assert {path.name: path.read_bytes() for path in FOLDER.glob("*.npz")} == before
-    with (FOLDER / "robustness.csv").open() as file:
-        assert sorted({float(row["margin"]) for row in csv.DictReader(file)}) == margins
     assert len(runs()) == 2
     again(tiny_params, **changed)
     assert len(runs()) == 2
@@ -186,9 +193,9 @@ def test_other_margins_are_computed_from_the_stored_distances(
 @pytest.mark.parametrize("damage", ["cut off", "no zip", "a wrong byte"])
 def test_broken_distances_are_measured_again(copy: Path, tiny_params: Callable[..., Params], measured: list[str], damage: str):
     path = FOLDER / "epoch-002.npz"
-    whole = path.read_bytes()
+    whole, name = path.read_bytes(), "robustness/pos/cosine/-1/flat.npy"
     with zipfile.ZipFile(path) as archive:
-        begin = archive.getinfo("pos/cosine/-1/flat.npy").header_offset + 30 + len("pos/cosine/-1/flat.npy") + 20
+        begin = archive.getinfo(name).header_offset + 30 + len(name) + 20
     wrong = whole[:begin] + bytes(byte ^ 0xFF for byte in whole[begin : begin + 8]) + whole[begin + 8 :]
     path.write_bytes({"cut off": whole[:1000], "no zip": b"no archive at all", "a wrong byte": wrong}[damage])
     again(tiny_params, margins=[0.1])
@@ -216,15 +223,17 @@ def test_scores_of_lost_checkpoints_are_removed(copy: Path, tiny_params: Callabl
     assert set(tracking.read_curve(runs()[0].id, "robustness")) == {0, 1, 2}
 
 
-def test_a_scoring_that_is_not_whole_says_so_by_its_missing_table(copy: Path, tiny_params: Callable[..., Params]):
+def test_a_scoring_that_is_not_whole_is_not_published(copy: Path, tiny_params: Callable[..., Params], caplog: Any):
+    (FOLDER / "epoch-002.json").unlink()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
-        def stop(*_: Any) -> None:
+        def stop(*_: Any, **__: Any) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(stage, "write_pairs", stop)
-        again(tiny_params, seed=9)
-    assert not (FOLDER / "robustness.csv").exists()
+        patch.setattr(stage, "measure", stop)
+        again(tiny_params)
+    assert publish(tiny_params({"score.repeats": 2}).score, Path("data/prepared")) == 0
+    assert "epoch-002.json, but it does not exist" in caplog.text
 
 
 def test_the_batch_size_changes_nothing(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
@@ -289,6 +298,85 @@ def test_a_level_that_the_encoder_lacks_is_refused(copy: Path, tiny_params: Call
     assert FOLDER.exists() == known
 
 
+class Brightness(Indicator):
+    """The mean of the images themselves; of level -1 with the options' level as its setting."""
+
+    name, needs = "brightness", frozenset({"features"})
+
+    def metrics(self, options: Options) -> dict[str, Any]:
+        return {self.name: {"level": options.level}}
+
+    def begin(self, context: Context) -> Any:
+        class Mean:
+            values = np.zeros(len(context.images), np.float32)
+
+            def update(self, batch: Batch) -> None:
+                self.values[batch.positions] = batch.features[context.options.level].mean((1, 2, 3)).numpy()  # type: ignore[index]
+
+            def compute(self) -> Measured:
+                row = Score("brightness", {"level": context.options.level}, float(self.values.mean()), 0.25, {"dark": 3})
+                return Measured(context.images, [row], {"brightness/means": self.values}, ["a note"])
+
+        return Mean()
+
+
+@pytest.fixture
+def brightness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make one more indicator known."""
+    monkeypatch.setitem(INDICATORS, "brightness", Brightness())
+
+
+def test_an_indicator_that_is_added_is_measured_alone(
+    copy: Path, tiny_params: Callable[..., Params], measured: list[str], brightness: None, tmp_path: Path
+):  # fmt: skip
+    before = {epoch: Scores.read(FOLDER / f"epoch-00{epoch}.json") for epoch in EPOCHS}
+    pairs = {epoch: read_pairs(FOLDER / f"epoch-00{epoch}.npz") for epoch in EPOCHS}
+    asked = [*before[0].indicators, "brightness"]
+    again(tiny_params, indicators=asked)
+    assert [label.split()[0] for label in measured] == ["brightness"] * 4
+    for epoch in EPOCHS:
+        scores = Scores.read(FOLDER / f"epoch-00{epoch}.json")
+        assert scores.rows[:-1] == before[epoch].rows and scores.notes == {**before[epoch].notes, "brightness": ["a note"]}
+        stored = read_pairs(FOLDER / f"epoch-00{epoch}.npz")
+        assert all(np.array_equal(values, pairs[epoch].d_pos[key]) for key, values in stored.d_pos.items())
+        assert read_values(FOLDER / f"epoch-00{epoch}.npz")[1]["brightness/means"].shape == (9,)
+    assert ScoreIndex.read(FOLDER / "scores.json").indicators == asked
+    run = runs()[0]
+    assert run.params["scores"].split()[-1] == "brightness" and len(runs()) == 2
+    values = {epoch: Scores.read(FOLDER / f"epoch-00{epoch}.json").rows[-1].value for epoch in EPOCHS}
+    assert tracking.read_curve(run.id, "brightness") == values
+    assert tracking.read_curve(run.id, "brightness_se") == dict.fromkeys(EPOCHS, 0.25)
+    assert tracking.read_curve(run.id, "brightness_dark") == dict.fromkeys(EPOCHS, 3.0)
+    again(tiny_params, indicators=["robustness", "brightness"], level=-1)
+    assert [label.split()[0] for label in measured[4:]] == ["brightness"] * 4  # its setting is another; distances serve any level
+    assert runs()[0].params["level"] == "-1"
+
+
+def test_what_is_not_asked_for_any_more_is_kept(
+    copy: Path, tiny_params: Callable[..., Params], measured: list[str], brightness: None
+):  # fmt: skip
+    before = Scores.read(FOLDER / "epoch-001.json").rows
+    again(tiny_params, indicators=["brightness"])
+    again(tiny_params, indicators=["robustness"])
+    assert {label.split()[0] for label in measured} == {"brightness"}
+    assert Scores.read(FOLDER / "epoch-001.json").rows[:-1] == before
+
+
+def test_an_indicator_alone_makes_a_run_that_a_report_can_read(
+    copy: Path, tiny_params: Callable[..., Params], brightness: None
+):  # fmt: skip
+    shutil.rmtree(FOLDER)
+    again(tiny_params, indicators=["brightness"])
+    assert runs()[0].params["scores"] == "brightness" and "distance" not in runs()[0].params
+    assert Image.open(FOLDER / "scores.png")
+    assert publish(tiny_params({"score.repeats": 2}).score, Path("data/prepared")) == 0
+
+
+def test_an_unknown_indicator_is_refused(copy: Path, tiny_params: Callable[..., Params]):
+    with pytest.raises(InputError, match="score.indicators out of robustness.*, but got 'moon'"):
+        again(tiny_params, indicators=["moon"])
+
+
 def test_an_unknown_distance_is_refused(copy: Path, tiny_params: Callable[..., Params]):
     with pytest.raises(InputError, match="score.distance out of cosine, pearson, l2, euclidean, but got 'hamming'"):
         again(tiny_params, distance="hamming")
@@ -300,3 +388,11 @@ def test_checkpoints_of_two_pretrainings_in_one_folder_are_refused(copy: Path, t
     CheckpointInfo(**{**vars(info), "pretraining": "another"}).write(path)
     with pytest.raises(InputError, match="one pretraining in checkpoints/unet-simple, but got those of 2"):
         again(tiny_params)
+
+
+def test_the_default_indicators_are_metrics_of_one_run(scored: Path):
+    (run,) = runs()
+    assert run.params["scores"].split() == ["robustness", "robustness_pooled", "logme"]
+    rows = {epoch: Scores.read(FOLDER / f"epoch-00{epoch}.json").rows[-1] for epoch in EPOCHS}
+    assert {(row.indicator, row.setting["level"]) for row in rows.values()} == {("logme", -2)}
+    assert tracking.read_curve(run.id, "logme") == {epoch: row.value for epoch, row in rows.items()}

@@ -12,13 +12,13 @@ import pytest
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
+from medtransfer.records import ScoreIndex
 from medtransfer.score import stage
 from medtransfer.score.sync import publish
 
 FOLDER = Path("scores/sample/unet-simple")
 PREPARED = Path("data/prepared")
-CURVES = ("robustness", "robustness_pooled", "robustness_se", "robustness_pooled_se", "zero_vectors", "nonfinite_vectors",
-          "source_accuracy")  # fmt: skip
+CURVES = ("robustness", "robustness_pooled", "robustness_se", "robustness_pooled_se", "source_accuracy")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_the_run_is_that_of_the_stage_and_is_reused(
         assert found == everything()
     assert set(found["curves"]["source_accuracy"]) == {0, 1, 2, 3} and len(found["files"]) == 10
     assert publish(tiny_params().score, PREPARED) == 0
-    monkeypatch.setattr(stage, "measure_pairs", None)
+    monkeypatch.setattr(stage, "measure", None)
     study.score(tiny_params())
     assert len(tracking.read_runs("score")) == 1
 
@@ -78,7 +78,7 @@ def test_nothing_on_disk_is_nothing_to_write(workplace: Path, tiny_params: Calla
 
 def test_another_default_makes_another_run(elsewhere: Path, tiny_params: Callable[..., Params]):
     assert publish(tiny_params().score, PREPARED) == 1
-    other = tiny_params({"score.distance": "l2", "score.margin": 0.25, "score.level": -1})
+    other = tiny_params({"score.distance": "l2", "score.margin": 0.25, "score.level": -1, "score.indicators": ["robustness"]})
     assert publish(other.score, PREPARED) == 1
     run = tracking.read_runs("score")[0]
     assert (run.params["distance"], run.params["margin"], run.params["level"]) == ("l2", "0.25", "-1")
@@ -100,18 +100,25 @@ def change(**fields: Any) -> Callable[[], None]:
     return fault
 
 
+def promise() -> None:
+    """Give a fault: the index names an indicator that no epoch has."""
+    index = ScoreIndex.read(FOLDER / "scores.json")
+    ScoreIndex(index.epochs, [*index.indicators, "another"]).write(FOLDER / "scores.json")
+
+
 FAULTS = {
-    "unfinished": (drop("robustness.csv"), "robustness.csv beside the scores, but it does not exist; score again"),
+    "without an index": (drop("scores.json"), "expected the file .*scores.json, but it does not exist; make it with"),
+    "unfinished": (drop("epoch-001.json"), "expected the file .*epoch-001.json, but it does not exist; make it with"),
     "no distances": (drop("epoch-001.npz"), "epoch-001.npz beside the scores, but it does not exist; score again"),
-    "no records": (lambda: [path.unlink() for path in FOLDER.glob("*.json")], "expected scores in .* but there are none"),
     "cut off": (lambda: (FOLDER / "epoch-001.json").write_text('{"format": "medtr'), "epoch-001.json"),
-    "of another version": (change(format="medtransfer/scores/99"), "medtransfer/scores/1"),
+    "of another version": (change(format="medtransfer/scores/99"), "medtransfer/scores/2"),
     "of two pretrainings": (change(pretraining="another"), "one pretraining on one dataset"),
     "of two datasets": (change(data="another"), "one pretraining on one dataset"),
     "of two settings": (change(settings={"split": "test"}), "one pretraining on one dataset"),
-    "a foreign table": (change(table=[{"what": 1}]), "line 0.distance: Field required"),
-    "a table that is none": (change(table=5), "Input should be a valid list"),
-    "without the default": (change(table=[]), "same margins"),
+    "foreign rows": (change(rows=[{"what": 1}]), "row 0.indicator: Field required"),
+    "rows that are none": (change(rows=5), "Input should be a valid list"),
+    "other rows": (change(rows=[]), "at the same settings, but they differ"),
+    "another indicator": (promise, "expected the indicator another of epoch 0"),
 }
 
 

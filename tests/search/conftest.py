@@ -14,8 +14,7 @@ import pytest
 from medtransfer import tracking
 from medtransfer.config import Search
 from medtransfer.hashing import digest
-from medtransfer.indicators.robustness.measure import Pairs
-from medtransfer.indicators.robustness.pairs_file import write_pairs
+from medtransfer.indicators.robustness.pairs import Pairs, write_pairs
 from medtransfer.search.evaluate import Case, Curve, Key, Measured, Setting, Values
 from medtransfer.search.results import read_own
 from medtransfer.search.stage import run

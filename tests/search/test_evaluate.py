@@ -1,4 +1,4 @@
-"""Any margin by binary search equals Eq. 3; choices are those of the selection rules; pooling follows the mode."""
+"""Choices are those of the selection rules; pooling follows the mode."""
 
 from dataclasses import replace
 
@@ -6,41 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from medtransfer.indicators.robustness.triplet import robustness
-from medtransfer.search.evaluate import Case, Measured, Setting, SortedGaps, Table, Values, tabulate
+from medtransfer.search.evaluate import Case, Measured, Setting, Table, Values, tabulate
 from medtransfer.selectors.rules import RULES
-
-distances = st.integers(1, 3).flatmap(
-    lambda repeats: st.integers(1, 40).flatmap(
-        lambda images: hnp.arrays(np.float32, (2, repeats, images), elements=st.floats(0, 2, width=32))
-    )
-)
-
-
-def at(gaps: SortedGaps, *margins: float) -> list[float]:
-    return gaps.robustness(np.array(margins)).tolist()
-
-
-@given(both=distances, margins=st.lists(st.floats(0, 3), min_size=1, max_size=4))
-def test_any_margin_by_binary_search_is_the_robustness(both: np.ndarray, margins: list[float]):
-    expected = [robustness(*both, margin).value for margin in margins]
-    assert at(SortedGaps(*both), *margins) == pytest.approx(expected, abs=1e-12)
-
-
-@given(both=distances, image=st.integers(0, 10**6))
-def test_a_margin_at_which_a_gap_just_closes(both: np.ndarray, image: int):
-    gaps = (both[0].astype(float) - both[1].astype(float)).ravel()
-    margin = abs(gaps[image % len(gaps)])
-    assert at(SortedGaps(*both), margin) == pytest.approx([robustness(*both, margin).value], abs=1e-12)
-
-
-def test_robustness_by_hand():
-    gaps = SortedGaps([0.1, 0.5], [0.4, 0.3])  # gaps -0.3 and 0.2
-    assert at(gaps, 0.0, 0.5) == pytest.approx([1 - 0.1, 1 - (0.2 + 0.7) / 2])
-    assert at(SortedGaps([0.1], [0.9]), 0.5) == [1.0]
-    assert at(SortedGaps([0.2, 0.2], [0.2, 0.2]), 0.25) == [0.75]
 
 
 class Line:

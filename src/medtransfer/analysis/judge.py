@@ -12,18 +12,18 @@ from medtransfer import tracking
 from medtransfer.analysis.model import Candidate, Interval, Judged, Verdict
 from medtransfer.analysis.pools import Pool
 from medtransfer.errors import InputError
-from medtransfer.indicators.robustness.triplet import triplet_losses
+from medtransfer.indicators.robustness.pairs import read_pair
+from medtransfer.indicators.robustness.triplet import bootstrap_robustness, triplet_losses
 from medtransfer.metrics.transfer import CORRELATIONS, Key, regret, tis_random, transferability_indicator_score
 from medtransfer.metrics.uncertainty import (
     Draws,
-    bootstrap_robustness,
     bootstrap_seed_means,
     confidence_set,
     draw_images,
     interval,
     probability_best,
 )
-from medtransfer.records import checkpoint_path, read_pair
+from medtransfer.records import checkpoint_path
 from medtransfer.seeds import derive_seed
 from medtransfer.selectors.rules import Choice
 from medtransfer.selectors.selectors import OUTCOME, Selector, selectors_for

@@ -8,6 +8,7 @@ from typing import Any
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
+from medtransfer.indicators.robustness.pairs import METRICS
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
 from medtransfer.selectors.selectors import OUTCOME, SELECTORS
@@ -16,7 +17,6 @@ from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
-ROBUSTNESS = {False: "robustness", True: "robustness_pooled"}  # the store's metric, by pooling
 TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
 
 
@@ -31,7 +31,7 @@ class Pool:
         fields: what the candidates share, of source, origin, encoder, target and mode.
         digests: pretraining, data, protocol; runs of different digests are never mixed.
         outcome: test value of `metric` by (candidate, seed).
-        scores: by name and candidate; robustness at the default setting of the mode.
+        scores: every metric of the score run, by name and candidate; robustness at the default setting of the mode.
         candidates: keys of all candidates that the store knows of, ascending.
         metric: primary metric of the task.
         setting: of the robustness, for people; empty when nothing was scored.
@@ -186,7 +186,8 @@ def _scores(
             chosen[key] = (matching or scored)[0]
     ids = sorted({run.id for run in chosen.values()})
     plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, "robustness"}
-    curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*ROBUSTNESS.values(), *plain})}
+    scored_by = {metric for run in chosen.values() for metric in run.params.get("scores", "").split()}
+    curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*METRICS.values(), *plain, *scored_by})}
     return {
         key: _score_fields(run, pooled[key[FIELDS.index("mode")]], {m: curve.get(run.id, {}) for m, curve in curves.items()})
         for key, run in chosen.items()
@@ -194,10 +195,12 @@ def _scores(
 
 
 def _score_fields(run: StoredRun, pooled: bool, curves: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
-    plain = {name: curve for name, curve in curves.items() if name not in ROBUSTNESS.values()}
+    plain = {name: curve for name, curve in curves.items() if name not in METRICS.values() and curve}
+    if not curves[METRICS[pooled]]:  # a run of other indicators
+        return {"scores": plain, "score_run": run.id}
     setting = "{distance}, margin {margin}, level {level}, {images} images".format(**run.params)
     return {
-        "scores": {"robustness": curves[ROBUSTNESS[pooled]], **plain}, "score_run": run.id,
+        "scores": {"robustness": curves[METRICS[pooled]], **plain}, "score_run": run.id,
         "score": {**{name: run.params[name] for name in ("distance", "level", "margin")}, "pooled": pooled},
         "setting": f"{setting}, {'pooled' if pooled else 'flattened'}",
     }  # fmt: skip

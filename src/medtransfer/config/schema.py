@@ -145,6 +145,7 @@ class Pretrain(Section):
     checkpoints: list[Positive]
     seed: NonNegative
     stop_on: Name | None
+    stop_by: Name
     weights: Place | None
     weights_epoch: Positive
     weights_pickle: bool
@@ -163,7 +164,7 @@ class Pretrain(Section):
 
 
 class Score(Section):
-    """Checkpoints and a prepared target to robustness."""
+    """Checkpoints and a prepared target to scores of every indicator asked for."""
 
     out: Out
     target: Name
@@ -179,6 +180,8 @@ class Score(Section):
     level: Below
     pooling: Pooling
     margins: list[AtLeastZero]
+    indicators: list[Name]
+    pixels: Positive
     batch_size: Positive
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]

@@ -1,4 +1,4 @@
-"""A prepared target and a pairing go in; batches of two jittered views an image, with negatives, come out (A.6)."""
+"""Batches of images of a prepared target: two jittered views with negatives (A.6), or the images with their labels."""
 
 import mmap
 from collections.abc import Iterator, Sequence
@@ -88,7 +88,7 @@ class TwoViews:
             InputError: the split is empty or broken.
             ValueError: max_images is below 1.
         """
-        self._windows, self._array = Windows(target, split), target.images
+        self._windows, self._array, self._masks = Windows(target, split), target.images, target.masks
         self._chosen = select_images(self._windows.groups, max_images, seed)
         self.ids = [self._windows.images[place] for place in self._chosen]
         self.groups = [self._windows.groups[place] for place in self._chosen]
@@ -130,15 +130,30 @@ class TwoViews:
                 positions=torch.tensor(batch.tolist()),
             )
 
+    def images(self, positions: np.ndarray) -> Tensor:
+        """Return images themselves, normalised, float32 (B, 3, H, W)."""
+        return self._normalised(self._read(positions))
+
+    def labels(self, positions: np.ndarray) -> Tensor:
+        """Return the labels of images, uint8 (B, H, W) of the target's input size, on the CPU."""
+        masks = np.stack([centre(self._windows.mask(row), self._windows.size) for row in self._chosen[positions]])
+        _let_go(self._masks)
+        return torch.from_numpy(masks)
+
     def _views(self, positions: np.ndarray, draws: JitterDraws) -> Tensor:
-        places = self._chosen[positions]
-        pixels = np.stack([centre(self._windows.image(place), self._windows.size) for place in places])
+        return self._normalised(jitter(self._read(positions), draws[self._chosen[positions]]))
+
+    def _read(self, positions: np.ndarray) -> Tensor:
+        pixels = np.stack([centre(self._windows.image(row), self._windows.size) for row in self._chosen[positions]])
         _let_go(self._array)
         images = rgb(self._moved(torch.from_numpy(pixels)))  # (B, 3, H, W)
         if self._size != self._windows.size:
             images = interpolate(images, self._size, mode="bilinear", antialias=True)
-        views = normalise(jitter(images, draws[places]), self._mean, self._std)
-        return views.contiguous(memory_format=torch.channels_last)  # convolutions take a third less time so on CPUs
+        return images
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        images = normalise(images, self._mean, self._std)
+        return images.contiguous(memory_format=torch.channels_last)  # convolutions take a third less time so on CPUs
 
     def _moved(self, pixels: Tensor) -> Tensor:
         if self._device.type == "cuda":  # without waiting for what the device is doing

@@ -1,1 +1,1 @@
-"""Indicators of how well an encoder will transfer."""
+"""Numbers that say, before any fine-tuning, how well an encoder suits a target."""

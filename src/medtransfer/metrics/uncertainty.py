@@ -53,19 +53,6 @@ def draw_images(count: int, draws: int, rng: np.random.Generator) -> Draws:
     return taken
 
 
-def bootstrap_robustness(losses: NDArray[np.float64], taken: Draws) -> Draws:
-    """Draw the robustness of several checkpoints, the same images for all of them.
-
-    Args:
-        losses: triplet loss of each image, (E, N).
-        taken: of `draw_images`, (draws, N).
-
-    Returns:
-        (draws, E).
-    """
-    return 1.0 - taken @ losses.T / losses.shape[1]
-
-
 def interval(draws: Draws, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the percentile interval of draws (B, ...) along their first axis."""
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)

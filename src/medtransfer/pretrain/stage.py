@@ -137,9 +137,10 @@ def _goes_on(series: Series, progress: dict[str, Any] | None, stopper: Stopper |
     """
     if progress is None:
         return True
-    progress["curves"].pop("robustness", None)
+    for name in progress["curves"].keys() - {"train_loss", "lr", "source_accuracy"}:
+        del progress["curves"][name]
     if stopper:
-        measured = progress["curves"]["robustness"] = {}
+        measured = progress["curves"][stopper.indicator] = {}
         for epoch in (epoch for epoch in series.saved if epoch in series.epochs and epoch <= progress["epoch"]):
             measured[str(epoch)] = stopper.measure(load_encoder(*find_checkpoint(series.folder, epoch)))
             if not stopper.observe(epoch, measured[str(epoch)]):
@@ -148,13 +149,13 @@ def _goes_on(series: Series, progress: dict[str, Any] | None, stopper: Stopper |
 
 
 def _observer(handle: tracking.Run, series: Series, stopper: Stopper | None) -> Callable[[int, Encoder, dict[str, float]], bool]:
-    """Give what happens after each epoch: numbers to the log and the store, robustness and the rule at checkpoints."""
+    """Give what happens after each epoch: numbers to the log and the store, the indicator and the rule at checkpoints."""
 
     def observe(epoch: int, encoder: Encoder, numbers: dict[str, float]) -> bool:
         go_on = True
         if stopper and epoch in series.epochs:
-            numbers["robustness"] = stopper.measure(encoder)
-            go_on = stopper.observe(epoch, numbers["robustness"])
+            numbers[stopper.indicator] = stopper.measure(encoder)
+            go_on = stopper.observe(epoch, numbers[stopper.indicator])
         handle.log_metrics(numbers, epoch)
         log.info("pretrain %s epoch %d: %s", series.folder.name, epoch, ", ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
         return go_on

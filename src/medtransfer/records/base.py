@@ -17,10 +17,11 @@ from medtransfer.records.json import parse_json
 from medtransfer.records.untrusted import in_one_line, require_file
 
 TARGET, CHECKPOINT = "medtransfer/target/2", "medtransfer/checkpoint/1"
-SCORES, RESULT = "medtransfer/scores/1", "medtransfer/result/2"
+SCORES, SCORE_INDEX, RESULT = "medtransfer/scores/2", "medtransfer/score-index/1", "medtransfer/result/2"
 PRETRAINING = "medtransfer/pretraining/1"
 COMMANDS = {
-    TARGET: "prepare --target <name>", CHECKPOINT: "pretrain", PRETRAINING: "pretrain", SCORES: "score", RESULT: "finetune",
+    TARGET: "prepare --target <name>", CHECKPOINT: "pretrain", PRETRAINING: "pretrain",
+    SCORES: "score", SCORE_INDEX: "score", RESULT: "finetune",
 }  # fmt: skip
 REMEDIES = {form: f"make it with `medtransfer {command}`" for form, command in COMMANDS.items()}
 

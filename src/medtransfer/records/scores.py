@@ -1,42 +1,66 @@
-"""Records of scores, and the per-image distances beside them."""
+"""Records of scores, and the per-sample values beside them."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from medtransfer.config import Name
-from medtransfer.errors import InputError
-from medtransfer.records.arrays import BROKEN_ARRAYS, open_arrays
-from medtransfer.records.base import REMEDIES, SCORES, Count, Record, Share
+from medtransfer.records.arrays import open_arrays
+from medtransfer.records.atomic import atomic_path
+from medtransfer.records.base import SCORE_INDEX, SCORES, Count, Record, Share
+from medtransfer.records.json import parse_json
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     import numpy as np
 
+Setting = dict[str, str | int | float | bool]
 
-class ScoreLine(BaseModel):
-    """A line of a score's table."""
+
+@dataclass(frozen=True)
+class Score:
+    """What an indicator says of one checkpoint at one setting.
+
+    Attributes:
+        indicator: its name.
+        setting: parameters of the indicator, by name.
+        value: the score.
+        error: standard error, None where it is unknown.
+        flags: how often something happened that a reader should know, by name; what never happened is absent.
+    """
+
+    indicator: str
+    setting: Setting
+    value: float
+    error: float | None = None
+    flags: dict[str, int] = field(default_factory=dict)
+
+
+class _Row(BaseModel):
+    """A score as a file holds it."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
-    distance: str
-    level: int
-    pooled: bool
-    margin: float
-    robustness: float
-    standard_error: float | None
+    indicator: Name
+    setting: dict[str, str | int | float | bool]
+    value: float
+    error: float | None
+    flags: dict[str, Count]
 
 
-_LINES = TypeAdapter(list[ScoreLine])
+_ROWS = TypeAdapter(list[_Row])
 
 
-def _check_table(value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _check_rows(value: list[Any]) -> list[Any]:
     try:
-        _LINES.validate_python(value)
-    except ValidationError as fault:
-        first = fault.errors()[0]
-        raise ValueError(f"line {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        _ROWS.validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"row {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     return value
 
 
@@ -44,8 +68,10 @@ def _check_table(value: list[dict[str, Any]]) -> list[dict[str, Any]]:
 class Scores(Record):
     """What `epoch-NNN.json` of a score folder says of one checkpoint on one target.
 
-    `table` has a line a (distance, level, pooled, margin): robustness, standard_error; `counts` the vectors that were
-    replaced, by level and pooling; the per-image pairs lie beside it as .npz.
+    Attributes:
+        settings: what every score depends on beside the checkpoint and the images.
+        rows: one `Score` per indicator and setting; the per-sample values that they follow from are stored beside, as .npz.
+        notes: what a reader should know, by indicator.
     """
 
     target: Name
@@ -59,28 +85,62 @@ class Scores(Record):
     source_accuracy: Share | None
     images: Count
     settings: dict[str, Any]
-    table: Annotated[list[dict[str, Any]], AfterValidator(_check_table)]
-    counts: list[dict[str, int | bool]]
-    notes: list[str]
+    rows: Annotated[list[Any], AfterValidator(_check_rows)]
+    notes: dict[str, list[str]]
 
     @classmethod
     def form(cls) -> str:
-        """Give the name and version of the file format."""
+        """Return the name and version of the file format."""
         return SCORES
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the record; a missing, foreign or incomplete file is an InputError."""
+        record = super().read(path)
+        return replace(record, rows=[Score(**row) for row in record.rows])
 
-def pair_name(side: str, distance: str, level: int, pooled: bool) -> str:
-    """Give the name of an array of per-image distances in a score's .npz; the side is `pos` or `neg`."""
-    return f"{side}/{distance}/{level}/{'pooled' if pooled else 'flat'}"
+    @property
+    def indicators(self) -> list[str]:
+        """Names of the indicators that it has scores of."""
+        return list(dict.fromkeys(row.indicator for row in self.rows))
 
 
-def read_pair(path: Path, distance: str, level: int, pooled: bool) -> "tuple[np.ndarray, np.ndarray]":
-    """Read (d_pos, d_neg), float32 (repeats, images) each, of one setting; what is not there is an InputError."""
-    try:
-        with open_arrays(path) as file:
-            return file[pair_name("pos", distance, level, pooled)], file[pair_name("neg", distance, level, pooled)]
-    except BROKEN_ARRAYS as fault:
-        raise InputError(
-            f"expected the per-image distances {distance}, level {level}, {'pooled' if pooled else 'flattened'} in {path}, but "
-            f"they cannot be read ({fault}); {REMEDIES[SCORES]}"
-        ) from None
+@dataclass(frozen=True)
+class ScoreIndex(Record):
+    """What `scores.json` of a score folder promises: these indicators of these epochs.
+
+    It is written before the first score, so a folder that holds less is unfinished.
+    """
+
+    epochs: list[Count]
+    indicators: list[Name]
+
+    @classmethod
+    def form(cls) -> str:
+        """Return the name and version of the file format."""
+        return SCORE_INDEX
+
+
+IMAGES = "images"  # the array that holds the ids, as JSON
+
+
+def write_values(path: Path, images: list[str], arrays: "Mapping[str, np.ndarray]") -> None:
+    """Write per-sample arrays, and the ids of the images, as .npz."""
+    import numpy as np
+
+    ids = np.frombuffer(json.dumps(images).encode(), np.uint8)
+    with atomic_path(path) as partial, partial.open("wb") as handle:
+        np.savez_compressed(handle, allow_pickle=False, **arrays, **{IMAGES: ids})
+
+
+def read_values(path: Path, names: "Collection[str] | None" = None) -> "tuple[list[str], dict[str, np.ndarray]]":
+    """Read the ids of the images and the arrays of these names, of all when None.
+
+    No pickle is loaded. What is damaged, or lacks an array, raises one of BROKEN_ARRAYS.
+    """
+    with open_arrays(path) as file:
+        images = parse_json(file[IMAGES].tobytes())
+        arrays = {name: file[name] for name in (file.files if names is None else names) if name != IMAGES}
+    if not isinstance(images, list) or not all(isinstance(image, str) for image in images) or not images:
+        raise ValueError("its images are no list of names")
+    return images, arrays

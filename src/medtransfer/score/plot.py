@@ -1,44 +1,45 @@
-"""Robustness by epoch goes in; a PNG with both poolings, their standard errors and the source accuracy comes out."""
+"""Scores over the pretraining epochs as a PNG, one panel per indicator."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medtransfer.records import Scores, atomic_path
+from medtransfer.records import Score, Scores, atomic_path
+
+STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"))
 
 
-def draw_curves(
-    path: Path, curves: dict[str, dict[int, float]], scores: dict[int, Scores], default: dict[str, Any], title: str
-) -> None:  # fmt: skip
-    """Draw the default setting's robustness, flattened and pooled, over the pretraining epochs.
+def draw_curves(path: Path, metrics: Mapping[str, Mapping[int, Score]], scores: Mapping[int, Scores], title: str) -> None:
+    """Draw every metric, with its standard error where it has one, over the pretraining epochs.
 
     Args:
         path: of the PNG.
-        curves: metric name -> epoch -> robustness.
-        scores: by epoch, for the standard errors and the source accuracy.
-        default: distance, margin and level.
+        metrics: rows by metric name and epoch; those of one indicator share a panel.
+        scores: by epoch.
         title: of the picture.
     """
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-    axes = figure.subplots()
-    epochs = sorted(scores)
-    places = range(len(epochs))
-    for name, colour, marker in (("robustness", "#0072B2", "o"), ("robustness_pooled", "#D55E00", "s")):
-        errors = [_error(scores[epoch], default, name.endswith("pooled")) for epoch in epochs]
-        label = "pooled (decoder-only training)" if name.endswith("pooled") else "flattened (full training)"
-        values = [curves[name][epoch] for epoch in epochs]
-        axes.errorbar(places, values, errors, color=colour, marker=marker, capsize=3, label=label)
-    axes.set_xticks(places, [str(epoch) for epoch in epochs])
-    axes.set_xlabel("pretraining epochs")
-    axes.set_ylabel(f"robustness ({default['distance']}, margin {default['margin']:g}, level {default['level']})")
-    axes.set_title(title, loc="left")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    panels: dict[str, list[str]] = {}
+    for metric, rows in metrics.items():
+        panels.setdefault(rows[min(rows)].indicator, []).append(metric)
+    figure = Figure(figsize=(6.4, 1.0 + 2.8 * max(1, len(panels))), layout="constrained")
+    for axes, (indicator, names) in zip(figure.subplots(max(1, len(panels)), squeeze=False)[:, 0], panels.items(), strict=False):
+        _draw_panel(axes, indicator, {name: metrics[name] for name in names}, sorted(scores))
+    figure.axes[0].set_title(title, loc="left")
+    figure.axes[-1].set_xlabel("pretraining epochs")
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=120, format="png")
 
 
-def _error(scores: Scores, default: dict[str, Any], pooled: bool) -> float:
-    wanted = {**default, "pooled": pooled}
-    return next(line["standard_error"] for line in scores.table if all(line[key] == value for key, value in wanted.items()))
+def _draw_panel(axes: Axes, indicator: str, metrics: Mapping[str, Mapping[int, Score]], epochs: list[int]) -> None:
+    positions = range(len(epochs))
+    for (name, rows), (colour, marker) in zip(metrics.items(), STYLES, strict=False):
+        values, errors = [rows[epoch].value for epoch in epochs], [rows[epoch].error or 0.0 for epoch in epochs]
+        axes.errorbar(positions, values, errors, color=colour, marker=marker, capsize=3, label=name)
+    setting = next(iter(metrics.values()))[epochs[0]].setting
+    shown = ", ".join(f"{name} {value}" for name, value in setting.items() if name != "pooled")
+    axes.set_xticks(positions, [str(epoch) for epoch in epochs])
+    axes.set_ylabel(f"{indicator}\n({shown})", fontsize=8)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)

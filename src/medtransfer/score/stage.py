@@ -1,35 +1,39 @@
-"""The checkpoints of one pretraining and a prepared target go in; robustness by epoch comes out, on disk and in the store."""
+"""Score the checkpoints of one pretraining on a target by every indicator asked for: reuse, compute again or measure."""
 
 import logging
-from collections.abc import Collection
-from dataclasses import asdict, replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from medtransfer import tracking
 from medtransfer.config import Score
 from medtransfer.encoders.build import build_encoder
 from medtransfer.errors import InputError
+from medtransfer.indicators.contract import Indicator, Measured, Options, pick
+from medtransfer.indicators.registry import INDICATORS, find_indicators
 from medtransfer.indicators.robustness.distances import DISTANCES
-from medtransfer.indicators.robustness.measure import ViewSettings, measure_pairs
-from medtransfer.indicators.robustness.pairs_file import read_pairs, summarise, tabulate, write_pairs
+from medtransfer.indicators.streamed_pass import measure
 from medtransfer.locks import exclusive
 from medtransfer.records import (
     BROKEN_ARRAYS,
     CheckpointInfo,
     PreparedTarget,
+    ScoreIndex,
     Scores,
     checkpoint_path,
     list_checkpoints,
+    read_values,
     series_folder,
-    write_text,
+    write_values,
 )
+from medtransfer.score.options import options_of, views_of
 from medtransfer.score.plot import draw_curves
-from medtransfer.score.sync import METRICS, TABLE, pick, record_of
+from medtransfer.score.sync import INDEX, PICTURE, metrics_of, record_of
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
+ALARMING = {"zero", "nonfinite"}  # flags of encoders that may be broken
 
 
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
@@ -44,6 +48,7 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     Returns:
         The folder of the scores.
     """
+    indicators = find_indicators(section.indicators, "score.indicators")
     if section.distance not in DISTANCES:
         raise InputError(f"expected score.distance out of {', '.join(DISTANCES)}, but got {section.distance!r}")
     target = PreparedTarget.open(prepared / section.target).verify()
@@ -52,116 +57,159 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     _check(series, infos, section.level)
     folder = series_folder(Path(section.out) / section.target, section.encoder, section.origin)
     with exclusive(folder):
-        return _run(section, series, infos, target, folder, force)
-
-
-def _run(
-    section: Score, series: Path, infos: dict[int, CheckpointInfo], target: PreparedTarget, folder: Path, force: bool
-) -> Path:  # fmt: skip
-    settings = ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative)
-    identity = {**asdict(settings), "precision": section.precision}
-    default = {"distance": section.distance, "margin": section.margin, "level": section.level}
-    margins = sorted({*section.margins, section.margin})
-    known = {} if force else {epoch: _known(folder, epoch, info, target, identity) for epoch, info in infos.items()}
-    if force or any(found is None or _margins(found) != margins for found in known.values()):
-        (folder / TABLE).unlink(missing_ok=True)  # it comes last: a folder without it is unfinished
-    scores = {}
-    for epoch, info in sorted(infos.items()):
-        if found := known.get(epoch):
-            scores[epoch] = _with_margins(found, folder, margins)
-        else:
-            scores[epoch] = _score(section, series, epoch, info, target, settings, identity, margins, folder)
-    _sweep(folder, scores)
-    curves = {METRICS[p]: {e: pick(s, default, p) for e, s in scores.items()} for p in (False, True)}
-    draw_curves(folder / "robustness.png", curves, scores, default, f"{section.target} · {folder.name}")
-    write_text(folder / TABLE, _as_csv(scores))
-    record = record_of(scores, default, folder, target.folder)
-    with tracking.once("score", record.name, record.cell, record.params, force=force, on_disk=True) as handle:
-        if handle:
-            handle.log_record(record)
-    return folder
+        return _run(Scorer(section, indicators, target, series, folder), infos, force)
 
 
 def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> None:
     """Refuse checkpoints of several pretrainings in one folder, and a default level that the encoder does not have."""
-    if len(found := sorted({info.pretraining for info in infos.values()})) > 1:
+    if len(pretrainings := sorted({info.pretraining for info in infos.values()})) > 1:
         raise InputError(
-            f"expected the checkpoints of one pretraining in {series}, but got those of {len(found)} ({', '.join(found)}); "
-            "keep one pretraining a folder"
+            f"expected the checkpoints of one pretraining in {series}, but got those of {len(pretrainings)} "
+            f"({', '.join(pretrainings)}); keep one pretraining a folder"
         )
     first = next(iter(infos.values()))
     if -level > (count := len(build_encoder(first.build, **first.arguments).levels)):
         raise InputError(f"expected score.level from -1 to -{count} for {first.encoder}, but got {level}")
 
 
-def _score(
-    section: Score, series: Path, epoch: int, info: CheckpointInfo, target: PreparedTarget, settings: ViewSettings,
-    identity: dict[str, Any], margins: list[float], folder: Path,
-) -> Scores:  # fmt: skip
-    fabric = open_fabric(section.accelerator, 1, section.precision)
-    encoder = load_encoder(checkpoint_path(series, epoch), info)
-    label = f"score {section.target} {series.name} epoch {epoch}"
-    pairs = measure_pairs(encoder, target, settings, info.input, section.batch_size, fabric.device, fabric.autocast, label)
-    path = checkpoint_path(folder, epoch)
-    write_pairs(path.with_suffix(".npz"), pairs)
-    scores = summarise(pairs, info, section.target, target.info.fingerprint, identity, margins)
-    scores.write(path)
-    default = {"distance": section.distance, "margin": section.margin, "level": section.level}
-    log.info(
-        "%s: robustness %.4f, pooled %.4f (%d images)", label, pick(scores, default, False), pick(scores, default, True),
-        scores.images,
-    )  # fmt: skip
-    for note in scores.notes:
-        log.warning("%s: %s", label, note)
-    for line in scores.counts:
-        if line["zero"] or line["nonfinite"]:
-            log.warning("%s: level %d: %d zero and %d non-finite vectors got a defined distance",
-                        label, line["level"], line["zero"], line["nonfinite"])  # fmt: skip
-    return scores
+def _run(scorer: "Scorer", infos: dict[int, CheckpointInfo], force: bool) -> Path:
+    folder, options = scorer.folder, options_of(scorer.section)
+    index = ScoreIndex(sorted(infos), [indicator.name for indicator in scorer.indicators])
+    _promise(folder / INDEX, index)
+    scores = {epoch: scorer.score(epoch, infos[epoch], force) for epoch in sorted(infos)}
+    _sweep(folder, scores)
+    draw_curves(folder / PICTURE, metrics_of(scores, options), scores, f"{scorer.section.target} · {folder.name}")
+    record = record_of(index, scores, options, folder, scorer.target.folder)
+    with tracking.once("score", record.name, record.cell, record.params, force=force, on_disk=True) as handle:
+        if handle:
+            handle.log_record(record)
+    return folder
 
 
-def _known(
-    folder: Path, epoch: int, info: CheckpointInfo, target: PreparedTarget, identity: dict[str, Any]
-) -> Scores | None:  # fmt: skip
-    """Give the scores on disk of the same weights, images and settings, whatever their margins; None without the distances."""
-    path = checkpoint_path(folder, epoch)
-    if not path.exists() or not path.with_suffix(".npz").exists():
-        return None
+def _promise(path: Path, index: ScoreIndex) -> None:
+    """Write the index before the first score, unless it already says the same: a folder that holds less is unfinished."""
     try:
-        found = Scores.read(path)
-        whole = len(read_pairs(path.with_suffix(".npz")).images) == found.images
-    except (InputError, *BROKEN_ARRAYS):  # of another version or broken
-        return None
-    same = (found.pretraining, found.weights, found.data, found.settings) == (
-        info.pretraining, info.weights, target.info.fingerprint, identity,
-    )  # fmt: skip
-    return found if same and whole else None
-
-
-def _margins(scores: Scores) -> list[float]:
-    return sorted({line["margin"] for line in scores.table})
-
-
-def _with_margins(scores: Scores, folder: Path, margins: list[float]) -> Scores:
-    """Give the scores with a table of the margins, computed from the stored distances where they are others."""
-    if _margins(scores) == margins:
-        return scores
-    path = checkpoint_path(folder, scores.epoch)
-    log.info("score: the margins of %s are computed from its stored distances", path)
-    changed = replace(scores, table=tabulate(read_pairs(path.with_suffix(".npz")), margins))
-    changed.write(path)
-    return changed
+        known = ScoreIndex.read(path)
+    except InputError:
+        known = None
+    if known != index:
+        index.write(path)
 
 
 def _sweep(folder: Path, epochs: Collection[int]) -> None:
-    """Remove scores of checkpoints that are there no more."""
+    """Remove scores of checkpoints that no longer exist."""
     kept = {checkpoint_path(folder, epoch).stem for epoch in epochs}
     for stray in (path for path in folder.glob("epoch-*.*") if path.stem not in kept):
         stray.unlink()
 
 
-def _as_csv(scores: dict[int, Scores]) -> str:
-    import pandas as pd
+@dataclass(frozen=True)
+class Scorer:
+    """Scores single checkpoints.
 
-    lines = [{"epoch": epoch, **line} for epoch, found in scores.items() for line in found.table]
-    return pd.DataFrame(lines).to_csv(index=False)
+    Attributes:
+        section: validated params.
+        indicators: asked for.
+        target: that is scored on.
+        series: folder of the checkpoints.
+        folder: of the scores.
+    """
+
+    section: Score
+    indicators: list[Indicator]
+    target: PreparedTarget
+    series: Path
+    folder: Path
+
+    def score(self, epoch: int, info: CheckpointInfo, force: bool) -> Scores:
+        """Return the scores of a checkpoint; only indicators that the files cannot serve are measured.
+
+        Scores of indicators that are not asked for stay where they are those of the same weights, images and settings.
+        """
+        path, options = checkpoint_path(self.folder, epoch), options_of(self.section)
+        old = None if force else self._read(path, info)
+        stored = {} if old is None else _by_indicator(old, path)
+        measured = {name: again for name in stored if (again := self._rescored(name, stored[name], options))}
+        if missing := [indicator for indicator in self.indicators if indicator.name not in measured]:
+            new = self._measure(missing, epoch, info, options)
+            measured |= new
+            if not stored or any(one.per_sample for one in new.values()):
+                path.unlink(missing_ok=True)  # a record never describes values of other settings
+                old = None
+                _write_values(path, measured)
+        scores = self._record(info, {name: measured[name] for name in INDICATORS if name in measured})
+        if scores != old:
+            scores.write(path)
+        return scores
+
+    def _rescored(self, name: str, stored: Measured, options: Options) -> Measured | None:
+        asked = name in (indicator.name for indicator in self.indicators)
+        return INDICATORS[name].rescore(stored, options) if asked else stored
+
+    def _measure(
+        self, indicators: list[Indicator], epoch: int, info: CheckpointInfo, options: Options
+    ) -> dict[str, Measured]:  # fmt: skip
+        fabric = open_fabric(self.section.accelerator, 1, self.section.precision)
+        encoder = load_encoder(checkpoint_path(self.series, epoch), info)
+        label = f"score {self.section.target} {self.series.name} epoch {epoch}"
+        measured = measure(
+            indicators, encoder, self.target, views_of(self.section), options, contract=info.input,
+            batch_size=self.section.batch_size, device=fabric.device, autocast=fabric.autocast, label=label,
+        )  # fmt: skip
+        for indicator in indicators:
+            _tell(label, indicator, measured[indicator.name], options)
+        return measured
+
+    def _record(self, info: CheckpointInfo, measured: Mapping[str, Measured]) -> Scores:
+        return Scores(
+            target=self.section.target, data=self.target.info.fingerprint, encoder=info.encoder, origin=info.origin,
+            source=info.source, epoch=info.epoch, pretraining=info.pretraining, weights=info.weights,
+            source_accuracy=info.source_accuracy, images=len(next(iter(measured.values())).images),
+            settings=asdict(views_of(self.section)), rows=[row for one in measured.values() for row in one.scores],
+            notes={name: one.notes for name, one in measured.items() if one.notes},
+        )  # fmt: skip
+
+    def _read(self, path: Path, info: CheckpointInfo) -> Scores | None:
+        """Return the scores on disk if they are those of the same weights, images and settings."""
+        try:
+            scores = Scores.read(path)
+        except InputError:  # missing, of another version or broken
+            return None
+        stored = (scores.pretraining, scores.weights, scores.data, scores.settings)
+        wanted = (info.pretraining, info.weights, self.target.info.fingerprint, asdict(views_of(self.section)))
+        return scores if stored == wanted else None
+
+
+def _by_indicator(scores: Scores, path: Path) -> dict[str, Measured]:
+    """Return what was stored of each indicator; nothing where the per-sample values are missing or broken."""
+    try:
+        images, arrays = read_values(path.with_suffix(".npz"))
+    except BROKEN_ARRAYS:
+        return {}
+    if len(images) != scores.images:
+        return {}
+    return {
+        name: Measured(
+            images, [row for row in scores.rows if row.indicator == name],
+            {key: values for key, values in arrays.items() if key.startswith(f"{name}/")}, scores.notes.get(name, []),
+        )
+        for name in scores.indicators if name in INDICATORS
+    }  # fmt: skip
+
+
+def _write_values(path: Path, measured: Mapping[str, Measured]) -> None:
+    arrays = {name: values for one in measured.values() for name, values in one.per_sample.items()}
+    write_values(path.with_suffix(".npz"), next(iter(measured.values())).images, arrays)
+
+
+def _tell(label: str, indicator: Indicator, measured: Measured, options: Options) -> None:
+    for metric, setting in indicator.metrics(options).items():
+        row = pick(measured.scores, setting)
+        flags = "".join(f", {name} {number}" for name, number in row.flags.items())
+        alarming = ALARMING & row.flags.keys()
+        log.log(
+            logging.WARNING if alarming else logging.INFO, "%s: %s %.4f (%d images%s)", label, metric, row.value,
+            len(measured.images), flags,
+        )  # fmt: skip
+    for note in measured.notes:
+        log.warning("%s: %s", label, note)

@@ -1,4 +1,4 @@
-"""Scores on disk go in; the run that they make, and one for each folder that the tracking store lacks, come out."""
+"""The runs of scores on disk, and those that the tracking store lacks."""
 
 import logging
 from collections.abc import Mapping
@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer import tracking
-from medtransfer.config import Score
+from medtransfer.config import Score as Section
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
+from medtransfer.indicators.contract import Options, pick
+from medtransfer.indicators.registry import INDICATORS
 from medtransfer.locks import is_locked
-from medtransfer.records import Scores, checkpoint_path
+from medtransfer.records import Score, ScoreIndex, Scores, checkpoint_path
+from medtransfer.score.options import options_of
 
 log = logging.getLogger("medtransfer")
-TABLE = "robustness.csv"
-METRICS = {False: "robustness", True: "robustness_pooled"}  # pooled -> name; the pooled one serves decoder-only training
+INDEX, PICTURE = "scores.json", "scores.png"
 
 
-def publish(section: Score, prepared: Path) -> int:
-    """Write the missing runs, at the section's default setting.
+def publish(section: Section, prepared: Path) -> int:
+    """Write the missing runs, at the section's default settings.
 
     So that the tables do not depend on whose machine scored.
 
@@ -27,64 +29,105 @@ def publish(section: Score, prepared: Path) -> int:
         prepared: folder of all prepared targets, which the runs name as their inputs.
 
     Returns:
-        How many were written. What is half-written or of another version is left out, with one warning for all; what a process
+        How many were written. What is unfinished or of another version is left out, with one warning for all; what a process
         works on just now, without one.
     """
-    default = {"distance": section.distance, "margin": section.margin, "level": section.level}
+    options = options_of(section)
     records, left = [], []
     for folder in sorted({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")}):
         if is_locked(folder):
             continue
         try:
-            found = [Scores.read(path) for path in sorted(folder.glob("epoch-*.json"))]
-            records.append(record_of({one.epoch: one for one in found}, default, folder, prepared / folder.parent.name))
-        except (InputError, AttributeError, KeyError, TypeError, ValueError) as fault:  # a foreign file may hold anything
-            left.append(f"{folder} ({type(fault).__name__}: {fault})")
+            index = ScoreIndex.read(folder / INDEX)
+            scores = {epoch: Scores.read(checkpoint_path(folder, epoch)) for epoch in index.epochs}
+            records.append(record_of(index, scores, options, folder, prepared / folder.parent.name))
+        except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
+            left.append(f"{folder} ({type(error).__name__}: {error})")
     if left:
         log.warning("%d folders of scores on disk are left out: %s", len(left), "; ".join(left))
     return tracking.write_runs("score", records, "scores to the tracking store")
 
 
-def record_of(scores: Mapping[int, Scores], default: Mapping[str, Any], folder: Path, target: Path) -> tracking.RunRecord:
-    """Give the run of a pretraining's scores on a target.
+Rows = dict[int, Score]  # by epoch
+
+
+def metrics_of(scores: Mapping[int, Scores], options: Options) -> dict[str, Rows]:
+    """Return the rows that become metrics, by metric name, of every indicator that all checkpoints have.
+
+    An indicator whose default setting was not scored is left out.
+    """
+    shared = set.intersection(*(set(one.indicators) for one in scores.values()))
+    metrics = {}
+    for indicator in (INDICATORS[name] for name in INDICATORS if name in shared):
+        for metric, setting in indicator.metrics(options).items():
+            try:
+                rows = {
+                    epoch: pick([row for row in one.rows if row.indicator == indicator.name], setting)
+                    for epoch, one in scores.items()
+                }  # fmt: skip
+            except KeyError:
+                continue
+            metrics[metric] = rows
+    return metrics
+
+
+def record_of(index: ScoreIndex, scores: Mapping[int, Scores], options: Options, folder: Path, target: Path) -> tracking.RunRecord:
+    """Return the run of a pretraining's scores on a target.
 
     Args:
+        index: what the folder promises.
         scores: by epoch.
-        default: distance, margin and level that become the metrics.
-        folder: where the scores lie.
+        options: whose settings become the metrics.
+        folder: where the scores are stored.
         target: folder of the prepared target.
 
     Raises:
-        InputError: the scores are not of one pretraining, or lack the default setting or a file.
+        InputError: the scores are not of one pretraining, or lack an indicator, the default setting or a file.
     """
     if not scores:
         raise InputError(f"expected scores in {folder}, but there are none; score again")
     first = scores[min(scores)]
-    margins = sorted({line["margin"] for line in first.table})
-    if any(_identity(one) != _identity(first) for one in scores.values()):
-        raise InputError(
-            f"expected the scores of one pretraining on one dataset in {folder}, at the same margins, but they differ; score again"
-        )
+    _check(index, scores, folder)
+    metrics = metrics_of(scores, options)
+    if not metrics:
+        raise InputError(f"expected scores at the default settings in {folder}, but there are none ({options}); score again")
     weights = [[epoch, scores[epoch].weights] for epoch in sorted(scores)]
-    cell = digest([first.data, first.pretraining, weights, first.settings, default, margins], 16)
+    defaults = {metric: rows[min(rows)].setting for metric, rows in metrics.items()}
+    listed = [[row.indicator, row.setting] for row in first.rows]
+    cell = digest([first.data, first.pretraining, weights, first.settings, defaults, listed], 16)
     params = {
         "target": first.target, "data": first.data, "encoder": first.encoder, "origin": first.origin, "source": first.source,
-        "pretraining": first.pretraining, "images": first.images, **first.settings, **default,
+        "pretraining": first.pretraining, "images": first.images, **first.settings, "scores": " ".join(metrics),
+        **{name: value for setting in defaults.values() for name, value in setting.items() if name != "pooled"},
     }  # fmt: skip
-    files = [folder / TABLE, *(path for epoch in sorted(scores) for path in _pair(folder, epoch))]
+    files = [folder / INDEX, *(path for epoch in sorted(scores) for path in _pair(folder, epoch))]
     if lacking := [path for path in files if not path.exists()]:
         raise InputError(f"expected the file {lacking[0]} beside the scores, but it does not exist; score again")
     artifacts = {f"scores/{path.name}": path for path in files}
-    if (picture := folder / "robustness.png").exists():
+    if (picture := folder / PICTURE).exists():
         artifacts[picture.name] = picture
     dataset = (first.target, first.data, target, "scoring")
     return tracking.RunRecord(
-        f"{first.target}-{folder.name}", cell, params, {}, _curves(scores, default), artifacts=artifacts, datasets=[dataset]
+        f"{first.target}-{folder.name}", cell, params, {}, _curves(scores, metrics), artifacts=artifacts, datasets=[dataset]
     )
 
 
+def _check(index: ScoreIndex, scores: Mapping[int, Scores], folder: Path) -> None:
+    first = scores[min(scores)]
+    for one in scores.values():
+        if _identity(one) != _identity(first):
+            raise InputError(
+                f"expected the scores of one pretraining on one dataset in {folder}, at the same settings, but they differ; "
+                "score again"
+            )
+        if lacking := sorted(set(index.indicators) - set(one.indicators)):
+            raise InputError(
+                f"expected the indicator {lacking[0]} of epoch {one.epoch} in {folder}, but it is missing; score again"
+            )
+
+
 def _identity(scores: Scores) -> list[Any]:
-    return [scores.pretraining, scores.data, scores.settings, {line["margin"] for line in scores.table}]
+    return [scores.pretraining, scores.data, scores.settings, [[row.indicator, row.setting] for row in scores.rows]]
 
 
 def _pair(folder: Path, epoch: int) -> tuple[Path, Path]:
@@ -92,22 +135,13 @@ def _pair(folder: Path, epoch: int) -> tuple[Path, Path]:
     return path, path.with_suffix(".npz")
 
 
-def _curves(scores: Mapping[int, Scores], default: Mapping[str, Any]) -> dict[str, dict[int, float]]:
-    curves = {METRICS[pooled]: {e: pick(s, default, pooled) for e, s in scores.items()} for pooled in (False, True)}
-    for pooled, name in METRICS.items():
-        curves[f"{name}_se"] = {e: pick(s, default, pooled, "standard_error") for e, s in scores.items()}
-    for kind in ("zero", "nonfinite"):
-        curves[f"{kind}_vectors"] = {e: float(sum(line[kind] for line in s.counts)) for e, s in scores.items()}
-    accuracy = {e: s.source_accuracy for e, s in scores.items() if s.source_accuracy is not None}
-    return {**curves, **({"source_accuracy": accuracy} if accuracy else {})}
-
-
-def pick(scores: Scores, default: Mapping[str, Any], pooled: bool, field: str = "robustness") -> float:
-    """Give a field of the scores' table at a setting; a setting that was not scored is an InputError."""
-    wanted = {**default, "pooled": pooled}
-    found = [line[field] for line in scores.table if all(line[key] == value for key, value in wanted.items())]
-    if not found:
-        raise InputError(
-            f"expected a score at {default} of epoch {scores.epoch} on {scores.target}, but there is none; score again"
-        )
-    return found[0]
+def _curves(scores: Mapping[int, Scores], metrics: Mapping[str, Rows]) -> dict[str, dict[int, float]]:
+    """Return the scores by epoch, with their standard errors (`_se`) and flags, and the source accuracy."""
+    curves = {}
+    for metric, rows in metrics.items():
+        curves[metric] = {epoch: row.value for epoch, row in rows.items()}
+        curves[f"{metric}_se"] = {epoch: row.error for epoch, row in rows.items() if row.error is not None}
+        for flag in sorted({flag for row in rows.values() for flag in row.flags}):
+            curves[f"{metric}_{flag}"] = {epoch: float(row.flags.get(flag, 0)) for epoch, row in rows.items()}
+    curves["source_accuracy"] = {e: one.source_accuracy for e, one in scores.items() if one.source_accuracy is not None}
+    return {name: curve for name, curve in curves.items() if curve}

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from medtransfer.indicators.robustness.triplet import POOLED
+from medtransfer.indicators.robustness.setting import RobustnessSetting as Setting
 from medtransfer.selectors.rules import RULES
 
 Key = tuple[str, int, bool]  # distance, level counted from the end, pooled
@@ -16,43 +16,11 @@ Values = NDArray[np.float64]
 OBJECTIVE = "best"  # the rule whose mean TIS a search maximises
 
 
-@dataclass(frozen=True, order=True)
-class Setting:
-    """A way to compute robustness; `pooling` is `frozen` (pooled where the encoder is frozen downstream), `always` or `never`."""
-
-    distance: str
-    margin: float
-    level: int
-    pooling: str
-
-    def key(self, mode: str) -> Key:
-        """Return which distances serve a mode of fine-tuning."""
-        return self.distance, self.level, POOLED[self.pooling][mode]
-
-    def __str__(self) -> str:
-        return f"{self.distance}, margin {self.margin:.4g}, level {self.level}, pooling {self.pooling}"
-
-
 class Curve(Protocol):
     """Robustness of one checkpoint by margin."""
 
     def robustness(self, margins: Values) -> Values:
         """Return the robustness at margins (M,)."""
-
-
-class SortedGaps:
-    """The sorted gaps d_pos - d_neg of a checkpoint's images with their suffix sums: any margin is one binary search."""
-
-    def __init__(self, d_pos: ArrayLike, d_neg: ArrayLike) -> None:
-        """Sort the gaps of distances (N,) or (R, N)."""
-        self.gaps = np.sort((np.asarray(d_pos, np.float64) - np.asarray(d_neg, np.float64)).ravel())  # (R * N,)
-        self.sums = np.append(np.cumsum(self.gaps[::-1])[::-1], 0.0)  # sums[i] = gaps[i] + gaps[i + 1] + ...
-
-    def robustness(self, margins: Values) -> Values:
-        """Compute 1 - mean max(0, gap + margin), Eq. 3, at margins (M,): only the gaps above -margin have a loss."""
-        first = self.gaps.searchsorted(-margins, side="right")
-        total = len(self.gaps)
-        return 1.0 - (self.sums[first] + margins * (total - first)) / total
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from medtransfer import tracking
 from medtransfer.analysis.judge import unjudged
 from medtransfer.analysis.pools import Pool, collect
 from medtransfer.errors import InputError
-from medtransfer.indicators.robustness.measure import Pairs
-from medtransfer.indicators.robustness.pairs_file import read_pairs
+from medtransfer.indicators.robustness.pairs import Pairs, read_pairs
+from medtransfer.indicators.robustness.triplet import SortedGaps
 from medtransfer.metrics.transfer import transferability_indicator_score
 from medtransfer.progress import track
 from medtransfer.records import BROKEN_ARRAYS, checkpoint_path, in_one_line
-from medtransfer.search.evaluate import Case, Curve, Key, Measured, Setting, SortedGaps
+from medtransfer.search.evaluate import Case, Curve, Key, Measured, Setting
 
 
 @dataclass(frozen=True)

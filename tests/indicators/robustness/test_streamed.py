@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medtransfer.indicators.robustness import streamed
 from medtransfer.indicators.robustness.distances import DISTANCES, pair_distances
-from medtransfer.indicators.robustness.streamed import Reading
+from medtransfer.indicators.robustness.streamed import BatchDistances
 
 quick = settings(max_examples=20)
 seeds = st.integers(0, 2**31)
@@ -62,28 +62,28 @@ def test_equals_the_definition_in_any_order_of_memory_and_piece(form: torch.memo
     monkeypatch.setitem(streamed.CHUNK, "cpu", chunk)
     queries, keys = maps(0)
     changed = ([part.contiguous(memory_format=form) for part in side] for side in (queries, keys))
-    found, counts = Reading(*changed, NEGATIVE).collect()
+    found, counts = BatchDistances(*changed, NEGATIVE).collect()
     close(found, by_definition(queries, keys))
     assert counts == [{"nonfinite": 0, "zero": 0, "constant": 10 if setting == 5 else 0} for setting in range(6)]  # one channel
 
 
 def test_strides_of_neither_kind():
     queries, keys = ([part.transpose(2, 3).contiguous().transpose(2, 3) for part in side] for side in maps(1))
-    close(Reading(queries, keys, NEGATIVE).collect()[0], by_definition(queries, keys))
+    close(BatchDistances(queries, keys, NEGATIVE).collect()[0], by_definition(queries, keys))
 
 
 @pytest.mark.parametrize("negative", [[4, 3, 2, 1, 0], [1, 0, 3, 2, 0], [5, 5, 5, 5, 5]])
 def test_any_negatives(negative: list[int]):
     queries, keys = maps(2)
     rows = torch.tensor(negative)
-    close(Reading(queries, keys, rows).collect()[0], by_definition(queries, keys, rows))
+    close(BatchDistances(queries, keys, rows).collect()[0], by_definition(queries, keys, rows))
 
 
 @quick
 @given(seeds, st.floats(1e-4, 1e-1))
 def test_near_identical_maps_keep_their_digits(seed: int, spread: float):
     queries, keys = maps(seed, spread)
-    close_if_near(Reading(queries, keys, NEGATIVE).collect()[0], by_definition(queries, keys))
+    close_if_near(BatchDistances(queries, keys, NEGATIVE).collect()[0], by_definition(queries, keys))
 
 
 @quick
@@ -91,7 +91,7 @@ def test_near_identical_maps_keep_their_digits(seed: int, spread: float):
 def test_near_identical_maps_of_another_brightness_keep_their_digits(seed: int, scale: float, shift: float):
     queries, keys = maps(seed, 1e-3)
     keys = [scale * part + shift for part in keys]
-    close_if_near(Reading(queries, keys, NEGATIVE).collect()[0], by_definition(queries, keys))
+    close_if_near(BatchDistances(queries, keys, NEGATIVE).collect()[0], by_definition(queries, keys))
 
 
 def test_large_areas_of_one_value_keep_their_digits():
@@ -104,20 +104,20 @@ def test_large_areas_of_one_value_keep_their_digits():
     first[:, :, 20:40, 20:40] = torch.rand(5, 16, 20, 20, generator=generator)
     second = first * 1.05 + 1e-3 * (first > 0.5) * torch.rand(5, 16, 64, 64, generator=generator)
     rows = torch.tensor([1, 2, 3, 4, 0])
-    close_if_near(Reading([first], [second], rows).collect()[0], by_definition([first], [second], rows), rtol=1e-2)
+    close_if_near(BatchDistances([first], [second], rows).collect()[0], by_definition([first], [second], rows), rtol=1e-2)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-12, 1e12, 1e30])
 def test_extreme_values_stay_finite_and_keep_cosine_and_pearson(size: float):
     queries, keys = maps(3)
-    found = Reading([part * size for part in queries], [part * size for part in keys], NEGATIVE).collect()[0]
+    found = BatchDistances([part * size for part in queries], [part * size for part in keys], NEGATIVE).collect()[0]
     assert np.isfinite(found).all()
     close(found[:2], by_definition(queries, keys)[:2])
 
 
 def test_views_of_quite_different_size_keep_cosine_and_pearson():
     queries, keys = maps(4)
-    found = Reading(queries, [part * 1e6 for part in keys], NEGATIVE).collect()[0]
+    found = BatchDistances(queries, [part * 1e6 for part in keys], NEGATIVE).collect()[0]
     close(found[:2], by_definition(queries, keys)[:2], rtol=4e-3)
 
 
@@ -126,7 +126,7 @@ def test_zero_constant_and_nonfinite_maps_follow_the_rules(bad: float):
     queries, keys = maps(5)
     for part in keys:
         part[1] = bad  # positive of query 1, negative of query 0
-    found, counts = Reading(queries, keys, NEGATIVE).collect()
+    found, counts = BatchDistances(queries, keys, NEGATIVE).collect()
     for level, (first, second) in enumerate(zip(queries, keys, strict=True)):
         flat = [pair_distances(first.flatten(1), second.flatten(1)[rows]) for rows in (torch.arange(5), NEGATIVE)]
         for side, (expected, _) in enumerate(flat):
@@ -139,7 +139,7 @@ def test_zero_constant_and_nonfinite_maps_follow_the_rules(bad: float):
 def test_a_single_bad_value_counts_the_pair_pooled_and_flattened():
     queries, keys = maps(6)
     queries[0][3, 2, 1, 1] = float("nan")
-    found, counts = Reading(queries, keys, NEGATIVE).collect()
+    found, counts = BatchDistances(queries, keys, NEGATIVE).collect()
     assert [count["nonfinite"] for count in counts] == [2, 2, 0, 0, 0, 0]
     assert found[:, 0, :, 3].tolist() == [[1, 1], [1, 1], [0, 0], [0, 0]]
 
@@ -147,13 +147,13 @@ def test_a_single_bad_value_counts_the_pair_pooled_and_flattened():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions(dtype: torch.dtype):
     queries, keys = maps(7, dtype=dtype)
-    found = Reading(queries, keys, NEGATIVE).collect()[0]
+    found = BatchDistances(queries, keys, NEGATIVE).collect()[0]
     close(found, by_definition(queries, keys), rtol=1e-9 if dtype == torch.float64 else 1e-4)
 
 
 def test_identical_maps_have_distance_zero():
     queries, keys = maps(8)
-    found = Reading(queries, [torch.cat([part, part[:1]]) for part in queries], torch.tensor([0, 1, 2, 3, 4])).collect()[0]
+    found = BatchDistances(queries, [torch.cat([part, part[:1]]) for part in queries], torch.tensor([0, 1, 2, 3, 4])).collect()[0]
     assert (found[:, :5] == 0).all()
 
 
@@ -172,4 +172,4 @@ def test_identical_maps_have_distance_zero():
 )
 def test_maps_that_do_not_fit_are_refused(queries: list, keys: list, negative: list[int], words: str):
     with pytest.raises(ValueError, match=words):
-        Reading([torch.ones(shape) for shape in queries], [torch.ones(shape) for shape in keys], torch.tensor(negative))
+        BatchDistances([torch.ones(shape) for shape in queries], [torch.ones(shape) for shape in keys], torch.tensor(negative))

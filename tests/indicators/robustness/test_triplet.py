@@ -5,10 +5,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from medtransfer.indicators.robustness.distances import DISTANCES
 from medtransfer.indicators.robustness.negatives import NEGATIVES, negatives
-from medtransfer.indicators.robustness.triplet import robustness, robustness_curve, triplet_losses
+from medtransfer.indicators.robustness.triplet import (
+    SortedGaps,
+    bootstrap_robustness,
+    robustness,
+    robustness_curve,
+    triplet_losses,
+)
+from medtransfer.metrics.uncertainty import draw_images
 
 quick = settings(max_examples=40)
 
@@ -177,3 +185,51 @@ def test_a_single_image_has_no_negative(kind, n):
 def test_unknown_kind_lists_the_known():
     with pytest.raises(ValueError, match="random, paper.*'hard'"):
         negatives(5, "hard", 0)
+
+
+distances = st.integers(1, 3).flatmap(
+    lambda repeats: st.integers(1, 40).flatmap(
+        lambda images: hnp.arrays(np.float32, (2, repeats, images), elements=st.floats(0, 2, width=32))
+    )
+)
+
+
+@given(both=distances, margin=st.floats(0, 3))
+def test_any_margin_by_binary_search_is_the_robustness(both: np.ndarray, margin: float):
+    assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
+
+
+@given(both=distances, place=st.integers(0, 10**6))
+def test_a_margin_at_which_a_gap_is_just_closed(both: np.ndarray, place: int):
+    gaps = (both[0].astype(float) - both[1].astype(float)).ravel()
+    margin = abs(gaps[place % len(gaps)])
+    assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
+
+
+def test_robustness_by_hand():
+    gaps = SortedGaps([0.1, 0.5], [0.4, 0.3])  # gaps -0.3 and 0.2
+    assert gaps.robustness(0.0) == pytest.approx(1 - 0.1)
+    assert gaps.robustness(0.5) == pytest.approx(1 - (0.2 + 0.7) / 2)
+    assert SortedGaps([0.1], [0.9]).robustness(0.5) == 1.0
+    assert SortedGaps([0.2, 0.2], [0.2, 0.2]).robustness(0.25) == 0.75
+
+
+def test_many_margins_at_once_are_those_one_by_one():
+    gaps = SortedGaps([0.1, 0.5, 0.2], [0.4, 0.3, 0.9])
+    margins = np.array([0.0, 0.2, 0.5, 1.0])
+    assert gaps.robustness(margins).tolist() == [gaps.robustness(margin) for margin in margins]
+
+
+def test_robustness_of_draws_is_one_minus_the_mean_loss_of_the_drawn_images():
+    losses = np.array([[0.0, 0.3, 0.9], [0.5, 0.5, 0.5]])
+    taken = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
+    assert bootstrap_robustness(losses, taken) == pytest.approx(np.array([[0.6, 0.5], [0.3, 0.5], [1.0, 0.5]]))
+
+
+def test_robustness_of_draws_has_the_bootstrap_variance_and_keeps_images_together():
+    losses = np.random.default_rng(1).random((1, 40)).repeat(2, axis=0)
+    losses[1] += 0.1
+    drawn = bootstrap_robustness(losses, draw_images(40, 20_000, np.random.default_rng(0)))
+    assert drawn[:, 0].mean() == pytest.approx(1 - losses[0].mean(), abs=2e-3)
+    assert drawn[:, 0].std() == pytest.approx(losses[0].std() / np.sqrt(40), rel=0.03)
+    assert drawn[:, 0] - drawn[:, 1] == pytest.approx(np.full(20_000, 0.1))

@@ -1,6 +1,6 @@
-"""Two (N, D) feature tensors go in, row i of both a pair; (N,) distances of every kind and counts of bad rows come out.
+"""Distances of pairs of feature vectors, with a rule for every pair that has none of its own.
 
-The rules for rows that have no distance of their own:
+The rules:
 - a zero vector has cosine distance 1 to everything, a constant vector has Pearson distance 1 to everything;
 - a pair with a NaN or an infinity counts as a pair of zero vectors: cosine and Pearson 1, l2 and euclidean 0.
 """
@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-CHUNK = 2**22  # feature values a side that are worked on at once: bounds the temporary memory
+CHUNK = 2**22  # feature values per side that are worked on at once: bounds the temporary memory
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Sums over the features of pairs of vectors go in; all their distances, and which of them rounding has spoilt, come out.
+"""All distances of pairs of vectors from sums over their features, and which of them rounding has spoilt.
 
 With the sums of each vector, of its squares and of the squared differences of a pair, no vector is read twice:
 1 - <a, b> / (|a| |b|) = (|a - b|^2 - (|a| - |b|)^2) / (2 |a| |b|), which keeps its digits where a and b are nearly the same;
@@ -35,7 +35,7 @@ class Moments:
 
 
 def distances_of(moments: Moments) -> tuple[Numbers, Marks]:
-    """Give the distances that follow from moments.
+    """Compute the distances that follow from moments.
 
     Returns:
         Distances (names, spaces, 2, B) to positives and to negatives, names as in DISTANCES; and (spaces, 2, B), true where
@@ -49,16 +49,16 @@ def distances_of(moments: Moments) -> tuple[Numbers, Marks]:
         cosine, clear = _one_minus_product((a2, b2), (a2, b2), gap, gap, rounding)
         centred = a2 - a**2 / size, b2 - b**2 / size
         pearson, clear_too = _one_minus_product(centred, (a2, b2), gap - shift**2 / size, noise, rounding)
-        found = {"cosine": cosine, "pearson": pearson, "l2": gap / size, "euclidean": np.sqrt(gap)}
+        distances = {"cosine": cosine, "pearson": pearson, "l2": gap / size, "euclidean": np.sqrt(gap)}
         for square in (a2, b2):
             clear &= (square > SMALLEST) & (square < LARGEST)
-    return np.stack([found[name] for name in DISTANCES]), ~(clear & clear_too)
+    return np.stack([distances[name] for name in DISTANCES]), ~(clear & clear_too)
 
 
 def _one_minus_product(
     square: tuple[Numbers, Numbers], raw: tuple[Numbers, Numbers], gap: Numbers, noise: Numbers, rounding: Numbers
 ) -> tuple[Numbers, Marks]:
-    """Give 1 - <a, b> / (|a| |b|), and whether it has kept its digits.
+    """Compute 1 - <a, b> / (|a| |b|), and whether it has kept its digits.
 
     Args:
         square: |a|^2 and |b|^2.

@@ -1,7 +1,7 @@
-"""Feature maps of queries and keys go in; all distances, of flattened and pooled features, come out of one reading.
+"""All distances of a batch of feature maps, flattened and pooled, from reading the maps once.
 
-The maps are read in pieces that stay in the cache, and only sums are kept of them (see `moments`). Pairs whose sums do not tell
-their distances are looked at again by `pair_distances`, whose rules hold for all.
+The maps are read in pieces that stay in the cache, and only sums are kept of them (see `distances_from_sums`). Pairs whose
+sums do not tell their distances are measured again by `pair_distances`, whose rules hold for all.
 """
 
 from collections.abc import Callable
@@ -15,22 +15,22 @@ from torch.nn.functional import mse_loss
 from medtransfer.indicators.robustness.distances import DISTANCES, pair_distances
 from medtransfer.indicators.robustness.distances_from_sums import Moments, Numbers, distances_of
 
-CHUNK = {"cpu": 2**19}  # feature values a side that are worked on at once: they stay in a CPU's cache
+CHUNK = {"cpu": 2**19}  # feature values per side that are worked on at once: they stay in a CPU's cache
 LARGE_CHUNK = 2**24  # on other devices, which need much work at once
 BLOCK = 2**8  # features that are summed in their own precision; the sums of blocks are summed in float64
 BLOCK_ROUNDING, DOUBLE_ROUNDING = 2.0**-22, 2.0**-48  # relative errors of sums: of a block of equal numbers; in float64
 COUNTS = ("nonfinite", "zero", "constant")
 
 
-class Reading:
-    """What is read of a batch's maps; on a GPU nothing has been waited for before `collect`."""
+class BatchDistances:
+    """Distances of the pairs of one batch; on a GPU nothing has been waited for before `collect`."""
 
     def __init__(self, queries: list[Tensor], keys: list[Tensor], negative: Tensor) -> None:
         """Read the maps.
 
         Args:
-            queries: a map (B, C, H, W) a level, of any floating type and on any device.
-            keys: a map (K, C, H, W) a level, K >= B; row i is the positive of query i.
+            queries: one map (B, C, H, W) per level, of any floating type and on any device.
+            keys: one map (K, C, H, W) per level, K >= B; row i is the positive of query i.
             negative: int64 (B,) on the CPU, the row of `keys` that is each query's negative.
 
         Raises:
@@ -41,7 +41,7 @@ class Reading:
         self._levels = [_Level.of(first, second, negative) for first, second in zip(queries, keys, strict=True)]
 
     def collect(self) -> tuple[Numbers, list[dict[str, int]]]:
-        """Wait for the sums and give the distances.
+        """Wait for the sums and return the distances.
 
         Returns:
             The distances (names, settings, 2, B), finite always: names as in DISTANCES; settings are the levels in the order
@@ -49,7 +49,7 @@ class Reading:
             that `pair_distances` makes.
         """
         spaces = [space for level in _on_cpu(self._levels) for space in level.finish(self._negative)]
-        found, spoilt = distances_of(
+        distances, spoilt = distances_of(
             Moments(
                 np.array([float(space.size) for space in spaces]), np.array([space.rounding for space in spaces]),
                 torch.stack([space.sums for space in spaces]).numpy(),
@@ -59,9 +59,9 @@ class Reading:
         for number, side in np.argwhere(spoilt.any(2)).tolist():
             rows = torch.from_numpy(np.flatnonzero(spoilt[number, side]))
             exact, more = spaces[number].measure(rows, self._negative[rows] if side else rows)
-            found[:, number, side, rows.numpy()] = exact
+            distances[:, number, side, rows.numpy()] = exact
             counts[number] = {name: counts[number][name] + more[name] for name in COUNTS}
-        return found, counts
+        return distances, counts
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _arrange(total: Tensor, squares: Tensor, negative: Tensor) -> Tensor:
 
 
 def _read(queries: Tensor, keys: Tensor, negative: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Give `_Level.channels` and `_Level.blocks` of maps of three axes, of which `axis` is the pixels."""
+    """Compute `_Level.channels` and `_Level.blocks` of maps of three axes, of which `axis` is the pixels."""
     rows, count = _chunk_rows(queries), len(queries)
     of_queries, of_keys, positives, negatives = [], [], [], []
     for start in range(0, count, rows):
@@ -196,8 +196,8 @@ def _on_cpu(levels: list[_Level]) -> list[_Level]:
     if levels[0].queries.device.type == "cpu":
         return levels
     parts = [part for level in levels for part in (level.channels, level.blocks)]
-    found = torch.cat([part.flatten() for part in parts]).cpu().split([part.numel() for part in parts])
-    shaped = [values.view(part.shape) for values, part in zip(found, parts, strict=True)]
+    copied = torch.cat([part.flatten() for part in parts]).cpu().split([part.numel() for part in parts])
+    shaped = [values.view(part.shape) for values, part in zip(copied, parts, strict=True)]
     return [replace(level, channels=shaped[2 * i], blocks=shaped[2 * i + 1]) for i, level in enumerate(levels)]
 
 

@@ -6,6 +6,7 @@ Robustness is 1 - mean_i max(0, d_pos_i - d_neg_i + margin). With the cosine or 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,7 +53,7 @@ def robustness_curve(d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[float
 
 
 def robustness_arrays(d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Give the values and the standard errors of `robustness_curve`."""
+    """Return the values and the standard errors of `robustness_curve`."""
     loss = _losses(d_pos, d_neg, margins)  # (M, N)
     n = loss.shape[1]
     means = loss.mean(axis=1)
@@ -62,7 +63,7 @@ def robustness_arrays(d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[floa
 
 
 def triplet_losses(d_pos: ArrayLike, d_neg: ArrayLike, margin: float) -> NDArray[np.float64]:
-    """Give the triplet loss of each image at one margin, (N,), its repeats averaged; arguments and errors as in `robustness`."""
+    """Compute the triplet loss of each image at one margin, (N,), its repeats averaged; arguments and errors as in `robustness`."""
     return _losses(d_pos, d_neg, [margin])[0]
 
 
@@ -83,3 +84,35 @@ def _gap(d_pos: ArrayLike, d_neg: ArrayLike) -> NDArray[np.float64]:
     if not (np.all(np.isfinite(pos)) and np.all(np.isfinite(neg))):
         raise ValueError("expected finite distances, but got NaN or infinity; pair_distances defines them")
     return np.atleast_2d(pos - neg)
+
+
+class SortedGaps:
+    """The sorted gaps d_pos - d_neg of a checkpoint's images with their suffix sums: any margin is one binary search."""
+
+    def __init__(self, d_pos: ArrayLike, d_neg: ArrayLike) -> None:
+        """Sort the gaps of distances (N,) or (R, N)."""
+        self.gaps = np.sort(_gap(d_pos, d_neg).ravel())  # (R * N,)
+        self.sums = np.append(np.cumsum(self.gaps[::-1])[::-1], 0.0)  # sums[i] = gaps[i] + gaps[i + 1] + ...
+
+    def robustness(self, margins: ArrayLike) -> Any:
+        """Compute the robustness at one margin or at margins (M,): only the gaps above -margin have a loss.
+
+        Source: Eq. 3.
+        """
+        epsilon = np.asarray(margins, dtype=np.float64)
+        first = self.gaps.searchsorted(-epsilon, side="right")
+        total = len(self.gaps)
+        return 1.0 - (self.sums[first] + epsilon * (total - first)) / total
+
+
+def bootstrap_robustness(losses: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Draw the robustness of several checkpoints, the same images for all of them.
+
+    Args:
+        losses: `triplet_losses` of each image, (E, N).
+        taken: how often each image is taken in each draw, (draws, N).
+
+    Returns:
+        (draws, E).
+    """
+    return 1.0 - taken @ losses.T / losses.shape[1]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from medtransfer import tracking
-from medtransfer.analysis.pools import ROBUSTNESS
 from medtransfer.hashing import digest
+from medtransfer.indicators.robustness.pairs import METRICS
 from medtransfer.papers.hidy2024.store import DEFAULT, GROUP, KEY, STAGE, TABLE
 from medtransfer.records import series_folder, write_text
 from medtransfer.tracking import RunRecord
@@ -65,7 +65,7 @@ def _scored(key: dict[str, str], table: pd.DataFrame, file: str, out: Path) -> R
     write_text(folder / TABLE, table.sort_values([*SETTING, "epoch"])[columns].to_csv(index=False))
     at_default = table[(table[list(DEFAULT)] == pd.Series(DEFAULT)).all(axis=1) & ~table["copied"]]
     curves = {
-        ROBUSTNESS[bool(pooled)]: dict(zip(rows["epoch"].astype(int), rows["robustness"], strict=True))
+        METRICS[bool(pooled)]: dict(zip(rows["epoch"].astype(int), rows["robustness"], strict=True))
         for pooled, rows in at_default.groupby("pooled")
     }
     params = {"kind": "robustness", "file": file, "source": "imagenet", **key, **DEFAULT}

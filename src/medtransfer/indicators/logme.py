@@ -1,0 +1,109 @@
+"""LogME: the evidence of labels under a Bayesian linear model of pixel embeddings."""
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+
+from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options
+from medtransfer.indicators.pixels import PixelSample
+from medtransfer.records.scores import Score, Setting
+
+Numbers = NDArray[np.float64]
+GRID = 257  # ratios of precisions that are tried before the best is refined
+REST = 1e-12  # share of the labels' square that no fit goes below, so that a perfect one has a finite evidence
+
+
+def logme(features: Numbers, labels: NDArray[np.int64]) -> tuple[float, dict[str, int]]:
+    """Compute the mean over classes of the highest evidence per sample.
+
+    Of each class y in {0, 1} against the others: y ~ N(F w, 1/b), w ~ N(0, 1/a), with a and b that make y most likely. All
+    D eigenvalues of F'F take part, the zeros too; neither F nor y is centred.
+
+    Args:
+        features: F, finite (N, D).
+        labels: (N,), whole numbers.
+
+    Returns:
+        The score, and flags: `rank_deficit` (D minus the rank of F) and `perfect_fits` (classes whose labels are a linear
+        function of the features, so that the evidence is limited by REST alone); what never happened is absent.
+
+    Raises:
+        ValueError: the shapes do not fit, there is no sample, or a feature is not finite.
+
+    Source: You et al., LogME: Practical Assessment of Pre-trained Models for Transfer Learning, ICML 2021.
+    """
+    if features.ndim != 2 or labels.shape != features.shape[:1] or features.size == 0 or not np.isfinite(features).all():
+        raise ValueError(f"expected finite features (N, D) and labels (N,), but got {features.shape} and {labels.shape}")
+    left, singular, _ = np.linalg.svd(features, full_matrices=False)
+    rank = int((singular > singular[0] * max(features.shape) * np.finfo(np.float64).eps).sum())
+    left, squares = left[:, :rank], singular[:rank] ** 2  # (N, rank), (rank,)
+    found = [_evidence(left, squares, (labels == label).astype(np.float64)) for label in np.unique(labels)]
+    flags = {"rank_deficit": features.shape[1] - rank, "perfect_fits": sum(perfect for _, perfect in found)}
+    return float(np.mean([evidence for evidence, _ in found])), {name: number for name, number in flags.items() if number}
+
+
+def _evidence(left: Numbers, squares: Numbers, y: Numbers) -> tuple[float, bool]:
+    """Maximise the log evidence per sample over a and b; say whether the fit is perfect.
+
+    At a ratio t = a / b the best b is N / E with E = sum_i t z_i^2 / (t + s_i) + rest, z = U'y, and the evidence is
+    1/2 sum_i ln(t / (t + s_i)) - N/2 ln(2 pi e E / N), in which the eigenvalues that are zero cancel.
+    """
+    n, floor = len(y), REST * float(y @ y)
+    z = left.T @ y
+    rest = float(np.square(y - left @ z).sum())
+
+    def error(log_t: ArrayLike) -> Numbers:
+        t = np.exp(np.asarray(log_t))[..., None]
+        return np.maximum((t * z**2 / (t + squares)).sum(-1) + rest, floor)
+
+    def evidence(log_t: ArrayLike) -> Numbers:
+        shrinkage = -np.log1p(squares / np.exp(np.asarray(log_t))[..., None]).sum(-1)
+        return (shrinkage / 2 - n / 2 * np.log(2 * np.pi * np.e * error(log_t) / n)) / n
+
+    if not len(squares):
+        return float(evidence(0.0)), False
+    tried = np.linspace(np.log(squares[-1] * REST / 100), np.log(squares[0] / REST), GRID)
+    best = int(np.argmax(evidence(tried)))
+    around = tried[max(0, best - 1)], tried[min(GRID - 1, best + 1)]
+    refined = minimize_scalar(lambda log_t: -evidence(log_t), bounds=around, method="bounded", options={"xatol": 1e-10})
+    at = np.array([refined.x, tried[best]])
+    values = evidence(at)
+    return float(values.max()), bool(error(at)[values.argmax()] <= 10 * floor)
+
+
+class LogME(Indicator):
+    """LogME on a class-balanced sample of pixel embeddings of one level, background a class."""
+
+    name: ClassVar[str] = "logme"
+    needs: ClassVar[frozenset[str]] = frozenset({"features", "labels"})
+
+    def begin(self, context: Context) -> "Evidence":
+        """Start a measurement at the level of the options."""
+        return Evidence(context, self.metrics(context.options)[self.name])
+
+    def metrics(self, options: Options) -> dict[str, Setting]:
+        """Return the level and the size of the sample."""
+        return {self.name: {"level": options.level, "pixels": options.pixels}}
+
+
+class Evidence:
+    """Samples the pixels of all batches, and scores them."""
+
+    def __init__(self, context: Context, setting: Setting) -> None:
+        """Start before the first batch."""
+        self._context, self._setting = context, setting
+        self._sample = PixelSample(context.classes, context.options.pixels, context.seed)
+
+    def update(self, batch: Batch) -> None:
+        """Take the pixels of a batch."""
+        assert batch.features is not None and batch.labels is not None
+        images = [self._context.images[position] for position in batch.positions]
+        self._sample.update(batch.features[self._context.options.level], batch.labels, images)
+
+    def compute(self) -> Measured:
+        """Return the score of the sample."""
+        pixels = self._sample.collect()
+        value, flags = logme(pixels.features, pixels.labels)
+        return Measured(self._context.images, [Score(LogME.name, self._setting, value, None, {**pixels.flags, **flags})])

@@ -1,0 +1,114 @@
+"""A class-balanced sample of pixel embeddings, of bounded size, drawn while batches stream by."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from medtransfer.seeds import derive_seed
+
+SURVIVING = 0.2  # of a class's pixels; where fewer lie in cells of the class, a level is too coarse for it
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixel embeddings with their labels.
+
+    Attributes:
+        features: float64 (N, D), finite.
+        labels: int64 (N,), 0 is background.
+        flags: `empty_classes` (classes without a cell on the grid), `vanishing_classes` (of whose pixels fewer than SURVIVING
+            lie in cells of the class) and `nonfinite` (embeddings replaced by zeros); what never happened is absent.
+    """
+
+    features: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    flags: dict[str, int]
+
+
+def to_grid(labels: Tensor, classes: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Bring labels to a coarser grid: the class that covers most of a cell; the lowest label wins a tie.
+
+    Args:
+        labels: whole numbers (B, H, W) in 0..classes - 1.
+        classes: number of labels, background included.
+        height: of the grid.
+        width: of the grid.
+
+    Returns:
+        The labels (B, height, width), and the share of each cell that each class covers, (B, classes, height, width).
+    """
+    members = labels[:, None] == torch.arange(classes, dtype=labels.dtype)[:, None, None]  # (B, classes, H, W)
+    shares = adaptive_avg_pool2d(members.double(), (height, width)).numpy()
+    return shares.argmax(axis=1), shares
+
+
+class PixelSample:
+    """Keeps, of each class, the pixels with the smallest keys; a key depends on the seed and the image alone.
+
+    So the sample is uniform within a class, of the same pixels whatever the batches, and never larger than asked for.
+    """
+
+    def __init__(self, classes: int, pixels: int, seed: int) -> None:
+        """Start empty.
+
+        Args:
+            classes: number of labels, background included.
+            pixels: most pixels to keep, the same share for each class.
+            seed: of the keys.
+        """
+        self._share, self._seed = max(1, pixels // classes), seed
+        self._kept: list[tuple[NDArray[np.float64], NDArray[Any]] | None] = [None] * classes  # keys (n,), embeddings (n, D)
+        self._covered, self._surviving = np.zeros(classes), np.zeros(classes)
+
+    def update(self, features: Tensor, labels: Tensor, images: list[str]) -> None:
+        """Take the pixels of a batch.
+
+        Args:
+            features: (B, D, h, w), of any floating type and on any device.
+            labels: whole numbers (B, H, W), on the CPU.
+            images: B ids.
+        """
+        height, width = features.shape[2:]
+        grid, shares = to_grid(labels, len(self._kept), height, width)
+        keys = np.stack([np.random.default_rng(derive_seed(self._seed, "pixels", one)).random(height * width) for one in images])
+        rows = features.permute(0, 2, 3, 1).flatten(0, 2)  # (B * h * w, D)
+        for label in range(len(self._kept)):
+            self._covered[label] += shares[:, label].sum()
+            self._surviving[label] += shares[:, label][grid == label].sum()
+            self._take(label, keys.ravel(), rows, np.flatnonzero(grid == label))
+
+    def _take(self, label: int, keys: NDArray[np.float64], rows: Tensor, candidates: NDArray[np.int64]) -> None:
+        candidates = candidates[np.argsort(keys[candidates])][: self._share]
+        if not len(candidates):
+            return
+        own = keys[candidates]
+        embeddings = rows[torch.from_numpy(candidates).to(rows.device)].float().cpu().numpy()
+        if (kept := self._kept[label]) is not None:
+            own, embeddings = np.concatenate([kept[0], own]), np.concatenate([kept[1], embeddings])
+        first = np.argsort(own)[: self._share]
+        self._kept[label] = own[first], embeddings[first]
+
+    def collect(self) -> Pixels:
+        """Return what was kept, class by class, in the order of the keys.
+
+        Raises:
+            ValueError: there were no pixels.
+        """
+        kept = [(label, one[1]) for label, one in enumerate(self._kept) if one is not None]
+        if not kept:
+            raise ValueError("expected the pixels of at least one image, but got none")
+        features = np.concatenate([embeddings for _, embeddings in kept]).astype(np.float64)
+        labels = np.concatenate([np.full(len(embeddings), label) for label, embeddings in kept])
+        broken = ~np.isfinite(features).all(axis=1)
+        features[broken] = 0.0
+        flags = {
+            "empty_classes": len(self._kept) - len(kept),
+            "vanishing_classes": int((self._surviving < SURVIVING * self._covered).sum()),
+            "nonfinite": int(broken.sum()),
+        }
+        return Pixels(features, labels, {name: number for name, number in flags.items() if number})

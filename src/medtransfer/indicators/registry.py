@@ -1,0 +1,29 @@
+"""All indicators, by name."""
+
+from collections.abc import Sequence
+
+from medtransfer.errors import InputError
+from medtransfer.indicators.contract import Indicator
+from medtransfer.indicators.logme import LogME
+from medtransfer.indicators.robustness.measure import Robustness
+
+INDICATORS: dict[str, Indicator] = {
+    "robustness": Robustness(),
+    "logme": LogME(),
+}
+
+
+def find_indicators(names: Sequence[str], key: str) -> list[Indicator]:
+    """Return the indicators of these names, each once.
+
+    Args:
+        names: keys of INDICATORS.
+        key: of params.yaml that lists them, for the message.
+
+    Raises:
+        InputError: there is no indicator of a name, or no name.
+    """
+    unknown = [name for name in names if name not in INDICATORS]
+    if unknown or not names:
+        raise InputError(f"expected {key} out of {', '.join(INDICATORS)}, but got {repr(unknown[0]) if unknown else 'none'}")
+    return [INDICATORS[name] for name in dict.fromkeys(names)]

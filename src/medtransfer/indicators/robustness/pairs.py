@@ -1,0 +1,105 @@
+"""Distances of every image to its second view and to its negative's, and the arrays that they are stored as."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtransfer.errors import InputError
+from medtransfer.indicators.robustness.triplet import robustness_arrays
+from medtransfer.records import BROKEN_ARRAYS, Score, open_arrays, read_values, write_values
+from medtransfer.records.scores import Setting
+
+NAME = "robustness"
+METRICS = {False: "robustness", True: "robustness_pooled"}  # by pooling; the pooled one serves training with a frozen encoder
+Key = tuple[str, int, bool]  # distance, level counted from the end (-1 is the last), pooled
+Distances = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Distances of every image to its second view and to its negative's.
+
+    Attributes:
+        d_pos: by key, float32 (repeats, images).
+        d_neg: likewise.
+        images: ids, in the order of the columns.
+    """
+
+    d_pos: Mapping[Key, Distances]
+    d_neg: Mapping[Key, Distances]
+    images: list[str]
+
+    @classmethod
+    def of(cls, images: list[str], arrays: Mapping[str, NDArray[Any]]) -> "Pairs":
+        """Take the distances out of stored arrays, those of other indicators aside; a ValueError says what is wrong."""
+        d_pos: dict[Key, Distances] = {}
+        d_neg: dict[Key, Distances] = {}
+        for name in (name for name in arrays if name.startswith(f"{NAME}/")):
+            _, side, distance, level, form = name.split("/")
+            {"pos": d_pos, "neg": d_neg}[side][distance, int(level), form == "pooled"] = arrays[name]
+        pairs = cls(d_pos, d_neg, images)
+        pairs.check()
+        return pairs
+
+    def check(self) -> None:
+        """Raise a ValueError where the distances are not those of all images, finite, to positives and negatives."""
+        if not self.d_pos or self.d_pos.keys() != self.d_neg.keys():
+            raise ValueError("it does not hold both distances of every setting")
+        for key in self.d_pos:
+            for values in (self.d_pos[key], self.d_neg[key]):
+                if values.dtype != np.float32 or values.ndim != 2 or values.shape != (len(self.d_pos[key]), len(self.images)):
+                    raise ValueError(f"the distances {key} are {values.dtype} {values.shape}, of {len(self.images)} images")
+                if not np.isfinite(values).all():
+                    raise ValueError(f"the distances {key} are not all finite")
+
+    def arrays(self) -> dict[str, Distances]:
+        """Return the distances by array name."""
+        sides = {"pos": self.d_pos, "neg": self.d_neg}
+        return {pair_name(side, *key): values for side, table in sides.items() for key, values in table.items()}
+
+    def scores(self, margins: list[float], flags: Mapping[tuple[int, bool], dict[str, int]]) -> list[Score]:
+        """Compute the robustness of every key and margin.
+
+        Args:
+            margins: to list.
+            flags: by (level, pooled).
+        """
+        rows = []
+        for key, d_pos in self.d_pos.items():
+            distance, level, pooled = key
+            values, errors = robustness_arrays(d_pos, self.d_neg[key], margins)
+            for margin, value, error in zip(margins, values, errors, strict=True):
+                setting: Setting = {"distance": distance, "level": level, "pooled": pooled, "margin": margin}
+                rows.append(Score(NAME, setting, value, None if np.isnan(error) else error, dict(flags.get((level, pooled), {}))))
+        return rows
+
+
+def pair_name(side: str, distance: str, level: int, pooled: bool) -> str:
+    """Return the name of an array of distances; the side is `pos` or `neg`."""
+    return f"{NAME}/{side}/{distance}/{level}/{'pooled' if pooled else 'flat'}"
+
+
+def write_pairs(path: Path, pairs: Pairs) -> None:
+    """Write distances alone, as `medtransfer score` writes them beside those of other indicators."""
+    write_values(path, pairs.images, pairs.arrays())
+
+
+def read_pairs(path: Path) -> Pairs:
+    """Read all distances of a score's .npz; what is damaged or incomplete raises one of BROKEN_ARRAYS."""
+    return Pairs.of(*read_values(path))
+
+
+def read_pair(path: Path, distance: str, level: int, pooled: bool) -> tuple[Distances, Distances]:
+    """Read (d_pos, d_neg), float32 (repeats, images) each, of one key; what is missing or damaged is an InputError."""
+    try:
+        with open_arrays(path) as file:
+            return file[pair_name("pos", distance, level, pooled)], file[pair_name("neg", distance, level, pooled)]
+    except BROKEN_ARRAYS as error:
+        raise InputError(
+            f"expected the per-image distances {distance}, level {level}, {'pooled' if pooled else 'flattened'} in {path}, but "
+            f"they cannot be read ({error}); make it with `medtransfer score`"
+        ) from None

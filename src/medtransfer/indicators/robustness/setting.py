@@ -1,0 +1,33 @@
+"""A way to compute robustness."""
+
+from dataclasses import dataclass
+
+from medtransfer.indicators.robustness.triplet import POOLED
+
+
+@dataclass(frozen=True, order=True)
+class RobustnessSetting:
+    """A way to compute robustness from the distances of pairs.
+
+    Attributes:
+        distance: a name in DISTANCES.
+        margin: the paper's epsilon, >= 0.
+        level: counted from the end, -1 is the encoder's last resolution.
+        pooling: `frozen` (features are pooled where the encoder is frozen downstream), `always` or `never`.
+    """
+
+    distance: str
+    margin: float
+    level: int
+    pooling: str
+
+    def pooled(self, mode: str) -> bool:
+        """Return whether features are pooled for a mode of fine-tuning."""
+        return POOLED[self.pooling][mode]
+
+    def key(self, mode: str) -> tuple[str, int, bool]:
+        """Return which distances serve a mode of fine-tuning: distance, level, pooled."""
+        return self.distance, self.level, self.pooled(mode)
+
+    def __str__(self) -> str:
+        return f"{self.distance}, margin {self.margin:.4g}, level {self.level}, pooling {self.pooling}"

@@ -1,0 +1,127 @@
+"""One streamed pass over a target that feeds every indicator asked for."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medtransfer.data.views import TwoViews, ViewBatch
+from medtransfer.encoders.contract import Encoder
+from medtransfer.errors import InputError
+from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options, ViewMaps, ViewSettings
+from medtransfer.indicators.robustness.negatives import NegativePlan, negatives
+from medtransfer.progress import track
+from medtransfer.records import PreparedTarget
+from medtransfer.seeds import derive_seed
+from medtransfer.training.memory import keep_freed_memory
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The images of one step: jittered views of some needs, the images themselves and their labels of others."""
+
+    positions: np.ndarray
+    repeat: int
+    views: ViewBatch | None
+    images: Tensor | None
+    labels: Tensor | None
+
+
+@torch.no_grad()
+def measure(
+    indicators: Sequence[Indicator], encoder: Encoder, target: PreparedTarget, settings: ViewSettings, options: Options, *,
+    contract: dict[str, Any], batch_size: int, device: torch.device, autocast: Callable[[], AbstractContextManager[Any]],
+    label: str,
+) -> dict[str, Measured]:  # fmt: skip
+    """Measure all indicators in one pass; memory does not grow with the number of images but for numbers per sample.
+
+    What an indicator finds does not depend on which others are asked for.
+
+    Args:
+        indicators: to measure.
+        encoder: put into eval mode here, so batch norm and stochastic depth stand still.
+        target: its images are jittered (Algorithm 3) where views are needed, and normalised.
+        settings: which images and pairs.
+        options: at which settings the indicators are computed.
+        contract: `mean` and `std` per channel, from the checkpoint.
+        batch_size: images in a forward pass, negatives from outside of the batch not counted.
+        device: that the encoder is moved to.
+        autocast: makes the context of the forward pass.
+        label: of the progress line.
+
+    Returns:
+        By name of the indicator.
+
+    Raises:
+        InputError: the split has too few images.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    needs = frozenset().union(*(indicator.needs for indicator in indicators))
+    encoder = encoder.to(device).eval()
+    images = TwoViews(
+        target, settings.split, mean=contract["mean"], std=contract["std"], seed=settings.seed,
+        max_images=settings.max_images, device=device,
+    )  # fmt: skip
+    plan = _plan(images, target, settings) if "views" in needs else None
+    context = Context(images.ids, len(target.info.classes) + 1, settings.seed, settings.repeats, plan, options)
+    steps = -(-len(images) // batch_size)
+    repeats = (
+        track(_inputs(images, needs, plan, batch_size, repeat), label, steps, "batch")
+        for repeat in range(settings.repeats if plan else 1)
+    )
+    return feed(indicators, context, encoder, (inputs for batches in repeats for inputs in batches), autocast)
+
+
+@torch.no_grad()
+def feed(
+    indicators: Sequence[Indicator], context: Context, encoder: Encoder, inputs: Iterable[Inputs],
+    autocast: Callable[[], AbstractContextManager[Any]],
+) -> dict[str, Measured]:  # fmt: skip
+    """Encode inputs, step by step, and hand the maps to the indicators; arguments as in `measure`."""
+    measurements = [(indicator, indicator.begin(context)) for indicator in indicators]
+    coming = iter(inputs)
+    step = next(coming, None)
+    while step is not None:
+        with autocast():
+            batch = _encode(encoder, step)
+        step = next(coming, None)  # made before the maps are waited for, so that a GPU always has work
+        for indicator, measurement in measurements:
+            if indicator.needs <= batch.provides:
+                measurement.update(batch)
+        del batch  # the next maps can take its place in memory
+    return {indicator.name: measurement.compute() for indicator, measurement in measurements}
+
+
+def _plan(images: TwoViews, target: PreparedTarget, settings: ViewSettings) -> NegativePlan:
+    if (count := len(images)) < 2:
+        raise InputError(
+            f"expected at least 2 images of the split {settings.split!r} in {target.folder}, since a negative is another "
+            f"image, but got {count}; choose another split"
+        )
+    return negatives(count, settings.negative, derive_seed(settings.seed, "negatives"))
+
+
+def _inputs(
+    images: TwoViews, needs: frozenset[str], plan: NegativePlan | None, batch_size: int, repeat: int
+) -> Iterator[Inputs]:  # fmt: skip
+    """Make the inputs of all images once; those that are not jittered belong to the first repeat."""
+    order = np.arange(len(images)) if plan is None else plan.order
+    views = iter(()) if plan is None else images.batches(plan.order, plan.negative, batch_size, repeat)
+    for start in range(0, len(order), batch_size):
+        positions = order[start : start + batch_size]
+        yield Inputs(
+            positions, repeat, next(views, None),
+            images.images(positions) if "features" in needs and repeat == 0 else None,
+            images.labels(positions) if "labels" in needs and repeat == 0 else None,
+        )  # fmt: skip
+
+
+def _encode(encoder: Encoder, step: Inputs) -> Batch:
+    views = step.views
+    maps = None if views is None else ViewMaps(step.repeat, encoder(views.queries), encoder(views.keys), views.negative)
+    return Batch(step.positions, maps, None if step.images is None else encoder(step.images), step.labels)

@@ -1,0 +1,81 @@
+"""Pairs come back from their files, and their scores are the formula on the distances."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medtransfer.errors import InputError
+from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness.pairs import Pairs, pair_name, read_pair, read_pairs, write_pairs
+from medtransfer.records import write_values
+
+COUNTS = {(level, pooled): {"zero": 3, "constant": 4} for level in (-2, -1) for pooled in (False, True)}
+
+
+@pytest.fixture
+def pairs() -> Pairs:
+    """Give distances of 5 images, 2 repeats, at levels -2 and -1."""
+    rng = np.random.default_rng(1)
+    keys = [(name, level, pooled) for name in DISTANCES for level in (-2, -1) for pooled in (False, True)]
+    tables = [{key: rng.random((2, 5), dtype=np.float32) for key in keys} for _ in range(2)]
+    return Pairs(*tables, images=[f"käse {i}#0@0,0" for i in range(5)])
+
+
+def test_pairs_round_trip_beside_the_arrays_of_others(pairs: Pairs, tmp_path: Path):
+    path = tmp_path / "new" / "epoch-020.npz"
+    write_values(path, pairs.images, {**pairs.arrays(), "another/purity": np.ones(5, np.float32)})
+    stored = read_pairs(path)
+    assert stored.images == pairs.images
+    for table, expected in ((stored.d_pos, pairs.d_pos), (stored.d_neg, pairs.d_neg)):
+        assert table.keys() == expected.keys()
+        for key, values in table.items():
+            assert values.dtype == np.float32
+            np.testing.assert_array_equal(values, expected[key])
+    assert [file.name for file in path.parent.iterdir()] == ["epoch-020.npz"]
+
+
+def test_a_pair_of_arrays_is_read_alone(pairs: Pairs, tmp_path: Path):
+    write_pairs(tmp_path / "epoch-020.npz", pairs)
+    d_pos, d_neg = read_pair(tmp_path / "epoch-020.npz", "l2", -1, True)
+    np.testing.assert_array_equal(d_pos, pairs.d_pos["l2", -1, True])
+    np.testing.assert_array_equal(d_neg, pairs.d_neg["l2", -1, True])
+    with pytest.raises(InputError, match="level -9, flattened in .* cannot be read"):
+        read_pair(tmp_path / "epoch-020.npz", "l2", -9, False)
+
+
+def test_the_scores_are_the_formula_on_the_pairs(pairs: Pairs):
+    rows = pairs.scores([0.0, 0.5], COUNTS)
+    assert len(rows) == len(pairs.d_pos) * 2
+    for row in rows:
+        key = (row.setting["distance"], row.setting["level"], row.setting["pooled"])
+        losses = np.maximum(0, pairs.d_pos[key].astype(float) - pairs.d_neg[key] + row.setting["margin"])  # (2, 5)
+        assert row.indicator == "robustness" and row.flags == {"zero": 3, "constant": 4}
+        assert row.value == pytest.approx(1 - losses.mean())
+        assert row.error == pytest.approx(losses.mean(axis=0).std(ddof=1) / np.sqrt(5))
+
+
+def test_a_single_image_has_no_standard_error():
+    one = {("cosine", -1, True): np.full((1, 1), 0.5, np.float32)}
+    assert Pairs(one, one, ["a"]).scores([0.5], {})[0].error is None
+
+
+def test_damaged_distances_are_told_whatever_byte_is_wrong(tmp_path: Path):
+    """A flipped byte shows as one of many errors of zip, zlib and numpy; where it harms nothing, the values are the old ones."""
+    rng = np.random.default_rng(0)
+    names = [pair_name(side, "cosine", -1, False) for side in ("pos", "neg")]
+    arrays = {name: rng.random((1, 40), dtype=np.float32) for name in names}
+    np.savez_compressed(tmp_path / "epoch-001.npz", allow_pickle=False, **arrays)
+    whole = (tmp_path / "epoch-001.npz").read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        damaged = tmp_path / "damaged.npz"
+        damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            found = read_pair(damaged, "cosine", -1, False)
+        except InputError as fault:
+            refused += 1
+            assert "damaged.npz, but they cannot be read" in str(fault)
+        else:
+            assert all(np.array_equal(one, arrays[name]) for one, name in zip(found, names, strict=True))
+    assert refused > 0.8 * len(whole)

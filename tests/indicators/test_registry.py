@@ -1,0 +1,186 @@
+"""What every indicator keeps, whichever there are: its contract, the same bits in any company, and order among encoders."""
+
+import json
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from medtransfer.encoders.contract import Encoder, Level
+from medtransfer.errors import InputError
+from medtransfer.indicators.contract import NEEDS, Indicator, Measured, Options, ViewSettings
+from medtransfer.indicators.registry import INDICATORS, find_indicators
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.indicators.streamed_pass import measure
+from medtransfer.records import PreparedTarget
+
+VIEWS = ViewSettings("train", None, 4, 2, "random", "32-true")
+OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.0, 0.5), 60)
+CONTRACT = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+
+
+class Patches(Encoder):
+    """Two levels of average colours and a fixed mix of them, times a number."""
+
+    name, initialisation = "patches", "he"
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__({}, [Level(4, 6), Level(8, 6)], 8)
+        self.scale = nn.Parameter(torch.tensor(scale))
+        self.passed = 0
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        self.passed += len(x)
+        fine = nn.functional.avg_pool2d(x, 4)
+        fine = torch.cat([fine, fine.roll(1, 1) * fine], 1)  # (N, 6, H / 4, W / 4)
+        return [fine * self.scale, nn.functional.avg_pool2d(fine, 2) * self.scale]
+
+
+class Flat(Patches):
+    """Maps every image to ones."""
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        return [torch.ones_like(features) for features in super().maps(x)]
+
+
+def score(
+    indicators: list[Indicator], encoder: Encoder, target: PreparedTarget, batch_size: int = 4, views: ViewSettings = VIEWS
+) -> dict[str, Measured]:  # fmt: skip
+    return measure(
+        indicators, encoder, target, views, OPTIONS, contract=CONTRACT, batch_size=batch_size, device=torch.device("cpu"),
+        autocast=nullcontext, label="test",
+    )  # fmt: skip
+
+
+def same(first: Measured, second: Measured) -> None:
+    assert first.scores == second.scores and first.images == second.images and first.notes == second.notes
+    assert first.per_sample.keys() == second.per_sample.keys()
+    assert all(np.array_equal(values, second.per_sample[name]) for name, values in first.per_sample.items())
+
+
+@pytest.fixture(params=INDICATORS)
+def indicator(request: pytest.FixtureRequest) -> Indicator:
+    return INDICATORS[request.param]
+
+
+def test_it_is_found_by_its_name_and_says_what_it_needs(indicator: Indicator):
+    assert INDICATORS[indicator.name] is indicator
+    assert indicator.needs and indicator.needs <= set(NEEDS)
+    metrics = indicator.metrics(OPTIONS)
+    assert next(iter(metrics)) == indicator.name
+    assert all(indicator.watched(OPTIONS, frozen) in metrics.values() for frozen in (False, True))
+
+
+def test_its_scores_can_be_stored_and_hold_every_metric(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
+    measured = score([indicator], Patches(), make_target(9))[indicator.name]
+    assert len(measured.images) == 9
+    assert all(name.startswith(f"{indicator.name}/") and values.shape[-1] == 9 for name, values in measured.per_sample.items())
+    for row in measured.scores:
+        assert row.indicator == indicator.name and math.isfinite(row.value)
+        assert json.loads(json.dumps(asdict(row), allow_nan=False)) == asdict(row)
+    assert all(math.isfinite(measured.value(setting)) for setting in indicator.metrics(OPTIONS).values())
+    again = indicator.rescore(measured, OPTIONS)
+    assert again is not None
+    same(again, measured)
+
+
+def test_company_and_repetition_change_no_bit(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
+    target = make_target(7)
+    alone = score([indicator], Patches(), target)[indicator.name]
+    same(score([indicator], Patches(), target)[indicator.name], alone)
+    same(score(list(INDICATORS.values()), Patches(), target)[indicator.name], alone)
+
+
+def test_the_batch_size_changes_only_rounding(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
+    target = make_target(7)
+    whole, cut = (score([indicator], Patches(), target, size)[indicator.name] for size in (7, 3))
+    for first, second in zip(whole.scores, cut.scores, strict=True):
+        assert first.setting == second.setting and first.value == pytest.approx(second.value, abs=1e-5)
+
+
+def test_a_constant_encoder_is_not_preferred(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
+    target = make_target(9)
+    values = [
+        score([indicator], encoder, target)[indicator.name].value(indicator.watched(OPTIONS, False))
+        for encoder in (Patches(), Flat())
+    ]  # fmt: skip
+    assert values[0] != values[1] and (values[0] > values[1]) == indicator.higher_is_better
+
+
+def test_only_what_is_needed_is_computed(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
+    """Two views of 8 images, two repeats, in one batch: 32 forward passes; the images themselves: 8."""
+    encoder = Patches()
+    score([indicator], encoder, make_target(8), batch_size=8)
+    assert encoder.passed == 32 * ("views" in indicator.needs) + 8 * ("features" in indicator.needs)
+
+
+def test_an_indicator_without_views_needs_no_second_image(make_target: Callable[[int], PreparedTarget]):
+    chosen = [one for one in INDICATORS.values() if "views" not in one.needs]
+    target, views = make_target(3), replace(VIEWS, max_images=1)
+    assert score(chosen, Patches(), target, views=views).keys() == {one.name for one in chosen}
+    with pytest.raises(InputError, match="at least 2 images"):
+        score([INDICATORS["robustness"]], Patches(), target, views=views)
+
+
+def test_maps_are_not_kept(make_target: Callable[[int], PreparedTarget]):
+    """Count the maps that are alive at once: those of one batch, however many images there are."""
+    import weakref
+
+    alive: set[int] = set()
+    highest: list[int] = []
+
+    class Watched(Patches):
+        def maps(self, x: Tensor) -> list[Tensor]:
+            maps = super().maps(x)
+            for features in maps:
+                alive.add(id(features))
+                weakref.finalize(features, alive.discard, id(features))
+            highest.append(len(alive))
+            return maps
+
+    score(list(INDICATORS.values()), Watched(), make_target(24), batch_size=2)
+    assert max(highest) <= 2 * 3  # two levels; queries, keys and the images themselves
+
+
+def test_the_next_images_are_read_before_maps_are_waited_for(make_target: Callable[[int], PreparedTarget]):
+    from medtransfer.indicators.contract import Batch, Context
+    from medtransfer.indicators.streamed_pass import Inputs, feed
+
+    events: list[str] = []
+
+    class Noting(Indicator):
+        name, needs = "noting", frozenset({"features"})
+
+        def begin(self, context: Context) -> Any:
+            return self
+
+        def metrics(self, options: Options) -> dict[str, Any]:
+            return {}
+
+        def update(self, batch: Batch) -> None:
+            events.append(f"update {batch.positions[0]}")
+
+        def compute(self) -> Measured:
+            return Measured([], [])
+
+    def inputs() -> Any:
+        for number in (0, 1):
+            events.append(f"read {number}")
+            yield Inputs(np.array([number]), 0, None, torch.rand(1, 3, 32, 32), None)
+
+    feed([Noting()], Context(["a", "b"], 1, 0, 1, None, OPTIONS), Patches(), inputs(), nullcontext)
+    assert events == ["read 0", "read 1", "update 0", "update 1"]
+
+
+def test_unknown_names_are_refused_with_those_there_are():
+    assert find_indicators(["robustness", "robustness"], "key") == [INDICATORS["robustness"]]
+    with pytest.raises(InputError, match=f"expected key out of {', '.join(INDICATORS)}, but got 'moon'"):
+        find_indicators(["robustness", "moon"], "key")
+    with pytest.raises(InputError, match="but got none"):
+        find_indicators([], "key")
