@@ -36,7 +36,7 @@ OVERLAP = ("dice", "jaccard", "mcc", "precision", "sensitivity", "specificity", 
 METRICS = {f"{name}{part}": 0.5 for name in OVERLAP for part in ("", "_class_1", "_class_2", "_class_3")}
 RECIPE = {"train_epochs": 150, "epoch_steps": None, "batch_size": 24, "lr": 0.05, "power": 0.9, "momentum": 0.9,
           "weight_decay": 1e-4, "select": "last", "precision": "32-true", "classes": 4}  # fmt: skip
-NEEDED = ("source", "origin", "encoder", "target", "mode", "pretraining", "data", "protocol", "epoch", "seed", "dice")
+NEEDED = ("source", "origin", "encoder", "target", "mode", "pretraining", "data", "protocol", "epoch", "seed", "primary", "dice")
 GOAL = 4.0  # seconds
 Values = Mapping[str, Any]
 
@@ -57,7 +57,7 @@ def tuned() -> Iterator[tuple[Values, Values]]:
     for target, encoder, origin, mode in product(TARGETS, ENCODERS, ORIGINS, MODES):
         rng = np.random.default_rng(derive_seed(target, encoder, origin, mode))
         peak = rng.uniform(0.5, 1.0)
-        shared = {**series_params(target, encoder, origin), "mode": mode, "protocol": "p", **RECIPE}
+        shared = {**series_params(target, encoder, origin), "mode": mode, "protocol": "p", "primary": "dice", **RECIPE}
         for epoch, seed in product(EPOCHS, SEEDS):
             dice = 0.85 - 0.2 * (gain(epoch) - peak) ** 2 + float(rng.normal(0, 0.003))
             yield {**shared, "epoch": epoch, "seed": seed, "weights": digest([encoder, origin, epoch], 12)}, {"dice": dice}

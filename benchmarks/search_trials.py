@@ -52,7 +52,7 @@ def tuned_records(target: str, encoder: str, origin: str, mode: str) -> list[tra
     rng = np.random.default_rng(derive_seed(target, encoder, origin, mode))
     peak = rng.uniform(0.5, 1.0)
     fields = {"source": "imagenet", "origin": origin, "encoder": encoder, "target": target, "mode": mode,
-              "pretraining": f"{encoder}-{origin}", "data": target, "protocol": "p"}  # fmt: skip
+              "pretraining": f"{encoder}-{origin}", "data": target, "protocol": "p", "primary": "dice"}  # fmt: skip
     found = []
     for epoch, seed in product(EPOCHS, SEEDS):
         dice = 0.85 - 0.2 * (np.log1p(epoch) / np.log1p(EPOCHS[-1]) - peak) ** 2 + rng.normal(0, 0.003)

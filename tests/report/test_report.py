@@ -29,7 +29,7 @@ FLAT = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.7}  # offline takes epoch 0; online rises 
 POOLED = {0: 0.1, 1: 0.8, 5: 0.7, 10: 0.95}  # offline takes epoch 10; online stops at 5 and keeps 1
 ACCURACY = {0: 0.1, 1: 0.3, 5: 0.2, 10: 0.25}  # takes epoch 1
 CELL = {"source": "imagenet", "origin": "simple", "encoder": "unet", "target": "moon", "mode": "full",
-        "pretraining": "pre1", "data": "data1", "protocol": "prot1"}  # fmt: skip
+        "pretraining": "pre1", "data": "data1", "protocol": "prot1", "primary": "dice"}  # fmt: skip
 
 
 def add_cell(epoch: int, seed: int, dice: float, **changed: str) -> None:
@@ -211,6 +211,25 @@ def test_the_order_of_the_runs_does_not_matter(workplace: Path):
         assert pool.scores["source_accuracy"] == ACCURACY
     assert pools[0].robustness == POOLED
     assert pools[1].robustness == FLAT
+
+
+def test_fine_tunings_of_an_older_format_are_named(dice: Path):
+    older = {name: value for name, value in CELL.items() if name not in ("origin", "primary")}
+    with tracking.open_run("finetune", "older", "older", {**older, "epoch": 0, "seed": 9}, {}) as handle:
+        handle.log_metrics({"dice": 0.99}, 150)
+    pools, left = collect(SETTING, "frozen")
+    assert pools[0].seeds == (1, 2)
+    assert left == [
+        "1 of 9 fine-tunings are of an older format, without origin, primary; they are made again with `medtransfer finetune`"
+    ]
+
+
+def test_a_store_of_an_older_format_is_an_input_error(workplace: Path):
+    older = {name: value for name, value in CELL.items() if name != "origin"}
+    with tracking.open_run("finetune", "older", "older", {**older, "epoch": 0, "seed": 9}, {}) as handle:
+        handle.log_metrics({"dice": 0.99}, 150)
+    with pytest.raises(InputError, match="1 of 1 fine-tunings are of an older format, without origin"):
+        collect(SETTING, "frozen")
 
 
 def test_only_finished_runs_count(dice: Path):

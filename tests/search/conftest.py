@@ -86,7 +86,7 @@ class Lab:
         for epoch, value in dice.items():
             fields = {"source": "imagenet", "origin": "simple", "encoder": encoder, "target": target, "mode": mode,
                       "epoch": epoch, "seed": 1, "pretraining": f"pre-{encoder}", "data": f"data-{target}",
-                      "protocol": "prot"}  # fmt: skip
+                      "protocol": "prot", "primary": "dice"}  # fmt: skip
             with tracking.open_run("finetune", f"{target} {epoch}", digest(fields, 16), fields, {}) as handle:
                 handle.log_metrics({"dice": value}, 150)
 

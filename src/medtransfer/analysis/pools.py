@@ -7,16 +7,18 @@ from functools import cached_property
 from typing import Any
 
 from medtransfer import tracking
+from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
 from medtransfer.selectors.selectors import OUTCOME, SELECTORS
+from medtransfer.tasks import TASKS
 from medtransfer.tasks.modes import MODES
 from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
 ROBUSTNESS = {False: "robustness", True: "robustness_pooled"}  # the store's metric, by pooling
-METRIC = "dice"
+TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Pool:
     outcome: Mapping[tuple[Key, int], float]
     scores: Mapping[str, Mapping[Key, float]]
     candidates: tuple[Key, ...]
-    metric: str = METRIC
+    metric: str = "dice"
     setting: str = ""
     score_run: str = ""
     score: Mapping[str, Any] = field(default_factory=dict)
@@ -131,29 +133,43 @@ def collect(setting: Mapping[str, object], pooling: str) -> tuple[list[Pool], li
         pooling: `frozen` (features are pooled where the encoder is frozen downstream), `always` or `never`.
 
     Returns:
-        The pools by name, and one line per incomplete pool that was left out because a complete one has the same fields.
+        The pools by name, and one line per incomplete pool that was left out because a complete one has the same fields,
+        and one for fine-tunings of an older format.
+
+    Raises:
+        InputError: all fine-tunings are of an older format.
     """
-    tuned = _fine_tunings()
+    tuned, outdated = _fine_tunings()
     scores = _scores(tuned, {name: str(value) for name, value in setting.items()}, POOLED[pooling])
     pools = [_pool(key, tuned[key], scores.get(key, {})) for key in sorted(tuned)]
     done = {tuple(pool.fields.values()) for pool in pools if pool.complete}
     kept = [pool for pool in pools if pool.complete or tuple(pool.fields.values()) not in done]
-    left = [_describe(pool) for pool in pools if not pool.complete and tuple(pool.fields.values()) in done]
+    left = [*outdated, *(_describe(pool) for pool in pools if not pool.complete and tuple(pool.fields.values()) in done)]
     return sorted(_with_labels(kept), key=lambda pool: pool.name), left
 
 
 PoolKey = tuple[str, ...]  # values of FIELDS and DIGESTS
 
 
-def _fine_tunings() -> dict[PoolKey, list[StoredRun]]:
-    """Read the finished fine-tunings by pool, of every cell the newest run only."""
+def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
+    """Read the finished fine-tunings by pool, of every cell the newest run only; and a line about those of an older format."""
+    metrics = {task.primary.name for task in TASKS.values()}
+    newest: dict[str, StoredRun] = {}
+    for run in tracking.read_runs("finetune", only=(*TUNED, *metrics)):  # the newest first
+        newest.setdefault(run.tags[tracking.CELL], run)
     found: dict[PoolKey, list[StoredRun]] = defaultdict(list)
-    seen: set[str] = set()
-    for run in tracking.read_runs("finetune", only=(*FIELDS, *DIGESTS, "epoch", "seed", METRIC)):  # the newest first
-        if run.tags[tracking.CELL] not in seen:
-            seen.add(run.tags[tracking.CELL])
+    older = [run for run in newest.values() if not set(TUNED) <= run.params.keys()]
+    outdated = {run.id for run in older}
+    for run in newest.values():
+        if run.id not in outdated:
             found[tuple(run.params[name] for name in (*FIELDS, *DIGESTS))].append(run)
-    return found
+    if not older:
+        return found, []
+    lacking = ", ".join(sorted({name for run in older for name in TUNED if name not in run.params}))
+    text = f"{len(older)} of {len(newest)} fine-tunings are of an older format, without {lacking}"
+    if not found:
+        raise InputError(f"expected fine-tunings in the tracking store, but {text}; make them again with `medtransfer finetune`")
+    return found, [f"{text}; they are made again with `medtransfer finetune`"]
 
 
 def _scores(
@@ -193,14 +209,14 @@ def _score_fields(run: StoredRun, pooled: bool, curves: Mapping[str, Mapping[int
 def _pool(key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any]) -> Pool:
     params = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
     outcome: dict[tuple[Key, int], float] = {
-        (int(run.params["epoch"]), int(run.params["seed"])): run.metrics[METRIC] for run in runs
+        (int(run.params["epoch"]), int(run.params["seed"])): run.metrics[run.params["primary"]] for run in runs
     }
     scores = scored.get("scores", {})
     candidates = {epoch for epoch, _ in outcome} | set(scores.get("robustness", {}))
     ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
     return Pool(
         {name: params[name] for name in FIELDS}, {name: params[name] for name in DIGESTS}, outcome,
-        **{"scores": scores, **scored, "candidates": tuple(sorted(candidates)), "runs": tuple(ids)},
+        candidates=tuple(sorted(candidates)), metric=runs[0].params["primary"], runs=tuple(ids), **{"scores": scores, **scored},
     )  # fmt: skip
 
 
