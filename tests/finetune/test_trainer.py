@@ -52,7 +52,7 @@ def make(target: PreparedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
 
     def one(state: str = "state.safetensors", frozen: bool = False, epochs: int = EPOCHS) -> Trainer:
-        protocol = Protocol(epochs, None, BATCH, 0.05, 0.9, 0.9, 1e-4, "last", "32-true", False)
+        protocol = Protocol(None, epochs, None, BATCH, 0.05, 0.9, 0.9, 1e-4, "last", "32-true", False)
         segmenter = build_segmenter(build_encoder("unet", width=4, depth=4), 1)
         initialise(segmenter, 3)
         if frozen:
