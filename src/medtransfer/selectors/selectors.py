@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from medtransfer.metrics.transfer import Key
-from medtransfer.selectors.marks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Mark
+from medtransfer.selectors.marks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, Mark
 from medtransfer.selectors.rules import RULES, Choice, Rule
 
 OUTCOME = "outcome"  # in place of a score: the mean outcome itself, which is known only in hindsight
@@ -162,6 +162,8 @@ SELECTORS: dict[str, Selector] = {
                  Mark(ORANGE, "h")),
         by_score("source-accuracy", "source_accuracy", "best", "source accuracy", "source accuracy",
                  "the checkpoint most accurate on the source images", Mark(PURPLE, "s"), baseline=True),
+        by_score("logme", "logme", "best", "LogME", "LogME",
+                 "the checkpoint whose pixel embeddings best predict the labels of the training masks", Mark(SKY, "p")),
         NONE, FULL, RANDOM, ORACLE,
     )
 }  # fmt: skip
