@@ -50,7 +50,8 @@ EXAMPLES: dict[type[Record], Any] = {
         settings={"split": {"test": 0.2, "seed": 0}, "options": {}},
     ),
     CheckpointInfo: CheckpointInfo(
-        encoder="unet", arguments={"width": 4, "layers": [1, 2]}, epoch=5, source="sample", source_classes=["x", "y"],
+        encoder="unet", build="unet", arguments={"width": 4, "layers": [1, 2]}, epoch=5, source="sample",
+        source_classes=["x", "y"],
         origin="simple", source_accuracy=None, input={"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"},
         seed=1, pretraining="a1", parent=None, weights="w1", git_revision="none",
     ),

@@ -28,8 +28,8 @@ def pairs() -> Pairs:
 @pytest.fixture
 def info() -> CheckpointInfo:
     return CheckpointInfo(
-        encoder="unet", arguments={}, epoch=20, source="s", source_classes=[], origin="simple", source_accuracy=0.5, input={},
-        seed=1, pretraining="p", parent=None, weights="w", git_revision="none",
+        encoder="unet", build="unet", arguments={}, epoch=20, source="s", source_classes=[], origin="simple",
+        source_accuracy=0.5, input={}, seed=1, pretraining="p", parent=None, weights="w", git_revision="none",
     )  # fmt: skip
 
 
