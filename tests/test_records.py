@@ -20,6 +20,7 @@ from medtransfer.records import (
     Cell,
     CheckpointInfo,
     PreparedTarget,
+    Pretraining,
     Result,
     Score,
     ScoreIndex,
@@ -65,6 +66,10 @@ EXAMPLES: dict[type[Record], Any] = {
         rows=[Score("robustness", {"distance": "l2", "level": -2, "pooled": True, "margin": 0.5}, 1e-17, None, {"zero": 2})],
     ),
     ScoreIndex: ScoreIndex([0, 5], ["robustness"]),
+    Pretraining: Pretraining(
+        name="unet-simple", cell="c1", pretraining="a1", epochs=[0, 5], params={"lr": "0.002"}, tags={"saved": "0 5"},
+        curves={"train_loss": {"1": 2.5}}, inputs=[["sample", "f1", "pictures", "training"]],
+    ),
 }  # fmt: skip
 
 

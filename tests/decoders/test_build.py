@@ -156,6 +156,21 @@ def test_the_attention_gate_by_hand():
     assert gated[0, 0, 0, 1].item() == pytest.approx((0.75 * alpha[0, 0] + 0.25 * alpha[0, 1]).item(), rel=1e-5)
 
 
+def test_a_narrow_gate_samples_as_its_strided_convolution_does():
+    gate, skip, gating = AttentionGate(4, 6), torch.randn(2, 4, 8, 8), torch.randn(2, 6, 4, 4)
+    joint = torch.relu(gate.skip(skip) + gate.gating(gating))
+    alpha = torch.nn.functional.interpolate(gate.psi(joint).sigmoid(), scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(gate(skip, gating), skip * alpha)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 6])
+def test_narrow_gates_train_channels_last(channels):
+    gate = AttentionGate(channels, 8).to(memory_format=torch.channels_last)
+    skip = torch.randn(10, channels, 32, 32).to(memory_format=torch.channels_last).requires_grad_()
+    gate(skip, torch.randn(10, 8, 16, 16).to(memory_format=torch.channels_last)).sum().backward()
+    assert skip.grad is not None and skip.grad.isfinite().all()
+
+
 def test_patch_expanding_lays_out_each_position_as_a_square():
     expand = PatchExpand(4, 1, 2)
     with torch.no_grad():
