@@ -34,7 +34,7 @@ KEYS = {
 }
 # Digests of inputs and settings may be taken of more or otherwise; time and revision are never the same.
 NOT_COMPARED = {
-    "seconds", "git_revision", "key", "cell.protocol", "cell.pretraining", "cell.weights", "cell.data", "encoder_hash.0",
+    "format", "record.format", "seconds", "git_revision", "key", "cell.protocol", "cell.pretraining", "cell.weights", "cell.data", "encoder_hash.0",
     "encoder_hash.1", "record.git_revision", "record.pretraining", "record.weights",
 }  # fmt: skip
 HERE = make.machine()

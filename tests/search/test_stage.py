@@ -73,7 +73,7 @@ def test_a_finished_search_is_reused(searched: tuple[Any, str], caplog: pytest.L
     with caplog.at_level("INFO", logger="medtransfer"):
         assert lab.search() == text
     assert lab.family() == runs
-    assert f"are finished (run {runs[0][0].id}): reused" in caplog.text
+    assert f"is finished (run {runs[0][0].id}): reused" in caplog.text
 
 
 def test_an_interrupted_search_leaves_nothing_twice(planted: Any, monkeypatch: pytest.MonkeyPatch):
