@@ -107,7 +107,7 @@ def test_all_faults_are_told_at_once() -> None:
         ("finetune.epoch_steps", 0), ("finetune.select", "best"), ("finetune.precision", "16"), ("finetune.target", 3),
         ("finetune.target", "../x"), ("finetune.target", ""), ("score.max_images", 1), ("score.margin", -0.1),
         ("score.margins", 0.5), ("score.negative", "hard"), ("pretrain.betas", [0.9, 1]), ("pretrain.label_smoothing", 1),
-        ("pretrain.origins.simple.cutmix", 1.1), ("pretrain.weights_epoch", 0), ("pretrain.accelerator", "tpu"),
+        ("pretrain.origins.simple.cutmix", 1.1), ("pretrain.origins.simple.batch_size", 0), ("pretrain.accelerator", "tpu"),
         ("prepare.targets.sample.subset", "perhaps"),
         ("prepare.targets.sample.validation", 1), ("prepare.targets.sample.split", "half"),
         ("prepare.targets.sample.size", [0, 64]), ("samples.patients", 0), ("study", None), ("study.seeds", [-1]),

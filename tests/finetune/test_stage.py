@@ -26,8 +26,8 @@ from medtransfer.finetune.evaluation import evaluate
 from medtransfer.finetune.stage import Wanted, run
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.overlap import OVERLAP
-from medtransfer.records import PreparedTarget, Result, read_tensors, series_folder
-from medtransfer.training.checkpoints import find_checkpoint, load_encoder
+from medtransfer.records import PreparedTarget, Result, find_checkpoint, read_tensors, series_folder
+from medtransfer.training.checkpoints import load_encoder
 
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
 FILES = {"weights.safetensors", "metrics.json", "per_image.csv", "overlays.png"}

@@ -11,8 +11,7 @@ from medtransfer.config import Finetune
 from medtransfer.errors import InputError
 from medtransfer.finetune.cell import Task, complete
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.records import Cell, PreparedTarget, Result, series_folder
-from medtransfer.training.checkpoints import find_checkpoint, load_encoder
+from medtransfer.records import Cell, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
@@ -47,7 +46,7 @@ def run(section: Finetune, wanted: Iterable[Wanted], checkpoints: Path, prepared
     open_fabric(section.accelerator, 1, section.precision)
     tasks = [_task(section, protocol, one, checkpoints, prepared) for one in wanted]  # every fault shows before any work
     for task in {(task.checkpoint, task.target.folder): task for task in tasks}.values():
-        load_encoder(task.checkpoint, task.info).check_size(*task.target.info.input)
+        task.info.check_size(*task.target.info.input)
     results = []
     # A run that `mlflow run` opened becomes the cell's; with several cells it is none of theirs: its params may be lists.
     with tracking.project_run_set_aside() if len(tasks) > 1 else nullcontext():

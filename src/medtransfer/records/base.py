@@ -1,6 +1,7 @@
 """A record's fields go in; a JSON file that names its form comes out, and back, every field checked."""
 
 import os
+import re
 import reprlib
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -15,7 +16,10 @@ from medtransfer.records.atomic import write_json
 from medtransfer.records.json import parse_json
 from medtransfer.records.untrusted import in_one_line, require_file
 
-TARGET, CHECKPOINT, SCORES, RESULT = (f"medtransfer/{kind}/1" for kind in ("target", "checkpoint", "scores", "result"))
+TARGET = "medtransfer/target/1"
+CHECKPOINT = "medtransfer/checkpoint/2"
+SCORES = "medtransfer/scores/1"
+RESULT = "medtransfer/result/1"
 REMEDIES = {
     TARGET: "make it with `medtransfer prepare --target <name>`",
     CHECKPOINT: "make it with `medtransfer pretrain`",
@@ -45,8 +49,18 @@ def read_json(path: Path, form: str) -> dict[str, Any]:
         ) from None
     found = value.get("format") if isinstance(value, dict) else None
     if found != form:
-        raise InputError(f"expected the format {form!r} in {path}, but got {found!r}; {REMEDIES[form]}")
+        raise InputError(f"expected the format {form!r} in {path}, but got {found!r}{_version_remedy(form, found)}")
     return value
+
+
+def _version_remedy(form: str, found: Any) -> str:
+    """Return the end of the sentence about a file of another format: a remedy that fits its version."""
+    kind, _, version = form.rpartition("/")
+    if isinstance(found, str) and (other := re.fullmatch(rf"{re.escape(kind)}/(\d{{1,6}})", found)):
+        if int(other[1]) < int(version):
+            return f", which an older version of medtransfer wrote; move it away and {REMEDIES[form]} again"
+        return ", which a newer version of medtransfer wrote; update medtransfer"
+    return f"; {REMEDIES[form]}"
 
 
 @cache

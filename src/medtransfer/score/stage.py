@@ -8,7 +8,6 @@ from typing import Any
 
 from medtransfer import tracking
 from medtransfer.config import Score
-from medtransfer.encoders.build import build_encoder
 from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.distances import DISTANCES
 from medtransfer.indicators.robustness.measure import ViewSettings, measure_pairs
@@ -93,7 +92,7 @@ def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> None:
             "keep one pretraining a folder"
         )
     first = next(iter(infos.values()))
-    if -level > (count := len(build_encoder(first.encoder, **first.arguments).levels)):
+    if -level > (count := len(first.levels)):
         raise InputError(f"expected score.level from -1 to -{count} for {first.encoder}, but got {level}")
 
 

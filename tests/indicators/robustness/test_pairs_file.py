@@ -28,8 +28,9 @@ def pairs() -> Pairs:
 @pytest.fixture
 def info() -> CheckpointInfo:
     return CheckpointInfo(
-        encoder="unet", arguments={}, epoch=20, source="s", source_classes=[], origin="simple", source_accuracy=0.5, input={},
-        seed=1, pretraining="p", parent=None, weights="w", git_revision="none",
+        encoder="unet", build="unet", arguments={}, levels=[[1, 4]], multiple=1, epoch=20, source="s", source_classes=[],
+        origin="simple", kind="supervised", parts=["encoder"], metrics={"source_accuracy": 0.5}, input={}, seed=1, pretraining="p",
+        weights="w", git_revision="none",
     )  # fmt: skip
 
 
