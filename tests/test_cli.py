@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import file_sha256
-from medtransfer.records import ARRAYS, INDEX_COLUMNS, TargetInfo, checkpoint_path, series_folder, write_json
+from medtransfer.records import ARRAYS, INDEX_COLUMNS, Provenance, TargetInfo, checkpoint_path, series_folder, write_json
 from medtransfer.training.checkpoints import save_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -47,15 +48,14 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stock")
     (folder / "params.yaml").write_text(yaml.safe_dump(_merged(yaml.safe_load((ROOT / "params.yaml").read_text("utf-8")), SMALL)))
     _write_target(folder / "data" / "prepared" / "sample")
-    facts = {
-        "encoder": "unet", "build": "unet", "arguments": ENCODER, "source": "photographs", "source_classes": ["a", "b"],
-        "origin": "simple",
-        "source_accuracy": 0.5, "input": {"size": 16, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}, "seed": 1,
-        "pretraining": "p1", "parent": None, "git_revision": "none",
-    }  # fmt: skip
+    provenance = Provenance(
+        encoder="unet", origin="simple", kind="supervised", source="photographs", source_classes=["a", "b"], seed=1,
+        metrics={"source_accuracy": 0.5}, input={"size": 16, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"},
+        pretraining="p1",
+    )  # fmt: skip
     for epoch in (0, 1):
         torch.manual_seed(epoch + 1)
-        save_checkpoint(series(folder), Classifier(build_encoder("unet", **ENCODER), 2), {**facts, "epoch": epoch})
+        save_checkpoint(series(folder), Classifier(build_encoder("unet", **ENCODER), 2), replace(provenance, epoch=epoch))
     return folder
 
 

@@ -31,7 +31,7 @@ NO_NUMBERS |= {f"{room}/{path.name}" for room in ("config", "tracking") for path
 # Keys that choose or place a result, or how fast it comes, but do not change it; `encoders` and `origins` go in by entry.
 NO_EFFECT = {
     "out", "target", "targets", "encoder", "encoders", "origin", "origins", "workers", "accelerator", "source_root",
-    "weights_pickle", "epoch", "mode",
+    "epoch", "mode",
 }  # fmt: skip
 NO_EFFECT_IN = {"score": {"batch_size", "pooling"}, "finetune": {"seed"}}  # both poolings are scored; the study's seeds count
 

@@ -29,6 +29,7 @@ from medtransfer.records import (
     atomic_folder,
     atomic_path,
     checkpoint_path,
+    find_checkpoint,
     list_checkpoints,
     read_json,
     read_tensors,
@@ -52,9 +53,11 @@ EXAMPLES: dict[type[Record], Any] = {
         settings={"split": {"test": 0.2, "seed": 0}, "options": {}},
     ),
     CheckpointInfo: CheckpointInfo(
-        encoder="unet", build="unet", arguments={"width": 4, "layers": [1, 2]}, epoch=5, source="sample", source_classes=["x", "y"],
-        origin="simple", source_accuracy=None, input={"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"},
-        seed=1, pretraining="a1", parent=None, weights="w1", git_revision="none",
+        encoder="small", build="unet", arguments={"width": 4, "layers": [1, 2]}, levels=[[1, 4], [2, 8]], multiple=2, epoch=5,
+        origin="simple", kind="supervised", parts=["encoder", "head"], source="sample", source_classes=["x", "y"],
+        metrics={"source_accuracy": 0.1 + 0.2}, seed=1, pretraining="a1", lineage=["a.pth 00"],
+        input={"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}, loaded={"matched": 3, "total": 4},
+        weights="w1", git_revision="none",
     ),
     Result: Result(
         cell=asdict(CELL), key=CELL.key, task="segmentation", primary="dice", metrics={"dice": 0.1 + 0.2}, per_sample="values.csv",
@@ -141,9 +144,12 @@ def test_an_incomplete_record_names_the_field(example: Any, field: int, tmp_path
 
 
 def test_a_foreign_record_names_both_formats(example: Any, tmp_path: Path) -> None:
-    for said in ("medtransfer/other/1", f"{example.form()}0", None):
-        write_json(tmp_path / "r.json", {**asdict(example), "format": said})
-        with pytest.raises(InputError, match=rf"expected the format '{example.form()}' in .* but got {said!r}"):
+    kind, _, version = example.form().rpartition("/")
+    older, newer = "which an older version of medtransfer wrote; move it away and make it", "newer version .* update medtransfer"
+    cases = {"medtransfer/other/1": "; make it with", f"{kind}/{int(version) - 1}": older, f"{kind}/99": newer, None: "; make it"}
+    for format_name, remedy in cases.items():
+        write_json(tmp_path / "r.json", {**asdict(example), "format": format_name})
+        with pytest.raises(InputError, match=rf"the format '{example.form()}' in .* but got {format_name!r}.*{remedy}"):
             type(example).read(tmp_path / "r.json")
 
 
@@ -335,6 +341,27 @@ def test_a_folder_without_checkpoints_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError, match=rf"expected checkpoints epoch-NNN.json in {folder}, .* `medtransfer pretrain`"):
             list_checkpoints(folder)
+
+
+def test_finding_a_checkpoint_reads_its_record_alone(tmp_path: Path) -> None:
+    info: CheckpointInfo = EXAMPLES[CheckpointInfo]
+    replace(info, epoch=10).write(checkpoint_path(tmp_path, 10))
+    checkpoint_path(tmp_path, 20).write_text("broken", encoding="utf-8")
+    assert find_checkpoint(tmp_path, 10) == (checkpoint_path(tmp_path, 10), replace(info, epoch=10))
+    with pytest.raises(InputError, match="epoch-020.json"):
+        find_checkpoint(tmp_path, 20)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "fits"), [(32, 64, True), (4, 4, True), (30, 32, False), (32, 33, False), (0, 4, False)]
+)
+def test_a_checkpoint_knows_which_sizes_its_encoder_takes(height: int, width: int, fits: bool) -> None:
+    info: CheckpointInfo = replace(EXAMPLES[CheckpointInfo], multiple=4)
+    if fits:
+        info.check_size(height, width)
+        return
+    with pytest.raises(InputError, match=f"multiples of 4 pixels for the encoder small, but got {height}x{width}"):
+        info.check_size(height, width)
 
 
 def test_a_checkpoint_under_another_epochs_name_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from medtransfer import study
-from medtransfer.pretrain.folder import Series
+from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.training.state import save_state
 
 
@@ -26,6 +26,16 @@ def test_given_lists_stand_in_place_of_the_studys(workplace: Path, tiny_params):
     assert [(cell.epoch, cell.mode, cell.seed) for cell in cells] == [(3, "full", 9)]
 
 
+def test_a_study_asks_each_origin_for_its_epochs(workplace: Path, tiny_params):
+    origin = {"kind": "file", "weights": {90: "a", 300: "b"}, "epoch": None, "source": "imagenet", "pickle": False,
+              "allow_partial": False, "input": None}  # fmt: skip
+    params = tiny_params({"pretrain.origins.imported": origin, "study.origins": ["simple", "imported"]})
+    cells = study.study_cells(params, {"mode": ["full"], "seed": [7]})
+    assert [(cell.origin, cell.epoch) for cell in cells] == [
+        *(("simple", epoch) for epoch in (0, 1, 2, 3)), *(("imported", epoch) for epoch in (0, 90, 300))
+    ]  # fmt: skip
+
+
 def test_a_study_takes_the_epochs_that_an_early_stop_left(workplace: Path, tiny_params):
     save_epochs(workplace / "checkpoints/unet-simple", 0, 1)
     stopping = tiny_params({"pretrain.stop_on": "sample"})
@@ -37,8 +47,8 @@ def test_a_pretraining_starts_anew_for_an_epoch_that_it_has_passed(tmp_path: Pat
     import torch
 
     model = torch.nn.Linear(2, 2)
-    monkeypatch.setattr(Series, "saved", property(lambda series: (0, 2)))
-    passed = Series(tmp_path, "p", (0, 1, 2, 4))
+    monkeypatch.setattr(CheckpointFolder, "saved", (0, 2))
+    passed = CheckpointFolder(tmp_path, "p", (0, 1, 2, 4))
     save_state(
         passed.state,
         model,
@@ -46,5 +56,5 @@ def test_a_pretraining_starts_anew_for_an_epoch_that_it_has_passed(tmp_path: Pat
         {"pretraining": "p", "epoch": 2, "curves": {}, "precision": {}},
     )
     assert passed.progress is None
-    ahead = Series(tmp_path, "p", (0, 2, 3, 4))
+    ahead = CheckpointFolder(tmp_path, "p", (0, 2, 3, 4))
     assert ahead.progress is not None and ahead.progress["epoch"] == 2

@@ -107,7 +107,7 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
 @stage(Pretrain, hidden=("encoders", "origins"))
 @force_option
 def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
-    """Make encoder checkpoints from source images, or import a weights file."""
+    """Make encoder checkpoints: train on source images or import weights, as the origin says."""
     from medtransfer import study
 
     study.pretrain(load(files, parsed("pretrain", options)), force)

@@ -95,14 +95,12 @@ def prepare(params: Params, force: bool = False) -> PreparedTarget:
 
 @command
 def pretrain(params: Params, force: bool = False) -> Path:
-    """Pretrain, or import weights when `pretrain.weights` names a file."""
+    """Make the checkpoints of `pretrain.encoder` and `pretrain.origin`: train, or import weights."""
+    from medtransfer.pretrain.stage import kind_of, run
+
     section = params.pretrain
-    if section.weights:
-        from medtransfer.pretrain.import_weights import run as import_weights
-
-        return import_weights(section, force)
-    from medtransfer.pretrain.stage import run
-
+    if not kind_of(section).trains:
+        return run(section, None, force)
     stopper = _stopper(params)
     _need_samples(params, Path(section.source_root))
     return run(section, stopper, force)
@@ -201,15 +199,17 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellNa
     return [CellName(*name, *way) for name in names for way in ways]
 
 
-def study_epochs(params: Params) -> list[int]:
-    """List the epochs of all checkpoints that a pretraining saves, or the two of imported weights."""
-    section = params.pretrain
-    return [0, section.weights_epoch] if section.weights else sorted({0, *section.checkpoints, section.epochs})
+def study_epochs(params: Params, origin: str) -> list[int]:
+    """List the epochs of all checkpoints that an origin makes."""
+    from medtransfer.pretrain.stage import kind_of
+
+    section = params.pretrain.model_copy(update={"origin": origin})
+    return list(kind_of(section).epochs(section))
 
 
 def _epochs_at_hand(params: Params, encoder: str, origin: str) -> list[int]:
     """List the planned epochs; of a pretraining that may have stopped early, those that it saved."""
-    planned = study_epochs(params)
+    planned = study_epochs(params, origin)
     folder = series_folder(Path(params.pretrain.out), encoder, origin)
     if params.pretrain.stop_on is None or not any(folder.glob("epoch-*.json")):
         return planned
@@ -272,14 +272,18 @@ def _lacks_target(params: Params, name: str) -> bool:
 
 def _lacks_checkpoints(params: Params, encoder: str, origin: str, epoch: int | None) -> bool:
     folder = series_folder(Path(params.pretrain.out), encoder, origin)
-    epochs = study_epochs(params) if epoch is None else [epoch]
+    from medtransfer.pretrain.stage import kind_of
+
+    planned = study_epochs(params, origin)
+    epochs = planned if epoch is None else [epoch]
     if all(checkpoint_path(folder, one).exists() for one in epochs):
         return False
     if any(folder.glob("epoch-*.json")) and epoch is None:
         return False  # the user's own choice of checkpoints
     source = Path(params.pretrain.source_root)
-    known = epoch is None or epoch in study_epochs(params)
-    if not known or params.pretrain.weights or not _is_sample(params, source):
+    known = epoch is None or epoch in planned
+    trained = kind_of(params.pretrain.model_copy(update={"origin": origin})).trains
+    if not (known and trained and _is_sample(params, source)):
         wanted = "" if epoch is None else f" of epoch {epoch}"
         raise InputError(
             f"expected a checkpoint{wanted} in {folder}, but there is none; run `medtransfer pretrain --encoder {encoder} "

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,50 @@ def test_another_architecture_is_refused(name, other, allow_partial, tiny):
         load_encoder_weights(tiny(name), trained(tiny(other)), source="file", allow_partial=allow_partial)
 
 
+@EVERY
+@pytest.mark.parametrize("prefix", ["module.", "encoder.", "model.backbone.", "_orig_mod.module.", "module.encoder_q."])
+def test_a_prefix_that_all_tensors_of_the_encoder_share_is_taken_off_and_named(name, prefix, tiny):
+    encoder = tiny(name)
+    tensors = {prefix + key: value for key, value in trained(encoder).items()}
+    others = {f"{prefix}head.weight": torch.ones(2), "decoder.0.weight": torch.ones(2), "queue": torch.ones(2)}
+    audit = load_encoder_weights(encoder, {**tensors, **others}, source="file")
+    assert audit.complete and audit.prefix == prefix and audit.left_out == tuple(others)
+    assert f"after the prefix {prefix}" in str(audit) and "decoder.0.weight" in str(audit)
+    assert all(torch.equal(tensor, tensors[prefix + key]) for key, tensor in encoder.state_dict().items())
+
+
+@pytest.mark.parametrize("copy", ["encoder_k.", "student.", "teacher.backbone.", "momentum_encoder."])
+def test_a_momentum_copy_or_student_is_never_taken(copy, tiny):
+    encoder = tiny("unet")
+    before = state_hash(encoder)
+    with pytest.raises(InputError, match="0 matched"):
+        load_encoder_weights(encoder, {copy + key: value for key, value in trained(encoder).items()}, source="file")
+    assert state_hash(encoder) == before
+    trained_one = {f"encoder_q.{key}": value + 1 for key, value in trained(encoder).items()}
+    other = {copy + key: value for key, value in trained(encoder).items()}
+    assert load_encoder_weights(encoder, {**other, **trained_one}, source="file").prefix == "encoder_q."
+
+
+def test_a_file_that_holds_the_encoder_twice_is_refused(tiny):
+    encoder = tiny("unet")
+    tensors = {prefix + key: value for prefix in ("encoder.", "backbone.") for key, value in trained(encoder).items()}
+    with pytest.raises(InputError, match=r"once in file, but .* 'backbone\.' and 'encoder\.'; write the one you want"):
+        load_encoder_weights(encoder, tensors, source="file")
+
+
+def test_a_first_convolution_of_bgr_or_grey_pictures_gives_the_same_maps_on_rgb(tiny):
+    encoder, picture = tiny("unet"), torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    bgr = trained(encoder)
+    load_encoder_weights(encoder, bgr, source="file", channels="BGR")
+    swapped = encoder.eval()(picture)[0]
+    load_encoder_weights(encoder, bgr, source="file")
+    torch.testing.assert_close(swapped, encoder.eval()(picture.flip(1))[0])
+    grey, weight = picture[:, :1], torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(1))
+    load_encoder_weights(encoder, {**bgr, "stem.0.weight": weight}, source="file", channels="grey")
+    convolved = torch.nn.functional.conv2d(grey, weight, padding=1)
+    torch.testing.assert_close(encoder.stem[0](grey.expand(-1, 3, -1, -1)), convolved)
+
+
 def test_a_deeper_network_is_refused_although_every_tensor_is_there(tiny):
     shallow, deep = tiny("swin"), tiny("swin", depths=[2, 2, 6, 2])
     with pytest.raises(InputError, match=r"0 are missing.*unexpected \(layers\.2\.blocks\.2"):
@@ -129,19 +174,19 @@ def test_a_named_mapping_is_the_only_one_tried(tiny):
 def test_safetensors_are_read(tmp_path):
     save_file({"module.a": torch.ones(2), "b": torch.zeros(1)}, tmp_path / "w.safetensors")
     tensors = read_weights(tmp_path / "w.safetensors")
-    assert tensors.keys() == {"a", "b"} and tensors["a"].tolist() == [1, 1]
+    assert tensors.keys() == {"module.a", "b"} and tensors["module.a"].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("keys", [(), ("state_dict",), ("model",), ("state_dict", "model")])
-@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+@pytest.mark.parametrize("keys", [(), ("state_dict",), ("model",), ("state_dict", "model"), ("model_state_dict",)])
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".pth.tar"])
 def test_a_state_dict_is_found_in_a_pickle_that_is_asked_for(keys, suffix, tmp_path):
     value = {"module.a": torch.ones(2), "b": torch.zeros(1)}
     for key in reversed(keys):
-        value = {key: value, "epoch": 3}
+        value = {key: value, "epoch": 3, "args": Namespace(lr=0.1)}
     path = tmp_path / f"w{suffix}"
     torch.save(value, path)
-    assert read_weights(path, allow_pickle=True).keys() == {"a", "b"}
-    with pytest.raises(InputError, match="weights_pickle: true"):
+    assert read_weights(path, allow_pickle=True).keys() == {"module.a", "b"}
+    with pytest.raises(InputError, match="pickle: true in its origin"):
         read_weights(path)
 
 

@@ -27,9 +27,9 @@ from medtransfer.finetune.stage import run
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.overlap import OVERLAP
 from medtransfer.modes import MODES
-from medtransfer.records import CellName, PreparedTarget, Result, read_tensors, series_folder
+from medtransfer.records import CellName, PreparedTarget, Result, find_checkpoint, read_tensors, series_folder
 from medtransfer.tasks import TASKS
-from medtransfer.training.checkpoints import find_checkpoint, load_encoder
+from medtransfer.training.checkpoints import load_encoder
 
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
 FILES = {"weights.safetensors", "metrics.json", "per_image.csv", "overlays.png"}

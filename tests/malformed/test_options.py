@@ -33,7 +33,6 @@ ROWS: list[tuple[Any, ...]] = [
     ("pretrain: nothing for a number", ["pretrain", "--size", ""], "pretrain.size"),
     ("pretrain: a size that the encoder does not take", ["pretrain", "--size", "33", "--out", "sources"], "33"),
     ("pretrain: pictures from nowhere", ["pretrain", "--source-root", "nowhere"], "nowhere"),
-    ("pretrain: weights from nowhere", ["pretrain", "--weights", "none.safetensors"], "none.safetensors"),
     ("score: a level above", ["score", "--level", "2"], "score.level"),
     ("score: a level below", ["score", "--level", "-50"], "score.level"),
     ("score: an unknown distance", ["score", "--distance", "manhattan"], "score.distance", "cosine"),

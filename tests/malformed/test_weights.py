@@ -1,4 +1,4 @@
-"""Broken and hostile weights files go into `pretrain --weights`; one sentence comes out, and nothing in them is executed."""
+"""An origin with a broken or hostile weights file is refused in one sentence, and nothing in the file is executed."""
 
 import io
 import pickle
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 NAMES = ("weights.safetensors", "weights.pt", "weights.pth")
@@ -99,6 +100,7 @@ FORMAT_ROWS: list[tuple[Any, ...]] = [
     ("a pickle in a .pkl", "weights.pkl", pickled(Canary()), "weights.pkl"),
     ("a pickle without a suffix", "weights", pickled(Canary()), "weights"),
     ("another model's tensors", NAMES[0], lambda path: save_file({"stem.0.weight": torch.zeros(5)}, path), NAMES[0]),
+    ("a file that is not there", "none.safetensors", lambda path: None, "none.safetensors"),
     ("no tensor of the encoder", NAMES[0], lambda path: save_file({"what": torch.zeros(5)}, path), NAMES[0]),
     ("a tensor too many", NAMES[0], lambda path: save_file(with_tensors(more=torch.zeros(5))(path), path), NAMES[0], "more"),
     ("weights of zeros and NaN", NAMES[0], lambda path: save_file({k: v * np.nan if v.is_floating_point() else v
@@ -130,17 +132,20 @@ PICKLE_ROWS: list[tuple[Any, ...]] = [
 ROWS = FORMAT_ROWS + PICKLE_ROWS
 
 
-@pytest.mark.parametrize("allowed", ["false", "true"])
+@pytest.mark.parametrize("allowed", [False, True])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
-def test_is_refused(row: tuple[Any, ...], allowed: str, refused: Callable[..., str], place: Path) -> None:
+def test_is_refused(row: tuple[Any, ...], allowed: bool, refused: Callable[..., str], place: Path) -> None:
     _, name, damage, *words = row
     DAMAGED.clear()
     path = place / name
     damage(path)
-    command = f"pretrain --out sources --seed 77 --weights {name} --weights-pickle {allowed}"
-    sentence = refused(command, name, DAMAGED[0] if DAMAGED else lambda path: None, *(words if allowed == "true" else words[:1]))
+    origin = {"kind": "file", "weights": name, "epoch": 300, "source": "imagenet", "pickle": allowed, "allow_partial": False,
+              "input": None}  # fmt: skip
+    (place / "mine.yaml").write_text(yaml.safe_dump({"pretrain": {"origin": "mine", "origins": {"mine": origin}}}))
+    command = "pretrain --out sources --seed 77 --params mine.yaml"
+    sentence = refused(command, name, DAMAGED[0] if DAMAGED else lambda path: None, *(words if allowed else words[:1]))
     assert not (place / "canary").exists()
-    if allowed == "false" and path.suffix in (".pt", ".pth") and path.is_file():
+    if not allowed and path.suffix in (".pt", ".pth") and path.is_file():
         assert "is a pickle" in sentence
 
 

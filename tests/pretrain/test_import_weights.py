@@ -18,14 +18,18 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
-from medtransfer.records import list_checkpoints, read_tensors
-from medtransfer.training.checkpoints import find_checkpoint, load_encoder
+from medtransfer.records import find_checkpoint, list_checkpoints, read_tensors
+from medtransfer.training.checkpoints import load_encoder
 
-FOLDER = Path("checkpoints/resnet50-simple")
+FOLDER = Path("checkpoints/resnet50-imported")
 TINY = {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32]}  # 17 convolutions of one tensor, 17 norms of four: 85
+ORIGIN: dict[str, Any] = {
+    "kind": "file", "weights": "timm.safetensors", "epoch": 300, "source": "imagenet", "pickle": False, "allow_partial": False,
+    "input": None,
+}  # fmt: skip
 IMPORT: dict[str, Any] = {
-    "pretrain.encoder": "resnet50", "pretrain.encoders.resnet50": TINY, "pretrain.weights": "timm.safetensors",
-    "pretrain.weights_epoch": 300, "pretrain.source": "imagenet", "pretrain.source_root": "nowhere",
+    "pretrain.encoder": "resnet50", "pretrain.encoders.resnet50": {"build": "resnet50", **TINY}, "pretrain.origin": "imported",
+    "pretrain.source_root": "nowhere",
 }  # fmt: skip
 
 
@@ -38,9 +42,15 @@ def published(seed: int = 1) -> dict[str, Tensor]:
 
 @pytest.fixture
 def imported(workplace: Path, tiny_params: Callable[..., Params]) -> Callable[..., Path]:
-    """Give an import of a weights file in the folder of work."""
+    """Return an import of a weights file in the working folder, with keys of the origin or other params changed."""
     save_file(published(), "timm.safetensors")
-    return lambda overrides=None: study.pretrain(tiny_params({**IMPORT, **(overrides or {})}))
+
+    def run(changed: dict[str, Any] | None = None) -> Path:
+        others = {key: value for key, value in (changed or {}).items() if "." in key}
+        origin = {**ORIGIN, **{key: value for key, value in (changed or {}).items() if "." not in key}}
+        return study.pretrain(tiny_params({**IMPORT, "pretrain.origins.imported": origin, **others}))
+
+    return run
 
 
 def test_an_import_makes_the_random_initialisation_and_the_weights(imported: Callable[..., Path], caplog: pytest.LogCaptureFixture):
@@ -60,10 +70,11 @@ def test_an_import_makes_the_random_initialisation_and_the_weights(imported: Cal
 def test_the_records_name_the_file_and_the_contract(imported: Callable[..., Path]):
     imported()
     infos = list_checkpoints(FOLDER)
-    assert infos[0].parent is None
-    assert infos[300].parent == f"timm.safetensors {file_sha256(Path('timm.safetensors'))}"
+    assert (infos[0].lineage, infos[0].loaded) == ([], None)
+    assert infos[300].lineage == [f"timm.safetensors {file_sha256(Path('timm.safetensors'))}"]
+    assert infos[300].loaded == {"matched": 85, "total": 85}
     for info in infos.values():
-        assert (info.source, info.origin, info.source_accuracy, info.seed) == ("imagenet", "simple", None, 5)
+        assert (info.source, info.origin, info.kind, info.metrics, info.seed) == ("imagenet", "imported", "file", {}, 5)
         assert info.source_classes == []
         assert info.input == {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "channels": "RGB"}
     assert infos[0].pretraining == infos[300].pretraining
@@ -91,7 +102,7 @@ def test_a_finished_import_is_reused_and_lost_files_come_back(imported: Callable
     assert len(tracking.read_runs("pretrain")) == 1
 
 
-@pytest.mark.parametrize("changed", [{"pretrain.seed": 6}, {"pretrain.weights_epoch": 90}, {"pretrain.size": 64}, "another file"])
+@pytest.mark.parametrize("changed", [{"pretrain.seed": 6}, {"epoch": 90}, {"pretrain.size": 64}, "another file"])
 def test_other_settings_move_the_old_checkpoints_aside(imported: Callable[..., Path], changed: dict[str, Any] | str):
     imported()
     before = list_checkpoints(FOLDER)
@@ -99,7 +110,7 @@ def test_other_settings_move_the_old_checkpoints_aside(imported: Callable[..., P
         save_file(published(seed=2), "timm.safetensors")
         changed = {}
     imported(changed)
-    (aside,) = FOLDER.parent.glob("resnet50-simple.*")
+    (aside,) = FOLDER.parent.glob("resnet50-imported.*")
     assert list_checkpoints(aside) == before
     after = list_checkpoints(FOLDER)
     assert {info.pretraining for info in after.values()}.isdisjoint({info.pretraining for info in before.values()})
@@ -115,13 +126,13 @@ def refused(imported: Callable[..., Path], match: str, overrides: dict[str, Any]
 
 
 def test_a_missing_file_is_refused(imported: Callable[..., Path]):
-    refused(imported, "the weights file none.safetensors", {"pretrain.weights": "none.safetensors"})
+    refused(imported, "the weights file none.safetensors", {"weights": "none.safetensors"})
 
 
 def test_a_pickle_is_read_only_when_asked_for(imported: Callable[..., Path]):
     torch.save({"state_dict": published()}, "timm.pth")
-    refused(imported, "weights_pickle", {"pretrain.weights": "timm.pth"})
-    imported({"pretrain.weights": "timm.pth", "pretrain.weights_pickle": True})
+    refused(imported, "pickle: true", {"weights": "timm.pth"})
+    imported({"weights": "timm.pth", "pickle": True})
     assert set(list_checkpoints(FOLDER)) == {0, 300}
 
 
@@ -133,9 +144,14 @@ def test_a_partial_fit_is_refused_unless_allowed_and_then_said(imported: Callabl
     caplog.set_level(logging.INFO, "medtransfer")
     save_file({name: tensor for name, tensor in published().items() if name != "conv1.weight"}, "timm.safetensors")
     refused(imported, "set allow_partial: true")
-    imported({"pretrain.allow_partial": True})
+    imported({"allow_partial": True})
     assert "84 of 85 encoder tensors matched" in caplog.text
     assert "1 missing (conv1.weight)" in caplog.text
+    assert "only 84 of 85 encoder tensors come from timm.safetensors; the others are random" in caplog.text
+    assert list_checkpoints(FOLDER)[300].loaded == {"matched": 84, "total": 85}
+    (run,) = tracking.read_runs("pretrain")
+    assert (run.params["weights_matched"], run.params["allow_partial"]) == ("84", "True")
+    assert tracking.read_curve(run.id, "weights_matched") == {300: pytest.approx(84 / 85)}
 
 
 def test_weights_equal_to_the_initialisation_are_refused(imported: Callable[..., Path]):
@@ -150,12 +166,51 @@ def test_a_broken_file_is_refused(imported: Callable[..., Path]):
 
 def test_imported_checkpoints_are_scored(imported: Callable[..., Path], tiny_params: Callable[..., Params]):
     imported()
-    params = tiny_params({**IMPORT, "score.encoder": "resnet50"})
+    params = tiny_params({
+        **IMPORT, "pretrain.origins.imported": ORIGIN, "score.encoder": "resnet50", "score.origin": "imported",
+    })  # fmt: skip
     study.prepare(params)
     study.score(params)
     (run,) = tracking.read_runs("score")
     assert sorted(tracking.read_curve(run.id, "robustness")) == [0, 300]
     assert tracking.read_curve(run.id, "source_accuracy") == {}
+
+
+def test_files_of_several_epochs_become_one_series(imported: Callable[..., Path]):
+    save_file(published(seed=2), "later.safetensors")
+    imported({"weights": {300: "later.safetensors", 90: "timm.safetensors"}, "epoch": None})
+    infos = list_checkpoints(FOLDER)
+    assert list(infos) == [0, 90, 300]
+    assert len({info.pretraining for info in infos.values()}) == 1
+    assert [info.lineage[-1].split()[0] for info in infos.values() if info.lineage] == ["timm.safetensors", "later.safetensors"]
+    for epoch, seed in ((90, 1), (300, 2)):
+        state = load_encoder(*find_checkpoint(FOLDER, epoch)).state_dict()
+        assert all(torch.equal(tensor, published(seed)[name]) for name, tensor in state.items())
+    (run,) = tracking.read_runs("pretrain")
+    assert run.tags["saved"] == "0 90 300"
+
+
+def test_weights_carry_an_input_contract_of_their_own(imported: Callable[..., Path]):
+    contract = {"size": 240, "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7], "channels": "BGR"}
+    imported({"input": contract})
+    for info in list_checkpoints(FOLDER).values():  # the first convolution is turned to RGB, and the contract with it
+        assert info.input == {"size": 240, "mean": [0.3, 0.2, 0.1], "std": [0.7, 0.6, 0.5], "channels": "RGB"}
+    weight = load_encoder(*find_checkpoint(FOLDER, 300)).state_dict()["conv1.weight"]
+    assert torch.equal(weight, published()["conv1.weight"].flip(1))
+
+
+def test_a_checkpoint_of_our_own_is_imported_whole_with_its_contract_and_lineage(imported: Callable[..., Path]):
+    contract = {"size": 96, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}
+    imported({"input": contract})
+    own = FOLDER / "epoch-300.safetensors"
+    shutil.copytree(FOLDER, "own")
+    imported({"weights": "own/epoch-300.safetensors", "epoch": 7})
+    info = list_checkpoints(FOLDER)[7]
+    assert info.input == contract
+    assert info.loaded == {"matched": 85, "total": 85}
+    assert [parent.split()[0] for parent in info.lineage] == ["timm.safetensors", "epoch-300.safetensors"]
+    first, second = (read_tensors(file) for file in (Path("own") / own.name, FOLDER / "epoch-007.safetensors"))
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.slow
@@ -179,9 +234,8 @@ def test_the_libraries_published_architectures_are_imported_whole(
         "swin": {"embed": 96, "depths": [2, 2, 6, 2], "heads": [3, 6, 12, 24], "window": 7, "size": 224},
     }
     params = tiny_params({
-        "pretrain.encoder": encoder, f"pretrain.encoders.{encoder}": {"build": encoder, **published[encoder]},
-        "pretrain.weights": "weights.pth",
-        "pretrain.weights_pickle": True, "pretrain.size": 224,
+        "pretrain.encoder": encoder, f"pretrain.encoders.{encoder}": {"build": encoder, **published[encoder]}, "pretrain.size": 224,
+        "pretrain.origin": "imported", "pretrain.origins.imported": {**ORIGIN, "weights": "weights.pth", "pickle": True},
     })  # fmt: skip
     folder = study.pretrain(params)
     assert set(list_checkpoints(folder)) == {0, 300}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from medtransfer.config import Params
+from medtransfer.config import Params, SupervisedOrigin
 from medtransfer.errors import InputError
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 
@@ -50,7 +50,16 @@ def test_the_random_initialisation_and_the_last_epoch_are_always_saved(recipe: C
 
 
 @pytest.mark.parametrize("kind", ["warmup", "batch_size"])
-def test_a_origin_without_a_value_for_the_encoder_is_refused(tiny_params: Callable[..., Params], kind: str):
+def test_one_number_and_a_default_stand_for_every_encoder(tiny_params: Callable[..., Params], kind: str):
+    section = tiny_params().pretrain
+    for values, expected in ((48, 48), ({"default": 48}, 48), ({"unet": 16, "default": 48}, 16), ({"swin": 16, "default": 48}, 48)):
+        entry = section.origins["simple"].model_dump() | {kind: values}
+        origin = SupervisedOrigin.model_validate(entry)
+        assert getattr(recipe_of(section.model_copy(update={"origins": {"simple": origin}})), kind) == expected
+
+
+@pytest.mark.parametrize("kind", ["warmup", "batch_size"])
+def test_an_origin_without_a_value_for_the_encoder_is_refused(tiny_params: Callable[..., Params], kind: str):
     section = tiny_params().pretrain
     origin = section.origins["simple"].model_copy(update={kind: {"swin": 1}})
     with pytest.raises(InputError, match=rf"simple\.{kind} to have a value for 'unet', but it has swin"):

@@ -14,9 +14,10 @@ from medtransfer.encoders.build import ENCODERS, build_encoder
 from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError, StageError
-from medtransfer.pretrain import stage
-from medtransfer.records import list_checkpoints, read_json, read_tensors
-from medtransfer.training.checkpoints import find_checkpoint, load_encoder
+from medtransfer.pretrain import trainer
+from medtransfer.pretrain.trainer import Trainer
+from medtransfer.records import find_checkpoint, list_checkpoints, read_json, read_tensors
+from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.state import read_progress
 
 FOLDER = Path("checkpoints/unet-simple")
@@ -33,21 +34,16 @@ def runs(status: str = "FINISHED") -> list[tracking.StoredRun]:
 
 
 def interrupt(patch: pytest.MonkeyPatch, at: int, *, observed: bool) -> None:
-    """Raise KeyboardInterrupt when the epoch is observed, before or after its numbers are logged."""
-    original = stage._observer
+    """Raise KeyboardInterrupt before or after the numbers of an epoch are logged."""
+    log = tracking.Run.log_metrics
 
-    def observer(*arguments: Any) -> Callable[..., bool]:
-        observe = original(*arguments)
+    def log_or_raise(run: tracking.Run, metrics: dict[str, float], step: int = 0) -> None:
+        if step != at or observed:
+            log(run, metrics, step)
+        if step == at:
+            raise KeyboardInterrupt
 
-        def observe_or_raise(epoch: int, *rest: Any) -> bool:
-            go_on = observe(epoch, *rest) if epoch != at or observed else True
-            if epoch == at:
-                raise KeyboardInterrupt
-            return go_on
-
-        return observe_or_raise
-
-    patch.setattr(stage, "_observer", observer)
+    patch.setattr(tracking.Run, "log_metrics", log_or_raise)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +75,9 @@ def test_the_records_say_what_the_checkpoints_are(finished: Path, tiny_params: C
         assert info.arguments == {"width": 4, "depth": 4}
         assert info.input["size"] == 32
         assert len(info.source_classes) == 10
-        assert info.parent is None
+        assert (info.kind, info.build, info.parts) == ("supervised", "unet", ["encoder", "head"])
+        assert (info.levels, info.multiple) == ([[1, 4], [2, 8], [4, 16], [8, 32]], 8)
+        assert (info.lineage, info.loaded) == ([], None)
         assert info.source_accuracy == curves[epoch]["source_accuracy"]
 
 
@@ -161,7 +159,7 @@ def test_a_complete_folder_fills_an_empty_store_without_training(
     shutil.copy(empty_store, "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'other.db'}")
     shutil.copy(empty_store, "other.db")
-    monkeypatch.setattr(stage.Trainer, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Trainer, "train", lambda *_: pytest.fail("trained again"))
     study.pretrain(tiny_params())
     (run,) = runs()
     assert run.tags["saved"] == "0 1 2 3"
@@ -201,10 +199,10 @@ def test_an_interrupted_publication_is_not_trained_again(finished: Path, workpla
         def stop(*_: Any) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(stage, "finish", stop)
+        patch.setattr(tracking.Run, "log_record", stop)
         study.pretrain(tiny_params())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage.Trainer, "_epoch", lambda *_: pytest.fail("trained again"))
+        patch.setattr(trainer, "train_epoch", lambda *_: pytest.fail("trained again"))
         study.pretrain(tiny_params())
     assert weights() == weights(finished / FOLDER)
     assert len(runs()) == 1
@@ -231,9 +229,8 @@ def test_the_advanced_origin_runs_and_resumes_with_every_encoder(name: str, work
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 2, observed=False)
         study.pretrain(tiny_params(changed), force=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "reuse", lambda *_: False)
-        study.pretrain(tiny_params(changed))
+    tracking.connect().delete_run(runs()[0].id)  # of the undisturbed pretraining
+    study.pretrain(tiny_params(changed))
     assert weights(folder) == whole
 
 
@@ -258,4 +255,4 @@ def test_a_source_that_is_missing_writes_nothing(workplace: Path, tiny_params: C
 def test_the_head_is_saved_with_the_encoder(finished: Path):
     tensors = read_tensors(finished / FOLDER / "epoch-003.safetensors")
     assert tensors["head.weight"].shape == (10, 32)
-    assert read_json(finished / FOLDER / "epoch-003.json", "medtransfer/checkpoint/1")["epoch"] == 3
+    assert read_json(finished / FOLDER / "epoch-003.json", "medtransfer/checkpoint/2")["epoch"] == 3

@@ -12,8 +12,9 @@ from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.freezing import state_hash
 from medtransfer.pretrain import stage
 from medtransfer.pretrain.stopping import Stopper
-from medtransfer.records import list_checkpoints
-from medtransfer.training.checkpoints import find_checkpoint, load_encoder
+from medtransfer.pretrain.trainer import Trainer
+from medtransfer.records import find_checkpoint, list_checkpoints
+from medtransfer.training.checkpoints import load_encoder
 
 FOLDER = Path("checkpoints/unet-simple")
 FALLING = {0: 0.9, 1: 0.5, 2: 0.4, 3: 0.8}
@@ -58,21 +59,15 @@ def newest() -> tracking.StoredRun:
 
 def interrupted(params: Params, stopper: Stopper | None, at: int) -> None:
     """Pretrain and be interrupted after the numbers of an epoch were logged, before the epoch counts as done."""
-    original = stage._observer
+    log = tracking.Run.log_metrics
 
-    def observer(*arguments: object) -> Callable[..., bool]:
-        observe = original(*arguments)  # type: ignore[arg-type]
-
-        def observe_and_raise(epoch: int, *rest: object) -> bool:
-            go_on = observe(epoch, *rest)  # type: ignore[arg-type]
-            if epoch == at:
-                raise KeyboardInterrupt
-            return go_on
-
-        return observe_and_raise
+    def log_and_raise(run: tracking.Run, metrics: Mapping[str, float], step: int = 0) -> None:
+        log(run, metrics, step)
+        if step == at:
+            raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stage, "_observer", observer)
+        patch.setattr(tracking.Run, "log_metrics", log_and_raise)
         stage.run(params.pretrain, stopper)
 
 
@@ -160,7 +155,7 @@ def test_a_rule_on_a_complete_pretraining_walks_it_and_trains_nothing(
 ):
     section = tiny_params().pretrain
     stage.run(section, None)
-    monkeypatch.setattr(stage.Trainer, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Trainer, "train", lambda *_: pytest.fail("trained again"))
     stage.run(section, stopper(FALLING))
     assert newest().tags["stopped"].startswith("stopped after epoch 2")
     assert set(weights()) == {0, 1, 2, 3}

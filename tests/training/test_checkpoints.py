@@ -1,6 +1,7 @@
 """A checkpoint pair alone rebuilds its encoder; a pair that was tampered with is refused."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,19 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
-from medtransfer.records import CheckpointInfo, read_tensors, write_tensors
-from medtransfer.training.checkpoints import find_checkpoint, load_encoder, save_checkpoint
+from medtransfer.records import CheckpointInfo, Provenance, find_checkpoint, read_tensors, write_tensors
+from medtransfer.training import checkpoints
+from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 
 
 def saved(folder: Path, name: str = "unet", epoch: int = 5) -> Classifier:
     classifier = Classifier(build_encoder(name, **TINIEST[name]), 3)
     initialise(classifier, 11)
     contract = {"size": 32, "mean": [0.5] * 3, "std": [0.2] * 3, "channels": "RGB"}
-    save_checkpoint(folder, classifier, {
-        "encoder": name, "build": name, "arguments": classifier.encoder.arguments, "epoch": epoch, "source": "s",
-        "source_classes": ["a", "b", "c"], "origin": "simple", "source_accuracy": 0.25, "input": contract, "seed": 11,
-        "pretraining": "p", "parent": None, "git_revision": "none",
-    })  # fmt: skip
+    save_checkpoint(folder, classifier, Provenance(
+        encoder=f"my-{name}", origin="simple", kind="supervised", epoch=epoch, source="s", source_classes=["a", "b", "c"],
+        metrics={"source_accuracy": 0.25}, input=contract, seed=11, pretraining="p",
+    ))  # fmt: skip
     return classifier
 
 
@@ -42,6 +43,38 @@ def test_the_pair_alone_rebuilds_the_encoder(name: str, tmp_path: Path):
     image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for a, b in zip(encoder.eval()(image), classifier.eval().encoder(image), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_record_knows_the_encoder_without_its_weights(name: str, tmp_path: Path):
+    encoder = saved(tmp_path, name).encoder
+    info = CheckpointInfo.read(tmp_path / "epoch-005.json")
+    assert (info.encoder, info.build, info.parts) == (f"my-{name}", name, ["encoder", "head"])
+    assert [tuple(level) for level in info.levels] == [(level.stride, level.channels) for level in encoder.levels]
+    for size in ((32, 32), (48, 32), (33, 32)):
+        outcomes = []
+        for check in (info.check_size, encoder.check_size):
+            try:
+                check(*size)
+                outcomes.append(True)
+            except InputError:
+                outcomes.append(False)
+        assert outcomes[0] == outcomes[1]
+
+
+def test_a_file_is_hashed_once_and_an_encoder_built_once_per_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    hashed, built = list[Path](), list[str]()
+    sha256, build = checkpoints.file_sha256, checkpoints.build_encoder
+    monkeypatch.setattr(checkpoints, "file_sha256", lambda path: (hashed.append(path), sha256(path))[1])
+    monkeypatch.setattr(checkpoints, "build_encoder", lambda name, **a: (built.append(name), build(name, **a))[1])
+    for epoch in (0, 5):
+        saved(tmp_path, "unet", epoch)
+    loads = [load_encoder(*find_checkpoint(tmp_path, epoch)) for epoch in (0, 5) * 4]
+    assert sorted(hashed) == [tmp_path / "epoch-000.safetensors", tmp_path / "epoch-005.safetensors"]
+    assert len(built) <= len(loads) + 1  # one more, without memory, tells how large the architecture is
+    assert len({id(parameter) for encoder in loads for parameter in encoder.parameters()}) == sum(
+        len(list(encoder.parameters())) for encoder in loads
+    )  # each is a copy of its own
 
 
 def test_the_record_describes_the_weights(tmp_path: Path):
@@ -82,9 +115,11 @@ def test_missing_weights_are_refused(tmp_path: Path):
 def test_another_architecture_is_refused(tmp_path: Path):
     saved(tmp_path)
     path, info = find_checkpoint(tmp_path, 5)
-    other = CheckpointInfo(**{**vars(info), "arguments": {"width": 8, "depth": 3}})
-    with pytest.raises(InputError, match="have another shape"):
+    other = CheckpointInfo(**{**vars(info), "arguments": {"width": 8, "depth": 4}})
+    with pytest.raises(InputError, match=r"says levels \[\[1, 4\], .* these arguments make \[\[1, 8\]"):
         load_encoder(path, other)
+    with pytest.raises(InputError, match="have another shape"):
+        load_encoder(path, replace(other, levels=[[1, 8], [2, 16], [4, 32], [8, 64]]))
 
 
 def test_an_unknown_epoch_names_those_there_are(tmp_path: Path):

@@ -3,8 +3,10 @@
 from medtransfer.config.load import DEFINED, USED, load_params
 from medtransfer.config.schema import (
     MOST_PIXELS,
+    FileOrigin,
     Finetune,
     Grid,
+    InputContract,
     Margins,
     Name,
     Params,
@@ -16,10 +18,11 @@ from medtransfer.config.schema import (
     Score,
     Search,
     Section,
+    SupervisedOrigin,
 )
 from medtransfer.config.strict_yaml import parse_yaml
 
 __all__ = [
-    "DEFINED", "MOST_PIXELS", "USED", "Finetune", "Grid", "Margins", "Name", "Params", "Prepare", "Pretrain", "Replay", "Report",
-    "Samples", "Score", "Search", "Section", "load_params", "parse_yaml",
+    "DEFINED", "MOST_PIXELS", "USED", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
+    "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "load_params", "parse_yaml",
 ]  # fmt: skip

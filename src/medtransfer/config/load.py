@@ -49,7 +49,7 @@ def load_params(
     try:
         params = Params.model_validate(merged)
     except ValidationError as fault:
-        faults = [_sentence(error) for error in fault.errors()] + faults
+        faults = [_sentence(error, merged) for error in fault.errors()] + faults
     if faults:
         raise InputError(f"{len(faults)} fault(s) in {where}: {'; '.join(faults)}")
     return params
@@ -110,20 +110,39 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _lay_over(base: Any, patch: Any, key: str = "") -> Any:
-    """Merge two nested mappings; anything else is replaced, and so are reader options and an encoder of another build."""
+    """Merge two nested mappings; anything else is replaced, and so are reader options, and entries of another kind or build."""
     if not (isinstance(base, dict) and isinstance(patch, dict)) or key in {"options", "split"}:
         return patch
-    if base.get("build") != patch.get("build", base.get("build")):
+    if any(name in base and name in patch and base[name] != patch[name] for name in ("kind", "build")):
         return patch
     return {**base, **{name: _lay_over(base.get(name), value, name) for name, value in patch.items()}}
 
 
 _brief = reprlib.Repr()
 _brief.maxstring = _brief.maxother = 80
+_UNSHOWN = {"missing", "extra_forbidden", "value_error", "union_tag_invalid", "union_tag_not_found"}  # of no use: the value
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in error["loc"]) or "params"
-    got = "" if error["type"] in {"missing", "extra_forbidden", "value_error"} else f" (got {_brief.repr(error['input'])})"
-    message = {"missing": "is missing", "extra_forbidden": "is not a known key"}.get(error["type"], error["msg"])
-    return f"{place}: {message.removeprefix('Value error, ')}{got}"
+def _sentence(error: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    """Describe one of pydantic's errors."""
+    context = error.get("ctx", {})
+    messages = {
+        "missing": "is missing", "extra_forbidden": "is not a known key", "union_tag_not_found": "has no `kind`",
+        "union_tag_invalid": f"has the kind {context.get('tag')!r}, known are {context.get('expected_tags')}",
+    }  # fmt: skip
+    message = messages.get(error["type"], error["msg"]).removeprefix("Value error, ")
+    got = "" if error["type"] in _UNSHOWN else f" (got {_brief.repr(error['input'])})"
+    return f"{_key(error, params) or 'params'}: {message}{got}"
+
+
+def _key(error: Mapping[str, Any], params: Any) -> str:
+    """Return the dotted key of an error, without the names that pydantic gives to the choices of a union."""
+    parts, value = list[str](), params
+    for index, part in enumerate(error["loc"]):
+        last = index == len(error["loc"]) - 1
+        missing = last and error["type"] == "missing"
+        known = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
+        if part in known or missing:
+            parts.append(str(part))
+            value = None if missing else value[part]
+    return ".".join(parts)

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 
 def _no_truth(value: Any) -> Any:
@@ -107,25 +107,78 @@ class EncoderSpec(Section):
         return dict(self.model_extra or {})
 
 
-class Origin(Section):
-    """How one origin augments and batches."""
+def _one_or_map(value: Any) -> str:
+    return "map" if isinstance(value, dict) else "one"
 
+
+# One value, or a map; errors name the key of the one that was written.
+OneOrMap = Discriminator(_one_or_map)
+EpochsByEncoder = Annotated[Annotated[NonNegative, Tag("one")] | Annotated[dict[Name, NonNegative], Tag("map")], OneOrMap]
+ImagesByEncoder = Annotated[Annotated[Positive, Tag("one")] | Annotated[dict[Name, Positive], Tag("map")], OneOrMap]
+Files = Annotated[dict[Positive, Place], Field(min_length=1)]
+FilesByEpoch = Annotated[Annotated[Place, Tag("one")] | Annotated[Files, Tag("map")], OneOrMap]
+
+
+class SupervisedOrigin(Section):
+    """Classification of the source images: augmentation, warm-up and batch size, the latter two also by encoder name."""
+
+    kind: Literal["supervised"]
     randaugment: bool
     cutmix: Probability
     mixup: Probability
     erasing: Probability
-    warmup: dict[Name, NonNegative]
-    batch_size: dict[Name, Positive]
+    warmup: EpochsByEncoder
+    batch_size: ImagesByEncoder
 
     @model_validator(mode="after")
-    def _mixing_leaves_room(self) -> "Origin":
+    def _mixing_leaves_room(self) -> "SupervisedOrigin":
         if self.cutmix + self.mixup > 1:
             raise ValueError("cutmix + mixup must not exceed 1")
         return self
 
 
+Mean = Annotated[Real, Field(ge=-1000, le=1000)]
+Deviation = Annotated[Real, Field(ge=0.001, le=1000)]
+
+
+class InputContract(Section):
+    """What imported weights expect: pixels a side, mean and standard deviation per channel in [0, 1] units, channel order."""
+
+    size: Pixels
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Deviation, Deviation, Deviation]
+    channels: Literal["RGB", "BGR", "grey"]
+
+
+class FileOrigin(Section):
+    """Weights files: one that stands for `epoch`, or several by their epochs."""
+
+    kind: Literal["file"]
+    weights: FilesByEpoch
+    epoch: Positive | None
+    source: Name
+    pickle: bool
+    allow_partial: bool
+    input: InputContract | None
+
+    @model_validator(mode="after")
+    def _every_file_has_an_epoch(self) -> "FileOrigin":
+        if isinstance(self.weights, str) == (self.epoch is None):
+            raise ValueError("epoch must be that of the one file in weights, or null where weights maps epochs to files")
+        return self
+
+    @property
+    def files(self) -> dict[int, Path]:
+        """Weights files by the epoch that they stand for."""
+        weights = {self.epoch: self.weights} if isinstance(self.weights, str) else self.weights
+        return {epoch: Path(weights[epoch]) for epoch in sorted(epoch for epoch in weights if epoch is not None)}
+
+
+Origin = Annotated[SupervisedOrigin | FileOrigin, Field(discriminator="kind")]
+
+
 class Pretrain(Section):
-    """Source images to encoder checkpoints."""
+    """Encoder checkpoints: where their weights come from, and how they are trained."""
 
     out: Out
     source: Name
@@ -146,10 +199,6 @@ class Pretrain(Section):
     seed: NonNegative
     stop_on: Name | None
     stop_by: Name
-    weights: Place | None
-    weights_epoch: Positive
-    weights_pickle: bool
-    allow_partial: bool
     workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     devices: Positive

@@ -1,7 +1,8 @@
-"""A weights file and an encoder go in; its weights are set and an audit comes out, or the load is refused."""
+"""Read weights files, and load their tensors into an encoder: all of them and audited, or not at all."""
 
 import warnings
-from collections.abc import Mapping
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,13 @@ from medtransfer.errors import InputError
 from medtransfer.records import BROKEN_ARRAYS, in_one_line, require_file
 from medtransfer.records.untrusted import check_not_packed
 
-HEADS = ("fc.", "head.", "classifier.")
-NAMED = 3  # names of each fault in a message
+HEADS = ("fc.", "head.", "heads.", "classifier.", "linear.", "projector.", "projection_head.")
+# What training code puts before an encoder's names. Of two copies only the one that is trained is among them: never the
+# momentum copy of MoCo (encoder_k), a student or a teacher.
+PREFIXES = ("module.", "_orig_mod.", "model.", "encoder.", "encoder_q.", "backbone.")
+PICKLES = (".pt", ".pth", ".ckpt", ".pth.tar")
+NESTED = ("state_dict", "model_state_dict", "model")  # where training code keeps the tensors in a file
+NAMED = 3  # names of each kind in a message
 # A counter that no output depends on and that older files do not hold: it is set where it is given, and never counted.
 COUNTER = "num_batches_tracked"
 
@@ -30,17 +36,19 @@ class LoadAudit:
     Attributes:
         source: where the tensors come from.
         mapping: key of MAPPINGS by which their names were read.
+        prefix: what all tensors of the encoder are called by in the source, before that.
         total: tensors of the encoder, batch counters aside.
         matched: those that were set, by name and shape.
         missing: those that the source does not hold.
         mismatched: those that it holds with another shape or kind of number.
         unexpected: names in the source that the encoder does not have.
-        left_out: names in the source that are no part of an encoder: classification heads, buffers that are computed.
+        left_out: names in the source that are no part of the encoder: heads, computed buffers, what lacks the prefix.
         changed: fraction of the encoder's parameter elements that differ from before the load.
     """
 
     source: str
     mapping: str
+    prefix: str
     total: int
     matched: int
     missing: tuple[str, ...]
@@ -51,21 +59,26 @@ class LoadAudit:
 
     @property
     def complete(self) -> bool:
-        """Tell whether every tensor of the encoder was set and the source holds none beside them."""
+        """Whether every tensor of the encoder was set and the source holds no unexpected one."""
         return self.matched == self.total and not self.unexpected
 
+    @property
+    def names(self) -> str:
+        """How the names in the source were read, for messages."""
+        return f"names read as {self.mapping}" + (f" after the prefix {self.prefix}" if self.prefix else "")
+
     def __str__(self) -> str:
-        """Say it in one sentence."""
-        faults = {
+        """Summarise the audit in one sentence."""
+        counts = {
             "missing": self.missing,
             "of another shape": self.mismatched,
             "unexpected": self.unexpected,
             "left out": self.left_out,
         }
-        counts = ", ".join(f"{len(names)} {fault}{_some(names)}" for fault, names in faults.items())
+        rest = ", ".join(f"{len(names)} {what}{_some(names)}" for what, names in counts.items())
         return (
-            f"{self.source}: {self.matched} of {self.total} encoder tensors matched (names read as {self.mapping}), "
-            f"{counts}; {self.changed:.1%} of the parameters changed"
+            f"{self.source}: {self.matched} of {self.total} encoder tensors matched ({self.names}), "
+            f"{rest}; {self.changed:.1%} of the parameters changed"
         )
 
 
@@ -75,16 +88,20 @@ def load_encoder_weights(
     *,
     source: str,
     mapping: str | None = None,
+    channels: str = "RGB",
     allow_partial: bool = False,
     allow_unchanged: bool = False,
 ) -> LoadAudit:
     """Set an encoder's weights, or refuse and leave it as it was.
+
+    A prefix of PREFIXES that all tensors of the encoder share is taken off their names.
 
     Args:
         encoder: to set in place.
         tensors: by name.
         source: where they come from, for messages.
         mapping: key of MAPPINGS; None tries each and takes the one that fits best.
+        channels: that the first convolution expects: RGB, BGR or grey; its weight is converted to RGB.
         allow_partial: whether to set what fits although something is missing, mismatching or unexpected.
         allow_unchanged: whether the weights may be the ones that the encoder already has (epoch 0).
 
@@ -92,12 +109,20 @@ def load_encoder_weights(
         The audit; it names what was left out.
 
     Raises:
-        InputError: the mapping is unknown, the tensors do not fit, are not finite, or change nothing.
+        InputError: the mapping is unknown, the tensors do not fit, are not finite, change nothing, or hold the encoder twice.
     """
     if mapping is not None and mapping not in MAPPINGS:
         raise InputError(f"expected a mapping among {', '.join(MAPPINGS)}, but got {mapping!r}; name one of them")
-    readings = [_read_names(encoder, tensors, source, name) for name in ([mapping] if mapping else MAPPINGS)]
+    readings = [
+        _read_names(encoder, tensors, source, name, prefix, channels)
+        for prefix in _prefixes(tensors) for name in ([mapping] if mapping else MAPPINGS)
+    ]  # fmt: skip
     audit, renamed = max(readings, key=lambda reading: (reading[0].matched, -len(reading[0].unexpected)))
+    if twice := {other.prefix for other, _ in readings if other.matched == audit.matched > 0} - {audit.prefix}:
+        raise InputError(
+            f"expected the encoder {encoder.name} once in {source}, but it is there under the prefixes {audit.prefix!r} and "
+            f"{min(twice)!r}; write the one you want to a file of its own"
+        )
     if audit.matched == 0 or not (audit.complete or allow_partial):
         raise InputError(_refusal(encoder, audit))
     if spoiled := [name for name, tensor in renamed.items() if not torch.isfinite(tensor).all()]:
@@ -109,7 +134,7 @@ def load_encoder_weights(
     if changed == 0 and not allow_unchanged:
         raise InputError(
             f"expected weights that differ from the initialisation of {encoder.name} in {source}, but all are equal "
-            "to it; give the file of a trained encoder"
+            "to it; name the file of a trained encoder"
         )
     return LoadAudit(**{**vars(audit), "changed": changed})
 
@@ -118,11 +143,11 @@ def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
     """Read the tensors of a weights file.
 
     Args:
-        path: a .safetensors file, or a .pt/.pth file: a state dict by itself or under `state_dict` or `model`.
-        allow_pickle: whether a .pt/.pth file may be read; only tensors are unpickled then (`weights_only`).
+        path: a .safetensors file or one of PICKLES: a state dict alone or under one of NESTED.
+        allow_pickle: whether a pickle may be read; nothing but tensors and plain values is unpickled (`weights_only`).
 
     Returns:
-        The tensors by name, a `module.` that data-parallel training left taken off.
+        The tensors by their names in the file.
 
     Raises:
         InputError: the file is missing, broken, of another kind, holds no tensors, or is a pickle that was not allowed.
@@ -130,12 +155,12 @@ def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
     require_file(path, "weights", "correct the path, or get the file again")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    if path.suffix not in (".pt", ".pth"):
+    if not path.name.endswith(PICKLES):
         raise InputError(f"expected a .safetensors, .pt or .pth file, but got {path}; convert it to .safetensors")
     if not allow_pickle:
         raise InputError(
             f"expected a .safetensors file, but {path} is a pickle, which is read only when asked for by name; "
-            "set weights_pickle: true if you trust where it comes from, or convert it to .safetensors"
+            "set pickle: true in its origin if you trust where it comes from, or convert it to .safetensors"
         )
     return _unwrap(_read_pickle(path), path)
 
@@ -143,9 +168,9 @@ def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return _unwrap(load_file(path), path)
-    except (SafetensorError, *BROKEN_ARRAYS) as fault:
+    except (SafetensorError, *BROKEN_ARRAYS) as error:
         raise InputError(
-            f"expected weights in {path}, but they cannot be read ({in_one_line(fault)}); get the file again"
+            f"expected weights in {path}, but they cannot be read ({in_one_line(error)}); get the file again"
         ) from None
 
 
@@ -153,28 +178,29 @@ def _read_pickle(path: Path) -> Any:
     try:
         check_not_packed(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch would have to say of a file is said below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as fault:  # a broken or hostile pickle raises nearly anything
+            warnings.simplefilter("ignore")  # torch's warnings about a file are part of the message below
+            with torch.serialization.safe_globals([Namespace]):  # command-line options, which training code saves beside tensors
+                return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken or hostile pickle raises nearly anything
         raise InputError(
-            f"expected tensors and nothing else in {path}, but it cannot be read so ({in_one_line(fault)}); get the file again or "
+            f"expected tensors and nothing else in {path}, but it cannot be read so ({in_one_line(error)}); get the file again or "
             "convert it to .safetensors"
         ) from None
 
 
 def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
     """Find the state dict in what a file holds."""
-    for key in ("state_dict", "model"):
+    for key in NESTED:
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
     if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
-        raise InputError(f"expected tensors by name in {path}, but got {_describe(value)}; give a file that holds a state dict")
+        raise InputError(f"expected tensors by name in {path}, but got {_describe(value)}; name a file that holds one state dict")
     if strange := [str(name) for name, tensor in value.items() if not _is_plain(tensor)]:
         raise InputError(
             f"expected dense tensors of numbers in {path}, but {len(strange)} are sparse, quantised or without content"
             f"{_some(strange)}; convert them"
         )
-    return {str(name).removeprefix("module."): tensor for name, tensor in value.items()}
+    return {str(name): tensor for name, tensor in value.items()}
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -188,21 +214,46 @@ def _describe(value: Any) -> str:
     return f"a dictionary with other entries{_some(others)}" if others else "nothing"
 
 
-def _read_names(encoder: Encoder, tensors: Mapping[str, Tensor], source: str, mapping: str) -> tuple[LoadAudit, dict[str, Tensor]]:
-    """Compare the tensors with the encoder's, names read by one mapping; the second value is what fits."""
+def _prefixes(names: Iterable[str]) -> list[str]:
+    """List the combinations of PREFIXES that names begin with, none at all first."""
+    prefixes = {""}
+    for name in names:
+        prefix = ""
+        while more := next((known for known in PREFIXES if name.startswith(known, len(prefix))), None):
+            prefix += more
+            prefixes.add(prefix)
+    return sorted(prefixes)
+
+
+def _read_names(
+    encoder: Encoder, tensors: Mapping[str, Tensor], source: str, mapping: str, prefix: str, channels: str
+) -> tuple[LoadAudit, dict[str, Tensor]]:
+    """Compare the tensors with the encoder's, names read in one way; the second value holds those that fit."""
     wanted = encoder.state_dict()
-    names = {name: MAPPINGS[mapping](name) for name in tensors}
-    names = {name: encoder.prefix + ours if ours and encoder.prefix + ours in wanted else ours for name, ours in names.items()}
     heads = HEADS + encoder.heads
+    names = {name: MAPPINGS[mapping](name.removeprefix(prefix)) if name.startswith(prefix) else None for name in tensors}
+    names = {name: encoder.prefix + ours if ours and encoder.prefix + ours in wanted else ours for name, ours in names.items()}
     left_out = tuple(name for name, ours in names.items() if ours is None or (ours not in wanted and ours.startswith(heads)))
-    given = {ours: tensors[name] for name, ours in names.items() if ours is not None and name not in left_out}
+    given = {ours: tensors[name] for name, ours in names.items() if ours is not None and name not in set(left_out)}
+    if channels != "RGB":
+        first = next(name for name, tensor in wanted.items() if tensor.ndim == 4)
+        given |= {first: _in_rgb(given[first], channels)} if first in given else {}
     fitting = {name: tensor for name, tensor in given.items() if name in wanted and _fits(tensor, wanted[name])}
     counted = [name for name in wanted if not name.endswith(COUNTER)]
     missing = tuple(name for name in counted if name not in given)
     mismatched = tuple(name for name in counted if name in given and name not in fitting)
     unexpected = tuple(name for name in given if name not in wanted)
     matched = len(counted) - len(missing) - len(mismatched)
-    return LoadAudit(source, mapping, len(counted), matched, missing, mismatched, unexpected, left_out), fitting
+    return LoadAudit(source, mapping, prefix, len(counted), matched, missing, mismatched, unexpected, left_out), fitting
+
+
+def _in_rgb(weight: Tensor, channels: str) -> Tensor:
+    """Return the weight (C, channels, h, w) of a first convolution as it takes RGB; a grey image has three equal channels."""
+    if weight.ndim != 4:
+        return weight
+    if channels == "BGR":
+        return weight.flip(1)
+    return weight.repeat(1, 3, 1, 1) / 3 if weight.shape[1] == 1 else weight  # (C, 1, h, w) -> (C, 3, h, w)
 
 
 def _fits(tensor: Tensor, wanted: Tensor) -> bool:
@@ -211,7 +262,7 @@ def _fits(tensor: Tensor, wanted: Tensor) -> bool:
 
 @torch.no_grad()
 def _copy(encoder: Encoder, tensors: dict[str, Tensor]) -> float:
-    """Set the tensors and give the fraction of all parameter elements that changed."""
+    """Set the tensors and return the fraction of all parameter elements that changed."""
     parameters = {name for name, _ in encoder.named_parameters()}
     changed = 0
     for name, tensor in encoder.state_dict().items():
@@ -234,5 +285,5 @@ def _refusal(encoder: Encoder, audit: LoadAudit) -> str:
         f"expected all {audit.total} tensors of the encoder {encoder.name} in {audit.source} and no others, but "
         f"{audit.matched} matched, {len(audit.missing)} are missing{_some(audit.missing)}, {len(audit.mismatched)} "
         f"have another shape{_some(audit.mismatched)}, {len(audit.unexpected)} are unexpected{_some(audit.unexpected)} "
-        f"(names read as {audit.mapping}); give weights of this very architecture and arguments{partial}"
+        f"({audit.names}); name weights of this very architecture and arguments{partial}"
     )

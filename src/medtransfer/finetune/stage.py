@@ -11,9 +11,8 @@ from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.records import Cell, CellName, CheckpointInfo, PreparedTarget, Result, series_folder
+from medtransfer.records import Cell, CellName, CheckpointInfo, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.tasks import TASKS
-from medtransfer.training.checkpoints import find_checkpoint
 from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
@@ -48,7 +47,7 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
 
 
 def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepared: Path) -> list[FineTuning]:
-    """Open every target and look up every checkpoint once."""
+    """Open every target and look up every checkpoint once; each encoder must take images of its targets' sizes."""
     protocol = Protocol.of(section)
     targets = {name: _open_target(prepared / name, protocol) for name in dict.fromkeys(cell.target for cell in cells)}
     names = dict.fromkeys((cell.encoder, cell.origin, cell.epoch) for cell in cells)
@@ -56,6 +55,7 @@ def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepar
     tunings = []
     for cell in cells:
         target, (path, info) = targets[cell.target], found[cell.encoder, cell.origin, cell.epoch]
+        info.check_size(*target.info.input)
         tunings.append(FineTuning(_cell(cell, target, info, protocol), section, protocol, target, path, info))
     return tunings
 

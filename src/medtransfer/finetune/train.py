@@ -31,10 +31,9 @@ def build_model(tuning: FineTuning) -> nn.Module:
     """Build the model of a cell: the checkpoint's encoder, a random decoder, and frozen what the mode does not train.
 
     Raises:
-        InputError: the weights are broken, or the encoder does not take images of the target's size.
+        InputError: the weights are broken.
     """
     encoder = load_encoder(tuning.checkpoint, tuning.info)
-    encoder.check_size(*tuning.target.info.input)
     model = tuning.task.model(encoder, len(tuning.class_names), tuning.protocol.decoder)
     initialise(model.get_submodule("decoder"), derive_seed(tuning.cell.seed, "decoder"))
     if tuning.mode.encoder_frozen:

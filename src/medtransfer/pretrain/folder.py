@@ -1,49 +1,49 @@
-"""The folder of one pretraining: what it holds, what it still lacks, and how it makes room for another."""
+"""The folder of one pretraining: its checkpoints, its curves and the state that it resumes from."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtransfer.records import checkpoint_path, list_checkpoints, write_json
+from medtransfer.records import CheckpointInfo, checkpoint_path, list_checkpoints, write_json
 from medtransfer.training.state import read_progress
 
 
 @dataclass(frozen=True)
-class Series:
+class CheckpointFolder:
     """Checkpoints of one pretraining in one folder.
 
     Attributes:
-        folder: `<out>/<encoder>-<origin>`.
+        path: `<out>/<encoder>-<origin>`.
         pretraining: digest that its checkpoints carry.
         epochs: that must be saved.
     """
 
-    folder: Path
+    path: Path
     pretraining: str
     epochs: tuple[int, ...]
 
     @property
     def state(self) -> Path:
-        """Give the file that an interrupted pretraining goes on from."""
-        return self.folder / ".resume.safetensors"
+        """File that an interrupted pretraining resumes from."""
+        return self.path / ".resume.safetensors"
 
     @property
     def saved(self) -> tuple[int, ...]:
-        """Give the epochs whose checkpoints, record and weights, lie in the folder; none when it does not exist."""
-        there = sorted(list_checkpoints(self.folder)) if any(self.folder.glob("epoch-*.json")) else []
-        return tuple(epoch for epoch in there if checkpoint_path(self.folder, epoch).with_suffix(".safetensors").exists())
+        """Epochs whose record and weights are both in the folder; none when it does not exist."""
+        return tuple(epoch for epoch in sorted(self._infos) if self._weights(epoch).exists())
 
     @property
     def complete(self) -> bool:
-        """Tell whether every epoch is there."""
+        """Whether every epoch is saved."""
         return set(self.epochs) <= set(self.saved)
 
     @property
     def progress(self) -> dict[str, Any] | None:
-        """Give what an interrupted pretraining had reached, or a finished one; None when it has to start anew.
+        """State that a pretraining resumes from, interrupted or finished; None when it has to start again.
 
-        That is so when there is nothing to go on from, or when it is past an epoch that is wanted now and was not saved.
+        It starts again when nothing was saved, or when it is past an epoch that is wanted now and was not saved.
         """
         if (progress := read_progress(self.state)) is not None:
             passed = {epoch for epoch in self.epochs if epoch <= progress["epoch"]}
@@ -52,40 +52,50 @@ class Series:
             return None
         return {"pretraining": self.pretraining, "epoch": max(self.epochs), "curves": self._read_curves()}
 
-    def make_room(self) -> Path | None:
+    def move_aside_foreign(self) -> Path | None:
         """Move checkpoints of another pretraining aside, so that none is lost or mixed up.
 
         Returns:
-            Where they went, None when there were none.
+            Their new folder, None when there were none.
         """
-        known = list_checkpoints(self.folder) if any(self.folder.glob("epoch-*.json")) else {}
-        owners = {info.pretraining for info in known.values()}
+        owners = {info.pretraining for info in self._infos.values()}
         if (progress := read_progress(self.state)) is not None:
             owners.add(str(progress.get("pretraining")))
-        strangers = owners - {self.pretraining}
-        if not strangers:
+        foreign = owners - {self.pretraining}
+        if not foreign:
             return None
-        aside = self.folder.with_name(f"{self.folder.name}.{min(strangers)}")
+        aside = self.path.with_name(f"{self.path.name}.{min(foreign)}")
         number = 1
         while aside.exists():
             number += 1
-            aside = self.folder.with_name(f"{self.folder.name}.{min(strangers)}.{number}")
-        self.folder.rename(aside)
+            aside = self.path.with_name(f"{self.path.name}.{min(foreign)}.{number}")
+        self.path.rename(aside)
         return aside
 
     def write_curves(self, curves: dict[str, dict[str, float]]) -> None:
-        """Write the curves by metric and epoch as a plot of DVC and a record for people."""
+        """Write the curves by metric and epoch as a table that DVC plots."""
         rows = sorted({int(epoch) for curve in curves.values() for epoch in curve})
         table = [
             {"epoch": epoch, **{name: curve[str(epoch)] for name, curve in curves.items() if str(epoch) in curve}} for epoch in rows
         ]
-        write_json(self.folder / "curves.json", table)
+        write_json(self.path / "curves.json", table)
 
     def _read_curves(self) -> dict[str, dict[str, float]]:
         curves: dict[str, dict[str, float]] = {}
-        if (path := self.folder / "curves.json").exists():
+        if (path := self.path / "curves.json").exists():
             for row in json.loads(path.read_text(encoding="utf-8")):
                 epoch = str(row.pop("epoch"))
                 for name, value in row.items():
                     curves.setdefault(name, {})[epoch] = value
         return curves
+
+    def files(self, epochs: Iterable[int]) -> list[Path]:
+        """Files of the checkpoints of some epochs, in that order."""
+        return [file for epoch in epochs for file in (checkpoint_path(self.path, epoch), self._weights(epoch))]
+
+    def _weights(self, epoch: int) -> Path:
+        return checkpoint_path(self.path, epoch).with_suffix(".safetensors")
+
+    @property
+    def _infos(self) -> dict[int, CheckpointInfo]:
+        return list_checkpoints(self.path) if any(self.path.glob("epoch-*.json")) else {}

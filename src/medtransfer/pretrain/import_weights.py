@@ -1,13 +1,15 @@
-"""A file of published weights goes in; a series of two checkpoints comes out: random initialisation and the weights.
+"""Import weights files as a pretraining's checkpoints: the random initialisation and each file by its epoch.
 
-torchvision's and timm's ResNet50 and Swin-T load under their own names; nothing is trained and no source image is needed.
+Nothing is trained and no source image is needed. Whole files load, or with `allow_partial` what fits, and the audit is logged.
 """
 
 import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from medtransfer import tracking
 from medtransfer.config import Pretrain
@@ -15,95 +17,189 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.initialise import initialise
 from medtransfer.encoders.weights import LoadAudit, load_encoder_weights, read_weights
-from medtransfer.environment import git_revision
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.locks import exclusive
-from medtransfer.pretrain.folder import Series
-from medtransfer.pretrain.recipe import IMAGENET_MEAN, IMAGENET_STD, input_contract
-from medtransfer.pretrain.reuse import make_room, reuse
+from medtransfer.pretrain.folder import CheckpointFolder
+from medtransfer.pretrain.recipe import input_contract
+from medtransfer.pretrain.reuse import move_aside_foreign, reuse
 from medtransfer.pretrain.sync import finish
-from medtransfer.records import Pretraining, series_folder
+from medtransfer.records import CheckpointInfo, Pretraining, Provenance, series_folder
 from medtransfer.training.checkpoints import save_checkpoint
 
 log = logging.getLogger("medtransfer")
+Tensors = Mapping[str, Tensor]
 
 
-def run(section: Pretrain, force: bool = False) -> Path:
-    """Import the weights that the section names, or reuse a finished import.
+@dataclass(frozen=True)
+class WeightsImport:
+    """Weights files and how to read them.
+
+    Attributes:
+        kind: of the origin.
+        files: by the epoch that they stand for.
+        source: name of the dataset that they were trained on.
+        contract: size, mean, std and channels that they expect; None for those of the checkpoint that a file is, or ImageNet's.
+        pickle: whether a pickle may be read.
+        allow_partial: whether to load what fits.
+        rename: translates the names of an encoder's tensors; None tries the known ones.
+    """
+
+    kind: str
+    files: dict[int, Path]
+    source: str
+    contract: dict[str, Any] | None
+    pickle: bool = False
+    allow_partial: bool = False
+    rename: Callable[[Encoder, Tensors], Tensors] | None = None
+
+
+def import_weights(section: Pretrain, wanted: WeightsImport, force: bool) -> Path:
+    """Import weights files, or reuse a finished import.
 
     Args:
-        section: validated params; `weights` is set.
+        section: validated params.
+        wanted: the files.
         force: import again although it is finished.
 
     Returns:
-        The folder of the checkpoints: epoch 0 and `weights_epoch`.
+        The folder of the checkpoints.
 
     Raises:
-        InputError: the file is missing, broken or no fit for the encoder; nothing is written then.
+        InputError: a file is missing, broken or does not fit the encoder; nothing is written then.
     """
-    file = Path(str(section.weights))
-    if not file.is_file():
-        raise InputError(f"expected the weights file {file}, which pretrain.weights names, but there is none; correct the path")
-    facts = _facts(section, file)
+    if missing := [file for file in wanted.files.values() if not file.is_file()]:
+        raise InputError(
+            f"expected the weights file {missing[0]}, which pretrain.origins.{section.origin} names, but it does not exist; "
+            "correct the path"
+        )
+    provenances = _provenances(section, wanted)
     folder = series_folder(Path(section.out), section.encoder, section.origin)
-    series = Series(folder, facts["pretraining"], (0, section.weights_epoch))
+    checkpoints = CheckpointFolder(folder, next(iter(provenances.values())).pretraining, (0, *wanted.files))
+    cell = digest([checkpoints.pretraining, checkpoints.epochs, wanted.kind], 16)
     with exclusive(folder):
-        _run(section, file, facts, series, force)
+        if force or not reuse(checkpoints, cell):
+            _import(section, wanted, checkpoints, provenances, cell)
     return folder
 
 
-def _run(section: Pretrain, file: Path, facts: dict[str, Any], series: Series, force: bool) -> None:
-    cell = digest([series.pretraining, series.epochs, "import"], 16)
-    if not force and reuse(series, cell):
-        return
-    random, imported = _encoder(section), _encoder(section)
-    tensors = read_weights(file, allow_pickle=section.weights_pickle)
-    audit = load_encoder_weights(imported, tensors, source=str(file), allow_partial=section.allow_partial)
-    log.info("pretrain: %s", audit)
-    make_room(series)
-    facts["arguments"] = imported.arguments
-    for epoch, encoder, parent in ((0, random, None), (section.weights_epoch, imported, facts["parent"])):
-        # a published head's classes are not known by name, so only the encoder is kept
-        save_checkpoint(series.folder, nn.ModuleDict({"encoder": encoder}), {**facts, "epoch": epoch, "parent": parent})
-    _log(section, series, cell, facts, audit)
-
-
-def _facts(section: Pretrain, file: Path) -> dict[str, Any]:
-    """Give the fields of the checkpoints' records, the identity of the import among them."""
-    parent = f"{file.name} {file_sha256(file)}"
-    contract = input_contract(section.size, IMAGENET_MEAN, IMAGENET_STD)
+def _provenances(section: Pretrain, wanted: WeightsImport) -> dict[int, Provenance]:
+    """Return the origin of each file's weights by epoch; their contracts must be one."""
+    digests = {epoch: file_sha256(file) for epoch, file in wanted.files.items()}
+    own = {epoch: _own_record(file, digests[epoch]) for epoch, file in wanted.files.items()}
+    contracts = [wanted.contract or _contract(section, info) for info in own.values()]
+    if any(contract != contracts[0] for contract in contracts):
+        raise InputError(
+            f"expected files of one input contract in pretrain.origins.{section.origin}, but got {len(contracts)} that differ; "
+            "make an origin of each, or set `input`"
+        )
     spec = section.encoders[section.encoder]
-    made_of = [section.encoder, spec.build, spec.arguments, section.origin, section.source, section.seed, contract, parent]
+    options = [section.seed, wanted.source, contracts[0], wanted.allow_partial]
+    common = Provenance(
+        encoder=section.encoder, origin=section.origin, kind=wanted.kind, source=wanted.source, source_classes=[],
+        input=_in_rgb(contracts[0]), seed=section.seed,
+        pretraining=digest([section.encoder, spec.build, spec.arguments, section.origin, sorted(digests.items()), *options]),
+    )  # fmt: skip
+    ancestors = {epoch: info.lineage if info else [] for epoch, info in own.items()}
     return {
-        "encoder": section.encoder, "build": spec.build, "source": section.source, "source_classes": [], "origin": section.origin,
-        "source_accuracy": None, "input": contract, "seed": section.seed, "parent": parent,
-        "pretraining": digest([*made_of, section.weights_epoch, section.allow_partial]),
-        "git_revision": git_revision(Path.cwd()),
-    }  # fmt: skip
+        epoch: replace(common, epoch=epoch, lineage=[*ancestors[epoch], f"{file.name} {digests[epoch]}"])
+        for epoch, file in wanted.files.items()
+    }
 
 
-def _encoder(section: Pretrain) -> Encoder:
+def _own_record(file: Path, sha256: str) -> CheckpointInfo | None:
+    """Read the record beside a file that is the weights of one of our own checkpoints."""
+    path = file.with_suffix(".json")
+    if not (file.name.startswith("epoch-") and path.is_file()):
+        return None
+    info = CheckpointInfo.read(path)
+    return info if info.weights == sha256 else None
+
+
+def _contract(section: Pretrain, info: CheckpointInfo | None) -> dict[str, Any]:
+    """Input contract of one of our own checkpoints, else that of the architecture."""
+    if info:
+        return info.input
+    spec = section.encoders[section.encoder]
+    encoder = build_encoder(spec.build, **spec.arguments)
+    return input_contract(section.size, encoder.mean, encoder.std)
+
+
+def _in_rgb(contract: dict[str, Any]) -> dict[str, Any]:
+    """Return the contract of the encoder after its first convolution was converted to RGB."""
+    order = -1 if contract["channels"] == "BGR" else 1
+    return {**contract, "mean": contract["mean"][::order], "std": contract["std"][::order], "channels": "RGB"}
+
+
+def _import(
+    section: Pretrain, wanted: WeightsImport, checkpoints: CheckpointFolder, provenances: dict[int, Provenance], cell: str
+) -> None:  # fmt: skip
+    encoders, audits = dict[int, Encoder](), dict[int, LoadAudit]()
+    for epoch, file in wanted.files.items():  # all are read before anything is written
+        encoders[epoch] = _random(section)
+        audits[epoch] = _load(encoders[epoch], file, wanted)
+    move_aside_foreign(checkpoints)
+    first = next(iter(provenances.values()))
+    # The classes of a published head are not known by name, so only the encoder is kept.
+    save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": _random(section)}), replace(first, epoch=0, lineage=[]))
+    for epoch, encoder in encoders.items():
+        loaded = {"matched": audits[epoch].matched, "total": audits[epoch].total}
+        save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": encoder}), replace(provenances[epoch], loaded=loaded))
+    _store(checkpoints, provenances, audits, cell, {"allow_partial": wanted.allow_partial, "size": first.input["size"]})
+
+
+def _random(section: Pretrain) -> Encoder:
     spec = section.encoders[section.encoder]
     encoder = build_encoder(spec.build, **spec.arguments)
     initialise(encoder, section.seed)
     return encoder
 
 
-def _log(section: Pretrain, series: Series, cell: str, facts: dict[str, Any], audit: LoadAudit) -> None:
-    params = {
-        "encoder": section.encoder, "arguments": facts["arguments"], "origin": section.origin, "source": section.source,
-        "size": section.size, "seed": section.seed, "pretraining": series.pretraining, "parent": facts["parent"],
-        "weights_epoch": section.weights_epoch, "allow_partial": section.allow_partial, "weight_names": audit.mapping,
-        "weights_matched": audit.matched, "weights_total": audit.total, "weights_left_out": len(audit.left_out),
-    }  # fmt: skip
-    saved = " ".join(map(str, series.epochs))
-    done = Pretraining(
-        series.folder.name, cell, series.pretraining, list(series.epochs), {name: str(value) for name, value in params.items()},
-        {"weights_audit": str(audit), "saved": saved, "stopped": f"imported from {facts['parent']}"},
-        {"weights_changed": {str(section.weights_epoch): audit.changed}}, [],
+def _load(encoder: Encoder, file: Path, wanted: WeightsImport) -> LoadAudit:
+    tensors: Tensors = read_weights(file, allow_pickle=wanted.pickle)
+    if wanted.rename:
+        tensors = wanted.rename(encoder, tensors)
+    audit = load_encoder_weights(
+        encoder, tensors, source=str(file), mapping="direct" if wanted.rename else None, allow_partial=wanted.allow_partial,
+        channels=wanted.contract["channels"] if wanted.contract else "RGB",
     )  # fmt: skip
-    with tracking.open_run("pretrain", series.folder.name, cell, params, {}, on_disk=True) as handle:
-        handle.log_metrics({"weights_changed": audit.changed}, section.weights_epoch)
-        finish(handle, series.folder, done)
-    log.info("pretrain %s: the checkpoints of epochs %s lie in %s", series.folder.name, saved.replace(" ", ", "), series.folder)
+    log.info("pretrain: %s", audit)
+    if audit.matched < audit.total:
+        log.warning(
+            "pretrain: only %d of %d encoder tensors come from %s; the others are random", audit.matched, audit.total, file
+        )  # fmt: skip
+    return audit
+
+
+def _store(
+    checkpoints: CheckpointFolder, provenances: dict[int, Provenance], audits: dict[int, LoadAudit], cell: str,
+    options: dict[str, Any],
+) -> None:  # fmt: skip
+    """Write the run; of several files, what differs is listed in the order of their epochs."""
+    first, parents = next(iter(provenances.values())), [each.lineage[-1] for each in provenances.values()]
+    params = {
+        "encoder": first.encoder, "origin": first.origin, "kind": first.kind, "source": first.source, "seed": first.seed,
+        "pretraining": first.pretraining, "lineage": parents, **options,
+        "weight_names": " ".join(audit.mapping for audit in audits.values()),
+        "weights_matched": " ".join(str(audit.matched) for audit in audits.values()),
+        "weights_total": " ".join(str(audit.total) for audit in audits.values()),
+        "weights_left_out": " ".join(str(len(audit.left_out)) for audit in audits.values()),
+    }  # fmt: skip
+    epochs = list(map(str, checkpoints.epochs))
+    tags = {
+        "weights_audit": "; ".join(map(str, audits.values())), "saved": " ".join(epochs),
+        "stopped": f"imported from {', '.join(parents)}",
+    }  # fmt: skip
+    curves = {
+        "weights_changed": {str(epoch): audit.changed for epoch, audit in audits.items()},
+        "weights_matched": {str(epoch): audit.matched / audit.total for epoch, audit in audits.items()},
+    }
+    texts = {name: str(value) for name, value in params.items()}
+    done = Pretraining(
+        checkpoints.path.name, cell, checkpoints.pretraining, list(checkpoints.epochs), texts, tags, curves, []
+    )  # fmt: skip
+    with tracking.open_run("pretrain", checkpoints.path.name, cell, params, {}, on_disk=True) as run:
+        for epoch in audits:
+            run.log_metrics({name: curve[str(epoch)] for name, curve in curves.items()}, epoch)
+        finish(run, checkpoints.path, done)
+    log.info("pretrain %s: the checkpoints of epochs %s are in %s", checkpoints.path.name, ", ".join(epochs), checkpoints.path)

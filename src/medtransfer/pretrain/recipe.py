@@ -1,10 +1,10 @@
-"""The pretrain section of the params goes in; one origin's recipe for one encoder comes out, with its digest."""
+"""Recipe of a supervised pretraining: one encoder and one origin, with the digest that identifies it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from medtransfer.config import Pretrain
+from medtransfer.config import Pretrain, SupervisedOrigin
 from medtransfer.encoders.contract import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
@@ -15,12 +15,13 @@ class Recipe:
     """Everything that the bits of a pretraining depend on, but the source images (paper A.3 and Table A.1).
 
     Attributes:
-        encoder: configured name.
-        build: key of ENCODERS.
-        lr: base learning rate of `batch_size` images a step, after linear scaling.
+        encoder: name under `pretrain.encoders`.
+        build: its key of ENCODERS.
+        arguments: of its constructor.
+        lr: base learning rate for `batch_size` images per step, after linear scaling.
         warmup: epochs.
         checkpoints: epochs to save, the last and the random initialisation (0) always among them.
-        mean: a channel, in [0, 1] units; travels with the checkpoints to scoring and fine-tuning.
+        mean: per channel, in [0, 1] units; travels with the checkpoints to scoring and fine-tuning.
         std: like mean.
     """
 
@@ -51,22 +52,22 @@ class Recipe:
 
     @property
     def accumulation(self) -> int:
-        """Give the forward passes of each device for one optimiser step."""
+        """Forward passes of each device for one optimiser step."""
         return self.batch_size // (self.micro_batch * self.devices)
 
     def digest(self, source_fingerprint: str) -> str:
-        """Give the identity of the pretraining on a source; the checkpoints to save do not change their bits."""
+        """Identity of the pretraining on a source; which checkpoints are saved does not change their bits."""
         parts = {name: value for name, value in asdict(self).items() if name != "checkpoints"}
         return digest({**parts, "source": source_fingerprint})
 
     @property
     def input(self) -> dict[str, Any]:
-        """Give the input contract that the checkpoints carry."""
+        """Input contract that the checkpoints carry."""
         return input_contract(self.size, self.mean, self.std)
 
 
 def input_contract(size: int, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
-    """Give the input contract that checkpoints carry: size in pixels, mean and std a channel in [0, 1] units."""
+    """Return the input contract that checkpoints carry: size in pixels, mean and std per channel in [0, 1] units."""
     return {"size": size, "mean": list(mean), "std": list(std), "channels": "RGB"}
 
 
@@ -77,26 +78,38 @@ def recipe_of(section: Pretrain) -> Recipe:
         InputError: the origin has no batch size or warm-up for the encoder, or the batch does not divide.
     """
     origin = section.origins[section.origin]
-    for name, values in (("warmup", origin.warmup), ("batch_size", origin.batch_size)):
-        if section.encoder not in values:
-            raise InputError(
-                f"expected pretrain.origins.{section.origin}.{name} to have a value for {section.encoder!r}, but it has "
-                f"{', '.join(values)}; add one"
-            )
-    batch = origin.batch_size[section.encoder]
+    assert isinstance(origin, SupervisedOrigin)
+    spec = section.encoders[section.encoder]
+    batch = _of_encoder(section, "batch_size", origin.batch_size)
     micro = min(section.micro_batch, batch // section.devices)
     if micro == 0 or batch % (micro * section.devices):
         raise InputError(
             f"expected a batch_size that pretrain.micro_batch x pretrain.devices divides, but got {batch} and "
             f"{section.micro_batch} x {section.devices}; change one of them"
         )
-    spec = section.encoders[section.encoder]
     return Recipe(
         encoder=section.encoder, build=spec.build, arguments=spec.arguments, origin=section.origin,
         randaugment=origin.randaugment, cutmix=origin.cutmix, mixup=origin.mixup, erasing=origin.erasing,
-        warmup=origin.warmup[section.encoder], batch_size=batch, micro_batch=micro, devices=section.devices,
+        warmup=_of_encoder(section, "warmup", origin.warmup), batch_size=batch, micro_batch=micro, devices=section.devices,
         lr=section.lr * batch / section.lr_batch, betas=section.betas, weight_decay=section.weight_decay,
-        label_smoothing=section.label_smoothing, size=section.size, epochs=section.epochs,
-        checkpoints=tuple(sorted({0, *section.checkpoints, section.epochs})), seed=section.seed,
-        precision=section.precision, compile=section.compile,
+        label_smoothing=section.label_smoothing, size=section.size, epochs=section.epochs, checkpoints=planned_epochs(section),
+        seed=section.seed, precision=section.precision, compile=section.compile,
     )  # fmt: skip
+
+
+def planned_epochs(section: Pretrain) -> tuple[int, ...]:
+    """Epochs that a training saves: the section's checkpoints, the last epoch and the random initialisation."""
+    return tuple(sorted({0, *section.checkpoints, section.epochs}))
+
+
+def _of_encoder(section: Pretrain, name: str, values: int | Mapping[str, int]) -> int:
+    """Look up a value by the section's encoder; one number, or a `default`, stands for those that are not named."""
+    if isinstance(values, int):
+        return values
+    value = values.get(section.encoder, values.get("default"))
+    if value is None:
+        raise InputError(
+            f"expected pretrain.origins.{section.origin}.{name} to have a value for {section.encoder!r}, but it has "
+            f"{', '.join(values)}; add one, or a `default`"
+        )
+    return value

@@ -16,7 +16,7 @@ from medtransfer.records.atomic import write_json
 from medtransfer.records.json import parse_json
 from medtransfer.records.untrusted import in_one_line, require_file
 
-TARGET, CHECKPOINT = "medtransfer/target/2", "medtransfer/checkpoint/1"
+TARGET, CHECKPOINT = "medtransfer/target/2", "medtransfer/checkpoint/2"
 SCORES, SCORE_INDEX, RESULT = "medtransfer/scores/2", "medtransfer/score-index/1", "medtransfer/result/2"
 PRETRAINING = "medtransfer/pretraining/1"
 COMMANDS = {

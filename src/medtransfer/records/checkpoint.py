@@ -1,15 +1,15 @@
-"""A checkpoint's two files go in; what its record says and its weights come out."""
+"""The two files of a checkpoint: the record `epoch-NNN.json` and the weights `epoch-NNN.safetensors` beside it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from medtransfer.config import Name
 from medtransfer.errors import InputError
 from medtransfer.records.arrays import BROKEN_ARRAYS
-from medtransfer.records.base import CHECKPOINT, REMEDIES, Count, Record, Share
+from medtransfer.records.base import CHECKPOINT, REMEDIES, Count, Record
 from medtransfer.records.untrusted import in_one_line, require_file
 
 if TYPE_CHECKING:
@@ -35,46 +35,100 @@ def _check_contract(value: dict[str, Any]) -> dict[str, Any]:
 Contract = Annotated[dict[str, Any], AfterValidator(_check_contract)]
 
 
-@dataclass(frozen=True)
-class CheckpointInfo(Record):
-    """What `epoch-NNN.json` says of the weights beside it; the pair alone rebuilds the encoder.
+def _check_metrics(value: dict[str, float]) -> dict[str, float]:
+    if "source_accuracy" in value and not 0 <= value["source_accuracy"] <= 1:
+        raise ValueError("`source_accuracy` must lie in [0, 1]")
+    return value
+
+
+def _check_loaded(value: dict[str, int]) -> dict[str, int]:
+    if value.keys() != {"matched", "total"} or value["matched"] > value["total"]:
+        raise ValueError("must be `matched` of `total` tensors")
+    return value
+
+
+Metrics = Annotated[dict[str, float], AfterValidator(_check_metrics)]
+Loaded = Annotated[dict[str, Count], AfterValidator(_check_loaded)]
+Positive = Annotated[int, Field(gt=0)]
+Levels = Annotated[list[Annotated[list[Positive], Field(min_length=2, max_length=2)]], Field(min_length=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where the weights of a checkpoint come from.
 
     Attributes:
-        encoder: configured name.
-        build: key of ENCODERS.
-        arguments: constructor arguments.
+        encoder: name under `pretrain.encoders`.
+        origin: name under `pretrain.origins`.
+        kind: of the origin, a key of ORIGINS.
         epoch: epochs of pretraining, 0 is the random initialisation.
         source: name of the source dataset.
-        source_classes: its class names, in the order of the head's outputs.
-        origin: origin.
-        source_accuracy: validation accuracy in [0, 1], None where it was not measured.
-        input: size (pixels), mean and std a channel in [0, 1] units, channel order.
+        source_classes: its class names, in the order of the head's outputs; empty where there is no head.
+        metrics: `source_accuracy`, validation accuracy in [0, 1], where it was measured.
+        input: size (pixels), mean and std per channel in [0, 1] units, channel order.
         seed: of the pretraining.
         pretraining: digest of everything that the pretraining depends on.
-        parent: weights that it started from, None for a random initialisation.
+        lineage: weights that it started from, the oldest first; empty for a random initialisation.
+        loaded: tensors of the encoder that an import `matched`, of how many in `total`; None where nothing was imported.
+    """
+
+    encoder: Name
+    origin: Name
+    kind: Name
+    epoch: Count = 0
+    source: str
+    source_classes: list[str]
+    metrics: Metrics = field(default_factory=dict)
+    input: Contract
+    seed: int
+    pretraining: str
+    lineage: list[str] = field(default_factory=list)
+    loaded: Loaded | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo(Record, Provenance):
+    """Contents of `epoch-NNN.json`; with the weights beside it, it alone rebuilds the encoder.
+
+    Attributes:
+        build: key of ENCODERS.
+        arguments: constructor arguments.
+        levels: [stride, channels] of each map, from finest to coarsest.
+        multiple: both input sides must be multiples of this many pixels.
+        parts: of the model that the weights file holds, such as `encoder` and `head`.
         weights: SHA-256 of the weights file.
         git_revision: of the code that made it.
     """
 
-    encoder: Name
     build: Name
     arguments: dict[str, Any]
-    epoch: Count
-    source: str
-    source_classes: list[str]
-    origin: Name
-    source_accuracy: Share | None
-    input: Contract
-    seed: int
-    pretraining: str
-    parent: str | None
+    levels: Levels
+    multiple: Positive
+    parts: list[Name]
     weights: str
     git_revision: str
 
     @classmethod
     def form(cls) -> str:
-        """Give the name and version of the file format."""
+        """Name and version of the file format."""
         return CHECKPOINT
+
+    @property
+    def source_accuracy(self) -> float | None:
+        """Validation accuracy on the source in [0, 1], None where it was not measured."""
+        return self.metrics.get("source_accuracy")
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse an input size, in pixels, that the encoder does not take.
+
+        Raises:
+            InputError: a side is no positive multiple of `multiple`.
+        """
+        if min(height, width) <= 0 or height % self.multiple or width % self.multiple:
+            raise InputError(
+                f"expected images whose sides are multiples of {self.multiple} pixels for the encoder {self.encoder}, but got "
+                f"{height}x{width}; resize or crop the images to such a size"
+            )
 
 
 def read_tensors(path: Path) -> "dict[str, torch.Tensor]":
@@ -85,28 +139,46 @@ def read_tensors(path: Path) -> "dict[str, torch.Tensor]":
     require_file(path, "weights", REMEDIES[CHECKPOINT])
     try:
         return load_file(path)
-    except (OSError, SafetensorError, *BROKEN_ARRAYS) as fault:
+    except (OSError, SafetensorError, *BROKEN_ARRAYS) as error:
         raise InputError(
-            f"expected weights in {path}, but they cannot be read ({in_one_line(fault)}); {REMEDIES[CHECKPOINT]}"
+            f"expected weights in {path}, but they cannot be read ({in_one_line(error)}); {REMEDIES[CHECKPOINT]}"
         ) from None
 
 
 def series_folder(root: Path, encoder: str, origin: str) -> Path:
-    """Give the folder of one pretraining's checkpoints or scores."""
+    """Folder of one pretraining's checkpoints or scores."""
     return root / f"{encoder}-{origin}"
 
 
 def checkpoint_path(folder: Path, epoch: int) -> Path:
-    """Give the JSON half of a checkpoint; the weights lie beside it as .safetensors."""
+    """Record of a checkpoint; the weights are stored beside it as .safetensors."""
     return folder / f"epoch-{epoch:03d}.json"
 
 
+def find_checkpoint(folder: Path, epoch: int) -> tuple[Path, CheckpointInfo]:
+    """Read the record of one checkpoint of a pretraining.
+
+    Raises:
+        InputError: there is none of that epoch; the message names the epochs that exist.
+    """
+    path = checkpoint_path(folder, epoch)
+    if path.exists():
+        return path, _read_named(path)
+    epochs = ", ".join(map(str, sorted(list_checkpoints(folder))))
+    raise InputError(f"expected a checkpoint of epoch {epoch} in {folder}, but it holds the epochs {epochs}; name one of them")
+
+
 def list_checkpoints(folder: Path) -> dict[int, CheckpointInfo]:
-    """Read all checkpoints of a pretraining, by epoch; none at all is an InputError."""
-    found = {path: CheckpointInfo.read(path) for path in sorted(folder.glob("epoch-*.json"))}
-    if not found:
+    """Read the records of all checkpoints of a pretraining, by epoch; none at all is an InputError."""
+    infos = [_read_named(path) for path in sorted(folder.glob("epoch-*.json"))]
+    if not infos:
         raise InputError(f"expected checkpoints epoch-NNN.json in {folder}, but there are none; {REMEDIES[CHECKPOINT]}")
-    for path, info in found.items():
-        if path != checkpoint_path(folder, info.epoch):
-            raise InputError(f"expected the epoch in the name of {path}, but it says {info.epoch}; rename it and its weights")
-    return {info.epoch: info for info in found.values()}
+    return {info.epoch: info for info in infos}
+
+
+def _read_named(path: Path) -> CheckpointInfo:
+    """Read a record, whose epoch must be the one in the file's name."""
+    info = CheckpointInfo.read(path)
+    if path != checkpoint_path(path.parent, info.epoch):
+        raise InputError(f"expected the epoch in the name of {path}, but it says {info.epoch}; rename it and its weights")
+    return info

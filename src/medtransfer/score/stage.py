@@ -7,7 +7,6 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Score
-from medtransfer.encoders.build import build_encoder
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator, Measured, Options, pick
 from medtransfer.indicators.registry import INDICATORS, find_indicators
@@ -68,7 +67,7 @@ def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> None:
             f"({', '.join(pretrainings)}); keep one pretraining a folder"
         )
     first = next(iter(infos.values()))
-    if -level > (count := len(build_encoder(first.build, **first.arguments).levels)):
+    if -level > (count := len(first.levels)):
         raise InputError(f"expected score.level from -1 to -{count} for {first.encoder}, but got {level}")
 
 

@@ -1,5 +1,7 @@
-"""A classifier goes in as a checkpoint pair on disk; an encoder comes back from the pair alone."""
+"""Save a model as a checkpoint, and rebuild its encoder from the two files alone."""
 
+import json
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -8,86 +10,102 @@ from torch import nn
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.weights import load_encoder_weights
+from medtransfer.environment import git_revision
 from medtransfer.errors import InputError
-from medtransfer.hashing import file_sha256
-from medtransfer.records import CheckpointInfo, checkpoint_path, in_one_line, list_checkpoints, read_tensors, write_tensors
+from medtransfer.hashing import canonical_json, file_sha256
+from medtransfer.records import (
+    CheckpointInfo,
+    Provenance,
+    checkpoint_path,
+    in_one_line,
+    read_tensors,
+    write_tensors,
+)
 from medtransfer.records.untrusted import check_model_size
 
-ENCODER, HEAD = "encoder.", "head."
+ENCODER = "encoder."
 
 
-def save_checkpoint(folder: Path, classifier: nn.Module, info: dict[str, object]) -> CheckpointInfo:
+def save_checkpoint(folder: Path, model: nn.Module, provenance: Provenance) -> CheckpointInfo:
     """Write `epoch-NNN.safetensors`, then the JSON beside it, which makes the checkpoint count.
 
     Args:
         folder: of the pretraining.
-        classifier: has the parts `encoder` and `head`.
-        info: every field of CheckpointInfo but `weights`.
+        model: its children are the parts of the checkpoint; one of them is `encoder`.
+        provenance: where the weights come from.
     """
-    epoch = info["epoch"]
-    assert isinstance(epoch, int)
-    path = checkpoint_path(folder, epoch)
+    path = checkpoint_path(folder, provenance.epoch)
     weights = path.with_suffix(".safetensors")
-    write_tensors(weights, classifier.state_dict())
-    record = CheckpointInfo(**info, weights=file_sha256(weights))  # type: ignore[arg-type]
-    record.write(path)
-    return record
-
-
-def find_checkpoint(folder: Path, epoch: int) -> tuple[Path, CheckpointInfo]:
-    """Give one checkpoint of a pretraining.
-
-    Raises:
-        InputError: there is none of that epoch; those that are there are named.
-    """
-    known = list_checkpoints(folder)
-    if epoch not in known:
-        names = ", ".join(map(str, sorted(known)))
-        raise InputError(f"expected a checkpoint of epoch {epoch} in {folder}, but it holds the epochs {names}; name one of them")
-    return checkpoint_path(folder, epoch), known[epoch]
+    write_tensors(weights, model.state_dict())
+    encoder = model.get_submodule("encoder")
+    assert isinstance(encoder, Encoder)
+    info = CheckpointInfo(
+        **vars(provenance), build=encoder.name, arguments=encoder.arguments, levels=_levels(encoder), multiple=encoder.multiple,
+        parts=[name for name, _ in model.named_children()], weights=_sha256(weights), git_revision=git_revision(Path.cwd()),
+    )  # fmt: skip
+    info.write(path)
+    return info
 
 
 def load_encoder(path: Path, info: CheckpointInfo) -> Encoder:
     """Rebuild the encoder of a checkpoint and load its weights, audited.
 
     Args:
-        path: the JSON half.
-        info: what it says.
+        path: of the record.
+        info: its contents.
 
     Raises:
-        InputError: the weights file is missing, broken, not the one that the JSON describes, or does not fit.
+        InputError: the weights file is missing, broken, not the one that the record describes, or does not fit.
     """
     weights = path.with_suffix(".safetensors")
-    tensors = read_tensors(weights)
-    encoder_tensors = {name.removeprefix(ENCODER): value for name, value in tensors.items() if name.startswith(ENCODER)}
-    if file_sha256(weights) != info.weights:
+    tensors = {name: tensor for name, tensor in read_tensors(weights).items() if name.startswith(ENCODER)}
+    if _sha256(weights) != info.weights:
         raise InputError(
             f"expected the weights that {path} describes (SHA-256 {info.weights[:12]}…) in {weights}, but the file differs; "
             "remove both and run `medtransfer pretrain`, which fetches or makes them again"
         )
-    encoder = rebuild_encoder(path, info, sum(value.numel() for value in encoder_tensors.values()))
-    load_encoder_weights(encoder, encoder_tensors, source=str(weights))
+    encoder = _rebuild(path, info, sum(tensor.numel() for tensor in tensors.values()))
+    ours = {name.removeprefix(ENCODER): tensor for name, tensor in tensors.items()}
+    load_encoder_weights(encoder, ours, source=str(weights), mapping="direct")
     return encoder
 
 
-def rebuild_encoder(path: Path, info: CheckpointInfo, numbers: int) -> Encoder:
-    """Build the encoder that a checkpoint's record describes, in memory only when it is not far larger than its weights.
-
-    Args:
-        path: of the record.
-        info: what it says.
-        numbers: in the weights file.
-
-    Raises:
-        InputError: the record names no encoder that there is, or a larger one.
-    """
+def _rebuild(path: Path, info: CheckpointInfo, numbers: int) -> Encoder:
+    """Build the encoder that a record describes, unless it is far larger than its weights, of which there are `numbers`."""
     try:
-        with torch.device("meta"):
-            shell = build_encoder(info.build, **info.arguments)
-        check_model_size(sum(value.numel() for value in shell.state_dict().values()), numbers)
-        return build_encoder(info.build, **info.arguments)
-    except (InputError, RuntimeError, TypeError, OverflowError, ValueError) as fault:
+        check_model_size(_count_numbers(info.build, canonical_json(info.arguments)), numbers)
+        encoder = build_encoder(info.build, **info.arguments)
+        if (_levels(encoder), encoder.multiple) != (info.levels, info.multiple):
+            raise InputError(
+                f"it says levels {info.levels} and sides that are multiples of {info.multiple}, but these arguments make "
+                f"{_levels(encoder)} and {encoder.multiple}"
+            )
+        return encoder
+    except (InputError, RuntimeError, TypeError, OverflowError, ValueError) as error:
         raise InputError(
-            f"expected {path} to describe the encoder of the weights beside it, but it does not ({in_one_line(fault)}); get both "
+            f"expected {path} to describe the encoder of the weights beside it, but it does not ({in_one_line(error)}); get both "
             "files again, or make them with `medtransfer pretrain`"
         ) from None
+
+
+def _levels(encoder: Encoder) -> list[list[int]]:
+    return [[level.stride, level.channels] for level in encoder.levels]
+
+
+@lru_cache
+def _count_numbers(build: str, arguments: str) -> int:
+    """Numbers in the state of an encoder, counted without taking memory for them; once per architecture."""
+    with torch.device("meta"):
+        shell = build_encoder(build, **json.loads(arguments))
+    return sum(tensor.numel() for tensor in shell.state_dict().values())
+
+
+def _sha256(path: Path) -> str:
+    """SHA-256 of a file; one that has not changed since is not read again."""
+    status = path.stat()
+    return _sha256_of(path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _sha256_of(path: Path, inode: int, size: int, modified: int) -> str:
+    return file_sha256(path)

@@ -1,0 +1,43 @@
+"""Where encoder weights come from: one entry per kind of origin that `pretrain.origins` of the params may name."""
+
+from pathlib import Path
+from typing import Protocol
+
+from medtransfer.config import Pretrain, Section
+from medtransfer.pretrain.origins.supervised import Supervised
+from medtransfer.pretrain.origins.weights_file import WeightsFile
+from medtransfer.pretrain.stopping import Stopper
+
+
+class Origin(Protocol):
+    """One kind of origin."""
+
+    @property
+    def section(self) -> type[Section]:
+        """Schema of an entry of `pretrain.origins` of this kind."""
+        ...
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of the model that its checkpoints hold; `encoder` is among them."""
+        ...
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains on the source images, so that a stopping rule may end it early."""
+        ...
+
+    def epochs(self, section: Pretrain) -> tuple[int, ...]:
+        """List the epochs of all checkpoints that the section's origin makes, in rising order; 0 is among them."""
+        ...
+
+    def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
+        """Make the checkpoints of the section's encoder and origin, or reuse them; return their folder.
+
+        Raises:
+            InputError: an input is missing or does not fit; nothing is written then.
+        """
+        ...
+
+
+ORIGINS: dict[str, Origin] = {"supervised": Supervised(), "file": WeightsFile()}

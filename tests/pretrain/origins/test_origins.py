@@ -1,0 +1,81 @@
+"""Every kind of origin keeps the contract of `Origin`; a new kind needs an example of its params here."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from medtransfer import study, tracking
+from medtransfer.config import Params
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.freezing import state_hash
+from medtransfer.encoders.initialise import initialise
+from medtransfer.pretrain.origins import ORIGINS
+from medtransfer.records import find_checkpoint, list_checkpoints, read_tensors
+from medtransfer.training.checkpoints import load_encoder
+
+
+def supervised(params: Params) -> dict[str, Any]:
+    return params.pretrain.origins["simple"].model_dump()
+
+
+def file(params: Params) -> dict[str, Any]:
+    encoder = build_encoder("unet", **params.pretrain.encoders["unet"])
+    torch.manual_seed(1)
+    initialise(encoder, 1)
+    save_file(encoder.state_dict(), "mine.safetensors")
+    return {"kind": "file", "weights": "mine.safetensors", "epoch": 30, "source": "imagenet", "pickle": False,
+            "allow_partial": False, "input": None}  # fmt: skip
+
+
+EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {"supervised": supervised, "file": file}
+
+
+@pytest.fixture
+def params(workplace: Path, tiny_params: Callable[..., Params], request: pytest.FixtureRequest) -> Params:
+    """Params whose origin `mine` is of a kind."""
+    changed = {"pretrain.origin": "mine", "study.origins": ["mine"], "pretrain.epochs": 1, "pretrain.checkpoints": []}
+    example = EXAMPLES[request.param](tiny_params())
+    return tiny_params({**changed, "pretrain.origins.mine": example})
+
+
+@pytest.mark.parametrize("kind", ORIGINS)
+def test_the_schema_of_an_entry_names_its_kind(kind: str):
+    assert ORIGINS[kind].section.model_fields["kind"].annotation.__args__ == (kind,)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("kind", "params"), [(kind, kind) for kind in ORIGINS], indirect=["params"])
+def test_an_origin_makes_the_epochs_and_parts_that_it_promises(kind: str, params: Params):
+    origin = ORIGINS[kind]
+    folder = study.pretrain(params)
+    infos = list_checkpoints(folder)
+    assert tuple(infos) == origin.epochs(params.pretrain) == tuple(study.study_epochs(params, "mine"))
+    assert 0 in infos and len(infos) > 1
+    for epoch, info in infos.items():
+        assert (info.kind, info.origin, info.encoder, info.epoch, info.seed) == (kind, "mine", "unet", epoch, 5)
+        assert tuple(info.parts) == origin.parts
+        assert {name.split(".")[0] for name in read_tensors(folder / f"epoch-{epoch:03d}.safetensors")} == set(origin.parts)
+    assert len({info.weights for info in infos.values()}) == len(infos)
+    assert len({info.pretraining for info in infos.values()}) == 1
+    assert len({str(info.input) for info in infos.values()}) == 1
+    (run,) = tracking.read_runs("pretrain")
+    assert (run.params["kind"], run.tags["saved"]) == (kind, " ".join(map(str, infos)))
+
+
+@pytest.mark.parametrize(("kind", "params"), [(kind, kind) for kind in ORIGINS], indirect=["params"])
+def test_epoch_0_is_the_same_random_initialisation_for_every_origin(kind: str, params: Params):
+    encoder = build_encoder("unet", **params.pretrain.encoders["unet"])
+    initialise(encoder, 5)
+    assert state_hash(load_encoder(*find_checkpoint(study.pretrain(params), 0))) == state_hash(encoder)
+
+
+@pytest.mark.parametrize(("kind", "params"), [(kind, kind) for kind in ORIGINS], indirect=["params"])
+def test_a_finished_origin_is_reused(kind: str, params: Params):
+    folder = study.pretrain(params)
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    study.pretrain(params)
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert len(tracking.read_runs("pretrain")) == 1
