@@ -167,7 +167,7 @@ def test_the_demo_is_the_whole_study(call: Call, asked: list[Any], place: Path) 
         (["pretrain", "--weight_decay", "0.1", "--stop-on", "sample"], "pretrain", {"weight_decay": 0.1, "stop_on": "sample"}),
         (["pretrain", "--betas", "[0.8, 0.9]"], "pretrain", {"betas": (0.8, 0.9)}),
         (["pretrain", "--checkpoints", "[1, 2]"], "pretrain", {"checkpoints": [1, 2]}),
-        (["pretrain", "--source_root=/a b/c", "--weights", "null"], "pretrain", {"source_root": "/a b/c", "weights": None}),
+        (["pretrain", "--source_root=/a b/c", "--stop-on", "null"], "pretrain", {"source_root": "/a b/c", "stop_on": None}),
         (["score", "--level", "-3", "--max-images", "50", "--negative=paper"], "score",
          {"level": -3, "max_images": 50, "negative": "paper"}),
         (["score", "--margins", "[0, 1]"], "score", {"margins": [0.0, 1.0]}),
@@ -267,6 +267,8 @@ def nothing(place: Path) -> None:
 
 E0, E1 = "checkpoints/unet-simple/epoch-000", "checkpoints/unet-simple/epoch-001"
 SAMPLE = "data/prepared/sample"
+IMPORTED = """pretrain: {origins: {imported: {kind: file, weights: none.pth, epoch: 300, source: imagenet, pickle: true,
+  allow_partial: false, input: null}}}"""
 BAD: dict[str, tuple[Spoiler, str, str]] = {
     "no params.yaml": (removed("params.yaml"), "score", r"the parameter file .*params\.yaml, .* --params"),
     "no such command": (nothing, "scrore", r"No such command 'scrore'.*`medtransfer --help`"),
@@ -306,7 +308,11 @@ BAD: dict[str, tuple[Spoiler, str, str]] = {
     "a class without pictures": (folders("photographs/train/a", "photographs/val/a"), "pretrain", r"pictures in .*/train/a"),
     "a batch that does not divide": (nothing, "pretrain --micro-batch 5", r"batch_size that pretrain\.micro_batch"),
     "a checkpoint after the end": (nothing, "pretrain --checkpoints '[1, 9]'", r"checkpoints \[9\] come after the last of 2"),
-    "no weights to import": (nothing, "pretrain --weights none.pth", r"weights file.*none\.pth"),
+    "no weights to import": (
+        text("imported.yaml", IMPORTED),
+        "pretrain --params imported.yaml --origin imported",
+        r"weights file.*none\.pth",
+    ),
     "stopping on a target that is not there": (nothing, "pretrain --stop-on mine", r"prepared/mine/dataset\.json.*prepare"),
     "a target that was not prepared": (nothing, "score --target mine", r"prepared/mine/dataset\.json.*`medtransfer prepare"),
     "a target that was not prepared, to fine-tune": (nothing, "finetune --target sample,mine", r"prepared/mine/dataset\.json"),
@@ -321,8 +327,12 @@ BAD: dict[str, tuple[Spoiler, str, str]] = {
     "no checkpoints": (removed("checkpoints"), "score", r"checkpoint in checkpoints/unet-simple, .*medtransfer pretrain"),
     "no checkpoint of that epoch": (nothing, "finetune --epoch 7", r"a checkpoint of epoch 7 in .*medtransfer pretrain"),
     "no checkpoint of one of the epochs": (nothing, "finetune --epoch 0,1,2", r"a checkpoint of epoch 2 in "),
-    "weights of another architecture, to score": (other_architecture, "score", r"tensors of the encoder resnet50.*architecture"),
-    "weights of another architecture, to fine-tune": (other_architecture, "finetune", r"tensors of the encoder resnet50"),
+    "weights of another architecture, to score": (other_architecture, "score", r"epoch-000\.json to describe the encoder.*levels"),
+    "weights of another architecture, to fine-tune": (
+        other_architecture,
+        "finetune",
+        r"epoch-001\.json to describe the encoder.*levels",
+    ),
     "truncated weights, to score": (damaged(f"{E0}.safetensors"), "score", r"weights in .*epoch-000\.safetensors"),
     "truncated weights, to fine-tune": (damaged(f"{E1}.safetensors"), "finetune", r"weights in .*epoch-001\.safetensors"),
     "weights of another checkpoint": (swap_weights, "finetune", r"the weights that .*epoch-001\.json describes"),

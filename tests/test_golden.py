@@ -18,7 +18,7 @@ RENAMED: dict[str, dict[str, str]] = {
     "study/dice.csv": {"scheme": "origin"},
     "study/tis.csv": {"scheme": "origin"},
     "finetuning/metrics.json": {"cell.scheme": "cell.origin"},
-    "checkpoint/checkpoint.json": {"record.scheme": "record.origin"},
+    "checkpoint/checkpoint.json": {"record.scheme": "record.origin", "record.source_accuracy": "record.metrics.source_accuracy"},
 }
 CELL = ("source", "scheme", "encoder", "target", "mode")
 KEYS = {
@@ -34,7 +34,8 @@ KEYS = {
 }
 # Digests of inputs and settings may be taken of more or otherwise; time and revision are never the same.
 NOT_COMPARED = {
-    "format", "record.format", "seconds", "git_revision", "key", "cell.protocol", "cell.pretraining", "cell.weights", "cell.data", "encoder_hash.0",
+    "format", "record.format", "record.parent",
+    "seconds", "git_revision", "key", "cell.protocol", "cell.pretraining", "cell.weights", "cell.data", "encoder_hash.0",
     "encoder_hash.1", "record.git_revision", "record.pretraining", "record.weights",
 }  # fmt: skip
 HERE = make.machine()

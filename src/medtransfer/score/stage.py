@@ -74,9 +74,9 @@ def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> None:
 def _run(scorer: "Scorer", infos: dict[int, CheckpointInfo], force: bool) -> Path:
     folder, options = scorer.folder, options_of(scorer.section)
     index = ScoreIndex(sorted(infos), [indicator.name for indicator in scorer.indicators])
-    _promise(folder / INDEX, index)
     scores = {epoch: scorer.score(epoch, infos[epoch], force) for epoch in sorted(infos)}
     _sweep(folder, scores)
+    _write_index(folder / INDEX, index)
     draw_curves(folder / PICTURE, metrics_of(scores, options), scores, f"{scorer.section.target} · {folder.name}")
     record = record_of(index, scores, options, folder, scorer.target.folder)
     with tracking.once("score", record.name, record.cell, record.params, force=force, on_disk=True) as handle:
@@ -85,8 +85,8 @@ def _run(scorer: "Scorer", infos: dict[int, CheckpointInfo], force: bool) -> Pat
     return folder
 
 
-def _promise(path: Path, index: ScoreIndex) -> None:
-    """Write the index before the first score, unless it already says the same: a folder that holds less is unfinished."""
+def _write_index(path: Path, index: ScoreIndex) -> None:
+    """Write the index after all scores, unless it already says the same: a folder without it is unfinished."""
     try:
         known = ScoreIndex.read(path)
     except InputError:

@@ -23,7 +23,7 @@ def supervised(params: Params) -> dict[str, Any]:
 
 
 def file(params: Params) -> dict[str, Any]:
-    encoder = build_encoder("unet", **params.pretrain.encoders["unet"])
+    encoder = build_encoder("unet", **params.pretrain.encoders["unet"].arguments)
     torch.manual_seed(1)
     initialise(encoder, 1)
     save_file(encoder.state_dict(), "mine.safetensors")
@@ -67,7 +67,7 @@ def test_an_origin_makes_the_epochs_and_parts_that_it_promises(kind: str, params
 
 @pytest.mark.parametrize(("kind", "params"), [(kind, kind) for kind in ORIGINS], indirect=["params"])
 def test_epoch_0_is_the_same_random_initialisation_for_every_origin(kind: str, params: Params):
-    encoder = build_encoder("unet", **params.pretrain.encoders["unet"])
+    encoder = build_encoder("unet", **params.pretrain.encoders["unet"].arguments)
     initialise(encoder, 5)
     assert state_hash(load_encoder(*find_checkpoint(study.pretrain(params), 0))) == state_hash(encoder)
 
