@@ -127,7 +127,7 @@ def test_a_finished_cell_is_reused_once_restored(caplog: pytest.LogCaptureFixtur
         pytest.fail("the block must not begin")
     assert "medtransfer.reuses" not in client.get_run(opened).data.tags
     restored: list[str] = []
-    with tracking.once("score", "the name", "c1", {}, restore=lambda finished: restored.append(finished.id)) as run:
+    with tracking.once("score", "the name", "c1", {}, force=False, restore=lambda finished: restored.append(finished.id)) as run:
         assert run is None and restored == [made]
     assert f"score: the name is finished (run {made}): reused; --force does it again" in caplog.text
     assert client.get_run(opened).data.tags["medtransfer.reuses"] == made

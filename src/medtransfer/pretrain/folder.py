@@ -1,7 +1,6 @@
 """The folder of one pretraining: its checkpoints, its curves and the state that it resumes from."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,10 +87,6 @@ class CheckpointFolder:
                 for name, value in row.items():
                     curves.setdefault(name, {})[epoch] = value
         return curves
-
-    def files(self, epochs: Iterable[int]) -> list[Path]:
-        """Files of the checkpoints of some epochs, in that order."""
-        return [file for epoch in epochs for file in (checkpoint_path(self.path, epoch), self._weights(epoch))]
 
     def _weights(self, epoch: int) -> Path:
         return checkpoint_path(self.path, epoch).with_suffix(".safetensors")

@@ -127,8 +127,8 @@ class Run:
 
 @contextmanager
 def once(
-    stage: str, name: str, cell: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None, *, force: bool = False,
-    on_disk: bool = False, adopt: bool = True, restore: Callable[[StoredRun], None] | None = None,
+    stage: str, name: str, cell: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None, *,
+    force: bool | None = None, on_disk: bool = False, adopt: bool = True, restore: Callable[[StoredRun], None] | None = None,
 ) -> Iterator[Run | None]:  # fmt: skip
     """Open a run for a cell, or yield None when the cell has a finished run, which is reused.
 
@@ -138,12 +138,12 @@ def once(
         cell: digest of what makes the result.
         params: of the cell and its recipe.
         tags: further tags.
-        force: do it again although it is finished.
+        force: do it again although it is finished; None for a command without `--force`.
         on_disk: see `Run`.
         adopt: whether a run that `mlflow run` opened becomes this one; else it is only told where the result is.
         restore: called with the finished run before it counts as reused, to fetch what the disk lacks.
     """
-    if not force and reused(stage, name, cell, restore):
+    if not force and reused(stage, name, cell, restore, "" if force is None else "; --force does it again"):
         yield None
     elif adopt:
         with open_run(stage, name, cell, params, tags or {}, on_disk=on_disk) as run:
@@ -154,14 +154,16 @@ def once(
         note_reuse(run.id, f"The result is a run of its own, in medtransfer/{stage}")
 
 
-def reused(stage: str, name: str, cell: str, restore: Callable[[StoredRun], None] | None = None) -> bool:
+def reused(
+    stage: str, name: str, cell: str, restore: Callable[[StoredRun], None] | None = None, hint: str = "; --force does it again"
+) -> bool:  # fmt: skip
     """Whether the cell has a finished run; if so, it is restored, logged, and noted in the run that `mlflow run` opened."""
     finished = find_finished(stage, cell)
     if finished is None:
         return False
     if restore:
         restore(finished)
-    log.info("%s: %s is finished (run %s): reused; --force does it again", stage, name, finished.id)
+    log.info("%s: %s is finished (run %s): reused%s", stage, name, finished.id, hint)
     note_reuse(finished.id)
     return True
 
