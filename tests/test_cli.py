@@ -313,6 +313,8 @@ BAD: dict[str, tuple[Spoiler, str, str]] = {
         "pretrain --params imported.yaml --origin imported",
         r"weights file.*none\.pth",
     ),
+    "no such kind of origin": (text("more.yaml", "pretrain: {origins: {simple: {kind: magic}}}"), "pretrain --params more.yaml",
+                               r"pretrain\.origins\.simple: has the kind 'magic', known are 'supervised', 'file'"),
     "stopping on a target that is not there": (nothing, "pretrain --stop-on mine", r"prepared/mine/dataset\.json.*prepare"),
     "a target that was not prepared": (nothing, "score --target mine", r"prepared/mine/dataset\.json.*`medtransfer prepare"),
     "a target that was not prepared, to fine-tune": (nothing, "finetune --target sample,mine", r"prepared/mine/dataset\.json"),

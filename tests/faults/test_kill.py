@@ -54,11 +54,13 @@ class Stage:
     loose: tuple[str, ...] = ()
 
 
+IMPORTED = {"kind": "file", "weights": "weights.safetensors", "epoch": 300, "source": "imagenet", "pickle": False,
+            "allow_partial": False, "input": None}  # fmt: skip
 STAGES = {
     "samples": Stage(("samples", "--out", "made"), (), ("made",)),
     "prepare": Stage(("prepare",), (), ("data",)),
     "pretrain": Stage(("pretrain",), (), ("checkpoints",)),
-    "import": Stage(("pretrain", "--weights", "weights.safetensors"), ("weights.safetensors",), ("checkpoints",)),
+    "import": Stage(("pretrain", "--origin", "imported"), ("weights.safetensors",), ("checkpoints",)),
     "score": Stage(("score",), ("data", "checkpoints"), ("scores",)),
     "finetune": Stage(("finetune", "--epoch", "0,3", "--mode", "decoder,full"), ("data", "checkpoints"), ("models",)),
     "search": Stage(("search",), (), ("search",), True, (".png",)),
@@ -85,7 +87,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_params: Callable[...
     """Make a whole tiny study, whose folders the stages find."""
     folder = tmp_path_factory.mktemp("finished")
     overrides = {"finetune.train_epochs": 5, "finetune.overlays": 1, "search.levels": [-1, -2], "report.draws": 100,
-                 "search.margins": {"low": 0.0, "high": 1.0, "step": 0.25}, "study.seeds": [7, 8]}  # fmt: skip
+                 "pretrain.origins.imported": IMPORTED, "study.seeds": [7, 8],
+                 "search.margins": {"low": 0.0, "high": 1.0, "step": 0.25}}  # fmt: skip
     params = tiny_params(overrides)
     (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     shutil.copy(empty_store, folder / "empty.db")

@@ -95,7 +95,7 @@ VALUE_ROWS: list[tuple[Any, ...]] = [
         ("pretrain.betas", [0.9]), ("pretrain.betas", [0.9, 1.0]), ("pretrain.size", 10**6), ("pretrain.source", "a/b"),
         ("pretrain.origins.advanced.cutmix", 1.5), ("pretrain.origins.advanced.warmup", {"unet": -1}),
         ("pretrain.origins.simple.batch_size", {"unet": 0}), ("pretrain.stop_on", "nowhere", "pretrain.stop_on", "nowhere"),
-        ("pretrain.origins.simple", {"kind": "magic"}, "pretrain.origins.simple", "'magic'", "'supervised', 'file'"),
+        ("pretrain.origins.simple", {"kind": "magic"}, "pretrain.origins.simple", "'magic'", "'supervised'"),
         ("pretrain.origins.simple", {"weights": "w.pth"}, "pretrain.origins.simple", "kind"),
         ("pretrain.origins.simple", {"kind": "file", "weights": {0: "w.pth"}}, "pretrain.origins.simple.weights.0"),
         ("pretrain.origins.simple", {"kind": "file", "weights": {}}, "pretrain.origins.simple.weights"),

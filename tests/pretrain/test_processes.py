@@ -68,7 +68,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_bits(write_params: Callable[..
     assert tracking.read_runs("pretrain") == []
     assert len(tracking.read_runs("pretrain", status="RUNNING")) == 1
     output = succeed(start())
-    assert f"unet-simple goes on after epoch {reached['epoch']}" in output
+    assert f"unet-simple resumes after epoch {reached['epoch']}" in output
     (run,) = tracking.read_runs("pretrain")
     assert sorted(tracking.read_curve(run.id, "train_loss")) == list(range(1, 31))
     assert tracking.read_runs("pretrain", status="RUNNING") == []
@@ -134,7 +134,7 @@ def test_a_killed_rank_ends_the_job_and_it_goes_on(write_params: Callable[..., P
     reached = read_progress(state)
     assert reached is not None and 3 <= reached["epoch"] < 12
     assert [len(tracking.read_runs("pretrain", status=status)) for status in ("FINISHED", "RUNNING", "FAILED")] == [0, 0, 1]
-    assert f"unet-simple goes on after epoch {reached['epoch']}" in succeed(start())
+    assert f"unet-simple resumes after epoch {reached['epoch']}" in succeed(start())
     assert len(tracking.read_runs("pretrain")) == 1
     killed = weights(folder)
     succeed(start("--force"))

@@ -16,7 +16,7 @@ from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError, StageError
 from medtransfer.pretrain import trainer
 from medtransfer.pretrain.trainer import Trainer
-from medtransfer.records import find_checkpoint, list_checkpoints, read_json, read_tensors
+from medtransfer.records import find_checkpoint, list_checkpoints, read_json, read_tensors, write_json
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.state import read_progress
 
@@ -136,6 +136,13 @@ def test_another_seed_gives_other_bits_and_moves_the_old_checkpoints_aside(copy:
     assert weights() == weights(copy / FOLDER)
     assert weights(FOLDER.with_name(f"unet-simple.{new}")).keys() == set(EPOCHS)
     assert len(runs()) == 2
+
+
+def test_checkpoints_of_an_older_format_are_moved_aside(workplace: Path, tiny_params: Callable[..., Params]):
+    write_json(FOLDER / "epoch-001.json", {"format": "medtransfer/checkpoint/1", "pretraining": "a1"})
+    study.pretrain(tiny_params({"pretrain.epochs": 1, "pretrain.checkpoints": []}))
+    assert set(weights()) == {0, 1}
+    assert [path.name for path in FOLDER.with_name("unet-simple.older").iterdir()] == ["epoch-001.json"]
 
 
 @pytest.mark.parametrize("lost", ["folder", "one epoch", "one weights file"])

@@ -125,9 +125,9 @@ def load_encoder_weights(
         )
     if audit.matched == 0 or not (audit.complete or allow_partial):
         raise InputError(_refusal(encoder, audit))
-    if spoiled := [name for name, tensor in renamed.items() if not torch.isfinite(tensor).all()]:
+    if infinite := [name for name, tensor in renamed.items() if not torch.isfinite(tensor).all()]:
         raise InputError(
-            f"expected finite weights in {source}, but {len(spoiled)} tensors hold infinities or NaN{_some(spoiled)}; "
+            f"expected finite weights in {source}, but {len(infinite)} tensors hold infinities or NaN{_some(infinite)}; "
             "use an intact file"
         )
     changed = _copy(encoder, renamed)
@@ -183,22 +183,22 @@ def _read_pickle(path: Path) -> Any:
                 return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken or hostile pickle raises nearly anything
         raise InputError(
-            f"expected tensors and nothing else in {path}, but it cannot be read so ({in_one_line(error)}); get the file again or "
+            f"expected tensors and nothing else in {path}, but it cannot be read ({in_one_line(error)}); get the file again or "
             "convert it to .safetensors"
         ) from None
 
 
 def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
-    """Find the state dict in what a file holds."""
+    """Find the state dict in the content of a file."""
     for key in NESTED:
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
     if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
         raise InputError(f"expected tensors by name in {path}, but got {_describe(value)}; name a file that holds one state dict")
-    if strange := [str(name) for name, tensor in value.items() if not _is_plain(tensor)]:
+    if unusable := [str(name) for name, tensor in value.items() if not _is_plain(tensor)]:
         raise InputError(
-            f"expected dense tensors of numbers in {path}, but {len(strange)} are sparse, quantised or without content"
-            f"{_some(strange)}; convert them"
+            f"expected dense tensors of numbers in {path}, but {len(unusable)} are sparse, quantised or without content"
+            f"{_some(unusable)}; convert them"
         )
     return {str(name): tensor for name, tensor in value.items()}
 
@@ -230,9 +230,9 @@ def _read_names(
 ) -> tuple[LoadAudit, dict[str, Tensor]]:
     """Compare the tensors with the encoder's, names read in one way; the second value holds those that fit."""
     wanted = encoder.state_dict()
-    heads = HEADS + encoder.heads
     names = {name: MAPPINGS[mapping](name.removeprefix(prefix)) if name.startswith(prefix) else None for name in tensors}
     names = {name: encoder.prefix + ours if ours and encoder.prefix + ours in wanted else ours for name, ours in names.items()}
+    heads = HEADS + encoder.heads
     left_out = tuple(name for name, ours in names.items() if ours is None or (ours not in wanted and ours.startswith(heads)))
     given = {ours: tensors[name] for name, ours in names.items() if ours is not None and name not in set(left_out)}
     if channels != "RGB":

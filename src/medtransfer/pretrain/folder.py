@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtransfer.records import CheckpointInfo, checkpoint_path, list_checkpoints, write_json
+from medtransfer.records import CheckpointInfo, OlderFormat, checkpoint_path, list_checkpoints, write_json
 from medtransfer.training.state import read_progress
 
 
@@ -31,7 +31,9 @@ class CheckpointFolder:
     @property
     def saved(self) -> tuple[int, ...]:
         """Epochs whose record and weights are both in the folder; none when it does not exist."""
-        return tuple(epoch for epoch in sorted(self._infos) if self._weights(epoch).exists())
+        return tuple(
+            epoch for epoch in sorted(self._infos) if checkpoint_path(self.path, epoch).with_suffix(".safetensors").exists()
+        )
 
     @property
     def complete(self) -> bool:
@@ -57,7 +59,7 @@ class CheckpointFolder:
         Returns:
             Their new folder, None when there were none.
         """
-        owners = {info.pretraining for info in self._infos.values()}
+        owners = {_owner(path) for path in self.path.glob("epoch-*.json")}
         if (progress := read_progress(self.state)) is not None:
             owners.add(str(progress.get("pretraining")))
         foreign = owners - {self.pretraining}
@@ -88,9 +90,14 @@ class CheckpointFolder:
                     curves.setdefault(name, {})[epoch] = value
         return curves
 
-    def _weights(self, epoch: int) -> Path:
-        return checkpoint_path(self.path, epoch).with_suffix(".safetensors")
-
     @property
     def _infos(self) -> dict[int, CheckpointInfo]:
         return list_checkpoints(self.path) if any(self.path.glob("epoch-*.json")) else {}
+
+
+def _owner(path: Path) -> str:
+    """Digest of the pretraining that a record belongs to; all records of older formats belong to `older`."""
+    try:
+        return CheckpointInfo.read(path).pretraining
+    except OlderFormat:
+        return "older"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from medtransfer import tracking
@@ -39,7 +40,8 @@ class WeightsImport:
         kind: of the origin.
         files: by the epoch that they stand for.
         source: name of the dataset that they were trained on.
-        contract: size, mean, std and channels that they expect; None for those of the checkpoint that a file is, or ImageNet's.
+        contract: size, mean, std and channels that they expect; None for those of the checkpoint that a file is, or of
+            the architecture's published weights, else ImageNet's.
         pickle: whether a pickle may be read.
         allow_partial: whether to load what fits.
         rename: translates the names of an encoder's tensors; None tries the known ones.
@@ -117,12 +119,12 @@ def _own_record(file: Path, sha256: str) -> CheckpointInfo | None:
 
 
 def _contract(section: Pretrain, info: CheckpointInfo | None) -> dict[str, Any]:
-    """Input contract of one of our own checkpoints, else that of the architecture."""
+    """Return the contract of one of our own checkpoints, or else what the architecture's published weights expect."""
     if info:
         return info.input
-    spec = section.encoders[section.encoder]
-    encoder = build_encoder(spec.build, **spec.arguments)
-    return input_contract(section.size, encoder.mean, encoder.std)
+    with torch.device("meta"):
+        encoder = _build(section)
+    return input_contract(encoder.input_size or section.size, encoder.mean, encoder.std)
 
 
 def _in_rgb(contract: dict[str, Any]) -> dict[str, Any]:
@@ -148,9 +150,13 @@ def _import(
     _store(checkpoints, provenances, audits, cell, {"allow_partial": wanted.allow_partial, "size": first.input["size"]})
 
 
-def _random(section: Pretrain) -> Encoder:
+def _build(section: Pretrain) -> Encoder:
     spec = section.encoders[section.encoder]
-    encoder = build_encoder(spec.build, **spec.arguments)
+    return build_encoder(spec.build, **spec.arguments)
+
+
+def _random(section: Pretrain) -> Encoder:
+    encoder = _build(section)
     initialise(encoder, section.seed)
     return encoder
 
@@ -190,16 +196,16 @@ def _store(
         "weights_audit": "; ".join(map(str, audits.values())), "saved": " ".join(epochs),
         "stopped": f"imported from {', '.join(parents)}",
     }  # fmt: skip
-    curves = {
-        "weights_changed": {str(epoch): audit.changed for epoch, audit in audits.items()},
-        "weights_matched": {str(epoch): audit.matched / audit.total for epoch, audit in audits.items()},
+    metrics = {
+        "weights_changed": {epoch: audit.changed for epoch, audit in audits.items()},
+        "weights_matched": {epoch: audit.matched / audit.total for epoch, audit in audits.items()},
     }
-    texts = {name: str(value) for name, value in params.items()}
     done = Pretraining(
-        checkpoints.path.name, cell, checkpoints.pretraining, list(checkpoints.epochs), texts, tags, curves, []
+        checkpoints.path.name, cell, checkpoints.pretraining, list(checkpoints.epochs),
+        {name: str(value) for name, value in params.items()}, tags,
+        {name: {str(epoch): value for epoch, value in values.items()} for name, values in metrics.items()}, [],
     )  # fmt: skip
     with tracking.open_run("pretrain", checkpoints.path.name, cell, params, {}, on_disk=True) as run:
-        for epoch in audits:
-            run.log_metrics({name: curve[str(epoch)] for name, curve in curves.items()}, epoch)
+        run.log_curves(metrics)
         finish(run, checkpoints.path, done)
     log.info("pretrain %s: the checkpoints of epochs %s are in %s", checkpoints.path.name, ", ".join(epochs), checkpoints.path)

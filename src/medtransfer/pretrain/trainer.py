@@ -14,7 +14,7 @@ from medtransfer.encoders.classifier import Classifier
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.initialise import initialise
 from medtransfer.pretrain.loop import accuracy, train_epoch
-from medtransfer.pretrain.pretraining import Pretraining
+from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.progress import track
 from medtransfer.records import checkpoint_path
 from medtransfer.training.checkpoints import save_checkpoint
@@ -29,16 +29,16 @@ Curves = dict[str, dict[str, float]]  # metric -> epoch (as JSON has it, a strin
 class Trainer:
     """One pretraining in this process; a distributed job has one per process."""
 
-    def __init__(self, pretraining: Pretraining, fabric: Fabric, progress: dict[str, Any] | None) -> None:
+    def __init__(self, plan: TrainingPlan, fabric: Fabric, progress: dict[str, Any] | None) -> None:
         """Prepare a pretraining.
 
         Args:
-            pretraining: what to do.
+            plan: what to do.
             fabric: launched.
             progress: of an interrupted pretraining, to resume from; None to start again.
         """
-        self.pretraining, self.fabric, self.progress = pretraining, fabric, progress
-        self.recipe, self.checkpoints, self.images = pretraining.recipe, pretraining.checkpoints, pretraining.images
+        self.plan, self.fabric, self.progress = plan, fabric, progress
+        self.recipe, self.checkpoints, self.images = plan.recipe, plan.checkpoints, plan.images
         self.classes = len(self.images["train"].classes)
         self.curves: Curves = {}
 
@@ -108,7 +108,7 @@ class Trainer:
         )  # fmt: skip
 
     def _loader(self, split: str, sampler: EpochBatches) -> torch.utils.data.DataLoader:
-        return loader(self.images[split], sampler, self.pretraining.section.workers, pin=self.fabric.device.type == "cuda")
+        return loader(self.images[split], sampler, self.plan.section.workers, pin=self.fabric.device.type == "cuda")
 
     def _epoch(
         self, model: torch.nn.Module, optimiser: torch.optim.Optimizer, training: torch.utils.data.DataLoader,
@@ -129,7 +129,7 @@ class Trainer:
         """Save an epoch: first the checkpoint, then the state, which makes the epoch count as done."""
         if epoch in self.recipe.checkpoints:
             metrics = {"source_accuracy": numbers["source_accuracy"]}
-            save_checkpoint(self.checkpoints.path, raw, replace(self.pretraining.provenance, epoch=epoch, metrics=metrics))
+            save_checkpoint(self.checkpoints.path, raw, replace(self.plan.provenance, epoch=epoch, metrics=metrics))
         go_on = observe(epoch, raw.encoder, numbers)
         for name, value in numbers.items():
             self.curves.setdefault(name, {})[str(epoch)] = value

@@ -2,7 +2,7 @@
 
 from medtransfer.records.arrays import BROKEN_ARRAYS, map_array, open_arrays
 from medtransfer.records.atomic import atomic_folder, atomic_path, scratch_folder, write_json, write_tensors, write_text
-from medtransfer.records.base import read_json
+from medtransfer.records.base import OlderFormat, read_json
 from medtransfer.records.checkpoint import (
     CheckpointInfo,
     Provenance,
@@ -21,10 +21,9 @@ from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import in_one_line, require_file
 
 __all__ = [
-    "ARRAYS", "BROKEN_ARRAYS", "Cell", "CellName", "CheckpointInfo", "INDEX_COLUMNS", "PER_SAMPLE",
-    "PRETRAINING_FILE", "PreparedTarget", "Pretraining", "Provenance", "Result", "Score", "ScoreIndex", "Scores",
-    "TargetInfo", "atomic_folder", "atomic_path", "checkpoint_path", "find_checkpoint", "in_one_line",
-    "list_checkpoints", "map_array", "open_arrays", "parse_json", "read_json", "read_table", "read_tensors",
-    "read_values", "require_file", "scratch_folder", "series_folder", "write_json", "write_tensors", "write_text",
-    "write_values",
+    "ARRAYS", "BROKEN_ARRAYS", "Cell", "CellName", "CheckpointInfo", "INDEX_COLUMNS", "OlderFormat", "PER_SAMPLE",
+    "PRETRAINING_FILE", "PreparedTarget", "Pretraining", "Provenance", "Result", "Score", "ScoreIndex", "Scores", "TargetInfo",
+    "atomic_folder", "atomic_path", "checkpoint_path", "find_checkpoint", "in_one_line", "list_checkpoints", "map_array",
+    "open_arrays", "parse_json", "read_json", "read_table", "read_tensors", "read_values", "require_file", "scratch_folder",
+    "series_folder", "write_json", "write_tensors", "write_text", "write_values",
 ]  # fmt: skip

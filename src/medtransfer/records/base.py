@@ -6,7 +6,7 @@ import reprlib
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self, get_type_hints
+from typing import Annotated, Any, NoReturn, Self, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -24,6 +24,10 @@ COMMANDS = {
     SCORES: "score", SCORE_INDEX: "score", RESULT: "finetune",
 }  # fmt: skip
 REMEDIES = {form: f"make it with `medtransfer {command}`" for form, command in COMMANDS.items()}
+
+
+class OlderFormat(InputError):
+    """A record was written by an older version of medtransfer."""
 
 
 def read_json(path: Path, form: str) -> dict[str, Any]:
@@ -47,18 +51,20 @@ def read_json(path: Path, form: str) -> dict[str, Any]:
         ) from None
     found = value.get("format") if isinstance(value, dict) else None
     if found != form:
-        raise InputError(f"expected the format {form!r} in {path}, but got {found!r}{_version_remedy(form, found)}")
+        _refuse_format(path, form, found)
     return value
 
 
-def _version_remedy(form: str, found: Any) -> str:
-    """Return the end of the sentence about a file of another format: a remedy that fits its version."""
+def _refuse_format(path: Path, form: str, found: Any) -> NoReturn:
+    """Raise the error about a file of another format, with a remedy that fits its version."""
+    message = f"expected the format {form!r} in {path}, but got {found!r}"
     kind, _, version = form.rpartition("/")
-    if isinstance(found, str) and (other := re.fullmatch(rf"{re.escape(kind)}/(\d{{1,6}})", found)):
-        if int(other[1]) < int(version):
-            return f", which an older version of medtransfer wrote; move it away and {REMEDIES[form]} again"
-        return ", which a newer version of medtransfer wrote; update medtransfer"
-    return f"; {REMEDIES[form]}"
+    other = re.fullmatch(rf"{re.escape(kind)}/(\d{{1,6}})", found) if isinstance(found, str) else None
+    if other is None:
+        raise InputError(f"{message}; {REMEDIES[form]}")
+    if int(other[1]) > int(version):
+        raise InputError(f"{message}, which a newer version of medtransfer wrote; update medtransfer")
+    raise OlderFormat(f"{message}, which an older version of medtransfer wrote; move it away and {REMEDIES[form]} again")
 
 
 @cache

@@ -15,14 +15,13 @@ from medtransfer.encoders.contract import Encoder
 from medtransfer.environment import is_main_process
 from medtransfer.errors import StageError
 from medtransfer.locks import exclusive
-from medtransfer.pretrain.pretraining import Pretraining
+from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.pretrain.recipe import planned_epochs
 from medtransfer.pretrain.reuse import move_aside_foreign, reuse
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.sync import finish
 from medtransfer.pretrain.trainer import Trainer
-from medtransfer.records import PRETRAINING_FILE, find_checkpoint
-from medtransfer.records import Pretraining as FinishedPretraining
+from medtransfer.records import PRETRAINING_FILE, Pretraining, find_checkpoint
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 
@@ -42,26 +41,26 @@ class Supervised:
 
     def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
         """Pretrain, resume or reuse."""
-        pretraining = Pretraining.of(section, stopper, force)
-        checkpoints = pretraining.checkpoints
+        plan = TrainingPlan.of(section, stopper, force)
+        checkpoints = plan.checkpoints
         with exclusive(checkpoints.path) if is_main_process() else nullcontext():
-            if force or not reuse(checkpoints, pretraining.cell):
-                _train_apart(pretraining)
+            if force or not reuse(checkpoints, plan.cell):
+                _train_apart(plan)
         return checkpoints.path
 
 
-def _train_apart(pretraining: Pretraining) -> None:
+def _train_apart(plan: TrainingPlan) -> None:
     """Train in a folder that holds no foreign checkpoints, with all devices."""
-    recipe, checkpoints = pretraining.recipe, pretraining.checkpoints
-    fabric = open_fabric(pretraining.section.accelerator, recipe.devices, recipe.precision)
+    recipe, checkpoints = plan.recipe, plan.checkpoints
+    fabric = open_fabric(plan.section.accelerator, recipe.devices, recipe.precision)
     if is_main_process():
         move_aside_foreign(checkpoints)
-        if pretraining.force:
+        if plan.force:
             checkpoints.state.unlink(missing_ok=True)
             (checkpoints.path / PRETRAINING_FILE).unlink(missing_ok=True)
     fabric.launch()
     with _explain_lost_process(fabric, checkpoints.path):
-        _train(pretraining, fabric)
+        _train(plan, fabric)
 
 
 @contextmanager
@@ -78,41 +77,40 @@ def _explain_lost_process(fabric: Fabric, folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _train(pretraining: Pretraining, fabric: Fabric) -> None:
-    section, recipe, checkpoints = pretraining.section, pretraining.recipe, pretraining.checkpoints
-    progress = None if pretraining.force else checkpoints.progress
-    trainer = Trainer(pretraining, fabric, progress)
-    unfinished = fabric.broadcast(_is_unfinished(pretraining, progress) if fabric.is_global_zero else True)
+def _train(plan: TrainingPlan, fabric: Fabric) -> None:
+    section, recipe, checkpoints = plan.section, plan.recipe, plan.checkpoints
+    progress = None if plan.force else checkpoints.progress
+    trainer = Trainer(plan, fabric, progress)
+    unfinished = fabric.broadcast(_is_unfinished(plan, progress) if fabric.is_global_zero else True)
     if not fabric.is_global_zero:
         if unfinished:
             trainer.train(lambda epoch, encoder, numbers: True)
         return
     params = {**asdict(recipe), "accumulation": recipe.accumulation, "kind": "supervised", "source": section.source,
               "pretraining": checkpoints.pretraining, "stop_on": section.stop_on}  # fmt: skip
-    with tracking.open_run("pretrain", checkpoints.path.name, pretraining.cell, params, {}, on_disk=True) as run:
+    with tracking.open_run("pretrain", checkpoints.path.name, plan.cell, params, {}, on_disk=True) as run:
         curves = progress["curves"] if progress else {}
         run.log_curves({name: {int(epoch): value for epoch, value in curve.items()} for name, curve in curves.items()})
-        last = progress["epoch"] if progress and not unfinished else trainer.train(_observer(run, pretraining))
+        last = progress["epoch"] if progress and not unfinished else trainer.train(_observer(run, plan))
         saved = [epoch for epoch in checkpoints.saved if epoch <= last]
-        done = FinishedPretraining(
-            checkpoints.path.name, pretraining.cell, checkpoints.pretraining, saved,
-            {name: str(value) for name, value in params.items()}, _tags(pretraining, saved, last),
-            trainer.curves if unfinished else curves,
-            [[section.source, pretraining.fingerprint, section.source_root, "training"]],
+        done = Pretraining(
+            checkpoints.path.name, plan.cell, checkpoints.pretraining, saved, {name: str(value) for name, value in params.items()},
+            _tags(plan, saved, last), trainer.curves if unfinished else curves,
+            [[section.source, plan.fingerprint, section.source_root, "training"]],
         )  # fmt: skip
         finish(run, checkpoints.path, done)
     if checkpoints.complete:
         checkpoints.state.unlink(missing_ok=True)
 
 
-def _is_unfinished(pretraining: Pretraining, progress: dict[str, Any] | None) -> bool:
+def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
     """Return whether there is something left to train after what an earlier process did.
 
     The rule sees every checkpoint on disk, measured again: the earlier process may have had another target's rule, or none.
     """
     if progress is None:
         return True
-    checkpoints, stopper = pretraining.checkpoints, pretraining.stopper
+    checkpoints, stopper = plan.checkpoints, plan.stopper
     for name in progress["curves"].keys() - {"train_loss", "lr", "source_accuracy"}:
         del progress["curves"][name]
     if stopper:
@@ -124,9 +122,9 @@ def _is_unfinished(pretraining: Pretraining, progress: dict[str, Any] | None) ->
     return int(progress["epoch"]) < max(checkpoints.epochs)
 
 
-def _observer(run: tracking.Run, pretraining: Pretraining) -> Callable[[int, Encoder, dict[str, float]], bool]:
+def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, Encoder, dict[str, float]], bool]:
     """Return what happens after each epoch: numbers to the log and the store, the indicator and the rule at checkpoints."""
-    checkpoints, stopper = pretraining.checkpoints, pretraining.stopper
+    checkpoints, stopper = plan.checkpoints, plan.stopper
 
     def observe(epoch: int, encoder: Encoder, numbers: dict[str, float]) -> bool:
         resume = True
@@ -141,12 +139,10 @@ def _observer(run: tracking.Run, pretraining: Pretraining) -> Callable[[int, Enc
     return observe
 
 
-def _tags(pretraining: Pretraining, saved: list[int], last: int) -> dict[str, str]:
+def _tags(plan: TrainingPlan, saved: list[int], last: int) -> dict[str, str]:
     """Return which epochs were saved and why training stopped; log the same."""
-    checkpoints, stopper = pretraining.checkpoints, pretraining.stopper
-    planned = max(checkpoints.epochs)
-    reason = stopper.explain() if stopper else f"reached the last epoch, {last}"
+    folder, planned = plan.checkpoints.path, max(plan.checkpoints.epochs)
+    reason = plan.stopper.explain() if plan.stopper else f"reached the last epoch, {last}"
     reason += f", which spared {planned - last} of {planned} epochs" if last < planned else ""
-    epochs = ", ".join(map(str, saved))
-    log.info("pretrain %s: %s; the checkpoints of epochs %s are in %s", checkpoints.path.name, reason, epochs, checkpoints.path)
+    log.info("pretrain %s: %s; the checkpoints of epochs %s are in %s", folder.name, reason, ", ".join(map(str, saved)), folder)
     return {"saved": " ".join(map(str, saved)), "stopped": reason}

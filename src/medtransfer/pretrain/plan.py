@@ -1,4 +1,4 @@
-"""Everything that one supervised pretraining is made of."""
+"""The plan of one supervised pretraining: params, recipe, images, folder and stopping rule."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ from medtransfer.records import Provenance, series_folder
 
 
 @dataclass(frozen=True)
-class Pretraining:
+class TrainingPlan:
     """One supervised pretraining.
 
     Attributes:
@@ -32,7 +32,7 @@ class Pretraining:
     force: bool
 
     @classmethod
-    def of(cls, section: Pretrain, stopper: Stopper | None, force: bool) -> "Pretraining":
+    def of(cls, section: Pretrain, stopper: Stopper | None, force: bool) -> "TrainingPlan":
         """Open the source images of a section and bundle them with its recipe."""
         recipe = recipe_of(section)
         images = {
