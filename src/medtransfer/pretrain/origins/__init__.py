@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 from medtransfer.config import Pretrain, Section
+from medtransfer.pretrain.origins.package import InstalledPackage
 from medtransfer.pretrain.origins.supervised import Supervised
 from medtransfer.pretrain.origins.weights_file import WeightsFile
 from medtransfer.pretrain.stopping import Stopper
@@ -40,4 +41,4 @@ class Origin(Protocol):
         ...
 
 
-ORIGINS: dict[str, Origin] = {"supervised": Supervised(), "file": WeightsFile()}
+ORIGINS: dict[str, Origin] = {"supervised": Supervised(), "file": WeightsFile(), "package": InstalledPackage()}
