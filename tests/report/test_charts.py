@@ -1,227 +1,273 @@
-"""The pictures: marks where the numbers are, nothing outside, no label over another."""
+"""The figures: what a reader must find, read back from matplotlib's artists, and their SVG on the page."""
 
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from random import Random
+from io import BytesIO
+from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
 
 from medtransfer.analysis.model import Analysis, Judged, Summary
-from medtransfer.report.plots import by_epoch, cost
-from medtransfer.report.plots.label_placement import place_labels, spaced
-from medtransfer.report.plots.svg import OUTLINES, Scale, decimals, drawing, mark, polyline, text, ticks
-from medtransfer.selectors.marks import Mark
-from medtransfer.selectors.selectors import FULL, SELECTORS, fixed
+from medtransfer.report.plots import by_epoch, cost, figure
+from medtransfer.report.plots.inline import blank, icon, to_svg
+from medtransfer.selectors.marks import BLUE, Mark
+from medtransfer.selectors.selectors import FULL, ORACLE, SELECTORS, fixed
 
 Make = Callable[..., Analysis]
 
 
-def parse(picture: str) -> ElementTree.Element:
-    return ElementTree.fromstring(picture)
+def panel(judged: Judged) -> Figure:
+    drawn = blank(by_epoch.WIDTH, by_epoch.HEIGHT)
+    by_epoch.draw_panel(drawn, judged)
+    return drawn
 
 
-def circles(picture: str, kind: str) -> list[tuple[float, float]]:
-    return [
-        (float(one.get("cx", "")), float(one.get("cy", ""))) for one in parse(picture).iter("circle") if one.get("class") == kind
-    ]
+def front(summaries: tuple[Summary, ...], width: float = 800) -> Figure:
+    drawn = blank(width, 400)
+    cost.draw_front(drawn, *cost.fixed_and_picks(summaries))
+    return drawn
 
 
-def words_of(picture: str) -> list[str]:
-    return [one.text or "" for one in parse(picture).iter("text")]
+def titled(axes: Axes) -> dict[str, Line2D]:
+    return {url: line for line in axes.lines if (url := line.get_url())}
 
 
-def test_a_scale_is_a_straight_line():
-    up = Scale(0.5, 1.0, 200, 100)
-    assert (up(0.5), up(0.75), up(1.0)) == (200, 150, 100)
-    assert Scale(0.3, 0.3, 0, 10)(0.3) == 5
+def dots(axes: Axes) -> PathCollection:
+    (found,) = [artist for artist in axes.collections if isinstance(artist, PathCollection)]
+    return found
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "most", "expected"),
-    [
-        (0.0, 1.0, 6, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (0.71, 0.79, 4, [0.72, 0.74, 0.76, 0.78]),
-        (3.0, 3.0, 4, [3.0]),
-        (0, 300, 4, [0, 100, 200, 300]),
-    ],
-)
-def test_ticks_are_round_and_inside(low: float, high: float, most: int, expected: list[float]):
-    assert ticks(low, high, most) == pytest.approx(expected)
+def epoch_labels(drawn: Figure) -> list[str]:
+    return [label.get_text() for label in drawn.axes[-1].get_xticklabels()]
 
 
-def test_ticks_of_any_range_are_few_and_inside():
-    random = Random(2)
-    for _ in range(300):
-        low = random.uniform(-1, 1)
-        high = low + 10 ** random.uniform(-4, 3)
-        found = ticks(low, high, 4)
-        assert 1 <= len(found) <= 4
-        assert low - 1e-9 <= found[0] <= found[-1] <= high + 1e-9
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ElementTree.fromstring(svg).iter("text")]
 
 
-def test_ticks_are_told_apart_by_their_decimals():
-    assert decimals([0.1, 0.2]) == 2
-    assert decimals([0.7125, 0.715]) == 4
+def test_dots_are_at_the_dice_and_filled_within_noise(small: Analysis):
+    judged = small.judged[0]
+    dice = dots(panel(judged).axes[0])
+    assert np.asarray(dice.get_offsets()) == pytest.approx(np.array([[i, c.mean] for i, c in enumerate(judged.candidates)]))
+    assert [to_hex(face) == BLUE.lower() for face in dice.get_facecolors()] == [c.within_noise for c in judged.candidates]
+    for candidate, words in zip(judged.candidates, dice.get_urls(), strict=True):
+        assert words.startswith(f"epoch {candidate.key}: Dice {candidate.mean:.3f} ± {candidate.std:.3f}, 2 seeds; interval ")
+        assert f"robustness {candidate.robustness:.3f}" in words
 
 
-@pytest.mark.parametrize("marker", OUTLINES)
-def test_every_marker_has_an_outline_of_its_own(marker: str):
-    others = {mark(Mark("#000000", other), 0, 0) for other in OUTLINES if other != marker}
-    assert mark(Mark("#000000", marker), 0, 0) not in others
-    drawn = mark(Mark("#123456", marker), 5, 5, 4, "a < b")
-    assert parse(drawing(10, 10, "t", drawn)).findtext("path/title") == "a < b"
-    assert 'fill="#123456"' in drawn
+def test_the_band_is_one_standard_deviation(small: Analysis):
+    candidates = small.judged[0].candidates
+    (band,) = [artist for artist in panel(small.judged[0]).axes[0].collections if not isinstance(artist, PathCollection)]
+    edges = {tuple(vertex) for vertex in np.round(band.get_paths()[0].vertices, 9)}
+    assert edges == {(i, round(c.mean + sign * c.std, 9)) for i, c in enumerate(candidates) for sign in (-1, 1)}
 
 
-def test_texts_are_escaped():
-    assert text(1, 2, "<b>&", "m") == '<text x="1" y="2" class="m">&lt;b&gt;&amp;</text>'
-    assert polyline([(1, 2)], "rob") == ""
+def test_robustness_and_its_intervals_are_below(small: Analysis):
+    candidates = small.judged[0].candidates
+    lower = panel(small.judged[0]).axes[1]
+    assert lower.lines[0].get_ydata() == pytest.approx([c.robustness for c in candidates])
+    (bars,) = [artist for artist in lower.collections if isinstance(artist, LineCollection)]
+    expected = [[[i, bound] for bound in c.robustness_interval or ()] for i, c in enumerate(candidates)]
+    assert np.array(bars.get_segments()) == pytest.approx(np.array(expected))
 
 
-def test_dots_stand_where_the_dice_are(small: Analysis):
-    one = small.judged[0]
-    picture = by_epoch.dice_by_epoch(one)
-    dots = sorted(circles(picture, "near") + circles(picture, "far"))
-    assert len(dots) == len(one.candidates)
-    assert len(circles(picture, "near")) == sum(point.within_noise for point in one.candidates)
-    heights = [-y for _, y in dots]
-    assert sorted(range(4), key=heights.__getitem__) == sorted(range(4), key=lambda i: one.candidates[i].mean)
-    steps = [after[0] - before[0] for before, after in zip(dots, dots[1:], strict=False)]
-    assert steps == pytest.approx([steps[0]] * 3, abs=0.2)  # equal distances
-    assert [word for word in words_of(picture) if word.isdigit()] == ["10", "5", "1", "0"]
+def test_every_choice_is_marked_once_at_its_epoch(make: Make):
+    judged = make(1, 5).judged[0]
+    marks = titled(panel(judged).axes[0])
+    keys = [candidate.key for candidate in judged.candidates]
+    names = ("offline", "online", "oracle")
+    choices = {name: judged.by_selector[name].candidate for name in names}
+    assert set(marks) == {f"{SELECTORS[name].label}: epoch {epoch}" for name, epoch in choices.items()}
+    for name, epoch in choices.items():
+        mark = marks[f"{SELECTORS[name].label}: epoch {epoch}"]
+        assert (mark.get_color(), mark.get_marker()) == (SELECTORS[name].mark.colour, SELECTORS[name].mark.marker)
+        assert mark.get_xdata() == [keys.index(epoch)]
 
 
-def test_the_choices_are_marked_at_their_epochs(make: Make):
-    one = make(1, 5).judged[0]
-    marks = by_epoch.chosen(one)
-    picture = by_epoch.dice_by_epoch(one)
-    places = dict(
-        zip((point.key for point in one.candidates), sorted(circles(picture, "near") + circles(picture, "far")), strict=True)
+def test_lines_lead_from_the_choices_by_robustness_to_the_epochs(make: Make):
+    judged = make(1, 5).judged[0]
+    upper, lower = panel(judged).axes
+    keys = [candidate.key for candidate in judged.candidates]
+    for name in ("offline", "online"):
+        (line,) = [one for one in upper.lines if one.get_color() == SELECTORS[name].mark.colour and not one.get_url()]
+        assert line.get_linestyle() == SELECTORS[name].mark.line
+        (x, low), (_, high) = line.get_transform().transform(line.get_xydata())
+        assert low == pytest.approx(lower.bbox.y0) and high > upper.bbox.y1
+        assert x == pytest.approx(upper.transData.transform((keys.index(judged.by_selector[name].candidate), 0))[0], abs=6)
+
+
+def test_marks_of_one_epoch_are_side_by_side(small: Analysis):
+    judged = small.judged[0]
+    same = replace(judged, verdicts=tuple(replace(verdict, candidate=5) for verdict in judged.verdicts))
+    marks = titled(panel(same).axes[0]).values()
+    pixels = sorted(mark.get_transform().transform(mark.get_xydata())[0, 0] * 72 / 100 for mark in marks)
+    assert np.diff(pixels) == pytest.approx([12, 12])
+
+
+def test_every_epoch_of_the_paper_is_labelled(make: Make):
+    assert epoch_labels(panel(make(1, 2).judged[0])) == ["300", "250", "200", "150", "100", "50", "20", "5", "1", "0"]
+
+
+def test_many_epochs_are_labelled_from_the_last_where_there_is_room(make: Make):
+    drawn = panel(make(1, 2, tuple(range(1000, 1030))).judged[0])
+    labels = epoch_labels(drawn)
+    assert labels[0] == "1029" and 5 < len(labels) < 12
+    drawn.canvas.draw()
+    boxes = [label.get_window_extent() for label in drawn.axes[-1].get_xticklabels()]
+    assert all(left.x1 < right.x0 for right, left in zip(boxes, boxes[1:], strict=False))
+
+
+def test_without_robustness_dice_fills_the_panel(broken: Analysis, small: Analysis):
+    (alone,) = panel(broken.judged[0]).axes
+    above, _ = panel(small.judged[0]).axes
+    assert alone.get_position().y0 < above.get_position().y0
+    assert "robustness" not in texts(by_epoch.dice_by_epoch(broken.judged[0]))
+    assert "robustness" in texts(by_epoch.dice_by_epoch(small.judged[0]))
+
+
+def test_no_line_crosses_a_checkpoint_without_robustness(make: Make):
+    judged = make(1, 2, (0, 1, 5, 10, 20)).judged[0]
+    gap = replace(
+        judged, candidates=tuple(replace(c, scores={}, score_intervals={}) if c.key == 5 else c for c in judged.candidates)
     )
-    for name, epoch in marks.items():
-        found = re.search(
-            rf'fill="{SELECTORS[name].mark.colour}" transform="translate\(([\d.]+) [\d.]+\)"[^>]*>'
-            rf"<title>{SELECTORS[name].label}: epoch {epoch}<",
-            picture,
-        )
-        assert found, name
-        assert abs(float(found[1]) - places[epoch][0]) <= 12
-    assert set(marks) == {"offline", "online", "oracle"}
-
-
-def test_marks_of_one_epoch_stand_side_by_side(small: Analysis):
-    one = small.judged[0]
-    same = replace(one, verdicts=tuple(replace(v, candidate=5) for v in one.verdicts))
-    places = [float(x) for x in re.findall(r"translate\(([\d.]+)", by_epoch.dice_by_epoch(same))]
-    assert sorted(places) == pytest.approx([min(places), min(places) + 12, min(places) + 24])
-
-
-def test_without_robustness_there_is_no_strip(broken: Analysis, small: Analysis):
-    assert "robustness" not in words_of(by_epoch.dice_by_epoch(broken.judged[0]))
-    assert "robustness" in words_of(by_epoch.dice_by_epoch(small.judged[0]))
-
-
-def test_no_line_leads_across_a_checkpoint_without_robustness(make: Make):
-    one = make(1, 2, (0, 1, 5, 10, 20)).judged[0]
-    gap = replace(one, candidates=tuple(replace(p, scores={}) if p.key == 5 else p for p in one.candidates))
-    drawn = [path for path in parse(by_epoch.dice_by_epoch(gap)).iter("path") if path.get("class") == "rob"]
-    lines = [path.get("d", "") for path in drawn if (path.get("d") or "").count(" ") == 2]
-    assert len(circles(by_epoch.dice_by_epoch(gap), "dot")) == 4
-    assert sum(re.sub(r"[\d. ]", "", d) == "ML" for d in lines) == len(lines)
-    assert len(lines) == 4 + 2  # an interval for each, and two lines
+    lower = panel(gap).axes[1]
+    assert np.isnan(lower.lines[0].get_ydata()).tolist() == [False, False, True, False, False]
+    assert sum(len(artist.get_segments()) for artist in lower.collections if isinstance(artist, LineCollection)) == 4
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("epochs", [(0, 1), tuple(range(12)), (0, 5000, 10000, 20000, 40000)])
 def test_any_configuration_is_drawn(make: Make, seeds: int, epochs: tuple[int, ...]):
-    picture = by_epoch.dice_by_epoch(make(1, seeds, epochs).judged[0])
-    assert "nan" not in picture
-    assert ("band" in picture) == (seeds > 1)
-    assert str(epochs[-1]) in words_of(picture)
+    judged = make(1, seeds, epochs).judged[0]
+    svg = by_epoch.dice_by_epoch(judged)
+    assert "nan" not in svg
+    assert len(panel(judged).axes[0].collections) == (2 if seeds > 1 else 1)  # the band, and the dots
+    assert str(epochs[-1]) in texts(svg)
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_checkpoints_are_drawn(small: Analysis, count: int):
-    one = replace(small.judged[0], candidates=small.judged[0].candidates[:count], verdicts=())
-    picture = by_epoch.dice_by_epoch(one)
-    assert len(circles(picture, "near") + circles(picture, "far")) == count
-    assert ("nothing was fine-tuned" in words_of(picture)) == (count == 0)
+    judged = replace(small.judged[0], candidates=small.judged[0].candidates[:count], verdicts=())
+    assert [len(dots(axes).get_offsets()) for axes in panel(judged).axes[:1]] == [1] * count
+    assert ("nothing was fine-tuned" in texts(by_epoch.dice_by_epoch(judged))) == (count == 0)
 
 
-def test_equal_values_do_not_divide_by_zero(small: Analysis):
+def test_equal_values_are_drawn(small: Analysis):
     equal = {"mean": 0.0, "std": 0.0, "scores": {"robustness": 0.5}, "score_intervals": {}}
-    points = tuple(replace(p, **equal) for p in small.judged[0].candidates)
-    assert "nan" not in by_epoch.dice_by_epoch(replace(small.judged[0], candidates=points))
+    candidates = tuple(replace(candidate, **equal) for candidate in small.judged[0].candidates)
+    assert "nan" not in by_epoch.dice_by_epoch(replace(small.judged[0], candidates=candidates))
 
 
-def all_pictures(analysis: Analysis) -> list[str]:
-    found: list[Judged] = list(analysis.judged)
-    return [
-        *(by_epoch.dice_by_epoch(one) for one in found),
-        *(cost.cost_front(analysis.summaries, width, 400) for width in (380, 800)),
-    ]
+def test_the_front_joins_fixed_lengths_straight_in_epochs():
+    lengths = [Summary(fixed(epoch), 2, tis, None, tis, 0.0, float(epoch), 0.0, None) for epoch, tis in ((0, 0.5), (100, 1.0))]
+    (curve,) = [line for line in front(tuple(lengths)).axes[0].lines if line.get_label() == "fixed lengths"]
+    roots, tis = np.asarray(curve.get_xydata()).T
+    assert tis == pytest.approx(0.5 + 0.5 * roots**2 / 100)
+    assert (roots[0], roots[-1]) == (0, 10)
 
 
-def test_every_picture_scales_and_says_what_it_shows(paperlike: Analysis, broken: Analysis):
-    for picture in all_pictures(paperlike) + all_pictures(broken):
-        root = parse(picture)
-        assert root.get("viewBox") and root.get("width") == "100%" and root.get("role") == "img"
-        assert root.findtext("title")
+def test_the_front_shows_every_way_of_choosing_with_its_interval(paperlike: Analysis):
+    axes = front(paperlike.summaries).axes[0]
+    marks = titled(axes)
+    shown = [summary for summary in paperlike.summaries if summary.selector not in (FULL, ORACLE)]
+    assert marks.keys() == {cost.described(summary) for summary in shown}
+    bars = {(*line.get_xdata(), *line.get_ydata()) for line in axes.lines if not line.get_url()}
+    for summary in shown:
+        mark = marks[cost.described(summary)]
+        (x,), (y,) = mark.get_xdata(), mark.get_ydata()
+        assert (mark.get_color(), mark.get_marker()) == (summary.selector.mark.colour, summary.selector.mark.marker) or (
+            summary.selector.length is not None and mark.get_color() == BLUE
+        )
+        assert y == summary.mean_tis and x <= summary.mean_epochs**0.5
+        assert (x, x, *summary.interval) in bars
 
 
-def test_the_front_joins_fixed_lengths_and_marks_the_others(paperlike: Analysis):
-    picture = cost.cost_front(paperlike.summaries, 800, 400)
-    assert len(circles(picture, "near")) == 10  # none and nine fixed lengths
-    chosen = {summary.selector.name for summary in paperlike.summaries if summary.selector.length is None}
-    marked = {name.replace("-", " ") for name in chosen} - {"full", "oracle"}
-    assert marked <= set(words_of(picture))
-    assert "full" not in words_of(picture)  # it is the last fixed length
-    assert picture.count('class="bar"') == len(marked)  # an interval for each mark
+@pytest.mark.parametrize("width", [380, 800])
+def test_the_legend_of_the_front_is_ordered_and_covers_nothing(paperlike: Analysis, width: int):
+    drawn = front(paperlike.summaries, width)
+    drawn.canvas.draw()
+    (legend,) = drawn.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    values = [float(line.rsplit(" ", 1)[1]) for line in words[1:]]
+    assert words[0] == "fixed lengths" and "online keep stop" in {line.rsplit(" ", 1)[0] for line in words}
+    assert values == sorted(values, reverse=True)
+    box, axes = legend.get_window_extent(), drawn.axes[0]
+    assert not box.overlaps(axes.get_tightbbox())
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= drawn.bbox.x1
 
 
-def test_between_fixed_lengths_the_curve_is_straight_in_epochs():
-    lengths = [Summary(fixed(cost), 2, tis, None, tis, 0.0, float(cost), 0.0, None) for cost, tis in ((0, 0.5), (100, 1.0))]
-    across, up = Scale(0, 10, 0, 100), Scale(0, 1, 0, 100)
-    points = cost._curve(lengths, across, up)
-    assert (50.0, 62.5) in points  # 25 of 100 epochs: half the axis of square roots, a quarter of the gain
-    assert points[-1] == (100.0, 100.0)
+def test_marks_of_the_same_cost_are_side_by_side(paperlike: Analysis):
+    axes = front(paperlike.summaries).axes[0]
+    places = sorted(
+        axes.transData.transform(line.get_xydata())[0, 0] * 72 / 100 for line in axes.lines if line.get_markersize() == 10
+    )
+    assert len(places) == 5
+    assert min(np.diff(places)) > 12.9
 
 
 def test_a_last_checkpoint_that_is_no_fixed_length_is_marked(paperlike: Analysis):
-    moved = tuple(replace(one, mean_epochs=222.0) if one.selector == FULL else one for one in paperlike.summaries)
-    assert "full" in words_of(cost.cost_front(moved, 800, 400))
+    moved = tuple(replace(s, mean_epochs=222.0) if s.selector == FULL else s for s in paperlike.summaries)
+    assert FULL not in {s.selector for s in cost.fixed_and_picks(paperlike.summaries)[1]}
+    assert FULL in {s.selector for s in cost.fixed_and_picks(moved)[1]}
+
+
+def test_a_front_of_ways_without_fixed_lengths_has_round_epochs(paperlike: Analysis):
+    others = tuple(summary for summary in paperlike.summaries if summary.selector.length is None)
+    labels = epoch_labels(front(others))
+    assert labels[0] == "300" and len(labels) > 2
 
 
 def test_an_empty_front_is_no_picture():
     assert cost.cost_front((), 800, 400) == ""
 
 
-def test_names_never_cover_each_other():
-    random = Random(4)
-    for _ in range(100):
-        anchors = [(f"name {place}", random.uniform(120, 300), random.uniform(60, 250)) for place in range(5)]
-        boxes = [one.box for one in place_labels(anchors, [(100, 100, 300, 110)], (50, 20, 400, 300))]
-        for place, one in enumerate(boxes):
-            assert 50 <= one[0] < one[2] <= 400 and 20 <= one[1] < one[3] <= 300
-            for other in boxes[:place]:
-                assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+def test_the_svg_scales_says_what_it_shows_and_needs_no_font(paperlike: Analysis, broken: Analysis):
+    pools = [*paperlike.judged[:3], *broken.judged]
+    pictures = [by_epoch.dice_by_epoch(judged) for judged in pools]
+    pictures += [cost.cost_front(paperlike.summaries, width, 400) for width in (380, 800)]
+    for picture in pictures:
+        root = ElementTree.fromstring(picture)
+        assert root.get("viewBox") and root.get("width") == "100%" and root.get("role") == "img"
+        assert root.findtext("title")
+        assert not re.search(r"font-family|clip-path|metadata|xlink|<a |<!", picture)
+    assert max(len(picture.encode()) for picture in pictures[:-2]) < 12_000
+    assert max(len(picture.encode()) for picture in pictures) < 20_000
 
 
-def test_a_name_stands_beside_a_lone_point_without_a_line():
-    (one,) = place_labels([("online", 100, 100)], [], (0, 0, 300, 300))
-    assert (one.far, one.box[0] > 100) == (False, True)
+def test_tooltips_and_titles_are_escaped_and_bytes_repeat():
+    def drawn(title: str) -> str:
+        picture = blank(20, 20)
+        picture.add_artist(Line2D([0.5], [0.5], marker="o", linestyle="", url='a < "b"'))
+        return to_svg(picture, title)
+
+    assert drawn("x < y") == drawn("x < y")
+    root = ElementTree.fromstring(drawn("x < y"))
+    assert [element.text for element in root.iter("title")] == ["x < y", 'a < "b"']
+    ids = [[element.get("id") for element in ElementTree.fromstring(drawn(title)).iter("path")] for title in "xy"]
+    assert ids[0] != ids[1]
 
 
-def test_names_in_a_column_keep_their_distance():
-    assert spaced([10, 10, 50], 16) == pytest.approx([10 - 16 / 3, 26 - 16 / 3, 50 - 16 / 3])
-    assert spaced([], 16) == []
+def test_icons_have_the_shapes_and_colours_of_the_selectors():
+    marks = {selector.mark for selector in SELECTORS.values()}
+    assert len({icon(mark) for mark in marks}) == len(marks)
+    for mark in marks:
+        root = ElementTree.fromstring(icon(mark))
+        assert root.get("aria-hidden") == "true"
+        assert mark.colour.lower() in icon(mark)
+    assert "fill:none" in icon(Mark(BLUE, "o"), filled=False)
 
 
-def test_a_whisker_shows_value_interval_and_zero():
-    picture = cost.whisker(0.5, (0.25, 1.0), 0.0, 1.0, 0.0)
-    assert [one.get("cx") for one in parse(picture).iter("circle")] == ["70"]
-    assert [one.get("d") for one in parse(picture).iter("path")] == ["M6 1L6 15", "M38 8L134 8"]
-    assert parse(picture).findtext("title") == "0.500 (0.250 – 1.000)"
-    assert len(list(parse(cost.whisker(0.5, None, 0, 1)).iter("path"))) == 0
+def test_the_png_has_at_most_36_panels(tmp_path: Path, make: Make):
+    figure.draw(tmp_path / "one.png", make(1, 2).judged)
+    figure.draw(tmp_path / "many.png", make(37, 2, (0, 1)).judged)
+    sizes = [Image.open(BytesIO((tmp_path / name).read_bytes())).size for name in ("one.png", "many.png")]
+    assert sizes == [(598, 520), (1794, 5668)]

@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from medtransfer.analysis.model import Analysis
 from medtransfer.report import html, page, page_sections
+from medtransfer.report.plots.figure import MOST_PANELS
 
 Make = Callable[..., Analysis]
-VOID = {"meta", "br", "circle", "path", "link", "img"}
+VOID = {"meta", "br", "link", "img"}
 
 
 class Outline(HTMLParser):
@@ -48,8 +49,23 @@ def outline(html: str) -> Outline:
     return found
 
 
-def test_the_order_is_verdict_chart_selectors_cost_contrasts_details_identities(paperlike: Analysis):
-    html = page.render(paperlike, "Which checkpoint to start from")
+@pytest.fixture(scope="module")
+def small_page(small: Analysis) -> str:
+    return page.render(small, "T")
+
+
+@pytest.fixture(scope="module")
+def paperlike_page(paperlike: Analysis) -> str:
+    return page.render(paperlike, "T")
+
+
+@pytest.fixture(scope="module")
+def broken_page(broken: Analysis) -> str:
+    return page.render(broken, "<T> & co")
+
+
+def test_the_order_is_verdict_chart_selectors_cost_contrasts_details_identities(paperlike_page: str):
+    html = paperlike_page
     assert outline(html).headings == [
         "Dice by pretraining epoch", "What each way of choosing brings", "What it costs", "Compared on the same configurations",
         "Each configuration", "Data and runs", "What the words mean",
@@ -58,26 +74,34 @@ def test_the_order_is_verdict_chart_selectors_cost_contrasts_details_identities(
     assert "Over 36 configurations, choosing by robustness" in html
 
 
-@pytest.mark.parametrize("name", ["small", "paperlike", "broken"])
+@pytest.mark.parametrize("name", ["small_page", "paperlike_page", "broken_page"])
 def test_nothing_comes_from_elsewhere(name: str, request: pytest.FixtureRequest):
-    html = page.render(request.getfixturevalue(name), "T")
+    html = request.getfixturevalue(name)
     for tag, attributes in outline(html).tags:
         assert tag not in {"link", "img", "iframe", "object", "base"}
-        assert not {"src", "href", "xlink:href", "srcset"} & attributes.keys(), tag
+        assert not {"src", "xlink:href", "srcset"} & attributes.keys(), tag
+        assert (attributes.get("href") or "#").startswith("#"), tag
     assert not re.search(r"https?:|url\(|@import|@font-face", html)
     assert "default-src &#39;none&#39;" in html or "default-src 'none'" in html
 
 
-def test_names_are_escaped(broken: Analysis):
-    html = page.render(broken, "<T> & co")
+def test_names_are_escaped(broken_page: str):
+    html = broken_page
     assert "<b>unet" not in html and "<script>alert" not in html
     assert "&lt;b&gt;unet&lt;/b&gt; &amp; co" in html
     assert "<title>&lt;T&gt; &amp; co</title>" in html
     assert html.count("<script>") == 1
 
 
+def test_ids_are_distinct_and_every_reference_has_its_target(paperlike_page: str):
+    attributes = [attributes for _, attributes in outline(paperlike_page).tags]
+    ids = [found["id"] for found in attributes if "id" in found]
+    assert len(ids) == len(set(ids))
+    assert {(found["href"] or "").removeprefix("#") for found in attributes if "href" in found} == set(ids)
+
+
 def test_up_to_six_panels_are_on_view_the_rest_is_folded(make: Make):
-    for count, shown in ((1, 1), (6, 6), (7, 6), (36, 6)):
+    for count, shown in ((1, 1), (6, 6), (8, 6)):
         html = page.render(make(count, 2, (0, 5, 10)), "T")
         on_view = html[html.index("Dice by pretraining epoch</h2>") : html.index("What each way")].split("<details>")[0]
         assert on_view.count("<figure>") == shown
@@ -95,8 +119,8 @@ def test_the_panels_on_view_go_from_the_worst_to_the_best(paperlike: Analysis):
     assert "the first by name" in page_sections.shown(replace(paperlike, judged=plain))
 
 
-def test_every_number_of_a_checkpoint_is_on_the_page(small: Analysis):
-    html = page.render(small, "T")
+def test_every_number_of_a_checkpoint_is_on_the_page(small: Analysis, small_page: str):
+    html = small_page
     for judged in small.judged:
         for one in judged.candidates:
             assert f"<td>{one.mean:.3f} ± {one.std:.3f}</td>" in html
@@ -134,11 +158,17 @@ def test_a_lone_configuration_is_open(make: Make):
 
 def test_four_hundred_configurations_are_light(make: Make):
     html = page.render(make(400, 5), "T")
-    assert len(html.encode()) < 6e6
+    assert len(html.encode()) < 4e6
+    assert html.count("test Dice and robustness by pretraining epoch</title>") == MOST_PANELS
+    assert "the first 30 by name; all are listed below" in html
 
 
-def test_the_same_analysis_gives_the_same_page(paperlike: Analysis):
-    assert page.render(paperlike, "T") == page.render(paperlike, "T")
+def test_the_page_of_the_papers_study_is_light(paperlike_page: str):
+    assert len(paperlike_page.encode()) < 1e6
+
+
+def test_the_same_analysis_gives_the_same_page(small: Analysis, small_page: str):
+    assert page.render(small, "T") == small_page
 
 
 def test_a_document_frames_any_body():
@@ -155,6 +185,14 @@ def test_a_table_from_rows():
     )
     assert "<caption>A caption</caption>" in text
     assert html.table([]) == ""
+
+
+def test_a_whisker_shows_value_interval_and_zero():
+    tags = outline(html.whisker(0.5, (0.25, 1.0), 0.0, 1.0, 0.0)).tags
+    assert tags[0][1]["title"] == tags[0][1]["aria-label"] == "0.500 (0.250 – 1.000)"
+    places = {tag: attributes["style"] for tag, attributes in tags[1:]}
+    assert places == {"i": "left:4.0%", "b": "left:27.0%;width:69.0%", "u": "left:50.0%"}
+    assert [tag for tag, _ in outline(html.whisker(0.5, None, 0, 0)).tags] == ["span", "u"]
 
 
 def test_the_other_parts():

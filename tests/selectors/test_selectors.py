@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 import pytest
+from matplotlib.markers import MarkerStyle
 
 from medtransfer.metrics.transfer import Key
-from medtransfer.report.plots.svg import OUTLINES
 from medtransfer.selectors.rules import Choice
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, SELECTORS, fixed, selectors_for
 
@@ -78,7 +78,7 @@ def test_a_selector_has_words_and_a_mark_of_its_own(name: str) -> None:
     selector = SELECTORS[name]
     assert selector.name == name
     assert all((selector.label, selector.phrase, selector.meaning))
-    assert selector.mark.marker in OUTLINES
+    assert selector.mark.marker in MarkerStyle.markers
     others = [other for other in SELECTORS.values() if other is not selector]
     assert selector.label not in {other.label for other in others}
     assert (selector.mark.colour, selector.mark.marker) not in {(other.mark.colour, other.mark.marker) for other in others}

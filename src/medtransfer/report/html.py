@@ -7,8 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medtransfer.report.format import number
-from medtransfer.report.plots import by_epoch, cost
+from medtransfer.report.format import Interval, between, number
 
 
 @cache
@@ -25,8 +24,7 @@ def document(title: str, body: str) -> str:
         title: of the page, text.
         body: HTML, inserted as it is.
     """
-    style = Markup(by_epoch.STYLE + cost.STYLE)
-    return environment().get_template("page.html.j2").render(title=title, body=Markup(body), chart_style=style)
+    return environment().get_template("page.html.j2").render(title=title, body=Markup(body))
 
 
 def table(
@@ -66,6 +64,26 @@ def note(words: str) -> Markup:
 def bullets(lines: Sequence[str]) -> Markup:
     """Render a list; empty for no lines."""
     return _part("bullets", lines) if lines else Markup()
+
+
+def whisker(value: float, interval: Interval | None, low: float, high: float, zero: float | None = None) -> Markup:
+    """Render a value and its interval as a dot on a line, small enough for a table's cell.
+
+    Args:
+        value: of the dot.
+        interval: of the line; None draws the dot alone.
+        low: value at the left edge.
+        high: value at the right edge.
+        zero: value to draw a vertical line at.
+    """
+    places = [None if place is None else _percent(place, low, high) for place in (value, *(interval or (None, None)), zero)]
+    return _part("whisker", f"{number(value)} ({between(interval)})" if interval else number(value), *places)
+
+
+def _percent(value: float, low: float, high: float) -> float:
+    """Return where a value is between the edges, 4 % from either."""
+    share = (value - low) / (high - low) if high > low else 0.5
+    return round(4 + 92 * share, 1)
 
 
 def _part(name: str, *values: object) -> Markup:

@@ -9,9 +9,10 @@ from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Su
 from medtransfer.report import data_notes, html, verdict_text
 from medtransfer.report.format import between, epochs, probability, signed, spread
 from medtransfer.report.plots import by_epoch
-from medtransfer.report.plots.cost import whisker
-from medtransfer.report.plots.svg import mark
+from medtransfer.report.plots.figure import MOST_PANELS
+from medtransfer.report.plots.inline import icon
 from medtransfer.report.verdict_text import SUBJECT
+from medtransfer.selectors.marks import BLUE, GREY, Mark
 from medtransfer.selectors.selectors import CONTRASTED, ORACLE, SELECTORS, Selector
 
 ON_VIEW = 6  # panels
@@ -40,13 +41,15 @@ def panels(judged: Sequence[Judged]) -> Markup:
 
 
 def folded_panels(analysis: Analysis) -> Markup:
-    """Draw the panels that are not on view, folded; empty when all are."""
+    """Draw the panels that are not on view, folded, MOST_PANELS in all; empty when all are on view."""
     on_view = {id(pool) for pool in order(analysis.judged)}
     rest = [pool for pool in analysis.judged if id(pool) not in on_view]
+    drawn = rest[: MOST_PANELS - len(on_view)]
     if not rest:
         return Markup()
     count = f"The other {len(rest)} configurations" if len(rest) > 1 else "The other configuration"
-    return html.details(count, panels(rest))
+    small = f"the first {len(drawn)} by name; all are listed below" if len(drawn) < len(rest) else ""
+    return html.details(count, panels(drawn), small)
 
 
 def shown(analysis: Analysis) -> str:
@@ -78,15 +81,10 @@ def _in_brief(judged: Judged, with_epochs: bool) -> str:
 
 def legend() -> Markup:
     """Explain the marks of the panels."""
-    dot = '<circle class="{}" cx="7" cy="7" r="4"/>'
-    items = [(mark(selector.mark, 7, 7, 5), f"chosen by {selector.phrase}") for selector in CONTRASTED]
-    items += [(mark(ORACLE.mark, 7, 7, 5), "best Dice")]
-    items += [(dot.format("near"), "within noise of the best"), (dot.format("far"), "clearly below the best")]
-    items.append(('<path class="rob" d="M0 7H14"/><circle class="dot" cx="7" cy="7" r="2.4"/>', "robustness"))
-    lines = [
-        Markup('<li><svg viewBox="0 0 14 14" aria-hidden="true">{}</svg>{}</li>').format(Markup(drawn), text)
-        for drawn, text in items
-    ]
+    items = [(icon(selector.mark), f"chosen by {selector.phrase}") for selector in CONTRASTED]
+    items += [(icon(ORACLE.mark), "best Dice"), (icon(Mark(BLUE, "o")), "within noise of the best")]
+    items += [(icon(Mark(BLUE, "o"), filled=False), "clearly below the best"), (icon(Mark(GREY, ".")), "robustness")]
+    lines = [Markup("<li>{}{}</li>").format(drawn, text) for drawn, text in items]
     return Markup('<ul class="legend">{}</ul>').format(Markup().join(lines))
 
 
@@ -98,7 +96,7 @@ def selectors(analysis: Analysis) -> Markup:
 
 
 def _selector(summary: Summary, low: float, seeded: bool) -> Row:
-    drawn = Markup(whisker(summary.mean_tis, summary.interval, low, 1.0, 1.0))
+    drawn = html.whisker(summary.mean_tis, summary.interval, low, 1.0, 1.0)
     return {
         "way of choosing": _named(summary.selector), "mean TIS": summary.mean_tis, _ends(f"{low:.2f}", "1"): drawn,
         "interval": between(summary.interval), "worst TIS": summary.min_tis, "mean regret": summary.mean_regret,
@@ -115,11 +113,8 @@ def _ends(left: str, right: str) -> Markup:
 
 def _named(selector: Selector) -> Markup:
     """Render a label with the selector's mark, and what it does below."""
-    picture = Markup('<svg class="mark" viewBox="0 0 14 14" aria-hidden="true">{}</svg>').format(
-        Markup(mark(selector.mark, 7, 7, 5))
-    )
     meaning = Markup("<small>{}</small>").format(selector.meaning) if selector.name in SELECTORS else ""
-    return Markup("{}{}{}").format(picture, selector.label, meaning)
+    return Markup("{}{}{}").format(icon(selector.mark), selector.label, meaning)
 
 
 def _share(value: float | None) -> str:
@@ -137,7 +132,7 @@ def _contrast(contrast: Contrast, widest: float, confidence: float) -> Row:
     interval = contrast.interval if contrast.pools > 1 else None
     return {
         "choice": contrast.first.name, "against": contrast.second.label, "difference": signed(contrast.difference),
-        _ends("worse", "better"): Markup(whisker(contrast.difference, interval, -widest, widest, 0.0)),
+        _ends("worse", "better"): html.whisker(contrast.difference, interval, -widest, widest, 0.0),
         "interval": f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–",
         "p": probability(contrast.p_value), "p Holm": probability(contrast.p_holm),
         "outcome": verdict_text.outcome(contrast, confidence),

@@ -1,6 +1,7 @@
 """Colours and shapes by which ways of choosing are recognised in every picture."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"  # Okabe & Ito, 2008
 ORANGE, SKY, GREY, BLACK = "#E69F00", "#56B4E9", "#595959", "#1a1a1a"
@@ -18,4 +19,4 @@ class Mark:
 
     colour: str
     marker: str
-    line: str = "-"
+    line: Literal["-", "--"] = "-"

@@ -1,147 +1,129 @@
-"""Dice above robustness by pretraining epoch: the panel of one judged pool, as SVG text."""
+"""Dice above robustness by pretraining epoch: the panel of one judged pool."""
 
 from collections.abc import Sequence
-from html import escape
-from typing import Any
+from math import ceil, nan
 
-from medtransfer.analysis.model import Candidate, Interval, Judged
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation, Transform
+
+from medtransfer.analysis.model import Candidate, Judged
 from medtransfer.report.format import between, number, probability, spread
-from medtransfer.report.plots.svg import Scale, decimals, drawing, line, mark, polyline, text, ticks
-from medtransfer.selectors.marks import BLUE, GREY
+from medtransfer.report.plots.inline import blank, to_svg
+from medtransfer.selectors.marks import BLACK, BLUE, GREY
 from medtransfer.selectors.selectors import CONTRASTED, ORACLE
 
-WIDTH, HEIGHT = 320, 232
-LEFT, RIGHT, LANE, TOP, BOTTOM = 40, 306, 12, 26, 206
-STRIP = 50  # of robustness, at the bottom
-GAP = 20
-MARKED = {selector.name: selector for selector in (*CONTRASTED, ORACLE)}
-STYLE = f"""
-svg text{{font-size:10px;fill:{GREY}}} svg .m{{text-anchor:middle}} svg .e{{text-anchor:end}} svg .b{{fill:#1a1a1a}}
-svg path{{stroke-linejoin:round}} .grid{{stroke:#000;opacity:.11}} .axis{{stroke:#8a8a8a}} .band{{fill:{BLUE};opacity:.16}}
-.dice{{fill:none;stroke:{BLUE};stroke-width:1.4}} .near{{fill:{BLUE};stroke:{BLUE};stroke-width:1.4}}
-.far{{fill:#fff;stroke:{BLUE};stroke-width:1.4}} .rob{{fill:none;stroke:{GREY};stroke-width:1.2}} .dot{{fill:{GREY}}}
-.guide{{stroke-width:1.2;fill:none}}
-""" + "\n".join(
-    f".v-{selector.name}{{stroke:{selector.mark.colour}{';stroke-dasharray:4 3' if selector.mark.line == '--' else ''}}}"
-    for selector in CONTRASTED
-)
+WIDTH, HEIGHT = 320, 232  # px
+LEFT, RIGHT, FLOOR, TOP = 0.125, 0.96, 0.115, 0.885  # shares of the panel
+ROBUSTNESS_TOP, DICE_FLOOR = 0.33, 0.415
+MARKED = (*CONTRASTED, ORACLE)
 
 
-def chosen(judged: Judged) -> dict[str, int]:
-    """Return the epochs to mark, by name of the selector."""
-    choices = {name: judged.by_selector[name].candidate for name in MARKED if name in judged.by_selector}
-    return {name: int(epoch) for name, epoch in choices.items() if epoch is not None}
+def dice_by_epoch(judged: Judged) -> Markup:
+    """Draw the panel of a pool for the page."""
+    figure = blank(WIDTH, HEIGHT if judged.candidates else 40)
+    draw_panel(figure, judged)
+    return to_svg(figure, f"{judged.name}: test Dice and robustness by pretraining epoch")
 
 
-def dice_by_epoch(judged: Judged) -> str:
+def draw_panel(figure: FigureBase, judged: Judged) -> None:
     """Draw Dice by epoch with its band of one standard deviation over seeds, robustness with its interval below.
 
-    Epochs are equally spaced. A filled dot is within noise of the best checkpoint, a hollow one is not.
+    Epochs are equally spaced. A filled dot is within noise of the best checkpoint, a hollow one is not. Marks above the
+    panel show the choices, lines below them those by robustness.
     """
-    points = judged.candidates
-    if not points:
-        return drawing(WIDTH, 40, judged.name, text(WIDTH / 2, 24, "nothing was fine-tuned", "m"))
-    across = Scale(0, len(points) - 1, LEFT + 14, RIGHT - 12)
-    places = {one.key: across(place) for place, one in enumerate(points)}
-    scored = [one for one in points if one.robustness is not None]
-    floor = BOTTOM - STRIP - GAP if scored else BOTTOM
-    parts = [_guides(chosen(judged), places), _dice(points, places, floor)]
+    candidates = judged.candidates
+    if not candidates:
+        figure.text(0.5, 0.5, "nothing was fine-tuned", ha="center", va="center", color=GREY)
+        return
+    scored = any(candidate.robustness is not None for candidate in candidates)
+    floor = DICE_FLOOR if scored else FLOOR
+    upper = lowest = figure.add_axes((LEFT, floor, RIGHT - LEFT, TOP - floor))
+    _draw_dice(upper, candidates)
+    figure.text(0.012, TOP + 0.045, "Dice", color=BLACK)
     if scored:
-        parts.append(_robustness(scored, places))
-    parts += [line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"), _epochs(places), _marks(chosen(judged), places)]
-    return drawing(WIDTH, HEIGHT, f"{judged.name}: test Dice and robustness by pretraining epoch", "".join(parts))
+        lowest = figure.add_axes((LEFT, FLOOR, RIGHT - LEFT, ROBUSTNESS_TOP - FLOOR), sharex=upper)
+        _draw_robustness(lowest, candidates)
+        upper.xaxis.set_visible(False)
+        upper.spines["bottom"].set_visible(False)
+        figure.text(0.012, ROBUSTNESS_TOP + 0.025, "robustness", color=BLACK)
+    _mark_choices(upper, judged, (FLOOR - floor) / (TOP - floor))
+    _label_epochs(lowest, [str(candidate.key) for candidate in candidates])
+    figure.text(0.012, FLOOR - 0.05, "epoch", color=BLACK)
 
 
-def _said_of_dice(one: Candidate) -> str:
-    said = f"epoch {one.key}: Dice {spread(one.mean, one.std)}, {one.seeds} seed{'s' if one.seeds > 1 else ''}"
-    if one.interval is None:
-        return said
-    near = "" if one.within_noise else "not "
-    return f"{said}; interval {between(one.interval)}; P(best) {probability(one.p_best)}; {near}within noise of the best"
+def _draw_dice(axes: Axes, candidates: Sequence[Candidate]) -> None:
+    frame(axes, 4)
+    means = [candidate.mean for candidate in candidates]
+    spreads = [candidate.std if candidate.seeds > 1 else 0.0 for candidate in candidates]
+    if any(spreads):
+        low, high = ([mean + sign * std for mean, std in zip(means, spreads, strict=True)] for sign in (-1, 1))
+        axes.fill_between(range(len(means)), low, high, color=BLUE, alpha=0.16, linewidth=0, clip_on=False)
+    axes.plot(means, color=BLUE, linewidth=1.4, clip_on=False)
+    faces = [BLUE if candidate.within_noise else "white" for candidate in candidates]
+    axes.scatter(range(len(means)), means, 49, faces, edgecolors=BLUE, linewidths=1.4, zorder=3, clip_on=False,
+                 urls=list(map(_described, candidates)))  # fmt: skip
 
 
-def _said_of_robustness(one: Candidate) -> str:
-    bounds = f" ({between(one.robustness_interval)})" if one.robustness_interval else ""
-    return f"epoch {one.key}: robustness {number(one.robustness)}{bounds}"
+def _draw_robustness(axes: Axes, candidates: Sequence[Candidate]) -> None:
+    frame(axes, 3)
+    values = [nan if candidate.robustness is None else candidate.robustness for candidate in candidates]
+    axes.plot(values, color=GREY, linewidth=1.2, marker="o", markersize=4, clip_on=False)  # NaN interrupts the line
+    intervals = {i: c.robustness_interval for i, c in enumerate(candidates) if c.robustness_interval is not None}
+    if intervals:
+        axes.vlines(list(intervals), *zip(*intervals.values(), strict=True), color=GREY, linewidth=1.2, clip_on=False)
 
 
-def _dice(points: Sequence[Candidate], places: dict[Any, float], floor: float) -> str:
-    spreads = [one.std if one.std == one.std else 0.0 for one in points]
-    lows = [one.mean - std for one, std in zip(points, spreads, strict=True)]
-    highs = [one.mean + std for one, std in zip(points, spreads, strict=True)]
-    up = Scale(*_padded(min(lows), max(highs)), floor, TOP)
-    above = [f"{places[one.key]:g} {up(high):g}" for one, high in zip(points, highs, strict=True)]
-    below = [f"{places[one.key]:g} {up(low):g}" for one, low in zip(points, lows, strict=True)]
-    band = f'<path class="band" d="M{"L".join(above + below[::-1])}z"/>' if any(spreads) and len(points) > 1 else ""
-    dots = "".join(
-        f'<circle class="{"near" if one.within_noise else "far"}" cx="{places[one.key]:g}" cy="{up(one.mean):g}" r="3.6">'
-        f"<title>{escape(_said_of_dice(one))}</title></circle>"
-        for one in points
-    )
-    curve = polyline([(places[one.key], up(one.mean)) for one in points], "dice")
-    return _levels(up, 4) + text(4, LANE + 4, "Dice", "b") + band + curve + dots
+def frame(axes: Axes, most: int) -> None:
+    """Leave an axes only its lower edge and at most `most` + 1 horizontal lines at round values."""
+    axes.spines[["left", "right", "top"]].set_visible(False)
+    axes.spines["bottom"].set_color("#8a8a8a")
+    axes.patch.set_visible(False)
+    axes.margins(0.05, 0.08)
+    axes.tick_params(length=0, labelsize=10, labelcolor=GREY, pad=4)
+    axes.yaxis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.grid(axis="y", color="#e3e3e3", linewidth=1)
+    axes.set_axisbelow(True)
 
 
-def _robustness(scored: Sequence[Candidate], places: dict[Any, float]) -> str:
-    values = [(one, one.robustness or 0.0, one.robustness_interval) for one in scored]
-    bounds = [bound for _, value, interval in values for bound in (interval or (value,))]
-    up = Scale(*_padded(min(bounds), max(bounds)), BOTTOM, BOTTOM - STRIP)
-    parts = [_levels(up, 3), text(4, BOTTOM - STRIP - 6, "robustness", "b")]
-    runs: list[list[tuple[float, float]]] = [[]]
-    epochs = list(places)
-    for place, (one, value, interval) in enumerate(values):
-        x, y = places[one.key], up(value)
-        if place and epochs.index(one.key) > epochs.index(scored[place - 1].key) + 1:
-            runs.append([])  # no line across a checkpoint without robustness
-        runs[-1].append((x, y))
-        if interval is not None:
-            parts.append(line(x, up(interval[0]), x, up(interval[1]), "rob"))
-        parts.append(
-            f'<circle class="dot" cx="{x:g}" cy="{y:g}" r="2.2"><title>{escape(_said_of_robustness(one))}</title></circle>'
-        )
-    return "".join(parts) + "".join(polyline(run, "rob") for run in runs)
+def _mark_choices(axes: Axes, judged: Judged, floor: float) -> None:
+    """Mark the chosen candidates above an axes, with lines down to `floor`; marks of one candidate are side by side."""
+    choices = {verdict.selector: verdict.candidate for verdict in judged.verdicts if verdict.selector in MARKED}
+    for position, candidate in enumerate(judged.candidates):
+        selectors = [selector for selector in MARKED if choices.get(selector) == candidate.key]
+        for index, selector in enumerate(selectors):
+            offset, colour = index - (len(selectors) - 1) / 2, selector.mark.colour
+            axes.plot([position], [1], selector.mark.marker, color=colour, markersize=8.5, clip_on=False,
+                      transform=_shifted(axes, 12 * offset, 15), url=f"{selector.label}: epoch {candidate.key}")  # fmt: skip
+            if selector in CONTRASTED:
+                axes.plot([position] * 2, [floor, 1.05], selector.mark.line, color=colour, linewidth=1.2, clip_on=False, zorder=0.6,
+                          transform=_shifted(axes, 3 * offset, 0))  # fmt: skip
 
 
-def _padded(low: float, high: float) -> Interval:
-    margin = 0.08 * (high - low) or max(abs(high) * 0.02, 0.01)
-    return low - margin, high + margin
+def _shifted(axes: Axes, right: float, up: float) -> Transform:
+    """Return the transform from a position and a share of the axes' height, moved by pixels."""
+    return axes.get_xaxis_transform() + ScaledTranslation(right / 72, up / 72, axes.figure.dpi_scale_trans)
 
 
-def _levels(up: Scale, most: int) -> str:
-    values = ticks(up.low, up.high, most)
-    places = decimals(values)
-    return "".join(
-        line(LEFT, up(value), RIGHT, up(value), "grid") + text(LEFT - 4, up(value) + 3.5, f"{value:.{places}f}", "e")
-        for value in values
-    )
+def _label_epochs(axes: Axes, labels: Sequence[str]) -> None:
+    """Label as many epochs as have room, from the last one backwards."""
+    room = (RIGHT - LEFT) * WIDTH * 0.9 / max(1, len(labels) - 1)  # px per epoch
+    step = ceil((6 * max(map(len, labels)) + 4) / room)
+    shown = range(len(labels))[::-step]
+    axes.set_xticks(shown, [labels[position] for position in shown])
 
 
-def _guides(marks: dict[str, int], places: dict[Any, float]) -> str:
-    names = [selector.name for selector in CONTRASTED if selector.name in marks]
-    parts = []
-    for name in names:
-        same = [other for other in names if marks[other] == marks[name]]
-        x = places[marks[name]] + 3 * (same.index(name) - (len(same) - 1) / 2)
-        parts.append(line(x, LANE + 6, x, BOTTOM, f"guide v-{name}"))
-    return "".join(parts)
-
-
-def _marks(marks: dict[str, int], places: dict[Any, float]) -> str:
-    parts = []
-    for epoch in sorted(set(marks.values())):
-        names = [name for name in MARKED if marks.get(name) == epoch]
-        start = places[epoch] - 6 * (len(names) - 1)
-        parts += [
-            mark(MARKED[name].mark, start + 12 * index, LANE, 4.6, f"{MARKED[name].label}: epoch {epoch}")
-            for index, name in enumerate(names)
-        ]
-    return "".join(parts)
-
-
-def _epochs(places: dict[Any, float]) -> str:
-    """Label the epochs, as many as stand apart, the last one always."""
-    shown: list[tuple[int, float]] = []
-    for epoch, x in reversed(places.items()):
-        if not shown or shown[-1][1] - x > 3 * (len(str(epoch)) + len(str(shown[-1][0]))) + 4:
-            shown.append((epoch, x))
-    return "".join(text(x, BOTTOM + 14, str(epoch), "m") for epoch, x in shown) + text(4, BOTTOM + 14, "epoch", "b")
+def _described(candidate: Candidate) -> str:
+    seeds = f"{candidate.seeds} seed{'s' if candidate.seeds > 1 else ''}"
+    parts = [f"epoch {candidate.key}: Dice {spread(candidate.mean, candidate.std)}, {seeds}"]
+    if candidate.interval is not None:
+        near = "" if candidate.within_noise else "not "
+        parts.append(f"interval {between(candidate.interval)}")
+        parts.append(f"P(best) {probability(candidate.p_best)}, {near}within noise of the best")
+    if candidate.robustness is not None:
+        bounds = f" ({between(candidate.robustness_interval)})" if candidate.robustness_interval else ""
+        parts.append(f"robustness {number(candidate.robustness)}{bounds}")
+    return "; ".join(parts)

@@ -1,162 +1,130 @@
-"""Mean TIS of the ways of choosing against what they cost, as SVG text."""
+"""Mean TIS of the ways of choosing against the epochs of pretraining that they cost."""
 
-import math
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Sequence
+from math import sqrt
 
-from medtransfer.analysis.model import Interval, Summary
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from medtransfer.analysis.model import Summary
 from medtransfer.report.format import between, epochs, number
-from medtransfer.report.plots.label_placement import FONT, Box, place_labels, spaced
-from medtransfer.report.plots.svg import Scale, decimals, drawing, line, mark, polyline, text, ticks
-from medtransfer.selectors.marks import BLUE, Mark
+from medtransfer.report.plots.by_epoch import frame
+from medtransfer.report.plots.inline import blank, to_svg
+from medtransfer.selectors.marks import BLACK, BLUE, GREY
 from medtransfer.selectors.selectors import FULL, ORACLE
 
-NAMES, EDGE = 136, 45  # px, for the names beside the picture, and how near to the end they belong there
-STYLE = f"""
-.front text{{font-size:{FONT}px}} .front .pick{{font-weight:600;fill:#1a1a1a}} .top{{stroke:#1a1a1a;stroke-dasharray:2 3}}
-.fixed{{fill:none;stroke:{BLUE};stroke-width:1.4}} .bar{{fill:none;stroke:#1a1a1a;stroke-width:1.1}}
-.bar-fixed{{fill:none;stroke:{BLUE};stroke-width:1;opacity:.45}} .lead{{stroke:#8a8a8a;stroke-width:.8}}
-"""
+LEFT, TOP, FLOOR = 50, 26, 40  # px around the axes
+LEGEND_WIDTH, LEGEND_ROW = 190, 18  # px
+SPACING = 13  # px between marks of the same cost
 
 
-def cost_front(summaries: Sequence[Summary], width: float, height: float) -> str:
-    """Draw mean TIS against mean epochs spent; fixed lengths are joined, every other way of choosing is a labelled mark.
-
-    The axis of epochs goes with their square root. Between two fixed lengths the curve is what a random mix of both
-    brings at that cost. Ways of the same cost stand side by side.
+def cost_front(summaries: Sequence[Summary], width: float, height: float) -> Markup:
+    """Draw mean TIS against mean epochs spent for the page; empty where there is nothing to draw.
 
     Args:
         summaries: of every way of choosing.
-        width: of the picture, px.
+        width: of the picture, px; below 600 px the legend is under the axes instead of beside them.
         height: of the picture, px.
     """
-    fixed = sorted((one for one in summaries if one.selector.length is not None), key=lambda one: one.mean_epochs)
-    picks = _picks(summaries, fixed)
+    fixed, picks = fixed_and_picks(summaries)
     if not fixed and not picks:
-        return ""
-    everything = [*fixed, *picks]
-    bounds = [bound for one in everything for bound in (one.interval or (one.mean_tis,))]
-    low = min(bounds)
-    up = Scale(low - 0.06 * (1 - low or 0.1), 1.0 + 0.04 * (1 - low or 0.1), height - 40, 24)
-    across = Scale(0, math.sqrt(max(one.mean_epochs for one in everything)) or 1.0, 50, width - NAMES)
-    spots = {name: (x, up(tis)) for name, x, tis in _dodged(picks, across)}
-    parts = [_frame(up, across, fixed, width, height), _fixed_line(fixed, across, up)]
-    for one in picks:
-        x, y = spots[one.selector.name]
-        parts += [_whisker(x, one.interval, up, "bar"), mark(one.selector.mark, x, y, 6, described(one))]
-    obstacles = [*_curve_boxes(fixed, across, up), (56, up(1.0) - 18, 150, up(1.0))]
-    obstacles += [box for one in picks for box in _boxes(*spots[one.selector.name], one.interval, up)]
-    marks = {one.selector.name: one.selector.mark for one in picks}
-    parts.append(_names(spots, marks, obstacles, across.end, (50, 28, across.end + 6, height - 42)))
-    return drawing(width, height, "Mean TIS against mean epochs of pretraining spent", "".join(parts), "front")
+        return Markup()
+    figure = blank(width, height)
+    draw_front(figure, fixed, picks)
+    return to_svg(figure, "Mean TIS against mean epochs of pretraining spent")
 
 
-def _names(
-    spots: Mapping[str, tuple[float, float]], marks: Mapping[str, Mark], obstacles: Sequence[Box], end: float, frame: Box
-) -> str:
-    """Name the marks: those at the right end in a column beside it, with their marks again, the others where there is room."""
-    edge = {name: place for name, place in spots.items() if place[0] > end - EDGE}
-    others = [(name.replace("-", " "), *place) for name, place in spots.items() if name not in edge]
-    parts = []
-    for name, y in zip(sorted(edge, key=lambda one: edge[one][1]), spaced([y for _, y in edge.values()], 16), strict=True):
-        parts += [mark(marks[name], end + 18, y, 4.5), text(end + 28, y + 4, name.replace("-", " "), "pick")]
-    for one, (_, x, y) in zip(place_labels(others, obstacles, frame), others, strict=True):
-        parts += [line(x, y, one.x, one.y - 4, "lead")] if one.far else []
-        parts.append(text(one.x, one.y, one.words, "pick m"))
-    return "".join(parts)
+def fixed_and_picks(summaries: Sequence[Summary]) -> tuple[list[Summary], list[Summary]]:
+    """Return the fixed lengths by cost and the other ways of choosing to mark, best first.
 
-
-def described(one: Summary) -> str:
-    """Say in a line what a way of choosing brings and costs."""
-    bounds = f" ({between(one.interval)})" if one.interval else ""
-    return f"{one.selector.label}: mean TIS {number(one.mean_tis)}{bounds}, {epochs(one.mean_epochs)} epochs spent"
-
-
-def _picks(summaries: Sequence[Summary], fixed: Sequence[Summary]) -> list[Summary]:
-    """Return those to mark: not the best in hindsight, which is the upper edge; the last checkpoint only off the line."""
-    on_line = {(round(one.mean_epochs, 6), round(one.mean_tis, 9)) for one in fixed}
-    others = [one for one in summaries if one.selector.length is None and one.selector != ORACLE]
-    return [one for one in others if one.selector != FULL or (round(one.mean_epochs, 6), round(one.mean_tis, 9)) not in on_line]
-
-
-def _dodged(picks: Sequence[Summary], across: Scale) -> list[tuple[str, float, float]]:
-    """Give each mark its name, x and mean TIS; those of the same cost stand side by side."""
-    spots: list[tuple[str, float, float]] = []
-    for one in picks:
-        x = across(math.sqrt(one.mean_epochs))
-        while any(abs(x - other) < 13 for _, other, _ in spots):
-            x -= 13
-        spots.append((one.selector.name, x, one.mean_tis))
-    return spots
-
-
-def _frame(up: Scale, across: Scale, fixed: Sequence[Summary], width: float, height: float) -> str:
-    values = ticks(up.low, 1.0, 6)
-    places, right, floor = decimals(values), across.end + 6, height - 40
-    parts = [line(50, up(v), right, up(v), "grid") + text(44, up(v) + 4, f"{v:.{places}f}", "e") for v in values]
-    parts += [line(50, up(1.0), right, up(1.0), "top"), text(56, up(1.0) - 6, "best checkpoint")]
-    parts += [line(50, floor, right, floor, "axis"), text(4, 12, "mean TIS", "b")]
-    shown: list[float] = []
-    for cost in reversed([one.mean_epochs for one in fixed] or ticks(0, across.high**2, 5)):
-        x = across(math.sqrt(cost))
-        if not shown or shown[-1] - x > 7 * len(epochs(cost)) + 8:
-            shown.append(x)
-            parts.append(line(x, floor, x, floor + 4, "axis") + text(x, floor + 17, epochs(cost), "m"))
-    return "".join(parts) + text(50, height - 6, "mean epochs of pretraining spent (square-root scale)", "b")
-
-
-def _fixed_line(fixed: Sequence[Summary], across: Scale, up: Scale) -> str:
-    parts = [polyline(_curve(fixed, across, up), "fixed")]
-    for one in fixed:
-        x, y = across(math.sqrt(one.mean_epochs)), up(one.mean_tis)
-        parts += [_whisker(x, one.interval, up, "bar-fixed"), _dot(x, y, described(one))]
-    return "".join(parts)
-
-
-def _dot(x: float, y: float, title: str) -> str:
-    return f'<circle class="near" cx="{x:g}" cy="{y:g}" r="3"><title>{escape(title)}</title></circle>'
-
-
-def _curve(fixed: Sequence[Summary], across: Scale, up: Scale) -> list[tuple[float, float]]:
-    """Follow the straight line in epochs between neighbours, which bends where the axis is of square roots."""
-    points = []
-    for one, after in zip(fixed, fixed[1:], strict=False):
-        for share in (place / 8 for place in range(8)):
-            cost = one.mean_epochs + share * (after.mean_epochs - one.mean_epochs)
-            points.append((across(math.sqrt(cost)), up(one.mean_tis + share * (after.mean_tis - one.mean_tis))))
-    return points + [(across(math.sqrt(one.mean_epochs)), up(one.mean_tis)) for one in fixed[-1:]]
-
-
-def _curve_boxes(fixed: Sequence[Summary], across: Scale, up: Scale) -> list[Box]:
-    return [(x - 3, y - 3, x + 3, y + 3) for x, y in _curve(fixed, across, up)]
-
-
-def _whisker(x: float, interval: Interval | None, up: Scale, kind: str) -> str:
-    if interval is None:
-        return ""
-    low, high = up(interval[0]), up(interval[1])
-    return f'<path class="{kind}" d="M{x:g} {low:g}V{high:g}M{x - 3:g} {low:g}h6M{x - 3:g} {high:g}h6"/>'
-
-
-def _boxes(x: float, y: float, interval: Interval | None, up: Scale) -> list[Box]:
-    """Give what a mark and its interval cover."""
-    bar = [] if interval is None else [(x - 3, up(interval[1]), x + 3, up(interval[0]))]
-    return [(x - 7, y - 7, x + 7, y + 7), *bar]
-
-
-def whisker(value: float, interval: Interval | None, low: float, high: float, zero: float | None = None) -> str:
-    """Draw a value and its interval as a dot on a line, small enough for a table's cell.
-
-    Args:
-        value: of the dot.
-        interval: of the line; None draws the dot alone.
-        low: value at the left edge.
-        high: value at the right edge.
-        zero: value to draw a vertical line at.
+    The best in hindsight is the upper edge, not a mark; the last checkpoint is one only where it is no fixed length.
     """
-    across = Scale(low, high, 6, 134)
-    parts = [line(across(zero), 1, across(zero), 15, "axis")] if zero is not None else []
-    parts += [line(across(interval[0]), 8, across(interval[1]), 8, "bar")] if interval else []
-    parts.append(f'<circle cx="{across(value):g}" cy="8" r="3.4" fill="{BLUE}"/>')
-    said = f"{number(value)} ({between(interval)})" if interval else number(value)
-    return drawing(140, 16, said, "".join(parts), "cell")
+    fixed = sorted((s for s in summaries if s.selector.length is not None), key=lambda s: s.mean_epochs)
+    lengths = {(round(s.mean_epochs, 6), round(s.mean_tis, 9)) for s in fixed}
+    picks = [
+        s for s in summaries if s.selector.length is None and s.selector != ORACLE
+        and (s.selector != FULL or (round(s.mean_epochs, 6), round(s.mean_tis, 9)) not in lengths)
+    ]  # fmt: skip
+    return fixed, sorted(picks, key=lambda s: -s.mean_tis)
+
+
+def draw_front(figure: Figure, fixed: Sequence[Summary], picks: Sequence[Summary]) -> None:
+    """Draw fixed lengths, joined, and a mark for every other way of choosing, with their intervals.
+
+    The axis of epochs is that of their square roots. Between two fixed lengths the curve is what a random mix of both
+    brings at that cost. Marks of the same cost are side by side.
+    """
+    width, height = 72 * figure.get_size_inches()
+    beside = width >= 600
+    across = width - LEFT - (LEGEND_WIDTH if beside else 10)  # px
+    floor = FLOOR if beside else FLOOR + LEGEND_ROW * (len(picks) // 2 + 1)
+    axes = figure.add_axes((LEFT / width, floor / height, across / width, (height - TOP - floor) / height))
+    _frame_front(axes, [*fixed, *picks])
+    _label_epochs(axes, [s.mean_epochs for s in fixed], across)
+    figure.text(4 / width, 1 - 12 / height, "mean TIS", color=BLACK)
+    _draw_fixed(axes, fixed)
+    _draw_picks(axes, picks, SPACING / across * axes.get_xlim()[1])
+    figure.legend(loc="center left" if beside else "lower left", bbox_to_anchor=(1 - 176 / width, 0.55) if beside else (0, 0),
+                  ncols=1 if beside else 2, frameon=False, fontsize=11.5, handlelength=1.4, handletextpad=0.4, labelcolor=BLACK,
+                  borderaxespad=0.2, columnspacing=1)  # fmt: skip
+
+
+def _frame_front(axes: Axes, summaries: Sequence[Summary]) -> None:
+    frame(axes, 5)
+    low = min(bound for s in summaries for bound in (s.interval or (s.mean_tis,)))
+    height = 1 - low or 0.1
+    axes.set_ylim(low - 0.06 * height, 1 + 0.04 * height)
+    axes.set_xlim(0, sqrt(max(s.mean_epochs for s in summaries)) or 1)
+    axes.axhline(1, color=BLACK, linewidth=1, linestyle=(0, (2, 3)), clip_on=False)
+    axes.annotate("best checkpoint", (0, 1), (6, 6), textcoords="offset points", color=GREY)
+    axes.set_xlabel("mean epochs of pretraining spent (square-root scale)", loc="left", color=BLACK)
+
+
+def _label_epochs(axes: Axes, lengths: Sequence[float], across: float) -> None:
+    """Label the fixed lengths that have room, from the longest to the shortest; round numbers where there are none."""
+    top = axes.get_xlim()[1]
+    costs = lengths or MaxNLocator(5).tick_values(0, round(top**2, 6))
+    shown: list[float] = []
+    for cost in sorted((cost for cost in costs if sqrt(cost) <= top), reverse=True):
+        if not shown or (sqrt(shown[-1]) - sqrt(cost)) / top * across > 7 * len(epochs(cost)) + 8:
+            shown.append(cost)
+    axes.set_xticks([sqrt(cost) for cost in shown], [epochs(cost) for cost in shown])
+    axes.tick_params(axis="x", length=4, color="#8a8a8a")
+
+
+def _draw_fixed(axes: Axes, fixed: Sequence[Summary]) -> None:
+    if fixed:
+        costs, tis = [s.mean_epochs for s in fixed], [s.mean_tis for s in fixed]
+        between_roots = np.union1d(np.linspace(sqrt(costs[0]), sqrt(costs[-1]), 60), np.sqrt(costs))
+        axes.plot(
+            between_roots, np.interp(between_roots**2, costs, tis), color=BLUE, linewidth=1.4, clip_on=False, label="fixed lengths"
+        )
+    for s in fixed:
+        _draw_interval(axes, sqrt(s.mean_epochs), s, BLUE, 0.45)
+        axes.plot([sqrt(s.mean_epochs)], [s.mean_tis], "o", color=BLUE, markersize=6, clip_on=False, url=described(s))
+
+
+def _draw_picks(axes: Axes, picks: Sequence[Summary], spacing: float) -> None:
+    taken: list[float] = []
+    for s in picks:
+        x = sqrt(s.mean_epochs)
+        while any(abs(x - other) < spacing for other in taken):
+            x -= spacing
+        taken.append(x)
+        mark, name = s.selector.mark, f"{s.selector.name.replace('-', ' ')} {number(s.mean_tis)}"
+        _draw_interval(axes, x, s, BLACK, 1)
+        axes.plot([x], [s.mean_tis], mark.marker, color=mark.colour, markersize=10, clip_on=False, label=name, url=described(s))
+
+
+def _draw_interval(axes: Axes, x: float, summary: Summary, colour: str, alpha: float) -> None:
+    if summary.interval is not None:
+        axes.plot([x] * 2, summary.interval, color=colour, alpha=alpha, linewidth=1.1, marker="_", markersize=6, clip_on=False)
+
+
+def described(summary: Summary) -> str:
+    """Describe in a line what a way of choosing brings and costs."""
+    bounds = f" ({between(summary.interval)})" if summary.interval else ""
+    return f"{summary.selector.label}: mean TIS {number(summary.mean_tis)}{bounds}, {epochs(summary.mean_epochs)} epochs spent"
