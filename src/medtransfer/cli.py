@@ -1,5 +1,6 @@
 """Command line: one command per stage, whose options are the keys of its section in params.yaml."""
 
+import json
 import logging
 import reprlib
 import signal
@@ -7,7 +8,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 
@@ -33,6 +35,7 @@ from medtransfer.modes import MODES
 from medtransfer.signals import Stopped, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
+TYPES = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}
 SETTINGS: dict[str, Any] = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 120}
 
 
@@ -48,14 +51,51 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+class Key(click.Option):
+    """An option that stands for a key of a section of params.yaml; its help shows the value that is set there."""
+
+    def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Append the default of the working folder's params.yaml, if there is one."""
+        flag, text = super().get_help_record(ctx) or (self.opts[0], "")
+        try:
+            default = parse_yaml(Path("params.yaml").read_text(encoding="utf-8"))[self.section][self.name]
+        except (OSError, ValueError, TypeError, KeyError):  # help is given without params.yaml and with a broken one, too
+            return flag, text
+        return flag, f"{text} [default: {default if isinstance(default, str) else json.dumps(default)}]"
+
+
+def describe_type(annotation: Any) -> str:
+    """Describe the values of a key: its choices, or their type."""
+    if get_origin(annotation) is Annotated:
+        return describe_type(get_args(annotation)[0])
+    if get_origin(annotation) is Literal:
+        return "|".join(map(str, get_args(annotation)))
+    if get_origin(annotation) in (Union, UnionType):
+        return "|".join(dict.fromkeys("null" if kind is NoneType else describe_type(kind) for kind in get_args(annotation)))
+    if get_origin(annotation) in (list, tuple):
+        return "LIST"
+    return TYPES.get(annotation, "MAP")
+
+
 def stage(section: type[Section], *, hidden: tuple[str, ...] = ()) -> Callable[[Callable], click.Command]:
     """Return a decorator that makes a function a command, with an option per key of its section and the common options."""
 
     def decorate(function: Callable) -> click.Command:
         name = function.__name__
         for field in reversed([key for key in section.model_fields if key not in hidden]):
-            option = click.option(f"--{field.replace('_', '-')}", field, metavar="VALUE", help=f"{name}.{field} of params.yaml")
-            function = option(function)
+            flag = f"--{field.replace('_', '-')}"
+            function = click.option(
+                flag,
+                field,
+                cls=Key,
+                metavar=describe_type(section.model_fields[field].annotation),
+                help=section.model_fields[field].description,
+                section=name,
+            )(function)
         function = click.option("--debug", is_flag=True, help="Show the traceback of an error.")(function)
         function = click.option(
             "--params", "files", multiple=True, type=click.Path(path_type=Path), help="A file overriding params.yaml; repeatable."

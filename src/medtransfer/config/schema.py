@@ -47,9 +47,12 @@ Pooling = Literal["frozen", "always", "never"]
 
 
 class Section(BaseModel):
-    """A part of params.yaml: every key must be there, no other key may; numbers are finite."""
+    """A part of params.yaml: every key must be there, no other key may; numbers are finite.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    The docstrings of the fields are the help of the command line's options and the comments in params.yaml.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Study(Section):
@@ -66,11 +69,17 @@ class Samples(Section):
     """Sizes of the generated datasets."""
 
     out: Out
+    """folder of the generated datasets"""
     seed: NonNegative
+    """of their pictures"""
     patients: Positive
+    """heart: NIfTI patients, ED and ES frames each"""
     lungs: Positive
+    """chest pictures"""
     retinas: Positive
+    """fundus pictures"""
     pictures: Positive
+    """source pictures of each of ten classes"""
 
 
 class Target(Section):
@@ -90,7 +99,9 @@ class Prepare(Section):
     """Raw datasets to prepared targets."""
 
     out: Out
+    """folder of all prepared targets"""
     target: Name
+    """which of `targets` to prepare"""
     targets: dict[Name, Target]
 
 
@@ -189,29 +200,51 @@ class Pretrain(Section):
     """Encoder checkpoints: where their weights come from, and how they are trained."""
 
     out: Out
+    """folder of all checkpoints"""
     source: Name
+    """name of the source dataset, for the records"""
     source_root: Place
+    """an ImageFolder: train/<class>/*.jpg, val/<class>/*.jpg"""
     encoder: Name
+    """which of `encoders` to pretrain"""
     encoders: dict[Name, EncoderSpec]
     origin: Name
+    """which of `origins` its weights come from"""
     origins: dict[Name, Origin]
     lr: Rate
+    """learning rate at `lr_batch` images a step; scaled linearly to the origin's batch_size"""
     lr_batch: Positive
+    """images a step that `lr` is meant for"""
     micro_batch: Positive
+    """images a device and forward pass; the rest is accumulated"""
     betas: tuple[BelowOne, BelowOne]
+    """of AdamW"""
     weight_decay: AtLeastZero
+    """of AdamW"""
     label_smoothing: BelowOne
+    """of the cross-entropy"""
     size: Pixels
+    """side of the source images, in pixels"""
     epochs: Positive
+    """of the whole training"""
     checkpoints: list[Positive]
+    """epochs to save; epoch 0, the random initialisation, is always saved"""
     seed: NonNegative
+    """of initialisation, order and augmentation"""
     stop_on: Name | None
+    """a prepared target: stop by the online rule on an indicator's values for it; null: never"""
     stop_by: Name
+    """the indicator that stop_on watches"""
     workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
+    """processes that read images; 0: the main process"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    """auto: a GPU where there is one"""
     devices: Positive
+    """GPUs or CPU processes to train on together"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    """of the arithmetic; 16-mixed: on a GPU only"""
     compile: bool
+    """torch.compile, on a GPU only: pays on long trainings"""
 
     @model_validator(mode="after")
     def _checkpoints_lie_inside(self) -> "Pretrain":
@@ -224,71 +257,122 @@ class Score(Section):
     """Checkpoints and a prepared target to scores of every indicator asked for."""
 
     out: Out
+    """folder of all scores"""
     target: Name
+    """prepared target to score on"""
     encoder: Name
+    """whose checkpoints to score"""
     origin: Name
+    """whose checkpoints to score"""
     split: Name
+    """samples to score on: train, test or validation"""
     max_images: Annotated[Whole, Field(ge=2)] | None
+    """images at most, drawn with the seed; null: all"""
     seed: NonNegative
+    """of views, pairs and pixels"""
     repeats: Annotated[Positive, Field(le=1000)]
+    """draws of random views whose mean is the robustness"""
     negative: Literal["random", "paper"]
+    """the other image of a triplet: random: drawn | paper: as in the released code"""
     distance: Name
+    """of the default robustness: cosine, pearson, l2 or euclidean"""
     margin: AtLeastZero
+    """of the default robustness, in units of the distance"""
     level: Below
+    """of the default robustness: features of the encoder, -1 the deepest"""
     pooling: Pooling
+    """frozen: pooled where the encoder is frozen downstream | always | never"""
     margins: list[AtLeastZero]
+    """further margins that are scored"""
     indicators: list[Name]
+    """all are measured in one pass: robustness, logme"""
     pixels: Positive
+    """pixels that indicators with labels look at, as many of each class"""
     batch_size: Positive
+    """images a forward pass"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    """auto: a GPU where there is one"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    """of the arithmetic; 16-mixed: on a GPU only"""
 
 
 class Finetune(Section):
     """A checkpoint and a prepared target to a model and its metrics."""
 
     out: Out
+    """folder of all trained models"""
     target: Name
+    """prepared target to train on"""
     encoder: Name
+    """whose checkpoint to start from"""
     origin: Name
+    """whose checkpoint to start from"""
     epoch: NonNegative
+    """of the pretraining checkpoint; 0: random initialisation"""
     mode: Name
+    """full: train encoder and decoder | decoder: keep the encoder frozen"""
     decoder: Name | None
+    """unet, attention or swin; null: the encoder's own"""
     seed: NonNegative
+    """of the decoder's initialisation, order and augmentation"""
     train_epochs: Positive
+    """passes over the training samples"""
     epoch_steps: Positive | None
+    """optimiser steps an epoch at most; null: every training sample once"""
     batch_size: Positive
+    """images an optimiser step"""
     lr: Rate
+    """learning rate of SGD at the start"""
     power: AtLeastZero
+    """of the polynomial decay of the learning rate; 0: constant"""
     momentum: BelowOne
+    """of SGD"""
     weight_decay: AtLeastZero
+    """of SGD"""
     select: Literal["last", "validation"]
+    """epoch whose model is kept: the last, or the best on validation samples"""
     overlays: NonNegative
+    """test images drawn with their prediction"""
     workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
+    """processes that read samples; 0: the main process"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    """auto: a GPU where there is one"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    """of the arithmetic; 16-mixed: on a GPU only"""
     compile: bool
+    """torch.compile, on a GPU only: pays on long trainings"""
 
 
 class Grid(Section):
     """All cells of the study as one job: where its pieces run."""
 
     launcher: Literal["local", "ray"]
+    """local: processes of this machine | ray: a Ray cluster"""
     workers: Annotated[Positive, Field(le=MOST_PROCESSES)] | None
+    """local: processes; null: as many as GPUs, or else cores, allow"""
     retries: NonNegative
+    """more attempts for a job whose process or host died"""
     cpus: Rate
+    """cores that a job takes"""
     gpus: AtLeastZero
+    """GPUs that a job takes where there are any; 0.5: two jobs share one"""
     address: Place | None
+    """ray: of an existing cluster, such as auto; null: one on this machine"""
     out: Out
+    """folder of the workers' log files"""
 
 
 class Report(Section):
     """The tracking store to tables, figures and a page."""
 
     out: Out
+    """folder of tables, figures and the page"""
     draws: Annotated[Whole, Field(ge=100, le=10**6)]
+    """bootstrap draws behind every interval"""
     confidence: Annotated[Real, Field(gt=0.5, lt=1)]
+    """of the intervals, as a fraction"""
     seed: NonNegative
+    """of the bootstrap"""
 
 
 class Margins(Section):
@@ -311,20 +395,30 @@ class Search(Section):
     """The settings of robustness to try on stored results."""
 
     out: Out
+    """folder of the search's results"""
     results: Literal["own", "replay"]
+    """own | replay: whose scores and Dice to search on"""
     per_encoder: bool
+    """true: a winner for each encoder, not one for all"""
     distances: Annotated[list[Name], Field(min_length=1)]
+    """to try"""
     margins: Margins
+    """to try, and score.margin; of replayed results the stored ones from low to high"""
     levels: Annotated[list[Below], Field(min_length=1)]
+    """to try; -1 is the deepest"""
     poolings: Annotated[list[Pooling], Field(min_length=1)]
+    """to try: frozen, always, never"""
 
 
 class Replay(Section):
     """The paper's released result files to the tracking store, and its tables computed again."""
 
     out: Out
+    """folder of the replayed tables"""
     downstream: Place | None
+    """downstream_scores.csv of the paper's authors"""
     robustness: Place | None
+    """robustness_scores.csv of the paper's authors"""
 
 
 class Params(Section):

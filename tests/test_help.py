@@ -1,0 +1,60 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from medtransfer.cli import Key, cli
+from medtransfer.config.schema import Params
+from medtransfer.decoders import DECODERS
+from medtransfer.indicators.registry import INDICATORS
+from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.modes import MODES
+
+ROOT = Path(__file__).parents[1]
+OPTIONS = [(command, option.name) for command in cli.commands for option in cli.commands[command].params if isinstance(option, Key)]
+
+
+def described(section: str, key: str) -> str:
+    return Params.model_fields[section].annotation.model_fields[key].description
+
+
+@pytest.mark.parametrize("command", sorted({command for command, _ in OPTIONS}))
+def test_every_option_says_what_it_is_and_its_default(command: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    text = " ".join(CliRunner().invoke(cli, [command, "--help"]).output.split())
+    for _, key in (option for option in OPTIONS if option[0] == command):
+        assert re.search(rf"--{key.replace('_', '-')} \S+ {re.escape(described(command, key))} \[default: .+?\]", text), key
+
+
+def test_help_needs_no_params(tmp_path: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert "learning rate" in CliRunner().invoke(cli, ["finetune", "--help"]).output
+    (tmp_path / "params.yaml").write_text("finetune: [")
+    assert "learning rate" in CliRunner().invoke(cli, ["finetune", "--help"]).output
+
+
+def test_help_names_the_choices(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    text = " ".join(CliRunner().invoke(cli, ["finetune", "--help"]).output.split())
+    assert "--select last|validation epoch" in text and "--lr NUMBER" in text and "--epoch-steps INTEGER|null" in text
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "names"),
+    [("finetune", "mode", MODES), ("finetune", "decoder", DECODERS), ("score", "distance", DISTANCES),
+     ("score", "indicators", INDICATORS)],
+)  # fmt: skip
+def test_the_text_lists_every_entry_of_the_registry(section: str, key: str, names: dict[str, Any]):
+    assert set(names) <= set(re.findall(r"[\w-]+", described(section, key)))
+
+
+def test_comments_in_params_yaml_are_the_help():
+    section, comments = "", {}
+    for line in (ROOT / "params.yaml").read_text().splitlines():
+        if match := re.match(r"(\w+):", line):
+            section = match[1]
+        elif match := re.match(r"  (\w+):.*?\s+# (.+)", line):
+            comments[section, match[1]] = match[2]
+    assert {key: comments.get(key) for key in OPTIONS} == {key: described(*key) for key in OPTIONS}
