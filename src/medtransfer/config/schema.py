@@ -56,7 +56,7 @@ class Section(BaseModel):
 
 
 class Study(Section):
-    """The cells that `demo`, `dvc repro` and `--study` walk."""
+    """The cells that `demo`, `dvc repro` and `--study` run."""
 
     encoders: list[Name]
     origins: list[Name]
@@ -79,7 +79,7 @@ class Samples(Section):
     retinas: Positive
     """fundus pictures"""
     pictures: Positive
-    """source pictures of each of ten classes"""
+    """source pictures per class, ten classes"""
 
 
 class Target(Section):
@@ -212,11 +212,11 @@ class Pretrain(Section):
     """which of `origins` its weights come from"""
     origins: dict[Name, Origin]
     lr: Rate
-    """learning rate at `lr_batch` images a step; scaled linearly to the origin's batch_size"""
+    """learning rate at `lr_batch` images per step; scaled linearly to the origin's batch_size"""
     lr_batch: Positive
-    """images a step that `lr` is meant for"""
+    """images per step that `lr` is meant for"""
     micro_batch: Positive
-    """images a device and forward pass; the rest is accumulated"""
+    """images per device and forward pass; the rest is accumulated"""
     betas: tuple[BelowOne, BelowOne]
     """of AdamW"""
     weight_decay: AtLeastZero
@@ -289,7 +289,7 @@ class Score(Section):
     pixels: Positive
     """pixels that indicators with labels look at, as many of each class"""
     batch_size: Positive
-    """images a forward pass"""
+    """images per forward pass"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     """auto: a GPU where there is one"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
@@ -318,9 +318,9 @@ class Finetune(Section):
     train_epochs: Positive
     """passes over the training samples"""
     epoch_steps: Positive | None
-    """optimiser steps an epoch at most; null: every training sample once"""
+    """optimiser steps per epoch at most; null: every training sample once"""
     batch_size: Positive
-    """images an optimiser step"""
+    """images per optimiser step"""
     lr: Rate
     """learning rate of SGD at the start"""
     power: AtLeastZero
