@@ -44,7 +44,7 @@ TINY: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def realdata() -> Path:
-    """Give the folder of real images; without it the test is reported as skipped by name."""
+    """Return the folder of real images; without it the test is reported as skipped by name."""
     folder = os.environ.get("MEDTRANSFER_REALDATA")
     if not folder:
         pytest.skip("MEDTRANSFER_REALDATA names no folder of real images")
@@ -53,7 +53,7 @@ def realdata() -> Path:
 
 @pytest.fixture
 def postgresql() -> "Iterator[Callable[[], str]]":
-    """Give a maker of empty PostgreSQL databases; without a server the test is reported as skipped by name."""
+    """Return a maker of empty PostgreSQL databases; without a server the test is reported as skipped by name."""
     address = os.environ.get("MEDTRANSFER_POSTGRESQL")
     if not address:
         pytest.skip("MEDTRANSFER_POSTGRESQL names no PostgreSQL server")
@@ -86,7 +86,7 @@ def sample_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_params(sample_data: Path) -> "Callable[..., Params]":
-    """Give a maker of params that run in seconds: `tiny_params({"finetune.mode": "decoder"})`."""
+    """Return a maker of params that run in seconds: `tiny_params({"finetune.mode": "decoder"})`."""
     from medtransfer.config import load_params
 
     roots = {"samples.out": ".", "samples.seed": 2024, "pretrain.source_root": "pictures", "prepare.targets.sample.root": "heart"}

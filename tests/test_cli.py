@@ -93,7 +93,7 @@ def place(stock: Path, workplace: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _quiet_again() -> Iterator[None]:
-    """Give the loggers back as they were."""
+    """Return the loggers back as they were."""
     names = ("medtransfer", "alembic", "mlflow", "lightning_fabric", "lightning.fabric")
     before = {name: logging.getLogger(name).level for name in names}
     yield
@@ -106,7 +106,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """Give a function that runs the command line in this process: exit code, stdout, stderr."""
+    """Return a function that runs the command line in this process: exit code, stdout, stderr."""
 
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["medtransfer", *words])
@@ -345,7 +345,7 @@ BAD: dict[str, tuple[Spoiler, str, str]] = {
 
 
 def listing(place: Path) -> dict[str, bytes | None]:
-    """Give every file and folder with its content, the tracking store aside."""
+    """Return every file and folder with its content, the tracking store aside."""
     found = sorted(path for path in place.rglob("*") if not path.name.startswith("mlflow.db"))
     return {str(path.relative_to(place)): path.read_bytes() if path.is_file() else None for path in found}
 

@@ -120,7 +120,7 @@ def dvc_stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def code(stage: Any) -> set[Path]:
-    """Give the code files that a stage of DVC lists."""
+    """Return the code files that a stage of DVC lists."""
     listed = [ROOT / dep.def_path for dep in stage.deps if dep.def_path.startswith("src/")]
     return {file for path in listed for file in (path.rglob("*.py") if path.is_dir() else [path])}
 
@@ -189,7 +189,7 @@ def _makes_numbers(file: Path) -> bool:
 
 
 def imports_below(room: Path) -> set[Path]:
-    """Give every file of the package that a room's files import, directly or not, and those files themselves."""
+    """Return every file of the package that a room's files import, directly or not, and those files themselves."""
     seen: set[Path] = set()
     waiting = set(room.rglob("*.py"))
     assert waiting, room
@@ -219,7 +219,7 @@ def test_the_walk_over_imports_finds_what_is_far() -> None:
 
 
 def tree_paths(readme: str) -> list[str]:
-    """Give every path of the first fenced block under a heading about the tree or where things are.
+    """Return every path of the first fenced block under a heading about the tree or where things are.
 
     A line is `name  what it is`, indented below its folder, with or without branches drawn; names beside each other are
     divided by one space, the remark follows after two.

@@ -31,7 +31,7 @@ def test_every_room_stands_on_a_floor() -> None:
 
 
 def imports(path: Path) -> list[tuple[str, str]]:
-    """Give the imports of a file as (module, name); the name is empty for `import module`."""
+    """Return the imports of a file as (module, name); the name is empty for `import module`."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -48,7 +48,7 @@ def test_only_tracking_knows_mlflow() -> None:
 
 
 def defined(path: Path) -> set[str]:
-    """Give the names that a file defines or imports at any level."""
+    """Return the names that a file defines or imports at any level."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):

@@ -61,7 +61,7 @@ def close(name: str, column: str, golden: str, found: str) -> bool:
 
 
 def steady(name: str, column: str) -> bool:
-    """Tell whether a training result stays within the tolerance where numbers are rounded otherwise.
+    """Return whether a training result stays within the tolerance where numbers are rounded otherwise.
 
     Dice and robustness do. What follows from which checkpoint is the best or is chosen, by however little, jumps; so do
     bootstrap bounds of two seeds, the accuracy on ten pictures and HD95, which is in pixels.
@@ -79,7 +79,7 @@ def how(name: str) -> str:
 
 
 def compare(name: str, golden: Mapping[str, str], found: Mapping[str, str], where: object) -> list[str]:
-    """Give a line for each golden value that the found row lacks or has otherwise."""
+    """Return a line for each golden value that the found row lacks or has otherwise."""
     names = RENAMED.get(name, {})
     pairs = {column: (text, found.get(names.get(column, column))) for column, text in golden.items()}
     return [
@@ -103,7 +103,7 @@ def compare_rows(name: str, found: Sequence[Mapping[str, str]]) -> None:
 
 
 def flat(value: Any, path: str = "") -> dict[str, str]:
-    """Give every value of a JSON document as text, by dotted key."""
+    """Return every value of a JSON document as text, by dotted key."""
     if isinstance(value, dict | list):
         parts = value.items() if isinstance(value, dict) else enumerate(value)
         return {key: text for name, part in parts for key, text in flat(part, f"{path}.{name}" if path else str(name)).items()}

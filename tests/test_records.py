@@ -78,7 +78,7 @@ EXAMPLES: dict[type[Record], Any] = {
 
 @pytest.fixture(params=Record.__subclasses__(), ids=lambda kind: kind.__name__)
 def example(request: pytest.FixtureRequest) -> Any:
-    """Give an example of every record that there is."""
+    """Return an example of every record that there is."""
     return EXAMPLES[request.param]
 
 

@@ -237,7 +237,7 @@ def pretrain_apart(params: Params) -> None:
 
 
 def with_values(params: Params, section: str, **values: object) -> Params:
-    """Give params with some values of a section changed."""
+    """Return params with some values of a section changed."""
     changed = getattr(params, section).model_copy(update=values)
     return params.model_copy(update={section: changed})
 

@@ -92,7 +92,7 @@ def test_means_go_over_shared_seeds_unless_every_seed_is_wanted() -> None:
 
 @pytest.fixture
 def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
-    """Give a configuration whose per-image distances lie in the store: epoch 5 is barely ahead of epoch 1."""
+    """Return a configuration whose per-image distances lie in the store: epoch 5 is barely ahead of epoch 1."""
     rng = np.random.default_rng(0)
     scores = {}
     for epoch, level in {0: 0.5, 1: 0.3, 5: 0.29, 10: 0.6}.items():

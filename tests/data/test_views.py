@@ -21,7 +21,7 @@ NEGATIVE = np.array([7, 4, 0, 1, 9, 2, 8, 3, 5, 6])
 
 
 def views_of(views: TwoViews, batch_size: int, repeat: int = 0) -> dict[int, tuple[torch.Tensor, ...]]:
-    """Give query, positive key and negative key by image."""
+    """Return query, positive key and negative key by image."""
     found: dict[int, tuple[torch.Tensor, ...]] = {}
     for batch in views.batches(ORDER[: len(views)], NEGATIVE, batch_size, repeat):
         for row, position in enumerate(batch.positions.tolist()):
@@ -146,7 +146,7 @@ def test_windows_are_cut_on_the_fly_and_mapped_pages_let_go(make_target: Callabl
 
 
 def _resident(target: PreparedTarget) -> int:
-    """Give the KiB of images.npy that this process's memory holds, by the kernel's own account."""
+    """Return the KiB of images.npy that this process's memory holds, by the kernel's own account."""
     found, inside = 0, False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         if "-" in line.split(" ", 1)[0]:

@@ -30,20 +30,20 @@ def unsettle(network: nn.Module) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def resnet() -> nn.Module:
-    """Give torchvision's ResNet50."""
+    """Return torchvision's ResNet50."""
     torch.manual_seed(1)
     return unsettle(torchvision.models.resnet50())
 
 
 @pytest.fixture(scope="module")
 def swin() -> nn.Module:
-    """Give torchvision's Swin-T."""
+    """Return torchvision's Swin-T."""
     torch.manual_seed(1)
     return unsettle(torchvision.models.swin_t())
 
 
 def stages(network: nn.Module, names: list[str]) -> Iterator[Tensor]:
-    """Give what the named modules of a network put out."""
+    """Return what the named modules of a network put out."""
     outputs: dict[str, Tensor] = {}
     hooks = [
         network.get_submodule(name).register_forward_hook(lambda m, i, out, name=name: outputs.update({name: out.clone()}))

@@ -19,7 +19,7 @@ EVERY = pytest.mark.parametrize("name", sorted(ENCODERS))
 
 
 def trained(encoder: torch.nn.Module) -> dict[str, Tensor]:
-    """Give the tensors of an encoder, floats moved a little."""
+    """Return the tensors of an encoder, floats moved a little."""
     return {n: t + 0.01 if t.is_floating_point() else t.clone() for n, t in encoder.state_dict().items()}
 
 

@@ -112,7 +112,7 @@ def _write_weights(path: Path, checkpoint: Path) -> None:
 
 
 def lay_out(stage: Stage, finished: Path, folder: Path) -> Path:
-    """Give a folder with what the stage finds and a store without what it makes."""
+    """Return a folder with what the stage finds and a store without what it makes."""
     folder.mkdir()
     shutil.copy(finished / "params.yaml", folder)
     for name in stage.inputs:
@@ -144,7 +144,7 @@ def run(stage: Stage, folder: Path, seconds: float | None = None, call: int | No
 
 
 def fingerprint(path: Path) -> str:
-    """Give a digest of a file's content, without times and revisions."""
+    """Return a digest of a file's content, without times and revisions."""
     content = path.read_bytes()
     if path.suffix == ".json":
         value = json.loads(content)
@@ -154,13 +154,13 @@ def fingerprint(path: Path) -> str:
 
 
 def left_on_disk(stage: Stage, folder: Path) -> dict[str, str]:
-    """Give every file of the results, hidden ones too, which must not be there; what names runs counts by its name."""
+    """Return every file of the results, hidden ones too, which must not be there; what names runs counts by its name."""
     files = [path for name in stage.results for path in sorted((folder / name).rglob("*")) if path.is_file()]
     return {str(path.relative_to(folder)): "" if path.suffix in stage.loose else fingerprint(path) for path in files}
 
 
 def left_in_store(stage: Stage, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
-    """Give every run of the command's stage, by cell: params, curves and artifacts of those that are finished."""
+    """Return every run of the command's stage, by cell: params, curves and artifacts of those that are finished."""
     patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
     client, found = tracking.connect(), {}
     name = stage.words[0]

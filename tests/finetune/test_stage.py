@@ -53,7 +53,7 @@ def runs(status: str = "FINISHED") -> list[tracking.StoredRun]:
 
 @pytest.fixture(scope="module")
 def inputs(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
-    """Give the folder of work with a prepared target, also with validation samples, and checkpoints of every encoder."""
+    """Return the folder of work with a prepared target, also with validation samples, and checkpoints of every encoder."""
     study.prepare(tiny_params())
     study.prepare(tiny_params({"prepare.out": "data/validated", "prepare.targets.sample.validation": 0.34}))
     for encoder in ENCODERS:
@@ -63,7 +63,7 @@ def inputs(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
 
 @pytest.fixture
 def finetune(inputs: Path, workplace: Path, tiny_params: Callable[..., Params]) -> Callable[..., Result]:
-    """Give `finetune(wanted)` in an empty folder of work with the inputs."""
+    """Return `finetune(wanted)` in an empty folder of work with the inputs."""
     for name in ("checkpoints", "data"):
         (workplace / name).symlink_to(inputs / name)
 

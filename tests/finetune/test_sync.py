@@ -25,7 +25,7 @@ FOLDER = MODELS / "sample" / "unet-simple" / "e003-full-s7"
 
 @pytest.fixture(scope="module")
 def tuned(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
-    """Give the folder of work in which two cells were fine-tuned, with validation samples."""
+    """Return the folder of work in which two cells were fine-tuned, with validation samples."""
     study.prepare(tiny_params({"prepare.out": str(PREPARED), "prepare.targets.sample.validation": 0.34}))
     study.pretrain(tiny_params())
     run(tiny_params().finetune, CELLS, CHECKPOINTS, PREPARED)
@@ -96,7 +96,7 @@ def drop(name: str) -> Callable[[], None]:
 
 
 def change(**fields: Any) -> Callable[[], None]:
-    """Give a fault: fields of the record are others."""
+    """Return a fault: fields of the record are others."""
 
     def fault() -> None:
         path = FOLDER / "metrics.json"

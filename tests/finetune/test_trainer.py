@@ -30,7 +30,7 @@ IMAGES, BATCH, EPOCHS = 10, 4, 4  # so 3 steps an epoch
 
 @pytest.fixture
 def target(tmp_path: Path) -> PreparedTarget:
-    """Give ten grey images of 32 pixels."""
+    """Return ten grey images of 32 pixels."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (IMAGES, 32, 32, 1), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
@@ -47,7 +47,7 @@ def target(tmp_path: Path) -> PreparedTarget:
 
 @pytest.fixture
 def make(target: PreparedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainer]:
-    """Give a maker of trainers of the same fine-tuning, whose state is saved after every epoch."""
+    """Return a maker of trainers of the same fine-tuning, whose state is saved after every epoch."""
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", -1.0)
     monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
 

@@ -64,14 +64,14 @@ def read_json(path: Path) -> Any:
 
 
 def search_rows(place: Path) -> list[dict[str, str]]:
-    """Give a row a setting that the study over all targets tried, in order, without what belongs to a single trial."""
+    """Return a row a setting that the study over all targets tried, in order, without what belongs to a single trial."""
     rows = [row for row in read_rows(place / "search/trials.csv") if row.get("study", "search") == "search"]
     found = {tuple(row[name] for name in SETTING): row for row in rows}
     return [{name: text for name, text in found[key].items() if name not in ("study", "trial")} for key in sorted(found)]
 
 
 def search_result(place: Path) -> dict[str, Any]:
-    """Give the winner and the held-out result as search.md prints them: a row a study, and a row a target."""
+    """Return the winner and the held-out result as search.md prints them: a row a study, and a row a target."""
     studies, held_out = markdown_tables((place / "search/search.md").read_text(encoding="utf-8"))
     return {"studies": studies, "held_out": held_out}
 
@@ -95,13 +95,13 @@ def tensors_digest(path: Path) -> str:
 
 
 def checkpoint_facts(place: Path) -> dict[str, Any]:
-    """Give the digest of a checkpoint's tensors, and its record."""
+    """Return the digest of a checkpoint's tensors, and its record."""
     path = place / CHECKPOINT
     return {"tensors": tensors_digest(path.with_suffix(".safetensors")), "record": read_json(path.with_suffix(".json"))}
 
 
 def machine() -> dict[str, str]:
-    """Give what decides how numbers are rounded: the processor, its vector units and the libraries that compute."""
+    """Return what decides how numbers are rounded: the processor, its vector units and the libraries that compute."""
     info = Path("/proc/cpuinfo")
     first = info.read_text(encoding="utf-8").partition("\n\n")[0] if info.exists() else ""
     facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}

@@ -12,7 +12,7 @@ from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 
 @pytest.fixture
 def make_target(tmp_path: Path) -> Callable[[int], PreparedTarget]:
-    """Give a maker of targets of so many colour images of 32 pixels; class 1 is a bright quarter, class 2 a dark one."""
+    """Return a maker of targets of so many colour images of 32 pixels; class 1 is a bright quarter, class 2 a dark one."""
 
     def make(count: int) -> PreparedTarget:
         images = np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""A small whole study goes in, damaged in one place; that the command refuses it as every command must comes out."""
+"""A small finished study, damaged in one place, which every command must refuse in the same way."""
 
 import ctypes
 import logging
@@ -171,7 +171,7 @@ def place(stock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def refused(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Refused]:
-    """Give what damages the copy, runs the command and checks all that holds of every refusal; the sentence comes back."""
+    """Return what damages the copy, runs the command and checks all that holds of every refusal; the sentence comes back."""
     names = ("medtransfer", "alembic", "mlflow", "lightning_fabric", "lightning.fabric")
     levels = {name: logging.getLogger(name).level for name in names}
     handler = signal.getsignal(signal.SIGTERM)
@@ -201,7 +201,7 @@ def refused(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 
 
 def listing(folder: Path) -> set[str]:
-    """Give all files of the folders that commands write to, half-written ones too; locks and states to go on from aside."""
+    """Return all files of the folders that commands write to, half-written ones too; locks and states to go on from aside."""
     found = {str(path.relative_to(folder)) for name in OUTPUTS for path in (folder / name).rglob("*")}
     return {name for name in found if "partial" in name or not Path(name).name.startswith(".")}
 

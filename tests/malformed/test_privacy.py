@@ -46,7 +46,7 @@ def told(
 
 
 def _rows(store: Path) -> dict[str, bytes]:
-    """Give every text of every table, by table and column."""
+    """Return every text of every table, by table and column."""
     found: dict[str, bytes] = {}
     connection = sqlite3.connect(store)
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]

@@ -32,7 +32,7 @@ class Shell:
 
 
 def good(path: Path) -> dict[str, torch.Tensor]:
-    """Give the encoder's tensors of the stock's checkpoint."""
+    """Return the encoder's tensors of the stock's checkpoint."""
     found = load_file(path.parent / "checkpoints/unet-simple/epoch-001.safetensors")
     return {name.removeprefix("encoder."): one for name, one in found.items() if name.startswith("encoder.")}
 
@@ -83,7 +83,7 @@ def bomb(path: Path) -> None:
 
 
 def stretched(path: Path) -> dict[str, torch.Tensor]:
-    """Give tensors that claim 4 TB by repeating one number."""
+    """Return tensors that claim 4 TB by repeating one number."""
     return {name: torch.zeros(1).expand(2**20, 2**20) for name in good(path)}
 
 

@@ -34,7 +34,7 @@ IMPORT: dict[str, Any] = {
 
 
 def published(seed: int = 1) -> dict[str, Tensor]:
-    """Give tensors as timm names them, a classification head among them."""
+    """Return tensors as timm names them, a classification head among them."""
     encoder = build_encoder("resnet50", **TINY)
     initialise(encoder, seed)
     return {**encoder.state_dict(), "fc.weight": torch.zeros(7, 128), "fc.bias": torch.zeros(7)}

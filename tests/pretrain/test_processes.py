@@ -41,7 +41,7 @@ def weights(folder: Path) -> dict[int, str]:
 
 @pytest.fixture
 def write_params(workplace: Path, tiny_params: Callable[..., Params]) -> Callable[..., Params]:
-    """Give a maker of params that also writes them to the folder of work."""
+    """Return a maker of params that also writes them to the folder of work."""
 
     def write(overrides: dict[str, Any]) -> Params:
         params = tiny_params(overrides)
@@ -105,7 +105,7 @@ def test_two_processes_stop_by_the_rule_and_go_on_without_it(write_params: Calla
 
 
 def second_rank(process: subprocess.Popen) -> int:
-    """Give the process that a command on two devices started as its second rank."""
+    """Return the process that a command on two devices started as its second rank."""
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             parent = int(path.with_name("stat").read_text().rsplit(")", 1)[1].split()[1])

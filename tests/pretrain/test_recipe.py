@@ -14,7 +14,7 @@ BATCH = "pretrain.origins.simple.batch_size.unet"
 
 @pytest.fixture
 def recipe(tiny_params: Callable[..., Params]) -> Callable[..., Recipe]:
-    """Give a maker of recipes: `recipe({"pretrain.lr": 0.1})`."""
+    """Return a maker of recipes: `recipe({"pretrain.lr": 0.1})`."""
     return lambda overrides=None: recipe_of(tiny_params(overrides).pretrain)
 
 

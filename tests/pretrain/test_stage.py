@@ -48,7 +48,7 @@ def interrupt(patch: pytest.MonkeyPatch, at: int, *, observed: bool) -> None:
 
 @pytest.fixture(scope="module")
 def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
-    """Give the folder of work in which one pretraining was done."""
+    """Return the folder of work in which one pretraining was done."""
     assert study.pretrain(tiny_params()) == FOLDER
     return shared_workplace
 

@@ -23,19 +23,19 @@ RISING = {0: 0.9, 1: 0.1, 2: 0.2, 3: 0.3}
 
 @pytest.fixture(scope="module")
 def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
-    """Give the folder of a pretraining that nothing stopped."""
+    """Return the folder of a pretraining that nothing stopped."""
     return shared_workplace / study.pretrain(tiny_params())
 
 
 @pytest.fixture(scope="module")
 def epoch_of(finished: Path) -> dict[str, int]:
-    """Give the epoch of every encoder by its hash: the same seed gives the same bits in every pretraining below."""
+    """Return the epoch of every encoder by its hash: the same seed gives the same bits in every pretraining below."""
     return {state_hash(load_encoder(*find_checkpoint(finished, epoch))): epoch for epoch in list_checkpoints(finished)}
 
 
 @pytest.fixture
 def stopper(epoch_of: dict[str, int]) -> Callable[..., Stopper]:
-    """Give a maker of stoppers whose robustness is given by epoch; `seen` of its measure lists what was measured."""
+    """Return a maker of stoppers whose robustness is given by epoch; `seen` of its measure lists what was measured."""
 
     def make(values: Mapping[int, float], identity: str = "fake", seen: list[int] | None = None) -> Stopper:
         def measure(encoder: Encoder) -> float:

@@ -31,7 +31,7 @@ MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @pytest.fixture(scope="module")
 def scored(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
-    """Give the folder of work in which a pretraining was scored on a target."""
+    """Return the folder of work in which a pretraining was scored on a target."""
     params = tiny_params({"score.repeats": 2})
     study.prepare(params)
     study.pretrain(params)
@@ -50,7 +50,7 @@ def copy(scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give the list of the checkpoints that are measured from now on."""
+    """Return the list of the checkpoints that are measured from now on."""
     labels: list[str] = []
 
     def noting(indicators: Any, *arguments: Any, **options: Any) -> Any:

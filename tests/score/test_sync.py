@@ -23,7 +23,7 @@ CURVES = ("robustness", "robustness_pooled", "robustness_se", "robustness_pooled
 
 @pytest.fixture(scope="module")
 def scored(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
-    """Give the folder of work in which a pretraining was scored on a target."""
+    """Return the folder of work in which a pretraining was scored on a target."""
     study.prepare(tiny_params())
     study.pretrain(tiny_params())
     study.score(tiny_params())
@@ -44,7 +44,7 @@ def the_run() -> tracking.StoredRun:
 
 
 def everything() -> dict[str, Any]:
-    """Give all that the only run holds and that does not say when or where it was written."""
+    """Return all that the only run holds and that does not say when or where it was written."""
     run = the_run()
     inputs = tracking.connect().get_run(run.id).inputs.dataset_inputs
     with tracking.artifact_folder(run.id, "") as folder:
@@ -91,7 +91,7 @@ def drop(name: str) -> Callable[[], None]:
 
 
 def change(**fields: Any) -> Callable[[], None]:
-    """Give a fault: fields of epoch 1's record are others."""
+    """Return a fault: fields of epoch 1's record are others."""
 
     def fault() -> None:
         path = FOLDER / "epoch-001.json"
@@ -101,7 +101,7 @@ def change(**fields: Any) -> Callable[[], None]:
 
 
 def promise() -> None:
-    """Give a fault: the index names an indicator that no epoch has."""
+    """Return a fault: the index names an indicator that no epoch has."""
     index = ScoreIndex.read(FOLDER / "scores.json")
     ScoreIndex(index.epochs, [*index.indicators, "another"]).write(FOLDER / "scores.json")
 

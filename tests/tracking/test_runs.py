@@ -43,7 +43,7 @@ def all_runs() -> list[StoredByMlflow]:
 
 @pytest.fixture
 def told_to_stop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Give a switch: SIGTERM comes while the database works on the statement of that number."""
+    """Return a switch: SIGTERM comes while the database works on the statement of that number."""
     left = [0]
 
     def count(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The finetune section goes in; the recipe that a result depends on comes out, with its digest."""
+"""The recipe of a fine-tuning: the params that its result depends on, and their digest."""
 
 from dataclasses import asdict, dataclass
 
@@ -29,5 +29,5 @@ class Protocol:
 
     @property
     def key(self) -> str:
-        """Give the digest that stands in a cell."""
+        """Return the digest that identifies the recipe in a cell."""
         return digest(asdict(self))

@@ -73,7 +73,7 @@ def _augment(images: Tensor, labels: Tensor, recipe: Recipe, classes: int, gener
 
 @torch.no_grad()
 def accuracy(fabric: Fabric, model: nn.Module, batches: Iterable[Any]) -> float:
-    """Give the share of validation images that are classified right, over all devices."""
+    """Return the accuracy on the validation images, over all devices."""
     model.eval()
     right = torch.zeros((), dtype=torch.int64, device=fabric.device)
     total = 0

@@ -1,4 +1,4 @@
-"""A value or a place goes in; a file comes out, whole or not at all."""
+"""Atomic writes: a file or folder appears whole or not at all."""
 
 import json
 import os
@@ -21,7 +21,7 @@ HOST = digest(platform.node(), 6)  # tells the processes of hosts that share a f
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a path to write to; it gets its final name only after the block ends well and the bytes are on disk."""
+    """Yield a path to write to; it gets its final name only after the block ends well and the bytes are on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for stray in path.parent.glob(f".{escape(path.name)}.*.partial"):
         host, _, process = stray.name.split(".")[-2].rpartition("-")
@@ -49,7 +49,7 @@ def _is_alive(process: str) -> bool:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; it takes its final name, replacing an older one, only after the block ends well."""
+    """Yield an empty folder to fill; it takes its final name, replacing an older one, only after the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
     shutil.rmtree(partial, ignore_errors=True)
@@ -76,7 +76,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(result: Path) -> Iterator[Path]:
-    """Give an empty folder beside a result, gone after the block; what a killed process left in it goes first.
+    """Yield an empty folder beside a result, gone after the block; what a killed process left in it goes first.
 
     The caller holds the lock on the result: the folder's name is fixed.
     """

@@ -69,7 +69,7 @@ def _refuse_format(path: Path, form: str, found: Any) -> NoReturn:
 
 @cache
 def _adapters(cls: type) -> dict[str, TypeAdapter]:
-    """Give what checks each field of a record against its annotation, to which nothing is converted."""
+    """Return a validator for each field of a record by its annotation; values are not converted."""
     strict = ConfigDict(strict=True, allow_inf_nan=False)
     return {name: TypeAdapter(hint, config=strict) for name, hint in get_type_hints(cls, include_extras=True).items()}
 
@@ -84,7 +84,7 @@ class Record:
 
     @classmethod
     def form(cls) -> str:
-        """Give the name and version of the file format."""
+        """Return the name and version of the file format."""
         raise TypeError(f"{cls.__name__} has no file format")
 
     @classmethod

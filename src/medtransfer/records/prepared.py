@@ -1,4 +1,4 @@
-"""A prepared target on disk goes in; what its record says, its index and its mapped arrays come out."""
+"""Read a prepared target: its record, its index and its memory-mapped arrays."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,12 +59,12 @@ class TargetInfo(Record):
 
     @classmethod
     def form(cls) -> str:
-        """Give the name and version of the file format."""
+        """Return the name and version of the file format."""
         return TARGET
 
     @property
     def fingerprint(self) -> str:
-        """Give 12 hexadecimal digits that change when any image, mask, split or class does."""
+        """Return 12 hexadecimal digits that change when any image, mask, split or class does."""
         return digest([self.arrays, self.classes, self.input, self.augmentation])
 
 
@@ -123,7 +123,7 @@ class PreparedTarget:
         return frame
 
     def samples(self, split: str) -> "pd.DataFrame":
-        """Give the index lines of one split; an empty one is an InputError."""
+        """Return the index rows of one split; an empty one is an InputError."""
         lines = self.index[self.index["split"] == split]
         if lines.empty:
             known = ", ".join(sorted(self.index["split"].unique()))

@@ -27,7 +27,7 @@ def project_run_set_aside() -> Iterator[None]:
 
 
 def note_reuse(finished: str, words: str = "The result existed already") -> None:
-    """Tell the run that `mlflow run` opened, if any, which finished run holds its result."""
+    """Record in the run that `mlflow run` opened, if any, which finished run holds its result."""
     from mlflow.entities import RunTag
 
     if not os.environ.get(_OPENED_BY_PROJECT):

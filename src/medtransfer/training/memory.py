@@ -1,4 +1,4 @@
-"""Tell glibc's malloc to keep freed memory (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD)."""
+"""Make glibc's malloc keep freed memory (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD)."""
 
 import ctypes
 
@@ -7,7 +7,7 @@ KEPT, LARGEST = 2**30, 2**25  # bytes: the most freed memory to keep, and its la
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory.
+    """Make glibc keep freed memory.
 
     By default it is returned to the kernel after every batch, and the next batch gets new, cleared pages: that takes as long
     as computing all distances of a batch.

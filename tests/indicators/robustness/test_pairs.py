@@ -15,7 +15,7 @@ COUNTS = {(level, pooled): {"zero": 3, "constant": 4} for level in (-2, -1) for 
 
 @pytest.fixture
 def pairs() -> Pairs:
-    """Give distances of 5 images, 2 repeats, at levels -2 and -1."""
+    """Return distances of 5 images, 2 repeats, at levels -2 and -1."""
     rng = np.random.default_rng(1)
     keys = [(name, level, pooled) for name in DISTANCES for level in (-2, -1) for pooled in (False, True)]
     tables = [{key: rng.random((2, 5), dtype=np.float32) for key in keys} for _ in range(2)]

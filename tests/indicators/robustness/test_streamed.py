@@ -29,7 +29,7 @@ def maps(seed: int, spread: float = 1.0, dtype: torch.dtype = torch.float32) -> 
 
 
 def by_definition(queries: list[Tensor], keys: list[Tensor], negative: Tensor = NEGATIVE) -> np.ndarray:
-    """Give (names, spaces, 2, B), in float64."""
+    """Return (names, spaces, 2, B), in float64."""
     found = []
     for first, second in zip(queries, keys, strict=True):
         for pooled in (False, True):
