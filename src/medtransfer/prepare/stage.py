@@ -61,7 +61,7 @@ def prepare(
     folder = out / target
     with exclusive(folder):
         if not force and _is_current(folder, settings, sources):
-            log.info("prepare: %s is there already, made from the same files and settings; reused", folder)
+            log.info("prepare: %s already exists, made from the same files and settings; reused", folder)
             return PreparedTarget.open(folder)
         with atomic_folder(folder) as partial:
             slices = _write_arrays(scan, splits, size, allow_duplicates, target, partial)

@@ -1,4 +1,4 @@
-"""A classifier and source images go in; one epoch's loss, or the accuracy on the validation images, comes out."""
+"""Train a classifier on the source images for one epoch, or measure its accuracy on the validation images."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

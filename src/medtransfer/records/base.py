@@ -1,4 +1,4 @@
-"""A record's fields go in; a JSON file that names its form comes out, and back, every field checked."""
+"""Base of the records: dataclasses stored as JSON files that name their format, every field checked on reading."""
 
 import os
 import re

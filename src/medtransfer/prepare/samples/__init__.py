@@ -57,7 +57,7 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
             )
         text = json.dumps({"revision": REVISION, **settings}, indent=1) + "\n"
         if not force and note.is_file() and note.read_text(encoding="utf-8") == text:
-            log.info("samples: %s is there already, made with the same settings; reused", out)
+            log.info("samples: %s already exists, made with the same settings; reused", out)
             return False
         with atomic_folder(out) as partial:
             write_heart(partial / "heart", derive_seed(seed, "heart"), patients)

@@ -133,7 +133,7 @@ def _package(section: Pretrain) -> Package:
 
 
 def _copy(package: Package, folder: Path) -> Path:
-    """Copy the file into a folder, unless it is there already, and check its digest."""
+    """Copy the file into a folder, unless it already exists, and check its digest."""
     file = folder / Path(package.file).name
     if not file.exists():
         found = find_spec(package.module)  # the package is located, not imported
