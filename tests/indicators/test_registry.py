@@ -18,6 +18,7 @@ from medtransfer.indicators.contract import NEEDS, Indicator, Measured, Options,
 from medtransfer.indicators.registry import INDICATORS, find_indicators
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.streamed_pass import measure
+from medtransfer.modes import MODES
 from medtransfer.records import PreparedTarget
 
 VIEWS = ViewSettings("train", None, 4, 2, "random", "32-true")
@@ -74,7 +75,7 @@ def test_it_is_found_by_its_name_and_says_what_it_needs(indicator: Indicator):
     assert indicator.needs and indicator.needs <= set(NEEDS)
     metrics = indicator.metrics(OPTIONS)
     assert next(iter(metrics)) == indicator.name
-    assert all(indicator.watched(OPTIONS, frozen) in metrics.values() for frozen in (False, True))
+    assert all(indicator.watched(OPTIONS, mode) in metrics.values() for mode in MODES)
 
 
 def test_its_scores_can_be_stored_and_hold_every_metric(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
@@ -107,7 +108,7 @@ def test_the_batch_size_changes_only_rounding(indicator: Indicator, make_target:
 def test_a_constant_encoder_is_not_preferred(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
     target = make_target(9)
     values = [
-        score([indicator], encoder, target)[indicator.name].value(indicator.watched(OPTIONS, False))
+        score([indicator], encoder, target)[indicator.name].value(indicator.watched(OPTIONS, "full"))
         for encoder in (Patches(), Flat())
     ]  # fmt: skip
     assert values[0] != values[1] and (values[0] > values[1]) == indicator.higher_is_better

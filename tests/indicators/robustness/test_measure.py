@@ -233,6 +233,6 @@ def test_other_margins_follow_from_what_was_stored(make_target: Callable[[int], 
     assert again is not None
     assert {row.setting["margin"] for row in again.scores} == {0.75} and len(again.scores) == len(measured.scores) / 2
     assert flags(again) == flags(measured) and again.per_sample is measured.per_sample
-    assert again.value(Robustness().watched(other, False)) == 0.25
+    assert again.value(Robustness().watched(other, "full")) == 0.25
     assert Robustness().rescore(measured, OPTIONS) is measured
     assert Robustness().rescore(Measured(measured.images, measured.scores), OPTIONS) is None
