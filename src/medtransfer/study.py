@@ -14,12 +14,12 @@ import yaml
 
 from medtransfer import tracking
 from medtransfer.config import Params
-from medtransfer.errors import StageError
+from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import digest
 from medtransfer.records import CellName, PreparedTarget, checkpoint_path, series_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from medtransfer.encoders.contract import Encoder
@@ -85,8 +85,7 @@ def prepare(params: Params, force: bool = False) -> PreparedTarget:
 
     name = params.prepare.target
     target = params.prepare.targets[name]
-    if _is_sample(params, Path(target.root)):
-        samples(params)
+    _need_samples(params, Path(target.root))
     return prepare_target(
         name, reader=target.reader, root=Path(target.root), size=target.size, subset=target.subset, split=target.split,
         validation=target.validation, allow_duplicates=target.allow_duplicates, options=target.options,
@@ -103,8 +102,7 @@ def pretrain(params: Params, force: bool = False) -> Path:
     if not kind_of(section).trains:
         return run(section, None, force)
     stopper = _stopper(params)
-    if _is_sample(params, Path(section.source_root)):
-        samples(params)
+    _need_samples(params, Path(section.source_root))
     return run(section, stopper, force)
 
 
@@ -114,7 +112,7 @@ def score(params: Params, force: bool = False) -> Path:
     from medtransfer.score.stage import run
 
     section = params.score
-    _make_samples(params, [section.target], [(section.encoder, section.origin, None)])
+    _make_missing(params, [section.target], [(section.encoder, section.origin, None)])
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
@@ -123,7 +121,7 @@ def finetune(params: Params, cells: list[CellName], force: bool = False) -> None
     """Fine-tune cells; sample inputs are made first if they are missing."""
     from medtransfer.finetune.stage import run
 
-    _make_samples(params, [cell.target for cell in cells], [(cell.encoder, cell.origin, cell.epoch) for cell in cells])
+    _make_missing(params, [cell.target for cell in cells], [(cell.encoder, cell.origin, cell.epoch) for cell in cells])
     run(params.finetune, cells, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
@@ -246,37 +244,52 @@ def _is_sample(params: Params, root: Path) -> bool:
     return Path(params.samples.out).resolve() in root.resolve().parents
 
 
-def _make_samples(params: Params, targets: "Iterable[str]", checkpoints: "Iterable[tuple[str, str, int | None]]") -> None:
-    """Make missing inputs that come from generated data, so that every command works in a fresh clone.
+def _need_samples(params: Params, root: Path) -> None:
+    if _is_sample(params, root):
+        samples(params)
 
-    Whatever else is missing is left to the stage, which looks for all its inputs before any work.
 
-    Args:
-        params: which targets and source are generated.
-        targets: names of prepared targets.
-        checkpoints: encoder, origin and epoch, or no epoch for any.
-    """
-    for name in dict.fromkeys(targets):
-        if not (Path(params.prepare.out) / name / "dataset.json").exists() and _is_sample(
-            params, Path(params.prepare.targets[name].root)
-        ):
-            log.info("prepare: the sample target %s is made first", name)
-            prepare(with_values(params, "prepare", target=name))
-    for encoder, origin, epoch in checkpoints:
-        folder, planned = series_folder(Path(params.pretrain.out), encoder, origin), study_epochs(params, origin)
-        there = any(folder.glob("epoch-*.json")) if epoch is None else checkpoint_path(folder, epoch).exists()
-        if there or epoch not in (None, *planned) or not _trains_on_samples(params, origin):
-            continue
-        log.info("pretrain: the sample checkpoints of %s, %s are made first", encoder, origin)
-        with tracking.project_run_set_aside():
+def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[str, str, int | None]]) -> None:
+    """Make missing sample inputs; what is missing and cannot be made is an InputError before any work."""
+    lacking = dict.fromkeys(name for name in targets if _lacks_target(params, name))
+    series = dict.fromkeys((one[0], one[1]) for one in checkpoints if _lacks_checkpoints(params, *one))
+    for name in lacking:
+        log.info("prepare: the sample target %s is made first", name)
+        prepare(with_values(params, "prepare", target=name))
+    with tracking.project_run_set_aside():
+        for encoder, origin in series:
+            log.info("pretrain: the sample checkpoints of %s, %s are made first", encoder, origin)
             pretrain_apart(with_values(params, "pretrain", encoder=encoder, origin=origin))
 
 
-def _trains_on_samples(params: Params, origin: str) -> bool:
+def _lacks_target(params: Params, name: str) -> bool:
+    folder = Path(params.prepare.out) / name
+    if not (folder / "dataset.json").exists() and _is_sample(params, Path(params.prepare.targets[name].root)):
+        return True
+    PreparedTarget.open(folder)
+    return False
+
+
+def _lacks_checkpoints(params: Params, encoder: str, origin: str, epoch: int | None) -> bool:
+    folder = series_folder(Path(params.pretrain.out), encoder, origin)
     from medtransfer.pretrain.stage import kind_of
 
-    section = params.pretrain.model_copy(update={"origin": origin})
-    return kind_of(section).trains and _is_sample(params, Path(section.source_root))
+    planned = study_epochs(params, origin)
+    epochs = planned if epoch is None else [epoch]
+    if all(checkpoint_path(folder, one).exists() for one in epochs):
+        return False
+    if any(folder.glob("epoch-*.json")) and epoch is None:
+        return False  # the user's own choice of checkpoints
+    source = Path(params.pretrain.source_root)
+    known = epoch is None or epoch in planned
+    trained = kind_of(params.pretrain.model_copy(update={"origin": origin})).trains
+    if not (known and trained and _is_sample(params, source)):
+        wanted = "" if epoch is None else f" of epoch {epoch}"
+        raise InputError(
+            f"expected a checkpoint{wanted} in {folder}, but there is none; run `medtransfer pretrain --encoder {encoder} "
+            f"--origin {origin}` with that epoch among its checkpoints"
+        )
+    return True
 
 
 def _stopper(params: Params) -> "Stopper | None":
@@ -294,7 +307,7 @@ def _stopper(params: Params) -> "Stopper | None":
     from medtransfer.score.options import options_of, views_of
     from medtransfer.training.device import open_fabric
 
-    _make_samples(params, [name], [])
+    _make_missing(params, [name], [])
     target = PreparedTarget.open(Path(params.prepare.out) / name).verify()
     section, options, views = params.score, options_of(params.score), views_of(params.score)
     (indicator,) = find_indicators([params.pretrain.stop_by], "pretrain.stop_by")
