@@ -1,4 +1,4 @@
-# Doors for people; everything happens in .venv, which any target makes when it is missing or out of date.
+# Shortcuts. All targets work in .venv, which is made again when it is missing or out of date.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -28,30 +28,30 @@ $(READY): pyproject.toml requirements.txt python_env.yaml
 
 setup: $(READY) ## make the environment in .venv
 
-demo: $(READY) ## walk the whole path on generated data and print the TIS table
+demo: $(READY) ## run the whole study on generated data and print the report
 	@source $(BIN)/activate && if python tools/link_environment.py; then mlflow run .; else mlflow run . --env-manager local; fi
 	@echo "Compare the runs: make ui, then open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 
-test: $(READY) ## the fast tests
+test: $(READY) ## run the fast tests
 	@$(BIN)/python -m pytest -q -m "not slow"
 
-test-all: $(READY) lint ## lint and every test, on two processes; those on real images need MEDTRANSFER_REALDATA=<folder>
+test-all: $(READY) lint ## lint, and run every test in two processes; those on real images need MEDTRANSFER_REALDATA=<folder>
 	@$(BIN)/python -m pytest -q --durations=15 -n 2 --dist loadscope
 
-lint: $(READY) ## ruff, mypy and the floors
+lint: $(READY) ## ruff, mypy and the import layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PYTHONPATH=src $(BIN)/lint-imports --no-cache
 
-format: $(READY) ## let ruff mend what it can
+format: $(READY) ## format, and fix what ruff can fix
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-real: ## the study on real images: make real REALDATA=<folder with acdc, covid_qu_ex, idrid, imagenette>
+real: ## run the study on real images: make real REALDATA=<folder with acdc, covid_qu_ex, idrid, imagenette>
 	@test -n "$(REALDATA)" || { echo "expected REALDATA=<folder with acdc, covid_qu_ex, idrid and imagenette>; see docs/how-to/real-data.md"; exit 2; }
 	@$(MAKE) --no-print-directory $(READY) && mkdir -p real
 	@REALDATA="$(abspath $(REALDATA))" MLFLOW_TRACKING_URI=$(REAL_STORE) $(BIN)/medtransfer demo --params configs/real.yaml
 	@echo "Compare the runs: make ui STORE=$(REAL_STORE), then open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 
-ui: $(READY) ## the MLflow UI over the embedded store, on this machine only
+ui: $(READY) ## open the embedded store in the MLflow UI, on this machine only
 	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri $(STORE)
 
-clean: ## remove caches; data, checkpoints and the store stay
+clean: ## remove caches; data, checkpoints and the store are kept
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info && find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Nothing goes in; the seconds that `medtransfer --help` takes as a fresh process come out, over half a second.
+"""Time of `medtransfer --help` in a fresh process, relative to half a second.
 
 Run it from the project's folder: `PYTHONPATH=src python benchmarks/cli_help.py`.
 """
@@ -13,7 +13,7 @@ GOAL = 0.5  # seconds
 
 
 def seconds_of(*arguments: str) -> float:
-    """Run the command as a process of its own and give its seconds."""
+    """Run the command in a process of its own and return the seconds it takes."""
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-m", "medtransfer", *arguments], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begin

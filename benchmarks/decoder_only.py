@@ -1,8 +1,8 @@
-"""A made-up target goes in; the speed of training the decoder only, over that of a bare loop with no_grad, comes out.
+"""Speed of training the decoder only, relative to a bare loop whose encoder runs under no_grad.
 
 Run it from the project's folder: `PYTHONPATH=src python benchmarks/decoder_only.py`. The model is the ResNet50 Attention U-Net of
-finetune_step.py; the bare loop runs the frozen encoder under torch.no_grad, so nothing of it can be kept for a backward pass.
-A step of full training stands beside them, and what each mode keeps for its backward pass.
+finetune_step.py. The bare loop runs the frozen encoder under torch.no_grad, so that it keeps nothing for a backward pass. The
+script also measures full training, and what each mode keeps for its backward pass.
 """
 
 from argparse import Namespace
@@ -14,7 +14,7 @@ from sides import parser
 
 
 def kept_bytes(options: Namespace, frozen: bool) -> int:
-    """Give the bytes that one forward pass keeps for the backward pass, weights not counted."""
+    """Return the bytes that one forward pass keeps for the backward pass, weights not counted."""
     model = make_model(options, frozen).train()
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
@@ -42,9 +42,9 @@ def main() -> None:
         options.rounds = 2
         full = measure(options, place, frozen=False, alone=True)
     part = frozen.milliseconds(frozen.ours) / full.milliseconds(full.ours)
-    print(f"our full training: {full.milliseconds(full.ours):.1f} ms an image; the decoder alone takes {part:.2f} of it")
+    print(f"our full training: {full.milliseconds(full.ours):.1f} ms per image; the decoder alone takes {part:.2f} of it")
     for name, mode in (("decoder only", True), ("full", False)):
-        print(f"kept for the backward pass, {name}: {kept_bytes(options, mode) / 2**20:.0f} MiB an image")
+        print(f"kept for the backward pass, {name}: {kept_bytes(options, mode) / 2**20:.0f} MiB per image")
     print(f"ratio: {ratio:.3f}")
 
 

@@ -1,4 +1,4 @@
-"""The project's params.yaml goes in; the seconds of `medtransfer demo` in an empty folder come out, over six minutes.
+"""Time of `medtransfer demo` with the project's params.yaml in an empty folder, relative to six minutes.
 
 Run it from the project's folder: `PYTHONPATH=src python benchmarks/demo.py`.
 """
@@ -15,7 +15,7 @@ GOAL = 360.0  # seconds
 
 
 def main() -> None:
-    """Measure and print; the lines of the demo itself stand between."""
+    """Measure and print, after the output of the demo itself."""
     sources = Path("src").resolve()
     unset = {"MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"}
     environment = {name: value for name, value in os.environ.items() if name not in unset} | {"PYTHONPATH": str(sources)}

@@ -1,9 +1,9 @@
-"""A made-up target goes in; our fine-tuning's speed over that of a bare PyTorch loop, on one model, comes out.
+"""Speed of fine-tuning relative to a bare PyTorch loop, on one model and a made-up target.
 
 Run it from the project's folder: `PYTHONPATH=src python benchmarks/finetune_step.py`. Ours is the real trainer: the prepared
-target on disk, augmentation, loading, schedule, watch over the losses, progress, states to resume from, and metrics in a tracking
-store. The bare loop has the same model, layout, batch, loss and optimiser, and its tensors lie in memory. An epoch is two steps
-here, so what is done once an epoch weighs forty times what it weighs on ACDC.
+target on disk, augmentation, loading, schedule, checks of the losses, progress, states to resume from, and metrics in a tracking
+store. The bare loop has the same model, layout, batch, loss and optimiser, and its tensors are in memory. An epoch is two steps
+here, so what is done once per epoch weighs forty times what it weighs on ACDC.
 """
 
 import os
@@ -48,7 +48,7 @@ def make_model(options: Namespace, frozen: bool) -> Segmenter:
 
 
 def bare_round(options: Namespace, protocol: Protocol, device: torch.device, frozen: bool) -> Callable[[], None]:
-    """Give the bare loop over a round's steps; a frozen encoder runs under no_grad."""
+    """Return the bare loop over a round's steps; a frozen encoder runs under no_grad."""
     raw = make_model(options, frozen).to(device)
     segmenter = compiled(lay_out(raw).train(), device, options.compile and not frozen)
     trained = [parameter for parameter in segmenter.parameters() if parameter.requires_grad]
@@ -56,7 +56,7 @@ def bare_round(options: Namespace, protocol: Protocol, device: torch.device, fro
     shape = (options.steps, options.batch, 3, options.size, options.size)
     images = torch.randn(shape, device=device)
     masks = torch.randint(0, CLASSES + 1, (*shape[:2], *shape[3:]), device=device).to(torch.uint8)
-    batches = [one.contiguous(memory_format=torch.channels_last) for one in images]
+    batches = [batch.contiguous(memory_format=torch.channels_last) for batch in images]
 
     def loop() -> None:
         for batch, truth in zip(batches, masks, strict=True):
@@ -76,7 +76,7 @@ def bare_round(options: Namespace, protocol: Protocol, device: torch.device, fro
 
 @contextmanager
 def workplace() -> Iterator[Path]:
-    """Give a temporary folder with a tracking store of its own."""
+    """Yield a temporary folder with a tracking store of its own."""
     quiet_libraries()
     with tempfile.TemporaryDirectory() as place:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
@@ -84,7 +84,7 @@ def workplace() -> Iterator[Path]:
 
 
 def measure(options: Namespace, place: Path, *, frozen: bool, alone: bool = False) -> Rounds:
-    """Train our way for some rounds, an epoch each, and bare in between unless `alone`."""
+    """Train with our trainer for some rounds of one epoch, and with the bare loop in between unless `alone`."""
     name = f"{'decoder' if frozen else 'full'}-{'alone' if alone else 'measured'}"
     target = write_target(place / name, options.batch * options.steps, options.size, "rotate-flip")
     chosen = params(options.small).finetune.model_copy(
@@ -113,7 +113,7 @@ def measure(options: Namespace, place: Path, *, frozen: bool, alone: bool = Fals
 
 
 def data_path(place: Path, size: int, augmentation: str) -> float:
-    """Give the samples a second of one core: read, augmented, normalised, and put together to batches."""
+    """Return the samples per second of one core: read, augmented, normalised and collated to batches."""
     target = write_target(place / augmentation, 96, size, augmentation)
     samples = TargetSamples(target, "train", augment=True, **CONTRACT)
     batches = loader(samples, EpochBatches(len(samples), 24, seed=0, shuffle=True, drop_last=False), 0, pin=False)
@@ -130,7 +130,7 @@ def main() -> None:
         rounds = measure(options, place, frozen=False)
         ratio = rounds.show("our fine-tuning", "bare loop on tensors in memory")
         for augmentation in AUGMENTATIONS:
-            print(f"data path alone, {augmentation}: {data_path(place, options.size, augmentation):.0f} images/s a core")
+            print(f"data path alone, {augmentation}: {data_path(place, options.size, augmentation):.0f} images/s per core")
     print(f"ratio: {ratio:.3f}")
 
 

@@ -1,4 +1,4 @@
-"""Sizes go in; a prepared target or a folder of pictures, made up, comes out on disk for a benchmark to read."""
+"""Made-up inputs of benchmarks on disk: a prepared target, a folder of pictures."""
 
 from itertools import product
 from pathlib import Path
@@ -54,7 +54,7 @@ def write_target(folder: Path, count: int, size: int, augmentation: str) -> Prep
 
 
 def write_pictures(folder: Path, count: int, classes: int = 10) -> Path:
-    """Write an ImageFolder with `count` JPEG files for training and one a class for validation."""
+    """Write an ImageFolder with `count` JPEG files for training and one per class for validation."""
     rng = np.random.default_rng(0)
     for number in range(count + classes):
         split = "train" if number < count else "val"

@@ -1,10 +1,10 @@
-"""Made-up JPEG files go in; our pretraining's speed over that of a bare PyTorch loop, on one ResNet50, comes out.
+"""Speed of pretraining relative to a bare PyTorch loop, on one ResNet50 and made-up JPEG files.
 
 Run it from the project's folder: `PYTHONPATH=src python benchmarks/pretrain_step.py`. Ours is the real loop of the advanced origin:
-JPEG files of ImageNet's usual size decoded, cropped, RandAugment, batches, CutMix, mixup, erasing, schedule, watch over the losses,
-progress, and metrics in a tracking store. The bare loop has the same model, layout, batch, loss and optimiser, and its tensors
-lie in memory. An epoch is four steps here, so what is done once an epoch weighs far more than on ImageNet.
-`--workers 1 --threads 1` shows how much a loader process hides that has a core of its own.
+JPEG files of ImageNet's usual size are decoded and cropped; RandAugment, collation, CutMix, mixup, erasing, schedule, checks of
+the losses, progress, and metrics in a tracking store follow. The bare loop has the same model, layout, batch, loss and optimiser,
+and its tensors are in memory. An epoch is four steps here, so what is done once per epoch weighs far more than on ImageNet.
+`--workers 1 --threads 1` shows how much time a loader process with a core of its own hides.
 """
 
 import time
@@ -36,7 +36,7 @@ CLASSES = 10
 
 
 def make_recipe(options: Namespace) -> Recipe:
-    """Give the published recipe of ResNet50, advanced origin, with this batch in one forward pass."""
+    """Return the published recipe of ResNet50, advanced origin, with this batch in one forward pass."""
     section = params(options.small).pretrain.model_copy(update={"encoder": "resnet50", "origin": "advanced"})
     changed = {"batch_size": options.batch, "micro_batch": options.batch, "devices": 1, "size": options.size}
     return replace(recipe_of(section), **changed, lr=1e-4, epochs=options.rounds + 1, precision=options.precision)
@@ -53,12 +53,12 @@ def make_model(recipe: Recipe) -> tuple[Classifier, torch.optim.Optimizer]:
 
 
 def bare_round(options: Namespace, recipe: Recipe, device: torch.device) -> Callable[[], None]:
-    """Give the bare loop over a round's steps."""
+    """Return the bare loop over a round's steps."""
     raw, adamw = make_model(recipe)
     model = compiled(raw.to(device).train(), device, options.compile)
     images = torch.randn(options.steps, options.batch, 3, options.size, options.size, device=device)
     targets = torch.rand(options.steps, options.batch, CLASSES, device=device).softmax(2)
-    batches = [one.contiguous(memory_format=torch.channels_last) for one in images]
+    batches = [batch.contiguous(memory_format=torch.channels_last) for batch in images]
 
     def loop() -> None:
         for batch, target in zip(batches, targets, strict=True):
@@ -79,7 +79,7 @@ def open_images(root: Path, recipe: Recipe, randaugment: bool) -> SourceImages:
 
 
 def measure(options: Namespace, recipe: Recipe, root: Path) -> Rounds:
-    """Train our way, an epoch a round, and the bare way after each."""
+    """Train with our loop, one epoch per round, and with the bare loop after each."""
     fabric = open_fabric(options.accelerator, 1, options.precision)
     raw, adamw = make_model(recipe)
     model, optimiser = fabric.setup(compiled(raw, fabric.device, options.compile), adamw)
@@ -101,7 +101,7 @@ def measure(options: Namespace, recipe: Recipe, root: Path) -> Rounds:
 
 
 def data_path(root: Path, recipe: Recipe, randaugment: bool) -> float:
-    """Give the pictures a second of one core: decoded, cropped, augmented, normalised, and put together to batches."""
+    """Return the pictures per second of one core: decoded, cropped, augmented, normalised and collated to batches."""
     images = open_images(root, recipe, randaugment)
     batches = loader(images, EpochBatches(len(images), 16, seed=0, shuffle=True, drop_last=False), 0, pin=False)
     worker_init(0)
@@ -109,7 +109,7 @@ def data_path(root: Path, recipe: Recipe, randaugment: bool) -> float:
 
 
 def mixing(recipe: Recipe, count: int = 32) -> float:
-    """Give the images a second of one core for what the main process does to batches: CutMix, mixup and erasing."""
+    """Return the images per second of one core for what the main process does to batches: CutMix, mixup and erasing."""
     images = torch.randn(count, 3, recipe.size, recipe.size).contiguous(memory_format=torch.channels_last)
     labels, generator = torch.arange(count) % CLASSES, torch.Generator().manual_seed(0)
 
@@ -135,8 +135,8 @@ def main() -> None:
         print(f"made the pictures in {time.perf_counter() - begin:.1f} s")
         ratio = measure(options, recipe, root).show("our pretraining", "bare loop on tensors in memory")
         for name, randaugment in (("simple", False), ("advanced", True)):
-            print(f"data path alone, {name}: {data_path(root, recipe, randaugment):.0f} images/s a core")
-        print(f"mixing and erasing in the main process: {mixing(recipe):.0f} images/s a core")
+            print(f"data path alone, {name}: {data_path(root, recipe, randaugment):.0f} images/s per core")
+        print(f"mixing and erasing in the main process: {mixing(recipe):.0f} images/s per core")
     print(f"ratio: {ratio:.3f}")
 
 

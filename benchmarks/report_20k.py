@@ -1,9 +1,9 @@
-"""A made-up store of 20,000 fine-tunings goes in; the seconds that reading and reporting them take come out.
+"""Time of reading and reporting a made-up store of 20,000 fine-tunings, relative to MLflow's client.
 
 Run it from the project's folder: `PYTHONPATH=src python benchmarks/report_20k.py`. The store has 400 configurations (10 encoders,
 2 origins, 10 targets, 2 modes) of 10 epochs and 5 seeds, and their 200 score runs. One run of each kind is written as the stages do
-it; the others are its rows with other values, put straight into the database, since writing them through MLflow takes ten minutes.
-All score runs share one folder of per-image distances, of 500 images, which is read anew for each.
+it; the others are its rows with other values, inserted into the database directly, since writing them through MLflow takes ten
+minutes. All score runs share one folder of per-image distances of 500 images, which is read again for each.
 """
 
 import os
@@ -41,18 +41,18 @@ Values = Mapping[str, Any]
 
 
 def gain(epoch: int) -> float:
-    """Give how far a pretraining has come, from 0 to 1."""
+    """Progress of a pretraining at an epoch, from 0 to 1."""
     return float(np.log1p(epoch) / np.log1p(EPOCHS[-1]))
 
 
 def series_params(target: str, encoder: str, origin: str) -> dict[str, Any]:
-    """Give the params that fine-tunings and score runs of one pretraining on one target share."""
+    """Return the params that fine-tunings and score runs of one pretraining on one target share."""
     names = {"source": "imagenet", "target": target, "encoder": encoder, "origin": origin}
     return {**names, "pretraining": digest([encoder, origin], 12), "data": digest(target, 12)}
 
 
 def tuned() -> Iterator[tuple[Values, Values]]:
-    """Give params and metrics of every fine-tuning; Dice rises with pretraining and then falls a little."""
+    """Yield params and metrics of every fine-tuning; Dice rises with pretraining and then falls a little."""
     for target, encoder, origin, mode in product(TARGETS, ENCODERS, ORIGINS, MODES):
         rng = np.random.default_rng(derive_seed(target, encoder, origin, mode))
         peak = rng.uniform(0.5, 1.0)
@@ -63,7 +63,7 @@ def tuned() -> Iterator[tuple[Values, Values]]:
 
 
 def scored() -> Iterator[Values]:
-    """Give the params of every score run."""
+    """Yield the params of every score run."""
     for series in product(TARGETS, ENCODERS, ORIGINS):
         yield {**series_params(*series), **SETTING, "images": IMAGES, "split": "train", "negative": "random", "repeats": 1}
 
@@ -81,18 +81,18 @@ def write_first(folder: Path) -> None:
     """Write one run of each kind as the stages do."""
     params, metrics = next(tuned())
     losses = {name: dict.fromkeys(range(1, 11), 0.5) for name in ("train_loss", "lr")}
-    first = tracking.Record("first", digest(params, 16), params, {**METRICS, **metrics}, losses)
+    first = tracking.RunRecord("first", digest(params, 16), params, {**METRICS, **metrics}, losses)
     tracking.write_runs("finetune", [first], "the first fine-tuning")
     write_distances(folder)
     params = next(scored())
     names = ("robustness", "robustness_pooled", "robustness_se", "robustness_pooled_se", "source_accuracy")
     curves = {name: {epoch: 0.3 + 0.5 * gain(epoch) for epoch in EPOCHS} for name in names}
-    first = tracking.Record("first", digest(params, 16), params, {}, curves, artifacts={"scores": folder})
+    first = tracking.RunRecord("first", digest(params, 16), params, {}, curves, artifacts={"scores": folder})
     tracking.write_runs("score", [first], "the first scores")
 
 
 def copy_run(store: sqlite3.Connection, first: str, others: list[tuple[Values, Values]]) -> None:
-    """Put copies of a run into the database, each with the params and final metrics given for it."""
+    """Insert copies of a run into the database, each with its own params and final metrics."""
     for table in ("runs", "tags", "params", "latest_metrics", "metrics"):
         columns = [line[1] for line in store.execute(f"PRAGMA table_info({table})")]
         rows = [dict(zip(columns, row, strict=True)) for row in store.execute(f"SELECT * FROM {table} WHERE run_uuid = ?", [first])]
@@ -113,7 +113,7 @@ def _copies(table: str, rows: list[dict[str, Any]], others: list[tuple[Values, V
 
 
 def fill_store(folder: Path) -> None:
-    """Make the store, through MLflow, and fill it."""
+    """Create the store through MLflow and fill it."""
     write_first(folder / "scores")
     (fine_tuning,), (scoring,) = tracking.read_runs("finetune"), tracking.read_runs("score")
     with sqlite3.connect(folder / "mlflow.db") as store:
@@ -122,21 +122,21 @@ def fill_store(folder: Path) -> None:
 
 
 def read_by_client() -> dict[str, float]:
-    """Give the Dice of every fine-tuning, by run, as MLflow's own client reads it."""
+    """Return the Dice of every fine-tuning by run, as MLflow's own client reads it."""
     client = tracking.connect()
     experiment = client.get_experiment_by_name("medtransfer/finetune").experiment_id
-    found: dict[str, float] = {}
+    dice: dict[str, float] = {}
     token = None
     while True:
         page = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=5000, page_token=token)
-        found |= {one.info.run_id: one.data.metrics["dice"] for one in page}
+        dice |= {run.info.run_id: run.data.metrics["dice"] for run in page}
         token = page.token
         if not token:
-            return found
+            return dice
 
 
 def timed(label: str, work: Any) -> tuple[float, Any]:
-    """Do the work, print and give its seconds."""
+    """Do some work, and print and return the seconds it takes."""
     begin = time.perf_counter()
     result = work()
     seconds = time.perf_counter() - begin
@@ -145,7 +145,7 @@ def timed(label: str, work: Any) -> tuple[float, Any]:
 
 
 def main() -> None:
-    """Fill a store, read it in both ways, make the report, and print the seconds."""
+    """Fill a store, read it in both ways, write the report, and print the seconds."""
     quiet_libraries()
     params = load_params([Path("params.yaml")], {})
     with tempfile.TemporaryDirectory() as place:
@@ -154,7 +154,7 @@ def main() -> None:
         slow, expected = timed("reading through MLflow's client", read_by_client)
         timed("reading everything from the tables", lambda: tracking.read_runs("finetune"))
         fast, runs = timed("reading what the report needs", lambda: tracking.read_runs("finetune", only=NEEDED))
-        if {one.id: one.metrics["dice"] for one in runs} != expected:
+        if {each.id: each.metrics["dice"] for each in runs} != expected:
             raise SystemExit("the two ways of reading differ")
         section = params.report.model_copy(update={"out": f"{place}/reports"})
         timed(f"the whole report of {len(runs)} fine-tunings", lambda: run(section, SETTING, "frozen"))

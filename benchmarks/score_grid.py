@@ -1,10 +1,10 @@
-"""Views of made-up images go in; the seconds of scoring them at all settings, over those of two bare forward passes, come out.
+"""Time of measuring robustness at all settings, relative to two bare forward passes over the same views.
 
 Run it from the project's folder: `PYTHONPATH=src python benchmarks/score_grid.py`. Ours is everything from the tensors of the
-views on: forward passes, pooling, every distance at every level, pooled and flattened, and the robustness table of 100 margins.
-Bare is the same encoder on the same tensors (both channels-last), queries and keys, under torch.no_grad, results dropped. Both
-keep freed memory, as scoring does, and take turns; the best round of each counts, since what else runs on the machine only ever
-adds to it. What it costs to make the views is printed beside it.
+views on: forward passes, pooling, every distance at every level, pooled and flattened, and robustness at 100 margins. Bare is the
+same encoder on the same tensors (both channels-last), queries and keys, under torch.no_grad, with the results dropped. Both keep
+freed memory, as scoring does, and take turns; the best round of each counts, since other work on the machine only adds to it.
+The time of making the views is printed, too.
 """
 
 import statistics
@@ -37,7 +37,7 @@ MEAN, STD = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
 
 
 def make_encoder(name: str, **changed: Any) -> Encoder:
-    """Build an encoder of the published arguments, some of them changed, with random weights."""
+    """Build an encoder with the published arguments, some of them changed, and random weights."""
     published = load_params([Path("params.yaml"), Path("configs/paper.yaml")], {}).pretrain.encoders[name].arguments
     encoder = build_encoder(name, **{**published, **changed})
     initialise(encoder, 0)
@@ -45,7 +45,7 @@ def make_encoder(name: str, **changed: Any) -> Encoder:
 
 
 def make_batches(images: int, size: int, batch: int) -> tuple[list[ViewBatch], list[str]]:
-    """Make all views of so many images, which takes 2 * images * size^2 * 12 bytes, and print what it costs."""
+    """Make all views of so many images, which takes 2 * images * size^2 * 12 bytes, and print how long it takes."""
     with tempfile.TemporaryDirectory() as place:
         target = write_target(Path(place) / "made", images, size, "rotate-flip")
         views = TwoViews(target, "train", mean=MEAN, std=STD, seed=0, max_images=None)
@@ -53,22 +53,22 @@ def make_batches(images: int, size: int, batch: int) -> tuple[list[ViewBatch], l
         seconds = []
         for _ in range(3):
             begin = time.perf_counter()
-            made = sum(len(one.queries) + len(one.keys) for one in views.batches(plan.order, plan.negative, batch, 0))
+            made = sum(len(step.queries) + len(step.keys) for step in views.batches(plan.order, plan.negative, batch, 0))
             seconds.append((time.perf_counter() - begin) / made)
-        print(f"making a view at {size}: {1000 * min(seconds):.2f} ms an image")
+        print(f"making a view at {size}: {1000 * min(seconds):.2f} ms per image")
         return list(views.batches(plan.order, plan.negative, batch, 0)), views.ids
 
 
 @torch.no_grad()
 def forward(encoder: Encoder, batches: list[ViewBatch]) -> None:
-    """Do nothing but two forward passes."""
+    """Run two forward passes and nothing else."""
     for batch in batches:
         encoder(batch.queries)
         encoder(batch.keys[: len(batch.queries)])
 
 
 def score(encoder: Encoder, batches: list[ViewBatch], ids: list[str]) -> None:
-    """Do what the stage does with the views."""
+    """Measure robustness from the views, as the stage does."""
     options = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), tuple(MARGINS), 1)
     context = Context(ids, 2, 0, 1, None, options)
     inputs = (Inputs(batch.positions.numpy(), 0, batch, None, None) for batch in batches)
@@ -77,14 +77,14 @@ def score(encoder: Encoder, batches: list[ViewBatch], ids: list[str]) -> None:
 
 
 def seconds_of(work: Callable[[], None]) -> tuple[float, float]:
-    """Stop the seconds by the clock and those of the processors."""
+    """Return the seconds that some work takes by the clock, and those of the processors."""
     begin, busy = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - begin, time.process_time() - busy
 
 
 def measure(encoder: Encoder, images: int, size: int, batch: int, rounds: int) -> float:
-    """Print how long both sides take, and give their ratio."""
+    """Print how long both sides take, and return their ratio."""
     batches, ids = make_batches(images, size, batch)
     found = []
     for _ in range(rounds + 1):
@@ -93,7 +93,7 @@ def measure(encoder: Encoder, images: int, size: int, batch: int, rounds: int) -
     median = statistics.median(a[0] / b[0] for a, b in found[1:])
     busy = min(a[1] for a, _ in found[1:]) / min(b[1] for _, b in found[1:])
     print(
-        f"{encoder.name} at {size}, {images} images in batches of {batch}: {ours:.3f} ms an image against {bare:.3f} of two "
+        f"{encoder.name} at {size}, {images} images in batches of {batch}: {ours:.3f} ms per image against {bare:.3f} of two "
         f"forward passes, ratio {ours / bare:.3f} ({median:.3f} by the median of the rounds, {busy:.3f} by processor time, "
         f"goal {GOAL})"
     )

@@ -1,9 +1,9 @@
-"""Prepared targets of many and of few images go in; the peak memory of scoring the many, over that of the few, comes out.
+"""Peak memory of scoring many images, relative to that of scoring few.
 
-Run it from the project's folder: `PYTHONPATH=src python benchmarks/score_memory.py`. Each measurement is a process of its own, that
-scores with a small U-Net, computes the table and writes the .npz, and then says its own peak of resident memory (nothing taken off:
-the libraries are in it, and so are the pages of mapped files). Two kinds of target: `slices`, grey images as ACDC's, and `windows`,
-cut on the fly out of few large colour images as IDRiD's (119 an image, overlapping). The worse ratio counts.
+Run it from the project's folder: `PYTHONPATH=src python benchmarks/score_memory.py`. Each measurement is a process of its own that
+scores with a small U-Net, writes the .npz, and then reports its peak of resident memory, libraries and the pages of mapped files
+included. There are two kinds of target: `slices`, grey images as in ACDC, and `windows`, cut on the fly from few large colour
+images as in IDRiD (119 per image, overlapping). The worse ratio counts.
 """
 
 import multiprocessing
@@ -32,7 +32,7 @@ CONTRACT = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
 
 def boxes(kind: str, count: int, size: int) -> tuple[tuple[int, int, int, int], list[tuple[int, int, int, int, int]]]:
-    """Give the shape of the array (rows, h, w, C) and the windows (row, top, left, height, width)."""
+    """Return the shape of the array (rows, h, w, C) and the windows (row, top, left, height, width)."""
     if kind == "slices":
         return (count, size, size, 1), [(row, 0, 0, size, size) for row in range(count)]
     places = list(product(range(0, 3 * size + 1, size // 2), range(0, 8 * size + 1, size // 2)))  # 7 * 17 in (4, 9) * size
@@ -41,7 +41,7 @@ def boxes(kind: str, count: int, size: int) -> tuple[tuple[int, int, int, int], 
 
 
 def write_target(folder: Path, kind: str, count: int, size: int) -> None:
-    """Write a target of noise, a row at a time."""
+    """Write a target of noise, one row at a time."""
     folder.mkdir(parents=True)
     shape, windows = boxes(kind, count, size)
     rng = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def write_target(folder: Path, kind: str, count: int, size: int) -> None:
 
 
 def score(folder: Path, batch: int, threads: int) -> None:
-    """Score a target with every setting and write the distances beside it."""
+    """Score a target at every setting, and write the distances to its folder."""
     torch.set_num_threads(threads)
     encoder = build_encoder("unet", width=8, depth=5)
     initialise(encoder, 0)
@@ -76,23 +76,23 @@ def score(folder: Path, batch: int, threads: int) -> None:
 
 
 def in_child(folder: Path, batch: int, threads: int, answer: "multiprocessing.queues.Queue[int]") -> None:
-    """Score, and answer with this process's peak memory in KiB."""
+    """Score, and send back this process's peak memory in KiB."""
     score(folder, batch, threads)
     status = Path("/proc/self/status")  # ru_maxrss would start with the memory of the process that started this one
     lines = status.read_text().splitlines() if status.exists() else []
-    found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
-    answer.put(found[0] if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    peaks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    answer.put(peaks[0] if peaks else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def peak(folder: Path, options: Namespace) -> float:
-    """Give the peak memory of scoring a target in a fresh process, in MiB."""
+    """Return the peak memory of scoring a target in a fresh process, in MiB."""
     context = multiprocessing.get_context("spawn")
     answer = context.Queue()
     child = context.Process(target=in_child, args=(folder, options.batch, options.threads, answer))
     child.start()
-    found = answer.get()
+    kibibytes = answer.get()
     child.join()
-    return found / 1024
+    return kibibytes / 1024
 
 
 def main() -> None:
@@ -106,14 +106,14 @@ def main() -> None:
     ratios = []
     with tempfile.TemporaryDirectory() as place:
         for kind in KINDS:
-            found = []
+            peaks = []
             for count in options.images:
                 folder = Path(place) / f"{kind}-{count}"
                 write_target(folder, kind, count, options.size)
-                found.append(peak(folder, options))
+                peaks.append(peak(folder, options))
                 stored = (folder / "images.npy").stat().st_size / 2**20
-                print(f"{kind}: {count} images of {options.size} ({stored:.0f} MiB stored): peak {found[-1]:.0f} MiB", flush=True)
-            ratios.append(found[1] / found[0])
+                print(f"{kind}: {count} images of {options.size} ({stored:.0f} MiB stored): peak {peaks[-1]:.0f} MiB", flush=True)
+            ratios.append(peaks[1] / peaks[0])
     print(f"slices {ratios[0]:.3f}, windows {ratios[1]:.3f}, goal {GOAL}")
     print(f"ratio: {max(ratios):.3f}")
 

@@ -35,17 +35,17 @@ def draw_pairs(target: str, encoder: str, origin: str, epoch: int) -> Pairs:
     return Pairs(d_pos, d_neg, [str(image) for image in range(IMAGES)])
 
 
-def score_record(folder: Path, target: str, encoder: str, origin: str) -> tracking.Record:
+def score_record(folder: Path, target: str, encoder: str, origin: str) -> tracking.RunRecord:
     """Write the distances of one pretraining on one target and describe their run."""
     for epoch in EPOCHS:
         write_pairs(folder / f"epoch-{epoch:03d}.npz", draw_pairs(target, encoder, origin, epoch))
     params = {"target": target, "data": target, "encoder": encoder, "origin": origin, "pretraining": f"{encoder}-{origin}",
               "images": IMAGES, "distance": "cosine", "margin": 0.5, "level": -2}  # fmt: skip
     curves = {name: dict.fromkeys(EPOCHS, 0.5) for name in ("robustness", "robustness_pooled")}
-    return tracking.Record(f"{target}-{encoder}-{origin}", digest(params, 16), params, {}, curves, {}, {"scores": folder})
+    return tracking.RunRecord(f"{target}-{encoder}-{origin}", digest(params, 16), params, {}, curves, {}, {"scores": folder})
 
 
-def tuned_records(target: str, encoder: str, origin: str, mode: str) -> list[tracking.Record]:
+def tuned_records(target: str, encoder: str, origin: str, mode: str) -> list[tracking.RunRecord]:
     """Describe the fine-tunings of one configuration, whose Dice rises and then falls a little."""
     rng = np.random.default_rng(derive_seed(target, encoder, origin, mode))
     peak = rng.uniform(0.5, 1.0)
@@ -55,7 +55,7 @@ def tuned_records(target: str, encoder: str, origin: str, mode: str) -> list[tra
     for epoch, seed in product(EPOCHS, SEEDS):
         dice = 0.85 - 0.2 * (np.log1p(epoch) / np.log1p(EPOCHS[-1]) - peak) ** 2 + rng.normal(0, 0.003)
         params = {**fields, "epoch": epoch, "seed": seed}
-        found.append(tracking.Record(f"{target} {epoch}", digest(params, 16), params, {"dice": float(dice)}))
+        found.append(tracking.RunRecord(f"{target} {epoch}", digest(params, 16), params, {"dice": float(dice)}))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Our way and a bare way to do the same steps go in; the seconds of each, taken alternately, and their ratio come out."""
+"""Time our loop and a bare loop over the same steps, alternately, and compare them."""
 
 import statistics
 import time
@@ -14,19 +14,19 @@ GOAL = 0.97
 
 
 def parser(text: str | None, batch: int, steps: int, rounds: int) -> ArgumentParser:
-    """Give the options that the benchmarks of training share."""
-    made = ArgumentParser(description=text)
-    made.add_argument("--batch", type=int, default=batch, help="images an optimiser step")
-    made.add_argument("--steps", type=int, default=steps, help="optimiser steps a round and side")
-    made.add_argument("--rounds", type=int, default=rounds, help="measured rounds; one more is not counted")
-    made.add_argument("--size", type=int, default=224, help="side of the images in pixels")
-    made.add_argument("--threads", type=int, help="threads of the model; default: all cores")
-    made.add_argument("--workers", type=int, default=0, help="loader processes")
-    made.add_argument("--accelerator", default="auto")
-    made.add_argument("--precision", default="32-true")
-    made.add_argument("--compile", action="store_true", help="compile the model, on both sides; on a GPU only")
-    made.add_argument("--small", action="store_true", help="the encoder of params.yaml, not the published one")
-    return made
+    """Return a parser of the options that the benchmarks of training share."""
+    options = ArgumentParser(description=text)
+    options.add_argument("--batch", type=int, default=batch, help="images per optimiser step")
+    options.add_argument("--steps", type=int, default=steps, help="optimiser steps per round and side")
+    options.add_argument("--rounds", type=int, default=rounds, help="measured rounds; one more is not counted")
+    options.add_argument("--size", type=int, default=224, help="side of the images in pixels")
+    options.add_argument("--threads", type=int, help="threads of the model; default: all cores")
+    options.add_argument("--workers", type=int, default=0, help="loader processes")
+    options.add_argument("--accelerator", default="auto")
+    options.add_argument("--precision", default="32-true")
+    options.add_argument("--compile", action="store_true", help="compile the model, on both sides; on a GPU only")
+    options.add_argument("--small", action="store_true", help="the encoder of params.yaml, not the published one")
+    return options
 
 
 def params(small: bool) -> Params:
@@ -36,7 +36,7 @@ def params(small: bool) -> Params:
 
 
 class Rounds:
-    """Stops the seconds of our side, then of the bare side, round after round; the first round warms up."""
+    """Times our side, then the bare side, round after round; the first round warms up."""
 
     def __init__(self, images: int, device: torch.device) -> None:
         """Start with our side's first round.
@@ -51,7 +51,7 @@ class Rounds:
         self._begin = self._now()
 
     def change(self, bare: Callable[[], None] | None) -> None:
-        """Close a round of ours, do the bare one, and start ours again."""
+        """End a round of ours, run the bare one, and start ours again."""
         self.ours.append(self._since())
         if bare is not None:
             self._begin = self._now()
@@ -69,15 +69,15 @@ class Rounds:
         return wall - self._begin[0], processor - self._begin[1]
 
     def milliseconds(self, seconds: list[tuple[float, float]]) -> float:
-        """Give the best round's milliseconds an image: what others do on the machine only ever adds to it."""
+        """Return the best round's milliseconds per image: other work on the machine only adds to it."""
         return 1000 * min(wall for wall, _ in seconds[1:]) / self.images
 
     def show(self, ours: str, bare: str) -> float:
-        """Print every round and both sides, and give our speed over the bare speed, by the best round of each."""
+        """Print every round and both sides, and return our speed over the bare speed, by the best round of each."""
         for number, (a, b) in enumerate(zip(self.ours[1:], self.bare[1:], strict=True), start=1):
             print(f"  round {number}: {a[0]:.3f} s ({a[1]:.3f} s of processors) against {b[0]:.3f} s ({b[1]:.3f} s)")
         for name, seconds in ((ours, self.ours), (bare, self.bare)):
-            print(f"{name}: {self.milliseconds(seconds):.1f} ms an image")
+            print(f"{name}: {self.milliseconds(seconds):.1f} ms per image")
         wall, processor = (min(b[kind] for b in self.bare[1:]) / min(a[kind] for a in self.ours[1:]) for kind in (0, 1))
         median = statistics.median(b[0] / a[0] for a, b in zip(self.ours[1:], self.bare[1:], strict=True))
         print(
@@ -88,10 +88,10 @@ class Rounds:
 
 
 def images_a_second(batches: Callable[[], int], passes: int = 3) -> float:
-    """Give the images a second of the fastest pass over a data path, on one core.
+    """Return the images per second of the fastest pass over a data path, on one core.
 
     Args:
-        batches: walks through a pass and gives the number of its images.
+        batches: runs a pass and returns the number of its images.
         passes: how many.
     """
     threads, best = torch.get_num_threads(), 0.0

@@ -1,7 +1,7 @@
-"""The project's virtual environment goes in; MLflow finds it as the environment of MLproject, so nothing is installed twice.
+"""Let `mlflow run .` use the project's virtual environment, so that nothing is installed twice.
 
-`mlflow run .` would make an environment of its own and needs pyenv for that. It uses an existing one as it is. The name it
-looks for is made by functions that MLflow keeps private: if they change, this script says so and what to do instead.
+MLflow would create an environment of its own, for which it needs pyenv, unless one of the right name exists. That name comes
+from private functions of MLflow: if they change, this script says so, and what to do instead.
 """
 
 import sys
@@ -17,10 +17,10 @@ def main() -> None:
         from mlflow.utils.environment import _PythonEnv
         from mlflow.utils.virtualenv import _get_mlflow_virtualenv_root, _get_virtualenv_name
 
-        wanted = _PythonEnv.from_yaml(str(project / "python_env.yaml"))
-        link = Path(_get_mlflow_virtualenv_root()) / _get_virtualenv_name(wanted, str(project))
-    except Exception as fault:
-        sys.exit(f"MLflow's environment could not be linked ({type(fault).__name__}: {fault}); {FALLBACK}")
+        environment = _PythonEnv.from_yaml(str(project / "python_env.yaml"))
+        link = Path(_get_mlflow_virtualenv_root()) / _get_virtualenv_name(environment, str(project))
+    except Exception as error:
+        sys.exit(f"MLflow's environment could not be linked ({type(error).__name__}: {error}); {FALLBACK}")
     if link.exists() and not link.is_symlink():
         print(f"MLflow has an environment of its own at {link}; it is kept")
         return

@@ -1,9 +1,9 @@
-"""A tracking store and a report's page go in; the pictures of docs/images, taken in a headless Chromium, come out.
+"""Take the pictures of docs/images in a headless Chromium, from a tracking store and a report's page.
 
 Usage: python tools/screenshots.py [--store sqlite:///mlflow.db] [--page reports/report.html] [--out docs/images]
 
-It needs Chromium with its driver and selenium (`pip install -e '.[docs]'`). It clicks as a newcomer would: an experiment,
-`Model training` (the UI asks once), the chart icon.
+It needs Chromium with its driver, and selenium (`pip install -e '.[docs]'`). It clicks what a new user clicks: an experiment,
+`Model training` (asked once), the chart icon.
 """
 
 import argparse
@@ -22,16 +22,16 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support import expected_conditions as there
+from selenium.webdriver.support import expected_conditions as conditions
 from selenium.webdriver.support.ui import WebDriverWait
 
-PATIENCE = 60  # seconds
+SECONDS_TO_WAIT = 60  # seconds
 EXPERIMENTS = {"ui-robustness.png": "medtransfer/score", "ui-finetune.png": "medtransfer/finetune"}
 HIDE_TOOLBARS = """
 const style = document.createElement("style");
 style.textContent = ".modebar { display: none }";
 document.head.append(style);
-"""  # people see them below the pointer only
+"""  # they appear only under the pointer
 CHART = "input[type=radio][value=CHART]"
 
 
@@ -71,7 +71,7 @@ def browser() -> Iterator[WebDriver]:
 
 @contextmanager
 def server(store: str) -> Iterator[str]:
-    """Run the MLflow UI over a store on a free port of this machine, and give its address."""
+    """Run the MLflow UI over a store on a free port of this machine; yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -88,25 +88,25 @@ def server(store: str) -> Iterator[str]:
 
 def wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
     """Wait until the server answers."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + SECONDS_TO_WAIT
     while time.monotonic() < deadline and process.poll() is None:
         try:
             urlopen(address, timeout=5).close()
             return
         except (URLError, OSError):
             time.sleep(0.5)
-    sys.exit(f"expected the MLflow UI at {address}, but it did not come up within {PATIENCE} s; try `make ui`")
+    sys.exit(f"expected the MLflow UI at {address}, but it did not come up within {SECONDS_TO_WAIT} s; try `make ui`")
 
 
 def chart(driver: WebDriver, address: str, experiment: str) -> None:
     """Open an experiment's charts."""
     driver.get("about:blank")
     driver.get(f"{address}/#/experiments")
-    wait = WebDriverWait(driver, PATIENCE)
-    wait.until(there.element_to_be_clickable((By.LINK_TEXT, experiment))).click()
-    click(driver, wait.until(there.presence_of_element_located((By.XPATH, "//*[text()='Model training']"))))
-    click(driver, wait.until(there.presence_of_element_located((By.CSS_SELECTOR, CHART))))
-    wait.until(there.presence_of_element_located((By.CSS_SELECTOR, ".js-plotly-plot .main-svg")))
+    wait = WebDriverWait(driver, SECONDS_TO_WAIT)
+    wait.until(conditions.element_to_be_clickable((By.LINK_TEXT, experiment))).click()
+    click(driver, wait.until(conditions.presence_of_element_located((By.XPATH, "//*[text()='Model training']"))))
+    click(driver, wait.until(conditions.presence_of_element_located((By.CSS_SELECTOR, CHART))))
+    wait.until(conditions.presence_of_element_located((By.CSS_SELECTOR, ".js-plotly-plot .main-svg")))
     time.sleep(3)  # the charts fade in
     for button in driver.find_elements(By.CSS_SELECTOR, "[data-component-id='mlflow.assistant.chat_panel.close']"):
         click(driver, button)
@@ -115,7 +115,7 @@ def chart(driver: WebDriver, address: str, experiment: str) -> None:
 
 
 def click(driver: WebDriver, element: WebElement) -> None:
-    """Click an element though something lies above it."""
+    """Click an element even if something covers it."""
     driver.execute_script("arguments[0].click()", element)
 
 

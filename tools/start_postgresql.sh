@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts a PostgreSQL server of its own in a temporary folder, on this machine only; prints how to reach and how to stop it.
+# Starts a PostgreSQL server in a temporary folder, on this machine only, and prints how to reach and how to stop it.
 # Use: eval "$(tools/start_postgresql.sh)"; make test-all; eval "$STOP_POSTGRESQL"
 set -euo pipefail
 bin="$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)"

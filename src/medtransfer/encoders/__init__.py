@@ -1,6 +1,6 @@
 """Encoder architectures by name.
 
-To add one, write its file here, add its line to ENCODERS, and give tests/encoders/tiny.py its arguments for tests.
+To add one, write its file here, add its line to ENCODERS, and add small arguments to tests/tiny_encoders.py.
 """
 
 from medtransfer.encoders.contract import Encoder
