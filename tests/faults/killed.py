@@ -1,4 +1,4 @@
-"""A job goes in, as JOB; its command runs in this process, which may kill itself at a certain call; see test_kill.py."""
+"""Run the command of a job, given as JOB, in this process, which may kill itself at a certain call; see test_kill.py."""
 
 import os
 import pathlib

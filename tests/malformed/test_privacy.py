@@ -1,4 +1,4 @@
-"""A finished study goes in; nothing in its store, artifacts and records tells whose machine made it, and the UI stays on it."""
+"""Nothing in the store, artifacts and records of a finished study says whose machine made it, and the UI stays on it."""
 
 import platform
 import re
