@@ -33,7 +33,7 @@ demo: $(READY) ## run the whole study on generated data and print the report
 	@echo "Compare the runs: make ui, then open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 
 test: $(READY) ## run the fast tests
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadscope
 
 test-all: $(READY) lint ## lint, and run every test in two processes; those on real images need MEDTRANSFER_REALDATA=<folder>
 	@$(BIN)/python -m pytest -q --durations=15 -n 2 --dist loadscope

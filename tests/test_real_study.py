@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from medtransfer.selectors.selectors import SELECTORS
+
 PROJECT = Path(__file__).parent.parent
 TARGETS = {"acdc", "covid-qu", "idrid"}
 
@@ -47,7 +49,7 @@ def test_the_whole_path_on_real_images(place, realdata):
     unjudged = text.count("Not judged: all checkpoints have the same mean Dice")
     assert len(oracles) + unjudged == 6  # so short that some learn nothing
     assert all(float(row["tis"]) == 1 for row in oracles)
-    expected = {"offline", "online", "none", "full", "random", "oracle", "fixed-1", "fixed-2", "source-accuracy"}
+    expected = {*SELECTORS, "fixed-1", "fixed-2"}
     for row in oracles:
         assert {r["selector"] for r in tis if (r["target"], r["mode"]) == (row["target"], row["mode"])} == expected
     assert "## Missing" not in text
