@@ -13,7 +13,7 @@ import pytest
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
-from medtransfer.tracking import store
+from medtransfer.tracking import query
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +80,7 @@ def test_what_is_written_to_a_server_comes_back(server: Path, tmp_path: Path, mo
     assert {run.tags[tracking.CELL] for run in found} == {"c0", "c1", "c2"}
     assert curves == {run.id: {0: 1.0} for run in found}
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{server}")  # the same store, from its tables
-    assert store.tables(tracking.connect()) is not None
+    assert query.tables(tracking.connect()) is not None
     again = tracking.read_runs("score")
     assert [(one.id, one.params, one.tags, one.started) for one in again] == [
         (one.id, one.params, one.tags, one.started) for one in found

@@ -17,15 +17,15 @@ from sqlalchemy import make_url
 from sqlalchemy.pool import NullPool
 
 from medtransfer import tracking
+from medtransfer.tracking import query
 from medtransfer.tracking import sql as tracking_sql
-from medtransfer.tracking import store as store_module
 
 
 @pytest.fixture(params=["tables", "client"])
 def way(request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Read an empty store in the one way or the other."""
     if request.param == "client":
-        monkeypatch.setattr(store_module, "tables", lambda client: None)
+        monkeypatch.setattr(query, "tables", lambda client: None)
     else:
         monkeypatch.setattr("mlflow.MlflowClient.search_runs", None)
         monkeypatch.setattr("mlflow.MlflowClient.get_metric_history", None)
@@ -58,7 +58,7 @@ def test_both_ways_give_the_same_of_everything(workplace: Path, monkeypatch: pyt
     for number in range(5):
         finish(f"c{number}", point("dice", number / 7), point("dice", 1 / 3, 4), point("hd95", math.inf), lr=number)
     tables = tracking.read_runs("score"), tracking.read_curves([one.id for one in tracking.read_runs("score")], "dice")
-    monkeypatch.setattr(store_module, "tables", lambda client: None)
+    monkeypatch.setattr(query, "tables", lambda client: None)
     client = tracking.read_runs("score"), tracking.read_curves([one.id for one in tracking.read_runs("score")], "dice")
     assert tables == client
     assert [one.params["lr"] for one in client[0]] == list("43210")
@@ -132,7 +132,7 @@ def test_runs_beyond_a_page_are_read(workplace: Path, monkeypatch: pytest.Monkey
     for number in range(5):
         tracking.connect().create_experiment(f"elsewhere {number}")
     expected = [finish(f"c{number}") for number in range(5)][::-1]
-    monkeypatch.setattr(store_module, "tables", lambda client: None)
+    monkeypatch.setattr(query, "tables", lambda client: None)
     for name in ("search_runs", "search_experiments"):
         original = getattr(MlflowClient, name)
 
@@ -277,7 +277,7 @@ def test_a_server_is_read_through_the_client():
     class Server:
         tracking_uri = "http://127.0.0.1:5000"
 
-    assert store_module.tables(Server()) is None  # type: ignore[arg-type]
+    assert query.tables(Server()) is None  # type: ignore[arg-type]
 
 
 def test_a_password_is_not_said(unknown_tables: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):

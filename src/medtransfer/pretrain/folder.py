@@ -1,11 +1,10 @@
 """The folder of one pretraining: its checkpoints, its curves and the state that it resumes from."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtransfer.records import CheckpointInfo, OlderFormat, checkpoint_path, list_checkpoints, write_json
+from medtransfer.records import CheckpointInfo, OlderFormat, checkpoint_path, list_checkpoints, read_curves
 from medtransfer.training.state import read_progress
 
 
@@ -51,7 +50,7 @@ class CheckpointFolder:
             return progress if passed <= set(self.saved) else None
         if not self.complete:
             return None
-        return {"pretraining": self.pretraining, "epoch": max(self.epochs), "curves": self._read_curves()}
+        return {"pretraining": self.pretraining, "epoch": max(self.epochs), "curves": read_curves(self.path)}
 
     def move_aside_foreign(self) -> Path | None:
         """Move checkpoints of another pretraining aside, so that none is lost or mixed up.
@@ -72,23 +71,6 @@ class CheckpointFolder:
             aside = self.path.with_name(f"{self.path.name}.{min(foreign)}.{number}")
         self.path.rename(aside)
         return aside
-
-    def write_curves(self, curves: dict[str, dict[str, float]]) -> None:
-        """Write the curves by metric and epoch as a table that DVC plots."""
-        rows = sorted({int(epoch) for curve in curves.values() for epoch in curve})
-        table = [
-            {"epoch": epoch, **{name: curve[str(epoch)] for name, curve in curves.items() if str(epoch) in curve}} for epoch in rows
-        ]
-        write_json(self.path / "curves.json", table)
-
-    def _read_curves(self) -> dict[str, dict[str, float]]:
-        curves: dict[str, dict[str, float]] = {}
-        if (path := self.path / "curves.json").exists():
-            for row in json.loads(path.read_text(encoding="utf-8")):
-                epoch = str(row.pop("epoch"))
-                for name, value in row.items():
-                    curves.setdefault(name, {})[epoch] = value
-        return curves
 
     @property
     def _infos(self) -> dict[int, CheckpointInfo]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.locks import is_locked
-from medtransfer.records import PRETRAINING_FILE, Pretraining, checkpoint_path, list_checkpoints
+from medtransfer.records import CURVES_FILE, PRETRAINING_FILE, Pretraining, checkpoint_path, list_checkpoints
 
 log = logging.getLogger("medtransfer")
 
@@ -47,7 +47,7 @@ def record_of(folder: Path, done: Pretraining) -> tracking.RunRecord:
     files = [file for path in paths for file in (path, path.with_suffix(".safetensors"))]
     if any(owners.get(epoch) != done.pretraining for epoch in done.epochs) or not all(file.exists() for file in files):
         raise InputError(f"expected the checkpoints that {folder / PRETRAINING_FILE} names, but they differ; pretrain again")
-    others = [path for name in ("curves.json", PRETRAINING_FILE) if (path := folder / name).exists()]
+    others = [path for name in (CURVES_FILE, PRETRAINING_FILE) if (path := folder / name).exists()]
     return tracking.RunRecord(
         done.name, done.cell, done.params, {}, _by_epoch(done.curves), done.tags,
         {f"checkpoints/{file.name}": file for file in (*others, *files)},

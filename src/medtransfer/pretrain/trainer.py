@@ -16,7 +16,7 @@ from medtransfer.encoders.initialise import initialise
 from medtransfer.pretrain.loop import accuracy, train_epoch
 from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.progress import track
-from medtransfer.records import checkpoint_path
+from medtransfer.records import checkpoint_path, write_curves
 from medtransfer.training.checkpoints import save_checkpoint
 from medtransfer.training.device import compiled, lay_out
 from medtransfer.training.finite_check import FiniteGuard
@@ -133,7 +133,7 @@ class Trainer:
         go_on = observe(epoch, raw.encoder, numbers)
         for name, value in numbers.items():
             self.curves.setdefault(name, {})[str(epoch)] = value
-        self.checkpoints.write_curves(self.curves)
+        write_curves(self.checkpoints.path, self.curves)
         progress = {
             "pretraining": self.checkpoints.pretraining, "epoch": epoch, "curves": self.curves,
             "precision": self.fabric.strategy.precision.state_dict(),

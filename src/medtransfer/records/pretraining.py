@@ -1,10 +1,15 @@
-"""`pretraining.json`: the run of a finished pretraining, beside its checkpoints."""
+"""Files of a pretraining beside its checkpoints: `curves.json`, and `pretraining.json` when it is finished."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from medtransfer.config import Name
+from medtransfer.records.atomic import write_json
 from medtransfer.records.base import PRETRAINING, Count, Record
 
+CURVES_FILE = "curves.json"
 PRETRAINING_FILE = "pretraining.json"
 
 
@@ -36,3 +41,23 @@ class Pretraining(Record):
     def form(cls) -> str:
         """Return the name and version of the file format."""
         return PRETRAINING
+
+
+def write_curves(folder: Path, curves: Mapping[str, Mapping[str, float]]) -> None:
+    """Write values by metric and epoch as `curves.json`, one row per epoch: the table that DVC plots."""
+    epochs = sorted({int(epoch) for curve in curves.values() for epoch in curve})
+    rows = [
+        {"epoch": epoch, **{name: curve[str(epoch)] for name, curve in curves.items() if str(epoch) in curve}} for epoch in epochs
+    ]
+    write_json(folder / CURVES_FILE, rows)
+
+
+def read_curves(folder: Path) -> dict[str, dict[str, float]]:
+    """Return the values of `curves.json` by metric and epoch; none when there is no such file."""
+    curves: dict[str, dict[str, float]] = {}
+    if (path := folder / CURVES_FILE).exists():
+        for row in json.loads(path.read_text(encoding="utf-8")):
+            epoch = str(row.pop("epoch"))
+            for name, value in row.items():
+                curves.setdefault(name, {})[epoch] = value
+    return curves

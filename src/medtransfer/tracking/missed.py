@@ -55,7 +55,7 @@ def mark(stage: str, name: str, cell: str, started: int) -> None:
 def missed_runs(stage: str | None = None) -> list[Missed]:
     """List what the present store missed, of one stage or of all; a damaged mark is removed."""
     address = digest(store.store_uri())
-    marks = [found for path in sorted(_folder().glob("*.json")) if (found := _read(path))]
+    marks = [run for path in sorted(_folder().glob("*.json")) if (run := _read(path))]
     return [run for run in marks if run.address == address and stage in (None, run.stage)]
 
 

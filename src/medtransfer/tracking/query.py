@@ -13,11 +13,12 @@ from medtransfer.errors import InputError
 from medtransfer.records import in_one_line
 from medtransfer.tracking import store
 from medtransfer.tracking.retry import StoreLost
-from medtransfer.tracking.tags import CELL, STAGE
+from medtransfer.tracking.tags import CELL, DATABASES, STAGE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.store.entities import PagedList
+    from sqlalchemy import Engine
 
 log = logging.getLogger("medtransfer")
 
@@ -62,11 +63,20 @@ def read_runs(
     return store.ask(client, lambda client: _read(client, tags, status, kept))
 
 
+def tables(client: "MlflowClient") -> "Engine | None":
+    """Return the store's database if this process can read it, None for a server."""
+    if not client.tracking_uri.startswith(DATABASES):
+        return None
+    from medtransfer.tracking.sql import open_tables
+
+    return open_tables(client.tracking_uri)
+
+
 def _read(client: "MlflowClient", tags: dict[str, str], status: str, kept: set[str] | None) -> list[StoredRun]:
-    if tables := store.tables(client):
+    if engine := tables(client):
         from medtransfer.tracking.sql import read_run_rows
 
-        return [StoredRun(**row) for row in read_run_rows(tables, tags, status, kept)]
+        return [StoredRun(**row) for row in read_run_rows(engine, tags, status, kept)]
     experiments = [experiment.experiment_id for experiment in _all_pages(lambda token: client.search_experiments(page_token=token))]
     plain = {key: value for key, value in tags.items() if "'" not in value}  # MLflow's filters know no escape
     query = " and ".join([f"attributes.status = '{status}'", *(f"tags.`{key}` = '{value}'" for key, value in plain.items())])
@@ -110,10 +120,10 @@ def read_curves(run_ids: Sequence[str], metric: str) -> dict[str, dict[int, floa
 
 
 def _read_curves(client: "MlflowClient", run_ids: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
-    if tables := store.tables(client):
+    if engine := tables(client):
         from medtransfer.tracking.sql import read_metric_points
 
-        return read_metric_points(tables, run_ids, metric)
+        return read_metric_points(engine, run_ids, metric)
     curves = {}
     for run_id in run_ids:
         history = sorted(client.get_metric_history(run_id, metric), key=lambda point: (point.timestamp, *_stored(point.value)))

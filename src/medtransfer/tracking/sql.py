@@ -56,8 +56,8 @@ def read_run_rows(engine: Engine, tags: dict[str, str], status: str, only: Colle
     with engine.connect() as connection:
         query = f"SELECT r.run_uuid, r.start_time FROM runs r {wanted} ORDER BY r.start_time DESC, r.run_uuid"
         runs = connection.execute(text(query), values).all()
-        found = {name: _by_run(connection, columns, wanted, values, only) for name, columns in _PAIRS.items()}
-    return [{"id": run, "started": started, **{name: table.get(run, {}) for name, table in found.items()}} for run, started in runs]
+        pairs = {name: _by_run(connection, columns, wanted, values, only) for name, columns in _PAIRS.items()}
+    return [{"id": run, "started": started, **{name: table.get(run, {}) for name, table in pairs.items()}} for run, started in runs]
 
 
 def _selection(tags: dict[str, str], status: str) -> tuple[str, dict[str, str]]:
@@ -79,10 +79,10 @@ def _by_run(
     query = text(f"SELECT p.run_uuid, p.key, {chosen} FROM {table} JOIN runs r ON r.run_uuid = p.run_uuid {wanted}")
     if only is not None:
         query = text(f"{query} AND p.key IN :only").bindparams(bindparam("only", sorted(only), expanding=True))
-    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    values_by_run: dict[str, dict[str, Any]] = defaultdict(dict)
     for run, key, value, is_nan in connection.execute(query, values):
-        found[run][key] = math.nan if is_nan else value
-    return found
+        values_by_run[run][key] = math.nan if is_nan else value
+    return values_by_run
 
 
 def read_metric_points(engine: Engine, runs: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
@@ -91,9 +91,9 @@ def read_metric_points(engine: Engine, runs: Sequence[str], metric: str) -> dict
         "SELECT m.run_uuid, m.step, m.value, m.is_nan FROM metrics m WHERE m.key = :key AND m.run_uuid IN :runs "
         "ORDER BY m.timestamp, m.value, m.is_nan"
     ).bindparams(bindparam("runs", expanding=True))
-    found: dict[str, dict[int, float]] = {run: {} for run in runs}
+    curves: dict[str, dict[int, float]] = {run: {} for run in runs}
     with engine.connect() as connection:
         for begin in range(0, len(runs), CHUNK):
             for run, step, value, is_nan in connection.execute(query, {"key": metric, "runs": runs[begin : begin + CHUNK]}):
-                found[run][step] = math.nan if is_nan else value
-    return {run: dict(sorted(points.items())) for run, points in found.items()}
+                curves[run][step] = math.nan if is_nan else value
+    return {run: dict(sorted(points.items())) for run, points in curves.items()}

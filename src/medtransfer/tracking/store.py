@@ -143,15 +143,6 @@ def shown(uri: str) -> str:
     return _SECRETS.sub(r"\1***", _AUTHORITY.sub(r"\1:***@", uri))
 
 
-def tables(client: "MlflowClient") -> "Engine | None":
-    """Return the store's database if this process can read it, None for a server."""
-    if not client.tracking_uri.startswith(DATABASES):
-        return None
-    from medtransfer.tracking.sql import open_tables
-
-    return open_tables(client.tracking_uri)
-
-
 def experiment(client: "MlflowClient", stage: str) -> str:
     """Return the id of a stage's experiment; create it if it does not exist."""
     from mlflow.exceptions import MlflowException
