@@ -22,6 +22,7 @@ from medtransfer.cli import quiet_libraries
 from medtransfer.config import load_params
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.pairs import Pairs, write_pairs
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.report.stage import run
 from medtransfer.seeds import derive_seed
 
@@ -30,7 +31,7 @@ ENCODERS = tuple(f"encoder{number}" for number in range(10))
 TARGETS = tuple(f"target{number}" for number in range(10))
 ORIGINS, MODES, SEEDS, IMAGES = ("simple", "advanced"), ("full", "decoder"), (1, 2, 3, 4, 5), 500
 KEYS = tuple(product(("cosine", "pearson", "l2", "euclidean"), (-1, -2, -3, -4), (False, True)))
-SETTING = {"distance": "cosine", "margin": 0.5, "level": -2}
+SETTING = RobustnessSetting("cosine", 0.5, -2, "frozen")
 OVERLAP = ("dice", "jaccard", "mcc", "precision", "sensitivity", "specificity", "average_precision", "hd95")
 METRICS = {f"{name}{part}": 0.5 for name in OVERLAP for part in ("", "_class_1", "_class_2", "_class_3")}
 RECIPE = {"train_epochs": 150, "epoch_steps": None, "batch_size": 24, "lr": 0.05, "power": 0.9, "momentum": 0.9,
@@ -65,7 +66,7 @@ def tuned() -> Iterator[tuple[Values, Values]]:
 def scored() -> Iterator[Values]:
     """Yield the params of every score run."""
     for series in product(TARGETS, ENCODERS, ORIGINS):
-        yield {**series_params(*series), **SETTING, "images": IMAGES, "split": "train", "negative": "random", "repeats": 1}
+        yield {**series_params(*series), **vars(SETTING), "images": IMAGES, "split": "train", "negative": "random", "repeats": 1}
 
 
 def write_distances(folder: Path) -> None:
@@ -157,7 +158,7 @@ def main() -> None:
         if {each.id: each.metrics["dice"] for each in runs} != expected:
             raise SystemExit("the two ways of reading differ")
         section = params.report.model_copy(update={"out": f"{place}/reports"})
-        timed(f"the whole report of {len(runs)} fine-tunings", lambda: run(section, SETTING, "frozen"))
+        timed(f"the whole report of {len(runs)} fine-tunings", lambda: run(section, SETTING))
     print(f"reading: {fast:.1f} s, expected within {GOAL:.0f} s")
     print(f"ratio: {fast / slow:.3f}")
 

@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import sys
-from dataclasses import asdict
 from functools import wraps
 from itertools import product
 from pathlib import Path
@@ -129,25 +128,25 @@ def finetune(params: Params, cells: list[CellName], force: bool = False) -> None
 def report(params: Params) -> str:
     """Compute the tables from the tracking store, after publishing the results on disk that it lacks."""
     from medtransfer.report.stage import run
+    from medtransfer.score.options import options_of, views_of
 
     publish(params)
-    return run(params.report, _score_setting(params), params.score.pooling)
+    return run(params.report, options_of(params.score).robustness, views_of(params.score))
 
 
 @command
 def search(params: Params) -> str:
     """Search the setting of robustness that chooses best, on own results or the paper's replayed ones."""
     from medtransfer.papers.hidy2024.searchable import read_replayed
-    from medtransfer.search.evaluate import Setting
+    from medtransfer.score.options import options_of, views_of
     from medtransfer.search.results import read_own
     from medtransfer.search.stage import run
 
-    section, score = params.search, params.score
-    default = Setting(score.distance, score.margin, score.level, score.pooling)
+    section, default = params.search, options_of(params.score).robustness
     if section.results == "replay":
         results = read_replayed()
     else:
-        results = read_own(_score_setting(params), default, set(product(section.distances, section.levels)))
+        results = read_own(default, set(product(section.distances, section.levels)), views_of(params.score))
     return run(section, results, default)
 
 
@@ -157,13 +156,6 @@ def replay(params: Params) -> str:
     from medtransfer.papers.hidy2024.stage import run
 
     return run(params.replay, params.report)
-
-
-def _score_setting(params: Params) -> "dict[str, Any]":
-    from medtransfer.score.options import options_of, views_of
-
-    default = asdict(options_of(params.score).robustness)
-    return {**{name: default[name] for name in ("distance", "margin", "level")}, **asdict(views_of(params.score))}
 
 
 @command
@@ -251,9 +243,11 @@ def _need_samples(params: Params, root: Path) -> None:
 
 def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[str, str, int | None]]) -> None:
     """Make missing sample inputs; what is missing and cannot be made is an InputError before any work."""
-    lacking = dict.fromkeys(name for name in targets if _lacks_target(params, name))
-    series = dict.fromkeys((one[0], one[1]) for one in checkpoints if _lacks_checkpoints(params, *one))
-    for name in lacking:
+    missing = dict.fromkeys(name for name in targets if _lacks_target(params, name))
+    series = dict.fromkeys(
+        (encoder, origin) for encoder, origin, epoch in checkpoints if _lacks_checkpoints(params, encoder, origin, epoch)
+    )
+    for name in missing:
         log.info("prepare: the sample target %s is made first", name)
         prepare(with_values(params, "prepare", target=name))
     with tracking.project_run_set_aside():
@@ -271,12 +265,12 @@ def _lacks_target(params: Params, name: str) -> bool:
 
 
 def _lacks_checkpoints(params: Params, encoder: str, origin: str, epoch: int | None) -> bool:
-    folder = series_folder(Path(params.pretrain.out), encoder, origin)
+    """Return whether a series lacks one of its checkpoints, or that of the epoch, and can make them from samples."""
     from medtransfer.pretrain.stage import kind_of
 
+    folder = series_folder(Path(params.pretrain.out), encoder, origin)
     planned = study_epochs(params, origin)
-    epochs = planned if epoch is None else [epoch]
-    if all(checkpoint_path(folder, one).exists() for one in epochs):
+    if all(checkpoint_path(folder, needed).exists() for needed in (planned if epoch is None else [epoch])):
         return False
     if any(folder.glob("epoch-*.json")) and epoch is None:
         return False  # the user's own choice of checkpoints

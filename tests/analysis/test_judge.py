@@ -18,10 +18,12 @@ from medtransfer.analysis.model import Summary
 from medtransfer.analysis.pools import Pool
 from medtransfer.analysis.summary import analyse
 from medtransfer.indicators.robustness.pairs import pair_name
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.records import checkpoint_path
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST
 
+POOLED = RobustnessSetting("cosine", 0.5, -2, "always")
 SAMPLING = Sampling(draws=400, confidence=0.95, seed=0)
 DICE = {0: (0.40, 0.42, 0.44), 1: (0.50, 0.52, 0.54), 5: (0.80, 0.82, 0.84), 10: (0.79, 0.81, 0.83)}
 ROBUSTNESS = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.55}
@@ -107,8 +109,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
         yield tmp_path
 
     monkeypatch.setattr(tracking, "artifact_folder", folder)
-    score = {"distance": "cosine", "margin": "0.5", "level": "-2", "pooled": True}
-    return pool(scores=scores, score_run="run", score=score)
+    return pool(scores=scores, score_run="run", score=POOLED)
 
 
 def test_robustness_has_an_interval_where_distances_are_stored(stored: Pool) -> None:
@@ -127,10 +128,9 @@ def test_an_unsure_choice_has_a_wider_interval_than_a_fixed_one(stored: Pool) ->
 
 
 def test_distances_that_are_gone_are_named(workplace: Path) -> None:
-    score = {"distance": "cosine", "margin": "0.5", "level": "-2", "pooled": True}
     with tracking.open_run("score", "s", "cell", {}, {}) as handle:
         pass
-    one = pool(score_run=handle.id, score=score)
+    one = pool(score_run=handle.id, score=POOLED)
     analysis = analyse([one], ["something else"], SAMPLING)
     assert analysis.left[0] == "something else"
     assert "unet simple → moon, full: robustness has no interval: expected the artifacts 'scores'" in analysis.left[1]

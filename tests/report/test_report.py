@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -20,6 +21,7 @@ from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.records.tables import as_markdown
 from medtransfer.report.stage import run
 from medtransfer.report.tables import dice_rows
@@ -82,7 +84,7 @@ def scored(workplace: Path, stores: dict[str, Path]) -> Path:
 
 
 SAMPLING = Sampling(draws=200, confidence=0.95, seed=0)
-SETTING = {"distance": "cosine", "margin": 0.5, "level": -2}
+SETTING = RobustnessSetting("cosine", 0.5, -2, "frozen")
 
 
 def report() -> str:
@@ -93,11 +95,11 @@ def report() -> str:
 
 def brief(out: str = "reports") -> str:
     """Make the report and give what stands on the terminal."""
-    return run(Report(out=out, draws=SAMPLING.draws, confidence=SAMPLING.confidence, seed=SAMPLING.seed), SETTING, "frozen")
+    return run(Report(out=out, draws=SAMPLING.draws, confidence=SAMPLING.confidence, seed=SAMPLING.seed), SETTING)
 
 
 def only() -> Pool:
-    ((pool,), left) = collect(SETTING, "frozen")
+    ((pool,), left) = collect(SETTING)
     assert left == []
     return pool
 
@@ -199,7 +201,7 @@ def test_the_order_of_the_runs_does_not_matter(workplace: Path):
     Random(1).shuffle(cells)
     for epoch, number, value, mode in cells:
         add_cell(epoch, number, value, mode=mode)
-    pools, _ = collect(SETTING, "frozen")
+    pools, _ = collect(SETTING)
     assert [pool.name for pool in pools] == ["unet simple → moon, decoder", "unet simple → moon, full"]
     for pool in pools:
         assert pool.candidates == (0, 1, 5, 10)
@@ -217,7 +219,7 @@ def test_fine_tunings_of_an_older_format_are_named(dice: Path):
     older = {name: value for name, value in CELL.items() if name not in ("origin", "primary")}
     with tracking.open_run("finetune", "older", "older", {**older, "epoch": 0, "seed": 9}, {}) as handle:
         handle.log_metrics({"dice": 0.99}, 150)
-    pools, left = collect(SETTING, "frozen")
+    pools, left = collect(SETTING)
     assert pools[0].seeds == (1, 2)
     assert left == [
         "1 of 9 fine-tunings are of an older format, without origin, primary; they are made again with `medtransfer finetune`"
@@ -229,7 +231,7 @@ def test_a_store_of_an_older_format_is_an_input_error(workplace: Path):
     with tracking.open_run("finetune", "older", "older", {**older, "epoch": 0, "seed": 9}, {}) as handle:
         handle.log_metrics({"dice": 0.99}, 150)
     with pytest.raises(InputError, match="1 of 1 fine-tunings are of an older format, without origin"):
-        collect(SETTING, "frozen")
+        collect(SETTING)
 
 
 def test_only_finished_runs_count(dice: Path):
@@ -310,7 +312,7 @@ def test_the_newest_scores_of_the_wanted_setting_count(scored: Path):
     time.sleep(0.01)
     add_scores({epoch: value / 4 for epoch, value in FLAT.items()}, distance="l2")
     assert only().robustness == {epoch: value / 2 for epoch, value in FLAT.items()}
-    ((other,), _) = collect({**SETTING, "distance": "pearson"}, "frozen")
+    ((other,), _) = collect(replace(SETTING, distance="pearson"))
     assert other.robustness == {epoch: value / 4 for epoch, value in FLAT.items()}
     assert "Robustness: cosine, margin 0.5, level -2, 9 images" in report()
 
@@ -390,7 +392,7 @@ def test_markdown_is_aligned(make: Callable[[], dict[str, object]]):
 
 def test_a_setting_that_was_chosen_on_these_results_is_said_to_be(scored: Path):
     def search(run: str, **changed: str) -> None:
-        params = {"results": "own", **{name: str(value) for name, value in SETTING.items()}, "pooling": "frozen", **changed}
+        params = {"results": "own", **{name: str(value) for name, value in vars(SETTING).items()}, **changed}
         with tracking.open_run("search", run, run, params, {}) as handle:
             handle.log_metrics({"tis_held_out": 0.7})
 

@@ -97,7 +97,7 @@ class Lab:
     def search(self, **changed: Any) -> str:
         """Search with a section of which the given keys are changed; the default setting is l2, margin .5, level -1, frozen."""
         section, default = Search.model_validate({**SECTION, **changed}), Setting("l2", 0.5, -1, "frozen")
-        return run(section, read_own(DEFAULT, default, set(product(section.distances, section.levels))), default)
+        return run(section, read_own(default, set(product(section.distances, section.levels))), default)
 
     def rows(self) -> list[dict[str, str]]:
         """Return the rows of trials.csv."""

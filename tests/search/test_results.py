@@ -75,11 +75,10 @@ def test_a_real_study_is_searched(workplace: Path, tiny_params: "Callable[[dict[
     study.finetune(params, study.study_cells(params, {}))
     text = study.search(params)
     assert "With one target only (sample) nothing can be held out" in text
-    setting = {"distance": "cosine", "margin": 0.5, "level": -2}
-    default = Setting(**setting, pooling="frozen")
+    default = Setting("cosine", 0.5, -2, "frozen")
     pairs = set(product(params.search.distances, params.search.levels))
-    judged = [configuration for configuration in collect(setting, "frozen")[0] if not unjudged(configuration)]
-    for case, configuration in zip(read_own(setting, default, pairs).cases, judged, strict=True):
+    judged = [configuration for configuration in collect(default)[0] if not unjudged(configuration)]
+    for case, configuration in zip(read_own(default, pairs).cases, judged, strict=True):
         curves = case.scores[default.key(case.mode)]
         at_default = {epoch: curve.robustness(np.array([0.5]))[0] for epoch, curve in curves.items()}
         assert at_default == pytest.approx(dict(configuration.robustness), abs=1e-12)

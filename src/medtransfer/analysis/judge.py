@@ -113,11 +113,11 @@ def _images_taken(count: int, sampling: Sampling) -> Draws:
 
 def _losses(pool: Pool) -> NDArray[np.float64]:
     """Read the triplet loss of every scored candidate and image, (C, N)."""
-    setting = pool.score
-    key = setting["distance"], int(setting["level"]), setting["pooled"]
+    assert pool.score is not None  # only pools with scores have losses
+    key = pool.score.key(pool.fields["mode"])
     with tracking.artifact_folder(pool.score_run, "scores") as folder:
         files = [checkpoint_path(folder, int(epoch)).with_suffix(".npz") for epoch in sorted(pool.robustness)]
-        return np.stack([triplet_losses(*read_pair(file, *key), float(setting["margin"])) for file in files])
+        return np.stack([triplet_losses(*read_pair(file, *key), pool.score.margin) for file in files])
 
 
 def _candidates(pool: Pool, draws: Mapping[str, Drawn], confidence: float) -> tuple[Candidate, ...]:

@@ -2,13 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
+from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.robustness.pairs import METRICS
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
 from medtransfer.selectors.selectors import OUTCOME, SELECTORS
@@ -36,7 +38,7 @@ class Pool:
         metric: primary metric of the task.
         setting: of the robustness, for people; empty when nothing was scored.
         score_run: id of the run that holds the scores and their per-image distances; empty when there is none.
-        score: distance, level and margin (texts, as logged) and `pooled` of the robustness; empty when nothing was scored.
+        score: the setting of that robustness; None when nothing was scored.
         every_seed: whether means go over all seeds of a candidate, not over those that all candidates share.
         runs: ids of the runs that it was read from.
         label: distinguishes pools of the same fields.
@@ -50,7 +52,7 @@ class Pool:
     metric: str = "dice"
     setting: str = ""
     score_run: str = ""
-    score: Mapping[str, Any] = field(default_factory=dict)
+    score: RobustnessSetting | None = None
     every_seed: bool = False
     runs: tuple[str, ...] = ()
     label: str = ""
@@ -122,14 +124,14 @@ class Pool:
         return cells + [f"{self.name}: no robustness of {named(candidate)}" for candidate in unscored]
 
 
-def collect(setting: Mapping[str, object], pooling: str) -> tuple[list[Pool], list[str]]:
+def collect(setting: RobustnessSetting, views: ViewSettings | None = None) -> tuple[list[Pool], list[str]]:
     """Read the pool of every pretraining, target, mode and protocol from the store.
 
-    Where a target was scored in several ways, the scores of the given setting count, the newest otherwise.
+    Where a target was scored in several ways, the scores of the given setting and views count, the newest otherwise.
 
     Args:
-        setting: params of the wanted score runs.
-        pooling: `frozen` (features are pooled where the encoder is frozen downstream), `always` or `never`.
+        setting: of the wanted robustness.
+        views: of the wanted score runs; None for any.
 
     Returns:
         The pools by name, and one line per incomplete pool that was left out because a complete one has the same fields,
@@ -139,7 +141,7 @@ def collect(setting: Mapping[str, object], pooling: str) -> tuple[list[Pool], li
         InputError: all fine-tunings are of an older format.
     """
     tuned, outdated = _fine_tunings()
-    scores = _scores(tuned, {name: str(value) for name, value in setting.items()}, POOLED[pooling])
+    scores = _scores(tuned, setting, views)
     pools = [_pool(key, tuned[key], scores.get(key, {})) for key in sorted(tuned)]
     done = {tuple(pool.fields.values()) for pool in pools if pool.complete}
     kept = [pool for pool in pools if pool.complete or tuple(pool.fields.values()) not in done]
@@ -172,16 +174,18 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
 
 
 def _scores(
-    tuned: Mapping[PoolKey, Sequence[StoredRun]], wanted: Mapping[str, str], pooled: Mapping[str, bool]
+    tuned: Mapping[PoolKey, Sequence[StoredRun]], setting: RobustnessSetting, views: ViewSettings | None
 ) -> dict[PoolKey, dict[str, Any]]:
     """Read the scores of the same pretraining on the same data: the fields of a pool that come from its score run."""
+    params = {"distance": setting.distance, "margin": setting.margin, "level": setting.level, **(asdict(views) if views else {})}
+    wanted = {name: str(value) for name, value in params.items()}
     by_weights: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
     for run in tracking.read_runs("score"):
         by_weights[run.params["pretraining"], run.params["data"]].append(run)
     chosen: dict[PoolKey, StoredRun] = {}
     for key in tuned:
-        params = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
-        if scored := by_weights[params["pretraining"], params["data"]]:
+        fields = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
+        if scored := by_weights[fields["pretraining"], fields["data"]]:
             matching = [run for run in scored if all(run.params.get(name) == value for name, value in wanted.items())]
             chosen[key] = (matching or scored)[0]
     ids = sorted({run.id for run in chosen.values()})
@@ -189,20 +193,23 @@ def _scores(
     scored_by = {metric for run in chosen.values() for metric in run.params.get("scores", "").split()}
     curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*METRICS.values(), *plain, *scored_by})}
     return {
-        key: _score_fields(run, pooled[key[FIELDS.index("mode")]], {m: curve.get(run.id, {}) for m, curve in curves.items()})
+        key: _score_fields(
+            run, setting.pooling, key[FIELDS.index("mode")], {m: curve.get(run.id, {}) for m, curve in curves.items()}
+        )
         for key, run in chosen.items()
     }
 
 
-def _score_fields(run: StoredRun, pooled: bool, curves: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
+def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
+    pooled = POOLED[pooling][mode]
     plain = {name: curve for name, curve in curves.items() if name not in METRICS.values() and curve}
     if not curves[METRICS[pooled]]:  # a run of other indicators
         return {"scores": plain, "score_run": run.id}
-    setting = "{distance}, margin {margin}, level {level}, {images} images".format(**run.params)
+    text = "{distance}, margin {margin}, level {level}, {images} images".format(**run.params)
     return {
         "scores": {"robustness": curves[METRICS[pooled]], **plain}, "score_run": run.id,
-        "score": {**{name: run.params[name] for name in ("distance", "level", "margin")}, "pooled": pooled},
-        "setting": f"{setting}, {'pooled' if pooled else 'flattened'}",
+        "score": RobustnessSetting(run.params["distance"], float(run.params["margin"]), int(run.params["level"]), pooling),
+        "setting": f"{text}, {'pooled' if pooled else 'flattened'}",
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Report on the tracking store: page, Markdown, tables, one figure and a run of `medtransfer/report`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from medtransfer import tracking
@@ -11,6 +12,8 @@ from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
+from medtransfer.indicators.contract import ViewSettings
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.locks import exclusive
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
@@ -21,13 +24,13 @@ TITLE = "Which checkpoint to start from"
 FILES = ("report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "dice_by_epoch.png")
 
 
-def run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
+def run(section: Report, setting: RobustnessSetting, views: ViewSettings | None = None) -> str:
     """Compute everything from the store and write it below `report.out`.
 
     Args:
         section: validated params.
-        setting: params of the score runs to prefer where a target was scored in several ways.
-        pooling: `frozen`, `always` or `never`.
+        setting: of the robustness to prefer where a target was scored in several ways.
+        views: of the score runs to prefer; None for any.
 
     Returns:
         The text for the terminal.
@@ -36,18 +39,18 @@ def run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
         InputError: the store holds no finished fine-tuning.
     """
     with exclusive(Path(section.out)):
-        return _run(section, setting, pooling)
+        return _run(section, setting, views)
 
 
-def _run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
-    pools, left = collect(setting, pooling)
+def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None) -> str:
+    pools, left = collect(setting, views)
     if not pools:
         raise InputError(
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
             "set MLFLOW_TRACKING_URI to the store that has them"
         )
     sampling = Sampling(section.draws, section.confidence, section.seed)
-    analysis = analyse(pools, left, sampling, searched(setting, pooling))
+    analysis = analyse(pools, left, sampling, searched(setting))
     out = Path(section.out)
     write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
     write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
@@ -64,9 +67,9 @@ def _run(section: Report, setting: Mapping[str, object], pooling: str) -> str:
     return f"{tables.brief(analysis, TITLE)}{lacking}\n\nThe page: {out / 'report.html'}"
 
 
-def searched(setting: Mapping[str, object], pooling: str) -> list[str]:
+def searched(setting: RobustnessSetting) -> list[str]:
     """Warn when the setting won a search on results of this store: then it is judged on the data it was chosen on."""
-    wanted = {**{name: str(setting[name]) for name in ("distance", "margin", "level") if name in setting}, "pooling": pooling}
+    wanted = {name: str(value) for name, value in asdict(setting).items()}
     names = (*wanted, "results", "tis_held_out", tracking.PARENT)
     for run in tracking.read_runs("search", only=names):
         chosen = {name: run.params.get(name) for name in wanted}

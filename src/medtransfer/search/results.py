@@ -9,6 +9,7 @@ from medtransfer import tracking
 from medtransfer.analysis.judge import unjudged
 from medtransfer.analysis.pools import Pool, collect
 from medtransfer.errors import InputError
+from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.robustness.pairs import Pairs, read_pairs
 from medtransfer.indicators.robustness.triplet import SortedGaps
 from medtransfer.metrics.transfer import transferability_indicator_score
@@ -33,18 +34,18 @@ class Scored:
     measured: Measured
 
 
-def read_own(preferred: Mapping[str, object], default: Setting, wanted: Collection[tuple[str, int]]) -> Results:
+def read_own(default: Setting, wanted: Collection[tuple[str, int]], views: ViewSettings | None = None) -> Results:
     """Read the user's own fine-tunings and per-image distances.
 
     Args:
-        preferred: params of the score runs to prefer where a target was scored in several ways.
-        default: the setting that the search is compared with.
+        default: the setting that the search is compared with; score runs at it are preferred where there are several.
         wanted: (distance, level) pairs that the search may try.
+        views: of the score runs to prefer; None for any.
 
     Raises:
         InputError: there are no results, none is complete, or the stored distances cannot be read.
     """
-    pools, left_out = collect(preferred, default.pooling)
+    pools, left_out = collect(default, views)
     if not pools:
         raise InputError(
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
