@@ -7,6 +7,7 @@ from tests.tiny_encoders import TINY
 from medtransfer.decoders import DECODERS
 from medtransfer.decoders.attention import AttentionDecoder, AttentionGate
 from medtransfer.decoders.build import build_segmenter
+from medtransfer.decoders.contract import LevelNorm
 from medtransfer.decoders.swin import PatchExpand
 from medtransfer.encoders import ENCODERS
 from medtransfer.encoders.build import build_encoder
@@ -53,6 +54,31 @@ def test_strides_of_any_ratio_are_decoded_to_the_size_of_the_image(strides, deco
     side = 84 if 3 in strides else 64
     encoder.multiple = 1
     assert build_segmenter(encoder, 1, decoder)(torch.randn(2, 3, side, 2 * side)).shape == (2, 1, side, 2 * side)
+
+
+@pytest.mark.parametrize("decoder", [name for name, kind in DECODERS.items() if kind.fits(Pyramid(2, 4))])
+def test_levels_of_any_scale_are_decoded_alike_where_they_are_normalised(decoder):
+    """Levels whose scales differ a thousandfold give the logits of levels of the same scale."""
+
+    class Normalised(Pyramid):
+        normalise_maps = True
+        scales = (1.0, 1.0)
+
+        def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [scale * level for scale, level in zip(self.scales, super().maps(x), strict=True)]
+
+    segmenter = build_segmenter(encoder := Normalised(2, 4), 1, decoder)
+    initialise(segmenter, 3)
+    images = 10 * torch.randn(2, 3, 16, 16)
+    logits = segmenter(images)
+    encoder.scales = (1000.0, 1.0)
+    assert torch.allclose(segmenter(images), logits, atol=1e-4)
+    assert not build_segmenter(Pyramid(2, 4), 1, decoder).decoder.norms
+
+
+def test_an_image_of_one_position_can_be_trained_on():
+    norm = LevelNorm(3)
+    assert torch.allclose(norm(x := torch.randn(1, 3, 1, 1)), x, atol=1e-4) and norm.training
 
 
 def test_a_full_resnet50_segments_small_images():

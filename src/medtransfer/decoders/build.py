@@ -31,4 +31,7 @@ def build_segmenter(encoder: Encoder, classes: int, decoder: str | None = None) 
             f"expected {DECODERS[name].needs}, for the decoder {name}, but the encoder {encoder.name} has {levels or 'no level'}; "
             f"decoders that fit: {fitting}"
         )
-    return Segmenter(encoder, DECODERS[name].build(encoder, outputs_of(classes)))
+    built = DECODERS[name].build(encoder, outputs_of(classes))
+    if encoder.normalise_maps:
+        built.normalise(encoder.levels)
+    return Segmenter(encoder, built)

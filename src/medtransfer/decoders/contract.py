@@ -1,12 +1,24 @@
 """The contract of decoders: an encoder's maps, finest first, to logits (N, outputs, H, W) of the input's size."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar, Self
 
 from torch import Tensor, nn
+from torch.nn import functional
 
-from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.encoders.conv_blocks import resized
+
+
+class LevelNorm(nn.BatchNorm2d):
+    """Batch normalisation; a single value per channel, which has no variance, is normalised by the running statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise a map (N, C, H, W)."""
+        if self.training and x.numel() == x.shape[1]:
+            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
 
 
 class Decoder(nn.Module):
@@ -17,6 +29,7 @@ class Decoder(nn.Module):
         initialisation: name of the rule that `initialise` follows.
         needs: what `fits` asks of an encoder, for messages.
         stride: of the finest level; the maps of an H x W image have H/stride x W/stride positions there.
+        norms: one per level after `normalise`, else empty.
     """
 
     name: ClassVar[str]
@@ -26,6 +39,7 @@ class Decoder(nn.Module):
     def __init__(self, stride: int) -> None:
         super().__init__()
         self.stride = stride
+        self.norms = nn.ModuleList()
 
     @classmethod
     def fits(cls, encoder: Encoder) -> bool:
@@ -43,6 +57,10 @@ class Decoder(nn.Module):
         """
         raise NotImplementedError(f"{cls.__name__} cannot be built")
 
+    def normalise(self, levels: Sequence[Level]) -> None:
+        """Put a batch normalisation before each level, for encoders with `normalise_maps`."""
+        self.norms.extend(LevelNorm(level.channels) for level in levels)
+
     def decode(self, maps: list[Tensor]) -> Tensor:
         """Decode the maps into logits of any size; see `forward`."""
         raise NotImplementedError(f"{type(self).__name__} computes no logits")
@@ -50,4 +68,6 @@ class Decoder(nn.Module):
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Decode the maps of images (N, 3, H, W), finest first, into logits (N, outputs, H, W)."""
         height, width = (side * self.stride for side in maps[0].shape[2:])
+        if self.norms:
+            maps = [norm(level) for norm, level in zip(self.norms, maps, strict=True)]
         return resized(self.decode(maps), height, width)

@@ -41,6 +41,7 @@ class Encoder(nn.Module):
         prefix: what this package's tensor names have in front of those in published weights files.
         heads: names in published weights files, or their beginnings, that are no part of the encoder; the usual
             classification heads need not be named.
+        normalise_maps: whether decoders normalise each level first, because the scales of the levels differ widely.
         frozen: set by `freeze`; a frozen encoder stays in eval mode even after `train()`.
     """
 
@@ -53,6 +54,7 @@ class Encoder(nn.Module):
     std: tuple[float, ...] = IMAGENET_STD
     channels: str = "RGB"
     input_size: int | None = None
+    normalise_maps: ClassVar[bool] = False
 
     def __init__(self, arguments: dict[str, Any], levels: Sequence[Level], multiple: int) -> None:
         super().__init__()

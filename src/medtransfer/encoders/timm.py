@@ -52,6 +52,7 @@ class TimmEncoder(Encoder):
     initialisation = "truncated"
     default_decoder = "unet"
     prefix = "network."
+    normalise_maps = True  # the linear bottlenecks of EfficientNet-Lite, for one, span 3 to 10 with ImageNet weights
 
     def __init__(self, name: str, size: int | None = None, stochastic_depth: float = 0.0, pretrained: bool = False) -> None:
         """Build the model.
