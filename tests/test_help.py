@@ -1,16 +1,20 @@
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from click.testing import CliRunner
 
 from medtransfer.cli import Key, cli
+from medtransfer.config import schema
 from medtransfer.config.schema import Params
 from medtransfer.decoders import DECODERS
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness.negatives import NEGATIVES
+from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.modes import MODES
+from medtransfer.pretrain.origins import ORIGINS
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = [(command, option.name) for command in cli.commands for option in cli.commands[command].params if isinstance(option, Key)]
@@ -58,3 +62,13 @@ def test_comments_in_params_yaml_are_the_help():
         elif match := re.match(r"  (\w+):.*?\s+# (.+)", line):
             comments[section, match[1]] = match[2]
     assert {key: comments.get(key) for key in OPTIONS} == {key: described(*key) for key in OPTIONS}
+
+
+def test_choices_in_the_schema_are_those_of_the_registries():
+    """The schema is in a lower layer than the registries, so it lists their names itself."""
+    assert set(get_args(schema.Score.model_fields["negative"].annotation)) == set(NEGATIVES)
+    assert set(get_args(schema.Pooling)) == set(POOLED)
+    kinds = [get_args(section.model_fields["kind"].annotation)[0] for section in get_args(get_args(schema.Origin)[0])]
+    assert kinds == list(ORIGINS)
+    kind = next(line for line in (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines() if "kind: supervised" in line)
+    assert all(name in kind for name in ORIGINS)

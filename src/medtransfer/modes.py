@@ -1,7 +1,7 @@
 """Modes of transfer: which parts of a model a fine-tuning trains.
 
-To add a mode, add one line to `MODES`; tests/test_modes.py walks it. Modes are facts without code, in the lowest layer: their names
-are checked with the parameters, and what they freeze decides how robustness takes features.
+To add a mode, add one line to `MODES`; tests/test_modes.py walks it. Modes are facts without code, in the lowest layer: their
+names are checked with the parameters, and what they freeze decides how robustness takes features.
 """
 
 from dataclasses import dataclass

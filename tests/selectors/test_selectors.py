@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 import pytest
 from matplotlib.markers import MarkerStyle
 
+from medtransfer.indicators.registry import INDICATORS
 from medtransfer.metrics.transfer import Key
-from medtransfer.selectors.rules import Choice
-from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, SELECTORS, fixed, selectors_for
+from medtransfer.selectors.marks import Mark
+from medtransfer.selectors.rules import RULES, Choice
+from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, SELECTORS, by_score, fixed, selectors_for
 
 every_selector = pytest.mark.parametrize("name", SELECTORS)
 
@@ -71,6 +73,21 @@ def test_a_selector_by_score_needs_it_of_every_candidate_but_the_random_initiali
     assert SELECTORS[name].choose(Pool(SERIES.means, dict.fromkeys(NEEDED, scores))) is None
     assert SELECTORS[name].choose(Pool(SERIES.means)) is None
     assert SELECTORS[name].choose(Pool(ENCODERS.means, dict.fromkeys(NEEDED, {"vit": 0.3}))) is None
+
+
+@pytest.mark.parametrize("name", [s.name for s in SELECTORS.values() if s.needs in INDICATORS])
+def test_a_selector_knows_which_direction_of_its_indicator_is_better(name: str) -> None:
+    selector = SELECTORS[name]
+    assert (selector.sign == 1) == INDICATORS[str(selector.needs)].higher_is_better
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_lower_scores_may_be_better(rule: str) -> None:
+    words = ("uniformity", "uniformity", "uniformity", "the lowest uniformity")
+    higher, lower = (by_score(words[0], "s", rule, *words[1:], Mark("red", "o"), higher_is_better=up) for up in (True, False))
+    negated = {candidate: -score for candidate, score in RISING.items()}
+    assert lower.choose(Pool(SERIES.means, {"s": negated})) == higher.choose(Pool(SERIES.means, {"s": RISING}))
+    assert lower.choose(Pool(SERIES.means, {"s": RISING})) != higher.choose(Pool(SERIES.means, {"s": RISING}))
 
 
 @every_selector

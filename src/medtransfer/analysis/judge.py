@@ -163,7 +163,7 @@ def _tis_interval(selector: Selector, choice: Choice[Any], draws: Mapping[str, D
         kept = outcomes.values.mean(axis=1)
     elif selector.rule is not None and scores is not None:
         columns = np.array([list(outcomes.candidates).index(candidate) for candidate in scores.candidates])
-        chosen = columns[selector.rule.choose_many(scores.values, scores.candidates)]
+        chosen = columns[selector.rule.choose_many(selector.sign * scores.values, scores.candidates)]
         kept = outcomes.values[np.arange(len(chosen)), chosen]
     else:
         kept = outcomes.values[:, list(outcomes.candidates).index(choice.candidate)]

@@ -15,7 +15,7 @@ from medtransfer.records.scores import Score, Setting
 if TYPE_CHECKING:
     from torch import Tensor
 
-NEEDS = ("views", "features", "labels", "source_probabilities", "gradients", "metadata")
+NEEDS = ("views", "features", "labels")  # what `Batch` can hold
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Batch:
     @property
     def provides(self) -> frozenset[str]:
         """Which needs it serves."""
-        return frozenset(need for need in ("views", "features", "labels") if getattr(self, need) is not None)
+        return frozenset(need for need in NEEDS if getattr(self, need) is not None)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class Selector:
         spent: epochs of pretraining that had to be run before a choice could be made; 0 where the weights are at hand.
         needs: score that it chooses by; None where it looks at none.
         rule: that it applies to this score.
+        sign: 1 where higher scores are better, -1 where lower ones are; the rule sees the score times it.
         length: of the pretraining in epochs where it is fixed beforehand.
         baseline: whether others are measured against it.
         against: selectors that it is compared with, pool by pool.
@@ -62,6 +63,7 @@ class Selector:
     spent: Callable[[Pool, Choice[Any]], float] = field(compare=False, repr=False)
     needs: str | None = None
     rule: type[Rule[Any]] | None = None
+    sign: int = 1
     length: int | None = None
     baseline: bool = False
     against: tuple["Selector", ...] = ()
@@ -76,24 +78,25 @@ def complete_scores(pool: Pool, name: str) -> dict[Key, float]:
 
 def by_score(
     name: str, needs: str, rule: str, label: str, phrase: str, meaning: str, mark: Mark, baseline: bool = False,
-    against: tuple[Selector, ...] = (),
+    against: tuple[Selector, ...] = (), higher_is_better: bool = True,
 ) -> Selector:  # fmt: skip
     """Make the selector that applies a rule of `RULES` to a score of the pool.
 
     It chooses where every candidate has the score, save that the random initialisation may lack it and then takes no
     part. A rule that needs epochs chooses in series only.
     """
-    applied = RULES[rule]
+    applied, sign = RULES[rule], 1 if higher_is_better else -1
 
     def choose(pool: Pool) -> Choice[Any] | None:
         scores = complete_scores(pool, needs)
         if not scores or (applied.needs_epochs and not (pool.is_series and any(scores))):
             return None
-        return applied.choose(scores)
+        return applied.choose({candidate: sign * score for candidate, score in scores.items()})
 
     return Selector(
-        name, label, phrase, meaning, mark, choose, _until_stop, needs=needs, rule=applied, baseline=baseline, against=against
-    )
+        name, label, phrase, meaning, mark, choose, _until_stop, needs=needs, rule=applied, sign=sign, baseline=baseline,
+        against=against,
+    )  # fmt: skip
 
 
 def fixed(epoch: int) -> Selector:
