@@ -1,8 +1,10 @@
 """Save a model as a checkpoint, and rebuild its encoder from the two files alone."""
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -24,6 +26,7 @@ from medtransfer.records import (
 from medtransfer.records.untrusted import check_model_size
 
 ENCODER = "encoder."
+T = TypeVar("T")
 
 
 def save_checkpoint(folder: Path, model: nn.Module, provenance: Provenance) -> CheckpointInfo:
@@ -58,14 +61,13 @@ def load_encoder(path: Path, info: CheckpointInfo) -> Encoder:
         InputError: the weights file is missing, broken, not the one that the record describes, or does not fit.
     """
     weights = path.with_suffix(".safetensors")
-    tensors = {name: tensor for name, tensor in read_tensors(weights).items() if name.startswith(ENCODER)}
+    ours = _cached(_encoder_tensors, weights)
     if _sha256(weights) != info.weights:
         raise InputError(
             f"expected the weights that {path} describes (SHA-256 {info.weights[:12]}…) in {weights}, but the file differs; "
             "remove both and run `medtransfer pretrain`, which fetches or makes them again"
         )
-    encoder = _rebuild(path, info, sum(tensor.numel() for tensor in tensors.values()))
-    ours = {name.removeprefix(ENCODER): tensor for name, tensor in tensors.items()}
+    encoder = _rebuild(path, info, sum(tensor.numel() for tensor in ours.values()))
     load_encoder_weights(encoder, ours, source=str(weights), mapping="direct")
     return encoder
 
@@ -101,11 +103,23 @@ def _count_numbers(build: str, arguments: str) -> int:
 
 
 def _sha256(path: Path) -> str:
-    """SHA-256 of a file; one that has not changed since is not read again."""
-    status = path.stat()
-    return _sha256_of(path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns)
+    return _cached(_sha256_of, path)
+
+
+def _cached(function: Callable[..., T], path: Path) -> T:
+    """Call a cached function of a file; a file that has not changed since is not read again."""
+    try:
+        status = path.stat()
+    except OSError:
+        return function(path, 0, 0, 0)  # which says what is wrong with it
+    return function(path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
 def _sha256_of(path: Path, inode: int, size: int, modified: int) -> str:
     return file_sha256(path)
+
+
+@lru_cache(maxsize=1)  # the cells of a checkpoint follow each other
+def _encoder_tensors(path: Path, inode: int, size: int, modified: int) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(ENCODER): t for name, t in read_tensors(path).items() if name.startswith(ENCODER)}
