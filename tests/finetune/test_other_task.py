@@ -49,10 +49,7 @@ def presence(inputs: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_whole_way(
-    mode: str, presence: Presence, tiny_params: Callable[..., Params], caplog: pytest.LogCaptureFixture, empty_store: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+def test_the_whole_way(mode, presence, tiny_params, caplog, empty_store, monkeypatch):
     caplog.set_level(logging.INFO, "medtransfer")
     cell = CellName("sample", "unet", "simple", 3, mode, 7)
     section = tiny_params({"finetune.select": "validation", "finetune.overlays": 2}).finetune
@@ -75,7 +72,7 @@ def test_the_whole_way(
     assert (after.params, after.metrics) == (before.params, before.metrics)
 
 
-def test_a_target_without_the_labels_of_its_task_is_refused(presence: Presence, tiny_params: Callable[..., Params]) -> None:
+def test_a_target_without_the_labels_of_its_task_is_refused(presence, tiny_params):
     path = PreparedTarget.open(PREPARED / "sample").folder / "dataset.json"
     record = json.loads(path.read_text())
     del record["arrays"]["labels.npy"]

@@ -88,7 +88,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_every_mode_trains_every_encoder(encoder: str, mode: str, finetune: Callable[..., Result]):
+def test_every_mode_trains_every_encoder(encoder, mode, finetune):
     """A frozen encoder is that of the checkpoint, batch-norm statistics included; any other changes in every weight."""
     one = wanted(encoder, mode=mode)
     result = finetune(one)
@@ -105,7 +105,7 @@ def test_every_mode_trains_every_encoder(encoder: str, mode: str, finetune: Call
     assert {file.name for file in folder_of(one).iterdir()} == FILES
 
 
-def test_the_record_holds_all_metrics_and_curves(finetune: Callable[..., Result]):
+def test_the_record_holds_all_metrics_and_curves(finetune):
     result = finetune(wanted())
     assert Result.read(folder_of(wanted()) / "metrics.json") == result
     names = {*OVERLAP, "average_precision", "hd95"}
@@ -123,7 +123,7 @@ def test_the_record_holds_all_metrics_and_curves(finetune: Callable[..., Result]
     assert {"image", "group", "dice", "hd95", "dice_class_1", "tp_class_3"} <= rows[0].keys()
 
 
-def test_the_run_holds_params_curves_metrics_inputs_and_the_model(finetune: Callable[..., Result], tmp_path: Path):
+def test_the_run_holds_params_curves_metrics_inputs_and_the_model(finetune, tmp_path):
     result = finetune(wanted(mode="decoder"))
     (found,) = runs()
     chosen = {"source": "sample", "origin": "simple", "encoder": "unet", "epoch": "3", "target": "sample", "mode": "decoder",
@@ -140,7 +140,7 @@ def test_the_run_holds_params_curves_metrics_inputs_and_the_model(finetune: Call
     assert {file.name for file in (tmp_path / "fetched" / "model").iterdir()} == FILES
 
 
-def test_the_stored_weights_are_those_that_were_tested(finetune: Callable[..., Result]):
+def test_the_stored_weights_are_those_that_were_tested(finetune):
     result = finetune(wanted())
     segmenter = build_segmenter(build_encoder("unet", **result.settings["arguments"]), 3)
     segmenter.load_state_dict(read_tensors(folder_of(wanted()) / "weights.safetensors"))
@@ -152,19 +152,19 @@ def test_the_stored_weights_are_those_that_were_tested(finetune: Callable[..., R
     assert evaluation.metrics == result.metrics
 
 
-def test_another_decoder_is_trained_and_named(finetune: Callable[..., Result]):
+def test_another_decoder_is_trained_and_named(finetune):
     result = finetune(wanted(), {"decoder": "attention"})
     assert result.settings["decoder"] == "attention" and result.settings["build"] == "unet"
     segmenter = build_segmenter(build_encoder("unet", **result.settings["arguments"]), 3, "attention")
     segmenter.load_state_dict(read_tensors(folder_of(wanted()) / "weights.safetensors"))
 
 
-def test_a_decoder_that_does_not_fit_is_refused(finetune: Callable[..., Result]):
+def test_a_decoder_that_does_not_fit_is_refused(finetune):
     with pytest.raises(InputError, match=r"Swin encoder.*that fit: attention, unet"):
         finetune(wanted(), {"decoder": "swin"})
 
 
-def test_overlays_are_a_picture_that_shows_something(finetune: Callable[..., Result]):
+def test_overlays_are_a_picture_that_shows_something(finetune):
     finetune(wanted(), {"overlays": 3})
     picture = Image.open(folder_of(wanted()) / "overlays.png").convert("RGB")
     width, height = picture.size
@@ -176,12 +176,12 @@ def test_overlays_are_a_picture_that_shows_something(finetune: Callable[..., Res
     assert any(red - blue > 60 for _, (red, _, blue) in middle.getcolors(maxcolors=2**24))
 
 
-def test_no_overlays_are_drawn_when_none_are_wanted(finetune: Callable[..., Result]):
+def test_no_overlays_are_drawn_when_none_are_wanted(finetune):
     finetune(wanted(), {"overlays": 0})
     assert {file.name for file in folder_of(wanted()).iterdir()} == FILES - {"overlays.png"}
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others(finetune: Callable[..., Result]):
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(finetune):
     first, sha = finetune(wanted(), {"overlays": 0}), weights_of(wanted())
     second = finetune(wanted(), {"overlays": 0}, force=True)
     assert (weights_of(wanted()), second.metrics, second.curves) == (sha, first.metrics, first.curves)
@@ -190,7 +190,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(finetune: Cal
     assert weights_of(wanted(seed=8)) != sha
 
 
-def test_a_finished_cell_is_reused(finetune: Callable[..., Result], watched: Watched):
+def test_a_finished_cell_is_reused(finetune, watched):
     first = finetune(wanted())
     assert finetune(wanted(), {"overlays": 3, "workers": 1}) == first  # neither changes the result
     assert watched.epochs == [1, 2]
@@ -198,7 +198,7 @@ def test_a_finished_cell_is_reused(finetune: Callable[..., Result], watched: Wat
 
 
 @pytest.mark.parametrize("lost", ["folder", "weights.safetensors", "metrics.json"])
-def test_lost_files_come_back_from_the_store(finetune: Callable[..., Result], watched: Watched, lost: str):
+def test_lost_files_come_back_from_the_store(finetune, watched, lost):
     first, sha, folder = finetune(wanted()), weights_of(wanted()), folder_of(wanted())
     if lost == "folder":
         shutil.rmtree(folder)
@@ -212,9 +212,7 @@ def test_lost_files_come_back_from_the_store(finetune: Callable[..., Result], wa
     assert not list(folder.parent.glob(".*"))
 
 
-def test_a_kept_folder_fills_an_empty_store(
-    finetune: Callable[..., Result], watched: Watched, empty_store: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_kept_folder_fills_an_empty_store(finetune, watched, empty_store, monkeypatch):
     first = finetune(wanted())
     shutil.copy(empty_store, "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'other.db'}")
@@ -225,7 +223,7 @@ def test_a_kept_folder_fills_an_empty_store(
     assert tracking.read_curve(found.id, "train_loss") == dict(enumerate(first.curves["train_loss"], start=1))
 
 
-def test_another_recipe_is_another_cell_and_takes_the_folder(finetune: Callable[..., Result], watched: Watched):
+def test_another_recipe_is_another_cell_and_takes_the_folder(finetune, watched):
     first = finetune(wanted())
     second = finetune(wanted(), {"lr": 0.01})
     assert second.key != first.key
@@ -235,7 +233,7 @@ def test_another_recipe_is_another_cell_and_takes_the_folder(finetune: Callable[
     assert watched.epochs == [1, 2, 1, 2]
 
 
-def test_another_checkpoint_of_the_same_epoch_is_another_cell(finetune: Callable[..., Result]):
+def test_another_checkpoint_of_the_same_epoch_is_another_cell(finetune):
     first, second = finetune(wanted(epoch=0)), finetune(wanted(epoch=1))
     assert first.key != second.key
     assert first.cell["weights"] != second.cell["weights"]
@@ -252,10 +250,7 @@ def test_another_checkpoint_of_the_same_epoch_is_another_cell(finetune: Callable
     ],
     ids=["full", "swin", "decoder", "validation", "short epochs"],
 )
-def test_an_interrupted_cell_goes_on_to_the_same_bits(
-    one: CellName, changed: dict[str, Any], finetune: Callable[..., Result], watched: Watched,
-    caplog: pytest.LogCaptureFixture,
-):  # fmt: skip
+def test_an_interrupted_cell_goes_on_to_the_same_bits(one, changed, finetune, watched, caplog):
     changed = {"train_epochs": 4, "overlays": 0, **changed}
     whole = finetune(one, {**changed, "out": "whole"})
     (before,) = runs()
@@ -277,7 +272,7 @@ def test_an_interrupted_cell_goes_on_to_the_same_bits(
     assert not [file for file in folder_of(one).iterdir() if file.name not in FILES]
 
 
-def test_an_interrupted_evaluation_is_done_again_without_training(finetune: Callable[..., Result], watched: Watched):
+def test_an_interrupted_evaluation_is_done_again_without_training(finetune, watched):
     chosen = {"prepared": "data/validated", "select": "validation", "overlays": 1}
     watched.interrupt_drawing = True
     with pytest.raises(KeyboardInterrupt):
@@ -288,7 +283,7 @@ def test_an_interrupted_evaluation_is_done_again_without_training(finetune: Call
     assert len(runs()) == 1
 
 
-def test_a_state_of_another_recipe_is_not_resumed(finetune: Callable[..., Result], watched: Watched):
+def test_a_state_of_another_recipe_is_not_resumed(finetune, watched):
     watched.interrupt_epoch = 2
     with pytest.raises(KeyboardInterrupt):
         finetune(wanted())
@@ -297,14 +292,14 @@ def test_a_state_of_another_recipe_is_not_resumed(finetune: Callable[..., Result
     assert curve == pytest.approx([0.01 * (1 - 2 / 6) ** 0.9, 0.01 * (1 - 5 / 6) ** 0.9])
 
 
-def test_validation_samples_are_kept_from_training_and_give_a_curve(finetune: Callable[..., Result]):
+def test_validation_samples_are_kept_from_training_and_give_a_curve(finetune):
     result = finetune(wanted(), {"prepared": "data/validated"})
     assert len(result.curves["validation_dice"]) == 2
     steps = -(-PreparedTarget.open(Path("data/validated/sample")).info.counts["train"] // 10)
     assert result.curves["lr"][0] == pytest.approx(0.05 * (1 - (steps - 1) / (2 * steps)) ** 0.9)
 
 
-def test_select_validation_tests_the_best_epochs_weights(finetune: Callable[..., Result], watched: Watched):
+def test_select_validation_tests_the_best_epochs_weights(finetune, watched):
     """Validation is made to say that epoch 1 is better than epoch 2."""
     watched.primary_values = [0.9, 0.8]
     result = finetune(wanted(), {"prepared": "data/validated", "select": "validation", "overlays": 0})
@@ -315,14 +310,14 @@ def test_select_validation_tests_the_best_epochs_weights(finetune: Callable[...,
     assert not all(torch.equal(tensors[name], value) for name, value in second.items())
 
 
-def test_select_validation_without_validation_samples_is_refused_before_any_work(finetune: Callable[..., Result]):
+def test_select_validation_without_validation_samples_is_refused_before_any_work(finetune):
     with pytest.raises(InputError, match="validation samples in data/prepared/sample, since finetune.select"):
         finetune(wanted(), {"select": "validation"})
     assert not Path("models").exists()
     assert all(runs(status) == [] for status in ("FINISHED", "FAILED", "RUNNING"))
 
 
-def test_a_loss_that_is_not_finite_finishes_nothing(finetune: Callable[..., Result], watched: Watched):
+def test_a_loss_that_is_not_finite_finishes_nothing(finetune, watched):
     watched.factor = math.nan
     with pytest.raises(
         StageError, match=r"training loss is nan at optimiser step 1 \(epoch 1, .*\); no state was saved .* lower finetune.lr"
@@ -333,21 +328,21 @@ def test_a_loss_that_is_not_finite_finishes_nothing(finetune: Callable[..., Resu
     assert not (folder_of(wanted()) / "metrics.json").exists()
 
 
-def test_a_frozen_encoder_that_changes_is_a_failure(finetune: Callable[..., Result], watched: Watched):
+def test_a_frozen_encoder_that_changes_is_a_failure(finetune, watched):
     watched.spoil = True
     with pytest.raises(StageError, match="the frozen encoder of .* changed in training"):
         finetune(wanted(mode="decoder"))
     assert runs() == []
 
 
-def test_every_fault_shows_before_any_work(inputs: Path, finetune: Callable[..., Result], tiny_params: Callable[..., Params]):
+def test_every_fault_shows_before_any_work(inputs, finetune, tiny_params):
     with pytest.raises(InputError, match="a checkpoint of epoch 99"):
         run(tiny_params().finetune, [wanted(), wanted(epoch=99)], CHECKPOINTS, PREPARED)
     assert not Path("models").exists()
     assert runs() == []
 
 
-def test_a_run_that_mlflow_opened_becomes_the_only_cell(finetune: Callable[..., Result], monkeypatch: pytest.MonkeyPatch):
+def test_a_run_that_mlflow_opened_becomes_the_only_cell(finetune, monkeypatch):
     client = tracking.connect()
     opened = client.create_run("0", run_name="opened").info.run_id
     client.log_param(opened, "seed", "7")
@@ -356,9 +351,7 @@ def test_a_run_that_mlflow_opened_becomes_the_only_cell(finetune: Callable[..., 
     assert [one.id for one in runs()] == [opened]
 
 
-def test_a_run_that_mlflow_opened_is_none_of_several_cells(
-    finetune: Callable[..., Result], tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
-):
+def test_a_run_that_mlflow_opened_is_none_of_several_cells(finetune, tiny_params, monkeypatch):
     client = tracking.connect()
     opened = client.create_run("0", run_name="opened").info.run_id
     client.log_param(opened, "seed", "7,8")
@@ -368,7 +361,7 @@ def test_a_run_that_mlflow_opened_is_none_of_several_cells(
     assert opened not in [one.id for one in runs()]
 
 
-def test_metrics_json_is_plain_json(finetune: Callable[..., Result]):
+def test_metrics_json_is_plain_json(finetune):
     finetune(wanted())
     record = json.loads((folder_of(wanted()) / "metrics.json").read_text())
     assert record["format"] == "medtransfer/result/2"

@@ -55,9 +55,7 @@ def everything() -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_the_runs_are_those_of_the_stage_and_are_reused(
-    elsewhere: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
-):
+def test_the_runs_are_those_of_the_stage_and_are_reused(elsewhere, tiny_params, monkeypatch):
     assert publish(MODELS, PREPARED) == 2
     found = everything()
     with monkeypatch.context() as patch:
@@ -73,7 +71,7 @@ def test_the_runs_are_those_of_the_stage_and_are_reused(
     assert len(tracking.read_runs("finetune")) == 2
 
 
-def test_a_published_model_comes_back_from_the_store(elsewhere: Path, tiny_params: Callable[..., Params]):
+def test_a_published_model_comes_back_from_the_store(elsewhere, tiny_params):
     publish(MODELS, PREPARED)
     before = {path.name: path.read_bytes() for path in FOLDER.iterdir()}
     shutil.rmtree(FOLDER)
@@ -81,12 +79,12 @@ def test_a_published_model_comes_back_from_the_store(elsewhere: Path, tiny_param
     assert {path.name: path.read_bytes() for path in FOLDER.iterdir()} == before
 
 
-def test_the_prepared_target_need_not_be_there(elsewhere: Path):
+def test_the_prepared_target_need_not_be_there(elsewhere):
     shutil.rmtree("data")
     assert publish(MODELS, PREPARED) == 2
 
 
-def test_nothing_on_disk_is_nothing_to_write(workplace: Path, caplog: pytest.LogCaptureFixture):
+def test_nothing_on_disk_is_nothing_to_write(workplace, caplog):
     assert publish(MODELS, PREPARED) == 0
     assert caplog.text == ""
 
@@ -123,7 +121,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(name: str, elsewhere: Path, caplog: pytest.LogCaptureFixture):
+def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(name, elsewhere, caplog):
     fault, words = FAULTS[name]
     fault()
     caplog.set_level(logging.WARNING, "medtransfer")

@@ -93,9 +93,7 @@ def bad_at(patch: pytest.MonkeyPatch, step: int, value: float) -> list[int]:
 
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("value", [math.inf, math.nan])
-def test_a_bad_sample_stops_at_its_step_and_the_state_before_goes_on(
-    make: Callable[..., Trainer], tmp_path: Path, value: float, frozen: bool
-):
+def test_a_bad_sample_stops_at_its_step_and_the_state_before_goes_on(make, tmp_path, value, frozen):
     whole = make("whole.safetensors", frozen)
     curves = whole.train("whole", nothing)
     rate = 0.05 * (1 - 7 / (3 * EPOCHS)) ** 0.9  # of the eighth step
@@ -115,7 +113,7 @@ def test_a_bad_sample_stops_at_its_step_and_the_state_before_goes_on(
     assert state_hash(again.raw) == state_hash(whole.raw)
 
 
-def test_before_the_first_state_there_is_none(make: Callable[..., Trainer], tmp_path: Path):
+def test_before_the_first_state_there_is_none(make, tmp_path):
     broken = make()
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -128,7 +126,7 @@ def test_before_the_first_state_there_is_none(make: Callable[..., Trainer], tmp_
 
 
 @pytest.mark.parametrize("kind", ["weight", "buffer"])
-def test_weights_that_go_bad_in_the_last_step_are_not_saved(make: Callable[..., Trainer], tmp_path: Path, kind: str):
+def test_weights_that_go_bad_in_the_last_step_are_not_saved(make, tmp_path, kind):
     """Every loss is finite; only what the step leaves is not."""
     broken, observed = make(), list[int]()
     steps, original = list[int](), broken.raw_optimiser.step
@@ -149,7 +147,7 @@ def test_weights_that_go_bad_in_the_last_step_are_not_saved(make: Callable[..., 
     assert make().first == 2
 
 
-def test_saving_takes_a_small_share_of_the_time(make: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch):
+def test_saving_takes_a_small_share_of_the_time(make, monkeypatch):
     """A slow disk makes states rarer: each epoch takes 10 s here, each state 1 s."""
     clock, saved = [0.0], list[int]()
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", 20.0)

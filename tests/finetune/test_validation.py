@@ -1,7 +1,5 @@
 """The weights of the best epoch are kept, the earliest of a tie, also over an interruption."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -16,7 +14,7 @@ def marked(value: float) -> nn.Linear:
 
 
 @pytest.mark.parametrize(("curve", "best"), [([0.2, 0.5, 0.5, 0.4], 1), ([0.0, 0.0], 0), ([0.1, 0.2, 0.3], 2)])
-def test_the_earliest_best_epoch_is_restored(curve: list[float], best: int, tmp_path: Path):
+def test_the_earliest_best_epoch_is_restored(curve, best, tmp_path):
     keeper = BestWeights(tmp_path / "best.safetensors", [])
     for epoch, dice in enumerate(curve):
         keeper.observe(dice, marked(epoch))
@@ -25,7 +23,7 @@ def test_the_earliest_best_epoch_is_restored(curve: list[float], best: int, tmp_
     assert model.weight.item() == best
 
 
-def test_what_was_best_before_an_interruption_stays_best(tmp_path: Path):
+def test_what_was_best_before_an_interruption_stays_best(tmp_path):
     BestWeights(tmp_path / "best.safetensors", []).observe(0.7, marked(1))
     resumed = BestWeights(tmp_path / "best.safetensors", [0.7])
     resumed.observe(0.7, marked(2))

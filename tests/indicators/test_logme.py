@@ -19,7 +19,7 @@ TALL, WIDE = fixture(60, 8, 3), fixture(20, 32, 3)
 
 
 @pytest.mark.parametrize(("case", "total"), [(TALL, 317.9094444154), (WIDE, 496.8420272255)], ids=["tall", "wide"])
-def test_the_fixtures_are_the_published_ones(case: tuple[np.ndarray, np.ndarray], total: float):
+def test_the_fixtures_are_the_published_ones(case, total):
     assert case[0].sum() == pytest.approx(total, abs=1e-9)
 
 
@@ -28,7 +28,7 @@ def test_the_fixtures_are_the_published_ones(case: tuple[np.ndarray, np.ndarray]
     [(TALL, -0.0337838226, {}), (WIDE, -0.0119144452, {"rank_deficit": 12})],
     ids=["more samples than features", "fewer, so that eigenvalues are zero"],
 )
-def test_converged_values(case: tuple[np.ndarray, np.ndarray], expected: float, flags: dict[str, int]):
+def test_converged_values(case, expected, flags):
     value, found = logme(*case)
     assert value == pytest.approx(expected, abs=1e-8)
     assert found == flags
@@ -49,7 +49,7 @@ def by_hand(features: np.ndarray, y: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("n", "d"), [(15, 3), (9, 14)])
-def test_equals_the_maximum_of_the_likelihood(n: int, d: int):
+def test_equals_the_maximum_of_the_likelihood(n, d):
     rng = np.random.default_rng(n)
     features, labels = rng.normal(size=(n, d)), rng.integers(0, 2, n)
     features[:, 0] += labels
@@ -58,7 +58,7 @@ def test_equals_the_maximum_of_the_likelihood(n: int, d: int):
 
 
 @pytest.mark.parametrize("case", [TALL, WIDE], ids=["tall", "wide"])
-def test_rotation_scale_order_and_names_change_nothing(case: tuple[np.ndarray, np.ndarray]):
+def test_rotation_scale_order_and_names_change_nothing(case):
     features, labels = case
     rng = np.random.default_rng(0)
     turn, order = np.linalg.qr(rng.normal(size=(features.shape[1],) * 2))[0], rng.permutation(len(labels))
@@ -93,6 +93,6 @@ def test_a_perfect_fit_is_finite_and_flagged():
 
 
 @pytest.mark.parametrize("features", [np.zeros((0, 3)), np.zeros(4), np.full((4, 2), np.nan), np.zeros((3, 2))])
-def test_what_is_no_sample_is_refused(features: np.ndarray):
+def test_what_is_no_sample_is_refused(features):
     with pytest.raises(ValueError, match="expected finite features"):
         logme(features, np.array([0, 1, 0, 1]))

@@ -54,7 +54,7 @@ def test_the_pixels_are_those_of_their_class():
 
 
 @pytest.mark.parametrize(("batch", "order"), [(1, (0, 1, 2, 3)), (3, (0, 1, 2, 3)), (2, (3, 1, 0, 2))])
-def test_batches_and_their_order_change_nothing(batch: int, order: tuple[int, ...]):
+def test_batches_and_their_order_change_nothing(batch, order):
     first, second = sample(15), sample(15, batch=batch, order=order)
     assert np.array_equal(first.features, second.features) and np.array_equal(first.labels, second.labels)
 

@@ -89,7 +89,7 @@ def undisturbed(shared_workplace: Path, write_params: Callable[..., Params]) -> 
     return shared_workplace
 
 
-def test_two_processes_train_as_one_does(undisturbed: Path, write_params: Callable[..., Params]):
+def test_two_processes_train_as_one_does(undisturbed, write_params):
     (run,) = tracking.read_runs("pretrain")
     assert (run.params["devices"], run.params["accumulation"]) == ("2", "1")
     assert set(weights(FOLDER)) == {0, 1, 5, 8}
@@ -100,7 +100,7 @@ def test_two_processes_train_as_one_does(undisturbed: Path, write_params: Callab
         assert a == pytest.approx(b, rel=1e-4)
 
 
-def test_two_processes_stop_by_the_rule_and_resume_without_it(workplace: Path, write_params: Callable[..., Params]):
+def test_two_processes_stop_by_the_rule_and_resume_without_it(workplace, write_params):
     """The encoder has batch norm, and 10 validation pictures in batches of 4 are shared unevenly."""
     study.prepare(write_params({"pretrain.devices": 2, "pretrain.micro_batch": 4}))
     assert "online rule keeps" in pretrain_on_two("--stop-on", "sample")
@@ -122,9 +122,7 @@ def second_rank(process: subprocess.Popen) -> int | None:
     return None
 
 
-def test_a_killed_rank_ends_the_job_and_it_resumes_to_the_same_bits(
-    undisturbed: Path, workplace: Path, write_params: Callable[..., Params]
-):
+def test_a_killed_rank_ends_the_job_and_it_resumes_to_the_same_bits(undisturbed, workplace, write_params):
     """The real command starts its second process itself."""
     write_params(CHOSEN)
     process = subprocess.Popen(

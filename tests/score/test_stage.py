@@ -81,7 +81,7 @@ def flags_of(scores: Scores) -> dict[tuple[Any, Any], dict[str, int]]:
     return {(row.setting["level"], row.setting["pooled"]): row.flags for row in rows}
 
 
-def test_the_table_is_the_robustness_of_the_stored_pairs(scored: Path):
+def test_the_table_is_the_robustness_of_the_stored_pairs(scored):
     for epoch in EPOCHS:
         pairs = read_pairs(FOLDER / f"epoch-{epoch:03d}.npz")
         assert len(pairs.images) == 9
@@ -97,7 +97,7 @@ def test_the_table_is_the_robustness_of_the_stored_pairs(scored: Path):
                         assert line.error == pytest.approx(expected.standard_error, abs=1e-12)
 
 
-def test_the_metrics_have_the_epoch_as_step(scored: Path):
+def test_the_metrics_have_the_epoch_as_step(scored):
     (run,) = runs()
     for metric, pooled in (("robustness", False), ("robustness_pooled", True)):
         lines = {epoch: picked(epoch, "cosine", -2, pooled, 0.5) for epoch in EPOCHS}
@@ -111,7 +111,7 @@ def test_the_metrics_have_the_epoch_as_step(scored: Path):
     assert not tracking.read_curve(run.id, "robustness_nonfinite")  # no flag, no curve
 
 
-def test_the_run_says_what_was_scored_and_holds_the_pairs(scored: Path, tmp_path: Path):
+def test_the_run_says_what_was_scored_and_holds_the_pairs(scored, tmp_path):
     (run,) = runs()
     wanted = {"target": "sample", "encoder": "unet", "origin": "simple", "source": "sample", "distance": "cosine", "margin": "0.5",
               "level": "-2", "split": "train", "images": "9", "repeats": "2", "negative": "random"}  # fmt: skip
@@ -123,7 +123,7 @@ def test_the_run_says_what_was_scored_and_holds_the_pairs(scored: Path, tmp_path
     assert {path.name for path in (tmp_path / "scores").iterdir()} == names | {"scores.json"}
 
 
-def test_the_index_and_the_picture_are_written(scored: Path):
+def test_the_index_and_the_picture_are_written(scored):
     index = ScoreIndex.read(FOLDER / "scores.json")
     assert index.epochs == list(EPOCHS) and "robustness" in index.indicators
     rows = [row for row in Scores.read(FOLDER / "epoch-003.json").rows if row.indicator == "robustness"]
@@ -132,8 +132,7 @@ def test_the_index_and_the_picture_are_written(scored: Path):
     assert low < 100 < high
 
 
-def test_a_finished_scoring_is_reused(copy: Path, tiny_params: Callable[..., Params], measured: list[str],
-                                      caplog: pytest.LogCaptureFixture):  # fmt: skip
+def test_a_finished_scoring_is_reused(copy, tiny_params, measured, caplog):
     caplog.set_level(logging.INFO, "medtransfer")
     again(tiny_params)
     assert measured == []
@@ -141,7 +140,7 @@ def test_a_finished_scoring_is_reused(copy: Path, tiny_params: Callable[..., Par
     assert "is finished" in caplog.text
 
 
-def test_another_default_is_read_from_the_pairs(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+def test_another_default_is_read_from_the_pairs(copy, tiny_params, measured):
     again(tiny_params, distance="pearson", margin=0.25, level=-1, indicators=["robustness"])
     assert measured == []
     assert len(runs()) == 2
@@ -154,9 +153,7 @@ def test_another_default_is_read_from_the_pairs(copy: Path, tiny_params: Callabl
     [{"seed": 1}, {"repeats": 1}, {"negative": "paper"}, {"split": "test"}, {"max_images": 8}],
     ids=str,
 )
-def test_other_settings_are_measured_again(
-    copy: Path, tiny_params: Callable[..., Params], measured: list[str], changed: dict[str, Any]
-):
+def test_other_settings_are_measured_again(copy, tiny_params, measured, changed):
     before = picked(1, "cosine", -1, True, 0.5)
     again(tiny_params, **changed)
     assert len(measured) == 4
@@ -167,9 +164,7 @@ def test_other_settings_are_measured_again(
 
 
 @pytest.mark.parametrize("changed", [{"margins": [0.1]}, {"margins": [], "margin": 0.3}, {"margin": 0.125}], ids=str)
-def test_other_margins_are_computed_from_the_stored_distances(
-    copy: Path, tiny_params: Callable[..., Params], measured: list[str], changed: dict[str, Any]
-):
+def test_other_margins_are_computed_from_the_stored_distances(copy, tiny_params, measured, changed):
     before = {path.name: path.read_bytes() for path in FOLDER.glob("*.npz")}
     for weights in Path("checkpoints").rglob("*.safetensors"):
         weights.unlink()  # no forward pass is possible
@@ -191,7 +186,7 @@ def test_other_margins_are_computed_from_the_stored_distances(
 
 
 @pytest.mark.parametrize("damage", ["cut off", "no zip", "a wrong byte"])
-def test_broken_distances_are_measured_again(copy: Path, tiny_params: Callable[..., Params], measured: list[str], damage: str):
+def test_broken_distances_are_measured_again(copy, tiny_params, measured, damage):
     path = FOLDER / "epoch-002.npz"
     whole, name = path.read_bytes(), "robustness/pos/cosine/-1/flat.npy"
     with zipfile.ZipFile(path) as archive:
@@ -204,7 +199,7 @@ def test_broken_distances_are_measured_again(copy: Path, tiny_params: Callable[.
 
 
 @pytest.mark.parametrize("pooling", ["always", "never"])
-def test_another_rule_of_pooling_changes_nothing(copy: Path, tiny_params: Callable[..., Params], measured: list[str], pooling: str):
+def test_another_rule_of_pooling_changes_nothing(copy, tiny_params, measured, pooling):
     """Both curves are always there: the rule only says which one a reader takes."""
     before = {path: path.read_bytes() for path in FOLDER.iterdir() if path.suffix != ".png"}
     again(tiny_params, pooling=pooling)
@@ -214,7 +209,7 @@ def test_another_rule_of_pooling_changes_nothing(copy: Path, tiny_params: Callab
     assert {path: path.read_bytes() for path in FOLDER.iterdir() if path.suffix != ".png"} == before
 
 
-def test_scores_of_lost_checkpoints_are_removed(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+def test_scores_of_lost_checkpoints_are_removed(copy, tiny_params, measured):
     for path in Path("checkpoints/unet-simple").glob("epoch-003.*"):
         path.unlink()
     again(tiny_params)
@@ -223,7 +218,7 @@ def test_scores_of_lost_checkpoints_are_removed(copy: Path, tiny_params: Callabl
     assert set(tracking.read_curve(runs()[0].id, "robustness")) == {0, 1, 2}
 
 
-def test_a_scoring_that_is_not_whole_is_not_published(copy: Path, tiny_params: Callable[..., Params], caplog: Any):
+def test_a_scoring_that_is_not_whole_is_not_published(copy, tiny_params, caplog):
     (FOLDER / "epoch-002.json").unlink()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
@@ -236,13 +231,13 @@ def test_a_scoring_that_is_not_whole_is_not_published(copy: Path, tiny_params: C
     assert "epoch-002.json, but it does not exist" in caplog.text
 
 
-def test_the_batch_size_changes_nothing(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+def test_the_batch_size_changes_nothing(copy, tiny_params, measured):
     again(tiny_params, batch_size=3)
     assert measured == []
     assert len(runs()) == 1
 
 
-def test_only_changed_checkpoints_are_measured_again(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+def test_only_changed_checkpoints_are_measured_again(copy, tiny_params, measured):
     (FOLDER / "epoch-002.npz").unlink()
     (FOLDER / "epoch-003.json").unlink()
     again(tiny_params)
@@ -250,7 +245,7 @@ def test_only_changed_checkpoints_are_measured_again(copy: Path, tiny_params: Ca
     assert len(runs()) == 1
 
 
-def test_a_lost_folder_is_made_again_whole(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+def test_a_lost_folder_is_made_again_whole(copy, tiny_params, measured):
     shutil.rmtree(FOLDER)
     again(tiny_params)
     assert len(measured) == 4
@@ -260,8 +255,7 @@ def test_a_lost_folder_is_made_again_whole(copy: Path, tiny_params: Callable[...
     assert len(runs()) == 1
 
 
-def test_a_kept_folder_fills_an_empty_store(copy: Path, tiny_params: Callable[..., Params], measured: list[str], empty_store: Path,
-                                            monkeypatch: pytest.MonkeyPatch):  # fmt: skip
+def test_a_kept_folder_fills_an_empty_store(copy, tiny_params, measured, empty_store, monkeypatch):
     shutil.copy(empty_store, "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'other.db'}")
     again(tiny_params)
@@ -269,14 +263,14 @@ def test_a_kept_folder_fills_an_empty_store(copy: Path, tiny_params: Callable[..
     assert set(tracking.read_curve(runs()[0].id, "robustness")) == set(EPOCHS)
 
 
-def test_force_measures_again(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+def test_force_measures_again(copy, tiny_params, measured):
     again(tiny_params, force=True)
     assert len(measured) == 4
     assert len(runs()) == 1  # the newest; the older one is superseded
     assert picked(3, "cosine", -2, True, 0.5) == picked(3, "cosine", -2, True, 0.5, copy / FOLDER)
 
 
-def test_an_interrupted_scoring_goes_on(copy: Path, tiny_params: Callable[..., Params], measured: list[str]):
+def test_an_interrupted_scoring_goes_on(copy, tiny_params, measured):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
         def stop(path: Path, *rest: Any) -> None:
@@ -290,7 +284,7 @@ def test_an_interrupted_scoring_goes_on(copy: Path, tiny_params: Callable[..., P
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_level_that_the_encoder_lacks_is_refused(copy: Path, tiny_params: Callable[..., Params], known: bool):
+def test_a_level_that_the_encoder_lacks_is_refused(copy, tiny_params, known):
     if not known:
         shutil.rmtree(FOLDER)
     with pytest.raises(InputError, match="score.level from -1 to -4 for unet, but got -5"):
@@ -326,9 +320,7 @@ def brightness(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(INDICATORS, "brightness", Brightness())
 
 
-def test_an_indicator_that_is_added_is_measured_alone(
-    copy: Path, tiny_params: Callable[..., Params], measured: list[str], brightness: None, tmp_path: Path
-):  # fmt: skip
+def test_an_indicator_that_is_added_is_measured_alone(copy, tiny_params, measured, brightness, tmp_path):
     before = {epoch: Scores.read(FOLDER / f"epoch-00{epoch}.json") for epoch in EPOCHS}
     pairs = {epoch: read_pairs(FOLDER / f"epoch-00{epoch}.npz") for epoch in EPOCHS}
     asked = [*before[0].indicators, "brightness"]
@@ -352,9 +344,7 @@ def test_an_indicator_that_is_added_is_measured_alone(
     assert runs()[0].params["level"] == "-1"
 
 
-def test_what_is_not_asked_for_any_more_is_kept(
-    copy: Path, tiny_params: Callable[..., Params], measured: list[str], brightness: None
-):  # fmt: skip
+def test_what_is_not_asked_for_any_more_is_kept(copy, tiny_params, measured, brightness):
     before = Scores.read(FOLDER / "epoch-001.json").rows
     again(tiny_params, indicators=["brightness"])
     again(tiny_params, indicators=["robustness"])
@@ -362,9 +352,7 @@ def test_what_is_not_asked_for_any_more_is_kept(
     assert Scores.read(FOLDER / "epoch-001.json").rows[:-1] == before
 
 
-def test_an_indicator_alone_makes_a_run_that_a_report_can_read(
-    copy: Path, tiny_params: Callable[..., Params], brightness: None
-):  # fmt: skip
+def test_an_indicator_alone_makes_a_run_that_a_report_can_read(copy, tiny_params, brightness):
     shutil.rmtree(FOLDER)
     again(tiny_params, indicators=["brightness"])
     assert runs()[0].params["scores"] == "brightness" and "distance" not in runs()[0].params
@@ -372,17 +360,17 @@ def test_an_indicator_alone_makes_a_run_that_a_report_can_read(
     assert publish(tiny_params({"score.repeats": 2}).score, Path("data/prepared")) == 0
 
 
-def test_an_unknown_indicator_is_refused(copy: Path, tiny_params: Callable[..., Params]):
+def test_an_unknown_indicator_is_refused(copy, tiny_params):
     with pytest.raises(InputError, match="score.indicators out of robustness.*, but got 'moon'"):
         again(tiny_params, indicators=["moon"])
 
 
-def test_an_unknown_distance_is_refused(copy: Path, tiny_params: Callable[..., Params]):
+def test_an_unknown_distance_is_refused(copy, tiny_params):
     with pytest.raises(InputError, match="score.distance out of cosine, pearson, l2, euclidean, but got 'hamming'"):
         again(tiny_params, distance="hamming")
 
 
-def test_checkpoints_of_two_pretrainings_in_one_folder_are_refused(copy: Path, tiny_params: Callable[..., Params]):
+def test_checkpoints_of_two_pretrainings_in_one_folder_are_refused(copy, tiny_params):
     path = Path("checkpoints/unet-simple/epoch-002.json")
     info = CheckpointInfo.read(path)
     CheckpointInfo(**{**vars(info), "pretraining": "another"}).write(path)
@@ -390,7 +378,7 @@ def test_checkpoints_of_two_pretrainings_in_one_folder_are_refused(copy: Path, t
         again(tiny_params)
 
 
-def test_the_default_indicators_are_metrics_of_one_run(scored: Path):
+def test_the_default_indicators_are_metrics_of_one_run(scored):
     (run,) = runs()
     assert run.params["scores"].split() == ["robustness", "robustness_pooled", "logme"]
     rows = {epoch: Scores.read(FOLDER / f"epoch-00{epoch}.json").rows[-1] for epoch in EPOCHS}

@@ -56,9 +56,7 @@ def everything() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_the_run_is_that_of_the_stage_and_is_reused(
-    elsewhere: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
-):
+def test_the_run_is_that_of_the_stage_and_is_reused(elsewhere, tiny_params, monkeypatch):
     assert publish(tiny_params().score, PREPARED) == 1
     found = everything()
     with monkeypatch.context() as patch:
@@ -71,12 +69,12 @@ def test_the_run_is_that_of_the_stage_and_is_reused(
     assert len(tracking.read_runs("score")) == 1
 
 
-def test_nothing_on_disk_is_nothing_to_write(workplace: Path, tiny_params: Callable[..., Params], caplog: pytest.LogCaptureFixture):
+def test_nothing_on_disk_is_nothing_to_write(workplace, tiny_params, caplog):
     assert publish(tiny_params().score, PREPARED) == 0
     assert caplog.text == ""
 
 
-def test_another_default_makes_another_run(elsewhere: Path, tiny_params: Callable[..., Params]):
+def test_another_default_makes_another_run(elsewhere, tiny_params):
     assert publish(tiny_params().score, PREPARED) == 1
     other = tiny_params({"score.distance": "l2", "score.margin": 0.25, "score.level": -1, "score.indicators": ["robustness"]})
     assert publish(other.score, PREPARED) == 1
@@ -123,9 +121,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(
-    name: str, elsewhere: Path, tiny_params: Callable[..., Params], caplog: pytest.LogCaptureFixture
-):
+def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(name, elsewhere, tiny_params, caplog):
     shutil.copytree(FOLDER, FOLDER.with_name("unet-advanced"))  # whole, and written all the same
     fault, words = FAULTS[name]
     fault()

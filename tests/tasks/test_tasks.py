@@ -28,17 +28,17 @@ def targets(shared_workplace: Path, tiny_params: Callable[..., Params]) -> dict[
     return {target.info.task: target}
 
 
-def test_every_task_has_a_target(targets: dict[str, PreparedTarget]) -> None:
+def test_every_task_has_a_target(targets):
     assert targets.keys() == TASKS.keys()
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_labels_are_among_the_targets_arrays(name: str, targets: dict[str, PreparedTarget]) -> None:
+def test_the_labels_are_among_the_targets_arrays(name, targets):
     assert TASKS[name].labels_file in targets[name].info.arrays
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_one_step_against_the_gradient_lowers_the_loss(name: str, targets: dict[str, PreparedTarget]) -> None:
+def test_one_step_against_the_gradient_lowers_the_loss(name, targets):
     task, target = TASKS[name], targets[name]
     samples = task.samples(target, "train", augment=True, **CONTRACT)
     images, truth, _ = next(iter(loader(samples, EpochBatches(len(samples), 8, seed=0, shuffle=True, drop_last=False), 0, False)))
@@ -54,9 +54,7 @@ def test_one_step_against_the_gradient_lowers_the_loss(name: str, targets: dict[
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_primary_metric_is_there_for_the_set_and_for_every_sample(
-    name: str, targets: dict[str, PreparedTarget], tmp_path: Path
-) -> None:
+def test_the_primary_metric_is_there_for_the_set_and_for_every_sample(name, targets, tmp_path):
     task, target = TASKS[name], targets[name]
     samples = task.samples(target, "test", augment=False, **CONTRACT)
     fabric, classes = Fabric(accelerator="cpu", devices=1), target.info.classes
@@ -72,7 +70,7 @@ def test_the_primary_metric_is_there_for_the_set_and_for_every_sample(
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_probabilities_lie_between_0_and_1(name: str, targets: dict[str, PreparedTarget]) -> None:
+def test_probabilities_lie_between_0_and_1(name, targets):
     task = TASKS[name]
     model = task.model(build_encoder("unet", width=4, depth=4), len(targets[name].info.classes))
     probabilities = task.probabilities(10 * model(torch.randn(2, 3, 32, 32)))
@@ -80,6 +78,6 @@ def test_probabilities_lie_between_0_and_1(name: str, targets: dict[str, Prepare
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_no_sample_has_no_metrics(name: str) -> None:
+def test_no_sample_has_no_metrics(name):
     with pytest.raises(ValueError, match="at least one image"):
         TASKS[name].evaluator(["class"]).compute()

@@ -31,7 +31,7 @@ def saved(folder: Path, name: str = "unet", epoch: int = 5) -> Classifier:
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_the_pair_alone_rebuilds_the_encoder(name: str, tmp_path: Path):
+def test_the_pair_alone_rebuilds_the_encoder(name, tmp_path):
     classifier = saved(tmp_path / "made", name)
     (tmp_path / "alone").mkdir()
     for suffix in ("json", "safetensors"):
@@ -46,7 +46,7 @@ def test_the_pair_alone_rebuilds_the_encoder(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_the_record_knows_the_encoder_without_its_weights(name: str, tmp_path: Path):
+def test_the_record_knows_the_encoder_without_its_weights(name, tmp_path):
     encoder = saved(tmp_path, name).encoder
     info = CheckpointInfo.read(tmp_path / "epoch-005.json")
     assert (info.encoder, info.build, info.parts) == (f"my-{name}", name, ["encoder", "head"])
@@ -62,7 +62,7 @@ def test_the_record_knows_the_encoder_without_its_weights(name: str, tmp_path: P
         assert outcomes[0] == outcomes[1]
 
 
-def test_a_file_is_hashed_once_and_an_encoder_built_once_per_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_file_is_hashed_once_and_an_encoder_built_once_per_load(tmp_path, monkeypatch):
     hashed, built = list[Path](), list[str]()
     sha256, build = checkpoints.file_sha256, checkpoints.build_encoder
     monkeypatch.setattr(checkpoints, "file_sha256", lambda path: (hashed.append(path), sha256(path))[1])
@@ -77,7 +77,7 @@ def test_a_file_is_hashed_once_and_an_encoder_built_once_per_load(tmp_path: Path
     )  # each is a copy of its own
 
 
-def test_the_record_describes_the_weights(tmp_path: Path):
+def test_the_record_describes_the_weights(tmp_path):
     saved(tmp_path)
     info = CheckpointInfo.read(tmp_path / "epoch-005.json")
     assert (info.epoch, info.source_accuracy, info.source_classes) == (5, 0.25, ["a", "b", "c"])
@@ -86,7 +86,7 @@ def test_the_record_describes_the_weights(tmp_path: Path):
     assert {name.split(".")[0] for name in names} == {"encoder", "head"}
 
 
-def test_tampered_weights_are_refused(tmp_path: Path):
+def test_tampered_weights_are_refused(tmp_path):
     saved(tmp_path)
     weights = tmp_path / "epoch-005.safetensors"
     tensors = read_tensors(weights)
@@ -97,7 +97,7 @@ def test_tampered_weights_are_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kept", [0, 50, -8])
-def test_truncated_weights_are_refused(kept: int, tmp_path: Path):
+def test_truncated_weights_are_refused(kept, tmp_path):
     saved(tmp_path)
     weights = tmp_path / "epoch-005.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
@@ -105,14 +105,14 @@ def test_truncated_weights_are_refused(kept: int, tmp_path: Path):
         load_encoder(*find_checkpoint(tmp_path, 5))
 
 
-def test_missing_weights_are_refused(tmp_path: Path):
+def test_missing_weights_are_refused(tmp_path):
     saved(tmp_path)
     (tmp_path / "epoch-005.safetensors").unlink()
     with pytest.raises(InputError, match=r"epoch-005\.safetensors"):
         load_encoder(*find_checkpoint(tmp_path, 5))
 
 
-def test_another_architecture_is_refused(tmp_path: Path):
+def test_another_architecture_is_refused(tmp_path):
     saved(tmp_path)
     path, info = find_checkpoint(tmp_path, 5)
     other = CheckpointInfo(**{**vars(info), "arguments": {"width": 8, "depth": 4}})
@@ -122,13 +122,13 @@ def test_another_architecture_is_refused(tmp_path: Path):
         load_encoder(path, replace(other, levels=[[1, 8], [2, 16], [4, 32], [8, 64]]))
 
 
-def test_an_unknown_epoch_names_those_there_are(tmp_path: Path):
+def test_an_unknown_epoch_names_those_there_are(tmp_path):
     saved(tmp_path, epoch=1)
     saved(tmp_path, epoch=20)
     with pytest.raises(InputError, match=r"epoch 5 in .* holds the epochs 1, 20"):
         find_checkpoint(tmp_path, 5)
 
 
-def test_a_folder_without_checkpoints_is_an_input_error(tmp_path: Path):
+def test_a_folder_without_checkpoints_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="there are none"):
         find_checkpoint(tmp_path / "nowhere", 0)

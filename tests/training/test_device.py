@@ -1,8 +1,5 @@
 """Missing devices and precisions are InputErrors; the memory layout and compilation keep results."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
 from torch import nn
@@ -31,7 +28,7 @@ def test_16_mixed_on_the_cpu_is_refused():
         open_fabric("cpu", 1, "16-mixed")
 
 
-def test_a_missing_accelerator_is_named(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_accelerator_is_named(monkeypatch):
     def none(**_: object) -> None:
         raise RuntimeError("No supported gpu backend found!\n")
 
@@ -56,7 +53,7 @@ def stepped(segmenter: nn.Module, images: torch.Tensor, steps: int = 3) -> dict[
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_channels_last_changes_rounding_only(name: str, tiny_params: Callable[..., Any]):
+def test_channels_last_changes_rounding_only(name, tiny_params):
     arguments = tiny_params().pretrain.encoders[name].arguments
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
@@ -75,7 +72,7 @@ def test_channels_last_changes_rounding_only(name: str, tiny_params: Callable[..
         assert torch.equal(first[key], second[key])
 
 
-def test_a_compiled_model_shares_its_parameters(monkeypatch: pytest.MonkeyPatch):
+def test_a_compiled_model_shares_its_parameters(monkeypatch):
     kept = torch.compile
     monkeypatch.setattr(torch, "compile", lambda model, **_: kept(model, backend="aot_eager"))
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 36, 1))

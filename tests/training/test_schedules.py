@@ -31,7 +31,7 @@ def test_warm_up_may_be_as_long_as_the_training():
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 5, 20])
-def test_factors_are_in_range_and_fall_after_the_warm_up(warmup: int):
+def test_factors_are_in_range_and_fall_after_the_warm_up(warmup):
     factors = [warmup_cosine(step, warmup, 40) for step in range(40)]
     assert all(0 < factor <= 1 for factor in factors)
     assert factors[warmup:] == sorted(factors[warmup:], reverse=True)

@@ -42,7 +42,7 @@ def bits(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, bytes]
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-def test_a_restored_state_and_its_next_step_are_identical(name: str, tmp_path: Path):
+def test_a_restored_state_and_its_next_step_are_identical(name, tmp_path):
     model = network(0)
     optimiser = OPTIMISERS[name](model.parameters())
     for seed in range(3):
@@ -58,7 +58,7 @@ def test_a_restored_state_and_its_next_step_are_identical(name: str, tmp_path: P
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-def test_restored_moments_have_the_layout_of_their_weights(name: str, tmp_path: Path):
+def test_restored_moments_have_the_layout_of_their_weights(name, tmp_path):
     """Otherwise the next step is slower and may round differently."""
     model = network(0).to(memory_format=torch.channels_last)
     optimiser = OPTIMISERS[name](model.parameters())
@@ -75,7 +75,7 @@ def test_restored_moments_have_the_layout_of_their_weights(name: str, tmp_path: 
     assert bits(other, restored) == bits(model, optimiser)
 
 
-def test_hyperparameters_are_not_restored(tmp_path: Path):
+def test_hyperparameters_are_not_restored(tmp_path):
     model = network(0)
     optimiser = OPTIMISERS["adamw"](model.parameters())
     step(model, optimiser, 0)
@@ -85,13 +85,13 @@ def test_hyperparameters_are_not_restored(tmp_path: Path):
     assert restored.param_groups[0]["lr"] == 0.5
 
 
-def test_progress_is_read_without_the_tensors(tmp_path: Path):
+def test_progress_is_read_without_the_tensors(tmp_path):
     model = network(0)
     save_state(tmp_path / "s.safetensors", model, OPTIMISERS["sgd"](model.parameters()), PROGRESS)
     assert read_progress(tmp_path / "s.safetensors") == PROGRESS
 
 
-def test_frozen_parameters_have_no_state(tmp_path: Path):
+def test_frozen_parameters_have_no_state(tmp_path):
     model = network(0)
     model[0].requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -106,7 +106,7 @@ def test_frozen_parameters_have_no_state(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])
-def test_a_truncated_file_is_ignored(kept: int, tmp_path: Path):
+def test_a_truncated_file_is_ignored(kept, tmp_path):
     model = network(0)
     file = tmp_path / "s.safetensors"
     save_state(file, model, OPTIMISERS["sgd"](model.parameters()), PROGRESS)
@@ -114,7 +114,7 @@ def test_a_truncated_file_is_ignored(kept: int, tmp_path: Path):
     assert read_progress(file) is None
 
 
-def test_a_missing_or_foreign_file_is_ignored(tmp_path: Path):
+def test_a_missing_or_foreign_file_is_ignored(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "weights.safetensors")
@@ -122,7 +122,7 @@ def test_a_missing_or_foreign_file_is_ignored(tmp_path: Path):
     assert read_progress(tmp_path / "weights.safetensors") is None
 
 
-def test_an_interrupted_write_keeps_the_older_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_write_keeps_the_older_state(tmp_path, monkeypatch):
     model, file = network(0), tmp_path / "s.safetensors"
     optimiser = OPTIMISERS["sgd"](model.parameters())
     save_state(file, model, optimiser, PROGRESS)

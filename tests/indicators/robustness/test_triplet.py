@@ -195,12 +195,12 @@ distances = st.integers(1, 3).flatmap(
 
 
 @given(both=distances, margin=st.floats(0, 3))
-def test_any_margin_by_binary_search_is_the_robustness(both: np.ndarray, margin: float):
+def test_any_margin_by_binary_search_is_the_robustness(both, margin):
     assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
 
 
 @given(both=distances, place=st.integers(0, 10**6))
-def test_a_margin_at_which_a_gap_is_just_closed(both: np.ndarray, place: int):
+def test_a_margin_at_which_a_gap_is_just_closed(both, place):
     gaps = (both[0].astype(float) - both[1].astype(float)).ravel()
     margin = abs(gaps[place % len(gaps)])
     assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
