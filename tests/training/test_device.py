@@ -1,5 +1,7 @@
 """Missing devices and precisions are InputErrors; the memory layout and compilation keep results."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from torch import nn
@@ -11,31 +13,20 @@ from medtransfer.errors import InputError
 from medtransfer.training.device import compiled, lay_out, open_fabric, place
 
 
-def test_the_cpu_is_always_available():
-    fabric = open_fabric("cpu", 1, "32-true")
-    assert fabric.device == torch.device("cpu")
-    assert fabric.world_size == 1
-
-
-def test_bf16_runs_on_the_cpu_too():
+def test_the_cpu_takes_bf16_and_refuses_16_mixed():
     fabric = open_fabric("cpu", 1, "bf16-mixed")
+    assert fabric.device == torch.device("cpu") and fabric.world_size == 1
     with fabric.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-
-
-def test_16_mixed_on_the_cpu_is_refused():
     with pytest.raises(InputError, match=r"a GPU for precision 16-mixed, but got the CPU by accelerator 'cpu', 1 device; set"):
         open_fabric("cpu", 1, "16-mixed")
 
 
 def test_a_missing_accelerator_is_named(monkeypatch):
-    def none(**_: object) -> None:
-        raise RuntimeError("No supported gpu backend found!\n")
-
-    monkeypatch.setattr("medtransfer.training.device.Fabric", none)
-    with pytest.raises(
-        InputError, match=r"accelerator 'gpu', 2 devices on this machine, but No supported gpu .* accelerator: auto"
-    ):
+    error = RuntimeError("No supported gpu backend found!\n")
+    monkeypatch.setattr("medtransfer.training.device.Fabric", Mock(side_effect=error))
+    message = r"accelerator 'gpu', 2 devices on this machine, but No supported gpu .* accelerator: auto"
+    with pytest.raises(InputError, match=message):
         open_fabric("gpu", 2, "32-true")
 
 
