@@ -17,7 +17,6 @@ from medtransfer.errors import InputError
 from medtransfer.finetune.stage import run
 from medtransfer.finetune.sync import publish
 from medtransfer.hashing import file_sha256
-from medtransfer.modes import MODES
 from medtransfer.records import CellName, PreparedTarget
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
@@ -48,10 +47,9 @@ def presence(inputs: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return task
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_whole_way(mode, presence, tiny_params, caplog, empty_store, monkeypatch):
+def test_the_whole_way(presence, tiny_params, caplog, empty_store, monkeypatch):
     caplog.set_level(logging.INFO, "medtransfer")
-    cell = CellName("sample", "unet", "simple", 3, mode, 7)
+    cell = CellName("sample", "unet", "simple", 3, "decoder", 7)
     section = tiny_params({"finetune.select": "validation", "finetune.overlays": 2}).finetune
     (result,) = run(section, [cell], CHECKPOINTS, PREPARED)
     accuracy = result.metrics["accuracy"]

@@ -58,17 +58,8 @@ def make(target: PreparedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         if frozen:
             freeze(segmenter.encoder)
         samples = TargetSamples(target, "train", mean=(0.5,) * 3, std=(0.2,) * 3, augment=True, seed=1)
-        return Trainer(
-            open_fabric("cpu", 1, "32-true"),
-            segmenter,
-            samples,
-            TASKS["segmentation"].loss,
-            protocol,
-            5,
-            tmp_path / state,
-            "key",
-            0,
-        )
+        fabric = open_fabric("cpu", 1, "32-true")
+        return Trainer(fabric, segmenter, samples, TASKS["segmentation"].loss, protocol, 5, tmp_path / state, "key", 0)
 
     return one
 
@@ -91,8 +82,7 @@ def bad_at(patch: pytest.MonkeyPatch, step: int, value: float) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("value", [math.inf, math.nan])
+@pytest.mark.parametrize(("value", "frozen"), [(math.inf, False), (math.nan, True)])
 def test_a_bad_sample_stops_at_its_step_and_the_state_before_goes_on(make, tmp_path, value, frozen):
     whole = make("whole.safetensors", frozen)
     curves = whole.train("whole", nothing)
@@ -115,10 +105,8 @@ def test_a_bad_sample_stops_at_its_step_and_the_state_before_goes_on(make, tmp_p
 
 def test_before_the_first_state_there_is_none(make, tmp_path):
     broken = make()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        pytest.raises(StageError, match=r"step 2 \(epoch 1, .*\); no state was saved before; "),
-    ):
+    message = r"step 2 \(epoch 1, .*\); no state was saved before; "
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StageError, match=message):
         bad_at(patch, 2, math.inf)
         broken.train("broken", nothing)
     assert not (tmp_path / "state.safetensors").exists()

@@ -78,7 +78,10 @@ def test_it_is_found_by_its_name_and_says_what_it_needs(indicator):
 
 
 def test_its_scores_can_be_stored_and_hold_every_metric(indicator, make_target):
-    measured = score([indicator], Patches(), make_target(9))[indicator.name]
+    """Two views of 9 images, two repeats, in one batch: 36 forward passes; the images themselves: 9."""
+    encoder = Patches()
+    measured = score([indicator], encoder, make_target(9), batch_size=9)[indicator.name]
+    assert encoder.passed == 36 * ("views" in indicator.needs) + 9 * ("features" in indicator.needs)
     assert len(measured.images) == 9
     assert all(name.startswith(f"{indicator.name}/") and values.shape[-1] == 9 for name, values in measured.per_sample.items())
     for row in measured.scores:
@@ -90,17 +93,13 @@ def test_its_scores_can_be_stored_and_hold_every_metric(indicator, make_target):
     same(again, measured)
 
 
-def test_company_and_repetition_change_no_bit(indicator, make_target):
+def test_company_and_repetition_change_no_bit_and_the_batch_size_only_rounding(indicator, make_target):
     target = make_target(7)
     alone = score([indicator], Patches(), target)[indicator.name]
     same(score([indicator], Patches(), target)[indicator.name], alone)
     same(score(list(INDICATORS.values()), Patches(), target)[indicator.name], alone)
-
-
-def test_the_batch_size_changes_only_rounding(indicator, make_target):
-    target = make_target(7)
-    whole, cut = (score([indicator], Patches(), target, size)[indicator.name] for size in (7, 3))
-    for first, second in zip(whole.scores, cut.scores, strict=True):
+    cut = score([indicator], Patches(), target, 3)[indicator.name]
+    for first, second in zip(alone.scores, cut.scores, strict=True):
         assert first.setting == second.setting and first.value == pytest.approx(second.value, abs=1e-5)
 
 
@@ -111,13 +110,6 @@ def test_a_constant_encoder_is_not_preferred(indicator, make_target):
         for encoder in (Patches(), Flat())
     ]  # fmt: skip
     assert values[0] != values[1] and (values[0] > values[1]) == indicator.higher_is_better
-
-
-def test_only_what_is_needed_is_computed(indicator, make_target):
-    """Two views of 8 images, two repeats, in one batch: 32 forward passes; the images themselves: 8."""
-    encoder = Patches()
-    score([indicator], encoder, make_target(8), batch_size=8)
-    assert encoder.passed == 32 * ("views" in indicator.needs) + 8 * ("features" in indicator.needs)
 
 
 def test_an_indicator_without_views_needs_no_second_image(make_target):
