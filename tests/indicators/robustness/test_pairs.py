@@ -51,9 +51,6 @@ def test_the_scores_are_the_formula_on_the_pairs(pairs):
         assert row.indicator == "robustness" and row.flags == {"zero": 3, "constant": 4}
         assert row.value == pytest.approx(1 - losses.mean())
         assert row.error == pytest.approx(losses.mean(axis=0).std(ddof=1) / np.sqrt(5))
-
-
-def test_a_single_image_has_no_standard_error():
     one = {("cosine", -1, True): np.full((1, 1), 0.5, np.float32)}
     assert Pairs(one, one, ["a"]).scores([0.5], {})[0].error is None
 
