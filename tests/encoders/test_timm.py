@@ -24,9 +24,8 @@ from medtransfer.errors import InputError
 TINY = "test_convnext"
 SMALL = ["test_resnet", "test_efficientnet", TINY, "test_vit"]
 WHOLE = [
-    "resnet18", "resnet50", "efficientnet_b0", "mobilenetv3_small_100", "convnext_atto", "convnextv2_atto", "regnety_002",
-    "densenet121", "swin_tiny_patch4_window7_224", "pvt_v2_b0", "maxvit_rmlp_pico_rw_256", "edgenext_xx_small",
-    "vit_tiny_patch16_224", "vit_small_patch14_dinov2",
+    "resnet18", "efficientnet_b0", "mobilenetv3_small_100", "convnext_atto", "regnety_002", "densenet121",
+    "swin_tiny_patch4_window7_224", "pvt_v2_b0", "maxvit_rmlp_pico_rw_256", "edgenext_xx_small", "vit_small_patch14_dinov2",
 ]  # fmt: skip
 EVERY_FAMILY = pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in WHOLE)])
 
@@ -43,11 +42,11 @@ def published(name: str) -> dict[str, Tensor]:
 
 
 @EVERY_FAMILY
-def test_every_family_segments_every_size_with_both_decoders(name: str):
+def test_every_family_segments_every_size_with_both_decoders(name):
     encoder = build(name).eval()
     segmenters = [build_segmenter(encoder, 1, decoder).eval() for decoder in ("unet", "attention")]
     with torch.inference_mode():
-        for height, width in ((64, 64), (96, 96), (160, 160), (96, 160)):
+        for height, width in ((64, 64), (96, 160)):
             maps = encoder(torch.randn(1, 3, height, width))
             expected = [(1, level.channels, height // level.stride, width // level.stride) for level in encoder.levels]
             assert [tuple(features.shape) for features in maps] == expected
@@ -55,41 +54,38 @@ def test_every_family_segments_every_size_with_both_decoders(name: str):
 
 
 @EVERY_FAMILY
-@pytest.mark.parametrize("decoder", ["unet", "attention"])
-def test_every_family_trains_in_both_modes(name: str, decoder: str):
+def test_every_family_trains_in_both_modes(name):
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    segmenter = build_segmenter(build(name), 1, decoder)
-    initialise(segmenter, 3)
-    hashes = [state_hash(segmenter.encoder)]
-    for _ in ("full", "decoder"):
+    encoder = build(name)
+    hashes = []
+    for decoder in ("unet", "attention"):
+        segmenter = build_segmenter(encoder, 1, decoder)
+        initialise(segmenter, 3)
+        hashes.append(state_hash(encoder))
         sgd = torch.optim.SGD(segmenter.parameters(), lr=0.01)
         segmenter.train()(images).square().mean().backward()
         assert all(p.grad is not None for p in segmenter.parameters() if p.requires_grad)
         sgd.step()
-        hashes.append(state_hash(segmenter.encoder))
-        freeze(segmenter.encoder)
-    assert hashes[0] != hashes[1] == hashes[2]
-    assert all(torch.equal(a, b) for a, b in zip(segmenter.encoder(images), segmenter.encoder(images), strict=True))
+        hashes.append(state_hash(encoder))
+        freeze(encoder)
+    assert hashes[0] != hashes[1] and hashes[2] == hashes[3]
+    assert all(torch.equal(a, b) for a, b in zip(encoder(images), encoder(images), strict=True))
 
 
 @EVERY_FAMILY
-def test_a_published_file_fills_the_encoder_and_a_saved_one_fills_it_again(name: str, tmp_path: Path):
-    save_file(published(name), tmp_path / "published.safetensors")
+def test_weights_come_from_the_seed_or_a_published_or_a_saved_file(name, tmp_path):
     encoder, again = build(name), build(name)
+    for one, disturbance in ((encoder, 1), (again, 2)):
+        torch.manual_seed(disturbance)
+        initialise(one, 5)
+    assert state_hash(encoder) == state_hash(again)
+    save_file(published(name), tmp_path / "published.safetensors")
     audit = load_encoder_weights(encoder, read_weights(tmp_path / "published.safetensors"), source="published")
     assert audit.complete, str(audit)
+    assert state_hash(encoder) != state_hash(again)
     save_file(encoder.state_dict(), tmp_path / "ours.safetensors")
     assert load_encoder_weights(again, read_weights(tmp_path / "ours.safetensors"), source="ours").complete
     assert state_hash(again) == state_hash(encoder)
-
-
-@EVERY_FAMILY
-def test_initial_weights_depend_on_the_seed_alone(name: str):
-    first, second = build(name), build(name)
-    for encoder, disturbance in ((first, 1), (second, 2)):
-        torch.manual_seed(disturbance)
-        initialise(encoder, 5)
-    assert state_hash(first) == state_hash(second)
 
 
 def test_initial_weights_are_the_librarys():
@@ -102,7 +98,7 @@ def test_initial_weights_are_the_librarys():
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", pytest.param("densenet121", marks=pytest.mark.slow)])
-def test_levels_are_those_of_timms_feature_extraction(name: str):
+def test_levels_are_those_of_timms_feature_extraction(name):
     features = timm.create_model(name, features_only=True).feature_info
     expected = [Level(*level) for level in zip(features.reduction(), features.channels(), strict=True)]
     assert list(build(name).levels) == expected
@@ -126,7 +122,7 @@ def outputs(network: nn.Module, modules: list[str], images: Tensor) -> list[Tens
         pytest.param("swin_tiny_patch4_window7_224", [f"layers.{stage}" for stage in range(4)], marks=pytest.mark.slow),
     ],
 )
-def test_maps_are_what_the_whole_model_computes(name: str, modules: list[str]):
+def test_maps_are_what_the_whole_model_computes(name, modules):
     encoder, whole = build(name).eval(), timm.create_model(name)
     load_encoder_weights(encoder, whole.state_dict(), source="timm")
     images = torch.randn(1, 3, 224, 224)
@@ -138,7 +134,7 @@ def test_maps_are_what_the_whole_model_computes(name: str, modules: list[str]):
 @pytest.mark.parametrize(
     ("name", "patch"), [("vit_tiny_patch16_224", 16), pytest.param("vit_small_patch14_dinov2", 14, marks=pytest.mark.slow)]
 )
-def test_a_vision_transformer_gives_four_depths_at_four_strides(name: str, patch: int):
+def test_a_vision_transformer_gives_four_depths_at_four_strides(name, patch):
     encoder, whole = build(name).eval(), timm.create_model(name, dynamic_img_size=True)
     load_encoder_weights(encoder, whole.state_dict(), source="timm")
     images = torch.randn(1, 3, 64, 96)
@@ -162,7 +158,7 @@ def test_a_model_of_fixed_size_sees_a_padded_image():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_small_patch14_dinov2"])
-def test_the_input_contract_is_the_models_own(name: str):
+def test_the_input_contract_is_the_models_own(name):
     encoder, config = build(name), timm.get_pretrained_cfg(name)
     assert (encoder.mean, encoder.std) == (config.mean, config.std)
     assert encoder.input_size == {"resnet18": 224, "vit_small_patch14_dinov2": 518}[name]
@@ -182,7 +178,7 @@ def test_the_input_contract_is_the_models_own(name: str):
         ({}, "the argument name of the encoder timm"),
     ],
 )
-def test_what_cannot_be_built_is_refused(arguments: dict[str, Any], message: str):
+def test_what_cannot_be_built_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         build_encoder("timm", **arguments)
 
@@ -203,7 +199,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dic
     return put
 
 
-def test_published_weights_come_from_the_cache(cache: Callable[[str, dict[str, Tensor]], None]):
+def test_published_weights_come_from_the_cache(cache):
     tensors = published(TINY)
     cache("timm/test_convnext.r160_in1k", tensors)
     encoder = build_encoder("timm", name=TINY, pretrained=True)
@@ -213,6 +209,6 @@ def test_published_weights_come_from_the_cache(cache: Callable[[str, dict[str, T
     assert encoder.arguments["pretrained"] is False
 
 
-def test_published_weights_that_are_not_in_the_cache_are_refused_at_once(cache: Callable[[str, dict[str, Tensor]], None]):
+def test_published_weights_that_are_not_in_the_cache_are_refused_at_once(cache):
     with pytest.raises(InputError, match=r"test_convnext in its cache.*hf download timm/test_convnext\.r160_in1k"):
         build_encoder("timm", name=TINY, pretrained=True)

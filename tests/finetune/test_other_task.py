@@ -17,7 +17,6 @@ from medtransfer.errors import InputError
 from medtransfer.finetune.stage import run
 from medtransfer.finetune.sync import publish
 from medtransfer.hashing import file_sha256
-from medtransfer.modes import MODES
 from medtransfer.records import CellName, PreparedTarget
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
@@ -48,13 +47,9 @@ def presence(inputs: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return task
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_whole_way(
-    mode: str, presence: Presence, tiny_params: Callable[..., Params], caplog: pytest.LogCaptureFixture, empty_store: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+def test_the_whole_way(presence, tiny_params, caplog, empty_store, monkeypatch):
     caplog.set_level(logging.INFO, "medtransfer")
-    cell = CellName("sample", "unet", "simple", 3, mode, 7)
+    cell = CellName("sample", "unet", "simple", 3, "decoder", 7)
     section = tiny_params({"finetune.select": "validation", "finetune.overlays": 2}).finetune
     (result,) = run(section, [cell], CHECKPOINTS, PREPARED)
     accuracy = result.metrics["accuracy"]
@@ -75,7 +70,7 @@ def test_the_whole_way(
     assert (after.params, after.metrics) == (before.params, before.metrics)
 
 
-def test_a_target_without_the_labels_of_its_task_is_refused(presence: Presence, tiny_params: Callable[..., Params]) -> None:
+def test_a_target_without_the_labels_of_its_task_is_refused(presence, tiny_params):
     path = PreparedTarget.open(PREPARED / "sample").folder / "dataset.json"
     record = json.loads(path.read_text())
     del record["arrays"]["labels.npy"]

@@ -55,9 +55,7 @@ def everything() -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_the_runs_are_those_of_the_stage_and_are_reused(
-    elsewhere: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
-):
+def test_the_runs_are_those_of_the_stage_and_are_reused(elsewhere, tiny_params, monkeypatch):
     assert publish(MODELS, PREPARED) == 2
     found = everything()
     with monkeypatch.context() as patch:
@@ -73,62 +71,54 @@ def test_the_runs_are_those_of_the_stage_and_are_reused(
     assert len(tracking.read_runs("finetune")) == 2
 
 
-def test_a_published_model_comes_back_from_the_store(elsewhere: Path, tiny_params: Callable[..., Params]):
-    publish(MODELS, PREPARED)
+def test_a_published_model_comes_back_from_the_store(elsewhere, tiny_params):
+    Path("data").rename("elsewhere")  # the prepared target need not exist
+    assert publish(MODELS, PREPARED) == 2
+    Path("elsewhere").rename("data")
     before = {path.name: path.read_bytes() for path in FOLDER.iterdir()}
     shutil.rmtree(FOLDER)
     run(tiny_params().finetune, CELLS[:1], CHECKPOINTS, PREPARED)
     assert {path.name: path.read_bytes() for path in FOLDER.iterdir()} == before
 
 
-def test_the_prepared_target_need_not_be_there(elsewhere: Path):
-    shutil.rmtree("data")
-    assert publish(MODELS, PREPARED) == 2
-
-
-def test_nothing_on_disk_is_nothing_to_write(workplace: Path, caplog: pytest.LogCaptureFixture):
+def test_nothing_on_disk_is_nothing_to_write(workplace, caplog):
     assert publish(MODELS, PREPARED) == 0
     assert caplog.text == ""
 
 
-def drop(name: str) -> Callable[[], None]:
-    return lambda: (FOLDER / name).unlink()
+def drop(name: str) -> None:
+    (FOLDER / name).unlink()
 
 
-def change(**fields: Any) -> Callable[[], None]:
-    """Return a fault: fields of the record are others."""
-
-    def fault() -> None:
-        path = FOLDER / "metrics.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
-
-    return fault
+def change(**fields: Any) -> None:
+    """Give the record other fields."""
+    path = FOLDER / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
 FAULTS = {
-    "unfinished": (drop("metrics.json"), "metrics.json"),
-    "no weights": (drop("weights.safetensors"), "weights.safetensors beside .* does not exist; fine-tune again or fetch it"),
+    "unfinished": (lambda: drop("metrics.json"), "metrics.json"),
+    "no weights": (lambda: drop("weights.safetensors"), "weights.safetensors beside .*; fine-tune again or fetch it"),
     "cut off": (lambda: (FOLDER / "metrics.json").write_text('{"format": "medtr'), "metrics.json"),
-    "of another version": (change(format="medtransfer/result/99"), "medtransfer/result/2"),
+    "of another version": (lambda: change(format="medtransfer/result/99"), "medtransfer/result/2"),
     "of an older version": (
-        change(format="medtransfer/result/1"),
+        lambda: change(format="medtransfer/result/1"),
         "which an older version of medtransfer wrote; move it away",
     ),
-    "of an unknown task": (change(task="translation"), "one of segmentation, but got 'translation'"),
-    "of another cell": (change(key="another"), "the key of its cell in .* but got another"),
-    "a cell with other fields": (change(cell={"what": 1}), "TypeError"),
-    "a foreign recipe": (change(settings={"what": 1}), "KeyError"),
-    "curves that are none": (change(curves=[1, 2]), "curves .* Input should be a valid dictionary"),
+    "of an unknown task": (lambda: change(task="translation"), "one of segmentation, but got 'translation'"),
+    "of another cell": (lambda: change(key="another"), "the key of its cell in .* but got another"),
+    "a cell with other fields": (lambda: change(cell={"what": 1}), "TypeError"),
+    "a foreign recipe": (lambda: change(settings={"what": 1}), "KeyError"),
+    "curves that are none": (lambda: change(curves=[1, 2]), "curves .* Input should be a valid dictionary"),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(name: str, elsewhere: Path, caplog: pytest.LogCaptureFixture):
+def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(name, elsewhere, caplog):
     fault, words = FAULTS[name]
     fault()
     caplog.set_level(logging.WARNING, "medtransfer")
     assert publish(MODELS, PREPARED) == 1  # the other one
-    (said,) = caplog.messages
-    assert f"1 fine-tunings on disk are left out: {FOLDER} (" in said
-    assert re.search(words, said)
+    (message,) = caplog.messages
+    assert f"1 fine-tunings on disk are left out: {FOLDER} (" in message and re.search(words, message)
     assert [one.params["mode"] for one in tracking.read_runs("finetune")] == ["decoder"]

@@ -58,17 +58,8 @@ def make(target: PreparedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         if frozen:
             freeze(segmenter.encoder)
         samples = TargetSamples(target, "train", mean=(0.5,) * 3, std=(0.2,) * 3, augment=True, seed=1)
-        return Trainer(
-            open_fabric("cpu", 1, "32-true"),
-            segmenter,
-            samples,
-            TASKS["segmentation"].loss,
-            protocol,
-            5,
-            tmp_path / state,
-            "key",
-            0,
-        )
+        fabric = open_fabric("cpu", 1, "32-true")
+        return Trainer(fabric, segmenter, samples, TASKS["segmentation"].loss, protocol, 5, tmp_path / state, "key", 0)
 
     return one
 
@@ -91,11 +82,8 @@ def bad_at(patch: pytest.MonkeyPatch, step: int, value: float) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("value", [math.inf, math.nan])
-def test_a_bad_sample_stops_at_its_step_and_the_state_before_goes_on(
-    make: Callable[..., Trainer], tmp_path: Path, value: float, frozen: bool
-):
+@pytest.mark.parametrize(("value", "frozen"), [(math.inf, False), (math.nan, True)])
+def test_a_bad_sample_stops_at_its_step_and_the_state_before_goes_on(make, tmp_path, value, frozen):
     whole = make("whole.safetensors", frozen)
     curves = whole.train("whole", nothing)
     rate = 0.05 * (1 - 7 / (3 * EPOCHS)) ** 0.9  # of the eighth step
@@ -115,12 +103,10 @@ def test_a_bad_sample_stops_at_its_step_and_the_state_before_goes_on(
     assert state_hash(again.raw) == state_hash(whole.raw)
 
 
-def test_before_the_first_state_there_is_none(make: Callable[..., Trainer], tmp_path: Path):
+def test_before_the_first_state_there_is_none(make, tmp_path):
     broken = make()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        pytest.raises(StageError, match=r"step 2 \(epoch 1, .*\); no state was saved before; "),
-    ):
+    message = r"step 2 \(epoch 1, .*\); no state was saved before; "
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StageError, match=message):
         bad_at(patch, 2, math.inf)
         broken.train("broken", nothing)
     assert not (tmp_path / "state.safetensors").exists()
@@ -128,7 +114,7 @@ def test_before_the_first_state_there_is_none(make: Callable[..., Trainer], tmp_
 
 
 @pytest.mark.parametrize("kind", ["weight", "buffer"])
-def test_weights_that_go_bad_in_the_last_step_are_not_saved(make: Callable[..., Trainer], tmp_path: Path, kind: str):
+def test_weights_that_go_bad_in_the_last_step_are_not_saved(make, tmp_path, kind):
     """Every loss is finite; only what the step leaves is not."""
     broken, observed = make(), list[int]()
     steps, original = list[int](), broken.raw_optimiser.step
@@ -149,7 +135,7 @@ def test_weights_that_go_bad_in_the_last_step_are_not_saved(make: Callable[..., 
     assert make().first == 2
 
 
-def test_saving_takes_a_small_share_of_the_time(make: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch):
+def test_saving_takes_a_small_share_of_the_time(make, monkeypatch):
     """A slow disk makes states rarer: each epoch takes 10 s here, each state 1 s."""
     clock, saved = [0.0], list[int]()
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", 20.0)

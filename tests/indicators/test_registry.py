@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
@@ -70,7 +69,7 @@ def indicator(request: pytest.FixtureRequest) -> Indicator:
     return INDICATORS[request.param]
 
 
-def test_it_is_found_by_its_name_and_says_what_it_needs(indicator: Indicator):
+def test_it_is_found_by_its_name_and_says_what_it_needs(indicator):
     assert INDICATORS[indicator.name] is indicator
     assert indicator.needs and indicator.needs <= set(NEEDS)
     metrics = indicator.metrics(OPTIONS)
@@ -78,8 +77,11 @@ def test_it_is_found_by_its_name_and_says_what_it_needs(indicator: Indicator):
     assert all(indicator.watched(OPTIONS, mode) in metrics.values() for mode in MODES)
 
 
-def test_its_scores_can_be_stored_and_hold_every_metric(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
-    measured = score([indicator], Patches(), make_target(9))[indicator.name]
+def test_its_scores_can_be_stored_and_hold_every_metric(indicator, make_target):
+    """Two views of 9 images, two repeats, in one batch: 36 forward passes; the images themselves: 9."""
+    encoder = Patches()
+    measured = score([indicator], encoder, make_target(9), batch_size=9)[indicator.name]
+    assert encoder.passed == 36 * ("views" in indicator.needs) + 9 * ("features" in indicator.needs)
     assert len(measured.images) == 9
     assert all(name.startswith(f"{indicator.name}/") and values.shape[-1] == 9 for name, values in measured.per_sample.items())
     for row in measured.scores:
@@ -91,21 +93,17 @@ def test_its_scores_can_be_stored_and_hold_every_metric(indicator: Indicator, ma
     same(again, measured)
 
 
-def test_company_and_repetition_change_no_bit(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
+def test_company_and_repetition_change_no_bit_and_the_batch_size_only_rounding(indicator, make_target):
     target = make_target(7)
     alone = score([indicator], Patches(), target)[indicator.name]
     same(score([indicator], Patches(), target)[indicator.name], alone)
     same(score(list(INDICATORS.values()), Patches(), target)[indicator.name], alone)
-
-
-def test_the_batch_size_changes_only_rounding(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
-    target = make_target(7)
-    whole, cut = (score([indicator], Patches(), target, size)[indicator.name] for size in (7, 3))
-    for first, second in zip(whole.scores, cut.scores, strict=True):
+    cut = score([indicator], Patches(), target, 3)[indicator.name]
+    for first, second in zip(alone.scores, cut.scores, strict=True):
         assert first.setting == second.setting and first.value == pytest.approx(second.value, abs=1e-5)
 
 
-def test_a_constant_encoder_is_not_preferred(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
+def test_a_constant_encoder_is_not_preferred(indicator, make_target):
     target = make_target(9)
     values = [
         score([indicator], encoder, target)[indicator.name].value(indicator.watched(OPTIONS, "full"))
@@ -114,14 +112,7 @@ def test_a_constant_encoder_is_not_preferred(indicator: Indicator, make_target: 
     assert values[0] != values[1] and (values[0] > values[1]) == indicator.higher_is_better
 
 
-def test_only_what_is_needed_is_computed(indicator: Indicator, make_target: Callable[[int], PreparedTarget]):
-    """Two views of 8 images, two repeats, in one batch: 32 forward passes; the images themselves: 8."""
-    encoder = Patches()
-    score([indicator], encoder, make_target(8), batch_size=8)
-    assert encoder.passed == 32 * ("views" in indicator.needs) + 8 * ("features" in indicator.needs)
-
-
-def test_an_indicator_without_views_needs_no_second_image(make_target: Callable[[int], PreparedTarget]):
+def test_an_indicator_without_views_needs_no_second_image(make_target):
     chosen = [one for one in INDICATORS.values() if "views" not in one.needs]
     target, views = make_target(3), replace(VIEWS, max_images=1)
     assert score(chosen, Patches(), target, views=views).keys() == {one.name for one in chosen}
@@ -129,7 +120,7 @@ def test_an_indicator_without_views_needs_no_second_image(make_target: Callable[
         score([INDICATORS["robustness"]], Patches(), target, views=views)
 
 
-def test_maps_are_not_kept(make_target: Callable[[int], PreparedTarget]):
+def test_maps_are_not_kept(make_target):
     """Count the maps that are alive at once: those of one batch, however many images there are."""
     import weakref
 
@@ -149,7 +140,7 @@ def test_maps_are_not_kept(make_target: Callable[[int], PreparedTarget]):
     assert max(highest) <= 2 * 3  # two levels; queries, keys and the images themselves
 
 
-def test_the_next_images_are_read_before_maps_are_waited_for(make_target: Callable[[int], PreparedTarget]):
+def test_the_next_images_are_read_before_maps_are_waited_for(make_target):
     from medtransfer.indicators.contract import Batch, Context
     from medtransfer.indicators.streamed_pass import Inputs, feed
 

@@ -23,7 +23,7 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_seed_means_have_the_moments_of_a_mean():
+def test_seed_means_have_the_moments_of_a_mean_whatever_the_order_of_epochs():
     drawn = bootstrap_seed_means(DICE, 40_000, generator())
     assert drawn.shape == (40_000, 3)
     means = [np.mean(DICE[epoch]) for epoch in (1, 5, 20)]
@@ -31,26 +31,14 @@ def test_seed_means_have_the_moments_of_a_mean():
     assert drawn.mean(axis=0) == pytest.approx(means, abs=1e-3)
     assert drawn.std(axis=0) == pytest.approx(errors, rel=0.02, abs=1e-12)
     assert np.corrcoef(drawn[:, 0], drawn[:, 2])[0, 1] == pytest.approx(0, abs=0.02)
-
-
-def test_two_seeds_give_three_means_around_theirs():
-    drawn = bootstrap_seed_means({7: [0.5, 0.6]}, 500, generator())
-    half = 0.05 * np.sqrt(2)
-    assert np.unique(drawn.round(12)) == pytest.approx([0.55 - half, 0.55, 0.55 + half])
-
-
-def test_seed_means_do_not_depend_on_the_order_of_epochs():
+    half = 0.05 * np.sqrt(2)  # two seeds give three means around theirs
+    assert np.unique(drawn[:, 0].round(12)) == pytest.approx([0.55 - half, 0.55, 0.55 + half])
     first = bootstrap_seed_means(DICE, 50, generator(3))
     assert np.array_equal(first, bootstrap_seed_means(dict(sorted(DICE.items())), 50, generator(3)))
     assert not np.array_equal(first, bootstrap_seed_means(DICE, 50, generator(4)))
-
-
-@pytest.mark.parametrize(
-    ("dice", "message"), [({}, "got none"), ({1: [0.1, 0.2], 5: [0.3]}, "2 seeds for epoch 5, but got 1"), ({1: []}, "got 0")]
-)
-def test_spread_needs_two_seeds(dice, message):
-    with pytest.raises(ValueError, match=message):
-        bootstrap_seed_means(dice, 10, generator())
+    for dice, message in (({}, "got none"), ({1: [0.1, 0.2], 5: [0.3]}, "2 seeds for epoch 5, but got 1"), ({1: []}, "got 0")):
+        with pytest.raises(ValueError, match=message):
+            bootstrap_seed_means(dice, 10, generator())
 
 
 def test_drawn_images_are_multinomial():
@@ -103,7 +91,7 @@ curves = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(curves, st.randoms(use_true_random=False))
 def test_set_equals_welchs_and_holds_the_best_mean(dice, random):
     result = confidence_set(dice, 0.9)

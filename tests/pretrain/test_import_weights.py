@@ -53,7 +53,7 @@ def imported(workplace: Path, tiny_params: Callable[..., Params]) -> Callable[..
     return run
 
 
-def test_an_import_makes_the_random_initialisation_and_the_weights(imported: Callable[..., Path], caplog: pytest.LogCaptureFixture):
+def test_an_import_makes_the_initialisation_the_weights_and_the_run(imported, caplog, tmp_path):
     caplog.set_level(logging.INFO, "medtransfer")
     assert imported() == FOLDER
     infos = list_checkpoints(FOLDER)
@@ -61,15 +61,11 @@ def test_an_import_makes_the_random_initialisation_and_the_weights(imported: Cal
     random = build_encoder("resnet50", **TINY)
     initialise(random, 5)
     assert state_hash(load_encoder(*find_checkpoint(FOLDER, 0))) == state_hash(random)
+    expected = published()
     for name, tensor in load_encoder(*find_checkpoint(FOLDER, 300)).state_dict().items():
-        assert torch.equal(tensor, published()[name]), name
+        assert torch.equal(tensor, expected[name]), name
     assert "timm.safetensors: 85 of 85 encoder tensors matched (names read as direct)" in caplog.text
     assert "2 left out (fc.bias, fc.weight)" in caplog.text
-
-
-def test_the_records_name_the_file_and_the_contract(imported: Callable[..., Path]):
-    imported()
-    infos = list_checkpoints(FOLDER)
     assert (infos[0].lineage, infos[0].loaded) == ([], None)
     assert infos[300].lineage == [f"timm.safetensors {file_sha256(Path('timm.safetensors'))}"]
     assert infos[300].loaded == {"matched": 85, "total": 85}
@@ -79,31 +75,21 @@ def test_the_records_name_the_file_and_the_contract(imported: Callable[..., Path
         assert info.input == {"size": 32, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "channels": "RGB"}
     assert infos[0].pretraining == infos[300].pretraining
     assert all(name.startswith("encoder.") for name in read_tensors(FOLDER / "epoch-300.safetensors"))
-
-
-def test_the_run_holds_the_audit_and_the_checkpoints(imported: Callable[..., Path], tmp_path: Path):
-    imported()
     (run,) = tracking.read_runs("pretrain")
     assert (run.params["weights_matched"], run.params["weights_total"], run.params["weights_left_out"]) == ("85", "85", "2")
     assert "85 of 85 encoder tensors matched" in run.tags["weights_audit"]
     assert run.tags["saved"] == "0 300"
     assert run.metrics["weights_changed"] > 0.5
     tracking.fetch_artifacts(run.id, "checkpoints", tmp_path / "fetched")
-    assert list_checkpoints(tmp_path / "fetched" / "checkpoints") == list_checkpoints(FOLDER)
-
-
-def test_a_finished_import_is_reused_and_lost_files_come_back(imported: Callable[..., Path]):
-    imported()
-    before = list_checkpoints(FOLDER)
-    imported()
+    assert list_checkpoints(tmp_path / "fetched" / "checkpoints") == infos
     shutil.rmtree(FOLDER)
-    imported()
-    assert list_checkpoints(FOLDER) == before
+    imported()  # is reused
+    assert list_checkpoints(FOLDER) == infos
     assert len(tracking.read_runs("pretrain")) == 1
 
 
 @pytest.mark.parametrize("changed", [{"pretrain.seed": 6}, {"epoch": 90}, {"pretrain.size": 64}, "another file"])
-def test_other_settings_move_the_old_checkpoints_aside(imported: Callable[..., Path], changed: dict[str, Any] | str):
+def test_other_settings_move_the_old_checkpoints_aside(imported, changed):
     imported()
     before = list_checkpoints(FOLDER)
     if isinstance(changed, str):
@@ -125,22 +111,23 @@ def refused(imported: Callable[..., Path], match: str, overrides: dict[str, Any]
     assert all(tracking.read_runs("pretrain", status=status) == [] for status in ("FINISHED", "FAILED", "RUNNING"))
 
 
-def test_a_missing_file_is_refused(imported: Callable[..., Path]):
+def test_what_cannot_be_imported_is_refused(imported):
     refused(imported, "the weights file none.safetensors", {"weights": "none.safetensors"})
+    refused(imported, "85 tensors of the encoder resnet50", {"pretrain.encoders.resnet50.channels": [8, 16, 32, 64]})
+    save_file(published(seed=5), "timm.safetensors")
+    refused(imported, "differ from the initialisation")
+    Path("timm.safetensors").write_bytes(Path("timm.safetensors").read_bytes()[:-9])
+    refused(imported, "cannot be read")
 
 
-def test_a_pickle_is_read_only_when_asked_for(imported: Callable[..., Path]):
+def test_a_pickle_is_read_only_when_asked_for(imported):
     torch.save({"state_dict": published()}, "timm.pth")
     refused(imported, "pickle: true", {"weights": "timm.pth"})
     imported({"weights": "timm.pth", "pickle": True})
     assert set(list_checkpoints(FOLDER)) == {0, 300}
 
 
-def test_weights_of_another_architecture_are_refused(imported: Callable[..., Path]):
-    refused(imported, "85 tensors of the encoder resnet50", {"pretrain.encoders.resnet50.channels": [8, 16, 32, 64]})
-
-
-def test_a_partial_fit_is_refused_unless_allowed_and_then_said(imported: Callable[..., Path], caplog: pytest.LogCaptureFixture):
+def test_a_partial_fit_is_refused_unless_allowed_and_then_said(imported, caplog):
     caplog.set_level(logging.INFO, "medtransfer")
     save_file({name: tensor for name, tensor in published().items() if name != "conv1.weight"}, "timm.safetensors")
     refused(imported, "set allow_partial: true")
@@ -154,17 +141,7 @@ def test_a_partial_fit_is_refused_unless_allowed_and_then_said(imported: Callabl
     assert tracking.read_curve(run.id, "weights_matched") == {300: pytest.approx(84 / 85)}
 
 
-def test_weights_equal_to_the_initialisation_are_refused(imported: Callable[..., Path]):
-    save_file(published(seed=5), "timm.safetensors")
-    refused(imported, "differ from the initialisation")
-
-
-def test_a_broken_file_is_refused(imported: Callable[..., Path]):
-    Path("timm.safetensors").write_bytes(Path("timm.safetensors").read_bytes()[:-9])
-    refused(imported, "cannot be read")
-
-
-def test_imported_checkpoints_are_scored(imported: Callable[..., Path], tiny_params: Callable[..., Params]):
+def test_imported_checkpoints_are_scored(imported, tiny_params):
     imported()
     params = tiny_params({
         **IMPORT, "pretrain.origins.imported": ORIGIN, "score.encoder": "resnet50", "score.origin": "imported",
@@ -176,7 +153,7 @@ def test_imported_checkpoints_are_scored(imported: Callable[..., Path], tiny_par
     assert tracking.read_curve(run.id, "source_accuracy") == {}
 
 
-def test_files_of_several_epochs_become_one_series(imported: Callable[..., Path]):
+def test_files_of_several_epochs_become_one_series(imported):
     save_file(published(seed=2), "later.safetensors")
     imported({"weights": {300: "later.safetensors", 90: "timm.safetensors"}, "epoch": None})
     infos = list_checkpoints(FOLDER)
@@ -184,13 +161,13 @@ def test_files_of_several_epochs_become_one_series(imported: Callable[..., Path]
     assert len({info.pretraining for info in infos.values()}) == 1
     assert [info.lineage[-1].split()[0] for info in infos.values() if info.lineage] == ["timm.safetensors", "later.safetensors"]
     for epoch, seed in ((90, 1), (300, 2)):
-        state = load_encoder(*find_checkpoint(FOLDER, epoch)).state_dict()
-        assert all(torch.equal(tensor, published(seed)[name]) for name, tensor in state.items())
+        state, expected = load_encoder(*find_checkpoint(FOLDER, epoch)).state_dict(), published(seed)
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in state.items())
     (run,) = tracking.read_runs("pretrain")
     assert run.tags["saved"] == "0 90 300"
 
 
-def test_weights_carry_an_input_contract_of_their_own(imported: Callable[..., Path]):
+def test_weights_carry_an_input_contract_of_their_own(imported):
     contract = {"size": 240, "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7], "channels": "BGR"}
     imported({"input": contract})
     for info in list_checkpoints(FOLDER).values():  # the first convolution is turned to RGB, and the contract with it
@@ -199,7 +176,7 @@ def test_weights_carry_an_input_contract_of_their_own(imported: Callable[..., Pa
     assert torch.equal(weight, published()["conv1.weight"].flip(1))
 
 
-def test_a_checkpoint_of_our_own_is_imported_whole_with_its_contract_and_lineage(imported: Callable[..., Path]):
+def test_a_checkpoint_of_our_own_is_imported_whole_with_its_contract_and_lineage(imported):
     contract = {"size": 96, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}
     imported({"input": contract})
     own = FOLDER / "epoch-300.safetensors"
@@ -211,33 +188,3 @@ def test_a_checkpoint_of_our_own_is_imported_whole_with_its_contract_and_lineage
     assert [parent.split()[0] for parent in info.lineage] == ["timm.safetensors", "epoch-300.safetensors"]
     first, second = (read_tensors(file) for file in (Path("own") / own.name, FOLDER / "epoch-007.safetensors"))
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("library", ["torchvision", "timm"])
-@pytest.mark.parametrize("encoder", ["resnet50", "swin"])
-def test_the_libraries_published_architectures_are_imported_whole(
-    encoder: str, library: str, workplace: Path, tiny_params: Callable[..., Params]
-):
-    import timm
-    import torchvision
-
-    makers = {
-        ("torchvision", "resnet50"): torchvision.models.resnet50, ("torchvision", "swin"): torchvision.models.swin_t,
-        ("timm", "resnet50"): lambda: timm.create_model("resnet50"),
-        ("timm", "swin"): lambda: timm.create_model("swin_tiny_patch4_window7_224"),
-    }  # fmt: skip
-    torch.manual_seed(0)
-    torch.save(makers[library, encoder]().state_dict(), "weights.pth")
-    published: dict[str, dict[str, Any]] = {
-        "resnet50": {"layers": [3, 4, 6, 3], "channels": [64, 128, 256, 512]},
-        "swin": {"embed": 96, "depths": [2, 2, 6, 2], "heads": [3, 6, 12, 24], "window": 7, "size": 224},
-    }
-    params = tiny_params({
-        "pretrain.encoder": encoder, f"pretrain.encoders.{encoder}": {"build": encoder, **published[encoder]}, "pretrain.size": 224,
-        "pretrain.origin": "imported", "pretrain.origins.imported": {**ORIGIN, "weights": "weights.pth", "pickle": True},
-    })  # fmt: skip
-    folder = study.pretrain(params)
-    assert set(list_checkpoints(folder)) == {0, 300}
-    (run,) = tracking.read_runs("pretrain")
-    assert run.params["weights_matched"] == run.params["weights_total"]

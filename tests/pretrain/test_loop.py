@@ -50,7 +50,7 @@ def trained(recipe: Recipe, micro: int, count: int = 16) -> tuple[nn.Module, dic
 
 
 @pytest.mark.parametrize("micro", [1, 2, 4, 8])
-def test_accumulated_micro_batches_give_the_gradient_of_the_batch(recipe: Recipe, micro: int):
+def test_accumulated_micro_batches_give_the_gradient_of_the_batch(recipe, micro):
     whole, expected = trained(recipe, 16)
     parts, found = trained(recipe, micro)
     for a, b in zip(parts.parameters(), whole.parameters(), strict=True):
@@ -58,7 +58,7 @@ def test_accumulated_micro_batches_give_the_gradient_of_the_batch(recipe: Recipe
     assert found["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-6)
 
 
-def test_one_step_is_the_gradient_of_the_smoothed_cross_entropy(recipe: Recipe):
+def test_one_step_is_the_gradient_of_the_smoothed_cross_entropy(recipe):
     raw, numbers = trained(recipe, 16)
     by_hand = network()
     images, labels = pictures(16)
@@ -70,14 +70,14 @@ def test_one_step_is_the_gradient_of_the_smoothed_cross_entropy(recipe: Recipe):
     assert numbers["train_loss"] == pytest.approx(loss.item(), rel=1e-6)
 
 
-def test_the_rate_follows_the_schedule_by_optimiser_step(recipe: Recipe):
+def test_the_rate_follows_the_schedule_by_optimiser_step(recipe):
     _, numbers = trained(recipe, 4, count=32)  # the second of 2 steps of the first of 2 epochs
     assert numbers["lr"] == pytest.approx(0.1 * 0.5 * (1 + 2**-0.5))
     _, numbers = trained(replace(recipe, warmup=1), 4, count=32)
     assert numbers["lr"] == pytest.approx(0.1)
 
 
-def test_mixing_and_erasing_change_the_loss_and_are_seeded(recipe: Recipe):
+def test_mixing_and_erasing_change_the_loss_and_are_seeded(recipe):
     plain = trained(recipe, 16)[1]["train_loss"]
     for changed in ({"cutmix": 1.0}, {"mixup": 1.0}, {"erasing": 1.0}):
         once, again = (trained(replace(recipe, **changed), 16)[1]["train_loss"] for _ in range(2))
@@ -86,9 +86,7 @@ def test_mixing_and_erasing_change_the_loss_and_are_seeded(recipe: Recipe):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
-def test_a_loss_that_is_not_finite_names_its_step_however_many_micro_batches(
-    recipe: Recipe, value: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_loss_that_is_not_finite_names_its_step_however_many_micro_batches(recipe, value, monkeypatch):
     seen: list[Tensor] = []
 
     def third_step_is_bad(logits: Tensor, targets: Tensor, **chosen: float) -> Tensor:
@@ -104,7 +102,7 @@ def test_a_loss_that_is_not_finite_names_its_step_however_many_micro_batches(
     assert len(seen) == 11
 
 
-def test_mixing_happens_where_the_images_lie(recipe: Recipe):
+def test_mixing_happens_where_the_images_lie(recipe):
     recipe = replace(recipe, cutmix=0.5, mixup=0.4, erasing=1.0)
     images, labels = pictures(16)
     mixed, targets = _augment(images.contiguous(memory_format=torch.channels_last), labels, recipe, CLASSES, torch.Generator())

@@ -71,10 +71,7 @@ def interrupted(params: Params, stopper: Stopper | None, at: int) -> None:
         stage.run(params.pretrain, stopper)
 
 
-def test_stops_at_the_first_checkpoint_that_does_not_rise_and_says_why(
-    workplace: Path, finished: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper],
-    caplog: pytest.LogCaptureFixture,
-):  # fmt: skip
+def test_stops_at_the_first_checkpoint_that_does_not_rise_and_says_why(workplace, finished, tiny_params, stopper, caplog):
     caplog.set_level(logging.INFO, "medtransfer")
     stage.run(tiny_params().pretrain, stopper(FALLING))
     assert weights() == {epoch: sha for epoch, sha in weights(finished).items() if epoch <= 2}
@@ -87,24 +84,18 @@ def test_stops_at_the_first_checkpoint_that_does_not_rise_and_says_why(
     assert tracking.read_curve(newest().id, "robustness") == {0: 0.9, 1: 0.5, 2: 0.4}
 
 
-def test_a_rise_to_the_end_trains_to_the_end(
-    workplace: Path, finished: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper]
-):
-    stage.run(tiny_params().pretrain, stopper(RISING))
+def test_a_rise_to_the_end_trains_to_the_end_whatever_another_target_said(workplace, finished, tiny_params, stopper):
+    section = tiny_params().pretrain
+    stage.run(section, stopper(FALLING, "moon"))
+    stage.run(section, stopper(RISING, "sun"))
     assert weights() == weights(finished)
     assert newest().tags["stopped"] == (
         "the robustness on moon rose to the end; the online rule keeps epoch 3 (robustness 0.3000 on moon)"
     )
+    assert tracking.read_curve(newest().id, "robustness") == RISING
 
 
-def test_a_tie_stops(workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper]):
-    stage.run(tiny_params().pretrain, stopper({0: 0.1, 1: 0.5, 2: 0.5, 3: 0.9}))
-    assert set(weights()) == {0, 1, 2}
-
-
-def test_a_stopped_pretraining_is_reused_by_the_same_rule_and_goes_on_without_it(
-    workplace: Path, finished: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper]
-):
+def test_a_stopped_pretraining_is_reused_by_the_same_rule_and_resumes_without_it(workplace, finished, tiny_params, stopper):
     section = tiny_params().pretrain
     stage.run(section, stopper(FALLING))
     stage.run(section, stopper(FALLING))
@@ -119,9 +110,7 @@ def test_a_stopped_pretraining_is_reused_by_the_same_rule_and_goes_on_without_it
 
 
 @pytest.mark.parametrize("at", [1, 2])
-def test_an_interrupted_rule_decides_the_same(
-    workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper], at: int
-):
+def test_an_interrupted_rule_decides_the_same(workplace, tiny_params, stopper, at):
     section = tiny_params()
     interrupted(section, stopper(FALLING), at)
     stage.run(section.pretrain, stopper(FALLING))
@@ -130,9 +119,7 @@ def test_an_interrupted_rule_decides_the_same(
     assert len(tracking.read_runs("pretrain")) == 1
 
 
-def test_a_rule_that_comes_later_sees_the_earlier_checkpoints(
-    workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper]
-):
+def test_a_rule_that_comes_later_sees_the_earlier_checkpoints(workplace, tiny_params, stopper):
     params, seen = tiny_params(), list[int]()
     interrupted(params, None, at=2)
     stage.run(params.pretrain, stopper(FALLING, seen=seen))
@@ -140,32 +127,14 @@ def test_a_rule_that_comes_later_sees_the_earlier_checkpoints(
     assert newest().tags["saved"] == "0 1 2"
 
 
-def test_another_targets_robustness_takes_no_part(
-    workplace: Path, finished: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper]
-):
-    section = tiny_params().pretrain
-    stage.run(section, stopper(FALLING, "moon"))
-    stage.run(section, stopper(RISING, "sun"))
-    assert weights() == weights(finished)
-    assert tracking.read_curve(newest().id, "robustness") == RISING
-
-
-def test_a_rule_on_a_complete_pretraining_walks_it_and_trains_nothing(
-    workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper], monkeypatch: pytest.MonkeyPatch
-):
+def test_a_rule_walks_a_complete_pretraining_and_trains_it_again_only_when_forced(workplace, tiny_params, stopper, tmp_path):
     section = tiny_params().pretrain
     stage.run(section, None)
-    monkeypatch.setattr(Trainer, "train", lambda *_: pytest.fail("trained again"))
-    stage.run(section, stopper(FALLING))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "train", lambda *_: pytest.fail("trained again"))
+        stage.run(section, stopper(FALLING))
     assert newest().tags["stopped"].startswith("stopped after epoch 2")
     assert set(weights()) == {0, 1, 2, 3}
-
-
-def test_force_with_a_rule_logs_only_the_checkpoints_up_to_the_stop(
-    workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper], tmp_path: Path
-):
-    section = tiny_params().pretrain
-    stage.run(section, None)
     stage.run(section, stopper(FALLING), force=True)
     tracking.fetch_artifacts(newest().id, "checkpoints", tmp_path / "fetched")
     assert set(weights(tmp_path / "fetched" / "checkpoints")) == {0, 1, 2}
@@ -174,7 +143,7 @@ def test_force_with_a_rule_logs_only_the_checkpoints_up_to_the_stop(
 @pytest.mark.parametrize(
     ("mode", "metric"), [("full", "robustness"), pytest.param("decoder", "robustness_pooled", marks=pytest.mark.slow)]
 )
-def test_stop_on_measures_what_score_measures(workplace: Path, tiny_params: Callable[..., Params], mode: str, metric: str):
+def test_stop_on_measures_what_score_measures(workplace, tiny_params, mode, metric):
     params = tiny_params({"pretrain.stop_on": "sample", "finetune.mode": mode, "pretrain.epochs": 2})
     study.pretrain(params)
     measured = tracking.read_curve(newest().id, "robustness")
@@ -184,21 +153,15 @@ def test_stop_on_measures_what_score_measures(workplace: Path, tiny_params: Call
     assert len(measured) >= 3
 
 
-def test_epoch_0_takes_no_part_in_the_rule():
+def test_the_rule_by_hand():
     rule = Stopper("moon", "fake", lambda _: 0.0, "robustness", True)
     assert rule.explain() == "no checkpoint was measured on moon"
-    assert rule.observe(0, 0.9)
+    assert rule.observe(0, 0.9)  # takes no part
     assert rule.explain() == "no checkpoint was measured on moon"
-    assert rule.observe(1, 0.1)
-    assert rule.observe(5, 0.2)
-    assert not rule.observe(20, 0.2)
+    assert [rule.observe(epoch, value) for epoch, value in ((1, 0.1), (5, 0.2), (20, 0.2))] == [True, True, False]
     assert "keeps epoch 5" in rule.explain()
-
-
-def test_of_an_indicator_that_is_better_lower_a_fall_goes_on():
     rule = Stopper("moon", "fake", lambda _: 0.0, "energy", False)
-    assert rule.observe(1, 0.5)
-    assert rule.observe(5, 0.4)
+    assert rule.observe(1, 0.5) and rule.observe(5, 0.4)
     assert rule.explain() == "the energy on moon fell to the end; the online rule keeps epoch 5 (energy 0.4000 on moon)"
     assert not rule.observe(20, 0.6)
     assert rule.explain().startswith("stopped after epoch 20, whose energy 0.6000 did not fall")

@@ -44,9 +44,7 @@ def the_run() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_the_run_is_that_of_the_stage_and_is_reused(
-    elsewhere: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_run_is_that_of_the_stage_and_is_reused(elsewhere, tiny_params, monkeypatch):
     assert publish(ROOT) == 1
     published = the_run()
     with monkeypatch.context() as patch:
@@ -75,9 +73,7 @@ FAULTS: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_is_incomplete_or_foreign_is_left_out_with_one_warning(
-    name: str, elsewhere: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_is_incomplete_or_foreign_is_left_out_with_one_warning(name, elsewhere, caplog):
     fault, words = FAULTS[name]
     fault()
     caplog.set_level(logging.WARNING, "medtransfer")
@@ -86,7 +82,7 @@ def test_what_is_incomplete_or_foreign_is_left_out_with_one_warning(
     assert f"1 pretrainings on disk are left out: {FOLDER} (" in message and re.search(words, message)
 
 
-def test_an_unfinished_pretraining_and_one_at_work_are_left_out_silently(elsewhere: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unfinished_pretraining_and_one_at_work_are_left_out_silently(elsewhere, caplog):
     with exclusive(FOLDER):
         assert publish(ROOT) == 0
     (FOLDER / "pretraining.json").unlink()

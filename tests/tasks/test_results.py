@@ -2,8 +2,6 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.tasks.fakes import Presence
@@ -25,7 +23,7 @@ def _presence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 87.5, 100.0])
-def test_a_result_of_any_task_comes_back(value: float, tmp_path: Path) -> None:
+def test_a_result_of_any_task_comes_back(value, tmp_path):
     result = replace(GOOD, metrics={"accuracy": value})
     result.write(tmp_path / "metrics.json")
     assert read_result(tmp_path / "metrics.json") == result
@@ -42,7 +40,7 @@ def test_a_result_of_any_task_comes_back(value: float, tmp_path: Path) -> None:
         ({"task": "translation"}, "expected the task in {path} to be one of segmentation, presence, but got 'translation'"),
     ],
 )
-def test_another_metric_or_value_is_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_another_metric_or_value_is_refused(changes, message, tmp_path):
     path = tmp_path / "metrics.json"
     replace(GOOD, **changes).write(path)
     with pytest.raises(InputError, match=re.escape(message.format(path=path)) + ".*; fine-tune again with `medtransfer finetune"):

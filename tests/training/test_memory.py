@@ -13,7 +13,7 @@ def test_glibc_supports_it():
     assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
 
 
-def test_both_thresholds_are_set(monkeypatch: pytest.MonkeyPatch):
+def test_both_thresholds_are_set(monkeypatch):
     asked: list[tuple[int, int]] = []
 
     class Library:
@@ -28,7 +28,7 @@ def test_both_thresholds_are_set(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("library", [object(), None])
-def test_another_library_is_left_alone(library: Any, monkeypatch: pytest.MonkeyPatch):
+def test_another_library_is_left_alone(library, monkeypatch):
     def opened(name: None) -> Any:
         if library is None:
             raise OSError("no such library")

@@ -24,7 +24,7 @@ def moments_of(query: np.ndarray, positive: np.ndarray, negative: np.ndarray, ro
 
 
 @pytest.mark.parametrize("name", DISTANCES)
-def test_equals_scipy(name: str):
+def test_equals_scipy(name):
     query, positive, negative = np.random.default_rng(0).normal(1, 2, (3, 6, 9))
     found, spoilt = distances_of(moments_of(query, positive, negative))
     assert found.shape == (4, 1, 2, 6) and not spoilt.any()
@@ -61,7 +61,7 @@ def test_hand_made_values():
         ([1.0, 2.0, 4.0], [2.0, 4.0, 8.0]),  # the same direction: all of the difference is rounding
     ],
 )
-def test_what_sums_do_not_tell_is_marked(query: list[float], key: list[float]):
+def test_what_sums_do_not_tell_is_marked(query, key):
     good = np.array([1.0, -2.0, 4.0])
     for one, other in ((query, key), (key, query)):
         rows = np.array([one, [1.0, 2.0, 4.0]]), np.array([other, good]), np.array([good, good])

@@ -1,7 +1,5 @@
 """Pairs come back from their files, and their scores are the formula on the distances."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -22,7 +20,7 @@ def pairs() -> Pairs:
     return Pairs(*tables, images=[f"käse {i}#0@0,0" for i in range(5)])
 
 
-def test_pairs_round_trip_beside_the_arrays_of_others(pairs: Pairs, tmp_path: Path):
+def test_pairs_round_trip_beside_the_arrays_of_others(pairs, tmp_path):
     path = tmp_path / "new" / "epoch-020.npz"
     write_values(path, pairs.images, {**pairs.arrays(), "another/purity": np.ones(5, np.float32)})
     stored = read_pairs(path)
@@ -35,7 +33,7 @@ def test_pairs_round_trip_beside_the_arrays_of_others(pairs: Pairs, tmp_path: Pa
     assert [file.name for file in path.parent.iterdir()] == ["epoch-020.npz"]
 
 
-def test_a_pair_of_arrays_is_read_alone(pairs: Pairs, tmp_path: Path):
+def test_a_pair_of_arrays_is_read_alone(pairs, tmp_path):
     write_pairs(tmp_path / "epoch-020.npz", pairs)
     d_pos, d_neg = read_pair(tmp_path / "epoch-020.npz", "l2", -1, True)
     np.testing.assert_array_equal(d_pos, pairs.d_pos["l2", -1, True])
@@ -44,7 +42,7 @@ def test_a_pair_of_arrays_is_read_alone(pairs: Pairs, tmp_path: Path):
         read_pair(tmp_path / "epoch-020.npz", "l2", -9, False)
 
 
-def test_the_scores_are_the_formula_on_the_pairs(pairs: Pairs):
+def test_the_scores_are_the_formula_on_the_pairs(pairs):
     rows = pairs.scores([0.0, 0.5], COUNTS)
     assert len(rows) == len(pairs.d_pos) * 2
     for row in rows:
@@ -53,14 +51,11 @@ def test_the_scores_are_the_formula_on_the_pairs(pairs: Pairs):
         assert row.indicator == "robustness" and row.flags == {"zero": 3, "constant": 4}
         assert row.value == pytest.approx(1 - losses.mean())
         assert row.error == pytest.approx(losses.mean(axis=0).std(ddof=1) / np.sqrt(5))
-
-
-def test_a_single_image_has_no_standard_error():
     one = {("cosine", -1, True): np.full((1, 1), 0.5, np.float32)}
     assert Pairs(one, one, ["a"]).scores([0.5], {})[0].error is None
 
 
-def test_damaged_distances_are_told_whatever_byte_is_wrong(tmp_path: Path):
+def test_damaged_distances_are_told_whatever_byte_is_wrong(tmp_path):
     """A flipped byte shows as one of many errors of zip, zlib and numpy; where it harms nothing, the values are the old ones."""
     rng = np.random.default_rng(0)
     names = [pair_name(side, "cosine", -1, False) for side in ("pos", "neg")]

@@ -44,31 +44,25 @@ def test_fixtures_with_paper_negatives(distance, margin, n, loss):
     assert 1 - robustness(measure(a, b), d_neg, margin).value == pytest.approx(loss, abs=1e-10)
 
 
-def test_hand_made_value_and_standard_error():
+def test_hand_made_values_and_standard_errors():
     found = robustness([0.1, 0.2, 0.9], [0.8, 0.4, 0.5], 0.5)  # losses 0, 0.3, 0.9
     assert found.value == pytest.approx(1 - 0.4)
     assert found.standard_error == pytest.approx((0.21 / 3) ** 0.5)
-
-
-def test_repeats_of_an_image_are_averaged_before_the_standard_error():
-    d_pos, d_neg = np.array([[0.0, 0.4], [0.2, 0.8]]), np.zeros((2, 2))
-    found = robustness(d_pos, d_neg, 0.0)  # image means 0.1, 0.6
+    found = robustness([[0.0, 0.4], [0.2, 0.8]], np.zeros((2, 2)), 0.0)  # means over the repeats of an image: 0.1, 0.6
     assert found.value == pytest.approx(1 - 0.35)
     assert found.standard_error == pytest.approx(0.25)
-
-
-def test_the_hinge_comes_before_the_mean_over_repeats():
-    assert robustness([[0.0], [1.0]], [[1.0], [0.0]], 0.0).value == pytest.approx(0.5)
+    assert robustness([[0.0], [1.0]], [[1.0], [0.0]], 0.0).value == pytest.approx(0.5)  # the hinge comes before the mean
+    alone = robustness([0.5], [0.5], 0.5)
+    assert alone.value == 0.5 and np.isnan(alone.standard_error)
 
 
 def test_curve_is_the_single_values():
-    generator = np.random.default_rng(0)
-    d_pos, d_neg = generator.random((2, 3, 20))
+    d_pos, d_neg = np.random.default_rng(0).random((2, 3, 20))
     margins = [0.0, 0.25, 1.0]
-    curve = robustness_curve(d_pos, d_neg, margins)
-    assert [value.value for value in curve] == pytest.approx([robustness(d_pos, d_neg, m).value for m in margins])
-    errors = [robustness(d_pos, d_neg, m).standard_error for m in margins]
-    assert [value.standard_error for value in curve] == pytest.approx(errors)
+    curve, single = robustness_curve(d_pos, d_neg, margins), [robustness(d_pos, d_neg, margin) for margin in margins]
+    assert [value.value for value in curve] == pytest.approx([value.value for value in single])
+    assert [value.standard_error for value in curve] == pytest.approx([value.standard_error for value in single])
+    assert single[1].value == 1 - triplet_losses(d_pos, d_neg, 0.25).mean()
 
 
 def test_triplet_losses_average_the_repeats_of_an_image():
@@ -76,11 +70,6 @@ def test_triplet_losses_average_the_repeats_of_an_image():
     assert triplet_losses([[0.0, 0.5], [1.0, 0.5]], [[1.0, 0.5], [0.0, 0.5]], 0.25) == pytest.approx([1.25 / 2, 0.25])
     with pytest.raises(ValueError, match="margins >= 0"):
         triplet_losses([0.1], [0.1], -0.1)
-
-
-def test_robustness_is_one_minus_the_mean_of_the_losses():
-    d_pos, d_neg = np.random.default_rng(1).random((2, 3, 20))
-    assert robustness(d_pos, d_neg, 0.5).value == 1 - triplet_losses(d_pos, d_neg, 0.5).mean()
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.25, 0.5, 1.0])
@@ -102,12 +91,6 @@ def test_bounds_and_order_of_images(seed, margin, n):
     again = robustness(d_pos[shuffle], d_neg[shuffle], margin)
     assert again.value == pytest.approx(found.value)
     assert again.standard_error == pytest.approx(found.standard_error)
-
-
-def test_one_image_has_no_standard_error():
-    found = robustness([0.5], [0.5], 0.5)
-    assert found.value == 0.5
-    assert np.isnan(found.standard_error)
 
 
 @pytest.mark.parametrize(
@@ -166,23 +149,16 @@ def test_paper_negatives_follow_the_formula(n):
         expected[plan.repaired] -= 1
     else:
         assert plan.repaired is None
+        for pair in plan.order.reshape(-1, 2):  # batches of even size hold whole pairs
+            assert set(plan.negative[pair]) == set(pair)
     assert plan.negative.tolist() == expected
 
 
-def test_paper_order_keeps_whole_pairs_in_even_batches():
-    plan = negatives(12, "paper", 0)
-    for batch in plan.order.reshape(3, 4):
-        assert set(plan.negative[batch]) == set(batch)
-
-
-@pytest.mark.parametrize("kind", NEGATIVES)
-@pytest.mark.parametrize("n", [0, 1])
-def test_a_single_image_has_no_negative(kind, n):
-    with pytest.raises(ValueError, match=f"at least 2 images.*got {n}"):
-        negatives(n, kind, 0)
-
-
-def test_unknown_kind_lists_the_known():
+def test_negatives_need_two_images_and_a_known_kind():
+    for kind in NEGATIVES:
+        for n in (0, 1):
+            with pytest.raises(ValueError, match=f"at least 2 images.*got {n}"):
+                negatives(n, kind, 0)
     with pytest.raises(ValueError, match="random, paper.*'hard'"):
         negatives(5, "hard", 0)
 
@@ -194,39 +170,27 @@ distances = st.integers(1, 3).flatmap(
 )
 
 
-@given(both=distances, margin=st.floats(0, 3))
-def test_any_margin_by_binary_search_is_the_robustness(both: np.ndarray, margin: float):
-    assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
-
-
-@given(both=distances, place=st.integers(0, 10**6))
-def test_a_margin_at_which_a_gap_is_just_closed(both: np.ndarray, place: int):
+@given(both=distances, margin=st.floats(0, 3), place=st.integers(0, 10**6))
+def test_any_margin_by_binary_search_is_the_robustness(both: np.ndarray, margin: float, place: int):
     gaps = (both[0].astype(float) - both[1].astype(float)).ravel()
-    margin = abs(gaps[place % len(gaps)])
-    assert SortedGaps(*both).robustness(margin) == pytest.approx(robustness(*both, margin).value, abs=1e-12)
+    for chosen in (margin, abs(gaps[place % len(gaps)])):  # at the second a gap is just closed
+        assert SortedGaps(*both).robustness(chosen) == pytest.approx(robustness(*both, chosen).value, abs=1e-12)
 
 
-def test_robustness_by_hand():
+def test_sorted_gaps_by_hand():
     gaps = SortedGaps([0.1, 0.5], [0.4, 0.3])  # gaps -0.3 and 0.2
     assert gaps.robustness(0.0) == pytest.approx(1 - 0.1)
     assert gaps.robustness(0.5) == pytest.approx(1 - (0.2 + 0.7) / 2)
+    margins = np.array([0.0, 0.2, 0.5, 1.0])
+    assert gaps.robustness(margins).tolist() == [gaps.robustness(margin) for margin in margins]
     assert SortedGaps([0.1], [0.9]).robustness(0.5) == 1.0
     assert SortedGaps([0.2, 0.2], [0.2, 0.2]).robustness(0.25) == 0.75
 
 
-def test_many_margins_at_once_are_those_one_by_one():
-    gaps = SortedGaps([0.1, 0.5, 0.2], [0.4, 0.3, 0.9])
-    margins = np.array([0.0, 0.2, 0.5, 1.0])
-    assert gaps.robustness(margins).tolist() == [gaps.robustness(margin) for margin in margins]
-
-
-def test_robustness_of_draws_is_one_minus_the_mean_loss_of_the_drawn_images():
+def test_robustness_of_draws_has_the_bootstrap_variance_and_keeps_images_together():
     losses = np.array([[0.0, 0.3, 0.9], [0.5, 0.5, 0.5]])
     taken = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
     assert bootstrap_robustness(losses, taken) == pytest.approx(np.array([[0.6, 0.5], [0.3, 0.5], [1.0, 0.5]]))
-
-
-def test_robustness_of_draws_has_the_bootstrap_variance_and_keeps_images_together():
     losses = np.random.default_rng(1).random((1, 40)).repeat(2, axis=0)
     losses[1] += 0.1
     drawn = bootstrap_robustness(losses, draw_images(40, 20_000, np.random.default_rng(0)))

