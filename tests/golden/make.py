@@ -1,4 +1,4 @@
-"""Run the commands whose results must not change; `python tests/golden/make.py` writes the golden files anew.
+"""Run the commands whose results must not change; `python tests/golden/make.py` writes the golden files again.
 
 `MEDTRANSFER_PUBLISHED` names the folder of the released result files; without it their goldens stay as they are.
 """
@@ -27,14 +27,15 @@ FINETUNING = Path("models/sample/resnet50-simple/e004-decoder-s2/metrics.json")
 CHECKPOINT = Path("checkpoints/unet-simple/epoch-004")
 
 
-def medtransfer(place: Path, *words: str) -> None:
-    """Run a command in a folder as a user would, with the folder's own tracking store."""
+def medtransfer(place: Path, *words: str) -> str:
+    """Run a command in a folder as a user would, with the folder's own tracking store; return what it prints."""
     left_out = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
     environment = {name: value for name, value in os.environ.items() if name not in left_out}
     environment |= {"PYTHONPATH": str(PROJECT / "src"), "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", "medtransfer", *words]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 def run_study(place: Path) -> None:
@@ -45,11 +46,11 @@ def run_study(place: Path) -> None:
     medtransfer(place, "search", *OVERLAY)
 
 
-def run_replay(place: Path, published: Path) -> None:
+def run_replay(place: Path, published: Path) -> str:
     """Replay the released result files with the default parameters."""
     shutil.copy(PROJECT / "params.yaml", place)
     files = {name: str(published.resolve() / f"{name}_scores.csv") for name in ("downstream", "robustness")}
-    medtransfer(place, "replay", *(word for name, file in files.items() for word in (f"--{name}", file)))
+    return medtransfer(place, "replay", *(word for name, file in files.items() for word in (f"--{name}", file)))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -64,14 +65,14 @@ def read_json(path: Path) -> Any:
 
 
 def search_rows(place: Path) -> list[dict[str, str]]:
-    """Return a row a setting that the study over all targets tried, in order, without what belongs to a single trial."""
+    """Return one row per setting that the study over all targets tried, in order, without what belongs to a single trial."""
     rows = [row for row in read_rows(place / "search/trials.csv") if row.get("study", "search") == "search"]
     found = {tuple(row[name] for name in SETTING): row for row in rows}
     return [{name: text for name, text in found[key].items() if name not in ("study", "trial")} for key in sorted(found)]
 
 
 def search_result(place: Path) -> dict[str, Any]:
-    """Return the winner and the held-out result as search.md prints them: a row a study, and a row a target."""
+    """Return the winner and the held-out result as search.md prints them: one row per study and per target."""
     studies, held_out = markdown_tables((place / "search/search.md").read_text(encoding="utf-8"))
     return {"studies": studies, "held_out": held_out}
 

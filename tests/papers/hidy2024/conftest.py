@@ -47,23 +47,17 @@ class Results:
         return pd.DataFrame([self._run(generator, *cell) for cell in cells if cell[2] == "simple" or cell[4][1] != 0])
 
     def _run(
-        self,
-        generator: np.random.Generator,
-        encoder: str,
-        target: str,
-        scheme: str,
-        frozen: bool,
-        length: tuple[int, int],
+        self, generator: np.random.Generator, encoder: str, target: str, scheme: str, frozen: bool, length: tuple[int, int],
         seed: int,
-    ) -> dict[str, object]:
-        place, epoch = length
+    ) -> dict[str, object]:  # fmt: skip
+        index, epoch = length
         spelling, _, lowest, _ = TARGETS[target]
-        dice = lowest + 0.1 * self.course(place) - 0.02 * frozen + 0.0005 * generator.standard_normal()
+        dice = lowest + 0.1 * self.course(index) - 0.02 * frozen + 0.0005 * generator.standard_normal()
         jaccard, noise = dice / (2 - dice), 0.001 * generator.random(7)
         several = target == "acdc"
         line: dict[str, object] = {
             "model": MODELS[encoder], "dataset": spelling, "pretraining length": epoch,
-            "ImageNet accuracy": 0.001 + 0.07 * place + 0.001 * (scheme == "simple" and place > 0),
+            "ImageNet accuracy": 0.001 + 0.07 * index + 0.001 * (scheme == "simple" and index > 0),
             "freeze encoder": frozen, "pretraining scheme": scheme, "seed": seed, "accuracy": 0.99 + noise[0],
         }  # fmt: skip
         names = ("balanced accuracy", "sensitivity", "specificity", "precision")
@@ -73,10 +67,10 @@ class Results:
         line |= {"area under roc": 0.9 + dice / 20, "average precision score": dice + 0.02}
         return line | {"mean dice index": dice if several else np.nan, "mean jaccard index": jaccard if several else np.nan}
 
-    def course(self, place: int) -> float:
-        """Return the height, in [0, 1], of the place-th length on a course that resembles no rotation of itself."""
+    def course(self, index: int) -> float:
+        """Return the height, in [0, 1], of the index-th length on a course that resembles no rotation of itself."""
         peak = 0.6 * (len(self.lengths) - 1)
-        return 1 - ((place - peak) / len(self.lengths)) ** 2 - 0.1 * (place % 3 == 1)
+        return 1 - ((index - peak) / len(self.lengths)) ** 2 - 0.1 * (index % 3 == 1)
 
     def robustness(self) -> pd.DataFrame:
         """Make the scores from pairs of 16 images, so that they obey every law of losses."""
@@ -84,27 +78,18 @@ class Results:
         lines = []
         for encoder, target, scheme, distance in product(self.encoders, TARGETS, SCHEMES, DISTANCES):
             spelling, levels = ENCODERS[encoder]
-            for level, pooled, (place, epoch) in product(
+            for level, pooled, (index, epoch) in product(
                 range(1, min(levels, self.levels) + 1), (False, True), enumerate(self.lengths)
             ):
-                apart = TARGETS[target][3] + 0.02 * self.course(place) + 0.005 * level + 0.01 * pooled
+                apart = TARGETS[target][3] + 0.02 * self.course(index) + 0.005 * level + 0.01 * pooled
                 gaps = np.linspace(-0.3, 0.3, 16) + 1e-4 * generator.random(16) - apart
                 lines += [
                     (TARGETS[target][1], distance, margin, spelling, f"{scheme}_training", pooled, level, epoch,
                      float(np.maximum(0, gaps + margin).mean()))
                     for margin in self.margins
                 ]  # fmt: skip
-        columns = [
-            "dataset",
-            "metric",
-            "margin",
-            "encoder",
-            "pretraining_scheme",
-            "pooled",
-            "level",
-            "pretraining_length",
-            "robustness",
-        ]
+        columns = ["dataset", "metric", "margin", "encoder", "pretraining_scheme", "pooled", "level", "pretraining_length",
+                   "robustness"]  # fmt: skip
         return pd.DataFrame(lines, columns=columns)
 
     def write(self, folder: Path) -> tuple[Path, Path]:
@@ -124,7 +109,7 @@ def released_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 @pytest.fixture(scope="session")
 def few_tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read small files without a fault; tests must copy the tables before they change them."""
-    results = Results(lengths=(0, 1, 5, 20, 50, 100), seeds=SEEDS[:3], margins=MARGINS[1:4], levels=2)
+    results = Results(("unet", "swin"), lengths=(0, 1, 5, 20, 50, 100), seeds=SEEDS[:3], margins=MARGINS[1:4], levels=2)
     downstream, robustness = results.write(tmp_path_factory.mktemp("few"))
     return read_downstream(downstream), read_robustness(robustness)
 

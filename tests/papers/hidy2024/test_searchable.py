@@ -50,7 +50,7 @@ def test_copied_scores_take_no_part(few_tables: tuple[pd.DataFrame, pd.DataFrame
     copied.loc[group & (copied["epoch"] == 0), "loss"] = copied.loc[group & (copied["epoch"] == 100), "loss"].to_numpy()
     released = Released.of(downstream.drop_duplicates(KEY).assign(run="r"), mark_copies(copied), {})
     cases = read_replayed(released).cases
-    assert len(cases) == 36
+    assert len(cases) == 24
     for case in cases:
         curves = case.scores[DEFAULT.key(case.mode)]
         assert (0 not in curves) == case.name.startswith("unet simple → acdc, "), case.name

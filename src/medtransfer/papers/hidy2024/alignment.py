@@ -6,6 +6,7 @@ one that reproduces most of its printed numbers is called `as published`. Joinin
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations, product
 
 from scipy.stats import norm
@@ -25,7 +26,13 @@ def tolerance(value: Value, confidence: float, other_runs: bool) -> float:
         confidence: of the two-sided interval.
         other_runs: whether the printed number comes from other runs than the released ones, so that both vary.
     """
-    return ROUNDING + float(norm.ppf((1 + confidence) / 2)) * value.noise * (2**0.5 if other_runs else 1.0)
+    return ROUNDING + _quantile(confidence) * value.noise * (2**0.5 if other_runs else 1.0)
+
+
+@lru_cache
+def _quantile(confidence: float) -> float:
+    """Return how many standard deviations the two-sided interval reaches to either side."""
+    return float(norm.ppf((1 + confidence) / 2))
 
 
 def verdict(printed: float, value: Value, confidence: float, other_runs: bool) -> str:

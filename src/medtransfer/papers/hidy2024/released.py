@@ -109,7 +109,10 @@ class Recomputed:
         """Return mean Dice (E,) and its draws (draws, E) in the order of an alignment."""
         if key not in self._dice:
             raise Missing(f"not every length of {' '.join(key)} has the Dice of two seeds")
-        moved_to = rotated(self.epochs, alignment.rotation.get(key[3], 0))
+        places = alignment.rotation.get(key[3], 0)
+        if not places:
+            return self._dice[key]
+        moved_to = rotated(self.epochs, places)
         order = [self.epochs.index(epoch) for epoch in sorted(moved_to, key=lambda epoch: moved_to[epoch])]
         means, draws = self._dice[key]
         return means[order], draws[:, order]

@@ -54,11 +54,14 @@ class Released:
         """The scores that are measurements: copies are left out."""
         return self.scores[~self.scores["copied"]].drop(columns="copied").reset_index(drop=True)
 
+    @cached_property
+    def _by_group(self) -> dict[tuple[object, ...], pd.DataFrame]:
+        return dict(iter(self.dice.groupby(["encoder", "target", "mode"])))
+
     def tuned(self, encoder: str, target: str, mode: str, scheme: str) -> pd.DataFrame:
         """Return the fine-tunings of a configuration; a random initialisation serves every scheme."""
-        dice = self.dice
-        chosen = (dice["encoder"] == encoder) & (dice["target"] == target) & (dice["mode"] == mode)
-        return dice[chosen & ((dice["scheme"] == scheme) | (dice["epoch"] == 0))]
+        dice = self._by_group[encoder, target, mode]
+        return dice[(dice["scheme"] == scheme) | (dice["epoch"] == 0)]
 
 
 def read_released(downstream: str | None = None, robustness: str | None = None) -> Released:

@@ -1,0 +1,59 @@
+"""The files that the paper's authors released, replayed once by the real command: golden tables and known findings."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest import approx
+from tests.golden import compare, make
+
+from medtransfer import tracking
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def text(published: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Replay the released files; work in the folder of the results; return what the command prints."""
+    folder = tmp_path_factory.mktemp("released")
+    printed = make.run_replay(folder, published[0].parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+        yield printed
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    with Path("replay", name).open() as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.mark.parametrize("table", make.RELEASED)
+def test_tables_are_the_golden_ones(table: str, text: str) -> None:
+    compare.compare_rows(f"released/{table}", rows(table))
+
+
+def test_the_headline_is_not_borne_out(text: str) -> None:
+    """As found twice independently."""
+    keyed = {row["selector"]: row for row in rows("selectors.csv") if row["alignment"] == "keyed"}
+    expected = {"offline": 0.990, "online": 0.957, "fixed-300": 0.994, "fixed-100": 0.983, "source-accuracy": 0.994}
+    assert {name: round(float(keyed[name]["mean_tis"]), 3) for name in expected} == expected
+    assert float(keyed["online"]["mean_epochs"]) == approx(32.36, abs=0.01)
+    assert float(keyed["online"]["fixed_at_cost"]) > float(keyed["online"]["mean_tis"])
+    assert float(keyed["online-keep-stop"]["mean_tis"]) == approx(0.9741, abs=5e-5)
+    assert float(keyed["online-keep-stop"]["min_tis"]) == approx(0.867, abs=5e-4)
+    assert keyed["online-keep-stop"]["mean_epochs"] == keyed["online"]["mean_epochs"]
+    assert "0.990 (0.9" in text and "Online is worse than full pretraining" in text and "Offline cannot be told apart" in text
+    assert json.loads(Path("replay/metrics.json").read_text())["tis_offline"] == approx(0.9896, abs=1e-4)
+
+
+def test_claims_audit_and_runs(text: str) -> None:
+    audit = {(row["check"], row["severity"]) for row in rows("audit.csv")}
+    assert {("copied-scores", "error"), ("duplicate-rows", "warning"), ("seed-count", "warning")} <= audit
+    claims = {row["claim"]: row["holds_keyed"] for row in rows("claims.csv")}
+    assert claims["… and than full pretraining"] == "does not hold"
+    assert claims["pretraining timed by robustness leads to better downstream performance than training from scratch"] == "holds"
+    kinds = [run.params["kind"] for run in tracking.read_runs("replay")]
+    assert (kinds.count("finetune"), kinds.count("robustness")) == (1689, 18)
