@@ -12,6 +12,7 @@ import struct
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -158,12 +159,11 @@ def test_a_report_leaves_scores_out(damage: str, place: Path, monkeypatch: pytes
     assert any("1 folders of scores on disk are left out" in line and "epoch-001.json" in line for line in caplog.messages)
 
 
-def test_a_store_that_is_no_database_is_refused(place: Path, refused: Callable[..., str]) -> None:
-    sentence = refused("report", "mlflow.db", "noise")
-    assert "mlflow.db" in sentence
+def test_a_store_that_is_no_database_is_refused(place: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place / 'other.db'}")  # one that this process has not opened before
+    refused("report", "other.db", "noise", "other.db")
 
 
 def test_the_store_can_be_opened(place: Path) -> None:
-    store = sqlite3.connect(place / "mlflow.db")
-    assert store.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchone()[0] >= 4
-    store.close()
+    with closing(sqlite3.connect(place / "mlflow.db")) as store:
+        assert store.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchone()[0] >= 4
