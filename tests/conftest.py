@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,12 +108,16 @@ def tiny_params(sample_data: Path) -> "Callable[..., Params]":
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make one empty tracking store, which takes seconds; the tests work on copies of the file."""
+    from mlflow.store.db import utils
+
     from medtransfer import tracking
 
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         _enter(folder, patch)
         tracking.connect()
+    # The newest revision of the tables: MLflow imports 67 scripts for it whenever it opens a store.
+    utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
     return folder / "mlflow.db"
 
 

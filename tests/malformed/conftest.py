@@ -3,13 +3,16 @@
 import ctypes
 import logging
 import os
+import platform
 import resource
 import shutil
 import signal
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,12 +21,13 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tests.malformed.damage import Damage, apply, remove
 
 from medtransfer import study
 from medtransfer.cli import main
 from medtransfer.config import Params
+from medtransfer.tracking import store
 
-Damage = str | bytes | Callable[[Path], object]
 Refused = Callable[..., str]
 SECONDS, BYTES = 120, 2**29  # that a command may take until it refuses, and allocate
 OUTPUTS = ("data", "checkpoints", "sources", "scores", "models", "search", "replay", "reports", "grid")
@@ -49,11 +53,60 @@ VALUES: dict[str, Any] = {
 }  # fmt: skip
 
 
+# What lies in the environment when the study is made, and must not be told.
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "a-secret-of-amazon", "MLFLOW_TRACKING_TOKEN": "a-secret-of-mlflow", "HF_TOKEN": "a-secret-of-the-hub",
+    "DATABASE_PASSWORD": "a-secret-of-a-database", "USER": "ada-the-user", "LOGNAME": "ada-the-user", "USERNAME": "ada-the-user",
+    "HOME": "/homes/of-ada", "HOSTNAME": "adas-own-host",
+}  # fmt: skip
+
+
+class Stock:
+    """A folder that tests damage, and its copy, from which the damage is mended: cheaper than one copy per test."""
+
+    def __init__(self, folder: Path, copy: Path) -> None:
+        self.folder = folder
+        self.copy = Path(shutil.copytree(folder, copy))
+        self.states = self._states()
+
+    def _states(self) -> dict[str, tuple[int, int, int]]:
+        """Return the mode, inode and time of change of everything; no damage leaves all three as they were."""
+        paths = [os.path.join(home, name) for home, *names in os.walk(self.folder) for name in chain(*names)]  # noqa: PTH118
+        return {path: ((found := os.lstat(path)).st_mode, found.st_ino, found.st_ctime_ns) for path in paths}
+
+    def mend(self) -> None:
+        states = self._states()
+        for path in sorted(states.keys() - self.states.keys(), reverse=True):
+            remove(Path(path))
+        for path in sorted(path for path, state in self.states.items() if states.get(path) != state):  # folders before their files
+            self._put_back(Path(path), self.copy / Path(path).relative_to(self.folder))
+        self.states = self._states()
+        _forget_store()
+
+    def _put_back(self, path: Path, original: Path) -> None:
+        if original.is_dir() and path.is_dir() and not path.is_symlink():
+            path.chmod(original.stat().st_mode)
+            return
+        if path.exists() or path.is_symlink():
+            remove(path)
+        if original.is_dir():
+            path.mkdir()
+        else:
+            shutil.copy2(original, path)
+
+
+def _forget_store() -> None:
+    """Let the next command connect to the store as a process of its own does."""
+    for engine in store._engines:
+        engine.dispose()
+    store._reached.clear()
+
+
 @pytest.fixture(scope="session")
 def stock(
     tiny_params: Callable[..., Params], sample_data: Path, empty_store: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """Make a folder with raw data of every reader and a finished study of one of them; it is only copied."""
+) -> Stock:
+    """Make a folder with raw data of every reader and a finished study of one of them, in an environment full of secrets."""
     folder = tmp_path_factory.mktemp("stock")
     for name in ("heart", "lungs", "retina"):
         shutil.copytree(sample_data / name, folder / "raw" / name)
@@ -68,8 +121,23 @@ def stock(
     (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     with pytest.MonkeyPatch.context() as patch:
         _enter(folder, patch)
+        _hide_secrets(patch)
         study.study(params)
-    return folder
+    _forget_store()
+    return Stock(folder, tmp_path_factory.mktemp("copy") / "stock")
+
+
+@pytest.fixture
+def secrets(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    _hide_secrets(monkeypatch)
+    return SECRETS
+
+
+def _hide_secrets(patch: pytest.MonkeyPatch) -> None:
+    for module, function in ((socket, "gethostname"), (socket, "getfqdn"), (platform, "node")):
+        patch.setattr(module, function, lambda *_: SECRETS["HOSTNAME"])
+    for name, value in SECRETS.items():
+        patch.setenv(name, value)
 
 
 def _write_arrays(folder: Path) -> None:
@@ -99,74 +167,12 @@ def _enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
         patch.delenv(name, raising=False)
 
 
-def _loop(path: Path) -> None:
-    _remove(path)
-    path.symlink_to(path.name)
-
-
-def _folder(path: Path) -> None:
-    _remove(path)
-    path.mkdir()
-
-
-def _pipe(path: Path) -> None:
-    _remove(path)
-    os.mkfifo(path)
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _cut(share: float) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes((content := path.read_bytes())[: int(share * len(content))])
-
-
-def _spoil(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    begin = len(content) // 2
-    content[begin : begin + 64] = bytes(255 - byte for byte in content[begin : begin + 64])
-    path.write_bytes(content)
-
-
-# What may befall any file, by name.
-DAMAGES: dict[str, Callable[[Path], object]] = {
-    "missing": _remove,
-    "empty": lambda path: path.write_bytes(b""),
-    "half": _cut(0.5),
-    "head": _cut(0.05),
-    "last byte": lambda path: path.write_bytes(path.read_bytes()[:-1]),
-    "spoilt": _spoil,
-    "zeros": lambda path: path.write_bytes(bytes(4096)),
-    "noise": lambda path: path.write_bytes(np.random.default_rng(0).bytes(4096)),
-    "text": lambda path: path.write_text("this is no such file\n"),
-    "Latin-1": lambda path: path.write_bytes("größer,für\nmüßig".encode("latin-1")),
-    "folder": _folder,
-    "loop": _loop,
-    "pipe": _pipe,
-    "unreadable": lambda path: path.chmod(0),
-}  # fmt: skip
-
-
-def apply(damage: Damage, path: Path) -> None:
-    """Do the damage: one of DAMAGES by name, new content, or what a function does."""
-    if isinstance(damage, bytes):
-        path.write_bytes(damage)
-    else:
-        (DAMAGES[damage] if isinstance(damage, str) else damage)(path)
-
-
 @pytest.fixture
-def place(stock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a copy of the stock, whose store names the artifacts of the copy."""
-    folder = tmp_path / "place"
-    shutil.copytree(stock, folder)
-    with sqlite3.connect(folder / "mlflow.db") as store:
-        for table, column in (("runs", "artifact_uri"), ("experiments", "artifact_location")):
-            store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(stock), str(folder)))
-    store.close()
-    _enter(folder, monkeypatch)
-    return folder
+def place(stock: Stock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Work in the stock, and mend it afterwards."""
+    _enter(stock.folder, monkeypatch)
+    yield stock.folder
+    stock.mend()
 
 
 @pytest.fixture

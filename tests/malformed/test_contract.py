@@ -6,8 +6,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.malformed.damage import DAMAGES
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "src"
@@ -24,7 +26,7 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if "record" in name else ()) for name in COMMANDS])
 def test_the_real_command_refuses(name: str, place: Path) -> None:
     arguments, damage, message = COMMANDS[name]
     damage(place)
@@ -35,6 +37,19 @@ def test_the_real_command_refuses(name: str, place: Path) -> None:
     (sentence,) = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence.startswith("medtransfer: ") and message in sentence
+
+
+def test_every_damage_is_mended(stock: Any) -> None:
+    def content(folder: Path) -> dict[str, tuple[int, bytes]]:
+        paths = (path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes()) for path in paths}
+
+    for damage in (*DAMAGES.values(), lambda path: path.with_name("more").write_text("more")):
+        damage(stock.folder / "split.csv")
+        if damage in (DAMAGES["loop"], DAMAGES["unreadable"], DAMAGES["missing"]):
+            damage(stock.folder / "raw/mine")
+        stock.mend()
+        assert content(stock.folder) == content(stock.copy)
 
 
 def test_names_of_rows_are_unique() -> None:

@@ -1,13 +1,13 @@
 """Wrong command lines go in, of every command; one sentence that names the option or key comes out."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from tests.malformed.damage import Row
 
 from medtransfer.cli import cli
 
-ROWS: list[tuple[Any, ...]] = [
+ROWS: list[Row] = [
     ("an unknown command", ["prepair"], "prepair"),
     *((f"{name}: an unknown option", [name, "--what", "5"], "--what") for name in sorted(cli.commands)),
     *((f"{name}: a word too many", [name, "more"], "more") for name in sorted(cli.commands)),
@@ -70,5 +70,5 @@ ROWS: list[tuple[Any, ...]] = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
-def test_is_refused(row: tuple[Any, ...], refused: Callable[..., str]) -> None:
+def test_is_refused(row: Row, refused: Callable[..., str]) -> None:
     refused(row[1], ".", lambda path: None, *row[2:])

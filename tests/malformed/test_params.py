@@ -1,85 +1,64 @@
 """Broken params files, overrides and environment names: commands refuse them in one sentence that names the file or key."""
 
 from collections.abc import Callable
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.malformed.damage import DAMAGES, DELETED, Row, befallen, text, utf16
 
 LETTERS = "abcdefghijklmnop"
 PARAMS, OVER = "params.yaml", "over.yaml"
 PAIRS = zip(LETTERS, LETTERS[1:], strict=False)
 LAUGHS = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}, *{old}, *{old}]\n" for old, new in PAIRS)
-MERGED = "a: &a {x: 1}\nb: &b {<<: [*a, *a, *a]}\n"
 
 
 def changed(dotted: str, value: Any) -> Callable[[Path], object]:
-    """Change one value."""
+    """Change one value, or leave it out."""
 
     def change(path: Path) -> None:
         params = yaml.safe_load(path.read_text())
         *parents, last = dotted.split(".")
-        section = params
-        for name in parents:
-            section = section[name]
+        section = reduce(getitem, parents, params)
         section[last] = value
+        if value is DELETED:
+            del section[last]
         path.write_text(yaml.safe_dump(params))
 
     return change
 
 
-def without(dotted: str) -> Callable[[Path], object]:
-    """Leave one key out."""
-
-    def change(path: Path) -> None:
-        params = yaml.safe_load(path.read_text())
-        *parents, last = dotted.split(".")
-        section = params
-        for name in parents:
-            section = section[name]
-        del section[last]
-        path.write_text(yaml.safe_dump(params))
-
-    return change
-
-
-FILE_ROWS: list[tuple[Any, ...]] = [
-    *((f"params: {name}", PARAMS, name, "params.yaml") for name in
-      ("missing", "empty", "zeros", "noise", "text", "Latin-1", "folder", "loop", "pipe", "unreadable")),
-    ("params: UTF-16", PARAMS, lambda path: path.write_text(path.read_text(), encoding="utf-16"), "params.yaml"),
+FILE_ROWS: list[Row] = [
+    *befallen(PARAMS, (name for name in DAMAGES if name not in ("half", "head", "last byte", "spoilt"))),
+    ("params: UTF-16", PARAMS, utf16, "params.yaml"),
     ("params: a list", PARAMS, b"[1, 2]\n", "params.yaml", "list"),
-    ("params: a number", PARAMS, b"5\n", "params.yaml", "int"),
     ("params: two documents", PARAMS, b"a: 1\n---\nb: 2\n", "params.yaml"),
     ("params: a tab", PARAMS, b"study:\n\tseeds: [1]\n", "params.yaml"),
     ("params: an open bracket", PARAMS, b"study: [1, 2\n", "params.yaml"),
     ("params: a bomb of aliases", PARAMS, LAUGHS.encode(), "params.yaml", "alias", "line 2"),
-    ("params: a bomb of merges", PARAMS, MERGED.encode(), "params.yaml", "alias"),
     ("params: an alias of itself", PARAMS, b"study: &a [*a]\n", "params.yaml", "alias"),
     ("params: nested 5,000 times", PARAMS, b"study: " + b"[" * 5000 + b"]" * 5000, "params.yaml"),
-    ("params: nested 5,000 maps", PARAMS, b"study: " + b"{a: " * 5000 + b"}" * 5000, "params.yaml"),
     ("params: a Python object", PARAMS, b"study: !!python/object/apply:os.system ['touch canary']\n", "params.yaml"),
-    ("params: a Python name", PARAMS, b"study: !!python/name:os.system\n", "params.yaml"),
     ("params: an unknown tag", PARAMS, b"study: !secret 5\n", "params.yaml"),
     ("params: a list for a key", PARAMS, b"? [a, b]\n: 1\n", "params.yaml"),
-    ("params: a number for a key", PARAMS, lambda path: path.write_text(path.read_text() + "5: 6\n"), "params.yaml", "5"),
-    ("params: a section twice", PARAMS, lambda path: path.write_text(path.read_text() + "study: {}\n"), "params.yaml", "study",
-     "twice"),
+    ("params: a number for a key", PARAMS, text(lambda old: old + "5: 6\n"), "params.yaml", "5"),
+    ("params: a section twice", PARAMS, text(lambda old: old + "study: {}\n"), "params.yaml", "study", "twice"),
     ("params: a key twice", PARAMS, b"study: {seeds: [1], seeds: [2]}\n", "params.yaml", "seeds", "twice"),
     ("params: an impossible date", PARAMS, b"study: 2024-99-99\n", "params.yaml"),
     ("params: bytes", PARAMS, b"study: !!binary |\n  abc\n", "params.yaml"),
     ("params: a number of 5,000 digits", PARAMS, b"study: " + b"9" * 5000 + b"\n", "params.yaml"),
     ("params: a control character", PARAMS, b"study: \x01\n", "params.yaml"),
-    ("params: an environment variable that is not set", PARAMS, changed("report.out", "${NO_SUCH_NAME}"), "params.yaml",
-     "NO_SUCH_NAME"),
+    ("params: an unset variable", PARAMS, changed("report.out", "${NO_SUCH_NAME}"), "params.yaml", "NO_SUCH_NAME"),
     ("params: an unknown section", PARAMS, changed("studies", {}), "studies", "not a known key"),
-    ("params: a section is missing", PARAMS, without("search"), "search", "missing"),
-    ("params: a key is missing", PARAMS, without("finetune.lr"), "finetune.lr", "missing"),
+    ("params: a section is missing", PARAMS, changed("search", DELETED), "search", "missing"),
+    ("params: a key is missing", PARAMS, changed("finetune.lr", DELETED), "finetune.lr", "missing"),
     ("params: an unknown key", PARAMS, changed("finetune.learning_rate", 0.1), "finetune.learning_rate", "not a known key"),
     ("params: a section is nothing", PARAMS, changed("study", None), "study"),
-    ("params: a section is a list", PARAMS, changed("study", [1]), "study"),
 ]  # fmt: skip
-VALUE_ROWS: list[tuple[Any, ...]] = [
+VALUE_ROWS: list[Row] = [
     (f"{key} is {value!r}"[:60], PARAMS, changed(key, value), *(words or [key]))
     for key, value, *words in (
         ("study.encoders", ["vgg"], "study.encoders", "vgg"), ("study.targets", ["nowhere"], "study.targets", "nowhere"),
@@ -108,7 +87,7 @@ VALUE_ROWS: list[tuple[Any, ...]] = [
         ("replay.downstream", 5),
     )
 ]  # fmt: skip
-OVER_ROWS: list[tuple[Any, ...]] = [
+OVER_ROWS: list[Row] = [
     ("overlay: missing", OVER, lambda path: None, "over.yaml"),
     ("overlay: a list", OVER, b"[1]\n", "over.yaml"),
     ("overlay: not YAML", OVER, b"{", "over.yaml"),
@@ -124,11 +103,11 @@ ROWS = FILE_ROWS + VALUE_ROWS + OVER_ROWS
 
 
 @pytest.mark.parametrize("row", FILE_ROWS + VALUE_ROWS, ids=lambda row: row[0])
-def test_params_are_refused(row: tuple[Any, ...], refused: Callable[..., str], place: Path) -> None:
+def test_params_are_refused(row: Row, refused: Callable[..., str], place: Path) -> None:
     refused("report", *row[1:])
     assert not (place / "canary").exists()
 
 
 @pytest.mark.parametrize("row", OVER_ROWS, ids=lambda row: row[0])
-def test_an_overlay_is_refused(row: tuple[Any, ...], refused: Callable[..., str]) -> None:
+def test_an_overlay_is_refused(row: Row, refused: Callable[..., str]) -> None:
     refused("report --params over.yaml", *row[1:])

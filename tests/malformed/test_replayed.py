@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.malformed.damage import Row, befallen, text, utf16
 
 DOWN, ROBUST = "downstream_scores.csv", "robustness_scores.csv"
 ANY = ("missing", "empty", "zeros", "noise", "text", "Latin-1", "folder", "loop", "pipe", "unreadable")
@@ -43,12 +43,11 @@ def blank_before(change: Callable[[Path], object]) -> Callable[[Path], object]:
     return apply
 
 
-def text(change: Callable[[str], str]) -> Callable[[Path], object]:
-    return lambda path: path.write_text(change(path.read_text()))
-
-
-ROWS: list[tuple[Any, ...]] = [
-    *((f"{file}: {name}", file, name, file) for file in (DOWN, ROBUST) for name in ANY),
+ROBUST_VALUES = {"robustness": ("inf", "nan", "1e999", ""), "level": ("0", "-1", "1.5", "1e300"), "pretraining_length": ("0.5",)}
+DOWN_VALUES = {"seed": ("-1", "9" * 400), "mean dice index": ("inf",)}
+ROWS: list[Row] = [
+    *befallen(DOWN, ANY),
+    *befallen(ROBUST, ANY),
     ("a header alone", DOWN, f"{TUNED}\n".encode(), DOWN, "none"),
     ("a column lacks", DOWN, text(lambda said: said.replace("model,", "name,", 1)), DOWN, "model"),
     ("a column twice", ROBUST, text(lambda said: said.replace("margin,", "metric,", 1)), ROBUST, "metric", "twice"),
@@ -58,33 +57,24 @@ ROWS: list[tuple[Any, ...]] = [
     ("the last line is cut off", ROBUST, text(lambda said: said.rstrip("\n")[:-30]), ROBUST, "line 3"),
     ("a word for a number", ROBUST, field("robustness", "high", 3), ROBUST, "line 3", "high"),
     ("a word below blank lines", ROBUST, blank_before(field("robustness", "high", 3)), ROBUST, "line 5", "high"),
-    ("infinity", ROBUST, field("robustness", "inf"), ROBUST, "line 2", "inf"),
-    ("NaN", ROBUST, field("robustness", "nan"), ROBUST, "line 2", "nan"),
-    ("a number that overflows", ROBUST, field("robustness", "1e999"), ROBUST, "line 2"),
-    ("no number", ROBUST, field("robustness", ""), ROBUST, "line 2"),
-    ("level 0", ROBUST, field("level", "0"), ROBUST, "line 2", "level"),
-    ("level -1", ROBUST, field("level", "-1"), ROBUST, "line 2", "level"),
-    ("level 1.5", ROBUST, field("level", "1.5"), ROBUST, "line 2", "level"),
-    ("level 1e300", ROBUST, field("level", "1e300"), ROBUST, "line 2", "level"),
-    ("half an epoch", ROBUST, field("pretraining_length", "0.5"), ROBUST, "line 2", "pretraining_length"),
+    *((f"{column} is {value}"[:40], ROBUST, field(column, value), ROBUST, "line 2", column)
+      for column in ROBUST_VALUES for value in ROBUST_VALUES[column]),
+    *((f"{column} is {value}"[:40], DOWN, field(column, value), DOWN, "line 2", column)
+      for column in DOWN_VALUES for value in DOWN_VALUES[column]),
     ("an unknown encoder", ROBUST, field("encoder", "vgg"), ROBUST, "line 2", "vgg"),
     ("an unknown distance", ROBUST, field("metric", "l7"), ROBUST, "line 2", "l7"),
-    ("an unknown pooling", ROBUST, field("pooled", "perhaps"), ROBUST, "line 2", "perhaps"),
     ("a path for a dataset", ROBUST, field("dataset", "../../etc/passwd"), ROBUST, "line 2", "passwd"),
     ("a formula", DOWN, field("model", "=cmd|' /C calc'!A0"), DOWN, "line 2"),
-    ("a negative seed", DOWN, field("seed", "-1"), DOWN, "line 2", "seed"),
-    ("a seed of 400 digits", DOWN, field("seed", "9" * 400), DOWN, "line 2", "seed"),
-    ("infinite Dice", DOWN, field("mean dice index", "inf"), DOWN, "line 2", "mean dice index"),
     ("a word for an accuracy", DOWN, field("accuracy", "good"), DOWN, "line 2", "good"),
     ("an unknown scheme", DOWN, field("pretraining scheme", "best"), DOWN, "line 2", "best"),
     ("an open quote", DOWN, field("model", '"ResNet50'), DOWN),
     ("a NUL", DOWN, field("model", "a\0b"), DOWN, "line 2"),
-    ("UTF-16", DOWN, lambda path: path.write_text(path.read_text(), encoding="utf-16"), DOWN),
+    ("UTF-16", DOWN, utf16, DOWN),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
-def test_is_refused(row: tuple[Any, ...], refused: Callable[..., str], place: Path) -> None:
+def test_is_refused(row: Row, refused: Callable[..., str], place: Path) -> None:
     for name, (header, line) in HEADERS.items():
         (place / name).write_text(f"{header}\n{line}\n{line}\n")
     refused(f"replay --downstream {DOWN} --robustness {ROBUST}", *row[1:])

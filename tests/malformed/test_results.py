@@ -3,8 +3,6 @@
 What `report` finds on disk and cannot use it leaves out with a warning, as it does what another process is still writing.
 """
 
-import io
-import json
 import logging
 import pickle
 import sqlite3
@@ -12,26 +10,19 @@ import struct
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.malformed.damage import DAMAGES, DELETED, OBJECTS, Canary, Row, befallen, field, fields, npy, saved, text
 
 from medtransfer.cli import main
 
 METRICS = "models/heart/unet-simple/e001-full-s7/metrics.json"
 SCORES = "scores/heart/unet-simple/epoch-001.json"
 ANY = ("empty", "half", "zeros", "noise", "text", "Latin-1", "folder", "loop", "pipe", "unreadable")
-DELETED = object()
-
-
-def field(name: str, value: Any) -> Callable[[Path], object]:
-    def change(path: Path) -> None:
-        record = {**json.loads(path.read_text()), name: value}
-        path.write_text(json.dumps({key: one for key, one in record.items() if one is not DELETED}))
-
-    return change
 
 
 def arrays(change: Callable[[dict[str, Any]], object], **options: Any) -> Callable[[Path], object]:
@@ -69,53 +60,34 @@ def claimed(path: Path) -> None:
     path.write_bytes(content)
 
 
-def npy(shape: str, data: bytes = b"") -> bytes:
-    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + 1) + text.encode() + b"\n" + data
-
-
-class Canary:
-    """What writes a file when it is unpickled."""
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
-        return open, ("canary", "w")
-
-
-def hidden() -> bytes:
-    np.save(held := io.BytesIO(), np.array([Canary()], dtype=object), allow_pickle=True)
-    return held.getvalue()
-
-
-METRICS_ROWS: list[tuple[Any, ...]] = [
-    *((f"metrics.json: {name}", METRICS, name, "metrics.json") for name in ANY if name != "loop"),
+LONE = npy("(1, 9)", "<f4", bytes(36))
+FIELDS: dict[str, list[Any]] = {
+    "metrics": [{"dice": 1.5}, DELETED, {"jaccard": 0.5}, {"dice": "0.9"}],
+    "curves": [[1, 2]],
+    "seconds": ["long"],
+}
+METRICS_ROWS: list[Row] = [
+    *befallen(METRICS, (name for name in ANY if name != "loop")),
+    *fields(METRICS, FIELDS),
     ("metrics.json: a format of the future", METRICS, field("format", "medtransfer/result/9"), "metrics.json", "result/9"),
-    ("metrics.json: a format of the past", METRICS, field("format", "medtransfer/result/1"), "metrics.json", "an older version"),
     ("metrics.json: an unknown task", METRICS, field("task", "translation"), "metrics.json", "translation"),
-    ("metrics.json: a Dice above 1", METRICS, field("metrics", {"dice": 1.5}), "metrics.json", "dice"),
     ("metrics.json: another primary metric", METRICS, field("primary", "jaccard"), "metrics.json", "jaccard"),
-    ("metrics.json: no metrics", METRICS, field("metrics", DELETED), "metrics.json", "metrics"),
-    ("metrics.json: no Dice", METRICS, field("metrics", {"jaccard": 0.5}), "metrics.json", "dice"),
     ("metrics.json: NaN for Dice", METRICS, field("metrics", {"dice": float("nan")}), "metrics.json", "NaN"),
-    ("metrics.json: a text for Dice", METRICS, field("metrics", {"dice": "0.9"}), "metrics.json", "dice"),
-    ("metrics.json: curves are a list", METRICS, field("curves", [1, 2]), "metrics.json", "curves"),
-    ("metrics.json: a text for seconds", METRICS, field("seconds", "long"), "metrics.json", "seconds"),
     ("metrics.json: nested 100,000 times", METRICS, b"[" * 100_000, "metrics.json"),
-    ("metrics.json: a key twice", METRICS, lambda path: path.write_text(path.read_text().replace('"key"', '"key": "a", "key"')),
-     "metrics.json", "twice"),
+    ("metrics.json: a key twice", METRICS, text(lambda old: old.replace('"key"', '"key": "a", "key"')), "metrics.json", "twice"),
 ]  # fmt: skip
-DISTANCE_ROWS: list[tuple[Any, ...]] = [
-    *((f"distances: {name}", name, "epoch-001.npz") for name in ("missing", "empty", "half", "zeros", "noise", "text",
-           "folder", "pipe")),
+DISTANCE_ROWS: list[Row] = [
+    *((f"distances: {name}", name, "epoch-001.npz") for name in (*ANY[:5], "missing", "folder", "pipe")),
     ("distances: a pickle", lambda path: path.write_bytes(pickle.dumps(Canary())), "epoch-001.npz"),
-    ("distances: objects", member("robustness/pos/cosine/-9/flat.npy", hidden()), "epoch-001.npz"),
-    ("distances: a lone array", lambda path: path.write_bytes(npy("(1, 9)", bytes(36))), "epoch-001.npz"),
-    ("distances: a member that claims 4 TB", member("robustness/pos/cosine/-9/flat.npy", npy("(1048576, 1048576)")),
+    ("distances: objects", member("robustness/pos/cosine/-9/flat.npy", saved(OBJECTS)), "epoch-001.npz"),
+    ("distances: a lone array", lambda path: path.write_bytes(LONE), "epoch-001.npz"),
+    ("distances: a member that claims 4 TB", member("robustness/pos/cosine/-9/flat.npy", npy("(1048576, 1048576)", "<f4")),
      "epoch-001.npz"),
     ("distances: a list that claims 4 GB", claimed, "epoch-001.npz"),
     ("distances: a member outside", member("../../etc/passwd", b"root"), "epoch-001.npz"),
-    ("distances: a name of another form", member("robustness/cosine.npy", npy("(1, 9)", bytes(36))), "epoch-001.npz"),
-    ("distances: a level that is a word", member("robustness/pos/cosine/last/flat.npy", npy("(1, 9)", bytes(36))), "epoch-001.npz"),
-    ("distances: one side only", member("robustness/pos/cosine/-9/flat.npy", npy("(1, 9)", bytes(36))), "epoch-001.npz", "both"),
+    ("distances: a name of another form", member("robustness/cosine.npy", LONE), "epoch-001.npz"),
+    ("distances: a level that is a word", member("robustness/pos/cosine/last/flat.npy", LONE), "epoch-001.npz"),
+    ("distances: one side only", member("robustness/pos/cosine/-9/flat.npy", LONE), "epoch-001.npz", "both"),
     ("distances: NaN", every(lambda values: values * np.float32(np.nan)), "epoch-001.npz", "finite"),
     ("distances: whole numbers", every(lambda values: values.astype(np.int32)), "epoch-001.npz"),
     ("distances: fewer images", every(lambda values: values[:, :-1]), "epoch-001.npz", "images"),
@@ -129,23 +101,23 @@ ROWS = METRICS_ROWS + DISTANCE_ROWS
 
 
 @pytest.mark.parametrize("row", METRICS_ROWS, ids=lambda row: row[0])
-def test_fine_tuning_is_refused(row: tuple[Any, ...], refused: Callable[..., str]) -> None:
+def test_fine_tuning_is_refused(row: Row, refused: Callable[..., str]) -> None:
     refused("finetune --seed 7", *row[1:])
 
 
 @pytest.mark.parametrize("row", DISTANCE_ROWS, ids=lambda row: row[0])
-def test_a_search_is_refused(row: tuple[Any, ...], refused: Callable[..., str], place: Path) -> None:
+def test_a_search_is_refused(row: Row, refused: Callable[..., str], place: Path) -> None:
     (artifact,) = (place / "mlartifacts" / "score").glob("*/artifacts/scores/epoch-001.npz")
     refused("search", str(artifact.relative_to(place)), *row[1:])
     assert not (place / "canary").exists()
 
 
 LEFT_OUT: dict[str, Callable[[Path], object]] = {
-    "empty": lambda path: path.write_bytes(b""),
+    "empty": DAMAGES["empty"],
     "nested": lambda path: path.write_bytes(b"[" * 100_000),
     "rows of others": field("rows", [{"what": 1}]),
     "a path for a target": field("target", "../../etc"),
-    "a pipe": lambda path: (path.unlink(), __import__("os").mkfifo(path)),
+    "a pipe": DAMAGES["pipe"],
 }
 
 
@@ -158,12 +130,11 @@ def test_a_report_leaves_scores_out(damage: str, place: Path, monkeypatch: pytes
     assert any("1 folders of scores on disk are left out" in line and "epoch-001.json" in line for line in caplog.messages)
 
 
-def test_a_store_that_is_no_database_is_refused(place: Path, refused: Callable[..., str]) -> None:
-    sentence = refused("report", "mlflow.db", "noise")
-    assert "mlflow.db" in sentence
+def test_a_store_that_is_no_database_is_refused(place: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place / 'other.db'}")  # one that this process has not opened before
+    refused("report", "other.db", "noise", "other.db")
 
 
 def test_the_store_can_be_opened(place: Path) -> None:
-    store = sqlite3.connect(place / "mlflow.db")
-    assert store.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchone()[0] >= 4
-    store.close()
+    with closing(sqlite3.connect(place / "mlflow.db")) as store:
+        assert store.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchone()[0] >= 4

@@ -4,11 +4,11 @@ import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.malformed.damage import Row, befallen
 
 IMAGE = "raw/retina/A. Segmentation/1. Original Images/a. Training Set/IDRiD_01.jpg"
 MASK = "raw/retina/A. Segmentation/2. All Segmentation Groundtruths/a. Training Set/1. Microaneurysms/IDRiD_01_MA.tif"
@@ -45,9 +45,9 @@ def animated() -> bytes:
     return held.getvalue()
 
 
-ROWS: list[tuple[Any, ...]] = [
-    *((f"image: {name}", IMAGE, name, "IDRiD_01.jpg") for name in ANY),
-    *((f"mask: {name}", MASK, name, "IDRiD_01_MA.tif") for name in ANY),
+ROWS: list[Row] = [
+    *befallen(IMAGE, ANY),
+    *befallen(MASK, ANY),
     ("image: missing", IMAGE, "missing", "IDRiD_01_MA.tif", "image"),
     ("mask: missing", MASK, "missing", "IDRiD_01.jpg", "mask"),
     ("image: 65535 a side", IMAGE, jpeg_of(65535, 65535), "IDRiD_01.jpg"),
@@ -67,5 +67,5 @@ ROWS: list[tuple[Any, ...]] = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
-def test_is_refused(row: tuple[Any, ...], refused: Callable[..., str]) -> None:
+def test_is_refused(row: Row, refused: Callable[..., str]) -> None:
     refused("prepare --target retina", *row[1:])

@@ -9,11 +9,11 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.malformed.damage import Row
 
 CLASS = "pictures/train/fine-disc"
 PICTURE = f"{CLASS}/0000.jpg"
@@ -45,7 +45,7 @@ def twisted(path: Path) -> None:
     (path / "deeper" / "a.jpg").symlink_to("../../../nowhere.jpg")
 
 
-LAYOUT_ROWS: list[tuple[Any, ...]] = [
+LAYOUT_ROWS: list[Row] = [
     *((f"picture: {name}", PICTURE, name, "0000.jpg") for name in ("empty", "loop", "pipe")),
     ("a link to nowhere, deeper", CLASS, twisted, "deeper/a.jpg"),
     ("no root", "pictures", "missing", "pictures/train"),
@@ -60,7 +60,7 @@ LAYOUT_ROWS: list[tuple[Any, ...]] = [
     ("a class may not be read", CLASS, "unreadable", "fine-disc"),
     ("the training pictures may not be read", "pictures/train", "unreadable", "pictures/train"),
 ]  # fmt: skip
-PICTURE_ROWS: list[tuple[Any, ...]] = [
+PICTURE_ROWS: list[Row] = [
     *((f"picture: {name}", PICTURE, name, "0000.jpg") for name in ("half", "head", "zeros", "noise", "text", "unreadable")),
     ("picture: 65535 a side", PICTURE, huge, "0000.jpg"),
     ("picture: 32 bits", PICTURE, wide("I"), "0000.jpg", "8 bits"),
@@ -70,12 +70,12 @@ ROWS = LAYOUT_ROWS + PICTURE_ROWS
 
 
 @pytest.mark.parametrize("row", LAYOUT_ROWS, ids=lambda row: row[0])
-def test_a_layout_is_refused(row: tuple[Any, ...], refused: Callable[..., str]) -> None:
+def test_a_layout_is_refused(row: Row, refused: Callable[..., str]) -> None:
     refused("pretrain --seed 77 --out sources", *row[1:])
 
 
 @pytest.mark.parametrize("row", PICTURE_ROWS, ids=lambda row: row[0])
-def test_a_picture_is_refused(row: tuple[Any, ...], refused: Callable[..., str]) -> None:
+def test_a_picture_is_refused(row: Row, refused: Callable[..., str]) -> None:
     refused("pretrain --seed 77 --out sources", *row[1:], finished=EPOCH_0)
 
 

@@ -1,32 +1,20 @@
 """Broken prepared targets go into `finetune` and `score`; one sentence that names the file comes out."""
 
-import io
 import json
 import pickle
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.malformed.damage import DELETED, OBJECTS, Canary, Row, befallen, field, fields, npy, saved, utf16
 
 from medtransfer.hashing import file_sha256
 
 FOLDER = "data/prepared/heart"
 RECORD, INDEX, IMAGES, MASKS = (f"{FOLDER}/{name}" for name in ("dataset.json", "index.csv", "images.npy", "masks.npy"))
 ANY = ("empty", "half", "zeros", "noise", "text", "Latin-1", "folder", "pipe", "unreadable")
-DELETED = object()
-
-
-def field(name: str, value: Any) -> Callable[[Path], object]:
-    """Change one field of dataset.json."""
-
-    def change(path: Path) -> None:
-        record = {**json.loads(path.read_text()), name: value}
-        path.write_text(json.dumps({key: one for key, one in record.items() if one is not DELETED}))
-
-    return change
 
 
 def cell(column: str, value: str, line: int = 1) -> Callable[[Path], object]:
@@ -68,81 +56,60 @@ def array(change: Callable[[np.ndarray], np.ndarray], **options: Any) -> Callabl
     return apply
 
 
-def npy(shape: str, descr: str = "|u1", data: bytes = b"") -> bytes:
-    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + 1) + text.encode() + b"\n" + data
-
-
-class Canary:
-    """What writes a file when it is unpickled."""
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
-        return open, ("canary", "w")
-
-
-def hidden() -> bytes:
-    np.save(held := io.BytesIO(), np.array([Canary()], dtype=object), allow_pickle=True)
-    return held.getvalue()
-
-
 def everywhere(value: int) -> Callable[[Path], object]:
     return array(lambda masks: np.full_like(masks, value))
 
 
-ROWS: list[tuple[Any, ...]] = [
-    *((f"dataset.json: {name}", RECORD, name, "dataset.json") for name in ("missing", "loop", *ANY)),
-    *((f"index.csv: {name}", INDEX, name, "index.csv") for name in ("missing", "loop", *ANY)),
-    *((f"images.npy: {name}", IMAGES, name, "images.npy") for name in ("missing", "loop", "last byte", *ANY)),
-    *((f"masks.npy: {name}", MASKS, name, "masks.npy") for name in ("missing", "loop", "last byte", *ANY)),
+FIELDS: dict[str, list[Any]] = {
+    "classes": [[], "heart"],
+    "channels": [2],
+    "input": [[0, 32], [10**9, 10**9], [32]],
+    "counts": [{"train": -5}],
+    "target": ["../../etc"],
+    "arrays": [DELETED, [1]],
+}
+CELLS = {
+    "row": ("0.5", "-1", "9" * 40), "top": ("high",), "left": ("nan",), "height": ("",), "source": ("a\0b", '"a'),
+}  # fmt: skip
+ROWS: list[Row] = [
+    *befallen(RECORD, ("missing", "loop", *ANY)),
+    *befallen(INDEX, ("missing", "loop", *ANY)),
+    *befallen(IMAGES, ("missing", "loop", "last byte", *ANY)),
+    *befallen(MASKS, ("missing", "loop", "last byte", *ANY)),
+    *fields(RECORD, FIELDS),
     ("dataset.json: a format of the future", RECORD, field("format", "medtransfer/target/9"), "dataset.json", "target/9"),
     ("dataset.json: a format of the past", RECORD, field("format", "medtransfer/target/1"), "dataset.json", "older", "prepare"),
     ("dataset.json: an unknown task", RECORD, field("task", "translation"), "dataset.json", "translation"),
     ("dataset.json: a list", RECORD, b"[]", "dataset.json"),
     ("dataset.json: nested 100,000 times", RECORD, b'{"a":' * 100_000, "dataset.json"),
-    ("dataset.json: no classes", RECORD, field("classes", []), "dataset.json", "classes"),
-    ("dataset.json: classes are a word", RECORD, field("classes", "heart"), "dataset.json", "classes"),
-    ("dataset.json: 2 channels", RECORD, field("channels", 2), "dataset.json", "channels"),
     ("dataset.json: 3 channels, but stored is 1", RECORD, field("channels", 3), "images.npy"),
-    ("dataset.json: an input of no pixels", RECORD, field("input", [0, 32]), "dataset.json", "input"),
-    ("dataset.json: an input of 10 ** 9 pixels", RECORD, field("input", [10**9, 10**9]), "dataset.json", "input"),
-    ("dataset.json: an input of one side", RECORD, field("input", [32]), "dataset.json", "input"),
     ("dataset.json: an input larger than the pictures", RECORD, field("input", [64, 64]), "index.csv", "smaller"),
     ("dataset.json: an input that the encoder does not take", RECORD, field("input", [30, 30]), "30x30"),
     ("dataset.json: an unknown augmentation", RECORD, field("augmentation", "mirror"), "dataset.json", "mirror"),
-    ("dataset.json: a negative count", RECORD, field("counts", {"train": -5}), "dataset.json", "counts"),
-    ("dataset.json: a path for a name", RECORD, field("target", "../../etc"), "dataset.json", "target"),
-    ("dataset.json: no digests", RECORD, field("arrays", DELETED), "dataset.json", "arrays"),
-    ("dataset.json: digests are a list", RECORD, field("arrays", [1]), "dataset.json", "arrays"),
+    *((f"index.csv: {key} is {value!r}", INDEX, cell(key, value), "index.csv", *([key] if key != "source" else []))
+      for key in CELLS for value in CELLS[key]),
     ("index.csv: only a header", INDEX, declared(lines(lambda rows: rows[:1])), "index.csv", "train"),
     ("index.csv: another header", INDEX, lines(lambda rows: [rows[0].replace("row", "place"), *rows[1:]]), "index.csv", "columns"),
     ("index.csv: a column too many", INDEX, lines(lambda rows: [row + ",0" for row in rows]), "index.csv"),
     ("index.csv: a line too long", INDEX, lines(lambda rows: [rows[0], rows[1] + ",7", *rows[2:]]), "index.csv", "line 2"),
     ("index.csv: a line too short", INDEX, lines(lambda rows: [*rows[:2], "5,5,train", *rows[2:]]), "index.csv", "line 3"),
-    ("index.csv: a fraction", INDEX, cell("row", "0.5"), "index.csv", "row", "line 2"),
-    ("index.csv: a negative row", INDEX, cell("row", "-1"), "index.csv", "row"),
     ("index.csv: a row beyond the array", INDEX, declared(cell("row", "4000")), "index.csv", "window"),
-    ("index.csv: a row of 40 digits", INDEX, cell("row", "9" * 40), "index.csv", "row"),
-    ("index.csv: a word for a window", INDEX, cell("top", "high"), "index.csv", "top"),
-    ("index.csv: NaN for a window", INDEX, cell("left", "nan"), "index.csv", "left"),
-    ("index.csv: an empty field", INDEX, cell("height", ""), "index.csv", "height"),
     ("index.csv: a window beyond the picture", INDEX, declared(cell("height", "999")), "index.csv", "window"),
     ("index.csv: a window of no pixels", INDEX, declared(cell("height", "0")), "index.csv", "smaller"),
     ("index.csv: a line twice", INDEX, declared(lines(lambda rows: [*rows, rows[1]])), "index.csv", "same"),
     ("index.csv: no training samples", INDEX, lines(lambda rows: [row.replace("train", "test") for row in rows]), "index.csv"),
-    ("index.csv: a NUL", INDEX, cell("source", "a\0b"), "index.csv"),
-    ("index.csv: an open quote", INDEX, cell("source", '"a'), "index.csv"),
-    ("index.csv: UTF-16", INDEX, lambda path: path.write_text(path.read_text(), encoding="utf-16"), "index.csv"),
+    ("index.csv: UTF-16", INDEX, utf16, "index.csv"),
     ("images.npy: a shape that is not there", IMAGES, npy("(1000000, 4096, 4096, 1)"), "images.npy"),
     ("images.npy: a shape that overflows", IMAGES, npy("(4611686018427387904, 4, 4, 1)", "<f8"), "images.npy"),
     ("images.npy: a pickle", IMAGES, pickle.dumps(Canary()), "images.npy"),
-    ("images.npy: objects", IMAGES, hidden(), "images.npy"),
+    ("images.npy: objects", IMAGES, saved(OBJECTS), "images.npy"),
     ("images.npy: fractions", IMAGES, array(lambda images: images.astype(np.float32)), "images.npy", "float32"),
     ("images.npy: another shape", IMAGES, array(lambda images: images[..., 0]), "images.npy"),
     ("images.npy: fewer pictures", IMAGES, array(lambda images: images[:-3]), "images.npy"),
     ("images.npy: another size", IMAGES, array(lambda images: images[:, ::2]), "images.npy"),
     ("images.npy: a header of minus signs", IMAGES, npy("(" + "-" * 9000 + "1, 4, 4, 1)"), "images.npy"),
     ("masks.npy: a shape that is not there", MASKS, npy("(1000000, 65536, 65536)"), "masks.npy"),
-    ("masks.npy: objects", MASKS, hidden(), "masks.npy"),
+    ("masks.npy: objects", MASKS, saved(OBJECTS), "masks.npy"),
     ("masks.npy: truth values", MASKS, array(lambda masks: masks > 0), "masks.npy", "bool"),
     ("masks.npy: four dimensions", MASKS, array(lambda masks: masks[..., None]), "masks.npy"),
     ("masks.npy: no pictures", MASKS, array(lambda masks: masks[:0]), "npy"),
@@ -155,20 +122,19 @@ ROWS: list[tuple[Any, ...]] = [
      "masks.npy", "differs"),
     ("index.csv: test samples for training", INDEX, lines(lambda rows: [row.replace("test", "train") for row in rows]),
      "index.csv", "differs"),
-    ("the folder is missing", FOLDER, "missing", "dataset.json"),
+    *befallen(FOLDER, ("missing", "loop"), "dataset.json"),
     ("the folder is a file", FOLDER, lambda path: path.rename("kept") and path.write_bytes(b""), "dataset.json"),
-    ("the folder is a link in a circle", FOLDER, "loop", "dataset.json"),
 ]  # fmt: skip
 UNSEEN = ("masks.npy: a label", "masks.npy: 255", "dataset.json: an unknown augmentation")  # by scoring, which reads no labels
 SCORE_ROWS = [row for row in ROWS if row[1] in (INDEX, IMAGES) and not row[0].startswith(UNSEEN)]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
-def test_fine_tuning_is_refused(row: tuple[Any, ...], refused: Callable[..., str], place: Path) -> None:
+def test_fine_tuning_is_refused(row: Row, refused: Callable[..., str], place: Path) -> None:
     refused("finetune --seed 99", *row[1:])
     assert not (place / "canary").exists()
 
 
 @pytest.mark.parametrize("row", SCORE_ROWS, ids=lambda row: row[0])
-def test_scoring_is_refused(row: tuple[Any, ...], refused: Callable[..., str]) -> None:
+def test_scoring_is_refused(row: Row, refused: Callable[..., str]) -> None:
     refused("score --seed 99", *row[1:])

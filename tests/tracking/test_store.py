@@ -111,6 +111,20 @@ def test_a_forked_process_opens_its_own_connection() -> None:
     assert {found.tags[tracking.CELL] for found in tracking.read_runs("score")} == {"parent", "child"}
 
 
+def test_a_fork_opens_no_store_that_mlflow_has_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking._tracking_service.client import TrackingServiceClient
+
+    tracking.connect()
+    asked: list[object] = []
+    monkeypatch.setattr(TrackingServiceClient, "store", property(lambda self: asked.append(self)))
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=lambda: there.send(len(asked)))
+    child.start()
+    assert here.recv() == 0
+    child.join(60)
+
+
 def test_a_finished_cell_is_reused_once_restored(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     caplog.set_level("INFO", "medtransfer")
     client = tracking.connect()

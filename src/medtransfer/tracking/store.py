@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from medtransfer.environment import workspace
 from medtransfer.errors import InputError
@@ -26,6 +27,7 @@ _SECRETS = re.compile(r"(?i)([?&;][^=&;]*(?:password|passwd|token|secret|key)[^=
 _AUTHORITY = re.compile(r"(?<=://)([^/?#:]*):[^/?#]*@")
 # Client by address of every store that has answered this process; None when it has been lost since.
 _reached: "dict[str, MlflowClient | None]" = {}
+_engines: "WeakSet[Engine]" = WeakSet()  # of every database among them
 
 
 def connect() -> "MlflowClient":
@@ -88,15 +90,12 @@ def _first_answer(uri: str) -> "MlflowClient":
     from sqlalchemy import event
 
     client = MlflowClient(uri)
-    engine = _engine(client)
-    if engine is not None and not event.contains(engine, "before_cursor_execute", _shorten_busy_timeout):
+    engine = getattr(client._tracking_client.store, "engine", None)
+    if engine is not None and engine not in _engines:
         event.listen(engine, "before_cursor_execute", _shorten_busy_timeout, retval=True)
+        _engines.add(engine)
     client.search_experiments(max_results=1)
     return client
-
-
-def _engine(client: "MlflowClient") -> "Engine | None":
-    return getattr(client._tracking_client.store, "engine", None)
 
 
 def _shorten_busy_timeout(
@@ -117,11 +116,13 @@ def _check_database(uri: str) -> None:
 
 
 def _drop_inherited_connections() -> None:
-    """In a forked child: leave the parent's connections alone; the next `connect` opens its own."""
-    for uri, client in _reached.items():
-        if client is not None and (engine := _engine(client)) is not None:
-            engine.dispose(close=False)
-        _reached[uri] = None
+    """In a forked child: leave the parent's connections alone; the next `connect` opens its own.
+
+    A client is not asked for its engine: MLflow keeps the last 100 stores only, and would open the others again.
+    """
+    for engine in _engines:
+        engine.dispose(close=False)
+    _reached.update(dict.fromkeys(_reached))
 
 
 os.register_at_fork(after_in_child=_drop_inherited_connections)
