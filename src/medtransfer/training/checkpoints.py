@@ -1,4 +1,4 @@
-"""Save a model as a checkpoint, and rebuild its encoder from the two files alone."""
+"""Save a model as a checkpoint, and rebuild its encoder from the checkpoint's two files."""
 
 import json
 from functools import lru_cache
@@ -27,7 +27,7 @@ ENCODER = "encoder."
 
 
 def save_checkpoint(folder: Path, model: nn.Module, provenance: Provenance) -> CheckpointInfo:
-    """Write `epoch-NNN.safetensors`, then the JSON beside it, which makes the checkpoint count.
+    """Write `epoch-NNN.safetensors`, then `epoch-NNN.json`, without which the checkpoint does not exist.
 
     Args:
         folder: of the pretraining.
@@ -48,7 +48,7 @@ def save_checkpoint(folder: Path, model: nn.Module, provenance: Provenance) -> C
 
 
 def load_encoder(path: Path, info: CheckpointInfo) -> Encoder:
-    """Rebuild the encoder of a checkpoint and load its weights, audited.
+    """Rebuild the encoder of a checkpoint and load its weights.
 
     Args:
         path: of the record.
@@ -71,7 +71,7 @@ def load_encoder(path: Path, info: CheckpointInfo) -> Encoder:
 
 
 def _rebuild(path: Path, info: CheckpointInfo, numbers: int) -> Encoder:
-    """Build the encoder that a record describes, unless it is far larger than its weights, of which there are `numbers`."""
+    """Build the encoder that a record describes, unless it is far larger than the `numbers` values of its weights file."""
     try:
         check_model_size(_count_numbers(info.build, canonical_json(info.arguments)), numbers)
         encoder = build_encoder(info.build, **info.arguments)
@@ -94,14 +94,14 @@ def _levels(encoder: Encoder) -> list[list[int]]:
 
 @lru_cache
 def _count_numbers(build: str, arguments: str) -> int:
-    """Numbers in the state of an encoder, counted without taking memory for them; once per architecture."""
+    """Return the number of values in the state of an encoder, without allocating memory for them."""
     with torch.device("meta"):
         shell = build_encoder(build, **json.loads(arguments))
     return sum(tensor.numel() for tensor in shell.state_dict().values())
 
 
 def _sha256(path: Path) -> str:
-    """SHA-256 of a file; one that has not changed since is not read again."""
+    """Return the SHA-256 of a file, which is read again only if it has changed."""
     status = path.stat()
     return _sha256_of(path.resolve(), status.st_ino, status.st_size, status.st_mtime_ns)
 
