@@ -58,13 +58,13 @@ def test_a_missing_key_is_named(key: str, tmp_path: Path) -> None:
         section = section[name]
     del section[last]
     path = written(tmp_path, yaml.safe_dump(params), "params.yaml")
-    with pytest.raises(InputError, match=rf"1 fault\(s\) in {path}: {key}: is missing$"):
+    with pytest.raises(InputError, match=rf"1 error\(s\) in {path}: {key}: is missing$"):
         load_params([path], {})
 
 
 @pytest.mark.parametrize("key", ["foo", "finetune.foo", "prepare.targets.sample.foo", "pretrain.origins.simple.foo"])
 def test_an_unknown_key_is_named(key: str) -> None:
-    assert message({key: 1}) == f"1 fault(s) in {PARAMS} and the command line: {key}: is not a known key"
+    assert message({key: 1}) == f"1 error(s) in {PARAMS} and the command line: {key}: is not a known key"
 
 
 def test_all_errors_are_named_at_once() -> None:
@@ -79,7 +79,7 @@ def test_all_errors_are_named_at_once() -> None:
             "prepare.targets.sample.size": [64],
         }
     )
-    assert errors.startswith("7 fault(s) in ")
+    assert errors.startswith("7 error(s) in ")
     for part in (
         "score.level: Input should be less than 0 (got 0)",
         "finetune.seed: Input should be greater than or equal to 0 (got -1)",

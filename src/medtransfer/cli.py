@@ -52,7 +52,7 @@ def cli(context: click.Context) -> None:
 
 
 class Key(click.Option):
-    """An option that stands for a key of a section of params.yaml; its help shows the value that is set there."""
+    """An option that overrides a key of a section of params.yaml; its help shows the value that is set there."""
 
     def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,7 +63,7 @@ class Key(click.Option):
         flag, text = super().get_help_record(ctx) or (self.opts[0], "")
         try:
             default = parse_yaml(Path("params.yaml").read_text(encoding="utf-8"))[self.section][self.name]
-        except (OSError, ValueError, TypeError, KeyError):  # help is given without params.yaml and with a broken one, too
+        except (OSError, ValueError, TypeError, KeyError):  # --help also works where params.yaml is missing or broken
             return flag, text
         return flag, f"{text} [default: {default if isinstance(default, str) else json.dumps(default)}]"
 
@@ -81,6 +81,14 @@ def describe_type(annotation: Any) -> str:
     return TYPES.get(annotation, "MAP")
 
 
+def common_options(function: Callable) -> Callable:
+    """Add the options that every command has."""
+    function = click.option("--debug", is_flag=True, help="Show the traceback of an error.")(function)
+    return click.option(
+        "--params", "files", multiple=True, type=click.Path(path_type=Path), help="A file overriding params.yaml; repeatable."
+    )(function)
+
+
 def stage(section: type[Section], *, hidden: tuple[str, ...] = ()) -> Callable[[Callable], click.Command]:
     """Return a decorator that makes a function a command, with an option per key of its section and the common options."""
 
@@ -96,11 +104,7 @@ def stage(section: type[Section], *, hidden: tuple[str, ...] = ()) -> Callable[[
                 help=section.model_fields[field].description,
                 section=name,
             )(function)
-        function = click.option("--debug", is_flag=True, help="Show the traceback of an error.")(function)
-        function = click.option(
-            "--params", "files", multiple=True, type=click.Path(path_type=Path), help="A file overriding params.yaml; repeatable."
-        )(function)
-        return cli.command(name, context_settings=SETTINGS)(function)
+        return cli.command(name, context_settings=SETTINGS)(common_options(function))
 
     return decorate
 
@@ -187,20 +191,20 @@ def read_cells(
     """Read the options of `finetune`, of which those that name a cell may be lists.
 
     Args:
-        files: that override params.yaml.
-        options: as given.
-        names: of the options that may be lists.
+        files: YAML files that override params.yaml.
+        options: option texts by key, as given.
+        names: options that may be lists.
 
     Returns:
         The params, and the values of the given cell fields by name; each is validated like a value in params.yaml.
     """
     lists = {key: text.split(",") for key, text in options.items() if key in names and text is not None}
     others = {key: text for key, text in options.items() if key not in names}
-    turns = [  # one per entry of the longest list; shorter lists repeat their last entry
-        load(files, parsed("finetune", others | {key: texts[min(turn, len(texts) - 1)] for key, texts in lists.items()}))
-        for turn in range(max(map(len, lists.values()), default=1))
+    loaded = [  # one per entry of the longest list; shorter lists repeat their last entry
+        load(files, parsed("finetune", others | {key: texts[min(i, len(texts) - 1)] for key, texts in lists.items()}))
+        for i in range(max(map(len, lists.values()), default=1))
     ]
-    return turns[0], {key: [getattr(params.finetune, key) for params in turns[: len(texts)]] for key, texts in lists.items()}
+    return loaded[0], {key: [getattr(params.finetune, key) for params in loaded[: len(texts)]] for key, texts in lists.items()}
 
 
 @stage(Grid)
@@ -236,10 +240,7 @@ def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 
 
 @cli.command(context_settings=SETTINGS)
-@click.option(
-    "--params", "files", multiple=True, type=click.Path(path_type=Path), help="A file overriding params.yaml; repeatable."
-)
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@common_options
 def demo(files: tuple[Path, ...], debug: bool) -> None:
     """Run the whole study of params.yaml: prepare, pretrain, score, fine-tune, report."""
     from medtransfer import study
@@ -262,14 +263,10 @@ def main() -> None:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "medtransfer"
         leave(f"{error.format_message().rstrip('.')}; see `{path} --help`", 2)
-    except InputError as error:
+    except (InputError, StageError) as error:
         if debug:
             raise
-        leave(str(error), 2)
-    except StageError as error:
-        if debug:
-            raise
-        leave(str(error), 1)
+        leave(str(error), 2 if isinstance(error, InputError) else 1)
     except Exception as error:
         if debug:
             raise

@@ -60,4 +60,4 @@ def quiet_libraries() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("medtransfer").setLevel(logging.INFO)
     for name in ("alembic", "mlflow", "urllib3", "lightning_fabric", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # their errors come as exceptions, which end in one sentence
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # their errors reach us as exceptions

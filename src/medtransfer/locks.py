@@ -1,4 +1,4 @@
-"""Exclusive file locks: one process works on a result, the others wait for it and then see what it made."""
+"""Exclusive file locks: one process works on a result while the others wait for it."""
 
 import errno
 import logging
@@ -26,7 +26,7 @@ def exclusive(result: Path) -> Iterator[None]:
     Processes on several hosts exclude each other only on a shared file system that supports `flock`, such as NFS 4.
 
     Args:
-        result: a file or folder that need not exist; the lock file is beside it while it is held.
+        result: File or folder, which need not exist; the lock file is beside it while the lock is held.
 
     Raises:
         InputError: the file system does not support locks.
@@ -39,13 +39,13 @@ def exclusive(result: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         lock.release()
-        with suppress(OSError):  # no empty folders remain after an error that came first
+        with suppress(OSError):  # after an error, the folders made for the lock are still empty
             for folder in created:
                 folder.rmdir()
 
 
 def is_locked(result: Path) -> bool:
-    """Whether a process works on a result at this moment.
+    """Return whether a process works on a result at this moment.
 
     Raises:
         InputError: the file system does not support locks.

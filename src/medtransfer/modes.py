@@ -1,7 +1,7 @@
 """Modes of transfer: which parts of a model a fine-tuning trains.
 
-To add a mode, add one line to `MODES`; tests/test_modes.py walks it. Modes are facts without code, in the lowest layer: their
-names are checked with the parameters, and what they freeze decides how robustness takes features.
+To add a mode, add one line to `MODES`; tests/test_modes.py covers every entry. Modes are data in the lowest layer, since the
+parameters are validated against their names and robustness pools features where the encoder is frozen.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ class Mode:
     """A mode of transfer.
 
     Attributes:
-        label: for people.
-        trains: the parts of the model whose weights change, of `encoder` and `decoder`.
+        label: Description for the user.
+        trains: Parts of the model whose weights change, of `encoder` and `decoder`.
     """
 
     label: str

@@ -13,13 +13,13 @@ log = logging.getLogger("medtransfer")
 
 
 def track(items: Iterable[Item], label: str, total: int, unit: str = "it") -> Iterator[Item]:
-    """Yield the items and show the progress, rate and time left.
+    """Yield the items and show progress, rate and remaining time.
 
     Args:
-        items: to iterate over.
-        label: name of the work, at the start of the bar or line.
-        total: number of items.
-        unit: name of an item.
+        items: Items to iterate over.
+        label: Start of the bar or line.
+        total: Number of items.
+        unit: Name of one item.
     """
     if sys.stderr.isatty():
         from tqdm import tqdm

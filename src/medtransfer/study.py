@@ -1,4 +1,4 @@
-"""The commands: which stage runs after which, on which params. Stages lock their own results."""
+"""Order of the stages: each command connects the tracking store, makes missing sample inputs and runs its stage."""
 
 import logging
 import subprocess
@@ -30,10 +30,10 @@ R = TypeVar("R")
 
 
 def reach_store(params: Params) -> None:
-    """Reach the tracking store before any work, and publish the results that it missed while it was away.
+    """Connect to the tracking store before any work, and publish the results that it missed while it was unreachable.
 
     Raises:
-        InputError: the store does not answer.
+        InputError: the store cannot be reached.
     """
     tracking.connect()
     if not tracking.missed_runs():
@@ -57,7 +57,7 @@ def publish(params: Params) -> None:
 
 
 def command(function: "Callable[Concatenate[Params, P], R]") -> "Callable[Concatenate[Params, P], R]":
-    """Make a function of params a command, which reaches the tracking store before any work."""
+    """Decorate a function of params so that it connects to the tracking store before any work."""
 
     @wraps(function)
     def run(params: Params, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -136,7 +136,7 @@ def report(params: Params) -> str:
 
 @command
 def search(params: Params) -> str:
-    """Search the setting of robustness that chooses best, on own results or the paper's replayed ones."""
+    """Search for the robustness setting that chooses best, on own results or the paper's replayed ones."""
     from medtransfer.papers.hidy2024.searchable import read_replayed
     from medtransfer.score.options import options_of, views_of
     from medtransfer.search.results import read_own
@@ -177,18 +177,18 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellNa
     """List every cell of the study.
 
     Args:
-        params: their section `study` names the cells.
-        given: lists that replace the study's, by field of CellName.
+        params: Parameters whose section `study` names the cells.
+        given: Lists that replace the study's, by field of CellName.
     """
     chosen = params.study
     series = product(given.get("encoder", chosen.encoders), given.get("origin", chosen.origins))
     names = [
         (target, encoder, origin, epoch)
         for target, (encoder, origin) in product(given.get("target", chosen.targets), list(series))
-        for epoch in given.get("epoch", _epochs_at_hand(params, encoder, origin))
+        for epoch in given.get("epoch", _available_epochs(params, encoder, origin))
     ]
-    ways = list(product(given.get("mode", chosen.modes), given.get("seed", chosen.seeds)))
-    return [CellName(*name, *way) for name in names for way in ways]
+    repeats = list(product(given.get("mode", chosen.modes), given.get("seed", chosen.seeds)))
+    return [CellName(*name, *repeat) for name in names for repeat in repeats]
 
 
 def study_epochs(params: Params, origin: str) -> list[int]:
@@ -199,8 +199,8 @@ def study_epochs(params: Params, origin: str) -> list[int]:
     return list(kind_of(section).epochs(section))
 
 
-def _epochs_at_hand(params: Params, encoder: str, origin: str) -> list[int]:
-    """List the planned epochs; of a pretraining that may have stopped early, those that it saved."""
+def _available_epochs(params: Params, encoder: str, origin: str) -> list[int]:
+    """List the planned epochs, or those that were saved if the pretraining may have stopped early."""
     planned = study_epochs(params, origin)
     folder = series_folder(Path(params.pretrain.out), encoder, origin)
     if params.pretrain.stop_on is None or not any(folder.glob("epoch-*.json")):
@@ -209,9 +209,9 @@ def _epochs_at_hand(params: Params, encoder: str, origin: str) -> list[int]:
 
 
 def pretrain_apart(params: Params) -> None:
-    """Pretrain for a stage that comes after; on several devices as a command of its own.
+    """Pretrain before another stage; on several devices in a subprocess.
 
-    The processes of a distributed job run their command from the start, so it must be one that ends with pretraining.
+    The processes of a distributed job run their command from the start, so it must be one that ends after pretraining.
     """
     if params.pretrain.devices == 1:
         pretrain(params)
@@ -222,12 +222,12 @@ def pretrain_apart(params: Params) -> None:
         done = subprocess.run([sys.executable, "-m", "medtransfer", "pretrain", "--params", str(file)], check=False)
     if done.returncode:
         raise StageError(
-            f"the pretraining of {params.pretrain.encoder} ended with exit code {done.returncode}; its lines are above"
+            f"the pretraining of {params.pretrain.encoder} ended with exit code {done.returncode}; its output is above"
         )
 
 
 def with_values(params: Params, section: str, **values: object) -> Params:
-    """Return params with some values of a section changed."""
+    """Return a copy of the params with some values of a section changed."""
     changed = getattr(params, section).model_copy(update=values)
     return params.model_copy(update={section: changed})
 
@@ -242,7 +242,11 @@ def _need_samples(params: Params, root: Path) -> None:
 
 
 def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[str, str, int | None]]) -> None:
-    """Make missing sample inputs; what is missing and cannot be made is an InputError before any work."""
+    """Make missing sample inputs.
+
+    Raises:
+        InputError: an input is missing and cannot be made from samples; raised before any work.
+    """
     missing = dict.fromkeys(name for name in targets if _lacks_target(params, name))
     series = dict.fromkeys(
         (encoder, origin) for encoder, origin, epoch in checkpoints if _lacks_checkpoints(params, encoder, origin, epoch)
@@ -265,7 +269,11 @@ def _lacks_target(params: Params, name: str) -> bool:
 
 
 def _lacks_checkpoints(params: Params, encoder: str, origin: str, epoch: int | None) -> bool:
-    """Return whether a series lacks one of its checkpoints, or that of the epoch, and can make them from samples."""
+    """Return whether a series lacks a checkpoint, of the epoch if one is named, that can be made from samples.
+
+    Raises:
+        InputError: a checkpoint is missing and cannot be made from samples.
+    """
     from medtransfer.pretrain.stage import kind_of
 
     folder = series_folder(Path(params.pretrain.out), encoder, origin)
@@ -278,18 +286,18 @@ def _lacks_checkpoints(params: Params, encoder: str, origin: str, epoch: int | N
     known = epoch is None or epoch in planned
     trained = kind_of(params.pretrain.model_copy(update={"origin": origin})).trains
     if not (known and trained and _is_sample(params, source)):
-        wanted = "" if epoch is None else f" of epoch {epoch}"
+        of_epoch = "" if epoch is None else f" of epoch {epoch}"
         raise InputError(
-            f"expected a checkpoint{wanted} in {folder}, but there is none; run `medtransfer pretrain --encoder {encoder} "
+            f"expected a checkpoint{of_epoch} in {folder}, but there is none; run `medtransfer pretrain --encoder {encoder} "
             f"--origin {origin}` with that epoch among its checkpoints"
         )
     return True
 
 
 def _stopper(params: Params) -> "Stopper | None":
-    """Build the rule that watches `pretrain.stop_by` on the target `pretrain.stop_on`, at the section `score`'s settings.
+    """Build the rule that watches `pretrain.stop_by` on the target `pretrain.stop_on`, at the settings of section `score`.
 
-    Of an indicator with a metric for each pooling the one is watched that serves the mode of fine-tuning.
+    If the indicator has one metric per pooling, the one that fits the mode of fine-tuning is watched.
     """
     name = params.pretrain.stop_on
     if name is None:

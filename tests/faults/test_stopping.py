@@ -143,7 +143,7 @@ def test_a_state_is_gone_on_with_after_a_stop(params: Params, monkeypatch: pytes
     reached = (read_progress(state) or {})["epoch"]
     output, _ = (again := begin(*process_words)).communicate(timeout=240)
     assert again.returncode == 0, output
-    assert f"goes on after epoch {reached}" in output
+    assert f"resumes after epoch {reached}" in output
     assert len(tracking.read_runs("finetune")) == 1 and sorted(tracking.read_curve(tracking.read_runs("finetune")[0].id, "lr")) == [
         *range(1, 41)
     ]

@@ -260,7 +260,7 @@ def test_an_interrupted_cell_goes_on_to_the_same_bits(one, changed, finetune, wa
     assert runs() == []
     caplog.set_level(logging.INFO, "medtransfer")
     resumed = finetune(one, changed)
-    assert "goes on after epoch 2" in caplog.text
+    assert "resumes after epoch 2" in caplog.text
     assert weights_of(one) == weights_of(one, "whole")
     assert (resumed.metrics, resumed.curves, resumed.encoder_hash) == (whole.metrics, whole.curves, whole.encoder_hash)
     (found,) = runs()

@@ -92,7 +92,7 @@ def test_every_comparison_is_sorted_by_its_outcome():
     )
     assert verdict_text.particulars(some)[0] == (
         "Choosing by robustness (offline) is clearly better than no pretraining and a random checkpoint; it is clearly worse "
-        "than the last checkpoint; it cannot be told apart from fixed lengths of equal cost."
+        "than the last checkpoint; it cannot be distinguished from fixed lengths of equal cost."
     )
 
 
@@ -101,7 +101,7 @@ def test_one_configuration_has_its_own_interval_and_speaks_for_itself_only(make:
     offline = make(1, 5).judged[0].by_selector["offline"]
     assert f"takes epoch {offline.candidate} and keeps {100 * offline.tis:.1f} %" in said
     assert said.endswith("One configuration says nothing about others.")
-    assert not any("told apart" in one for one in verdict_text.particulars(make(1, 5)))
+    assert not any("distinguished" in one for one in verdict_text.particulars(make(1, 5)))
 
 
 def test_a_single_seed_is_said_and_counts_no_noise(make: Make):

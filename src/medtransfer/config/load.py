@@ -38,20 +38,20 @@ def load_params(
     """
     merged: dict[str, Any] = {}
     for path in paths:
-        merged = _lay_over(merged, _read(path))
+        merged = _merge(merged, _read(path))
     for dotted, value in overrides.items():
         patch: Any = value
         for key in reversed(dotted.split(".")):
             patch = {key: patch}
-        merged = _lay_over(merged, patch)
+        merged = _merge(merged, patch)
     where = ", ".join(map(str, paths)) + (" and the command line" if overrides else "")
-    faults = _undefined_names(merged, registered or {})
+    errors = _undefined_names(merged, registered or {})
     try:
         params = Params.model_validate(merged)
-    except ValidationError as fault:
-        faults = [_sentence(error, merged) for error in fault.errors()] + faults
-    if faults:
-        raise InputError(f"{len(faults)} fault(s) in {where}: {'; '.join(faults)}")
+    except ValidationError as invalid:
+        errors = [_sentence(error, merged) for error in invalid.errors()] + errors
+    if errors:
+        raise InputError(f"{len(errors)} error(s) in {where}: {'; '.join(errors)}")
     return params
 
 
@@ -109,18 +109,18 @@ def _read(path: Path) -> dict[str, Any]:
     return {name: _expand(section, path) for name, section in value.items()}
 
 
-def _lay_over(base: Any, patch: Any, key: str = "") -> Any:
-    """Merge two nested mappings; anything else is replaced, and so are reader options, and entries of another kind or build."""
+def _merge(base: Any, patch: Any, key: str = "") -> Any:
+    """Merge two nested mappings; other values, reader options, and entries of another kind or build are replaced."""
     if not (isinstance(base, dict) and isinstance(patch, dict)) or key in {"options", "split"}:
         return patch
     if any(name in base and name in patch and base[name] != patch[name] for name in ("kind", "build")):
         return patch
-    return {**base, **{name: _lay_over(base.get(name), value, name) for name, value in patch.items()}}
+    return {**base, **{name: _merge(base.get(name), value, name) for name, value in patch.items()}}
 
 
 _brief = reprlib.Repr()
 _brief.maxstring = _brief.maxother = 80
-_UNSHOWN = {"missing", "extra_forbidden", "value_error", "union_tag_invalid", "union_tag_not_found"}  # of no use: the value
+_WITHOUT_VALUE = {"missing", "extra_forbidden", "value_error", "union_tag_invalid", "union_tag_not_found"}
 
 
 def _sentence(error: Mapping[str, Any], params: Mapping[str, Any]) -> str:
@@ -131,12 +131,12 @@ def _sentence(error: Mapping[str, Any], params: Mapping[str, Any]) -> str:
         "union_tag_invalid": f"has the kind {context.get('tag')!r}, known are {context.get('expected_tags')}",
     }  # fmt: skip
     message = messages.get(error["type"], error["msg"]).removeprefix("Value error, ")
-    got = "" if error["type"] in _UNSHOWN else f" (got {_brief.repr(error['input'])})"
+    got = "" if error["type"] in _WITHOUT_VALUE else f" (got {_brief.repr(error['input'])})"
     return f"{_key(error, params) or 'params'}: {message}{got}"
 
 
 def _key(error: Mapping[str, Any], params: Any) -> str:
-    """Return the dotted key of an error, without the names that pydantic gives to the choices of a union."""
+    """Return the dotted key of an error, without pydantic's names for the members of a union."""
     parts, value = list[str](), params
     for index, part in enumerate(error["loc"]):
         last = index == len(error["loc"]) - 1

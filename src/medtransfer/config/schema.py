@@ -7,31 +7,31 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 
-def _no_truth(value: Any) -> Any:
-    """Refuse true and false, which Python takes for the numbers 1 and 0."""
+def _no_bool(value: Any) -> Any:
+    """Refuse true and false, which pydantic would convert to the numbers 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return value
 
 
 def _no_file(value: str) -> str:
-    """Refuse the path of an output folder that cannot be made, since a file stands in its place or above it."""
-    there = next((path for path in (Path(value), *Path(value).parents) if os.path.lexists(path)), Path())
-    if not there.is_dir():
-        raise ValueError(f"must name a folder, but {there} is none")
+    """Refuse an output folder that cannot be made, since it or one of its parents is a file, or its name is invalid."""
+    existing = next((path for path in (Path(value), *Path(value).parents) if os.path.lexists(path)), Path())
+    if not existing.is_dir():
+        raise ValueError(f"must name a folder, but {existing} is none")
     try:
-        os.path.lexists(value) or os.lstat(value)
+        os.lstat(value)
     except FileNotFoundError:
         pass
-    except OSError as fault:  # such as a name that is too long
-        raise ValueError(f"must name a folder that can be made, but {fault.strerror}") from None
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(f"must name a folder that can be made, but {error.strerror}") from None
     return value
 
 
-MOST, MOST_PIXELS, MOST_PROCESSES = 2**31 - 1, 2**14, 2**10  # of a whole number; of the side of a picture; of workers
-MOST_MARGINS = 10_000  # of a search
-Whole = Annotated[int, BeforeValidator(_no_truth), Field(le=MOST)]
-Real = Annotated[float, BeforeValidator(_no_truth)]
+MOST, MOST_PIXELS, MOST_PROCESSES = 2**31 - 1, 2**14, 2**10  # largest integer; longest side of a picture; most workers
+MOST_MARGINS = 10_000  # in a search
+Whole = Annotated[int, BeforeValidator(_no_bool), Field(le=MOST)]
+Real = Annotated[float, BeforeValidator(_no_bool)]
 Positive = Annotated[Whole, Field(gt=0)]
 NonNegative = Annotated[Whole, Field(ge=0)]
 Below = Annotated[Whole, Field(lt=0, ge=-MOST)]
@@ -47,7 +47,7 @@ Pooling = Literal["frozen", "always", "never"]
 
 
 class Section(BaseModel):
-    """A part of params.yaml: every key must be there, no other key may; numbers are finite.
+    """A section of params.yaml: every key is required, no other key is allowed, and numbers are finite.
 
     The docstrings of the fields are the help of the command line's options and the comments in params.yaml.
     """
@@ -96,7 +96,7 @@ class Target(Section):
 
 
 class Prepare(Section):
-    """Raw datasets to prepared targets."""
+    """Preparation of raw datasets."""
 
     out: Out
     """folder of all prepared targets"""
@@ -114,7 +114,7 @@ class EncoderSpec(Section):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Constructor arguments; those left out take the architecture's own defaults."""
+        """Constructor arguments; the architecture has defaults for the others."""
         return dict(self.model_extra or {})
 
 
@@ -122,7 +122,7 @@ def _one_or_map(value: Any) -> str:
     return "map" if isinstance(value, dict) else "one"
 
 
-# One value, or a map; errors name the key of the one that was written.
+# One value or a map; with a discriminator, errors name the alternative that was written.
 OneOrMap = Discriminator(_one_or_map)
 EpochsByEncoder = Annotated[Annotated[NonNegative, Tag("one")] | Annotated[dict[Name, NonNegative], Tag("map")], OneOrMap]
 ImagesByEncoder = Annotated[Annotated[Positive, Tag("one")] | Annotated[dict[Name, Positive], Tag("map")], OneOrMap]
@@ -153,7 +153,7 @@ Deviation = Annotated[Real, Field(ge=0.001, le=1000)]
 
 
 class InputContract(Section):
-    """What imported weights expect: pixels a side, mean and standard deviation per channel in [0, 1] units, channel order."""
+    """Input of imported weights: side in pixels, mean and standard deviation per channel in [0, 1] units, channel order."""
 
     size: Pixels
     mean: tuple[Mean, Mean, Mean]
@@ -162,7 +162,7 @@ class InputContract(Section):
 
 
 class FileOrigin(Section):
-    """Weights files: one that stands for `epoch`, or several by their epochs."""
+    """Weights files: one, whose epoch is `epoch`, or several by epoch."""
 
     kind: Literal["file"]
     weights: FilesByEpoch
@@ -180,13 +180,13 @@ class FileOrigin(Section):
 
     @property
     def files(self) -> dict[int, Path]:
-        """Weights files by the epoch that they stand for."""
+        """Weights files by epoch."""
         weights = {self.epoch: self.weights} if isinstance(self.weights, str) else self.weights
         return {epoch: Path(weights[epoch]) for epoch in sorted(epoch for epoch in weights if epoch is not None)}
 
 
 class PackageOrigin(Section):
-    """ImageNet weights from an installed package: the folder of their copies, and the epoch that they stand for."""
+    """ImageNet weights from an installed package: the folder of their copies, and the epoch that is recorded for them."""
 
     kind: Literal["package"]
     folder: Out
@@ -254,7 +254,7 @@ class Pretrain(Section):
 
 
 class Score(Section):
-    """Checkpoints and a prepared target to scores of every indicator asked for."""
+    """Scores of checkpoints on a prepared target by every listed indicator."""
 
     out: Out
     """folder of all scores"""
@@ -297,7 +297,7 @@ class Score(Section):
 
 
 class Finetune(Section):
-    """A checkpoint and a prepared target to a model and its metrics."""
+    """Fine-tuning of a model on a prepared target from a checkpoint."""
 
     out: Out
     """folder of all trained models"""
@@ -344,7 +344,7 @@ class Finetune(Section):
 
 
 class Grid(Section):
-    """All cells of the study as one job: where its pieces run."""
+    """All cells of the study as one job, and where it runs."""
 
     launcher: Literal["local", "ray"]
     """local: processes of this machine | ray: a Ray cluster"""
@@ -363,7 +363,7 @@ class Grid(Section):
 
 
 class Report(Section):
-    """The tracking store to tables, figures and a page."""
+    """Tables, figures and a page from the tracking store."""
 
     out: Out
     """folder of tables, figures and the page"""
@@ -392,7 +392,7 @@ class Margins(Section):
 
 
 class Search(Section):
-    """The settings of robustness to try on stored results."""
+    """Robustness settings to try on stored results."""
 
     out: Out
     """folder of the search's results"""
@@ -411,7 +411,7 @@ class Search(Section):
 
 
 class Replay(Section):
-    """The paper's released result files to the tracking store, and its tables computed again."""
+    """Import of the paper's released result files, and its tables computed from them."""
 
     out: Out
     """folder of the replayed tables"""

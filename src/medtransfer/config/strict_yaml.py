@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 MAX_DEPTH = 50  # of nesting
-_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is available
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, if libyaml is available
 
 
 class _Loader(_Safe):
@@ -25,7 +25,7 @@ def parse_yaml(text: str) -> Any:
     """Parse YAML of plain values.
 
     Raises:
-        ValueError: it is not YAML, is nested too deep, has a duplicate key or Python objects, or has an alias, by which a
+        ValueError: it is not YAML, is nested too deeply, has a duplicate key or Python objects, or has an alias, by which a
             short text could expand to a value of any size.
     """
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from medtransfer.data.jitter import jitter, jitter_of
 from medtransfer.data.pixels import rgb
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # albumentations asks the network for its newest version on import
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else albumentations looks for a newer version online on import
 import albumentations as A
 
 Size = tuple[int, int]
@@ -27,7 +27,7 @@ def rotate_flip(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
         image: uint8 (h, w, C).
         mask: uint8 (h, w).
         rng: source of all randomness.
-        size: (height, width) of the result, cropped from the centre of the window.
+        size: (height, width) of the result, cropped from the centre.
 
     Returns:
         Image float32 (3, height, width) in [0, 1], bilinear, and mask uint8 (height, width), nearest.
@@ -35,7 +35,7 @@ def rotate_flip(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
     Source: paper A.4, ACDC and COVID-QU.
     """
     transform = _rotate_flip(size)
-    # A seed would start every transform at the same state, so that the flip follows from the angle.
+    # A seed would start all transforms in the same state, and the flip would depend on the angle.
     transform.set_random_state(rng, random.Random(int(rng.integers(2**63))))
     moved = transform(image=image, mask=mask)
     return rgb(moved["image"]).numpy(), moved["mask"]
@@ -76,12 +76,12 @@ def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
 
 
 def crop_map(window: tuple[int, ...], size: Size, angle: float, position: np.ndarray) -> np.ndarray:
-    """Return the affine map from the pixels of a rotated crop to the window's, such that the crop lies within the window.
+    """Return the affine map from the pixels of a rotated crop to those of the window, such that the crop is inside it.
 
     In the window's frame the crop is a rectangle rotated by `angle`; its extent from its centre along x and y is
     (W |cos| + H |sin|) / 2 and (W |sin| + H |cos|) / 2. So the centres of all crops without padding fill a rectangle
-    parallel to the window, of sides l = window - 2 extent, Algorithm 2's l; `position` is relative to it. The h0 and w0
-    that Algorithm 2 prints are not used: at angle 0 they put the crop outside of the window.
+    parallel to the window, with sides l = window - 2 extent (Algorithm 2's l); `position` is relative to it. Algorithm 2's
+    h0 and w0 are not used, since at angle 0 they place the crop outside the window.
 
     Args:
         window: (height, width) in pixels.
@@ -93,7 +93,7 @@ def crop_map(window: tuple[int, ...], size: Size, angle: float, position: np.nda
         (2, 3), from (x, y, 1) of a pixel in the crop to (x, y) in the window.
 
     Raises:
-        ValueError: the window is smaller than the crop's diagonal, so that some angles have no such crop.
+        ValueError: the window is smaller than the crop's diagonal, so some angles are impossible.
 
     Source: paper A.4, Algorithm 2.
     """
@@ -115,7 +115,7 @@ def warp(image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, size: Size) ->
     Args:
         image: uint8 (h, w, C), bilinear.
         mask: uint8 (h, w), nearest.
-        matrix: (2, 3), from the crop to the window; outside of the window is 0.
+        matrix: (2, 3), from the crop to the window; pixels outside the window are 0.
         size: (height, width) of the crop.
     """
     shape = (size[1], size[0])

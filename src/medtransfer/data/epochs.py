@@ -1,4 +1,4 @@
-"""Datasets whose random numbers depend on (seed, epoch, index) alone."""
+"""Datasets whose random numbers depend only on (seed, epoch, index)."""
 
 from typing import Any, TypeVar
 
@@ -12,9 +12,9 @@ Item = TypeVar("Item", covariant=True)
 
 
 class EpochDataset(Dataset[Item]):
-    """A dataset whose random numbers depend on (seed, epoch, index) alone, for any number of workers.
+    """A dataset whose random numbers depend only on (seed, epoch, index), for any number of workers.
 
-    The epoch is in shared memory, so that persistent worker processes see it change.
+    The epoch is in shared memory, so that persistent worker processes see its changes.
     """
 
     def __init__(self, seed: int) -> None:
@@ -23,7 +23,7 @@ class EpochDataset(Dataset[Item]):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch of the next items; call it between two passes over the data."""
+        """Set the epoch of the next items; call it before each pass over the data."""
         self._epoch.fill_(epoch)
 
     def item_seed(self, index: int) -> int:

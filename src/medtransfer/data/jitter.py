@@ -31,7 +31,7 @@ class JitterDraws:
 
 
 def draw_jitter(n: int, seed: int, repeat: int, view: int) -> JitterDraws:
-    """Draw for a whole set of images; the draw of image i depends on (seed, repeat, view, i) alone.
+    """Draw for a whole set of images; the draw of image i depends only on (seed, repeat, view, i).
 
     Args:
         n: number of images.
@@ -43,7 +43,7 @@ def draw_jitter(n: int, seed: int, repeat: int, view: int) -> JitterDraws:
 
 
 def jitter_of(n: int, rng: np.random.Generator) -> JitterDraws:
-    """Draw for n images from a generator, image after image."""
+    """Draw for n images from a generator."""
     low, high = np.array(list(RANGES.values())).T
     values = torch.from_numpy(rng.uniform(low, high, size=(n, 4)).astype(np.float32))
     return JitterDraws(*values.unbind(1))
@@ -96,7 +96,7 @@ def rgb_to_hsv(images: Tensor) -> Tensor:
 
 
 def hsv_to_rgb(images: Tensor) -> Tensor:
-    """Invert `rgb_to_hsv`, (N, 3, H, W); exactly for colours without saturation."""
+    """Invert `rgb_to_hsv`, (N, 3, H, W); exact for colours without saturation."""
     hue, saturation, value = images.unbind(1)  # (N, H, W)
     chroma = value * saturation
     channels = []

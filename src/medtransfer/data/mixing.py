@@ -11,7 +11,7 @@ MIXUP_ALPHA = 0.8
 def mix(
     images: Tensor, labels: Tensor, classes: int, *, cutmix: float, mixup: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Mix each image with one of the batch, by CutMix, by mixup, or not at all.
+    """Mix each image with another of its batch, by CutMix, by mixup, or not at all.
 
     The paper gives no distributions for the share lambda that an image keeps: here it is Beta(1, 1) for CutMix and
     Beta(0.8, 0.8) for mixup, as in timm and Swin's recipe. The partner is drawn uniformly from the batch, as a sample of

@@ -42,7 +42,7 @@ def centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Raises:
         ValueError: the pixels are fewer than `size`.
     """
-    top, left = ((have - want) // 2 for have, want in zip(pixels.shape[:2], size, strict=True))
+    top, left = ((length - target) // 2 for length, target in zip(pixels.shape[:2], size, strict=True))
     if top < 0 or left < 0:
         raise ValueError(f"expected at least {size} pixels, but got {pixels.shape[:2]}")
     return pixels[top : top + size[0], left : left + size[1]]

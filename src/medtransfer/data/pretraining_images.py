@@ -1,6 +1,6 @@
 """Pretraining images: a folder of pictures by class, augmented and normalised (paper A.3).
 
-The layout is ImageNet's, as ImageFolder reads it: `root/train/n01440764/n01440764_10026.JPEG`, and `root/val` alike.
+The layout is that of ImageFolder: `root/train/n01440764/n01440764_10026.JPEG`, and likewise `root/val`.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         self._randaugment = v2.RandAugment(num_ops=2, magnitude=9) if randaugment else None
         self.classes = _classes(self._root)
         names = [_pictures(self._root / split / name) for name in self.classes]
-        # One array instead of a million strings: worker processes share its memory pages.
+        # One array instead of a million strings, so that worker processes share its memory pages.
         self._names = np.array([os.fsencode(name) for part in names for name in part])
         self.labels = np.repeat(np.arange(len(names)), [len(part) for part in names])
 
@@ -65,7 +65,7 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         return len(self._names)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Return one picture and its class; the same bits for the same (seed, epoch, index).
+        """Return one picture and its class; identical for the same (seed, epoch, index).
 
         Raises:
             InputError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""Batches of an epoch for every device, and the DataLoader over them."""
+"""Batch sampler of an epoch for one or more devices, and the DataLoader over it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,10 +13,10 @@ from medtransfer.seeds import derive_seed
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The batches of one device in one epoch; at each step all devices together see the same images, however many they are.
+    """Batches of one device in one epoch; the images of a step do not depend on the number of devices.
 
-    The order depends on (seed, epoch) alone. Each step takes the next batch_size * world images of it, so that fewer devices
-    with larger batches, or more batches per optimiser step, cover the same images.
+    The order depends only on (seed, epoch). Each step takes the next batch_size * world images of it, so fewer devices with
+    larger batches, or with more batches per optimiser step, see the same images.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class EpochBatches(Sampler[list[int]]):
 
 
 def worker_init(worker: int) -> None:
-    """Limit a worker process to one thread: the workers are the parallelism."""
+    """Limit a worker process to one thread, since the workers run in parallel."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
@@ -84,7 +84,7 @@ class _Loader(DataLoader[Any]):
 
 
 def loader(dataset: Dataset[Any], batches: Sampler[list[int]], workers: int, pin: bool) -> DataLoader[Any]:
-    """Build the loader of a dataset; it does not use the global random state.
+    """Build the DataLoader of a dataset; it does not use the global random state.
 
     Args:
         dataset: whose randomness comes from its own seeds.

@@ -1,4 +1,4 @@
-"""Images and masks of a split, normalised, and augmented for training."""
+"""Dataset of the images and masks of a target's split, normalised, and augmented for training."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,7 @@ class TargetSamples(Samples):
             self._try_augmentation(target)
 
     def __getitem__(self, position: int) -> Sample:
-        """Return one sample; the same bits for the same (seed, epoch, position)."""
+        """Return one sample; identical for the same (seed, epoch, position)."""
         image, mask = self._windows.image(position), self._windows.mask(position)
         size = self._windows.size
         if self._augmentation is None:

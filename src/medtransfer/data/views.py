@@ -1,4 +1,4 @@
-"""Batches of images of a prepared target: two jittered views with negatives (A.6), or the images with their labels."""
+"""Batches of images of a prepared target: two jittered views with negatives (A.6), or plain images with labels."""
 
 import mmap
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ class ViewBatch:
 
     Attributes:
         queries: float32 (B, 3, H, W), the first views.
-        keys: float32 (B + e, 3, H, W), the second views: of the same images, then of negatives outside of the batch.
+        keys: float32 (B + e, 3, H, W), the second views: of the same images, then of negatives from outside the batch.
         negative: int64 (B,), the row of `keys` that is each query's negative; its positive is its own row.
         positions: int64 (B,), which images of the set these are.
     """
@@ -34,11 +34,11 @@ class ViewBatch:
 
 
 def select_images(groups: Sequence[str], max_images: int | None, seed: int) -> np.ndarray:
-    """Choose images of a split, spread over its groups: no group gives a second one before each has given one.
+    """Choose images of a split evenly over its groups: none contributes a second image before each has contributed one.
 
     Args:
-        groups: a group an image.
-        max_images: how many, None for all.
+        groups: group of each image.
+        max_images: how many images, None for all.
         seed: of the choice.
 
     Returns:
@@ -61,11 +61,11 @@ def select_images(groups: Sequence[str], max_images: int | None, seed: int) -> n
 class TwoViews:
     """Batches of two views of the images of a split; memory depends on the batch, not on the number of images.
 
-    An image's views depend on (seed, repeat) and the image alone, neither on the batches nor on max_images.
+    The views of an image depend on (seed, repeat) only, not on the batches or max_images.
 
     Attributes:
-        ids: an identity an image of the set, all different.
-        groups: a group an image.
+        ids: unique identifier of each image.
+        groups: group of each image.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class TwoViews:
         Args:
             target: the prepared target; its arrays stay on disk.
             split: `train`, `validation` or `test`.
-            mean: a channel, in [0, 1] units, from the checkpoint.
-            std: like mean.
+            mean: per channel, in [0, 1] units, from the checkpoint.
+            std: per channel, likewise.
             seed: of the choice and of the jitter.
             max_images: how many images the set has, None for all (see `select_images`).
             size: (height, width) to resize to, None for the target's input size.
@@ -90,8 +90,8 @@ class TwoViews:
         """
         self._windows, self._array, self._masks = Windows(target, split), target.images, target.masks
         self._chosen = select_images(self._windows.groups, max_images, seed)
-        self.ids = [self._windows.images[place] for place in self._chosen]
-        self.groups = [self._windows.groups[place] for place in self._chosen]
+        self.ids = [self._windows.images[index] for index in self._chosen]
+        self.groups = [self._windows.groups[index] for index in self._chosen]
         self._mean, self._std, self._seed = tuple(mean), tuple(std), seed
         self._size, self._device = size or self._windows.size, torch.device(device)
 
@@ -100,13 +100,13 @@ class TwoViews:
         return len(self._chosen)
 
     def batches(self, order: np.ndarray, negative: np.ndarray, batch_size: int, repeat: int) -> Iterator[ViewBatch]:
-        """Walk through images once.
+        """Iterate over images once.
 
         Args:
-            order: (m,) in 0..n-1, all different: which images of the set of n, one after the other.
+            order: (m,) in 0..n-1, all different: indices of the images, in this order.
             negative: (n,) in 0..n-1, the negative of each image of the set.
-            batch_size: images a batch, negatives from outside not counted.
-            repeat: which of the independent pairs of views.
+            batch_size: images per batch, without the negatives from other batches.
+            repeat: index of the pair of views.
 
         Raises:
             ValueError: order or negative do not fit the set, an image is its own negative, or batch_size is below 1.
@@ -120,24 +120,24 @@ class TwoViews:
     ) -> Iterator[ViewBatch]:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            wanted = negative[batch]
-            keys = np.concatenate([batch, np.setdiff1d(wanted, batch)])
+            negatives = negative[batch]
+            keys = np.concatenate([batch, np.setdiff1d(negatives, batch)])
             row = {position: number for number, position in enumerate(keys.tolist())}
             yield ViewBatch(
                 queries=self._views(batch, draws[0]),
                 keys=self._views(keys, draws[1]),
-                negative=torch.tensor([row[position] for position in wanted.tolist()]),
+                negative=torch.tensor([row[position] for position in negatives.tolist()]),
                 positions=torch.tensor(batch.tolist()),
             )
 
     def images(self, positions: np.ndarray) -> Tensor:
-        """Return images themselves, normalised, float32 (B, 3, H, W)."""
+        """Return images without jitter, normalised, float32 (B, 3, H, W)."""
         return self._normalised(self._read(positions))
 
     def labels(self, positions: np.ndarray) -> Tensor:
         """Return the labels of images, uint8 (B, H, W) of the target's input size, on the CPU."""
         masks = np.stack([centre(self._windows.mask(row), self._windows.size) for row in self._chosen[positions]])
-        _let_go(self._masks)
+        _release(self._masks)
         return torch.from_numpy(masks)
 
     def _views(self, positions: np.ndarray, draws: JitterDraws) -> Tensor:
@@ -145,7 +145,7 @@ class TwoViews:
 
     def _read(self, positions: np.ndarray) -> Tensor:
         pixels = np.stack([centre(self._windows.image(row), self._windows.size) for row in self._chosen[positions]])
-        _let_go(self._array)
+        _release(self._array)
         images = rgb(self._moved(torch.from_numpy(pixels)))  # (B, 3, H, W)
         if self._size != self._windows.size:
             images = interpolate(images, self._size, mode="bilinear", antialias=True)
@@ -153,10 +153,10 @@ class TwoViews:
 
     def _normalised(self, images: Tensor) -> Tensor:
         images = normalise(images, self._mean, self._std)
-        return images.contiguous(memory_format=torch.channels_last)  # convolutions take a third less time so on CPUs
+        return images.contiguous(memory_format=torch.channels_last)  # makes convolutions on CPUs a third faster
 
     def _moved(self, pixels: Tensor) -> Tensor:
-        if self._device.type == "cuda":  # without waiting for what the device is doing
+        if self._device.type == "cuda":  # asynchronous only from pinned memory
             return pixels.pin_memory().to(self._device, non_blocking=True)
         return pixels.to(self._device)
 
@@ -172,7 +172,7 @@ class TwoViews:
             raise ValueError(f"expected another image as a negative, but image {np.argmax(negative == known)} is its own")
 
 
-def _let_go(array: np.ndarray) -> None:
-    """Drop the pages of a mapped array that were read; the memory in use would otherwise grow with the images."""
+def _release(array: np.ndarray) -> None:
+    """Release the pages of a mapped array that were read, so that memory does not grow with the number of images."""
     if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         array.base.madvise(mmap.MADV_DONTNEED)

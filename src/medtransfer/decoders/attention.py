@@ -1,4 +1,4 @@
-"""The decoder of ResNet50 Attention U-Net.
+"""Decoder of ResNet50 Attention U-Net.
 
 Source: section A.1.2 and Oktay et al. 2018 (arXiv 1804.03999), equations 1 and 2, figure 2: additive gates with a
 single attention map. Where that paper is silent, the inner channels of a gate are half of its skip connection's.
@@ -18,14 +18,14 @@ from medtransfer.encoders.conv_blocks import resized
 # 2048 -> 256: from ResNet50's last level to the first of the decoder's published 256-128-64-32-16 channels.
 REDUCTION = 8
 
-# oneDNN corrupts memory in the backward pass of strided 1x1 convolutions of fewer channels, channels last (torch 2.14).
+# oneDNN corrupts memory in the backward pass of channels-last strided 1x1 convolutions with fewer channels (torch 2.14).
 NARROWEST_STRIDED = 8
 
 
 class AttentionGate(nn.Module):
-    """Weigh each position of a skip connection by one map in (0, 1), computed from it and from the coarser decoder map.
+    """Weigh each position of a skip connection by a map in (0, 1), computed from it and from the coarser decoder map.
 
-    alpha = sigmoid(psi(relu(W_x x + W_g g + b_g))), with x brought to the resolution of g, and alpha back to that of x.
+    alpha = sigmoid(psi(relu(W_x x + W_g g + b_g))), with x resized to the resolution of g, and alpha back to that of x.
     """
 
     def __init__(self, skip: int, gating: int) -> None:

@@ -1,17 +1,17 @@
-"""One level of a convolutional decoder."""
+"""Block of one level of a convolutional decoder."""
 
 import torch
 from torch import Tensor, nn
 
 from medtransfer.encoders.conv_blocks import double_conv, resized
 
-NARROWEST = 4  # channels that halving from block to block does not go below
+NARROWEST = 4  # smallest number of channels to which blocks halve
 
 
 class UpBlock(nn.Module):
-    """Double the resolution, join the skip connection, and convolve twice.
+    """Double the resolution, concatenate the skip connection, and convolve twice.
 
-    Where the skip connection is not twice as fine as the coarser map, the doubled map is interpolated to its size.
+    If the skip connection is not twice as fine as the coarser map, the doubled map is interpolated to its size.
     Source: Ronneberger et al. 2015, section 2; here the convolutions are padded, so nothing is cropped.
     """
 
@@ -32,7 +32,7 @@ class UpBlock(nn.Module):
 
         Args:
             x: the coarser map (N, inputs, H, W).
-            skip: (N, skip, h, w), None where the level has none.
+            skip: (N, skip, h, w), or None for a level without.
 
         Returns:
             (N, outputs, h, w), or (N, outputs, 2H, 2W) without a skip connection.
@@ -44,5 +44,5 @@ class UpBlock(nn.Module):
 
 
 def doublings(stride: int) -> int:
-    """Number of doublings that take a map of a stride to the input's size or just beyond."""
+    """Return the number of doublings that upsample a map of a stride at least to the input's size."""
     return (stride - 1).bit_length()

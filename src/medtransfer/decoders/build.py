@@ -7,12 +7,12 @@ from medtransfer.errors import InputError
 
 
 def build_segmenter(encoder: Encoder, classes: int, decoder: str | None = None) -> Segmenter:
-    """Put a decoder on an encoder.
+    """Build a segmentation model.
 
     Args:
         encoder: any encoder.
         classes: number of non-background classes.
-        decoder: a key of DECODERS; None takes the encoder's default.
+        decoder: key of DECODERS; None for the encoder's default.
 
     Returns:
         A model with one output channel for a single class, else classes + 1, and logits of the input's size.

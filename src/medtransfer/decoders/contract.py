@@ -1,4 +1,4 @@
-"""The contract of decoders: an encoder's maps, finest first, to logits (N, outputs, H, W) of the input's size."""
+"""Contract of decoders: from an encoder's maps, finest first, to logits (N, outputs, H, W) of the input's size."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -27,8 +27,8 @@ class Decoder(nn.Module):
     Attributes:
         name: key of DECODERS.
         initialisation: name of the rule that `initialise` follows.
-        needs: what `fits` asks of an encoder, for messages.
-        stride: of the finest level; the maps of an H x W image have H/stride x W/stride positions there.
+        needs: requirement of `fits`, for messages.
+        stride: stride of the finest level, whose map of an H x W image has H/stride x W/stride positions.
         norms: one per level after `normalise`, else empty.
     """
 
@@ -43,7 +43,7 @@ class Decoder(nn.Module):
 
     @classmethod
     def fits(cls, encoder: Encoder) -> bool:
-        """Whether the decoder can be put on the encoder's levels."""
+        """Return whether the decoder fits the encoder's levels."""
         strides = [level.stride for level in encoder.levels]
         return len(strides) > 0 and all(finer <= coarser for finer, coarser in pairwise(strides))
 

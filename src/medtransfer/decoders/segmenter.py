@@ -1,4 +1,4 @@
-"""A segmentation model: images (N, 3, H, W) to logits (N, outputs, H, W) by an encoder and a decoder."""
+"""Segmentation model: an encoder and a decoder, from images (N, 3, H, W) to logits (N, outputs, H, W)."""
 
 from torch import Tensor, nn
 
@@ -11,7 +11,7 @@ class Segmenter(nn.Module):
 
     Attributes:
         encoder: computes the maps.
-        decoder: turns them into logits.
+        decoder: computes logits from the maps.
         initialisation: name of the rule that `initialise` follows.
     """
 
@@ -27,7 +27,7 @@ class Segmenter(nn.Module):
 
 
 def outputs_of(classes: int) -> int:
-    """Number of output channels: one for a single class, else one per class and one for the background.
+    """Return the number of output channels: one for a single class, else one per class and one for the background.
 
     Args:
         classes: number of non-background classes.

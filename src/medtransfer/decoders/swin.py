@@ -1,4 +1,4 @@
-"""The decoder of Swin U-Net, which mirrors a Swin encoder.
+"""Decoder of Swin U-Net, which mirrors a Swin encoder.
 
 Source: Cao et al. 2021 (arXiv 2105.05537), section 3: patch expanding, concatenated skip and linear layer, Swin blocks
 as many and as wide as in the encoder's stage of that resolution, 4x patch expanding, 1x1 head. The skip connections
@@ -18,7 +18,7 @@ from medtransfer.encoders.swin import PATCH, SwinEncoder
 
 
 class PatchExpand(nn.Module):
-    """Trade channels for resolution: a linear layer, positions laid out `factor` times as finely, layer norm."""
+    """Trade channels for resolution: a linear layer, rearrangement to a `factor` times finer map, layer norm."""
 
     def __init__(self, inputs: int, outputs: int, factor: int) -> None:
         """Build the layers.
@@ -42,7 +42,7 @@ class PatchExpand(nn.Module):
 
 
 class FinalPatchExpand(PatchExpand):
-    """The last expanding step, from patches back to pixels, with a rule of its own for the initial weights (A.1.4)."""
+    """Last expansion, from patches to pixels; its weights are initialised by a special rule (A.1.4)."""
 
     expands_patches_to_pixels = True
 
@@ -76,7 +76,7 @@ class SwinDecoder(Decoder):
 
     @classmethod
     def fits(cls, encoder: Encoder) -> bool:
-        """Whether the encoder has Swin blocks to mirror."""
+        """Return whether the encoder has Swin blocks to mirror."""
         return isinstance(encoder, SwinEncoder)
 
     @classmethod
@@ -95,7 +95,7 @@ class SwinDecoder(Decoder):
 
 
 def _mirror(encoder: SwinEncoder, stage: int) -> SwinTransformerStage:
-    """Swin blocks of one decoder stage, with the depth, heads, windows and rates of the encoder's."""
+    """Build the Swin blocks of one decoder stage, with the depth, heads, windows and rates of the encoder's stage."""
     arguments, level = encoder.arguments, encoder.levels[stage]
     rates = calculate_drop_path_rates(arguments["stochastic_depth"], arguments["depths"], stagewise=True)
     side = arguments["size"] // level.stride

@@ -1,4 +1,4 @@
-"""U-Net's expanding path.
+"""Expanding path of U-Net.
 
 Source: Ronneberger et al. 2015 (arXiv 1505.04597), section 2: per level a 2x2 transposed convolution, the concatenated
 skip connection and two 3x3 convolutions; a 1x1 head.
@@ -17,7 +17,7 @@ from medtransfer.encoders.contract import Encoder, Level
 class UNetDecoder(Decoder):
     """An `UpBlock` with a skip connection for every level but the coarsest, plain ones to the input's size, and a 1x1 head.
 
-    A block halves the channels, but has at most as many as its skip connection: on U-Net's own encoder these are equal.
+    A block halves the channels, but has at most as many as its skip connection; on U-Net's own encoder these are equal.
     """
 
     name = "unet"

@@ -1,6 +1,6 @@
-"""Encoder architectures by name.
+"""Registry of encoders.
 
-To add one, write its file here, add its line to ENCODERS, and add small arguments to tests/tiny_encoders.py.
+To add one, write its file here, add one line to ENCODERS, and add small arguments to tests/tiny_encoders.py.
 """
 
 from medtransfer.encoders.contract import Encoder

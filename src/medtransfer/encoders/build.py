@@ -13,8 +13,8 @@ def build_encoder(build: str, /, **arguments: Any) -> Encoder:
     """Build an encoder; `initialise` or a weights file sets its weights.
 
     Args:
-        build: a key of ENCODERS.
-        arguments: constructor arguments; those left out take the published values.
+        build: key of ENCODERS.
+        arguments: constructor arguments; the defaults are the published values.
 
     Raises:
         InputError: the name or an argument is unknown, or a value is out of range.

@@ -1,4 +1,4 @@
-"""An encoder with a linear classification head: the model of supervised pretraining."""
+"""Encoder with a linear classification head, the model of supervised pretraining."""
 
 from torch import Tensor, nn
 
@@ -15,7 +15,7 @@ class Classifier(nn.Module):
     """
 
     def __init__(self, encoder: Encoder, classes: int) -> None:
-        """Put a new head on an encoder.
+        """Add a new head to an encoder.
 
         Args:
             encoder: to classify with.

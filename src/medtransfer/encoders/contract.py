@@ -1,4 +1,4 @@
-"""The contract of encoders: images (N, 3, H, W) to one map (N, C, H/stride, W/stride) per level, finest first."""
+"""Contract of encoders: from images (N, 3, H, W) to one map (N, C, H/stride, W/stride) per level, finest first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,16 +31,16 @@ class Encoder(nn.Module):
         name: key of ENCODERS.
         initialisation: name of the rule that `initialise` follows.
         default_decoder: key of DECODERS, for segmentation models that name no decoder.
-        arguments: every constructor argument, JSON-able; `build_encoder(name, **arguments)` builds the architecture again.
-        levels: what `forward` returns, from finest to coarsest.
+        arguments: every constructor argument, JSON-able; `build_encoder(name, **arguments)` rebuilds the architecture.
+        levels: levels of the maps that `forward` returns, from finest to coarsest.
         multiple: both input sides must be multiples of this many pixels.
-        mean: per channel, in [0, 1] units; what the architecture's published weights were trained with, else ImageNet's.
-        std: like mean.
+        mean: per channel, in [0, 1] units, from the training of the architecture's published weights, else ImageNet's.
+        std: per channel, likewise.
         channels: channel order.
-        input_size: side in pixels of the images that published weights were trained with, None where none are known.
-        prefix: what this package's tensor names have in front of those in published weights files.
-        heads: names in published weights files, or their beginnings, that are no part of the encoder; the usual
-            classification heads need not be named.
+        input_size: side in pixels of the images that published weights were trained with, None if unknown.
+        prefix: prefix of this package's tensor names that names in published weights files lack.
+        heads: names, or prefixes of names, in published weights files that are not part of the encoder; the usual
+            classification heads need not be listed.
         normalise_maps: whether decoders normalise each level first, because the scales of the levels differ widely.
         frozen: set by `freeze`; a frozen encoder stays in eval mode even after `train()`.
     """
@@ -68,10 +68,10 @@ class Encoder(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} computes no maps")
 
     def reset(self, seed: int) -> bool:
-        """Set all weights by an initialisation of the encoder's own, the same bits for the same seed on any device.
+        """Initialise all weights by the encoder's own method, if it has one; the same seed gives the same bits on any device.
 
         Returns:
-            Whether the encoder has one; if not, the rule that `initialisation` names applies.
+            Whether the encoder has its own method; if not, the rule that `initialisation` names applies.
         """
         return False
 
@@ -85,8 +85,8 @@ class Encoder(nn.Module):
             One map (N, C, H/stride, W/stride) per level, from finest to coarsest.
 
         Raises:
-            ValueError: the input is no batch of three-channel images.
-            InputError: a side is no multiple of `multiple`.
+            ValueError: the input is not a batch of three-channel images.
+            InputError: a side is not a multiple of `multiple`.
         """
         if x.ndim != 4 or x.shape[1] != 3:
             raise ValueError(f"expected images of shape (N, 3, H, W), but got {tuple(x.shape)}")
@@ -94,14 +94,14 @@ class Encoder(nn.Module):
         return self.maps(x)
 
     def check_size(self, height: int, width: int) -> None:
-        """Check that the encoder takes images of a size.
+        """Check that the encoder accepts images of a size.
 
         Args:
             height: of the input, pixels.
             width: of the input, pixels.
 
         Raises:
-            InputError: a side is no positive multiple of `multiple`.
+            InputError: a side is not a positive multiple of `multiple`.
         """
         if min(height, width) > 0 and height % self.multiple == 0 and width % self.multiple == 0:
             return
@@ -111,7 +111,7 @@ class Encoder(nn.Module):
         )
 
     def size_rule(self) -> str:
-        """The reason for `multiple`, for messages."""
+        """Return the reason for `multiple`, for messages."""
         return f"its last level has stride {self.levels[-1].stride}"
 
     def train(self, mode: bool = True) -> Self:
@@ -128,7 +128,7 @@ def whole_numbers(name: str, values: Sequence[int], count: int) -> list[int]:
         count: how many are expected.
 
     Raises:
-        ValueError: another count, or a value that is no positive whole number.
+        ValueError: another count, or a value that is not a positive whole number.
     """
     listed = isinstance(values, list | tuple) and len(values) == count
     if not listed or any(type(value) is not int or value < 1 for value in values):
@@ -137,7 +137,11 @@ def whole_numbers(name: str, values: Sequence[int], count: int) -> list[int]:
 
 
 def drop_rate(name: str, value: float) -> float:
-    """Check a constructor argument that is a rate in [0, 1); anything else is a ValueError."""
+    """Check a constructor argument that is a rate in [0, 1).
+
+    Raises:
+        ValueError: it is not.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
         raise ValueError(f"expected {name} to be a number in [0, 1), but got {value!r}")
     return float(value)

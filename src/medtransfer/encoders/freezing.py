@@ -10,9 +10,9 @@ from medtransfer.encoders.contract import Encoder
 
 
 def freeze(encoder: Encoder) -> None:
-    """Freeze an encoder for good: no gradients, and eval mode even after `train()` of the whole model.
+    """Freeze an encoder permanently: no gradients, and eval mode even after `train()` of the whole model.
 
-    Batch-norm statistics then stay as they are, and stochastic depth is off.
+    So batch-norm statistics do not change, and stochastic depth is off.
     """
     encoder.frozen = True
     encoder.eval()
@@ -21,7 +21,7 @@ def freeze(encoder: Encoder) -> None:
 
 
 def state_hash(module: nn.Module) -> str:
-    """SHA-256 over every parameter, then every buffer, in the module's order: name, dtype, shape and bytes."""
+    """Return the SHA-256 over name, dtype, shape and bytes of every parameter, then every buffer, in the module's order."""
     digest = hashlib.sha256()
     for name, tensor in chain(module.named_parameters(), module.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -1,4 +1,4 @@
-"""Set all weights of a model from a seed, by the rules of section A.1.4 or the encoder's own."""
+"""Initialise all weights of a model from a seed, by the rules of section A.1.4 or the encoder's own method."""
 
 import math
 from collections.abc import Callable
@@ -17,18 +17,18 @@ TRUNCATED_STD, TRUNCATED_BOUND = 0.02, 2.0
 
 
 def initialise(model: nn.Module, seed: int) -> None:
-    """Set all weights of a model in place: weights by its rule, biases 0, norms 1 and 0, running statistics reset.
+    """Initialise a model in place: weights by its rule, biases 0, norms 1 and 0, running statistics reset.
 
-    The same seed gives the same bits on any device. The encoder is the first part of its classifier or segmenter, so it
-    gets the same weights there as alone. A part that names a rule of its own, such as a decoder on another
-    architecture's encoder, follows that.
+    The same seed gives the same bits on any device. The encoder is the first part of a classifier or segmenter, so it gets
+    the same weights there as alone. A part that names its own rule, such as a decoder on another architecture's encoder,
+    follows that.
 
     Args:
-        model: an encoder, decoder, segmenter or classifier of this package; only what is below it is changed.
+        model: an encoder, decoder, segmenter or classifier of this package.
         seed: of the random numbers.
 
     Raises:
-        ValueError: the model names no known rule, or holds a parameter that neither the rules nor its layer can set.
+        ValueError: the model names no known rule, or has a parameter that neither the rules nor its layer can initialise.
     """
     rule = getattr(model, "initialisation", None)
     if rule not in RULES:
@@ -51,7 +51,7 @@ def he_normal(layer: nn.Module, gamma: float, generator: Generator) -> None:
 
 
 def truncated_normal(weight: Tensor, std: float, bound: float, generator: Generator) -> None:
-    """Draw a tensor from N(0, std^2); values outside [-bound, bound] are drawn again."""
+    """Draw a tensor from N(0, std^2); values outside [-bound, bound] are redrawn."""
     values = torch.empty(weight.shape).normal_(0, std, generator=generator)
     while (outside := values.abs() > bound).any():
         values[outside] = torch.empty(int(outside.sum())).normal_(0, std, generator=generator)
@@ -60,7 +60,7 @@ def truncated_normal(weight: Tensor, std: float, bound: float, generator: Genera
 
 
 def fan_in(layer: nn.Module) -> float:
-    """Number of inputs that one output of a layer sums over.
+    """Return the number of inputs that one output of a layer sums over.
 
     A transposed convolution spreads each input over kernel^2 outputs, and there are strides^2 outputs per input.
     """
@@ -71,7 +71,7 @@ def fan_in(layer: nn.Module) -> float:
 
 
 def _set_layer(name: str, module: nn.Module, rule: str, generator: Generator) -> None:
-    """Set the parameters and statistics of one module, but not of its children."""
+    """Initialise the parameters and statistics of one module, without its children."""
     if isinstance(module, NORMS):
         module.reset_parameters()
     elif isinstance(module, WEIGHTED):
@@ -91,7 +91,7 @@ def _set_layer(name: str, module: nn.Module, rule: str, generator: Generator) ->
 
 
 def _rules(model: nn.Module) -> dict[nn.Module, str]:
-    """The rule of every module: that of the innermost part around it which names one."""
+    """Return the rule of every module: that of the innermost enclosing part that names one."""
     rules: dict[nn.Module, str] = {}
     for part in model.modules():
         if rule := getattr(part, "initialisation", None):
@@ -100,7 +100,7 @@ def _rules(model: nn.Module) -> dict[nn.Module, str]:
 
 
 def _patch_layers(model: nn.Module) -> set[nn.Module]:
-    """The layers between pixels and patches, which have a gamma of their own."""
+    """Return the layers between pixels and patches, which have their own gamma."""
     embeds = {module.proj for module in model.modules() if isinstance(module, PatchEmbed)}
     expands = {module.get_submodule("expand") for module in model.modules() if getattr(module, "expands_patches_to_pixels", False)}
     return embeds | expands

@@ -1,4 +1,4 @@
-"""ResNet50 encoder, its tensors named as in the weights files of torchvision and timm.
+"""ResNet50 encoder, with the tensor names of torchvision's and timm's weights files.
 
 Source: He et al. 2016 (arXiv 1512.03385), table 1, on timm's ResNet: the stride is in the 3x3 convolution, as in both
 libraries. Section A.1.2: no bias in the convolutions, stochastic depth.
@@ -48,7 +48,7 @@ class ResNet50Encoder(Encoder):
             self.add_module(name, network.get_submodule(name))
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Outputs of the stem and of each stage; see `Encoder.forward`."""
+        """Compute the outputs of the stem and of each stage; see `Encoder.forward`."""
         maps = [self.act1(self.bn1(self.conv1(x)))]  # (N, 64, H/2, W/2)
         x = self.maxpool(maps[0])  # (N, 64, H/4, W/4)
         for name in STAGES:

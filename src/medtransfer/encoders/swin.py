@@ -1,4 +1,4 @@
-"""Swin Transformer encoder, its tensors named as in timm's weights files.
+"""Swin Transformer encoder, with the tensor names of timm's weights files.
 
 Source: Liu et al. 2021 (arXiv 2103.14030), on timm's SwinTransformer, whose channels-last maps are permuted to
 channels-first. With depths 2-2-6-2 all weights of Swin-T load.
@@ -42,7 +42,7 @@ class SwinEncoder(Encoder):
             heads: attention heads per stage, four.
             window: side of the attention windows, in map positions.
             stochastic_depth: rate at the last block, in [0, 1); it rises linearly from 0 at the first.
-            size: side in pixels of the images that the windows are laid out for: a map smaller than the window is one
+            size: side in pixels of the images that the windows are designed for; a map smaller than the window is one
                 window. Images of other sizes are accepted, see `check_size`.
 
         Raises:
@@ -73,7 +73,7 @@ class SwinEncoder(Encoder):
         self.patch_embed, self.layers, self.norm = network.patch_embed, network.layers, network.norm
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Outputs of the stages; see `Encoder.forward`."""
+        """Compute the outputs of the stages; see `Encoder.forward`."""
         x = self.patch_embed(x)  # (N, H/4, W/4, embed)
         maps = []
         for stage in self.layers:
@@ -83,12 +83,16 @@ class SwinEncoder(Encoder):
         return [features.permute(0, 3, 1, 2) for features in maps]  # (N, C, H/stride, W/stride)
 
     def size_rule(self) -> str:
-        """The reason for `multiple`, for messages."""
+        """Return the reason for `multiple`, for messages."""
         return f"windows of {self.windows} positions must tile the maps of strides {[lv.stride for lv in self.levels]}"
 
 
 def _tiling(size: int, window: int, windows: list[int], levels: list[Level]) -> int:
-    """Smallest side in pixels whose maps the windows tile; a size that is no multiple is a ValueError."""
+    """Return the smallest side in pixels whose maps the windows tile.
+
+    Raises:
+        ValueError: `size` is not a multiple of it.
+    """
     coarsest = levels[-1].stride
     multiple = math.lcm(*(level.stride * max(side, 1) for level, side in zip(levels, windows, strict=True)))
     if size % multiple:

@@ -1,16 +1,16 @@
 """Any timm model with intermediate features, by name, such as `convnext_tiny.fb_in1k`.
 
-Levels, mean, standard deviation and image size are the model's own. Tensors have timm's names behind `network.`, so
-timm's weights files load by name; layers behind the last level are left out.
+Levels, mean, standard deviation and image size are the model's own. Tensor names are `network.` and timm's names, so timm's
+weights files load by name; layers after the last level are removed.
 
-Three kinds of models need care (https://huggingface.co/docs/timm/feature_extraction):
+Three kinds of models need special treatment (https://huggingface.co/docs/timm/feature_extraction):
 - Channels-last maps, such as Swin's, are returned channels-first.
 - A plain Vision Transformer has one stride. Its normalised maps after a quarter, a half, three quarters and all of its
   blocks are interpolated to a quarter, a half, once and twice that stride. This neck has no parameters, so a frozen
-  encoder holds no random weights, and a weights file fills all of it. For patches of 14 pixels, whose strides fit few
+  encoder has no random weights, and a weights file sets all of it. For patches of 14 pixels, whose strides fit few
   images, the image is scaled by 14/16 first.
-- A model of fixed size, such as MaxViT, whose windows tile only multiples of it: the image is padded with zeros at its
-  right and lower sides, and the maps are cropped.
+- A model of fixed size, such as MaxViT, has windows that tile only multiples of it: the image is padded with zeros at the
+  right and the bottom, and the maps are cropped.
 """
 
 import difflib
@@ -32,20 +32,20 @@ from medtransfer.encoders.weights import load_encoder_weights, read_weights
 from medtransfer.errors import InputError
 
 NECK = (1 / 4, 1 / 2, 1, 2)  # strides of a plain Vision Transformer's levels, in patches
-ANY_SIZE = {"dynamic_img_size": True, "strict_img_size": False}  # arguments that free a model from a fixed image size
+ANY_SIZE = {"dynamic_img_size": True, "strict_img_size": False}  # arguments that allow images of any size
 
 log = logging.getLogger("medtransfer")
 
 
 class TimmEncoder(Encoder):
-    """A timm model without its head: a level for each of its strides, or four of a plain Vision Transformer.
+    """A timm model without its head: one level per stride, or four levels for a plain Vision Transformer.
 
     Attributes:
-        network: the model; it has no layers behind those that `indices` need.
-        indices: of the intermediate features that become levels.
-        strides: of these features, pixels of the image that `network` sees.
+        network: the model, without the layers that `indices` do not need.
+        indices: indices of the intermediate features that become levels.
+        strides: strides of these features, in pixels of the network's input.
         plain: whether the model has a single stride.
-        tile: the sides of the image that `network` sees are padded to multiples of this many pixels.
+        tile: the sides of the network's input are padded to multiples of this many pixels.
     """
 
     name = "timm"
@@ -58,15 +58,15 @@ class TimmEncoder(Encoder):
         """Build the model.
 
         Args:
-            name: of a timm model, with or without the tag of published weights.
-            size: side in pixels of the images that a model of fixed size is laid out for; None takes its own.
+            name: name of a timm model, with or without the tag of published weights.
+            size: side in pixels of the images that a model of fixed size is designed for; None for its default.
             stochastic_depth: rate at the last block, in [0, 1).
-            pretrained: whether `initialise` sets the published weights, from timm's cache, rather than random ones.
-                `arguments` say False: a checkpoint's record rebuilds the model for the weights beside it.
+            pretrained: whether `initialise` loads the published weights from timm's cache instead of random ones. It is
+                False in `arguments`, from which a checkpoint's record rebuilds the model for its own weights.
 
         Raises:
-            ValueError: an argument is out of range, or the model is unknown, has no intermediate features or takes no
-                such argument.
+            ValueError: an argument is out of range, or the model is unknown, has no intermediate features or does not
+                accept an argument.
             InputError: the published weights are not in the cache; nothing is downloaded.
         """
         if size is not None:
@@ -91,7 +91,7 @@ class TimmEncoder(Encoder):
         self.published = _cached(name, config) if pretrained else None
 
     def reset(self, seed: int) -> bool:
-        """Set the published weights, or those that the library draws for a new model; see `Encoder.reset`."""
+        """Load the published weights, or initialise as timm does; see `Encoder.reset`."""
         if self.published is not None:
             audit = load_encoder_weights(self, read_weights(self.published), source=str(self.published), allow_unchanged=True)
             log.info("%s", audit)
@@ -103,9 +103,9 @@ class TimmEncoder(Encoder):
         return True
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Maps of the levels; see `Encoder.forward`."""
+        """Compute the maps of the levels; see `Encoder.forward`."""
         sides = [(x.shape[2] // level.stride, x.shape[3] // level.stride) for level in self.levels]
-        if self.plain:  # a patch per position of the third level; images change only if the patch is no power of two
+        if self.plain:  # one patch per position of the third level; resizes only if the patch is not a power of two
             x = resized(x, *(side * self.strides[0] for side in sides[2]))  # (N, 3, h, w)
         height, width = x.shape[2:]
         if self.tile > 1:
@@ -118,7 +118,7 @@ class TimmEncoder(Encoder):
 
 
 def _create(name: str, size: int | None, rate: float) -> Any:
-    """Build a timm model without its classifier, with random weights, for images of any size where it can be."""
+    """Build a timm model without its classifier, with random weights, for images of any size if possible."""
     if not (isinstance(name, str) and timm.is_model(name)):
         close = difflib.get_close_matches(str(name), timm.list_models(), 3, 0)
         raise ValueError(f"expected the name of a timm model, such as {', '.join(close)}, but got {name!r}")
@@ -139,28 +139,32 @@ def _create(name: str, size: int | None, rate: float) -> Any:
 
 
 def _last(strides: list[int], stride: int) -> int:
-    """Index of the deepest feature of a stride."""
+    """Return the index of the deepest feature of a stride."""
     return len(strides) - 1 - strides[::-1].index(stride)
 
 
 def _quarters(blocks: int) -> list[int]:
-    """Indices of the blocks that end each quarter of a Vision Transformer."""
+    """Return the indices of the last block of each quarter of a Vision Transformer."""
     return [max(blocks * quarter // 4, 1) - 1 for quarter in range(1, 5)]
 
 
 def _neck(patch: int) -> list[int]:
-    """Strides of a Vision Transformer's levels: those for the power of two that is nearest to its patch's side."""
+    """Return the strides of a Vision Transformer's levels, for the power of two nearest to the side of its patches."""
     return [int(2 ** round(math.log2(patch)) * factor) for factor in NECK]
 
 
 def _classifiers(config: dict[str, Any]) -> list[str]:
-    """Beginnings of the classifier's tensor names."""
+    """Return the prefixes of the classifier's tensor names."""
     names = config.get("classifier") or ()
     return [f"{name}." for name in ([names] if isinstance(names, str) else names)]
 
 
 def _cached(name: str, config: dict[str, Any]) -> Path:
-    """The file of a model's published weights in timm's cache; without it, an InputError."""
+    """Return the file of a model's published weights in timm's cache.
+
+    Raises:
+        InputError: it is not in the cache.
+    """
     repository, file = config.get("hf_hub_id"), config.get("hf_hub_filename") or "model.safetensors"
     path = try_to_load_from_cache(repository, file) if repository else None
     if isinstance(path, str):

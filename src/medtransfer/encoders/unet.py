@@ -1,4 +1,4 @@
-"""U-Net's contracting path.
+"""Contracting path of U-Net.
 
 Source: Ronneberger et al. 2015 (arXiv 1505.04597) with the changes of section A.1.1: a 3x3 stem before the first level,
 and padded convolutions. Batch normalisation follows every convolution, so these have no bias.
@@ -25,7 +25,7 @@ class UNetEncoder(Encoder):
             depth: number of levels.
 
         Raises:
-            ValueError: an argument is no positive whole number.
+            ValueError: an argument is not a positive whole number.
         """
         whole_numbers("width", [width], 1)
         whole_numbers("depth", [depth], 1)
@@ -37,7 +37,7 @@ class UNetEncoder(Encoder):
         self.pool = nn.MaxPool2d(2)
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Outputs of the levels; see `Encoder.forward`."""
+        """Compute the outputs of the levels; see `Encoder.forward`."""
         x = self.stem(x)
         maps: list[Tensor] = []
         for stage in self.stages:

@@ -1,4 +1,4 @@
-"""Translations of tensor names in published weights files to those of our encoders; None leaves a tensor out."""
+"""Mappings from tensor names in published weights files to those of our encoders; None skips a tensor."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ def torchvision_swin(name: str) -> str | None:
     """Translate torchvision's Swin to timm's.
 
     `features.0.0|2` is the patch embedding and its norm, `features.<2i+1>.<j>` block j of stage i, and
-    `features.<2i+2>` the merging layer, which timm counts as the beginning of stage i + 1.
+    `features.<2i+2>` the merging layer, which is the start of stage i + 1 in timm.
     """
     if name.endswith("relative_position_index"):
         return None

@@ -1,4 +1,4 @@
-"""Read weights files, and load their tensors into an encoder: all of them and audited, or not at all."""
+"""Read weights files, and load their tensors into an encoder with an audit; incomplete loads raise."""
 
 import warnings
 from argparse import Namespace
@@ -19,31 +19,31 @@ from medtransfer.records import BROKEN_ARRAYS, in_one_line, require_file
 from medtransfer.records.untrusted import check_not_packed
 
 HEADS = ("fc.", "head.", "heads.", "classifier.", "linear.", "projector.", "projection_head.")
-# What training code puts before an encoder's names. Of two copies only the one that is trained is among them: never the
-# momentum copy of MoCo (encoder_k), a student or a teacher.
+# Prefixes that training code adds to an encoder's names. Of two copies only the trained one is listed, not the momentum
+# copy of MoCo (encoder_k), a student or a teacher.
 PREFIXES = ("module.", "_orig_mod.", "model.", "encoder.", "encoder_q.", "backbone.")
 PICKLES = (".pt", ".pth", ".ckpt", ".pth.tar")
-NESTED = ("state_dict", "model_state_dict", "model")  # where training code keeps the tensors in a file
+NESTED = ("state_dict", "model_state_dict", "model")  # keys under which training code saves the tensors
 NAMED = 3  # names of each kind in a message
-# A counter that no output depends on and that older files do not hold: it is set where it is given, and never counted.
+# A counter that no output depends on and that older files lack; it is loaded if present, but not part of the audit.
 COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
 class LoadAudit:
-    """What a load did.
+    """Result of loading weights.
 
     Attributes:
         source: where the tensors come from.
         mapping: key of MAPPINGS by which their names were read.
-        prefix: what all tensors of the encoder are called by in the source, before that.
-        total: tensors of the encoder, batch counters aside.
-        matched: those that were set, by name and shape.
-        missing: those that the source does not hold.
-        mismatched: those that it holds with another shape or kind of number.
-        unexpected: names in the source that the encoder does not have.
-        left_out: names in the source that are no part of the encoder: heads, computed buffers, what lacks the prefix.
-        changed: fraction of the encoder's parameter elements that differ from before the load.
+        prefix: prefix of the encoder's names in the source, which was removed first.
+        total: number of tensors of the encoder, without batch counters.
+        matched: number of tensors that were set, by name and shape.
+        missing: tensors of the encoder that the source lacks.
+        mismatched: tensors that it has with another shape or data type.
+        unexpected: names in the source that the encoder lacks.
+        left_out: names in the source that are not part of the encoder: heads, computed buffers, names without the prefix.
+        changed: fraction of the encoder's parameter elements that the load changed.
     """
 
     source: str
@@ -59,7 +59,7 @@ class LoadAudit:
 
     @property
     def complete(self) -> bool:
-        """Whether every tensor of the encoder was set and the source holds no unexpected one."""
+        """Whether every tensor of the encoder was set and the source has no unexpected one."""
         return self.matched == self.total and not self.unexpected
 
     @property
@@ -92,24 +92,25 @@ def load_encoder_weights(
     allow_partial: bool = False,
     allow_unchanged: bool = False,
 ) -> LoadAudit:
-    """Set an encoder's weights, or refuse and leave it as it was.
+    """Load an encoder's weights.
 
-    A prefix of PREFIXES that all tensors of the encoder share is taken off their names.
+    Prefixes of PREFIXES that all tensors of the encoder share are removed from their names.
 
     Args:
-        encoder: to set in place.
-        tensors: by name.
+        encoder: encoder to change in place.
+        tensors: tensors by name.
         source: where they come from, for messages.
-        mapping: key of MAPPINGS; None tries each and takes the one that fits best.
-        channels: that the first convolution expects: RGB, BGR or grey; its weight is converted to RGB.
-        allow_partial: whether to set what fits although something is missing, mismatching or unexpected.
-        allow_unchanged: whether the weights may be the ones that the encoder already has (epoch 0).
+        mapping: key of MAPPINGS; None for the one that fits best.
+        channels: channel order that the first convolution expects: RGB, BGR or grey; its weight is converted to RGB.
+        allow_partial: whether to load what fits although tensors are missing, mismatched or unexpected.
+        allow_unchanged: whether the weights may equal those that the encoder already has (epoch 0).
 
     Returns:
-        The audit; it names what was left out.
+        The audit.
 
     Raises:
-        InputError: the mapping is unknown, the tensors do not fit, are not finite, change nothing, or hold the encoder twice.
+        InputError: the mapping is unknown, or the tensors do not fit, are not finite, change nothing, or hold the encoder
+            twice; the encoder is then unchanged.
     """
     if mapping is not None and mapping not in MAPPINGS:
         raise InputError(f"expected a mapping among {', '.join(MAPPINGS)}, but got {mapping!r}; name one of them")
@@ -120,8 +121,8 @@ def load_encoder_weights(
     audit, renamed = max(readings, key=lambda reading: (reading[0].matched, -len(reading[0].unexpected)))
     if twice := {other.prefix for other, _ in readings if other.matched == audit.matched > 0} - {audit.prefix}:
         raise InputError(
-            f"expected the encoder {encoder.name} once in {source}, but it is there under the prefixes {audit.prefix!r} and "
-            f"{min(twice)!r}; write the one you want to a file of its own"
+            f"expected the encoder {encoder.name} once in {source}, but it has the prefixes {audit.prefix!r} and "
+            f"{min(twice)!r}; write the one you want to a separate file"
         )
     if audit.matched == 0 or not (audit.complete or allow_partial):
         raise InputError(_refusal(encoder, audit))
@@ -143,8 +144,8 @@ def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
     """Read the tensors of a weights file.
 
     Args:
-        path: a .safetensors file or one of PICKLES: a state dict alone or under one of NESTED.
-        allow_pickle: whether a pickle may be read; nothing but tensors and plain values is unpickled (`weights_only`).
+        path: a .safetensors file or one of PICKLES, which holds a state dict, directly or under one of NESTED.
+        allow_pickle: whether a pickle may be read; only tensors and plain values are unpickled (`weights_only`).
 
     Returns:
         The tensors by their names in the file.
@@ -159,7 +160,7 @@ def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
         raise InputError(f"expected a .safetensors, .pt or .pth file, but got {path}; convert it to .safetensors")
     if not allow_pickle:
         raise InputError(
-            f"expected a .safetensors file, but {path} is a pickle, which is read only when asked for by name; "
+            f"expected a .safetensors file, but {path} is a pickle, which is read only on request; "
             "set pickle: true in its origin if you trust where it comes from, or convert it to .safetensors"
         )
     return _unwrap(_read_pickle(path), path)
@@ -179,7 +180,7 @@ def _read_pickle(path: Path) -> Any:
         check_not_packed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's warnings about a file are part of the message below
-            with torch.serialization.safe_globals([Namespace]):  # command-line options, which training code saves beside tensors
+            with torch.serialization.safe_globals([Namespace]):  # training code saves its command-line options, too
                 return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken or hostile pickle raises nearly anything
         raise InputError(
@@ -189,7 +190,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
-    """Find the state dict in the content of a file."""
+    """Return the state dict in the content of a file."""
     for key in NESTED:
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
@@ -215,7 +216,7 @@ def _describe(value: Any) -> str:
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:
-    """List the combinations of PREFIXES that names begin with, none at all first."""
+    """List the combinations of PREFIXES that names begin with, the empty one first."""
     prefixes = {""}
     for name in names:
         prefix = ""
@@ -228,27 +229,27 @@ def _prefixes(names: Iterable[str]) -> list[str]:
 def _read_names(
     encoder: Encoder, tensors: Mapping[str, Tensor], source: str, mapping: str, prefix: str, channels: str
 ) -> tuple[LoadAudit, dict[str, Tensor]]:
-    """Compare the tensors with the encoder's, names read in one way; the second value holds those that fit."""
-    wanted = encoder.state_dict()
+    """Compare the tensors with the encoder's by one mapping and prefix; also return the tensors that fit."""
+    state = encoder.state_dict()
     names = {name: MAPPINGS[mapping](name.removeprefix(prefix)) if name.startswith(prefix) else None for name in tensors}
-    names = {name: encoder.prefix + ours if ours and encoder.prefix + ours in wanted else ours for name, ours in names.items()}
+    names = {name: encoder.prefix + ours if ours and encoder.prefix + ours in state else ours for name, ours in names.items()}
     heads = HEADS + encoder.heads
-    left_out = tuple(name for name, ours in names.items() if ours is None or (ours not in wanted and ours.startswith(heads)))
+    left_out = tuple(name for name, ours in names.items() if ours is None or (ours not in state and ours.startswith(heads)))
     given = {ours: tensors[name] for name, ours in names.items() if ours is not None and name not in set(left_out)}
     if channels != "RGB":
-        first = next(name for name, tensor in wanted.items() if tensor.ndim == 4)
+        first = next(name for name, tensor in state.items() if tensor.ndim == 4)
         given |= {first: _in_rgb(given[first], channels)} if first in given else {}
-    fitting = {name: tensor for name, tensor in given.items() if name in wanted and _fits(tensor, wanted[name])}
-    counted = [name for name in wanted if not name.endswith(COUNTER)]
+    fitting = {name: tensor for name, tensor in given.items() if name in state and _fits(tensor, state[name])}
+    counted = [name for name in state if not name.endswith(COUNTER)]
     missing = tuple(name for name in counted if name not in given)
     mismatched = tuple(name for name in counted if name in given and name not in fitting)
-    unexpected = tuple(name for name in given if name not in wanted)
+    unexpected = tuple(name for name in given if name not in state)
     matched = len(counted) - len(missing) - len(mismatched)
     return LoadAudit(source, mapping, prefix, len(counted), matched, missing, mismatched, unexpected, left_out), fitting
 
 
 def _in_rgb(weight: Tensor, channels: str) -> Tensor:
-    """Return the weight (C, channels, h, w) of a first convolution as it takes RGB; a grey image has three equal channels."""
+    """Convert the weight (C, channels, h, w) of a first convolution to RGB input, where grey images have three equal channels."""
     if weight.ndim != 4:
         return weight
     if channels == "BGR":
@@ -256,13 +257,13 @@ def _in_rgb(weight: Tensor, channels: str) -> Tensor:
     return weight.repeat(1, 3, 1, 1) / 3 if weight.shape[1] == 1 else weight  # (C, 1, h, w) -> (C, 3, h, w)
 
 
-def _fits(tensor: Tensor, wanted: Tensor) -> bool:
-    return tensor.shape == wanted.shape and tensor.is_floating_point() == wanted.is_floating_point()
+def _fits(tensor: Tensor, own: Tensor) -> bool:
+    return tensor.shape == own.shape and tensor.is_floating_point() == own.is_floating_point()
 
 
 @torch.no_grad()
 def _copy(encoder: Encoder, tensors: dict[str, Tensor]) -> float:
-    """Set the tensors and return the fraction of all parameter elements that changed."""
+    """Copy the tensors and return the fraction of all parameter elements that changed."""
     parameters = {name for name, _ in encoder.named_parameters()}
     changed = 0
     for name, tensor in encoder.state_dict().items():
@@ -275,7 +276,7 @@ def _copy(encoder: Encoder, tensors: dict[str, Tensor]) -> float:
 
 
 def _some(names: list[str] | tuple[str, ...]) -> str:
-    """Name the first few."""
+    """Return the first names in parentheses."""
     return f" ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})" if names else ""
 
 

@@ -1,1 +1,1 @@
-"""Recipes that use encoder checkpoints."""
+"""Fine-tuning of models on prepared targets from encoder checkpoints."""

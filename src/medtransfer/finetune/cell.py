@@ -21,36 +21,36 @@ def complete(tuning: FineTuning, force: bool) -> Result:
 
     Args:
         tuning: the cell.
-        force: train although it is finished.
+        force: whether to train a finished cell again.
     """
     with exclusive(tuning.folder):
-        known = None if force else _on_disk(tuning)
+        stored = None if force else _on_disk(tuning)
 
         def restore(finished: tracking.StoredRun) -> None:
-            if known is None:
+            if stored is None:
                 _fetch(finished.id, tuning.folder)
 
         if not force and tracking.reused("finetune", tuning.cell.name, tuning.cell.key, restore):
-            return known or read_result(tuning.folder / "metrics.json")
-        return _open(tuning, known, force)
+            return stored or read_result(tuning.folder / "metrics.json")
+        return _open(tuning, stored, force)
 
 
-def _open(tuning: FineTuning, known: Result | None, force: bool) -> Result:
-    """Open the cell's run and finish it with the result on disk or, where there is none, by training."""
-    start = known or build_model(tuning)  # wrong weights are refused before a run is opened
+def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:
+    """Open the cell's run and finish it with the result on disk, or by training if there is none."""
+    start = stored or build_model(tuning)  # invalid weights raise before a run is opened
     params = run_params(tuning.cell, tuning.protocol, tuning.target.info.task, tuning.class_names)
     with tracking.open_run("finetune", tuning.cell.name, tuning.cell.key, params, {}, on_disk=True) as handle:
         if force:
-            _sweep(tuning.folder)  # an interrupted training is not resumed
+            _remove_state(tuning.folder)  # an interrupted training is not resumed
         result = start if isinstance(start, Result) else train(tuning, start, handle)
-        _sweep(tuning.folder)
+        _remove_state(tuning.folder)
         record = record_of(result, tuning.folder, tuning.target.folder.parent)
-        handle.log_record(record if known else replace(record, curves={}))  # a training logs its curves as it goes
+        handle.log_record(record if stored else replace(record, curves={}))  # a training has logged its curves already
     return result
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what only an unfinished training needs: the state to resume from, the best weights, half-written files."""
+def _remove_state(folder: Path) -> None:
+    """Remove the files of an unfinished training: the state to resume from, the best weights, half-written files."""
     for stray in folder.glob(".*"):
         stray.unlink()
 
@@ -64,7 +64,7 @@ def _on_disk(tuning: FineTuning) -> Result | None:
 
 
 def _fetch(run: str, folder: Path) -> None:
-    """Put a finished run's model in its folder, in place of whatever an interrupted process left there."""
+    """Download a finished run's model to its folder, replacing leftovers of an interrupted process."""
     with scratch_folder(folder) as scratch:
         tracking.fetch_artifacts(run, "model", scratch)
         read_result(scratch / "model" / "metrics.json")

@@ -18,11 +18,11 @@ def evaluate(
     """Evaluate on all samples, without augmentation, in eval mode.
 
     Args:
-        fabric: places the batches.
-        task: judges the predictions.
+        fabric: moves the batches to the device.
+        task: evaluates the predictions.
         model: returns the task's logits.
-        samples: not augmented.
-        class_names: of the target.
+        samples: samples without augmentation.
+        class_names: classes of the target.
         batch_size: images per forward pass.
         workers: loader processes.
     """

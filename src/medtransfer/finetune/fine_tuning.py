@@ -1,4 +1,4 @@
-"""A fine-tuning to be done: its cell with everything that computing it takes."""
+"""A fine-tuning to do: the cell and its inputs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,15 @@ from medtransfer.tasks.contract import Task
 
 @dataclass(frozen=True)
 class FineTuning:
-    """A cell with everything that computing it takes.
+    """A cell and its inputs.
 
     Attributes:
-        cell: what makes the result.
-        section: validated params, for what no result depends on.
+        cell: everything that the result depends on.
+        section: validated params; only those that no result depends on are used.
         protocol: the recipe.
-        target: opened and verified.
-        checkpoint: the JSON half of the pretrained weights.
-        info: what it says.
+        target: the opened and verified target.
+        checkpoint: path of the checkpoint's record.
+        info: its contents.
     """
 
     cell: Cell
@@ -34,25 +34,25 @@ class FineTuning:
 
     @property
     def folder(self) -> Path:
-        """The folder of the trained model."""
+        """Folder of the trained model."""
         return self.cell.folder(Path(self.section.out))
 
     @property
     def task(self) -> Task:
-        """The kind of target."""
+        """Task of the target."""
         return TASKS[self.target.info.task]
 
     @property
     def mode(self) -> Mode:
-        """The mode of transfer."""
+        """Mode of transfer."""
         return MODES[self.cell.mode]
 
     @property
     def class_names(self) -> list[str]:
-        """The classes that the model learns."""
+        """Classes that the model learns."""
         return self.target.info.classes
 
     def samples(self, split: str, *, augment: bool = False) -> Samples:
-        """Open a split, normalised as the checkpoint's images were."""
+        """Open a split, normalised like the checkpoint's images."""
         mean, std = self.info.input["mean"], self.info.input["std"]
         return self.task.samples(self.target, split, augment=augment, mean=mean, std=std, seed=self.cell.seed)

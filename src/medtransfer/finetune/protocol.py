@@ -1,4 +1,4 @@
-"""The recipe of a fine-tuning: the params that its result depends on, and their digest."""
+"""Recipe of a fine-tuning: the params that its result depends on, and their digest."""
 
 from dataclasses import asdict, dataclass
 
@@ -8,7 +8,7 @@ from medtransfer.hashing import digest
 
 @dataclass(frozen=True)
 class Protocol:
-    """The recipe of paper A.4; published values: 150 epochs, batch 24, lr .05, power .9, momentum .9, decay 1e-4."""
+    """Recipe of paper A.4; published values: 150 epochs, batch 24, lr .05, power .9, momentum .9, decay 1e-4."""
 
     decoder: str | None
     train_epochs: int
@@ -29,5 +29,5 @@ class Protocol:
 
     @property
     def key(self) -> str:
-        """Return the digest that identifies the recipe in a cell."""
+        """Digest of the recipe in a cell."""
         return digest(asdict(self))

@@ -1,4 +1,4 @@
-"""Fine-tune a list of cells: a trained model, a record and a finished run for each."""
+"""Stage `finetune`: fine-tune a list of cells, each to a trained model, a record and a finished run."""
 
 import logging
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.records import Cell, CellName, CheckpointInfo, PreparedTarget, Result, find_checkpoint, series_folder
+from medtransfer.records import Cell, CellName, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.tasks import TASKS
 from medtransfer.training.device import open_fabric
 
@@ -19,22 +19,22 @@ log = logging.getLogger("medtransfer")
 
 
 def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepared: Path, force: bool = False) -> list[Result]:
-    """Fine-tune every cell, or reuse what is finished.
+    """Fine-tune every cell, or reuse its finished result.
 
     Args:
-        section: validated params; `cells` overrule its cell fields.
-        cells: their modes are keys of MODES.
+        section: validated params; its cell fields are ignored.
+        cells: cells to fine-tune.
         checkpoints: folder of all pretrainings.
         prepared: folder of all prepared targets.
-        force: train although a cell is finished.
+        force: whether to train finished cells again.
 
     Returns:
         The results, in the order of `cells`.
     """
-    open_fabric(section.accelerator, 1, section.precision)  # like everything that can be wrong, checked before any work
+    open_fabric(section.accelerator, 1, section.precision)  # a missing device is an error before any work
     tunings = _prepare(section, list(cells), checkpoints, prepared)
     results = []
-    # A run that `mlflow run` opened becomes the cell's; of several cells it is none's, since its params may be lists.
+    # A run that `mlflow run` opened becomes the run of a single cell, but not of one among several: its params may be lists.
     with tracking.project_run_set_aside() if len(tunings) > 1 else nullcontext():
         for number, tuning in enumerate(tunings, start=1):
             result = complete(tuning, force)
@@ -47,31 +47,28 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
 
 
 def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepared: Path) -> list[FineTuning]:
-    """Open every target and look up every checkpoint once; each encoder must take images of its targets' sizes."""
+    """Open every target and look up every checkpoint once, and check that encoders accept the sizes of their targets."""
     protocol = Protocol.of(section)
     targets = {name: _open_target(prepared / name, protocol) for name in dict.fromkeys(cell.target for cell in cells)}
     names = dict.fromkeys((cell.encoder, cell.origin, cell.epoch) for cell in cells)
-    found = {name: find_checkpoint(series_folder(checkpoints, *name[:2]), name[2]) for name in names}
+    infos = {name: find_checkpoint(series_folder(checkpoints, *name[:2]), name[2]) for name in names}
     tunings = []
     for cell in cells:
-        target, (path, info) = targets[cell.target], found[cell.encoder, cell.origin, cell.epoch]
+        target, (path, info) = targets[cell.target], infos[cell.encoder, cell.origin, cell.epoch]
         info.check_size(*target.info.input)
-        tunings.append(FineTuning(_cell(cell, target, info, protocol), section, protocol, target, path, info))
+        full = Cell(
+            **vars(cell), source=info.source, protocol=protocol.key, pretraining=info.pretraining, weights=info.weights,
+            data=target.info.fingerprint,
+        )  # fmt: skip
+        tunings.append(FineTuning(full, section, protocol, target, path, info))
     return tunings
-
-
-def _cell(name: CellName, target: PreparedTarget, info: CheckpointInfo, protocol: Protocol) -> Cell:
-    return Cell(
-        **vars(name), source=info.source, protocol=protocol.key, pretraining=info.pretraining, weights=info.weights,
-        data=target.info.fingerprint,
-    )  # fmt: skip
 
 
 def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
     """Open and verify a prepared target.
 
     Raises:
-        InputError: it is missing or broken, its task is unknown, or validation samples are wanted and it has none.
+        InputError: it is missing or broken, its task is unknown, or it lacks the validation samples that the protocol needs.
     """
     target = PreparedTarget.open(folder)
     task = target.info.task

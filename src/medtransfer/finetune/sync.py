@@ -1,6 +1,6 @@
 """Write the runs of fine-tuned models on disk that the tracking store lacks.
 
-So the tables do not depend on whose machine trained: models that were pulled count like models that were trained here.
+So models that `dvc pull` fetched count in the tables like models that were trained here.
 """
 
 import logging
@@ -25,25 +25,25 @@ def publish(models: Path, prepared: Path) -> int:
 
     Args:
         models: folder of all fine-tuned models.
-        prepared: folder of all prepared targets, which the runs name as their inputs.
+        prepared: folder of all prepared targets, the inputs of the runs.
 
     Returns:
-        How many were written. Half-written models and those of another version are left out with one warning for all; models
-        that a process is working on, without one.
+        Number of runs written. Incomplete models and those of another version are skipped with one warning for all; models
+        that a process works on are skipped without a warning.
     """
-    records, left = [], []
+    records, skipped = [], []
     for folder in sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir() and not is_locked(path)):
         try:
             records.append(record_of(_read(folder / "metrics.json"), folder, prepared))
-        except (InputError, AttributeError, KeyError, TypeError, ValueError) as fault:  # a foreign file may hold anything
-            left.append(f"{folder} ({type(fault).__name__}: {fault})")
-    if left:
-        log.warning("%d fine-tunings on disk are left out: %s", len(left), "; ".join(left))
+        except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
+            skipped.append(f"{folder} ({type(error).__name__}: {error})")
+    if skipped:
+        log.warning("%d fine-tunings on disk are left out: %s", len(skipped), "; ".join(skipped))
     return tracking.write_runs("finetune", records, "fine-tunings to the tracking store")
 
 
 def _read(path: Path) -> Result:
-    """Read a result whose folder is whole and whose key is that of its cell."""
+    """Read a result; its folder must hold the weights, and its key must be that of its cell."""
     result = read_result(path)
     if not path.with_name("weights.safetensors").exists():
         raise InputError(f"expected weights.safetensors beside {path}, but it does not exist; fine-tune again or fetch it")
@@ -53,7 +53,7 @@ def _read(path: Path) -> Result:
 
 
 def record_of(result: Result, folder: Path, prepared: Path) -> tracking.RunRecord:
-    """Return a model's run, the same that its training would have left."""
+    """Return the run of a model, as its training would have logged it."""
     cell = Cell(**result.cell)
     protocol = Protocol(**{name: result.settings[name] for name in Protocol.__dataclass_fields__})
     params = run_params(cell, protocol, result.task, result.settings["class_names"])

@@ -28,7 +28,7 @@ from medtransfer.training.device import open_fabric
 
 
 def build_model(tuning: FineTuning) -> nn.Module:
-    """Build the model of a cell: the checkpoint's encoder, a random decoder, and frozen what the mode does not train.
+    """Build the model of a cell: the checkpoint's encoder, frozen if the mode says so, and a randomly initialised decoder.
 
     Raises:
         InputError: the weights are broken.
@@ -42,12 +42,12 @@ def build_model(tuning: FineTuning) -> nn.Module:
 
 
 def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
-    """Train, test the last or the best weights, and write the folder; metrics.json comes last.
+    """Train, test the last or the best weights, and write the folder; metrics.json is written last.
 
     Args:
         tuning: the cell.
-        model: as `build_model` returns it.
-        handle: the cell's run, which gets the curves.
+        model: model from `build_model`.
+        handle: run of the cell; the curves are logged to it.
 
     Raises:
         StageError: a loss or weight is not finite, or a frozen encoder changed.
@@ -74,7 +74,7 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
 
 
 def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.Run) -> Trainer:
-    """Train to the last epoch, resuming where an earlier process stopped; the model then has the weights that count."""
+    """Train to the last epoch, resuming an interrupted training, and load the weights to keep."""
     samples = tuning.samples("train", augment=True)
     state = tuning.folder / ".resume.safetensors"
     trainer = Trainer(

@@ -56,7 +56,7 @@ class Trainer:
         self.model, self.optimiser = fabric.setup(compiled(self.raw, fabric.device, protocol.compile), self.raw_optimiser)
         remedy = "lower finetune.lr, or look for a broken sample, and run again"
         self.guard = FiniteGuard(fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
-        self.first = self._resume()  # on the device by then: moments follow their parameters only when they are loaded
+        self.first = self._resume()  # after `setup`, since loading moves the moments to the device of their parameters
         self.sampler = EpochBatches(len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False)
         self.batches = loader(samples, self.sampler, workers, pin=fabric.device.type == "cuda")
 
@@ -68,7 +68,7 @@ class Trainer:
             observe: called after each epoch with its number, counted from 1, and its values, which it may add to.
 
         Returns:
-            The curves, a value an epoch.
+            The curves, one value per epoch.
         """
         saved, pause = time.monotonic(), SECONDS_BETWEEN_STATES
         epochs = range(self.first, self.protocol.train_epochs + 1)
@@ -95,7 +95,7 @@ class Trainer:
         load_state(self.state, self.raw, self.raw_optimiser)
         self.fabric.strategy.precision.load_state_dict(progress["precision"])
         self.curves = progress["curves"]
-        log.info("finetune: goes on after epoch %d", progress["epoch"])
+        log.info("finetune: resumes after epoch %d", progress["epoch"])
         return int(progress["epoch"]) + 1
 
     def _progress(self) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Validation while a model is trained: the curve of the primary metric, and the choice of weights by it."""
+"""Validation during training: the curve of the primary metric, and the best weights by it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +15,8 @@ class BestWeights:
         """Start, or resume after an interruption.
 
         Args:
-            file: where the weights are kept meanwhile; the caller removes it once the result is written.
-            earlier: values of the epochs before the interruption.
+            file: where the best weights are stored; the caller removes it once the result is written.
+            earlier: validation metrics of the epochs before the interruption.
         """
         self.file = file
         self.value = max(earlier, default=float("-inf"))
@@ -33,21 +33,21 @@ class BestWeights:
 
 
 class Validation:
-    """The primary metric of the validation samples after each epoch; without such samples there is none."""
+    """Computes the primary metric of the validation samples, if there are any, after each epoch."""
 
     def __init__(self, curve: str, measure: Callable[[], float] | None, best: BestWeights | None, model: nn.Module) -> None:
-        """Take what a validation needs.
+        """Set up the validation.
 
         Args:
             curve: name of the metric's curve.
-            measure: evaluates the model; None where the target has no validation samples.
-            best: keeps the best weights; None where the last ones count.
-            model: that is trained.
+            measure: evaluates the model; None if the target has no validation samples.
+            best: keeps the best weights; None to keep the last.
+            model: the trained model.
         """
         self.curve, self.measure, self.best, self.model = curve, measure, best, model
 
     def values(self) -> dict[str, float]:
-        """Evaluate the model as it is now."""
+        """Evaluate the model in its current state."""
         if self.measure is None:
             return {}
         value = self.measure()
@@ -56,6 +56,6 @@ class Validation:
         return {self.curve: value}
 
     def restore(self) -> None:
-        """Load the best weights where they count."""
+        """Load the best weights, if they were kept."""
         if self.best:
             self.best.restore(self.model)

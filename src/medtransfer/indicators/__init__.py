@@ -1,1 +1,1 @@
-"""Numbers that say, before any fine-tuning, how well an encoder suits a target."""
+"""Transferability indicators: estimates, before any fine-tuning, of how well an encoder suits a target."""

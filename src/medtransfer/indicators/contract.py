@@ -1,4 +1,4 @@
-"""What an indicator is: it is told of a set of images, fed batches of one streamed pass, and returns scores."""
+"""Contract of an indicator: it starts on a set of images, receives the batches of one streamed pass, and returns scores."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ NEEDS = ("views", "features", "labels")  # what `Batch` can hold
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """Which images and pairs of views are compared: everything that scores depend on, but the encoder and the images.
+    """Everything that scores depend on besides the encoder and the images: which images and pairs of views are compared.
 
     Attributes:
         split: `train`, `validation` or `test`.
-        max_images: how many images of it, None for all.
+        max_images: how many of its images, None for all.
         seed: of the images, the views, the negatives and whatever indicators draw.
         repeats: independent pairs of views.
         negative: a kind in NEGATIVES.
@@ -44,9 +44,9 @@ class Options:
     """The settings at which indicators are computed.
 
     Attributes:
-        robustness: the setting whose value becomes the metric; its level is the one that label-based indicators look at.
-        margins: at which robustness is listed, ascending; the default one is among them.
-        pixels: most pixel embeddings that a label-based indicator looks at.
+        robustness: default setting of robustness, whose value becomes the metric; label-based indicators use its level, too.
+        margins: margins of the listed robustness values, ascending; the default margin is among them.
+        pixels: most pixel embeddings that a label-based indicator uses.
     """
 
     robustness: RobustnessSetting
@@ -61,15 +61,15 @@ class Options:
 
 @dataclass(frozen=True)
 class Context:
-    """What is known before the first batch.
+    """Information that an indicator gets before the first batch.
 
     Attributes:
         images: ids, in the order of the positions in batches.
         classes: number of labels, background included.
         seed: of whatever an indicator draws.
-        repeats: how many times the views of all images are passed.
-        plan: which image is the negative of which; None where nothing needs views.
-        options: at which settings to compute.
+        repeats: number of passes over the views of all images.
+        plan: which image is the negative of which; None if no indicator needs views.
+        options: settings at which to compute.
     """
 
     images: list[str]
@@ -99,13 +99,13 @@ class ViewMaps:
 
 @dataclass(frozen=True)
 class Batch:
-    """One step of the pass; it holds what the indicators asked for need, and each measurement gets those with its needs.
+    """One step of the pass, with the parts that the requested indicators need.
 
     Attributes:
-        positions: int64 (B,), which images these are.
-        views: maps of jittered views, for `views`.
-        features: one map (B, C, H, W) per level of the images themselves, for `features`; in the first repeat only.
-        labels: uint8 (B, H, W) on the CPU, for `labels`; in the first repeat only.
+        positions: int64 (B,), positions of the images in `Context.images`.
+        views: maps of jittered views, for the need `views`.
+        features: one map (B, C, H, W) per level of the plain images, for the need `features`; in the first repeat only.
+        labels: uint8 (B, H, W) on the CPU, for the need `labels`; in the first repeat only.
     """
 
     positions: NDArray[np.int64]
@@ -115,19 +115,19 @@ class Batch:
 
     @property
     def provides(self) -> frozenset[str]:
-        """Which needs it serves."""
+        """Needs that the batch serves."""
         return frozenset(need for need in NEEDS if getattr(self, need) is not None)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What an indicator found.
+    """Result of a measurement.
 
     Attributes:
         images: ids, in the order of the last axis of the per-sample arrays.
-        scores: one per setting.
-        per_sample: arrays that the scores follow from, by names that begin with the indicator's.
-        notes: what a reader should know.
+        scores: one score per setting.
+        per_sample: arrays that the scores are computed from; their names begin with the indicator's.
+        notes: remarks for the reader.
     """
 
     images: list[str]
@@ -136,27 +136,31 @@ class Measured:
     notes: list[str] = field(default_factory=list)
 
     def value(self, setting: Mapping[str, object]) -> float:
-        """Return the score at a setting; a KeyError where there is none."""
+        """Return the score at a setting.
+
+        Raises:
+            KeyError: there is none.
+        """
         return pick(self.scores, setting).value
 
 
 class Measurement(Protocol):
-    """Accumulates the batches of one pass; what it keeps does not grow with the pass but for numbers per sample."""
+    """Accumulates the batches of one pass; its memory grows with the number of samples only by a few numbers each."""
 
     def update(self, batch: Batch) -> None:
-        """Take a batch that provides what the indicator needs."""
+        """Add a batch that provides what the indicator needs."""
 
     def compute(self) -> Measured:
         """Return the scores of all batches."""
 
 
 class Indicator(ABC):
-    """A number that says, before any fine-tuning, how well an encoder suits a target.
+    """An estimate, before any fine-tuning, of how well an encoder suits a target.
 
     Attributes:
         name: key in INDICATORS, and the name of its metric.
-        needs: which parts of a batch it looks at, out of NEEDS.
-        higher_is_better: whether a higher value promises a better model.
+        needs: parts of a batch that it uses, out of NEEDS.
+        higher_is_better: whether a higher value predicts a better model.
     """
 
     name: ClassVar[str]
@@ -172,22 +176,26 @@ class Indicator(ABC):
         """Return the settings whose scores become metrics of the run, by metric name."""
 
     def watched(self, options: Options, mode: str) -> Setting:
-        """Return the setting whose score serves a mode of fine-tuning."""
+        """Return the setting whose score is used for a mode of transfer."""
         return next(iter(self.metrics(options).values()))
 
     def rescore(self, stored: Measured, options: Options) -> Measured | None:
-        """Return the scores at other options from what a measurement stored; None where the images must be passed again.
+        """Compute the scores at other options from a stored measurement; return None if the images must be passed again.
 
         Args:
-            stored: of the same checkpoint, images and `ViewSettings`.
-            options: at which settings to compute.
+            stored: measurement of the same checkpoint, images and `ViewSettings`.
+            options: settings at which to compute.
         """
-        wanted = self.metrics(options).values()
-        return stored if all(any(row.setting == setting for row in stored.scores) for setting in wanted) else None
+        settings = self.metrics(options).values()
+        return stored if all(any(row.setting == setting for row in stored.scores) for setting in settings) else None
 
 
 def pick(scores: Sequence[Score], setting: Mapping[str, object]) -> Score:
-    """Return the score at a setting; a KeyError where there is none."""
+    """Return the score at a setting.
+
+    Raises:
+        KeyError: there is none.
+    """
     for score in scores:
         if score.setting == setting:
             return score

@@ -12,14 +12,14 @@ from medtransfer.records.scores import Score, Setting
 
 Numbers = NDArray[np.float64]
 GRID = 257  # ratios of precisions that are tried before the best is refined
-REST = 1e-12  # share of the labels' square that no fit goes below, so that a perfect one has a finite evidence
+REST = 1e-12  # smallest residual, as a share of the labels' square, so that a perfect fit has a finite evidence
 
 
 def logme(features: Numbers, labels: NDArray[np.int64]) -> tuple[float, dict[str, int]]:
     """Compute the mean over classes of the highest evidence per sample.
 
-    Of each class y in {0, 1} against the others: y ~ N(F w, 1/b), w ~ N(0, 1/a), with a and b that make y most likely. All
-    D eigenvalues of F'F take part, the zeros too; neither F nor y is centred.
+    For each class against the others, y in {0, 1}: y ~ N(F w, 1/b), w ~ N(0, 1/a), with the a and b that make y most likely.
+    All D eigenvalues of F'F count, also the zeros; neither F nor y is centred.
 
     Args:
         features: F, finite (N, D).
@@ -27,7 +27,7 @@ def logme(features: Numbers, labels: NDArray[np.int64]) -> tuple[float, dict[str
 
     Returns:
         The score, and flags: `rank_deficit` (D minus the rank of F) and `perfect_fits` (classes whose labels are a linear
-        function of the features, so that the evidence is limited by REST alone); what never happened is absent.
+        function of the features, so that only REST limits the evidence); zeros are left out.
 
     Raises:
         ValueError: the shapes do not fit, there is no sample, or a feature is not finite.
@@ -39,16 +39,16 @@ def logme(features: Numbers, labels: NDArray[np.int64]) -> tuple[float, dict[str
     left, singular, _ = np.linalg.svd(features, full_matrices=False)
     rank = int((singular > singular[0] * max(features.shape) * np.finfo(np.float64).eps).sum())
     left, squares = left[:, :rank], singular[:rank] ** 2  # (N, rank), (rank,)
-    found = [_evidence(left, squares, (labels == label).astype(np.float64)) for label in np.unique(labels)]
-    flags = {"rank_deficit": features.shape[1] - rank, "perfect_fits": sum(perfect for _, perfect in found)}
-    return float(np.mean([evidence for evidence, _ in found])), {name: number for name, number in flags.items() if number}
+    fits = [_evidence(left, squares, (labels == label).astype(np.float64)) for label in np.unique(labels)]
+    flags = {"rank_deficit": features.shape[1] - rank, "perfect_fits": sum(perfect for _, perfect in fits)}
+    return float(np.mean([evidence for evidence, _ in fits])), {name: number for name, number in flags.items() if number}
 
 
 def _evidence(left: Numbers, squares: Numbers, y: Numbers) -> tuple[float, bool]:
-    """Maximise the log evidence per sample over a and b; say whether the fit is perfect.
+    """Return the highest log evidence per sample over a and b, and whether the fit is perfect.
 
     At a ratio t = a / b the best b is N / E with E = sum_i t z_i^2 / (t + s_i) + rest, z = U'y, and the evidence is
-    1/2 sum_i ln(t / (t + s_i)) - N/2 ln(2 pi e E / N), in which the eigenvalues that are zero cancel.
+    1/2 sum_i ln(t / (t + s_i)) - N/2 ln(2 pi e E / N); eigenvalues that are zero cancel.
     """
     n, floor = len(y), REST * float(y @ y)
     z = left.T @ y
@@ -74,7 +74,7 @@ def _evidence(left: Numbers, squares: Numbers, y: Numbers) -> tuple[float, bool]
 
 
 class LogME(Indicator):
-    """LogME on a class-balanced sample of pixel embeddings of one level, background a class."""
+    """LogME on a class-balanced sample of pixel embeddings of one level; the background is a class."""
 
     name: ClassVar[str] = "logme"
     needs: ClassVar[frozenset[str]] = frozenset({"features", "labels"})

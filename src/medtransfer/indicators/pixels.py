@@ -1,4 +1,4 @@
-"""A class-balanced sample of pixel embeddings, of bounded size, drawn while batches stream by."""
+"""A class-balanced sample of pixel embeddings, of bounded size, drawn from a stream of batches."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from medtransfer.seeds import derive_seed
 
-SURVIVING = 0.2  # of a class's pixels; where fewer lie in cells of the class, a level is too coarse for it
+SURVIVING = 0.2  # share of a class's pixels that must be in cells of the class, else the level is too coarse for it
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Pixels:
     Attributes:
         features: float64 (N, D), finite.
         labels: int64 (N,), 0 is background.
-        flags: `empty_classes` (classes without a cell on the grid), `vanishing_classes` (of whose pixels fewer than SURVIVING
-            lie in cells of the class) and `nonfinite` (embeddings replaced by zeros); what never happened is absent.
+        flags: `empty_classes` (classes without a cell on the grid), `vanishing_classes` (fewer than SURVIVING of whose pixels
+            are in cells of the class) and `nonfinite` (embeddings replaced by zeros); zeros are left out.
     """
 
     features: NDArray[np.float64]
@@ -31,7 +31,7 @@ class Pixels:
 
 
 def to_grid(labels: Tensor, classes: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Bring labels to a coarser grid: the class that covers most of a cell; the lowest label wins a tie.
+    """Downsample labels to a grid: each cell gets the class that covers most of it; the lowest label wins a tie.
 
     Args:
         labels: whole numbers (B, H, W) in 0..classes - 1.
@@ -48,9 +48,9 @@ def to_grid(labels: Tensor, classes: int, height: int, width: int) -> tuple[NDAr
 
 
 class PixelSample:
-    """Keeps, of each class, the pixels with the smallest keys; a key depends on the seed and the image alone.
+    """Keeps, per class, the pixels with the smallest random keys, which depend on the seed and the image only.
 
-    So the sample is uniform within a class, of the same pixels whatever the batches, and never larger than asked for.
+    So the sample is uniform within a class, independent of the batches, and of bounded size.
     """
 
     def __init__(self, classes: int, pixels: int, seed: int) -> None:
@@ -75,7 +75,7 @@ class PixelSample:
         """
         height, width = features.shape[2:]
         grid, shares = to_grid(labels, len(self._kept), height, width)
-        keys = np.stack([np.random.default_rng(derive_seed(self._seed, "pixels", one)).random(height * width) for one in images])
+        keys = np.stack([np.random.default_rng(derive_seed(self._seed, "pixels", name)).random(height * width) for name in images])
         rows = features.permute(0, 2, 3, 1).flatten(0, 2)  # (B * h * w, D)
         for label in range(len(self._kept)):
             self._covered[label] += shares[:, label].sum()
@@ -94,12 +94,12 @@ class PixelSample:
         self._kept[label] = own[first], embeddings[first]
 
     def collect(self) -> Pixels:
-        """Return what was kept, class by class, in the order of the keys.
+        """Return the sample, class by class, in the order of the keys.
 
         Raises:
             ValueError: there were no pixels.
         """
-        kept = [(label, one[1]) for label, one in enumerate(self._kept) if one is not None]
+        kept = [(label, sample[1]) for label, sample in enumerate(self._kept) if sample is not None]
         if not kept:
             raise ValueError("expected the pixels of at least one image, but got none")
         features = np.concatenate([embeddings for _, embeddings in kept]).astype(np.float64)

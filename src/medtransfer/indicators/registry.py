@@ -1,4 +1,4 @@
-"""All indicators, by name."""
+"""Registry of indicators."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ INDICATORS: dict[str, Indicator] = {
 
 
 def find_indicators(names: Sequence[str], key: str) -> list[Indicator]:
-    """Return the indicators of these names, each once.
+    """Look up indicators by name; repeated names are ignored.
 
     Args:
         names: keys of INDICATORS.

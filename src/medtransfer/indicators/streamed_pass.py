@@ -1,4 +1,4 @@
-"""One streamed pass over a target that feeds every indicator asked for."""
+"""One streamed pass over a target that feeds all requested indicators."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -22,7 +22,7 @@ from medtransfer.training.memory import keep_freed_memory
 
 @dataclass(frozen=True)
 class Inputs:
-    """The images of one step: jittered views of some needs, the images themselves and their labels of others."""
+    """Inputs of one step: jittered views, plain images and their labels, each None if no indicator needs it."""
 
     positions: np.ndarray
     repeat: int
@@ -37,18 +37,18 @@ def measure(
     contract: dict[str, Any], batch_size: int, device: torch.device, autocast: Callable[[], AbstractContextManager[Any]],
     label: str,
 ) -> dict[str, Measured]:  # fmt: skip
-    """Measure all indicators in one pass; memory does not grow with the number of images but for numbers per sample.
+    """Measure all indicators in one pass; memory grows with the number of images only by a few numbers each.
 
-    What an indicator finds does not depend on which others are asked for.
+    The result of an indicator does not depend on which others are measured.
 
     Args:
         indicators: to measure.
-        encoder: put into eval mode here, so batch norm and stochastic depth stand still.
+        encoder: encoder to score; it is put into eval mode, for batch norm and stochastic depth.
         target: its images are jittered (Algorithm 3) where views are needed, and normalised.
         settings: which images and pairs.
         options: at which settings the indicators are computed.
         contract: `mean` and `std` per channel, from the checkpoint.
-        batch_size: images in a forward pass, negatives from outside of the batch not counted.
+        batch_size: images per forward pass, without the negatives from other batches.
         device: that the encoder is moved to.
         autocast: makes the context of the forward pass.
         label: of the progress line.
@@ -82,18 +82,18 @@ def feed(
     indicators: Sequence[Indicator], context: Context, encoder: Encoder, inputs: Iterable[Inputs],
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> dict[str, Measured]:  # fmt: skip
-    """Encode inputs, step by step, and hand the maps to the indicators; arguments as in `measure`."""
+    """Encode inputs step by step and pass the maps to the indicators; arguments as in `measure`."""
     measurements = [(indicator, indicator.begin(context)) for indicator in indicators]
-    coming = iter(inputs)
-    step = next(coming, None)
+    steps = iter(inputs)
+    step = next(steps, None)
     while step is not None:
         with autocast():
             batch = _encode(encoder, step)
-        step = next(coming, None)  # made before the maps are waited for, so that a GPU always has work
+        step = next(steps, None)  # prepared while the GPU computes the maps
         for indicator, measurement in measurements:
             if indicator.needs <= batch.provides:
                 measurement.update(batch)
-        del batch  # the next maps can take its place in memory
+        del batch  # frees its memory for the next maps
     return {indicator.name: measurement.compute() for indicator, measurement in measurements}
 
 
@@ -109,7 +109,7 @@ def _plan(images: TwoViews, target: PreparedTarget, settings: ViewSettings) -> N
 def _inputs(
     images: TwoViews, needs: frozenset[str], plan: NegativePlan | None, batch_size: int, repeat: int
 ) -> Iterator[Inputs]:  # fmt: skip
-    """Make the inputs of all images once; those that are not jittered belong to the first repeat."""
+    """Yield the inputs of one repeat; plain images and labels belong to the first."""
     order = np.arange(len(images)) if plan is None else plan.order
     views = iter(()) if plan is None else images.batches(plan.order, plan.negative, batch_size, repeat)
     for start in range(0, len(order), batch_size):

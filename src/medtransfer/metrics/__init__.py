@@ -1,1 +1,1 @@
-"""Metrics: pure functions, and the thin accumulators that stream batches into them."""
+"""Metrics: pure functions, and thin accumulators for batches."""

@@ -1,4 +1,4 @@
-"""Paired comparison of two ways of choosing over the same pools, and Holm's correction."""
+"""Paired comparison of two selectors over the same pools, and Holm's correction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-TIE = 1e-12  # differences below are rounding of equal values
+TIE = 1e-12  # differences up to this are rounding of equal values
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,11 @@ class Comparison:
 
     Attributes:
         difference: mean of first - second.
-        interval: percentile bootstrap over pools.
-        p_value: Wilcoxon's signed-rank test, two-sided; 1 when all are ties or n is 1.
+        interval: percentile bootstrap interval of the mean, over pools.
+        p_value: of Wilcoxon's signed-rank test, two-sided; 1 if all are ties or n is 1.
         n: number of pools.
-        wins: where the first is better.
-        losses: where it is worse.
+        wins: number of pools where the first is better.
+        losses: number of pools where it is worse.
     """
 
     difference: float
@@ -32,7 +32,7 @@ class Comparison:
 
 
 def compare_paired(first: ArrayLike, second: ArrayLike, draws: int, confidence: float, rng: np.random.Generator) -> Comparison:
-    """Compare two ways of choosing, pool by pool.
+    """Compare the values of two selectors, pool by pool.
 
     Args:
         first: values by pool, (n,).
@@ -50,7 +50,7 @@ def compare_paired(first: ArrayLike, second: ArrayLike, draws: int, confidence: 
     difference = left - right
     difference[np.abs(difference) <= TIE] = 0.0
     p_value = 1.0
-    if len(difference) > 1 and difference.any():  # differences of 0 are ranked and then dropped (Pratt)
+    if len(difference) > 1 and difference.any():  # Pratt: differences of 0 are ranked, then dropped
         p_value = float(stats.wilcoxon(difference, zero_method="pratt").pvalue)
     return Comparison(
         float(difference.mean()), bootstrap_mean(difference, draws, confidence, rng), p_value, len(difference),
@@ -73,7 +73,7 @@ def bootstrap_mean(values: ArrayLike, draws: int, confidence: float, rng: np.ran
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number, in the order given.
+    """Correct p-values for multiple testing, in the given order.
 
     Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
     """

@@ -1,4 +1,4 @@
-"""Outcome of an evaluation: metrics of a whole test set, and values of every sample in it."""
+"""Result of an evaluation: metrics of a test set, and values of every sample."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -5,15 +5,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-LOW, HIGH = -88.0, 17.0  # logits of the smallest normal float32 and, rounded up, of the one next to 1
+LOW, HIGH = -88.0, 17.0  # logits of the smallest normal float32 and, rounded up, of the largest one below 1
 
 
 class AveragePrecision:
     """Average precision of each class over the pixels of all images, from histograms of fixed size.
 
     The bins are equally wide in the logit, not in the probability, since trained networks put most pixels very near
-    0 and 1. The result is exact if different probabilities fall into different bins; those that share a bin count as
-    equal.
+    0 and 1. The result is exact if different probabilities fall into different bins; those in one bin count as equal.
     """
 
     def __init__(self, classes: int, bins: int = 2**18) -> None:
@@ -24,7 +23,7 @@ class AveragePrecision:
 
     @property
     def grid(self) -> NDArray[np.float64]:
-        """The probability at the middle of each bin, (bins,)."""
+        """Probability at the middle of each bin, (bins,)."""
         return torch.sigmoid(torch.linspace(LOW, HIGH, self.bins, dtype=torch.float64)).numpy()
 
     def update(self, probabilities: Tensor, truth: Tensor) -> None:

@@ -27,7 +27,7 @@ CELLS = ("tp", "fp", "fn", "tn")  # of the confusion matrix, in pixels
 
 @dataclass
 class _Seen:
-    """What is kept of the images so far: numbers an image, never a mask."""
+    """Numbers per image of all batches so far; no masks."""
 
     images: dict[str, str] = field(default_factory=dict)  # image -> group
     counts: list[Counts] = field(default_factory=list)
@@ -42,10 +42,10 @@ class SegmentationEvaluation:
 
         Args:
             classes: number of non-background classes.
-            class_names: their names, label c is class_names[c - 1]; errors speak of them.
+            class_names: their names, for errors; label c is class_names[c - 1].
 
         Raises:
-            ValueError: there is not one name a class.
+            ValueError: there is not one name per class.
         """
         if classes < 1 or len(class_names) != classes:
             raise ValueError(f"expected one name for each of {classes} classes, but got {list(class_names)}")
@@ -60,11 +60,11 @@ class SegmentationEvaluation:
             probabilities: (N, 1, H, W) after a sigmoid for one class, positive above 0.5; else (N, classes + 1, H, W)
                 after a softmax, background first, the highest wins.
             truth: labels 0..classes, uint8 (N, H, W).
-            images: an identifier a sample, never seen before.
+            images: unique identifier of each sample, also across batches.
             groups: the patient of each sample.
 
         Raises:
-            ValueError: wrong shapes, unknown labels, NaN or probabilities outside [0, 1], an image that came before.
+            ValueError: wrong shapes, unknown labels, NaN or probabilities outside [0, 1], or a repeated image.
         """
         self._check(probabilities, truth, images, groups)
         truth = truth.to(probabilities.device)

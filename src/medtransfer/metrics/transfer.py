@@ -48,7 +48,7 @@ def transferability_indicator_score(outcome: Mapping[K, float], candidate: K) ->
 
 
 def regret(outcome: Mapping[K, float], candidate: K) -> float:
-    """Compute what a choice loses against the best, in units of the outcome; 0 where all are 0. Errors as for TIS."""
+    """Compute the outcome of the best candidate minus that of the chosen one; 0 if all are 0. Errors as for TIS."""
     require_finite(outcome, "a mean Dice")
     require_key(outcome, candidate, "a mean Dice")
     return max(outcome.values()) - outcome[candidate]
@@ -105,7 +105,7 @@ def _seed_mean(values: list[float]) -> SeedMean:
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """A rank correlation over n candidates; NaN when n < 2 or when one side is `constant` and so ranks nothing."""
+    """A rank correlation over n candidates; NaN if n < 2 or if one side is `constant`."""
 
     value: float
     n: int
@@ -117,7 +117,7 @@ def spearman(scores: Mapping[K, float], outcome: Mapping[K, float]) -> RankCorre
 
     Args:
         scores: indicator by candidate.
-        outcome: mean outcome of at least the same candidates; others take no part.
+        outcome: mean outcome of at least the same candidates; others are ignored.
 
     Raises:
         InputError: a candidate has a score but no outcome.
@@ -132,7 +132,7 @@ def kendall(scores: Mapping[K, float], outcome: Mapping[K, float]) -> RankCorrel
 
 
 def weighted_kendall(scores: Mapping[K, float], outcome: Mapping[K, float]) -> RankCorrelation:
-    """Compute Kendall's tau with hyperbolic weights by rank of the outcome: the order of the best counts most.
+    """Compute Kendall's tau with hyperbolic weights by rank of the outcome, so that the order of the best counts most.
 
     A pair of ranks r and s, 0 for the best outcome, weighs 1 / (r + 1) + 1 / (s + 1). Equal outcomes are ranked by the
     indicator, never by their position. Arguments and errors as in `spearman`.
@@ -161,12 +161,12 @@ def _correlate(
 
 
 def interpolate_fixed(values: Mapping[int, float], cost: float) -> float:
-    """Compute what fixed lengths bring at an expected cost.
+    """Compute the expected value of fixed lengths at an expected cost, by linear interpolation.
 
-    A random mix of the two neighbouring lengths has exactly this expected cost and, linearly between theirs, this value.
+    A random mix of the two neighbouring lengths has exactly this expected cost and value.
 
     Args:
-        values: such as TIS, by fixed length in epochs.
+        values: values such as TIS, by fixed length in epochs.
         cost: expected epochs, within the range of the lengths.
 
     Raises:
@@ -180,12 +180,12 @@ def interpolate_fixed(values: Mapping[int, float], cost: float) -> float:
 
 
 def named(candidate: object) -> str:
-    """Return how texts name a candidate: `epoch 5`, or its name."""
+    """Return the name of a candidate in texts: `epoch 5`, or its own name."""
     return f"epoch {candidate}" if isinstance(candidate, int) else str(candidate)
 
 
 def require_finite(values: Mapping[K, float], what: str) -> None:
-    """Refuse an empty mapping and values that are not finite with a ValueError that names the candidate."""
+    """Raise ValueError if the mapping is empty or a value is not finite."""
     if not values:
         raise ValueError(f"expected {what} of at least one candidate, but got none")
     for key, value in values.items():
@@ -194,7 +194,7 @@ def require_finite(values: Mapping[K, float], what: str) -> None:
 
 
 def require_key(values: Mapping[K, float], key: K, what: str) -> None:
-    """Refuse a candidate that the mapping does not hold with an InputError that names it and those it holds."""
+    """Raise InputError if the mapping lacks a candidate."""
     if key not in values:
         known = ", ".join(map(str, sorted(values))) or "none"
         kind = "epochs" if isinstance(key, int) else "candidates"

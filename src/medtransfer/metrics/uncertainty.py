@@ -9,11 +9,11 @@ from scipy import stats
 from medtransfer.metrics.transfer import K, named
 
 Draws = NDArray[np.float64]
-ROUNDING = 1e-12  # differences of outcomes up to here come from the order of additions
+ROUNDING = 1e-12  # differences of outcomes up to this come from the order of additions
 
 
 def bootstrap_seed_means(outcome: Mapping[K, Sequence[float]], draws: int, rng: np.random.Generator) -> Draws:
-    """Draw mean outcomes by candidate; the seeds of each are resampled separately, since each fine-tuning is its own training.
+    """Draw mean outcomes by candidate; the seeds of each are resampled separately, since fine-tunings are independent.
 
     Deviations from the mean are scaled by sqrt(n / (n - 1)): the plain bootstrap of n values understates the variance of
     their mean by (n - 1) / n, which matters for five seeds and fewer.
@@ -68,11 +68,11 @@ def probability_best(draws: Draws) -> NDArray[np.float64]:
 def confidence_set(outcome: Mapping[K, Sequence[float]], confidence: float) -> tuple[K, ...]:
     """Return the candidates that cannot be distinguished from the best.
 
-    A candidate is left out when some other is significantly better: one-sided Welch test at level (1 - confidence) / (C - 1).
-    So the set holds the truly best candidate with at least the given probability, whichever looks best in the data.
+    A candidate is excluded if any other is significantly better: one-sided Welch test at level (1 - confidence) / (C - 1).
+    So the set holds the truly best candidate with at least the given probability.
 
     Args:
-        outcome: values over seeds, by candidate. One with a single seed cannot be distinguished from any other.
+        outcome: values over seeds, by candidate; a candidate with a single seed cannot be distinguished from any other.
         confidence: probability that the best is in the set.
 
     Source: Hsu, Constrained simultaneous confidence intervals for multiple comparisons with the best, Annals of Statistics 12,

@@ -1,1 +1,1 @@
-"""Turn raw datasets into prepared targets."""
+"""Preparation of raw datasets."""

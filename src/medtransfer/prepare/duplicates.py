@@ -1,4 +1,4 @@
-"""Find images that are stored more than once; refuse those that are in two splits."""
+"""Find duplicate images, which must not be in two splits."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ from medtransfer.errors import InputError
 
 
 def hash_image(image: np.ndarray) -> str | None:
-    """Return a hash of the stored pixels, None for a constant picture, whose copies leak nothing."""
+    """Return a hash of the pixels, or None for a constant picture, whose copies leak nothing."""
     if (image == image.flat[0]).all():
         return None
     return hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).hexdigest()
 
 
 def check_duplicates(hashes: Sequence[str | None], splits: Sequence[str], sources: Sequence[str], allow: bool) -> list[str]:
-    """Refuse images that are identical, byte for byte, in two splits.
+    """Check that no two splits share an image, byte for byte.
 
     Args:
-        hashes: of each stored image, from `hash_image`.
-        splits: of each image.
-        sources: of each image, for the message.
-        allow: report them as notes instead.
+        hashes: hash of each image, from `hash_image`.
+        splits: split of each image.
+        sources: source of each image, for the message.
+        allow: whether to report shared images as notes instead.
 
     Returns:
-        Notes for the log: duplicates across splits where allowed, and duplicates inside one split.
+        Notes for the log: duplicates across splits if allowed, and duplicates within one split.
 
     Raises:
-        InputError: two splits share an image and that is not allowed; the message names both sources.
+        InputError: two splits share an image and that is not allowed.
     """
     first: dict[str, int] = {}
     across: list[tuple[int, int]] = []

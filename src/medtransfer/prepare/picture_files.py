@@ -64,7 +64,7 @@ def is_grey(path: Path) -> bool:
 def read_image(path: Path, channels: int) -> np.ndarray:
     """Read a picture as uint8 (h, w, channels).
 
-    8-bit values are kept, transparency is dropped, and grey is repeated where 3 channels are asked for; 16-bit and
+    8-bit values are kept, transparency is dropped, and grey is repeated to 3 channels if these are requested; 16-bit and
     float grey is scaled by its own percentiles (`scale_intensities`).
 
     Args:
@@ -107,7 +107,7 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def read_nonzero(path: Path) -> np.ndarray:
-    """Read a binary mask of any encoding as uint8 (h, w) of 0 and 1: a pixel is 1 where any colour is not zero.
+    """Read a binary mask of any encoding as uint8 (h, w) of 0 and 1: a pixel is 1 if any colour is not zero.
 
     So palette index 1, grey 76, grey 255 and pure red all mean 1; a palette is read by its index.
 
@@ -123,7 +123,7 @@ def read_nonzero(path: Path) -> np.ndarray:
 def scale_intensities(values: np.ndarray, path: Path) -> np.ndarray:
     """Scale intensities of any range to uint8: the percentiles 0.5 and 99.5 become 0 and 255.
 
-    Where these two are equal, minimum and maximum are used instead; a constant array becomes 0.
+    If the two are equal, minimum and maximum are used instead; a constant array becomes 0.
 
     Args:
         values: intensities, any shape; a volume is scaled as a whole.
@@ -159,7 +159,7 @@ def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
 
 
 def check_same_size(image: np.ndarray, mask: np.ndarray, image_path: Path, mask_path: Path) -> None:
-    """Raise an InputError for an image and a mask of different height or width."""
+    """Raise InputError if an image and its mask differ in height or width."""
     if image.shape[:2] != mask.shape[:2]:
         (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape[:2]
         raise InputError(

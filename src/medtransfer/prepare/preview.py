@@ -12,7 +12,7 @@ COLOURS = np.array([(0, 0, 0), (255, 70, 70), (70, 220, 70), (80, 140, 255), (25
 
 
 def draw_preview(prepared: PreparedTarget, path: Path) -> None:
-    """Write a PNG of up to twelve samples spread over the dataset, of pictures with non-empty masks where there are any.
+    """Write a PNG of up to twelve samples spread over the dataset, with non-empty masks if there are any.
 
     The text on a sample names its split, source and slice; class c has the colour `COLOURS[c]`.
     """
@@ -28,7 +28,7 @@ def draw_preview(prepared: PreparedTarget, path: Path) -> None:
 
 
 def _choose(prepared: PreparedTarget) -> list[int]:
-    """Choose stored pictures at even distances, and of each the window with the largest labelled area."""
+    """Choose evenly spaced pictures, and from each the window with the largest labelled area."""
     lines = prepared.index.groupby("row", sort=True).indices
     rows = list(lines)
     filled = [row for row in rows if prepared.masks[row].any()] or rows
@@ -42,7 +42,7 @@ def _area(prepared: PreparedTarget, line: int) -> int:
 
 
 def _outline(image: np.ndarray, mask: np.ndarray) -> Image.Image:
-    """Paint the border pixels of every class on an image enlarged to one cell of the sheet."""
+    """Draw the outlines of all classes on an image, resized to one cell of the sheet."""
     pixels = np.repeat(image, 3 // image.shape[-1], axis=-1)
     large = np.array(Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.BILINEAR))
     labels = np.asarray(Image.fromarray(np.ascontiguousarray(mask)).resize((CELL, CELL), Image.Resampling.NEAREST))

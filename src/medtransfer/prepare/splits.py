@@ -26,7 +26,7 @@ def assign_splits(items: Sequence[Item], rule: Rule, validation: float) -> list[
         `train`, `validation` or `test` for each item.
 
     Raises:
-        InputError: the rule is unknown, a group is in two splits, or nothing is left to train on or to test with.
+        InputError: the rule is unknown, a group is in two splits, or the training or test split is empty.
     """
     if rule == "official":
         splits = _take_official(items)
@@ -75,7 +75,7 @@ def _draw(items: Sequence[Item], splits: Sequence[str], fraction: Any, name: str
 
 
 def _read_file(items: Sequence[Item], path: Path) -> list[str]:
-    """Look up every item by its source, the stem of its source or its group, whichever the file names."""
+    """Look up every item in a split file by its source, the stem of its source, or its group."""
     named = _read_lines(path)
     keys = [(item.source, Path(item.source).stem, item.group) for item in items]
     matches = [next((key for key in names if key in named), None) for names in keys]

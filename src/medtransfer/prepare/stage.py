@@ -1,4 +1,4 @@
-"""Prepare a target: read a raw dataset, split it, and write arrays, index and description atomically."""
+"""Stage `prepare`: read a raw dataset, split it, and write arrays, index and record atomically."""
 
 import csv
 import json
@@ -34,19 +34,19 @@ def prepare(
 
     Args:
         target: name of its folder below `out`.
-        reader: a key of `READERS`.
-        root: folder of the raw dataset; it is only read.
+        reader: key of `READERS`.
+        root: folder of the raw dataset, which is not changed.
         size: (height, width) of the stored pictures, pixels.
         subset: whether the dataset may have fewer samples than the official counts.
         split: see `splits.assign_splits`.
         validation: fraction of the training groups that becomes the split `validation`.
         allow_duplicates: whether an image may be in two splits.
-        options: of the reader.
+        options: options of the reader.
         out: folder of all prepared targets.
-        force: prepare it even if it is unchanged.
+        force: whether to prepare it again even if it is unchanged.
 
     Raises:
-        InputError: the dataset or a setting cannot be used; nothing has been written.
+        InputError: the dataset or a setting cannot be used; nothing is written then.
     """
     if reader not in READERS:
         raise InputError(f"expected the reader to be one of {', '.join(READERS)}, but got {reader!r}")
@@ -78,7 +78,7 @@ def prepare(
 
 
 def check_counts(scan: Scan, subset: bool, root: Path) -> None:
-    """Compare the samples of the published splits with the official counts.
+    """Compare the number of samples in the published splits with the official counts.
 
     Args:
         scan: the reader's description of the dataset.
@@ -100,7 +100,7 @@ def check_counts(scan: Scan, subset: bool, root: Path) -> None:
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings as JSON stores them, so that they compare equal after reading."""
+    """Return the settings after a round trip through JSON, so that they compare equal to stored ones."""
     try:
         return json.loads(json.dumps(settings, allow_nan=False))  # type: ignore[no-any-return]
     except (TypeError, ValueError) as error:
@@ -133,7 +133,7 @@ def _is_current(folder: Path, settings: dict[str, Any], sources: dict[str, str])
 
 
 def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, target: str, folder: Path) -> list[int]:
-    """Stream all pictures into the two arrays, one item in memory at a time; return the slice of each row."""
+    """Write all pictures to the two arrays, with one item in memory at a time; return the slice of each row."""
     total = sum(item.pictures for item in scan.items)
     shape = (total, *size)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(*shape, scan.channels))
@@ -141,14 +141,14 @@ def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, ta
     for name in ("images.npy", "masks.npy"):
         _reserve(folder / name)
     pictures = ((item, split, picture) for item, split in zip(scan.items, splits, strict=True) for picture in item.load())
-    hashes, homes, names, slices = [], [], [], []
+    hashes, row_splits, names, slices = [], [], [], []
     for row, (item, split, picture) in enumerate(track(pictures, f"prepare: {target}", total, "images")):
         images[row], masks[row] = picture.image, picture.mask
         hashes.append(hash_image(picture.image))
-        homes.append(split)
+        row_splits.append(split)
         names.append(item.source)
         slices.append(picture.slice)
-    for note in check_duplicates(hashes, homes, names, allow):
+    for note in check_duplicates(hashes, row_splits, names, allow):
         log.warning("prepare: %s", note)
     images.flush()
     masks.flush()
@@ -156,13 +156,13 @@ def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, ta
 
 
 def _reserve(path: Path) -> None:
-    """Allocate a mapped file's disk space now: a full disk raises here, but kills the process (SIGBUS) on a write to the map."""
+    """Allocate the disk space of a mapped file: a full disk raises here, but would kill the process (SIGBUS) on a later write."""
     size = path.stat().st_size
     with path.open("r+b") as handle:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(handle.fileno(), 0, size)
             return
-        begin = len(handle.read(PIECE))  # the header stays
+        begin = len(handle.read(PIECE))  # keeps the header
         for start in range(begin, size, PIECE):
             handle.write(bytes(min(PIECE, size - start)))
 
@@ -170,11 +170,11 @@ def _reserve(path: Path) -> None:
 def _write_index(scan: Scan, splits: Sequence[str], slices: Sequence[int], folder: Path) -> dict[str, int]:
     """Write one line per sample and count them by split; validation images get the windows of test images."""
     counts = {name: 0 for name in SPLITS if name in splits}
-    homes = [(item, split) for item, split in zip(scan.items, splits, strict=True) for _ in range(item.pictures)]
+    rows = [(item, split) for item, split in zip(scan.items, splits, strict=True) for _ in range(item.pictures)]
     with (folder / "index.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(INDEX_COLUMNS)
-        for row, ((item, split), position) in enumerate(zip(homes, slices, strict=True)):
+        for row, ((item, split), position) in enumerate(zip(rows, slices, strict=True)):
             for window in scan.windows["train" if split == "train" else "test"]:
                 writer.writerow((sum(counts.values()), row, split, item.group, item.source, position, *window))
                 counts[split] += 1

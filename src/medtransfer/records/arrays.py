@@ -1,4 +1,4 @@
-"""Arrays of .npy and .npz files; the sizes that headers claim are checked before memory is taken for them."""
+"""Read .npy and .npz files; the sizes that their headers claim are checked before memory is allocated."""
 
 import zipfile
 import zlib
@@ -15,11 +15,17 @@ if TYPE_CHECKING:
     from numpy.lib.npyio import NpzFile
 
 
+# Raised when a .npz is damaged or lacks a requested array.
+BROKEN_ARRAYS = (
+    OSError, ValueError, TypeError, EOFError, KeyError, OverflowError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
 def map_array(path: Path, remedy: str) -> "np.ndarray":
-    """Map the numbers of a .npy file; the size that its header claims is compared with the file's before it is believed.
+    """Memory-map a .npy file of numbers; pickles are never loaded.
 
     Raises:
-        InputError: the file is missing, no array, cut off, or holds anything but numbers; no pickle is loaded.
+        InputError: the file is missing, not an array, shorter than its header claims, or holds anything but numbers.
     """
     import numpy as np
 
@@ -28,26 +34,21 @@ def map_array(path: Path, remedy: str) -> "np.ndarray":
         with path.open("rb") as file:
             check_array_header(file, path.stat().st_size)
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except BROKEN_ARRAYS as fault:
-        raise InputError(f"expected an array in {path}, but it cannot be read ({in_one_line(fault)}); {remedy}") from None
-
-
-# What reading a damaged .npz, or one without the wanted array, raises.
-BROKEN_ARRAYS = (
-    OSError, ValueError, TypeError, EOFError, KeyError, OverflowError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+    except BROKEN_ARRAYS as error:
+        raise InputError(f"expected an array in {path}, but it cannot be read ({in_one_line(error)}); {remedy}") from None
 
 
 @contextmanager
 def open_arrays(path: Path) -> "Iterator[NpzFile]":
-    """Open a .npz file; one whose content cannot be what it claims raises one of BROKEN_ARRAYS, before memory is taken for it.
+    """Open a .npz file; pickles are never loaded.
 
-    No pickle is loaded.
+    Raises:
+        BROKEN_ARRAYS: one of them, if the file cannot hold what its headers claim.
     """
     import numpy as np
 
     if path.exists() and not path.is_file():
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             check_deflated(member)

@@ -1,4 +1,4 @@
-"""Atomic writes: a file or folder appears whole or not at all."""
+"""Atomic writes of files and folders."""
 
 import json
 import os
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import torch
 
 
-HOST = digest(platform.node(), 6)  # tells the processes of hosts that share a file system apart, without their names
+HOST = digest(platform.node(), 6)  # distinguishes hosts that share a file system, without writing their names
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; it gets its final name only after the block ends well and the bytes are on disk."""
+    """Yield a path to write to, which gets its final name after the block succeeds and the bytes are on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for stray in path.parent.glob(f".{escape(path.name)}.*.partial"):
         host, _, process = stray.name.split(".")[-2].rpartition("-")
@@ -42,14 +42,14 @@ def _is_alive(process: str) -> bool:
         os.kill(int(process), 0)
     except (ProcessLookupError, ValueError):
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's process
         return True
     return True
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill; it takes its final name, replacing an older one, only after the block ends well."""
+    """Yield an empty folder to fill, which gets its final name, replacing an older one, after the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, old = path.with_name(f".{path.name}.partial"), path.with_name(f".{path.name}.old")
     shutil.rmtree(partial, ignore_errors=True)
@@ -76,32 +76,32 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(result: Path) -> Iterator[Path]:
-    """Yield an empty folder beside a result, gone after the block; what a killed process left in it goes first.
+    """Yield an empty folder beside a result, which is deleted after the block; leftovers of a killed process are removed first.
 
-    The caller holds the lock on the result: the folder's name is fixed.
+    The caller must hold the lock on the result, since the folder's name is fixed.
     """
-    place = result.with_name(f".{result.name}.scratch")
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
+    folder = result.with_name(f".{result.name}.scratch")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
-        yield place
+        yield folder
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, whole or not at all."""
+    """Write a value as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def write_tensors(path: Path, tensors: "dict[str, torch.Tensor]") -> None:
-    """Write tensors as .safetensors, whole or not at all; storage that is shared is written out."""
+    """Write tensors as .safetensors, atomically; tensors that share storage are copied."""
     from safetensors.torch import save_file
 
     with atomic_path(path) as partial:

@@ -1,4 +1,4 @@
-"""Base of the records: dataclasses stored as JSON files that name their format, every field checked on reading."""
+"""Base class of the records: dataclasses stored as JSON files that name their format; every field is validated on reading."""
 
 import os
 import re
@@ -34,52 +34,53 @@ def read_json(path: Path, form: str) -> dict[str, Any]:
     """Read a record of the given form.
 
     Args:
-        path: the file.
-        form: what the file's `format` field must say, such as `medtransfer/target/1`.
+        path: The file.
+        form: Expected value of the field `format`, such as `medtransfer/target/1`.
 
     Raises:
-        InputError: the file is missing, is no JSON or has another format.
+        InputError: the file is missing, is not JSON or has another format.
+        OlderFormat: an older version of medtransfer wrote it.
     """
     if not os.path.lexists(path):
         raise InputError(f"expected the file {path}, but it does not exist; {REMEDIES[form]}")
     require_file(path, "a JSON record", REMEDIES[form])
     try:
         value = parse_json(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as fault:
+    except (ValueError, OSError) as error:
         raise InputError(
-            f"expected a JSON record in {path}, but it cannot be read ({in_one_line(fault)}); {REMEDIES[form]}"
+            f"expected a JSON record in {path}, but it cannot be read ({in_one_line(error)}); {REMEDIES[form]}"
         ) from None
-    found = value.get("format") if isinstance(value, dict) else None
-    if found != form:
-        _refuse_format(path, form, found)
+    got = value.get("format") if isinstance(value, dict) else None
+    if got != form:
+        _raise_format_error(path, form, got)
     return value
 
 
-def _refuse_format(path: Path, form: str, found: Any) -> NoReturn:
+def _raise_format_error(path: Path, form: str, got: Any) -> NoReturn:
     """Raise the error about a file of another format, with a remedy that fits its version."""
-    message = f"expected the format {form!r} in {path}, but got {found!r}"
+    message = f"expected the format {form!r} in {path}, but got {got!r}"
     kind, _, version = form.rpartition("/")
-    other = re.fullmatch(rf"{re.escape(kind)}/(\d{{1,6}})", found) if isinstance(found, str) else None
-    if other is None:
+    match = re.fullmatch(rf"{re.escape(kind)}/(\d{{1,6}})", got) if isinstance(got, str) else None
+    if match is None:
         raise InputError(f"{message}; {REMEDIES[form]}")
-    if int(other[1]) > int(version):
+    if int(match[1]) > int(version):
         raise InputError(f"{message}, which a newer version of medtransfer wrote; update medtransfer")
     raise OlderFormat(f"{message}, which an older version of medtransfer wrote; move it away and {REMEDIES[form]} again")
 
 
 @cache
 def _adapters(cls: type) -> dict[str, TypeAdapter]:
-    """Return a validator for each field of a record by its annotation; values are not converted."""
+    """Return a strict validator per field of a record, which converts no values."""
     strict = ConfigDict(strict=True, allow_inf_nan=False)
     return {name: TypeAdapter(hint, config=strict) for name, hint in get_type_hints(cls, include_extras=True).items()}
 
 
 @dataclass(frozen=True)
 class Record:
-    """What all records share: they are read and written field by field, in their form."""
+    """Base of all records, each of which is one JSON file."""
 
     def write(self, path: Path) -> None:
-        """Write the record, whole or not at all."""
+        """Write the record atomically."""
         write_json(path, {"format": self.form(), **asdict(self)})
 
     @classmethod
@@ -89,7 +90,11 @@ class Record:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read the record; a missing, foreign or incomplete file is an InputError."""
+        """Read and validate the record.
+
+        Raises:
+            InputError: the file is missing, has another format, lacks a field, or a field has an invalid value.
+        """
         value = read_json(path, cls.form())
         names = {field.name for field in fields(cls)}
         if missing := names - value.keys():
@@ -97,19 +102,17 @@ class Record:
         for name, adapter in _adapters(cls).items():  # type: ignore[arg-type]
             try:
                 adapter.validate_python(value[name])
-            except ValidationError as fault:
-                first = fault.errors()[0]
-                place = ".".join([name, *map(str, first["loc"])])
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = ".".join([name, *map(str, first["loc"])])
                 raise InputError(
-                    f"expected another value of {place} in {path}: {first['msg'].removeprefix('Value error, ')}, but got "
+                    f"expected another value of {field} in {path}: {first['msg'].removeprefix('Value error, ')}, but got "
                     f"{reprlib.repr(first['input'])}; {REMEDIES[cls.form()]}"
                 ) from None
         return cls(**{name: value[name] for name in names})
 
 
-# What the fields of records may hold, beyond their kind.
+# Types of fields with a range of values.
 Count = Annotated[int, Field(ge=0)]
-Side = Annotated[int, Field(gt=0, le=MOST_PIXELS)]
-
-
+Side = Annotated[int, Field(gt=0, le=MOST_PIXELS)]  # pixels
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     import torch
 
 
-LARGEST = 1000  # of a mean or standard deviation of pixels in [0, 1]
+LARGEST = 1000  # plausible mean or standard deviation of pixels in [0, 1]
 
 
 def _check_contract(value: dict[str, Any]) -> dict[str, Any]:
-    """Refuse an input contract that no image can be brought to: `mean` and `std` of three channels are what stages read."""
+    """Check `mean` and `std` of an input contract, by which stages normalise images: three numbers each, in a plausible range."""
     for name in ("mean", "std"):
         numbers = value.get(name)
         if not isinstance(numbers, list) or len(numbers) != 3 or any(type(number) not in (int, float) for number in numbers):
-            raise ValueError(f"`{name}` must be three numbers")
+            raise ValueError(f"`{name}` must be a list of three numbers")
     if not all(-LARGEST <= number <= LARGEST for number in value["mean"]):
-        raise ValueError(f"`mean` must lie in [-{LARGEST}, {LARGEST}]")
+        raise ValueError(f"`mean` must be in [-{LARGEST}, {LARGEST}]")
     if not all(1 / LARGEST <= number <= LARGEST for number in value["std"]):
-        raise ValueError(f"`std` must lie in [{1 / LARGEST}, {LARGEST}]")
+        raise ValueError(f"`std` must be in [{1 / LARGEST}, {LARGEST}]")
     return value
 
 
@@ -37,7 +37,7 @@ Contract = Annotated[dict[str, Any], AfterValidator(_check_contract)]
 
 def _check_metrics(value: dict[str, float]) -> dict[str, float]:
     if "source_accuracy" in value and not 0 <= value["source_accuracy"] <= 1:
-        raise ValueError("`source_accuracy` must lie in [0, 1]")
+        raise ValueError("`source_accuracy` must be in [0, 1]")
     return value
 
 
@@ -58,18 +58,18 @@ class Provenance:
     """Where the weights of a checkpoint come from.
 
     Attributes:
-        encoder: name under `pretrain.encoders`.
-        origin: name under `pretrain.origins`.
-        kind: of the origin, a key of ORIGINS.
-        epoch: epochs of pretraining, 0 is the random initialisation.
-        source: name of the source dataset.
-        source_classes: its class names, in the order of the head's outputs; empty where there is no head.
-        metrics: `source_accuracy`, validation accuracy in [0, 1], where it was measured.
-        input: size (pixels), mean and std per channel in [0, 1] units, channel order.
-        seed: of the pretraining.
-        pretraining: digest of everything that the pretraining depends on.
-        lineage: weights that it started from, the oldest first; empty for a random initialisation.
-        loaded: tensors of the encoder that an import `matched`, of how many in `total`; None where nothing was imported.
+        encoder: Name under `pretrain.encoders`.
+        origin: Name under `pretrain.origins`.
+        kind: Kind of the origin, a key of ORIGINS.
+        epoch: Epochs of pretraining; 0 is the random initialisation.
+        source: Name of the source dataset.
+        source_classes: Its class names, in the order of the head's outputs; empty without a head.
+        metrics: `source_accuracy`, the validation accuracy in [0, 1], if it was measured.
+        input: Size (pixels), mean and std per channel in [0, 1] units, channel order.
+        seed: Seed of the pretraining.
+        pretraining: Digest of everything that the pretraining depends on.
+        lineage: Weights that it started from, oldest first; empty for a random initialisation.
+        loaded: Encoder tensors that an import `matched`, out of `total`; None if nothing was imported.
     """
 
     encoder: Name
@@ -88,16 +88,16 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInfo(Record, Provenance):
-    """Contents of `epoch-NNN.json`; with the weights beside it, it alone rebuilds the encoder.
+    """Contents of `epoch-NNN.json`, enough to rebuild the encoder from the weights beside it.
 
     Attributes:
-        build: key of ENCODERS.
-        arguments: constructor arguments.
+        build: Key of ENCODERS.
+        arguments: Constructor arguments.
         levels: [stride, channels] of each map, from finest to coarsest.
-        multiple: both input sides must be multiples of this many pixels.
-        parts: of the model that the weights file holds, such as `encoder` and `head`.
+        multiple: Both input sides must be multiples of this many pixels.
+        parts: Parts of the model that the weights file holds, such as `encoder` and `head`.
         weights: SHA-256 of the weights file.
-        git_revision: of the code that made it.
+        git_revision: Revision of the code that made it.
     """
 
     build: Name
@@ -110,7 +110,7 @@ class CheckpointInfo(Record, Provenance):
 
     @classmethod
     def form(cls) -> str:
-        """Name and version of the file format."""
+        """Return the name and version of the file format."""
         return CHECKPOINT
 
     @property
@@ -119,10 +119,10 @@ class CheckpointInfo(Record, Provenance):
         return self.metrics.get("source_accuracy")
 
     def check_size(self, height: int, width: int) -> None:
-        """Refuse an input size, in pixels, that the encoder does not take.
+        """Check that the encoder accepts an input size, in pixels.
 
         Raises:
-            InputError: a side is no positive multiple of `multiple`.
+            InputError: a side is not a positive multiple of `multiple`.
         """
         if min(height, width) <= 0 or height % self.multiple or width % self.multiple:
             raise InputError(
@@ -132,7 +132,11 @@ class CheckpointInfo(Record, Provenance):
 
 
 def read_tensors(path: Path) -> "dict[str, torch.Tensor]":
-    """Read a .safetensors file; a missing or broken one is an InputError."""
+    """Read a .safetensors file.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -146,12 +150,12 @@ def read_tensors(path: Path) -> "dict[str, torch.Tensor]":
 
 
 def series_folder(root: Path, encoder: str, origin: str) -> Path:
-    """Folder of one pretraining's checkpoints or scores."""
+    """Return the folder of one pretraining's checkpoints or scores."""
     return root / f"{encoder}-{origin}"
 
 
 def checkpoint_path(folder: Path, epoch: int) -> Path:
-    """Record of a checkpoint; the weights are stored beside it as .safetensors."""
+    """Return the path of a checkpoint's record; the weights are stored beside it as .safetensors."""
     return folder / f"epoch-{epoch:03d}.json"
 
 
@@ -169,7 +173,11 @@ def find_checkpoint(folder: Path, epoch: int) -> tuple[Path, CheckpointInfo]:
 
 
 def list_checkpoints(folder: Path) -> dict[int, CheckpointInfo]:
-    """Read the records of all checkpoints of a pretraining, by epoch; none at all is an InputError."""
+    """Read the records of all checkpoints of a pretraining, by epoch.
+
+    Raises:
+        InputError: there are none.
+    """
     infos = [_read_named(path) for path in sorted(folder.glob("epoch-*.json"))]
     if not infos:
         raise InputError(f"expected checkpoints epoch-NNN.json in {folder}, but there are none; {REMEDIES[CHECKPOINT]}")
@@ -177,7 +185,7 @@ def list_checkpoints(folder: Path) -> dict[int, CheckpointInfo]:
 
 
 def _read_named(path: Path) -> CheckpointInfo:
-    """Read a record, whose epoch must be the one in the file's name."""
+    """Read a record and check that its epoch is the one in the file's name."""
     info = CheckpointInfo.read(path)
     if path != checkpoint_path(path.parent, info.epoch):
         raise InputError(f"expected the epoch in the name of {path}, but it says {info.epoch}; rename it and its weights")

@@ -1,4 +1,4 @@
-"""Read a prepared target: its record, its index and its memory-mapped arrays."""
+"""A prepared target on disk: its record, its index and its memory-mapped arrays."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TargetInfo(Record):
-    """What `dataset.json` of a prepared target says.
+    """Contents of `dataset.json`.
 
     Attributes:
-        target: its name.
-        reader: the reader that made it.
-        task: what its labels are for, a key of TASKS.
-        citation: where the dataset comes from.
-        classes: names of the non-background classes; label c of a mask is classes[c - 1].
-        channels: of the stored images, 1 or 3; a grey image is repeated to 3 when it is loaded.
-        input: (height, width) in pixels that a model sees.
-        augmentation: name of the training augmentation, `rotate-flip` or `rotate-crop`.
-        scaling: how raw intensities became uint8.
-        counts: samples a split that were found.
-        expected: samples a split that the full dataset has, empty when nothing is published.
-        subset: whether fewer than expected were declared.
+        target: Name of the target.
+        reader: Reader that made it, a key of READERS.
+        task: What its labels are for, a key of TASKS.
+        citation: Publication of the dataset.
+        classes: Names of the non-background classes; label c of a mask is classes[c - 1].
+        channels: Channels of the stored images, 1 or 3; a grey image is repeated to 3 when it is loaded.
+        input: (height, width) of a model's input, in pixels.
+        augmentation: Name of the training augmentation, `rotate-flip` or `rotate-crop`.
+        scaling: How raw intensities became uint8.
+        counts: Samples per split.
+        expected: Samples per split of the full dataset; empty if none are published.
+        subset: Whether fewer samples than expected were declared.
         sources: SHA-256 of every source file, by path below the raw folder.
         arrays: SHA-256 of images.npy, masks.npy and index.csv.
-        settings: the parameters that it was prepared with.
+        settings: Parameters that it was prepared with.
     """
 
     target: Name
@@ -70,15 +70,15 @@ class TargetInfo(Record):
 
 ARRAYS = ("images.npy", "masks.npy", "index.csv")
 REMEDY = "make the target again with `medtransfer prepare --force`"
-_VERIFIED: set[tuple[str, int, int, str | None]] = set()  # files that this process has read and found right
+_VERIFIED: set[tuple[str, int, int, str | None]] = set()  # files whose hash this process has already checked
 INDEX_COLUMNS = ("sample", "row", "split", "group", "source", "slice", "top", "left", "height", "width")
 
 
 @dataclass(frozen=True)
 class PreparedTarget:
-    """A prepared target on disk: `dataset.json`, `index.csv`, and two arrays that are mapped, not read.
+    """A prepared target: `dataset.json`, `index.csv`, `images.npy` and `masks.npy`.
 
-    Each line of the index is one sample: the window (top, left, height, width; pixels) of row `row` of the arrays.
+    Each row of the index is one sample: the window (top, left, height, width; pixels) of row `row` of the arrays.
     """
 
     folder: Path
@@ -86,22 +86,26 @@ class PreparedTarget:
 
     @classmethod
     def open(cls, folder: Path) -> "PreparedTarget":
-        """Open a prepared target; a missing or foreign one is an InputError."""
+        """Open a prepared target.
+
+        Raises:
+            InputError: there is none in the folder, or its record is invalid.
+        """
         return cls(folder, TargetInfo.read(folder / "dataset.json"))
 
     @cached_property
     def images(self) -> "np.ndarray":
-        """Map the images, uint8 (N, H, W, C)."""
+        """Images, uint8 (N, H, W, C)."""
         return self._map("images.npy", (*self.masks.shape, self.info.channels))
 
     @cached_property
     def masks(self) -> "np.ndarray":
-        """Map the masks, uint8 (N, H, W), 0 is background."""
+        """Masks, uint8 (N, H, W); 0 is background."""
         return self._map("masks.npy", None)
 
     @cached_property
     def index(self) -> "pd.DataFrame":
-        """Read the index, one line a sample, columns INDEX_COLUMNS."""
+        """Index, one row per sample, columns INDEX_COLUMNS."""
         import pandas as pd
 
         path, remedy = self.folder / "index.csv", REMEDIES[TARGET]
@@ -114,35 +118,39 @@ class PreparedTarget:
         for name in (name for name in INDEX_COLUMNS if name not in {"group", "source", "split"}):
             whole = frame[name].str.fullmatch(r"[0-9]{1,15}")
             if not whole.all():
-                place = int(whole.to_numpy(bool).argmin())
+                row = int(whole.to_numpy(bool).argmin())
                 raise InputError(
-                    f"expected a whole number, not negative, in the column {name!r} of {path}, but got {table.rows[place]} in line "
-                    f"{table.lines[place]}; {remedy}"
+                    f"expected a non-negative whole number in the column {name!r} of {path}, but got {table.rows[row]} in line "
+                    f"{table.lines[row]}; {remedy}"
                 )
             frame[name] = frame[name].astype("int64")
         return frame
 
     def samples(self, split: str) -> "pd.DataFrame":
-        """Return the index rows of one split; an empty one is an InputError."""
-        lines = self.index[self.index["split"] == split]
-        if lines.empty:
-            known = ", ".join(sorted(self.index["split"].unique()))
-            raise InputError(f"expected samples of the split {split!r} in {self.folder / 'index.csv'}, but it holds {known}")
-        return lines.reset_index(drop=True)
-
-    def verify(self) -> Self:
-        """Compare arrays and index with the record, once a process for files that stay as they are.
+        """Return the index rows of one split.
 
         Raises:
-            InputError: a file is missing, is not of its form, or is not the one that was prepared.
+            InputError: the split has no samples.
         """
-        _ = self.images, self.index  # what is wrong with their form is said first
+        rows = self.index[self.index["split"] == split]
+        if rows.empty:
+            known = ", ".join(sorted(self.index["split"].unique()))
+            raise InputError(f"expected samples of the split {split!r} in {self.folder / 'index.csv'}, but it holds {known}")
+        return rows.reset_index(drop=True)
+
+    def verify(self) -> Self:
+        """Check the hashes of the arrays and the index; a process hashes an unchanged file only once.
+
+        Raises:
+            InputError: a file is missing, has another shape or type, or is not the one that was prepared.
+        """
+        _ = self.images, self.index  # a wrong shape or type is a clearer error than a wrong hash
         for name in ARRAYS:
             path, expected = self.folder / name, self.info.arrays.get(name)
             state = (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns, expected)
             if state not in _VERIFIED and file_sha256(path) != expected:
                 raise InputError(
-                    f"expected in {path} what was prepared (SHA-256 {str(expected)[:12]}… in dataset.json), but the file differs; "
+                    f"expected {path} as it was prepared (SHA-256 {str(expected)[:12]}… in dataset.json), but the file differs; "
                     f"{REMEDY}"
                 )
             _VERIFIED.add(state)
@@ -154,6 +162,8 @@ class PreparedTarget:
         array = map_array(path, REMEDIES[TARGET])
         fits = array.ndim == 3 if shape is None else array.shape == shape
         if array.dtype != "uint8" or not fits:
-            wanted = f"of shape {shape}" if shape else "(N, height, width)"
-            raise InputError(f"expected an array uint8 {wanted} in {path}, but got {array.dtype} {array.shape}; {REMEDIES[TARGET]}")
+            expected = f"of shape {shape}" if shape else "(N, height, width)"
+            raise InputError(
+                f"expected an array uint8 {expected} in {path}, but got {array.dtype} {array.shape}; {REMEDIES[TARGET]}"
+            )
         return array

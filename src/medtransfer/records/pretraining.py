@@ -15,17 +15,17 @@ PRETRAINING_FILE = "pretraining.json"
 
 @dataclass(frozen=True)
 class Pretraining(Record):
-    """What the tracking store knows of a finished pretraining, so that a store that lacks it can be filled from disk.
+    """The run of a finished pretraining, from which a tracking store that lacks it can be filled.
 
     Attributes:
-        name: of the run.
-        cell: digest of what makes the result.
-        pretraining: digest that its checkpoints carry.
-        epochs: whose checkpoints belong to it.
-        params: of the run, as text.
-        tags: of the run.
-        curves: values by metric and epoch.
-        inputs: name, digest, folder and context of each dataset.
+        name: Name of the run.
+        cell: Digest of what makes the result.
+        pretraining: Digest that its checkpoints carry.
+        epochs: Epochs of its checkpoints.
+        params: Params of the run, as text.
+        tags: Tags of the run.
+        curves: Values by metric and epoch.
+        inputs: Name, digest, folder and context of each dataset.
     """
 
     name: Name
@@ -44,7 +44,7 @@ class Pretraining(Record):
 
 
 def write_curves(folder: Path, curves: Mapping[str, Mapping[str, float]]) -> None:
-    """Write values by metric and epoch as `curves.json`, one row per epoch: the table that DVC plots."""
+    """Write values by metric and epoch as `curves.json`, one row per epoch, which DVC plots."""
     epochs = sorted({int(epoch) for curve in curves.values() for epoch in curve})
     rows = [
         {"epoch": epoch, **{name: curve[str(epoch)] for name, curve in curves.items() if str(epoch) in curve}} for epoch in epochs
@@ -53,7 +53,7 @@ def write_curves(folder: Path, curves: Mapping[str, Mapping[str, float]]) -> Non
 
 
 def read_curves(folder: Path) -> dict[str, dict[str, float]]:
-    """Return the values of `curves.json` by metric and epoch; none when there is no such file."""
+    """Return the values of `curves.json` by metric and epoch; empty if the file does not exist."""
     curves: dict[str, dict[str, float]] = {}
     if (path := folder / CURVES_FILE).exists():
         for row in json.loads(path.read_text(encoding="utf-8")):

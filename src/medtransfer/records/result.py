@@ -16,12 +16,12 @@ class CellName:
     """A fine-tuning as a user names it.
 
     Attributes:
-        target: the prepared target.
-        encoder: whose weights it starts from, as `pretrain.encoders` names it.
-        origin: where the weights come from, as `pretrain.origins` names it.
-        epoch: of the checkpoint.
-        mode: of transfer, a key of MODES.
-        seed: of everything random.
+        target: Name of the prepared target.
+        encoder: Name under `pretrain.encoders`.
+        origin: Name under `pretrain.origins`.
+        epoch: Epoch of the checkpoint that it starts from.
+        mode: Mode of transfer, a key of MODES.
+        seed: Seed of everything random.
     """
 
     target: str
@@ -33,11 +33,11 @@ class CellName:
 
     @property
     def name(self) -> str:
-        """The readable name of its run."""
+        """Readable name of its run."""
         return f"{self.target}-{self.encoder}-{self.origin}-{self._end}"
 
     def folder(self, models: Path) -> Path:
-        """Return its folder below that of all fine-tuned models."""
+        """Return its folder below the folder of all fine-tuned models."""
         return series_folder(models / self.target, self.encoder, self.origin) / self._end
 
     @property
@@ -47,9 +47,9 @@ class CellName:
 
 @dataclass(frozen=True)
 class Cell(CellName):
-    """Everything that makes one fine-tuning result; its digest is the tag `cell`.
+    """Everything that one fine-tuning result depends on.
 
-    `pretraining`, `weights`, `data` and `protocol` are digests, so a changed image, weight or parameter is another cell.
+    `pretraining`, `weights`, `data` and `protocol` are digests, so a changed image, weight or parameter makes another cell.
     """
 
     source: str
@@ -60,26 +60,26 @@ class Cell(CellName):
 
     @property
     def key(self) -> str:
-        """The digest that finds the cell."""
+        """Digest of the cell, the tag `cell` of its run."""
         return digest(asdict(self), 16)
 
 
 @dataclass(frozen=True)
 class Result(Record):
-    """`metrics.json` of a fine-tuned model: the cell, its final metrics and its curves by epoch.
+    """Contents of `metrics.json` of a fine-tuned model.
 
     Attributes:
-        cell: fields of the `Cell`.
-        key: its digest.
-        task: the kind of target, a key of TASKS.
-        primary: name of the metric that models are compared by.
-        metrics: on the test samples, by name.
-        per_sample: file beside this one with the values of every test sample.
-        curves: one value per epoch, by name.
-        encoder_hash: of the encoder before and after training.
-        settings: the recipe, the class names and the encoder's arguments.
-        seconds: that training and testing took.
-        git_revision: of the code.
+        cell: Fields of the `Cell`.
+        key: Its digest.
+        task: Kind of the target, a key of TASKS.
+        primary: Name of the metric that models are compared by.
+        metrics: Final metrics on the test samples, by name.
+        per_sample: File beside this one with the values of every test sample.
+        curves: One value per epoch, by name.
+        encoder_hash: Digests of the encoder's weights before and after training.
+        settings: The recipe, the class names and the encoder's arguments.
+        seconds: Duration of training and testing.
+        git_revision: Revision of the code.
     """
 
     cell: dict[str, Any]

@@ -23,14 +23,14 @@ Setting = dict[str, str | int | float | bool]
 
 @dataclass(frozen=True)
 class Score:
-    """What an indicator says of one checkpoint at one setting.
+    """Value of an indicator for one checkpoint at one setting.
 
     Attributes:
-        indicator: its name.
-        setting: parameters of the indicator, by name.
-        value: the score.
-        error: standard error, None where it is unknown.
-        flags: how often something happened that a reader should know, by name; what never happened is absent.
+        indicator: Name of the indicator.
+        setting: Parameters of the indicator, by name.
+        value: The score.
+        error: Standard error; None if unknown.
+        flags: Counts of noteworthy events, by name; zero counts are left out.
     """
 
     indicator: str
@@ -41,12 +41,12 @@ class Score:
 
 
 class _Row(BaseModel):
-    """A score as a file holds it."""
+    """Schema of a `Score` in a file."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
     indicator: Name
-    setting: dict[str, str | int | float | bool]
+    setting: Setting
     value: float
     error: float | None
     flags: dict[str, Count]
@@ -66,12 +66,12 @@ def _check_rows(value: list[Any]) -> list[Any]:
 
 @dataclass(frozen=True)
 class Scores(Record):
-    """What `epoch-NNN.json` of a score folder says of one checkpoint on one target.
+    """Contents of `epoch-NNN.json` of a score folder: the scores of one checkpoint on one target.
 
     Attributes:
-        settings: what every score depends on beside the checkpoint and the images.
-        rows: one `Score` per indicator and setting; the per-sample values that they follow from are stored beside, as .npz.
-        notes: what a reader should know, by indicator.
+        settings: Parameters that every score depends on, besides the checkpoint and the images.
+        rows: One `Score` per indicator and setting; the per-sample values behind them are stored beside the file, as .npz.
+        notes: Remarks for the reader, by indicator.
     """
 
     target: Name
@@ -95,21 +95,21 @@ class Scores(Record):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read the record; a missing, foreign or incomplete file is an InputError."""
+        """Read and validate the record, with `rows` as `Score` objects."""
         record = super().read(path)
         return replace(record, rows=[Score(**row) for row in record.rows])
 
     @property
     def indicators(self) -> list[str]:
-        """Names of the indicators that it has scores of."""
+        """Names of the scored indicators."""
         return list(dict.fromkeys(row.indicator for row in self.rows))
 
 
 @dataclass(frozen=True)
 class ScoreIndex(Record):
-    """What `scores.json` of a score folder promises: these indicators of these epochs.
+    """Contents of `scores.json`: the epochs and indicators of a score folder.
 
-    It is written before the first score, so a folder that holds less is unfinished.
+    It is written before the first score, so a folder with fewer scores is unfinished.
     """
 
     epochs: list[Count]
@@ -121,11 +121,11 @@ class ScoreIndex(Record):
         return SCORE_INDEX
 
 
-IMAGES = "images"  # the array that holds the ids, as JSON
+IMAGES = "images"  # array of the sample ids, as JSON bytes
 
 
 def write_values(path: Path, images: list[str], arrays: "Mapping[str, np.ndarray]") -> None:
-    """Write per-sample arrays, and the ids of the images, as .npz."""
+    """Write the ids of the images and per-sample arrays as .npz, atomically."""
     import numpy as np
 
     ids = np.frombuffer(json.dumps(images).encode(), np.uint8)
@@ -134,13 +134,14 @@ def write_values(path: Path, images: list[str], arrays: "Mapping[str, np.ndarray
 
 
 def read_values(path: Path, names: "Collection[str] | None" = None) -> "tuple[list[str], dict[str, np.ndarray]]":
-    """Read the ids of the images and the arrays of these names, of all when None.
+    """Read the ids of the images and the named arrays, or all if None; pickles are never loaded.
 
-    No pickle is loaded. What is damaged, or lacks an array, raises one of BROKEN_ARRAYS.
+    Raises:
+        BROKEN_ARRAYS: one of them, if the file is damaged or lacks an array.
     """
     with open_arrays(path) as file:
         images = parse_json(file[IMAGES].tobytes())
         arrays = {name: file[name] for name in (file.files if names is None else names) if name != IMAGES}
     if not isinstance(images, list) or not all(isinstance(image, str) for image in images) or not images:
-        raise ValueError("its images are no list of names")
+        raise ValueError("its images are not a list of names")
     return images, arrays

@@ -1,4 +1,4 @@
-"""Tables as CSV and Markdown."""
+"""Read tables from CSV, and write them as CSV or Markdown."""
 
 import csv
 import io
@@ -13,7 +13,13 @@ from medtransfer.records.untrusted import in_one_line, require_file
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file: the names of its columns, its rows of as many texts, and the line in the file that each row ends in."""
+    """Contents of a CSV file.
+
+    Attributes:
+        columns: Names of the columns.
+        rows: Fields of each row, as text.
+        lines: Line number in the file where each row ends, from 1.
+    """
 
     columns: tuple[str, ...]
     rows: list[list[str]]
@@ -21,10 +27,10 @@ class Table:
 
 
 def read_table(path: Path, remedy: str) -> Table:
-    """Read a CSV file in UTF-8 with a header; blank lines are left out, but count.
+    """Read a CSV file in UTF-8 with a header; blank lines are skipped, but count in line numbers.
 
     Raises:
-        InputError: the file is missing or no such text, names a column twice, or has a row of another length.
+        InputError: the file is missing or not such a table, repeats a column, or has a row of another length.
     """
     require_file(path, "a table", remedy)
     try:
@@ -34,22 +40,23 @@ def read_table(path: Path, remedy: str) -> Table:
             if not columns:
                 raise ValueError("it is empty")
             numbered = [(reader.line_num, row) for row in reader if row]
-            if wrong := [number for number, row in numbered if any("\0" in one for one in row)]:
+            if wrong := [number for number, row in numbered if any("\0" in field for field in row)]:
                 raise ValueError(f"line {wrong[0]} holds a NUL")
-    except (OSError, ValueError, csv.Error) as fault:
-        raise InputError(f"expected a table in {path}, but it cannot be read ({in_one_line(fault)}); {remedy}") from None
-    if twice := sorted({name for name in columns if columns.count(name) > 1}):
-        raise InputError(f"expected every column once in the header of {path}, but {twice[0]!r} is there twice; {remedy}")
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"expected a table in {path}, but it cannot be read ({in_one_line(error)}); {remedy}") from None
+    if repeated := sorted({name for name in columns if columns.count(name) > 1}):
+        raise InputError(f"expected every column once in the header of {path}, but {repeated[0]!r} appears twice; {remedy}")
     for number, row in numbered:
         if len(row) != len(columns):
             raise InputError(
-                f"expected {len(columns)} fields a line, as in the header, in {path}, but got {len(row)} in line {number}; {remedy}"
+                f"expected {len(columns)} fields per line, as in the header, in {path}, but got {len(row)} in line {number}; "
+                f"{remedy}"
             )
     return Table(tuple(columns), [row for _, row in numbered], [number for number, _ in numbered])
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Write rows of the same keys as CSV; None is an empty field."""
+    """Format rows of the same keys as CSV; None is an empty field."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["empty"], lineterminator="\n")
     writer.writeheader()
@@ -58,7 +65,7 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def as_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Write rows of the same keys as an aligned Markdown table; floats with three decimals; no rows are the word `none`."""
+    """Format rows of the same keys as an aligned Markdown table, floats with three decimals; `none` if there are no rows."""
     if not rows:
         return "none"
     columns = list(rows[0])

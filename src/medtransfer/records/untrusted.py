@@ -1,4 +1,4 @@
-"""Checks of files that may hold anything, before memory is taken for what they claim."""
+"""Checks of untrusted files before memory is allocated for what they claim to hold."""
 
 import gzip
 import math
@@ -12,26 +12,29 @@ from medtransfer.errors import InputError
 if TYPE_CHECKING:
     from PIL import ImageFile
 
-DENSEST = 1032  # bytes that one deflated byte can stand for
-# The same for pixels, by picture format, and by compression for TIFF; others have no limit.
+DENSEST = 1032  # bytes that one deflated byte can unpack to
+# The same for pixels, by picture format, or by compression for TIFF; others have no limit.
 DENSEST_PIXELS = {
     "PNG": DENSEST, "raw": 1, "packbits": 64, "tiff_lzw": 4096, "tiff_adobe_deflate": DENSEST, "tiff_deflate": DENSEST,
 }  # fmt: skip
 BITS = {"I;16": 16, "I;16B": 16, "LA": 16, "RGB": 24, "RGBA": 32}  # per pixel of a mode; 1 at least for others
 SPARE_NUMBERS = 2**24  # that a model may have beyond those of its weights file
-MOST, DEEPEST = 2**14, 2**10  # of a number among an encoder's arguments; of blocks in all
+MOST, DEEPEST = 2**14, 2**10  # largest number among an encoder's arguments; most blocks in total
 DEPTHS = {"layers", "depths", "depth"}
 
 
 def require_file(path: Path, what: str, remedy: str) -> Path:
-    """Return the path if it is a file that can be read; a folder, a pipe or a circular link is an InputError.
+    """Return the path if it is a readable regular file.
 
-    Opening a pipe would wait for ever, and a device has no end.
+    Opening a pipe would block forever, and a device has no end.
 
     Args:
-        path: of the file.
-        what: it should hold, such as `an array`.
-        remedy: what the user can do.
+        path: Path of the file.
+        what: Expected content, such as `an array`.
+        remedy: What the user can do.
+
+    Raises:
+        InputError: the file is missing, unreadable, a folder, a pipe, a device or a circular link.
     """
     try:
         if path.is_file():
@@ -52,12 +55,16 @@ def _kind(path: Path) -> str:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return an error's text, or else its type, on one short line."""
+    """Return an error's text, or its type if it has none, as one short line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def check_array_header(file: IO[bytes], size: int) -> None:
-    """Check that a .npy file of `size` bytes can hold what its header claims; else ValueError."""
+    """Check that a .npy file of `size` bytes can hold what its header claims.
+
+    Raises:
+        ValueError: it cannot, or holds anything but numbers.
+    """
     from numpy.lib import format as npy
 
     if (version := npy.read_magic(file)) != (1, 0):
@@ -70,13 +77,13 @@ def check_array_header(file: IO[bytes], size: int) -> None:
 
 
 def check_deflated(member: zipfile.ZipInfo) -> None:
-    """Check that a member of a zip file can unpack to the size it claims; else ValueError."""
+    """Raise ValueError if a member of a zip file cannot unpack to the size it claims."""
     if member.file_size > DENSEST * member.compress_size + 1:
         raise ValueError(f"{member.filename} claims to hold {member.file_size} bytes in {member.compress_size}")
 
 
 def check_not_packed(path: Path) -> None:
-    """Check that a zip file, if it is one, does not unpack to more than its own size, as torch writes them; else ValueError."""
+    """Raise ValueError if a zip file unpacks to more than its own size; torch writes its files uncompressed."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             claimed = sum(member.file_size for member in archive.infolist())
@@ -85,7 +92,7 @@ def check_not_packed(path: Path) -> None:
 
 
 def unpacked_size(path: Path, most: int) -> int:
-    """Count the bytes that a gzip file unpacks to, to its end and checksum, or until they exceed `most`."""
+    """Return the number of bytes that a gzip file unpacks to, reading on to its checksum or until they exceed `most`."""
     count = 0
     with gzip.open(path) as file:
         while count <= most and (piece := file.read(2**20)):
@@ -94,7 +101,7 @@ def unpacked_size(path: Path, most: int) -> int:
 
 
 def check_picture(picture: "ImageFile.ImageFile", path: Path) -> None:
-    """Refuse a picture whose file is too small for the pixels it claims."""
+    """Raise InputError if a picture file is too small for the pixels it claims."""
     kind = str(picture.info.get("compression")) if picture.format == "TIFF" else picture.format
     claimed = picture.width * picture.height * BITS.get(picture.mode, 1) // 8
     if claimed > DENSEST_PIXELS.get(str(kind), claimed) * path.stat().st_size:
@@ -105,13 +112,13 @@ def check_picture(picture: "ImageFile.ImageFile", path: Path) -> None:
 
 
 def check_model_size(needed: int, stored: int) -> None:
-    """Refuse a model with far more numbers than its weights file has."""
+    """Raise InputError if a model has far more parameters than its weights file."""
     if needed > SPARE_NUMBERS + stored:
         raise InputError(f"it needs {needed} numbers, and its weights are {stored}")
 
 
 def check_argument(name: str, value: Any) -> None:
-    """Check that an encoder's argument does not ask for more layers or channels than any encoder has; else ValueError."""
+    """Raise ValueError if an encoder's argument asks for more layers or channels than any encoder has."""
     numbers = [number for number in (value if isinstance(value, list | tuple) else [value]) if isinstance(number, int)]
     if max(numbers, default=0) > MOST or (name in DEPTHS and sum(numbers) > DEEPEST):
         raise ValueError(f"{name} = {reprlib.repr(value)} is more than any encoder has")

@@ -1,1 +1,1 @@
-"""The report: an analysis of the tracking store as tables, text, pictures and a page."""
+"""Report on an analysis of the tracking store: tables, text, pictures and a page."""

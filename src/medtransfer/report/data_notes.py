@@ -1,4 +1,4 @@
-"""Lists beside the tables: the data behind the report, and what is missing."""
+"""Notes of the report: the data behind the tables, and missing results."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ NAMES = {"spearman": "Spearman", "kendall": "Kendall", "weighted_kendall": "weig
 
 
 def facts(judged: Judged) -> list[str]:
-    """Return what a reader of one pool must know beside its tables."""
+    """Return the notes on one pool: robustness setting, protocol, seeds and correlations."""
     pool = judged.pool
     shared = bool(pool.common_seeds) and not pool.every_seed
     seeds = f"{_numbers(pool.common_seeds if shared else pool.seeds) or 'none'}{', which all epochs share' if shared else ''}"
@@ -22,17 +22,17 @@ def facts(judged: Judged) -> list[str]:
 
 
 def missing(analysis: Analysis) -> dict[str, list[str]]:
-    """Return by heading what the store lacks and what was left out; empty when nothing."""
+    """Return what the store lacks and what was left out, by heading; empty if nothing."""
     lines = {
         "Not judged": [f"{judged.name}: {judged.reason}" for judged in analysis.judged if judged.reason],
         "Missing": [line for judged in analysis.judged for line in judged.pool.missing],
         "Left out or without intervals": list(analysis.left),
     }
-    return {heading: found for heading, found in lines.items() if found}
+    return {heading: entries for heading, entries in lines.items() if entries}
 
 
 def settings(analysis: Analysis) -> list[str]:
-    """Return how many pools, runs and seeds the numbers rest on, and how intervals were drawn."""
+    """Return the numbers of pools, runs and seeds behind the report, and how intervals were drawn."""
     runs = {run for judged in analysis.judged for run in judged.pool.runs}
     seeds = sorted({seed for judged in analysis.judged for seed in judged.pool.seeds})
     return [

@@ -1,4 +1,4 @@
-"""Numbers as the tables, pictures and sentences of the report write them."""
+"""Number formats of the report's tables, pictures and sentences."""
 
 import math
 
@@ -6,40 +6,40 @@ Interval = tuple[float, float]
 
 
 def number(value: float | None) -> str:
-    """Write a float with three decimals, an int as it is, an unknown value as a dash."""
+    """Format a float with three decimals, an int unchanged, an unknown value as a dash."""
     if value is None or math.isnan(value):
         return "–"
     return str(value) if isinstance(value, int) else f"{value:z.3f}"
 
 
 def signed(value: float, decimals: int = 3) -> str:
-    """Write a number with its sign; one that rounds to zero has none."""
+    """Format a number with its sign, or without if it rounds to zero."""
     text = f"{abs(value):.{decimals}f}"
     return text if float(text) == 0 else ("+" if value > 0 else "−") + text
 
 
 def between(interval: Interval | None) -> str:
-    """Write an interval, or a dash."""
+    """Format an interval, or a dash for None."""
     return "–" if interval is None else f"{interval[0]:.3f} – {interval[1]:.3f}"
 
 
 def spread(mean: float, deviation: float) -> str:
-    """Write a mean and its standard deviation; the mean alone where there is none."""
+    """Format a mean and its standard deviation; only the mean if that is NaN."""
     return f"{mean:.3f}" if math.isnan(deviation) else f"{mean:.3f} ± {deviation:.3f}"
 
 
 def epochs(value: float) -> str:
-    """Write a number of epochs with at most one decimal."""
+    """Format a number of epochs with at most one decimal."""
     return f"{value:.1f}".removesuffix(".0")
 
 
 def percent(value: float) -> str:
-    """Write a share as per cent."""
+    """Format a share as per cent."""
     return f"{100 * value:.1f} %"
 
 
 def probability(value: float | None) -> str:
-    """Write a probability or a p-value; tiny ones as smaller than the smallest shown."""
+    """Format a probability or a p-value; tiny values as `< 0.001`."""
     if value is None:
         return "–"
     return "< 0.001" if 0 < value < 0.0005 else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""What the terms of the tables and the page mean."""
+"""Definitions of the terms in the tables and on the page."""
 
 from medtransfer.analysis.model import Analysis
 from medtransfer.selectors.selectors import SELECTORS
@@ -14,7 +14,7 @@ ROBUSTNESS = (
 
 
 def definitions(analysis: Analysis) -> dict[str, str]:
-    """Return the meaning of every term of the tables, at the confidence of the report."""
+    """Return the definition of every term, at the confidence of the report."""
     level = f"{100 * analysis.confidence:g} %"
     return {
         "Dice": "overlap of the predicted and the true mask on the test images, from 0 to 1, after fine-tuning from the "

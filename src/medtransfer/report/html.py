@@ -12,13 +12,13 @@ from medtransfer.report.format import Interval, between, number
 
 @cache
 def environment() -> Environment:
-    """Return the templates of the package, autoescaped."""
+    """Return the jinja environment of the package's templates, with autoescaping."""
     loader = PackageLoader("medtransfer.report", "templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def document(title: str, body: str) -> str:
-    """Render a whole page without addresses, fonts, scripts or pictures from elsewhere.
+    """Render a self-contained page, without external fonts, scripts or pictures.
 
     Args:
         title: of the page, text.
@@ -30,13 +30,13 @@ def document(title: str, body: str) -> str:
 def table(
     rows: Sequence[Mapping[str, Any]], caption: str = "", left: Collection[str] = (), wrapped: Collection[str] = ()
 ) -> Markup:
-    """Render rows of the same keys as a table that scrolls inside its own box; empty for no rows.
+    """Render rows of the same keys as a table that scrolls in its own box; empty for no rows.
 
     Args:
         rows: cells by heading; the first names the row. Floats have three decimals, None and NaN are dashes, Markup is kept.
         caption: above the table.
         left: headings of text columns, aligned to the left; the others are aligned to the right.
-        wrapped: headings of columns of long texts, which may break into lines.
+        wrapped: headings of columns of long texts, which may wrap.
     """
     if not rows:
         return Markup()
@@ -52,7 +52,7 @@ def figure(picture: str, caption: str = "", small: str = "") -> Markup:
 
 
 def details(summary: str, body: str, small: str = "", opened: bool = False) -> Markup:
-    """Fold a body, given as HTML, below a line that opens it; `small` is beside the line."""
+    """Render a body, given as HTML, folded below a summary line; `small` is text beside it."""
     return _part("details", summary, small, Markup(body), opened)
 
 
@@ -67,7 +67,7 @@ def bullets(lines: Sequence[str]) -> Markup:
 
 
 def whisker(value: float, interval: Interval | None, low: float, high: float, zero: float | None = None) -> Markup:
-    """Render a value and its interval as a dot on a line, small enough for a table's cell.
+    """Render a value and its interval as a dot on a line, for a table's cell.
 
     Args:
         value: of the dot.
@@ -76,12 +76,12 @@ def whisker(value: float, interval: Interval | None, low: float, high: float, ze
         high: value at the right edge.
         zero: value to draw a vertical line at.
     """
-    places = [None if place is None else _percent(place, low, high) for place in (value, *(interval or (None, None)), zero)]
-    return _part("whisker", f"{number(value)} ({between(interval)})" if interval else number(value), *places)
+    positions = [None if x is None else _percent(x, low, high) for x in (value, *(interval or (None, None)), zero)]
+    return _part("whisker", f"{number(value)} ({between(interval)})" if interval else number(value), *positions)
 
 
 def _percent(value: float, low: float, high: float) -> float:
-    """Return where a value is between the edges, 4 % from either."""
+    """Return the horizontal position of a value in per cent, with a margin of 4 % at both edges."""
     share = (value - low) / (high - low) if high > low else 0.5
     return round(4 + 92 * share, 1)
 

@@ -9,12 +9,7 @@ __all__ = ["bullets", "details", "document", "figure", "note", "render", "table"
 
 
 def render(analysis: Analysis, title: str) -> str:
-    """Render the page of the report: the verdict first, identities last.
-
-    Args:
-        analysis: everything that is shown.
-        title: of the page.
-    """
+    """Render the page of the report, from the verdict to the run ids."""
     template = environment().get_template("report.html.j2")
     body = template.render(
         verdict=_unbroken(verdict_text.verdict(analysis)),

@@ -41,7 +41,7 @@ def panels(judged: Sequence[Judged]) -> Markup:
 
 
 def folded_panels(analysis: Analysis) -> Markup:
-    """Draw the panels that are not on view, folded, MOST_PANELS in all; empty when all are on view."""
+    """Draw the other panels, folded, up to MOST_PANELS in total; empty if all are on view."""
     on_view = {id(pool) for pool in order(analysis.judged)}
     rest = [pool for pool in analysis.judged if id(pool) not in on_view]
     drawn = rest[: MOST_PANELS - len(on_view)]
@@ -89,7 +89,7 @@ def legend() -> Markup:
 
 
 def selectors(analysis: Analysis) -> Markup:
-    """Render the table of the ways of choosing, each with its interval drawn in its row."""
+    """Render the table of selectors, with their intervals drawn."""
     bounds = [bound for summary in analysis.summaries for bound in (summary.interval or (summary.mean_tis,))]
     seeded = any(judged.has_seeds for judged in analysis.judged)
     return html.table([_selector(summary, min(bounds), seeded) for summary in analysis.summaries])
@@ -107,12 +107,12 @@ def _selector(summary: Summary, low: float, seeded: bool) -> Row:
 
 
 def _ends(left: str, right: str) -> Markup:
-    """Render the heading of a column of pictures: the values at its two ends."""
+    """Render the heading of a column of drawings: the values at its two ends."""
     return Markup('<span class="ends"><span>{}</span><span>{}</span></span>').format(left, right)
 
 
 def _named(selector: Selector) -> Markup:
-    """Render a label with the selector's mark, and what it does below."""
+    """Render a selector's mark and label, and its meaning below."""
     meaning = Markup("<small>{}</small>").format(selector.meaning) if selector.name in SELECTORS else ""
     return Markup("{}{}{}").format(icon(selector.mark), selector.label, meaning)
 
@@ -122,7 +122,7 @@ def _share(value: float | None) -> str:
 
 
 def contrasts(analysis: Analysis) -> Markup:
-    """Render the table of comparisons, with their outcome in a word."""
+    """Render the table of comparisons with their outcomes."""
     widest = max((abs(bound) for contrast in analysis.contrasts for bound in contrast.interval), default=0.0) or 0.001
     rows = [_contrast(contrast, widest, analysis.confidence) for contrast in analysis.contrasts]
     return html.table(rows, left=("against", "outcome"))
@@ -141,7 +141,7 @@ def _contrast(contrast: Contrast, widest: float, confidence: float) -> Row:
 
 
 def configurations(analysis: Analysis) -> Markup:
-    """Render each pool, folded: what it lacks, its candidates and choices."""
+    """Render each pool, folded: its notes, candidates and choices."""
     alone = len(analysis.judged) == 1
     return Markup().join(html.details(pool.name, _inside(pool), _in_brief(pool, True), alone) for pool in analysis.judged)
 
@@ -176,7 +176,7 @@ def _choice(verdict: Verdict) -> Row:
 
 
 def missing(analysis: Analysis) -> Markup:
-    """List what is missing or was left out, long lists folded."""
+    """List what is missing or was left out; long lists are folded."""
     return Markup().join(_list(heading, lines) for heading, lines in data_notes.missing(analysis).items())
 
 
@@ -187,7 +187,7 @@ def _list(heading: str, lines: Sequence[str]) -> Markup:
 
 
 def identities(analysis: Analysis) -> Markup:
-    """Render, folded, the digests of every pool and the ids of the runs that it was read from."""
+    """Render the digests of every pool and the ids of its runs, folded."""
     if not analysis.judged:
         return Markup()
     pools = [judged.pool for judged in analysis.judged]

@@ -1,4 +1,4 @@
-"""Report on the tracking store: page, Markdown, tables, one figure and a run of `medtransfer/report`."""
+"""Stage `report`: write page, Markdown, tables and figure from the tracking store, and log them as a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -29,8 +29,8 @@ def run(section: Report, setting: RobustnessSetting, views: ViewSettings | None 
 
     Args:
         section: validated params.
-        setting: of the robustness to prefer where a target was scored in several ways.
-        views: of the score runs to prefer; None for any.
+        setting: robustness setting to prefer if a target was scored at several.
+        views: view settings of the score runs to prefer; None for any.
 
     Returns:
         The text for the terminal.
@@ -43,14 +43,14 @@ def run(section: Report, setting: RobustnessSetting, views: ViewSettings | None 
 
 
 def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None) -> str:
-    pools, left = collect(setting, views)
+    pools, left_out = collect(setting, views)
     if not pools:
         raise InputError(
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
             "set MLFLOW_TRACKING_URI to the store that has them"
         )
     sampling = Sampling(section.draws, section.confidence, section.seed)
-    analysis = analyse(pools, left, sampling, searched(setting))
+    analysis = analyse(pools, left_out, sampling, searched(setting))
     out = Path(section.out)
     write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
     write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
@@ -68,24 +68,24 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
 
 
 def searched(setting: RobustnessSetting) -> list[str]:
-    """Warn when the setting won a search on results of this store: then it is judged on the data it was chosen on."""
-    wanted = {name: str(value) for name, value in asdict(setting).items()}
-    names = (*wanted, "results", "tis_held_out", tracking.PARENT)
+    """Return a warning if the setting won a search on results of this store, since then it is judged in-sample."""
+    current = {name: str(value) for name, value in asdict(setting).items()}
+    names = (*current, "results", "tis_held_out", tracking.PARENT)
     for run in tracking.read_runs("search", only=names):
-        chosen = {name: run.params.get(name) for name in wanted}
-        if tracking.PARENT not in run.tags and run.params.get("results") == "own" and chosen == wanted:
+        chosen = {name: run.params.get(name) for name in current}
+        if tracking.PARENT not in run.tags and run.params.get("results") == "own" and chosen == current:
             held = run.metrics.get("tis_held_out")
             outside = (
                 "" if held is None else f"; settings chosen without the target they are judged on had a mean TIS of {held:.3f}"
             )
-            chosen_by = ", ".join(f"{name} {value}" for name, value in wanted.items())
-            won = f"The setting of robustness ({chosen_by}) won a search on results of this store"
+            text = ", ".join(f"{name} {value}" for name, value in current.items())
+            won = f"The setting of robustness ({text}) won a search on results of this store"
             return [f"{won}: choosing by it is judged in-sample{outside}."]
     return []
 
 
 def _publish(out: Path, analysis: Analysis, metrics: Mapping[str, float]) -> None:
-    """Log the report as one run; the same inputs make the same run, once."""
+    """Log the report as one run; a report on the same inputs is logged only once."""
     inputs = sorted({run for judged in analysis.judged for run in judged.pool.runs})
     sampling = {"draws": analysis.draws, "confidence": analysis.confidence, "seed": analysis.seed}
     cell = digest([inputs, metrics, sampling], 16)

@@ -1,4 +1,4 @@
-"""Rows of every table, as CSV and as Markdown, and the whole report as Markdown."""
+"""Rows of all tables, and the report as Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,7 +37,7 @@ def tis_rows(analysis: Analysis) -> list[Row]:
 
 
 def selector_rows(analysis: Analysis) -> list[Row]:
-    """Return one row per selector: what it brings and costs over all pools in which it could choose."""
+    """Return one row per selector: TIS, regret and cost over all pools in which it can choose."""
     return [
         {
             "selector": s.selector.name, "configurations": s.pools, "mean_tis": s.mean_tis, **_bounds("tis", s.interval),
@@ -49,12 +49,12 @@ def selector_rows(analysis: Analysis) -> list[Row]:
 
 
 def tis_metrics(analysis: Analysis) -> dict[str, float]:
-    """Return the mean TIS by selector, named as the metrics of the store."""
+    """Return the mean TIS of each selector, by metric name in the tracking store."""
     return {f"tis_{name}".replace("-", "_"): summary.mean_tis for name, summary in analysis.by_selector.items()}
 
 
 def contrast_rows(analysis: Analysis) -> list[Row]:
-    """Return one row per pair of selectors compared over pools; `outcome` says how the first does."""
+    """Return one row per compared pair of selectors; `outcome` is that of the first."""
     return [
         {
             "first": c.first.name, "second": c.second.name, "configurations": c.pools, "difference": c.difference,
@@ -75,7 +75,7 @@ def tis_table(analysis: Analysis) -> list[Row]:
 
 
 def dice_table(judged: Judged) -> list[Row]:
-    """Return one row per epoch of one pool, for people."""
+    """Return one row per epoch of one pool, formatted for Markdown."""
     return [
         {
             "epoch": candidate.key, "Dice": spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
@@ -89,7 +89,7 @@ def dice_table(judged: Judged) -> list[Row]:
 
 
 def markdown(analysis: Analysis, title: str) -> str:
-    """Write the whole report as Markdown, in the order of the page."""
+    """Format the whole report as Markdown, in the order of the page."""
     parts = [brief(analysis, title)]
     for judged in analysis.judged:
         parts += [f"## {judged.name}", *_pool(judged)]
@@ -102,7 +102,7 @@ def markdown(analysis: Analysis, title: str) -> str:
 
 
 def brief(analysis: Analysis, title: str) -> str:
-    """Write what comes first: the verdict and the tables over all pools."""
+    """Format the first part of the report: the verdict and the tables over all pools."""
     parts = [f"# {title}", f"**{verdict_text.verdict(analysis)}**", glossary.TIS, *_bullets(verdict_text.particulars(analysis))]
     if analysis.summaries:
         parts += ["## Ways of choosing", as_markdown(selector_rows(analysis))]

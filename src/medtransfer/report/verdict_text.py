@@ -1,4 +1,4 @@
-"""What an analysis means, in plain sentences that promise no more than the numbers show."""
+"""Verdict of an analysis in plain sentences, which claim no more than the numbers support."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from medtransfer.analysis.model import Analysis, Contrast, Interval, Judged, Sum
 from medtransfer.report.format import epochs, percent, signed
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, FULL, NONE, RANDOM, SELECTORS
 
-SUBJECT = SELECTORS["offline"]  # the way of choosing that the verdict is about
+SUBJECT = SELECTORS["offline"]  # the selector that the verdict is about
 
 
 def outcome(contrast: Contrast, confidence: float) -> str:
@@ -22,9 +22,9 @@ def outcome(contrast: Contrast, confidence: float) -> str:
 
 
 def verdict(analysis: Analysis) -> str:
-    """Return the answer in one or two sentences.
+    """Return the verdict in one or two sentences.
 
-    It says what the subject keeps of the best Dice, against always taking the last checkpoint, or why there is no answer.
+    It compares the subject's share of the best Dice with that of the last checkpoint, or says why there is no verdict.
     """
     summaries = analysis.by_selector
     if not summaries:
@@ -90,7 +90,7 @@ def _no_verdict(analysis: Analysis) -> str:
 
 
 def particulars(analysis: Analysis) -> list[str]:
-    """Return what a careful reader asks next, in sentences: comparisons, cost, noise, and what weakens the answer."""
+    """Return further sentences: warnings, comparisons, cost, noise and weaknesses."""
     compared = [_compared(analysis, selector.name) for selector in CONTRASTED if selector.name in analysis.by_selector]
     return [
         text for text in (*analysis.warnings, *compared, _spent(analysis), _near(analysis), *weaknesses(analysis)) if text
@@ -98,7 +98,7 @@ def particulars(analysis: Analysis) -> list[str]:
 
 
 def _spent(analysis: Analysis) -> str:
-    """Compare what the choices by robustness cost; empty unless all of them could choose."""
+    """Compare the cost of the choices by robustness; empty unless all of them could choose."""
     if any(selector.name not in analysis.by_selector for selector in CONTRASTED):
         return ""
     summaries = [analysis.by_selector[selector.name] for selector in CONTRASTED]
@@ -118,14 +118,14 @@ def _compared(analysis: Analysis, first: str) -> str:
     for contrast in analysis.contrasts:
         if contrast.first.name == first and contrast.pools > 1:
             groups[outcome(contrast, analysis.confidence)].append(contrast.second.phrase)
-    words = {"better": "is clearly better than", "worse": "is clearly worse than", "not told apart": "cannot be told apart from"}
+    words = {"better": "is clearly better than", "worse": "is clearly worse than", "not told apart": "cannot be distinguished from"}
     parts = [f"{words[group]} {_listed(phrases)}" for group, phrases in groups.items() if phrases]
     return f"Choosing by {SELECTORS[first].phrase} {'; it '.join(parts)}." if parts else ""
 
 
 def _near(analysis: Analysis) -> str:
     if sum(bool(judged.verdicts) for judged in analysis.judged) < 2:
-        return ""  # the verdict says it
+        return ""  # part of the verdict
     seeded = [judged for judged in analysis.judged if judged.has_seeds]
     parts = []
     for selector in CONTRASTED:
@@ -136,7 +136,7 @@ def _near(analysis: Analysis) -> str:
 
 
 def weaknesses(analysis: Analysis) -> list[str]:
-    """Return what makes the answer weaker than it could be, in sentences."""
+    """Return the limitations of the verdict, in sentences."""
     judged = [pool for pool in analysis.judged if pool.verdicts]
     texts = []
     if judged and len(judged) < len(analysis.judged):
@@ -155,11 +155,11 @@ def _single_seeds(judged: Sequence[Judged]) -> str:
         return ""
     which = "Every configuration" if single == len(judged) else f"{single} of {len(judged)} configurations"
     verb = "has" if single in (1, len(judged)) else "have"
-    return f"{which} {verb} a single seed: no interval of the Dice, and no checkpoint can be told apart from the best."
+    return f"{which} {verb} a single seed: no interval of the Dice, and no checkpoint can be distinguished from the best."
 
 
 def _too_few(contrasts: Sequence[Contrast], confidence: float) -> str:
-    """Warn where even a win in every pool could not be clear: the smallest p of n pairs is 2^(1 - n)."""
+    """Warn if even a win in every pool could not be clear: the smallest p of n pairs is 2^(1 - n)."""
     if not contrasts:
         return ""
     most = max(contrast.pools for contrast in contrasts)
@@ -173,7 +173,7 @@ def _too_few(contrasts: Sequence[Contrast], confidence: float) -> str:
 
 
 def cost(analysis: Analysis) -> str:
-    """Return how each choice by robustness compares with fixed lengths that cost the same; empty when none can."""
+    """Compare each choice by robustness with fixed lengths of the same cost; empty if none can be compared."""
     parts = []
     for selector in CONTRASTED:
         summary = analysis.by_selector.get(selector.name)

@@ -1,1 +1,1 @@
-"""Stored pairs and Dice to the setting of robustness that chooses best."""
+"""Search for the robustness setting that chooses best on stored results."""

@@ -1,4 +1,4 @@
-"""TIS of the checkpoints that robustness chooses, for every configuration at every setting."""
+"""TIS of the checkpoints that robustness chooses, for every configuration and setting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ class Curve(Protocol):
 
 @dataclass(frozen=True)
 class Measured:
-    """What stored scores allow.
+    """Settings at which stored scores exist.
 
     Attributes:
         pairs: (distance, level) at which every epoch was scored, pooled and flattened.
-        margins: the only ones; None where every margin can be computed.
+        margins: scored margins; None if every margin can be computed.
     """
 
     pairs: frozenset[tuple[str, int]]
     margins: frozenset[float] | None = None
 
     def covers(self, setting: Setting) -> bool:
-        """Whether a setting can be judged."""
+        """Return whether a setting can be judged."""
         return (setting.distance, setting.level) in self.pairs and (self.margins is None or setting.margin in self.margins)
 
     @property
@@ -52,16 +52,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class Case:
-    """One configuration, ready to be judged at any setting.
+    """One configuration with all that judging it at a setting needs.
 
     Attributes:
-        name: readable.
-        encoder: family of its checkpoints.
-        target: what it was fine-tuned on.
-        mode: of transfer, a key of MODES.
-        tis: of every checkpoint, by epoch.
-        scores: robustness by key and epoch; epoch 0 takes part where it has a score.
-        measured: at which settings there are scores.
+        name: readable name.
+        encoder: name of the encoder.
+        target: name of the target.
+        mode: mode of transfer, a key of MODES.
+        tis: TIS of every checkpoint, by epoch.
+        scores: robustness by key and epoch; epoch 0 can be chosen only if it has a score.
+        measured: settings at which there are scores.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Case:
 
     @property
     def none(self) -> float | None:
-        """TIS of the random initialisation, None where it was not fine-tuned."""
+        """TIS of the random initialisation; None if it was not fine-tuned."""
         return self.tis.get(0)
 
     def judge(self, key: Key, margins: Values) -> dict[str, Values]:
@@ -101,11 +101,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Table:
-    """TIS of every case at every setting: all that a search has to know.
+    """TIS of every case at every setting.
 
     Attributes:
         cases: C configurations.
-        settings: S ways to compute robustness.
+        settings: S robustness settings.
         tis: (S, C) by rule.
     """
 
@@ -114,7 +114,7 @@ class Table:
     tis: Mapping[str, Values]
 
     def mean(self, cases: Sequence[int], rule: str = OBJECTIVE) -> Values:
-        """Average a rule's TIS over some cases, (S,); they are added one by one, so equal columns give equal bits."""
+        """Average a rule's TIS over some cases, (S,), adding them one by one so that equal columns give equal bits."""
         return np.asarray(sum(self.tis[rule][:, case] for case in cases) / len(cases))
 
     def cases_by_target(self) -> dict[str, list[int]]:
@@ -124,7 +124,11 @@ class Table:
 
 
 def tabulate(cases: Sequence[Case], settings: Sequence[Setting]) -> Table:
-    """Judge every case at every setting; a KeyError where robustness was not measured."""
+    """Judge every case at every setting.
+
+    Raises:
+        KeyError: robustness was not measured at a setting.
+    """
     tis = {rule: np.empty((len(settings), len(cases))) for rule in RULES}
     rows: dict[tuple[str, int, str], list[int]] = {}
     for row, setting in enumerate(settings):

@@ -1,4 +1,4 @@
-"""The best setting over all targets and without each target, judged in-sample and on the target that it never saw."""
+"""Best setting over all targets, judged in-sample, and without each target, judged on that held-out target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from medtransfer.search.evaluate import OBJECTIVE, Case, Setting, Table, tabulate
 
-COLUMNS = {"best": "tis", "first-drop": "tis_online"}  # of trials.csv, by rule; that of another is tis_<rule>
+COLUMNS = {"best": "tis", "first-drop": "tis_online"}  # columns of trials.csv by rule; those of others are tis_<rule>
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Best:
     Attributes:
         study: name of the choice, such as `search-without-acdc`.
         trial: row of the setting in the table.
-        setting: of robustness.
+        setting: the robustness setting.
         value: mean TIS over the cases that it was chosen on.
-        tied: how many other settings have the very same value.
-        trials: how many settings were compared.
+        tied: number of other settings with the same value.
+        trials: number of settings compared.
     """
 
     study: str
@@ -35,10 +35,10 @@ class Scores:
     """TIS of one case, or its mean over several.
 
     Attributes:
-        chosen: at the setting in question, by rule.
-        default: at the default setting; None where its scores were not stored.
-        full: of always taking the last checkpoint.
-        none: of no pretraining; None where it was not fine-tuned everywhere.
+        chosen: TIS at the chosen setting, by rule.
+        default: TIS at the default setting; None if its scores are not stored.
+        full: TIS of the last checkpoint.
+        none: TIS of no pretraining; None if it was not fine-tuned everywhere.
     """
 
     chosen: dict[str, float]
@@ -49,7 +49,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One target, judged at the setting that was chosen without it: per case and on average."""
+    """One target, judged at the setting that was chosen without it."""
 
     target: str
     best: Best
@@ -66,11 +66,11 @@ class Family:
     """The configurations that share a winner: all, or those of one encoder.
 
     Attributes:
-        encoder: empty when all encoders share the winner.
-        table: of its cases.
-        best: over all targets.
-        cases: judged at the winner, on the very results that it was chosen on.
-        held_out: by target; empty with a single target.
+        encoder: name of the encoder; empty if all encoders share the winner.
+        table: TIS of its cases.
+        best: best setting over all targets.
+        cases: scores at the winner, in-sample.
+        held_out: scores by held-out target; empty with a single target.
     """
 
     encoder: str
@@ -82,7 +82,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Totals:
-    """Means over the configurations of all families; `held_out` is None where a family has a single target."""
+    """Means over the configurations of all families; `held_out` is None if a family has a single target."""
 
     configurations: int
     in_sample: Scores
@@ -90,11 +90,11 @@ class Totals:
 
     @property
     def optimism(self) -> float | None:
-        """By how much the in-sample value flatters."""
+        """In-sample value minus held-out value."""
         return None if self.held_out is None else self.in_sample.chosen[OBJECTIVE] - self.held_out.chosen[OBJECTIVE]
 
     def metrics(self) -> dict[str, float]:
-        """Return the numbers under the names that the store uses."""
+        """Return the numbers by metric name in the tracking store."""
         seen = self.in_sample
         numbers: dict[str, float | None] = {}
         for name, scores in (("in_sample", seen), ("held_out", self.held_out)):
@@ -110,13 +110,13 @@ def column(rule: str) -> str:
 
 
 def judge_family(study: str, encoder: str, table: Table, default: Setting, default_measured: bool) -> Family:
-    """Find the winner over all targets and the one without each target; no further evaluation is needed.
+    """Find the winner over all targets and the one without each target.
 
     Args:
         study: name of the winner's choice.
-        encoder: name of the family, empty for all.
-        table: of its cases.
-        default: the setting to compare with, to which the nearest of equally good settings wins.
+        encoder: name of the family, empty for all encoders.
+        table: TIS of its cases.
+        default: setting to compare with; among equally good settings the nearest to it wins.
         default_measured: whether the default can be judged on the stored scores.
     """
     own = tabulate(table.cases, [default]) if default_measured else None
@@ -138,19 +138,19 @@ def _judge(table: Table, default: Table | None, case: int, row: int) -> Scores:
 
 
 def find_best(study: str, table: Table, cases: Sequence[int], default: Setting) -> Best:
-    """Take the setting with the highest mean TIS over the cases; of equals the one nearest to the default."""
+    """Return the setting with the highest mean TIS over the cases; ties go to the nearest to the default."""
     values = table.mean(cases).tolist()
     best = rank(table, values, default)[0]
     return Best(study, best, table.settings[best], values[best], values.count(values[best]) - 1, len(values))
 
 
 def rank(table: Table, values: Sequence[float], default: Setting) -> list[int]:
-    """Order the table's rows by falling value, equals by their nearness to the default."""
+    """Rank the table's rows by descending value; ties by nearness to the default."""
     return sorted(range(len(values)), key=lambda row: (-values[row], *remoteness(table.settings[row], default)))
 
 
 def remoteness(setting: Setting, default: Setting) -> tuple[Any, ...]:
-    """How far a setting is from the default: first how many names and levels differ, then by how much level and margin do."""
+    """Return the distance of a setting from the default: how many names and levels differ, then level and margin."""
     differing = sum(getattr(setting, name) != getattr(default, name) for name in ("distance", "level", "pooling"))
     return differing, abs(setting.level - default.level), abs(setting.margin - default.margin)
 

@@ -1,4 +1,4 @@
-"""The result of a search as Markdown."""
+"""Result of a search as Markdown."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +11,13 @@ Row = dict[str, Any]
 
 
 def write_up(families: Sequence[Family], totals: Totals, default: Setting, notes: Sequence[str]) -> str:
-    """Write the whole result.
+    """Format the whole result as Markdown.
 
     Args:
-        families: that share a winner, with what was chosen for each.
+        families: configurations that share a winner, with their best settings.
         totals: means over all configurations.
-        default: the setting of the params.
-        notes: in words, what was left out and what else to know.
+        default: robustness setting of the params.
+        notes: sentences on what was left out and other remarks.
     """
     parts = ["# Which setting of robustness chooses best", *_verdict(families, totals, default)]
     parts += ["## The best setting over all targets, and without each", as_markdown(_study_rows(families))]

@@ -24,7 +24,7 @@ PLOTS: dict[str, Callable[..., Any]] = {
 
 
 class ExplainedVariance(BaseImportanceEvaluator):
-    """Share of the variance that a parameter explains alone: exact on a full grid, where Optuna's forests only estimate it."""
+    """Share of the variance that each parameter explains; exact on a full grid, where Optuna's forests only estimate it."""
 
     def evaluate(
         self, study: optuna.Study, params: list[str] | None = None, *, target: Callable[[FrozenTrial], float] | None = None
@@ -39,12 +39,12 @@ def draw(folder: Path, suffix: str, table: Table) -> tuple[list[str], list[str]]
     """Draw every plot that the settings allow.
 
     Args:
-        folder: where to.
-        suffix: of the names, such as `-unet`.
+        folder: folder of the files.
+        suffix: suffix of the file names, such as `-unet`.
         table: TIS of every case at every setting.
 
     Returns:
-        The names of the files, and in words what could not be drawn.
+        The names of the files, and sentences on what could not be drawn.
     """
     study = exhaustive_study(table)
     varied = [name for name, choices in _choices(table).items() if len(choices) > 1]
@@ -58,7 +58,7 @@ def draw(folder: Path, suffix: str, table: Table) -> tuple[list[str], list[str]]
 
 
 def exhaustive_study(table: Table) -> optuna.Study:
-    """Put every setting as a finished trial, in order, into an Optuna study in memory; its value is the mean TIS."""
+    """Return an in-memory Optuna study with one finished trial per setting, in order, whose value is the mean TIS."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     choices = _choices(table)
     distributions: dict[str, BaseDistribution] = {name: CategoricalDistribution(values) for name, values in choices.items()}
@@ -80,8 +80,8 @@ def _choices(table: Table) -> dict[str, list[Any]]:
 def _save(path: Path, plot: Callable[..., Any], study: optuna.Study, varied: list[str]) -> None:
     matplotlib.use("Agg")
     options = {"evaluator": ExplainedVariance()} if plot is plots.plot_param_importances else {}
-    with warnings.catch_warnings(), pyplot.rc_context():  # Optuna changes matplotlib's style for the whole process
-        warnings.simplefilter("ignore")  # Optuna marks these plots as experimental, and scipy a contour of few points
+    with warnings.catch_warnings(), pyplot.rc_context():  # Optuna changes matplotlib's global style
+        warnings.simplefilter("ignore")  # Optuna warns that these plots are experimental, scipy of contours of few points
         axes = plot(study, params=varied, target_name="mean TIS", **options)
     figure = np.ravel(axes)[0].figure
     figure.set_size_inches(max(7.0, 2.8 * len(varied)), 2.8 * len(varied) if plot is plots.plot_contour else 4.0)

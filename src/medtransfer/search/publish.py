@@ -19,7 +19,7 @@ FIELDS = ("study", "trial", "distance", "margin", "level", "pooling")
 
 
 def trial_rows(families: Sequence[Family]) -> list[dict[str, Any]]:
-    """Return one row per family and setting: its mean TIS by rule, and of the best rule by target where it has the target."""
+    """Return one row per family and setting: its mean TIS by rule, and that of the rule `best` by target."""
     targets = sorted({case.target for family in families for case in family.table.cases})
     return [row for family in families for row in _family_rows(family, targets)]
 
@@ -38,7 +38,7 @@ def _family_rows(family: Family, targets: Sequence[str]) -> list[dict[str, Any]]
 
 
 def write_files(out: Path, families: Sequence[Family], rows: Sequence[dict[str, Any]], text: str) -> list[str]:
-    """Write all settings, the text and for each winner a file to lay over params.yaml; return their names."""
+    """Write all settings, the text, and one file per winner that overrides params.yaml; return their names."""
     write_text(out / TRIALS, as_csv(rows))
     write_text(out / TEXT, text)
     winners = {f"winner{f'-{family.encoder}' if family.encoder else ''}.yaml": family.best.setting for family in families}
@@ -55,17 +55,17 @@ def log_search(
     default: Setting,
     files: Sequence[Path],
 ) -> None:
-    """Log the search: a parent run with the result, and below it one run per (distance, level, pooling) at its best margin.
+    """Log the search: a parent run with the result, and one child per (distance, level, pooling) at its best margin.
 
-    The parent is in the experiment of its children so that the UI nests them; a run that `mlflow run` opened elsewhere is
-    told of it.
+    The parent is in the experiment of its children, so that the UI nests them; it does not become the run that `mlflow run`
+    opened in another experiment.
 
     Args:
         kind: `own` or `replay` results.
-        families: with their winners.
-        rows: of every setting.
+        families: configurations that share a winner.
+        rows: one row per family and setting.
         totals: means over all configurations.
-        default: the setting that the search is compared with.
+        default: setting that the search is compared with.
         files: artifacts of the parent.
     """
     metrics = totals.metrics()
@@ -86,7 +86,7 @@ def log_search(
 
 
 def best_margins(families: Sequence[Family], default: Setting) -> set[tuple[str, int]]:
-    """Return (study, trial) of every distance, level and pooling at its best margin; of equals the nearest to the default."""
+    """Return (study, trial) of every distance, level and pooling at its best margin; ties go to the nearest to the default."""
     best: dict[tuple[str, str, int, str], int] = {}
     for family in families:
         table = family.table
@@ -107,7 +107,7 @@ def _record(row: Mapping[str, Any], search: str, parent: str) -> tracking.RunRec
 
 
 def _log_children(parent: tracking.Run, records: Sequence[tracking.RunRecord]) -> None:
-    """Write the children that the store lacks; those of an interrupted attempt move under this parent."""
+    """Write the children that the store lacks, and move those of an interrupted attempt to this parent."""
     if tracking.write_runs(STAGE, records, "search: best settings to the store") == len(records):
         return
     cells = {record.cell for record in records}

@@ -1,4 +1,4 @@
-"""The cases of a search, from the finished runs of the tracking store."""
+"""Cases of a search, from the finished runs of the tracking store."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +20,7 @@ from medtransfer.search.evaluate import Case, Curve, Key, Measured, Setting
 
 @dataclass(frozen=True)
 class Results:
-    """What a search judges: its cases, and in words what was left out."""
+    """Cases of a search, and sentences on what was left out."""
 
     cases: tuple[Case, ...]
     notes: tuple[str, ...]
@@ -28,19 +28,19 @@ class Results:
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of one pretraining on one target: robustness by key and epoch, and the settings that they allow."""
+    """Scores of one pretraining on one target: robustness by key and epoch, and the settings at which it exists."""
 
     curves: Mapping[Key, Mapping[int, Curve]]
     measured: Measured
 
 
-def read_own(default: Setting, wanted: Collection[tuple[str, int]], views: ViewSettings | None = None) -> Results:
+def read_own(default: Setting, tried: Collection[tuple[str, int]], views: ViewSettings | None = None) -> Results:
     """Read the user's own fine-tunings and per-image distances.
 
     Args:
-        default: the setting that the search is compared with; score runs at it are preferred where there are several.
-        wanted: (distance, level) pairs that the search may try.
-        views: of the score runs to prefer; None for any.
+        default: setting that the search is compared with; score runs at it are preferred if there are several.
+        tried: (distance, level) pairs that the search may try.
+        views: view settings of the score runs to prefer; None for any.
 
     Raises:
         InputError: there are no results, none is complete, or the stored distances cannot be read.
@@ -52,8 +52,8 @@ def read_own(default: Setting, wanted: Collection[tuple[str, int]], views: ViewS
             "set MLFLOW_TRACKING_URI to the store that has them"
         )
     usable, notes = select_usable(pools)
-    runs = {pool.score_run: pool for pool in usable}  # two modes of fine-tuning share one
-    pairs = {*wanted, (default.distance, default.level)}
+    runs = {pool.score_run: pool for pool in usable}  # modes of transfer share a run
+    pairs = {*tried, (default.distance, default.level)}
     reading = track(runs.items(), "search: reading distances", len(runs), "score runs")
     scored = {run: read_distances(pool, pairs) for run, pool in reading}
     cases = [make_case(pool, scored[pool.score_run]) for pool in usable]
@@ -61,7 +61,7 @@ def read_own(default: Setting, wanted: Collection[tuple[str, int]], views: ViewS
 
 
 def select_usable(pools: Sequence[Pool]) -> tuple[list[Pool], list[str]]:
-    """Select the configurations that can be judged, and say why the others cannot.
+    """Select the configurations that can be judged, with notes on why the others cannot.
 
     Raises:
         InputError: none can be judged.
@@ -92,12 +92,12 @@ def make_case(pool: Pool, scored: Scored) -> Case:
     return Case(pool.name, encoder, target, mode, tis, scored.curves, scored.measured)
 
 
-def read_distances(pool: Pool, wanted: Collection[tuple[str, int]]) -> Scored:
+def read_distances(pool: Pool, kept: Collection[tuple[str, int]]) -> Scored:
     """Read the per-image distances of a configuration's score run.
 
     Args:
-        pool: whose epochs with a score are read.
-        wanted: (distance, level) pairs to keep; of the others only the names are kept.
+        pool: configuration whose scored epochs are read.
+        kept: (distance, level) pairs whose distances are kept.
 
     Raises:
         InputError: a file is missing or broken.
@@ -108,7 +108,7 @@ def read_distances(pool: Pool, wanted: Collection[tuple[str, int]]) -> Scored:
         for epoch in map(int, sorted(pool.robustness)):
             pairs = _read_epoch(folder, epoch, pool)
             stored.append(set(pairs.d_pos))
-            for key in (key for key in pairs.d_pos if key[:2] in wanted):
+            for key in (key for key in pairs.d_pos if key[:2] in kept):
                 gaps[key][epoch] = SortedGaps(pairs.d_pos[key], pairs.d_neg[key])
     return Scored(dict(gaps), Measured(both_poolings(set.intersection(*stored))))
 

@@ -1,4 +1,4 @@
-"""The settings of robustness that a search tries: what the params name and the stored scores allow."""
+"""Robustness settings that a search tries: those of the params for which scores are stored."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -10,7 +10,7 @@ from medtransfer.search.evaluate import Case, Measured, Setting
 
 
 def measured_in_all(cases: Sequence[Case]) -> Measured:
-    """What the scores of all cases have in common."""
+    """Return the settings at which all cases have scores."""
     margins = [case.measured.margins for case in cases if case.measured.margins is not None]
     pairs = frozenset.intersection(*(case.measured.pairs for case in cases))
     return Measured(pairs, frozenset.intersection(*margins) if margins else None)
@@ -19,14 +19,14 @@ def measured_in_all(cases: Sequence[Case]) -> Measured:
 def list_settings(section: Search, measured: Measured, default: Setting) -> tuple[list[Setting], list[str]]:
     """List every setting to try.
 
-    Where scores are known at some margins only, distances, levels and margins without scores are left out; where any margin
-    can be computed, the margins are those of the grid and, within its bounds, the default's.
+    If any margin can be computed, the margins are those of the grid and, within its bounds, the default's. If scores are
+    known at some margins only, distances, levels and margins without scores are left out.
 
     Returns:
-        The settings in the order of the params, and what was left out, in words.
+        The settings in the order of the params, and sentences on what was left out.
 
     Raises:
-        InputError: a distance or level was not measured, or nothing is left of one of the lists.
+        InputError: a distance or level was not measured, or one of the lists becomes empty.
     """
     distances, levels = list(dict.fromkeys(section.distances)), list(dict.fromkeys(section.levels))
     if measured.margins is None:
@@ -44,7 +44,7 @@ def list_settings(section: Search, measured: Measured, default: Setting) -> tupl
 
 
 def margin_grid(margins: Margins, default: float) -> list[float]:
-    """List the margins of the grid in ascending order, with the default's if it lies within the grid's bounds."""
+    """List the margins of the grid in ascending order, with the default if it is within the grid's bounds."""
     steps = int((margins.high - margins.low) / margins.step + 1e-9)
     grid = {round(margins.low + step * margins.step, 10) for step in range(steps + 1)}
     return sorted(grid | ({default} if margins.low <= default <= margins.high else set()))
@@ -60,8 +60,8 @@ def _require_measured(distances: Sequence[str], levels: Sequence[int], measured:
         )
 
 
-def _scored(name: str, wanted: Sequence[Any], scored: Sequence[Any]) -> list[Any]:
-    kept = [value for value in wanted if value in scored]
+def _scored(name: str, tried: Sequence[Any], scored: Sequence[Any]) -> list[Any]:
+    kept = [value for value in tried if value in scored]
     if not kept:
         grid = ", ".join(map(str, scored)) or "none"
         raise InputError(f"expected search.{name} to meet the grid of the stored scores ({grid}), but none does; choose from it")

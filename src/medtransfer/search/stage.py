@@ -1,4 +1,4 @@
-"""Search the setting of robustness that chooses best, on stored results alone: every setting is tried."""
+"""Stage `search`: try every robustness setting on stored results, and report which chooses best."""
 
 from pathlib import Path
 
@@ -14,18 +14,18 @@ from medtransfer.search.space import list_settings, measured_in_all
 
 
 def run(section: Search, results: Results, default: Setting) -> str:
-    """Judge every setting on every configuration, and write the best below `search.out` and into the store.
+    """Judge every setting on every configuration, and write the result to `search.out` and the tracking store.
 
     Args:
         section: validated params.
-        results: the configurations to judge.
-        default: the setting of the params, with which the search is compared.
+        results: configurations to judge.
+        default: robustness setting of the params, which the search is compared with.
 
     Returns:
-        What a person reads on the terminal.
+        The text for the terminal.
 
     Raises:
-        InputError: a setting that the params name was not measured.
+        InputError: a setting of the params was not measured.
     """
     with exclusive(Path(section.out)):
         return _run(section, results, default)

@@ -1,4 +1,4 @@
-"""Kinds of targets: `TASKS` is the only list of them."""
+"""Registry of tasks."""
 
 from medtransfer.tasks.contract import Task
 from medtransfer.tasks.segmentation import Segmentation

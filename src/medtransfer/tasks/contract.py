@@ -1,7 +1,7 @@
-"""Contract of a task: what a target's labels are, which model learns them with which loss, and how it is judged.
+"""Contract of a task: the labels of a target, the model and loss that learn them, and the metrics.
 
-To add a task: write one such class and add one line to `TASKS`; tests/tasks walks it. Its module imports heavy libraries inside its
-methods, so that names of tasks can be checked before any of them is loaded.
+To add a task, write one such class and add one line to `TASKS`; tests/tasks covers every entry. Its module imports heavy
+libraries inside its methods, so that names of tasks can be checked before they are loaded.
 """
 
 from collections.abc import Callable, Sequence
@@ -81,7 +81,12 @@ class Task(Protocol):
         """
 
     def model(self, encoder: "Encoder", classes: int, decoder: str | None = None) -> "nn.Module":
-        """Put what predicts the labels of `classes` classes on an encoder.
+        """Build a model on an encoder.
+
+        Args:
+            encoder: Its feature maps are the input of the decoder.
+            classes: Number of classes, without the background.
+            decoder: Key of DECODERS; None for the encoder's own.
 
         Returns:
             A model of images (N, 3, H, W) with the parts `encoder` and `decoder`, the second not yet initialised.
@@ -91,7 +96,7 @@ class Task(Protocol):
         """Compute the training loss of a batch, a scalar."""
 
     def probabilities(self, logits: "Tensor") -> "Tensor":
-        """Turn logits into probabilities of the same shape."""
+        """Convert logits to probabilities of the same shape."""
 
     def evaluator(self, class_names: Sequence[str]) -> Evaluator:
         """Start an evaluation."""

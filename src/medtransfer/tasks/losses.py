@@ -1,6 +1,6 @@
 """Dice loss over a whole batch, from logits (N, K, H, W) and labels (N, H, W).
 
-K is 1 for one non-background class (sigmoid), else one channel a class with the background first (softmax).
+K is 1 for one non-background class (sigmoid), else one channel per class with the background first (softmax).
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Results of fine-tunings, checked by their task."""
+"""Read results of fine-tunings, checked against their task."""
 
 import math
 from pathlib import Path

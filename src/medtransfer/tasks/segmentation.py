@@ -34,7 +34,7 @@ class Segmentation:
         return TargetSamples(target, split, augment=augment, mean=mean, std=std, seed=seed)
 
     def model(self, encoder: "Encoder", classes: int, decoder: str | None = None) -> "Segmenter":
-        """Put a decoder on an encoder; None takes the encoder's own."""
+        """Build a segmenter: the encoder and a decoder, by default the encoder's own."""
         from medtransfer.decoders.build import build_segmenter
 
         return build_segmenter(encoder, classes, decoder)

@@ -1,1 +1,1 @@
-"""Shared by pretraining and fine-tuning: device, schedules, finite losses, resumable state, checkpoints."""
+"""Training code shared by pretraining and fine-tuning: device, schedules, finite losses, resumable state, checkpoints."""

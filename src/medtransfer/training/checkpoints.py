@@ -1,4 +1,4 @@
-"""Save a model as a checkpoint, and rebuild its encoder from the two files alone."""
+"""Save a model as a checkpoint, and rebuild its encoder from the checkpoint's two files."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def save_checkpoint(folder: Path, model: nn.Module, provenance: Provenance) -> CheckpointInfo:
-    """Write `epoch-NNN.safetensors`, then the JSON beside it, which makes the checkpoint count.
+    """Write `epoch-NNN.safetensors`, then `epoch-NNN.json`, without which the checkpoint does not exist.
 
     Args:
         folder: of the pretraining.
@@ -51,7 +51,7 @@ def save_checkpoint(folder: Path, model: nn.Module, provenance: Provenance) -> C
 
 
 def load_encoder(path: Path, info: CheckpointInfo) -> Encoder:
-    """Rebuild the encoder of a checkpoint and load its weights, audited.
+    """Rebuild the encoder of a checkpoint and load its weights.
 
     Args:
         path: of the record.
@@ -73,7 +73,7 @@ def load_encoder(path: Path, info: CheckpointInfo) -> Encoder:
 
 
 def _rebuild(path: Path, info: CheckpointInfo, numbers: int) -> Encoder:
-    """Build the encoder that a record describes, unless it is far larger than its weights, of which there are `numbers`."""
+    """Build the encoder that a record describes, unless it is far larger than the `numbers` values of its weights file."""
     try:
         check_model_size(_count_numbers(info.build, canonical_json(info.arguments)), numbers)
         encoder = build_encoder(info.build, **info.arguments)
@@ -96,7 +96,7 @@ def _levels(encoder: Encoder) -> list[list[int]]:
 
 @lru_cache
 def _count_numbers(build: str, arguments: str) -> int:
-    """Numbers in the state of an encoder, counted without taking memory for them; once per architecture."""
+    """Return the number of values in the state of an encoder, without allocating memory for them."""
     with torch.device("meta"):
         shell = build_encoder(build, **json.loads(arguments))
     return sum(tensor.numel() for tensor in shell.state_dict().values())

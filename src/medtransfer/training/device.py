@@ -1,7 +1,7 @@
-"""Open the accelerator with Lightning Fabric; put models and images on it in the channels-last memory layout.
+"""Open the accelerator with Lightning Fabric, and move models and images to it in the channels-last memory layout.
 
 Channels last (N, H, W, C in memory) saves a tenth to a third of a convolutional model's time on CPUs, and bf16 on a GPU
-needs it. Results differ from those of the other layout by rounding only, and the same seed gives the same bits.
+needs it. Results differ from those of the contiguous layout by rounding only; the same seed gives the same bits.
 """
 
 from typing import Any
@@ -24,16 +24,16 @@ def open_fabric(accelerator: str, devices: int, precision: Any) -> Fabric:
     Raises:
         InputError: this machine lacks the device, or the device lacks the precision.
     """
-    wanted = f"accelerator {accelerator!r}, {devices} device{'s' if devices > 1 else ''}"
+    requested = f"accelerator {accelerator!r}, {devices} device{'s' if devices > 1 else ''}"
     try:
         fabric = Fabric(accelerator=accelerator, devices=devices, precision="32-true" if precision == "16-mixed" else precision)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"expected {wanted} on this machine, but {reason}; set accelerator: auto and devices: 1") from None
+        raise InputError(f"expected {requested} on this machine, but {reason}; set accelerator: auto and devices: 1") from None
     if precision != "16-mixed":
         return fabric
     if fabric.device.type == "cpu":  # Fabric would silently use bf16 instead
-        raise InputError(f"expected a GPU for precision 16-mixed, but got the CPU by {wanted}; set precision: 32-true")
+        raise InputError(f"expected a GPU for precision 16-mixed, but got the CPU by {requested}; set precision: 32-true")
     return Fabric(accelerator=accelerator, devices=devices, precision=precision)
 
 
@@ -45,12 +45,12 @@ def lay_out(model: nn.Module) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def compiled(model: nn.Module, device: torch.device, wanted: bool) -> nn.Module:
-    """Return the model to train with: on a GPU, if wanted, compiled; it shares the model's parameters.
+def compiled(model: nn.Module, device: torch.device, enabled: bool) -> nn.Module:
+    """Return the model to train with, which shares the model's parameters: compiled if enabled and on a GPU.
 
-    On a CPU it is the model itself, since compilation takes longer there than it saves.
+    On a CPU, compilation takes longer than it saves.
     """
-    return torch.compile(model) if wanted and device.type == "cuda" else model  # type: ignore[return-value]
+    return torch.compile(model) if enabled and device.type == "cuda" else model  # type: ignore[return-value]
 
 
 def place(fabric: Fabric, images: Tensor) -> Tensor:

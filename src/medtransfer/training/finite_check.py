@@ -1,4 +1,4 @@
-"""Stop a training whose loss, weights or optimiser state are not finite, before anything of it is saved."""
+"""Stop a training whose loss, weights or optimiser state are not finite, before they are saved."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -25,9 +25,9 @@ class _Step:
 class FiniteGuard:
     """Checks the losses of a training, so that nothing that a non-finite loss has affected is ever saved.
 
-    Losses stay on the device. On a CPU each is checked immediately; on a GPU, or with several processes, many are checked
-    at once, and the rest at the end of the epoch, so that the host rarely waits. All processes check the same steps and
-    see the same means, so that all of them stop.
+    On a CPU each loss is checked immediately. On a GPU, or with several processes, losses stay on the device and are checked
+    in groups, the last at the end of the epoch, so that the host rarely waits. All processes check the same steps and see
+    the same means, so all of them stop.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class FiniteGuard:
 
     def _check_tensors(self, tensors: dict[str, Tensor]) -> None:
         sums = torch.stack([value.sum().float().to(self._fabric.device) for value in tensors.values()]).tolist()
-        # A sum costs a tenth of checking each number, but may overflow although all are finite: then check each.
+        # A sum costs a tenth of checking each number, but may overflow although all are finite; only then each is checked.
         finite = [math.isfinite(total) or bool(value.isfinite().all()) for total, value in zip(sums, tensors.values(), strict=True)]
         flags = torch.tensor(finite, dtype=torch.float32, device=self._fabric.device)
         shares = self._fabric.all_reduce(flags, reduce_op="mean").tolist()  # type: ignore[union-attr]

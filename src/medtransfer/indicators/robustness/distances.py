@@ -1,6 +1,6 @@
-"""Distances of pairs of feature vectors, with a rule for every pair that has none of its own.
+"""Distances of pairs of feature vectors, defined for every pair.
 
-The rules:
+Degenerate pairs:
 - a zero vector has cosine distance 1 to everything, a constant vector has Pearson distance 1 to everything;
 - a pair with a NaN or an infinity counts as a pair of zero vectors: cosine and Pearson 1, l2 and euclidean 0.
 """
@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-CHUNK = 2**22  # feature values per side that are worked on at once: bounds the temporary memory
+CHUNK = 2**22  # feature values per side that are processed at once, to bound the temporary memory
 
 
 @dataclass
@@ -48,7 +48,7 @@ class _View:
 
     def centred_unit(self) -> Tensor:
         """Rows of mean 0 and norm 1, (N, D)."""
-        # The lowest value goes first: that difference is exact for rows that are nearly constant, a mean is not.
+        # Subtract the lowest value first: for nearly constant rows that difference is exact, unlike one to the mean.
         shifted = self.rows * self._scale - self.low * self._scale
         return _normalised(shifted - shifted.mean(dim=1, keepdim=True))
 
@@ -59,7 +59,7 @@ def _normalised(rows: Tensor) -> Tensor:
 
 
 class _Pairs:
-    """What the distances of N pairs share."""
+    """Quantities that the distances of N pairs share."""
 
     def __init__(self, a: Tensor, b: Tensor) -> None:
         dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
@@ -79,7 +79,7 @@ class _Pairs:
 
 
 def _one_minus_product(a: Tensor, b: Tensor, undefined: Tensor) -> Tensor:
-    """1 - <a, b> of unit vectors as |a - b|^2 / 2, which loses no digits when they are nearly the same."""
+    """Compute 1 - <a, b> of unit vectors as |a - b|^2 / 2, which is accurate for nearly equal vectors."""
     distance = ((a - b).square().sum(dim=1) / 2).clamp(max=2.0)
     return distance.masked_fill(undefined, 1.0)
 
@@ -127,7 +127,7 @@ def pair_distances(a: Tensor, b: Tensor) -> tuple[dict[str, Tensor], dict[str, i
         b: features (N, D), row i is compared with row i of a.
 
     Returns:
-        The distances (N,) by name, finite always; and the number of pairs that are `nonfinite` (a or b holds a NaN or
+        The distances (N,) by name, always finite; and the number of pairs that are `nonfinite` (a or b holds a NaN or
         an infinity), `zero` (a or b is the zero vector) and `constant` (a or b is a constant vector, zero included).
 
     Raises:

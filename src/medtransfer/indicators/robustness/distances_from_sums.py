@@ -1,8 +1,8 @@
-"""All distances of pairs of vectors from sums over their features, and which of them rounding has spoilt.
+"""All distances of pairs of vectors from sums over their features, and which of them are lost to rounding.
 
-With the sums of each vector, of its squares and of the squared differences of a pair, no vector is read twice:
-1 - <a, b> / (|a| |b|) = (|a - b|^2 - (|a| - |b|)^2) / (2 |a| |b|), which keeps its digits where a and b are nearly the same;
-Pearson's distance is that of vectors whose means are taken off.
+With the sums of each vector, of its squares and of the squared differences of a pair, each vector is read only once:
+1 - <a, b> / (|a| |b|) = (|a - b|^2 - (|a| - |b|)^2) / (2 |a| |b|), which is accurate for nearly equal a and b. Pearson's
+distance is the cosine distance of centred vectors.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from medtransfer.indicators.robustness.distances import DISTANCES
 
 Numbers = NDArray[np.float64]
 Marks = NDArray[np.bool_]
-TRUSTED = 2**-8  # relative error of a distance that rounding may cause at most; the usual one is far smaller
-SMALLEST, LARGEST = 1e-19, 1e19  # sums of squares beyond may have lost terms in float32
+TRUSTED = 2**-8  # largest accepted relative rounding error of a distance; the usual one is far smaller
+SMALLEST, LARGEST = 1e-19, 1e19  # sums of squares outside this range may have lost terms in float32
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Moments:
     Attributes:
         size: number of features of each space, (spaces,).
         rounding: relative error of the sums of squares in each, (spaces,).
-        sums: float64 (spaces, 8, B): sums of query, positive, negative; of the squares of query, positive, negative; of the
-            squared differences between the query and the positive, the query and the negative.
+        sums: float64 (spaces, 8, B): sums of query, positive, negative; sums of squares of query, positive, negative; sums of
+            squared differences of query and positive, of query and negative.
     """
 
     size: Numbers
@@ -35,15 +35,15 @@ class Moments:
 
 
 def distances_of(moments: Moments) -> tuple[Numbers, Marks]:
-    """Compute the distances that follow from moments.
+    """Compute distances from moments.
 
     Returns:
         Distances (names, spaces, 2, B) to positives and to negatives, names as in DISTANCES; and (spaces, 2, B), true where
-        they must not be used: a vector is zero, constant, not finite, huge or tiny, or the difference was lost in rounding.
+        they must not be used: a vector is zero, constant, not finite, huge or tiny, or the difference is lost to rounding.
     """
     size, rounding, sums = moments.size[:, None, None], moments.rounding[:, None, None], moments.sums
     a, b, a2, b2, gap = sums[:, 0:1], sums[:, 1:3], sums[:, 3:4], sums[:, 4:6], sums[:, 6:8]  # (spaces, 1 or 2, B)
-    with np.errstate(all="ignore"):  # what is not finite is marked
+    with np.errstate(all="ignore"):  # non-finite distances are marked as unusable
         shift = a - b
         noise = gap + 2 * np.abs(shift) * (np.sqrt(a2) + np.sqrt(b2)) / np.sqrt(size)
         cosine, clear = _one_minus_product((a2, b2), (a2, b2), gap, gap, rounding)
@@ -58,13 +58,13 @@ def distances_of(moments: Moments) -> tuple[Numbers, Marks]:
 def _one_minus_product(
     square: tuple[Numbers, Numbers], raw: tuple[Numbers, Numbers], gap: Numbers, noise: Numbers, rounding: Numbers
 ) -> tuple[Numbers, Marks]:
-    """Compute 1 - <a, b> / (|a| |b|), and whether it has kept its digits.
+    """Compute 1 - <a, b> / (|a| |b|), and whether its rounding error is below TRUSTED.
 
     Args:
         square: |a|^2 and |b|^2.
-        raw: the larger sums that these are the rest of.
+        raw: larger sums that these were computed from by subtraction.
         gap: |a - b|^2.
-        noise: the terms that it is the rest of.
+        noise: sum of the terms that it was computed from.
         rounding: relative error of the sums.
     """
     (a, b), (a2, b2), (raw_a, raw_b) = (np.sqrt(part) for part in square), square, raw

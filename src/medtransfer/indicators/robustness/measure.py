@@ -32,14 +32,14 @@ class Robustness(Indicator):
         return {name: {**setting, "pooled": pooled} for pooled, name in METRICS.items()}
 
     def watched(self, options: Options, mode: str) -> Setting:
-        """Return the default setting, pooled as its rule says."""
+        """Return the default setting, pooled by its rule."""
         return self.metrics(options)[METRICS[options.robustness.pooled(mode)]]
 
     def rescore(self, stored: Measured, options: Options) -> Measured | None:
-        """Compute other margins from the stored distances, which serve any."""
+        """Compute the scores at other margins from the stored distances."""
         try:
             pairs = Pairs.of(stored.images, stored.per_sample)
-        except (KeyError, ValueError):  # broken or of another form
+        except (KeyError, ValueError):  # damaged, or written by another version
             return None
         if {row.setting["margin"] for row in stored.scores} == set(options.margins):
             return stored
@@ -52,7 +52,7 @@ def _flags(scores: list[Score]) -> dict[tuple[int, bool], dict[str, int]]:
 
 
 class PairDistances:
-    """Gathers the distances of all batches."""
+    """Collects the distances of all batches."""
 
     def __init__(self, context: Context) -> None:
         """Start before the first batch."""
@@ -62,7 +62,7 @@ class PairDistances:
         self._counts: list[dict[str, int]] = []
 
     def update(self, batch: Batch) -> None:
-        """Measure the pairs of a batch."""
+        """Compute the distances of a batch."""
         views = batch.views
         assert views is not None
         distances, counts = BatchDistances(views.queries, views.keys, views.negative).collect()

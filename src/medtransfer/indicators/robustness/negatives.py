@@ -12,11 +12,11 @@ class NegativePlan:
     """Which image is the negative of which, and in which order to visit them.
 
     Attributes:
-        negative: (n,) integers, image i is compared with the second view of image negative[i], never i itself.
-        order: (n,) integers, a permutation; the negative of order[i] is order[i - 1] or order[i + 1], cyclically. So
-            a stream of consecutive batches needs to keep one image's key and the very first one, never more.
-        repaired: the middle image of an odd list of `paper` negatives, which would have been its own negative and is
-            compared with a neighbour instead; None otherwise.
+        negative: (n,) integers; image i is compared with the second view of image negative[i], never with itself.
+        order: (n,) integers, a permutation; the negative of order[i] is order[i - 1] or order[i + 1], cyclically, so most
+            negatives are in the batch of their query.
+        repaired: middle image of an odd list of `paper` negatives, which would have been its own negative and is compared
+            with a neighbour instead; None otherwise.
     """
 
     negative: NDArray[np.int64]

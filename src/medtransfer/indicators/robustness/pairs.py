@@ -35,7 +35,11 @@ class Pairs:
 
     @classmethod
     def of(cls, images: list[str], arrays: Mapping[str, NDArray[Any]]) -> "Pairs":
-        """Take the distances out of stored arrays, those of other indicators aside; a ValueError says what is wrong."""
+        """Build from stored arrays; those of other indicators are ignored.
+
+        Raises:
+            ValueError: the distances are incomplete or damaged.
+        """
         d_pos: dict[Key, Distances] = {}
         d_neg: dict[Key, Distances] = {}
         for name in (name for name in arrays if name.startswith(f"{NAME}/")):
@@ -46,7 +50,7 @@ class Pairs:
         return pairs
 
     def check(self) -> None:
-        """Raise a ValueError where the distances are not those of all images, finite, to positives and negatives."""
+        """Raise ValueError unless there are finite distances of all images to positives and negatives."""
         if not self.d_pos or self.d_pos.keys() != self.d_neg.keys():
             raise ValueError("it does not hold both distances of every setting")
         for key in self.d_pos:
@@ -84,17 +88,25 @@ def pair_name(side: str, distance: str, level: int, pooled: bool) -> str:
 
 
 def write_pairs(path: Path, pairs: Pairs) -> None:
-    """Write distances alone, as `medtransfer score` writes them beside those of other indicators."""
+    """Write distances without the arrays of other indicators."""
     write_values(path, pairs.images, pairs.arrays())
 
 
 def read_pairs(path: Path) -> Pairs:
-    """Read all distances of a score's .npz; what is damaged or incomplete raises one of BROKEN_ARRAYS."""
+    """Read all distances of a score's .npz.
+
+    Raises:
+        BROKEN_ARRAYS: one of them, if the file is damaged or incomplete.
+    """
     return Pairs.of(*read_values(path))
 
 
 def read_pair(path: Path, distance: str, level: int, pooled: bool) -> tuple[Distances, Distances]:
-    """Read (d_pos, d_neg), float32 (repeats, images) each, of one key; what is missing or damaged is an InputError."""
+    """Read d_pos and d_neg of one key, float32 (repeats, images) each.
+
+    Raises:
+        InputError: the file is damaged or lacks them.
+    """
     try:
         with open_arrays(path) as file:
             return file[pair_name("pos", distance, level, pooled)], file[pair_name("neg", distance, level, pooled)]

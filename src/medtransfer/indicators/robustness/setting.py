@@ -1,4 +1,4 @@
-"""A way to compute robustness."""
+"""Setting of robustness: distance, margin, level and pooling."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from medtransfer.indicators.robustness.triplet import POOLED
 
 @dataclass(frozen=True, order=True)
 class RobustnessSetting:
-    """A way to compute robustness from the distances of pairs.
+    """How robustness is computed from the distances of pairs.
 
     Attributes:
         distance: a name in DISTANCES.
@@ -22,11 +22,11 @@ class RobustnessSetting:
     pooling: str
 
     def pooled(self, mode: str) -> bool:
-        """Return whether features are pooled for a mode of fine-tuning."""
+        """Return whether features are pooled for a mode of transfer."""
         return POOLED[self.pooling][mode]
 
     def key(self, mode: str) -> tuple[str, int, bool]:
-        """Return which distances serve a mode of fine-tuning: distance, level, pooled."""
+        """Return the key (distance, level, pooled) of the distances that are used for a mode of transfer."""
         return self.distance, self.level, self.pooled(mode)
 
     def __str__(self) -> str:

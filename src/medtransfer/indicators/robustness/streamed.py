@@ -1,7 +1,7 @@
-"""All distances of a batch of feature maps, flattened and pooled, from reading the maps once.
+"""All distances of a batch of feature maps, flattened and pooled, computed in one pass over the maps.
 
-The maps are read in pieces that stay in the cache, and only sums are kept of them (see `distances_from_sums`). Pairs whose
-sums do not tell their distances are measured again by `pair_distances`, whose rules hold for all.
+The maps are read in chunks that fit in the cache and are reduced to sums (see `distances_from_sums`). Pairs whose distances
+are lost to rounding in these sums are computed by `pair_distances`, which is exact for all.
 """
 
 from collections.abc import Callable
@@ -15,18 +15,18 @@ from torch.nn.functional import mse_loss
 from medtransfer.indicators.robustness.distances import DISTANCES, pair_distances
 from medtransfer.indicators.robustness.distances_from_sums import Moments, Numbers, distances_of
 
-CHUNK = {"cpu": 2**19}  # feature values per side that are worked on at once: they stay in a CPU's cache
-LARGE_CHUNK = 2**24  # on other devices, which need much work at once
-BLOCK = 2**8  # features that are summed in their own precision; the sums of blocks are summed in float64
-BLOCK_ROUNDING, DOUBLE_ROUNDING = 2.0**-22, 2.0**-48  # relative errors of sums: of a block of equal numbers; in float64
+CHUNK = {"cpu": 2**19}  # feature values per side that are processed at once, so that they stay in a CPU's cache
+LARGE_CHUNK = 2**24  # on other devices, which need large kernels
+BLOCK = 2**8  # features that are summed in their own precision; the sums of blocks are added in float64
+BLOCK_ROUNDING, DOUBLE_ROUNDING = 2.0**-22, 2.0**-48  # relative errors of a sum: over a block of equal numbers; in float64
 COUNTS = ("nonfinite", "zero", "constant")
 
 
 class BatchDistances:
-    """Distances of the pairs of one batch; on a GPU nothing has been waited for before `collect`."""
+    """Distances of the pairs of one batch; on a GPU only `collect` synchronises."""
 
     def __init__(self, queries: list[Tensor], keys: list[Tensor], negative: Tensor) -> None:
-        """Read the maps.
+        """Start to sum over the maps.
 
         Args:
             queries: one map (B, C, H, W) per level, of any floating type and on any device.
@@ -44,20 +44,20 @@ class BatchDistances:
         """Wait for the sums and return the distances.
 
         Returns:
-            The distances (names, settings, 2, B), finite always: names as in DISTANCES; settings are the levels in the order
-            given, each flattened and then pooled; to the positives, then to the negatives. And for each setting the counts
-            that `pair_distances` makes.
+            The distances (names, spaces, 2, B), always finite: names as in DISTANCES; spaces are the levels in the given
+            order, each flattened and then pooled; to the positives, then to the negatives. And the counts of
+            `pair_distances` for each space.
         """
         spaces = [space for level in _on_cpu(self._levels) for space in level.finish(self._negative)]
-        distances, spoilt = distances_of(
+        distances, lost = distances_of(
             Moments(
                 np.array([float(space.size) for space in spaces]), np.array([space.rounding for space in spaces]),
                 torch.stack([space.sums for space in spaces]).numpy(),
             )
         )  # fmt: skip
         counts = [dict.fromkeys(COUNTS, 0) for _ in spaces]
-        for number, side in np.argwhere(spoilt.any(2)).tolist():
-            rows = torch.from_numpy(np.flatnonzero(spoilt[number, side]))
+        for number, side in np.argwhere(lost.any(2)).tolist():
+            rows = torch.from_numpy(np.flatnonzero(lost[number, side]))
             exact, more = spaces[number].measure(rows, self._negative[rows] if side else rows)
             distances[:, number, side, rows.numpy()] = exact
             counts[number] = {name: counts[number][name] + more[name] for name in COUNTS}
@@ -79,7 +79,7 @@ class _Space:
         return self.queries.shape[1]
 
     def measure(self, queries: Tensor, keys: Tensor) -> tuple[Numbers, dict[str, int]]:
-        """Measure pairs of a query and a key, given by their rows: distances (names, pairs) and counts."""
+        """Compute distances (names, pairs), and counts, of the given rows of queries and keys."""
         rows = _chunk_rows(self.queries)
         values, total = [], dict.fromkeys(COUNTS, 0)
         for first, second in zip(queries.split(rows), keys.split(rows), strict=True):
@@ -94,12 +94,12 @@ class _Level:
     """Maps of one level and the sums over them.
 
     Attributes:
-        queries: (B, D) in the order of memory.
-        keys: (K, D) likewise.
+        queries: (B, D), features in the order of memory.
+        keys: (K, D), likewise.
         pixels: H * W.
         channels: sums by channel, (B + K, C), queries first.
-        blocks: sums by block of features, (B + K + 2 * B, blocks): of the squares of all views; of the squared differences
-            to the positives; to the negatives.
+        blocks: sums by block of features, (B + K + 2 * B, blocks): squares of all views, then squared differences to the
+            positives, then to the negatives.
     """
 
     queries: Tensor
@@ -112,14 +112,14 @@ class _Level:
     def of(cls, queries: Tensor, keys: Tensor, negative: Tensor) -> "_Level":
         """Read maps (B, C, H, W) and (K, C, H, W)."""
         pixels, axis = queries.shape[2] * queries.shape[3], 2
-        if queries.is_contiguous(memory_format=torch.channels_last):  # so that flattening copies nothing
+        if queries.is_contiguous(memory_format=torch.channels_last):  # flattening in memory order copies nothing
             queries, keys, axis = queries.permute(0, 2, 3, 1), keys.permute(0, 2, 3, 1), 1  # (N, H, W, C)
         shape = (pixels, -1) if axis == 1 else (-1, pixels)
         queries, keys = (maps.reshape(len(maps), *shape) for maps in (queries, keys))  # (N, HW, C) or (N, C, HW)
         return cls(queries.flatten(1), keys.flatten(1), pixels, *_read(queries, keys, negative, axis))
 
     def finish(self, negative: Tensor) -> tuple[_Space, _Space]:
-        """Add the sums up in float64, of the flattened features and of the pooled ones."""
+        """Add up the sums in float64, for the flattened and the pooled features."""
         count = len(negative)
         channels, blocks = self.channels.double(), self.blocks.double().sum(1)
         flat = _arrange(channels.sum(1), blocks, negative)
@@ -131,7 +131,7 @@ class _Level:
 
 
 def _arrange(total: Tensor, squares: Tensor, negative: Tensor) -> Tensor:
-    """Put sums of views (B + K,), and those of squares, with differences behind (B + K + 2 * B,), in the order of `Moments`."""
+    """Stack sums of views (B + K,) and sums of squares of views and differences (B + K + 2 * B,) as in `Moments.sums`."""
     count = len(negative)
     parts = []
     for part in (total, squares):
@@ -141,7 +141,7 @@ def _arrange(total: Tensor, squares: Tensor, negative: Tensor) -> Tensor:
 
 
 def _read(queries: Tensor, keys: Tensor, negative: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Compute `_Level.channels` and `_Level.blocks` of maps of three axes, of which `axis` is the pixels."""
+    """Compute `_Level.channels` and `_Level.blocks` of maps with three axes; `axis` is that of the pixels."""
     rows, count = _chunk_rows(queries), len(queries)
     of_queries, of_keys, positives, negatives = [], [], [], []
     for start in range(0, count, rows):
@@ -151,7 +151,7 @@ def _read(queries: Tensor, keys: Tensor, negative: Tensor, axis: int) -> tuple[T
         of_keys.append((second.sum(axis), _squares(second)))
         positives.append(_gaps(first, second))
         negatives.append(_gaps(first, _wide(_take(keys, negative[start:end]))))
-    for start in range(count, len(keys), rows):  # negatives from outside of the batch
+    for start in range(count, len(keys), rows):  # negatives from other batches
         second = _wide(keys[start : start + rows])
         of_keys.append((second.sum(axis), _squares(second)))
     channels, squares = zip(*of_queries, *of_keys, strict=True)
@@ -166,12 +166,12 @@ def _wide(rows: Tensor) -> Tensor:
     return rows.to(torch.promote_types(rows.dtype, torch.float32))
 
 
-def _take(rows: Tensor, wanted: Tensor) -> Tensor:
-    """Take rows by their numbers, without a copy where they follow each other."""
-    first = int(wanted[0])
-    if torch.equal(wanted, torch.arange(first, first + len(wanted))):
-        return rows[first : first + len(wanted)]
-    return rows[wanted.to(rows.device, non_blocking=True)]
+def _take(rows: Tensor, index: Tensor) -> Tensor:
+    """Select rows, without a copy if they are consecutive."""
+    first = int(index[0])
+    if torch.equal(index, torch.arange(first, first + len(index))):
+        return rows[first : first + len(index)]
+    return rows[index.to(rows.device, non_blocking=True)]
 
 
 def _squares(rows: Tensor) -> Tensor:
@@ -192,7 +192,7 @@ def _by_block(rows: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _on_cpu(levels: list[_Level]) -> list[_Level]:
-    """Copy the sums to the CPU with a single wait."""
+    """Copy the sums to the CPU with a single synchronisation."""
     if levels[0].queries.device.type == "cpu":
         return levels
     parts = [part for level in levels for part in (level.channels, level.blocks)]

@@ -1,6 +1,6 @@
 """Robustness from distances (Eq. 3).
 
-Robustness is 1 - mean_i max(0, d_pos_i - d_neg_i + margin). With the cosine or Pearson distance it lies in
+Robustness is 1 - mean_i max(0, d_pos_i - d_neg_i + margin). With the cosine or Pearson distance it is in
 [1 - (2 + margin), 1]; an encoder that maps every image to one vector gets 1 - margin; perfect separation gives 1.
 """
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medtransfer.modes import MODES
 
-POOLED = {  # whether features are pooled, by rule and mode of fine-tuning; `frozen` is the paper's, section 6
+POOLED = {  # whether features are pooled, by rule and mode of transfer; `frozen` is the paper's rule, section 6
     "frozen": {name: mode.encoder_frozen for name, mode in MODES.items()},
     "always": dict.fromkeys(MODES, True),
     "never": dict.fromkeys(MODES, False),
@@ -87,7 +87,7 @@ def _gap(d_pos: ArrayLike, d_neg: ArrayLike) -> NDArray[np.float64]:
 
 
 class SortedGaps:
-    """The sorted gaps d_pos - d_neg of a checkpoint's images with their suffix sums: any margin is one binary search."""
+    """Sorted gaps d_pos - d_neg of a checkpoint's images and their suffix sums: each margin takes one binary search."""
 
     def __init__(self, d_pos: ArrayLike, d_neg: ArrayLike) -> None:
         """Sort the gaps of distances (N,) or (R, N)."""

@@ -1,4 +1,4 @@
-"""Readers of datasets as their authors publish them, by name."""
+"""Registry of readers, each for one dataset in its published form."""
 
 from medtransfer.prepare.readers import acdc, covid_qu, folder, idrid
 from medtransfer.prepare.readers.contract import Reader

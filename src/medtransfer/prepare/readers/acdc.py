@@ -59,7 +59,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     Args:
         root: the folder that holds training/ and testing/; a subset may lack one of them.
         size: (height, width) of the stored pictures, pixels.
-        options: none are known.
+        options: must be empty.
 
     Raises:
         InputError: a folder, Info.cfg, frame or mask is missing, or a header cannot be read.
@@ -78,8 +78,8 @@ def _list_split(root: Path, name: str, split: str, size: Size) -> Iterator[Item]
     for folder in (path for path in list_entries(root / name) if path.is_dir() and path.name.startswith("patient")):
         for image, mask in _list_frames(folder):
             source = image.relative_to(root).as_posix()
-            slices = _read_shape(image)[2]
-            _read_shape(mask)
+            slices = _open_volume(image).shape[2]
+            _open_volume(mask)  # checks the header
             files = (image, mask, folder / "Info.cfg")
             yield Item(split, folder.name, source, files, slices, partial(_load, image, mask, size))
 
@@ -91,14 +91,14 @@ def _list_frames(folder: Path) -> list[tuple[Path, Path]]:
     images = {match[1]: named[match[0]] for match in matches if not match[2]}
     masks = {match[1]: named[match[0]] for match in matches if match[2]}
     frames = {int(number): (image, mask) for number, image, mask in pair_up(images, masks, folder)}
-    wanted = _read_info(folder / "Info.cfg")
-    for phase, number in wanted.items():
+    phases = _read_info(folder / "Info.cfg")
+    for phase, number in phases.items():
         if number not in frames:
             raise InputError(
                 f"expected the {phase} frame {folder.name}_frame{number:02d}.nii.gz in {folder}, but it does not exist; "
                 "restore it, or correct Info.cfg"
             )
-    return [frames[number] for number in wanted.values()]
+    return [frames[number] for number in phases.values()]
 
 
 def _read_info(path: Path) -> dict[str, int]:
@@ -111,11 +111,6 @@ def _read_info(path: Path) -> dict[str, int]:
     if missing := [phase for phase, match in matches.items() if match is None]:
         raise InputError(f"expected a line such as `{missing[0]}: 1` in {path}, but there is none; restore the file")
     return {phase: int(match[1]) for phase, match in matches.items() if match}
-
-
-def _read_shape(path: Path) -> tuple[int, ...]:
-    shape: tuple[int, ...] = _open_volume(path).shape
-    return shape
 
 
 def _load(image_path: Path, mask_path: Path, size: Size) -> Iterator[Picture]:
@@ -149,7 +144,7 @@ def _open_volume(path: Path) -> Any:
 
 
 def _read_volume(path: Path) -> np.ndarray:
-    """Read a volume; refuse a file whose size differs from its header's claim, or whose checksum is wrong."""
+    """Read a volume; raise InputError if its size differs from its header's claim or its checksum is wrong."""
     proxy = _open_volume(path)
     claimed = math.prod(proxy.shape) * proxy.dtype.itemsize
     try:

@@ -37,9 +37,9 @@ class Item:
     """The unit of reading: one volume, or one image with its mask.
 
     Attributes:
-        split: `train` or `test` as the authors published it, None where the layout has no split.
+        split: published split, `train` or `test`; None if the layout has none.
         group: the patient or the source image; all items of a group stay in one split.
-        source: name of the item: the path of its image file below the root.
+        source: name of the item, the path of its image file below the root.
         files: all files that it is read from.
         pictures: number of pictures that `load` yields.
         load: reads the pictures.
@@ -64,7 +64,7 @@ class Scan:
         augmentation: name of the training augmentation.
         citation: of the dataset.
         scaling: how raw intensities become uint8.
-        expected: number of samples in each split of the full dataset, empty if none is published.
+        expected: number of samples in each split of the full dataset; empty if unpublished.
         windows: (top, left, height, width) of the samples cut from every stored picture, for `train` and for `test`.
         items: in the order of storage.
         task: what the labels are for, a key of TASKS.
@@ -104,14 +104,14 @@ def read_options(options: Mapping[str, Any], known: Mapping[str, Any], reader: s
 
 
 def require_folder(folder: Path, remedy: str) -> Path:
-    """Return the folder; if it does not exist, raise an InputError that ends with the remedy."""
+    """Return the folder, or raise InputError with the remedy if it does not exist."""
     if not is_folder(folder):
         raise InputError(f"expected the folder {folder}, but it does not exist; {remedy}")
     return folder
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a folder exists; raise an InputError if that cannot be known for want of permissions."""
+    """Return whether a folder exists; raise InputError if permissions hide it."""
     try:
         return path.is_dir()
     except (OSError, ValueError) as error:  # a NUL in the name raises ValueError
@@ -119,7 +119,7 @@ def is_folder(path: Path) -> bool:
 
 
 def list_entries(folder: Path) -> list[Path]:
-    """List a folder, sorted; refuse broken links, since the files that they should lead to would silently be left out.
+    """List a folder, sorted.
 
     Raises:
         InputError: the folder cannot be read, or holds a broken link.

@@ -74,12 +74,12 @@ def _list_folders(root: Path, classes: list[str], size: Size) -> Iterator[Item]:
     base = require_folder(root / "Infection Segmentation Data", REMEDY)
     for folder, split in FOLDERS.items():
         for name in classes:
-            home = base / folder / name
-            if not is_folder(home):
+            parent = base / folder / name
+            if not is_folder(parent):
                 continue
-            images = list_pictures(require_folder(home / "images", REMEDY))
-            masks = list_pictures(require_folder(home / "infection masks", REMEDY))
-            for _, image, mask in pair_up(images, masks, home):
+            images = list_pictures(require_folder(parent / "images", REMEDY))
+            masks = list_pictures(require_folder(parent / "infection masks", REMEDY))
+            for _, image, mask in pair_up(images, masks, parent):
                 source = image.relative_to(root).as_posix()
                 yield Item(split, f"{folder}/{name}/{image.stem}", source, (image, mask), 1, partial(_load, image, mask, size))
 
@@ -112,7 +112,7 @@ def _map(path: Path) -> np.ndarray:
 
 
 def _to_bytes(values: np.ndarray, path: Path) -> np.ndarray:
-    """Convert values of any type to uint8 where that is lossless; anything else would need a scale that is not known."""
+    """Convert values of any type to uint8 without loss; others would need an unknown scale and raise InputError."""
     with np.errstate(invalid="ignore"):
         pixels = values.astype(np.uint8)
     if not np.array_equal(pixels, values):

@@ -1,4 +1,4 @@
-"""Read any folder of images and masks, with the classes that the options name.
+"""Read any folder of images and masks, with classes from the options.
 
 Source: the user's own data. One raw example, with a published split and without one:
 
@@ -59,20 +59,20 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     """List the images with their masks; only their headers are read.
 
     Args:
-        root: the folder of train/ and test/, or of the image and mask folders themselves.
+        root: the folder that holds train/ and test/, or the image and mask folders.
         size: (height, width) of the stored pictures, pixels.
-        options: see the top of this file.
+        options: see the module's docstring.
 
     Raises:
-        InputError: the layout is unknown, a mask or image is missing, or an option makes no sense.
+        InputError: the layout is unknown, a mask or image is missing, or an option is invalid.
     """
     chosen = read_options(options, OPTIONS, "folder")
     _check_options(chosen)
     classes = chosen["classes"]
     table = _read_table(chosen["labels"], classes)
     require_folder(root, "`root` must name the folder that holds your images and masks")
-    homes: dict[str | None, Path] = {split: root / split for split in ("train", "test") if is_folder(root / split)}
-    pairs = [(split, *pair) for split, home in (homes or {None: root}).items() for pair in _list_home(home, chosen)]
+    parents: dict[str | None, Path] = {split: root / split for split in ("train", "test") if is_folder(root / split)}
+    pairs = [(split, *pair) for split, parent in (parents or {None: root}).items() for pair in _list_pairs(parent, chosen)]
     channels: Literal[1, 3] = 1 if all(is_grey(image) for _, image, _ in pairs) else 3
     items = tuple(
         Item(
@@ -85,7 +85,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
 
 
 def _check_options(chosen: Mapping[str, Any]) -> None:
-    """Refuse options of a wrong type, and subfolders outside the dataset."""
+    """Raise InputError for options of a wrong type and subfolders outside the dataset."""
     classes = chosen["classes"]
     named = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
     if not named or not 0 < len(set(classes)) == len(classes) <= MOST_CLASSES or "background" in classes:
@@ -101,15 +101,15 @@ def _check_options(chosen: Mapping[str, Any]) -> None:
             raise InputError(f"expected the option {name} to be a string, but got {chosen[name]!r}")
 
 
-def _list_home(home: Path, chosen: Mapping[str, Any]) -> list[tuple[Path, Path]]:
+def _list_pairs(parent: Path, chosen: Mapping[str, Any]) -> list[tuple[Path, Path]]:
     remedy = "name the two subfolders with the options `images` and `masks`"
-    folders = [require_folder(home / chosen[kind], remedy) for kind in ("images", "masks")]
+    folders = [require_folder(parent / chosen[kind], remedy) for kind in ("images", "masks")]
     images, masks = map(list_pictures, folders)
     suffix = chosen["suffix"]
     if bad := [path for stem, path in masks.items() if not stem.endswith(suffix)]:
         raise InputError(f"expected masks named *{suffix} in {folders[1]}, but got {bad[0].name}; set the option `suffix`")
     by_name = {stem.removesuffix(suffix): path for stem, path in masks.items()}
-    return [(image, mask) for _, image, mask in pair_up(images, by_name, home)]
+    return [(image, mask) for _, image, mask in pair_up(images, by_name, parent)]
 
 
 def _read_group(image: Path, root: Path, pattern: str | None) -> str:
@@ -125,7 +125,7 @@ def _read_group(image: Path, root: Path, pattern: str | None) -> str:
 
 
 def _read_table(labels: Any, classes: list[str]) -> dict[int, int] | None:
-    """Turn raw value -> name into raw value -> class number; None if it must be inferred."""
+    """Return the class number of each raw value, or None if it must be inferred."""
     if labels is None and len(classes) == 1:
         return None
     numbers = {"background": 0} | {name: number for number, name in enumerate(classes, start=1)}

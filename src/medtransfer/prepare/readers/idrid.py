@@ -1,4 +1,4 @@
-"""Read the IDRiD segmentation folders: fundus photographs with microaneurysm masks, cut into windows.
+"""Read the IDRiD segmentation folders: fundus photographs with microaneurysm masks, split into windows.
 
 Source: https://ieee-dataport.org/open-access/indian-diabetic-retinopathy-image-dataset-idrid. Citation: `CITATION` below.
 One raw example:
@@ -6,11 +6,11 @@ One raw example:
     A. Segmentation/1. Original Images/a. Training Set/IDRiD_01.jpg                                    RGB, 4288x2848
     A. Segmentation/2. All Segmentation Groundtruths/a. Training Set/1. Microaneurysms/IDRiD_01_MA.tif  1-bit palette
 
-The masks' colour is red: depending on the decoder their values are {0, 1}, {0, 76}, or {0, 255} in red only. So any
-value but 0 counts.
+The masks are red: depending on the decoder their values are {0, 1}, {0, 76}, or {0, 255} in red only. So any non-zero
+value counts.
 Official counts: 54 training and 27 test images. At 1120x2240 pixels each gives 119 windows of 448x448 at stride 112
-for training (6426) or a grid of 5x10 tiles of 224x224 for the test (1350). Only the images are stored; each
-window is a line of the index.
+for training (6426) or a grid of 5x10 tiles of 224x224 for the test (1350). Only the images are stored; each window is a
+row of the index.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ REMEDY = "`root` must name the folder that holds `A. Segmentation` as its author
 
 
 def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
-    """List the images with their microaneurysm masks and the windows that samples are cut from.
+    """List the images with their microaneurysm masks, and the windows of the samples.
 
     Args:
         root: the folder that holds `A. Segmentation`; a subset may lack one of the two sets.

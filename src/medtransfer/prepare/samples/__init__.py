@@ -5,8 +5,9 @@
     retina/     IDRiD: JPEG photographs and 1-bit palette TIFF masks of tiny dots
     pictures/   ImageFolder: ten classes of textured objects, the classification source
 
-The regions differ in texture (its scale and direction), not in brightness, and there are look-alikes of the same
-brightness: a threshold cannot segment them, an encoder that knows textures can. The pictures' classes need the same features.
+The regions differ in the scale and direction of their texture, not in brightness, and there are distractors of the same
+brightness, so a threshold cannot segment them, but an encoder of textures can. The classes of pictures/ need the same
+features.
 """
 
 import json
@@ -36,7 +37,7 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
         lungs: number of chest pictures of the class COVID-19.
         retinas: number of fundus pictures.
         pictures: source pictures per class, a sixth of them for validation.
-        force: write them even if they exist.
+        force: whether to write them even if they exist.
 
     Returns:
         Whether they were written.

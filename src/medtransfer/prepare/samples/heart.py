@@ -36,24 +36,24 @@ def write_heart(folder: Path, seed: int, patients: int) -> None:
     """Write patients in the ACDC layout; the last quarter goes to testing/.
 
     Args:
-        folder: in which training/ and testing/ are made.
+        folder: parent of training/ and testing/.
         seed: the same seed gives the same bytes.
         patients: number of patients, at least 4.
     """
     for number in range(1, patients + 1):
         name = f"patient{number:03d}"
-        home = folder / ("testing" if number > patients - patients // 4 else "training") / name
-        home.mkdir(parents=True)
+        path = folder / ("testing" if number > patients - patients // 4 else "training") / name
+        path.mkdir(parents=True)
         rng = np.random.default_rng([seed, number])
         anatomy = _draw_anatomy(rng)
         lines = [f"{phase}: {frame}" for phase, (frame, _) in FRAMES.items()]
-        (home / "Info.cfg").write_text("\n".join([*lines, "Group: NOR", "NbFrame: 20"]) + "\n", encoding="utf-8")
+        (path / "Info.cfg").write_text("\n".join([*lines, "Group: NOR", "NbFrame: 20"]) + "\n", encoding="utf-8")
         for frame, beat in FRAMES.values():
             pairs = [draw_slice(rng, anatomy, beat, z / (SLICES - 1)) for z in range(SLICES)]
             volume, labels = (np.stack(part, axis=-1).transpose(1, 0, 2) for part in zip(*pairs, strict=True))  # (x, y, z)
             gain = rng.uniform(200, 1500)
-            _save((volume * gain).astype(np.int16), home / f"{name}_frame{frame:02d}.nii.gz")
-            _save(labels.astype(np.uint8), home / f"{name}_frame{frame:02d}_gt.nii.gz")
+            _save((volume * gain).astype(np.int16), path / f"{name}_frame{frame:02d}.nii.gz")
+            _save(labels.astype(np.uint8), path / f"{name}_frame{frame:02d}_gt.nii.gz")
 
 
 def draw_slice(rng: np.random.Generator, anatomy: Anatomy, beat: float, height: float) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +114,7 @@ def _draw_anatomy(rng: np.random.Generator) -> Anatomy:
 
 
 def _save(volume: np.ndarray, path: Path) -> None:
-    """Write a gzipped NIfTI file whose bytes depend on the volume alone: no time stamp, no file name."""
+    """Write a gzipped NIfTI file without time stamp and file name, so that its bytes depend only on the volume."""
     image = nib.Nifti1Image(volume, np.diag([-1.4, -1.4, 10.0, 1.0]))
     image.header.set_zooms((1.4, 1.4, 10.0))
     with path.open("wb") as handle, gzip.GzipFile("", "wb", compresslevel=6, fileobj=handle, mtime=0) as packed:

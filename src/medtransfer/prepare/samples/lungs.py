@@ -15,24 +15,24 @@ def write_lungs(folder: Path, seed: int, pictures: int) -> None:
     """Write Train, Val and Test (3 : 1 : 1) of the three classes, grey 96x96 PNG.
 
     Args:
-        folder: in which `Infection Segmentation Data` is made.
+        folder: parent of `Infection Segmentation Data`.
         seed: the same seed gives the same bytes.
-        pictures: number in the class COVID-19, at least 5; the other classes have half as many.
+        pictures: number of pictures in the class COVID-19, at least 5; the other classes have half as many.
     """
     base = folder / "Infection Segmentation Data"
     for index, (name, share) in enumerate({"COVID-19": 1.0, **OTHERS}.items()):
         for number in range(max(1, round(pictures * share))):
-            home = base / ("Train", "Train", "Train", "Val", "Test")[number % 5] / name
+            path = base / ("Train", "Train", "Train", "Val", "Test")[number % 5] / name
             image, infection, lungs = draw_chest(np.random.default_rng([seed, index, number]), infected=name == "COVID-19")
             for kind, pixels in (("images", image), ("infection masks", infection), ("lung masks", lungs)):
-                (home / kind).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels).save(home / kind / f"{name.lower()} ({number}).png")
+                (path / kind).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path / kind / f"{name.lower()} ({number}).png")
 
 
 def draw_chest(rng: np.random.Generator, infected: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw one chest.
 
-    Opacities have a texture of their own; healthy lungs have vessels, and smooth shadows as bright as the opacities.
+    Opacities have a distinct texture; healthy lungs have vessels, and smooth shadows as bright as the opacities.
 
     Returns:
         Image, infection mask and lung mask, uint8 (96, 96) each; the masks hold 0 and 255.

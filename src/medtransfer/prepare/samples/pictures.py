@@ -1,4 +1,4 @@
-"""Generate an ImageFolder of ten classes: coloured objects that differ in texture and shape alone."""
+"""Generate an ImageFolder of ten classes: coloured objects that differ only in texture and shape."""
 
 from pathlib import Path
 
@@ -17,16 +17,16 @@ def write_pictures(folder: Path, seed: int, pictures: int) -> None:
     """Write train/<class>/ and val/<class>/ of 64x64 JPEG pictures.
 
     Args:
-        folder: in which train/ and val/ are made.
+        folder: parent of train/ and val/.
         seed: the same seed gives the same bytes.
-        pictures: per class; the last sixth goes to val/.
+        pictures: number of pictures per class; the last sixth goes to val/.
     """
     for index, name in enumerate(CLASSES):
         for number in range(pictures):
-            home = folder / ("val" if number >= pictures - pictures // 6 else "train") / name
-            home.mkdir(parents=True, exist_ok=True)
+            path = folder / ("val" if number >= pictures - pictures // 6 else "train") / name
+            path.mkdir(parents=True, exist_ok=True)
             rng = np.random.default_rng([seed, index, number])
-            Image.fromarray(draw_picture(rng, name)).save(home / f"{number:04d}.jpg", quality=92)
+            Image.fromarray(draw_picture(rng, name)).save(path / f"{number:04d}.jpg", quality=92)
 
 
 def draw_picture(rng: np.random.Generator, name: str) -> np.ndarray:

@@ -13,10 +13,10 @@ FOLDERS = ("a. Training Set", "b. Testing Set")
 
 
 def write_retina(folder: Path, seed: int, retinas: int) -> None:
-    """Write colour JPEG photographs and 1-bit palette TIFF masks, red on black, as IDRiD has them.
+    """Write colour JPEG photographs and 1-bit palette TIFF masks, red on black, like IDRiD's.
 
     Args:
-        folder: in which `A. Segmentation` is made.
+        folder: parent of `A. Segmentation`.
         seed: the same seed gives the same bytes.
         retinas: number of photographs, at least 3; the last third goes to the testing set.
     """
@@ -57,7 +57,7 @@ def draw_retina(rng: np.random.Generator) -> tuple[Image.Image, np.ndarray]:
 
 
 def _draw_vessel(pen: ImageDraw.ImageDraw, rng: np.random.Generator, start: tuple[float, float], heading: float) -> None:
-    """Draw a line outwards from the disc, slowly turning and thinner with every step."""
+    """Draw a line outwards from the disc, which turns slowly and becomes thinner with every step."""
     (x, y), turn = start, rng.normal(0, 0.06)
     for width in np.linspace(4.5, 1, 45):
         heading += turn + rng.normal(0, 0.08)
@@ -67,7 +67,7 @@ def _draw_vessel(pen: ImageDraw.ImageDraw, rng: np.random.Generator, start: tupl
 
 
 def encode_palette_tiff(mask: np.ndarray) -> bytes:
-    """Encode a mask as a baseline TIFF with one bit per pixel and the palette black, red; Pillow writes 8-bit palettes only.
+    """Encode a mask as a baseline TIFF with one bit per pixel and the palette black, red; Pillow writes only 8-bit palettes.
 
     Args:
         mask: bool (height, width).

@@ -1,4 +1,4 @@
-"""Dice above robustness by pretraining epoch: the panel of one judged pool."""
+"""Panel of one judged pool: Dice above robustness, by pretraining epoch."""
 
 from collections.abc import Sequence
 from math import ceil, nan
@@ -29,10 +29,10 @@ def dice_by_epoch(judged: Judged) -> Markup:
 
 
 def draw_panel(figure: FigureBase, judged: Judged) -> None:
-    """Draw Dice by epoch with its band of one standard deviation over seeds, robustness with its interval below.
+    """Draw Dice by epoch with a band of one standard deviation over seeds, and below it robustness with its interval.
 
-    Epochs are equally spaced. A filled dot is within noise of the best checkpoint, a hollow one is not. Marks above the
-    panel show the choices, lines below them those by robustness.
+    Epochs are equally spaced. Filled dots are within noise of the best checkpoint, hollow ones are not. Marks above the
+    panel show the choices; those by robustness have lines below them.
     """
     candidates = judged.candidates
     if not candidates:
@@ -77,7 +77,7 @@ def _draw_robustness(axes: Axes, candidates: Sequence[Candidate]) -> None:
 
 
 def frame(axes: Axes, most: int) -> None:
-    """Leave an axes only its lower edge and at most `most` + 1 horizontal lines at round values."""
+    """Style axes: only the lower edge, and at most `most` + 1 horizontal lines at round values."""
     axes.spines[["left", "right", "top"]].set_visible(False)
     axes.spines["bottom"].set_color("#8a8a8a")
     axes.patch.set_visible(False)
@@ -109,7 +109,7 @@ def _shifted(axes: Axes, right: float, up: float) -> Transform:
 
 
 def _label_epochs(axes: Axes, labels: Sequence[str]) -> None:
-    """Label as many epochs as have room, from the last one backwards."""
+    """Label as many epochs as fit, from the last one backwards."""
     room = (RIGHT - LEFT) * WIDTH * 0.9 / max(1, len(labels) - 1)  # px per epoch
     step = ceil((6 * max(map(len, labels)) + 4) / room)
     shown = range(len(labels))[::-step]

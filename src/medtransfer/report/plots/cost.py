@@ -1,4 +1,4 @@
-"""Mean TIS of the ways of choosing against the epochs of pretraining that they cost."""
+"""Plot of the mean TIS of selectors against the epochs of pretraining that they cost."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -22,12 +22,12 @@ SPACING = 13  # px between marks of the same cost
 
 
 def cost_front(summaries: Sequence[Summary], width: float, height: float) -> Markup:
-    """Draw mean TIS against mean epochs spent for the page; empty where there is nothing to draw.
+    """Draw mean TIS against mean epochs spent for the page; empty if there is nothing to draw.
 
     Args:
-        summaries: of every way of choosing.
-        width: of the picture, px; below 600 px the legend is under the axes instead of beside them.
-        height: of the picture, px.
+        summaries: summaries of all selectors.
+        width: width of the picture, px; below 600 px the legend is below the axes instead of beside them.
+        height: height of the picture, px.
     """
     fixed, picks = fixed_and_picks(summaries)
     if not fixed and not picks:
@@ -38,9 +38,9 @@ def cost_front(summaries: Sequence[Summary], width: float, height: float) -> Mar
 
 
 def fixed_and_picks(summaries: Sequence[Summary]) -> tuple[list[Summary], list[Summary]]:
-    """Return the fixed lengths by cost and the other ways of choosing to mark, best first.
+    """Return the fixed lengths by cost, and the other selectors to mark, best first.
 
-    The best in hindsight is the upper edge, not a mark; the last checkpoint is one only where it is no fixed length.
+    The oracle is the upper edge and not marked; the last checkpoint is marked only if it is not a fixed length.
     """
     fixed = sorted((s for s in summaries if s.selector.length is not None), key=lambda s: s.mean_epochs)
     lengths = {(round(s.mean_epochs, 6), round(s.mean_tis, 9)) for s in fixed}
@@ -52,10 +52,10 @@ def fixed_and_picks(summaries: Sequence[Summary]) -> tuple[list[Summary], list[S
 
 
 def draw_front(figure: Figure, fixed: Sequence[Summary], picks: Sequence[Summary]) -> None:
-    """Draw fixed lengths, joined, and a mark for every other way of choosing, with their intervals.
+    """Draw fixed lengths, joined, and a mark for every other selector, with intervals.
 
-    The axis of epochs is that of their square roots. Between two fixed lengths the curve is what a random mix of both
-    brings at that cost. Marks of the same cost are side by side.
+    The axis of epochs has a square-root scale. Between two fixed lengths the curve shows the TIS of a random mix of both at
+    that cost. Marks of the same cost are side by side.
     """
     width, height = 72 * figure.get_size_inches()
     beside = width >= 600
@@ -84,7 +84,7 @@ def _frame_front(axes: Axes, summaries: Sequence[Summary]) -> None:
 
 
 def _label_epochs(axes: Axes, lengths: Sequence[float], across: float) -> None:
-    """Label the fixed lengths that have room, from the longest to the shortest; round numbers where there are none."""
+    """Label the fixed lengths that fit, from the longest to the shortest; round numbers if there are none."""
     top = axes.get_xlim()[1]
     costs = lengths or MaxNLocator(5).tick_values(0, round(top**2, 6))
     shown: list[float] = []
@@ -125,6 +125,6 @@ def _draw_interval(axes: Axes, x: float, summary: Summary, colour: str, alpha: f
 
 
 def described(summary: Summary) -> str:
-    """Describe in a line what a way of choosing brings and costs."""
+    """Describe the TIS and the cost of a selector in one line."""
     bounds = f" ({between(summary.interval)})" if summary.interval else ""
     return f"{summary.selector.label}: mean TIS {number(summary.mean_tis)}{bounds}, {epochs(summary.mean_epochs)} epochs spent"

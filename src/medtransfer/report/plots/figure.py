@@ -15,7 +15,7 @@ MOST_PANELS = 36
 
 
 def draw(path: Path, judged: Sequence[Judged]) -> None:
-    """Draw one panel per pool, the first MOST_PANELS of them, with a legend of the choices below."""
+    """Draw one panel per pool, at most MOST_PANELS, with a legend of the choices below."""
     shown, columns = judged[:MOST_PANELS], min(3, len(judged))
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(4.6 * columns, 3.6 * rows + 0.4))

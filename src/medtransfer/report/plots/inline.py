@@ -14,7 +14,7 @@ from matplotlib.transforms import Affine2D
 
 from medtransfer.selectors.marks import Mark
 
-REPLACED = (  # what a page has no use for in matplotlib's SVG
+REPLACED = (  # parts of matplotlib's SVG that a page does not need
     (r"<!--.*?-->|\n\s*", ""),
     (r'<g id="[^"]*"', "<g"),
     (r' (?:clip-path="[^"]*"|transform="rotate\(-?0 [^"]*")', ""),
@@ -37,8 +37,8 @@ def to_svg(figure: Figure, title: str = "") -> Markup:
     The url of an artist becomes its tooltip. Nothing is clipped.
 
     Args:
-        figure: made by `blank`.
-        title: for screen readers; a figure without one is hidden from them. Those on one page need distinct titles or sizes.
+        figure: figure from `blank`.
+        title: for screen readers; a figure without one is hidden from them. Figures on one page need distinct titles or sizes.
     """
     width, height = 72 * figure.get_size_inches()
     written = StringIO()
@@ -61,7 +61,7 @@ def _attribute(match: re.Match[str]) -> str:
 
 @cache
 def icon(mark: Mark, filled: bool = True) -> Markup:
-    """Draw a marker alone, 14 px wide, for legends and tables."""
+    """Draw a single marker, 14 px wide, for legends and tables."""
     style, figure = MarkerStyle(mark.marker), blank(14, 14)
     outline = style.get_path().transformed(style.get_transform() + Affine2D().scale(9 / 14).translate(0.5, 0.5))
     figure.add_artist(PathPatch(outline, edgecolor=mark.colour, facecolor=mark.colour if filled else "none", linewidth=1.2))
