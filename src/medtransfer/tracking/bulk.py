@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from medtransfer.progress import track
-from medtransfer.tracking import insert, missed, store
+from medtransfer.tracking import missed, store
 from medtransfer.tracking.query import read_runs
 from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.runs import Run, breaking_off, settle
@@ -41,39 +40,18 @@ def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:
                 store.ask(client, lambda client, id=run.id: client.set_terminated(id, "KILLED"))  # type: ignore[misc]
         if lacking:
             experiment, common = store.ask(client, lambda client: store.experiment(client, stage)), common_tags(stage)
-            plain = [record for cell, record in lacking.items() if cell not in started and insert.is_plain(record)]
-            inserted = _insert_runs(client, experiment, common, plain, label)
-            others = [record for cell, record in lacking.items() if cell not in inserted]
-            for record in track(others, label, len(others), "runs"):
+            for record in track(lacking.values(), label, len(lacking), "runs"):
                 _write_run(client, stage, experiment, common, record, started.get(record.cell))
                 missed.forget(stage, [record.cell])
     return len(lacking)
-
-
-def _insert_runs(
-    client: "MlflowClient", experiment: str, common: Mapping[str, str], records: Sequence[RunRecord], label: str
-) -> set[str]:  # fmt: skip
-    """Insert runs directly if the store is a database; return their cells."""
-    engine = store.tables(client) if records else None
-    if engine is None:
-        return set()
-    artifacts = store.ask(client, lambda client: client.get_experiment(experiment)).artifact_location
-    runs = [(uuid4().hex, record, _tags(common, record)) for record in records]
-    for begin in track(range(0, len(runs), insert.CHUNK), label, -(-len(runs) // insert.CHUNK), f"x {insert.CHUNK} runs"):
-        chunk = runs[begin : begin + insert.CHUNK]
-        store.ask(client, lambda _, chunk=chunk: insert.insert_runs(engine, experiment, artifacts, chunk))  # type: ignore[misc]
-    return {record.cell for record in records}
-
-
-def _tags(common: Mapping[str, str], record: RunRecord) -> dict[str, str]:
-    return {**common, CELL: record.cell, "mlflow.runName": record.name, **record.tags}
 
 
 def _write_run(
     client: "MlflowClient", stage: str, experiment: str, common: Mapping[str, str], record: RunRecord, started: int | None
 ) -> None:  # fmt: skip
     """Write one run; one that the store missed gets its start time, so that the newest of its cell stays."""
-    run, tags = Run(client), _tags(common, record)
+    tags = {**common, CELL: record.cell, "mlflow.runName": record.name, **record.tags}
+    run = Run(client)
 
     def create(client: "MlflowClient") -> None:
         run.id = client.create_run(experiment, start_time=started, tags=tags, run_name=record.name).info.run_id
