@@ -12,7 +12,7 @@ from requests.exceptions import ConnectionError as NoConnection
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.records import CellName
-from medtransfer.tracking import retry, store
+from medtransfer.tracking import query, retry
 
 pytestmark = pytest.mark.slow
 STAGES: dict[str, tuple[Callable[[Params], object], str]] = {  # command, folder of its results
@@ -38,7 +38,7 @@ class Wire:
             "log_inputs",
         ):
             patch.setattr(MlflowClient, name, self._through(getattr(MlflowClient, name)))
-        patch.setattr(store, "tables", self._through(store.tables))
+        patch.setattr(query, "tables", self._through(query.tables))
 
     def _through(self, function: Callable) -> Callable:
         def call(*arguments: Any, **options: Any) -> Any:

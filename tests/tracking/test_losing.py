@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from medtransfer import tracking
 from medtransfer.errors import InputError, is_full_disk
-from medtransfer.tracking import retry, store
+from medtransfer.tracking import query, retry, store
 from medtransfer.tracking.retry import StoreLost, is_away, with_retries
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -44,7 +44,7 @@ class Wire:
             "log_inputs",
         ):
             monkeypatch.setattr(MlflowClient, name, self._through(getattr(MlflowClient, name)))
-        monkeypatch.setattr(store, "tables", self._through(store.tables))  # what is read without the client
+        monkeypatch.setattr(query, "tables", self._through(query.tables))  # what is read without the client
 
     def _through(self, method: Callable) -> Callable:
         def call(*arguments: object, **options: object) -> object:
