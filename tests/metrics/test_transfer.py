@@ -34,7 +34,7 @@ def test_regret_is_what_the_best_has_more():
     assert regret(DICE, 5) == 0
     assert regret(DICE, 0) == pytest.approx(0.4)
     assert regret({1: 0.0, 5: 0.0}, 5) == 0
-    with pytest.raises(InputError, match="mean Dice for epoch 300"):
+    with pytest.raises(InputError, match="mean outcome for epoch 300"):
         regret(DICE, 300)
     with pytest.raises(ValueError, match="epoch 5"):
         regret({1: 0.5, 5: math.nan}, 1)
@@ -49,7 +49,7 @@ def test_tis_is_at_most_one_and_random_is_its_mean(dice):
 
 
 def test_missing_epoch_is_named():
-    with pytest.raises(InputError, match="mean Dice for epoch 300.*0, 1, 5, 20 only"):
+    with pytest.raises(InputError, match="mean outcome for epoch 300.*0, 1, 5, 20 only"):
         transferability_indicator_score(DICE, 300)
 
 
@@ -167,7 +167,7 @@ def test_correlations_name_what_is_missing_or_not_finite(name):
         CORRELATIONS[name]({1: 0.5, 20: 0.6}, {1: 0.5})
     with pytest.raises(ValueError, match="a score that is finite for epoch 5"):
         CORRELATIONS[name]({1: 0.5, 5: math.nan}, {1: 0.5, 5: 0.1})
-    with pytest.raises(ValueError, match="a mean Dice that is finite for epoch 5"):
+    with pytest.raises(ValueError, match="a mean outcome that is finite for epoch 5"):
         CORRELATIONS[name]({1: 0.5, 5: 0.1}, {1: 0.5, 5: math.inf})
     with pytest.raises(ValueError, match="got none"):
         CORRELATIONS[name]({}, {1: 0.5})
@@ -201,5 +201,5 @@ def test_candidates_that_are_no_epochs_are_named():
     assert transferability_indicator_score(encoders, "vit") == pytest.approx(0.75)
     assert regret(encoders, "vit") == pytest.approx(0.2)
     assert list(mean_over_seeds({("vit", 1): 0.6, ("swin", 1): 0.8})) == ["swin", "vit"]
-    with pytest.raises(InputError, match="mean Dice for resnet50, but got those of candidates swin, vit only"):
+    with pytest.raises(InputError, match="mean outcome for resnet50, but got those of candidates swin, vit only"):
         regret(encoders, "resnet50")

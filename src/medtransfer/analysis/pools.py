@@ -15,6 +15,7 @@ from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
 from medtransfer.selectors.selectors import OUTCOME, SELECTORS
 from medtransfer.tasks import TASKS
+from medtransfer.tasks.contract import Metric
 from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "origin", "encoder", "target", "mode")
@@ -32,10 +33,10 @@ class Pool:
     Attributes:
         fields: what the candidates share, of source, origin, encoder, target and mode.
         digests: pretraining, data, protocol; runs of different digests are never mixed.
-        outcome: test value of `metric` by (candidate, seed).
+        outcome: test value of the metric by (candidate, seed).
         scores: every metric of the score run, by name and candidate; robustness at the default setting of the mode.
         candidates: keys of all candidates that the store knows of, ascending.
-        metric: primary metric of the task.
+        metric: primary metric of the task, which the outcomes are values of.
         setting: of the robustness, for people; empty when nothing was scored.
         score_run: id of the run that holds the scores and their per-image distances; empty when there is none.
         score: the setting of that robustness; None when nothing was scored.
@@ -49,7 +50,7 @@ class Pool:
     outcome: Mapping[tuple[Key, int], float]
     scores: Mapping[str, Mapping[Key, float]]
     candidates: tuple[Key, ...]
-    metric: str = "dice"
+    metric: Metric
     setting: str = ""
     score_run: str = ""
     score: RobustnessSetting | None = None
@@ -223,8 +224,13 @@ def _pool(key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any]) ->
     ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
     return Pool(
         {name: params[name] for name in FIELDS}, {name: params[name] for name in DIGESTS}, outcome,
-        candidates=tuple(sorted(candidates)), metric=runs[0].params["primary"], runs=tuple(ids), **{"scores": scores, **scored},
+        candidates=tuple(sorted(candidates)), metric=_primary(runs[0].params["primary"]), runs=tuple(ids),
+        **{"scores": scores, **scored},
     )  # fmt: skip
+
+
+def _primary(name: str) -> Metric:
+    return next(task.primary for task in TASKS.values() if task.primary.name == name)
 
 
 def _describe(pool: Pool) -> str:

@@ -1,4 +1,4 @@
-"""Numbers as the tables, pictures and sentences of the report write them."""
+"""Numbers and headings as the tables, pictures and sentences of the report write them."""
 
 import math
 
@@ -36,6 +36,11 @@ def epochs(value: float) -> str:
 def percent(value: float) -> str:
     """Write a share as per cent."""
     return f"{100 * value:.1f} %"
+
+
+def capitalised(text: str) -> str:
+    """Write the first letter as a capital and leave the others."""
+    return text[:1].upper() + text[1:]
 
 
 def probability(value: float | None) -> str:

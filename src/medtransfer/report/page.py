@@ -2,6 +2,7 @@
 
 from medtransfer.analysis.model import Analysis
 from medtransfer.report import data_notes, glossary, page_sections, verdict_text
+from medtransfer.report.format import capitalised
 from medtransfer.report.html import bullets, details, document, environment, figure, note, table
 from medtransfer.report.plots.cost import cost_front
 
@@ -15,13 +16,15 @@ def render(analysis: Analysis, title: str) -> str:
         analysis: everything that is shown.
         title: of the page.
     """
+    metric = analysis.metric_label
     template = environment().get_template("report.html.j2")
     body = template.render(
         verdict=_unbroken(verdict_text.verdict(analysis)),
         particulars=[_unbroken(text) for text in verdict_text.particulars(analysis)],
-        tis=glossary.TIS,
+        tis=glossary.tis(metric),
+        metric=capitalised(metric),
         robustness=glossary.ROBUSTNESS,
-        legend=page_sections.legend(),
+        legend=page_sections.legend(metric),
         panels=page_sections.panels(page_sections.order(analysis.judged)),
         shown=page_sections.shown(analysis),
         folded=page_sections.folded_panels(analysis),

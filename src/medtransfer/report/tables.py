@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 def dice_rows(analysis: Analysis) -> list[Row]:
-    """Return one row per pool and epoch: Dice over seeds, robustness and source accuracy, each with its spread."""
+    """Return one row per pool and epoch: the outcome over seeds (`dice`, whatever the metric), robustness and source accuracy."""
     return [
         {
             **judged.pool.fields, "configuration": judged.name, "epoch": candidate.key, "dice_mean": candidate.mean,
@@ -25,7 +25,7 @@ def dice_rows(analysis: Analysis) -> list[Row]:
 
 
 def tis_rows(analysis: Analysis) -> list[Row]:
-    """Return one row per pool and selector: chosen epoch, Dice, TIS, regret, epochs spent and ties."""
+    """Return one row per pool and selector: chosen epoch, its outcome (`dice`), TIS, regret, epochs spent and ties."""
     return [
         {
             **judged.pool.fields, "configuration": judged.name, "selector": v.selector.name, "epoch": v.candidate, "dice": v.mean,
@@ -74,11 +74,11 @@ def tis_table(analysis: Analysis) -> list[Row]:
     ]  # fmt: skip
 
 
-def dice_table(judged: Judged) -> list[Row]:
+def checkpoint_table(judged: Judged) -> list[Row]:
     """Return one row per epoch of one pool, for people."""
     return [
         {
-            "epoch": candidate.key, "Dice": spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
+            "epoch": candidate.key, judged.pool.metric.label: spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
             "interval": between(candidate.interval), "P(best)": probability(candidate.p_best),
             "within noise": ("yes" if candidate.within_noise else "no") if candidate.interval else "–",
             "robustness": candidate.robustness, "robustness interval": between(candidate.robustness_interval),
@@ -103,7 +103,8 @@ def markdown(analysis: Analysis, title: str) -> str:
 
 def brief(analysis: Analysis, title: str) -> str:
     """Write what comes first: the verdict and the tables over all pools."""
-    parts = [f"# {title}", f"**{verdict_text.verdict(analysis)}**", glossary.TIS, *_bullets(verdict_text.particulars(analysis))]
+    parts = [f"# {title}", f"**{verdict_text.verdict(analysis)}**", glossary.tis(analysis.metric_label)]
+    parts += _bullets(verdict_text.particulars(analysis))
     if analysis.summaries:
         parts += ["## Ways of choosing", as_markdown(selector_rows(analysis))]
     if cost := verdict_text.cost(analysis):
@@ -116,7 +117,7 @@ def brief(analysis: Analysis, title: str) -> str:
 
 
 def _pool(judged: Judged) -> list[str]:
-    rows = dice_table(judged)
+    rows = checkpoint_table(judged)
     reason = [f"Not judged: {judged.reason}."] if judged.reason else []
     return [*reason, *data_notes.facts(judged), *([as_markdown(rows)] if rows else [])]
 

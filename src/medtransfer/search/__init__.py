@@ -1,1 +1,1 @@
-"""Stored pairs and Dice to the setting of robustness that chooses best."""
+"""Stored pairs and outcomes to the setting of robustness that chooses best."""
