@@ -13,13 +13,14 @@ from medtransfer.indicators.robustness.pairs import METRICS
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
-from medtransfer.selectors.selectors import OUTCOME, SELECTORS
+from medtransfer.selectors.selectors import OUTCOME, SELECTORS, score_label
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
 from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
+SOURCE_ACCURACY = "source_accuracy"  # a score of the pretraining, on no target
 TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
 
 
@@ -34,7 +35,8 @@ class Pool:
         fields: what the candidates share, of source, origin, encoder, target and mode.
         digests: pretraining, data, protocol; runs of different digests are never mixed.
         outcome: test value of the metric by (candidate, seed).
-        scores: every metric of the score run, by name and candidate; robustness at the default setting of the mode.
+        scores: every metric of the score run and the source accuracy, by name and candidate; robustness at the default
+            setting of the mode.
         candidates: keys of all candidates that the store knows of, ascending.
         metric: primary metric of the task, which the outcomes are values of.
         setting: of the robustness, for people; empty when nothing was scored.
@@ -109,6 +111,11 @@ class Pool:
         """Robustness by candidate; empty when nothing was scored."""
         return self.scores.get("robustness", {})
 
+    @cached_property
+    def indicators(self) -> tuple[str, ...]:
+        """The scores that the score run measured; robustness where nothing was scored."""
+        return tuple(name for name in self.scores if name != SOURCE_ACCURACY) or ("robustness",)
+
     @property
     def complete(self) -> bool:
         """Whether every candidate has an outcome and all share a seed."""
@@ -121,8 +128,10 @@ class Pool:
             f"{self.name}: no finished fine-tuning of {named(candidate)}, seed {seed}"
             for candidate in self.candidates for seed in self.seeds if (candidate, seed) not in self.outcome
         ]  # fmt: skip
-        unscored = [candidate for candidate in self.candidates if candidate not in self.robustness]
-        return cells + [f"{self.name}: no robustness of {named(candidate)}" for candidate in unscored]
+        return cells + [
+            f"{self.name}: no {score_label(name)} of {named(candidate)}"
+            for name in self.indicators for candidate in self.candidates if candidate not in self.scores.get(name, {})
+        ]  # fmt: skip
 
 
 def collect(setting: RobustnessSetting, views: ViewSettings | None = None) -> tuple[list[Pool], list[str]]:
@@ -220,7 +229,7 @@ def _pool(key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any]) ->
         (int(run.params["epoch"]), int(run.params["seed"])): run.metrics[run.params["primary"]] for run in runs
     }
     scores = scored.get("scores", {})
-    candidates = {epoch for epoch, _ in outcome} | set(scores.get("robustness", {}))
+    candidates = {epoch for epoch, _ in outcome}.union(*scores.values())
     ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
     return Pool(
         {name: params[name] for name in FIELDS}, {name: params[name] for name in DIGESTS}, outcome,

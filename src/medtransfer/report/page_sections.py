@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
 from medtransfer.analysis.pools import Pool
-from medtransfer.report import data_notes, html, verdict_text
+from medtransfer.report import data_notes, html, tables, verdict_text
 from medtransfer.report.format import between, epochs, probability, signed, spread
 from medtransfer.report.plots import by_epoch
 from medtransfer.report.plots.figure import MOST_PANELS
@@ -164,8 +164,7 @@ def _point(pool: Pool, candidate: Candidate, tis: float | None) -> Row:
         "epoch": candidate.key, pool.metric.label: spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
         "interval": between(candidate.interval), "P(best)": probability(candidate.p_best),
         "within noise": candidate.within_noise if candidate.interval else "–", "TIS": tis,
-        "robustness": candidate.robustness, "its interval": between(candidate.robustness_interval),
-        "source accuracy": candidate.scores.get("source_accuracy"),
+        **tables.score_cells(pool, candidate, "its interval"),
     }  # fmt: skip
 
 

@@ -3,22 +3,26 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medtransfer.analysis.model import Analysis, Judged, Verdict
+from medtransfer.analysis.model import Analysis, Candidate, Judged, Verdict
+from medtransfer.analysis.pools import SOURCE_ACCURACY, Pool
 from medtransfer.records.tables import as_markdown
 from medtransfer.report import data_notes, glossary, verdict_text
 from medtransfer.report.format import Interval, between, probability, spread
+from medtransfer.selectors.selectors import score_label
 
 Row = dict[str, Any]
 
 
 def dice_rows(analysis: Analysis) -> list[Row]:
-    """Return one row per pool and epoch: the outcome over seeds (`dice`, whatever the metric), robustness and source accuracy."""
+    """Return one row per pool and epoch: the outcome over seeds (`dice`, whatever the metric), and every score."""
+    further = sorted({name for judged in analysis.judged for name in judged.pool.scores} - {"robustness", SOURCE_ACCURACY})
     return [
         {
             **judged.pool.fields, "configuration": judged.name, "epoch": candidate.key, "dice_mean": candidate.mean,
             "dice_std": candidate.std, "seeds": candidate.seeds, **_bounds("dice", candidate.interval), "p_best": candidate.p_best,
             "within_noise": candidate.within_noise, "robustness": candidate.robustness,
-            **_bounds("robustness", candidate.robustness_interval), "source_accuracy": candidate.scores.get("source_accuracy"),
+            **_bounds("robustness", candidate.robustness_interval), "source_accuracy": candidate.scores.get(SOURCE_ACCURACY),
+            **{name: candidate.scores.get(name) for name in further},
         }
         for judged in analysis.judged for candidate in judged.candidates
     ]  # fmt: skip
@@ -81,11 +85,20 @@ def checkpoint_table(judged: Judged) -> list[Row]:
             "epoch": candidate.key, judged.pool.metric.label: spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
             "interval": between(candidate.interval), "P(best)": probability(candidate.p_best),
             "within noise": ("yes" if candidate.within_noise else "no") if candidate.interval else "–",
-            "robustness": candidate.robustness, "robustness interval": between(candidate.robustness_interval),
-            "source accuracy": candidate.scores.get("source_accuracy"),
+            **score_cells(judged.pool, candidate, "robustness interval"),
         }
         for candidate in judged.candidates
     ]  # fmt: skip
+
+
+def score_cells(pool: Pool, candidate: Candidate, interval: str) -> Row:
+    """Return the cell of every score of a candidate, for people; `interval` is the heading of that of robustness."""
+    cells: Row = {}
+    for name in (*pool.indicators, SOURCE_ACCURACY):
+        cells[score_label(name)] = candidate.scores.get(name)
+        if name == "robustness":
+            cells[interval] = between(candidate.robustness_interval)
+    return cells
 
 
 def markdown(analysis: Analysis, title: str) -> str:

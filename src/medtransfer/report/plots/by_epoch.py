@@ -14,7 +14,7 @@ from medtransfer.analysis.pools import Pool
 from medtransfer.report.format import between, number, probability, spread
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLACK, BLUE, GREY
-from medtransfer.selectors.selectors import CONTRASTED, ORACLE
+from medtransfer.selectors.selectors import CONTRASTED, ORACLE, score_label
 
 WIDTH, HEIGHT = 320, 232  # px
 LEFT, RIGHT, FLOOR, TOP = 0.125, 0.96, 0.115, 0.885  # shares of the panel
@@ -124,7 +124,7 @@ def _described(pool: Pool, candidate: Candidate) -> str:
         near = "" if candidate.within_noise else "not "
         parts.append(f"interval {between(candidate.interval)}")
         parts.append(f"P(best) {probability(candidate.p_best)}, {near}within noise of the best")
-    if candidate.robustness is not None:
-        bounds = f" ({between(candidate.robustness_interval)})" if candidate.robustness_interval else ""
-        parts.append(f"robustness {number(candidate.robustness)}{bounds}")
+    for name in (name for name in pool.indicators if name in candidate.scores):
+        bounds = f" ({between(candidate.score_intervals[name])})" if name in candidate.score_intervals else ""
+        parts.append(f"{score_label(name)} {number(candidate.scores[name])}{bounds}")
     return "; ".join(parts)
