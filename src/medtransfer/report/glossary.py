@@ -21,6 +21,7 @@ def tis(metric: str) -> str:
 def definitions(analysis: Analysis) -> dict[str, str]:
     """Return the meaning of every term of the tables, at the confidence of the report."""
     level, metric = f"{100 * analysis.confidence:g} %", analysis.metric_label
+    article = "an" if metric[0] in "AEIOU" else "a"
     return {
         **{
             m.label: f"{m.meaning} on the test images, from {m.low:g} to {m.high:g}, after fine-tuning from the checkpoint; "
@@ -29,9 +30,9 @@ def definitions(analysis: Analysis) -> dict[str, str]:
         },
         "TIS": tis(metric).split(") is ", 1)[1],
         "Robustness": f"{ROBUSTNESS} It is 1 for perfect separation, and 1 minus the margin where images are not separated.",
-        "Interval": f"{level} bootstrap interval. Of the {metric} it is drawn over seeds, of robustness over images, of TIS over "
-                    "seeds and, where per-image distances are stored, images; of means and differences over configurations. A "
-                    "dash: a single seed, or a single configuration.",
+        "Interval": f"{level} bootstrap interval. Of {article} {metric} it is drawn over seeds, of a robustness over images, of "
+                    "a TIS over seeds and, where per-image distances are stored, images; of means and differences over "
+                    "configurations. A dash: a single seed, or a single configuration.",
         "P(best)": f"share of the bootstrap draws in which the checkpoint has the highest mean {metric}.",
         "Within noise": "no other checkpoint is significantly better over the seeds (one-sided Welch tests, corrected for their "
                         f"number), so with a confidence of {level} the truly best checkpoint is among those within noise.",
