@@ -22,6 +22,7 @@ from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.records import checkpoint_path
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST
+from medtransfer.tasks import TASKS
 
 POOLED = RobustnessSetting("cosine", 0.5, -2, "always")
 SAMPLING = Sampling(draws=400, confidence=0.95, seed=0)
@@ -36,7 +37,7 @@ def pool(
     outcome = {(candidate, seed): value for candidate, row in dice.items() for seed, value in enumerate(row)}
     digests = {"pretraining": "p", "data": "d", "protocol": "q"}
     changed = {"fields": fields, "scores": {"robustness": dict(scores)}, "candidates": tuple(sorted(dice)), **changed}
-    return Pool(digests=digests, outcome=outcome, **changed)
+    return Pool(digests=digests, outcome=outcome, metric=TASKS["segmentation"].primary, **changed)
 
 
 def summaries(*pools: Pool) -> dict[str, Summary]:
@@ -68,6 +69,11 @@ def test_intervals_hold_the_values_and_the_best_has_none_to_speak_of() -> None:
     low, high = found["full"].interval or (0, 0)
     assert low < found["full"].tis < high <= 1
     assert found["full"].regret == pytest.approx(0.01)
+
+
+def test_no_tis_where_the_best_is_not_above_zero() -> None:
+    judged = judge(pool({0: (-0.5, -0.5), 1: (-0.2, -0.3)}), SAMPLING)
+    assert (judged.reason, judged.verdicts) == ("the best mean Dice is -0.250, but TIS is defined above 0 only", ())
 
 
 def test_a_single_seed_has_no_intervals() -> None:

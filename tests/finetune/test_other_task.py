@@ -1,4 +1,4 @@
-"""A task without masks and without Dice goes the whole way: fine-tuned, evaluated, recorded, and filled into another store."""
+"""A task without masks and without Dice goes the whole way: fine-tuned, recorded, filled into another store, and reported."""
 
 import csv
 import json
@@ -68,6 +68,13 @@ def test_the_whole_way(presence, tiny_params, caplog, empty_store, monkeypatch):
     assert publish(MODELS, PREPARED) == 1
     (after,) = tracking.read_runs("finetune")
     assert (after.params, after.metrics) == (before.params, before.metrics)
+    with tracking.open_run("finetune", "another", "another", {**after.params, "epoch": 0}, {}) as handle:
+        handle.log_metrics({"accuracy": (accuracy + 100) / 4})  # of ten images none has this accuracy, so one is the best
+    study.report(tiny_params())
+    for text in (Path("reports/report.html").read_text(), Path("reports/report.md").read_text()):
+        assert "Of the best checkpoint’s Accuracy, plain choices keep" in text
+        assert "share of right decisions in percent on the test images, from 0 to 100, after fine-tuning" in text
+        assert "Dice" not in text
 
 
 def test_a_target_without_the_labels_of_its_task_is_refused(presence, tiny_params):

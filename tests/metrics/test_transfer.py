@@ -33,9 +33,9 @@ def test_tis_is_relative_to_the_best_and_regret_is_what_it_has_more():
     assert transferability_indicator_score(encoders, "vit") == pytest.approx(0.75)
     assert regret(encoders, "vit") == pytest.approx(0.2)
     for function in (transferability_indicator_score, regret):
-        with pytest.raises(InputError, match="mean Dice for epoch 300.*0, 1, 5, 20 only"):
+        with pytest.raises(InputError, match="mean outcome for epoch 300.*0, 1, 5, 20 only"):
             function(DICE, 300)
-        with pytest.raises(InputError, match="mean Dice for resnet50, but got those of candidates swin, vit only"):
+        with pytest.raises(InputError, match="mean outcome for resnet50, but got those of candidates swin, vit only"):
             function(encoders, "resnet50")
         with pytest.raises(ValueError, match="epoch 5"):
             function({1: 0.5, 5: math.nan}, 1)
@@ -147,7 +147,7 @@ def test_correlations_name_what_is_missing_or_not_finite(name):
         CORRELATIONS[name]({1: 0.5, 20: 0.6}, {1: 0.5})
     with pytest.raises(ValueError, match="a score that is finite for epoch 5"):
         CORRELATIONS[name]({1: 0.5, 5: math.nan}, {1: 0.5, 5: 0.1})
-    with pytest.raises(ValueError, match="a mean Dice that is finite for epoch 5"):
+    with pytest.raises(ValueError, match="a mean outcome that is finite for epoch 5"):
         CORRELATIONS[name]({1: 0.5, 5: 0.1}, {1: 0.5, 5: math.inf})
     with pytest.raises(ValueError, match="got none"):
         CORRELATIONS[name]({}, {1: 0.5})

@@ -13,6 +13,7 @@ from medtransfer.analysis.judge import Sampling, judge
 from medtransfer.analysis.model import Analysis, Judged
 from medtransfer.analysis.pools import Pool
 from medtransfer.analysis.summary import analyse, summarise
+from medtransfer.tasks import TASKS
 
 LENGTHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
 SAMPLING = Sampling(draws=100, confidence=0.95, seed=7)
@@ -35,7 +36,7 @@ def pool(epochs: Sequence[int], seeds: int, rng: np.random.Generator, **fields: 
     return Pool(
         named, {"pretraining": "8f3a0c11", "data": "b2d4e6f8", "protocol": "paper-00"}, dice,
         {name: dict(zip(epochs, values, strict=True)) for name, values in scores.items()}, tuple(epochs),
-        setting="cosine, margin 0.5, level -2, 200 images, flattened",
+        TASKS["segmentation"].primary, setting="cosine, margin 0.5, level -2, 200 images, flattened",
         runs=tuple(f"{int(rng.integers(2**60)):032x}" for _ in dice),
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from medtransfer.analysis.model import Analysis
 from medtransfer.report import html, page, page_sections
 from medtransfer.report.plots.figure import MOST_PANELS
+from medtransfer.tasks.contract import Metric
 
 Make = Callable[..., Analysis]
 VOID = {"meta", "br", "link", "img"}
@@ -149,6 +150,18 @@ def test_nothing_judged_still_gives_a_page(broken: Analysis):
     assert "What each way of choosing brings" not in headings
     assert "What is missing or was left out" in headings
     assert outline(page.render(replace(nothing, judged=(), left=()), "T")).headings[-1] == "What the words mean"
+
+
+def test_pools_of_several_metrics_are_each_shown_with_their_own(small: Analysis):
+    auc = Metric("auc", "AUC", 0.0, 1.0, "area under the curve")
+    first, second = small.judged
+    other = replace(second, pool=replace(second.pool, metric=auc))
+    html = page.render(replace(small, judged=(first, other)), "T")
+    assert outline(html).headings[0] == "Metric by pretraining epoch"
+    assert "<dt>Dice</dt>" in html and "<dt>AUC</dt><dd>area under the curve on the test images, from 0 to 1, after" in html
+    assert html.count('<th scope="col">Dice</th>') == html.count('<th scope="col">AUC</th>') == 2
+    assert "test Dice and robustness by" in html and "test AUC and robustness by" in html
+    assert "Dice" not in page.render(replace(small, judged=(other,)), "T")
 
 
 def test_a_lone_configuration_is_open(make: Make):

@@ -57,6 +57,12 @@ def add_scores(
         handle.log_curves({"robustness": flat, "robustness_pooled": pooled, **({"source_accuracy": accuracy} if accuracy else {})})
 
 
+def add_logme(values: Mapping[int, float]) -> None:
+    params = {**{name: CELL[name] for name in ("pretraining", "data", "encoder", "origin", "target")}, "scores": "logme"}
+    with tracking.open_run("score", "score", "logme", params, {}) as handle:
+        handle.log_curves({"logme": values})
+
+
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, Path]:
     """Fill stores that the tests take copies of: with the Dice alone, and with the scores too."""
@@ -282,6 +288,26 @@ def test_missing_robustness_is_named_and_the_plain_choices_are_judged(dice: Path
     assert by_selector().keys() == {"none", "full", "fixed-1", "fixed-5", "fixed-10", "random", "oracle"}
     assert "- unet simple → moon, full: no robustness of epoch 10" in text
     assert "Robustness cannot be judged" in text
+
+
+def test_logme_alone_chooses_and_is_listed(dice: Path):
+    add_logme({0: -1.5, 1: -1.25, 5: -1.125, 10: -1.375})
+    text, page = report(), Path("reports/report.html").read_text()
+    assert only().missing == []
+    assert by_selector()["logme"].tis == 1 and "offline" not in by_selector()
+    assert {row["epoch"]: row["logme"] for row in rows("dice.csv")} == {"0": "-1.5", "1": "-1.25", "5": "-1.125", "10": "-1.375"}
+    assert " LogME | source accuracy |\n" in text and " | -1.125 |" in text and "robustness interval" not in text
+    assert "<td>-1.125</td>" in page and "; LogME -1.125</title>" in page
+    assert "<dt>LogME</dt>" in page
+
+
+def test_checkpoints_that_logme_alone_knows_are_candidates(workplace: Path):
+    add_dice({epoch: DICE[epoch] for epoch in (0, 1, 5)})
+    add_logme({0: -1.5, 1: -1.25, 10: -1.375})
+    assert only().candidates == (0, 1, 5, 10)
+    name = "unet simple → moon, full"
+    cells = [f"{name}: no finished fine-tuning of epoch 10, seed {seed}" for seed in (1, 2)]
+    assert only().missing == [*cells, f"{name}: no LogME of epoch 5"]
 
 
 def test_without_a_random_initialisation_there_is_no_choice_of_no_pretraining(workplace: Path):

@@ -40,8 +40,8 @@ def analysis(one: Contrast, count: int = 12) -> Analysis:
     )
 
 
-def test_the_verdict_in_full():
-    assert verdict_text.verdict(analysis(contrast(-0.076, (-0.2, 0.04), 0.4))) == (
+def test_the_verdict_in_full(small: Analysis):
+    assert verdict_text.verdict(replace(analysis(contrast(-0.076, (-0.2, 0.04), 0.4)), judged=small.judged)) == (
         "Over 12 configurations, choosing by robustness (offline) keeps on average 74.6 % of the best checkpoint’s Dice "
         "(95 % interval 44.0 to 98.0 %); always taking the last checkpoint keeps 82.2 %. The difference of −7.6 points "
         "(interval −20.0 to +4.0) is within noise."
@@ -169,7 +169,7 @@ def test_facts_say_which_seeds_count(small: Analysis):
 def test_every_way_of_choosing_is_explained(paperlike: Analysis):
     defined = glossary.definitions(paperlike)
     for selector in SELECTORS.values():
-        assert defined[selector.label.capitalize()] == f"{selector.meaning}."
+        assert defined[selector.label[0].upper() + selector.label[1:]] == f"{selector.meaning}."
     assert "95 %" in defined["Interval"]
 
 

@@ -18,6 +18,7 @@ from medtransfer.indicators.robustness.pairs import Pairs, write_pairs
 from medtransfer.search.evaluate import Case, Curve, Key, Measured, Setting, Values
 from medtransfer.search.results import read_own
 from medtransfer.search.stage import run
+from medtransfer.tasks import TASKS
 
 PAIRS = tuple(product(("cosine", "l2"), (-1, -2)))
 TIS = {0: 0.25, 1: 0.5, 5: 0.75, 10: 1.0}
@@ -43,7 +44,8 @@ def make_case() -> Callable[..., Case]:
             (*pair, pooled): {epoch: Constant(0.9 if epoch == favours.get(pair, 1) else 0.1) for epoch in TIS}
             for pair, pooled in product(PAIRS, (False, True))
         }
-        return Case(f"{encoder} {target} {mode}", encoder, target, mode, TIS, scores, Measured(frozenset(PAIRS)))
+        measured, metric = Measured(frozenset(PAIRS)), TASKS["segmentation"].primary
+        return Case(f"{encoder} {target} {mode}", encoder, target, mode, TIS, scores, measured, metric)
 
     return make
 

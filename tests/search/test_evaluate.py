@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from medtransfer.search.evaluate import Case, Measured, Setting, Table, Values, tabulate
 from medtransfer.selectors.rules import RULES
+from medtransfer.tasks import TASKS
 
 
 class Line:
@@ -26,7 +27,8 @@ def make(**curves: dict[int, float]) -> Case:
     scores = {
         ("cosine", -1, name == "pooled"): {epoch: Line(value) for epoch, value in values.items()} for name, values in curves.items()
     }
-    return Case("c", "unet", "moon", "full", {0: 0.2, 1: 0.5, 5: 1.0, 10: 0.8}, scores, Measured(frozenset({("cosine", -1)})))
+    measured, dice = Measured(frozenset({("cosine", -1)})), TASKS["segmentation"].primary
+    return Case("c", "unet", "moon", "full", {0: 0.2, 1: 0.5, 5: 1.0, 10: 0.8}, scores, measured, dice)
 
 
 FLAT, POOLED = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.7}, {1: 0.8, 5: 0.7, 10: 0.95}

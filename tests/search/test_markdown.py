@@ -1,12 +1,14 @@
 """The text says what was found, how sure that is, and never more."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from medtransfer.search.evaluate import Case, Setting, Table
 from medtransfer.search.held_out import Best, Family, HeldOut, Scores, Totals
 from medtransfer.search.markdown import write_up
+from medtransfer.tasks.contract import Metric
 
 DEFAULT = Setting("cosine", 0.5, -2, "frozen")
 L2 = Setting("l2", 0.25, -1, "never")
@@ -55,6 +57,14 @@ def test_the_verdict_comes_first(family: Callable[..., Family]):
     assert "the default setting (cosine, margin 0.5, level -2, pooling frozen) brings 0.850, the last checkpoint 0.970." in text
     assert "| search-without-moon |       40 | l2       |  0.250 |    -1 | never   |              0.960 |" in text
     assert "| moon   |              1 | l2       |  0.250 |    -1 | never   | 0.900 |" in text
+
+
+def test_the_metric_is_that_of_the_cases(family: Callable[..., Family]):
+    auc = Metric("auc", "AUC", 0.0, 1.0, "area under the curve")
+    one = family()
+    first, second = (replace(case, metric=auc) for case in one.table.cases)
+    for cases, label in (((first, second), "AUC"), ((one.table.cases[0], second), "metric")):
+        assert f"a mean TIS ({label} of the chosen" in said(replace(one, table=replace(one.table, cases=cases)))
 
 
 @pytest.mark.parametrize(

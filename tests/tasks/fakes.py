@@ -93,7 +93,7 @@ class Presence:
     """Whether an image shows something large: 0 or 1 for each image in labels.npy, judged by the accuracy in percent."""
 
     labels_file: ClassVar[str] = "labels.npy"
-    primary: ClassVar[Metric] = Metric("accuracy", "Accuracy", 0.0, 100.0)
+    primary: ClassVar[Metric] = Metric("accuracy", "Accuracy", 0.0, 100.0, "share of right decisions in percent")
 
     def __init__(self) -> None:
         self.drawn: list[tuple[float, ...]] = []

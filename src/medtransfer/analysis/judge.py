@@ -59,14 +59,16 @@ class Drawn:
 def unjudged(pool: Pool) -> str:
     """Return why a pool cannot be judged; empty when it can.
 
-    Where a candidate lacks its outcome the best is unknown; where no model learned, all have the Dice of an empty mask,
-    and every choice would be the best.
+    Where a candidate lacks its outcome the best is unknown; where no model learned, all have the same one, and every
+    choice would be the best.
     """
     if not pool.complete:
         return "incomplete: the best checkpoint is unknown while fine-tunings are missing"
     means = pool.means.values()
-    if max(means) <= 0 or max(means) == min(means):
-        return f"all checkpoints have the same mean Dice, {max(means):.3f}, so every choice is the best"
+    if max(means) == min(means):
+        return f"all checkpoints have the same mean {pool.metric.label}, {max(means):.3f}, so every choice is the best"
+    if max(means) <= 0:
+        return f"the best mean {pool.metric.label} is {max(means):.3f}, but TIS is defined above 0 only"
     return ""
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from medtransfer.analysis.pools import Pool
 from medtransfer.metrics.transfer import Key
 from medtransfer.selectors.selectors import Selector
+from medtransfer.tasks.contract import Metric, shared_label
 
 Interval = tuple[float, float]
 
@@ -17,7 +18,7 @@ class Candidate:
 
     Attributes:
         key: its epoch in a series, its name otherwise.
-        mean: test outcome over `seeds` seeds; a Dice is in [0, 1].
+        mean: test outcome over `seeds` seeds.
         std: its standard deviation over seeds (ddof 1); NaN for one seed.
         seeds: how many.
         interval: of the mean, bootstrap over seeds; None for one seed.
@@ -182,6 +183,16 @@ class Analysis:
     def by_selector(self) -> dict[str, Summary]:
         """The summaries by name of the selector."""
         return {summary.selector.name: summary for summary in self.summaries}
+
+    @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of the pools, each once."""
+        return tuple(dict.fromkeys(judged.pool.metric for judged in self.judged))
+
+    @property
+    def metric_label(self) -> str:
+        """Label of the pools' metric; `metric` where they have several."""
+        return shared_label(self.metrics)
 
     def contrast(self, first: str, second: str) -> Contrast | None:
         """Return the contrast of two selectors, given by name; None where they were not compared."""

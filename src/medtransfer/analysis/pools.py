@@ -13,12 +13,14 @@ from medtransfer.indicators.robustness.pairs import METRICS
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
-from medtransfer.selectors.selectors import OUTCOME, SELECTORS
+from medtransfer.selectors.selectors import OUTCOME, SELECTORS, score_label
 from medtransfer.tasks import TASKS
+from medtransfer.tasks.contract import Metric
 from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
+SOURCE_ACCURACY = "source_accuracy"  # a score of the pretraining, on no target
 TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
 
 
@@ -32,10 +34,11 @@ class Pool:
     Attributes:
         fields: what the candidates share, of source, origin, encoder, target and mode.
         digests: pretraining, data, protocol; runs of different digests are never mixed.
-        outcome: test value of `metric` by (candidate, seed).
-        scores: every metric of the score run, by name and candidate; robustness at the default setting of the mode.
+        outcome: test value of the metric by (candidate, seed).
+        scores: every metric of the score run and the source accuracy, by name and candidate; robustness at the default
+            setting of the mode.
         candidates: keys of all candidates that the store knows of, ascending.
-        metric: primary metric of the task.
+        metric: primary metric of the task, which the outcomes are values of.
         setting: of the robustness, for people; empty when nothing was scored.
         score_run: id of the run that holds the scores and their per-image distances; empty when there is none.
         score: the setting of that robustness; None when nothing was scored.
@@ -49,7 +52,7 @@ class Pool:
     outcome: Mapping[tuple[Key, int], float]
     scores: Mapping[str, Mapping[Key, float]]
     candidates: tuple[Key, ...]
-    metric: str = "dice"
+    metric: Metric
     setting: str = ""
     score_run: str = ""
     score: RobustnessSetting | None = None
@@ -108,6 +111,11 @@ class Pool:
         """Robustness by candidate; empty when nothing was scored."""
         return self.scores.get("robustness", {})
 
+    @cached_property
+    def indicators(self) -> tuple[str, ...]:
+        """The scores that the score run measured; robustness where nothing was scored."""
+        return tuple(name for name in self.scores if name != SOURCE_ACCURACY) or ("robustness",)
+
     @property
     def complete(self) -> bool:
         """Whether every candidate has an outcome and all share a seed."""
@@ -120,8 +128,10 @@ class Pool:
             f"{self.name}: no finished fine-tuning of {named(candidate)}, seed {seed}"
             for candidate in self.candidates for seed in self.seeds if (candidate, seed) not in self.outcome
         ]  # fmt: skip
-        unscored = [candidate for candidate in self.candidates if candidate not in self.robustness]
-        return cells + [f"{self.name}: no robustness of {named(candidate)}" for candidate in unscored]
+        return cells + [
+            f"{self.name}: no {score_label(name)} of {named(candidate)}"
+            for name in self.indicators for candidate in self.candidates if candidate not in self.scores.get(name, {})
+        ]  # fmt: skip
 
 
 def collect(setting: RobustnessSetting, views: ViewSettings | None = None) -> tuple[list[Pool], list[str]]:
@@ -219,12 +229,17 @@ def _pool(key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any]) ->
         (int(run.params["epoch"]), int(run.params["seed"])): run.metrics[run.params["primary"]] for run in runs
     }
     scores = scored.get("scores", {})
-    candidates = {epoch for epoch, _ in outcome} | set(scores.get("robustness", {}))
+    candidates = {epoch for epoch, _ in outcome}.union(*scores.values())
     ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
     return Pool(
         {name: params[name] for name in FIELDS}, {name: params[name] for name in DIGESTS}, outcome,
-        candidates=tuple(sorted(candidates)), metric=runs[0].params["primary"], runs=tuple(ids), **{"scores": scores, **scored},
+        candidates=tuple(sorted(candidates)), metric=_primary(runs[0].params["primary"]), runs=tuple(ids),
+        **{"scores": scores, **scored},
     )  # fmt: skip
+
+
+def _primary(name: str) -> Metric:
+    return next(task.primary for task in TASKS.values() if task.primary.name == name)
 
 
 def _describe(pool: Pool) -> str:

@@ -43,14 +43,14 @@ def transferability_indicator_score(outcome: Mapping[K, float], candidate: K) ->
     Source: Eq. 1.
     """
     best = _best(outcome)
-    require_key(outcome, candidate, "a mean Dice")
+    require_key(outcome, candidate, "a mean outcome")
     return outcome[candidate] / best
 
 
 def regret(outcome: Mapping[K, float], candidate: K) -> float:
     """Compute the outcome of the best candidate minus that of the chosen one; 0 if all are 0. Errors as for TIS."""
-    require_finite(outcome, "a mean Dice")
-    require_key(outcome, candidate, "a mean Dice")
+    require_finite(outcome, "a mean outcome")
+    require_key(outcome, candidate, "a mean outcome")
     return max(outcome.values()) - outcome[candidate]
 
 
@@ -61,10 +61,10 @@ def tis_random(outcome: Mapping[K, float]) -> float:
 
 
 def _best(outcome: Mapping[K, float]) -> float:
-    require_finite(outcome, "a mean Dice")
+    require_finite(outcome, "a mean outcome")
     best = max(outcome.values())
     if best <= 0:
-        raise ValueError(f"expected a best mean Dice above 0, but got {best}; TIS is undefined")
+        raise ValueError(f"expected a best mean outcome above 0, but got {best}; TIS is undefined")
     return best
 
 
@@ -91,10 +91,10 @@ def mean_over_seeds(outcome: Mapping[tuple[K, int], float]) -> dict[K, SeedMean]
     """
     values: dict[K, list[float]] = defaultdict(list)
     for (candidate, _), value in sorted(outcome.items()):
-        require_finite({candidate: value}, "a Dice")
+        require_finite({candidate: value}, "an outcome")
         values[candidate].append(value)
     if not values:
-        raise ValueError("expected the Dice of at least one candidate, but got none")
+        raise ValueError("expected the outcome of at least one candidate, but got none")
     return {candidate: _seed_mean(of_seeds) for candidate, of_seeds in values.items()}
 
 
@@ -152,8 +152,8 @@ def _correlate(
 ) -> RankCorrelation:
     require_finite(scores, "a score")
     for candidate in sorted(scores):
-        require_key(outcome, candidate, "a mean Dice")
-    require_finite(outcome, "a mean Dice")
+        require_key(outcome, candidate, "a mean outcome")
+    require_finite(outcome, "a mean outcome")
     keys = sorted(scores)
     x, y = [scores[key] for key in keys], [outcome[key] for key in keys]
     constant = len(set(x)) == 1 or len(set(y)) == 1

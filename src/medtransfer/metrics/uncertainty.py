@@ -32,13 +32,13 @@ def bootstrap_seed_means(outcome: Mapping[K, Sequence[float]], draws: int, rng: 
     Source: Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 2.3.
     """
     if not outcome:
-        raise ValueError("expected the Dice of at least one candidate, but got none")
+        raise ValueError("expected the outcome of at least one candidate, but got none")
     columns = []
     for candidate in sorted(outcome):
         values = np.asarray(outcome[candidate], dtype=np.float64)
         if (n := len(values)) < 2:
             raise ValueError(
-                f"expected the Dice of at least 2 seeds for {named(candidate)}, but got {n}; a single one has no spread"
+                f"expected the outcome of at least 2 seeds for {named(candidate)}, but got {n}; a single one has no spread"
             )
         drawn = values[rng.integers(n, size=(draws, n))].mean(axis=1)
         columns.append(values.mean() + (drawn - values.mean()) * np.sqrt(n / (n - 1)))

@@ -13,11 +13,12 @@ def facts(judged: Judged) -> list[str]:
     shared = bool(pool.common_seeds) and not pool.every_seed
     seeds = f"{_numbers(pool.common_seeds if shared else pool.seeds) or 'none'}{', which all epochs share' if shared else ''}"
     lines = [
-        f"Robustness: {pool.setting or 'not measured'}. Recipe: protocol {pool.digests['protocol']}. Seeds of the Dice: {seeds}."
+        f"Robustness: {pool.setting or 'not measured'}. Recipe: protocol {pool.digests['protocol']}. "
+        f"Seeds of the {pool.metric.label}: {seeds}."
     ]
     if judged.correlations:
         values = ", ".join(f"{NAMES.get(name, name)} {value:.3f}" for name, value in judged.correlations.items())
-        lines.append(f"Correlation of robustness with Dice over the checkpoints: {values}.")
+        lines.append(f"Correlation of robustness with {pool.metric.label} over the checkpoints: {values}.")
     return [*lines, *judged.notes]
 
 

@@ -38,6 +38,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def capitalised(text: str) -> str:
+    """Write the first letter as a capital and leave the others."""
+    return text[:1].upper() + text[1:]
+
+
 def probability(value: float | None) -> str:
     """Format a probability or a p-value; tiny values as `< 0.001`."""
     if value is None:

@@ -2,6 +2,7 @@
 
 from medtransfer.analysis.model import Analysis
 from medtransfer.report import data_notes, glossary, page_sections, verdict_text
+from medtransfer.report.format import capitalised
 from medtransfer.report.html import bullets, details, document, environment, figure, note, table
 from medtransfer.report.plots.cost import cost_front
 
@@ -10,13 +11,15 @@ __all__ = ["bullets", "details", "document", "figure", "note", "render", "table"
 
 def render(analysis: Analysis, title: str) -> str:
     """Render the page of the report, from the verdict to the run ids."""
+    metric = analysis.metric_label
     template = environment().get_template("report.html.j2")
     body = template.render(
         verdict=_unbroken(verdict_text.verdict(analysis)),
         particulars=[_unbroken(text) for text in verdict_text.particulars(analysis)],
-        tis=glossary.TIS,
+        tis=glossary.tis(metric),
+        metric=capitalised(metric),
         robustness=glossary.ROBUSTNESS,
-        legend=page_sections.legend(),
+        legend=page_sections.legend(metric),
         panels=page_sections.panels(page_sections.order(analysis.judged)),
         shown=page_sections.shown(analysis),
         folded=page_sections.folded_panels(analysis),

@@ -6,7 +6,8 @@ from typing import Any
 from markupsafe import Markup
 
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
-from medtransfer.report import data_notes, html, verdict_text
+from medtransfer.analysis.pools import Pool
+from medtransfer.report import data_notes, html, tables, verdict_text
 from medtransfer.report.format import between, epochs, probability, signed, spread
 from medtransfer.report.plots import by_epoch
 from medtransfer.report.plots.figure import MOST_PANELS
@@ -55,8 +56,8 @@ def folded_panels(analysis: Analysis) -> Markup:
 def shown(analysis: Analysis) -> str:
     """Explain how to read the panels and which are on view."""
     text = (
-        "Mean test Dice over seeds; the band is one standard deviation. Epochs are equally spaced, not to scale. Every panel "
-        "has axes of its own. Bars on robustness are its interval."
+        f"Mean test {analysis.metric_label} over seeds; the band is one standard deviation. Epochs are equally spaced, not to "
+        "scale. Every panel has axes of its own. Bars on robustness are its interval."
     )
     if len(analysis.judged) <= ON_VIEW:
         return text
@@ -79,10 +80,10 @@ def _in_brief(judged: Judged, with_epochs: bool) -> str:
     return "; ".join(parts)
 
 
-def legend() -> Markup:
-    """Explain the marks of the panels."""
+def legend(metric: str) -> Markup:
+    """Explain the marks of the panels, of a metric by its label."""
     items = [(icon(selector.mark), f"chosen by {selector.phrase}") for selector in CONTRASTED]
-    items += [(icon(ORACLE.mark), "best Dice"), (icon(Mark(BLUE, "o")), "within noise of the best")]
+    items += [(icon(ORACLE.mark), f"best {metric}"), (icon(Mark(BLUE, "o")), "within noise of the best")]
     items += [(icon(Mark(BLUE, "o"), filled=False), "clearly below the best"), (icon(Mark(GREY, ".")), "robustness")]
     lines = [Markup("<li>{}{}</li>").format(drawn, text) for drawn, text in items]
     return Markup('<ul class="legend">{}</ul>').format(Markup().join(lines))
@@ -148,28 +149,28 @@ def configurations(analysis: Analysis) -> Markup:
 
 def _inside(judged: Judged) -> Markup:
     reason = html.note(f"Not judged: {judged.reason}.") if judged.reason else Markup()
-    choices = [_choice(verdict) for verdict in judged.verdicts if verdict.selector.name in SELECTORS]
-    tables = html.table(_points(judged), "Checkpoints"), html.table(choices, "Choices", left=("tied with",))
-    return reason + Markup().join(map(html.note, data_notes.facts(judged))) + Markup().join(tables)
+    choices = [_choice(verdict, judged.pool.metric.label) for verdict in judged.verdicts if verdict.selector.name in SELECTORS]
+    both = html.table(_points(judged), "Checkpoints"), html.table(choices, "Choices", left=("tied with",))
+    return reason + Markup().join(map(html.note, data_notes.facts(judged))) + Markup().join(both)
 
 
 def _points(judged: Judged) -> list[Row]:
     fixed = {verdict.candidate: verdict.tis for verdict in judged.verdicts if verdict.selector.length is not None}
-    return [_point(candidate, fixed.get(candidate.key)) for candidate in judged.candidates]
+    return [_point(judged.pool, candidate, fixed.get(candidate.key)) for candidate in judged.candidates]
 
 
-def _point(candidate: Candidate, tis: float | None) -> Row:
+def _point(pool: Pool, candidate: Candidate, tis: float | None) -> Row:
     return {
-        "epoch": candidate.key, "Dice": spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
+        "epoch": candidate.key, pool.metric.label: spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
         "interval": between(candidate.interval), "P(best)": probability(candidate.p_best),
-        "within noise": candidate.within_noise if candidate.interval else "–", "TIS": tis, "robustness": candidate.robustness,
-        "its interval": between(candidate.robustness_interval), "source accuracy": candidate.scores.get("source_accuracy"),
+        "within noise": candidate.within_noise if candidate.interval else "–", "TIS": tis,
+        **tables.score_cells(pool, candidate, "its interval"),
     }  # fmt: skip
 
 
-def _choice(verdict: Verdict) -> Row:
+def _choice(verdict: Verdict, metric: str) -> Row:
     return {
-        "way of choosing": verdict.selector.label, "epoch": verdict.candidate, "Dice": verdict.mean, "TIS": verdict.tis,
+        "way of choosing": verdict.selector.label, "epoch": verdict.candidate, metric: verdict.mean, "TIS": verdict.tis,
         "interval": between(verdict.interval), "regret": verdict.regret, "epochs spent": epochs(verdict.spent),
         "within noise": verdict.within_noise if verdict.interval else "–", "tied with": ", ".join(map(str, verdict.tied)),
     }  # fmt: skip

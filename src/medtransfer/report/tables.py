@@ -3,29 +3,33 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medtransfer.analysis.model import Analysis, Judged, Verdict
+from medtransfer.analysis.model import Analysis, Candidate, Judged, Verdict
+from medtransfer.analysis.pools import SOURCE_ACCURACY, Pool
 from medtransfer.records.tables import as_markdown
 from medtransfer.report import data_notes, glossary, verdict_text
 from medtransfer.report.format import Interval, between, probability, spread
+from medtransfer.selectors.selectors import score_label
 
 Row = dict[str, Any]
 
 
 def dice_rows(analysis: Analysis) -> list[Row]:
-    """Return one row per pool and epoch: Dice over seeds, robustness and source accuracy, each with its spread."""
+    """Return one row per pool and epoch: the outcome over seeds (`dice`, whatever the metric), and every score."""
+    further = sorted({name for judged in analysis.judged for name in judged.pool.scores} - {"robustness", SOURCE_ACCURACY})
     return [
         {
             **judged.pool.fields, "configuration": judged.name, "epoch": candidate.key, "dice_mean": candidate.mean,
             "dice_std": candidate.std, "seeds": candidate.seeds, **_bounds("dice", candidate.interval), "p_best": candidate.p_best,
             "within_noise": candidate.within_noise, "robustness": candidate.robustness,
-            **_bounds("robustness", candidate.robustness_interval), "source_accuracy": candidate.scores.get("source_accuracy"),
+            **_bounds("robustness", candidate.robustness_interval), "source_accuracy": candidate.scores.get(SOURCE_ACCURACY),
+            **{name: candidate.scores.get(name) for name in further},
         }
         for judged in analysis.judged for candidate in judged.candidates
     ]  # fmt: skip
 
 
 def tis_rows(analysis: Analysis) -> list[Row]:
-    """Return one row per pool and selector: chosen epoch, Dice, TIS, regret, epochs spent and ties."""
+    """Return one row per pool and selector: chosen epoch, its outcome (`dice`), TIS, regret, epochs spent and ties."""
     return [
         {
             **judged.pool.fields, "configuration": judged.name, "selector": v.selector.name, "epoch": v.candidate, "dice": v.mean,
@@ -74,18 +78,27 @@ def tis_table(analysis: Analysis) -> list[Row]:
     ]  # fmt: skip
 
 
-def dice_table(judged: Judged) -> list[Row]:
+def checkpoint_table(judged: Judged) -> list[Row]:
     """Return one row per epoch of one pool, formatted for Markdown."""
     return [
         {
-            "epoch": candidate.key, "Dice": spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
+            "epoch": candidate.key, judged.pool.metric.label: spread(candidate.mean, candidate.std), "seeds": candidate.seeds,
             "interval": between(candidate.interval), "P(best)": probability(candidate.p_best),
             "within noise": ("yes" if candidate.within_noise else "no") if candidate.interval else "–",
-            "robustness": candidate.robustness, "robustness interval": between(candidate.robustness_interval),
-            "source accuracy": candidate.scores.get("source_accuracy"),
+            **score_cells(judged.pool, candidate, "robustness interval"),
         }
         for candidate in judged.candidates
     ]  # fmt: skip
+
+
+def score_cells(pool: Pool, candidate: Candidate, interval: str) -> Row:
+    """Return the cell of every score of a candidate, for people; `interval` is the heading of that of robustness."""
+    cells: Row = {}
+    for name in (*pool.indicators, SOURCE_ACCURACY):
+        cells[score_label(name)] = candidate.scores.get(name)
+        if name == "robustness":
+            cells[interval] = between(candidate.robustness_interval)
+    return cells
 
 
 def markdown(analysis: Analysis, title: str) -> str:
@@ -103,7 +116,8 @@ def markdown(analysis: Analysis, title: str) -> str:
 
 def brief(analysis: Analysis, title: str) -> str:
     """Format the first part of the report: the verdict and the tables over all pools."""
-    parts = [f"# {title}", f"**{verdict_text.verdict(analysis)}**", glossary.TIS, *_bullets(verdict_text.particulars(analysis))]
+    parts = [f"# {title}", f"**{verdict_text.verdict(analysis)}**", glossary.tis(analysis.metric_label)]
+    parts += _bullets(verdict_text.particulars(analysis))
     if analysis.summaries:
         parts += ["## Ways of choosing", as_markdown(selector_rows(analysis))]
     if cost := verdict_text.cost(analysis):
@@ -116,7 +130,7 @@ def brief(analysis: Analysis, title: str) -> str:
 
 
 def _pool(judged: Judged) -> list[str]:
-    rows = dice_table(judged)
+    rows = checkpoint_table(judged)
     reason = [f"Not judged: {judged.reason}."] if judged.reason else []
     return [*reason, *data_notes.facts(judged), *([as_markdown(rows)] if rows else [])]
 

@@ -1,10 +1,10 @@
 """Verdict of an analysis in plain sentences, which claim no more than the numbers support."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from medtransfer.analysis.model import Analysis, Contrast, Interval, Judged, Summary
-from medtransfer.report.format import epochs, percent, signed
+from medtransfer.report.format import capitalised, epochs, percent, signed
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, FULL, NONE, RANDOM, SELECTORS
 
 SUBJECT = SELECTORS["offline"]  # the selector that the verdict is about
@@ -24,13 +24,13 @@ def outcome(contrast: Contrast, confidence: float) -> str:
 def verdict(analysis: Analysis) -> str:
     """Return the verdict in one or two sentences.
 
-    It compares the subject's share of the best Dice with that of the last checkpoint, or says why there is no verdict.
+    It compares the subject's share of the best outcome with that of the last checkpoint, or says why there is no verdict.
     """
     summaries = analysis.by_selector
     if not summaries:
         return _no_verdict(analysis)
     if SUBJECT.name not in summaries:
-        return f"Robustness cannot be judged: no judged configuration has it for every checkpoint. {_plain_choices(summaries)}"
+        return f"Robustness cannot be judged: no judged configuration has it for every checkpoint. {_plain_choices(analysis)}"
     if summaries[SUBJECT.name].pools == 1:
         return _one_pool(analysis)
     return _over_several(analysis, summaries[SUBJECT.name])
@@ -39,7 +39,8 @@ def verdict(analysis: Analysis) -> str:
 def _over_several(analysis: Analysis, subject: Summary) -> str:
     kept = (
         f"Over {subject.pools} configurations, choosing by {SUBJECT.phrase} keeps on average "
-        f"{percent(subject.mean_tis)} of the best checkpoint’s Dice{_percent_interval(subject.interval, analysis.confidence)}"
+        f"{percent(subject.mean_tis)} of the best checkpoint’s {analysis.metric_label}"
+        f"{_percent_interval(subject.interval, analysis.confidence)}"
     )
     contrast = analysis.contrast(SUBJECT.name, FULL.name)
     if contrast is None:
@@ -61,7 +62,8 @@ def _one_pool(analysis: Analysis) -> str:
     subject, full = judged.by_selector[SUBJECT.name], judged.by_selector.get(FULL.name)
     text = (
         f"On the only configuration that can tell, choosing by {SUBJECT.phrase} takes epoch {subject.candidate} and keeps "
-        f"{percent(subject.tis)} of the best checkpoint’s Dice{_percent_interval(subject.interval, analysis.confidence)}"
+        f"{percent(subject.tis)} of the best checkpoint’s {analysis.metric_label}"
+        f"{_percent_interval(subject.interval, analysis.confidence)}"
     )
     if judged.has_seeds:
         text += ", which is within noise of the best" if subject.within_noise else ", which is clearly below the best"
@@ -69,13 +71,14 @@ def _one_pool(analysis: Analysis) -> str:
     return f"{text}. One configuration says nothing about others."
 
 
-def _plain_choices(summaries: Mapping[str, Summary]) -> str:
+def _plain_choices(analysis: Analysis) -> str:
+    summaries = analysis.by_selector
     plain = [summaries[selector.name] for selector in (FULL, RANDOM, NONE) if selector.name in summaries]
     if not plain:
         return ""
     kept = ", ".join(f"{summary.selector.label} {percent(summary.mean_tis)}" for summary in plain)
     count = max(summary.pools for summary in summaries.values())
-    return f"Of the best checkpoint’s Dice, plain choices keep, over {_counted(count)}: {kept}."
+    return f"Of the best checkpoint’s {analysis.metric_label}, plain choices keep, over {_counted(count)}: {kept}."
 
 
 def _no_verdict(analysis: Analysis) -> str:
@@ -103,7 +106,7 @@ def _spent(analysis: Analysis) -> str:
         return ""
     summaries = [analysis.by_selector[selector.name] for selector in CONTRASTED]
     average = " on average" if max(summary.pools for summary in summaries) > 1 else ""
-    return _capitalised(
+    return capitalised(
         "; ".join(
             f"{summary.selector.phrase} spends {epochs(summary.mean_epochs)} epochs of pretraining{average} and keeps "
             f"{percent(summary.mean_tis)}"
@@ -141,7 +144,7 @@ def weaknesses(analysis: Analysis) -> list[str]:
     texts = []
     if judged and len(judged) < len(analysis.judged):
         texts.append(f"{len(analysis.judged) - len(judged)} of {len(analysis.judged)} configurations could not be judged.")
-    texts.append(_single_seeds(judged))
+    texts.append(_single_seeds(judged, analysis.metric_label))
     lacking = sum(SUBJECT.name not in pool.by_selector for pool in judged)
     if lacking and SUBJECT.name in analysis.by_selector:
         texts.append(f"{lacking} of {len(judged)} judged configurations lack robustness and say nothing about it.")
@@ -149,13 +152,13 @@ def weaknesses(analysis: Analysis) -> list[str]:
     return [text for text in texts if text]
 
 
-def _single_seeds(judged: Sequence[Judged]) -> str:
+def _single_seeds(judged: Sequence[Judged], metric: str) -> str:
     single = sum(not pool.has_seeds for pool in judged)
     if not single:
         return ""
     which = "Every configuration" if single == len(judged) else f"{single} of {len(judged)} configurations"
     verb = "has" if single in (1, len(judged)) else "have"
-    return f"{which} {verb} a single seed: no interval of the Dice, and no checkpoint can be distinguished from the best."
+    return f"{which} {verb} a single seed: no interval of the {metric}, and no checkpoint can be told apart from the best."
 
 
 def _too_few(contrasts: Sequence[Contrast], confidence: float) -> str:
@@ -199,7 +202,3 @@ def _counted(count: int) -> str:
 
 def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _capitalised(text: str) -> str:
-    return text[0].upper() + text[1:]

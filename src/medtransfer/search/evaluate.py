@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting as Setting
 from medtransfer.selectors.rules import RULES
+from medtransfer.tasks.contract import Metric
 
 Key = tuple[str, int, bool]  # distance, level counted from the end, pooled
 Values = NDArray[np.float64]
@@ -62,6 +63,7 @@ class Case:
         tis: TIS of every checkpoint, by epoch.
         scores: robustness by key and epoch; epoch 0 can be chosen only if it has a score.
         measured: settings at which there are scores.
+        metric: label of the metric that TIS compares.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Case:
     tis: Mapping[int, float]
     scores: Mapping[Key, Mapping[int, Curve]]
     measured: Measured
+    metric: Metric
 
     @property
     def full(self) -> float:

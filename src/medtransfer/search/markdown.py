@@ -6,6 +6,7 @@ from typing import Any
 from medtransfer.records.tables import as_markdown
 from medtransfer.search.evaluate import OBJECTIVE, Setting
 from medtransfer.search.held_out import Best, Family, Totals
+from medtransfer.tasks.contract import shared_label
 
 Row = dict[str, Any]
 
@@ -32,10 +33,11 @@ def _verdict(families: Sequence[Family], totals: Totals, default: Setting) -> li
     winners = [
         f"{f'for {family.encoder} ' if family.encoder else ''}**{family.best.setting}**{_tie(family.best)}" for family in families
     ]
+    metric = shared_label(case.metric for family in families for case in family.table.cases)
     in_sample = (
         f"Over {_count(totals.configurations, 'configuration')}, the best setting is {'; '.join(winners)}. Choosing offline by it "
-        f"brings a mean TIS (Dice of the chosen checkpoint over that of the best one) of {seen.chosen[OBJECTIVE]:.3f} on the very "
-        "results that it was chosen on."
+        f"brings a mean TIS ({metric} of the chosen checkpoint over that of the best one) of {seen.chosen[OBJECTIVE]:.3f} on the "
+        "very results that it was chosen on."
     )
     known = "" if seen.default is None else f"the default setting ({default}) brings {seen.default:.3f}, "
     none = "" if seen.none is None else f", no pretraining {seen.none:.3f}"

@@ -16,6 +16,7 @@ from medtransfer.metrics.transfer import transferability_indicator_score
 from medtransfer.progress import track
 from medtransfer.records import BROKEN_ARRAYS, checkpoint_path, in_one_line
 from medtransfer.search.evaluate import Case, Curve, Key, Measured, Setting
+from medtransfer.tasks.contract import shared_label
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ def select_usable(pools: Sequence[Pool]) -> tuple[list[Pool], list[str]]:
     usable = [pool for pool in pools if not reasons[pool.name]]
     if not usable:
         name, reason = next(iter(reasons.items()))
+        metric = shared_label(pool.metric for pool in pools)
         raise InputError(
-            f"expected a configuration with the Dice and the score of every checkpoint, but none of {len(reasons)} has them "
+            f"expected a configuration with the {metric} and the score of every checkpoint, but none of {len(reasons)} has them "
             f"({name}: {reason}); run `medtransfer score` and `medtransfer finetune --study` first"
         )
     return usable, [f"{name}: left out, {reason}" for name, reason in reasons.items() if reason]
@@ -86,10 +88,10 @@ def _unscored(pool: Pool) -> str:
 
 
 def make_case(pool: Pool, scored: Scored) -> Case:
-    """Join a configuration's Dice with its scores."""
+    """Join a configuration's outcomes with its scores."""
     tis = {int(epoch): transferability_indicator_score(pool.means, epoch) for epoch in pool.means}
     encoder, target, mode = (pool.fields[name] for name in ("encoder", "target", "mode"))
-    return Case(pool.name, encoder, target, mode, tis, scored.curves, scored.measured)
+    return Case(pool.name, encoder, target, mode, tis, scored.curves, scored.measured, pool.metric)
 
 
 def read_distances(pool: Pool, kept: Collection[tuple[str, int]]) -> Scored:

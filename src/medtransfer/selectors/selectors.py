@@ -12,6 +12,12 @@ from medtransfer.selectors.marks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE
 from medtransfer.selectors.rules import RULES, Choice, Rule
 
 OUTCOME = "outcome"  # in place of a score: the mean outcome itself, which is known only in hindsight
+WRITTEN = {"logme": "LogME"}  # scores whose name is not written as in the store
+
+
+def score_label(name: str) -> str:
+    """Return how texts and tables write the name of a score."""
+    return WRITTEN.get(name, name.replace("_", " "))
 
 
 class Pool(Protocol):

@@ -4,7 +4,7 @@ To add a task, write one such class and add one line to `TASKS`; tests/tasks cov
 libraries inside its methods, so that names of tasks can be checked before they are loaded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -27,12 +27,20 @@ class Metric:
         label: for people.
         low: its lowest value.
         high: its highest.
+        meaning: what it measures, for people.
     """
 
     name: str
     label: str
     low: float
     high: float
+    meaning: str
+
+
+def shared_label(metrics: Iterable[Metric]) -> str:
+    """Return the label of metrics that are the same; `metric` where there are several, or none."""
+    labels = {metric.label for metric in metrics}
+    return labels.pop() if len(labels) == 1 else "metric"
 
 
 class Evaluator(Protocol):

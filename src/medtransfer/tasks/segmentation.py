@@ -23,7 +23,7 @@ class Segmentation:
     """
 
     labels_file: ClassVar[str] = "masks.npy"
-    primary: ClassVar[Metric] = Metric("dice", "Dice", 0.0, 1.0)
+    primary: ClassVar[Metric] = Metric("dice", "Dice", 0.0, 1.0, "overlap of the predicted and the true mask")
 
     def samples(
         self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int

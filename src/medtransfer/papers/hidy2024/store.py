@@ -10,6 +10,7 @@ from medtransfer import tracking
 from medtransfer.analysis.pools import Pool
 from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.triplet import POOLED
+from medtransfer.tasks import TASKS
 from medtransfer.tracking import StoredRun
 
 STAGE = "replay"
@@ -131,7 +132,7 @@ def build_pools(
                 },
                 candidates=tuple(sorted(int(epoch) for epoch in tuned["epoch"].unique())),
                 setting=f"cosine, margin 0.5, level -2, {'pooled' if pooled else 'flattened'}, as released",
-                every_seed=True, runs=(*tuned["run"], *([score_run] if score_run else [])),
+                metric=TASKS["segmentation"].primary, every_seed=True, runs=(*tuned["run"], *([score_run] if score_run else [])),
             )
         )  # fmt: skip
     return sorted(pools, key=lambda pool: pool.name)

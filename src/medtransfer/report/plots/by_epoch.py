@@ -1,4 +1,4 @@
-"""Panel of one judged pool: Dice above robustness, by pretraining epoch."""
+"""Panel of one judged pool: the outcome above robustness, by pretraining epoch."""
 
 from collections.abc import Sequence
 from math import ceil, nan
@@ -10,14 +10,15 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from medtransfer.analysis.model import Candidate, Judged
+from medtransfer.analysis.pools import Pool
 from medtransfer.report.format import between, number, probability, spread
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLACK, BLUE, GREY
-from medtransfer.selectors.selectors import CONTRASTED, ORACLE
+from medtransfer.selectors.selectors import CONTRASTED, ORACLE, score_label
 
 WIDTH, HEIGHT = 320, 232  # px
 LEFT, RIGHT, FLOOR, TOP = 0.125, 0.96, 0.115, 0.885  # shares of the panel
-ROBUSTNESS_TOP, DICE_FLOOR = 0.33, 0.415
+ROBUSTNESS_TOP, OUTCOME_FLOOR = 0.33, 0.415
 MARKED = (*CONTRASTED, ORACLE)
 
 
@@ -25,11 +26,11 @@ def dice_by_epoch(judged: Judged) -> Markup:
     """Draw the panel of a pool for the page."""
     figure = blank(WIDTH, HEIGHT if judged.candidates else 40)
     draw_panel(figure, judged)
-    return to_svg(figure, f"{judged.name}: test Dice and robustness by pretraining epoch")
+    return to_svg(figure, f"{judged.name}: test {judged.pool.metric.label} and robustness by pretraining epoch")
 
 
 def draw_panel(figure: FigureBase, judged: Judged) -> None:
-    """Draw Dice by epoch with a band of one standard deviation over seeds, and below it robustness with its interval.
+    """Draw the outcome by epoch with its band of one standard deviation over seeds, robustness with its interval below.
 
     Epochs are equally spaced. Filled dots are within noise of the best checkpoint, hollow ones are not. Marks above the
     panel show the choices; those by robustness have lines below them.
@@ -39,10 +40,10 @@ def draw_panel(figure: FigureBase, judged: Judged) -> None:
         figure.text(0.5, 0.5, "nothing was fine-tuned", ha="center", va="center", color=GREY)
         return
     scored = any(candidate.robustness is not None for candidate in candidates)
-    floor = DICE_FLOOR if scored else FLOOR
+    floor = OUTCOME_FLOOR if scored else FLOOR
     upper = lowest = figure.add_axes((LEFT, floor, RIGHT - LEFT, TOP - floor))
-    _draw_dice(upper, candidates)
-    figure.text(0.012, TOP + 0.045, "Dice", color=BLACK)
+    _draw_outcome(upper, judged.pool, candidates)
+    figure.text(0.012, TOP + 0.045, judged.pool.metric.label, color=BLACK)
     if scored:
         lowest = figure.add_axes((LEFT, FLOOR, RIGHT - LEFT, ROBUSTNESS_TOP - FLOOR), sharex=upper)
         _draw_robustness(lowest, candidates)
@@ -54,7 +55,7 @@ def draw_panel(figure: FigureBase, judged: Judged) -> None:
     figure.text(0.012, FLOOR - 0.05, "epoch", color=BLACK)
 
 
-def _draw_dice(axes: Axes, candidates: Sequence[Candidate]) -> None:
+def _draw_outcome(axes: Axes, pool: Pool, candidates: Sequence[Candidate]) -> None:
     frame(axes, 4)
     means = [candidate.mean for candidate in candidates]
     spreads = [candidate.std if candidate.seeds > 1 else 0.0 for candidate in candidates]
@@ -64,7 +65,7 @@ def _draw_dice(axes: Axes, candidates: Sequence[Candidate]) -> None:
     axes.plot(means, color=BLUE, linewidth=1.4, clip_on=False)
     faces = [BLUE if candidate.within_noise else "white" for candidate in candidates]
     axes.scatter(range(len(means)), means, 49, faces, edgecolors=BLUE, linewidths=1.4, zorder=3, clip_on=False,
-                 urls=list(map(_described, candidates)))  # fmt: skip
+                 urls=[_described(pool, candidate) for candidate in candidates])  # fmt: skip
 
 
 def _draw_robustness(axes: Axes, candidates: Sequence[Candidate]) -> None:
@@ -116,14 +117,14 @@ def _label_epochs(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_xticks(shown, [labels[position] for position in shown])
 
 
-def _described(candidate: Candidate) -> str:
+def _described(pool: Pool, candidate: Candidate) -> str:
     seeds = f"{candidate.seeds} seed{'s' if candidate.seeds > 1 else ''}"
-    parts = [f"epoch {candidate.key}: Dice {spread(candidate.mean, candidate.std)}, {seeds}"]
+    parts = [f"epoch {candidate.key}: {pool.metric.label} {spread(candidate.mean, candidate.std)}, {seeds}"]
     if candidate.interval is not None:
         near = "" if candidate.within_noise else "not "
         parts.append(f"interval {between(candidate.interval)}")
         parts.append(f"P(best) {probability(candidate.p_best)}, {near}within noise of the best")
-    if candidate.robustness is not None:
-        bounds = f" ({between(candidate.robustness_interval)})" if candidate.robustness_interval else ""
-        parts.append(f"robustness {number(candidate.robustness)}{bounds}")
+    for name in (name for name in pool.indicators if name in candidate.scores):
+        bounds = f" ({between(candidate.score_intervals[name])})" if name in candidate.score_intervals else ""
+        parts.append(f"{score_label(name)} {number(candidate.scores[name])}{bounds}")
     return "; ".join(parts)

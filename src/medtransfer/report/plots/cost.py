@@ -17,7 +17,7 @@ from medtransfer.selectors.marks import BLACK, BLUE, GREY
 from medtransfer.selectors.selectors import FULL, ORACLE
 
 LEFT, TOP, FLOOR = 50, 26, 40  # px around the axes
-LEGEND_WIDTH, LEGEND_ROW = 190, 18  # px
+LEGEND_WIDTH, LEGEND_ROW = 290, 18  # px
 SPACING = 13  # px between marks of the same cost
 
 
@@ -60,16 +60,16 @@ def draw_front(figure: Figure, fixed: Sequence[Summary], picks: Sequence[Summary
     width, height = 72 * figure.get_size_inches()
     beside = width >= 600
     across = width - LEFT - (LEGEND_WIDTH if beside else 10)  # px
-    floor = FLOOR if beside else FLOOR + LEGEND_ROW * (len(picks) // 2 + 1)
+    floor = FLOOR if beside else FLOOR + LEGEND_ROW * (len(picks) + 1)
     axes = figure.add_axes((LEFT / width, floor / height, across / width, (height - TOP - floor) / height))
     _frame_front(axes, [*fixed, *picks])
     _label_epochs(axes, [s.mean_epochs for s in fixed], across)
     figure.text(4 / width, 1 - 12 / height, "mean TIS", color=BLACK)
     _draw_fixed(axes, fixed)
     _draw_picks(axes, picks, SPACING / across * axes.get_xlim()[1])
-    figure.legend(loc="center left" if beside else "lower left", bbox_to_anchor=(1 - 176 / width, 0.55) if beside else (0, 0),
-                  ncols=1 if beside else 2, frameon=False, fontsize=11.5, handlelength=1.4, handletextpad=0.4, labelcolor=BLACK,
-                  borderaxespad=0.2, columnspacing=1)  # fmt: skip
+    figure.legend(loc="center left" if beside else "lower left",
+                  bbox_to_anchor=(1 - (LEGEND_WIDTH - 14) / width, 0.55) if beside else (0, 0), frameon=False, fontsize=11.5,
+                  handlelength=1.4, handletextpad=0.4, labelcolor=BLACK, borderaxespad=0.2)  # fmt: skip
 
 
 def _frame_front(axes: Axes, summaries: Sequence[Summary]) -> None:
@@ -114,7 +114,7 @@ def _draw_picks(axes: Axes, picks: Sequence[Summary], spacing: float) -> None:
         while any(abs(x - other) < spacing for other in taken):
             x -= spacing
         taken.append(x)
-        mark, name = s.selector.mark, f"{s.selector.name.replace('-', ' ')} {number(s.mean_tis)}"
+        mark, name = s.selector.mark, f"{s.selector.label} {number(s.mean_tis)}"
         _draw_interval(axes, x, s, BLACK, 1)
         axes.plot([x], [s.mean_tis], mark.marker, color=mark.colour, markersize=10, clip_on=False, label=name, url=described(s))
 
