@@ -109,7 +109,7 @@ class Scores(Record):
 class ScoreIndex(Record):
     """What `scores.json` of a score folder promises: these indicators of these epochs.
 
-    It is written before the first score, so a folder that holds less is unfinished.
+    It is written after the last score, so a folder without it, or with fewer scores than it names, is unfinished.
     """
 
     epochs: list[Count]
