@@ -1,5 +1,6 @@
 """Arrays of .npy and .npz files; the sizes that headers claim are checked before memory is taken for them."""
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from medtransfer.records.untrusted import check_array_header, check_deflated, in
 if TYPE_CHECKING:
     import numpy as np
     from numpy.lib.npyio import NpzFile
+
+
+PIECE = 2**20  # bytes
 
 
 def map_array(path: Path, remedy: str) -> "np.ndarray":
@@ -30,6 +34,27 @@ def map_array(path: Path, remedy: str) -> "np.ndarray":
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except BROKEN_ARRAYS as fault:
         raise InputError(f"expected an array in {path}, but it cannot be read ({in_one_line(fault)}); {remedy}") from None
+
+
+def create_array(path: Path, shape: tuple[int, ...]) -> "np.memmap":
+    """Create a .npy file of numbers uint8, mapped to be filled; its disk space is reserved."""
+    import numpy as np
+
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    _reserve(path)
+    return array
+
+
+def _reserve(path: Path) -> None:
+    """Allocate a mapped file's disk space now: a full disk raises here, but kills the process (SIGBUS) on a write to the map."""
+    size = path.stat().st_size
+    with path.open("r+b") as handle:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle.fileno(), 0, size)
+            return
+        begin = len(handle.read(PIECE))  # the header stays
+        for start in range(begin, size, PIECE):
+            handle.write(bytes(min(PIECE, size - start)))
 
 
 # What reading a damaged .npz, or one without the wanted array, raises.
