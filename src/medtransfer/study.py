@@ -287,7 +287,7 @@ def _lacks_checkpoints(params: Params, encoder: str, origin: str, epoch: int | N
 
 
 def _stopper(params: Params) -> "Stopper | None":
-    """Build the rule that watches `pretrain.stop_by` on the target `pretrain.stop_on`, at the section `score`'s settings.
+    """Build what stops by `pretrain.stop_rule` on `pretrain.stop_by`, for the target `pretrain.stop_on` at `score`'s settings.
 
     Of an indicator with a metric for each pooling the one is watched that serves the mode of fine-tuning.
     """
@@ -299,8 +299,10 @@ def _stopper(params: Params) -> "Stopper | None":
     from medtransfer.pretrain.recipe import recipe_of
     from medtransfer.pretrain.stopping import Stopper
     from medtransfer.score.options import options_of, views_of
+    from medtransfer.selectors.rules import find_stopping_rule
     from medtransfer.training.device import open_fabric
 
+    rule = find_stopping_rule(params.pretrain.stop_rule, "pretrain.stop_rule")
     _make_missing(params, [name], [])
     target = PreparedTarget.open(Path(params.prepare.out) / name).verify()
     section, options, views = params.score, options_of(params.score), views_of(params.score)
@@ -317,5 +319,5 @@ def _stopper(params: Params) -> "Stopper | None":
         )  # fmt: skip
         return measured[indicator.name].value(setting)
 
-    identity = digest([target.info.fingerprint, vars(views), indicator.name, setting])
-    return Stopper(name, identity, score, indicator.name, indicator.higher_is_better)
+    identity = digest([target.info.fingerprint, vars(views), indicator.name, setting, params.pretrain.stop_rule])
+    return Stopper(name, identity, score, indicator.name, indicator.higher_is_better, rule)
