@@ -25,7 +25,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import file_sha256
-from medtransfer.records import ARRAYS, INDEX_COLUMNS, Provenance, TargetInfo, checkpoint_path, series_folder, write_json
+from medtransfer.records import INDEX_COLUMNS, Provenance, TargetInfo, checkpoint_path, series_folder, write_json
 from medtransfer.training.checkpoints import save_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,7 @@ def _write_target(folder: Path) -> None:
         target="sample", reader="made", task="segmentation", citation="none", classes=["one"], channels=1,
         input=[16, 16], augmentation="rotate-flip",
         scaling="none", counts={"train": 4, "test": 2}, expected={}, subset=True, sources={}, settings={},
-        arrays={name: file_sha256(folder / name) for name in ARRAYS},
+        arrays={name: file_sha256(folder / name) for name in ("images.npy", "masks.npy", "index.csv")},
     ).write(folder / "dataset.json")  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from medtransfer import tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import digest
-from medtransfer.records import CellName, PreparedTarget, checkpoint_path, series_folder
+from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, checkpoint_path, series_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -262,7 +262,7 @@ def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[st
 
 def _lacks_target(params: Params, name: str) -> bool:
     folder = Path(params.prepare.out) / name
-    if not (folder / "dataset.json").exists() and _is_sample(params, Path(params.prepare.targets[name].root)):
+    if not (folder / TARGET_FILE).exists() and _is_sample(params, Path(params.prepare.targets[name].root)):
         return True
     PreparedTarget.open(folder)
     return False
@@ -295,7 +295,7 @@ def _lacks_checkpoints(params: Params, encoder: str, origin: str, epoch: int | N
 
 
 def _stopper(params: Params) -> "Stopper | None":
-    """Build the rule that watches `pretrain.stop_by` on the target `pretrain.stop_on`, at the settings of section `score`.
+    """Build what stops by `pretrain.stop_rule` on `pretrain.stop_by`, for the target `pretrain.stop_on` at `score`'s settings.
 
     If the indicator has one metric per pooling, the one that fits the mode of fine-tuning is watched.
     """
@@ -303,16 +303,19 @@ def _stopper(params: Params) -> "Stopper | None":
     if name is None:
         return None
     from medtransfer.indicators.registry import find_indicators
-    from medtransfer.indicators.streamed_pass import measure
+    from medtransfer.indicators.streamed_pass import measure, require_labels
     from medtransfer.pretrain.recipe import recipe_of
     from medtransfer.pretrain.stopping import Stopper
     from medtransfer.score.options import options_of, views_of
+    from medtransfer.selectors.rules import find_stopping_rule
     from medtransfer.training.device import open_fabric
 
+    rule = find_stopping_rule(params.pretrain.stop_rule, "pretrain.stop_rule")
     _make_missing(params, [name], [])
     target = PreparedTarget.open(Path(params.prepare.out) / name).verify()
     section, options, views = params.score, options_of(params.score), views_of(params.score)
     (indicator,) = find_indicators([params.pretrain.stop_by], "pretrain.stop_by")
+    require_labels([indicator], target, "pretrain.stop_by")
     setting = indicator.watched(options, params.finetune.mode)
     contract = recipe_of(params.pretrain).input
 
@@ -324,5 +327,5 @@ def _stopper(params: Params) -> "Stopper | None":
         )  # fmt: skip
         return measured[indicator.name].value(setting)
 
-    identity = digest([target.info.fingerprint, vars(views), indicator.name, setting])
-    return Stopper(name, identity, score, indicator.name, indicator.higher_is_better)
+    identity = digest([target.info.fingerprint, vars(views), indicator.name, setting, params.pretrain.stop_rule])
+    return Stopper(name, identity, score, indicator.name, indicator.higher_is_better, rule)

@@ -31,7 +31,9 @@ def inputs(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
     areas = (target.masks > 0).sum(axis=(1, 2))
     np.save(target.folder / "labels.npy", (areas > np.median(areas)).astype(np.uint8))
     record = json.loads((target.folder / "dataset.json").read_text())
+    (target.folder / "masks.npy").unlink()
     arrays = {**record["arrays"], "labels.npy": file_sha256(target.folder / "labels.npy")}
+    del arrays["masks.npy"]
     (target.folder / "dataset.json").write_text(json.dumps({**record, "task": "presence", "arrays": arrays}))
     study.pretrain(tiny_params())
     return shared_workplace
@@ -77,7 +79,14 @@ def test_the_whole_way(presence, tiny_params, caplog, empty_store, monkeypatch):
         assert "Dice" not in text
 
 
-def test_a_target_without_the_labels_of_its_task_is_refused(presence, tiny_params):
+def test_robustness_needs_no_labels_and_other_indicators_say_so(presence: Presence, tiny_params: Callable[..., Params]) -> None:
+    folder = study.score(tiny_params({"score.indicators": ["robustness"]}))
+    assert (folder / "scores.json").is_file()
+    with pytest.raises(InputError, match=r"masks\.npy among .*dataset\.json, which logme needs, .* logme out of score\.indicators"):
+        study.score(tiny_params({"score.indicators": ["robustness", "logme"]}))
+
+
+def test_a_target_without_the_labels_of_its_task_is_refused(presence: Presence, tiny_params: Callable[..., Params]) -> None:
     path = PreparedTarget.open(PREPARED / "sample").folder / "dataset.json"
     record = json.loads(path.read_text())
     del record["arrays"]["labels.npy"]

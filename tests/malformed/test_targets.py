@@ -110,7 +110,7 @@ ROWS: list[Row] = [
     ("images.npy: a header of minus signs", IMAGES, npy("(" + "-" * 9000 + "1, 4, 4, 1)"), "images.npy"),
     ("masks.npy: a shape that is not there", MASKS, npy("(1000000, 65536, 65536)"), "masks.npy"),
     ("masks.npy: objects", MASKS, saved(OBJECTS), "masks.npy"),
-    ("masks.npy: truth values", MASKS, array(lambda masks: masks > 0), "masks.npy", "bool"),
+    ("masks.npy: truth values", MASKS, declared(array(lambda masks: masks > 0)), "masks.npy", "bool"),
     ("masks.npy: four dimensions", MASKS, array(lambda masks: masks[..., None]), "masks.npy"),
     ("masks.npy: no pictures", MASKS, array(lambda masks: masks[:0]), "npy"),
     ("masks.npy: a label that names no class", MASKS, declared(everywhere(4)), "masks.npy", "labels"),

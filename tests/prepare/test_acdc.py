@@ -32,7 +32,7 @@ def write_patient(folder: Path, image: np.ndarray, mask: np.ndarray) -> Path:
 
 
 def load_first(root: Path, size: tuple[int, int]) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [(picture.image[..., 0], picture.mask) for picture in scan(root, size, {}).items[0].load()]
+    return [(picture.image[..., 0], picture.labels) for picture in scan(root, size, {}).items[0].load()]
 
 
 def test_slices_are_transposed_scaled_and_numbered(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_arrays_and_folders_hold_the_same_pictures(samples: Path, tmp_path: Path
     assert len({item.group for item in arrays.items}) == len(arrays.items)
     for row, item in enumerate(arrays.items[: len(paths)]):
         (picture,), (same,) = item.load(), folders.items[row].load()
-        assert np.array_equal(picture.image, same.image) and np.array_equal(picture.mask, same.mask)
+        assert np.array_equal(picture.image, same.image) and np.array_equal(picture.labels, same.labels)
         assert picture.slice == row
 
 

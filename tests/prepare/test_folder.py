@@ -32,7 +32,7 @@ def test_grey_files_of_every_kind_are_read(suffix: str, tmp_path: Path) -> None:
     picture = load(write_pair(tmp_path, Image.fromarray(RAMP), DISC, suffix=suffix))
     assert picture.image.shape == (6, 8, 1)
     assert np.abs(picture.image[..., 0].astype(int) - RAMP).max() <= (4 if suffix == ".jpg" else 0)
-    assert np.array_equal(picture.mask, DISC)
+    assert np.array_equal(picture.labels, DISC)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
@@ -61,13 +61,13 @@ def test_grey_beside_colour_is_repeated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("high", [1, 255])
 def test_binary_masks_need_no_table(high: int, tmp_path: Path) -> None:
-    assert np.array_equal(load(write_pair(tmp_path, Image.fromarray(RAMP), DISC * high)).mask, DISC)
+    assert np.array_equal(load(write_pair(tmp_path, Image.fromarray(RAMP), DISC * high)).labels, DISC)
 
 
 def test_a_table_names_the_classes(tmp_path: Path) -> None:
     raw = np.choose(RAMP % 3, [0, 128, 255]).astype(np.uint8)
     labels = {0: "background", 128: "disc", 255: "cup"}
-    mask = load(write_pair(tmp_path, Image.fromarray(RAMP), raw), classes=["cup", "disc"], labels=labels).mask
+    mask = load(write_pair(tmp_path, Image.fromarray(RAMP), raw), classes=["cup", "disc"], labels=labels).labels
     assert np.array_equal(mask, np.choose(RAMP % 3, [0, 2, 1]))
 
 

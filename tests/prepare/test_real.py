@@ -41,7 +41,7 @@ def test_acdc_slices_are_oriented_as_in_the_file(realdata: Path) -> None:
     item = READERS["acdc"](realdata / "acdc", (256, 232), {}).items[0]
     truth = np.asarray(nib.load(item.files[1]).dataobj)
     assert truth.shape == (232, 256, 10)
-    masks = [picture.mask for picture in item.load()]
+    masks = [picture.labels for picture in item.load()]
     assert np.array_equal(np.stack(masks), truth.T)
 
 

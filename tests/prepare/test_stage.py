@@ -2,16 +2,19 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers import READERS
+from medtransfer.prepare.readers import READERS, folder
+from medtransfer.prepare.readers.contract import Item, Labels, Picture, Scan
 from medtransfer.prepare.stage import check_counts, prepare
 from medtransfer.records import PreparedTarget, TargetInfo
 
@@ -85,6 +88,30 @@ def test_a_changed_split_file_prepares_again(run: Run, tmp_path: Path, samples: 
         path.write_text("\n".join(["source,split", *lines]) + "\n")
         prepared = run("covid-qu", split={"file": str(path)})
         assert Path(prepared.samples("test")["source"][0]).stem == stems[test]
+
+
+def test_a_target_without_masks(run: Run, samples: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def scan(*arguments: Any) -> Scan:
+        masked = folder.scan(*arguments)
+        items = [replace(item, load=partial(load, item)) for item in masked.items]
+        return replace(masked, items=tuple(items), task="presence", labels=Labels("labels.npy", ()))
+
+    def load(item: Item) -> Iterator[Picture]:
+        return (replace(picture, labels=picture.labels.max()) for picture in item.load())
+
+    masked = run("folder", out=samples.parent / "masked")
+    monkeypatch.setitem(READERS, "folder", scan)
+    prepared = run("folder").verify()
+    assert prepared.info.arrays.keys() == {"images.npy", "labels.npy", "index.csv"} and prepared.info.task == "presence"
+    assert {path.name for path in prepared.folder.iterdir()} == {*prepared.info.arrays, "dataset.json", "preview.png"}
+    assert np.array_equal(np.load(prepared.folder / "labels.npy"), masked.masks.max(axis=(1, 2)))
+    assert np.array_equal(prepared.images, masked.images) and not prepared.has_masks
+    with caplog.at_level(logging.INFO, logger="medtransfer"):
+        run("folder")
+    assert "reused" in caplog.text
+    (prepared.folder / "labels.npy").unlink()
+    with pytest.raises(InputError, match=r"an array in .*labels\.npy, but there is none"):
+        PreparedTarget.open(prepared.folder).verify()
 
 
 def test_the_same_patient_under_two_numbers_is_refused(run: Run, copy: Callable[[str], Path], tmp_path: Path) -> None:

@@ -10,15 +10,18 @@ from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.freezing import state_hash
+from medtransfer.errors import InputError
 from medtransfer.pretrain import stage
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.trainer import Trainer
 from medtransfer.records import find_checkpoint, list_checkpoints
+from medtransfer.selectors.rules import RULES, Choice, FirstDrop, Rule
 from medtransfer.training.checkpoints import load_encoder
 
 FOLDER = Path("checkpoints/unet-simple")
 FALLING = {0: 0.9, 1: 0.5, 2: 0.4, 3: 0.8}
 RISING = {0: 0.9, 1: 0.1, 2: 0.2, 3: 0.3}
+STOPPING = {name: rule for name, rule in RULES.items() if rule.needs_epochs}
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +40,17 @@ def epoch_of(finished: Path) -> dict[str, int]:
 def stopper(epoch_of: dict[str, int]) -> Callable[..., Stopper]:
     """Return a maker of stoppers whose robustness is given by epoch; `seen` of its measure lists what was measured."""
 
-    def make(values: Mapping[int, float], identity: str = "fake", seen: list[int] | None = None) -> Stopper:
+    def make(
+        values: Mapping[int, float], identity: str = "fake", seen: list[int] | None = None,
+        rule: type[Rule[int]] = FirstDrop,
+    ) -> Stopper:  # fmt: skip
         def measure(encoder: Encoder) -> float:
             epoch = epoch_of[state_hash(encoder)]
             if seen is not None:
                 seen.append(epoch)
             return values[epoch]
 
-        return Stopper("moon", identity, measure, "robustness", True)
+        return Stopper("moon", identity, measure, "robustness", True, rule)
 
     return make
 
@@ -154,14 +160,73 @@ def test_stop_on_measures_what_score_measures(workplace, tiny_params, mode, metr
 
 
 def test_the_rule_by_hand():
-    rule = Stopper("moon", "fake", lambda _: 0.0, "robustness", True)
+    rule = Stopper("moon", "fake", lambda _: 0.0, "robustness", True, FirstDrop)
     assert rule.explain() == "no checkpoint was measured on moon"
     assert rule.observe(0, 0.9)  # takes no part
     assert rule.explain() == "no checkpoint was measured on moon"
     assert [rule.observe(epoch, value) for epoch, value in ((1, 0.1), (5, 0.2), (20, 0.2))] == [True, True, False]
     assert "keeps epoch 5" in rule.explain()
-    rule = Stopper("moon", "fake", lambda _: 0.0, "energy", False)
+    rule = Stopper("moon", "fake", lambda _: 0.0, "energy", False, FirstDrop)
     assert rule.observe(1, 0.5) and rule.observe(5, 0.4)
     assert rule.explain() == "the energy on moon fell to the end; the online rule keeps epoch 5 (energy 0.4000 on moon)"
     assert not rule.observe(20, 0.6)
     assert rule.explain().startswith("stopped after epoch 20, whose energy 0.6000 did not fall")
+
+
+class TwoFailures(FirstDrop):
+    """Stops at the second checkpoint in a row that is not better than the best, which it keeps."""
+
+    title = "the patient rule"
+
+    def __init__(self) -> None:
+        self.scores: dict[int, float] = {}
+
+    def observe(self, candidate: int, score: float) -> bool:
+        self.scores[candidate] = score
+        return self.choice.stopped_at is None
+
+    @property
+    def choice(self) -> Choice[int]:
+        best = max(self.scores, key=self.scores.__getitem__)
+        waited = [epoch for epoch in self.scores if epoch > best]
+        return Choice(best, stopped_at=waited[1] if len(waited) > 1 else None)
+
+
+@pytest.mark.parametrize("curve", [FALLING, RISING, {0: 0.1, 1: 0.5, 2: 0.5}, {1: 0.2, 5: 0.4, 20: 0.7, 50: 0.6, 100: 0.9}])
+@pytest.mark.parametrize("rule", STOPPING.values(), ids=STOPPING)
+def test_every_rule_decides_while_running_as_over_stored_scores(rule: type[Rule[int]], curve: dict[int, float]):
+    choice = rule.choose(curve)
+    stopper = Stopper("moon", "fake", lambda _: 0.0, "robustness", True, rule)
+    seen = next((epoch for epoch, score in curve.items() if not stopper.observe(epoch, score)), None)
+    assert (seen, stopper.rule.choice) == (choice.stopped_at, choice)
+    end = f"{rule.title} keeps epoch {choice.candidate} (robustness {curve[choice.candidate]:.4f} on moon)"
+    assert stopper.explain().endswith(end)
+    assert stopper.explain().startswith("the robustness" if seen is None else f"stopped after epoch {seen}, whose")
+
+
+def test_the_sentence_claims_only_what_was_seen():
+    rule = Stopper("moon", "fake", lambda _: 0.0, "robustness", True, TwoFailures)
+    assert rule.observe(1, 0.5) and rule.observe(2, 0.3)
+    kept = "the patient rule keeps epoch 1 (robustness 0.5000 on moon)"
+    assert rule.explain() == f"the robustness on moon stopped nothing; {kept}"
+    assert not rule.observe(3, 0.4)
+    assert rule.explain() == f"stopped after epoch 3 (robustness 0.4000); {kept}"
+
+
+@pytest.mark.parametrize("rule", STOPPING.values(), ids=STOPPING)
+def test_every_rule_stops_a_pretraining(
+    workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper], rule: type[Rule[int]]
+):
+    stage.run(tiny_params().pretrain, stopper(FALLING, rule=rule))
+    choice = rule.choose(FALLING)
+    assert max(weights()) == choice.stopped_at
+    assert f"{rule.title} keeps epoch {choice.candidate} (" in newest().tags["stopped"]
+
+
+def test_another_rule_is_another_run_and_an_unknown_one_is_refused(workplace: Path, tiny_params: Callable[..., Params]):
+    for rule in (*STOPPING, *STOPPING):
+        study.pretrain(tiny_params({"pretrain.stop_on": "sample", "pretrain.stop_rule": rule}))
+    assert len(tracking.read_runs("pretrain")) == len(STOPPING)
+    for rule in ("best", "nonsense"):  # the first never stops
+        with pytest.raises(InputError, match=f"expected pretrain.stop_rule out of {', '.join(STOPPING)}, but got '{rule}'"):
+            study.pretrain(tiny_params({"pretrain.stop_on": "sample", "pretrain.stop_rule": rule}))

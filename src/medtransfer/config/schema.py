@@ -232,9 +232,11 @@ class Pretrain(Section):
     seed: NonNegative
     """of initialisation, order and augmentation"""
     stop_on: Name | None
-    """a prepared target: stop by the online rule on an indicator's values for it; null: never"""
+    """a prepared target: stop early by an indicator's values for it; null: never"""
     stop_by: Name
     """the indicator that stop_on watches"""
+    stop_rule: Name
+    """when to stop and which checkpoint to keep; first-drop: the paper's online rule"""
     workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
     """processes that read images; 0: the main process"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]

@@ -11,7 +11,7 @@ from medtransfer.data.epochs import Samples
 from medtransfer.data.pixels import centre, normalise, rgb
 from medtransfer.data.windows import Windows
 from medtransfer.errors import InputError
-from medtransfer.records import PreparedTarget
+from medtransfer.records import TARGET_FILE, PreparedTarget
 
 Sample = tuple[Tensor, Tensor, int]
 
@@ -57,7 +57,7 @@ class TargetSamples(Samples):
         return normalise(pixels, self.mean, self.std), torch.from_numpy(labels), position
 
     def _try_augmentation(self, target: PreparedTarget) -> None:
-        name, file = target.info.augmentation, target.folder / "dataset.json"
+        name, file = target.info.augmentation, target.folder / TARGET_FILE
         if name not in AUGMENTATIONS:
             raise InputError(
                 f"expected the augmentation in {file} to be one of {', '.join(AUGMENTATIONS)}, but got {name!r}; "

@@ -88,7 +88,7 @@ class TwoViews:
             InputError: the split is empty or broken.
             ValueError: max_images is below 1.
         """
-        self._windows, self._array, self._masks = Windows(target, split), target.images, target.masks
+        self._windows, self._target = Windows(target, split), target
         self._chosen = select_images(self._windows.groups, max_images, seed)
         self.ids = [self._windows.images[index] for index in self._chosen]
         self.groups = [self._windows.groups[index] for index in self._chosen]
@@ -137,7 +137,7 @@ class TwoViews:
     def labels(self, positions: np.ndarray) -> Tensor:
         """Return the labels of images, uint8 (B, H, W) of the target's input size, on the CPU."""
         masks = np.stack([centre(self._windows.mask(row), self._windows.size) for row in self._chosen[positions]])
-        _release(self._masks)
+        _release(self._target.masks)
         return torch.from_numpy(masks)
 
     def _views(self, positions: np.ndarray, draws: JitterDraws) -> Tensor:
@@ -145,7 +145,7 @@ class TwoViews:
 
     def _read(self, positions: np.ndarray) -> Tensor:
         pixels = np.stack([centre(self._windows.image(row), self._windows.size) for row in self._chosen[positions]])
-        _release(self._array)
+        _release(self._target.images)
         images = rgb(self._moved(torch.from_numpy(pixels)))  # (B, 3, H, W)
         if self._size != self._windows.size:
             images = interpolate(images, self._size, mode="bilinear", antialias=True)

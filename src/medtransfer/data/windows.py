@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from medtransfer.errors import InputError
-from medtransfer.records import PreparedTarget
+from medtransfer.records import INDEX_FILE, MASKS_FILE, PreparedTarget
 from medtransfer.records.prepared import REMEDY
 
 
@@ -54,7 +54,7 @@ class Windows:
         mask = self._cut(self._target.masks, position)
         if (label := int(mask.max())) > len(self._target.info.classes):
             raise InputError(
-                f"expected labels up to {len(self._target.info.classes)} in {self._target.folder / 'masks.npy'}, but "
+                f"expected labels up to {len(self._target.info.classes)} in {self._target.folder / MASKS_FILE}, but "
                 f"{self.images[position]} has {label}; {REMEDY}"
             )
         return mask
@@ -64,7 +64,7 @@ class Windows:
         return array[row, top : top + height, left : left + width]
 
     def _check(self) -> None:
-        index, remedy = self._target.folder / "index.csv", REMEDY
+        index, remedy = self._target.folder / INDEX_FILE, REMEDY
         count, height, width, _ = self._target.images.shape
         row, top, left, tall, wide = self._boxes.T
         fits = (self._boxes >= 0).all(1) & (row < count) & (top + tall <= height) & (left + wide <= width)

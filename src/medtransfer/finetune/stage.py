@@ -11,7 +11,7 @@ from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.protocol import Protocol
-from medtransfer.records import Cell, CellName, PreparedTarget, Result, find_checkpoint, series_folder
+from medtransfer.records import TARGET_FILE, Cell, CellName, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.tasks import TASKS
 from medtransfer.training.device import open_fabric
 
@@ -75,7 +75,7 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
     if task not in TASKS or TASKS[task].labels_file not in target.info.arrays:
         known = ", ".join(f"{name} with {task.labels_file}" for name, task in TASKS.items())
         raise InputError(
-            f"expected a task with its labels ({known}) in {folder / 'dataset.json'}, but got {task!r} with "
+            f"expected a task with its labels ({known}) in {folder / TARGET_FILE}, but got {task!r} with "
             f"{', '.join(sorted(target.info.arrays)) or 'no arrays'}; make the target again with `medtransfer prepare --force`"
         )
     target.verify()

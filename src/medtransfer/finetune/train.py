@@ -5,7 +5,6 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -21,7 +20,7 @@ from medtransfer.finetune.sync import by_epoch
 from medtransfer.finetune.trainer import Trainer
 from medtransfer.finetune.validation import BestWeights, Validation
 from medtransfer.metrics.evaluation import Evaluation
-from medtransfer.records import PER_SAMPLE, Result, write_tensors, write_text
+from medtransfer.records import PER_SAMPLE, Result, write_per_sample, write_tensors
 from medtransfer.seeds import derive_seed
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
@@ -108,7 +107,7 @@ def _test(tuning: FineTuning, trainer: Trainer) -> dict[str, float]:
     samples = tuning.samples("test")
     evaluation = _evaluate(tuning, trainer, samples)
     write_tensors(tuning.folder / "weights.safetensors", trainer.raw.state_dict())
-    write_text(tuning.folder / PER_SAMPLE, pd.DataFrame(evaluation.per_sample).to_csv(index=False))
+    write_per_sample(tuning.folder, evaluation.per_sample)
     if tuning.section.overlays:
         predicted = partial(predict, trainer.fabric, tuning.task, trainer.model)
         tuning.task.draw(

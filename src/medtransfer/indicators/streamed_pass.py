@@ -15,7 +15,7 @@ from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options, ViewMaps, ViewSettings
 from medtransfer.indicators.robustness.negatives import NegativePlan, negatives
 from medtransfer.progress import track
-from medtransfer.records import PreparedTarget
+from medtransfer.records import MASKS_FILE, TARGET_FILE, PreparedTarget
 from medtransfer.seeds import derive_seed
 from medtransfer.training.memory import keep_freed_memory
 
@@ -29,6 +29,25 @@ class Inputs:
     views: ViewBatch | None
     images: Tensor | None
     labels: Tensor | None
+
+
+def require_labels(indicators: Sequence[Indicator], target: PreparedTarget, key: str) -> None:
+    """Refuse indicators that need the labels of pixels on a target that has none.
+
+    Args:
+        indicators: asked for.
+        target: that they are asked of.
+        key: of params.yaml that lists them, for the message.
+
+    Raises:
+        InputError: there is one.
+    """
+    needing = [indicator.name for indicator in indicators if "labels" in indicator.needs]
+    if needing and not target.has_masks:
+        raise InputError(
+            f"expected {MASKS_FILE} among the arrays in {target.folder / TARGET_FILE}, which {needing[0]} needs, but got "
+            f"{', '.join(target.info.arrays)}; leave {needing[0]} out of {key}"
+        )
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Contact sheet of a prepared target: samples with the outlines of their masks."""
+"""Contact sheet of a prepared target: samples, with the outlines of their masks where it has masks."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def draw_preview(prepared: PreparedTarget, path: Path) -> None:
         sample = prepared.index.iloc[line]
         top, left, height, width = (int(sample[name]) for name in ("top", "left", "height", "width"))
         area = (int(sample["row"]), slice(top, top + height), slice(left, left + width))
-        picture = _outline(prepared.images[area], prepared.masks[area])
+        picture = _enlarge(prepared.images[area], prepared.masks[area] if prepared.has_masks else None)
         ImageDraw.Draw(picture).text((4, 2), f"{sample['split']} {Path(sample['source']).name} {sample['slice']}", fill="yellow")
         sheet.paste(picture, (cell % COLUMNS * CELL, cell // COLUMNS * CELL))
     sheet.save(path, format="PNG")
@@ -31,20 +31,24 @@ def _choose(prepared: PreparedTarget) -> list[int]:
     """Choose evenly spaced pictures, and from each the window with the largest labelled area."""
     lines = prepared.index.groupby("row", sort=True).indices
     rows = list(lines)
-    filled = [row for row in rows if prepared.masks[row].any()] or rows
+    filled = [row for row in rows if prepared.has_masks and prepared.masks[row].any()] or rows
     chosen = [filled[position] for position in np.linspace(0, len(filled) - 1, COLUMNS * ROWS).astype(int)]
     return [max(lines[row], key=lambda line: _area(prepared, int(line))) for row in dict.fromkeys(chosen)]
 
 
 def _area(prepared: PreparedTarget, line: int) -> int:
+    if not prepared.has_masks:
+        return 0
     row, top, left, height, width = prepared.index.loc[line, ["row", "top", "left", "height", "width"]].astype(int)
     return int(np.count_nonzero(prepared.masks[row, top : top + height, left : left + width]))
 
 
-def _outline(image: np.ndarray, mask: np.ndarray) -> Image.Image:
-    """Draw the outlines of all classes on an image, resized to one cell of the sheet."""
+def _enlarge(image: np.ndarray, mask: np.ndarray | None) -> Image.Image:
+    """Enlarge an image to one cell of the sheet, and paint the border pixels of every class of its mask on it."""
     pixels = np.repeat(image, 3 // image.shape[-1], axis=-1)
     large = np.array(Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.BILINEAR))
+    if mask is None:
+        return Image.fromarray(large)
     labels = np.asarray(Image.fromarray(np.ascontiguousarray(mask)).resize((CELL, CELL), Image.Resampling.NEAREST))
     padded = np.pad(labels, 1, mode="edge")
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])

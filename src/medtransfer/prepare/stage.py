@@ -1,15 +1,11 @@
 """Stage `prepare`: read a raw dataset, split it, and write arrays, index and record atomically."""
 
-import csv
 import json
 import logging
-import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
@@ -20,9 +16,18 @@ from medtransfer.prepare.readers import READERS
 from medtransfer.prepare.readers.contract import Scan, Size
 from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
 from medtransfer.progress import track
-from medtransfer.records import ARRAYS, INDEX_COLUMNS, PreparedTarget, TargetInfo, atomic_folder, require_file
+from medtransfer.records import (
+    IMAGES_FILE,
+    INDEX_FILE,
+    TARGET_FILE,
+    PreparedTarget,
+    TargetInfo,
+    atomic_folder,
+    create_array,
+    require_file,
+    write_index,
+)
 
-PIECE = 2**20  # bytes
 log = logging.getLogger("medtransfer")
 
 
@@ -58,20 +63,20 @@ def prepare(
     check_counts(scan, subset, root)
     splits = assign_splits(scan.items, split, validation)
     sources = _hash_sources(scan, root, split)
-    folder = out / target
+    folder, files = out / target, (IMAGES_FILE, scan.labels.file, INDEX_FILE)
     with exclusive(folder):
-        if not force and _is_current(folder, settings, sources):
+        if not force and _is_current(folder, files, settings, sources):
             log.info("prepare: %s already exists, made from the same files and settings; reused", folder)
             return PreparedTarget.open(folder)
         with atomic_folder(folder) as partial:
             slices = _write_arrays(scan, splits, size, allow_duplicates, target, partial)
             counts = _write_index(scan, splits, slices, partial)
-            arrays = {name: file_sha256(partial / name) for name in ARRAYS}
+            arrays = {name: file_sha256(partial / name) for name in files}
             TargetInfo(
                 target=target, reader=reader, task=scan.task, citation=scan.citation, classes=list(scan.classes),
                 channels=scan.channels, input=list(scan.input), augmentation=scan.augmentation, scaling=scan.scaling,
                 counts=counts, expected=dict(scan.expected), subset=subset, sources=sources, arrays=arrays, settings=settings,
-            ).write(partial / "dataset.json")  # fmt: skip
+            ).write(partial / TARGET_FILE)  # fmt: skip
             draw_preview(PreparedTarget.open(partial), partial / "preview.png")
         log.info("prepare: %s holds %s", folder, ", ".join(f"{number} {name}" for name, number in counts.items()))
         return PreparedTarget.open(folder)
@@ -121,13 +126,13 @@ def _hash_sources(scan: Scan, root: Path, split: Rule) -> dict[str, str]:
     return hashes
 
 
-def _is_current(folder: Path, settings: dict[str, Any], sources: dict[str, str]) -> bool:
+def _is_current(folder: Path, files: Sequence[str], settings: dict[str, Any], sources: dict[str, str]) -> bool:
     """Return whether the folder was made from the same files and settings and its arrays are unchanged."""
     try:
-        info = TargetInfo.read(folder / "dataset.json")
+        info = TargetInfo.read(folder / TARGET_FILE)
         if info.settings != settings or info.sources != sources:
             return False
-        return info.arrays == {name: file_sha256(folder / name) for name in ARRAYS}
+        return info.arrays == {name: file_sha256(folder / name) for name in files}
     except (InputError, OSError):
         return False
 
@@ -135,15 +140,12 @@ def _is_current(folder: Path, settings: dict[str, Any], sources: dict[str, str])
 def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, target: str, folder: Path) -> list[int]:
     """Write all pictures to the two arrays, with one item in memory at a time; return the slice of each row."""
     total = sum(item.pictures for item in scan.items)
-    shape = (total, *size)
-    images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=(*shape, scan.channels))
-    masks = np.lib.format.open_memmap(folder / "masks.npy", mode="w+", dtype=np.uint8, shape=shape)
-    for name in ("images.npy", "masks.npy"):
-        _reserve(folder / name)
+    images = create_array(folder / IMAGES_FILE, (total, *size, scan.channels))
+    labels = create_array(folder / scan.labels.file, (total, *scan.labels.shape))
     pictures = ((item, split, picture) for item, split in zip(scan.items, splits, strict=True) for picture in item.load())
     hashes, row_splits, names, slices = [], [], [], []
     for row, (item, split, picture) in enumerate(track(pictures, f"prepare: {target}", total, "images")):
-        images[row], masks[row] = picture.image, picture.mask
+        images[row], labels[row] = picture.image, picture.labels
         hashes.append(hash_image(picture.image))
         row_splits.append(split)
         names.append(item.source)
@@ -151,31 +153,18 @@ def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, ta
     for note in check_duplicates(hashes, row_splits, names, allow):
         log.warning("prepare: %s", note)
     images.flush()
-    masks.flush()
+    labels.flush()
     return slices
 
 
-def _reserve(path: Path) -> None:
-    """Allocate the disk space of a mapped file: a full disk raises here, but would kill the process (SIGBUS) on a later write."""
-    size = path.stat().st_size
-    with path.open("r+b") as handle:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(handle.fileno(), 0, size)
-            return
-        begin = len(handle.read(PIECE))  # keeps the header
-        for start in range(begin, size, PIECE):
-            handle.write(bytes(min(PIECE, size - start)))
-
-
 def _write_index(scan: Scan, splits: Sequence[str], slices: Sequence[int], folder: Path) -> dict[str, int]:
-    """Write one line per sample and count them by split; validation images get the windows of test images."""
+    """Write one line per sample and count them by split."""
     counts = {name: 0 for name in SPLITS if name in splits}
-    rows = [(item, split) for item, split in zip(scan.items, splits, strict=True) for _ in range(item.pictures)]
-    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(INDEX_COLUMNS)
-        for row, ((item, split), position) in enumerate(zip(rows, slices, strict=True)):
-            for window in scan.windows["train" if split == "train" else "test"]:
-                writer.writerow((sum(counts.values()), row, split, item.group, item.source, position, *window))
-                counts[split] += 1
+    homes = [(item, split) for item, split in zip(scan.items, splits, strict=True) for _ in range(item.pictures)]
+    lines: list[tuple[object, ...]] = []
+    for row, ((item, split), position) in enumerate(zip(homes, slices, strict=True)):
+        for window in scan.windows["train" if split == "train" else "test"]:  # validation images get those of test images
+            lines.append((len(lines), row, split, item.group, item.source, position, *window))
+            counts[split] += 1
+    write_index(folder, lines)
     return counts

@@ -21,7 +21,7 @@ class TrainingPlan:
         section: validated params.
         recipe: everything that its bits depend on, but the images.
         images: source images of the splits `train` and `val`.
-        stopper: the online rule on a prepared target, None to train to the last epoch.
+        stopper: a rule on a prepared target, None to train to the last epoch.
         force: train again although it is finished.
     """
 

@@ -12,7 +12,7 @@ def run(section: Pretrain, stopper: Stopper | None = None, force: bool = False) 
 
     Args:
         section: validated params.
-        stopper: the online rule on a prepared target, None to train to the last epoch; imports take none.
+        stopper: a rule on a prepared target, None to train to the last epoch; imports take none.
         force: do it again although it is finished.
 
     Returns:

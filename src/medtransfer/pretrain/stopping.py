@@ -1,28 +1,31 @@
 """Stop pretraining when an indicator on a target says so."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from medtransfer.encoders.contract import Encoder
-from medtransfer.selectors.rules import FirstDrop
+from medtransfer.selectors.rules import Rule
 
 
 class Stopper:
-    """Early stopping while pretraining runs: go on while an indicator on a target strictly improves (section 4)."""
+    """Early stopping while pretraining runs: a rule observes an indicator on a target at every checkpoint."""
 
     def __init__(
-        self, target: str, identity: str, measure: Callable[[Encoder], float], indicator: str, higher_is_better: bool
+        self, target: str, identity: str, measure: Callable[[Encoder], float], indicator: str, higher_is_better: bool,
+        rule: type[Rule[int]],
     ) -> None:  # fmt: skip
         """Start before the first checkpoint.
 
         Args:
             target: its name, for messages.
-            identity: digest of the target and of what the measured values depend on.
+            identity: digest of the target, of what the measured values depend on, and of the rule.
             measure: score of an encoder on it.
             indicator: its name, for messages and the curve of its values.
             higher_is_better: whether an improvement is a rise.
+            rule: says when to stop and which checkpoint to keep.
         """
         self.target, self.identity, self.measure, self.indicator = target, identity, measure, indicator
-        self.rule = FirstDrop()
+        self.rule = rule()
         self.going, self.seen = True, dict[int, float]()
         self._sign = 1.0 if higher_is_better else -1.0
 
@@ -37,11 +40,14 @@ class Stopper:
         """Say in a sentence why pretraining stopped or did not."""
         if not any(self.seen):
             return f"no checkpoint was measured on {self.target}"
-        choice, way = self.rule.choice, ("rise", "rose") if self._sign > 0 else ("fall", "fell")
-        kept = f"epoch {choice.candidate} ({self.indicator} {self.seen[choice.candidate]:.4f} on {self.target})"
+        choice, name = self.rule.choice, self.indicator
+        rise, rose = ("rise", "rose") if self._sign > 0 else ("fall", "fell")
+        kept = f"{self.rule.title} keeps epoch {choice.candidate} ({name} {self.seen[choice.candidate]:.4f} on {self.target})"
+        scores = [self._sign * score for epoch, score in self.seen.items() if epoch > 0]
+        rises = [later > earlier for earlier, later in pairwise(scores)]
         if choice.stopped_at is None:
-            return f"the {self.indicator} on {self.target} {way[1]} to the end; the online rule keeps {kept}"
-        return (
-            f"stopped after epoch {choice.stopped_at}, whose {self.indicator} {self.seen[choice.stopped_at]:.4f} did not {way[0]}; "
-            f"the online rule keeps {kept}"
-        )
+            way = f"{rose} to the end" if all(rises) else "stopped nothing"
+            return f"the {name} on {self.target} {way}; {kept}"
+        stop = f"stopped after epoch {choice.stopped_at}"
+        last = f"{name} {self.seen[choice.stopped_at]:.4f}"
+        return f"{stop} ({last}); {kept}" if rises[-1:] == [True] else f"{stop}, whose {last} did not {rise}; {kept}"

@@ -1,5 +1,6 @@
 """Read .npy and .npz files; the sizes that their headers claim are checked before memory is allocated."""
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.lib.npyio import NpzFile
 
 
+PIECE = 2**20  # bytes
 # Raised when a .npz is damaged or lacks a requested array.
 BROKEN_ARRAYS = (
     OSError, ValueError, TypeError, EOFError, KeyError, OverflowError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
@@ -34,8 +36,35 @@ def map_array(path: Path, remedy: str) -> "np.ndarray":
         with path.open("rb") as file:
             check_array_header(file, path.stat().st_size)
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except BROKEN_ARRAYS as error:
-        raise InputError(f"expected an array in {path}, but it cannot be read ({in_one_line(error)}); {remedy}") from None
+    except BROKEN_ARRAYS as fault:
+        raise InputError(f"expected an array in {path}, but it cannot be read ({in_one_line(fault)}); {remedy}") from None
+
+
+def create_array(path: Path, shape: tuple[int, ...]) -> "np.memmap":
+    """Create a .npy file of numbers uint8, mapped to be filled; its disk space is reserved."""
+    import numpy as np
+
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    _reserve(path)
+    return array
+
+
+def _reserve(path: Path) -> None:
+    """Allocate a mapped file's disk space now: a full disk raises here, but kills the process (SIGBUS) on a write to the map."""
+    size = path.stat().st_size
+    with path.open("r+b") as handle:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle.fileno(), 0, size)
+            return
+        begin = len(handle.read(PIECE))  # the header stays
+        for start in range(begin, size, PIECE):
+            handle.write(bytes(min(PIECE, size - start)))
+
+
+# What reading a damaged .npz, or one without the wanted array, raises.
+BROKEN_ARRAYS = (
+    OSError, ValueError, TypeError, EOFError, KeyError, OverflowError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """A prepared target on disk: its record, its index and its memory-mapped arrays."""
 
+import csv
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +15,7 @@ from medtransfer.hashing import digest, file_sha256
 from medtransfer.records.arrays import map_array
 from medtransfer.records.base import REMEDIES, TARGET, Count, Record, Side
 from medtransfer.records.tables import read_table
+from medtransfer.records.untrusted import require_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,8 +40,8 @@ class TargetInfo(Record):
         expected: Samples per split of the full dataset; empty if none are published.
         subset: Whether fewer samples than expected were declared.
         sources: SHA-256 of every source file, by path below the raw folder.
-        arrays: SHA-256 of images.npy, masks.npy and index.csv.
-        settings: Parameters that it was prepared with.
+        arrays: SHA-256 of images.npy, of the labels and of index.csv.
+        settings: the parameters that it was prepared with.
     """
 
     target: Name
@@ -54,7 +57,7 @@ class TargetInfo(Record):
     expected: dict[str, Count]
     subset: bool
     sources: dict[str, str]
-    arrays: dict[str, str]
+    arrays: dict[Name, str]
     settings: dict[str, Any]
 
     @classmethod
@@ -64,11 +67,12 @@ class TargetInfo(Record):
 
     @property
     def fingerprint(self) -> str:
-        """Return 12 hexadecimal digits that change when any image, mask, split or class does."""
+        """Return 12 hexadecimal digits that change when any image, label, split or class does."""
         return digest([self.arrays, self.classes, self.input, self.augmentation])
 
 
-ARRAYS = ("images.npy", "masks.npy", "index.csv")
+TARGET_FILE, IMAGES_FILE, INDEX_FILE = "dataset.json", "images.npy", "index.csv"
+MASKS_FILE = "masks.npy"  # labels of pixels; the labels of other tasks have files of their own
 REMEDY = "make the target again with `medtransfer prepare --force`"
 _VERIFIED: set[tuple[str, int, int, str | None]] = set()  # files whose hash this process has already checked
 INDEX_COLUMNS = ("sample", "row", "split", "group", "source", "slice", "top", "left", "height", "width")
@@ -76,7 +80,7 @@ INDEX_COLUMNS = ("sample", "row", "split", "group", "source", "slice", "top", "l
 
 @dataclass(frozen=True)
 class PreparedTarget:
-    """A prepared target: `dataset.json`, `index.csv`, `images.npy` and `masks.npy`.
+    """A prepared target on disk: `dataset.json`, `index.csv`, and arrays of images and labels that are mapped, not read.
 
     Each row of the index is one sample: the window (top, left, height, width; pixels) of row `row` of the arrays.
     """
@@ -86,29 +90,30 @@ class PreparedTarget:
 
     @classmethod
     def open(cls, folder: Path) -> "PreparedTarget":
-        """Open a prepared target.
+        """Open a prepared target; a missing or foreign one is an InputError."""
+        return cls(folder, TargetInfo.read(folder / TARGET_FILE))
 
-        Raises:
-            InputError: there is none in the folder, or its record is invalid.
-        """
-        return cls(folder, TargetInfo.read(folder / "dataset.json"))
+    @property
+    def has_masks(self) -> bool:
+        """Whether its labels are labels of pixels."""
+        return MASKS_FILE in self.info.arrays
 
     @cached_property
     def images(self) -> "np.ndarray":
-        """Images, uint8 (N, H, W, C)."""
-        return self._map("images.npy", (*self.masks.shape, self.info.channels))
+        """Map the images, uint8 (N, H, W, C)."""
+        return self._map(IMAGES_FILE, (None, None, None, self.info.channels))
 
     @cached_property
     def masks(self) -> "np.ndarray":
-        """Masks, uint8 (N, H, W); 0 is background."""
-        return self._map("masks.npy", None)
+        """Map the masks, uint8 (N, H, W), 0 is background."""
+        return self._map(MASKS_FILE, self.images.shape[:3])
 
     @cached_property
     def index(self) -> "pd.DataFrame":
         """Index, one row per sample, columns INDEX_COLUMNS."""
         import pandas as pd
 
-        path, remedy = self.folder / "index.csv", REMEDIES[TARGET]
+        path, remedy = self.folder / INDEX_FILE, REMEDIES[TARGET]
         table = read_table(path, remedy)
         if table.columns != INDEX_COLUMNS:
             raise InputError(
@@ -127,26 +132,25 @@ class PreparedTarget:
         return frame
 
     def samples(self, split: str) -> "pd.DataFrame":
-        """Return the index rows of one split.
+        """Return the index rows of one split; an empty one is an InputError."""
+        lines = self.index[self.index["split"] == split]
+        if lines.empty:
+            known = ", ".join(sorted(self.index["split"].unique()))
+            raise InputError(f"expected samples of the split {split!r} in {self.folder / INDEX_FILE}, but it holds {known}")
+        return lines.reset_index(drop=True)
+
+    def verify(self) -> Self:
+        """Compare index and arrays, those of the labels too, with the record, once a process for files that stay as they are.
 
         Raises:
             InputError: the split has no samples.
         """
-        rows = self.index[self.index["split"] == split]
-        if rows.empty:
-            known = ", ".join(sorted(self.index["split"].unique()))
-            raise InputError(f"expected samples of the split {split!r} in {self.folder / 'index.csv'}, but it holds {known}")
-        return rows.reset_index(drop=True)
-
-    def verify(self) -> Self:
-        """Check the hashes of the arrays and the index; a process hashes an unchanged file only once.
-
-        Raises:
-            InputError: a file is missing, has another shape or type, or is not the one that was prepared.
-        """
-        _ = self.images, self.index  # a wrong shape or type is a clearer error than a wrong hash
-        for name in ARRAYS:
+        _ = self.images, self.index  # what is wrong with their form is said first
+        for name in dict.fromkeys((IMAGES_FILE, INDEX_FILE, *self.info.arrays)):
             path, expected = self.folder / name, self.info.arrays.get(name)
+            if path.suffix == ".npy":
+                map_array(path, REMEDIES[TARGET])
+            require_file(path, "what was prepared", REMEDIES[TARGET])
             state = (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns, expected)
             if state not in _VERIFIED and file_sha256(path) != expected:
                 raise InputError(
@@ -156,14 +160,22 @@ class PreparedTarget:
             _VERIFIED.add(state)
         return self
 
-    def _map(self, name: str, shape: tuple[int, ...] | None) -> "np.ndarray":
-        """Map an array of a known shape, or of any (N, H, W) for None."""
+    def _map(self, name: str, shape: tuple[int | None, ...]) -> "np.ndarray":
+        """Map an array of a known shape; None is a side of any length."""
         path = self.folder / name
         array = map_array(path, REMEDIES[TARGET])
-        fits = array.ndim == 3 if shape is None else array.shape == shape
+        fits = array.ndim == len(shape) and all(side in {None, length} for side, length in zip(shape, array.shape, strict=True))
         if array.dtype != "uint8" or not fits:
-            expected = f"of shape {shape}" if shape else "(N, height, width)"
+            wanted = ", ".join("any" if side is None else str(side) for side in shape)
             raise InputError(
-                f"expected an array uint8 {expected} in {path}, but got {array.dtype} {array.shape}; {REMEDIES[TARGET]}"
+                f"expected an array uint8 of shape ({wanted}) in {path}, but got {array.dtype} {array.shape}; {REMEDIES[TARGET]}"
             )
         return array
+
+
+def write_index(folder: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write the index of a target that is being prepared; a row holds a value for each of INDEX_COLUMNS."""
+    with (folder / INDEX_FILE).open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(INDEX_COLUMNS)
+        writer.writerows(rows)

@@ -1,14 +1,23 @@
 """Record of a fine-tuning: its name, its cell, and `metrics.json`."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from medtransfer.hashing import digest
+from medtransfer.records.atomic import write_text
 from medtransfer.records.base import RESULT, Record
 from medtransfer.records.checkpoint import series_folder
 
 PER_SAMPLE = "per_image.csv"
+
+
+def write_per_sample(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the values of every test sample beside `metrics.json`, as `PER_SAMPLE`."""
+    import pandas as pd
+
+    write_text(folder / PER_SAMPLE, pd.DataFrame(rows).to_csv(index=False))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator, Measured, Options, pick
 from medtransfer.indicators.registry import INDICATORS, find_indicators
 from medtransfer.indicators.robustness.distances import DISTANCES
-from medtransfer.indicators.streamed_pass import measure
+from medtransfer.indicators.streamed_pass import measure, require_labels
 from medtransfer.locks import exclusive
 from medtransfer.records import (
     BROKEN_ARRAYS,
@@ -51,6 +51,7 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     if section.distance not in DISTANCES:
         raise InputError(f"expected score.distance out of {', '.join(DISTANCES)}, but got {section.distance!r}")
     target = PreparedTarget.open(prepared / section.target).verify()
+    require_labels(indicators, target, "score.indicators")
     series = series_folder(checkpoints, section.encoder, section.origin)
     infos = list_checkpoints(series)
     _check(series, infos, section.level)

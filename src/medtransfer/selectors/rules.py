@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from medtransfer.errors import InputError
 from medtransfer.metrics.transfer import K, require_finite
 
 
@@ -33,11 +34,12 @@ class Choice(Generic[K]):
 class Rule(ABC, Generic[K]):
     """Observes one score after the other and says when to stop.
 
-    Subclasses define `observe` and `choice`; the rest is derived from them. `choose_many` may be overridden by a
+    Subclasses define `title`, `observe` and `choice`; the rest is derived from them. `choose_many` may be overridden by a
     vectorised form that gives the same choices.
     """
 
-    needs_epochs: ClassVar[bool] = False  # whether the order of the candidates has a meaning
+    title: ClassVar[str]  # within a sentence
+    needs_epochs: ClassVar[bool] = False  # whether the order of the candidates has a meaning, so that it can stop
 
     @abstractmethod
     def observe(self, candidate: K, score: float) -> bool:
@@ -91,6 +93,8 @@ class Rule(ABC, Generic[K]):
 class Best(Rule[K]):
     """The highest score of all; the first candidate wins a tie. Source: section 4, offline."""
 
+    title: ClassVar[str] = "the offline rule"
+
     def __init__(self) -> None:
         """Start before the first candidate."""
         self._choice: Choice[K] | None = None
@@ -122,6 +126,7 @@ class FirstDrop(Rule[int]):
     Epoch 0, the random initialisation, takes no part.
     """
 
+    title: ClassVar[str] = "the online rule"
     needs_epochs: ClassVar[bool] = True
 
     def __init__(self) -> None:
@@ -165,6 +170,8 @@ class FirstDrop(Rule[int]):
 class KeepStop(FirstDrop):
     """Stop as `FirstDrop` does, but keep the checkpoint of the stop: its pretraining is paid for already."""
 
+    title: ClassVar[str] = "the rule keep-stop"
+
     @property
     def choice(self) -> Choice[int]:  # noqa: D102
         walk = super().choice
@@ -182,6 +189,22 @@ RULES: dict[str, type[Rule[Any]]] = {
     "first-drop": FirstDrop,
     "keep-stop": KeepStop,
 }
+
+
+def find_stopping_rule(name: str, key: str) -> type[Rule[int]]:
+    """Return the rule of a name, one that can stop a pretraining.
+
+    Args:
+        name: a key of RULES.
+        key: of params.yaml that names it, for the message.
+
+    Raises:
+        InputError: there is no such rule, or it observes every candidate.
+    """
+    known = {known: rule for known, rule in RULES.items() if rule.needs_epochs}
+    if name not in known:
+        raise InputError(f"expected {key} out of {', '.join(known)}, but got {name!r}")
+    return known[name]
 
 
 def _require_width(scores: NDArray[np.float64], candidates: Sequence[Any]) -> None:

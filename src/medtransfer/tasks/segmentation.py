@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from medtransfer.records import MASKS_FILE
 from medtransfer.tasks.contract import Evaluator, Metric
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Segmentation:
     Logits and probabilities are (N, 1, H, W) for one class, else (N, classes + 1, H, W) with the background first.
     """
 
-    labels_file: ClassVar[str] = "masks.npy"
+    labels_file: ClassVar[str] = MASKS_FILE
     primary: ClassVar[Metric] = Metric("dice", "Dice", 0.0, 1.0, "overlap of the predicted and the true mask")
 
     def samples(

@@ -32,6 +32,7 @@ from medtransfer.prepare.readers.contract import (
     is_folder,
     list_entries,
     pair_up,
+    pixel_labels,
     read_options,
     require_folder,
     whole_picture,
@@ -71,7 +72,10 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     )
     if not items:
         raise InputError(f"expected patients in {root}/training or {root}/testing, but there are none; {REMEDY}")
-    return Scan(CLASSES, 1, size, "rotate-flip", CITATION, f"{PERCENTILE_RULE}, per volume", EXPECTED, whole_picture(size), items)
+    return Scan(
+        CLASSES, 1, size, "rotate-flip", CITATION, f"{PERCENTILE_RULE}, per volume", EXPECTED, whole_picture(size), items,
+        task="segmentation", labels=pixel_labels(size),
+    )  # fmt: skip
 
 
 def _list_split(root: Path, name: str, split: str, size: Size) -> Iterator[Item]:

@@ -12,9 +12,23 @@ from typing import Any, Literal
 import numpy as np
 
 from medtransfer.errors import InputError
+from medtransfer.records import MASKS_FILE
 
 Window = tuple[int, int, int, int]
 Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How the labels of a dataset are stored: an array with one row per picture.
+
+    Attributes:
+        file: its name, the `labels_file` of the task.
+        shape: of a row; `()` is one number per picture.
+    """
+
+    file: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -23,12 +37,12 @@ class Picture:
 
     Attributes:
         image: uint8 (H, W, C).
-        mask: uint8 (H, W), 0 is background, c the c-th class.
+        labels: uint8, of the shape that the scan's `Labels` say; of pixels 0 is background, c the c-th class.
         slice: its index within the item: z in a volume, the row of an array, 0 otherwise.
     """
 
     image: np.ndarray
-    mask: np.ndarray
+    labels: np.ndarray
     slice: int
 
 
@@ -68,6 +82,7 @@ class Scan:
         windows: (top, left, height, width) of the samples cut from every stored picture, for `train` and for `test`.
         items: in the order of storage.
         task: what the labels are for, a key of TASKS.
+        labels: how they are stored.
     """
 
     classes: tuple[str, ...]
@@ -79,7 +94,8 @@ class Scan:
     expected: Mapping[str, int]
     windows: Mapping[str, tuple[Window, ...]]
     items: tuple[Item, ...]
-    task: str = "segmentation"
+    task: str
+    labels: Labels
 
 
 Reader = Callable[[Path, Size, Mapping[str, Any]], Scan]
@@ -89,6 +105,11 @@ def whole_picture(size: Size) -> dict[str, tuple[Window, ...]]:
     """Return the windows of a dataset whose samples are whole pictures."""
     window = ((0, 0, *size),)
     return {"train": window, "test": window}
+
+
+def pixel_labels(size: Size) -> Labels:
+    """Return how the labels of pixels are stored, for pictures of this size."""
+    return Labels(MASKS_FILE, size)
 
 
 def read_options(options: Mapping[str, Any], known: Mapping[str, Any], reader: str) -> dict[str, Any]:

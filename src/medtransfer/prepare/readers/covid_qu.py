@@ -28,6 +28,7 @@ from medtransfer.prepare.readers.contract import (
     Size,
     is_folder,
     pair_up,
+    pixel_labels,
     read_options,
     require_folder,
     whole_picture,
@@ -67,7 +68,10 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     if not items:
         raise InputError(f"expected images of {', '.join(classes)} in {root}, but there are none; {REMEDY}")
     expected = EXPECTED if classes == OPTIONS["classes"] else {}
-    return Scan(("infection",), 1, size, "rotate-flip", CITATION, "8-bit values kept", expected, whole_picture(size), items)
+    return Scan(
+        ("infection",), 1, size, "rotate-flip", CITATION, "8-bit values kept", expected, whole_picture(size), items,
+        task="segmentation", labels=pixel_labels(size),
+    )  # fmt: skip
 
 
 def _list_folders(root: Path, classes: list[str], size: Size) -> Iterator[Item]:

@@ -42,6 +42,7 @@ from medtransfer.prepare.readers.contract import (
     Size,
     is_folder,
     pair_up,
+    pixel_labels,
     read_options,
     require_folder,
     whole_picture,
@@ -81,7 +82,10 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         )
         for split, image, mask in pairs
     )  # fmt: skip
-    return Scan(tuple(classes), channels, size, "rotate-flip", CITATION, SCALING, {}, whole_picture(size), items)
+    return Scan(
+        tuple(classes), channels, size, "rotate-flip", CITATION, SCALING, {}, whole_picture(size), items,
+        task="segmentation", labels=pixel_labels(size),
+    )  # fmt: skip
 
 
 def _check_options(chosen: Mapping[str, Any]) -> None:

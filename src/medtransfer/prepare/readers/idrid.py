@@ -20,7 +20,18 @@ from typing import Any
 
 from medtransfer.errors import InputError
 from medtransfer.prepare.picture_files import check_same_size, list_pictures, read_image, read_nonzero, resize_image, resize_mask
-from medtransfer.prepare.readers.contract import Item, Picture, Scan, Size, Window, is_folder, pair_up, read_options, require_folder
+from medtransfer.prepare.readers.contract import (
+    Item,
+    Picture,
+    Scan,
+    Size,
+    Window,
+    is_folder,
+    pair_up,
+    pixel_labels,
+    read_options,
+    require_folder,
+)
 
 CITATION = (
     "P. Porwal, S. Pachade, M. Kokare, G. Deshmukh, et al., IDRiD: Diabetic Retinopathy - Segmentation and Grading "
@@ -65,6 +76,8 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         expected={split: images * len(windows[split]) for split, images in IMAGES.items()},
         windows=windows,
         items=items,
+        task="segmentation",
+        labels=pixel_labels(size),
     )
 
 
