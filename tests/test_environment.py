@@ -227,15 +227,6 @@ def tree_paths(readme: str) -> list[str]:
     return paths
 
 
-def test_a_file_tree_is_read_as_people_read_it() -> None:
-    indented = (
-        "# A\n## Where things are\ntext\n```\nsrc/a/\n  b.py c.py    two files\n  d/           a folder\n    e.py\nM  f\n```\n"
-    )
-    assert tree_paths(indented) == ["src/a/", "src/a/b.py", "src/a/c.py", "src/a/d/", "src/a/d/e.py", "M"]
-    drawn = "## File tree\n```text\nsrc/\n├── a/      # room\n│   └── b.py\n└── c.py  one\n```"
-    assert tree_paths(drawn) == ["src/", "src/a/", "src/a/b.py", "src/c.py"]
-
-
 def test_the_file_tree_of_the_readme_exists() -> None:
     ignored = {line.strip("/*") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()}
     paths = tree_paths((ROOT / "README.md").read_text(encoding="utf-8"))

@@ -137,9 +137,8 @@ def test_runs_beyond_a_page_are_read(workplace: Path, monkeypatch: pytest.Monkey
     assert [run.id for run in tracking.read_runs("score")] == expected
 
 
-@pytest.mark.parametrize(
-    "cell",
-    [
+def test_a_cell_may_hold_any_character(way: str):
+    cells = [
         "it's",
         "o'neill's \"own\" ; --",
         'say "it"',
@@ -147,16 +146,13 @@ def test_runs_beyond_a_page_are_read(workplace: Path, monkeypatch: pytest.Monkey
         "back\\slash",
         "per%cent",
         "under_score",
-        "ünter",
-        "a; b -- c",
-    ],
-)
-def test_a_cell_may_hold_any_character(way: str, cell: str):
-    run_id = finish(cell, source=cell)
-    finish("another")
-    finish("underXscore")
-    (found,) = tracking.read_runs("score", cell)
-    assert (found.id, found.tags[tracking.CELL], found.params) == (run_id, cell, {"source": cell})
+        "underXscore",
+        "ü",
+    ]
+    ids = {cell: finish(cell, source=cell) for cell in cells}
+    for cell in cells:
+        (found,) = tracking.read_runs("score", cell)
+        assert (found.id, found.tags[tracking.CELL], found.params) == (ids[cell], cell, {"source": cell})
 
 
 def test_metrics_and_curves(way: str, monkeypatch: pytest.MonkeyPatch):
@@ -198,7 +194,8 @@ def test_of_several_values_of_a_step_the_latest_and_then_the_largest_counts(way:
 
 
 def test_more_runs_than_a_query_takes(way: str):
-    ids = [finish("c0", point("dice", 0.25, 3)), *(f"{number:032x}" for number in range(2 * tracking_sql.CHUNK))]
+    others = 2 * tracking_sql.CHUNK if way == "tables" else 20  # the client asks for each of them
+    ids = [finish("c0", point("dice", 0.25, 3)), *(f"{number:032x}" for number in range(others))]
     ids += [finish("c1", point("dice", 0.75, 4)), ids[0]]  # one of them twice
     found = tracking.read_curves(ids, "dice")
     assert {run: curve for run, curve in found.items() if curve} == {ids[0]: {3: 0.25}, ids[-2]: {4: 0.75}}
