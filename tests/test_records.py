@@ -108,6 +108,8 @@ def test_a_record_comes_back_as_it_was(example: Any, tmp_path: Path) -> None:
 
 def test_every_form_has_its_own_name() -> None:
     assert len({kind.form() for kind in EXAMPLES}) == len(EXAMPLES)
+    with pytest.raises(TypeError):
+        Record.form()
 
 
 def test_a_missing_record_names_the_file_and_the_command(example: Any, tmp_path: Path) -> None:

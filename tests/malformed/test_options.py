@@ -26,6 +26,7 @@ ROWS: list[Row] = [
     ("pretrain: a size that the encoder does not take", ["pretrain", "--size", "33", "--out", "sources"], "33"),
     ("pretrain: pictures from nowhere", ["pretrain", "--source-root", "nowhere"], "nowhere"),
     ("score: a level below", ["score", "--level", "-50"], "score.level"),
+    ("score: an unknown distance", ["score", "--distance", "manhattan"], "score.distance", "cosine"),
     ("score: an unknown split", ["score", "--split", "dev"], "dev", "index.csv"),
     ("score: a target that was never prepared", ["score", "--target", "mine"], "data", "dataset.json"),
     ("score: checkpoints that were never made", ["score", "--encoder", "swin"], "swin-simple"),

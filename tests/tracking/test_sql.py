@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -259,6 +260,10 @@ def test_unknown_tables_are_read_through_the_client_and_that_is_said_once(
     assert tracking.read_curve(run_id, "dice") == {0: 0.5}
     said = [line for line in caplog.messages if "other tables than expected" in line]
     assert len(said) == 1 and "mlflow.db" in said[0]
+
+
+def test_a_server_is_read_through_the_client():
+    assert store_module.tables(SimpleNamespace(tracking_uri="http://127.0.0.1:5000")) is None  # type: ignore[arg-type]
 
 
 def test_a_password_is_not_said(unknown_tables: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
