@@ -1,12 +1,12 @@
 """params.yaml: overrides, environment variables, and errors that are all named at once."""
 
+import functools
 import operator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from pydantic import ValidationError
 
 from medtransfer.config import DEFINED, USED, Params, load_params
 from medtransfer.errors import InputError
@@ -34,12 +34,6 @@ def test_the_projects_params_are_complete() -> None:
     assert params.model_dump(mode="json") == yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
 
 
-def test_sections_are_frozen() -> None:
-    params = load_params([PARAMS], {})
-    with pytest.raises(ValidationError):
-        params.finetune.seed = 3  # type: ignore[misc]
-
-
 def test_no_section_has_a_default_of_its_own() -> None:
     sections: list[Any] = [Params]
     while sections:
@@ -53,10 +47,7 @@ def test_no_section_has_a_default_of_its_own() -> None:
 def test_a_missing_key_is_named(key: str, tmp_path: Path) -> None:
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     *parents, last = key.split(".")
-    section = params
-    for name in parents:
-        section = section[name]
-    del section[last]
+    del functools.reduce(operator.getitem, parents, params)[last]
     path = written(tmp_path, yaml.safe_dump(params), "params.yaml")
     with pytest.raises(InputError, match=rf"1 error\(s\) in {path}: {key}: is missing$"):
         load_params([path], {})
@@ -68,17 +59,10 @@ def test_an_unknown_key_is_named(key: str) -> None:
 
 
 def test_all_errors_are_named_at_once() -> None:
-    errors = message(
-        {
-            "score.level": 0,
-            "finetune.seed": -1,
-            "finetune.foo": 3,
-            "study.targets": ["sample", "nowhere"],
-            "pretrain.checkpoints": [1, 99],
-            "finetune.mode": "half",
-            "prepare.targets.sample.size": [64],
-        }
-    )
+    errors = message({
+        "score.level": 0, "finetune.seed": -1, "finetune.foo": 3, "study.targets": ["sample", "nowhere"],
+        "pretrain.checkpoints": [1, 99], "finetune.mode": "half", "prepare.targets.sample.size": [64],
+    })  # fmt: skip
     assert errors.startswith("7 error(s) in ")
     for part in (
         "score.level: Input should be less than 0 (got 0)",
@@ -91,18 +75,6 @@ def test_all_errors_are_named_at_once() -> None:
     ):
         assert part in errors
     assert "\n" not in errors
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("finetune.lr", float("nan")), ("finetune.lr", "fast"), ("finetune.batch_size", 2.5), ("finetune.target", "../x"),
-        ("finetune.precision", "16"), ("pretrain.betas", [0.9, 1]), ("prepare.targets.sample.size", [0, 64]), ("study", None),
-    ],
-)  # fmt: skip
-def test_a_wrong_value_is_named_with_its_key(key: str, value: Any) -> None:
-    errors = message({key: value})
-    assert key in errors and "(got " in errors
 
 
 def test_mixing_probabilities_sum_to_at_most_one() -> None:
@@ -127,11 +99,6 @@ def test_every_key_that_uses_a_name_is_checked() -> None:
     assert fields | {"pretrain.stop_on"} == {user for users in USED.values() for user in users}
 
 
-def test_the_stopping_target_is_optional() -> None:
-    assert load_params([PARAMS], {"pretrain.stop_on": None}).pretrain.stop_on is None
-    assert load_params([PARAMS], {"pretrain.stop_on": "sample"}).pretrain.stop_on == "sample"
-
-
 def test_a_further_file_changes_only_its_keys(tmp_path: Path) -> None:
     more = written(tmp_path, "finetune: {lr: 0.5}\npretrain: {encoders: {unet: {width: 12}}}\n")
     before, after = load_params([PARAMS], {}), load_params([PARAMS, more], {})
@@ -147,21 +114,13 @@ def test_an_encoder_of_another_build_is_replaced(tmp_path: Path) -> None:
     assert (spec.build, spec.arguments) == ("swin", {"embed": 24})
 
 
-def test_an_encoder_must_name_its_build() -> None:
-    assert "pretrain.encoders.small.build: is missing" in message({"pretrain.encoders.small": {"width": 4}})
-
-
 def test_lists_options_and_splits_are_replaced(tmp_path: Path) -> None:
-    base = written(
-        tmp_path,
-        "prepare: {targets: {sample: {options: {a: 1, b: 2}, split: {test: 0.2, seed: 0}}}}\nstudy: {seeds: [1, 2]}\n",
-        "base.yaml",
-    )
-    more = written(tmp_path, "prepare: {targets: {sample: {options: {b: 3}, split: {file: s.csv}}}}\nstudy: {seeds: [7]}\n")
+    sections = "prepare: {{targets: {{sample: {{options: {}, split: {}}}}}}}\nstudy: {{seeds: {}}}\n"
+    base = written(tmp_path, sections.format("{a: 1, b: 2}", "{test: 0.2, seed: 0}", [1, 2]), "base.yaml")
+    more = written(tmp_path, sections.format("{b: 3}", "{file: s.csv}", [7]))
     params = load_params([PARAMS, base, more], {})
-    assert params.prepare.targets["sample"].options == {"b": 3}
-    assert params.prepare.targets["sample"].split == {"file": "s.csv"}
-    assert params.study.seeds == [7]
+    sample = params.prepare.targets["sample"]
+    assert (sample.options, sample.split, params.study.seeds) == ({"b": 3}, {"file": "s.csv"}, [7])
 
 
 def test_values_override_files_and_later_files_earlier_ones(tmp_path: Path) -> None:
@@ -185,9 +144,7 @@ def test_numbers_without_a_point_are_numbers() -> None:
 
 
 @pytest.mark.parametrize("folder", ["/images", "/with: colon", "/with #hash", "/{braces}", "/quote\"'"])
-def test_environment_variables_may_hold_any_characters(
-    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_environment_variables_may_hold_any_characters(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_DATA", folder)
     more = written(tmp_path, "pretrain:\n  source_root: ${MY_DATA}/photographs\nstudy:\n  targets: ['${WHO}']\n")
     monkeypatch.setenv("WHO", "sample")
@@ -205,26 +162,6 @@ def test_an_unset_variable_is_named_with_its_file(tmp_path: Path, monkeypatch: p
     monkeypatch.delenv("MY_DATA", raising=False)
     more = written(tmp_path, "pretrain:\n  source_root: ${MY_DATA}/photographs\n")
     assert message({}, more) == f"expected the environment variable MY_DATA, which {more} names, but it is not set; set it"
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"finetune: [1, 2", "expected YAML in "),
-        (b"finetune: {seed: 1", "expected YAML in "),
-        (b"\xff\xfe\x00", "expected YAML in "),
-        (b"finetune: {seed: 2024-99-99}", "expected YAML in "),
-        (b"a: !!python/object/apply:os.mkdir [x]", "expected YAML in "),
-        (b"- 1\n- 2\n", "but got list"),
-        (b"", "but got NoneType"),
-        (b"text", "but got str"),
-    ],
-)
-def test_a_broken_file_is_named_in_one_line(content: bytes, expected: str, tmp_path: Path) -> None:
-    path = tmp_path / "broken.yaml"
-    path.write_bytes(content)
-    sentence = message({}, path)
-    assert expected in sentence and str(path) in sentence and "\n" not in sentence
 
 
 def test_a_missing_file_is_named_with_the_remedy(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """The files around the package agree with it and with each other: environments, MLproject, params, DVC stages, README."""
 
 import ast
+import functools
 import importlib.metadata
 import importlib.util
+import operator
 import os
 import re
 import shlex
@@ -44,25 +46,16 @@ def requirements() -> list[str]:
     return (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
 
 
-def test_conda_installs_the_same_packages() -> None:
-    pip = next(entry["pip"] for entry in read_yaml("conda.yaml")["dependencies"] if isinstance(entry, dict))
-    assert pip == requirements()
-
-
-def test_mlflows_environment_reads_the_same_file() -> None:
-    environment = read_yaml("python_env.yaml")
-    assert environment["dependencies"] == ["-r requirements.txt"]
-    assert "python" not in environment  # any named version would be installed by pyenv
-    assert read_yaml("MLproject")["python_env"] == "python_env.yaml"
-    assert "conda_env" not in read_yaml("MLproject")
-
-
-def test_the_package_reads_the_same_file() -> None:
+def test_every_environment_installs_the_same_packages() -> None:
+    conda = read_yaml("conda.yaml")["dependencies"]
+    assert next(entry["pip"] for entry in conda if isinstance(entry, dict)) == requirements()
+    assert read_yaml("python_env.yaml")["dependencies"] == ["-r requirements.txt"]
+    assert "python" not in read_yaml("python_env.yaml")  # any named version would be installed by pyenv
+    assert read_yaml("MLproject")["python_env"] == "python_env.yaml" and "conda_env" not in read_yaml("MLproject")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert "dependencies" in project["project"]["dynamic"]
     assert project["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
-    minimum = project["project"]["requires-python"]
-    assert f"python{minimum}" in read_yaml("conda.yaml")["dependencies"]
+    assert f"python{project['project']['requires-python']}" in conda
 
 
 @pytest.mark.parametrize("line", requirements())
@@ -136,21 +129,14 @@ def test_dvc_knows_every_stage(dvc_stages: dict[str, Any]) -> None:
     assert {name.split("@")[1] for name in dvc_stages if name.startswith("prepare@")} == targets
 
 
-def test_the_commands_of_dvc_can_be_parsed(dvc_stages: dict[str, Any]) -> None:
+def test_commands_and_params_of_dvc_exist(dvc_stages: dict[str, Any]) -> None:
+    values = read_yaml("params.yaml")
     for address, stage in dvc_stages.items():
         python, module, package, command, *options = shlex.split(stage.cmd)
         assert (python, module, package, command) == ("python", "-m", "medtransfer", address.split("@")[0])
         cli.commands[command].make_context(command, options)  # an unknown option raises
-
-
-def test_the_params_of_dvc_exist(dvc_stages: dict[str, Any]) -> None:
-    values = read_yaml("params.yaml")
-    for address, stage in dvc_stages.items():
         for dotted in params_of(stage):
-            value = values
-            for key in dotted.split("."):
-                assert key in value, f"{address}: {dotted}"
-                value = value[key]
+            functools.reduce(operator.getitem, dotted.split("."), values)  # an unknown key raises
 
 
 @pytest.mark.parametrize("section", ["samples", "pretrain", "score", "finetune", "report"])
@@ -176,8 +162,7 @@ def test_dvc_watches_the_entries_of_each_pretraining_and_target(dvc_stages: dict
 def test_dvc_watches_the_code_that_a_stage_imports(dvc_stages: dict[str, Any]) -> None:
     for address, stage in dvc_stages.items():
         name = address.split("@")[0]
-        listed = [ROOT / dep.def_path for dep in stage.deps if dep.def_path.startswith("src/")]
-        assert all(path.exists() for path in listed), address
+        assert all((ROOT / dep.def_path).exists() for dep in stage.deps if dep.def_path.startswith("src/")), address
         needed = {file for file in imports_below(SRC / "medtransfer" / ROOMS.get(name, name)) if _makes_numbers(file)}
         missing = needed - code(stage)
         assert not missing, f"dvc.yaml, {address}: {sorted(str(file.relative_to(ROOT)) for file in missing)} are not listed"
@@ -240,15 +225,6 @@ def tree_paths(readme: str) -> list[str]:
         if names[-1].endswith("/"):
             above.append((depth, f"{parent}{names[-1]}"))
     return paths
-
-
-def test_a_file_tree_is_read_as_people_read_it() -> None:
-    indented = (
-        "# A\n## Where things are\ntext\n```\nsrc/a/\n  b.py c.py    two files\n  d/           a folder\n    e.py\nM  f\n```\n"
-    )
-    assert tree_paths(indented) == ["src/a/", "src/a/b.py", "src/a/c.py", "src/a/d/", "src/a/d/e.py", "M"]
-    drawn = "## File tree\n```text\nsrc/\n├── a/      # room\n│   └── b.py\n└── c.py  one\n```"
-    assert tree_paths(drawn) == ["src/", "src/a/", "src/a/b.py", "src/c.py"]
 
 
 def test_the_file_tree_of_the_readme_exists() -> None:

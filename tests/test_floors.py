@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,7 @@ def test_every_room_stands_on_a_floor() -> None:
     assert named == {f"medtransfer.{name}" for name in there - {"__init__"}}
 
 
+@cache
 def imports(path: Path) -> list[tuple[str, str]]:
     """Return the imports of a file as (module, name); the name is empty for `import module`."""
     found = []
@@ -47,6 +49,7 @@ def test_only_tracking_knows_mlflow() -> None:
     assert {path.parent for path in guests} == {PACKAGE / "tracking"}
 
 
+@cache
 def defined(path: Path) -> set[str]:
     """Return the names that a file defines or imports at any level."""
     names: set[str] = set()

@@ -32,17 +32,13 @@ def test_every_option_says_what_it_is_and_its_default(command: str, monkeypatch:
         assert re.search(rf"--{key.replace('_', '-')} \S+ {re.escape(described(command, key))} \[default: .+?\]", text), key
 
 
-def test_help_needs_no_params(tmp_path: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    assert "learning rate" in CliRunner().invoke(cli, ["finetune", "--help"]).output
-    (tmp_path / "params.yaml").write_text("finetune: [")
-    assert "learning rate" in CliRunner().invoke(cli, ["finetune", "--help"]).output
-
-
-def test_help_names_the_choices(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(ROOT)
-    text = " ".join(CliRunner().invoke(cli, ["finetune", "--help"]).output.split())
-    assert "--select last|validation epoch" in text and "--lr NUMBER" in text and "--epoch-steps INTEGER|null" in text
+def test_help_names_the_choices_and_needs_no_params(tmp_path: Any, monkeypatch: pytest.MonkeyPatch):
+    for folder, params in ((ROOT, None), (tmp_path, None), (tmp_path, "finetune: [")):
+        monkeypatch.chdir(folder)
+        if params:
+            Path("params.yaml").write_text(params)
+        text = " ".join(CliRunner().invoke(cli, ["finetune", "--help"]).output.split())
+        assert "--select last|validation epoch" in text and "--lr NUMBER" in text and "--epoch-steps INTEGER|null" in text
 
 
 @pytest.mark.parametrize(

@@ -31,13 +31,11 @@ from medtransfer.records import (
     checkpoint_path,
     find_checkpoint,
     list_checkpoints,
-    read_json,
     read_tensors,
-    series_folder,
     write_json,
     write_tensors,
     write_text,
-)
+)  # fmt: skip
 from medtransfer.records.atomic import HOST, scratch_folder
 from medtransfer.records.base import Record
 
@@ -104,28 +102,14 @@ def test_a_record_comes_back_as_it_was(example: Any, tmp_path: Path) -> None:
     example.write(path)
     assert type(example).read(path) == example
     assert [file.name for file in path.parent.iterdir()] == ["record.json"]
-
-
-def test_a_record_says_its_form_and_version(example: Any, tmp_path: Path) -> None:
-    example.write(tmp_path / "r.json")
-    said = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["format"]
-    assert said == example.form() and re.fullmatch(r"medtransfer/[a-z-]+/[1-9]", said)
-
-
-def test_a_record_of_an_older_version_says_how_to_make_it_again(tmp_path: Path) -> None:
-    value = asdict(EXAMPLES[TargetInfo])
-    del value["task"]
-    write_json(tmp_path / "r.json", {"format": "medtransfer/target/1", **value})
-    message = (
-        f"expected the format 'medtransfer/target/2' in {tmp_path / 'r.json'}, but got 'medtransfer/target/1', "
-        "which an older version of medtransfer wrote; move it away and make it with `medtransfer prepare --target <name>` again"
-    )
-    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        TargetInfo.read(tmp_path / "r.json")
+    form = json.loads(path.read_text(encoding="utf-8"))["format"]
+    assert form == example.form() and re.fullmatch(r"medtransfer/[a-z-]+/[1-9]", form)
 
 
 def test_every_form_has_its_own_name() -> None:
     assert len({kind.form() for kind in EXAMPLES}) == len(EXAMPLES)
+    with pytest.raises(TypeError):
+        Record.form()
 
 
 def test_a_missing_record_names_the_file_and_the_command(example: Any, tmp_path: Path) -> None:
@@ -153,32 +137,17 @@ def test_a_foreign_record_names_both_formats(example: Any, tmp_path: Path) -> No
             type(example).read(tmp_path / "r.json")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"format": ', b"\xff\xfe", b"[1]", b"3", b"null"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[1]"])
 def test_a_corrupt_record_is_refused(example: Any, content: bytes, tmp_path: Path) -> None:
     (tmp_path / "r.json").write_bytes(content)
     with pytest.raises(InputError, match="r.json"):
         type(example).read(tmp_path / "r.json")
 
 
-def test_a_folder_in_the_place_of_a_record_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="it is a folder"):
-        TargetInfo.read(tmp_path)
-
-
-def test_a_record_without_a_form_is_a_programming_error() -> None:
-    with pytest.raises(TypeError):
-        Record.form()
-
-
 def test_a_number_that_json_cannot_hold_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "r.json", {"dice": float("nan")})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_read_json_gives_all_that_is_there(tmp_path: Path) -> None:
-    write_json(tmp_path / "r.json", {"format": Scores.form(), "a": [1, None, "ü"]})
-    assert read_json(tmp_path / "r.json", Scores.form()) == {"format": Scores.form(), "a": [1, None, "ü"]}
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -193,14 +162,15 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
-def test_a_fault_keeps_the_old_file(fault: type[BaseException], tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-    with pytest.raises(fault), atomic_path(path) as partial:
-        partial.write_text("half")
+def test_a_fault_keeps_the_old_file_and_folder(fault: type[BaseException], tmp_path: Path) -> None:
+    write_text(tmp_path / "file.txt", "old")
+    write_text(tmp_path / "folder" / "a", "old")
+    with pytest.raises(fault), atomic_path(tmp_path / "file.txt") as file, atomic_folder(tmp_path / "folder") as folder:
+        for partial in (file, folder / "a"):
+            partial.write_text("half")
         raise fault
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+    assert {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {"file.txt": "old", "a": "old"}
+    assert {path.name for path in tmp_path.iterdir()} == {"file.txt", "folder"}
 
 
 def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,18 +197,6 @@ def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
-def test_a_fault_keeps_the_old_folder(fault: type[BaseException], tmp_path: Path) -> None:
-    path = tmp_path / "folder"
-    path.mkdir()
-    (path / "a").write_text("old")
-    with pytest.raises(fault), atomic_folder(path) as partial:
-        (partial / "a").write_text("half")
-        raise fault
-    assert (path / "a").read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_what_a_killed_process_left_of_a_folder_is_swept(tmp_path: Path) -> None:
     for left in (".folder.partial", ".folder.old"):
         (tmp_path / left).mkdir()
@@ -259,46 +217,6 @@ def test_a_prepared_target_is_mapped_and_read_as_it_is(target: PreparedTarget) -
     assert target.index["height"].dtype.kind == "i"
 
 
-def test_a_split_that_is_not_there_names_those_that_are(target: PreparedTarget) -> None:
-    with pytest.raises(InputError, match="the split 'validation' in .*index.csv, but it holds test, train"):
-        target.samples("validation")
-
-
-@pytest.mark.parametrize("name", ["images", "masks"])
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "foreign", "pickle"])
-def test_a_damaged_array_is_named_with_the_remedy(target: PreparedTarget, name: str, damage: str) -> None:
-    path = target.folder / f"{name}.npy"
-    content = path.read_bytes()
-    path.unlink()
-    if damage == "pickle":
-        np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    elif damage != "missing":
-        path.write_bytes({"empty": b"", "cut": content[:-5], "foreign": b"no array at all" * 20}[damage])
-    with pytest.raises(InputError, match=rf"expected an array in {path}, .* make it with `medtransfer prepare"):
-        getattr(target, name)
-
-
-@pytest.mark.parametrize("damage", [None, b"", b"\xff\xfe\x00\x01", b'"never closed\n1,2\n', b"a,b\n1,2,3\n1,2\n1,2,3,4,5,6\n"])
-def test_a_damaged_index_is_named_with_the_remedy(target: PreparedTarget, damage: bytes | None) -> None:
-    path = target.folder / "index.csv"
-    path.unlink()
-    if damage is not None:
-        path.write_bytes(damage)
-    with pytest.raises(InputError, match=rf"(?s)expected .* in {path}, .* make it with `medtransfer prepare"):
-        _ = target.index
-
-
-def test_an_index_of_other_columns_names_them(target: PreparedTarget) -> None:
-    (target.folder / "index.csv").write_text("sample,row\n0,0\n")
-    with pytest.raises(InputError, match="expected the columns sample, row, split, .* but got sample, row"):
-        _ = target.index
-
-
-def test_a_target_that_was_never_prepared_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="make it with `medtransfer prepare --target <name>`"):
-        PreparedTarget.open(tmp_path / "nowhere")
-
-
 def test_the_fingerprint_changes_with_content_and_not_with_its_place() -> None:
     info: TargetInfo = EXAMPLES[TargetInfo]
     same = [replace(info, target="other"), replace(info, citation="x"), replace(info, sources={})]
@@ -316,24 +234,14 @@ def test_every_field_makes_another_cell(field: str) -> None:
     changed = replace(CELL, **{field: 99 if isinstance(getattr(CELL, field), int) else "other"})
     assert changed.key != CELL.key
     assert replace(CELL).key == CELL.key and len(CELL.key) == 16
-
-
-def test_a_cell_has_a_readable_name() -> None:
-    assert CELL.name == "heart-unet-simple-e005-full-s7"
     assert CELL.folder(Path("models")) == Path("models/heart/unet-simple/e005-full-s7")
-
-
-def test_the_places_of_checkpoints() -> None:
-    folder = series_folder(Path("checkpoints"), "unet", "simple")
-    assert checkpoint_path(folder, 7) == Path("checkpoints/unet-simple/epoch-007.json")
-    assert checkpoint_path(folder, 1200) == Path("checkpoints/unet-simple/epoch-1200.json")
 
 
 def test_checkpoints_are_listed_by_epoch(tmp_path: Path) -> None:
     info: CheckpointInfo = EXAMPLES[CheckpointInfo]
-    for epoch in (10, 0, 300):
+    for epoch in (10, 0, 300, 1200):
         replace(info, epoch=epoch).write(checkpoint_path(tmp_path, epoch))
-    assert list(list_checkpoints(tmp_path)) == [0, 10, 300]
+    assert list(list_checkpoints(tmp_path)) == [0, 10, 300, 1200]
     assert list_checkpoints(tmp_path)[10].epoch == 10
 
 
@@ -377,18 +285,6 @@ def test_tensors_come_back_bit_for_bit(tmp_path: Path) -> None:
     back = read_tensors(tmp_path / "w.safetensors")
     assert all(torch.equal(back[name], value) and back[name].dtype == value.dtype for name, value in tensors.items())
     assert torch.equal(back["learned"], whole) and len(back) == 6
-
-
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "foreign"])
-def test_damaged_weights_are_named_with_the_remedy(damage: str, tmp_path: Path) -> None:
-    path = tmp_path / "w.safetensors"
-    write_tensors(path, {"a": torch.zeros(100)})
-    content = path.read_bytes()
-    path.unlink()
-    if damage != "missing":
-        path.write_bytes({"empty": b"", "cut": content[:-5], "foreign": b"nothing of the kind" * 20}[damage])
-    with pytest.raises(InputError, match=rf"expected weights in {path}, .* make it with `medtransfer pretrain`"):
-        read_tensors(path)
 
 
 def test_what_a_killed_process_left_half_written_goes_with_the_next_writing(tmp_path: Path) -> None:

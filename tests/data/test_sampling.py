@@ -2,7 +2,6 @@
 
 from traceback import clear_frames
 
-import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
@@ -45,11 +44,6 @@ def test_accumulated_batches_cover_the_same_images() -> None:
     assert [sorted(batch) for batch in large] == [sorted(sum(small[i : i + 3], [])) for i in (0, 3)]
 
 
-def test_complete_steps_are_equal_on_all_devices() -> None:
-    pair = [list(EpochBatches(19, 4, seed=5, shuffle=True, drop_last=True, rank=rank, world=2)) for rank in (0, 1)]
-    assert [[len(batch) for batch in batches] for batches in pair] == [[4, 4], [4, 4]]
-
-
 def test_the_order_depends_on_seed_and_epoch() -> None:
     orders = {}
     for seed, epoch in ((0, 0), (0, 1), (1, 0)):
@@ -58,6 +52,7 @@ def test_the_order_depends_on_seed_and_epoch() -> None:
         orders[seed, epoch] = tuple(next(iter(batches)))
         assert list(batches) == [list(orders[seed, epoch])]
     assert len(set(orders.values())) == 3
+    assert [len(batch) for batch in EpochBatches(19, 4, seed=5, shuffle=True, drop_last=True, rank=1, world=2)] == [4, 4]
     assert list(EpochBatches(5, 3, seed=0, shuffle=False, drop_last=False)) == [[0, 1, 2], [3, 4]]
 
 
@@ -103,8 +98,3 @@ def test_a_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.set_num_threads", lambda number: asked.append(("torch", number)))
     worker_init(0)
     assert asked == [("cv2", 0), ("torch", 1)]
-
-
-def test_default_collation_gives_tensors() -> None:
-    made = loader(Broken(), EpochBatches(2, 2, seed=0, shuffle=False, drop_last=False), 0, pin=False)
-    assert np.array_equal(next(iter(made)), [0, 1])

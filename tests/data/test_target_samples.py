@@ -1,4 +1,4 @@
-"""Samples of a prepared target: windows, seeds, workers and bad files."""
+"""Samples of a prepared target: windows, seeds, workers and broken targets."""
 
 import pickle
 from collections.abc import Callable
@@ -95,8 +95,3 @@ def test_broken_targets_are_refused(make_target: Make, change: dict[str, Any], m
     target = make_target(images, images[..., 0], size=(8, 8), **change)
     with pytest.raises(InputError, match=message):
         TargetSamples(target, "train", augment=True, **PLAIN)
-
-
-def test_unknown_split(colour_target: PreparedTarget) -> None:
-    with pytest.raises(InputError, match="'test'"):
-        TargetSamples(colour_target, "test", augment=False, **PLAIN)

@@ -134,6 +134,8 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def _hide_secrets(patch: pytest.MonkeyPatch) -> None:
+    import matplotlib.pyplot  # noqa: F401  # which makes folders in HOME
+
     for module, function in ((socket, "gethostname"), (socket, "getfqdn"), (platform, "node")):
         patch.setattr(module, function, lambda *_: SECRETS["HOSTNAME"])
     for name, value in SECRETS.items():

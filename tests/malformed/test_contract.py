@@ -44,12 +44,13 @@ def test_every_damage_is_mended(stock: Any) -> None:
         paths = (path for path in folder.rglob("*") if path.is_file())
         return {str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes()) for path in paths}
 
+    whole = content(stock.copy)
     for damage in (*DAMAGES.values(), lambda path: path.with_name("more").write_text("more")):
         damage(stock.folder / "split.csv")
         if damage in (DAMAGES["loop"], DAMAGES["unreadable"], DAMAGES["missing"]):
             damage(stock.folder / "raw/mine")
         stock.mend()
-        assert content(stock.folder) == content(stock.copy)
+        assert content(stock.folder) == whole
 
 
 def test_names_of_rows_are_unique() -> None:

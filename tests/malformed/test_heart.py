@@ -16,7 +16,6 @@ IMAGE, MASK, INFO = f"{PATIENT}/patient001_frame01.nii.gz", f"{PATIENT}/patient0
 VOLUME, LABELS = Path(IMAGE).name, Path(MASK).name
 DIM, DATATYPE, OFFSET, HEADER = 40, 70, 108, 352  # bytes into a NIfTI header, and its length
 ANY = ("empty", "half", "head", "last byte", "spoilt", "zeros", "noise", "text", "Latin-1", "folder", "loop", "pipe", "unreadable")
-MOST = 10**6  # bytes that a file written here takes, so that its claims are all that is large
 
 
 def header(place: int, form: str, *values: float) -> Callable[[Path], object]:

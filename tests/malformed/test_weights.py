@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from tests.malformed.damage import OBJECTS, Canary, Row, saved
+from tests.malformed.damage import OBJECTS, Canary, Row, apply, saved
 
 NAMES = ("weights.safetensors", "weights.pt", "weights.pth")
 ANY = ("empty", "half", "head", "last byte", "zeros", "noise", "text", "folder", "loop", "pipe")
@@ -36,21 +36,12 @@ def write(path: Path) -> None:
     save_file(good(path), path) if path.suffix == ".safetensors" else torch.save(good(path), path)
 
 
-def damaged(name: str) -> Callable[[Path], object]:
-    """Write good weights, to which the fixture then does the named damage."""
-    return lambda path: (write(path), DAMAGED.append(name))
+def damaged(kind: str) -> Callable[[Path], object]:
+    return lambda path: (write(path), apply(kind, path))
 
 
 def packed(value: Callable[[Path], Any], **options: Any) -> Callable[[Path], object]:
     return lambda path: torch.save(value(path), path, **options)
-
-
-def pickled(value: Any, protocol: int = 2) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(pickle.dumps(value, protocol))
-
-
-def content(data: bytes) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(data)
 
 
 def zipped() -> bytes:
@@ -80,17 +71,16 @@ def stretched(path: Path) -> dict[str, torch.Tensor]:
     return {name: torch.zeros(1).expand(2**20, 2**20) for name in good(path)}
 
 
-DAMAGED: list[str] = []
 SPARSE, META = torch.eye(3).to_sparse(), torch.empty(3, device="meta")
 FORMAT_ROWS: list[Row] = [
     *((f"{name}: {kind}", name, damaged(kind), name) for name in NAMES[:2] for kind in ANY),
-    ("a pickle in a .safetensors", NAMES[0], pickled(Canary()), NAMES[0]),
+    ("a pickle in a .safetensors", NAMES[0], pickle.dumps(Canary()), NAMES[0]),
     ("an archive of PyTorch in a .safetensors", NAMES[0], packed(with_tensors(hidden=Canary())), NAMES[0]),
-    ("an array of objects in a .safetensors", NAMES[0], content(saved(OBJECTS)), NAMES[0]),
-    ("an array of objects in a .npy", "weights.npy", content(saved(OBJECTS)), "weights.npy"),
-    ("objects in a .npz", "weights.npz", content(zipped()), "weights.npz"),
-    ("a pickle in a .pkl", "weights.pkl", pickled(Canary()), "weights.pkl"),
-    ("a pickle without a suffix", "weights", pickled(Canary()), "weights"),
+    ("an array of objects in a .safetensors", NAMES[0], saved(OBJECTS), NAMES[0]),
+    ("an array of objects in a .npy", "weights.npy", saved(OBJECTS), "weights.npy"),
+    ("objects in a .npz", "weights.npz", zipped(), "weights.npz"),
+    ("a pickle in a .pkl", "weights.pkl", pickle.dumps(Canary()), "weights.pkl"),
+    ("a pickle without a suffix", "weights", pickle.dumps(Canary()), "weights"),
     ("another model's tensors", NAMES[0], lambda path: save_file({"stem.0.weight": torch.zeros(5)}, path), NAMES[0]),
     ("a file that is not there", "none.safetensors", lambda path: None, "none.safetensors"),
     ("no tensor of the encoder", NAMES[0], lambda path: save_file({"what": torch.zeros(5)}, path), NAMES[0]),
@@ -99,15 +89,15 @@ FORMAT_ROWS: list[Row] = [
                                                                   for k, v in good(path).items()}, path), NAMES[0], "NaN"),
 ]  # fmt: skip
 PICKLE_ROWS: list[Row] = [
-    ("a pickle that opens a file", NAMES[1], pickled(Canary()), NAMES[1]),
-    ("a pickle that runs a command", NAMES[2], pickled(Shell()), NAMES[2]),
-    ("a pickle of protocol 5", NAMES[1], pickled(Shell(), 5), NAMES[1]),
+    ("a pickle that opens a file", NAMES[1], pickle.dumps(Canary()), NAMES[1]),
+    ("a pickle that runs a command", NAMES[2], pickle.dumps(Shell()), NAMES[2]),
+    ("a pickle of protocol 5", NAMES[1], pickle.dumps(Shell(), 5), NAMES[1]),
     ("a state dict with a canary", NAMES[1], packed(with_tensors(hidden=Canary())), NAMES[1]),
     ("a state dict with a shell", NAMES[2], packed(with_tensors(hidden=Shell())), NAMES[2]),
     ("the same of the old form", NAMES[1], packed(with_tensors(hidden=Shell()), _use_new_zipfile_serialization=False), NAMES[1]),
     ("a canary for a key", NAMES[1], packed(lambda path: {Canary(): torch.zeros(3)}), NAMES[1]),
     ("a whole module", NAMES[1], packed(lambda path: torch.nn.Linear(2, 2)), NAMES[1]),
-    ("an array of objects in a .pt", NAMES[1], content(saved(OBJECTS)), NAMES[1]),
+    ("an array of objects in a .pt", NAMES[1], saved(OBJECTS), NAMES[1]),
     ("a list", NAMES[1], packed(lambda path: [torch.zeros(3)]), NAMES[1]),
     ("an empty state dict", NAMES[1], packed(lambda path: {}), NAMES[1]),
     ("numbers among the tensors", NAMES[1], packed(with_tensors(epoch=5)), NAMES[1], "epoch"),
@@ -123,14 +113,13 @@ ROWS = FORMAT_ROWS + PICKLE_ROWS
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_is_refused(row: Row, allowed: bool, refused: Callable[..., str], place: Path) -> None:
     _, name, damage, *words = row
-    DAMAGED.clear()
     path = place / name
-    damage(path)
+    apply(damage, path)
     origin = {"kind": "file", "weights": name, "epoch": 300, "source": "imagenet", "pickle": allowed, "allow_partial": False,
               "input": None}  # fmt: skip
     (place / "mine.yaml").write_text(yaml.safe_dump({"pretrain": {"origin": "mine", "origins": {"mine": origin}}}))
     command = "pretrain --out sources --seed 77 --params mine.yaml"
-    sentence = refused(command, name, DAMAGED[0] if DAMAGED else lambda path: None, *(words if allowed else words[:1]))
+    sentence = refused(command, name, lambda path: None, *(words if allowed else words[:1]))
     assert not (place / "canary").exists()
     if not allowed and path.suffix in (".pt", ".pth") and path.is_file():
         assert "is a pickle" in sentence
@@ -138,6 +127,6 @@ def test_is_refused(row: Row, allowed: bool, refused: Callable[..., str], place:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_canary_would_sing(name: str, place: Path) -> None:
-    pickled(Canary())(place / name)
+    (place / name).write_bytes(pickle.dumps(Canary()))
     pickle.loads((place / name).read_bytes())
     assert (place / "canary").exists()

@@ -1,4 +1,4 @@
-"""COVID-QU-Ex: the published folders and the four arrays, the option `classes`, and bad files."""
+"""COVID-QU-Ex: the published folders and the four arrays, and the option `classes`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -56,47 +56,3 @@ def test_arrays_and_folders_hold_the_same_pictures(samples: Path, tmp_path: Path
         (picture,), (same,) = item.load(), folders.items[row].load()
         assert np.array_equal(picture.image, same.image) and np.array_equal(picture.labels, same.labels)
         assert picture.slice == row
-
-
-@pytest.mark.parametrize(
-    ("images", "masks", "message"),
-    [
-        (np.full((1, 4, 4), 0.5), np.zeros((1, 4, 4)), "whole numbers from 0 to 255 in .*imgs.npy"),
-        (np.full((1, 4, 4), 300), np.zeros((1, 4, 4)), "whole numbers from 0 to 255 in .*imgs.npy"),
-        (np.full((1, 4, 4), np.nan), np.zeros((1, 4, 4)), "whole numbers from 0 to 255 in .*imgs.npy"),
-        (np.zeros((1, 4, 4)), np.full((1, 4, 4), 7), r"0 and 255 .* in .*inf_masks.npy, but got also \[7\]"),
-        (np.zeros((2, 4, 4)), np.zeros((1, 4, 4)), r"masks of shape \(2, 4, 4\)"),
-        (np.zeros((4, 4)), np.zeros((4, 4)), r"shape \(N, height, width\)"),
-        (np.array([None]), np.zeros((1, 4, 4)), "an array in .*imgs.npy, but it cannot be read"),
-    ],
-)
-def test_bad_arrays_are_refused(images: np.ndarray, masks: np.ndarray, message: str, tmp_path: Path) -> None:
-    root = write_arrays(tmp_path, images, masks)
-    with pytest.raises(InputError, match=message):
-        list(scan(root, (4, 4), {}).items[0].load())
-
-
-def test_missing_masks_and_images_are_refused(run: Run, copy: Callable[[str], Path]) -> None:
-    root = copy("covid-qu")
-    image = root / TRAIN / "images" / "covid-19 (0).png"
-    mask = root / TRAIN / "infection masks" / "covid-19 (0).png"
-    kept = mask.rename(root / "kept.png")
-    with pytest.raises(InputError, match=r"a mask for every image, but .*covid-19 \(0\).png has none .* not an empty mask"):
-        run("covid-qu", root=root)
-    kept.rename(mask)
-    image.unlink()
-    with pytest.raises(InputError, match="an image for every mask"):
-        run("covid-qu", root=root)
-
-
-def test_unknown_values_and_sizes_are_refused(run: Run, copy: Callable[[str], Path]) -> None:
-    root = copy("covid-qu")
-    mask = root / TRAIN / "infection masks" / "covid-19 (0).png"
-    pixels = np.array(Image.open(mask))
-    pixels[0, 0] = 76
-    Image.fromarray(pixels).save(mask)
-    with pytest.raises(InputError, match=r"0 and 255 .* but got also \[76\]"):
-        run("covid-qu", root=root)
-    Image.fromarray(pixels[:50]).save(mask)
-    with pytest.raises(InputError, match="a mask of 96x96 pixels like .* has 50x96"):
-        run("covid-qu", root=root)

@@ -95,20 +95,6 @@ def test_coloured_masks_of_unequal_channels_are_refused(tmp_path: Path) -> None:
         load(write_pair(tmp_path, Image.fromarray(RAMP), np.dstack([DISC, DISC, DISC * 3])))
 
 
-def test_sizes_must_match(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a mask of 6x8 pixels like .* has 3x8"):
-        load(write_pair(tmp_path, Image.fromarray(RAMP), DISC[:3]))
-
-
-def test_several_pages_are_refused(tmp_path: Path) -> None:
-    write_pair(tmp_path, Image.fromarray(RAMP), DISC)
-    (tmp_path / "images" / "a.png").unlink()
-    page = Image.fromarray(RAMP)
-    page.save(tmp_path / "images" / "a.tif", save_all=True, append_images=[page, page])
-    with pytest.raises(InputError, match="a single 2-D picture in .*a.tif, but it holds 3 pages"):
-        load(tmp_path)
-
-
 def test_nan_is_refused(tmp_path: Path) -> None:
     values = RAMP.astype(np.float32)
     values[0, 0] = np.nan

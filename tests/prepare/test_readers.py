@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.prepare.conftest import CASES
 
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
@@ -15,7 +16,7 @@ Run = Callable[..., PreparedTarget]
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_prepared_target_keeps_the_contract(reader: str, run: Run) -> None:
+def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Path, tmp_path: Path) -> None:
     prepared = run(reader)
     index, images, masks, info = prepared.index, prepared.images, prepared.masks, prepared.info
     assert tuple(index.columns) == INDEX_COLUMNS
@@ -34,42 +35,21 @@ def test_a_prepared_target_keeps_the_contract(reader: str, run: Run) -> None:
     assert info.citation
     assert info.arrays == {name: file_sha256(prepared.folder / name) for name in ("images.npy", "masks.npy", "index.csv")}
     assert (prepared.folder / "preview.png").is_file()
+    assert info.sources and set(index["source"]) <= set(info.sources)
+    assert all(file_sha256(samples / CASES[reader]["root"] / name) == digest for name, digest in info.sources.items())
+    assert run(reader, out=tmp_path / "again").info.fingerprint == info.fingerprint
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_the_same_files_give_the_same_fingerprint(reader: str, run: Run, tmp_path: Path) -> None:
-    assert run(reader).info.fingerprint == run(reader, out=tmp_path / "again").info.fingerprint
-
-
-@pytest.mark.parametrize("reader", READERS)
-def test_sources_hash_every_file(reader: str, run: Run, samples: Path) -> None:
-    prepared = run(reader)
-    root = samples / {"acdc": "heart", "covid-qu": "lungs", "idrid": "retina"}.get(
-        reader, "lungs/Infection Segmentation Data/Train/COVID-19"
-    )
-    assert prepared.info.sources
-    assert all(file_sha256(root / name) == digest for name, digest in prepared.info.sources.items())
-    assert set(prepared.index["source"]) <= set(prepared.info.sources)
-
-
-@pytest.mark.parametrize("reader", READERS)
-def test_a_missing_folder_is_refused(reader: str, run: Run, tmp_path: Path) -> None:
+def test_missing_and_empty_folders_and_unknown_options_are_refused(reader: str, run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected the folder .*nowhere.*, but it does not exist; .*(root|options)"):
         run(reader, root=tmp_path / "nowhere")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("reader", READERS)
-def test_an_empty_folder_is_refused(reader: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     with pytest.raises(InputError, match="expected"):
         run(reader, root=tmp_path / "raw")
-
-
-@pytest.mark.parametrize("reader", READERS)
-def test_an_unknown_option_is_refused(reader: str, run: Run) -> None:
     with pytest.raises(InputError, match=f"options that the reader '{reader}' knows .* but got colour"):
         run(reader, options={"colour": "red"})
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("reader", READERS)

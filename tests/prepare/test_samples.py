@@ -11,7 +11,7 @@ from PIL import Image
 from medtransfer.errors import InputError
 from medtransfer.prepare.samples import write_samples
 from medtransfer.prepare.samples.pictures import CLASSES
-from medtransfer.prepare.samples.textures import clouds, grain
+from medtransfer.prepare.samples.textures import grain
 from medtransfer.prepare.stage import prepare
 
 SIZES = {"patients": 4, "lungs": 5, "retinas": 3, "pictures": 6}
@@ -78,12 +78,6 @@ def test_a_grain_has_its_period_and_direction() -> None:
     assert u == pytest.approx(64 / 8, abs=2)
     assert min(v, 64 - v) <= 2
     assert texture.mean() == pytest.approx(0, abs=1e-12) and texture.std() == pytest.approx(1)
-
-
-def test_clouds_are_smooth_and_fill_their_range() -> None:
-    field = clouds(np.random.default_rng(0), 64)
-    assert (field.min(), field.max()) == (0, 1)
-    assert np.abs(np.diff(field, axis=0)).max() < 0.15
 
 
 def test_no_threshold_finds_a_part_of_the_heart(samples: Path, tmp_path: Path) -> None:

@@ -92,27 +92,17 @@ def test_what_is_written_to_a_server_comes_back(server: Path, tmp_path: Path, mo
 
 
 def test_a_servers_artifacts_are_fetched_and_removed_afterwards(server: Path, tmp_path: Path):
-    tracking.write_runs("finetune", [record("c0", tmp_path)], "runs")
-    (run,) = tracking.read_runs("finetune")
-    with tracking.artifact_folder(run.id, "model") as folder:
+    tracking.write_runs("finetune", [record("c0", tmp_path), tracking.RunRecord("c1", "c1", {})], "runs")
+    runs = {run.tags[tracking.CELL]: run for run in tracking.read_runs("finetune")}
+    with tracking.artifact_folder(runs["c0"].id, "model") as folder:
         assert server.parent not in folder.parents
         assert (folder / "weights").read_bytes() == b"\x00\x01"
         assert (folder / "deep" / "note").read_text() == "a note"
     assert not folder.exists()
-    with tracking.artifact_folder(run.id, "") as folder:
-        assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
-            "weights", "model/weights", "model/deep/note",
-        }  # fmt: skip
-
-
-@pytest.mark.parametrize("there", [True, False], ids=["another folder is there", "no artifacts at all"])
-def test_a_folder_that_a_server_lacks_is_told_with_the_remedy(server: Path, tmp_path: Path, there: bool):
-    cell = f"lacking {there}"
-    tracking.write_runs("score", [record(cell, tmp_path) if there else tracking.RunRecord(cell, cell, {})], "runs")
-    found = tracking.find_finished("score", cell)
-    assert found is not None
-    with (
-        pytest.raises(InputError, match=f"expected the artifacts 'scores' of the run {found.id}, .* --force"),
-        tracking.artifact_folder(found.id, "scores"),
-    ):
-        pytest.fail("the block must not begin")
+    with tracking.artifact_folder(runs["c0"].id, "") as folder:
+        files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {"weights", "model/weights", "model/deep/note"}
+    for run in runs.values():  # another folder is there, and no artifacts at all
+        message = f"expected the artifacts 'scores' of the run {run.id}, .* --force"
+        with pytest.raises(InputError, match=message), tracking.artifact_folder(run.id, "scores"):
+            pytest.fail("the block must not begin")

@@ -10,12 +10,9 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from requests.exceptions import ConnectionError as NoConnection
 
 from medtransfer import tracking
 from medtransfer.environment import git_revision
-from medtransfer.tracking import retry, store
-from medtransfer.tracking.retry import StoreLost
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -76,20 +73,6 @@ def test_without_an_address_the_connection_follows_the_working_folder(
     assert tracking.read_runs("score") == []
     monkeypatch.chdir(workplace)
     assert len(tracking.read_runs("score")) == 1
-
-
-def test_a_store_that_was_lost_is_connected_to_again(counted: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "PATIENCE", 0.2)
-    client = tracking.connect()
-
-    def refuse(*arguments: object) -> None:
-        raise NoConnection("connection refused")
-
-    with pytest.raises(StoreLost):
-        store.ask(client, refuse)
-    with tracking.open_run("score", "x", "c1", {}, {}):
-        pass
-    assert counted["connect"] == 2 and len(tracking.read_runs("score")) == 1
 
 
 def work_in_a_fork(parent: MlflowClient, answer: Any) -> None:

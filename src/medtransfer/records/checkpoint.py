@@ -181,7 +181,7 @@ def list_checkpoints(folder: Path) -> dict[int, CheckpointInfo]:
     infos = [_read_named(path) for path in sorted(folder.glob("epoch-*.json"))]
     if not infos:
         raise InputError(f"expected checkpoints epoch-NNN.json in {folder}, but there are none; {REMEDIES[CHECKPOINT]}")
-    return {info.epoch: info for info in infos}
+    return {info.epoch: info for info in sorted(infos, key=lambda info: info.epoch)}  # by name, 1200 would precede 300
 
 
 def _read_named(path: Path) -> CheckpointInfo:
