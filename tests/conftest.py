@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -103,6 +104,18 @@ def tiny_params(sample_data: Path) -> "Callable[..., Params]":
         return load_params([PARAMS], {**TINY, **inputs, **(overrides or {})})
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> None:
+    """Let SQLite leave it to the system when a store is written out: only a power cut would make a difference."""
+    from sqlalchemy import Engine, event
+
+    def connected(connection: Any, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", connected)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from medtransfer.selectors.selectors import SELECTORS
 
@@ -19,11 +20,14 @@ TARGETS = {"acdc", "covid-qu", "idrid"}
 def place(tmp_path: Path) -> Path:
     shutil.copy(PROJECT / "params.yaml", tmp_path)
     shutil.copytree(PROJECT / "configs", tmp_path / "configs")
+    shorter = {"score": {"max_images": 24}, "finetune": {"train_epochs": 1, "epoch_steps": 6}}
+    (tmp_path / "shorter.yaml").write_text(yaml.safe_dump(shorter))
     return tmp_path
 
 
 def run_study(place: Path, realdata: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "medtransfer", "demo", "--params", "configs/real.yaml", "--params", "configs/real-short.yaml"]
+    files = ("configs/real.yaml", "configs/real-short.yaml", "shorter.yaml")
+    command = [sys.executable, "-m", "medtransfer", "demo", *(word for name in files for word in ("--params", name))]
     environment = {**os.environ, "REALDATA": str(realdata.resolve()), "PYTHONPATH": str(PROJECT / "src")}
     environment.pop("MLFLOW_TRACKING_URI", None)
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=1500)

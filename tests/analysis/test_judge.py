@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medtransfer import tracking
@@ -164,6 +164,7 @@ def test_contrasts_are_corrected_together() -> None:
     assert {one.first for one in analysis.contrasts} == set(CONTRASTED)
 
 
+@settings(max_examples=20)
 @given(st.randoms(use_true_random=False), st.integers(0, 10**6))
 def test_the_order_of_rows_and_pools_changes_nothing(random: Any, seed: int) -> None:
     def shuffled(values: Mapping[Any, float]) -> dict[Any, float]:

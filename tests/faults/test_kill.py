@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,6 @@ RELEASED = Path(__file__).parents[1] / "papers" / "hidy2024" / "conftest.py"  # 
 PRELOADED = ["mlflow", "optuna", "medtransfer.cli", "medtransfer.study", "medtransfer.prepare.samples", *(
     f"medtransfer.{room}.stage" for room in ("prepare", "pretrain", "score", "finetune", "search", "report", "papers.hidy2024")
 )]  # fmt: skip
-STATUSES = ("RUNNING", "FINISHED", "KILLED", "FAILED", "SCHEDULED")
 VOLATILE = {"seconds", "git_revision"}
 KILLS: dict[str, int] = {}  # delivered, by stage
 WANTED_KILLS = 20
@@ -76,7 +77,7 @@ STAGES = {
 class Outcome:
     """How one run of a command ended."""
 
-    alive: bool
+    killed: bool
     code: int | None
     seconds: float
     said: str = field(repr=False, default="")
@@ -86,7 +87,7 @@ class Outcome:
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny_params: Callable[..., Params], empty_store: Path) -> Iterator[Path]:
     """Make a whole tiny study, whose folders the stages find."""
     folder = tmp_path_factory.mktemp("finished")
-    overrides = {"finetune.train_epochs": 5, "finetune.overlays": 1, "search.levels": [-1, -2], "report.draws": 100,
+    overrides = {"finetune.train_epochs": 3, "finetune.overlays": 1, "search.levels": [-1, -2], "report.draws": 100,
                  "pretrain.origins.imported": IMPORTED, "study.seeds": [7, 8],
                  "search.margins": {"low": 0.0, "high": 1.0, "step": 0.25}}  # fmt: skip
     params = tiny_params(overrides)
@@ -99,7 +100,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_params: Callable[...
         study.study(params)
         (folder / "released").mkdir()
         made = runpy.run_path(str(RELEASED))["Results"]
-        made(lengths=(0, 1), seeds=(1, 2), margins=(0.5,), levels=2).write(folder / "released")
+        made(("unet",), lengths=(0, 1), seeds=(1, 2), margins=(0.5,), levels=2).write(folder / "released")
         _write_weights(folder / "weights.safetensors", folder / "checkpoints/unet-simple/epoch-003.safetensors")
         yield folder
 
@@ -171,7 +172,8 @@ def left_in_store(stage: Stage, folder: Path, patch: pytest.MonkeyPatch) -> dict
     assert len({run.tags[tracking.CELL] for run in runs}) == len(runs)
     for run in runs:
         curves = {metric: str(tracking.read_curve(run.id, metric)) for metric in run.metrics}
-        with tracking.artifact_folder(run.id, "") if client.list_artifacts(run.id) else _nothing(folder) as files:
+        nothing = nullcontext(folder / "nothing")  # a folder that does not exist
+        with tracking.artifact_folder(run.id, "") if client.list_artifacts(run.id) else nothing as files:
             artifacts = {
                 str(path.relative_to(files)): "" if path.suffix in stage.loose else fingerprint(path)
                 for path in sorted(files.rglob("*")) if path.is_file()
@@ -181,19 +183,31 @@ def left_in_store(stage: Stage, folder: Path, patch: pytest.MonkeyPatch) -> dict
     return found
 
 
-def _nothing(folder: Path) -> Any:
-    from contextlib import nullcontext
+@pytest.fixture(scope="module")
+def undisturbed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Outcome]]:
+    """Function that runs a stage once without a kill; returns its folder and how it ended."""
 
-    (folder / "nothing").mkdir(exist_ok=True)
-    return nullcontext(folder / "nothing")
+    @cache
+    def once(name: str) -> tuple[Path, Outcome]:
+        folder = lay_out(STAGES[name], finished, tmp_path_factory.mktemp("undisturbed") / name)
+        outcome = run(STAGES[name], folder)
+        assert outcome.code == 0, outcome.said
+        assert [str(path) for result in STAGES[name].results for path in (folder / result).rglob(".*")] == []
+        return folder, outcome
+
+    return once
+
+
+def assert_same(stage: Stage, folder: Path, alone: Path, moment: object) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        assert left_on_disk(stage, folder) == left_on_disk(stage, alone), moment
+        assert left_in_store(stage, folder, patch) == left_in_store(stage, alone, patch), moment
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_killed_stage_ends_like_an_undisturbed_one(name: str, finished: Path, tmp_path: Path) -> None:
+def test_a_killed_stage_ends_like_an_undisturbed_one(name: str, finished: Path, undisturbed: Callable, tmp_path: Path) -> None:
     stage, chance = STAGES[name], random.Random(f"kill {name}")
-    alone = lay_out(stage, finished, tmp_path / "alone")
-    usual = run(stage, alone)
-    assert usual.code == 0, usual.said
+    alone, usual = undisturbed(name)
     calls = int((alone / "calls.txt").read_text())
     moments: list[dict[str, Any]] = [
         {"seconds": usual.seconds * chance.uniform(0.3, 0.9)},
@@ -202,42 +216,30 @@ def test_a_killed_stage_ends_like_an_undisturbed_one(name: str, finished: Path, 
     ]
     for number, moment in enumerate(moments):
         folder = lay_out(stage, finished, tmp_path / f"killed-{number}")
-        broken = run(stage, folder, **moment)
-        KILLS[name] = KILLS.get(name, 0) + broken.alive
+        KILLS[name] = KILLS.get(name, 0) + run(stage, folder, **moment).killed
         last = run(stage, folder)
         assert last.code == 0, f"{moment}: {last.said}"
-        with pytest.MonkeyPatch.context() as patch:
-            assert left_on_disk(stage, folder) == left_on_disk(stage, alone), moment
-            assert left_in_store(stage, folder, patch) == left_in_store(stage, alone, patch), moment
-    hidden = [str(path) for result in stage.results for path in (alone / result).rglob(".*")]
-    assert hidden == []
+        assert_same(stage, folder, alone, moment)
 
 
-def test_a_real_command_is_killed_and_goes_on(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_command_is_killed_and_resumed(finished: Path, undisturbed: Callable, tmp_path: Path) -> None:
     stage = STAGES["finetune"]
     folder = lay_out(stage, finished, tmp_path / "killed")
     environment = {**os.environ, "PYTHONPATH": str(SOURCES), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     command = [sys.executable, "-m", "medtransfer", *stage.words]
-    for done in (1, 3):
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        deadline = time.monotonic() + 240
-        while len(list(folder.glob("models/*/*/*/metrics.json"))) < done:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-        process.kill()
-        process.wait()
-        KILLS["command"] = KILLS.get("command", 0) + 1
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 240
+    while not list(folder.glob("models/*/*/*/metrics.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
     assert run(stage, folder).code == 0
-    alone = lay_out(stage, finished, tmp_path / "alone")
-    assert run(stage, alone).code == 0
-    assert left_on_disk(stage, folder) == left_on_disk(stage, alone)
-    assert left_in_store(stage, folder, monkeypatch) == left_in_store(stage, alone, monkeypatch)
+    assert_same(stage, folder, undisturbed("finetune")[0], "the first cell is done")
 
 
 def test_enough_kills_came_in_the_middle_of_the_work() -> None:
-    if set(KILLS) != {*STAGES, "command"}:
+    if set(KILLS) != set(STAGES):
         pytest.skip("only some of the stages were killed")
     print(f"kills by stage: {KILLS}, {sum(KILLS.values())} in all")
     assert min(KILLS.values()) >= 2 and sum(KILLS.values()) >= WANTED_KILLS, KILLS

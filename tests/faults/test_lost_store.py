@@ -28,15 +28,7 @@ class Wire:
 
     def __init__(self, patch: pytest.MonkeyPatch, down_at: int | None = None) -> None:
         self.calls, self.down_at = 0, down_at
-        for name in (
-            "log_batch",
-            "set_terminated",
-            "create_run",
-            "search_experiments",
-            "log_artifacts",
-            "log_artifact",
-            "log_inputs",
-        ):
+        for name in REQUESTS:
             patch.setattr(MlflowClient, name, self._through(getattr(MlflowClient, name)))
         patch.setattr(query, "tables", self._through(query.tables))
 

@@ -14,41 +14,52 @@ import yaml
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.records import Result
+from medtransfer.records import CellName, Result
 from medtransfer.training.state import read_progress
 
 pytestmark = pytest.mark.slow
 SOURCES = Path(__file__).parents[2] / "src"
 CELL = Path("models/sample/unet-simple/e003-full-s123124")
-WORDS = ("finetune", "--mode", "full")
+STATES_AT_ONCE = """
+from medtransfer.cli import main
+from medtransfer.finetune import trainer
+trainer.SECONDS_BETWEEN_STATES = 0.0
+main()
+"""
 
 
-def begin(*words: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
-    command = [sys.executable, "-m", "medtransfer", *words]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+@pytest.fixture(scope="module")
+def pretrained(shared_workplace: Path, tiny_params: Callable[..., Params]) -> tuple[Path, Params]:
+    """Prepare and pretrain once; return the folder, with params of a fine-tuning that takes a while."""
+    params = tiny_params({"finetune.train_epochs": 400, "finetune.seed": 123124, "pretrain.checkpoints": []})
+    study.prepare(params)
+    study.pretrain(params)
+    Path("params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    return shared_workplace, params
 
 
 @pytest.fixture
-def params(workplace: Path, tiny_params: Callable[..., Params]) -> Params:
-    """Prepare, pretrain and write params of a fine-tuning that takes a while."""
-    found = tiny_params({"finetune.train_epochs": 400, "finetune.seed": 123124, "pretrain.checkpoints": []})
-    study.prepare(found)
-    study.pretrain(found)
-    Path("params.yaml").write_text(yaml.safe_dump(found.model_dump(mode="json")))
-    return found
+def params(pretrained: tuple[Path, Params], workplace: Path) -> Params:
+    """Work in a copy of the folder and its store."""
+    shutil.copytree(pretrained[0], workplace, dirs_exist_ok=True)
+    return pretrained[1]
 
 
 @pytest.mark.parametrize(
     ("number", "code", "said"), [(signal.SIGTERM, 143, "stopped"), (signal.SIGINT, 130, "interrupted")], ids=["SIGTERM", "Ctrl-C"]
 )
-def test_a_command_that_is_told_to_stop(params: Params, number: int, code: int, said: str) -> None:
-    process = begin(*WORDS)
+def test_a_stopped_command_says_so_and_is_resumed(
+    params: Params, number: int, code: int, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    epochs = 16
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+    command = [sys.executable, "-c", STATES_AT_ONCE, "finetune", "--mode", "full", "--train-epochs", str(epochs)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    state = CELL / ".resume.safetensors"
     deadline = time.monotonic() + 240
-    while not tracking.read_runs("finetune", status="RUNNING"):
+    while (read_progress(state) or {"epoch": 0})["epoch"] < 3:
         assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(1)
+        time.sleep(0.02)
     process.send_signal(number)
     start = time.monotonic()
     output, _ = process.communicate(timeout=120)
@@ -58,6 +69,14 @@ def test_a_command_that_is_told_to_stop(params: Params, number: int, code: int, 
     assert "Traceback" not in output
     assert [len(tracking.read_runs("finetune", status=status)) for status in ("RUNNING", "KILLED", "FINISHED")] == [0, 1, 0]
     assert not list(Path("models").rglob("[!.]*.*")) and not list(Path("models").rglob(".*.lock"))
+
+    reached = (read_progress(state) or {})["epoch"]
+    again = params.model_copy(update={"finetune": params.finetune.model_copy(update={"train_epochs": epochs})})
+    with caplog.at_level("INFO", logger="medtransfer"):
+        study.finetune(again, [CellName("sample", "unet", "simple", 3, "full", 123124)])
+    assert f"goes on after epoch {reached}" in caplog.text
+    (run,) = tracking.read_runs("finetune")
+    assert sorted(tracking.read_curve(run.id, "lr")) == [*range(1, epochs + 1)]
 
 
 SCRIPT = """
@@ -109,10 +128,8 @@ def test_a_full_disk_stops_the_stage_and_it_goes_on(params: Params, words: str, 
         assert Result.read(folder / "metrics.json").metrics["dice"] >= 0
     if stage != "prepare":
         shutil.rmtree("full")
-        assert [len(tracking.read_runs(stage, status=status)) for status in ("RUNNING", "FINISHED")] == [
-            0,
-            1 + (stage == "pretrain"),
-        ]
+        counts = [len(tracking.read_runs(stage, status=status)) for status in ("RUNNING", "FINISHED")]
+        assert counts == [0, 1 + (stage == "pretrain")]
 
 
 def test_a_full_disk_under_the_store_is_told(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,29 +138,3 @@ def test_a_full_disk_under_the_store_is_told(params: Params, monkeypatch: pytest
     first, second = said.split("code ", 1)
     assert "Traceback" not in said and "full" in first.strip().splitlines()[-1]
     assert second.startswith(("1\n", "2\n")) and "code 0" in second
-
-
-def test_a_state_is_gone_on_with_after_a_stop(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    from medtransfer.finetune import trainer
-
-    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", 0.0)
-    process_words = [*WORDS, "--train-epochs", "40"]
-    environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
-    code = "import medtransfer.finetune.trainer as t; t.SECONDS_BETWEEN_STATES = 0.0\nfrom medtransfer.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *process_words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    state = CELL / ".resume.safetensors"
-    deadline = time.monotonic() + 240
-    while (read_progress(state) or {"epoch": 0})["epoch"] < 3:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=120)[0] and process.returncode == 143
-    reached = (read_progress(state) or {})["epoch"]
-    output, _ = (again := begin(*process_words)).communicate(timeout=240)
-    assert again.returncode == 0, output
-    assert f"resumes after epoch {reached}" in output
-    assert len(tracking.read_runs("finetune")) == 1 and sorted(tracking.read_curve(tracking.read_runs("finetune")[0].id, "lr")) == [
-        *range(1, 41)
-    ]

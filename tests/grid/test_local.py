@@ -3,7 +3,9 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -131,30 +133,56 @@ def test_errors_become_outcomes(
     assert outcome.status == status and outcome.reason.startswith(reason) and outcome.seconds >= 0
 
 
-def test_gpus_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_params: Callable[..., Params]) -> None:
-    seen: list[tuple[str | None, str | None]] = []
+@dataclass
+class Workers:
+    """Fake processes and pipes: GPU and threads of each started process, and the jobs sent to each; the first is dead."""
 
-    class Process:
-        def __init__(self, target: object, args: tuple, daemon: bool) -> None:
-            self.gpu = args[-1]
+    started: list[tuple[str | None, str | None]] = field(default_factory=list)
+    sent: list[tuple[int, Job]] = field(default_factory=list)
 
-        def start(self) -> None:
-            seen.append((self.gpu, os.environ.get("OMP_NUM_THREADS")))
+    def set_forkserver_preload(self, names: list[str]) -> None: ...
 
-    class Context:
-        Pipe = staticmethod(lambda: (None, type("End", (), {"close": lambda self: None})()))
-        set_forkserver_preload = staticmethod(lambda names: None)
+    def Pipe(self) -> tuple[Any, Any]:
+        number = len(self.started) + 1
 
-    Context.Process = Process  # type: ignore[attr-defined]
+        def send(job: Job) -> None:
+            if number == 1:
+                raise BrokenPipeError
+            self.sent.append((number, job))
+
+        return SimpleNamespace(send=send, close=lambda: None), SimpleNamespace(close=lambda: None)
+
+    def Process(self, target: object, args: tuple, daemon: bool) -> Any:
+        def start() -> None:
+            self.started.append((args[-1], os.environ.get("OMP_NUM_THREADS")))
+
+        return SimpleNamespace(start=start, join=lambda: None)
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
+    fakes = Workers()
+    monkeypatch.setattr(local, "get_context", lambda _: fakes)
+    return fakes
+
+
+def test_gpus_are_taken_in_turn(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_params: Callable[..., Params]
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-77")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(local, "get_context", lambda _: Context)
     local.LocalLauncher(tiny_params(), 3, local.list_gpus(), tmp_path)
-    assert [gpu for gpu, _ in seen] == ["4", "GPU-77", "4"]
-    assert {threads for _, threads in seen} == {str(max(1, (os.cpu_count() or 1) // 3))}
+    assert [gpu for gpu, _ in workers.started] == ["4", "GPU-77", "4"]
+    assert {threads for _, threads in workers.started} == {str(max(1, (os.cpu_count() or 1) // 3))}
     assert "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert local.list_gpus() == []
+
+
+def test_a_worker_that_died_while_idle_is_replaced(workers: Workers, tmp_path: Path, tiny_params: Callable[..., Params]) -> None:
+    launcher, job = local.LocalLauncher(tiny_params(), 1, [], tmp_path), Job("prepare", "sample")
+    launcher.submit(job)
+    assert workers.sent == [(2, job)] and launcher.free == 0
 
 
 @pytest.mark.slow
@@ -181,40 +209,3 @@ def test_reused_jobs_do_not_shorten_the_estimate(tiny_params: Callable[..., Para
             progress.finish(job, Outcome(DONE, "", 0.1))
         progress.finish(jobs[50], Outcome(DONE, "", 600.0))
     assert progress.seconds_left() == pytest.approx((len(jobs) - 51) * 600 / 2)
-
-
-def test_a_worker_that_died_while_idle_is_replaced(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_params: Callable[..., Params]
-) -> None:  # fmt: skip
-    sent: list[tuple[int, Job]] = []
-
-    class End:
-        made = 0
-
-        def __init__(self) -> None:
-            End.made += 1
-            self.number = End.made
-
-        def send(self, job: Job) -> None:
-            if self.number == 1:
-                raise BrokenPipeError
-            sent.append((self.number, job))
-
-        def close(self) -> None: ...
-
-    class Process:
-        def __init__(self, **_: object) -> None: ...
-
-        def start(self) -> None: ...
-
-        def join(self) -> None: ...
-
-    class Context:
-        Pipe = staticmethod(lambda: (End(), type("Other", (), {"close": lambda self: None})()))
-        set_forkserver_preload = staticmethod(lambda names: None)
-
-    Context.Process = Process  # type: ignore[attr-defined]
-    monkeypatch.setattr(local, "get_context", lambda _: Context)
-    launcher, job = local.LocalLauncher(tiny_params(), 1, [], tmp_path), Job("prepare", "sample")
-    launcher.submit(job)
-    assert sent == [(2, job)] and launcher.free == 0

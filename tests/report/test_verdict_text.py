@@ -21,17 +21,9 @@ def contrast(
     difference: float, interval: Interval, p_holm: float, count: int = 12, first: str = "offline", second: str = "full"
 ) -> Contrast:
     wins = count if difference > 0 else 0
-    return Contrast(
-        SELECTORS[first],
-        {**SELECTORS, EQUAL_COST.name: EQUAL_COST}[second],
-        count,
-        difference,
-        interval,
-        p_holm / 8,
-        p_holm,
-        wins,
-        count - wins if difference else 0,
-    )
+    opponent = {**SELECTORS, EQUAL_COST.name: EQUAL_COST}[second]
+    losses = count - wins if difference else 0
+    return Contrast(SELECTORS[first], opponent, count, difference, interval, p_holm / 8, p_holm, wins, losses)
 
 
 def analysis(one: Contrast, count: int = 12) -> Analysis:

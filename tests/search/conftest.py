@@ -70,12 +70,11 @@ class Lab:
 
     def add_dice(self, target: str, encoder: str = "unet", dice: Mapping[int, float] = DICE, mode: str = "full") -> None:
         """Plant the fine-tunings of one configuration, one seed each."""
-        for epoch, value in dice.items():
-            fields = {"source": "imagenet", "origin": "simple", "encoder": encoder, "target": target, "mode": mode,
-                      "epoch": epoch, "seed": 1, "pretraining": f"pre-{encoder}", "data": f"data-{target}",
-                      "protocol": "prot", "primary": "dice"}  # fmt: skip
-            with tracking.open_run("finetune", f"{target} {epoch}", digest(fields, 16), fields, {}) as handle:
-                handle.log_metrics({"dice": value}, 150)
+        fields = {"source": "imagenet", "origin": "simple", "encoder": encoder, "target": target, "mode": mode, "seed": 1,
+                  "pretraining": f"pre-{encoder}", "data": f"data-{target}", "protocol": "prot", "primary": "dice"}  # fmt: skip
+        cells = [({**fields, "epoch": epoch}, value) for epoch, value in dice.items()]
+        records = [tracking.RunRecord(target, digest(cell, 16), cell, {"dice": value}) for cell, value in cells]
+        tracking.write_runs("finetune", records, "runs")
 
     def add_scores(
         self, target: str, chosen: Mapping[tuple[str, int], int], encoder: str = "unet", without: int | None = None

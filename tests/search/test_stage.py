@@ -93,7 +93,8 @@ def test_an_interrupted_search_leaves_nothing_twice(planted: Any, monkeypatch: p
 def test_other_results_or_settings_are_another_search(planted: Any):
     before = planted.search(**ONE_PAIR)
     planted.search(**ONE_PAIR | {"levels": [-2]})
-    planted.add_dice("sun", dice={10: 0.9})
+    planted.add_dice("comet")
+    planted.add_scores("comet", {})
     assert planted.search(**ONE_PAIR) != before
     parents, children = planted.family()
     assert (len(parents), len(children)) == (3, 3 * 2)
