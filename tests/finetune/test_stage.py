@@ -234,7 +234,7 @@ def test_a_finished_cell_is_reused_and_another_recipe_or_checkpoint_is_another_c
     ],
     ids=["decoder", "swin", "validation and short epochs"],
 )
-def test_an_interrupted_cell_goes_on_to_the_same_bits(one, changed, finetune, watched, caplog):
+def test_an_interrupted_cell_resumes_to_the_same_bits(one, changed, finetune, watched, caplog):
     changed = {"train_epochs": 4, "overlays": 0, **changed}
     whole = finetune(one, {**changed, "out": "whole"})
     (before,) = runs()

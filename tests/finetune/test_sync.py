@@ -35,7 +35,7 @@ def tuned(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
 
 @pytest.fixture
 def elsewhere(tuned: Path, workplace: Path) -> Path:
-    """Work on another machine: the stages' files in an empty folder with an empty store; give the first store."""
+    """Work on another machine: the stages' files in an empty folder with an empty store; return the first store."""
     for name in ("checkpoints", "data", "models"):
         shutil.copytree(tuned / name, workplace / name)
     return tuned / "mlflow.db"

@@ -143,7 +143,7 @@ def test_lost_files_come_back_from_the_store(copy, tiny_params, lost):
 
 
 @pytest.mark.parametrize(("at", "observed"), [(0, False), (2, True), (3, False)])
-def test_an_interrupted_pretraining_goes_on_to_the_same_bits(finished, workplace, tiny_params, at, observed):
+def test_an_interrupted_pretraining_resumes_to_the_same_bits(finished, workplace, tiny_params, at, observed):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, at, observed=observed)
         study.pretrain(tiny_params())
@@ -168,7 +168,7 @@ def test_an_interrupted_publication_is_not_trained_again(finished, workplace, ti
     assert len(runs()) == 1
 
 
-def test_a_state_of_other_settings_is_not_gone_on_from(workplace, tiny_params):
+def test_a_state_of_other_settings_is_not_resumed(workplace, tiny_params):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 2, observed=True)
         study.pretrain(tiny_params())

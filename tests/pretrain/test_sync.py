@@ -28,7 +28,7 @@ def pretrained(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Pa
 
 @pytest.fixture
 def elsewhere(pretrained: Path, workplace: Path) -> Path:
-    """Work on another machine: the checkpoints in an empty folder with an empty store; give the first store."""
+    """Work on another machine: the checkpoints in an empty folder with an empty store; return the first store."""
     shutil.copytree(pretrained / ROOT, workplace / ROOT)
     return pretrained / "mlflow.db"
 

@@ -32,7 +32,7 @@ def scored(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
 
 @pytest.fixture
 def elsewhere(scored: Path, workplace: Path) -> Path:
-    """Work on another machine: the stages' files in an empty folder with an empty store; give the first store's address."""
+    """Work on another machine: the stages' files in an empty folder with an empty store; return the first store."""
     for name in ("checkpoints", "data", "scores"):
         shutil.copytree(scored / name, workplace / name)
     return scored / "mlflow.db"
