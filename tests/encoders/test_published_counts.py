@@ -22,34 +22,27 @@ def convs(inputs: int, outputs: int) -> int:
     return conv(inputs, outputs, 3, False) + conv(outputs, outputs, 3, False) + 4 * outputs
 
 
-def test_resnet50():
-    # torchvision documents 25,557,032 for ResNet50 (ResNet50_Weights.num_params); fc has 2048 * 1000 + 1000.
-    assert count(build_encoder("resnet50")) == 25_557_032 - 2_049_000 == 23_508_032
-
-
-def test_timms_resnet18():
-    # torchvision documents 11,689,512 for ResNet18 (ResNet18_Weights.num_params); fc has 512 * 1000 + 1000.
-    assert count(build_encoder("timm", name="resnet18")) == 11_689_512 - 513_000 == 11_176_512
-
-
-def test_swin_tiny():
-    # torchvision documents 28,288,354 for Swin-T (Swin_T_Weights.num_params); its head has 768 * 1000 + 1000.
-    assert count(build_encoder("swin", depths=[2, 2, 6, 2])) == 28_288_354 - 769_000 == 27_519_354
-
-
-def test_unet_encoder():
-    widths = [64, 128, 256, 512, 1024]
-    stem = conv(3, 64, 3, False) + 2 * 64
-    levels = sum(convs(before, after) for before, after in zip([64, *widths], widths, strict=False))
-    assert count(build_encoder("unet")) == stem + levels
+@pytest.mark.parametrize(
+    ("name", "arguments", "published", "head"),
+    [  # as torchvision documents them, in <Model>_Weights.num_params, with heads of 1,000 classes
+        ("resnet50", {}, 25_557_032, 2048 * 1000 + 1000),
+        ("timm", {"name": "resnet18"}, 11_689_512, 512 * 1000 + 1000),
+        ("swin", {"depths": [2, 2, 6, 2]}, 28_288_354, 768 * 1000 + 1000),
+    ],
+)
+def test_encoders_of_torchvision(name, arguments, published, head):
+    assert count(build_encoder(name, **arguments)) == published - head
 
 
 def test_unet_is_the_known_one_with_a_stem():
+    stem, widths = conv(3, 64, 3, False) + 2 * 64, [64, 128, 256, 512, 1024]
+    levels = sum(convs(before, after) for before, after in zip([64, *widths], widths, strict=False))
+    encoder = build_encoder("unet")
+    assert count(encoder) == stem + levels
     # The implementation most in use (milesial/Pytorch-UNet, transposed convolutions) has 31,037,633 for three channels
     # and one class. Ours has a stem before it, so the first convolution sees 64 channels instead of 3.
-    stem = conv(3, 64, 3, False) + 2 * 64
     wider = conv(64, 64, 3, False) - conv(3, 64, 3, False)
-    assert count(build_segmenter(build_encoder("unet"), 1)) == 31_037_633 + stem + wider
+    assert count(build_segmenter(encoder, 1)) == 31_037_633 + stem + wider
 
 
 @pytest.mark.parametrize(("classes", "outputs"), [(1, 1), (3, 4)])

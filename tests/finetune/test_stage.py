@@ -197,12 +197,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(copied, tuned
     assert weights_of(wanted(seed=8)) != sha
 
 
-def test_a_finished_cell_is_reused(copied, tuned, watched):
-    assert copied(wanted(), {"overlays": 1, "workers": 1}) == tuned  # neither changes the result
-    assert watched.epochs == []
-    assert len(runs()) == 1
-
-
 @pytest.mark.parametrize("lost", ["folder", "weights.safetensors", "metrics.json"])
 def test_lost_files_come_back_from_the_store(copied, tuned, watched, lost):
     sha, folder = weights_of(wanted()), folder_of(wanted())
@@ -218,17 +212,9 @@ def test_lost_files_come_back_from_the_store(copied, tuned, watched, lost):
     assert not list(folder.parent.glob(".*"))
 
 
-def test_a_kept_folder_fills_an_empty_store(copied, tuned, watched, empty_store, monkeypatch):
-    shutil.copy(empty_store, "other.db")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'other.db'}")
-    assert copied(wanted()) == tuned
-    assert watched.epochs == []
-    (found,) = runs()
-    assert found.metrics["dice"] == tuned.metrics["dice"]
-    assert tracking.read_curve(found.id, "train_loss") == dict(enumerate(tuned.curves["train_loss"], start=1))
-
-
-def test_another_recipe_or_checkpoint_is_another_cell(copied, tuned, watched):
+def test_a_finished_cell_is_reused_and_another_recipe_or_checkpoint_is_another_cell(copied, tuned, watched):
+    assert copied(wanted(), {"overlays": 1, "workers": 1}) == tuned  # neither changes the result
+    assert watched.epochs == [] and len(runs()) == 1
     second = copied(wanted(), {"lr": 0.01})
     assert second.key != tuned.key
     assert Result.read(folder_of(wanted()) / "metrics.json") == second
@@ -248,7 +234,7 @@ def test_another_recipe_or_checkpoint_is_another_cell(copied, tuned, watched):
     ],
     ids=["decoder", "swin", "validation and short epochs"],
 )
-def test_an_interrupted_cell_goes_on_to_the_same_bits(one, changed, finetune, watched, caplog):
+def test_an_interrupted_cell_resumes_to_the_same_bits(one, changed, finetune, watched, caplog):
     changed = {"train_epochs": 4, "overlays": 0, **changed}
     whole = finetune(one, {**changed, "out": "whole"})
     (before,) = runs()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.stored_runs import stored_runs
 from tests.tasks.fakes import Watched
 
 from medtransfer import study, tracking
@@ -34,33 +35,18 @@ def tuned(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
 
 @pytest.fixture
 def elsewhere(tuned: Path, workplace: Path) -> Path:
-    """Work on another machine: the stages' files in an empty folder with an empty store; give the first store."""
+    """Work on another machine: the stages' files in an empty folder with an empty store; return the first store."""
     for name in ("checkpoints", "data", "models"):
         shutil.copytree(tuned / name, workplace / name)
     return tuned / "mlflow.db"
 
 
-def everything() -> dict[str, dict[str, Any]]:
-    """Give, by cell, all that the runs hold and that does not say when or where they were written."""
-    found = {}
-    for one in tracking.read_runs("finetune"):
-        inputs = tracking.connect().get_run(one.id).inputs.dataset_inputs
-        with tracking.artifact_folder(one.id, "model") as folder:
-            files = {path.name: path.read_bytes() for path in folder.iterdir()}
-        found[one.tags[tracking.CELL]] = {
-            "params": one.params, "metrics": one.metrics, "tags": one.tags, "files": files,
-            "curves": {name: tracking.read_curve(one.id, name) for name in one.metrics},
-            "inputs": [(given.dataset.name, given.dataset.digest, given.tags[0].value) for given in inputs],
-        }  # fmt: skip
-    return found
-
-
 def test_the_runs_are_those_of_the_stage_and_are_reused(elsewhere, tiny_params, monkeypatch):
     assert publish(MODELS, PREPARED) == 2
-    found = everything()
+    found = stored_runs("finetune")
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
-        assert found == everything()
+        assert found == stored_runs("finetune")
     assert len(found) == 2
     assert all(set(one["curves"]["validation_dice"]) == {1, 2} for one in found.values())
     assert publish(MODELS, PREPARED) == 0

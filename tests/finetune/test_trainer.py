@@ -1,4 +1,4 @@
-"""A loss or weights that go bad stop a fine-tuning at that step; what was saved before stays and is gone on from."""
+"""A loss or weights that go bad stop a fine-tuning at that step; the state saved before is resumed."""
 
 import math
 import re
@@ -83,7 +83,7 @@ def bad_at(patch: pytest.MonkeyPatch, step: int, value: float) -> list[int]:
 
 
 @pytest.mark.parametrize(("value", "frozen"), [(math.inf, False), (math.nan, True)])
-def test_a_bad_sample_stops_at_its_step_and_the_state_before_goes_on(make, tmp_path, value, frozen):
+def test_a_bad_sample_stops_at_its_step_and_the_state_before_is_resumed(make, tmp_path, value, frozen):
     whole = make("whole.safetensors", frozen)
     curves = whole.train("whole", nothing)
     rate = 0.05 * (1 - 7 / (3 * EPOCHS)) ** 0.9  # of the eighth step

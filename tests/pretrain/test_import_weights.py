@@ -88,7 +88,7 @@ def test_an_import_makes_the_initialisation_the_weights_and_the_run(imported, ca
     assert len(tracking.read_runs("pretrain")) == 1
 
 
-@pytest.mark.parametrize("changed", [{"pretrain.seed": 6}, {"epoch": 90}, {"pretrain.size": 64}, "another file"])
+@pytest.mark.parametrize("changed", [{"pretrain.seed": 6}, {"epoch": 90, "pretrain.size": 64}, "another file"])
 def test_other_settings_move_the_old_checkpoints_aside(imported, changed):
     imported()
     before = list_checkpoints(FOLDER)

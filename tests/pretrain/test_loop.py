@@ -85,19 +85,17 @@ def test_mixing_and_erasing_change_the_loss_and_are_seeded(recipe):
         assert trained(replace(recipe, **changed, seed=recipe.seed + 1), 16)[1]["train_loss"] != once
 
 
-@pytest.mark.parametrize("value", ["nan", "inf"])
-def test_a_loss_that_is_not_finite_names_its_step_however_many_micro_batches(recipe, value, monkeypatch):
+def test_a_loss_that_is_not_finite_names_its_step_however_many_micro_batches(recipe, monkeypatch):
     seen: list[Tensor] = []
 
     def third_step_is_bad(logits: Tensor, targets: Tensor, **chosen: float) -> Tensor:
         seen.append(logits)
-        return cross_entropy(logits, targets, **chosen) + (float(value) if len(seen) == 2 * 4 + 3 else 0.0)
+        return cross_entropy(logits, targets, **chosen) + (math.nan if len(seen) == 2 * 4 + 3 else 0.0)
 
     monkeypatch.setattr("medtransfer.pretrain.loop.cross_entropy", third_step_is_bad)
     rate = rf"learning rate {0.1 * 0.5 * (1 + math.cos(math.pi * 2 / 6)):.4g}"  # the third of 3 steps an epoch, 2 epochs
-    with pytest.raises(
-        StageError, match=rf"training loss is {value} at optimiser step 3 \(epoch 1, {rate}\); nothing before; lower"
-    ):
+    message = rf"training loss is nan at optimiser step 3 \(epoch 1, {rate}\); nothing before; lower"
+    with pytest.raises(StageError, match=message):
         trained(recipe, 4, count=48)
     assert len(seen) == 11
 

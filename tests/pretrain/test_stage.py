@@ -1,25 +1,30 @@
 """Whole pretrainings of a tiny encoder: what they leave, and that interruption, reuse and changes lose or mix nothing."""
 
 import json
-import logging
+import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.encoders.build import ENCODERS
-from medtransfer.errors import InputError
-from medtransfer.pretrain import trainer
-from medtransfer.pretrain.trainer import Trainer
+from medtransfer.errors import StageError
+from medtransfer.pretrain import loop, trainer
 from medtransfer.records import find_checkpoint, list_checkpoints, read_tensors, write_json
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.state import read_progress
 
-FOLDER = Path("checkpoints/unet-simple")
+FOLDER, STATE = Path("checkpoints/unet-simple"), Path("checkpoints/unet-simple/.resume.safetensors")
+STEPS = 3  # an epoch: 50 pictures in batches of 16
 EPOCHS = (0, 1, 2, 3)
 CURVES = {"train_loss": [1, 2, 3], "lr": [1, 2, 3], "source_accuracy": [0, 1, 2, 3]}  # metric -> epochs
 
@@ -94,15 +99,6 @@ def test_the_run_holds_params_curves_tags_and_artifacts(finished, tmp_path):
     assert weights(tmp_path / "checkpoints") == weights(finished / FOLDER)
 
 
-def test_a_finished_pretraining_is_reused(finished, tiny_params, caplog):
-    caplog.set_level(logging.INFO, "medtransfer")
-    before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
-    study.pretrain(tiny_params())
-    assert {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()} == before
-    assert len(runs()) == 1
-    assert "is finished" in caplog.text
-
-
 def test_force_does_it_again_with_the_same_bits(copy, tiny_params):
     before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
     study.pretrain(tiny_params(), force=True)
@@ -146,29 +142,17 @@ def test_lost_files_come_back_from_the_store(copy, tiny_params, lost):
     assert not list(FOLDER.parent.glob(".*"))
 
 
-def test_a_complete_folder_fills_an_empty_store_without_training(copy, tiny_params, empty_store, monkeypatch):
-    shutil.copy(empty_store, "mlflow.db")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'other.db'}")
-    shutil.copy(empty_store, "other.db")
-    monkeypatch.setattr(Trainer, "train", lambda *_: pytest.fail("trained again"))
-    study.pretrain(tiny_params())
-    (run,) = runs()
-    assert run.tags["saved"] == "0 1 2 3"
-    assert {name: sorted(tracking.read_curve(run.id, name)) for name in CURVES} == CURVES
-    assert weights() == weights(copy / FOLDER)
-
-
 @pytest.mark.parametrize(("at", "observed"), [(0, False), (2, True), (3, False)])
-def test_an_interrupted_pretraining_goes_on_to_the_same_bits(finished, workplace, tiny_params, at, observed):
+def test_an_interrupted_pretraining_resumes_to_the_same_bits(finished, workplace, tiny_params, at, observed):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, at, observed=observed)
         study.pretrain(tiny_params())
     assert runs() == []
-    assert (read_progress(FOLDER / ".resume.safetensors") or {}).get("epoch", -1) == at - 1
+    assert (read_progress(STATE) or {}).get("epoch", -1) == at - 1
     study.pretrain(tiny_params())
     assert weights() == weights(finished / FOLDER)
     assert (FOLDER / "curves.json").read_text() == (finished / FOLDER / "curves.json").read_text()
-    assert not (FOLDER / ".resume.safetensors").exists()
+    assert not STATE.exists()
     (run,) = runs()
     assert {name: sorted(tracking.read_curve(run.id, name)) for name in CURVES} == CURVES
     assert len(runs("KILLED")) == 1
@@ -184,13 +168,13 @@ def test_an_interrupted_publication_is_not_trained_again(finished, workplace, ti
     assert len(runs()) == 1
 
 
-def test_a_state_of_other_settings_is_not_gone_on_from(workplace, tiny_params):
+def test_a_state_of_other_settings_is_not_resumed(workplace, tiny_params):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, 2, observed=True)
         study.pretrain(tiny_params())
     study.pretrain(tiny_params({"pretrain.seed": 6}))
     (aside,) = FOLDER.parent.glob("unet-simple.*")
-    assert read_progress(aside / ".resume.safetensors")["epoch"] == 1  # type: ignore[index]
+    assert read_progress(aside / STATE.name)["epoch"] == 1  # type: ignore[index]
     assert set(weights()) == set(EPOCHS)
 
 
@@ -210,7 +194,47 @@ def test_the_advanced_origin_runs_and_resumes_with_every_encoder(name, workplace
     assert weights(folder) == whole
 
 
-def test_a_source_that_is_missing_writes_nothing(workplace, tiny_params):
-    with pytest.raises(InputError, match="nowhere"):
-        study.pretrain(tiny_params({"pretrain.source_root": "nowhere"}))
-    assert sorted(path.name for path in workplace.iterdir()) == ["mlflow.db"]
+def gone_bad(patch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the loss of one step, counted from 1, be infinite."""
+    seen = list[int]()
+
+    def loss(logits: Tensor, targets: Tensor, **chosen: Any) -> Tensor:
+        seen.append(1)
+        return cross_entropy(logits, targets, **chosen) * (math.inf if len(seen) == step else 1)
+
+    patch.setattr(loop, "cross_entropy", loss)
+
+
+def poisoned(patch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the weights be not a number after one step, though its loss was finite."""
+    seen, original = list[int](), torch.optim.AdamW.step
+
+    def do(self: torch.optim.AdamW, *arguments: Any, **chosen: Any) -> None:
+        original(self, *arguments, **chosen)
+        seen.append(1)
+        if len(seen) == step:
+            self.param_groups[0]["params"][-1].data[0] = math.nan
+
+    patch.setattr(torch.optim.AdamW, "step", do)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "step", "what"),
+    [
+        (gone_bad, 2 * STEPS + 2, "the training loss is inf at optimiser step 8 (epoch 3, "),
+        (poisoned, 3 * STEPS, "the weight head.bias is not finite, though the training loss was "),
+    ],
+)
+def test_a_loss_or_weight_that_is_not_finite_stops_and_the_next_run_resumes_before_it(
+    finished, workplace, tiny_params, spoil, step, what
+):
+    good = f"checkpoint is that of epoch 2, {FOLDER / 'epoch-002.json'}, and the last good state that of epoch 2, {STATE}; lower "
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StageError, match=f"{re.escape(what)}.*{re.escape(good)}"):
+        spoil(patch, step)
+        study.pretrain(tiny_params())
+    assert set(weights()) == {0, 1, 2}
+    assert (read_progress(STATE) or {})["epoch"] == 2
+    assert [len(runs(status)) for status in ("FINISHED", "FAILED")] == [0, 1]
+    study.pretrain(tiny_params())
+    assert weights() == weights(finished / FOLDER)
+    assert not STATE.exists()

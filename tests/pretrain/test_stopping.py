@@ -77,9 +77,10 @@ def interrupted(params: Params, stopper: Stopper | None, at: int) -> None:
         stage.run(params.pretrain, stopper)
 
 
-def test_stops_at_the_first_checkpoint_that_does_not_rise_and_says_why(workplace, finished, tiny_params, stopper, caplog):
+def test_a_rule_stops_at_the_first_fall_is_reused_and_left_out(workplace, finished, tiny_params, stopper, caplog):
     caplog.set_level(logging.INFO, "medtransfer")
-    stage.run(tiny_params().pretrain, stopper(FALLING))
+    section = tiny_params().pretrain
+    stage.run(section, stopper(FALLING))
     assert weights() == {epoch: sha for epoch, sha in weights(finished).items() if epoch <= 2}
     assert newest().tags["saved"] == "0 1 2"
     assert newest().tags["stopped"] == (
@@ -88,6 +89,15 @@ def test_stops_at_the_first_checkpoint_that_does_not_rise_and_says_why(workplace
     )
     assert newest().tags["stopped"] in caplog.text
     assert tracking.read_curve(newest().id, "robustness") == {0: 0.9, 1: 0.5, 2: 0.4}
+    stage.run(section, stopper(FALLING))
+    assert len(tracking.read_runs("pretrain")) == 1
+    stage.run(section, None)
+    assert weights() == weights(finished)
+    assert newest().tags["stopped"] == "reached the last epoch, 3"
+    assert sorted(tracking.read_curve(newest().id, "train_loss")) == [1, 2, 3]
+    assert tracking.read_curve(newest().id, "robustness") == {}
+    stage.run(section, stopper(FALLING))
+    assert len(tracking.read_runs("pretrain")) == 2
 
 
 def test_a_rise_to_the_end_trains_to_the_end_whatever_another_target_said(workplace, finished, tiny_params, stopper):
@@ -99,20 +109,6 @@ def test_a_rise_to_the_end_trains_to_the_end_whatever_another_target_said(workpl
         "the robustness on moon rose to the end; the online rule keeps epoch 3 (robustness 0.3000 on moon)"
     )
     assert tracking.read_curve(newest().id, "robustness") == RISING
-
-
-def test_a_stopped_pretraining_is_reused_by_the_same_rule_and_resumes_without_it(workplace, finished, tiny_params, stopper):
-    section = tiny_params().pretrain
-    stage.run(section, stopper(FALLING))
-    stage.run(section, stopper(FALLING))
-    assert len(tracking.read_runs("pretrain")) == 1
-    stage.run(section, None)
-    assert weights() == weights(finished)
-    assert newest().tags["stopped"] == "reached the last epoch, 3"
-    assert sorted(tracking.read_curve(newest().id, "train_loss")) == [1, 2, 3]
-    assert tracking.read_curve(newest().id, "robustness") == {}
-    stage.run(section, stopper(FALLING))
-    assert len(tracking.read_runs("pretrain")) == 2
 
 
 @pytest.mark.parametrize("at", [1, 2])

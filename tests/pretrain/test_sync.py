@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.stored_runs import stored_runs
 
-from medtransfer import study, tracking
+from medtransfer import study
 from medtransfer.config import Params
 from medtransfer.locks import exclusive
 from medtransfer.pretrain.sync import publish
@@ -27,33 +28,22 @@ def pretrained(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Pa
 
 @pytest.fixture
 def elsewhere(pretrained: Path, workplace: Path) -> Path:
-    """Work on another machine: the checkpoints in an empty folder with an empty store; give the first store."""
+    """Work on another machine: the checkpoints in an empty folder with an empty store; return the first store."""
     shutil.copytree(pretrained / ROOT, workplace / ROOT)
     return pretrained / "mlflow.db"
 
 
-def the_run() -> dict[str, Any]:
-    (run,) = tracking.read_runs("pretrain")
-    inputs = tracking.connect().get_run(run.id).inputs.dataset_inputs
-    with tracking.artifact_folder(run.id, "checkpoints") as folder:
-        files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    return {
-        "params": run.params, "tags": run.tags, "files": files,
-        "curves": {name: tracking.read_curve(run.id, name) for name in run.metrics},
-        "inputs": [(entry.dataset.name, entry.dataset.digest, entry.tags[0].value) for entry in inputs],
-    }  # fmt: skip
-
-
 def test_the_run_is_that_of_the_stage_and_is_reused(elsewhere, tiny_params, monkeypatch):
     assert publish(ROOT) == 1
-    published = the_run()
+    published = stored_runs("pretrain")
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
-        assert published == the_run()
+        assert published == stored_runs("pretrain")
     before = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
     assert publish(ROOT) == 0
     study.pretrain(tiny_params())
-    assert the_run() == published and {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()} == before
+    assert stored_runs("pretrain") == published
+    assert {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()} == before
 
 
 def change(**fields: Any) -> None:

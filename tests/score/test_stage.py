@@ -229,29 +229,16 @@ def test_only_changed_checkpoints_are_measured_again(copy, tiny_params, measured
     assert len(runs()) == 1
 
 
-def test_a_lost_folder_is_made_again_whole(copy, tiny_params, measured):
-    shutil.rmtree(FOLDER)
-    again(tiny_params)
+@pytest.mark.parametrize("force", [True, False])
+def test_a_lost_folder_is_made_again_whole_and_a_whole_one_when_forced(copy, tiny_params, measured, force):
+    if not force:
+        shutil.rmtree(FOLDER)
+    again(tiny_params, force)
     assert len(measured) == 3
     assert {path.name for path in FOLDER.iterdir()} == {path.name for path in (copy / FOLDER).iterdir()}
     for epoch in EPOCHS:
         assert Scores.read(FOLDER / f"epoch-00{epoch}.json") == Scores.read(copy / FOLDER / f"epoch-00{epoch}.json")
-    assert len(runs()) == 1
-
-
-def test_a_kept_folder_fills_an_empty_store(copy, tiny_params, measured, empty_store, monkeypatch):
-    shutil.copy(empty_store, "other.db")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'other.db'}")
-    again(tiny_params)
-    assert measured == []
-    assert set(tracking.read_curve(runs()[0].id, "robustness")) == set(EPOCHS)
-
-
-def test_force_measures_again(copy, tiny_params, measured):
-    again(tiny_params, force=True)
-    assert len(measured) == 3
     assert len(runs()) == 1  # the newest; the older one is superseded
-    assert picked(2, "cosine", -2, True, 0.5) == picked(2, "cosine", -2, True, 0.5, copy / FOLDER)
 
 
 def test_an_interrupted_scoring_resumes(copy, tiny_params, measured):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.stored_runs import stored_runs
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
@@ -18,7 +19,6 @@ from medtransfer.score.sync import publish
 
 FOLDER = Path("scores/sample/unet-simple")
 PREPARED = Path("data/prepared")
-CURVES = ("robustness", "robustness_pooled", "robustness_se", "robustness_pooled_se", "source_accuracy")
 
 
 @pytest.fixture(scope="module")
@@ -32,32 +32,20 @@ def scored(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
 
 @pytest.fixture
 def elsewhere(scored: Path, workplace: Path) -> Path:
-    """Work on another machine: the stages' files in an empty folder with an empty store; give the first store's address."""
+    """Work on another machine: the stages' files in an empty folder with an empty store; return the first store."""
     for name in ("checkpoints", "data", "scores"):
         shutil.copytree(scored / name, workplace / name)
     return scored / "mlflow.db"
 
 
-def everything() -> dict[str, Any]:
-    """Return all that the only run holds and that does not say when or where it was written."""
-    (run,) = tracking.read_runs("score")
-    inputs = tracking.connect().get_run(run.id).inputs.dataset_inputs
-    with tracking.artifact_folder(run.id, "") as folder:
-        files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return {
-        "params": run.params, "metrics": run.metrics, "tags": run.tags, "files": files,
-        "curves": {name: tracking.read_curve(run.id, name) for name in CURVES},
-        "inputs": [(one.dataset.name, one.dataset.digest, one.tags[0].value) for one in inputs],
-    }  # fmt: skip
-
-
 def test_the_run_is_that_of_the_stage_and_is_reused(elsewhere, tiny_params, monkeypatch):
     assert publish(tiny_params().score, PREPARED) == 1
-    found = everything()
+    found = stored_runs("score")
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
-        assert found == everything()
-    assert set(found["curves"]["source_accuracy"]) == {0, 1, 2, 3} and len(found["files"]) == 10
+        assert found == stored_runs("score")
+    (run,) = found.values()
+    assert set(run["curves"]["source_accuracy"]) == {0, 1, 2, 3} and len(run["files"]) == 10
     assert publish(tiny_params().score, PREPARED) == 0
     monkeypatch.setattr(stage, "measure", None)
     study.score(tiny_params())

@@ -2,9 +2,7 @@
 
 import ctypes
 import platform
-from typing import Any
-
-import pytest
+from unittest.mock import Mock, call
 
 from medtransfer.training.memory import KEPT, LARGEST, keep_freed_memory
 
@@ -13,26 +11,13 @@ def test_glibc_supports_it():
     assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
 
 
-def test_both_thresholds_are_set(monkeypatch):
-    asked: list[tuple[int, int]] = []
-
-    class Library:
-        @staticmethod
-        def mallopt(parameter: int, value: int) -> int:
-            asked.append((parameter, value))
-            return 1
-
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library)
+def test_both_thresholds_are_set_and_another_library_is_left_alone(monkeypatch):
+    library = Mock()
+    monkeypatch.setattr(ctypes, "CDLL", library)
+    library.return_value.mallopt.return_value = 1
     assert keep_freed_memory()
-    assert asked == [(-1, KEPT), (-3, LARGEST)]
-
-
-@pytest.mark.parametrize("library", [object(), None])
-def test_another_library_is_left_alone(library, monkeypatch):
-    def opened(name: None) -> Any:
-        if library is None:
-            raise OSError("no such library")
-        return library
-
-    monkeypatch.setattr(ctypes, "CDLL", opened)
+    assert library.return_value.mallopt.call_args_list == [call(-1, KEPT), call(-3, LARGEST)]
+    library.return_value = object()
+    assert not keep_freed_memory()
+    library.side_effect = OSError("no such library")
     assert not keep_freed_memory()

@@ -2,17 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.spatial import distance as scipy_distance
+from tests.indicators.robustness.test_distances import INDEPENDENT
 
 from medtransfer.indicators.robustness.distances import DISTANCES
 from medtransfer.indicators.robustness.distances_from_sums import Moments, distances_of
-
-INDEPENDENT = {
-    "cosine": scipy_distance.cosine,
-    "pearson": scipy_distance.correlation,
-    "l2": lambda x, y: scipy_distance.sqeuclidean(x, y) / len(x),
-    "euclidean": scipy_distance.euclidean,
-}
 
 
 def moments_of(query: np.ndarray, positive: np.ndarray, negative: np.ndarray, rounding: float = 2.0**-48) -> Moments:
