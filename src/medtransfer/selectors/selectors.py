@@ -1,6 +1,6 @@
-"""Selectors: every way of choosing with its words, its mark, what it chooses and what that costs.
+"""Registry of selectors, each with its names, its mark, its choice and its cost.
 
-Adding one: a line in `SELECTORS`. Tables, texts and pictures take everything they say and draw from here.
+To add one, add one line to `SELECTORS`; tables, texts and pictures take everything from there.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,17 +11,17 @@ from medtransfer.metrics.transfer import Key
 from medtransfer.selectors.marks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, Mark
 from medtransfer.selectors.rules import RULES, Choice, Rule
 
-OUTCOME = "outcome"  # in place of a score: the mean outcome itself, which is known only in hindsight
+OUTCOME = "outcome"  # stands for the mean outcome, which is known only in hindsight, instead of a score
 
 
 class Pool(Protocol):
-    """What a selector sees of the candidates that are compared on one target.
+    """Candidates that are compared on one target, as a selector sees them.
 
     Attributes:
-        candidates: their keys, ascending; the epochs of a series.
+        candidates: keys of the candidates, ascending; the epochs of a series.
         is_series: whether the candidates are checkpoints of one pretraining, keyed by epoch.
         means: mean outcome by candidate.
-        scores: by name of the score and candidate.
+        scores: scores by name and candidate.
     """
 
     @property
@@ -36,20 +36,20 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class Selector:
-    """A way of choosing among the candidates of a pool.
+    """A method of choosing among the candidates of a pool.
 
     Attributes:
-        name: in tables, options and the store.
-        label: as a heading.
-        phrase: within a sentence.
+        name: name in tables, options and the store.
+        label: name in headings.
+        phrase: name within sentences.
         meaning: what it does, in one line.
         mark: colour and shape.
-        choose: the choice in a pool; None where it cannot choose. A choice of None is a blind draw.
-        spent: epochs of pretraining that had to be run before a choice could be made; 0 where the weights are at hand.
-        needs: score that it chooses by; None where it looks at none.
-        rule: that it applies to this score.
-        length: of the pretraining in epochs where it is fixed beforehand.
-        baseline: whether others are measured against it.
+        choose: returns the choice in a pool, or None if it cannot choose.
+        spent: returns the epochs of pretraining that must be run before the choice; 0 for existing weights.
+        needs: name of the score that it chooses by, None if it uses none.
+        rule: rule that it applies to this score.
+        length: length of the pretraining in epochs, if fixed beforehand.
+        baseline: whether others are compared with it.
         against: selectors that it is compared with, pool by pool.
     """
 
@@ -68,7 +68,7 @@ class Selector:
 
 
 def complete_scores(pool: Pool, name: str) -> dict[Key, float]:
-    """Return the scores of a pool's candidates; empty where one lacks it, save the random initialisation of a series."""
+    """Return the scores of a pool's candidates; empty if any lacks it, except the random initialisation of a series."""
     scores = {candidate: score for candidate, score in pool.scores.get(name, {}).items() if candidate in pool.candidates}
     optional = {0} if pool.is_series else set()
     return scores if set(pool.candidates) - optional <= set(scores) else {}
@@ -78,10 +78,10 @@ def by_score(
     name: str, needs: str, rule: str, label: str, phrase: str, meaning: str, mark: Mark, baseline: bool = False,
     against: tuple[Selector, ...] = (),
 ) -> Selector:  # fmt: skip
-    """Make the selector that applies a rule of `RULES` to a score of the pool.
+    """Build the selector that applies a rule of `RULES` to a score of the pool.
 
-    It chooses where every candidate has the score, save that the random initialisation may lack it and then takes no
-    part. A rule that needs epochs chooses in series only.
+    It can choose if every candidate has the score; the random initialisation may lack it and is then ignored. A rule that
+    needs epochs can choose only in a series.
     """
     applied = RULES[rule]
 
@@ -97,7 +97,7 @@ def by_score(
 
 
 def fixed(epoch: int) -> Selector:
-    """Make the selector that pretrains for the same number of epochs everywhere."""
+    """Build the selector that always pretrains for the same number of epochs."""
     return Selector(
         name=f"fixed-{epoch}", label=f"always epoch {epoch}", phrase=f"always epoch {epoch}",
         meaning=f"pretrains for {epoch} epochs, decided beforehand", mark=Mark(BLUE, "o"), baseline=True, length=epoch,
@@ -142,7 +142,7 @@ ORACLE = Selector(
     mark=Mark(BLACK, "*"), needs=OUTCOME, rule=RULES["best"], choose=lambda pool: RULES["best"].choose(pool.means),
     spent=_whole,
 )  # fmt: skip
-EQUAL_COST = Selector(  # only an opponent in contrasts: its length depends on what the other one spends on average
+EQUAL_COST = Selector(  # only compared with, since its length depends on the mean cost of the other selector
     name="fixed at equal cost", label="fixed at equal cost", phrase="fixed lengths of equal cost",
     meaning="fixed lengths that cost as many epochs on average", mark=Mark(BLUE, "o"), baseline=True,
     choose=lambda pool: None, spent=_whole,
@@ -171,6 +171,6 @@ CONTRASTED = tuple(selector for selector in SELECTORS.values() if selector.again
 
 
 def selectors_for(pool: Pool) -> list[Selector]:
-    """Return all selectors that a pool is judged by: those of `SELECTORS`, then the fixed lengths of a series."""
+    """Return all selectors of a pool: those of `SELECTORS`, then the fixed lengths of a series."""
     lengths = [fixed(int(epoch)) for epoch in pool.candidates if epoch] if pool.is_series else []
     return [*SELECTORS.values(), *lengths]
