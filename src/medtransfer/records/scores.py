@@ -109,7 +109,7 @@ class Scores(Record):
 class ScoreIndex(Record):
     """Contents of `scores.json`: the epochs and indicators of a score folder.
 
-    It is written before the first score, so a folder with fewer scores is unfinished.
+    It is written after the last score, so a folder without it, or with fewer scores, is unfinished.
     """
 
     epochs: list[Count]
