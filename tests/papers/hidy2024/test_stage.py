@@ -147,5 +147,5 @@ def test_the_released_files(workplace: Path, published: tuple[Path, Path]) -> No
     assert claims["pretraining timed by robustness leads to better downstream performance than training from scratch"] == "holds"
     kinds = [run.params["kind"] for run in tracking.read_runs("replay")]
     assert (kinds.count("finetune"), kinds.count("robustness")) == (1689, 18)
-    assert "0.990 (0.9" in text and "Online is worse than full pretraining" in text and "Offline cannot be told apart" in text
+    assert "0.990 (0.9" in text and "Online is worse than full pretraining" in text and "Offline cannot be distinguished" in text
     assert json.loads(Path("replay/metrics.json").read_text())["tis_offline"] == approx(0.9896, abs=1e-4)

@@ -1,4 +1,4 @@
-"""The paper's claims in words, tested on the released data in both alignments."""
+"""Claims in the paper's text, tested on the released data in both alignments."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ METRICS = ("dice", "jaccard", "mcc", "average_precision", "-hd95")
 
 @dataclass(frozen=True)
 class Evidence:
-    """A measured value, its interval where it has one, and whether it supports a claim."""
+    """A measured value, its interval if it has one, and whether it supports a claim."""
 
     value: float | None
     interval: Interval | None
@@ -34,11 +34,11 @@ class Claim:
     """One claim of the paper.
 
     Attributes:
-        section: of the paper.
-        statement: close to the paper's words.
-        measure: what was computed for it.
-        as_published: in the alignment of the printed tables.
-        keyed: joined by key.
+        section: section of the paper.
+        statement: the claim, close to the paper's words.
+        measure: name of the computed measure.
+        as_published: evidence in the alignment of the printed tables.
+        keyed: evidence joined by key.
     """
 
     section: str
@@ -68,7 +68,11 @@ class Side:
         return cls(analysis, rows, sampling)
 
     def values(self, selector: str, field: str = "tis") -> dict[str, float]:
-        """Return a field of a selector's verdicts by configuration; Missing if there is none."""
+        """Return a field of a selector's verdicts by configuration.
+
+        Raises:
+            Missing: there are none.
+        """
         judged = [case for case in self.analysis.judged if selector in case.by_selector]
         values = {case.name: getattr(case.by_selector[selector], field) for case in judged}
         if not values:
