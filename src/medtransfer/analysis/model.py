@@ -148,7 +148,7 @@ class Contrast:
         pools: number of pools.
         difference: mean of TIS(first) - TIS(second).
         interval: bootstrap interval over pools.
-        p_value: of the two-sided Wilcoxon signed-rank test.
+        p_value: p-value of the two-sided Wilcoxon signed-rank test.
         p_holm: `p_value`, corrected for all contrasts of the report (Holm).
         wins: number of pools where the first is better.
         losses: number of pools where it is worse; the rest are ties.

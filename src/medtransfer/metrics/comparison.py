@@ -17,7 +17,7 @@ class Comparison:
     Attributes:
         difference: mean of first - second.
         interval: percentile bootstrap interval of the mean, over pools.
-        p_value: of Wilcoxon's signed-rank test, two-sided; 1 if all are ties or n is 1.
+        p_value: p-value of the two-sided Wilcoxon signed-rank test; 1 if all are ties or n is 1.
         n: number of pools.
         wins: number of pools where the first is better.
         losses: number of pools where it is worse.
@@ -36,9 +36,9 @@ def compare_paired(first: ArrayLike, second: ArrayLike, draws: int, confidence: 
 
     Args:
         first: values by pool, (n,).
-        second: of the same pools, in the same order.
-        draws: of the bootstrap.
-        confidence: of the interval.
+        second: values of the same pools, in the same order.
+        draws: number of bootstrap draws.
+        confidence: confidence of the interval.
         rng: source of randomness.
 
     Raises:

@@ -21,8 +21,8 @@ class Recipe:
         lr: base learning rate for `batch_size` images per step, after linear scaling.
         warmup: epochs of warm-up.
         checkpoints: epochs to save, always including the last and the random initialisation (0).
-        mean: per channel, in [0, 1] units; stored in the checkpoints for scoring and fine-tuning.
-        std: per channel, likewise.
+        mean: mean per channel, in [0, 1] units; stored in the checkpoints for scoring and fine-tuning.
+        std: standard deviation per channel, likewise.
     """
 
     encoder: str

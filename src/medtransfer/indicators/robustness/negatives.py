@@ -53,7 +53,7 @@ def negatives(n: int, kind: str, seed: int) -> NegativePlan:
         n: number of images, at least 2.
         kind: `random`, a permutation drawn uniformly from those that are one single cycle; or `paper`, the fixed
             pairing of the published code.
-        seed: of the random permutation.
+        seed: seed of the random permutation.
 
     Raises:
         ValueError: fewer than two images, or an unknown kind.

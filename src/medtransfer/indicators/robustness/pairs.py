@@ -24,8 +24,8 @@ class Pairs:
     """Distances of every image to its second view and to its negative's.
 
     Attributes:
-        d_pos: by key, float32 (repeats, images).
-        d_neg: likewise.
+        d_pos: distances to the second views by key, float32 (repeats, images).
+        d_neg: distances to the negatives, likewise.
         images: ids, in the order of the columns.
     """
 
@@ -69,8 +69,8 @@ class Pairs:
         """Compute the robustness of every key and margin.
 
         Args:
-            margins: to list.
-            flags: by (level, pooled).
+            margins: margins to compute.
+            flags: flags of the scores by (level, pooled).
         """
         rows = []
         for key, d_pos in self.d_pos.items():

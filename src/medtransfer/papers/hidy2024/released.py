@@ -48,7 +48,7 @@ class Value:
     Attributes:
         value: the value at full precision.
         noise: its standard deviation by bootstrap over seeds with fixed choices.
-        ties: by epoch that is tied with a chosen one, the value if it were chosen instead.
+        ties: value if a tied epoch were chosen instead, by that epoch.
     """
 
     value: float
