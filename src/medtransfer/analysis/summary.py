@@ -82,9 +82,9 @@ def _tis(rows: Sequence[Row], first: Selector, second: Selector) -> tuple[list[f
     """Return the TIS of both selectors in the pools in which both can choose."""
     at_cost = second is EQUAL_COST
     shared = [row for row in rows if first.name in row and (second.name in row or at_cost)]
-    left = [row[first.name].tis for row in shared]
+    tis = [row[first.name].tis for row in shared]
     if not at_cost:
-        return left, [row[second.name].tis for row in shared]
+        return tis, [row[second.name].tis for row in shared]
     cost = sum(row[first.name].spent for row in shared) / len(shared) if shared else 0.0
-    right = _at_cost(shared, cost)
-    return (left, right) if right else ([], [])
+    fixed = _at_cost(shared, cost)
+    return (tis, fixed) if fixed else ([], [])

@@ -34,9 +34,10 @@ def run(params: Params) -> str:
     study.reach_store(params)
     section, jobs = params.grid, plan(params)
     with tracking.project_run_set_aside():
-        for job in _multi_device(params, jobs) if section.launcher == "local" else []:
-            log.info("grid: %s on %d devices, before the workers start", job.name, params.pretrain.devices)
-            do(params, job)
+        if section.launcher == "local" and params.pretrain.devices > 1:  # a worker has one GPU
+            for job in (job for job in jobs if job.kind == "pretrain"):
+                log.info("grid: %s on %d devices, before the workers start", job.name, params.pretrain.devices)
+                do(params, job)
         launcher, workers = _launch(params, params.grid)
     cells = sum(job.kind == "finetune" for job in jobs)
     try:
@@ -64,11 +65,6 @@ def _launch(params: Params, section: Grid) -> tuple[Launcher, int]:
     fitting = len(gpus) / section.gpus if gpus and section.gpus else (os.cpu_count() or 1) / section.cpus
     workers = section.workers or max(1, int(fitting))
     return LocalLauncher(params, workers, gpus, Path(section.out)), workers
-
-
-def _multi_device(params: Params, jobs: list[Job]) -> list[Job]:
-    """Return the pretrainings on several devices, which a worker with one GPU cannot run."""
-    return [job for job in jobs if job.kind == "pretrain"] if params.pretrain.devices > 1 else []
 
 
 def _cell(params: Params, jobs: list[Job]) -> str:

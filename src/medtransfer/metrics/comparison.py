@@ -44,10 +44,10 @@ def compare_paired(first: ArrayLike, second: ArrayLike, draws: int, confidence: 
     Raises:
         ValueError: the lengths differ, are 0, or a value is not finite.
     """
-    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if left.shape != right.shape or left.ndim != 1 or not len(left):
-        raise ValueError(f"expected the values of the same configurations, but got shapes {left.shape} and {right.shape}")
-    difference = left - right
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(f"expected the values of the same configurations, but got shapes {a.shape} and {b.shape}")
+    difference = a - b
     difference[np.abs(difference) <= TIE] = 0.0
     p_value = 1.0
     if len(difference) > 1 and difference.any():  # Pratt: differences of 0 are ranked, then dropped

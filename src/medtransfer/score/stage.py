@@ -135,7 +135,8 @@ class Scorer:
             if not stored or any(result.per_sample for result in new.values()):
                 path.unlink(missing_ok=True)  # the record must never describe values of other settings
                 old = None
-                _write_values(path, measured)
+                arrays = {name: values for result in measured.values() for name, values in result.per_sample.items()}
+                write_values(path.with_suffix(".npz"), next(iter(measured.values())).images, arrays)
         scores = self._record(info, {name: measured[name] for name in INDICATORS if name in measured})
         if scores != old:
             scores.write(path)
@@ -194,11 +195,6 @@ def _by_indicator(scores: Scores, path: Path) -> dict[str, Measured]:
         )
         for name in scores.indicators if name in INDICATORS
     }  # fmt: skip
-
-
-def _write_values(path: Path, measured: Mapping[str, Measured]) -> None:
-    arrays = {name: values for result in measured.values() for name, values in result.per_sample.items()}
-    write_values(path.with_suffix(".npz"), next(iter(measured.values())).images, arrays)
 
 
 def _log(label: str, indicator: Indicator, measured: Measured, options: Options) -> None:

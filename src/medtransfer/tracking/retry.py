@@ -88,10 +88,10 @@ def _http_status(error: BaseException) -> int | None:
 def short_http_timeouts() -> Iterator[None]:
     """Use short HTTP timeouts within the block, unless the user has set them; MLflow's defaults are minutes."""
     brief = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    ours = {name: value for name, value in brief.items() if name not in os.environ}
-    os.environ.update(ours)
+    added = {name: value for name, value in brief.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        for name in ours:
+        for name in added:
             os.environ.pop(name, None)

@@ -58,17 +58,17 @@ def draw_front(figure: Figure, fixed: Sequence[Summary], picks: Sequence[Summary
     that cost. Marks of the same cost are side by side.
     """
     width, height = 72 * figure.get_size_inches()
-    beside = width >= 600
-    across = width - LEFT - (LEGEND_WIDTH if beside else 10)  # px
-    floor = FLOOR if beside else FLOOR + LEGEND_ROW * (len(picks) // 2 + 1)
+    wide = width >= 600
+    across = width - LEFT - (LEGEND_WIDTH if wide else 10)  # px
+    floor = FLOOR if wide else FLOOR + LEGEND_ROW * (len(picks) // 2 + 1)
     axes = figure.add_axes((LEFT / width, floor / height, across / width, (height - TOP - floor) / height))
     _frame_front(axes, [*fixed, *picks])
     _label_epochs(axes, [s.mean_epochs for s in fixed], across)
     figure.text(4 / width, 1 - 12 / height, "mean TIS", color=BLACK)
     _draw_fixed(axes, fixed)
     _draw_picks(axes, picks, SPACING / across * axes.get_xlim()[1])
-    figure.legend(loc="center left" if beside else "lower left", bbox_to_anchor=(1 - 176 / width, 0.55) if beside else (0, 0),
-                  ncols=1 if beside else 2, frameon=False, fontsize=11.5, handlelength=1.4, handletextpad=0.4, labelcolor=BLACK,
+    figure.legend(loc="center left" if wide else "lower left", bbox_to_anchor=(1 - 176 / width, 0.55) if wide else (0, 0),
+                  ncols=1 if wide else 2, frameon=False, fontsize=11.5, handlelength=1.4, handletextpad=0.4, labelcolor=BLACK,
                   borderaxespad=0.2, columnspacing=1)  # fmt: skip
 
 
