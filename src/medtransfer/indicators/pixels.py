@@ -66,7 +66,7 @@ class PixelSample:
         self._covered, self._surviving = np.zeros(classes), np.zeros(classes)
 
     def update(self, features: Tensor, labels: Tensor, images: list[str]) -> None:
-        """Take the pixels of a batch.
+        """Sample from the pixels of a batch.
 
         Args:
             features: (B, D, h, w), of any floating type and on any device.

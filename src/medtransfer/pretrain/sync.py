@@ -1,4 +1,4 @@
-"""Publish finished pretrainings on disk whose run the tracking store lacks."""
+"""Write the runs of finished pretrainings on disk that the tracking store lacks."""
 
 import logging
 from collections.abc import Mapping

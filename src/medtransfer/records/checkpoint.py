@@ -115,7 +115,7 @@ class CheckpointInfo(Record, Provenance):
 
     @property
     def source_accuracy(self) -> float | None:
-        """Validation accuracy on the source in [0, 1], None where it was not measured."""
+        """Validation accuracy on the source in [0, 1]; None if it was not measured."""
         return self.metrics.get("source_accuracy")
 
     def check_size(self, height: int, width: int) -> None:

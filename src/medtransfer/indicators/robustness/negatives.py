@@ -1,4 +1,4 @@
-"""Which image is the negative of which."""
+"""Choice of the negative of each image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class NegativePlan:
-    """Which image is the negative of which, and in which order to visit them.
+    """Negative of each image, and the order in which to visit the images.
 
     Attributes:
         negative: (n,) integers; image i is compared with the second view of image negative[i], never with itself.

@@ -1,4 +1,4 @@
-"""Distances of every image to its second view and to its negative's, and the arrays that they are stored as."""
+"""Distances of every image to its second view and to that of its negative, and their stored arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Distances = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Distances of every image to its second view and to its negative's.
+    """Distances of every image to its second view and to that of its negative.
 
     Attributes:
         d_pos: distances to the second views by key, float32 (repeats, images).

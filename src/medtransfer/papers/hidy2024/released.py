@@ -15,7 +15,7 @@ from medtransfer.papers.hidy2024.store import Released, rotated
 from medtransfer.selectors.rules import RULES, Best
 
 Key = tuple[str, str, str, str]  # encoder, target, mode, scheme
-# Pooling rules for rows that do not specify it; the first of equally good alignments wins.
+# Pooling rules for rows that do not specify pooling, in the order of trial: the first of equally good alignments wins.
 INVERTED = {mode: not pooled for mode, pooled in POOLED["frozen"].items()}
 POOLING = {"frozen": POOLED["frozen"], "inverted": INVERTED, **POOLED}
 RULE = {"offline": "best", "online": "first-drop"}  # the paper's names
