@@ -225,7 +225,7 @@ def report(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 
 @stage(Search)
 def search(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
-    """Try every distance, margin, level and pooling of robustness on stored results, and tell which chooses best."""
+    """Try every distance, margin, level and pooling of robustness on stored results, and report which chooses best."""
     from medtransfer import study
 
     click.echo(study.search(load(files, parsed("search", options))))

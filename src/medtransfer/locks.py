@@ -26,7 +26,7 @@ def exclusive(result: Path) -> Iterator[None]:
     Processes on several hosts exclude each other only on a shared file system that supports `flock`, such as NFS 4.
 
     Args:
-        result: File or folder, which need not exist; the lock file is beside it while the lock is held.
+        result: file or folder, which need not exist; the lock file is beside it while the lock is held.
 
     Raises:
         InputError: the file system does not support locks.

@@ -12,8 +12,8 @@ class Mode:
     """A mode of transfer.
 
     Attributes:
-        label: Description for the user.
-        trains: Parts of the model whose weights change, of `encoder` and `decoder`.
+        label: description for the user.
+        trains: parts of the model whose weights change, of `encoder` and `decoder`.
     """
 
     label: str

@@ -16,10 +16,10 @@ def track(items: Iterable[Item], label: str, total: int, unit: str = "it") -> It
     """Yield the items and show progress, rate and remaining time.
 
     Args:
-        items: Items to iterate over.
-        label: Start of the bar or line.
-        total: Number of items.
-        unit: Name of one item.
+        items: items to iterate over.
+        label: start of the bar or line.
+        total: number of items.
+        unit: name of one item.
     """
     if sys.stderr.isatty():
         from tqdm import tqdm

@@ -8,7 +8,7 @@ def derive_seed(*parts: int | str) -> int:
     """Return a 63-bit seed that depends on all parts and nothing else.
 
     Args:
-        parts: Values that identify the random stream, such as (seed, epoch, index).
+        parts: values that identify the random stream, such as (seed, epoch, index).
     """
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

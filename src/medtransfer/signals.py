@@ -31,8 +31,7 @@ def stops_later() -> Iterator[None]:
         return
     received: list[int] = []
     alarms: list[Any] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    handlers = {number: handler for number in (signal.SIGTERM, signal.SIGINT) if callable(handler := signal.getsignal(number))}
 
     def defer(number: int, frame: object) -> None:
         if received:
@@ -42,14 +41,14 @@ def stops_later() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_STOP_LATER)
 
     def handle(number: int) -> None:
-        ours[signal.Signals(number)](number, None)
+        handlers[signal.Signals(number)](number, None)
 
-    for number in ours:
+    for number in handlers:
         signal.signal(number, defer)
     try:
         yield
     finally:
-        for number, handler in ours.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
         if received:
             signal.setitimer(signal.ITIMER_REAL, 0)

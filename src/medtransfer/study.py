@@ -177,8 +177,8 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellNa
     """List every cell of the study.
 
     Args:
-        params: Parameters whose section `study` names the cells.
-        given: Lists that replace the study's, by field of CellName.
+        params: parameters whose section `study` names the cells.
+        given: lists that replace the study's, by field of CellName.
     """
     chosen = params.study
     series = product(given.get("encoder", chosen.encoders), given.get("origin", chosen.origins))

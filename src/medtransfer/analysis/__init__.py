@@ -1,1 +1,1 @@
-"""What results mean: pools of candidates read from the store, judged one by one and summed up."""
+"""Analysis of results: pools of candidates from the tracking store, their verdicts and summaries."""

@@ -1,4 +1,4 @@
-"""Judge one pool: its candidates and what each way of choosing would have brought, with intervals."""
+"""Judge one pool: its candidates and the choice of each selector, with intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,26 +38,26 @@ class Sampling:
     seed: int
 
     def generator(self, *parts: str) -> np.random.Generator:
-        """Return the random stream that belongs to the named part of the report and to nothing else."""
+        """Return the random generator of a part of the report, which is independent of all others."""
         return np.random.default_rng(derive_seed(self.seed, *parts))
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Draws (B, C) of the values of C candidates, by which choices are repeated."""
+    """Draws (B, C) of the values of C candidates, on which choices are repeated."""
 
     candidates: Sequence[Key]
     values: Draws
 
     def interval_of(self, candidate: Key, confidence: float) -> Interval | None:
-        """Return the percentile interval of one candidate's value; None when it was not drawn."""
+        """Return the percentile interval of one candidate's value; None if it was not drawn."""
         if candidate not in self.candidates:
             return None
         return _bounds(self.values[:, list(self.candidates).index(candidate)], confidence)
 
 
 def unjudged(pool: Pool) -> str:
-    """Return why a pool cannot be judged; empty when it can.
+    """Return why a pool cannot be judged; empty if it can.
 
     Where a candidate lacks its outcome the best is unknown; where no model learned, all have the same one, and every
     choice would be the best.
@@ -73,10 +73,7 @@ def unjudged(pool: Pool) -> str:
 
 
 def judge(pool: Pool, sampling: Sampling) -> Judged:
-    """Judge every candidate and every way of choosing that can choose in the pool.
-
-    With a single seed there are no intervals.
-    """
+    """Judge every candidate, and every selector that can choose in the pool; a single seed gives no intervals."""
     draws, notes = _draw(pool, sampling)
     candidates = _candidates(pool, draws, sampling.confidence)
     if reason := unjudged(pool):
@@ -92,7 +89,7 @@ def judge(pool: Pool, sampling: Sampling) -> Judged:
 
 
 def _draw(pool: Pool, sampling: Sampling) -> tuple[dict[str, Drawn], tuple[str, ...]]:
-    """Draw the mean outcomes and the robustness; whatever cannot be drawn is lacking, with a note when it should be there."""
+    """Draw mean outcomes and robustness, as far as possible; also return notes on missing draws of robustness."""
     draws: dict[str, Drawn] = {}
     if all(len(values) > 1 for values in pool.values.values()):
         outcomes = bootstrap_seed_means(pool.values, sampling.draws, sampling.generator(pool.name))
@@ -109,7 +106,7 @@ def _draw(pool: Pool, sampling: Sampling) -> tuple[dict[str, Drawn], tuple[str, 
 
 @lru_cache(maxsize=2)
 def _images_taken(count: int, sampling: Sampling) -> Draws:
-    """Draw images once for all pools with the same number of images; the draws depend on that number only."""
+    """Draw images; the draws depend on the number of images only and are shared by all pools with that number."""
     return draw_images(count, sampling.draws, sampling.generator("images", str(count)))
 
 
@@ -157,7 +154,7 @@ def _verdict(
 
 
 def _tis_interval(selector: Selector, choice: Choice[Any], draws: Mapping[str, Drawn], confidence: float) -> Interval | None:
-    """Draw the TIS of a choice; where the score that it rests on is drawn too, each draw chooses again."""
+    """Return the interval of a choice's TIS; if the selector's score was drawn, each draw chooses again."""
     if OUTCOME not in draws:
         return None
     outcomes, scores = draws[OUTCOME], draws.get(selector.needs or "")

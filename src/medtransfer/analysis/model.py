@@ -1,4 +1,4 @@
-"""Results of an analysis: judged candidates, verdicts, summaries and contrasts of the ways of choosing."""
+"""Results of an analysis: judged candidates, and verdicts, summaries and contrasts of selectors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ class Candidate:
         key: its epoch in a series, its name otherwise.
         mean: test outcome over `seeds` seeds.
         std: its standard deviation over seeds (ddof 1); NaN for one seed.
-        seeds: how many.
-        interval: of the mean, bootstrap over seeds; None for one seed.
+        seeds: number of seeds.
+        interval: bootstrap interval of the mean, over seeds; None for one seed.
         p_best: probability that this is the best candidate; None for one seed.
         within_noise: whether it cannot be distinguished from the best.
-        scores: by name, those that were measured.
-        score_intervals: bootstrap over images, of the scores whose per-image values are stored.
+        scores: measured scores by name.
+        score_intervals: bootstrap intervals over images, of the scores whose per-image values are stored.
     """
 
     key: Key
@@ -40,29 +40,29 @@ class Candidate:
 
     @property
     def robustness(self) -> float | None:
-        """Robustness at the default setting; None when it was not measured."""
+        """Robustness at the default setting; None if it was not measured."""
         return self.scores.get("robustness")
 
     @property
     def robustness_interval(self) -> Interval | None:
-        """Bootstrap over images; None without stored distances."""
+        """Bootstrap interval of the robustness, over images; None without stored distances."""
         return self.score_intervals.get("robustness")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one way of choosing would have brought in one pool.
+    """Outcome of one selector in one pool.
 
     Attributes:
-        selector: way of choosing.
-        candidate: the chosen one; None for a blind draw, whose values are expected values.
+        selector: the selector.
+        candidate: the chosen candidate; None for a uniform draw, whose values are expected values.
         mean: its mean test outcome over the seeds.
-        tis: relative to the best candidate (Eq. 1).
-        interval: of TIS, bootstrap over seeds and, where per-image values are stored, over images; None for one seed.
+        tis: `mean` relative to the best candidate (Eq. 1).
+        interval: bootstrap interval of TIS over seeds and, if per-image values are stored, over images; None for one seed.
         regret: mean outcome of the best candidate minus `mean`.
-        spent: epochs of pretraining that had to be run to make the choice.
+        spent: epochs of pretraining that must be run for the choice.
         tied: other candidates with the same score.
-        within_noise: whether the choice cannot be distinguished from the best; None for a blind draw.
+        within_noise: whether the choice cannot be distinguished from the best; None for a uniform draw.
     """
 
     selector: Selector
@@ -78,15 +78,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judged:
-    """One pool with everything that is known of it.
+    """One judged pool.
 
     Attributes:
-        pool: as the store knows it.
-        candidates: ascending by key, those that were fine-tuned.
-        verdicts: empty when nothing can be judged.
-        correlations: of robustness with mean outcome over candidates: `spearman`, `kendall`, `weighted_kendall`; may be empty.
-        reason: why nothing is judged; empty otherwise.
-        notes: what else a reader must know, in sentences.
+        pool: the pool as read from the store.
+        candidates: fine-tuned candidates, ascending by key.
+        verdicts: verdicts of the selectors; empty if the pool cannot be judged.
+        correlations: `spearman`, `kendall` and `weighted_kendall` of robustness with mean outcome over candidates; may be empty.
+        reason: why the pool cannot be judged; empty if it can.
+        notes: further remarks, in sentences.
     """
 
     pool: Pool
@@ -98,33 +98,33 @@ class Judged:
 
     @property
     def name(self) -> str:
-        """The pool's readable name."""
+        """Readable name of the pool."""
         return self.pool.name
 
     @cached_property
     def by_selector(self) -> dict[str, Verdict]:
-        """The verdicts by name of the selector."""
+        """Verdicts by name of the selector."""
         return {verdict.selector.name: verdict for verdict in self.verdicts}
 
     @property
     def has_seeds(self) -> bool:
-        """Whether the outcomes have intervals, that is, several seeds."""
+        """Whether the outcomes have several seeds, and so intervals."""
         return bool(self.candidates) and all(candidate.interval is not None for candidate in self.candidates)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One way of choosing over all pools in which it could choose.
+    """One selector over all pools in which it can choose.
 
     Attributes:
-        selector: way of choosing.
-        pools: how many.
-        mean_tis: over the pools.
-        interval: of the mean TIS, bootstrap over pools; None for a single one.
-        min_tis: the worst.
-        mean_regret: mean absolute loss of the outcome.
-        mean_epochs: pretraining epochs spent.
-        within_noise: share of pools where the choice cannot be distinguished from the best; None for a blind draw.
+        selector: the selector.
+        pools: number of pools.
+        mean_tis: mean TIS over the pools.
+        interval: bootstrap interval of the mean TIS, over pools; None for a single pool.
+        min_tis: lowest TIS.
+        mean_regret: mean regret.
+        mean_epochs: mean epochs of pretraining spent.
+        within_noise: share of pools where the choice cannot be distinguished from the best; None for a uniform draw.
         fixed_at_cost: mean TIS of fixed lengths of the same mean cost, interpolated; None outside their range.
     """
 
@@ -141,18 +141,18 @@ class Summary:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Two ways of choosing, compared in the same pools.
+    """Comparison of two selectors in the same pools.
 
     Attributes:
         first: one selector.
-        second: the other, or `EQUAL_COST`.
-        pools: how many.
+        second: the other selector, or `EQUAL_COST`.
+        pools: number of pools.
         difference: mean of TIS(first) - TIS(second).
-        interval: bootstrap over pools.
-        p_value: Wilcoxon signed-rank, two-sided.
-        p_holm: corrected for all contrasts of the report (Holm).
-        wins: pools where the first is better.
-        losses: where it is worse; the rest are ties.
+        interval: bootstrap interval over pools.
+        p_value: p-value of the two-sided Wilcoxon signed-rank test.
+        p_holm: `p_value`, corrected for all contrasts of the report (Holm).
+        wins: number of pools where the first is better.
+        losses: number of pools where it is worse; the rest are ties.
     """
 
     first: Selector
@@ -168,7 +168,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything that tables, figures and the page show; `warnings` are what weakens all of it, in sentences."""
+    """Everything that tables, figures and the page show; `warnings` are sentences on what weakens all of it."""
 
     judged: tuple[Judged, ...]
     summaries: tuple[Summary, ...]
@@ -181,7 +181,7 @@ class Analysis:
 
     @cached_property
     def by_selector(self) -> dict[str, Summary]:
-        """The summaries by name of the selector."""
+        """Summaries by name of the selector."""
         return {summary.selector.name: summary for summary in self.summaries}
 
     @cached_property
@@ -195,5 +195,5 @@ class Analysis:
         return shared_label(self.metrics)
 
     def contrast(self, first: str, second: str) -> Contrast | None:
-        """Return the contrast of two selectors, given by name; None where they were not compared."""
+        """Return the contrast of two selectors, given by name; None if they were not compared."""
         return next((c for c in self.contrasts if (c.first.name, c.second.name) == (first, second)), None)

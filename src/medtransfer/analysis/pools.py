@@ -1,4 +1,4 @@
-"""Pools of candidates, read from the tracking store: outcomes by seed and scores, joined by key."""
+"""Pools of candidates from the tracking store: outcomes by seed and scores, joined by key."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class Pool:
         score: the setting of that robustness; None when nothing was scored.
         every_seed: whether means go over all seeds of a candidate, not over those that all candidates share.
         runs: ids of the runs that it was read from.
-        label: distinguishes pools of the same fields.
+        label: distinguishes pools with the same fields.
     """
 
     fields: Mapping[str, str]
@@ -62,7 +62,7 @@ class Pool:
 
     @property
     def name(self) -> str:
-        """The readable name; the random streams of a pool are seeded by it."""
+        """Readable name, which also seeds the random generators of the pool."""
         weights = " ".join(self.fields[name] for name in ("encoder", "origin") if name in self.fields)
         start = weights or f"{len(self.candidates)} candidates"
         return f"{start} → {self.fields['target']}, {self.fields['mode']}{self.label}"
@@ -79,7 +79,7 @@ class Pool:
 
     @cached_property
     def common_seeds(self) -> tuple[int, ...]:
-        """The seeds that every fine-tuned candidate has: only over these are means comparable."""
+        """Seeds that all fine-tuned candidates share; only over these are means comparable."""
         seeds: dict[Key, set[int]] = defaultdict(set)
         for candidate, seed in self.outcome:
             seeds[candidate].add(seed)
@@ -87,7 +87,7 @@ class Pool:
 
     @cached_property
     def values(self) -> dict[Key, list[float]]:
-        """Outcomes by candidate over the common seeds, or over all where none is common or every seed is wanted."""
+        """Outcomes by candidate over the common seeds, or over all if none is common or with `every_seed`."""
         used = set(() if self.every_seed else self.common_seeds) or set(self.seeds)
         values: dict[Key, list[float]] = {}
         for (candidate, seed), value in sorted(self.outcome.items()):
@@ -108,7 +108,7 @@ class Pool:
 
     @cached_property
     def robustness(self) -> Mapping[Key, float]:
-        """Robustness by candidate; empty when nothing was scored."""
+        """Robustness by candidate; empty if nothing was scored."""
         return self.scores.get("robustness", {})
 
     @cached_property
@@ -137,15 +137,15 @@ class Pool:
 def collect(setting: RobustnessSetting, views: ViewSettings | None = None) -> tuple[list[Pool], list[str]]:
     """Read the pool of every pretraining, target, mode and protocol from the store.
 
-    Where a target was scored in several ways, the scores of the given setting and views count, the newest otherwise.
+    If a target was scored at several settings, the scores of the given setting and views are used, else the newest.
 
     Args:
-        setting: of the wanted robustness.
-        views: of the wanted score runs; None for any.
+        setting: preferred robustness setting.
+        views: preferred view settings of the score runs; None for any.
 
     Returns:
-        The pools by name, and one line per incomplete pool that was left out because a complete one has the same fields,
-        and one for fine-tunings of an older format.
+        The pools by name; and one line per incomplete pool that was left out because a complete one has the same fields,
+        and one line on fine-tunings of an older format.
 
     Raises:
         InputError: all fine-tunings are of an older format.
@@ -155,32 +155,32 @@ def collect(setting: RobustnessSetting, views: ViewSettings | None = None) -> tu
     pools = [_pool(key, tuned[key], scores.get(key, {})) for key in sorted(tuned)]
     done = {tuple(pool.fields.values()) for pool in pools if pool.complete}
     kept = [pool for pool in pools if pool.complete or tuple(pool.fields.values()) not in done]
-    left = [*outdated, *(_describe(pool) for pool in pools if not pool.complete and tuple(pool.fields.values()) in done)]
-    return sorted(_with_labels(kept), key=lambda pool: pool.name), left
+    left_out = [*outdated, *(_describe(pool) for pool in pools if not pool.complete and tuple(pool.fields.values()) in done)]
+    return sorted(_with_labels(kept), key=lambda pool: pool.name), left_out
 
 
 PoolKey = tuple[str, ...]  # values of FIELDS and DIGESTS
 
 
 def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
-    """Read the finished fine-tunings by pool, of every cell the newest run only; and a line about those of an older format."""
+    """Read the newest finished fine-tuning of every cell, by pool, and a line on those of an older format."""
     metrics = {task.primary.name for task in TASKS.values()}
     newest: dict[str, StoredRun] = {}
-    for run in tracking.read_runs("finetune", only=(*TUNED, *metrics)):  # the newest first
+    for run in tracking.read_runs("finetune", only=(*TUNED, *metrics)):  # newest first
         newest.setdefault(run.tags[tracking.CELL], run)
-    found: dict[PoolKey, list[StoredRun]] = defaultdict(list)
+    tuned: dict[PoolKey, list[StoredRun]] = defaultdict(list)
     older = [run for run in newest.values() if not set(TUNED) <= run.params.keys()]
     outdated = {run.id for run in older}
     for run in newest.values():
         if run.id not in outdated:
-            found[tuple(run.params[name] for name in (*FIELDS, *DIGESTS))].append(run)
+            tuned[tuple(run.params[name] for name in (*FIELDS, *DIGESTS))].append(run)
     if not older:
-        return found, []
+        return tuned, []
     lacking = ", ".join(sorted({name for run in older for name in TUNED if name not in run.params}))
     text = f"{len(older)} of {len(newest)} fine-tunings are of an older format, without {lacking}"
-    if not found:
+    if not tuned:
         raise InputError(f"expected fine-tunings in the tracking store, but {text}; make them again with `medtransfer finetune`")
-    return found, [f"{text}; they are made again with `medtransfer finetune`"]
+    return tuned, [f"{text}; they are made again with `medtransfer finetune`"]
 
 
 def _scores(
@@ -188,7 +188,7 @@ def _scores(
 ) -> dict[PoolKey, dict[str, Any]]:
     """Read the scores of the same pretraining on the same data: the fields of a pool that come from its score run."""
     params = {"distance": setting.distance, "margin": setting.margin, "level": setting.level, **(asdict(views) if views else {})}
-    wanted = {name: str(value) for name, value in params.items()}
+    preferred = {name: str(value) for name, value in params.items()}
     by_weights: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
     for run in tracking.read_runs("score"):
         by_weights[run.params["pretraining"], run.params["data"]].append(run)
@@ -196,7 +196,7 @@ def _scores(
     for key in tuned:
         fields = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
         if scored := by_weights[fields["pretraining"], fields["data"]]:
-            matching = [run for run in scored if all(run.params.get(name) == value for name, value in wanted.items())]
+            matching = [run for run in scored if all(run.params.get(name) == value for name, value in preferred.items())]
             chosen[key] = (matching or scored)[0]
     ids = sorted({run.id for run in chosen.values()})
     plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, "robustness"}
@@ -249,7 +249,7 @@ def _describe(pool: Pool) -> str:
 
 
 def _with_labels(pools: Sequence[Pool]) -> list[Pool]:
-    """Label pools of the same name by what they differ in, since a name stands for one pool."""
+    """Label pools of the same name by what they differ in, so that names are unique."""
     by_name: dict[str, list[Pool]] = defaultdict(list)
     for pool in pools:
         by_name[pool.name].append(pool)

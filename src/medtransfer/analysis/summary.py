@@ -1,4 +1,4 @@
-"""Sum up the ways of choosing over all pools, and compare them in the same pools."""
+"""Summarise the selectors over all pools, and compare them in the same pools."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,13 +15,13 @@ def analyse(pools: Sequence[Pool], left: Sequence[str], sampling: Sampling, warn
     """Compute every number of the report.
 
     Args:
-        pools: complete or not.
-        left: what was left out, one line each.
-        sampling: of the intervals.
-        warnings: what weakens all of it, in sentences.
+        pools: pools, complete or not.
+        left: lines on what was left out.
+        sampling: how intervals are drawn.
+        warnings: sentences on what weakens all of it.
     """
     judged = [judge(pool, sampling) for pool in track(pools, "report", len(pools), "configurations")]
-    notes = [note for one_pool in judged for note in one_pool.notes]
+    notes = [note for pool in judged for note in pool.notes]
     summaries, contrasts = summarise(judged, sampling)
     return Analysis(
         tuple(judged), summaries, contrasts, (*left, *notes), sampling.confidence, sampling.draws, sampling.seed, tuple(warnings)
@@ -29,7 +29,7 @@ def analyse(pools: Sequence[Pool], left: Sequence[str], sampling: Sampling, warn
 
 
 def summarise(judged: Sequence[Judged], sampling: Sampling) -> tuple[tuple[Summary, ...], tuple[Contrast, ...]]:
-    """Sum up and contrast the ways of choosing over judged pools; the order of the pools changes nothing."""
+    """Summarise and contrast the selectors over judged pools, independent of the order of the pools."""
     rows = [pool.by_selector for pool in sorted(judged, key=lambda pool: pool.name) if pool.verdicts]
     selectors = {verdict.selector.name: verdict.selector for row in rows for verdict in row.values()}
     lengths = sorted((s for s in selectors.values() if s.name not in SELECTORS), key=lambda selector: selector.length or 0)
@@ -57,7 +57,7 @@ def _summary(selector: Selector, rows: Sequence[Row], sampling: Sampling) -> Sum
 
 
 def _at_cost(rows: Sequence[Row], cost: float) -> list[float]:
-    """Return what fixed lengths of the same mean cost bring in each pool; empty where a pool has none of that cost."""
+    """Return the TIS of fixed lengths of the same mean cost in each pool; empty if a pool has none of that cost."""
     curves = [{v.selector.length: v.tis for v in row.values() if v.selector.length is not None} for row in rows]
     if not all(curve and min(curve) <= cost <= max(curve) for curve in curves):
         return []
@@ -79,12 +79,12 @@ def _contrasts(rows: Sequence[Row], sampling: Sampling) -> list[Contrast]:
 
 
 def _tis(rows: Sequence[Row], first: Selector, second: Selector) -> tuple[list[float], list[float]]:
-    """Return the TIS of both in the pools in which both could choose."""
+    """Return the TIS of both selectors in the pools in which both can choose."""
     at_cost = second is EQUAL_COST
     shared = [row for row in rows if first.name in row and (second.name in row or at_cost)]
-    left = [row[first.name].tis for row in shared]
+    tis = [row[first.name].tis for row in shared]
     if not at_cost:
-        return left, [row[second.name].tis for row in shared]
+        return tis, [row[second.name].tis for row in shared]
     cost = sum(row[first.name].spent for row in shared) / len(shared) if shared else 0.0
-    right = _at_cost(shared, cost)
-    return (left, right) if right else ([], [])
+    fixed = _at_cost(shared, cost)
+    return (tis, fixed) if fixed else ([], [])

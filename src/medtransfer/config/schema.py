@@ -142,7 +142,7 @@ class SupervisedOrigin(Section):
     batch_size: ImagesByEncoder
 
     @model_validator(mode="after")
-    def _mixing_leaves_room(self) -> "SupervisedOrigin":
+    def _check_mixing(self) -> "SupervisedOrigin":
         if self.cutmix + self.mixup > 1:
             raise ValueError("cutmix + mixup must not exceed 1")
         return self
@@ -173,7 +173,7 @@ class FileOrigin(Section):
     input: InputContract | None
 
     @model_validator(mode="after")
-    def _every_file_has_an_epoch(self) -> "FileOrigin":
+    def _check_epoch(self) -> "FileOrigin":
         if isinstance(self.weights, str) == (self.epoch is None):
             raise ValueError("epoch must be that of the one file in weights, or null where weights maps epochs to files")
         return self
@@ -249,7 +249,7 @@ class Pretrain(Section):
     """torch.compile, on a GPU only: pays on long trainings"""
 
     @model_validator(mode="after")
-    def _checkpoints_lie_inside(self) -> "Pretrain":
+    def _check_checkpoints(self) -> "Pretrain":
         if late := [epoch for epoch in self.checkpoints if epoch > self.epochs]:
             raise ValueError(f"checkpoints {late} come after the last of {self.epochs} epochs")
         return self

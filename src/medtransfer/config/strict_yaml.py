@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-MAX_DEPTH = 50  # of nesting
+MAX_DEPTH = 50  # levels of nesting
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, if libyaml is available
 
 

@@ -86,7 +86,7 @@ def crop_map(window: tuple[int, ...], size: Size, angle: float, position: np.nda
     Args:
         window: (height, width) in pixels.
         size: (height, width) of the crop in pixels.
-        angle: in radians, any.
+        angle: rotation in radians.
         position: (x, y) in [0, 1], of the centre between its extremes.
 
     Returns:

@@ -37,8 +37,8 @@ class Samples(EpochDataset[tuple[Tensor, Any, int]]):
     Attributes:
         images: an identifier of each sample, for evaluation by image.
         groups: the group of each sample, for evaluation by patient.
-        mean: that the images are normalised with, per channel, in [0, 1] units.
-        std: likewise.
+        mean: mean of the normalisation, per channel, in [0, 1] units.
+        std: standard deviation of the normalisation, likewise.
     """
 
     images: list[str]

@@ -35,7 +35,7 @@ def draw_jitter(n: int, seed: int, repeat: int, view: int) -> JitterDraws:
 
     Args:
         n: number of images.
-        seed: of the scoring.
+        seed: seed of the scoring.
         repeat: index of the pair of views.
         view: 0 for the query, 1 for the key.
     """
@@ -57,7 +57,7 @@ def jitter(images: Tensor, draws: JitterDraws) -> Tensor:
 
     Args:
         images: float (N, 3, H, W), RGB in [0, 1].
-        draws: of these N images.
+        draws: draws of these N images.
 
     Returns:
         float (N, 3, H, W), non-negative; bright pixels may exceed 1.

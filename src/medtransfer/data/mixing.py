@@ -58,7 +58,7 @@ def erase(images: Tensor, probability: float, generator: torch.Generator, *, val
 
     Args:
         images: float (N, 3, H, W), normalised.
-        probability: in [0, 1].
+        probability: probability per image, in [0, 1].
         generator: source of all randomness, on the CPU.
         value: (3,), normalised black.
 

@@ -26,8 +26,8 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
     Args:
         images: float (..., 3, H, W), in the [0, 1] units of `mean` and `std`.
-        mean: per channel, three numbers.
-        std: per channel, three numbers.
+        mean: mean per channel, three numbers.
+        std: standard deviation per channel, three numbers.
     """
     shift, scale = (
         torch.tensor(values, dtype=images.dtype).to(images.device, non_blocking=images.is_cuda).view(3, 1, 1)

@@ -41,11 +41,11 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
             root: the folder that holds `train` and `val`.
             split: `train` or `val`.
             size: side of the square images, pixels.
-            mean: per channel, in [0, 1] units.
-            std: per channel, in [0, 1] units.
+            mean: mean per channel, in [0, 1] units.
+            std: standard deviation per channel, in [0, 1] units.
             train: whether to crop and flip at random; otherwise the shorter side is resized to `size` and the centre cropped.
             randaugment: whether to add RandAugment (2 operations, magnitude 9), in training only.
-            seed: of the random numbers.
+            seed: seed of the augmentation.
 
         Raises:
             InputError: a folder is missing, a class is empty, or `train` and `val` hold different classes.

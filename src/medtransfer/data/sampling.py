@@ -27,7 +27,7 @@ class EpochBatches(Sampler[list[int]]):
         Args:
             length: number of images in the set.
             batch_size: images per batch on one device.
-            seed: of the order.
+            seed: seed of the order.
             shuffle: whether each epoch has a random order; otherwise 0, 1, 2, ...
             drop_last: whether to drop a last, incomplete step; a set smaller than one step is kept.
             rank: index of this device.
@@ -87,7 +87,7 @@ def loader(dataset: Dataset[Any], batches: Sampler[list[int]], workers: int, pin
     """Build the DataLoader of a dataset; it does not use the global random state.
 
     Args:
-        dataset: whose randomness comes from its own seeds.
+        dataset: dataset whose randomness comes from its own seeds.
         batches: indices of each batch.
         workers: number of processes, 0 for none; they persist from epoch to epoch.
         pin: whether to pin the batches' memory, for copies to a GPU.

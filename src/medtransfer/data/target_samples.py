@@ -28,10 +28,10 @@ class TargetSamples(Samples):
         Args:
             target: the prepared target; its arrays stay on disk.
             split: `train`, `validation` or `test`.
-            mean: per channel, in [0, 1] units, of the checkpoint.
-            std: per channel, in [0, 1] units, of the checkpoint.
+            mean: mean per channel, in [0, 1] units, of the checkpoint.
+            std: standard deviation per channel, likewise.
             augment: whether to use the target's augmentation; otherwise larger windows are cropped to their centre.
-            seed: of the augmentation.
+            seed: seed of the augmentation.
 
         Raises:
             InputError: the split is empty or broken, or its augmentation is unknown or needs larger windows.

@@ -39,7 +39,7 @@ def select_images(groups: Sequence[str], max_images: int | None, seed: int) -> n
     Args:
         groups: group of each image.
         max_images: how many images, None for all.
-        seed: of the choice.
+        seed: seed of the choice.
 
     Returns:
         int64 (n,), positions in the split, ascending; n = min(max_images, all).
@@ -77,12 +77,12 @@ class TwoViews:
         Args:
             target: the prepared target; its arrays stay on disk.
             split: `train`, `validation` or `test`.
-            mean: per channel, in [0, 1] units, from the checkpoint.
-            std: per channel, likewise.
-            seed: of the choice and of the jitter.
+            mean: mean per channel, in [0, 1] units, of the checkpoint.
+            std: standard deviation per channel, likewise.
+            seed: seed of the choice and of the jitter.
             max_images: how many images the set has, None for all (see `select_images`).
             size: (height, width) to resize to, None for the target's input size.
-            device: where the views are computed and stay.
+            device: device on which the views are computed.
 
         Raises:
             InputError: the split is empty or broken.

@@ -1,4 +1,4 @@
-"""The samples of a split as windows of a prepared target's memory-mapped arrays."""
+"""Samples of a split as windows of a prepared target's memory-mapped arrays."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from medtransfer.records.prepared import REMEDY
 
 
 class Windows:
-    """The samples of one split, each a window of the mapped arrays; pixels are read only when used.
+    """Samples of one split, each a window of the mapped arrays; pixels are read only when used.
 
     Attributes:
         images: a unique identifier of each sample, `<source>#<slice>@<top>,<left>`.
@@ -19,17 +19,17 @@ class Windows:
     """
 
     def __init__(self, target: PreparedTarget, split: str) -> None:
-        """Read the index lines of the split.
+        """Read the index rows of the split.
 
         Raises:
             InputError: the split is empty, or its windows do not fit the arrays, the input size or each other.
         """
-        lines = target.samples(split)
+        rows = target.samples(split)
         self._target = target
-        self._boxes = lines[["row", "top", "left", "height", "width"]].to_numpy(np.int64)
-        positions = zip(lines["source"], lines["slice"], lines["top"], lines["left"], strict=True)
-        self.images = [f"{source}#{cut}@{top},{left}" for source, cut, top, left in positions]
-        self.groups = [str(group) for group in lines["group"]]
+        self._boxes = rows[["row", "top", "left", "height", "width"]].to_numpy(np.int64)
+        positions = zip(rows["source"], rows["slice"], rows["top"], rows["left"], strict=True)
+        self.images = [f"{source}#{z}@{top},{left}" for source, z, top, left in positions]
+        self.groups = [str(group) for group in rows["group"]]
         self.size = (target.info.input[0], target.info.input[1])
         self._check()
 
@@ -38,7 +38,7 @@ class Windows:
         return len(self._boxes)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the mapped arrays: a worker process maps the files itself instead of receiving a copy."""
+        """Drop the mapped arrays, since a worker process must map the files itself instead of receiving a copy."""
         return self.__dict__ | {"_target": PreparedTarget(self._target.folder, self._target.info)}
 
     def image(self, position: int) -> np.ndarray:

@@ -73,7 +73,7 @@ class AttentionDecoder(Decoder):
         """Build the layers.
 
         Args:
-            levels: to decode, finest first.
+            levels: levels to decode, finest first.
             outputs: channels of the logits.
         """
         super().__init__(levels[0].stride)

@@ -52,7 +52,7 @@ class Decoder(nn.Module):
         """Build the decoder for an encoder that it fits.
 
         Args:
-            encoder: whose levels are decoded.
+            encoder: encoder whose levels are decoded.
             outputs: channels of the logits.
         """
         raise NotImplementedError(f"{cls.__name__} cannot be built")

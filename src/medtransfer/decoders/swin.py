@@ -61,7 +61,7 @@ class SwinDecoder(Decoder):
         """Build the layers.
 
         Args:
-            encoder: whose stages are mirrored.
+            encoder: encoder whose stages are mirrored.
             outputs: channels of the logits.
         """
         super().__init__(encoder.levels[0].stride)

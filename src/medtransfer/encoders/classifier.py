@@ -18,7 +18,7 @@ class Classifier(nn.Module):
         """Add a new head to an encoder.
 
         Args:
-            encoder: to classify with.
+            encoder: encoder of the images.
             classes: number of source classes.
 
         Raises:

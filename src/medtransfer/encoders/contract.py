@@ -17,7 +17,7 @@ class Level:
 
     Attributes:
         stride: input pixels per step of the map, along each side.
-        channels: of the map.
+        channels: channels of the map.
     """
 
     stride: int
@@ -34,8 +34,8 @@ class Encoder(nn.Module):
         arguments: every constructor argument, JSON-able; `build_encoder(name, **arguments)` rebuilds the architecture.
         levels: levels of the maps that `forward` returns, from finest to coarsest.
         multiple: both input sides must be multiples of this many pixels.
-        mean: per channel, in [0, 1] units, from the training of the architecture's published weights, else ImageNet's.
-        std: per channel, likewise.
+        mean: mean per channel, in [0, 1] units, from the training of the architecture's published weights, else ImageNet's.
+        std: standard deviation per channel, likewise.
         channels: channel order.
         input_size: side in pixels of the images that published weights were trained with, None if unknown.
         prefix: prefix of this package's tensor names that names in published weights files lack.
@@ -97,8 +97,8 @@ class Encoder(nn.Module):
         """Check that the encoder accepts images of a size.
 
         Args:
-            height: of the input, pixels.
-            width: of the input, pixels.
+            height: height of the input, pixels.
+            width: width of the input, pixels.
 
         Raises:
             InputError: a side is not a positive multiple of `multiple`.
@@ -123,7 +123,7 @@ def whole_numbers(name: str, values: Sequence[int], count: int) -> list[int]:
     """Check a constructor argument that lists positive whole numbers, one per stage.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         values: what was passed.
         count: how many are expected.
 

@@ -25,7 +25,7 @@ def initialise(model: nn.Module, seed: int) -> None:
 
     Args:
         model: an encoder, decoder, segmenter or classifier of this package.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
 
     Raises:
         ValueError: the model names no known rule, or has a parameter that neither the rules nor its layer can initialise.

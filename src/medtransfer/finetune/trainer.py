@@ -37,13 +37,13 @@ class Trainer:
 
         Args:
             fabric: launched, one device.
-            model: with a frozen encoder where the mode says so; parameters without gradient are not trained.
+            model: model, with a frozen encoder if the mode says so; parameters without gradient are not trained.
             samples: augmented training samples.
-            loss: of a batch's logits and labels.
+            loss: returns the loss of a batch's logits and labels.
             protocol: the recipe.
-            seed: of the sample order and everything else that is random.
+            seed: seed of the sample order and everything else that is random.
             state: file to resume from.
-            key: of the cell, so that a state of another cell is not taken.
+            key: digest of the cell; a state of another cell is ignored.
             workers: loader processes.
         """
         self.fabric, self.samples, self.loss, self.protocol, self.seed = fabric, samples, loss, protocol, seed
@@ -64,7 +64,7 @@ class Trainer:
         """Train to the last epoch.
 
         Args:
-            label: of the progress bar.
+            label: label of the progress bar.
             observe: called after each epoch with its number, counted from 1, and its values, which it may add to.
 
         Returns:

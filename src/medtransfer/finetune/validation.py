@@ -15,7 +15,7 @@ class BestWeights:
         """Start, or resume after an interruption.
 
         Args:
-            file: where the best weights are stored; the caller removes it once the result is written.
+            file: file of the best weights; the caller removes it once the result is written.
             earlier: validation metrics of the epochs before the interruption.
         """
         self.file = file

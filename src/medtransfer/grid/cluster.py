@@ -28,11 +28,11 @@ class RayLauncher:
         """Connect to a cluster, or start one.
 
         Args:
-            params: of the study.
-            address: of an existing cluster; None starts one on this machine.
-            cpus: per job, may be a fraction.
-            gpus: per job, may be a fraction; ignored if the cluster has none.
-            retries: of a job whose process or host died.
+            params: params of the study.
+            address: address of an existing cluster; None to start one on this machine.
+            cpus: CPUs per job, may be a fraction.
+            gpus: GPUs per job, may be a fraction; ignored if the cluster has none.
+            retries: further attempts for a job whose process or host died.
 
         Raises:
             InputError: Ray is not installed, the cluster does not exist, or it has too few GPUs.
@@ -60,12 +60,12 @@ class RayLauncher:
 
     @property
     def free(self) -> int:
-        """The number of jobs that can be submitted now."""
+        """Number of jobs that can be submitted now."""
         return AT_ONCE - len(self.jobs)
 
     @property
     def workers(self) -> int:
-        """The number of jobs that the cluster can do at once, with its present hosts."""
+        """Number of jobs that the cluster can run at once, with its current hosts."""
         resources = self.ray.cluster_resources()
         fitting = [resources.get(kind, 1) / share for kind, share in (("CPU", self.cpus), ("GPU", self.gpus)) if share]
         return max(1, int(min(fitting)))
@@ -95,7 +95,7 @@ class RayLauncher:
 
 
 def run_remote(shared: tuple[Params, dict[str, str]], job: Job, folder: str) -> Outcome:
-    """Do a job in a worker process of the cluster."""
+    """Run a job in a worker process of the cluster."""
     params, settings = shared
     os.environ.update(settings)
     os.chdir(folder)
@@ -104,7 +104,7 @@ def run_remote(shared: tuple[Params, dict[str, str]], job: Job, folder: str) -> 
 
 
 def _check_reachable(address: str | None) -> None:
-    """Open and close a connection to a named cluster: Ray itself would wait for minutes."""
+    """Open and close a connection to a named cluster, for whose absence Ray would wait minutes."""
     host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=10).close()

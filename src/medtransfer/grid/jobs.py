@@ -1,4 +1,4 @@
-"""Jobs of a study: which there are, which each waits for, and how to do one."""
+"""Jobs of a study, their dependencies, and how to run one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from medtransfer.records import CellName, checkpoint_path, series_folder
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of a study that one worker does.
+    """A part of a study that one worker runs.
 
     Attributes:
-        kind: `prepare`, `pretrain`, `score` or `finetune`: the command that does it.
-        target: that it works on; empty for a pretraining.
-        encoder: whose checkpoints it makes or takes; empty for a preparation.
-        origin: likewise.
-        cell: that it fine-tunes; None for every other kind.
+        kind: its command: `prepare`, `pretrain`, `score` or `finetune`.
+        target: name of the target; empty for a pretraining.
+        encoder: encoder of the checkpoints that it makes or uses; empty for a preparation.
+        origin: origin of these checkpoints; empty for a preparation.
+        cell: cell to fine-tune; None for other kinds.
     """
 
     kind: str
@@ -35,13 +35,13 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What people call it."""
-        words = [self.target, self.encoder, self.origin]
-        return f"{self.kind} {self.cell.name if self.cell else '-'.join(word for word in words if word)}"
+        """Readable name."""
+        names = [self.target, self.encoder, self.origin]
+        return f"{self.kind} {self.cell.name if self.cell else '-'.join(filter(None, names))}"
 
     @property
     def needs(self) -> "frozenset[Job]":
-        """The jobs that come before it."""
+        """Jobs that must be done before."""
         if self.kind in {"prepare", "pretrain"}:
             return frozenset()
         return frozenset({Job("prepare", self.target), Job("pretrain", encoder=self.encoder, origin=self.origin)})
@@ -50,18 +50,18 @@ class Job:
 def plan(params: Params) -> list[Job]:
     """List the jobs of the study, each after those that it needs.
 
-    A pretraining that stops early on a target needs that target, too: it makes it itself where it is a generated one.
+    A pretraining that stops early on a target also needs this target, and prepares it if it is a generated sample.
     """
-    wanted = params.study
-    series = list(product(wanted.encoders, wanted.origins))
+    chosen = params.study
+    series = list(product(chosen.encoders, chosen.origins))
     planned = params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"stop_on": None})})
     cells = study.study_cells(planned, {})
     return list(
         dict.fromkeys(
             [
-                *(Job("prepare", target) for target in wanted.targets),
+                *(Job("prepare", target) for target in chosen.targets),
                 *(Job("pretrain", encoder=encoder, origin=origin) for encoder, origin in series),
-                *(Job("score", target, *names) for names, target in product(series, wanted.targets)),
+                *(Job("score", target, *names) for names, target in product(series, chosen.targets)),
                 *(Job.of(cell) for cell in cells),
             ]
         )
@@ -69,14 +69,14 @@ def plan(params: Params) -> list[Job]:
 
 
 def is_left_out(params: Params, job: Job) -> bool:
-    """Whether a finished pretraining that stopped early has no checkpoint for a fine-tuning."""
+    """Return whether a fine-tuning's checkpoint does not exist since its pretraining stopped early."""
     if job.cell is None or params.pretrain.stop_on is None:
         return False
     return not checkpoint_path(series_folder(Path(params.pretrain.out), job.encoder, job.origin), job.cell.epoch).exists()
 
 
 def do(params: Params, job: Job) -> None:
-    """Do one job in this process, or reuse what is finished."""
+    """Run one job in this process, or reuse its finished result."""
     if job.cell:
         study.finetune(params, [job.cell])
         return

@@ -1,4 +1,4 @@
-"""Run jobs in processes of this machine, which share its GPUs; a process that dies is replaced."""
+"""Run jobs in processes of this machine, which share its GPUs."""
 
 import logging
 import math
@@ -22,7 +22,7 @@ from medtransfer.signals import stop_on_sigterm
 log = logging.getLogger("medtransfer")
 GPUS = "CUDA_VISIBLE_DEVICES"
 SECONDS_TO_STOP = 20.0
-# Importing these takes ten seconds: the fork server does it once, and every worker starts as a copy of it.
+# Importing these takes ten seconds, so the fork server does it once and workers are forked from it.
 PRELOADED = [f"medtransfer.{name}" for name in ("grid.worker", "prepare.stage", "pretrain.stage", "score.stage", "finetune.stage")]
 
 
@@ -43,15 +43,15 @@ class _Worker:
 
 
 class LocalLauncher:
-    """Worker processes, each of which does one job at a time; one that dies is replaced, and its job must be retried."""
+    """Worker processes that run one job each at a time; if one dies, it is replaced, and its job gets the outcome `retry`."""
 
     def __init__(self, params: Params, workers: int, gpus: list[str], logs: Path) -> None:
         """Start the processes.
 
         Args:
-            params: of the study.
+            params: params of the study.
             workers: number of processes.
-            gpus: to distribute among the processes; empty for the CPU.
+            gpus: GPUs to distribute among the processes; empty for the CPU.
             logs: folder of the log files, one per process.
         """
         self.params, self.gpus, self.logs = params, gpus, logs
@@ -61,7 +61,7 @@ class LocalLauncher:
 
     @property
     def free(self) -> int:
-        """The number of processes without a job."""
+        """Number of processes without a job."""
         return sum(worker.job is None for worker in self.workers)
 
     def submit(self, job: Job) -> None:
@@ -95,7 +95,7 @@ class LocalLauncher:
             yield job, outcome
 
     def close(self) -> None:
-        """End the processes: send SIGTERM to those with a job, and kill what has not ended in time."""
+        """End the processes: send SIGTERM to those with a job, and kill those that do not end in time."""
         for worker in self.workers:
             worker.pipe.close()
             if worker.job is not None:
@@ -119,7 +119,7 @@ class LocalLauncher:
         process = context.Process(target=serve, args=arguments, daemon=False)
         with _threads(self.threads):
             process.start()
-        theirs.close()  # so that the pipe closes when the process ends
+        theirs.close()  # else the pipe would stay open when the process ends
         return _Worker(process, ours)
 
 
@@ -137,7 +137,7 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def serve(pipe: Connection, params: Params, log_file: Path, gpus: str | None) -> None:
-    """Do jobs until the pipe closes; the main function of a worker process."""
+    """Run jobs until the pipe closes; main function of a worker process."""
     if gpus is not None:
         os.environ[GPUS] = gpus  # before CUDA is initialised
     with log_file.open("a", encoding="utf-8", buffering=1) as file:

@@ -1,4 +1,4 @@
-"""Progress of a study: job counts and time left, on the terminal and in the tracking store."""
+"""Progress of a study: job counts and remaining time, on the terminal and in the tracking store."""
 
 import logging
 import sys
@@ -18,15 +18,15 @@ SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_POINTS = 15.0, 10.0
 
 
 class StudyProgress:
-    """Counts jobs and cells (fine-tunings); shows a bar on a terminal, sparse log lines elsewhere."""
+    """Counts jobs and cells (fine-tunings), and shows a bar on a terminal or sparse log lines elsewhere."""
 
     def __init__(self, jobs: Sequence[Job], workers: int, run: tracking.Run) -> None:
         """Start counting.
 
         Args:
             jobs: all jobs of the study.
-            workers: number of jobs done at once.
-            run: of the study, to which the counts are logged as metrics.
+            workers: number of jobs that run at once.
+            run: run of the study, to which the counts are logged as metrics.
         """
         self.left = Counter(job.kind for job in jobs)
         self.done: Counter[str] = Counter()
@@ -41,7 +41,7 @@ class StudyProgress:
             self.bar = tqdm(total=len(jobs), desc="grid", unit="job", dynamic_ncols=True)
 
     def finish(self, job: Job, outcome: Outcome) -> None:
-        """Count a job that is done or has finally failed."""
+        """Count a job that is done or has failed after all attempts."""
         succeeded = outcome.status == "done"
         self.left[job.kind] -= 1
         (self.done if succeeded else self.failed)[job.kind] += 1
@@ -52,7 +52,7 @@ class StudyProgress:
         self._show()
 
     def drop(self, job: Job) -> None:
-        """Drop a job whose checkpoint does not exist."""
+        """Remove a job whose checkpoint does not exist from the counts."""
         self.left[job.kind] -= 1
         if self.bar is not None:
             self.bar.total -= 1
@@ -80,7 +80,7 @@ class StudyProgress:
         return metrics | ({} if left is None else {"seconds_left": left})
 
     def summary(self) -> str:
-        """Return one line of counts, with the time at which the study will end."""
+        """Return one line of counts with the estimated end of the study."""
         metrics, left = self.metrics(), self.seconds_left()
         done, failed, remaining = (int(metrics[f"cells_{name}"]) for name in ("done", "failed", "remaining"))
         text = f"{done} cells done, {failed} failed, {remaining} remaining"

@@ -1,4 +1,4 @@
-"""Do every job of a study once, with many workers; a study that was killed is resumed."""
+"""Stage `grid`: run all jobs of a study on many workers; an interrupted study is resumed."""
 
 import logging
 import os
@@ -20,10 +20,10 @@ Launcher = LocalLauncher | RayLauncher
 
 
 def run(params: Params) -> str:
-    """Do all jobs of the study: finished ones are reused, and failures do not stop the others.
+    """Run all jobs of the study; finished ones are reused, and failures do not stop the others.
 
     Args:
-        params: whose section `study` lists the cells and `grid` the workers.
+        params: params, whose section `study` lists the cells and `grid` the workers.
 
     Returns:
         A summary for the terminal.
@@ -34,14 +34,16 @@ def run(params: Params) -> str:
     study.reach_store(params)
     section, jobs = params.grid, plan(params)
     with tracking.project_run_set_aside():
-        for job in _multi_device(params, jobs) if section.launcher == "local" else []:
-            log.info("grid: %s on %d devices, before the workers start", job.name, params.pretrain.devices)
-            do(params, job)
+        if section.launcher == "local" and params.pretrain.devices > 1:  # a worker has one GPU
+            for job in (job for job in jobs if job.kind == "pretrain"):
+                log.info("grid: %s on %d devices, before the workers start", job.name, params.pretrain.devices)
+                do(params, job)
         launcher, workers = _launch(params, params.grid)
     cells = sum(job.kind == "finetune" for job in jobs)
     try:
-        facts = {"launcher": section.launcher, "workers": workers, "cells": cells, "jobs": len(jobs), **_study(params)}
-        with tracking.open_run("grid", "grid", _cell(params, jobs), facts, {}, on_disk=True) as handle:
+        names = {name: ",".join(map(str, values)) for name, values in params.study.model_dump().items()}
+        run_params = {"launcher": section.launcher, "workers": workers, "cells": cells, "jobs": len(jobs), **names}
+        with tracking.open_run("grid", "grid", _cell(params, jobs), run_params, {}, on_disk=True) as handle:
             progress = StudyProgress(jobs, workers, handle)
             log.info("grid: %d cells and %d other jobs on %d %s workers", cells, len(jobs) - cells, workers, section.launcher)
             failed, untried = _work(params, jobs, launcher, progress, section.retries)
@@ -65,15 +67,6 @@ def _launch(params: Params, section: Grid) -> tuple[Launcher, int]:
     return LocalLauncher(params, workers, gpus, Path(section.out)), workers
 
 
-def _multi_device(params: Params, jobs: list[Job]) -> list[Job]:
-    """Return the pretrainings on several devices, which a worker with one GPU could not do."""
-    return [job for job in jobs if job.kind == "pretrain"] if params.pretrain.devices > 1 else []
-
-
-def _study(params: Params) -> dict[str, object]:
-    return {name: ",".join(map(str, values)) for name, values in params.study.model_dump().items()}
-
-
 def _cell(params: Params, jobs: list[Job]) -> str:
     recipes = params.model_dump(mode="json", include={"prepare", "pretrain", "score", "finetune"})
     return digest([[job.name for job in jobs], recipes], 16)
@@ -82,10 +75,10 @@ def _cell(params: Params, jobs: list[Job]) -> str:
 def _work(
     params: Params, jobs: list[Job], launcher: Launcher, progress: StudyProgress, retries: int
 ) -> tuple[dict[Job, str], list[Job]]:  # fmt: skip
-    """Submit every job as soon as the jobs that it needs are done, until none is left that can be done.
+    """Submit every job once the jobs that it needs are done, until no job can be run any more.
 
     Returns:
-        The reason of each failed job, and the jobs that were not tried since a job that they need failed.
+        The reason of each failed job, and the jobs that were not tried because a job that they need failed.
     """
     waiting, done, failed = deque(jobs), set[Job](), dict[Job, str]()
     attempts: Counter[Job] = Counter()
@@ -111,7 +104,7 @@ def _work(
 def _submit_ready(
     params: Params, waiting: deque[Job], done: set[Job], launcher: Launcher, progress: StudyProgress
 ) -> int:  # fmt: skip
-    """Submit the first jobs that are ready, as many as the launcher takes; return their number."""
+    """Submit ready jobs, as many as the launcher accepts; return their number."""
     submitted = 0
     for job in list(waiting):
         if not launcher.free:

@@ -1,4 +1,4 @@
-"""Do one job in this process and report its outcome as plain values that any launcher can send."""
+"""Run one job in this process and return its outcome as plain values that any launcher can send."""
 
 import time
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Outcome:
 
 
 def attempt(params: Params, job: Job) -> Outcome:
-    """Do a job; errors become an outcome, only interruptions are raised."""
+    """Run a job; errors become an outcome, and only interruptions are raised."""
     begin = time.monotonic()
     try:
         do(params, job)

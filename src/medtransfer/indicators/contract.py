@@ -25,10 +25,10 @@ class ViewSettings:
     Attributes:
         split: `train`, `validation` or `test`.
         max_images: how many of its images, None for all.
-        seed: of the images, the views, the negatives and whatever indicators draw.
+        seed: seed of the choice of images, the views, the negatives and the draws of indicators.
         repeats: independent pairs of views.
         negative: a kind in NEGATIVES.
-        precision: of the forward passes.
+        precision: precision of the forward passes.
     """
 
     split: str
@@ -66,9 +66,9 @@ class Context:
     Attributes:
         images: ids, in the order of the positions in batches.
         classes: number of labels, background included.
-        seed: of whatever an indicator draws.
+        seed: seed of the indicator's draws.
         repeats: number of passes over the views of all images.
-        plan: which image is the negative of which; None if no indicator needs views.
+        plan: negative of each image; None if no indicator needs views.
         options: settings at which to compute.
     """
 
@@ -85,7 +85,7 @@ class ViewMaps:
     """Feature maps of two jittered views.
 
     Attributes:
-        repeat: which of the independent pairs of views.
+        repeat: index of the pair of views.
         queries: one map (B, C, H, W) per level, of the first views.
         keys: one map (K, C, H, W) per level, K >= B, of the second views; row i is the positive of query i.
         negative: int64 (B,) on the CPU, the row of `keys` that is each query's negative.

@@ -36,8 +36,8 @@ def to_grid(labels: Tensor, classes: int, height: int, width: int) -> tuple[NDAr
     Args:
         labels: whole numbers (B, H, W) in 0..classes - 1.
         classes: number of labels, background included.
-        height: of the grid.
-        width: of the grid.
+        height: height of the grid.
+        width: width of the grid.
 
     Returns:
         The labels (B, height, width), and the share of each cell that each class covers, (B, classes, height, width).
@@ -59,14 +59,14 @@ class PixelSample:
         Args:
             classes: number of labels, background included.
             pixels: most pixels to keep, the same share for each class.
-            seed: of the keys.
+            seed: seed of the keys.
         """
         self._share, self._seed = max(1, pixels // classes), seed
         self._kept: list[tuple[NDArray[np.float64], NDArray[Any]] | None] = [None] * classes  # keys (n,), embeddings (n, D)
         self._covered, self._surviving = np.zeros(classes), np.zeros(classes)
 
     def update(self, features: Tensor, labels: Tensor, images: list[str]) -> None:
-        """Take the pixels of a batch.
+        """Sample from the pixels of a batch.
 
         Args:
             features: (B, D, h, w), of any floating type and on any device.

@@ -18,7 +18,7 @@ def find_indicators(names: Sequence[str], key: str) -> list[Indicator]:
 
     Args:
         names: keys of INDICATORS.
-        key: of params.yaml that lists them, for the message.
+        key: key of params.yaml that lists them, for the message.
 
     Raises:
         InputError: there is no indicator of a name, or no name.

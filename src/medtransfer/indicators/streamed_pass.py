@@ -61,16 +61,16 @@ def measure(
     The result of an indicator does not depend on which others are measured.
 
     Args:
-        indicators: to measure.
+        indicators: indicators to measure.
         encoder: encoder to score; it is put into eval mode, for batch norm and stochastic depth.
         target: its images are jittered (Algorithm 3) where views are needed, and normalised.
-        settings: which images and pairs.
-        options: at which settings the indicators are computed.
+        settings: settings of the images and pairs of views.
+        options: settings at which the indicators are computed.
         contract: `mean` and `std` per channel, from the checkpoint.
         batch_size: images per forward pass, without the negatives from other batches.
-        device: that the encoder is moved to.
+        device: device that the encoder is moved to.
         autocast: makes the context of the forward pass.
-        label: of the progress line.
+        label: label of the progress bar.
 
     Returns:
         By name of the indicator.

@@ -17,7 +17,7 @@ class Comparison:
     Attributes:
         difference: mean of first - second.
         interval: percentile bootstrap interval of the mean, over pools.
-        p_value: of Wilcoxon's signed-rank test, two-sided; 1 if all are ties or n is 1.
+        p_value: p-value of the two-sided Wilcoxon signed-rank test; 1 if all are ties or n is 1.
         n: number of pools.
         wins: number of pools where the first is better.
         losses: number of pools where it is worse.
@@ -36,18 +36,18 @@ def compare_paired(first: ArrayLike, second: ArrayLike, draws: int, confidence: 
 
     Args:
         first: values by pool, (n,).
-        second: of the same pools, in the same order.
-        draws: of the bootstrap.
-        confidence: of the interval.
+        second: values of the same pools, in the same order.
+        draws: number of bootstrap draws.
+        confidence: confidence of the interval.
         rng: source of randomness.
 
     Raises:
         ValueError: the lengths differ, are 0, or a value is not finite.
     """
-    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if left.shape != right.shape or left.ndim != 1 or not len(left):
-        raise ValueError(f"expected the values of the same configurations, but got shapes {left.shape} and {right.shape}")
-    difference = left - right
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(f"expected the values of the same configurations, but got shapes {a.shape} and {b.shape}")
+    difference = a - b
     difference[np.abs(difference) <= TIE] = 0.0
     p_value = 1.0
     if len(difference) > 1 and difference.any():  # Pratt: differences of 0 are ranked, then dropped

@@ -30,7 +30,7 @@ class AveragePrecision:
         """Count the pixels of a batch.
 
         Args:
-            probabilities: of the classes 1..classes, in [0, 1], (N, classes, H, W).
+            probabilities: probabilities of the classes 1..classes, in [0, 1], (N, classes, H, W).
             truth: labels 0..classes, (N, H, W).
 
         Raises:

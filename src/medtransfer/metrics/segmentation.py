@@ -54,7 +54,7 @@ class SegmentationEvaluation:
         self._average_precision = AveragePrecision(classes)
 
     def update(self, probabilities: Tensor, truth: Tensor, images: Sequence[str], groups: Sequence[str]) -> None:
-        """Take a batch.
+        """Add a batch.
 
         Args:
             probabilities: (N, 1, H, W) after a sigmoid for one class, positive above 0.5; else (N, classes + 1, H, W)

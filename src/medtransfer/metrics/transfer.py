@@ -81,7 +81,7 @@ def mean_over_seeds(outcome: Mapping[tuple[K, int], float]) -> dict[K, SeedMean]
     """Average over the seeds of each candidate.
 
     Args:
-        outcome: by (candidate, seed).
+        outcome: outcome by (candidate, seed).
 
     Returns:
         Statistics by candidate, ascending.

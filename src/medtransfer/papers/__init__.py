@@ -1,1 +1,1 @@
-"""Papers whose published results are replayed."""
+"""Replays of the published results of papers."""

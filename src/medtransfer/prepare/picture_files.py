@@ -127,7 +127,7 @@ def scale_intensities(values: np.ndarray, path: Path) -> np.ndarray:
 
     Args:
         values: intensities, any shape; a volume is scaled as a whole.
-        path: of the file, for the message.
+        path: path of the file, for the message.
 
     Raises:
         InputError: a value is NaN or infinite.

@@ -18,7 +18,7 @@ def assign_splits(items: Sequence[Item], rule: Rule, validation: float) -> list[
     """Assign every item to a split.
 
     Args:
-        items: of the dataset.
+        items: items of the dataset.
         rule: `official`, {test: fraction of the groups, seed}, or {file: CSV with the columns source, split}.
         validation: fraction in [0, 1) of the training groups to split off for model selection, 0 for none.
 

@@ -43,7 +43,7 @@ def prepare(
         root: folder of the raw dataset, which is not changed.
         size: (height, width) of the stored pictures, pixels.
         subset: whether the dataset may have fewer samples than the official counts.
-        split: see `splits.assign_splits`.
+        split: rule of the splits, see `splits.assign_splits`.
         validation: fraction of the training groups that becomes the split `validation`.
         allow_duplicates: whether an image may be in two splits.
         options: options of the reader.

@@ -1,1 +1,1 @@
-"""Recipes that make encoder checkpoints."""
+"""Pretraining of encoders, and import of their weights, as checkpoints."""

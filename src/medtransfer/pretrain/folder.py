@@ -1,4 +1,4 @@
-"""The folder of one pretraining: its checkpoints, its curves and the state that it resumes from."""
+"""Folder of one pretraining: its checkpoints, its curves and the state to resume from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ class CheckpointFolder:
     Attributes:
         path: `<out>/<encoder>-<origin>`.
         pretraining: digest that its checkpoints carry.
-        epochs: that must be saved.
+        epochs: epochs that must be saved.
     """
 
     path: Path
@@ -29,7 +29,7 @@ class CheckpointFolder:
 
     @property
     def saved(self) -> tuple[int, ...]:
-        """Epochs whose record and weights are both in the folder; none when it does not exist."""
+        """Epochs whose record and weights are both in the folder; empty if it does not exist."""
         return tuple(
             epoch for epoch in sorted(self._infos) if checkpoint_path(self.path, epoch).with_suffix(".safetensors").exists()
         )
@@ -41,9 +41,9 @@ class CheckpointFolder:
 
     @property
     def progress(self) -> dict[str, Any] | None:
-        """State that a pretraining resumes from, interrupted or finished; None when it has to start again.
+        """Progress of an interrupted or finished pretraining; None if it must start again.
 
-        It starts again when nothing was saved, or when it is past an epoch that is wanted now and was not saved.
+        It must start again if nothing was saved, or if it has passed an epoch of `epochs` without saving it.
         """
         if (progress := read_progress(self.state)) is not None:
             passed = {epoch for epoch in self.epochs if epoch <= progress["epoch"]}
@@ -53,10 +53,10 @@ class CheckpointFolder:
         return {"pretraining": self.pretraining, "epoch": max(self.epochs), "curves": read_curves(self.path)}
 
     def move_aside_foreign(self) -> Path | None:
-        """Move checkpoints of another pretraining aside, so that none is lost or mixed up.
+        """Move the folder aside if it holds checkpoints of another pretraining, so that none are lost or mixed up.
 
         Returns:
-            Their new folder, None when there were none.
+            Its new path, or None if it was not moved.
         """
         owners = {_owner(path) for path in self.path.glob("epoch-*.json")}
         if (progress := read_progress(self.state)) is not None:
@@ -78,7 +78,7 @@ class CheckpointFolder:
 
 
 def _owner(path: Path) -> str:
-    """Digest of the pretraining that a record belongs to; all records of older formats belong to `older`."""
+    """Return the digest of a record's pretraining, or `older` for records of older formats."""
     try:
         return CheckpointInfo.read(path).pretraining
     except OlderFormat:

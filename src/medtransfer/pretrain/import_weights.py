@@ -1,6 +1,6 @@
-"""Import weights files as a pretraining's checkpoints: the random initialisation and each file by its epoch.
+"""Import weights files as a pretraining's checkpoints: the random initialisation, and each file by its epoch.
 
-Nothing is trained and no source image is needed. Whole files load, or with `allow_partial` what fits, and the audit is logged.
+No source images are needed. Files must fit completely, unless `allow_partial` is set; the audit is logged.
 """
 
 import logging
@@ -34,17 +34,17 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class WeightsImport:
-    """Weights files and how to read them.
+    """Weights files to import.
 
     Attributes:
-        kind: of the origin.
-        files: by the epoch that they stand for.
+        kind: kind of the origin.
+        files: weights files by epoch.
         source: name of the dataset that they were trained on.
-        contract: size, mean, std and channels that they expect; None for those of the checkpoint that a file is, or of
-            the architecture's published weights, else ImageNet's.
+        contract: expected size, mean, std and channels; None for those of the file's own checkpoint record, else of the
+            architecture's published weights, else ImageNet's.
         pickle: whether a pickle may be read.
-        allow_partial: whether to load what fits.
-        rename: translates the names of an encoder's tensors; None tries the known ones.
+        allow_partial: whether to load the tensors that fit although others do not.
+        rename: maps the tensors' names to the encoder's; None to try the known mappings.
     """
 
     kind: str
@@ -56,13 +56,13 @@ class WeightsImport:
     rename: Callable[[Encoder, Tensors], Tensors] | None = None
 
 
-def import_weights(section: Pretrain, wanted: WeightsImport, force: bool) -> Path:
+def import_weights(section: Pretrain, weights: WeightsImport, force: bool) -> Path:
     """Import weights files, or reuse a finished import.
 
     Args:
         section: validated params.
-        wanted: the files.
-        force: import again although it is finished.
+        weights: files to import.
+        force: whether to repeat a finished import.
 
     Returns:
         The folder of the checkpoints.
@@ -70,47 +70,47 @@ def import_weights(section: Pretrain, wanted: WeightsImport, force: bool) -> Pat
     Raises:
         InputError: a file is missing, broken or does not fit the encoder; nothing is written then.
     """
-    if missing := [file for file in wanted.files.values() if not file.is_file()]:
+    if missing := [file for file in weights.files.values() if not file.is_file()]:
         raise InputError(
             f"expected the weights file {missing[0]}, which pretrain.origins.{section.origin} names, but it does not exist; "
             "correct the path"
         )
-    provenances = _provenances(section, wanted)
+    provenances = _provenances(section, weights)
     folder = series_folder(Path(section.out), section.encoder, section.origin)
-    checkpoints = CheckpointFolder(folder, next(iter(provenances.values())).pretraining, (0, *wanted.files))
-    cell = digest([checkpoints.pretraining, checkpoints.epochs, wanted.kind], 16)
+    checkpoints = CheckpointFolder(folder, next(iter(provenances.values())).pretraining, (0, *weights.files))
+    cell = digest([checkpoints.pretraining, checkpoints.epochs, weights.kind], 16)
     with exclusive(folder):
         if force or not reuse(checkpoints, cell):
-            _import(section, wanted, checkpoints, provenances, cell)
+            _import(section, weights, checkpoints, provenances, cell)
     return folder
 
 
-def _provenances(section: Pretrain, wanted: WeightsImport) -> dict[int, Provenance]:
-    """Return the origin of each file's weights by epoch; their contracts must be one."""
-    digests = {epoch: file_sha256(file) for epoch, file in wanted.files.items()}
-    own = {epoch: _own_record(file, digests[epoch]) for epoch, file in wanted.files.items()}
-    contracts = [wanted.contract or _contract(section, info) for info in own.values()]
+def _provenances(section: Pretrain, weights: WeightsImport) -> dict[int, Provenance]:
+    """Return the provenance of each file's weights by epoch; all must have the same input contract."""
+    digests = {epoch: file_sha256(file) for epoch, file in weights.files.items()}
+    own = {epoch: _own_record(file, digests[epoch]) for epoch, file in weights.files.items()}
+    contracts = [weights.contract or _contract(section, info) for info in own.values()]
     if any(contract != contracts[0] for contract in contracts):
         raise InputError(
             f"expected files of one input contract in pretrain.origins.{section.origin}, but got {len(contracts)} that differ; "
             "make an origin of each, or set `input`"
         )
     spec = section.encoders[section.encoder]
-    options = [section.seed, wanted.source, contracts[0], wanted.allow_partial]
+    options = [section.seed, weights.source, contracts[0], weights.allow_partial]
     common = Provenance(
-        encoder=section.encoder, origin=section.origin, kind=wanted.kind, source=wanted.source, source_classes=[],
+        encoder=section.encoder, origin=section.origin, kind=weights.kind, source=weights.source, source_classes=[],
         input=_in_rgb(contracts[0]), seed=section.seed,
         pretraining=digest([section.encoder, spec.build, spec.arguments, section.origin, sorted(digests.items()), *options]),
     )  # fmt: skip
     ancestors = {epoch: info.lineage if info else [] for epoch, info in own.items()}
     return {
         epoch: replace(common, epoch=epoch, lineage=[*ancestors[epoch], f"{file.name} {digests[epoch]}"])
-        for epoch, file in wanted.files.items()
+        for epoch, file in weights.files.items()
     }
 
 
 def _own_record(file: Path, sha256: str) -> CheckpointInfo | None:
-    """Read the record beside a file that is the weights of one of our own checkpoints."""
+    """Read the record beside a weights file if the file belongs to one of our own checkpoints."""
     path = file.with_suffix(".json")
     if not (file.name.startswith("epoch-") and path.is_file()):
         return None
@@ -119,7 +119,7 @@ def _own_record(file: Path, sha256: str) -> CheckpointInfo | None:
 
 
 def _contract(section: Pretrain, info: CheckpointInfo | None) -> dict[str, Any]:
-    """Return the contract of one of our own checkpoints, or else what the architecture's published weights expect."""
+    """Return the contract of one of our own checkpoints, else that of the architecture's published weights."""
     if info:
         return info.input
     with torch.device("meta"):
@@ -128,26 +128,26 @@ def _contract(section: Pretrain, info: CheckpointInfo | None) -> dict[str, Any]:
 
 
 def _in_rgb(contract: dict[str, Any]) -> dict[str, Any]:
-    """Return the contract of the encoder after its first convolution was converted to RGB."""
+    """Return the contract after the conversion of the first convolution to RGB."""
     order = -1 if contract["channels"] == "BGR" else 1
     return {**contract, "mean": contract["mean"][::order], "std": contract["std"][::order], "channels": "RGB"}
 
 
 def _import(
-    section: Pretrain, wanted: WeightsImport, checkpoints: CheckpointFolder, provenances: dict[int, Provenance], cell: str
+    section: Pretrain, weights: WeightsImport, checkpoints: CheckpointFolder, provenances: dict[int, Provenance], cell: str
 ) -> None:  # fmt: skip
     encoders, audits = dict[int, Encoder](), dict[int, LoadAudit]()
-    for epoch, file in wanted.files.items():  # all are read before anything is written
+    for epoch, file in weights.files.items():  # an invalid file raises before anything is written
         encoders[epoch] = _random(section)
-        audits[epoch] = _load(encoders[epoch], file, wanted)
+        audits[epoch] = _load(encoders[epoch], file, weights)
     move_aside_foreign(checkpoints)
     first = next(iter(provenances.values()))
-    # The classes of a published head are not known by name, so only the encoder is kept.
+    # The class names of a published head are unknown, so only the encoder is kept.
     save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": _random(section)}), replace(first, epoch=0, lineage=[]))
     for epoch, encoder in encoders.items():
         loaded = {"matched": audits[epoch].matched, "total": audits[epoch].total}
         save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": encoder}), replace(provenances[epoch], loaded=loaded))
-    _store(checkpoints, provenances, audits, cell, {"allow_partial": wanted.allow_partial, "size": first.input["size"]})
+    _store(checkpoints, provenances, audits, cell, {"allow_partial": weights.allow_partial, "size": first.input["size"]})
 
 
 def _build(section: Pretrain) -> Encoder:
@@ -161,13 +161,13 @@ def _random(section: Pretrain) -> Encoder:
     return encoder
 
 
-def _load(encoder: Encoder, file: Path, wanted: WeightsImport) -> LoadAudit:
-    tensors: Tensors = read_weights(file, allow_pickle=wanted.pickle)
-    if wanted.rename:
-        tensors = wanted.rename(encoder, tensors)
+def _load(encoder: Encoder, file: Path, weights: WeightsImport) -> LoadAudit:
+    tensors: Tensors = read_weights(file, allow_pickle=weights.pickle)
+    if weights.rename:
+        tensors = weights.rename(encoder, tensors)
     audit = load_encoder_weights(
-        encoder, tensors, source=str(file), mapping="direct" if wanted.rename else None, allow_partial=wanted.allow_partial,
-        channels=wanted.contract["channels"] if wanted.contract else "RGB",
+        encoder, tensors, source=str(file), mapping="direct" if weights.rename else None, allow_partial=weights.allow_partial,
+        channels=weights.contract["channels"] if weights.contract else "RGB",
     )  # fmt: skip
     log.info("pretrain: %s", audit)
     if audit.matched < audit.total:
@@ -181,8 +181,8 @@ def _store(
     checkpoints: CheckpointFolder, provenances: dict[int, Provenance], audits: dict[int, LoadAudit], cell: str,
     options: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Write the run; of several files, what differs is listed in the order of their epochs."""
-    first, parents = next(iter(provenances.values())), [each.lineage[-1] for each in provenances.values()]
+    """Write the run; values that differ by file are listed in the order of their epochs."""
+    first, parents = next(iter(provenances.values())), [provenance.lineage[-1] for provenance in provenances.values()]
     params = {
         "encoder": first.encoder, "origin": first.origin, "kind": first.kind, "source": first.source, "seed": first.seed,
         "pretraining": first.pretraining, "lineage": parents, **options,

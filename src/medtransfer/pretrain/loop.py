@@ -20,17 +20,17 @@ def train_epoch(
     fabric: Fabric, model: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterable[tuple[Tensor, Tensor]],
     pieces: Sequence[int], recipe: Recipe, epoch: int, classes: int, guard: FiniteGuard,
 ) -> dict[str, float]:  # fmt: skip
-    """Train for one epoch; random numbers depend on (seed, epoch, rank) only, so a resumed epoch is the same.
+    """Train for one epoch; random numbers depend only on (seed, epoch, rank), so a resumed training has the same epochs.
 
     Args:
-        fabric: places and synchronises.
-        model: a classifier set up by fabric.
-        optimiser: likewise.
+        fabric: moves batches to the device and synchronises processes.
+        model: classifier, set up by fabric.
+        optimiser: optimiser, set up by fabric.
         batches: micro-batches of images (B, 3, H, W) and labels (B,).
-        pieces: micro-batches of each optimiser step.
-        recipe: what to do.
-        epoch: counted from 1.
-        classes: of the source.
+        pieces: number of micro-batches of each optimiser step.
+        recipe: recipe of the pretraining.
+        epoch: epoch, counted from 1.
+        classes: number of source classes.
         guard: checks the losses, and the weights at the end.
 
     Returns:
@@ -60,7 +60,7 @@ def train_epoch(
 
 
 def _augment(images: Tensor, labels: Tensor, recipe: Recipe, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mix and erase as the origin says (Algorithm 1); labels become rows of probabilities (B, classes)."""
+    """Mix and erase by the recipe (Algorithm 1); labels become probabilities (B, classes)."""
     if recipe.cutmix or recipe.mixup:
         images, targets = mix(images, labels, classes, cutmix=recipe.cutmix, mixup=recipe.mixup, generator=generator)
     else:
@@ -75,11 +75,11 @@ def _augment(images: Tensor, labels: Tensor, recipe: Recipe, classes: int, gener
 def accuracy(fabric: Fabric, model: nn.Module, batches: Iterable[Any]) -> float:
     """Return the accuracy on the validation images, over all devices."""
     model.eval()
-    right = torch.zeros((), dtype=torch.int64, device=fabric.device)
-    total = 0
+    correct = torch.zeros((), dtype=torch.int64, device=fabric.device)
+    count = 0
     for images, labels in batches:
-        right += (model(place(fabric, images)).argmax(1) == fabric.to_device(labels)).sum()
-        total += len(labels)
-    right_and_all = torch.stack([right, torch.tensor(total, device=fabric.device)])
-    correct, images_seen = fabric.all_reduce(right_and_all, reduce_op="sum").tolist()  # type: ignore[union-attr]
-    return float(correct / images_seen)
+        correct += (model(place(fabric, images)).argmax(1) == fabric.to_device(labels)).sum()
+        count += len(labels)
+    counts = torch.stack([correct, torch.tensor(count, device=fabric.device)])
+    all_correct, all_images = fabric.all_reduce(counts, reduce_op="sum").tolist()  # type: ignore[union-attr]
+    return float(all_correct / all_images)

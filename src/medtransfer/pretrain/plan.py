@@ -1,4 +1,4 @@
-"""The plan of one supervised pretraining: params, recipe, images, folder and stopping rule."""
+"""Plan of one supervised pretraining: params, recipe, images, folder and stopping rule."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ class TrainingPlan:
 
     Attributes:
         section: validated params.
-        recipe: everything that its bits depend on, but the images.
+        recipe: everything that its bits depend on, except the images.
         images: source images of the splits `train` and `val`.
         stopper: a rule on a prepared target, None to train to the last epoch.
         force: train again although it is finished.
@@ -33,7 +33,7 @@ class TrainingPlan:
 
     @classmethod
     def of(cls, section: Pretrain, stopper: Stopper | None, force: bool) -> "TrainingPlan":
-        """Open the source images of a section and bundle them with its recipe."""
+        """Open the source images of a section and build its recipe."""
         recipe = recipe_of(section)
         images = {
             split: SourceImages(
@@ -46,7 +46,7 @@ class TrainingPlan:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identity of the source images."""
+        """Digest of the source images."""
         return self.images["train"].fingerprint()
 
     @cached_property
@@ -57,7 +57,7 @@ class TrainingPlan:
 
     @property
     def cell(self) -> str:
-        """Identity of the run in the tracking store."""
+        """Digest of the run in the tracking store."""
         rule = self.stopper.identity if self.stopper else None
         return digest([self.checkpoints.pretraining, self.checkpoints.epochs, rule], 16)
 

@@ -12,17 +12,17 @@ from medtransfer.hashing import digest
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the bits of a pretraining depend on, but the source images (paper A.3 and Table A.1).
+    """Everything that the bits of a pretraining depend on, except the source images (paper A.3 and Table A.1).
 
     Attributes:
         encoder: name under `pretrain.encoders`.
         build: its key of ENCODERS.
-        arguments: of its constructor.
+        arguments: its constructor arguments.
         lr: base learning rate for `batch_size` images per step, after linear scaling.
-        warmup: epochs.
-        checkpoints: epochs to save, the last and the random initialisation (0) always among them.
-        mean: per channel, in [0, 1] units; travels with the checkpoints to scoring and fine-tuning.
-        std: like mean.
+        warmup: epochs of warm-up.
+        checkpoints: epochs to save, always including the last and the random initialisation (0).
+        mean: mean per channel, in [0, 1] units; stored in the checkpoints for scoring and fine-tuning.
+        std: standard deviation per channel, likewise.
     """
 
     encoder: str
@@ -56,18 +56,18 @@ class Recipe:
         return self.batch_size // (self.micro_batch * self.devices)
 
     def digest(self, source_fingerprint: str) -> str:
-        """Identity of the pretraining on a source; which checkpoints are saved does not change their bits."""
+        """Return the digest of the pretraining on a source; it does not depend on which checkpoints are saved."""
         parts = {name: value for name, value in asdict(self).items() if name != "checkpoints"}
         return digest({**parts, "source": source_fingerprint})
 
     @property
     def input(self) -> dict[str, Any]:
-        """Input contract that the checkpoints carry."""
+        """Input contract of the checkpoints."""
         return input_contract(self.size, self.mean, self.std)
 
 
 def input_contract(size: int, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
-    """Return the input contract that checkpoints carry: size in pixels, mean and std per channel in [0, 1] units."""
+    """Return the input contract of checkpoints: size in pixels, mean and std per channel in [0, 1] units."""
     return {"size": size, "mean": list(mean), "std": list(std), "channels": "RGB"}
 
 
@@ -75,7 +75,7 @@ def recipe_of(section: Pretrain) -> Recipe:
     """Build the recipe of the section's encoder and origin.
 
     Raises:
-        InputError: the origin has no batch size or warm-up for the encoder, or the batch does not divide.
+        InputError: the origin has no batch size or warm-up for the encoder, or the batch cannot be divided.
     """
     origin = section.origins[section.origin]
     assert isinstance(origin, SupervisedOrigin)
@@ -98,12 +98,12 @@ def recipe_of(section: Pretrain) -> Recipe:
 
 
 def planned_epochs(section: Pretrain) -> tuple[int, ...]:
-    """Epochs that a training saves: the section's checkpoints, the last epoch and the random initialisation."""
+    """Return the epochs that a training saves: the section's checkpoints, the last epoch and the random initialisation."""
     return tuple(sorted({0, *section.checkpoints, section.epochs}))
 
 
 def _of_encoder(section: Pretrain, name: str, values: int | Mapping[str, int]) -> int:
-    """Look up a value by the section's encoder; one number, or a `default`, stands for those that are not named."""
+    """Look up a value for the section's encoder; a single number, or the key `default`, is for all others."""
     if isinstance(values, int):
         return values
     value = values.get(section.encoder, values.get("default"))

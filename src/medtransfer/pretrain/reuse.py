@@ -1,4 +1,4 @@
-"""Reuse a finished pretraining: its files come from the folder or the store, and foreign checkpoints are moved aside."""
+"""Reuse a finished pretraining from its folder or the store, and move checkpoints of other settings aside."""
 
 import logging
 from pathlib import Path
@@ -12,9 +12,9 @@ log = logging.getLogger("medtransfer")
 
 
 def reuse(checkpoints: CheckpointFolder, cell: str) -> bool:
-    """Return whether a finished run holds the checkpoints; those that the folder lacks are fetched from the store.
+    """Return whether there is a finished run; checkpoints that the folder lacks are downloaded from the store.
 
-    Every process of a distributed job gets the same answer; only the main one touches files.
+    Every process of a distributed job gets the same result; only the main process changes files.
     """
     if not is_main_process():
         return tracking.find_finished("pretrain", cell) is not None
@@ -34,7 +34,7 @@ def move_aside_foreign(checkpoints: CheckpointFolder) -> None:
 
 
 def _fetch(run: str, folder: Path) -> None:
-    """Copy a run's checkpoints into the folder, each JSON after its weights, since it makes the checkpoint count."""
+    """Download a run's checkpoints to the folder, each record after its weights, since a record makes a checkpoint valid."""
     folder.mkdir(parents=True, exist_ok=True)
     with scratch_folder(folder) as scratch:
         tracking.fetch_artifacts(run, "checkpoints", scratch)

@@ -1,4 +1,4 @@
-"""Make the checkpoints of one encoder and origin, in the way of the origin's kind."""
+"""Stage `pretrain`: make the checkpoints of one encoder and origin."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from medtransfer.pretrain.stopping import Stopper
 
 
 def run(section: Pretrain, stopper: Stopper | None = None, force: bool = False) -> Path:
-    """Make the checkpoints of the section's encoder and origin, or reuse what is finished.
+    """Make the checkpoints of the section's encoder and origin, or reuse finished ones.
 
     Args:
         section: validated params.
@@ -22,5 +22,5 @@ def run(section: Pretrain, stopper: Stopper | None = None, force: bool = False) 
 
 
 def kind_of(section: Pretrain) -> Origin:
-    """Entry of ORIGINS for the section's origin."""
+    """Return the entry of ORIGINS for the section's origin."""
     return ORIGINS[section.origins[section.origin].kind]

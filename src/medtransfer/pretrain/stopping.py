@@ -1,4 +1,4 @@
-"""Stop pretraining when an indicator on a target says so."""
+"""Early stopping of a pretraining by an indicator on a target."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -30,14 +30,14 @@ class Stopper:
         self._sign = 1.0 if higher_is_better else -1.0
 
     def observe(self, epoch: int, score: float) -> bool:
-        """Take the score of a checkpoint and return whether to go on; epoch 0 takes no part."""
+        """Observe the score of a checkpoint and return whether to continue; epoch 0 is ignored."""
         self.seen[epoch] = score
         if epoch > 0:
             self.going = self.rule.observe(epoch, self._sign * score)
         return self.going
 
     def explain(self) -> str:
-        """Say in a sentence why pretraining stopped or did not."""
+        """Return why the pretraining stopped or did not, as a clause."""
         if not any(self.seen):
             return f"no checkpoint was measured on {self.target}"
         choice, name = self.rule.choice, self.indicator

@@ -1,4 +1,4 @@
-"""Publish finished pretrainings on disk whose run the tracking store lacks."""
+"""Write the runs of finished pretrainings on disk that the tracking store lacks."""
 
 import logging
 from collections.abc import Mapping
@@ -20,24 +20,24 @@ def publish(checkpoints: Path) -> int:
         checkpoints: folder of all pretrainings.
 
     Returns:
-        The number of runs written. Folders that are incomplete or of another version are left out with one warning for all;
-        folders that a process works on are left out silently.
+        Number of runs written. Incomplete folders and those of another version are skipped with one warning for all; folders
+        that a process works on are skipped without a warning.
     """
-    records, left = [], []
+    records, skipped = [], []
     for path in sorted(checkpoints.glob(f"[!.]*/{PRETRAINING_FILE}")):
         if is_locked(path.parent):
             continue
         try:
             records.append(record_of(path.parent, Pretraining.read(path)))
         except (InputError, ValueError) as error:  # the file may hold anything
-            left.append(f"{path.parent} ({error})")
-    if left:
-        log.warning("%d pretrainings on disk are left out: %s", len(left), "; ".join(left))
+            skipped.append(f"{path.parent} ({error})")
+    if skipped:
+        log.warning("%d pretrainings on disk are left out: %s", len(skipped), "; ".join(skipped))
     return tracking.write_runs("pretrain", records, "pretrainings to the tracking store")
 
 
 def record_of(folder: Path, done: Pretraining) -> tracking.RunRecord:
-    """Return the run of a finished pretraining, the same that its training would have left.
+    """Return the run of a finished pretraining, as its training would have logged it.
 
     Raises:
         InputError: checkpoints are missing or belong to another pretraining.
@@ -56,7 +56,7 @@ def record_of(folder: Path, done: Pretraining) -> tracking.RunRecord:
 
 
 def finish(handle: tracking.Run, folder: Path, done: Pretraining) -> None:
-    """Write `pretraining.json`, and log tags, datasets and artifacts; the open run has the params and curves already."""
+    """Write `pretraining.json`, and log tags, datasets and artifacts; the open run already has params and curves."""
     done.write(folder / PRETRAINING_FILE)
     handle.set_tags(done.tags)
     handle.log_record(replace(record_of(folder, done), curves={}))

@@ -1,4 +1,4 @@
-"""Train a classifier on the source images and save its checkpoints, from the last finished epoch on."""
+"""Training loop of a pretraining, resumable by epoch, which saves checkpoints."""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.state import load_state, read_progress, save_state
 
 log = logging.getLogger("medtransfer")
-Curves = dict[str, dict[str, float]]  # metric -> epoch (as JSON has it, a string) -> value
+Curves = dict[str, dict[str, float]]  # metric -> epoch (a string, as in JSON) -> value
 
 
 class Trainer:
@@ -33,9 +33,9 @@ class Trainer:
         """Prepare a pretraining.
 
         Args:
-            plan: what to do.
-            fabric: launched.
-            progress: of an interrupted pretraining, to resume from; None to start again.
+            plan: plan of the pretraining.
+            fabric: launched fabric.
+            progress: progress of an interrupted pretraining, to resume from; None to start again.
         """
         self.plan, self.fabric, self.progress = plan, fabric, progress
         self.recipe, self.checkpoints, self.images = plan.recipe, plan.checkpoints, plan.images
@@ -43,11 +43,11 @@ class Trainer:
         self.curves: Curves = {}
 
     def train(self, observe: Callable[[int, Encoder, dict[str, float]], bool]) -> int:
-        """Train from the last finished epoch to the end, or until `observe` says stop.
+        """Train from the last finished epoch to the end, or until `observe` returns False.
 
         Args:
-            observe: called in the main process after each epoch, 0 (no training) among them, with the epoch, the encoder
-                and the epoch's numbers, which it may add to; returns whether to continue.
+            observe: called in the main process after each epoch, including 0 (no training), with the epoch, the encoder and
+                the epoch's numbers, to which it may add; returns whether to continue.
 
         Returns:
             The last epoch that was trained.
@@ -68,17 +68,17 @@ class Trainer:
         for epoch in range(begin, self.recipe.epochs + 1):
             numbers = self._epoch(model, optimiser, training, sampler, epoch, guard) if epoch else {}
             numbers["source_accuracy"] = accuracy(self.fabric, model, validation)
-            go_on = True
+            proceed = True
             if self.fabric.is_global_zero:
-                go_on = self._close(epoch, raw, raw_optimiser, numbers, observe)
-            if not self.fabric.broadcast(go_on):
+                proceed = self._save(epoch, raw, raw_optimiser, numbers, observe)
+            if not self.fabric.broadcast(proceed):
                 return epoch
         return self.recipe.epochs
 
     def _resume(self, raw: Classifier, optimiser: torch.optim.Optimizer) -> int:
         """Restore the state of an interrupted pretraining and return the next epoch.
 
-        The model is on its device by then: an optimiser's moments follow its parameters only when they are loaded.
+        The model must be on its device already, since loading moves the optimiser's moments to that of their parameters.
         """
         if self.progress is None:
             return 0
@@ -100,7 +100,7 @@ class Trainer:
         return f"the last good checkpoint is that of epoch {saved[-1]}, {file}, and {state_of}"
 
     def _sampler(self, split: str) -> EpochBatches:
-        """Return this process's micro-batches; an optimiser step has the same images for any number of devices."""
+        """Return the sampler of this process; an optimiser step has the same images for any number of devices."""
         training = split == "train"
         return EpochBatches(
             len(self.images[split]), self.recipe.micro_batch, seed=self.recipe.seed, shuffle=training, drop_last=training,
@@ -119,18 +119,18 @@ class Trainer:
         label = f"pretrain {self.checkpoints.path.name} epoch {epoch}/{self.recipe.epochs}"
         bar = track(training, label, len(sampler), "batch") if self.fabric.is_global_zero else training
         whole, rest = divmod(len(sampler), self.recipe.accumulation)
-        pieces = [self.recipe.accumulation] * whole or [rest]  # a set smaller than one step is one step
+        pieces = [self.recipe.accumulation] * whole or [rest]  # a dataset smaller than one step is one step
         return train_epoch(self.fabric, model, optimiser, bar, pieces, self.recipe, epoch, self.classes, guard)
 
-    def _close(
+    def _save(
         self, epoch: int, raw: Classifier, optimiser: torch.optim.Optimizer, numbers: dict[str, float],
         observe: Callable[[int, Encoder, dict[str, float]], bool],
     ) -> bool:  # fmt: skip
-        """Save an epoch: first the checkpoint, then the state, which makes the epoch count as done."""
+        """Save an epoch: first the checkpoint, then the state, which marks the epoch as done."""
         if epoch in self.recipe.checkpoints:
             metrics = {"source_accuracy": numbers["source_accuracy"]}
             save_checkpoint(self.checkpoints.path, raw, replace(self.plan.provenance, epoch=epoch, metrics=metrics))
-        go_on = observe(epoch, raw.encoder, numbers)
+        proceed = observe(epoch, raw.encoder, numbers)
         for name, value in numbers.items():
             self.curves.setdefault(name, {})[str(epoch)] = value
         write_curves(self.checkpoints.path, self.curves)
@@ -139,4 +139,4 @@ class Trainer:
             "precision": self.fabric.strategy.precision.state_dict(),
         }  # fmt: skip
         save_state(self.checkpoints.state, raw, optimiser, progress)
-        return go_on
+        return proceed

@@ -34,8 +34,8 @@ def read_json(path: Path, form: str) -> dict[str, Any]:
     """Read a record of the given form.
 
     Args:
-        path: The file.
-        form: Expected value of the field `format`, such as `medtransfer/target/1`.
+        path: the file.
+        form: expected value of the field `format`, such as `medtransfer/target/1`.
 
     Raises:
         InputError: the file is missing, is not JSON or has another format.

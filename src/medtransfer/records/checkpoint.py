@@ -58,18 +58,18 @@ class Provenance:
     """Where the weights of a checkpoint come from.
 
     Attributes:
-        encoder: Name under `pretrain.encoders`.
-        origin: Name under `pretrain.origins`.
-        kind: Kind of the origin, a key of ORIGINS.
-        epoch: Epochs of pretraining; 0 is the random initialisation.
-        source: Name of the source dataset.
-        source_classes: Its class names, in the order of the head's outputs; empty without a head.
+        encoder: name under `pretrain.encoders`.
+        origin: name under `pretrain.origins`.
+        kind: kind of the origin, a key of ORIGINS.
+        epoch: epochs of pretraining; 0 is the random initialisation.
+        source: name of the source dataset.
+        source_classes: its class names, in the order of the head's outputs; empty without a head.
         metrics: `source_accuracy`, the validation accuracy in [0, 1], if it was measured.
-        input: Size (pixels), mean and std per channel in [0, 1] units, channel order.
-        seed: Seed of the pretraining.
-        pretraining: Digest of everything that the pretraining depends on.
-        lineage: Weights that it started from, oldest first; empty for a random initialisation.
-        loaded: Encoder tensors that an import `matched`, out of `total`; None if nothing was imported.
+        input: size (pixels), mean and std per channel in [0, 1] units, channel order.
+        seed: seed of the pretraining.
+        pretraining: digest of everything that the pretraining depends on.
+        lineage: weights that it started from, oldest first; empty for a random initialisation.
+        loaded: encoder tensors that an import `matched`, out of `total`; None if nothing was imported.
     """
 
     encoder: Name
@@ -91,13 +91,13 @@ class CheckpointInfo(Record, Provenance):
     """Contents of `epoch-NNN.json`, enough to rebuild the encoder from the weights beside it.
 
     Attributes:
-        build: Key of ENCODERS.
-        arguments: Constructor arguments.
+        build: key of ENCODERS.
+        arguments: constructor arguments.
         levels: [stride, channels] of each map, from finest to coarsest.
-        multiple: Both input sides must be multiples of this many pixels.
-        parts: Parts of the model that the weights file holds, such as `encoder` and `head`.
+        multiple: both input sides must be multiples of this many pixels.
+        parts: parts of the model that the weights file holds, such as `encoder` and `head`.
         weights: SHA-256 of the weights file.
-        git_revision: Revision of the code that made it.
+        git_revision: revision of the code that made it.
     """
 
     build: Name
@@ -115,7 +115,7 @@ class CheckpointInfo(Record, Provenance):
 
     @property
     def source_accuracy(self) -> float | None:
-        """Validation accuracy on the source in [0, 1], None where it was not measured."""
+        """Validation accuracy on the source in [0, 1]; None if it was not measured."""
         return self.metrics.get("source_accuracy")
 
     def check_size(self, height: int, width: int) -> None:

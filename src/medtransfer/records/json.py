@@ -1,4 +1,4 @@
-"""Strict JSON."""
+"""Strict JSON: no repeated keys, NaN or infinities."""
 
 import json
 from typing import Any

@@ -27,18 +27,18 @@ class TargetInfo(Record):
     """Contents of `dataset.json`.
 
     Attributes:
-        target: Name of the target.
-        reader: Reader that made it, a key of READERS.
-        task: What its labels are for, a key of TASKS.
-        citation: Publication of the dataset.
-        classes: Names of the non-background classes; label c of a mask is classes[c - 1].
-        channels: Channels of the stored images, 1 or 3; a grey image is repeated to 3 when it is loaded.
+        target: name of the target.
+        reader: reader that made it, a key of READERS.
+        task: what its labels are for, a key of TASKS.
+        citation: publication of the dataset.
+        classes: names of the non-background classes; label c of a mask is classes[c - 1].
+        channels: channels of the stored images, 1 or 3; a grey image is repeated to 3 when it is loaded.
         input: (height, width) of a model's input, in pixels.
-        augmentation: Name of the training augmentation, `rotate-flip` or `rotate-crop`.
-        scaling: How raw intensities became uint8.
-        counts: Samples per split.
-        expected: Samples per split of the full dataset; empty if none are published.
-        subset: Whether fewer samples than expected were declared.
+        augmentation: name of the training augmentation, `rotate-flip` or `rotate-crop`.
+        scaling: how raw intensities became uint8.
+        counts: samples per split.
+        expected: samples per split of the full dataset; empty if none are published.
+        subset: whether fewer samples than expected were declared.
         sources: SHA-256 of every source file, by path below the raw folder.
         arrays: SHA-256 of images.npy, of the labels and of index.csv.
         settings: the parameters that it was prepared with.

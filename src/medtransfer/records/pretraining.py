@@ -18,14 +18,14 @@ class Pretraining(Record):
     """The run of a finished pretraining, from which a tracking store that lacks it can be filled.
 
     Attributes:
-        name: Name of the run.
-        cell: Digest of what makes the result.
-        pretraining: Digest that its checkpoints carry.
-        epochs: Epochs of its checkpoints.
-        params: Params of the run, as text.
-        tags: Tags of the run.
-        curves: Values by metric and epoch.
-        inputs: Name, digest, folder and context of each dataset.
+        name: name of the run.
+        cell: digest of what makes the result.
+        pretraining: digest that its checkpoints carry.
+        epochs: epochs of its checkpoints.
+        params: params of the run, as text.
+        tags: tags of the run.
+        curves: values by metric and epoch.
+        inputs: name, digest, folder and context of each dataset.
     """
 
     name: Name

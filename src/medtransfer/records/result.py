@@ -25,12 +25,12 @@ class CellName:
     """A fine-tuning as a user names it.
 
     Attributes:
-        target: Name of the prepared target.
-        encoder: Name under `pretrain.encoders`.
-        origin: Name under `pretrain.origins`.
-        epoch: Epoch of the checkpoint that it starts from.
-        mode: Mode of transfer, a key of MODES.
-        seed: Seed of everything random.
+        target: name of the prepared target.
+        encoder: name under `pretrain.encoders`.
+        origin: name under `pretrain.origins`.
+        epoch: epoch of the checkpoint that it starts from.
+        mode: mode of transfer, a key of MODES.
+        seed: seed of everything random.
     """
 
     target: str
@@ -78,17 +78,17 @@ class Result(Record):
     """Contents of `metrics.json` of a fine-tuned model.
 
     Attributes:
-        cell: Fields of the `Cell`.
-        key: Its digest.
-        task: Kind of the target, a key of TASKS.
-        primary: Name of the metric that models are compared by.
-        metrics: Final metrics on the test samples, by name.
-        per_sample: File beside this one with the values of every test sample.
-        curves: One value per epoch, by name.
-        encoder_hash: Digests of the encoder's weights before and after training.
-        settings: The recipe, the class names and the encoder's arguments.
-        seconds: Duration of training and testing.
-        git_revision: Revision of the code.
+        cell: fields of the `Cell`.
+        key: its digest.
+        task: kind of the target, a key of TASKS.
+        primary: name of the metric that models are compared by.
+        metrics: final metrics on the test samples, by name.
+        per_sample: file beside this one with the values of every test sample.
+        curves: one value per epoch, by name.
+        encoder_hash: digests of the encoder's weights before and after training.
+        settings: the recipe, the class names and the encoder's arguments.
+        seconds: duration of training and testing.
+        git_revision: revision of the code.
     """
 
     cell: dict[str, Any]

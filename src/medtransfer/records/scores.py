@@ -26,11 +26,11 @@ class Score:
     """Value of an indicator for one checkpoint at one setting.
 
     Attributes:
-        indicator: Name of the indicator.
-        setting: Parameters of the indicator, by name.
-        value: The score.
-        error: Standard error; None if unknown.
-        flags: Counts of noteworthy events, by name; zero counts are left out.
+        indicator: name of the indicator.
+        setting: parameters of the indicator, by name.
+        value: the score.
+        error: standard error; None if unknown.
+        flags: counts of noteworthy events, by name; zero counts are left out.
     """
 
     indicator: str
@@ -69,9 +69,9 @@ class Scores(Record):
     """Contents of `epoch-NNN.json` of a score folder: the scores of one checkpoint on one target.
 
     Attributes:
-        settings: Parameters that every score depends on, besides the checkpoint and the images.
-        rows: One `Score` per indicator and setting; the per-sample values behind them are stored beside the file, as .npz.
-        notes: Remarks for the reader, by indicator.
+        settings: parameters that every score depends on, besides the checkpoint and the images.
+        rows: one `Score` per indicator and setting; the per-sample values behind them are stored beside the file, as .npz.
+        notes: remarks for the reader, by indicator.
     """
 
     target: Name

@@ -16,9 +16,9 @@ class Table:
     """Contents of a CSV file.
 
     Attributes:
-        columns: Names of the columns.
-        rows: Fields of each row, as text.
-        lines: Line number in the file where each row ends, from 1.
+        columns: names of the columns.
+        rows: fields of each row, as text.
+        lines: line number in the file where each row ends, from 1.
     """
 
     columns: tuple[str, ...]

@@ -29,9 +29,9 @@ def require_file(path: Path, what: str, remedy: str) -> Path:
     Opening a pipe would block forever, and a device has no end.
 
     Args:
-        path: Path of the file.
-        what: Expected content, such as `an array`.
-        remedy: What the user can do.
+        path: path of the file.
+        what: expected content, such as `an array`.
+        remedy: what the user can do.
 
     Raises:
         InputError: the file is missing, unreadable, a folder, a pipe, a device or a circular link.

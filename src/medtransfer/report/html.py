@@ -21,7 +21,7 @@ def document(title: str, body: str) -> str:
     """Render a self-contained page, without external fonts, scripts or pictures.
 
     Args:
-        title: of the page, text.
+        title: title of the page.
         body: HTML, inserted as it is.
     """
     return environment().get_template("page.html.j2").render(title=title, body=Markup(body))
@@ -34,7 +34,7 @@ def table(
 
     Args:
         rows: cells by heading; the first names the row. Floats have three decimals, None and NaN are dashes, Markup is kept.
-        caption: above the table.
+        caption: caption above the table.
         left: headings of text columns, aligned to the left; the others are aligned to the right.
         wrapped: headings of columns of long texts, which may wrap.
     """
@@ -56,9 +56,9 @@ def details(summary: str, body: str, small: str = "", opened: bool = False) -> M
     return _part("details", summary, small, Markup(body), opened)
 
 
-def note(words: str) -> Markup:
+def note(text: str) -> Markup:
     """Render a small-print paragraph."""
-    return _part("note", words)
+    return _part("note", text)
 
 
 def bullets(lines: Sequence[str]) -> Markup:
@@ -70,8 +70,8 @@ def whisker(value: float, interval: Interval | None, low: float, high: float, ze
     """Render a value and its interval as a dot on a line, for a table's cell.
 
     Args:
-        value: of the dot.
-        interval: of the line; None draws the dot alone.
+        value: value of the dot.
+        interval: interval of the line; None for only the dot.
         low: value at the left edge.
         high: value at the right edge.
         zero: value to draw a vertical line at.

@@ -1,1 +1,1 @@
-"""Indicators of how well an encoder's checkpoint will transfer to a target."""
+"""Scoring of checkpoints on prepared targets by indicators."""

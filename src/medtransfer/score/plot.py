@@ -1,4 +1,4 @@
-"""Scores over the pretraining epochs as a PNG, one panel per indicator."""
+"""Plot of the scores over the pretraining epochs, one panel per indicator."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +12,13 @@ STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"))
 
 
 def draw_curves(path: Path, metrics: Mapping[str, Mapping[int, Score]], scores: Mapping[int, Scores], title: str) -> None:
-    """Draw every metric, with its standard error where it has one, over the pretraining epochs.
+    """Draw every metric over the pretraining epochs, with its standard error if known.
 
     Args:
-        path: of the PNG.
+        path: path of the PNG.
         metrics: rows by metric name and epoch; those of one indicator share a panel.
-        scores: by epoch.
-        title: of the picture.
+        scores: scores by epoch.
+        title: title of the picture.
     """
     panels: dict[str, list[str]] = {}
     for metric, rows in metrics.items():

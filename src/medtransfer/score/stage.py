@@ -1,4 +1,4 @@
-"""Score the checkpoints of one pretraining on a target by every indicator asked for: reuse, compute again or measure."""
+"""Stage `score`: score the checkpoints of one pretraining on a target, reusing stored scores and per-sample values."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -36,13 +36,13 @@ ALARMING = {"zero", "nonfinite"}  # flags of encoders that may be broken
 
 
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
-    """Score every checkpoint of the section's encoder and origin on its target, or reuse what is finished.
+    """Score every checkpoint of the section's encoder and origin on its target, or reuse finished scores.
 
     Args:
         section: validated params.
         checkpoints: folder of all pretrainings.
         prepared: folder of all prepared targets.
-        force: score again although it is finished.
+        force: whether to score again if it is finished.
 
     Returns:
         The folder of the scores.
@@ -61,11 +61,11 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
 
 
 def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> None:
-    """Refuse checkpoints of several pretrainings in one folder, and a default level that the encoder does not have."""
+    """Check that the checkpoints are of one pretraining, and that their encoder has the default level."""
     if len(pretrainings := sorted({info.pretraining for info in infos.values()})) > 1:
         raise InputError(
             f"expected the checkpoints of one pretraining in {series}, but got those of {len(pretrainings)} "
-            f"({', '.join(pretrainings)}); keep one pretraining a folder"
+            f"({', '.join(pretrainings)}); keep one pretraining per folder"
         )
     first = next(iter(infos.values()))
     if -level > (count := len(first.levels)):
@@ -76,7 +76,7 @@ def _run(scorer: "Scorer", infos: dict[int, CheckpointInfo], force: bool) -> Pat
     folder, options = scorer.folder, options_of(scorer.section)
     index = ScoreIndex(sorted(infos), [indicator.name for indicator in scorer.indicators])
     scores = {epoch: scorer.score(epoch, infos[epoch], force) for epoch in sorted(infos)}
-    _sweep(folder, scores)
+    _remove_stray(folder, scores)
     _write_index(folder / INDEX, index)
     draw_curves(folder / PICTURE, metrics_of(scores, options), scores, f"{scorer.section.target} · {folder.name}")
     record = record_of(index, scores, options, folder, scorer.target.folder)
@@ -87,16 +87,16 @@ def _run(scorer: "Scorer", infos: dict[int, CheckpointInfo], force: bool) -> Pat
 
 
 def _write_index(path: Path, index: ScoreIndex) -> None:
-    """Write the index after all scores, unless it already says the same: a folder without it is unfinished."""
+    """Write the index, unless it is unchanged; it comes after all scores, since a folder without it is unfinished."""
     try:
-        known = ScoreIndex.read(path)
+        current = ScoreIndex.read(path)
     except InputError:
-        known = None
-    if known != index:
+        current = None
+    if current != index:
         index.write(path)
 
 
-def _sweep(folder: Path, epochs: Collection[int]) -> None:
+def _remove_stray(folder: Path, epochs: Collection[int]) -> None:
     """Remove scores of checkpoints that no longer exist."""
     kept = {checkpoint_path(folder, epoch).stem for epoch in epochs}
     for stray in (path for path in folder.glob("epoch-*.*") if path.stem not in kept):
@@ -109,10 +109,10 @@ class Scorer:
 
     Attributes:
         section: validated params.
-        indicators: asked for.
-        target: that is scored on.
+        indicators: requested indicators.
+        target: target to score on.
         series: folder of the checkpoints.
-        folder: of the scores.
+        folder: folder of the scores.
     """
 
     section: Score
@@ -122,29 +122,30 @@ class Scorer:
     folder: Path
 
     def score(self, epoch: int, info: CheckpointInfo, force: bool) -> Scores:
-        """Return the scores of a checkpoint; only indicators that the files cannot serve are measured.
+        """Return the scores of a checkpoint; indicators are measured only if the stored values do not suffice.
 
-        Scores of indicators that are not asked for stay where they are those of the same weights, images and settings.
+        Stored scores of other indicators are kept if they are of the same weights, images and settings.
         """
         path, options = checkpoint_path(self.folder, epoch), options_of(self.section)
         old = None if force else self._read(path, info)
         stored = {} if old is None else _by_indicator(old, path)
-        measured = {name: again for name in stored if (again := self._rescored(name, stored[name], options))}
+        measured = {name: rescored for name in stored if (rescored := self._rescored(name, stored[name], options))}
         if missing := [indicator for indicator in self.indicators if indicator.name not in measured]:
             new = self._measure(missing, epoch, info, options)
             measured |= new
-            if not stored or any(one.per_sample for one in new.values()):
-                path.unlink(missing_ok=True)  # a record never describes values of other settings
+            if not stored or any(result.per_sample for result in new.values()):
+                path.unlink(missing_ok=True)  # the record must never describe values of other settings
                 old = None
-                _write_values(path, measured)
+                arrays = {name: values for result in measured.values() for name, values in result.per_sample.items()}
+                write_values(path.with_suffix(".npz"), next(iter(measured.values())).images, arrays)
         scores = self._record(info, {name: measured[name] for name in INDICATORS if name in measured})
         if scores != old:
             scores.write(path)
         return scores
 
     def _rescored(self, name: str, stored: Measured, options: Options) -> Measured | None:
-        asked = name in (indicator.name for indicator in self.indicators)
-        return INDICATORS[name].rescore(stored, options) if asked else stored
+        requested = name in (indicator.name for indicator in self.indicators)
+        return INDICATORS[name].rescore(stored, options) if requested else stored
 
     def _measure(
         self, indicators: list[Indicator], epoch: int, info: CheckpointInfo, options: Options
@@ -157,7 +158,7 @@ class Scorer:
             batch_size=self.section.batch_size, device=fabric.device, autocast=fabric.autocast, label=label,
         )  # fmt: skip
         for indicator in indicators:
-            _tell(label, indicator, measured[indicator.name], options)
+            _log(label, indicator, measured[indicator.name], options)
         return measured
 
     def _record(self, info: CheckpointInfo, measured: Mapping[str, Measured]) -> Scores:
@@ -165,8 +166,8 @@ class Scorer:
             target=self.section.target, data=self.target.info.fingerprint, encoder=info.encoder, origin=info.origin,
             source=info.source, epoch=info.epoch, pretraining=info.pretraining, weights=info.weights,
             source_accuracy=info.source_accuracy, images=len(next(iter(measured.values())).images),
-            settings=asdict(views_of(self.section)), rows=[row for one in measured.values() for row in one.scores],
-            notes={name: one.notes for name, one in measured.items() if one.notes},
+            settings=asdict(views_of(self.section)), rows=[row for result in measured.values() for row in result.scores],
+            notes={name: result.notes for name, result in measured.items() if result.notes},
         )  # fmt: skip
 
     def _read(self, path: Path, info: CheckpointInfo) -> Scores | None:
@@ -176,12 +177,12 @@ class Scorer:
         except InputError:  # missing, of another version or broken
             return None
         stored = (scores.pretraining, scores.weights, scores.data, scores.settings)
-        wanted = (info.pretraining, info.weights, self.target.info.fingerprint, asdict(views_of(self.section)))
-        return scores if stored == wanted else None
+        current = (info.pretraining, info.weights, self.target.info.fingerprint, asdict(views_of(self.section)))
+        return scores if stored == current else None
 
 
 def _by_indicator(scores: Scores, path: Path) -> dict[str, Measured]:
-    """Return what was stored of each indicator; nothing where the per-sample values are missing or broken."""
+    """Return the stored measurement of each indicator; none if the per-sample values are missing or broken."""
     try:
         images, arrays = read_values(path.with_suffix(".npz"))
     except BROKEN_ARRAYS:
@@ -197,12 +198,7 @@ def _by_indicator(scores: Scores, path: Path) -> dict[str, Measured]:
     }  # fmt: skip
 
 
-def _write_values(path: Path, measured: Mapping[str, Measured]) -> None:
-    arrays = {name: values for one in measured.values() for name, values in one.per_sample.items()}
-    write_values(path.with_suffix(".npz"), next(iter(measured.values())).images, arrays)
-
-
-def _tell(label: str, indicator: Indicator, measured: Measured, options: Options) -> None:
+def _log(label: str, indicator: Indicator, measured: Measured, options: Options) -> None:
     for metric, setting in indicator.metrics(options).items():
         row = pick(measured.scores, setting)
         flags = "".join(f", {name} {number}" for name, number in row.flags.items())

@@ -1,4 +1,4 @@
-"""The runs of scores on disk, and those that the tracking store lacks."""
+"""Write the runs of scores on disk that the tracking store lacks."""
 
 import logging
 from collections.abc import Mapping
@@ -22,18 +22,16 @@ INDEX, PICTURE = "scores.json", "scores.png"
 def publish(section: Section, prepared: Path) -> int:
     """Write the missing runs, at the section's default settings.
 
-    So that the tables do not depend on whose machine scored.
-
     Args:
         section: validated params; its `out` holds the scores.
-        prepared: folder of all prepared targets, which the runs name as their inputs.
+        prepared: folder of all prepared targets, the inputs of the runs.
 
     Returns:
-        How many were written. What is unfinished or of another version is left out, with one warning for all; what a process
-        works on just now, without one.
+        Number of runs written. Unfinished folders and those of another version are skipped with one warning for all; folders
+        that a process works on are skipped without a warning.
     """
     options = options_of(section)
-    records, left = [], []
+    records, skipped = [], []
     for folder in sorted({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")}):
         if is_locked(folder):
             continue
@@ -42,9 +40,9 @@ def publish(section: Section, prepared: Path) -> int:
             scores = {epoch: Scores.read(checkpoint_path(folder, epoch)) for epoch in index.epochs}
             records.append(record_of(index, scores, options, folder, prepared / folder.parent.name))
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
-            left.append(f"{folder} ({type(error).__name__}: {error})")
-    if left:
-        log.warning("%d folders of scores on disk are left out: %s", len(left), "; ".join(left))
+            skipped.append(f"{folder} ({type(error).__name__}: {error})")
+    if skipped:
+        log.warning("%d folders of scores on disk are left out: %s", len(skipped), "; ".join(skipped))
     return tracking.write_runs("score", records, "scores to the tracking store")
 
 
@@ -52,18 +50,18 @@ Rows = dict[int, Score]  # by epoch
 
 
 def metrics_of(scores: Mapping[int, Scores], options: Options) -> dict[str, Rows]:
-    """Return the rows that become metrics, by metric name, of every indicator that all checkpoints have.
+    """Return the rows that become metrics, by metric name, of the indicators that all checkpoints have.
 
-    An indicator whose default setting was not scored is left out.
+    Indicators whose default setting was not scored are left out.
     """
-    shared = set.intersection(*(set(one.indicators) for one in scores.values()))
+    shared = set.intersection(*(set(record.indicators) for record in scores.values()))
     metrics = {}
     for indicator in (INDICATORS[name] for name in INDICATORS if name in shared):
         for metric, setting in indicator.metrics(options).items():
             try:
                 rows = {
-                    epoch: pick([row for row in one.rows if row.indicator == indicator.name], setting)
-                    for epoch, one in scores.items()
+                    epoch: pick([row for row in record.rows if row.indicator == indicator.name], setting)
+                    for epoch, record in scores.items()
                 }  # fmt: skip
             except KeyError:
                 continue
@@ -75,10 +73,10 @@ def record_of(index: ScoreIndex, scores: Mapping[int, Scores], options: Options,
     """Return the run of a pretraining's scores on a target.
 
     Args:
-        index: what the folder promises.
-        scores: by epoch.
-        options: whose settings become the metrics.
-        folder: where the scores are stored.
+        index: index of the folder.
+        scores: scores by epoch.
+        options: settings whose scores become metrics.
+        folder: folder of the scores.
         target: folder of the prepared target.
 
     Raises:
@@ -100,7 +98,8 @@ def record_of(index: ScoreIndex, scores: Mapping[int, Scores], options: Options,
         "pretraining": first.pretraining, "images": first.images, **first.settings, "scores": " ".join(metrics),
         **{name: value for setting in defaults.values() for name, value in setting.items() if name != "pooled"},
     }  # fmt: skip
-    files = [folder / INDEX, *(path for epoch in sorted(scores) for path in _pair(folder, epoch))]
+    paths = [checkpoint_path(folder, epoch) for epoch in sorted(scores)]
+    files = [folder / INDEX, *(file for path in paths for file in (path, path.with_suffix(".npz")))]
     if lacking := [path for path in files if not path.exists()]:
         raise InputError(f"expected the file {lacking[0]} beside the scores, but it does not exist; score again")
     artifacts = {f"scores/{path.name}": path for path in files}
@@ -114,25 +113,20 @@ def record_of(index: ScoreIndex, scores: Mapping[int, Scores], options: Options,
 
 def _check(index: ScoreIndex, scores: Mapping[int, Scores], folder: Path) -> None:
     first = scores[min(scores)]
-    for one in scores.values():
-        if _identity(one) != _identity(first):
+    for record in scores.values():
+        if _identity(record) != _identity(first):
             raise InputError(
                 f"expected the scores of one pretraining on one dataset in {folder}, at the same settings, but they differ; "
                 "score again"
             )
-        if lacking := sorted(set(index.indicators) - set(one.indicators)):
+        if lacking := sorted(set(index.indicators) - set(record.indicators)):
             raise InputError(
-                f"expected the indicator {lacking[0]} of epoch {one.epoch} in {folder}, but it is missing; score again"
+                f"expected the indicator {lacking[0]} of epoch {record.epoch} in {folder}, but it is missing; score again"
             )
 
 
 def _identity(scores: Scores) -> list[Any]:
     return [scores.pretraining, scores.data, scores.settings, [[row.indicator, row.setting] for row in scores.rows]]
-
-
-def _pair(folder: Path, epoch: int) -> tuple[Path, Path]:
-    path = checkpoint_path(folder, epoch)
-    return path, path.with_suffix(".npz")
 
 
 def _curves(scores: Mapping[int, Scores], metrics: Mapping[str, Rows]) -> dict[str, dict[int, float]]:
@@ -143,5 +137,5 @@ def _curves(scores: Mapping[int, Scores], metrics: Mapping[str, Rows]) -> dict[s
         curves[f"{metric}_se"] = {epoch: row.error for epoch, row in rows.items() if row.error is not None}
         for flag in sorted({flag for row in rows.values() for flag in row.flags}):
             curves[f"{metric}_{flag}"] = {epoch: float(row.flags.get(flag, 0)) for epoch, row in rows.items()}
-    curves["source_accuracy"] = {e: one.source_accuracy for e, one in scores.items() if one.source_accuracy is not None}
+    curves["source_accuracy"] = {e: record.source_accuracy for e, record in scores.items() if record.source_accuracy is not None}
     return {name: curve for name, curve in curves.items() if curve}

@@ -119,7 +119,7 @@ def judge_family(study: str, encoder: str, table: Table, default: Setting, defau
         default: setting to compare with; among equally good settings the nearest to it wins.
         default_measured: whether the default can be judged on the stored scores.
     """
-    own = tabulate(table.cases, [default]) if default_measured else None
+    at_default = tabulate(table.cases, [default]) if default_measured else None
     everything = range(len(table.cases))
     best = find_best(study, table, everything, default)
     targets = table.cases_by_target()
@@ -127,8 +127,9 @@ def judge_family(study: str, encoder: str, table: Table, default: Setting, defau
     for target, cases in targets.items() if len(targets) > 1 else ():
         seen = [case for case in everything if case not in cases]
         chosen = find_best(f"{study}-without-{target}", table, seen, default)
-        held_out.append(HeldOut(target, chosen, tuple(_judge(table, own, case, chosen.trial) for case in cases)))
-    return Family(encoder, table, best, tuple(_judge(table, own, case, best.trial) for case in everything), tuple(held_out))
+        held_out.append(HeldOut(target, chosen, tuple(_judge(table, at_default, case, chosen.trial) for case in cases)))
+    in_sample = tuple(_judge(table, at_default, case, best.trial) for case in everything)
+    return Family(encoder, table, best, in_sample, tuple(held_out))
 
 
 def _judge(table: Table, default: Table | None, case: int, row: int) -> Scores:

@@ -57,8 +57,8 @@ def log_search(
 ) -> None:
     """Log the search: a parent run with the result, and one child per (distance, level, pooling) at its best margin.
 
-    The parent is in the experiment of its children, so that the UI nests them; it does not become the run that `mlflow run`
-    opened in another experiment.
+    The parent is in the experiment of its children, so that the UI nests them; a run that `mlflow run` opened elsewhere only
+    refers to it.
 
     Args:
         kind: `own` or `replay` results.

@@ -1,1 +1,1 @@
-"""Ways of choosing a candidate: rules over one score, and selectors with their words and marks."""
+"""Selection of a candidate: rules over one score, and selectors with their names and marks."""

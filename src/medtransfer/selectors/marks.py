@@ -1,4 +1,4 @@
-"""Colours and shapes by which ways of choosing are recognised in every picture."""
+"""Colours and shapes of the selectors in all pictures."""
 
 from dataclasses import dataclass
 from typing import Literal

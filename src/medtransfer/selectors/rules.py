@@ -1,6 +1,6 @@
-"""Rules that choose a candidate by its score: while pretraining runs, or over stored scores.
+"""Rules that choose a candidate by its score, during a pretraining or from stored scores.
 
-Adding one: a class and a line in `RULES`. The tests run over every entry.
+To add one, write a class and add one line to `RULES`; the tests cover every entry.
 """
 
 import math
@@ -21,9 +21,9 @@ class Choice(Generic[K]):
     """A chosen candidate.
 
     Attributes:
-        candidate: its key, an epoch in a series; None stands for a blind draw from all candidates.
-        tied: other candidates with the same score among those that the rule observed.
-        stopped_at: the epoch at which the rule stopped; None when it observed every candidate.
+        candidate: its key, an epoch in a series; None for a uniform draw from all candidates.
+        tied: other observed candidates with the same score.
+        stopped_at: epoch at which the rule stopped; None if it observed every candidate.
     """
 
     candidate: K
@@ -32,7 +32,7 @@ class Choice(Generic[K]):
 
 
 class Rule(ABC, Generic[K]):
-    """Observes one score after the other and says when to stop.
+    """Observes scores one by one and decides when to stop.
 
     Subclasses define `title`, `observe` and `choice`; the rest is derived from them. `choose_many` may be overridden by a
     vectorised form that gives the same choices.
@@ -43,9 +43,9 @@ class Rule(ABC, Generic[K]):
 
     @abstractmethod
     def observe(self, candidate: K, score: float) -> bool:
-        """Take the score of the next candidate, higher is better; return False to stop.
+        """Observe the score of the next candidate, higher is better; return False to stop.
 
-        After the stop nothing changes the choice.
+        Scores after the stop do not change the choice.
 
         Raises:
             ValueError: the score is not finite.
@@ -54,7 +54,11 @@ class Rule(ABC, Generic[K]):
     @property
     @abstractmethod
     def choice(self) -> Choice[K]:
-        """The choice among the candidates observed so far; a ValueError when there is none."""
+        """Choice among the candidates observed so far.
+
+        Raises:
+            ValueError: there are none.
+        """
 
     @classmethod
     def choose(cls, scores: Mapping[K, float]) -> Choice[K]:
@@ -121,9 +125,9 @@ class Best(Rule[K]):
 
 
 class FirstDrop(Rule[int]):
-    """Stop where the score first fails to rise strictly, and keep the checkpoint before. Source: section 4, online.
+    """Stop when the score first fails to rise strictly, and keep the checkpoint before. Source: section 4, online.
 
-    Epoch 0, the random initialisation, takes no part.
+    Epoch 0, the random initialisation, is ignored.
     """
 
     title: ClassVar[str] = "the online rule"
@@ -168,7 +172,7 @@ class FirstDrop(Rule[int]):
 
 
 class KeepStop(FirstDrop):
-    """Stop as `FirstDrop` does, but keep the checkpoint of the stop: its pretraining is paid for already."""
+    """Stop like `FirstDrop`, but keep the checkpoint of the stop, whose pretraining is already paid for."""
 
     title: ClassVar[str] = "the rule keep-stop"
 

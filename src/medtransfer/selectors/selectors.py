@@ -1,6 +1,6 @@
-"""Selectors: every way of choosing with its words, its mark, what it chooses and what that costs.
+"""Registry of selectors, each with its names, its mark, its choice and its cost.
 
-Adding one: a line in `SELECTORS`. Tables, texts and pictures take everything they say and draw from here.
+To add one, add one line to `SELECTORS`; tables, texts and pictures take everything from there.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,13 +21,13 @@ def score_label(name: str) -> str:
 
 
 class Pool(Protocol):
-    """What a selector sees of the candidates that are compared on one target.
+    """Candidates that are compared on one target, as a selector sees them.
 
     Attributes:
-        candidates: their keys, ascending; the epochs of a series.
+        candidates: keys of the candidates, ascending; the epochs of a series.
         is_series: whether the candidates are checkpoints of one pretraining, keyed by epoch.
         means: mean outcome by candidate.
-        scores: by name of the score and candidate.
+        scores: scores by name and candidate.
     """
 
     @property
@@ -42,12 +42,12 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class Selector:
-    """A way of choosing among the candidates of a pool.
+    """A method of choosing among the candidates of a pool.
 
     Attributes:
-        name: in tables, options and the store.
-        label: as a heading.
-        phrase: within a sentence.
+        name: name in tables, options and the store.
+        label: name in headings.
+        phrase: name within sentences.
         meaning: what it does, in one line.
         mark: colour and shape.
         choose: the choice in a pool; None where it cannot choose. A choice of None is a blind draw.
@@ -76,7 +76,7 @@ class Selector:
 
 
 def complete_scores(pool: Pool, name: str) -> dict[Key, float]:
-    """Return the scores of a pool's candidates; empty where one lacks it, save the random initialisation of a series."""
+    """Return the scores of a pool's candidates; empty if any lacks it, except the random initialisation of a series."""
     scores = {candidate: score for candidate, score in pool.scores.get(name, {}).items() if candidate in pool.candidates}
     optional = {0} if pool.is_series else set()
     return scores if set(pool.candidates) - optional <= set(scores) else {}
@@ -86,10 +86,10 @@ def by_score(
     name: str, needs: str, rule: str, label: str, phrase: str, meaning: str, mark: Mark, baseline: bool = False,
     against: tuple[Selector, ...] = (), higher_is_better: bool = True,
 ) -> Selector:  # fmt: skip
-    """Make the selector that applies a rule of `RULES` to a score of the pool.
+    """Build the selector that applies a rule of `RULES` to a score of the pool.
 
-    It chooses where every candidate has the score, save that the random initialisation may lack it and then takes no
-    part. A rule that needs epochs chooses in series only.
+    It can choose if every candidate has the score; the random initialisation may lack it and is then ignored. A rule that
+    needs epochs can choose only in a series.
     """
     applied, sign = RULES[rule], 1 if higher_is_better else -1
 
@@ -106,7 +106,7 @@ def by_score(
 
 
 def fixed(epoch: int) -> Selector:
-    """Make the selector that pretrains for the same number of epochs everywhere."""
+    """Build the selector that always pretrains for the same number of epochs."""
     return Selector(
         name=f"fixed-{epoch}", label=f"always epoch {epoch}", phrase=f"always epoch {epoch}",
         meaning=f"pretrains for {epoch} epochs, decided beforehand", mark=Mark(BLUE, "o"), baseline=True, length=epoch,
@@ -151,7 +151,7 @@ ORACLE = Selector(
     mark=Mark(BLACK, "*"), needs=OUTCOME, rule=RULES["best"], choose=lambda pool: RULES["best"].choose(pool.means),
     spent=_whole,
 )  # fmt: skip
-EQUAL_COST = Selector(  # only an opponent in contrasts: its length depends on what the other one spends on average
+EQUAL_COST = Selector(  # only compared with, since its length depends on the mean cost of the other selector
     name="fixed at equal cost", label="fixed at equal cost", phrase="fixed lengths of equal cost",
     meaning="fixed lengths that cost as many epochs on average", mark=Mark(BLUE, "o"), baseline=True,
     choose=lambda pool: None, spent=_whole,
@@ -180,6 +180,6 @@ CONTRASTED = tuple(selector for selector in SELECTORS.values() if selector.again
 
 
 def selectors_for(pool: Pool) -> list[Selector]:
-    """Return all selectors that a pool is judged by: those of `SELECTORS`, then the fixed lengths of a series."""
+    """Return all selectors of a pool: those of `SELECTORS`, then the fixed lengths of a series."""
     lengths = [fixed(int(epoch)) for epoch in pool.candidates if epoch] if pool.is_series else []
     return [*SELECTORS.values(), *lengths]

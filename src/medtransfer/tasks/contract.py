@@ -23,8 +23,8 @@ class Metric:
     """The metric that models of a task are compared by; higher is better.
 
     Attributes:
-        name: in results and in the tracking store.
-        label: for people.
+        name: name in results and in the tracking store.
+        label: name in texts.
         low: its lowest value.
         high: its highest.
         meaning: what it measures, for people.
@@ -80,9 +80,9 @@ class Task(Protocol):
             target: the prepared target; its arrays stay on disk.
             split: `train`, `validation` or `test`.
             augment: whether to use the target's augmentation.
-            mean: to normalise with, per channel, in [0, 1] units.
-            std: likewise.
-            seed: of the augmentation.
+            mean: mean of the normalisation, per channel, in [0, 1] units.
+            std: standard deviation of the normalisation, likewise.
+            seed: seed of the augmentation.
 
         Raises:
             InputError: the split is empty or broken.
@@ -92,9 +92,9 @@ class Task(Protocol):
         """Build a model on an encoder.
 
         Args:
-            encoder: Its feature maps are the input of the decoder.
-            classes: Number of classes, without the background.
-            decoder: Key of DECODERS; None for the encoder's own.
+            encoder: its feature maps are the input of the decoder.
+            classes: number of classes, without the background.
+            decoder: key of DECODERS; None for the encoder's own.
 
         Returns:
             A model of images (N, 3, H, W) with the parts `encoder` and `decoder`, the second not yet initialised.
@@ -116,10 +116,10 @@ class Task(Protocol):
         """Draw predictions beside the truth, from the lowest to the highest value of the primary metric.
 
         Args:
-            path: of the PNG.
-            samples: not augmented.
-            evaluation: of the same samples, in their order.
+            path: path of the PNG.
+            samples: samples without augmentation.
+            evaluation: evaluation of the same samples, in their order.
             predict: returns the probabilities of normalised images (N, 3, H, W), on the CPU.
-            class_names: of the classes.
-            number: of samples to draw.
+            class_names: names of the classes.
+            number: number of samples to draw.
         """

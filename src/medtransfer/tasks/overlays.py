@@ -26,13 +26,13 @@ def draw_overlays(
     """Draw samples with a true mask, spread evenly from the lowest to the highest value of a metric.
 
     Args:
-        path: of the PNG.
-        samples: not augmented.
+        path: path of the PNG.
+        samples: samples without augmentation.
         per_sample: values of the same samples, in their order.
-        metric: by which they are ordered.
+        metric: metric by which they are ordered.
         predict: returns the probabilities of images (N, 3, H, W), on the CPU.
-        class_names: of the non-background classes.
-        number: of samples to draw.
+        class_names: names of the non-background classes.
+        number: number of samples to draw.
     """
     values = [row[metric.name] for row in per_sample]
     chosen = _spread(samples, values, number)

@@ -1,4 +1,4 @@
-"""The tracking store: open runs, write and read them. The only package that imports MLflow."""
+"""Open, write and read runs of the tracking store; the only package that imports MLflow."""
 
 from medtransfer.tracking.bulk import tag_runs, write_runs
 from medtransfer.tracking.missed import Missed, missed_runs

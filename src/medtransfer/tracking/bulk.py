@@ -1,4 +1,4 @@
-"""Write finished runs that the tracking store lacks, each FINISHED only when it is complete."""
+"""Write finished runs that the tracking store lacks; each becomes FINISHED only when it is complete."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ from medtransfer.progress import track
 from medtransfer.tracking import missed, store
 from medtransfer.tracking.query import read_runs
 from medtransfer.tracking.run_record import RunRecord
-from medtransfer.tracking.runs import Run, breaking_off, settle
+from medtransfer.tracking.runs import Run, closing_on_error, settle
 from medtransfer.tracking.tags import CELL, common_tags
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:
     """Write the runs of cells that have no finished run, or whose newest result the store missed.
 
-    A lock keeps two processes of one working tree, or of one embedded store, from writing the same cell twice.
+    A lock prevents two processes of one working tree, or of one embedded store, from writing the same cell twice.
 
     Args:
         stage: names the experiment `medtransfer/<stage>`.
-        records: what to write.
-        label: of the progress bar.
+        records: the runs.
+        label: label of the progress bar.
 
     Returns:
         The number of runs written.
 
     Raises:
-        StoreLost: the store does not answer any more; what it has received is not written again next time.
+        StoreLost: the connection to the store is lost; runs that it has received are not written again next time.
     """
     client = store.connect()
     with store.one_writer(client):
@@ -49,7 +49,7 @@ def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:
 def _write_run(
     client: "MlflowClient", stage: str, experiment: str, common: Mapping[str, str], record: RunRecord, started: int | None
 ) -> None:  # fmt: skip
-    """Write one run; one that the store missed gets its start time, so that the newest of its cell stays."""
+    """Write one run; a missed one gets its original start time, so that the newest run of its cell remains the newest."""
     tags = {**common, CELL: record.cell, "mlflow.runName": record.name, **record.tags}
     run = Run(client)
 
@@ -60,7 +60,7 @@ def _write_run(
         client.set_terminated(run.id, "FINISHED")
         run.finished = True
 
-    with breaking_off(run):
+    with closing_on_error(run):
         store.ask(client, create)
         run.log_record(record, record.params)
         store.ask(client, finish if started is None else lambda client: settle(client, run, stage, record.cell))

@@ -1,7 +1,7 @@
-"""Remember which finished results a lost tracking store missed; their stages publish them from disk later.
+"""Remember the finished results that a lost tracking store missed; their stages publish them from disk later.
 
-A mark names the run and when it began, nothing else: params, curves and files come from the result on disk. It is needed where
-the store already has an older finished run of the cell (`--force`), and it makes sure that the next command looks at all.
+A mark holds only the run's name and start; params, curves and files come from the result on disk. It is needed if the store
+has an older finished run of the cell (`--force`), and it makes the next command publish.
 """
 
 import logging
@@ -21,10 +21,10 @@ class Missed:
     """A finished result whose run the store lacks.
 
     Attributes:
-        stage: that made it.
-        name: of the run.
-        cell: digest of what makes the result.
-        started: when the work began, milliseconds since 1970.
+        stage: stage of the run.
+        name: name of the run.
+        cell: digest of everything that the result depends on.
+        started: start of the work, milliseconds since 1970.
         address: digest of the store's address.
     """
 
@@ -48,22 +48,22 @@ class Missed:
 
 
 def mark(stage: str, name: str, cell: str, started: int) -> None:
-    """Remember that the present store missed a finished result."""
+    """Remember that the current store missed a finished result."""
     Missed(stage, name, cell, started, digest(store.store_uri())).write()
 
 
 def missed_runs(stage: str | None = None) -> list[Missed]:
-    """List what the present store missed, of one stage or of all; a damaged mark is removed."""
+    """List the results that the current store missed, of one stage or of all; damaged marks are removed."""
     address = digest(store.store_uri())
     marks = [run for path in sorted(_folder().glob("*.json")) if (run := _read(path))]
     return [run for run in marks if run.address == address and stage in (None, run.stage)]
 
 
 def forget(stage: str, cells: Iterable[str]) -> None:
-    """Remove the marks of cells whose newest result the store has now."""
-    wanted = set(cells)
+    """Remove the marks of cells whose newest result the store now has."""
+    published = set(cells)
     for run in missed_runs(stage):
-        if run.cell in wanted:
+        if run.cell in published:
             run.drop()
 
 

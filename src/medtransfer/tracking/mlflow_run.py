@@ -17,17 +17,17 @@ _OPENED_BY_PROJECT = "MLFLOW_RUN_ID"
 
 @contextmanager
 def project_run_set_aside() -> Iterator[None]:
-    """Keep the run that `mlflow run` opened for what follows the block."""
-    held = os.environ.pop(_OPENED_BY_PROJECT, None)
+    """Hide the run that `mlflow run` opened within the block."""
+    run_id = os.environ.pop(_OPENED_BY_PROJECT, None)
     try:
         yield
     finally:
-        if held is not None:
-            os.environ[_OPENED_BY_PROJECT] = held
+        if run_id is not None:
+            os.environ[_OPENED_BY_PROJECT] = run_id
 
 
 def note_reuse(finished: str, words: str = "The result existed already") -> None:
-    """Record in the run that `mlflow run` opened, if any, which finished run holds its result."""
+    """Record the finished run that holds the result in the run that `mlflow run` opened, if any."""
     from mlflow.entities import RunTag
 
     if not os.environ.get(_OPENED_BY_PROJECT):
@@ -39,7 +39,7 @@ def note_reuse(finished: str, words: str = "The result existed already") -> None
 
 
 def take_project_run(client: "MlflowClient") -> str | None:
-    """Return the run that `mlflow run` opened for this process; only the first call gets it."""
+    """Return the run that `mlflow run` opened for this process, in the first call only."""
     from mlflow.exceptions import MlflowException
 
     run_id = os.environ.get(_OPENED_BY_PROJECT)

@@ -35,7 +35,7 @@ class StoredRun:
 
 
 def find_finished(stage: str, cell: str) -> StoredRun | None:
-    """Return the newest finished run of a cell; None if there is none, or if the store was lost while the process worked."""
+    """Return the newest finished run of a cell; None if there is none or the connection to the store is lost."""
     try:
         return next(iter(read_runs(stage, cell)), None)
     except StoreLost:
@@ -46,16 +46,16 @@ def find_finished(stage: str, cell: str) -> StoredRun | None:
 def read_runs(
     stage: str, cell: str | None = None, status: str = "FINISHED", only: Collection[str] | None = None
 ) -> list[StoredRun]:  # fmt: skip
-    """Return the runs of a stage, the newest first, from all experiments.
+    """Return the runs of a stage from all experiments, newest first.
 
-    Runs that `mlflow run` opened are in the experiment that the user named, so the tag decides, not the experiment.
+    Runs are found by the stage's tag, since those that `mlflow run` opened are in an experiment that the user named.
 
     Args:
-        stage: whose runs.
-        cell: those of one cell only.
-        status: of the runs.
-        only: names of the params, metrics and tags to read, beside the tags of stage and cell; all when None. Reading few of
-            them takes a fraction of the time when there are thousands of runs.
+        stage: value of the stage tag.
+        cell: value of the cell tag; None for all cells.
+        status: status of the runs.
+        only: names of the params, metrics and tags to read, besides the tags of stage and cell; None for all. With thousands
+            of runs, reading few of them is much faster.
     """
     client = store.connect()
     tags = {STAGE: stage} if cell is None else {STAGE: stage, CELL: cell}
@@ -64,7 +64,7 @@ def read_runs(
 
 
 def tables(client: "MlflowClient") -> "Engine | None":
-    """Return the store's database if this process can read it, None for a server."""
+    """Return the store's database; None if it is a server or has an unknown schema."""
     if not client.tracking_uri.startswith(DATABASES):
         return None
     from medtransfer.tracking.sql import open_tables
@@ -78,7 +78,7 @@ def _read(client: "MlflowClient", tags: dict[str, str], status: str, kept: set[s
 
         return [StoredRun(**row) for row in read_run_rows(engine, tags, status, kept)]
     experiments = [experiment.experiment_id for experiment in _all_pages(lambda token: client.search_experiments(page_token=token))]
-    plain = {key: value for key, value in tags.items() if "'" not in value}  # MLflow's filters know no escape
+    plain = {key: value for key, value in tags.items() if "'" not in value}  # MLflow's filters have no escape character
     query = " and ".join([f"attributes.status = '{status}'", *(f"tags.`{key}` = '{value}'" for key, value in plain.items())])
     runs = _all_pages(lambda token: client.search_runs(experiments, query, max_results=5000, page_token=token))
     return [
@@ -90,15 +90,13 @@ def _read(client: "MlflowClient", tags: dict[str, str], status: str, kept: set[s
     ]  # fmt: skip
 
 
-def _all_pages(ask: "Callable[[str | None], PagedList[Any]]") -> list[Any]:
-    entries: list[Any] = []
-    token = None
-    while True:
-        page = ask(token)
+def _all_pages(request: "Callable[[str | None], PagedList[Any]]") -> list[Any]:
+    page = request(None)
+    entries = list(page)
+    while page.token:
+        page = request(page.token)
         entries += page
-        token = page.token
-        if not token:
-            return entries
+    return entries
 
 
 def _pick(values: dict[str, Any], names: Collection[str] | None) -> dict[str, Any]:
@@ -113,7 +111,7 @@ def read_curve(run_id: str, metric: str) -> dict[int, float]:
 def read_curves(run_ids: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
     """Return a metric's values by run and step; a run without the metric has an empty curve.
 
-    The latest of several values at a step counts; the largest of those logged in the same millisecond, as in MLflow.
+    Of several values at a step the latest is used, and of those logged in the same millisecond the largest, as in MLflow.
     """
     client = store.connect()
     return store.ask(client, lambda client: _read_curves(client, run_ids, metric))
@@ -132,16 +130,16 @@ def _read_curves(client: "MlflowClient", run_ids: Sequence[str], metric: str) ->
 
 
 def _stored(value: float) -> tuple[float, bool]:
-    """Return a metric's value as MLflow's tables store it, where NaN is a marked zero."""
+    """Return a metric's value as in MLflow's tables, where NaN is a marked zero."""
     return (0.0, True) if math.isnan(value) else (value, False)
 
 
 @contextmanager
 def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
-    """Yield a local folder with the run's artifacts below `folder`: the store's own if it is local, else a download.
+    """Yield a local folder with the run's artifacts below `folder`, downloaded unless the artifact store is local.
 
     Raises:
-        InputError: there are none, or they cannot be fetched.
+        InputError: there are none, or they cannot be downloaded.
     """
     from urllib.parse import urlparse
     from urllib.request import url2pathname
@@ -159,7 +157,11 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
 
 
 def fetch_artifacts(run_id: str, folder: str, destination: Path) -> None:
-    """Copy an artifact folder of a run into a local folder; missing artifacts are an InputError."""
+    """Copy an artifact folder of a run to a local folder.
+
+    Raises:
+        InputError: the artifacts are missing or cannot be downloaded.
+    """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 

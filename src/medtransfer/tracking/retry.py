@@ -1,4 +1,4 @@
-"""Retry calls to a tracking store that is locked, slow or away for a moment."""
+"""Retry requests to a tracking store that is temporarily locked, slow or unreachable."""
 
 import os
 import random
@@ -13,25 +13,25 @@ from medtransfer.signals import stops_later
 from medtransfer.tracking.tags import DATABASES
 
 Answer = TypeVar("Answer")
-PATIENCE = 30.0  # seconds that a store may stay away before it counts as lost
-FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0  # seconds; each wait is twice the one before, plus up to half of it at random
+PATIENCE = 30.0  # seconds that a store may be unreachable before it counts as lost
+FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0  # seconds; each wait doubles, plus up to half of it at random
 _AWAY_STATUS = {408, 429, 500, 502, 503, 504}
 
 
 class StoreLost(StageError):
-    """The tracking store answered before and does not answer any more."""
+    """The connection to the tracking store is lost: it answered before and no longer does."""
 
 
 def with_retries(call: Callable[[], Answer], address: str, patience: float | None = None) -> Answer:
-    """Call the store; retry with growing waits while it is locked, slow or away. Permanent errors are not retried.
+    """Send a request to the store; retry with growing waits while it is unreachable. Permanent errors are not retried.
 
     Args:
-        call: one request.
-        address: of the store, for the message, without its password.
-        patience: seconds, PATIENCE when None.
+        call: sends one request.
+        address: address of the store without passwords, for the message.
+        patience: seconds to keep trying, PATIENCE if None.
 
     Raises:
-        StoreLost: the store stayed away.
+        StoreLost: the store remained unreachable.
         Exception: any other error of the call.
     """
     end = time.monotonic() + (PATIENCE if patience is None else patience)
@@ -50,7 +50,7 @@ def with_retries(call: Callable[[], Answer], address: str, patience: float | Non
 
 
 def uninterrupted(address: str) -> AbstractContextManager[None]:
-    """Defer SIGINT and SIGTERM until a request to a database ends: an interrupted one may leave a run open.
+    """Defer SIGINT and SIGTERM until a request to a database ends, since an interrupted one may leave a run open.
 
     Requests to a server may take minutes and are not protected; the server rolls back on disconnect.
     """
@@ -58,7 +58,7 @@ def uninterrupted(address: str) -> AbstractContextManager[None]:
 
 
 def store_lost(address: str, error: BaseException) -> StoreLost:
-    """Return the error that says what to do about a lost store."""
+    """Return the error for a lost store, with the remedy."""
     return StoreLost(
         f"the tracking store at {address} does not answer any more ({in_one_line(error)}); what is finished is kept: run the same "
         "command again when the store is back"
@@ -66,7 +66,7 @@ def store_lost(address: str, error: BaseException) -> StoreLost:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the store is locked, slow or gone, rather than refusing the request."""
+    """Return whether an error means that the store is locked, slow or unreachable, not that it rejected the request."""
     from requests.exceptions import ConnectionError as NoConnection
     from requests.exceptions import Timeout
     from sqlalchemy.exc import InterfaceError, OperationalError
@@ -78,7 +78,7 @@ def is_away(error: BaseException) -> bool:
 
 
 def _http_status(error: BaseException) -> int | None:
-    """HTTP status of an answer that MLflow turned into an exception."""
+    """Return the HTTP status of a response that MLflow raised as an exception."""
     from mlflow.exceptions import RestException
 
     return error.get_http_status_code() if isinstance(error, RestException) else None
@@ -86,12 +86,12 @@ def _http_status(error: BaseException) -> int | None:
 
 @contextmanager
 def short_http_timeouts() -> Iterator[None]:
-    """Use short HTTP timeouts within the block, unless the user set their own: MLflow's defaults wait for minutes."""
+    """Use short HTTP timeouts within the block, unless the user has set them; MLflow's defaults are minutes."""
     brief = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    ours = {name: value for name, value in brief.items() if name not in os.environ}
-    os.environ.update(ours)
+    added = {name: value for name, value in brief.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        for name in ours:
+        for name in added:
             os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""The content of one finished run, to be written to the store in one go."""
+"""Content of one finished run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ class RunRecord:
     """A finished run to write.
 
     Attributes:
-        name: of the run.
-        cell: digest of what makes the result.
-        params: of the cell and its recipe.
+        name: name of the run.
+        cell: digest of everything that the result depends on.
+        params: params of the cell and its recipe.
         metrics: final values.
         curves: values by metric and step.
         tags: further tags.
-        artifacts: local file or folder, by the name that it gets in the run; that of a file ends in the file's own.
-        datasets: inputs, as the arguments of `Run.log_dataset`.
+        artifacts: local file or folder, by its name in the run; the name of a file must end in its file name.
+        datasets: arguments of `Run.log_dataset` for each input.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Open an MLflow run for a cell; it ends FINISHED, FAILED or KILLED.
 
-A store that is lost while a stage works does not stop the work if its result is on disk: the next command that reaches the
-store publishes it (see missed.py).
+If the connection to the store is lost while a stage works and the result is on disk, work continues: the next command that
+reaches the store publishes the result (see missed.py).
 """
 
 import logging
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 log = logging.getLogger("medtransfer")
-SECONDS_TO_CLOSE = 3.0  # to close a run after an error or interruption: the user waits
-BATCH = 900  # metrics, params and tags per request: the store accepts 1,000
+SECONDS_TO_CLOSE = 3.0  # for closing a run after an error or interruption, while the user waits
+BATCH = 900  # metrics, params and tags per request; the store accepts 1,000
 
 
 @dataclass
@@ -32,11 +32,11 @@ class Run:
     """A run that is open for writing.
 
     Attributes:
-        client: of the store; None when the store was lost before the run was opened.
-        id: of the run, empty until the store has opened it.
-        on_disk: whether the result is on disk, so that losing the store does not stop the work; else it is StoreLost.
-        lost: whether the store was lost; nothing is sent from then on.
-        finished: whether the store has the run as FINISHED.
+        client: client of the store; None if the store was lost before the run was opened.
+        id: id of the run, empty until the store has opened it.
+        on_disk: whether the result is on disk, so that work continues when the store is lost; else StoreLost is raised.
+        lost: whether the store was lost; nothing more is sent then.
+        finished: whether the run is FINISHED in the store.
     """
 
     client: "MlflowClient | None"
@@ -46,7 +46,7 @@ class Run:
     finished: bool = False
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log params; those that the run already has (from `mlflow run -P`) stay as they are."""
+        """Log params, except those that the run already has (from `mlflow run -P`)."""
         from mlflow.entities import Param
 
         def send(client: "MlflowClient") -> None:
@@ -60,18 +60,18 @@ class Run:
         self.log_curves({name: {step: value} for name, value in metrics.items()})
 
     def log_curves(self, curves: Mapping[str, Mapping[int, float]], params: Mapping[str, Any] | None = None) -> None:
-        """Log whole curves by metric and step, in batches that the store accepts; params go with the first batch."""
+        """Log curves by metric and step in batches that the store accepts; params are sent with the first batch."""
         from mlflow.entities import Metric, Param
 
-        now = int(time.time() * 1000)  # once: a request that is retried adds no second point
+        now = int(time.time() * 1000)  # one timestamp, so that a retried request adds no second point
         points = [Metric(name, value, now, step) for name, curve in curves.items() for step, value in curve.items()]
         first = [Param(name, str(value)) for name, value in (params or {}).items()]
         for begin in range(0, max(len(points), 1), BATCH):
-            batch, with_params = points[begin : begin + BATCH], [] if begin else first
-            self._send(lambda client, batch=batch, some=with_params: client.log_batch(self.id, metrics=batch, params=some))  # type: ignore[misc]
+            batch, some = points[begin : begin + BATCH], [] if begin else first
+            self._send(lambda client, batch=batch, some=some: client.log_batch(self.id, metrics=batch, params=some))  # type: ignore[misc]
 
     def log_record(self, record: RunRecord, params: Mapping[str, Any] | None = None) -> None:
-        """Log metrics, curves, datasets and artifacts of a record; params only as given, since an open run has its own."""
+        """Log metrics, curves, datasets and artifacts of a record, and the given params; an open run already has its own."""
         self.log_curves({**{name: {0: value} for name, value in record.metrics.items()}, **record.curves}, params)
         for dataset in record.datasets:
             self.log_dataset(*dataset)
@@ -89,10 +89,10 @@ class Run:
         """Log a dataset as an input of the run.
 
         Args:
-            name: of the dataset.
+            name: name of the dataset.
             digest: its fingerprint.
-            folder: that holds it.
-            context: what it is used for, `training` or `testing`.
+            folder: its folder.
+            context: its use, `training` or `testing`.
         """
         import warnings
 
@@ -101,7 +101,7 @@ class Run:
         from mlflow.entities import DatasetInput, InputTag
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # two sources can read a folder; either is right
+            warnings.simplefilter("ignore")  # MLflow has two sources that read folders; either is right
             source = resolve_dataset_source(str(folder))
         dataset = MetaDataset(source, name=name, digest=digest)  # type: ignore[abstract]  # `profile` is None unless overridden
         tags = [InputTag("mlflow.data.context", context)]
@@ -130,18 +130,18 @@ def once(
     stage: str, name: str, cell: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None, *,
     force: bool | None = None, on_disk: bool = False, adopt: bool = True, restore: Callable[[StoredRun], None] | None = None,
 ) -> Iterator[Run | None]:  # fmt: skip
-    """Open a run for a cell, or yield None when the cell has a finished run, which is reused.
+    """Open a run for a cell, or yield None if the cell has a finished run, which is reused.
 
     Args:
         stage: names the experiment `medtransfer/<stage>`.
-        name: of the run.
-        cell: digest of what makes the result.
-        params: of the cell and its recipe.
+        name: name of the run.
+        cell: digest of everything that the result depends on.
+        params: params of the cell and its recipe.
         tags: further tags.
-        force: do it again although it is finished; None for a command without `--force`.
+        force: whether to do a finished cell again; None for a command without `--force`.
         on_disk: see `Run`.
-        adopt: whether a run that `mlflow run` opened becomes this one; else it is only told where the result is.
-        restore: called with the finished run before it counts as reused, to fetch what the disk lacks.
+        adopt: whether a run that `mlflow run` opened becomes this one; else that run only refers to this one.
+        restore: called with the finished run before it is reused, to fetch files that are missing on disk.
     """
     if not force and reused(stage, name, cell, restore, "" if force is None else "; --force does it again"):
         yield None
@@ -157,7 +157,10 @@ def once(
 def reused(
     stage: str, name: str, cell: str, restore: Callable[[StoredRun], None] | None = None, hint: str = "; --force does it again"
 ) -> bool:  # fmt: skip
-    """Whether the cell has a finished run; if so, it is restored, logged, and noted in the run that `mlflow run` opened."""
+    """Return whether the cell has a finished run.
+
+    If so, restore it, log that, and record it in the run that `mlflow run` opened. Arguments as in `once`.
+    """
     finished = find_finished(stage, cell)
     if finished is None:
         return False
@@ -179,19 +182,19 @@ def open_run(
 
     Args:
         stage: names the experiment `medtransfer/<stage>`.
-        name: of the run.
-        cell: digest of what makes the result; `find_finished` looks for it.
-        params: of the cell and its recipe.
+        name: name of the run.
+        cell: digest of everything that the result depends on; `find_finished` searches for it.
+        params: params of the cell and its recipe.
         tags: further tags.
         on_disk: see `Run`.
 
     Raises:
-        StoreLost: the store does not answer any more, and the result is not on disk.
+        StoreLost: the connection to the store is lost, and the result is not on disk.
     """
     started = int(time.time() * 1000)
     client = store.connect_if_there() if on_disk else store.connect()
     run = Run(client, on_disk=on_disk, lost=client is None)
-    with breaking_off(run):
+    with closing_on_error(run):
         run._send(lambda client: _create(run, client, stage, name, cell))
         run.set_tags({**common_tags(stage), CELL: cell, "mlflow.runName": name, **tags})
         run.log_params(params)
@@ -209,38 +212,38 @@ def _create(run: Run, client: "MlflowClient", stage: str, name: str, cell: str) 
         run.id = resumed
         return
     close_others(client, stage, cell)
-    tags = {STAGE: stage, CELL: cell}  # from the first moment: a run that is left behind is found by its cell
+    tags = {STAGE: stage, CELL: cell}  # set on creation, so that a run that was left open is found by its cell
     run.id = client.create_run(store.experiment(client, stage), tags=tags, run_name=name).info.run_id
 
 
 def close_others(client: "MlflowClient", stage: str, cell: str, but: str = "") -> None:
-    """Close the runs of a cell that an interrupted process left open, all but one."""
+    """Close the runs of a cell that an interrupted process left open, except `but`."""
     for run in read_runs(stage, cell, status="RUNNING", only=()):
         if run.id != but:
             client.set_terminated(run.id, "KILLED")
 
 
 @contextmanager
-def breaking_off(run: Run) -> Iterator[None]:
-    """Close a run whose block fails: KILLED when it was interrupted, FAILED otherwise."""
+def closing_on_error(run: Run) -> Iterator[None]:
+    """Close the run if the block fails: KILLED if it was interrupted, FAILED otherwise."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        _break_off(run, "KILLED")
+        _close(run, "KILLED")
         raise
     except BaseException:
-        _break_off(run, "FAILED")
+        _close(run, "FAILED")
         raise
 
 
-def _break_off(run: Run, status: str) -> None:
+def _close(run: Run, status: str) -> None:
     """Try briefly to close a run; if that fails, the next run of its cell closes it."""
     if run.client is None or not run.id or run.lost or run.finished:
         return
     try:
         with short_http_timeouts():
             store.ask(run.client, lambda client: client.set_terminated(run.id, status), SECONDS_TO_CLOSE)
-    except Exception as error:  # the user has to hear what broke the run off
+    except Exception as error:  # must not hide the error that ended the block
         log.debug("the run %s could not be closed: %s", run.id, error)
 
 

@@ -1,6 +1,6 @@
-"""Read many runs with a few SQL queries, where MLflow's client reads page by page. Nothing is written here.
+"""Read many runs with a few SQL queries; MLflow's client reads page by page.
 
-Reading 20,000 runs takes most of a minute through the client, seconds from the tables.
+Reading 20,000 runs takes nearly a minute through the client, but seconds from the tables.
 """
 
 import logging
@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 from medtransfer.tracking.store import connecting
 
 log = logging.getLogger("medtransfer")
-# The columns that the queries name; a store that lacks one of them is read through the client.
+# Columns that the queries use; a store that lacks one of them is read through the client.
 COLUMNS = {
     "runs": {"run_uuid", "status", "start_time", "lifecycle_stage", "experiment_id"},
     "experiments": {"experiment_id", "lifecycle_stage"},
@@ -25,7 +25,7 @@ COLUMNS = {
     "latest_metrics": {"run_uuid", "key", "value", "is_nan"},
     "metrics": {"run_uuid", "key", "value", "is_nan", "step", "timestamp"},
 }
-CHUNK = 500  # ids per query: below the limit of bound parameters of every database
+CHUNK = 500  # ids per query, below every database's limit of bound parameters
 
 
 @lru_cache(maxsize=4)
@@ -44,19 +44,19 @@ def open_tables(uri: str) -> Engine | None:
 
 
 def read_run_rows(engine: Engine, tags: dict[str, str], status: str, only: Collection[str] | None) -> list[dict[str, Any]]:
-    """Return id, params, metrics, tags and start of the active runs with these tags and this status, the newest first.
+    """Return id, params, metrics, tags and start of the active runs with these tags and this status, newest first.
 
     Args:
-        engine: of the database.
-        tags: that the runs have.
-        status: of the runs.
-        only: names of the params, metrics and tags to read, all when None.
+        engine: engine of the database.
+        tags: tags that the runs must have.
+        status: status of the runs.
+        only: names of the params, metrics and tags to read, None for all.
     """
-    wanted, values = _selection(tags, status)
+    selection, values = _selection(tags, status)
     with engine.connect() as connection:
-        query = f"SELECT r.run_uuid, r.start_time FROM runs r {wanted} ORDER BY r.start_time DESC, r.run_uuid"
+        query = f"SELECT r.run_uuid, r.start_time FROM runs r {selection} ORDER BY r.start_time DESC, r.run_uuid"
         runs = connection.execute(text(query), values).all()
-        pairs = {name: _by_run(connection, columns, wanted, values, only) for name, columns in _PAIRS.items()}
+        pairs = {name: _by_run(connection, columns, selection, values, only) for name, columns in _PAIRS.items()}
     return [{"id": run, "started": started, **{name: table.get(run, {}) for name, table in pairs.items()}} for run, started in runs]
 
 
@@ -73,10 +73,10 @@ _PAIRS = {"params": "params p: p.value, 0", "tags": "tags p: p.value, 0", "metri
 
 
 def _by_run(
-    connection: Connection, columns: str, wanted: str, values: dict[str, str], only: Collection[str] | None
+    connection: Connection, columns: str, selection: str, values: dict[str, str], only: Collection[str] | None
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     table, _, chosen = columns.partition(": ")
-    query = text(f"SELECT p.run_uuid, p.key, {chosen} FROM {table} JOIN runs r ON r.run_uuid = p.run_uuid {wanted}")
+    query = text(f"SELECT p.run_uuid, p.key, {chosen} FROM {table} JOIN runs r ON r.run_uuid = p.run_uuid {selection}")
     if only is not None:
         query = text(f"{query} AND p.key IN :only").bindparams(bindparam("only", sorted(only), expanding=True))
     values_by_run: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -86,7 +86,7 @@ def _by_run(
 
 
 def read_metric_points(engine: Engine, runs: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
-    """Return a metric's values by run and step; the latest at a step counts, the largest of equally late ones."""
+    """Return a metric's values by run and step: the latest at each step, and the largest of equally late ones."""
     query = text(
         "SELECT m.run_uuid, m.step, m.value, m.is_nan FROM metrics m WHERE m.key = :key AND m.run_uuid IN :runs "
         "ORDER BY m.timestamp, m.value, m.is_nan"

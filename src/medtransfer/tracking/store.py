@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 SECONDS_TO_CONNECT = 10
-SECONDS_BUSY = 2.0  # that SQLite waits for a locked file before the request is retried
+SECONDS_BUSY = 2.0  # SQLite's wait for a locked file before the request is retried
 _SECRETS = re.compile(r"(?i)([?&;][^=&;]*(?:password|passwd|token|secret|key)[^=&;]*=)[^&;]*")
 _AUTHORITY = re.compile(r"(?<=://)([^/?#:]*):[^/?#]*@")
-# Client by address of every store that has answered this process; None when it has been lost since.
+# Client by address of every store that has answered this process; None after the connection was lost.
 _reached: "dict[str, MlflowClient | None]" = {}
 _engines: "WeakSet[Engine]" = WeakSet()  # of every database among them
 
@@ -33,11 +33,11 @@ _engines: "WeakSet[Engine]" = WeakSet()  # of every database among them
 def connect() -> "MlflowClient":
     """Return a client of the tracking store: MLFLOW_TRACKING_URI, else an embedded SQLite file in the working tree.
 
-    The first call per process and address asks the store; later calls return the same client until the store is lost.
+    The first call per process and address checks the store; later calls return the same client until the store is lost.
 
     Raises:
-        InputError: the store does not answer.
-        StoreLost: it does not answer any more.
+        InputError: the store cannot be reached.
+        StoreLost: it was reached before, but no longer.
     """
     uri = store_uri()
     if client := _reached.get(uri):
@@ -57,7 +57,7 @@ def connect() -> "MlflowClient":
 
 
 def connect_if_there() -> "MlflowClient | None":
-    """Return a client, or None for a store that was lost and has not come back: work continues without it."""
+    """Return a client, or None for a lost store that is still unreachable, so that work continues without it."""
     try:
         return connect()
     except StoreLost:
@@ -65,10 +65,10 @@ def connect_if_there() -> "MlflowClient | None":
 
 
 def ask(client: "MlflowClient", call: "Callable[[MlflowClient], Answer]", patience: float | None = None) -> Answer:
-    """Send one request with retries; after a loss the next `connect` asks the store again.
+    """Send one request with retries; after a loss the next `connect` tries again.
 
     Raises:
-        StoreLost: the store does not answer any more.
+        StoreLost: the connection to the store is lost.
     """
     try:
         return with_retries(lambda: call(client), shown(client.tracking_uri), patience)
@@ -85,7 +85,7 @@ def _open(uri: str) -> "MlflowClient":
 
 
 def _first_answer(uri: str) -> "MlflowClient":
-    """Return a client that has asked the store once; the very first one creates the tables."""
+    """Return a client that has sent one request to the store; the very first one creates the tables."""
     from mlflow import MlflowClient
     from sqlalchemy import event
 
@@ -107,7 +107,7 @@ def _shorten_busy_timeout(
 
 
 def _check_database(uri: str) -> None:
-    """Open a database once: MLflow retries one that does not exist for minutes."""
+    """Open a database once, since MLflow retries a missing one for minutes."""
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
@@ -129,18 +129,18 @@ os.register_at_fork(after_in_child=_drop_inherited_connections)
 
 
 def connecting(uri: str) -> dict[str, float]:
-    """Return driver arguments that limit the wait for a locked file, or for a database server that does not answer."""
+    """Return driver arguments that limit the wait for a locked file or an unreachable database server."""
     return {"timeout": SECONDS_BUSY} if uri.startswith("sqlite:") else {"connect_timeout": SECONDS_TO_CONNECT}
 
 
 def store_uri() -> str:
-    """Address of the store; a relative SQLite path starts at the working tree, wherever the process runs."""
+    """Return the address of the store; a relative SQLite path is relative to the working tree."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
     return f"{_SQLITE}{workspace() / uri.removeprefix(_SQLITE)}" if uri.startswith(_SQLITE) else uri
 
 
 def shown(uri: str) -> str:
-    """Hide the passwords of an address."""
+    """Return an address with its passwords hidden."""
     return _SECRETS.sub(r"\1***", _AUTHORITY.sub(r"\1:***@", uri))
 
 
@@ -151,10 +151,10 @@ def experiment(client: "MlflowClient", stage: str) -> str:
     name = f"medtransfer/{stage}"
     if existing := client.get_experiment_by_name(name):
         return existing.experiment_id
-    location = None  # a server decides where artifacts go
+    location = None  # a server has its own artifact store
     if client.tracking_uri.startswith(DATABASES):
-        beside = file.parent if (file := _file(client.tracking_uri)) else workspace()
-        location = (beside / "mlartifacts" / stage).as_uri()
+        folder = file.parent if (file := _file(client.tracking_uri)) else workspace()
+        location = (folder / "mlartifacts" / stage).as_uri()
     try:
         return client.create_experiment(name, artifact_location=location)
     except MlflowException:
@@ -164,7 +164,7 @@ def experiment(client: "MlflowClient", stage: str) -> str:
 
 
 def own_folder() -> Path:
-    """Hidden folder of the working tree for locks and for the list of results that the store missed."""
+    """Return the hidden folder of the working tree for locks and the list of missed results."""
     return workspace() / ".medtransfer"
 
 
@@ -173,15 +173,15 @@ def _file(uri: str) -> Path | None:
 
 
 def _creating(uri: str) -> AbstractContextManager[None]:
-    """Lock while SQLite may be created: of several processes that create it at the same time, all but one would fail."""
+    """Lock an SQLite file while it may be created, since only one of several concurrent creations would succeed."""
     return exclusive(database) if (database := _file(uri)) else nullcontext()
 
 
 def one_writer(client: "MlflowClient") -> AbstractContextManager[None]:
     """Lock while many runs are written, so that no cell is written twice.
 
-    The lock of an embedded store is beside it; that of a server or another database is in the working tree and serialises the
-    processes that share the tree.
+    The lock of an embedded store is beside its file; that of a server or another database is in the working tree and
+    excludes only processes of this tree.
     """
     file = _file(client.tracking_uri)
     return exclusive(file.with_name(f"{file.name}.bulk") if file else own_folder() / "writing")

@@ -1,4 +1,4 @@
-"""Tag names shared by all MLflow runs, and the tags that every run of this process gets."""
+"""Names of the tags of all MLflow runs, and the tags that every run of this process gets."""
 
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ DATABASES = ("sqlite:", "postgresql", "mysql")  # stores that this process write
 
 
 def common_tags(stage: str) -> dict[str, str]:
-    """Return the tags that every run of a stage has."""
+    """Return the tags of every run of a stage: code and data revisions, library versions."""
     here = Path.cwd()
     return {
         STAGE: stage, "mlflow.source.name": f"medtransfer {stage}", "git_revision": git_revision(here),

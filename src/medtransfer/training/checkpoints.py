@@ -33,9 +33,9 @@ def save_checkpoint(folder: Path, model: nn.Module, provenance: Provenance) -> C
     """Write `epoch-NNN.safetensors`, then `epoch-NNN.json`, without which the checkpoint does not exist.
 
     Args:
-        folder: of the pretraining.
+        folder: folder of the pretraining.
         model: its children are the parts of the checkpoint; one of them is `encoder`.
-        provenance: where the weights come from.
+        provenance: provenance of the weights.
     """
     path = checkpoint_path(folder, provenance.epoch)
     weights = path.with_suffix(".safetensors")
@@ -54,7 +54,7 @@ def load_encoder(path: Path, info: CheckpointInfo) -> Encoder:
     """Rebuild the encoder of a checkpoint and load its weights.
 
     Args:
-        path: of the record.
+        path: path of the record.
         info: its contents.
 
     Raises:

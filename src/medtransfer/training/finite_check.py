@@ -37,10 +37,10 @@ class FiniteGuard:
         """Create a guard.
 
         Args:
-            fabric: of the training: its device and processes.
-            model: whose weights and buffers are checked.
-            optimiser: whose state is checked.
-            name: of the loss, for the message.
+            fabric: fabric of the training.
+            model: model whose weights and buffers are checked.
+            optimiser: optimiser whose state is checked.
+            name: name of the loss, for the message.
             last_good: returns a clause that names the last good checkpoint or state.
             remedy: what the user can do, for the message.
         """
@@ -56,7 +56,7 @@ class FiniteGuard:
 
         Args:
             loss: a scalar.
-            step: of the optimiser, counted from 0 over the whole training.
+            step: optimiser step, counted from 0 over the whole training.
             epoch: counted from 1.
             lr: learning rate of the step.
 

@@ -17,9 +17,9 @@ def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, p
     """Write weights, optimiser state and progress atomically.
 
     Args:
-        path: of the .safetensors file; no pickle is written.
-        model: whose parameters and buffers are saved.
-        optimiser: whose state by parameter is saved; the caller must set its hyperparameters again.
+        path: path of the .safetensors file.
+        model: model whose parameters and buffers are saved.
+        optimiser: optimiser whose state by parameter is saved; the caller must set its hyperparameters again.
         progress: plain values, as JSON.
     """
     tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in model.state_dict().items()}

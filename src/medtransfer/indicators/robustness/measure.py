@@ -9,7 +9,7 @@ from medtransfer.indicators.contract import Batch, Context, Indicator, Measured,
 from medtransfer.indicators.robustness.distances import DISTANCES
 from medtransfer.indicators.robustness.pairs import METRICS, NAME, Pairs
 from medtransfer.indicators.robustness.streamed import BatchDistances
-from medtransfer.records.scores import Score, Setting
+from medtransfer.records.scores import Setting
 
 
 class Robustness(Indicator):
@@ -43,12 +43,9 @@ class Robustness(Indicator):
             return None
         if {row.setting["margin"] for row in stored.scores} == set(options.margins):
             return stored
-        rows = pairs.scores(list(options.margins), _flags(stored.scores))
+        flags = {(int(row.setting["level"]), bool(row.setting["pooled"])): row.flags for row in stored.scores}
+        rows = pairs.scores(list(options.margins), flags)
         return Measured(stored.images, rows, stored.per_sample, stored.notes)
-
-
-def _flags(scores: list[Score]) -> dict[tuple[int, bool], dict[str, int]]:
-    return {(int(row.setting["level"]), bool(row.setting["pooled"])): row.flags for row in scores}
 
 
 class PairDistances:

@@ -1,4 +1,4 @@
-"""Which image is the negative of which."""
+"""Choice of the negative of each image."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class NegativePlan:
-    """Which image is the negative of which, and in which order to visit them.
+    """Negative of each image, and the order in which to visit the images.
 
     Attributes:
         negative: (n,) integers; image i is compared with the second view of image negative[i], never with itself.
@@ -53,7 +53,7 @@ def negatives(n: int, kind: str, seed: int) -> NegativePlan:
         n: number of images, at least 2.
         kind: `random`, a permutation drawn uniformly from those that are one single cycle; or `paper`, the fixed
             pairing of the published code.
-        seed: of the random permutation.
+        seed: seed of the random permutation.
 
     Raises:
         ValueError: fewer than two images, or an unknown kind.

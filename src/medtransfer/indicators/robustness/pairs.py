@@ -1,4 +1,4 @@
-"""Distances of every image to its second view and to its negative's, and the arrays that they are stored as."""
+"""Distances of every image to its second view and to that of its negative, and their stored arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ Distances = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Distances of every image to its second view and to its negative's.
+    """Distances of every image to its second view and to that of its negative.
 
     Attributes:
-        d_pos: by key, float32 (repeats, images).
-        d_neg: likewise.
+        d_pos: distances to the second views by key, float32 (repeats, images).
+        d_neg: distances to the negatives, likewise.
         images: ids, in the order of the columns.
     """
 
@@ -69,8 +69,8 @@ class Pairs:
         """Compute the robustness of every key and margin.
 
         Args:
-            margins: to list.
-            flags: by (level, pooled).
+            margins: margins to compute.
+            flags: flags of the scores by (level, pooled).
         """
         rows = []
         for key, d_pos in self.d_pos.items():

@@ -1,1 +1,1 @@
-"""The paper's released result files to the tracking store, and its tables computed again from there."""
+"""Replay of Hidy et al. 2024: import of the released result files, and the paper's tables recomputed from them."""

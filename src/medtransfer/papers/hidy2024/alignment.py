@@ -1,7 +1,7 @@
-"""Find by trial how each block of the paper must have joined scores and Dice.
+"""Find how each block of the paper's tables must have joined scores and Dice.
 
-Nothing is assumed about where the paper went wrong: each block of cells is computed under every possible alignment, and the
-one that reproduces most of its printed numbers is called `as published`. Joining by key wins ties.
+Each block of cells is computed under every possible alignment, and the one that reproduces most of its printed numbers is
+called `as published`. Joining by key wins ties.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,11 +19,11 @@ REPRODUCED, NOISE, CONTRADICTED, MISSING = "reproduced", "within noise", "contra
 
 
 def tolerance(value: Value, confidence: float, other_runs: bool) -> float:
-    """Return how far a printed number may be from ours by chance.
+    """Return how far a printed number may be from the recomputed one by chance.
 
     Args:
-        value: recomputed.
-        confidence: of the two-sided interval.
+        value: recomputed value.
+        confidence: confidence of the two-sided interval.
         other_runs: whether the printed number comes from other runs than the released ones, so that both vary.
     """
     return ROUNDING + _quantile(confidence) * value.noise * (2**0.5 if other_runs else 1.0)
@@ -44,7 +44,7 @@ def verdict(printed: float, value: Value, confidence: float, other_runs: bool) -
 
 
 def other_runs(cells: Sequence[Printed], recomputed: Recomputed) -> set[str]:
-    """Return the datasets of which most printed Dice (tables 1 and 2, which need no alignment) differ in the printed digits."""
+    """Return the datasets most of whose printed Dice (tables 1 and 2, which need no alignment) are not reproduced."""
     differ: dict[str, list[bool]] = {}
     for cell in cells:
         if ROWS[cell.row].block == "Dice" and (value := _value(cell, recomputed, Alignment())):
@@ -54,15 +54,15 @@ def other_runs(cells: Sequence[Printed], recomputed: Recomputed) -> set[str]:
 
 @dataclass(frozen=True)
 class Block:
-    """Cells that were computed together, the alignment that reproduces them best, and how well it and joining by key do.
+    """Cells that were computed together, and the alignment that reproduces them best.
 
     Attributes:
         name: table, scheme and kind of rows.
-        alignment: as published.
-        cells: how many can be recomputed.
-        reproduced: how many come out to the printed digits with this alignment.
-        agreeing: how many are reproduced or within noise with this alignment.
-        keyed: how many are reproduced or within noise when joined by key.
+        alignment: alignment as published.
+        cells: number of cells that can be recomputed.
+        reproduced: number of cells reproduced to the printed digits with this alignment.
+        agreeing: number of cells reproduced or within noise with this alignment.
+        keyed: number of cells reproduced or within noise when joined by key.
     """
 
     name: tuple[str, str, str]
@@ -74,9 +74,9 @@ class Block:
 
 
 def find_alignments(cells: Sequence[Printed], recomputed: Recomputed, confidence: float) -> dict[tuple[str, str, str], Block]:
-    """Find the alignment of every block: first how Dice are rotated by scheme, then which scores are used.
+    """Find the alignment of every block: first the rotation of the Dice of each scheme, then the scores.
 
-    The rows that need no scores (full and no pretraining) reveal the rotation.
+    The rotation is found from the rows that need no scores (full and no pretraining).
     """
     others = other_runs(cells, recomputed)
     schemes = sorted({cell.scheme for cell in cells if cell.scheme})
@@ -99,12 +99,12 @@ def find_alignments(cells: Sequence[Printed], recomputed: Recomputed, confidence
 
 
 def block_of(cell: Printed) -> tuple[str, str, str]:
-    """Return the name of a cell's block; both halves of table 3 are averages of the same choices."""
+    """Return the name of a cell's block; both halves of table 3 form one block, since they average the same choices."""
     return cell.table.removesuffix("a").removesuffix("b"), cell.scheme, cell.block
 
 
 def _hypotheses(members: Sequence[Printed], rotation: Mapping[str, int], targets: Sequence[str]) -> Iterable[Alignment]:
-    """List the alignments that a block may have, joining by key first."""
+    """List the possible alignments of a block, joining by key first."""
     rows = [ROWS[cell.row] for cell in members]
     rotation = {scheme: places for scheme, places in rotation.items() if members[0].scheme in {"", scheme}}
     if not any(row.kind in {"offline", "online"} for row in rows):
@@ -132,7 +132,7 @@ def _best(
 def _agreement(
     members: Sequence[Printed], alignment: Alignment, recomputed: Recomputed, confidence: float, others: set[str]
 ) -> tuple[int, int, float, int]:
-    """Count the cells that agree and those that agree to the digits; return also their mean difference and number."""
+    """Return the numbers of agreeing and of reproduced cells, the mean difference, and the number of cells."""
     values = [(cell, value) for cell in members if (value := _value(cell, recomputed, alignment))]
     verdicts = [verdict(cell.printed, value, confidence, cell.dataset in others) for cell, value in values]
     distance = sum(abs(value.value - cell.printed) for cell, value in values) / len(values) if values else 0.0

@@ -1,4 +1,4 @@
-"""Verdicts, with reasons, on every printed cell: the rows of cells.csv."""
+"""Verdicts on all printed cells, with reasons: the rows of cells.csv."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,12 @@ class Cell:
     """One printed cell with its values and verdicts in both alignments.
 
     Attributes:
-        printed: the cell.
-        as_published: value in the alignment of its block; None when it cannot be recomputed.
-        keyed: value joined by key.
-        verdict: on the printed number, from the keyed value.
-        verdict_as_published: on the printed number, from the value as published.
-        reason: for the verdict, one sentence.
+        printed: the printed cell.
+        as_published: value in the alignment of its block; None if it cannot be recomputed.
+        keyed: value joined by key; None if it cannot be recomputed.
+        verdict: verdict on the printed number by `keyed`.
+        verdict_as_published: verdict on the printed number by `as_published`.
+        reason: reason for the verdict, one sentence.
     """
 
     printed: Printed
@@ -85,7 +85,7 @@ def _reason(
 
 
 def _tied(cell: Printed, value: Value) -> str:
-    """Say, if so, that the choice was tied and another of the tied checkpoints would have given the printed value."""
+    """Return a clause if the choice was tied and another of the tied checkpoints gives the printed value, else nothing."""
     fitting = [str(epoch) for epoch, other in value.ties.items() if abs(other - cell.printed) <= ROUNDING]
     if fitting:
         return f", but its choice is tied to the last bit, and length {fitting[0]}, which ties, gives the printed value"
@@ -93,7 +93,7 @@ def _tied(cell: Printed, value: Value) -> str:
 
 
 def describe(alignment: Alignment, dataset: str = "") -> str:
-    """Describe how an alignment differs from joining by key; with a dataset, only what concerns it."""
+    """Describe how an alignment differs from joining by key, for one dataset if it is named."""
     parts = [
         f"the Dice of scheme {scheme} stand {places} length{'s' if places > 1 else ''} too early against the scores"
         for scheme, places in alignment.rotation.items() if places

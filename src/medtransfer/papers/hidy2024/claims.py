@@ -1,4 +1,4 @@
-"""The paper's claims in words, tested on the released data in both alignments."""
+"""Claims in the paper's text, tested on the released data in both alignments."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ METRICS = ("dice", "jaccard", "mcc", "average_precision", "-hd95")
 
 @dataclass(frozen=True)
 class Evidence:
-    """A measured value, its interval where it has one, and whether it supports a claim."""
+    """A measured value, its interval if it has one, and whether it supports a claim."""
 
     value: float | None
     interval: Interval | None
@@ -34,11 +34,11 @@ class Claim:
     """One claim of the paper.
 
     Attributes:
-        section: of the paper.
-        statement: close to the paper's words.
-        measure: what was computed for it.
-        as_published: in the alignment of the printed tables.
-        keyed: joined by key.
+        section: section of the paper.
+        statement: the claim, close to the paper's words.
+        measure: name of the computed measure.
+        as_published: evidence in the alignment of the printed tables.
+        keyed: evidence joined by key.
     """
 
     section: str
@@ -68,7 +68,11 @@ class Side:
         return cls(analysis, rows, sampling)
 
     def values(self, selector: str, field: str = "tis") -> dict[str, float]:
-        """Return a field of a selector's verdicts by configuration; Missing if there is none."""
+        """Return a field of a selector's verdicts by configuration.
+
+        Raises:
+            Missing: there are none.
+        """
         judged = [case for case in self.analysis.judged if selector in case.by_selector]
         values = {case.name: getattr(case.by_selector[selector], field) for case in judged}
         if not values:
@@ -99,22 +103,16 @@ class Side:
         return bootstrap_mean(values, self.sampling.draws, self.sampling.confidence, self.sampling.generator("configurations"))
 
 
-def _above(threshold: float) -> Callable[[float, Interval | None], Holds]:
-    def holds(value: float, interval: Interval | None) -> Holds:
-        if interval and interval[0] <= threshold <= interval[1]:
-            return OPEN
-        return YES if value > threshold else NO
-
-    return holds
+def _above(side: Side, values: np.ndarray, threshold: float) -> Evidence:
+    """Claim that a mean is above a threshold; open if its interval contains the threshold."""
+    mean, interval = float(values.mean()), side.mean(values)
+    if interval and interval[0] <= threshold <= interval[1]:
+        return Evidence(mean, interval, OPEN)
+    return Evidence(mean, interval, YES if mean > threshold else NO)
 
 
 def _mean_above(selector: str, threshold: float) -> Callable[[Side], Evidence]:
-    def measure(side: Side) -> Evidence:
-        values = side.tis(selector)
-        interval = side.mean(values)
-        return Evidence(float(values.mean()), interval, _above(threshold)(float(values.mean()), interval))
-
-    return measure
+    return lambda side: _above(side, side.tis(selector), threshold)
 
 
 def _worst_above(selector: str, threshold: float) -> Callable[[Side], Evidence]:
@@ -131,13 +129,7 @@ def _plain(value: float, holds: Callable[[float], bool]) -> Evidence:
 
 def _difference(first: str, second: str) -> Callable[[Side], Evidence]:
     """Claim that the first selector's TIS is above the second's on average."""
-
-    def measure(side: Side) -> Evidence:
-        values = side.difference(first, second)
-        interval = side.mean(values)
-        return Evidence(float(values.mean()), interval, _above(0.0)(float(values.mean()), interval))
-
-    return measure
+    return lambda side: _above(side, side.difference(first, second), 0.0)
 
 
 def _largest_loss(side: Side) -> Evidence:
@@ -161,13 +153,7 @@ def _only_one(side: Side) -> Evidence:
 
 def _rows_differ(first: str, second: str, mode: str = "") -> Callable[[Side], Evidence]:
     """Claim that the first row's mean TIS over the appendix's cells, of one mode or all, is above the second's."""
-
-    def measure(side: Side) -> Evidence:
-        values = side.row_difference(first, second, mode)
-        interval = side.mean(values)
-        return Evidence(float(values.mean()), interval, _above(0.0)(float(values.mean()), interval))
-
-    return measure
+    return lambda side: _above(side, side.row_difference(first, second, mode), 0.0)
 
 
 def _no_effect(side: Side) -> Evidence:

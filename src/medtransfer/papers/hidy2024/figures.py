@@ -15,16 +15,16 @@ ENCODERS = {"unet": "#0072B2", "resnet50": "#D55E00", "swin": "#009E73"}
 RANKED = {"dice": "Dice", "jaccard": "Jaccard", "mcc": "MCC", "average_precision": "mAP", "hd95": "−HD95", "precision": "precision",
           "sensitivity": "sensitivity", "balanced_accuracy": "balanced accuracy", "specificity": "specificity",
           "accuracy": "accuracy", "auc": "AUROC"}  # fmt: skip
-AGREEING = ["dice", "jaccard", "mcc", "average_precision", "hd95"]  # those that section A.5 says to agree
+AGREEING = ["dice", "jaccard", "mcc", "average_precision", "hd95"]  # metrics that agree according to section A.5
 
 
 def draw_figures(released: Released, analyses: Mapping[str, Analysis], folder: Path) -> list[str]:
     """Draw figures 1 to 4 and A.2.
 
     Args:
-        released: results of the store.
-        analyses: by alignment, `as-published` and `keyed`.
-        folder: to write to.
+        released: released results from the store.
+        analyses: analyses by alignment, `as-published` and `keyed`.
+        folder: output folder.
 
     Returns:
         Names of the pictures.
@@ -47,10 +47,10 @@ def draw_figures(released: Released, analyses: Mapping[str, Analysis], folder: P
     return sorted([*names, "figure-2.png", "figure-4.png"])
 
 
-def _select(analysis: Analysis, **wanted: str | tuple[str, ...]) -> list[Judged]:
+def _select(analysis: Analysis, **fields: str | tuple[str, ...]) -> list[Judged]:
     return [
         case for case in analysis.judged
-        if all(case.pool.fields[name] in ((value,) if isinstance(value, str) else value) for name, value in wanted.items())
+        if all(case.pool.fields[name] in ((value,) if isinstance(value, str) else value) for name, value in fields.items())
     ]  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def _checkpoints(judged: list[Judged]) -> pd.DataFrame:
 
 
 def _figure_2(released: Released, path: Path) -> None:
-    """Draw source accuracy by epoch, at the released checkpoints only: the learning curves between them are not released."""
+    """Draw source accuracy by epoch, only at the checkpoints, since the learning curves between them are not released."""
     accuracy = released.dice.groupby(["encoder", "scheme", "epoch"])["source_accuracy"].first()
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
@@ -86,7 +86,7 @@ def _figure_2(released: Released, path: Path) -> None:
 
 
 def _figure_4(analyses: Mapping[str, Analysis], path: Path) -> None:
-    """Count which epoch the online rule chooses, over the configurations of each mode, in each alignment."""
+    """Draw how often the online rule chooses each epoch, over the configurations of each mode, in each alignment."""
     chosen = pd.DataFrame(
         [
             {"alignment": name, "mode": case.pool.fields["mode"], "epoch": verdict.candidate}
@@ -100,8 +100,8 @@ def _figure_4(analyses: Mapping[str, Analysis], path: Path) -> None:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     for panel, mode in zip(figure.subplots(1, 2, sharey=True), ("full", "decoder"), strict=True):
         for side, (name, colour) in enumerate(zip(analyses, ("#E69F00", "#0072B2"), strict=True)):
-            chosen_here = counts[(counts["alignment"] == name) & (counts["mode"] == mode)].set_index("epoch")["count"]
-            heights = [int(chosen_here.get(epoch, 0)) for epoch in epochs]
+            by_epoch = counts[(counts["alignment"] == name) & (counts["mode"] == mode)].set_index("epoch")["count"]
+            heights = [int(by_epoch.get(epoch, 0)) for epoch in epochs]
             panel.bar([at + (side - 0.5) * 0.4 for at in range(len(epochs))], heights, 0.4, color=colour, label=name)
         panel.set_xticks(range(len(epochs)), [str(epoch) for epoch in epochs])
         panel.set_title("full training (flattened)" if mode == "full" else "decoder only (pooled)", fontsize=9, loc="left")

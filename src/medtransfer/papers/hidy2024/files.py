@@ -2,7 +2,7 @@
 
 Source: https://github.com/aielte-research/MedSegPretrainImageNet, the repository of arXiv:2410.18677.
 
-downstream_scores.csv, one line per fine-tuning (columns cut):
+downstream_scores.csv, one line per fine-tuning (columns omitted):
     model,dataset,pretraining length,ImageNet accuracy,freeze encoder,pretraining scheme,seed,…,mean dice index,…
     ResNet50 Attention U-Net,ACDC,1,0.008,False,advanced,123124,…,0.8967881697623016,…
 robustness_scores.csv, one line per score; its column `robustness` is the mean triplet loss, so robustness is 1 minus it:
@@ -21,7 +21,7 @@ from medtransfer.papers.hidy2024 import names
 from medtransfer.records import read_table
 
 REMEDY = "fetch the file again from the repository of the paper's authors"
-LARGEST = 10**9  # of an epoch, a seed or a level
+LARGEST = 10**9  # largest plausible epoch, seed or level
 INTEGERS = {"epoch", "seed", "level"}
 
 
@@ -30,7 +30,7 @@ def read_downstream(path: Path) -> pd.DataFrame:
 
     Returns:
         Columns encoder, target, mode, scheme, epoch, seed, dice, jaccard, the other metrics, and `line`, the line number in
-        the file; NaN where a dataset has no such metric.
+        the file; NaN if a dataset has no such metric.
 
     Raises:
         InputError: the file is missing, not of the released form, or holds an unknown name or a text for a number.

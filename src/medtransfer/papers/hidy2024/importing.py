@@ -1,4 +1,4 @@
-"""Write the released results to the tracking store as finished runs of `medtransfer/replay`, each once."""
+"""Write the released results to the tracking store as finished runs of `medtransfer/replay`."""
 
 from pathlib import Path
 
@@ -15,18 +15,18 @@ SETTING = ["distance", "margin", "level", "pooled"]
 
 
 def import_runs(downstream: pd.DataFrame, robustness: pd.DataFrame, digests: dict[str, str], out: Path) -> int:
-    """Write the missing runs: one per fine-tuning and one per (encoder, scheme, target) that was scored.
+    """Write the missing runs: one per fine-tuning, and one per scored (encoder, scheme, target).
 
-    Of lines with the same key the first counts; the audit names the others.
+    Of lines with the same key the first is used; the audit reports the others.
 
     Args:
-        downstream: of `read_downstream`.
-        robustness: of `read_robustness`.
-        digests: of the files `downstream` and `robustness`.
+        downstream: table of `read_downstream`.
+        robustness: table of `read_robustness`.
+        digests: digests of the files `downstream` and `robustness`.
         out: folder for the tables of scores that become artifacts.
 
     Returns:
-        How many runs were written.
+        Number of runs written.
     """
     tuned = downstream.drop_duplicates(KEY)
     records = [_tuned(row, digests["downstream"]) for row in tuned.to_dict("records")]
@@ -40,7 +40,7 @@ def import_runs(downstream: pd.DataFrame, robustness: pd.DataFrame, digests: dic
 def mark_copies(robustness: pd.DataFrame) -> pd.DataFrame:
     """Add the column `copied`: whether a score of epoch 0 equals a later epoch's bit for bit in every setting of its group.
 
-    A random initialisation that scores like a trained encoder to the last bit, at every distance, margin, level and
+    A random initialisation whose scores equal a trained encoder's to the last bit, at every distance, margin, level and
     pooling, was not measured.
     """
     copied = []

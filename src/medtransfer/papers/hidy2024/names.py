@@ -1,4 +1,4 @@
-"""Spellings of the released files and the names that this project uses for them."""
+"""Names in the released files, mapped to this project's names."""
 
 MODES = {"False": "full", "True": "decoder"}  # whether the encoder is frozen
 POOLED = {"False": False, "True": True}
@@ -10,7 +10,7 @@ SCORED_ON = {"ACDC": "acdc", "COVID-QU": "covid-qu", "IDRiD": "idrid"}
 SCHEMES = {"simple": "simple", "advanced": "advanced"}
 TRAININGS = {"simple_training": "simple", "advanced_training": "advanced"}
 
-# Column of the file -> ours. Dice and Jaccard are means over classes where there are several (ACDC).
+# Column of the file -> ours. Dice and Jaccard are means over classes if there are several (ACDC).
 METRICS = {
     "ImageNet accuracy": "source_accuracy", "accuracy": "accuracy", "balanced accuracy": "balanced_accuracy",
     "sensitivity": "sensitivity", "specificity": "specificity", "precision": "precision", "mcc": "mcc",
@@ -18,7 +18,7 @@ METRICS = {
 }  # fmt: skip
 OVERLAP = {"dice": ("mean dice index", "dice index"), "jaccard": ("mean jaccard index", "jaccard index")}  # several classes, one
 
-DOWNSTREAM = {  # column of the file -> our column and the spellings it may have; None for numbers
+DOWNSTREAM = {  # column of the file -> our column and the mapping of its values; None for numbers
     "model": ("encoder", MODELS), "dataset": ("target", TUNED_ON), "freeze encoder": ("mode", MODES),
     "pretraining scheme": ("scheme", SCHEMES), "pretraining length": ("epoch", None), "seed": ("seed", None),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The result of a replay as a text for the terminal, as Markdown and as one HTML page."""
+"""Result of a replay as text for the terminal, as Markdown and as an HTML page."""
 
 import base64
 from collections import Counter
@@ -39,7 +39,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that a replay computes, see the functions that make each."""
+    """Everything that a replay computes."""
 
     findings: Sequence[Finding]
     cells: Sequence[Cell]
@@ -51,12 +51,12 @@ class Content:
 
 
 def brief(content: Content) -> str:
-    """Write the text for the terminal."""
+    """Format the text for the terminal."""
     return "\n\n".join([*verdict(content), as_markdown(count_rows(content.cells)), as_markdown(_selectors(content))])
 
 
 def verdict(content: Content) -> list[str]:
-    """Summarise in a few sentences what the released data support; every number in them is computed."""
+    """Summarise what the released data support in a few sentences, whose numbers are all computed."""
     return [_headline(content), *_comparisons(content), _tables(content), _claims(content)]
 
 
@@ -86,7 +86,7 @@ def _comparisons(content: Content) -> list[str]:
 
 
 def _against_full(contrast: Contrast, confidence: float) -> str:
-    phrases = {"better": "is better than", "worse": "is worse than", "not told apart": "cannot be told apart from"}
+    phrases = {"better": "is better than", "worse": "is worse than", "not told apart": "cannot be distinguished from"}
     low, high = contrast.interval
     evidence = f"{contrast.difference:+.3f}, {low:+.3f} to {high:+.3f}, p = {contrast.p_holm:.2g} after Holm's correction"
     return f"{contrast.first.name.capitalize()} {phrases[outcome(contrast, confidence)]} full pretraining ({evidence})."
@@ -154,7 +154,7 @@ def _claim_rows(content: Content) -> list[Row]:
 
 
 def _claims_shown(content: Content) -> list[Row]:
-    """Return the claims, with what was computed and the numbers in small print."""
+    """Return the claims, with their measures and numbers in small print."""
     small = Markup("{}<small>{}</small>")
     return [
         {
@@ -186,7 +186,7 @@ def _audit_rows(findings: Sequence[Finding]) -> list[Row]:
 
 
 def _off(content: Content) -> list[Row]:
-    """Return the cells that do not come out as published."""
+    """Return the cells that no alignment reproduces."""
     return [
         row for row, cell in zip(cell_rows(content.cells), content.cells, strict=True) if cell.verdict_as_published == CONTRADICTED
     ]
@@ -209,7 +209,7 @@ EXPLAINED = {
 
 
 def markdown(content: Content) -> str:
-    """Write the page as Markdown."""
+    """Format the page as Markdown."""
     sections = [f"# {TITLE}", *verdict(content), f"The paper: {SOURCE}"]
     sections += ["## What the paper claims, and what the data say", as_markdown(_claim_rows(content)), EXPLAINED["claims"]]
     sections += ["## Ways of choosing", as_markdown(_selectors(content)), EXPLAINED["selectors"]]
@@ -224,7 +224,7 @@ def markdown(content: Content) -> str:
 
 
 def render(content: Content) -> str:
-    """Write the page as HTML, pictures inside."""
+    """Render the page as HTML with embedded pictures."""
     first, *rest = verdict(content)
     body = Markup('<p class="verdict">{}</p>').format(first) + html.bullets(rest) + html.note(SOURCE)
     body += _section(

@@ -1,4 +1,4 @@
-"""The paper's printed tables, typed from its text into printed.csv, and what each of their rows measures."""
+"""The paper's printed tables, transcribed into printed.csv, and the measure of each of their rows."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -8,15 +8,15 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Row:
-    """What a row of a printed table measures.
+    """Measure of a row of a printed table.
 
     Attributes:
         kind: `best` Dice, `ratio` of worst to best Dice, or the TIS of choosing by `offline`, `online`, `accuracy` or `none`.
-        block: rows that were computed together, so that they share an alignment.
-        distance: of the robustness.
-        margin: of the robustness.
-        level: of the robustness.
-        pooled: whether features are pooled; None where the paper's rule decides (pooled when only the decoder is trained).
+        block: name of the rows that were computed together and so share an alignment.
+        distance: distance of the robustness.
+        margin: margin of the robustness.
+        level: level of the robustness.
+        pooled: whether features are pooled; None for the paper's rule (pooled if only the decoder is trained).
     """
 
     kind: str
@@ -75,12 +75,12 @@ class Printed:
 
     @property
     def block(self) -> str:
-        """The cell's block; only the appendix prints the final setting among its variants."""
+        """Block of the cell; only the appendix prints the final setting among its variants."""
         block = ROWS[self.row].block
         return "distance and margin" if block == "final" and not self.table.startswith("B") else block
 
     def covers(self, encoder: str, target: str, mode: str, scheme: str) -> bool:
-        """Whether a configuration belongs to the cell."""
+        """Return whether a configuration belongs to the cell."""
         pairs = zip((self.encoder, self.dataset, self.mode, self.scheme), (encoder, target, mode, scheme), strict=True)
         return all(printed in ("", value) for printed, value in pairs)
 

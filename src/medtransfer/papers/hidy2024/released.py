@@ -15,9 +15,9 @@ from medtransfer.papers.hidy2024.store import Released, rotated
 from medtransfer.selectors.rules import RULES, Best
 
 Key = tuple[str, str, str, str]  # encoder, target, mode, scheme
-# Rules for rows that do not say whether features are pooled; the order decides between alignments that do equally well.
+# Pooling rules for rows that do not specify pooling, in the order of trial: the first of equally good alignments wins.
 INVERTED = {mode: not pooled for mode, pooled in POOLED["frozen"].items()}
-POOLING = {"frozen": POOLED["frozen"], "inverted": INVERTED, **POOLED}  # the order in which alignments are tried
+POOLING = {"frozen": POOLED["frozen"], "inverted": INVERTED, **POOLED}
 RULE = {"offline": "best", "online": "first-drop"}  # the paper's names
 
 
@@ -27,9 +27,9 @@ class Alignment:
 
     Attributes:
         rotation: by scheme, how many positions the list of Dice is rotated to the left against that of the epochs.
-        labels: by target, the target whose scores are taken for it.
+        labels: by target, the target whose scores are used for it.
         pooling: rule of POOLING.
-        copies: whether the copied scores of length 0 take part.
+        copies: whether the copied scores of length 0 are used.
     """
 
     rotation: Mapping[str, int] = field(default_factory=dict)
@@ -46,9 +46,9 @@ class Value:
     """A recomputed cell.
 
     Attributes:
-        value: at full precision.
-        noise: its standard deviation by bootstrap over seeds, the choices held fixed.
-        ties: by epoch that has the same score as the chosen one somewhere, the value if it were chosen there.
+        value: the value at full precision.
+        noise: its standard deviation by bootstrap over seeds with fixed choices.
+        ties: value if a tied epoch were chosen instead, by that epoch.
     """
 
     value: float
@@ -61,10 +61,10 @@ class Missing(Exception):
 
 
 class Recomputed:
-    """Computes every printed number from what the store holds."""
+    """Recomputes the printed numbers from the results in the store."""
 
     def __init__(self, released: Released, sampling: Sampling) -> None:
-        """Take the results as read from the store, and how intervals are drawn."""
+        """Set up from the results in the store, and how intervals are drawn."""
         self.released, self.sampling = released, sampling
         self._cache: dict[tuple[object, ...], Value] = {}
 
@@ -121,7 +121,7 @@ class Recomputed:
         """Recompute a printed cell.
 
         Raises:
-            Missing: the files lack what the cell needs.
+            Missing: the files lack results that the cell needs.
         """
         row = ROWS[printed.row]
         keys = [key for key in self.released.keys if printed.covers(*key)]
@@ -146,10 +146,10 @@ class Recomputed:
 
     def _tis(self, key: Key, row: Row, alignment: Alignment) -> Value:
         pooled = None if row.kind in {"accuracy", "none"} else self._score_key(key, row, alignment)
-        known = (key, row.kind, pooled, alignment.rotation.get(key[3], 0), alignment.copies)
-        if known not in self._cache:
-            self._cache[known] = self._compute_tis(key, row, alignment)
-        return self._cache[known]
+        entry = (key, row.kind, pooled, alignment.rotation.get(key[3], 0), alignment.copies)
+        if entry not in self._cache:
+            self._cache[entry] = self._compute_tis(key, row, alignment)
+        return self._cache[entry]
 
     def _score_key(self, key: Key, row: Row, alignment: Alignment) -> tuple[object, ...]:
         pooled = POOLING[alignment.pooling][key[2]] if row.pooled is None else row.pooled
@@ -164,7 +164,7 @@ class Recomputed:
         return Value(float(means[index] / means.max()), noise, ties)
 
     def choose(self, key: Key, row: Row, alignment: Alignment) -> tuple[int, tuple[int, ...]]:
-        """Return the epoch that a row's way of choosing takes, and those tied with it."""
+        """Return the epoch that a row's selector chooses, and those tied with it."""
         if row.kind == "none":
             return self.epochs[0], ()
         if row.kind == "accuracy":

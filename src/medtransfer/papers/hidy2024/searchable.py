@@ -1,4 +1,4 @@
-"""The released results as the cases of a search: robustness is known at the released margins only."""
+"""Cases of a search from the released results, whose robustness is known only at the released margins."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,12 +15,16 @@ from medtransfer.search.results import Results, Scored, both_poolings, make_case
 
 @dataclass(frozen=True)
 class ListedRobustness:
-    """Robustness of one checkpoint that is known at some margins only."""
+    """Robustness of one checkpoint at some margins."""
 
     by_margin: Mapping[float, float]
 
     def robustness(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the robustness at margins (M,); a KeyError where it is not known."""
+        """Return the robustness at margins (M,).
+
+        Raises:
+            KeyError: it is unknown at a margin.
+        """
         return np.array([self.by_margin[margin] for margin in margins.tolist()])
 
 

@@ -1,4 +1,4 @@
-"""Replay the paper's released result files: audit, import into the store, then recompute its tables, figures and claims."""
+"""Stage `replay`: audit the released result files, import them, and recompute the paper's tables, figures and claims."""
 
 import logging
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ from medtransfer.selectors.selectors import FULL
 
 log = logging.getLogger("medtransfer")
 TABLES = ("audit.csv", "cells.csv", "alignments.csv", "verdicts.csv", "selectors.csv", "contrasts.csv", "claims.csv")
-SELECTORS = "robustness"  # the block of table 3: what the paper recommends
+SELECTORS = "robustness"  # block of table 3, the selectors that the paper recommends
 
 
 def run(section: Replay, report: Report) -> str:
-    """Audit and import the released files, then recompute everything that the paper prints from the store.
+    """Audit and import the released files, then recompute the paper's results from the store.
 
     Args:
         section: validated params.
@@ -42,7 +42,7 @@ def run(section: Replay, report: Report) -> str:
         The text for the terminal.
 
     Raises:
-        InputError: a file is not named, missing or not of the released form.
+        InputError: a file is not named, is missing or does not have the released form.
     """
     with exclusive(Path(section.out)):
         return _run(section, report)
@@ -106,7 +106,7 @@ def _claims(released: Released, analyses: dict[str, Analysis], cells: Sequence[C
 
 
 def selector_rows(analyses: dict[str, Analysis]) -> list[dict[str, object]]:
-    """Return the rows of selectors.csv; the last length is listed as `fixed-<epoch>` only."""
+    """Return the rows of selectors.csv; the last length is listed only as `fixed-<epoch>`."""
     return [
         {
             "selector": summary.selector.name, "alignment": name, "mean_tis": summary.mean_tis, "min_tis": summary.min_tis,
@@ -123,7 +123,7 @@ def _write(path: Path, rows: Sequence[dict[str, object]]) -> None:
 
 
 def _publish(out: Path, digests: dict[str, str], metrics: dict[str, float], sampling: Sampling) -> None:
-    """Log the result as one run; the same files and intervals are logged once."""
+    """Log the result as one run; a replay of the same files with the same intervals is logged only once."""
     params = {"kind": "result", **digests, "draws": sampling.draws, "confidence": sampling.confidence, "seed": sampling.seed}
     cell = digest([params, metrics], 16)
     with tracking.once(STAGE, "replay", cell, params) as handle:

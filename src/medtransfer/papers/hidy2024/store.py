@@ -1,4 +1,4 @@
-"""The paper's released results as the tracking store holds them, joined by key into pools."""
+"""Released results of the paper in the tracking store, and pools built from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from medtransfer.tasks import TASKS
 from medtransfer.tracking import StoredRun
 
 STAGE = "replay"
-TABLE = "robustness.csv"  # the artifact of a run of the kind `robustness`
+TABLE = "robustness.csv"  # artifact of a run of the kind `robustness`
 DEFAULT = {"distance": "cosine", "margin": 0.5, "level": -2}  # section 6 of the paper
 KEY = ["encoder", "target", "mode", "scheme", "epoch", "seed"]
-GROUP = ["encoder", "scheme", "target"]  # what was scored together
+GROUP = ["encoder", "scheme", "target"]  # identifies one series of scores
 
 
 @dataclass(frozen=True)
 class Released:
-    """The contents of the two released files, read back from the store.
+    """Contents of the two released files, read from the store.
+
+    Both tables are sorted by key, so they do not depend on the order of rows in the files or of runs in the store.
 
     Attributes:
         dice: one row per fine-tuning: encoder, target, mode, scheme, epoch, seed, and its metrics. Random initialisations
-            (epoch 0) are listed under the scheme `simple` and serve both.
-        scores: one row per score: encoder, scheme, target, distance, margin, level, pooled, epoch, robustness, copied (the
-            value is a copy of another epoch's, not a measurement).
-        runs: ids of the runs that hold scores, by (encoder, scheme, target).
-
-    Both tables are sorted by key, so the order of rows in the files or of runs in the store changes nothing.
+            (epoch 0) are listed under the scheme `simple` and used for both.
+        scores: one row per score: encoder, scheme, target, distance, margin, level, pooled, epoch, robustness, copied
+            (whether the value is a copy of another epoch's, not a measurement).
+        runs: ids of the runs with scores, by (encoder, scheme, target).
     """
 
     dice: pd.DataFrame
@@ -52,7 +52,7 @@ class Released:
 
     @cached_property
     def measured(self) -> pd.DataFrame:
-        """The scores that are measurements: copies are left out."""
+        """Scores without copies."""
         return self.scores[~self.scores["copied"]].drop(columns="copied").reset_index(drop=True)
 
     @cached_property
@@ -69,8 +69,8 @@ def read_released(downstream: str | None = None, robustness: str | None = None) 
     """Read a replay from the store.
 
     Args:
-        downstream: digest of the file of fine-tunings; None for the newest replay's.
-        robustness: digest of the file of scores; None for the newest replay's.
+        downstream: digest of the file of fine-tunings; None for that of the newest replay.
+        robustness: digest of the file of scores; None for that of the newest replay.
 
     Raises:
         InputError: the store holds no such replay.
@@ -107,10 +107,10 @@ def build_pools(
     """Build the pools of all schemes with robustness at the paper's default setting, joined by key by default.
 
     Args:
-        released: results of the store.
-        scores: rows of `Released.scores` that take part, at any setting.
+        released: released results from the store.
+        scores: rows of `Released.scores` to use, at any setting.
         rotation: by scheme, how many positions the list of Dice is rotated to the left against that of the epochs.
-        labels: by target, the target whose scores are taken for it.
+        labels: by target, the target whose scores are used for it.
     """
     at_default = scores[(scores[list(DEFAULT)] == pd.Series(DEFAULT)).all(axis=1)]
     groups = at_default.groupby([*GROUP, "pooled"])
@@ -139,5 +139,5 @@ def build_pools(
 
 
 def rotated(epochs: Sequence[int], places: int) -> dict[int, int]:
-    """Return for each epoch the one whose position its Dice takes when the list of Dice is rotated to the left."""
+    """Return the epoch that the Dice of each epoch is moved to when the list of Dice is rotated to the left."""
     return {int(epochs[(index + places) % len(epochs)]): int(epoch) for index, epoch in enumerate(epochs)}

@@ -73,14 +73,14 @@ class Scan:
 
     Attributes:
         classes: names of the non-background classes.
-        channels: of the stored images, 1 or 3.
+        channels: channels of the stored images, 1 or 3.
         input: (height, width) of a model's input, pixels.
         augmentation: name of the training augmentation.
-        citation: of the dataset.
+        citation: citation of the dataset.
         scaling: how raw intensities become uint8.
         expected: number of samples in each split of the full dataset; empty if unpublished.
         windows: (top, left, height, width) of the samples cut from every stored picture, for `train` and for `test`.
-        items: in the order of storage.
+        items: items in the order of storage.
         task: what the labels are for, a key of TASKS.
         labels: how they are stored.
     """

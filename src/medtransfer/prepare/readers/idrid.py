@@ -86,8 +86,8 @@ def slide_window(size: Size, side: int, stride: int) -> tuple[Window, ...]:
 
     Args:
         size: (height, width) of the picture, pixels.
-        side: of a window, pixels.
-        stride: from one window to the next, pixels.
+        side: side of a window, pixels.
+        stride: distance from one window to the next, pixels.
 
     Returns:
         (top, left, side, side) of each.

@@ -61,7 +61,7 @@ def draw_slice(rng: np.random.Generator, anatomy: Anatomy, beat: float, height: 
 
     Args:
         rng: source of textures and noise.
-        anatomy: of the patient.
+        anatomy: anatomy of the patient.
         beat: radius of the cavities relative to end-diastole.
         height: 0 at the base, 1 at the apex, where the heart is narrow and the right cavity ends.
 

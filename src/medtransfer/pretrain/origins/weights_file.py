@@ -1,4 +1,4 @@
-"""Weights from files: torchvision's, timm's, or any others with the tensors of the encoder, our own checkpoints among them."""
+"""Weights from files with the encoder's tensors: torchvision's, timm's, our own checkpoints, or others."""
 
 from pathlib import Path
 
@@ -8,24 +8,24 @@ from medtransfer.pretrain.stopping import Stopper
 
 
 class WeightsFile:
-    """An encoder from a weights file, or several epochs' from several; see `Origin`."""
+    """Encoder weights from one file, or from one file per epoch; see `Origin`."""
 
     section = FileOrigin
     parts = ("encoder",)
     trains = False
 
     def epochs(self, section: Pretrain) -> tuple[int, ...]:
-        """List the random initialisation and the epochs that the files stand for."""
+        """List the random initialisation and the epochs of the files."""
         return 0, *_entry(section).files
 
     def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
         """Import the files, or reuse a finished import."""
         entry = _entry(section)
-        wanted = WeightsImport(
+        weights = WeightsImport(
             kind="file", files=entry.files, source=entry.source, pickle=entry.pickle, allow_partial=entry.allow_partial,
             contract=entry.input.model_dump(mode="json") if entry.input else None,
         )  # fmt: skip
-        return import_weights(section, wanted, force)
+        return import_weights(section, weights, force)
 
 
 def _entry(section: Pretrain) -> FileOrigin:

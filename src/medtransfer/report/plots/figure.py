@@ -1,4 +1,4 @@
-"""The panels of several pools as one PNG."""
+"""Panels of several pools as one PNG."""
 
 from collections.abc import Sequence
 from pathlib import Path

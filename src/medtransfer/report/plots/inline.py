@@ -38,7 +38,7 @@ def to_svg(figure: Figure, title: str = "") -> Markup:
 
     Args:
         figure: figure from `blank`.
-        title: for screen readers; a figure without one is hidden from them. Figures on one page need distinct titles or sizes.
+        title: title for screen readers; a figure without one is hidden from them. On one page, titles or sizes must differ.
     """
     width, height = 72 * figure.get_size_inches()
     written = StringIO()

@@ -1,7 +1,7 @@
 """Audit the two released files: one finding per affected group.
 
-Nothing depends on the order of lines, and nothing is known beforehand: every check compares the files with themselves, with
-each other or with a law that holds for any scores. So labels that are swapped alike in every group go unnoticed.
+Checks do not depend on the order of lines or on prior knowledge: they compare the files with themselves, with each other or
+with laws that hold for any scores. So labels that are swapped in the same way in every group are not detected.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,7 @@ def audit(downstream: pd.DataFrame, robustness: pd.DataFrame) -> list[Finding]:
         robustness: table of `read_robustness`.
 
     Returns:
-        The findings, errors first, then by check, file and keys, whatever the order of the lines.
+        The findings by severity, check, file and keys, independent of the order of the lines.
     """
     tables = Tables(downstream, robustness)
     findings = [finding for check in CHECKS.values() for finding in check(tables)]

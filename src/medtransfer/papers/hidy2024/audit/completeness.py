@@ -24,11 +24,11 @@ from medtransfer.papers.hidy2024.store import GROUP
 
 
 def duplicate_rows(tables: Tables) -> list[Finding]:
-    """Find lines that are in the file more than once with the same values."""
+    """Find identical lines."""
     findings = []
     for file, (table, key) in tables.by_file.items():
         for values, count in table[table.duplicated()].groupby(key).size().items():
-            meaning = f"the line stands {count + 1} times in the file, every value the same; it counts once"
+            meaning = f"the line appears {count + 1} times in the file with identical values; it is used once"
             findings.append(Finding("duplicate-rows", file, WARNING, count, name_group(key, values), meaning))
     return findings
 
@@ -60,7 +60,7 @@ def seed_count(tables: Tables) -> list[Finding]:
 
 
 def spelling(tables: Tables) -> list[Finding]:
-    """List how the names in the files are translated into this project's."""
+    """List the names in the files that are mapped to this project's names."""
     findings = []
     for file, columns in ((DOWNSTREAM, names.DOWNSTREAM), (ROBUSTNESS, names.ROBUSTNESS)):
         for column, (ours, spellings) in columns.items():
@@ -115,6 +115,6 @@ def unjoined(tables: Tables) -> list[Finding]:
     for file, other in ((DOWNSTREAM, ROBUSTNESS), (ROBUSTNESS, DOWNSTREAM)):
         for values, epochs in lengths[other].items():
             if lacking := epochs - lengths[file].get(values, set()):
-                meaning = f"these lengths stand in the file of {other} but not in that of {file}, so they cannot be joined"
+                meaning = f"these lengths are in the file of {other} but not in that of {file}, so they cannot be joined"
                 findings.append(Finding("join", file, ERROR, len(lacking), name_group(GROUP, values, epoch=lacking), meaning))
     return findings

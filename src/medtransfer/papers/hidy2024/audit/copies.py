@@ -26,7 +26,7 @@ from medtransfer.papers.hidy2024.store import GROUP, KEY
 
 @dataclass(frozen=True)
 class _Agreement:
-    """Scores of two lengths of a group that agree to the last bit in some settings, `unbounded` of them not at a bound."""
+    """Scores of two lengths of a group that agree to the last bit in some settings, `unbounded` of which are not at a bound."""
 
     group: tuple[Hashable, ...]
     epochs: tuple[int, int]
@@ -44,17 +44,17 @@ def _agreements(tables: Tables) -> list[_Agreement]:
     for group, wide in tables.series.groupby(level=GROUP):
         margin = wide.index.get_level_values("margin").to_numpy()
         for pair in combinations(wide.columns, 2):
-            one, other = (wide[epoch].to_numpy() for epoch in pair)
-            same = one == other
-            at_bound = (one == 0) | (np.abs(one - margin) <= ROUNDING)
+            first, second = (wide[epoch].to_numpy() for epoch in pair)
+            same = first == second
+            at_bound = (first == 0) | (np.abs(first - margin) <= ROUNDING)
             if same.any():
-                settings = int((~np.isnan(one) & ~np.isnan(other)).sum())
+                settings = int((~np.isnan(first) & ~np.isnan(second)).sum())
                 agreements.append(_Agreement(group, pair, settings, same, int((same & ~at_bound).sum())))
     return agreements
 
 
 def copied_scores(tables: Tables) -> list[Finding]:
-    """Find lengths whose scores agree to the last bit where nothing forces them to."""
+    """Find lengths whose scores agree to the last bit although they are not at a bound."""
     return [
         Finding(
             "copied-scores", ROBUSTNESS, ERROR, int(pair.same.sum()), name_group(GROUP, pair.group, epoch=pair.epochs),
@@ -76,8 +76,8 @@ def saturated_scores(tables: Tables) -> list[Finding]:
         settings = int(np.logical_or.reduce([pair.same for pair in pairs]).sum())
         most = max(pairs, key=lambda pair: (pair.same.sum(), pair.epochs))
         meaning = (
-            f"in {settings} of {most.settings} settings some lengths tie at the bounds 1 or 1 - margin, so that nothing tells them "
-            f"apart; most often {most.epochs[0]} and {most.epochs[1]}, in {int(most.same.sum())}"
+            f"in {settings} of {most.settings} settings some lengths tie at the bounds 1 or 1 - margin, so that they cannot be "
+            f"distinguished; most often {most.epochs[0]} and {most.epochs[1]}, in {int(most.same.sum())}"
         )
         epochs = {epoch for pair in pairs for epoch in pair.epochs}
         findings.append(Finding("saturated-scores", ROBUSTNESS, INFO, settings, name_group(GROUP, group, epoch=epochs), meaning))
@@ -87,14 +87,14 @@ def saturated_scores(tables: Tables) -> list[Finding]:
 def duplicated_column(tables: Tables) -> list[Finding]:
     """Find groups with the same list of scores over the lengths, and metrics with the same values."""
     pairs: dict[tuple[str, str], list[tuple[Any, Any]]] = {}
-    for one, other in _equal_rows(tables.series):
-        apart = len(GROUP) if one[len(GROUP) :] == other[len(GROUP) :] else None  # the same setting need not be named
-        columns = [*GROUP, *SETTING][:apart]
-        pairs.setdefault((name_group(columns, one[:apart]), name_group(columns, other[:apart])), []).append((one, other))
+    for first, second in _equal_rows(tables.series):
+        named = len(GROUP) if first[len(GROUP) :] == second[len(GROUP) :] else None  # a shared setting is not named
+        columns = [*GROUP, *SETTING][:named]
+        pairs.setdefault((name_group(columns, first[:named]), name_group(columns, second[:named])), []).append((first, second))
     meaning = "the whole list of scores over the lengths is the same in both, to the last bit, in as many settings as counted"
     findings = [
-        Finding("duplicated-column", ROBUSTNESS, ERROR, len(settings), f"{one} | {other}", meaning)
-        for (one, other), settings in pairs.items()
+        Finding("duplicated-column", ROBUSTNESS, ERROR, len(settings), f"{first} | {second}", meaning)
+        for (first, second), settings in pairs.items()
     ]
     return findings + _duplicated_metrics(tables.runs)
 
@@ -113,17 +113,17 @@ def _duplicated_metrics(runs: pd.DataFrame) -> list[Finding]:
 
 
 def _equal_rows(wide: pd.DataFrame) -> list[tuple[Any, Any]]:
-    """Return pairs of keys whose rows (N, E) are complete, not constant and equal, the earlier first."""
+    """Return pairs of keys of equal rows (N, E) that are complete and have more than two values, the earlier key first."""
     first: dict[bytes, Any] = {}
     equal = []
-    for key, row in telling_rows(wide):
+    for key, row in informative_rows(wide):
         earlier = first.setdefault(row.tobytes(), key)
         if earlier != key:
             equal.append((earlier, key))
     return equal
 
 
-def telling_rows(wide: pd.DataFrame) -> list[tuple[Any, NDArray[np.float64]]]:
+def informative_rows(wide: pd.DataFrame) -> list[tuple[Any, NDArray[np.float64]]]:
     """Return the keys and values of rows (N, E) that are complete and have more than two values."""
     values = wide.to_numpy()
     return [(key, row) for key, row in zip(wide.index, values, strict=True) if not np.isnan(row).any() and len(np.unique(row)) > 2]

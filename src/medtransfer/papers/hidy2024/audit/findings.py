@@ -1,4 +1,4 @@
-"""Views of the two released tables that the checks share, and the form of a finding."""
+"""Findings of the audit, and views of the two released tables that its checks share."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ DOWNSTREAM, ROBUSTNESS = "downstream", "robustness"
 INFO, WARNING, ERROR = "info", "warning", "error"
 CONFIGURATION = ["encoder", "target", "mode", "scheme"]
 SCORE = [*GROUP, *SETTING, "epoch"]
-ROUNDING = 1e-6  # of a mean of single-precision losses, relative above 1
+ROUNDING = 1e-6  # error of a mean of single-precision losses, relative above 1
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Finding:
         check: name in CHECKS.
         file: `downstream` or `robustness`.
         severity: `error`: the affected numbers cannot be trusted or recomputed; `warning`: they may be wrong; `info`.
-        count: how many lines, lengths, settings or positions it is about; the meaning says which.
+        count: number of affected lines, lengths, settings or positions; `meaning` says which.
         keys: the group, as `name=value` separated by spaces; two groups are separated by ` | `.
-        meaning: one sentence in plain words.
+        meaning: explanation, one sentence.
     """
 
     check: str
@@ -41,7 +41,7 @@ class Finding:
 
 
 class Tables:
-    """Both tables, sorted, and the views of them that several checks need."""
+    """Both tables, sorted, and views of them that several checks need."""
 
     def __init__(self, downstream: pd.DataFrame, robustness: pd.DataFrame) -> None:
         """Sort the tables of `read_downstream` and `read_robustness` and drop their line numbers."""
@@ -57,7 +57,7 @@ class Tables:
 
     @cached_property
     def dice(self) -> pd.DataFrame:
-        """Mean Dice: one row per configuration, one column per length; length 0 serves every scheme."""
+        """Mean Dice: one row per configuration, one column per length; length 0 belongs to every scheme."""
         wide = self.runs.groupby([*CONFIGURATION, "epoch"])["dice"].mean().unstack()
         if 0 in wide:
             wide[0] = wide[0].groupby(CONFIGURATION[:3]).transform("first")
@@ -65,7 +65,7 @@ class Tables:
 
     @cached_property
     def lengths(self) -> dict[str, dict[tuple[Hashable, ...], set[int]]]:
-        """Lengths of every group of each file; a random initialisation that was fine-tuned serves every scheme."""
+        """Lengths of every group of each file; a fine-tuned random initialisation belongs to every scheme."""
         downstream, robustness = _lengths(self.runs, CONFIGURATION), _lengths(self.scores, GROUP)
         for key in downstream:
             if any(0 in epochs for other, epochs in downstream.items() if other[:3] == key[:3]):
@@ -79,19 +79,19 @@ def _sorted(table: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 
 
 def _lengths(table: pd.DataFrame, group: list[str]) -> dict[tuple[Hashable, ...], set[int]]:
-    """Return the lengths of every combination of the values in the group's columns, also of those that have none."""
+    """Return the lengths of every combination of the values in the group's columns, also of those without any."""
     lengths = table.groupby(group)["epoch"].agg(set).to_dict()
     return {key: lengths.get(key, set()) for key in product(*(sorted(table[name].unique()) for name in group))}
 
 
 def name_group(columns: Sequence[str], values: Iterable[Any], **more: Any) -> str:
-    """Write a group as `name=value` separated by spaces."""
+    """Format a group as `name=value` separated by spaces."""
     named = {**dict(zip(columns, values, strict=True)), **more}
     return " ".join(f"{name}={plain(value)}" for name, value in named.items())
 
 
 def plain(value: Any) -> str:
-    """Write a value, or several in ascending order."""
+    """Format a value, or several in ascending order."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, str | bool | np.bool_):

@@ -1,4 +1,4 @@
-"""Find lists that look shifted, and datasets that look exchanged."""
+"""Find lists that seem shifted, and datasets that seem exchanged."""
 
 from collections import Counter
 from itertools import combinations, permutations
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medtransfer.papers.hidy2024.audit.copies import telling_rows
+from medtransfer.papers.hidy2024.audit.copies import informative_rows
 from medtransfer.papers.hidy2024.audit.findings import (
     CONFIGURATION,
     DOWNSTREAM,
@@ -22,12 +22,12 @@ from medtransfer.papers.hidy2024.audit.findings import (
 from medtransfer.papers.hidy2024.importing import SETTING
 from medtransfer.papers.hidy2024.store import GROUP, KEY
 
-BETTER = 0.8  # labels count as swapped when swapping them back brings the ranks this much nearer to those of the others
-CLEARER = 0.1  # a list counts as shifted when shifting it back raises its correlation by this much
+BETTER = 0.8  # labels count as swapped if swapping them back reduces the difference of ranks below this share
+CLEARER = 0.1  # a list counts as shifted if shifting it back raises its correlation by this much
 
 
 def shifted_list(tables: Tables) -> list[Finding]:
-    """Find lists over the lengths that fit others only when they are shifted."""
+    """Find lists over the lengths that fit others only if they are shifted."""
     findings = []
     for file, wide, group in ((DOWNSTREAM, tables.dice, CONFIGURATION), (ROBUSTNESS, tables.series, GROUP)):
         findings += [*_rotated_copies(file, wide, group), *_out_of_step(file, wide, group)]
@@ -35,7 +35,7 @@ def shifted_list(tables: Tables) -> list[Finding]:
 
 
 def _rotated_copies(file: str, wide: pd.DataFrame, group: list[str]) -> list[Finding]:
-    rows = telling_rows(wide)
+    rows = informative_rows(wide)
     lists = {row.tobytes(): key for key, row in rows}
     pairs: Counter[tuple[str, str, int]] = Counter()
     for key, row in rows:
@@ -45,42 +45,42 @@ def _rotated_copies(file: str, wide: pd.DataFrame, group: list[str]) -> list[Fin
                 pairs[name_group(group, key[: len(group)]), name_group(group, other[: len(group)]), places] += 1
     return [
         Finding(
-            "shifted-list", file, ERROR, count, f"{one} | {other}",
-            f"the list over the lengths is in both the same, to the last bit, but {places} places apart",
+            "shifted-list", file, ERROR, count, f"{first} | {second}",
+            f"the list over the lengths is the same in both, to the last bit, but shifted by {places} places",
         )
-        for (one, other, places), count in pairs.items()
+        for (first, second, places), count in pairs.items()
     ]  # fmt: skip
 
 
 def _out_of_step(file: str, wide: pd.DataFrame, group: list[str]) -> list[Finding]:
-    """Compare the course over the lengths between the schemes of the same encoder and target."""
+    """Compare the lists over the lengths between the schemes of the same encoder and target."""
     z = wide.sub(wide.mean(axis=1), axis=0).div(wide.std(axis=1).replace(0, np.nan), axis=0)
     rest = [name for name in group if name != "scheme"]
     findings = []
     for values, both in z.groupby(level=rest):
         schemes = {scheme: table.droplevel("scheme") for scheme, table in both.groupby(level="scheme")}
         for pair in combinations(schemes, 2):
-            one, other = schemes[pair[0]].align(schemes[pair[1]], join="inner")
-            complete = one.notna().all(axis=1) & other.notna().all(axis=1)
-            places = _better_shift(one[complete].to_numpy(), other[complete].to_numpy())
+            first, second = schemes[pair[0]].align(schemes[pair[1]], join="inner")
+            complete = first.notna().all(axis=1) & second.notna().all(axis=1)
+            places = _better_shift(first[complete].to_numpy(), second[complete].to_numpy())
             if places:
-                meaning = f"the courses over the lengths resemble each other most when one is shifted by {places} places"
+                meaning = f"the lists over the lengths resemble each other most when one is shifted by {places} places"
                 findings.append(Finding("shifted-list", file, WARNING, places, name_group(rest, values, scheme=pair), meaning))
     return findings
 
 
-def _better_shift(one: NDArray[np.float64], other: NDArray[np.float64]) -> int:
-    """Return the rotation of `one` (N, E), each row of mean 0 and deviation 1, that clearly fits `other` better, or 0."""
-    if one.size == 0:
+def _better_shift(first: NDArray[np.float64], second: NDArray[np.float64]) -> int:
+    """Return the rotation of `first` (N, E), rows of mean 0 and deviation 1, that clearly fits `second` better, or 0."""
+    if first.size == 0:
         return 0
-    rolled = np.stack([np.roll(one, -places, axis=1) for places in range(one.shape[1])])  # (E, N, E)
-    correlation = (rolled * other).sum(axis=2).mean(axis=1) / (one.shape[1] - 1)
+    rolled = np.stack([np.roll(first, -places, axis=1) for places in range(first.shape[1])])  # (E, N, E)
+    correlation = (rolled * second).sum(axis=2).mean(axis=1) / (first.shape[1] - 1)
     best = int(correlation.argmax())
     return best if correlation[best] > correlation[0] + CLEARER else 0
 
 
 def swapped_dataset(tables: Tables) -> list[Finding]:
-    """Find groups in which the targets rank as elsewhere only with their labels exchanged."""
+    """Find groups in which the targets rank as elsewhere only if their labels are exchanged."""
     metrics = [name for name in tables.runs.columns if name not in [*KEY, "source_accuracy"]]
     dice = tables.runs.groupby([*CONFIGURATION, "epoch"])[metrics].mean().stack().rename_axis([*CONFIGURATION, "epoch", "metric"])
     unit = [name for name in CONFIGURATION if name != "target"]
@@ -91,21 +91,21 @@ def swapped_dataset(tables: Tables) -> list[Finding]:
 
 
 def _swapped(file: str, wide: pd.DataFrame, unit: list[str], measure: list[str]) -> list[Finding]:
-    """Compare how the targets rank, in every unit and length, with how they rank in the other units.
+    """Compare the ranks of the targets, in every unit and length, with their ranks in the other units.
 
     Args:
-        file: of the findings.
+        file: file of the findings.
         wide: one column per target, one row per unit, length and measure.
-        unit: index names that identify what was labelled together.
-        measure: index names that identify what was measured.
+        unit: index names that identify a group with common labels.
+        measure: index names that identify a measure.
     """
     ranks = wide.rank(axis=1)
     alike = ranks.groupby(level=["epoch", *measure])
     others = (alike.transform("sum") - ranks.fillna(0)) / (alike.transform("count") - ranks.notna())
     moved: dict[tuple[Any, ...], set[int]] = {}
-    for key, places in ranks.groupby(level=[*unit, "epoch"]).indices.items():
-        if labels := _better_labels(ranks.to_numpy()[places], others.to_numpy()[places]):
-            targets = tuple(wide.columns[place] for place in labels)
+    for key, rows in ranks.groupby(level=[*unit, "epoch"]).indices.items():
+        if labels := _better_labels(ranks.to_numpy()[rows], others.to_numpy()[rows]):
+            targets = tuple(wide.columns[label] for label in labels)
             moved.setdefault((*key[:-1], targets), set()).add(int(key[-1]))
     meaning = "at these lengths the targets rank among each other as elsewhere only with these labels exchanged"
     return [
@@ -115,7 +115,7 @@ def _swapped(file: str, wide: pd.DataFrame, unit: list[str], measure: list[str])
 
 
 def _better_labels(ranks: NDArray[np.float64], others: NDArray[np.float64]) -> list[int]:
-    """Return the columns of `ranks` (N, T) that must be exchanged to fit `others` (N, T), none where they fit as they are."""
+    """Return the columns of `ranks` (N, T) that must be exchanged to fit `others` (N, T); none if they fit already."""
     both = ranks[:, None, :] - others[:, :, None]  # (N, T of others, T of ranks)
     known = ~np.isnan(both)
     if not known.any(axis=0).all():
@@ -125,4 +125,4 @@ def _better_labels(ranks: NDArray[np.float64], others: NDArray[np.float64]) -> l
     best = min(permutations(own), key=lambda order: (cost[own, order].sum(), order))
     if cost[own, best].sum() >= BETTER * cost[own, own].sum():
         return []
-    return [place for place in own if best[place] != place]
+    return [column for column in own if best[column] != column]

@@ -1,4 +1,4 @@
-"""Find values that violate a range or a law."""
+"""Find values that are out of range or contradict each other."""
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,8 @@ from medtransfer.papers.hidy2024.audit.findings import (
 from medtransfer.papers.hidy2024.importing import SETTING
 from medtransfer.papers.hidy2024.store import GROUP, KEY
 
-BOUNDED = ("cosine", "pearson")  # distances that lie in [0, 2]
-RANGES = {"hd95": (0.0, np.inf), "mcc": (-1.0, 1.0)}  # every other metric lies in [0, 1]
+BOUNDED = ("cosine", "pearson")  # distances in [0, 2]
+RANGES = {"hd95": (0.0, np.inf), "mcc": (-1.0, 1.0)}  # all other metrics are in [0, 1]
 # Dice and Jaccard of one class determine each other up to the smoothing of 1; means over classes agree less closely.
 DICE_GAP = {"one": 1e-4, "several": 0.02}
 
@@ -53,14 +53,14 @@ def _score_range(scores: pd.DataFrame) -> list[Finding]:
 
 
 def margin_order(tables: Tables) -> list[Finding]:
-    """Find losses that fall as the margin grows, or rise by more than it does."""
+    """Find losses that fall as the margin rises, or rise by more than the margin."""
     group = [*GROUP, "distance", "level", "pooled"]
     rows = tables.scores.sort_values([*group, "epoch", "margin"])
     same = (rows[[*group, "epoch"]] == rows[[*group, "epoch"]].shift()).all(axis=1)
     step, rise = rows["margin"].diff(), rows["loss"].diff()
     rounding = ROUNDING * rows["loss"].clip(lower=1)
     bad = rows[same & ((rise < -rounding) | (rise > step + rounding))]
-    meaning = "from one margin to the next the loss falls or rises by more than the margin does, which no scores can do"
+    meaning = "from one margin to the next the loss falls, or rises by more than the margin, which is impossible"
     return [
         Finding("margin-order", ROBUSTNESS, ERROR, len(wrong), name_group(group, values, epoch=set(wrong["epoch"])), meaning)
         for values, wrong in bad.groupby(group)
@@ -83,7 +83,7 @@ def dice_jaccard(tables: Tables) -> list[Finding]:
 
 
 def accuracy_order(tables: Tables) -> list[Finding]:
-    """Find checkpoints with several source accuracies, and lengths at which the accuracy falls."""
+    """Find checkpoints with several source accuracies, and lengths whose accuracy is below that of the length before."""
     runs = tables.runs
     findings = []
     for values, rows in runs.groupby(["encoder", "scheme", "epoch"]):
@@ -91,7 +91,7 @@ def accuracy_order(tables: Tables) -> list[Finding]:
         if len(counts) > 1:
             odd = rows[rows["source_accuracy"] != min(counts.index, key=lambda value: (-counts[value], value))]
             keys = name_group(["encoder", "scheme", "epoch"], values, target=set(odd["target"]), mode=set(odd["mode"]))
-            meaning = f"one checkpoint has several source accuracies: {plain(counts.index)}; the rarer ones stand in these lines"
+            meaning = f"one checkpoint has several source accuracies: {plain(counts.index)}; the rarer ones are in these lines"
             findings.append(Finding("accuracy-order", DOWNSTREAM, ERROR, len(odd), keys, meaning))
     accuracy = runs.groupby(["encoder", "scheme", "epoch"])["source_accuracy"].median().unstack()
     if 0 in accuracy:
