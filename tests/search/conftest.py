@@ -15,6 +15,8 @@ from medtransfer import tracking
 from medtransfer.config import Search
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.pairs import Pairs, write_pairs
+from medtransfer.records import write_text
+from medtransfer.search import plots
 from medtransfer.search.evaluate import Case, Curve, Key, Measured, Setting, Values
 from medtransfer.search.results import read_own
 from medtransfer.search.stage import run
@@ -136,3 +138,9 @@ def planted(lab: Lab, planted_store: Path, workplace: Path) -> Lab:
     """Work in a folder with the planted store."""
     shutil.copy(planted_store, workplace / "mlflow.db")
     return lab
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write placeholders, since drawing takes most of the time of a search; test_plots.py draws."""
+    monkeypatch.setattr(plots, "_save", lambda path, *_: write_text(path, "a picture"))

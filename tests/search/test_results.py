@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medtransfer.config import Params
 
 
-def test_one_target_can_only_be_judged_in_sample(lab: Any):
+def test_one_target_can_only_be_judged_in_sample(lab: Any, no_pictures: None):
     lab.add_dice("moon")
     lab.add_dice("moon", mode="decoder")
     lab.add_scores("moon", lab.chosen["moon"])
@@ -68,7 +68,7 @@ def test_inputs_that_cannot_be_searched_on_are_named(lab: Any, plant: Callable[[
 
 
 @pytest.mark.slow
-def test_a_real_study_is_searched(workplace: Path, tiny_params: "Callable[[dict[str, Any]], Params]"):
+def test_a_real_study_is_searched(workplace: Path, no_pictures: None, tiny_params: "Callable[[dict[str, Any]], Params]"):
     """The stages themselves fill the store; robustness at the default setting chooses as the report says."""
     params = tiny_params({"search.margins": {"low": 0.0, "high": 1.0, "step": 0.1}, "study.seeds": [7]})
     study.score(params)

@@ -67,7 +67,7 @@ def test_the_winner_can_be_laid_over_the_params(searched: tuple[Any, str]):
     assert {name: str(value) for name, value in setting.items()}.items() <= parent.params.items()
 
 
-def test_a_finished_search_is_reused(searched: tuple[Any, str], caplog: pytest.LogCaptureFixture):
+def test_a_finished_search_is_reused(searched: tuple[Any, str], no_pictures: None, caplog: pytest.LogCaptureFixture):
     lab, text = searched
     runs = lab.family()
     with caplog.at_level("INFO", logger="medtransfer"):
@@ -100,7 +100,7 @@ def test_other_results_or_settings_are_another_search(planted: Any):
     assert (len(parents), len(children)) == (3, 3 * 2)
 
 
-def test_families_have_winners_of_their_own(planted: Any):
+def test_families_have_winners_of_their_own(planted: Any, no_pictures: None):
     for target in ("moon", "sun"):
         planted.add_dice(target, "swin")
         planted.add_scores(target, {("l2", -2): 5}, "swin")
