@@ -39,6 +39,8 @@ FILE_ROWS: list[Row] = [
     ("params: a tab", PARAMS, b"study:\n\tseeds: [1]\n", "params.yaml"),
     ("params: an open bracket", PARAMS, b"study: [1, 2\n", "params.yaml"),
     ("params: a bomb of aliases", PARAMS, LAUGHS.encode(), "params.yaml", "alias", "line 2"),
+    ("params: a bomb of merges", PARAMS, b"a: &a {x: 1}\nb: &b {<<: [*a, *a, *a]}\n", "params.yaml", "alias"),
+    ("params: nested 5,000 maps", PARAMS, b"study: " + b"{a: " * 5000 + b"}" * 5000, "params.yaml"),
     ("params: an alias of itself", PARAMS, b"study: &a [*a]\n", "params.yaml", "alias"),
     ("params: nested 5,000 times", PARAMS, b"study: " + b"[" * 5000 + b"]" * 5000, "params.yaml"),
     ("params: a Python object", PARAMS, b"study: !!python/object/apply:os.system ['touch canary']\n", "params.yaml"),
