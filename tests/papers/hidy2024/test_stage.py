@@ -13,7 +13,7 @@ from medtransfer.errors import InputError
 from medtransfer.papers.hidy2024 import stage
 from medtransfer.papers.hidy2024.store import build_pools, read_released
 from medtransfer.selectors.selectors import FULL, OUTCOME, SELECTORS
-from medtransfer.tracking import insert
+from medtransfer.tracking import bulk
 
 from .conftest import FEW, REPORT, SEEDS, replay
 
@@ -103,18 +103,17 @@ def test_an_interrupted_import_resumes(
     workplace: Path, replayed_folder: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = replayed_folder / "downstream_scores.csv", replayed_folder / "robustness_scores.csv"
-    write, written = insert.insert_runs, []
+    write, written = bulk._write_run, []
 
     def fail(*arguments: object) -> None:
-        if len(written) == 2:
+        if len(written) == 20:
             raise KeyboardInterrupt
         written.append(write(*arguments))  # type: ignore[func-returns-value,arg-type]
 
-    monkeypatch.setattr(insert, "CHUNK", 50)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(insert, "insert_runs", fail)
+        patch.setattr(bulk, "_write_run", fail)
         replay(*paths)
-    assert len(tracking.read_runs("replay")) == 100
+    assert len(tracking.read_runs("replay")) == 20
     replay(*paths)
     runs = tracking.read_runs("replay")
     assert len(runs) == len({run.tags[tracking.CELL] for run in runs}) == 180 + 18 + 1
