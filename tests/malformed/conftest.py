@@ -48,7 +48,7 @@ TARGETS = {
 VALUES: dict[str, Any] = {
     "samples.out": "generated", "prepare.target": "heart", "prepare.targets": TARGETS, "pretrain.source_root": "pictures",
     "pretrain.epochs": 1, "pretrain.checkpoints": [], "score.target": "heart", "score.level": -2, "finetune.target": "heart",
-    "finetune.epoch": 1, "finetune.train_epochs": 1, "finetune.overlays": 0, "study.targets": ["heart"], "study.modes": ["full"],
+    "finetune.epoch": 1, "finetune.train_epochs": 1, "finetune.overlays": 1, "study.targets": ["heart"], "study.modes": ["full"],
     "study.seeds": [7], "search.margins": {"low": 0.5, "high": 0.5, "step": 0.1}, "search.levels": [-1, -2], "report.draws": 100,
 }  # fmt: skip
 
