@@ -15,9 +15,10 @@ from medtransfer import tracking
 from medtransfer.config import Search
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.pairs import Pairs, write_pairs
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.records import write_text
 from medtransfer.search import plots
-from medtransfer.search.evaluate import Case, Curve, Key, Measured, Setting, Values
+from medtransfer.search.evaluate import Case, Curve, Key, Measured, Values
 from medtransfer.search.results import read_own
 from medtransfer.search.stage import run
 from medtransfer.tasks import TASKS
@@ -99,7 +100,7 @@ class Lab:
 
     def search(self, **changed: Any) -> str:
         """Search with a section of which the given keys are changed; the default setting is l2, margin .5, level -1, frozen."""
-        section, default = Search.model_validate({**SECTION, **changed}), Setting("l2", 0.5, -1, "frozen")
+        section, default = Search.model_validate({**SECTION, **changed}), RobustnessSetting("l2", 0.5, -1, "frozen")
         return run(section, read_own(default, set(product(section.distances, section.levels))), default)
 
     def rows(self) -> list[dict[str, str]]:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medtransfer.search.evaluate import Case, Measured, Setting, Table, Values, tabulate
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.search.evaluate import Case, Measured, Table, Values, tabulate
 from medtransfer.selectors.rules import RULES
 from medtransfer.tasks import TASKS
 
@@ -44,7 +45,7 @@ FLAT, POOLED = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.7}, {1: 0.8, 5: 0.7, 10: 0.95}
 def test_the_choice_follows_pooling_and_mode(pooling: str, mode: str, best: float, first_drop: float):
     """Flat, epoch 0 is the highest and the walk rises to the end; pooled, 10 is the highest and the walk keeps 1."""
     case = replace(make(flat=FLAT, pooled=POOLED), mode=mode)
-    table = tabulate([case], [Setting("cosine", 0.5, -1, pooling)])
+    table = tabulate([case], [RobustnessSetting("cosine", 0.5, -1, pooling)])
     assert (table.tis["best"].tolist(), table.tis["first-drop"].tolist()) == ([[best]], [[first_drop]])
 
 
@@ -67,7 +68,7 @@ def test_baselines():
 
 
 def test_a_table_has_every_setting_in_order_and_averages_over_cases():
-    settings = [Setting("cosine", margin, -1, pooling) for margin in (0.5, 0.1) for pooling in ("never", "always")]
+    settings = [RobustnessSetting("cosine", margin, -1, pooling) for margin in (0.5, 0.1) for pooling in ("never", "always")]
     falling = {epoch: Line(value, slope) for epoch, value, slope in ((0, 0.1, 0), (1, 0.7, 1), (5, 0.5, 0))}  # 5 from .2 on
     first = replace(make(flat=FLAT), scores={("cosine", -1, False): falling, ("cosine", -1, True): {1: Line(0.5)}})
     second = replace(make(flat=POOLED, pooled=FLAT), target="sun")
@@ -85,4 +86,4 @@ def test_means_are_added_in_order():
 
 
 def test_a_setting_reads_well():
-    assert str(Setting("cosine", 0.123456, -2, "frozen")) == "cosine, margin 0.1235, level -2, pooling frozen"
+    assert str(RobustnessSetting("cosine", 0.123456, -2, "frozen")) == "cosine, margin 0.1235, level -2, pooling frozen"

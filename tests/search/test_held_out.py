@@ -6,14 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medtransfer.search.evaluate import Case, Setting, Table, tabulate
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.search.evaluate import Case, Table, tabulate
 from medtransfer.search.held_out import Best, find_best, judge_family, total
 from medtransfer.selectors.rules import RULES
 
-C1, C2, L1 = (Setting(*values, "frozen") for values in (("cosine", 0.5, -1), ("cosine", 0.5, -2), ("l2", 0.5, -1)))
+C1, C2, L1 = (RobustnessSetting(*values, "frozen") for values in (("cosine", 0.5, -1), ("cosine", 0.5, -2), ("l2", 0.5, -1)))
 
 
-def table_of(values: Mapping[Setting, float]) -> Table:
+def table_of(values: Mapping[RobustnessSetting, float]) -> Table:
     return Table((), tuple(values), {"best": np.array([[value] for value in values.values()])})
 
 
@@ -26,19 +27,22 @@ def test_the_highest_value_wins_and_others_as_good_are_counted():
 @pytest.mark.parametrize(
     ("nearer", "farther"),
     [
-        (Setting("cosine", 0.9, -1, "frozen"), Setting("l2", 0.5, -2, "never")),  # one of level, distance and pooling differs
-        (Setting("cosine", 0.9, -1, "frozen"), Setting("cosine", 0.5, -4, "frozen")),  # the level is nearer
-        (Setting("cosine", 0.4, -1, "frozen"), Setting("cosine", 0.9, -1, "frozen")),  # the margin is nearer
+        (
+            RobustnessSetting("cosine", 0.9, -1, "frozen"),
+            RobustnessSetting("l2", 0.5, -2, "never"),
+        ),  # one of level, distance and pooling differs
+        (RobustnessSetting("cosine", 0.9, -1, "frozen"), RobustnessSetting("cosine", 0.5, -4, "frozen")),  # the level is nearer
+        (RobustnessSetting("cosine", 0.4, -1, "frozen"), RobustnessSetting("cosine", 0.9, -1, "frozen")),  # the margin is nearer
     ],
 )
-def test_of_equals_the_nearest_to_the_default_wins(nearer: Setting, farther: Setting):
+def test_of_equals_the_nearest_to_the_default_wins(nearer: RobustnessSetting, farther: RobustnessSetting):
     """The default is cosine, margin .5, level -2, frozen."""
     assert find_best("s", table_of({nearer: 0.9, farther: 0.9}), (0,), C2).setting == nearer
     assert find_best("s", table_of({farther: 0.9, nearer: 0.9}), (0,), C2).setting == nearer
 
 
 def test_of_equals_that_are_equally_near_the_first_wins():
-    pearson, l2 = Setting("pearson", 0.5, -2, "frozen"), Setting("l2", 0.5, -2, "frozen")
+    pearson, l2 = RobustnessSetting("pearson", 0.5, -2, "frozen"), RobustnessSetting("l2", 0.5, -2, "frozen")
     assert find_best("s", table_of({pearson: 0.9, l2: 0.9}), (0,), C2).setting == pearson
     assert find_best("s", table_of({l2: 0.9, pearson: 0.9}), (0,), C2).setting == l2
 

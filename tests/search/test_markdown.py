@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from medtransfer.search.evaluate import Case, Setting, Table
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.search.evaluate import Case, Table
 from medtransfer.search.held_out import Best, Family, HeldOut, Scores, Totals
 from medtransfer.search.markdown import write_up
 from medtransfer.tasks.contract import Metric
 
-DEFAULT = Setting("cosine", 0.5, -2, "frozen")
-L2 = Setting("l2", 0.25, -1, "never")
+DEFAULT = RobustnessSetting("cosine", 0.5, -2, "frozen")
+L2 = RobustnessSetting("l2", 0.25, -1, "never")
 
 
 def scores(chosen: float, online: float, default: float | None, none: float | None = 0.5) -> Scores:

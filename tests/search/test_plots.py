@@ -10,7 +10,8 @@ import pytest
 from matplotlib import pyplot
 from PIL import Image
 
-from medtransfer.search.evaluate import Case, Setting, Table
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.search.evaluate import Case, Table
 from medtransfer.search.plots import PLOTS, ExplainedVariance, draw, exhaustive_study
 
 DISTANCES, MARGINS = ("cosine", "l2"), (0.0, 0.25, 0.5)
@@ -21,7 +22,7 @@ def make_table(make_case: Callable[..., Case]) -> Callable[..., Table]:
     """Return a maker of tables of one case whose TIS is a function of distance and margin."""
 
     def make(tis: Callable[[str, float], float], margins: tuple[float, ...] = MARGINS) -> Table:
-        settings = tuple(Setting(*pair, -1, "frozen") for pair in product(DISTANCES, margins))
+        settings = tuple(RobustnessSetting(*pair, -1, "frozen") for pair in product(DISTANCES, margins))
         values = np.array([[tis(setting.distance, setting.margin)] for setting in settings])
         return Table((make_case("moon", {}),), settings, {"best": values})
 
@@ -56,7 +57,7 @@ def test_the_reason_for_no_plots_is_given(
 def test_the_study_holds_every_setting_as_a_finished_trial(make_table: Callable[..., Table]):
     table = make_table(lambda distance, margin: margin)
     trials = exhaustive_study(table).trials
-    assert [(trial.number, Setting(**trial.params)) for trial in trials] == list(enumerate(table.settings))
+    assert [(trial.number, RobustnessSetting(**trial.params)) for trial in trials] == list(enumerate(table.settings))
     assert [trial.value for trial in trials] == [0.0, 0.25, 0.5] * 2
 
 

@@ -12,7 +12,7 @@ from medtransfer import study
 from medtransfer.analysis.judge import unjudged
 from medtransfer.analysis.pools import collect
 from medtransfer.errors import InputError
-from medtransfer.search.evaluate import Setting
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.search.results import read_own
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_a_real_study_is_searched(workplace: Path, no_pictures: None, tiny_param
     study.finetune(params, study.study_cells(params, {}))
     text = study.search(params)
     assert "With one target only (sample) nothing can be held out" in text
-    default = Setting("cosine", 0.5, -2, "frozen")
+    default = RobustnessSetting("cosine", 0.5, -2, "frozen")
     pairs = set(product(params.search.distances, params.search.levels))
     judged = [configuration for configuration in collect(default)[0] if not unjudged(configuration)]
     for case, configuration in zip(read_own(default, pairs).cases, judged, strict=True):

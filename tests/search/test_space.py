@@ -7,10 +7,11 @@ import pytest
 
 from medtransfer.config import Margins, Search
 from medtransfer.errors import InputError
-from medtransfer.search.evaluate import Measured, Setting
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.search.evaluate import Measured
 from medtransfer.search.space import list_settings, margin_grid
 
-DEFAULT = Setting("cosine", 0.5, -2, "frozen")
+DEFAULT = RobustnessSetting("cosine", 0.5, -2, "frozen")
 SECTION: dict[str, Any] = {
     "out": "search", "results": "own", "per_encoder": False, "distances": ["cosine", "l2"],
     "margins": {"low": 0.0, "high": 0.6, "step": 0.2}, "levels": [-1, -2], "poolings": ["frozen", "never"],
@@ -49,7 +50,7 @@ def test_the_whole_grid_has_a_margin_per_hundredth():
 def test_every_combination_is_listed_in_the_order_of_the_params():
     settings, notes = list_settings(section(levels=[-2, -1, -2]), measured(), DEFAULT)
     margins = (0.0, 0.2, 0.4, 0.5, 0.6)
-    assert settings == [Setting(*values) for values in product(("cosine", "l2"), margins, (-2, -1), ("frozen", "never"))]
+    assert settings == [RobustnessSetting(*values) for values in product(("cosine", "l2"), margins, (-2, -1), ("frozen", "never"))]
     assert notes == []
 
 
@@ -69,7 +70,9 @@ def test_what_was_not_measured_is_named(changed: dict[str, Any], message: str):
 def test_scores_at_fixed_margins_limit_the_settings():
     fixed = measured(margins=(0.0, 0.25, 0.5, 1.0))
     settings, notes = list_settings(section(distances=["l2", "euclidean"], levels=[-2, -9]), fixed, DEFAULT)
-    assert settings == [Setting("l2", margin, -2, pooling) for margin in (0.0, 0.25, 0.5) for pooling in ("frozen", "never")]
+    assert settings == [
+        RobustnessSetting("l2", margin, -2, pooling) for margin in (0.0, 0.25, 0.5) for pooling in ("frozen", "never")
+    ]
     assert notes == ["The scores hold no distance euclidean, no level -9: left out of the search."]
     assert list_settings(section(), measured(margins=(0.0,)), DEFAULT)[1] == []
 
@@ -94,6 +97,6 @@ def test_scores_that_lack_one_combination_are_refused():
 
 
 def test_what_can_be_judged():
-    assert measured().covers(Setting("l2", 0.123, -3, "always"))
-    assert not measured().covers(Setting("l2", 0.123, -4, "always"))
-    assert not measured(margins=(0.5,)).covers(Setting("l2", 0.123, -3, "always"))
+    assert measured().covers(RobustnessSetting("l2", 0.123, -3, "always"))
+    assert not measured().covers(RobustnessSetting("l2", 0.123, -4, "always"))
+    assert not measured(margins=(0.5,)).covers(RobustnessSetting("l2", 0.123, -3, "always"))

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from medtransfer.indicators.robustness.setting import RobustnessSetting as Setting
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.selectors.rules import RULES
 from medtransfer.tasks.contract import Metric
 
@@ -36,7 +36,7 @@ class Measured:
     pairs: frozenset[tuple[str, int]]
     margins: frozenset[float] | None = None
 
-    def covers(self, setting: Setting) -> bool:
+    def covers(self, setting: RobustnessSetting) -> bool:
         """Return whether a setting can be judged."""
         return (setting.distance, setting.level) in self.pairs and (self.margins is None or setting.margin in self.margins)
 
@@ -113,7 +113,7 @@ class Table:
     """
 
     cases: tuple[Case, ...]
-    settings: tuple[Setting, ...]
+    settings: tuple[RobustnessSetting, ...]
     tis: Mapping[str, Values]
 
     def mean(self, cases: Sequence[int], rule: str = OBJECTIVE) -> Values:
@@ -126,7 +126,7 @@ class Table:
         return {target: [i for i, case in enumerate(self.cases) if case.target == target] for target in targets}
 
 
-def tabulate(cases: Sequence[Case], settings: Sequence[Setting]) -> Table:
+def tabulate(cases: Sequence[Case], settings: Sequence[RobustnessSetting]) -> Table:
     """Judge every case at every setting.
 
     Raises:

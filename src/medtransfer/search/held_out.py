@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medtransfer.search.evaluate import OBJECTIVE, Case, Setting, Table, tabulate
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.search.evaluate import OBJECTIVE, Case, Table, tabulate
 
 COLUMNS = {"best": "tis", "first-drop": "tis_online"}  # columns of trials.csv by rule; those of others are tis_<rule>
 
@@ -24,7 +25,7 @@ class Best:
 
     study: str
     trial: int
-    setting: Setting
+    setting: RobustnessSetting
     value: float
     tied: int
     trials: int
@@ -109,7 +110,7 @@ def column(rule: str) -> str:
     return COLUMNS.get(rule, f"tis_{rule}".replace("-", "_"))
 
 
-def judge_family(study: str, encoder: str, table: Table, default: Setting, default_measured: bool) -> Family:
+def judge_family(study: str, encoder: str, table: Table, default: RobustnessSetting, default_measured: bool) -> Family:
     """Find the winner over all targets and the one without each target.
 
     Args:
@@ -138,19 +139,19 @@ def _judge(table: Table, default: Table | None, case: int, row: int) -> Scores:
     return Scores(chosen, None if default is None else float(default.tis[OBJECTIVE][0, case]), judged.full, judged.none)
 
 
-def find_best(study: str, table: Table, cases: Sequence[int], default: Setting) -> Best:
+def find_best(study: str, table: Table, cases: Sequence[int], default: RobustnessSetting) -> Best:
     """Return the setting with the highest mean TIS over the cases; ties go to the nearest to the default."""
     values = table.mean(cases).tolist()
     best = rank(table, values, default)[0]
     return Best(study, best, table.settings[best], values[best], values.count(values[best]) - 1, len(values))
 
 
-def rank(table: Table, values: Sequence[float], default: Setting) -> list[int]:
+def rank(table: Table, values: Sequence[float], default: RobustnessSetting) -> list[int]:
     """Rank the table's rows by descending value; ties by nearness to the default."""
     return sorted(range(len(values)), key=lambda row: (-values[row], *remoteness(table.settings[row], default)))
 
 
-def remoteness(setting: Setting, default: Setting) -> tuple[Any, ...]:
+def remoteness(setting: RobustnessSetting, default: RobustnessSetting) -> tuple[Any, ...]:
     """Return the distance of a setting from the default: how many names and levels differ, then level and margin."""
     differing = sum(getattr(setting, name) != getattr(default, name) for name in ("distance", "level", "pooling"))
     return differing, abs(setting.level - default.level), abs(setting.margin - default.margin)

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.records.tables import as_markdown
-from medtransfer.search.evaluate import OBJECTIVE, Setting
+from medtransfer.search.evaluate import OBJECTIVE
 from medtransfer.search.held_out import Best, Family, Totals
 from medtransfer.tasks.contract import shared_label
 
 Row = dict[str, Any]
 
 
-def write_up(families: Sequence[Family], totals: Totals, default: Setting, notes: Sequence[str]) -> str:
+def write_up(families: Sequence[Family], totals: Totals, default: RobustnessSetting, notes: Sequence[str]) -> str:
     """Format the whole result as Markdown.
 
     Args:
@@ -28,7 +29,7 @@ def write_up(families: Sequence[Family], totals: Totals, default: Setting, notes
     return "\n\n".join(parts) + "\n"
 
 
-def _verdict(families: Sequence[Family], totals: Totals, default: Setting) -> list[str]:
+def _verdict(families: Sequence[Family], totals: Totals, default: RobustnessSetting) -> list[str]:
     seen = totals.in_sample
     winners = [
         f"{f'for {family.encoder} ' if family.encoder else ''}**{family.best.setting}**{_tie(family.best)}" for family in families
@@ -49,7 +50,7 @@ def _tie(best: Best) -> str:
     return f" ({_count(best.tied, 'other setting')} did equally well; the nearest to the default wins)" if best.tied else ""
 
 
-def _held_out(families: Sequence[Family], totals: Totals, default: Setting) -> str:
+def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSetting) -> str:
     if totals.held_out is None or totals.optimism is None:
         single = [
             f"{family.encoder}: {family.table.cases[0].target}" if family.encoder else family.table.cases[0].target

@@ -8,9 +8,9 @@ import yaml
 
 from medtransfer import tracking
 from medtransfer.hashing import digest
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.records import write_text
 from medtransfer.records.tables import as_csv
-from medtransfer.search.evaluate import Setting
 from medtransfer.search.held_out import Family, Totals, column, rank
 
 STAGE = "search"
@@ -52,7 +52,7 @@ def log_search(
     families: Sequence[Family],
     rows: Sequence[Mapping[str, Any]],
     totals: Totals,
-    default: Setting,
+    default: RobustnessSetting,
     files: Sequence[Path],
 ) -> None:
     """Log the search: a parent run with the result, and one child per (distance, level, pooling) at its best margin.
@@ -85,7 +85,7 @@ def log_search(
             handle.log_artifact(file)
 
 
-def best_margins(families: Sequence[Family], default: Setting) -> set[tuple[str, int]]:
+def best_margins(families: Sequence[Family], default: RobustnessSetting) -> set[tuple[str, int]]:
     """Return (study, trial) of every distance, level and pooling at its best margin; ties go to the nearest to the default."""
     best: dict[tuple[str, str, int, str], int] = {}
     for family in families:

@@ -11,11 +11,12 @@ from medtransfer.analysis.pools import Pool, collect
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.robustness.pairs import Pairs, read_pairs
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import SortedGaps
 from medtransfer.metrics.transfer import transferability_indicator_score
 from medtransfer.progress import track
 from medtransfer.records import BROKEN_ARRAYS, checkpoint_path, in_one_line
-from medtransfer.search.evaluate import Case, Curve, Key, Measured, Setting
+from medtransfer.search.evaluate import Case, Curve, Key, Measured
 from medtransfer.tasks.contract import shared_label
 
 
@@ -35,7 +36,7 @@ class Scored:
     measured: Measured
 
 
-def read_own(default: Setting, tried: Collection[tuple[str, int]], views: ViewSettings | None = None) -> Results:
+def read_own(default: RobustnessSetting, tried: Collection[tuple[str, int]], views: ViewSettings | None = None) -> Results:
     """Read the user's own fine-tunings and per-image distances.
 
     Args:

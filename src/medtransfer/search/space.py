@@ -6,7 +6,8 @@ from typing import Any
 
 from medtransfer.config import Margins, Search
 from medtransfer.errors import InputError
-from medtransfer.search.evaluate import Case, Measured, Setting
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.search.evaluate import Case, Measured
 
 
 def measured_in_all(cases: Sequence[Case]) -> Measured:
@@ -16,7 +17,7 @@ def measured_in_all(cases: Sequence[Case]) -> Measured:
     return Measured(pairs, frozenset.intersection(*margins) if margins else None)
 
 
-def list_settings(section: Search, measured: Measured, default: Setting) -> tuple[list[Setting], list[str]]:
+def list_settings(section: Search, measured: Measured, default: RobustnessSetting) -> tuple[list[RobustnessSetting], list[str]]:
     """List every setting to try.
 
     If any margin can be computed, the margins are those of the grid and, within its bounds, the default's. If scores are
@@ -40,7 +41,7 @@ def list_settings(section: Search, measured: Measured, default: Setting) -> tupl
         margins = _scored("margins", within, sorted(measured.margins))
     _require_measured(distances, levels, measured)
     notes = [f"The scores hold no {', no '.join(left_out)}: left out of the search."] if left_out else []
-    return [Setting(*values) for values in product(distances, margins, levels, dict.fromkeys(section.poolings))], notes
+    return [RobustnessSetting(*values) for values in product(distances, margins, levels, dict.fromkeys(section.poolings))], notes
 
 
 def margin_grid(margins: Margins, default: float) -> list[float]:

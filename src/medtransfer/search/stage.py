@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from medtransfer.config import Search
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.locks import exclusive
-from medtransfer.search.evaluate import Setting, tabulate
+from medtransfer.search.evaluate import tabulate
 from medtransfer.search.held_out import Family, judge_family, total
 from medtransfer.search.markdown import write_up
 from medtransfer.search.plots import draw
@@ -13,7 +14,7 @@ from medtransfer.search.results import Results
 from medtransfer.search.space import list_settings, measured_in_all
 
 
-def run(section: Search, results: Results, default: Setting) -> str:
+def run(section: Search, results: Results, default: RobustnessSetting) -> str:
     """Judge every setting on every configuration, and write the result to `search.out` and the tracking store.
 
     Args:
@@ -31,7 +32,7 @@ def run(section: Search, results: Results, default: Setting) -> str:
         return _run(section, results, default)
 
 
-def _run(section: Search, results: Results, default: Setting) -> str:
+def _run(section: Search, results: Results, default: RobustnessSetting) -> str:
     out = Path(section.out)
     encoders = sorted({case.encoder for case in results.cases}) if section.per_encoder else [""]
     families, notes = [], []
@@ -54,7 +55,7 @@ def _run(section: Search, results: Results, default: Setting) -> str:
     return text
 
 
-def _search(section: Search, results: Results, default: Setting, encoder: str) -> tuple[Family, list[str]]:
+def _search(section: Search, results: Results, default: RobustnessSetting, encoder: str) -> tuple[Family, list[str]]:
     cases = [case for case in results.cases if encoder in ("", case.encoder)]
     measured = measured_in_all(cases)
     settings, notes = list_settings(section, measured, default)
