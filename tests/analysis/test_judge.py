@@ -1,4 +1,4 @@
-"""Pools made by hand: choices, intervals and what cannot be told apart, with and without stored distances."""
+"""Pools made by hand: choices, intervals and what cannot be distinguished, with and without stored distances."""
 
 import math
 from collections.abc import Iterator, Mapping

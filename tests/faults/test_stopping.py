@@ -74,7 +74,7 @@ def test_a_stopped_command_says_so_and_is_resumed(
     again = params.model_copy(update={"finetune": params.finetune.model_copy(update={"train_epochs": epochs})})
     with caplog.at_level("INFO", logger="medtransfer"):
         study.finetune(again, [CellName("sample", "unet", "simple", 3, "full", 123124)])
-    assert f"goes on after epoch {reached}" in caplog.text
+    assert f"resumes after epoch {reached}" in caplog.text
     (run,) = tracking.read_runs("finetune")
     assert sorted(tracking.read_curve(run.id, "lr")) == [*range(1, epochs + 1)]
 

@@ -45,7 +45,7 @@ def test_the_headline_is_not_borne_out(text: str) -> None:
     assert float(keyed["online-keep-stop"]["mean_tis"]) == approx(0.9741, abs=5e-5)
     assert float(keyed["online-keep-stop"]["min_tis"]) == approx(0.867, abs=5e-4)
     assert keyed["online-keep-stop"]["mean_epochs"] == keyed["online"]["mean_epochs"]
-    assert "0.990 (0.9" in text and "Online is worse than full pretraining" in text and "Offline cannot be told apart" in text
+    assert "0.990 (0.9" in text and "Online is worse than full pretraining" in text and "Offline cannot be distinguished" in text
     assert json.loads(Path("replay/metrics.json").read_text())["tis_offline"] == approx(0.9896, abs=1e-4)
 
 
