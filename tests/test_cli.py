@@ -216,7 +216,7 @@ BAD: dict[str, tuple[str, str]] = {
     "no such command": ("scrore", r"No such command 'scrore'.*`medtransfer --help`"),
     "no such option": ("score --sed 1", r"No such option.*--sed.*`medtransfer score --help`"),
     "no such target among several": ("finetune --target sample,nowhere", r"the target 'nowhere'"),
-    "two faults": ("finetune --seed x --mode y", r"2 fault\(s\).*finetune\.seed.*finetune\.mode"),
+    "two faults": ("finetune --seed x --mode y", r"2 error\(s\).*finetune\.seed.*finetune\.mode"),
     "an empty entry in a list": ("finetune --epoch 0,", r"finetune\.epoch: .*\(got None\)"),
     "one number for a list": ("score --margins 0.5", r"score\.margins: .*valid list.*\(got 0\.5\)"),
     "brackets around a list of cells": ("finetune --seed '[1,2]'", r"a YAML value for --seed, but got '\[1'"),
