@@ -77,6 +77,15 @@ def test_it_is_found_by_its_name_and_says_what_it_needs(indicator):
     assert all(indicator.watched(OPTIONS, mode) in metrics.values() for mode in MODES)
 
 
+def test_settings_of_one_name_have_one_value():
+    """They share the params of a run; `pooled` is told by the metric's name."""
+    settings = [setting for indicator in INDICATORS.values() for setting in indicator.metrics(OPTIONS).values()]
+    params = {(name, value) for setting in settings for name, value in setting.items() if name != "pooled"}
+    names = [name for name, _ in params]
+    assert len(names) == len(set(names))
+    assert not set(names) & {*vars(VIEWS), "target", "data", "encoder", "origin", "source", "pretraining", "images", "scores"}
+
+
 def test_its_scores_can_be_stored_and_hold_every_metric(indicator, make_target):
     """Two views of 9 images, two repeats, in one batch: 36 forward passes; the images themselves: 9."""
     encoder = Patches()
