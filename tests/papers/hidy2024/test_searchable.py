@@ -10,13 +10,13 @@ import pytest
 from medtransfer import tracking
 from medtransfer.config import Search
 from medtransfer.errors import InputError
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.papers.hidy2024.importing import mark_copies
 from medtransfer.papers.hidy2024.searchable import read_replayed
 from medtransfer.papers.hidy2024.store import KEY, Released
-from medtransfer.search.evaluate import Setting
 from medtransfer.search.stage import run
 
-DEFAULT = Setting("cosine", 0.5, -2, "frozen")
+DEFAULT = RobustnessSetting("cosine", 0.5, -2, "frozen")
 
 
 def read_rows(path: str) -> list[dict[str, str]]:
