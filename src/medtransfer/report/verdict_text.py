@@ -158,7 +158,7 @@ def _single_seeds(judged: Sequence[Judged], metric: str) -> str:
         return ""
     which = "Every configuration" if single == len(judged) else f"{single} of {len(judged)} configurations"
     verb = "has" if single in (1, len(judged)) else "have"
-    return f"{which} {verb} a single seed: no interval of the {metric}, and no checkpoint can be told apart from the best."
+    return f"{which} {verb} a single seed: no interval of the {metric}, and no checkpoint can be distinguished from the best."
 
 
 def _too_few(contrasts: Sequence[Contrast], confidence: float) -> str:
