@@ -146,7 +146,7 @@ def search(params: Params) -> str:
     if section.results == "replay":
         results = read_replayed()
     else:
-        results = read_own(default, set(product(section.distances, section.levels)), views_of(params.score))
+        results = read_own(default, set(product(section.distances, section.levels)), views_of(params.score), params.report.least)
     return run(section, results, default)
 
 

@@ -1,6 +1,6 @@
 """Judge one pool: its candidates and the choice of each selector, with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -9,166 +9,175 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer import tracking
-from medtransfer.analysis.model import Candidate, Interval, Judged, Verdict
+from medtransfer.analysis.model import Candidate, Interval, Judged, Sampling, Verdict
 from medtransfer.analysis.pools import Pool
 from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.pairs import read_pair
-from medtransfer.indicators.robustness.triplet import bootstrap_robustness, triplet_losses
+from medtransfer.indicators.robustness.triplet import bootstrap_robustness, standard_error, triplet_losses
 from medtransfer.metrics.transfer import CORRELATIONS, Key, regret, tis_random, transferability_indicator_score
 from medtransfer.metrics.uncertainty import (
-    Draws,
-    bootstrap_seed_means,
+    Estimates,
     confidence_set,
-    draw_images,
+    draw_groups,
+    estimate,
     interval,
+    mean_interval,
     probability_best,
-)
+    tis_interval,
+)  # fmt: skip
 from medtransfer.records import checkpoint_path
-from medtransfer.seeds import derive_seed
 from medtransfer.selectors.rules import Choice
 from medtransfer.selectors.selectors import OUTCOME, Selector, selectors_for
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How intervals are drawn: number of bootstrap draws, confidence, seed."""
-
-    draws: int
-    confidence: float
-    seed: int
-
-    def generator(self, *parts: str) -> np.random.Generator:
-        """Return the random generator of a part of the report, which is independent of all others."""
-        return np.random.default_rng(derive_seed(self.seed, *parts))
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Draws (B, C) of the values of C candidates, on which choices are repeated."""
+    """Per-image losses and bootstrap draws of the scores of C candidates.
+
+    Attributes:
+        candidates: keys, ascending.
+        losses: (C, N), whose mean over the images is 1 - score.
+        groups: group of each image, (N,).
+        values: draws (B, C) of the scores.
+    """
 
     candidates: Sequence[Key]
-    values: Draws
+    losses: Array
+    groups: Sequence[str]
+    values: Array
 
     def interval_of(self, candidate: Key, confidence: float) -> Interval | None:
-        """Return the percentile interval of one candidate's value; None if it was not drawn."""
+        """Return the percentile interval of one candidate's score; None if it was not drawn."""
         if candidate not in self.candidates:
             return None
-        return _bounds(self.values[:, list(self.candidates).index(candidate)], confidence)
+        low, high = interval(self.values[:, self.candidates.index(candidate)], confidence)
+        return float(low), float(high)
+
+    def rise_to(self, candidate: Key) -> tuple[float, float] | None:
+        """Return the rise of the score from the candidate before, and its standard error over groups."""
+        if candidate not in self.candidates[1:]:
+            return None
+        index = self.candidates.index(candidate)
+        gain = self.losses[index - 1] - self.losses[index]
+        return float(gain.mean()), standard_error(gain, self.groups)
 
 
-def unjudged(pool: Pool) -> str:
+def unjudged(pool: Pool, least: float) -> str:
     """Return why a pool cannot be judged; empty if it can.
 
-    Where a candidate lacks its outcome the best is unknown; where no model learned, all have the same one, and every
-    choice would be the best.
+    Where a candidate lacks its outcome the best is unknown; where no model learned, the best is noise.
+
+    Args:
+        pool: the pool.
+        least: mean outcome up to which models learned nothing.
     """
     if not pool.complete:
         return "incomplete: the best checkpoint is unknown while fine-tunings are missing"
     means = pool.means.values()
     if max(means) == min(means):
         return f"all checkpoints have the same mean {pool.metric.label}, {max(means):.3f}, so every choice is the best"
-    if max(means) <= 0:
-        return f"the best mean {pool.metric.label} is {max(means):.3f}, but TIS is defined above 0 only"
+    if max(means) <= least:
+        return (
+            f"no model learned: the best mean {pool.metric.label} is {max(means):.3f}, and results up to {least:g} "
+            "(report.least) are not judged; train for more epochs or at another learning rate, and look at the labels"
+        )
     return ""
 
 
 def judge(pool: Pool, sampling: Sampling) -> Judged:
     """Judge every candidate, and every selector that can choose in the pool; a single seed gives no intervals."""
-    draws, notes = _draw(pool, sampling)
-    candidates = _candidates(pool, draws, sampling.confidence)
-    if reason := unjudged(pool):
+    estimates = _estimates(pool)
+    drawn, notes = _draw(pool, sampling)
+    candidates = _candidates(pool, estimates, drawn, sampling)
+    if reason := unjudged(pool, sampling.least):
         return Judged(pool, candidates, (), {}, reason, notes)
     near = {candidate.key for candidate in candidates if candidate.within_noise}
     choices = [(selector, selector.choose(pool)) for selector in selectors_for(pool)]
     verdicts = [
-        _verdict(pool, selector, choice, near, draws, sampling.confidence) for selector, choice in choices if choice is not None
-    ]
+        _verdict(pool, selector, choice, near, estimates, drawn, sampling.confidence)
+        for selector, choice in choices if choice is not None
+    ]  # fmt: skip
     scores = {candidate: score for candidate, score in pool.robustness.items() if candidate in pool.means}
     correlations = {name: f(scores, pool.means).value for name, f in CORRELATIONS.items()} if len(scores) > 1 else {}
     return Judged(pool, candidates, tuple(verdicts), correlations, "", notes)
 
 
-def _draw(pool: Pool, sampling: Sampling) -> tuple[dict[str, Drawn], tuple[str, ...]]:
-    """Draw mean outcomes and robustness, as far as possible; also return notes on missing draws of robustness."""
-    draws: dict[str, Drawn] = {}
-    if all(len(values) > 1 for values in pool.values.values()):
-        outcomes = bootstrap_seed_means(pool.values, sampling.draws, sampling.generator(pool.name))
-        draws[OUTCOME] = Drawn(list(pool.means), outcomes)
+def _estimates(pool: Pool) -> Estimates | None:
+    """Return the mean outcomes and their errors; None if a candidate has a single seed."""
+    if any(len(values) < 2 for values in pool.values.values()):
+        return None
+    return estimate(pool.values, apart={0} if pool.is_series else (), blocked=pool.same_seeds)
+
+
+def _draw(pool: Pool, sampling: Sampling) -> tuple[Drawn | None, tuple[str, ...]]:
+    """Draw robustness where per-image distances are stored; also return notes on missing draws."""
     if not pool.score_run or not pool.robustness:
-        return draws, ()
+        return None, ()
     try:
-        losses = _losses(pool)
+        losses, groups = _losses(pool)
     except InputError as error:
-        return draws, (f"{pool.name}: robustness has no interval: {error}",)
-    robustness = bootstrap_robustness(losses, _images_taken(losses.shape[1], sampling))
-    return {**draws, "robustness": Drawn(sorted(pool.robustness), robustness)}, ()
+        return None, (f"{pool.name}: robustness has no interval: {error}",)
+    values = bootstrap_robustness(losses, _images_taken(groups, sampling))
+    return Drawn(sorted(pool.robustness), losses, groups, values), ()
 
 
 @lru_cache(maxsize=2)
-def _images_taken(count: int, sampling: Sampling) -> Draws:
-    """Draw images; the draws depend on the number of images only and are shared by all pools with that number."""
-    return draw_images(count, sampling.draws, sampling.generator("images", str(count)))
+def _images_taken(groups: tuple[str, ...], sampling: Sampling) -> Array:
+    """Draw groups of images; the draws depend on the groups only and are shared by all pools that have them."""
+    return draw_groups(groups, sampling.draws, sampling.generator("images", str(len(groups))))
 
 
-def _losses(pool: Pool) -> NDArray[np.float64]:
-    """Read the triplet loss of every scored candidate and image, (C, N)."""
+def _losses(pool: Pool) -> tuple[Array, tuple[str, ...]]:
+    """Read the triplet loss of every scored candidate and image, (C, N), and the group of each image."""
     assert pool.score is not None  # only pools with scores have losses
     key = pool.score.key(pool.fields["mode"])
     with tracking.artifact_folder(pool.score_run, "scores") as folder:
-        files = [checkpoint_path(folder, int(epoch)).with_suffix(".npz") for epoch in sorted(pool.robustness)]
-        return np.stack([triplet_losses(*read_pair(file, *key), pool.score.margin) for file in files])
+        pairs = [read_pair(checkpoint_path(folder, int(epoch)).with_suffix(".npz"), *key) for epoch in sorted(pool.robustness)]
+    losses = np.stack([triplet_losses(d_pos, d_neg, pool.score.margin) for d_pos, d_neg, _ in pairs])
+    return losses, tuple(pairs[0][2])
 
 
-def _candidates(pool: Pool, draws: Mapping[str, Drawn], confidence: float) -> tuple[Candidate, ...]:
-    near = confidence_set(pool.values, confidence)
-    outcomes = draws.get(OUTCOME)
-    best = None if outcomes is None else probability_best(outcomes.values)
+def _candidates(pool: Pool, estimates: Estimates | None, drawn: Drawn | None, sampling: Sampling) -> tuple[Candidate, ...]:
+    keys, confidence, metric = list(pool.means), sampling.confidence, pool.metric
+    near = keys if estimates is None else confidence_set(estimates, confidence)
+    best = None if estimates is None else probability_best(estimates, sampling.draws, sampling.generator(pool.name))
+    intervals = None if drawn is None else {key: drawn.interval_of(key, confidence) for key in keys}
     return tuple(
         Candidate(
             key=key, mean=statistics.mean, std=statistics.std, seeds=statistics.n,
-            interval=None if outcomes is None else outcomes.interval_of(key, confidence),
+            interval=None if estimates is None else mean_interval(pool.values[key], confidence, metric.low, metric.high),
             p_best=None if best is None else float(best[index]), within_noise=key in near,
             scores={name: values[key] for name, values in pool.scores.items() if key in values},
-            score_intervals={
-                name: bounds for name, drawn in draws.items()
-                if name != OUTCOME and (bounds := drawn.interval_of(key, confidence))
-            },
+            score_intervals={"robustness": bounds} if intervals and (bounds := intervals[key]) else {},
+            rise=None if drawn is None else drawn.rise_to(key),
         )
         for index, (key, statistics) in enumerate(pool.seed_means.items())
     )  # fmt: skip
 
 
 def _verdict(
-    pool: Pool, selector: Selector, choice: Choice[Any], near: set[Key], draws: Mapping[str, Drawn], confidence: float
-) -> Verdict:
+    pool: Pool, selector: Selector, choice: Choice[Any], near: set[Key], estimates: Estimates | None, drawn: Drawn | None,
+    confidence: float,
+) -> Verdict:  # fmt: skip
     means, chosen = pool.means, choice.candidate
-    bounds = _tis_interval(selector, choice, draws, confidence)
+    seen = selector.needs == OUTCOME  # chosen by the outcomes, so that their noise is in the choice
+    bounds = None if estimates is None or seen else tis_interval(estimates, chosen, confidence)
     spent = selector.spent(pool, choice)
     if chosen is None:
         average = sum(means.values()) / len(means)
         return Verdict(selector, None, average, tis_random(means), bounds, max(means.values()) - average, spent, (), None)
     tis = transferability_indicator_score(means, chosen)
     return Verdict(
-        selector, chosen, means[chosen], tis, bounds, regret(means, chosen), spent, choice.tied, chosen in near
+        selector, chosen, means[chosen], tis, bounds, regret(means, chosen), spent, choice.tied, chosen in near,
+        _stability(selector, chosen, drawn),
     )  # fmt: skip
 
 
-def _tis_interval(selector: Selector, choice: Choice[Any], draws: Mapping[str, Drawn], confidence: float) -> Interval | None:
-    """Return the interval of a choice's TIS; if the selector's score was drawn, each draw chooses again."""
-    if OUTCOME not in draws:
+def _stability(selector: Selector, chosen: Key, drawn: Drawn | None) -> float | None:
+    """Return the share of draws in which a choice by robustness stays the same."""
+    if drawn is None or selector.needs != "robustness" or selector.rule is None:
         return None
-    outcomes, scores = draws[OUTCOME], draws.get(selector.needs or "")
-    if choice.candidate is None:
-        kept = outcomes.values.mean(axis=1)
-    elif selector.rule is not None and scores is not None:
-        columns = np.array([list(outcomes.candidates).index(candidate) for candidate in scores.candidates])
-        chosen = columns[selector.rule.choose_many(selector.sign * scores.values, scores.candidates)]
-        kept = outcomes.values[np.arange(len(chosen)), chosen]
-    else:
-        kept = outcomes.values[:, list(outcomes.candidates).index(choice.candidate)]
-    return _bounds(kept / outcomes.values.max(axis=1), confidence)
-
-
-def _bounds(draws: Draws, confidence: float) -> Interval:
-    low, high = interval(draws, confidence)
-    return float(low), float(high)
+    again = selector.rule.choose_many(selector.sign * drawn.values, drawn.candidates)
+    return float(np.mean(again == drawn.candidates.index(chosen)))

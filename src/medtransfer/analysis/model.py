@@ -1,15 +1,40 @@
 """Results of an analysis: judged candidates, and verdicts, summaries and contrasts of selectors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from medtransfer.analysis.pools import Pool
+from medtransfer.metrics.comparison import ClusterMean, Interval, Outcome
 from medtransfer.metrics.transfer import Key
+from medtransfer.seeds import derive_seed
 from medtransfer.selectors.selectors import Selector
 from medtransfer.tasks.contract import Metric, shared_label
 
-Interval = tuple[float, float]
+
+@dataclass(frozen=True)
+class Sampling:
+    """How intervals are computed.
+
+    Attributes:
+        draws: number of bootstrap draws.
+        confidence: coverage of the intervals.
+        seed: seed of the draws.
+        margin: differences of TIS up to this are equivalent.
+        least: mean outcome up to which models learned nothing.
+    """
+
+    draws: int
+    confidence: float
+    seed: int
+    margin: float
+    least: float
+
+    def generator(self, *parts: str) -> np.random.Generator:
+        """Return the random generator of a part of the report, which is independent of all others."""
+        return np.random.default_rng(derive_seed(self.seed, *parts))
 
 
 @dataclass(frozen=True)
@@ -21,11 +46,13 @@ class Candidate:
         mean: test outcome over `seeds` seeds.
         std: its standard deviation over seeds (ddof 1); NaN for one seed.
         seeds: number of seeds.
-        interval: bootstrap interval of the mean, over seeds; None for one seed.
-        p_best: probability that this is the best candidate; None for one seed.
+        interval: Student's interval of the mean, over seeds; None for one seed.
+        p_best: probability that this is the best candidate; None with fewer seeds than make it calibrated.
         within_noise: whether it cannot be distinguished from the best.
         scores: measured scores by name.
-        score_intervals: bootstrap intervals over images, of the scores whose per-image values are stored.
+        score_intervals: bootstrap intervals over groups of images, of the scores whose per-image values are stored.
+        rise: by how much the robustness is above that of the candidate before, and the standard error of this difference over
+            groups of images; None without per-image values or a candidate before.
     """
 
     key: Key
@@ -37,6 +64,7 @@ class Candidate:
     within_noise: bool
     scores: Mapping[str, float]
     score_intervals: Mapping[str, Interval]
+    rise: tuple[float, float] | None = None
 
     @property
     def robustness(self) -> float | None:
@@ -45,7 +73,7 @@ class Candidate:
 
     @property
     def robustness_interval(self) -> Interval | None:
-        """Bootstrap interval of the robustness, over images; None without stored distances."""
+        """Bootstrap interval of the robustness, over groups of images; None without stored distances."""
         return self.score_intervals.get("robustness")
 
 
@@ -58,11 +86,14 @@ class Verdict:
         candidate: the chosen candidate; None for a uniform draw, whose values are expected values.
         mean: its mean test outcome over the seeds.
         tis: `mean` relative to the best candidate (Eq. 1).
-        interval: bootstrap interval of TIS over seeds and, if per-image values are stored, over images; None for one seed.
+        interval: interval of the TIS of the choice that was made, over seeds; None for one seed, and for a choice by the
+            outcomes themselves.
         regret: mean outcome of the best candidate minus `mean`.
         spent: epochs of pretraining that must be run for the choice.
         tied: other candidates with the same score.
         within_noise: whether the choice cannot be distinguished from the best; None for a uniform draw.
+        stability: share of bootstrap draws of groups of images in which the score would have chosen the same candidate; None
+            where the score has no per-image values.
     """
 
     selector: Selector
@@ -74,6 +105,7 @@ class Verdict:
     spent: float
     tied: tuple[Key, ...]
     within_noise: bool | None
+    stability: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,24 +151,30 @@ class Summary:
     Attributes:
         selector: the selector.
         pools: number of pools.
+        clusters: number of pretrainings or targets that the interval counts; without one, that there are.
         mean_tis: mean TIS over the pools.
-        interval: bootstrap interval of the mean TIS, over pools; None for a single pool.
+        interval: interval of the mean TIS, over clusters; None with too few.
         min_tis: lowest TIS.
         mean_regret: mean regret.
-        mean_epochs: mean epochs of pretraining spent.
+        mean_epochs: mean epochs of pretraining spent, each pool with a pretraining of its own.
+        shared_epochs: mean epochs of the pretrainings when each serves all its pools, and so runs to the longest stop.
         within_noise: share of pools where the choice cannot be distinguished from the best; None for a uniform draw.
-        fixed_at_cost: mean TIS of fixed lengths of the same mean cost, interpolated; None outside their range.
+        fixed_at_cost: mean TIS of fixed lengths of the cost `mean_epochs`, interpolated; None outside their range.
+        fixed_at_shared: likewise of the cost `shared_epochs`.
     """
 
     selector: Selector
     pools: int
+    clusters: int
     mean_tis: float
     interval: Interval | None
     min_tis: float
     mean_regret: float
     mean_epochs: float
+    shared_epochs: float
     within_noise: float | None
     fixed_at_cost: float | None
+    fixed_at_shared: float | None
 
 
 @dataclass(frozen=True)
@@ -147,23 +185,92 @@ class Contrast:
         first: one selector.
         second: the other selector, or `EQUAL_COST`.
         pools: number of pools.
+        clusters: number of pretrainings or targets that the interval counts; without one, that there are.
         difference: mean of TIS(first) - TIS(second).
-        interval: bootstrap interval over pools.
-        p_value: p-value of the two-sided Wilcoxon signed-rank test.
+        interval: interval of the mean, over clusters; None with too few.
+        p_value: two-sided p-value of the same t statistic; None with too few clusters.
         p_holm: `p_value`, corrected for all contrasts of the report (Holm).
         wins: number of pools where the first is better.
         losses: number of pools where it is worse; the rest are ties.
+        outcome: what the difference shows (`ClusterMean.outcome`).
+        detectable: smallest difference that would be called better or worse in four of five such studies; None with too few
+            clusters, which cannot decide anything.
     """
 
     first: Selector
     second: Selector
     pools: int
+    clusters: int
     difference: float
-    interval: Interval
-    p_value: float
-    p_holm: float
+    interval: Interval | None
+    p_value: float | None
+    p_holm: float | None
     wins: int
     losses: int
+    outcome: Outcome
+    detectable: float | None
+
+
+@dataclass(frozen=True)
+class Association:
+    """Mean rank correlations within configurations.
+
+    Attributes:
+        robustness: of robustness with the outcome.
+        epoch: of the epoch with the outcome.
+        given_epoch: of robustness with the outcome, given the epoch (partial Spearman correlation).
+    """
+
+    robustness: ClusterMean
+    epoch: ClusterMean
+    given_epoch: ClusterMean
+
+
+@dataclass(frozen=True)
+class Power:
+    """What the seeds of the study can see, as medians over configurations.
+
+    Attributes:
+        gap: smallest gap of TIS between two candidates that is seen with a probability of POWER.
+        seeds: number of seeds with which a gap of the margin would be seen, by target.
+    """
+
+    gap: float
+    seeds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class OneEach:
+    """The baseline: fine-tune each candidate once, take the best, and judge it on the other seeds.
+
+    Attributes:
+        mean_tis: mean TIS over configurations and seeds.
+        against: difference to the last checkpoint's TIS on the same seeds.
+        pools: number of configurations.
+        candidates: mean number of candidates, and so of fine-tunings.
+    """
+
+    mean_tis: float
+    against: ClusterMean
+    pools: int
+    candidates: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Further evidence; each part is None, or lacks a selector, where the data do not allow it.
+
+    Attributes:
+        association: rank correlations of robustness and epoch with the outcome.
+        permuted: by selector, the share of permutations of its choices within encoder and mode that bring at least its TIS.
+        power: what the seeds can see.
+        one_each: the baseline that fine-tunes each candidate once.
+    """
+
+    association: Association | None = None
+    permuted: Mapping[str, float] = field(default_factory=dict)
+    power: Power | None = None
+    one_each: OneEach | None = None
 
 
 @dataclass(frozen=True)
@@ -173,11 +280,15 @@ class Analysis:
     judged: tuple[Judged, ...]
     summaries: tuple[Summary, ...]
     contrasts: tuple[Contrast, ...]
+    evidence: Evidence
     left: tuple[str, ...]
-    confidence: float
-    draws: int
-    seed: int
+    sampling: Sampling
     warnings: tuple[str, ...] = ()
+
+    @property
+    def confidence(self) -> float:
+        """Coverage of the intervals."""
+        return self.sampling.confidence
 
     @cached_property
     def by_selector(self) -> dict[str, Summary]:

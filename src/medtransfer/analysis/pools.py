@@ -68,6 +68,11 @@ class Pool:
         return f"{start} → {self.fields['target']}, {self.fields['mode']}{self.label}"
 
     @property
+    def weights(self) -> str:
+        """What pools of the same pretraining share: source, encoder and origin, as far as its candidates share them."""
+        return " ".join(self.fields[name] for name in ("source", "encoder", "origin") if name in self.fields)
+
+    @property
     def is_series(self) -> bool:
         """Whether the candidates are checkpoints of one pretraining, keyed by epoch."""
         return all(isinstance(candidate, int) for candidate in self.candidates)
@@ -84,6 +89,11 @@ class Pool:
         for candidate, seed in self.outcome:
             seeds[candidate].add(seed)
         return tuple(sorted(set.intersection(*seeds.values()))) if seeds else ()
+
+    @property
+    def same_seeds(self) -> bool:
+        """Whether every fine-tuned candidate has the same seeds in `values`."""
+        return bool(self.common_seeds) and (not self.every_seed or self.common_seeds == self.seeds)
 
     @cached_property
     def values(self) -> dict[Key, list[float]]:

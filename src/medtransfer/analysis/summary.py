@@ -1,11 +1,12 @@
 """Summarise the selectors over all pools, and compare them in the same pools."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from medtransfer.analysis.judge import Sampling, judge
-from medtransfer.analysis.model import Analysis, Contrast, Judged, Summary, Verdict
+from medtransfer.analysis.evidence import gather
+from medtransfer.analysis.judge import judge
+from medtransfer.analysis.model import Analysis, Contrast, Judged, Sampling, Summary
 from medtransfer.analysis.pools import Pool
-from medtransfer.metrics.comparison import bootstrap_mean, compare_paired, holm
+from medtransfer.metrics.comparison import ClusterMean, cluster_mean, differences, holm, mean_tis_interval
 from medtransfer.metrics.transfer import interpolate_fixed
 from medtransfer.progress import track
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, SELECTORS, Selector
@@ -23,68 +24,79 @@ def analyse(pools: Sequence[Pool], left: Sequence[str], sampling: Sampling, warn
     judged = [judge(pool, sampling) for pool in track(pools, "report", len(pools), "configurations")]
     notes = [note for pool in judged for note in pool.notes]
     summaries, contrasts = summarise(judged, sampling)
-    return Analysis(
-        tuple(judged), summaries, contrasts, (*left, *notes), sampling.confidence, sampling.draws, sampling.seed, tuple(warnings)
-    )
+    evidence = gather(sorted(judged, key=lambda pool: pool.name), sampling, mean_over)
+    return Analysis(tuple(judged), summaries, contrasts, evidence, (*left, *notes), sampling, tuple(warnings))
 
 
 def summarise(judged: Sequence[Judged], sampling: Sampling) -> tuple[tuple[Summary, ...], tuple[Contrast, ...]]:
     """Summarise and contrast the selectors over judged pools, independent of the order of the pools."""
-    rows = [pool.by_selector for pool in sorted(judged, key=lambda pool: pool.name) if pool.verdicts]
-    selectors = {verdict.selector.name: verdict.selector for row in rows for verdict in row.values()}
+    pools = [pool for pool in sorted(judged, key=lambda pool: pool.name) if pool.verdicts]
+    selectors = {verdict.selector.name: verdict.selector for pool in pools for verdict in pool.verdicts}
     lengths = sorted((s for s in selectors.values() if s.name not in SELECTORS), key=lambda selector: selector.length or 0)
     ordered = [*(selector for name, selector in SELECTORS.items() if name in selectors), *lengths]
-    return tuple(_summary(selector, rows, sampling) for selector in ordered), tuple(_contrasts(rows, sampling))
+    return tuple(_summary(selector, pools, sampling) for selector in ordered), tuple(_contrasts(pools, sampling))
 
 
-Row = Mapping[str, Verdict]  # the verdicts of a pool by name of the selector
+def mean_over(pools: Sequence[Judged], values: Sequence[float]) -> ClusterMean:
+    """Return the mean of one value for each pool; pools of the same pretraining, or of the same target, are a cluster."""
+    factors = {"pretraining": [pool.pool.weights for pool in pools], "target": [pool.pool.fields["target"] for pool in pools]}
+    return cluster_mean(values, factors)
 
 
-def _summary(selector: Selector, rows: Sequence[Row], sampling: Sampling) -> Summary:
-    rows = [row for row in rows if selector.name in row]
-    verdicts = [row[selector.name] for row in rows]
-    tis = [verdict.tis for verdict in verdicts]
-    bounds = bootstrap_mean(tis, sampling.draws, sampling.confidence, sampling.generator("configurations"))
+def _summary(selector: Selector, pools: Sequence[Judged], sampling: Sampling) -> Summary:
+    pools = [pool for pool in pools if selector.name in pool.by_selector]
+    verdicts = [pool.by_selector[selector.name] for pool in pools]
+    mean = mean_over(pools, [verdict.tis for verdict in verdicts])
     near = [verdict.within_noise for verdict in verdicts if verdict.within_noise is not None]
-    cost = sum(verdict.spent for verdict in verdicts) / len(verdicts)
-    at_cost = _at_cost(rows, cost)
+    cost, shared = sum(verdict.spent for verdict in verdicts) / len(verdicts), _shared_cost(pools, selector)
+    at_cost, at_shared = _at_cost(pools, cost), _at_cost(pools, shared)
     return Summary(
-        selector=selector, pools=len(verdicts), mean_tis=sum(tis) / len(tis),
-        interval=bounds if len(verdicts) > 1 else None, min_tis=min(tis),
-        mean_regret=sum(verdict.regret for verdict in verdicts) / len(verdicts), mean_epochs=cost,
+        selector=selector, pools=len(verdicts), clusters=mean.clusters, mean_tis=mean.value,
+        interval=mean_tis_interval(mean, sampling.confidence), min_tis=min(verdict.tis for verdict in verdicts),
+        mean_regret=sum(verdict.regret for verdict in verdicts) / len(verdicts), mean_epochs=cost, shared_epochs=shared,
         within_noise=sum(near) / len(near) if near else None, fixed_at_cost=sum(at_cost) / len(at_cost) if at_cost else None,
+        fixed_at_shared=sum(at_shared) / len(at_shared) if at_shared else None,
     )  # fmt: skip
 
 
-def _at_cost(rows: Sequence[Row], cost: float) -> list[float]:
+def _shared_cost(pools: Sequence[Judged], selector: Selector) -> float:
+    """Return the mean epochs of the pretrainings when each runs to the longest stop of the pools that it serves."""
+    longest: dict[str, float] = {}
+    for pool in pools:
+        longest[pool.pool.weights] = max(longest.get(pool.pool.weights, 0.0), pool.by_selector[selector.name].spent)
+    return sum(longest.values()) / len(longest)
+
+
+def _at_cost(pools: Sequence[Judged], cost: float) -> list[float]:
     """Return the TIS of fixed lengths of the same mean cost in each pool; empty if a pool has none of that cost."""
-    curves = [{v.selector.length: v.tis for v in row.values() if v.selector.length is not None} for row in rows]
+    curves = [{v.selector.length: v.tis for v in pool.verdicts if v.selector.length is not None} for pool in pools]
     if not all(curve and min(curve) <= cost <= max(curve) for curve in curves):
         return []
     return [interpolate_fixed(curve, cost) for curve in curves]
 
 
-def _contrasts(rows: Sequence[Row], sampling: Sampling) -> list[Contrast]:
-    pairs = [(first, second) for first in CONTRASTED for second in first.against]
-    values = [(first, second, _tis(rows, first, second)) for first, second in pairs]
-    compared = [
-        (first, second, compare_paired(*tis, sampling.draws, sampling.confidence, sampling.generator("configurations")))
-        for first, second, tis in values if tis[0]
-    ]  # fmt: skip
-    corrected = holm([comparison.p_value for _, _, comparison in compared])
+def _contrasts(pools: Sequence[Judged], sampling: Sampling) -> list[Contrast]:
+    pairs = [(first, second, _paired(pools, first, second)) for first in CONTRASTED for second in first.against]
+    compared = [(first, second, shared, gaps, mean_over(shared, gaps)) for first, second, (shared, gaps) in pairs if gaps]
+    corrected = iter(holm([mean.p_value for *_, mean in compared if mean.p_value is not None]))
     return [
-        Contrast(first, second, c.n, c.difference, c.interval, c.p_value, p_holm, c.wins, c.losses)
-        for (first, second, c), p_holm in zip(compared, corrected, strict=True)
-    ]
+        Contrast(
+            first, second, len(gaps), mean.clusters, mean.value, mean.interval(sampling.confidence), mean.p_value,
+            None if mean.p_value is None else next(corrected), sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps),
+            mean.outcome(sampling.confidence, sampling.margin), mean.detectable(sampling.confidence),
+        )
+        for first, second, shared, gaps, mean in compared
+    ]  # fmt: skip
 
 
-def _tis(rows: Sequence[Row], first: Selector, second: Selector) -> tuple[list[float], list[float]]:
-    """Return the TIS of both selectors in the pools in which both can choose."""
+def _paired(pools: Sequence[Judged], first: Selector, second: Selector) -> tuple[list[Judged], list[float]]:
+    """Return the pools in which both selectors can choose, and the differences of their TIS."""
     at_cost = second is EQUAL_COST
-    shared = [row for row in rows if first.name in row and (second.name in row or at_cost)]
-    tis = [row[first.name].tis for row in shared]
+    shared = [pool for pool in pools if first.name in pool.by_selector and (second.name in pool.by_selector or at_cost)]
+    if not shared:
+        return [], []
+    tis = [pool.by_selector[first.name].tis for pool in shared]
     if not at_cost:
-        return tis, [row[second.name].tis for row in shared]
-    cost = sum(row[first.name].spent for row in shared) / len(shared) if shared else 0.0
-    fixed = _at_cost(shared, cost)
-    return (tis, fixed) if fixed else ([], [])
+        return shared, differences(tis, [pool.by_selector[second.name].tis for pool in shared])
+    fixed = _at_cost(shared, sum(pool.by_selector[first.name].spent for pool in shared) / len(shared))
+    return (shared, differences(tis, fixed)) if fixed else ([], [])

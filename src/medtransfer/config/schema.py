@@ -375,6 +375,10 @@ class Report(Section):
     """of the intervals, as a fraction"""
     seed: NonNegative
     """of the bootstrap"""
+    margin: Rate
+    """differences of TIS up to this count as equivalent"""
+    least: AtLeastZero
+    """mean test metric up to which models learned nothing; such configurations are not judged"""
 
 
 class Margins(Section):

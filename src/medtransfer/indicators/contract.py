@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,18 +65,20 @@ class Context:
 
     Attributes:
         images: ids, in the order of the positions in batches.
+        groups: group of each image, such as its patient.
         classes: number of labels, background included.
         seed: seed of the indicator's draws.
         repeats: number of passes over the views of all images.
-        plan: negative of each image; None if no indicator needs views.
+        plans: negative of each image, by repeat; empty if no indicator needs views.
         options: settings at which to compute.
     """
 
     images: list[str]
+    groups: list[str]
     classes: int
     seed: int
     repeats: int
-    plan: NegativePlan | None
+    plans: tuple[NegativePlan, ...]
     options: Options
 
 
@@ -132,7 +134,7 @@ class Measured:
 
     images: list[str]
     scores: list[Score]
-    per_sample: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    per_sample: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def value(self, setting: Mapping[str, object]) -> float:

@@ -86,12 +86,14 @@ def measure(
         target, settings.split, mean=contract["mean"], std=contract["std"], seed=settings.seed,
         max_images=settings.max_images, device=device,
     )  # fmt: skip
-    plan = _plan(images, target, settings) if "views" in needs else None
-    context = Context(images.ids, len(target.info.classes) + 1, settings.seed, settings.repeats, plan, options)
+    plans = _plans(images, target, settings) if "views" in needs else ()
+    context = Context(
+        images.ids, images.groups, len(target.info.classes) + 1, settings.seed, settings.repeats, plans, options
+    )  # fmt: skip
     steps = -(-len(images) // batch_size)
     repeats = (
         track(_inputs(images, needs, plan, batch_size, repeat), label, steps, "batch")
-        for repeat in range(settings.repeats if plan else 1)
+        for repeat, plan in enumerate(plans or (None,))
     )
     return feed(indicators, context, encoder, (inputs for batches in repeats for inputs in batches), autocast)
 
@@ -116,13 +118,15 @@ def feed(
     return {indicator.name: measurement.compute() for indicator, measurement in measurements}
 
 
-def _plan(images: TwoViews, target: PreparedTarget, settings: ViewSettings) -> NegativePlan:
+def _plans(images: TwoViews, target: PreparedTarget, settings: ViewSettings) -> tuple[NegativePlan, ...]:
+    """Choose the negatives of every repeat: one choice for all would add its own noise to their mean."""
     if (count := len(images)) < 2:
         raise InputError(
             f"expected at least 2 images of the split {settings.split!r} in {target.folder}, since a negative is another "
             f"image, but got {count}; choose another split"
         )
-    return negatives(count, settings.negative, derive_seed(settings.seed, "negatives"))
+    seeds = [derive_seed(settings.seed, "negatives", *([str(repeat)] if repeat else [])) for repeat in range(settings.repeats)]
+    return tuple(negatives(images.groups, settings.negative, seed) for seed in seeds)
 
 
 def _inputs(

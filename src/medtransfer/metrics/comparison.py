@@ -1,75 +1,149 @@
-"""Paired comparison of two selectors over the same pools, and Holm's correction."""
+"""Means and differences of selectors over pools, with intervals that count clusters, and what can be decided from them.
 
-from collections.abc import Sequence
+Pools that share a pretraining or a target are not independent, so their number says little about how sure a mean is. What
+counts are clusters: the pretrainings or the targets, whichever are numerous enough.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import stats
 
+Interval = tuple[float, float]
+Outcome = Literal["better", "worse", "equivalent", "undecided"]
+
+LEAST_CLUSTERS = 6  # below, intervals do not cover what they say, and a sign test cannot reach 5 %
+POWER = 0.8  # of the smallest difference that a study is said to be able to see
 TIE = 1e-12  # differences up to this are rounding of equal values
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A paired comparison over n pools.
+class ClusterMean:
+    """A mean over pools and how well it is known.
 
     Attributes:
-        difference: mean of first - second.
-        interval: percentile bootstrap interval of the mean, over pools.
-        p_value: p-value of the two-sided Wilcoxon signed-rank test; 1 if all are ties or n is 1.
-        n: number of pools.
-        wins: number of pools where the first is better.
-        losses: number of pools where it is worse.
+        value: mean over the pools.
+        error: its standard error; None with too few clusters.
+        degrees: degrees of freedom of the error; 0 without one.
+        clusters: number of clusters behind the error; without one, the largest number that any factor has.
+        factors: names of the factors whose levels are the clusters; empty without an error.
     """
 
-    difference: float
-    interval: tuple[float, float]
-    p_value: float
-    n: int
-    wins: int
-    losses: int
+    value: float
+    error: float | None
+    degrees: int
+    clusters: int
+    factors: tuple[str, ...]
+
+    def interval(self, confidence: float) -> Interval | None:
+        """Return Student's interval; None without an error."""
+        if self.error is None:
+            return None
+        half = float(stats.t.ppf((1 + confidence) / 2, self.degrees)) * self.error
+        return self.value - half, self.value + half
+
+    @property
+    def p_value(self) -> float | None:
+        """Two-sided p-value that the mean is 0; None without an error."""
+        if self.error is None:
+            return None
+        if self.error <= TIE:
+            return 1.0 if abs(self.value) <= TIE else 0.0
+        return float(2 * stats.t.sf(abs(self.value) / self.error, self.degrees))
+
+    def outcome(self, confidence: float, margin: float) -> Outcome:
+        """Decide what a difference shows.
+
+        It is `better` or `worse` where the interval lies on one side of 0, `equivalent` where two one-sided tests at level
+        1 - confidence put it within the margin, and `undecided` otherwise. A difference that is clear and yet within the
+        margin is called better or worse.
+        """
+        interval, inner = self.interval(confidence), self.interval(2 * confidence - 1)
+        if interval is None or inner is None:
+            return "undecided"
+        if interval[0] > TIE or interval[1] < -TIE:
+            return "better" if interval[0] > TIE else "worse"
+        return "equivalent" if -margin < inner[0] and inner[1] < margin else "undecided"
+
+    def detectable(self, confidence: float) -> float | None:
+        """Return the smallest difference that such a study would call better or worse with a probability of POWER."""
+        if self.error is None:
+            return None
+        return float(stats.t.ppf((1 + confidence) / 2, self.degrees) + stats.t.ppf(POWER, self.degrees)) * self.error
 
 
-def compare_paired(first: ArrayLike, second: ArrayLike, draws: int, confidence: float, rng: np.random.Generator) -> Comparison:
-    """Compare the values of two selectors, pool by pool.
+def cluster_mean(values: Sequence[float], factors: Mapping[str, Sequence[str]]) -> ClusterMean:
+    """Compute the mean of values, of which those with the same level of a factor depend on each other.
+
+    A factor with LEAST_CLUSTERS levels or more is random: the error says how the mean would vary with other levels. A factor
+    with fewer levels is taken as it is: nothing is said about other levels. With two random factors the error is the largest
+    of those of either and of both together.
 
     Args:
-        first: values by pool, (n,).
-        second: values of the same pools, in the same order.
-        draws: number of bootstrap draws.
-        confidence: confidence of the interval.
-        rng: source of randomness.
+        values: one for each pool, (n,).
+        factors: level of each pool, by factor, each (n,).
 
     Raises:
-        ValueError: the lengths differ, are 0, or a value is not finite.
+        ValueError: there are no values, one is not finite, or a factor has another number of levels.
+
+    Source: Cameron, Gelbach and Miller, Robust inference with multiway clustering, Journal of Business and Economic
+        Statistics 29, 2011, with t(G - 1) quantiles.
     """
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if a.shape != b.shape or a.ndim != 1 or not len(a):
-        raise ValueError(f"expected the values of the same configurations, but got shapes {a.shape} and {b.shape}")
-    difference = a - b
-    difference[np.abs(difference) <= TIE] = 0.0
-    p_value = 1.0
-    if len(difference) > 1 and difference.any():  # Pratt: differences of 0 are ranked, then dropped
-        p_value = float(stats.wilcoxon(difference, zero_method="pratt").pvalue)
-    return Comparison(
-        float(difference.mean()), bootstrap_mean(difference, draws, confidence, rng), p_value, len(difference),
-        int((difference > 0).sum()), int((difference < 0).sum()),
-    )  # fmt: skip
-
-
-def bootstrap_mean(values: ArrayLike, draws: int, confidence: float, rng: np.random.Generator) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean; the same generator state draws the same pools.
-
-    Raises:
-        ValueError: there are no values, or one is not finite.
-    """
-    sample: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+    sample = np.asarray(values, dtype=np.float64)
     if not sample.size or not np.all(np.isfinite(sample)):
         raise ValueError(f"expected finite values, at least one, but got {sample}")
-    means = sample[rng.integers(len(sample), size=(draws, len(sample)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    if any(len(levels) != len(sample) for levels in factors.values()):
+        raise ValueError(f"expected the levels of {len(sample)} values, but got { ({k: len(v) for k, v in factors.items()}) }")
+    counts = {name: len(set(levels)) for name, levels in factors.items()}
+    random = tuple(name for name, count in counts.items() if count >= LEAST_CLUSTERS)
+    mean = float(sample.mean())
+    if not random:
+        return ClusterMean(mean, None, 0, max(counts.values(), default=0), ())
+    residuals = sample - mean
+    variances = [_variance(residuals, factors[name]) for name in random]
+    if len(random) > 1:
+        together = _variance(residuals, list(zip(*(factors[name] for name in random), strict=True)))
+        variances.append(sum(variances) - together)
+    clusters = min(counts[name] for name in random)
+    return ClusterMean(mean, float(np.sqrt(max(variances))), clusters - 1, clusters, random)
+
+
+def _variance(residuals: NDArray[np.float64], levels: Sequence[object]) -> float:
+    """Return the variance of a mean whose residuals (n,) are summed by cluster."""
+    names = {level: index for index, level in enumerate(dict.fromkeys(levels))}
+    sums = np.bincount([names[level] for level in levels], weights=residuals, minlength=len(names))
+    return float(len(sums) / (len(sums) - 1) * (sums**2).sum() / len(residuals) ** 2)
+
+
+def mean_tis_interval(mean: ClusterMean, confidence: float) -> Interval | None:
+    """Return the interval of a mean TIS, at most 1; None with too few clusters.
+
+    What a choice loses, 1 - TIS, is mostly small and rarely large, and with few clusters a large loss may not have been seen.
+    So the lower limit is at least as far away as that of exponentially distributed losses.
+
+    Source: Epstein and Sobel, Life testing, Journal of the American Statistical Association 48, 1953.
+    """
+    interval = mean.interval(confidence)
+    if interval is None:
+        return None
+    count = 2 * mean.clusters
+    largest = count * (1 - mean.value) / float(stats.chi2.ppf((1 - confidence) / 2, count))
+    return max(0.0, min(interval[0], 1 - largest)), min(1.0, interval[1])
+
+
+def differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    """Return the differences of two selectors, pool by pool; those that are rounding of equal values are 0.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"expected the values of the same pools, but got {len(first)} and {len(second)}")
+    exact = (a - b for a, b in zip(first, second, strict=True))
+    return [0.0 if abs(difference) <= TIE else difference for difference in exact]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

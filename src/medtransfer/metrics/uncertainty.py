@@ -1,96 +1,214 @@
-"""Bootstrap draws of outcomes over seeds and of robustness over images; intervals, P(best) and the confidence set."""
+"""Uncertainty of outcomes over seeds: intervals, P(best), and the candidates that cannot be distinguished from the best.
 
-from collections.abc import Mapping, Sequence
+Normal theory with few seeds: an interval of one mean uses its own spread and Student's t; comparisons within a pool share
+what the candidates' spreads have in common (Smyth's moderated variances), since two or three seeds say little about one
+spread.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, special, stats
 
 from medtransfer.metrics.transfer import K, named
 
-Draws = NDArray[np.float64]
+Array = NDArray[np.float64]
 ROUNDING = 1e-12  # differences of outcomes up to this come from the order of additions
+LEAST_POOLED = 3  # candidates whose spreads are compared before they are pooled
+LEAST_SEEDS = 3  # seeds below which P(best) is not calibrated, see tests/metrics/test_coverage.py
 
 
-def bootstrap_seed_means(outcome: Mapping[K, Sequence[float]], draws: int, rng: np.random.Generator) -> Draws:
-    """Draw mean outcomes by candidate; the seeds of each are resampled separately, since fine-tunings are independent.
+def mean_interval(values: Sequence[float], confidence: float, low: float = -inf, high: float = inf) -> tuple[float, float]:
+    """Return Student's interval of a mean, cut to the range of the metric.
 
-    Deviations from the mean are scaled by sqrt(n / (n - 1)): the plain bootstrap of n values understates the variance of
-    their mean by (n - 1) / n, which matters for five seeds and fewer.
+    Args:
+        values: independent values, at least two.
+        confidence: coverage of the interval.
+        low: lowest possible value.
+        high: highest possible value.
+
+    Raises:
+        ValueError: there are fewer than two values.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if len(sample) < 2:
+        raise ValueError(f"expected at least 2 values, but got {len(sample)}; a single one has no spread")
+    half = float(stats.t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample)))
+    mean = float(sample.mean())
+    return max(low, mean - half), min(high, mean + half)
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Mean outcomes of the C candidates of a pool and how well they are known.
+
+    Attributes:
+        candidates: keys, ascending.
+        means: mean outcome, (C,).
+        errors: standard error of each mean as it counts in comparisons within the pool, (C,).
+        degrees: degrees of freedom of each error, (C,).
+        seeds: lowest number of seeds of a candidate.
+    """
+
+    candidates: tuple[object, ...]
+    means: Array
+    errors: Array
+    degrees: Array
+    seeds: int
+
+
+def estimate(outcome: Mapping[K, Sequence[float]], apart: Collection[K] = (), blocked: bool = False) -> Estimates:
+    """Estimate the mean outcomes of a pool with moderated errors.
 
     Args:
         outcome: values over seeds, by candidate; at least two each.
-        draws: number of draws.
-        rng: source of randomness.
-
-    Returns:
-        (draws, C), candidates ascending.
+        apart: candidates whose spread is not pooled with the others', such as the random initialisation, whose spread in
+            the published results is up to 75 times the others'.
+        blocked: whether the i-th value of every candidate has the same seed; then what a seed adds to all candidates is no
+            uncertainty of their differences.
 
     Raises:
         ValueError: there is no candidate, or one has fewer than two values.
 
-    Source: Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 2.3.
+    Source: Smyth, Linear models and empirical Bayes methods for assessing differential expression, Statistical Applications
+        in Genetics and Molecular Biology 3, 2004, section 6.2.
     """
     if not outcome:
         raise ValueError("expected the outcome of at least one candidate, but got none")
-    columns = []
-    for candidate in sorted(outcome):
-        values = np.asarray(outcome[candidate], dtype=np.float64)
-        if (n := len(values)) < 2:
-            raise ValueError(
-                f"expected the outcome of at least 2 seeds for {named(candidate)}, but got {n}; a single one has no spread"
-            )
-        drawn = values[rng.integers(n, size=(draws, n))].mean(axis=1)
-        columns.append(values.mean() + (drawn - values.mean()) * np.sqrt(n / (n - 1)))
-    return np.stack(columns, axis=1)
+    keys = sorted(outcome)
+    for key in keys:
+        if len(outcome[key]) < 2:
+            raise ValueError(f"expected the outcome of at least 2 seeds for {named(key)}, but got 1; a single one has no spread")
+    counts = np.array([len(outcome[key]) for key in keys], dtype=np.float64)
+    means = np.array([np.mean(outcome[key]) for key in keys])
+    variances = np.array([np.var(outcome[key], ddof=1) for key in keys])
+    pooled = np.array([key not in apart for key in keys])
+    posterior, degrees = _moderated(variances, counts - 1, pooled)
+    if blocked and pooled.sum() >= LEAST_POOLED:
+        values = np.array([list(outcome[key]) for key in keys])
+        posterior, degrees = _moderated(_without_seeds(values, posterior, pooled), counts - 1, pooled)
+    return Estimates(tuple(keys), means, np.sqrt(posterior / counts), degrees, int(counts.min()))
 
 
-def draw_images(count: int, draws: int, rng: np.random.Generator) -> Draws:
-    """Draw how often each of `count` images is taken in each draw, (draws, count); each row sums to `count`."""
-    taken = np.empty((draws, count))
+def _without_seeds(values: Array, variances: Array, pooled: NDArray[np.bool_]) -> Array:
+    """Return the variances (C,) of values (C, S) after the effects of the seeds are removed.
+
+    The effects are means over the pooled candidates, weighted by precision; removing them takes the share `weight` of a
+    candidate's own variance away.
+    """
+    weights = np.where(pooled, 1 / np.maximum(variances, _floor(variances)), 0.0)
+    weights /= weights.sum()
+    residuals = values - values.mean(axis=1, keepdims=True)
+    residuals = residuals - weights @ residuals
+    return (residuals**2).sum(axis=1) / (values.shape[1] - 1) / np.maximum(1 - weights, 0.2)
+
+
+def _moderated(variances: Array, degrees: Array, pooled: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Shrink the pooled variances towards what they have in common; return variances and degrees of freedom."""
+    if pooled.sum() < LEAST_POOLED:
+        return variances, degrees
+    own, count = np.maximum(variances[pooled], _floor(variances[pooled])), degrees[pooled]
+    logs = np.log(own) - special.digamma(count / 2) + np.log(count / 2)
+    excess = float(logs.var(ddof=1) - special.polygamma(1, count / 2).mean())  # variance of the true log variances
+    if excess <= 1e-6:  # the spreads agree
+        shrunk, total = np.full_like(own, count @ own / count.sum()), np.full_like(own, count.sum())
+    else:
+        half = float(optimize.brentq(lambda x: special.polygamma(1, x) - excess, 1e-7, 1e7))
+        common = np.exp(logs.mean() + special.digamma(half) - np.log(half))
+        shrunk = (2 * half * common + count * own) / (2 * half + count)
+        total = np.minimum(count + 2 * half, count.sum())
+    posterior, freedom = variances.copy(), degrees.copy()
+    posterior[pooled], freedom[pooled] = shrunk, total
+    return posterior, freedom
+
+
+def _floor(variances: Array) -> float:
+    """Return the variance that smaller ones are raised to, since the logarithm of 0 is not finite."""
+    return 1e-5 * float(np.median(variances)) + ROUNDING**2
+
+
+def tis_interval(estimates: Estimates, candidate: object, confidence: float) -> tuple[float, float]:
+    """Return the interval of the TIS of a candidate that was chosen without looking at the outcomes.
+
+    TIS is the smallest of the ratios to every candidate. Its lower limit is the smallest of the ratios' own lower limits; the
+    upper limit is the smallest of their simultaneous upper limits (Bonferroni), and at most 1. So it covers at least what it
+    says, however many candidates are close to the best.
+
+    Args:
+        estimates: of the pool.
+        candidate: the chosen one; None for a uniform draw from all.
+        confidence: coverage of the interval.
+
+    Source: Hsu, Constrained simultaneous confidence intervals for multiple comparisons with the best, Annals of Statistics
+        12, 1984, for ratios.
+    """
+    count = len(estimates.candidates)
+    weights = np.full(count, 1 / count) if candidate is None else np.array([key == candidate for key in estimates.candidates])
+    ratios = weights @ estimates.means / estimates.means
+    errors, degrees = _errors(estimates, weights, ratios)
+    errors, tail = errors / estimates.means, (1 - confidence) / 2
+    lower = ratios - stats.t.ppf(1 - tail, degrees) * errors
+    upper = ratios + stats.t.ppf(1 - tail / max(1, count - 1), degrees) * errors
+    return float(min(1.0, lower.min())), float(min(1.0, upper.min()))
+
+
+def confidence_set(estimates: Estimates, confidence: float) -> tuple[object, ...]:
+    """Return the candidates that cannot be distinguished from the best.
+
+    A candidate is excluded if any other is better by a one-sided test at level (1 - confidence) / (C - 1), so that the truly
+    best is among the rest with about the given probability. Source as for `tis_interval`.
+    """
+    count = len(estimates.candidates)
+    level = (1 - confidence) / max(1, count - 1)
+    kept = []
+    for candidate, own in zip(estimates.candidates, np.eye(count), strict=True):
+        errors, degrees = _errors(estimates, own, np.ones(count))
+        ahead = estimates.means - own @ estimates.means
+        if not np.any(ahead > np.maximum(ROUNDING, stats.t.ppf(1 - level, degrees) * errors)):
+            kept.append(candidate)
+    return tuple(kept)
+
+
+def _errors(estimates: Estimates, weights: Array, factors: Array) -> tuple[Array, Array]:
+    """Return standard errors and degrees of freedom, each (C,), of `weights @ means - factors * means`.
+
+    Source: Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946.
+    """
+    parts = ((weights - np.diag(factors)) * estimates.errors) ** 2  # (C, C): candidate compared with x share of the variance
+    total, squares = parts.sum(axis=1), (parts**2 / estimates.degrees).sum(axis=1)
+    degrees = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 1.0)
+    return np.sqrt(total), degrees
+
+
+def probability_best(estimates: Estimates, draws: int, rng: np.random.Generator) -> Array | None:
+    """Return how probable it is that each candidate is the best, (C,); None with too few seeds to be calibrated."""
+    if estimates.seeds < LEAST_SEEDS:
+        return None
+    noise = rng.standard_t(estimates.degrees, size=(draws, len(estimates.means)))
+    drawn = estimates.means + estimates.errors * noise
+    best = drawn == drawn.max(axis=1, keepdims=True)
+    return np.asarray((best / best.sum(axis=1, keepdims=True)).mean(axis=0))
+
+
+def draw_groups(groups: Sequence[str], draws: int, rng: np.random.Generator) -> Array:
+    """Draw how often each image is taken in each draw when whole groups, such as patients, are resampled, (draws, N).
+
+    Args:
+        groups: group of each image, (N,); all different where every image is on its own.
+        draws: number of draws.
+        rng: source of randomness.
+    """
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    taken = np.empty((draws, len(member)))
     for row in taken:  # one draw at a time: all indices at once would be as large as the result
-        row[:] = np.bincount(rng.integers(count, size=count), minlength=count)
+        row[:] = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[member]
     return taken
 
 
-def interval(draws: Draws, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def interval(draws: Array, confidence: float) -> tuple[Array, Array]:
     """Return the percentile interval of draws (B, ...) along their first axis."""
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     return low, high
-
-
-def probability_best(draws: Draws) -> NDArray[np.float64]:
-    """Return the share of draws (B, C) in which each candidate is the best, (C,); ties are shared equally."""
-    best = draws == draws.max(axis=1, keepdims=True)
-    return (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
-
-
-def confidence_set(outcome: Mapping[K, Sequence[float]], confidence: float) -> tuple[K, ...]:
-    """Return the candidates that cannot be distinguished from the best.
-
-    A candidate is excluded if any other is significantly better: one-sided Welch test at level (1 - confidence) / (C - 1).
-    So the set holds the truly best candidate with at least the given probability.
-
-    Args:
-        outcome: values over seeds, by candidate; a candidate with a single seed cannot be distinguished from any other.
-        confidence: probability that the best is in the set.
-
-    Source: Hsu, Constrained simultaneous confidence intervals for multiple comparisons with the best, Annals of Statistics 12,
-        1984, with Bonferroni's bound for unequal variances.
-    """
-    level = (1 - confidence) / max(1, len(outcome) - 1)
-    values = {candidate: np.asarray(outcome[candidate], dtype=np.float64) for candidate in sorted(outcome)}
-    return tuple(
-        candidate for candidate, own in values.items()
-        if not any(_better(other, own) < level for rival, other in values.items() if rival != candidate)
-    )  # fmt: skip
-
-
-def _better(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Return the one-sided p-value that the first's mean is above the second's (Welch)."""
-    if min(len(first), len(second)) < 2 or first.mean() - second.mean() <= ROUNDING:
-        return 1.0
-    if max(first.std(), second.std()) <= ROUNDING:
-        return 0.0
-    moments = [(values.mean(), values.std(ddof=1), len(values)) for values in (first, second)]
-    return float(stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False, alternative="greater").pvalue)

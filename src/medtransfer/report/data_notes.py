@@ -38,7 +38,8 @@ def settings(analysis: Analysis) -> list[str]:
     seeds = sorted({seed for judged in analysis.judged for seed in judged.pool.seeds})
     return [
         f"Configurations: {len(analysis.judged)}; read from {len(runs)} runs of the store. Seeds: {_numbers(seeds) or 'none'}.",
-        f"Intervals: {analysis.draws} bootstrap draws at a confidence of {100 * analysis.confidence:g} %, seed {analysis.seed}.",
+        f"Intervals: {100 * analysis.confidence:g} %; bootstrap of images with {analysis.sampling.draws} draws, seed "
+        f"{analysis.sampling.seed}. Equivalent: within ±{analysis.sampling.margin:g} TIS.",
     ]
 
 

@@ -1,6 +1,8 @@
 """Definitions of the terms in the tables and on the page."""
 
 from medtransfer.analysis.model import Analysis
+from medtransfer.metrics.comparison import LEAST_CLUSTERS
+from medtransfer.metrics.uncertainty import LEAST_SEEDS
 from medtransfer.report.format import capitalised
 from medtransfer.selectors.selectors import SELECTORS
 
@@ -30,20 +32,23 @@ def definitions(analysis: Analysis) -> dict[str, str]:
         },
         "TIS": tis(metric).split(") is ", 1)[1],
         "Robustness": f"{ROBUSTNESS} It is 1 for perfect separation, and 1 minus the margin where images are not separated.",
-        "Interval": f"{level} bootstrap interval. Of {article} {metric} it is drawn over seeds, of a robustness over images, of "
-                    "a TIS over seeds and, where per-image distances are stored, images; of means and differences over "
-                    "configurations. A dash: a single seed, or a single configuration.",
-        "P(best)": f"share of the bootstrap draws in which the checkpoint has the highest mean {metric}.",
-        "Within noise": "no other checkpoint is significantly better over the seeds (one-sided Welch tests, corrected for their "
-                        f"number), so with a confidence of {level} the truly best checkpoint is among those within noise.",
+        "Interval": f"covers the true value in about {level} of studies. Of {article} {metric} and of a TIS it is over seeds "
+                    "(Student’s t; a TIS is compared with every other checkpoint’s), of a robustness over groups of images such as "
+                    "patients (bootstrap), of means and differences over pretrainings, or targets, where there are at least "
+                    f"{LEAST_CLUSTERS}: nothing is said about targets that are too few to be counted. A dash: too few.",
+        "P(best)": f"how probable it is, from {LEAST_SEEDS} seeds on, that the checkpoint has the highest mean {metric}.",
+        "Within noise": "no other checkpoint is significantly better over the seeds (one-sided t tests, corrected for their "
+                        f"number), so with a confidence of about {level} the truly best checkpoint is among those within noise.",
+        "Stability": "share of draws of groups of images in which the score would have chosen the same checkpoint.",
         "Regret": f"mean {metric} of the best checkpoint minus that of the chosen one.",
         "Epochs spent": "of pretraining before the choice can be made: up to the stop where a rule stops the pretraining, all of "
-                        "them otherwise.",
+                        "them otherwise; each configuration with a pretraining of its own. Where one pretraining serves all its "
+                        "targets, it runs to the longest stop (epochs shared).",
         "Fixed at equal cost": "mean TIS of fixed lengths that cost as many epochs on average, a mix of the two nearest where no "
                                "checkpoint has that length.",
-        "p, p Holm": "two-sided Wilcoxon signed-rank test over configurations, and the same corrected for the number of "
-                     f"comparisons. Better and worse are said only where p Holm is below {1 - analysis.confidence:.3g} and the "
-                     "interval does not contain zero.",
+        "Better, worse, equivalent, undecided": "better or worse where the interval of the difference lies on one side of zero; "
+                     f"equivalent where two one-sided tests put it within ±{analysis.sampling.margin:g}; undecided otherwise.",
+        "p, p Holm": "two-sided t test over pretrainings or targets, and the same corrected for the number of comparisons.",
         "Correlations": f"of robustness with mean {metric} over the checkpoints: Spearman, Kendall, and Kendall with more weight "
                         "on the best checkpoints; 1 is the same order, −1 the reverse.",
         **{capitalised(selector.label): f"{selector.meaning}." for selector in SELECTORS.values()},

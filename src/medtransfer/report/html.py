@@ -61,6 +61,12 @@ def note(text: str) -> Markup:
     return _part("note", text)
 
 
+def definitions(meanings: Mapping[str, str]) -> Markup:
+    """Render terms and their meanings."""
+    terms = (Markup("<dt>{}</dt><dd>{}</dd>").format(term, meaning) for term, meaning in meanings.items())
+    return Markup("<dl>{}</dl>").format(Markup("").join(terms))
+
+
 def bullets(lines: Sequence[str]) -> Markup:
     """Render a list; empty for no lines."""
     return _part("bullets", lines) if lines else Markup()

@@ -3,7 +3,7 @@
 from medtransfer.analysis.model import Analysis
 from medtransfer.report import data_notes, glossary, page_sections, verdict_text
 from medtransfer.report.format import capitalised
-from medtransfer.report.html import bullets, details, document, environment, figure, note, table
+from medtransfer.report.html import bullets, definitions, details, document, environment, figure, note, table
 from medtransfer.report.plots.cost import cost_front
 
 __all__ = ["bullets", "details", "document", "figure", "note", "render", "table"]
@@ -14,6 +14,7 @@ def render(analysis: Analysis, title: str) -> str:
     metric = analysis.metric_label
     template = environment().get_template("report.html.j2")
     body = template.render(
+        fold=details,
         verdict=_unbroken(verdict_text.verdict(analysis)),
         particulars=[_unbroken(text) for text in verdict_text.particulars(analysis)],
         tis=glossary.tis(metric),
@@ -32,7 +33,7 @@ def render(analysis: Analysis, title: str) -> str:
         missing=page_sections.missing(analysis),
         settings=data_notes.settings(analysis),
         identities=page_sections.identities(analysis),
-        definitions=glossary.definitions(analysis),
+        words=definitions(glossary.definitions(analysis)),
     )
     return document(title, body)
 

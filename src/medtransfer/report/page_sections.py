@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
 from medtransfer.analysis.pools import Pool
-from medtransfer.report import data_notes, html, tables, verdict_text
+from medtransfer.report import data_notes, html, tables
 from medtransfer.report.format import between, epochs, probability, signed, spread
 from medtransfer.report.plots import by_epoch
 from medtransfer.report.plots.figure import MOST_PANELS
@@ -124,19 +124,19 @@ def _share(value: float | None) -> str:
 
 def contrasts(analysis: Analysis) -> Markup:
     """Render the table of comparisons with their outcomes."""
-    widest = max((abs(bound) for contrast in analysis.contrasts for bound in contrast.interval), default=0.0) or 0.001
-    rows = [_contrast(contrast, widest, analysis.confidence) for contrast in analysis.contrasts]
+    reach = [abs(end) for c in analysis.contrasts for end in (c.difference, *(c.interval or ()))]
+    rows = [_contrast(contrast, max(reach, default=0.0) or 0.001) for contrast in analysis.contrasts]
     return html.table(rows, left=("against", "outcome"))
 
 
-def _contrast(contrast: Contrast, widest: float, confidence: float) -> Row:
-    interval = contrast.interval if contrast.pools > 1 else None
+def _contrast(contrast: Contrast, widest: float) -> Row:
+    interval = contrast.interval
     return {
         "choice": contrast.first.name, "against": contrast.second.label, "difference": signed(contrast.difference),
         _ends("worse", "better"): html.whisker(contrast.difference, interval, -widest, widest, 0.0),
         "interval": f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–",
         "p": probability(contrast.p_value), "p Holm": probability(contrast.p_holm),
-        "outcome": verdict_text.outcome(contrast, confidence),
+        "outcome": contrast.outcome,
         "won, tied, lost": f"{contrast.wins}, {contrast.pools - contrast.wins - contrast.losses}, {contrast.losses}",
     }  # fmt: skip
 

@@ -5,8 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from medtransfer import tracking
-from medtransfer.analysis.judge import Sampling
-from medtransfer.analysis.model import Analysis
+from medtransfer.analysis.model import Analysis, Sampling
 from medtransfer.analysis.pools import collect
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
@@ -49,7 +48,7 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
             "set MLFLOW_TRACKING_URI to the store that has them"
         )
-    sampling = Sampling(section.draws, section.confidence, section.seed)
+    sampling = sampling_of(section)
     analysis = analyse(pools, left_out, sampling, searched(setting))
     out = Path(section.out)
     write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
@@ -64,7 +63,12 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
     _publish(out, analysis, metrics)
     missing = [line for lines in data_notes.missing(analysis).values() for line in lines]
     lacking = f"\n\nMissing or left out: {len(missing)} lines at the end of {out / 'report.md'}." if missing else ""
-    return f"{tables.brief(analysis, TITLE)}{lacking}\n\nThe page: {out / 'report.html'}"
+    return f"{tables.brief(analysis)}{lacking}\n\nThe page: {out / 'report.html'}"
+
+
+def sampling_of(section: Report) -> Sampling:
+    """Return how the report computes intervals."""
+    return Sampling(section.draws, section.confidence, section.seed, section.margin, section.least)
 
 
 def searched(setting: RobustnessSetting) -> list[str]:
@@ -87,7 +91,7 @@ def searched(setting: RobustnessSetting) -> list[str]:
 def _publish(out: Path, analysis: Analysis, metrics: Mapping[str, float]) -> None:
     """Log the report as one run; a report on the same inputs is logged only once."""
     inputs = sorted({run for judged in analysis.judged for run in judged.pool.runs})
-    sampling = {"draws": analysis.draws, "confidence": analysis.confidence, "seed": analysis.seed}
+    sampling = asdict(analysis.sampling)
     cell = digest([inputs, metrics, sampling], 16)
     params = {"configurations": len(analysis.judged), "runs": len(inputs), **sampling}
     with tracking.once("report", "report", cell, params) as handle:

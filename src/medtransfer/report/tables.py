@@ -21,7 +21,8 @@ def dice_rows(analysis: Analysis) -> list[Row]:
             **judged.pool.fields, "configuration": judged.name, "epoch": candidate.key, "dice_mean": candidate.mean,
             "dice_std": candidate.std, "seeds": candidate.seeds, **_bounds("dice", candidate.interval), "p_best": candidate.p_best,
             "within_noise": candidate.within_noise, "robustness": candidate.robustness,
-            **_bounds("robustness", candidate.robustness_interval), "source_accuracy": candidate.scores.get(SOURCE_ACCURACY),
+            **_bounds("robustness", candidate.robustness_interval), **_rise(candidate),
+            "source_accuracy": candidate.scores.get(SOURCE_ACCURACY),
             **{name: candidate.scores.get(name) for name in further},
         }
         for judged in analysis.judged for candidate in judged.candidates
@@ -34,7 +35,7 @@ def tis_rows(analysis: Analysis) -> list[Row]:
         {
             **judged.pool.fields, "configuration": judged.name, "selector": v.selector.name, "epoch": v.candidate, "dice": v.mean,
             "tis": v.tis, **_bounds("tis", v.interval), "regret": v.regret, "epochs_spent": v.spent,
-            "within_noise": v.within_noise, "tied": " ".join(map(str, v.tied)),
+            "within_noise": v.within_noise, "tied": " ".join(map(str, v.tied)), "stability": v.stability,
         }
         for judged in analysis.judged for v in judged.verdicts
     ]  # fmt: skip
@@ -44,9 +45,10 @@ def selector_rows(analysis: Analysis) -> list[Row]:
     """Return one row per selector: TIS, regret and cost over all pools in which it can choose."""
     return [
         {
-            "selector": s.selector.name, "configurations": s.pools, "mean_tis": s.mean_tis, **_bounds("tis", s.interval),
-            "min_tis": s.min_tis, "mean_regret": s.mean_regret, "mean_epochs": s.mean_epochs, "within_noise": s.within_noise,
-            "fixed_at_equal_cost": s.fixed_at_cost,
+            "selector": s.selector.name, "configurations": s.pools, "clusters": s.clusters, "mean_tis": s.mean_tis,
+            **_bounds("tis", s.interval), "min_tis": s.min_tis, "mean_regret": s.mean_regret, "mean_epochs": s.mean_epochs,
+            "within_noise": s.within_noise, "fixed_at_equal_cost": s.fixed_at_cost, "shared_epochs": s.shared_epochs,
+            "fixed_at_shared_cost": s.fixed_at_shared,
         }
         for s in analysis.summaries
     ]  # fmt: skip
@@ -61,9 +63,10 @@ def contrast_rows(analysis: Analysis) -> list[Row]:
     """Return one row per compared pair of selectors; `outcome` is that of the first."""
     return [
         {
-            "first": c.first.name, "second": c.second.name, "configurations": c.pools, "difference": c.difference,
+            "first": c.first.name, "second": c.second.name, "configurations": c.pools, "clusters": c.clusters,
+            "difference": c.difference,
             **_bounds("difference", c.interval), "p": c.p_value, "p_holm": c.p_holm, "wins": c.wins, "losses": c.losses,
-            "outcome": verdict_text.outcome(c, analysis.confidence),
+            "outcome": c.outcome, "detectable": c.detectable,
         }
         for c in analysis.contrasts
     ]  # fmt: skip
@@ -103,7 +106,16 @@ def score_cells(pool: Pool, candidate: Candidate, interval: str) -> Row:
 
 def markdown(analysis: Analysis, title: str) -> str:
     """Format the whole report as Markdown, in the order of the page."""
-    parts = [brief(analysis, title)]
+    parts = [f"# {title}", f"**{verdict_text.verdict(analysis)}**", glossary.tis(analysis.metric_label), glossary.ROBUSTNESS]
+    if cost := verdict_text.cost(analysis):
+        parts.append(cost)
+    parts += _bullets(verdict_text.particulars(analysis))
+    if analysis.summaries:
+        parts += ["## Ways of choosing", as_markdown(selector_rows(analysis))]
+    if analysis.contrasts:
+        parts += ["## Compared on the same configurations", as_markdown([_readable(row) for row in contrast_rows(analysis)])]
+    if rows := tis_table(analysis):
+        parts += ["## TIS by configuration, with the chosen epoch", as_markdown(rows)]
     for judged in analysis.judged:
         parts += [f"## {judged.name}", *_pool(judged)]
     for heading, lines in data_notes.missing(analysis).items():
@@ -114,19 +126,17 @@ def markdown(analysis: Analysis, title: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def brief(analysis: Analysis, title: str) -> str:
-    """Format the first part of the report: the verdict and the tables over all pools."""
-    parts = [f"# {title}", f"**{verdict_text.verdict(analysis)}**", glossary.tis(analysis.metric_label)]
-    parts += _bullets(verdict_text.particulars(analysis))
-    if analysis.summaries:
-        parts += ["## Ways of choosing", as_markdown(selector_rows(analysis))]
-    if cost := verdict_text.cost(analysis):
-        parts.append(cost)
-    if analysis.contrasts:
-        parts += ["## Compared on the same configurations", as_markdown([_readable(row) for row in contrast_rows(analysis)])]
-    if rows := tis_table(analysis):
-        parts += ["## TIS by configuration, with the chosen epoch", as_markdown(rows)]
-    return "\n\n".join(parts)
+def brief(analysis: Analysis) -> str:
+    """Format the text for the terminal: the verdict, what weakens it, and one small table."""
+    parts = [verdict_text.verdict(analysis), *_bullets([*analysis.warnings, *verdict_text.weaknesses(analysis)])]
+    rows = [
+        {
+            "way of choosing": s.selector.label, "mean TIS": s.mean_tis, "interval": between(s.interval), "worst TIS": s.min_tis,
+            "epochs spent": s.mean_epochs, "configurations": s.pools,
+        }
+        for s in analysis.summaries if s.selector.length is None
+    ]  # fmt: skip
+    return "\n\n".join([*parts, *([as_markdown(rows)] if rows else [])])
 
 
 def _pool(judged: Judged) -> list[str]:
@@ -141,6 +151,11 @@ def _readable(row: Mapping[str, Any]) -> Row:
 
 def _bullets(lines: Sequence[str]) -> list[str]:
     return ["\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def _rise(candidate: Candidate) -> Row:
+    rise, error = candidate.rise or (None, None)
+    return {"robustness_rise": rise, "robustness_rise_error": error}
 
 
 def _bounds(name: str, interval: Interval | None) -> Row:

@@ -4,21 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 from medtransfer.analysis.model import Analysis, Contrast, Interval, Judged, Summary
+from medtransfer.metrics.comparison import LEAST_CLUSTERS
+from medtransfer.report import evidence_text
 from medtransfer.report.format import capitalised, epochs, percent, signed
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, FULL, NONE, RANDOM, SELECTORS
 
 SUBJECT = SELECTORS["offline"]  # the selector that the verdict is about
-
-
-def outcome(contrast: Contrast, confidence: float) -> str:
-    """Return whether the first is `better`, `worse` or `not told apart` from the second.
-
-    A difference is clear when its corrected p-value is below 1 - confidence and its interval does not contain zero.
-    """
-    low, high = contrast.interval
-    if contrast.p_holm >= round(1 - confidence, 12) or low <= 0 <= high:
-        return "not told apart"
-    return "better" if low > 0 else "worse"
+WORDS = {
+    "better": "is better than", "worse": "is worse than", "equivalent": "is equivalent to",
+    "undecided": "is neither shown better nor worse than",
+}  # fmt: skip
 
 
 def verdict(analysis: Analysis) -> str:
@@ -48,13 +43,31 @@ def _over_several(analysis: Analysis, subject: Summary) -> str:
     kept += f"; always taking {FULL.phrase} keeps {percent(subject.mean_tis - contrast.difference)}. "
     if not contrast.wins and not contrast.losses:
         return f"{kept}Both bring the same in every configuration."
-    judgement = {
-        "better": "is clear: robustness chose the better checkpoints",
-        "worse": "is clear: the last checkpoint was the better choice", "not told apart": "is within noise",
-    }[outcome(contrast, analysis.confidence)]  # fmt: skip
+    return kept + _judgement(contrast, analysis)
+
+
+def _judgement(contrast: Contrast, analysis: Analysis) -> str:
+    points = f"the difference is {signed(100 * contrast.difference, 1)} points"
+    if contrast.interval is None:
+        return f"Which is better could not have been decided: {points}, but {too_few(analysis)}."
     low, high = contrast.interval
-    bounds = f"interval {signed(100 * low, 1)} to {signed(100 * high, 1)}"
-    return f"{kept}The difference of {signed(100 * contrast.difference, 1)} points ({bounds}) {judgement}."
+    points += f" ({100 * analysis.confidence:g} % interval {signed(100 * low, 1)} to {signed(100 * high, 1)})"
+    return {
+        "better": f"Choosing by robustness is better: {points}.",
+        "worse": f"The last checkpoint is better: {points}.",
+        "equivalent": f"The two are equivalent: {points}, within ±{100 * analysis.sampling.margin:g}.",
+        "undecided": f"Which is better is undecided: {points}.",
+    }[contrast.outcome]
+
+
+def too_few(analysis: Analysis) -> str:
+    """Say in a clause that the study has too few pretrainings and targets for intervals of means."""
+    judged = [pool.pool for pool in analysis.judged if pool.verdicts]
+    pretrainings, targets = (len({value(pool) for pool in judged}) for value in (lambda p: p.weights, lambda p: p.fields["target"]))
+    return (
+        f"with {counted(pretrainings, 'pretraining')} and {counted(targets, 'target')} no difference can be told from chance; "
+        f"{LEAST_CLUSTERS} of either are the least"
+    )
 
 
 def _one_pool(analysis: Analysis) -> str:
@@ -66,7 +79,7 @@ def _one_pool(analysis: Analysis) -> str:
         f"{_percent_interval(subject.interval, analysis.confidence)}"
     )
     if judged.has_seeds:
-        text += ", which is within noise of the best" if subject.within_noise else ", which is clearly below the best"
+        text += ", which cannot be distinguished from the best" if subject.within_noise else ", which is below the best"
     text += f"; always taking {FULL.phrase} keeps {percent(full.tis)}" if full else ""
     return f"{text}. One configuration says nothing about others."
 
@@ -78,7 +91,8 @@ def _plain_choices(analysis: Analysis) -> str:
         return ""
     kept = ", ".join(f"{summary.selector.label} {percent(summary.mean_tis)}" for summary in plain)
     count = max(summary.pools for summary in summaries.values())
-    return f"Of the best checkpoint’s {analysis.metric_label}, plain choices keep, over {_counted(count)}: {kept}."
+    over = counted(count, "configuration")
+    return f"Of the best checkpoint’s {analysis.metric_label}, plain choices keep, over {over}: {kept}."
 
 
 def _no_verdict(analysis: Analysis) -> str:
@@ -95,9 +109,9 @@ def _no_verdict(analysis: Analysis) -> str:
 def particulars(analysis: Analysis) -> list[str]:
     """Return further sentences: warnings, comparisons, cost, noise and weaknesses."""
     compared = [_compared(analysis, selector.name) for selector in CONTRASTED if selector.name in analysis.by_selector]
-    return [
-        text for text in (*analysis.warnings, *compared, _spent(analysis), _near(analysis), *weaknesses(analysis)) if text
-    ]  # fmt: skip
+    parts = (*analysis.warnings, *compared, _spent(analysis), _near(analysis), *evidence_text.sentences(analysis),
+             *weaknesses(analysis))  # fmt: skip
+    return [text for text in parts if text]
 
 
 def _spent(analysis: Analysis) -> str:
@@ -117,13 +131,19 @@ def _spent(analysis: Analysis) -> str:
 
 
 def _compared(analysis: Analysis, first: str) -> str:
-    groups: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+    groups: dict[str, list[str]] = {}
     for contrast in analysis.contrasts:
-        if contrast.first.name == first and contrast.pools > 1:
-            groups[outcome(contrast, analysis.confidence)].append(contrast.second.phrase)
-    words = {"better": "is clearly better than", "worse": "is clearly worse than", "not told apart": "cannot be distinguished from"}
-    parts = [f"{words[group]} {_listed(phrases)}" for group, phrases in groups.items() if phrases]
+        if contrast.first.name == first and contrast.interval is not None:
+            groups.setdefault(contrast.outcome, []).append(_opponent(contrast, analysis.confidence))
+    parts = [f"{WORDS[outcome]} {_listed(groups[outcome])}" for outcome in WORDS if outcome in groups]
     return f"Choosing by {SELECTORS[first].phrase} {'; it '.join(parts)}." if parts else ""
+
+
+def _opponent(contrast: Contrast, confidence: float) -> str:
+    """Name the second selector, with a remark where the difference is not clear after correction for all comparisons."""
+    clear = contrast.outcome in {"better", "worse"} and contrast.p_holm is not None
+    uncorrected = clear and contrast.p_holm is not None and contrast.p_holm >= round(1 - confidence, 12)
+    return f"{contrast.second.phrase}{' (not after correction for all comparisons)' if uncorrected else ''}"
 
 
 def _near(analysis: Analysis) -> str:
@@ -135,7 +155,7 @@ def _near(analysis: Analysis) -> str:
         near = [judged.by_selector[selector.name].within_noise for judged in seeded if selector.name in judged.by_selector]
         if near:
             parts.append(f"the choice by {selector.phrase} in {sum(map(bool, near))} of {len(near)}")
-    return f"Within noise of the best checkpoint: {_listed(parts)} configurations with several seeds." if parts else ""
+    return f"Not distinguishable from the best checkpoint: {_listed(parts)} configurations with several seeds." if parts else ""
 
 
 def weaknesses(analysis: Analysis) -> list[str]:
@@ -148,7 +168,8 @@ def weaknesses(analysis: Analysis) -> list[str]:
     lacking = sum(SUBJECT.name not in pool.by_selector for pool in judged)
     if lacking and SUBJECT.name in analysis.by_selector:
         texts.append(f"{lacking} of {len(judged)} judged configurations lack robustness and say nothing about it.")
-    texts.append(_too_few(analysis.contrasts, analysis.confidence))
+    if len(judged) > 1 and any(contrast.interval is None for contrast in analysis.contrasts):
+        texts.append(f"{capitalised(too_few(analysis))}.")
     return [text for text in texts if text]
 
 
@@ -161,32 +182,25 @@ def _single_seeds(judged: Sequence[Judged], metric: str) -> str:
     return f"{which} {verb} a single seed: no interval of the {metric}, and no checkpoint can be distinguished from the best."
 
 
-def _too_few(contrasts: Sequence[Contrast], confidence: float) -> str:
-    """Warn if even a win in every pool could not be clear: the smallest p of n pairs is 2^(1 - n)."""
-    if not contrasts:
-        return ""
-    most = max(contrast.pools for contrast in contrasts)
-    least = min(1.0, len(contrasts) * 2.0 ** (1 - most))
-    if most < 2 or least < round(1 - confidence, 12):
-        return ""
-    return (
-        f"With {most} configurations and {len(contrasts)} comparisons no difference can be clear, however large: "
-        f"the smallest corrected p possible is {least:.3f}."
-    )
-
-
 def cost(analysis: Analysis) -> str:
-    """Compare each choice by robustness with fixed lengths of the same cost; empty if none can be compared."""
+    """Compare each choice by robustness with fixed lengths of the same cost, by both accounts; empty if none can be compared."""
     parts = []
     for selector in CONTRASTED:
         summary = analysis.by_selector.get(selector.name)
-        if summary is not None and summary.fixed_at_cost is not None:
-            contrast = analysis.contrast(selector.name, EQUAL_COST.name)
-            word = f" ({outcome(contrast, analysis.confidence)})" if contrast and contrast.pools > 1 else ""
-            parts.append(
-                f"{selector.phrase} spends {epochs(summary.mean_epochs)} epochs for a mean TIS of {summary.mean_tis:.3f}, where "
-                f"fixed lengths of the same cost bring {summary.fixed_at_cost:.3f}{word}"
+        if summary is None or summary.fixed_at_cost is None:
+            continue
+        contrast = analysis.contrast(selector.name, EQUAL_COST.name)
+        word = f" ({contrast.outcome})" if contrast else ""
+        text = (
+            f"{selector.phrase} spends {epochs(summary.mean_epochs)} epochs for a mean TIS of {summary.mean_tis:.3f}, where "
+            f"fixed lengths of the same cost bring {summary.fixed_at_cost:.3f}{word}"
+        )
+        if summary.fixed_at_shared is not None and summary.shared_epochs > summary.mean_epochs:
+            text += (
+                f"; where one pretraining serves all its targets it must run to the longest stop, {epochs(summary.shared_epochs)} "
+                f"epochs on average, at which fixed lengths bring {summary.fixed_at_shared:.3f}"
             )
+        parts.append(text)
     return f"At equal cost: {'; '.join(parts)}." if parts else ""
 
 
@@ -196,8 +210,9 @@ def _percent_interval(interval: Interval | None, confidence: float) -> str:
     return f" ({100 * confidence:g} % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
 
 
-def _counted(count: int) -> str:
-    return "1 configuration" if count == 1 else f"{count} configurations"
+def counted(count: int, what: str) -> str:
+    """Return a number of things, in the plural unless it is 1."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _listed(parts: Sequence[str]) -> str:

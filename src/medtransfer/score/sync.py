@@ -92,7 +92,7 @@ def record_of(index: ScoreIndex, scores: Mapping[int, Scores], options: Options,
     weights = [[epoch, scores[epoch].weights] for epoch in sorted(scores)]
     defaults = {metric: rows[min(rows)].setting for metric, rows in metrics.items()}
     listed = [[row.indicator, row.setting] for row in first.rows]
-    cell = digest([first.data, first.pretraining, weights, first.settings, defaults, listed], 16)
+    cell = digest([first.form(), first.data, first.pretraining, weights, first.settings, defaults, listed], 16)
     params = {
         "target": first.target, "data": first.data, "encoder": first.encoder, "origin": first.origin, "source": first.source,
         "pretraining": first.pretraining, "images": first.images, **first.settings, "scores": " ".join(metrics),

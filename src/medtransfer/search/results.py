@@ -36,13 +36,16 @@ class Scored:
     measured: Measured
 
 
-def read_own(default: RobustnessSetting, tried: Collection[tuple[str, int]], views: ViewSettings | None = None) -> Results:
+def read_own(
+    default: RobustnessSetting, tried: Collection[tuple[str, int]], views: ViewSettings | None = None, least: float = 0.0
+) -> Results:
     """Read the user's own fine-tunings and per-image distances.
 
     Args:
         default: setting that the search is compared with; score runs at it are preferred if there are several.
         tried: (distance, level) pairs that the search may try.
         views: view settings of the score runs to prefer; None for any.
+        least: mean outcome up to which models learned nothing.
 
     Raises:
         InputError: there are no results, none is complete, or the stored distances cannot be read.
@@ -53,7 +56,7 @@ def read_own(default: RobustnessSetting, tried: Collection[tuple[str, int]], vie
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
             "set MLFLOW_TRACKING_URI to the store that has them"
         )
-    usable, notes = select_usable(pools)
+    usable, notes = select_usable(pools, least)
     runs = {pool.score_run: pool for pool in usable}  # modes of transfer share a run
     pairs = {*tried, (default.distance, default.level)}
     reading = track(runs.items(), "search: reading distances", len(runs), "score runs")
@@ -62,13 +65,13 @@ def read_own(default: RobustnessSetting, tried: Collection[tuple[str, int]], vie
     return Results(tuple(cases), (*left_out, *notes))
 
 
-def select_usable(pools: Sequence[Pool]) -> tuple[list[Pool], list[str]]:
+def select_usable(pools: Sequence[Pool], least: float = 0.0) -> tuple[list[Pool], list[str]]:
     """Select the configurations that can be judged, with notes on why the others cannot.
 
     Raises:
         InputError: none can be judged.
     """
-    reasons = {pool.name: unjudged(pool) or _unscored(pool) for pool in pools}
+    reasons = {pool.name: unjudged(pool, least) or _unscored(pool) for pool in pools}
     usable = [pool for pool in pools if not reasons[pool.name]]
     if not usable:
         name, reason = next(iter(reasons.items()))

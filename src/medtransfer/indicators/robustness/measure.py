@@ -75,7 +75,8 @@ class PairDistances:
         count = len(self._counts)
         spaces = [(number // 2 - count // 2, number % 2 == 1) for number in range(count)]  # (level, pooled)
         d_pos, d_neg = (self._table(spaces, side) for side in (0, 1))
-        pairs = Pairs(d_pos, d_neg, self._context.images)
+        groups = np.unique(self._context.groups, return_inverse=True)[1].astype(np.int64)
+        pairs = Pairs(d_pos, d_neg, self._context.images, groups)
         flags = {
             space: {name: number for name, number in counted.items() if number}
             for space, counted in zip(spaces, self._counts, strict=True)
@@ -90,7 +91,10 @@ class PairDistances:
         }  # fmt: skip
 
     def _notes(self) -> list[str]:
-        plan = self._context.plan
-        if plan is None or plan.repaired is None:
-            return []
-        return [f"image {plan.repaired} would be its own negative in an odd list; it is compared with its neighbour"]
+        notes = []
+        for plan in self._context.plans[:1]:
+            if plan.repaired is not None:
+                notes.append(f"image {plan.repaired} would be its own negative in an odd list; it is compared with its neighbour")
+            if plan.alike:
+                notes.append(f"{plan.alike} images are compared with another one of their group, since it holds most images")
+        return notes

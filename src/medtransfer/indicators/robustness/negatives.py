@@ -1,6 +1,6 @@
 """Choice of the negative of each image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,22 +17,52 @@ class NegativePlan:
             negatives are in the batch of their query.
         repaired: middle image of an odd list of `paper` negatives, which would have been its own negative and is compared
             with a neighbour instead; None otherwise.
+        alike: number of images whose random negative is of their own group, because that group holds most images.
     """
 
     negative: NDArray[np.int64]
     order: NDArray[np.int64]
     repaired: int | None
+    alike: int = 0
 
 
-def _random_negatives(n: int, seed: int) -> NegativePlan:
-    order = np.random.default_rng(seed).permutation(n)
-    negative = np.empty(n, dtype=np.int64)
+def _random_negatives(groups: Sequence[str], seed: int) -> NegativePlan:
+    """Draw a cycle through all images in which neighbours are of different groups, as far as that is possible."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(groups))
+    if len(set(groups)) > 1:
+        order = _apart(order, np.unique(np.asarray(groups), return_inverse=True)[1], rng)
+    negative = np.empty(len(groups), dtype=np.int64)
     negative[order] = np.roll(order, -1)
-    return NegativePlan(negative, order, None)
+    member = np.asarray(groups)
+    alike = int((member == member[negative]).sum()) if len(set(groups)) > 1 else 0
+    return NegativePlan(negative, order, None, alike)
 
 
-def _paper_negatives(n: int, seed: int) -> NegativePlan:
+def _apart(order: NDArray[np.int64], member: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Move images of a cyclic order that follow one of their group to places between two images of other groups.
+
+    Args:
+        order: (n,), a permutation; it stays as it is where no neighbours are of one group.
+        member: number of each image's group, (n,).
+        rng: source of randomness.
+    """
+    follows = member[order] == member[np.roll(order, 1)]
+    rest, moved = order[~follows], order[follows]
+    places = rng.integers(len(rest), size=len(moved))  # where a group finds no free place
+    taken = np.zeros(len(rest), dtype=bool)
+    for group in np.unique(member[moved]):
+        own = np.flatnonzero(member[moved] == group)
+        free = np.flatnonzero(~taken & (member[rest] != group) & (member[np.roll(rest, 1)] != group))
+        found = rng.choice(free, size=min(len(own), len(free)), replace=False)
+        places[own[: len(found)]] = found  # before rest[place]
+        taken[found] = True
+    return np.insert(rest, places, moved)
+
+
+def _paper_negatives(groups: Sequence[str], seed: int) -> NegativePlan:
     """Reverse the list and rotate right by 2: k-[0] = k[1], k-[1] = k[0], k-[j] = k[n + 1 - j] (seed is not used)."""
+    n = len(groups)
     negative = np.roll(np.arange(n)[::-1], 2)
     first = np.concatenate([[0], np.arange(n - 1, (n + 1) // 2, -1)])  # one image of each pair
     order = np.stack([first, negative[first]], axis=1).reshape(-1)
@@ -43,15 +73,15 @@ def _paper_negatives(n: int, seed: int) -> NegativePlan:
     return NegativePlan(negative, np.append(order, middle), middle)
 
 
-NEGATIVES: dict[str, Callable[[int, int], NegativePlan]] = {"random": _random_negatives, "paper": _paper_negatives}
+NEGATIVES: dict[str, Callable[[Sequence[str], int], NegativePlan]] = {"random": _random_negatives, "paper": _paper_negatives}
 
 
-def negatives(n: int, kind: str, seed: int) -> NegativePlan:
-    """Choose the negative of each of n images.
+def negatives(groups: Sequence[str], kind: str, seed: int) -> NegativePlan:
+    """Choose the negative of each image.
 
     Args:
-        n: number of images, at least 2.
-        kind: `random`, a permutation drawn uniformly from those that are one single cycle; or `paper`, the fixed
+        groups: group of each image, at least 2 images.
+        kind: `random`, a permutation that is one single cycle, whose negatives are of other groups; or `paper`, the fixed
             pairing of the published code.
         seed: seed of the random permutation.
 
@@ -60,6 +90,6 @@ def negatives(n: int, kind: str, seed: int) -> NegativePlan:
     """
     if kind not in NEGATIVES:
         raise ValueError(f"expected a kind of negatives out of {', '.join(NEGATIVES)}, but got {kind!r}")
-    if n < 2:
-        raise ValueError(f"expected at least 2 images, since a negative is another image, but got {n}")
-    return NEGATIVES[kind](n, seed)
+    if len(groups) < 2:
+        raise ValueError(f"expected at least 2 images, since a negative is another image, but got {len(groups)}")
+    return NEGATIVES[kind](groups, seed)

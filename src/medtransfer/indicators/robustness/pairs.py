@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.errors import InputError
-from medtransfer.indicators.robustness.triplet import robustness_arrays
+from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.records import BROKEN_ARRAYS, Score, open_arrays, read_values, write_values
 from medtransfer.records.scores import Setting
 
@@ -17,6 +17,8 @@ NAME = "robustness"
 METRICS = {False: "robustness", True: "robustness_pooled"}  # by pooling; the pooled one serves training with a frozen encoder
 Key = tuple[str, int, bool]  # distance, level counted from the end (-1 is the last), pooled
 Distances = NDArray[np.float32]
+Groups = NDArray[np.int64]
+GROUPS = f"{NAME}/groups"  # array beside the distances
 
 
 @dataclass(frozen=True)
@@ -27,25 +29,28 @@ class Pairs:
         d_pos: distances to the second views by key, float32 (repeats, images).
         d_neg: distances to the negatives, likewise.
         images: ids, in the order of the columns.
+        groups: number of each image's group, such as its patient, (images,).
     """
 
     d_pos: Mapping[Key, Distances]
     d_neg: Mapping[Key, Distances]
     images: list[str]
+    groups: Groups
 
     @classmethod
     def of(cls, images: list[str], arrays: Mapping[str, NDArray[Any]]) -> "Pairs":
         """Build from stored arrays; those of other indicators are ignored.
 
         Raises:
+            KeyError: the groups are missing.
             ValueError: the distances are incomplete or damaged.
         """
         d_pos: dict[Key, Distances] = {}
         d_neg: dict[Key, Distances] = {}
-        for name in (name for name in arrays if name.startswith(f"{NAME}/")):
+        for name in (name for name in arrays if name.startswith(f"{NAME}/") and name != GROUPS):
             _, side, distance, level, form = name.split("/")
             {"pos": d_pos, "neg": d_neg}[side][distance, int(level), form == "pooled"] = arrays[name]
-        pairs = cls(d_pos, d_neg, images)
+        pairs = cls(d_pos, d_neg, images, arrays[GROUPS])
         pairs.check()
         return pairs
 
@@ -53,6 +58,8 @@ class Pairs:
         """Raise ValueError unless there are finite distances of all images to positives and negatives."""
         if not self.d_pos or self.d_pos.keys() != self.d_neg.keys():
             raise ValueError("it does not hold both distances of every setting")
+        if self.groups.shape != (len(self.images),):
+            raise ValueError(f"the groups are {self.groups.shape}, of {len(self.images)} images")
         for key in self.d_pos:
             for values in (self.d_pos[key], self.d_neg[key]):
                 if values.dtype != np.float32 or values.ndim != 2 or values.shape != (len(self.d_pos[key]), len(self.images)):
@@ -60,10 +67,11 @@ class Pairs:
                 if not np.isfinite(values).all():
                     raise ValueError(f"the distances {key} are not all finite")
 
-    def arrays(self) -> dict[str, Distances]:
-        """Return the distances by array name."""
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the distances and the groups by array name."""
         sides = {"pos": self.d_pos, "neg": self.d_neg}
-        return {pair_name(side, *key): values for side, table in sides.items() for key, values in table.items()}
+        distances = {pair_name(side, *key): values for side, table in sides.items() for key, values in table.items()}
+        return {**distances, GROUPS: self.groups}
 
     def scores(self, margins: list[float], flags: Mapping[tuple[int, bool], dict[str, int]]) -> list[Score]:
         """Compute the robustness of every key and margin.
@@ -75,7 +83,7 @@ class Pairs:
         rows = []
         for key, d_pos in self.d_pos.items():
             distance, level, pooled = key
-            values, errors = robustness_arrays(d_pos, self.d_neg[key], margins)
+            values, errors = robustness(d_pos, self.d_neg[key], margins, self.groups)
             for margin, value, error in zip(margins, values, errors, strict=True):
                 setting: Setting = {"distance": distance, "level": level, "pooled": pooled, "margin": margin}
                 rows.append(Score(NAME, setting, value, None if np.isnan(error) else error, dict(flags.get((level, pooled), {}))))
@@ -101,15 +109,16 @@ def read_pairs(path: Path) -> Pairs:
     return Pairs.of(*read_values(path))
 
 
-def read_pair(path: Path, distance: str, level: int, pooled: bool) -> tuple[Distances, Distances]:
-    """Read d_pos and d_neg of one key, float32 (repeats, images) each.
+def read_pair(path: Path, distance: str, level: int, pooled: bool) -> tuple[Distances, Distances, Groups]:
+    """Read d_pos and d_neg of one key, float32 (repeats, images) each, and the group of each image.
 
     Raises:
         InputError: the file is damaged or lacks them.
     """
     try:
         with open_arrays(path) as file:
-            return file[pair_name("pos", distance, level, pooled)], file[pair_name("neg", distance, level, pooled)]
+            d_pos, d_neg = (file[pair_name(side, distance, level, pooled)] for side in ("pos", "neg"))
+            return d_pos, d_neg, file[GROUPS]
     except BROKEN_ARRAYS as error:
         raise InputError(
             f"expected the per-image distances {distance}, level {level}, {'pooled' if pooled else 'flattened'} in {path}, but "

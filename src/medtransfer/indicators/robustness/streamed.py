@@ -97,7 +97,7 @@ class _Level:
         queries: (B, D), features in the order of memory.
         keys: (K, D), likewise.
         pixels: H * W.
-        channels: sums by channel, (B + K, C), queries first.
+        channels: float64 sums by channel, (B + K, C), queries first.
         blocks: sums by block of features, (B + K + 2 * B, blocks): squares of all views, then squared differences to the
             positives, then to the negatives.
     """
@@ -121,7 +121,7 @@ class _Level:
     def finish(self, negative: Tensor) -> tuple[_Space, _Space]:
         """Add up the sums in float64, for the flattened and the pooled features."""
         count = len(negative)
-        channels, blocks = self.channels.double(), self.blocks.double().sum(1)
+        channels, blocks = self.channels, self.blocks.double().sum(1)
         flat = _arrange(channels.sum(1), blocks, negative)
         pooled = channels / self.pixels  # (B + K, C)
         queries, keys = pooled[:count], pooled[count:]
@@ -147,13 +147,13 @@ def _read(queries: Tensor, keys: Tensor, negative: Tensor, axis: int) -> tuple[T
     for start in range(0, count, rows):
         end = min(start + rows, count)
         first, second = _wide(queries[start:end]), _wide(keys[start:end])
-        of_queries.append((first.sum(axis), _squares(first)))
-        of_keys.append((second.sum(axis), _squares(second)))
+        of_queries.append((_totals(first, axis), _squares(first)))
+        of_keys.append((_totals(second, axis), _squares(second)))
         positives.append(_gaps(first, second))
         negatives.append(_gaps(first, _wide(_take(keys, negative[start:end]))))
     for start in range(count, len(keys), rows):  # negatives from other batches
         second = _wide(keys[start : start + rows])
-        of_keys.append((second.sum(axis), _squares(second)))
+        of_keys.append((_totals(second, axis), _squares(second)))
     channels, squares = zip(*of_queries, *of_keys, strict=True)
     return torch.cat(channels), torch.cat([*squares, *positives, *negatives])
 
@@ -172,6 +172,10 @@ def _take(rows: Tensor, index: Tensor) -> Tensor:
     if torch.equal(index, torch.arange(first, first + len(index))):
         return rows[first : first + len(index)]
     return rows[index.to(rows.device, non_blocking=True)]
+
+
+def _totals(rows: Tensor, axis: int) -> Tensor:
+    return rows.sum(axis, dtype=torch.float64)
 
 
 def _squares(rows: Tensor) -> Tensor:
@@ -196,7 +200,7 @@ def _on_cpu(levels: list[_Level]) -> list[_Level]:
     if levels[0].queries.device.type == "cpu":
         return levels
     parts = [part for level in levels for part in (level.channels, level.blocks)]
-    copied = torch.cat([part.flatten() for part in parts]).cpu().split([part.numel() for part in parts])
+    copied = torch.cat([part.flatten().double() for part in parts]).cpu().split([part.numel() for part in parts])
     shaped = [values.view(part.shape) for values, part in zip(copied, parts, strict=True)]
     return [replace(level, channels=shaped[2 * i], blocks=shaped[2 * i + 1]) for i, level in enumerate(levels)]
 

@@ -5,7 +5,6 @@ Robustness is 1 - mean_i max(0, d_pos_i - d_neg_i + margin). With the cosine or 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,46 +19,38 @@ POOLED = {  # whether features are pooled, by rule and mode of transfer; `frozen
 }
 
 
-@dataclass(frozen=True)
-class RobustnessValue:
-    """Robustness and its standard error over images (NaN for a single image)."""
-
-    value: float
-    standard_error: float
-
-
-def robustness(d_pos: ArrayLike, d_neg: ArrayLike, margin: float) -> RobustnessValue:
-    """Compute the robustness of an encoder at one margin.
+def robustness(
+    d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[float], groups: ArrayLike | None = None
+) -> tuple[list[float], list[float]]:
+    """Compute the robustness of an encoder at several margins from one set of distances.
 
     Args:
         d_pos: distances between the two views of an image, (N,) or (R, N) for R repeats of the views.
         d_neg: distances between an image and its negative, of the same shape.
-        margin: the paper's epsilon, >= 0.
+        margins: values of the paper's epsilon, >= 0.
+        groups: group of each image, (N,), such as its patient; None where every image is on its own.
 
     Returns:
-        1 - mean triplet loss; its standard error is std(ddof 1) / sqrt(N) over images, each image's repeats averaged.
+        By margin: 1 - mean triplet loss, and its standard error over groups, NaN for a single one. Slices of one patient and
+        windows of one eye are alike, so that an error over images would be too small.
 
     Raises:
-        ValueError: the shapes differ or are empty, a distance is not finite, or the margin is negative.
+        ValueError: the shapes differ or are empty, a distance is not finite, or a margin is negative.
 
     Source: Eq. 3.
     """
-    return robustness_curve(d_pos, d_neg, [margin])[0]
+    losses = _losses(d_pos, d_neg, margins)  # (M, N)
+    return [float(1.0 - loss.mean()) for loss in losses], [standard_error(loss, groups) for loss in losses]
 
 
-def robustness_curve(d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[float]) -> list[RobustnessValue]:
-    """Compute the robustness at several margins from one set of distances; arguments and errors as in `robustness`."""
-    return [RobustnessValue(value, error) for value, error in zip(*robustness_arrays(d_pos, d_neg, margins), strict=True)]
-
-
-def robustness_arrays(d_pos: ArrayLike, d_neg: ArrayLike, margins: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Return the values and the standard errors of `robustness_curve`."""
-    loss = _losses(d_pos, d_neg, margins)  # (M, N)
-    n = loss.shape[1]
-    means = loss.mean(axis=1)
-    loss -= means[:, None]
-    errors = np.sqrt(np.vecdot(loss, loss) / (n - 1) / n) if n > 1 else np.full(len(loss), np.nan)
-    return (1.0 - means).tolist(), errors.tolist()
+def standard_error(values: NDArray[np.float64], groups: ArrayLike | None = None) -> float:
+    """Return the standard error of the mean of values (N,) over groups; NaN for a single group."""
+    sums = values - values.mean()
+    if groups is not None:
+        _, member = np.unique(np.asarray(groups), return_inverse=True)
+        sums = np.bincount(member, weights=sums)
+    count = len(sums)
+    return float(np.sqrt(sums @ sums * count / (count - 1)) / len(values)) if count > 1 else float("nan")
 
 
 def triplet_losses(d_pos: ArrayLike, d_neg: ArrayLike, margin: float) -> NDArray[np.float64]:
@@ -110,9 +101,10 @@ def bootstrap_robustness(losses: NDArray[np.float64], taken: NDArray[np.float64]
 
     Args:
         losses: `triplet_losses` of each image, (E, N).
-        taken: how often each image is taken in each draw, (draws, N).
+        taken: how often each image is taken in each draw, (draws, N); with groups of unequal sizes, the number of images
+            differs between draws.
 
     Returns:
         (draws, E).
     """
-    return 1.0 - taken @ losses.T / losses.shape[1]
+    return 1.0 - taken @ losses.T / taken.sum(axis=1, keepdims=True)

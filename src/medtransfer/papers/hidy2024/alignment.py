@@ -4,7 +4,7 @@ Each block of cells is computed under every possible alignment, and the one that
 called `as published`. Joining by key wins ties.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations, product
@@ -18,15 +18,18 @@ ROUNDING = 0.0005 + 1e-9  # half a unit of the last printed digit
 REPRODUCED, NOISE, CONTRADICTED, MISSING = "reproduced", "within noise", "contradicted", "not recomputable"
 
 
-def tolerance(value: Value, confidence: float, other_runs: bool) -> float:
+def tolerance(value: Value, confidence: float, others: Collection[str]) -> float:
     """Return how far a printed number may be from the recomputed one by chance.
+
+    Where the printed numbers come from the released runs themselves, chance explains nothing but the rounding.
 
     Args:
         value: recomputed value.
         confidence: confidence of the two-sided interval.
-        other_runs: whether the printed number comes from other runs than the released ones, so that both vary.
+        others: datasets whose printed numbers come from other runs than the released ones, so that both vary.
     """
-    return ROUNDING + _quantile(confidence) * value.noise * (2**0.5 if other_runs else 1.0)
+    variance = sum(noise**2 for target, noise in value.noise.items() if target in others)
+    return ROUNDING + _quantile(confidence) * (2 * variance) ** 0.5
 
 
 @lru_cache
@@ -35,12 +38,12 @@ def _quantile(confidence: float) -> float:
     return float(norm.ppf((1 + confidence) / 2))
 
 
-def verdict(printed: float, value: Value, confidence: float, other_runs: bool) -> str:
+def verdict(printed: float, value: Value, confidence: float, others: Collection[str]) -> str:
     """Compare a printed number with the recomputed one."""
     difference = abs(value.value - printed)
     if difference <= ROUNDING:
         return REPRODUCED
-    return NOISE if difference <= tolerance(value, confidence, other_runs) else CONTRADICTED
+    return NOISE if difference <= tolerance(value, confidence, others) else CONTRADICTED
 
 
 def other_runs(cells: Sequence[Printed], recomputed: Recomputed) -> set[str]:
@@ -134,7 +137,7 @@ def _agreement(
 ) -> tuple[int, int, float, int]:
     """Return the numbers of agreeing and of reproduced cells, the mean difference, and the number of cells."""
     values = [(cell, value) for cell in members if (value := _value(cell, recomputed, alignment))]
-    verdicts = [verdict(cell.printed, value, confidence, cell.dataset in others) for cell, value in values]
+    verdicts = [verdict(cell.printed, value, confidence, others) for cell, value in values]
     distance = sum(abs(value.value - cell.printed) for cell, value in values) / len(values) if values else 0.0
     return len(values) - verdicts.count(CONTRADICTED), verdicts.count(REPRODUCED), distance, len(values)
 

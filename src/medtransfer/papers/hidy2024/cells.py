@@ -61,21 +61,23 @@ def _judge(cell: Printed, alignment: Alignment, recomputed: Recomputed, confiden
         keyed, published = recomputed.cell(cell, KEYED), recomputed.cell(cell, alignment)
     except Missing as error:
         return Cell(cell, None, None, MISSING, MISSING, f"{error}")
-    varied = cell.dataset in others
-    by_key, as_published = (verdict(cell.printed, value, confidence, varied) for value in (keyed, published))
-    reason = _reason(cell, keyed, published, by_key, as_published, alignment, tolerance(keyed, confidence, varied), varied)
+    by_key, as_published = (verdict(cell.printed, value, confidence, others) for value in (keyed, published))
+    reason = _reason(cell, keyed, published, by_key, as_published, alignment, tolerance(keyed, confidence, others), others)
     return Cell(cell, published.value, keyed.value, by_key, as_published, reason)
 
 
 def _reason(
     cell: Printed, keyed: Value, published: Value, by_key: str, as_published: str, alignment: Alignment, allowed: float,
-    varied: bool,
+    others: set[str],
 ) -> str:  # fmt: skip
     if by_key == REPRODUCED:
         return "the printed digits come out joined by key"
-    runs = "; the released fine-tunings of this dataset are partly others than the printed ones" if varied else ""
-    offset = keyed.value - cell.printed
-    difference = f"joined by key {offset:+.3f} against the printed value, where noise over seeds explains {allowed:.3f}"
+    varied = sorted(others & set(keyed.noise))
+    runs = f"; the released fine-tunings of {' and '.join(varied)} are partly others than the printed ones" if varied else ""
+    explained = (
+        f"noise over seeds explains {allowed:.3f}" if varied else "the runs are the printed ones, so that noise explains nothing"
+    )
+    difference = f"joined by key {keyed.value - cell.printed:+.3f} against the printed value, where {explained}"
     if by_key == NOISE:
         return difference + runs
     if as_published != CONTRADICTED:

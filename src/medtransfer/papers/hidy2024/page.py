@@ -15,11 +15,11 @@ from medtransfer.papers.hidy2024.audit import Finding
 from medtransfer.papers.hidy2024.cells import Cell, alignment_rows, cell_rows, count_rows
 from medtransfer.papers.hidy2024.claims import NO, OPEN, YES, Claim, Evidence
 from medtransfer.records.tables import as_markdown
-from medtransfer.report import html
-from medtransfer.report.format import between, probability
+from medtransfer.report import evidence_text, glossary, html
+from medtransfer.report.format import between, probability, signed
 from medtransfer.report.plots import cost
-from medtransfer.report.verdict_text import outcome
-from medtransfer.selectors.selectors import FULL
+from medtransfer.report.verdict_text import WORDS, counted
+from medtransfer.selectors.selectors import FULL, SELECTORS
 
 TITLE = "The paper's numbers, computed again from its released results"
 SOURCE = (
@@ -51,25 +51,39 @@ class Content:
 
 
 def brief(content: Content) -> str:
-    """Format the text for the terminal."""
-    return "\n\n".join([*verdict(content), as_markdown(count_rows(content.cells)), as_markdown(_selectors(content))])
+    """Format the text for the terminal: the verdict and one small table."""
+    first, *_, tables = verdict(content)
+    rows = [
+        {name: row[name] for name in ("selector", "mean TIS", "interval", "worst TIS", "epochs spent")}
+        for row in _selectors(content) if row["alignment"] == "keyed" and row["selector"] in SELECTORS
+    ]  # fmt: skip
+    return "\n\n".join([first, _claims(content), tables, as_markdown(rows)])
 
 
 def verdict(content: Content) -> list[str]:
     """Summarise what the released data support in a few sentences, whose numbers are all computed."""
-    return [_headline(content), *_comparisons(content), _tables(content), _claims(content)]
+    return [_headline(content), *_comparisons(content), _claims(content), _tables(content)]
 
 
 def _headline(content: Content) -> str:
-    summaries = content.analyses["keyed"].by_selector
-    if "offline" not in summaries or "full" not in summaries:
-        return "Joined by key, robustness cannot be judged: the files lack scores or fine-tunings; the audit names them."
-    offline = summaries["offline"]
-    walked = f", {_with_interval(summaries['online'])} online" if "online" in summaries else ""
+    analysis = content.analyses["keyed"]
+    summaries, contrast = analysis.by_selector, analysis.contrast("offline", FULL.name)
+    if "offline" not in summaries or contrast is None:
+        return "Robustness cannot be judged: the files lack scores or fine-tunings; the audit names them."
+    shown = {
+        "better": "show that choosing a checkpoint by robustness is better than pretraining to the end",
+        "worse": "show that choosing a checkpoint by robustness is worse than pretraining to the end",
+        "equivalent": "show no difference that matters between choosing a checkpoint by robustness and pretraining to the end",
+        "undecided": "do not show that choosing a checkpoint by robustness is better than pretraining to the end",
+    }[contrast.outcome]
+    pools = [judged.pool.fields for judged in analysis.judged]
+    targets = len({fields["target"] for fields in pools})
+    early = f", {_share(summaries['online'])} when it stops the pretraining (online)" if "online" in summaries else ""
     return (
-        f"Joined by key, over {offline.pools} configurations, the mean TIS is {_with_interval(offline)} "
-        f"for choosing by robustness offline{walked}, and {_with_interval(summaries['full'])} for always taking the last "
-        "checkpoint."
+        f"The paper’s released results {shown}. Over {summaries['offline'].pools} configurations of "
+        f"{counted(summaries['offline'].clusters, 'pretraining')} and {counted(targets, 'dataset')}, robustness keeps "
+        f"{_share(summaries['offline'])} of the best checkpoint’s Dice when it looks at every checkpoint (offline){early}; "
+        f"the last checkpoint keeps {_share(summaries[FULL.name])}."
     )
 
 
@@ -78,23 +92,32 @@ def _comparisons(content: Content) -> list[str]:
     online = analysis.by_selector.get("online")
     sentences = [_against_full(contrast, analysis.confidence) for contrast in analysis.contrasts if contrast.second == FULL]
     if online and online.fixed_at_cost is not None:
-        sentences.append(
-            f"At the {online.mean_epochs:.0f} epochs that the online rule spends on average, fixed lengths bring "
-            f"{online.fixed_at_cost:.3f}, the rule {online.mean_tis:.3f}."
+        text = (
+            f"At the {online.mean_epochs:.0f} epochs that the online rule spends on average, lengths decided beforehand bring "
+            f"a mean TIS of {online.fixed_at_cost:.3f}, the rule {online.mean_tis:.3f}"
         )
-    return sentences
+        if online.fixed_at_shared is not None:
+            text += (
+                f"; where one pretraining serves all its uses, it must run to the longest stop, {online.shared_epochs:.0f} epochs, "
+                f"at which lengths decided beforehand bring {online.fixed_at_shared:.3f}"
+            )
+        sentences.append(f"{text}.")
+    return [*sentences, *evidence_text.sentences(analysis)]
 
 
 def _against_full(contrast: Contrast, confidence: float) -> str:
-    phrases = {"better": "is better than", "worse": "is worse than", "not told apart": "cannot be distinguished from"}
-    low, high = contrast.interval
-    evidence = f"{contrast.difference:+.3f}, {low:+.3f} to {high:+.3f}, p = {contrast.p_holm:.2g} after Holm's correction"
-    return f"{contrast.first.name.capitalize()} {phrases[outcome(contrast, confidence)]} full pretraining ({evidence})."
+    evidence = f"mean difference of TIS {signed(contrast.difference)}"
+    if contrast.interval:
+        low, high = contrast.interval
+        evidence += (
+            f", {100 * confidence:g} % interval {signed(low)} to {signed(high)} over {counted(contrast.clusters, 'pretraining')}"
+        )
+    return f"{contrast.first.label.capitalize()}, {WORDS[contrast.outcome]} {FULL.phrase} ({evidence})."
 
 
-def _with_interval(summary: Summary) -> str:
-    bounds = f" ({summary.interval[0]:.3f} to {summary.interval[1]:.3f})" if summary.interval else ""
-    return f"{summary.mean_tis:.3f}{bounds}"
+def _share(summary: Summary) -> str:
+    bounds = f" ({100 * summary.interval[0]:.1f} to {100 * summary.interval[1]:.1f})" if summary.interval else ""
+    return f"{100 * summary.mean_tis:.1f} %{bounds}"
 
 
 def _tables(content: Content) -> str:
@@ -104,9 +127,10 @@ def _tables(content: Content) -> str:
     total = len(content.cells)
     shifted = sorted({scheme for block in content.blocks.values() for scheme, shift in block.alignment.rotation.items() if shift})
     text = (
-        f"Of {total} printed numbers, joined by key {keyed[REPRODUCED]} come out to the digits, {keyed[NOISE]} within noise "
-        f"over seeds and {keyed[CONTRADICTED]} not; joined as the printed tables must have been, {published[REPRODUCED]} come out "
-        f"to the digits, {published[NOISE]} within noise and {published[CONTRADICTED]} not."
+        f"Of {total} printed numbers, joined by key {keyed[REPRODUCED]} are reproduced to the digits, {keyed[NOISE]} differ within "
+        f"noise, where the printed runs are others than the released ones, and {keyed[CONTRADICTED]} are contradicted; joined as "
+        f"the printed tables must have been, {published[REPRODUCED]} are reproduced, {published[NOISE]} differ within noise and "
+        f"{published[CONTRADICTED]} are contradicted."
     )
     if shifted:
         schemes = " and ".join(shifted)
@@ -117,8 +141,8 @@ def _tables(content: Content) -> str:
 def _claims(content: Content) -> str:
     count = Counter(claim.keyed.holds for claim in content.claims)
     return (
-        f"Of {len(content.claims)} claims that the paper makes in words, {count[YES]} hold in the data joined by key, {count[NO]} "
-        f"do not, and for {count[OPEN]} the data leave it open."
+        f"Of {len(content.claims)} claims that the paper makes in words, {count[YES]} hold in the released data, {count[NO]} do "
+        f"not, and {count[OPEN]} are left open."
     )
 
 
@@ -127,7 +151,8 @@ def _selectors(content: Content) -> list[Row]:
         {
             "alignment": name, "selector": summary.selector.name, "mean TIS": summary.mean_tis,
             "interval": between(summary.interval), "worst TIS": summary.min_tis, "epochs spent": summary.mean_epochs,
-            "fixed at equal cost": summary.fixed_at_cost,
+            "fixed at equal cost": summary.fixed_at_cost, "epochs shared": summary.shared_epochs,
+            "fixed at shared cost": summary.fixed_at_shared,
         }
         for name in ("keyed", "as-published") for summary in content.analyses[name].summaries if summary.selector != FULL
     ]  # fmt: skip
@@ -138,8 +163,8 @@ def _contrasts(content: Content) -> list[Row]:
     return [
         {
             "choice": contrast.first.name, "against": contrast.second.name, "difference": contrast.difference,
-            "interval": between(contrast.interval), "p Holm": probability(contrast.p_holm), "wins": contrast.wins,
-            "losses": contrast.losses, "outcome": outcome(contrast, analysis.confidence),
+            "interval": between(contrast.interval), "outcome": contrast.outcome, "p": probability(contrast.p_value),
+            "p Holm": probability(contrast.p_holm), "wins": contrast.wins, "losses": contrast.losses,
         }
         for contrast in analysis.contrasts
     ]  # fmt: skip
@@ -153,26 +178,39 @@ def _claim_rows(content: Content) -> list[Row]:
     ]  # fmt: skip
 
 
-def _claims_shown(content: Content) -> list[Row]:
-    """Return the claims, with their measures and numbers in small print."""
+def _claims_shown(content: Content, claims: Sequence[Claim], sides: Mapping[str, str]) -> Markup:
+    """Render claims, with their measures and numbers in small print.
+
+    Args:
+        content: of the replay.
+        claims: those to show.
+        sides: heading by name of the alignment, an attribute of `Claim`.
+    """
     small = Markup("{}<small>{}</small>")
-    return [
+    rows = [
         {
-            "section": claim.section, "the paper says": small.format(claim.statement, f"computed: {claim.measure}"),
+            "the paper says": small.format(f"{claim.statement} ({_place(claim)})", f"computed: {claim.measure}"),
             **{
-                side: small.format(evidence.holds, _evidence(evidence).removeprefix(f"{evidence.holds}: "))
-                for side, evidence in zip(SIDES, (claim.as_published, claim.keyed), strict=True)
+                heading: small.format(evidence.holds, _evidence(evidence).removeprefix(f"{evidence.holds}: "))
+                for name, heading in sides.items() for evidence in [getattr(claim, name)]
             },
         }
-        for claim in content.claims
+        for claim in claims
     ]  # fmt: skip
+    return html.table(rows, left=tuple(sides.values()), wrapped=("the paper says",))
+
+
+def _place(claim: Claim) -> str:
+    return f"section {claim.section}" if claim.section[0].isdigit() else claim.section
 
 
 def _evidence(evidence: Evidence) -> str:
     if evidence.value is None:
         return evidence.holds
-    bounds = f" ({evidence.interval[0]:.3f} to {evidence.interval[1]:.3f})" if evidence.interval else ""
-    return f"{evidence.holds}: {evidence.value:.3f}{bounds}"
+    if not evidence.interval:
+        return f"{evidence.holds}: {evidence.value:.3f}"
+    low, high = (f"{end:z.3f}".replace("-", "−") for end in evidence.interval)
+    return f"{evidence.holds}: {evidence.value:z.3f} ({low} to {high})".replace("-", "−")
 
 
 def _audit_rows(findings: Sequence[Finding]) -> list[Row]:
@@ -192,25 +230,39 @@ def _off(content: Content) -> list[Row]:
     ]
 
 
+DEFINED = {
+    "TIS": "Dice on the test images after fine-tuning from the chosen checkpoint, divided by that from the best checkpoint of the "
+    "same configuration: 1.000 is the best choice, 0.950 keeps 95 % of the best Dice.",
+    "Configuration": "an encoder, a way of pretraining it on ImageNet, a dataset and a mode of training; each has ten checkpoints.",
+    "Robustness": f"the paper’s indicator. {glossary.ROBUSTNESS}",
+    "Offline, online": "offline takes the checkpoint of the highest robustness; online stops the pretraining where robustness "
+    "first fails to rise and takes the checkpoint before.",
+    "Interval": "of a mean: over pretrainings, on these datasets; nothing is said about other datasets.",
+    "Better, worse, equivalent, undecided": "better or worse where the interval of the difference lies on one side of zero; "
+    "equivalent where it is shown to be within the margin; undecided otherwise.",
+}
 EXPLAINED = {
-    "claims": "`holds`, `does not hold`, or `open` where the interval (bootstrap over configurations) contains the threshold. "
-    "Configurations share pretrainings and datasets, so the intervals tend to be too short.",
+    "claims": "`holds`, `does not hold`, or `open` where the interval contains the threshold: over pretrainings for means, over "
+    "seeds for the worst case.",
     "blocks": "Each block of rows was computed under every possible alignment (rotation of the Dice, whose scores, which "
     "pooling), and the one that reproduces most printed numbers is shown: agreeing counts the cells reproduced or within noise.",
-    "verdicts": "reproduced: to the printed digits; within noise: the spread over seeds explains the difference; contradicted: "
-    "it is not; not recomputable: the files lack the data. cells.csv has every cell with its reason.",
+    "verdicts": "reproduced: to the printed digits; within noise: the printed runs are others than the released ones, and the "
+    "spread over seeds explains the difference; contradicted: nothing explains it; not recomputable: the files lack the data. "
+    "cells.csv has every cell with its reason.",
     "selectors": "TIS is the mean Dice of the chosen checkpoint relative to the best one of the configuration. As published, every "
-    "checkpoint of a shifted scheme has a neighbour's Dice, so these rows only show how the printed tables came about.",
-    "contrasts": "Mean difference of TIS with its bootstrap interval over configurations, Wilcoxon's signed-rank test after Holm's "
-    "correction for all of these comparisons; the fixed lengths cost as many epochs on average as the choice. Better or worse only "
-    "where both agree.",
+    "checkpoint of a shifted scheme has a neighbour's Dice, so these rows only show how the printed tables came about. Epochs "
+    "spent: each use with a pretraining of its own; epochs shared: one pretraining for all its uses, run to the longest stop.",
+    "contrasts": "Mean difference of TIS with its t interval over pretrainings; p of the same t statistic, and after Holm's "
+    "correction for all of these comparisons. The fixed lengths cost as many epochs on average as the choice.",
     "off": "Printed cells that no alignment reproduces.",
 }
+MAIN_CLAIMS = 6  # of the claims, those of the abstract and the first of section 6
 
 
 def markdown(content: Content) -> str:
     """Format the page as Markdown."""
     sections = [f"# {TITLE}", *verdict(content), f"The paper: {SOURCE}"]
+    sections += ["## What the words mean", "\n".join(f"- **{term}**: {meaning}" for term, meaning in DEFINED.items())]
     sections += ["## What the paper claims, and what the data say", as_markdown(_claim_rows(content)), EXPLAINED["claims"]]
     sections += ["## Ways of choosing", as_markdown(_selectors(content)), EXPLAINED["selectors"]]
     sections += ["## Compared on the same configurations, joined by key", as_markdown(_contrasts(content)), EXPLAINED["contrasts"]]
@@ -224,41 +276,50 @@ def markdown(content: Content) -> str:
 
 
 def render(content: Content) -> str:
-    """Render the page as HTML with embedded pictures."""
+    """Render the page as HTML with embedded pictures: the verdict, the words, the cost, the main claims, the rest folded."""
     first, *rest = verdict(content)
-    body = Markup('<p class="verdict">{}</p>').format(first) + html.bullets(rest) + html.note(SOURCE)
-    body += _section(
-        "What the paper claims, and what the data say",
-        html.table(_claims_shown(content), left=SIDES, wrapped=("the paper says",)),
-        "claims",
-    )
     keyed = content.analyses["keyed"].summaries
     charts = Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(
-        html.figure(cost.cost_front(keyed, 800, 400), "Mean TIS and pretraining epochs spent, joined by key"),
-        html.figure(cost.cost_front(keyed, 380, 400), "Mean TIS and pretraining epochs spent, joined by key"),
+        html.figure(cost.cost_front(keyed, 800, 400)), html.figure(cost.cost_front(keyed, 380, 400))
     )
-    body += _section("Ways of choosing", charts + html.table(_selectors(content), left=("selector", "interval")), "selectors")
-    contrasts = html.table(_contrasts(content), left=("against", "interval", "outcome"))
-    body += _section("Compared on the same configurations, joined by key", contrasts, "contrasts")
-    body += _section("Printed numbers", html.table(count_rows(content.cells), left=("alignment",)), "verdicts")
-    blocks = html.table(alignment_rows(content.blocks), left=("scheme", "rows"), wrapped=("as_published",))
-    body += _section("How scores and Dice were joined", blocks, "blocks")
-    if off := _off(content):
-        table = html.table(
-            off, left=("row", "dataset", "scheme", "encoder", "mode", "verdict", "verdict_as_published"), wrapped=("reason",)
-        )
-        body += _section("Not explained", html.details(f"{len(off)} printed cells", table), "off")
-    body += _section("Figures", Markup("").join(_picture(content.folder / name) for name in content.pictures))
-    if content.findings:
-        audit = html.table(_audit_rows(content.findings), left=("check", "file"), wrapped=("for example",))
-        body += _section("Audit of the files", audit)
+    body = Markup('<p class="verdict">{}</p>').format(first) + html.note(SOURCE)
+    body += _section("What the words mean", html.definitions(DEFINED))
+    body += _section(
+        "What each way of choosing costs, and keeps",
+        charts + html.note("The line joins lengths decided beforehand; a way of choosing earns its cost if it is above the line."),
+    )
+    main = _claims_shown(content, content.claims[:MAIN_CLAIMS], {"keyed": "the released data say"})
+    body += _section("The paper’s main claims", main, "claims")
+    body += _section("In numbers", html.bullets(rest)) + Markup("<h2>Everything else</h2>") + _folded(content)
     return html.document(TITLE, body)
 
 
-def _section(title: str, body: Markup, explained: str = "") -> Markup:
-    return (
-        Markup("<h2>{}</h2>").format(title) + body + (html.note(EXPLAINED[explained].replace("`", "")) if explained else Markup())
+def _folded(content: Content) -> Markup:
+    """Render all tables, figures and the audit, each folded below a line."""
+    blocks = html.table(alignment_rows(content.blocks), left=("scheme", "rows"), wrapped=("as_published",))
+    texts = ("row", "dataset", "scheme", "encoder", "mode", "verdict", "verdict_as_published")
+    pictures = Markup("").join(_picture(content.folder / name) for name in content.pictures)
+    audit = html.table(_audit_rows(content.findings), left=("check", "file"), wrapped=("for example",))
+    off = _off(content)
+    parts = (
+        ("All claims", _claims_shown(content, content.claims, dict(zip(("as_published", "keyed"), SIDES, strict=True))), "claims"),
+        ("Ways of choosing", html.table(_selectors(content), left=("selector", "interval")), "selectors"),
+        ("Comparisons, joined by key", html.table(_contrasts(content), left=("against", "interval", "outcome")), "contrasts"),
+        ("Printed numbers", html.table(count_rows(content.cells), left=("alignment",)), "verdicts"),
+        ("How scores and Dice were joined", blocks, "blocks"),
+        (f"Not explained: {counted(len(off), 'printed cell')}", html.table(off, left=texts, wrapped=("reason",)), "off"),
+        ("Figures of the paper, drawn again", pictures, ""),
+        (f"Audit of the files: {counted(len(content.findings), 'finding')}", audit, ""),
     )
+    return Markup("").join(html.details(title, part + _explained(name)) for title, part, name in parts if part)
+
+
+def _section(title: str, body: Markup, explained: str = "") -> Markup:
+    return Markup("<h2>{}</h2>").format(title) + body + _explained(explained)
+
+
+def _explained(name: str) -> Markup:
+    return html.note(EXPLAINED[name].replace("`", "")) if name else Markup()
 
 
 def _picture(path: Path) -> Markup:

@@ -1,5 +1,6 @@
 """Recompute any printed cell from the released results, in any alignment of scores and Dice."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -7,9 +8,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from medtransfer.analysis.judge import Sampling
+from medtransfer.analysis.model import Sampling
 from medtransfer.indicators.robustness.triplet import POOLED
-from medtransfer.metrics.uncertainty import bootstrap_seed_means
+from medtransfer.metrics.uncertainty import estimate
 from medtransfer.papers.hidy2024.printed import ROWS, Printed, Row
 from medtransfer.papers.hidy2024.store import Released, rotated
 from medtransfer.selectors.rules import RULES, Best
@@ -47,12 +48,12 @@ class Value:
 
     Attributes:
         value: the value at full precision.
-        noise: its standard deviation by bootstrap over seeds with fixed choices.
+        noise: its standard deviation over seeds with fixed choices, by target.
         ties: value if a tied epoch were chosen instead, by that epoch.
     """
 
     value: float
-    noise: float
+    noise: Mapping[str, float]
     ties: Mapping[int, float] = field(default_factory=dict)
 
 
@@ -81,8 +82,9 @@ class Recomputed:
             groups = self.released.tuned(*key).groupby("epoch")["dice"]
             values = {int(epoch): list(group) for epoch, group in groups}
             if sorted(values) == self.epochs and min(map(len, values.values())) > 1:
-                means = np.array([np.mean(values[epoch]) for epoch in self.epochs])
-                complete[key] = means, bootstrap_seed_means(values, self.sampling.draws, self.sampling.generator("/".join(key)))
+                known = estimate(values, apart={0})
+                drawn = self.sampling.generator("/".join(key)).standard_normal((self.sampling.draws, len(values)))
+                complete[key] = known.means, known.means + known.errors * drawn
         return complete
 
     @cached_property
@@ -133,7 +135,10 @@ class Recomputed:
         values = [self._tis(key, row, alignment) for key in keys]
         tied = sorted({epoch for tis in values for epoch in tis.ties})
         ties = {epoch: sum(tis.ties.get(epoch, tis.value) for tis in values) / len(values) for epoch in tied}
-        noise = float(np.sqrt(sum(tis.noise**2 for tis in values))) / len(values)  # configurations are trained independently
+        squares: dict[str, float] = defaultdict(float)  # configurations are trained independently
+        for target, deviation in (part for tis in values for part in tis.noise.items()):
+            squares[target] += deviation**2
+        noise = {target: float(np.sqrt(square)) / len(values) for target, square in squares.items()}
         return Value(sum(tis.value for tis in values) / len(values), noise, ties)
 
     def _dice_cell(self, kind: str, keys: list[Key]) -> Value:
@@ -141,8 +146,8 @@ class Recomputed:
         means, draws = np.concatenate([mean for mean, _ in dice]), np.concatenate([drawn for _, drawn in dice], axis=1)
         best = draws.max(axis=1)
         if kind == "best":
-            return Value(float(means.max()), float(best.std()))
-        return Value(float(means.min() / means.max()), float((draws.min(axis=1) / best).std()))
+            return Value(float(means.max()), {keys[0][1]: float(best.std())})
+        return Value(float(means.min() / means.max()), {keys[0][1]: float((draws.min(axis=1) / best).std())})
 
     def _tis(self, key: Key, row: Row, alignment: Alignment) -> Value:
         pooled = None if row.kind in {"accuracy", "none"} else self._score_key(key, row, alignment)
@@ -161,7 +166,7 @@ class Recomputed:
         index = self.epochs.index(epoch)
         noise = float((draws[:, index] / draws.max(axis=1)).std())
         ties = {other: float(means[self.epochs.index(other)] / means.max()) for other in tied}
-        return Value(float(means[index] / means.max()), noise, ties)
+        return Value(float(means[index] / means.max()), {key[1]: noise}, ties)
 
     def choose(self, key: Key, row: Row, alignment: Alignment) -> tuple[int, tuple[int, ...]]:
         """Return the epoch that a row's selector chooses, and those tied with it."""

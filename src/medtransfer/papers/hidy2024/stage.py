@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medtransfer import tracking
-from medtransfer.analysis.judge import Sampling
-from medtransfer.analysis.model import Analysis
+from medtransfer.analysis.model import Analysis, Sampling
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Replay, Report
 from medtransfer.errors import InputError
@@ -58,7 +57,9 @@ def _run(section: Replay, report: Report) -> str:
     written = import_runs(downstream, robustness, digests, out / "scores")
     log.info("replay: %d runs written to the tracking store, the others already existed", written)
     released = read_released(**digests)
-    return _recompute(released, findings, digests, out, Sampling(report.draws, report.confidence, report.seed))
+    return _recompute(
+        released, findings, digests, out, Sampling(report.draws, report.confidence, report.seed, report.margin, report.least)
+    )
 
 
 def _files(section: Replay) -> tuple[Path, Path]:
@@ -101,8 +102,7 @@ def _recompute(released: Released, findings: Sequence[Finding], digests: dict[st
 def _claims(released: Released, analyses: dict[str, Analysis], cells: Sequence[Cell], sampling: Sampling) -> list[Claim]:
     keyed, published = (Side.of(analyses[name], cells, name == "keyed", sampling) for name in ("keyed", "as-published"))
     lowest = {name: float(table.loc[AGREEING, AGREEING].min().min()) for name, table in rank_correlations(released).items()}
-    together = lowest.pop("all", None)
-    return [*judge_claims(keyed, published), *metric_claim(together, min(lowest.values(), default=None))]
+    return [*judge_claims(keyed, published), metric_claim(lowest.get("all"))]
 
 
 def selector_rows(analyses: dict[str, Analysis]) -> list[dict[str, object]]:

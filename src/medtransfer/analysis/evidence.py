@@ -1,0 +1,163 @@
+"""Further evidence on the selectors: association given epoch, permutation null, power, and one fine-tuning of each candidate."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from medtransfer.analysis.model import Association, Evidence, Judged, OneEach, Power, Sampling
+from medtransfer.metrics.comparison import POWER, ClusterMean
+from medtransfer.selectors.selectors import CONTRASTED
+
+Array = NDArray[np.float64]
+MOST_SEEDS = 1000  # numbers of seeds are not searched beyond
+
+
+MeanOver = Callable[[Sequence[Judged], Sequence[float]], ClusterMean]
+
+
+def gather(judged: Sequence[Judged], sampling: Sampling, mean_over: MeanOver) -> Evidence:
+    """Gather all evidence that the judged pools allow.
+
+    Args:
+        judged: all pools.
+        sampling: how draws are made.
+        mean_over: mean of one value for each pool, with its clusters.
+    """
+    pools = [pool for pool in judged if pool.verdicts and pool.pool.is_series]
+    permuted = {s.name: share for s in CONTRASTED if (share := _permuted(pools, s.name, sampling)) is not None}
+    return Evidence(_association(pools, mean_over), permuted, _power(pools, sampling), _one_each(pools, mean_over))
+
+
+def _association(pools: Sequence[Judged], mean_over: MeanOver) -> Association | None:
+    rows = [(pool, row) for pool in pools if (row := rank_correlations(pool.pool.robustness, pool.pool.means)) is not None]
+    if not rows:
+        return None
+    kept, values = zip(*rows, strict=True)
+    return Association(*(mean_over(kept, column) for column in zip(*values, strict=True)))
+
+
+def rank_correlations(scores: Mapping[Any, float], means: Mapping[Any, float]) -> tuple[float, float, float] | None:
+    """Return Spearman's correlation of score and outcome, of epoch and outcome, and of score and outcome given the epoch.
+
+    The random initialisation, epoch 0, is left out. None with fewer than four epochs or where one side is constant.
+
+    Source: Kendall, Partial rank correlation, Biometrika 32, 1942, with Spearman's coefficients.
+    """
+    epochs = [epoch for epoch in sorted(scores) if epoch and epoch in means]
+    if len(epochs) < 4:
+        return None
+    ranks = [stats.rankdata(values) for values in ([scores[e] for e in epochs], [means[e] for e in epochs], epochs)]
+    if any(np.ptp(rank) == 0 for rank in ranks):
+        return None
+    (_, xy, xz), (_, _, yz), _ = np.corrcoef(ranks)
+    left = (1 - xz**2) * (1 - yz**2)
+    return (float(xy), float(yz), float((xy - xz * yz) / np.sqrt(left))) if left > 1e-9 else None
+
+
+def _permuted(pools: Sequence[Judged], name: str, sampling: Sampling) -> float | None:
+    """Return the share of draws in which choices that change places within encoder and mode bring at least as much TIS.
+
+    None where no two pools of an encoder and a mode have the same candidates.
+    """
+    groups: dict[tuple[object, ...], list[Judged]] = {}
+    for pool in (pool for pool in pools if name in pool.by_selector):
+        fields = pool.pool.fields
+        groups.setdefault((fields["encoder"], fields["mode"], tuple(pool.pool.means)), []).append(pool)
+    tables = [_tis_of_choices(members, name) for members in groups.values() if len(members) > 1]
+    if not tables:
+        return None
+    rng = sampling.generator("permutations", name)
+    chosen = sum(float(np.trace(table)) for table in tables)
+    drawn = np.zeros(sampling.draws)
+    for table in tables:
+        orders = rng.permuted(np.tile(np.arange(len(table)), (sampling.draws, 1)), axis=1)
+        drawn += table[np.arange(len(table)), orders].sum(axis=1)
+    return float((1 + (drawn >= chosen - 1e-12).sum()) / (1 + sampling.draws))
+
+
+def _tis_of_choices(members: Sequence[Judged], name: str) -> Array:
+    """Return the TIS (pools, pools) in the pool of the row of the choice made in the pool of the column."""
+    choices = [pool.by_selector[name].candidate for pool in members]
+    return np.array([[pool.pool.means[c] / max(pool.pool.means.values()) for c in choices if c is not None] for pool in members])
+
+
+def _power(pools: Sequence[Judged], sampling: Sampling) -> Power | None:
+    """Return what a comparison of two candidates of a pool could see, with the median spread over its trained candidates."""
+    seeded = [pool for pool in pools if pool.has_seeds]
+    if not seeded:
+        return None
+    needed: dict[str, list[float]] = {}
+    gaps = []
+    for pool in seeded:
+        spread = float(np.median([c.std for c in pool.candidates if c.key != 0])) / max(pool.pool.means.values())
+        gaps.append(detectable_gap(spread, min(c.seeds for c in pool.candidates), sampling.confidence))
+        needed.setdefault(pool.pool.fields["target"], []).append(seeds_needed(spread, sampling.margin, sampling.confidence))
+    return Power(float(np.median(gaps)), {target: float(np.median(values)) for target, values in sorted(needed.items())})
+
+
+def detectable_gap(spread: float, seeds: int, confidence: float) -> float:
+    """Return the smallest gap between two means that a two-sided t test sees with a probability of POWER.
+
+    Args:
+        spread: standard deviation over seeds, of both.
+        seeds: number of seeds of each, at least 2.
+        confidence: 1 minus the level of the test.
+    """
+    degrees = 2 * (seeds - 1)
+    return spread * _standard_gap(seeds, degrees, confidence)
+
+
+@lru_cache(maxsize=4096)
+def _standard_gap(seeds: int, degrees: int, confidence: float) -> float:
+    """Return the detectable gap in standard deviations, by bisection on the power of the noncentral t distribution."""
+    critical = float(stats.t.ppf((1 + confidence) / 2, degrees))
+    low, high = 0.0, 200.0
+    for _ in range(60):
+        shift = (low + high) / 2
+        if stats.nct.sf(critical, degrees, shift) < POWER:
+            low = shift
+        else:
+            high = shift
+    return high * float(np.sqrt(2 / seeds))
+
+
+def seeds_needed(spread: float, gap: float, confidence: float) -> float:
+    """Return the number of seeds of each of two candidates with which a gap is seen; MOST_SEEDS if more are needed."""
+    low, high = 2, MOST_SEEDS
+    while low < high:
+        middle = (low + high) // 2
+        if detectable_gap(spread, middle, confidence) <= gap:
+            high = middle
+        else:
+            low = middle + 1
+    return float(high)
+
+
+def _one_each(pools: Sequence[Judged], mean_over: MeanOver) -> OneEach | None:
+    rows = [(pool, *both) for pool in pools if (both := best_on_one_seed(pool)) is not None]
+    if not rows:
+        return None
+    kept, tis, last = zip(*rows, strict=True)
+    gaps = [a - b for a, b in zip(tis, last, strict=True)]
+    return OneEach(float(np.mean(tis)), mean_over(kept, gaps), len(kept), float(np.mean([len(p.candidates) for p in kept])))
+
+
+def best_on_one_seed(pool: Judged) -> tuple[float, float] | None:
+    """Choose the best candidate on one seed and judge it on the others.
+
+    Returns:
+        Mean TIS over the seeds to choose on, and that of the last candidate on the same seeds to judge on; None with fewer
+        than two seeds in common.
+    """
+    seeds, keys = pool.pool.common_seeds, list(pool.pool.means)
+    if len(seeds) < 2:
+        return None
+    table = np.array([[pool.pool.outcome[key, seed] for seed in seeds] for key in keys])  # (C, S)
+    rest = (table.sum(axis=1, keepdims=True) - table) / (len(seeds) - 1)  # mean of the other seeds
+    best = rest.max(axis=0)
+    picked = rest[table.argmax(axis=0), np.arange(len(seeds))]
+    return float((picked / best).mean()), float((rest[-1] / best).mean())

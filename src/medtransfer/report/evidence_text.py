@@ -1,0 +1,61 @@
+"""Further evidence of an analysis, one number in a sentence each."""
+
+from medtransfer.analysis.evidence import MOST_SEEDS, Association, OneEach, Power
+from medtransfer.analysis.model import Analysis
+from medtransfer.metrics.comparison import POWER, ClusterMean
+from medtransfer.report.format import percent, signed
+from medtransfer.selectors.selectors import FULL, SELECTORS
+
+
+def sentences(analysis: Analysis) -> list[str]:
+    """Return a sentence for each part of the evidence."""
+    evidence = analysis.evidence
+    return [
+        *([_one_each(evidence.one_each, analysis)] if evidence.one_each else []),
+        *([_association(evidence.association, analysis)] if evidence.association else []),
+        *([_permuted(analysis)] if evidence.permuted else []),
+        *([_power(evidence.power, analysis)] if evidence.power else []),
+    ]
+
+
+def _one_each(baseline: OneEach, analysis: Analysis) -> str:
+    outcome = baseline.against.outcome(analysis.confidence, analysis.sampling.margin)
+    return (
+        f"Fine-tuning each of the {baseline.candidates:.0f} checkpoints once and taking the best keeps "
+        f"{percent(baseline.mean_tis)} of the best {analysis.metric_label}, judged on the other seeds; against {FULL.phrase} "
+        f"the difference in TIS is {_with_interval(baseline.against, analysis.confidence)}: {outcome}."
+    )
+
+
+def _association(association: Association, analysis: Analysis) -> str:
+    robustness, epoch = association.robustness.value, association.epoch.value
+    given = _with_interval(association.given_epoch, analysis.confidence)
+    return (
+        f"Within a configuration the {analysis.metric_label} has a mean rank correlation of {signed(robustness, 2)} with robustness "
+        f"and of {signed(epoch, 2)} with the epoch alone; given the epoch, that with robustness is {given}."
+    )
+
+
+def _permuted(analysis: Analysis) -> str:
+    parts = [f"{share:.2f} ({SELECTORS[name].label})" for name, share in analysis.evidence.permuted.items()]
+    return (
+        "If the choices change places between configurations of the same encoder and mode, they do at least as well with a "
+        f"probability of {' and '.join(parts)}."
+    )
+
+
+def _power(power: Power, analysis: Analysis) -> str:
+    margin = analysis.sampling.margin
+    seeds = ", ".join(
+        f"{target} {f'more than {MOST_SEEDS}' if count >= MOST_SEEDS else f'{count:g}'}" for target, count in power.seeds.items()
+    )
+    return (
+        f"With its seeds this study can distinguish two checkpoints of a configuration whose TIS differs by {power.gap:.3f} "
+        f"(median; probability {100 * POWER:g} %); seeds needed for a difference of {margin:g}: {seeds}."
+    )
+
+
+def _with_interval(mean: ClusterMean, confidence: float) -> str:
+    bounds = mean.interval(confidence)
+    text = signed(mean.value)
+    return f"{text} ({signed(bounds[0])} to {signed(bounds[1])})" if bounds else text
