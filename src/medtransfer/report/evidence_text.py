@@ -31,8 +31,8 @@ def _association(association: Association, analysis: Analysis) -> str:
     robustness, epoch = association.robustness.value, association.epoch.value
     given = _with_interval(association.given_epoch, analysis.confidence)
     return (
-        f"Within a configuration the {analysis.metric_label} has a mean rank correlation of {signed(robustness, 2)} with robustness "
-        f"and of {signed(epoch, 2)} with the epoch alone; given the epoch, that with robustness is {given}."
+        f"Within a configuration the {analysis.metric_label} has a mean rank correlation of {signed(robustness, 2)} with "
+        f"robustness and of {signed(epoch, 2)} with the epoch alone; given the epoch, that with robustness is {given}."
     )
 
 
