@@ -1,7 +1,4 @@
-"""Paired comparisons, bootstrap intervals and Holm's correction against exact enumeration and tables made by hand."""
-
-import itertools
-import math
+"""Means over clusters against one-sample t tests, tables made by hand, and simulation."""
 
 import numpy as np
 import pytest
@@ -9,123 +6,111 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from medtransfer.metrics.comparison import bootstrap_mean, compare_paired, holm
-
-
-def generator(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def enumerated(differences: list[float]) -> float:
-    """Two-sided signed-rank p-value over all signs, for differences without ties or zeros."""
-    ranks = stats.rankdata(np.abs(differences))
-    sums = [sum(r for r, up in zip(ranks, signs, strict=True) if up) for signs in itertools.product([0, 1], repeat=len(ranks))]
-    seen = sum(r for r, d in zip(ranks, differences, strict=True) if d > 0)
-    tail = min(np.mean(np.array(sums) >= seen), np.mean(np.array(sums) <= seen))
-    return min(1.0, 2 * float(tail))
-
-
-def test_comparison_by_hand():
-    first, second = [0.90, 0.80, 0.95, 0.70, 0.60], [0.85, 0.82, 0.80, 0.60, 0.30]
-    result = compare_paired(first, second, 4000, 0.9, generator())
-    differences = [0.05, -0.02, 0.15, 0.10, 0.30]
-    assert result.difference == pytest.approx(0.116)
-    assert (result.n, result.wins, result.losses) == (5, 4, 1)
-    assert result.p_value == pytest.approx(enumerated(differences)) == pytest.approx(0.125)
-    means = [np.mean(draw) for draw in itertools.product(differences, repeat=5)]
-    assert result.interval == pytest.approx(np.quantile(means, [0.05, 0.95]), abs=0.01)
-
-
-@settings(max_examples=30)
-@given(st.lists(st.integers(1, 400), min_size=2, max_size=8, unique=True), st.data())
-def test_p_value_is_the_exact_one(sizes, data):
-    differences = [size * data.draw(st.sampled_from([-1, 1])) / 1000 for size in sizes]
-    result = compare_paired(differences, [0.0] * len(sizes), 10, 0.95, generator())
-    assert result.p_value == pytest.approx(enumerated(differences))
-
-
-paired = st.lists(st.tuples(*[st.integers(0, 20).map(lambda value: value / 20)] * 2), min_size=1, max_size=7)
-
-
-@settings(max_examples=20)
-@given(paired, st.randoms(use_true_random=False))
-def test_order_does_not_matter_and_sides_mirror(rows, random):
-    first, second = np.array(rows).T
-    result = compare_paired(first, second, 20, 0.95, generator())
-    again = compare_paired(*np.array(random.sample(rows, len(rows))).T, 20, 0.95, generator())
-    mirrored = compare_paired(second, first, 20, 0.95, generator())
-    for other, sign in ((again, 1), (mirrored, -1)):
-        assert other.difference == pytest.approx(sign * result.difference, abs=1e-15)
-        assert other.p_value == pytest.approx(result.p_value)
-        assert (other.wins, other.losses) == ((result.wins, result.losses)[::sign])
-    assert mirrored.interval == pytest.approx([-bound for bound in reversed(result.interval)], abs=1e-12)
-    assert 0 <= result.p_value <= 1
-    assert result.wins + result.losses <= result.n == len(rows)
-
-
-def test_zero_differences_are_ranked_by_pratt():
-    differences = [0.0, 0.0, 0.1, 0.2, -0.3, 0.4, 0.5, 0.6]
-    result = compare_paired(differences, [0.0] * 8, 10, 0.95, generator())
-    assert result.p_value == stats.wilcoxon(differences, zero_method="pratt").pvalue
-    assert result.p_value != pytest.approx(stats.wilcoxon(differences, zero_method="wilcox").pvalue, abs=1e-6)
-    assert (result.wins, result.losses) == (5, 1)
-
-
-@pytest.mark.filterwarnings("error")
-def test_rounding_is_no_difference_and_one_configuration_proves_nothing():
-    values = np.array([0.5, 0.7, 0.9])
-    for shift in (0.0, 1e-13, -1e-13):
-        result = compare_paired(values + shift, values, 10, 0.95, generator())
-        assert (result.difference, result.interval, result.p_value) == (0, (0, 0), 1)
-        assert (result.wins, result.losses) == (0, 0)
-    result = compare_paired([0.75], [0.5], 10, 0.95, generator())
-    assert (result.difference, result.interval, result.p_value, result.n) == (0.25, (0.25, 0.25), 1, 1)
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(
-    ("first", "second", "message"),
-    [
-        ([0.1, 0.2], [0.1], "the same configurations"),
-        ([], [], "the same configurations"),
-        ([[0.1]], [[0.2]], "the same configurations"),
-        ([0.1, math.nan], [0.1, 0.2], "finite values"),
-        ([0.1, 0.3], [0.1, math.inf], "finite values"),
-    ],
+from medtransfer.metrics.comparison import (
+    LEAST_CLUSTERS,
+    ClusterMean,
+    cluster_mean,
+    differences,
+    holm,
+    mean_tis_interval,
 )
-def test_values_that_cannot_be_compared_are_refused(first, second, message):
+
+SIX = [0.02, -0.01, 0.03, 0.04, 0.01, 0.05]
+NAMES = list("abcdef")
+
+
+def test_independent_values_give_the_one_sample_t_test() -> None:
+    mean = cluster_mean(SIX, {"pretraining": NAMES, "target": ["moon"] * 6})
+    test = stats.ttest_1samp(SIX, 0)
+    assert (mean.value, mean.clusters, mean.factors) == (pytest.approx(np.mean(SIX)), 6, ("pretraining",))
+    assert mean.p_value == pytest.approx(test.pvalue)
+    assert mean.interval(0.95) == pytest.approx(tuple(test.confidence_interval(0.95)))
+
+
+def test_a_balanced_design_is_tested_by_the_means_of_its_clusters() -> None:
+    table = np.array(SIX)[:, None] + np.array([0.0, 0.2, -0.1])
+    levels = {"pretraining": [name for name in NAMES for _ in range(3)], "target": ["moon", "sun", "star"] * 6}
+    mean = cluster_mean(table.ravel().tolist(), levels)
+    assert mean.interval(0.9) == pytest.approx(tuple(stats.ttest_1samp(table.mean(axis=1), 0).confidence_interval(0.9)))
+    assert mean.clusters == 6
+
+
+def test_two_random_factors_take_the_largest_error() -> None:
+    """With targets that shift all pretrainings alike the error is that over the targets."""
+    shifts = np.array([0.3, -0.2, 0.1, 0.0, 0.25, -0.15, 0.05])
+    table = np.tile(shifts, (6, 1))
+    levels = {"pretraining": [n for n in NAMES for _ in shifts], "target": [str(i) for _ in NAMES for i in range(7)]}
+    mean = cluster_mean(table.ravel().tolist(), levels)
+    assert mean.factors == ("pretraining", "target")
+    assert (mean.error, mean.degrees) == (pytest.approx(stats.sem(shifts)), 5)
+
+
+@pytest.mark.parametrize("count", [1, 2, LEAST_CLUSTERS - 1])
+def test_too_few_clusters_decide_nothing(count: int) -> None:
+    mean = cluster_mean([0.5] * count + [0.6] * count, {"pretraining": NAMES[:count] * 2, "target": ["moon"] * (2 * count)})
+    assert (mean.error, mean.interval(0.95), mean.p_value, mean.detectable(0.95)) == (None,) * 4
+    assert (mean.outcome(0.95, 0.01), mean.clusters) == ("undecided", count)
+    assert mean_tis_interval(mean, 0.95) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "outcome"),
+    [
+        (0.03, 0.01, "better"), (-0.03, 0.01, "worse"), (0.03, 0.02, "undecided"), (0.002, 0.002, "equivalent"),
+        (0.0, 0.0, "equivalent"), (0.004, 0.001, "better"), (0.0, 0.006, "undecided"), (0.05, 0.0, "better"),
+    ],
+)  # fmt: skip
+def test_three_words_for_what_a_difference_shows(value: float, error: float, outcome: str) -> None:
+    """With 5 degrees of freedom: t(.975) is 2.571, t(.95) is 2.015; the margin is .01."""
+    assert ClusterMean(value, error, 5, 6, ("pretraining",)).outcome(0.95, 0.01) == outcome
+
+
+def test_a_detectable_difference_is_found_in_four_of_five_studies() -> None:
+    rng, effect = np.random.default_rng(0), ClusterMean(0.0, 1 / np.sqrt(12), 11, 12, ("pretraining",)).detectable(0.95)
+    assert effect is not None
+    samples = rng.normal(effect, 1, (4000, 12))
+    p_values = stats.ttest_1samp(samples, 0, axis=1).pvalue
+    assert np.mean((p_values < 0.05) & (samples.mean(axis=1) > 0)) == pytest.approx(0.8, abs=0.03)
+
+
+def test_the_interval_of_a_mean_tis_reaches_as_far_as_that_of_exponential_losses() -> None:
+    """Twelve degrees of freedom: the 2.5 % quantile of chi-squared is 4.404; t would end at .9894."""
+    mean = ClusterMean(0.99, 0.0002, 5, 6, ("pretraining",))
+    assert mean_tis_interval(mean, 0.95) == pytest.approx((1 - 12 * 0.01 / 4.403789, 0.99 + 2.570582 * 0.0002), abs=1e-6)
+    wide = ClusterMean(0.99, 0.02, 5, 6, ("pretraining",))
+    assert mean_tis_interval(wide, 0.95) == pytest.approx((0.99 - 2.570582 * 0.02, 1.0), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "factors", "message"),
+    [
+        ([], {}, "at least one"), ([0.1, float("nan")], {"target": ["a", "b"]}, "finite"),
+        ([0.1, 0.2], {"target": ["a"]}, "levels of 2 values"),
+    ],
+)  # fmt: skip
+def test_values_and_levels_must_fit(values: list[float], factors: dict[str, list[str]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        compare_paired(first, second, 10, 0.95, generator())
+        cluster_mean(values, factors)
 
 
-def test_bootstrap_of_a_mean_against_all_samples():
-    values = [0.2, 0.5, 0.9]
-    means = [np.mean(draw) for draw in itertools.product(values, repeat=3)]
-    result = bootstrap_mean(values, 20_000, 0.8, generator())
-    assert result == pytest.approx(np.quantile(means, [0.1, 0.9], method="inverted_cdf"), abs=0.02)
-    assert bootstrap_mean(values, 50, 0.8, generator(5)) == bootstrap_mean(values, 50, 0.8, generator(5))
-    assert bootstrap_mean([0.4] * 6, 50, 0.95, generator()) == pytest.approx((0.4, 0.4))
-    for wrong in ([], [0.5, math.nan], [math.inf]):
-        with pytest.raises(ValueError, match="finite values"):
-            bootstrap_mean(wrong, 10, 0.95, generator())
+def test_differences_that_are_rounding_are_none() -> None:
+    assert differences([0.1 + 0.2, 0.5], [0.3, 0.4]) == [0.0, pytest.approx(0.1)]
+    with pytest.raises(ValueError, match="got 1 and 2"):
+        differences([1.0], [1.0, 2.0])
 
 
-def test_holm_by_hand():
-    assert holm([]) == []
-    assert holm([0.03]) == [0.03]
-    # 4 x .005, 3 x .01, 2 x .03, then never below
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.6, 0.02]) == pytest.approx([1.0, 1.0, 0.06])
-    assert holm([0.02, 0.02]) == pytest.approx([0.04, 0.04])
+@pytest.mark.parametrize(
+    ("p_values", "corrected"),
+    [([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]), ([0.5, 0.9], [1.0, 1.0]), ([], []), ([0.2], [0.2])],
+)  # fmt: skip
+def test_holm_by_hand(p_values: list[float], corrected: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(corrected)
 
 
-@settings(max_examples=60)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_holm_is_monotone_and_below_bonferroni(p_values, random):
-    result = holm(p_values)
-    for p_value, corrected in zip(p_values, result, strict=True):
-        assert p_value <= corrected <= min(1.0, len(p_values) * p_value)
-    ranked = sorted(zip(p_values, result, strict=True))
-    assert [corrected for _, corrected in ranked] == sorted(result)
-    order = random.sample(range(len(p_values)), len(p_values))
-    assert holm([p_values[index] for index in order]) == pytest.approx([result[index] for index in order])
+@settings(max_examples=50)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_keeps_the_order_and_never_lowers(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    assert all(a <= b <= 1 for a, b in zip(p_values, corrected, strict=True))
+    order = np.argsort(p_values, kind="stable")
+    assert np.all(np.diff(np.array(corrected)[order]) >= 0)

@@ -1,4 +1,4 @@
-"""Bootstrap draws against exact moments and enumeration; the set of the best against Welch's test, by hand and by simulation."""
+"""Intervals of means, TIS, P(best) and the set of the best against scipy, limma's published method, and by hand."""
 
 import itertools
 
@@ -9,130 +9,183 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from medtransfer.metrics.uncertainty import (
-    bootstrap_seed_means,
+    Estimates,
     confidence_set,
-    draw_images,
+    draw_groups,
+    estimate,
     interval,
+    mean_interval,
     probability_best,
+    tis_interval,
 )
 
-DICE = {20: [0.7, 0.72, 0.71, 0.74, 0.68], 1: [0.5, 0.6], 5: [0.65, 0.65, 0.65]}
+DICE = {20: [0.7, 0.72, 0.71, 0.74, 0.68], 1: [0.5, 0.6], 5: [0.65, 0.65, 0.66]}
+FEW = {1: [0.50, 0.52, 0.54], 5: [0.55, 0.57, 0.59]}  # two candidates keep spreads of their own
 
 
 def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_seed_means_have_the_moments_of_a_mean_whatever_the_order_of_epochs():
-    drawn = bootstrap_seed_means(DICE, 40_000, generator())
-    assert drawn.shape == (40_000, 3)
-    means = [np.mean(DICE[epoch]) for epoch in (1, 5, 20)]
-    errors = [stats.sem(DICE[epoch]) for epoch in (1, 5, 20)]
-    assert drawn.mean(axis=0) == pytest.approx(means, abs=1e-3)
-    assert drawn.std(axis=0) == pytest.approx(errors, rel=0.02, abs=1e-12)
-    assert np.corrcoef(drawn[:, 0], drawn[:, 2])[0, 1] == pytest.approx(0, abs=0.02)
-    half = 0.05 * np.sqrt(2)  # two seeds give three means around theirs
-    assert np.unique(drawn[:, 0].round(12)) == pytest.approx([0.55 - half, 0.55, 0.55 + half])
-    first = bootstrap_seed_means(DICE, 50, generator(3))
-    assert np.array_equal(first, bootstrap_seed_means(dict(sorted(DICE.items())), 50, generator(3)))
-    assert not np.array_equal(first, bootstrap_seed_means(DICE, 50, generator(4)))
-    for dice, message in (({}, "got none"), ({1: [0.1, 0.2], 5: [0.3]}, "2 seeds for epoch 5, but got 1"), ({1: []}, "got 0")):
-        with pytest.raises(ValueError, match=message):
-            bootstrap_seed_means(dice, 10, generator())
+def known(means: list[float], errors: list[float], degrees: float = 1e9, seeds: int = 5) -> Estimates:
+    return Estimates(tuple(range(len(means))), np.array(means), np.array(errors), np.full(len(means), degrees), seeds)
 
 
-def test_drawn_images_are_multinomial():
-    taken = draw_images(5, 20_000, generator())
-    assert taken.shape == (20_000, 5)
-    assert np.all(taken.sum(axis=1) == 5)
-    assert np.all((taken >= 0) & (taken == taken.round()))
-    assert np.cov(taken.T) == pytest.approx(stats.multinomial(5, [0.2] * 5).cov(), abs=0.03)
-    assert np.array_equal(taken[:100], draw_images(5, 100, generator()))
+def test_interval_of_a_mean_is_students() -> None:
+    values = DICE[20]
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    assert mean_interval(values, 0.9) == pytest.approx(tuple(expected))
+    assert mean_interval([0.1, 0.9], 0.95, low=0.0, high=1.0) == (0.0, 1.0)
+    with pytest.raises(ValueError, match="at least 2 values, but got 1"):
+        mean_interval([0.3], 0.95)
 
 
-@pytest.mark.parametrize(("confidence", "expected"), [(0.9, (5, 95)), (0.5, (25, 75)), (0.95, (2.5, 97.5))])
-def test_interval_takes_percentiles(confidence, expected):
-    assert interval(np.arange(101.0), confidence) == pytest.approx(expected)
-    low, high = interval(np.stack([np.arange(101.0), np.full(101, 7.0)], axis=1), confidence)
-    assert low == pytest.approx([expected[0], 7])
-    assert high == pytest.approx([expected[1], 7])
+def test_interval_takes_percentiles() -> None:
+    low, high = interval(np.stack([np.arange(101.0), np.full(101, 7.0)], axis=1), 0.95)
+    assert low == pytest.approx([2.5, 7])
+    assert high == pytest.approx([97.5, 7])
 
 
-def test_probability_best_shares_ties():
-    drawn = np.array([[0.1, 0.2, 0.3], [0.5, 0.5, 0.1], [0.4, 0.4, 0.4], [0.9, 0.1, 0.2]])
-    expected = [(1 / 2 + 1 / 3 + 1) / 4, (1 / 2 + 1 / 3) / 4, (1 + 1 / 3) / 4]
-    assert probability_best(drawn) == pytest.approx(expected)
-    assert probability_best(np.zeros((5, 1))).tolist() == [1.0]
+def test_two_candidates_keep_their_own_spreads() -> None:
+    result = estimate(FEW)
+    assert result.means == pytest.approx([0.52, 0.57])
+    assert result.errors == pytest.approx([stats.sem(FEW[1]), stats.sem(FEW[5])])
+    assert result.degrees.tolist() == [2, 2]
+    assert (result.candidates, result.seeds) == ((1, 5), 3)
 
 
-@settings(max_examples=40)
-@given(st.integers(0, 2**31), st.integers(1, 6))
-def test_probabilities_of_being_best_sum_to_one(seed, epochs):
-    drawn = generator(seed).integers(0, 4, size=(30, epochs)) / 4
-    result = probability_best(drawn)
-    assert result.sum() == pytest.approx(1)
-    order = generator(seed).permutation(epochs)
-    assert probability_best(drawn[:, order]) == pytest.approx(result[order])
+def test_spreads_that_agree_are_pooled() -> None:
+    """Equal variances: the common one has the degrees of freedom of all candidates together, as in an analysis of variance."""
+    values = {epoch: [0.5 + epoch / 100, 0.52 + epoch / 100, 0.54 + epoch / 100] for epoch in (1, 5, 20, 50)}
+    result = estimate(values)
+    assert result.errors == pytest.approx([0.02 / np.sqrt(3)] * 4)
+    assert result.degrees == pytest.approx([8] * 4)
 
 
-def brute_set(dice: dict[int, list[float]], confidence: float) -> set[int]:
-    """Leave out what any other beats in scipy's own Welch test."""
-    worse = {
-        loser for winner, loser in itertools.permutations(dice, 2)
-        if stats.ttest_ind(dice[winner], dice[loser], equal_var=False, alternative="greater").pvalue
-        < (1 - confidence) / (len(dice) - 1)
+def test_spreads_that_differ_are_moderated_as_in_limma() -> None:
+    """Variances and prior fitted by limma's squeezeVar method; the numbers are its formulas, written out with scipy."""
+    variances = np.array([1.0, 2.0, 40.0, 0.05, 300.0, 7.0])
+    values = {i: [0.0, np.sqrt(2 * v)] for i, v in enumerate(variances)}  # variance of two values: half the squared gap
+    result = estimate(values)
+    logs = np.log(variances) - stats.loggamma(0.5).mean() + np.log(0.5)  # digamma(1/2) is the mean of a log gamma variable
+    excess = logs.var(ddof=1) - stats.loggamma(0.5).var()
+    grid = np.geomspace(0.01, 100, 20_001)
+    prior = 2 * grid[np.argmax(stats.loggamma(grid).var() < excess)]
+    scale = np.exp(logs.mean() + stats.loggamma(prior / 2).mean() - np.log(prior / 2))
+    expected = (prior * scale + variances) / (prior + 1)
+    assert result.errors**2 * 2 == pytest.approx(expected, rel=1e-3)
+    assert result.degrees == pytest.approx([min(1 + prior, 6)] * 6, rel=1e-3)
+
+
+def test_a_candidate_apart_keeps_its_own_spread_and_widens_no_other() -> None:
+    values = {epoch: [0.5, 0.52, 0.54] for epoch in (1, 5, 20, 50)} | {0: [0.1, 0.5, 0.9]}
+    result = estimate(values, apart={0})
+    assert result.errors[0] == pytest.approx(stats.sem(values[0]))
+    assert result.errors[1:] == pytest.approx([0.02 / np.sqrt(3)] * 4)
+
+
+def test_what_a_seed_adds_to_every_candidate_is_no_uncertainty_of_their_differences() -> None:
+    rng = generator(4)
+    noise, shift = rng.normal(0, 0.001, (6, 5)), np.array([0.05, -0.02, 0.0, 0.04, -0.06])
+    blocked = estimate({i: (0.5 + shift + row).tolist() for i, row in enumerate(noise)}, blocked=True)
+    assert blocked.errors == pytest.approx(estimate({i: row.tolist() for i, row in enumerate(noise)}).errors, rel=0.35)
+    plain = estimate({i: (0.5 + shift + row).tolist() for i, row in enumerate(noise)})
+    assert np.all(plain.errors > 20 * blocked.errors)
+
+
+@pytest.mark.parametrize(("values", "message"), [({}, "got none"), ({1: [0.1, 0.2], 5: [0.3]}, "2 seeds for epoch 5, but got 1")])
+def test_estimates_need_two_seeds(values: dict[int, list[float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        estimate(values)
+
+
+def test_tis_of_two_candidates_by_hand() -> None:
+    """The ratio to the other has the error sqrt(.03^2 + (.9 * .02)^2); the upper limit has no other rival to share with."""
+    result = tis_interval(known([0.9, 1.0], [0.03, 0.02]), 0, 0.95)
+    error = np.sqrt(0.03**2 + (0.9 * 0.02) ** 2)
+    assert result == pytest.approx((0.9 - 1.959964 * error, 0.9 + 1.959964 * error), abs=1e-6)
+    low, high = tis_interval(known([0.9, 1.0], [0.03, 0.02]), 1, 0.95)
+    assert (low < 1.0, high) == (False, 1.0)  # the ratio to the worse candidate is above 1 by four errors
+
+
+def test_tis_of_a_uniform_draw_by_hand() -> None:
+    """(m0 + m1) / 2 / m1 = m0 / m1 / 2 + 1/2: half the error of the ratio."""
+    half = tis_interval(known([0.9, 1.0], [0.03, 0.02]), 0, 0.95)
+    assert tis_interval(known([0.9, 1.0], [0.03, 0.02]), None, 0.95) == pytest.approx(tuple(x / 2 + 0.5 for x in half))
+
+
+def test_more_rivals_move_only_the_upper_limit() -> None:
+    few, many = known([0.8, 1.0], [0.01, 0.01]), known([0.8, 1.0, 0.1, 0.1, 0.1], [0.01] * 5)
+    (low, high), (low_many, high_many) = tis_interval(few, 0, 0.95), tis_interval(many, 0, 0.95)
+    assert low_many == pytest.approx(low)
+    assert high_many > high
+
+
+def test_p_best_is_the_chance_that_one_normal_exceeds_another() -> None:
+    result = probability_best(known([0.52, 0.50, 0.1], [0.01, 0.02, 0.01]), 200_000, generator())  # .1 widens: no shrinkage
+    assert result == pytest.approx([(p := stats.norm.cdf(0.02 / np.hypot(0.01, 0.02))), 1 - p, 0], abs=0.01)
+    near = probability_best(known([0.52, 0.50], [0.01, 0.02]), 200_000, generator())
+    assert near is not None and 0.5 < near[0] < p  # the lead may be noise
+    assert probability_best(known([0.5, 0.5, 0.2], [0, 0, 0]), 10, generator()) == pytest.approx([0.5, 0.5, 0])
+    assert probability_best(known([0.5, 0.4], [0.1, 0.1], seeds=2), 10, generator()) is None
+
+
+def beaten(values: dict[int, list[float]], confidence: float) -> set[int]:
+    """Find what any other beats in scipy's own Welch test, at the level shared by the rivals."""
+    return {
+        loser for winner, loser in itertools.permutations(values, 2)
+        if stats.ttest_ind(values[winner], values[loser], equal_var=False, alternative="greater").pvalue
+        < (1 - confidence) / (len(values) - 1)
     }  # fmt: skip
-    return set(dice) - worse
 
 
 curves = st.dictionaries(
     st.integers(0, 300), st.lists(st.integers(0, 1000).map(lambda value: value / 1000), min_size=3, max_size=6, unique=True),
-    min_size=2, max_size=5,
+    min_size=2, max_size=2,
 )  # fmt: skip
 
 
 @settings(max_examples=30)
-@given(curves, st.randoms(use_true_random=False))
-def test_set_equals_welchs_and_holds_the_best_mean(dice, random):
-    result = confidence_set(dice, 0.9)
-    assert set(result) == brute_set(dice, 0.9)
-    assert list(result) == sorted(result)
-    assert max(dice, key=lambda epoch: np.mean(dice[epoch])) in result
-    epochs = random.sample(sorted(dice), len(dice))
-    assert confidence_set({epoch: random.sample(dice[epoch], len(dice[epoch])) for epoch in epochs}, 0.9) == result
-    assert set(result) <= set(confidence_set(dice, 0.99))
+@given(curves)
+def test_the_set_of_two_candidates_is_welchs_and_holds_the_best_mean(values: dict[int, list[float]]) -> None:
+    result = confidence_set(estimate(values), 0.9)
+    assert set(result) == set(values) - beaten(values, 0.9)
+    assert max(sorted(values), key=lambda epoch: np.mean(values[epoch])) in result
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
-    ("dice", "expected"),
+    ("values", "expected"),
     [
         ({7: [0.1, 0.2]}, (7,)),
-        ({1: [0.5, 0.5], 5: [0.6, 0.6], 20: [0.6, 0.6]}, (5, 20)),  # no spread: the means decide
+        ({1: [0.5, 0.5], 5: [0.6, 0.6]}, (5,)),  # no spread: the means decide
         ({1: [0.3, 0.3, 0.3], 5: [0.1 + 0.2, 0.3, 0.3]}, (1, 5)),  # equal but for rounding
-        ({1: [0.1], 5: [0.9, 0.91, 0.92], 20: [0.5, 0.51, 0.52]}, (1, 5)),  # one seed is never excluded
-        ({1: [0.9], 5: [0.1, 0.1]}, (1, 5)),
         ({1: [0.2, 0.2, 0.2], 5: [0.8, 0.81, 0.82]}, (5,)),  # one side without spread
         ({1: [0.2, 0.9], 5: [0.8, 0.9]}, (1, 5)),
+        ({1: [-0.2, -0.21], 5: [0.0, 0.0]}, (5,)),  # means at and below 0
     ],
 )
-def test_set_in_corner_cases(dice, expected):
-    assert confidence_set(dice, 0.95) == expected
+def test_the_set_in_corner_cases(values: dict[int, list[float]], expected: tuple[int, ...]) -> None:
+    assert confidence_set(estimate(values), 0.95) == expected
 
 
-def test_level_is_shared_by_the_rivals():
-    low, high = [0.50, 0.52, 0.54], [0.55, 0.57, 0.59]
-    p_value = stats.ttest_ind(high, low, equal_var=False, alternative="greater").pvalue
-    assert 0.05 / 3 < p_value < 0.05
-    assert confidence_set({1: low, 5: high}, 0.95) == (5,)
-    assert 1 in confidence_set({1: low, 5: high, 20: [0.1, 0.11, 0.12], 50: [0.2, 0.21, 0.22]}, 0.95)
+@settings(max_examples=40)
+@given(st.integers(0, 2**31), st.integers(2, 7), st.integers(2, 5))
+def test_what_is_excluded_from_the_set_has_a_tis_interval_below_1(seed: int, candidates: int, seeds: int) -> None:
+    rng = generator(seed)
+    values = {i: (0.5 + rng.normal(0, 0.02) + rng.normal(0, 0.01, seeds)).tolist() for i in range(candidates)}
+    result = estimate(values)
+    near = confidence_set(result, 0.95)
+    for candidate in values:
+        low, high = tis_interval(result, candidate, 0.95)
+        assert low <= result.means[candidate] / result.means.max() <= high <= 1
+        assert candidate not in near or tis_interval(result, candidate, 0.9)[1] == 1
 
 
-@pytest.mark.parametrize("means", [(0.8, 0.8, 0.8), (0.8, 0.79, 0.7)])
-def test_set_holds_the_truly_best_as_often_as_promised(means):
-    rng, trials = generator(11), 300
-    kept = sum(
-        0 in confidence_set({epoch: rng.normal(mean, 0.01 * (epoch + 1), size=5).tolist() for epoch, mean in enumerate(means)}, 0.9)
-        for _ in range(trials)
-    )
-    assert kept / trials >= 0.9 - 2 * np.sqrt(0.9 * 0.1 / trials)
+def test_whole_groups_are_drawn() -> None:
+    groups = ["b", "a", "b", "c", "b"]
+    taken = draw_groups(groups, 20_000, generator())
+    assert np.array_equal(taken[:, 0], taken[:, 2]) and np.array_equal(taken[:, 0], taken[:, 4])
+    assert np.all(taken[:, [0, 1, 3]].sum(axis=1) == 3)  # as many groups as there are
+    assert np.cov(taken[:, [0, 1, 3]].T) == pytest.approx(stats.multinomial(3, [1 / 3] * 3).cov(), abs=0.03)
+    assert np.array_equal(taken[:100], draw_groups(groups, 100, generator()))

@@ -1,0 +1,67 @@
+"""Association, permutations, power and the baseline of one fine-tuning each, by enumeration, simulation and by hand."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from tests.analysis.test_judge import DICE, SAMPLING, pool
+
+from medtransfer.analysis.evidence import best_on_one_seed, detectable_gap, rank_correlations, seeds_needed
+from medtransfer.analysis.judge import judge
+from medtransfer.analysis.summary import analyse
+
+
+def test_correlation_given_the_epoch_is_that_of_the_residuals_of_ranks() -> None:
+    rng = np.random.default_rng(0)
+    epochs = [1, 5, 20, 50, 100, 150]
+    scores, means = dict(zip([0, *epochs], rng.random(7), strict=True)), dict(zip([0, *epochs], rng.random(7), strict=True))
+    x, y, z = (stats.rankdata(values) for values in ([scores[e] for e in epochs], [means[e] for e in epochs], epochs))
+    rest = [side - np.polyval(np.polyfit(z, side, 1), z) for side in (x, y)]
+    expected = (stats.spearmanr(x, y).statistic, stats.spearmanr(z, y).statistic, np.corrcoef(*rest)[0, 1])
+    assert rank_correlations(scores, means) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "scores", [{0: 0.1, 1: 0.2, 5: 0.3, 10: 0.4}, dict.fromkeys((1, 5, 10, 20), 0.5), {1: 0.1, 5: 0.2, 10: 0.3, 20: 0.4}]
+)
+def test_no_correlation_with_few_epochs_equal_scores_or_scores_that_follow_the_epoch(scores: dict[int, float]) -> None:
+    assert rank_correlations(scores, {0: 0.1, 1: 0.3, 5: 0.2, 10: 0.5, 20: 0.4}) is None
+
+
+def test_choices_are_permuted_within_encoder_and_mode() -> None:
+    """Three targets of one encoder, whose best epochs are chosen: all 6 orders by hand."""
+    best = {"moon": 1, "sun": 5, "star": 10}
+    pools = []
+    for name, epoch in best.items():
+        dice = {e: (0.5 + 0.3 * (e == epoch), 0.52 + 0.3 * (e == epoch)) for e in (0, 1, 5, 10)}
+        pools.append(pool(dice, {e: 0.5 + 0.1 * (e == epoch) for e in dice}, name=name))
+    share = analyse(pools, [], replace(SAMPLING, draws=6000)).evidence.permuted["offline"]
+    as_good = sum(order == (0, 1, 2) for order in itertools.permutations(range(3))) / 6
+    assert share == pytest.approx(as_good, abs=0.02)
+    other = [replace(one, fields={**one.fields, "encoder": f"e{i}"}) for i, one in enumerate(pools)]
+    assert analyse(other, [], SAMPLING).evidence.permuted == {}
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 20])
+def test_a_detectable_gap_is_seen_in_four_of_five_comparisons(seeds: int) -> None:
+    rng, gap = np.random.default_rng(seeds), detectable_gap(0.01, seeds, 0.95)
+    first, second = rng.normal(gap, 0.01, (6000, seeds)), rng.normal(0, 0.01, (6000, seeds))
+    test = stats.ttest_ind(first, second, axis=1)
+    assert np.mean((test.pvalue < 0.05) & (test.statistic > 0)) == pytest.approx(0.8, abs=0.02)
+
+
+def test_seeds_needed_are_the_fewest_that_see_the_gap() -> None:
+    count = int(seeds_needed(0.01, 0.01, 0.95))
+    assert count == 17  # tables of the two-sample t test: effect size 1, power .8
+    assert detectable_gap(0.01, count, 0.95) <= 0.01 < detectable_gap(0.01, count - 1, 0.95)
+
+
+def test_the_best_on_one_seed_is_judged_on_the_others() -> None:
+    dice = {0: (0.10, 0.20, 0.30), 1: (0.90, 0.50, 0.40), 5: (0.60, 0.80, 0.70)}
+    judged = judge(pool(dice, {0: 0.1, 1: 0.2, 5: 0.3}), SAMPLING)
+    picked = (np.mean([0.50, 0.40]) / 0.75, np.mean([0.60, 0.70]) / 0.65, np.mean([0.60, 0.80]) / 0.70)
+    last = (0.75 / 0.75, 0.65 / 0.65, 0.70 / 0.70)
+    assert best_on_one_seed(judged) == pytest.approx((np.mean(picked), np.mean(last)))
+    assert best_on_one_seed(judge(pool({epoch: values[:1] for epoch, values in DICE.items()}), SAMPLING)) is None
