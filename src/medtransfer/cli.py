@@ -128,6 +128,7 @@ def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
     return load_params([Path("params.yaml"), *files], overrides, {"mode": MODES})
 
 
+all_option = click.option("--all", "everything", is_flag=True, help="Judge results by other parameters too, if the store has them.")
 force_option = click.option("--force", is_flag=True, help="Do it again even if it is finished.")
 
 
@@ -216,19 +217,21 @@ def grid(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 
 
 @stage(Report)
-def report(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
+@all_option
+def report(files: tuple[Path, ...], debug: bool, everything: bool, **options: str | None) -> None:
     """Compute the TIS tables with their uncertainty, the figure and the page from the tracking store."""
     from medtransfer import study
 
-    click.echo(study.report(load(files, parsed("report", options))))
+    click.echo(study.report(load(files, parsed("report", options)), everything))
 
 
 @stage(Search)
-def search(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
+@all_option
+def search(files: tuple[Path, ...], debug: bool, everything: bool, **options: str | None) -> None:
     """Try every distance, margin, level and pooling of robustness on stored results, and report which chooses best."""
     from medtransfer import study
 
-    click.echo(study.search(load(files, parsed("search", options))))
+    click.echo(study.search(load(files, parsed("search", options)), everything))
 
 
 @stage(Replay)

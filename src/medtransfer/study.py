@@ -15,12 +15,13 @@ from medtransfer import tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import digest
-from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, checkpoint_path, series_folder
+from medtransfer.records import TARGET_FILE, CellName, CheckpointInfo, PreparedTarget, checkpoint_path, series_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from medtransfer.analysis.described import Described
     from medtransfer.encoders.contract import Encoder
     from medtransfer.pretrain.stopping import Stopper
 
@@ -125,18 +126,30 @@ def finetune(params: Params, cells: list[CellName], force: bool = False) -> None
 
 
 @command
-def report(params: Params) -> str:
-    """Compute the tables from the tracking store, after publishing the results on disk that it lacks."""
+def report(params: Params, everything: bool = False) -> str:
+    """Compute the tables from the tracking store, after publishing the results on disk that it lacks.
+
+    Args:
+        params: of the study to judge.
+        everything: whether to judge all fine-tunings in the store, also those by other parameters.
+    """
     from medtransfer.report.stage import run
     from medtransfer.score.options import options_of, views_of
 
     publish(params)
-    return run(params.report, options_of(params.score).robustness, views_of(params.score))
+    return run(
+        params.report, options_of(params.score).robustness, views_of(params.score), None if everything else described(params)
+    )
 
 
 @command
-def search(params: Params) -> str:
-    """Search for the robustness setting that chooses best, on own results or the paper's replayed ones."""
+def search(params: Params, everything: bool = False) -> str:
+    """Search for the robustness setting that chooses best, on own results or the paper's replayed ones.
+
+    Args:
+        params: of the study to search on.
+        everything: whether to search on all own results in the store, also those by other parameters.
+    """
     from medtransfer.papers.hidy2024.searchable import read_replayed
     from medtransfer.score.options import options_of, views_of
     from medtransfer.search.results import read_own
@@ -146,7 +159,10 @@ def search(params: Params) -> str:
     if section.results == "replay":
         results = read_replayed()
     else:
-        results = read_own(default, set(product(section.distances, section.levels)), views_of(params.score), params.report.least)
+        results = read_own(
+            default, set(product(section.distances, section.levels)), views_of(params.score), params.report.least,
+            None if everything else described(params),
+        )  # fmt: skip
     return run(section, results, default)
 
 
@@ -171,6 +187,21 @@ def study(params: Params) -> str:
                 score(with_values(params, "score", encoder=encoder, origin=origin, target=target))
         finetune(params, study_cells(params, {}))
     return report(params)
+
+
+def described(params: Params) -> "Described":
+    """Return the study that the parameters describe: their protocol, the prepared targets and the checkpoints on disk."""
+    from medtransfer.analysis.described import Described
+    from medtransfer.finetune.protocol import Protocol
+
+    prepared, checkpoints = Path(params.prepare.out), Path(params.pretrain.out)
+    targets = {name: prepared / name for name in params.prepare.targets if (prepared / name / TARGET_FILE).exists()}
+    data = {name: PreparedTarget.open(folder).info.fingerprint for name, folder in targets.items()}
+    pretraining = {}
+    for series in product(params.pretrain.encoders, params.pretrain.origins):
+        if first := next(iter(sorted(series_folder(checkpoints, *series).glob("epoch-*.json"))), None):
+            pretraining[series] = CheckpointInfo.read(first).pretraining
+    return Described(Protocol.of(params.finetune).key, data, pretraining)
 
 
 def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellName]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from medtransfer import tracking
+from medtransfer.analysis.described import Described
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.robustness.pairs import METRICS
@@ -44,6 +45,7 @@ class Pool:
         score: the setting of that robustness; None when nothing was scored.
         every_seed: whether means go over all seeds of a candidate, not over those that all candidates share.
         runs: ids of the runs that it was read from.
+        unfit: candidates whose features are not finite for some images, which are not chosen by robustness.
         label: distinguishes pools with the same fields.
     """
 
@@ -58,6 +60,7 @@ class Pool:
     score: RobustnessSetting | None = None
     every_seed: bool = False
     runs: tuple[str, ...] = ()
+    unfit: frozenset[Key] = frozenset()
     label: str = ""
 
     @property
@@ -139,12 +142,17 @@ class Pool:
             for candidate in self.candidates for seed in self.seeds if (candidate, seed) not in self.outcome
         ]  # fmt: skip
         return cells + [
-            f"{self.name}: no {score_label(name)} of {named(candidate)}"
+            f"{self.name}: no {score_label(name)} of {named(candidate)}{self._why(name, candidate)}"
             for name in self.indicators for candidate in self.candidates if candidate not in self.scores.get(name, {})
         ]  # fmt: skip
 
+    def _why(self, name: str, candidate: Key) -> str:
+        return ", since its features are not finite" if name == "robustness" and candidate in self.unfit else ""
 
-def collect(setting: RobustnessSetting, views: ViewSettings | None = None) -> tuple[list[Pool], list[str]]:
+
+def collect(
+    setting: RobustnessSetting, views: ViewSettings | None = None, described: Described | None = None
+) -> tuple[list[Pool], list[str]]:
     """Read the pool of every pretraining, target, mode and protocol from the store.
 
     If a target was scored at several settings, the scores of the given setting and views are used, else the newest.
@@ -152,15 +160,19 @@ def collect(setting: RobustnessSetting, views: ViewSettings | None = None) -> tu
     Args:
         setting: preferred robustness setting.
         views: preferred view settings of the score runs; None for any.
+        described: the study whose fine-tunings are read; None for all.
 
     Returns:
-        The pools by name; and one line per incomplete pool that was left out because a complete one has the same fields,
-        and one line on fine-tunings of an older format.
+        The pools by name; and lines on what was left out: incomplete pools of which there is a complete one with the same
+        fields, fine-tunings of an older format, and those that the parameters do not describe.
 
     Raises:
-        InputError: all fine-tunings are of an older format.
+        InputError: all fine-tunings are of an older format, or of another study.
     """
     tuned, outdated = _fine_tunings()
+    if described is not None:
+        tuned, others = _of_study(tuned, described)
+        outdated += others
     scores = _scores(tuned, setting, views)
     pools = [_pool(key, tuned[key], scores.get(key, {})) for key in sorted(tuned)]
     done = {tuple(pool.fields.values()) for pool in pools if pool.complete}
@@ -193,6 +205,30 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     return tuned, [f"{text}; they are made again with `medtransfer finetune`"]
 
 
+def _of_study(
+    tuned: Mapping[PoolKey, list[StoredRun]], described: Described
+) -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:  # fmt: skip
+    """Return the fine-tunings of the described study, and a line on the others.
+
+    Raises:
+        InputError: there are only others.
+    """
+    differing = {key: described.differing(dict(zip((*FIELDS, *DIGESTS), key, strict=True))) for key in tuned}
+    kept = {key: runs for key, runs in tuned.items() if not differing[key]}
+    left = [key for key in tuned if differing[key]]
+    if not left:
+        return kept, []
+    names = ", ".join(dict.fromkeys(name for key in left for name in differing[key]))
+    count = sum(len(tuned[key]) for key in left)
+    text = f"{count} fine-tunings are not of the study that the parameters describe (they differ in {names})"
+    if not kept:
+        raise InputError(
+            f"expected fine-tunings by the parameters, but all {text.removeprefix(f'{count} ')}; run `medtransfer finetune "
+            "--study`, or judge everything in the store with `medtransfer report --all`"
+        )
+    return kept, [f"{text}; `--all` judges them too"]
+
+
 def _scores(
     tuned: Mapping[PoolKey, Sequence[StoredRun]], setting: RobustnessSetting, views: ViewSettings | None
 ) -> dict[PoolKey, dict[str, Any]]:
@@ -211,7 +247,8 @@ def _scores(
     ids = sorted({run.id for run in chosen.values()})
     plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, "robustness"}
     scored_by = {metric for run in chosen.values() for metric in run.params.get("scores", "").split()}
-    curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*METRICS.values(), *plain, *scored_by})}
+    broken = {f"{metric}_nonfinite" for metric in METRICS.values()}
+    curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*METRICS.values(), *broken, *plain, *scored_by})}
     return {
         key: _score_fields(
             run, setting.pooling, key[FIELDS.index("mode")], {m: curve.get(run.id, {}) for m, curve in curves.items()}
@@ -222,12 +259,14 @@ def _scores(
 
 def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
     pooled = POOLED[pooling][mode]
-    plain = {name: curve for name, curve in curves.items() if name not in METRICS.values() and curve}
+    plain = {name: curve for name, curve in curves.items() if curve and not name.startswith(tuple(METRICS.values()))}
     if not curves[METRICS[pooled]]:  # a run of other indicators
         return {"scores": plain, "score_run": run.id}
+    unfit = frozenset(epoch for epoch, count in curves[f"{METRICS[pooled]}_nonfinite"].items() if count)
+    robustness = {epoch: value for epoch, value in curves[METRICS[pooled]].items() if epoch not in unfit}
     text = "{distance}, margin {margin}, level {level}, {images} images".format(**run.params)
     return {
-        "scores": {"robustness": curves[METRICS[pooled]], **plain}, "score_run": run.id,
+        "scores": {"robustness": robustness, **plain}, "score_run": run.id, "unfit": unfit,
         "score": RobustnessSetting(run.params["distance"], float(run.params["margin"]), int(run.params["level"]), pooling),
         "setting": f"{text}, {'pooled' if pooled else 'flattened'}",
     }  # fmt: skip
@@ -239,7 +278,7 @@ def _pool(key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any]) ->
         (int(run.params["epoch"]), int(run.params["seed"])): run.metrics[run.params["primary"]] for run in runs
     }
     scores = scored.get("scores", {})
-    candidates = {epoch for epoch, _ in outcome}.union(*scores.values())
+    candidates = {epoch for epoch, _ in outcome}.union(*scores.values(), scored.get("unfit", ()))
     ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
     return Pool(
         {name: params[name] for name in FIELDS}, {name: params[name] for name in DIGESTS}, outcome,

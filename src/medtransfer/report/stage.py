@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from medtransfer import tracking
+from medtransfer.analysis.described import Described
 from medtransfer.analysis.model import Analysis, Sampling
 from medtransfer.analysis.pools import collect
 from medtransfer.analysis.summary import analyse
@@ -23,26 +24,27 @@ TITLE = "Which checkpoint to start from"
 FILES = ("report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "dice_by_epoch.png")
 
 
-def run(section: Report, setting: RobustnessSetting, views: ViewSettings | None = None) -> str:
+def run(section: Report, setting: RobustnessSetting, views: ViewSettings | None = None, described: Described | None = None) -> str:
     """Compute everything from the store and write it below `report.out`.
 
     Args:
         section: validated params.
         setting: robustness setting to prefer if a target was scored at several.
         views: view settings of the score runs to prefer; None for any.
+        described: the study to judge; None for everything in the store.
 
     Returns:
         The text for the terminal.
 
     Raises:
-        InputError: the store holds no finished fine-tuning.
+        InputError: the store holds no finished fine-tuning of the study.
     """
     with exclusive(Path(section.out)):
-        return _run(section, setting, views)
+        return _run(section, setting, views, described)
 
 
-def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None) -> str:
-    pools, left_out = collect(setting, views)
+def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None, described: Described | None) -> str:
+    pools, left_out = collect(setting, views, described)
     if not pools:
         raise InputError(
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "

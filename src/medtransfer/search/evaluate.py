@@ -60,6 +60,7 @@ class Case:
         encoder: name of the encoder.
         target: name of the target.
         mode: mode of transfer, a key of MODES.
+        weights: what configurations of the same pretraining share.
         tis: TIS of every checkpoint, by epoch.
         scores: robustness by key and epoch; epoch 0 can be chosen only if it has a score.
         measured: settings at which there are scores.
@@ -70,6 +71,7 @@ class Case:
     encoder: str
     target: str
     mode: str
+    weights: str
     tis: Mapping[int, float]
     scores: Mapping[Key, Mapping[int, Curve]]
     measured: Measured

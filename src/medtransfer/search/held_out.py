@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.metrics.comparison import ClusterMean, cluster_mean, differences
 from medtransfer.search.evaluate import OBJECTIVE, Case, Table, tabulate
 
 COLUMNS = {"best": "tis", "first-drop": "tis_online"}  # columns of trials.csv by rule; those of others are tis_<rule>
@@ -50,11 +51,19 @@ class Scores:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One target, judged at the setting that was chosen without it."""
+    """One target, judged at the setting that was chosen without it.
+
+    Attributes:
+        target: its name.
+        best: setting that was chosen without it.
+        cases: TIS of each of its cases.
+        weights: what the cases of a pretraining share, for each case.
+    """
 
     target: str
     best: Best
     cases: tuple[Scores, ...]
+    weights: tuple[str, ...]
 
     @property
     def scores(self) -> Scores:
@@ -83,11 +92,21 @@ class Family:
 
 @dataclass(frozen=True)
 class Totals:
-    """Means over the configurations of all families; `held_out` is None if a family has a single target."""
+    """Means over the configurations of all families; those held out are None if a family has a single target.
+
+    Attributes:
+        configurations: number of configurations.
+        in_sample: TIS where the settings were chosen.
+        held_out: TIS on targets that the settings were chosen without.
+        mean_held_out: mean of the latter at the chosen settings, with its error over pretrainings or targets.
+        gain: likewise of its difference to the default setting; None if that is not scored.
+    """
 
     configurations: int
     in_sample: Scores
     held_out: Scores | None
+    mean_held_out: ClusterMean | None = None
+    gain: ClusterMean | None = None
 
     @property
     def optimism(self) -> float | None:
@@ -128,7 +147,9 @@ def judge_family(study: str, encoder: str, table: Table, default: RobustnessSett
     for target, cases in targets.items() if len(targets) > 1 else ():
         seen = [case for case in everything if case not in cases]
         chosen = find_best(f"{study}-without-{target}", table, seen, default)
-        held_out.append(HeldOut(target, chosen, tuple(_judge(table, at_default, case, chosen.trial) for case in cases)))
+        weights = tuple(table.cases[case].weights for case in cases)
+        judged = tuple(_judge(table, at_default, case, chosen.trial) for case in cases)
+        held_out.append(HeldOut(target, chosen, judged, weights))
     in_sample = tuple(_judge(table, at_default, case, best.trial) for case in everything)
     return Family(encoder, table, best, in_sample, tuple(held_out))
 
@@ -171,8 +192,18 @@ def average(cases: Sequence[Scores]) -> Scores:
 def total(families: Sequence[Family]) -> Totals:
     """Average over the configurations of all families."""
     seen = [case for family in families for case in family.cases]
-    held_out = [case for family in families for target in family.held_out for case in target.cases]
-    return Totals(len(seen), average(seen), average(held_out) if len(held_out) == len(seen) else None)
+    targets = [target for family in families for target in family.held_out]
+    held_out = [case for target in targets for case in target.cases]
+    if len(held_out) != len(seen):
+        return Totals(len(seen), average(seen), None)
+    factors = {
+        "pretraining": [weights for target in targets for weights in target.weights],
+        "target": [target.target for target in targets for _ in target.cases],
+    }  # fmt: skip
+    values, defaults = [case.chosen[OBJECTIVE] for case in held_out], [case.default for case in held_out]
+    known = [default for default in defaults if default is not None]
+    gain = cluster_mean(differences(values, known), factors) if len(known) == len(values) else None
+    return Totals(len(seen), average(seen), average(held_out), cluster_mean(values, factors), gain)
 
 
 def _mean(values: Sequence[float]) -> float:

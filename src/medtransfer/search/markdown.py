@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean
 from medtransfer.records.tables import as_markdown
 from medtransfer.search.evaluate import OBJECTIVE
 from medtransfer.search.held_out import Best, Family, Totals
@@ -12,7 +13,9 @@ from medtransfer.tasks.contract import shared_label
 Row = dict[str, Any]
 
 
-def write_up(families: Sequence[Family], totals: Totals, default: RobustnessSetting, notes: Sequence[str]) -> str:
+def write_up(
+    families: Sequence[Family], totals: Totals, default: RobustnessSetting, notes: Sequence[str], confidence: float, margin: float
+) -> str:
     """Format the whole result as Markdown.
 
     Args:
@@ -20,8 +23,10 @@ def write_up(families: Sequence[Family], totals: Totals, default: RobustnessSett
         totals: means over all configurations.
         default: robustness setting of the params.
         notes: sentences on what was left out and other remarks.
+        confidence: coverage of the intervals.
+        margin: differences of TIS up to this are equivalent.
     """
-    parts = ["# Which setting of robustness chooses best", *_verdict(families, totals, default)]
+    parts = ["# Which setting of robustness chooses best", *_verdict(families, totals, default, confidence, margin)]
     parts += ["## The best setting over all targets, and without each", as_markdown(_study_rows(families))]
     if held_out := _held_out_rows(families):
         parts += ["## Each target, judged at the setting that was chosen without it", as_markdown(held_out)]
@@ -29,7 +34,7 @@ def write_up(families: Sequence[Family], totals: Totals, default: RobustnessSett
     return "\n\n".join(parts) + "\n"
 
 
-def _verdict(families: Sequence[Family], totals: Totals, default: RobustnessSetting) -> list[str]:
+def _verdict(families: Sequence[Family], totals: Totals, default: RobustnessSetting, confidence: float, margin: float) -> list[str]:
     seen = totals.in_sample
     winners = [
         f"{f'for {family.encoder} ' if family.encoder else ''}**{family.best.setting}**{_tie(family.best)}" for family in families
@@ -43,14 +48,14 @@ def _verdict(families: Sequence[Family], totals: Totals, default: RobustnessSett
     known = "" if seen.default is None else f"the default setting ({default}) brings {seen.default:.3f}, "
     none = "" if seen.none is None else f", no pretraining {seen.none:.3f}"
     baselines = f"On the same configurations, {known}the last checkpoint {seen.full:.3f}{none}."
-    return [in_sample, _held_out(families, totals, default), baselines]
+    return [in_sample, _held_out(families, totals, default, confidence, margin), baselines]
 
 
 def _tie(best: Best) -> str:
     return f" ({_count(best.tied, 'other setting')} did equally well; the nearest to the default wins)" if best.tied else ""
 
 
-def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSetting) -> str:
+def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSetting, confidence: float, margin: float) -> str:
     if totals.held_out is None or totals.optimism is None:
         single = [
             f"{family.encoder}: {family.table.cases[0].target}" if family.encoder else family.table.cases[0].target
@@ -63,24 +68,32 @@ def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSet
     value = totals.held_out.chosen[OBJECTIVE]
     flattery = f"{abs(totals.optimism):.3f} {'too high' if totals.optimism >= 0 else 'lower'}"
     text = (
-        f"Judged on each target at the setting that was chosen without it, the TIS is **{value:.3f}**; "
-        f"the in-sample value is {flattery}."
+        f"Judged on each target at the setting that was chosen without it, the TIS is **{value:.3f}**"
+        f"{_interval(totals.mean_held_out, confidence)}; the in-sample value is {flattery}."
     )
-    if totals.held_out.default is None:
+    if totals.gain is None:
         return text
-    gain = value - totals.held_out.default
+    gain, outcome = totals.gain.value, totals.gain.outcome(confidence, margin)
     changes = f"{'gains' if gain > 0 else 'loses'} {abs(gain):.3f} against" if abs(gain) >= 0.0005 else "does as well as"
-    text += f" On targets that it has not seen, the search {changes} the default setting."
+    text += f" On targets that it has not seen, the search {changes} the default setting{_interval(totals.gain, confidence)}: {outcome}."
     if any(family.best.setting == default for family in families):
         text += " But the default setting is the best of all on these results: if it was once chosen on them, it has seen them."
     return text
+
+
+def _interval(mean: ClusterMean | None, confidence: float) -> str:
+    bounds = mean.interval(confidence) if mean else None
+    if mean is None or bounds is None:
+        return f" (no interval: fewer than {LEAST_CLUSTERS} pretrainings and targets)"
+    over = f"{mean.clusters} {' and '.join(f'{name}s' for name in mean.factors)}"
+    return f" ({100 * confidence:g} % interval {bounds[0]:.3f} to {bounds[1]:.3f}, over {over})"
 
 
 def _study_rows(families: Sequence[Family]) -> list[Row]:
     bests = [best for family in families for best in (family.best, *(target.best for target in family.held_out))]
     return [
         {
-            "study": best.study, "settings": best.trials, **vars(best.setting), "TIS on what it saw": best.value,
+            "study": best.study, "settings": best.trials, **vars(best.setting), "TIS in-sample": best.value,
             "other settings as good": best.tied,
         }
         for best in bests

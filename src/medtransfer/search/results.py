@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medtransfer import tracking
+from medtransfer.analysis.described import Described
 from medtransfer.analysis.judge import unjudged
 from medtransfer.analysis.pools import Pool, collect
 from medtransfer.errors import InputError
@@ -37,7 +38,11 @@ class Scored:
 
 
 def read_own(
-    default: RobustnessSetting, tried: Collection[tuple[str, int]], views: ViewSettings | None = None, least: float = 0.0
+    default: RobustnessSetting,
+    tried: Collection[tuple[str, int]],
+    views: ViewSettings | None = None,
+    least: float = 0.0,
+    described: Described | None = None,
 ) -> Results:
     """Read the user's own fine-tunings and per-image distances.
 
@@ -46,11 +51,12 @@ def read_own(
         tried: (distance, level) pairs that the search may try.
         views: view settings of the score runs to prefer; None for any.
         least: mean outcome up to which models learned nothing.
+        described: the study to search on; None for everything in the store.
 
     Raises:
         InputError: there are no results, none is complete, or the stored distances cannot be read.
     """
-    pools, left_out = collect(default, views)
+    pools, left_out = collect(default, views, described)
     if not pools:
         raise InputError(
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
@@ -95,7 +101,7 @@ def make_case(pool: Pool, scored: Scored) -> Case:
     """Join a configuration's outcomes with its scores."""
     tis = {int(epoch): transferability_indicator_score(pool.means, epoch) for epoch in pool.means}
     encoder, target, mode = (pool.fields[name] for name in ("encoder", "target", "mode"))
-    return Case(pool.name, encoder, target, mode, tis, scored.curves, scored.measured, pool.metric)
+    return Case(pool.name, encoder, target, mode, pool.weights, tis, scored.curves, scored.measured, pool.metric)
 
 
 def read_distances(pool: Pool, kept: Collection[tuple[str, int]]) -> Scored:

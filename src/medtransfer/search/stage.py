@@ -14,13 +14,15 @@ from medtransfer.search.results import Results
 from medtransfer.search.space import list_settings, measured_in_all
 
 
-def run(section: Search, results: Results, default: RobustnessSetting) -> str:
+def run(section: Search, results: Results, default: RobustnessSetting, confidence: float, margin: float) -> str:
     """Judge every setting on every configuration, and write the result to `search.out` and the tracking store.
 
     Args:
         section: validated params.
         results: configurations to judge.
         default: robustness setting of the params, which the search is compared with.
+        confidence: coverage of the intervals.
+        margin: differences of TIS up to this are equivalent.
 
     Returns:
         The text for the terminal.
@@ -29,10 +31,10 @@ def run(section: Search, results: Results, default: RobustnessSetting) -> str:
         InputError: a setting of the params was not measured.
     """
     with exclusive(Path(section.out)):
-        return _run(section, results, default)
+        return _run(section, results, default, confidence, margin)
 
 
-def _run(section: Search, results: Results, default: RobustnessSetting) -> str:
+def _run(section: Search, results: Results, default: RobustnessSetting, confidence: float, margin: float) -> str:
     out = Path(section.out)
     encoders = sorted({case.encoder for case in results.cases}) if section.per_encoder else [""]
     families, notes = [], []
@@ -48,7 +50,7 @@ def _run(section: Search, results: Results, default: RobustnessSetting) -> str:
         drawn, undrawn = draw(out, f"-{family.encoder}" if family.encoder else "", family.table)
         pictures += drawn
         notes += undrawn
-    text = write_up(families, totals, default, [*results.notes, *notes])
+    text = write_up(families, totals, default, [*results.notes, *notes], confidence, margin)
     rows = trial_rows(families)
     names = write_files(out, families, rows, text)
     log_search(section.results, families, rows, totals, default, [out / name for name in (*names, *pictures)])

@@ -1,0 +1,31 @@
+"""The study that the parameters describe: which results of a store belong to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Described:
+    """Digests of the study that the parameters describe; a digest that is not known is not compared.
+
+    Attributes:
+        protocol: of the fine-tunings.
+        data: of the prepared targets, by name.
+        pretraining: of the checkpoints, by (encoder, origin).
+    """
+
+    protocol: str
+    data: Mapping[str, str] = field(default_factory=dict)
+    pretraining: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def differing(self, fields: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the names of the digests in which a result differs from the study.
+
+        Args:
+            fields: encoder, origin, target, and the digests of the result.
+        """
+        known = {
+            "protocol": self.protocol, "data": self.data.get(fields["target"]),
+            "pretraining": self.pretraining.get((fields["encoder"], fields["origin"])),
+        }  # fmt: skip
+        return tuple(name for name, digest in known.items() if digest is not None and fields[name] != digest)
