@@ -137,9 +137,8 @@ def report(params: Params, everything: bool = False) -> str:
     from medtransfer.score.options import options_of, views_of
 
     publish(params)
-    return run(
-        params.report, options_of(params.score).robustness, views_of(params.score), None if everything else described(params)
-    )
+    judged = None if everything else described(params)
+    return run(params.report, options_of(params.score).robustness, views_of(params.score), judged)
 
 
 @command
@@ -163,7 +162,7 @@ def search(params: Params, everything: bool = False) -> str:
             default, set(product(section.distances, section.levels)), views_of(params.score), params.report.least,
             None if everything else described(params),
         )  # fmt: skip
-    return run(section, results, default)
+    return run(section, results, default, params.report.confidence, params.report.margin)
 
 
 @command

@@ -75,7 +75,8 @@ def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSet
         return text
     gain, outcome = totals.gain.value, totals.gain.outcome(confidence, margin)
     changes = f"{'gains' if gain > 0 else 'loses'} {abs(gain):.3f} against" if abs(gain) >= 0.0005 else "does as well as"
-    text += f" On targets that it has not seen, the search {changes} the default setting{_interval(totals.gain, confidence)}: {outcome}."
+    evidence = f"{_interval(totals.gain, confidence)}: {outcome}"
+    text += f" On targets that it has not seen, the search {changes} the default setting{evidence}."
     if any(family.best.setting == default for family in families):
         text += " But the default setting is the best of all on these results: if it was once chosen on them, it has seen them."
     return text

@@ -18,7 +18,7 @@ from medtransfer.selectors.selectors import FULL, ORACLE
 
 LEFT, TOP, FLOOR = 50, 26, 40  # px around the axes
 LEGEND_WIDTH, LEGEND_ROW = 290, 18  # px
-SPACING = 13  # px between marks of the same cost
+SPACING = 13  # px between marks that would cover each other
 
 
 def cost_front(summaries: Sequence[Summary], width: float, height: float) -> Markup:
@@ -55,7 +55,7 @@ def draw_front(figure: Figure, fixed: Sequence[Summary], picks: Sequence[Summary
     """Draw fixed lengths, joined, and a mark for every other selector, with intervals.
 
     The axis of epochs has a square-root scale. Between two fixed lengths the curve shows the TIS of a random mix of both at
-    that cost. Marks of the same cost are side by side.
+    that cost. Marks that would cover each other are moved to the left.
     """
     width, height = 72 * figure.get_size_inches()
     beside = width >= 600
@@ -108,12 +108,13 @@ def _draw_fixed(axes: Axes, fixed: Sequence[Summary]) -> None:
 
 
 def _draw_picks(axes: Axes, picks: Sequence[Summary], spacing: float) -> None:
-    taken: list[float] = []
+    near = SPACING / axes.get_window_extent().height * (axes.get_ylim()[1] - axes.get_ylim()[0])  # TIS
+    taken: list[tuple[float, float]] = []
     for s in picks:
         x = sqrt(s.mean_epochs)
-        while any(abs(x - other) < spacing for other in taken):
+        while any(abs(x - other) < spacing and abs(s.mean_tis - tis) < near for other, tis in taken):
             x -= spacing
-        taken.append(x)
+        taken.append((x, s.mean_tis))
         mark, name = s.selector.mark, f"{s.selector.label} {number(s.mean_tis)}"
         _draw_interval(axes, x, s, BLACK, 1)
         axes.plot([x], [s.mean_tis], mark.marker, color=mark.colour, markersize=10, clip_on=False, label=name, url=described(s))
