@@ -14,6 +14,13 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
+def _no_dot(value: str) -> str:
+    """Refuse a name that DVC and dotted keys such as `prepare.targets.<name>.size` would take for two levels."""
+    if "." in value:
+        raise ValueError("must have no dot, which separates the levels of a key; write - or _ instead")
+    return value
+
+
 def _no_file(value: str) -> str:
     """Refuse an output folder that cannot be made, since it or one of its parents is a file, or its name is invalid."""
     existing = next((path for path in (Path(value), *Path(value).parents) if os.path.lexists(path)), Path())
@@ -41,6 +48,7 @@ Probability = Annotated[Real, Field(ge=0, le=1)]
 BelowOne = Annotated[Real, Field(ge=0, lt=1)]
 Rate = Annotated[Real, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Defined = Annotated[Name, AfterValidator(_no_dot)]  # a name that params.yaml defines
 Place = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 Out = Annotated[Place, AfterValidator(_no_file)]
 Pooling = Literal["frozen", "always", "never"]
@@ -102,7 +110,7 @@ class Prepare(Section):
     """folder of all prepared targets"""
     target: Name
     """which of `targets` to prepare"""
-    targets: dict[Name, Target]
+    targets: dict[Defined, Target]
 
 
 class EncoderSpec(Section):
@@ -207,10 +215,10 @@ class Pretrain(Section):
     """an ImageFolder: train/<class>/*.jpg, val/<class>/*.jpg"""
     encoder: Name
     """which of `encoders` to pretrain"""
-    encoders: dict[Name, EncoderSpec]
+    encoders: dict[Defined, EncoderSpec]
     origin: Name
     """which of `origins` its weights come from"""
-    origins: dict[Name, Origin]
+    origins: dict[Defined, Origin]
     lr: Rate
     """learning rate at `lr_batch` images per step; scaled linearly to the origin's batch_size"""
     lr_batch: Positive
