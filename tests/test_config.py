@@ -114,6 +114,14 @@ def test_an_encoder_of_another_build_is_replaced(tmp_path: Path) -> None:
     assert (spec.build, spec.arguments) == ("swin", {"embed": 24})
 
 
+@pytest.mark.parametrize("section", DEFINED.values())
+def test_names_with_a_dot_are_refused_where_they_are_defined(section: str) -> None:
+    known = operator.attrgetter(section)(load_params([PARAMS], {}))
+    entry = next(iter(known.values())).model_dump(mode="json")
+    text = message({section: {"v1.5": entry}})
+    assert f"{section}.v1.5: must have no dot, which separates the levels of a key; write - or _ instead" in text
+
+
 def test_lists_options_and_splits_are_replaced(tmp_path: Path) -> None:
     sections = "prepare: {{targets: {{sample: {{options: {}, split: {}}}}}}}\nstudy: {{seeds: {}}}\n"
     base = written(tmp_path, sections.format("{a: 1, b: 2}", "{test: 0.2, seed: 0}", [1, 2]), "base.yaml")

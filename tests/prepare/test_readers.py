@@ -1,5 +1,6 @@
 """Contract of a prepared target, for every entry of READERS."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +62,21 @@ def test_a_truncated_image_leaves_no_target(reader: str, run: Run, copy: Callabl
     with pytest.raises(InputError, match="cannot be read|is damaged"):
         run(reader, root=root, out=tmp_path / "fresh")
     assert not list((tmp_path / "fresh").glob("*")) and not list((tmp_path / "fresh").glob(".*"))
+
+
+@pytest.mark.parametrize("reader", ["covid-qu", "idrid", "folder"])
+def test_decomposed_names_are_the_names_of_their_images(reader: str, run: Run, copy: Callable[[str], Path]) -> None:
+    root = copy(reader)
+    image, mask = (path for path in READERS[reader](root, CASES[reader]["size"], CASES[reader]["options"]).items[0].files)
+    before = run(reader, root=root)
+    image.rename(image.with_name(f"\u00fc{image.name}"))  # composed
+    mask.rename(mask.with_name(f"u\u0308{mask.name}"))  # decomposed, as macOS writes it
+    assert len(run(reader, root=root).index) == len(before.index)
+
+
+def test_a_name_that_is_not_utf8_is_refused(run: Run, copy: Callable[[str], Path]) -> None:
+    root = copy("folder")
+    for path in (next((root / kind).iterdir()) for kind in ("images", "infection masks")):
+        path.rename(path.with_name(os.fsdecode(b"gr\xf6\xdfe.png")))
+    with pytest.raises(InputError, match=r"file names in UTF-8, but got b'.*gr\\xf6\\xdfe.png'; rename"):
+        run("folder", root=root)

@@ -72,6 +72,13 @@ def test_images_that_a_file_does_not_name_keep_their_published_split(tmp_path: P
         assign_splits([*items, item("d", None)], write_csv(tmp_path / "s.csv", "b,train"), 0.0)
 
 
+def test_a_stem_of_several_images_is_refused(tmp_path: Path) -> None:
+    items = [item("a", "train", "a/1.png"), item("b", "train", "b/1.png"), item("c", "test")]
+    with pytest.raises(InputError, match=r"one image per line of .*s.csv, but '1' is the stem of 2 images; name their sources"):
+        assign_splits(items, write_csv(tmp_path / "s.csv", "1,test"), 0.0)
+    assert assign_splits(items, write_csv(tmp_path / "s.csv", "a/1.png,test"), 0.0) == ["test", "train", "test"]
+
+
 def test_composed_and_decomposed_names_are_the_same(tmp_path: Path) -> None:
     decomposed, whole = "u\u0308ber", "\u00fcber"
     items = [item(decomposed, None), item(whole, None, "images/1.png"), item("c", None)]

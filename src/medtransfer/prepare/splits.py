@@ -1,5 +1,6 @@
 """Assign items to train, validation and test; all items of a group (patient) stay in one split."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -94,6 +95,14 @@ def _read_file(items: Sequence[Item], path: Path) -> list[str]:
     """Look up every item in a split file by its source, the stem of its source, or its group; else take its published split."""
     named = _read_lines(path)
     keys = [[composed(name) for name in (item.source, Path(item.source).stem, item.group)] for item in items]
+    stems = Counter(stem for _, stem in {(source, stem) for source, stem, _ in keys})
+    if shared := [
+        stem for source, stem, group in keys if stem in named and stems[stem] > 1 and stem != group and source not in named
+    ]:
+        raise InputError(
+            f"expected one image per line of {path}, but {shared[0]!r} is the stem of {stems[shared[0]]} images; name their "
+            "sources or groups"
+        )
     splits = [
         next((named[key] for key in names if key in named), item.split) for item, names in zip(items, keys, strict=True)
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,6 +147,8 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _hash_sources(scan: Scan, root: Path, split: Rule) -> dict[str, str]:
     files = dict.fromkeys(path for item in scan.items for path in item.files)
+    if foreign := [path for path in files if not _is_utf8(path)]:
+        raise InputError(f"expected file names in UTF-8, but got {os.fsencode(foreign[0])!r}; rename the file")
     hashes = {
         path.relative_to(root).as_posix(): file_sha256(require_file(path, "a file of the dataset", "restore it"))
         for path in track(files, "prepare: hashing", len(files), "files")
@@ -153,6 +156,15 @@ def _hash_sources(scan: Scan, root: Path, split: Rule) -> dict[str, str]:
     if isinstance(split, Mapping) and "file" in split:
         hashes["split file"] = file_sha256(Path(split["file"]))
     return hashes
+
+
+def _is_utf8(path: Path) -> bool:
+    """Return whether a name can be written to the index; Python keeps bytes of other encodings as lone surrogates."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_current(folder: Path, files: Sequence[str], settings: dict[str, Any], sources: dict[str, str]) -> bool:

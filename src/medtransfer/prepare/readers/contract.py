@@ -4,7 +4,6 @@ A reader is a function `scan(root, size, options) -> Scan`. It validates the lay
 pixels; `Item.load` reads them. To add a dataset: write one such file, add one line to `READERS` and one test.
 """
 
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -153,7 +152,7 @@ def list_entries(folder: Path) -> list[Path]:
     """List a folder, sorted.
 
     Raises:
-        InputError: the folder cannot be read, or holds a broken link or a name that is not UTF-8.
+        InputError: the folder cannot be read, or holds a broken link.
     """
     try:
         entries = sorted(folder.iterdir())
@@ -161,8 +160,6 @@ def list_entries(folder: Path) -> list[Path]:
         raise InputError(f"expected a readable folder at {folder}, but got: {error.strerror}; correct its permissions") from None
     if broken := [entry for entry in entries if entry.is_symlink() and not entry.exists()]:
         raise InputError(f"expected a file or folder at {broken[0]}, but it is a broken link; repair or remove it")
-    if foreign := [entry.name for entry in entries if any("\udc80" <= letter <= "\udcff" for letter in entry.name)]:
-        raise InputError(f"expected names in UTF-8 in {folder}, but got {os.fsencode(foreign[0])!r}; rename it")
     return entries
 
 

@@ -99,9 +99,9 @@ def _list_folders(root: Path, classes: list[str], size: Size) -> Iterator[Item]:
                 continue
             images = list_pictures(require_folder(parent / "images", REMEDY))
             masks = list_pictures(parent / MASKS) if is_folder(parent / MASKS) else {}
-            for _, image, mask in pair_up(images, masks, parent / MASKS):
+            for picture, image, mask in pair_up(images, masks, parent / MASKS):
                 source = image.relative_to(root).as_posix()
-                yield Item(split, f"{folder}/{name}/{image.stem}", source, (image, mask), 1, partial(_load, image, mask, size))
+                yield Item(split, f"{folder}/{name}/{picture}", source, (image, mask), 1, partial(_load, image, mask, size))
 
 
 def _load(image_path: Path, mask_path: Path, size: Size) -> Iterator[Picture]:
