@@ -61,12 +61,6 @@ def _reserve(path: Path) -> None:
             handle.write(bytes(min(PIECE, size - start)))
 
 
-# What reading a damaged .npz, or one without the wanted array, raises.
-BROKEN_ARRAYS = (
-    OSError, ValueError, TypeError, EOFError, KeyError, OverflowError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-
-
 @contextmanager
 def open_arrays(path: Path) -> "Iterator[NpzFile]":
     """Open a .npz file; pickles are never loaded.
