@@ -1,6 +1,7 @@
 """The files around the package agree with it and with each other: environments, MLproject, params, DVC stages, README."""
 
 import ast
+import dataclasses
 import functools
 import importlib.metadata
 import importlib.util
@@ -23,6 +24,8 @@ from packaging.requirements import Requirement
 
 from medtransfer.cli import cli
 from medtransfer.config import Params
+from medtransfer.indicators.contract import ViewSettings
+from medtransfer.indicators.robustness.setting import RobustnessSetting
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
@@ -149,6 +152,14 @@ def test_dvc_watches_every_key_that_changes_a_result(section: str, dvc_stages: d
             assert keys - listed - NO_EFFECT - NO_EFFECT_IN.get(section, set()) == set(), address
 
 
+def test_dvc_watches_the_settings_of_the_scores_that_a_stage_uses(dvc_stages: dict[str, Any]) -> None:
+    """An early stop measures at them; search and report look up the scores that have them."""
+    used = {f"score.{field.name}" for kind in (RobustnessSetting, ViewSettings) for field in dataclasses.fields(kind)}
+    for address, stage in dvc_stages.items():
+        if address.split("@")[0] in {"pretrain", "search", "report"}:
+            assert used <= set(params_of(stage)), address
+
+
 def test_dvc_watches_the_entries_of_each_pretraining_and_target(dvc_stages: dict[str, Any]) -> None:
     for address, stage in dvc_stages.items():
         name, _, item = address.partition("@")
@@ -163,7 +174,9 @@ def test_dvc_watches_the_code_that_a_stage_imports(dvc_stages: dict[str, Any]) -
     for address, stage in dvc_stages.items():
         name = address.split("@")[0]
         assert all((ROOT / dep.def_path).exists() for dep in stage.deps if dep.def_path.startswith("src/")), address
-        needed = {file for file in imports_below(SRC / "medtransfer" / ROOMS.get(name, name)) if _makes_numbers(file)}
+        rooms = [ROOMS.get(name, name), *(["indicators"] if name == "pretrain" else [])]  # an early stop measures
+        imported = set[Path]().union(*(imports_below(SRC / "medtransfer" / room) for room in rooms))
+        needed = {file for file in imported if _makes_numbers(file)}
         missing = needed - code(stage)
         assert not missing, f"dvc.yaml, {address}: {sorted(str(file.relative_to(ROOT)) for file in missing)} are not listed"
 
