@@ -22,7 +22,7 @@ from medtransfer.pretrain.reuse import move_aside_foreign, reuse
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.sync import finish
 from medtransfer.pretrain.trainer import Trainer
-from medtransfer.records import PRETRAINING_FILE, Pretraining, find_checkpoint
+from medtransfer.records import PRETRAINING_FILE, SOURCE_ACCURACY, Pretraining, find_checkpoint
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 
@@ -123,7 +123,7 @@ def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
     if progress is None:
         return True
     checkpoints, stopper = plan.checkpoints, plan.stopper
-    for name in progress["curves"].keys() - {"train_loss", "lr", "source_accuracy"}:
+    for name in progress["curves"].keys() - {"train_loss", "lr", SOURCE_ACCURACY}:
         del progress["curves"][name]
     if stopper:
         measured = progress["curves"][stopper.indicator] = {}
