@@ -304,7 +304,6 @@ def _stopper(params: Params) -> "Stopper | None":
         return None
     from medtransfer.indicators.registry import find_indicators
     from medtransfer.indicators.streamed_pass import measure, require_labels
-    from medtransfer.pretrain.recipe import recipe_of
     from medtransfer.pretrain.stopping import Stopper
     from medtransfer.score.options import options_of, views_of
     from medtransfer.selectors.rules import find_stopping_rule
@@ -317,9 +316,8 @@ def _stopper(params: Params) -> "Stopper | None":
     (indicator,) = find_indicators([params.pretrain.stop_by], "pretrain.stop_by")
     require_labels([indicator], target, "pretrain.stop_by")
     setting = indicator.watched(options, params.finetune.mode)
-    contract = recipe_of(params.pretrain).input
 
-    def score(encoder: "Encoder") -> float:
+    def score(encoder: "Encoder", contract: "Mapping[str, Any]") -> float:
         fabric = open_fabric(params.pretrain.accelerator, 1, section.precision)
         measured = measure(
             [indicator], encoder, target, views, options, contract=contract, batch_size=section.batch_size,

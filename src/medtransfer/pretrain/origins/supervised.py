@@ -128,7 +128,7 @@ def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
     if stopper:
         measured = progress["curves"][stopper.indicator] = {}
         for epoch in (epoch for epoch in checkpoints.saved if epoch in checkpoints.epochs and epoch <= progress["epoch"]):
-            measured[str(epoch)] = stopper.measure(load_encoder(*find_checkpoint(checkpoints.path, epoch)))
+            measured[str(epoch)] = stopper.measure(load_encoder(*find_checkpoint(checkpoints.path, epoch)), plan.recipe.input)
             if not stopper.observe(epoch, measured[str(epoch)]):
                 return False
     return int(progress["epoch"]) < max(checkpoints.epochs)
@@ -141,7 +141,7 @@ def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, Encoder, 
     def observe(epoch: int, encoder: Encoder, numbers: dict[str, float]) -> bool:
         proceed = True
         if stopper and epoch in checkpoints.epochs:
-            numbers[stopper.indicator] = stopper.measure(encoder)
+            numbers[stopper.indicator] = stopper.measure(encoder, plan.recipe.input)
             proceed = stopper.observe(epoch, numbers[stopper.indicator])
         run.log_metrics(numbers, epoch)
         values = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
