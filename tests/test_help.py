@@ -60,6 +60,19 @@ def test_comments_in_params_yaml_are_the_help():
     assert {key: comments.get(key) for key in OPTIONS} == {key: described(*key) for key in OPTIONS}
 
 
+def test_params_yaml_has_every_option_of_every_indicator_with_its_comment():
+    text = (ROOT / "params.yaml").read_text().split("\n  settings:")[1].split("\n  batch_size:")[0]
+    listed: dict[str, dict[str, str]] = {}
+    for indent, key, comment in re.findall(r"^( {4}| {6})(\w+):[^#\n]*(?:# (.+))?$", text, re.MULTILINE):
+        if len(indent) == 4:
+            own = listed[key] = {}
+        else:
+            own[key] = comment
+    defined = {name: indicator.options.model_fields for name, indicator in INDICATORS.items()}
+    expected = {name: {key: field.description for key, field in options.items()} for name, options in defined.items() if options}
+    assert listed == expected
+
+
 def test_choices_in_the_schema_are_those_of_the_registries():
     """The schema is in a lower layer than the registries, so it lists their names itself."""
     assert set(get_args(schema.Score.model_fields["negative"].annotation)) == set(NEGATIVES)

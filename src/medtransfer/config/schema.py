@@ -296,8 +296,8 @@ class Score(Section):
     """further margins that are scored"""
     indicators: list[Name]
     """all are measured in one pass: robustness, logme"""
-    pixels: Positive
-    """pixels that indicators with labels look at, as many of each class"""
+    settings: dict[Name, dict[str, Any]]
+    """options of single indicators, by name"""
     batch_size: Positive
     """images per forward pass"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
