@@ -285,7 +285,7 @@ class Score(Section):
     negative: Literal["random", "paper"]
     """the other image of a triplet: random: drawn | paper: as in the released code"""
     distance: Name
-    """of the default robustness: cosine, pearson, l2 or euclidean"""
+    """distance of features in the default robustness"""
     margin: AtLeastZero
     """of the default robustness, in units of the distance"""
     level: Below
@@ -295,7 +295,7 @@ class Score(Section):
     margins: list[AtLeastZero]
     """further margins that are scored"""
     indicators: list[Name]
-    """all are measured in one pass: robustness, logme"""
+    """indicators to measure, all in one pass"""
     settings: dict[Name, dict[str, Any]]
     """options of single indicators, by name"""
     batch_size: Positive
@@ -320,9 +320,9 @@ class Finetune(Section):
     epoch: NonNegative
     """of the pretraining checkpoint; 0: random initialisation"""
     mode: Name
-    """full: train encoder and decoder | decoder: keep the encoder frozen"""
+    """mode of transfer: the parts of the model that are trained"""
     decoder: Name | None
-    """unet, attention or swin; null: the encoder's own"""
+    """decoder of the model; null: the encoder's own"""
     seed: NonNegative
     """of the decoder's initialisation, order and augmentation"""
     train_epochs: Positive
