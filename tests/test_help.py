@@ -55,6 +55,13 @@ def test_help_lists_every_entry_of_the_registry(command: str, key: str, names: d
     assert f"; one of {', '.join(names)}" in option
 
 
+def test_every_field_says_what_it_is():
+    kinds = [kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, schema.Section)]
+    fields = {(kind, name): field for kind in kinds if kind is not Params for name, field in kind.model_fields.items()}
+    undescribed = {("Prepare", "targets"), ("Pretrain", "encoders"), ("Pretrain", "origins")}  # their entries are
+    assert {(kind.__name__, name) for (kind, name), field in fields.items() if not field.description} == undescribed
+
+
 def test_comments_in_params_yaml_are_the_help():
     section, comments = "", {}
     for line in (ROOT / "params.yaml").read_text().splitlines():
