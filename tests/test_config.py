@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from medtransfer.config import DEFINED, USED, Params, load_params
+from medtransfer.config import Params, load_params
+from medtransfer.config.load import DEFINED, USED
 from medtransfer.errors import InputError
 from medtransfer.modes import MODES
 

@@ -188,7 +188,7 @@ def test_no_secret_of_the_address_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:
-    assert tracking.shown(address) == shown
+    assert store.shown(address) == shown
 
 
 def failing(times: int, fault: Exception) -> Iterator[Callable[[], str]]:
