@@ -11,7 +11,8 @@ from tests.prepare.conftest import CASES
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.prepare.readers import READERS
-from medtransfer.records import INDEX_COLUMNS, PreparedTarget
+from medtransfer.records import INDEX_COLUMNS, MASKS_FILE, PreparedTarget
+from medtransfer.tasks import TASKS
 
 Run = Callable[..., PreparedTarget]
 
@@ -19,13 +20,16 @@ Run = Callable[..., PreparedTarget]
 @pytest.mark.parametrize("reader", READERS)
 def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Path, tmp_path: Path) -> None:
     prepared = run(reader)
-    index, images, masks, info = prepared.index, prepared.images, prepared.masks, prepared.info
+    index, images, info = prepared.index, prepared.images, prepared.info
+    labels_file = TASKS[info.task].labels_file
+    labels = np.load(prepared.folder / labels_file)
     assert tuple(index.columns) == INDEX_COLUMNS
-    assert images.dtype == masks.dtype == np.uint8
-    assert images.shape == (*masks.shape, info.channels)
+    assert (images.dtype, images.shape[-1], len(labels)) == (np.uint8, info.channels, len(images))
+    if labels_file == MASKS_FILE:
+        assert (labels.dtype, labels.shape) == (np.uint8, images.shape[:-1])
+        assert set(np.unique(labels)) == set(range(len(info.classes) + 1))
     assert sorted(index["row"].unique()) == list(range(len(images)))
     assert list(index["sample"]) == list(range(len(index)))
-    assert set(np.unique(masks)) == set(range(len(info.classes) + 1))
     assert (index["top"] + index["height"] <= images.shape[1]).all()
     assert (index["left"] + index["width"] <= images.shape[2]).all()
     assert index.groupby("group")["split"].nunique().max() == 1
@@ -34,7 +38,7 @@ def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Pa
     assert list(index.loc[index["split"] == "test", ["height", "width"]].drop_duplicates().iloc[0]) == info.input
     assert images.std() > 5
     assert info.citation
-    assert info.arrays == {name: file_sha256(prepared.folder / name) for name in ("images.npy", "masks.npy", "index.csv")}
+    assert info.arrays == {name: file_sha256(prepared.folder / name) for name in ("images.npy", labels_file, "index.csv")}
     assert (prepared.folder / "preview.png").is_file()
     assert info.sources and set(index["source"]) <= set(info.sources)
     assert all(file_sha256(samples / CASES[reader]["root"] / name) == digest for name, digest in info.sources.items())
