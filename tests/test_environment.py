@@ -81,7 +81,7 @@ def test_everything_that_is_imported_is_required() -> None:
     assert unmet == {Requirement(line).name for line in extras["ray"]}  # imported only where it is asked for
 
 
-def test_the_doors_of_mlflow_are_the_commands() -> None:
+def test_entry_points_of_mlproject_are_the_commands() -> None:
     doors = {name: entry["command"] for name, entry in read_yaml("MLproject")["entry_points"].items()}
     prefix = "PYTHONPATH=src python -m medtransfer"
     assert doors.pop("main") == f"{prefix} demo"
@@ -248,7 +248,7 @@ def test_the_file_tree_of_the_readme_exists() -> None:
     assert [path for path in paths if path not in made_by_running and not (ROOT / path).exists()] == []
 
 
-def test_make_by_itself_lists_the_targets() -> None:
+def test_make_without_a_target_lists_the_targets() -> None:
     said = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     listed = {line.split()[1] for line in said.splitlines()}
     assert listed == {"help", "setup", "demo", "test", "test-all", "lint", "format", "real", "ui", "clean"}
@@ -290,7 +290,7 @@ def test_only_stale_links_are_replaced(link_tool: ModuleType, capsys: pytest.Cap
     assert not place.is_symlink() and "it is kept" in capsys.readouterr().out
 
 
-def test_a_changed_mlflow_is_told_with_the_way_round(
+def test_a_changed_mlflow_is_reported_with_a_workaround(
     link_tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr("mlflow.utils.virtualenv._get_virtualenv_name")

@@ -72,7 +72,7 @@ def test_comments_in_params_yaml_are_the_help():
     assert {key: comments.get(key) for key in OPTIONS} == {key: described(*key) for key in OPTIONS}
 
 
-def test_params_yaml_has_every_option_of_every_indicator_with_its_comment():
+def test_params_yaml_has_the_options_of_every_indicator():
     text = (ROOT / "params.yaml").read_text().split("\n  settings:")[1].split("\n  batch_size:")[0]
     listed: dict[str, dict[str, str]] = {}
     for indent, key, comment in re.findall(r"^( {4}| {6})(\w+):[^#\n]*(?:# (.+))?$", text, re.MULTILINE):

@@ -211,6 +211,6 @@ def test_published_weights_come_from_the_cache(cache):
     assert encoder.arguments["pretrained"] is False
 
 
-def test_published_weights_that_are_not_in_the_cache_are_refused_at_once(cache):
+def test_published_weights_missing_from_the_cache_are_refused(cache):
     with pytest.raises(InputError, match=r"test_convnext in its cache.*hf download timm/test_convnext\.r160_in1k"):
         build_encoder("timm", name=TINY, pretrained=True)

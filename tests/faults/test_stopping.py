@@ -111,7 +111,7 @@ def on_a_small_disk(words: str, size: str) -> str:
     ],
     ids=["finetune", "pretrain", "prepare"],
 )
-def test_a_full_disk_stops_the_stage_and_it_goes_on(params: Params, words: str, size: str, result: str) -> None:
+def test_a_stage_resumes_after_a_full_disk(params: Params, words: str, size: str, result: str) -> None:
     said = on_a_small_disk(words, size)
     first, second = said.split("code 1\n", 1)
     assert "Traceback" not in said
@@ -132,7 +132,7 @@ def test_a_full_disk_stops_the_stage_and_it_goes_on(params: Params, words: str, 
         assert counts == [0, 1 + (stage == "pretrain")]
 
 
-def test_a_full_disk_under_the_store_is_told(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_of_the_store_is_named(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'full' / 'mlflow.db'}")
     said = on_a_small_disk("finetune --mode full --train-epochs 2 2>&1", "900k")
     first, second = said.split("code ", 1)

@@ -103,7 +103,7 @@ def test_its_scores_can_be_stored_and_hold_every_metric(indicator, make_target):
     same(again, measured)
 
 
-def test_company_and_repetition_change_no_bit_and_the_batch_size_only_rounding(indicator, make_target):
+def test_other_indicators_repetition_and_batch_size_change_nothing(indicator, make_target):
     target = make_target(7)
     alone = score([indicator], Patches(), target)[indicator.name]
     same(score([indicator], Patches(), target)[indicator.name], alone)

@@ -23,7 +23,7 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def test_seed_means_have_the_moments_of_a_mean_whatever_the_order_of_epochs():
+def test_seed_means_have_the_moments_of_a_mean():
     drawn = bootstrap_seed_means(DICE, 40_000, generator())
     assert drawn.shape == (40_000, 3)
     means = [np.mean(DICE[epoch]) for epoch in (1, 5, 20)]

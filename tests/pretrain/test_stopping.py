@@ -134,7 +134,7 @@ def test_a_rule_that_comes_later_sees_the_earlier_checkpoints(workplace, tiny_pa
     assert newest().tags["saved"] == "0 1 2"
 
 
-def test_a_rule_walks_a_complete_pretraining_and_trains_it_again_only_when_forced(workplace, tiny_params, stopper, tmp_path):
+def test_a_rule_observes_a_complete_pretraining(workplace, tiny_params, stopper, tmp_path):
     section = tiny_params().pretrain
     stage.run(section, None)
     with pytest.MonkeyPatch.context() as patch:

@@ -222,7 +222,7 @@ def test_what_is_logged_comes_back(tmp_path: Path) -> None:
     assert {tag.key: tag.value for tag in given.tags} == {"mlflow.data.context": "training"}
 
 
-def test_the_embedded_store_and_its_artifacts_lie_in_the_working_folder(store: Path) -> None:
+def test_the_embedded_store_is_in_the_working_folder(store: Path) -> None:
     run_id = finish("c1")
     client = tracking.connect()
     assert client.tracking_uri == f"sqlite:///{store}"
@@ -231,7 +231,7 @@ def test_the_embedded_store_and_its_artifacts_lie_in_the_working_folder(store: P
     assert run.info.artifact_uri == f"{(store.parent / 'mlartifacts' / 'score').as_uri()}/{run_id}/artifacts"
 
 
-def test_artifacts_lie_beside_the_database_wherever_the_process_runs(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_artifacts_are_next_to_the_database_in_any_working_folder(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = store.parent / "a store"  # a blank must not hurt
     home.mkdir()
     store.rename(home / "mine.db")
@@ -254,7 +254,7 @@ def test_a_queued_experiment_uses_the_projects_store(store: Path, uri: str, monk
     assert list(copy.iterdir()) == []
 
 
-def test_a_server_that_is_down_is_told_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_is_reported_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
     begin = time.monotonic()
