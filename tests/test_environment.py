@@ -249,8 +249,8 @@ def test_the_file_tree_of_the_readme_exists() -> None:
 
 
 def test_make_without_a_target_lists_the_targets() -> None:
-    said = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    listed = {line.split()[1] for line in said.splitlines()}
+    output = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = {line.split()[1] for line in output.splitlines()}
     assert listed == {"help", "setup", "demo", "test", "test-all", "lint", "format", "real", "ui", "clean"}
 
 

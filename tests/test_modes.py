@@ -42,5 +42,5 @@ def test_features_are_pooled_where_the_encoder_stays():
 def test_names_of_tasks_and_modes_are_known_without_heavy_libraries():
     code = "import sys, medtransfer.tasks, medtransfer.modes; print({'torch', 'mlflow', 'matplotlib'} & set(sys.modules))"
     paths = {**os.environ, "PYTHONPATH": str(Path(medtransfer.__file__).parents[1])}
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=paths).stdout
-    assert said == "set()\n"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=paths).stdout
+    assert output == "set()\n"

@@ -39,12 +39,12 @@ def test_half_the_tensors_are_refused_and_nothing_is_set(name, tiny):
     before = state_hash(encoder)
     everything = {key: value for key, value in trained(encoder).items() if "num_batches" not in key}
     half = dict(list(everything.items())[: len(everything) // 2])
-    with pytest.raises(InputError) as fault:
+    with pytest.raises(InputError) as error:
         load_encoder_weights(encoder, half, source="half.safetensors")
     missing = len(everything) - len(half)
     first = list(everything)[len(half)]
     for said in (f"{len(half)} matched", f"{missing} are missing ({first}", "half.safetensors", "allow_partial", name):
-        assert said in str(fault.value)
+        assert said in str(error.value)
     assert state_hash(encoder) == before
 
 

@@ -187,8 +187,8 @@ def test_two_processes_write_each_cell_once(workplace: Path):
         subprocess.Popen([sys.executable, "-c", code], cwd=workplace, env=environment, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=300)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    outputs = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
     assert states() == once(60)
 
 

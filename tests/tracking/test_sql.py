@@ -256,8 +256,8 @@ def test_unknown_tables_are_read_through_the_client(workplace: Path, unknown_tab
     run_id = finish("c1", point("dice", 0.5))
     assert [one.metrics for one in tracking.read_runs("score")] == [{"dice": 0.5}]
     assert tracking.read_curve(run_id, "dice") == {0: 0.5}
-    said = [line for line in caplog.messages if "other tables than expected" in line]
-    assert len(said) == 1 and "mlflow.db" in said[0]
+    warnings = [line for line in caplog.messages if "other tables than expected" in line]
+    assert len(warnings) == 1 and "mlflow.db" in warnings[0]
 
 
 def test_a_server_is_read_through_the_client():

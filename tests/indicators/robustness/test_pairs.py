@@ -68,9 +68,9 @@ def test_any_damaged_byte_of_distances_is_reported(tmp_path):
         damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         try:
             found = read_pair(damaged, "cosine", -1, False)
-        except InputError as fault:
+        except InputError as error:
             refused += 1
-            assert "damaged.npz, but they cannot be read" in str(fault)
+            assert "damaged.npz, but they cannot be read" in str(error)
         else:
             assert all(np.array_equal(one, arrays[name]) for one, name in zip(found, names, strict=True))
     assert refused > 0.8 * len(whole)
