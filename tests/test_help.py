@@ -91,5 +91,3 @@ def test_choices_in_the_schema_are_those_of_the_registries():
     assert set(get_args(schema.Pooling)) == set(POOLED)
     kinds = [get_args(section.model_fields["kind"].annotation)[0] for section in get_args(get_args(schema.Origin)[0])]
     assert kinds == list(ORIGINS)
-    kind = next(line for line in (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines() if "kind: supervised" in line)
-    assert all(name in kind for name in ORIGINS)
