@@ -169,8 +169,12 @@ def find_checkpoint(folder: Path, epoch: int) -> tuple[Path, CheckpointInfo]:
     path = checkpoint_path(folder, epoch)
     if path.exists():
         return path, _read_named(path)
-    epochs = ", ".join(map(str, sorted(list_checkpoints(folder))))
-    raise InputError(f"expected a checkpoint of epoch {epoch} in {folder}, but it holds the epochs {epochs}; name one of them")
+    exist = any(folder.glob("epoch-*.json"))
+    held = f"the epochs {', '.join(map(str, list_checkpoints(folder)))}" if exist else "none"
+    raise InputError(
+        f"expected a checkpoint of epoch {epoch} in {folder}, but it holds {held}; name one of them, or run "
+        "`medtransfer pretrain` with that epoch among its checkpoints"
+    )
 
 
 def list_checkpoints(folder: Path) -> dict[int, CheckpointInfo]:
