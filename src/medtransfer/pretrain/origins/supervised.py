@@ -95,7 +95,7 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
         if unfinished:
             trainer.train(lambda epoch, encoder, numbers: True)
         return
-    params = {**asdict(recipe), "accumulation": recipe.accumulation, "kind": "supervised", "source": section.source,
+    params = {**asdict(recipe), "accumulation": recipe.accumulation, "kind": plan.provenance.kind, "source": section.source,
               "pretraining": checkpoints.pretraining, "stop_on": section.stop_on}  # fmt: skip
     with (
         tracking.open_run("pretrain", checkpoints.path.name, plan.cell, params, {}, on_disk=True) as run,
