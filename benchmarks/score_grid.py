@@ -69,7 +69,7 @@ def forward(encoder: Encoder, batches: list[ViewBatch]) -> None:
 
 def score(encoder: Encoder, batches: list[ViewBatch], ids: list[str]) -> None:
     """Measure robustness from the views, as the stage does."""
-    options = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), tuple(MARGINS), 1)
+    options = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), tuple(MARGINS))
     context = Context(ids, 2, 0, 1, None, options)
     inputs = (Inputs(batch.positions.numpy(), 0, batch, None, None) for batch in batches)
     measured = feed([Robustness()], context, encoder, inputs, nullcontext)["robustness"]

@@ -141,7 +141,7 @@ def test_the_commands_are_listed(words: list[str], call: Call) -> None:
     assert (code, err) == (0, "") and all(f"\n  {name} " in out for name in cli.commands)
 
 
-def test_the_version_is_told(call: Call) -> None:
+def test_version_option(call: Call) -> None:
     assert call("--version") == (0, f"medtransfer, version {__version__}\n", "")
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from medtransfer.config import DEFINED, USED, Params, load_params
+from medtransfer.config import Params, load_params
+from medtransfer.config.load import DEFINED, USED
 from medtransfer.errors import InputError
 from medtransfer.modes import MODES
 
@@ -112,6 +113,14 @@ def test_an_encoder_of_another_build_is_replaced(tmp_path: Path) -> None:
     more = written(tmp_path, "pretrain: {encoders: {unet: {build: swin, embed: 24}}}\n")
     spec = load_params([PARAMS, more], {}).pretrain.encoders["unet"]
     assert (spec.build, spec.arguments) == ("swin", {"embed": 24})
+
+
+@pytest.mark.parametrize("section", DEFINED.values())
+def test_names_with_a_dot_are_refused_where_they_are_defined(section: str) -> None:
+    known = operator.attrgetter(section)(load_params([PARAMS], {}))
+    entry = next(iter(known.values())).model_dump(mode="json")
+    text = message({section: {"v1.5": entry}})
+    assert f"{section}.v1.5: must have no dot, which separates the levels of a key; write - or _ instead" in text
 
 
 def test_lists_options_and_splits_are_replaced(tmp_path: Path) -> None:

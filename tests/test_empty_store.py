@@ -23,7 +23,7 @@ def test_an_empty_store_is_filled_and_gives_the_same_report(
     workplace: Path, empty_store: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
 ):
     params = tiny_params({"finetune.overlays": 0})
-    said = study.study(params)
+    text = study.study(params)
     made = tables()
     assert made["tis.csv"].count(b"\n") > 10  # it judges something
     for name in ("mlartifacts", "reports"):
@@ -33,7 +33,7 @@ def test_an_empty_store_is_filled_and_gives_the_same_report(
         (workplace / name).rename(workplace / "away" / name)
     shutil.copy(empty_store, workplace / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace / 'other.db'}")
-    assert study.report(params) == said
+    assert study.report(params) == text
     assert tables() == made
     assert (len(tracking.read_runs("finetune")), len(tracking.read_runs("score"))) == (16, 1)
     study.report(params)

@@ -29,7 +29,9 @@ def test_every_option_says_what_it_is_and_its_default(command: str, monkeypatch:
     monkeypatch.chdir(ROOT)
     text = " ".join(CliRunner().invoke(cli, [command, "--help"]).output.split())
     for _, key in (option for option in OPTIONS if option[0] == command):
-        assert re.search(rf"--{key.replace('_', '-')} \S+ {re.escape(described(command, key))} \[default: .+?\]", text), key
+        assert re.search(
+            rf"--{key.replace('_', '-')} \S+ {re.escape(described(command, key))}(; one of [^\[]+)? \[default: .+?\]", text
+        ), key
 
 
 def test_help_names_the_choices_and_needs_no_params(tmp_path: Any, monkeypatch: pytest.MonkeyPatch):
@@ -42,12 +44,22 @@ def test_help_names_the_choices_and_needs_no_params(tmp_path: Any, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "names"),
+    ("command", "key", "names"),
     [("finetune", "mode", MODES), ("finetune", "decoder", DECODERS), ("score", "distance", DISTANCES),
-     ("score", "indicators", INDICATORS)],
+     ("score", "indicators", INDICATORS), ("pretrain", "stop-by", INDICATORS), ("search", "distances", DISTANCES)],
 )  # fmt: skip
-def test_the_text_lists_every_entry_of_the_registry(section: str, key: str, names: dict[str, Any]):
-    assert set(names) <= set(re.findall(r"[\w-]+", described(section, key)))
+def test_help_lists_every_entry_of_the_registry(command: str, key: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(names, "new", None)
+    text = " ".join(CliRunner().invoke(cli, [command, "--help"]).output.split())
+    option = text.split(f" --{key} ")[-1].split(" --")[0]
+    assert f"; one of {', '.join(names)}" in option
+
+
+def test_every_field_says_what_it_is():
+    kinds = [kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, schema.Section)]
+    fields = {(kind, name): field for kind in kinds if kind is not Params for name, field in kind.model_fields.items()}
+    undescribed = {("Prepare", "targets"), ("Pretrain", "encoders"), ("Pretrain", "origins")}  # their entries are
+    assert {(kind.__name__, name) for (kind, name), field in fields.items() if not field.description} == undescribed
 
 
 def test_comments_in_params_yaml_are_the_help():
@@ -60,11 +72,22 @@ def test_comments_in_params_yaml_are_the_help():
     assert {key: comments.get(key) for key in OPTIONS} == {key: described(*key) for key in OPTIONS}
 
 
+def test_params_yaml_has_the_options_of_every_indicator():
+    text = (ROOT / "params.yaml").read_text().split("\n  settings:")[1].split("\n  batch_size:")[0]
+    listed: dict[str, dict[str, str]] = {}
+    for indent, key, comment in re.findall(r"^( {4}| {6})(\w+):[^#\n]*(?:# (.+))?$", text, re.MULTILINE):
+        if len(indent) == 4:
+            own = listed[key] = {}
+        else:
+            own[key] = comment
+    defined = {name: indicator.options.model_fields for name, indicator in INDICATORS.items()}
+    expected = {name: {key: field.description for key, field in options.items()} for name, options in defined.items() if options}
+    assert listed == expected
+
+
 def test_choices_in_the_schema_are_those_of_the_registries():
     """The schema is in a lower layer than the registries, so it lists their names itself."""
     assert set(get_args(schema.Score.model_fields["negative"].annotation)) == set(NEGATIVES)
     assert set(get_args(schema.Pooling)) == set(POOLED)
     kinds = [get_args(section.model_fields["kind"].annotation)[0] for section in get_args(get_args(schema.Origin)[0])]
     assert kinds == list(ORIGINS)
-    kind = next(line for line in (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines() if "kind: supervised" in line)
-    assert all(name in kind for name in ORIGINS)

@@ -31,7 +31,7 @@ def add_lines(result: Path, times: int) -> None:
             result.write_text(text + "x")
 
 
-def test_the_lock_lies_hidden_beside_the_result_and_is_gone_afterwards(tmp_path: Path) -> None:
+def test_lock_file_is_hidden_and_removed(tmp_path: Path) -> None:
     result = tmp_path / "deep" / "result"
     assert not is_locked(result)
     with exclusive(result):

@@ -287,7 +287,7 @@ def test_tensors_come_back_bit_for_bit(tmp_path: Path) -> None:
     assert torch.equal(back["learned"], whole) and len(back) == 6
 
 
-def test_what_a_killed_process_left_half_written_goes_with_the_next_writing(tmp_path: Path) -> None:
+def test_the_next_write_removes_leftovers_of_a_killed_process(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     left, foreign = (tmp_path / f".a.json.{HOST}-{pid}.partial" for pid in (ended.pid, os.getppid()))

@@ -21,7 +21,7 @@ def test_a_study_has_every_cell_of_its_lists(workplace: Path, tiny_params):
     assert len(cells) == len(found)
 
 
-def test_given_lists_stand_in_place_of_the_studys(workplace: Path, tiny_params):
+def test_given_lists_replace_those_of_the_study(workplace: Path, tiny_params):
     cells = study.study_cells(tiny_params(), {"epoch": [3], "seed": [9], "mode": ["full"]})
     assert [(cell.epoch, cell.mode, cell.seed) for cell in cells] == [(3, "full", 9)]
 
@@ -43,7 +43,7 @@ def test_a_study_takes_the_epochs_that_an_early_stop_left(workplace: Path, tiny_
     assert sorted({cell.epoch for cell in study.study_cells(tiny_params(), {})}) == [0, 1, 2, 3]
 
 
-def test_a_pretraining_starts_anew_for_an_epoch_that_it_has_passed(tmp_path: Path, monkeypatch):
+def test_a_pretraining_restarts_for_an_epoch_that_it_has_passed(tmp_path: Path, monkeypatch):
     import torch
 
     model = torch.nn.Linear(2, 2)

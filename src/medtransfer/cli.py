@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from pkgutil import resolve_name
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -36,6 +37,14 @@ from medtransfer.signals import Stopped, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
 TYPES = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}
+REGISTRIES = {  # whose names the help of an option lists; imported when that help is shown
+    "pretrain.stop_by": "medtransfer.indicators.registry:INDICATORS",
+    "score.distance": "medtransfer.indicators.robustness.distances:DISTANCES",
+    "score.indicators": "medtransfer.indicators.registry:INDICATORS",
+    "finetune.mode": "medtransfer.modes:MODES",
+    "finetune.decoder": "medtransfer.decoders:DECODERS",
+    "search.distances": "medtransfer.indicators.robustness.distances:DISTANCES",
+}
 SETTINGS: dict[str, Any] = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 120}
 
 
@@ -52,15 +61,17 @@ def cli(context: click.Context) -> None:
 
 
 class Key(click.Option):
-    """An option that overrides a key of a section of params.yaml; its help shows the value that is set there."""
+    """An option that overrides a key of a section of params.yaml; its help shows the known names and the value set there."""
 
     def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.section = section
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Append the default of the working folder's params.yaml, if there is one."""
+        """Append the names of the registry, and the default of the working folder's params.yaml, if there is one."""
         flag, text = super().get_help_record(ctx) or (self.opts[0], "")
+        if registry := REGISTRIES.get(f"{self.section}.{self.name}"):
+            text = f"{text}; one of {', '.join(resolve_name(registry))}"
         try:
             default = parse_yaml(Path("params.yaml").read_text(encoding="utf-8"))[self.section][self.name]
         except (OSError, ValueError, TypeError, KeyError):  # --help also works where params.yaml is missing or broken

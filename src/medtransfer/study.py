@@ -13,9 +13,17 @@ import yaml
 
 from medtransfer import tracking
 from medtransfer.config import Params
-from medtransfer.errors import InputError, StageError
+from medtransfer.errors import StageError
 from medtransfer.hashing import digest
-from medtransfer.records import TARGET_FILE, CellName, CheckpointInfo, PreparedTarget, checkpoint_path, series_folder
+from medtransfer.records import (
+    TARGET_FILE,
+    CellName,
+    CheckpointInfo,
+    PreparedTarget,
+    checkpoint_path,
+    find_checkpoint,
+    series_folder,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -272,15 +280,22 @@ def _need_samples(params: Params, root: Path) -> None:
 
 
 def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[str, str, int | None]]) -> None:
-    """Make missing sample inputs.
+    """Make missing inputs from samples.
+
+    Args:
+        params: parameters that describe the inputs.
+        targets: names of prepared targets.
+        checkpoints: encoder, origin and epoch of checkpoints; None for any epoch.
 
     Raises:
         InputError: an input is missing and cannot be made from samples; raised before any work.
     """
-    missing = dict.fromkeys(name for name in targets if _lacks_target(params, name))
-    series = dict.fromkeys(
-        (encoder, origin) for encoder, origin, epoch in checkpoints if _lacks_checkpoints(params, encoder, origin, epoch)
-    )
+    folders = {name: Path(params.prepare.out) / name for name in targets}
+    missing = [name for name, folder in folders.items() if not (folder / TARGET_FILE).exists()]
+    for name in missing:
+        if not _is_sample(params, Path(params.prepare.targets[name].root)):
+            PreparedTarget.open(folders[name])  # raises
+    series = dict.fromkeys((encoder, origin) for encoder, origin, epoch in checkpoints if _lacks(params, encoder, origin, epoch))
     for name in missing:
         log.info("prepare: the sample target %s is made first", name)
         prepare(with_values(params, "prepare", target=name))
@@ -290,37 +305,17 @@ def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[st
             pretrain_apart(with_values(params, "pretrain", encoder=encoder, origin=origin))
 
 
-def _lacks_target(params: Params, name: str) -> bool:
-    folder = Path(params.prepare.out) / name
-    if not (folder / TARGET_FILE).exists() and _is_sample(params, Path(params.prepare.targets[name].root)):
-        return True
-    PreparedTarget.open(folder)
-    return False
-
-
-def _lacks_checkpoints(params: Params, encoder: str, origin: str, epoch: int | None) -> bool:
-    """Return whether a series lacks a checkpoint, of the epoch if one is named, that can be made from samples.
-
-    Raises:
-        InputError: a checkpoint is missing and cannot be made from samples.
-    """
+def _lacks(params: Params, encoder: str, origin: str, epoch: int | None) -> bool:
+    """Return whether a checkpoint is missing and can be made from samples."""
     from medtransfer.pretrain.stage import kind_of
 
     folder = series_folder(Path(params.pretrain.out), encoder, origin)
-    planned = study_epochs(params, origin)
-    if all(checkpoint_path(folder, needed).exists() for needed in (planned if epoch is None else [epoch])):
+    if any(folder.glob("epoch-*.json")) if epoch is None else checkpoint_path(folder, epoch).exists():
         return False
-    if any(folder.glob("epoch-*.json")) and epoch is None:
-        return False  # the user's own choice of checkpoints
-    source = Path(params.pretrain.source_root)
-    known = epoch is None or epoch in planned
-    trained = kind_of(params.pretrain.model_copy(update={"origin": origin})).trains
-    if not (known and trained and _is_sample(params, source)):
-        of_epoch = "" if epoch is None else f" of epoch {epoch}"
-        raise InputError(
-            f"expected a checkpoint{of_epoch} in {folder}, but there is none; run `medtransfer pretrain --encoder {encoder} "
-            f"--origin {origin}` with that epoch among its checkpoints"
-        )
+    section = params.pretrain.model_copy(update={"origin": origin})
+    kind = kind_of(section)
+    if not (kind.trains and epoch in (None, *kind.epochs(section)) and _is_sample(params, Path(section.source_root))):
+        find_checkpoint(folder, epoch or 0)  # raises
     return True
 
 
@@ -334,7 +329,6 @@ def _stopper(params: Params) -> "Stopper | None":
         return None
     from medtransfer.indicators.registry import find_indicators
     from medtransfer.indicators.streamed_pass import measure, require_labels
-    from medtransfer.pretrain.recipe import recipe_of
     from medtransfer.pretrain.stopping import Stopper
     from medtransfer.score.options import options_of, views_of
     from medtransfer.selectors.rules import find_stopping_rule
@@ -347,9 +341,8 @@ def _stopper(params: Params) -> "Stopper | None":
     (indicator,) = find_indicators([params.pretrain.stop_by], "pretrain.stop_by")
     require_labels([indicator], target, "pretrain.stop_by")
     setting = indicator.watched(options, params.finetune.mode)
-    contract = recipe_of(params.pretrain).input
 
-    def score(encoder: "Encoder") -> float:
+    def score(encoder: "Encoder", contract: "Mapping[str, Any]") -> float:
         fabric = open_fabric(params.pretrain.accelerator, 1, section.precision)
         measured = measure(
             [indicator], encoder, target, views, options, contract=contract, batch_size=section.batch_size,

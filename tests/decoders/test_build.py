@@ -107,7 +107,7 @@ def test_every_level_reaches_the_logits(name, decoder, tiny, images):
         assert not torch.allclose(segmenter.decoder(changed), logits), f"level {level}"
 
 
-def test_a_decoder_that_is_unknown_or_does_not_fit_is_refused_with_those_that_do(tiny):
+def test_unknown_and_unfit_decoders_are_refused(tiny):
     with pytest.raises(ValueError, match="got 0"):
         build_segmenter(tiny("unet"), 0)
     with pytest.raises(InputError, match=rf"{', '.join(sorted(DECODERS))}.*'fpn'"):
@@ -154,7 +154,7 @@ def test_the_attention_gate_by_hand():
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 6])
-def test_a_narrow_gate_samples_as_its_strided_convolution_does_and_trains_channels_last(channels):
+def test_a_narrow_gate_equals_its_strided_convolution(channels):
     gate, skip, gating = AttentionGate(channels, 6), torch.randn(2, channels, 8, 8), torch.randn(2, 6, 4, 4)
     joint = torch.relu(gate.skip(skip) + gate.gating(gating))
     alpha = torch.nn.functional.interpolate(gate.psi(joint).sigmoid(), scale_factor=2, mode="bilinear")

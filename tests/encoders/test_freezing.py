@@ -63,7 +63,7 @@ def test_a_frozen_encoder_costs_no_backward(name, tiny, images):
     assert entered == []
 
 
-def test_the_hash_sees_names_shapes_statistics_and_every_bit_but_not_the_memory_layout(tiny, images):
+def test_what_the_hash_depends_on(tiny, images):
     layer = nn.Linear(3, 2)
     named, other = nn.Sequential(), nn.Sequential()
     named.add_module("a", layer)

@@ -57,7 +57,7 @@ def test_convolutions_are_he_normal(name, tiny):
             spread(layer.weight, math.sqrt(2 / inputs))
 
 
-def test_swin_is_truncated_normal_but_for_the_layers_between_pixels_and_patches(tiny):
+def test_swin_is_truncated_normal_except_for_patch_layers(tiny):
     segmenter = build_segmenter(tiny("swin", **WIDER["swin"]), 3)
     initialise(segmenter, 5)
     spread(segmenter.encoder.patch_embed.proj.weight, math.sqrt(1 / 3 / (3 * 4 * 4)))

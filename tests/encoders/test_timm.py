@@ -16,16 +16,18 @@ from torch.nn import functional
 from medtransfer.decoders.build import build_segmenter
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder, Level
-from medtransfer.encoders.freezing import freeze, state_hash
+from medtransfer.encoders.freezing import freeze_all_but, state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.encoders.weights import load_encoder_weights, read_weights
 from medtransfer.errors import InputError
+from medtransfer.modes import MODES
 
 TINY = "test_convnext"
 SMALL = ["test_resnet", "test_efficientnet", TINY, "test_vit"]
 WHOLE = [
     "resnet18", "efficientnet_b0", "mobilenetv3_small_100", "convnext_atto", "regnety_002", "densenet121",
     "swin_tiny_patch4_window7_224", "pvt_v2_b0", "maxvit_rmlp_pico_rw_256", "edgenext_xx_small", "vit_small_patch14_dinov2",
+    "resnet50", "convnextv2_atto",
 ]  # fmt: skip
 EVERY_FAMILY = pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in WHOLE)])
 
@@ -46,7 +48,7 @@ def test_every_family_segments_every_size_with_both_decoders(name):
     encoder = build(name).eval()
     segmenters = [build_segmenter(encoder, 1, decoder).eval() for decoder in ("unet", "attention")]
     with torch.inference_mode():
-        for height, width in ((64, 64), (96, 160)):
+        for height, width in ((64, 64), (96, 96), (160, 160), (96, 160)):
             maps = encoder(torch.randn(1, 3, height, width))
             expected = [(1, level.channels, height // level.stride, width // level.stride) for level in encoder.levels]
             assert [tuple(features.shape) for features in maps] == expected
@@ -54,22 +56,22 @@ def test_every_family_segments_every_size_with_both_decoders(name):
 
 
 @EVERY_FAMILY
-def test_every_family_trains_in_both_modes(name):
+@pytest.mark.parametrize("decoder", ["unet", "attention"])
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
+def test_every_family_trains_with_both_decoders_in_every_mode(name, decoder, mode):
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    encoder = build(name)
-    hashes = []
-    for decoder in ("unet", "attention"):
-        segmenter = build_segmenter(encoder, 1, decoder)
-        initialise(segmenter, 3)
-        hashes.append(state_hash(encoder))
-        sgd = torch.optim.SGD(segmenter.parameters(), lr=0.01)
-        segmenter.train()(images).square().mean().backward()
-        assert all(p.grad is not None for p in segmenter.parameters() if p.requires_grad)
-        sgd.step()
-        hashes.append(state_hash(encoder))
-        freeze(encoder)
-    assert hashes[0] != hashes[1] and hashes[2] == hashes[3]
-    assert all(torch.equal(a, b) for a, b in zip(encoder(images), encoder(images), strict=True))
+    segmenter = build_segmenter(build(name), 1, decoder)
+    initialise(segmenter, 3)
+    freeze_all_but(segmenter, mode.trains)
+    before = {part: state_hash(module) for part, module in segmenter.named_children()}
+    sgd = torch.optim.SGD(segmenter.parameters(), lr=0.01)
+    segmenter.train()(images).square().mean().backward()
+    assert all(p.grad is not None for p in segmenter.parameters() if p.requires_grad)
+    sgd.step()
+    assert {part for part, module in segmenter.named_children() if state_hash(module) != before[part]} == mode.trains
+    if mode.encoder_frozen:
+        encoder = segmenter.encoder
+        assert all(torch.equal(a, b) for a, b in zip(encoder(images), encoder(images), strict=True))
 
 
 @EVERY_FAMILY
@@ -209,6 +211,6 @@ def test_published_weights_come_from_the_cache(cache):
     assert encoder.arguments["pretrained"] is False
 
 
-def test_published_weights_that_are_not_in_the_cache_are_refused_at_once(cache):
+def test_published_weights_missing_from_the_cache_are_refused(cache):
     with pytest.raises(InputError, match=r"test_convnext in its cache.*hf download timm/test_convnext\.r160_in1k"):
         build_encoder("timm", name=TINY, pretrained=True)

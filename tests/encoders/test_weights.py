@@ -39,12 +39,12 @@ def test_half_the_tensors_are_refused_and_nothing_is_set(name, tiny):
     before = state_hash(encoder)
     everything = {key: value for key, value in trained(encoder).items() if "num_batches" not in key}
     half = dict(list(everything.items())[: len(everything) // 2])
-    with pytest.raises(InputError) as fault:
+    with pytest.raises(InputError) as error:
         load_encoder_weights(encoder, half, source="half.safetensors")
     missing = len(everything) - len(half)
     first = list(everything)[len(half)]
     for said in (f"{len(half)} matched", f"{missing} are missing ({first}", "half.safetensors", "allow_partial", name):
-        assert said in str(fault.value)
+        assert said in str(error.value)
     assert state_hash(encoder) == before
 
 
@@ -66,7 +66,7 @@ def test_another_architecture_is_refused(name, other, allow_partial, tiny):
 
 @EVERY
 @pytest.mark.parametrize("prefix", ["module.", "encoder.", "model.backbone.", "_orig_mod.module.", "module.encoder_q."])
-def test_a_prefix_that_all_tensors_of_the_encoder_share_is_taken_off_and_named(name, prefix, tiny):
+def test_a_shared_prefix_of_tensor_names_is_removed(name, prefix, tiny):
     encoder = tiny(name)
     tensors = {prefix + key: value for key, value in trained(encoder).items()}
     others = {f"{prefix}head.weight": torch.ones(2), "decoder.0.weight": torch.ones(2), "queue": torch.ones(2)}
@@ -95,7 +95,7 @@ def test_a_file_that_holds_the_encoder_twice_is_refused(tiny):
         load_encoder_weights(encoder, tensors, source="file")
 
 
-def test_a_first_convolution_of_bgr_or_grey_pictures_gives_the_same_maps_on_rgb(tiny):
+def test_bgr_and_grey_convolutions_give_the_same_maps_on_rgb(tiny):
     encoder, picture = tiny("unet"), torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     bgr = trained(encoder)
     load_encoder_weights(encoder, bgr, source="file", channels="BGR")

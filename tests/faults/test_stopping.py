@@ -46,10 +46,10 @@ def params(pretrained: tuple[Path, Params], workplace: Path) -> Params:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "said"), [(signal.SIGTERM, 143, "stopped"), (signal.SIGINT, 130, "interrupted")], ids=["SIGTERM", "Ctrl-C"]
+    ("number", "code", "word"), [(signal.SIGTERM, 143, "stopped"), (signal.SIGINT, 130, "interrupted")], ids=["SIGTERM", "Ctrl-C"]
 )
 def test_a_stopped_command_says_so_and_is_resumed(
-    params: Params, number: int, code: int, said: str, caplog: pytest.LogCaptureFixture
+    params: Params, number: int, code: int, word: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     epochs = 100  # more than end before the third is seen
     environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
@@ -65,7 +65,7 @@ def test_a_stopped_command_says_so_and_is_resumed(
     output, _ = process.communicate(timeout=120)
     assert time.monotonic() - start < 60
     assert process.returncode == code, output
-    assert output.splitlines()[-1] == f"medtransfer: {said}; what is finished is kept: run the same command again to resume"
+    assert output.splitlines()[-1] == f"medtransfer: {word}; what is finished is kept: run the same command again to resume"
     assert "Traceback" not in output
     assert [len(tracking.read_runs("finetune", status=status)) for status in ("RUNNING", "KILLED", "FINISHED")] == [0, 1, 0]
     assert not list(Path("models").rglob("[!.]*.*")) and not list(Path("models").rglob(".*.lock"))
@@ -111,10 +111,10 @@ def on_a_small_disk(words: str, size: str) -> str:
     ],
     ids=["finetune", "pretrain", "prepare"],
 )
-def test_a_full_disk_stops_the_stage_and_it_goes_on(params: Params, words: str, size: str, result: str) -> None:
-    said = on_a_small_disk(words, size)
-    first, second = said.split("code 1\n", 1)
-    assert "Traceback" not in said
+def test_a_stage_resumes_after_a_full_disk(params: Params, words: str, size: str, result: str) -> None:
+    output = on_a_small_disk(words, size)
+    first, second = output.split("code 1\n", 1)
+    assert "Traceback" not in output
     sentence = first.strip().splitlines()[-1]
     assert sentence.startswith("medtransfer: the disk") and sentence.endswith(
         "is full; what is finished is kept: free some space and run the same command again"
@@ -132,9 +132,9 @@ def test_a_full_disk_stops_the_stage_and_it_goes_on(params: Params, words: str, 
         assert counts == [0, 1 + (stage == "pretrain")]
 
 
-def test_a_full_disk_under_the_store_is_told(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_of_the_store_is_named(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'full' / 'mlflow.db'}")
-    said = on_a_small_disk("finetune --mode full --train-epochs 2 2>&1", "900k")
-    first, second = said.split("code ", 1)
-    assert "Traceback" not in said and "full" in first.strip().splitlines()[-1]
+    output = on_a_small_disk("finetune --mode full --train-epochs 2 2>&1", "900k")
+    first, second = output.split("code ", 1)
+    assert "Traceback" not in output and "full" in first.strip().splitlines()[-1]
     assert second.startswith(("1\n", "2\n")) and "code 0" in second

@@ -212,7 +212,7 @@ def test_lost_files_come_back_from_the_store(copied, tuned, watched, lost):
     assert not list(folder.parent.glob(".*"))
 
 
-def test_a_finished_cell_is_reused_and_another_recipe_or_checkpoint_is_another_cell(copied, tuned, watched):
+def test_a_cell_is_reused_for_the_same_recipe_and_checkpoint(copied, tuned, watched):
     assert copied(wanted(), {"overlays": 1, "workers": 1}) == tuned  # neither changes the result
     assert watched.epochs == [] and len(runs()) == 1
     second = copied(wanted(), {"lr": 0.01})
@@ -276,7 +276,7 @@ def test_a_state_of_another_recipe_is_not_resumed(finetune, watched):
     assert curve == pytest.approx([0.01 * (1 - 2 / 6) ** 0.9, 0.01 * (1 - 5 / 6) ** 0.9])
 
 
-def test_validation_samples_are_kept_from_training_and_select_the_best_epochs_weights(finetune, watched):
+def test_validation_samples_select_the_epoch(finetune, watched):
     """The evaluation is made to say that epoch 1 is better than epoch 2."""
     watched.primary_values = [0.9, 0.8]
     result = finetune(wanted(), {"prepared": "data/validated", "select": "validation", "overlays": 0})
@@ -298,7 +298,7 @@ def test_every_fault_shows_before_any_work(finetune, tiny_params):
     assert all(runs(status) == [] for status in ("FINISHED", "FAILED", "RUNNING"))
 
 
-def test_a_frozen_encoder_that_changes_or_a_loss_that_is_not_finite_is_a_failure(finetune, watched):
+def test_a_changed_frozen_encoder_or_an_infinite_loss_fails(finetune, watched):
     watched.spoil = True
     with pytest.raises(StageError, match="the frozen encoder of .* changed in training"):
         finetune(wanted(mode="decoder"))
@@ -310,7 +310,7 @@ def test_a_frozen_encoder_that_changes_or_a_loss_that_is_not_finite_is_a_failure
 
 
 @pytest.mark.parametrize("seeds", [[7], [7, 8]])
-def test_a_run_that_mlflow_opened_becomes_the_only_cell_and_none_of_several(finetune, tiny_params, monkeypatch, seeds):
+def test_a_run_that_mlflow_opened_becomes_a_single_cell(finetune, tiny_params, monkeypatch, seeds):
     client = tracking.connect()
     opened = client.create_run("0", run_name="opened").info.run_id
     client.log_param(opened, "seed", ",".join(map(str, seeds)))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import NEEDS, Indicator, Measured, Options, ViewSettings
+from medtransfer.indicators.logme import LogMEOptions
 from medtransfer.indicators.registry import INDICATORS, find_indicators
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.streamed_pass import measure
@@ -21,7 +22,7 @@ from medtransfer.modes import MODES
 from medtransfer.records import PreparedTarget
 
 VIEWS = ViewSettings("train", None, 4, 2, "random", "32-true")
-OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.0, 0.5), 60)
+OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.0, 0.5), own={"logme": LogMEOptions(pixels=60)})
 CONTRACT = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
 
@@ -102,7 +103,7 @@ def test_its_scores_can_be_stored_and_hold_every_metric(indicator, make_target):
     same(again, measured)
 
 
-def test_company_and_repetition_change_no_bit_and_the_batch_size_only_rounding(indicator, make_target):
+def test_other_indicators_repetition_and_batch_size_change_nothing(indicator, make_target):
     target = make_target(7)
     alone = score([indicator], Patches(), target)[indicator.name]
     same(score([indicator], Patches(), target)[indicator.name], alone)

@@ -209,7 +209,7 @@ def refused(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 
 
 def listing(folder: Path) -> set[str]:
-    """Return all files of the folders that commands write to, half-written ones too; locks and states to go on from aside."""
+    """Return all files of the folders that commands write to, half-written ones too, without locks and states to resume from."""
     found = {str(path.relative_to(folder)) for name in OUTPUTS for path in (folder / name).rglob("*")}
     return {name for name in found if "partial" in name or not Path(name).name.startswith(".")}
 

@@ -1,4 +1,4 @@
-"""Broken checkpoints go into `finetune` and `score`; one sentence that names the file comes out, and no pickle is executed."""
+"""Broken checkpoints: `finetune` and `score` refuse them in one sentence that names the file, and execute no pickle."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""Broken ACDC folders, volumes, masks and Info.cfg go into `prepare`; one sentence that names the file comes out."""
+"""Broken ACDC folders, volumes, masks and Info.cfg: `prepare` refuses them in one sentence that names the file."""
 
 import gzip
 import shutil

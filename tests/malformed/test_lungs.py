@@ -1,4 +1,4 @@
-"""Broken COVID-QU-Ex folders, pictures and arrays go into `prepare`; one sentence that names the file comes out."""
+"""Broken COVID-QU-Ex folders, pictures and arrays: `prepare` refuses them in one sentence that names the file."""
 
 import io
 import pickle

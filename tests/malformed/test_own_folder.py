@@ -1,4 +1,4 @@
-"""Broken folders of the user's own, options and split files go into `prepare`; one sentence that names the fault comes out."""
+"""Broken folders of the user's own, options and split files: `prepare` refuses them in one sentence that names the error."""
 
 import shutil
 from collections.abc import Callable

@@ -30,7 +30,7 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_no_secret_no_user_and_no_host_is_told(place: Path, secrets: dict[str, str]) -> None:
+def test_secrets_users_and_hosts_are_not_stored(place: Path, secrets: dict[str, str]) -> None:
     study.search(load_params([place / "params.yaml"], {}))
     told = {**_rows(place / "mlflow.db"), **_files(place)}
     for name, secret in secrets.items():

@@ -1,4 +1,4 @@
-"""Broken files of released results go into `replay`; one sentence that names the file and the line comes out."""
+"""Broken files of released results: `replay` refuses them in one sentence that names the file and the line."""
 
 from collections.abc import Callable
 from pathlib import Path

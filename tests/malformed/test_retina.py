@@ -1,4 +1,4 @@
-"""Broken IDRiD folders and pictures of every format go into `prepare`; one sentence that names the file comes out."""
+"""Broken IDRiD folders and pictures of every format: `prepare` refuses them in one sentence that names the file."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Broken ImageFolders go into `pretrain`; one sentence that names the file or folder comes out.
+"""Broken ImageFolders: `pretrain` refuses them in one sentence that names the file or folder.
 
 Pictures are decoded when they are trained on, not all of them before: the checkpoint of epoch 0, the random initialisation,
 is whole and saved by then. Everything else is refused before any work.

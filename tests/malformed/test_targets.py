@@ -1,4 +1,4 @@
-"""Broken prepared targets go into `finetune` and `score`; one sentence that names the file comes out."""
+"""Broken prepared targets: `finetune` and `score` refuse them in one sentence that names the file."""
 
 import json
 import pickle

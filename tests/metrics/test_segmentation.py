@@ -142,7 +142,7 @@ def test_bad_batches_are_refused_and_change_nothing(probabilities, truth, images
         evaluation.compute()
 
 
-def test_images_of_earlier_batches_and_other_numbers_of_names_are_refused():
+def test_repeated_images_and_wrong_numbers_of_names_are_refused():
     evaluation = SegmentationEvaluation(1, ["lesion"])
     evaluation.update(GOOD, ZERO, ["a"], ["p"])
     with pytest.raises(ValueError, match="'a' came again"):

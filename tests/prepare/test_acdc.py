@@ -1,11 +1,14 @@
 """ACDC folders: slices, orientation, and frames of Info.cfg."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pytest
 
+from medtransfer.errors import InputError
 from medtransfer.prepare.readers.acdc import scan
 from medtransfer.records import PreparedTarget
 
@@ -65,3 +68,80 @@ def test_sample_frames_differ_and_the_heart_beats(run: Run) -> None:
     areas = {source: int((prepared.masks[lines["row"]] == 3).sum()) for source, lines in first.groupby("source")}
     diastole, systole = areas.values()
     assert systole < 0.7 * diastole
+
+
+def test_a_mirrored_mask_is_stored_as_its_image(run: Run, copy: Callable[[str], Path], caplog: pytest.LogCaptureFixture) -> None:
+    root = copy("acdc")
+    upright = np.array(run("acdc").masks)
+    for path in root.rglob("*_gt.nii.gz"):
+        mask = nib.load(path)
+        values, side = np.asarray(mask.dataobj), mask.shape[0]
+        flipped = np.diag([1.4, 1.4, 10, 1.0])
+        flipped[:2, 3] = -1.4 * (side - 1)
+        nib.save(nib.Nifti1Image(values[::-1, ::-1], flipped), path)
+    with caplog.at_level(logging.WARNING, logger="medtransfer"):
+        mirrored = run("acdc", root=root)
+    assert np.array_equal(mirrored.masks, upright)
+    assert "LPS with masks RAS in 8 such as training/patient001/patient001_frame01.nii.gz; masks are turned" in caplog.text
+
+
+def test_volumes_that_point_another_way_are_named(tmp_path: Path) -> None:
+    root = write_patient(tmp_path, np.zeros((4, 4, 2), np.int16), np.zeros((4, 4, 2), np.uint8))
+    assert scan(root, (4, 4), {}).notes == ()
+    for kind in ("", "_gt"):
+        nib.save(
+            nib.Nifti1Image(np.zeros((4, 4, 2), np.uint8), np.diag([1.4, -1.4, 10, 1])),
+            root / f"training/patient001/patient001_frame09{kind}.nii.gz",
+        )
+    (note,) = scan(root, (4, 4), {}).notes
+    assert (
+        "LPS with masks LPS in 1 such as" in note
+        and "RPS with masks RPS in 1 such as training/patient001/patient001_frame09" in note
+    )
+
+
+def test_a_fourth_axis_of_length_1_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    image = np.arange(4 * 3 * 2, dtype=np.float32).reshape(4, 3, 2)
+    plain = load_first(write_patient(tmp_path / "a", image, np.zeros((4, 3, 2), np.uint8)), (3, 4))
+    root = write_patient(tmp_path / "b", image[..., None], np.zeros((4, 3, 2, 1), np.uint8))
+    (root / "training/patient001/Info.cfg").write_bytes(b"\xef\xbb\xbfED: 1\r\nES: 9\r\n")
+    pairs = load_first(root, (3, 4))
+    assert len(pairs) == 2
+    assert all(np.array_equal(one, other) for one, other in zip(sum(pairs, ()), sum(plain, ()), strict=True))
+
+
+def test_unpacked_volumes_are_read_but_not_two_of_a_frame(tmp_path: Path) -> None:
+    root = write_patient(tmp_path, np.ones((4, 3, 2), np.int16), np.zeros((4, 3, 2), np.uint8))
+    home = root / "training/patient001"
+    for path in home.glob("*frame*.nii.gz"):
+        nib.save(nib.load(path), path.with_suffix(""))
+    with pytest.raises(InputError, match=r"one file per frame .* patient001_frame01.nii and patient001_frame01.nii.gz"):
+        scan(root, (3, 4), {})
+    for path in home.glob("*frame*.nii.gz"):
+        path.unlink()
+    assert len(load_first(root, (3, 4))) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("test", "training/ and testing/ of .*, but got test/ too"),
+        ("validation", "but got validation/ too"),
+        ("training/subject2", "folders named patientNNN in .*training, but got subject2"),
+    ],
+)
+def test_folders_that_would_not_be_read_are_refused(name: str, message: str, tmp_path: Path) -> None:
+    root = write_patient(tmp_path, np.ones((4, 3, 2), np.int16), np.zeros((4, 3, 2), np.uint8))
+    (root / "training/.ipynb_checkpoints").mkdir()
+    scan(root, (3, 4), {})
+    (root / name).mkdir()
+    with pytest.raises(InputError, match=message):
+        scan(root, (3, 4), {})
+
+
+def test_a_test_set_without_masks_says_what_to_do(copy: Callable[[str], Path]) -> None:
+    root = copy("acdc")
+    for path in (root / "testing").rglob("*_gt.nii.gz"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"masks in .*testing/patient004, but there are none .*`split: {test: .*`subset: true`"):
+        scan(root, (3, 4), {})

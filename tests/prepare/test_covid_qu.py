@@ -1,5 +1,6 @@
 """COVID-QU-Ex: the published folders and the four arrays, and the option `classes`."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,3 +57,33 @@ def test_arrays_and_folders_hold_the_same_pictures(samples: Path, tmp_path: Path
         (picture,), (same,) = item.load(), folders.items[row].load()
         assert np.array_equal(picture.image, same.image) and np.array_equal(picture.labels, same.labels)
         assert picture.slice == row
+
+
+def test_the_archive_of_kaggle_and_its_inner_folder_are_read(samples: Path, tmp_path: Path) -> None:
+    inner = tmp_path / "Infection Segmentation Data" / "Infection Segmentation Data"
+    shutil.copytree(samples / "lungs" / "Infection Segmentation Data", inner)
+    (tmp_path / "Lung Segmentation Data").mkdir()
+    published = [item.group for item in scan(samples / "lungs", (8, 8), {}).items]
+    for root in (tmp_path, inner.parent, inner):
+        assert [item.group for item in scan(root, (8, 8), {}).items] == published
+    shutil.copytree(inner / "Train", inner.parent / "Train")
+    with pytest.raises(InputError, match="once below .*, but got both"):
+        scan(tmp_path, (8, 8), {})
+
+
+@pytest.mark.parametrize("masks", ["missing", "empty"])
+def test_a_test_set_without_masks_says_what_to_do(masks: str, copy: Callable[[str], Path]) -> None:
+    root = copy("covid-qu")
+    folder = root / "Infection Segmentation Data/Test/COVID-19/infection masks"
+    shutil.rmtree(folder)
+    if masks == "empty":
+        folder.mkdir()
+    with pytest.raises(InputError, match=r"masks in .*Test/COVID-19.*none for its 1 images; add them, or .*`subset: true`"):
+        scan(root, (8, 8), {})
+
+
+def test_a_folder_named_like_a_split_is_not_passed_over(copy: Callable[[str], Path]) -> None:
+    root = copy("covid-qu")
+    (root / "Infection Segmentation Data/Testing").mkdir()
+    with pytest.raises(InputError, match="Train/ and Val/ and Test/ of .*, but got Testing/ too"):
+        scan(root, (8, 8), {})

@@ -1,12 +1,18 @@
-"""Duplicates: refused or noted across splits, counted inside a split; constant pictures are ignored."""
+"""Duplicates: refused or named across splits, named inside a split; constant pictures are ignored."""
 
 import numpy as np
 import pytest
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.duplicates import check_duplicates, hash_image
+from medtransfer.prepare.duplicates import check_duplicates, find_duplicates, hash_image, join_groups
+from medtransfer.prepare.readers.contract import Item
 
-NAMES = ["p055", "p118", "p074"]
+ITEMS = [Item(None, name, f"{name}.png", (), 1, lambda: ()) for name in ("p055", "p118", "p074")]
+
+
+def check(images: str, labels: str, splits: list[str], allow: bool) -> list[str]:
+    hashes = [None if letter == "-" else letter for letter in images]
+    return check_duplicates(find_duplicates(hashes, labels), splits, ITEMS, allow)
 
 
 def test_the_hash_sees_every_pixel_and_skips_constant_pictures() -> None:
@@ -18,20 +24,31 @@ def test_the_hash_sees_every_pixel_and_skips_constant_pictures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hashes", "splits", "allow", "notes"),
+    ("images", "labels", "splits", "allow", "notes"),
     [
-        (["x", "x", "y"], ["train", "test", "train"], True, ["1 images are in two splits, such as p055 (train) and p118 (test)"]),
-        (["x", "x", "x"], ["train"] * 3, False, ["2 images are stored twice inside one split"]),
-        ([None, None, "y"], ["train", "test", "test"], False, []),  # constant pictures
+        ("xxy", "aab", ["train", "test", "train"], True,
+         ["1 such images are in two splits, allowed by `allow_duplicates`: p055.png (train) and p118.png (test): 1"]),
+        ("xxy", "abb", ["train", "train", "test"], False,
+         ["1 such images, 1 of them with other masks are stored twice inside one split: "
+          "p055.png (train) and p118.png (train): 1, 1 with other masks"]),
+        ("xxx", "aab", ["train"] * 3, False,
+         ["2 such images, 1 of them with other masks are stored twice inside one split: p055.png (train) and p118.png (train): 1; "
+          "p055.png (train) and p074.png (train): 1, 1 with other masks"]),
+        ("--y", "aab", ["train", "test", "test"], False, []),  # constant pictures
     ],
-)
-def test_what_is_allowed_is_noted(hashes: list[str | None], splits: list[str], allow: bool, notes: list[str]) -> None:
-    found = check_duplicates(hashes, splits, NAMES, allow=allow)
-    assert len(found) == len(notes) and all(one.startswith(note) for one, note in zip(found, notes, strict=True))
+)  # fmt: skip
+def test_pairs_are_named(images: str, labels: str, splits: list[str], allow: bool, notes: list[str]) -> None:
+    assert check(images, labels, splits, allow) == notes
 
 
 def test_a_duplicate_across_splits_names_both_sources() -> None:
-    with pytest.raises(InputError, match=r"p055 \(train\) and p118 \(test\) hold the same image \(1 such.*allow_duplicates: true"):
-        check_duplicates(["x", "x", "y"], ["train", "test", "train"], NAMES, allow=False)
-    with pytest.raises(InputError, match=r"p055 \(train\) and p074 \(test\)"):
-        check_duplicates(["x", "x", "x"], ["train", "train", "test"], NAMES, allow=False)
+    with pytest.raises(InputError, match=r"p055.png \(train\) and p118.png \(test\) hold the same image \(1 such.*`p118,train`"):
+        check("xxy", "aab", ["train", "test", "train"], False)
+    with pytest.raises(InputError, match=r"p055.png \(train\) and p074.png \(test\) hold the same image with other masks"):
+        check("xxx", "aab", ["train", "train", "test"], False)
+
+
+def test_groups_that_share_images_are_joined_through_others() -> None:
+    rows = [ITEMS[0], ITEMS[1], ITEMS[1], ITEMS[2], Item(None, "alone", "alone.png", (), 1, lambda: ())]
+    joined = join_groups(find_duplicates(["x", "x", "y", "y", "z"], "abcde"), rows)
+    assert joined == {"p055": "p055", "p118": "p055", "p074": "p055"}

@@ -50,7 +50,7 @@ def test_sixteen_bits_are_scaled_by_percentiles(tmp_path: Path) -> None:
     assert np.array_equal(picture.image[..., 0], np.rint(np.clip((wide - low) / (high - low), 0, 1) * 255))
 
 
-def test_grey_beside_colour_is_repeated(tmp_path: Path) -> None:
+def test_grey_images_among_colour_images_are_repeated(tmp_path: Path) -> None:
     write_pair(tmp_path, Image.fromarray(RAMP), DISC)
     write_pair(tmp_path, Image.fromarray(np.dstack([RAMP] * 3)), DISC, name="b")
     mixed = scan(tmp_path, RAMP.shape, {})

@@ -1,5 +1,6 @@
 """IDRiD: the published windows, and masks in every encoding."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,3 +78,18 @@ def test_sample_masks_hold_the_dots_and_only_zero_and_one(run: Run) -> None:
     prepared = run("idrid")
     assert [int(mask.max()) for mask in prepared.masks] == [1, 1, 1]
     assert 0 < prepared.masks.mean() < 0.02
+
+
+def test_a_testing_set_without_masks_says_what_to_do(copy: Callable[[str], Path]) -> None:
+    root = copy("idrid")
+    shutil.rmtree(root / "A. Segmentation/2. All Segmentation Groundtruths/b. Testing Set")
+    with pytest.raises(InputError, match=r"masks in .*b. Testing Set/1. Microaneurysms, but there are none for its 1 images; add"):
+        scan(root, PAPER, {})
+
+
+def test_a_set_of_another_name_is_not_passed_over(copy: Callable[[str], Path]) -> None:
+    root = copy("idrid")
+    photographs = root / "A. Segmentation/1. Original Images"
+    (photographs / "b. Testing Set").rename(photographs / "b. Test Set")
+    with pytest.raises(InputError, match="a. Training Set/ and b. Testing Set/ of .*, but got b. Test Set/ too"):
+        scan(root, PAPER, {})

@@ -1,5 +1,6 @@
 """Contract of a prepared target, for every entry of READERS."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from tests.prepare.conftest import CASES
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.prepare.readers import READERS
-from medtransfer.records import INDEX_COLUMNS, PreparedTarget
+from medtransfer.records import INDEX_COLUMNS, MASKS_FILE, PreparedTarget
+from medtransfer.tasks import TASKS
 
 Run = Callable[..., PreparedTarget]
 
@@ -18,13 +20,16 @@ Run = Callable[..., PreparedTarget]
 @pytest.mark.parametrize("reader", READERS)
 def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Path, tmp_path: Path) -> None:
     prepared = run(reader)
-    index, images, masks, info = prepared.index, prepared.images, prepared.masks, prepared.info
+    index, images, info = prepared.index, prepared.images, prepared.info
+    labels_file = TASKS[info.task].labels_file
+    labels = np.load(prepared.folder / labels_file)
     assert tuple(index.columns) == INDEX_COLUMNS
-    assert images.dtype == masks.dtype == np.uint8
-    assert images.shape == (*masks.shape, info.channels)
+    assert (images.dtype, images.shape[-1], len(labels)) == (np.uint8, info.channels, len(images))
+    if labels_file == MASKS_FILE:
+        assert (labels.dtype, labels.shape) == (np.uint8, images.shape[:-1])
+        assert set(np.unique(labels)) == set(range(len(info.classes) + 1))
     assert sorted(index["row"].unique()) == list(range(len(images)))
     assert list(index["sample"]) == list(range(len(index)))
-    assert set(np.unique(masks)) == set(range(len(info.classes) + 1))
     assert (index["top"] + index["height"] <= images.shape[1]).all()
     assert (index["left"] + index["width"] <= images.shape[2]).all()
     assert index.groupby("group")["split"].nunique().max() == 1
@@ -33,7 +38,7 @@ def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Pa
     assert list(index.loc[index["split"] == "test", ["height", "width"]].drop_duplicates().iloc[0]) == info.input
     assert images.std() > 5
     assert info.citation
-    assert info.arrays == {name: file_sha256(prepared.folder / name) for name in ("images.npy", "masks.npy", "index.csv")}
+    assert info.arrays == {name: file_sha256(prepared.folder / name) for name in ("images.npy", labels_file, "index.csv")}
     assert (prepared.folder / "preview.png").is_file()
     assert info.sources and set(index["source"]) <= set(info.sources)
     assert all(file_sha256(samples / CASES[reader]["root"] / name) == digest for name, digest in info.sources.items())
@@ -61,3 +66,21 @@ def test_a_truncated_image_leaves_no_target(reader: str, run: Run, copy: Callabl
     with pytest.raises(InputError, match="cannot be read|is damaged"):
         run(reader, root=root, out=tmp_path / "fresh")
     assert not list((tmp_path / "fresh").glob("*")) and not list((tmp_path / "fresh").glob(".*"))
+
+
+@pytest.mark.parametrize("reader", ["covid-qu", "idrid", "folder"])
+def test_decomposed_names_are_the_names_of_their_images(reader: str, run: Run, copy: Callable[[str], Path]) -> None:
+    root = copy(reader)
+    image, mask = (path for path in READERS[reader](root, CASES[reader]["size"], CASES[reader]["options"]).items[0].files)
+    before = run(reader, root=root)
+    image.rename(image.with_name(f"\u00fc{image.name}"))  # composed
+    mask.rename(mask.with_name(f"u\u0308{mask.name}"))  # decomposed, as macOS writes it
+    assert len(run(reader, root=root).index) == len(before.index)
+
+
+def test_a_name_that_is_not_utf8_is_refused(run: Run, copy: Callable[[str], Path]) -> None:
+    root = copy("folder")
+    for path in (next((root / kind).iterdir()) for kind in ("images", "infection masks")):
+        path.rename(path.with_name(os.fsdecode(b"gr\xf6\xdfe.png")))
+    with pytest.raises(InputError, match=r"file names in UTF-8, but got b'.*gr\\xf6\\xdfe.png'; rename"):
+        run("folder", root=root)

@@ -38,6 +38,16 @@ def test_samples_of_the_same_settings_are_reused(tmp_path: Path) -> None:
     assert len(list((out / "heart").glob("*/patient*"))) == 5
 
 
+def test_samples_that_lost_a_file_are_written_again(tmp_path: Path) -> None:
+    out = tmp_path / "s"
+    write_samples(out, seed=1, **SIZES)
+    (out / "lungs" / ".DS_Store").write_bytes(b"of a file browser")
+    assert not write_samples(out, seed=1, **SIZES)
+    lost = next(out.glob("pictures/train/*/*.jpg"))
+    lost.unlink()
+    assert write_samples(out, seed=1, **SIZES) and lost.is_file()
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(InputError, match="to be empty or to hold earlier samples"):

@@ -42,6 +42,18 @@ def test_validation_comes_from_the_training_groups_only() -> None:
     assert groups(splits, "validation") < groups(without, "train")
 
 
+@pytest.mark.parametrize("name", ["test", "validation"])
+def test_a_draw_takes_groups_that_share_images_together(name: str) -> None:
+    fraction = {"test": 0.3, "validation": 0.0} if name == "test" else {"test": 0.1, "validation": 0.3}
+    rule = {"test": fraction["test"], "seed": 1}
+    alone = assign_splits(TEN, rule, fraction["validation"])
+    drawn = min(groups(alone, name))
+    twin = min(groups(alone, "train"))
+    splits = assign_splits(TEN, rule, fraction["validation"], {drawn: drawn, twin: drawn})
+    assert {drawn, twin} <= groups(splits, name)
+    assert assign_splits(TEN, rule, fraction["validation"], {}) == alone
+
+
 def write_csv(path: Path, *lines: str) -> dict[str, Any]:
     path.write_text("\n".join(["source,split", *lines]) + "\n")
     return {"file": str(path)}
@@ -51,6 +63,27 @@ def test_a_file_may_name_sources_stems_and_groups(tmp_path: Path) -> None:
     items = [item("a", None), item("b", None), item("c", None, "images/c_1.png"), item("c", None, "images/c_2.png")]
     rule = write_csv(tmp_path / "s.csv", "images/a.png,train", "b,validation", "c,test")
     assert assign_splits(items, rule, 0.0) == ["train", "validation", "test", "test"]
+
+
+def test_images_that_a_file_does_not_name_keep_their_published_split(tmp_path: Path) -> None:
+    items = [item("a"), item("b", "test"), item("c", "test")]
+    assert assign_splits(items, write_csv(tmp_path / "s.csv", "b,train"), 0.0) == ["train", "train", "test"]
+    with pytest.raises(InputError, match=r"a line for every image .* images/d.png \(group d\) has none \(1 such\)"):
+        assign_splits([*items, item("d", None)], write_csv(tmp_path / "s.csv", "b,train"), 0.0)
+
+
+def test_a_stem_of_several_images_is_refused(tmp_path: Path) -> None:
+    items = [item("a", "train", "a/1.png"), item("b", "train", "b/1.png"), item("c", "test")]
+    with pytest.raises(InputError, match=r"one image per line of .*s.csv, but '1' is the stem of 2 images; name their sources"):
+        assign_splits(items, write_csv(tmp_path / "s.csv", "1,test"), 0.0)
+    assert assign_splits(items, write_csv(tmp_path / "s.csv", "a/1.png,test"), 0.0) == ["test", "train", "test"]
+
+
+def test_composed_and_decomposed_names_are_the_same(tmp_path: Path) -> None:
+    decomposed, whole = "u\u0308ber", "\u00fcber"
+    items = [item(decomposed, None), item(whole, None, "images/1.png"), item("c", None)]
+    assert assign_splits(items, write_csv(tmp_path / "s.csv", f"{whole},train", "c,test"), 0.0) == ["train", "train", "test"]
+    assert assign_splits(items, write_csv(tmp_path / "s.csv", f"{decomposed},train", "c,test"), 0.0) == ["train", "train", "test"]
 
 
 def test_a_group_in_two_splits_is_refused(tmp_path: Path) -> None:
@@ -70,7 +103,7 @@ def test_a_group_in_two_splits_is_refused(tmp_path: Path) -> None:
         ({"test": True, "seed": 0}, 0.0, "the fraction for test"),
         ({"test": 0.2, "seed": "x"}, 0.0, "seed to be a whole number"),
         ({"test": 0.99, "seed": 0}, 0.0, "groups .* left to train on, but test takes 10 of 10"),
-        ("official", 0.0, "images in the split 'test', but it is empty"),
+        ("official", 0.0, "images in the split 'test', but all 20 are in train, such as images/p0_a.png; .* `split` to {test"),
     ],
 )
 def test_bad_rules_are_refused(rule: Any, validation: float, message: str) -> None:
@@ -80,7 +113,7 @@ def test_bad_rules_are_refused(rule: Any, validation: float, message: str) -> No
 
 def test_official_without_split_folders_is_refused() -> None:
     assert assign_splits([item("a"), item("b", "test")], "official", 0.0) == ["train", "test"]
-    with pytest.raises(InputError, match="the folders train and test for `split: official`"):
+    with pytest.raises(InputError, match="the folders train and test for `split: official`, but images/a.png is in neither"):
         assign_splits([item("a", None)], "official", 0.0)
 
 

@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
 from medtransfer.errors import InputError
+from medtransfer.prepare import stage
 from medtransfer.prepare.readers import READERS, folder
 from medtransfer.prepare.readers.contract import Item, Labels, Picture, Scan
 from medtransfer.prepare.stage import check_counts, prepare
@@ -104,6 +106,7 @@ def test_a_target_without_masks(run: Run, samples: Path, monkeypatch: pytest.Mon
     prepared = run("folder").verify()
     assert prepared.info.arrays.keys() == {"images.npy", "labels.npy", "index.csv"} and prepared.info.task == "presence"
     assert {path.name for path in prepared.folder.iterdir()} == {*prepared.info.arrays, "dataset.json", "preview.png"}
+    assert (masked.folder / "mask_counts.csv").is_file()
     assert np.array_equal(np.load(prepared.folder / "labels.npy"), masked.masks.max(axis=(1, 2)))
     assert np.array_equal(prepared.images, masked.images) and not prepared.has_masks
     with caplog.at_level(logging.INFO, logger="medtransfer"):
@@ -124,6 +127,54 @@ def test_the_same_patient_under_two_numbers_is_refused(run: Run, copy: Callable[
         run("acdc", root=root)
     assert not list(tmp_path.glob("out/*"))
     assert run("acdc", root=root, allow_duplicates=True).info.counts == {"train": 30, "test": 20}
+
+
+def test_a_split_file_moves_one_patient_and_a_draw_keeps_twins_together(
+    run: Run, copy: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
+    root = copy("acdc")
+    for number in ("117", "118"):
+        shutil.copytree(root / "training/patient001", twin := root / f"testing/patient{number}")
+        for path in sorted(twin.glob("patient001*")):
+            path.rename(twin / path.name.replace("patient001", f"patient{number}"))
+    mask = nib.load(twin / "patient118_frame01_gt.nii.gz")
+    nib.save(nib.Nifti1Image(np.roll(np.asarray(mask.dataobj), 1, 0), mask.affine), twin / "patient118_frame01_gt.nii.gz")
+    (tmp_path / "split.csv").write_text("source,split\npatient117,train\npatient118,train\n")
+    with caplog.at_level(logging.INFO, logger="medtransfer"):
+        index = run("acdc", root=root, split={"file": str(tmp_path / "split.csv")}, validation=0.3).index
+    assert set(index.loc[index["split"] == "test", "group"]) == {"patient004"}
+    assert index.loc[index["group"].isin(["patient001", "patient117", "patient118"]), "split"].nunique() == 1
+    assert "patient001_frame01.nii.gz (" in caplog.text and "5 with other masks" in caplog.text
+    assert "pictures are not in their published split" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["train", "test"])
+def test_empty_masks_are_refused(where: str, run: Run, copy: Callable[[str], Path], tmp_path: Path) -> None:
+    root = copy("covid-qu")
+    folders = {"train": ("Train", "Val"), "test": ("Test",)}[where]
+    for path in (path for name in folders for path in root.glob(f"*/{name}/*/infection masks/*.png")):
+        Image.fromarray(np.zeros((96, 96), np.uint8)).save(path)
+    with pytest.raises(InputError, match=f"labels and background in the split '{where}', but all . are empty, such as that of"):
+        run("covid-qu", root=root)
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_empty_and_full_masks_are_written_down(run: Run) -> None:
+    prepared = run("acdc")
+    rows = (prepared.folder / "mask_counts.csv").read_text().splitlines()
+    held = [prepared.masks[prepared.samples("test")["row"]] == label for label in (1, 2, 3)]
+    expected = [
+        f"test,{name},10,{10 - int(mask.any(axis=(1, 2)).sum())},0" for name, mask in zip(prepared.info.classes, held, strict=True)
+    ]
+    assert rows[0] == "split,class,masks,empty,full" and rows[5:8] == expected
+
+
+def test_a_target_of_an_older_reader_is_prepared_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run("covid-qu")
+    born = (first.folder / "images.npy").stat().st_ino
+    monkeypatch.setattr(stage, "REVISION", stage.REVISION + 1)
+    again = run("covid-qu")
+    assert (again.folder / "images.npy").stat().st_ino != born and again.info.fingerprint == first.info.fingerprint
 
 
 def test_a_failure_keeps_the_older_result(run: Run, copy: Callable[[str], Path]) -> None:

@@ -176,7 +176,7 @@ def test_weights_carry_an_input_contract_of_their_own(imported):
     assert torch.equal(weight, published()["conv1.weight"].flip(1))
 
 
-def test_a_checkpoint_of_our_own_is_imported_whole_with_its_contract_and_lineage(imported):
+def test_our_own_checkpoint_keeps_its_contract_and_lineage(imported):
     contract = {"size": 96, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}
     imported({"input": contract})
     own = FOLDER / "epoch-300.safetensors"

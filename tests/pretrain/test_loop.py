@@ -85,7 +85,7 @@ def test_mixing_and_erasing_change_the_loss_and_are_seeded(recipe):
         assert trained(replace(recipe, **changed, seed=recipe.seed + 1), 16)[1]["train_loss"] != once
 
 
-def test_a_loss_that_is_not_finite_names_its_step_however_many_micro_batches(recipe, monkeypatch):
+def test_a_loss_that_is_not_finite_names_its_step(recipe, monkeypatch):
     seen: list[Tensor] = []
 
     def third_step_is_bad(logits: Tensor, targets: Tensor, **chosen: float) -> Tensor:

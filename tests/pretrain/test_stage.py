@@ -107,7 +107,7 @@ def test_force_does_it_again_with_the_same_bits(copy, tiny_params):
     assert len(runs()) == 1  # the newest; the older one is superseded
 
 
-def test_another_seed_gives_other_bits_and_moves_the_old_checkpoints_aside(copy, tiny_params):
+def test_another_seed_moves_the_old_checkpoints_aside(copy, tiny_params):
     (old,) = {info.pretraining for info in list_checkpoints(FOLDER).values()}
     study.pretrain(tiny_params({"pretrain.seed": 6}))
     assert weights(FOLDER.with_name(f"unet-simple.{old}")) == weights(copy / FOLDER)
@@ -225,9 +225,7 @@ def poisoned(patch: pytest.MonkeyPatch, step: int) -> None:
         (poisoned, 3 * STEPS, "the weight head.bias is not finite, though the training loss was "),
     ],
 )
-def test_a_loss_or_weight_that_is_not_finite_stops_and_the_next_run_resumes_before_it(
-    finished, workplace, tiny_params, spoil, step, what
-):
+def test_training_resumes_before_a_value_that_is_not_finite(finished, workplace, tiny_params, spoil, step, what):
     good = f"checkpoint is that of epoch 2, {FOLDER / 'epoch-002.json'}, and the last good state that of epoch 2, {STATE}; lower "
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StageError, match=f"{re.escape(what)}.*{re.escape(good)}"):
         spoil(patch, step)

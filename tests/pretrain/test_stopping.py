@@ -3,15 +3,20 @@
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from medtransfer import study, tracking
-from medtransfer.config import Params
+from medtransfer.config import Params, Pretrain
+from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.freezing import state_hash
+from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
 from medtransfer.pretrain import stage
+from medtransfer.pretrain.origins import ORIGINS
+from medtransfer.pretrain.origins.weights_file import WeightsFile
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.trainer import Trainer
 from medtransfer.records import find_checkpoint, list_checkpoints
@@ -44,7 +49,7 @@ def stopper(epoch_of: dict[str, int]) -> Callable[..., Stopper]:
         values: Mapping[int, float], identity: str = "fake", seen: list[int] | None = None,
         rule: type[Rule[int]] = FirstDrop,
     ) -> Stopper:  # fmt: skip
-        def measure(encoder: Encoder) -> float:
+        def measure(encoder: Encoder, contract: Mapping[str, Any]) -> float:
             epoch = epoch_of[state_hash(encoder)]
             if seen is not None:
                 seen.append(epoch)
@@ -129,7 +134,7 @@ def test_a_rule_that_comes_later_sees_the_earlier_checkpoints(workplace, tiny_pa
     assert newest().tags["saved"] == "0 1 2"
 
 
-def test_a_rule_walks_a_complete_pretraining_and_trains_it_again_only_when_forced(workplace, tiny_params, stopper, tmp_path):
+def test_a_rule_observes_a_complete_pretraining(workplace, tiny_params, stopper, tmp_path):
     section = tiny_params().pretrain
     stage.run(section, None)
     with pytest.MonkeyPatch.context() as patch:
@@ -155,14 +160,41 @@ def test_stop_on_measures_what_score_measures(workplace, tiny_params, mode, metr
     assert len(measured) >= 3
 
 
+def test_any_kind_of_origin_that_trains_may_stop_early(workplace, tiny_params, monkeypatch):
+    """It names the input contract of its encoder, by which the target's images are normalised."""
+    measured = []
+
+    class Trained(WeightsFile):
+        trains = True
+
+        def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
+            encoder = build_encoder("unet", width=4, depth=3)
+            initialise(encoder, 1)
+            measured.extend(stopper.measure(encoder, {"mean": [mean] * 3, "std": [0.25] * 3}) for mean in (0.5, 0.5, 0.1))
+            return Path("checkpoints")
+
+    monkeypatch.setitem(ORIGINS, "file", Trained())
+    entry = {
+        "kind": "file",
+        "weights": "no.pth",
+        "epoch": 1,
+        "source": "none",
+        "pickle": False,
+        "allow_partial": False,
+        "input": None,
+    }
+    study.pretrain(tiny_params({"pretrain.stop_on": "sample", "pretrain.origins.simple": entry}))
+    assert measured[0] == measured[1] != measured[2]
+
+
 def test_the_rule_by_hand():
-    rule = Stopper("moon", "fake", lambda _: 0.0, "robustness", True, FirstDrop)
+    rule = Stopper("moon", "fake", lambda *_: 0.0, "robustness", True, FirstDrop)
     assert rule.explain() == "no checkpoint was measured on moon"
     assert rule.observe(0, 0.9)  # takes no part
     assert rule.explain() == "no checkpoint was measured on moon"
     assert [rule.observe(epoch, value) for epoch, value in ((1, 0.1), (5, 0.2), (20, 0.2))] == [True, True, False]
     assert "keeps epoch 5" in rule.explain()
-    rule = Stopper("moon", "fake", lambda _: 0.0, "energy", False, FirstDrop)
+    rule = Stopper("moon", "fake", lambda *_: 0.0, "energy", False, FirstDrop)
     assert rule.observe(1, 0.5) and rule.observe(5, 0.4)
     assert rule.explain() == "the energy on moon fell to the end; the online rule keeps epoch 5 (energy 0.4000 on moon)"
     assert not rule.observe(20, 0.6)
@@ -192,7 +224,7 @@ class TwoFailures(FirstDrop):
 @pytest.mark.parametrize("rule", STOPPING.values(), ids=STOPPING)
 def test_every_rule_decides_while_running_as_over_stored_scores(rule: type[Rule[int]], curve: dict[int, float]):
     choice = rule.choose(curve)
-    stopper = Stopper("moon", "fake", lambda _: 0.0, "robustness", True, rule)
+    stopper = Stopper("moon", "fake", lambda *_: 0.0, "robustness", True, rule)
     seen = next((epoch for epoch, score in curve.items() if not stopper.observe(epoch, score)), None)
     assert (seen, stopper.rule.choice) == (choice.stopped_at, choice)
     end = f"{rule.title} keeps epoch {choice.candidate} (robustness {curve[choice.candidate]:.4f} on moon)"
@@ -201,7 +233,7 @@ def test_every_rule_decides_while_running_as_over_stored_scores(rule: type[Rule[
 
 
 def test_the_sentence_claims_only_what_was_seen():
-    rule = Stopper("moon", "fake", lambda _: 0.0, "robustness", True, TwoFailures)
+    rule = Stopper("moon", "fake", lambda *_: 0.0, "robustness", True, TwoFailures)
     assert rule.observe(1, 0.5) and rule.observe(2, 0.3)
     kept = "the patient rule keeps epoch 1 (robustness 0.5000 on moon)"
     assert rule.explain() == f"the robustness on moon stopped nothing; {kept}"

@@ -65,7 +65,7 @@ def broken_page(broken: Analysis) -> str:
     return page.render(broken, "<T> & co")
 
 
-def test_the_order_is_verdict_chart_selectors_cost_contrasts_details_identities(paperlike_page: str):
+def test_order_of_the_sections(paperlike_page: str):
     html = paperlike_page
     assert outline(html).headings == [
         "Dice by pretraining epoch", "What each way of choosing brings", "What it costs", "Compared on the same configurations",
@@ -131,7 +131,7 @@ def test_every_number_of_a_checkpoint_is_on_the_page(small: Analysis, small_page
     assert "8f3a0c11" in html
 
 
-def test_ties_and_choices_are_told(small: Analysis):
+def test_ties_and_choices_are_described(small: Analysis):
     one = small.judged[0]
     tied = replace(one, verdicts=(replace(one.verdicts[0], tied=(1, 5)), *one.verdicts[1:]))
     assert ">1, 5</td>" not in page.render(small, "T")

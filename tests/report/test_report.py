@@ -241,7 +241,7 @@ def add_older(*lacking: str) -> None:
         handle.log_metrics({"dice": 0.99}, 150)
 
 
-def test_a_store_without_such_a_run_is_an_input_error_and_writes_nothing(workplace: Path):
+def test_a_store_without_fine_tunings_is_an_input_error(workplace: Path):
     with pytest.raises(InputError, match="finished fine-tunings in the tracking store, but there are none"):
         report()
     with pytest.raises(KeyboardInterrupt), tracking.open_run("finetune", "killed", "x", {**CELL, "epoch": 0, "seed": 1}, {}):
@@ -261,7 +261,7 @@ def test_a_cell_that_was_done_again_counts_once_with_its_newest_result(dice: Pat
     assert only().outcome[5, 2] == 0.84
 
 
-def test_a_missing_seed_is_named_and_the_seeds_that_all_epochs_share_are_judged(workplace: Path):
+def test_the_seeds_that_all_epochs_share_are_judged(workplace: Path):
     add_dice({**DICE, 5: (0.8,)})
     add_scores()
     text = report()
@@ -317,7 +317,7 @@ def test_checkpoints_that_logme_alone_knows_are_candidates(workplace: Path):
     assert only().missing == [*cells, f"{name}: no LogME of epoch 5"]
 
 
-def test_without_a_random_initialisation_there_is_no_choice_of_no_pretraining(workplace: Path):
+def test_no_pretraining_needs_a_random_initialisation(workplace: Path):
     add_dice({epoch: DICE[epoch] for epoch in (1, 5, 10)})
     add_scores(*({epoch: table[epoch] for epoch in (1, 5, 10)} for table in (FLAT, POOLED, ACCURACY)))
     found = by_selector()
@@ -353,7 +353,7 @@ def test_two_complete_pools_get_distinct_names(dice: Path, changed: str):
     assert f"## unet simple → moon, full [{changed} {CELL[changed]}]" in text
 
 
-def test_a_single_trial_beside_a_complete_study_is_left_out_and_named(scored: Path):
+def test_a_trial_next_to_a_complete_study_is_left_out(scored: Path):
     before = report()
     add_cell(10, 1, 0.99, protocol="trial")
     text = report()

@@ -88,7 +88,7 @@ def test_every_comparison_is_sorted_by_its_outcome():
     )
 
 
-def test_one_configuration_has_its_own_interval_and_speaks_for_itself_only(make: Make):
+def test_one_configuration_has_its_own_interval(make: Make):
     said = verdict_text.verdict(make(1, 5))
     offline = make(1, 5).judged[0].by_selector["offline"]
     assert f"takes epoch {offline.candidate} and keeps {100 * offline.tis:.1f} %" in said
@@ -111,7 +111,7 @@ def test_too_few_configurations_for_any_clear_difference(make: Make, count: int,
     assert any("no difference can be clear" in one for one in verdict_text.weaknesses(make(count, 5))) == warned
 
 
-def test_without_robustness_only_the_plain_choices_are_told(broken: Analysis):
+def test_without_robustness_only_baselines_are_described(broken: Analysis):
     said = verdict_text.verdict(broken)
     assert said.startswith("Robustness cannot be judged")
     assert "over 1 configuration: last checkpoint " in said

@@ -230,7 +230,7 @@ def test_only_changed_checkpoints_are_measured_again(copy, tiny_params, measured
 
 
 @pytest.mark.parametrize("force", [True, False])
-def test_a_lost_folder_is_made_again_whole_and_a_whole_one_when_forced(copy, tiny_params, measured, force):
+def test_a_lost_or_forced_folder_is_made_again(copy, tiny_params, measured, force):
     if not force:
         shutil.rmtree(FOLDER)
     again(tiny_params, force)

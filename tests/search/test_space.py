@@ -85,7 +85,7 @@ def test_scores_at_fixed_margins_limit_the_settings():
         ({"margins": {"low": 0.3, "high": 0.4, "step": 0.1}}, r"search.margins .*\(0.0, 0.5\)"),
     ],
 )
-def test_settings_beside_the_stored_scores_are_refused(changed: dict[str, Any], message: str):
+def test_settings_without_stored_scores_are_refused(changed: dict[str, Any], message: str):
     with pytest.raises(InputError, match=message):
         list_settings(section(**changed), measured(margins=(0.0, 0.5)), DEFAULT)
 

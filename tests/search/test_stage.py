@@ -115,7 +115,7 @@ def test_families_have_winners_of_their_own(planted: Any, no_pictures: None):
     assert Path("search/contour-swin.png").exists()
 
 
-def test_the_run_that_mlflow_opened_is_told_of_the_search(planted: Any, monkeypatch: pytest.MonkeyPatch):
+def test_the_run_that_mlflow_opened_names_the_search(planted: Any, monkeypatch: pytest.MonkeyPatch):
     """The parent is in the experiment of its children, since the UI nests runs of one experiment only."""
     client = tracking.connect()
     opened = client.create_run("0").info.run_id

@@ -139,7 +139,7 @@ def test_first_drop_by_its_definition(scores):
 
 
 @pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.needs_epochs])
-def test_rules_that_stop_need_a_checkpoint_after_epoch_0_and_epochs_in_order(name):
+def test_stopping_rules_need_epochs_in_order(name):
     with pytest.raises(ValueError, match="after epoch 0"):
         RULES[name].choose({0: 0.5})
     with pytest.raises(ValueError, match="after epoch 0"):

@@ -64,7 +64,7 @@ def test_choices_among_encoders_cost_no_pretraining(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [s.name for s in SELECTORS.values() if s.needs and s.needs != "outcome"])
-def test_a_selector_by_score_needs_it_of_every_candidate_but_the_random_initialisation(name: str) -> None:
+def test_a_score_is_needed_of_every_pretrained_candidate(name: str) -> None:
     scores = dict(RISING)
     del scores[0]
     choice = SELECTORS[name].choose(Pool(SERIES.means, dict.fromkeys(NEEDED, scores)))

@@ -12,7 +12,7 @@ from medtransfer.data.epochs import Samples
 from medtransfer.data.pixels import normalise, rgb
 from medtransfer.data.target_samples import TargetSamples
 from medtransfer.decoders.segmenter import Segmenter
-from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.contract import Encoder, Part
 from medtransfer.metrics.evaluation import Evaluation
 from medtransfer.records import PreparedTarget
 from medtransfer.tasks.contract import Evaluator, Metric
@@ -139,7 +139,7 @@ class PresenceSamples(Samples):
         return image, int(self._labels[position]), position
 
 
-class Head(nn.Module):
+class Head(Part):
     """One logit from the mean of the coarsest features, (N, C, h, w) -> (N,)."""
 
     def __init__(self, encoder: Encoder) -> None:

@@ -49,7 +49,7 @@ def test_one_step_against_the_gradient_lowers_the_loss(name, targets):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_primary_metric_is_there_for_the_set_and_for_every_sample(name, targets, tmp_path):
+def test_every_sample_has_the_primary_metric(name, targets, tmp_path):
     task, target = TASKS[name], targets[name]
     samples = task.samples(target, "test", augment=False, **CONTRACT)
     fabric, classes = Fabric(accelerator="cpu", devices=1), target.info.classes

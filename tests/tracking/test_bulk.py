@@ -94,9 +94,7 @@ def test_only_what_the_store_lacks_is_written():
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
 @pytest.mark.parametrize("call", ["create_run", "log_batch", "log_inputs", "log_artifact", "set_terminated"])
-def test_what_was_interrupted_anywhere_is_written_whole_the_next_time(
-    call: str, after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_interrupted_write_is_completed_the_next_time(call: str, after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """As after SIGKILL, nothing is tidied up: the run stays open."""
     (tmp_path / "note").write_text("x")
     whole = {"artifacts": {"note": tmp_path / "note"}, "datasets": [("heart", "d", tmp_path, "testing")]}
@@ -163,7 +161,7 @@ def test_what_a_killed_process_left_open_is_closed_and_written_again():
     ],
     ids=["param", "long name", "metric"],
 )
-def test_a_name_that_the_store_refuses_is_told_and_leaves_no_finished_run(changed: dict[str, Any], words: str):
+def test_a_refused_name_is_reported_and_leaves_no_finished_run(changed: dict[str, Any], words: str):
     given = {"params": {}, **changed}
     with pytest.raises(Exception, match=words):
         tracking.write_runs("score", [tracking.RunRecord("x", "cell0", **given)], "runs")
@@ -189,8 +187,8 @@ def test_two_processes_write_each_cell_once(workplace: Path):
         subprocess.Popen([sys.executable, "-c", code], cwd=workplace, env=environment, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=300)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    outputs = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
     assert states() == once(60)
 
 

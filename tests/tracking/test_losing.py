@@ -170,7 +170,7 @@ def test_work_whose_result_is_only_in_the_store_ends_when_it_is_lost(wire: Wire)
     assert missed() == [] and tracking.read_runs("report") == []
 
 
-def test_no_secret_of_the_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_of_the_address_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:geheim@127.0.0.1:1/mlflow")
     with pytest.raises(InputError) as found:
         tracking.connect()
@@ -188,7 +188,7 @@ def test_no_secret_of_the_address_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_an_address_is_shown_without_its_password(address: str, shown: str) -> None:
-    assert tracking.shown(address) == shown
+    assert store.shown(address) == shown
 
 
 def failing(times: int, fault: Exception) -> Iterator[Callable[[], str]]:

@@ -115,12 +115,12 @@ def test_a_stop_in_the_middle_of_any_request_leaves_no_run_open(
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"),
+    ("error", "status"),
     [(KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED"), (ValueError, "FAILED"), (InputError, "FAILED")],
 )
-def test_a_run_that_breaks_off_is_not_finished(fault: type[BaseException], status: str) -> None:
-    with pytest.raises(fault), tracking.open_run("score", "x", "c1", {}, {}):
-        raise fault
+def test_a_run_that_breaks_off_is_not_finished(error: type[BaseException], status: str) -> None:
+    with pytest.raises(error), tracking.open_run("score", "x", "c1", {}, {}):
+        raise error
     assert [run.info.status for run in all_runs()] == [status]
     assert tracking.find_finished("score", "c1") is None
 
@@ -222,7 +222,7 @@ def test_what_is_logged_comes_back(tmp_path: Path) -> None:
     assert {tag.key: tag.value for tag in given.tags} == {"mlflow.data.context": "training"}
 
 
-def test_the_embedded_store_and_its_artifacts_lie_in_the_working_folder(store: Path) -> None:
+def test_the_embedded_store_is_in_the_working_folder(store: Path) -> None:
     run_id = finish("c1")
     client = tracking.connect()
     assert client.tracking_uri == f"sqlite:///{store}"
@@ -231,7 +231,7 @@ def test_the_embedded_store_and_its_artifacts_lie_in_the_working_folder(store: P
     assert run.info.artifact_uri == f"{(store.parent / 'mlartifacts' / 'score').as_uri()}/{run_id}/artifacts"
 
 
-def test_artifacts_lie_beside_the_database_wherever_the_process_runs(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_artifacts_are_next_to_the_database_in_any_working_folder(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = store.parent / "a store"  # a blank must not hurt
     home.mkdir()
     store.rename(home / "mine.db")
@@ -254,14 +254,14 @@ def test_a_queued_experiment_uses_the_projects_store(store: Path, uri: str, monk
     assert list(copy.iterdir()) == []
 
 
-def test_a_server_that_is_down_is_told_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_down_is_reported_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
     begin = time.monotonic()
-    with pytest.raises(InputError, match="expected a tracking store at http://127.0.0.1:9, .*; start or mend it") as fault:
+    with pytest.raises(InputError, match="expected a tracking store at http://127.0.0.1:9, .*; start or mend it") as error:
         tracking.connect()
     assert time.monotonic() - begin < 60
-    assert "\n" not in str(fault.value)
+    assert "\n" not in str(error.value)
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ  # a server that goes down later is waited for
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(InputError):
@@ -287,8 +287,8 @@ def test_two_processes_may_make_the_store_at_once(store: Path) -> None:
         subprocess.Popen([sys.executable, "-c", code, cell], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
         for cell in ("c1", "c2")
     ]
-    said = [process.communicate(timeout=300)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    outputs = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("medtransfer/score")
     assert [run.info.status for run in client.search_runs([experiment.experiment_id])].count("FINISHED") == 2

@@ -74,7 +74,7 @@ def test_only_what_is_asked_for_is_given(way: str):
     assert (found.params, found.metrics, found.tags) == ({}, {}, kept)
 
 
-def test_cells_stages_and_states_are_told_apart(way: str):
+def test_runs_are_read_by_cell_stage_and_status(way: str):
     ids = {cell: finish(cell) for cell in ("c1", "c2", "c3")}
     finish("c1", stage="finetune")
     tracking.connect().create_run("0")  # somebody else's
@@ -182,7 +182,7 @@ def test_metrics_and_curves(way: str, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_of_several_values_of_a_step_the_latest_and_then_the_largest_counts(way: str, backwards: bool):
+def test_the_latest_then_the_largest_value_of_a_step_counts(way: str, backwards: bool):
     points = [
         point("dice", 0.9, 1, 1000), point("dice", 0.2, 1, 2000),  # the latest is not the largest
         point("dice", 0.3, 2, 1000), point("dice", 0.7, 2, 1000),  # equally late
@@ -204,7 +204,7 @@ def test_more_runs_than_a_query_takes(way: str):
 
 
 @pytest.mark.parametrize("how", ["overwritten", "another file in its place", "deleted and put back"])
-def test_tables_of_a_file_that_was_replaced_are_read_anew(workplace: Path, empty_store: Path, how: str):
+def test_tables_of_a_replaced_file_are_read_again(workplace: Path, empty_store: Path, how: str):
     """The cached engine keeps no connection, so it reads what lies at the address now."""
     store, other = workplace / "mlflow.db", workplace / "other.db"
     finish("c1")
@@ -251,22 +251,20 @@ def unknown_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     tracking_sql.open_tables.cache_clear()
 
 
-def test_unknown_tables_are_read_through_the_client_and_that_is_said_once(
-    workplace: Path, unknown_tables: None, caplog: pytest.LogCaptureFixture
-):
+def test_unknown_tables_are_read_through_the_client(workplace: Path, unknown_tables: None, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.WARNING, "medtransfer")
     run_id = finish("c1", point("dice", 0.5))
     assert [one.metrics for one in tracking.read_runs("score")] == [{"dice": 0.5}]
     assert tracking.read_curve(run_id, "dice") == {0: 0.5}
-    said = [line for line in caplog.messages if "other tables than expected" in line]
-    assert len(said) == 1 and "mlflow.db" in said[0]
+    warnings = [line for line in caplog.messages if "other tables than expected" in line]
+    assert len(warnings) == 1 and "mlflow.db" in warnings[0]
 
 
 def test_a_server_is_read_through_the_client():
     assert query.tables(SimpleNamespace(tracking_uri="http://127.0.0.1:5000")) is None  # type: ignore[arg-type]
 
 
-def test_a_password_is_not_said(unknown_tables: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+def test_passwords_are_not_logged(unknown_tables: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tracking_sql, "inspect", lambda engine: type("Nothing", (), {"get_table_names": lambda self: []})())
     monkeypatch.setattr(tracking_sql, "create_engine", lambda uri, **_: type("Engine", (), {"url": make_url(uri)})())
     assert tracking_sql.open_tables("postgresql://me:secret@127.0.0.1/mlflow") is None

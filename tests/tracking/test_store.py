@@ -120,12 +120,12 @@ def test_a_finished_cell_is_reused_once_restored(caplog: pytest.LogCaptureFixtur
     def fails(finished: tracking.StoredRun) -> None:
         raise OSError("no artifacts")
 
-    with pytest.raises(OSError, match="no artifacts"), tracking.once("score", "the name", "c1", {}, restore=fails):
-        pytest.fail("the block must not begin")
+    with pytest.raises(OSError, match="no artifacts"):
+        tracking.reused("score", "the name", "c1", fails)
     assert "medtransfer.reuses" not in client.get_run(opened).data.tags
     restored: list[str] = []
-    with tracking.once("score", "the name", "c1", {}, force=False, restore=lambda finished: restored.append(finished.id)) as run:
-        assert run is None and restored == [made]
+    assert tracking.reused("score", "the name", "c1", lambda finished: restored.append(finished.id))
+    assert restored == [made]
     assert f"score: the name is finished (run {made}): reused; --force does it again" in caplog.text
     assert client.get_run(opened).data.tags["medtransfer.reuses"] == made
 

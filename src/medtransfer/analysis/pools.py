@@ -14,6 +14,7 @@ from medtransfer.indicators.robustness.pairs import METRICS
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
+from medtransfer.records.checkpoint import SOURCE_ACCURACY
 from medtransfer.selectors.selectors import OUTCOME, SELECTORS, score_label
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
@@ -21,7 +22,6 @@ from medtransfer.tracking import StoredRun
 
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
-SOURCE_ACCURACY = "source_accuracy"  # a score of the pretraining, on no target
 TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
 
 

@@ -1,6 +1,6 @@
 """Pydantic schema of params.yaml, its loader, and strict YAML."""
 
-from medtransfer.config.load import DEFINED, USED, load_params
+from medtransfer.config.load import check_section, load_params
 from medtransfer.config.schema import (
     MOST_PIXELS,
     FileOrigin,
@@ -23,6 +23,7 @@ from medtransfer.config.schema import (
 from medtransfer.config.strict_yaml import parse_yaml
 
 __all__ = [
-    "DEFINED", "MOST_PIXELS", "USED", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
-    "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "load_params", "parse_yaml",
+    "MOST_PIXELS", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
+    "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "check_section", "load_params",
+    "parse_yaml",
 ]  # fmt: skip

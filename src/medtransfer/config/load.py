@@ -5,13 +5,15 @@ import re
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from medtransfer.config.schema import Params
+from medtransfer.config.schema import Params, Section
 from medtransfer.config.strict_yaml import parse_yaml
 from medtransfer.errors import InputError
+
+S = TypeVar("S", bound=Section)
 
 # Sections that define names, and the keys that use them; names that the code defines are passed to `load_params`.
 DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target": "prepare.targets"}
@@ -53,6 +55,24 @@ def load_params(
     if errors:
         raise InputError(f"{len(errors)} error(s) in {where}: {'; '.join(errors)}")
     return params
+
+
+def check_section(kind: type[S], values: Mapping[str, Any], key: str) -> S:
+    """Validate the part of the params whose schema another package defines.
+
+    Args:
+        kind: the schema.
+        values: the values.
+        key: dotted key that they are under, for messages.
+
+    Raises:
+        InputError: keys are missing, unknown or of a wrong type; all errors are named.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as invalid:
+        errors = [f"{key}.{_sentence(error, values)}" for error in invalid.errors()]
+        raise InputError(f"{len(errors)} error(s) in the params: {'; '.join(errors)}") from None
 
 
 def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection[str]]) -> list[str]:

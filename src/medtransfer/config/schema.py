@@ -14,6 +14,13 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
+def _no_dot(value: str) -> str:
+    """Refuse a name that DVC and dotted keys such as `prepare.targets.<name>.size` would take for two levels."""
+    if "." in value:
+        raise ValueError("must have no dot, which separates the levels of a key; write - or _ instead")
+    return value
+
+
 def _no_file(value: str) -> str:
     """Refuse an output folder that cannot be made, since it or one of its parents is a file, or its name is invalid."""
     existing = next((path for path in (Path(value), *Path(value).parents) if os.path.lexists(path)), Path())
@@ -41,6 +48,7 @@ Probability = Annotated[Real, Field(ge=0, le=1)]
 BelowOne = Annotated[Real, Field(ge=0, lt=1)]
 Rate = Annotated[Real, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Defined = Annotated[Name, AfterValidator(_no_dot)]  # a name that params.yaml defines
 Place = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 Out = Annotated[Place, AfterValidator(_no_file)]
 Pooling = Literal["frozen", "always", "never"]
@@ -59,10 +67,15 @@ class Study(Section):
     """The cells that `demo`, `dvc repro` and `--study` run."""
 
     encoders: list[Name]
+    """encoders, of pretrain.encoders"""
     origins: list[Name]
+    """origins of their weights, of pretrain.origins"""
     targets: list[Name]
+    """targets, of prepare.targets"""
     modes: list[Name]
+    """modes of transfer"""
     seeds: list[NonNegative]
+    """seeds of the fine-tunings"""
 
 
 class Samples(Section):
@@ -71,7 +84,7 @@ class Samples(Section):
     out: Out
     """folder of the generated datasets"""
     seed: NonNegative
-    """of their pictures"""
+    """seed of the generated pictures"""
     patients: Positive
     """heart: NIfTI patients, ED and ES frames each"""
     lungs: Positive
@@ -86,13 +99,21 @@ class Target(Section):
     """One dataset to prepare."""
 
     reader: Name
+    """reader of the raw dataset"""
     root: Place
+    """folder of the raw dataset"""
     size: tuple[Pixels, Pixels]
+    """(height, width) of the stored images"""
     subset: bool
+    """true: fewer images than the official counts are expected"""
     split: Literal["official"] | dict[str, Any]
+    """official | {test: fraction, seed: int} | {file: csv}"""
     validation: BelowOne
+    """fraction of the training groups split off for model selection"""
     allow_duplicates: bool
+    """true: equal images in two splits are no error"""
     options: dict[str, Any]
+    """options of the reader"""
 
 
 class Prepare(Section):
@@ -102,7 +123,7 @@ class Prepare(Section):
     """folder of all prepared targets"""
     target: Name
     """which of `targets` to prepare"""
-    targets: dict[Name, Target]
+    targets: dict[Defined, Target]
 
 
 class EncoderSpec(Section):
@@ -111,6 +132,7 @@ class EncoderSpec(Section):
     model_config = ConfigDict(extra="allow")
 
     build: Name
+    """architecture to build"""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -134,12 +156,19 @@ class SupervisedOrigin(Section):
     """Classification of the source images: augmentation, warm-up and batch size, the latter two also by encoder name."""
 
     kind: Literal["supervised"]
+    """trained on the labelled source images"""
     randaugment: bool
+    """whether RandAugment is applied"""
     cutmix: Probability
+    """probability of CutMix"""
     mixup: Probability
+    """probability of mixup"""
     erasing: Probability
+    """probability of random erasing"""
     warmup: EpochsByEncoder
+    """epochs of warm-up; one number, or by encoder"""
     batch_size: ImagesByEncoder
+    """images per optimiser step; one number, or by encoder"""
 
     @model_validator(mode="after")
     def _check_mixing(self) -> "SupervisedOrigin":
@@ -156,21 +185,32 @@ class InputContract(Section):
     """Input of imported weights: side in pixels, mean and standard deviation per channel in [0, 1] units, channel order."""
 
     size: Pixels
+    """side of the images, in pixels"""
     mean: tuple[Mean, Mean, Mean]
+    """mean per channel, of pixels in [0, 1]"""
     std: tuple[Deviation, Deviation, Deviation]
+    """standard deviation per channel, of pixels in [0, 1]"""
     channels: Literal["RGB", "BGR", "grey"]
+    """order of the channels"""
 
 
 class FileOrigin(Section):
     """Weights files: one, whose epoch is `epoch`, or several by epoch."""
 
     kind: Literal["file"]
+    """imported from weights files"""
     weights: FilesByEpoch
+    """a weights file, or files by epoch"""
     epoch: Positive | None
+    """epoch of the one file; null where weights maps epochs to files"""
     source: Name
+    """dataset that the weights were trained on, for the records"""
     pickle: bool
+    """whether a pickle, which can run code, may be read"""
     allow_partial: bool
+    """whether tensors may be missing, which stay random"""
     input: InputContract | None
+    """input that the weights expect; null: that of their record or architecture"""
 
     @model_validator(mode="after")
     def _check_epoch(self) -> "FileOrigin":
@@ -189,8 +229,11 @@ class PackageOrigin(Section):
     """ImageNet weights from an installed package: the folder of their copies, and the epoch that is recorded for them."""
 
     kind: Literal["package"]
+    """imported from an installed package"""
     folder: Out
+    """folder of the copies of the weights"""
     epoch: Positive
+    """epoch that is recorded for the weights"""
 
 
 Origin = Annotated[SupervisedOrigin | FileOrigin | PackageOrigin, Field(discriminator="kind")]
@@ -207,10 +250,10 @@ class Pretrain(Section):
     """an ImageFolder: train/<class>/*.jpg, val/<class>/*.jpg"""
     encoder: Name
     """which of `encoders` to pretrain"""
-    encoders: dict[Name, EncoderSpec]
+    encoders: dict[Defined, EncoderSpec]
     origin: Name
     """which of `origins` its weights come from"""
-    origins: dict[Name, Origin]
+    origins: dict[Defined, Origin]
     lr: Rate
     """learning rate at `lr_batch` images per step; scaled linearly to the origin's batch_size"""
     lr_batch: Positive
@@ -218,19 +261,19 @@ class Pretrain(Section):
     micro_batch: Positive
     """images per device and forward pass; the rest is accumulated"""
     betas: tuple[BelowOne, BelowOne]
-    """of AdamW"""
+    """AdamW's betas"""
     weight_decay: AtLeastZero
-    """of AdamW"""
+    """AdamW's weight decay"""
     label_smoothing: BelowOne
-    """of the cross-entropy"""
+    """label smoothing of the cross-entropy"""
     size: Pixels
     """side of the source images, in pixels"""
     epochs: Positive
-    """of the whole training"""
+    """epochs of a training to the end"""
     checkpoints: list[Positive]
     """epochs to save; epoch 0, the random initialisation, is always saved"""
     seed: NonNegative
-    """of initialisation, order and augmentation"""
+    """seed of initialisation, order and augmentation"""
     stop_on: Name | None
     """a prepared target: stop early by an indicator's values for it; null: never"""
     stop_by: Name
@@ -240,11 +283,11 @@ class Pretrain(Section):
     workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
     """processes that read images; 0: the main process"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
-    """auto: a GPU where there is one"""
+    """device to train on; auto: a GPU where there is one"""
     devices: Positive
     """GPUs or CPU processes to train on together"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
-    """of the arithmetic; 16-mixed: on a GPU only"""
+    """precision of the arithmetic; 16-mixed: on a GPU only"""
     compile: bool
     """torch.compile, on a GPU only: pays on long trainings"""
 
@@ -263,39 +306,39 @@ class Score(Section):
     target: Name
     """prepared target to score on"""
     encoder: Name
-    """whose checkpoints to score"""
+    """encoder whose checkpoints to score"""
     origin: Name
-    """whose checkpoints to score"""
+    """origin of these checkpoints"""
     split: Name
     """samples to score on: train, test or validation"""
     max_images: Annotated[Whole, Field(ge=2)] | None
     """images at most, drawn with the seed; null: all"""
     seed: NonNegative
-    """of views, pairs and pixels"""
+    """seed of views, pairs and pixels"""
     repeats: Annotated[Positive, Field(le=1000)]
     """draws of random views whose mean is the robustness"""
     negative: Literal["random", "paper"]
     """the other image of a triplet: random: drawn | paper: as in the released code"""
     distance: Name
-    """of the default robustness: cosine, pearson, l2 or euclidean"""
+    """distance of features in the default robustness"""
     margin: AtLeastZero
-    """of the default robustness, in units of the distance"""
+    """margin of the default robustness, in units of the distance"""
     level: Below
-    """of the default robustness: features of the encoder, -1 the deepest"""
+    """encoder level of the default robustness, -1 the deepest"""
     pooling: Pooling
     """frozen: pooled where the encoder is frozen downstream | always | never"""
     margins: list[AtLeastZero]
     """further margins that are scored"""
     indicators: list[Name]
-    """all are measured in one pass: robustness, logme"""
-    pixels: Positive
-    """pixels that indicators with labels look at, as many of each class"""
+    """indicators to measure, all in one pass"""
+    settings: dict[Name, dict[str, Any]]
+    """options of single indicators, by name"""
     batch_size: Positive
     """images per forward pass"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
-    """auto: a GPU where there is one"""
+    """device to compute on; auto: a GPU where there is one"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
-    """of the arithmetic; 16-mixed: on a GPU only"""
+    """precision of the arithmetic; 16-mixed: on a GPU only"""
 
 
 class Finetune(Section):
@@ -306,17 +349,17 @@ class Finetune(Section):
     target: Name
     """prepared target to train on"""
     encoder: Name
-    """whose checkpoint to start from"""
+    """encoder whose checkpoint to start from"""
     origin: Name
-    """whose checkpoint to start from"""
+    """origin of this checkpoint"""
     epoch: NonNegative
-    """of the pretraining checkpoint; 0: random initialisation"""
+    """epoch of this checkpoint; 0: random initialisation"""
     mode: Name
-    """full: train encoder and decoder | decoder: keep the encoder frozen"""
+    """mode of transfer: the parts of the model that are trained"""
     decoder: Name | None
-    """unet, attention or swin; null: the encoder's own"""
+    """decoder of the model; null: the encoder's own"""
     seed: NonNegative
-    """of the decoder's initialisation, order and augmentation"""
+    """seed of the decoder's initialisation, order and augmentation"""
     train_epochs: Positive
     """passes over the training samples"""
     epoch_steps: Positive | None
@@ -326,11 +369,11 @@ class Finetune(Section):
     lr: Rate
     """learning rate of SGD at the start"""
     power: AtLeastZero
-    """of the polynomial decay of the learning rate; 0: constant"""
+    """power of the polynomial decay of the learning rate; 0: constant"""
     momentum: BelowOne
-    """of SGD"""
+    """SGD's momentum"""
     weight_decay: AtLeastZero
-    """of SGD"""
+    """SGD's weight decay"""
     select: Literal["last", "validation"]
     """epoch whose model is kept: the last, or the best on validation samples"""
     overlays: NonNegative
@@ -338,9 +381,9 @@ class Finetune(Section):
     workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
     """processes that read samples; 0: the main process"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
-    """auto: a GPU where there is one"""
+    """device to train on; auto: a GPU where there is one"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
-    """of the arithmetic; 16-mixed: on a GPU only"""
+    """precision of the arithmetic; 16-mixed: on a GPU only"""
     compile: bool
     """torch.compile, on a GPU only: pays on long trainings"""
 
@@ -359,7 +402,7 @@ class Grid(Section):
     gpus: AtLeastZero
     """GPUs that a job takes where there are any; 0.5: two jobs share one"""
     address: Place | None
-    """ray: of an existing cluster, such as auto; null: one on this machine"""
+    """ray: address of an existing cluster, such as auto; null: one on this machine"""
     out: Out
     """folder of the workers' log files"""
 
@@ -372,9 +415,9 @@ class Report(Section):
     draws: Annotated[Whole, Field(ge=100, le=10**6)]
     """bootstrap draws behind every interval"""
     confidence: Annotated[Real, Field(gt=0.5, lt=1)]
-    """of the intervals, as a fraction"""
+    """confidence of the intervals, as a fraction"""
     seed: NonNegative
-    """of the bootstrap"""
+    """seed of the bootstrap"""
     margin: Rate
     """differences of TIS up to this count as equivalent"""
     least: AtLeastZero
@@ -385,8 +428,11 @@ class Margins(Section):
     """Margins of the robustness from `low` to `high` in steps."""
 
     low: AtLeastZero
+    """lowest margin"""
     high: AtLeastZero
+    """highest margin"""
     step: Rate
+    """difference of neighbouring margins"""
 
     @model_validator(mode="after")
     def _check_range(self) -> "Margins":
@@ -403,17 +449,17 @@ class Search(Section):
     out: Out
     """folder of the search's results"""
     results: Literal["own", "replay"]
-    """own | replay: whose scores and Dice to search on"""
+    """whose scores and test results to search on: own | replay"""
     per_encoder: bool
     """true: a winner for each encoder, not one for all"""
     distances: Annotated[list[Name], Field(min_length=1)]
-    """to try"""
+    """distances to try"""
     margins: Margins
-    """to try, and score.margin; of replayed results the stored ones from low to high"""
+    """margins to try, and score.margin; of replayed results the stored ones from low to high"""
     levels: Annotated[list[Below], Field(min_length=1)]
-    """to try; -1 is the deepest"""
+    """encoder levels to try; -1 is the deepest"""
     poolings: Annotated[list[Pooling], Field(min_length=1)]
-    """to try: frozen, always, never"""
+    """rules of pooling to try: frozen, always, never"""
 
 
 class Replay(Section):

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medtransfer.encoders.contract import Encoder, Level
+from medtransfer.encoders.contract import Encoder, Level, Part
 from medtransfer.encoders.conv_blocks import resized
 
 
@@ -21,7 +21,7 @@ class LevelNorm(nn.BatchNorm2d):
         return super().forward(x)
 
 
-class Decoder(nn.Module):
+class Decoder(Part):
     """Base class of decoders; a subclass sets the class attributes and writes `decode`.
 
     Attributes:

@@ -24,7 +24,21 @@ class Level:
     channels: int
 
 
-class Encoder(nn.Module):
+class Part(nn.Module):
+    """A part of a model that a mode of transfer trains or keeps as it is.
+
+    Attributes:
+        frozen: set by `freeze`; a frozen part stays in eval mode even after `train()`.
+    """
+
+    frozen: bool = False
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; a frozen part stays in eval mode."""
+        return super().train(mode and not self.frozen)
+
+
+class Encoder(Part):
     """Base class of encoders; a subclass sets `name`, `initialisation` and `default_decoder`, and writes `maps`.
 
     Attributes:
@@ -42,7 +56,6 @@ class Encoder(nn.Module):
         heads: names, or prefixes of names, in published weights files that are not part of the encoder; the usual
             classification heads need not be listed.
         normalise_maps: whether decoders normalise each level first, because the scales of the levels differ widely.
-        frozen: set by `freeze`; a frozen encoder stays in eval mode even after `train()`.
     """
 
     name: ClassVar[str]
@@ -61,7 +74,6 @@ class Encoder(nn.Module):
         self.arguments = arguments
         self.levels = tuple(levels)
         self.multiple = multiple
-        self.frozen = False
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """Compute the maps of a checked input; see `forward`."""
@@ -113,10 +125,6 @@ class Encoder(nn.Module):
     def size_rule(self) -> str:
         """Return the reason for `multiple`, for messages."""
         return f"its last level has stride {self.levels[-1].stride}"
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training mode; a frozen encoder stays in eval mode."""
-        return super().train(mode and not self.frozen)
 
 
 def whole_numbers(name: str, values: Sequence[int], count: int) -> list[int]:

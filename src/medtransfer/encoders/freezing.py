@@ -1,23 +1,32 @@
-"""Freeze an encoder, and hash a module's weights to prove that they did not change."""
+"""Freeze parts of a model, and hash a module's weights to prove that they did not change."""
 
 import hashlib
+from collections.abc import Collection
 from itertools import chain
 
 import torch
 from torch import nn
 
-from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.contract import Part
 
 
-def freeze(encoder: Encoder) -> None:
-    """Freeze an encoder permanently: no gradients, and eval mode even after `train()` of the whole model.
+def freeze(part: Part) -> None:
+    """Freeze a part permanently: no gradients, and eval mode even after `train()` of the whole model.
 
     So batch-norm statistics do not change, and stochastic depth is off.
     """
-    encoder.frozen = True
-    encoder.eval()
-    encoder.requires_grad_(False)
-    encoder.zero_grad(set_to_none=True)
+    part.frozen = True
+    part.eval()
+    part.requires_grad_(False)
+    part.zero_grad(set_to_none=True)
+
+
+def freeze_all_but(model: nn.Module, trained: Collection[str]) -> None:
+    """Freeze the parts of a model, its children, except those of the given names."""
+    for name, part in model.named_children():
+        if name not in trained:
+            assert isinstance(part, Part)
+            freeze(part)
 
 
 def state_hash(module: nn.Module) -> str:

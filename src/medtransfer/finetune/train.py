@@ -10,7 +10,7 @@ from torch import nn
 
 from medtransfer import tracking
 from medtransfer.data.epochs import Samples
-from medtransfer.encoders.freezing import freeze, state_hash
+from medtransfer.encoders.freezing import freeze_all_but, state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.environment import git_revision
 from medtransfer.errors import StageError
@@ -27,7 +27,7 @@ from medtransfer.training.device import open_fabric
 
 
 def build_model(tuning: FineTuning) -> nn.Module:
-    """Build the model of a cell: the checkpoint's encoder, frozen if the mode says so, and a randomly initialised decoder.
+    """Build the model of a cell: the checkpoint's encoder and a randomly initialised decoder, frozen where the mode says so.
 
     Raises:
         InputError: the weights are broken.
@@ -35,8 +35,7 @@ def build_model(tuning: FineTuning) -> nn.Module:
     encoder = load_encoder(tuning.checkpoint, tuning.info)
     model = tuning.task.model(encoder, len(tuning.class_names), tuning.protocol.decoder)
     initialise(model.get_submodule("decoder"), derive_seed(tuning.cell.seed, "decoder"))
-    if tuning.mode.encoder_frozen:
-        freeze(encoder)
+    freeze_all_but(model, tuning.mode.trains)
     return model
 
 
@@ -49,19 +48,21 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
         handle: run of the cell; the curves are logged to it.
 
     Raises:
-        StageError: a loss or weight is not finite, or a frozen encoder changed.
+        StageError: a loss or weight is not finite, or a frozen part changed.
     """
     begin = time.monotonic()
     (tuning.folder / "metrics.json").unlink(missing_ok=True)
     fabric = open_fabric(tuning.section.accelerator, 1, tuning.section.precision)
-    before = state_hash(model.get_submodule("encoder"))
+    before = _hashes(model)
     trainer = _fit(tuning, fabric, model, handle)
-    after = state_hash(model.get_submodule("encoder"))
-    if tuning.mode.encoder_frozen and before != after:
-        raise StageError(f"the frozen encoder of {tuning.cell.name} changed in training: {before} became {after}")
+    after = _hashes(model)
+    for part in before.keys() - tuning.mode.trains:
+        if before[part] != after[part]:
+            raise StageError(f"the frozen {part} of {tuning.cell.name} changed in training: {before[part]} became {after[part]}")
     result = Result(
         cell=asdict(tuning.cell), key=tuning.cell.key, task=tuning.target.info.task, primary=tuning.task.primary.name,
-        metrics=_test(tuning, trainer), per_sample=PER_SAMPLE, curves=trainer.curves, encoder_hash=[before, after],
+        metrics=_test(tuning, trainer), per_sample=PER_SAMPLE, curves=trainer.curves,
+        encoder_hash=[before["encoder"], after["encoder"]],
         settings={
             **asdict(tuning.protocol), "class_names": tuning.class_names,
             "build": tuning.info.build, "arguments": tuning.info.arguments,
@@ -70,6 +71,10 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
     )  # fmt: skip
     result.write(tuning.folder / "metrics.json")
     return result
+
+
+def _hashes(model: nn.Module) -> dict[str, str]:
+    return {name: state_hash(part) for name, part in model.named_children()}
 
 
 def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.Run) -> Trainer:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from medtransfer.config import Section
 from medtransfer.indicators.robustness.negatives import NegativePlan
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.records.scores import Score, Setting
@@ -46,12 +47,12 @@ class Options:
     Attributes:
         robustness: default setting of robustness, whose value becomes the metric; label-based indicators use its level, too.
         margins: margins of the listed robustness values, ascending; the default margin is among them.
-        pixels: most pixel embeddings that a label-based indicator uses.
+        own: options of single indicators, by name, each of the class `Indicator.options`.
     """
 
     robustness: RobustnessSetting
     margins: tuple[float, ...]
-    pixels: int
+    own: Mapping[str, Section] = field(default_factory=dict, kw_only=True)
 
     @property
     def level(self) -> int:
@@ -163,11 +164,14 @@ class Indicator(ABC):
         name: key in INDICATORS, and the name of its metric.
         needs: parts of a batch that it uses, out of NEEDS.
         higher_is_better: whether a higher value predicts a better model.
+        options: schema of its own options, `score.settings.<name>` of the params; the docstrings of the fields are the
+            comments in params.yaml.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]]
     higher_is_better: ClassVar[bool] = True
+    options: ClassVar[type[Section]] = Section
 
     @abstractmethod
     def begin(self, context: Context) -> Measurement:

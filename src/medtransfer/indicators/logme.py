@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
+from medtransfer.config import Section
+from medtransfer.config.schema import Positive
 from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options
 from medtransfer.indicators.pixels import PixelSample
 from medtransfer.records.scores import Score, Setting
@@ -73,11 +75,19 @@ def _evidence(left: Numbers, squares: Numbers, y: Numbers) -> tuple[float, bool]
     return float(values.max()), bool(error(at)[values.argmax()] <= 10 * floor)
 
 
+class LogMEOptions(Section):
+    """Options of LogME."""
+
+    pixels: Positive
+    """pixel embeddings at most, as many of each class"""
+
+
 class LogME(Indicator):
     """LogME on a class-balanced sample of pixel embeddings of one level; the background is a class."""
 
     name: ClassVar[str] = "logme"
     needs: ClassVar[frozenset[str]] = frozenset({"features", "labels"})
+    options: ClassVar[type[Section]] = LogMEOptions
 
     def begin(self, context: Context) -> "Evidence":
         """Start a measurement at the level of the options."""
@@ -85,7 +95,9 @@ class LogME(Indicator):
 
     def metrics(self, options: Options) -> dict[str, Setting]:
         """Return the level and the size of the sample."""
-        return {self.name: {"level": options.level, "pixels": options.pixels}}
+        own = options.own[self.name]
+        assert isinstance(own, LogMEOptions)
+        return {self.name: {"level": options.level, "pixels": own.pixels}}
 
 
 class Evidence:
@@ -94,7 +106,7 @@ class Evidence:
     def __init__(self, context: Context, setting: Setting) -> None:
         """Start before the first batch."""
         self._context, self._setting = context, setting
-        self._sample = PixelSample(context.classes, context.options.pixels, context.seed)
+        self._sample = PixelSample(context.classes, int(setting["pixels"]), context.seed)
 
     def update(self, batch: Batch) -> None:
         """Take the pixels of a batch."""

@@ -1,6 +1,6 @@
 """One streamed pass over a target that feeds all requested indicators."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +53,7 @@ def require_labels(indicators: Sequence[Indicator], target: PreparedTarget, key:
 @torch.no_grad()
 def measure(
     indicators: Sequence[Indicator], encoder: Encoder, target: PreparedTarget, settings: ViewSettings, options: Options, *,
-    contract: dict[str, Any], batch_size: int, device: torch.device, autocast: Callable[[], AbstractContextManager[Any]],
+    contract: Mapping[str, Any], batch_size: int, device: torch.device, autocast: Callable[[], AbstractContextManager[Any]],
     label: str,
 ) -> dict[str, Measured]:  # fmt: skip
     """Measure all indicators in one pass; memory grows with the number of images only by a few numbers each.

@@ -1,50 +1,117 @@
 """Find duplicate images, which must not be in two splits."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from medtransfer.errors import InputError
+from medtransfer.prepare.readers.contract import Item
+
+MOST_NAMED = 20  # pairs in a message
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two rows of the arrays that hold the same image: `first` before `second`, with equal or with other masks."""
+
+    first: int
+    second: int
+    other_masks: bool
 
 
 def hash_image(image: np.ndarray) -> str | None:
     """Return a hash of the pixels, or None for a constant picture, whose copies leak nothing."""
-    if (image == image.flat[0]).all():
-        return None
-    return hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).hexdigest()
+    return None if (image == image.flat[0]).all() else hash_pixels(image)
 
 
-def check_duplicates(hashes: Sequence[str | None], splits: Sequence[str], sources: Sequence[str], allow: bool) -> list[str]:
+def hash_pixels(pixels: np.ndarray) -> str:
+    """Return a hash of the values of an array."""
+    return hashlib.blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=16).hexdigest()
+
+
+def find_duplicates(images: Sequence[str | None], labels: Sequence[str]) -> list[Duplicate]:
+    """Pair every repeated image with its first copy.
+
+    Args:
+        images: hash of each image, from `hash_image`.
+        labels: hash of the labels of each image.
+    """
+    first: dict[str, int] = {}
+    pairs = []
+    for row, key in enumerate(images):
+        if key is not None and (other := first.setdefault(key, row)) != row:
+            pairs.append(Duplicate(other, row, labels[other] != labels[row]))
+    return pairs
+
+
+def join_groups(duplicates: Sequence[Duplicate], items: Sequence[Item]) -> dict[str, str]:
+    """Return for each group that shares images with others one group that stands for all of them.
+
+    Args:
+        duplicates: pairs of rows, from `find_duplicates`.
+        items: item of each row.
+    """
+    leader: dict[str, str] = {}
+
+    def find(group: str) -> str:
+        while leader.setdefault(group, group) != group:
+            group = leader[group]
+        return group
+
+    for pair in duplicates:
+        one, other = sorted((find(items[pair.first].group), find(items[pair.second].group)))
+        leader[other] = one
+    return {group: find(group) for group in leader}
+
+
+def check_duplicates(duplicates: Sequence[Duplicate], splits: Sequence[str], items: Sequence[Item], allow: bool) -> list[str]:
     """Check that no two splits share an image, byte for byte.
 
     Args:
-        hashes: hash of each image, from `hash_image`.
-        splits: split of each image.
-        sources: source of each image, for the message.
+        duplicates: pairs of rows, from `find_duplicates`.
+        splits: split of each row.
+        items: item of each row.
         allow: whether to report shared images as notes instead.
 
     Returns:
-        Notes for the log: duplicates across splits if allowed, and duplicates within one split.
+        Notes for the log that name the pairs: those across splits, if allowed, and those within one split.
 
     Raises:
         InputError: two splits share an image and that is not allowed.
     """
-    first: dict[str, int] = {}
-    across: list[tuple[int, int]] = []
-    inside: list[tuple[int, int]] = []
-    for row, key in enumerate(hashes):
-        if key is None:
-            continue
-        other = first.setdefault(key, row)
-        if other != row:
-            (inside if splits[other] == splits[row] else across).append((other, row))
+    across = [pair for pair in duplicates if splits[pair.first] != splits[pair.second]]
+    inside = [pair for pair in duplicates if splits[pair.first] == splits[pair.second]]
+    if across and not allow:
+        pair = across[0]
+        one, other = (f"{items[row].source} ({splits[row]})" for row in (pair.first, pair.second))
+        raise InputError(
+            f"expected no image in two splits, but {one} and {other} hold the same image{' with other masks' * pair.other_masks} "
+            f"({_count(across)}); put both into one split with the line `{items[pair.second].group},{splits[pair.first]}` in "
+            "`split: {file: <csv>}`, or set `allow_duplicates: true` to keep the published split as it is"
+        )
+    notes = []
     if across:
-        pair = " and ".join(f"{sources[row]} ({splits[row]})" for row in across[0])
-        if not allow:
-            raise InputError(
-                f"expected no image in two splits, but {pair} hold the same image ({len(across)} such images); put both into one "
-                "split with `split: {file: <csv>}`, or set `allow_duplicates: true` to keep the published split as it is"
-            )
-    notes = [f"{len(across)} images are in two splits, such as {pair}; allowed by `allow_duplicates`"] if across else []
-    return notes + ([f"{len(inside)} images are stored twice inside one split"] if inside else [])
+        notes.append(f"{_count(across)} are in two splits, allowed by `allow_duplicates`: {_name(across, splits, items)}")
+    if inside:
+        notes.append(f"{_count(inside)} are stored twice inside one split: {_name(inside, splits, items)}")
+    return notes
+
+
+def _count(pairs: Sequence[Duplicate]) -> str:
+    others = sum(pair.other_masks for pair in pairs)
+    return f"{len(pairs)} such images" + (f", {others} of them with other masks" if others else "")
+
+
+def _name(pairs: Sequence[Duplicate], splits: Sequence[str], items: Sequence[Item]) -> str:
+    """Name the sources of duplicates, once for all slices of a volume."""
+    totals, others = Counter[str](), Counter[str]()
+    for pair in pairs:
+        name = " and ".join(f"{items[row].source} ({splits[row]})" for row in (pair.first, pair.second))
+        totals[name] += 1
+        others[name] += pair.other_masks
+    names = [f"{name}: {totals[name]}" + (f", {others[name]} with other masks" if others[name] else "") for name in totals]
+    more = f"; and {len(names) - MOST_NAMED} more pairs" if len(names) > MOST_NAMED else ""
+    return "; ".join(names[:MOST_NAMED]) + more

@@ -1,26 +1,32 @@
 """Assign items to train, validation and test; all items of a group (patient) stay in one split."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import Item
+from medtransfer.prepare.readers.contract import Item, composed
 from medtransfer.records import read_table
 from medtransfer.seeds import derive_seed
 
 SPLITS = ("train", "validation", "test")
 Rule = Literal["official"] | Mapping[str, Any]
-FORMS = "`official`, {test: <fraction>, seed: <number>} or {file: <csv>}"
+OTHERS = "{test: <fraction>, seed: <number>} or {file: <csv>}"
+FORMS = f"`official`, {OTHERS}"
 
 
-def assign_splits(items: Sequence[Item], rule: Rule, validation: float) -> list[str]:
+def assign_splits(
+    items: Sequence[Item], rule: Rule, validation: float, together: Mapping[str, str] | None = None
+) -> list[str]:  # fmt: skip
     """Assign every item to a split.
 
     Args:
         items: items of the dataset.
-        rule: `official`, {test: fraction of the groups, seed}, or {file: CSV with the columns source, split}.
+        rule: `official`, {test: fraction of the groups, seed}, or {file: CSV with the columns source, split}; images that the
+            file does not name keep their published split.
         validation: fraction in [0, 1) of the training groups to split off for model selection, 0 for none.
+        together: for groups that share images, the group that stands for all of them: a draw takes all or none.
 
     Returns:
         `train`, `validation` or `test` for each item.
@@ -31,7 +37,7 @@ def assign_splits(items: Sequence[Item], rule: Rule, validation: float) -> list[
     if rule == "official":
         splits = _take_official(items)
     elif isinstance(rule, Mapping) and rule.keys() == {"test", "seed"}:
-        splits = _draw(items, ["train"] * len(items), rule["test"], "test", rule["seed"])
+        splits = _draw(items, ["train"] * len(items), rule["test"], "test", rule["seed"], together or {})
     elif isinstance(rule, Mapping) and rule.keys() == {"file"}:
         if not isinstance(rule["file"], str):
             raise InputError(f"expected the path of a CSV file for `split: {{file: <csv>}}`, but got {rule['file']!r}")
@@ -43,51 +49,72 @@ def assign_splits(items: Sequence[Item], rule: Rule, validation: float) -> list[
         if "validation" in splits:
             raise InputError("expected `validation: 0.0` beside a split file that names validation samples, but got both")
         seed = rule.get("seed", 0) if isinstance(rule, Mapping) else 0
-        splits = _draw(items, splits, validation, "validation", seed)
+        splits = _draw(items, splits, validation, "validation", seed, together or {})
     for name in ("train", "test"):
         if name not in splits:
-            raise InputError(f"expected images in the split {name!r}, but it is empty; set `split` to {FORMS}")
+            raise InputError(
+                f"expected images in the split {name!r}, but all {len(items)} are in {' and '.join(sorted(set(splits)))}, such as "
+                f"{items[0].source}; add the others, or set `split` to {OTHERS}"
+            )
     return splits
 
 
 def _take_official(items: Sequence[Item]) -> list[str]:
     splits = [item.split for item in items]
     if None in splits:
-        raise InputError(f"expected the folders train and test for `split: official`, but there are none; set `split` to {FORMS}")
+        source = items[splits.index(None)].source
+        raise InputError(
+            f"expected the folders train and test for `split: official`, but {source} is in neither; set `split` to {OTHERS}"
+        )
     return [split for split in splits if split is not None]
 
 
-def _draw(items: Sequence[Item], splits: Sequence[str], fraction: Any, name: str, seed: Any) -> list[str]:
-    """Move a fraction of the training groups to the split `name`: those with the lowest seeded hashes."""
+def _draw(
+    items: Sequence[Item], splits: Sequence[str], fraction: Any, name: str, seed: Any, together: Mapping[str, str]
+) -> list[str]:  # fmt: skip
+    """Move a fraction of the training groups to the split `name`: those with the lowest seeded hashes, and their duplicates."""
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
         raise InputError(f"expected the fraction for {name} to be between 0 and 1, but got {fraction!r}")
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InputError(f"expected the split's seed to be a whole number, but got {seed!r}")
     groups = {item.group for item, split in zip(items, splits, strict=True) if split == "train"}
     count = max(1, round(fraction * len(groups)))
-    if count >= len(groups):
+    drawn = set[str]()
+    for group in sorted(groups, key=lambda group: (derive_seed(seed, name, group), group)):
+        if len(drawn) < count:
+            drawn |= {other for other in groups if together.get(other, other) == together.get(group, group)}
+    if len(drawn) >= len(groups):
         raise InputError(
-            f"expected groups (patients) left to train on, but {name} takes {count} of {len(groups)}; take a smaller fraction"
+            f"expected groups (patients) left to train on, but {name} takes {len(drawn)} of {len(groups)}; take a smaller fraction"
         )
-    drawn = set(sorted(groups, key=lambda group: (derive_seed(seed, name, group), group))[:count])
     pairs = zip(items, splits, strict=True)
     return [name if split == "train" and item.group in drawn else split for item, split in pairs]
 
 
 def _read_file(items: Sequence[Item], path: Path) -> list[str]:
-    """Look up every item in a split file by its source, the stem of its source, or its group."""
+    """Look up every item in a split file by its source, the stem of its source, or its group; else take its published split."""
     named = _read_lines(path)
-    keys = [(item.source, Path(item.source).stem, item.group) for item in items]
-    matches = [next((key for key in names if key in named), None) for names in keys]
-    if None in matches:
-        item = items[matches.index(None)]
+    keys = [[composed(name) for name in (item.source, Path(item.source).stem, item.group)] for item in items]
+    stems = Counter(stem for _, stem in {(source, stem) for source, stem, _ in keys})
+    if shared := [
+        stem for source, stem, group in keys if stem in named and stems[stem] > 1 and stem != group and source not in named
+    ]:
+        raise InputError(
+            f"expected one image per line of {path}, but {shared[0]!r} is the stem of {stems[shared[0]]} images; name their "
+            "sources or groups"
+        )
+    splits = [
+        next((named[key] for key in names if key in named), item.split) for item, names in zip(items, keys, strict=True)
+    ]  # fmt: skip
+    if None in splits:
+        item = items[splits.index(None)]
         raise InputError(
             f"expected a line for every image in {path}, but {item.source} (group {item.group}) has none "
-            f"({matches.count(None)} such); name its source, stem or group"
+            f"({splits.count(None)} such); name its source, stem or group"
         )
     if unused := sorted(named.keys() - {name for names in keys for name in names}):
         raise InputError(f"expected only names of this dataset in {path}, but {unused[0]!r} is unknown ({len(unused)} such)")
-    return [named[key] for key in matches if key is not None]
+    return [split for split in splits if split is not None]
 
 
 def _read_lines(path: Path) -> dict[str, str]:
@@ -97,7 +124,7 @@ def _read_lines(path: Path) -> dict[str, str]:
     named: dict[str, str] = {}
     for number, row in zip(table.lines, table.rows, strict=True):
         line = dict(zip(table.columns, row, strict=True))
-        source, split = line["source"], line["split"]
+        source, split = composed(line["source"]), line["split"]
         if not source or split not in SPLITS:
             raise InputError(
                 f"expected a source and one of the splits {', '.join(SPLITS)} in line {number} of {path}, but got {source!r} and "

@@ -2,23 +2,29 @@
 
 import json
 import logging
+import os
 import reprlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.locks import exclusive
-from medtransfer.prepare.duplicates import check_duplicates, hash_image
+from medtransfer.prepare.duplicates import check_duplicates, find_duplicates, hash_image, hash_pixels, join_groups
+from medtransfer.prepare.mask_counts import check_masks, count_masks
 from medtransfer.prepare.preview import draw_preview
 from medtransfer.prepare.readers import READERS
-from medtransfer.prepare.readers.contract import Scan, Size
+from medtransfer.prepare.readers.contract import Item, Scan, Size
 from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
 from medtransfer.progress import track
 from medtransfer.records import (
     IMAGES_FILE,
     INDEX_FILE,
+    MASKS_FILE,
     TARGET_FILE,
     PreparedTarget,
     TargetInfo,
@@ -27,8 +33,22 @@ from medtransfer.records import (
     require_file,
     write_index,
 )
+from medtransfer.records.tables import as_csv
 
 log = logging.getLogger("medtransfer")
+REVISION = 2  # of the pixels that the readers make of the same files; targets of an older one are prepared again
+COUNTS_FILE = "mask_counts.csv"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of the rows of the arrays: their items, slices, hashes, and how many pixels have each label."""
+
+    items: list[Item] = field(default_factory=list)
+    slices: list[int] = field(default_factory=list)
+    images: list[str | None] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    pixels: list[np.ndarray] = field(default_factory=list)
 
 
 def prepare(
@@ -56,12 +76,12 @@ def prepare(
     if reader not in READERS:
         raise InputError(f"expected the reader to be one of {', '.join(READERS)}, but got {reader!r}")
     settings = _plain({
-        "reader": reader, "size": list(size), "subset": subset, "split": split, "validation": validation,
+        "revision": REVISION, "reader": reader, "size": list(size), "subset": subset, "split": split, "validation": validation,
         "allow_duplicates": allow_duplicates, "options": options,
     })  # fmt: skip
     scan = READERS[reader](root, size, options)
     check_counts(scan, subset, root)
-    splits = assign_splits(scan.items, split, validation)
+    assign_splits(scan.items, split, validation)  # a wrong rule is refused before any work
     sources = _hash_sources(scan, root, split)
     folder, files = out / target, (IMAGES_FILE, scan.labels.file, INDEX_FILE)
     with exclusive(folder):
@@ -69,8 +89,16 @@ def prepare(
             log.info("prepare: %s already exists, made from the same files and settings; reused", folder)
             return PreparedTarget.open(folder)
         with atomic_folder(folder) as partial:
-            slices = _write_arrays(scan, splits, size, allow_duplicates, target, partial)
-            counts = _write_index(scan, splits, slices, partial)
+            rows = _write_arrays(scan, size, target, partial)
+            duplicates = find_duplicates(rows.images, rows.labels)
+            by_item = assign_splits(scan.items, split, validation, join_groups(duplicates, rows.items))
+            splits = [name for item, name in zip(scan.items, by_item, strict=True) for _ in range(item.pictures)]
+            notes = [*scan.notes, *check_duplicates(duplicates, splits, rows.items, allow_duplicates)]
+            if scan.labels.file == MASKS_FILE:
+                notes += _write_mask_counts(scan, splits, rows, partial)
+            for note in notes:
+                log.warning("prepare: %s", note)
+            counts = _write_index(scan, splits, rows, partial)
             arrays = {name: file_sha256(partial / name) for name in files}
             TargetInfo(
                 target=target, reader=reader, task=scan.task, citation=scan.citation, classes=list(scan.classes),
@@ -78,6 +106,8 @@ def prepare(
                 counts=counts, expected=dict(scan.expected), subset=subset, sources=sources, arrays=arrays, settings=settings,
             ).write(partial / TARGET_FILE)  # fmt: skip
             draw_preview(PreparedTarget.open(partial), partial / "preview.png")
+        if moved := sum(item.split not in (None, name) for item, name in zip(rows.items, splits, strict=True)):
+            log.info("prepare: %d of %d pictures are not in their published split, as the settings say", moved, len(splits))
         log.info("prepare: %s holds %s", folder, ", ".join(f"{number} {name}" for name, number in counts.items()))
         return PreparedTarget.open(folder)
 
@@ -117,6 +147,8 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _hash_sources(scan: Scan, root: Path, split: Rule) -> dict[str, str]:
     files = dict.fromkeys(path for item in scan.items for path in item.files)
+    if foreign := [path for path in files if not _is_utf8(path)]:
+        raise InputError(f"expected file names in UTF-8, but got {os.fsencode(foreign[0])!r}; rename the file")
     hashes = {
         path.relative_to(root).as_posix(): file_sha256(require_file(path, "a file of the dataset", "restore it"))
         for path in track(files, "prepare: hashing", len(files), "files")
@@ -124,6 +156,15 @@ def _hash_sources(scan: Scan, root: Path, split: Rule) -> dict[str, str]:
     if isinstance(split, Mapping) and "file" in split:
         hashes["split file"] = file_sha256(Path(split["file"]))
     return hashes
+
+
+def _is_utf8(path: Path) -> bool:
+    """Return whether a name can be written to the index; Python keeps bytes of other encodings as lone surrogates."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_current(folder: Path, files: Sequence[str], settings: dict[str, Any], sources: dict[str, str]) -> bool:
@@ -137,32 +178,37 @@ def _is_current(folder: Path, files: Sequence[str], settings: dict[str, Any], so
         return False
 
 
-def _write_arrays(scan: Scan, splits: Sequence[str], size: Size, allow: bool, target: str, folder: Path) -> list[int]:
-    """Write all pictures to the two arrays, with one item in memory at a time; return the slice of each row."""
+def _write_arrays(scan: Scan, size: Size, target: str, folder: Path) -> Rows:
+    """Write all pictures to the two arrays, with one item in memory at a time."""
     total = sum(item.pictures for item in scan.items)
     images = create_array(folder / IMAGES_FILE, (total, *size, scan.channels))
     labels = create_array(folder / scan.labels.file, (total, *scan.labels.shape))
-    pictures = ((item, split, picture) for item, split in zip(scan.items, splits, strict=True) for picture in item.load())
-    hashes, row_splits, names, slices = [], [], [], []
-    for row, (item, split, picture) in enumerate(track(pictures, f"prepare: {target}", total, "images")):
+    rows = Rows()
+    pictures = ((item, picture) for item in scan.items for picture in item.load())
+    for row, (item, picture) in enumerate(track(pictures, f"prepare: {target}", total, "images")):
         images[row], labels[row] = picture.image, picture.labels
-        hashes.append(hash_image(picture.image))
-        row_splits.append(split)
-        names.append(item.source)
-        slices.append(picture.slice)
-    for note in check_duplicates(hashes, row_splits, names, allow):
-        log.warning("prepare: %s", note)
+        rows.items.append(item)
+        rows.slices.append(picture.slice)
+        rows.images.append(hash_image(picture.image))
+        rows.labels.append(hash_pixels(picture.labels))
+        rows.pixels.append(np.bincount(np.ravel(picture.labels), minlength=256)[: len(scan.classes) + 1])
     images.flush()
     labels.flush()
-    return slices
+    return rows
 
 
-def _write_index(scan: Scan, splits: Sequence[str], slices: Sequence[int], folder: Path) -> dict[str, int]:
+def _write_mask_counts(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) -> list[str]:
+    """Write how many masks are empty and full, by split and class; return warnings."""
+    counts = count_masks(np.stack(rows.pixels), splits, scan.classes)
+    (folder / COUNTS_FILE).write_text(as_csv(counts), encoding="utf-8")
+    return check_masks(counts, {name: item.source for item, name in zip(rows.items, splits, strict=True)})
+
+
+def _write_index(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) -> dict[str, int]:
     """Write one line per sample and count them by split."""
     counts = {name: 0 for name in SPLITS if name in splits}
-    homes = [(item, split) for item, split in zip(scan.items, splits, strict=True) for _ in range(item.pictures)]
     lines: list[tuple[object, ...]] = []
-    for row, ((item, split), position) in enumerate(zip(homes, slices, strict=True)):
+    for row, (item, split, position) in enumerate(zip(rows.items, splits, rows.slices, strict=True)):
         for window in scan.windows["train" if split == "train" else "test"]:  # validation images get those of test images
             lines.append((len(lines), row, split, item.group, item.source, position, *window))
             counts[split] += 1

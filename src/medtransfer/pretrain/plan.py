@@ -65,7 +65,8 @@ class TrainingPlan:
     def provenance(self) -> Provenance:
         """Fields of the checkpoints' records that do not change by epoch."""
         return Provenance(
-            encoder=self.recipe.encoder, origin=self.recipe.origin, kind="supervised", source=self.section.source,
+            encoder=self.recipe.encoder, origin=self.recipe.origin, kind=self.section.origins[self.recipe.origin].kind,
+            source=self.section.source,
             source_classes=list(self.images["train"].classes), input=self.recipe.input, seed=self.recipe.seed,
             pretraining=self.checkpoints.pretraining,
         )  # fmt: skip

@@ -1,7 +1,8 @@
 """Early stopping of a pretraining by an indicator on a target."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import Any
 
 from medtransfer.encoders.contract import Encoder
 from medtransfer.selectors.rules import Rule
@@ -11,15 +12,15 @@ class Stopper:
     """Early stopping while pretraining runs: a rule observes an indicator on a target at every checkpoint."""
 
     def __init__(
-        self, target: str, identity: str, measure: Callable[[Encoder], float], indicator: str, higher_is_better: bool,
-        rule: type[Rule[int]],
+        self, target: str, identity: str, measure: Callable[[Encoder, Mapping[str, Any]], float], indicator: str,
+        higher_is_better: bool, rule: type[Rule[int]],
     ) -> None:  # fmt: skip
         """Start before the first checkpoint.
 
         Args:
             target: its name, for messages.
             identity: digest of the target, of what the measured values depend on, and of the rule.
-            measure: score of an encoder on it.
+            measure: score of an encoder with its input contract on it.
             indicator: its name, for messages and the curve of its values.
             higher_is_better: whether an improvement is a rise.
             rule: says when to stop and which checkpoint to keep.

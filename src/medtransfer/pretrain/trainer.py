@@ -16,7 +16,7 @@ from medtransfer.encoders.initialise import initialise
 from medtransfer.pretrain.loop import accuracy, train_epoch
 from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.progress import track
-from medtransfer.records import checkpoint_path, write_curves
+from medtransfer.records import SOURCE_ACCURACY, checkpoint_path, write_curves
 from medtransfer.training.checkpoints import save_checkpoint
 from medtransfer.training.device import compiled, lay_out
 from medtransfer.training.finite_check import FiniteGuard
@@ -67,7 +67,7 @@ class Trainer:
         validation = self._loader("val", self._sampler("val"))
         for epoch in range(begin, self.recipe.epochs + 1):
             numbers = self._epoch(model, optimiser, training, sampler, epoch, guard) if epoch else {}
-            numbers["source_accuracy"] = accuracy(self.fabric, model, validation)
+            numbers[SOURCE_ACCURACY] = accuracy(self.fabric, model, validation)
             proceed = True
             if self.fabric.is_global_zero:
                 proceed = self._save(epoch, raw, raw_optimiser, numbers, observe)
@@ -128,7 +128,7 @@ class Trainer:
     ) -> bool:  # fmt: skip
         """Save an epoch: first the checkpoint, then the state, which marks the epoch as done."""
         if epoch in self.recipe.checkpoints:
-            metrics = {"source_accuracy": numbers["source_accuracy"]}
+            metrics = {SOURCE_ACCURACY: numbers[SOURCE_ACCURACY]}
             save_checkpoint(self.checkpoints.path, raw, replace(self.plan.provenance, epoch=epoch, metrics=metrics))
         proceed = observe(epoch, raw.encoder, numbers)
         for name, value in numbers.items():

@@ -4,6 +4,7 @@ from medtransfer.records.arrays import BROKEN_ARRAYS, create_array, map_array, o
 from medtransfer.records.atomic import atomic_folder, atomic_path, scratch_folder, write_json, write_tensors, write_text
 from medtransfer.records.base import OlderFormat, read_json
 from medtransfer.records.checkpoint import (
+    SOURCE_ACCURACY,
     CheckpointInfo,
     Provenance,
     checkpoint_path,
@@ -32,7 +33,7 @@ from medtransfer.records.untrusted import in_one_line, require_file
 __all__ = [
     "BROKEN_ARRAYS", "CURVES_FILE", "Cell", "CellName", "CheckpointInfo", "IMAGES_FILE", "INDEX_COLUMNS", "INDEX_FILE",
     "MASKS_FILE", "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "PreparedTarget", "Pretraining", "Provenance",
-    "Result", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "atomic_folder", "atomic_path",
+    "Result", "SOURCE_ACCURACY", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "atomic_folder", "atomic_path",
     "checkpoint_path", "create_array", "find_checkpoint", "in_one_line", "list_checkpoints", "map_array", "open_arrays",
     "parse_json", "read_curves", "read_json", "read_table", "read_tensors", "read_values", "require_file",
     "scratch_folder", "series_folder", "write_curves", "write_index", "write_json", "write_per_sample", "write_tensors",

@@ -36,8 +36,8 @@ def map_array(path: Path, remedy: str) -> "np.ndarray":
         with path.open("rb") as file:
             check_array_header(file, path.stat().st_size)
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except BROKEN_ARRAYS as fault:
-        raise InputError(f"expected an array in {path}, but it cannot be read ({in_one_line(fault)}); {remedy}") from None
+    except BROKEN_ARRAYS as error:
+        raise InputError(f"expected an array in {path}, but it cannot be read ({in_one_line(error)}); {remedy}") from None
 
 
 def create_array(path: Path, shape: tuple[int, ...]) -> "np.memmap":
@@ -59,12 +59,6 @@ def _reserve(path: Path) -> None:
         begin = len(handle.read(PIECE))  # the header stays
         for start in range(begin, size, PIECE):
             handle.write(bytes(min(PIECE, size - start)))
-
-
-# What reading a damaged .npz, or one without the wanted array, raises.
-BROKEN_ARRAYS = (
-    OSError, ValueError, TypeError, EOFError, KeyError, OverflowError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 @contextmanager

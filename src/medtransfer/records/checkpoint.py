@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 
+SOURCE_ACCURACY = "source_accuracy"  # metric of a pretraining; a score on no target
 LARGEST = 1000  # plausible mean or standard deviation of pixels in [0, 1]
 
 
@@ -36,8 +37,8 @@ Contract = Annotated[dict[str, Any], AfterValidator(_check_contract)]
 
 
 def _check_metrics(value: dict[str, float]) -> dict[str, float]:
-    if "source_accuracy" in value and not 0 <= value["source_accuracy"] <= 1:
-        raise ValueError("`source_accuracy` must be in [0, 1]")
+    if SOURCE_ACCURACY in value and not 0 <= value[SOURCE_ACCURACY] <= 1:
+        raise ValueError(f"`{SOURCE_ACCURACY}` must be in [0, 1]")
     return value
 
 
@@ -116,7 +117,7 @@ class CheckpointInfo(Record, Provenance):
     @property
     def source_accuracy(self) -> float | None:
         """Validation accuracy on the source in [0, 1]; None if it was not measured."""
-        return self.metrics.get("source_accuracy")
+        return self.metrics.get(SOURCE_ACCURACY)
 
     def check_size(self, height: int, width: int) -> None:
         """Check that the encoder accepts an input size, in pixels.
@@ -168,8 +169,12 @@ def find_checkpoint(folder: Path, epoch: int) -> tuple[Path, CheckpointInfo]:
     path = checkpoint_path(folder, epoch)
     if path.exists():
         return path, _read_named(path)
-    epochs = ", ".join(map(str, sorted(list_checkpoints(folder))))
-    raise InputError(f"expected a checkpoint of epoch {epoch} in {folder}, but it holds the epochs {epochs}; name one of them")
+    exist = any(folder.glob("epoch-*.json"))
+    held = f"the epochs {', '.join(map(str, list_checkpoints(folder)))}" if exist else "none"
+    raise InputError(
+        f"expected a checkpoint of epoch {epoch} in {folder}, but it holds {held}; name one of them, or run "
+        "`medtransfer pretrain` with that epoch among its checkpoints"
+    )
 
 
 def list_checkpoints(folder: Path) -> dict[int, CheckpointInfo]:

@@ -140,7 +140,7 @@ class PreparedTarget:
         return lines.reset_index(drop=True)
 
     def verify(self) -> Self:
-        """Compare index and arrays, those of the labels too, with the record, once a process for files that stay as they are.
+        """Compare index and arrays, those of the labels too, with the record; unchanged files once per process.
 
         Raises:
             InputError: the split has no samples.

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 def dice_rows(analysis: Analysis) -> list[Row]:
-    """Return one row per pool and epoch: the outcome over seeds (`dice`, whatever the metric), and every score."""
+    """Return one row per pool and epoch: the outcome over seeds (named `dice` for every metric), and every score."""
     further = sorted({name for judged in analysis.judged for name in judged.pool.scores} - {"robustness", SOURCE_ACCURACY})
     return [
         {

@@ -1,14 +1,32 @@
 """Arguments of the indicators from the section `score` of the params."""
 
-from medtransfer.config import Score
+from medtransfer.config import Score, Section, check_section
+from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Options, ViewSettings
+from medtransfer.indicators.registry import INDICATORS
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 
 
 def options_of(section: Score) -> Options:
-    """Return the settings at which indicators are computed; the default margin is always listed."""
+    """Return the settings at which indicators are computed; the default margin is always listed.
+
+    Raises:
+        InputError: `settings` names an unknown indicator, or has options that do not fit one.
+    """
     setting = RobustnessSetting(section.distance, section.margin, section.level, section.pooling)
-    return Options(setting, tuple(sorted({*section.margins, section.margin})), section.pixels)
+    return Options(setting, tuple(sorted({*section.margins, section.margin})), own=_own(section))
+
+
+def _own(section: Score) -> dict[str, Section]:
+    if unknown := sorted(section.settings.keys() - INDICATORS.keys()):
+        raise InputError(
+            f"expected score.settings to name indicators, which are {', '.join(INDICATORS)}, but got {unknown[0]!r}; "
+            "correct or remove it"
+        )
+    return {
+        name: check_section(indicator.options, section.settings.get(name, {}), f"score.settings.{name}")
+        for name, indicator in INDICATORS.items()
+    }
 
 
 def views_of(section: Score) -> ViewSettings:

@@ -48,6 +48,7 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
         The folder of the scores.
     """
     indicators = find_indicators(section.indicators, "score.indicators")
+    options_of(section)  # an invalid option is an error before any work
     if section.distance not in DISTANCES:
         raise InputError(f"expected score.distance out of {', '.join(DISTANCES)}, but got {section.distance!r}")
     target = PreparedTarget.open(prepared / section.target).verify()

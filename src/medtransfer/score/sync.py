@@ -12,7 +12,7 @@ from medtransfer.hashing import digest
 from medtransfer.indicators.contract import Options, pick
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.locks import is_locked
-from medtransfer.records import Score, ScoreIndex, Scores, checkpoint_path
+from medtransfer.records import SOURCE_ACCURACY, Score, ScoreIndex, Scores, checkpoint_path
 from medtransfer.score.options import options_of
 
 log = logging.getLogger("medtransfer")
@@ -137,5 +137,5 @@ def _curves(scores: Mapping[int, Scores], metrics: Mapping[str, Rows]) -> dict[s
         curves[f"{metric}_se"] = {epoch: row.error for epoch, row in rows.items() if row.error is not None}
         for flag in sorted({flag for row in rows.values() for flag in row.flags}):
             curves[f"{metric}_{flag}"] = {epoch: float(row.flags.get(flag, 0)) for epoch, row in rows.items()}
-    curves["source_accuracy"] = {e: record.source_accuracy for e, record in scores.items() if record.source_accuracy is not None}
+    curves[SOURCE_ACCURACY] = {e: record.source_accuracy for e, record in scores.items() if record.source_accuracy is not None}
     return {name: curve for name, curve in curves.items() if curve}

@@ -54,7 +54,7 @@ class Selector:
         meaning: what it does, in one line.
         mark: colour and shape.
         choose: the choice in a pool; None where it cannot choose. A choice of None is a blind draw.
-        spent: epochs of pretraining that had to be run before a choice could be made; 0 where the weights are at hand.
+        spent: epochs of pretraining that had to be run before a choice could be made; 0 where the weights exist.
         needs: score that it chooses by; None where it looks at none.
         rule: that it applies to this score.
         sign: 1 where higher scores are better, -1 where lower ones are; the rule sees the score times it.

@@ -97,7 +97,7 @@ class Task(Protocol):
             decoder: key of DECODERS; None for the encoder's own.
 
         Returns:
-            A model of images (N, 3, H, W) with the parts `encoder` and `decoder`, the second not yet initialised.
+            A model of images (N, 3, H, W) with the parts `encoder` and `decoder`, each a `Part`, the second not yet initialised.
         """
 
     def loss(self, logits: "Tensor", truth: "Tensor") -> "Tensor":

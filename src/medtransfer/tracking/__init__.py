@@ -15,11 +15,11 @@ from medtransfer.tracking.query import (
 from medtransfer.tracking.retry import StoreLost
 from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.runs import Run, once, open_run, reused
-from medtransfer.tracking.store import connect, connecting, shown, store_uri
+from medtransfer.tracking.store import connect, store_uri
 from medtransfer.tracking.tags import CELL, PARENT, STAGE
 
 __all__ = [
-    "CELL", "PARENT", "STAGE", "Missed", "Run", "RunRecord", "StoreLost", "StoredRun", "artifact_folder", "connect", "connecting",
+    "CELL", "PARENT", "STAGE", "Missed", "Run", "RunRecord", "StoreLost", "StoredRun", "artifact_folder", "connect",
     "fetch_artifacts", "find_finished", "missed_runs", "note_reuse", "once", "open_run", "project_run_set_aside", "read_curve",
-    "read_curves", "read_runs", "reused", "shown", "store_uri", "tag_runs", "write_runs",
+    "read_curves", "read_runs", "reused", "store_uri", "tag_runs", "write_runs",
 ]  # fmt: skip

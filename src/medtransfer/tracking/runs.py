@@ -128,9 +128,11 @@ class Run:
 @contextmanager
 def once(
     stage: str, name: str, cell: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None, *,
-    force: bool | None = None, on_disk: bool = False, adopt: bool = True, restore: Callable[[StoredRun], None] | None = None,
+    force: bool | None = None, on_disk: bool = False, adopt: bool = True,
 ) -> Iterator[Run | None]:  # fmt: skip
     """Open a run for a cell, or yield None if the cell has a finished run, which is reused.
+
+    A stage that works between the two, such as building a model whose weights may be invalid, calls `reused` and `open_run`.
 
     Args:
         stage: names the experiment `medtransfer/<stage>`.
@@ -141,9 +143,8 @@ def once(
         force: whether to do a finished cell again; None for a command without `--force`.
         on_disk: see `Run`.
         adopt: whether a run that `mlflow run` opened becomes this one; else that run only refers to this one.
-        restore: called with the finished run before it is reused, to fetch files that are missing on disk.
     """
-    if not force and reused(stage, name, cell, restore, "" if force is None else "; --force does it again"):
+    if not force and reused(stage, name, cell, hint="" if force is None else "; --force does it again"):
         yield None
     elif adopt:
         with open_run(stage, name, cell, params, tags or {}, on_disk=on_disk) as run:
@@ -159,7 +160,14 @@ def reused(
 ) -> bool:  # fmt: skip
     """Return whether the cell has a finished run.
 
-    If so, restore it, log that, and record it in the run that `mlflow run` opened. Arguments as in `once`.
+    If so, log that, and record it in the run that `mlflow run` opened.
+
+    Args:
+        stage: as in `once`.
+        name: as in `once`.
+        cell: as in `once`.
+        restore: called with the finished run before it is reused, to fetch files that are missing on disk.
+        hint: end of the log line.
     """
     finished = find_finished(stage, cell)
     if finished is None:

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from medtransfer.errors import InputError
-from medtransfer.records import atomic_path, in_one_line, parse_json
+from medtransfer.records import in_one_line, parse_json
+from medtransfer.records.state import read_state, read_state_header, write_state
 
 
 def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
@@ -30,9 +29,7 @@ def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, p
                 tensors[f"optimiser.{index}.{name}"] = value.detach().cpu().contiguous()
             elif value is not None:
                 numbers[f"{index}.{name}"] = value
-    header = {"progress": json.dumps(progress), "numbers": json.dumps(numbers)}
-    with atomic_path(path) as partial:
-        save_file({name: value.clone() for name, value in tensors.items()}, partial, metadata=header)
+    write_state(path, tensors, {"progress": json.dumps(progress), "numbers": json.dumps(numbers)})
 
 
 def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
         return _load_state(path, model, optimiser)
     except torch.OutOfMemoryError:  # not an error of the file
         raise
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InputError(
             f"expected the state of this training in {path}, but cannot resume from it ({in_one_line(error)}); remove the file "
             "and run again"
@@ -56,9 +53,7 @@ def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
 
 
 def _load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    with safe_open(path, framework="pt") as file:
-        header = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors, header = read_state(path)
     model.load_state_dict({name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")})
     slots: dict[int, dict[str, Any]] = {}
     for name, value in [*tensors.items(), *((f"optimiser.{k}", v) for k, v in json.loads(header["numbers"]).items())]:
@@ -83,9 +78,8 @@ def read_progress(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            progress = parse_json((file.metadata() or {})["progress"])
-    except (OSError, SafetensorError, ValueError, KeyError):
+        progress = parse_json(read_state_header(path)["progress"])
+    except (ValueError, KeyError):
         return None
     return progress if _is_progress(progress) else None
 

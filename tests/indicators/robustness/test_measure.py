@@ -38,7 +38,7 @@ def settings(**changed: Any) -> ViewSettings:
     return ViewSettings(**{**plain, **changed})
 
 
-OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.25, 0.5), 100)
+OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.25, 0.5))
 
 
 def score(
@@ -117,7 +117,7 @@ def test_negatives_of_both_kinds_equal_the_naive_ones(negative, count, make_targ
     assert all("image 4 would be its own negative" in note for note in measured.notes)
 
 
-def test_repeats_are_independent_views_by_the_seed_and_the_first_stays_the_same(make_target):
+def test_repeats_are_independent_views(make_target):
     target, setting = make_target(5), ("cosine", -2, True)
     once, thrice = pairs_of(tiny(), target, settings()), pairs_of(tiny(), target, settings(repeats=3))
     np.testing.assert_array_equal(thrice.d_pos[setting][:1], once.d_pos[setting])
@@ -160,7 +160,7 @@ def test_collapsed_zero_and_non_finite_features_are_defined_and_counted(make_tar
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_half_precision_is_measured_in_float32_and_the_encoder_left_untouched(name, make_target):
+def test_half_precision_is_measured_in_float32(name, make_target):
     target, encoder = make_target(6), tiny(name).train()
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
     half = pairs_of(encoder, target, settings(), autocast=lambda: torch.autocast("cpu", torch.bfloat16))
@@ -174,7 +174,7 @@ def test_half_precision_is_measured_in_float32_and_the_encoder_left_untouched(na
 
 def test_other_margins_follow_from_what_was_stored(make_target):
     measured = score(Constant(0.0), make_target(4), settings())
-    other = Options(RobustnessSetting("l2", 0.75, -2, "always"), (0.75,), 100)
+    other = Options(RobustnessSetting("l2", 0.75, -2, "always"), (0.75,))
     again = Robustness().rescore(measured, other)
     assert again is not None
     assert {row.setting["margin"] for row in again.scores} == {0.75} and len(again.scores) == len(measured.scores) / 2

@@ -20,7 +20,7 @@ def pairs() -> Pairs:
     return Pairs(*tables, images=[f"käse {i}#0@0,0" for i in range(5)])
 
 
-def test_pairs_round_trip_beside_the_arrays_of_others(pairs, tmp_path):
+def test_pairs_round_trip_next_to_other_arrays(pairs, tmp_path):
     path = tmp_path / "new" / "epoch-020.npz"
     write_values(path, pairs.images, {**pairs.arrays(), "another/purity": np.ones(5, np.float32)})
     stored = read_pairs(path)
@@ -55,7 +55,7 @@ def test_the_scores_are_the_formula_on_the_pairs(pairs):
     assert Pairs(one, one, ["a"]).scores([0.5], {})[0].error is None
 
 
-def test_damaged_distances_are_told_whatever_byte_is_wrong(tmp_path):
+def test_any_damaged_byte_of_distances_is_reported(tmp_path):
     """A flipped byte shows as one of many errors of zip, zlib and numpy; where it harms nothing, the values are the old ones."""
     rng = np.random.default_rng(0)
     names = [pair_name(side, "cosine", -1, False) for side in ("pos", "neg")]
@@ -68,9 +68,9 @@ def test_damaged_distances_are_told_whatever_byte_is_wrong(tmp_path):
         damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         try:
             found = read_pair(damaged, "cosine", -1, False)
-        except InputError as fault:
+        except InputError as error:
             refused += 1
-            assert "damaged.npz, but they cannot be read" in str(fault)
+            assert "damaged.npz, but they cannot be read" in str(error)
         else:
             assert all(np.array_equal(one, arrays[name]) for one, name in zip(found, names, strict=True))
     assert refused > 0.8 * len(whole)

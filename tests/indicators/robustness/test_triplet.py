@@ -187,7 +187,7 @@ def test_sorted_gaps_by_hand():
     assert SortedGaps([0.2, 0.2], [0.2, 0.2]).robustness(0.25) == 0.75
 
 
-def test_robustness_of_draws_has_the_bootstrap_variance_and_keeps_images_together():
+def test_robustness_of_draws_has_the_bootstrap_variance():
     losses = np.array([[0.0, 0.3, 0.9], [0.5, 0.5, 0.5]])
     taken = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
     assert bootstrap_robustness(losses, taken) == pytest.approx(np.array([[0.6, 0.5], [0.3, 0.5], [1.0, 0.5]]))

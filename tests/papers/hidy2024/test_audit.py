@@ -220,7 +220,7 @@ def test_findings_say_how_much_is_affected(few_tables: Pair) -> None:
     assert found.meaning == "it was fine-tuned with 2 seeds, where 3 are usual; it lacks 123125"
 
 
-def test_spellings_are_told_of_each_file_and_column(few_tables: Pair) -> None:
+def test_spellings_are_reported_by_file_and_column(few_tables: Pair) -> None:
     found = {(one.file, one.keys): one.meaning for one in audit(*few_tables) if one.check == "spelling"}
     assert "'Swin U-Net' is swin" in found["downstream", "column=encoder"]
     assert "'inv_pearson_corr' is pearson" in found["robustness", "column=distance"]

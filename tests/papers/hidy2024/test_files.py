@@ -93,7 +93,7 @@ def test_a_missing_file_and_other_bytes_are_refused(read: Callable[[Path], pd.Da
 
 
 @pytest.mark.parametrize(("read", "which"), [DOWNSTREAM, ROBUSTNESS])
-def test_swapped_files_are_told(read: Callable[[Path], pd.DataFrame], which: int, released_files: tuple[Path, Path]) -> None:
+def test_swapped_files_are_reported(read: Callable[[Path], pd.DataFrame], which: int, released_files: tuple[Path, Path]) -> None:
     with pytest.raises(InputError, match="swapped"):
         read(released_files[1 - which])
 

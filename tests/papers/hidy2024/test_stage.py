@@ -84,9 +84,7 @@ def test_the_page_needs_nothing_and_shows_the_figures(replayed: tuple[Path, Path
     assert Path("replay/replay.md").read_text().startswith("# The paper's numbers")
 
 
-def test_a_second_replay_adds_nothing_and_the_order_of_rows_does_not_matter(
-    replayed: tuple[Path, Path], no_figures: None, tmp_path: Path
-) -> None:
+def test_a_second_replay_adds_nothing_in_any_order_of_rows(replayed: tuple[Path, Path], no_figures: None, tmp_path: Path) -> None:
     before, runs = tables("replay"), {run.id for run in tracking.read_runs("replay")}
     replay(*replayed)
     assert tables("replay") == before

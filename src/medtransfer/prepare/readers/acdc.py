@@ -8,19 +8,19 @@ Citation: `CITATION` below. One raw example (a patient's folder):
     training/patient002/patient002_frame01_gt.nii.gz    uint8 (232, 256, 10), labels 0 1 2 3
 
 Official counts: 100 patients in training/ (1902 slices), 50 in testing/ (1076); slices with an empty mask count too.
-The volumes' axes are (x, y, z); pictures are stored with y as rows, not flipped or rotated.
+The volumes' axes are (x, y, z); pictures are stored with y as rows, not flipped or rotated. A mask whose header says that its
+axes are flipped or permuted is turned onto its image.
 """
 
-import math
 import re
-import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
+from nibabel.orientations import apply_orientation
 
 from medtransfer.errors import InputError
 from medtransfer.prepare.picture_files import PERCENTILE_RULE, resize_image, resize_mask, scale_intensities
@@ -29,16 +29,18 @@ from medtransfer.prepare.readers.contract import (
     Picture,
     Scan,
     Size,
+    check_split_folders,
     is_folder,
     list_entries,
+    list_folders,
     pair_up,
     pixel_labels,
     read_options,
     require_folder,
     whole_picture,
 )
-from medtransfer.records import in_one_line, require_file
-from medtransfer.records.untrusted import unpacked_size
+from medtransfer.prepare.volumes import check_slices, match_axes, name_axes, open_volume, read_volume, volume_shape
+from medtransfer.records import require_file
 
 CITATION = (
     "O. Bernard, A. Lalande, C. Zotti, F. Cervenansky, et al., Deep Learning Techniques for Automatic MRI Cardiac "
@@ -48,9 +50,6 @@ CITATION = (
 CLASSES = ("RV cavity", "myocardium", "LV cavity")
 EXPECTED = {"train": 1902, "test": 1076}
 FOLDERS = {"train": "training", "test": "testing"}
-MOST_VOXELS = 2**27  # of a volume, about fifty times the dataset's largest
-HEADER = 2**16  # bytes that may precede the voxels
-REPLACE = "replace the file"
 REMEDY = "`root` must name the folder that holds training/patientNNN and testing/patientNNN"
 
 
@@ -67,6 +66,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     """
     read_options(options, {}, "acdc")
     require_folder(root, REMEDY)
+    check_split_folders(root, FOLDERS.values())
     items = tuple(
         item for split, name in FOLDERS.items() if is_folder(root / name) for item in _list_split(root, name, split, size)
     )
@@ -74,26 +74,48 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         raise InputError(f"expected patients in {root}/training or {root}/testing, but there are none; {REMEDY}")
     return Scan(
         CLASSES, 1, size, "rotate-flip", CITATION, f"{PERCENTILE_RULE}, per volume", EXPECTED, whole_picture(size), items,
-        task="segmentation", labels=pixel_labels(size),
+        task="segmentation", labels=pixel_labels(size), notes=_compare_axes(items),
     )  # fmt: skip
 
 
 def _list_split(root: Path, name: str, split: str, size: Size) -> Iterator[Item]:
-    for folder in (path for path in list_entries(root / name) if path.is_dir() and path.name.startswith("patient")):
+    folders = list_folders(root / name)
+    if strange := [path for path in folders if not path.name.startswith("patient")]:
+        raise InputError(
+            f"expected folders named patientNNN in {root / name}, but got {strange[0].name}; rename it or move it away"
+        )
+    for folder in folders:
         for image, mask in _list_frames(folder):
             source = image.relative_to(root).as_posix()
-            slices = _open_volume(image).shape[2]
-            _open_volume(mask)  # checks the header
+            slices = volume_shape(open_volume(image))[2]
+            check_slices(image)
+            match_axes(image, mask)  # a mask elsewhere is refused before any work
             files = (image, mask, folder / "Info.cfg")
             yield Item(split, folder.name, source, files, slices, partial(_load, image, mask, size))
 
 
+def _compare_axes(items: tuple[Item, ...]) -> tuple[str, ...]:
+    """Note if not all volumes point the same way, or masks were stored in another way than their images."""
+    axes = [(name_axes(item.files[0]), name_axes(item.files[1])) for item in items]
+    counts = Counter(axes)
+    if len(counts) == 1 and axes[0][0] == axes[0][1]:
+        return ()
+    kinds = ", ".join(
+        f"{image} with masks {mask} in {count} such as {items[axes.index((image, mask))].source}"
+        for (image, mask), count in counts.most_common()
+    )
+    return (f"the axes of the volumes differ: {kinds}; masks are turned onto their images, and images are kept as stored",)
+
+
 def _list_frames(folder: Path) -> list[tuple[Path, Path]]:
-    named = {path.name: path for path in list_entries(folder)}
-    pattern = re.compile(rf"{re.escape(folder.name)}_frame(\d{{1,9}})(_gt)?\.nii\.gz")
-    matches = [match for match in map(pattern.fullmatch, named) if match]
-    images = {match[1]: named[match[0]] for match in matches if not match[2]}
-    masks = {match[1]: named[match[0]] for match in matches if match[2]}
+    pattern = re.compile(rf"{re.escape(folder.name)}_frame(\d{{1,9}})(_gt)?\.nii(\.gz)?")
+    images: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
+    for path in list_entries(folder):
+        if match := pattern.fullmatch(path.name):
+            files, frame = masks if match[2] else images, str(int(match[1]))
+            if (other := files.setdefault(frame, path)) != path:
+                raise InputError(f"expected one file per frame in {folder}, but got {other.name} and {path.name}; move one away")
     frames = {int(number): (image, mask) for number, image, mask in pair_up(images, masks, folder)}
     phases = _read_info(folder / "Info.cfg")
     for phase, number in phases.items():
@@ -108,7 +130,7 @@ def _list_frames(folder: Path) -> list[tuple[Path, Path]]:
 def _read_info(path: Path) -> dict[str, int]:
     require_file(path, "the frame numbers ED and ES", "restore the file")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors write a mark first
     except UnicodeDecodeError:
         raise InputError(f"expected the frame numbers ED and ES in {path}, but it cannot be read; restore the file") from None
     matches = {phase: re.search(rf"^{phase}\s*:\s*(\d{{1,9}})\s*$", text, re.MULTILINE) for phase in ("ED", "ES")}
@@ -118,43 +140,11 @@ def _read_info(path: Path) -> dict[str, int]:
 
 
 def _load(image_path: Path, mask_path: Path, size: Size) -> Iterator[Picture]:
-    volume, labels = _read_volume(image_path), _read_volume(mask_path)
-    if volume.shape != labels.shape:
-        raise InputError(
-            f"expected a mask of {volume.shape} voxels like {image_path}, but {mask_path} has {labels.shape}; "
-            "replace the file that is wrong"
-        )
+    volume = read_volume(image_path)
+    labels = apply_orientation(read_volume(mask_path), match_axes(image_path, mask_path))
     if unknown := sorted(set(np.unique(labels).tolist()) - {0, 1, 2, 3}):
         raise InputError(f"expected the labels 0, 1, 2, 3 in {mask_path}, but got {unknown[:8]}; restore the file")
     images = scale_intensities(volume, image_path).T  # (x, y, z) -> (z, y, x)
     masks = labels.astype(np.uint8).T
     for z, (image, mask) in enumerate(zip(images, masks, strict=True)):
         yield Picture(resize_image(image[..., None], size), resize_mask(mask, size), z)
-
-
-def _open_volume(path: Path) -> Any:
-    """Return nibabel's lazy proxy of a volume, after checking the shape and type that its header claims."""
-    require_file(path, "a NIfTI volume", REPLACE)
-    try:
-        proxy = nib.load(path).dataobj  # type: ignore[attr-defined]
-        shape, dtype = proxy.shape, proxy.dtype
-    except Exception as error:  # nibabel raises nearly any exception for a damaged header
-        raise InputError(f"expected a NIfTI volume in {path}, but it cannot be read ({in_one_line(error)}); {REPLACE}") from None
-    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MOST_VOXELS:
-        raise InputError(f"expected a 3-D volume of at most {MOST_VOXELS} voxels in {path}, but its shape is {shape}; {REPLACE}")
-    if dtype.kind not in "iuf":
-        raise InputError(f"expected whole or real numbers in {path}, but its voxels are {dtype}; {REPLACE}")
-    return proxy
-
-
-def _read_volume(path: Path) -> np.ndarray:
-    """Read a volume; raise InputError if its size differs from its header's claim or its checksum is wrong."""
-    proxy = _open_volume(path)
-    claimed = math.prod(proxy.shape) * proxy.dtype.itemsize
-    try:
-        unpacked = unpacked_size(path, claimed + HEADER)
-        if not claimed <= unpacked <= claimed + HEADER:
-            raise ValueError(f"{claimed} bytes of voxels, but {'more than ' * (unpacked > claimed)}{unpacked} in all")
-        return np.asarray(proxy)
-    except (OSError, EOFError, ValueError, OverflowError, MemoryError, zlib.error) as error:
-        raise InputError(f"expected a whole NIfTI volume in {path}, but it is damaged ({in_one_line(error)}); {REPLACE}") from None

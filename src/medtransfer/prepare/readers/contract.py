@@ -4,7 +4,9 @@ A reader is a function `scan(root, size, options) -> Scan`. It validates the lay
 pixels; `Item.load` reads them. To add a dataset: write one such file, add one line to `READERS` and one test.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +16,7 @@ import numpy as np
 from medtransfer.errors import InputError
 from medtransfer.records import MASKS_FILE
 
+SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")
 Window = tuple[int, int, int, int]
 Size = tuple[int, int]
 
@@ -66,6 +69,10 @@ class Item:
     pictures: int
     load: Callable[[], Iterable[Picture]]
 
+    def __post_init__(self) -> None:
+        """Compose the letters of the group, so that a patient is one group whichever system wrote the file names."""
+        object.__setattr__(self, "group", composed(self.group))
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -83,6 +90,7 @@ class Scan:
         items: items in the order of storage.
         task: what the labels are for, a key of TASKS.
         labels: how they are stored.
+        notes: what the user should know about the files, one sentence each; logged when they are read.
     """
 
     classes: tuple[str, ...]
@@ -96,6 +104,7 @@ class Scan:
     items: tuple[Item, ...]
     task: str
     labels: Labels
+    notes: tuple[str, ...] = ()
 
 
 Reader = Callable[[Path, Size, Mapping[str, Any]], Scan]
@@ -154,15 +163,51 @@ def list_entries(folder: Path) -> list[Path]:
     return entries
 
 
+def list_folders(folder: Path) -> list[Path]:
+    """List the folders in a folder, sorted, without those that systems and editors hide there."""
+    return [path for path in list_entries(folder) if not path.name.startswith((".", "__MACOSX")) and is_folder(path)]
+
+
+def composed(name: str) -> str:
+    """Return a name with composed letters (NFC): macOS decomposes ü into u and two dots, and archives keep that."""
+    return unicodedata.normalize("NFC", name)
+
+
+def check_split_folders(folder: Path, read: Collection[str]) -> None:
+    """Check that every folder that is named like a split is read, such as test/ where testing/ is expected.
+
+    Args:
+        folder: the folder that holds the splits.
+        read: names of the folders that are read.
+
+    Raises:
+        InputError: another folder is named like a split.
+    """
+    names = [path.name for path in list_folders(folder)]
+    if unread := [name for name in names if name not in read and SPLIT_NAME.search(name)]:
+        known = " and ".join(f"{name}/" for name in read)
+        raise InputError(
+            f"expected the splits in {known} of {folder}, but got {unread[0]}/ too, which is not read; rename it, or move it away"
+        )
+
+
 def pair_up(images: Mapping[str, Path], masks: Mapping[str, Path], where: Path) -> list[tuple[str, Path, Path]]:
-    """Match images and masks by name.
+    """Match images and masks by name, whichever way their letters are composed.
 
     Returns:
         (name, image, mask), sorted by name.
 
     Raises:
-        InputError: an image has no mask, a mask has no image, or there are none at all.
+        InputError: an image has no mask, a mask has no image, two have the same name, or there are none at all.
     """
+    images, masks = _compose(images), _compose(masks)
+    if not images:
+        raise InputError(f"expected images and masks in {where}, but there are none; check the layout and `root`")
+    if not masks:
+        raise InputError(
+            f"expected masks in {where}, but there are none for its {len(images)} images; add them, or move these images "
+            "away, draw the test images from the others with `split: {test: <fraction>, seed: <number>}`, and set `subset: true`"
+        )
     if unmasked := sorted(images.keys() - masks.keys()):
         raise InputError(
             f"expected a mask for every image, but {images[unmasked[0]]} has none ({len(unmasked)} such); "
@@ -173,6 +218,14 @@ def pair_up(images: Mapping[str, Path], masks: Mapping[str, Path], where: Path) 
             f"expected an image for every mask, but {masks[orphans[0]]} has none ({len(orphans)} such); "
             "add the image or move the mask away"
         )
-    if not images:
-        raise InputError(f"expected images and masks in {where}, but there are none; check the layout and `root`")
     return [(name, images[name], masks[name]) for name in sorted(images)]
+
+
+def _compose(files: Mapping[str, Path]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for name, path in files.items():
+        if (other := named.setdefault(composed(name), path)) != path:
+            raise InputError(
+                f"expected different names in {path.parent}, but {other.name!r} and {path.name!r} look the same; rename one"
+            )
+    return named

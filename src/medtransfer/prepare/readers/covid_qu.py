@@ -6,8 +6,9 @@ Source: https://www.kaggle.com/datasets/anasmohammedtahir/covidqu. Citation: `CI
     Infection Segmentation Data/Train/COVID-19/infection masks/covid_1.png    grey, 256x256, values 0 and 255
     Infection Segmentation Data/Train/COVID-19/lung masks/covid_1.png         not used
 
-The same images as arrays: train_and_val/imgs.npy, train_and_val/inf_masks.npy, test/imgs.npy, test/inf_masks.npy, each
-(N, 256, 256) with values 0..255. Train and Val together are the training images.
+Kaggle's archive holds the first folder twice, one in the other; either may be the root. The same images as arrays:
+train_and_val/imgs.npy, train_and_val/inf_masks.npy, test/imgs.npy, test/inf_masks.npy, each (N, 256, 256) with values
+0..255. Train and Val together are the training images.
 Official counts: 2913 COVID-19 images have annotated infections, 2330 train + val and 583 test. The masks of Non-COVID
 and Normal are empty by definition; these classes are left out unless the option `classes` names them.
 """
@@ -26,7 +27,9 @@ from medtransfer.prepare.readers.contract import (
     Picture,
     Scan,
     Size,
+    check_split_folders,
     is_folder,
+    list_entries,
     pair_up,
     pixel_labels,
     read_options,
@@ -44,6 +47,7 @@ EXPECTED = {"train": 2330, "test": 583}
 OPTIONS: dict[str, Any] = {"classes": ["COVID-19"]}
 CLASSES = ("COVID-19", "Non-COVID", "Normal")
 FOLDERS = {"Train": "train", "Val": "train", "Test": "test"}
+PUBLISHED, MASKS = "Infection Segmentation Data", "infection masks"
 ARRAYS = {"train_and_val": "train", "test": "test"}
 REMEDY = "`root` must name the folder that holds `Infection Segmentation Data`, or train_and_val/imgs.npy and test/imgs.npy"
 
@@ -63,7 +67,8 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     if not isinstance(classes, list) or not classes or not set(classes) <= set(CLASSES):
         raise InputError(f"expected the option classes to list some of {', '.join(CLASSES)}, but got {classes!r}")
     require_folder(root, REMEDY)
-    arrays = [name for name in ARRAYS if is_folder(root / name)]
+    names = {path.name for path in list_entries(root)}  # exact, so that Test is not test on a Mac
+    arrays = [name for name in ARRAYS if name in names]
     items = tuple(_list_arrays(root, arrays, size) if arrays else _list_folders(root, classes, size))
     if not items:
         raise InputError(f"expected images of {', '.join(classes)} in {root}, but there are none; {REMEDY}")
@@ -74,18 +79,29 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     )  # fmt: skip
 
 
+def _find_folders(root: Path) -> Path:
+    """Return the folder that holds Train, Val and Test: the root, the published folder in it, or that folder's own copy."""
+    places = [root, root / PUBLISHED, root / PUBLISHED / PUBLISHED]
+    filled = [place for place in places if is_folder(place) and FOLDERS.keys() & {path.name for path in list_entries(place)}]
+    if len(filled) != 1:
+        got = f"got both {filled[0]} and {filled[1]}" if filled else f"there are none in {' or '.join(map(str, places[:2]))}"
+        raise InputError(f"expected the folders Train, Val and Test once below {root}, but {got}; {REMEDY}")
+    return filled[0]
+
+
 def _list_folders(root: Path, classes: list[str], size: Size) -> Iterator[Item]:
-    base = require_folder(root / "Infection Segmentation Data", REMEDY)
+    base = _find_folders(root)
+    check_split_folders(base, FOLDERS)
     for folder, split in FOLDERS.items():
         for name in classes:
             parent = base / folder / name
             if not is_folder(parent):
                 continue
             images = list_pictures(require_folder(parent / "images", REMEDY))
-            masks = list_pictures(require_folder(parent / "infection masks", REMEDY))
-            for _, image, mask in pair_up(images, masks, parent):
+            masks = list_pictures(parent / MASKS) if is_folder(parent / MASKS) else {}
+            for picture, image, mask in pair_up(images, masks, parent / MASKS):
                 source = image.relative_to(root).as_posix()
-                yield Item(split, f"{folder}/{name}/{image.stem}", source, (image, mask), 1, partial(_load, image, mask, size))
+                yield Item(split, f"{folder}/{name}/{picture}", source, (image, mask), 1, partial(_load, image, mask, size))
 
 
 def _load(image_path: Path, mask_path: Path, size: Size) -> Iterator[Picture]:

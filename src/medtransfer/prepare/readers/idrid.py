@@ -26,6 +26,7 @@ from medtransfer.prepare.readers.contract import (
     Scan,
     Size,
     Window,
+    check_split_folders,
     is_folder,
     pair_up,
     pixel_labels,
@@ -39,6 +40,7 @@ CITATION = (
 )
 IMAGES = {"train": 54, "test": 27}
 OPTIONS = {"window": 448, "stride": 112, "tile": 224}
+PHOTOGRAPHS = "1. Original Images"
 FOLDERS = {"train": "a. Training Set", "test": "b. Testing Set"}
 REMEDY = "`root` must name the folder that holds `A. Segmentation` as its authors publish it"
 
@@ -63,9 +65,10 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         "test": slide_window(size, tile, tile),
     }
     base = require_folder(require_folder(root, REMEDY) / "A. Segmentation", REMEDY)
+    check_split_folders(require_folder(base / PHOTOGRAPHS, REMEDY), FOLDERS.values())
     items = tuple(item for split in FOLDERS for item in _list_split(root, base, split, size))
     if not items:
-        raise InputError(f"expected images in {base}/1. Original Images, but there are none; {REMEDY}")
+        raise InputError(f"expected images in {base / PHOTOGRAPHS}, but there are none; {REMEDY}")
     return Scan(
         classes=("microaneurysms",),
         channels=3,
@@ -108,15 +111,15 @@ def slide_window(size: Size, side: int, stride: int) -> tuple[Window, ...]:
 
 
 def _list_split(root: Path, base: Path, split: str, size: Size) -> Iterator[Item]:
-    folder = base / "1. Original Images" / FOLDERS[split]
+    folder = base / PHOTOGRAPHS / FOLDERS[split]
     if not is_folder(folder):
         return
     truth = base / "2. All Segmentation Groundtruths" / FOLDERS[split] / "1. Microaneurysms"
-    masks = list_pictures(require_folder(truth, REMEDY))
+    masks = list_pictures(truth) if is_folder(truth) else {}
     if bad := [path for stem, path in masks.items() if not stem.endswith("_MA")]:
         raise InputError(f"expected masks named IDRiD_NN_MA.tif in {truth}, but got {bad[0].name}; {REMEDY}")
     by_name = {stem.removesuffix("_MA"): path for stem, path in masks.items()}
-    for name, image, mask in pair_up(list_pictures(folder), by_name, folder):
+    for name, image, mask in pair_up(list_pictures(folder), by_name, truth):
         source = image.relative_to(root).as_posix()
         yield Item(split, name, source, (image, mask), 1, partial(_load, image, mask, size))
 

@@ -15,6 +15,7 @@ import logging
 from pathlib import Path
 
 from medtransfer.errors import InputError
+from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
 from medtransfer.prepare.samples.heart import write_heart
 from medtransfer.prepare.samples.lungs import write_lungs
@@ -28,7 +29,7 @@ REVISION = 1
 
 
 def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int, pictures: int, force: bool = False) -> bool:
-    """Write the generated datasets, or reuse them if they were made with the same settings.
+    """Write the generated datasets, or reuse them if they were made with the same settings and no file is lost or another.
 
     Args:
         out: folder of the four datasets; it is replaced entirely.
@@ -56,8 +57,8 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
             raise InputError(
                 f"expected {out} to be empty or to hold earlier samples, but it holds other files; choose another `out`"
             )
-        text = json.dumps({"revision": REVISION, **settings}, indent=1) + "\n"
-        if not force and note.is_file() and note.read_text(encoding="utf-8") == text:
+        record = {"revision": REVISION, **settings}
+        if not force and note.is_file() and note.read_text(encoding="utf-8") == _describe(record, out):
             log.info("samples: %s already exists, made with the same settings; reused", out)
             return False
         with atomic_folder(out) as partial:
@@ -65,6 +66,13 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
             write_lungs(partial / "lungs", derive_seed(seed, "lungs"), lungs)
             write_retina(partial / "retina", derive_seed(seed, "retina"), retinas)
             write_pictures(partial / "pictures", derive_seed(seed, "pictures"), pictures)
-            (partial / "samples.json").write_text(text, encoding="utf-8")
+            (partial / "samples.json").write_text(_describe(record, partial), encoding="utf-8")
         log.info("samples: written to %s", out)
         return True
+
+
+def _describe(record: dict[str, int], folder: Path) -> str:
+    """Return the contents of samples.json: the settings, and a digest of the names and sizes of the files."""
+    files = sorted(path for path in folder.glob("*/**/*") if path.is_file() and not path.name.startswith("."))
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    return json.dumps({**record, "files": digest(sizes)}, indent=1) + "\n"

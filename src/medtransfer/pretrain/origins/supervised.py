@@ -22,7 +22,7 @@ from medtransfer.pretrain.reuse import move_aside_foreign, reuse
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.sync import finish
 from medtransfer.pretrain.trainer import Trainer
-from medtransfer.records import PRETRAINING_FILE, Pretraining, find_checkpoint
+from medtransfer.records import PRETRAINING_FILE, SOURCE_ACCURACY, Pretraining, find_checkpoint
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 
@@ -95,7 +95,7 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
         if unfinished:
             trainer.train(lambda epoch, encoder, numbers: True)
         return
-    params = {**asdict(recipe), "accumulation": recipe.accumulation, "kind": "supervised", "source": section.source,
+    params = {**asdict(recipe), "accumulation": recipe.accumulation, "kind": plan.provenance.kind, "source": section.source,
               "pretraining": checkpoints.pretraining, "stop_on": section.stop_on}  # fmt: skip
     with (
         tracking.open_run("pretrain", checkpoints.path.name, plan.cell, params, {}, on_disk=True) as run,
@@ -123,12 +123,12 @@ def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
     if progress is None:
         return True
     checkpoints, stopper = plan.checkpoints, plan.stopper
-    for name in progress["curves"].keys() - {"train_loss", "lr", "source_accuracy"}:
+    for name in progress["curves"].keys() - {"train_loss", "lr", SOURCE_ACCURACY}:
         del progress["curves"][name]
     if stopper:
         measured = progress["curves"][stopper.indicator] = {}
         for epoch in (epoch for epoch in checkpoints.saved if epoch in checkpoints.epochs and epoch <= progress["epoch"]):
-            measured[str(epoch)] = stopper.measure(load_encoder(*find_checkpoint(checkpoints.path, epoch)))
+            measured[str(epoch)] = stopper.measure(load_encoder(*find_checkpoint(checkpoints.path, epoch)), plan.recipe.input)
             if not stopper.observe(epoch, measured[str(epoch)]):
                 return False
     return int(progress["epoch"]) < max(checkpoints.epochs)
@@ -141,7 +141,7 @@ def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, Encoder, 
     def observe(epoch: int, encoder: Encoder, numbers: dict[str, float]) -> bool:
         proceed = True
         if stopper and epoch in checkpoints.epochs:
-            numbers[stopper.indicator] = stopper.measure(encoder)
+            numbers[stopper.indicator] = stopper.measure(encoder, plan.recipe.input)
             proceed = stopper.observe(epoch, numbers[stopper.indicator])
         run.log_metrics(numbers, epoch)
         values = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())

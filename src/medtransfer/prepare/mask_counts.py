@@ -1,0 +1,66 @@
+"""Count the masks of each split that lack a class or are full of it, and refuse masks that say nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.splits import SPLITS
+
+FEW = 0.05  # share of masks with a class, or with anything else, below which a warning is given
+ANY = "any class"
+
+
+def count_masks(pixels: np.ndarray, splits: Sequence[str], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Count the empty and the full masks of each split, by class and for all classes together.
+
+    Args:
+        pixels: int (N, 1 + classes), how many pixels of each mask have each label; 0 is background.
+        splits: split of each mask.
+        classes: names of the classes.
+
+    Returns:
+        One row per split and class: masks, how many of them are empty (no such pixel) and full (no other pixel).
+    """
+    of_class = np.column_stack([pixels[:, 1:], pixels[:, 1:].sum(axis=1)])  # (N, classes + 1)
+    empty = of_class == 0
+    full = ~empty & (of_class == pixels.sum(axis=1, keepdims=True))
+    rows = []
+    for split in (name for name in SPLITS if name in splits):
+        inside = np.array([name == split for name in splits])
+        for column, name in enumerate([*classes, ANY]):
+            counts = {key: int(flags[inside, column].sum()) for key, flags in (("empty", empty), ("full", full))}
+            rows.append({"split": split, "class": name, "masks": int(inside.sum()), **counts})
+    return rows
+
+
+def check_masks(rows: Sequence[dict[str, Any]], examples: Mapping[str, str]) -> list[str]:
+    """Check that the masks of training and test images can be learnt and judged.
+
+    Args:
+        rows: from `count_masks`.
+        examples: source of a picture of each split, for the message.
+
+    Returns:
+        Warnings about classes that fewer than one mask in twenty holds, or that fill all but as few.
+
+    Raises:
+        InputError: all masks of the training or the test images are empty, or all are full of one class.
+    """
+    warnings = []
+    for row in rows:
+        masks, name, split = row["masks"], row["class"], row["split"]
+        held, free = masks - row["empty"], masks - row["full"]
+        if split != "validation" and (not free or (name == ANY and not held)):
+            state = "empty" if free else f"full of {name}"
+            raise InputError(
+                f"expected masks with labels and background in the split {split!r}, but all {masks} are {state}, such as that of "
+                f"{examples[split]}; look at a mask file: its values may mean other labels, or be drawn in a channel that is not "
+                "read, such as transparency; or choose another split"
+            )
+        if name != ANY and held < FEW * masks:
+            warnings.append(f"only {held} of {masks} masks in the split {split!r} hold {name!r}")
+        if name != ANY and free < FEW * masks:
+            warnings.append(f"only {free} of {masks} masks in the split {split!r} hold anything but {name!r}")
+    return warnings

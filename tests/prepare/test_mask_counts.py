@@ -1,0 +1,54 @@
+"""Empty and full masks: counted by split and class; masks without labels are refused, rare ones are named."""
+
+import numpy as np
+import pytest
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.mask_counts import check_masks, count_masks
+
+EXAMPLES = {"train": "a.png", "validation": "b.png", "test": "c.png"}
+
+
+def test_empty_and_full_masks_are_counted_by_hand() -> None:
+    pixels = np.array([[4, 0, 0], [0, 4, 0], [0, 2, 2], [3, 0, 1], [0, 0, 0]])  # of 2x2 masks; the last holds no known label
+    assert count_masks(pixels, ["train", "train", "train", "test", "test"], ["cyst", "solid"]) == [
+        {"split": "train", "class": "cyst", "masks": 3, "empty": 1, "full": 1},
+        {"split": "train", "class": "solid", "masks": 3, "empty": 2, "full": 0},
+        {"split": "train", "class": "any class", "masks": 3, "empty": 1, "full": 2},
+        {"split": "test", "class": "cyst", "masks": 2, "empty": 2, "full": 0},
+        {"split": "test", "class": "solid", "masks": 2, "empty": 1, "full": 0},
+        {"split": "test", "class": "any class", "masks": 2, "empty": 1, "full": 0},
+    ]
+
+
+def rows(held: dict[str, int], masks: int = 40, full: int = 0) -> list[dict[str, object]]:
+    """Make masks of one class, of which so many hold it."""
+    splits = [split for split in held for _ in range(masks)]
+    pixels = [[0, 9] if row < full else [8, 1] if row < count else [9, 0] for count in held.values() for row in range(masks)]
+    return count_masks(np.array(pixels), splits, ["cyst"])
+
+
+@pytest.mark.parametrize(
+    ("held", "full", "warnings"),
+    [
+        ({"train": 2, "test": 40}, 0, []),
+        ({"train": 1, "test": 40}, 0, ["only 1 of 40 masks in the split 'train' hold 'cyst'"]),
+        ({"train": 9, "validation": 0, "test": 9}, 0, ["only 0 of 40 masks in the split 'validation' hold 'cyst'"]),
+        ({"train": 40}, 39, ["only 1 of 40 masks in the split 'train' hold anything but 'cyst'"]),
+    ],
+)
+def test_rare_labels_are_named(held: dict[str, int], full: int, warnings: list[str]) -> None:
+    assert check_masks(rows(held, full=full), EXAMPLES) == warnings
+
+
+@pytest.mark.parametrize(
+    ("held", "full", "message"),
+    [
+        ({"train": 0, "test": 9}, 0, "the split 'train', but all 40 are empty, such as that of a.png; .*transparency"),
+        ({"train": 9, "test": 0}, 0, "the split 'test', but all 40 are empty, such as that of c.png"),
+        ({"train": 40, "test": 40}, 40, "the split 'train', but all 40 are full of cyst"),
+    ],
+)
+def test_masks_that_say_nothing_are_refused(held: dict[str, int], full: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_masks(rows(held, full=full), EXAMPLES)

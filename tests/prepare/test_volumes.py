@@ -1,0 +1,114 @@
+"""Volumes: masks are turned onto their images by the affines of their headers, or refused."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.orientations import apply_orientation
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.volumes import check_slices, match_axes, name_axes, read_volume
+
+AFFINE = np.array([[-1.4, 0, 0, 90], [0, -1.4, 0, 120], [0, 0, 10, -30], [0, 0, 0, 1]])
+TILT = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])  # by 37 degrees about z
+SHAPE = (6, 5, 3)
+VALUES = np.arange(90, dtype=np.int16).reshape(SHAPE)
+
+
+def save(path: Path, values: np.ndarray, affine: np.ndarray | None, **codes: int) -> Path:
+    image = nib.Nifti1Image(values, affine)
+    for name, code in codes.items():
+        getattr(image, f"set_{name}")(image.get_sform() if affine is None else affine, code=code)
+    nib.save(image, path)
+    return path
+
+
+def pair(folder: Path, mask: np.ndarray, affine: np.ndarray | None, image_affine: np.ndarray | None = AFFINE) -> tuple[Path, Path]:
+    return save(folder / "image.nii.gz", VALUES, image_affine), save(folder / "mask.nii.gz", mask, affine)
+
+
+def moved(order: Sequence[int], flips: Sequence[int], affine: np.ndarray = AFFINE) -> tuple[np.ndarray, np.ndarray]:
+    """Permute and flip the voxels, and compute the affine that keeps each at its place: mm of voxel (i, j, k) by hand."""
+    values = VALUES.transpose(order)
+    columns, origin = affine[:3, list(order)], affine[:3, 3].copy()
+    for axis in flips:
+        values = np.flip(values, axis)
+        origin += columns[:, axis] * (values.shape[axis] - 1)
+        columns[:, axis] *= -1
+    return values, np.vstack([np.column_stack([columns, origin]), [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("affine", [AFFINE, TILT @ AFFINE], ids=["upright", "tilted"])
+@pytest.mark.parametrize(
+    ("order", "flips"), [((0, 1, 2), ()), ((0, 1, 2), (0, 1)), ((0, 1, 2), (2,)), ((1, 0, 2), ()), ((2, 0, 1), (0, 2))]
+)
+def test_a_flipped_or_permuted_mask_is_turned_back(
+    order: Sequence[int], flips: Sequence[int], affine: np.ndarray, tmp_path: Path
+) -> None:  # fmt: skip
+    files = pair(tmp_path, *moved(order, flips, affine), image_affine=affine)
+    assert np.array_equal(apply_orientation(read_volume(files[1]), match_axes(*files)), VALUES)
+
+
+def test_rounded_headers_are_the_same_place(tmp_path: Path) -> None:
+    rounded = AFFINE.copy()
+    rounded[0, 0], rounded[0, 3] = -1.41, 90.1
+    files = pair(tmp_path, VALUES, rounded)
+    assert np.array_equal(match_axes(*files), [[0, 1], [1, 1], [2, 1]])
+
+
+@pytest.mark.parametrize(
+    ("values", "affine", "message"),
+    [
+        (VALUES, AFFINE + np.array([[0, 0, 0, 1.0]] + [[0] * 4] * 3), "origin 91.0, 120.0, -30.0"),
+        (VALUES, TILT @ AFFINE, "origin 0.0, 150.0, -30.0"),
+        (VALUES, np.diag([-1.4, -1.4, 8, 1]) + AFFINE * [0, 0, 0, 1] - np.diag([0, 0, 0, 1]), "1.4x1.4x8 mm"),
+        (VALUES, np.eye(4), "1x1x1 mm, axes RAS"),
+        (VALUES[:, :, :2], AFFINE, "6x5x2 of"),
+        (VALUES.transpose(1, 0, 2), AFFINE, "5x6x3 of"),
+    ],
+)
+def test_a_mask_elsewhere_is_refused_with_both_files(values: np.ndarray, affine: np.ndarray, message: str, tmp_path: Path) -> None:
+    image, mask = pair(tmp_path, values, affine)
+    with pytest.raises(InputError) as error:
+        match_axes(image, mask)
+    assert all(part in str(error.value) for part in (str(image), str(mask), message)), error.value
+
+
+def test_a_header_without_a_code_says_nothing(tmp_path: Path) -> None:
+    image, mask = pair(tmp_path, VALUES[::-1], None)
+    assert np.array_equal(match_axes(image, mask), [[0, 1], [1, 1], [2, 1]])
+    assert (name_axes(image), name_axes(mask)) == ("LPS", "unknown")
+
+
+def test_the_qform_counts_where_there_is_no_sform(tmp_path: Path) -> None:
+    values, affine = moved((0, 1, 2), (0,))
+    image = save(tmp_path / "image.nii.gz", VALUES, AFFINE, sform=0, qform=1)
+    mask = save(tmp_path / "mask.nii.gz", values, affine, sform=0, qform=1)
+    assert nib.load(image).header["sform_code"] == 0
+    assert np.array_equal(apply_orientation(read_volume(mask), match_axes(image, mask)), VALUES)
+
+
+def test_forms_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    image = save(tmp_path / "image.nii.gz", VALUES, AFFINE, sform=1, qform=1)
+    mask = nib.Nifti1Image(VALUES, AFFINE)
+    mask.set_sform(AFFINE, code=1)
+    mask.set_qform(moved((0, 1, 2), (0,))[1], code=1)
+    nib.save(mask, tmp_path / "mask.nii.gz")
+    with pytest.raises(InputError, match=r"mask\.nii\.gz.*image\.nii\.gz, but they contradict each other"):
+        match_axes(image, tmp_path / "mask.nii.gz")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("shape", [(6, 5, 3, 1), (6, 5, 3, 1, 1)])
+def test_further_axes_of_length_1_are_dropped(shape: tuple[int, ...], suffix: str, tmp_path: Path) -> None:
+    path = save(tmp_path / f"image{suffix}", VALUES.reshape(shape), AFFINE)
+    assert np.array_equal(read_volume(path), VALUES)
+
+
+def test_slices_along_another_axis_are_refused(tmp_path: Path) -> None:
+    values, affine = moved((2, 0, 1), ())
+    check_slices(save(tmp_path / "image.nii.gz", VALUES, AFFINE))
+    with pytest.raises(InputError, match=r"along the third axis of .*turned.nii.gz, but its spacing is 10x1.4x1.4 mm"):
+        check_slices(save(tmp_path / "turned.nii.gz", values, affine))
