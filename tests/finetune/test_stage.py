@@ -25,7 +25,7 @@ from medtransfer.finetune import trainer
 from medtransfer.finetune.evaluation import evaluate
 from medtransfer.finetune.stage import run
 from medtransfer.hashing import file_sha256
-from medtransfer.metrics.overlap import OVERLAP
+from medtransfer.metrics.counts import OVERLAP
 from medtransfer.modes import MODES
 from medtransfer.records import CellName, PreparedTarget, Result, find_checkpoint, read_tensors, series_folder
 from medtransfer.tasks import TASKS

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from medtransfer.metrics.overlap import OVERLAP, Counts, confusion
+from medtransfer.metrics.counts import OVERLAP, Counts
+from medtransfer.metrics.overlap import confusion
 
 INDEPENDENT = {
     "jaccard": sk.jaccard_score,

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medtransfer.analysis.model import Association, Evidence, Judged, OneEach, Power, Sampling
+from medtransfer.analysis.model import Association, Evidence, Judged, OneEach, Patients, Power, Sampling
+from medtransfer.analysis.patients import resample_patients
+from medtransfer.errors import InputError
 from medtransfer.metrics.comparison import POWER, ClusterMean
 from medtransfer.selectors.selectors import CONTRASTED
 
@@ -28,8 +30,11 @@ def gather(judged: Sequence[Judged], sampling: Sampling, mean_over: MeanOver) ->
         mean_over: mean of one value for each pool, with its clusters.
     """
     pools = [pool for pool in judged if pool.verdicts and pool.pool.is_series]
+    patients, notes = _patients(pools, sampling)
     permuted = {s.name: share for s in CONTRASTED if (share := _permuted(pools, s.name, sampling)) is not None}
-    return Evidence(_association(pools, mean_over), permuted, _power(pools, sampling), _one_each(pools, mean_over))
+    return Evidence(
+        _association(pools, mean_over), permuted, _power(pools, sampling), _one_each(pools, mean_over), patients, tuple(notes)
+    )  # fmt: skip
 
 
 def _association(pools: Sequence[Judged], mean_over: MeanOver) -> Association | None:
@@ -135,6 +140,32 @@ def seeds_needed(spread: float, gap: float, confidence: float) -> float:
         else:
             low = middle + 1
     return float(high)
+
+
+def _patients(pools: Sequence[Judged], sampling: Sampling) -> tuple[Patients | None, list[str]]:
+    count = sum(len(pool.pool.fine_tunings) for pool in pools)
+    if not sampling.patients or not count:
+        return None, []
+    if count > sampling.patients:
+        return None, [f"Test patients were not resampled, since {count} fine-tunings are more than report.patients"]
+    drawn, notes = [], []
+    for pool in pools:
+        try:
+            if (draws := resample_patients(pool.pool, sampling)) is not None:
+                drawn.append((pool, draws))
+        except InputError as error:
+            notes.append(f"{pool.name}: test patients were not resampled: {error}")
+    if not drawn:
+        return None, notes
+    same, deviations = [], []
+    for pool, (keys, values, _) in drawn:
+        best = values.max(axis=1)
+        same.append(float((values[:, int(np.argmax([pool.pool.means[key] for key in keys]))] >= best).mean()))
+        chosen = pool.by_selector.get(CONTRASTED[0].name)
+        if chosen is not None and chosen.candidate is not None:
+            deviations.append(float((values[:, keys.index(chosen.candidate)] / best).std(ddof=1)))
+    fewest = min(patients for _, (_, _, patients) in drawn)
+    return Patients(len(drawn), fewest, float(np.mean(same)), float(np.mean(deviations)) if deviations else None), notes
 
 
 def _one_each(pools: Sequence[Judged], mean_over: MeanOver) -> OneEach | None:

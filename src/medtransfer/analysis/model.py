@@ -24,6 +24,7 @@ class Sampling:
         seed: seed of the draws.
         margin: differences of TIS up to this are equivalent.
         least: mean outcome up to which models learned nothing.
+        patients: most fine-tunings whose test patients are resampled; 0 for none.
     """
 
     draws: int
@@ -31,6 +32,7 @@ class Sampling:
     seed: int
     margin: float
     least: float
+    patients: int = 0
 
     def generator(self, *parts: str) -> np.random.Generator:
         """Return the random generator of a part of the report, which is independent of all others."""
@@ -257,6 +259,24 @@ class OneEach:
 
 
 @dataclass(frozen=True)
+class Patients:
+    """What other test patients would change, by bootstrap of the patients, the same for every candidate.
+
+    Attributes:
+        pools: number of configurations whose fine-tunings have counts by image.
+        fewest: lowest number of test patients of a configuration.
+        same_best: share of draws in which the best candidate stays the best, mean over the configurations.
+        deviation: standard deviation of the TIS of the choice by robustness, offline, mean over the configurations; None
+            without such choices.
+    """
+
+    pools: int
+    fewest: int
+    same_best: float
+    deviation: float | None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Further evidence; each part is None, or lacks a selector, where the data do not allow it.
 
@@ -265,12 +285,16 @@ class Evidence:
         permuted: by selector, the share of permutations of its choices within encoder and mode that bring at least its TIS.
         power: what the seeds can see.
         one_each: the baseline that fine-tunes each candidate once.
+        patients: what other test patients would change.
+        notes: why a part is missing, in sentences.
     """
 
     association: Association | None = None
     permuted: Mapping[str, float] = field(default_factory=dict)
     power: Power | None = None
     one_each: OneEach | None = None
+    patients: Patients | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +45,7 @@ class Pool:
         score: the setting of that robustness; None when nothing was scored.
         every_seed: whether means go over all seeds of a candidate, not over those that all candidates share.
         runs: ids of the runs that it was read from.
+        fine_tunings: ids of the runs of the fine-tunings, by (candidate, seed).
         unfit: candidates whose features are not finite for some images, which are not chosen by robustness.
         label: distinguishes pools with the same fields.
     """
@@ -60,6 +61,7 @@ class Pool:
     score: RobustnessSetting | None = None
     every_seed: bool = False
     runs: tuple[str, ...] = ()
+    fine_tunings: Mapping[tuple[Key, int], str] = field(default_factory=dict)
     unfit: frozenset[Key] = frozenset()
     label: str = ""
 
@@ -98,10 +100,15 @@ class Pool:
         """Whether every fine-tuned candidate has the same seeds in `values`."""
         return bool(self.common_seeds) and (not self.every_seed or self.common_seeds == self.seeds)
 
+    @property
+    def used_seeds(self) -> set[int]:
+        """Seeds that `values` are of."""
+        return set(() if self.every_seed else self.common_seeds) or set(self.seeds)
+
     @cached_property
     def values(self) -> dict[Key, list[float]]:
         """Outcomes by candidate over the common seeds, or over all if none is common or with `every_seed`."""
-        used = set(() if self.every_seed else self.common_seeds) or set(self.seeds)
+        used = self.used_seeds
         values: dict[Key, list[float]] = {}
         for (candidate, seed), value in sorted(self.outcome.items()):
             if seed in used:
@@ -274,15 +281,15 @@ def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, 
 
 def _pool(key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any]) -> Pool:
     params = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
-    outcome: dict[tuple[Key, int], float] = {
-        (int(run.params["epoch"]), int(run.params["seed"])): run.metrics[run.params["primary"]] for run in runs
-    }
+    by_cell: dict[tuple[Key, int], StoredRun] = {(int(run.params["epoch"]), int(run.params["seed"])): run for run in runs}
+    outcome = {cell: run.metrics[run.params["primary"]] for cell, run in by_cell.items()}
     scores = scored.get("scores", {})
     candidates = {epoch for epoch, _ in outcome}.union(*scores.values(), scored.get("unfit", ()))
     ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
     return Pool(
         {name: params[name] for name in FIELDS}, {name: params[name] for name in DIGESTS}, outcome,
         candidates=tuple(sorted(candidates)), metric=_primary(runs[0].params["primary"]), runs=tuple(ids),
+        fine_tunings={cell: run.id for cell, run in by_cell.items()},
         **{"scores": scores, **scored},
     )  # fmt: skip
 

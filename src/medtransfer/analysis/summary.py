@@ -25,7 +25,7 @@ def analyse(pools: Sequence[Pool], left: Sequence[str], sampling: Sampling, warn
     notes = [note for pool in judged for note in pool.notes]
     summaries, contrasts = summarise(judged, sampling)
     evidence = gather(sorted(judged, key=lambda pool: pool.name), sampling, mean_over)
-    return Analysis(tuple(judged), summaries, contrasts, evidence, (*left, *notes), sampling, tuple(warnings))
+    return Analysis(tuple(judged), summaries, contrasts, evidence, (*left, *notes, *evidence.notes), sampling, tuple(warnings))
 
 
 def summarise(judged: Sequence[Judged], sampling: Sampling) -> tuple[tuple[Summary, ...], tuple[Contrast, ...]]:

@@ -422,6 +422,8 @@ class Report(Section):
     """differences of TIS up to this count as equivalent"""
     least: AtLeastZero
     """mean test metric up to which models learned nothing; such configurations are not judged"""
+    patients: NonNegative
+    """most fine-tunings whose test patients are resampled; 0: none"""
 
 
 class Margins(Section):

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medtransfer.metrics.counts import OVERLAP, Counts
 from medtransfer.metrics.evaluation import Evaluation
-from medtransfer.metrics.overlap import OVERLAP, Counts, confusion
+from medtransfer.metrics.overlap import confusion
 from medtransfer.metrics.precision_recall import AveragePrecision
 from medtransfer.metrics.surface import hd95
 

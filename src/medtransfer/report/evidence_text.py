@@ -1,7 +1,7 @@
 """Further evidence of an analysis, one number in a sentence each."""
 
-from medtransfer.analysis.evidence import MOST_SEEDS, Association, OneEach, Power
-from medtransfer.analysis.model import Analysis
+from medtransfer.analysis.evidence import MOST_SEEDS
+from medtransfer.analysis.model import Analysis, Association, OneEach, Patients, Power
 from medtransfer.metrics.comparison import POWER, ClusterMean
 from medtransfer.report.format import percent, signed
 from medtransfer.selectors.selectors import FULL, SELECTORS
@@ -15,6 +15,7 @@ def sentences(analysis: Analysis) -> list[str]:
         *([_association(evidence.association, analysis)] if evidence.association else []),
         *([_permuted(analysis)] if evidence.permuted else []),
         *([_power(evidence.power, analysis)] if evidence.power else []),
+        *([_patients(evidence.patients, analysis)] if evidence.patients else []),
     ]
 
 
@@ -53,6 +54,16 @@ def _power(power: Power, analysis: Analysis) -> str:
         f"With its seeds this study can distinguish two checkpoints of a configuration whose TIS differs by {power.gap:.3f} "
         f"(median; probability {100 * POWER:g} %); seeds needed for a difference of {margin:g}: {seeds}."
     )
+
+
+def _patients(patients: Patients, analysis: Analysis) -> str:
+    text = (
+        f"With other test patients (bootstrap of the {patients.fewest} or more of a target) the best checkpoint would stay the "
+        f"best in {percent(patients.same_best)} of draws"
+    )
+    if patients.deviation is not None:
+        text += f", and the TIS of {SELECTORS['offline'].phrase} has a standard deviation of {patients.deviation:.3f}"
+    return f"{text}."
 
 
 def _with_interval(mean: ClusterMean, confidence: float) -> str:

@@ -70,7 +70,7 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
 
 def sampling_of(section: Report) -> Sampling:
     """Return how the report computes intervals."""
-    return Sampling(section.draws, section.confidence, section.seed, section.margin, section.least)
+    return Sampling(section.draws, section.confidence, section.seed, section.margin, section.least, section.patients)
 
 
 def searched(setting: RobustnessSetting) -> list[str]:

@@ -136,7 +136,7 @@ def _stored(value: float) -> tuple[float, bool]:
 
 @contextmanager
 def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
-    """Yield a local folder with the run's artifacts below `folder`, downloaded unless the artifact store is local.
+    """Yield the run's artifacts below `folder`, or a single one, as a local path; downloaded unless the store is local.
 
     Raises:
         InputError: there are none, or they cannot be downloaded.
@@ -148,7 +148,7 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
     run = store.ask(client, lambda client: client.get_run(run_id))
     address = urlparse(run.info.artifact_uri)
     own = Path(url2pathname(address.path)) / folder
-    if address.scheme in {"", "file"} and own.is_dir():
+    if address.scheme in {"", "file"} and own.exists():
         yield own
         return
     with TemporaryDirectory() as download:
