@@ -183,17 +183,16 @@ def _single_seeds(judged: Sequence[Judged], metric: str) -> str:
 
 
 def cost(analysis: Analysis) -> str:
-    """Compare each choice by robustness with fixed lengths of the same cost, by both accounts; empty if none can be compared."""
+    """Compare a choice that stops early with fixed lengths of the same cost, by both accounts; empty if none can be compared."""
     parts = []
     for selector in CONTRASTED:
         summary = analysis.by_selector.get(selector.name)
-        if summary is None or summary.fixed_at_cost is None:
-            continue
         contrast = analysis.contrast(selector.name, EQUAL_COST.name)
-        word = f" ({contrast.outcome})" if contrast else ""
+        if summary is None or summary.fixed_at_cost is None or contrast is None:
+            continue
         text = (
             f"{selector.phrase} spends {epochs(summary.mean_epochs)} epochs for a mean TIS of {summary.mean_tis:.3f}, where "
-            f"fixed lengths of the same cost bring {summary.fixed_at_cost:.3f}{word}"
+            f"fixed lengths of the same cost bring {summary.fixed_at_cost:.3f} ({contrast.outcome})"
         )
         if summary.fixed_at_shared is not None and summary.shared_epochs > summary.mean_epochs:
             text += (
