@@ -57,12 +57,13 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
     write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
     write_text(out / "selectors.csv", as_csv(tables.selector_rows(analysis)))
     write_text(out / "contrasts.csv", as_csv(tables.contrast_rows(analysis)))
-    write_text(out / "report.md", tables.markdown(analysis, TITLE))
+    text = tables.markdown(analysis, TITLE)
+    write_text(out / "report.md", text)
     write_text(out / "report.html", page.render(analysis, TITLE))
     draw(out / "dice_by_epoch.png", analysis.judged)
     metrics = tables.tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
-    _publish(out, analysis, metrics)
+    _publish(out, analysis, metrics, text)
     missing = [line for lines in data_notes.missing(analysis).values() for line in lines]
     lacking = f"\n\nMissing or left out: {len(missing)} lines at the end of {out / 'report.md'}." if missing else ""
     return f"{tables.brief(analysis)}{lacking}\n\nThe page: {out / 'report.html'}"
@@ -90,11 +91,11 @@ def searched(setting: RobustnessSetting) -> list[str]:
     return []
 
 
-def _publish(out: Path, analysis: Analysis, metrics: Mapping[str, float]) -> None:
-    """Log the report as one run; a report on the same inputs is logged only once."""
+def _publish(out: Path, analysis: Analysis, metrics: Mapping[str, float], text: str) -> None:
+    """Log the report as one run; a report with the same result is logged only once."""
     inputs = sorted({run for judged in analysis.judged for run in judged.pool.runs})
     sampling = asdict(analysis.sampling)
-    cell = digest([inputs, metrics, sampling], 16)
+    cell = digest([inputs, metrics, sampling, text], 16)
     params = {"configurations": len(analysis.judged), "runs": len(inputs), **sampling}
     with tracking.once("report", "report", cell, params) as handle:
         if handle:

@@ -95,7 +95,7 @@ def _recompute(released: Released, findings: Sequence[Finding], digests: dict[st
     write_text(out / "replay.html", page.render(content))
     metrics = tis_metrics(analyses["keyed"])
     write_json(out / "metrics.json", metrics)
-    _publish(out, digests, metrics, sampling)
+    _publish(out, digests, metrics, sampling, text)
     return f"{page.brief(content)}\nThe page: {out / 'replay.html'}"
 
 
@@ -122,10 +122,10 @@ def _write(path: Path, rows: Sequence[dict[str, object]]) -> None:
     write_text(path, as_csv(rows))
 
 
-def _publish(out: Path, digests: dict[str, str], metrics: dict[str, float], sampling: Sampling) -> None:
-    """Log the result as one run; a replay of the same files with the same intervals is logged only once."""
+def _publish(out: Path, digests: dict[str, str], metrics: dict[str, float], sampling: Sampling, text: str) -> None:
+    """Log the result as one run; a replay with the same result is logged only once."""
     params = {"kind": "result", **digests, "draws": sampling.draws, "confidence": sampling.confidence, "seed": sampling.seed}
-    cell = digest([params, metrics], 16)
+    cell = digest([params, metrics, text], 16)
     with tracking.once(STAGE, "replay", cell, params) as handle:
         if handle:
             handle.log_metrics(metrics)
