@@ -89,7 +89,7 @@ def scored(workplace: Path, stores: dict[str, Path]) -> Path:
     return Path(shutil.copy(stores["scored"], workplace / "mlflow.db"))
 
 
-SAMPLING = Sampling(draws=200, confidence=0.95, seed=0)
+SAMPLING = Sampling(draws=200, confidence=0.95, seed=0, margin=0.01, least=0.1)
 SETTING = RobustnessSetting("cosine", 0.5, -2, "frozen")
 
 

@@ -1,0 +1,118 @@
+"""Which results of a store a pool is made of: the described study, usable scores, and test patients, by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.report.test_report import CELL, DICE, FLAT, POOLED, add_dice, add_scores
+
+from medtransfer import tracking
+from medtransfer.analysis.described import Described
+from medtransfer.analysis.judge import judge
+from medtransfer.analysis.model import Sampling
+from medtransfer.analysis.patients import resample_patients
+from medtransfer.analysis.pools import collect
+from medtransfer.errors import InputError
+from medtransfer.hashing import digest
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+
+SETTING = RobustnessSetting("cosine", 0.5, -2, "frozen")
+SAMPLING = Sampling(draws=3000, confidence=0.95, seed=0, margin=0.01, least=0.1)
+
+
+@pytest.mark.parametrize(
+    ("described", "differing"),
+    [
+        (Described("prot1"), ()),
+        (Described("prot1", {"moon": "data1"}, {("unet", "simple"): "pre1"}), ()),
+        (Described("prot2"), ("protocol",)),
+        (Described("prot1", {"moon": "data2", "sun": "data1"}, {("unet", "simple"): "pre2"}), ("data", "pretraining")),
+        (Described("prot1", {"sun": "other"}, {("unet", "advanced"): "other"}), ()),  # unknown: not compared
+    ],
+)
+def test_results_differ_in_the_digests_that_are_known(described: Described, differing: tuple[str, ...]) -> None:
+    assert described.differing(CELL) == differing
+
+
+def test_only_the_described_study_is_judged_and_the_rest_is_counted(workplace: Path) -> None:
+    add_dice()
+    add_dice(dict.fromkeys(DICE, (0.9, 0.9)), protocol="prot2")
+    pools, left = collect(SETTING, described=Described("prot1"))
+    assert [pool.digests["protocol"] for pool in pools] == ["prot1"]
+    assert left == [
+        "8 fine-tunings are not of the study that the parameters describe (they differ in protocol); `--all` judges them too"
+    ]
+    both, left = collect(SETTING)
+    assert (len(both), left) == (2, [])
+
+
+def test_a_store_without_the_described_study_says_so(workplace: Path) -> None:
+    add_dice()
+    with pytest.raises(InputError, match="all fine-tunings are not of the study .* differ in protocol.*report --all"):
+        collect(SETTING, described=Described("prot2"))
+
+
+def test_a_checkpoint_whose_features_are_not_finite_is_passed_over(workplace: Path) -> None:
+    """Epoch 10 has the highest robustness, of NaN features that count as equal; without it epoch 0 has."""
+    add_dice()
+    params = {name: CELL[name] for name in ("pretraining", "data", "encoder", "origin", "target")}
+    params |= {"images": "9", "distance": "l2", "margin": "0.5", "level": "-2"}
+    with tracking.open_run("score", "score", digest(params, 16), params, {}) as handle:
+        curves = {"robustness": {**FLAT, 10: 1.0}, "robustness_pooled": POOLED, "robustness_nonfinite": {0: 0, 1: 0, 5: 0, 10: 3}}
+        handle.log_curves(curves)
+    ((pool,), _) = collect(SETTING)
+    assert (pool.unfit, sorted(pool.robustness)) == ({10}, [0, 1, 5])
+    assert judge(pool, SAMPLING).by_selector["offline"].candidate == 0
+    assert pool.missing == ["unet simple → moon, full: no robustness of epoch 10, since its features are not finite"]
+
+
+def add_counts(epoch: int, seed: int, counts: dict[str, tuple[int, int, int]], dice: float) -> None:
+    """Write a fine-tuning with the TP, FP and FN pixels of one class of two images for each patient."""
+    fields = {**CELL, "epoch": epoch, "seed": seed}
+    rows = ["image,group,tp_class_1,fp_class_1,fn_class_1,tn_class_1"]
+    rows += [f"{group}-{i},{group},{tp // 2},{fp // 2},{fn // 2},50" for group, (tp, fp, fn) in counts.items() for i in range(2)]
+    Path("model").mkdir(exist_ok=True)
+    Path("model/per_image.csv").write_text("\n".join(rows) + "\n")
+    with tracking.open_run("finetune", f"e{epoch}", digest(fields, 16), fields, {}) as handle:
+        handle.log_metrics({"dice": dice}, 1)
+        handle.log_artifact(Path("model"), "model")
+
+
+def twice(counts: tuple[int, int, int]) -> float:
+    """Return the Dice of a test set that holds one patient twice."""
+    tp, fp, fn = (2 * count for count in counts)
+    return round((2 * tp + 1) / (2 * tp + fp + fn + 1), 9)
+
+
+def test_patients_are_resampled_together_with_all_their_images(workplace: Path) -> None:
+    """Two patients: the four equally likely draws are a twice, b twice, and both in either order."""
+    good, bad = {"a": (80, 20, 20), "b": (20, 40, 40)}, {"a": (60, 40, 40), "b": (60, 0, 0)}
+    dice = {name: (2 * sum(c[0] for c in counts.values()) + 1) / (
+        sum(2 * c[0] + c[1] + c[2] for c in counts.values()) + 1) for name, counts in (("good", good), ("bad", bad))}  # fmt: skip
+    add_counts(1, 1, good, dice["good"])
+    add_counts(5, 1, bad, dice["bad"])
+    ((pool,), _) = collect(SETTING)
+    result = resample_patients(pool, SAMPLING)
+    assert result is not None
+    keys, drawn, patients = result
+    assert (keys, patients) == ([1, 5], 2)
+    alone = {(twice(good[name]), twice(bad[name])) for name in ("a", "b")}
+    both = (round(dice["good"], 9), round(dice["bad"], 9))
+    assert {tuple(row) for row in drawn.round(9).tolist()} == {*alone, both}
+    assert np.mean([tuple(row) == both for row in drawn.round(9).tolist()]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_fine_tunings_on_other_patients_are_refused(workplace: Path) -> None:
+    add_counts(1, 1, {"a": (80, 20, 20), "b": (20, 40, 40)}, 0.6)
+    add_counts(5, 1, {"a": (80, 20, 20), "c": (20, 40, 40)}, 0.6)
+    ((pool,), _) = collect(SETTING)
+    with pytest.raises(InputError, match="same test patients in every fine-tuning of unet simple → moon, full"):
+        resample_patients(pool, SAMPLING)
+
+
+def test_fine_tunings_without_counts_are_not_resampled(workplace: Path) -> None:
+    add_dice()
+    add_scores()
+    ((pool,), _) = collect(SETTING)
+    with pytest.raises(InputError, match="per_image.csv"):
+        resample_patients(pool, SAMPLING)
