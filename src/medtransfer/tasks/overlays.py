@@ -14,10 +14,8 @@ from torch import Tensor
 
 from medtransfer.data.epochs import Samples
 from medtransfer.records import IGNORE, atomic_path
+from medtransfer.tasks.colours import colour_of
 from medtransfer.tasks.contract import Metric
-
-COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")  # Okabe and Ito, colour-blind-safe
-GREY = "#999999"  # of pixels to ignore
 
 
 def draw_overlays(
@@ -50,9 +48,9 @@ def draw_overlays(
             axis.imshow(_paint(picture, mask))
             axis.set_title(title, fontsize=8)
             axis.set_axis_off()
-    handles = [Patch(color=COLOURS[c % len(COLOURS)], label=name) for c, name in enumerate(class_names)]
+    handles = [Patch(color=colour_of(label), label=name) for label, name in enumerate(class_names, start=1)]
     if any((samples[index][1] == IGNORE).any() for index in chosen):
-        handles.append(Patch(color=GREY, label="ignored"))
+        handles.append(Patch(color=colour_of(IGNORE), label="ignored"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
@@ -77,6 +75,6 @@ def _paint(picture: NDArray[np.uint8], mask: NDArray) -> NDArray[np.uint8]:
     """Blend each class's colour over the picture (H, W, 3) where the mask (H, W) has it; grey where it is IGNORE."""
     painted = picture.astype(np.float64)
     for label in np.unique(mask[mask > 0]):
-        colour = 255 * np.array(to_rgb(GREY if label == IGNORE else COLOURS[(int(label) - 1) % len(COLOURS)]))
+        colour = 255 * np.array(to_rgb(colour_of(int(label))))
         painted[mask == label] = 0.45 * painted[mask == label] + 0.55 * colour
     return painted.astype(np.uint8)
