@@ -1,6 +1,8 @@
 """Pictures as viewers show them: orientation, transparency, palettes, formats; and sizes and scales."""
 
 import logging
+import struct
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +130,15 @@ def test_single_frames_are_read_and_animations_refused(suffix: str, tmp_path: Pa
             read_image(tmp_path / f"a.{suffix}", 3)
 
 
+def test_white_may_be_zero(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)).save(path)
+    upright = read_image(path, 1)
+    black, white = (struct.pack("<HHII", 262, 3, 1, value) for value in (1, 0))  # the tag, a short, once
+    path.write_bytes(path.read_bytes().replace(black, white))
+    assert upright[0, 0] == 0 and np.array_equal(read_image(path, 1), 255 - upright)
+
+
 def test_a_phones_second_picture_is_not_seen(tmp_path: Path) -> None:
     first = Image.fromarray(np.full((16, 16, 3), 200, np.uint8))
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[Image.new("RGB", (16, 16))])
@@ -135,12 +146,12 @@ def test_a_phones_second_picture_is_not_seen(tmp_path: Path) -> None:
 
 
 def test_subfolders_are_read_and_other_files_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("a.png", "p1/a.png", ".hidden/a.png"):
+    for name in ("a.png", unicodedata.normalize("NFD", "p1/é.png"), ".hidden/a.png"):
         save(DRAWN, tmp_path / name)
     for name in ("b.heic", "c.HEIC", "p1/notes.txt", ".DS_Store"):
         (tmp_path / name).write_bytes(b"x")
     with caplog.at_level(logging.WARNING, logger="medtransfer"):
-        assert list(list_pictures(tmp_path)) == ["a", "p1/a"]
+        assert list(list_pictures(tmp_path)) == ["a", unicodedata.normalize("NFC", "p1/é")]
     assert "not read: .heic (2, such as b.heic), .txt (1, such as p1/notes.txt)" in caplog.text
 
 

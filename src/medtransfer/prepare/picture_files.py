@@ -1,6 +1,7 @@
 """Read picture files as uint8 images and integer masks; scale intensities and resize."""
 
 import logging
+import unicodedata
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 PERCENTILES = (0.5, 99.5)
 PERCENTILE_RULE = f"percentiles {PERCENTILES[0]} and {PERCENTILES[1]} map to 0 and 255, clipped"
 JPEG = ("JPEG", "MPO")  # a phone's MPO is a JPEG with a second picture after it, which viewers do not show
+PHOTOMETRIC = 262  # tag of TIFF; where it is 0, white is zero: Pillow inverts 8 bits, but not more
 OPAQUE = {"RGBA": "RGB", "RGBX": "RGB", "LA": "L", "PA": "P"}  # a mode with an alpha channel: the mode without
 
 Size = tuple[int, int]  # (height, width), pixels
@@ -83,7 +85,7 @@ def by_name(folder: Path, listed: PictureFolder) -> dict[str, Path]:
     """Return the pictures of a folder by their relative paths without suffix; raise InputError if two have the same."""
     pictures: dict[str, Path] = {}
     for relative in listed.pictures:
-        name = Path(relative).with_suffix("").as_posix()
+        name = unicodedata.normalize("NFC", Path(relative).with_suffix("").as_posix())  # macOS decomposes letters
         if other := pictures.get(name):
             both = f"{other.relative_to(folder)} and {relative}"
             raise InputError(f"expected one picture per name in {folder}, but got {both}; rename one")
@@ -135,9 +137,11 @@ def read_image(path: Path, channels: int, scale: Scaling | None = None) -> np.nd
         InputError: the file is not a picture, is truncated or holds NaN, or only its transparency varies.
     """
     with open_picture(path) as file:
+        white_is_zero = file.format == "TIFF" and file.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]
         picture = _decode(file, path)
         if picture.mode in WIDE:
             pixels = (scale or scale_intensities)(np.asarray(picture), path)[..., None]  # (h, w, 1)
+            pixels = 255 - pixels if white_is_zero else pixels
         else:
             if "transparency" in picture.info and picture.mode == "P":
                 picture = _drop_alpha(picture.convert("RGBA"), path)

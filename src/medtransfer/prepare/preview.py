@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from medtransfer.data.colours import colour_of
 from medtransfer.records import IGNORE, PreparedTarget
-from medtransfer.tasks.colours import colour_of
 
 COLUMNS, ROWS, CELL, LINE = 4, 3, 256, 18  # pixels of a cell and of a line of text
 

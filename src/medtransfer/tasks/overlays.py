@@ -12,9 +12,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medtransfer.data.colours import colour_of
 from medtransfer.data.epochs import Samples
 from medtransfer.records import IGNORE, atomic_path
-from medtransfer.tasks.colours import colour_of
 from medtransfer.tasks.contract import Metric
 
 
