@@ -43,7 +43,7 @@ def list_folder(folder: Path, leave_out: Path | None = None) -> PictureFolder:
     """
     listed = PictureFolder()
     for parent, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
-        below = (Path(parent, name) for name in sorted(folders) if not name.startswith("."))
+        below = (Path(parent, name) for name in sorted(folders) if not name.startswith((".", "__MACOSX")))
         folders[:] = [path.name for path in below if path != leave_out and not _leads_back(path)]
         within = "" if parent == str(folder) else f"{os.path.relpath(parent, folder)}/"
         for name in sorted(files):

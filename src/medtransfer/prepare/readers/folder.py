@@ -22,7 +22,6 @@ Images and masks are matched by their paths below their folders, without the suf
     keep_aspect      true: pad to `size` instead of squeezing
 """
 
-import logging
 import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,8 +67,6 @@ CITATION = "own data"
 MOST_CLASSES = 254  # masks are stored in one byte, and 255 is a pixel to ignore
 SCALINGS = ("image", "group", "dataset")
 
-log = logging.getLogger("medtransfer")
-
 
 @dataclass(frozen=True)
 class _Reading:
@@ -109,7 +106,6 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     pairs = list_pairs(root, chosen)
     headers = [read_header(pair.image) for pair in pairs]
     groups = [_read_group(pair, root, chosen["group"]) for pair in pairs]
-    _log_notes(pairs, headers, size, chosen)
     scales, scaling = _choose_scales(pairs, headers, groups, chosen["scaling"])
     channels: Literal[1, 3] = 1 if all(header.grey for header in headers) else 3
     reading = _Reading(channels, size, rule, chosen["keep_aspect"])
@@ -122,7 +118,8 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     )  # fmt: skip
     return Scan(
         tuple(chosen["classes"]), channels, size, "rotate-flip", CITATION, scaling, {}, whole_picture(size), items,
-        task="segmentation", labels=pixel_labels(size), ignore=bool(rule.ignored),
+        task="segmentation", labels=pixel_labels(size), notes=_describe(pairs, headers, size, chosen),
+        ignore=bool(rule.ignored),
     )  # fmt: skip
 
 
@@ -191,8 +188,8 @@ def _read_window(option: list[Any]) -> tuple[float, float]:
     return numbers[0], numbers[1]
 
 
-def _log_notes(pairs: Sequence[Pair], headers: Sequence[Header], size: Size, chosen: Mapping[str, Any]) -> None:
-    """Log what a user may not expect of these pictures, with counts and an example each."""
+def _describe(pairs: Sequence[Pair], headers: Sequence[Header], size: Size, chosen: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say what a user may not expect of these pictures, with counts and an example each."""
     apart, kept, alone = chosen["scaling"] == "image", chosen["keep_aspect"], chosen["group"] is None
     squeezed = [not kept and abs(header.size[0] * size[1] / (header.size[1] * size[0]) - 1) > 0.05 for header in headers]
     notes = [
@@ -205,6 +202,5 @@ def _log_notes(pairs: Sequence[Pair], headers: Sequence[Header], size: Size, cho
         ([alone and "/" in pair.name for pair in pairs], "are in subfolders, and each is a group of its own; "
          "`group: '(.+)/'` makes every subfolder one"),
     ]  # fmt: skip
-    for flags, text in notes:
-        if concerned := [pair.image for pair, flag in zip(pairs, flags, strict=True) if flag]:
-            log.warning("prepare: %d of %d pictures %s (such as %s)", len(concerned), len(pairs), text, concerned[0])
+    concerned = [([pair.image for pair, flag in zip(pairs, flags, strict=True) if flag], text) for flags, text in notes]
+    return tuple(f"{len(paths)} of {len(pairs)} pictures {text} (such as {paths[0]})" for paths, text in concerned if paths)

@@ -83,15 +83,16 @@ def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Ite
     remedy = "name the two subfolders with the options `images` and `masks`"
     image_folder, mask_folder = (require_folder(home / options[kind], remedy) for kind in ("images", "masks"))
     images, others = _list_kind(image_folder, mask_folder)
-    masks, other_masks = _list_kind(mask_folder, image_folder)
-    if image_folder == mask_folder:
+    if image_folder != mask_folder:
+        masks, other_masks = _list_kind(mask_folder, image_folder)
+        others = "; ".join(filter(None, (others, other_masks)))
+    else:
         masks = {name: path for name, path in images.items() if re.search(f"{_mask_ending(options)}(?:{FURTHER})?$", name)}
         images = {name: path for name, path in images.items() if name not in masks}
     images = _take_off(images, options["image_suffix"], image_folder)
     owned = _assign(masks, images, options["suffix"], options["join"], mask_folder)
-    passed_over = "; ".join(dict.fromkeys(filter(None, (others, other_masks))))
     first = {name: paths[0] for name, paths in owned.items()}
-    for name, image, _ in pair_up(images, first, home, passed_over):
+    for name, image, _ in pair_up(images, first, home, others):
         yield Pair(split, name, image, tuple(owned[name]))
 
 
