@@ -42,8 +42,6 @@ from medtransfer.prepare.picture_files import (
     read_header,
     read_image,
     read_mask,
-    resize_image,
-    resize_mask,
     scale_to_window,
 )
 from medtransfer.prepare.readers.contract import (
@@ -57,6 +55,7 @@ from medtransfer.prepare.readers.contract import (
     whole_picture,
 )
 from medtransfer.prepare.readers.folder_layout import Pair, list_pairs
+from medtransfer.prepare.resizing import resize_image, resize_mask
 from medtransfer.prepare.shared_scaling import SharedScaling
 
 OPTIONS: dict[str, Any] = {
