@@ -17,6 +17,7 @@ def make_target(tmp_path: Path) -> Callable[..., PreparedTarget]:
     def make(
         images: np.ndarray, masks: np.ndarray, *, size: tuple[int, int], augmentation: str = "rotate-flip",
         windows: list[tuple[int, int, int, int, int]] | None = None, groups: list[str] | None = None,
+        ignore: bool = False,
     ) -> PreparedTarget:  # fmt: skip
         folder = tmp_path / "target"
         folder.mkdir(exist_ok=True)
@@ -30,10 +31,10 @@ def make_target(tmp_path: Path) -> Callable[..., PreparedTarget]:
         pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(folder / "index.csv", index=False)
         TargetInfo(
             target="made", reader="made", task="segmentation", citation="none",
-            classes=[f"class {label}" for label in range(1, max(1, int(masks.max())) + 1)],
+            classes=[f"class {label}" for label in range(1, max(1, int((masks % 255).max())) + 1)],
             channels=images.shape[-1], input=list(size),
             augmentation=augmentation, scaling="none", counts={"train": len(lines)}, expected={}, subset=False,
-            sources={}, arrays={}, settings={},
+            sources={}, arrays={}, settings={}, ignore=ignore,
         ).write(folder / "dataset.json")  # fmt: skip
         return PreparedTarget.open(folder)
 

@@ -18,14 +18,16 @@ def disc(side: int) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(mask[..., None] * 155 + 50, 3, axis=2).astype(np.uint8), mask
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("channels", "label"), [(1, 3), (3, 3), (3, 255)])
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_results_have_the_input_size_and_follow_the_seed(name: str, channels: int) -> None:
+def test_results_have_the_input_size_and_follow_the_seed(name: str, channels: int, label: int) -> None:
     image, mask = disc(32)
-    results = [AUGMENTATIONS[name](image[..., :channels], 3 * mask, np.random.default_rng(seed), SIZE) for seed in (5, 5, 6)]
+    results = [
+        AUGMENTATIONS[name](image[..., :channels], np.uint8(label) * mask, np.random.default_rng(seed), SIZE) for seed in (5, 5, 6)
+    ]
     for pixels, labels in results:
         assert pixels.shape == (3, *SIZE) and pixels.dtype == np.float32
-        assert labels.shape == SIZE and labels.dtype == np.uint8 and set(np.unique(labels)) == {0, 3}  # no label between
+        assert labels.shape == SIZE and labels.dtype == np.uint8 and set(np.unique(labels)) == {0, label}  # no label between
     assert np.array_equal(results[0][0], results[1][0]) and np.array_equal(results[0][1], results[1][1])
     assert not np.array_equal(results[0][0], results[2][0])
 

@@ -1,5 +1,6 @@
 """Pretraining images: layout, formats, crops and seeds."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torchvision.datasets import ImageFolder
 
 from medtransfer.data.pretraining_images import SourceImages
 from medtransfer.data.sampling import EpochBatches, loader
+from medtransfer.errors import InputError
 
 PLAIN: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1), "seed": 1}
 
@@ -108,6 +110,25 @@ def test_randaugment_changes_pictures_in_training_only(root: Path) -> None:
     assert any(not torch.equal(plain[index][0], strong[index][0]) for index in range(6))
     calm = SourceImages(root, "val", 8, train=False, randaugment=True, **PLAIN)
     assert torch.equal(calm[0][0], validation(root)[0][0])
+
+
+def test_pictures_are_upright(root: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter turn clockwise makes it upright, so that its left half is shown above
+    with Image.open(root / "val" / "n01" / "one.png") as picture:
+        picture.save(root / "val" / "n01" / "one.png", exif=exif)
+    red = validation(root, 16)[0][0][0]
+    assert red[:7].mean() > red[9:].mean() + 0.4 and abs(red[:, :7].mean() - red[:, 9:].mean()) < 0.1
+
+
+def test_other_files_and_another_name_of_the_split_are_named(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (root / "train" / "n01" / "a.heic").write_bytes(b"x")
+    with caplog.at_level(logging.WARNING, logger="medtransfer"):
+        assert len(training(root)) == 6
+    assert "1 files below" in caplog.text and ".heic (1, such as a.heic)" in caplog.text
+    (root / "val").rename(root / "test")  # as CIFAR has it
+    with pytest.raises(InputError, match="/val, but it is not a folder; rename .*/test to val"):
+        training(root)
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("L", "jpg"), ("CMYK", "jpg"), ("P", "png"), ("1", "bmp"), ("LA", "png")])

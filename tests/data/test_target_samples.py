@@ -79,6 +79,16 @@ def test_a_worker_receives_no_copy_of_the_arrays(make_target: Make) -> None:
     assert torch.equal(pickle.loads(message)[63][0], samples[63][0])
 
 
+def test_pixels_to_ignore_need_a_target_that_has_them(make_target: Make) -> None:
+    images = np.zeros((1, 4, 4, 1), np.uint8)
+    masks = np.repeat(np.array([0, 1, 255, 255], np.uint8), 4).reshape(1, 4, 4)
+    target = make_target(images, masks, size=(4, 4), ignore=True)
+    assert np.array_equal(TargetSamples(target, "train", augment=False, **PLAIN)[0][1], masks[0])
+    target = make_target(images, masks, size=(4, 4))
+    with pytest.raises(InputError, match="labels up to 1 .* has 255"):
+        TargetSamples(target, "train", augment=False, **PLAIN)[0]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

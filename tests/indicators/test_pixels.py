@@ -23,6 +23,15 @@ def test_the_majority_of_a_cell_counts_and_of_a_tie_the_lowest_label():
     assert to_grid(tie, 3, 1, 1)[0].tolist() == [[[1]]]
 
 
+def test_cells_of_ignored_pixels_are_not_sampled():
+    labels = torch.tensor([[[0, 1, 255, 255], [1, 1, 255, 0], [0, 255, 2, 2], [0, 255, 255, 2]]], dtype=torch.uint8)
+    grid, _ = to_grid(labels, 3, 2, 2)
+    assert grid.tolist() == [[[1, 255], [0, 2]]]  # of a tie the class wins
+    taken = PixelSample(3, 100, 0)
+    taken.update(torch.arange(4.0).view(1, 1, 2, 2), labels, ["a"])
+    assert taken.collect().features.ravel().tolist() == [2, 0, 3]
+
+
 def maps(seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=(4, 5, 4, 4)).astype(np.float32))
 

@@ -97,6 +97,26 @@ def test_values_per_image_and_per_patient(classes):
     assert result.metrics["hd95"] == pytest.approx(np.mean(distances))
 
 
+@pytest.mark.parametrize("classes", [1, 3])
+def test_ignored_pixels_are_in_no_count(classes):
+    probabilities, truth = data(classes)
+    ignored = truth.clone()
+    ignored[..., 7:] = 255
+    result, cropped = evaluate(probabilities, ignored, classes), evaluate(probabilities[..., :7], truth[..., :7], classes)
+    for got, expected in ((result.metrics, cropped.metrics), *zip(result.per_sample, cropped.per_sample, strict=True)):
+        assert {n: v for n, v in got.items() if "hd95" not in n} == {n: v for n, v in expected.items() if "hd95" not in n}
+    masks = [(predicted(probabilities, classes) == 1).numpy(), (truth == 1).numpy()]
+    for mask in masks:
+        mask[..., 7:] = False
+    assert [row["hd95_class_1"] for row in result.per_sample] == [hd95(*pair) for pair in zip(*masks, strict=True)]
+
+
+def test_an_image_of_ignored_pixels_only_has_nothing_wrong():
+    result = evaluate(torch.full((2, 1, 2, 2), 0.9), torch.full((2, 2, 2), 255, dtype=torch.uint8), 1)
+    assert all(math.isfinite(value) for value in result.metrics.values())
+    assert [result.metrics[name] for name in ("dice", "hd95", "average_precision")] == [1, 0, 1]
+
+
 def test_perfect_prediction_of_one_image():
     truth = torch.tensor([[[0, 1], [1, 0]]], dtype=torch.uint8)
     result = evaluate(truth[:, None].float(), truth, 1)

@@ -51,6 +51,20 @@ def test_limits(classes):
 
 
 @pytest.mark.parametrize("classes", [1, 3])
+def test_ignored_pixels_are_as_if_they_were_not_there(classes):
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(2, 1 if classes == 1 else 4, 4, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    truth = torch.randint(0, classes + 1, (2, 4, 6), generator=generator).to(torch.uint8)
+    left = torch.sigmoid(torch.cat([-logits, logits], 1)) if classes == 1 else torch.softmax(logits, 1)
+    expected = by_hand(left[..., :4], truth[..., :4])
+    truth[..., 4:] = 255
+    loss = dice_loss(logits, truth, classes)
+    assert loss.item() == pytest.approx(expected)
+    loss.backward()
+    assert not logits.grad[..., 4:].any() and logits.grad[..., :4].all()
+
+
+@pytest.mark.parametrize("classes", [1, 3])
 def test_gradients_equal_finite_differences(classes):
     generator = torch.Generator().manual_seed(1)
     shape = (2, 1 if classes == 1 else classes + 1, 3, 3)

@@ -4,6 +4,7 @@ The layout is that of ImageFolder: `root/train/n01440764/n01440764_10026.JPEG`, 
 """
 
 import hashlib
+import logging
 import os
 import stat
 from collections.abc import Sequence
@@ -16,11 +17,15 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from medtransfer.data.epochs import EpochDataset
+from medtransfer.data.picture_folders import PictureFolder, list_folder, upright
 from medtransfer.data.pixels import normalise, rgb
 from medtransfer.errors import InputError
+from medtransfer.progress import track
 
 SPLITS = ("train", "val")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+OTHER_NAMES = ("test", "validation", "valid", "Val", "Test")  # of the folder of validation pictures
+
+log = logging.getLogger("medtransfer")
 
 
 class SourceImages(EpochDataset[tuple[Tensor, int]]):
@@ -55,7 +60,10 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         self._mean, self._std = tuple(mean), tuple(std)
         self._randaugment = v2.RandAugment(num_ops=2, magnitude=9) if randaugment else None
         self.classes = _classes(self._root)
-        names = [_pictures(self._root / split / name) for name in self.classes]
+        folders = track(self.classes, f"pretrain: listing {split}", len(self.classes), "classes")
+        listed = [_list_pictures(self._root / split / name) for name in folders]
+        _name_passed_over(self._root / split, listed)
+        names = [folder.pictures for folder in listed]
         # One array instead of a million strings, so that worker processes share its memory pages.
         self._names = np.array([os.fsencode(name) for part in names for name in part])
         self.labels = np.repeat(np.arange(len(names)), [len(part) for part in names])
@@ -83,8 +91,8 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         """
         total = hashlib.sha256()
         for split in SPLITS:
-            for name in self.classes:
-                for file in _pictures(self._root / split / name):
+            for name in track(self.classes, f"pretrain: sizes of {split}", len(self.classes), "classes"):
+                for file in _list_pictures(self._root / split / name).pictures:
                     length = _size(self._root / split / name / file)
                     total.update(os.fsencode(f"{split}/{name}/{file}\0{length}\n"))
         return total.hexdigest()[:16]
@@ -110,6 +118,12 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
             return self._randaugment(image)
 
 
+def _rename(root: Path, split: str) -> str:
+    """Return the remedy for a missing split: to rename the folder that has its pictures under another name."""
+    other = next((name for name in OTHER_NAMES if split == "val" and (root / name).is_dir()), None)
+    return f"rename {root / other} to {split}" if other else "name the folder above train and val"
+
+
 def _classes(root: Path) -> list[str]:
     """Return the class names, which must be the same in both splits."""
     names = {}
@@ -117,7 +131,7 @@ def _classes(root: Path) -> list[str]:
         folder = root / split
         try:
             if not folder.is_dir():
-                raise InputError(f"expected class folders in {folder}, but it is not a folder; name the folder above train and val")
+                raise InputError(f"expected class folders in {folder}, but it is not a folder; {_rename(root, split)}")
             names[split] = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
         except OSError as error:
             raise InputError(f"expected class folders in {folder}, but it cannot be read ({error}); repair or remove it") from None
@@ -132,22 +146,23 @@ def _classes(root: Path) -> list[str]:
     return sorted(names["train"])
 
 
-def _pictures(folder: Path) -> list[str]:
-    """Return the sorted paths of the pictures below a class folder, relative to it."""
-    paths = []
+def _list_pictures(folder: Path) -> PictureFolder:
+    """List the pictures below a class folder."""
     try:
-        for parent, _, files in os.walk(folder, onerror=_stop):
-            within = os.path.relpath(parent, folder)
-            paths += [str(Path(within) / name) for name in files if _is_picture(name)]
+        listed = list_folder(folder)
     except OSError as error:
         raise InputError(f"expected pictures in {folder}, but it cannot be read ({error}); repair or remove it") from None
-    if not paths:
-        raise InputError(f"expected pictures in {folder}, but there are none; add some or remove the class")
-    return sorted(paths)
+    if not listed.pictures:
+        others = listed.describe_passed_over()
+        reason = f"only files of other kinds: {others}; convert them" if others else "there are none; add some"
+        raise InputError(f"expected pictures in {folder}, but {reason} or remove the class")
+    return listed
 
 
-def _stop(error: OSError) -> None:
-    raise error
+def _name_passed_over(folder: Path, classes: Sequence[PictureFolder]) -> None:
+    if others := sum(listed.passed_over.total() for listed in classes):
+        example = next(listed for listed in classes if listed.passed_over).describe_passed_over()
+        log.warning("pretrain: %d files below %s are no pictures and not read, in one class %s", others, folder, example)
 
 
 def _size(path: Path) -> int:
@@ -162,17 +177,13 @@ def _size(path: Path) -> int:
     return status.st_size
 
 
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
-
-
 def _read(path: Path) -> Image.Image:
-    """Read a picture as RGB; grey, palette and CMYK are converted."""
+    """Read a picture as RGB and upright by its EXIF orientation; grey, palette and CMYK are converted."""
     try:
         with Image.open(path) as file:
             if file.mode[0] in "IF":
                 raise InputError(f"expected 8 bits per channel in {path}, but its mode is {file.mode}; convert it")
-            return file.convert("RGB")
+            return upright(file).convert("RGB")
     except InputError:
         raise
     except Exception as error:  # decoders raise nearly any exception for a damaged picture

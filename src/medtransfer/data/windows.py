@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from medtransfer.errors import InputError
-from medtransfer.records import INDEX_FILE, MASKS_FILE, PreparedTarget
+from medtransfer.records import IGNORE, INDEX_FILE, MASKS_FILE, PreparedTarget
 from medtransfer.records.prepared import REMEDY
 
 
@@ -46,13 +46,14 @@ class Windows:
         return self._cut(self._target.images, position)
 
     def mask(self, position: int) -> np.ndarray:
-        """Return the mask of a sample, uint8 (h, w), still mapped.
+        """Return the mask of a sample, uint8 (h, w), still mapped; IGNORE marks pixels to leave out.
 
         Raises:
-            InputError: a label is above the number of classes.
+            InputError: a label is above the number of classes, and not IGNORE in a target that has such pixels.
         """
         mask = self._cut(self._target.masks, position)
-        if (label := int(mask.max())) > len(self._target.info.classes):
+        known = mask[mask != IGNORE] if self._target.info.ignore else mask
+        if (label := int(known.max(initial=0))) > len(self._target.info.classes):
             raise InputError(
                 f"expected labels up to {len(self._target.info.classes)} in {self._target.folder / MASKS_FILE}, but "
                 f"{self.images[position]} has {label}; {REMEDY}"

@@ -65,7 +65,7 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
         encoder_hash=[before["encoder"], after["encoder"]],
         settings={
             **asdict(tuning.protocol), "class_names": tuning.class_names,
-            "build": tuning.info.build, "arguments": tuning.info.arguments,
+            "build": tuning.info.build, "arguments": tuning.info.arguments, "scaling": tuning.target.info.scaling,
         },  # fmt: skip
         seconds=time.monotonic() - begin, git_revision=git_revision(Path.cwd()),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from medtransfer.records import IGNORE
 from medtransfer.seeds import derive_seed
 
 SURVIVING = 0.2  # share of a class's pixels that must be in cells of the class, else the level is too coarse for it
@@ -33,8 +34,10 @@ class Pixels:
 def to_grid(labels: Tensor, classes: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Downsample labels to a grid: each cell gets the class that covers most of it; the lowest label wins a tie.
 
+    A cell of which pixels to ignore cover more than any class gets IGNORE.
+
     Args:
-        labels: whole numbers (B, H, W) in 0..classes - 1.
+        labels: whole numbers (B, H, W) in 0..classes - 1, or IGNORE.
         classes: number of labels, background included.
         height: height of the grid.
         width: width of the grid.
@@ -44,7 +47,8 @@ def to_grid(labels: Tensor, classes: int, height: int, width: int) -> tuple[NDAr
     """
     members = labels[:, None] == torch.arange(classes, dtype=labels.dtype)[:, None, None]  # (B, classes, H, W)
     shares = adaptive_avg_pool2d(members.double(), (height, width)).numpy()
-    return shares.argmax(axis=1), shares
+    ignored = adaptive_avg_pool2d((labels[:, None] == IGNORE).double(), (height, width)).numpy()[:, 0]
+    return np.where(ignored > shares.max(axis=1), IGNORE, shares.argmax(axis=1)), shares
 
 
 class PixelSample:
@@ -70,7 +74,7 @@ class PixelSample:
 
         Args:
             features: (B, D, h, w), of any floating type and on any device.
-            labels: whole numbers (B, H, W), on the CPU.
+            labels: whole numbers (B, H, W), on the CPU; pixels labelled IGNORE are not sampled.
             images: B ids.
         """
         height, width = features.shape[2:]

@@ -4,6 +4,8 @@ Names of a metric `m`: `m`, counts pooled over the test set, mean over the non-b
 class c = 1..classes; `m_per_image` and `m_per_patient` (Dice and Jaccard), counts pooled inside each image or patient, then
 the mean over images or patients. `hd95` is the mean over images, in pixels. Each row per sample has Dice and HD95, their
 values by class, and the pixels `tp_class_<c>`, `fp_class_<c>`, `fn_class_<c>`, `tn_class_<c>`.
+
+Pixels whose true label is IGNORE are in no count; for HD95 they are background in both masks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,7 @@ from medtransfer.metrics.evaluation import Evaluation
 from medtransfer.metrics.overlap import confusion
 from medtransfer.metrics.precision_recall import AveragePrecision
 from medtransfer.metrics.surface import hd95
+from medtransfer.records import IGNORE
 
 THRESHOLD = 0.5
 PER_CASE = ("dice", "jaccard")
@@ -60,7 +63,7 @@ class SegmentationEvaluation:
         Args:
             probabilities: (N, 1, H, W) after a sigmoid for one class, positive above 0.5; else (N, classes + 1, H, W)
                 after a softmax, background first, the highest wins.
-            truth: labels 0..classes, uint8 (N, H, W).
+            truth: labels 0..classes, or IGNORE, uint8 (N, H, W).
             images: unique identifier of each sample, also across batches.
             groups: the patient of each sample.
 
@@ -71,8 +74,17 @@ class SegmentationEvaluation:
         truth = truth.to(probabilities.device)
         foreground = probabilities if self.classes == 1 else probabilities[:, 1:]  # (N, classes, H, W)
         prediction = (foreground > THRESHOLD)[:, 0].long() if self.classes == 1 else probabilities.argmax(dim=1)
+        ignored = truth == IGNORE
+        if ignored.any():
+            prediction, truth = prediction.masked_fill(ignored, 0), truth.masked_fill(ignored, 0)
+            pixels = foreground.movedim(1, 0)[:, ~ignored]  # (classes, pixels)
+            foreground, judged = pixels[None, :, None], truth[~ignored][None, None]  # (1, classes, 1, pixels), (1, 1, pixels)
+        else:
+            judged = truth
         counts = confusion(prediction, truth, self.classes)
-        self._average_precision.update(foreground, truth)
+        counts.tn[:] -= ignored.sum(dim=(1, 2)).cpu().numpy()[:, None]
+        if judged.numel():
+            self._average_precision.update(foreground, judged)
         self._seen.counts.append(counts)
         self._seen.distances.append(self._distances(prediction.cpu().numpy(), truth.cpu().numpy()))
         self._seen.images.update(zip(images, groups, strict=True))
@@ -129,7 +141,7 @@ class SegmentationEvaluation:
         if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
             wrong = "NaN" if bool(torch.isnan(probabilities).any()) else "values outside [0, 1]"
             raise ValueError(f"expected probabilities in [0, 1], but got {wrong}; apply the sigmoid or softmax first")
-        if (highest := int(truth.max())) > self.classes:
+        if (highest := int((truth * (truth != IGNORE)).max())) > self.classes:
             names = ", ".join(("background", *self.class_names))
             raise ValueError(f"expected labels 0..{self.classes} ({names}) in the truth, but got {highest}")
         if again := [image for i, image in enumerate(images) if image in self._seen.images or image in images[:i]]:

@@ -1,37 +1,95 @@
-"""Read picture files as uint8 images and integer masks; scale intensities and resize."""
+"""Read picture files as uint8 images and integer masks, and scale intensities."""
 
+import logging
+import unicodedata
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile
 
+from medtransfer.data.picture_folders import PictureFolder, list_folder, orientation, upright
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import Size, list_entries
 from medtransfer.records import in_one_line, require_file
 from medtransfer.records.untrusted import check_picture
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 PERCENTILES = (0.5, 99.5)
 PERCENTILE_RULE = f"percentiles {PERCENTILES[0]} and {PERCENTILES[1]} map to 0 and 255, clipped"
+JPEG = ("JPEG", "MPO")  # a phone's MPO is a JPEG with a second picture after it, which viewers do not show
+PHOTOMETRIC = 262  # tag of TIFF; where it is 0, white is zero: Pillow inverts 8 bits, but not more
+OPAQUE = {"RGBA": "RGB", "RGBX": "RGB", "LA": "L", "PA": "P"}  # a mode with an alpha channel: the mode without
+
+Size = tuple[int, int]  # (height, width), pixels
+Scaling = Callable[[np.ndarray, Path], np.ndarray]
+log = logging.getLogger("medtransfer")
+
+
+@dataclass(frozen=True)
+class RawMask:
+    """What a mask file holds.
+
+    Attributes:
+        values: integers (h, w), upright by the EXIF orientation.
+        meaning: `labels`, or `palette indices`.
+        lossy: whether the file's compression changes values, as JPEG does.
+    """
+
+    values: np.ndarray
+    meaning: str
+    lossy: bool
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of a picture says.
+
+    Attributes:
+        size: (height, width) as it is shown, pixels.
+        grey: whether it has one channel; a palette counts as colour.
+        wide: whether it is grey of 16 bits or more, or of real numbers.
+        deep_colour: whether it has 16 bits per colour channel, of which the upper 8 are read.
+        turned: whether an EXIF orientation says that it is shown otherwise than it is stored.
+    """
+
+    size: Size
+    grey: bool
+    wide: bool
+    deep_colour: bool
+    turned: bool
 
 
 def list_pictures(folder: Path) -> dict[str, Path]:
-    """List the picture files of a folder by stem.
+    """List the picture files below a folder by their relative paths without suffix, and log which files are passed over.
 
     Raises:
-        InputError: two files have the same stem.
+        InputError: the folder cannot be read, or two files differ in their suffix only.
     """
+    listed = scan_folder(folder)
+    if others := listed.describe_passed_over():
+        log.warning("prepare: files below %s that are no pictures are not read: %s", folder, others)
+    return by_name(folder, listed)
+
+
+def scan_folder(folder: Path, leave_out: Path | None = None) -> PictureFolder:
+    """List a folder and its subfolders, see `list_folder`; raise InputError if one cannot be read."""
+    try:
+        return list_folder(folder, leave_out)
+    except OSError as error:
+        raise InputError(f"expected a readable folder at {folder}, but got: {error}; correct its permissions") from None
+
+
+def by_name(folder: Path, listed: PictureFolder) -> dict[str, Path]:
+    """Return the pictures of a folder by their relative paths without suffix; raise InputError if two have the same."""
     pictures: dict[str, Path] = {}
-    for path in list_entries(folder):
-        if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
-            continue
-        if path.stem in pictures:
-            raise InputError(
-                f"expected one picture per name in {folder}, but got {pictures[path.stem].name} and {path.name}; rename one"
-            )
-        pictures[path.stem] = path
+    for relative in listed.pictures:
+        name = unicodedata.normalize("NFC", Path(relative).with_suffix("").as_posix())  # macOS decomposes letters
+        if other := pictures.get(name):
+            both = f"{other.relative_to(folder)} and {relative}"
+            raise InputError(f"expected one picture per name in {folder}, but got {both}; rename one")
+        pictures[name] = folder / relative
     return pictures
 
 
@@ -46,7 +104,7 @@ def open_picture(path: Path) -> ImageFile.ImageFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = Image.open(path)
-            pages = getattr(picture, "n_frames", 1)
+            pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
     except Exception as error:  # decoders raise nearly any exception for a damaged picture
         raise InputError(f"expected a picture in {path}, but it cannot be read ({in_one_line(error)}); replace the file") from None
     if pages > 1:
@@ -55,69 +113,102 @@ def open_picture(path: Path) -> ImageFile.ImageFile:
     return picture
 
 
-def is_grey(path: Path) -> bool:
-    """Return whether a picture has one channel; a palette counts as colour."""
+def read_header(path: Path) -> Header:
+    """Read the header of a picture; raise InputError if it is none."""
     with open_picture(path) as picture:
-        return picture.mode in ("1", "L", "LA", "La", *WIDE)
+        turn = 1 if picture.format == "PNG" and "exif" not in picture.info else orientation(picture)  # else a PNG is decoded
+        size = picture.size if turn > 4 and picture.format != "TIFF" else picture.size[::-1]  # Pillow turns the size of a TIFF
+        grey = picture.mode in ("1", "L", "LA", "La", *WIDE)
+        deep = not grey and any(";16" in str(tile.args) for tile in picture.tile)
+        return Header(size, grey, picture.mode in WIDE, deep, turn > 1)
 
 
-def read_image(path: Path, channels: int) -> np.ndarray:
-    """Read a picture as uint8 (h, w, channels).
+def read_image(path: Path, channels: int, scale: Scaling | None = None) -> np.ndarray:
+    """Read a picture as uint8 (h, w, channels), upright by its EXIF orientation as viewers show it.
 
-    8-bit values are kept, transparency is dropped, and grey is repeated to 3 channels if these are requested; 16-bit and
-    float grey is scaled by its own percentiles (`scale_intensities`).
+    8-bit values are kept, transparency is dropped, and grey is repeated to 3 channels if these are requested.
 
     Args:
-        path: a PNG, JPEG, TIFF or BMP file.
+        path: a picture file.
         channels: 1 or 3.
+        scale: maps 16-bit and float grey to uint8; None for the picture's own percentiles (`scale_intensities`).
 
     Raises:
-        InputError: the file is not a picture, is truncated or holds NaN.
+        InputError: the file is not a picture, is truncated or holds NaN, or only its transparency varies.
     """
-    with open_picture(path) as picture:
-        _decode(picture, path)
+    with open_picture(path) as file:
+        white_is_zero = file.format == "TIFF" and file.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]
+        picture = _decode(file, path)
         if picture.mode in WIDE:
-            pixels = scale_intensities(np.asarray(picture), path)[..., None]  # (h, w, 1)
+            pixels = (scale or scale_intensities)(np.asarray(picture), path)[..., None]  # (h, w, 1)
+            pixels = 255 - pixels if white_is_zero else pixels
         else:
+            if "transparency" in picture.info and picture.mode == "P":
+                picture = _drop_alpha(picture.convert("RGBA"), path)
             pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
             pixels = pixels.reshape(*pixels.shape[:2], channels)
     return np.repeat(pixels, channels // pixels.shape[-1], axis=-1)
 
 
-def read_labels(path: Path) -> np.ndarray:
-    """Read a mask as raw label values, integers (h, w).
+def read_stored(path: Path) -> np.ndarray:
+    """Read the pixels of a picture in its own mode, upright and without transparency; raise InputError if it is damaged."""
+    with open_picture(path) as file:
+        return np.asarray(_decode(file, path))
 
-    A palette picture is read as its indices, not its colours; transparency is dropped.
+
+def read_labels(path: Path) -> np.ndarray:
+    """Read a mask as raw label values, integers (h, w), see `read_mask`."""
+    return read_mask(path).values
+
+
+def read_mask(path: Path, grey_palette: bool = False) -> RawMask:
+    """Read a mask, upright by its EXIF orientation; transparency is dropped.
+
+    Args:
+        path: a picture file.
+        grey_palette: whether a palette whose colours are all grey is read by these, so that a palette which begins with white
+            does not invert the mask. Any other palette is read as its indices, not its colours.
 
     Raises:
-        InputError: the file is not a picture, is truncated, or its colour channels differ.
+        InputError: the file is not a picture or is truncated, its colour channels differ, or only its transparency varies.
     """
-    with open_picture(path) as picture:
-        _decode(picture, path)
-        if picture.mode == "1":
-            return np.asarray(picture).astype(np.uint8)
-        if picture.mode in ("L", "P", *WIDE):
-            return np.asarray(picture)
-        pixels = np.asarray(picture.convert("L" if picture.mode in ("LA", "La") else "RGB"))
-    if pixels.ndim == 2:
-        return pixels
+    with open_picture(path) as file:
+        picture, lossy = _decode(file, path), _is_lossy(file, path)
+        if picture.mode == "P" and not (grey_palette and _has_grey_palette(picture)):
+            return RawMask(np.asarray(picture), "palette indices", lossy)
+        if picture.mode in ("1", "L", *WIDE):
+            values = np.asarray(picture)
+            return RawMask(values.astype(np.uint8) if picture.mode == "1" else values, "labels", lossy)
+        pixels = np.asarray(picture.convert("RGB"))
     if not (pixels == pixels[..., :1]).all():
         raise InputError(f"expected a mask with one value per pixel in {path}, but its colour channels differ; save it as grey")
-    return pixels[..., 0]
+    return RawMask(pixels[..., 0], "labels", lossy)
 
 
 def read_nonzero(path: Path) -> np.ndarray:
     """Read a binary mask of any encoding as uint8 (h, w) of 0 and 1: a pixel is 1 if any colour is not zero.
 
-    So palette index 1, grey 76, grey 255 and pure red all mean 1; a palette is read by its index.
+    So palette index 1, grey 76, grey 255 and pure red all mean 1; a palette is read by its index, transparency is dropped.
 
     Raises:
-        InputError: the file is not a picture or is truncated.
+        InputError: the file is not a picture or is truncated, or only its transparency varies.
     """
-    with open_picture(path) as picture:
-        _decode(picture, path)
-        pixels = np.asarray(picture.convert("RGB") if picture.mode == "RGBA" else picture)
+    pixels = read_stored(path)
     return (pixels if pixels.ndim == 2 else pixels.any(axis=-1)).astype(bool).astype(np.uint8)
+
+
+def _is_lossy(picture: ImageFile.ImageFile, path: Path) -> bool:
+    if picture.format == "WEBP":
+        with path.open("rb") as file:
+            return b"VP8L" not in file.read(4096)  # the chunk of lossless pixels
+    return picture.format in JPEG
+
+
+def _has_grey_palette(picture: Image.Image) -> bool:
+    """Return whether all colours of a palette picture are grey, and different where its indices are."""
+    colours, indices = np.asarray(picture.convert("RGB")), np.asarray(picture)
+    pairs = np.unique(np.stack([indices, colours[..., 0]]).reshape(2, -1), axis=1)
+    return bool((colours == colours[..., :1]).all()) and len(np.unique(pairs[1])) == len(np.unique(pairs[0]))
 
 
 def scale_intensities(values: np.ndarray, path: Path) -> np.ndarray:
@@ -132,48 +223,74 @@ def scale_intensities(values: np.ndarray, path: Path) -> np.ndarray:
     Raises:
         InputError: a value is NaN or infinite.
     """
-    values = values.astype(np.float64)
-    if bad := int((~np.isfinite(values)).sum()):
-        raise InputError(f"expected finite intensities in {path}, but {bad} of {values.size} are NaN or infinite; repair the file")
+    values = require_finite(values, path)
     low, high = np.percentile(values, PERCENTILES)
     if high <= low:
         low, high = values.min(), values.max()
     if high <= low:
         return np.zeros(values.shape, np.uint8)
+    return scale_to_window(values, low, high, path)
+
+
+def require_finite(values: np.ndarray, path: Path) -> np.ndarray:
+    """Return intensities as float64, or raise InputError if one is NaN or infinite."""
+    values = values.astype(np.float64)
+    if bad := int((~np.isfinite(values)).sum()):
+        raise InputError(f"expected finite intensities in {path}, but {bad} of {values.size} are NaN or infinite; repair the file")
+    return values
+
+
+def scale_to_window(values: np.ndarray, low: float, high: float, path: Path) -> np.ndarray:
+    """Scale intensities to uint8: `low` becomes 0, `high` 255, and values outside are clipped.
+
+    Raises:
+        InputError: a value is NaN or infinite.
+    """
+    values = require_finite(values, path)
     return np.rint(np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-
-
-def resize_image(image: np.ndarray, size: Size) -> np.ndarray:
-    """Resize uint8 (h, w, C) to size + (C,), bilinear and antialiased."""
-    if image.shape[:2] == size:
-        return image
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR)).reshape(*size, image.shape[-1])
-
-
-def resize_mask(mask: np.ndarray, size: Size) -> np.ndarray:
-    """Resize uint8 (h, w) to `size`, nearest neighbour, which creates no new labels."""
-    if mask.shape == size:
-        return mask
-    return np.asarray(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
 
 
 def check_same_size(image: np.ndarray, mask: np.ndarray, image_path: Path, mask_path: Path) -> None:
     """Raise InputError if an image and its mask differ in height or width."""
-    if image.shape[:2] != mask.shape[:2]:
-        (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape[:2]
-        raise InputError(
-            f"expected a mask of {height}x{width} pixels like {image_path}, but {mask_path} has {mask_height}x{mask_width}; "
-            "replace the file that is wrong"
-        )
+    if image.shape[:2] == mask.shape[:2]:
+        return
+    (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape[:2]
+    turned = [path for path in (image_path, mask_path) if path.suffix != ".npy" and read_header(path).turned]
+    remedy = "replace the file that is wrong"
+    if turned and (height, width) == (mask_width, mask_height):
+        remedy = f"{turned[0]} is turned by its EXIF orientation, as viewers do: turn the other file too, or remove the tag"
+    raise InputError(
+        f"expected a mask of {height}x{width} pixels like {image_path}, but {mask_path} has {mask_height}x{mask_width}; {remedy}"
+    )
 
 
-def _decode(picture: Image.Image, path: Path) -> None:
+def _decode(picture: ImageFile.ImageFile, path: Path) -> Image.Image:
+    """Read the pixels of a picture, turn it upright, and drop its transparency.
+
+    Raises:
+        InputError: the file is damaged, or only its transparency varies: then the drawing is there.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture.load()
+            shown = upright(picture)
     except Exception as error:  # decoders raise nearly any exception for a damaged picture
         raise InputError(
             f"expected a whole picture in {path}, but it cannot be read ({in_one_line(error)}); replace the file"
         ) from None
+    return _drop_alpha(shown, path)
+
+
+def _drop_alpha(picture: Image.Image, path: Path) -> Image.Image:
+    """Return a picture without its alpha channel, or raise InputError if the drawing is there: all colours are the same."""
+    straight = picture.convert({"RGBa": "RGBA", "La": "LA"}.get(picture.mode, picture.mode))
+    if straight.mode not in OPAQUE:
+        return picture
+    pixels = np.asarray(straight)
+    colours, alpha = pixels[..., :-1], pixels[..., -1]
+    if (colours == colours[0, 0]).all() and not (alpha == alpha[0, 0]).all():
+        raise InputError(
+            f"expected a drawing in the colours of {path}, but they are constant while its alpha channel varies; save the alpha "
+            "channel as a grey picture"
+        )
+    return straight.convert(OPAQUE[straight.mode])

@@ -1,50 +1,84 @@
-"""Contact sheet of a prepared target: samples, with the outlines of their masks where it has masks."""
+"""Contact sheet of a prepared target: samples, with the outlines of their masks and a legend where it has masks."""
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from medtransfer.records import PreparedTarget
+from medtransfer.data.colours import colour_of
+from medtransfer.records import IGNORE, PreparedTarget
 
-COLUMNS, ROWS, CELL = 4, 3, 256
-COLOURS = np.array([(0, 0, 0), (255, 70, 70), (70, 220, 70), (80, 140, 255), (255, 200, 40), (230, 80, 230)], np.uint8)
+COLUMNS, ROWS, CELL, LINE = 4, 3, 256, 18  # pixels of a cell and of a line of text
 
 
 def draw_preview(prepared: PreparedTarget, path: Path) -> None:
     """Write a PNG of up to twelve samples spread over the dataset, with non-empty masks if there are any.
 
-    The text on a sample names its split, source and slice; class c has the colour `COLOURS[c]`.
+    The text above a sample names its split, source and slice; class c is outlined in `colour_of(c)` on black.
     """
-    sheet = Image.new("RGB", (COLUMNS * CELL, ROWS * CELL))
+    labels = list(range(1, len(prepared.info.classes) + 1)) + [IGNORE] * prepared.info.ignore if prepared.has_masks else []
+    names = dict(zip(labels, [*prepared.info.classes, "ignored"], strict=False))
+    legend = _draw_legend(names, COLUMNS * CELL)
+    sheet = Image.new("RGB", (COLUMNS * CELL, ROWS * (CELL + LINE) + legend.height))
     for cell, line in enumerate(_choose(prepared)):
         sample = prepared.index.iloc[line]
         top, left, height, width = (int(sample[name]) for name in ("top", "left", "height", "width"))
         area = (int(sample["row"]), slice(top, top + height), slice(left, left + width))
         picture = _enlarge(prepared.images[area], prepared.masks[area] if prepared.has_masks else None)
-        ImageDraw.Draw(picture).text((4, 2), f"{sample['split']} {Path(sample['source']).name} {sample['slice']}", fill="yellow")
-        sheet.paste(picture, (cell % COLUMNS * CELL, cell // COLUMNS * CELL))
+        x, y = cell % COLUMNS * CELL, cell // COLUMNS * (CELL + LINE)
+        _write(sheet, (x + 4, y), f"{sample['split']} {Path(sample['source']).name} {sample['slice']}", CELL - 8)
+        sheet.paste(picture, (x, y + LINE))
+    sheet.paste(legend, (0, ROWS * (CELL + LINE)))
     sheet.save(path, format="PNG")
+
+
+def _write(sheet: Image.Image, position: tuple[int, int], text: str, width: int) -> int:
+    """Write one line of text, without its middle if it is too wide; return its width, pixels."""
+    font, short = ImageFont.load_default(12), text
+    for kept in range(len(text), 2, -1):
+        short = text if kept == len(text) else f"{text[: kept // 2]}…{text[len(text) - kept // 2 :]}"
+        if font.getlength(short) <= width:
+            break
+    ImageDraw.Draw(sheet).text(position, short, fill="white", font=font)
+    return int(font.getlength(short))
+
+
+def _draw_legend(names: dict[int, str], width: int) -> Image.Image:
+    """Draw a square of each label's colour beside its name, in as many lines as are needed."""
+    legend = Image.new("RGB", (width, LINE * (1 + len(names))))
+    x, y = 4, 0
+    for label, name in names.items():
+        if x > 4 and x + 40 + ImageFont.load_default(12).getlength(name) > width:
+            x, y = 4, y + LINE
+        ImageDraw.Draw(legend).rectangle((x, y + 3, x + 11, y + 14), fill=colour_of(label))
+        x += 34 + _write(legend, (x + 16, y), name, width - 40)
+    return legend.crop((0, 0, width, y + LINE if names else 0))
 
 
 def _choose(prepared: PreparedTarget) -> list[int]:
     """Choose evenly spaced pictures, and from each the window with the largest labelled area."""
     lines = prepared.index.groupby("row", sort=True).indices
     rows = list(lines)
-    filled = [row for row in rows if prepared.has_masks and prepared.masks[row].any()] or rows
+    filled = [row for row in rows if prepared.has_masks and _is_class(prepared.masks[row]).any()] or rows
     chosen = [filled[position] for position in np.linspace(0, len(filled) - 1, COLUMNS * ROWS).astype(int)]
     return [max(lines[row], key=lambda line: _area(prepared, int(line))) for row in dict.fromkeys(chosen)]
+
+
+def _is_class(mask: np.ndarray) -> np.ndarray:
+    return (mask > 0) & (mask != IGNORE)
 
 
 def _area(prepared: PreparedTarget, line: int) -> int:
     if not prepared.has_masks:
         return 0
     row, top, left, height, width = prepared.index.loc[line, ["row", "top", "left", "height", "width"]].astype(int)
-    return int(np.count_nonzero(prepared.masks[row, top : top + height, left : left + width]))
+    return int(np.count_nonzero(_is_class(prepared.masks[row, top : top + height, left : left + width])))
 
 
 def _enlarge(image: np.ndarray, mask: np.ndarray | None) -> Image.Image:
-    """Enlarge an image to one cell of the sheet, and paint the border pixels of every class of its mask on it."""
+    """Enlarge an image to one cell of the sheet, and outline every class of its mask, on black so that no colour hides it."""
+    from scipy.ndimage import binary_dilation
+
     pixels = np.repeat(image, 3 // image.shape[-1], axis=-1)
     large = np.array(Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.BILINEAR))
     if mask is None:
@@ -53,5 +87,7 @@ def _enlarge(image: np.ndarray, mask: np.ndarray | None) -> Image.Image:
     padded = np.pad(labels, 1, mode="edge")
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     border = (labels > 0) & np.any([labels != neighbour for neighbour in neighbours], axis=0)
-    large[border] = COLOURS[(labels[border] - 1) % (len(COLOURS) - 1) + 1]
+    large[binary_dilation(border, iterations=2) & (labels == 0)] = 0
+    for label in np.unique(labels[border]).tolist():
+        large[binary_dilation(border & (labels == label)) & (labels == label)] = ImageColor.getrgb(colour_of(label))
     return Image.fromarray(large)

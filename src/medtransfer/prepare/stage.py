@@ -100,10 +100,12 @@ def prepare(
                 log.warning("prepare: %s", note)
             counts = _write_index(scan, splits, rows, partial)
             arrays = {name: file_sha256(partial / name) for name in files}
+            scaling = scan.scaling if isinstance(scan.scaling, str) else scan.scaling()
             TargetInfo(
                 target=target, reader=reader, task=scan.task, citation=scan.citation, classes=list(scan.classes),
-                channels=scan.channels, input=list(scan.input), augmentation=scan.augmentation, scaling=scan.scaling,
+                channels=scan.channels, input=list(scan.input), augmentation=scan.augmentation, scaling=scaling,
                 counts=counts, expected=dict(scan.expected), subset=subset, sources=sources, arrays=arrays, settings=settings,
+                ignore=scan.ignore,
             ).write(partial / TARGET_FILE)  # fmt: skip
             draw_preview(PreparedTarget.open(partial), partial / "preview.png")
         if moved := sum(item.split not in (None, name) for item, name in zip(rows.items, splits, strict=True)):

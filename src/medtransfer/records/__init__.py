@@ -15,6 +15,7 @@ from medtransfer.records.checkpoint import (
 )
 from medtransfer.records.json import parse_json
 from medtransfer.records.prepared import (
+    IGNORE,
     IMAGES_FILE,
     INDEX_COLUMNS,
     INDEX_FILE,
@@ -31,7 +32,7 @@ from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import in_one_line, require_file
 
 __all__ = [
-    "BROKEN_ARRAYS", "CURVES_FILE", "Cell", "CellName", "CheckpointInfo", "IMAGES_FILE", "INDEX_COLUMNS", "INDEX_FILE",
+    "BROKEN_ARRAYS", "CURVES_FILE", "Cell", "CellName", "CheckpointInfo", "IGNORE", "IMAGES_FILE", "INDEX_COLUMNS", "INDEX_FILE",
     "MASKS_FILE", "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "PreparedTarget", "Pretraining", "Provenance",
     "Result", "SOURCE_ACCURACY", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "atomic_folder", "atomic_path",
     "checkpoint_path", "create_array", "find_checkpoint", "in_one_line", "list_checkpoints", "map_array", "open_arrays",

@@ -42,13 +42,14 @@ class TargetInfo(Record):
         sources: SHA-256 of every source file, by path below the raw folder.
         arrays: SHA-256 of images.npy, of the labels and of index.csv.
         settings: the parameters that it was prepared with.
+        ignore: whether labels of pixels may be IGNORE.
     """
 
     target: Name
     reader: str
     task: Name
     citation: str
-    classes: Annotated[list[str], Field(min_length=1, max_length=255)]
+    classes: Annotated[list[str], Field(min_length=1, max_length=254)]
     channels: Literal[1, 3]
     input: Annotated[list[Side], Field(min_length=2, max_length=2)]
     augmentation: str
@@ -59,6 +60,7 @@ class TargetInfo(Record):
     sources: dict[str, str]
     arrays: dict[Name, str]
     settings: dict[str, Any]
+    ignore: bool = False
 
     @classmethod
     def form(cls) -> str:
@@ -73,6 +75,7 @@ class TargetInfo(Record):
 
 TARGET_FILE, IMAGES_FILE, INDEX_FILE = "dataset.json", "images.npy", "index.csv"
 MASKS_FILE = "masks.npy"  # labels of pixels; the labels of other tasks have files of their own
+IGNORE = 255  # label of pixels that are left out of loss and metrics
 REMEDY = "make the target again with `medtransfer prepare --force`"
 _VERIFIED: set[tuple[str, int, int, str | None]] = set()  # files whose hash this process has already checked
 INDEX_COLUMNS = ("sample", "row", "split", "group", "source", "slice", "top", "left", "height", "width")

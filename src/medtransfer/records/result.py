@@ -86,7 +86,7 @@ class Result(Record):
         per_sample: file beside this one with the values of every test sample.
         curves: one value per epoch, by name.
         encoder_hash: digests of the encoder's weights before and after training.
-        settings: the recipe, the class names and the encoder's arguments.
+        settings: the recipe, the class names, the encoder's arguments, and how the target's intensities became uint8.
         seconds: duration of training and testing.
         git_revision: revision of the code.
     """

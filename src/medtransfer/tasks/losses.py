@@ -6,6 +6,8 @@ K is 1 for one non-background class (sigmoid), else one channel per class with t
 import torch
 from torch import Tensor
 
+from medtransfer.records import IGNORE
+
 SMOOTHING = 1e-5  # zeta of A.2
 
 
@@ -14,7 +16,7 @@ def dice_loss(logits: Tensor, truth: Tensor, classes: int) -> Tensor:
 
     Args:
         logits: (N, 1, H, W) for one class, else (N, classes + 1, H, W).
-        truth: labels 0..classes, (N, H, W); a pixel with another label would belong to no class.
+        truth: labels 0..classes, (N, H, W); pixels labelled IGNORE are left out, as if they were not in the image.
         classes: number of non-background classes.
 
     Returns:
@@ -33,6 +35,7 @@ def dice_loss(logits: Tensor, truth: Tensor, classes: int) -> Tensor:
         )
     with torch.autocast(logits.device.type, enabled=False):
         p = _probabilities(logits.to(torch.promote_types(logits.dtype, torch.float32)))  # (N, classes + 1, H, W)
+        p = p * (truth != IGNORE)[:, None]
         labels = torch.arange(classes + 1, device=truth.device).view(1, -1, 1, 1)
         y = (truth[:, None] == labels).to(p.dtype)  # (N, classes + 1, H, W)
         overlap, size = (part.sum(dim=(0, 2, 3)) for part in (p * y, p.square() + y))  # (classes + 1,)

@@ -12,11 +12,10 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medtransfer.data.colours import colour_of
 from medtransfer.data.epochs import Samples
-from medtransfer.records import atomic_path
+from medtransfer.records import IGNORE, atomic_path
 from medtransfer.tasks.contract import Metric
-
-COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")  # Okabe and Ito, colour-blind-safe
 
 
 def draw_overlays(
@@ -49,7 +48,9 @@ def draw_overlays(
             axis.imshow(_paint(picture, mask))
             axis.set_title(title, fontsize=8)
             axis.set_axis_off()
-    handles = [Patch(color=COLOURS[c % len(COLOURS)], label=name) for c, name in enumerate(class_names)]
+    handles = [Patch(color=colour_of(label), label=name) for label, name in enumerate(class_names, start=1)]
+    if any((samples[index][1] == IGNORE).any() for index in chosen):
+        handles.append(Patch(color=colour_of(IGNORE), label="ignored"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
@@ -58,7 +59,7 @@ def draw_overlays(
 def _spread(samples: Samples, values: Sequence[float], number: int) -> list[int]:
     """Return the positions of up to `number` samples, evenly spaced in the order of their values."""
     positions = range(len(samples))
-    with_mask = [position for position in positions if samples[position][1].any()] or list(positions)
+    with_mask = [position for position in positions if (samples[position][1] % IGNORE).any()] or list(positions)
     ranked = sorted(with_mask, key=lambda position: (values[position], position))
     ranks = np.linspace(0, len(ranked) - 1, min(number, len(ranked))).round().astype(int)
     return [ranked[rank] for rank in dict.fromkeys(ranks.tolist())]
@@ -71,9 +72,9 @@ def _restore(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> NDAr
 
 
 def _paint(picture: NDArray[np.uint8], mask: NDArray) -> NDArray[np.uint8]:
-    """Blend each class's colour over the picture (H, W, 3) where the mask (H, W) has it."""
+    """Blend each class's colour over the picture (H, W, 3) where the mask (H, W) has it; grey where it is IGNORE."""
     painted = picture.astype(np.float64)
     for label in np.unique(mask[mask > 0]):
-        colour = 255 * np.array(to_rgb(COLOURS[(int(label) - 1) % len(COLOURS)]))
+        colour = 255 * np.array(to_rgb(colour_of(int(label))))
         painted[mask == label] = 0.45 * painted[mask == label] + 0.55 * colour
     return painted.astype(np.uint8)

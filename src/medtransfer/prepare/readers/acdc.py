@@ -23,7 +23,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.picture_files import PERCENTILE_RULE, resize_image, resize_mask, scale_intensities
+from medtransfer.prepare.picture_files import PERCENTILE_RULE, scale_intensities
 from medtransfer.prepare.readers.contract import (
     Item,
     Picture,
@@ -39,6 +39,7 @@ from medtransfer.prepare.readers.contract import (
     require_folder,
     whole_picture,
 )
+from medtransfer.prepare.resizing import resize_image, resize_mask
 from medtransfer.prepare.volumes import check_slices, match_axes, name_axes, open_volume, read_volume, volume_shape
 from medtransfer.records import require_file
 

@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 
 from medtransfer.errors import InputError
+from medtransfer.prepare.picture_files import Size
 from medtransfer.records import MASKS_FILE
 
 SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")
 Window = tuple[int, int, int, int]
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Item:
     """The unit of reading: one volume, or one image with its mask.
 
     Attributes:
-        split: published split, `train` or `test`; None if the layout has none.
+        split: published split, `train`, `validation` or `test`; None if the layout has none.
         group: the patient or the source image; all items of a group stay in one split.
         source: name of the item, the path of its image file below the root.
         files: all files that it is read from.
@@ -84,13 +84,14 @@ class Scan:
         input: (height, width) of a model's input, pixels.
         augmentation: name of the training augmentation.
         citation: citation of the dataset.
-        scaling: how raw intensities become uint8.
+        scaling: how raw intensities become uint8; a function where only the loaded pictures tell.
         expected: number of samples in each split of the full dataset; empty if unpublished.
         windows: (top, left, height, width) of the samples cut from every stored picture, for `train` and for `test`.
         items: items in the order of storage.
         task: what the labels are for, a key of TASKS.
         labels: how they are stored.
         notes: what the user should know about the files, one sentence each; logged when they are read.
+        ignore: whether labels of pixels may be IGNORE.
     """
 
     classes: tuple[str, ...]
@@ -98,13 +99,14 @@ class Scan:
     input: Size
     augmentation: str
     citation: str
-    scaling: str
+    scaling: str | Callable[[], str]
     expected: Mapping[str, int]
     windows: Mapping[str, tuple[Window, ...]]
     items: tuple[Item, ...]
     task: str
     labels: Labels
     notes: tuple[str, ...] = ()
+    ignore: bool = False
 
 
 Reader = Callable[[Path, Size, Mapping[str, Any]], Scan]
@@ -191,8 +193,16 @@ def check_split_folders(folder: Path, read: Collection[str]) -> None:
         )
 
 
-def pair_up(images: Mapping[str, Path], masks: Mapping[str, Path], where: Path) -> list[tuple[str, Path, Path]]:
+def pair_up(
+    images: Mapping[str, Path], masks: Mapping[str, Path], where: Path, passed_over: str = ""
+) -> list[tuple[str, Path, Path]]:  # fmt: skip
     """Match images and masks by name, whichever way their letters are composed.
+
+    Args:
+        images: path of each image.
+        masks: path of each mask.
+        where: their folder, for the message.
+        passed_over: suffixes of the files that were passed over, for the message.
 
     Returns:
         (name, image, mask), sorted by name.
@@ -200,23 +210,25 @@ def pair_up(images: Mapping[str, Path], masks: Mapping[str, Path], where: Path) 
     Raises:
         InputError: an image has no mask, a mask has no image, two have the same name, or there are none at all.
     """
+    others = f"; files of other kinds were passed over: {passed_over}" if passed_over else ""
     images, masks = _compose(images), _compose(masks)
     if not images:
-        raise InputError(f"expected images and masks in {where}, but there are none; check the layout and `root`")
+        raise InputError(f"expected images and masks in {where}, but there are none; check the layout and `root`{others}")
     if not masks:
         raise InputError(
             f"expected masks in {where}, but there are none for its {len(images)} images; add them, or move these images "
             "away, draw the test images from the others with `split: {test: <fraction>, seed: <number>}`, and set `subset: true`"
+            + others
         )
     if unmasked := sorted(images.keys() - masks.keys()):
         raise InputError(
             f"expected a mask for every image, but {images[unmasked[0]]} has none ({len(unmasked)} such); "
-            "add the mask or move the image away: a missing mask is not an empty mask"
+            f"add the mask or move the image away: a missing mask is not an empty mask{others}"
         )
     if orphans := sorted(masks.keys() - images.keys()):
         raise InputError(
             f"expected an image for every mask, but {masks[orphans[0]]} has none ({len(orphans)} such); "
-            "add the image or move the mask away"
+            f"add the image or move the mask away{others}"
         )
     return [(name, images[name], masks[name]) for name in sorted(images)]
 

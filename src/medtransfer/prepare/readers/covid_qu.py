@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.picture_files import check_same_size, list_pictures, read_image, read_labels, resize_image, resize_mask
+from medtransfer.prepare.picture_files import check_same_size, list_pictures, read_image, read_labels
 from medtransfer.prepare.readers.contract import (
     Item,
     Picture,
@@ -36,6 +36,7 @@ from medtransfer.prepare.readers.contract import (
     require_folder,
     whole_picture,
 )
+from medtransfer.prepare.resizing import resize_image, resize_mask
 from medtransfer.records import map_array
 
 CITATION = (

@@ -2,22 +2,30 @@
 
 Source: the user's own data. One raw example, with a published split and without one:
 
-    train/images/case07_03.png    train/masks/case07_03.png    test/images/...    test/masks/...
+    train/images/case07_03.png    train/masks/case07_03.png    val/images/...    test/images/...
     images/case07_03.png          masks/case07_03_mask.tif
+    images/case07/03.png          masks/case07/03.png
 
-PNG, JPEG, TIFF and BMP are read: 8-bit grey, colour, palette and transparency, 16-bit and float grey. Images and masks are
-matched by the name before the suffix. There is no official count. Options:
+PNG, JPEG, TIFF, BMP, GIF, WebP, PPM and PGM are read: 8-bit grey, colour, palette and transparency, 16-bit and float grey.
+Images and masks are matched by their paths below their folders, without the suffixes. There is no official count. Options:
 
-    images, masks    names of the two subfolders
-    suffix           what follows the image's name in its mask's name, such as `_mask`
-    group            regular expression whose first group is the patient, such as `(case\\d+)_`; null: one group per image
+    images, masks    names of the two subfolders; they may be the same one, with masks told by `suffix`
+    image_suffix     what the image's name ends with, such as `_training`
+    suffix           what the mask's name has in its place, such as `_mask`
+    join             true: `case07_mask_1`, `case07_mask_2`... are further masks of case07, and their union counts
+    group            regular expression whose first group is the patient, such as `(case\\d+)_`, or `(.+)/` for the subfolder;
+                     null: one group per image
     classes          names of the non-background classes
-    labels           raw value -> class name or `background`; null: one class in masks of {0, 1} or {0, 255}
+    labels           raw value -> class name, `background` or `ignore`; null: one class in masks of {0, 1} or {0, 255}
+    threshold        lowest value of the only class, for masks with values between; null: none
+    scaling          of 16-bit and float grey: image, group or dataset, whose percentiles become 0 and 255; or [low, high]
+    keep_aspect      true: pad to `size` instead of squeezing
 """
 
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,35 +33,58 @@ from typing import Any, Literal
 import numpy as np
 
 from medtransfer.errors import InputError
+from medtransfer.prepare.mask_values import MaskRule, join_masks, read_rule
 from medtransfer.prepare.picture_files import (
     PERCENTILE_RULE,
+    Header,
+    Scaling,
     check_same_size,
-    is_grey,
-    list_pictures,
+    read_header,
     read_image,
-    read_labels,
-    resize_image,
-    resize_mask,
+    read_mask,
+    scale_to_window,
 )
 from medtransfer.prepare.readers.contract import (
     Item,
     Picture,
     Scan,
     Size,
-    is_folder,
-    pair_up,
     pixel_labels,
     read_options,
     require_folder,
     whole_picture,
 )
+from medtransfer.prepare.readers.folder_layout import Pair, list_pairs
+from medtransfer.prepare.resizing import resize_image, resize_mask
+from medtransfer.prepare.shared_scaling import SharedScaling
 
 OPTIONS: dict[str, Any] = {
-    "images": "images", "masks": "masks", "suffix": "", "group": None, "classes": ["foreground"], "labels": None,
+    "images": "images", "masks": "masks", "image_suffix": "", "suffix": "", "join": False, "group": None,
+    "classes": ["foreground"], "labels": None, "threshold": None, "scaling": "image", "keep_aspect": False,
 }  # fmt: skip
 CITATION = "own data"
-MOST_CLASSES = 255  # masks are stored in one byte
-SCALING = f"8-bit values kept; 16-bit and float grey: {PERCENTILE_RULE}, per image"
+MOST_CLASSES = 254  # masks are stored in one byte, and 255 is a pixel to ignore
+SCALINGS = ("image", "group", "dataset")
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What the pictures of one dataset are read with."""
+
+    channels: Literal[1, 3]
+    size: Size
+    rule: MaskRule
+    keep_aspect: bool
+
+    def load(self, pair: Pair, scale: Scaling | None) -> Iterator[Picture]:
+        """Read an image and the union of its masks."""
+        image, masks = read_image(pair.image, self.channels, scale), []
+        for path in pair.masks:
+            raw = read_mask(path, grey_palette=self.rule.table is None)
+            check_same_size(image, raw.values, pair.image, path)
+            masks.append(self.rule.number(raw, path))
+        labels = resize_mask(join_masks(masks, pair.masks), self.size, self.keep_aspect)
+        yield Picture(resize_image(image, self.size, self.keep_aspect), labels, 0)
 
 
 def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
@@ -69,22 +100,25 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     """
     chosen = read_options(options, OPTIONS, "folder")
     _check_options(chosen)
-    classes = chosen["classes"]
-    table = _read_table(chosen["labels"], classes)
+    rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"])
     require_folder(root, "`root` must name the folder that holds your images and masks")
-    parents: dict[str | None, Path] = {split: root / split for split in ("train", "test") if is_folder(root / split)}
-    pairs = [(split, *pair) for split, parent in (parents or {None: root}).items() for pair in _list_pairs(parent, chosen)]
-    channels: Literal[1, 3] = 1 if all(is_grey(image) for _, image, _ in pairs) else 3
+    pairs = list_pairs(root, chosen)
+    headers = [read_header(pair.image) for pair in pairs]
+    groups = [_read_group(pair, root, chosen["group"]) for pair in pairs]
+    scales, scaling = _choose_scales(pairs, headers, groups, chosen["scaling"])
+    channels: Literal[1, 3] = 1 if all(header.grey for header in headers) else 3
+    reading = _Reading(channels, size, rule, chosen["keep_aspect"])
     items = tuple(
         Item(
-            split, _read_group(image, root, chosen["group"]), image.relative_to(root).as_posix(), (image, mask), 1,
-            partial(_load, image, mask, channels, size, table),
+            pair.split, group, pair.image.relative_to(root).as_posix(), (pair.image, *pair.masks), 1,
+            partial(reading.load, pair, scale),
         )
-        for split, image, mask in pairs
+        for pair, group, scale in zip(pairs, groups, scales, strict=True)
     )  # fmt: skip
     return Scan(
-        tuple(classes), channels, size, "rotate-flip", CITATION, SCALING, {}, whole_picture(size), items,
-        task="segmentation", labels=pixel_labels(size),
+        tuple(chosen["classes"]), channels, size, "rotate-flip", CITATION, scaling, {}, whole_picture(size), items,
+        task="segmentation", labels=pixel_labels(size), notes=_describe(pairs, headers, size, chosen),
+        ignore=bool(rule.ignored),
     )  # fmt: skip
 
 
@@ -92,7 +126,7 @@ def _check_options(chosen: Mapping[str, Any]) -> None:
     """Raise InputError for options of a wrong type and subfolders outside the dataset."""
     classes = chosen["classes"]
     named = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
-    if not named or not 0 < len(set(classes)) == len(classes) <= MOST_CLASSES or "background" in classes:
+    if not named or not 0 < len(set(classes)) == len(classes) <= MOST_CLASSES or {"background", "ignore"} & set(classes):
         raise InputError(
             f"expected the option classes to list 1 to {MOST_CLASSES} different names of classes, but got {reprlib.repr(classes)}"
         )
@@ -100,63 +134,72 @@ def _check_options(chosen: Mapping[str, Any]) -> None:
         value = chosen[name]
         if not isinstance(value, str) or not value or Path(value).is_absolute() or ".." in Path(value).parts:
             raise InputError(f"expected the option {name} to name a folder inside the dataset, but got {chosen[name]!r}")
-    for name, kinds in (("suffix", str), ("group", str | None)):
+    for name, kinds in (("image_suffix", str), ("suffix", str), ("group", str | None), ("join", bool), ("keep_aspect", bool)):
         if not isinstance(chosen[name], kinds):
-            raise InputError(f"expected the option {name} to be a string, but got {chosen[name]!r}")
+            kind = "true or false" if kinds is bool else "a string"
+            raise InputError(f"expected the option {name} to be {kind}, but got {chosen[name]!r}")
 
 
-def _list_pairs(parent: Path, chosen: Mapping[str, Any]) -> list[tuple[Path, Path]]:
-    remedy = "name the two subfolders with the options `images` and `masks`"
-    folders = [require_folder(parent / chosen[kind], remedy) for kind in ("images", "masks")]
-    images, masks = map(list_pictures, folders)
-    suffix = chosen["suffix"]
-    if bad := [path for stem, path in masks.items() if not stem.endswith(suffix)]:
-        raise InputError(f"expected masks named *{suffix} in {folders[1]}, but got {bad[0].name}; set the option `suffix`")
-    by_name = {stem.removesuffix(suffix): path for stem, path in masks.items()}
-    return [(image, mask) for _, image, mask in pair_up(images, by_name, parent)]
-
-
-def _read_group(image: Path, root: Path, pattern: str | None) -> str:
+def _read_group(pair: Pair, root: Path, pattern: str | None) -> str:
     if pattern is None:
-        return image.relative_to(root).as_posix()
+        return pair.image.relative_to(root).as_posix()
     try:
-        match = re.search(pattern, image.stem)
+        match = re.search(pattern, pair.name)
     except re.error as error:
         raise InputError(f"expected a regular expression in the option group, but {pattern!r} is not one ({error})") from None
     if match is None or not match.groups() or match[1] is None:
-        raise InputError(f"expected the first group of the option group {pattern!r} to match every name, but not {image}")
+        raise InputError(f"expected the first group of the option group {pattern!r} to match every name, but not {pair.image}")
     return match[1]
 
 
-def _read_table(labels: Any, classes: list[str]) -> dict[int, int] | None:
-    """Return the class number of each raw value, or None if it must be inferred."""
-    if labels is None and len(classes) == 1:
-        return None
-    numbers = {"background": 0} | {name: number for number, name in enumerate(classes, start=1)}
-    try:
-        if not labels or any(type(value) is not int for value in labels):
-            raise KeyError("a label is not a whole number")
-        return {value: numbers[name] for value, name in labels.items()}
-    except (AttributeError, KeyError, TypeError):
-        known = ", ".join(numbers)
-        raise InputError(f"expected the option labels to map raw values to one of {known}, but got {labels!r}") from None
+def _choose_scales(
+    pairs: Sequence[Pair], headers: Sequence[Header], groups: Sequence[str], option: Any
+) -> tuple[list[Scaling | None], str | Callable[[], str]]:
+    """Return what scales each 16-bit or float picture, None for its own percentiles, and what describes it once they are read."""
+    if option == "image":
+        return [None] * len(pairs), f"8-bit values kept; 16-bit and float grey: {PERCENTILE_RULE}, per image"
+    if isinstance(option, list):
+        low, high = _read_window(option)
+        rule = f"8-bit values kept; 16-bit and float grey: {low:g} and {high:g} map to 0 and 255, clipped"
+        return [lambda values, path: scale_to_window(values, low, high, path)] * len(pairs), rule
+    if option not in SCALINGS:
+        raise InputError(f"expected the option scaling to be one of {', '.join(SCALINGS)} or [low, high], but got {option!r}")
+    keys = list(groups) if option == "group" else ["dataset"] * len(pairs)
+    wide: dict[str, list[Path]] = {key: [] for key in keys}
+    for pair, header, key in zip(pairs, headers, keys, strict=True):
+        wide[key] += [pair.image] if header.wide else []
+    shared = {key: SharedScaling(paths) for key, paths in wide.items()}
+    rule = f"8-bit values kept; 16-bit and float grey: {PERCENTILE_RULE}, per {option}"
+
+    def describe() -> str:
+        if option == "group" or not wide["dataset"]:
+            return rule
+        low, high = shared["dataset"].limits
+        return f"{rule} ({low:g} and {high:g})"
+
+    return [shared[key] for key in keys], describe
 
 
-def _load(image_path: Path, mask_path: Path, channels: int, size: Size, table: dict[int, int] | None) -> Iterator[Picture]:
-    image, raw = read_image(image_path, channels), read_labels(mask_path)
-    check_same_size(image, raw, image_path, mask_path)
-    yield Picture(resize_image(image, size), resize_mask(_number(raw, table, mask_path), size), 0)
+def _read_window(option: list[Any]) -> tuple[float, float]:
+    numbers = [value for value in option if type(value) in (int, float) and np.isfinite(value)]
+    if len(option) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
+        raise InputError(f"expected the option scaling to be [low, high] with low < high, but got {reprlib.repr(option)}")
+    return numbers[0], numbers[1]
 
 
-def _number(raw: np.ndarray, table: dict[int, int] | None, path: Path) -> np.ndarray:
-    values = np.unique(raw).tolist()
-    if table is None:
-        table = next((rule for rule in ({0: 0, 1: 1}, {0: 0, 255: 1}) if rule.keys() >= set(values)), {0: 0, 255: 1})
-    if unknown := [value for value in values if value not in table]:
-        raise InputError(
-            f"expected the labels {sorted(table)} in {path}, but got {unknown[:8]}; define them with the option `labels`"
-        )
-    mask = np.zeros(raw.shape, np.uint8)
-    for value in values:
-        mask[raw == value] = table[value]
-    return mask
+def _describe(pairs: Sequence[Pair], headers: Sequence[Header], size: Size, chosen: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say what a user may not expect of these pictures, with counts and an example each."""
+    apart, kept, alone = chosen["scaling"] == "image", chosen["keep_aspect"], chosen["group"] is None
+    squeezed = [not kept and abs(header.size[0] * size[1] / (header.size[1] * size[0]) - 1) > 0.05 for header in headers]
+    notes = [
+        ([header.turned for header in headers], "are turned by their EXIF orientation, as viewers do"),
+        ([header.deep_colour for header in headers], "have 16 bits per colour channel, of which the upper 8 are kept"),
+        ([apart and header.wide for header in headers], "hold 16-bit or float grey, each scaled by its own percentiles: equal "
+         "values become unequal; `scaling: group`, `dataset` or `[low, high]` gives them one scale"),
+        (squeezed, f"have another aspect than {size[0]}x{size[1]} and are squeezed to it; "
+         "`keep_aspect: true` pads them instead"),
+        ([alone and "/" in pair.name for pair in pairs], "are in subfolders, and each is a group of its own; "
+         "`group: '(.+)/'` makes every subfolder one"),
+    ]  # fmt: skip
+    concerned = [([pair.image for pair, flag in zip(pairs, flags, strict=True) if flag], text) for flags, text in notes]
+    return tuple(f"{len(paths)} of {len(pairs)} pictures {text} (such as {paths[0]})" for paths, text in concerned if paths)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.picture_files import check_same_size, list_pictures, read_image, read_nonzero, resize_image, resize_mask
+from medtransfer.prepare.picture_files import check_same_size, list_pictures, read_image, read_nonzero
 from medtransfer.prepare.readers.contract import (
     Item,
     Picture,
@@ -33,6 +33,7 @@ from medtransfer.prepare.readers.contract import (
     read_options,
     require_folder,
 )
+from medtransfer.prepare.resizing import resize_image, resize_mask
 
 CITATION = (
     "P. Porwal, S. Pachade, M. Kokare, G. Deshmukh, et al., IDRiD: Diabetic Retinopathy - Segmentation and Grading "

@@ -1,0 +1,121 @@
+"""From the raw values of a mask file to class numbers: inferred for one class, by a table, or by a threshold."""
+
+import logging
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.picture_files import RawMask
+from medtransfer.records import IGNORE
+
+NEAR = 32  # how far from 0 and 255 the values of a JPEG mask may be
+MIDDLE = 128
+BINARY = ({0: 0, 1: 1}, {0: 0, 255: 1})
+
+log = logging.getLogger("medtransfer")
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """How raw values become class numbers; 0 is background, IGNORE a pixel that is left out.
+
+    Attributes:
+        table: class number of each raw value; None for one class whose masks hold {0, 1} or {0, 255}.
+        ignored: raw values of pixels to leave out of loss and metrics.
+        threshold: lowest raw value of the only class; None to use the table.
+        notes: kinds of notes that were logged already.
+    """
+
+    table: Mapping[int, int] | None
+    ignored: frozenset[int]
+    threshold: float | None
+    notes: set[str] = field(default_factory=set, compare=False)
+
+    def number(self, raw: RawMask, path: Path) -> np.ndarray:
+        """Return the class numbers of a mask, uint8 (h, w).
+
+        Raises:
+            InputError: a raw value has no class.
+        """
+        values = np.unique(raw.values).tolist()
+        ignored = np.isin(raw.values, list(self.ignored))
+        if self.threshold is not None:
+            mask = (raw.values >= self.threshold).astype(np.uint8)
+        elif self.table is None and raw.lossy and not self.ignored and all(min(v, 255 - v) <= NEAR for v in values):
+            self._note_lossy(values, path)
+            mask = (raw.values >= MIDDLE).astype(np.uint8)
+        else:
+            mask = self._look_up(raw, [value for value in values if value not in self.ignored], path)
+        mask[ignored] = IGNORE
+        return mask
+
+    def _look_up(self, raw: RawMask, values: Sequence[int], path: Path) -> np.ndarray:
+        rules = [rule for rule in BINARY if not rule.keys() & self.ignored] or [BINARY[0]]
+        table = self.table if self.table is not None else next((rule for rule in rules if rule.keys() >= set(values)), rules[-1])
+        if unknown := [value for value in values if value not in table]:
+            meaning = "" if raw.meaning == "labels" else f"the {raw.meaning} "
+            remedy = "define them with the option `labels`" + (", or split them with `threshold`" if self.table is None else "")
+            raise InputError(f"expected the labels {sorted(table)} in {path}, but got {meaning}{unknown[:8]}; {remedy}")
+        mask = np.zeros(raw.values.shape, np.uint8)
+        for value in values:
+            mask[raw.values == value] = table[value]
+        return mask
+
+    def _note_lossy(self, values: Sequence[int], path: Path) -> None:
+        if "lossy" not in self.notes and not set(values) <= {0, 255}:
+            self.notes.add("lossy")
+            log.warning(
+                "prepare: %s holds %d values near 0 and 255, as lossy compression makes them; such masks are split at %d (option "
+                "`threshold`)", path, len(values), MIDDLE,
+            )  # fmt: skip
+
+
+def read_rule(labels: Any, classes: Sequence[str], threshold: Any) -> MaskRule:
+    """Check the options `labels` and `threshold`.
+
+    Raises:
+        InputError: one of them is invalid, or several classes have no table.
+    """
+    numbers = {"background": 0} | {name: number for number, name in enumerate(classes, start=1)} | {"ignore": IGNORE}
+    try:
+        if not (labels or (labels is None and len(classes) == 1)) or any(type(value) is not int for value in labels or {}):
+            raise KeyError("a label is not a whole number")
+        table = {value: numbers[name] for value, name in (labels or {}).items()}
+    except (AttributeError, KeyError, TypeError):
+        known = ", ".join(numbers)
+        raise InputError(f"expected the option labels to map raw values to one of {known}, but got {labels!r}") from None
+    ignored = frozenset(value for value, number in table.items() if number == IGNORE)
+    named = {value: number for value, number in table.items() if number != IGNORE}
+    if threshold is not None and (type(threshold) not in (int, float) or not np.isfinite(threshold) or named or len(classes) > 1):
+        raise InputError(
+            "expected the option threshold to be the lowest value of the only class, without other `labels` than `ignore`, but got "
+            f"{threshold!r} with {reprlib.repr(list(classes))} and {reprlib.repr(labels)}"
+        )
+    if not named and len(classes) > 1:
+        raise InputError(f"expected the option labels to map raw values to each of {', '.join(classes)}, but got {labels!r}")
+    return MaskRule(named or None, ignored, threshold)
+
+
+def join_masks(masks: Sequence[np.ndarray], paths: Sequence[Path]) -> np.ndarray:
+    """Return the union of several masks (h, w) of one picture; a pixel that one of them ignores is ignored.
+
+    Raises:
+        InputError: the masks differ in size, or a pixel has two classes.
+    """
+    whole = masks[0].copy()
+    for mask, path in zip(masks[1:], paths[1:], strict=True):
+        if mask.shape != whole.shape:
+            raise InputError(f"expected masks of one size to join, but {paths[0]} and {path} differ; replace one of them")
+        clash = (whole > 0) & (mask > 0) & (whole != mask) & (whole != IGNORE) & (mask != IGNORE)
+        if clash.any():
+            raise InputError(
+                f"expected one class per pixel in the masks to join, but {clash.sum()} pixels of {path} have another class in "
+                f"{paths[0]} or a mask after it; correct the masks"
+            )
+        np.maximum(whole, mask, out=whole)
+    return whole

@@ -1,0 +1,160 @@
+"""Layout of a folder of images and masks: published splits, subfolders, and which masks belong to an image."""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medtransfer.data.picture_folders import SUFFIXES, list_folder
+from medtransfer.errors import InputError
+from medtransfer.prepare.picture_files import by_name, scan_folder
+from medtransfer.prepare.readers.contract import is_folder, pair_up, require_folder
+
+SPLITS = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+FURTHER = r"[ _-]?\d+"  # after the name of a picture's first mask
+
+log = logging.getLogger("medtransfer")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image with its masks.
+
+    Attributes:
+        split: published split, None if there is none.
+        name: path below the folder of images, without suffixes.
+        image: path of the image.
+        masks: paths of its masks.
+    """
+
+    split: str | None
+    name: str
+    image: Path
+    masks: tuple[Path, ...]
+
+
+def list_pairs(root: Path, options: Mapping[str, Any]) -> list[Pair]:
+    """List the images of all splits with their masks, and log the pictures below `root` that are neither.
+
+    Args:
+        root: the folder that holds the split folders, or the image and mask folders.
+        options: those of the reader.
+
+    Raises:
+        InputError: the layout is unknown, or a mask or an image is missing.
+    """
+    homes = _find_splits(root, options["images"])
+    pairs = [pair for split, home in homes.items() for pair in _list_home(split, home, options)]
+    _log_unread(root, homes.values(), options)
+    return pairs
+
+
+def _find_splits(root: Path, images: str) -> dict[str | None, Path]:
+    """Return the folder of each published split, `root` itself where there are none; those that hold an image folder count."""
+    named = [entry for entry in _list_entries(root) if entry.name.lower() in SPLITS and is_folder(entry)]
+    holding = [entry for entry in named if is_folder(entry / images)]
+    if not named or (not holding and is_folder(root / images)):
+        return {None: root}
+    homes: dict[str | None, Path] = {}
+    for entry in holding or named:
+        split = SPLITS[entry.name.lower()]
+        if split in homes:
+            raise InputError(
+                f"expected one folder of the split {split!r} in {root}, but got {homes[split].name} and {entry.name}; join them"
+            )
+        homes[split] = entry
+    return {split: homes[split] for split in ("train", "validation", "test") if split in homes}
+
+
+def _list_entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"expected a readable folder at {folder}, but got: {error.strerror}; correct its permissions") from None
+
+
+def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Iterator[Pair]:
+    """List the pairs of one split."""
+    remedy = "name the two subfolders with the options `images` and `masks`"
+    image_folder, mask_folder = (require_folder(home / options[kind], remedy) for kind in ("images", "masks"))
+    images, others = _list_kind(image_folder, mask_folder)
+    if image_folder != mask_folder:
+        masks, other_masks = _list_kind(mask_folder, image_folder)
+        others = "; ".join(filter(None, (others, other_masks)))
+    else:
+        masks = {name: path for name, path in images.items() if re.search(f"{_mask_ending(options)}(?:{FURTHER})?$", name)}
+        images = {name: path for name, path in images.items() if name not in masks}
+    images = _take_off(images, options["image_suffix"], image_folder)
+    owned = _assign(masks, images, options["suffix"], options["join"], mask_folder)
+    first = {name: paths[0] for name, paths in owned.items()}
+    for name, image, _ in pair_up(images, first, home, others):
+        yield Pair(split, name, image, tuple(owned[name]))
+
+
+def _list_kind(folder: Path, other: Path) -> tuple[dict[str, Path], str]:
+    """List the pictures of a folder by name, and describe the files that are passed over; the other kind's folder is left out."""
+    listed = scan_folder(folder, leave_out=other)
+    if others := listed.describe_passed_over():
+        log.warning("prepare: files below %s that are no pictures are not read: %s", folder, others)
+    return by_name(folder, listed), others
+
+
+def _mask_ending(options: Mapping[str, Any]) -> str:
+    if not options["suffix"]:
+        raise InputError(
+            f"expected the option suffix to distinguish masks from images, which are both in {options['images']!r}, but it is empty"
+        )
+    return re.escape(options["suffix"])
+
+
+def _take_off(images: Mapping[str, Path], ending: str, folder: Path) -> dict[str, Path]:
+    """Return images by their names without the ending that all of them must have."""
+    if bad := [path for name, path in images.items() if not name.endswith(ending)]:
+        raise InputError(f"expected images named *{ending} in {folder}, but got {bad[0].name}; set the option `image_suffix`")
+    return {name.removesuffix(ending): path for name, path in images.items()}
+
+
+def _assign(
+    masks: Mapping[str, Path], images: Mapping[str, Path], suffix: str, join: bool, folder: Path
+) -> dict[str, list[Path]]:  # fmt: skip
+    """Return the masks of each image; several only if they may be joined."""
+    owned: dict[str, list[Path]] = {}
+    for name, path in masks.items():
+        owner = name.removesuffix(suffix) if name.endswith(suffix) else None
+        if owner not in images and (match := re.fullmatch(f"(.*?){re.escape(suffix)}{FURTHER}", name)) and match[1] in images:
+            if not join:
+                raise InputError(
+                    f"expected one mask named {match[1]}{suffix} for {images[match[1]]}, but got also {path}; set `join: true` if "
+                    "it is a further mask of the same image"
+                )
+            owner = match[1]
+        if owner is None:
+            raise InputError(f"expected masks named *{suffix} in {folder}, but got {path.name}; set the option `suffix`")
+        owned.setdefault(owner, []).append(path)
+    return owned
+
+
+def _log_unread(root: Path, homes: Iterable[Path], options: Mapping[str, Any]) -> None:
+    """Log which pictures below `root` are in neither kind of folder."""
+    homes = dict.fromkeys((root, *homes))
+    read = [home / options[kind] for home in homes for kind in ("images", "masks")]
+    entries = (entry for home in homes for entry in _list_entries(home))
+    unread = [entry for entry in entries if not any(path.is_relative_to(entry) or entry.is_relative_to(path) for path in read)]
+    counts = {str(entry.relative_to(root)): _count(entry) for entry in unread if entry.is_dir()}
+    loose = [entry for entry in unread if entry.suffix.lower() in SUFFIXES and not entry.is_dir()]
+    counts |= {f"beside the folders, such as {loose[0].name}": str(len(loose))} if loose else {}
+    if named := ", ".join(f"{name} ({count})" for name, count in counts.items() if count != "0"):
+        log.warning("prepare: pictures of %s that are in neither the `images` nor the `masks` folder are not read: %s", root, named)
+
+
+def _count(folder: Path) -> str:
+    """Count the pictures below a folder that is not read, so that it need not be readable."""
+    try:
+        return str(len(list_folder(folder).pictures))
+    except OSError:
+        return "it cannot be read"

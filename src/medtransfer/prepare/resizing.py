@@ -1,0 +1,46 @@
+"""Resize images and masks to the stored size, squeezed or padded."""
+
+import numpy as np
+from PIL import Image
+
+from medtransfer.prepare.picture_files import Size
+
+
+def resize_image(image: np.ndarray, size: Size, keep_aspect: bool = False) -> np.ndarray:
+    """Resize uint8 (h, w, C) to size + (C,), bilinear and antialiased.
+
+    Args:
+        image: the image.
+        size: (height, width), pixels.
+        keep_aspect: whether to keep the ratio of height and width, and to fill the rest with 0 on both sides.
+    """
+    if image.shape[:2] == size:
+        return image
+    inner = _fit(image.shape[:2], size) if keep_aspect else size
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    resized = np.asarray(picture.resize(inner[::-1], Image.Resampling.BILINEAR)).reshape(*inner, image.shape[-1])
+    return _pad(resized, size)
+
+
+def resize_mask(mask: np.ndarray, size: Size, keep_aspect: bool = False) -> np.ndarray:
+    """Resize uint8 (h, w) to `size`, nearest neighbour, which creates no new labels; arguments as in `resize_image`."""
+    if mask.shape == size:
+        return mask
+    inner = _fit(mask.shape, size) if keep_aspect else size
+    return _pad(np.asarray(Image.fromarray(mask).resize(inner[::-1], Image.Resampling.NEAREST)), size)
+
+
+def _fit(shape: tuple[int, ...], size: Size) -> Size:
+    """Return the largest size of the same aspect as `shape` that fits into `size`."""
+    share = min(size[0] / shape[0], size[1] / shape[1])
+    return max(1, round(share * shape[0])), max(1, round(share * shape[1]))
+
+
+def _pad(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """Pad (h, w, ...) with 0 on all sides to `size`."""
+    if pixels.shape[:2] == size:
+        return pixels
+    padded = np.zeros((*size, *pixels.shape[2:]), pixels.dtype)
+    top, left = (size[0] - pixels.shape[0]) // 2, (size[1] - pixels.shape[1]) // 2
+    padded[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return padded

@@ -1,0 +1,50 @@
+"""Preview: outlines are visible on any colour, and names of any script and length fit."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from medtransfer.prepare.preview import CELL, LINE, draw_preview
+from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
+
+ORANGE = (230, 159, 0)
+
+
+@pytest.fixture
+def draw(tmp_path) -> Callable[..., np.ndarray]:
+    def call(image: np.ndarray, mask: np.ndarray, name: str, classes: list[str], ignore: bool = False) -> np.ndarray:
+        np.save(tmp_path / "images.npy", image[None])
+        np.save(tmp_path / "masks.npy", mask[None])
+        line = (0, 0, "train", "p", name, 0, 0, 0, *mask.shape)
+        pd.DataFrame([line], columns=list(INDEX_COLUMNS)).to_csv(tmp_path / "index.csv", index=False)
+        TargetInfo(
+            target="t", reader="folder", task="segmentation", citation="", classes=classes, channels=3, input=list(mask.shape),
+            augmentation="rotate-flip", scaling="", counts={"train": 1}, expected={}, subset=False, sources={},
+            arrays={"masks.npy": ""}, settings={}, ignore=ignore,
+        ).write(tmp_path / "dataset.json")  # fmt: skip
+        draw_preview(PreparedTarget.open(tmp_path), tmp_path / "preview.png")
+        return np.asarray(Image.open(tmp_path / "preview.png"))
+
+    return call
+
+
+def test_an_outline_on_its_own_colour_has_a_black_edge(draw: Callable[..., np.ndarray]) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:16, 8:16] = 1  # rows and columns 64 to 127 of the cell
+    cell = draw(np.full((32, 32, 3), ORANGE, np.uint8), mask, "étude/断面 β.png", ["lésion"])[LINE : LINE + CELL, :CELL]
+    row = cell[96]
+    assert (row[62:64] == 0).all() and (row[128:130] == 0).all()
+    assert (row[64:66] == ORANGE).all() and (row[60:62] == ORANGE).all()
+
+
+def test_pixels_to_ignore_are_in_the_legend(draw: Callable[..., np.ndarray]) -> None:
+    mask = np.repeat(np.array([0, 1, 255, 255], np.uint8), 8)[:, None].repeat(32, 1)
+    name, classes = "a" * 200 + ".png", [f"class number {c} of a long list" for c in range(20)]
+    sheet = draw(np.zeros((32, 32, 3), np.uint8), mask, name, classes, ignore=True)
+    legend = sheet[3 * (CELL + LINE) :]
+    assert len(legend) > LINE and (legend == (153, 153, 153)).all(axis=2).sum() >= 144
+    assert (sheet[LINE : LINE + CELL, :CELL] == (153, 153, 153)).all(axis=2).any()
+    assert not sheet[:LINE, CELL:].any()  # the text ends with its cell
