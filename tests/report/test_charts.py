@@ -168,7 +168,10 @@ def test_equal_values_are_drawn(small: Analysis):
 
 
 def test_the_front_joins_fixed_lengths_straight_in_epochs():
-    lengths = [Summary(fixed(epoch), 2, tis, None, tis, 0.0, float(epoch), 0.0, None) for epoch, tis in ((0, 0.5), (100, 1.0))]
+    lengths = [
+        Summary(fixed(epoch), 2, 1, tis, None, tis, 0.0, float(epoch), float(epoch), 0.0, None, None)
+        for epoch, tis in ((0, 0.5), (100, 1.0))
+    ]
     (curve,) = [line for line in front(tuple(lengths)).axes[0].lines if line.get_label() == "fixed lengths"]
     roots, tis = np.asarray(curve.get_xydata()).T
     assert tis == pytest.approx(0.5 + 0.5 * roots**2 / 100)
