@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
+from itertools import combinations
+from math import sqrt
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -208,13 +210,20 @@ def test_the_legend_of_the_front_is_ordered_and_covers_nothing(paperlike: Analys
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= drawn.bbox.x1
 
 
-def test_marks_of_the_same_cost_are_side_by_side(paperlike: Analysis):
-    axes = front(paperlike.summaries).axes[0]
-    places = sorted(
-        axes.transData.transform(line.get_xydata())[0, 0] * 72 / 100 for line in axes.lines if line.get_markersize() == 10
-    )
+@pytest.mark.parametrize("width", [380, 800])
+@pytest.mark.parametrize("tis", [None, 0.9])
+def test_marks_cover_no_other_and_are_at_their_cost_where_they_can(paperlike: Analysis, width: int, tis: float | None):
+    """A mark is 10 px wide."""
+    summaries = tuple(replace(s, mean_tis=tis or s.mean_tis, interval=None) for s in paperlike.summaries)
+    axes = front(summaries, width).axes[0]
+    marks = [line for line in axes.lines if line.get_markersize() == 10]
+    places = np.array([axes.transData.transform(line.get_xydata())[0] for line in marks]) * 72 / 100
     assert len(places) == 5
-    assert min(np.diff(places)) > 12.9
+    for first, second in combinations(places, 2):
+        assert np.abs(first - second).max() > 12.9
+    costs = [sqrt(summary.mean_epochs) for summary in cost.fixed_and_picks(summaries)[1]]
+    moved = [cost - line.get_xdata()[0] for cost, line in zip(costs, marks, strict=True)]
+    assert min(moved) >= 0 and moved[0] == 0
 
 
 def test_a_last_checkpoint_that_is_no_fixed_length_is_marked(paperlike: Analysis):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from medtransfer.analysis.model import Analysis, Association, Evidence, OneEach, Power, Sampling
+from medtransfer.analysis.model import Analysis, Association, Evidence, OneEach, Patients, Power, Sampling
 from medtransfer.metrics.comparison import ClusterMean
 from medtransfer.report import evidence_text
 
@@ -38,6 +38,16 @@ def analysis(evidence: Evidence) -> Analysis:
             Evidence(power=Power(0.0123, {"acdc": 7.0, "idrid": 1000.0})),
             "With its seeds this study can distinguish two checkpoints of a configuration whose TIS differs by 0.012 (median; "
             "probability 80 %); seeds needed for a difference of 0.01: acdc 7, idrid more than 1000.",
+        ),
+        (
+            Evidence(patients=Patients(3, 20, 0.62, 0.013)),
+            "With other test patients (bootstrap of the 20 or more of a target) the best checkpoint would stay the best in 62.0 % "
+            "of draws, and the TIS of robustness (offline) has a standard deviation of 0.013.",
+        ),
+        (
+            Evidence(patients=Patients(1, 2, 1.0, None)),
+            "With other test patients (bootstrap of the 2 or more of a target) the best checkpoint would stay the best in 100.0 % "
+            "of draws.",
         ),
     ],
 )
