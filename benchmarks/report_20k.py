@@ -75,7 +75,8 @@ def write_distances(folder: Path) -> None:
     for epoch in EPOCHS:
         d_pos = {key: np.abs(rng.normal(0.5, 0.2, (1, IMAGES))).astype(np.float32) for key in KEYS}
         d_neg = {key: (near + rng.normal(0.6 * gain(epoch), 0.3, (1, IMAGES))).astype(np.float32) for key, near in d_pos.items()}
-        write_pairs(folder / f"epoch-{epoch:03d}.npz", Pairs(d_pos, d_neg, [str(image) for image in range(IMAGES)]))
+        pairs = Pairs(d_pos, d_neg, [str(image) for image in range(IMAGES)], np.arange(IMAGES))
+        write_pairs(folder / f"epoch-{epoch:03d}.npz", pairs)
 
 
 def write_first(folder: Path) -> None:

@@ -49,7 +49,7 @@ def make_batches(images: int, size: int, batch: int) -> tuple[list[ViewBatch], l
     with tempfile.TemporaryDirectory() as place:
         target = write_target(Path(place) / "made", images, size, "rotate-flip")
         views = TwoViews(target, "train", mean=MEAN, std=STD, seed=0, max_images=None)
-        plan = negatives(images, "random", 0)
+        plan = negatives(views.groups, "random", 0)
         seconds = []
         for _ in range(3):
             begin = time.perf_counter()
@@ -70,7 +70,7 @@ def forward(encoder: Encoder, batches: list[ViewBatch]) -> None:
 def score(encoder: Encoder, batches: list[ViewBatch], ids: list[str]) -> None:
     """Measure robustness from the views, as the stage does."""
     options = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), tuple(MARGINS))
-    context = Context(ids, 2, 0, 1, None, options)
+    context = Context(ids, ids, 2, 0, 1, (), options)
     inputs = (Inputs(batch.positions.numpy(), 0, batch, None, None) for batch in batches)
     measured = feed([Robustness()], context, encoder, inputs, nullcontext)["robustness"]
     assert len(measured.scores) == 4 * 2 * len(encoder.levels) * len(MARGINS)

@@ -32,7 +32,7 @@ def draw_pairs(target: str, encoder: str, origin: str, epoch: int) -> Pairs:
     gain = np.log1p(epoch) / np.log1p(EPOCHS[-1])
     d_pos = {key: np.abs(rng.normal(0.5, 0.2, (1, IMAGES))).astype(np.float32) for key in KEYS}
     d_neg = {key: (d_pos[key] + rng.normal(gain * rng.uniform(0, 0.6), 0.3, (1, IMAGES))).astype(np.float32) for key in KEYS}
-    return Pairs(d_pos, d_neg, [str(image) for image in range(IMAGES)])
+    return Pairs(d_pos, d_neg, [str(image) for image in range(IMAGES)], np.arange(IMAGES))
 
 
 def score_record(folder: Path, target: str, encoder: str, origin: str) -> tracking.RunRecord:

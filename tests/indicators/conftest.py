@@ -11,10 +11,13 @@ from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 
 
 @pytest.fixture
-def make_target(tmp_path: Path) -> Callable[[int], PreparedTarget]:
-    """Return a maker of targets of so many colour images of 32 pixels; class 1 is a bright quarter, class 2 a dark one."""
+def make_target(tmp_path: Path) -> Callable[..., PreparedTarget]:
+    """Return a maker of targets of so many colour images of 32 pixels; class 1 is a bright quarter, class 2 a dark one.
 
-    def make(count: int) -> PreparedTarget:
+    Each image is of a patient of its own unless a letter for each says otherwise.
+    """
+
+    def make(count: int, patients: str = "") -> PreparedTarget:
         images = np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
         masks = np.zeros(images.shape[:3], np.uint8)
         masks[:, :16, :16], masks[:, 16:, 16:] = 1, 2
@@ -22,7 +25,8 @@ def make_target(tmp_path: Path) -> Callable[[int], PreparedTarget]:
         images[masks == 2] = images[masks == 2] // 2
         np.save(tmp_path / "images.npy", images)
         np.save(tmp_path / "masks.npy", masks)
-        lines = [(i, i, "train", f"p{i}", f"{i}.png", 0, 0, 0, 32, 32) for i in range(count)]
+        groups = patients or [f"p{i}" for i in range(count)]
+        lines = [(i, i, "train", groups[i], f"{i}.png", 0, 0, 0, 32, 32) for i in range(count)]
         pd.DataFrame(lines, columns=list(INDEX_COLUMNS)).to_csv(tmp_path / "index.csv", index=False)
         TargetInfo(
             target="made", reader="made", task="segmentation", citation="none", classes=["one", "two"], channels=3, input=[32, 32],

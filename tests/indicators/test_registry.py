@@ -176,7 +176,7 @@ def test_the_next_images_are_read_before_maps_are_waited_for(make_target):
             events.append(f"read {number}")
             yield Inputs(np.array([number]), 0, None, torch.rand(1, 3, 32, 32), None)
 
-    feed([Noting()], Context(["a", "b"], 1, 0, 1, None, OPTIONS), Patches(), inputs(), nullcontext)
+    feed([Noting()], Context(["a", "b"], ["p", "q"], 1, 0, 1, (), OPTIONS), Patches(), inputs(), nullcontext)
     assert events == ["read 0", "read 1", "update 0", "update 1"]
 
 

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medtransfer.analysis.judge import Sampling, judge
-from medtransfer.analysis.model import Analysis, Judged
+from medtransfer.analysis.evidence import gather
+from medtransfer.analysis.judge import judge
+from medtransfer.analysis.model import Analysis, Judged, Sampling
 from medtransfer.analysis.pools import Pool
-from medtransfer.analysis.summary import analyse, summarise
+from medtransfer.analysis.summary import analyse, mean_over, summarise
 from medtransfer.tasks import TASKS
 
 LENGTHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
-SAMPLING = Sampling(draws=100, confidence=0.95, seed=7)
+SAMPLING = Sampling(draws=100, confidence=0.95, seed=7, margin=0.01, least=0.1)
 GRID = list(product(("acdc", "covid-qu", "idrid"), ("unet", "resnet50", "swin"), ("simple", "advanced"), ("full", "decoder")))
 Make = Callable[..., Analysis]
 
@@ -43,12 +44,15 @@ def pool(epochs: Sequence[int], seeds: int, rng: np.random.Generator, **fields: 
 
 @cache
 def judged(number: int, seeds: int, epochs: Sequence[int]) -> Judged:
-    """Judge the pool of this number, and give each robustness an interval as stored distances would."""
+    """Judge the pool of this number, and give each robustness an interval and a rise as stored distances would."""
     target, encoder, origin, mode = GRID[number]
     made = pool(epochs, seeds, np.random.default_rng(number), target=target, encoder=encoder, origin=origin, mode=mode)
     found = judge(made, SAMPLING)
     candidates = [
-        replace(c, score_intervals={"robustness": (c.scores["robustness"] - 0.012, c.scores["robustness"] + 0.012)})
+        replace(
+            c, score_intervals={"robustness": (c.scores["robustness"] - 0.012, c.scores["robustness"] + 0.012)},
+            rise=(0.02, 0.004) if c.key else None,
+        )
         for c in found.candidates
     ]  # fmt: skip
     return replace(found, candidates=tuple(candidates))
@@ -59,7 +63,7 @@ def build(count: int = 2, seeds: int = 2, epochs: Sequence[int] = LENGTHS) -> An
     pools = [judged(number % len(GRID), seeds, epochs) for number in range(count)]
     labels = [f" [source {number // len(GRID)}]" if number >= len(GRID) else "" for number in range(count)]
     named = [replace(one, pool=replace(one.pool, label=label)) for one, label in zip(pools, labels, strict=True)]
-    return Analysis(tuple(named), *summarise(named, SAMPLING), (), SAMPLING.confidence, SAMPLING.draws, SAMPLING.seed)
+    return Analysis(tuple(named), *summarise(named, SAMPLING), gather(named, SAMPLING, mean_over), (), SAMPLING)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
+from itertools import combinations
+from math import sqrt
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -168,7 +170,10 @@ def test_equal_values_are_drawn(small: Analysis):
 
 
 def test_the_front_joins_fixed_lengths_straight_in_epochs():
-    lengths = [Summary(fixed(epoch), 2, tis, None, tis, 0.0, float(epoch), 0.0, None) for epoch, tis in ((0, 0.5), (100, 1.0))]
+    lengths = [
+        Summary(fixed(epoch), 2, 1, tis, None, tis, 0.0, float(epoch), float(epoch), 0.0, None, None)
+        for epoch, tis in ((0, 0.5), (100, 1.0))
+    ]
     (curve,) = [line for line in front(tuple(lengths)).axes[0].lines if line.get_label() == "fixed lengths"]
     roots, tis = np.asarray(curve.get_xydata()).T
     assert tis == pytest.approx(0.5 + 0.5 * roots**2 / 100)
@@ -205,13 +210,20 @@ def test_the_legend_of_the_front_is_ordered_and_covers_nothing(paperlike: Analys
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= drawn.bbox.x1
 
 
-def test_marks_of_the_same_cost_are_side_by_side(paperlike: Analysis):
-    axes = front(paperlike.summaries).axes[0]
-    places = sorted(
-        axes.transData.transform(line.get_xydata())[0, 0] * 72 / 100 for line in axes.lines if line.get_markersize() == 10
-    )
+@pytest.mark.parametrize("width", [380, 800])
+@pytest.mark.parametrize("tis", [None, 0.9])
+def test_marks_cover_no_other_and_are_at_their_cost_where_they_can(paperlike: Analysis, width: int, tis: float | None):
+    """A mark is 10 px wide."""
+    summaries = tuple(replace(s, mean_tis=tis or s.mean_tis, interval=None) for s in paperlike.summaries)
+    axes = front(summaries, width).axes[0]
+    marks = [line for line in axes.lines if line.get_markersize() == 10]
+    places = np.array([axes.transData.transform(line.get_xydata())[0] for line in marks]) * 72 / 100
     assert len(places) == 5
-    assert min(np.diff(places)) > 12.9
+    for first, second in combinations(places, 2):
+        assert np.abs(first - second).max() > 12.9
+    costs = [sqrt(summary.mean_epochs) for summary in cost.fixed_and_picks(summaries)[1]]
+    moved = [cost - line.get_xdata()[0] for cost, line in zip(costs, marks, strict=True)]
+    assert min(moved) >= 0 and moved[0] == 0
 
 
 def test_a_last_checkpoint_that_is_no_fixed_length_is_marked(paperlike: Analysis):

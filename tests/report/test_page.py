@@ -65,14 +65,24 @@ def broken_page(broken: Analysis) -> str:
     return page.render(broken, "<T> & co")
 
 
-def test_order_of_the_sections(paperlike_page: str):
+def test_order_of_the_sections(paperlike_page: str, broken_page: str):
     html = paperlike_page
     assert outline(html).headings == [
-        "Dice by pretraining epoch", "What each way of choosing brings", "What it costs", "Compared on the same configurations",
-        "Each configuration", "Data and runs", "What the words mean",
+        "What each way of choosing costs, and keeps", "In numbers", "Dice by pretraining epoch", "Everything else",
     ]  # fmt: skip
-    assert html.index('class="verdict"') < html.index("<h2>")
+    verdict, tis, robustness = (html.index(words) for words in ('class="verdict"', "TIS (transferability", "Robustness needs no"))
+    assert verdict < tis < robustness < html.index("<h2>")
     assert "Over 36 configurations, choosing by robustness" in html
+    folds = ["Ways of choosing", "Comparisons on the same configurations", "What the words mean", "Data and runs"]
+    assert folded(html)[:4] == folds
+    assert "What is missing or was left out" in folded(broken_page) and "What is missing or was left out" not in folded(html)
+
+
+def folded(html: str) -> list[str]:
+    """Return the lines below which the rest of the page is folded."""
+    rest = html[html.index("<h2>Everything else</h2>") :]
+    assert "<table" not in html[: -len(rest)].split("<details>")[0]
+    return re.findall(r"<summary>([^<]*)", rest)
 
 
 @pytest.mark.parametrize("name", ["small_page", "paperlike_page", "broken_page"])
@@ -104,7 +114,7 @@ def test_ids_are_distinct_and_every_reference_has_its_target(paperlike_page: str
 def test_up_to_six_panels_are_on_view_the_rest_is_folded(make: Make):
     for count, shown in ((1, 1), (6, 6), (8, 6)):
         html = page.render(make(count, 2, (0, 5, 10)), "T")
-        on_view = html[html.index("Dice by pretraining epoch</h2>") : html.index("What each way")].split("<details>")[0]
+        on_view = html[html.index("Dice by pretraining epoch</h2>") : html.index("Everything else</h2>")].split("<details>")[0]
         assert on_view.count("<figure>") == shown
         assert html.count("test Dice and robustness by pretraining epoch</title>") == count
         assert ("The other " in html) == (count > 6)
@@ -146,10 +156,13 @@ def test_one_seed_has_no_intervals(make: Make):
 
 def test_nothing_judged_still_gives_a_page(broken: Analysis):
     nothing = replace(broken, judged=broken.judged[1:], summaries=(), contrasts=())
-    headings = outline(page.render(nothing, "T")).headings
-    assert "What each way of choosing brings" not in headings
-    assert "What is missing or was left out" in headings
-    assert outline(page.render(replace(nothing, judged=(), left=()), "T")).headings[-1] == "What the words mean"
+    html = page.render(nothing, "T")
+    assert outline(html).headings == ["Dice by pretraining epoch", "Everything else"]
+    assert folded(html)[:3] == ["What the words mean", "Data and runs", "Digests of pretraining, data and protocol"]
+    assert "What is missing or was left out" in folded(html)
+    html = page.render(replace(nothing, judged=(), left=()), "T")
+    assert outline(html).headings == ["Metric by pretraining epoch", "Everything else"]
+    assert folded(html) == ["What the words mean", "Data and runs"]
 
 
 def test_pools_of_several_metrics_are_each_shown_with_their_own(small: Analysis):
@@ -157,7 +170,7 @@ def test_pools_of_several_metrics_are_each_shown_with_their_own(small: Analysis)
     first, second = small.judged
     other = replace(second, pool=replace(second.pool, metric=auc))
     html = page.render(replace(small, judged=(first, other)), "T")
-    assert outline(html).headings[0] == "Metric by pretraining epoch"
+    assert "Metric by pretraining epoch" in outline(html).headings
     assert "<dt>Dice</dt>" in html and "<dt>AUC</dt><dd>area under the curve on the test images, from 0 to 1, after" in html
     assert html.count('<th scope="col">Dice</th>') == html.count('<th scope="col">AUC</th>') == 2
     assert "test Dice and robustness by" in html and "test AUC and robustness by" in html

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 
@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from medtransfer import tracking
-from medtransfer.analysis.judge import Sampling, judge
-from medtransfer.analysis.model import Judged, Verdict
+from medtransfer.analysis.judge import judge
+from medtransfer.analysis.model import Judged, Sampling, Verdict
 from medtransfer.analysis.pools import Pool, collect
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
@@ -101,7 +101,7 @@ def report() -> str:
 
 def brief(out: str = "reports") -> str:
     """Make the report and give what stands on the terminal."""
-    return run(Report(out=out, draws=SAMPLING.draws, confidence=SAMPLING.confidence, seed=SAMPLING.seed), SETTING)
+    return run(Report(out=out, **asdict(SAMPLING)), SETTING)
 
 
 def only() -> Pool:
@@ -170,7 +170,9 @@ def test_the_tables_hold_the_numbers(scored: Path):
 def test_everything_is_written_and_logged(scored: Path, tmp_path: Path):
     text = brief()
     head, _, page = text.rpartition("The page: ")
-    assert Path("reports/report.md").read_text().startswith(head.split("\n\nMissing or left out")[0].rstrip())
+    verdict, _, table = head.partition("\n\n")
+    assert f"\n\n**{verdict}**\n\n" in Path("reports/report.md").read_text()
+    assert "| robustness, offline  " in table and "    0.878 | " in table and "always epoch" not in table
     assert "robustness" in Path(page).read_text()
     metrics = json.loads(Path("reports/metrics.json").read_text())
     assert metrics["tis_online"] == pytest.approx(0.72 / 0.82)
@@ -381,6 +383,31 @@ def test_means_are_taken_over_the_configurations(dice: Path):
     assert float(selectors["online"]["min_tis"]) == pytest.approx(0.52 / 0.82)
     assert float(selectors["online"]["mean_epochs"]) == pytest.approx((10 + 5) / 2)
     assert selectors["online"]["configurations"] == "2"
+
+
+def test_intervals_of_a_dice_are_students_and_choices_by_the_outcome_have_none(scored: Path):
+    """With two seeds the t quantile is 12.706 and the error half the difference: 0.82 +- 12.706 x 0.02, cut at 0 and 1."""
+    report()
+    found = {row["epoch"]: row for row in rows("dice.csv")}
+    assert [float(found["5"][name]) for name in ("dice_low", "dice_high")] == pytest.approx([0.82 - 12.7062 * 0.02, 1.0])
+    assert [float(found["0"][name]) for name in ("dice_low", "dice_high")] == pytest.approx([0.42 - 0.254124, 0.42 + 0.254124])
+    assert {row["p_best"] for row in found.values()} == {""}  # two seeds are too few
+    ends = {row["selector"]: (row["tis_low"], row["tis_high"]) for row in rows("tis.csv")}
+    assert ends["oracle"] == ("", "") and "" not in ends["offline"]
+
+
+def test_models_that_learned_nothing_are_not_judged(workplace: Path):
+    """Dice up to report.least, 0.1, says nothing about checkpoints."""
+    add_dice({0: (0.01, 0.02), 1: (0.1, 0.09), 5: (0.05, 0.06), 10: (0.02, 0.01)})
+    add_scores()
+    assert judged().verdicts == () and judged().candidates[1].interval is not None
+    text = report()
+    assert (
+        "There is no verdict, since the only configuration could not be judged: no model learned: the best mean Dice is 0.095"
+        in text
+    )
+    assert "Not judged: no model learned: " in text and "(report.least)" in text
+    assert rows("tis.csv") == [] and len(rows("dice.csv")) == 4
 
 
 def test_the_headline_compares_on_the_same_configurations(scored: Path):

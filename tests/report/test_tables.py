@@ -9,9 +9,10 @@ import pytest
 
 from medtransfer.analysis.model import Analysis
 from medtransfer.records.tables import as_csv, as_markdown
-from medtransfer.report import tables
+from medtransfer.report import tables, verdict_text
 from medtransfer.selectors.selectors import CONTRASTED
 
+Make = Callable[..., Analysis]
 ROWS = [tables.dice_rows, tables.tis_rows, tables.selector_rows, tables.contrast_rows]
 
 
@@ -32,7 +33,8 @@ def test_a_row_of_dice_holds_all_that_is_known(small: Analysis):
         "dice_low": one.interval and one.interval[0], "dice_high": one.interval and one.interval[1],
         "p_best": one.p_best, "within_noise": one.within_noise, "robustness": one.robustness,
         "robustness_low": one.robustness_interval and one.robustness_interval[0],
-        "robustness_high": one.robustness_interval and one.robustness_interval[1], "source_accuracy": one.scores["source_accuracy"],
+        "robustness_high": one.robustness_interval and one.robustness_interval[1], "robustness_rise": 0.02,
+        "robustness_rise_error": 0.004, "source_accuracy": one.scores["source_accuracy"],
     }  # fmt: skip
 
 
@@ -56,8 +58,55 @@ def test_selectors_and_contrasts(paperlike: Analysis):
     assert (offline["tis_low"], offline["tis_high"]) == paperlike.summaries[0].interval
     outcomes = {(row["first"], row["second"]): row["outcome"] for row in tables.contrast_rows(paperlike)}
     assert outcomes["offline", "none"] == "better"
-    assert set(outcomes.values()) <= {"better", "worse", "not told apart"}
+    assert set(outcomes.values()) <= {"better", "worse", "equivalent", "undecided"}
     assert len(outcomes) == sum(len(selector.against) for selector in CONTRASTED)
+
+
+def test_with_two_seeds_the_best_has_no_probability_and_with_three_it_has(make: Make):
+    assert {row["p_best"] for row in tables.dice_rows(make(1, 2))} == {None}
+    assert sum(row["p_best"] for row in tables.dice_rows(make(1, 3))) == pytest.approx(1)
+
+
+def test_the_oracle_has_no_interval(paperlike: Analysis):
+    found = {row["selector"]: row for row in tables.tis_rows(paperlike)}
+    assert (found["oracle"]["tis"], found["oracle"]["tis_low"], found["oracle"]["tis_high"]) == (1.0, None, None)
+    assert all(row["tis_low"] is not None for name, row in found.items() if name != "oracle")
+
+
+def test_means_over_few_pretrainings_have_no_interval_and_decide_nothing(small: Analysis, paperlike: Analysis):
+    """The 2 configurations are of one pretraining, the 36 of six pretrainings on three targets."""
+    for row in tables.selector_rows(small):
+        assert (row["clusters"], row["tis_low"], row["tis_high"]) == (1, None, None)
+    for row in tables.contrast_rows(small):
+        assert (row["p"], row["p_holm"], row["difference_low"], row["detectable"], row["outcome"]) == (*[None] * 4, "undecided")
+    assert {row["clusters"] for row in tables.selector_rows(paperlike) + tables.contrast_rows(paperlike)} == {6}
+    for row in tables.contrast_rows(paperlike):
+        clear = row["difference_low"] > 0 or row["difference_high"] < 0
+        assert (row["p"] < 0.05) == clear == (row["outcome"] in ("better", "worse"))
+        assert row["p_holm"] >= row["p"] and row["detectable"] > 0
+
+
+def test_each_pretraining_that_serves_all_runs_to_the_longest_stop(paperlike: Analysis):
+    online = next(row for row in tables.selector_rows(paperlike) if row["selector"] == "online")
+    spent: dict[tuple[str, str], list[float]] = {}
+    for row in tables.tis_rows(paperlike):
+        if row["selector"] == "online":
+            spent.setdefault((row["encoder"], row["origin"]), []).append(row["epochs_spent"])
+    assert online["shared_epochs"] == pytest.approx(sum(map(max, spent.values())) / 6)
+    assert online["mean_epochs"] == pytest.approx(sum(map(sum, spent.values())) / 36)
+
+
+def test_the_terminal_shows_the_verdict_and_one_small_table(paperlike: Analysis, broken: Analysis):
+    text = tables.brief(paperlike)
+    head, _, table = text.partition("\n\n| ")
+    assert head == verdict_text.verdict(paperlike)
+    plain = [summary for summary in paperlike.summaries if summary.selector.length is None]
+    assert len(table.splitlines()) == 2 + len(plain) and max(map(len, table.splitlines())) < 120
+    for line, summary in zip(table.splitlines()[2:], plain, strict=True):
+        assert summary.selector.label in line and f" {summary.mean_tis:.3f} " in line
+    assert "\n\n- 2 of 3 configurations could not be judged.\n" in tables.brief(broken)
+    nothing = replace(broken, judged=(), summaries=(), contrasts=())
+    assert tables.brief(nothing) == "There are no configurations, so there is no verdict."
 
 
 def test_nothing_judged_gives_no_rows(broken: Analysis):

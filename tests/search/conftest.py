@@ -48,7 +48,7 @@ def make_case() -> Callable[..., Case]:
             for pair, pooled in product(PAIRS, (False, True))
         }
         measured, metric = Measured(frozenset(PAIRS)), TASKS["segmentation"].primary
-        return Case(f"{encoder} {target} {mode}", encoder, target, mode, TIS, scores, measured, metric)
+        return Case(f"{encoder} {target} {mode}", encoder, target, mode, f"imagenet {encoder}", TIS, scores, measured, metric)
 
     return make
 
@@ -94,14 +94,14 @@ class Lab:
                     (*pair, pooled): np.full((1, 4), 0.1 if chosen.get(pair, 0) == epoch else 1.2, np.float32)
                     for pair in PAIRS for pooled in (False, True)
                 }  # fmt: skip
-                pairs = Pairs(d_pos, {key: np.ones((1, 4), np.float32) for key in d_pos}, list("abcd"))
+                pairs = Pairs(d_pos, {key: np.ones((1, 4), np.float32) for key in d_pos}, list("abcd"), np.arange(4))
                 write_pairs(folder / f"epoch-{epoch:03d}.npz", pairs)
             handle.log_artifact(folder, "scores")
 
     def search(self, **changed: Any) -> str:
         """Search with a section of which the given keys are changed; the default setting is l2, margin .5, level -1, frozen."""
         section, default = Search.model_validate({**SECTION, **changed}), RobustnessSetting("l2", 0.5, -1, "frozen")
-        return run(section, read_own(default, set(product(section.distances, section.levels))), default)
+        return run(section, read_own(default, set(product(section.distances, section.levels)), least=0.1), default, 0.95, 0.01)
 
     def rows(self) -> list[dict[str, str]]:
         """Return the rows of trials.csv."""

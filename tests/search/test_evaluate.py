@@ -29,7 +29,7 @@ def make(**curves: dict[int, float]) -> Case:
         ("cosine", -1, name == "pooled"): {epoch: Line(value) for epoch, value in values.items()} for name, values in curves.items()
     }
     measured, dice = Measured(frozenset({("cosine", -1)})), TASKS["segmentation"].primary
-    return Case("c", "unet", "moon", "full", {0: 0.2, 1: 0.5, 5: 1.0, 10: 0.8}, scores, measured, dice)
+    return Case("c", "unet", "moon", "full", "imagenet unet", {0: 0.2, 1: 0.5, 5: 1.0, 10: 0.8}, scores, measured, dice)
 
 
 FLAT, POOLED = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.7}, {1: 0.8, 5: 0.7, 10: 0.95}

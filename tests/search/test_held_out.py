@@ -73,6 +73,9 @@ def test_each_target_is_judged_by_what_was_chosen_without_it(table: Table):
     assert totals.held_out is not None
     assert totals.held_out.chosen["best"] == pytest.approx((0.5 + 0.5 + 0.25) / 3)
     assert totals.optimism == pytest.approx((2.25 - 1.25) / 3)
+    assert totals.mean_held_out is not None and totals.gain is not None
+    assert (totals.mean_held_out.value, totals.mean_held_out.error) == (pytest.approx(1.25 / 3), None)  # one pretraining
+    assert (totals.gain.value, totals.gain.clusters) == (pytest.approx((1.25 - 1.75) / 3), 2)  # two targets
     expected = {
         "tis_in_sample": 0.75, "tis_in_sample_online": 0.5, "tis_default": 1.75 / 3, "tis_full": 1.0, "tis_none": 0.25,
         "tis_held_out": 1.25 / 3, "tis_held_out_online": 0.5, "optimism": 1 / 3,

@@ -103,9 +103,10 @@ def test_a_selector_has_words_and_a_mark_of_its_own(name: str) -> None:
 
 def test_contrasts_are_with_baselines() -> None:
     assert [selector.name for selector in CONTRASTED] == ["offline", "online"]
-    for selector in CONTRASTED:
-        assert EQUAL_COST in selector.against
-        assert all(opponent.baseline for opponent in selector.against)
+    assert all(opponent.baseline for selector in CONTRASTED for opponent in selector.against)
+    assert EQUAL_COST in SELECTORS["online"].against
+    assert EQUAL_COST not in SELECTORS["offline"].against  # costs as much as the last checkpoint, which it is compared with
+    assert SELECTORS["full"] in SELECTORS["offline"].against
     assert EQUAL_COST.choose(SERIES) is None  # its length depends on all pools
 
 

@@ -1,10 +1,10 @@
 """Result of a search as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
-from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean
+from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean, Interval, mean_tis_interval
 from medtransfer.records.tables import as_markdown
 from medtransfer.search.evaluate import OBJECTIVE
 from medtransfer.search.held_out import Best, Family, Totals
@@ -69,21 +69,21 @@ def _held_out(families: Sequence[Family], totals: Totals, default: RobustnessSet
     flattery = f"{abs(totals.optimism):.3f} {'too high' if totals.optimism >= 0 else 'lower'}"
     text = (
         f"Judged on each target at the setting that was chosen without it, the TIS is **{value:.3f}**"
-        f"{_interval(totals.mean_held_out, confidence)}; the in-sample value is {flattery}."
+        f"{_interval(totals.mean_held_out, mean_tis_interval, confidence)}; the in-sample value is {flattery}."
     )
     if totals.gain is None:
         return text
     gain, outcome = totals.gain.value, totals.gain.outcome(confidence, margin)
     changes = f"{'gains' if gain > 0 else 'loses'} {abs(gain):.3f} against" if abs(gain) >= 0.0005 else "does as well as"
-    evidence = f"{_interval(totals.gain, confidence)}: {outcome}"
+    evidence = f"{_interval(totals.gain, ClusterMean.interval, confidence)}: {outcome}"
     text += f" On targets that it has not seen, the search {changes} the default setting{evidence}."
     if any(family.best.setting == default for family in families):
         text += " But the default setting is the best of all on these results: if it was once chosen on them, it has seen them."
     return text
 
 
-def _interval(mean: ClusterMean | None, confidence: float) -> str:
-    bounds = mean.interval(confidence) if mean else None
+def _interval(mean: ClusterMean | None, compute: Callable[[ClusterMean, float], Interval | None], confidence: float) -> str:
+    bounds = compute(mean, confidence) if mean else None
     if mean is None or bounds is None:
         return f" (no interval: fewer than {LEAST_CLUSTERS} pretrainings and targets)"
     over = f"{mean.clusters} {' and '.join(f'{name}s' for name in mean.factors)}"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from tests.tiny_encoders import TINIEST
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ from medtransfer.data.views import TwoViews
 from medtransfer.encoders.build import ENCODERS, build_encoder
 from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.encoders.initialise import initialise
-from medtransfer.indicators.contract import Measured, Options, ViewSettings
+from medtransfer.indicators.contract import Context, Measured, Options, ViewSettings
 from medtransfer.indicators.robustness.distances import DISTANCES
 from medtransfer.indicators.robustness.measure import Robustness
 from medtransfer.indicators.robustness.negatives import negatives
@@ -42,10 +43,11 @@ OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.25, 0.5))
 
 
 def score(
-    encoder: nn.Module, target: PreparedTarget, chosen: ViewSettings, batch_size: int = 4, autocast: Callable[[], Any] = nullcontext
+    encoder: nn.Module, target: PreparedTarget, chosen: ViewSettings, batch_size: int = 4,
+    autocast: Callable[[], Any] = nullcontext, indicator: Robustness | None = None,
 ) -> Measured:  # fmt: skip
     return measure(
-        [Robustness()], encoder, target, chosen, OPTIONS, contract=CONTRACT, batch_size=batch_size,  # type: ignore[arg-type]
+        [indicator or Robustness()], encoder, target, chosen, OPTIONS, contract=CONTRACT, batch_size=batch_size,  # type: ignore[arg-type]
         device=torch.device("cpu"), autocast=autocast, label="test",
     )["robustness"]  # fmt: skip
 
@@ -71,10 +73,11 @@ def naive(encoder: Encoder, target: PreparedTarget, chosen: ViewSettings) -> Pai
     encoder = encoder.double().eval()
     views = TwoViews(target, chosen.split, **CONTRACT, seed=chosen.seed, max_images=chosen.max_images)
     count = len(views)
-    negative = negatives(count, chosen.negative, derive_seed(chosen.seed, "negatives")).negative
+    parts = [("negatives",), *(("negatives", str(repeat)) for repeat in range(1, chosen.repeats))]
+    plans = [negatives(views.groups, chosen.negative, derive_seed(chosen.seed, *named)).negative for named in parts]
     d_pos: dict[Any, Any] = {}
     d_neg: dict[Any, Any] = {}
-    for repeat in range(chosen.repeats):
+    for repeat, negative in enumerate(plans):
         (batch,) = views.batches(np.arange(count), negative, count, repeat)
         first, second = encoder(batch.queries.double()), encoder(batch.keys.double())
         for number, (queries, keys) in enumerate(zip(first, second, strict=True)):
@@ -86,11 +89,12 @@ def naive(encoder: Encoder, target: PreparedTarget, chosen: ViewSettings) -> Pai
                         row = [by_hand(q[i], k[j], distance) for i, j in enumerate(others)]
                         empty = np.zeros((chosen.repeats, count), np.float32)
                         table.setdefault(setting, empty)[repeat] = row
-    return Pairs(d_pos, d_neg, views.ids)
+    return Pairs(d_pos, d_neg, views.ids, np.unique(views.groups, return_inverse=True)[1])
 
 
 def close(found: Pairs, expected: Pairs, atol: float = 2e-5) -> None:
     assert found.images == expected.images
+    assert found.groups.tolist() == expected.groups.tolist()
     assert found.d_pos.keys() == expected.d_pos.keys() == found.d_neg.keys()
     for setting in expected.d_pos:
         scale = max(1.0, float(np.abs(expected.d_neg[setting]).max()))
@@ -123,6 +127,51 @@ def test_repeats_are_independent_views(make_target):
     np.testing.assert_array_equal(thrice.d_pos[setting][:1], once.d_pos[setting])
     assert len({row.tobytes() for row in thrice.d_pos[setting]}) == 3
     assert not np.array_equal(once.d_pos[setting], pairs_of(tiny(), target, settings(seed=2)).d_pos[setting])
+
+
+class Noting(Robustness):
+    """Keeps the context of its measurement."""
+
+    contexts: list[Context] = []
+
+    def begin(self, context: Context) -> Any:
+        """Keep the context and begin."""
+        self.contexts.append(context)
+        return super().begin(context)
+
+
+def context_of(target: PreparedTarget, chosen: ViewSettings) -> Context:
+    score(tiny(), target, chosen, indicator=Noting())
+    return Noting.contexts.pop()
+
+
+def test_negatives_are_of_other_patients_and_others_in_each_repeat(make_target):
+    target = make_target(8, "aaabbbcc")
+    once, thrice = (context_of(target, settings(repeats=repeats)) for repeats in (1, 3))
+    assert thrice.groups == list("aaabbbcc") and len(once.plans) == 1
+    for plan in thrice.plans:
+        assert all(thrice.groups[image] != thrice.groups[negative] for image, negative in enumerate(plan.negative))
+    assert len({plan.negative.tobytes() for plan in thrice.plans}) == 3
+    assert np.array_equal(once.plans[0].negative, thrice.plans[0].negative)
+    assert len({plan.negative.tobytes() for plan in context_of(target, settings(repeats=2, negative="paper")).plans}) == 1
+    close(pairs_of(tiny(), target, settings(repeats=3), batch_size=3), naive(tiny(), target, settings(repeats=3)))
+
+
+def test_errors_count_patients(make_target):
+    measured = score(tiny(), make_target(6, "ababab"), settings(repeats=2))
+    pairs = Pairs.of(measured.images, measured.per_sample)
+    for row in measured.scores:
+        key = (row.setting["distance"], row.setting["level"], row.setting["pooled"])
+        losses = np.maximum(0, pairs.d_pos[key].astype(float) - pairs.d_neg[key] + row.setting["margin"]).mean(axis=0)
+        halves = [losses[::2].mean(), losses[1::2].mean()]
+        assert row.error == pytest.approx(stats.sem(halves), abs=1e-12)
+
+
+@pytest.mark.parametrize(("patients", "alike"), [("aaaab", 3), ("aaabb", 1), ("aabbc", 0), ("aaaaa", 0)])
+def test_negatives_of_the_same_patient_are_told(patients, alike, make_target):
+    """Of k slices of one patient among n, at least 2k - n follow another of it; with a single patient there is no choice."""
+    notes = score(tiny(), make_target(5, patients), settings(repeats=2)).notes
+    assert notes == [f"{alike} images are compared with another one of their group, since it holds most images"] * (alike > 0)
 
 
 class Constant(Encoder):

@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
@@ -11,9 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medtransfer.analysis.model import Analysis, Sampling
+from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.summary import analyse
 from medtransfer.config import Replay, Report
 from medtransfer.papers.hidy2024.files import read_downstream, read_robustness
 from medtransfer.papers.hidy2024.stage import run
+from medtransfer.tasks import TASKS
 
 MODELS = {"unet": "basic U-Net", "resnet50": "ResNet50 Attention U-Net", "swin": "Swin U-Net"}
 ENCODERS = {"unet": ("u-net_encoder", 5), "resnet50": ("resnet50", 5), "swin": ("swin_transformer", 4)}
@@ -114,8 +118,47 @@ def few_tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, 
     return read_downstream(downstream), read_robustness(robustness)
 
 
+SAMPLING = Sampling(draws=200, confidence=0.95, seed=0, margin=0.01, least=0.1)
+
+
+@pytest.fixture(scope="session")
+def make_analysis() -> Callable[..., Analysis]:
+    """Return a maker of analyses of configurations on one target, each of a pretraining of its own, with epochs 0, 1 and 300.
+
+    Robustness chooses epoch 1, and epoch 300 in the first `rising` configurations, in which it keeps rising.
+    """
+
+    def make(gains: Sequence[float], spread: float = 1e-4, rising: int = 0) -> Analysis:
+        return analyse([_pool(number, gain, spread, number < rising) for number, gain in enumerate(gains)], (), SAMPLING)
+
+    return make
+
+
+def _pool(number: int, gain: float, spread: float, rising: bool) -> Pool:
+    """Make a pool in which epoch 1 has this much more TIS than epoch 300, over five seeds of the given spread."""
+    means = {0: 0.3, 1: 0.8 * (1 - max(0, -gain)), 300: 0.8 * (1 - max(0, gain))}
+    fields = {
+        "source": "imagenet",
+        "origin": SCHEMES[number % 2],
+        "encoder": tuple(MODELS)[number // 2],
+        "target": "acdc",
+        "mode": "full",
+    }
+    steps = dict(zip(SEEDS, np.array([-1, 0, 1, -1, 1]) * spread, strict=True))
+    dice = {(epoch, seed): mean + step * (-1) ** epoch for epoch, mean in means.items() for seed, step in steps.items()}
+    scores = {"robustness": {0: 0.1, 1: 0.5, 300: 0.6 if rising else 0.4}}
+    return Pool(
+        fields,
+        {"pretraining": f"p{number}", "data": "d", "protocol": "p"},
+        dice,
+        scores,
+        (0, 1, 300),
+        TASKS["segmentation"].primary,
+    )
+
+
 FEW = Results(lengths=(0, 1, 300), seeds=SEEDS[:2], margins=MARGINS[1:4], levels=2)
-REPORT = Report(out="reports", draws=200, confidence=0.95, seed=0)
+REPORT = Report(out="reports", **asdict(SAMPLING))
 
 
 def replay(downstream: Path, robustness: Path, out: str = "replay") -> str:

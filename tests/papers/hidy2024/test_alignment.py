@@ -10,7 +10,6 @@ from statistics import mean
 import pandas as pd
 import pytest
 
-from medtransfer.analysis.judge import Sampling
 from medtransfer.papers.hidy2024.alignment import CONTRADICTED, NOISE, REPRODUCED, Block, find_alignments, other_runs, verdict
 from medtransfer.papers.hidy2024.cells import Cell, cell_rows, count_rows, describe, judge_cells
 from medtransfer.papers.hidy2024.files import read_downstream, read_robustness
@@ -19,8 +18,9 @@ from medtransfer.papers.hidy2024.printed import ROWS, Printed, printed_cells
 from medtransfer.papers.hidy2024.released import KEYED, Alignment, Missing, Recomputed, Value
 from medtransfer.papers.hidy2024.store import KEY, Released
 
+from .conftest import SAMPLING
+
 Judged = tuple[list[Cell], dict[tuple[str, str, str], Block]]
-SAMPLING = Sampling(draws=200, confidence=0.95, seed=0)
 
 
 def released(downstream: pd.DataFrame, robustness: pd.DataFrame) -> Released:
@@ -99,12 +99,42 @@ def test_a_missing_score_is_named(released_files: tuple[Path, Path]) -> None:
         recomputed.cell(cell, KEYED)
 
 
-def test_verdicts_by_hand() -> None:
-    value = Value(0.9000, 0.01)
-    assert verdict(0.900, value, 0.95, False) == verdict(0.8995, value, 0.95, False) == REPRODUCED
-    assert verdict(0.882, value, 0.95, False) == NOISE  # 1.96 x .01 and half a digit
-    assert verdict(0.878, value, 0.95, False) == CONTRADICTED
-    assert verdict(0.878, value, 0.95, True) == NOISE  # both sides vary
+@pytest.mark.parametrize(
+    ("printed", "others", "expected"),
+    [
+        (0.900, set(), REPRODUCED), (0.8995, {"idrid"}, REPRODUCED),
+        (0.899, set(), CONTRADICTED),  # the printed runs are the released ones: the seeds explain nothing
+        (0.899, {"idrid"}, NOISE),
+        (0.8725, {"idrid"}, NOISE),  # 1.96 x sqrt(2) x .01 = .0277 since both sides vary, and half a digit
+        (0.8715, {"idrid"}, CONTRADICTED), (0.8725, {"acdc"}, CONTRADICTED),
+        (0.845, {"covid-qu"}, NOISE), (0.844, {"covid-qu"}, CONTRADICTED),  # .0554
+        (0.838, {"idrid", "covid-qu"}, NOISE), (0.837, {"idrid", "covid-qu"}, CONTRADICTED),  # .0620
+    ],
+)  # fmt: skip
+def test_verdicts_by_hand(printed: float, others: set[str], expected: str) -> None:
+    """Noise of 0.01 on IDRiD and of 0.02 on COVID-QU; only that of datasets with other runs counts."""
+    assert verdict(printed, Value(0.9, {"idrid": 0.01, "covid-qu": 0.02}), 0.95, others) == expected
+
+
+def test_the_noise_of_a_mean_over_configurations_is_that_of_each_dataset(synthetic: Recomputed) -> None:
+    """Configurations are trained independently: their variances add up, over the square of their number."""
+    whole = synthetic.cell(Printed("3a", "robustness (offline)", "", "simple", "", "full", 0.9), KEYED)
+    assert whole.noise.keys() == {"acdc", "covid-qu", "idrid"}
+    for target, noise in whole.noise.items():
+        parts = [
+            synthetic.cell(Printed("B.1", "robustness (offline)", target, "simple", encoder, "full", 0.9), KEYED).noise
+            for encoder in ("unet", "resnet50", "swin")
+        ]
+        assert all(part.keys() == {target} for part in parts)
+        assert noise == pytest.approx(sum(part[target] ** 2 for part in parts) ** 0.5 / 9)
+
+
+def test_reasons_name_noise_only_where_runs_differ(synthetic: Recomputed) -> None:
+    """The printed Dice fit the generated runs nowhere, so that all datasets count as others; made to fit, none does."""
+    assert other_runs(printed_cells(), synthetic) == {"acdc", "covid-qu", "idrid"}
+    assert other_runs(printed_with(synthetic, printed_cells(), KEYED), synthetic) == set()
+    reasons = {cell.reason for cell in judge_cells(synthetic, SAMPLING.confidence)[0] if cell.verdict != REPRODUCED}
+    assert all(", where noise over seeds explains 0.0" in reason for reason in reasons)
 
 
 def test_an_alignment_in_words() -> None:

@@ -1,6 +1,7 @@
 """The whole replay of small files, with lengths and margins left out: in any order, interrupted, and twice."""
 
 import csv
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from medtransfer import tracking
 from medtransfer.config import Replay
 from medtransfer.errors import InputError
 from medtransfer.papers.hidy2024 import stage
+from medtransfer.papers.hidy2024.claims import CLAIMS
 from medtransfer.papers.hidy2024.store import build_pools, read_released
 from medtransfer.selectors.selectors import FULL, OUTCOME, SELECTORS
 from medtransfer.tracking import bulk
@@ -71,7 +73,7 @@ def test_selectors_have_their_names_in_both_alignments(replayed: tuple[Path, Pat
     names |= {"fixed-1", "fixed-300"}
     for alignment in ("keyed", "as-published"):
         assert {row["selector"] for row in found if row["alignment"] == alignment} == names
-    for row in found:
+    for row in found:  # over 6 pretrainings
         assert float(row["ci_low"]) <= float(row["mean_tis"]) <= float(row["ci_high"])
         assert float(row["min_tis"]) <= float(row["mean_tis"])
 
@@ -80,8 +82,55 @@ def test_the_page_needs_nothing_and_shows_the_figures(replayed: tuple[Path, Path
     page = Path("replay/replay.html").read_text()
     assert page.count('src="data:image/png;base64,') == len(list(Path("replay/figures").glob("*.png"))) == 7
     assert "://" not in page.replace("http://www.w3.org", "")
-    assert "Joined by key, over 36 configurations" in page
     assert Path("replay/replay.md").read_text().startswith("# The paper's numbers")
+
+
+def test_the_page_starts_with_verdict_words_cost_and_main_claims_and_folds_the_rest(replayed: tuple[Path, Path]) -> None:
+    page = Path("replay/replay.html").read_text()
+    front, rest = page.split("<h2>Everything else</h2>")
+    assert re.findall("<h2>([^<]*)", front) == [
+        "What the words mean", "What each way of choosing costs, and keeps", "The paper’s main claims", "In numbers",
+    ]  # fmt: skip
+    assert "Over 36 configurations of 6 pretrainings and 3 datasets, robustness keeps " in front.split("<h2>")[0]
+    assert front.count('<th scope="row">') == 6 and "<details" not in front
+    assert re.findall("<summary>([^<:]*)", rest) == [
+        "All claims", "Ways of choosing", "Comparisons, joined by key", "Printed numbers", "How scores and Dice were joined",
+        "Not explained", "Figures of the paper, drawn again", "Audit of the files",
+    ]  # fmt: skip
+    assert rest.count("<details") == rest.count("<summary>") and "<h2>" not in rest
+    assert len(rows("claims.csv")) == rest.split("<summary>")[1].count('<th scope="row">') == len(CLAIMS) + 1
+
+
+def test_the_terminal_shows_the_verdict_the_counts_and_one_small_table(replayed: tuple[Path, Path], no_figures: None) -> None:
+    text = replay(*replayed)
+    head, claims, numbers, table, last = text.replace("\nThe page", "\n\nThe page").split("\n\n")
+    assert "The paper’s released results " in head and last == "The page: replay/replay.html"
+    assert re.fullmatch(r"Of 22 claims that the paper makes in words, \d+ hold .*, \d+ do not, and \d+ are left open\.", claims)
+    assert numbers.startswith("Of 594 printed numbers, joined by key ")
+    names = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    assert names == [name for name in SELECTORS if name in names] and {"offline", "online", "none", "oracle"} <= set(names)
+
+
+def test_claims_and_counts_agree_with_their_tables(replayed: tuple[Path, Path]) -> None:
+    held = [row["holds_keyed"] for row in rows("claims.csv")]
+    verdicts = [row["verdict"] for row in rows("cells.csv")]
+    text = Path("replay/replay.md").read_text()
+    assert (
+        f"{held.count('holds')} hold in the released data, {held.count('does not hold')} do not, and {held.count('open')} are"
+        in text
+    )
+    reproduced, noisy, contradicted = (verdicts.count(name) for name in ("reproduced", "within noise", "contradicted"))
+    assert f"joined by key {reproduced} are reproduced to the digits, {noisy} differ within noise, where the printed" in text
+    assert f"runs are others than the released ones, and {contradicted} are contradicted; " in text
+    against = next(row for row in rows("claims.csv") if row["measure"] == "mean TIS, online - full")
+    contrast = next(
+        row for row in rows("contrasts.csv") if (row["alignment"], row["first"], row["second"]) == ("keyed", "online", "full")
+    )
+    holds = {"better": "holds", "worse": "does not hold", "equivalent": "open", "undecided": "open"}
+    assert against["holds_keyed"] == holds[contrast["outcome"]]
+    assert [float(against[name]) for name in ("keyed", "keyed_low", "keyed_high")] == approx(
+        [float(contrast[name]) for name in ("difference", "difference_low", "difference_high")]
+    )
 
 
 def test_a_second_replay_adds_nothing_in_any_order_of_rows(replayed: tuple[Path, Path], no_figures: None, tmp_path: Path) -> None:

@@ -40,24 +40,27 @@ def _random_negatives(groups: Sequence[str], seed: int) -> NegativePlan:
 
 
 def _apart(order: NDArray[np.int64], member: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Move images of a cyclic order that follow one of their group to places between two images of other groups.
+    """Reverse parts of a cyclic order until no neighbours are of one group, or as few as possible.
+
+    If a and b are neighbours of one group, and c and d are neighbours outside it, then reversing the part from b to c makes a
+    neighbour of c, and b of d. There are such c and d unless a group holds more than half of all images and every other image
+    already separates two of its images.
 
     Args:
         order: (n,), a permutation; it stays as it is where no neighbours are of one group.
         member: number of each image's group, (n,).
         rng: source of randomness.
     """
-    follows = member[order] == member[np.roll(order, 1)]
-    rest, moved = order[~follows], order[follows]
-    places = rng.integers(len(rest), size=len(moved))  # where a group finds no free place
-    taken = np.zeros(len(rest), dtype=bool)
-    for group in np.unique(member[moved]):
-        own = np.flatnonzero(member[moved] == group)
-        free = np.flatnonzero(~taken & (member[rest] != group) & (member[np.roll(rest, 1)] != group))
-        found = rng.choice(free, size=min(len(own), len(free)), replace=False)
-        places[own[: len(found)]] = found  # before rest[place]
-        taken[found] = True
-    return np.insert(rest, places, moved)
+    order = order.copy()
+    while True:
+        first = member[order]
+        second = np.roll(first, -1)
+        alike = np.flatnonzero(first == second)
+        outside = np.flatnonzero((first != first[alike[0]]) & (second != first[alike[0]])) if len(alike) else alike
+        if not len(outside):
+            return order
+        start, end = sorted((int(alike[0]), int(rng.choice(outside))))
+        order[start + 1 : end + 1] = order[start + 1 : end + 1][::-1]
 
 
 def _paper_negatives(groups: Sequence[str], seed: int) -> NegativePlan:

@@ -66,7 +66,8 @@ def draw_front(figure: Figure, fixed: Sequence[Summary], picks: Sequence[Summary
     _label_epochs(axes, [s.mean_epochs for s in fixed], across)
     figure.text(4 / width, 1 - 12 / height, "mean TIS", color=BLACK)
     _draw_fixed(axes, fixed)
-    _draw_picks(axes, picks, SPACING / across * axes.get_xlim()[1])
+    near = float(SPACING / (height - TOP - floor) * np.ptp(axes.get_ylim()))
+    _draw_picks(axes, picks, SPACING / across * axes.get_xlim()[1], near)
     figure.legend(loc="center left" if beside else "lower left",
                   bbox_to_anchor=(1 - (LEGEND_WIDTH - 14) / width, 0.55) if beside else (0, 0), frameon=False, fontsize=11.5,
                   handlelength=1.4, handletextpad=0.4, labelcolor=BLACK, borderaxespad=0.2)  # fmt: skip
@@ -107,8 +108,8 @@ def _draw_fixed(axes: Axes, fixed: Sequence[Summary]) -> None:
         axes.plot([sqrt(s.mean_epochs)], [s.mean_tis], "o", color=BLUE, markersize=6, clip_on=False, url=described(s))
 
 
-def _draw_picks(axes: Axes, picks: Sequence[Summary], spacing: float) -> None:
-    near = SPACING / axes.get_window_extent().height * (axes.get_ylim()[1] - axes.get_ylim()[0])  # TIS
+def _draw_picks(axes: Axes, picks: Sequence[Summary], spacing: float, near: float) -> None:
+    """Draw marks with their intervals; those nearer than `spacing` in cost and `near` in TIS are moved to the left."""
     taken: list[tuple[float, float]] = []
     for s in picks:
         x = sqrt(s.mean_epochs)
