@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 ROOMS = {"samples": "prepare/samples"}  # where a stage's room is not named like it
 # Code that says, shows, checks or files numbers and makes none: a change of it is no reason to compute again.
-NO_NUMBERS = {"errors.py", "progress.py", "locks.py", "environment.py", "signals.py"}
+NO_NUMBERS = {"errors.py", "progress.py", "locks.py", "environment.py", "launchers.py", "signals.py"}
 NO_NUMBERS |= {f"{room}/{path.name}" for room in ("config", "tracking") for path in (SRC / "medtransfer" / room).glob("*.py")}
 # Keys that choose or place a result, or how fast it comes, but do not change it; `encoders` and `origins` go in by entry.
 NO_EFFECT = {
@@ -59,6 +59,14 @@ def test_every_environment_installs_the_same_packages() -> None:
     assert "dependencies" in project["project"]["dynamic"]
     assert project["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
     assert f"python{project['project']['requires-python']}" in conda
+
+
+def test_the_pages_name_the_versions_of_python_that_the_package_does() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    *first, last = (name.rpartition(" ")[2] for name in project["classifiers"])
+    assert project["requires-python"] == f">={first[0]}" and sys.version_info >= tuple(map(int, first[0].split(".")))
+    for page in ("README.md", "docs/getting-started.md"):
+        assert f"You need Python {', '.join(first)} or {last}, make and git." in (ROOT / page).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("line", requirements())
@@ -135,11 +143,25 @@ def test_dvc_knows_every_stage(dvc_stages: dict[str, Any]) -> None:
 def test_commands_and_params_of_dvc_exist(dvc_stages: dict[str, Any]) -> None:
     values = read_yaml("params.yaml")
     for address, stage in dvc_stages.items():
-        python, module, package, command, *options = shlex.split(stage.cmd)
-        assert (python, module, package, command) == ("python", "-m", "medtransfer", address.split("@")[0])
+        path, python, module, package, command, *options = shlex.split(stage.cmd)
+        assert (path, python, module, package, command) == ("PYTHONPATH=src", "python", "-m", "medtransfer", address.split("@")[0])
         cli.commands[command].make_context(command, options)  # an unknown option raises
         for dotted in params_of(stage):
             functools.reduce(operator.getitem, dotted.split("."), values)  # an unknown key raises
+
+
+def test_dvc_and_mlflow_run_the_code_of_the_folder(dvc_stages: dict[str, Any], tmp_path: Path) -> None:
+    """A queued experiment is a copy of the project, whose code is not what the environment has installed."""
+    package = tmp_path / "src/medtransfer"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("print('the code of the folder')")
+    commands = {stage.cmd for address, stage in dvc_stages.items() if "@" not in address}
+    commands |= {entry["command"] for entry in read_yaml("MLproject")["entry_points"].values()}
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(SRC)}
+    for command in commands:
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == "the code of the folder\n", command
 
 
 @pytest.mark.parametrize("section", ["samples", "pretrain", "score", "finetune", "report"])
@@ -252,6 +274,29 @@ def test_make_without_a_target_lists_the_targets() -> None:
     output = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     listed = {line.split()[1] for line in output.splitlines()}
     assert listed == {"help", "setup", "demo", "test", "test-all", "lint", "format", "real", "ui", "clean"}
+
+
+def test_a_moved_folder_gets_an_environment_of_its_own(tmp_path: Path) -> None:
+    """The scripts of an environment hold its path, so they would run the code of the old place."""
+    old, new = tmp_path / "my project", tmp_path / "étude"
+    old.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.txt", "python_env.yaml"):
+        shutil.copy(ROOT / name, old)
+    python = tmp_path / "python"
+    python.write_text('#!/bin/bash\nif [ "$2" = venv ]; then mkdir -p .venv/bin && cp "$0" .venv/bin/python; fi\n')
+    python.chmod(0o755)
+
+    def setup(folder: Path) -> bool:
+        command = ["make", "--no-print-directory", "setup", f"PYTHON={python}"]
+        environment = {**os.environ, "PATH": "/usr/bin:/bin"}  # without uv
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        return "making the environment in .venv" in done.stdout
+
+    assert [setup(old), setup(old)] == [True, False]
+    (old / ".venv/bin/stale").touch()
+    old.rename(new)
+    assert [setup(new), setup(new)] == [True, False]
+    assert [path.name for path in (new / ".venv/bin").iterdir()] == ["python"]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The running environment: revision, library versions, working tree, rank, log levels."""
+"""The running environment: revision, library versions, working tree, cores, log levels."""
 
 import importlib.metadata
 import logging
@@ -8,6 +8,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from medtransfer.errors import InputError
+
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "mlflow", "numpy", "pandas")
 
 
@@ -15,12 +17,14 @@ PACKAGES = ("torch", "torchvision", "timm", "albumentations", "mlflow", "numpy",
 def git_revision(folder: Path) -> str:
     """Return the commit of the working tree at `folder`, with `-dirty` if it has changes, or `none` outside git.
 
-    Git is asked once per process: what a process records is the code that it started with.
+    Git is asked once per process: what a process records is the code that it started with. Variables such as GIT_DIR, which
+    hooks set, name another tree.
     """
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=folder, capture_output=True, text=True, timeout=30, check=True,
+            cwd=folder, env=variables, capture_output=True, text=True, timeout=30, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return "none"
@@ -45,13 +49,34 @@ def workspace(folder: Path | None = None) -> Path:
     return here
 
 
-def is_main_process() -> bool:
-    """Whether this process writes and logs (rank 0 of a distributed job)."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+def require_own_code(folder: Path) -> None:
+    """Refuse to run the code of another clone in a clone of the project, since results name the revision of the latter.
+
+    Raises:
+        InputError: `src/medtransfer` of the folder is not the running package.
+    """
+    expected, running = folder / "src" / "medtransfer", Path(__file__).parent
+    if (expected / "__init__.py").exists() and not expected.samefile(running):
+        raise InputError(
+            f"expected to run the code of this folder, {expected}, but got that of {running}, which the environment has installed; "
+            "run it as `PYTHONPATH=src python -m medtransfer`, or make an environment here with `make setup`"
+        )
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use, which a scheduler may have limited."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def quiet_libraries() -> None:
-    """Show the project's own log lines, but only warnings of libraries."""
+    """Show the project's own log lines, but only warnings of libraries; let threads sleep while they wait for each other.
+
+    Threads that wait busily take the cores from those they wait for, as soon as another process wants them, too. How they
+    wait changes no result.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from medtransfer import tracking
+from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.errors import InputError, StageError
+from medtransfer.errors import InputError, StageError, TemporaryError
 from medtransfer.grid import local, stage, worker
 from medtransfer.grid.jobs import Job, plan
 from medtransfer.grid.progress import StudyProgress
@@ -97,6 +97,35 @@ def test_a_job_is_given_up_after_its_retries(scripted: Callable, tiny_params: Ca
     assert "1 jobs failed, and 17 jobs that need them were not tried" in summary
 
 
+def test_a_failed_pretraining_on_several_devices_does_not_end_the_others(
+    scripted: Callable, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """They come before the other jobs, since a local worker has one GPU; the first fails twice, the second always."""
+    tried: list[str] = []
+
+    def pretrain_apart(params: Params) -> None:
+        tried.append(params.pretrain.origin)
+        if params.pretrain.origin == "advanced":
+            raise InputError("no such source")
+        if tried.count("simple") < 3:
+            raise TemporaryError("a process died")
+
+    monkeypatch.setattr(study, "pretrain_apart", pretrain_apart)
+    launcher, summary = scripted(tiny_params({"pretrain.devices": 2, "study.origins": ["advanced", "simple"]}))
+    assert tried == ["advanced", "simple", "simple", "simple"]
+    assert "1 jobs failed, and 17 jobs that need them were not tried; the first, pretrain unet-advanced: no such source" in summary
+    assert "16 cells done, 0 failed, 16 remaining" in summary
+    assert launcher.submitted[:2] == ["prepare sample", "score sample-unet-simple"]
+    assert not any(name.startswith("pretrain") or "advanced" in name for name in launcher.submitted)
+
+
+def test_a_grid_is_started_once(tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(InputError, match="expected 1 process \\(the grid\\), but srun started 2"):
+        stage.run(tiny_params())
+
+
 def test_cells_without_checkpoint_are_dropped(
     scripted: Callable, tiny_params: Callable[..., Params]
 ) -> None:  # fmt: skip
@@ -117,6 +146,7 @@ def test_cells_without_checkpoint_are_dropped(
         (InputError("wrong"), FAILED, "wrong"),
         (StageError("broke"), FAILED, "broke"),
         (StoreLost("gone"), RETRY, "gone"),
+        (TemporaryError("a process died"), RETRY, "a process died"),
         (MemoryError("much"), RETRY, "MemoryError: much"),
         (OSError(28, "No space left on device", "/a/file"), FAILED, "the disk that holds /a/file is full"),
     ],
@@ -131,6 +161,37 @@ def test_errors_become_outcomes(
     monkeypatch.setattr(worker, "do", do)
     outcome = attempt(tiny_params(), Job("prepare", "sample"))
     assert outcome.status == status and outcome.reason.startswith(reason) and outcome.seconds >= 0
+
+
+@pytest.mark.parametrize(
+    ("cores", "overrides", "workers"),
+    [
+        (1, {}, 0),
+        (4, {}, 4),
+        (4, {"grid.cpus": 2}, 2),
+        (4, {"grid.workers": 1}, 0),
+        (64, {}, 19),  # as many as there are jobs: 16 cells, a preparation, a pretraining and a score
+    ],
+)
+def test_the_demo_uses_all_cores(
+    cores: int, overrides: dict[str, Any], workers: int, workplace: Path, tiny_params: Callable[..., Params],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """With one worker there is nothing to share, and the study runs in this process."""
+    started: list[int] = []
+
+    def launch(params: Params, number: int, gpus: list[str], logs: Path) -> Scripted:
+        started.append(number)
+        return Scripted()
+
+    monkeypatch.setenv("MLFLOW_RUN_ID", "of the project")
+    monkeypatch.setattr(stage, "count_cores", lambda: cores)
+    monkeypatch.setattr(stage, "LocalLauncher", launch)
+    monkeypatch.setattr(study, "study", lambda _: "the report")
+    monkeypatch.setattr(study, "report", lambda _: f"the report in {os.environ['MLFLOW_RUN_ID']}")
+    said = stage.run_and_report(tiny_params({"grid.workers": None, **overrides}))
+    assert started == ([workers] if workers else [])
+    assert said == ("the report in of the project" if workers else "the report")
 
 
 @dataclass
@@ -170,13 +231,45 @@ def test_gpus_are_taken_in_turn(
     workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_params: Callable[..., Params]
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-77")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     local.LocalLauncher(tiny_params(), 3, local.list_gpus(), tmp_path)
     assert [gpu for gpu, _ in workers.started] == ["4", "GPU-77", "4"]
-    assert {threads for _, threads in workers.started} == {str(max(1, (os.cpu_count() or 1) // 3))}
+    assert {threads for _, threads in workers.started} == {str(max(1, len(os.sched_getaffinity(0)) // 3))}
     assert "OMP_NUM_THREADS" not in os.environ
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert local.list_gpus() == []
+
+
+@pytest.mark.parametrize(("overrides", "threads"), [({}, "1"), ({"grid.cpus": 2}, "2"), ({"grid.workers": 3}, "21")])
+def test_threads_do_not_depend_on_the_number_of_jobs(
+    overrides: dict[str, Any], threads: str, workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    tiny_params: Callable[..., Params],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(local, "count_cores", lambda: 64)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    local.LocalLauncher(tiny_params({"grid.workers": None, **overrides}), 3, [], tmp_path)
+    assert workers.started == [(None, threads)] * 3
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "names"),
+    [
+        (None, 2, ["0", "1"]),
+        ("2, 0", 2, ["2", "0"]),
+        ("", 0, []),
+        ("-1", 0, []),
+        ("0", 0, []),  # a machine without that GPU
+        ("1,-1,0", 1, ["1"]),  # CUDA reads up to the first that is invalid
+        ("NoDevFiles", 0, []),  # of Slurm, in a job without GPUs
+    ],
+)
+def test_only_gpus_that_torch_sees_count(
+    visible: str | None, count: int, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert local.list_gpus() == names
 
 
 def test_a_worker_that_died_while_idle_is_replaced(workers: Workers, tmp_path: Path, tiny_params: Callable[..., Params]) -> None:
