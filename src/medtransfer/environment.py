@@ -45,6 +45,11 @@ def workspace(folder: Path | None = None) -> Path:
     return here
 
 
+def own_folder() -> Path:
+    """Return the hidden folder of the working tree for locks, cached digests and the list of missed results."""
+    return workspace() / ".medtransfer"
+
+
 def is_main_process() -> bool:
     """Whether this process writes and logs (rank 0 of a distributed job)."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0

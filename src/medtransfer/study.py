@@ -18,7 +18,7 @@ from medtransfer.hashing import digest
 from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, checkpoint_path, find_checkpoint, series_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from medtransfer.encoders.contract import Encoder
@@ -29,13 +29,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def reach_store(params: Params) -> None:
+RESULTS = ("pretrain", "score", "finetune")  # stages whose results on disk fill a store that lacks them
+
+
+def reach_store(params: Params, stages: "Iterable[str]") -> None:
     """Connect to the tracking store before any work, and publish the results that it missed while it was unreachable.
 
+    Args:
+        params: where results on disk are.
+        stages: stages that will write runs.
+
     Raises:
-        InputError: the store cannot be reached.
+        InputError: the store cannot be reached, the experiment of a stage was deleted, or the store lacks the run that
+            `mlflow run` opened.
     """
-    tracking.connect()
+    tracking.require_experiments(stages)
+    tracking.require_project_run()
     if not tracking.missed_runs():
         return
     publish(params)
@@ -56,15 +65,18 @@ def publish(params: Params) -> None:
     publish_models(Path(params.finetune.out), prepared)
 
 
-def command(function: "Callable[Concatenate[Params, P], R]") -> "Callable[Concatenate[Params, P], R]":
-    """Decorate a function of params so that it connects to the tracking store before any work."""
+def command(*stages: str) -> "Callable[[Callable[Concatenate[Params, P], R]], Callable[Concatenate[Params, P], R]]":
+    """Decorate a function of params that writes runs of these stages: it connects to the tracking store before any work."""
 
-    @wraps(function)
-    def run(params: Params, *args: P.args, **kwargs: P.kwargs) -> R:
-        reach_store(params)
-        return function(params, *args, **kwargs)
+    def decorate(function: "Callable[Concatenate[Params, P], R]") -> "Callable[Concatenate[Params, P], R]":
+        @wraps(function)
+        def run(params: Params, *args: P.args, **kwargs: P.kwargs) -> R:
+            reach_store(params, stages)
+            return function(params, *args, **kwargs)
 
-    return run
+        return run
+
+    return decorate
 
 
 def samples(params: Params) -> None:
@@ -92,7 +104,7 @@ def prepare(params: Params, force: bool = False) -> PreparedTarget:
     )  # fmt: skip
 
 
-@command
+@command("pretrain")
 def pretrain(params: Params, force: bool = False) -> Path:
     """Make the checkpoints of `pretrain.encoder` and `pretrain.origin`: train, or import weights."""
     from medtransfer.pretrain.stage import kind_of, run
@@ -105,7 +117,7 @@ def pretrain(params: Params, force: bool = False) -> Path:
     return run(section, stopper, force)
 
 
-@command
+@command("score")
 def score(params: Params, force: bool = False) -> Path:
     """Score all checkpoints of an encoder and origin on a target; sample inputs are made first if they are missing."""
     from medtransfer.score.stage import run
@@ -115,7 +127,7 @@ def score(params: Params, force: bool = False) -> Path:
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
-@command
+@command("finetune")
 def finetune(params: Params, cells: list[CellName], force: bool = False) -> None:
     """Fine-tune cells; sample inputs are made first if they are missing."""
     from medtransfer.finetune.stage import run
@@ -124,7 +136,7 @@ def finetune(params: Params, cells: list[CellName], force: bool = False) -> None
     run(params.finetune, cells, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
-@command
+@command(*RESULTS, "report")
 def report(params: Params) -> str:
     """Compute the tables from the tracking store, after publishing the results on disk that it lacks."""
     from medtransfer.report.stage import run
@@ -134,7 +146,7 @@ def report(params: Params) -> str:
     return run(params.report, options_of(params.score).robustness, views_of(params.score))
 
 
-@command
+@command("search")
 def search(params: Params) -> str:
     """Search for the robustness setting that chooses best, on own results or the paper's replayed ones."""
     from medtransfer.papers.hidy2024.searchable import read_replayed
@@ -150,7 +162,7 @@ def search(params: Params) -> str:
     return run(section, results, default)
 
 
-@command
+@command("replay")
 def replay(params: Params) -> str:
     """Replay the paper's released result files."""
     from medtransfer.papers.hidy2024.stage import run
@@ -158,7 +170,7 @@ def replay(params: Params) -> str:
     return run(params.replay, params.report)
 
 
-@command
+@command(*RESULTS, "report")
 def study(params: Params) -> str:
     """Run the whole study, from prepare to report; whatever is finished is reused."""
     chosen = params.study

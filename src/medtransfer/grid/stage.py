@@ -31,7 +31,7 @@ def run(params: Params) -> str:
     Raises:
         StageError: some jobs failed; the others are done.
     """
-    study.reach_store(params)
+    study.reach_store(params, (*study.RESULTS, "grid"))
     section, jobs = params.grid, plan(params)
     with tracking.project_run_set_aside():
         if section.launcher == "local" and params.pretrain.devices > 1:  # a worker has one GPU
