@@ -209,6 +209,8 @@ class FileOrigin(Section):
     """whether a pickle, which can run code, may be read"""
     allow_partial: bool
     """whether tensors may be missing, which stay random"""
+    prefix: Annotated[str, Field(min_length=1)] | None
+    """start of the tensor names to take, such as teacher.; null: the only encoder in the file"""
     input: InputContract | None
     """input that the weights expect; null: that of their record or architecture"""
 
