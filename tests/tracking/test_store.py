@@ -157,7 +157,8 @@ def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(tiny_pa
     client.delete_experiment(experiment)
     message = rf"the experiment medtransfer/score .* was deleted; .*mlflow experiments restore --experiment-id {experiment}`"
     with pytest.raises(InputError, match=message):
-        study.score(tiny_params({"prepare.targets.sample.root": "nowhere"}))  # before the missing input is noticed
+        study.score(tiny_params())
+    assert not Path("data").exists()  # refused before the missing sample target is made
     with pytest.raises(InputError, match=message), tracking.open_run("score", "x", "c2", {}, {}):
         pass
     tracking.require_experiments(["finetune"])  # other stages run

@@ -471,6 +471,15 @@ class Replay(Section):
     """robustness_scores.csv of the paper's authors"""
 
 
+class Ui(Section):
+    """The MLflow UI on the tracking store."""
+
+    host: Place
+    """address to listen on; 127.0.0.1: this machine only"""
+    port: Annotated[Positive, Field(le=65535)]
+    """port to listen on"""
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -484,3 +493,4 @@ class Params(Section):
     report: Report
     search: Search
     replay: Replay
+    ui: Ui
