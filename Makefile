@@ -4,8 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-STORE ?= sqlite:///$(CURDIR)/mlflow.db
-REAL_STORE := sqlite:///$(CURDIR)/real/mlflow.db
+STORE ?= $(MLFLOW_TRACKING_URI)
+REAL_STORE := sqlite:///real/mlflow.db
+PORT ?= 5000
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export NO_ALBUMENTATIONS_UPDATE := 1
@@ -39,7 +40,7 @@ setup: $(READY) ## make the environment in .venv
 
 demo: $(READY) ## run the whole study on generated data and print the report
 	@source $(BIN)/activate && if python tools/link_environment.py; then mlflow run .; else mlflow run . --env-manager local; fi
-	@echo "Compare the runs: make ui, then open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
+	@echo "Compare the runs: make ui, or make ui PORT=5001"
 
 test: $(READY) ## run the fast tests
 	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadscope
@@ -56,11 +57,11 @@ format: $(READY) ## format, and fix what ruff can fix
 real: ## run the study on real images: make real REALDATA=<folder with acdc, covid_qu_ex, idrid, imagenette>
 	@test -n "$(REALDATA)" || { echo "expected REALDATA=<folder with acdc, covid_qu_ex, idrid and imagenette>; see docs/how-to/real-data.md"; exit 2; }
 	@$(MAKE) --no-print-directory $(READY) && mkdir -p real
-	@REALDATA="$(abspath $(REALDATA))" MLFLOW_TRACKING_URI=$(REAL_STORE) $(BIN)/medtransfer demo --params configs/real.yaml
-	@echo "Compare the runs: make ui STORE=$(REAL_STORE), then open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
+	@REALDATA="$$(realpath "$(REALDATA)")" MLFLOW_TRACKING_URI=$(REAL_STORE) $(BIN)/medtransfer demo --params configs/real.yaml
+	@echo "Compare the runs: make ui STORE=$(REAL_STORE)"
 
-ui: $(READY) ## open the embedded store in the MLflow UI, on this machine only
-	@$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 --backend-store-uri $(STORE)
+ui: $(READY) ## open the tracking store in the MLflow UI, on this machine only: make ui PORT=5001 STORE=sqlite:///real/mlflow.db
+	@MLFLOW_TRACKING_URI="$(STORE)" $(BIN)/medtransfer ui --port $(PORT)
 
 clean: ## remove caches; data, checkpoints and the store are kept
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info && find src tests -name __pycache__ -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@ import logging
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -218,6 +219,9 @@ BAD: dict[str, tuple[str, str]] = {
     "no such target among several": ("finetune --target sample,nowhere", r"the target 'nowhere'"),
     "two faults": ("finetune --seed x --mode y", r"2 error\(s\).*finetune\.seed.*finetune\.mode"),
     "an empty entry in a list": ("finetune --epoch 0,", r"finetune\.epoch: .*\(got None\)"),
+    "no such decoder": ("finetune --decoder nope", r"finetune\.decoder out of unet.*'nope'"),
+    "no such distance": ("score --distance nope", r"score\.distance out of cosine.*'nope'"),
+    "no such indicator": ("score --indicators '[logme, nope]'", r"score\.indicators out of robustness.*'nope'"),
     "one number for a list": ("score --margins 0.5", r"score\.margins: .*valid list.*\(got 0\.5\)"),
     "brackets around a list of cells": ("finetune --seed '[1,2]'", r"a YAML value for --seed, but got '\[1'"),
     "no raw folder": ("prepare --target mine", r"raw.*does not exist"),
@@ -257,6 +261,41 @@ def test_a_fault_shows_before_any_sample_is_made(workplace: Path, call: Call) ->
     code, _, err = call("finetune", "--epoch", "0,77")
     assert code == 2 and is_one_sentence(err) and "a checkpoint of epoch 77" in err
     assert listing(workplace) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("finetune --epoch 7", "a checkpoint of epoch 7"),
+        ("finetune --target mine", "prepared/mine"),
+        ("score --origin advanced", "a checkpoint of epoch 0"),
+        ("pretrain --params file.yaml --origin file", "the weights file none.safetensors"),
+        ("pretrain --params pickle.yaml --origin file", "pickle: true in its origin"),
+        ("pretrain --params broken.yaml --origin file", "broken.safetensors, but they cannot be read"),
+    ],
+)
+def test_bad_input_is_refused_before_heavy_libraries_are_loaded(words: str, said: str, place: Path) -> None:
+    origin = {"kind": "file", "epoch": 3, "source": "s", "pickle": False, "allow_partial": False, "prefix": None, "input": None}
+    for name, weights in (("file", "none.safetensors"), ("pickle", "w.pth"), ("broken", "broken.safetensors")):
+        (place / f"{name}.yaml").write_text(yaml.safe_dump({"pretrain": {"origins": {"file": {**origin, "weights": weights}}}}))
+        (place / weights).write_bytes(b"x") if name != "file" else None
+    code = (
+        "import sys, medtransfer.cli as cli\n"
+        "try: cli.main()\n"
+        "finally: print(sorted({'torch', 'mlflow', 'pandas', 'torchvision'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *shlex.split(words)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "[]\n"), done.stderr
+    assert is_one_sentence(done.stderr) and said in done.stderr
+
+
+@pytest.mark.parametrize("words", ["finetune --decoder nope", "score --distance nope", "demo --params wrong.yaml"])
+def test_a_wrong_name_is_refused_before_samples_are_made(words: str, workplace: Path, call: Call) -> None:
+    shutil.copy(ROOT / "params.yaml", workplace)
+    (workplace / "wrong.yaml").write_text("score: {indicators: [nope]}")
+    before = listing(workplace)
+    code, _, err = call(*shlex.split(words))
+    assert code == 2 and is_one_sentence(err) and "out of" in err and listing(workplace) == before
 
 
 def test_a_store_that_does_not_answer_is_bad_input(place: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,6 +287,19 @@ def test_tensors_come_back_bit_for_bit(tmp_path: Path) -> None:
     assert torch.equal(back["learned"], whole) and len(back) == 6
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_permissions_of_files_follow_the_umask(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write_tensors(tmp_path / "w.safetensors", {"a": torch.zeros(2)})
+        write_json(tmp_path / "w.json", {})
+        with atomic_path(tmp_path / "private") as partial:
+            partial.touch(0o600)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
+
+
 def test_the_next_write_removes_leftovers_of_a_killed_process(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

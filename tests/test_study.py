@@ -37,7 +37,7 @@ def test_given_lists_replace_those_of_the_study(workplace: Path, tiny_params):
 
 def test_a_study_asks_each_origin_for_its_epochs(workplace: Path, tiny_params):
     origin = {"kind": "file", "weights": {90: "a", 300: "b"}, "epoch": None, "source": "imagenet", "pickle": False,
-              "allow_partial": False, "input": None}  # fmt: skip
+              "allow_partial": False, "prefix": None, "input": None}  # fmt: skip
     params = tiny_params({"pretrain.origins.imported": origin, "study.origins": ["simple", "imported"]})
     cells = study.study_cells(params, {"mode": ["full"], "seed": [7]})
     assert [(cell.origin, cell.epoch) for cell in cells] == [

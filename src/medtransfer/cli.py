@@ -27,12 +27,14 @@ from medtransfer.config import (
     Score,
     Search,
     Section,
+    Ui,
     load_params,
     parse_yaml,
 )
 from medtransfer.environment import quiet_libraries, require_own_code
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
 from medtransfer.modes import MODES
+from medtransfer.pretrain.weights_files import check_weights_files
 from medtransfer.signals import Stopped, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
@@ -141,6 +143,24 @@ def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
 
 
 all_option = click.option("--all", "everything", is_flag=True, help="Judge results by other parameters too, if the store has them.")
+
+
+def check_names(params: Params, *sections: str) -> None:
+    """Check names of registries before any work; this loads the registries of the sections.
+
+    Raises:
+        InputError: a value names no entry.
+    """
+    for key, registry in REGISTRIES.items():
+        section, name = key.split(".")
+        if section not in sections:
+            continue
+        value, known = getattr(getattr(params, section), name), resolve_name(registry)
+        for entry in value if isinstance(value, list) else [value]:
+            if entry is not None and entry not in known:
+                raise InputError(f"expected {key} out of {', '.join(known)}, but got {entry!r}; name one of them")
+
+
 force_option = click.option("--force", is_flag=True, help="Do it again even if it is finished.")
 
 
@@ -167,7 +187,9 @@ def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str |
     """Make encoder checkpoints: train on source images or import weights, as the origin says."""
     from medtransfer import study
 
-    study.pretrain(load(files, parsed("pretrain", options)), force)
+    params = load(files, parsed("pretrain", options))
+    check_weights_files(params.pretrain)
+    study.pretrain(params, force)
 
 
 @stage(Score)
@@ -176,7 +198,9 @@ def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | No
     """Score every checkpoint on a target by the indicators that `score.indicators` lists."""
     from medtransfer import study
 
-    study.score(load(files, parsed("score", options)), force)
+    params = load(files, parsed("score", options))
+    check_names(params, "score")
+    study.score(params, force)
 
 
 @stage(Finetune)
@@ -191,6 +215,7 @@ def finetune(files: tuple[Path, ...], debug: bool, force: bool, whole_study: boo
 
     names = [field.name for field in fields(CellName)]
     params, given = read_cells(files, options, names)
+    check_names(params, "finetune")
     if whole_study:
         study.finetune(params, study.study_cells(params, given), force)
         return
@@ -225,7 +250,9 @@ def grid(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     """Run all cells of the study as one resumable job, on this machine's cores and GPUs or on a Ray cluster."""
     from medtransfer.grid.stage import run
 
-    click.echo(run(load(files, parsed("grid", options))))
+    params = load(files, parsed("grid", options))
+    check_names(params, "score", "finetune")
+    click.echo(run(params))
 
 
 @stage(Report)
@@ -254,13 +281,24 @@ def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     click.echo(study.replay(load(files, parsed("replay", options))))
 
 
+@stage(Ui)
+def ui(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
+    """Open the tracking store in the MLflow UI, until interrupted."""
+    from medtransfer.tracking.ui import serve
+
+    section = load(files, parsed("ui", options)).ui
+    serve(section.host, section.port)
+
+
 @cli.command(context_settings=SETTINGS)
 @common_options
 def demo(files: tuple[Path, ...], debug: bool) -> None:
     """Run the whole study of params.yaml: prepare, pretrain, score, fine-tune, report."""
     from medtransfer.grid.stage import run_and_report
 
-    click.echo(run_and_report(load(files, {})))
+    params = load(files, {})
+    check_names(params, "score", "finetune")
+    click.echo(run_and_report(params))
 
 
 def main() -> None:

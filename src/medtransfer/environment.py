@@ -70,6 +70,11 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
+def own_folder() -> Path:
+    """Return the hidden folder of the working tree for locks, cached digests and the list of missed results."""
+    return workspace() / ".medtransfer"
+
+
 def quiet_libraries() -> None:
     """Show the project's own log lines, but only warnings of libraries; let threads sleep while they wait for each other.
 

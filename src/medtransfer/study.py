@@ -27,25 +27,36 @@ from medtransfer.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from medtransfer.analysis.described import Described
+    from medtransfer.config import Pretrain
     from medtransfer.encoders.contract import Encoder
     from medtransfer.pretrain.stopping import Stopper
 
 log = logging.getLogger("medtransfer")
 P = ParamSpec("P")
 R = TypeVar("R")
+Inputs = tuple[list[str], list[tuple[str, str, int | None]]]  # targets; encoder, origin and epoch of checkpoints
 
 
-def reach_store(params: Params) -> None:
+RESULTS = ("pretrain", "score", "finetune")  # stages whose results on disk fill a store that lacks them
+
+
+def reach_store(params: Params, stages: "Iterable[str]") -> None:
     """Connect to the tracking store before any work, and publish the results that it missed while it was unreachable.
 
+    Args:
+        params: where results on disk are.
+        stages: stages that will write runs.
+
     Raises:
-        InputError: the store cannot be reached.
+        InputError: the store cannot be reached, the experiment of a stage was deleted, or the store lacks the run that
+            `mlflow run` opened.
     """
-    tracking.connect()
+    tracking.require_experiments(stages)
+    tracking.require_project_run()
     if not tracking.missed_runs():
         return
     publish(params)
@@ -66,15 +77,28 @@ def publish(params: Params) -> None:
     publish_models(Path(params.finetune.out), prepared)
 
 
-def command(function: "Callable[Concatenate[Params, P], R]") -> "Callable[Concatenate[Params, P], R]":
-    """Decorate a function of params so that it connects to the tracking store before any work."""
+def command(
+    *stages: str, needs: "Callable[..., Inputs] | None" = None
+) -> "Callable[[Callable[Concatenate[Params, P], R]], Callable[Concatenate[Params, P], R]]":
+    """Decorate a function of params that writes runs: before it, the store is connected and missing inputs are made.
 
-    @wraps(function)
-    def run(params: Params, *args: P.args, **kwargs: P.kwargs) -> R:
-        reach_store(params)
-        return function(params, *args, **kwargs)
+    Args:
+        stages: stages of the runs.
+        needs: returns the inputs from the same arguments; those that can neither be found nor made are refused first, before
+            the store's libraries are loaded.
+    """
 
-    return run
+    def decorate(function: "Callable[Concatenate[Params, P], R]") -> "Callable[Concatenate[Params, P], R]":
+        @wraps(function)
+        def run(params: Params, *args: P.args, **kwargs: P.kwargs) -> R:
+            missing = _missing(params, *needs(params, *args, **kwargs)) if needs else ([], [])
+            reach_store(params, stages)
+            _make(params, *missing)
+            return function(params, *args, **kwargs)
+
+        return run
+
+    return decorate
 
 
 def samples(params: Params) -> None:
@@ -102,7 +126,7 @@ def prepare(params: Params, force: bool = False) -> PreparedTarget:
     )  # fmt: skip
 
 
-@command
+@command("pretrain")
 def pretrain(params: Params, force: bool = False) -> Path:
     """Make the checkpoints of `pretrain.encoder` and `pretrain.origin`: train, or import weights."""
     from medtransfer.pretrain.stage import kind_of, run
@@ -115,26 +139,24 @@ def pretrain(params: Params, force: bool = False) -> Path:
     return run(section, stopper, force)
 
 
-@command
+@command("score", needs=lambda params, force=False: _inputs_of_score(params))
 def score(params: Params, force: bool = False) -> Path:
     """Score all checkpoints of an encoder and origin on a target; sample inputs are made first if they are missing."""
     from medtransfer.score.stage import run
 
     section = params.score
-    _make_missing(params, [section.target], [(section.encoder, section.origin, None)])
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
-@command
+@command("finetune", needs=lambda params, cells, force=False: _inputs_of_cells(cells))
 def finetune(params: Params, cells: list[CellName], force: bool = False) -> None:
     """Fine-tune cells; sample inputs are made first if they are missing."""
     from medtransfer.finetune.stage import run
 
-    _make_missing(params, [cell.target for cell in cells], [(cell.encoder, cell.origin, cell.epoch) for cell in cells])
     run(params.finetune, cells, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
-@command
+@command(*RESULTS, "report")
 def report(params: Params, everything: bool = False) -> str:
     """Compute the tables from the tracking store, after publishing the results on disk that it lacks.
 
@@ -150,7 +172,7 @@ def report(params: Params, everything: bool = False) -> str:
     return run(params.report, options_of(params.score).robustness, views_of(params.score), judged)
 
 
-@command
+@command("search")
 def search(params: Params, everything: bool = False) -> str:
     """Search for the robustness setting that chooses best, on own results or the paper's replayed ones.
 
@@ -174,7 +196,7 @@ def search(params: Params, everything: bool = False) -> str:
     return run(section, results, default, params.report.confidence, params.report.margin)
 
 
-@command
+@command("replay")
 def replay(params: Params) -> str:
     """Replay the paper's released result files."""
     from medtransfer.papers.hidy2024.stage import run
@@ -182,7 +204,7 @@ def replay(params: Params) -> str:
     return run(params.replay, params.report)
 
 
-@command
+@command(*RESULTS, "report")
 def study(params: Params) -> str:
     """Run the whole study, from prepare to report; whatever is finished is reused."""
     chosen = params.study
@@ -297,8 +319,19 @@ def _need_samples(params: Params, root: Path) -> None:
         samples(params)
 
 
-def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[str, str, int | None]]) -> None:
-    """Make missing inputs from samples.
+def _inputs_of_score(params: Params) -> "Inputs":
+    section = params.score
+    return [section.target], [(section.encoder, section.origin, None)]
+
+
+def _inputs_of_cells(cells: list[CellName]) -> "Inputs":
+    return [cell.target for cell in cells], [(cell.encoder, cell.origin, cell.epoch) for cell in cells]
+
+
+def _missing(
+    params: Params, targets: list[str], checkpoints: list[tuple[str, str, int | None]]
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """List the targets, and the encoders and origins of checkpoints, that are missing and can be made from samples.
 
     Args:
         params: parameters that describe the inputs.
@@ -306,7 +339,7 @@ def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[st
         checkpoints: encoder, origin and epoch of checkpoints; None for any epoch.
 
     Raises:
-        InputError: an input is missing and cannot be made from samples; raised before any work.
+        InputError: an input is missing and cannot be made from samples.
     """
     folders = {name: Path(params.prepare.out) / name for name in targets}
     missing = [name for name, folder in folders.items() if not (folder / TARGET_FILE).exists()]
@@ -314,7 +347,12 @@ def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[st
         if not _is_sample(params, Path(params.prepare.targets[name].root)):
             PreparedTarget.open(folders[name])  # raises
     series = dict.fromkeys((encoder, origin) for encoder, origin, epoch in checkpoints if _lacks(params, encoder, origin, epoch))
-    for name in missing:
+    return missing, list(series)
+
+
+def _make(params: Params, targets: list[str], series: list[tuple[str, str]]) -> None:
+    """Make missing inputs from samples."""
+    for name in targets:
         log.info("prepare: the sample target %s is made first", name)
         prepare(with_values(params, "prepare", target=name))
     with tracking.project_run_set_aside():
@@ -325,16 +363,21 @@ def _make_missing(params: Params, targets: list[str], checkpoints: list[tuple[st
 
 def _lacks(params: Params, encoder: str, origin: str, epoch: int | None) -> bool:
     """Return whether a checkpoint is missing and can be made from samples."""
-    from medtransfer.pretrain.stage import kind_of
-
     folder = series_folder(Path(params.pretrain.out), encoder, origin)
     if any(folder.glob("epoch-*.json")) if epoch is None else checkpoint_path(folder, epoch).exists():
         return False
     section = params.pretrain.model_copy(update={"origin": origin})
-    kind = kind_of(section)
-    if not (kind.trains and epoch in (None, *kind.epochs(section)) and _is_sample(params, Path(section.source_root))):
+    if not (_is_sample(params, Path(section.source_root)) and _is_trained(section, epoch)):
         find_checkpoint(folder, epoch or 0)  # raises
     return True
+
+
+def _is_trained(section: "Pretrain", epoch: int | None) -> bool:
+    """Return whether a section's origin trains and saves an epoch; this loads torch."""
+    from medtransfer.pretrain.stage import kind_of
+
+    kind = kind_of(section)
+    return kind.trains and epoch in (None, *kind.epochs(section))
 
 
 def _stopper(params: Params) -> "Stopper | None":
@@ -353,7 +396,7 @@ def _stopper(params: Params) -> "Stopper | None":
     from medtransfer.training.device import open_fabric
 
     rule = find_stopping_rule(params.pretrain.stop_rule, "pretrain.stop_rule")
-    _make_missing(params, [name], [])
+    _make(params, *_missing(params, [name], []))
     target = PreparedTarget.open(Path(params.prepare.out) / name).verify()
     section, options, views = params.score, options_of(params.score), views_of(params.score)
     (indicator,) = find_indicators([params.pretrain.stop_by], "pretrain.stop_by")

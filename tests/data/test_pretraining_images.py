@@ -1,6 +1,10 @@
 """Pretraining images: layout, formats, crops and seeds."""
 
 import logging
+import os
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +14,11 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from medtransfer import hashing
 from medtransfer.data.pretraining_images import SourceImages
 from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.errors import InputError
+from medtransfer.records import file_digests
 
 PLAIN: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1), "seed": 1}
 
@@ -26,8 +32,10 @@ def save(path: Path, mode: str = "RGB", size: tuple[int, int] = (20, 16), seed: 
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A source of two classes, three training pictures and one validation picture each."""
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A source of two classes, three training pictures and one validation picture each, beside the working folder."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
     for name in ("n02", "n01"):
         for number in range(3):
             save(tmp_path / "train" / name / f"{name}_{number}.JPEG", seed=number)
@@ -143,7 +151,7 @@ def test_other_modes_become_rgb(root: Path, mode: str, suffix: str) -> None:
         assert image[0, :, :3].mean() > image[0, :, -3:].mean() + 0.4
 
 
-def test_the_fingerprint_covers_names_sizes_and_splits(root: Path) -> None:
+def test_the_fingerprint_covers_names_contents_and_splits(root: Path) -> None:
     first = training(root).fingerprint()
     assert first == validation(root).fingerprint() and len(first) == 16
     save(root / "val" / "n01" / "two.png")
@@ -153,6 +161,50 @@ def test_the_fingerprint_covers_names_sizes_and_splits(root: Path) -> None:
     with (root / "val" / "n01" / "three.png").open("ab") as file:
         file.write(b"0")
     assert len({first, more, renamed, training(root).fingerprint()}) == 4
+
+
+@pytest.mark.parametrize("keep_times", [False, True])
+def test_a_picture_replaced_by_one_of_the_same_size_changes_the_fingerprint(root: Path, keep_times: bool) -> None:
+    path = root / "train" / "n01" / "n01_0.JPEG"
+    before, first = path.stat(), training(root).fingerprint()
+    path.write_bytes(bytes(before.st_size))
+    if keep_times:  # as `cp --preserve` and `rsync --times` do
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert training(root).fingerprint() != first
+
+
+def test_touched_and_copied_pictures_keep_the_fingerprint(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    first = training(root).fingerprint()
+    for path in root.rglob("*.*"):
+        path.touch()
+    assert training(root).fingerprint() == first
+    clone = tmp_path_factory.mktemp("clone") / "pictures"
+    shutil.copytree(root, clone)
+    assert training(clone).fingerprint() == first
+
+
+def test_only_new_and_changed_pictures_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_digests, "SETTLED", -60)
+    read: list[Path] = []
+    monkeypatch.setattr(file_digests, "file_sha256", lambda path: read.append(path) or hashing.file_sha256(path))
+    first = training(root).fingerprint()
+    assert len(read) == 8
+    changed = root / "val" / "n02" / "one.png"
+    changed.write_bytes(changed.read_bytes() + b"0")
+    second = training(root).fingerprint()
+    assert read[8:] == [changed] and second != first
+    (cache,) = Path(".medtransfer/digests").glob("*.db")
+    for damage in (b"", b"SQLite format 3\0 and no more", cache.read_bytes()[:5000]):
+        cache.write_bytes(damage)
+        assert training(root).fingerprint() == second
+    assert len(read) == 9 + 3 * 8
+
+
+def test_a_picture_that_changed_a_moment_ago_is_read_again(root: Path) -> None:
+    training(root).fingerprint()
+    (cache,) = Path(".medtransfer/digests").glob("*.db")
+    with closing(sqlite3.connect(cache)) as connection:
+        assert connection.execute("SELECT count(*) FROM files").fetchone() == (0,)
 
 
 def test_real_pictures(realdata: Path) -> None:

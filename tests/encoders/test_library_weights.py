@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.weight_names import microsoft_swin, torchvision_swin
-from medtransfer.encoders.weights import load_encoder_weights, read_weights
+from medtransfer.encoders.weights import load_encoder_weights
+from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
 
 IMAGE = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(3))

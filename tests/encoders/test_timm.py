@@ -18,7 +18,8 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.encoders.freezing import freeze_all_but, state_hash
 from medtransfer.encoders.initialise import initialise
-from medtransfer.encoders.weights import load_encoder_weights, read_weights
+from medtransfer.encoders.weights import load_encoder_weights
+from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
 from medtransfer.modes import MODES
 

@@ -1,14 +1,18 @@
 """The weight-load audit: what loads, what is refused and what the refusal says; damaged files are in tests/malformed."""
 
+import re
 from argparse import Namespace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from medtransfer.encoders import ENCODERS
 from medtransfer.encoders.freezing import state_hash
-from medtransfer.encoders.weights import load_encoder_weights, read_weights
+from medtransfer.encoders.weights import load_encoder_weights
+from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
 
 EVERY = pytest.mark.parametrize("name", sorted(ENCODERS))
@@ -65,7 +69,9 @@ def test_another_architecture_is_refused(name, other, allow_partial, tiny):
 
 
 @EVERY
-@pytest.mark.parametrize("prefix", ["module.", "encoder.", "model.backbone.", "_orig_mod.module.", "module.encoder_q."])
+@pytest.mark.parametrize(
+    "prefix", ["module.", "encoder.", "model.backbone.", "_orig_mod.module.", "module.encoder_q.", "visual.trunk."]
+)
 def test_a_shared_prefix_of_tensor_names_is_removed(name, prefix, tiny):
     encoder = tiny(name)
     tensors = {prefix + key: value for key, value in trained(encoder).items()}
@@ -76,23 +82,34 @@ def test_a_shared_prefix_of_tensor_names_is_removed(name, prefix, tiny):
     assert all(torch.equal(tensor, tensors[prefix + key]) for key, tensor in encoder.state_dict().items())
 
 
-@pytest.mark.parametrize("copy", ["encoder_k.", "student.", "teacher.backbone.", "momentum_encoder."])
-def test_a_momentum_copy_or_student_is_never_taken(copy, tiny):
+@pytest.mark.parametrize("copy", ["encoder_k.", "student.", "teacher.backbone.", "momentum_encoder.", "model_ema.", "target_net."])
+def test_a_momentum_copy_or_student_is_taken_only_when_named(copy, tiny):
     encoder = tiny("unet")
     before = state_hash(encoder)
-    with pytest.raises(InputError, match="0 matched"):
-        load_encoder_weights(encoder, {copy + key: value for key, value in trained(encoder).items()}, source="file")
+    other = {copy + key: value for key, value in trained(encoder).items()}
+    with pytest.raises(InputError, match=rf"0 matched.* or set prefix: {re.escape(copy)} in the origin"):
+        load_encoder_weights(encoder, other, source="file")
     assert state_hash(encoder) == before
     trained_one = {f"encoder_q.{key}": value + 1 for key, value in trained(encoder).items()}
-    other = {copy + key: value for key, value in trained(encoder).items()}
-    assert load_encoder_weights(encoder, {**other, **trained_one}, source="file").prefix == "encoder_q."
+    both = {**other, **trained_one}
+    assert load_encoder_weights(encoder, both, source="file").prefix == "encoder_q."
+    audit = load_encoder_weights(encoder, both, source="file", prefix=copy.split(".")[0] + ".")
+    assert audit.prefix == copy and audit.left_out == tuple(trained_one)
+    assert all(torch.equal(tensor, other[copy + key]) for key, tensor in encoder.state_dict().items())
 
 
-def test_a_file_that_holds_the_encoder_twice_is_refused(tiny):
+def test_a_file_that_holds_the_encoder_twice_is_refused_until_one_is_named(tiny):
     encoder = tiny("unet")
     tensors = {prefix + key: value for prefix in ("encoder.", "backbone.") for key, value in trained(encoder).items()}
-    with pytest.raises(InputError, match=r"once in file, but .* 'backbone\.' and 'encoder\.'; write the one you want"):
+    with pytest.raises(InputError, match=r"once in file, but .* 'backbone\.' and 'encoder\.'; name the one you want by `prefix`"):
         load_encoder_weights(encoder, tensors, source="file")
+    assert load_encoder_weights(encoder, tensors, source="file", prefix="backbone.").prefix == "backbone."
+
+
+def test_a_first_convolution_of_one_channel_is_explained(tiny):
+    grey = {**trained(tiny("unet")), "stem.0.weight": torch.ones(4, 1, 3, 3)}
+    with pytest.raises(InputError, match=r"another shape \(stem\.0\.weight\).* or set input with channels: grey"):
+        load_encoder_weights(tiny("unet"), grey, source="file")
 
 
 def test_bgr_and_grey_convolutions_give_the_same_maps_on_rgb(tiny):
@@ -147,13 +164,20 @@ def test_a_named_mapping_is_the_only_one_tried_and_must_be_known(tiny):
 
 
 @pytest.mark.parametrize("keys", [(), ("state_dict",), ("model",), ("state_dict", "model"), ("model_state_dict",)])
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".pth.tar"])
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".pth.tar", ".th"])
 def test_a_state_dict_is_found_in_a_pickle_that_is_asked_for(keys, suffix, tmp_path):
     value = {"module.a": torch.ones(2), "b": torch.zeros(1)}
     for key in reversed(keys):
-        value = {key: value, "epoch": 3, "args": Namespace(lr=0.1)}
+        value = {key: value, "epoch": 3, "args": Namespace(lr=0.1, out=Path("runs")), "best": np.float32(0.9)}
     path = tmp_path / f"w{suffix}"
     torch.save(value, path)
     assert read_weights(path, allow_pickle=True).keys() == {"module.a", "b"}
     with pytest.raises(InputError, match="pickle: true in its origin"):
         read_weights(path)
+
+
+def test_names_of_several_state_dicts_begin_with_their_own(tmp_path):
+    one = torch.ones(1)
+    moments = {"state": {0: {"exp_avg": one}}, "param_groups": [{"lr": 0.1}]}
+    torch.save({"student": {"a": one}, "teacher": {"backbone": {"a": one}}, "optimizer": moments, "epoch": 3}, tmp_path / "w.pth")
+    assert read_weights(tmp_path / "w.pth", allow_pickle=True).keys() == {"student.a", "teacher.backbone.a"}

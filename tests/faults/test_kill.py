@@ -56,7 +56,7 @@ class Stage:
 
 
 IMPORTED = {"kind": "file", "weights": "weights.safetensors", "epoch": 300, "source": "imagenet", "pickle": False,
-            "allow_partial": False, "input": None}  # fmt: skip
+            "allow_partial": False, "prefix": None, "input": None}  # fmt: skip
 STAGES = {
     "samples": Stage(("samples", "--out", "made"), (), ("made",)),
     "prepare": Stage(("prepare",), (), ("data",)),

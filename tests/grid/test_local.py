@@ -66,7 +66,7 @@ def test_every_cell_needs_its_target_and_pretraining(tiny_params: Callable[..., 
     jobs = plan(tiny_params({"study.origins": ["simple", "advanced"]}))
     assert len(jobs) == len(set(jobs)) == 1 + 2 + 2 + 2 * 4 * 2 * 2
     cell = Job.of(CellName("sample", "unet", "advanced", 2, "decoder", 8))
-    assert cell in jobs and cell.name == "finetune sample-unet-advanced-e002-decoder-s8"
+    assert cell in jobs and cell.name == "finetune e002 decoder s8 · unet-advanced → sample"
     assert {job.name for job in cell.needs} == {"prepare sample", "pretrain unet-advanced"}
     assert all(jobs.index(need) < jobs.index(job) for job in jobs for need in job.needs)
 
@@ -84,7 +84,7 @@ def test_jobs_start_when_what_they_need_is_done(scripted: Callable, tiny_params:
 
 
 def test_temporary_errors_are_retried_and_failures_named(scripted: Callable, tiny_params: Callable[..., Params]) -> None:
-    flaky, bad = "finetune sample-unet-simple-e000-full-s7", "finetune sample-unet-simple-e000-full-s8"
+    flaky, bad = "finetune e000 full s7 · unet-simple → sample", "finetune e000 full s8 · unet-simple → sample"
     launcher, summary = scripted(tiny_params(), {flaky: [RETRY, RETRY], bad: [FAILED]})
     assert (launcher.submitted.count(flaky), launcher.submitted.count(bad)) == (3, 1)
     assert summary.startswith(f"1 jobs failed; the first, {bad}: the reason — 15 cells done, 1 failed, 0 remaining; run the same")

@@ -116,6 +116,7 @@ def test_is_refused(row: Row, allowed: bool, refused: Callable[..., str], place:
     path = place / name
     apply(damage, path)
     origin = {"kind": "file", "weights": name, "epoch": 300, "source": "imagenet", "pickle": allowed, "allow_partial": False,
+              "prefix": None,
               "input": None}  # fmt: skip
     (place / "mine.yaml").write_text(yaml.safe_dump({"pretrain": {"origin": "mine", "origins": {"mine": origin}}}))
     command = "pretrain --out sources --seed 77 --params mine.yaml"

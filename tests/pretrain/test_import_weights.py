@@ -25,6 +25,7 @@ FOLDER = Path("checkpoints/resnet50-imported")
 TINY = {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32]}  # 17 convolutions of one tensor, 17 norms of four: 85
 ORIGIN: dict[str, Any] = {
     "kind": "file", "weights": "timm.safetensors", "epoch": 300, "source": "imagenet", "pickle": False, "allow_partial": False,
+    "prefix": None,
     "input": None,
 }  # fmt: skip
 IMPORT: dict[str, Any] = {
@@ -188,3 +189,17 @@ def test_our_own_checkpoint_keeps_its_contract_and_lineage(imported):
     assert [parent.split()[0] for parent in info.lineage] == ["timm.safetensors", "epoch-300.safetensors"]
     first, second = (read_tensors(file) for file in (Path("own") / own.name, FOLDER / "epoch-007.safetensors"))
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_teacher_is_imported_when_its_prefix_is_named(imported):
+    nested = {
+        name: {f"backbone.{key}": tensor for key, tensor in published(seed).items()}
+        for name, seed in (("student", 1), ("teacher", 2))
+    }
+    torch.save({**nested, "epoch": 3}, "dino.pth")
+    refused(imported, "set prefix: (student|teacher)", {"weights": "dino.pth", "pickle": True})
+    imported({"weights": "dino.pth", "pickle": True, "prefix": "teacher."})
+    weight = load_encoder(*find_checkpoint(FOLDER, 300)).state_dict()["conv1.weight"]
+    assert torch.equal(weight, published(2)["conv1.weight"])
+    (run,) = tracking.read_runs("pretrain")
+    assert "after the prefix teacher.backbone." in run.tags["weights_audit"]

@@ -1,6 +1,7 @@
 """One connection per process and address; it follows the address, survives a loss, and is not shared with forked processes."""
 
 import multiprocessing
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from medtransfer import tracking
+from medtransfer import study, tracking
 from medtransfer.environment import git_revision
+from medtransfer.errors import InputError
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("workplace")
 
 
@@ -144,3 +147,42 @@ def test_a_run_that_is_not_adopted_is_named_in_the_run_of_mlflow_run(monkeypatch
     with tracking.once("search", "x", "c1", {}, adopt=False) as run:
         assert run is not None and run.id != opened
     assert client.get_run(opened).data.tags["medtransfer.reuses"] == run.id
+
+
+def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(tiny_params: Callable[..., Any]) -> None:
+    client = tracking.connect()
+    with tracking.open_run("score", "x", "c1", {}, {}):
+        pass
+    experiment = client.get_experiment_by_name("medtransfer/score").experiment_id
+    client.delete_experiment(experiment)
+    message = rf"the experiment medtransfer/score .* was deleted; .*mlflow experiments restore --experiment-id {experiment}`"
+    with pytest.raises(InputError, match=message):
+        study.score(tiny_params())
+    assert not Path("data").exists()  # refused before the missing sample target is made
+    with pytest.raises(InputError, match=message), tracking.open_run("score", "x", "c2", {}, {}):
+        pass
+    tracking.require_experiments(["finetune"])  # other stages run
+    client.restore_experiment(experiment)
+    tracking.require_experiments(["score"])
+    assert len(tracking.read_runs("score")) == 1
+
+
+def test_experiments_say_what_to_look_at_and_keep_the_users_words() -> None:
+    client, note = tracking.connect(), "mlflow.note.content"
+
+    def describe(stage: str) -> str:
+        with tracking.open_run(stage, "x", "c1", {}, {}):
+            pass
+        return client.get_experiment_by_name(f"medtransfer/{stage}").tags[note]
+
+    client.create_experiment("medtransfer/score")
+    assert "robustness_pooled" in describe("score") and "`dice`" in describe("finetune")
+    client.set_experiment_tag(client.get_experiment_by_name("medtransfer/score").experiment_id, note, "mine")
+    assert describe("score") == "mine"
+
+
+def test_every_experiment_of_the_reference_has_a_description() -> None:
+    from medtransfer.tracking.descriptions import DESCRIPTIONS
+
+    named = re.findall(r"`medtransfer/([a-z]+)`", (ROOT / "docs" / "reference" / "store.md").read_text("utf-8"))
+    assert set(named) == DESCRIPTIONS.keys()

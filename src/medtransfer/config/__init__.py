@@ -19,11 +19,12 @@ from medtransfer.config.schema import (
     Search,
     Section,
     SupervisedOrigin,
+    Ui,
 )
 from medtransfer.config.strict_yaml import parse_yaml
 
 __all__ = [
     "MOST_PIXELS", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
-    "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "check_section", "load_params",
-    "parse_yaml",
+    "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "Ui", "check_section",
+    "load_params", "parse_yaml",
 ]  # fmt: skip

@@ -209,6 +209,8 @@ class FileOrigin(Section):
     """whether a pickle, which can run code, may be read"""
     allow_partial: bool
     """whether tensors may be missing, which stay random"""
+    prefix: Annotated[str, Field(min_length=1)] | None
+    """start of the tensor names to take, such as teacher.; null: the only encoder in the file"""
     input: InputContract | None
     """input that the weights expect; null: that of their record or architecture"""
 
@@ -475,6 +477,15 @@ class Replay(Section):
     """robustness_scores.csv of the paper's authors"""
 
 
+class Ui(Section):
+    """The MLflow UI on the tracking store."""
+
+    host: Place
+    """address to listen on; 127.0.0.1: this machine only"""
+    port: Annotated[Positive, Field(le=65535)]
+    """port to listen on"""
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -488,3 +499,4 @@ class Params(Section):
     report: Report
     search: Search
     replay: Replay
+    ui: Ui

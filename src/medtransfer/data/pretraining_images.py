@@ -21,6 +21,7 @@ from medtransfer.data.picture_folders import PictureFolder, list_folder, upright
 from medtransfer.data.pixels import normalise, rgb
 from medtransfer.errors import InputError
 from medtransfer.progress import track
+from medtransfer.records.file_digests import file_digests
 
 SPLITS = ("train", "val")
 OTHER_NAMES = ("test", "validation", "valid", "Val", "Test")  # of the folder of validation pictures
@@ -84,17 +85,27 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         return normalise(rgb(np.asarray(image)), self._mean, self._std), label
 
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that hash the paths and sizes of all pictures of both splits, without opening them.
+        """Return 16 hexadecimal digits that hash the paths and contents of all pictures of both splits.
+
+        Contents are read once; later only those of files whose size or times of change differ.
 
         Raises:
-            InputError: a picture is empty, not a regular file, or a broken link.
+            InputError: a picture is empty, not a regular file, a broken link or unreadable.
         """
+        classes = [f"{split}/{name}" for split in SPLITS for name in self.classes]
+        names = [
+            f"{folder}/{file}"
+            for folder in track(classes, "pretrain: lists of pictures", len(classes), "classes")
+            for file in _list_pictures(self._root / folder).pictures
+        ]
+        files = [(name, _state(self._root / name)) for name in track(names, "pretrain: states of pictures", len(names), "pictures")]
+        try:
+            digests = file_digests(self._root, files, "pretrain: new or changed source pictures")
+        except OSError as error:
+            raise InputError(f"expected readable pictures in {self._root}, but got {error}; repair or remove the file") from None
         total = hashlib.sha256()
-        for split in SPLITS:
-            for name in track(self.classes, f"pretrain: sizes of {split}", len(self.classes), "classes"):
-                for file in _list_pictures(self._root / split / name).pictures:
-                    length = _size(self._root / split / name / file)
-                    total.update(os.fsencode(f"{split}/{name}/{file}\0{length}\n"))
+        for name, sha256 in zip(names, digests, strict=True):
+            total.update(os.fsencode(f"{name}\0{sha256}\n"))
         return total.hexdigest()[:16]
 
     def _middle(self, image: Image.Image) -> Image.Image:
@@ -165,8 +176,8 @@ def _name_passed_over(folder: Path, classes: Sequence[PictureFolder]) -> None:
         log.warning("pretrain: %d files below %s are no pictures and not read, in one class %s", others, folder, example)
 
 
-def _size(path: Path) -> int:
-    """Return the size of a picture's file in bytes, by one call of stat."""
+def _state(path: Path) -> tuple[int, int, int]:
+    """Return the size of a picture's file in bytes and its times of change in nanoseconds, by one call of stat."""
     try:
         status = path.stat()
     except OSError as error:
@@ -174,7 +185,7 @@ def _size(path: Path) -> int:
     if not stat.S_ISREG(status.st_mode) or not status.st_size:
         reason = "it is empty" if stat.S_ISREG(status.st_mode) else "it is a pipe or a device"
         raise InputError(f"expected a picture in {path}, but {reason}; replace or remove it")
-    return status.st_size
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _read(path: Path) -> Image.Image:

@@ -28,7 +28,8 @@ from torch.nn import functional
 
 from medtransfer.encoders.contract import Encoder, Level, drop_rate, whole_numbers
 from medtransfer.encoders.conv_blocks import resized
-from medtransfer.encoders.weights import load_encoder_weights, read_weights
+from medtransfer.encoders.weights import load_encoder_weights
+from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
 
 NECK = (1 / 4, 1 / 2, 1, 2)  # strides of a plain Vision Transformer's levels, in patches

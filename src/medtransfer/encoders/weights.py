@@ -1,32 +1,28 @@
-"""Read weights files, and load their tensors into an encoder with an audit; incomplete loads raise."""
+"""Load tensors into an encoder with an audit; incomplete loads raise."""
 
-import warnings
-from argparse import Namespace
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.weight_names import MAPPINGS
+from medtransfer.encoders.weights_file import some
 from medtransfer.errors import InputError
-from medtransfer.records import BROKEN_ARRAYS, in_one_line, require_file
-from medtransfer.records.untrusted import check_not_packed
 
-HEADS = ("fc.", "head.", "heads.", "classifier.", "linear.", "projector.", "projection_head.")
-# Prefixes that training code adds to an encoder's names. Of two copies only the trained one is listed, not the momentum
-# copy of MoCo (encoder_k), a student or a teacher.
-PREFIXES = ("module.", "_orig_mod.", "model.", "encoder.", "encoder_q.", "backbone.")
-PICKLES = (".pt", ".pth", ".ckpt", ".pth.tar")
-NESTED = ("state_dict", "model_state_dict", "model")  # keys under which training code saves the tensors
-NAMED = 3  # names of each kind in a message
+HEADS = (
+    "fc.", "head.", "heads.", "classifier.", "linear.", "last_linear.", "logits.", "projector.", "projection.", "projection_head.",
+    "proj_head.", "mlp_head.", "predictor.", "prototypes.",
+)  # fmt: skip
+# Words in the prefix of a second copy of the encoder: of MoCo (encoder_k), DINO, BYOL, lightly and timm. Such a copy is
+# loaded only if the user names its prefix.
+COPIES = {"momentum", "k", "key", "student", "teacher", "target", "ema", "swa"}
 # A counter that no output depends on and that older files lack; it is loaded if present, but not part of the audit.
 COUNTER = "num_batches_tracked"
+MOST_PREFIXES = 8  # that are tried
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class LoadAudit:
             "unexpected": self.unexpected,
             "left out": self.left_out,
         }
-        rest = ", ".join(f"{len(names)} {what}{_some(names)}" for what, names in counts.items())
+        rest = ", ".join(f"{len(names)} {what}{some(names)}" for what, names in counts.items())
         return (
             f"{self.source}: {self.matched} of {self.total} encoder tensors matched ({self.names}), "
             f"{rest}; {self.changed:.1%} of the parameters changed"
@@ -88,19 +84,21 @@ def load_encoder_weights(
     *,
     source: str,
     mapping: str | None = None,
+    prefix: str = "",
     channels: str = "RGB",
     allow_partial: bool = False,
     allow_unchanged: bool = False,
 ) -> LoadAudit:
     """Load an encoder's weights.
 
-    Prefixes of PREFIXES that all tensors of the encoder share are removed from their names.
+    A prefix that the encoder's tensors share, such as `module.encoder_q.`, is removed from their names, unless it marks a copy.
 
     Args:
         encoder: encoder to change in place.
         tensors: tensors by name.
         source: where they come from, for messages.
         mapping: key of MAPPINGS; None for the one that fits best.
+        prefix: start of the names to take; only needed for a copy such as `teacher.`, or if the encoder is there twice.
         channels: channel order that the first convolution expects: RGB, BGR or grey; its weight is converted to RGB.
         allow_partial: whether to load what fits although tensors are missing, mismatched or unexpected.
         allow_unchanged: whether the weights may equal those that the encoder already has (epoch 0).
@@ -114,21 +112,25 @@ def load_encoder_weights(
     """
     if mapping is not None and mapping not in MAPPINGS:
         raise InputError(f"expected a mapping among {', '.join(MAPPINGS)}, but got {mapping!r}; name one of them")
+    mappings = [mapping] if mapping else list(MAPPINGS)
+    prefixes = [name for name in _prefixes(encoder, tensors, mappings) if name.startswith(prefix)]
     readings = [
-        _read_names(encoder, tensors, source, name, prefix, channels)
-        for prefix in _prefixes(tensors) for name in ([mapping] if mapping else MAPPINGS)
+        _read_names(encoder, tensors, source, name, start, channels)
+        for start in (prefix, *(start for start in prefixes if not _is_copy(start.removeprefix(prefix))))
+        for name in mappings
     ]  # fmt: skip
     audit, renamed = max(readings, key=lambda reading: (reading[0].matched, -len(reading[0].unexpected)))
-    if twice := {other.prefix for other, _ in readings if other.matched == audit.matched > 0} - {audit.prefix}:
+    equal = {other.prefix: set(map(id, fitting.values())) for other, fitting in readings if other.matched == audit.matched > 0}
+    if twice := [start for start, fitting in equal.items() if not fitting & set(map(id, renamed.values()))]:
         raise InputError(
-            f"expected the encoder {encoder.name} once in {source}, but it has the prefixes {audit.prefix!r} and "
-            f"{min(twice)!r}; write the one you want to a separate file"
+            f"expected the encoder {encoder.name} once in {source}, but it has the prefixes "
+            f"{' and '.join(map(repr, sorted({audit.prefix, *twice})))}; name the one you want by `prefix` in its origin"
         )
     if audit.matched == 0 or not (audit.complete or allow_partial):
-        raise InputError(_refusal(encoder, audit))
+        raise InputError(_refusal(encoder, audit, tensors, [start for start in prefixes if _is_copy(start)]))
     if infinite := [name for name, tensor in renamed.items() if not torch.isfinite(tensor).all()]:
         raise InputError(
-            f"expected finite weights in {source}, but {len(infinite)} tensors hold infinities or NaN{_some(infinite)}; "
+            f"expected finite weights in {source}, but {len(infinite)} tensors hold infinities or NaN{some(infinite)}; "
             "use an intact file"
         )
     changed = _copy(encoder, renamed)
@@ -140,90 +142,21 @@ def load_encoder_weights(
     return LoadAudit(**{**vars(audit), "changed": changed})
 
 
-def read_weights(path: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
-    """Read the tensors of a weights file.
-
-    Args:
-        path: a .safetensors file or one of PICKLES, which holds a state dict, directly or under one of NESTED.
-        allow_pickle: whether a pickle may be read; only tensors and plain values are unpickled (`weights_only`).
-
-    Returns:
-        The tensors by their names in the file.
-
-    Raises:
-        InputError: the file is missing, broken, of another kind, holds no tensors, or is a pickle that was not allowed.
-    """
-    require_file(path, "weights", "correct the path, or get the file again")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if not path.name.endswith(PICKLES):
-        raise InputError(f"expected a .safetensors, .pt or .pth file, but got {path}; convert it to .safetensors")
-    if not allow_pickle:
-        raise InputError(
-            f"expected a .safetensors file, but {path} is a pickle, which is read only on request; "
-            "set pickle: true in its origin if you trust where it comes from, or convert it to .safetensors"
-        )
-    return _unwrap(_read_pickle(path), path)
+def _prefixes(encoder: Encoder, names: Iterable[str], mappings: Iterable[str]) -> list[str]:
+    """List the starts of names after which at least half of the encoder's tensor names follow, the most frequent first."""
+    state = encoder.state_dict()
+    ours = {*state, *(name.removeprefix(encoder.prefix) for name in state)}
+    counts = Counter(
+        name[:end]
+        for name in names
+        for end in [0, *(dot.end() for dot in re.finditer(r"\.", name))]
+        if any(MAPPINGS[mapping](name[end:]) in ours for mapping in mappings)
+    )
+    return [start for start, count in counts.most_common(MOST_PREFIXES) if 2 * count >= len(state)]
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return _unwrap(load_file(path), path)
-    except (SafetensorError, *BROKEN_ARRAYS) as error:
-        raise InputError(
-            f"expected weights in {path}, but they cannot be read ({in_one_line(error)}); get the file again"
-        ) from None
-
-
-def _read_pickle(path: Path) -> Any:
-    try:
-        check_not_packed(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's warnings about a file are part of the message below
-            with torch.serialization.safe_globals([Namespace]):  # training code saves its command-line options, too
-                return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken or hostile pickle raises nearly anything
-        raise InputError(
-            f"expected tensors and nothing else in {path}, but it cannot be read ({in_one_line(error)}); get the file again or "
-            "convert it to .safetensors"
-        ) from None
-
-
-def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
-    """Return the state dict in the content of a file."""
-    for key in NESTED:
-        if isinstance(value, dict) and isinstance(value.get(key), dict):
-            value = value[key]
-    if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
-        raise InputError(f"expected tensors by name in {path}, but got {_describe(value)}; name a file that holds one state dict")
-    if unusable := [str(name) for name, tensor in value.items() if not _is_plain(tensor)]:
-        raise InputError(
-            f"expected dense tensors of numbers in {path}, but {len(unusable)} are sparse, quantised or without content"
-            f"{_some(unusable)}; convert them"
-        )
-    return {str(name): tensor for name, tensor in value.items()}
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    return tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
-
-
-def _describe(value: Any) -> str:
-    if not isinstance(value, dict):
-        return f"one {type(value).__name__}"
-    others = sorted(str(name) for name, entry in value.items() if not isinstance(entry, Tensor))
-    return f"a dictionary with other entries{_some(others)}" if others else "nothing"
-
-
-def _prefixes(names: Iterable[str]) -> list[str]:
-    """List the combinations of PREFIXES that names begin with, the empty one first."""
-    prefixes = {""}
-    for name in names:
-        prefix = ""
-        while more := next((known for known in PREFIXES if name.startswith(known, len(prefix))), None):
-            prefix += more
-            prefixes.add(prefix)
-    return sorted(prefixes)
+def _is_copy(prefix: str) -> bool:
+    return not COPIES.isdisjoint(re.split(r"[._]", prefix))
 
 
 def _read_names(
@@ -275,16 +208,15 @@ def _copy(encoder: Encoder, tensors: dict[str, Tensor]) -> float:
     return changed / sum(parameter.numel() for parameter in encoder.parameters())
 
 
-def _some(names: list[str] | tuple[str, ...]) -> str:
-    """Return the first names in parentheses."""
-    return f" ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})" if names else ""
-
-
-def _refusal(encoder: Encoder, audit: LoadAudit) -> str:
+def _refusal(encoder: Encoder, audit: LoadAudit, tensors: Mapping[str, Tensor], copies: list[str]) -> str:
     partial = ", or set allow_partial: true to load what fits" if audit.matched else ""
+    copy = f", or set prefix: {copies[0]} in the origin to take this copy of the encoder" if copies else ""
+    first = next(name for name, tensor in encoder.state_dict().items() if tensor.ndim == 4)
+    own = tensors.get(audit.prefix + first.removeprefix(encoder.prefix))
+    grey = ", or set input with channels: grey" if own is not None and own.ndim == 4 and own.shape[1] == 1 else ""
     return (
         f"expected all {audit.total} tensors of the encoder {encoder.name} in {audit.source} and no others, but "
-        f"{audit.matched} matched, {len(audit.missing)} are missing{_some(audit.missing)}, {len(audit.mismatched)} "
-        f"have another shape{_some(audit.mismatched)}, {len(audit.unexpected)} are unexpected{_some(audit.unexpected)} "
-        f"({audit.names}); name weights of this very architecture and arguments{partial}"
+        f"{audit.matched} matched, {len(audit.missing)} are missing{some(audit.missing)}, {len(audit.mismatched)} "
+        f"have another shape{some(audit.mismatched)}, {len(audit.unexpected)} are unexpected{some(audit.unexpected)} "
+        f"({audit.names}); name weights of this very architecture and arguments{copy}{grey}{partial}"
     )

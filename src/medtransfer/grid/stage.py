@@ -35,7 +35,7 @@ def run(params: Params) -> str:
         StageError: some jobs failed; the others are done.
     """
     require_processes(1, "the grid")
-    study.reach_store(params)
+    study.reach_store(params, (*study.RESULTS, "grid"))
     section, jobs = params.grid, plan(params)
     with tracking.project_run_set_aside():
         launcher, workers = _launch(params, params.grid)

@@ -17,7 +17,8 @@ from medtransfer.config import Pretrain
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.initialise import initialise
-from medtransfer.encoders.weights import LoadAudit, load_encoder_weights, read_weights
+from medtransfer.encoders.weights import LoadAudit, load_encoder_weights
+from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.locks import exclusive
@@ -44,6 +45,7 @@ class WeightsImport:
             architecture's published weights, else ImageNet's.
         pickle: whether a pickle may be read.
         allow_partial: whether to load the tensors that fit although others do not.
+        prefix: start of the names to take, None for all.
         rename: maps the tensors' names to the encoder's; None to try the known mappings.
     """
 
@@ -53,6 +55,7 @@ class WeightsImport:
     contract: dict[str, Any] | None
     pickle: bool = False
     allow_partial: bool = False
+    prefix: str | None = None
     rename: Callable[[Encoder, Tensors], Tensors] | None = None
 
 
@@ -70,11 +73,6 @@ def import_weights(section: Pretrain, weights: WeightsImport, force: bool) -> Pa
     Raises:
         InputError: a file is missing, broken or does not fit the encoder; nothing is written then.
     """
-    if missing := [file for file in weights.files.values() if not file.is_file()]:
-        raise InputError(
-            f"expected the weights file {missing[0]}, which pretrain.origins.{section.origin} names, but it does not exist; "
-            "correct the path"
-        )
     provenances = _provenances(section, weights)
     folder = series_folder(Path(section.out), section.encoder, section.origin)
     checkpoints = CheckpointFolder(folder, next(iter(provenances.values())).pretraining, (0, *weights.files))
@@ -96,7 +94,7 @@ def _provenances(section: Pretrain, weights: WeightsImport) -> dict[int, Provena
             "make an origin of each, or set `input`"
         )
     spec = section.encoders[section.encoder]
-    options = [section.seed, weights.source, contracts[0], weights.allow_partial]
+    options = [section.seed, weights.source, contracts[0], weights.allow_partial, *([weights.prefix] if weights.prefix else [])]
     common = Provenance(
         encoder=section.encoder, origin=section.origin, kind=weights.kind, source=weights.source, source_classes=[],
         input=_in_rgb(contracts[0]), seed=section.seed,
@@ -167,7 +165,7 @@ def _load(encoder: Encoder, file: Path, weights: WeightsImport) -> LoadAudit:
         tensors = weights.rename(encoder, tensors)
     audit = load_encoder_weights(
         encoder, tensors, source=str(file), mapping="direct" if weights.rename else None, allow_partial=weights.allow_partial,
-        channels=weights.contract["channels"] if weights.contract else "RGB",
+        prefix=weights.prefix or "", channels=weights.contract["channels"] if weights.contract else "RGB",
     )  # fmt: skip
     log.info("pretrain: %s", audit)
     if audit.matched < audit.total:

@@ -29,7 +29,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
             stray.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.partial")
     try:
+        partial.touch()
+        permissions = partial.stat().st_mode  # by the umask, which some writers ignore
+        partial.unlink()
         yield partial
+        if partial.stat().st_mode != permissions:
+            partial.chmod(permissions)
         with partial.open("rb") as handle:
             os.fsync(handle.fileno())
         partial.replace(path)

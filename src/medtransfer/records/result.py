@@ -42,16 +42,12 @@ class CellName:
 
     @property
     def name(self) -> str:
-        """Readable name of its run."""
-        return f"{self.target}-{self.encoder}-{self.origin}-{self._end}"
+        """Readable name of its run; what differs within a study comes first, since tables and legends cut off the end."""
+        return f"e{self.epoch:03d} {self.mode} s{self.seed} · {self.encoder}-{self.origin} → {self.target}"
 
     def folder(self, models: Path) -> Path:
         """Return its folder below the folder of all fine-tuned models."""
-        return series_folder(models / self.target, self.encoder, self.origin) / self._end
-
-    @property
-    def _end(self) -> str:
-        return f"e{self.epoch:03d}-{self.mode}-s{self.seed}"
+        return series_folder(models / self.target, self.encoder, self.origin) / f"e{self.epoch:03d}-{self.mode}-s{self.seed}"
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def record_of(index: ScoreIndex, scores: Mapping[int, Scores], options: Options,
         artifacts[picture.name] = picture
     dataset = (first.target, first.data, target, "scoring")
     return tracking.RunRecord(
-        f"{first.target}-{folder.name}", cell, params, {}, _curves(scores, metrics), artifacts=artifacts, datasets=[dataset]
+        f"{folder.name} → {first.target}", cell, params, {}, _curves(scores, metrics), artifacts=artifacts, datasets=[dataset]
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from medtransfer.environment import own_folder, workspace
 from medtransfer.hashing import digest
 from medtransfer.records import in_one_line, parse_json, write_json
 from medtransfer.tracking import store
@@ -49,12 +50,12 @@ class Missed:
 
 def mark(stage: str, name: str, cell: str, started: int) -> None:
     """Remember that the current store missed a finished result."""
-    Missed(stage, name, cell, started, digest(store.store_uri())).write()
+    Missed(stage, name, cell, started, _address()).write()
 
 
 def missed_runs(stage: str | None = None) -> list[Missed]:
     """List the results that the current store missed, of one stage or of all; damaged marks are removed."""
-    address = digest(store.store_uri())
+    address = _address()
     marks = [run for path in sorted(_folder().glob("*.json")) if (run := _read(path))]
     return [run for run in marks if run.address == address and stage in (None, run.stage)]
 
@@ -83,5 +84,12 @@ def _read(path: Path) -> Missed | None:
     return run
 
 
+def _address() -> str:
+    """Return the digest of the store's address; that of a file in the working tree remains the same when the tree is moved."""
+    uri = store.store_uri()
+    file = store.sqlite_file(uri)
+    return digest(str(file.relative_to(workspace())) if file and file.is_relative_to(workspace()) else uri)
+
+
 def _folder() -> Path:
-    return store.own_folder() / "missed"
+    return own_folder() / "missed"

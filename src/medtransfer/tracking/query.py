@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from medtransfer.errors import InputError
 from medtransfer.records import in_one_line
 from medtransfer.tracking import store
+from medtransfer.tracking.relocation import local_artifacts
 from medtransfer.tracking.retry import StoreLost
 from medtransfer.tracking.tags import CELL, DATABASES, STAGE
 
@@ -141,15 +142,11 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
     Raises:
         InputError: there are none, or they cannot be downloaded.
     """
-    from urllib.parse import urlparse
-    from urllib.request import url2pathname
-
     client = store.connect()
     run = store.ask(client, lambda client: client.get_run(run_id))
-    address = urlparse(run.info.artifact_uri)
-    own = Path(url2pathname(address.path)) / folder
-    if address.scheme in {"", "file"} and own.exists():
-        yield own
+    own = local_artifacts(run.info.artifact_uri)
+    if own and (own / folder).exists():
+        yield own / folder
         return
     with TemporaryDirectory() as download:
         fetch_artifacts(run_id, folder, Path(download))

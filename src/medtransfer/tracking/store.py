@@ -2,22 +2,26 @@
 
 import os
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import shlex
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from medtransfer.environment import workspace
+from medtransfer.environment import own_folder, workspace
 from medtransfer.errors import InputError
 from medtransfer.locks import exclusive
 from medtransfer.records import in_one_line
 from medtransfer.tracking import retry
+from medtransfer.tracking.descriptions import DESCRIPTIONS, NOTE
+from medtransfer.tracking.relocation import ARTIFACTS, artifact_location, keep_artifacts_beside
 from medtransfer.tracking.retry import Answer, StoreLost, short_http_timeouts, store_lost, with_retries
 from medtransfer.tracking.tags import DATABASES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
     from sqlalchemy import Engine
 
 _SQLITE = "sqlite:///"
@@ -81,7 +85,16 @@ def _open(uri: str) -> "MlflowClient":
     if not uri.startswith(DATABASES):
         return _first_answer(uri)
     _check_database(uri)
-    return with_retries(lambda: _first_answer(uri), uri, min(retry.PATIENCE, SECONDS_TO_CONNECT))
+
+    def answer() -> "MlflowClient":
+        client = _first_answer(uri)
+        engine = getattr(client._tracking_client.store, "engine", None)
+        if (file := sqlite_file(uri)) and engine is not None:
+            keep_artifacts_beside(file, engine)
+            _remove_ghosts(file, {uri, os.environ.get("MLFLOW_TRACKING_URI", "")})
+        return client
+
+    return with_retries(answer, uri, min(retry.PATIENCE, SECONDS_TO_CONNECT))
 
 
 def _first_answer(uri: str) -> "MlflowClient":
@@ -136,7 +149,39 @@ def connecting(uri: str) -> dict[str, float]:
 def store_uri() -> str:
     """Return the address of the store; a relative SQLite path is relative to the working tree."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
-    return f"{_SQLITE}{workspace() / uri.removeprefix(_SQLITE)}" if uri.startswith(_SQLITE) else uri
+    file = sqlite_file(uri)
+    return sqlite_uri(uri, workspace() / file) if file else uri
+
+
+def is_relative(uri: str) -> bool:
+    """Return whether an address depends on the folder that it is read in."""
+    file = sqlite_file(uri) or (None if ":" in uri or not uri else Path(uri))
+    return file is not None and not file.is_absolute()
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of an SQLite address, decoded as SQLAlchemy does when it opens it; None for other stores."""
+    if not uri.startswith(_SQLITE):
+        return None
+    from sqlalchemy import make_url
+
+    return Path(make_url(uri).database or "")
+
+
+def sqlite_uri(uri: str, file: Path) -> str:
+    """Return an SQLite address with another file."""
+    _, mark, options = uri.partition("?")
+    return f"{_SQLITE}{str(file).replace('%', '%25').replace('?', '%3F')}{mark}{options}"
+
+
+def _remove_ghosts(file: Path, addresses: Iterable[str]) -> None:
+    """Remove the empty folder that MLflow makes for an SQLite address, whose special characters it does not decode there."""
+    for address in addresses:
+        ghost = Path(address.removeprefix(_SQLITE).partition("?")[0]).parent
+        with suppress(OSError):  # it is not there, or not empty
+            while ghost.is_absolute() and ghost not in file.parents:
+                ghost.rmdir()
+                ghost = ghost.parent
 
 
 def shown(uri: str) -> str:
@@ -145,36 +190,64 @@ def shown(uri: str) -> str:
 
 
 def experiment(client: "MlflowClient", stage: str) -> str:
-    """Return the id of a stage's experiment; create it if it does not exist."""
+    """Return the id of a stage's experiment; create it, with a description for the UI, if it does not exist.
+
+    Raises:
+        InputError: the experiment was deleted.
+    """
     from mlflow.exceptions import MlflowException
 
     name = f"medtransfer/{stage}"
     if existing := client.get_experiment_by_name(name):
-        return existing.experiment_id
+        return _described(client, existing, stage)
     location = None  # a server has its own artifact store
     if client.tracking_uri.startswith(DATABASES):
-        folder = file.parent if (file := _file(client.tracking_uri)) else workspace()
-        location = (folder / "mlartifacts" / stage).as_uri()
+        folder = file.parent if (file := sqlite_file(client.tracking_uri)) else workspace()
+        location = artifact_location(folder / ARTIFACTS / stage)
     try:
-        return client.create_experiment(name, artifact_location=location)
+        return client.create_experiment(name, location, {NOTE: DESCRIPTIONS[stage]} if stage in DESCRIPTIONS else None)
     except MlflowException:
         if existing := client.get_experiment_by_name(name):  # another process was faster
-            return existing.experiment_id
+            return _described(client, existing, stage)
         raise
 
 
-def own_folder() -> Path:
-    """Return the hidden folder of the working tree for locks and the list of missed results."""
-    return workspace() / ".medtransfer"
+def _described(client: "MlflowClient", existing: "Experiment", stage: str) -> str:
+    """Return the id of an existing experiment; add the description if it has none."""
+    if existing.lifecycle_stage == "deleted":
+        raise _deleted(client, existing)
+    if NOTE not in existing.tags and stage in DESCRIPTIONS:
+        client.set_experiment_tag(existing.experiment_id, NOTE, DESCRIPTIONS[stage])
+    return existing.experiment_id
 
 
-def _file(uri: str) -> Path | None:
-    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+def require_experiments(stages: Iterable[str]) -> None:
+    """Check that no experiment of these stages was deleted, which MLflow would say only when a run is opened.
+
+    Raises:
+        InputError: one was.
+    """
+    from mlflow.entities import ViewType
+
+    client, names = connect(), {f"medtransfer/{stage}" for stage in stages}
+    query = "name LIKE 'medtransfer/%'"
+    for existing in ask(client, lambda client: client.search_experiments(ViewType.DELETED_ONLY, filter_string=query)):
+        if existing.name in names:
+            raise _deleted(client, existing)
+
+
+def _deleted(client: "MlflowClient", existing: "Experiment") -> InputError:
+    address = shlex.quote(shown(client.tracking_uri))
+    return InputError(
+        f"expected the experiment {existing.name} in the tracking store, but it was deleted; bring it and its runs back with "
+        f"`MLFLOW_TRACKING_URI={address} mlflow experiments restore --experiment-id {existing.experiment_id}`, or remove them for "
+        "good with `mlflow gc`"
+    )
 
 
 def _creating(uri: str) -> AbstractContextManager[None]:
     """Lock an SQLite file while it may be created, since only one of several concurrent creations would succeed."""
-    return exclusive(database) if (database := _file(uri)) else nullcontext()
+    return exclusive(database) if (database := sqlite_file(uri)) else nullcontext()
 
 
 def one_writer(client: "MlflowClient") -> AbstractContextManager[None]:
@@ -183,5 +256,5 @@ def one_writer(client: "MlflowClient") -> AbstractContextManager[None]:
     The lock of an embedded store is beside its file; that of a server or another database is in the working tree and
     excludes only processes of this tree.
     """
-    file = _file(client.tracking_uri)
+    file = sqlite_file(client.tracking_uri)
     return exclusive(file.with_name(f"{file.name}.bulk") if file else own_folder() / "writing")

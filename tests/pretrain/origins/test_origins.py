@@ -27,6 +27,7 @@ def file(params: Params) -> dict[str, Any]:
     save_file(encoder.state_dict(), "mine.safetensors")
     return {"pretrain.origins.mine": {
         "kind": "file", "weights": "mine.safetensors", "epoch": 30, "source": "imagenet", "pickle": False, "allow_partial": False,
+        "prefix": None,
         "input": None,
     }}  # fmt: skip
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from medtransfer.config import FileOrigin, Pretrain
 from medtransfer.pretrain.import_weights import WeightsImport, import_weights
 from medtransfer.pretrain.stopping import Stopper
+from medtransfer.pretrain.weights_files import check_weights_files
 
 
 class WeightsFile:
@@ -20,10 +21,11 @@ class WeightsFile:
 
     def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
         """Import the files, or reuse a finished import."""
+        check_weights_files(section)
         entry = _entry(section)
         weights = WeightsImport(
             kind="file", files=entry.files, source=entry.source, pickle=entry.pickle, allow_partial=entry.allow_partial,
-            contract=entry.input.model_dump(mode="json") if entry.input else None,
+            prefix=entry.prefix, contract=entry.input.model_dump(mode="json") if entry.input else None,
         )  # fmt: skip
         return import_weights(section, weights, force)
 

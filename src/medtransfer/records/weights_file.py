@@ -1,0 +1,39 @@
+"""Weights files of any origin: which ones may be read, checked without loading torch."""
+
+from pathlib import Path
+
+from medtransfer.errors import InputError
+from medtransfer.records.arrays import BROKEN_ARRAYS
+from medtransfer.records.untrusted import in_one_line, require_file
+
+PICKLES = (".pt", ".pth", ".ckpt", ".pth.tar", ".th", ".bin")
+
+
+def check_weights_file(path: Path, allow_pickle: bool) -> None:
+    """Check the kind of a weights file, and the header of a .safetensors file.
+
+    Raises:
+        InputError: the file is missing, broken, of another kind, or is a pickle that was not allowed.
+    """
+    require_file(path, "weights", "correct the path, or get the file again")
+    if path.suffix == ".safetensors":
+        _check_header(path)
+    elif not path.name.endswith(PICKLES):
+        raise InputError(f"expected a .safetensors, .pt or .pth file, but got {path}; convert it to .safetensors")
+    elif not allow_pickle:
+        raise InputError(
+            f"expected a .safetensors file, but {path} is a pickle, which is read only on request; "
+            "set pickle: true in its origin if you trust where it comes from, or convert it to .safetensors"
+        )
+
+
+def _check_header(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (SafetensorError, *BROKEN_ARRAYS) as error:
+        raise InputError(
+            f"expected weights in {path}, but they cannot be read ({in_one_line(error)}); get the file again"
+        ) from None

@@ -1,0 +1,36 @@
+"""Descriptions of the experiments, which the MLflow UI shows above their runs: which columns and charts to look at."""
+
+NOTE = "mlflow.note.content"
+DESCRIPTIONS = {  # by stage
+    "pretrain": (
+        "One run per pretraining, `<encoder>-<origin>`. Columns: `encoder`, `origin`, `source`; for imported weights also "
+        "`weights_matched` of `weights_total`. Charts by step (= pretraining epoch): `source_accuracy` and `train_loss`. The "
+        "tag `stopped` says why it ended; the checkpoints are in the artifact folder `checkpoints`."
+    ),
+    "score": (
+        "One run per pretraining and target, `<encoder>-<origin> → <target>`. Columns: `encoder`, `origin`, `target`. Charts by "
+        "step (= pretraining epoch): `robustness` for full training, `robustness_pooled` for a frozen encoder, `logme`: the "
+        "higher, the better the checkpoint is expected to transfer. The artifact `scores.png` shows all of them."
+    ),
+    "finetune": (
+        "One run per cell, `e<epoch> <mode> s<seed> · <encoder>-<origin> → <target>`. Columns: `dice` (on the test images), "
+        "`epoch` (of the checkpoint that it starts from), `mode`, `seed`. Charts: group the runs by `epoch` and compare `dice`; "
+        "`train_loss` by step (= fine-tuning epoch). `model/overlays.png` among the artifacts shows predictions."
+    ),
+    "grid": (
+        "One run per study. Charts by step (= finished jobs): `cells_done`, `cells_failed`, `seconds_left`. The results are in "
+        "the experiments `medtransfer/pretrain`, `medtransfer/score` and `medtransfer/finetune`."
+    ),
+    "report": (
+        "One run per set of results. Columns: `tis_offline`, `tis_online`, `tis_full`, `tis_random`: the fraction of the best "
+        "checkpoint's Dice that each way of choosing keeps, as a mean over configurations. Open the artifact `report.html` first."
+    ),
+    "search": (
+        "One run per search, with its best settings below it. Columns: `tis_held_out` against `tis_default` says whether the "
+        "search pays on targets that it has not seen; of the settings, `distance`, `margin`, `level`, `pooling` and `tis`."
+    ),
+    "replay": (
+        "The paper's released results. The column `kind` says what a run is: `finetune`, `robustness`, or `result` with the mean "
+        "TIS. Columns of fine-tunings: `scheme`, `encoder`, `target`, `mode`, `epoch`, `dice`."
+    ),
+}

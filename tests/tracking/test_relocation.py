@@ -1,0 +1,147 @@
+"""Artifacts stay beside an embedded store's database, whatever its folder is called and after it was moved or copied."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow.utils.file_utils import path_to_local_sqlite_uri
+
+from medtransfer import tracking
+from medtransfer.errors import InputError
+
+Enter = Callable[[str], Path]
+
+
+@pytest.fixture
+def enter(workplace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Enter:
+    """Return a function that enters a project folder of a given name, with the embedded store."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (workplace / "mlflow.db").unlink()
+
+    def move(name: str) -> Path:
+        project = workplace / name
+        if not project.exists():
+            project.mkdir()
+            shutil.copy(empty_store, project / "mlflow.db")
+        monkeypatch.chdir(project)
+        return project
+
+    return move
+
+
+def log(cell: str) -> None:
+    """Write a run with one artifact."""
+    Path("scores.txt").write_text(cell)
+    with tracking.open_run("score", cell, cell, {}, {}) as run:
+        run.log_artifact(Path("scores.txt"), "scores")
+
+
+def stored(project: Path) -> dict[str, str]:
+    """Return the content of each cell's artifact, which must be below the project's folder."""
+    contents = {}
+    for run in tracking.read_runs("score"):
+        with tracking.artifact_folder(run.id, "scores") as folder:
+            assert folder.is_relative_to(project / "mlartifacts")
+            contents[run.tags[tracking.CELL]] = (folder / "scores.txt").read_text()
+    return contents
+
+
+@pytest.mark.parametrize("handed_down", [False, True], ids=["embedded", "handed down by MLflow"])
+@pytest.mark.parametrize("name", ["first time", "étude", "50%25x", "a#b?c"])
+def test_nothing_is_written_beside_a_folder_of_any_name(
+    name: str, handed_down: bool, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = enter(name)
+    if handed_down:
+        address = path_to_local_sqlite_uri(str(project / "mlflow.db"))
+        Path(address.removeprefix("sqlite:///")).parent.mkdir(exist_ok=True)  # as `mlflow run` makes it
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    log("c1")
+    assert stored(project) == {"c1": "c1"}
+    assert list(project.parent.iterdir()) == [project]
+    assert {path.name for path in project.iterdir()} == {"mlflow.db", "mlartifacts", "scores.txt"}
+
+
+@pytest.mark.parametrize("old", ["old", "old%20name"])
+def test_a_moved_project_keeps_its_artifacts_and_writes_nothing_to_its_old_folder(old: str, enter: Enter) -> None:
+    before = enter(old)
+    log("c1")
+    before.rename(before.with_name("new place"))
+    project = enter("new place")
+    assert stored(project) == {"c1": "c1"}
+    log("c2")
+    assert stored(project) == {"c1": "c1", "c2": "c2"} and not before.exists()
+
+
+def test_a_copied_project_is_independent(enter: Enter) -> None:
+    original = enter("original")
+    log("c1")
+    shutil.copytree(original, original.with_name("copy"))
+    copy = enter("copy")
+    log("c2")
+    assert stored(copy) == {"c1": "c1", "c2": "c2"}
+    assert stored(enter("original")) == {"c1": "c1"}
+
+
+def test_artifacts_that_a_copied_database_left_behind_are_still_found(enter: Enter) -> None:
+    original = enter("original")
+    log("c1")
+    (original.parent / "copy").mkdir()
+    shutil.copy("mlflow.db", original.parent / "copy")
+    copy = enter("copy")
+    (run,) = tracking.read_runs("score")
+    with tracking.artifact_folder(run.id, "scores") as folder:
+        assert folder.is_relative_to(original)
+    log("c2")
+    assert len(list((copy / "mlartifacts" / "score").iterdir())) == 1
+
+
+def test_a_location_of_the_users_choice_is_left_alone(enter: Enter, tmp_path: Path) -> None:
+    enter("project")
+    chosen = (tmp_path / "elsewhere").as_uri()
+    tracking.connect().create_experiment("medtransfer/score", chosen)
+    enter("project").rename(tmp_path / "renamed")
+    enter("renamed")
+    log("c1")
+    assert tracking.connect().get_experiment_by_name("medtransfer/score").artifact_location == chosen
+
+
+def test_runs_that_mlflow_run_opened_move_with_the_project(enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    before = enter("before")
+    client = MlflowClient(f"sqlite:///{before / 'mlflow.db'}")
+    opened = client.create_run(client.create_experiment("mine", (before / "mlruns" / "1").as_uri())).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", opened)
+    log("c1")
+    assert list((before / "mlruns").rglob("scores.txt"))
+    before.rename(before.with_name("after"))
+    project = enter("after")
+    with tracking.artifact_folder(opened, "scores") as folder:
+        assert folder.is_relative_to(project / "mlruns")
+
+
+def test_a_missed_run_is_remembered_after_a_move(enter: Enter) -> None:
+    from medtransfer.tracking import missed
+
+    before = enter("before")
+    missed.mark("score", "x", "c1", 1)
+    before.rename(before.with_name("after"))
+    enter("after")
+    assert [run.cell for run in tracking.missed_runs()] == ["c1"]
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("sqlite:///mlflow.db", "two stores are in play.*relative address sqlite:///mlflow.db"), (None, "; unset it$")],
+)
+def test_a_run_of_another_store_is_refused_before_any_work(
+    address: str | None, words: str, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter("project")
+    if address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with pytest.raises(InputError, match=words):
+        tracking.require_project_run()
