@@ -6,7 +6,7 @@ The layout is that of ImageFolder: `root/train/n01440764/n01440764_10026.JPEG`, 
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
 
     def __init__(
         self, root: Path, split: str, size: int, *, mean: Sequence[float], std: Sequence[float], train: bool,
-        randaugment: bool, seed: int,
+        randaugment: Mapping[str, int] | None, seed: int,
     ) -> None:  # fmt: skip
         """List the pictures of a split.
 
@@ -44,7 +44,8 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
             mean: mean per channel, in [0, 1] units.
             std: standard deviation per channel, in [0, 1] units.
             train: whether to crop and flip at random; otherwise the shorter side is resized to `size` and the centre cropped.
-            randaugment: whether to add RandAugment (2 operations, magnitude 9), in training only.
+            randaugment: of RandAugment, in training only: `ops` per image, and their `magnitude` out of `scale`, at which a
+                rotation has 30 degrees and a shear 0.3; None for none.
             seed: seed of the augmentation.
 
         Raises:
@@ -53,7 +54,7 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         super().__init__(seed)
         self._root, self._split, self._size, self._train = Path(root), split, size, train
         self._mean, self._std = tuple(mean), tuple(std)
-        self._randaugment = v2.RandAugment(num_ops=2, magnitude=9) if randaugment else None
+        self._randaugment = _randaugment(**randaugment) if randaugment else None
         self.classes = _classes(self._root)
         names = [_pictures(self._root / split / name) for name in self.classes]
         # One array instead of a million strings, so that worker processes share its memory pages.
@@ -108,6 +109,10 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         with torch.random.fork_rng(devices=[]):  # RandAugment uses torch's global generator
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
             return self._randaugment(image)
+
+
+def _randaugment(ops: int, magnitude: int, scale: int) -> v2.RandAugment:
+    return v2.RandAugment(num_ops=ops, magnitude=magnitude, num_magnitude_bins=scale + 1)
 
 
 def _classes(root: Path) -> list[str]:
