@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +24,14 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import trainer
 from medtransfer.finetune.evaluation import evaluate
-from medtransfer.finetune.stage import run
+from medtransfer.finetune.model import load_model
+from medtransfer.finetune.stage import _note_empty_predictions, run
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.counts import OVERLAP
 from medtransfer.modes import MODES
 from medtransfer.records import CellName, PreparedTarget, Result, find_checkpoint, read_tensors, series_folder
 from medtransfer.tasks import TASKS
+from medtransfer.tasks.segmentation import Segmentation
 from medtransfer.training.checkpoints import load_encoder
 
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
@@ -113,10 +116,13 @@ def test_every_mode_trains_every_encoder(encoder, mode, finetune):
     assert (result.encoder_hash[1] == start) == MODES[mode].encoder_frozen
     tensors = read_tensors(folder_of(one) / "weights.safetensors")
     kept = read_tensors(path.with_suffix(".safetensors"))
-    same = [torch.equal(tensors[name], kept[name]) for name in kept if name.startswith("encoder.")]
-    weights = [unchanged for unchanged, name in zip(same, kept, strict=False) if name.endswith("weight")]
-    assert all(same) if MODES[mode].encoder_frozen else not any(weights)
     assert any(name.startswith("decoder.") for name in tensors)
+    if MODES[mode].encoder_frozen:
+        assert not any(name.startswith("encoder.") for name in tensors)  # it is that of the checkpoint
+    else:
+        assert not any(torch.equal(tensors[name], kept[name]) for name in kept if re.match(r"encoder\..*weight$", name))
+    model, _ = load_model(folder_of(one), CHECKPOINTS)
+    assert state_hash(model.encoder) == result.encoder_hash[1]
     assert {file.name for file in folder_of(one).iterdir()} == FILES
 
 
@@ -129,7 +135,8 @@ def test_the_record_holds_all_metrics_and_curves(tuned):
     assert {"dice", "jaccard", "mcc", "precision", "sensitivity", "specificity"} <= names
     per_class = {f"{name}_class_{c}" for name in names for c in (1, 2, 3)}
     pooled = {f"{name}_per_{case}" for name in ("dice", "jaccard") for case in ("image", "patient")}
-    assert tuned.metrics.keys() == names | per_class | pooled
+    counts = {"test_images", "test_images_truly_empty", "test_images_predicted_empty"}
+    assert tuned.metrics.keys() == names | per_class | pooled | counts
     assert {name: len(curve) for name, curve in tuned.curves.items()} == {"train_loss": 2, "lr": 2}
     assert tuned.curves["lr"] == pytest.approx([0.05 * (1 - 2 / 6) ** 0.9, 0.05 * (1 - 5 / 6) ** 0.9])  # 3 steps an epoch
     assert tuned.settings["class_names"] == PreparedTarget.open(PREPARED / "sample").info.classes
@@ -164,7 +171,98 @@ def test_the_stored_weights_are_those_that_were_tested(tuned):
     task = TASKS[tuned.task]
     samples = task.samples(PreparedTarget.open(PREPARED / "sample"), "test", augment=False, **contract)
     evaluation = evaluate(Fabric(accelerator="cpu", devices=1), task, segmenter, samples, tuned.settings["class_names"], 10, 0)
-    assert evaluation.metrics == tuned.metrics
+    assert evaluation.metrics == {name: tuned.metrics[name] for name in evaluation.metrics}
+
+
+@pytest.mark.parametrize(
+    ("bias", "level", "clause"),
+    [
+        (30.0, logging.WARNING, "predicts no foreground in 10 of 10 test images; raise finetune.train_epochs or finetune.lr"),
+        (-30.0, logging.INFO, None),
+    ],
+    ids=["nothing", "everything"],
+)
+def test_a_model_that_predicts_no_foreground_is_named(finetune, monkeypatch, caplog, bias, level, clause):
+    """The background's logit is made to win, or to lose, in every pixel; every test slice shows the heart."""
+    original = Segmentation.probabilities
+
+    def probabilities(self, logits):
+        return original(self, logits + torch.tensor([bias, 0, 0, 0])[:, None, None])
+
+    monkeypatch.setattr(Segmentation, "probabilities", probabilities)
+    caplog.set_level(logging.INFO, "medtransfer")
+    result = finetune(wanted(), {"overlays": 0})
+    (line,) = [record for record in caplog.records if ": Dice " in record.message]
+    assert line.levelno == level
+    assert clause in line.message if clause else "foreground" not in line.message
+    assert result.metrics["test_images"] == 10 and result.metrics["test_images_truly_empty"] == 0
+    assert result.metrics["test_images_predicted_empty"] == (10 if clause else 0)
+    (found,) = runs()
+    assert found.metrics["test_images_predicted_empty"] == result.metrics["test_images_predicted_empty"]
+    with (folder_of(wanted()) / "per_image.csv").open() as file:
+        predicted = [sum(int(row[f"{cell}_class_{c}"]) for cell in ("tp", "fp") for c in (1, 2, 3)) for row in csv.DictReader(file)]
+    assert predicted.count(0) == result.metrics["test_images_predicted_empty"]
+
+
+@pytest.mark.parametrize(
+    ("images", "empty", "true", "alarming"), [(50, 47, 47, False), (50, 49, 47, True), (10, 5, 0, False), (10, 6, 0, True)]
+)
+def test_images_that_show_nothing_are_no_alarm(images, empty, true, alarming):
+    counts = {"test_images": images, "test_images_predicted_empty": empty, "test_images_truly_empty": true}
+    clause, alarm = _note_empty_predictions(counts)
+    assert f"{empty} of {images} test images" in clause and alarm == alarming
+    assert (f"({true} show none)" in clause) == bool(true)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_loaded_model_predicts_what_was_tested(finetune, mode):
+    one = wanted("resnet50", mode=mode)
+    result = finetune(one, {"overlays": 0})
+    model, found = load_model(folder_of(one), CHECKPOINTS)
+    assert found == result and not model.training
+    samples = TASKS["segmentation"].samples(
+        PreparedTarget.open(PREPARED / "sample"),
+        "test",
+        augment=False,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        seed=0,
+    )
+    evaluation = evaluate(Fabric(accelerator="cpu", devices=1), TASKS["segmentation"], model, samples, ["1", "2", "3"], 10, 0)
+    assert evaluation.metrics == {name: result.metrics[name] for name in evaluation.metrics}
+
+
+def test_a_decoder_is_not_loaded_onto_another_encoder(finetune):
+    one = wanted(mode="decoder")
+    finetune(one, {"overlays": 0})
+    shutil.copytree(CHECKPOINTS, "others")
+    record = Path("others/unet-simple/epoch-003.json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "weights": "0" * 64}))
+    with pytest.raises(
+        InputError, match=r"the encoder that the decoder was trained on .* in others/unet-simple/epoch-003.json, but"
+    ):
+        load_model(folder_of(one), Path("others"))
+
+
+def test_without_its_weights_a_cell_is_finished_and_says_so(finetune, watched, caplog):
+    result = finetune(wanted(), {"keep": "metrics"})
+    assert {file.name for file in folder_of(wanted()).iterdir()} == FILES - {"weights.safetensors"}
+    (found,) = runs()
+    assert [file.path for file in tracking.connect().list_artifacts(found.id, "model")] == [
+        f"model/{name}" for name in sorted(FILES - {"weights.safetensors"})
+    ]
+    with pytest.raises(InputError, match="finetune.keep was `metrics`; fine-tune again with `--keep weights --force`"):
+        load_model(folder_of(wanted()), CHECKPOINTS)
+    caplog.clear()
+    assert finetune(wanted(), {"keep": "metrics"}) == result and not caplog.text
+    shutil.rmtree(folder_of(wanted()))
+    assert finetune(wanted()) == result
+    assert "so its model does not exist; --force trains it again" in caplog.text
+    assert watched.epochs == [1, 2]
+    assert finetune(wanted(), force=True).metrics == result.metrics
+    assert {file.name for file in folder_of(wanted()).iterdir()} == FILES
+    finetune(wanted(), {"keep": "metrics"}, force=True)
+    assert {file.name for file in folder_of(wanted()).iterdir()} == FILES - {"weights.safetensors"}
 
 
 def test_another_decoder_is_trained_and_named_or_refused(finetune):
@@ -231,8 +329,9 @@ def test_a_cell_is_reused_for_the_same_recipe_and_checkpoint(copied, tuned, watc
         (wanted("resnet50", mode="decoder"), {}),
         pytest.param(wanted("swin"), {}, marks=pytest.mark.slow),
         (wanted(), {"prepared": "data/validated", "select": "validation", "epoch_steps": 2}),
+        (wanted(), {"optimiser": "adamw", "loss": "dice-ce", "decay_norms": False, "clip_grad": 1.0, "ema_decay": 0.9}),
     ],
-    ids=["decoder", "swin", "validation and short epochs"],
+    ids=["decoder", "swin", "validation and short epochs", "every option"],
 )
 def test_an_interrupted_cell_resumes_to_the_same_bits(one, changed, finetune, watched, caplog):
     changed = {"train_epochs": 4, "overlays": 0, **changed}
@@ -292,6 +391,8 @@ def test_validation_samples_select_the_epoch(finetune, watched):
 def test_every_fault_shows_before_any_work(finetune, tiny_params):
     with pytest.raises(InputError, match="validation samples in data/prepared/sample, since finetune.select"):
         finetune(wanted(), {"select": "validation"})
+    with pytest.raises(InputError, match="finetune.loss to be one of dice, dice-ce for the segmentation of .* got 'focal'"):
+        finetune(wanted(), {"loss": "focal"})
     with pytest.raises(InputError, match="a checkpoint of epoch 99"):
         run(tiny_params().finetune, [wanted(), wanted(epoch=99)], CHECKPOINTS, PREPARED)
     assert not Path("models").exists()
