@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from medtransfer.tasks.losses import dice_loss
+from medtransfer.tasks.losses import cross_entropy_loss, dice_loss
 from medtransfer.tasks.segmentation import Segmentation
 
 
@@ -62,7 +62,9 @@ def test_ignored_pixels_are_as_if_they_were_not_there(classes):
     truth[..., 4:] = 255
     loss = dice_loss(logits, truth, classes)
     assert loss.item() == pytest.approx(expected)
-    loss.backward()
+    alone = cross_entropy_loss(logits[..., :4], truth[..., :4])
+    assert cross_entropy_loss(logits, truth).item() == pytest.approx(alone.item())
+    (loss + cross_entropy_loss(logits, truth)).backward()
     assert not logits.grad[..., 4:].any() and logits.grad[..., :4].all()
 
 

@@ -53,12 +53,11 @@ def cross_entropy_loss(logits: Tensor, truth: Tensor) -> Tensor:
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         counted = truth != IGNORE
+        labels = truth.masked_fill(~counted, 0)
         if logits.shape[1] == 1:
-            losses = binary_cross_entropy_with_logits(
-                logits[:, 0], truth.masked_fill(~counted, 0).to(logits.dtype), reduction="none"
-            )
+            losses = binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype), reduction="none")
         else:
-            losses = cross_entropy(logits, truth.masked_fill(~counted, 0).long(), reduction="none")
+            losses = cross_entropy(logits, labels.long(), reduction="none")
         return (losses * counted).sum() / counted.sum().clamp(min=1)
 
 
