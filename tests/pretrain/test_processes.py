@@ -38,34 +38,47 @@ def weights(folder: Path) -> dict[int, str]:
     return {epoch: info.weights for epoch, info in list_checkpoints(folder).items()}
 
 
-def be_rank(folder: Path, environment: dict[str, str], options: tuple[str, ...]) -> None:
+# What each launcher tells its processes, by their rank.
+LAUNCHERS: dict[str, Callable[[int], dict[str, str]]] = {
+    "lightning": lambda rank: {"WORLD_SIZE": "2", "NODE_RANK": "0", "LOCAL_RANK": str(rank)},
+    "torchrun": lambda rank: {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"},
+    "srun": lambda rank: {
+        "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "pretrain", "SLURM_NNODES": "1", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0",
+    },
+}  # fmt: skip
+# What `sbatch --ntasks=2` tells its script, which runs once.
+SBATCH = {"SLURM_JOB_ID": "77", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+
+
+def be_rank(rank: int, folder: Path, environment: dict[str, str], options: tuple[str, ...]) -> None:
     """Run the command in this process, a copy of one that has imported the libraries."""
     os.chdir(folder)
     os.environ.update(environment)
-    said = os.open(f"said-{environment['LOCAL_RANK']}.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    said = os.open(f"said-{rank}.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(said, 1)
     os.dup2(said, 2)
     sys.argv = ["medtransfer", "pretrain", *options]
     runpy.run_module("medtransfer", run_name="__main__")
 
 
-def pretrain_on_two(*options: str) -> str:
-    """Run the command on two processes, started as a cluster's launcher does, to its end; return what it said."""
+def pretrain_on_two(*options: str, launcher: str = "lightning", codes: tuple[int, int] = (0, 0)) -> str:
+    """Run the command on two processes, started as a launcher does, to its end; return what it said."""
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "NODE_RANK": "0"}
-    environment["MLFLOW_TRACKING_URI"] = os.environ["MLFLOW_TRACKING_URI"]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"]}
     ranks = [
-        context.Process(target=be_rank, args=(Path.cwd(), {**environment, "LOCAL_RANK": str(rank)}, options)) for rank in range(2)
+        context.Process(target=be_rank, args=(rank, Path.cwd(), {**common, **LAUNCHERS[launcher](rank)}, options))
+        for rank in range(2)
     ]
     for process in ranks:
         process.start()
     for process in ranks:
         process.join(200)
     said = Path("said-0.txt").read_text()
-    assert [process.exitcode for process in ranks] == [0, 0], said + Path("said-1.txt").read_text()
+    assert [process.exitcode for process in ranks] == list(codes), said + Path("said-1.txt").read_text()
     return said
 
 
@@ -106,7 +119,7 @@ def test_two_processes_stop_by_the_rule_and_resume_without_it(workplace, write_p
     assert "online rule keeps" in pretrain_on_two("--stop-on", "sample")
     folder = Path("checkpoints/unet-simple")
     before = weights(folder)
-    pretrain_on_two()
+    pretrain_on_two(launcher="torchrun")
     assert set(weights(folder)) == {0, 1, 2, 3}
     assert weights(folder).items() >= before.items()
     assert len(tracking.read_runs("pretrain")) == 2
@@ -123,10 +136,10 @@ def second_rank(process: subprocess.Popen) -> int | None:
 
 
 def test_a_killed_rank_ends_the_job_and_it_resumes_to_the_same_bits(undisturbed, workplace, write_params):
-    """The real command starts its second process itself."""
+    """The real command starts its second process itself, also in a job of Slurm."""
     write_params(CHOSEN)
     process = subprocess.Popen(
-        [sys.executable, "-m", "medtransfer", "pretrain"], env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        [sys.executable, "-m", "medtransfer", "pretrain"], env={**os.environ, **SBATCH, "PYTHONPATH": str(SOURCES)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     state, rank = FOLDER / ".resume.safetensors", None
@@ -145,6 +158,14 @@ def test_a_killed_rank_ends_the_job_and_it_resumes_to_the_same_bits(undisturbed,
     reached = read_progress(state)
     assert reached is not None and 1 <= reached["epoch"] < 8
     assert [len(tracking.read_runs("pretrain", status=status)) for status in ("FINISHED", "RUNNING", "FAILED")] == [0, 0, 1]
-    assert f"swin-simple resumes after epoch {reached['epoch']}" in pretrain_on_two()
+    assert f"swin-simple resumes after epoch {reached['epoch']}" in pretrain_on_two(launcher="srun")
     assert [len(tracking.read_runs("pretrain", status=status)) for status in ("FINISHED", "RUNNING")] == [1, 0]
     assert weights(FOLDER) == weights(undisturbed / FOLDER)
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_two_processes_for_one_device_are_refused(workplace, write_params, launcher):
+    write_params({"pretrain.devices": 1})
+    said = pretrain_on_two(launcher=launcher, codes=(2, 2))
+    assert f"expected 1 process (pretrain.devices), but {launcher} started 2; start the command without {launcher}" in said
+    assert not Path("checkpoints").exists() and tracking.read_runs("pretrain", status="FAILED") == []

@@ -4,13 +4,15 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from medtransfer.decoders.build import build_segmenter
 from medtransfer.encoders.build import ENCODERS
 from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
-from medtransfer.training.device import compiled, lay_out, open_fabric, place
+from medtransfer.launchers import VARIABLES
+from medtransfer.training.device import compiled, launch, lay_out, open_fabric, place
 
 
 def test_the_cpu_takes_bf16_and_refuses_16_mixed():
@@ -28,6 +30,51 @@ def test_a_missing_accelerator_is_named(monkeypatch):
     message = r"accelerator 'gpu', 2 devices on this machine, but No supported gpu .* accelerator: auto"
     with pytest.raises(InputError, match=message):
         open_fabric("gpu", 2, "32-true")
+
+
+def test_too_many_devices_are_named(monkeypatch):
+    error = MisconfigurationException("You requested gpu: [0, 1]\n But your machine only has: [0]")
+    monkeypatch.setattr("medtransfer.training.device.Fabric", Mock(side_effect=error))
+    with pytest.raises(InputError, match=r"2 devices on this machine, but You requested gpu: \[0, 1\] But .* devices: 1"):
+        open_fabric("gpu", 2, "32-true")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"SLURM_NTASKS": "1", "SLURM_PROCID": "0"},  # sbatch --ntasks=1
+        {"SLURM_NTASKS": "2", "SLURM_PROCID": "0"},
+        {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"},  # srun -n1
+        {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "a"},  # torchrun --nproc-per-node=1
+        {"NODE_RANK": "1", "MASTER_ADDR": "other"},
+    ],
+)
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_command_that_is_started_once_makes_its_own_processes(environment, devices, monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    strategy = open_fabric("cpu", devices, "32-true").strategy
+    assert type(strategy).__name__ == ("DDPStrategy" if devices == 2 else "SingleDeviceStrategy")
+    if devices == 2:
+        found = strategy.cluster_environment
+        assert not found.creates_processes_externally
+        assert (found.node_rank(), found.local_rank(), found.main_address) == (0, 0, "127.0.0.1")
+
+
+def test_the_environment_does_not_override_the_params(monkeypatch):
+    monkeypatch.setenv("LT_PRECISION", "bf16-true")
+    with pytest.raises(InputError, match="from the params alone, but the environment sets LT_PRECISION; unset them"):
+        open_fabric("cpu", 1, "32-true")
+
+
+def test_a_job_of_another_size_is_refused():
+    fabric = Mock(world_size=1)
+    with pytest.raises(InputError, match="expected 2 processes, one for each device, but the job has 1"):
+        launch(fabric, 2)
+    fabric.launch.assert_called_once()
 
 
 def stepped(segmenter: nn.Module, images: torch.Tensor, steps: int = 3) -> dict[str, torch.Tensor]:

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from medtransfer import tracking
-from medtransfer.environment import is_main_process
+from medtransfer.launchers import is_main_process
 from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.records import scratch_folder
 

@@ -4,13 +4,24 @@ Channels last (N, H, W, C in memory) saves a tenth to a third of a convolutional
 needs it. Results differ from those of the contiguous layout by rounding only; the same seed gives the same bits.
 """
 
+import os
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from medtransfer.errors import InputError
+from medtransfer.launchers import find_launch, forget_launcher
+
+_OVERRIDING = [f"LT_{name}" for name in ("ACCELERATOR", "STRATEGY", "DEVICES", "NUM_NODES", "PRECISION")]
 
 
 def open_fabric(accelerator: str, devices: int, precision: Any) -> Fabric:
@@ -22,19 +33,59 @@ def open_fabric(accelerator: str, devices: int, precision: Any) -> Fabric:
         precision: `32-true`, `bf16-mixed`, or `16-mixed` (GPU only).
 
     Raises:
-        InputError: this machine lacks the device, or the device lacks the precision.
+        InputError: this machine lacks the device, the device lacks the precision, or the environment overrides them.
     """
+    if overriding := [name for name in _OVERRIDING if name in os.environ]:  # Fabric would silently prefer them
+        raise InputError(
+            f"expected accelerator, devices and precision from the params alone, but the environment sets {', '.join(overriding)}; "
+            "unset them"
+        )
     requested = f"accelerator {accelerator!r}, {devices} device{'s' if devices > 1 else ''}"
     try:
-        fabric = Fabric(accelerator=accelerator, devices=devices, precision="32-true" if precision == "16-mixed" else precision)
-    except (RuntimeError, ValueError) as error:
+        environment = _cluster_environment(devices)
+        plain = "32-true" if precision == "16-mixed" else precision
+        fabric = Fabric(accelerator=accelerator, devices=devices, precision=plain, plugins=environment)
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise InputError(f"expected {requested} on this machine, but {reason}; set accelerator: auto and devices: 1") from None
     if precision != "16-mixed":
         return fabric
     if fabric.device.type == "cpu":  # Fabric would silently use bf16 instead
         raise InputError(f"expected a GPU for precision 16-mixed, but got the CPU by {requested}; set precision: 32-true")
-    return Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    return Fabric(accelerator=accelerator, devices=devices, precision=precision, plugins=environment)
+
+
+def _cluster_environment(devices: int) -> ClusterEnvironment:
+    """Return how the processes of a job find each other.
+
+    Fabric's own choice takes any process of a Slurm job for a task of srun, and then starts no further process.
+    """
+    started = find_launch() if devices > 1 else None
+    if started is None:
+        if devices > 1:
+            forget_launcher()  # what is left by a launcher of one process would keep Fabric from starting the others
+        return LightningEnvironment()
+    if started.launcher == "srun":
+        os.environ["SLURM_NTASKS_PER_NODE"] = str(started.processes)  # Fabric insists on it
+        return SLURMEnvironment()
+    return TorchElasticEnvironment() if "RANK" in os.environ else LightningEnvironment()
+
+
+def launch(fabric: Fabric, devices: int) -> None:
+    """Start the processes of the other devices, and wait for them.
+
+    Raises:
+        InputError: the job does not have a process for each device.
+    """
+    try:
+        fabric.launch()
+    except ValueError as error:
+        raise InputError(f"expected a job of {devices} devices on one machine, but {' '.join(str(error).split())}") from None
+    if fabric.world_size != devices:
+        raise InputError(
+            f"expected {devices} processes, one for each device, but the job has {fabric.world_size}; start the command alone: "
+            "it starts the others"
+        )
 
 
 def lay_out(model: nn.Module) -> nn.Module:

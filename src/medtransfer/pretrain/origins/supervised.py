@@ -13,8 +13,8 @@ from lightning_fabric import Fabric
 from medtransfer import tracking
 from medtransfer.config import Pretrain, SupervisedOrigin
 from medtransfer.encoders.contract import Encoder
-from medtransfer.environment import is_main_process
-from medtransfer.errors import StageError
+from medtransfer.errors import TemporaryError
+from medtransfer.launchers import is_main_process, require_processes
 from medtransfer.locks import exclusive
 from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.pretrain.recipe import planned_epochs
@@ -24,7 +24,7 @@ from medtransfer.pretrain.sync import finish
 from medtransfer.pretrain.trainer import Trainer
 from medtransfer.records import PRETRAINING_FILE, SOURCE_ACCURACY, Pretraining, find_checkpoint
 from medtransfer.training.checkpoints import load_encoder
-from medtransfer.training.device import open_fabric
+from medtransfer.training.device import launch, open_fabric
 
 log = logging.getLogger("medtransfer")
 
@@ -42,6 +42,7 @@ class Supervised:
 
     def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
         """Pretrain, resume or reuse."""
+        require_processes(section.devices, "pretrain.devices")
         plan = TrainingPlan.of(section, stopper, force)
         checkpoints = plan.checkpoints
         with exclusive(checkpoints.path) if is_main_process() else nullcontext():
@@ -59,7 +60,7 @@ def _launch(plan: TrainingPlan) -> None:
         if plan.force:
             checkpoints.state.unlink(missing_ok=True)
             (checkpoints.path / PRETRAINING_FILE).unlink(missing_ok=True)
-    fabric.launch()
+    launch(fabric, recipe.devices)
     with _explain_lost_process(fabric, checkpoints.path):
         _train(plan, fabric)
 
@@ -80,7 +81,7 @@ def _explain_lost_process(fabric: Fabric, folder: Path) -> Iterator[None]:
         for process in others:
             process.kill()
         others.clear()
-        raise StageError(
+        raise TemporaryError(
             "another process of this pretraining ended, or its connection broke; the epochs until then are kept in "
             f"{folder}: run the same command again to resume"
         ) from error
