@@ -1,9 +1,18 @@
 """Which cells a study has, and what a pretraining that stopped early, or is asked for another epoch, changes about them."""
 
+import os
+import signal
+import sys
+import threading
+import time
 from pathlib import Path
 
+import pytest
+
 from medtransfer import study
+from medtransfer.errors import InputError, TemporaryError
 from medtransfer.pretrain.folder import CheckpointFolder
+from medtransfer.signals import Stopped, stop_on_sigterm
 from medtransfer.training.state import save_state
 
 
@@ -58,3 +67,46 @@ def test_a_pretraining_restarts_for_an_epoch_that_it_has_passed(tmp_path: Path, 
     assert passed.progress is None
     ahead = CheckpointFolder(tmp_path, "p", (0, 2, 3, 4))
     assert ahead.progress is not None and ahead.progress["epoch"] == 2
+
+
+def stand_in(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a shell script take the place of the command that a pretraining on several devices is."""
+    path = folder / "command.sh"
+    path.write_text(f"#!/bin/bash\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+
+
+@pytest.mark.parametrize(("code", "error"), [("exit 2", InputError), ("exit 1", TemporaryError), ("kill -9 $$", TemporaryError)])
+def test_a_pretraining_apart_says_how_it_ended(code: str, error: type, workplace: Path, tiny_params, monkeypatch):
+    stand_in(workplace, code, monkeypatch)
+    with pytest.raises(error, match="the pretraining of unet, simple ended with exit code (1|2|-9); its output says why"):
+        study.pretrain_apart(tiny_params({"pretrain.devices": 2}))
+
+
+def test_a_pretraining_apart_is_no_rank_of_the_command(workplace: Path, tiny_params, monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    stand_in(workplace, 'echo "rank $SLURM_PROCID" > told.txt', monkeypatch)
+    study.pretrain_apart(tiny_params({"pretrain.devices": 2}))
+    assert Path("told.txt").read_text() == "rank \n"
+
+
+def test_a_stop_reaches_the_pretraining_apart(workplace: Path, tiny_params, monkeypatch):
+    """It has the time to close its run, which a killed process has not."""
+    stand_in(workplace, "trap 'touch closed; exit 143' TERM; touch begun; while :; do sleep 0.05; done", monkeypatch)
+
+    def stop() -> None:
+        while not Path("begun").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    stop_on_sigterm()
+    threading.Thread(target=stop).start()
+    try:
+        with pytest.raises(Stopped):
+            study.pretrain_apart(tiny_params({"pretrain.devices": 2}))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert Path("closed").exists()

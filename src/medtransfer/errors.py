@@ -15,6 +15,10 @@ class StageError(Exception):
     """A stage failed for a reason that is not the user's input (exit code 1): what happened, and the remedy."""
 
 
+class TemporaryError(StageError):
+    """A stage failed for a reason that may pass, such as a lost process: the same job may be tried again."""
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and the chain of exceptions that caused it."""
     current: BaseException | None = error

@@ -13,8 +13,9 @@ import yaml
 
 from medtransfer import tracking
 from medtransfer.config import Params
-from medtransfer.errors import StageError
+from medtransfer.errors import InputError, TemporaryError
 from medtransfer.hashing import digest
+from medtransfer.launchers import without_launcher
 from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, checkpoint_path, find_checkpoint, series_folder
 
 if TYPE_CHECKING:
@@ -191,6 +192,13 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellNa
     return [CellName(*name, *repeat) for name in names for repeat in repeats]
 
 
+def is_trained(params: Params, origin: str) -> bool:
+    """Return whether an origin trains on the source images; others import weights."""
+    from medtransfer.pretrain.stage import kind_of
+
+    return kind_of(params.pretrain.model_copy(update={"origin": origin})).trains
+
+
 def study_epochs(params: Params, origin: str) -> list[int]:
     """List the epochs of all checkpoints that an origin makes."""
     from medtransfer.pretrain.stage import kind_of
@@ -212,18 +220,28 @@ def pretrain_apart(params: Params) -> None:
     """Pretrain before another stage; on several devices in a subprocess.
 
     The processes of a distributed job run their command from the start, so it must be one that ends after pretraining.
+
+    Raises:
+        InputError: the pretraining cannot use its input.
+        TemporaryError: the subprocess failed for another reason, or died.
     """
-    if params.pretrain.devices == 1:
+    if params.pretrain.devices == 1 or not is_trained(params, params.pretrain.origin):
         pretrain(params)
         return
     with TemporaryDirectory() as folder:
         file = Path(folder) / "params.yaml"
         file.write_text(yaml.safe_dump(params.model_dump(mode="json")), encoding="utf-8")
-        done = subprocess.run([sys.executable, "-m", "medtransfer", "pretrain", "--params", str(file)], check=False)
-    if done.returncode:
-        raise StageError(
-            f"the pretraining of {params.pretrain.encoder} ended with exit code {done.returncode}; its output is above"
-        )
+        command = [sys.executable, "-m", "medtransfer", "pretrain", "--params", str(file)]
+        with subprocess.Popen(command, env=without_launcher()) as process:
+            try:
+                code = process.wait()
+            except BaseException:
+                process.terminate()  # so that it closes its run, too, before this process ends
+                raise
+    if code:
+        section = params.pretrain
+        sentence = f"the pretraining of {section.encoder}, {section.origin} ended with exit code {code}; its output says why"
+        raise InputError(sentence) if code == 2 else TemporaryError(sentence)
 
 
 def with_values(params: Params, section: str, **values: object) -> Params:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from medtransfer import tracking
+from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.errors import InputError, StageError
+from medtransfer.errors import InputError, StageError, TemporaryError
 from medtransfer.grid import local, stage, worker
 from medtransfer.grid.jobs import Job, plan
 from medtransfer.grid.progress import StudyProgress
@@ -97,6 +97,35 @@ def test_a_job_is_given_up_after_its_retries(scripted: Callable, tiny_params: Ca
     assert "1 jobs failed, and 17 jobs that need them were not tried" in summary
 
 
+def test_a_failed_pretraining_on_several_devices_does_not_end_the_others(
+    scripted: Callable, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """They come before the other jobs, since a local worker has one GPU; the first fails twice, the second always."""
+    tried: list[str] = []
+
+    def pretrain_apart(params: Params) -> None:
+        tried.append(params.pretrain.origin)
+        if params.pretrain.origin == "advanced":
+            raise InputError("no such source")
+        if tried.count("simple") < 3:
+            raise TemporaryError("a process died")
+
+    monkeypatch.setattr(study, "pretrain_apart", pretrain_apart)
+    launcher, summary = scripted(tiny_params({"pretrain.devices": 2, "study.origins": ["advanced", "simple"]}))
+    assert tried == ["advanced", "simple", "simple", "simple"]
+    assert "1 jobs failed, and 17 jobs that need them were not tried; the first, pretrain unet-advanced: no such source" in summary
+    assert "16 cells done, 0 failed, 16 remaining" in summary
+    assert launcher.submitted[:2] == ["prepare sample", "score sample-unet-simple"]
+    assert not any(name.startswith("pretrain") or "advanced" in name for name in launcher.submitted)
+
+
+def test_a_grid_is_started_once(tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    with pytest.raises(InputError, match="expected 1 process \\(the grid\\), but srun started 2"):
+        stage.run(tiny_params())
+
+
 def test_cells_without_checkpoint_are_dropped(
     scripted: Callable, tiny_params: Callable[..., Params]
 ) -> None:  # fmt: skip
@@ -117,6 +146,7 @@ def test_cells_without_checkpoint_are_dropped(
         (InputError("wrong"), FAILED, "wrong"),
         (StageError("broke"), FAILED, "broke"),
         (StoreLost("gone"), RETRY, "gone"),
+        (TemporaryError("a process died"), RETRY, "a process died"),
         (MemoryError("much"), RETRY, "MemoryError: much"),
         (OSError(28, "No space left on device", "/a/file"), FAILED, "the disk that holds /a/file is full"),
     ],
@@ -173,7 +203,7 @@ def test_gpus_are_taken_in_turn(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     local.LocalLauncher(tiny_params(), 3, local.list_gpus(), tmp_path)
     assert [gpu for gpu, _ in workers.started] == ["4", "GPU-77", "4"]
-    assert {threads for _, threads in workers.started} == {str(max(1, (os.cpu_count() or 1) // 3))}
+    assert {threads for _, threads in workers.started} == {str(max(1, len(os.sched_getaffinity(0)) // 3))}
     assert "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert local.list_gpus() == []

@@ -13,8 +13,9 @@ from typing import Any
 from medtransfer.config import Params
 from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError
-from medtransfer.grid.jobs import Job
+from medtransfer.grid.jobs import Job, count_devices, needs_gpu
 from medtransfer.grid.worker import FAILED, Outcome, attempt
+from medtransfer.launchers import forget_launcher
 from medtransfer.tracking import store_uri
 
 AT_ONCE = 1000  # the most tasks submitted at once; Ray chooses where they run
@@ -24,21 +25,18 @@ PASSED_ON = ("DVC_", "OMP_NUM_THREADS", "PYTHONPATH")  # environment variables o
 class RayLauncher:
     """Runs jobs as tasks; Ray retries a task whose process or host died, up to `retries` times."""
 
-    def __init__(self, params: Params, address: str | None, cpus: float, gpus: float, retries: int) -> None:
-        """Connect to a cluster, or start one.
+    def __init__(self, params: Params, jobs: list[Job]) -> None:
+        """Connect to the cluster at `grid.address`, or start one on this machine.
 
         Args:
-            params: params of the study.
-            address: address of an existing cluster; None to start one on this machine.
-            cpus: CPUs per job, may be a fraction.
-            gpus: GPUs per job, may be a fraction; ignored if the cluster has none.
-            retries: further attempts for a job whose process or host died.
+            params: params of the study; GPUs are ignored if the cluster has none.
+            jobs: all jobs that will be submitted.
 
         Raises:
-            InputError: Ray is not installed, the cluster does not exist, or it has too few GPUs.
+            InputError: Ray is not installed, the cluster does not exist, or none of its hosts has room for a job.
         """
         self.ray = _ray()
-        self.params, self.started = params, not self.ray.is_initialized()
+        self.params, self.started, address = params, not self.ray.is_initialized(), params.grid.address
         if self.started:
             try:
                 _check_reachable(address)
@@ -49,13 +47,14 @@ class RayLauncher:
                     f"expected a Ray cluster at {address or 'this machine'}, but there is none ({reason}); start one with "
                     "`ray start --head`, or correct grid.address"
                 ) from None
-        available = self.ray.cluster_resources().get("GPU", 0)
-        if available and gpus > available:
-            raise InputError(f"expected a cluster with {gpus:g} GPUs for a job, but it has {available:g}; lower grid.gpus")
-        self.cpus, self.gpus = cpus, gpus if available else 0.0
-        options = {"num_cpus": cpus, "num_gpus": self.gpus, "max_retries": retries}
-        self.task = self.ray.remote(**options, runtime_env={"env_vars": _settings()})(run_remote)
         self.jobs: dict[Any, Job] = {}
+        self.has_gpus = self.ray.cluster_resources().get("GPU", 0) > 0
+        try:
+            self._check_room(jobs)
+        except InputError:
+            self.close()
+            raise
+        self.task = self.ray.remote(max_retries=params.grid.retries, runtime_env={"env_vars": _settings()})(run_remote)
         self.shared = self.ray.put((params, _store_settings()))
 
     @property
@@ -67,12 +66,33 @@ class RayLauncher:
     def workers(self) -> int:
         """Number of jobs that the cluster can run at once, with its current hosts."""
         resources = self.ray.cluster_resources()
-        fitting = [resources.get(kind, 1) / share for kind, share in (("CPU", self.cpus), ("GPU", self.gpus)) if share]
+        shares = (("CPU", self.params.grid.cpus), ("GPU", self.params.grid.gpus if self.has_gpus else 0))
+        fitting = [resources.get(kind, 1) / share for kind, share in shares if share]
         return max(1, int(min(fitting)))
 
     def submit(self, job: Job) -> None:
         """Submit a job to the cluster."""
-        self.jobs[self.task.options(name=job.name).remote(self.shared, job, str(Path.cwd()))] = job
+        cpus, gpus = self.share(job)
+        task = self.task.options(name=job.name, num_cpus=cpus, num_gpus=gpus)
+        self.jobs[task.remote(self.shared, job, str(Path.cwd()))] = job
+
+    def share(self, job: Job) -> tuple[float, float]:
+        """Return the CPUs and GPUs of a job; a pretraining takes a share for each of its devices, and whole GPUs if several."""
+        grid, devices = self.params.grid, count_devices(self.params, job)
+        if not (self.has_gpus and needs_gpu(self.params, job)):
+            return grid.cpus * devices, 0.0
+        return grid.cpus * devices, float(devices) if devices > 1 else grid.gpus
+
+    def _check_room(self, jobs: list[Job]) -> None:
+        """Check that some host has room for each job, which would otherwise wait forever."""
+        hosts = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        for share, job in {self.share(job): job for job in reversed(jobs)}.items():
+            if not any(host.get("CPU", 0) >= share[0] and host.get("GPU", 0) >= share[1] for host in hosts):
+                sizes = ", ".join(sorted({f"{host.get('CPU', 0):g} and {host.get('GPU', 0):g}" for host in hosts}))
+                raise InputError(
+                    f"expected a host with {share[0]:g} cores and {share[1]:g} GPUs for {job.name}, but the cluster's have "
+                    f"{sizes}; start Ray on such a host, or lower grid.cpus, grid.gpus or pretrain.devices"
+                )
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
         """Wait until at least one job has ended; yield every ended job and its outcome."""
@@ -97,6 +117,7 @@ class RayLauncher:
 def run_remote(shared: tuple[Params, dict[str, str]], job: Job, folder: str) -> Outcome:
     """Run a job in a worker process of the cluster."""
     params, settings = shared
+    forget_launcher()  # srun may have started the host's Ray
     os.environ.update(settings)
     os.chdir(folder)
     quiet_libraries()

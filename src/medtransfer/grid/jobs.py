@@ -75,6 +75,23 @@ def is_left_out(params: Params, job: Job) -> bool:
     return not checkpoint_path(series_folder(Path(params.pretrain.out), job.encoder, job.origin), job.cell.epoch).exists()
 
 
+def is_import(params: Params, job: Job) -> bool:
+    """Return whether a job imports weights instead of training an encoder."""
+    return job.kind == "pretrain" and not study.is_trained(params, job.origin)
+
+
+def count_devices(params: Params, job: Job) -> int:
+    """Return the number of devices that a job computes on."""
+    return params.pretrain.devices if job.kind == "pretrain" and not is_import(params, job) else 1
+
+
+def needs_gpu(params: Params, job: Job) -> bool:
+    """Return whether a job uses a GPU where there is one: preparations and imports of weights do not."""
+    if job.kind == "prepare" or is_import(params, job):
+        return False
+    return getattr(params, job.kind).accelerator != "cpu"
+
+
 def do(params: Params, job: Job) -> None:
     """Run one job in this process, or reuse its finished result."""
     if job.cell:

@@ -1,22 +1,24 @@
 """Stage `grid`: run all jobs of a study on many workers; an interrupted study is resumed."""
 
 import logging
-import os
 from collections import Counter, deque
 from pathlib import Path
 
 from medtransfer import study, tracking
 from medtransfer.config import Grid, Params
+from medtransfer.environment import count_cores
 from medtransfer.errors import StageError
+from medtransfer.grid.alone import Alone
 from medtransfer.grid.cluster import RayLauncher
-from medtransfer.grid.jobs import Job, do, is_left_out, plan
+from medtransfer.grid.jobs import Job, count_devices, is_left_out, plan
 from medtransfer.grid.local import LocalLauncher, list_gpus
 from medtransfer.grid.progress import StudyProgress
 from medtransfer.grid.worker import DONE, FAILED, RETRY, Outcome
 from medtransfer.hashing import digest
+from medtransfer.launchers import require_processes
 
 log = logging.getLogger("medtransfer")
-Launcher = LocalLauncher | RayLauncher
+Launcher = LocalLauncher | RayLauncher | Alone
 
 
 def run(params: Params) -> str:
@@ -29,15 +31,13 @@ def run(params: Params) -> str:
         A summary for the terminal.
 
     Raises:
+        InputError: a launcher started the grid several times.
         StageError: some jobs failed; the others are done.
     """
+    require_processes(1, "the grid")
     study.reach_store(params)
     section, jobs = params.grid, plan(params)
     with tracking.project_run_set_aside():
-        if section.launcher == "local" and params.pretrain.devices > 1:  # a worker has one GPU
-            for job in (job for job in jobs if job.kind == "pretrain"):
-                log.info("grid: %s on %d devices, before the workers start", job.name, params.pretrain.devices)
-                do(params, job)
         launcher, workers = _launch(params, params.grid)
     cells = sum(job.kind == "finetune" for job in jobs)
     try:
@@ -46,7 +46,7 @@ def run(params: Params) -> str:
         with tracking.open_run("grid", "grid", _cell(params, jobs), run_params, {}, on_disk=True) as handle:
             progress = StudyProgress(jobs, workers, handle)
             log.info("grid: %d cells and %d other jobs on %d %s workers", cells, len(jobs) - cells, workers, section.launcher)
-            failed, untried = _work(params, jobs, launcher, progress, section.retries)
+            failed, untried = _work_in_turn(params, jobs, launcher, progress)
             progress.log_metrics()
             progress.close()
             summary = progress.summary()
@@ -59,10 +59,10 @@ def run(params: Params) -> str:
 
 def _launch(params: Params, section: Grid) -> tuple[Launcher, int]:
     if section.launcher == "ray":
-        cluster = RayLauncher(params, section.address, section.cpus, section.gpus, section.retries)
+        cluster = RayLauncher(params, plan(params))
         return cluster, cluster.workers
     gpus = [] if params.finetune.accelerator == "cpu" else list_gpus()
-    fitting = len(gpus) / section.gpus if gpus and section.gpus else (os.cpu_count() or 1) / section.cpus
+    fitting = len(gpus) / section.gpus if gpus and section.gpus else count_cores() / section.cpus
     workers = section.workers or max(1, int(fitting))
     return LocalLauncher(params, workers, gpus, Path(section.out)), workers
 
@@ -72,25 +72,47 @@ def _cell(params: Params, jobs: list[Job]) -> str:
     return digest([[job.name for job in jobs], recipes], 16)
 
 
-def _work(
-    params: Params, jobs: list[Job], launcher: Launcher, progress: StudyProgress, retries: int
+def _work_in_turn(
+    params: Params, jobs: list[Job], launcher: Launcher, progress: StudyProgress
 ) -> tuple[dict[Job, str], list[Job]]:  # fmt: skip
-    """Submit every job once the jobs that it needs are done, until no job can be run any more.
+    """Run pretrainings on several devices alone, since a local worker has one GPU, and the other jobs on the launcher.
 
     Returns:
         The reason of each failed job, and the jobs that were not tried because a job that they need failed.
     """
-    waiting, done, failed = deque(jobs), set[Job](), dict[Job, str]()
+    first = [job for job in jobs if params.grid.launcher == "local" and count_devices(params, job) > 1]
+    done, failed = set[Job](), dict[Job, str]()
+    _work(params, first, Alone(params), progress, done, failed)
+    return failed, _work(params, [job for job in jobs if job not in first], launcher, progress, done, failed)
+
+
+def _work(
+    params: Params, jobs: list[Job], launcher: Launcher, progress: StudyProgress, done: set[Job], failed: dict[Job, str]
+) -> list[Job]:  # fmt: skip
+    """Submit every job once the jobs that it needs are done, until no job can be run any more.
+
+    Args:
+        params: params of the study.
+        jobs: jobs to run.
+        launcher: runs them.
+        progress: counts them.
+        done: jobs that are done, to which finished ones are added.
+        failed: reasons of failed jobs, to which further ones are added.
+
+    Returns:
+        The jobs that were not tried because a job that they need failed.
+    """
+    waiting = deque(jobs)
     attempts: Counter[Job] = Counter()
     running = 0
     while True:
         running += _submit_ready(params, waiting, done, launcher, progress)
         if not running:
-            return failed, list(waiting)
+            return list(waiting)
         for job, outcome in launcher.outcomes():
             running -= 1
             attempts[job] += 1
-            if outcome.status == RETRY and attempts[job] <= retries:
+            if outcome.status == RETRY and attempts[job] <= params.grid.retries:
                 log.warning("grid: %s is retried: %s", job.name, outcome.reason)
                 waiting.appendleft(job)
                 continue

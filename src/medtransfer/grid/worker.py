@@ -4,9 +4,8 @@ import time
 from dataclasses import dataclass
 
 from medtransfer.config import Params
-from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
+from medtransfer.errors import InputError, StageError, TemporaryError, is_full_disk, name_full_disk
 from medtransfer.grid.jobs import Job, do
-from medtransfer.tracking import StoreLost
 
 DONE, FAILED, RETRY = "done", "failed", "retry"
 
@@ -32,7 +31,7 @@ def attempt(params: Params, job: Job) -> Outcome:
     try:
         do(params, job)
         status, reason = DONE, ""
-    except StoreLost as error:
+    except TemporaryError as error:
         status, reason = RETRY, str(error)
     except (InputError, StageError) as error:
         status, reason = FAILED, str(error)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
-from medtransfer.errors import StageError, causes, is_full_disk
+from medtransfer.errors import TemporaryError, causes, is_full_disk
 from medtransfer.records import in_one_line
 from medtransfer.signals import stops_later
 from medtransfer.tracking.tags import DATABASES
@@ -18,7 +18,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.25, 8.0  # seconds; each wait doubles, plus up to h
 _AWAY_STATUS = {408, 429, 500, 502, 503, 504}
 
 
-class StoreLost(StageError):
+class StoreLost(TemporaryError):
     """The connection to the tracking store is lost: it answered before and no longer does."""
 
 

@@ -1,0 +1,36 @@
+"""Run one job at a time in this process, which has all devices of the machine."""
+
+import logging
+from collections.abc import Iterator
+
+from medtransfer.config import Params
+from medtransfer.grid.jobs import Job
+from medtransfer.grid.worker import Outcome, attempt
+
+log = logging.getLogger("medtransfer")
+
+
+class Alone:
+    """Runs a submitted job when its outcome is asked for."""
+
+    def __init__(self, params: Params) -> None:
+        """Run jobs of a study."""
+        self.params, self.jobs = params, list[Job]()
+
+    @property
+    def free(self) -> int:
+        """Number of jobs that can be submitted now."""
+        return 1 - len(self.jobs)
+
+    def submit(self, job: Job) -> None:
+        """Take a job."""
+        self.jobs.append(job)
+
+    def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
+        """Run the job; yield it and its outcome."""
+        job = self.jobs.pop()
+        log.info("grid: %s, before the other jobs", job.name)
+        yield job, attempt(self.params, job)
+
+    def close(self) -> None:
+        """Do nothing: no job is left running."""
