@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 ROOMS = {"samples": "prepare/samples"}  # where a stage's room is not named like it
 # Code that says, shows, checks or files numbers and makes none: a change of it is no reason to compute again.
-NO_NUMBERS = {"errors.py", "progress.py", "locks.py", "environment.py", "signals.py"}
+NO_NUMBERS = {"errors.py", "progress.py", "locks.py", "environment.py", "launchers.py", "signals.py"}
 NO_NUMBERS |= {f"{room}/{path.name}" for room in ("config", "tracking") for path in (SRC / "medtransfer" / room).glob("*.py")}
 # Keys that choose or place a result, or how fast it comes, but do not change it; `encoders` and `origins` go in by entry.
 NO_EFFECT = {
@@ -135,11 +135,25 @@ def test_dvc_knows_every_stage(dvc_stages: dict[str, Any]) -> None:
 def test_commands_and_params_of_dvc_exist(dvc_stages: dict[str, Any]) -> None:
     values = read_yaml("params.yaml")
     for address, stage in dvc_stages.items():
-        python, module, package, command, *options = shlex.split(stage.cmd)
-        assert (python, module, package, command) == ("python", "-m", "medtransfer", address.split("@")[0])
+        path, python, module, package, command, *options = shlex.split(stage.cmd)
+        assert (path, python, module, package, command) == ("PYTHONPATH=src", "python", "-m", "medtransfer", address.split("@")[0])
         cli.commands[command].make_context(command, options)  # an unknown option raises
         for dotted in params_of(stage):
             functools.reduce(operator.getitem, dotted.split("."), values)  # an unknown key raises
+
+
+def test_dvc_and_mlflow_run_the_code_of_the_folder(dvc_stages: dict[str, Any], tmp_path: Path) -> None:
+    """A queued experiment is a copy of the project, whose code is not what the environment has installed."""
+    package = tmp_path / "src/medtransfer"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("print('the code of the folder')")
+    commands = {stage.cmd for address, stage in dvc_stages.items() if "@" not in address}
+    commands |= {entry["command"] for entry in read_yaml("MLproject")["entry_points"].values()}
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(SRC)}
+    for command in commands:
+        done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == "the code of the folder\n", command
 
 
 @pytest.mark.parametrize("section", ["samples", "pretrain", "score", "finetune", "report"])

@@ -1,5 +1,6 @@
-"""The running environment: git revision, library versions, folder of the tracking store, rank."""
+"""The running environment: git revision, library versions, folder of the tracking store, own code, cores."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from medtransfer.environment import git_revision, is_main_process, versions, workspace
+import medtransfer
+from medtransfer.environment import count_cores, git_revision, require_own_code, versions, workspace
+from medtransfer.errors import InputError
 
 
 def test_the_revision_is_the_commit_with_dirty_if_changed(tmp_path: Path) -> None:
@@ -59,19 +62,23 @@ def test_the_default_workspace_is_the_current_folder(tmp_path: Path, monkeypatch
     assert workspace() == tmp_path.resolve()
 
 
-@pytest.mark.parametrize(
-    ("environment", "main"),
-    [
-        ({}, True),
-        ({"RANK": "0"}, True),
-        ({"RANK": "3"}, False),
-        ({"LOCAL_RANK": "1"}, False),
-        ({"RANK": "0", "LOCAL_RANK": "1"}, True),
-    ],
-)
-def test_only_rank_zero_writes(environment: dict[str, str], main: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "LOCAL_RANK"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert is_main_process() is main
+def test_the_code_of_another_clone_is_refused(tmp_path: Path) -> None:
+    require_own_code(tmp_path)
+    (tmp_path / "src").symlink_to(Path(medtransfer.__file__).parents[1])
+    require_own_code(tmp_path)
+    other = tmp_path / "clone/src/medtransfer"
+    other.mkdir(parents=True)
+    (other / "__init__.py").touch()
+    with pytest.raises(InputError, match=f"code of this folder, {other}, but got that of .*PYTHONPATH=src python -m medtransfer"):
+        require_own_code(tmp_path / "clone")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
+def test_only_the_cores_of_this_process_count() -> None:
+    before = os.sched_getaffinity(0)
+    assert count_cores() == len(before)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert count_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)

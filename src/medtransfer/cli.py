@@ -30,7 +30,7 @@ from medtransfer.config import (
     load_params,
     parse_yaml,
 )
-from medtransfer.environment import quiet_libraries
+from medtransfer.environment import quiet_libraries, require_own_code
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
 from medtransfer.modes import MODES
 from medtransfer.signals import Stopped, stop_on_sigterm
@@ -136,6 +136,7 @@ def read_value(key: str, text: str) -> Any:
 
 def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
     """Load params.yaml of the working folder with the files and values that override it."""
+    require_own_code(Path.cwd())
     return load_params([Path("params.yaml"), *files], overrides, {"mode": MODES})
 
 

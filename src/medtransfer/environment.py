@@ -1,4 +1,4 @@
-"""The running environment: revision, library versions, working tree, rank, log levels."""
+"""The running environment: revision, library versions, working tree, cores, log levels."""
 
 import importlib.metadata
 import logging
@@ -7,6 +7,8 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+
+from medtransfer.errors import InputError
 
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "mlflow", "numpy", "pandas")
 
@@ -45,9 +47,25 @@ def workspace(folder: Path | None = None) -> Path:
     return here
 
 
-def is_main_process() -> bool:
-    """Whether this process writes and logs (rank 0 of a distributed job)."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+def require_own_code(folder: Path) -> None:
+    """Refuse to run the code of another clone in a clone of the project, since results name the revision of the latter.
+
+    Raises:
+        InputError: `src/medtransfer` of the folder is not the running package.
+    """
+    expected, running = folder / "src" / "medtransfer", Path(__file__).parent
+    if (expected / "__init__.py").exists() and not expected.samefile(running):
+        raise InputError(
+            f"expected to run the code of this folder, {expected}, but got that of {running}, which the environment has installed; "
+            "run it as `PYTHONPATH=src python -m medtransfer`, or make an environment here with `make setup`"
+        )
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use, which a scheduler may have limited."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def quiet_libraries() -> None:

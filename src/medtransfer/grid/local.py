@@ -14,7 +14,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from medtransfer.config import Params
-from medtransfer.environment import quiet_libraries
+from medtransfer.environment import count_cores, quiet_libraries
 from medtransfer.grid.jobs import Job
 from medtransfer.grid.worker import RETRY, Outcome, attempt
 from medtransfer.signals import stop_on_sigterm
@@ -56,7 +56,7 @@ class LocalLauncher:
         """
         self.params, self.gpus, self.logs = params, gpus, logs
         logs.mkdir(parents=True, exist_ok=True)
-        self.threads = max(1, (os.cpu_count() or 1) // workers)
+        self.threads = max(1, count_cores() // workers)
         self.workers = [self._start(number) for number in range(workers)]
 
     @property
