@@ -20,7 +20,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # on tensors this small, threads only wait for each other
 
-hypothesis.settings.register_profile("medtransfer", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.register_profile(  # without limits of time, which other work on the machine decides
+    "medtransfer", deadline=None, derandomize=bool(os.environ.get("CI")), suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("medtransfer")
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"

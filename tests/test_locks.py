@@ -52,7 +52,7 @@ def test_processes_take_turns(tmp_path: Path) -> None:
     for one in others:
         one.start()
     for one in others:
-        one.join(60)
+        one.join()
     assert (tmp_path / "result").read_text() == 150 * "x"
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
 
@@ -61,10 +61,10 @@ def test_a_killed_process_holds_nothing(tmp_path: Path, caplog: pytest.LogCaptur
     result, taken = tmp_path / "result", SPAWN.Event()
     other = SPAWN.Process(target=hold, args=(result, taken))
     other.start()
-    assert taken.wait(60)
+    assert taken.wait(300)
     assert is_locked(result)
     os.kill(other.pid or 0, signal.SIGKILL)
-    other.join(60)
+    other.join()
     assert lock_path(result).exists() and not is_locked(result)
     with exclusive(result):
         assert is_locked(result)

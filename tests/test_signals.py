@@ -2,16 +2,19 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from medtransfer import signals
 from medtransfer.signals import Stopped, stop_on_sigterm, stops_later
 
 
 @pytest.fixture
-def stopping() -> Iterator[None]:
-    """Handle SIGTERM as the commands do."""
+def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Handle SIGTERM as the commands do; a block on a busy machine may take long."""
+    monkeypatch.setattr(signals, "SECONDS_TO_STOP_LATER", 600.0)
     before = signal.getsignal(signal.SIGTERM)
     stop_on_sigterm()
     yield
@@ -38,6 +41,14 @@ def test_a_second_signal_is_handled_at_once(stopping: None) -> None:
         signal.raise_signal(signal.SIGINT)
         done.append("second")
     assert done == ["first"]
+
+
+def test_a_block_that_takes_too_long_is_stopped(stopping: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "SECONDS_TO_STOP_LATER", 0.05)
+    with pytest.raises(Stopped), stops_later():
+        signal.raise_signal(signal.SIGTERM)
+        while True:
+            time.sleep(0.01)
 
 
 def test_an_error_in_the_block_is_the_context_of_the_stop(stopping: None) -> None:

@@ -240,12 +240,18 @@ def test_a_locked_database_is_waited_for(workplace: Path, monkeypatch: pytest.Mo
     tracking.connect()
     other = sqlite3.connect(workplace / "mlflow.db", check_same_thread=False)
     other.execute("BEGIN EXCLUSIVE")
-    threading.Timer(1.5, other.rollback).start()
     refusals: list[BaseException] = []
-    monkeypatch.setattr(retry, "is_away", lambda fault: refusals.append(fault) or is_away(fault))
+
+    def refuse(fault: BaseException) -> bool:
+        refusals.append(fault)
+        if len(refusals) == 2:
+            other.rollback()
+        return is_away(fault)
+
+    monkeypatch.setattr(retry, "is_away", refuse)
     with tracking.open_run("score", "x", "c1", {"lr": 1}, {}) as run:
         run.log_metrics({"loss": 1.0})
-    assert len(refusals) >= 2 and "database is locked" in str(refusals[0])
+    assert len(refusals) == 2 and "database is locked" in str(refusals[0])
     assert tracking.read_curve(run.id, "loss") == {0: 1.0} and missed() == []
 
 
@@ -253,11 +259,27 @@ def test_a_stop_is_heard_while_the_database_is_locked(workplace: Path, monkeypat
     monkeypatch.setattr(retry, "PATIENCE", 600.0)
     monkeypatch.setattr(store, "SECONDS_BUSY", 0.05)
     other = sqlite3.connect(workplace / "mlflow.db", check_same_thread=False)
-    threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,)).start()
+    refused, heard = threading.Event(), threading.Event()
+
+    def refuse(fault: BaseException) -> bool:
+        refused.set()
+        if heard.is_set():
+            other.rollback()
+        return is_away(fault)
+
+    def stop() -> None:
+        refused.wait()
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=stop).start()
     with pytest.raises(KeyboardInterrupt), tracking.open_run("score", "x", "c1", {"lr": 1}, {}) as run:
+        monkeypatch.setattr(retry, "is_away", refuse)
         other.execute("BEGIN EXCLUSIVE")
-        threading.Timer(2.0, other.rollback).start()
-        run.log_metrics({"loss": 1.0})
+        try:
+            run.log_metrics({"loss": 1.0})
+        except KeyboardInterrupt:
+            heard.set()
+            raise
     assert tracking.read_runs("score", status="RUNNING") == [] and len(tracking.read_runs("score", status="KILLED")) == 1
 
 
