@@ -10,6 +10,14 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export NO_ALBUMENTATIONS_UPDATE := 1
 
+# A folder that was moved or copied has an environment whose scripts still run the code of the old place.
+MADE_IN := $(shell cat $(READY) 2>/dev/null)
+ifneq ($(MADE_IN),)
+ifneq ($(MADE_IN),$(CURDIR))
+.PHONY: $(READY)
+endif
+endif
+
 .PHONY: help setup demo test test-all lint format real ui clean
 
 help: ## list the targets
@@ -17,6 +25,7 @@ help: ## list the targets
 
 $(READY): pyproject.toml requirements.txt python_env.yaml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "expected Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version); run make PYTHON=python3.11 setup"; exit 2; }
+	@made_in="$$(cat $@ 2>/dev/null)"; if [ -n "$$made_in" ] && [ "$$made_in" != "$(CURDIR)" ]; then rm -rf .venv; fi
 	@echo "making the environment in .venv: a few minutes and about 6 GB, once"
 	@if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev]'; \
@@ -24,7 +33,7 @@ $(READY): pyproject.toml requirements.txt python_env.yaml
 	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
 	fi
 	@$(BIN)/python tools/link_environment.py || true
-	@touch $@
+	@echo "$(CURDIR)" > $@
 
 setup: $(READY) ## make the environment in .venv
 

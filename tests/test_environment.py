@@ -61,6 +61,14 @@ def test_every_environment_installs_the_same_packages() -> None:
     assert f"python{project['project']['requires-python']}" in conda
 
 
+def test_the_pages_name_the_versions_of_python_that_the_package_does() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    *first, last = (name.rpartition(" ")[2] for name in project["classifiers"])
+    assert project["requires-python"] == f">={first[0]}" and sys.version_info >= tuple(map(int, first[0].split(".")))
+    for page in ("README.md", "docs/getting-started.md"):
+        assert f"You need Python {', '.join(first)} or {last}, make and git." in (ROOT / page).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("line", requirements())
 def test_what_is_required_is_bounded_and_installed(line: str) -> None:
     requirement = Requirement(line)
@@ -266,6 +274,29 @@ def test_make_without_a_target_lists_the_targets() -> None:
     output = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     listed = {line.split()[1] for line in output.splitlines()}
     assert listed == {"help", "setup", "demo", "test", "test-all", "lint", "format", "real", "ui", "clean"}
+
+
+def test_a_moved_folder_gets_an_environment_of_its_own(tmp_path: Path) -> None:
+    """The scripts of an environment hold its path, so they would run the code of the old place."""
+    old, new = tmp_path / "my project", tmp_path / "étude"
+    old.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.txt", "python_env.yaml"):
+        shutil.copy(ROOT / name, old)
+    python = tmp_path / "python"
+    python.write_text('#!/bin/bash\nif [ "$2" = venv ]; then mkdir -p .venv/bin && cp "$0" .venv/bin/python; fi\n')
+    python.chmod(0o755)
+
+    def setup(folder: Path) -> bool:
+        command = ["make", "--no-print-directory", "setup", f"PYTHON={python}"]
+        environment = {**os.environ, "PATH": "/usr/bin:/bin"}  # without uv
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        return "making the environment in .venv" in done.stdout
+
+    assert [setup(old), setup(old)] == [True, False]
+    (old / ".venv/bin/stale").touch()
+    old.rename(new)
+    assert [setup(new), setup(new)] == [True, False]
+    assert [path.name for path in (new / ".venv/bin").iterdir()] == ["python"]
 
 
 @pytest.fixture

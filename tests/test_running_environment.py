@@ -13,7 +13,7 @@ from medtransfer.environment import count_cores, git_revision, require_own_code,
 from medtransfer.errors import InputError
 
 
-def test_the_revision_is_the_commit_with_dirty_if_changed(tmp_path: Path) -> None:
+def test_the_revision_is_the_commit_with_dirty_if_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def git(*words: str) -> str:
         who = ["-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]
         return subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
@@ -31,6 +31,9 @@ def test_the_revision_is_the_commit_with_dirty_if_changed(tmp_path: Path) -> Non
     git("tag", "-a", "v1", "-m", "a tag is not a revision")
     commit = git("rev-parse", "HEAD")
     assert revision() == commit
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as in a hook of another repository
+    assert revision() == commit
+    monkeypatch.delenv("GIT_DIR")
     (tmp_path / "a").write_text("2")
     assert git_revision(tmp_path) == commit  # a process asks once
     assert revision() == f"{commit}-dirty"

@@ -17,12 +17,14 @@ PACKAGES = ("torch", "torchvision", "timm", "albumentations", "mlflow", "numpy",
 def git_revision(folder: Path) -> str:
     """Return the commit of the working tree at `folder`, with `-dirty` if it has changes, or `none` outside git.
 
-    Git is asked once per process: what a process records is the code that it started with.
+    Git is asked once per process: what a process records is the code that it started with. Variables such as GIT_DIR, which
+    hooks set, name another tree.
     """
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=folder, capture_output=True, text=True, timeout=30, check=True,
+            cwd=folder, env=variables, capture_output=True, text=True, timeout=30, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return "none"
@@ -69,7 +71,12 @@ def count_cores() -> int:
 
 
 def quiet_libraries() -> None:
-    """Show the project's own log lines, but only warnings of libraries."""
+    """Show the project's own log lines, but only warnings of libraries; let threads sleep while they wait for each other.
+
+    Threads that wait busily take the cores from those they wait for, as soon as another process wants them, too. How they
+    wait changes no result.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
