@@ -255,9 +255,9 @@ def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 @common_options
 def demo(files: tuple[Path, ...], debug: bool) -> None:
     """Run the whole study of params.yaml: prepare, pretrain, score, fine-tune, report."""
-    from medtransfer import study
+    from medtransfer.grid.stage import run_and_report
 
-    click.echo(study.study(load(files, {})))
+    click.echo(run_and_report(load(files, {})))
 
 
 def main() -> None:

@@ -163,6 +163,37 @@ def test_errors_become_outcomes(
     assert outcome.status == status and outcome.reason.startswith(reason) and outcome.seconds >= 0
 
 
+@pytest.mark.parametrize(
+    ("cores", "overrides", "workers"),
+    [
+        (1, {}, 0),
+        (4, {}, 4),
+        (4, {"grid.cpus": 2}, 2),
+        (4, {"grid.workers": 1}, 0),
+        (64, {}, 19),  # as many as there are jobs: 16 cells, a preparation, a pretraining and a score
+    ],
+)
+def test_the_demo_uses_all_cores(
+    cores: int, overrides: dict[str, Any], workers: int, workplace: Path, tiny_params: Callable[..., Params],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """With one worker there is nothing to share, and the study runs in this process."""
+    started: list[int] = []
+
+    def launch(params: Params, number: int, gpus: list[str], logs: Path) -> Scripted:
+        started.append(number)
+        return Scripted()
+
+    monkeypatch.setenv("MLFLOW_RUN_ID", "of the project")
+    monkeypatch.setattr(stage, "count_cores", lambda: cores)
+    monkeypatch.setattr(stage, "LocalLauncher", launch)
+    monkeypatch.setattr(study, "study", lambda _: "the report")
+    monkeypatch.setattr(study, "report", lambda _: f"the report in {os.environ['MLFLOW_RUN_ID']}")
+    said = stage.run_and_report(tiny_params({"grid.workers": None, **overrides}))
+    assert started == ([workers] if workers else [])
+    assert said == ("the report in of the project" if workers else "the report")
+
+
 @dataclass
 class Workers:
     """Fake processes and pipes: GPU and threads of each started process, and the jobs sent to each; the first is dead."""
@@ -200,13 +231,45 @@ def test_gpus_are_taken_in_turn(
     workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_params: Callable[..., Params]
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-77")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     local.LocalLauncher(tiny_params(), 3, local.list_gpus(), tmp_path)
     assert [gpu for gpu, _ in workers.started] == ["4", "GPU-77", "4"]
     assert {threads for _, threads in workers.started} == {str(max(1, len(os.sched_getaffinity(0)) // 3))}
     assert "OMP_NUM_THREADS" not in os.environ
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert local.list_gpus() == []
+
+
+@pytest.mark.parametrize(("overrides", "threads"), [({}, "1"), ({"grid.cpus": 2}, "2"), ({"grid.workers": 3}, "21")])
+def test_threads_do_not_depend_on_the_number_of_jobs(
+    overrides: dict[str, Any], threads: str, workers: Workers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    tiny_params: Callable[..., Params],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(local, "count_cores", lambda: 64)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    local.LocalLauncher(tiny_params({"grid.workers": None, **overrides}), 3, [], tmp_path)
+    assert workers.started == [(None, threads)] * 3
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "names"),
+    [
+        (None, 2, ["0", "1"]),
+        ("2, 0", 2, ["2", "0"]),
+        ("", 0, []),
+        ("-1", 0, []),
+        ("0", 0, []),  # a machine without that GPU
+        ("1,-1,0", 1, ["1"]),  # CUDA reads up to the first that is invalid
+        ("NoDevFiles", 0, []),  # of Slurm, in a job without GPUs
+    ],
+)
+def test_only_gpus_that_torch_sees_count(
+    visible: str | None, count: int, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert local.list_gpus() == names
 
 
 def test_a_worker_that_died_while_idle_is_replaced(workers: Workers, tmp_path: Path, tiny_params: Callable[..., Params]) -> None:

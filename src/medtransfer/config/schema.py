@@ -398,7 +398,7 @@ class Grid(Section):
     retries: NonNegative
     """more attempts for a job whose process or host died"""
     cpus: Rate
-    """cores that a job takes"""
+    """cores that a job takes, a pretraining for each of its devices"""
     gpus: AtLeastZero
     """GPUs that a job takes where there are any; 0.5: two jobs share one"""
     address: Place | None

@@ -27,12 +27,12 @@ PRELOADED = [f"medtransfer.{name}" for name in ("grid.worker", "prepare.stage", 
 
 
 def list_gpus() -> list[str]:
-    """Return the names of the GPUs that this process may use, as in CUDA_VISIBLE_DEVICES."""
-    if GPUS in os.environ:
-        return [name for name in os.environ[GPUS].split(",") if name.strip() not in {"", "-1"}]
+    """Return the names of the GPUs that this process may use; CUDA_VISIBLE_DEVICES may also name some that are not there."""
     import torch
 
-    return [str(number) for number in range(torch.cuda.device_count())]
+    count = torch.cuda.device_count()
+    names = os.environ[GPUS].split(",") if GPUS in os.environ else map(str, range(count))
+    return [name.strip() for name in names][:count]
 
 
 @dataclass
@@ -56,7 +56,9 @@ class LocalLauncher:
         """
         self.params, self.gpus, self.logs = params, gpus, logs
         logs.mkdir(parents=True, exist_ok=True)
-        self.threads = max(1, count_cores() // workers)
+        # As many as there is room for may be more than there are jobs: each has the same threads, and so the same bits.
+        given = params.grid.cpus if params.grid.workers is None and not gpus else count_cores() / workers
+        self.threads = max(1, int(given))
         self.workers = [self._start(number) for number in range(workers)]
 
     @property

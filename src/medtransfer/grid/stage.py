@@ -57,14 +57,33 @@ def run(params: Params) -> str:
     return f"{summary}\n\nNext: medtransfer report"
 
 
+def run_and_report(params: Params) -> str:
+    """Run the whole study on as many local workers as there is room for, or in this process for one; return the report."""
+    if params.grid.launcher == "local" and _count_workers(params, _usable_gpus(params)) == 1:
+        return study.study(params)
+    with tracking.project_run_set_aside():
+        run(params)
+    return study.report(params)
+
+
 def _launch(params: Params, section: Grid) -> tuple[Launcher, int]:
     if section.launcher == "ray":
         cluster = RayLauncher(params, plan(params))
         return cluster, cluster.workers
-    gpus = [] if params.finetune.accelerator == "cpu" else list_gpus()
-    fitting = len(gpus) / section.gpus if gpus and section.gpus else count_cores() / section.cpus
-    workers = section.workers or max(1, int(fitting))
+    gpus = _usable_gpus(params)
+    workers = _count_workers(params, gpus)
     return LocalLauncher(params, workers, gpus, Path(section.out)), workers
+
+
+def _usable_gpus(params: Params) -> list[str]:
+    return [] if params.finetune.accelerator == "cpu" else list_gpus()
+
+
+def _count_workers(params: Params, gpus: list[str]) -> int:
+    """Count the local workers: those asked for, or as many as GPUs, or else cores, allow, but not more than there are jobs."""
+    section = params.grid
+    fitting = len(gpus) / section.gpus if gpus and section.gpus else count_cores() / section.cpus
+    return section.workers or min(max(1, int(fitting)), len(plan(params)))
 
 
 def _cell(params: Params, jobs: list[Job]) -> str:

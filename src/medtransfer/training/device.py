@@ -43,7 +43,7 @@ def open_fabric(accelerator: str, devices: int, precision: Any) -> Fabric:
     requested = f"accelerator {accelerator!r}, {devices} device{'s' if devices > 1 else ''}"
     try:
         environment = _cluster_environment(devices)
-        plain = "32-true" if precision == "16-mixed" else precision
+        plain: Any = "32-true" if precision == "16-mixed" else precision
         fabric = Fabric(accelerator=accelerator, devices=devices, precision=plain, plugins=environment)
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         reason = " ".join(str(error).split()).rstrip(".")
