@@ -135,7 +135,7 @@ def run(stage: Stage, folder: Path, seconds: float | None = None, call: int | No
     process = context.Process(target=runpy.run_path, args=(str(SCRIPT),), kwargs=arguments)
     begin = time.monotonic()
     process.start()
-    process.join(seconds if seconds is not None else 300)
+    process.join(seconds if seconds is not None else 1200)
     alive = process.is_alive()
     if alive:
         os.kill(process.pid or 0, signal.SIGKILL)
@@ -228,7 +228,7 @@ def test_a_real_command_is_killed_and_resumed(finished: Path, undisturbed: Calla
     environment = {**os.environ, "PYTHONPATH": str(SOURCES), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     command = [sys.executable, "-m", "medtransfer", *stage.words]
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 1200
     while not list(folder.glob("models/*/*/*/metrics.json")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)

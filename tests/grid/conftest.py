@@ -45,7 +45,7 @@ class Command:
 
     def wait_for_cells(self, number: int) -> None:
         """Wait until some fine-tunings are done, but not all."""
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 1200
         while (done := len(list(Path("models").glob("*/*/*/metrics.json")))) < number:
             assert self.process.poll() is None, self.process.communicate()[0]
             assert time.monotonic() < deadline
@@ -54,7 +54,7 @@ class Command:
 
     def end(self, code: int = 0) -> str:
         """Wait until it ends with the code; return its output."""
-        output, _ = self.process.communicate(timeout=300)
+        output, _ = self.process.communicate(timeout=1200)
         assert self.process.returncode == code, output
         return output
 
