@@ -16,6 +16,7 @@ import click
 
 from medtransfer import __version__
 from medtransfer.config import (
+    REGISTRIES,
     Finetune,
     Grid,
     Params,
@@ -28,6 +29,7 @@ from medtransfer.config import (
     Search,
     Section,
     Ui,
+    check_names,
     load_params,
     parse_yaml,
 )
@@ -39,14 +41,6 @@ from medtransfer.signals import Stopped, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
 TYPES = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}
-REGISTRIES = {  # whose names the help of an option lists; imported when that help is shown
-    "pretrain.stop_by": "medtransfer.indicators.registry:INDICATORS",
-    "score.distance": "medtransfer.indicators.robustness.distances:DISTANCES",
-    "score.indicators": "medtransfer.indicators.registry:INDICATORS",
-    "finetune.mode": "medtransfer.modes:MODES",
-    "finetune.decoder": "medtransfer.decoders:DECODERS",
-    "search.distances": "medtransfer.indicators.robustness.distances:DISTANCES",
-}
 SETTINGS: dict[str, Any] = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 120}
 
 
@@ -143,24 +137,6 @@ def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
 
 
 all_option = click.option("--all", "everything", is_flag=True, help="Judge results by other parameters too, if the store has them.")
-
-
-def check_names(params: Params, *sections: str) -> None:
-    """Check names of registries before any work; this loads the registries of the sections.
-
-    Raises:
-        InputError: a value names no entry.
-    """
-    for key, registry in REGISTRIES.items():
-        section, name = key.split(".")
-        if section not in sections:
-            continue
-        value, known = getattr(getattr(params, section), name), resolve_name(registry)
-        for entry in value if isinstance(value, list) else [value]:
-            if entry is not None and entry not in known:
-                raise InputError(f"expected {key} out of {', '.join(known)}, but got {entry!r}; name one of them")
-
-
 force_option = click.option("--force", is_flag=True, help="Do it again even if it is finished.")
 
 
@@ -198,9 +174,7 @@ def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | No
     """Score every checkpoint on a target by the indicators that `score.indicators` lists."""
     from medtransfer import study
 
-    params = load(files, parsed("score", options))
-    check_names(params, "score")
-    study.score(params, force)
+    study.score(load(files, parsed("score", options)), force)
 
 
 @stage(Finetune)
@@ -215,7 +189,6 @@ def finetune(files: tuple[Path, ...], debug: bool, force: bool, whole_study: boo
 
     names = [field.name for field in fields(CellName)]
     params, given = read_cells(files, options, names)
-    check_names(params, "finetune")
     if whole_study:
         study.finetune(params, study.study_cells(params, given), force)
         return
@@ -248,10 +221,10 @@ def read_cells(
 @stage(Grid)
 def grid(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     """Run all cells of the study as one resumable job, on this machine's cores and GPUs or on a Ray cluster."""
-    from medtransfer.grid.stage import run
-
     params = load(files, parsed("grid", options))
     check_names(params, "score", "finetune")
+    from medtransfer.grid.stage import run
+
     click.echo(run(params))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import yaml
 
 from medtransfer import tracking
-from medtransfer.config import Params
+from medtransfer.config import Params, check_names
 from medtransfer.errors import InputError, TemporaryError
 from medtransfer.hashing import digest
 from medtransfer.launchers import without_launcher
@@ -78,7 +78,7 @@ def publish(params: Params) -> None:
 
 
 def command(
-    *stages: str, needs: "Callable[..., Inputs] | None" = None
+    *stages: str, needs: "Callable[..., Inputs] | None" = None, names: tuple[str, ...] = ()
 ) -> "Callable[[Callable[Concatenate[Params, P], R]], Callable[Concatenate[Params, P], R]]":
     """Decorate a function of params that writes runs: before it, the store is connected and missing inputs are made.
 
@@ -86,12 +86,14 @@ def command(
         stages: stages of the runs.
         needs: returns the inputs from the same arguments; those that can neither be found nor made are refused first, before
             the store's libraries are loaded.
+        names: sections whose names of registries are checked next.
     """
 
     def decorate(function: "Callable[Concatenate[Params, P], R]") -> "Callable[Concatenate[Params, P], R]":
         @wraps(function)
         def run(params: Params, *args: P.args, **kwargs: P.kwargs) -> R:
             missing = _missing(params, *needs(params, *args, **kwargs)) if needs else ([], [])
+            check_names(params, *names)
             reach_store(params, stages)
             _make(params, *missing)
             return function(params, *args, **kwargs)
@@ -139,7 +141,7 @@ def pretrain(params: Params, force: bool = False) -> Path:
     return run(section, stopper, force)
 
 
-@command("score", needs=lambda params, force=False: _inputs_of_score(params))
+@command("score", needs=lambda params, force=False: _inputs_of_score(params), names=("score",))
 def score(params: Params, force: bool = False) -> Path:
     """Score all checkpoints of an encoder and origin on a target; sample inputs are made first if they are missing."""
     from medtransfer.score.stage import run
@@ -148,7 +150,7 @@ def score(params: Params, force: bool = False) -> Path:
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
-@command("finetune", needs=lambda params, cells, force=False: _inputs_of_cells(cells))
+@command("finetune", needs=lambda params, cells, force=False: _inputs_of_cells(cells), names=("finetune",))
 def finetune(params: Params, cells: list[CellName], force: bool = False) -> None:
     """Fine-tune cells; sample inputs are made first if they are missing."""
     from medtransfer.finetune.stage import run
@@ -204,7 +206,7 @@ def replay(params: Params) -> str:
     return run(params.replay, params.report)
 
 
-@command(*RESULTS, "report")
+@command(*RESULTS, "report", names=("score", "finetune"))
 def study(params: Params) -> str:
     """Run the whole study, from prepare to report; whatever is finished is reused."""
     chosen = params.study

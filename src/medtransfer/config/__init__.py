@@ -1,6 +1,7 @@
 """Pydantic schema of params.yaml, its loader, and strict YAML."""
 
 from medtransfer.config.load import check_section, load_params
+from medtransfer.config.registries import REGISTRIES, check_names
 from medtransfer.config.schema import (
     MOST_PIXELS,
     FileOrigin,
@@ -24,7 +25,7 @@ from medtransfer.config.schema import (
 from medtransfer.config.strict_yaml import parse_yaml
 
 __all__ = [
-    "MOST_PIXELS", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
-    "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "Ui", "check_section",
-    "load_params", "parse_yaml",
+    "MOST_PIXELS", "REGISTRIES", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
+    "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "Ui", "check_names",
+    "check_section", "load_params", "parse_yaml",
 ]  # fmt: skip
