@@ -23,12 +23,13 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import trainer
 from medtransfer.finetune.evaluation import evaluate
-from medtransfer.finetune.stage import run
+from medtransfer.finetune.stage import _note_empty_predictions, run
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.overlap import OVERLAP
 from medtransfer.modes import MODES
 from medtransfer.records import CellName, PreparedTarget, Result, find_checkpoint, read_tensors, series_folder
 from medtransfer.tasks import TASKS
+from medtransfer.tasks.segmentation import Segmentation
 from medtransfer.training.checkpoints import load_encoder
 
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
@@ -129,7 +130,8 @@ def test_the_record_holds_all_metrics_and_curves(tuned):
     assert {"dice", "jaccard", "mcc", "precision", "sensitivity", "specificity"} <= names
     per_class = {f"{name}_class_{c}" for name in names for c in (1, 2, 3)}
     pooled = {f"{name}_per_{case}" for name in ("dice", "jaccard") for case in ("image", "patient")}
-    assert tuned.metrics.keys() == names | per_class | pooled
+    counts = {"test_images", "test_images_truly_empty", "test_images_predicted_empty"}
+    assert tuned.metrics.keys() == names | per_class | pooled | counts
     assert {name: len(curve) for name, curve in tuned.curves.items()} == {"train_loss": 2, "lr": 2}
     assert tuned.curves["lr"] == pytest.approx([0.05 * (1 - 2 / 6) ** 0.9, 0.05 * (1 - 5 / 6) ** 0.9])  # 3 steps an epoch
     assert tuned.settings["class_names"] == PreparedTarget.open(PREPARED / "sample").info.classes
@@ -164,7 +166,47 @@ def test_the_stored_weights_are_those_that_were_tested(tuned):
     task = TASKS[tuned.task]
     samples = task.samples(PreparedTarget.open(PREPARED / "sample"), "test", augment=False, **contract)
     evaluation = evaluate(Fabric(accelerator="cpu", devices=1), task, segmenter, samples, tuned.settings["class_names"], 10, 0)
-    assert evaluation.metrics == tuned.metrics
+    assert evaluation.metrics == {name: tuned.metrics[name] for name in evaluation.metrics}
+
+
+@pytest.mark.parametrize(
+    ("bias", "level", "clause"),
+    [
+        (30.0, logging.WARNING, "predicts no foreground in 10 of 10 test images; raise finetune.train_epochs or finetune.lr"),
+        (-30.0, logging.INFO, None),
+    ],
+    ids=["nothing", "everything"],
+)
+def test_a_model_that_predicts_no_foreground_is_named(finetune, monkeypatch, caplog, bias, level, clause):
+    """The background's logit is made to win, or to lose, in every pixel; every test slice shows the heart."""
+    original = Segmentation.probabilities
+
+    def probabilities(self, logits):
+        return original(self, logits + torch.tensor([bias, 0, 0, 0])[:, None, None])
+
+    monkeypatch.setattr(Segmentation, "probabilities", probabilities)
+    caplog.set_level(logging.INFO, "medtransfer")
+    result = finetune(wanted(), {"overlays": 0})
+    (line,) = [record for record in caplog.records if ": Dice " in record.message]
+    assert line.levelno == level
+    assert clause in line.message if clause else "foreground" not in line.message
+    assert result.metrics["test_images"] == 10 and result.metrics["test_images_truly_empty"] == 0
+    assert result.metrics["test_images_predicted_empty"] == (10 if clause else 0)
+    (found,) = runs()
+    assert found.metrics["test_images_predicted_empty"] == result.metrics["test_images_predicted_empty"]
+    with (folder_of(wanted()) / "per_image.csv").open() as file:
+        predicted = [sum(int(row[f"{cell}_class_{c}"]) for cell in ("tp", "fp") for c in (1, 2, 3)) for row in csv.DictReader(file)]
+    assert predicted.count(0) == result.metrics["test_images_predicted_empty"]
+
+
+@pytest.mark.parametrize(
+    ("images", "empty", "true", "alarming"), [(50, 47, 47, False), (50, 49, 47, True), (10, 5, 0, False), (10, 6, 0, True)]
+)
+def test_images_that_show_nothing_are_no_alarm(images, empty, true, alarming):
+    counts = {"test_images": images, "test_images_predicted_empty": empty, "test_images_truly_empty": true}
+    clause, alarm = _note_empty_predictions(counts)
+    assert f"{empty} of {images} test images" in clause and alarm == alarming
+    assert (f"({true} show none)" in clause) == bool(true)
 
 
 def test_another_decoder_is_trained_and_named_or_refused(finetune):

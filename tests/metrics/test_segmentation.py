@@ -90,7 +90,9 @@ def test_values_per_image_and_per_patient(classes):
         masks = [((p == c).numpy(), (t == c).numpy()) for c in range(1, classes + 1)]
         for c, (ours, theirs) in enumerate(masks, start=1):
             tn, fp, fn, tp = sk.confusion_matrix(theirs.ravel(), ours.ravel(), labels=[False, True]).ravel()
-            assert [row[f"{name}_class_{c}"] for name in ("tp", "fp", "fn", "tn")] == [tp, fp, fn, tn]
+            cells = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
+            assert {name: row[f"{name}_class_{c}"] for name in cells} == cells
+            assert {name: row[name] for name in cells if name in row} == (cells if classes == 1 else {})
         distances.append([hd95(*pair) for pair in masks])
         assert [row[f"hd95_class_{c}"] for c in range(1, classes + 1)] == pytest.approx(distances[-1])
         assert row["hd95"] == pytest.approx(np.mean(distances[-1]))

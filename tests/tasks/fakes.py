@@ -113,6 +113,9 @@ class Presence:
     def evaluator(self, class_names: Sequence[str]) -> Evaluator:
         return Accuracy()
 
+    def count_empty(self, evaluation: Evaluation) -> None:
+        return None
+
     def draw(
         self, path: Path, samples: Samples, evaluation: Evaluation, predict: Callable[[Tensor], Tensor],
         class_names: Sequence[str], number: int,

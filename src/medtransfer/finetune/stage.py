@@ -1,7 +1,7 @@
 """Stage `finetune`: fine-tune a list of cells, each to a trained model, a record and a finished run."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -39,11 +39,24 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
         for number, tuning in enumerate(tunings, start=1):
             result = complete(tuning, force)
             metric = tuning.task.primary
-            log.info(
-                "finetune %d/%d %s: %s %.4f", number, len(tunings), tuning.cell.name, metric.label, result.metrics[metric.name]
-            )
+            empty, alarming = _note_empty_predictions(result.metrics)
+            log.log(
+                logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s %.4f%s", number, len(tunings),
+                tuning.cell.name, metric.label, result.metrics[metric.name], empty,
+            )  # fmt: skip
             results.append(result)
     return results
+
+
+def _note_empty_predictions(metrics: Mapping[str, float]) -> tuple[str, bool]:
+    """Return a clause about test images where no foreground is predicted, and whether most that show some are among them."""
+    images, empty, true = (int(metrics.get(f"test_images{end}", 0)) for end in ("", "_predicted_empty", "_truly_empty"))
+    if not empty:
+        return "", False
+    clause = f", predicts no foreground in {empty} of {images} test images" + (f" ({true} show none)" if true else "")
+    if 2 * (empty - true) <= images - true:
+        return clause, False
+    return f"{clause}; raise finetune.train_epochs or finetune.lr, or lower finetune.batch_size", True
 
 
 def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepared: Path) -> list[FineTuning]:

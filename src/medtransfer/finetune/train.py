@@ -118,7 +118,15 @@ def _test(tuning: FineTuning, trainer: Trainer) -> dict[str, float]:
         tuning.task.draw(
             tuning.folder / "overlays.png", samples, evaluation, predicted, tuning.class_names, tuning.section.overlays
         )
-    return evaluation.metrics
+    return evaluation.metrics | _image_counts(tuning, evaluation)
+
+
+def _image_counts(tuning: FineTuning, evaluation: Evaluation) -> dict[str, float]:
+    """Return the number of test samples, of those without foreground, and of those where the model predicts none."""
+    counts, empty = {"test_images": len(evaluation.per_sample)}, tuning.task.count_empty(evaluation)
+    if empty is not None:
+        counts |= {"test_images_truly_empty": empty[0], "test_images_predicted_empty": empty[1]}
+    return {name: float(count) for name, count in counts.items()}
 
 
 def _evaluate(tuning: FineTuning, trainer: Trainer, samples: Samples) -> Evaluation:

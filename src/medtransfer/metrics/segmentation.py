@@ -3,7 +3,8 @@
 Names of a metric `m`: `m`, counts pooled over the test set, mean over the non-background classes; `m_class_<c>`, that of
 class c = 1..classes; `m_per_image` and `m_per_patient` (Dice and Jaccard), counts pooled inside each image or patient, then
 the mean over images or patients. `hd95` is the mean over images, in pixels. Each row per sample has Dice and HD95, their
-values by class, and the pixels `tp_class_<c>`, `fp_class_<c>`, `fn_class_<c>`, `tn_class_<c>`.
+values by class, and the pixels `tp_class_<c>`, `fp_class_<c>`, `fn_class_<c>`, `tn_class_<c>`; with a single class also
+`tp`, `fp`, `fn` and `tn`, as `dice` is `dice_class_1` then.
 
 Pixels whose true label is IGNORE are in no count; for HD95 they are background in both masks.
 """
@@ -114,6 +115,7 @@ class SegmentationEvaluation:
             {
                 "image": image, "group": group, **self._by_class("dice", dice[i]), **self._by_class("hd95", distances[i]),
                 **{f"{name}_class_{c + 1}": int(getattr(counts, name)[i, c]) for c in range(self.classes) for name in CELLS},
+                **{name: int(getattr(counts, name)[i, 0]) for name in CELLS if self.classes == 1},
             }
             for i, (image, group) in enumerate(self._seen.images.items())
         ]  # fmt: skip

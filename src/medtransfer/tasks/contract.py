@@ -109,6 +109,9 @@ class Task(Protocol):
     def evaluator(self, class_names: Sequence[str]) -> Evaluator:
         """Start an evaluation."""
 
+    def count_empty(self, evaluation: "Evaluation") -> tuple[int, int] | None:
+        """Count the samples without foreground, and those for which none is predicted; None for tasks without a background."""
+
     def draw(
         self, path: Path, samples: "Samples", evaluation: "Evaluation", predict: "Callable[[Tensor], Tensor]",
         class_names: Sequence[str], number: int,

@@ -56,6 +56,14 @@ class Segmentation:
 
         return SegmentationEvaluation(len(class_names), class_names)
 
+    def count_empty(self, evaluation: "Evaluation") -> tuple[int, int]:
+        """Count the images whose true mask is empty, and those whose predicted mask is."""
+        true, predicted = (
+            [sum(pixels for name, pixels in row.items() if name.startswith(cells)) for row in evaluation.per_sample]
+            for cells in (("tp_class_", "fn_class_"), ("tp_class_", "fp_class_"))
+        )
+        return true.count(0), predicted.count(0)
+
     def draw(
         self, path: Path, samples: "Samples", evaluation: "Evaluation", predict: "Callable[[Tensor], Tensor]",
         class_names: Sequence[str], number: int,
