@@ -31,7 +31,8 @@ from medtransfer.finetune.protocol import Protocol
 from medtransfer.finetune.trainer import Trainer
 from medtransfer.pretrain.recipe import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.tasks import TASKS
-from medtransfer.training.device import compiled, lay_out, open_fabric
+from medtransfer.training.compilation import Compilation
+from medtransfer.training.device import lay_out, open_fabric
 from sides import Rounds, images_a_second, params, parser
 
 LOSS = TASKS["segmentation"].loss
@@ -50,7 +51,7 @@ def make_model(options: Namespace, frozen: bool) -> Segmenter:
 def bare_round(options: Namespace, protocol: Protocol, device: torch.device, frozen: bool) -> Callable[[], None]:
     """Return the bare loop over a round's steps; a frozen encoder runs under no_grad."""
     raw = make_model(options, frozen).to(device)
-    segmenter = compiled(lay_out(raw).train(), device, options.compile and not frozen)
+    segmenter = Compilation(options.compile and not frozen, device).compile(lay_out(raw).train())
     trained = [parameter for parameter in segmenter.parameters() if parameter.requires_grad]
     sgd = torch.optim.SGD(trained, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=True)
     shape = (options.steps, options.batch, 3, options.size, options.size)

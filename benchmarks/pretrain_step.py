@@ -28,8 +28,10 @@ from medtransfer.encoders.initialise import initialise
 from medtransfer.pretrain.loop import train_epoch
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.progress import track
-from medtransfer.training.device import compiled, lay_out, open_fabric
+from medtransfer.training.compilation import Compilation
+from medtransfer.training.device import lay_out, open_fabric
 from medtransfer.training.finite_check import FiniteGuard
+from medtransfer.training.steps import Steps
 from sides import Rounds, images_a_second, params, parser
 
 CLASSES = 10
@@ -55,7 +57,7 @@ def make_model(recipe: Recipe) -> tuple[Classifier, torch.optim.Optimizer]:
 def bare_round(options: Namespace, recipe: Recipe, device: torch.device) -> Callable[[], None]:
     """Return the bare loop over a round's steps."""
     raw, adamw = make_model(recipe)
-    model = compiled(raw.to(device).train(), device, options.compile)
+    model = Compilation(options.compile, device).compile(raw.to(device).train())
     images = torch.randn(options.steps, options.batch, 3, options.size, options.size, device=device)
     targets = torch.rand(options.steps, options.batch, CLASSES, device=device).softmax(2)
     batches = [batch.contiguous(memory_format=torch.channels_last) for batch in images]
@@ -71,7 +73,7 @@ def bare_round(options: Namespace, recipe: Recipe, device: torch.device) -> Call
     return loop
 
 
-def open_images(root: Path, recipe: Recipe, randaugment: bool) -> SourceImages:
+def open_images(root: Path, recipe: Recipe, randaugment: dict[str, int] | None) -> SourceImages:
     """Open the training pictures."""
     return SourceImages(
         root, "train", recipe.size, mean=recipe.mean, std=recipe.std, train=True, randaugment=randaugment, seed=recipe.seed
@@ -82,7 +84,7 @@ def measure(options: Namespace, recipe: Recipe, root: Path) -> Rounds:
     """Train with our loop, one epoch per round, and with the bare loop after each."""
     fabric = open_fabric(options.accelerator, 1, options.precision)
     raw, adamw = make_model(recipe)
-    model, optimiser = fabric.setup(compiled(raw, fabric.device, options.compile), adamw)
+    steps = Steps(fabric, raw, adamw, compiles=options.compile, clip_grad=None, ema_decay=None)
     guard = FiniteGuard(fabric, raw, adamw, "training loss", lambda: "nothing was saved before", "run again")
     images = open_images(root, recipe, recipe.randaugment)
     sampler = EpochBatches(len(images), recipe.micro_batch, seed=recipe.seed, shuffle=True, drop_last=True)
@@ -94,13 +96,13 @@ def measure(options: Namespace, recipe: Recipe, root: Path) -> Rounds:
             images.set_epoch(epoch)
             sampler.set_epoch(epoch)
             bar = track(batches, f"epoch {epoch}", len(sampler), "batch")
-            numbers = train_epoch(fabric, model, optimiser, bar, [1] * len(sampler), recipe, epoch, CLASSES, guard)
+            numbers = train_epoch(fabric, steps, bar, [1] * len(sampler), recipe, epoch, CLASSES, guard)
             handle.log_metrics(numbers, epoch)
             rounds.change(bare)
     return rounds
 
 
-def data_path(root: Path, recipe: Recipe, randaugment: bool) -> float:
+def data_path(root: Path, recipe: Recipe, randaugment: dict[str, int] | None) -> float:
     """Return the pictures per second of one core: decoded, cropped, augmented, normalised and collated to batches."""
     images = open_images(root, recipe, randaugment)
     batches = loader(images, EpochBatches(len(images), 16, seed=0, shuffle=True, drop_last=False), 0, pin=False)
@@ -134,7 +136,7 @@ def main() -> None:
         root = write_pictures(place / "pictures", max(options.batch * options.steps, CLASSES), CLASSES)
         print(f"made the pictures in {time.perf_counter() - begin:.1f} s")
         ratio = measure(options, recipe, root).show("our pretraining", "bare loop on tensors in memory")
-        for name, randaugment in (("simple", False), ("advanced", True)):
+        for name, randaugment in (("simple", None), ("advanced", recipe.randaugment)):
             print(f"data path alone, {name}: {data_path(root, recipe, randaugment):.0f} images/s per core")
         print(f"mixing and erasing in the main process: {mixing(recipe):.0f} images/s per core")
     print(f"ratio: {ratio:.3f}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,14 @@ from typing import Any
 def canonical_json(value: Any) -> str:
     """Return the JSON that is hashed: sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def without(values: Mapping[str, Any], unchanged: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the values that are those of `unchanged`.
+
+    An option that is added later has no part in a digest as long as it changes nothing, so that finished results stay found.
+    """
+    return {name: value for name, value in values.items() if name not in unchanged or value != unchanged[name]}
 
 
 def digest(value: Any, length: int = 12) -> str:

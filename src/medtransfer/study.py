@@ -292,8 +292,9 @@ def _stopper(params: Params) -> "Stopper | None":
     from medtransfer.indicators.registry import find_indicators
     from medtransfer.indicators.streamed_pass import measure, require_labels
     from medtransfer.pretrain.stopping import Stopper
-    from medtransfer.score.options import options_of, views_of
+    from medtransfer.score.options import options_of, settings_of, views_of
     from medtransfer.selectors.rules import find_stopping_rule
+    from medtransfer.training.arithmetic import arithmetic
     from medtransfer.training.device import open_fabric
 
     rule = find_stopping_rule(params.pretrain.stop_rule, "pretrain.stop_rule")
@@ -306,11 +307,12 @@ def _stopper(params: Params) -> "Stopper | None":
 
     def score(encoder: "Encoder", contract: "Mapping[str, Any]") -> float:
         fabric = open_fabric(params.pretrain.accelerator, 1, section.precision)
-        measured = measure(
-            [indicator], encoder, target, views, options, contract=contract, batch_size=section.batch_size,
-            device=fabric.device, autocast=fabric.autocast, label=f"{indicator.name} on {name}",
-        )  # fmt: skip
+        with arithmetic(fabric.device, tf32=section.tf32, reproducible=True):
+            measured = measure(
+                [indicator], encoder, target, views, options, contract=contract, batch_size=section.batch_size,
+                device=fabric.device, autocast=fabric.autocast, label=f"{indicator.name} on {name}",
+            )  # fmt: skip
         return measured[indicator.name].value(setting)
 
-    identity = digest([target.info.fingerprint, vars(views), indicator.name, setting, params.pretrain.stop_rule])
+    identity = digest([target.info.fingerprint, settings_of(section), indicator.name, setting, params.pretrain.stop_rule])
     return Stopper(name, identity, score, indicator.name, indicator.higher_is_better, rule)

@@ -15,6 +15,7 @@ from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.errors import InputError
 
 PLAIN: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1), "seed": 1}
+STRONG = {"ops": 2, "magnitude": 9, "scale": 30}
 
 
 def save(path: Path, mode: str = "RGB", size: tuple[int, int] = (20, 16), seed: int = 0) -> None:
@@ -35,12 +36,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def training(root: Path, randaugment: bool = False, **changes: Any) -> SourceImages:
+def training(root: Path, randaugment: dict[str, int] | None = None, **changes: Any) -> SourceImages:
     return SourceImages(root, "train", 8, train=True, randaugment=randaugment, **{**PLAIN, **changes})
 
 
 def validation(root: Path, size: int = 8, split: str = "val") -> SourceImages:
-    return SourceImages(root, split, size, train=False, randaugment=False, **PLAIN)
+    return SourceImages(root, split, size, train=False, randaugment=None, **PLAIN)
 
 
 def test_classes_and_labels_are_those_of_image_folder(root: Path) -> None:
@@ -65,7 +66,7 @@ def test_validation_is_the_centre_of_the_shorter_side(root: Path) -> None:
 
 def test_normalisation(root: Path) -> None:
     plain = validation(root)[0][0]
-    done = SourceImages(root, "val", 8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), train=False, randaugment=False, seed=1)[0][0]
+    done = SourceImages(root, "val", 8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), train=False, randaugment=None, seed=1)[0][0]
     expected = (plain - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
     torch.testing.assert_close(done, expected)
 
@@ -76,7 +77,7 @@ def test_training_crops_keep_four_fifths_and_flip_half(tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / split / "c").mkdir(parents=True)
         Image.fromarray(ramp).save(tmp_path / split / "c" / "x.png")
-    images = SourceImages(tmp_path, "train", 32, train=True, randaugment=False, **PLAIN)
+    images = SourceImages(tmp_path, "train", 32, train=True, randaugment=None, **PLAIN)
     areas, flips = [], []
     for epoch in range(300):
         images.set_epoch(epoch)
@@ -88,8 +89,8 @@ def test_training_crops_keep_four_fifths_and_flip_half(tmp_path: Path) -> None:
     assert 0.42 < np.mean(flips) < 0.58
 
 
-@pytest.mark.parametrize("randaugment", [False, True])
-def test_seeds_epochs_and_workers(root: Path, randaugment: bool) -> None:
+@pytest.mark.parametrize("randaugment", [None, STRONG])
+def test_seeds_epochs_and_workers(root: Path, randaugment: dict[str, int] | None) -> None:
     state = torch.get_rng_state()
     epochs: dict[int, list[torch.Tensor]] = {}
     for workers in (0, 2):
@@ -106,9 +107,9 @@ def test_seeds_epochs_and_workers(root: Path, randaugment: bool) -> None:
 
 
 def test_randaugment_changes_pictures_in_training_only(root: Path) -> None:
-    plain, strong = training(root), training(root, randaugment=True)
+    plain, strong = training(root), training(root, randaugment=STRONG)
     assert any(not torch.equal(plain[index][0], strong[index][0]) for index in range(6))
-    calm = SourceImages(root, "val", 8, train=False, randaugment=True, **PLAIN)
+    calm = SourceImages(root, "val", 8, train=False, randaugment=STRONG, **PLAIN)
     assert torch.equal(calm[0][0], validation(root)[0][0])
 
 
@@ -129,6 +130,20 @@ def test_other_files_and_another_name_of_the_split_are_named(root: Path, caplog:
     (root / "val").rename(root / "test")  # as CIFAR has it
     with pytest.raises(InputError, match="/val, but it is not a folder; rename .*/test to val"):
         training(root)
+
+
+@pytest.mark.parametrize(
+    ("magnitude", "scale", "degrees"), [(9, 30, 9.0), (9, 10, 27.0), (27, 30, 27.0), (10, 10, 30.0), (0, 30, 0.0)]
+)
+def test_the_scale_of_randaugment_is_that_of_its_magnitude(magnitude, scale, degrees, monkeypatch, root: Path) -> None:
+    """Nine of torchvision's 30 turn by 9 degrees, nine of timm's 10 by 27: every operation drawn is made a rotation."""
+    images = training(root, randaugment={"ops": 1, "magnitude": magnitude, "scale": scale})
+    turned = list[float]()
+    names = images._randaugment._AUGMENTATION_SPACE  # type: ignore[union-attr]
+    monkeypatch.setattr(images._randaugment, "_AUGMENTATION_SPACE", {"Rotate": names["Rotate"]})
+    monkeypatch.setattr("torchvision.transforms.v2.functional.rotate", lambda image, angle, **_: turned.append(abs(angle)) or image)
+    images[0]
+    assert turned == pytest.approx([degrees])
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("L", "jpg"), ("CMYK", "jpg"), ("P", "png"), ("1", "bmp"), ("LA", "png")])

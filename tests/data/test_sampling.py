@@ -22,6 +22,13 @@ def test_one_device_sees_each_image_once(length: int, drop_last: bool) -> None:
     assert all(len(batch) == 8 for batch in seen[:-1])
 
 
+@pytest.mark.parametrize(("length", "sizes"), [(9, [9]), (17, [8, 9]), (18, [8, 8, 2]), (16, [8, 8]), (1, [1])])
+def test_a_single_image_that_is_left_over_joins_the_batch_before(length: int, sizes: list[int]) -> None:
+    apart, joined = (EpochBatches(length, 8, seed=3, shuffle=True, drop_last=False, join_last_image=join) for join in (False, True))
+    assert [len(batch) for batch in joined] == sizes and len(joined) == len(sizes)
+    assert sum(joined, []) == sum(apart, [])
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("length", [16, 19, 21, 24])
 def test_two_devices_together_see_what_one_sees(length: int, shuffle: bool) -> None:

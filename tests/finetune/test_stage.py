@@ -273,8 +273,9 @@ def test_a_cell_is_reused_for_the_same_recipe_and_checkpoint(copied, tuned, watc
         (wanted("resnet50", mode="decoder"), {}),
         pytest.param(wanted("swin"), {}, marks=pytest.mark.slow),
         (wanted(), {"prepared": "data/validated", "select": "validation", "epoch_steps": 2}),
+        (wanted(), {"optimiser": "adamw", "loss": "dice-ce", "decay_norms": False, "clip_grad": 1.0, "ema_decay": 0.9}),
     ],
-    ids=["decoder", "swin", "validation and short epochs"],
+    ids=["decoder", "swin", "validation and short epochs", "every option"],
 )
 def test_an_interrupted_cell_resumes_to_the_same_bits(one, changed, finetune, watched, caplog):
     changed = {"train_epochs": 4, "overlays": 0, **changed}
@@ -334,6 +335,8 @@ def test_validation_samples_select_the_epoch(finetune, watched):
 def test_every_fault_shows_before_any_work(finetune, tiny_params):
     with pytest.raises(InputError, match="validation samples in data/prepared/sample, since finetune.select"):
         finetune(wanted(), {"select": "validation"})
+    with pytest.raises(InputError, match="finetune.loss to be one of dice, dice-ce for the segmentation of .* got 'focal'"):
+        finetune(wanted(), {"loss": "focal"})
     with pytest.raises(InputError, match="a checkpoint of epoch 99"):
         run(tiny_params().finetune, [wanted(), wanted(epoch=99)], CHECKPOINTS, PREPARED)
     assert not Path("models").exists()

@@ -1,5 +1,7 @@
 """A loss or weights that go bad stop a fine-tuning at that step; the state saved before is resumed."""
 
+import hashlib
+import json
 import math
 import re
 from collections.abc import Callable
@@ -16,9 +18,9 @@ from medtransfer.decoders.build import build_segmenter
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.freezing import freeze, state_hash
 from medtransfer.encoders.initialise import initialise
-from medtransfer.errors import StageError
+from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import trainer
-from medtransfer.finetune.protocol import Protocol
+from medtransfer.finetune.protocol import ADDED, Protocol
 from medtransfer.finetune.trainer import Trainer
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 from medtransfer.tasks import TASKS
@@ -26,6 +28,10 @@ from medtransfer.training.device import open_fabric
 from medtransfer.training.state import read_progress
 
 IMAGES, BATCH, EPOCHS = 10, 4, 4  # so 3 steps an epoch
+RECIPE = {
+    "decoder": None, "train_epochs": EPOCHS, "epoch_steps": None, "batch_size": BATCH, "lr": 0.05, "power": 0.9, "momentum": 0.9,
+    "weight_decay": 1e-4, "select": "last", "precision": "32-true", "compile": False,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -51,9 +57,9 @@ def make(target: PreparedTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(trainer, "SECONDS_BETWEEN_STATES", -1.0)
     monkeypatch.setattr(trainer, "SAVING_SHARE", math.inf)
 
-    def one(state: str = "state.safetensors", frozen: bool = False, epochs: int = EPOCHS) -> Trainer:
-        protocol = Protocol(None, epochs, None, BATCH, 0.05, 0.9, 0.9, 1e-4, "last", "32-true", False)
-        segmenter = build_segmenter(build_encoder("unet", width=4, depth=4), 1)
+    def one(state: str = "state.safetensors", frozen: bool = False, depth: int = 4, **changed: Any) -> Trainer:
+        protocol = Protocol.read({**RECIPE, **changed})
+        segmenter = build_segmenter(build_encoder("unet", width=4, depth=depth), 1)
         initialise(segmenter, 3)
         if frozen:
             freeze(segmenter.encoder)
@@ -152,5 +158,43 @@ def test_saving_takes_a_small_share_of_the_time(make, monkeypatch):
 
     monkeypatch.setattr(Trainer, "_save", save)
     monkeypatch.setattr(Trainer, "_epoch", epoch)
-    make(epochs=20).train("slow", nothing)
+    make(train_epochs=20).train("slow", nothing)
     assert saved == [3, 9, 15]  # after 30 s, then with at least 50 s of work between two
+
+
+@pytest.mark.parametrize(
+    ("depth", "changed", "sizes"),
+    [
+        (6, {"batch_size": 3}, [3, 3, 4]),  # the deepest map is 1x1
+        (6, {"batch_size": 3, "epoch_steps": 3}, [3, 3, 3]),
+        (6, {"batch_size": 4}, [4, 4, 2]),
+        (4, {"batch_size": 3}, [3, 3, 3, 1]),
+        (6, {"batch_size": 9}, [10]),
+    ],
+)
+def test_a_last_image_is_trained_on_alone_only_where_that_works(make, depth, changed, sizes):
+    trainer = make(depth=depth, train_epochs=1, **changed)
+    with pytest.MonkeyPatch.context() as patch:
+        seen = bad_at(patch, 0, 0.0)
+        trainer.train("joined", nothing)
+    assert seen == sizes
+
+
+@pytest.mark.parametrize(("depth", "refused"), [(6, True), (4, False)])
+def test_batches_of_one_are_refused_where_they_cannot_be_trained_on(make, depth, refused):
+    if not refused:
+        make(depth=depth, batch_size=1, train_epochs=1).train("alone", nothing)
+        return
+    message = "at least 2 images per step, since at 32x32 .* got 10 training images and finetune.batch_size 1; raise the batch"
+    with pytest.raises(InputError, match=message):
+        make(depth=depth, batch_size=1)
+
+
+@pytest.mark.parametrize("name", sorted(ADDED))
+def test_an_option_that_changes_nothing_leaves_the_digest_of_finished_cells(name):
+    """The digest of the recipe before there were these options, written out."""
+    text = json.dumps(RECIPE, sort_keys=True, separators=(",", ":"))
+    assert Protocol.read(RECIPE).key == hashlib.sha256(text.encode()).hexdigest()[:12]
+    other = {"optimiser": "adamw", "loss": "dice-ce", "decay_norms": False, "clip_grad": 1.0, "ema_decay": 0.9, "tf32": True,
+             "reproducible": False}  # fmt: skip
+    assert Protocol.read({**RECIPE, name: other[name]}).key != Protocol.read(RECIPE).key

@@ -15,6 +15,7 @@ from medtransfer.errors import StageError
 from medtransfer.pretrain.loop import _augment, accuracy, train_epoch
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.training.finite_check import FiniteGuard
+from medtransfer.training.steps import Steps
 
 CLASSES = 4
 
@@ -41,12 +42,12 @@ def trained(recipe: Recipe, micro: int, count: int = 16) -> tuple[nn.Module, dic
     fabric = Fabric(accelerator="cpu", devices=1)
     raw = network()
     sgd = torch.optim.SGD(raw.parameters(), lr=0.1)
-    model, optimiser = fabric.setup(raw, sgd)
+    steps = Steps(fabric, raw, sgd, compiles=False, clip_grad=None, ema_decay=None)
     guard = FiniteGuard(fabric, raw, sgd, "training loss", lambda: "nothing before", "lower pretrain.lr")
     images, labels = pictures(count)
     batches = list(zip(images.split(micro), labels.split(micro), strict=True))
     pieces = [16 // micro] * (count // 16)
-    return raw, train_epoch(fabric, model, optimiser, batches, pieces, recipe, 1, CLASSES, guard)
+    return raw, train_epoch(fabric, steps, batches, pieces, recipe, 1, CLASSES, guard)
 
 
 @pytest.mark.parametrize("micro", [1, 2, 4, 8])

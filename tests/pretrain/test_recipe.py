@@ -1,12 +1,16 @@
 """The recipe of the params: learning-rate scaling, accumulation, identity, and what is refused."""
 
+import hashlib
+import json
 from collections.abc import Callable
+from dataclasses import asdict, replace
 
 import pytest
 
 from medtransfer.config import Params, SupervisedOrigin
 from medtransfer.errors import InputError
 from medtransfer.pretrain.recipe import Recipe, recipe_of
+from medtransfer.pretrain.trainer import check_batches
 
 BATCH = "pretrain.origins.simple.batch_size.unet"
 
@@ -63,10 +67,56 @@ def test_whatever_changes_the_bits_changes_the_identity(recipe):
     changed = {
         "pretrain.lr": 0.5, "pretrain.seed": 6, "pretrain.epochs": 7, "pretrain.label_smoothing": 0.0, "pretrain.weight_decay": 0.0,
         "pretrain.size": 48, "pretrain.micro_batch": 8, "pretrain.encoders.unet.width": 8, "pretrain.origins.simple.mixup": 0.5,
-        "pretrain.origins.simple.warmup.unet": 0, "pretrain.precision": "bf16-mixed",
+        "pretrain.origins.simple.warmup.unet": 0, "pretrain.precision": "bf16-mixed", "pretrain.decay_norms": False,
+        "pretrain.clip_grad": 1.0, "pretrain.ema_decay": 0.99, "pretrain.tf32": True, "pretrain.reproducible": False,
+        "pretrain.origins.simple.randaugment": {"ops": 2, "magnitude": 9, "scale": 30},
     }  # fmt: skip
     plain = recipe().digest("source")
     others = [recipe({key: value}).digest("source") for key, value in changed.items()] + [recipe().digest("other pictures")]
     assert len({plain, *others}) == 1 + len(others)
     for key, value in (("pretrain.checkpoints", [1]), ("pretrain.workers", 3), ("pretrain.stop_on", "sample")):
         assert recipe({key: value}).digest("source") == plain
+
+
+@pytest.mark.parametrize("randaugment", [None, {"ops": 2, "magnitude": 9, "scale": 30}, {"ops": 2, "magnitude": 9, "scale": 10}])
+def test_options_that_change_nothing_leave_the_identity_of_finished_pretrainings(recipe, randaugment):
+    """What was hashed before there were these options, written out."""
+    found = replace(recipe(), randaugment=randaugment)
+    added = {"decay_norms", "clip_grad", "ema_decay", "tf32", "reproducible"}
+    fields = {name: value for name, value in asdict(found).items() if name not in added | {"checkpoints"}}
+    was = {**fields, "randaugment": randaugment is not None, "source": "source"}
+    text = json.dumps(was, sort_keys=True, separators=(",", ":"))
+    same = found.digest("source") == hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert same == (randaugment is None or randaugment["scale"] == 30)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (True, r"say how much: \{ops: 2, magnitude: 9, scale: 30\}"),
+        ({"ops": 2, "magnitude": 11, "scale": 10}, "magnitude must not exceed the scale, 10"),
+        ({"ops": 2, "magnitude": 9}, r"simple\.randaugment\.scale: is missing"),
+    ],
+)
+def test_randaugment_says_how_much(tiny_params, value, words):
+    with pytest.raises(InputError, match=words):
+        tiny_params({"pretrain.origins.simple.randaugment": value})
+
+
+@pytest.mark.parametrize(
+    ("changed", "images", "words"),
+    [
+        ({"pretrain.micro_batch": 1}, 50, r"pretrain.micro_batch 1, pretrain.devices 1\); raise"),
+        ({"pretrain.devices": 2, "pretrain.micro_batch": 8}, 3, "but got 1 of 3"),
+        ({"pretrain.devices": 2, "pretrain.micro_batch": 8}, 1, "a training image for each device, but got 1"),
+        ({"pretrain.devices": 2, "pretrain.micro_batch": 8}, 4, None),
+        ({"pretrain.micro_batch": 1, "pretrain.size": 64}, 50, None),  # the deepest map is 2x2
+    ],
+)
+def test_a_batch_of_one_image_is_refused_where_it_cannot_be_trained_on(recipe, changed, images, words):
+    found = recipe({"pretrain.encoders.unet.depth": 6, **changed})
+    if words is None:
+        check_batches(found, images)
+        return
+    with pytest.raises(InputError, match=words):
+        check_batches(found, images)

@@ -48,12 +48,12 @@ class Watched(Segmentation):
         self.built = super().model(encoder, *arguments)
         return self.built
 
-    def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, truth: Tensor, name: str | None = None) -> Tensor:
         if self.epochs[-1] == self.interrupt_epoch:
             raise KeyboardInterrupt
         if self.spoil:
             next(self.built.encoder.parameters()).data.add_(0.1)
-        return self.factor * super().loss(logits, truth)
+        return self.factor * super().loss(logits, truth, name)
 
     def evaluator(self, class_names: Sequence[str]) -> Evaluator:
         self.weights.append({name: value.clone() for name, value in self.built.state_dict().items()})
@@ -93,6 +93,7 @@ class Presence:
     """Whether an image shows something large: 0 or 1 for each image in labels.npy, judged by the accuracy in percent."""
 
     labels_file: ClassVar[str] = "labels.npy"
+    losses: ClassVar[tuple[str, ...]] = ("bce",)
     primary: ClassVar[Metric] = Metric("accuracy", "Accuracy", 0.0, 100.0, "share of right decisions in percent")
 
     def __init__(self) -> None:
@@ -104,7 +105,7 @@ class Presence:
     def model(self, encoder: Encoder, *_: Any) -> Segmenter:
         return Segmenter(encoder, Head(encoder))
 
-    def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, truth: Tensor, name: str | None = None) -> Tensor:
         return nn.functional.binary_cross_entropy_with_logits(logits, truth.float())
 
     def probabilities(self, logits: Tensor) -> Tensor:

@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from sklearn.metrics import log_loss
 
-from medtransfer.tasks.losses import dice_loss
+from medtransfer.records import IGNORE
+from medtransfer.tasks.losses import cross_entropy_loss, dice_loss
+from medtransfer.tasks.segmentation import Segmentation
 
 
 def by_hand(probabilities: torch.Tensor, truth: torch.Tensor) -> float:
@@ -90,3 +93,23 @@ def test_float32_even_under_autocast(dtype):
 def test_other_shapes_are_refused(logits, truth, classes):
     with pytest.raises(ValueError, match="expected logits"):
         dice_loss(torch.zeros(logits), torch.zeros(truth).long(), classes)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_dice_and_cross_entropy_add_up(classes):
+    """The cross-entropy is scikit-learn's, of the probabilities of every pixel."""
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(2, 1 if classes == 1 else classes + 1, 4, 4, generator=generator, dtype=torch.float64)
+    truth = torch.randint(0, classes + 1, (2, 4, 4), generator=generator).to(torch.uint8)
+    p = torch.cat([1 - logits.sigmoid(), logits.sigmoid()], 1) if classes == 1 else logits.softmax(1)
+    pixels = p.movedim(1, -1).reshape(-1, classes + 1).numpy()
+    expected = by_hand(p, truth) + log_loss(truth.flatten().numpy(), pixels, labels=range(classes + 1))
+    assert Segmentation().loss(logits, truth, "dice-ce").item() == pytest.approx(expected)
+    assert Segmentation().loss(logits, truth).item() == pytest.approx(by_hand(p, truth))
+    ignored = truth.clone()
+    ignored[:, 2:] = IGNORE
+    half = (logits[:, :, :2], truth[:, :2])
+    assert Segmentation().loss(logits, ignored, "dice-ce").item() == pytest.approx(Segmentation().loss(*half, "dice-ce").item())
+    assert cross_entropy_loss(logits, torch.full_like(truth, IGNORE)).item() == 0
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Segmentation().loss(logits.bfloat16(), truth, "dice-ce").dtype == torch.float32

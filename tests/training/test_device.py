@@ -1,4 +1,4 @@
-"""Missing devices and precisions are InputErrors; the memory layout and compilation keep results."""
+"""Missing devices and precisions are InputErrors; the memory layout keeps results."""
 
 from unittest.mock import Mock
 
@@ -10,7 +10,7 @@ from medtransfer.decoders.build import build_segmenter
 from medtransfer.encoders.build import ENCODERS
 from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
-from medtransfer.training.device import compiled, lay_out, open_fabric, place
+from medtransfer.training.device import lay_out, open_fabric, place
 
 
 def test_the_cpu_takes_bf16_and_refuses_16_mixed():
@@ -61,21 +61,3 @@ def test_channels_last_changes_rounding_only(name, tiny_params):
     for key, value in plain.items():
         torch.testing.assert_close(first[key], value, rtol=1e-6, atol=1e-9)
         assert torch.equal(first[key], second[key])
-
-
-def test_a_compiled_model_shares_its_parameters(monkeypatch):
-    kept = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda model, **_: kept(model, backend="aot_eager"))
-    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 36, 1))
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert compiled(model, cpu, True) is model
-    assert compiled(model, gpu, False) is model
-    shell = compiled(model, gpu, True)
-    assert shell is not model
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    fabric = open_fabric("cpu", 1, "32-true")
-    trained, optimiser = fabric.setup(shell, torch.optim.SGD(model.parameters(), lr=0.1))
-    fabric.backward(trained(torch.ones(2, 3, 8, 8)).sum())
-    optimiser.step()
-    assert model.state_dict().keys() == before.keys()
-    assert not torch.equal(model[0].weight, before["0.weight"])

@@ -46,6 +46,7 @@ Pixels = Annotated[Positive, Field(le=MOST_PIXELS)]
 AtLeastZero = Annotated[Real, Field(ge=0)]
 Probability = Annotated[Real, Field(ge=0, le=1)]
 BelowOne = Annotated[Real, Field(ge=0, lt=1)]
+OpenShare = Annotated[Real, Field(gt=0, lt=1)]
 Rate = Annotated[Real, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Defined = Annotated[Name, AfterValidator(_no_dot)]  # a name that params.yaml defines
@@ -141,7 +142,7 @@ class EncoderSpec(Section):
 
 
 def _one_or_map(value: Any) -> str:
-    return "map" if isinstance(value, dict) else "one"
+    return "map" if isinstance(value, dict | BaseModel) else "one"
 
 
 # One value or a map; with a discriminator, errors name the alternative that was written.
@@ -152,13 +153,41 @@ Files = Annotated[dict[Positive, Place], Field(min_length=1)]
 FilesByEpoch = Annotated[Annotated[Place, Tag("one")] | Annotated[Files, Tag("map")], OneOrMap]
 
 
+class RandAugment(Section):
+    """RandAugment: random operations of the same magnitude."""
+
+    ops: Positive
+    """operations per image"""
+    magnitude: NonNegative
+    """magnitude of the operations, at most `scale`"""
+    scale: Positive
+    """magnitude of a rotation by 30 degrees: 30 in torchvision, 10 in timm"""
+
+    @model_validator(mode="after")
+    def _check_magnitude(self) -> "RandAugment":
+        if self.magnitude > self.scale:
+            raise ValueError(f"magnitude must not exceed the scale, {self.scale}")
+        return self
+
+
+def _no_true(value: Any) -> Any:
+    if value is True:
+        raise ValueError("must be false, or say how much: {ops: 2, magnitude: 9, scale: 30}")
+    return value
+
+
+RandAugmentOption = Annotated[
+    Annotated[Literal[False], Tag("one")] | Annotated[RandAugment, Tag("map")], OneOrMap, BeforeValidator(_no_true)
+]
+
+
 class SupervisedOrigin(Section):
     """Classification of the source images: augmentation, warm-up and batch size, the latter two also by encoder name."""
 
     kind: Literal["supervised"]
     """trained on the labelled source images"""
-    randaugment: bool
-    """whether RandAugment is applied"""
+    randaugment: RandAugmentOption
+    """RandAugment of the images, or false"""
     cutmix: Probability
     """probability of CutMix"""
     mixup: Probability
@@ -264,6 +293,12 @@ class Pretrain(Section):
     """AdamW's betas"""
     weight_decay: AtLeastZero
     """AdamW's weight decay"""
+    decay_norms: bool
+    """whether biases and norms decay, too"""
+    clip_grad: Rate | None
+    """largest norm of the gradient in a step; null: not clipped"""
+    ema_decay: OpenShare | None
+    """decay per step of a moving average of the weights, which is measured and saved; null: no average"""
     label_smoothing: BelowOne
     """label smoothing of the cross-entropy"""
     size: Pixels
@@ -288,6 +323,10 @@ class Pretrain(Section):
     """GPUs or CPU processes to train on together"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
     """precision of the arithmetic; 16-mixed: on a GPU only"""
+    tf32: bool
+    """whether a GPU may round float32 products to TF32, which is faster"""
+    reproducible: bool
+    """whether the same seed gives the same bits on a GPU, too, at the cost of speed"""
     compile: bool
     """torch.compile, on a GPU only: pays on long trainings"""
 
@@ -339,6 +378,8 @@ class Score(Section):
     """device to compute on; auto: a GPU where there is one"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
     """precision of the arithmetic; 16-mixed: on a GPU only"""
+    tf32: bool
+    """whether a GPU may round float32 products to TF32, which is faster"""
 
 
 class Finetune(Section):
@@ -366,14 +407,24 @@ class Finetune(Section):
     """optimiser steps per epoch at most; null: every training sample once"""
     batch_size: Positive
     """images per optimiser step"""
+    optimiser: Literal["sgd", "adamw"]
+    """optimiser; sgd: with momentum | adamw: Adam with decoupled weight decay"""
+    loss: Name | None
+    """training loss, such as dice or dice-ce (Dice + cross-entropy); null: the task's own"""
     lr: Rate
-    """learning rate of SGD at the start"""
+    """learning rate at the start"""
     power: AtLeastZero
     """power of the polynomial decay of the learning rate; 0: constant"""
     momentum: BelowOne
-    """SGD's momentum"""
+    """momentum of SGD, or first beta of AdamW, beside 0.999"""
     weight_decay: AtLeastZero
-    """SGD's weight decay"""
+    """weight decay of the optimiser"""
+    decay_norms: bool
+    """whether biases and norms decay, too"""
+    clip_grad: Rate | None
+    """largest norm of the gradient in a step; null: not clipped"""
+    ema_decay: OpenShare | None
+    """decay per step of a moving average of the weights, which is tested and kept; null: no average"""
     select: Literal["last", "validation"]
     """epoch whose model is kept: the last, or the best on validation samples"""
     overlays: NonNegative
@@ -384,6 +435,10 @@ class Finetune(Section):
     """device to train on; auto: a GPU where there is one"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
     """precision of the arithmetic; 16-mixed: on a GPU only"""
+    tf32: bool
+    """whether a GPU may round float32 products to TF32, which is faster"""
+    reproducible: bool
+    """whether the same seed gives the same bits on a GPU, too, at the cost of speed"""
     compile: bool
     """torch.compile, on a GPU only: pays on long trainings"""
 

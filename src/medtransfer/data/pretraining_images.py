@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
 
     def __init__(
         self, root: Path, split: str, size: int, *, mean: Sequence[float], std: Sequence[float], train: bool,
-        randaugment: bool, seed: int,
+        randaugment: Mapping[str, int] | None, seed: int,
     ) -> None:  # fmt: skip
         """List the pictures of a split.
 
@@ -49,7 +49,8 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
             mean: mean per channel, in [0, 1] units.
             std: standard deviation per channel, in [0, 1] units.
             train: whether to crop and flip at random; otherwise the shorter side is resized to `size` and the centre cropped.
-            randaugment: whether to add RandAugment (2 operations, magnitude 9), in training only.
+            randaugment: of RandAugment, in training only: `ops` per image, and their `magnitude` out of `scale`, at which a
+                rotation has 30 degrees and a shear 0.3; None for none.
             seed: seed of the augmentation.
 
         Raises:
@@ -58,7 +59,7 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         super().__init__(seed)
         self._root, self._split, self._size, self._train = Path(root), split, size, train
         self._mean, self._std = tuple(mean), tuple(std)
-        self._randaugment = v2.RandAugment(num_ops=2, magnitude=9) if randaugment else None
+        self._randaugment = _randaugment(**randaugment) if randaugment else None
         self.classes = _classes(self._root)
         folders = track(self.classes, f"pretrain: listing {split}", len(self.classes), "classes")
         listed = [_list_pictures(self._root / split / name) for name in folders]
@@ -122,6 +123,10 @@ def _rename(root: Path, split: str) -> str:
     """Return the remedy for a missing split: to rename the folder that has its pictures under another name."""
     other = next((name for name in OTHER_NAMES if split == "val" and (root / name).is_dir()), None)
     return f"rename {root / other} to {split}" if other else "name the folder above train and val"
+
+
+def _randaugment(ops: int, magnitude: int, scale: int) -> v2.RandAugment:
+    return v2.RandAugment(num_ops=ops, magnitude=magnitude, num_magnitude_bins=scale + 1)
 
 
 def _classes(root: Path) -> list[str]:

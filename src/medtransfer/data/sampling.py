@@ -20,7 +20,8 @@ class EpochBatches(Sampler[list[int]]):
     """
 
     def __init__(
-        self, length: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool, rank: int = 0, world: int = 1
+        self, length: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool, rank: int = 0, world: int = 1,
+        join_last_image: bool = False,
     ) -> None:  # fmt: skip
         """Divide the epoch into steps.
 
@@ -32,6 +33,7 @@ class EpochBatches(Sampler[list[int]]):
             drop_last: whether to drop a last, incomplete step; a set smaller than one step is kept.
             rank: index of this device.
             world: number of devices.
+            join_last_image: whether a single image that is left over joins the step before, on one device.
 
         Raises:
             ValueError: a size is below 1, the rank is not below `world`, or the set has fewer images than devices.
@@ -43,6 +45,7 @@ class EpochBatches(Sampler[list[int]]):
             )
         self._length, self._seed, self._shuffle, self._epoch = length, seed, shuffle, 0
         self._rank, self._world, self._step = rank, world, batch_size * world
+        self._joined = int(join_last_image and length > self._step and length % self._step == 1)
         self._end = length - length % self._step if drop_last and length >= self._step else length
 
     def set_epoch(self, epoch: int) -> None:
@@ -51,14 +54,15 @@ class EpochBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Count this device's batches per epoch; without `drop_last` other devices may have one more."""
-        whole, rest = divmod(self._end, self._step)
+        whole, rest = divmod(self._end - self._joined, self._step)
         return whole + (rest > self._rank)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the indices of each batch."""
         order = self._order()[: self._end]
         for number in range(len(self)):
-            step = order[number * self._step : (number + 1) * self._step]
+            joined = self._joined if number == len(self) - 1 else 0
+            step = order[number * self._step : (number + 1) * self._step + joined]
             yield step[self._rank :: self._world].tolist()
 
     def _order(self) -> np.ndarray:

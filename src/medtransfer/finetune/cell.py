@@ -45,6 +45,7 @@ def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:
         result = start if isinstance(start, Result) else train(tuning, start, handle)
         _remove_state(tuning.folder)
         record = record_of(result, tuning.folder, tuning.target.folder.parent)
+        handle.set_tags(record.tags)
         handle.log_record(record if stored else replace(record, curves={}))  # a training has logged its curves already
     return result
 

@@ -39,4 +39,6 @@ def evaluate(
 @torch.no_grad()
 def predict(fabric: Fabric, task: Task, model: nn.Module, images: Tensor) -> Tensor:
     """Return the task's probabilities of normalised images (N, 3, H, W), on the CPU."""
-    return task.probabilities(model(place(fabric, images)).float()).cpu()
+    with fabric.autocast():
+        logits = model(place(fabric, images))
+    return task.probabilities(logits.float()).cpu()

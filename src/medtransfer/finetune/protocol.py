@@ -1,9 +1,17 @@
 """Recipe of a fine-tuning: the params that its result depends on, and their digest."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from medtransfer.config import Finetune
-from medtransfer.hashing import digest
+from medtransfer.hashing import digest, without
+
+# Options that the recipe did not always have, with what it did then; see `without`.
+ADDED = {
+    "optimiser": "sgd", "loss": None, "decay_norms": True, "clip_grad": None, "ema_decay": None, "tf32": False,
+    "reproducible": True,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -14,12 +22,19 @@ class Protocol:
     train_epochs: int
     epoch_steps: int | None
     batch_size: int
+    optimiser: str
+    loss: str | None
     lr: float
     power: float
     momentum: float
     weight_decay: float
+    decay_norms: bool
+    clip_grad: float | None
+    ema_decay: float | None
     select: str
     precision: str
+    tf32: bool
+    reproducible: bool
     compile: bool
 
     @classmethod
@@ -27,7 +42,16 @@ class Protocol:
         """Take the fields that a result depends on."""
         return cls(**{name: getattr(section, name) for name in cls.__dataclass_fields__})
 
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> "Protocol":
+        """Take the recipe from the settings of a result.
+
+        Raises:
+            KeyError: they lack a field.
+        """
+        return cls(**{name: (ADDED | dict(settings))[name] for name in cls.__dataclass_fields__})
+
     @property
     def key(self) -> str:
         """Digest of the recipe in a cell."""
-        return digest(asdict(self))
+        return digest(without(asdict(self), ADDED))

@@ -81,7 +81,8 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
     """Open and verify a prepared target.
 
     Raises:
-        InputError: it is missing or broken, its task is unknown, or it lacks the validation samples that the protocol needs.
+        InputError: it is missing or broken, its task or its loss is unknown, or it lacks the validation samples that the
+            protocol needs.
     """
     target = PreparedTarget.open(folder)
     task = target.info.task
@@ -90,6 +91,11 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
         raise InputError(
             f"expected a task with its labels ({known}) in {folder / TARGET_FILE}, but got {task!r} with "
             f"{', '.join(sorted(target.info.arrays)) or 'no arrays'}; make the target again with `medtransfer prepare --force`"
+        )
+    if protocol.loss not in (None, *TASKS[task].losses):
+        raise InputError(
+            f"expected finetune.loss to be one of {', '.join(TASKS[task].losses)} for the {task} of {folder}, or null, but got "
+            f"{protocol.loss!r}"
         )
     target.verify()
     if protocol.select == "validation" and "validation" not in set(target.index["split"]):

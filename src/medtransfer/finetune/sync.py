@@ -55,11 +55,12 @@ def _read(path: Path) -> Result:
 def record_of(result: Result, folder: Path, prepared: Path) -> tracking.RunRecord:
     """Return the run of a model, as its training would have logged it."""
     cell = Cell(**result.cell)
-    protocol = Protocol(**{name: result.settings[name] for name in Protocol.__dataclass_fields__})
+    protocol = Protocol.read(result.settings)
     params = run_params(cell, protocol, result.task, result.settings["class_names"])
+    tags = {"compiled": compiled} if (compiled := result.settings.get("compiled")) else {}
     inputs = [(cell.target, cell.data, prepared / cell.target, "training")]
     return tracking.RunRecord(
-        cell.name, result.key, params, result.metrics, by_epoch(result.curves), artifacts={"model": folder}, datasets=inputs
+        cell.name, result.key, params, result.metrics, by_epoch(result.curves), tags, {"model": folder}, inputs
     )
 
 

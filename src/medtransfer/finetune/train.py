@@ -17,11 +17,12 @@ from medtransfer.errors import StageError
 from medtransfer.finetune.evaluation import evaluate, predict
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.sync import by_epoch
-from medtransfer.finetune.trainer import Trainer
+from medtransfer.finetune.trainer import Trainer, joins_last_image
 from medtransfer.finetune.validation import BestWeights, Validation
 from medtransfer.metrics.evaluation import Evaluation
 from medtransfer.records import PER_SAMPLE, Result, write_per_sample, write_tensors
 from medtransfer.seeds import derive_seed
+from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 
@@ -30,12 +31,14 @@ def build_model(tuning: FineTuning) -> nn.Module:
     """Build the model of a cell: the checkpoint's encoder and a randomly initialised decoder, frozen where the mode says so.
 
     Raises:
-        InputError: the weights are broken.
+        InputError: the weights are broken, or a batch of one image cannot be trained on.
     """
     encoder = load_encoder(tuning.checkpoint, tuning.info)
     model = tuning.task.model(encoder, len(tuning.class_names), tuning.protocol.decoder)
     initialise(model.get_submodule("decoder"), derive_seed(tuning.cell.seed, "decoder"))
     freeze_all_but(model, tuning.mode.trains)
+    height, width = tuning.target.info.input
+    joins_last_image(model, tuning.target.info.counts["train"], (height, width), tuning.protocol)
     return model
 
 
@@ -52,20 +55,25 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
     """
     begin = time.monotonic()
     (tuning.folder / "metrics.json").unlink(missing_ok=True)
-    fabric = open_fabric(tuning.section.accelerator, 1, tuning.section.precision)
-    before = _hashes(model)
-    trainer = _fit(tuning, fabric, model, handle)
-    after = _hashes(model)
-    for part in before.keys() - tuning.mode.trains:
-        if before[part] != after[part]:
-            raise StageError(f"the frozen {part} of {tuning.cell.name} changed in training: {before[part]} became {after[part]}")
+    protocol, fabric = tuning.protocol, open_fabric(tuning.section.accelerator, 1, tuning.section.precision)
+    with arithmetic(fabric.device, tf32=protocol.tf32, reproducible=protocol.reproducible):
+        before = _hashes(model)
+        trainer = _fit(tuning, fabric, model, handle)
+        after = _hashes(model)
+        for part in before.keys() - tuning.mode.trains:
+            if before[part] != after[part]:
+                raise StageError(
+                    f"the frozen {part} of {tuning.cell.name} changed in training: {before[part]} became {after[part]}"
+                )
+        metrics = _test(tuning, trainer)
     result = Result(
         cell=asdict(tuning.cell), key=tuning.cell.key, task=tuning.target.info.task, primary=tuning.task.primary.name,
-        metrics=_test(tuning, trainer), per_sample=PER_SAMPLE, curves=trainer.curves,
+        metrics=metrics, per_sample=PER_SAMPLE, curves=trainer.curves,
         encoder_hash=[before["encoder"], after["encoder"]],
         settings={
-            **asdict(tuning.protocol), "class_names": tuning.class_names,
-            "build": tuning.info.build, "arguments": tuning.info.arguments, "scaling": tuning.target.info.scaling,
+            **asdict(protocol), "class_names": tuning.class_names, "build": tuning.info.build, "arguments": tuning.info.arguments,
+            "scaling": tuning.target.info.scaling,
+            **({"compiled": compiled} if (compiled := trainer.steps.compilation.summary) else {}),
         },  # fmt: skip
         seconds=time.monotonic() - begin, git_revision=git_revision(Path.cwd()),
     )  # fmt: skip
@@ -82,7 +90,15 @@ def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.
     samples = tuning.samples("train", augment=True)
     state = tuning.folder / ".resume.safetensors"
     trainer = Trainer(
-        fabric, model, samples, tuning.task.loss, tuning.protocol, tuning.cell.seed, state, tuning.cell.key, tuning.section.workers
+        fabric,
+        model,
+        samples,
+        partial(tuning.task.loss, name=tuning.protocol.loss),
+        tuning.protocol,
+        tuning.cell.seed,
+        state,
+        tuning.cell.key,
+        tuning.section.workers,
     )
     handle.log_curves(by_epoch(trainer.curves))  # of the epochs before an interruption
     validation = _validation(tuning, trainer)
@@ -102,19 +118,19 @@ def _validation(tuning: FineTuning, trainer: Trainer) -> Validation:
     chosen = tuning.protocol.select == "validation"
     best = BestWeights(tuning.folder / ".best.safetensors", trainer.curves.get(curve, [])) if chosen else None
     if "validation" not in set(tuning.target.index["split"]):
-        return Validation(curve, None, None, trainer.raw)
+        return Validation(curve, None, None, trainer.steps.kept)
     samples = tuning.samples("validation")
-    return Validation(curve, lambda: _evaluate(tuning, trainer, samples).metrics[primary], best, trainer.raw)
+    return Validation(curve, lambda: _evaluate(tuning, trainer, samples).metrics[primary], best, trainer.steps.kept)
 
 
 def _test(tuning: FineTuning, trainer: Trainer) -> dict[str, float]:
     """Evaluate on the test samples; write weights, values per sample and overlays, and return the metrics."""
     samples = tuning.samples("test")
     evaluation = _evaluate(tuning, trainer, samples)
-    write_tensors(tuning.folder / "weights.safetensors", trainer.raw.state_dict())
+    write_tensors(tuning.folder / "weights.safetensors", trainer.steps.kept.state_dict())
     write_per_sample(tuning.folder, evaluation.per_sample)
     if tuning.section.overlays:
-        predicted = partial(predict, trainer.fabric, tuning.task, trainer.model)
+        predicted = partial(predict, trainer.fabric, tuning.task, trainer.steps.kept)
         tuning.task.draw(
             tuning.folder / "overlays.png", samples, evaluation, predicted, tuning.class_names, tuning.section.overlays
         )
@@ -130,5 +146,5 @@ def _image_counts(tuning: FineTuning, evaluation: Evaluation) -> dict[str, float
 
 
 def _evaluate(tuning: FineTuning, trainer: Trainer, samples: Samples) -> Evaluation:
-    section = tuning.section
-    return evaluate(trainer.fabric, tuning.task, trainer.model, samples, tuning.class_names, section.batch_size, section.workers)
+    section, model = tuning.section, trainer.steps.kept
+    return evaluate(trainer.fabric, tuning.task, model, samples, tuning.class_names, section.batch_size, section.workers)

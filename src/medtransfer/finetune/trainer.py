@@ -7,27 +7,57 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medtransfer.data.epochs import Samples
 from medtransfer.data.sampling import EpochBatches, loader
+from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.progress import track
 from medtransfer.seeds import derive_seed, seed_everything
-from medtransfer.training.device import compiled, lay_out, place
+from medtransfer.training.batch_norm import needs_two_images
+from medtransfer.training.device import lay_out, place
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.schedules import polynomial
 from medtransfer.training.state import load_state, read_progress, save_state
+from medtransfer.training.steps import Steps, build_optimiser, can_fuse
 
 log = logging.getLogger("medtransfer")
+SECOND_BETA = 0.999  # of AdamW, PyTorch's default
 SECONDS_BETWEEN_STATES, SAVING_SHARE = 20.0, 0.01  # saving takes at most this share of the time
 Curves = dict[str, list[float]]
 
 
+def joins_last_image(model: nn.Module, images: int, size: tuple[int, int], protocol: Protocol) -> bool:
+    """Return whether the last image of an epoch, left over on its own, must join the batch before.
+
+    It must where batch normalisation cannot train on one image; elsewhere it stays a batch of its own.
+
+    Args:
+        model: model to train, on the CPU.
+        images: number of training images.
+        size: their height and width, pixels.
+        protocol: the recipe.
+
+    Raises:
+        InputError: such a batch cannot be avoided.
+    """
+    batches, left = divmod(images, protocol.batch_size)
+    alone = left == 1 and (protocol.epoch_steps is None or protocol.epoch_steps > batches)
+    if not (alone or protocol.batch_size == 1) or not needs_two_images(model, *size):
+        return False
+    if protocol.batch_size > 1 and batches:
+        return True
+    raise InputError(
+        f"expected at least 2 images per step, since at {size[0]}x{size[1]} pixels batch normalisation sees a single value per "
+        f"channel of one image, but got {images} training images and finetune.batch_size {protocol.batch_size}; raise the batch "
+        "size, add images, or prepare the target with a larger `size`"
+    )
+
+
 class Trainer:
-    """One fine-tuning: SGD with momentum and polynomial decay by step (A.4)."""
+    """One fine-tuning: SGD with momentum and polynomial decay by step (A.4), or what the protocol says instead."""
 
     def __init__(
         self, fabric: Fabric, model: nn.Module, samples: Samples, loss: Callable[[Tensor, Tensor], Tensor], protocol: Protocol,
@@ -48,16 +78,23 @@ class Trainer:
         """
         self.fabric, self.samples, self.loss, self.protocol, self.seed = fabric, samples, loss, protocol, seed
         self.state, self.key, self.raw = state, key, lay_out(model)
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.raw_optimiser = torch.optim.SGD(
-            trained, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=True
-        )
+        height, width = samples[0][0].shape[-2:]
+        joins = joins_last_image(model, len(samples), (height, width), protocol)
+        self.raw_optimiser = build_optimiser(
+            protocol.optimiser, model, lr=protocol.lr, weight_decay=protocol.weight_decay, betas=(protocol.momentum, SECOND_BETA),
+            decay_norms=protocol.decay_norms, fused=can_fuse(protocol.precision, protocol.clip_grad),
+        )  # fmt: skip
         self.curves: Curves = {"train_loss": [], "lr": []}
-        self.model, self.optimiser = fabric.setup(compiled(self.raw, fabric.device, protocol.compile), self.raw_optimiser)
+        self.steps = Steps(
+            fabric, self.raw, self.raw_optimiser, compiles=protocol.compile, clip_grad=protocol.clip_grad,
+            ema_decay=protocol.ema_decay,
+        )  # fmt: skip
         remedy = "lower finetune.lr, or look for a broken sample, and run again"
         self.guard = FiniteGuard(fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
         self.first = self._resume()  # after `setup`, since loading moves the moments to the device of their parameters
-        self.sampler = EpochBatches(len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False)
+        self.sampler = EpochBatches(
+            len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False, join_last_image=joins
+        )
         self.batches = loader(samples, self.sampler, workers, pin=fabric.device.type == "cuda")
 
     def train(self, label: str, observe: Callable[[int, dict[str, float]], None]) -> Curves:
@@ -86,13 +123,13 @@ class Trainer:
     def _save(self, epoch: int) -> None:
         precision = self.fabric.strategy.precision.state_dict()
         progress = {"key": self.key, "epoch": epoch, "curves": self.curves, "precision": precision}
-        save_state(self.state, self.raw, self.raw_optimiser, progress)
+        save_state(self.state, self.raw, self.raw_optimiser, progress, self.steps.average)
 
     def _resume(self) -> int:
         progress = self._progress()
         if progress is None:
             return 1
-        load_state(self.state, self.raw, self.raw_optimiser)
+        load_state(self.state, self.raw, self.raw_optimiser, self.steps.average)
         self.fabric.strategy.precision.load_state_dict(progress["precision"])
         self.curves = progress["curves"]
         log.info("finetune: resumes after epoch %d", progress["epoch"])
@@ -114,16 +151,15 @@ class Trainer:
         seed_everything(derive_seed(self.seed, "epoch", epoch))
         self.samples.set_epoch(epoch)
         self.sampler.set_epoch(epoch)
-        self.model.train()
+        self.steps.model.train()
         steps, lr = min(len(self.sampler), self.protocol.epoch_steps or len(self.sampler)), 0.0
         for step, (images, truth, _) in enumerate(islice(self.batches, steps), start=(epoch - 1) * steps):
             lr = self.protocol.lr * polynomial(step, self.protocol.train_epochs * steps, self.protocol.power)
-            for group in self.optimiser.param_groups:
-                group["lr"] = lr
-            logits = self.model(place(self.fabric, images))
+            self.steps.set_lr(lr)
+            with self.steps.compilation.step(len(images)):
+                logits = self.steps.model(place(self.fabric, images))
             loss = self.loss(logits, self.fabric.to_device(truth))
             self.guard.observe(loss, step, epoch, lr)
             self.fabric.backward(loss)
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
+            self.steps.update(step)
         return {"train_loss": self.guard.end_epoch(), "lr": lr}

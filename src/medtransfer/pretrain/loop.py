@@ -14,18 +14,18 @@ from medtransfer.seeds import derive_seed, seed_everything
 from medtransfer.training.device import place
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.schedules import warmup_cosine
+from medtransfer.training.steps import Steps
 
 
 def train_epoch(
-    fabric: Fabric, model: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterable[tuple[Tensor, Tensor]],
-    pieces: Sequence[int], recipe: Recipe, epoch: int, classes: int, guard: FiniteGuard,
+    fabric: Fabric, steps: Steps, batches: Iterable[tuple[Tensor, Tensor]], pieces: Sequence[int], recipe: Recipe, epoch: int,
+    classes: int, guard: FiniteGuard,
 ) -> dict[str, float]:  # fmt: skip
     """Train for one epoch; random numbers depend only on (seed, epoch, rank), so a resumed training has the same epochs.
 
     Args:
         fabric: moves batches to the device and synchronises processes.
-        model: classifier, set up by fabric.
-        optimiser: optimiser, set up by fabric.
+        steps: classifier and optimiser.
         batches: micro-batches of images (B, 3, H, W) and labels (B,).
         pieces: number of micro-batches of each optimiser step.
         recipe: recipe of the pretraining.
@@ -39,23 +39,23 @@ def train_epoch(
     Raises:
         StageError: a loss, or a weight at the end, is not finite.
     """
-    model.train()
+    model = steps.model.train()
     seed_everything(derive_seed(recipe.seed, "epoch", epoch, fabric.global_rank))
     generator = torch.Generator().manual_seed(derive_seed(recipe.seed, "mix", epoch, fabric.global_rank))
-    stream, steps, lr = iter(batches), len(pieces), 0.0
-    for step, passes in enumerate(pieces, start=(epoch - 1) * steps):
-        lr = recipe.lr * warmup_cosine(step, recipe.warmup * steps, recipe.epochs * steps)
-        for group in optimiser.param_groups:
-            group["lr"] = lr
+    stream, count, lr = iter(batches), len(pieces), 0.0
+    for step, passes in enumerate(pieces, start=(epoch - 1) * count):
+        lr = recipe.lr * warmup_cosine(step, recipe.warmup * count, recipe.epochs * count)
+        steps.set_lr(lr)
         for number in range(passes):
             images, labels = next(stream)
             images, targets = _augment(place(fabric, images), fabric.to_device(labels), recipe, classes, generator)
             with fabric.no_backward_sync(model, enabled=number < passes - 1):  # type: ignore[arg-type]
-                loss = cross_entropy(model(images).float(), targets, label_smoothing=recipe.label_smoothing)
+                with steps.compilation.step(len(images)):
+                    logits = model(images).float()
+                loss = cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
                 guard.observe(loss, step, epoch, lr)
                 fabric.backward(loss / passes)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        steps.update(step)
     return {"train_loss": guard.end_epoch(), "lr": lr}
 
 
@@ -78,7 +78,9 @@ def accuracy(fabric: Fabric, model: nn.Module, batches: Iterable[Any]) -> float:
     correct = torch.zeros((), dtype=torch.int64, device=fabric.device)
     count = 0
     for images, labels in batches:
-        correct += (model(place(fabric, images)).argmax(1) == fabric.to_device(labels)).sum()
+        with fabric.autocast():
+            logits = model(place(fabric, images))
+        correct += (logits.argmax(1) == fabric.to_device(labels)).sum()
         count += len(labels)
     counts = torch.stack([correct, torch.tensor(count, device=fabric.device)])
     all_correct, all_images = fabric.all_reduce(counts, reduce_op="sum").tolist()  # type: ignore[union-attr]

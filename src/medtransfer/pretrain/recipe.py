@@ -7,7 +7,11 @@ from typing import Any
 from medtransfer.config import Pretrain, SupervisedOrigin
 from medtransfer.encoders.contract import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.errors import InputError
-from medtransfer.hashing import digest
+from medtransfer.hashing import digest, without
+
+# Options that the recipe did not always have, with what it did then; see `without`. RandAugment was on or off, and on was:
+ADDED = {"decay_norms": True, "clip_grad": None, "ema_decay": None, "tf32": False, "reproducible": True}
+RANDAUGMENT = {"ops": 2, "magnitude": 9, "scale": 30}
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class Recipe:
         build: its key of ENCODERS.
         arguments: its constructor arguments.
         lr: base learning rate for `batch_size` images per step, after linear scaling.
+        randaugment: `ops` per image and their `magnitude` out of `scale`; None for no RandAugment.
         warmup: epochs of warm-up.
         checkpoints: epochs to save, always including the last and the random initialisation (0).
         mean: mean per channel, in [0, 1] units; stored in the checkpoints for scoring and fine-tuning.
@@ -29,7 +34,7 @@ class Recipe:
     build: str
     arguments: dict[str, Any]
     origin: str
-    randaugment: bool
+    randaugment: dict[str, int] | None
     cutmix: float
     mixup: float
     erasing: float
@@ -40,12 +45,17 @@ class Recipe:
     lr: float
     betas: tuple[float, float]
     weight_decay: float
+    decay_norms: bool
+    clip_grad: float | None
+    ema_decay: float | None
     label_smoothing: float
     size: int
     epochs: int
     checkpoints: tuple[int, ...]
     seed: int
     precision: str
+    tf32: bool
+    reproducible: bool
     compile: bool
     mean: tuple[float, ...] = field(default=IMAGENET_MEAN)
     std: tuple[float, ...] = field(default=IMAGENET_STD)
@@ -57,7 +67,9 @@ class Recipe:
 
     def digest(self, source_fingerprint: str) -> str:
         """Return the digest of the pretraining on a source; it does not depend on which checkpoints are saved."""
-        parts = {name: value for name, value in asdict(self).items() if name != "checkpoints"}
+        parts = {name: value for name, value in without(asdict(self), ADDED).items() if name != "checkpoints"}
+        if self.randaugment in (None, RANDAUGMENT):
+            parts["randaugment"] = self.randaugment is not None
         return digest({**parts, "source": source_fingerprint})
 
     @property
@@ -89,11 +101,14 @@ def recipe_of(section: Pretrain) -> Recipe:
         )
     return Recipe(
         encoder=section.encoder, build=spec.build, arguments=spec.arguments, origin=section.origin,
-        randaugment=origin.randaugment, cutmix=origin.cutmix, mixup=origin.mixup, erasing=origin.erasing,
+        randaugment=origin.randaugment.model_dump() if origin.randaugment else None,
+        cutmix=origin.cutmix, mixup=origin.mixup, erasing=origin.erasing,
         warmup=_of_encoder(section, "warmup", origin.warmup), batch_size=batch, micro_batch=micro, devices=section.devices,
         lr=section.lr * batch / section.lr_batch, betas=section.betas, weight_decay=section.weight_decay,
+        decay_norms=section.decay_norms, clip_grad=section.clip_grad, ema_decay=section.ema_decay,
         label_smoothing=section.label_smoothing, size=section.size, epochs=section.epochs, checkpoints=planned_epochs(section),
-        seed=section.seed, precision=section.precision, compile=section.compile,
+        seed=section.seed, precision=section.precision, tf32=section.tf32, reproducible=section.reproducible,
+        compile=section.compile,
     )  # fmt: skip
 
 

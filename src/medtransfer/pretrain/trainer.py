@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -13,17 +13,42 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.initialise import initialise
+from medtransfer.errors import InputError
 from medtransfer.pretrain.loop import accuracy, train_epoch
 from medtransfer.pretrain.plan import TrainingPlan
+from medtransfer.pretrain.recipe import Recipe
 from medtransfer.progress import track
 from medtransfer.records import SOURCE_ACCURACY, checkpoint_path, write_curves
+from medtransfer.training.batch_norm import needs_two_images
 from medtransfer.training.checkpoints import save_checkpoint
-from medtransfer.training.device import compiled, lay_out
+from medtransfer.training.device import lay_out
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.state import load_state, read_progress, save_state
+from medtransfer.training.steps import Steps, build_optimiser, can_fuse
 
 log = logging.getLogger("medtransfer")
 Curves = dict[str, dict[str, float]]  # metric -> epoch (a string, as in JSON) -> value
+
+
+def check_batches(recipe: Recipe, images: int) -> None:
+    """Check that no device ever trains on one image that its batch normalisation has no variance of.
+
+    Args:
+        recipe: recipe of the pretraining.
+        images: number of training images.
+
+    Raises:
+        InputError: there are fewer images than devices, or such a batch would come up.
+    """
+    if images < recipe.devices:
+        raise InputError(f"expected a training image for each device, but got {images} for pretrain.devices {recipe.devices}")
+    smallest = min(recipe.micro_batch, images // recipe.devices)  # a set smaller than one step is one step
+    if smallest == 1 and needs_two_images(build_encoder(recipe.build, **recipe.arguments), recipe.size, recipe.size):
+        raise InputError(
+            f"expected at least 2 images per device and forward pass, since at {recipe.size} pixels batch normalisation of "
+            f"{recipe.encoder} sees a single value per channel of one image, but got 1 of {images} (pretrain.micro_batch "
+            f"{recipe.micro_batch}, pretrain.devices {recipe.devices}); raise pretrain.micro_batch or pretrain.size, or add images"
+        )
 
 
 class Trainer:
@@ -41,6 +66,7 @@ class Trainer:
         self.recipe, self.checkpoints, self.images = plan.recipe, plan.checkpoints, plan.images
         self.classes = len(self.images["train"].classes)
         self.curves: Curves = {}
+        self.tags: dict[str, str] = {}
 
     def train(self, observe: Callable[[int, Encoder, dict[str, float]], bool]) -> int:
         """Train from the last finished epoch to the end, or until `observe` returns False.
@@ -52,37 +78,45 @@ class Trainer:
         Returns:
             The last epoch that was trained.
         """
-        raw = Classifier(build_encoder(self.recipe.build, **self.recipe.arguments), self.classes)
-        initialise(raw, self.recipe.seed)
-        lay_out(raw)
-        raw_optimiser = torch.optim.AdamW(
-            raw.parameters(), lr=self.recipe.lr, betas=self.recipe.betas, weight_decay=self.recipe.weight_decay, fused=True
-        )
-        model, optimiser = self.fabric.setup(compiled(raw, self.fabric.device, self.recipe.compile), raw_optimiser)
+        recipe = self.recipe
+        self.raw = Classifier(build_encoder(recipe.build, **recipe.arguments), self.classes)
+        initialise(self.raw, recipe.seed)
+        lay_out(self.raw)
+        self.raw_optimiser = build_optimiser(
+            "adamw", self.raw, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas,
+            decay_norms=recipe.decay_norms, fused=can_fuse(recipe.precision, recipe.clip_grad),
+        )  # fmt: skip
+        self.steps = Steps(
+            self.fabric, self.raw, self.raw_optimiser, compiles=recipe.compile, clip_grad=recipe.clip_grad,
+            ema_decay=recipe.ema_decay,
+        )  # fmt: skip
         remedy = "lower pretrain.lr, or look for a broken picture, and run again"
-        guard = FiniteGuard(self.fabric, raw, raw_optimiser, "training loss", self._last_good, remedy)
-        begin = self._resume(raw, raw_optimiser)
+        guard = FiniteGuard(self.fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
+        begin = self._resume()
         sampler = self._sampler("train")
         training = self._loader("train", sampler)
         validation = self._loader("val", self._sampler("val"))
         for epoch in range(begin, self.recipe.epochs + 1):
-            numbers = self._epoch(model, optimiser, training, sampler, epoch, guard) if epoch else {}
-            numbers[SOURCE_ACCURACY] = accuracy(self.fabric, model, validation)
+            numbers = self._epoch(training, sampler, epoch, guard) if epoch else {}
+            self.steps.share_buffers()
+            numbers[SOURCE_ACCURACY] = accuracy(self.fabric, self.steps.kept, validation)
             proceed = True
             if self.fabric.is_global_zero:
-                proceed = self._save(epoch, raw, raw_optimiser, numbers, observe)
+                proceed = self._save(epoch, numbers, observe)
+            if compiled := self.steps.compilation.summary:
+                self.tags["compiled"] = compiled
             if not self.fabric.broadcast(proceed):
                 return epoch
         return self.recipe.epochs
 
-    def _resume(self, raw: Classifier, optimiser: torch.optim.Optimizer) -> int:
+    def _resume(self) -> int:
         """Restore the state of an interrupted pretraining and return the next epoch.
 
         The model must be on its device already, since loading moves the optimiser's moments to that of their parameters.
         """
         if self.progress is None:
             return 0
-        load_state(self.checkpoints.state, raw, optimiser)
+        load_state(self.checkpoints.state, self.raw, self.raw_optimiser, self.steps.average)
         self.fabric.strategy.precision.load_state_dict(self.progress["precision"])
         self.curves = self.progress["curves"]
         log.info("pretrain: %s resumes after epoch %d", self.checkpoints.path.name, self.progress["epoch"])
@@ -111,8 +145,7 @@ class Trainer:
         return loader(self.images[split], sampler, self.plan.section.workers, pin=self.fabric.device.type == "cuda")
 
     def _epoch(
-        self, model: torch.nn.Module, optimiser: torch.optim.Optimizer, training: torch.utils.data.DataLoader,
-        sampler: EpochBatches, epoch: int, guard: FiniteGuard,
+        self, training: torch.utils.data.DataLoader, sampler: EpochBatches, epoch: int, guard: FiniteGuard
     ) -> dict[str, float]:  # fmt: skip
         self.images["train"].set_epoch(epoch)
         sampler.set_epoch(epoch)
@@ -120,17 +153,17 @@ class Trainer:
         bar = track(training, label, len(sampler), "batch") if self.fabric.is_global_zero else training
         whole, rest = divmod(len(sampler), self.recipe.accumulation)
         pieces = [self.recipe.accumulation] * whole or [rest]  # a dataset smaller than one step is one step
-        return train_epoch(self.fabric, model, optimiser, bar, pieces, self.recipe, epoch, self.classes, guard)
+        return train_epoch(self.fabric, self.steps, bar, pieces, self.recipe, epoch, self.classes, guard)
 
     def _save(
-        self, epoch: int, raw: Classifier, optimiser: torch.optim.Optimizer, numbers: dict[str, float],
-        observe: Callable[[int, Encoder, dict[str, float]], bool],
+        self, epoch: int, numbers: dict[str, float], observe: Callable[[int, Encoder, dict[str, float]], bool]
     ) -> bool:  # fmt: skip
         """Save an epoch: first the checkpoint, then the state, which marks the epoch as done."""
+        kept = cast(Classifier, self.steps.kept)
         if epoch in self.recipe.checkpoints:
             metrics = {SOURCE_ACCURACY: numbers[SOURCE_ACCURACY]}
-            save_checkpoint(self.checkpoints.path, raw, replace(self.plan.provenance, epoch=epoch, metrics=metrics))
-        proceed = observe(epoch, raw.encoder, numbers)
+            save_checkpoint(self.checkpoints.path, kept, replace(self.plan.provenance, epoch=epoch, metrics=metrics))
+        proceed = observe(epoch, kept.encoder, numbers)
         for name, value in numbers.items():
             self.curves.setdefault(name, {})[str(epoch)] = value
         write_curves(self.checkpoints.path, self.curves)
@@ -138,5 +171,5 @@ class Trainer:
             "pretraining": self.checkpoints.pretraining, "epoch": epoch, "curves": self.curves,
             "precision": self.fabric.strategy.precision.state_dict(),
         }  # fmt: skip
-        save_state(self.checkpoints.state, raw, optimiser, progress)
+        save_state(self.checkpoints.state, self.raw, self.raw_optimiser, progress, self.steps.average)
         return proceed

@@ -1,5 +1,8 @@
 """Arguments of the indicators from the section `score` of the params."""
 
+from dataclasses import asdict
+from typing import Any
+
 from medtransfer.config import Score, Section, check_section
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Options, ViewSettings
@@ -32,3 +35,8 @@ def _own(section: Score) -> dict[str, Section]:
 def views_of(section: Score) -> ViewSettings:
     """Return the settings of the images and pairs of views."""
     return ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative, section.precision)
+
+
+def settings_of(section: Score) -> dict[str, Any]:
+    """Return what every stored row depends on; `tf32` is named where it is used, which older scores never did."""
+    return {**asdict(views_of(section)), **({"tf32": True} if section.tf32 else {})}

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from medtransfer import tracking
@@ -25,9 +25,10 @@ from medtransfer.records import (
     series_folder,
     write_values,
 )
-from medtransfer.score.options import options_of, views_of
+from medtransfer.score.options import options_of, settings_of, views_of
 from medtransfer.score.plot import draw_curves
 from medtransfer.score.sync import INDEX, PICTURE, metrics_of, record_of
+from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 
@@ -154,10 +155,11 @@ class Scorer:
         fabric = open_fabric(self.section.accelerator, 1, self.section.precision)
         encoder = load_encoder(checkpoint_path(self.series, epoch), info)
         label = f"score {self.section.target} {self.series.name} epoch {epoch}"
-        measured = measure(
-            indicators, encoder, self.target, views_of(self.section), options, contract=info.input,
-            batch_size=self.section.batch_size, device=fabric.device, autocast=fabric.autocast, label=label,
-        )  # fmt: skip
+        with arithmetic(fabric.device, tf32=self.section.tf32, reproducible=True):
+            measured = measure(
+                indicators, encoder, self.target, views_of(self.section), options, contract=info.input,
+                batch_size=self.section.batch_size, device=fabric.device, autocast=fabric.autocast, label=label,
+            )  # fmt: skip
         for indicator in indicators:
             _log(label, indicator, measured[indicator.name], options)
         return measured
@@ -167,7 +169,7 @@ class Scorer:
             target=self.section.target, data=self.target.info.fingerprint, encoder=info.encoder, origin=info.origin,
             source=info.source, epoch=info.epoch, pretraining=info.pretraining, weights=info.weights,
             source_accuracy=info.source_accuracy, images=len(next(iter(measured.values())).images),
-            settings=asdict(views_of(self.section)), rows=[row for result in measured.values() for row in result.scores],
+            settings=settings_of(self.section), rows=[row for result in measured.values() for row in result.scores],
             notes={name: result.notes for name, result in measured.items() if result.notes},
         )  # fmt: skip
 
@@ -178,7 +180,7 @@ class Scorer:
         except InputError:  # missing, of another version or broken
             return None
         stored = (scores.pretraining, scores.weights, scores.data, scores.settings)
-        current = (info.pretraining, info.weights, self.target.info.fingerprint, asdict(views_of(self.section)))
+        current = (info.pretraining, info.weights, self.target.info.fingerprint, settings_of(self.section))
         return scores if stored == current else None
 
 

@@ -66,10 +66,12 @@ class Task(Protocol):
     Attributes:
         labels_file: array of the labels in a prepared target.
         primary: the metric that models are compared by.
+        losses: names of its losses, the default first.
     """
 
     labels_file: ClassVar[str]
     primary: ClassVar[Metric]
+    losses: ClassVar[tuple[str, ...]]
 
     def samples(
         self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int
@@ -100,8 +102,8 @@ class Task(Protocol):
             A model of images (N, 3, H, W) with the parts `encoder` and `decoder`, each a `Part`, the second not yet initialised.
         """
 
-    def loss(self, logits: "Tensor", truth: "Tensor") -> "Tensor":
-        """Compute the training loss of a batch, a scalar."""
+    def loss(self, logits: "Tensor", truth: "Tensor", name: str | None = None) -> "Tensor":
+        """Compute the training loss of a batch, a scalar: the named one, or the default."""
 
     def probabilities(self, logits: "Tensor") -> "Tensor":
         """Convert logits to probabilities of the same shape."""

@@ -1,10 +1,11 @@
-"""Dice loss over a whole batch, from logits (N, K, H, W) and labels (N, H, W).
+"""Dice loss and cross-entropy over a whole batch, from logits (N, K, H, W) and labels (N, H, W).
 
 K is 1 for one non-background class (sigmoid), else one channel per class with the background first (softmax).
 """
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from medtransfer.records import IGNORE
 
@@ -40,6 +41,22 @@ def dice_loss(logits: Tensor, truth: Tensor, classes: int) -> Tensor:
         y = (truth[:, None] == labels).to(p.dtype)  # (N, classes + 1, H, W)
         overlap, size = (part.sum(dim=(0, 2, 3)) for part in (p * y, p.square() + y))  # (classes + 1,)
         return 1 - ((2 * overlap + SMOOTHING) / (size + SMOOTHING)).mean()
+
+
+def cross_entropy_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Compute the mean over pixels of -log p of the true class, of at least float32 even under autocast.
+
+    Args:
+        logits: (N, 1, H, W) for one class, else (N, classes + 1, H, W).
+        truth: labels 0..classes, (N, H, W); pixels labelled IGNORE are left out, and the loss is 0 where no others are.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if logits.shape[1] == 1:
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)  # whose softmax is [1 - p, p]
+        pixels = logits.movedim(1, -1).flatten(0, 2)  # (N H W, classes + 1): for images a GPU's sum is not reproducible
+        total = cross_entropy(pixels, truth.flatten().long(), ignore_index=IGNORE, reduction="sum")
+        return total / (truth != IGNORE).sum().clamp(min=1)
 
 
 def _probabilities(logits: Tensor) -> Tensor:

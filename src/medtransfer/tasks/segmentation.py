@@ -24,6 +24,7 @@ class Segmentation:
     """
 
     labels_file: ClassVar[str] = MASKS_FILE
+    losses: ClassVar[tuple[str, ...]] = ("dice", "dice-ce")
     primary: ClassVar[Metric] = Metric("dice", "Dice", 0.0, 1.0, "overlap of the predicted and the true mask")
 
     def samples(
@@ -40,11 +41,12 @@ class Segmentation:
 
         return build_segmenter(encoder, classes, decoder)
 
-    def loss(self, logits: "Tensor", truth: "Tensor") -> "Tensor":
-        """Compute the Dice loss over the batch."""
-        from medtransfer.tasks.losses import dice_loss
+    def loss(self, logits: "Tensor", truth: "Tensor", name: str | None = None) -> "Tensor":
+        """Compute the Dice loss over the batch; with `dice-ce` plus the cross-entropy, as in nnU-Net."""
+        from medtransfer.tasks.losses import cross_entropy_loss, dice_loss
 
-        return dice_loss(logits, truth, max(1, logits.shape[1] - 1))
+        dice = dice_loss(logits, truth, max(1, logits.shape[1] - 1))
+        return dice + cross_entropy_loss(logits, truth) if name == "dice-ce" else dice
 
     def probabilities(self, logits: "Tensor") -> "Tensor":
         """Apply a sigmoid for one class, else a softmax over background and classes."""

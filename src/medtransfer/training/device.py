@@ -45,14 +45,6 @@ def lay_out(model: nn.Module) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def compiled(model: nn.Module, device: torch.device, enabled: bool) -> nn.Module:
-    """Return the model to train with, which shares the model's parameters: compiled if enabled and on a GPU.
-
-    On a CPU, compilation takes longer than it saves.
-    """
-    return torch.compile(model) if enabled and device.type == "cuda" else model  # type: ignore[return-value]
-
-
 def place(fabric: Fabric, images: Tensor) -> Tensor:
     """Copy images (N, C, H, W) to the device, channels last; asynchronously from pinned memory."""
     return fabric.to_device(images).contiguous(memory_format=torch.channels_last)

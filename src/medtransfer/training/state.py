@@ -12,7 +12,9 @@ from medtransfer.records import in_one_line, parse_json
 from medtransfer.records.state import read_state, read_state_header, write_state
 
 
-def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+def save_state(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: dict[str, Any], average: nn.Module | None = None
+) -> None:  # fmt: skip
     """Write weights, optimiser state and progress atomically.
 
     Args:
@@ -20,8 +22,13 @@ def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, p
         model: model whose parameters and buffers are saved.
         optimiser: optimiser whose state by parameter is saved; the caller must set its hyperparameters again.
         progress: plain values, as JSON.
+        average: moving average of the model, if it has one.
     """
-    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = {
+        f"{part}.{name}": value.detach().cpu().contiguous()
+        for part, module in (("model", model), ("average", average)) if module is not None
+        for name, value in module.state_dict().items()
+    }  # fmt: skip
     numbers: dict[str, float] = {}
     for index, slots in optimiser.state_dict()["state"].items():
         for name, value in slots.items():
@@ -32,7 +39,9 @@ def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, p
     write_state(path, tensors, {"progress": json.dumps(progress), "numbers": json.dumps(numbers)})
 
 
-def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+def load_state(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Load what `save_state` wrote into a model and its optimiser.
 
     Returns:
@@ -42,7 +51,7 @@ def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
         InputError: the file is damaged, or holds the state of another model.
     """
     try:
-        return _load_state(path, model, optimiser)
+        return _load_state(path, model, optimiser, average)
     except torch.OutOfMemoryError:  # not an error of the file
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -52,9 +61,13 @@ def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
         ) from None
 
 
-def _load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+def _load_state(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None
+) -> dict[str, Any]:  # fmt: skip
     tensors, header = read_state(path)
-    model.load_state_dict({name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")})
+    for part, module in (("model.", model), ("average.", average)):
+        if module is not None:
+            module.load_state_dict({name.removeprefix(part): v for name, v in tensors.items() if name.startswith(part)})
     slots: dict[int, dict[str, Any]] = {}
     for name, value in [*tensors.items(), *((f"optimiser.{k}", v) for k, v in json.loads(header["numbers"]).items())]:
         if name.startswith("optimiser."):

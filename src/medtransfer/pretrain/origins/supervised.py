@@ -21,8 +21,9 @@ from medtransfer.pretrain.recipe import planned_epochs
 from medtransfer.pretrain.reuse import move_aside_foreign, reuse
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.sync import finish
-from medtransfer.pretrain.trainer import Trainer
+from medtransfer.pretrain.trainer import Trainer, check_batches
 from medtransfer.records import PRETRAINING_FILE, SOURCE_ACCURACY, Pretraining, find_checkpoint
+from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 
@@ -53,6 +54,7 @@ class Supervised:
 def _launch(plan: TrainingPlan) -> None:
     """Move checkpoints of other settings aside, and train on all devices."""
     recipe, checkpoints = plan.recipe, plan.checkpoints
+    check_batches(recipe, len(plan.images["train"]))
     fabric = open_fabric(plan.section.accelerator, recipe.devices, recipe.precision)
     if is_main_process():
         move_aside_foreign(checkpoints)
@@ -60,7 +62,10 @@ def _launch(plan: TrainingPlan) -> None:
             checkpoints.state.unlink(missing_ok=True)
             (checkpoints.path / PRETRAINING_FILE).unlink(missing_ok=True)
     fabric.launch()
-    with _explain_lost_process(fabric, checkpoints.path):
+    with (
+        arithmetic(fabric.device, tf32=recipe.tf32, reproducible=recipe.reproducible),
+        _explain_lost_process(fabric, checkpoints.path),
+    ):
         _train(plan, fabric)
 
 
@@ -107,7 +112,7 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
         saved = [epoch for epoch in checkpoints.saved if epoch <= last]
         done = Pretraining(
             checkpoints.path.name, plan.cell, checkpoints.pretraining, saved, {name: str(value) for name, value in params.items()},
-            _tags(plan, saved, last), trainer.curves if unfinished else curves,
+            _tags(plan, saved, last) | trainer.tags, trainer.curves if unfinished else curves,
             [[section.source, plan.fingerprint, section.source_root, "training"]],
         )  # fmt: skip
         finish(run, checkpoints.path, done)

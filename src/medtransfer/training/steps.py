@@ -1,0 +1,102 @@
+"""Optimiser steps of one training as its recipe describes them: optimiser, clipping, moving average, compilation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from medtransfer.training.compilation import Compilation
+
+
+def build_optimiser(
+    name: str, model: nn.Module, *, lr: float, weight_decay: float, betas: Sequence[float], decay_norms: bool, fused: bool
+) -> torch.optim.Optimizer:  # fmt: skip
+    """Build an optimiser of the parameters that have a gradient.
+
+    Args:
+        name: `sgd` or `adamw`.
+        model: model to train.
+        lr: learning rate.
+        weight_decay: weight decay; decoupled in AdamW.
+        betas: of AdamW; the first is the momentum of SGD.
+        decay_norms: whether biases and the weights of norms decay, too.
+        fused: whether one kernel makes the whole step.
+    """
+    trained: Any = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not decay_norms:
+        from timm.optim import param_groups_weight_decay
+
+        trained = param_groups_weight_decay(model, weight_decay)
+    if name == "sgd":
+        return torch.optim.SGD(trained, lr=lr, momentum=betas[0], weight_decay=weight_decay, fused=fused)
+    return torch.optim.AdamW(trained, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=fused)
+
+
+def can_fuse(precision: str, clip_grad: float | None) -> bool:
+    """Whether the optimiser may be fused: with 16-mixed a fused one undoes the loss scaling itself, too late for clipping."""
+    return clip_grad is None or precision != "16-mixed"
+
+
+class Steps:
+    """A model and its optimiser in training.
+
+    Attributes:
+        model: the model to train with; in evaluation use `kept`.
+        optimiser: its optimiser.
+        compilation: what of the training is compiled.
+        average: moving average of weights and buffers, if the recipe has one.
+    """
+
+    def __init__(
+        self, fabric: Fabric, raw: nn.Module, optimiser: torch.optim.Optimizer, *, compiles: bool, clip_grad: float | None,
+        ema_decay: float | None,
+    ) -> None:  # fmt: skip
+        """Set up the model and its optimiser, and move them to the device.
+
+        Args:
+            fabric: launched.
+            raw: the model.
+            optimiser: optimiser of its parameters.
+            compiles: whether to compile the training, on a GPU.
+            clip_grad: largest norm of the gradients; None: not clipped.
+            ema_decay: decay of the moving average per step; None: no average.
+        """
+        self.fabric, self._raw, self._clip_grad = fabric, raw, clip_grad
+        self.compilation = Compilation(compiles, fabric.device)
+        self.model, self.optimiser = fabric.setup(self.compilation.compile(raw), optimiser)
+        self.average: nn.Module | None = None
+        if ema_decay is not None:
+            from timm.utils import ModelEmaV3
+
+            self.average = ModelEmaV3(raw, decay=ema_decay, use_warmup=True)  # so that few steps do not keep the initial weights
+
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate of the next step."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+
+    def update(self, step: int) -> None:
+        """Clip the gradients, change the weights, and move their average.
+
+        Args:
+            step: optimiser step, counted from 0 over the whole training.
+        """
+        if self._clip_grad is not None:  # a gradient that is not finite shows in the loss or the weights, which are checked
+            self.fabric.clip_gradients(self._raw, self.optimiser, max_norm=self._clip_grad, error_if_nonfinite=False)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self._raw, step + 1)  # type: ignore[operator]
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model to evaluate, under `fabric.autocast`, and to save, never compiled: the average, or else the trained one."""
+        return self._raw if self.average is None else self.average.get_submodule("module")
+
+    def share_buffers(self) -> None:
+        """Give the kept model of every process the buffers of the first, as DDP does before a training step."""
+        if self.fabric.world_size > 1:
+            for buffer in self.kept.buffers():
+                torch.distributed.broadcast(buffer, 0)
