@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import trainer
 from medtransfer.finetune.evaluation import evaluate
+from medtransfer.finetune.model import load_model
 from medtransfer.finetune.stage import _note_empty_predictions, run
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.overlap import OVERLAP
@@ -114,10 +116,13 @@ def test_every_mode_trains_every_encoder(encoder, mode, finetune):
     assert (result.encoder_hash[1] == start) == MODES[mode].encoder_frozen
     tensors = read_tensors(folder_of(one) / "weights.safetensors")
     kept = read_tensors(path.with_suffix(".safetensors"))
-    same = [torch.equal(tensors[name], kept[name]) for name in kept if name.startswith("encoder.")]
-    weights = [unchanged for unchanged, name in zip(same, kept, strict=False) if name.endswith("weight")]
-    assert all(same) if MODES[mode].encoder_frozen else not any(weights)
     assert any(name.startswith("decoder.") for name in tensors)
+    if MODES[mode].encoder_frozen:
+        assert not any(name.startswith("encoder.") for name in tensors)  # it is that of the checkpoint
+    else:
+        assert not any(torch.equal(tensors[name], kept[name]) for name in kept if re.match(r"encoder\..*weight$", name))
+    model, _ = load_model(folder_of(one), CHECKPOINTS)
+    assert state_hash(model.encoder) == result.encoder_hash[1]
     assert {file.name for file in folder_of(one).iterdir()} == FILES
 
 
@@ -207,6 +212,57 @@ def test_images_that_show_nothing_are_no_alarm(images, empty, true, alarming):
     clause, alarm = _note_empty_predictions(counts)
     assert f"{empty} of {images} test images" in clause and alarm == alarming
     assert (f"({true} show none)" in clause) == bool(true)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_loaded_model_predicts_what_was_tested(finetune, mode):
+    one = wanted("resnet50", mode=mode)
+    result = finetune(one, {"overlays": 0})
+    model, found = load_model(folder_of(one), CHECKPOINTS)
+    assert found == result and not model.training
+    samples = TASKS["segmentation"].samples(
+        PreparedTarget.open(PREPARED / "sample"),
+        "test",
+        augment=False,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        seed=0,
+    )
+    evaluation = evaluate(Fabric(accelerator="cpu", devices=1), TASKS["segmentation"], model, samples, ["1", "2", "3"], 10, 0)
+    assert evaluation.metrics == {name: result.metrics[name] for name in evaluation.metrics}
+
+
+def test_a_decoder_is_not_loaded_onto_another_encoder(finetune):
+    one = wanted(mode="decoder")
+    finetune(one, {"overlays": 0})
+    shutil.copytree(CHECKPOINTS, "others")
+    record = Path("others/unet-simple/epoch-003.json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "weights": "0" * 64}))
+    with pytest.raises(
+        InputError, match=r"the encoder that the decoder was trained on .* in others/unet-simple/epoch-003.json, but"
+    ):
+        load_model(folder_of(one), Path("others"))
+
+
+def test_without_its_weights_a_cell_is_finished_and_says_so(finetune, watched, caplog):
+    result = finetune(wanted(), {"keep": "metrics"})
+    assert {file.name for file in folder_of(wanted()).iterdir()} == FILES - {"weights.safetensors"}
+    (found,) = runs()
+    assert [file.path for file in tracking.connect().list_artifacts(found.id, "model")] == [
+        f"model/{name}" for name in sorted(FILES - {"weights.safetensors"})
+    ]
+    with pytest.raises(InputError, match="finetune.keep was `metrics`; fine-tune again with `--keep weights --force`"):
+        load_model(folder_of(wanted()), CHECKPOINTS)
+    caplog.clear()
+    assert finetune(wanted(), {"keep": "metrics"}) == result and not caplog.text
+    shutil.rmtree(folder_of(wanted()))
+    assert finetune(wanted()) == result
+    assert "so its model does not exist; --force trains it again" in caplog.text
+    assert watched.epochs == [1, 2]
+    assert finetune(wanted(), force=True).metrics == result.metrics
+    assert {file.name for file in folder_of(wanted()).iterdir()} == FILES
+    finetune(wanted(), {"keep": "metrics"}, force=True)
+    assert {file.name for file in folder_of(wanted()).iterdir()} == FILES - {"weights.safetensors"}
 
 
 def test_another_decoder_is_trained_and_named_or_refused(finetune):

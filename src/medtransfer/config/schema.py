@@ -429,6 +429,8 @@ class Finetune(Section):
     """epoch whose model is kept: the last, or the best on validation samples"""
     overlays: NonNegative
     """test images drawn with their prediction"""
+    keep: Literal["weights", "metrics"]
+    """what is kept of a cell; weights: the model, too | metrics: everything but the model"""
     workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
     """processes that read samples; 0: the main process"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]

@@ -10,7 +10,7 @@ from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.sync import record_of, run_params
 from medtransfer.finetune.train import build_model, train
 from medtransfer.locks import exclusive
-from medtransfer.records import Result, scratch_folder
+from medtransfer.records import WEIGHTS_FILE, Result, scratch_folder
 from medtransfer.tasks.results import read_result
 
 log = logging.getLogger("medtransfer")
@@ -31,7 +31,13 @@ def complete(tuning: FineTuning, force: bool) -> Result:
                 _fetch(finished.id, tuning.folder)
 
         if not force and tracking.reused("finetune", tuning.cell.name, tuning.cell.key, restore):
-            return stored or read_result(tuning.folder / "metrics.json")
+            result = stored or read_result(tuning.folder / "metrics.json")
+            if not result.parts and tuning.section.keep == "weights":
+                log.warning(
+                    "finetune: %s was done with finetune.keep `metrics`, so its model does not exist; --force trains it again",
+                    tuning.cell.name,
+                )
+            return result
         return _open(tuning, stored, force)
 
 
@@ -61,7 +67,8 @@ def _on_disk(tuning: FineTuning) -> Result | None:
     if not path.exists():
         return None
     result = read_result(path)
-    return result if result.key == tuning.cell.key and (tuning.folder / "weights.safetensors").exists() else None
+    complete = not result.parts or (tuning.folder / WEIGHTS_FILE).exists()
+    return result if result.key == tuning.cell.key and complete else None
 
 
 def _fetch(run: str, folder: Path) -> None:

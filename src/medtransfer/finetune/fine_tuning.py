@@ -52,6 +52,13 @@ class FineTuning:
         """Classes that the model learns."""
         return self.target.info.classes
 
+    @property
+    def parts(self) -> list[str]:
+        """Parts of the model whose weights are kept."""
+        if self.section.keep == "metrics":
+            return []
+        return ["decoder"] if self.mode.encoder_frozen else ["encoder", "decoder"]
+
     def samples(self, split: str, *, augment: bool = False) -> Samples:
         """Open a split, normalised like the checkpoint's images."""
         mean, std = self.info.input["mean"], self.info.input["std"]

@@ -13,7 +13,7 @@ from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.locks import is_locked
-from medtransfer.records import Cell, Result
+from medtransfer.records import WEIGHTS_FILE, Cell, Result
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
 
@@ -45,8 +45,8 @@ def publish(models: Path, prepared: Path) -> int:
 def _read(path: Path) -> Result:
     """Read a result; its folder must hold the weights, and its key must be that of its cell."""
     result = read_result(path)
-    if not path.with_name("weights.safetensors").exists():
-        raise InputError(f"expected weights.safetensors beside {path}, but it does not exist; fine-tune again or fetch it")
+    if result.parts and not path.with_name(WEIGHTS_FILE).exists():
+        raise InputError(f"expected {WEIGHTS_FILE} beside {path}, but it does not exist; fine-tune again or fetch it")
     if Cell(**result.cell).key != result.key:
         raise InputError(f"expected the key of its cell in {path}, but got {result.key}; fine-tune again")
     return result

@@ -20,7 +20,7 @@ from medtransfer.finetune.sync import by_epoch
 from medtransfer.finetune.trainer import Trainer, joins_last_image
 from medtransfer.finetune.validation import BestWeights, Validation
 from medtransfer.metrics.evaluation import Evaluation
-from medtransfer.records import PER_SAMPLE, Result, write_per_sample, write_tensors
+from medtransfer.records import PER_SAMPLE, WEIGHTS_FILE, Result, write_per_sample, write_tensors
 from medtransfer.seeds import derive_seed
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder
@@ -72,7 +72,7 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
         encoder_hash=[before["encoder"], after["encoder"]],
         settings={
             **asdict(protocol), "class_names": tuning.class_names, "build": tuning.info.build, "arguments": tuning.info.arguments,
-            "scaling": tuning.target.info.scaling,
+            "scaling": tuning.target.info.scaling, "parts": tuning.parts,
             **({"compiled": compiled} if (compiled := trainer.steps.compilation.summary) else {}),
         },  # fmt: skip
         seconds=time.monotonic() - begin, git_revision=git_revision(Path.cwd()),
@@ -127,7 +127,11 @@ def _test(tuning: FineTuning, trainer: Trainer) -> dict[str, float]:
     """Evaluate on the test samples; write weights, values per sample and overlays, and return the metrics."""
     samples = tuning.samples("test")
     evaluation = _evaluate(tuning, trainer, samples)
-    write_tensors(tuning.folder / "weights.safetensors", trainer.steps.kept.state_dict())
+    weights, kept = tuning.folder / WEIGHTS_FILE, tuple(f"{part}." for part in tuning.parts)
+    weights.unlink(missing_ok=True)
+    if kept:
+        tensors = trainer.steps.kept.state_dict()
+        write_tensors(weights, {name: tensor for name, tensor in tensors.items() if name.startswith(kept)})
     write_per_sample(tuning.folder, evaluation.per_sample)
     if tuning.section.overlays:
         predicted = partial(predict, trainer.fabric, tuning.task, trainer.steps.kept)

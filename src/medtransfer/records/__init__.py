@@ -26,7 +26,7 @@ from medtransfer.records.prepared import (
     write_index,
 )
 from medtransfer.records.pretraining import CURVES_FILE, PRETRAINING_FILE, Pretraining, read_curves, write_curves
-from medtransfer.records.result import PER_SAMPLE, Cell, CellName, Result, write_per_sample
+from medtransfer.records.result import PER_SAMPLE, WEIGHTS_FILE, Cell, CellName, Result, write_per_sample
 from medtransfer.records.scores import Score, ScoreIndex, Scores, read_values, write_values
 from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import in_one_line, require_file
@@ -34,7 +34,8 @@ from medtransfer.records.untrusted import in_one_line, require_file
 __all__ = [
     "BROKEN_ARRAYS", "CURVES_FILE", "Cell", "CellName", "CheckpointInfo", "IGNORE", "IMAGES_FILE", "INDEX_COLUMNS", "INDEX_FILE",
     "MASKS_FILE", "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "PreparedTarget", "Pretraining", "Provenance",
-    "Result", "SOURCE_ACCURACY", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "atomic_folder", "atomic_path",
+    "Result", "SOURCE_ACCURACY", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "WEIGHTS_FILE", "atomic_folder",
+    "atomic_path",
     "checkpoint_path", "create_array", "find_checkpoint", "in_one_line", "list_checkpoints", "map_array", "open_arrays",
     "parse_json", "read_curves", "read_json", "read_table", "read_tensors", "read_values", "require_file",
     "scratch_folder", "series_folder", "write_curves", "write_index", "write_json", "write_per_sample", "write_tensors",

@@ -10,7 +10,7 @@ from medtransfer.records.atomic import write_text
 from medtransfer.records.base import RESULT, Record
 from medtransfer.records.checkpoint import series_folder
 
-PER_SAMPLE = "per_image.csv"
+PER_SAMPLE, WEIGHTS_FILE = "per_image.csv", "weights.safetensors"
 
 
 def write_per_sample(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -86,7 +86,8 @@ class Result(Record):
         per_sample: file beside this one with the values of every test sample.
         curves: one value per epoch, by name.
         encoder_hash: digests of the encoder's weights before and after training.
-        settings: the recipe, the class names, the encoder's arguments, and how the target's intensities became uint8.
+        settings: the recipe, the class names, the encoder's arguments, the `parts` that were kept, and how the target's
+            intensities became uint8.
         seconds: duration of training and testing.
         git_revision: revision of the code.
     """
@@ -102,6 +103,11 @@ class Result(Record):
     settings: dict[str, Any]
     seconds: float
     git_revision: str
+
+    @property
+    def parts(self) -> list[str]:
+        """Parts of the model whose weights are beside this file; a frozen encoder is that of its checkpoint."""
+        return list(self.settings.get("parts", ["encoder", "decoder"]))
 
     @classmethod
     def form(cls) -> str:

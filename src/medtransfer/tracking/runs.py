@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medtransfer.tracking import missed, store
+from medtransfer.tracking.artifacts import store_artifact
 from medtransfer.tracking.mlflow_run import note_reuse, project_run_set_aside, take_project_run
 from medtransfer.tracking.query import StoredRun, find_finished, read_runs
 from medtransfer.tracking.retry import StoreLost, short_http_timeouts
@@ -79,11 +80,8 @@ class Run:
             self.log_artifact(path, name if path.is_dir() else (str(Path(name).parent) if "/" in name else None))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file or the content of a folder to the artifact store."""
-        if path.is_dir():
-            self._send(lambda client: client.log_artifacts(self.id, str(path), folder))
-        else:
-            self._send(lambda client: client.log_artifact(self.id, str(path), folder))
+        """Copy, or link, a file or the content of a folder to the artifact store."""
+        self._send(lambda client: store_artifact(client, self.id, path, folder))
 
     def log_dataset(self, name: str, digest: str, folder: Path, context: str) -> None:
         """Log a dataset as an input of the run.

@@ -1,0 +1,56 @@
+"""Store artifacts: large files as hard links where the artifact store is a folder of the same file system."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LINKED = {".safetensors", ".npz"}  # weights and values per sample: never edited, only replaced
+
+
+def store_artifact(client: "MlflowClient", run_id: str, path: Path, folder: str | None) -> None:
+    """Store a file, or the content of a folder, among the artifacts of a run.
+
+    Args:
+        client: client of the store.
+        run_id: id of the run.
+        path: local file or folder.
+        folder: folder among the artifacts; None for their root.
+    """
+    address = client.get_run(run_id).info.artifact_uri
+    if (own := local_folder(address)) is None:
+        (client.log_artifacts if path.is_dir() else client.log_artifact)(run_id, str(path), folder)
+        return
+    root, files = (path, [file for file in path.rglob("*") if file.is_file()]) if path.is_dir() else (path.parent, [path])
+    for file in files:
+        _put(file, own / (folder or "") / file.relative_to(root))
+
+
+def local_folder(address: str) -> Path | None:
+    """Return the folder that an artifact address names; None if it is not one of this machine."""
+    parts = urlparse(address)
+    return Path(url2pathname(parts.path)) if parts.scheme in {"", "file"} else None
+
+
+def _put(file: Path, stored: Path) -> None:
+    """Link or copy a file, replacing an older one.
+
+    A linked file becomes read-only, as those that DVC links: written in place, it would change in both folders. Every
+    writer of this project replaces files instead.
+    """
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    stored.unlink(missing_ok=True)
+    if file.suffix in LINKED:
+        try:
+            os.link(file, stored)
+        except OSError:  # another file system, or one without links
+            pass
+        else:
+            stored.chmod(stored.stat().st_mode & 0o7555)
+            return
+    shutil.copyfile(file, stored)
