@@ -1,7 +1,6 @@
 """Store artifacts: large files as hard links where the artifact store is a folder of the same file system."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
@@ -22,13 +21,12 @@ def store_artifact(client: "MlflowClient", run_id: str, path: Path, folder: str 
         path: local file or folder.
         folder: folder among the artifacts; None for their root.
     """
-    address = client.get_run(run_id).info.artifact_uri
-    if (own := local_folder(address)) is None:
-        (client.log_artifacts if path.is_dir() else client.log_artifact)(run_id, str(path), folder)
-        return
+    own = local_folder(client.get_run(run_id).info.artifact_uri)
     root, files = (path, [file for file in path.rglob("*") if file.is_file()]) if path.is_dir() else (path.parent, [path])
     for file in files:
-        _put(file, own / (folder or "") / file.relative_to(root))
+        stored = Path(folder or "") / file.relative_to(root)
+        if own is None or file.suffix not in LINKED or not _link(file, own / stored):
+            client.log_artifact(run_id, str(file), None if stored.parent == Path() else stored.parent.as_posix())
 
 
 def local_folder(address: str) -> Path | None:
@@ -37,20 +35,17 @@ def local_folder(address: str) -> Path | None:
     return Path(url2pathname(parts.path)) if parts.scheme in {"", "file"} else None
 
 
-def _put(file: Path, stored: Path) -> None:
-    """Link or copy a file, replacing an older one.
+def _link(file: Path, stored: Path) -> bool:
+    """Link a file, replacing an older one; return whether the file systems allow it.
 
     A linked file becomes read-only, as those that DVC links: written in place, it would change in both folders. Every
     writer of this project replaces files instead.
     """
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.unlink(missing_ok=True)
-    if file.suffix in LINKED:
-        try:
-            os.link(file, stored)
-        except OSError:  # another file system, or one without links
-            pass
-        else:
-            stored.chmod(stored.stat().st_mode & 0o7555)
-            return
-    shutil.copyfile(file, stored)
+    try:
+        os.link(file, stored)
+    except OSError:  # another file system, or one without links
+        return False
+    stored.chmod(stored.stat().st_mode & 0o7555)
+    return True
