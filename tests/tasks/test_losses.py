@@ -4,6 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
+from medtransfer.records import IGNORE
 from medtransfer.tasks.losses import cross_entropy_loss, dice_loss
 from medtransfer.tasks.segmentation import Segmentation
 
@@ -107,5 +108,10 @@ def test_dice_and_cross_entropy_add_up(classes):
     expected = by_hand(p, truth) + log_loss(truth.flatten().numpy(), pixels, labels=range(classes + 1))
     assert Segmentation().loss(logits, truth, "dice-ce").item() == pytest.approx(expected)
     assert Segmentation().loss(logits, truth).item() == pytest.approx(by_hand(p, truth))
+    ignored = truth.clone()
+    ignored[:, 2:] = IGNORE
+    half = (logits[:, :, :2], truth[:, :2])
+    assert Segmentation().loss(logits, ignored, "dice-ce").item() == pytest.approx(Segmentation().loss(*half, "dice-ce").item())
+    assert cross_entropy_loss(logits, torch.full_like(truth, IGNORE)).item() == 0
     with torch.autocast("cpu", torch.bfloat16):
         assert Segmentation().loss(logits.bfloat16(), truth, "dice-ce").dtype == torch.float32

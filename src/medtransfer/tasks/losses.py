@@ -5,7 +5,7 @@ K is 1 for one non-background class (sigmoid), else one channel per class with t
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import cross_entropy
 
 from medtransfer.records import IGNORE
 
@@ -48,17 +48,15 @@ def cross_entropy_loss(logits: Tensor, truth: Tensor) -> Tensor:
 
     Args:
         logits: (N, 1, H, W) for one class, else (N, classes + 1, H, W).
-        truth: labels 0..classes, (N, H, W); pixels labelled IGNORE are left out, as if they were not in the image.
+        truth: labels 0..classes, (N, H, W); pixels labelled IGNORE are left out, and the loss is 0 where no others are.
     """
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        counted = truth != IGNORE
-        labels = truth.masked_fill(~counted, 0)
         if logits.shape[1] == 1:
-            losses = binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype), reduction="none")
-        else:
-            losses = cross_entropy(logits, labels.long(), reduction="none")
-        return (losses * counted).sum() / counted.sum().clamp(min=1)
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)  # whose softmax is [1 - p, p]
+        pixels = logits.movedim(1, -1).flatten(0, 2)  # (N H W, classes + 1): for images a GPU's sum is not reproducible
+        total = cross_entropy(pixels, truth.flatten().long(), ignore_index=IGNORE, reduction="sum")
+        return total / (truth != IGNORE).sum().clamp(min=1)
 
 
 def _probabilities(logits: Tensor) -> Tensor:
