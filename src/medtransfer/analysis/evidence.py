@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medtransfer.analysis.model import Association, Evidence, Judged, OneEach, Patients, Power, Sampling
+from medtransfer.analysis.model import Association, BetweenSeeds, Evidence, Judged, OneEach, Patients, Power, Sampling
 from medtransfer.analysis.patients import resample_patients
 from medtransfer.errors import InputError
 from medtransfer.metrics.comparison import POWER, ClusterMean
@@ -33,7 +33,8 @@ def gather(judged: Sequence[Judged], sampling: Sampling, mean_over: MeanOver) ->
     patients, notes = _patients(pools, sampling)
     permuted = {s.name: share for s in CONTRASTED if (share := _permuted(pools, s.name, sampling)) is not None}
     return Evidence(
-        _association(pools, mean_over), permuted, _power(pools, sampling), _one_each(pools, mean_over), patients, tuple(notes)
+        _association(pools, mean_over), permuted, _power(pools, sampling), _one_each(pools, mean_over), patients,
+        between_seeds(pools), tuple(notes),
     )  # fmt: skip
 
 
@@ -166,6 +167,27 @@ def _patients(pools: Sequence[Judged], sampling: Sampling) -> tuple[Patients | N
             deviations.append(float((values[:, keys.index(chosen.candidate)] / best).std(ddof=1)))
     fewest = min(patients for _, (_, _, patients) in drawn)
     return Patients(len(drawn), fewest, float(np.mean(same)), float(np.mean(deviations)) if deviations else None), notes
+
+
+def between_seeds(pools: Sequence[Judged]) -> BetweenSeeds | None:
+    """Return the spread between pretrainings that differ in their seed alone; None where no configuration has two."""
+    groups: dict[tuple[str, ...], dict[str, Judged]] = {}
+    for pool in pools:
+        shared = (pool.pool.fields["target"], pool.pool.fields["mode"], pool.pool.digests["data"], pool.pool.digests["protocol"])
+        if pool.pool.recipe:
+            groups.setdefault((pool.pool.recipe, *shared), {})[pool.pool.pretraining_seed] = pool
+    repeated = [list(by_seed.values()) for by_seed in groups.values() if len(by_seed) > 1]
+    if not repeated:
+        return None
+    best = [[max(pool.pool.means.values()) for pool in group] for group in repeated]
+    tis = [[pool.by_selector["offline"].tis for pool in group if "offline" in pool.by_selector] for group in repeated]
+    chosen = [values for values in tis if len(values) > 1]
+    return BetweenSeeds(len(repeated), min(map(len, repeated)), pooled_spread(best), pooled_spread(chosen) if chosen else None)
+
+
+def pooled_spread(groups: Sequence[Sequence[float]]) -> float:
+    """Return the standard deviation within groups of at least two values, from the mean of their variances."""
+    return float(np.sqrt(np.mean([np.var(values, ddof=1) for values in groups])))
 
 
 def _one_each(pools: Sequence[Judged], mean_over: MeanOver) -> OneEach | None:
