@@ -10,6 +10,7 @@ from scipy import stats
 
 from medtransfer.analysis.model import Association, BetweenSeeds, Evidence, Judged, OneEach, Patients, Power, Sampling
 from medtransfer.analysis.patients import resample_patients
+from medtransfer.analysis.pools import Pool
 from medtransfer.errors import InputError
 from medtransfer.metrics.comparison import POWER, ClusterMean
 from medtransfer.selectors.selectors import CONTRASTED
@@ -92,17 +93,25 @@ def _tis_of_choices(members: Sequence[Judged], name: str) -> Array:
 
 
 def _power(pools: Sequence[Judged], sampling: Sampling) -> Power | None:
-    """Return what a comparison of two candidates of a pool could see, with the median spread over its trained candidates."""
-    seeded = [pool for pool in pools if pool.has_seeds]
+    """Return what a comparison of two candidates of a pool could see, at the spread of its trained candidates."""
+    seeded = [(pool, spread) for pool in pools if pool.has_seeds and (spread := relative_spread(pool.pool)) is not None]
     if not seeded:
         return None
     needed: dict[str, list[float]] = {}
     gaps = []
-    for pool in seeded:
-        spread = float(np.median([c.std for c in pool.candidates if c.key != 0])) / max(pool.pool.means.values())
+    for pool, spread in seeded:
         gaps.append(detectable_gap(spread, min(c.seeds for c in pool.candidates), sampling.confidence))
         needed.setdefault(pool.pool.fields["target"], []).append(seeds_needed(spread, sampling.margin, sampling.confidence))
     return Power(float(np.median(gaps)), {target: float(np.median(values)) for target, values in sorted(needed.items())})
+
+
+def relative_spread(pool: Pool) -> float | None:
+    """Return the standard deviation over seeds of the trained candidates' outcomes, pooled and relative to the best mean.
+
+    A median of standard deviations would be too low: with two seeds it is two thirds of the true one. None with one seed.
+    """
+    repeated = [values for key, values in pool.values.items() if key != 0 and len(values) > 1]
+    return pooled_spread(repeated) / max(pool.means.values()) if repeated else None
 
 
 def detectable_gap(spread: float, seeds: int, confidence: float) -> float:
