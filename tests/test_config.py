@@ -184,3 +184,19 @@ def test_every_config_of_the_project_is_valid(path: Path, monkeypatch: pytest.Mo
     for name in {word.split("}")[0] for word in path.read_text(encoding="utf-8").split("${")[1:]}:
         monkeypatch.setenv(name, "/somewhere")
     load_params([PARAMS, path], {})
+
+
+def test_pretraining_seeds_add_an_origin_each() -> None:
+    params = load_params([PARAMS], {"study.pretraining_seeds": [1, 2], "score.origin": "advanced-s2"}, REGISTERED)
+    origins = params.pretrain.origins
+    assert list(origins) == ["simple", "advanced", "simple-s1", "simple-s2", "advanced-s1", "advanced-s2"]
+    assert dict(origins["advanced-s2"]) == {**dict(origins["advanced"]), "seed": 2}
+    assert "names the origin 'simple-s3', known are" in message({"study.pretraining_seeds": [1], "score.origin": "simple-s3"})
+
+
+def test_mistakes_are_named_once_whatever_the_number_of_seeds() -> None:
+    seeds = {"study.pretraining_seeds": [1, 2]}
+    assert message({**seeds, "pretrain.origins.simple.cutmix": 2}).startswith("1 error(s)")
+    assert message({"study.pretraining_seeds": [1, "x"]}).startswith("1 error(s)")
+    taken = {"pretrain.origins.simple-s2": {**yaml.safe_load(PARAMS.read_text())["pretrain"]["origins"]["simple"], "seed": 3}}
+    assert "makes the origin 'simple-s2', which pretrain.origins defines with other settings; rename" in message({**seeds, **taken})

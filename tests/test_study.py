@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from medtransfer import study
+from medtransfer.analysis.described import Described
+from medtransfer.config import load_params
 from medtransfer.errors import InputError, TemporaryError
 from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.signals import Stopped, stop_on_sigterm
@@ -43,6 +46,60 @@ def test_a_study_asks_each_origin_for_its_epochs(workplace: Path, tiny_params):
     assert [(cell.origin, cell.epoch) for cell in cells] == [
         *(("simple", epoch) for epoch in (0, 1, 2, 3)), *(("imported", epoch) for epoch in (0, 90, 300))
     ]  # fmt: skip
+
+
+SEEDS = {"study.pretraining_seeds": [1, 2, 1], "study.origins": ["simple", "imported", "fixed"]}
+
+
+@pytest.fixture
+def seeded(tiny_params):
+    """Params of a study of an origin that takes seeds, one that is imported and one with a seed of its own."""
+    imported = {"kind": "package", "folder": "weights", "epoch": 30}
+    fixed = {**dict(tiny_params().pretrain.origins["simple"]), "seed": 9}
+    return tiny_params({**SEEDS, "pretrain.origins.imported": imported, "pretrain.origins.fixed": fixed})
+
+
+def test_a_study_pretrains_once_per_seed_what_takes_one(seeded, tmp_path: Path):
+    names = ["simple-s1", "simple-s2", "imported", "fixed"]
+    assert study.study_series(seeded, {}) == [("unet", name) for name in names]
+    assert list(dict.fromkeys(cell.origin for cell in study.study_cells(seeded, {}))) == names
+    assert study.study_series(seeded, {"origin": ["simple", "simple-s2"]}) == [("unet", "simple-s1"), ("unet", "simple-s2")]
+    file = tmp_path / "params.yaml"  # as a pretraining on several devices gets it
+    file.write_text(yaml.safe_dump(seeded.model_dump(mode="json")))
+    assert load_params([file], {}) == seeded
+
+
+def test_results_of_the_plain_origin_are_not_of_a_study_with_seeds(workplace: Path, seeded):
+    described = study.described(seeded)
+    assert described.seeded == {"simple", "advanced"}
+    fields = {"encoder": "unet", "target": "t", "protocol": described.protocol, "data": "d", "pretraining": "p"}
+    assert described.differing({**fields, "origin": "simple"}) == ("pretraining seed",)
+    assert described.differing({**fields, "origin": "simple-s1"}) == ()
+    assert Described("q").differing({**fields, "protocol": "q", "origin": "simple"}) == ()
+
+
+def test_a_stage_of_dvc_refuses_pretraining_seeds(workplace: Path, seeded, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "pretrain@unet-simple")
+    with pytest.raises(InputError, match="expected study.pretraining_seeds to be empty in a stage of DVC"):
+        study.pretrain(seeded)
+
+
+@pytest.mark.slow
+def test_the_report_knows_pretrainings_that_differ_in_their_seed_alone(workplace: Path, tiny_params):
+    params = tiny_params(
+        {
+            "study.pretraining_seeds": [1, 2],
+            "study.modes": ["decoder"],
+            "finetune.overlays": 0,
+            "report.least": 0,
+            "report.draws": 100,
+        }
+    )
+    study.study(params)
+    assert {path.name for path in (workplace / "checkpoints").glob("*")} >= {"unet-simple-s1", "unet-simple-s2"}
+    assert (
+        "Between pretraining seeds (2 or more in each of 1 configurations) the best Dice" in Path("reports/report.md").read_text()
+    )
 
 
 def test_a_study_takes_the_epochs_that_an_early_stop_left(workplace: Path, tiny_params):

@@ -219,10 +219,16 @@ def read_cells(
 
 
 @stage(Grid)
-def grid(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
+@click.option("--plan", is_flag=True, help="Run nothing: count the jobs, and say what the study could distinguish.")
+def grid(files: tuple[Path, ...], debug: bool, plan: bool, **options: str | None) -> None:
     """Run all cells of the study as one resumable job, on this machine's cores and GPUs or on a Ray cluster."""
     params = load(files, parsed("grid", options))
     check_names(params, "score", "finetune")
+    if plan:
+        from medtransfer.grid.forecast import forecast
+
+        click.echo(forecast(params))
+        return
     from medtransfer.grid.stage import run
 
     click.echo(run(params))

@@ -1,6 +1,7 @@
 """Order of the stages: each command connects the tracking store, makes missing sample inputs and runs its stage."""
 
 import logging
+import os
 import subprocess
 import sys
 from functools import wraps
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import yaml
 
 from medtransfer import tracking
-from medtransfer.config import Params, check_names
+from medtransfer.config import Params, check_names, seeded_names
 from medtransfer.errors import InputError, TemporaryError
 from medtransfer.hashing import digest
 from medtransfer.launchers import without_launcher
@@ -134,6 +135,12 @@ def pretrain(params: Params, force: bool = False) -> Path:
     from medtransfer.pretrain.stage import kind_of, run
 
     section = params.pretrain
+    if params.study.pretraining_seeds and "pretrain@" in os.environ.get("DVC_STAGE", ""):
+        raise InputError(
+            "expected study.pretraining_seeds to be empty in a stage of DVC, whose dvc.yaml names one folder per origin, but it "
+            "lists seeds; give each an entry of pretrain.origins with its `seed` and list these in study.origins, or run "
+            "`medtransfer grid`"
+        )
     if not kind_of(section).trains:
         return run(section, None, force)
     stopper = _stopper(params)
@@ -213,7 +220,7 @@ def study(params: Params) -> str:
     with tracking.project_run_set_aside():
         for target in chosen.targets:
             prepare(with_values(params, "prepare", target=target))
-        for encoder, origin in product(chosen.encoders, chosen.origins):
+        for encoder, origin in study_series(params, {}):
             pretrain_apart(with_values(params, "pretrain", encoder=encoder, origin=origin))
             for target in chosen.targets:
                 score(with_values(params, "score", encoder=encoder, origin=origin, target=target))
@@ -233,7 +240,8 @@ def described(params: Params) -> "Described":
     for series in product(params.pretrain.encoders, params.pretrain.origins):
         if first := next(iter(sorted(series_folder(checkpoints, *series).glob("epoch-*.json"))), None):
             pretraining[series] = CheckpointInfo.read(first).pretraining
-    return Described(Protocol.of(params.finetune).key, data, pretraining)
+    seeded = frozenset(origin for origin in params.pretrain.origins if origin_names(params, origin) != [origin])
+    return Described(Protocol.of(params.finetune).key, data, pretraining, seeded)
 
 
 def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellName]:
@@ -244,10 +252,9 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellNa
         given: lists that replace the study's, by field of CellName.
     """
     chosen = params.study
-    series = product(given.get("encoder", chosen.encoders), given.get("origin", chosen.origins))
     names = [
         (target, encoder, origin, epoch)
-        for target, (encoder, origin) in product(given.get("target", chosen.targets), list(series))
+        for target, (encoder, origin) in product(given.get("target", chosen.targets), study_series(params, given))
         for epoch in given.get("epoch", _available_epochs(params, encoder, origin))
     ]
     repeats = list(product(given.get("mode", chosen.modes), given.get("seed", chosen.seeds)))
@@ -259,6 +266,18 @@ def is_trained(params: Params, origin: str) -> bool:
     from medtransfer.pretrain.stage import kind_of
 
     return kind_of(params.pretrain.model_copy(update={"origin": origin})).trains
+
+
+def study_series(params: Params, given: "Mapping[str, list[Any]]") -> list[tuple[str, str]]:
+    """List the encoders and origins of the study, with one origin per pretraining seed; `given` as for `study_cells`."""
+    chosen = params.study
+    origins = [name for origin in given.get("origin", chosen.origins) for name in origin_names(params, origin)]
+    return list(dict.fromkeys(product(given.get("encoder", chosen.encoders), origins)))
+
+
+def origin_names(params: Params, origin: str) -> list[str]:
+    """List the names under which the study uses an origin: one per pretraining seed if it trains."""
+    return seeded_names(origin, params.pretrain.origins[origin], params.study.pretraining_seeds)
 
 
 def study_epochs(params: Params, origin: str) -> list[int]:

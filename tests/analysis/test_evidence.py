@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 from tests.analysis.test_judge import DICE, SAMPLING, pool
 
-from medtransfer.analysis.evidence import best_on_one_seed, detectable_gap, rank_correlations, seeds_needed
+from medtransfer.analysis.evidence import best_on_one_seed, between_seeds, detectable_gap, rank_correlations, seeds_needed
 from medtransfer.analysis.judge import judge
-from medtransfer.analysis.summary import analyse
+from medtransfer.analysis.summary import analyse, mean_over
 
 
 def test_correlation_given_the_epoch_is_that_of_the_residuals_of_ranks() -> None:
@@ -65,3 +65,29 @@ def test_the_best_on_one_seed_is_judged_on_the_others() -> None:
     last = (0.75 / 0.75, 0.65 / 0.65, 0.70 / 0.70)
     assert best_on_one_seed(judged) == pytest.approx((np.mean(picked), np.mean(last)))
     assert best_on_one_seed(judge(pool({epoch: values[:1] for epoch, values in DICE.items()}), SAMPLING)) is None
+
+
+def test_the_spread_between_pretraining_seeds_by_hand() -> None:
+    """Two seeds of one recipe on two targets: best .82 and .84, TIS .42/.82 and 1; best .82 and .82, TIS equal."""
+    other = {epoch: tuple(value + 0.02 for value in values) for epoch, values in DICE.items()}
+    right = {0: 0.1, 1: 0.2, 5: 0.9, 10: 0.3}
+    first = pool(recipe="r", pretraining_seed="1")
+    second = pool(other, right, recipe="r", pretraining_seed="2")
+    pairs = [first, second, *(pool(name="sun", recipe="r", pretraining_seed=seed) for seed in "12")]
+    spread = between_seeds([judge(one, SAMPLING) for one in pairs])
+    assert spread is not None and (spread.groups, spread.seeds) == (2, 2)
+    assert spread.best == pytest.approx(0.02 / 2)  # standard deviations .02 / sqrt(2) and 0
+    assert spread.tis == pytest.approx((1 - 0.42 / 0.82) / 2)
+    alone = [first, pool(recipe="other", pretraining_seed="2"), pool(), pool(name="sun", recipe="r", pretraining_seed="2")]
+    assert between_seeds([judge(one, SAMPLING) for one in alone]) is None
+
+
+@pytest.mark.parametrize(("recipes", "seeds", "clusters"), [(6, 2, 6), (3, 2, 6), (1, 6, 6), (2, 2, 4), (7, 1, 7)])
+def test_seeds_of_a_recipe_are_clusters_only_where_recipes_are_few(recipes: int, seeds: int, clusters: int) -> None:
+    pools = [
+        pool(fields={"source": "s", "encoder": f"e{recipe}", "origin": f"simple-s{seed}", "target": "moon", "mode": "full"},
+             recipe=str(recipe), pretraining_seed=str(seed))
+        for recipe in range(recipes) for seed in range(seeds)
+    ]  # fmt: skip
+    judged = [judge(one, SAMPLING) for one in pools]
+    assert mean_over(judged, [0.9] * len(judged)).clusters == clusters

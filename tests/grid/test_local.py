@@ -71,6 +71,12 @@ def test_every_cell_needs_its_target_and_pretraining(tiny_params: Callable[..., 
     assert all(jobs.index(need) < jobs.index(job) for job in jobs for need in job.needs)
 
 
+def test_every_pretraining_seed_has_its_jobs(tiny_params: Callable[..., Params]) -> None:
+    jobs = plan(tiny_params({"study.pretraining_seeds": [1, 2]}))
+    assert len(jobs) == len(set(jobs)) == 1 + 2 + 2 + 2 * 4 * 2 * 2
+    assert [job.name for job in jobs[1:3]] == ["pretrain unet-simple-s1", "pretrain unet-simple-s2"]
+
+
 def test_jobs_start_when_what_they_need_is_done(scripted: Callable, tiny_params: Callable[..., Params]) -> None:
     launcher, summary = scripted(tiny_params())
     assert launcher.submitted[:3] == ["prepare sample", "pretrain unet-simple", "score sample-unet-simple"]

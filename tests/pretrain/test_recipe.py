@@ -63,6 +63,12 @@ def test_one_number_and_a_default_stand_for_every_encoder(tiny_params, kind):
         value_of({"swin": 16})
 
 
+def test_an_origin_may_have_a_seed_of_its_own(recipe):
+    own = recipe({"pretrain.origins.simple.seed": 6})
+    assert (own.seed, recipe().seed) == (6, 5)
+    assert own.digest("source") == recipe({"pretrain.seed": 6}).digest("source") != recipe().digest("source")
+
+
 def test_whatever_changes_the_bits_changes_the_identity(recipe):
     changed = {
         "pretrain.lr": 0.5, "pretrain.seed": 6, "pretrain.epochs": 7, "pretrain.label_smoothing": 0.0, "pretrain.weight_decay": 0.0,

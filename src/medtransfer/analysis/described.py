@@ -12,11 +12,14 @@ class Described:
         protocol: of the fine-tunings.
         data: of the prepared targets, by name.
         pretraining: of the checkpoints, by (encoder, origin).
+        seeded: origins that the study pretrains once per seed, each under a name of its own; a result of the plain name is not
+            of the study.
     """
 
     protocol: str
     data: Mapping[str, str] = field(default_factory=dict)
     pretraining: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    seeded: frozenset[str] = frozenset()
 
     def differing(self, fields: Mapping[str, str]) -> tuple[str, ...]:
         """Return the names of the digests in which a result differs from the study.
@@ -28,4 +31,5 @@ class Described:
             "protocol": self.protocol, "data": self.data.get(fields["target"]),
             "pretraining": self.pretraining.get((fields["encoder"], fields["origin"])),
         }  # fmt: skip
-        return tuple(name for name, digest in known.items() if digest is not None and fields[name] != digest)
+        differing = [name for name, digest in known.items() if digest is not None and fields[name] != digest]
+        return (*differing, *(["pretraining seed"] if fields["origin"] in self.seeded else []))

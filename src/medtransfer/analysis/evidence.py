@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medtransfer.analysis.model import Association, Evidence, Judged, OneEach, Patients, Power, Sampling
+from medtransfer.analysis.model import Association, BetweenSeeds, Evidence, Judged, OneEach, Patients, Power, Sampling
 from medtransfer.analysis.patients import resample_patients
+from medtransfer.analysis.pools import Pool
 from medtransfer.errors import InputError
 from medtransfer.metrics.comparison import POWER, ClusterMean
 from medtransfer.selectors.selectors import CONTRASTED
@@ -33,7 +34,8 @@ def gather(judged: Sequence[Judged], sampling: Sampling, mean_over: MeanOver) ->
     patients, notes = _patients(pools, sampling)
     permuted = {s.name: share for s in CONTRASTED if (share := _permuted(pools, s.name, sampling)) is not None}
     return Evidence(
-        _association(pools, mean_over), permuted, _power(pools, sampling), _one_each(pools, mean_over), patients, tuple(notes)
+        _association(pools, mean_over), permuted, _power(pools, sampling), _one_each(pools, mean_over), patients,
+        between_seeds(pools), tuple(notes),
     )  # fmt: skip
 
 
@@ -91,17 +93,25 @@ def _tis_of_choices(members: Sequence[Judged], name: str) -> Array:
 
 
 def _power(pools: Sequence[Judged], sampling: Sampling) -> Power | None:
-    """Return what a comparison of two candidates of a pool could see, with the median spread over its trained candidates."""
-    seeded = [pool for pool in pools if pool.has_seeds]
+    """Return what a comparison of two candidates of a pool could see, at the spread of its trained candidates."""
+    seeded = [(pool, spread) for pool in pools if pool.has_seeds and (spread := relative_spread(pool.pool)) is not None]
     if not seeded:
         return None
     needed: dict[str, list[float]] = {}
     gaps = []
-    for pool in seeded:
-        spread = float(np.median([c.std for c in pool.candidates if c.key != 0])) / max(pool.pool.means.values())
+    for pool, spread in seeded:
         gaps.append(detectable_gap(spread, min(c.seeds for c in pool.candidates), sampling.confidence))
         needed.setdefault(pool.pool.fields["target"], []).append(seeds_needed(spread, sampling.margin, sampling.confidence))
     return Power(float(np.median(gaps)), {target: float(np.median(values)) for target, values in sorted(needed.items())})
+
+
+def relative_spread(pool: Pool) -> float | None:
+    """Return the standard deviation over seeds of the trained candidates' outcomes, pooled and relative to the best mean.
+
+    A median of standard deviations would be too low: with two seeds it is two thirds of the true one. None with one seed.
+    """
+    repeated = [values for key, values in pool.values.items() if key != 0 and len(values) > 1]
+    return pooled_spread(repeated) / max(pool.means.values()) if repeated else None
 
 
 def detectable_gap(spread: float, seeds: int, confidence: float) -> float:
@@ -166,6 +176,27 @@ def _patients(pools: Sequence[Judged], sampling: Sampling) -> tuple[Patients | N
             deviations.append(float((values[:, keys.index(chosen.candidate)] / best).std(ddof=1)))
     fewest = min(patients for _, (_, _, patients) in drawn)
     return Patients(len(drawn), fewest, float(np.mean(same)), float(np.mean(deviations)) if deviations else None), notes
+
+
+def between_seeds(pools: Sequence[Judged]) -> BetweenSeeds | None:
+    """Return the spread between pretrainings that differ in their seed alone; None where no configuration has two."""
+    groups: dict[tuple[str, ...], dict[str, Judged]] = {}
+    for pool in pools:
+        shared = (pool.pool.fields["target"], pool.pool.fields["mode"], pool.pool.digests["data"], pool.pool.digests["protocol"])
+        if pool.pool.recipe:
+            groups.setdefault((pool.pool.recipe, *shared), {})[pool.pool.pretraining_seed] = pool
+    repeated = [list(by_seed.values()) for by_seed in groups.values() if len(by_seed) > 1]
+    if not repeated:
+        return None
+    best = [[max(pool.pool.means.values()) for pool in group] for group in repeated]
+    tis = [[pool.by_selector["offline"].tis for pool in group if "offline" in pool.by_selector] for group in repeated]
+    chosen = [values for values in tis if len(values) > 1]
+    return BetweenSeeds(len(repeated), min(map(len, repeated)), pooled_spread(best), pooled_spread(chosen) if chosen else None)
+
+
+def pooled_spread(groups: Sequence[Sequence[float]]) -> float:
+    """Return the standard deviation within groups of at least two values, from the mean of their variances."""
+    return float(np.sqrt(np.mean([np.var(values, ddof=1) for values in groups])))
 
 
 def _one_each(pools: Sequence[Judged], mean_over: MeanOver) -> OneEach | None:

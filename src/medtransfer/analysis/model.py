@@ -277,6 +277,23 @@ class Patients:
 
 
 @dataclass(frozen=True)
+class BetweenSeeds:
+    """Spread between pretrainings that differ in their seed alone, pooled over configurations; fine-tuning adds its own.
+
+    Attributes:
+        groups: number of configurations with several pretraining seeds.
+        seeds: lowest number of seeds of one.
+        best: standard deviation of the mean outcome of the best candidate.
+        tis: that of the TIS of the choice by robustness, offline; None without such choices.
+    """
+
+    groups: int
+    seeds: int
+    best: float
+    tis: float | None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Further evidence; each part is None, or lacks a selector, where the data do not allow it.
 
@@ -286,6 +303,7 @@ class Evidence:
         power: what the seeds can see.
         one_each: the baseline that fine-tunes each candidate once.
         patients: what other test patients would change.
+        between_seeds: the spread between pretraining seeds.
         notes: why a part is missing, in sentences.
     """
 
@@ -294,6 +312,7 @@ class Evidence:
     power: Power | None = None
     one_each: OneEach | None = None
     patients: Patients | None = None
+    between_seeds: BetweenSeeds | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from medtransfer import tracking
 from medtransfer.analysis.described import Described
 from medtransfer.errors import InputError
+from medtransfer.hashing import digest
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.robustness.pairs import METRICS
 from medtransfer.indicators.robustness.setting import RobustnessSetting
@@ -46,6 +47,8 @@ class Pool:
         every_seed: whether means go over all seeds of a candidate, not over those that all candidates share.
         runs: ids of the runs that it was read from.
         fine_tunings: ids of the runs of the fine-tunings, by (candidate, seed).
+        recipe: digest of the pretraining's settings without its seed; empty for imported weights, and where it is unknown.
+        pretraining_seed: seed of the pretraining; empty likewise.
         unfit: candidates whose features are not finite for some images, which are not chosen by robustness.
         label: distinguishes pools with the same fields.
     """
@@ -62,6 +65,8 @@ class Pool:
     every_seed: bool = False
     runs: tuple[str, ...] = ()
     fine_tunings: Mapping[tuple[Key, int], str] = field(default_factory=dict)
+    recipe: str = ""
+    pretraining_seed: str = ""
     unfit: frozenset[Key] = frozenset()
     label: str = ""
 
@@ -180,8 +185,8 @@ def collect(
     if described is not None:
         tuned, others = _of_study(tuned, described)
         outdated += others
-    scores = _scores(tuned, setting, views)
-    pools = [_pool(key, tuned[key], scores.get(key, {})) for key in sorted(tuned)]
+    scores, trained = _scores(tuned, setting, views), _trained()
+    pools = [_pool(key, tuned[key], scores.get(key, {}), trained) for key in sorted(tuned)]
     done = {tuple(pool.fields.values()) for pool in pools if pool.complete}
     kept = [pool for pool in pools if pool.complete or tuple(pool.fields.values()) not in done]
     left_out = [*outdated, *(_describe(pool) for pool in pools if not pool.complete and tuple(pool.fields.values()) in done)]
@@ -210,6 +215,16 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     if not tuned:
         raise InputError(f"expected fine-tunings in the tracking store, but {text}; make them again with `medtransfer finetune`")
     return tuned, [f"{text}; they are made again with `medtransfer finetune`"]
+
+
+def _trained() -> dict[str, dict[str, str]]:
+    """Return recipe and seed of every pretraining in the store, by its digest; imported weights have no training rate."""
+    trained = {}
+    for run in tracking.read_runs("pretrain"):
+        if {"lr", "seed", "pretraining"} <= run.params.keys():
+            settings = {name: value for name, value in run.params.items() if name not in {"origin", "seed", "pretraining"}}
+            trained[run.params["pretraining"]] = {"recipe": digest(settings), "pretraining_seed": run.params["seed"]}
+    return trained
 
 
 def _of_study(
@@ -279,7 +294,9 @@ def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, 
     }  # fmt: skip
 
 
-def _pool(key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any]) -> Pool:
+def _pool(
+    key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any], trained: Mapping[str, Mapping[str, str]]
+) -> Pool:  # fmt: skip
     params = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
     by_cell: dict[tuple[Key, int], StoredRun] = {(int(run.params["epoch"]), int(run.params["seed"])): run for run in runs}
     outcome = {cell: run.metrics[run.params["primary"]] for cell, run in by_cell.items()}
@@ -290,7 +307,7 @@ def _pool(key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any]) ->
         {name: params[name] for name in FIELDS}, {name: params[name] for name in DIGESTS}, outcome,
         candidates=tuple(sorted(candidates)), metric=_primary(runs[0].params["primary"]), runs=tuple(ids),
         fine_tunings={cell: run.id for cell, run in by_cell.items()},
-        **{"scores": scores, **scored},
+        **{"scores": scores, **scored, **trained.get(params["pretraining"], {})},
     )  # fmt: skip
 
 

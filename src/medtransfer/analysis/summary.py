@@ -6,7 +6,7 @@ from medtransfer.analysis.evidence import gather
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Analysis, Contrast, Judged, Sampling, Summary
 from medtransfer.analysis.pools import Pool
-from medtransfer.metrics.comparison import ClusterMean, cluster_mean, differences, holm, mean_tis_interval
+from medtransfer.metrics.comparison import ClusterMean, cluster_mean, coarsest, differences, holm, mean_tis_interval
 from medtransfer.metrics.transfer import interpolate_fixed
 from medtransfer.progress import track
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, SELECTORS, Selector
@@ -38,9 +38,16 @@ def summarise(judged: Sequence[Judged], sampling: Sampling) -> tuple[tuple[Summa
 
 
 def mean_over(pools: Sequence[Judged], values: Sequence[float]) -> ClusterMean:
-    """Return the mean of one value for each pool; pools of the same pretraining, or of the same target, are a cluster."""
-    factors = {"pretraining": [pool.pool.weights for pool in pools], "target": [pool.pool.fields["target"] for pool in pools]}
-    return cluster_mean(values, factors)
+    """Return the mean of one value for each pool; pools of the same pretraining, or of the same target, are a cluster.
+
+    Pretrainings that differ in their seed alone are one cluster too, where there are enough others.
+    """
+    weights = [pool.pool.weights for pool in pools]
+    first: dict[str, str] = {}
+    recipes = [first.setdefault(pool.pool.recipe or name, name) for pool, name in zip(pools, weights, strict=True)]
+    return cluster_mean(
+        values, {"pretraining": coarsest(weights, recipes), "target": [pool.pool.fields["target"] for pool in pools]}
+    )
 
 
 def _summary(selector: Selector, pools: Sequence[Judged], sampling: Sampling) -> Summary:

@@ -1,6 +1,7 @@
 """Pydantic schema of params.yaml, its loader, and strict YAML."""
 
 from medtransfer.config.load import check_section, load_params
+from medtransfer.config.pretraining_seeds import seeded_names
 from medtransfer.config.registries import REGISTRIES, check_names
 from medtransfer.config.schema import (
     MOST_PIXELS,
@@ -27,5 +28,5 @@ from medtransfer.config.strict_yaml import parse_yaml
 __all__ = [
     "MOST_PIXELS", "REGISTRIES", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
     "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "Ui", "check_names",
-    "check_section", "load_params", "parse_yaml",
+    "check_section", "load_params", "parse_yaml", "seeded_names",
 ]  # fmt: skip

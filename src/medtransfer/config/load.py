@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from medtransfer.config.pretraining_seeds import seeded_origins
 from medtransfer.config.schema import Params, Section
 from medtransfer.config.strict_yaml import parse_yaml
 from medtransfer.errors import InputError
@@ -30,6 +31,8 @@ def load_params(
 ) -> Params:  # fmt: skip
     """Read params.yaml, override it by further files and single values, and validate the result.
 
+    `pretrain.origins` also gets the origins of `study.pretraining_seeds`, so that single commands know their names.
+
     Args:
         paths: the first file has every key, further ones only those that they change.
         overrides: values by dotted key, such as `finetune.seed`; they override the files.
@@ -47,11 +50,14 @@ def load_params(
             patch = {key: patch}
         merged = _merge(merged, patch)
     where = ", ".join(map(str, paths)) + (" and the command line" if overrides else "")
-    errors = _undefined_names(merged, registered or {})
-    try:
-        params = Params.model_validate(merged)
-    except ValidationError as invalid:
-        errors = [_sentence(error, merged) for error in invalid.errors()] + errors
+    complete, errors = _with_seeds(merged)
+    errors += _undefined_names(complete, registered or {})
+    for values in (merged, complete):  # first without the seeds, so that a mistake in an origin is named once
+        try:
+            params = Params.model_validate(values)
+        except ValidationError as invalid:
+            errors = [_sentence(error, values) for error in invalid.errors()] + errors
+            break
     if errors:
         raise InputError(f"{len(errors)} error(s) in {where}: {'; '.join(errors)}")
     return params
@@ -73,6 +79,18 @@ def check_section(kind: type[S], values: Mapping[str, Any], key: str) -> S:
     except ValidationError as invalid:
         errors = [f"{key}.{_sentence(error, values)}" for error in invalid.errors()]
         raise InputError(f"{len(errors)} error(s) in the params: {'; '.join(errors)}") from None
+
+
+def _with_seeds(merged: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Add the origins of the pretraining seeds; also return an error for each that is defined with other settings."""
+    if not (added := seeded_origins(merged)):
+        return merged, []
+    defined = merged["pretrain"]["origins"]
+    errors = [
+        f"study.pretraining_seeds makes the origin {name!r}, which pretrain.origins defines with other settings; rename it there"
+        for name, settings in added.items() if defined.get(name, settings) != settings
+    ]  # fmt: skip
+    return _merge(merged, {"pretrain": {"origins": added}}), errors
 
 
 def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection[str]]) -> list[str]:

@@ -77,6 +77,8 @@ class Study(Section):
     """modes of transfer"""
     seeds: list[NonNegative]
     """seeds of the fine-tunings"""
+    pretraining_seeds: list[NonNegative]
+    """seeds of the pretrainings, each of which is an origin `<origin>-s<seed>`; empty: one each, by pretrain.seed"""
 
 
 class Samples(Section):
@@ -198,6 +200,8 @@ class SupervisedOrigin(Section):
     """epochs of warm-up; one number, or by encoder"""
     batch_size: ImagesByEncoder
     """images per optimiser step; one number, or by encoder"""
+    seed: NonNegative | None
+    """seed of this origin alone; null: pretrain.seed, or each of study.pretraining_seeds"""
 
     @model_validator(mode="after")
     def _check_mixing(self) -> "SupervisedOrigin":
@@ -310,7 +314,7 @@ class Pretrain(Section):
     checkpoints: list[Positive]
     """epochs to save; epoch 0, the random initialisation, is always saved"""
     seed: NonNegative
-    """seed of initialisation, order and augmentation"""
+    """seed of initialisation, order and augmentation, for origins without their own"""
     stop_on: Name | None
     """a prepared target: stop early by an indicator's values for it; null: never"""
     stop_by: Name

@@ -53,7 +53,7 @@ def plan(params: Params) -> list[Job]:
     A pretraining that stops early on a target also needs this target, and prepares it if it is a generated sample.
     """
     chosen = params.study
-    series = list(product(chosen.encoders, chosen.origins))
+    series = study.study_series(params, {})
     planned = params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"stop_on": None})})
     cells = study.study_cells(planned, {})
     return list(

@@ -41,7 +41,7 @@ def run(params: Params) -> str:
         launcher, workers = _launch(params, params.grid)
     cells = sum(job.kind == "finetune" for job in jobs)
     try:
-        names = {name: ",".join(map(str, values)) for name, values in params.study.model_dump().items()}
+        names = {name: ",".join(map(str, values)) for name, values in params.study.model_dump().items() if values}
         run_params = {"launcher": section.launcher, "workers": workers, "cells": cells, "jobs": len(jobs), **names}
         with tracking.open_run("grid", "grid", _cell(params, jobs), run_params, {}, on_disk=True) as handle:
             progress = StudyProgress(jobs, workers, handle)

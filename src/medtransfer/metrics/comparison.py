@@ -111,6 +111,19 @@ def cluster_mean(values: Sequence[float], factors: Mapping[str, Sequence[str]]) 
     return ClusterMean(mean, float(np.sqrt(max(variances))), clusters - 1, clusters, random)
 
 
+def coarsest(fine: Sequence[str], coarse: Sequence[str]) -> Sequence[str]:
+    """Return the levels of a nested factor that count as clusters: the coarse ones if they are numerous enough.
+
+    With few coarse levels, such as recipes that were pretrained with several seeds, the coarse ones are taken as they are: what
+    the fine ones show holds for other seeds of these recipes.
+
+    Args:
+        fine: level of each pool, (n,).
+        coarse: level of each pool that its fine level belongs to, (n,).
+    """
+    return coarse if len(set(coarse)) >= LEAST_CLUSTERS else fine
+
+
 def _variance(residuals: NDArray[np.float64], levels: Sequence[object]) -> float:
     """Return the variance of a mean whose residuals (n,) are summed by cluster."""
     names = {level: index for index, level in enumerate(dict.fromkeys(levels))}

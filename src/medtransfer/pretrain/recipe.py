@@ -107,8 +107,8 @@ def recipe_of(section: Pretrain) -> Recipe:
         lr=section.lr * batch / section.lr_batch, betas=section.betas, weight_decay=section.weight_decay,
         decay_norms=section.decay_norms, clip_grad=section.clip_grad, ema_decay=section.ema_decay,
         label_smoothing=section.label_smoothing, size=section.size, epochs=section.epochs, checkpoints=planned_epochs(section),
-        seed=section.seed, precision=section.precision, tf32=section.tf32, reproducible=section.reproducible,
-        compile=section.compile,
+        seed=section.seed if origin.seed is None else origin.seed, precision=section.precision, tf32=section.tf32,
+        reproducible=section.reproducible, compile=section.compile,
     )  # fmt: skip
 
 

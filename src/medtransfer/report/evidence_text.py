@@ -1,7 +1,7 @@
 """Further evidence of an analysis, one number in a sentence each."""
 
 from medtransfer.analysis.evidence import MOST_SEEDS
-from medtransfer.analysis.model import Analysis, Association, OneEach, Patients, Power
+from medtransfer.analysis.model import Analysis, Association, BetweenSeeds, OneEach, Patients, Power
 from medtransfer.metrics.comparison import POWER, ClusterMean
 from medtransfer.report.format import percent, signed
 from medtransfer.selectors.selectors import FULL, SELECTORS
@@ -16,6 +16,7 @@ def sentences(analysis: Analysis) -> list[str]:
         *([_permuted(analysis)] if evidence.permuted else []),
         *([_power(evidence.power, analysis)] if evidence.power else []),
         *([_patients(evidence.patients, analysis)] if evidence.patients else []),
+        *([_between_seeds(evidence.between_seeds, analysis)] if evidence.between_seeds else []),
     ]
 
 
@@ -64,6 +65,16 @@ def _patients(patients: Patients, analysis: Analysis) -> str:
     if patients.deviation is not None:
         text += f", and the TIS of {SELECTORS['offline'].phrase} has a standard deviation of {patients.deviation:.3f}"
     return f"{text}."
+
+
+def _between_seeds(spread: BetweenSeeds, analysis: Analysis) -> str:
+    text = (
+        f"Between pretraining seeds ({spread.seeds} or more in each of {spread.groups} configurations) the best "
+        f"{analysis.metric_label} has a standard deviation of {spread.best:.3f}"
+    )
+    if spread.tis is not None:
+        text += f", and the TIS of {SELECTORS['offline'].phrase} one of {spread.tis:.3f}"
+    return f"{text}; part of it comes from fine-tuning."
 
 
 def _with_interval(mean: ClusterMean, confidence: float) -> str:

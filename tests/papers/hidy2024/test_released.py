@@ -5,11 +5,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pytest import approx
 from tests.golden import compare, make
 
 from medtransfer import tracking
+from medtransfer.grid.forecast import PUBLISHED
 
 pytestmark = pytest.mark.slow
 
@@ -57,3 +59,15 @@ def test_claims_audit_and_runs(text: str) -> None:
     assert claims["pretraining timed by robustness leads to better downstream performance than training from scratch"] == "holds"
     kinds = [run.params["kind"] for run in tracking.read_runs("replay")]
     assert (kinds.count("finetune"), kinds.count("robustness")) == (1689, 18)
+
+
+def test_the_published_spread_is_that_of_the_released_results(published: tuple[Path, Path]) -> None:
+    table = pd.read_csv(published[0])
+    dice = table["mean dice index"].fillna(table["dice index"])
+    configuration = ["dataset", "model", "freeze encoder", "pretraining scheme"]
+    cells = dice.groupby([table[name] for name in (*configuration, "pretraining length")]).agg(["mean", "var"]).reset_index()
+    best = cells.groupby(configuration)["mean"].max()
+    variance = cells[cells["pretraining length"] > 0].groupby(configuration)["var"].mean()
+    spread = (variance**0.5 / best).groupby("dataset").median()
+    names = {"acdc": "ACDC", "covid-qu": "COVIDQUDataset", "idrid": "IDRiD"}
+    assert {name: round(spread[names[name]], 4) for name in PUBLISHED} == PUBLISHED

@@ -1,0 +1,133 @@
+"""What a study takes and what it could distinguish, said before anything runs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from medtransfer import study, tracking
+from medtransfer.analysis.evidence import MOST_SEEDS, detectable_gap, relative_spread, seeds_needed
+from medtransfer.analysis.pools import Pool, collect
+from medtransfer.config import Params
+from medtransfer.errors import InputError
+from medtransfer.grid.jobs import Job, plan
+from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER, coarsest
+from medtransfer.records import PRETRAINING_FILE, TARGET_FILE, CellName, series_folder
+from medtransfer.records.tables import as_markdown
+from medtransfer.report.verdict_text import counted
+from medtransfer.score.options import options_of, views_of
+from medtransfer.score.sync import INDEX
+
+# Standard deviation over seeds of the test Dice, relative to the best checkpoint's, by reader: pooled over the checkpoints after
+# epoch 0, median over 12 configurations. Source: downstream_scores.csv of Hidy et al., arXiv:2410.18677.
+PUBLISHED = {"acdc": 0.0023, "covid-qu": 0.0032, "idrid": 0.0095}
+
+
+def forecast(params: Params) -> str:
+    """Describe the jobs of a study, and what its seeds, pretrainings and targets could distinguish.
+
+    Raises:
+        InputError: the tracking store cannot be reached.
+    """
+    tracking.connect()
+    jobs, pools = plan(params), _results(params)
+    done = Counter(job.kind for job in jobs if _is_finished(params, job, pools))
+    counts = Counter(job.kind for job in jobs)
+    table = as_markdown([{"job": kind, "planned": count, "finished": done[kind]} for kind, count in counts.items()])
+    return "\n\n".join([table, _series(params), _clusters(params), _gaps(params, pools)])
+
+
+def _results(params: Params) -> list[Pool]:
+    """Read the results of the study from the store; a store may hold none but those of other studies."""
+    try:
+        pools, _ = collect(options_of(params.score).robustness, views_of(params.score), study.described(params))
+    except InputError:
+        return []
+    return pools
+
+
+def _is_finished(params: Params, job: Job, pools: Sequence[Pool]) -> bool:
+    """Return whether a fine-tuning is in the store, or the result of another job is on disk under its name."""
+    if job.cell:
+        return any(_holds(pool, job.cell) for pool in pools)
+    files = {
+        "prepare": Path(params.prepare.out) / job.target / TARGET_FILE,
+        "pretrain": series_folder(Path(params.pretrain.out), job.encoder, job.origin) / PRETRAINING_FILE,
+        "score": series_folder(Path(params.score.out) / job.target, job.encoder, job.origin) / INDEX,
+    }
+    return files[job.kind].exists()
+
+
+def _holds(pool: Pool, cell: CellName) -> bool:
+    same = all(pool.fields[name] == getattr(cell, name) for name in ("target", "encoder", "origin", "mode"))
+    return same and (cell.epoch, cell.seed) in pool.outcome
+
+
+def _series(params: Params) -> str:
+    names = [f"{encoder}-{origin}" for encoder, origin in study.study_series(params, {})]
+    targets = list(dict.fromkeys(params.study.targets))
+    text = f"{counted(len(names), 'pretraining')}: {', '.join(names)}. {counted(len(targets), 'target')}: {', '.join(targets)}."
+    if params.pretrain.stop_on is not None:
+        text += " A pretraining that stops early leaves fewer fine-tunings."
+    return f"{text} Finished counts what exists under these names; the run compares the settings."
+
+
+def _clusters(params: Params) -> str:
+    """Say whether means over configurations can have intervals."""
+    encoders, origins = dict.fromkeys(params.study.encoders), dict.fromkeys(params.study.origins)
+    recipes = [f"{encoder} {origin}" for encoder in encoders for origin in origins for _ in study.origin_names(params, origin)]
+    names = [" ".join(series) for series in study.study_series(params, {})]
+    counts = {"pretraining": len(set(coarsest(names, recipes))), "target": len(set(params.study.targets))}
+    enough = [counted(count, name) for name, count in counts.items() if count >= LEAST_CLUSTERS]
+    if not enough:
+        have = " and ".join(counted(count, name) for name, count in counts.items())
+        return (
+            f"Means over configurations will have no intervals, and no way of choosing can be called better than another: that "
+            f"takes at least {LEAST_CLUSTERS} pretrainings or targets, and there are {have}."
+        )
+    text = f"Means over configurations will have intervals, from {' and '.join(enough)}."
+    if len(set(recipes)) < LEAST_CLUSTERS <= counts["pretraining"]:
+        text += " They hold for other pretraining seeds of these encoders and origins only."
+    return text
+
+
+def _gaps(params: Params, pools: Sequence[Pool]) -> str:
+    """Say which gaps of TIS between two checkpoints the seeds of the study can see."""
+    seeds, section = len(set(params.study.seeds)), params.report
+    rows = [_row(target, pools, seeds, params) for target in dict.fromkeys(params.study.targets)]
+    level = f"{100 * (1 - section.confidence):g} %"
+    if seeds > 1:
+        text = (
+            f"With {seeds} seeds, two checkpoints of a configuration are distinguished with a probability of {100 * POWER:g} % "
+            f"(two-sided t test at {level}) if their TIS differs by at least the gap seen:"
+        )
+    else:
+        text = (
+            "With one seed no two checkpoints can be distinguished. Seeds needed for a probability of "
+            f"{100 * POWER:g} % (two-sided t test at {level}):"
+        )
+    return (
+        f"{text}\n\n{as_markdown(rows)}\n\nThe spread is the standard deviation over seeds of a checkpoint's test metric, relative "
+        "to the best checkpoint's. Where the store has no results of the study it is that of the paper (Hidy et al., "
+        "arXiv:2410.18677, released results) on the dataset of the same reader, or its median over three datasets. Fewer images "
+        "and shorter trainings spread more: fine-tune one pretraining with a few seeds, then plan again."
+    )
+
+
+def _row(target: str, pools: Sequence[Pool], seeds: int, params: Params) -> dict[str, Any]:
+    confidence, margin = params.report.confidence, params.report.margin
+    learned = [pool for pool in pools if pool.fields["target"] == target and max(pool.means.values()) > params.report.least]
+    measured = [spread for pool in learned if (spread := relative_spread(pool)) is not None]
+    reader = params.prepare.targets[target].reader
+    source, spread = "the paper", median(PUBLISHED.values())
+    if measured:
+        source, spread = counted(len(measured), "configuration"), median(measured)
+    elif reader in PUBLISHED:
+        source, spread = f"the paper, {reader}", PUBLISHED[reader]
+    needed = int(seeds_needed(spread, margin, confidence))
+    return {
+        "target": target, "spread": f"{spread:.4f}", "known from": source,
+        "gap seen": f"{detectable_gap(spread, seeds, confidence):.4f}" if seeds > 1 else "none",
+        f"seeds for a gap of {margin:g}": f"more than {MOST_SEEDS}" if needed >= MOST_SEEDS else str(needed),
+    }  # fmt: skip

@@ -1,0 +1,99 @@
+"""What `grid --plan` says about a study before it runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from tests.tiny_encoders import TINIEST
+
+from medtransfer import tracking
+from medtransfer.analysis.evidence import detectable_gap, relative_spread, seeds_needed
+from medtransfer.analysis.pools import Pool
+from medtransfer.cli import cli
+from medtransfer.config import Params
+from medtransfer.finetune.protocol import Protocol
+from medtransfer.grid.forecast import forecast
+from medtransfer.hashing import digest
+from medtransfer.tasks import TASKS
+
+Make = Callable[..., Params]
+
+
+@pytest.mark.parametrize(("effect", "size"), [(1.0, 17), (0.8, 26), (0.5, 64)])
+def test_seeds_needed_are_those_of_tables(effect: float, size: int) -> None:
+    """Cohen, A power primer, Psychological Bulletin 112, 1992, table 2: two means, power .8, two-sided at 5 %."""
+    assert seeds_needed(0.01, 0.01 * effect, 0.95) == size
+    assert detectable_gap(0.01, size, 0.95) <= 0.01 * effect < detectable_gap(0.01, size - 1, 0.95)
+
+
+def test_jobs_are_counted(workplace: Path, tiny_params: Make) -> None:
+    text = forecast(tiny_params())
+    assert "| finetune |      16 |        0 |" in text and "| pretrain |       1 |        0 |" in text
+    assert "1 pretraining: unet-simple. 1 target: sample." in text
+    assert "takes at least 6 pretrainings or targets, and there are 1 pretraining and 1 target." in text
+    assert "With 2 seeds" in text
+
+
+@pytest.mark.parametrize(
+    ("reader", "row"),
+    [
+        ("idrid", "| sample | 0.0095 | the paper, idrid | 0.0537   | 16  "),
+        ("folder", "| sample | 0.0032 | the paper  | 0.0181   | 3  "),
+    ],
+)
+def test_the_published_spread_is_used_without_results(reader: str, row: str, workplace: Path, tiny_params: Make) -> None:
+    """With two seeds the gap is 5.6535 deviations, by integrating the power over the distribution of the spread."""
+    assert row in forecast(tiny_params({"prepare.targets.sample.reader": reader}))
+
+
+def test_one_seed_distinguishes_nothing(workplace: Path, tiny_params: Make) -> None:
+    text = forecast(tiny_params({"study.seeds": [7]}))
+    assert "With one seed no two checkpoints can be distinguished." in text and "| none     |" in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"study.pretraining_seeds": [1, 2, 3], "study.origins": ["simple", "advanced"]},
+         "intervals, from 6 pretrainings. They hold for other pretraining seeds of these encoders and origins only."),
+        ({"study.encoders": list(TINIEST)[:3], "study.pretraining_seeds": [1, 2], "study.origins": ["simple", "advanced"]},
+         "intervals, from 6 pretrainings."),
+        ({"study.origins": ["simple", "advanced"], "study.pretraining_seeds": [1, 2]}, "there are 4 pretrainings and 1 target."),
+    ],
+)  # fmt: skip
+def test_what_has_intervals_is_counted_in_clusters(changed: dict, sentence: str, workplace: Path, tiny_params: Make) -> None:
+    paragraphs = forecast(tiny_params(changed)).split("\n\n")
+    assert any(paragraph.endswith(sentence) for paragraph in paragraphs), paragraphs
+
+
+def test_results_in_the_store_count_and_give_the_spread(workplace: Path, tiny_params: Make) -> None:
+    """Epochs 1 and 2 have the variances .0002 and 0, so their pooled spread is .01; the best mean is .8."""
+    params = tiny_params()
+    for epoch, values in {0: (0.1, 0.3), 1: (0.59, 0.61), 2: (0.8, 0.8)}.items():
+        for seed, value in zip((7, 8), values, strict=True):
+            fields = {
+                "source": "sample", "origin": "simple", "encoder": "unet", "target": "sample", "mode": "full", "pretraining": "p",
+                "data": "d", "protocol": Protocol.of(params.finetune).key, "epoch": epoch, "seed": seed, "primary": "dice",
+            }  # fmt: skip
+            record = tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value})
+            tracking.write_runs("finetune", [record], "runs")
+    text = forecast(params)
+    assert "| finetune |      16 |        6 |" in text
+    assert "| sample | 0.0125 | 1 configuration |" in text
+
+
+def test_the_command_prints_the_plan_and_runs_nothing(workplace: Path, tiny_params: Make) -> None:
+    Path("params.yaml").write_text(yaml.safe_dump(tiny_params().model_dump(mode="json")))
+    before = set(workplace.iterdir())
+    result = CliRunner().invoke(cli, ["grid", "--plan"])
+    assert result.exit_code == 0 and result.output.startswith("| job "), result.output
+    assert set(workplace.iterdir()) - before <= {workplace / ".medtransfer"} and tracking.read_runs("grid") == []
+
+
+def test_the_spread_is_pooled_over_trained_checkpoints() -> None:
+    outcome = {(0, 1): 0.1, (0, 2): 0.9, (1, 1): 0.48, (1, 2): 0.52, (5, 1): 0.79, (5, 2): 0.81}
+    fields = {"source": "s", "origin": "simple", "encoder": "unet", "target": "t", "mode": "full"}
+    pool = Pool(fields, {}, outcome, {}, (0, 1, 5), TASKS["segmentation"].primary)
+    assert relative_spread(pool) == pytest.approx(((0.0008 + 0.0002) / 2) ** 0.5 / 0.8)
