@@ -52,8 +52,8 @@ def presence(inputs: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_whole_way(presence, tiny_params, caplog, empty_store, monkeypatch):
     caplog.set_level(logging.INFO, "medtransfer")
     cell = CellName("sample", "unet", "simple", 3, "decoder", 7)
-    section = tiny_params({"finetune.select": "validation", "finetune.overlays": 2}).finetune
-    (result,) = run(section, [cell], CHECKPOINTS, PREPARED)
+    params = tiny_params({"finetune.select": "validation", "finetune.overlays": 2})
+    (result,) = run(params.finetune, [cell], CHECKPOINTS, PREPARED)
     accuracy = result.metrics["accuracy"]
     assert (result.task, result.primary) == ("presence", "accuracy") and result.metrics.keys() == {"accuracy", "test_images"}
     assert f"{cell.name}: Accuracy {accuracy:.4f}" in caplog.text
@@ -72,7 +72,7 @@ def test_the_whole_way(presence, tiny_params, caplog, empty_store, monkeypatch):
     assert (after.params, after.metrics) == (before.params, before.metrics)
     with tracking.open_run("finetune", "another", "another", {**after.params, "epoch": 0}, {}) as handle:
         handle.log_metrics({"accuracy": (accuracy + 100) / 4})  # of ten images none has this accuracy, so one is the best
-    study.report(tiny_params())
+    study.report(params)
     for text in (Path("reports/report.html").read_text(), Path("reports/report.md").read_text()):
         assert "Of the best checkpoint’s Accuracy, plain choices keep" in text
         assert "share of right decisions in percent on the test images, from 0 to 100, after fine-tuning" in text

@@ -131,7 +131,7 @@ def test_the_run_that_mlflow_opened_names_the_search(planted: Any, monkeypatch: 
 def test_commands_at_once_make_one_search(planted: Any, workplace: Path):
     shutil.copy(ROOT / "params.yaml", workplace / "params.yaml")
     options = ["--distances", "[cosine, l2]", "--levels", "[-1, -2]", "--margins", "{low: 0, high: 0.5, step: 0.5}"]
-    command = [sys.executable, "-m", "medtransfer", "search", *options]
+    command = [sys.executable, "-m", "medtransfer", "search", "--all", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     outputs = [process.communicate() for process in both]
