@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from medtransfer.cli import REGISTERED
 from medtransfer.config import Params, load_params
 from medtransfer.config.load import DEFINED, USED
 from medtransfer.errors import InputError
-from medtransfer.modes import MODES
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
-REGISTERED = {"mode": MODES}
 
 
 def message(overrides: dict[str, Any], *more: Path) -> str:
@@ -85,7 +84,7 @@ def test_mixing_probabilities_sum_to_at_most_one() -> None:
 
 @pytest.mark.parametrize(("kind", "user"), [(kind, user) for kind, users in USED.items() for user in users])
 def test_an_undefined_name_is_refused_wherever_it_is_used(kind: str, user: str) -> None:
-    value = ["nowhere"] if user.startswith("study.") else "nowhere"
+    value = ["nowhere"] if user.split(".")[1].endswith("s") else "nowhere"
     known = REGISTERED.get(kind) or operator.attrgetter(DEFINED[kind])(load_params([PARAMS], {}))
     assert message({user: value}).endswith(f": {user} names the {kind} 'nowhere', known are {', '.join(sorted(known))}")
 
@@ -97,7 +96,7 @@ def test_every_key_that_uses_a_name_is_checked() -> None:
         for section, field in Params.model_fields.items() for name in field.annotation.model_fields  # type: ignore[union-attr]
         if name.rstrip("s") in USED and f"{section}.{name}" not in DEFINED.values()
     }  # fmt: skip
-    assert fields | {"pretrain.stop_on"} == {user for users in USED.values() for user in users}
+    assert fields | {"pretrain.stop_on", "pretrain.stop_by"} == {user for users in USED.values() for user in users}
 
 
 def test_a_further_file_changes_only_its_keys(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 ROOMS = {"samples": "prepare/samples"}  # where a stage's room is not named like it
 # Code that says, shows, checks or files numbers and makes none: a change of it is no reason to compute again.
-NO_NUMBERS = {"errors.py", "progress.py", "locks.py", "environment.py", "signals.py"}
+NO_NUMBERS = {"errors.py", "progress.py", "locks.py", "environment.py", "signals.py", "registry.py"}
 NO_NUMBERS |= {f"{room}/{path.name}" for room in ("config", "tracking") for path in (SRC / "medtransfer" / room).glob("*.py")}
 # Keys that choose or place a result, or how fast it comes, but do not change it; `encoders` and `origins` go in by entry.
 NO_EFFECT = {
@@ -200,9 +200,12 @@ def imports_below(room: Path) -> set[Path]:
 
 
 def imported_files(file: Path) -> Iterator[Path]:
+    """Yield the files that a file imports, or whose addresses are in a registry of its own."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"medtransfer[\w.]+:\w+", str(node.value)):
+            names = [str(node.value).split(":")[0]]
         else:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         for name in names:
@@ -212,7 +215,14 @@ def imported_files(file: Path) -> Iterator[Path]:
 
 def test_the_walk_over_imports_finds_what_is_far() -> None:
     found = {str(file.relative_to(SRC / "medtransfer")) for file in imports_below(SRC / "medtransfer" / "score")}
-    assert {"indicators/robustness/measure.py", "data/views.py", "encoders/conv_blocks.py", "hashing.py", "errors.py"} <= found
+    assert {
+        "indicators/robustness/measure.py",
+        "indicators/logme.py",
+        "data/views.py",
+        "encoders/conv_blocks.py",
+        "hashing.py",
+        "errors.py",
+    } <= found
     assert not any(name.startswith("finetune/") for name in found)
 
 

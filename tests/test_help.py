@@ -10,7 +10,7 @@ from medtransfer.config import schema
 from medtransfer.config.schema import Params
 from medtransfer.decoders import DECODERS
 from medtransfer.indicators.registry import INDICATORS
-from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.negatives import NEGATIVES
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.modes import MODES

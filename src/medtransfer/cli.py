@@ -5,10 +5,9 @@ import logging
 import reprlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from pkgutil import resolve_name
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -30,21 +29,20 @@ from medtransfer.config import (
     load_params,
     parse_yaml,
 )
+from medtransfer.config.load import USED
+from medtransfer.decoders import DECODERS
 from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
+from medtransfer.indicators.registry import INDICATORS
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.modes import MODES
 from medtransfer.signals import Stopped, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
 TYPES = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}
-REGISTRIES = {  # whose names the help of an option lists; imported when that help is shown
-    "pretrain.stop_by": "medtransfer.indicators.registry:INDICATORS",
-    "score.distance": "medtransfer.indicators.robustness.distances:DISTANCES",
-    "score.indicators": "medtransfer.indicators.registry:INDICATORS",
-    "finetune.mode": "medtransfer.modes:MODES",
-    "finetune.decoder": "medtransfer.decoders:DECODERS",
-    "search.distances": "medtransfer.indicators.robustness.distances:DISTANCES",
-}
+REGISTERED: dict[str, Mapping[str, Any]] = {  # names that the code defines, by kind
+    "mode": MODES, "decoder": DECODERS, "distance": DISTANCES, "indicator": INDICATORS,
+}  # fmt: skip
 SETTINGS: dict[str, Any] = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 120}
 
 
@@ -70,8 +68,9 @@ class Key(click.Option):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Append the names of the registry, and the default of the working folder's params.yaml, if there is one."""
         flag, text = super().get_help_record(ctx) or (self.opts[0], "")
-        if registry := REGISTRIES.get(f"{self.section}.{self.name}"):
-            text = f"{text}; one of {', '.join(resolve_name(registry))}"
+        for kind, names in REGISTERED.items():
+            if f"{self.section}.{self.name}" in USED[kind]:
+                text = f"{text}; one of {', '.join(names)}"
         try:
             default = parse_yaml(Path("params.yaml").read_text(encoding="utf-8"))[self.section][self.name]
         except (OSError, ValueError, TypeError, KeyError):  # --help also works where params.yaml is missing or broken
@@ -136,7 +135,7 @@ def read_value(key: str, text: str) -> Any:
 
 def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
     """Load params.yaml of the working folder with the files and values that override it."""
-    return load_params([Path("params.yaml"), *files], overrides, {"mode": MODES})
+    return load_params([Path("params.yaml"), *files], overrides, REGISTERED)
 
 
 force_option = click.option("--force", is_flag=True, help="Do it again even if it is finished.")

@@ -22,6 +22,9 @@ USED = {
     "origin": ("study.origins", "pretrain.origin", "score.origin", "finetune.origin"),
     "target": ("study.targets", "prepare.target", "pretrain.stop_on", "score.target", "finetune.target"),
     "mode": ("study.modes", "finetune.mode"),
+    "decoder": ("finetune.decoder",),
+    "distance": ("score.distance", "search.distances"),
+    "indicator": ("pretrain.stop_by", "score.indicators"),
 }
 
 
@@ -33,7 +36,7 @@ def load_params(
     Args:
         paths: the first file has every key, further ones only those that they change.
         overrides: values by dotted key, such as `finetune.seed`; they override the files.
-        registered: names that the code defines, by kind, such as `{"mode": MODES}`.
+        registered: names that the code defines, by kind, a key of USED, such as `{"mode": MODES}`.
 
     Raises:
         InputError: a file cannot be read, or keys are missing, unknown or of a wrong type; all errors are named.

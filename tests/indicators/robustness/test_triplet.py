@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.negatives import NEGATIVES, negatives
 from medtransfer.indicators.robustness.triplet import (
     SortedGaps,
