@@ -96,8 +96,10 @@ def prepare(params: Params, force: bool = False) -> PreparedTarget:
 def pretrain(params: Params, force: bool = False) -> Path:
     """Make the checkpoints of `pretrain.encoder` and `pretrain.origin`: train, or import weights."""
     from medtransfer.pretrain.stage import kind_of, run
+    from medtransfer.selectors.rules import find_stopping_rule
 
     section = params.pretrain
+    find_stopping_rule(section.stop_rule, "pretrain.stop_rule")  # a mistake is an error also where nothing stops
     if not kind_of(section).trains:
         return run(section, None, force)
     stopper = _stopper(params)
