@@ -16,8 +16,8 @@ from medtransfer.tasks.results import read_result
 log = logging.getLogger("medtransfer")
 
 
-def complete(tuning: FineTuning, force: bool) -> Result:
-    """Return the cell's result: from the store, from its folder, or by training.
+def complete(tuning: FineTuning, force: bool) -> tuple[Result, bool]:
+    """Return the cell's result, from the store, from its folder or by training, and whether a finished run is reused.
 
     Args:
         tuning: the cell.
@@ -31,8 +31,8 @@ def complete(tuning: FineTuning, force: bool) -> Result:
                 _fetch(finished.id, tuning.folder)
 
         if not force and tracking.reused("finetune", tuning.cell.name, tuning.cell.key, restore):
-            return stored or read_result(tuning.folder / "metrics.json")
-        return _open(tuning, stored, force)
+            return stored or read_result(tuning.folder / "metrics.json"), True
+        return _open(tuning, stored, force), False
 
 
 def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:

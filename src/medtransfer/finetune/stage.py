@@ -37,11 +37,12 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
     # A run that `mlflow run` opened becomes the run of a single cell, but not of one among several: its params may be lists.
     with tracking.project_run_set_aside() if len(tunings) > 1 else nullcontext():
         for number, tuning in enumerate(tunings, start=1):
-            result = complete(tuning, force)
+            result, reused = complete(tuning, force)
             metric = tuning.task.primary
-            log.info(
-                "finetune %d/%d %s: %s %.4f", number, len(tunings), tuning.cell.name, metric.label, result.metrics[metric.name]
-            )
+            if not reused:  # which has been logged
+                log.info(
+                    "finetune %d/%d %s: %s %.4f", number, len(tunings), tuning.cell.name, metric.label, result.metrics[metric.name]
+                )
             results.append(result)
     return results
 
