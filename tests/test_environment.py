@@ -1,4 +1,4 @@
-"""The files around the package agree with it and with each other: environments, MLproject, params, DVC stages, README."""
+"""The files around the package agree with it and with each other: environments, MLproject, params, DVC stages, pages."""
 
 import ast
 import dataclasses
@@ -226,16 +226,16 @@ def test_the_walk_over_imports_finds_what_is_far() -> None:
     assert not any(name.startswith("finetune/") for name in found)
 
 
-def tree_paths(readme: str) -> list[str]:
+def tree_paths(page: str) -> list[str]:
     """Return every path of the first fenced block under a heading about the tree or where things are.
 
     A line is `name  what it is`, indented below its folder, with or without branches drawn; names beside each other are
     divided by one space, the remark follows after two.
     """
-    section = re.search(r"^#+ .*(?:\btree\b|where things are).*$", readme, re.IGNORECASE | re.MULTILINE)
-    assert section, "README.md needs a heading with `tree` or `Where things are`"
-    block = re.search(r"^```\w*\n(.*?)^```", readme[section.end() :], re.DOTALL | re.MULTILINE)
-    assert block, "README.md needs a fenced file tree under that heading"
+    section = re.search(r"^#+ .*(?:\btree\b|where things are).*$", page, re.IGNORECASE | re.MULTILINE)
+    assert section, "CONTRIBUTING.md needs a heading with `tree` or `Where things are`"
+    block = re.search(r"^```\w*\n(.*?)^```", page[section.end() :], re.DOTALL | re.MULTILINE)
+    assert block, "CONTRIBUTING.md needs a fenced file tree under that heading"
     paths: list[str] = []
     above: list[tuple[int, str]] = []
     for line in filter(str.strip, block[1].splitlines()):
@@ -250,9 +250,9 @@ def tree_paths(readme: str) -> list[str]:
     return paths
 
 
-def test_the_file_tree_of_the_readme_exists() -> None:
+def test_the_files_of_the_tree_exist() -> None:
     ignored = {line.strip("/*") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()}
-    paths = tree_paths((ROOT / "README.md").read_text(encoding="utf-8"))
+    paths = tree_paths((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     assert len(paths) > 10
     made_by_running = {path for path in paths if path.split("/")[0] in ignored}
     assert [path for path in paths if path not in made_by_running and not (ROOT / path).exists()] == []
