@@ -264,6 +264,24 @@ def test_make_without_a_target_lists_the_targets() -> None:
     assert listed == {"help", "setup", "demo", "test", "test-all", "lint", "format", "real", "ui", "clean"}
 
 
+@pytest.mark.parametrize(
+    ("script", "version"), [("exit 127", "not installed"), ("[ $1 = -c ] || echo Python 3.9.2; [ $1 != -c ]", "Python 3.9.2")]
+)
+def test_make_names_an_unsuitable_python_in_one_sentence(script: str, version: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("pyproject.toml", "requirements.txt", "python_env.yaml"):
+        (tmp_path / name).touch()
+    python = tmp_path / "python3.0"
+    python.write_text(f"#!/bin/sh\necho pyenv: python3.0: command not found >&2\n{script}\n")
+    python.chmod(0o755)
+    command = ["make", "--no-print-directory", "setup", f"PYTHON={python}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == (
+        f"expected Python 3.11 or newer, but {python} is {version}; name one that is: make PYTHON=<interpreter> setup\n"
+    )
+    assert "pyenv" not in done.stderr
+
+
 @pytest.fixture
 def link_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Load tools/link_environment.py; MLflow's environments lie in the test's folder."""
