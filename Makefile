@@ -25,9 +25,9 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml requirements.txt python_env.yaml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "expected Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version); run make PYTHON=python3.11 setup"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { version="$$($(PYTHON) --version 2>/dev/null)"; echo "expected Python 3.11 or newer, but $(PYTHON) is $${version:-not installed}; name one that is: make PYTHON=<interpreter> setup"; exit 2; }
 	@made_in="$$(cat $@ 2>/dev/null)"; if [ -n "$$made_in" ] && [ "$$made_in" != "$(CURDIR)" ]; then rm -rf .venv; fi
-	@echo "making the environment in .venv: a few minutes and about 6 GB, once"
+	@echo "making the environment in .venv: a few minutes and about 7 GB, once"
 	@if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev]'; \
 	else \

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from medtransfer.cli import REGISTERED
 from medtransfer.config import Params, load_params
 from medtransfer.config.load import DEFINED, USED
 from medtransfer.errors import InputError
-from medtransfer.modes import MODES
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
-REGISTERED = {"mode": MODES}
 
 
 def message(overrides: dict[str, Any], *more: Path) -> str:
@@ -50,13 +49,13 @@ def test_a_missing_key_is_named(key: str, tmp_path: Path) -> None:
     *parents, last = key.split(".")
     del functools.reduce(operator.getitem, parents, params)[last]
     path = written(tmp_path, yaml.safe_dump(params), "params.yaml")
-    with pytest.raises(InputError, match=rf"1 error\(s\) in {path}: {key}: is missing$"):
+    with pytest.raises(InputError, match=rf"1 error in {path}: {key}: is missing$"):
         load_params([path], {})
 
 
 @pytest.mark.parametrize("key", ["foo", "finetune.foo", "prepare.targets.sample.foo", "pretrain.origins.simple.foo"])
 def test_an_unknown_key_is_named(key: str) -> None:
-    assert message({key: 1}) == f"1 error(s) in {PARAMS} and the command line: {key}: is not a known key"
+    assert message({key: 1}) == f"1 error in the command line: {key}: is not a known key"
 
 
 def test_all_errors_are_named_at_once() -> None:
@@ -64,7 +63,7 @@ def test_all_errors_are_named_at_once() -> None:
         "score.level": 0, "finetune.seed": -1, "finetune.foo": 3, "study.targets": ["sample", "nowhere"],
         "pretrain.checkpoints": [1, 99], "finetune.mode": "half", "prepare.targets.sample.size": [64],
     })  # fmt: skip
-    assert errors.startswith("7 error(s) in ")
+    assert errors.startswith("7 errors in the command line: ")
     for part in (
         "score.level: Input should be less than 0 (got 0)",
         "finetune.seed: Input should be greater than or equal to 0 (got -1)",
@@ -78,6 +77,16 @@ def test_all_errors_are_named_at_once() -> None:
     assert "\n" not in errors
 
 
+def test_only_the_sources_of_errors_are_named(tmp_path: Path) -> None:
+    first = written(tmp_path, "finetune: {seed: -1}\nscore: {level: 0}", "first.yaml")
+    second = written(tmp_path, "finetune: {lr: 1}\nstudy: {seeds: [0, x]}", "second.yaml")
+    assert message({"score.level": -1}, first, second).startswith(f"2 errors in {first} and {second}: ")
+    assert message({"score.level": 1}, first).startswith(f"2 errors in {first} and the command line: ")
+    third = written(tmp_path, "prepare: {targets: {mine: {reader: folder}}}", "third.yaml")
+    assert message({"report.seed": 1}, third).startswith(f"7 errors in {third}: ")  # keys that are missing there
+    assert message({"finetune.seed": 1, "score.level": -1, "pretrain.epochs": 2}, first).startswith("1 error in the command line: ")
+
+
 def test_mixing_probabilities_sum_to_at_most_one() -> None:
     errors = message({"pretrain.origins.simple.cutmix": 0.6, "pretrain.origins.simple.mixup": 0.6})
     assert "pretrain.origins.simple: cutmix + mixup must not exceed 1" in errors
@@ -85,7 +94,7 @@ def test_mixing_probabilities_sum_to_at_most_one() -> None:
 
 @pytest.mark.parametrize(("kind", "user"), [(kind, user) for kind, users in USED.items() for user in users])
 def test_an_undefined_name_is_refused_wherever_it_is_used(kind: str, user: str) -> None:
-    value = ["nowhere"] if user.startswith("study.") else "nowhere"
+    value = ["nowhere"] if user.split(".")[1].endswith("s") else "nowhere"
     known = REGISTERED.get(kind) or operator.attrgetter(DEFINED[kind])(load_params([PARAMS], {}))
     assert message({user: value}).endswith(f": {user} names the {kind} 'nowhere', known are {', '.join(sorted(known))}")
 
@@ -97,7 +106,7 @@ def test_every_key_that_uses_a_name_is_checked() -> None:
         for section, field in Params.model_fields.items() for name in field.annotation.model_fields  # type: ignore[union-attr]
         if name.rstrip("s") in USED and f"{section}.{name}" not in DEFINED.values()
     }  # fmt: skip
-    assert fields | {"pretrain.stop_on"} == {user for users in USED.values() for user in users}
+    assert fields | {"pretrain.stop_on", "pretrain.stop_by"} == {user for users in USED.values() for user in users}
 
 
 def test_a_further_file_changes_only_its_keys(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The files around the package agree with it and with each other: environments, MLproject, params, DVC stages, README."""
+"""The files around the package agree with it and with each other: environments, MLproject, params, DVC stages, pages."""
 
 import ast
 import dataclasses
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 ROOMS = {"samples": "prepare/samples"}  # where a stage's room is not named like it
 # Code that says, shows, checks or files numbers and makes none: a change of it is no reason to compute again.
-NO_NUMBERS = {"errors.py", "progress.py", "locks.py", "environment.py", "launchers.py", "signals.py"}
+NO_NUMBERS = {"errors.py", "progress.py", "locks.py", "environment.py", "launchers.py", "signals.py", "registry.py"}
 NO_NUMBERS |= {f"{room}/{path.name}" for room in ("config", "tracking") for path in (SRC / "medtransfer" / room).glob("*.py")}
 # Keys that choose or place a result, or how fast it comes, but do not change it; `encoders` and `origins` go in by entry.
 NO_EFFECT = {
@@ -222,9 +222,12 @@ def imports_below(room: Path) -> set[Path]:
 
 
 def imported_files(file: Path) -> Iterator[Path]:
+    """Yield the files that a file imports, or whose addresses are in a registry of its own."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"medtransfer[\w.]+:\w+", str(node.value)):
+            names = [str(node.value).split(":")[0]]
         else:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         for name in names:
@@ -234,20 +237,27 @@ def imported_files(file: Path) -> Iterator[Path]:
 
 def test_the_walk_over_imports_finds_what_is_far() -> None:
     found = {str(file.relative_to(SRC / "medtransfer")) for file in imports_below(SRC / "medtransfer" / "score")}
-    assert {"indicators/robustness/measure.py", "data/views.py", "encoders/conv_blocks.py", "hashing.py", "errors.py"} <= found
+    assert {
+        "indicators/robustness/measure.py",
+        "indicators/logme.py",
+        "data/views.py",
+        "encoders/conv_blocks.py",
+        "hashing.py",
+        "errors.py",
+    } <= found
     assert not any(name.startswith("finetune/") for name in found)
 
 
-def tree_paths(readme: str) -> list[str]:
+def tree_paths(page: str) -> list[str]:
     """Return every path of the first fenced block under a heading about the tree or where things are.
 
     A line is `name  what it is`, indented below its folder, with or without branches drawn; names beside each other are
     divided by one space, the remark follows after two.
     """
-    section = re.search(r"^#+ .*(?:\btree\b|where things are).*$", readme, re.IGNORECASE | re.MULTILINE)
-    assert section, "README.md needs a heading with `tree` or `Where things are`"
-    block = re.search(r"^```\w*\n(.*?)^```", readme[section.end() :], re.DOTALL | re.MULTILINE)
-    assert block, "README.md needs a fenced file tree under that heading"
+    section = re.search(r"^#+ .*(?:\btree\b|where things are).*$", page, re.IGNORECASE | re.MULTILINE)
+    assert section, "CONTRIBUTING.md needs a heading with `tree` or `Where things are`"
+    block = re.search(r"^```\w*\n(.*?)^```", page[section.end() :], re.DOTALL | re.MULTILINE)
+    assert block, "CONTRIBUTING.md needs a fenced file tree under that heading"
     paths: list[str] = []
     above: list[tuple[int, str]] = []
     for line in filter(str.strip, block[1].splitlines()):
@@ -262,9 +272,9 @@ def tree_paths(readme: str) -> list[str]:
     return paths
 
 
-def test_the_file_tree_of_the_readme_exists() -> None:
+def test_the_files_of_the_tree_exist() -> None:
     ignored = {line.strip("/*") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()}
-    paths = tree_paths((ROOT / "README.md").read_text(encoding="utf-8"))
+    paths = tree_paths((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     assert len(paths) > 10
     made_by_running = {path for path in paths if path.split("/")[0] in ignored}
     assert [path for path in paths if path not in made_by_running and not (ROOT / path).exists()] == []
@@ -297,6 +307,24 @@ def test_a_moved_folder_gets_an_environment_of_its_own(tmp_path: Path) -> None:
     old.rename(new)
     assert [setup(new), setup(new)] == [True, False]
     assert [path.name for path in (new / ".venv/bin").iterdir()] == ["python"]
+
+
+@pytest.mark.parametrize(
+    ("script", "version"), [("exit 127", "not installed"), ("[ $1 = -c ] || echo Python 3.9.2; [ $1 != -c ]", "Python 3.9.2")]
+)
+def test_make_names_an_unsuitable_python_in_one_sentence(script: str, version: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("pyproject.toml", "requirements.txt", "python_env.yaml"):
+        (tmp_path / name).touch()
+    python = tmp_path / "python3.0"
+    python.write_text(f"#!/bin/sh\necho pyenv: python3.0: command not found >&2\n{script}\n")
+    python.chmod(0o755)
+    command = ["make", "--no-print-directory", "setup", f"PYTHON={python}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == (
+        f"expected Python 3.11 or newer, but {python} is {version}; name one that is: make PYTHON=<interpreter> setup\n"
+    )
+    assert "pyenv" not in done.stderr
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from medtransfer.config import schema
 from medtransfer.config.schema import Params
 from medtransfer.decoders import DECODERS
 from medtransfer.indicators.registry import INDICATORS
-from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.negatives import NEGATIVES
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.modes import MODES
@@ -32,6 +32,31 @@ def test_every_option_says_what_it_is_and_its_default(command: str, monkeypatch:
         assert re.search(
             rf"--{key.replace('_', '-')} \S+ {re.escape(described(command, key))}(; one of [^\[]+)? \[default: .+?\]", text
         ), key
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("finetune", "--epoch INTEGER,..."), ("finetune", "--target TEXT,..."), ("score", "--indicators TEXT,..."),
+     ("score", "--margins NUMBER,..."), ("pretrain", "--betas NUMBER,NUMBER"), ("pretrain", "--checkpoints INTEGER,..."),
+     ("search", "--poolings frozen|always|never,...")],
+)  # fmt: skip
+def test_help_says_how_a_list_is_written(command: str, option: str):
+    text = " ".join(CliRunner().invoke(cli, [command, "-h"]).output.split())
+    assert f" {option} " in text and "A list (,...) is one value, values with commas between, or a YAML list" in text
+
+
+def test_help_says_where_the_defaults_are_only_where_it_lacks_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for folder, expected in ((ROOT, False), (tmp_path, True)):
+        monkeypatch.chdir(folder)
+        for command in {command for command, _ in OPTIONS}:
+            text = CliRunner().invoke(cli, [command, "--help"]).output
+            assert ("Defaults are those of params.yaml" in text, "[default" in text) == (expected, not expected)
+
+
+def test_every_option_is_described_by_a_fragment():
+    for command in (cli, *cli.commands.values()):
+        for option in command.params:
+            assert not option.help.endswith(".") and not re.match("[A-Z][a-z]", option.help.removeprefix("AdamW")), option.help
 
 
 def test_help_names_the_choices_and_needs_no_params(tmp_path: Any, monkeypatch: pytest.MonkeyPatch):

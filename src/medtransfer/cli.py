@@ -5,10 +5,9 @@ import logging
 import reprlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from pkgutil import resolve_name
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -16,7 +15,6 @@ import click
 
 from medtransfer import __version__
 from medtransfer.config import (
-    REGISTRIES,
     Finetune,
     Grid,
     Params,
@@ -29,23 +27,42 @@ from medtransfer.config import (
     Search,
     Section,
     Ui,
-    check_names,
     load_params,
     parse_yaml,
 )
+from medtransfer.config.load import USED
+from medtransfer.decoders import DECODERS
 from medtransfer.environment import quiet_libraries, require_own_code
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
+from medtransfer.indicators.registry import INDICATORS
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.modes import MODES
 from medtransfer.pretrain.weights_files import check_weights_files
+from medtransfer.records import CellName
 from medtransfer.signals import Stopped, stop_on_sigterm
 
 log = logging.getLogger("medtransfer")
 TYPES = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}
+CELL = tuple(field.name for field in fields(CellName))  # options of `finetune` that may be lists
+LIST = "one value, `A,B` or `[A, B]`"
+REGISTERED: dict[str, Mapping[str, Any]] = {  # names that the code defines, by kind
+    "mode": MODES, "decoder": DECODERS, "distance": DISTANCES, "indicator": INDICATORS,
+}  # fmt: skip
 SETTINGS: dict[str, Any] = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 120}
+help_option = click.help_option("-h", "--help", help="show this message and exit")
 
 
-@click.group(context_settings=SETTINGS, invoke_without_command=True)
-@click.version_option(__version__, prog_name="medtransfer")
+class Workflow(click.Group):
+    """Commands in the order of the workflow."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands in the order of their definitions."""
+        return list(self.commands)
+
+
+@click.group(cls=Workflow, context_settings=SETTINGS, invoke_without_command=True)
+@click.version_option(__version__, prog_name="medtransfer", help="show the version and exit")
+@help_option
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Which pretrained encoder, pretrained for how long, should a medical segmentation task start from?
@@ -54,6 +71,21 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+class Stage(click.Command):
+    """A command whose options are the keys of a section of params.yaml."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say how lists are written, and where the defaults are if they cannot be shown."""
+        lines = []
+        if any(str(option.metavar).endswith(",...") for option in self.params if isinstance(option, Key)):
+            lines.append("A list (,...) is one value, values with commas between, or a YAML list: 1 or 1,2 or '[1, 2]'.")
+        if not default_params():
+            lines.append("Defaults are those of params.yaml: run this in a folder that has one to see them.")
+        for line in lines:
+            formatter.write_paragraph()
+            formatter.write_text(line)
 
 
 class Key(click.Option):
@@ -66,13 +98,22 @@ class Key(click.Option):
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Append the names of the registry, and the default of the working folder's params.yaml, if there is one."""
         flag, text = super().get_help_record(ctx) or (self.opts[0], "")
-        if registry := REGISTRIES.get(f"{self.section}.{self.name}"):
-            text = f"{text}; one of {', '.join(resolve_name(registry))}"
+        for kind, names in REGISTERED.items():
+            if f"{self.section}.{self.name}" in USED[kind]:
+                text = f"{text}; one of {', '.join(names)}"
         try:
-            default = parse_yaml(Path("params.yaml").read_text(encoding="utf-8"))[self.section][self.name]
-        except (OSError, ValueError, TypeError, KeyError):  # --help also works where params.yaml is missing or broken
+            default = default_params()[self.section][self.name]
+        except (TypeError, KeyError):
             return flag, text
         return flag, f"{text} [default: {default if isinstance(default, str) else json.dumps(default)}]"
+
+
+def default_params() -> Any:
+    """Return the content of the working folder's params.yaml; None if it is missing or broken, since help needs none."""
+    try:
+        return parse_yaml(Path("params.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def describe_type(annotation: Any) -> str:
@@ -83,21 +124,31 @@ def describe_type(annotation: Any) -> str:
         return "|".join(map(str, get_args(annotation)))
     if get_origin(annotation) in (Union, UnionType):
         return "|".join(dict.fromkeys("null" if kind is NoneType else describe_type(kind) for kind in get_args(annotation)))
-    if get_origin(annotation) in (list, tuple):
-        return "LIST"
+    if get_origin(annotation) is list:
+        return f"{describe_type(get_args(annotation)[0])},..."
+    if get_origin(annotation) is tuple:
+        return ",".join(map(describe_type, get_args(annotation)))
     return TYPES.get(annotation, "MAP")
 
 
 def common_options(function: Callable) -> Callable:
     """Add the options that every command has."""
-    function = click.option("--debug", is_flag=True, help="Show the traceback of an error.")(function)
+    function = click.option("--debug", is_flag=True, help="show the traceback of an error")(help_option(function))
     return click.option(
-        "--params", "files", multiple=True, type=click.Path(path_type=Path), help="A file overriding params.yaml; repeatable."
+        "--params", "files", multiple=True, type=click.Path(path_type=Path), help="a file that overrides params.yaml; repeatable"
     )(function)
 
 
-def stage(section: type[Section], *, hidden: tuple[str, ...] = ()) -> Callable[[Callable], click.Command]:
-    """Return a decorator that makes a function a command, with an option per key of its section and the common options."""
+def stage(
+    section: type[Section], *, hidden: tuple[str, ...] = (), lists: tuple[str, ...] = ()
+) -> Callable[[Callable], click.Command]:  # fmt: skip
+    """Return a decorator that makes a function a command, with an option per key of its section and the common options.
+
+    Args:
+        section: schema of the section.
+        hidden: keys that have no option.
+        lists: keys of single values whose options may be lists.
+    """
 
     def decorate(function: Callable) -> click.Command:
         name = function.__name__
@@ -107,37 +158,59 @@ def stage(section: type[Section], *, hidden: tuple[str, ...] = ()) -> Callable[[
                 flag,
                 field,
                 cls=Key,
-                metavar=describe_type(section.model_fields[field].annotation),
+                metavar=describe_type(section.model_fields[field].annotation) + (",..." if field in lists else ""),
                 help=section.model_fields[field].description,
                 section=name,
             )(function)
-        return cli.command(name, context_settings=SETTINGS)(common_options(function))
+        return cli.command(name, cls=Stage, context_settings=SETTINGS)(common_options(function))
 
     return decorate
 
 
+def is_list(annotation: Any) -> bool:
+    """Return whether the values of a key are lists."""
+    if get_origin(annotation) is Annotated:
+        return is_list(get_args(annotation)[0])
+    return get_origin(annotation) in (list, tuple)
+
+
 def parsed(section: str, options: dict[str, str | None]) -> dict[str, Any]:
-    """Read the given options as YAML values, by dotted key."""
-    return {f"{section}.{key}": read_value(key, text) for key, text in options.items() if text is not None}
+    """Read the given options of a section as YAML values, by dotted key."""
+    fields = Params.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
+    return {
+        f"{section}.{key}": read_list(key, text) if is_list(fields[key].annotation) else read_value(key, text)
+        for key, text in options.items() if text is not None
+    }  # fmt: skip
 
 
-def read_value(key: str, text: str) -> Any:
-    """Read one option's YAML value."""
+def read_list(key: str, text: str) -> list[Any]:
+    """Read an option that is a list: one value, values with commas between, or a YAML list."""
+    parts = [text] if text.lstrip().startswith("[") else text.split(",")
+    values = [read_value(key, part, LIST) for part in parts]
+    if parts == [text] and isinstance(values[0], list):
+        values = values[0]
+    if any(value is None or isinstance(value, dict | list) for value in values):
+        raise InputError(f"expected {LIST} for --{key.replace('_', '-')}, but got {reprlib.repr(text)}; correct it")
+    return values
+
+
+def read_value(key: str, text: str, form: str = "a YAML value") -> Any:
+    """Read one option's YAML value; `form` is what to expect, for the message."""
     try:
         return parse_yaml(text)
     except ValueError as error:
         name, got = key.replace("_", "-"), reprlib.repr(text)
-        raise InputError(f"expected a YAML value for --{name}, but got {got} ({error}); correct or quote it") from None
+        raise InputError(f"expected {form} for --{name}, but got {got} ({error}); correct or quote it") from None
 
 
 def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
     """Load params.yaml of the working folder with the files and values that override it."""
     require_own_code(Path.cwd())
-    return load_params([Path("params.yaml"), *files], overrides, {"mode": MODES})
+    return load_params([Path("params.yaml"), *files], overrides, REGISTERED)
 
 
-all_option = click.option("--all", "everything", is_flag=True, help="Judge results by other parameters too, if the store has them.")
-force_option = click.option("--force", is_flag=True, help="Do it again even if it is finished.")
+all_option = click.option("--all", "everything", is_flag=True, help="judge results by other parameters too, if the store has them")
+force_option = click.option("--force", is_flag=True, help="do it again even if it is finished")
 
 
 @stage(Samples)
@@ -160,7 +233,10 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
 @stage(Pretrain, hidden=("encoders", "origins"))
 @force_option
 def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
-    """Make encoder checkpoints: train on source images or import weights, as the origin says."""
+    """Make encoder checkpoints: train, or import weights.
+
+    The origin says which, and how.
+    """
     from medtransfer import study
 
     params = load(files, parsed("pretrain", options))
@@ -171,59 +247,61 @@ def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str |
 @stage(Score)
 @force_option
 def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
-    """Score every checkpoint on a target by the indicators that `score.indicators` lists."""
+    """Score checkpoints on a target by indicators such as robustness."""
     from medtransfer import study
 
     study.score(load(files, parsed("score", options)), force)
 
 
-@stage(Finetune)
+@stage(Finetune, lists=CELL)
 @force_option
-@click.option("--study", "whole_study", is_flag=True, help="Every cell of the section `study` that matches the other options.")
+@click.option("--study", "whole_study", is_flag=True, help="every cell of the section `study` that matches the other options")
 def finetune(files: tuple[Path, ...], debug: bool, force: bool, whole_study: bool, **options: str | None) -> None:
-    """Train segmentation models from checkpoints; --seed 1,2 --mode full,decoder --epoch 0,10 take lists."""
+    """Train and test segmentation models from checkpoints.
+
+    Lists make several cells, such as --epoch 0,10 --mode full,decoder --seed 1,2.
+    """
     from itertools import product
 
     from medtransfer import study
-    from medtransfer.records import CellName
 
-    names = [field.name for field in fields(CellName)]
-    params, given = read_cells(files, options, names)
+    params, given = read_cells(files, options)
     if whole_study:
         study.finetune(params, study.study_cells(params, given), force)
         return
-    lists = [given.get(name, [getattr(params.finetune, name)]) for name in names]
+    lists = [given.get(name, [getattr(params.finetune, name)]) for name in CELL]
     study.finetune(params, [CellName(*values) for values in product(*lists)], force)
 
 
-def read_cells(
-    files: tuple[Path, ...], options: dict[str, str | None], names: list[str]
-) -> tuple[Params, dict[str, list[Any]]]:  # fmt: skip
+def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple[Params, dict[str, list[Any]]]:
     """Read the options of `finetune`, of which those that name a cell may be lists.
 
     Args:
         files: YAML files that override params.yaml.
         options: option texts by key, as given.
-        names: options that may be lists.
 
     Returns:
         The params, and the values of the given cell fields by name; each is validated like a value in params.yaml.
     """
-    lists = {key: text.split(",") for key, text in options.items() if key in names and text is not None}
-    others = {key: text for key, text in options.items() if key not in names}
+    lists = {key: read_list(key, text) for key, text in options.items() if key in CELL and text is not None}
+    if empty := [key for key, values in lists.items() if not values]:
+        raise InputError(f"expected {LIST} for --{empty[0]}, but got an empty list; correct it")
+    others = parsed("finetune", {key: text for key, text in options.items() if key not in CELL})
     loaded = [  # one per entry of the longest list; shorter lists repeat their last entry
-        load(files, parsed("finetune", others | {key: texts[min(i, len(texts) - 1)] for key, texts in lists.items()}))
+        load(files, others | {f"finetune.{key}": values[min(i, len(values) - 1)] for key, values in lists.items()})
         for i in range(max(map(len, lists.values()), default=1))
     ]
-    return loaded[0], {key: [getattr(params.finetune, key) for params in loaded[: len(texts)]] for key, texts in lists.items()}
+    return loaded[0], {key: [getattr(params.finetune, key) for params in loaded[: len(values)]] for key, values in lists.items()}
 
 
 @stage(Grid)
-@click.option("--plan", is_flag=True, help="Run nothing: count the jobs, and say what the study could distinguish.")
+@click.option("--plan", is_flag=True, help="run nothing: count the jobs, and say what the study could distinguish")
 def grid(files: tuple[Path, ...], debug: bool, plan: bool, **options: str | None) -> None:
-    """Run all cells of the study as one resumable job, on this machine's cores and GPUs or on a Ray cluster."""
+    """Run the whole study as one resumable job, here or on a cluster.
+
+    It uses all cores and GPUs of this machine, or a Ray cluster.
+    """
     params = load(files, parsed("grid", options))
-    check_names(params, "score", "finetune")
     if plan:
         from medtransfer.grid.forecast import forecast
 
@@ -237,7 +315,7 @@ def grid(files: tuple[Path, ...], debug: bool, plan: bool, **options: str | None
 @stage(Report)
 @all_option
 def report(files: tuple[Path, ...], debug: bool, everything: bool, **options: str | None) -> None:
-    """Compute the TIS tables with their uncertainty, the figure and the page from the tracking store."""
+    """Compute verdict, tables and figures from the tracking store."""
     from medtransfer import study
 
     click.echo(study.report(load(files, parsed("report", options)), everything))
@@ -246,7 +324,10 @@ def report(files: tuple[Path, ...], debug: bool, everything: bool, **options: st
 @stage(Search)
 @all_option
 def search(files: tuple[Path, ...], debug: bool, everything: bool, **options: str | None) -> None:
-    """Try every distance, margin, level and pooling of robustness on stored results, and report which chooses best."""
+    """Find the setting of robustness that chooses best.
+
+    Every distance, margin, level and pooling is tried on stored results, on held-out targets as well.
+    """
     from medtransfer import study
 
     click.echo(study.search(load(files, parsed("search", options)), everything))
@@ -254,7 +335,7 @@ def search(files: tuple[Path, ...], debug: bool, everything: bool, **options: st
 
 @stage(Replay)
 def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
-    """Import the paper's released result files into the tracking store and recompute its tables."""
+    """Import the paper's released results and recompute its tables."""
     from medtransfer import study
 
     click.echo(study.replay(load(files, parsed("replay", options))))
@@ -272,12 +353,13 @@ def ui(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 @cli.command(context_settings=SETTINGS)
 @common_options
 def demo(files: tuple[Path, ...], debug: bool) -> None:
-    """Run the whole study of params.yaml: prepare, pretrain, score, fine-tune, report."""
+    """Run the whole study, from prepare to report.
+
+    The section `study` names its encoders, origins, targets, modes and seeds.
+    """
     from medtransfer.grid.stage import run_and_report
 
-    params = load(files, {})
-    check_names(params, "score", "finetune")
-    click.echo(run_and_report(params))
+    click.echo(run_and_report(load(files, {})))
 
 
 def main() -> None:

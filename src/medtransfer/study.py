@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import yaml
 
 from medtransfer import tracking
-from medtransfer.config import Params, check_names, seeded_names
+from medtransfer.config import Params, seeded_names
 from medtransfer.errors import InputError, TemporaryError
 from medtransfer.hashing import digest
 from medtransfer.launchers import without_launcher
@@ -79,7 +79,7 @@ def publish(params: Params) -> None:
 
 
 def command(
-    *stages: str, needs: "Callable[..., Inputs] | None" = None, names: tuple[str, ...] = ()
+    *stages: str, needs: "Callable[..., Inputs] | None" = None
 ) -> "Callable[[Callable[Concatenate[Params, P], R]], Callable[Concatenate[Params, P], R]]":
     """Decorate a function of params that writes runs: before it, the store is connected and missing inputs are made.
 
@@ -87,14 +87,12 @@ def command(
         stages: stages of the runs.
         needs: returns the inputs from the same arguments; those that can neither be found nor made are refused first, before
             the store's libraries are loaded.
-        names: sections whose names of registries are checked next.
     """
 
     def decorate(function: "Callable[Concatenate[Params, P], R]") -> "Callable[Concatenate[Params, P], R]":
         @wraps(function)
         def run(params: Params, *args: P.args, **kwargs: P.kwargs) -> R:
             missing = _missing(params, *needs(params, *args, **kwargs)) if needs else ([], [])
-            check_names(params, *names)
             reach_store(params, stages)
             _make(params, *missing)
             return function(params, *args, **kwargs)
@@ -133,6 +131,7 @@ def prepare(params: Params, force: bool = False) -> PreparedTarget:
 def pretrain(params: Params, force: bool = False) -> Path:
     """Make the checkpoints of `pretrain.encoder` and `pretrain.origin`: train, or import weights."""
     from medtransfer.pretrain.stage import kind_of, run
+    from medtransfer.selectors.rules import find_stopping_rule
 
     section = params.pretrain
     if params.study.pretraining_seeds and "pretrain@" in os.environ.get("DVC_STAGE", ""):
@@ -141,6 +140,7 @@ def pretrain(params: Params, force: bool = False) -> Path:
             "lists seeds; give each an entry of pretrain.origins with its `seed` and list these in study.origins, or run "
             "`medtransfer grid`"
         )
+    find_stopping_rule(section.stop_rule, "pretrain.stop_rule")  # a mistake is an error also where nothing stops
     if not kind_of(section).trains:
         return run(section, None, force)
     stopper = _stopper(params)
@@ -148,7 +148,7 @@ def pretrain(params: Params, force: bool = False) -> Path:
     return run(section, stopper, force)
 
 
-@command("score", needs=lambda params, force=False: _inputs_of_score(params), names=("score",))
+@command("score", needs=lambda params, force=False: _inputs_of_score(params))
 def score(params: Params, force: bool = False) -> Path:
     """Score all checkpoints of an encoder and origin on a target; sample inputs are made first if they are missing."""
     from medtransfer.score.stage import run
@@ -157,7 +157,7 @@ def score(params: Params, force: bool = False) -> Path:
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
-@command("finetune", needs=lambda params, cells, force=False: _inputs_of_cells(cells), names=("finetune",))
+@command("finetune", needs=lambda params, cells, force=False: _inputs_of_cells(cells))
 def finetune(params: Params, cells: list[CellName], force: bool = False) -> None:
     """Fine-tune cells; sample inputs are made first if they are missing."""
     from medtransfer.finetune.stage import run
@@ -213,7 +213,7 @@ def replay(params: Params) -> str:
     return run(params.replay, params.report)
 
 
-@command(*RESULTS, "report", names=("score", "finetune"))
+@command(*RESULTS, "report")
 def study(params: Params) -> str:
     """Run the whole study, from prepare to report; whatever is finished is reused."""
     chosen = params.study

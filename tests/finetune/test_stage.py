@@ -310,8 +310,11 @@ def test_lost_files_come_back_from_the_store(copied, tuned, watched, lost):
     assert not list(folder.parent.glob(".*"))
 
 
-def test_a_cell_is_reused_for_the_same_recipe_and_checkpoint(copied, tuned, watched):
-    assert copied(wanted(), {"overlays": 1, "workers": 1}) == tuned  # neither changes the result
+def test_a_cell_is_reused_for_the_same_recipe_and_checkpoint(copied, tuned, watched, caplog):
+    with caplog.at_level("INFO", logger="medtransfer"):
+        assert copied(wanted(), {"overlays": 1, "workers": 1}) == tuned  # neither changes the result
+    (line,) = (message for message in caplog.messages if message.startswith("finetune"))
+    assert line.endswith("reused; --force does it again")
     assert watched.epochs == [] and len(runs()) == 1
     second = copied(wanted(), {"lr": 0.01})
     assert second.key != tuned.key

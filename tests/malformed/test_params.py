@@ -98,8 +98,8 @@ OVER_ROWS: list[Row] = [
     ("overlay: a section of another kind", OVER, b"report: 5\n", "over.yaml", "report"),
     ("overlay: a folder", OVER, lambda path: path.mkdir(), "over.yaml"),
     ("overlay: a link in a circle", OVER, lambda path: path.symlink_to(path.name), "over.yaml"),
-    ("overlay: of many faults", OVER, b"report: {out: 1, draws: x, seed: -1, confidence: 2}\n", "4 error(s)", "report.out",
-     "report.seed"),
+    ("overlay: of many faults", OVER, b"report: {out: 1, draws: x, seed: -1, confidence: 2}\n", "4 errors in over.yaml: ",
+     "report.out", "report.seed"),
 ]  # fmt: skip
 ROWS = FILE_ROWS + VALUE_ROWS + OVER_ROWS
 

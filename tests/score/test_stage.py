@@ -18,7 +18,7 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options
 from medtransfer.indicators.registry import INDICATORS
-from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.pairs import read_pairs
 from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.indicators.streamed_pass import measure

@@ -2,7 +2,6 @@
 
 from medtransfer.config.load import check_section, load_params
 from medtransfer.config.pretraining_seeds import seeded_names
-from medtransfer.config.registries import REGISTRIES, check_names
 from medtransfer.config.schema import (
     MOST_PIXELS,
     FileOrigin,
@@ -27,6 +26,6 @@ from medtransfer.config.strict_yaml import parse_yaml
 
 __all__ = [
     "MOST_PIXELS", "REGISTRIES", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
-    "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "Ui", "check_names",
+    "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "Ui",
     "check_section", "load_params", "parse_yaml", "seeded_names",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from medtransfer.config.strict_yaml import parse_yaml
 from medtransfer.errors import InputError
 
 S = TypeVar("S", bound=Section)
+Key = tuple[str | int, ...]
 
 # Sections that define names, and the keys that use them; names that the code defines are passed to `load_params`.
 DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target": "prepare.targets"}
@@ -23,6 +24,9 @@ USED = {
     "origin": ("study.origins", "pretrain.origin", "score.origin", "finetune.origin"),
     "target": ("study.targets", "prepare.target", "pretrain.stop_on", "score.target", "finetune.target"),
     "mode": ("study.modes", "finetune.mode"),
+    "decoder": ("finetune.decoder",),
+    "distance": ("score.distance", "search.distances"),
+    "indicator": ("pretrain.stop_by", "score.indicators"),
 }
 
 
@@ -36,30 +40,28 @@ def load_params(
     Args:
         paths: the first file has every key, further ones only those that they change.
         overrides: values by dotted key, such as `finetune.seed`; they override the files.
-        registered: names that the code defines, by kind, such as `{"mode": MODES}`.
+        registered: names that the code defines, by kind, a key of USED, such as `{"mode": MODES}`.
 
     Raises:
         InputError: a file cannot be read, or keys are missing, unknown or of a wrong type; all errors are named.
     """
+    sources = [(str(path), _read(path)) for path in paths]
+    sources += [("the command line", _nested(dotted, value)) for dotted, value in overrides.items()]
     merged: dict[str, Any] = {}
-    for path in paths:
-        merged = _merge(merged, _read(path))
-    for dotted, value in overrides.items():
-        patch: Any = value
-        for key in reversed(dotted.split(".")):
-            patch = {key: patch}
-        merged = _merge(merged, patch)
-    where = ", ".join(map(str, paths)) + (" and the command line" if overrides else "")
+    for _, values in sources:
+        merged = _merge(merged, values)
     complete, errors = _with_seeds(merged)
     errors += _undefined_names(complete, registered or {})
     for values in (merged, complete):  # first without the seeds, so that a mistake in an origin is named once
         try:
             params = Params.model_validate(values)
         except ValidationError as invalid:
-            errors = [_sentence(error, values) for error in invalid.errors()] + errors
+            errors = [(_key(error, values), _sentence(error, values)) for error in invalid.errors()] + errors
             break
     if errors:
-        raise InputError(f"{len(errors)} error(s) in {where}: {'; '.join(errors)}")
+        wrong = {_source(key, sources) for key, _ in errors}
+        names = " and ".join(dict.fromkeys(name for name, _ in sources if name in wrong))
+        raise InputError(f"{_count(errors)} in {names}: {'; '.join(sentence for _, sentence in errors)}")
     return params
 
 
@@ -78,31 +80,63 @@ def check_section(kind: type[S], values: Mapping[str, Any], key: str) -> S:
         return kind.model_validate(values)
     except ValidationError as invalid:
         errors = [f"{key}.{_sentence(error, values)}" for error in invalid.errors()]
-        raise InputError(f"{len(errors)} error(s) in the params: {'; '.join(errors)}") from None
+        raise InputError(f"{_count(errors)} in the params: {'; '.join(errors)}") from None
 
 
-def _with_seeds(merged: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _with_seeds(merged: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[Key, str]]]:
     """Add the origins of the pretraining seeds; also return an error for each that is defined with other settings."""
     if not (added := seeded_origins(merged)):
         return merged, []
     defined = merged["pretrain"]["origins"]
-    errors = [
-        f"study.pretraining_seeds makes the origin {name!r}, which pretrain.origins defines with other settings; rename it there"
+    errors: list[tuple[Key, str]] = [
+        (
+            ("pretrain", "origins", name),
+            f"study.pretraining_seeds makes the origin {name!r}, but pretrain.origins defines it with other settings; rename it",
+        )
         for name, settings in added.items() if defined.get(name, settings) != settings
     ]  # fmt: skip
     return _merge(merged, {"pretrain": {"origins": added}}), errors
 
 
-def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection[str]]) -> list[str]:
+def _count(errors: Sequence[Any]) -> str:
+    return f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
+
+
+def _nested(dotted: str, value: Any) -> dict[str, Any]:
+    """Return a value at a dotted key as nested mappings."""
+    key, _, rest = dotted.partition(".")
+    return {key: _nested(rest, value) if rest else value}
+
+
+def _source(key: Key, sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Return the name of the last source that sets a key; of a missing key, of the first that sets what it is missing in."""
+    if names := [name for name, values in sources if _sets(values, key)]:
+        return names[-1]
+    parents = (key[:depth] for depth in reversed(range(len(key))))
+    return next(name for parent in parents for name, values in sources if _sets(values, parent))
+
+
+def _sets(value: Any, key: Key) -> bool:
+    """Return whether nested mappings hold a key, or a value that replaces what holds it."""
+    for part in key:
+        if not isinstance(value, dict):
+            return True
+        if part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection[str]]) -> list[tuple[Key, str]]:
     """Return an error for every name that is used but not defined; pydantic reports values of a wrong type."""
-    errors = []
+    errors: list[tuple[Key, str]] = []
     defined = {kind: _look_up(merged, section) for kind, section in DEFINED.items()}
     names = {kind: set(section) for kind, section in defined.items() if isinstance(section, dict)}
     for kind, known in (names | dict(registered)).items():
         for user in USED[kind]:
             value = _look_up(merged, user)
             errors += [
-                f"{user} names the {kind} {name!r}, known are {', '.join(sorted(map(str, known)))}"
+                (tuple(user.split(".")), f"{user} names the {kind} {name!r}, known are {', '.join(sorted(map(str, known)))}")
                 for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name not in known
             ]  # fmt: skip
     return errors
@@ -170,17 +204,17 @@ def _sentence(error: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     }  # fmt: skip
     message = messages.get(error["type"], error["msg"]).removeprefix("Value error, ")
     got = "" if error["type"] in _WITHOUT_VALUE else f" (got {_brief.repr(error['input'])})"
-    return f"{_key(error, params) or 'params'}: {message}{got}"
+    return f"{'.'.join(map(str, _key(error, params))) or 'params'}: {message}{got}"
 
 
-def _key(error: Mapping[str, Any], params: Any) -> str:
-    """Return the dotted key of an error, without pydantic's names for the members of a union."""
-    parts, value = list[str](), params
+def _key(error: Mapping[str, Any], params: Any) -> Key:
+    """Return the key of an error, without pydantic's names for the members of a union."""
+    parts, value = list[str | int](), params
     for index, part in enumerate(error["loc"]):
         last = index == len(error["loc"]) - 1
         missing = last and error["type"] == "missing"
         known = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
         if part in known or missing:
-            parts.append(str(part))
+            parts.append(part)
             value = None if missing else value[part]
-    return ".".join(parts)
+    return tuple(parts)

@@ -328,7 +328,7 @@ class Pretrain(Section):
     devices: Positive
     """GPUs or CPU processes to train on together"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
-    """precision of the arithmetic; 16-mixed: on a GPU only"""
+    """precision of the arithmetic; 16-mixed: on a GPU only; bf16-mixed: also on a CPU"""
     tf32: bool
     """whether a GPU may round float32 products to TF32, which is faster"""
     reproducible: bool
@@ -383,7 +383,7 @@ class Score(Section):
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     """device to compute on; auto: a GPU where there is one"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
-    """precision of the arithmetic; 16-mixed: on a GPU only"""
+    """precision of the arithmetic; 16-mixed: on a GPU only; bf16-mixed: also on a CPU"""
     tf32: bool
     """whether a GPU may round float32 products to TF32, which is faster"""
 
@@ -442,7 +442,7 @@ class Finetune(Section):
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     """device to train on; auto: a GPU where there is one"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
-    """precision of the arithmetic; 16-mixed: on a GPU only"""
+    """precision of the arithmetic; 16-mixed: on a GPU only; bf16-mixed: also on a CPU"""
     tf32: bool
     """whether a GPU may round float32 products to TF32, which is faster"""
     reproducible: bool

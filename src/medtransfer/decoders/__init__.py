@@ -3,9 +3,15 @@
 To add one, write its file here and add one line to DECODERS; tests/decoders covers every entry.
 """
 
-from medtransfer.decoders.attention import AttentionDecoder
-from medtransfer.decoders.contract import Decoder
-from medtransfer.decoders.swin import SwinDecoder
-from medtransfer.decoders.unet import UNetDecoder
+from typing import TYPE_CHECKING
 
-DECODERS: dict[str, type[Decoder]] = {"unet": UNetDecoder, "attention": AttentionDecoder, "swin": SwinDecoder}
+from medtransfer.registry import Registry
+
+if TYPE_CHECKING:
+    from medtransfer.decoders.contract import Decoder
+
+DECODERS: "Registry[type[Decoder]]" = Registry({
+    "unet": "medtransfer.decoders.unet:UNetDecoder",
+    "attention": "medtransfer.decoders.attention:AttentionDecoder",
+    "swin": "medtransfer.decoders.swin:SwinDecoder",
+})  # fmt: skip

@@ -16,8 +16,8 @@ from medtransfer.tasks.results import read_result
 log = logging.getLogger("medtransfer")
 
 
-def complete(tuning: FineTuning, force: bool) -> Result:
-    """Return the cell's result: from the store, from its folder, or by training.
+def complete(tuning: FineTuning, force: bool) -> tuple[Result, bool]:
+    """Return the cell's result, from the store, from its folder or by training, and whether a finished run is reused.
 
     Args:
         tuning: the cell.
@@ -37,8 +37,8 @@ def complete(tuning: FineTuning, force: bool) -> Result:
                     "finetune: %s was done with finetune.keep `metrics`, so its model does not exist; --force trains it again",
                     tuning.cell.name,
                 )
-            return result
-        return _open(tuning, stored, force)
+            return result, True
+        return _open(tuning, stored, force), False
 
 
 def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:

@@ -37,13 +37,14 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
     # A run that `mlflow run` opened becomes the run of a single cell, but not of one among several: its params may be lists.
     with tracking.project_run_set_aside() if len(tunings) > 1 else nullcontext():
         for number, tuning in enumerate(tunings, start=1):
-            result = complete(tuning, force)
+            result, reused = complete(tuning, force)
             metric = tuning.task.primary
             empty, alarming = _note_empty_predictions(result.metrics)
-            log.log(
-                logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s %.4f%s", number, len(tunings),
-                tuning.cell.name, metric.label, result.metrics[metric.name], empty,
-            )  # fmt: skip
+            if not reused or alarming:  # a reused cell has been logged
+                log.log(
+                    logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s %.4f%s", number, len(tunings),
+                    tuning.cell.name, metric.label, result.metrics[metric.name], empty,
+                )  # fmt: skip
             results.append(result)
     return results
 

@@ -1,19 +1,21 @@
 """Registry of indicators."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from medtransfer.errors import InputError
-from medtransfer.indicators.contract import Indicator
-from medtransfer.indicators.logme import LogME
-from medtransfer.indicators.robustness.measure import Robustness
+from medtransfer.registry import Registry
 
-INDICATORS: dict[str, Indicator] = {
-    "robustness": Robustness(),
-    "logme": LogME(),
-}
+if TYPE_CHECKING:
+    from medtransfer.indicators.contract import Indicator
+
+INDICATORS: "Registry[Indicator]" = Registry({
+    "robustness": "medtransfer.indicators.robustness.measure:Robustness",
+    "logme": "medtransfer.indicators.logme:LogME",
+}, make=lambda kind: kind())  # fmt: skip
 
 
-def find_indicators(names: Sequence[str], key: str) -> list[Indicator]:
+def find_indicators(names: Sequence[str], key: str) -> "list[Indicator]":
     """Look up indicators by name; repeated names are ignored.
 
     Args:

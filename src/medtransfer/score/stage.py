@@ -10,7 +10,7 @@ from medtransfer.config import Score
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator, Measured, Options, pick
 from medtransfer.indicators.registry import INDICATORS, find_indicators
-from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.streamed_pass import measure, require_labels
 from medtransfer.locks import exclusive
 from medtransfer.records import (

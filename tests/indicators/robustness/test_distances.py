@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import distance as scipy_distance
 
-from medtransfer.indicators.robustness import distances
-from medtransfer.indicators.robustness.distances import DISTANCES, pair_distances
+from medtransfer.indicators.robustness import DISTANCES, distances
+from medtransfer.indicators.robustness.distances import pair_distances
 
 INDEPENDENT = {
     "cosine": scipy_distance.cosine,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.indicators.robustness.test_distances import INDEPENDENT
 
-from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.distances_from_sums import Moments, distances_of
 
 

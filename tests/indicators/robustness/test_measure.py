@@ -16,7 +16,7 @@ from medtransfer.encoders.build import ENCODERS, build_encoder
 from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.encoders.initialise import initialise
 from medtransfer.indicators.contract import Context, Measured, Options, ViewSettings
-from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.measure import Robustness
 from medtransfer.indicators.robustness.negatives import negatives
 from medtransfer.indicators.robustness.pairs import Pairs

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medtransfer.errors import InputError
-from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.pairs import GROUPS, Pairs, pair_name, read_pair, read_pairs, write_pairs
 from medtransfer.records import write_values
 

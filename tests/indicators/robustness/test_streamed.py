@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from medtransfer.indicators.robustness import streamed
-from medtransfer.indicators.robustness.distances import DISTANCES, pair_distances
+from medtransfer.indicators.robustness import DISTANCES, streamed
+from medtransfer.indicators.robustness.distances import pair_distances
 from medtransfer.indicators.robustness.streamed import BatchDistances
 
 quick = settings(max_examples=20)

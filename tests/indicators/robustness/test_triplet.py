@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.negatives import NEGATIVES, NegativePlan, negatives
 from medtransfer.indicators.robustness.triplet import (
     SortedGaps,

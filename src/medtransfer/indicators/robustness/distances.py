@@ -12,6 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from medtransfer.indicators.robustness import DISTANCES
+
 CHUNK = 2**22  # feature values per side that are processed at once, to bound the temporary memory
 
 
@@ -84,39 +86,40 @@ def _one_minus_product(a: Tensor, b: Tensor, undefined: Tensor) -> Tensor:
     return distance.masked_fill(undefined, 1.0)
 
 
-def _cosine(pairs: _Pairs) -> Tensor:
+@dataclass(frozen=True)
+class Distance:
+    """A distance of pairs of vectors, defined by a formula for the rows of pairs."""
+
+    formula: Callable[[_Pairs], Tensor]
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the distances (N,) of the rows of a and b, (N, D) each."""
+        _check_pairs(a, b)
+        return self.formula(_Pairs(a, b))
+
+
+@Distance
+def cosine(pairs: _Pairs) -> Tensor:
+    """1 - <a, b> / (|a| |b|), in [0, 2]."""
     return _one_minus_product(pairs.a.unit(), pairs.b.unit(), pairs.zero | pairs.nonfinite)
 
 
-def _pearson(pairs: _Pairs) -> Tensor:
+@Distance
+def pearson(pairs: _Pairs) -> Tensor:
+    """1 - correlation, in [0, 2]."""
     return _one_minus_product(pairs.a.centred_unit(), pairs.b.centred_unit(), pairs.constant | pairs.nonfinite)
 
 
-def _l2(pairs: _Pairs) -> Tensor:
+@Distance
+def l2(pairs: _Pairs) -> Tensor:
+    """Mean squared difference over features."""
     return pairs.squared_gap / pairs.a.rows.shape[1]
 
 
-def _euclidean(pairs: _Pairs) -> Tensor:
+@Distance
+def euclidean(pairs: _Pairs) -> Tensor:
+    """L2 norm of the difference."""
     return pairs.squared_gap.sqrt()
-
-
-_FORMULAS: dict[str, Callable[[_Pairs], Tensor]] = {
-    "cosine": _cosine,  # 1 - <a, b> / (|a| |b|), in [0, 2]
-    "pearson": _pearson,  # 1 - correlation, in [0, 2]
-    "l2": _l2,  # mean squared difference over features
-    "euclidean": _euclidean,  # L2 norm of the difference
-}
-
-
-def _of_rows(formula: Callable[[_Pairs], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    def distance(a: Tensor, b: Tensor) -> Tensor:
-        _check_pairs(a, b)
-        return formula(_Pairs(a, b))
-
-    return distance
-
-
-DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {name: _of_rows(f) for name, f in _FORMULAS.items()}
 
 
 def pair_distances(a: Tensor, b: Tensor) -> tuple[dict[str, Tensor], dict[str, int]]:
@@ -135,12 +138,12 @@ def pair_distances(a: Tensor, b: Tensor) -> tuple[dict[str, Tensor], dict[str, i
     """
     _check_pairs(a, b)
     rows = max(1, CHUNK // a.shape[1])
-    distances: dict[str, list[Tensor]] = {name: [] for name in _FORMULAS}
+    distances: dict[str, list[Tensor]] = {name: [] for name in DISTANCES}
     counts = torch.zeros(3, dtype=torch.int64, device=a.device)
     for start in range(0, len(a), rows):
         pairs = _Pairs(a[start : start + rows], b[start : start + rows])
-        for name, formula in _FORMULAS.items():
-            distances[name].append(formula(pairs))
+        for name, distance in DISTANCES.items():
+            distances[name].append(distance.formula(pairs))
         counts += torch.stack([pairs.nonfinite.sum(), pairs.zero.sum(), pairs.constant.sum()])
     names = ("nonfinite", "zero", "constant")
     return {name: torch.cat(parts) for name, parts in distances.items()}, dict(zip(names, counts.tolist(), strict=True))

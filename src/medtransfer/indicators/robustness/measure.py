@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options
-from medtransfer.indicators.robustness.distances import DISTANCES
+from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.pairs import METRICS, NAME, Pairs
 from medtransfer.indicators.robustness.streamed import BatchDistances
 from medtransfer.records.scores import Setting

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from medtransfer.indicators.robustness.distances import DISTANCES, pair_distances
+from medtransfer.indicators.robustness import DISTANCES
+from medtransfer.indicators.robustness.distances import pair_distances
 from medtransfer.indicators.robustness.distances_from_sums import Moments, Numbers, distances_of
 
 CHUNK = {"cpu": 2**19}  # feature values per side that are processed at once, so that they stay in a CPU's cache

@@ -67,7 +67,8 @@ def _files(section: Replay) -> tuple[Path, Path]:
     for name, value in names.items():
         if value is None:
             raise InputError(
-                f"expected --{name} <{name}_scores.csv>, but it is not given; the README says where the paper's authors release it"
+                f"expected --{name} <{name}_scores.csv>, but it is not given; docs/how-to/replay.md says where the paper's authors "
+                "release it"
             )
     return Path(str(section.downstream)), Path(str(section.robustness))
 
