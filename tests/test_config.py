@@ -208,4 +208,4 @@ def test_mistakes_are_named_once_whatever_the_number_of_seeds() -> None:
     assert message({**seeds, "pretrain.origins.simple.cutmix": 2}).startswith("1 error(s)")
     assert message({"study.pretraining_seeds": [1, "x"]}).startswith("1 error(s)")
     taken = {"pretrain.origins.simple-s2": {**yaml.safe_load(PARAMS.read_text())["pretrain"]["origins"]["simple"], "seed": 3}}
-    assert "makes the origin 'simple-s2', which pretrain.origins defines with other settings; rename" in message({**seeds, **taken})
+    assert "makes the origin 'simple-s2', but pretrain.origins defines it with other settings; rename" in message({**seeds, **taken})
