@@ -25,7 +25,7 @@ from medtransfer.config.schema import (
 from medtransfer.config.strict_yaml import parse_yaml
 
 __all__ = [
-    "MOST_PIXELS", "REGISTRIES", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
+    "MOST_PIXELS", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
     "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "Ui",
     "check_section", "load_params", "parse_yaml", "seeded_names",
 ]  # fmt: skip
