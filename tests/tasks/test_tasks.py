@@ -41,6 +41,8 @@ def test_one_step_against_the_gradient_lowers_the_loss(name, targets):
     logits = model(images)
     first = task.loss(logits, truth)
     assert first.shape == () and first.requires_grad
+    assert all(task.loss(logits, truth, loss).shape == () for loss in task.losses)
+    assert task.loss(logits, truth, task.losses[0]) == first
     first.backward()
     optimiser.step()
     assert task.loss(model(images), truth) < first
