@@ -141,7 +141,7 @@ def test_cells_without_checkpoint_are_dropped(
     for epoch in (0, 1):
         (folder / f"epoch-{epoch:03d}.json").write_text("{}")
     launcher, summary = scripted(params)
-    assert {name.split("-")[3] for name in launcher.submitted if name.startswith("finetune")} == {"e000", "e001"}
+    assert {name.split()[1] for name in launcher.submitted if name.startswith("finetune")} == {"e000", "e001"}
     assert "8 cells done, 0 failed, 0 remaining" in summary
 
 

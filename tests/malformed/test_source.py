@@ -59,9 +59,10 @@ LAYOUT_ROWS: list[Row] = [
     ("a class has no pictures", CLASS, noted, "fine-disc"),
     ("a class may not be read", CLASS, "unreadable", "fine-disc"),
     ("the training pictures may not be read", "pictures/train", "unreadable", "pictures/train"),
+    ("a picture may not be read", PICTURE, "unreadable", "0000.jpg"),
 ]  # fmt: skip
 PICTURE_ROWS: list[Row] = [
-    *((f"picture: {name}", PICTURE, name, "0000.jpg") for name in ("half", "head", "zeros", "noise", "text", "unreadable")),
+    *((f"picture: {name}", PICTURE, name, "0000.jpg") for name in ("half", "head", "zeros", "noise", "text")),
     ("picture: 65535 a side", PICTURE, huge, "0000.jpg"),
     ("picture: 32 bits", PICTURE, wide("I"), "0000.jpg", "8 bits"),
     ("picture: fractions", PICTURE, wide("F"), "0000.jpg", "8 bits"),

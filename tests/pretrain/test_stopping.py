@@ -181,6 +181,7 @@ def test_any_kind_of_origin_that_trains_may_stop_early(workplace, tiny_params, m
         "source": "none",
         "pickle": False,
         "allow_partial": False,
+        "prefix": None,
         "input": None,
     }
     study.pretrain(tiny_params({"pretrain.stop_on": "sample", "pretrain.origins.simple": entry}))
