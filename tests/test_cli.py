@@ -314,7 +314,7 @@ def test_a_wrong_name_is_refused_before_samples_are_made(words: str, workplace: 
     (workplace / "wrong.yaml").write_text("score: {indicators: [nope]}")
     before = listing(workplace)
     code, _, err = call(*shlex.split(words))
-    assert code == 2 and is_one_sentence(err) and "out of" in err and listing(workplace) == before
+    assert code == 2 and is_one_sentence(err) and "'nope', known are" in err and listing(workplace) == before
 
 
 def test_a_store_that_does_not_answer_is_bad_input(place: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

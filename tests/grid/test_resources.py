@@ -74,6 +74,7 @@ IMPORTED = {
     "source": "s",
     "pickle": False,
     "allow_partial": False,
+    "prefix": None,
     "input": None,
 }
 ON_GPUS = {f"{stage}.accelerator": "auto" for stage in ("pretrain", "score", "finetune")}

@@ -50,6 +50,7 @@ VALUES: dict[str, Any] = {
     "pretrain.epochs": 1, "pretrain.checkpoints": [], "score.target": "heart", "score.level": -2, "finetune.target": "heart",
     "finetune.epoch": 1, "finetune.train_epochs": 1, "finetune.overlays": 1, "study.targets": ["heart"], "study.modes": ["full"],
     "study.seeds": [7], "search.margins": {"low": 0.5, "high": 0.5, "step": 0.1}, "search.levels": [-1, -2], "report.draws": 100,
+    "report.least": 0,
 }  # fmt: skip
 
 

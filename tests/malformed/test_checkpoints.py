@@ -105,7 +105,7 @@ ROWS: list[Row] = [
     *fields(RECORD, FIELDS),
     *((f"record: {one}", RECORD, field("arguments", one), "epoch-001.json", "width") for one in ARGUMENTS),
     *((f"record: {one}"[:40], RECORD, field("input", {**CONTRACT, **one}), "epoch-001.json", *one) for one in INPUTS),
-    ("record: loop", RECORD, "loop", "unet-simple", "epoch 1"),
+    ("record: loop", RECORD, "loop", "unet-simple", "epoch-001.json", "a link that leads nowhere"),
     ("record: missing", RECORD, "missing", "unet-simple", "1"),
     ("record: an unknown encoder", RECORD, field("build", "vgg"), "epoch-001.json", "vgg"),
     ("record: another encoder", RECORD, field("build", "resnet50"), "epoch-001.json"),

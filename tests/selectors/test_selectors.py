@@ -20,6 +20,7 @@ class Pool:
 
     means: dict[Key, float]
     scores: dict[str, dict[Key, float]] = field(default_factory=dict)
+    unfit: frozenset[Key] = frozenset()
 
     @property
     def candidates(self) -> tuple[Key, ...]:
