@@ -12,9 +12,12 @@ from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Sampling
 from medtransfer.analysis.patients import resample_patients
 from medtransfer.analysis.pools import collect
+from medtransfer.analysis.summary import analyse
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.report.data_notes import facts
+from medtransfer.report.verdict_text import weaknesses
 
 SETTING = RobustnessSetting("cosine", 0.5, -2, "frozen")
 SAMPLING = Sampling(draws=3000, confidence=0.95, seed=0, margin=0.01, least=0.1)
@@ -116,3 +119,16 @@ def test_fine_tunings_without_counts_are_not_resampled(workplace: Path) -> None:
     ((pool,), _) = collect(SETTING)
     with pytest.raises(InputError, match="per_image.csv"):
         resample_patients(pool, SAMPLING)
+
+
+def test_weights_that_were_loaded_in_part_are_named(workplace: Path) -> None:
+    add_dice()
+    params = {"pretraining": "pre1", "weights_matched": "200 81", "weights_total": "200 200"}
+    with tracking.open_run("pretrain", "imported", "cell", params, {}):
+        pass
+    ((pool,), _) = collect(SETTING)
+    assert pool.loaded == "81 of 200 tensors"
+    assert any("81 of 200 tensors" in line for line in facts(judge(pool, SAMPLING)))
+    assert "Some weights were loaded in part only, and the rest is random: 81 of 200 tensors." in weaknesses(
+        analyse([pool], [], SAMPLING)
+    )

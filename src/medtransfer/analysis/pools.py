@@ -49,6 +49,7 @@ class Pool:
         fine_tunings: ids of the runs of the fine-tunings, by (candidate, seed).
         recipe: digest of the pretraining's settings without its seed; empty for imported weights, and where it is unknown.
         pretraining_seed: seed of the pretraining; empty likewise.
+        loaded: how many tensors of imported weights were loaded, where some were not; empty otherwise.
         unfit: candidates whose features are not finite for some images, which are not chosen by robustness.
         label: distinguishes pools with the same fields.
     """
@@ -67,6 +68,7 @@ class Pool:
     fine_tunings: Mapping[tuple[Key, int], str] = field(default_factory=dict)
     recipe: str = ""
     pretraining_seed: str = ""
+    loaded: str = ""
     unfit: frozenset[Key] = frozenset()
     label: str = ""
 
@@ -218,9 +220,15 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
 
 
 def _trained() -> dict[str, dict[str, str]]:
-    """Return recipe and seed of every pretraining in the store, by its digest; imported weights have no training rate."""
+    """Return recipe and seed of every pretraining in the store, by its digest; imported weights have no training rate.
+
+    Of imported weights of which some tensors were not loaded, return how many were.
+    """
     trained = {}
     for run in tracking.read_runs("pretrain"):
+        counts = (run.params.get(f"weights_{name}", "").split() for name in ("matched", "total"))
+        if partial := [f"{matched} of {total}" for matched, total in zip(*counts, strict=True) if matched != total]:
+            trained[run.params["pretraining"]] = {"loaded": f"{', '.join(dict.fromkeys(partial))} tensors"}
         if {"lr", "seed", "pretraining"} <= run.params.keys():
             settings = {name: value for name, value in run.params.items() if name not in {"origin", "seed", "pretraining"}}
             trained[run.params["pretraining"]] = {"recipe": digest(settings), "pretraining_seed": run.params["seed"]}

@@ -16,6 +16,8 @@ def facts(judged: Judged) -> list[str]:
         f"Robustness: {pool.setting or 'not measured'}. Recipe: protocol {pool.digests['protocol']}. "
         f"Seeds of the {pool.metric.label}: {seeds}."
     ]
+    if pool.loaded:
+        lines.append(f"The weights were loaded in part only: {pool.loaded}; the others are random.")
     if judged.correlations:
         values = ", ".join(f"{NAMES.get(name, name)} {value:.3f}" for name, value in judged.correlations.items())
         lines.append(f"Correlation of robustness with {pool.metric.label} over the checkpoints: {values}.")

@@ -55,7 +55,7 @@ def _judgement(contrast: Contrast, analysis: Analysis) -> str:
     return {
         "better": f"Choosing by robustness is better: {points}.",
         "worse": f"The last checkpoint is better: {points}.",
-        "equivalent": f"The two are equivalent: {points}, within ±{100 * analysis.sampling.margin:g}.",
+        "equivalent": f"The two are equivalent: {points}, within ±{100 * analysis.sampling.margin:g} points.",
         "undecided": f"Which is better is undecided: {points}.",
     }[contrast.outcome]
 
@@ -164,6 +164,9 @@ def weaknesses(analysis: Analysis) -> list[str]:
     texts = []
     if judged and len(judged) < len(analysis.judged):
         texts.append(f"{len(analysis.judged) - len(judged)} of {len(analysis.judged)} configurations could not be judged.")
+    partial = {pool.pool.loaded for pool in judged if pool.pool.loaded}
+    if partial:
+        texts.append(f"Some weights were loaded in part only, and the rest is random: {'; '.join(sorted(partial))}.")
     texts.append(_single_seeds(judged, analysis.metric_label))
     lacking = sum(SUBJECT.name not in pool.by_selector for pool in judged)
     if lacking and SUBJECT.name in analysis.by_selector:

@@ -141,8 +141,8 @@ def _tables(content: Content) -> str:
 def _claims(content: Content) -> str:
     count = Counter(claim.keyed.holds for claim in content.claims)
     return (
-        f"Of {len(content.claims)} claims that the paper makes in words, {count[YES]} hold in the released data, {count[NO]} do "
-        f"not, and {count[OPEN]} are left open."
+        f"Of {len(content.claims)} claims that the paper makes in words, the released data support {count[YES]}, contradict "
+        f"{count[NO]}, and leave {count[OPEN]} open."
     )
 
 
