@@ -54,7 +54,7 @@ def analysis(*contrasts: Contrast) -> Analysis:
         (-0.02, (-0.03, -0.01), "worse",
          "76.6 %. The last checkpoint is better: the difference is −2.0 points (95 % interval −3.0 to −1.0)."),
         (0.001, (-0.003, 0.005), "equivalent",
-         "74.5 %. The two are equivalent: the difference is +0.1 points (95 % interval −0.3 to +0.5), within ±1."),
+         "74.5 %. The two are equivalent: the difference is +0.1 points (95 % interval −0.3 to +0.5), within ±1 points."),
     ],
 )  # fmt: skip
 def test_the_verdict_in_full(small: Analysis, difference: float, interval: Interval, outcome: Outcome, said: str):

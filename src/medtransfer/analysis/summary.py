@@ -59,7 +59,8 @@ def _summary(selector: Selector, pools: Sequence[Judged], sampling: Sampling) ->
     at_cost, at_shared = _at_cost(pools, cost), _at_cost(pools, shared)
     return Summary(
         selector=selector, pools=len(verdicts), clusters=mean.clusters, mean_tis=mean.value,
-        interval=None if selector.needs == OUTCOME else mean_tis_interval(mean, sampling.confidence), min_tis=min(verdict.tis for verdict in verdicts),
+        interval=None if selector.needs == OUTCOME else mean_tis_interval(mean, sampling.confidence),
+        min_tis=min(verdict.tis for verdict in verdicts),
         mean_regret=sum(verdict.regret for verdict in verdicts) / len(verdicts), mean_epochs=cost, shared_epochs=shared,
         within_noise=sum(near) / len(near) if near else None, fixed_at_cost=sum(at_cost) / len(at_cost) if at_cost else None,
         fixed_at_shared=sum(at_shared) / len(at_shared) if at_shared else None,

@@ -58,7 +58,7 @@ def test_comparisons_are_in_the_words_of_the_report(make_analysis: Make, outcome
 
 def test_claims_and_printed_numbers_are_counted(make_analysis: Make) -> None:
     *_, claims, numbers = page.verdict(content(make_analysis(GAINS), "holds", "open", "open", "does not hold", "not recomputable"))
-    assert claims == ("Of 5 claims that the paper makes in words, 1 hold in the released data, 1 do not, and 2 are left open.")
+    assert claims == "Of 5 claims that the paper makes in words, the released data support 1, contradict 1, and leave 2 open."
     assert numbers == (
         "Of 3 printed numbers, joined by key 1 are reproduced to the digits, 0 differ within noise, where the printed runs are "
         "others than the released ones, and 1 are contradicted; joined as the printed tables must have been, 1 are reproduced, 1 "
