@@ -90,7 +90,7 @@ DISTANCE_ROWS: list[Row] = [
     ("distances: one side only", member("robustness/pos/cosine/-9/flat.npy", LONE), "epoch-001.npz", "both"),
     ("distances: NaN", every(lambda values: values * np.float32(np.nan)), "epoch-001.npz", "finite"),
     ("distances: whole numbers", every(lambda values: values.astype(np.int32)), "epoch-001.npz"),
-    ("distances: fewer images", every(lambda values: values[:, :-1]), "epoch-001.npz", "images"),
+    ("distances: fewer images", every(lambda values: values[..., :-1]), "epoch-001.npz", "images"),
     ("distances: no images", arrays(lambda found: found.pop("images")), "epoch-001.npz"),
     ("distances: images that are no JSON", arrays(lambda found: found.update(images=np.frombuffer(b"[", np.uint8))),
      "epoch-001.npz"),

@@ -1,6 +1,7 @@
 """Read picture files as uint8 images and integer masks, and scale intensities."""
 
 import logging
+import os
 import unicodedata
 import warnings
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
-from medtransfer.data.picture_folders import PictureFolder, list_folder, orientation, upright
+from medtransfer.data.picture_folders import SUFFIXES, PictureFolder, list_folder, orientation, upright
 from medtransfer.errors import InputError
 from medtransfer.records import in_one_line, require_file
 from medtransfer.records.untrusted import check_picture
@@ -74,11 +75,20 @@ def list_pictures(folder: Path) -> dict[str, Path]:
 
 
 def scan_folder(folder: Path, leave_out: Path | None = None) -> PictureFolder:
-    """List a folder and its subfolders, see `list_folder`; raise InputError if one cannot be read."""
+    """List a folder and its subfolders, see `list_folder`.
+
+    Raises:
+        InputError: one cannot be read, or is named like a picture.
+    """
     try:
-        return list_folder(folder, leave_out)
+        listed = list_folder(folder, leave_out)
+        with os.scandir(folder) as entries:
+            wrong = sorted(entry.path for entry in entries if entry.name.lower().endswith(SUFFIXES) and entry.is_dir())
     except OSError as error:
         raise InputError(f"expected a readable folder at {folder}, but got: {error}; correct its permissions") from None
+    if wrong:
+        raise InputError(f"expected a picture at {wrong[0]}, but it is a folder; move it away or rename it")
+    return listed
 
 
 def by_name(folder: Path, listed: PictureFolder) -> dict[str, Path]:
