@@ -14,7 +14,7 @@ import yaml
 
 from medtransfer import tracking
 from medtransfer.config import Params, seeded_names
-from medtransfer.errors import InputError, TemporaryError
+from medtransfer.errors import InputError, StageError, TemporaryError
 from medtransfer.hashing import digest
 from medtransfer.launchers import without_launcher
 from medtransfer.records import (
@@ -28,7 +28,7 @@ from medtransfer.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from typing import Any
 
     from medtransfer.analysis.described import Described
@@ -241,7 +241,10 @@ def described(params: Params) -> "Described":
         if first := next(iter(sorted(series_folder(checkpoints, *series).glob("epoch-*.json"))), None):
             pretraining[series] = CheckpointInfo.read(first).pretraining
     seeded = frozenset(origin for origin in params.pretrain.origins if origin_names(params, origin) != [origin])
-    return Described(Protocol.of(params.finetune).key, data, pretraining, seeded)
+    names: dict[str, Collection[str]] = {
+        "target": params.prepare.targets, "encoder": params.pretrain.encoders, "origin": params.pretrain.origins,
+    }  # fmt: skip
+    return Described(Protocol.of(params.finetune).key, data, pretraining, seeded, names)
 
 
 def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellName]:
@@ -409,6 +412,7 @@ def _stopper(params: Params) -> "Stopper | None":
     name = params.pretrain.stop_on
     if name is None:
         return None
+    from medtransfer.indicators.contract import pick
     from medtransfer.indicators.registry import find_indicators
     from medtransfer.indicators.streamed_pass import measure, require_labels
     from medtransfer.pretrain.stopping import Stopper
@@ -432,7 +436,13 @@ def _stopper(params: Params) -> "Stopper | None":
                 [indicator], encoder, target, views, options, contract=contract, batch_size=section.batch_size,
                 device=fabric.device, autocast=fabric.autocast, label=f"{indicator.name} on {name}",
             )  # fmt: skip
-        return measured[indicator.name].value(setting)
+        score = pick(measured[indicator.name].scores, setting)
+        if broken := score.flags.get("nonfinite"):
+            raise StageError(
+                f"expected finite features of the encoder on {name} to stop by, but {broken} are not finite; lower pretrain.lr or "
+                "clip the gradient (pretrain.clip_grad)"
+            )
+        return score.value
 
     identity = digest([target.info.fingerprint, settings_of(section), indicator.name, setting, params.pretrain.stop_rule])
     return Stopper(name, identity, score, indicator.name, indicator.higher_is_better, rule)

@@ -30,6 +30,7 @@ SAMPLING = Sampling(draws=3000, confidence=0.95, seed=0, margin=0.01, least=0.1)
         (Described("prot1", {"moon": "data1"}, {("unet", "simple"): "pre1"}), ()),
         (Described("prot2"), ("protocol",)),
         (Described("prot1", {"moon": "data2", "sun": "data1"}, {("unet", "simple"): "pre2"}), ("data", "pretraining")),
+        (Described("prot1", names={"target": ["sun"], "encoder": ["unet"]}), ("target",)),
         (Described("prot1", {"sun": "other"}, {("unet", "advanced"): "other"}), ()),  # unknown: not compared
     ],
 )
@@ -64,7 +65,7 @@ def test_a_checkpoint_whose_features_are_not_finite_is_passed_over(workplace: Pa
         curves = {"robustness": {**FLAT, 10: 1.0}, "robustness_pooled": POOLED, "robustness_nonfinite": {0: 0, 1: 0, 5: 0, 10: 3}}
         handle.log_curves(curves)
     ((pool,), _) = collect(SETTING)
-    assert (pool.unfit, sorted(pool.robustness)) == ({10}, [0, 1, 5])
+    assert (pool.unfit, sorted(pool.robustness)) == ({"robustness": {10}}, [0, 1, 5])
     assert judge(pool, SAMPLING).by_selector["offline"].candidate == 0
     assert pool.missing == ["unet simple → moon, full: no robustness of epoch 10, since its features are not finite"]
 
@@ -132,3 +133,14 @@ def test_weights_that_were_loaded_in_part_are_named(workplace: Path) -> None:
     assert "Some weights were loaded in part only, and the rest is random: 81 of 200 tensors." in weaknesses(
         analyse([pool], [], SAMPLING)
     )
+
+
+def test_models_that_predict_no_foreground_are_not_judged(workplace: Path) -> None:
+    """A class that the test images lack counts as 1, so that their Dice may be high."""
+    for epoch in (1, 5):
+        fields = {**CELL, "epoch": epoch, "seed": 1}
+        with tracking.open_run("finetune", f"e{epoch}", digest(fields, 16), fields, {}) as handle:
+            handle.log_metrics({"dice": 0.33 + epoch / 100, "test_images": 5, "test_images_predicted_empty": 5}, 1)
+    ((pool,), _) = collect(SETTING)
+    judged = judge(pool, SAMPLING)
+    assert "none predicts any foreground in any test image" in judged.reason and judged.verdicts == ()

@@ -11,6 +11,7 @@ from medtransfer.metrics.comparison import (
     ClusterMean,
     cluster_mean,
     differences,
+    effective_number,
     holm,
     mean_tis_interval,
 )
@@ -51,6 +52,13 @@ def test_too_few_clusters_decide_nothing(count: int) -> None:
     assert (mean.error, mean.interval(0.95), mean.p_value, mean.detectable(0.95)) == (None,) * 4
     assert (mean.outcome(0.95, 0.01), mean.clusters) == ("undecided", count)
     assert mean_tis_interval(mean, 0.95) is None
+
+
+def test_a_cluster_that_holds_most_pools_decides_nothing() -> None:
+    """Twenty pools of one pretraining and one of five others weigh as little more than one."""
+    levels = ["a"] * 20 + list("bcdef")
+    assert cluster_mean(list(np.linspace(0, 1, 25)), {"pretraining": levels}).error is None
+    assert effective_number(levels) == pytest.approx(25**2 / (20**2 + 5))
 
 
 @pytest.mark.parametrize(

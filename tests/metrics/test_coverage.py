@@ -123,6 +123,18 @@ def test_means_and_differences_over_configurations_cover(design: str, components
     assert mistaken / trials <= MOST_ERROR
 
 
+@pytest.mark.parametrize("sizes", [(6, 6, 6, 6, 3, 3), (6, 6, 6, 2, 2, 2), (12, 12, *[3] * 8)])
+def test_means_over_pretrainings_of_unequal_weight_cover(sizes: tuple[int, ...]) -> None:
+    rng, covered, trials = np.random.default_rng(0), 0, 3000
+    levels = [str(cluster) for cluster, size in enumerate(sizes) for _ in range(size)]
+    for _ in range(trials):
+        values = rng.standard_normal(len(sizes))[[int(level) for level in levels]] + 0.3 * rng.standard_normal(len(levels))
+        low, high = cluster_mean(values.tolist(), {"pretraining": levels}).interval(0.95) or (1, 0)
+        covered += low <= 0 <= high
+    report(f"mean over pretrainings with {sizes} configurations", covered / trials, trials)
+    assert covered / trials >= LEAST
+
+
 @pytest.mark.parametrize("count", [6, 9, 36])
 @pytest.mark.parametrize("shape", [1.0, 2.0])
 def test_a_mean_tis_covers_with_skewed_losses(count: int, shape: float) -> None:

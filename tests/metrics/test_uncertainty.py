@@ -108,6 +108,12 @@ def test_tis_of_two_candidates_by_hand() -> None:
     assert (low < 1.0, high) == (False, 1.0)  # the ratio to the worse candidate is above 1 by four errors
 
 
+def test_a_candidate_that_brings_nothing_is_no_rival() -> None:
+    with_zero = tis_interval(known([0.9, 1.0, 0.0], [0.03, 0.02, 0.0]), 0, 0.95)
+    assert with_zero[0] == pytest.approx(tis_interval(known([0.9, 1.0], [0.03, 0.02]), 0, 0.95)[0])
+    assert with_zero[1] <= 1
+
+
 def test_tis_of_a_uniform_draw_by_hand() -> None:
     """(m0 + m1) / 2 / m1 = m0 / m1 / 2 + 1/2: half the error of the ratio."""
     half = tis_interval(known([0.9, 1.0], [0.03, 0.02]), 0, 0.95)

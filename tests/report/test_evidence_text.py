@@ -27,7 +27,7 @@ def analysis(evidence: Evidence) -> Analysis:
         (
             Evidence(association=Association(FEW, ClusterMean(0.85, None, 0, 2, ()), ClusterMean(-0.125, None, 0, 2, ()))),
             "Within a configuration the metric has a mean rank correlation of +0.40 with robustness and of +0.85 with the epoch "
-            "alone; given the epoch, that with robustness is −0.125.",
+            "alone; the partial correlation with robustness, given the epoch, is −0.125.",
         ),
         (
             Evidence(permuted={"offline": 0.031, "online": 0.5}),

@@ -20,7 +20,7 @@ class Pool:
 
     means: dict[Key, float]
     scores: dict[str, dict[Key, float]] = field(default_factory=dict)
-    unfit: frozenset[Key] = frozenset()
+    unfit: dict[str, frozenset[Key]] = field(default_factory=dict)
 
     @property
     def candidates(self) -> tuple[Key, ...]:

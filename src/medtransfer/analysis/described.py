@@ -1,6 +1,6 @@
 """The study that the parameters describe: which results of a store belong to it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 
@@ -14,15 +14,17 @@ class Described:
         pretraining: of the checkpoints, by (encoder, origin).
         seeded: origins that the study pretrains once per seed, each under a name of its own; a result of the plain name is not
             of the study.
+        names: names that the parameters define, by field (`target`, `encoder`, `origin`); other fields are not compared.
     """
 
     protocol: str
     data: Mapping[str, str] = field(default_factory=dict)
     pretraining: Mapping[tuple[str, str], str] = field(default_factory=dict)
     seeded: frozenset[str] = frozenset()
+    names: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def differing(self, fields: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the names of the digests in which a result differs from the study.
+        """Return the names of the digests and fields in which a result differs from the study.
 
         Args:
             fields: encoder, origin, target, and the digests of the result.
@@ -32,4 +34,5 @@ class Described:
             "pretraining": self.pretraining.get((fields["encoder"], fields["origin"])),
         }  # fmt: skip
         differing = [name for name, digest in known.items() if digest is not None and fields[name] != digest]
-        return (*differing, *(["pretraining seed"] if fields["origin"] in self.seeded else []))
+        unknown = [name for name, names in self.names.items() if fields[name] not in names]
+        return (*differing, *(["pretraining seed"] if fields["origin"] in self.seeded else []), *unknown)

@@ -76,6 +76,8 @@ def unjudged(pool: Pool, least: float) -> str:
     if not pool.complete:
         return "incomplete: the best checkpoint is unknown while fine-tunings are missing"
     means = pool.means.values()
+    if pool.blind:
+        return "no model learned: none predicts any foreground in any test image; train for more epochs or at another learning rate"
     if max(means) == min(means):
         return f"all checkpoints have the same mean {pool.metric.label}, {max(means):.3f}, so every choice is the best"
     if max(means) <= least:

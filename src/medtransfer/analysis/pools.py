@@ -24,6 +24,7 @@ from medtransfer.tracking import StoredRun
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
 TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
+IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Pool:
         recipe: digest of the pretraining's settings without its seed; empty for imported weights, and where it is unknown.
         pretraining_seed: seed of the pretraining; empty likewise.
         loaded: how many tensors of imported weights were loaded, where some were not; empty otherwise.
-        unfit: candidates whose features are not finite for some images, which are not chosen by robustness.
+        blind: whether no model of any candidate predicts foreground in any test image.
+        unfit: candidates whose features are not finite for some images, by score, which is then left out.
         label: distinguishes pools with the same fields.
     """
 
@@ -69,7 +71,8 @@ class Pool:
     recipe: str = ""
     pretraining_seed: str = ""
     loaded: str = ""
-    unfit: frozenset[Key] = frozenset()
+    blind: bool = False
+    unfit: Mapping[str, frozenset[Key]] = field(default_factory=dict)
     label: str = ""
 
     @property
@@ -161,7 +164,7 @@ class Pool:
         ]  # fmt: skip
 
     def _why(self, name: str, candidate: Key) -> str:
-        return ", since its features are not finite" if name == "robustness" and candidate in self.unfit else ""
+        return ", since its features are not finite" if candidate in self.unfit.get(name, ()) else ""
 
 
 def collect(
@@ -202,7 +205,7 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     """Read the newest finished fine-tuning of every cell, by pool, and a line on those of an older format."""
     metrics = {task.primary.name for task in TASKS.values()}
     newest: dict[str, StoredRun] = {}
-    for run in tracking.read_runs("finetune", only=(*TUNED, *metrics)):  # newest first
+    for run in tracking.read_runs("finetune", only=(*TUNED, *metrics, IMAGES, EMPTY)):  # newest first
         newest.setdefault(run.tags[tracking.CELL], run)
     tuned: dict[PoolKey, list[StoredRun]] = defaultdict(list)
     older = [run for run in newest.values() if not set(TUNED) <= run.params.keys()]
@@ -277,7 +280,7 @@ def _scores(
     ids = sorted({run.id for run in chosen.values()})
     plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, "robustness"}
     scored_by = {metric for run in chosen.values() for metric in run.params.get("scores", "").split()}
-    broken = {f"{metric}_nonfinite" for metric in METRICS.values()}
+    broken = {f"{metric}_nonfinite" for metric in {*METRICS.values(), *plain, *scored_by}}
     curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*METRICS.values(), *broken, *plain, *scored_by})}
     return {
         key: _score_fields(
@@ -289,14 +292,23 @@ def _scores(
 
 def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
     pooled = POOLED[pooling][mode]
-    plain = {name: curve for name, curve in curves.items() if curve and not name.startswith(tuple(METRICS.values()))}
-    if not curves[METRICS[pooled]]:  # a run of other indicators
-        return {"scores": plain, "score_run": run.id}
-    unfit = frozenset(epoch for epoch, count in curves[f"{METRICS[pooled]}_nonfinite"].items() if count)
-    robustness = {epoch: value for epoch, value in curves[METRICS[pooled]].items() if epoch not in unfit}
+    names = {name: name for name in curves if name not in METRICS.values() and not name.endswith("_nonfinite")}
+    names["robustness"] = METRICS[pooled]
+    unfit = {
+        name: frozenset(epoch for epoch, count in curves.get(f"{metric}_nonfinite", {}).items() if count)
+        for name, metric in names.items()
+    }
+    scores = {
+        name: {epoch: value for epoch, value in curves[metric].items() if epoch not in unfit[name]}
+        for name, metric in names.items() if curves[metric]
+    }  # fmt: skip
+    unfit = {name: epochs for name, epochs in unfit.items() if epochs}
+    if "robustness" not in scores:  # a run of other indicators
+        return {"scores": scores, "score_run": run.id, "unfit": unfit}
+    scores = {"robustness": scores.pop("robustness"), **scores}
     text = "{distance}, margin {margin}, level {level}, {images} images".format(**run.params)
     return {
-        "scores": {"robustness": robustness, **plain}, "score_run": run.id, "unfit": unfit,
+        "scores": scores, "score_run": run.id, "unfit": unfit,
         "score": RobustnessSetting(run.params["distance"], float(run.params["margin"]), int(run.params["level"]), pooling),
         "setting": f"{text}, {'pooled' if pooled else 'flattened'}",
     }  # fmt: skip
@@ -309,12 +321,13 @@ def _pool(
     by_cell: dict[tuple[Key, int], StoredRun] = {(int(run.params["epoch"]), int(run.params["seed"])): run for run in runs}
     outcome = {cell: run.metrics[run.params["primary"]] for cell, run in by_cell.items()}
     scores = scored.get("scores", {})
-    candidates = {epoch for epoch, _ in outcome}.union(*scores.values(), scored.get("unfit", ()))
+    candidates = {epoch for epoch, _ in outcome}.union(*scores.values(), *scored.get("unfit", {}).values())
     ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
     return Pool(
         {name: params[name] for name in FIELDS}, {name: params[name] for name in DIGESTS}, outcome,
         candidates=tuple(sorted(candidates)), metric=_primary(runs[0].params["primary"]), runs=tuple(ids),
         fine_tunings={cell: run.id for cell, run in by_cell.items()},
+        blind=all(run.metrics.get(EMPTY, -1) == run.metrics.get(IMAGES) for run in runs),
         **{"scores": scores, **scored, **trained.get(params["pretraining"], {})},
     )  # fmt: skip
 

@@ -476,7 +476,7 @@ class Report(Section):
     out: Out
     """folder of tables, figures and the page"""
     draws: Annotated[Whole, Field(ge=100, le=10**6)]
-    """bootstrap draws behind every interval"""
+    """draws of images, patients, permutations and P(best)"""
     confidence: Annotated[Real, Field(gt=0.5, lt=1)]
     """confidence of the intervals, as a fraction"""
     seed: NonNegative

@@ -4,6 +4,7 @@ Pools that share a pretraining or a target are not independent, so their number 
 counts are clusters: the pretrainings or the targets, whichever are numerous enough.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,7 @@ Interval = tuple[float, float]
 Outcome = Literal["better", "worse", "equivalent", "undecided"]
 
 LEAST_CLUSTERS = 6  # below, intervals do not cover what they say, and a sign test cannot reach 5 %
+LEAST_EFFECTIVE = 4.5  # of clusters of unequal sizes: the square of the number of pools over the sum of squared sizes
 POWER = 0.8  # of the smallest difference that a study is said to be able to see
 TIE = 1e-12  # differences up to this are rounding of equal values
 
@@ -27,14 +29,14 @@ class ClusterMean:
     Attributes:
         value: mean over the pools.
         error: its standard error; None with too few clusters.
-        degrees: degrees of freedom of the error; 0 without one.
+        degrees: degrees of freedom of the error: effective number of clusters minus 1; 0 without an error.
         clusters: number of clusters behind the error; without one, the largest number that any factor has.
         factors: names of the factors whose levels are the clusters; empty without an error.
     """
 
     value: float
     error: float | None
-    degrees: int
+    degrees: float
     clusters: int
     factors: tuple[str, ...]
 
@@ -79,8 +81,8 @@ def cluster_mean(values: Sequence[float], factors: Mapping[str, Sequence[str]]) 
     """Compute the mean of values, of which those with the same level of a factor depend on each other.
 
     A factor with LEAST_CLUSTERS levels or more is random: the error says how the mean would vary with other levels. A factor
-    with fewer levels is taken as it is: nothing is said about other levels. With two random factors the error is the largest
-    of those of either and of both together.
+    with fewer levels, or with a few that hold most pools (LEAST_EFFECTIVE), is taken as it is: nothing is said about other
+    levels. With two random factors the error is the largest of those of either and of both together.
 
     Args:
         values: one for each pool, (n,).
@@ -90,7 +92,7 @@ def cluster_mean(values: Sequence[float], factors: Mapping[str, Sequence[str]]) 
         ValueError: there are no values, one is not finite, or a factor has another number of levels.
 
     Source: Cameron, Gelbach and Miller, Robust inference with multiway clustering, Journal of Business and Economic
-        Statistics 29, 2011, with t(G - 1) quantiles.
+        Statistics 29, 2011, with the effective number of clusters, by Kish, Survey Sampling, 1965, in place of their number.
     """
     sample = np.asarray(values, dtype=np.float64)
     if not sample.size or not np.all(np.isfinite(sample)):
@@ -98,7 +100,10 @@ def cluster_mean(values: Sequence[float], factors: Mapping[str, Sequence[str]]) 
     if any(len(levels) != len(sample) for levels in factors.values()):
         raise ValueError(f"expected the levels of {len(sample)} values, but got { ({k: len(v) for k, v in factors.items()}) }")
     counts = {name: len(set(levels)) for name, levels in factors.items()}
-    random = tuple(name for name, count in counts.items() if count >= LEAST_CLUSTERS)
+    effective = {name: effective_number(levels) for name, levels in factors.items()}
+    random = tuple(
+        name for name, count in counts.items() if count >= LEAST_CLUSTERS and effective[name] >= LEAST_EFFECTIVE
+    )  # fmt: skip
     mean = float(sample.mean())
     if not random:
         return ClusterMean(mean, None, 0, max(counts.values(), default=0), ())
@@ -108,7 +113,14 @@ def cluster_mean(values: Sequence[float], factors: Mapping[str, Sequence[str]]) 
         together = _variance(residuals, list(zip(*(factors[name] for name in random), strict=True)))
         variances.append(sum(variances) - together)
     clusters = min(counts[name] for name in random)
-    return ClusterMean(mean, float(np.sqrt(max(variances))), clusters - 1, clusters, random)
+    degrees = min(effective[name] for name in random) - 1
+    return ClusterMean(mean, float(np.sqrt(max(variances))), degrees, clusters, random)
+
+
+def effective_number(levels: Sequence[object]) -> float:
+    """Return how many clusters of equal size would vary as much as these; their number if they are of equal size."""
+    sizes = np.array(list(Counter(levels).values()), dtype=np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def coarsest(fine: Sequence[str], coarse: Sequence[str]) -> Sequence[str]:
@@ -128,7 +140,8 @@ def _variance(residuals: NDArray[np.float64], levels: Sequence[object]) -> float
     """Return the variance of a mean whose residuals (n,) are summed by cluster."""
     names = {level: index for index, level in enumerate(dict.fromkeys(levels))}
     sums = np.bincount([names[level] for level in levels], weights=residuals, minlength=len(names))
-    return float(len(sums) / (len(sums) - 1) * (sums**2).sum() / len(residuals) ** 2)
+    count = effective_number(levels)
+    return float(count / (count - 1) * (sums**2).sum() / len(residuals) ** 2)
 
 
 def mean_tis_interval(mean: ClusterMean, confidence: float) -> Interval | None:

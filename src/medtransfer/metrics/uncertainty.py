@@ -148,9 +148,12 @@ def tis_interval(estimates: Estimates, candidate: object, confidence: float) -> 
     """
     count = len(estimates.candidates)
     weights = np.full(count, 1 / count) if candidate is None else np.array([key == candidate for key in estimates.candidates])
-    ratios = weights @ estimates.means / estimates.means
+    rivals = estimates.means > 0  # a candidate at 0 is not the best, and no ratio to it exists
+    means = np.where(rivals, estimates.means, 1.0)
+    ratios = weights @ estimates.means / means
     errors, degrees = _errors(estimates, weights, ratios)
-    errors, tail = errors / estimates.means, (1 - confidence) / 2
+    ratios, errors, degrees = ratios[rivals], (errors / means)[rivals], degrees[rivals]
+    tail = (1 - confidence) / 2
     lower = ratios - stats.t.ppf(1 - tail, degrees) * errors
     upper = ratios + stats.t.ppf(1 - tail / max(1, count - 1), degrees) * errors
     return float(min(1.0, lower.min())), float(min(1.0, upper.min()))

@@ -34,7 +34,8 @@ def _association(association: Association, analysis: Analysis) -> str:
     given = _with_interval(association.given_epoch, analysis.confidence)
     return (
         f"Within a configuration the {analysis.metric_label} has a mean rank correlation of {signed(robustness, 2)} with "
-        f"robustness and of {signed(epoch, 2)} with the epoch alone; given the epoch, that with robustness is {given}."
+        f"robustness and of {signed(epoch, 2)} with the epoch alone; the partial "
+        f"correlation with robustness, given the epoch, is {given}."
     )
 
 

@@ -84,7 +84,7 @@ def legend(metric: str) -> Markup:
     """Explain the marks of the panels, of a metric by its label."""
     items = [(icon(selector.mark), f"chosen by {selector.phrase}") for selector in CONTRASTED]
     items += [(icon(ORACLE.mark), f"best {metric}"), (icon(Mark(BLUE, "o")), "within noise of the best")]
-    items += [(icon(Mark(BLUE, "o"), filled=False), "clearly below the best"), (icon(Mark(GREY, ".")), "robustness")]
+    items += [(icon(Mark(BLUE, "o"), filled=False), "not within noise of the best"), (icon(Mark(GREY, ".")), "robustness")]
     lines = [Markup("<li>{}{}</li>").format(drawn, text) for drawn, text in items]
     return Markup('<ul class="legend">{}</ul>').format(Markup().join(lines))
 
@@ -136,7 +136,7 @@ def _contrast(contrast: Contrast, widest: float) -> Row:
         _ends("worse", "better"): html.whisker(contrast.difference, interval, -widest, widest, 0.0),
         "interval": f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–",
         "p": probability(contrast.p_value), "p Holm": probability(contrast.p_holm),
-        "outcome": contrast.outcome,
+        "outcome": contrast.outcome if interval else "undecided: too few", "detectable": contrast.detectable,
         "won, tied, lost": f"{contrast.wins}, {contrast.pools - contrast.wins - contrast.losses}, {contrast.losses}",
     }  # fmt: skip
 

@@ -56,8 +56,15 @@ def _judgement(contrast: Contrast, analysis: Analysis) -> str:
         "better": f"Choosing by robustness is better: {points}.",
         "worse": f"The last checkpoint is better: {points}.",
         "equivalent": f"The two are equivalent: {points}, within ±{100 * analysis.sampling.margin:g} points.",
-        "undecided": f"Which is better is undecided: {points}.",
+        "undecided": f"Which is better is undecided: {points}{_detectable(contrast)}.",
     }[contrast.outcome]
+
+
+def _detectable(contrast: Contrast) -> str:
+    """Say in a clause how large a difference such a study would show."""
+    if contrast.detectable is None:
+        return ""
+    return f"; four of five such studies would show one of {100 * contrast.detectable:.1f} points or more"
 
 
 def too_few(analysis: Analysis) -> str:

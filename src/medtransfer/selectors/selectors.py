@@ -28,7 +28,7 @@ class Pool(Protocol):
         is_series: whether the candidates are checkpoints of one pretraining, keyed by epoch.
         means: mean outcome by candidate.
         scores: scores by name and candidate.
-        unfit: candidates without a usable robustness, which rules pass over.
+        unfit: candidates without a usable score, by name of the score; rules pass over them.
     """
 
     @property
@@ -40,7 +40,7 @@ class Pool(Protocol):
     @property
     def scores(self) -> Mapping[str, Mapping[Key, float]]: ...  # noqa: D102
     @property
-    def unfit(self) -> frozenset[Key]: ...  # noqa: D102
+    def unfit(self) -> Mapping[str, frozenset[Key]]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class Selector:
 def complete_scores(pool: Pool, name: str) -> dict[Key, float]:
     """Return the scores of a pool's candidates; empty if any lacks it, except the random initialisation of a series.
 
-    Candidates whose features are not finite have no robustness and are passed over.
+    Candidates whose features are not finite have no usable score and are passed over.
     """
     scores = {candidate: score for candidate, score in pool.scores.get(name, {}).items() if candidate in pool.candidates}
-    optional = ({0} if pool.is_series else set()) | (pool.unfit if name == "robustness" else set())
+    optional = ({0} if pool.is_series else set()) | pool.unfit.get(name, frozenset())
     return scores if set(pool.candidates) - optional <= set(scores) else {}
 
 

@@ -131,7 +131,7 @@ def _worst(selector: str, threshold: float, above: bool) -> Callable[[Side], Evi
 
     def judge(side: Side) -> Evidence:
         worst = min((case.by_selector[selector] for case in side.judged(selector)), key=lambda verdict: verdict.tis)
-        if worst.interval and worst.interval[0] <= threshold <= worst.interval[1]:
+        if worst.interval is None or worst.interval[0] <= threshold <= worst.interval[1]:
             return Evidence(worst.tis, worst.interval, OPEN)
         return Evidence(worst.tis, worst.interval, YES if (worst.tis > threshold) == above else NO)
 

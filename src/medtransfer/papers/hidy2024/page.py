@@ -163,7 +163,8 @@ def _contrasts(content: Content) -> list[Row]:
     return [
         {
             "choice": contrast.first.name, "against": contrast.second.name, "difference": contrast.difference,
-            "interval": between(contrast.interval), "outcome": contrast.outcome, "p": probability(contrast.p_value),
+            "interval": between(contrast.interval), "outcome": contrast.outcome,
+            "detectable": contrast.detectable, "p": probability(contrast.p_value),
             "p Holm": probability(contrast.p_holm), "wins": contrast.wins, "losses": contrast.losses,
         }
         for contrast in analysis.contrasts
@@ -243,7 +244,8 @@ DEFINED = {
 }
 EXPLAINED = {
     "claims": "`holds`, `does not hold`, or `open` where the interval contains the threshold: over pretrainings for means, over "
-    "seeds for the worst case.",
+    "seeds for the worst case, which is that of the configuration with the lowest value. Counts and largest values of the "
+    "released files have no interval.",
     "blocks": "Each block of rows was computed under every possible alignment (rotation of the Dice, whose scores, which "
     "pooling), and the one that reproduces most printed numbers is shown: agreeing counts the cells reproduced or within noise.",
     "verdicts": "reproduced: to the printed digits; within noise: the printed runs are others than the released ones, and the "
