@@ -9,12 +9,10 @@ from tests.golden import make
 
 # Of each golden file, the columns (of a JSON file, the dotted keys) that have another name by now: {file: {golden: new}}.
 RENAMED: dict[str, dict[str, str]] = {
-    "study/dice.csv": {"scheme": "origin"},
-    "study/tis.csv": {"scheme": "origin"},
     "finetuning/metrics.json": {"cell.scheme": "cell.origin"},
     "checkpoint/checkpoint.json": {"record.scheme": "record.origin", "record.source_accuracy": "record.metrics.source_accuracy"},
 }
-CELL = ("source", "scheme", "encoder", "target", "mode")
+CELL = ("source", "origin", "encoder", "target", "mode")
 KEYS = {
     "study/dice.csv": (*CELL, "epoch"),
     "study/tis.csv": (*CELL, "selector"),
