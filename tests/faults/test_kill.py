@@ -88,7 +88,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_params: Callable[...
     """Make a whole tiny study, whose folders the stages find."""
     folder = tmp_path_factory.mktemp("finished")
     overrides = {"finetune.train_epochs": 3, "finetune.overlays": 1, "search.levels": [-1, -2], "report.draws": 100,
-                 "pretrain.origins.imported": IMPORTED, "study.seeds": [7, 8],
+                 "report.least": 0, "pretrain.origins.imported": IMPORTED, "study.seeds": [7, 8],
                  "search.margins": {"low": 0.0, "high": 1.0, "step": 0.25}}  # fmt: skip
     params = tiny_params(overrides)
     (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))

@@ -86,8 +86,8 @@ def test_the_next_command_publishes_what_a_lost_store_missed(
         Wire(patch, down_at=int(requests[stage] * moment))
         command(params)
     assert [run.stage for run in tracking.missed_runs()] == [stage]
-    study.reach_store(params)
+    study.reach_store(params, study.RESULTS)
     assert tracking.missed_runs() == [] and the_run(stage) == runs[stage]
-    study.reach_store(params)
+    study.reach_store(params, study.RESULTS)
     command(params)
     assert len(tracking.read_runs(stage)) == 1
