@@ -102,6 +102,14 @@ def test_the_report_knows_pretrainings_that_differ_in_their_seed_alone(workplace
     )
 
 
+def test_a_broken_target_is_named_and_hinders_no_report(workplace: Path, tiny_params, caplog: pytest.LogCaptureFixture):
+    folder = Path("data/prepared/sample")
+    folder.mkdir(parents=True)
+    (folder / "dataset.json").write_text("{}")
+    assert study.described(tiny_params()).data == {}
+    assert "results on the target sample are judged whatever its data" in caplog.text
+
+
 def test_a_study_takes_the_epochs_that_an_early_stop_left(workplace: Path, tiny_params):
     save_epochs(workplace / "checkpoints/unet-simple", 0, 1)
     stopping = tiny_params({"pretrain.stop_on": "sample"})

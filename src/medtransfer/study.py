@@ -234,8 +234,12 @@ def described(params: Params) -> "Described":
     from medtransfer.finetune.protocol import Protocol
 
     prepared, checkpoints = Path(params.prepare.out), Path(params.pretrain.out)
-    targets = {name: prepared / name for name in params.prepare.targets if (prepared / name / TARGET_FILE).exists()}
-    data = {name: PreparedTarget.open(folder).info.fingerprint for name, folder in targets.items()}
+    data = {}
+    for name in (name for name in params.prepare.targets if (prepared / name / TARGET_FILE).exists()):
+        try:
+            data[name] = PreparedTarget.open(prepared / name).info.fingerprint
+        except InputError as error:  # it may be no part of the study
+            log.warning("results on the target %s are judged whatever its data, since %s", name, error)
     pretraining = {}
     for series in product(params.pretrain.encoders, params.pretrain.origins):
         if first := next(iter(sorted(series_folder(checkpoints, *series).glob("epoch-*.json"))), None):
