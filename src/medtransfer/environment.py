@@ -58,7 +58,7 @@ def require_own_code(folder: Path) -> None:
     expected, running = folder / "src" / "medtransfer", Path(__file__).parent
     if (expected / "__init__.py").exists() and not expected.samefile(running):
         raise InputError(
-            f"expected to run the code of this folder, {expected}, but got that of {running}, which the environment has installed; "
+            f"expected to run the code of this folder, {expected}, but got that of {running}; "
             "run it as `PYTHONPATH=src python -m medtransfer`, or make an environment here with `make setup`"
         )
 

@@ -77,7 +77,7 @@ def drop(name: str) -> None:
 
 
 def change(**fields: Any) -> None:
-    """Give the record other fields."""
+    """Change fields of the record."""
     path = FOLDER / "metrics.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 

@@ -67,7 +67,7 @@ def drop(name: str) -> None:
 
 
 def change(**fields: Any) -> None:
-    """Give epoch 1's record other fields."""
+    """Change fields of the record of epoch 1."""
     path = FOLDER / "epoch-001.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 

@@ -40,6 +40,7 @@ def definitions(analysis: Analysis) -> dict[str, str]:
         "P(best)": f"how probable it is, from {LEAST_SEEDS} seeds on, that the checkpoint has the highest mean {metric}.",
         "Within noise": "no other checkpoint is significantly better over the seeds (one-sided t tests, corrected for their "
                         f"number), so with a confidence of about {level} the truly best checkpoint is among those within noise.",
+        "Rise": "of robustness, from the checkpoint before, and its standard error over groups of images.",
         "Stability": "share of draws of groups of images in which the score would have chosen the same checkpoint.",
         "Regret": f"mean {metric} of the best checkpoint minus that of the chosen one.",
         "Epochs spent": "of pretraining before the choice can be made: up to the stop where a rule stops the pretraining, all of "

@@ -165,6 +165,7 @@ def _point(pool: Pool, candidate: Candidate, tis: float | None) -> Row:
         "interval": between(candidate.interval), "P(best)": probability(candidate.p_best),
         "within noise": candidate.within_noise if candidate.interval else "–", "TIS": tis,
         **tables.score_cells(pool, candidate, "its interval"),
+        "rise ± error": f"{signed(candidate.rise[0])} ± {candidate.rise[1]:.3f}" if candidate.rise else "–",
     }  # fmt: skip
 
 
@@ -173,6 +174,7 @@ def _choice(verdict: Verdict, metric: str) -> Row:
         "way of choosing": verdict.selector.label, "epoch": verdict.candidate, metric: verdict.mean, "TIS": verdict.tis,
         "interval": between(verdict.interval), "regret": verdict.regret, "epochs spent": epochs(verdict.spent),
         "within noise": verdict.within_noise if verdict.interval else "–", "tied with": ", ".join(map(str, verdict.tied)),
+        "stability": _share(verdict.stability),
     }  # fmt: skip
 
 

@@ -96,7 +96,7 @@ class Steps:
         return self._raw if self.average is None else self.average.get_submodule("module")
 
     def share_buffers(self) -> None:
-        """Give the kept model of every process the buffers of the first, as DDP does before a training step."""
+        """Copy the buffers of the first process to the kept model of every other, as DDP does before a training step."""
         if self.fabric.world_size > 1:
             for buffer in self.kept.buffers():
                 torch.distributed.broadcast(buffer, 0)
