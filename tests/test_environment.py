@@ -240,6 +240,7 @@ def test_the_walk_over_imports_finds_what_is_far() -> None:
     assert {
         "indicators/robustness/measure.py",
         "indicators/logme.py",
+        "indicators/sampled.py",
         "data/views.py",
         "encoders/conv_blocks.py",
         "hashing.py",

@@ -446,6 +446,8 @@ def _stopper(params: Params) -> "Stopper | None":
                 f"expected finite features of the encoder on {name} to stop by, but {broken} are not finite; lower pretrain.lr or "
                 "clip the gradient (pretrain.clip_grad)"
             )
+        if score.value is None:
+            raise StageError(f"expected {indicator.name} on {name} to be defined, but it is not; set another pretrain.stop_by")
         return score.value
 
     identity = digest([target.info.fingerprint, settings_of(section), indicator.name, setting, params.pretrain.stop_rule])

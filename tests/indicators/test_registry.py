@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import NEEDS, Indicator, Measured, Options, ViewSettings
-from medtransfer.indicators.logme import LogMEOptions
 from medtransfer.indicators.registry import INDICATORS, find_indicators
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.streamed_pass import measure
@@ -22,7 +21,7 @@ from medtransfer.modes import MODES
 from medtransfer.records import PreparedTarget
 
 VIEWS = ViewSettings("train", None, 4, 2, "random", "32-true")
-OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.0, 0.5), own={"logme": LogMEOptions(pixels=60)})
+OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.0, 0.5), 60)
 CONTRACT = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
 
@@ -95,7 +94,7 @@ def test_its_scores_can_be_stored_and_hold_every_metric(indicator, make_target):
     assert len(measured.images) == 9
     assert all(name.startswith(f"{indicator.name}/") and values.shape[-1] == 9 for name, values in measured.per_sample.items())
     for row in measured.scores:
-        assert row.indicator == indicator.name and math.isfinite(row.value)
+        assert row.indicator == indicator.name and math.isfinite(row.number)
         assert json.loads(json.dumps(asdict(row), allow_nan=False)) == asdict(row)
     assert all(math.isfinite(measured.value(setting)) for setting in indicator.metrics(OPTIONS).values())
     again = indicator.rescore(measured, OPTIONS)
@@ -110,7 +109,7 @@ def test_other_indicators_repetition_and_batch_size_change_nothing(indicator, ma
     same(score(list(INDICATORS.values()), Patches(), target)[indicator.name], alone)
     cut = score([indicator], Patches(), target, 3)[indicator.name]
     for first, second in zip(alone.scores, cut.scores, strict=True):
-        assert first.setting == second.setting and first.value == pytest.approx(second.value, abs=1e-5)
+        assert first.setting == second.setting and first.value == pytest.approx(second.number, abs=1e-5)
 
 
 def test_a_constant_encoder_is_not_preferred(indicator, make_target):

@@ -83,7 +83,7 @@ FAULTS = {
     "unfinished": (lambda: drop("epoch-001.json"), "expected the file .*epoch-001.json, but it does not exist; make it"),
     "no distances": (lambda: drop("epoch-001.npz"), "epoch-001.npz beside the scores, .*; score again"),
     "cut off": (lambda: (FOLDER / "epoch-001.json").write_text('{"format": "medtr'), "epoch-001.json"),
-    "of another version": (lambda: change(format="medtransfer/scores/99"), "medtransfer/scores/3"),
+    "of another version": (lambda: change(format="medtransfer/scores/99"), "medtransfer/scores/4"),
     "of two pretrainings": (lambda: change(pretraining="another"), "one pretraining on one dataset"),
     "of two datasets": (lambda: change(data="another"), "one pretraining on one dataset"),
     "of two settings": (lambda: change(settings={"split": "test"}), "one pretraining on one dataset"),

@@ -24,6 +24,7 @@ from medtransfer.tracking import StoredRun
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
 TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
+UNUSABLE = ("nonfinite", "undefined")  # flags of a score that is no basis for a choice
 IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning
 
 
@@ -280,7 +281,7 @@ def _scores(
     ids = sorted({run.id for run in chosen.values()})
     plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, "robustness"}
     scored_by = {metric for run in chosen.values() for metric in run.params.get("scores", "").split()}
-    broken = {f"{metric}_nonfinite" for metric in {*METRICS.values(), *plain, *scored_by}}
+    broken = {f"{metric}_{flag}" for metric in {*METRICS.values(), *plain, *scored_by} for flag in UNUSABLE}
     curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*METRICS.values(), *broken, *plain, *scored_by})}
     return {
         key: _score_fields(
@@ -292,10 +293,10 @@ def _scores(
 
 def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
     pooled = POOLED[pooling][mode]
-    names = {name: name for name in curves if name not in METRICS.values() and not name.endswith("_nonfinite")}
+    names = {name: name for name in curves if name not in METRICS.values() and not name.endswith(UNUSABLE)}
     names["robustness"] = METRICS[pooled]
     unfit = {
-        name: frozenset(epoch for epoch, count in curves.get(f"{metric}_nonfinite", {}).items() if count)
+        name: frozenset(epoch for flag in UNUSABLE for epoch, count in curves.get(f"{metric}_{flag}", {}).items() if count)
         for name, metric in names.items()
     }
     scores = {

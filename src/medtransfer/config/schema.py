@@ -376,6 +376,12 @@ class Score(Section):
     """further margins that are scored"""
     indicators: list[Name]
     """indicators to measure, all in one pass"""
+    features: Literal["plain", "view"]
+    """images that features without views are of: plain: as they are | view: the first jittered view, which saves a forward pass"""
+    pixels: Annotated[Positive, Field(ge=10)]
+    """embeddings at most in the sample of an indicator; with labels as many of each class"""
+    blocks: NonNegative
+    """parts that the patients are divided into for standard errors, each left out in turn; below 3: none"""
     settings: dict[Name, dict[str, Any]]
     """options of single indicators, by name"""
     batch_size: Positive

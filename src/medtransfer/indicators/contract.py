@@ -1,9 +1,9 @@
 """Contract of an indicator: it starts on a set of images, receives the batches of one streamed pass, and returns scores."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class ViewSettings:
         repeats: independent pairs of views.
         negative: a kind in NEGATIVES.
         precision: precision of the forward passes.
+        features: images that `Batch.features` are of: `plain` ones, at the price of another forward pass, or the first `view`.
+        blocks: parts that the groups of images are divided into for standard errors; 0 for none.
     """
 
     split: str
@@ -38,6 +40,8 @@ class ViewSettings:
     repeats: int
     negative: str
     precision: str
+    features: str = "plain"
+    blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,13 @@ class Options:
     Attributes:
         robustness: default setting of robustness, whose value becomes the metric; label-based indicators use its level, too.
         margins: margins of the listed robustness values, ascending; the default margin is among them.
+        pixels: most embeddings of a sample that an indicator is computed on.
         own: options of single indicators, by name, each of the class `Indicator.options`.
     """
 
     robustness: RobustnessSetting
     margins: tuple[float, ...]
+    pixels: int
     own: Mapping[str, Section] = field(default_factory=dict, kw_only=True)
 
     @property
@@ -72,6 +78,8 @@ class Context:
         repeats: number of passes over the views of all images.
         plans: negative of each image, by repeat; empty if no indicator needs views.
         options: settings at which to compute.
+        blocks: parts that the groups are divided into for standard errors; 0 for none.
+        samples: samples that indicators share.
     """
 
     images: list[str]
@@ -81,6 +89,8 @@ class Context:
     repeats: int
     plans: tuple[NegativePlan, ...]
     options: Options
+    blocks: int = 0
+    samples: "Samples" = field(default_factory=lambda: Samples())
 
 
 @dataclass(frozen=True)
@@ -139,12 +149,56 @@ class Measured:
     notes: list[str] = field(default_factory=list)
 
     def value(self, setting: Mapping[str, object]) -> float:
-        """Return the score at a setting.
+        """Return the score at a setting, NaN where it is not defined.
 
         Raises:
             KeyError: there is none.
         """
-        return pick(self.scores, setting).value
+        return pick(self.scores, setting).number
+
+
+class Sampler(Protocol):
+    """Draws a sample of bounded size from the batches of one pass."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Parts of a batch that it uses."""
+        ...
+
+    def update(self, batch: Batch) -> None:
+        """Draw from a batch that provides what the sampler needs."""
+
+
+S = TypeVar("S", bound=Sampler)
+
+
+class Samples:
+    """Samplers by key: indicators that ask for the same one share it, so that it is drawn once."""
+
+    def __init__(self) -> None:
+        """Start without samplers."""
+        self._samplers: dict[Hashable, Any] = {}
+        self._collected: dict[int, Any] = {}
+
+    def share(self, make: Callable[..., S], *arguments: Hashable) -> S:
+        """Return the sampler that `make(*arguments)` made before, or make it."""
+        key = make, arguments
+        if key not in self._samplers:
+            self._samplers[key] = make(*arguments)
+        sampler: S = self._samplers[key]
+        return sampler
+
+    def update(self, batch: Batch) -> None:
+        """Pass a batch to every sampler whose needs it serves."""
+        for sampler in self._samplers.values():
+            if sampler.needs <= batch.provides:
+                sampler.update(batch)
+
+    def collect(self, sampler: Any) -> Any:
+        """Return what a sampler collected; further calls return the same object."""
+        if id(sampler) not in self._collected:
+            self._collected[id(sampler)] = sampler.collect()
+        return self._collected[id(sampler)]
 
 
 class Measurement(Protocol):

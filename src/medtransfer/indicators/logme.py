@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
-from medtransfer.config import Section
-from medtransfer.config.schema import Positive
-from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options
-from medtransfer.indicators.pixels import PixelSample
-from medtransfer.records.scores import Score, Setting
+from medtransfer.indicators.contract import Context
+from medtransfer.indicators.sampled import SampledIndicator
+from medtransfer.indicators.samples.labelled_pixels import LabelledPixels, Pixels, labelled_pixels
 
 Numbers = NDArray[np.float64]
 GRID = 257  # ratios of precisions that are tried before the best is refined
@@ -75,47 +73,16 @@ def _evidence(left: Numbers, squares: Numbers, y: Numbers) -> tuple[float, bool]
     return float(values.max()), bool(error(at)[values.argmax()] <= 10 * floor)
 
 
-class LogMEOptions(Section):
-    """Options of LogME."""
-
-    pixels: Positive
-    """pixel embeddings at most, as many of each class"""
-
-
-class LogME(Indicator):
+class LogME(SampledIndicator[Pixels]):
     """LogME on a class-balanced sample of pixel embeddings of one level; the background is a class."""
 
     name: ClassVar[str] = "logme"
-    needs: ClassVar[frozenset[str]] = frozenset({"features", "labels"})
-    options: ClassVar[type[Section]] = LogMEOptions
+    needs: ClassVar[frozenset[str]] = LabelledPixels.needs
 
-    def begin(self, context: Context) -> "Evidence":
-        """Start a measurement at the level of the options."""
-        return Evidence(context, self.metrics(context.options)[self.name])
+    def sampler(self, context: Context) -> LabelledPixels:
+        """Return the sample of labelled pixels."""
+        return labelled_pixels(context)
 
-    def metrics(self, options: Options) -> dict[str, Setting]:
-        """Return the level and the size of the sample."""
-        own = options.own[self.name]
-        assert isinstance(own, LogMEOptions)
-        return {self.name: {"level": options.level, "pixels": own.pixels}}
-
-
-class Evidence:
-    """Samples the pixels of all batches, and scores them."""
-
-    def __init__(self, context: Context, setting: Setting) -> None:
-        """Start before the first batch."""
-        self._context, self._setting = context, setting
-        self._sample = PixelSample(context.classes, int(setting["pixels"]), context.seed)
-
-    def update(self, batch: Batch) -> None:
-        """Take the pixels of a batch."""
-        assert batch.features is not None and batch.labels is not None
-        images = [self._context.images[position] for position in batch.positions]
-        self._sample.update(batch.features[self._context.options.level], batch.labels, images)
-
-    def compute(self) -> Measured:
-        """Return the score of the sample."""
-        pixels = self._sample.collect()
-        value, flags = logme(pixels.features, pixels.labels)
-        return Measured(self._context.images, [Score(LogME.name, self._setting, value, None, {**pixels.flags, **flags})])
+    def measure(self, sample: Pixels, context: Context) -> tuple[float, dict[str, int]]:
+        """Compute LogME of the sample."""
+        return logme(sample.features, sample.labels)

@@ -81,6 +81,8 @@ def measure(
     if device.type == "cpu":
         keep_freed_memory()
     needs = frozenset().union(*(indicator.needs for indicator in indicators))
+    if settings.features == "view" and "features" in needs:
+        needs = needs - {"features"} | {"views"}
     encoder = encoder.to(device).eval()
     images = TwoViews(
         target, settings.split, mean=contract["mean"], std=contract["std"], seed=settings.seed,
@@ -88,29 +90,34 @@ def measure(
     )  # fmt: skip
     plans = _plans(images, target, settings) if "views" in needs else ()
     context = Context(
-        images.ids, images.groups, len(target.info.classes) + 1, settings.seed, settings.repeats, plans, options
+        images.ids, images.groups, len(target.info.classes) + 1, settings.seed, settings.repeats, plans, options, settings.blocks
     )  # fmt: skip
     steps = -(-len(images) // batch_size)
     repeats = (
         track(_inputs(images, needs, plan, batch_size, repeat), label, steps, "batch")
         for repeat, plan in enumerate(plans or (None,))
     )
-    return feed(indicators, context, encoder, (inputs for batches in repeats for inputs in batches), autocast)
+    steps_of_all = (inputs for batches in repeats for inputs in batches)
+    return feed(indicators, context, encoder, steps_of_all, autocast, settings.features == "view")
 
 
 @torch.no_grad()
 def feed(
     indicators: Sequence[Indicator], context: Context, encoder: Encoder, inputs: Iterable[Inputs],
-    autocast: Callable[[], AbstractContextManager[Any]],
+    autocast: Callable[[], AbstractContextManager[Any]], features_of_view: bool = False,
 ) -> dict[str, Measured]:  # fmt: skip
-    """Encode inputs step by step and pass the maps to the indicators; arguments as in `measure`."""
+    """Encode inputs step by step and pass the maps to the indicators; arguments as in `measure`.
+
+    With `features_of_view` the maps of the first views serve as features, too.
+    """
     measurements = [(indicator, indicator.begin(context)) for indicator in indicators]
     steps = iter(inputs)
     step = next(steps, None)
     while step is not None:
         with autocast():
-            batch = _encode(encoder, step)
+            batch = _encode(encoder, step, features_of_view)
         step = next(steps, None)  # prepared while the GPU computes the maps
+        context.samples.update(batch)
         for indicator, measurement in measurements:
             if indicator.needs <= batch.provides:
                 measurement.update(batch)
@@ -144,7 +151,10 @@ def _inputs(
         )  # fmt: skip
 
 
-def _encode(encoder: Encoder, step: Inputs) -> Batch:
+def _encode(encoder: Encoder, step: Inputs, features_of_view: bool) -> Batch:
     views = step.views
     maps = None if views is None else ViewMaps(step.repeat, encoder(views.queries), encoder(views.keys), views.negative)
-    return Batch(step.positions, maps, None if step.images is None else encoder(step.images), step.labels)
+    features = None if step.images is None else encoder(step.images)
+    if features_of_view and maps is not None and step.repeat == 0:
+        features = maps.queries
+    return Batch(step.positions, maps, features, step.labels)

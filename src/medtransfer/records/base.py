@@ -17,7 +17,7 @@ from medtransfer.records.json import parse_json
 from medtransfer.records.untrusted import in_one_line, require_file
 
 TARGET, CHECKPOINT = "medtransfer/target/2", "medtransfer/checkpoint/2"
-SCORES, SCORE_INDEX, RESULT = "medtransfer/scores/3", "medtransfer/score-index/1", "medtransfer/result/2"
+SCORES, SCORE_INDEX, RESULT = "medtransfer/scores/4", "medtransfer/score-index/1", "medtransfer/result/2"
 PRETRAINING = "medtransfer/pretraining/1"
 COMMANDS = {
     TARGET: "prepare --target <name>", CHECKPOINT: "pretrain", PRETRAINING: "pretrain",

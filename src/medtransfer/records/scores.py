@@ -1,6 +1,7 @@
 """Records of scores, and the per-sample values beside them."""
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -28,16 +29,23 @@ class Score:
     Attributes:
         indicator: name of the indicator.
         setting: parameters of the indicator, by name.
-        value: the score.
+        value: the score; None where it is not defined.
         error: standard error; None if unknown.
         flags: counts of noteworthy events, by name; zero counts are left out.
+        replicates: values without each block of groups of images, for paired comparisons; empty if there are none.
     """
 
     indicator: str
     setting: Setting
-    value: float
+    value: float | None
     error: float | None = None
     flags: dict[str, int] = field(default_factory=dict)
+    replicates: list[float] = field(default_factory=list)
+
+    @property
+    def number(self) -> float:
+        """The score, NaN where it is not defined."""
+        return math.nan if self.value is None else self.value
 
 
 class _Row(BaseModel):
@@ -47,9 +55,10 @@ class _Row(BaseModel):
 
     indicator: Name
     setting: Setting
-    value: float
+    value: float | None
     error: float | None
     flags: dict[str, Count]
+    replicates: list[float]
 
 
 _ROWS = TypeAdapter(list[_Row])

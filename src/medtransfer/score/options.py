@@ -17,7 +17,7 @@ def options_of(section: Score) -> Options:
         InputError: `settings` names an unknown indicator, or has options that do not fit one.
     """
     setting = RobustnessSetting(section.distance, section.margin, section.level, section.pooling)
-    return Options(setting, tuple(sorted({*section.margins, section.margin})), own=_own(section))
+    return Options(setting, tuple(sorted({*section.margins, section.margin})), section.pixels, own=_own(section))
 
 
 def _own(section: Score) -> dict[str, Section]:
@@ -34,7 +34,10 @@ def _own(section: Score) -> dict[str, Section]:
 
 def views_of(section: Score) -> ViewSettings:
     """Return the settings of the images and pairs of views."""
-    return ViewSettings(section.split, section.max_images, section.seed, section.repeats, section.negative, section.precision)
+    return ViewSettings(
+        section.split, section.max_images, section.seed, section.repeats, section.negative, section.precision, section.features,
+        section.blocks,
+    )  # fmt: skip
 
 
 def settings_of(section: Score) -> dict[str, Any]:

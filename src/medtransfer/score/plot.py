@@ -36,7 +36,7 @@ def draw_curves(path: Path, metrics: Mapping[str, Mapping[int, Score]], scores: 
 def _draw_panel(axes: Axes, indicator: str, metrics: Mapping[str, Mapping[int, Score]], epochs: list[int]) -> None:
     positions = range(len(epochs))
     for (name, rows), (colour, marker) in zip(metrics.items(), cycle(STYLES), strict=False):
-        values, errors = [rows[epoch].value for epoch in epochs], [rows[epoch].error or 0.0 for epoch in epochs]
+        values, errors = [rows[epoch].number for epoch in epochs], [rows[epoch].error or 0.0 for epoch in epochs]
         axes.errorbar(positions, values, errors, color=colour, marker=marker, capsize=3, label=name)
     setting = next(iter(metrics.values()))[epochs[0]].setting
     shown = ", ".join(f"{name} {value}" for name, value in setting.items() if name != "pooled")

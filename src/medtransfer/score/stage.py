@@ -33,7 +33,7 @@ from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
-ALARMING = {"zero", "nonfinite"}  # flags of encoders that may be broken
+ALARMING = {"zero", "nonfinite", "undefined"}  # flags of encoders that may be broken
 
 
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
@@ -207,8 +207,8 @@ def _log(label: str, indicator: Indicator, measured: Measured, options: Options)
         flags = "".join(f", {name} {number}" for name, number in row.flags.items())
         alarming = ALARMING & row.flags.keys()
         log.log(
-            logging.WARNING if alarming else logging.INFO, "%s: %s %.4f (%d images%s)", label, metric, row.value,
-            len(measured.images), flags,
+            logging.WARNING if alarming else logging.INFO, "%s: %s %s (%d images%s)", label, metric,
+            "is not defined" if row.value is None else f"{row.value:.4f}",            len(measured.images), flags,
         )  # fmt: skip
     for note in measured.notes:
         log.warning("%s: %s", label, note)

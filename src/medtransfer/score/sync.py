@@ -133,7 +133,7 @@ def _curves(scores: Mapping[int, Scores], metrics: Mapping[str, Rows]) -> dict[s
     """Return the scores by epoch, with their standard errors (`_se`) and flags, and the source accuracy."""
     curves = {}
     for metric, rows in metrics.items():
-        curves[metric] = {epoch: row.value for epoch, row in rows.items()}
+        curves[metric] = {epoch: row.value for epoch, row in rows.items() if row.value is not None}
         curves[f"{metric}_se"] = {epoch: row.error for epoch, row in rows.items() if row.error is not None}
         for flag in sorted({flag for row in rows.values() for flag in row.flags}):
             curves[f"{metric}_{flag}"] = {epoch: float(row.flags.get(flag, 0)) for epoch, row in rows.items()}

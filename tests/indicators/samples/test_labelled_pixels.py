@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from medtransfer.indicators.pixels import PixelSample, to_grid
+from medtransfer.indicators.contract import Batch
+from medtransfer.indicators.samples.labelled_pixels import LabelledPixels, to_grid
 
 
 def masks() -> torch.Tensor:
@@ -12,6 +13,10 @@ def masks() -> torch.Tensor:
     n, y, x = np.ogrid[:4, :8, :8]
     disc = (y - 3) ** 2 + (x - 3 - n % 2) ** 2 <= 5
     return torch.from_numpy(np.where(disc, 1, np.where((y >= 6) & (x >= 4), 2, 0)).astype(np.uint8))
+
+
+def batch_of(features: torch.Tensor, labels: torch.Tensor, positions: list[int]) -> Batch:
+    return Batch(np.array(positions), features=[features], labels=labels)
 
 
 def test_the_majority_of_a_cell_counts_and_of_a_tie_the_lowest_label():
@@ -27,8 +32,8 @@ def test_cells_of_ignored_pixels_are_not_sampled():
     labels = torch.tensor([[[0, 1, 255, 255], [1, 1, 255, 0], [0, 255, 2, 2], [0, 255, 255, 2]]], dtype=torch.uint8)
     grid, _ = to_grid(labels, 3, 2, 2)
     assert grid.tolist() == [[[1, 255], [0, 2]]]  # of a tie the class wins
-    taken = PixelSample(3, 100, 0)
-    taken.update(torch.arange(4.0).view(1, 1, 2, 2), labels, ["a"])
+    taken = LabelledPixels(("a",), 3, -1, 100, 0)
+    taken.update(batch_of(torch.arange(4.0).view(1, 1, 2, 2), labels, [0]))
     assert taken.collect().features.ravel().tolist() == [2, 0, 3]
 
 
@@ -37,10 +42,11 @@ def maps(seed: int = 0) -> torch.Tensor:
 
 
 def sample(pixels: int, seed: int = 0, batch: int = 4, features: torch.Tensor | None = None, order: tuple[int, ...] = (0, 1, 2, 3)):
-    taken, features = PixelSample(3, pixels, seed), maps() if features is None else features
+    names = tuple(f"image {row}" for row in range(4))
+    taken, features = LabelledPixels(names, 3, -1, pixels, seed), maps() if features is None else features
     for start in range(0, 4, batch):
         rows = list(order[start : start + batch])
-        taken.update(features[rows], masks()[rows], [f"image {row}" for row in rows])
+        taken.update(batch_of(features[rows], masks()[rows], rows))
     return taken.collect()
 
 
@@ -48,6 +54,7 @@ def test_each_class_has_the_same_share_where_it_has_the_pixels():
     assert np.bincount(sample(15).labels).tolist() == [5, 5, 5]
     assert np.bincount(sample(1000).labels).tolist() == [40, 16, 8]
     assert sample(1000).flags == {}
+    assert np.bincount(sample(1000).images).tolist() == [16] * 4
 
 
 def test_the_pixels_are_those_of_their_class():
@@ -89,8 +96,8 @@ def test_what_is_not_finite_is_replaced_and_counted():
 def test_classes_that_the_grid_loses_are_flagged():
     labels = torch.zeros(1, 8, 8, dtype=torch.uint8)
     labels[0, 0, 0] = 1
-    taken = PixelSample(3, 30, 0)
-    taken.update(maps()[:1], labels, ["a"])
+    taken = LabelledPixels(("a",), 3, -1, 30, 0)
+    taken.update(batch_of(maps()[:1], labels, [0]))
     assert taken.collect().flags == {"empty_classes": 2, "vanishing_classes": 1}
     with pytest.raises(ValueError, match="got none"):
-        PixelSample(3, 30, 0).collect()
+        LabelledPixels(("a",), 3, -1, 30, 0).collect()

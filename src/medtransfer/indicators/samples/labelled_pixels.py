@@ -1,7 +1,7 @@
-"""A class-balanced sample of pixel embeddings, of bounded size, drawn from a stream of batches."""
+"""A class-balanced sample of pixel embeddings with their labels."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from medtransfer.indicators.contract import Batch, Context
+from medtransfer.indicators.samples.reservoir import Reservoir, finite, pixel_keys
 from medtransfer.records import IGNORE
-from medtransfer.seeds import derive_seed
 
 SURVIVING = 0.2  # share of a class's pixels that must be in cells of the class, else the level is too coarse for it
 
@@ -22,13 +23,19 @@ class Pixels:
     Attributes:
         features: float64 (N, D), finite.
         labels: int64 (N,), 0 is background.
+        images: int64 (N,), position of the image that each pixel is of.
         flags: `empty_classes` (classes without a cell on the grid), `vanishing_classes` (fewer than SURVIVING of whose pixels
             are in cells of the class) and `nonfinite` (embeddings replaced by zeros); zeros are left out.
     """
 
     features: NDArray[np.float64]
     labels: NDArray[np.int64]
-    flags: dict[str, int]
+    images: NDArray[np.int64]
+    flags: dict[str, int] = field(default_factory=dict)
+
+    def keep(self, rows: NDArray[np.bool_]) -> Self:
+        """Return the sample of the chosen rows."""
+        return replace(self, features=self.features[rows], labels=self.labels[rows], images=self.images[rows])
 
 
 def to_grid(labels: Tensor, classes: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -51,51 +58,41 @@ def to_grid(labels: Tensor, classes: int, height: int, width: int) -> tuple[NDAr
     return np.where(ignored > shares.max(axis=1), IGNORE, shares.argmax(axis=1)), shares
 
 
-class PixelSample:
+class LabelledPixels:
     """Keeps, per class, the pixels with the smallest random keys, which depend on the seed and the image only.
 
     So the sample is uniform within a class, independent of the batches, and of bounded size.
     """
 
-    def __init__(self, classes: int, pixels: int, seed: int) -> None:
+    needs: ClassVar[frozenset[str]] = frozenset({"features", "labels"})
+
+    def __init__(self, images: tuple[str, ...], classes: int, level: int, pixels: int, seed: int) -> None:
         """Start empty.
 
         Args:
+            images: ids, in the order of the positions in batches.
             classes: number of labels, background included.
+            level: level of the maps, counted from the end.
             pixels: most pixels to keep, the same share for each class.
             seed: seed of the keys.
         """
-        self._share, self._seed = max(1, pixels // classes), seed
-        self._kept: list[tuple[NDArray[np.float64], NDArray[Any]] | None] = [None] * classes  # keys (n,), embeddings (n, D)
+        self._images, self._level, self._seed = images, level, seed
+        self._kept = [Reservoir(max(1, pixels // classes)) for _ in range(classes)]
         self._covered, self._surviving = np.zeros(classes), np.zeros(classes)
 
-    def update(self, features: Tensor, labels: Tensor, images: list[str]) -> None:
-        """Sample from the pixels of a batch.
-
-        Args:
-            features: (B, D, h, w), of any floating type and on any device.
-            labels: whole numbers (B, H, W), on the CPU; pixels labelled IGNORE are not sampled.
-            images: B ids.
-        """
+    def update(self, batch: Batch) -> None:
+        """Sample from the pixels of a batch; those labelled IGNORE are not sampled."""
+        assert batch.features is not None and batch.labels is not None
+        features = batch.features[self._level]  # (B, D, h, w)
         height, width = features.shape[2:]
-        grid, shares = to_grid(labels, len(self._kept), height, width)
-        keys = np.stack([np.random.default_rng(derive_seed(self._seed, "pixels", name)).random(height * width) for name in images])
+        grid, shares = to_grid(batch.labels, len(self._kept), height, width)
+        keys = pixel_keys(self._seed, [self._images[position] for position in batch.positions], height * width)
         rows = features.permute(0, 2, 3, 1).flatten(0, 2)  # (B * h * w, D)
-        for label in range(len(self._kept)):
+        of = np.repeat(batch.positions, height * width)
+        for label, kept in enumerate(self._kept):
             self._covered[label] += shares[:, label].sum()
             self._surviving[label] += shares[:, label][grid == label].sum()
-            self._take(label, keys.ravel(), rows, np.flatnonzero(grid == label))
-
-    def _take(self, label: int, keys: NDArray[np.float64], rows: Tensor, candidates: NDArray[np.int64]) -> None:
-        candidates = candidates[np.argsort(keys[candidates])][: self._share]
-        if not len(candidates):
-            return
-        own = keys[candidates]
-        embeddings = rows[torch.from_numpy(candidates).to(rows.device)].float().cpu().numpy()
-        if (kept := self._kept[label]) is not None:
-            own, embeddings = np.concatenate([kept[0], own]), np.concatenate([kept[1], embeddings])
-        first = np.argsort(own)[: self._share]
-        self._kept[label] = own[first], embeddings[first]
+            kept.offer(keys, rows, of, np.flatnonzero(grid == label))
 
     def collect(self) -> Pixels:
         """Return the sample, class by class, in the order of the keys.
@@ -103,16 +100,23 @@ class PixelSample:
         Raises:
             ValueError: there were no pixels.
         """
-        kept = [(label, sample[1]) for label, sample in enumerate(self._kept) if sample is not None]
+        kept = [(label, sample) for label, sample in enumerate(self._kept) if sample.embeddings is not None]
         if not kept:
             raise ValueError("expected the pixels of at least one image, but got none")
-        features = np.concatenate([embeddings for _, embeddings in kept]).astype(np.float64)
-        labels = np.concatenate([np.full(len(embeddings), label) for label, embeddings in kept])
-        broken = ~np.isfinite(features).all(axis=1)
-        features[broken] = 0.0
+        features, broken = finite(np.concatenate([sample.embeddings for _, sample in kept]))
+        labels = np.concatenate([np.full(len(sample.images), label) for label, sample in kept])
         flags = {
             "empty_classes": len(self._kept) - len(kept),
             "vanishing_classes": int((self._surviving < SURVIVING * self._covered).sum()),
-            "nonfinite": int(broken.sum()),
+            "nonfinite": broken,
         }
-        return Pixels(features, labels, {name: number for name, number in flags.items() if number})
+        images = np.concatenate([sample.images for _, sample in kept])
+        return Pixels(features, labels, images, {name: number for name, number in flags.items() if number})
+
+
+def labelled_pixels(context: Context) -> LabelledPixels:
+    """Return the sample of labelled pixels at the level of the options."""
+    options = context.options
+    return context.samples.share(
+        LabelledPixels, tuple(context.images), context.classes, options.level, options.pixels, context.seed
+    )  # fmt: skip
