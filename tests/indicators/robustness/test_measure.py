@@ -39,7 +39,7 @@ def settings(**changed: Any) -> ViewSettings:
     return ViewSettings(**{**plain, **changed})
 
 
-OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.25, 0.5))
+OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.25, 0.5), 60)
 
 
 def score(
@@ -223,7 +223,7 @@ def test_half_precision_is_measured_in_float32(name, make_target):
 
 def test_other_margins_follow_from_what_was_stored(make_target):
     measured = score(Constant(0.0), make_target(4), settings())
-    other = Options(RobustnessSetting("l2", 0.75, -2, "always"), (0.75,))
+    other = Options(RobustnessSetting("l2", 0.75, -2, "always"), (0.75,), 60)
     again = Robustness().rescore(measured, other)
     assert again is not None
     assert {row.setting["margin"] for row in again.scores} == {0.75} and len(again.scores) == len(measured.scores) / 2
