@@ -109,8 +109,8 @@ class Target(Section):
     """(height, width) of the stored images"""
     subset: bool
     """true: fewer images than the official counts are expected"""
-    split: Literal["official"] | dict[str, Any]
-    """official | {test: fraction, seed: int} | {file: csv}"""
+    split: Literal["official", "none"] | dict[str, Any]
+    """official | none: all train, to score on only | {test: fraction, seed: int} | {file: csv}"""
     validation: BelowOne
     """fraction of the training groups split off for model selection"""
     allow_duplicates: bool

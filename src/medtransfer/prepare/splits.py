@@ -11,9 +11,10 @@ from medtransfer.records import read_table
 from medtransfer.seeds import derive_seed
 
 SPLITS = ("train", "validation", "test")
-Rule = Literal["official"] | Mapping[str, Any]
+Rule = Literal["official", "none"] | Mapping[str, Any]
+NONE = "none"  # the rule of targets that encoders are only scored on: every image is in `train`
 OTHERS = "{test: <fraction>, seed: <number>} or {file: <csv>}"
-FORMS = f"`official`, {OTHERS}"
+FORMS = f"`official`, `{NONE}`, {OTHERS}"
 
 
 def assign_splits(
@@ -23,7 +24,7 @@ def assign_splits(
 
     Args:
         items: items of the dataset.
-        rule: `official`, {test: fraction of the groups, seed}, or {file: CSV with the columns source, split}; images that the
+        rule: `official`, `none`, {test: fraction of the groups, seed}, or {file: CSV with the columns source, split}; images that the
             file does not name keep their published split.
         validation: fraction in [0, 1) of the training groups to split off for model selection, 0 for none.
         together: for groups that share images, the group that stands for all of them: a draw takes all or none.
@@ -34,6 +35,8 @@ def assign_splits(
     Raises:
         InputError: the rule is unknown, a group is in two splits, or the training or test split is empty.
     """
+    if rule == NONE:
+        return ["train"] * len(items)
     if rule == "official":
         splits = _take_official(items)
     elif isinstance(rule, Mapping) and rule.keys() == {"test", "seed"}:

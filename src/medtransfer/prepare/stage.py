@@ -83,7 +83,7 @@ def prepare(
     check_counts(scan, subset, root)
     assign_splits(scan.items, split, validation)  # a wrong rule is refused before any work
     sources = _hash_sources(scan, root, split)
-    folder, files = out / target, (IMAGES_FILE, scan.labels.file, INDEX_FILE)
+    folder, files = out / target, (IMAGES_FILE, *([scan.labels.file] if scan.labels else []), INDEX_FILE)
     with exclusive(folder):
         if not force and _is_current(folder, files, settings, sources):
             log.info("prepare: %s already exists, made from the same files and settings; reused", folder)
@@ -94,7 +94,7 @@ def prepare(
             by_item = assign_splits(scan.items, split, validation, join_groups(duplicates, rows.items))
             splits = [name for item, name in zip(scan.items, by_item, strict=True) for _ in range(item.pictures)]
             notes = [*scan.notes, *check_duplicates(duplicates, splits, rows.items, allow_duplicates)]
-            if scan.labels.file == MASKS_FILE:
+            if scan.labels and scan.labels.file == MASKS_FILE:
                 notes += _write_mask_counts(scan, splits, rows, partial)
             for note in notes:
                 log.warning("prepare: %s", note)
@@ -184,18 +184,21 @@ def _write_arrays(scan: Scan, size: Size, target: str, folder: Path) -> Rows:
     """Write all pictures to the two arrays, with one item in memory at a time."""
     total = sum(item.pictures for item in scan.items)
     images = create_array(folder / IMAGES_FILE, (total, *size, scan.channels))
-    labels = create_array(folder / scan.labels.file, (total, *scan.labels.shape))
+    labels = create_array(folder / scan.labels.file, (total, *scan.labels.shape)) if scan.labels else None
     rows = Rows()
     pictures = ((item, picture) for item in scan.items for picture in item.load())
     for row, (item, picture) in enumerate(track(pictures, f"prepare: {target}", total, "images")):
-        images[row], labels[row] = picture.image, picture.labels
+        images[row] = picture.image
         rows.items.append(item)
         rows.slices.append(picture.slice)
         rows.images.append(hash_image(picture.image))
-        rows.labels.append(hash_pixels(picture.labels))
-        rows.pixels.append(np.bincount(np.ravel(picture.labels), minlength=256)[: len(scan.classes) + 1])
+        rows.labels.append("" if picture.labels is None else hash_pixels(picture.labels))
+        if labels is not None and picture.labels is not None:
+            labels[row] = picture.labels
+            rows.pixels.append(np.bincount(np.ravel(picture.labels), minlength=256)[: len(scan.classes) + 1])
     images.flush()
-    labels.flush()
+    if labels is not None:
+        labels.flush()
     return rows
 
 

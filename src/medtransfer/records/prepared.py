@@ -29,7 +29,7 @@ class TargetInfo(Record):
     Attributes:
         target: name of the target.
         reader: reader that made it, a key of READERS.
-        task: what its labels are for, a key of TASKS.
+        task: what its labels are for, a key of TASKS, or `none`.
         citation: publication of the dataset.
         classes: names of the non-background classes; label c of a mask is classes[c - 1].
         channels: channels of the stored images, 1 or 3; a grey image is repeated to 3 when it is loaded.
@@ -40,7 +40,7 @@ class TargetInfo(Record):
         expected: samples per split of the full dataset; empty if none are published.
         subset: whether fewer samples than expected were declared.
         sources: SHA-256 of every source file, by path below the raw folder.
-        arrays: SHA-256 of images.npy, of the labels and of index.csv.
+        arrays: SHA-256 of images.npy, of the labels if there are any, and of index.csv.
         settings: the parameters that it was prepared with.
         ignore: whether labels of pixels may be IGNORE.
     """
@@ -49,7 +49,7 @@ class TargetInfo(Record):
     reader: str
     task: Name
     citation: str
-    classes: Annotated[list[str], Field(min_length=1, max_length=254)]
+    classes: Annotated[list[str], Field(max_length=254)]
     channels: Literal[1, 3]
     input: Annotated[list[Side], Field(min_length=2, max_length=2)]
     augmentation: str

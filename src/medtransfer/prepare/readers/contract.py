@@ -18,6 +18,7 @@ from medtransfer.prepare.picture_files import Size
 from medtransfer.records import MASKS_FILE
 
 SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")
+UNLABELLED = "none"  # task of a target without labels, which encoders can be scored on
 Window = tuple[int, int, int, int]
 
 
@@ -40,12 +41,12 @@ class Picture:
 
     Attributes:
         image: uint8 (H, W, C).
-        labels: uint8, of the shape that the scan's `Labels` say; of pixels 0 is background, c the c-th class.
+        labels: uint8, of the shape that the scan's `Labels` say; of pixels 0 is background, c the c-th class. None if it has none.
         slice: its index within the item: z in a volume, the row of an array, 0 otherwise.
     """
 
     image: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | None
     slice: int
 
 
@@ -79,7 +80,7 @@ class Scan:
     """A reader's description of a dataset; most fields are written to `dataset.json` unchanged.
 
     Attributes:
-        classes: names of the non-background classes.
+        classes: names of the non-background classes; empty without labels.
         channels: channels of the stored images, 1 or 3.
         input: (height, width) of a model's input, pixels.
         augmentation: name of the training augmentation.
@@ -88,8 +89,8 @@ class Scan:
         expected: number of samples in each split of the full dataset; empty if unpublished.
         windows: (top, left, height, width) of the samples cut from every stored picture, for `train` and for `test`.
         items: items in the order of storage.
-        task: what the labels are for, a key of TASKS.
-        labels: how they are stored.
+        task: what the labels are for, a key of TASKS, or UNLABELLED.
+        labels: how they are stored; None if there are none.
         notes: what the user should know about the files, one sentence each; logged when they are read.
         ignore: whether labels of pixels may be IGNORE.
     """
@@ -104,7 +105,7 @@ class Scan:
     windows: Mapping[str, tuple[Window, ...]]
     items: tuple[Item, ...]
     task: str
-    labels: Labels
+    labels: Labels | None
     notes: tuple[str, ...] = ()
     ignore: bool = False
 

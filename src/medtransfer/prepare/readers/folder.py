@@ -9,7 +9,7 @@ Source: the user's own data. One raw example, with a published split and without
 PNG, JPEG, TIFF, BMP, GIF, WebP, PPM and PGM are read: 8-bit grey, colour, palette and transparency, 16-bit and float grey.
 Images and masks are matched by their paths below their folders, without the suffixes. There is no official count. Options:
 
-    images, masks    names of the two subfolders; they may be the same one, with masks told by `suffix`
+    images, masks    names of the two subfolders; they may be the same one, with masks told by `suffix`; masks null: there are none
     image_suffix     what the image's name ends with, such as `_training`
     suffix           what the mask's name has in its place, such as `_mask`
     join             true: `case07_mask_1`, `case07_mask_2`... are further masks of case07, and their union counts
@@ -45,6 +45,7 @@ from medtransfer.prepare.picture_files import (
     scale_to_window,
 )
 from medtransfer.prepare.readers.contract import (
+    UNLABELLED,
     Item,
     Picture,
     Scan,
@@ -83,7 +84,7 @@ class _Reading:
             raw = read_mask(path, grey_palette=self.rule.table is None)
             check_same_size(image, raw.values, pair.image, path)
             masks.append(self.rule.number(raw, path))
-        labels = resize_mask(join_masks(masks, pair.masks), self.size, self.keep_aspect)
+        labels = resize_mask(join_masks(masks, pair.masks), self.size, self.keep_aspect) if masks else None
         yield Picture(resize_image(image, self.size, self.keep_aspect), labels, 0)
 
 
@@ -115,10 +116,11 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         )
         for pair, group, scale in zip(pairs, groups, scales, strict=True)
     )  # fmt: skip
+    masked = chosen["masks"] is not None
     return Scan(
-        tuple(chosen["classes"]), channels, size, "rotate-flip", CITATION, scaling, {}, whole_picture(size), items,
-        task="segmentation", labels=pixel_labels(size), notes=_describe(pairs, headers, size, chosen),
-        ignore=bool(rule.ignored),
+        tuple(chosen["classes"]) if masked else (), channels, size, "rotate-flip", CITATION, scaling, {}, whole_picture(size), items,
+        task="segmentation" if masked else UNLABELLED, labels=pixel_labels(size) if masked else None,
+        notes=_describe(pairs, headers, size, chosen), ignore=masked and bool(rule.ignored),
     )  # fmt: skip
 
 
@@ -132,6 +134,8 @@ def _check_options(chosen: Mapping[str, Any]) -> None:
         )
     for name in ("images", "masks"):
         value = chosen[name]
+        if name == "masks" and value is None:
+            continue
         if not isinstance(value, str) or not value or Path(value).is_absolute() or ".." in Path(value).parts:
             raise InputError(f"expected the option {name} to name a folder inside the dataset, but got {chosen[name]!r}")
     for name, kinds in (("image_suffix", str), ("suffix", str), ("group", str | None), ("join", bool), ("keep_aspect", bool)):

@@ -80,6 +80,9 @@ def _list_entries(folder: Path) -> list[Path]:
 
 def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Iterator[Pair]:
     """List the pairs of one split."""
+    if options["masks"] is None:
+        yield from _list_images(split, home, options)
+        return
     remedy = "name the two subfolders with the options `images` and `masks`"
     image_folder, mask_folder = (require_folder(home / options[kind], remedy) for kind in ("images", "masks"))
     images, others = _list_kind(image_folder, mask_folder)
@@ -96,7 +99,18 @@ def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Ite
         yield Pair(split, name, image, tuple(owned[name]))
 
 
-def _list_kind(folder: Path, other: Path) -> tuple[dict[str, Path], str]:
+def _list_images(split: str | None, home: Path, options: Mapping[str, Any]) -> Iterator[Pair]:
+    """List the images of one split that has no masks."""
+    folder = require_folder(home / options["images"], "name the subfolder with the option `images`")
+    images, others = _list_kind(folder, None)
+    if not images:
+        passed = f"; files of other kinds were passed over: {others}" if others else ""
+        raise InputError(f"expected images in {folder}, but there are none; name the folder that holds them{passed}")
+    for name, image in sorted(_take_off(images, options["image_suffix"], folder).items()):
+        yield Pair(split, name, image, ())
+
+
+def _list_kind(folder: Path, other: Path | None) -> tuple[dict[str, Path], str]:
     """List the pictures of a folder by name, and describe the files that are passed over; the other kind's folder is left out."""
     listed = scan_folder(folder, leave_out=other)
     if others := listed.describe_passed_over():
@@ -142,7 +156,7 @@ def _assign(
 def _log_unread(root: Path, homes: Iterable[Path], options: Mapping[str, Any]) -> None:
     """Log which pictures below `root` are in neither kind of folder."""
     homes = dict.fromkeys((root, *homes))
-    read = [home / options[kind] for home in homes for kind in ("images", "masks")]
+    read = [home / options[kind] for home in homes for kind in ("images", "masks") if options[kind] is not None]
     entries = (entry for home in homes for entry in _list_entries(home))
     unread = [entry for entry in entries if not any(path.is_relative_to(entry) or entry.is_relative_to(path) for path in read)]
     counts = {str(entry.relative_to(root)): _count(entry) for entry in unread if entry.is_dir()}
