@@ -13,7 +13,7 @@ import pytest
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError, TemporaryError
-from medtransfer.grid import local, stage, worker
+from medtransfer.grid import local, scheduling, stage
 from medtransfer.grid.jobs import Job, plan
 from medtransfer.grid.progress import StudyProgress
 from medtransfer.grid.worker import DONE, FAILED, RETRY, Outcome, attempt
@@ -53,7 +53,7 @@ def scripted(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def run(params: Params, outcomes: dict[str, list[str]] | None = None) -> tuple[Scripted, str]:
         launcher = Scripted(outcomes)
-        monkeypatch.setattr(stage, "_launch", lambda *_: (launcher, 2))
+        monkeypatch.setattr(stage, "launch", lambda *_: (launcher, 2))
         try:
             return launcher, stage.run(params)
         except StageError as error:
@@ -160,11 +160,11 @@ def test_cells_without_checkpoint_are_dropped(
 def test_errors_become_outcomes(
     error: Exception | None, status: str, reason: str, monkeypatch: pytest.MonkeyPatch, tiny_params: Callable[..., Params]
 ) -> None:  # fmt: skip
-    def do(*_: object) -> None:
+    def run(*_: object) -> None:
         if error:
             raise error
 
-    monkeypatch.setattr(worker, "do", do)
+    monkeypatch.setattr(Job, "run", run)
     outcome = attempt(tiny_params(), Job("prepare", "sample"))
     assert outcome.status == status and outcome.reason.startswith(reason) and outcome.seconds >= 0
 
@@ -191,8 +191,8 @@ def test_the_demo_uses_all_cores(
         return Scripted()
 
     monkeypatch.setenv("MLFLOW_RUN_ID", "of the project")
-    monkeypatch.setattr(stage, "count_cores", lambda: cores)
-    monkeypatch.setattr(stage, "LocalLauncher", launch)
+    monkeypatch.setattr(scheduling, "count_cores", lambda: cores)
+    monkeypatch.setattr(scheduling, "LocalLauncher", launch)
     monkeypatch.setattr(study, "study", lambda _: "the report")
     monkeypatch.setattr(study, "report", lambda _: f"the report in {os.environ['MLFLOW_RUN_ID']}")
     said = stage.run_and_report(tiny_params({"grid.workers": None, **overrides}))

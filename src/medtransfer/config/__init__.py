@@ -13,6 +13,7 @@ from medtransfer.config.schema import (
     Params,
     Prepare,
     Pretrain,
+    Rank,
     Replay,
     Report,
     Samples,
@@ -26,6 +27,6 @@ from medtransfer.config.strict_yaml import parse_yaml
 
 __all__ = [
     "MOST_PIXELS", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
-    "Pretrain", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "Ui",
+    "Pretrain", "Rank", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "Ui",
     "check_section", "load_params", "parse_yaml", "seeded_names",
 ]  # fmt: skip

@@ -22,11 +22,11 @@ DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target
 USED = {
     "encoder": ("study.encoders", "pretrain.encoder", "score.encoder", "finetune.encoder"),
     "origin": ("study.origins", "pretrain.origin", "score.origin", "finetune.origin"),
-    "target": ("study.targets", "prepare.target", "pretrain.stop_on", "score.target", "finetune.target"),
+    "target": ("study.targets", "prepare.target", "pretrain.stop_on", "score.target", "finetune.target", "rank.target"),
     "mode": ("study.modes", "finetune.mode"),
     "decoder": ("finetune.decoder",),
     "distance": ("score.distance", "search.distances"),
-    "indicator": ("pretrain.stop_by", "score.indicators"),
+    "indicator": ("pretrain.stop_by", "score.indicators", "rank.indicators", "rank.by"),
 }
 
 

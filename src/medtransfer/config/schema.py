@@ -514,6 +514,45 @@ class Margins(Section):
         return self
 
 
+class Rank(Section):
+    """Candidate encoders to rank on the images of a target, before any fine-tuning."""
+
+    out: Out
+    """folder of the ranking"""
+    target: Name
+    """prepared target to rank on"""
+    images: Place | None
+    """folder of images to rank on instead of `target`; null: the target"""
+    masks: Place | None
+    """folder of their masks; null: none, which leaves out every indicator that needs labels"""
+    options: dict[str, Any]
+    """options of the folder reader for images and masks, such as {group: '(case[0-9]+)_'}"""
+    size: Annotated[list[Pixels], Field(min_length=2, max_length=2)]
+    """(height, width) that images and masks are resized to"""
+    candidates: list[Place]
+    """timm names, checkpoint folders or files, FILE@ARCHITECTURE, random, random@ARCHITECTURE; empty: checkpoints of the study"""
+    pickle: bool
+    """whether weights files may be pickles (.pt, .pth), of which only tensors and plain values are read"""
+    indicators: list[Name]
+    """indicators to rank by, all in one pass"""
+    by: Name
+    """indicator that the verdict rests on where there are masks"""
+    level: Below | None
+    """encoder level that is ranked, -1 the deepest; null: score.level"""
+    repeats: Annotated[Positive, Field(le=1000)]
+    """pairs of jittered views per image"""
+    features: Literal["plain", "view"]
+    """images that features are of: plain: as they are | view: the first jittered view, which saves a forward pass"""
+    blocks: NonNegative
+    """parts that the patients are divided into for intervals, each left out in turn; below 3: none"""
+    max_images: Annotated[Whole, Field(ge=2)] | None
+    """images at most, drawn with score.seed; null: all"""
+    launcher: Literal["local", "ray"]
+    """local: processes of this machine | ray: a Ray cluster, as in `grid`"""
+    workers: Annotated[Positive, Field(le=MOST_PROCESSES)] | None
+    """local: processes; null: as many as GPUs, or else cores, allow"""
+
+
 class Search(Section):
     """Robustness settings to try on stored results."""
 
@@ -564,6 +603,7 @@ class Params(Section):
     finetune: Finetune
     grid: Grid
     report: Report
+    rank: Rank
     search: Search
     replay: Replay
     ui: Ui

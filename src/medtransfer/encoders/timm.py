@@ -160,6 +160,16 @@ def _classifiers(config: dict[str, Any]) -> list[str]:
     return [f"{name}." for name in ([names] if isinstance(names, str) else names)]
 
 
+def published_weights(name: str) -> Path:
+    """Return the file of the published weights of a timm model, with or without a tag, in timm's cache.
+
+    Raises:
+        InputError: it is not in the cache; nothing is downloaded.
+    """
+    config = timm.get_pretrained_cfg(name)
+    return _cached(name, config.to_dict() if config else {})
+
+
 def _cached(name: str, config: dict[str, Any]) -> Path:
     """Return the file of a model's published weights in timm's cache.
 

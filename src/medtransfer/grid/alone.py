@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 
 from medtransfer.config import Params
-from medtransfer.grid.jobs import Job
+from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.worker import Outcome, attempt
 
 log = logging.getLogger("medtransfer")
@@ -15,18 +15,18 @@ class Alone:
 
     def __init__(self, params: Params) -> None:
         """Run jobs of a study."""
-        self.params, self.jobs = params, list[Job]()
+        self.params, self.jobs = params, list[Runnable]()
 
     @property
     def free(self) -> int:
         """Number of jobs that can be submitted now."""
         return 1 - len(self.jobs)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Runnable) -> None:
         """Take a job."""
         self.jobs.append(job)
 
-    def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
+    def outcomes(self) -> Iterator[tuple[Runnable, Outcome]]:
         """Run the job; yield it and its outcome."""
         job = self.jobs.pop()
         log.info("grid: %s, before the other jobs", job.name)

@@ -6,14 +6,14 @@ All hosts need the working folder under the same path (a shared file system) and
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from medtransfer.config import Params
 from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError
-from medtransfer.grid.jobs import Job, count_devices, needs_gpu
+from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.worker import FAILED, Outcome, attempt
 from medtransfer.launchers import forget_launcher
 from medtransfer.tracking import store_uri
@@ -25,7 +25,7 @@ PASSED_ON = ("DVC_", "OMP_NUM_THREADS", "PYTHONPATH")  # environment variables o
 class RayLauncher:
     """Runs jobs as tasks; Ray retries a task whose process or host died, up to `retries` times."""
 
-    def __init__(self, params: Params, jobs: list[Job]) -> None:
+    def __init__(self, params: Params, jobs: Sequence[Runnable]) -> None:
         """Connect to the cluster at `grid.address`, or start one on this machine.
 
         Args:
@@ -47,7 +47,7 @@ class RayLauncher:
                     f"expected a Ray cluster at {address or 'this machine'}, but there is none ({reason}); start one with "
                     "`ray start --head`, or correct grid.address"
                 ) from None
-        self.jobs: dict[Any, Job] = {}
+        self.jobs: dict[Any, Runnable] = {}
         self.has_gpus = self.ray.cluster_resources().get("GPU", 0) > 0
         try:
             self._check_room(jobs)
@@ -70,20 +70,20 @@ class RayLauncher:
         fitting = [resources.get(kind, 1) / share for kind, share in shares if share]
         return max(1, int(min(fitting)))
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Runnable) -> None:
         """Submit a job to the cluster."""
         cpus, gpus = self.share(job)
         task = self.task.options(name=job.name, num_cpus=cpus, num_gpus=gpus)
         self.jobs[task.remote(self.shared, job, str(Path.cwd()))] = job
 
-    def share(self, job: Job) -> tuple[float, float]:
+    def share(self, job: Runnable) -> tuple[float, float]:
         """Return the CPUs and GPUs of a job; a pretraining takes a share for each of its devices, and whole GPUs if several."""
-        grid, devices = self.params.grid, count_devices(self.params, job)
-        if not (self.has_gpus and needs_gpu(self.params, job)):
+        grid, devices = self.params.grid, job.devices(self.params)
+        if not (self.has_gpus and job.needs_gpu(self.params)):
             return grid.cpus * devices, 0.0
         return grid.cpus * devices, float(devices) if devices > 1 else grid.gpus
 
-    def _check_room(self, jobs: list[Job]) -> None:
+    def _check_room(self, jobs: Sequence[Runnable]) -> None:
         """Check that some host has room for each job, which would otherwise wait forever."""
         hosts = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         for share, job in {self.share(job): job for job in reversed(jobs)}.items():
@@ -94,7 +94,7 @@ class RayLauncher:
                     f"{sizes}; start Ray on such a host, or lower grid.cpus, grid.gpus or pretrain.devices"
                 )
 
-    def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
+    def outcomes(self) -> Iterator[tuple[Runnable, Outcome]]:
         """Wait until at least one job has ended; yield every ended job and its outcome."""
         ended, _ = self.ray.wait(list(self.jobs), num_returns=1)
         more, _ = self.ray.wait(list(self.jobs), num_returns=len(self.jobs), timeout=0)
@@ -114,7 +114,7 @@ class RayLauncher:
             self.ray.shutdown()
 
 
-def run_remote(shared: tuple[Params, dict[str, str]], job: Job, folder: str) -> Outcome:
+def run_remote(shared: tuple[Params, dict[str, str]], job: Runnable, folder: str) -> Outcome:
     """Run a job in a worker process of the cluster."""
     params, settings = shared
     forget_launcher()  # srun may have started the host's Ray

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from medtransfer import study
 from medtransfer.config import Params
@@ -46,6 +47,31 @@ class Job:
             return frozenset()
         return frozenset({Job("prepare", self.target), Job("pretrain", encoder=self.encoder, origin=self.origin)})
 
+    def run(self, params: Params) -> None:
+        """Run the job in this process, or reuse its finished result."""
+        if self.cell:
+            study.finetune(params, [self.cell])
+            return
+        names = {name: value for name in ("target", "encoder", "origin") if (value := getattr(self, name))}
+        steps: dict[str, Callable[[Params], object]] = {
+            "prepare": study.prepare, "pretrain": study.pretrain_apart, "score": study.score,
+        }  # fmt: skip
+        steps[self.kind](study.with_values(params, self.kind, **names))
+
+    def is_import(self, params: Params) -> bool:
+        """Return whether the job imports weights instead of training an encoder."""
+        return self.kind == "pretrain" and not study.is_trained(params, self.origin)
+
+    def devices(self, params: Params) -> int:
+        """Return the number of devices that the job computes on."""
+        return params.pretrain.devices if self.kind == "pretrain" and not self.is_import(params) else 1
+
+    def needs_gpu(self, params: Params) -> bool:
+        """Return whether the job uses a GPU where there is one: preparations and imports of weights do not."""
+        if self.kind == "prepare" or self.is_import(params):
+            return False
+        return getattr(params, self.kind).accelerator != "cpu"
+
 
 def plan(params: Params) -> list[Job]:
     """List the jobs of the study, each after those that it needs.
@@ -68,37 +94,8 @@ def plan(params: Params) -> list[Job]:
     )
 
 
-def is_left_out(params: Params, job: Job) -> bool:
+def is_left_out(params: Params, job: Any) -> bool:
     """Return whether a fine-tuning's checkpoint does not exist since its pretraining stopped early."""
     if job.cell is None or params.pretrain.stop_on is None:
         return False
     return not checkpoint_path(series_folder(Path(params.pretrain.out), job.encoder, job.origin), job.cell.epoch).exists()
-
-
-def is_import(params: Params, job: Job) -> bool:
-    """Return whether a job imports weights instead of training an encoder."""
-    return job.kind == "pretrain" and not study.is_trained(params, job.origin)
-
-
-def count_devices(params: Params, job: Job) -> int:
-    """Return the number of devices that a job computes on."""
-    return params.pretrain.devices if job.kind == "pretrain" and not is_import(params, job) else 1
-
-
-def needs_gpu(params: Params, job: Job) -> bool:
-    """Return whether a job uses a GPU where there is one: preparations and imports of weights do not."""
-    if job.kind == "prepare" or is_import(params, job):
-        return False
-    return getattr(params, job.kind).accelerator != "cpu"
-
-
-def do(params: Params, job: Job) -> None:
-    """Run one job in this process, or reuse its finished result."""
-    if job.cell:
-        study.finetune(params, [job.cell])
-        return
-    names = {name: value for name in ("target", "encoder", "origin") if (value := getattr(job, name))}
-    steps: dict[str, Callable[[Params], object]] = {
-        "prepare": study.prepare, "pretrain": study.pretrain_apart, "score": study.score,
-    }  # fmt: skip
-    steps[job.kind](study.with_values(params, job.kind, **names))

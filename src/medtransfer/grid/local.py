@@ -15,7 +15,7 @@ from pathlib import Path
 
 from medtransfer.config import Params
 from medtransfer.environment import count_cores, quiet_libraries
-from medtransfer.grid.jobs import Job
+from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.worker import RETRY, Outcome, attempt
 from medtransfer.signals import stop_on_sigterm
 
@@ -39,7 +39,7 @@ def list_gpus() -> list[str]:
 class _Worker:
     process: ForkServerProcess
     pipe: Connection
-    job: Job | None = None
+    job: Runnable | None = None
 
 
 class LocalLauncher:
@@ -66,7 +66,7 @@ class LocalLauncher:
         """Number of processes without a job."""
         return sum(worker.job is None for worker in self.workers)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Runnable) -> None:
         """Submit a job to a free process."""
         number = next(number for number, worker in enumerate(self.workers) if worker.job is None)
         try:
@@ -77,7 +77,7 @@ class LocalLauncher:
             self.workers[number].pipe.send(job)
         self.workers[number].job = job
 
-    def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
+    def outcomes(self) -> Iterator[tuple[Runnable, Outcome]]:
         """Wait until at least one job has ended; yield every ended job and its outcome, also for a process that died."""
         busy = {worker.pipe: number for number, worker in enumerate(self.workers) if worker.job is not None}
         for pipe in wait(list(busy)):

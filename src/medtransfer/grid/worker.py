@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError, TemporaryError, is_full_disk, name_full_disk
-from medtransfer.grid.jobs import Job, do
+from medtransfer.grid.runnable import Runnable
 
 DONE, FAILED, RETRY = "done", "failed", "retry"
 
@@ -25,11 +25,11 @@ class Outcome:
     seconds: float
 
 
-def attempt(params: Params, job: Job) -> Outcome:
+def attempt(params: Params, job: Runnable) -> Outcome:
     """Run a job; errors become an outcome, and only interruptions are raised."""
     begin = time.monotonic()
     try:
-        do(params, job)
+        job.run(params)
         status, reason = DONE, ""
     except TemporaryError as error:
         status, reason = RETRY, str(error)

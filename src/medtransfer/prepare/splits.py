@@ -24,8 +24,8 @@ def assign_splits(
 
     Args:
         items: items of the dataset.
-        rule: `official`, `none`, {test: fraction of the groups, seed}, or {file: CSV with the columns source, split}; images that the
-            file does not name keep their published split.
+        rule: `official`, `none`, {test: fraction of the groups, seed}, or {file: CSV with the columns source, split}; images
+            that the file does not name keep their published split.
         validation: fraction in [0, 1) of the training groups to split off for model selection, 0 for none.
         together: for groups that share images, the group that stands for all of them: a draw takes all or none.
 

@@ -73,6 +73,9 @@ def _check_rows(value: list[Any]) -> list[Any]:
     return value
 
 
+Rows = Annotated[list[Any], AfterValidator(_check_rows)]
+
+
 @dataclass(frozen=True)
 class Scores(Record):
     """Contents of `epoch-NNN.json` of a score folder: the scores of one checkpoint on one target.
@@ -94,7 +97,7 @@ class Scores(Record):
     source_accuracy: Share | None
     images: Count
     settings: dict[str, Any]
-    rows: Annotated[list[Any], AfterValidator(_check_rows)]
+    rows: Rows
     notes: dict[str, list[str]]
 
     @classmethod

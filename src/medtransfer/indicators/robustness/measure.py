@@ -1,5 +1,6 @@
 """Robustness to colour jitter: distances of jittered views, at every level, pooled and flattened."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +10,9 @@ from medtransfer.indicators.contract import Batch, Context, Indicator, Measured,
 from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.pairs import METRICS, NAME, Pairs
 from medtransfer.indicators.robustness.streamed import BatchDistances
-from medtransfer.records.scores import Setting
+from medtransfer.indicators.robustness.triplet import triplet_losses
+from medtransfer.indicators.sampled import assign_blocks, count_blocks
+from medtransfer.records.scores import Score, Setting
 
 
 class Robustness(Indicator):
@@ -57,6 +60,7 @@ class PairDistances:
         self._shape = (context.repeats, len(context.images))
         self._values = np.empty(0, dtype=np.float32)  # (names, spaces, 2, repeats, images) from the first batch on
         self._counts: list[dict[str, int]] = []
+        self._metrics = list(Robustness().metrics(context.options).values())
 
     def update(self, batch: Batch) -> None:
         """Compute the distances of a batch."""
@@ -82,7 +86,18 @@ class PairDistances:
             for space, counted in zip(spaces, self._counts, strict=True)
         }
         rows = pairs.scores(list(self._context.options.margins), flags)
-        return Measured(self._context.images, rows, pairs.arrays(), self._notes())
+        return Measured(self._context.images, [self._with_replicates(row, pairs) for row in rows], pairs.arrays(), self._notes())
+
+    def _with_replicates(self, row: Score, pairs: Pairs) -> Score:
+        """Add the values without each block of groups to the rows that become metrics."""
+        context = self._context
+        if row.setting not in self._metrics:
+            return row
+        key = str(row.setting["distance"]), int(row.setting["level"]), bool(row.setting["pooled"])
+        losses = triplet_losses(pairs.d_pos[key], pairs.d_neg[key], float(row.setting["margin"]))  # (N,)
+        blocks = assign_blocks(context.groups, context.blocks, context.seed)
+        count = count_blocks(context.groups, context.blocks)
+        return replace(row, replicates=[float(1.0 - losses[blocks != block].mean()) for block in range(count)])
 
     def _table(self, spaces: list[tuple[int, bool]], side: int) -> dict[tuple[str, int, bool], NDArray[np.float32]]:
         return {

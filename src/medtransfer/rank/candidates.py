@@ -1,0 +1,167 @@
+"""Candidates of a ranking: timm names, checkpoints, weights files with an architecture, and random controls."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from medtransfer.config import Params
+from medtransfer.encoders import ENCODERS
+from medtransfer.errors import InputError
+from medtransfer.hashing import canonical_json
+from medtransfer.records import CheckpointInfo, checkpoint_path, list_checkpoints
+from medtransfer.records.weights_file import check_weights_file
+
+RANDOM, AT = "random", "@"
+FORMS = (
+    "the name of a timm model, a folder or a file of our checkpoints, FILE@ARCHITECTURE, TIMM_NAME@FILE, random or "
+    "random@ARCHITECTURE"
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One set of encoder weights.
+
+    Attributes:
+        name: unique within a ranking.
+        kind: `checkpoint`, `timm`, `file` or `random`.
+        architectures: builds and their arguments as JSON; of a file, the first that its tensors fit completely.
+        file: weights file, or the record of a checkpoint; empty for weights that timm publishes and for random ones.
+        series: folder of the pretraining that it is a checkpoint of; empty for others.
+        epoch: epoch of a checkpoint.
+    """
+
+    name: str
+    kind: str
+    architectures: tuple[tuple[str, str], ...]
+    file: str = ""
+    series: str = ""
+    epoch: int | None = None
+
+
+def read_candidates(texts: Sequence[str], params: Params) -> list[Candidate]:
+    """Read what the user named; `random` adds a control of every architecture that has none yet.
+
+    Args:
+        texts: one per candidate, see FORMS; none for the checkpoints of the study.
+        params: of which `pretrain.encoders` names architectures.
+
+    Raises:
+        InputError: one is none of FORMS, a file does not exist, or there is no candidate.
+    """
+    named = [candidate for text in (texts or _of_study(params)) if text != RANDOM for candidate in _read(text, params)]
+    if RANDOM in texts:
+        named += _controls(named)
+    if not named:
+        raise InputError(f"expected candidates, each {FORMS}, but got none")
+    return _unique(named)
+
+
+def _of_study(params: Params) -> Iterator[str]:
+    for encoder in params.study.encoders:
+        for origin in params.study.origins:
+            yield str(Path(params.pretrain.out) / f"{encoder}-{origin}")
+
+
+def _read(text: str, params: Params) -> Iterator[Candidate]:
+    path = Path(text)
+    if path.is_dir():
+        for epoch, info in list_checkpoints(path).items():
+            yield _checkpoint(checkpoint_path(path, epoch), info)
+    elif path.name.startswith("epoch-") and path.with_suffix(".json").is_file():
+        yield _checkpoint(path.with_suffix(".json"), CheckpointInfo.read(path.with_suffix(".json")))
+    elif path.is_file():
+        raise InputError(f"expected the architecture of the weights in {path}, as {path}{AT}ARCHITECTURE, but got only the file")
+    elif AT in text:
+        yield _with_architecture(text, params)
+    elif _is_timm(text):
+        yield Candidate(text, "timm", (("timm", canonical_json({"name": text, "pretrained": True})),))
+    else:
+        raise InputError(f"expected a candidate as {FORMS}, but got {text!r}, which is none of them")
+
+
+def _checkpoint(record: Path, info: CheckpointInfo) -> Candidate:
+    architecture = (info.build, canonical_json(info.arguments))
+    name = f"{record.parent.name} e{info.epoch:03d}{' (random)' if info.epoch == 0 else ''}"
+    return Candidate(name, "checkpoint", (architecture,), str(record), str(record.parent), info.epoch)
+
+
+def _with_architecture(text: str, params: Params) -> Candidate:
+    """Read FILE@ARCHITECTURE, ARCHITECTURE@FILE or random@ARCHITECTURE."""
+    for cut in (index for index, letter in enumerate(text) if letter == AT):
+        left, right = text[:cut], text[cut + 1 :]
+        if left == RANDOM:
+            return Candidate(text, RANDOM, tuple(_architectures(right, params))[:1])
+        file, architecture = (left, right) if Path(left).is_file() else (right, left)
+        if Path(file).is_file():
+            check_weights_file(Path(file), params.rank.pickle)
+            return Candidate(f"{Path(file).name}{AT}{architecture}", "file", tuple(_architectures(architecture, params)), file)
+    raise InputError(f"expected a weights file beside the {AT} of the candidate {text!r}, but neither side is a file; correct it")
+
+
+def _architectures(name: str, params: Params) -> Iterator[tuple[str, str]]:
+    """Yield the architectures of a name: that of params.yaml, the published one of our encoders, and timm's."""
+    count = 0
+    if name in params.pretrain.encoders:
+        spec = params.pretrain.encoders[name]
+        yield spec.build, canonical_json(spec.arguments)
+        count += 1
+    if name in ENCODERS and name != "timm":
+        yield name, canonical_json({})
+        count += 1
+    if _is_timm(name):
+        yield "timm", canonical_json({"name": name})
+        count += 1
+    if not count:
+        known = ", ".join(dict.fromkeys([*params.pretrain.encoders, *ENCODERS]))
+        raise InputError(f"expected an architecture among {known}, or the name of a timm model, but got {name!r}; correct it")
+
+
+def _is_timm(name: str) -> bool:
+    import timm
+
+    return timm.is_model(name)
+
+
+def _controls(named: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Yield a random control of every architecture of which the candidates hold no random weights."""
+    named = list(named)
+    covered = {_key(*candidate.architectures[0]) for candidate in named if candidate.kind == RANDOM or candidate.epoch == 0}
+    for candidate in named:
+        build, arguments = candidate.architectures[0]
+        if (key := _key(build, arguments)) in covered:
+            continue
+        covered.add(key)
+        name = f"{RANDOM}{AT}{candidate.name.split(AT)[-1] if candidate.kind == 'file' else _architecture_name(build, arguments)}"
+        yield Candidate(name, RANDOM, (candidate.architectures[0],))
+
+
+def _key(build: str, arguments: str) -> tuple[str, str]:
+    """Return what distinguishes architectures: of timm's names the tag of published weights does not count."""
+    values = _without_weights(build, arguments)
+    return build, canonical_json(values)
+
+
+def _without_weights(build: str, arguments: str) -> dict[str, Any]:
+    import json
+
+    values: dict[str, Any] = json.loads(arguments)
+    if build == "timm":
+        values = {**values, "name": str(values["name"]).split(".")[0]}
+    return {name: value for name, value in values.items() if value not in (None, False, 0.0) and name != "pretrained"}
+
+
+def _architecture_name(build: str, arguments: str) -> str:
+    return str(_without_weights(build, arguments)["name"]) if build == "timm" else build
+
+
+def _unique(named: Sequence[Candidate]) -> list[Candidate]:
+    """Drop repeated candidates and number those that share a name."""
+    unique = list(dict.fromkeys(named))
+    names = [candidate.name for candidate in unique]
+    return [
+        replace(candidate, name=f"{candidate.name} #{names[:index].count(candidate.name) + 1}")
+        if names.count(candidate.name) > 1 else candidate
+        for index, candidate in enumerate(unique)
+    ]  # fmt: skip

@@ -1,0 +1,134 @@
+"""Build the encoder of a candidate and load its weights, which must fit completely."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.initialise import initialise
+from medtransfer.encoders.timm import published_weights
+from medtransfer.encoders.weights import LoadAudit, load_encoder_weights
+from medtransfer.encoders.weights_file import read_weights
+from medtransfer.errors import InputError
+from medtransfer.hashing import digest, file_sha256
+from medtransfer.pretrain.origins.package import find_installed, read_installed
+from medtransfer.pretrain.recipe import input_contract
+from medtransfer.rank.candidates import RANDOM, Candidate
+from medtransfer.records import CheckpointInfo
+from medtransfer.training.checkpoints import load_encoder
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An encoder with the weights of a candidate.
+
+    Attributes:
+        encoder: the encoder.
+        contract: input contract of the weights.
+        audit: how they were loaded, one sentence.
+        source_accuracy: validation accuracy on the source, None if unknown.
+    """
+
+    encoder: Encoder
+    contract: dict[str, Any]
+    audit: str
+    source_accuracy: float | None = None
+
+
+def identify(candidate: Candidate, seed: int) -> str:
+    """Return a digest of the candidate's weights.
+
+    Raises:
+        InputError: its weights do not exist.
+    """
+    if candidate.kind == RANDOM:
+        return digest([candidate.architectures, seed])
+    if candidate.kind == "checkpoint":
+        return CheckpointInfo.read(Path(candidate.file)).weights
+    return file_sha256(Path(candidate.file) if candidate.file else _published(candidate))
+
+
+def load(candidate: Candidate, seed: int, size: int, pickle: bool) -> Loaded:
+    """Build a candidate's encoder with its weights.
+
+    Args:
+        candidate: the candidate.
+        seed: seed of random weights.
+        size: side in pixels that the weights are taken to be trained with where nothing says it.
+        pickle: whether a weights file may be a pickle.
+
+    Raises:
+        InputError: the weights do not exist, are broken, or do not fit any of the candidate's architectures completely.
+    """
+    if candidate.kind == "checkpoint":
+        path = Path(candidate.file)
+        info = CheckpointInfo.read(path)
+        origin = "the random initialisation" if info.epoch == 0 else f"epoch {info.epoch} on {info.source}"
+        return Loaded(load_encoder(path, info), info.input, f"our checkpoint of {origin}, loaded whole", info.source_accuracy)
+    if candidate.kind == RANDOM:
+        encoder = _build(candidate, 0, seed)
+        return Loaded(encoder, _contract(encoder, size), f"random weights of seed {seed}")
+    if candidate.kind == "timm":
+        return _load_published(candidate, seed, size)
+    return _load_file(candidate, seed, size, pickle)
+
+
+def _build(candidate: Candidate, number: int, seed: int) -> Encoder:
+    """Build one of the candidate's architectures with random weights."""
+    build, arguments = candidate.architectures[number]
+    encoder = build_encoder(build, **{**json.loads(arguments), **({"pretrained": False} if build == "timm" else {})})
+    initialise(encoder, seed)
+    return encoder
+
+
+def _contract(encoder: Encoder, size: int) -> dict[str, Any]:
+    return input_contract(encoder.input_size or size, encoder.mean, encoder.std)
+
+
+def _name(candidate: Candidate) -> str:
+    name: str = json.loads(candidate.architectures[0][1])["name"]
+    return name
+
+
+def _published(candidate: Candidate) -> Path:
+    """Return the file of published weights: of timm's cache, or of an installed package."""
+    name = _name(candidate)
+    try:
+        return published_weights(name)
+    except InputError:
+        if file := find_installed(name):
+            return file
+        raise
+
+
+def _load_published(candidate: Candidate, seed: int, size: int) -> Loaded:
+    file, encoder = _published(candidate), _build(candidate, 0, seed)
+    if file == find_installed(_name(candidate)):
+        tensors, contract = read_installed(encoder, file)
+        return Loaded(encoder, contract, str(_fill(encoder, tensors, file, "direct")))
+    return Loaded(encoder, _contract(encoder, size), str(_fill(encoder, read_weights(file), file)))
+
+
+def _load_file(candidate: Candidate, seed: int, size: int, pickle: bool) -> Loaded:
+    """Load a weights file into the first architecture that it fits completely."""
+    file = Path(candidate.file)
+    tensors = read_weights(file, allow_pickle=pickle)
+    errors = []
+    for number in range(len(candidate.architectures)):
+        encoder = _build(candidate, number, seed)
+        try:
+            audit = _fill(encoder, tensors, file)
+        except InputError as error:
+            errors.append(str(error))
+            continue
+        return Loaded(encoder, _contract(encoder, size), str(audit))
+    raise InputError(errors[-1])
+
+
+def _fill(encoder: Encoder, tensors: Mapping[str, Tensor], file: Path, mapping: str | None = None) -> LoadAudit:
+    return load_encoder_weights(encoder, tensors, source=file.name, mapping=mapping)

@@ -1,0 +1,78 @@
+"""Record of a candidate in a ranking: how its weights were loaded, what it was measured on, and its scores."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field
+
+from medtransfer.records.base import RANKED, Count, Record, Share
+from medtransfer.records.checkpoint import Contract, Levels
+from medtransfer.records.scores import Rows, Score
+
+Amount = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class RankedCandidate(Record):
+    """Contents of `<candidate>.json` of a ranking.
+
+    Attributes:
+        name: name in the ranking.
+        kind: kind of candidate, such as `timm`.
+        build: key of ENCODERS.
+        arguments: constructor arguments.
+        weights: digest of the weights.
+        audit: how the weights were loaded, one sentence.
+        input: input contract of the weights: size (pixels), mean and std per channel in [0, 1] units, channel order.
+        levels: [stride, channels] of each map, from finest to coarsest.
+        level: level that was ranked, counted from the end.
+        series: name of the pretraining that it is a checkpoint of; empty for others.
+        epoch: epoch of a checkpoint, else None.
+        source_accuracy: validation accuracy on the source, None if unknown.
+        cell: digest of everything that the scores depend on.
+        images: images that it was measured on.
+        groups: groups of these images, such as patients.
+        rows: one `Score` per metric.
+        notes: remarks for the reader, by indicator.
+        seconds: time of the pass and of all indicators.
+        forward_seconds: the part of it that the encoder took.
+        memory: peak memory of the process, or of the GPU, in MiB.
+    """
+
+    name: str
+    kind: str
+    build: str
+    arguments: dict[str, Any]
+    weights: str
+    audit: str
+    input: Contract
+    levels: Levels
+    level: int
+    series: str
+    epoch: Count | None
+    source_accuracy: Share | None
+    cell: str
+    images: Count
+    groups: Count
+    rows: Rows
+    notes: dict[str, list[str]]
+    seconds: Amount
+    forward_seconds: Amount
+    memory: Amount
+
+    @classmethod
+    def form(cls) -> str:
+        """Return the name and version of the file format."""
+        return RANKED
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and validate the record, with `rows` as `Score` objects."""
+        record = super().read(path)
+        return replace(record, rows=[Score(**row) for row in record.rows])
+
+    @property
+    def width(self) -> int:
+        """Channels of the ranked level."""
+        return self.levels[self.level][1]
