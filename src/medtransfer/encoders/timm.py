@@ -166,7 +166,10 @@ def published_weights(name: str) -> Path:
     Raises:
         InputError: it is not in the cache; nothing is downloaded.
     """
-    config = timm.get_pretrained_cfg(name)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # an unknown tag
+        raise InputError(f"expected the name of published weights, but timm has no {name!r} ({error}); correct it") from None
     return _cached(name, config.to_dict() if config else {})
 
 

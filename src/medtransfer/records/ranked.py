@@ -33,7 +33,7 @@ class RankedCandidate(Record):
         cell: digest of everything that the scores depend on.
         images: images that it was measured on.
         groups: groups of these images, such as patients.
-        rows: one `Score` per metric.
+        rows: one `Score` per indicator, at the setting of the mode of transfer.
         notes: remarks for the reader, by indicator.
         seconds: time of the pass and of all indicators.
         forward_seconds: the part of it that the encoder took.

@@ -20,6 +20,7 @@ Images and masks are matched by their paths below their folders, without the suf
     threshold        lowest value of the only class, for masks with values between; null: none
     scaling          of 16-bit and float grey: image, group or dataset, whose percentiles become 0 and 255; or [low, high]
     keep_aspect      true: pad to `size` instead of squeezing
+    only             true: exactly these two folders count, whatever else is below `root`, such as train/
 """
 
 import re
@@ -62,6 +63,7 @@ from medtransfer.prepare.shared_scaling import SharedScaling
 OPTIONS: dict[str, Any] = {
     "images": "images", "masks": "masks", "image_suffix": "", "suffix": "", "join": False, "group": None,
     "classes": ["foreground"], "labels": None, "threshold": None, "scaling": "image", "keep_aspect": False,
+    "only": False,
 }  # fmt: skip
 CITATION = "own data"
 MOST_CLASSES = 254  # masks are stored in one byte, and 255 is a pixel to ignore
@@ -139,7 +141,14 @@ def _check_options(chosen: Mapping[str, Any]) -> None:
             continue
         if not isinstance(value, str) or not value or Path(value).is_absolute() or ".." in Path(value).parts:
             raise InputError(f"expected the option {name} to name a folder inside the dataset, but got {chosen[name]!r}")
-    for name, kinds in (("image_suffix", str), ("suffix", str), ("group", str | None), ("join", bool), ("keep_aspect", bool)):
+    for name, kinds in (
+        ("image_suffix", str),
+        ("suffix", str),
+        ("group", str | None),
+        ("join", bool),
+        ("keep_aspect", bool),
+        ("only", bool),
+    ):
         if not isinstance(chosen[name], kinds):
             kind = "true or false" if kinds is bool else "a string"
             raise InputError(f"expected the option {name} to be {kind}, but got {chosen[name]!r}")

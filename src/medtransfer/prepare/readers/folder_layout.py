@@ -39,7 +39,7 @@ class Pair:
 
 
 def list_pairs(root: Path, options: Mapping[str, Any]) -> list[Pair]:
-    """List the images of all splits with their masks, and log the pictures below `root` that are neither.
+    """List the images of all splits with their masks, and log the pictures below `root` that are neither, if asked to.
 
     Args:
         root: the folder that holds the split folders, or the image and mask folders.
@@ -48,9 +48,10 @@ def list_pairs(root: Path, options: Mapping[str, Any]) -> list[Pair]:
     Raises:
         InputError: the layout is unknown, or a mask or an image is missing.
     """
-    homes = _find_splits(root, options["images"])
+    homes = {None: root} if options["only"] else _find_splits(root, options["images"])
     pairs = [pair for split, home in homes.items() for pair in _list_home(split, home, options)]
-    _log_unread(root, homes.values(), options)
+    if not options["only"]:
+        _log_unread(root, homes.values(), options)
     return pairs
 
 

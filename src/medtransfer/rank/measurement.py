@@ -1,0 +1,186 @@
+"""Measure one candidate: all indicators in one streamed pass, or the stored record if nothing has changed."""
+
+import logging
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medtransfer.config import Params, Score
+from medtransfer.encoders.contract import Encoder
+from medtransfer.errors import InputError
+from medtransfer.hashing import digest
+from medtransfer.indicators.contract import pick
+from medtransfer.indicators.registry import find_indicators
+from medtransfer.indicators.streamed_pass import measure
+from medtransfer.locks import exclusive
+from medtransfer.rank.candidates import Candidate
+from medtransfer.rank.loading import Loaded, identify, load
+from medtransfer.records import PreparedTarget
+from medtransfer.records.ranked import RankedCandidate
+from medtransfer.score.options import options_of, settings_of, views_of
+from medtransfer.training.arithmetic import arithmetic
+from medtransfer.training.device import open_fabric
+
+log = logging.getLogger("medtransfer")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The work of measuring one candidate, which any launcher runs.
+
+    Attributes:
+        candidate: the candidate.
+        target: folder of the prepared target.
+        indicators: names of the indicators.
+        mode: mode of transfer that is predicted, a key of MODES.
+        record: path of the record that it writes.
+    """
+
+    candidate: Candidate
+    target: str
+    indicators: tuple[str, ...]
+    mode: str
+    record: str
+
+    @property
+    def name(self) -> str:
+        """Name of the candidate."""
+        return self.candidate.name
+
+    @property
+    def needs(self) -> frozenset["Measure"]:
+        """Nothing: candidates do not depend on each other."""
+        return frozenset()
+
+    def devices(self, params: Params) -> int:
+        """Return 1: a candidate is measured on one device."""
+        return 1
+
+    def needs_gpu(self, params: Params) -> bool:
+        """Return whether a GPU is used where there is one."""
+        return params.score.accelerator != "cpu"
+
+    def run(self, params: Params) -> None:
+        """Measure the candidate, unless its record is of the same weights, images and settings.
+
+        Raises:
+            InputError: its weights do not load whole, or its encoder does not fit the images.
+        """
+        path, section = Path(self.record), scoring(params)
+        target = PreparedTarget.open(Path(self.target)).verify()
+        weights = identify(self.candidate, params.score.seed)
+        parts = [self.candidate.architectures, weights, target.info.fingerprint, settings_of(section), _options(section)]
+        cell = digest([*parts, self.indicators, self.mode, RankedCandidate.form()], 16)
+        with exclusive(path.with_suffix("")):
+            if _is_current(path, cell):
+                log.info("rank: %s is measured already; reused", self.name)
+                return
+            loaded = load(self.candidate, params.score.seed, max(target.info.input), params.rank.pickle)
+            log.info("rank: %s: %s; expects %s", self.name, loaded.audit, _describe(loaded, target))
+            self._check(loaded.encoder, section.level, target)
+            record = self._measure(section, target, loaded, weights, cell)
+            record.write(path)
+
+    def _check(self, encoder: Encoder, level: int, target: PreparedTarget) -> None:
+        encoder.check_size(target.info.input[0], target.info.input[1])
+        if -level > (count := len(encoder.levels)):
+            raise InputError(f"expected a level from -1 to -{count} for {self.name}, but got {level}; set rank.level")
+
+    def _measure(
+        self, section: Score, target: PreparedTarget, loaded: Loaded, weights: str, cell: str
+    ) -> RankedCandidate:  # fmt: skip
+        fabric = open_fabric(section.accelerator, 1, section.precision)
+        indicators, options, encoder = find_indicators(self.indicators, "rank.indicators"), options_of(section), loaded.encoder
+        clock = Stopwatch(encoder, fabric.device)
+        begin = time.perf_counter()
+        with arithmetic(fabric.device, tf32=section.tf32, reproducible=True):
+            measured = measure(
+                indicators, encoder, target, views_of(section), options, contract=loaded.contract,
+                batch_size=section.batch_size, device=fabric.device, autocast=fabric.autocast, label=f"rank {self.name}",
+            )  # fmt: skip
+        seconds = time.perf_counter() - begin
+        images = next(iter(measured.values())).images
+        candidate = self.candidate
+        return RankedCandidate(
+            name=candidate.name, kind=candidate.kind, build=encoder.name, arguments=encoder.arguments, weights=weights,
+            audit=loaded.audit, input=loaded.contract, levels=[[level.stride, level.channels] for level in encoder.levels],
+            level=section.level, series=Path(candidate.series).name if candidate.series else "", epoch=candidate.epoch,
+            source_accuracy=loaded.source_accuracy, cell=cell, images=len(images), groups=_count_groups(target, section, len(images)),
+            rows=[pick(measured[one.name].scores, one.watched(options, self.mode)) for one in indicators],
+            notes={name: result.notes for name, result in measured.items() if result.notes},
+            seconds=round(seconds, 3), forward_seconds=round(clock.seconds, 3), memory=round(peak_memory(fabric.device), 1),
+        )  # fmt: skip
+
+
+def scoring(params: Params) -> Score:
+    """Return the section `score` with what `rank` sets itself."""
+    rank = params.rank
+    own: dict[str, Any] = {
+        "level": params.score.level if rank.level is None else rank.level, "repeats": rank.repeats, "features": rank.features,
+        "blocks": rank.blocks, "max_images": rank.max_images, "indicators": rank.indicators,
+        **({"split": "train"} if rank.images else {}),
+    }  # fmt: skip
+    return params.score.model_copy(update=own)
+
+
+def _options(section: Score) -> list[Any]:
+    options = options_of(section)
+    own = {name: chosen.model_dump(mode="json") for name, chosen in options.own.items()}
+    return [str(options.robustness), options.margins, options.pixels, own]
+
+
+def _is_current(path: Path, cell: str) -> bool:
+    try:
+        return RankedCandidate.read(path).cell == cell
+    except InputError:  # missing, of another version or broken
+        return False
+
+
+def _describe(loaded: Loaded, target: PreparedTarget) -> str:
+    contract, (height, width) = loaded.contract, target.info.input
+    mean, std = (", ".join(f"{number:.3g}" for number in contract[name]) for name in ("mean", "std"))
+    return f"{contract['size']} px, mean {mean}, std {std}, {contract['channels']}; gets {height}x{width} px so normalised"
+
+
+def _count_groups(target: PreparedTarget, section: Score, images: int) -> int:
+    """Count the groups of the images, which are chosen evenly over the groups."""
+    return min(int(target.samples(section.split)["group"].nunique()), images)
+
+
+class Stopwatch:
+    """Adds up the time of an encoder's forward passes.
+
+    Attributes:
+        seconds: sum so far.
+    """
+
+    def __init__(self, encoder: Encoder, device: torch.device) -> None:
+        """Start to watch."""
+        self.seconds, self._begin, self._device = 0.0, 0.0, device
+        encoder.register_forward_pre_hook(self._start)
+        encoder.register_forward_hook(self._stop)
+
+    def _start(self, encoder: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._begin = self._now()
+
+    def _stop(self, encoder: torch.nn.Module, inputs: tuple[Tensor, ...], maps: list[Tensor]) -> None:
+        self.seconds += self._now() - self._begin
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+def peak_memory(device: torch.device) -> float:
+    """Return the peak memory of this process, or of the GPU that it used, in MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB on Linux
