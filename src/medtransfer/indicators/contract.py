@@ -218,6 +218,7 @@ class Indicator(ABC):
         name: key in INDICATORS, and the name of its metric.
         needs: parts of a batch that it uses, out of NEEDS.
         higher_is_better: whether a higher value predicts a better model.
+        within_width: whether values compare only between levels of the same number of channels.
         options: schema of its own options, `score.settings.<name>` of the params; the docstrings of the fields are the
             comments in params.yaml.
     """
@@ -225,6 +226,7 @@ class Indicator(ABC):
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]]
     higher_is_better: ClassVar[bool] = True
+    within_width: ClassVar[bool] = False
     options: ClassVar[type[Section]] = Section
 
     @abstractmethod

@@ -25,6 +25,11 @@ DESCRIPTIONS = {  # by stage
         "One run per set of results. Columns: `tis_offline`, `tis_online`, `tis_full`, `tis_random`: the fraction of the best "
         "checkpoint's Dice that each way of choosing keeps, as a mean over configurations. Open the artifact `report.html` first."
     ),
+    "rank": (
+        "One run per candidate encoder and target, `<candidate> → <target>`. Columns: `candidate`, `width` (channels of the ranked "
+        "level), and one metric per indicator, `<indicator>_se` its standard error. Select the runs of one `target` and press "
+        "Compare. Which indicators may be compared, and how far: `ranking.html` in the folder of the ranking."
+    ),
     "search": (
         "One run per search, with its best settings below it. Columns: `tis_held_out` against `tis_default` says whether the "
         "search pays on targets that it has not seen; of the settings, `distance`, `margin`, `level`, `pooling` and `tis`."

@@ -1,0 +1,126 @@
+"""HTML page of a ranking."""
+
+from inspect import getdoc
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from medtransfer.indicators.flags import in_words
+from medtransfer.indicators.registry import INDICATORS
+from medtransfer.rank import plots
+from medtransfer.rank.ranking import Ranking
+from medtransfer.rank.tables import baseline_rows, rank_text
+from medtransfer.rank.verdict import verdict
+from medtransfer.report import html
+from medtransfer.report.format import probability
+from medtransfer.selectors.selectors import score_label
+
+TITLE = "Which encoder to start from"
+NOT_DEFINED = Markup("–")
+
+
+def render(ranking: Ranking) -> str:
+    """Render the page."""
+    first, *others = verdict(ranking)
+    body = [
+        Markup('<p class="verdict">{}</p>').format(first), *(Markup("<p>{}</p>").format(line) for line in others),
+        Markup("<h2>The candidates</h2>"), _table(ranking),
+        html.note(
+            f"Intervals cover {ranking.confidence:.0%} and come from leaving out blocks of patients; the same blocks are left out "
+            f"for every candidate. A cross marks what cannot be distinguished from the best. Predicted mode of transfer: "
+            f"{ranking.mode}. Ranks: 1 is the best."
+        ),
+        html.table(baseline_rows(ranking), "What needs no indicator", left=("baseline", "takes"), wrapped=("takes",)),
+        Markup("<h2>Every indicator</h2>"), _panels(ranking),
+        html.note("Filled: not distinguished from the best by this indicator. Squares: random weights. The best are to the right."),
+        *_agreement(ranking),
+        Markup("<h2>Everything else</h2>"), *_folded(ranking),
+    ]  # fmt: skip
+    return html.document(f"{TITLE}: {ranking.target}", Markup("\n").join(body))
+
+
+def _table(ranking: Ranking) -> Markup:
+    rows = []
+    for index in ranking.order:
+        candidate = ranking.candidates[index]
+        row: dict[str, Any] = {"candidate": candidate.name, "channels": candidate.width}
+        row["source accuracy"] = candidate.source_accuracy
+        if ranking.by is not None:
+            row |= _verdict_cells(ranking, index)
+        row |= {score_label(name): rank_text(ranking, name, index) for name in ranking.indicators if name != ranking.by}
+        rows.append(row)
+    return html.table(rows, "Ranks by indicator" + (f", in the order of {score_label(ranking.by)}" if ranking.by else ""))
+
+
+def _verdict_cells(ranking: Ranking, index: int) -> dict[str, Any]:
+    assert ranking.by is not None
+    standing, values = ranking.standings[ranking.by], ranking.values(ranking.by)
+    interval = (float(standing.low[index]), float(standing.high[index]))
+    bounds = [bound for bound in (*standing.low, *standing.high, *values) if np.isfinite(bound)]
+    whisker: Any = NOT_DEFINED
+    if np.isfinite(values[index]):
+        known = interval if np.isfinite(interval).all() else None
+        whisker = html.whisker(float(values[index]), known, float(min(bounds)), float(max(bounds)))
+    return {
+        score_label(ranking.by): float(values[index]), "interval": whisker,
+        "P(best)": probability(float(standing.best[index])) if np.isfinite(standing.best[index]) else NOT_DEFINED,
+        "best?": "×" if standing.kept[index] else "",
+    }  # fmt: skip
+
+
+def _panels(ranking: Ranking) -> Markup:
+    figures = [
+        html.figure(plots.panel(ranking, name), score_label(name), _compared(ranking, name)) for name in ranking.indicators
+    ]  # fmt: skip
+    return Markup('<div class="panels">{}</div>').format(Markup("").join(figures))
+
+
+def _compared(ranking: Ranking, name: str) -> str:
+    if len(set(ranking.widths(name))) > 1:
+        return "compares only levels of the same number of channels"
+    return "" if INDICATORS[name].higher_is_better else "lower is better"
+
+
+def _agreement(ranking: Ranking) -> list[Markup]:
+    names = list(dict.fromkeys(name for pair in ranking.agreements for name in pair))
+    if len(names) < 2:
+        return []
+    spread = f"Kendall’s tau; unrelated rankings of {len(ranking.candidates)} candidates: 0 ± {ranking.null_spread:.2f}"
+    picture = Markup('<div style="max-width:{}px">{}</div>').format(
+        plots.NAMES + plots.CELL * len(names), plots.matrix(ranking, names)
+    )
+    return [Markup("<h2>How far the indicators agree</h2>"), html.note(spread), picture]
+
+
+def _folded(ranking: Ranking) -> list[Markup]:
+    flags = [
+        {"candidate": candidate.name, "indicator": score_label(name), "remark": in_words(ranking.rows[name][index].flags)}
+        for index, candidate in enumerate(ranking.candidates) for name in ranking.indicators
+        if ranking.rows[name][index].flags
+    ]  # fmt: skip
+    notes = list(dict.fromkeys(f"{name}: {note}" for c in ranking.candidates for name, notes in c.notes.items() for note in notes))
+    loaded = [
+        {
+            "candidate": c.name, "loaded": c.audit, "expects": f"{c.input['size']} px, mean {_three(c.input['mean'])}, std "
+            f"{_three(c.input['std'])}, {c.input['channels']}",
+        }
+        for c in ranking.candidates
+    ]  # fmt: skip
+    cost = [
+        {"candidate": c.name, "seconds": c.seconds, "of these in the encoder": c.forward_seconds, "peak memory (MiB)": c.memory}
+        for c in ranking.candidates
+    ]  # fmt: skip
+    left_out = html.bullets([f"{name}: {reason}" for name, reason in ranking.left_out.items()])
+    meanings = {score_label(name): (getdoc(INDICATORS[name]) or "").split("\n")[0] for name in ranking.indicators}
+    parts = [
+        ("Left out", left_out),
+        ("Remarks on values", html.table(flags, left=("indicator",), wrapped=("remark",)) + html.bullets(notes)),
+        ("Weights and input contracts", html.table(loaded, wrapped=("loaded", "expects"))),
+        ("Time and memory", html.table(cost)), ("What the indicators measure", html.definitions(meanings)),
+    ]  # fmt: skip
+    return [html.details(summary, body) for summary, body in parts if body]
+
+
+def _three(values: list[float]) -> str:
+    return " ".join(f"{value:.3g}" for value in values)

@@ -1,0 +1,140 @@
+"""The ranking of measured candidates by every indicator, with what they have in common and the baselines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from medtransfer.analysis.ranking import Array, Standing, agreement, null_spread, stand
+from medtransfer.indicators.registry import INDICATORS
+from medtransfer.rank.candidates import RANDOM
+from medtransfer.records.ranked import RankedCandidate
+from medtransfer.records.scores import Score
+from medtransfer.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates by indicator.
+
+    Attributes:
+        target: name of the target.
+        mode: mode of transfer that is predicted.
+        candidates: what was measured.
+        by: indicator that the verdict rests on; None where the target has no masks.
+        confidence: coverage of intervals and sets.
+        draws: draws of P(best).
+        seed: seed of the draws.
+        left_out: why a candidate could not be measured, by name.
+    """
+
+    target: str
+    mode: str
+    candidates: Sequence[RankedCandidate]
+    by: str | None
+    confidence: float
+    draws: int
+    seed: int
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def indicators(self) -> list[str]:
+        """Names of the measured indicators."""
+        return [row.indicator for row in self.candidates[0].rows]
+
+    @cached_property
+    def rows(self) -> dict[str, list[Score]]:
+        """Scores of the candidates, by indicator."""
+        return {name: [_row(candidate, name) for candidate in self.candidates] for name in self.indicators}
+
+    def values(self, name: str) -> Array:
+        """Return the values of the candidates, (C,), NaN where undefined or measured on broken embeddings."""
+        return np.array([np.nan if row.flags.get("nonfinite") else row.number for row in self.rows[name]])
+
+    @cached_property
+    def standings(self) -> dict[str, Standing]:
+        """How the candidates stand, by indicator; one that compares only within a width ranks each width apart."""
+        return {name: self._stand(name) for name in self.indicators}
+
+    def _stand(self, name: str) -> Standing:
+        sign = 1 if INDICATORS[name].higher_is_better else -1
+        values, parts = sign * self.values(name), self.widths(name)
+        replicates = [row.replicates for row in self.rows[name]]
+        blocks = min((len(r) for r, value in zip(replicates, values, strict=True) if np.isfinite(value)), default=0)
+        full = np.array([r[:blocks] if len(r) >= blocks else [np.nan] * blocks for r in replicates]).reshape(len(values), blocks)
+        low, high, ranks, best = (np.full(len(values), np.nan) for _ in range(4))
+        kept = np.zeros(len(values), dtype=bool)
+        for width in np.unique(parts):
+            chosen = np.flatnonzero(parts == width)
+            rng = np.random.default_rng(derive_seed("rank", self.seed, name, int(width)))
+            part = stand(values[chosen], sign * full[chosen], self.confidence, self.draws, rng)
+            low[chosen], high[chosen] = (part.low, part.high) if sign > 0 else (-part.high, -part.low)
+            ranks[chosen], best[chosen], kept[chosen] = part.ranks, part.best, part.kept
+        return Standing(low, high, ranks, best, kept)
+
+    def widths(self, name: str) -> np.ndarray:
+        """Return which candidates an indicator compares with each other, (C,): their widths, or 0 for all."""
+        within = INDICATORS[name].within_width
+        return np.array([candidate.width if within else 0 for candidate in self.candidates])
+
+    @cached_property
+    def agreements(self) -> dict[tuple[str, str], tuple[float, int]]:
+        """Kendall's tau between indicators and the number of candidates that it rests on, by pair.
+
+        An indicator that compares only within a width is left out where the candidates have several.
+        """
+        comparable = [name for name in self.indicators if len(set(self.widths(name))) == 1]
+        signed = {name: (1 if INDICATORS[name].higher_is_better else -1) * self.values(name) for name in comparable}
+        return {
+            (first, second): agreement(signed[first], signed[second])
+            for index, first in enumerate(comparable) for second in comparable[index + 1 :]
+        }  # fmt: skip
+
+    @property
+    def null_spread(self) -> float:
+        """Standard deviation of Kendall's tau between unrelated rankings of the candidates."""
+        return null_spread(len(self.candidates))
+
+    @cached_property
+    def order(self) -> list[int]:
+        """Candidates in the order of the verdict's indicator, best first; as given where there is none."""
+        if self.by is None:
+            return list(range(len(self.candidates)))
+        return np.argsort(self.standings[self.by].ranks, kind="stable").tolist()  # NaN last
+
+    @property
+    def kept(self) -> list[int]:
+        """Candidates that cannot be distinguished from the best, best first; all where the verdict has no indicator."""
+        return [index for index in self.order if self.by is None or self.standings[self.by].kept[index]]
+
+    def is_random(self, index: int) -> bool:
+        """Return whether a candidate has random weights."""
+        candidate = self.candidates[index]
+        return candidate.kind == RANDOM or candidate.epoch == 0
+
+    @property
+    def architectures(self) -> int:
+        """Number of different architectures."""
+        return len({(candidate.build, str(candidate.arguments), str(candidate.levels)) for candidate in self.candidates})
+
+    @property
+    def baselines(self) -> dict[str, list[int]]:
+        """Candidates that ways of choosing without an indicator take, by way."""
+        chosen: dict[str, list[int]] = {"last checkpoint": self._last()}
+        accuracies = [candidate.source_accuracy for candidate in self.candidates]
+        known = [index for index, accuracy in enumerate(accuracies) if accuracy is not None]
+        chosen["source accuracy"] = [max(known, key=lambda index: accuracies[index] or 0.0)] if len(known) > 1 else []
+        chosen["random weights"] = [index for index in range(len(self.candidates)) if self.is_random(index)]
+        return chosen
+
+    def _last(self) -> list[int]:
+        last: dict[str, int] = {}
+        for index, candidate in enumerate(self.candidates):
+            if candidate.series and (candidate.epoch or 0) >= (self.candidates[last.get(candidate.series, index)].epoch or 0):
+                last[candidate.series] = index
+        return list(last.values())
+
+
+def _row(candidate: RankedCandidate, name: str) -> Score:
+    return next(row for row in candidate.rows if row.indicator == name)

@@ -1,0 +1,161 @@
+"""Stage `rank`: measure candidate encoders on the images of a target, and rank them by every indicator."""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from medtransfer import study, tracking
+from medtransfer.config import Params
+from medtransfer.errors import StageError
+from medtransfer.grid.runnable import Runnable
+from medtransfer.grid.scheduling import launch, work
+from medtransfer.grid.worker import Outcome
+from medtransfer.hashing import digest
+from medtransfer.launchers import require_processes
+from medtransfer.locks import exclusive
+from medtransfer.rank import page, tables
+from medtransfer.rank.candidates import Candidate, read_candidates
+from medtransfer.rank.measurement import Measure
+from medtransfer.rank.ranking import Ranking
+from medtransfer.rank.targets import fitting_indicators, open_target
+from medtransfer.records import PreparedTarget, write_json, write_text
+from medtransfer.records.ranked import RankedCandidate
+from medtransfer.records.tables import as_csv
+
+log = logging.getLogger("medtransfer")
+
+
+def run(params: Params) -> str:
+    """Rank the candidates; those that were measured before are reused.
+
+    Args:
+        params: params, whose section `rank` names images and candidates.
+
+    Returns:
+        The text for the terminal.
+
+    Raises:
+        InputError: the images or what names a candidate cannot be used, or a launcher started the command several times.
+        StageError: no candidate could be measured.
+    """
+    require_processes(1, "the ranking")
+    candidates = read_candidates(params.rank.candidates, params)
+    study.reach_store(params, ("rank",))
+    with exclusive(Path(params.rank.out)):
+        target = open_target(params).verify()
+        names = fitting_indicators([*params.rank.indicators, *_by(params, target)], target)
+        jobs = [_job(candidate, target, names, params) for candidate in candidates]
+        left_out = _measure(params, jobs)
+        records = [RankedCandidate.read(Path(job.record)) for job in jobs if job.name not in left_out]
+        if not records:
+            name, reason = next(iter(left_out.items()))
+            raise StageError(f"none of the {len(jobs)} candidates could be measured; the first, {name}: {reason}")
+        ranking = Ranking(
+            target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
+            params.report.confidence, params.report.draws, params.report.seed, left_out,
+        )  # fmt: skip
+        return _write(ranking, target, Path(params.rank.out))
+
+
+def _by(params: Params, target: PreparedTarget) -> list[str]:
+    return [params.rank.by] if target.has_masks else []
+
+
+def _job(candidate: Candidate, target: PreparedTarget, indicators: Sequence[str], params: Params) -> Measure:
+    file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', candidate.name)}-{digest(asdict(candidate), 6)}.json"
+    record = Path(params.rank.out) / "candidates" / file
+    return Measure(candidate, str(target.folder), tuple(indicators), params.finetune.mode, str(record))
+
+
+def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
+    """Measure all candidates; return why some could not be, by name."""
+    section, failed = params.rank, dict[Runnable, str]()
+    with tracking.project_run_set_aside():
+        launcher, workers = launch(
+            params, section.launcher, section.workers, jobs, params.score.accelerator, Path(section.out) / "logs"
+        )
+    log.info("rank: %d candidates on %d %s workers", len(jobs), workers, section.launcher)
+    progress = _Progress(len(jobs))
+    try:
+        work(jobs, launcher, params.grid.retries, progress, set(), failed)
+    finally:
+        progress.close()
+        launcher.close()
+    return {job.name: reason for job, reason in failed.items()}
+
+
+class _Progress:
+    """Counts candidates, on a bar where there is a terminal."""
+
+    def __init__(self, total: int) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=total, desc="rank", unit="candidate", dynamic_ncols=True, disable=None)
+        self._total, self._done = total, 0
+
+    def finish(self, job: Measure, outcome: Outcome) -> None:
+        """Count a candidate, and say how it was loaded or why it is left out."""
+        self._done += 1
+        self._bar.update()
+        if outcome.status != "done":
+            log.warning("rank: %s is left out: %s", job.name, outcome.reason)
+            return
+        record = RankedCandidate.read(Path(job.record))
+        contract = record.input
+        log.info(
+            "rank: %d/%d %s: %s; expects %d px, mean %s, std %s", self._done, self._total, job.name, record.audit, contract["size"],
+            contract["mean"], contract["std"],
+        )  # fmt: skip
+
+    def drop(self, job: Measure) -> None:
+        """Do nothing: no candidate is dropped."""
+
+    def close(self) -> None:
+        """Close the bar."""
+        self._bar.close()
+
+
+def _write(ranking: Ranking, target: PreparedTarget, out: Path) -> str:
+    """Write page, tables and runs; return the text for the terminal."""
+    text = tables.terminal(ranking)
+    write_text(out / "ranking.csv", as_csv(tables.score_rows(ranking)))
+    write_text(out / "candidates.csv", as_csv(tables.candidate_rows(ranking)))
+    write_text(out / "agreement.csv", as_csv(tables.agreement_rows(ranking)))
+    write_json(out / "ranking.json", _summary(ranking))
+    write_text(out / "ranking.md", text + "\n")
+    write_text(out / "ranking.html", page.render(ranking))
+    tracking.write_runs("rank", [_record(ranking, index, target) for index in range(len(ranking.candidates))], "candidates")
+    return f"{text}\n\nThe page: {out / 'ranking.html'}"
+
+
+def _summary(ranking: Ranking) -> dict[str, Any]:
+    return {
+        "target": ranking.target, "mode": ranking.mode, "by": ranking.by, "confidence": ranking.confidence,
+        "indistinguishable": [ranking.candidates[index].name for index in ranking.kept],
+        "candidates": tables.candidate_rows(ranking), "scores": tables.score_rows(ranking),
+        "baselines": {name: [ranking.candidates[i].name for i in chosen] for name, chosen in ranking.baselines.items()},
+        "agreement": tables.agreement_rows(ranking), "left_out": dict(ranking.left_out),
+    }  # fmt: skip
+
+
+def _record(ranking: Ranking, index: int, target: PreparedTarget) -> tracking.RunRecord:
+    """Return the run of a candidate; values are metrics by the indicator's name, so that runs compare in the UI."""
+    candidate = ranking.candidates[index]
+    values = {name: float(ranking.values(name)[index]) for name in ranking.indicators}
+    errors = {f"{row.indicator}_se": row.error for row in candidate.rows if row.error is not None}
+    cost = {"seconds": candidate.seconds, "forward_seconds": candidate.forward_seconds, "memory_mib": candidate.memory}
+    accuracy = {} if candidate.source_accuracy is None else {"source_accuracy": candidate.source_accuracy}
+    params = {
+        "candidate": candidate.name, "kind": candidate.kind, "build": candidate.build, "width": candidate.width,
+        "level": candidate.level, "series": candidate.series, "epoch": candidate.epoch, "target": ranking.target,
+        "data": target.info.fingerprint, "mode": ranking.mode, "images": candidate.images, "groups": candidate.groups,
+        "weights": candidate.weights,
+    }  # fmt: skip
+    return tracking.RunRecord(
+        f"{candidate.name} → {ranking.target}", candidate.cell, params,
+        {name: value for name, value in values.items() if value == value} | errors | cost | accuracy,
+        tags={"weights_audit": candidate.audit}, datasets=[(ranking.target, target.info.fingerprint, target.folder, "scoring")],
+    )  # fmt: skip

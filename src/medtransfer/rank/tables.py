@@ -1,0 +1,106 @@
+"""Rows of the tables of a ranking, and its text for the terminal."""
+
+from typing import Any
+
+import numpy as np
+
+from medtransfer.indicators.flags import in_words
+from medtransfer.rank.ranking import Ranking
+from medtransfer.rank.verdict import verdict
+from medtransfer.records.tables import as_markdown
+from medtransfer.report.format import between
+from medtransfer.selectors.selectors import score_label
+
+Row = dict[str, Any]
+
+
+def score_rows(ranking: Ranking) -> list[Row]:
+    """Return one row per candidate and indicator."""
+    return [
+        {
+            "candidate": candidate.name, "indicator": name, "value": _known(ranking.values(name)[index]),
+            "low": _known(standing.low[index]), "high": _known(standing.high[index]), "rank": _known(standing.ranks[index]),
+            "p_best": _known(standing.best[index]), "indistinguishable": bool(standing.kept[index]), "level": candidate.level,
+            "width": candidate.width, "compared_within_width": len(set(ranking.widths(name))) > 1,
+            "flags": in_words(ranking.rows[name][index].flags),
+        }
+        for index, candidate in enumerate(ranking.candidates) for name, standing in ranking.standings.items()
+    ]  # fmt: skip
+
+
+def candidate_rows(ranking: Ranking) -> list[Row]:
+    """Return one row per candidate: what it is, how it was loaded, and what it cost."""
+    return [
+        {
+            "candidate": candidate.name, "kind": candidate.kind, "build": candidate.build, "series": candidate.series,
+            "epoch": candidate.epoch, "source_accuracy": candidate.source_accuracy, "width": candidate.width,
+            "size": candidate.input["size"], "mean": _numbers(candidate.input["mean"]), "std": _numbers(candidate.input["std"]),
+            "weights": candidate.weights, "audit": candidate.audit, "images": candidate.images, "groups": candidate.groups,
+            "seconds": candidate.seconds, "forward_seconds": candidate.forward_seconds, "memory_mib": candidate.memory,
+        }
+        for candidate in ranking.candidates
+    ]  # fmt: skip
+
+
+def overview_rows(ranking: Ranking) -> list[Row]:
+    """Return one row per candidate in the order of the verdict: the value that it rests on, and the rank by every indicator."""
+    rows = []
+    for index in ranking.order:
+        candidate = ranking.candidates[index]
+        row: Row = {"candidate": candidate.name, "channels": candidate.width, "source accuracy": candidate.source_accuracy}
+        if ranking.by is not None:
+            standing = ranking.standings[ranking.by]
+            interval = (standing.low[index], standing.high[index])
+            row |= {
+                score_label(ranking.by): float(ranking.values(ranking.by)[index]),
+                "interval": between(interval) if np.isfinite(interval).all() else "–",
+                "P(best)": float(standing.best[index]), "set": "×" if standing.kept[index] else "",
+            }  # fmt: skip
+        row |= {f"# {score_label(name)}": rank_text(ranking, name, index) for name in ranking.indicators if name != ranking.by}
+        rows.append(row)
+    return rows
+
+
+def rank_text(ranking: Ranking, name: str, index: int) -> str:
+    """Return the rank of a candidate by an indicator, out of those that it is compared with; a dash where undefined."""
+    rank = ranking.standings[name].ranks[index]
+    if not np.isfinite(rank):
+        return "–"
+    widths = ranking.widths(name)
+    compared = (widths == widths[index]) & np.isfinite(ranking.standings[name].ranks)
+    return f"{rank:g}" if compared.sum() == len(ranking.candidates) else f"{rank:g} of {compared.sum()}"
+
+
+def baseline_rows(ranking: Ranking) -> list[Row]:
+    """Return one row per way of choosing without an indicator."""
+    return [
+        {"baseline": name, "takes": ", ".join(ranking.candidates[index].name for index in chosen) or "– (none known)"}
+        for name, chosen in ranking.baselines.items()
+    ]  # fmt: skip
+
+
+def agreement_rows(ranking: Ranking) -> list[Row]:
+    """Return one row per pair of indicators that rank the same candidates."""
+    return [
+        {"first": first, "second": second, "kendall": _known(tau), "candidates": count, "null_sd": _known(ranking.null_spread)}
+        for (first, second), (tau, count) in ranking.agreements.items()
+    ]  # fmt: skip
+
+
+def terminal(ranking: Ranking) -> str:
+    """Format the text for the terminal: the verdict, one table, the baselines, and what was left out."""
+    left_out = [f"Left out: {name}: {reason}" for name, reason in ranking.left_out.items()]
+    cost = "; ".join(f"{c.name} {c.seconds:.1f} s, {c.memory:.0f} MiB" for c in ranking.candidates)
+    parts = [
+        "\n".join(verdict(ranking)), as_markdown(overview_rows(ranking)), as_markdown(baseline_rows(ranking)),
+        f"Cost: {cost}.", *left_out,
+    ]  # fmt: skip
+    return "\n\n".join(parts)
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _numbers(values: list[float]) -> str:
+    return " ".join(f"{value:g}" for value in values)
