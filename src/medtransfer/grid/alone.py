@@ -1,13 +1,10 @@
 """Run one job at a time in this process, which has all devices of the machine."""
 
-import logging
 from collections.abc import Iterator
 
 from medtransfer.config import Params
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.worker import Outcome, attempt
-
-log = logging.getLogger("medtransfer")
 
 
 class Alone:
@@ -29,7 +26,6 @@ class Alone:
     def outcomes(self) -> Iterator[tuple[Runnable, Outcome]]:
         """Run the job; yield it and its outcome."""
         job = self.jobs.pop()
-        log.info("grid: %s, before the other jobs", job.name)
         yield job, attempt(self.params, job)
 
     def close(self) -> None:

@@ -83,6 +83,8 @@ def _work_in_turn(
     first = [job for job in jobs if params.grid.launcher == "local" and job.devices(params) > 1]
     done, failed = set[Runnable](), dict[Runnable, str]()
     retries, left_out = params.grid.retries, partial(is_left_out, params)
+    for job in first:
+        log.info("grid: %s, before the other jobs", job.name)
     work(first, Alone(params), retries, progress, done, failed, left_out)
     return failed, work([job for job in jobs if job not in first], launcher, retries, progress, done, failed, left_out)
 

@@ -1,9 +1,11 @@
 """Measure one candidate: all indicators in one streamed pass, or the stored record if nothing has changed."""
 
 import logging
+import re
 import resource
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,7 @@ class Measure:
         indicators, options, encoder = find_indicators(self.indicators, "rank.indicators"), options_of(section), loaded.encoder
         clock = Stopwatch(encoder, fabric.device)
         begin = time.perf_counter()
+        forget_peak_memory()
         with arithmetic(fabric.device, tf32=section.tf32, reproducible=True):
             measured = measure(
                 indicators, encoder, target, views_of(section), options, contract=loaded.contract,
@@ -179,9 +182,18 @@ class Stopwatch:
         return time.perf_counter()
 
 
+def forget_peak_memory() -> None:
+    """Let the peak memory of this process start again from what it holds now, where the system can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_memory(device: torch.device) -> float:
     """Return the peak memory of this process, or of the GPU that it used, in MiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB on Linux
+    with suppress(OSError):
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return float(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 2**10  # type: ignore[index]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # since the process began
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere

@@ -88,7 +88,7 @@ def _agreement(ranking: Ranking) -> list[Markup]:
         return []
     spread = f"Kendall’s tau; unrelated rankings of {len(ranking.candidates)} candidates: 0 ± {ranking.null_spread:.2f}"
     picture = Markup('<div style="max-width:{}px">{}</div>').format(
-        plots.NAMES + plots.CELL * len(names), plots.matrix(ranking, names)
+        plots.NAMES + plots.CELL * (len(names) + 1), plots.matrix(ranking, names)
     )
     return [Markup("<h2>How far the indicators agree</h2>"), html.note(spread), picture]
 

@@ -53,7 +53,7 @@ def panel(ranking: Ranking, name: str, width: float = 290) -> Markup:
 
 def matrix(ranking: Ranking, names: Sequence[str]) -> Markup:
     """Draw Kendall's tau between every two of the named indicators as a matrix of numbers on shades."""
-    side = NAMES + CELL * len(names)
+    side = NAMES + CELL * (len(names) + 1)
     figure = blank(side, CELL * len(names) + NAMES)
     axes = figure.add_axes((NAMES / side, 0, CELL * len(names) / side, CELL * len(names) / (CELL * len(names) + NAMES)))
     taus = np.full((len(names), len(names)), np.nan)

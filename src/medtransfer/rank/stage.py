@@ -10,8 +10,9 @@ from typing import Any
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import StageError
+from medtransfer.grid.alone import Alone
 from medtransfer.grid.runnable import Runnable
-from medtransfer.grid.scheduling import launch, work
+from medtransfer.grid.scheduling import Launcher, count_workers, launch, usable_gpus, work
 from medtransfer.grid.worker import Outcome
 from medtransfer.hashing import digest
 from medtransfer.launchers import require_processes
@@ -73,10 +74,7 @@ def _job(candidate: Candidate, target: PreparedTarget, indicators: Sequence[str]
 def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
     """Measure all candidates; return why some could not be, by name."""
     section, failed = params.rank, dict[Runnable, str]()
-    with tracking.project_run_set_aside():
-        launcher, workers = launch(
-            params, section.launcher, section.workers, jobs, params.score.accelerator, Path(section.out) / "logs"
-        )
+    launcher, workers = _launch(params, jobs)
     log.info("rank: %d candidates on %d %s workers", len(jobs), workers, section.launcher)
     progress = _Progress(len(jobs))
     try:
@@ -85,6 +83,15 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
         progress.close()
         launcher.close()
     return {job.name: reason for job, reason in failed.items()}
+
+
+def _launch(params: Params, jobs: Sequence[Measure]) -> tuple[Launcher, int]:
+    """Start workers, or none where a single one would measure all candidates."""
+    section, accelerator = params.rank, params.score.accelerator
+    if section.launcher == "local" and count_workers(params, section.workers, len(jobs), usable_gpus(accelerator)) == 1:
+        return Alone(params), 1
+    with tracking.project_run_set_aside():
+        return launch(params, section.launcher, section.workers, jobs, accelerator, Path(section.out) / "logs")
 
 
 class _Progress:

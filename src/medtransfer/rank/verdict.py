@@ -44,7 +44,7 @@ def _headline(ranking: Ranking) -> str:
     if not np.isfinite(ranking.standings[ranking.by].low).any():
         return f"By {label} on {where} nothing can be distinguished, since these are fewer than 3 groups: all {count} remain."
     if len(names) == 1:
-        return f"By {label} on {where}, {names[0]} is better than each of the {count - 1} others."
+        return f"By {label} on {where}, {names[0]} scores above each of the {count - 1} others."
     return f"By {label} on {where}, {len(names)} of {count} candidates cannot be distinguished from the best: {_listed(names)}."
 
 

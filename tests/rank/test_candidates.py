@@ -1,0 +1,84 @@
+"""What names a candidate, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from medtransfer.config import Params
+from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.initialise import initialise
+from medtransfer.errors import InputError
+from medtransfer.rank.candidates import read_candidates
+from medtransfer.rank.loading import identify, load
+
+TIMM = "test_resnet"
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    encoder = build_encoder("unet", width=8, depth=5)
+    initialise(encoder, 5)
+    save_file(encoder.state_dict(), tmp_path / "my.safetensors")
+    return tmp_path / "my.safetensors"
+
+
+def read(texts: list[str], params: Params):
+    return read_candidates(texts, params)
+
+
+def test_a_file_is_loaded_into_the_architecture_that_it_fits(weights: Path, tiny_params: Callable[..., Params]):
+    """The tests' params define a narrower `unet`; the file fits the one that has a name of its own."""
+    params = tiny_params({"pretrain.encoders.wide": {"build": "unet", "width": 8, "depth": 5}})
+    for text in (f"{weights}@wide", f"wide@{weights}"):
+        (candidate,) = read([text], params)
+        loaded = load(candidate, 0, 64, pickle=False)
+        assert candidate.name == "my.safetensors@wide" and "55 of 55 encoder tensors matched" in loaded.audit
+        x = torch.rand(1, 3, 32, 32)
+        own = build_encoder("unet", width=8, depth=5)
+        initialise(own, 5)
+        assert all(torch.equal(a, b) for a, b in zip(own.eval()(x), loaded.encoder.eval()(x), strict=True))
+    (other,) = read([f"{weights}@unet"], params)
+    with pytest.raises(InputError, match="expected all .* tensors of the encoder unet in my.safetensors"):
+        load(other, 0, 64, pickle=False)
+
+
+def test_random_adds_a_control_of_every_architecture_once(weights: Path, tiny_params: Callable[..., Params]):
+    names = [c.name for c in read([f"{weights}@unet", f"{TIMM}.r160_in1k", "random", f"random@{TIMM}"], tiny_params())]
+    assert names == ["my.safetensors@unet", f"{TIMM}.r160_in1k", f"random@{TIMM}", "random@unet"]
+
+
+def test_random_weights_depend_on_the_seed_and_are_identified_by_it(tiny_params: Callable[..., Params]):
+    (candidate,) = read([f"random@{TIMM}"], tiny_params())
+    first, second, other = (load(candidate, seed, 64, pickle=False).encoder.state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+    assert identify(candidate, 1) == identify(candidate, 1) != identify(candidate, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("resnet_fifty", "expected a candidate as the name of a timm model, .*got 'resnet_fifty'"),
+        ("missing.safetensors@unet", "expected a weights file beside the @ .*neither side is a file"),
+        ("{weights}", "expected the architecture of the weights in .*my.safetensors, as .*@ARCHITECTURE"),
+        ("{weights}@vgg_sixteen", "expected an architecture among unet, .*got 'vgg_sixteen'"),
+        ("{pickle}@unet", "is a pickle, which is read only on request"),
+        ("{folder}", "expected checkpoints epoch-NNN.json"),
+    ],
+)
+def test_what_names_no_candidate_is_refused(text: str, message: str, weights: Path, tiny_params: Callable[..., Params]):
+    pickle = weights.with_suffix(".pth")
+    torch.save({}, pickle)
+    with pytest.raises(InputError, match=message):
+        read([text.format(weights=weights, pickle=pickle, folder=weights.parent)], tiny_params())
+
+
+def test_published_weights_that_are_not_there_are_named_with_how_to_fetch_them(tiny_params: Callable[..., Params]):
+    known, unknown = read([f"{TIMM}.r160_in1k", f"{TIMM}.nonsense"], tiny_params())
+    with pytest.raises(InputError, match="hf download"):
+        identify(known, 0)
+    with pytest.raises(InputError, match="timm has no 'test_resnet.nonsense'"):
+        identify(unknown, 0)

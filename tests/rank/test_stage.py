@@ -1,0 +1,142 @@
+"""A whole ranking: on a target and on folders, resumed, with candidates that do not load, and what it writes."""
+
+import csv
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medtransfer import study, tracking
+from medtransfer.config import Params
+from medtransfer.errors import InputError, StageError
+from medtransfer.rank import measurement
+from medtransfer.rank.stage import run
+from medtransfer.records.ranked import RankedCandidate
+
+CHOSEN = {
+    "pretrain.epochs": 2, "pretrain.checkpoints": [1], "rank.workers": 1, "rank.indicators": ["robustness", "logme"],
+    "rank.by": "logme", "rank.repeats": 1, "rank.blocks": 3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pretrained(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
+    params = tiny_params(CHOSEN)
+    study.prepare(params)
+    study.pretrain(params)
+    return shared_workplace
+
+
+@pytest.fixture
+def ranked(pretrained: Path, tmp_path: Path, tiny_params: Callable[..., Params]) -> Callable[..., str]:
+    """Return a function that ranks below a folder of the test's own."""
+
+    def rank(*candidates: str, **changed: object) -> str:
+        changed = {f"rank.{key}": value for key, value in changed.items()}
+        return run(tiny_params({**CHOSEN, "rank.out": str(tmp_path / "rank"), "rank.candidates": list(candidates), **changed}))
+
+    return rank
+
+
+def rows(folder: Path, name: str = "ranking.csv") -> list[dict[str, str]]:
+    with (folder / "rank" / name).open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_checkpoints_and_controls_are_ranked_on_a_target(ranked, tmp_path):
+    text = ranked("checkpoints/unet-simple", "random@test_resnet", "test_resnet.r160_in1k")
+    names = {"unet-simple e000 (random)", "unet-simple e001", "unet-simple e002", "random@test_resnet"}
+    table = rows(tmp_path)
+    assert {row["candidate"] for row in table} == names and {row["indicator"] for row in table} == {"robustness", "logme"}
+    by = [row for row in table if row["indicator"] == "logme"]
+    assert sorted(float(row["rank"]) for row in by) == [1, 2, 3, 4]
+    assert sum(float(row["p_best"]) for row in by) == pytest.approx(1)
+    assert all(float(row["low"]) < float(row["value"]) < float(row["high"]) for row in by)
+    assert "Left out: test_resnet.r160_in1k: expected the published weights" in text
+    assert "Robustness must not rank architectures" in text and "Kendall" in text
+    summary = json.loads((tmp_path / "rank/ranking.json").read_text())
+    assert summary["baselines"]["last checkpoint"] == ["unet-simple e002"]
+    assert set(summary["baselines"]["random weights"]) == {"unet-simple e000 (random)", "random@test_resnet"}
+    assert set(summary["indistinguishable"]) == {row["candidate"] for row in by if row["indistinguishable"] == "True"}
+    page = (tmp_path / "rank/ranking.html").read_text()
+    assert all(name in page for name in names) and page.count("<svg") >= 3
+
+
+def test_each_candidate_is_one_run_with_its_values_as_metrics(ranked, tmp_path):
+    ranked("checkpoints/unet-simple")
+    found = {run.params["candidate"]: run for run in tracking.read_runs("rank")}
+    for row in rows(tmp_path):
+        assert found[row["candidate"]].metrics[row["indicator"]] == pytest.approx(float(row["value"]))
+    count = len(tracking.read_runs("rank"))
+    ranked("checkpoints/unet-simple")
+    assert len(tracking.read_runs("rank")) == count
+
+
+def test_what_was_measured_is_reused_and_the_rest_measured(ranked, tmp_path, monkeypatch):
+    measured: list[str] = []
+    real = measurement.measure
+    monkeypatch.setattr(measurement, "measure", lambda *a, **k: (measured.append(k["label"]), real(*a, **k))[1])
+    ranked("checkpoints/unet-simple/epoch-001.safetensors")
+    first = (tmp_path / "rank/ranking.csv").read_bytes()
+    ranked("checkpoints/unet-simple/epoch-001.safetensors")
+    assert measured == ["rank unet-simple e001"] and (tmp_path / "rank/ranking.csv").read_bytes() == first
+    ranked("checkpoints/unet-simple")
+    assert measured[1:] == ["rank unet-simple e000 (random)", "rank unet-simple e002"]
+    (record,) = (tmp_path / "rank/candidates").glob("unet-simple-e001*.json")
+    record.write_text("{")  # as a killed process never leaves it
+    ranked("checkpoints/unet-simple")
+    assert measured[3:] == ["rank unet-simple e001"] and RankedCandidate.read(record).name == "unet-simple e001"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Twelve squares, three of each patient, bright inside the mask; one folder of images, one of masks elsewhere."""
+    rng = np.random.default_rng(0)
+    for folder in ("my scans", "drawn/labels"):
+        (tmp_path / folder).mkdir(parents=True)
+    for number in range(12):
+        mask = np.zeros((40, 40), np.uint8)
+        top, left = rng.integers(0, 20, 2)
+        mask[top : top + 16, left : left + 16] = 255
+        image = rng.integers(0, 120, mask.shape, dtype=np.uint8) + mask // 2
+        Image.fromarray(image).save(tmp_path / "my scans" / f"p{number // 3}-{number}.png")
+        Image.fromarray(mask).save(tmp_path / "drawn/labels" / f"p{number // 3}-{number}.png")
+    return tmp_path
+
+
+def test_folders_of_images_and_masks_anywhere(ranked, pictures, caplog):
+    caplog.set_level(logging.WARNING, "medtransfer")
+    text = ranked(
+        "checkpoints/unet-simple", images=str(pictures / "my scans"), masks=str(pictures / "drawn/labels"), size=[32, 32],
+        options={"group": "(p[0-9])-"},
+    )  # fmt: skip
+    assert "12 images of 4 groups" in text and "By LogME" in text
+    assert not [message for message in caplog.messages if "are not read" in message]
+
+
+def test_without_masks_only_what_needs_none_is_measured_and_nothing_is_preferred(ranked, pictures, caplog):
+    text = ranked("checkpoints/unet-simple", images=str(pictures / "my scans"), size=[32, 32])
+    assert "without masks, logme cannot be measured" in caplog.text
+    assert text.startswith("Without masks nothing measured here is known to rank encoders: all 3 candidates remain.")
+    assert {row["indicator"] for row in rows(pictures)} == {"robustness"}
+    with pytest.raises(InputError, match="name an indicator that needs none"):
+        ranked("checkpoints/unet-simple", images=str(pictures / "my scans"), size=[32, 32], indicators=["logme"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"images": "nowhere"}, InputError, "expected a folder of pictures at .*nowhere, but there is none"),
+        ({"masks": "somewhere"}, InputError, "expected rank.images beside rank.masks"),
+        ({"level": -9}, StageError, "none of the 3 candidates could be measured; .*expected a level from -1 to -4"),
+        ({"images": "{pictures}", "size": [33, 32]}, StageError, "sides are multiples of"),
+    ],
+)
+def test_what_cannot_be_ranked_is_said(ranked, pictures, changed, error, message):
+    changed = {key: str(pictures / "my scans") if value == "{pictures}" else value for key, value in changed.items()}
+    with pytest.raises(error, match=message):
+        ranked("checkpoints/unet-simple", **changed)
