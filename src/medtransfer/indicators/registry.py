@@ -21,6 +21,7 @@ INDICATORS: "Registry[Indicator]" = Registry({
     "selfcluster": "medtransfer.indicators.selfcluster:SelfCluster",
     "twonn": "medtransfer.indicators.twonn:TwoNN",
     "lidar": "medtransfer.indicators.lidar:LiDAR",
+    "dse": "medtransfer.indicators.dse:DSE",
 }, make=lambda kind: kind())  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from medtransfer.selectors.rules import RULES, Choice, Rule
 OUTCOME = "outcome"  # in place of a score: the mean outcome itself, which is known only in hindsight
 WRITTEN = {  # scores whose name is not written as in the store
     "logme": "LogME", "rankme": "RankMe", "nesum": "NESum", "pr": "participation ratio", "alpha": "alpha-ReQ",
-    "selfcluster": "self-cluster", "twonn": "TwoNN", "lidar": "LiDAR",
+    "selfcluster": "self-cluster", "twonn": "TwoNN", "lidar": "LiDAR", "dse": "DSE",
 }  # fmt: skip
 
 
