@@ -3,19 +3,9 @@
 import numpy as np
 import pytest
 from scipy import optimize, stats
+from tests.published_features import TALL, WIDE
 
 from medtransfer.indicators.logme import logme
-
-
-def fixture(n: int, d: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, d) and labels of a published set of test values."""
-    i, j = np.ogrid[:n, :d]
-    labels = np.arange(n) % classes
-    features = np.sin(1 + 0.7 * i * (j + 1)) + np.cos(0.3 * (i + 1) * (j + 2)) + 2.0 * (labels[:, None] == j % classes)
-    return features, labels
-
-
-TALL, WIDE = fixture(60, 8, 3), fixture(20, 32, 3)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.errors import InputError
+from medtransfer.indicators.alpha import AlphaOptions
 from medtransfer.indicators.contract import NEEDS, Indicator, Measured, Options, ViewSettings
 from medtransfer.indicators.registry import INDICATORS, find_indicators
 from medtransfer.indicators.robustness.setting import RobustnessSetting
@@ -21,7 +22,8 @@ from medtransfer.modes import MODES
 from medtransfer.records import PreparedTarget
 
 VIEWS = ViewSettings("train", None, 4, 2, "random", "32-true")
-OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.0, 0.5), 60)
+OWN = {"alpha": AlphaOptions(first=1, last=6)}  # there are six channels
+OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.0, 0.5), 60, own=OWN)
 CONTRACT = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
 
@@ -47,6 +49,14 @@ class Flat(Patches):
 
     def maps(self, x: Tensor) -> list[Tensor]:
         return [torch.ones_like(features) for features in super().maps(x)]
+
+
+class Broken(Patches):
+    """Maps the first image of a batch to NaN."""
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        first = (torch.arange(len(x)) == 0).view(-1, 1, 1, 1)
+        return [features.masked_fill(first, torch.nan) for features in super().maps(x)]
 
 
 def score(
@@ -114,11 +124,16 @@ def test_other_indicators_repetition_and_batch_size_change_nothing(indicator, ma
 
 def test_a_constant_encoder_is_not_preferred(indicator, make_target):
     target = make_target(9)
-    values = [
+    value, constant = (
         score([indicator], encoder, target)[indicator.name].value(indicator.watched(OPTIONS, "full"))
         for encoder in (Patches(), Flat())
-    ]  # fmt: skip
-    assert values[0] != values[1] and (values[0] > values[1]) == indicator.higher_is_better
+    )
+    assert math.isnan(constant) or (value > constant if indicator.higher_is_better else value < constant)
+
+
+def test_images_without_finite_features_are_counted(indicator, make_target):
+    for row in score([indicator], Broken(), make_target(9))[indicator.name].scores:
+        assert row.flags and math.isfinite(row.number)
 
 
 def test_an_indicator_without_views_needs_no_second_image(make_target):

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
 INDICATORS: "Registry[Indicator]" = Registry({
     "robustness": "medtransfer.indicators.robustness.measure:Robustness",
     "logme": "medtransfer.indicators.logme:LogME",
+    "uniformity": "medtransfer.indicators.uniformity:Uniformity",
+    "alignment": "medtransfer.indicators.alignment:Alignment",
+    "rankme": "medtransfer.indicators.spectrum:RankMe",
+    "nesum": "medtransfer.indicators.spectrum:NESum",
+    "pr": "medtransfer.indicators.spectrum:ParticipationRatio",
+    "alpha": "medtransfer.indicators.alpha:AlphaReQ",
+    "selfcluster": "medtransfer.indicators.selfcluster:SelfCluster",
+    "twonn": "medtransfer.indicators.twonn:TwoNN",
+    "lidar": "medtransfer.indicators.lidar:LiDAR",
+    "dse": "medtransfer.indicators.dse:DSE",
 }, make=lambda kind: kind())  # fmt: skip
 
 

@@ -12,7 +12,10 @@ from medtransfer.selectors.marks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE
 from medtransfer.selectors.rules import RULES, Choice, Rule
 
 OUTCOME = "outcome"  # in place of a score: the mean outcome itself, which is known only in hindsight
-WRITTEN = {"logme": "LogME"}  # scores whose name is not written as in the store
+WRITTEN = {  # scores whose name is not written as in the store
+    "logme": "LogME", "rankme": "RankMe", "nesum": "NESum", "pr": "participation ratio", "alpha": "alpha-ReQ",
+    "selfcluster": "self-cluster", "twonn": "TwoNN", "lidar": "LiDAR", "dse": "DSE",
+}  # fmt: skip
 
 
 def score_label(name: str) -> str:
