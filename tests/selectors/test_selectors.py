@@ -35,11 +35,13 @@ NEEDED = {selector.needs for selector in SELECTORS.values() if selector.needs}
 RISING: dict[Key, float] = {0: 0.9, 1: 0.1, 5: 0.3, 10: 0.2, 20: 0.8}  # the walk after epoch 0 stops at 10
 SERIES = Pool({0: 0.4, 1: 0.5, 5: 0.8, 10: 0.6, 20: 0.7}, dict.fromkeys(NEEDED, RISING))
 ENCODERS = Pool({"convnext": 0.6, "swin": 0.8, "vit": 0.7}, dict.fromkeys(NEEDED, {"convnext": 0.1, "swin": 0.2, "vit": 0.3}))
+FURTHER = [selector.name for selector in SELECTORS.values() if selector.further]
 BY_HAND = {  # choice and epochs spent in SERIES; whether it can choose among ENCODERS
     "offline": (Choice(0), 20, True), "online": (Choice(5, stopped_at=10), 10, False),
     "online-keep-stop": (Choice(10, stopped_at=10), 10, False), "source-accuracy": (Choice(0), 20, True),
     "none": (Choice(0), 0, False), "full": (Choice(20), 20, False), "random": (Choice(None), 7.2, True),
-    "oracle": (Choice(5), 20, True), "logme": (Choice(0), 20, True),
+    "oracle": (Choice(5), 20, True),
+    **{name: (Choice(1 if name == "twonn" else 0), 20, True) for name in FURTHER},  # fewer dimensions are better
 }  # fmt: skip
 
 
@@ -60,7 +62,7 @@ def test_choices_among_encoders_cost_no_pretraining(name: str) -> None:
     choice = SELECTORS[name].choose(ENCODERS)
     assert (choice is not None) == BY_HAND[name][2]
     if choice is not None:
-        assert choice.candidate in (None, "swin", "vit")
+        assert choice.candidate in (None, "swin", "vit", *(["convnext"] if name == "twonn" else []))
         assert SELECTORS[name].spent(ENCODERS, choice) == 0
 
 
@@ -99,6 +101,7 @@ def test_a_selector_has_words_and_a_mark_of_its_own(name: str) -> None:
     assert selector.mark.marker in MarkerStyle.markers
     others = [other for other in SELECTORS.values() if other is not selector]
     assert selector.label not in {other.label for other in others}
+    others = [other for other in others if not (other.further and selector.further)]
     assert (selector.mark.colour, selector.mark.marker) not in {(other.mark.colour, other.mark.marker) for other in others}
 
 

@@ -16,7 +16,8 @@ from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
-from medtransfer.selectors.selectors import OUTCOME, SELECTORS, score_label
+from medtransfer.selectors.score_names import score_label
+from medtransfer.selectors.selectors import OUTCOME, SELECTORS
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
 from medtransfer.tracking import StoredRun

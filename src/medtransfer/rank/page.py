@@ -14,7 +14,7 @@ from medtransfer.rank.tables import baseline_rows, rank_text
 from medtransfer.rank.verdict import verdict
 from medtransfer.report import html
 from medtransfer.report.format import probability
-from medtransfer.selectors.selectors import score_label
+from medtransfer.selectors.score_names import score_label
 
 TITLE = "Which encoder to start from"
 NOT_DEFINED = Markup("–")

@@ -10,7 +10,7 @@ from medtransfer.rank.ranking import Ranking
 from medtransfer.report.format import number
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLACK, BLUE, GREY
-from medtransfer.selectors.selectors import score_label
+from medtransfer.selectors.score_names import score_label
 
 ROW, NAMES, FLOOR = 17, 128, 26  # px of a candidate's line, of the names, below the axes
 LONGEST = 21  # letters of a name beside a panel

@@ -9,7 +9,7 @@ from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.verdict import verdict
 from medtransfer.records.tables import as_markdown
 from medtransfer.report.format import between
-from medtransfer.selectors.selectors import score_label
+from medtransfer.selectors.score_names import score_label
 
 Row = dict[str, Any]
 

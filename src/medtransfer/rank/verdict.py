@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medtransfer.rank.ranking import Ranking
-from medtransfer.selectors.selectors import score_label
+from medtransfer.selectors.score_names import score_label
 
 ROBUSTNESS = "robustness"
 MOST_NAMED = 6  # candidates in a sentence

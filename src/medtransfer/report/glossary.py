@@ -53,5 +53,8 @@ def definitions(analysis: Analysis) -> dict[str, str]:
         "p, p Holm": "two-sided t test over pretrainings or targets, and the same corrected for the number of comparisons.",
         "Correlations": f"of robustness with mean {metric} over the checkpoints: Spearman, Kendall, and Kendall with more weight "
                         "on the best checkpoints; 1 is the same order, −1 the reverse.",
-        **{capitalised(selector.label): f"{selector.meaning}." for selector in SELECTORS.values()},
+        **{
+            capitalised(selector.label): f"{selector.meaning}." for name, selector in SELECTORS.items()
+            if not selector.further or name in analysis.by_selector
+        },
     }  # fmt: skip

@@ -8,7 +8,7 @@ from medtransfer.analysis.pools import SOURCE_ACCURACY, Pool
 from medtransfer.records.tables import as_markdown
 from medtransfer.report import data_notes, glossary, verdict_text
 from medtransfer.report.format import Interval, between, probability, spread
-from medtransfer.selectors.selectors import score_label
+from medtransfer.selectors.score_names import score_label
 
 Row = dict[str, Any]
 

@@ -4,23 +4,15 @@ To add one, add one line to `SELECTORS`; tables, texts and pictures take everyth
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from medtransfer.metrics.transfer import Key
 from medtransfer.selectors.marks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, Mark
 from medtransfer.selectors.rules import RULES, Choice, Rule
+from medtransfer.selectors.score_names import INDICATOR_NAMES
 
 OUTCOME = "outcome"  # in place of a score: the mean outcome itself, which is known only in hindsight
-WRITTEN = {  # scores whose name is not written as in the store
-    "logme": "LogME", "rankme": "RankMe", "nesum": "NESum", "pr": "participation ratio", "alpha": "alpha-ReQ",
-    "selfcluster": "self-cluster", "twonn": "TwoNN", "lidar": "LiDAR", "dse": "DSE",
-}  # fmt: skip
-
-
-def score_label(name: str) -> str:
-    """Return how texts and tables write the name of a score."""
-    return WRITTEN.get(name, name.replace("_", " "))
 
 
 class Pool(Protocol):
@@ -64,6 +56,7 @@ class Selector:
         length: of the pretraining in epochs where it is fixed beforehand.
         baseline: whether others are measured against it.
         against: selectors that it is compared with, pool by pool.
+        further: whether it is one of many that share a mark, which pictures name together.
     """
 
     name: str
@@ -79,6 +72,7 @@ class Selector:
     length: int | None = None
     baseline: bool = False
     against: tuple["Selector", ...] = ()
+    further: bool = False
 
 
 def complete_scores(pool: Pool, name: str) -> dict[Key, float]:
@@ -167,6 +161,17 @@ EQUAL_COST = Selector(  # only compared with, since its length depends on the me
 )  # fmt: skip
 _OPPONENTS = (NONE, FULL, RANDOM)  # a rule that sees every checkpoint costs as much as the last one
 
+
+def by_indicator(name: str) -> Selector:
+    """Build the selector of the best score by an indicator, with the name and meaning in INDICATOR_NAMES."""
+    named = INDICATOR_NAMES[name]
+    built = by_score(
+        name.replace("_", "-"), name, "best", named.label, named.label, f"the checkpoint {named.prefers}", Mark(SKY, "p"),
+        higher_is_better=named.higher_is_better,
+    )  # fmt: skip
+    return replace(built, further=True)
+
+
 SELECTORS: dict[str, Selector] = {
     selector.name: selector for selector in (
         by_score("offline", "robustness", "best", "robustness, offline", "robustness (offline)",
@@ -180,9 +185,7 @@ SELECTORS: dict[str, Selector] = {
                  Mark(ORANGE, "h")),
         by_score("source-accuracy", "source_accuracy", "best", "source accuracy", "source accuracy",
                  "the checkpoint most accurate on the source images", Mark(PURPLE, "s"), baseline=True),
-        by_score("logme", "logme", "best", "LogME", "LogME",
-                 "the checkpoint whose pixel embeddings best predict the labels of the training masks", Mark(SKY, "p")),
-        NONE, FULL, RANDOM, ORACLE,
+        *(by_indicator(name) for name in INDICATOR_NAMES), NONE, FULL, RANDOM, ORACLE,
     )
 }  # fmt: skip
 CONTRASTED = tuple(selector for selector in SELECTORS.values() if selector.against)

@@ -14,7 +14,8 @@ from medtransfer.analysis.pools import Pool
 from medtransfer.report.format import between, number, probability, spread
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLACK, BLUE, GREY
-from medtransfer.selectors.selectors import CONTRASTED, ORACLE, score_label
+from medtransfer.selectors.score_names import score_label
+from medtransfer.selectors.selectors import CONTRASTED, ORACLE
 
 WIDTH, HEIGHT = 320, 232  # px
 LEFT, RIGHT, FLOOR, TOP = 0.125, 0.96, 0.115, 0.885  # shares of the panel

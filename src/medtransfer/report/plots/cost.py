@@ -60,7 +60,8 @@ def draw_front(figure: Figure, fixed: Sequence[Summary], picks: Sequence[Summary
     width, height = 72 * figure.get_size_inches()
     beside = width >= 600
     across = width - LEFT - (LEGEND_WIDTH if beside else 10)  # px
-    floor = FLOOR if beside else FLOOR + LEGEND_ROW * (len(picks) + 1)
+    lines = len([s for s in picks if not s.selector.further]) + any(s.selector.further for s in picks) + 1
+    floor = FLOOR if beside else FLOOR + LEGEND_ROW * lines
     axes = figure.add_axes((LEFT / width, floor / height, across / width, (height - TOP - floor) / height))
     _frame_front(axes, [*fixed, *picks])
     _label_epochs(axes, [s.mean_epochs for s in fixed], across)
@@ -111,7 +112,8 @@ def _draw_fixed(axes: Axes, fixed: Sequence[Summary]) -> None:
 def _draw_picks(axes: Axes, picks: Sequence[Summary], spacing: float, near: float) -> None:
     """Draw marks with their intervals; those nearer than `spacing` in cost and `near` in TIS are moved to the left."""
     taken: list[tuple[float, float]] = []
-    for s in picks:
+    _draw_further(axes, [s for s in picks if s.selector.further])
+    for s in (s for s in picks if not s.selector.further):
         x = sqrt(s.mean_epochs)
         while any(abs(x - other) < spacing and abs(s.mean_tis - tis) < near for other, tis in taken):
             x -= spacing
@@ -119,6 +121,16 @@ def _draw_picks(axes: Axes, picks: Sequence[Summary], spacing: float, near: floa
         mark, name = s.selector.mark, f"{s.selector.label} {number(s.mean_tis)}"
         _draw_interval(axes, x, s, BLACK, 1)
         axes.plot([x], [s.mean_tis], mark.marker, color=mark.colour, markersize=10, clip_on=False, label=name, url=described(s))
+
+
+def _draw_further(axes: Axes, further: Sequence[Summary]) -> None:
+    """Draw the many selectors that share a mark, without intervals, under one name."""
+    for s in further:
+        label = f"{len(further)} further indicators" if s is further[0] else None
+        axes.plot(
+            [sqrt(s.mean_epochs)], [s.mean_tis], s.selector.mark.marker, color=s.selector.mark.colour, markersize=5, clip_on=False,
+            label=label, url=described(s),
+        )  # fmt: skip
 
 
 def _draw_interval(axes: Axes, x: float, summary: Summary, colour: str, alpha: float) -> None:

@@ -1,0 +1,54 @@
+"""How texts and tables write the names of scores, and what each prefers; one line per indicator."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ScoreName:
+    """Name and meaning of a score.
+
+    Attributes:
+        label: name in texts and tables.
+        prefers: which checkpoint has the best score, after "the checkpoint".
+        higher_is_better: whether a higher score is better.
+    """
+
+    label: str
+    prefers: str
+    higher_is_better: bool = True
+
+
+INDICATOR_NAMES = {  # by name of the indicator; robustness has selectors of its own
+    "ridge": ScoreName("ridge probe", "whose pixel embeddings predict the masks of left-out patients best, by ridge regression"),
+    "knn": ScoreName("k-NN probe", "whose pixel embeddings predict the masks of left-out patients best, by nearest neighbours"),
+    "logme": ScoreName("LogME", "whose pixel embeddings best predict the labels of the training masks"),
+    "hscore_reg": ScoreName("H-score", "whose classes are furthest apart, relative to the shrunk covariance of all pixels"),
+    "hscore": ScoreName("plain H-score", "whose classes are furthest apart, relative to the covariance of all pixels"),
+    "fr": ScoreName("Friedman–Rafsky", "whose nearest pixels are most often of one class"),
+    "lbtc_corrected": ScoreName("LBTC", "whose classes are best separated at their boundaries, beyond chance"),
+    "lbtc": ScoreName("plain LBTC", "whose classes are best separated at their boundaries"),
+    "ccfv": ScoreName("CC-FV", "whose classes look alike in all images while its features vary"),
+    "ccfv_raw": ScoreName("CC-FV, raw", "whose classes look alike in all images while its features vary, not normalised"),
+    "rankme": ScoreName("RankMe", "whose pixel embeddings fill most directions"),
+    "uniformity": ScoreName("uniformity", "whose images are spread most evenly over the sphere"),
+    "alignment": ScoreName("alignment", "whose views of one image are closest"),
+    "nesum": ScoreName("NESum", "whose variance exceeds that of its first direction most"),
+    "pr": ScoreName("participation ratio", "whose variance is spread over most directions"),
+    "alpha": ScoreName("alpha-ReQ", "whose eigenvalues decay most nearly as 1/rank"),
+    "selfcluster": ScoreName("self-cluster", "whose pixel embeddings cluster least"),
+    "twonn": ScoreName("TwoNN", "whose pixel embeddings have the lowest intrinsic dimension", higher_is_better=False),
+    "lidar": ScoreName("LiDAR", "whose images differ in most directions, beyond their views"),
+    "dse": ScoreName("DSE", "whose pixels form clusters that are far apart, tight and of many directions"),
+    "transrate": ScoreName("TransRate", "whose embeddings take most space beyond that of their classes"),
+    "gbc": ScoreName("GBC", "whose classes overlap least as spherical Gaussians"),
+    "gbc_diag": ScoreName("GBC, diagonal", "whose classes overlap least as diagonal Gaussians"),
+    "nleep": ScoreName("NLEEP", "whose clusters of pixels predict the labels best"),
+    "sfda": ScoreName("SFDA", "whose classes a discriminant analysis separates best"),
+    "parc": ScoreName("PARC", "whose distances of pixels agree best with those of their labels"),
+    "grtd": ScoreName("GRTD", "whose tree of nearest pixels is cut least by the classes"),
+}  # fmt: skip
+
+
+def score_label(name: str) -> str:
+    """Return how texts and tables write the name of a score."""
+    return INDICATOR_NAMES[name].label if name in INDICATOR_NAMES else name.replace("_", " ")
