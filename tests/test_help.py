@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -55,7 +56,7 @@ def test_help_says_where_the_defaults_are_only_where_it_lacks_them(tmp_path: Pat
 
 def test_every_option_is_described_by_a_fragment():
     for command in (cli, *cli.commands.values()):
-        for option in command.params:
+        for option in (param for param in command.params if isinstance(param, click.Option)):
             assert not option.help.endswith(".") and not re.match("[A-Z][a-z]", option.help.removeprefix("AdamW")), option.help
 
 
