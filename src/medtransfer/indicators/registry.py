@@ -22,6 +22,11 @@ INDICATORS: "Registry[Indicator]" = Registry({
     "twonn": "medtransfer.indicators.twonn:TwoNN",
     "lidar": "medtransfer.indicators.lidar:LiDAR",
     "dse": "medtransfer.indicators.dse:DSE",
+    "ridge": "medtransfer.indicators.ridge:Ridge",
+    "knn": "medtransfer.indicators.knn:NearestNeighbours",
+    "fr": "medtransfer.indicators.friedman_rafsky:FriedmanRafsky",
+    "hscore_reg": "medtransfer.indicators.hscore:RegularisedHScore",
+    "hscore": "medtransfer.indicators.hscore:HScore",
 }, make=lambda kind: kind())  # fmt: skip
 
 
