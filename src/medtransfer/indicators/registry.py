@@ -27,6 +27,13 @@ INDICATORS: "Registry[Indicator]" = Registry({
     "fr": "medtransfer.indicators.friedman_rafsky:FriedmanRafsky",
     "hscore_reg": "medtransfer.indicators.hscore:RegularisedHScore",
     "hscore": "medtransfer.indicators.hscore:HScore",
+    "transrate": "medtransfer.indicators.transrate:TransRate",
+    "gbc": "medtransfer.indicators.gbc:GBC",
+    "gbc_diag": "medtransfer.indicators.gbc:DiagonalGBC",
+    "nleep": "medtransfer.indicators.nleep:NLEEP",
+    "sfda": "medtransfer.indicators.sfda:SFDA",
+    "parc": "medtransfer.indicators.parc:PARC",
+    "grtd": "medtransfer.indicators.grtd:GRTD",
 }, make=lambda kind: kind())  # fmt: skip
 
 

@@ -15,6 +15,8 @@ OUTCOME = "outcome"  # in place of a score: the mean outcome itself, which is kn
 WRITTEN = {  # scores whose name is not written as in the store
     "logme": "LogME", "rankme": "RankMe", "nesum": "NESum", "pr": "participation ratio", "alpha": "alpha-ReQ",
     "selfcluster": "self-cluster", "twonn": "TwoNN", "lidar": "LiDAR", "dse": "DSE",
+    "knn": "k-NN", "fr": "Friedman-Rafsky", "hscore": "H-score", "hscore_reg": "regularised H-score", "transrate": "TransRate",
+    "gbc": "GBC", "gbc_diag": "diagonal GBC", "nleep": "NLEEP", "sfda": "SFDA", "parc": "PARC", "grtd": "GRTD",
 }  # fmt: skip
 
 
