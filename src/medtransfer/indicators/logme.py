@@ -7,10 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
 from medtransfer.indicators.contract import Context
-from medtransfer.indicators.sampled import SampledIndicator
-from medtransfer.indicators.samples.labelled_pixels import LabelledPixels, Pixels, labelled_pixels
+from medtransfer.indicators.labelled import LabelledIndicator, Numbers
+from medtransfer.indicators.samples.labelled_pixels import Pixels
 
-Numbers = NDArray[np.float64]
 GRID = 257  # ratios of precisions that are tried before the best is refined
 REST = 1e-12  # smallest residual, as a share of the labels' square, so that a perfect fit has a finite evidence
 
@@ -73,15 +72,10 @@ def _evidence(left: Numbers, squares: Numbers, y: Numbers) -> tuple[float, bool]
     return float(values.max()), bool(error(at)[values.argmax()] <= 10 * floor)
 
 
-class LogME(SampledIndicator[Pixels]):
-    """LogME on a class-balanced sample of pixel embeddings of one level; the background is a class."""
+class LogME(LabelledIndicator):
+    """LogME of the labelled pixels."""
 
     name: ClassVar[str] = "logme"
-    needs: ClassVar[frozenset[str]] = LabelledPixels.needs
-
-    def sampler(self, context: Context) -> LabelledPixels:
-        """Return the sample of labelled pixels."""
-        return labelled_pixels(context)
 
     def measure(self, sample: Pixels, context: Context) -> tuple[float, dict[str, int]]:
         """Compute LogME of the sample."""

@@ -22,6 +22,18 @@ INDICATORS: "Registry[Indicator]" = Registry({
     "twonn": "medtransfer.indicators.twonn:TwoNN",
     "lidar": "medtransfer.indicators.lidar:LiDAR",
     "dse": "medtransfer.indicators.dse:DSE",
+    "ridge": "medtransfer.indicators.ridge:Ridge",
+    "knn": "medtransfer.indicators.knn:NearestNeighbours",
+    "fr": "medtransfer.indicators.friedman_rafsky:FriedmanRafsky",
+    "hscore_reg": "medtransfer.indicators.hscore:RegularisedHScore",
+    "hscore": "medtransfer.indicators.hscore:HScore",
+    "transrate": "medtransfer.indicators.transrate:TransRate",
+    "gbc": "medtransfer.indicators.gbc:GBC",
+    "gbc_diag": "medtransfer.indicators.gbc:DiagonalGBC",
+    "nleep": "medtransfer.indicators.nleep:NLEEP",
+    "sfda": "medtransfer.indicators.sfda:SFDA",
+    "parc": "medtransfer.indicators.parc:PARC",
+    "grtd": "medtransfer.indicators.grtd:GRTD",
 }, make=lambda kind: kind())  # fmt: skip
 
 
