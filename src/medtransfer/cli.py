@@ -371,13 +371,16 @@ def ui(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 @cli.command(context_settings=SETTINGS)
 @common_options
 def demo(files: tuple[Path, ...], debug: bool) -> None:
-    """Run the whole study, from prepare to report.
+    """Run the whole study, then rank its checkpoints.
 
     The section `study` names its encoders, origins, targets, modes and seeds.
     """
     from medtransfer.grid.stage import run_and_report
+    from medtransfer.rank.stage import run
 
-    click.echo(run_and_report(load(files, {})))
+    params = load(files, {})
+    reported = run_and_report(params)
+    click.echo(f"{reported}\n\nBefore any fine-tuning: {run(params, brief=True)}")
 
 
 def main() -> None:

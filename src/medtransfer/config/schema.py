@@ -530,7 +530,7 @@ class Rank(Section):
     size: Annotated[list[Pixels], Field(min_length=2, max_length=2)]
     """(height, width) that images and masks are resized to"""
     candidates: list[Place]
-    """timm names, checkpoint folders or files, FILE@ARCHITECTURE, random, random@ARCHITECTURE; empty: checkpoints of the study"""
+    """timm names, files and folders of checkpoints, FILE@ARCHITECTURE, random; empty: those of the study, and installed weights"""
     pickle: bool
     """whether weights files may be pickles (.pt, .pth), of which only tensors and plain values are read"""
     indicators: list[Name]

@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from medtransfer import study
 from medtransfer.config import Params
 from medtransfer.encoders import ENCODERS
 from medtransfer.errors import InputError
 from medtransfer.hashing import canonical_json
-from medtransfer.records import CheckpointInfo, checkpoint_path, list_checkpoints
+from medtransfer.pretrain.origins.package import find_installed
+from medtransfer.records import CheckpointInfo, checkpoint_path, list_checkpoints, series_folder
 from medtransfer.records.weights_file import check_weights_file
 
 RANDOM, AT = "random", "@"
+INSTALLED = "tf_efficientnet_lite0.in1k"  # of the extra `weights`
 FORMS = (
     "the name of a timm model, a folder or a file of our checkpoints, FILE@ARCHITECTURE, TIMM_NAME@FILE, random or "
     "random@ARCHITECTURE"
@@ -44,13 +47,14 @@ def read_candidates(texts: Sequence[str], params: Params) -> list[Candidate]:
     """Read what the user named; `random` adds a control of every architecture that has none yet.
 
     Args:
-        texts: one per candidate, see FORMS; none for the checkpoints of the study.
+        texts: one per candidate, see FORMS; none for `default_candidates`.
         params: of which `pretrain.encoders` names architectures.
 
     Raises:
         InputError: one is none of FORMS, a file does not exist, or there is no candidate.
     """
-    named = [candidate for text in (texts or _of_study(params)) if text != RANDOM for candidate in _read(text, params)]
+    texts = texts or default_candidates(params)
+    named = [candidate for text in texts if text != RANDOM for candidate in _read(text, params)]
     if RANDOM in texts:
         named += _controls(named)
     if not named:
@@ -58,10 +62,10 @@ def read_candidates(texts: Sequence[str], params: Params) -> list[Candidate]:
     return _unique(named)
 
 
-def _of_study(params: Params) -> Iterator[str]:
-    for encoder in params.study.encoders:
-        for origin in params.study.origins:
-            yield str(Path(params.pretrain.out) / f"{encoder}-{origin}")
+def default_candidates(params: Params) -> list[str]:
+    """Return the checkpoints of the study, and the smallest installed ImageNet weights with a random control."""
+    series = [str(series_folder(Path(params.pretrain.out), *names)) for names in study.study_series(params, {})]
+    return [*series, *([INSTALLED, RANDOM] if find_installed(INSTALLED) else [])]
 
 
 def _read(text: str, params: Params) -> Iterator[Candidate]:

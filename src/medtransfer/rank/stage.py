@@ -22,6 +22,7 @@ from medtransfer.rank.candidates import Candidate, read_candidates
 from medtransfer.rank.measurement import Measure
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.targets import fitting_indicators, open_target
+from medtransfer.rank.verdict import verdict
 from medtransfer.records import PreparedTarget, write_json, write_text
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.tables import as_csv
@@ -29,11 +30,12 @@ from medtransfer.records.tables import as_csv
 log = logging.getLogger("medtransfer")
 
 
-def run(params: Params) -> str:
+def run(params: Params, brief: bool = False) -> str:
     """Rank the candidates; those that were measured before are reused.
 
     Args:
         params: params, whose section `rank` names images and candidates.
+        brief: whether to return the first sentence of the verdict only, and where the page is.
 
     Returns:
         The text for the terminal.
@@ -58,7 +60,7 @@ def run(params: Params) -> str:
             target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
             params.report.confidence, params.report.draws, params.report.seed, left_out,
         )  # fmt: skip
-        return _write(ranking, target, Path(params.rank.out))
+        return _write(ranking, target, Path(params.rank.out), brief)
 
 
 def _by(params: Params, target: PreparedTarget) -> list[str]:
@@ -125,7 +127,7 @@ class _Progress:
         self._bar.close()
 
 
-def _write(ranking: Ranking, target: PreparedTarget, out: Path) -> str:
+def _write(ranking: Ranking, target: PreparedTarget, out: Path, brief: bool) -> str:
     """Write page, tables and runs; return the text for the terminal."""
     text = tables.terminal(ranking)
     write_text(out / "ranking.csv", as_csv(tables.score_rows(ranking)))
@@ -135,7 +137,7 @@ def _write(ranking: Ranking, target: PreparedTarget, out: Path) -> str:
     write_text(out / "ranking.md", text + "\n")
     write_text(out / "ranking.html", page.render(ranking))
     tracking.write_runs("rank", [_record(ranking, index, target) for index in range(len(ranking.candidates))], "candidates")
-    return f"{text}\n\nThe page: {out / 'ranking.html'}"
+    return f"{verdict(ranking)[0] if brief else text}\n\nThe page: {out / 'ranking.html'}"
 
 
 def _summary(ranking: Ranking) -> dict[str, Any]:
