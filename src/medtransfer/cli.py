@@ -254,6 +254,23 @@ def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | No
     study.score(load(files, parsed("score", options)), force)
 
 
+@stage(Rank)
+@click.argument("more", nargs=-1, metavar="[CANDIDATE]...")
+def rank(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], **options: str | None) -> None:
+    """Rank candidate encoders on images, before any fine-tuning.
+
+    With masks it says which candidates cannot be distinguished from the best; candidates may also be written one after the
+    other, as in --candidates resnet50.a1_in1k convnext_tiny.fb_in1k checkpoints/unet-simple random.
+    """
+    given = parsed("rank", options)
+    if more:
+        given["rank.candidates"] = [*given.get("rank.candidates", []), *more]
+    params = load(files, given)
+    from medtransfer.rank.stage import run
+
+    click.echo(run(params))
+
+
 @stage(Finetune, lists=CELL)
 @force_option
 @click.option("--study", "whole_study", is_flag=True, help="every cell of the section `study` that matches the other options")
@@ -320,23 +337,6 @@ def report(files: tuple[Path, ...], debug: bool, everything: bool, **options: st
     from medtransfer import study
 
     click.echo(study.report(load(files, parsed("report", options)), everything))
-
-
-@stage(Rank)
-@click.argument("more", nargs=-1, metavar="[CANDIDATE]...")
-def rank(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], **options: str | None) -> None:
-    """Rank candidate encoders on images, before any fine-tuning.
-
-    With masks it says which candidates cannot be distinguished from the best; candidates may also be written one after the
-    other, as in --candidates resnet50.a1_in1k convnext_tiny.fb_in1k checkpoints/unet-simple random.
-    """
-    given = parsed("rank", options)
-    if more:
-        given["rank.candidates"] = [*given.get("rank.candidates", []), *more]
-    params = load(files, given)
-    from medtransfer.rank.stage import run
-
-    click.echo(run(params))
 
 
 @stage(Search)

@@ -140,3 +140,13 @@ def test_what_cannot_be_ranked_is_said(ranked, pictures, changed, error, message
     changed = {key: str(pictures / "my scans") if value == "{pictures}" else value for key, value in changed.items()}
     with pytest.raises(error, match=message):
         ranked("checkpoints/unet-simple", **changed)
+
+
+@pytest.mark.slow
+def test_a_cluster_measures_the_same(ranked, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ranked("checkpoints/unet-simple")
+    here = (tmp_path / "rank/ranking.csv").read_bytes()
+    ranked("checkpoints/unet-simple", launcher="ray", out=str(tmp_path / "elsewhere" / "rank"))
+    assert (tmp_path / "elsewhere/rank/ranking.csv").read_bytes() == here
+    assert len(list((tmp_path / "elsewhere/rank/candidates").glob("*.json"))) == 3
