@@ -10,7 +10,6 @@ import numpy as np
 
 from medtransfer import __version__, tracking
 from medtransfer.errors import InputError
-from medtransfer.hashing import digest
 from medtransfer.records import TARGET_FILE, PreparedTarget
 from medtransfer.records.evidence import EvidenceRow, read_evidence
 from medtransfer.tasks import TASKS
@@ -106,7 +105,7 @@ def _describe(folder: Path) -> dict[str, Any]:
         log.warning("evidence on the target %s lacks what its prepared folder says, since %s", folder.name, error)
         return {}
     return {
-        "data": target.info.fingerprint, "raw": digest(sorted(target.info.sources.values())), "reader": target.info.reader,
+        "data": target.info.fingerprint, "raw": target.info.raw, "reader": target.info.reader,
         "train_images": len(train), "train_groups": int(train["group"].nunique()),
         "height": target.info.input[0], "width": target.info.input[1],
     }  # fmt: skip
