@@ -359,6 +359,36 @@ def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     click.echo(study.replay(load(files, parsed("replay", options))))
 
 
+@cli.group(context_settings=SETTINGS)
+@help_option
+def evidence() -> None:
+    """Exchange results with other groups as small tables.
+
+    A table has digests, names of encoders, kinds of targets, outcomes and costs: no images, and no names of people or hosts.
+    """
+
+
+@evidence.command("export", context_settings=SETTINGS)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="the CSV file to write")
+@click.option("--names", is_flag=True, help="name the targets, which may name a hospital")
+@common_options
+def export_evidence(files: tuple[Path, ...], debug: bool, out: Path, names: bool) -> None:
+    """Write the outcomes of all fine-tunings in the tracking store."""
+    from medtransfer import study
+
+    click.echo(study.export_evidence(load(files, {}), out, names))
+
+
+@evidence.command("import", context_settings=SETTINGS)
+@click.argument("tables", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@common_options
+def import_evidence(files: tuple[Path, ...], debug: bool, tables: tuple[Path, ...]) -> None:
+    """Store tables of others in the folder evidence.out, for the baseline `history`."""
+    from medtransfer.evidence.stage import import_files
+
+    click.echo(import_files(tables, Path(load(files, {}).evidence.out)))
+
+
 @stage(Ui)
 def ui(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     """Open the tracking store in the MLflow UI, until interrupted."""

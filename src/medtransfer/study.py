@@ -181,6 +181,15 @@ def report(params: Params, everything: bool = False) -> str:
     return run(params.report, options_of(params.score).robustness, views_of(params.score), judged)
 
 
+@command(*RESULTS)
+def export_evidence(params: Params, out: Path, names: bool) -> str:
+    """Export the outcomes of the tracking store, after publishing the results on disk that it lacks."""
+    from medtransfer.evidence.stage import export_rows
+
+    publish(params)
+    return export_rows(out, Path(params.prepare.out), names)
+
+
 @command("search")
 def search(params: Params, everything: bool = False) -> str:
     """Search for the robustness setting that chooses best, on own results or the paper's replayed ones.

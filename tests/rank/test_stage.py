@@ -3,18 +3,24 @@
 import csv
 import json
 import logging
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.evidence.rows import row as outcome_row
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
+from medtransfer.hashing import digest
 from medtransfer.rank import measurement
 from medtransfer.rank.stage import run
+from medtransfer.records import PreparedTarget
+from medtransfer.records.evidence import import_evidence
 from medtransfer.records.ranked import RankedCandidate
 
 CHOSEN = {
@@ -150,3 +156,21 @@ def test_a_cluster_measures_the_same(ranked, tmp_path, monkeypatch):
     ranked("checkpoints/unet-simple", launcher="ray", out=str(tmp_path / "elsewhere" / "rank"))
     assert (tmp_path / "elsewhere/rank/ranking.csv").read_bytes() == here
     assert len(list((tmp_path / "elsewhere/rank/candidates").glob("*.json"))) == 3
+
+
+def test_history_is_that_of_the_same_weights_on_other_targets(ranked, tmp_path):
+    """Of the two checkpoints the first did better on two other targets; the present one, where it did worse, says nothing."""
+    ranked("checkpoints/unet-simple")
+    assert json.loads((tmp_path / "rank/ranking.json").read_text())["baselines"]["history"] == []
+    weights = {line["candidate"]: line["weights"] for line in rows(tmp_path, "candidates.csv")}
+    present = PreparedTarget.open(Path("data/prepared/sample")).info.fingerprint
+    others = {digest("moon"): (0.8, 0.4), digest("sun"): (0.5, 0.4), present: (0.1, 0.9)}
+    known = [
+        replace(outcome_row("a", "b", dice), weights=weights[f"unet-simple e00{epoch}"], data=data)
+        for data, pair in others.items() for epoch, dice in enumerate(pair, start=1)
+    ]  # fmt: skip
+    import_evidence(known, Path("evidence"))
+    assert "unet-simple e001 (mean TIS 1.000 ± 0.000 on 2 other targets)" in ranked("checkpoints/unet-simple")
+    past = {line["candidate"]: (line["history"], line["history_targets"]) for line in rows(tmp_path, "candidates.csv")}
+    assert past["unet-simple e002"] == (str((0.5 + 0.8) / 2), "2") and past["unet-simple e000 (random)"] == ("", "0")
+    shutil.rmtree("evidence")

@@ -40,7 +40,7 @@ BY_HAND = {  # choice and epochs spent in SERIES; whether it can choose among EN
     "offline": (Choice(0), 20, True), "online": (Choice(5, stopped_at=10), 10, False),
     "online-keep-stop": (Choice(10, stopped_at=10), 10, False), "source-accuracy": (Choice(0), 20, True),
     "none": (Choice(0), 0, False), "full": (Choice(20), 20, False), "random": (Choice(None), 7.2, True),
-    "oracle": (Choice(5), 20, True),
+    "oracle": (Choice(5), 20, True), "history": (Choice(0), 20, True),
     **{name: (Choice(1 if name == "twonn" else 0), 20, True) for name in FURTHER},  # fewer dimensions are better
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
 from medtransfer.selectors.score_names import score_label
-from medtransfer.selectors.selectors import OUTCOME, SELECTORS
+from medtransfer.selectors.selectors import HISTORY, OUTCOME, SELECTORS
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
 from medtransfer.tracking import StoredRun
@@ -41,7 +41,7 @@ class Pool:
         digests: pretraining, data, protocol; runs of different digests are never mixed.
         outcome: test value of the metric by (candidate, seed).
         scores: every metric of the score run and the source accuracy, by name and candidate; robustness at the default
-            setting of the mode.
+            setting of the mode; `history`, if the weights were fine-tuned on other targets, too.
         candidates: keys of all candidates that the store knows of, ascending.
         metric: primary metric of the task, which the outcomes are values of.
         setting: of the robustness, for people; empty when nothing was scored.
@@ -55,6 +55,7 @@ class Pool:
         loaded: how many tensors of imported weights were loaded, where some were not; empty otherwise.
         blind: whether no model of any candidate predicts foreground in any test image.
         unfit: candidates whose features are not finite for some images, by score, which is then left out.
+        other_targets: number of other targets that the score `history` rests on.
         label: distinguishes pools with the same fields.
     """
 
@@ -75,6 +76,7 @@ class Pool:
     loaded: str = ""
     blind: bool = False
     unfit: Mapping[str, frozenset[Key]] = field(default_factory=dict)
+    other_targets: int = 0
     label: str = ""
 
     @property
@@ -146,7 +148,7 @@ class Pool:
     @cached_property
     def indicators(self) -> tuple[str, ...]:
         """The scores that the score run measured; robustness where nothing was scored."""
-        return tuple(name for name in self.scores if name != SOURCE_ACCURACY) or ("robustness",)
+        return tuple(name for name in self.scores if name not in (SOURCE_ACCURACY, HISTORY)) or ("robustness",)
 
     @property
     def complete(self) -> bool:
@@ -280,7 +282,7 @@ def _scores(
             matching = [run for run in scored if all(run.params.get(name) == value for name, value in preferred.items())]
             chosen[key] = (matching or scored)[0]
     ids = sorted({run.id for run in chosen.values()})
-    plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, "robustness"}
+    plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, HISTORY, "robustness"}
     scored_by = {metric for run in chosen.values() for metric in run.params.get("scores", "").split()}
     broken = {f"{metric}_{flag}" for metric in {*METRICS.values(), *plain, *scored_by} for flag in UNUSABLE}
     curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*METRICS.values(), *broken, *plain, *scored_by})}

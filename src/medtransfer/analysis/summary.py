@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from medtransfer.analysis.evidence import gather
+from medtransfer.analysis.history import with_history
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Analysis, Contrast, Judged, Sampling, Summary
 from medtransfer.analysis.pools import Pool
@@ -21,6 +22,7 @@ def analyse(pools: Sequence[Pool], left: Sequence[str], sampling: Sampling, warn
         sampling: how intervals are drawn.
         warnings: sentences on what weakens all of it.
     """
+    pools = with_history(pools, sampling.least)
     judged = [judge(pool, sampling) for pool in track(pools, "report", len(pools), "configurations")]
     notes = [note for pool in judged for note in pool.notes]
     summaries, contrasts = summarise(judged, sampling)

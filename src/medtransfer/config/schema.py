@@ -583,6 +583,13 @@ class Replay(Section):
     """robustness_scores.csv of the paper's authors"""
 
 
+class Evidence(Section):
+    """Results of others, imported from small tables."""
+
+    out: Out
+    """folder of imported evidence"""
+
+
 class Ui(Section):
     """The MLflow UI on the tracking store."""
 
@@ -606,4 +613,5 @@ class Params(Section):
     rank: Rank
     search: Search
     replay: Replay
+    evidence: Evidence
     ui: Ui

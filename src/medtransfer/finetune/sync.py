@@ -57,7 +57,9 @@ def record_of(result: Result, folder: Path, prepared: Path) -> tracking.RunRecor
     cell = Cell(**result.cell)
     protocol = Protocol.read(result.settings)
     params = run_params(cell, protocol, result.task, result.settings["class_names"])
-    tags = {"compiled": compiled} if (compiled := result.settings.get("compiled")) else {}
+    tags = {"seconds": f"{result.seconds:.1f}"}
+    if compiled := result.settings.get("compiled"):
+        tags["compiled"] = compiled
     inputs = [(cell.target, cell.data, prepared / cell.target, "training")]
     return tracking.RunRecord(
         cell.name, result.key, params, result.metrics, by_epoch(result.curves), tags, {"model": folder}, inputs

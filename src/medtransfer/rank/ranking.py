@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from medtransfer.analysis.history import History
 from medtransfer.analysis.ranking import Array, Standing, agreement, null_spread, stand
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank.candidates import RANDOM
@@ -27,6 +28,7 @@ class Ranking:
         draws: draws of P(best).
         seed: seed of the draws.
         left_out: why a candidate could not be measured, by name.
+        histories: what other targets say about each candidate; empty if that was not looked up.
     """
 
     target: str
@@ -37,6 +39,7 @@ class Ranking:
     draws: int
     seed: int
     left_out: Mapping[str, str] = field(default_factory=dict)
+    histories: Sequence[History] = ()
 
     @property
     def indicators(self) -> list[str]:
@@ -125,6 +128,8 @@ class Ranking:
         accuracies = [candidate.source_accuracy for candidate in self.candidates]
         known = [index for index, accuracy in enumerate(accuracies) if accuracy is not None]
         chosen["source accuracy"] = [max(known, key=lambda index: accuracies[index] or 0.0)] if len(known) > 1 else []
+        past = {index: found.value for index, found in enumerate(self.histories) if found.value is not None}
+        chosen["history"] = [index for index, value in past.items() if value == max(past.values())]
         chosen["random weights"] = [index for index in range(len(self.candidates)) if self.is_random(index)]
         return chosen
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer import study, tracking
+from medtransfer.analysis.evidence_rows import all_rows
+from medtransfer.analysis.history import History, history
 from medtransfer.config import Params
 from medtransfer.errors import StageError
 from medtransfer.grid.alone import Alone
@@ -24,8 +26,10 @@ from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.targets import fitting_indicators, open_target
 from medtransfer.rank.verdict import verdict
 from medtransfer.records import PreparedTarget, write_json, write_text
+from medtransfer.records.evidence import EvidenceRow
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.tables import as_csv
+from medtransfer.tasks import TASKS
 
 log = logging.getLogger("medtransfer")
 
@@ -50,6 +54,7 @@ def run(params: Params, brief: bool = False) -> str:
     with exclusive(Path(params.rank.out)):
         target = open_target(params).verify()
         names = fitting_indicators([*params.rank.indicators, *_by(params, target)], target)
+        evidence = all_rows(Path(params.prepare.out), Path(params.evidence.out))  # a broken file is an error before any work
         jobs = [_job(candidate, target, names, params) for candidate in candidates]
         left_out = _measure(params, jobs)
         records = [RankedCandidate.read(Path(job.record)) for job in jobs if job.name not in left_out]
@@ -59,8 +64,22 @@ def run(params: Params, brief: bool = False) -> str:
         ranking = Ranking(
             target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
             params.report.confidence, params.report.draws, params.report.seed, left_out,
+            _histories(records, target, evidence, params),
         )  # fmt: skip
         return _write(ranking, target, Path(params.rank.out), brief)
+
+
+def _histories(
+    records: Sequence[RankedCandidate], target: PreparedTarget, evidence: Sequence[EvidenceRow], params: Params
+) -> list[History]:  # fmt: skip
+    """Return what other targets say about each candidate; images without labels are taken to be segmented."""
+    info = target.info
+    metric = TASKS.get(info.task, TASKS["segmentation"]).primary.name
+    known = history(
+        [record.weights for record in records], {info.fingerprint, info.raw, info.target}, evidence, metric=metric,
+        mode=params.finetune.mode, least=params.report.least,
+    )  # fmt: skip
+    return [known[record.weights] for record in records]
 
 
 def _by(params: Params, target: PreparedTarget) -> list[str]:

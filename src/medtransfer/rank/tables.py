@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from medtransfer.analysis.history import History
 from medtransfer.indicators.flags import in_words
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.verdict import verdict
@@ -36,9 +37,10 @@ def candidate_rows(ranking: Ranking) -> list[Row]:
             "epoch": candidate.epoch, "source_accuracy": candidate.source_accuracy, "width": candidate.width,
             "size": candidate.input["size"], "mean": _numbers(candidate.input["mean"]), "std": _numbers(candidate.input["std"]),
             "weights": candidate.weights, "audit": candidate.audit, "images": candidate.images, "groups": candidate.groups,
+            **_history(ranking, index),
             "seconds": candidate.seconds, "forward_seconds": candidate.forward_seconds, "memory_mib": candidate.memory,
         }
-        for candidate in ranking.candidates
+        for index, candidate in enumerate(ranking.candidates)
     ]  # fmt: skip
 
 
@@ -74,7 +76,7 @@ def rank_text(ranking: Ranking, name: str, index: int) -> str:
 def baseline_rows(ranking: Ranking) -> list[Row]:
     """Return one row per way of choosing without an indicator."""
     return [
-        {"baseline": name, "takes": ", ".join(ranking.candidates[index].name for index in chosen) or "– (none known)"}
+        {"baseline": name, "takes": ", ".join(_taken(ranking, name, index) for index in chosen) or "– (none known)"}
         for name, chosen in ranking.baselines.items()
     ]  # fmt: skip
 
@@ -96,6 +98,21 @@ def terminal(ranking: Ranking) -> str:
         f"Cost: {cost}.", *left_out,
     ]  # fmt: skip
     return "\n\n".join(parts)
+
+
+def _history(ranking: Ranking, index: int) -> Row:
+    found = ranking.histories[index] if ranking.histories else History(None, 0, None)
+    return {"history": found.value, "history_error": found.error, "history_targets": found.targets}
+
+
+def _taken(ranking: Ranking, baseline: str, index: int) -> str:
+    """Name a candidate that a baseline takes; of `history` with what the choice rests on."""
+    name = ranking.candidates[index].name
+    if baseline != "history":
+        return name
+    found = ranking.histories[index]
+    error = "" if found.error is None else f" ± {found.error:.3f}"
+    return f"{name} (mean TIS {found.value:.3f}{error} on {found.targets} other target{'' if found.targets == 1 else 's'})"
 
 
 def _known(value: float) -> float | None:

@@ -72,6 +72,11 @@ class TargetInfo(Record):
         """Return 12 hexadecimal digits that change when any image, label, split or class does."""
         return digest([self.arrays, self.classes, self.input, self.augmentation])
 
+    @property
+    def raw(self) -> str:
+        """Return 12 hexadecimal digits of the source files' content, whatever their names and the size of the images."""
+        return digest(sorted(self.sources.values()))
+
 
 TARGET_FILE, IMAGES_FILE, INDEX_FILE = "dataset.json", "images.npy", "index.csv"
 MASKS_FILE = "masks.npy"  # labels of pixels; the labels of other tasks have files of their own

@@ -18,6 +18,9 @@ def facts(judged: Judged) -> list[str]:
     ]
     if pool.loaded:
         lines.append(f"The weights were loaded in part only: {pool.loaded}; the others are random.")
+    if pool.other_targets:
+        count = f"{pool.other_targets} other target{'' if pool.other_targets == 1 else 's'}"
+        lines.append(f"History: mean TIS of the same checkpoints on {count}.")
     if judged.correlations:
         values = ", ".join(f"{NAMES.get(name, name)} {value:.3f}" for name, value in judged.correlations.items())
         lines.append(f"Correlation of robustness with {pool.metric.label} over the checkpoints: {values}.")

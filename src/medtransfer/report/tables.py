@@ -9,6 +9,7 @@ from medtransfer.records.tables import as_markdown
 from medtransfer.report import data_notes, glossary, verdict_text
 from medtransfer.report.format import Interval, between, probability, spread
 from medtransfer.selectors.score_names import score_label
+from medtransfer.selectors.selectors import HISTORY
 
 Row = dict[str, Any]
 
@@ -97,7 +98,7 @@ def checkpoint_table(judged: Judged) -> list[Row]:
 def score_cells(pool: Pool, candidate: Candidate, interval: str) -> Row:
     """Return the cell of every score of a candidate, for people; `interval` is the heading of that of robustness."""
     cells: Row = {}
-    for name in (*pool.indicators, SOURCE_ACCURACY):
+    for name in (*pool.indicators, SOURCE_ACCURACY, *([HISTORY] if HISTORY in pool.scores else [])):
         cells[score_label(name)] = candidate.scores.get(name)
         if name == "robustness":
             cells[interval] = between(candidate.robustness_interval)

@@ -13,6 +13,7 @@ from medtransfer.selectors.rules import RULES, Choice, Rule
 from medtransfer.selectors.score_names import INDICATOR_NAMES
 
 OUTCOME = "outcome"  # in place of a score: the mean outcome itself, which is known only in hindsight
+HISTORY = "history"  # score of a pool by the outcomes of the same weights on other targets
 
 
 class Pool(Protocol):
@@ -185,6 +186,8 @@ SELECTORS: dict[str, Selector] = {
                  Mark(ORANGE, "h")),
         by_score("source-accuracy", "source_accuracy", "best", "source accuracy", "source accuracy",
                  "the checkpoint most accurate on the source images", Mark(PURPLE, "s"), baseline=True),
+        by_score("history", HISTORY, "best", "history", "history",
+                 "the checkpoint with the highest mean TIS on the other targets of the report", Mark(GREY, "X"), baseline=True),
         *(by_indicator(name) for name in INDICATOR_NAMES), NONE, FULL, RANDOM, ORACLE,
     )
 }  # fmt: skip

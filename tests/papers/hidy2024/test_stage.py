@@ -15,7 +15,7 @@ from medtransfer.errors import InputError
 from medtransfer.papers.hidy2024 import stage
 from medtransfer.papers.hidy2024.claims import CLAIMS
 from medtransfer.papers.hidy2024.store import build_pools, read_released
-from medtransfer.selectors.selectors import FULL, OUTCOME, SELECTORS
+from medtransfer.selectors.selectors import FULL, HISTORY, OUTCOME, SELECTORS
 from medtransfer.tracking import bulk
 
 from .conftest import FEW, REPORT, SEEDS, replay
@@ -73,7 +73,7 @@ def test_what_the_small_files_lack_is_named_cell_by_cell(replayed: tuple[Path, P
 
 def test_selectors_have_their_names_in_both_alignments(replayed: tuple[Path, Path]) -> None:
     found = rows("selectors.csv")
-    released = (None, OUTCOME, "robustness", "source_accuracy")
+    released = (None, OUTCOME, HISTORY, "robustness", "source_accuracy")
     names = {name for name, selector in SELECTORS.items() if selector.needs in released and selector != FULL}
     names |= {"fixed-1", "fixed-300"}
     for alignment in ("keyed", "as-published"):

@@ -1,0 +1,1 @@
+"""Stage `evidence`: results that groups exchange as small tables."""

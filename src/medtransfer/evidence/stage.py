@@ -1,0 +1,62 @@
+"""Stage `evidence`: export the outcomes of the tracking store as one small table, and import those of others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medtransfer.analysis.evidence_rows import own_rows
+from medtransfer.errors import InputError
+from medtransfer.locks import exclusive
+from medtransfer.records.evidence import EvidenceRow, import_evidence, read_evidence, write_evidence
+
+
+def export_rows(out: Path, prepared: Path, names: bool) -> str:
+    """Write the evidence of the tracking store.
+
+    Args:
+        out: the CSV file to write.
+        prepared: folder of all prepared targets, which say how many images a target has.
+        names: whether to name the targets.
+
+    Returns:
+        The text for the terminal, with every name that the file holds.
+
+    Raises:
+        InputError: the store holds no finished fine-tuning.
+    """
+    rows, older = own_rows(prepared)
+    if not rows:
+        raise InputError(
+            "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
+            "set MLFLOW_TRACKING_URI to the store that has them"
+        )
+    write_evidence(out, rows if names else [row.anonymous for row in rows])
+    columns = ["encoder", "origin", "source", *(["target"] if names else [])]
+    text = f"{len(rows)} rows in {out}. Names in it: {_listed(rows, columns)}."
+    return f"{text} {older} fine-tunings of an older format are left out." if older else text
+
+
+def _listed(rows: Sequence[EvidenceRow], columns: Sequence[str]) -> str:
+    return "; ".join(f"{column} {', '.join(sorted({str(getattr(row, column)) for row in rows}))}" for column in columns)
+
+
+def import_files(files: Sequence[Path], out: Path) -> str:
+    """Store evidence of others; nothing is stored unless every file is valid.
+
+    Args:
+        files: CSV files.
+        out: folder of all imported evidence.
+
+    Returns:
+        The text for the terminal.
+
+    Raises:
+        InputError: a file is not valid evidence.
+    """
+    read = [(file, read_evidence(file)) for file in files]
+    lines = []
+    with exclusive(out):
+        for file, rows in read:
+            stored = import_evidence(rows, out)
+            end = f"stored as {stored}" if stored else "already imported"
+            lines.append(f"{file}: {len(rows)} rows on {len({row.data for row in rows})} targets, {end}")
+    return "\n".join(lines)
