@@ -10,7 +10,7 @@ from medtransfer.indicators.flags import in_words
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank import plots
 from medtransfer.rank.ranking import Ranking
-from medtransfer.rank.tables import baseline_rows, rank_text
+from medtransfer.rank.tables import baseline_rows, judged_rows, rank_text
 from medtransfer.rank.verdict import verdict
 from medtransfer.report import html
 from medtransfer.report.format import probability
@@ -34,7 +34,7 @@ def render(ranking: Ranking) -> str:
         html.table(baseline_rows(ranking), "What needs no indicator", left=("baseline", "takes"), wrapped=("takes",)),
         Markup("<h2>Every indicator</h2>"), _panels(ranking),
         html.note("Filled: not distinguished from the best by this indicator. Squares: random weights. The best are to the right."),
-        *_agreement(ranking),
+        *_agreement(ranking), *_judged(ranking),
         Markup("<h2>Everything else</h2>"), *_folded(ranking),
     ]  # fmt: skip
     return html.document(f"{TITLE}: {ranking.target}", Markup("\n").join(body))
@@ -91,6 +91,20 @@ def _agreement(ranking: Ranking) -> list[Markup]:
         plots.NAMES + plots.CELL * (len(names) + 1), plots.matrix(ranking, names)
     )
     return [Markup("<h2>How far the indicators agree</h2>"), html.note(spread), picture]
+
+
+def _judged(ranking: Ranking) -> list[Markup]:
+    rows = judged_rows(ranking)
+    if not rows:
+        return []
+    text = (
+        f"The store or imported evidence knows what fine-tuning {rows[0]['candidates']} of these candidates on this target gave "
+        f"({rows[0]['seeds']} seeds or more). TIS: outcome of the chosen candidate, as a fraction of the best one's. Kendall: with "
+        "the outcome, beside its standard deviation for unrelated rankings. On the target that is judged this is hindsight."
+    )
+    return [
+        Markup("<h2>What fine-tuning says</h2>"), html.table(rows, left=("takes",), wrapped=("takes",)), html.note(text),
+    ]  # fmt: skip
 
 
 def _folded(ranking: Ranking) -> list[Markup]:

@@ -29,6 +29,8 @@ class Ranking:
         seed: seed of the draws.
         left_out: why a candidate could not be measured, by name.
         histories: what other targets say about each candidate; empty if that was not looked up.
+        outcomes: mean outcome of fine-tuning each candidate on this target, NaN where unknown; empty if none is known.
+        seeds: least number of seeds of an outcome.
     """
 
     target: str
@@ -40,6 +42,8 @@ class Ranking:
     seed: int
     left_out: Mapping[str, str] = field(default_factory=dict)
     histories: Sequence[History] = ()
+    outcomes: Sequence[float] = ()
+    seeds: int = 0
 
     @property
     def indicators(self) -> list[str]:

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate, read_candidates
+from medtransfer.rank.judged import outcomes_of
 from medtransfer.rank.measurement import Measure
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.targets import fitting_indicators, open_target
@@ -66,6 +67,8 @@ def run(params: Params, brief: bool = False) -> str:
             params.report.confidence, params.report.draws, params.report.seed, left_out,
             _histories(records, target, evidence, params),
         )  # fmt: skip
+        outcomes, seeds = outcomes_of(ranking, target.info.fingerprint, _metric(target), evidence)
+        ranking = replace(ranking, outcomes=outcomes.tolist(), seeds=seeds)
         return _write(ranking, target, Path(params.rank.out), brief)
 
 
@@ -74,12 +77,15 @@ def _histories(
 ) -> list[History]:  # fmt: skip
     """Return what other targets say about each candidate; images without labels are taken to be segmented."""
     info = target.info
-    metric = TASKS.get(info.task, TASKS["segmentation"]).primary.name
     known = history(
-        [record.weights for record in records], {info.fingerprint, info.raw, info.target}, evidence, metric=metric,
+        [record.weights for record in records], {info.fingerprint, info.raw, info.target}, evidence, metric=_metric(target),
         mode=params.finetune.mode, least=params.report.least,
     )  # fmt: skip
     return [known[record.weights] for record in records]
+
+
+def _metric(target: PreparedTarget) -> str:
+    return TASKS.get(target.info.task, TASKS["segmentation"]).primary.name
 
 
 def _by(params: Params, target: PreparedTarget) -> list[str]:
@@ -152,6 +158,7 @@ def _write(ranking: Ranking, target: PreparedTarget, out: Path, brief: bool) -> 
     write_text(out / "ranking.csv", as_csv(tables.score_rows(ranking)))
     write_text(out / "candidates.csv", as_csv(tables.candidate_rows(ranking)))
     write_text(out / "agreement.csv", as_csv(tables.agreement_rows(ranking)))
+    write_text(out / "judged.csv", as_csv(tables.judged_rows(ranking)))
     write_json(out / "ranking.json", _summary(ranking))
     write_text(out / "ranking.md", text + "\n")
     write_text(out / "ranking.html", page.render(ranking))
@@ -165,7 +172,7 @@ def _summary(ranking: Ranking) -> dict[str, Any]:
         "indistinguishable": [ranking.candidates[index].name for index in ranking.kept],
         "candidates": tables.candidate_rows(ranking), "scores": tables.score_rows(ranking),
         "baselines": {name: [ranking.candidates[i].name for i in chosen] for name, chosen in ranking.baselines.items()},
-        "agreement": tables.agreement_rows(ranking), "left_out": dict(ranking.left_out),
+        "agreement": tables.agreement_rows(ranking), "judged": tables.judged_rows(ranking), "left_out": dict(ranking.left_out),
     }  # fmt: skip
 
 

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from medtransfer.analysis.history import History
+from medtransfer.analysis.ranking import null_spread
 from medtransfer.indicators.flags import in_words
+from medtransfer.rank.judged import judge
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.verdict import verdict
 from medtransfer.records.tables import as_markdown
@@ -89,15 +91,33 @@ def agreement_rows(ranking: Ranking) -> list[Row]:
     ]  # fmt: skip
 
 
+def judged_rows(ranking: Ranking) -> list[Row]:
+    """Return one row per way of choosing: what fine-tuning gave from its choice; empty where too few outcomes are known."""
+    return [
+        {
+            "way of choosing": one.way, "takes": ", ".join(one.takes[:3]) + (" …" if len(one.takes) > 3 else ""),
+            "outcome": one.outcome, "tis": one.tis, "regret": one.regret, "kendall": _known(one.kendall),
+            "null_sd": _known(null_spread(one.candidates)) if np.isfinite(one.kendall) else None, "candidates": one.candidates,
+            "seeds": ranking.seeds,
+        }
+        for one in judge(ranking, np.array(ranking.outcomes))
+    ]  # fmt: skip
+
+
 def terminal(ranking: Ranking) -> str:
     """Format the text for the terminal: the verdict, one table, the baselines, and what was left out."""
     left_out = [f"Left out: {name}: {reason}" for name, reason in ranking.left_out.items()]
     cost = "; ".join(f"{c.name} {c.seconds:.1f} s, {c.memory:.0f} MiB" for c in ranking.candidates)
     parts = [
         "\n".join(verdict(ranking)), as_markdown(overview_rows(ranking)), as_markdown(baseline_rows(ranking)),
-        f"Cost: {cost}.", *left_out,
+        *_judged(ranking), f"Cost: {cost}.", *left_out,
     ]  # fmt: skip
     return "\n\n".join(parts)
+
+
+def _judged(ranking: Ranking) -> list[str]:
+    rows = [{name: value for name, value in row.items() if name != "takes"} for row in judged_rows(ranking)]
+    return [f"What fine-tuning the same candidates on this target gave:\n\n{as_markdown(rows)}"] if rows else []
 
 
 def _history(ranking: Ranking, index: int) -> Row:
