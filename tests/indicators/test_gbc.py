@@ -36,3 +36,8 @@ def test_a_class_of_one_sample_has_the_least_variance():
     features, labels = np.array([[0.0, 0], [0, 0.02]]), np.array([0, 1])
     assert gbc(features, labels) == (pytest.approx(-2 * np.exp(-0.0004 / 1e-4 / 8)), {"floored": 2})
     assert gbc(features, labels, diagonal=True)[1] == {"floored": 4}
+
+
+def test_a_small_overlap_is_exact():
+    value, _ = gbc(np.array([[0.0], [1], [9], [10]]), np.array([0, 0, 1, 1]))
+    assert value == pytest.approx(-2 * np.exp(-(9**2) / 0.25 / 8), rel=1e-12, abs=0)

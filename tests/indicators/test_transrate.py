@@ -22,3 +22,10 @@ def test_definition_with_uneven_classes(n, d):
         for rows in (moved, *(moved[labels == label] for label in (0, 10, 20)))
     ]
     assert transrate(features, labels)[0] == pytest.approx(rates[0] - np.mean(rates[1:]), abs=1e-9)
+
+
+def test_large_embeddings_of_few_directions():
+    """Two points on a line at the same distance from their mean: each class costs as much as all; rounding costs nothing."""
+    features = 1e6 * np.outer(np.repeat([-1.0, 1.0], 10), np.ones(40))
+    assert transrate(features, np.repeat([0, 1], 10))[0] == pytest.approx(0, abs=1e-6)
+    assert transrate(features, np.tile([0, 1], 10))[0] == pytest.approx(0, abs=1e-6)

@@ -44,11 +44,11 @@ def gbc(features: Numbers, labels: Labels, diagonal: bool = False) -> tuple[floa
     floored = int((variances < FLOOR).sum())
     variances = np.maximum(variances, FLOOR)
     total = 0.0
-    for mean, variance in zip(means, variances, strict=True):
+    for number, (mean, variance) in enumerate(zip(means, variances, strict=True)):
         shared = (variances + variance) / 2  # (C, D) or (C, 1)
         distance = (np.square(means - mean) / shared).sum(axis=1) / 8
         distance += np.log(shared / np.sqrt(variances * variance)).sum(axis=1) / 2
-        total += float(np.exp(-distance).sum()) - 1  # without the class itself
+        total += float(np.exp(-np.delete(distance, number)).sum())
     return -total, counted(floored=floored, constant=not moved.any())
 
 

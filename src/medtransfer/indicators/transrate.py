@@ -37,8 +37,10 @@ def transrate(features: Numbers, labels: Labels) -> tuple[float, Flags]:
 
 def _rate(rows: Numbers) -> float:
     n, d = rows.shape
-    gram = rows @ rows.T if n < d else rows.T @ rows  # the determinant is the same
-    return float(np.linalg.slogdet(np.eye(len(gram)) + gram / (n * DISTORTION))[1]) / 2
+    gram = rows @ rows.T if n < d else rows.T @ rows  # the eigenvalues are the same but for zeros
+    eigenvalues = np.linalg.eigvalsh(gram)
+    eigenvalues[eigenvalues < len(gram) * np.finfo(np.float64).eps * eigenvalues[-1]] = 0.0  # rounding
+    return float(np.log1p(np.maximum(eigenvalues, 0) / (n * DISTORTION)).sum()) / 2
 
 
 class TransRate(LabelledIndicator):
