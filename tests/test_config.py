@@ -106,7 +106,7 @@ def test_every_key_that_uses_a_name_is_checked() -> None:
         for section, field in Params.model_fields.items() for name in field.annotation.model_fields  # type: ignore[union-attr]
         if name.rstrip("s") in USED and f"{section}.{name}" not in DEFINED.values()
     }  # fmt: skip
-    assert fields | {"pretrain.stop_on", "pretrain.stop_by"} == {user for users in USED.values() for user in users}
+    assert fields | {"pretrain.stop_on", "pretrain.stop_by", "rank.by"} == {user for users in USED.values() for user in users}
 
 
 def test_a_further_file_changes_only_its_keys(tmp_path: Path) -> None:
