@@ -12,7 +12,6 @@ from medtransfer.indicators.ccfv import ccfv, class_distances, compare_maps, var
 from medtransfer.indicators.lbtc import boundaries, boundary, chance_of_crossing, count_crossings, lbtc, lbtc_corrected
 from medtransfer.records import IGNORE
 
-
 FLAT = np.ones_like(MAPS)
 
 
