@@ -194,6 +194,42 @@ def test_streamed_windows_equal_those_of_arrays():
     assert compared.variety()[-1] == pytest.approx(1.1712459605, abs=1e-6)
 
 
+def test_leaving_out_an_image_equals_computing_without_it():
+    rest = np.array([True, False, True, True])
+    kept = compare_maps([MAPS], [LABELS]).keep(rest)
+    assert kept.images.tolist() == [0, 2, 3]
+    assert kept.score()[0] == pytest.approx(ccfv([MAPS[rest]], [LABELS[rest]])[0], abs=1e-12)
+    sums = boundaries(MAPS, LABELS, 3).keep(rest)
+    assert sums.images.tolist() == [0, 2, 3]
+    assert sums.score(corrected=False) == pytest.approx(lbtc(MAPS[rest], LABELS[rest])[0], abs=1e-12)
+    assert sums.score(corrected=True) == pytest.approx(lbtc_corrected(MAPS[rest], LABELS[rest])[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("names", [["ccfv", "ccfv_raw"], ["lbtc", "lbtc_corrected"]])
+def test_blocks_of_patients_give_standard_errors(names):
+    from medtransfer.indicators.ccfv import CCFVOptions
+    from medtransfer.indicators.contract import Batch, Context, Options
+    from medtransfer.indicators.lbtc import LBTCOptions
+    from medtransfer.indicators.registry import INDICATORS
+    from medtransfer.indicators.robustness.setting import RobustnessSetting
+
+    own = {"ccfv": CCFVOptions(levels=1, class_pixels=100, class_images=9), "lbtc": LBTCOptions(window=3, anchors=100)}
+    options = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.5,), 60, own=own)
+    context = Context(list("abcd"), list("pqrs"), 3, 0, 1, (), options, blocks=4)
+    measurements = [INDICATORS[name].begin(context) for name in names]
+    maps, labels = torch.from_numpy(MAPS).float(), torch.from_numpy(LABELS.astype(np.uint8))
+    context.samples.update(Batch(np.arange(4), None, [maps], labels))
+    functions = {
+        "ccfv": lambda m, k: ccfv([m], [k])[0], "ccfv_raw": lambda m, k: ccfv([m], [k], raw=True)[0],
+        "lbtc": lambda m, k: lbtc(m, k)[0], "lbtc_corrected": lambda m, k: lbtc_corrected(m, k)[0],
+    }  # fmt: skip
+    for name, measurement in zip(names, measurements, strict=True):
+        (score,) = measurement.compute().scores
+        expected = [functions[name](np.delete(MAPS, image, 0), np.delete(LABELS, image, 0)) for image in range(4)]
+        assert sorted(score.replicates) == pytest.approx(sorted(expected), abs=1e-5)
+        assert score.error == pytest.approx(np.sqrt(3 / 4 * np.square(expected - np.mean(expected)).sum()), abs=1e-5)
+
+
 def test_a_sample_is_bounded_and_independent_of_the_batches():
     from medtransfer.indicators.contract import Batch
     from medtransfer.indicators.samples.class_pixels import ClassPixelSampler
