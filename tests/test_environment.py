@@ -100,7 +100,7 @@ def test_entry_points_of_mlproject_are_the_commands() -> None:
 def test_every_section_of_the_params_is_a_stage_or_the_study() -> None:
     sections = set(read_yaml("params.yaml"))
     assert sections == set(Params.model_fields)
-    assert sections - {"study"} == set(cli.commands) - {"demo"}
+    assert sections - {"study"} == set(cli.commands) - {"demo", "indicators"}
 
 
 @pytest.mark.parametrize("command", ["samples", "prepare", "pretrain", "score", "finetune", "report"])
@@ -135,7 +135,7 @@ def params_of(stage: Any) -> list[str]:
 
 
 def test_dvc_knows_every_stage(dvc_stages: dict[str, Any]) -> None:
-    no_stage = {"demo", "grid", "replay", "evidence", "ui"}  # the first two walk the stages; the others bring files of others
+    no_stage = {"demo", "grid", "replay", "evidence", "indicators", "ui"}  # the first two walk the stages
     assert {name.split("@")[0] for name in dvc_stages} == set(cli.commands) - no_stage
     targets = set(read_yaml("params.yaml")["prepare"]["targets"])
     assert {name.split("@")[1] for name in dvc_stages if name.startswith("prepare@")} == targets

@@ -35,6 +35,7 @@ from medtransfer.config.load import USED
 from medtransfer.decoders import DECODERS
 from medtransfer.environment import quiet_libraries, require_own_code
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
+from medtransfer.indicators.array_keys import FILES, KEYS
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.modes import MODES
@@ -132,12 +133,16 @@ def describe_type(annotation: Any) -> str:
     return TYPES.get(annotation, "MAP")
 
 
-def common_options(function: Callable) -> Callable:
+def debug_options(function: Callable) -> Callable:
     """Add the options that every command has."""
-    function = click.option("--debug", is_flag=True, help="show the traceback of an error")(help_option(function))
+    return click.option("--debug", is_flag=True, help="show the traceback of an error")(help_option(function))
+
+
+def common_options(function: Callable) -> Callable:
+    """Add the options of every command that reads params.yaml."""
     return click.option(
         "--params", "files", multiple=True, type=click.Path(path_type=Path), help="a file that overrides params.yaml; repeatable"
-    )(function)
+    )(debug_options(function))
 
 
 def stage(
@@ -248,7 +253,7 @@ def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str |
 @stage(Score)
 @force_option
 def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
-    """Score checkpoints on a target by indicators such as robustness."""
+    """Score checkpoints on a target by indicators."""
     from medtransfer import study
 
     study.score(load(files, parsed("score", options)), force)
@@ -315,7 +320,7 @@ def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple
 @stage(Grid)
 @click.option("--plan", is_flag=True, help="run nothing: count the jobs, and say what the study could distinguish")
 def grid(files: tuple[Path, ...], debug: bool, plan: bool, **options: str | None) -> None:
-    """Run the whole study as one resumable job, here or on a cluster.
+    """Run the whole study as one resumable job.
 
     It uses all cores and GPUs of this machine, or a Ray cluster.
     """
@@ -396,6 +401,40 @@ def ui(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 
     section = load(files, parsed("ui", options)).ui
     serve(section.host, section.port)
+
+
+class OnArrays(click.Command):
+    """A command whose options are files of arrays."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the indicators with the files that each needs."""
+        with formatter.section("Indicators"):
+            formatter.write_dl([
+                (f"{key}: {', '.join(indicator.needs)}", indicator.says) for key, indicator in KEYS.items()
+            ], col_max=40)  # fmt: skip
+
+
+def array_options(function: Callable) -> Callable:
+    """Add an option for each kind of array."""
+    for name, text in reversed(FILES.items()):
+        function = click.option(f"--{name}", metavar="FILE.npy", type=click.Path(path_type=Path), help=text)(function)
+    return function
+
+
+@cli.command(cls=OnArrays, context_settings=SETTINGS)
+@array_options
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object, with null for what is undefined")
+@debug_options
+def indicators(as_json: bool, debug: bool, **paths: Path | None) -> None:
+    """Compute indicators of arrays saved by numpy.save.
+
+    Every indicator below whose files are given is computed; the others are left out.
+    """
+    from medtransfer.indicators import from_arrays
+    from medtransfer.indicators.array_files import read_arrays
+
+    values = from_arrays.compute(read_arrays(paths))
+    click.echo(from_arrays.as_json(values) if as_json else from_arrays.as_table(values))
 
 
 @cli.command(context_settings=SETTINGS)

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.errors import InputError
 from medtransfer.indicators.alpha import AlphaOptions
+from medtransfer.indicators.ccfv import CCFVOptions
 from medtransfer.indicators.contract import NEEDS, Indicator, Measured, Options, ViewSettings
+from medtransfer.indicators.lbtc import LBTCOptions
 from medtransfer.indicators.registry import INDICATORS, find_indicators
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.streamed_pass import measure
@@ -22,7 +24,11 @@ from medtransfer.modes import MODES
 from medtransfer.records import PreparedTarget
 
 VIEWS = ViewSettings("train", None, 4, 2, "random", "32-true")
-OWN = {"alpha": AlphaOptions(first=1, last=6)}  # there are six channels
+OWN = {
+    "alpha": AlphaOptions(first=1, last=6),  # there are six channels
+    "ccfv": CCFVOptions(levels=3, class_pixels=50, class_images=30),
+    "lbtc": LBTCOptions(window=3, anchors=50),
+}
 OPTIONS = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), (0.0, 0.5), 60, own=OWN)
 CONTRACT = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
@@ -123,6 +129,7 @@ def test_other_indicators_repetition_and_batch_size_change_nothing(indicator, ma
 
 
 def test_a_constant_encoder_is_not_preferred(indicator, make_target):
+    """Its score is lower, or not defined."""
     target = make_target(9)
     value, constant = (
         score([indicator], encoder, target)[indicator.name].value(indicator.watched(OPTIONS, "full"))

@@ -14,7 +14,8 @@ ROWS: list[Row] = [
     ("an unknown command", ["prepair"], "prepair"),
     *((f"{name}: an unknown option", [name, "--what", "5"], "--what") for name in sorted(cli.commands)),
     *((f"{name}: a word too many", [name, "more"], "more") for name in sorted(cli.commands)),
-    *((f"{name}: params that are not there", [name, "--params", "none.yaml"], "none.yaml") for name in sorted(cli.commands)),
+    *((f"{name}: params that are not there", [name, "--params", "none.yaml"], "none.yaml")
+      for name in sorted(cli.commands) if any(option.name == "files" for option in cli.commands[name].params)),
     ("samples: an option without its value", ["samples", "--seed"], "--seed"),
     ("prepare: an unknown target", ["prepare", "--target", "liver"], "prepare.target", "liver"),
     ("prepare: an open bracket", ["prepare", "--target", "[heart"], "--target"),

@@ -34,6 +34,10 @@ INDICATORS: "Registry[Indicator]" = Registry({
     "sfda": "medtransfer.indicators.sfda:SFDA",
     "parc": "medtransfer.indicators.parc:PARC",
     "grtd": "medtransfer.indicators.grtd:GRTD",
+    "ccfv": "medtransfer.indicators.ccfv:CCFV",
+    "ccfv_raw": "medtransfer.indicators.ccfv:RawCCFV",
+    "lbtc": "medtransfer.indicators.lbtc:LBTC",
+    "lbtc_corrected": "medtransfer.indicators.lbtc:CorrectedLBTC",
 }, make=lambda kind: kind())  # fmt: skip
 
 

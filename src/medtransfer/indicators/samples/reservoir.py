@@ -54,6 +54,6 @@ def pixel_keys(seed: int, images: Sequence[str], pixels: int) -> NDArray[np.floa
 def finite(embeddings: NDArray[Any]) -> tuple[NDArray[np.float64], int]:
     """Return embeddings as float64, with zeros in place of those that are not finite, and the number of these."""
     features = embeddings.astype(np.float64)
-    broken = ~np.isfinite(features).reshape(len(features), -1).all(axis=1)
+    broken = ~np.isfinite(features).all(axis=tuple(range(1, features.ndim)))
     features[broken] = 0.0
     return features, int(broken.sum())
