@@ -97,8 +97,8 @@ def sentences(results: Sequence[RuleResult], guard: GuardResult | None, analysis
         "Some rules for stopping are better than lengths decided beforehand that cost as much"
     )  # fmt: skip
     text = (
-        f"{head}: of {len(results)} rules and parameters, {_counts(own)} where each use has a pretraining of its own, {_counts(shared)} where one "
-        "pretraining serves all its uses and runs to the longest stop."
+        f"{head}: of {len(results)} rules and parameters, {_counts(own)} where each use has a pretraining of its own, "
+        f"{_counts(shared)} where one pretraining serves all its uses and runs to the longest stop."
     )
     return [text, *_worth(results, analysis.by_selector.get(FULL.name)), *_guarded(guard, analysis.confidence)]
 
