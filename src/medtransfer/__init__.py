@@ -1,13 +1,13 @@
 """medtransfer: which pretrained encoder, pretrained for how long, should a medical segmentation start from."""
 
-from pkgutil import resolve_name
+from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-PUBLIC = {"StoppingRule": "medtransfer.selectors.stopping_rule:StoppingRule"}  # imported at first use: `--help` stays instant
+PUBLIC = {"StoppingRule": "medtransfer.selectors.stopping_rule"}  # imported at first use: `--help` stays instant
 
 
 def __getattr__(name: str) -> Any:
     if name not in PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return resolve_name(PUBLIC[name])
+    return getattr(import_module(PUBLIC[name]), name)
