@@ -245,7 +245,7 @@ BAD: dict[str, tuple[str, str]] = {
     "no raw folder": ("prepare --target mine", r"raw.*does not exist"),
     "a batch that does not divide": ("pretrain --micro-batch 5", r"batch_size that pretrain\.micro_batch"),
     "no such indicator to stop by": ("pretrain --stop-by x", r"pretrain\.stop_by names the indicator 'x', known are .*logme"),
-    "no such rule to stop by": ("pretrain --stop-rule x", r"pretrain\.stop_rule out of first-drop, keep-stop, but got 'x'"),
+    "no such rule to stop by": ("pretrain --stop-rule x", r"pretrain\.stop_rule out of first-drop, keep-stop, .*, but got 'x'"),
     "no such distance": ("search --distances '[l2, x]'", r"search\.distances names the distance 'x', known are cosine, "),
     "stopping on a target that is not there": ("pretrain --stop-on mine", r"prepared/mine/dataset\.json.*prepare"),
     "a target that was not prepared": ("finetune --target sample,mine", r"prepared/mine/dataset\.json.*medtransfer prepare"),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from medtransfer.config import Pretrain
     from medtransfer.encoders.contract import Encoder
     from medtransfer.pretrain.stopping import Stopper
+    from medtransfer.selectors.rules import Observation
 
 log = logging.getLogger("medtransfer")
 P = ParamSpec("P")
@@ -430,7 +431,7 @@ def _stopper(params: Params) -> "Stopper | None":
     from medtransfer.indicators.streamed_pass import measure, require_labels
     from medtransfer.pretrain.stopping import Stopper
     from medtransfer.score.options import options_of, settings_of, views_of
-    from medtransfer.selectors.rules import find_stopping_rule
+    from medtransfer.selectors.rules import Observation, find_stopping_rule
     from medtransfer.training.arithmetic import arithmetic
     from medtransfer.training.device import open_fabric
 
@@ -442,7 +443,7 @@ def _stopper(params: Params) -> "Stopper | None":
     require_labels([indicator], target, "pretrain.stop_by")
     setting = indicator.watched(options, params.finetune.mode)
 
-    def score(encoder: "Encoder", contract: "Mapping[str, Any]") -> float:
+    def score(encoder: "Encoder", contract: "Mapping[str, Any]") -> "Observation":
         fabric = open_fabric(params.pretrain.accelerator, 1, section.precision)
         with arithmetic(fabric.device, tf32=section.tf32, reproducible=True):
             measured = measure(
@@ -457,7 +458,13 @@ def _stopper(params: Params) -> "Stopper | None":
             )
         if score.value is None:
             raise StageError(f"expected {indicator.name} on {name} to be defined, but it is not; set another pretrain.stop_by")
-        return score.value
+        replicates = indicator.replicates(measured[indicator.name], setting)
+        if "error" in rule.needs and score.error is None and not replicates:
+            raise StageError(
+                f"expected a standard error of {indicator.name} on {name} for pretrain.stop_rule {params.pretrain.stop_rule}, but "
+                "it has none; set score.blocks to 3 or more and use a target of at least 3 patients, or set another rule"
+            )
+        return Observation(score.value, score.error, None, replicates)
 
     identity = digest([target.info.fingerprint, settings_of(section), indicator.name, setting, params.pretrain.stop_rule])
     return Stopper(name, identity, score, indicator.name, indicator.higher_is_better, rule)

@@ -1,6 +1,7 @@
 """Online early stopping: the rule by itself, in a pretraining, across interruptions, and against the scores."""
 
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,28 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.initialise import initialise
-from medtransfer.errors import InputError
+from medtransfer.errors import InputError, StageError
+from medtransfer.indicators.robustness.pairs import read_pair
+from medtransfer.indicators.robustness.triplet import standard_error, triplet_losses
 from medtransfer.pretrain import stage
 from medtransfer.pretrain.origins import ORIGINS
 from medtransfer.pretrain.origins.weights_file import WeightsFile
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.trainer import Trainer
-from medtransfer.records import find_checkpoint, list_checkpoints
-from medtransfer.selectors.rules import RULES, Choice, FirstDrop, Rule
+from medtransfer.records import checkpoint_path, find_checkpoint, list_checkpoints
+from medtransfer.score.options import options_of
+from medtransfer.selectors.rules import RULES, Choice, Observation, Rule, find_stopping_rule
+from medtransfer.selectors.rules.first_drop import FirstDrop
+from medtransfer.selectors.rules.least_rise import LeastRise
+from medtransfer.selectors.rules.observation import rise
+from medtransfer.selectors.rules.walk import Walk
+from medtransfer.study import with_values
 from medtransfer.training.checkpoints import load_encoder
 
 FOLDER = Path("checkpoints/unet-simple")
 FALLING = {0: 0.9, 1: 0.5, 2: 0.4, 3: 0.8}
 RISING = {0: 0.9, 1: 0.1, 2: 0.2, 3: 0.3}
+SINKING = {0: 0.9, 1: 0.5, 2: 0.4, 3: 0.3}
 STOPPING = {name: rule for name, rule in RULES.items() if rule.needs_epochs}
 
 
@@ -49,11 +59,11 @@ def stopper(epoch_of: dict[str, int]) -> Callable[..., Stopper]:
         values: Mapping[int, float], identity: str = "fake", seen: list[int] | None = None,
         rule: type[Rule[int]] = FirstDrop,
     ) -> Stopper:  # fmt: skip
-        def measure(encoder: Encoder, contract: Mapping[str, Any]) -> float:
+        def measure(encoder: Encoder, contract: Mapping[str, Any]) -> Observation:
             epoch = epoch_of[state_hash(encoder)]
             if seen is not None:
                 seen.append(epoch)
-            return values[epoch]
+            return Observation(values[epoch], 0.01)
 
         return Stopper("moon", identity, measure, "robustness", True, rule)
 
@@ -126,6 +136,19 @@ def test_an_interrupted_rule_decides_the_same(workplace, tiny_params, stopper, a
     assert len(tracking.read_runs("pretrain")) == 1
 
 
+@pytest.mark.parametrize("rule", ["patience-1", *(pytest.param(rule, marks=pytest.mark.slow) for rule in STOPPING)])
+def test_an_interrupted_pretraining_of_any_rule_stops_as_one_without_interruption(
+    workplace, tiny_params, stopper, monkeypatch, rule
+):
+    kind, params = find_stopping_rule(rule, "a rule"), tiny_params()
+    stage.run(params.pretrain, stopper(SINKING, rule=kind))
+    whole = newest().tags["stopped"], weights(), tracking.read_curve(newest().id, "robustness")
+    shutil.rmtree("checkpoints")
+    interrupted(params, stopper(SINKING, "again", rule=kind), 2)
+    stage.run(params.pretrain, stopper(SINKING, "again", rule=kind))
+    assert (newest().tags["stopped"], weights(), tracking.read_curve(newest().id, "robustness")) == whole
+
+
 def test_a_rule_that_comes_later_sees_the_earlier_checkpoints(workplace, tiny_params, stopper):
     params, seen = tiny_params(), list[int]()
     interrupted(params, None, at=2)
@@ -158,6 +181,46 @@ def test_stop_on_measures_what_score_measures(workplace, tiny_params, mode, metr
     scored = tracking.read_curve(tracking.read_runs("score")[0].id, metric)
     assert measured == pytest.approx(scored, rel=1e-6)  # weights lie channels last in training, which rounds otherwise
     assert len(measured) >= 3
+
+
+@pytest.mark.slow
+def test_an_interrupted_pretraining_measures_the_same_bits(workplace, tiny_params):
+    """The scores of saved checkpoints, from which the rule decides again, are those of the models in training."""
+    params = tiny_params({"pretrain.stop_on": "sample", "pretrain.stop_rule": "least-rise-0.5"})
+    interrupted(params, study._stopper(params), 1)
+    study.pretrain(params)
+    resumed = newest().tags["stopped"], tracking.read_curve(newest().id, "robustness")
+    study.pretrain(params, force=True)
+    assert (newest().tags["stopped"], tracking.read_curve(newest().id, "robustness")) == resumed
+    assert len(resumed[1]) >= 3
+
+
+def test_the_error_of_a_rise_is_that_of_the_report(workplace, tiny_params):
+    """Paired over the patients of the target, from the distances of the images."""
+    params = tiny_params({"pretrain.stop_on": "sample", "pretrain.stop_rule": "least-rise-1", "pretrain.epochs": 2})
+    seen = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LeastRise, "observe", lambda self, epoch, observation: seen.setdefault(epoch, observation) is not None)
+        patch.setattr(LeastRise, "choice", property(lambda self: Choice(1)))
+        study.pretrain(params)
+    scores = study.score(params)
+    setting = options_of(params.score).robustness
+    losses = []
+    for epoch in (1, 2):
+        d_pos, d_neg, groups = read_pair(checkpoint_path(scores, epoch).with_suffix(".npz"), *setting.key("full"))
+        losses.append(triplet_losses(d_pos, d_neg, setting.margin))
+    gain = losses[0] - losses[1]
+    assert rise(seen[1], seen[2]) == pytest.approx((gain.mean(), standard_error(gain, groups)), rel=1e-4)
+    assert seen[1].error == pytest.approx(standard_error(losses[0], groups), rel=1e-4)
+
+
+def test_a_rule_that_needs_errors_asks_for_them_before_the_training(workplace, tiny_params):
+    params = tiny_params({"pretrain.stop_on": "sample", "pretrain.stop_by": "logme", "pretrain.stop_rule": "least-rise-1"})
+    with pytest.raises(StageError, match="standard error of logme on sample for pretrain.stop_rule least-rise-1.*score.blocks"):
+        study.pretrain(params)
+    assert set(weights()) == {0}
+    study.pretrain(with_values(params, "score", blocks=3))
+    assert newest().tags["stopped"].count("logme") == 2
 
 
 def test_any_kind_of_origin_that_trains_may_stop_early(workplace, tiny_params, monkeypatch):
@@ -202,35 +265,39 @@ def test_the_rule_by_hand():
     assert rule.explain().startswith("stopped after epoch 20, whose energy 0.6000 did not fall")
 
 
-class TwoFailures(FirstDrop):
+class TwoFailures(Walk):
     """Stops at the second checkpoint in a row that is not better than the best, which it keeps."""
 
     title = "the patient rule"
 
-    def __init__(self) -> None:
-        self.scores: dict[int, float] = {}
+    def stops(self) -> bool:
+        return len(self.scores) - self.keeps() > 2
 
-    def observe(self, candidate: int, score: float) -> bool:
-        self.scores[candidate] = score
-        return self.choice.stopped_at is None
-
-    @property
-    def choice(self) -> Choice[int]:
-        best = max(self.scores, key=self.scores.__getitem__)
-        waited = [epoch for epoch in self.scores if epoch > best]
-        return Choice(best, stopped_at=waited[1] if len(waited) > 1 else None)
+    def keeps(self) -> int:
+        return self.scores.index(max(self.scores))
 
 
 @pytest.mark.parametrize("curve", [FALLING, RISING, {0: 0.1, 1: 0.5, 2: 0.5}, {1: 0.2, 5: 0.4, 20: 0.7, 50: 0.6, 100: 0.9}])
 @pytest.mark.parametrize("rule", STOPPING.values(), ids=STOPPING)
 def test_every_rule_decides_while_running_as_over_stored_scores(rule: type[Rule[int]], curve: dict[int, float]):
-    choice = rule.choose(curve)
+    choice = rule.choose({epoch: Observation(score, 0.01, 0.3) for epoch, score in curve.items()})
     stopper = Stopper("moon", "fake", lambda *_: 0.0, "robustness", True, rule)
-    seen = next((epoch for epoch, score in curve.items() if not stopper.observe(epoch, score)), None)
+    seen = next((epoch for epoch, score in curve.items() if not stopper.observe(epoch, Observation(score, 0.01), 0.3)), None)
     assert (seen, stopper.rule.choice) == (choice.stopped_at, choice)
     end = f"{rule.title} keeps epoch {choice.candidate} (robustness {curve[choice.candidate]:.4f} on moon)"
     assert stopper.explain().endswith(end)
     assert stopper.explain().startswith("the robustness" if seen is None else f"stopped after epoch {seen}, whose")
+
+
+def test_a_rule_sees_errors_and_accuracy_and_lower_values_may_be_better():
+    """The rise of .02 is below the two standard errors of the first pair, .028, and above those of replicates that agree."""
+    rule = find_stopping_rule("least-rise-2", "a rule")
+    for replicates, stopped in (([], True), ([[-0.5, -0.51], [-0.52, -0.53]], False)):
+        stopper = Stopper("moon", "fake", lambda *_: 0.0, "energy", False, rule)
+        pair = [Observation(-value, 0.01, None, left) for value, left in zip((0.5, 0.52), replicates or ([], []), strict=True)]
+        assert stopper.observe(1, pair[0]) and stopper.observe(2, pair[1]) is not stopped
+    stopper = Stopper("moon", "fake", lambda *_: 0.0, "robustness", True, RULES["with-accuracy"])
+    assert [stopper.observe(*seen) for seen in ((1, 0.5, 0.1), (2, 0.4, 0.3), (3, 0.3, 0.31))] == [True, True, False]
 
 
 def test_the_sentence_claims_only_what_was_seen():
@@ -246,16 +313,18 @@ def test_the_sentence_claims_only_what_was_seen():
 def test_every_rule_stops_a_pretraining(
     workplace: Path, tiny_params: Callable[..., Params], stopper: Callable[..., Stopper], rule: type[Rule[int]]
 ):
-    stage.run(tiny_params().pretrain, stopper(FALLING, rule=rule))
-    choice = rule.choose(FALLING)
-    assert max(weights()) == choice.stopped_at
+    stage.run(tiny_params().pretrain, stopper(SINKING, rule=rule))
+    accuracies = tracking.read_curve(newest().id, "source_accuracy")
+    seen = {epoch: Observation(value, 0.01, accuracies.get(epoch, 1.0)) for epoch, value in SINKING.items()}
+    choice = rule.choose(seen)
+    assert max(weights()) == (choice.stopped_at or 3)
     assert f"{rule.title} keeps epoch {choice.candidate} (" in newest().tags["stopped"]
 
 
 def test_another_rule_is_another_run_and_an_unknown_one_is_refused(workplace: Path, tiny_params: Callable[..., Params]):
-    for rule in (*STOPPING, *STOPPING):
+    for rule in 2 * ("keep-stop", "patience-1", "patience-2"):
         study.pretrain(tiny_params({"pretrain.stop_on": "sample", "pretrain.stop_rule": rule}))
-    assert len(tracking.read_runs("pretrain")) == len(STOPPING)
+    assert len(tracking.read_runs("pretrain")) == 3
     for rule in ("best", "nonsense"):  # the first never stops
         with pytest.raises(InputError, match=f"expected pretrain.stop_rule out of {', '.join(STOPPING)}, but got '{rule}'"):
             study.pretrain(tiny_params({"pretrain.stop_on": "sample", "pretrain.stop_rule": rule}))

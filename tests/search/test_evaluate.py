@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
-from medtransfer.search.evaluate import Case, Measured, Table, Values, tabulate
-from medtransfer.selectors.rules import RULES
+from medtransfer.search.evaluate import JUDGED, Case, Measured, Table, Values, tabulate
 from medtransfer.tasks import TASKS
 
 
@@ -57,7 +56,7 @@ def test_choices_are_those_of_the_rules(values: list[float], slopes: list[float]
     chosen = replace(case, scores={("cosine", -1, False): curves}).judge(("cosine", -1, False), margins)
     for row, margin in enumerate(margins):
         scores = {epoch: float(curve.robustness(margin)) for epoch, curve in curves.items()}
-        for name, rule in RULES.items():
+        for name, rule in JUDGED.items():
             assert chosen[name][row] == case.tis[rule.choose(scores).candidate]
 
 

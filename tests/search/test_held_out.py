@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
-from medtransfer.search.evaluate import Case, Table, tabulate
+from medtransfer.search.evaluate import JUDGED, Case, Table, tabulate
 from medtransfer.search.held_out import Best, find_best, judge_family, total
-from medtransfer.selectors.rules import RULES
 
 C1, C2, L1 = (RobustnessSetting(*values, "frozen") for values in (("cosine", 0.5, -1), ("cosine", 0.5, -2), ("l2", 0.5, -1)))
 
@@ -81,7 +80,7 @@ def test_each_target_is_judged_by_what_was_chosen_without_it(table: Table):
         "tis_held_out": 1.25 / 3, "tis_held_out_online": 0.5, "optimism": 1 / 3,
     }  # fmt: skip
     assert {name: totals.metrics()[name] for name in expected} == pytest.approx(expected)
-    assert len(totals.metrics()) == 4 + 2 * len(RULES)
+    assert len(totals.metrics()) == 4 + 2 * len(JUDGED)
 
 
 def test_a_target_does_not_change_what_is_chosen_without_it(table: Table):

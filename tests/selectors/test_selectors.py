@@ -84,7 +84,7 @@ def test_a_selector_knows_which_direction_of_its_indicator_is_better(name: str) 
     assert (selector.sign == 1) == INDICATORS[str(selector.needs)].higher_is_better
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if not rule.needs])
 def test_lower_scores_may_be_better(rule: str) -> None:
     words = ("uniformity", "uniformity", "uniformity", "the lowest uniformity")
     higher, lower = (by_score(words[0], "s", rule, *words[1:], Mark("red", "o"), higher_is_better=up) for up in (True, False))

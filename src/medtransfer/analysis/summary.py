@@ -36,7 +36,7 @@ def summarise(judged: Sequence[Judged], sampling: Sampling) -> tuple[tuple[Summa
     selectors = {verdict.selector.name: verdict.selector for pool in pools for verdict in pool.verdicts}
     lengths = sorted((s for s in selectors.values() if s.name not in SELECTORS), key=lambda selector: selector.length or 0)
     ordered = [*(selector for name, selector in SELECTORS.items() if name in selectors), *lengths]
-    return tuple(_summary(selector, pools, sampling) for selector in ordered), tuple(_contrasts(pools, sampling))
+    return tuple(summary_of(selector, pools, sampling) for selector in ordered), tuple(_contrasts(pools, sampling))
 
 
 def mean_over(pools: Sequence[Judged], values: Sequence[float]) -> ClusterMean:
@@ -52,24 +52,25 @@ def mean_over(pools: Sequence[Judged], values: Sequence[float]) -> ClusterMean:
     )
 
 
-def _summary(selector: Selector, pools: Sequence[Judged], sampling: Sampling) -> Summary:
+def summary_of(selector: Selector, pools: Sequence[Judged], sampling: Sampling) -> Summary:
+    """Summarise a selector over the pools in which it can choose."""
     pools = [pool for pool in pools if selector.name in pool.by_selector]
     verdicts = [pool.by_selector[selector.name] for pool in pools]
     mean = mean_over(pools, [verdict.tis for verdict in verdicts])
     near = [verdict.within_noise for verdict in verdicts if verdict.within_noise is not None]
-    cost, shared = sum(verdict.spent for verdict in verdicts) / len(verdicts), _shared_cost(pools, selector)
-    at_cost, at_shared = _at_cost(pools, cost), _at_cost(pools, shared)
+    cost, shared = sum(verdict.spent for verdict in verdicts) / len(verdicts), shared_cost(pools, selector)
+    fixed, fixed_shared = at_cost(pools, cost), at_cost(pools, shared)
     return Summary(
         selector=selector, pools=len(verdicts), clusters=mean.clusters, mean_tis=mean.value,
         interval=None if selector.needs == OUTCOME else mean_tis_interval(mean, sampling.confidence),
         min_tis=min(verdict.tis for verdict in verdicts),
         mean_regret=sum(verdict.regret for verdict in verdicts) / len(verdicts), mean_epochs=cost, shared_epochs=shared,
-        within_noise=sum(near) / len(near) if near else None, fixed_at_cost=sum(at_cost) / len(at_cost) if at_cost else None,
-        fixed_at_shared=sum(at_shared) / len(at_shared) if at_shared else None,
+        within_noise=sum(near) / len(near) if near else None, fixed_at_cost=sum(fixed) / len(fixed) if fixed else None,
+        fixed_at_shared=sum(fixed_shared) / len(fixed_shared) if fixed_shared else None,
     )  # fmt: skip
 
 
-def _shared_cost(pools: Sequence[Judged], selector: Selector) -> float:
+def shared_cost(pools: Sequence[Judged], selector: Selector) -> float:
     """Return the mean epochs of the pretrainings when each runs to the longest stop of the pools that it serves."""
     longest: dict[str, float] = {}
     for pool in pools:
@@ -77,7 +78,7 @@ def _shared_cost(pools: Sequence[Judged], selector: Selector) -> float:
     return sum(longest.values()) / len(longest)
 
 
-def _at_cost(pools: Sequence[Judged], cost: float) -> list[float]:
+def at_cost(pools: Sequence[Judged], cost: float) -> list[float]:
     """Return the TIS of fixed lengths of the same mean cost in each pool; empty if a pool has none of that cost."""
     curves = [{v.selector.length: v.tis for v in pool.verdicts if v.selector.length is not None} for pool in pools]
     if not all(curve and min(curve) <= cost <= max(curve) for curve in curves):
@@ -101,12 +102,12 @@ def _contrasts(pools: Sequence[Judged], sampling: Sampling) -> list[Contrast]:
 
 def _paired(pools: Sequence[Judged], first: Selector, second: Selector) -> tuple[list[Judged], list[float]]:
     """Return the pools in which both selectors can choose, and the differences of their TIS."""
-    at_cost = second is EQUAL_COST
-    shared = [pool for pool in pools if first.name in pool.by_selector and (second.name in pool.by_selector or at_cost)]
+    equal = second is EQUAL_COST
+    shared = [pool for pool in pools if first.name in pool.by_selector and (second.name in pool.by_selector or equal)]
     if not shared:
         return [], []
     tis = [pool.by_selector[first.name].tis for pool in shared]
-    if not at_cost:
+    if not equal:
         return shared, differences(tis, [pool.by_selector[second.name].tis for pool in shared])
-    fixed = _at_cost(shared, sum(pool.by_selector[first.name].spent for pool in shared) / len(shared))
+    fixed = at_cost(shared, sum(pool.by_selector[first.name].spent for pool in shared) / len(shared))
     return (shared, differences(tis, fixed)) if fixed else ([], [])

@@ -320,7 +320,7 @@ class Pretrain(Section):
     stop_by: Name
     """the indicator that stop_on watches"""
     stop_rule: Name
-    """when to stop and which checkpoint to keep; first-drop: the paper's online rule"""
+    """when to stop and which checkpoint to keep, docs/how-to/stop-early.md; first-drop: the paper's online rule"""
     workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
     """processes that read images; 0: the main process"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]

@@ -241,6 +241,15 @@ class Indicator(ABC):
         """Return the setting whose score is used for a mode of transfer."""
         return next(iter(self.metrics(options).values()))
 
+    def replicates(self, measured: Measured, setting: Mapping[str, object]) -> list[float]:
+        """Return the score at a setting without each block of images, for the errors of differences; empty if unknown.
+
+        Args:
+            measured: measurement of an encoder; those on the same images have the same blocks.
+            setting: a setting of its scores.
+        """
+        return pick(measured.scores, setting).replicates
+
     def rescore(self, stored: Measured, options: Options) -> Measured | None:
         """Compute the scores at other options from a stored measurement; return None if the images must be passed again.
 

@@ -1,18 +1,19 @@
 """Early stopping of a pretraining by an indicator on a target."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from medtransfer.encoders.contract import Encoder
-from medtransfer.selectors.rules import Rule
+from medtransfer.selectors.rules import Observation, Rule, Seen
 
 
 class Stopper:
     """Early stopping while pretraining runs: a rule observes an indicator on a target at every checkpoint."""
 
     def __init__(
-        self, target: str, identity: str, measure: Callable[[Encoder, Mapping[str, Any]], float], indicator: str,
+        self, target: str, identity: str, measure: Callable[[Encoder, Mapping[str, Any]], Seen], indicator: str,
         higher_is_better: bool, rule: type[Rule[int]],
     ) -> None:  # fmt: skip
         """Start before the first checkpoint.
@@ -20,7 +21,7 @@ class Stopper:
         Args:
             target: its name, for messages.
             identity: digest of the target, of what the measured values depend on, and of the rule.
-            measure: score of an encoder with its input contract on it.
+            measure: score of an encoder with its input contract on it, alone or with its error.
             indicator: its name, for messages and the curve of its values.
             higher_is_better: whether an improvement is a rise.
             rule: says when to stop and which checkpoint to keep.
@@ -30,11 +31,11 @@ class Stopper:
         self.going, self.seen = True, dict[int, float]()
         self._sign = 1.0 if higher_is_better else -1.0
 
-    def observe(self, epoch: int, score: float) -> bool:
-        """Observe the score of a checkpoint and return whether to continue; epoch 0 is ignored."""
-        self.seen[epoch] = score
-        if epoch > 0:
-            self.going = self.rule.observe(epoch, self._sign * score)
+    def observe(self, epoch: int, seen: Seen, source_accuracy: float | None = None) -> bool:
+        """Observe a checkpoint and return whether to continue; epoch 0 takes no part."""
+        observation = replace(Observation.of(seen), source_accuracy=source_accuracy)
+        self.seen[epoch] = observation.value
+        self.going = self.rule.observe(epoch, observation if self._sign > 0 else observation.negated())
         return self.going
 
     def explain(self) -> str:

@@ -15,6 +15,7 @@ Key = tuple[str, int, bool]  # distance, level counted from the end, pooled
 Values = NDArray[np.float64]
 
 OBJECTIVE = "best"  # the rule whose mean TIS a search maximises
+JUDGED = {name: RULES[name] for name in (OBJECTIVE, "first-drop", "keep-stop")}  # those that need scores alone and no parameter
 
 
 class Curve(Protocol):
@@ -101,7 +102,7 @@ class Case:
         epochs = sorted(curves)
         scores = np.stack([curves[epoch].robustness(margins) for epoch in epochs], axis=-1)  # (M, E)
         tis = np.array([self.tis[epoch] for epoch in epochs])
-        return {name: tis[rule.choose_many(scores, epochs)] for name, rule in RULES.items()}
+        return {name: tis[rule.choose_many(scores, epochs)] for name, rule in JUDGED.items()}
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def tabulate(cases: Sequence[Case], settings: Sequence[RobustnessSetting]) -> Ta
     Raises:
         KeyError: robustness was not measured at a setting.
     """
-    tis = {rule: np.empty((len(settings), len(cases))) for rule in RULES}
+    tis = {rule: np.empty((len(settings), len(cases))) for rule in JUDGED}
     rows: dict[tuple[str, int, str], list[int]] = {}
     for row, setting in enumerate(settings):
         rows.setdefault((setting.distance, setting.level, setting.pooling), []).append(row)

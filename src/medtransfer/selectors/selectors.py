@@ -90,7 +90,7 @@ def by_score(
     name: str, needs: str, rule: str, label: str, phrase: str, meaning: str, mark: Mark, baseline: bool = False,
     against: tuple[Selector, ...] = (), higher_is_better: bool = True,
 ) -> Selector:  # fmt: skip
-    """Build the selector that applies a rule of `RULES` to a score of the pool.
+    """Build the selector that applies a rule of `RULES`, one that needs scores alone, to a score of the pool.
 
     It can choose if every candidate has the score; the random initialisation may lack it and is then ignored. A rule that
     needs epochs can choose only in a series.

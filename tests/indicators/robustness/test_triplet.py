@@ -19,6 +19,7 @@ from medtransfer.indicators.robustness.triplet import (
     robustness,
     standard_error,
     triplet_losses,
+    without_each_group,
 )
 from medtransfer.metrics.uncertainty import draw_groups
 
@@ -295,3 +296,13 @@ def test_robustness_of_drawn_groups_has_the_error_over_groups():
     losses = rng.random((1, 200)) + rng.normal(0, 0.5, 50)[groups]
     drawn = bootstrap_robustness(losses, draw_groups([f"p{group}" for group in groups], 20_000, rng))
     assert drawn.std() == pytest.approx(standard_error(losses[0], groups), rel=0.03)
+
+
+@pytest.mark.parametrize("groups", [np.repeat(np.arange(5), 4), np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3])])
+def test_the_jackknife_over_groups_has_the_standard_error(groups):
+    values = np.random.default_rng(0).normal(size=len(groups))
+    left = without_each_group(values, groups)
+    assert np.sqrt((len(left) - 1) * left.var()) == pytest.approx(standard_error(values, groups), rel=1e-12)
+    if len(values) == 20:  # groups of one size: the means without each
+        assert left == pytest.approx([values[groups != group].mean() for group in range(5)], rel=1e-12)
+    assert without_each_group(values, np.zeros(len(values))).size == 0

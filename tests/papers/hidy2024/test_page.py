@@ -22,7 +22,7 @@ def content(analysis: Analysis, *holds: Holds) -> page.Content:
     verdicts = (("reproduced", "reproduced"), ("contradicted", "within noise"), ("not recomputable", "not recomputable"))
     cells = [Cell(printed, 0.9, 0.9, keyed, published, "") for keyed, published in verdicts]
     claims = [Claim("6", "a", "b", Evidence(0.0, None, "holds"), Evidence(0.0, None, value)) for value in holds]
-    return page.Content((), cells, {}, {"keyed": analysis, "as-published": analysis}, claims, Path(), ())
+    return page.Content((), cells, {}, {"keyed": analysis, "as-published": analysis}, claims, (), None, Path(), ())
 
 
 @pytest.mark.parametrize(

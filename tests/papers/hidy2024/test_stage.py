@@ -34,7 +34,7 @@ def tables(out: str) -> dict[str, str]:
 def no_figures(replayed_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the figures of the first replay, since drawing takes most of the time of a small one."""
     drawn = replayed_folder / "replay" / "figures"
-    names = sorted(path.name for path in drawn.glob("*.png"))
+    names = sorted(path.name for path in drawn.glob("figure-*.png"))
     monkeypatch.setattr(
         stage, "draw_figures", lambda released, analyses, out: shutil.copytree(drawn, out, dirs_exist_ok=True) and names
     )
@@ -88,7 +88,8 @@ def test_selectors_have_their_names_in_both_alignments(replayed: tuple[Path, Pat
 
 def test_the_page_needs_nothing_and_shows_the_figures(replayed: tuple[Path, Path]) -> None:
     page = Path("replay/replay.html").read_text()
-    assert page.count('src="data:image/png;base64,') == len(list(Path("replay/figures").glob("*.png"))) == 7
+    assert page.count('src="data:image/png;base64,') == len(list(Path("replay/figures").glob("figure-*.png"))) == 7
+    assert sorted(path.name for path in Path("replay/figures").glob("stop*")) == ["stopping-own.png", "stopping-shared.png"]
     assert "://" not in page.replace("http://www.w3.org", "")
     assert Path("replay/replay.md").read_text().startswith("# The paper's numbers")
 
@@ -97,12 +98,14 @@ def test_the_page_starts_with_verdict_words_cost_and_main_claims_and_folds_the_r
     page = Path("replay/replay.html").read_text()
     front, rest = page.split("<h2>Everything else</h2>")
     assert re.findall("<h2>([^<]*)", front) == [
-        "What the words mean", "What each way of choosing costs, and keeps", "The paper’s main claims", "In numbers",
+        "What the words mean", "What each way of choosing costs, and keeps", "When to stop",
+        "The paper’s main claims", "In numbers",
     ]  # fmt: skip
     assert "Over 36 configurations of 6 pretrainings and 3 datasets, robustness keeps " in front.split("<h2>")[0]
     assert front.count('scope="row">') == 6 and "<details" not in front
     assert re.findall("<summary>([^<:]*)", rest) == [
-        "All claims", "Ways of choosing", "Comparisons, joined by key", "Printed numbers", "How scores and Dice were joined",
+        "All claims", "Ways of choosing", "Stopping rules", "Comparisons, joined by key", "Printed numbers",
+        "How scores and Dice were joined",
         "Not explained", "Figures of the paper, drawn again", "Audit of the files",
     ]  # fmt: skip
     assert rest.count("<details") == rest.count("<summary>") and "<h2>" not in rest

@@ -1,5 +1,6 @@
 """Robustness to colour jitter: distances of jittered views, at every level, pooled and flattened."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from medtransfer.indicators.contract import Batch, Context, Indicator, Measured,
 from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.pairs import METRICS, NAME, Pairs
 from medtransfer.indicators.robustness.streamed import BatchDistances
-from medtransfer.indicators.robustness.triplet import triplet_losses
+from medtransfer.indicators.robustness.triplet import triplet_losses, without_each_group
 from medtransfer.indicators.sampled import assign_blocks, count_blocks
 from medtransfer.records.scores import Score, Setting
 
@@ -37,6 +38,14 @@ class Robustness(Indicator):
     def watched(self, options: Options, mode: str) -> Setting:
         """Return the default setting, pooled by its rule."""
         return self.metrics(options)[METRICS[options.robustness.pooled(mode)]]
+
+    def replicates(self, measured: Measured, setting: Mapping[str, object]) -> list[float]:
+        """Return the robustness without each group, computed from the distances."""
+        pairs = Pairs.of(measured.images, measured.per_sample)
+        distance, level, pooled, margin = (setting[name] for name in ("distance", "level", "pooled", "margin"))
+        key = (str(distance), int(str(level)), bool(pooled))
+        losses = triplet_losses(pairs.d_pos[key], pairs.d_neg[key], float(str(margin)))
+        return [float(value) for value in 1.0 - without_each_group(losses, pairs.groups)]
 
     def rescore(self, stored: Measured, options: Options) -> Measured | None:
         """Compute the scores at other margins from the stored distances."""

@@ -45,12 +45,28 @@ def robustness(
 
 def standard_error(values: NDArray[np.float64], groups: ArrayLike | None = None) -> float:
     """Return the standard error of the mean of values (N,) over groups; NaN for a single group."""
-    sums = values - values.mean()
-    if groups is not None:
-        _, member = np.unique(np.asarray(groups), return_inverse=True)
-        sums = np.bincount(member, weights=sums)
+    sums = _sums(values, groups)
     count = len(sums)
     return float(np.sqrt(sums @ sums * count / (count - 1)) / len(values)) if count > 1 else float("nan")
+
+
+def without_each_group(values: NDArray[np.float64], groups: ArrayLike) -> NDArray[np.float64]:
+    """Return the mean of values (N,) without each of the G groups, (G,); empty for a single group.
+
+    It is exact for groups of one size. For others it is the linear approximation whose jackknife error is `standard_error`.
+    """
+    sums = _sums(values, groups)
+    count = len(sums)
+    return values.mean() - sums * count / ((count - 1) * len(values)) if count > 1 else np.empty(0)
+
+
+def _sums(values: NDArray[np.float64], groups: ArrayLike | None) -> NDArray[np.float64]:
+    """Return the deviations from the mean, summed over each group, (G,); groups are in ascending order."""
+    deviations = values - values.mean()
+    if groups is None:
+        return deviations
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    return np.bincount(member, weights=deviations).astype(np.float64)
 
 
 def triplet_losses(d_pos: ArrayLike, d_neg: ArrayLike, margin: float) -> NDArray[np.float64]:

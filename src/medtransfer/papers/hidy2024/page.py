@@ -10,6 +10,9 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from medtransfer.analysis.model import Analysis, Contrast, Summary
+from medtransfer.analysis.none_is_best import GuardResult
+from medtransfer.analysis.stopping_rules import RuleResult
+from medtransfer.papers.hidy2024 import stopping
 from medtransfer.papers.hidy2024.alignment import CONTRADICTED, NOISE, REPRODUCED, Block
 from medtransfer.papers.hidy2024.audit import Finding
 from medtransfer.papers.hidy2024.cells import Cell, alignment_rows, cell_rows, count_rows
@@ -31,6 +34,8 @@ FIGURES = {
     "figure-2": "Figure 2: accuracy on ImageNet, at the released checkpoints only; the curves between them are not released",
     "figure-3": "Figure 3: Dice and robustness by checkpoint, scheme advanced; IDRiD fully trained, ACDC with a frozen encoder",
     "figure-4": "Figure 4: which epoch the online rule chooses",
+    "stopping-own": f"Stopping rules against lengths decided beforehand: {stopping.ACCOUNTS['stopping-own']}",
+    "stopping-shared": f"Stopping rules against lengths decided beforehand: {stopping.ACCOUNTS['stopping-shared']}",
     "figure-A.2": "Figure A.2: rank correlation of evaluation metrics over models, over both datasets and within each",
 }
 SIDES = ("as published", "joined by key")
@@ -46,6 +51,8 @@ class Content:
     blocks: Mapping[tuple[str, str, str], Block]
     analyses: Mapping[str, Analysis]
     claims: Sequence[Claim]
+    rules: Sequence[RuleResult]
+    guard: GuardResult | None
     folder: Path
     pictures: Sequence[str]
 
@@ -254,6 +261,7 @@ EXPLAINED = {
     "selectors": "TIS is the mean Dice of the chosen checkpoint relative to the best one of the configuration. As published, every "
     "checkpoint of a shifted scheme has a neighbour's Dice, so these rows only show how the printed tables came about. Epochs "
     "spent: each use with a pretraining of its own; epochs shared: one pretraining for all its uses, run to the longest stop.",
+    "rules": stopping.EXPLAINED,
     "contrasts": "Mean difference of TIS with its t interval over pretrainings; p of the same t statistic, and after Holm's "
     "correction for all of these comparisons. The fixed lengths cost as many epochs on average as the choice.",
     "off": "Printed cells that no alignment reproduces.",
@@ -268,11 +276,15 @@ def markdown(content: Content) -> str:
     sections += ["## What the paper claims, and what the data say", as_markdown(_claim_rows(content)), EXPLAINED["claims"]]
     sections += ["## Ways of choosing", as_markdown(_selectors(content)), EXPLAINED["selectors"]]
     sections += ["## Compared on the same configurations, joined by key", as_markdown(_contrasts(content)), EXPLAINED["contrasts"]]
+    if content.rules:
+        sections += ["## When to stop", *stopping.sentences(content.rules, content.guard, content.analyses["keyed"])]
+        sections += [f"![{_caption(name)}](figures/{name})" for name in content.pictures if name.startswith("stopping")]
+        sections += [as_markdown(stopping.table(content.rules, content.analyses["keyed"])), stopping.EXPLAINED]
     sections += ["## Printed numbers", as_markdown(count_rows(content.cells)), EXPLAINED["verdicts"]]
     sections += ["## How scores and Dice were joined", as_markdown(alignment_rows(content.blocks)), EXPLAINED["blocks"]]
     if off := _off(content):
         sections += ["## Not explained", as_markdown(off), EXPLAINED["off"]]
-    sections += ["## Figures", *(f"![{_caption(name)}](figures/{name})" for name in content.pictures)]
+    sections += ["## Figures", *(f"![{_caption(name)}](figures/{name})" for name in _of_paper(content))]
     sections += ["## Audit of the files", as_markdown(_audit_rows(content.findings))] if content.findings else []
     return "\n\n".join(sections) + "\n"
 
@@ -290,22 +302,38 @@ def render(content: Content) -> str:
         "What each way of choosing costs, and keeps",
         charts + html.note("The line joins lengths decided beforehand; a way of choosing earns its cost if it is above the line."),
     )
+    if content.rules:
+        body += _section("When to stop", _when_to_stop(content))
     main = _claims_shown(content, content.claims[:MAIN_CLAIMS], {"keyed": "the released data say"})
     body += _section("The paper’s main claims", main, "claims")
     body += _section("In numbers", html.bullets(rest)) + Markup("<h2>Everything else</h2>") + _folded(content)
     return html.document(TITLE, body)
 
 
+def _when_to_stop(content: Content) -> Markup:
+    """Render the rules for stopping against fixed lengths: in words, and as a picture for either account of cost."""
+    analysis = content.analyses["keyed"]
+    body = html.bullets(stopping.sentences(content.rules, content.guard, analysis))
+    for width, kind in ((800, "wide"), (380, "narrow")):
+        drawn = zip(stopping.ACCOUNTS, stopping.pictures(content.rules, analysis, width, 400 if width > 600 else 560), strict=True)
+        figures = Markup("").join(html.figure(picture, _caption(f"{name}.png")) for name, picture in drawn)
+        body += Markup('<div class="{}">{}</div>').format(kind, figures)
+    return body
+
+
 def _folded(content: Content) -> Markup:
     """Render all tables, figures and the audit, each folded below a line."""
     blocks = html.table(alignment_rows(content.blocks), left=("scheme", "rows"), wrapped=("as_published",))
     texts = ("row", "dataset", "scheme", "encoder", "mode", "verdict", "verdict_as_published")
-    pictures = Markup("").join(_picture(content.folder / name) for name in content.pictures)
+    pictures = Markup("").join(_picture(content.folder / name) for name in _of_paper(content))
+    rules = stopping.table(content.rules, content.analyses["keyed"])
+    words = ("rule", "interval", "its interval", "outcome", "interval, shared", "outcome, shared")
     audit = html.table(_audit_rows(content.findings), left=("check", "file"), wrapped=("for example",))
     off = _off(content)
     parts = (
         ("All claims", _claims_shown(content, content.claims, dict(zip(("as_published", "keyed"), SIDES, strict=True))), "claims"),
         ("Ways of choosing", html.table(_selectors(content), left=("selector", "interval")), "selectors"),
+        ("Stopping rules", html.table(rules, left=words), "rules"),
         ("Comparisons, joined by key", html.table(_contrasts(content), left=("against", "interval", "outcome")), "contrasts"),
         ("Printed numbers", html.table(count_rows(content.cells), left=("alignment",)), "verdicts"),
         ("How scores and Dice were joined", blocks, "blocks"),
@@ -322,6 +350,11 @@ def _section(title: str, body: Markup, explained: str = "") -> Markup:
 
 def _explained(name: str) -> Markup:
     return html.note(EXPLAINED[name].replace("`", "")) if name else Markup()
+
+
+def _of_paper(content: Content) -> list[str]:
+    """Return the names of the paper's own figures."""
+    return [name for name in content.pictures if name.startswith("figure")]
 
 
 def _picture(path: Path) -> Markup:

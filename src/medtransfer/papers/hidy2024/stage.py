@@ -6,12 +6,14 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.analysis.model import Analysis, Sampling
+from medtransfer.analysis.none_is_best import judge_guard
+from medtransfer.analysis.stopping_rules import judge_rules
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Replay, Report
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.locks import exclusive
-from medtransfer.papers.hidy2024 import page
+from medtransfer.papers.hidy2024 import page, stopping
 from medtransfer.papers.hidy2024.audit import Finding, as_rows, audit
 from medtransfer.papers.hidy2024.cells import Cell, alignment_rows, cell_rows, count_rows, judge_cells
 from medtransfer.papers.hidy2024.claims import Claim, Side, claim_rows, judge_claims, metric_claim
@@ -26,7 +28,10 @@ from medtransfer.report.tables import contrast_rows, tis_metrics
 from medtransfer.selectors.selectors import FULL
 
 log = logging.getLogger("medtransfer")
-TABLES = ("audit.csv", "cells.csv", "alignments.csv", "verdicts.csv", "selectors.csv", "contrasts.csv", "claims.csv")
+TABLES = (
+    "audit.csv", "cells.csv", "alignments.csv", "verdicts.csv", "selectors.csv", "contrasts.csv", "claims.csv",
+    "stopping_rules.csv",
+)  # fmt: skip
 SELECTORS = "robustness"  # block of table 3, the selectors that the paper recommends
 
 
@@ -89,8 +94,11 @@ def _recompute(released: Released, findings: Sequence[Finding], digests: dict[st
     contrasts = [{"alignment": name, **row} for name, analysis in analyses.items() for row in contrast_rows(analysis)]
     _write(out / "contrasts.csv", contrasts)
     _write(out / "claims.csv", claim_rows(claims))
-    pictures = draw_figures(released, analyses, out / "figures")
-    content = page.Content(findings, cells, blocks, analyses, claims, out / "figures", pictures)
+    rules = judge_rules(analyses["keyed"].judged, sampling, stopping.ASSUMED_ERROR)
+    guard = judge_guard(analyses["keyed"].judged, "keep-stop", sampling.confidence)
+    _write(out / "stopping_rules.csv", stopping.rule_rows(rules, analyses["keyed"]))
+    pictures = draw_figures(released, analyses, out / "figures") + stopping.draw(rules, analyses["keyed"], out / "figures")
+    content = page.Content(findings, cells, blocks, analyses, claims, rules, guard, out / "figures", pictures)
     text = page.markdown(content)
     write_text(out / "replay.md", text)
     write_text(out / "replay.html", page.render(content))

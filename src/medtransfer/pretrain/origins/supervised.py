@@ -25,7 +25,7 @@ from medtransfer.pretrain.trainer import Trainer, check_batches
 from medtransfer.records import PRETRAINING_FILE, SOURCE_ACCURACY, Pretraining, find_checkpoint
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder
-from medtransfer.training.device import launch, open_fabric
+from medtransfer.training.device import launch, lay_out, open_fabric
 
 log = logging.getLogger("medtransfer")
 
@@ -133,9 +133,13 @@ def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
         del progress["curves"][name]
     if stopper:
         measured = progress["curves"][stopper.indicator] = {}
+        accuracies = progress["curves"].get(SOURCE_ACCURACY, {})
         for epoch in (epoch for epoch in checkpoints.saved if epoch in checkpoints.epochs and epoch <= progress["epoch"]):
-            measured[str(epoch)] = stopper.measure(load_encoder(*find_checkpoint(checkpoints.path, epoch)), plan.recipe.input)
-            if not stopper.observe(epoch, measured[str(epoch)]):
+            encoder = load_encoder(*find_checkpoint(checkpoints.path, epoch))
+            lay_out(encoder)  # as in training, for the same bits
+            proceed = stopper.observe(epoch, stopper.measure(encoder, plan.recipe.input), accuracies.get(str(epoch)))
+            measured[str(epoch)] = stopper.seen[epoch]
+            if not proceed:
                 return False
     return int(progress["epoch"]) < max(checkpoints.epochs)
 
@@ -147,8 +151,8 @@ def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, Encoder, 
     def observe(epoch: int, encoder: Encoder, numbers: dict[str, float]) -> bool:
         proceed = True
         if stopper and epoch in checkpoints.epochs:
-            numbers[stopper.indicator] = stopper.measure(encoder, plan.recipe.input)
-            proceed = stopper.observe(epoch, numbers[stopper.indicator])
+            proceed = stopper.observe(epoch, stopper.measure(encoder, plan.recipe.input), numbers[SOURCE_ACCURACY])
+            numbers[stopper.indicator] = stopper.seen[epoch]
         run.log_metrics(numbers, epoch)
         values = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         log.info("pretrain %s epoch %d: %s", checkpoints.path.name, epoch, values)

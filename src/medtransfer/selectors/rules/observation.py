@@ -1,0 +1,77 @@
+"""What a rule sees of one candidate: a score with its error, and the source accuracy."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+FIELDS = ("value", "error", "source_accuracy", "replicates")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One candidate as a rule sees it.
+
+    Attributes:
+        value: the score; higher is better.
+        error: its standard error; None if unknown.
+        source_accuracy: accuracy on the source images, in [0, 1]; None if unknown.
+        replicates: scores without each block of images, the same blocks for all candidates, from which the error of a
+            difference of two scores follows; empty if there are none.
+    """
+
+    value: float
+    error: float | None = None
+    source_accuracy: float | None = None
+    replicates: Sequence[float] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, seen: "float | Mapping[str, Any] | Observation") -> "Observation":
+        """Convert a score, or a mapping with the names of the attributes.
+
+        Raises:
+            ValueError: the mapping lacks `value`, or has another name.
+        """
+        if isinstance(seen, Observation):
+            return seen
+        if not isinstance(seen, Mapping):
+            return cls(float(seen))
+        if "value" not in seen or not set(seen) <= set(FIELDS):
+            raise ValueError(f"expected `value` and, if known, {', '.join(FIELDS[1:])}, but got {', '.join(map(str, seen))}")
+        return cls(**seen)
+
+    def negated(self) -> "Observation":
+        """Return the observation with the opposite score, for scores of which lower ones are better."""
+        return replace(self, value=-self.value, replicates=[-value for value in self.replicates])
+
+    def check(self, name: str) -> None:
+        """Raise ValueError unless all numbers are finite and the error is not negative.
+
+        Args:
+            name: of the candidate, for the message.
+        """
+        numbers = [number for number in (self.value, self.error, self.source_accuracy) if number is not None]
+        if not all(map(math.isfinite, [*numbers, *self.replicates])) or (self.error or 0) < 0:
+            raise ValueError(f"expected finite numbers and an error of at least 0 of {name}, but got {self}")
+
+
+def rise(before: Observation, after: Observation) -> tuple[float, float]:
+    """Return the difference of two scores and its standard error.
+
+    With replicates of the same blocks the error is that of the paired differences. Without, the scores count as
+    independent, which overstates the error of scores of the same images.
+
+    Raises:
+        ValueError: there are neither replicates nor errors.
+
+    Source: Efron and Stein, The Jackknife Estimate of Variance, Annals of Statistics 1981, for blocks of equal size.
+    """
+    gain = after.value - before.value
+    if len(before.replicates) > 1 and len(before.replicates) == len(after.replicates):
+        gains = np.asarray(after.replicates, dtype=np.float64) - np.asarray(before.replicates, dtype=np.float64)
+        return gain, float(np.sqrt((len(gains) - 1) * gains.var()))
+    if before.error is None or after.error is None:
+        raise ValueError("expected standard errors or replicates of both scores, but got none")
+    return gain, math.hypot(before.error, after.error)

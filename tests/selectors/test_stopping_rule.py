@@ -1,0 +1,105 @@
+"""StoppingRule in a loop of one's own, and the guard that no pretraining may be best."""
+
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+import medtransfer
+from medtransfer.errors import InputError
+from medtransfer.selectors.none_is_best import prefer_none
+from medtransfer.selectors.rules import RULES, Choice
+from medtransfer.selectors.stopping_rule import StoppingRule
+
+STOPPING = [name for name, rule in RULES.items() if rule.needs_epochs]
+FALLING = {0: 0.9, 1: 0.5, 5: 0.4, 20: 0.3, 50: 0.2, 100: 0.8}
+every_rule = pytest.mark.parametrize("name", STOPPING)
+
+
+def seen(value: float) -> dict[str, float]:
+    return {"value": value, "error": 0.01, "source_accuracy": 0.5}
+
+
+@every_rule
+def test_a_loop_ends_with_the_choice_of_the_rule(name):
+    rule = StoppingRule(name)
+    stops = [rule.update(epoch, seen(value)) for epoch, value in FALLING.items()]
+    expected = RULES[name].choose({epoch: seen(value) for epoch, value in FALLING.items()})
+    assert (rule.choice, rule.stopped_at) == (expected.candidate, expected.stopped_at)
+    assert stops == [expected.stopped_at is not None and epoch >= expected.stopped_at for epoch in FALLING]
+
+
+@every_rule
+def test_lower_scores_may_be_better(name):
+    rule, other = StoppingRule(name, higher_is_better=False), StoppingRule(name)
+    for epoch, value in FALLING.items():
+        assert rule.update(epoch, seen(-value)) == other.update(epoch, seen(value))
+    assert rule.choice == other.choice
+
+
+@every_rule
+@pytest.mark.parametrize("at", range(len(FALLING)))
+def test_a_resumed_loop_stops_at_the_same_epoch(name, at):
+    whole, first = StoppingRule(name), StoppingRule(name)
+    for number, (epoch, value) in enumerate(FALLING.items()):
+        if number == at:
+            state, first = json.loads(json.dumps(first.state_dict())), StoppingRule(name)
+            first.load_state_dict(state)
+            first = pickle.loads(pickle.dumps(first))
+        assert whole.update(epoch, seen(value)) == first.update(epoch, seen(value))
+    assert (whole.choice, whole.stopped_at, whole.state_dict()) == (first.choice, first.stopped_at, first.state_dict())
+
+
+def test_a_number_is_enough_where_the_rule_needs_no_more():
+    rule = medtransfer.StoppingRule("patience-1")
+    assert [rule.update(epoch, value) for epoch, value in ((1, 0.5), (2, 0.6), (3, 0.6))] == [False, False, True]
+    assert (rule.choice, rule.stopped_at, list(rule.seen)) == (3, 3, [1, 2, 3])
+
+
+def test_misuse_is_refused_and_leaves_the_rule_as_it_was():
+    with pytest.raises(InputError, match="expected the stopping rule out of first-drop, .*, but got 'best'"):
+        StoppingRule("best")
+    rule = StoppingRule("least-rise-2")
+    with pytest.raises(ValueError, match="after epoch 0, but got none"):
+        _ = rule.choice
+    for wrong in (0.5, float("nan"), {"score": 0.5}, {"value": 0.5, "errors": 1}):
+        with pytest.raises(ValueError, match="but got"):
+            rule.update(1, wrong)
+    assert not rule.update(1, {"value": 0.5, "error": 0.1})
+    with pytest.raises(ValueError, match="after 1, but got 1"):
+        rule.update(1, {"value": 0.5, "error": 0.1})
+    assert list(rule.seen) == [1]
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = medtransfer.Nothing
+
+
+def test_importing_the_package_loads_no_library():
+    code = "import medtransfer, sys; print(sorted({'numpy', 'torch', 'scipy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("none", "pretrained", "compared", "epoch"),
+    [
+        ((0.6, 0.03), (0.5, 0.04), "undecided", 5),
+        ((0.6, 0.003), (0.5, 0.004), "worse", 0),
+        ((0.5, 0.003), (0.6, 0.004), "better", 5),
+    ],
+)
+def test_the_guard_chooses_no_pretraining_only_where_it_is_clearly_better(none, pretrained, compared, epoch):
+    """The error of the difference is .05, or .005; two of them decide."""
+    outcomes = [{"value": value, "error": error} for value, error in (none, pretrained)]
+    assert prefer_none(Choice(5, stopped_at=20), *outcomes) == Choice(epoch, stopped_at=20)
+    rule = StoppingRule("first-drop")
+    rule.update(5, 0.5)
+    assert rule.compare_with_none(*outcomes) == compared
+    copy = StoppingRule("first-drop")
+    copy.load_state_dict(rule.state_dict())
+    assert (rule.choice, copy.choice) == (epoch, epoch)
+
+
+def test_the_guard_needs_errors():
+    with pytest.raises(ValueError, match="expected standard errors"):
+        prefer_none(Choice(5), 0.5, 0.6)
