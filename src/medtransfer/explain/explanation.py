@@ -1,7 +1,7 @@
 """Everything that the page shows, and its text in plain sentences, which claim no more than the numbers support."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medtransfer.explain.association import Association, Associations, associate
@@ -9,13 +9,13 @@ from medtransfer.explain.cases import Case, Cases
 from medtransfer.explain.quantities import QUANTITIES, ROBUSTNESS
 from medtransfer.explain.steps import Step, list_steps
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean
-from medtransfer.metrics.transfer import named
+from medtransfer.metrics.transfer import Key, named
 from medtransfer.report.format import signed
 from medtransfer.report.verdict_text import counted
 from medtransfer.tasks.contract import shared_label
 
 FEW_EPOCHS = 6  # fewer checkpoints after epoch 0 leave a partial correlation of a configuration almost arbitrary
-NAMED_STEPS = 8  # steps that part are listed up to this number
+MOST_NAMED = 8  # steps that part, and configurations, are named up to this number
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def particulars(explanation: Explanation) -> list[str]:
     """Return further sentences: on directions, on the other quantities, and on where each configuration is best."""
     return [
         *_directions(explanation), *_quantities(explanation), *_drivers(explanation),
-        *map(_peaks, explanation.cases[:NAMED_STEPS]),
+        *_peaks(explanation),
     ]  # fmt: skip
 
 
@@ -136,8 +136,8 @@ def _directions(explanation: Explanation) -> list[str]:
     sentences = [f"{text}: in {count['agree']} robustness moves with it, in {count['part']} against it."]
     parted = [step for step in steps if step.relation == "part"]
     if parted:
-        listed = "; ".join(f"{step.configuration}: {_described(step, metric)}" for step in _largest(parted)[:NAMED_STEPS])
-        more = f"; and {len(parted) - NAMED_STEPS} more" if len(parted) > NAMED_STEPS else ""
+        listed = "; ".join(f"{step.configuration}: {_described(step, metric)}" for step in _largest(parted)[:MOST_NAMED])
+        more = f"; and {len(parted) - MOST_NAMED} more" if len(parted) > MOST_NAMED else ""
         sentences.append(f"They part in: {listed}{more}.")
     return sentences
 
@@ -181,16 +181,24 @@ def _drivers(explanation: Explanation) -> list[str]:
     return [f"Given the epoch, robustness (level {explanation.level}) itself has mean rank correlations of: {listed}."]
 
 
-def _peaks(case: Case) -> str:
-    means, robustness = case.pool.means, case.pool.robustness
-    best, favoured = max(means, key=lambda key: means[key]), max(robustness, key=lambda key: robustness[key])
-    metric = case.pool.metric.label
-    if best == favoured:
-        return f"{case.pool.name}: {metric} and robustness are both highest at {named(best)}."
-    return (
-        f"{case.pool.name}: {metric} is highest at {named(best)} ({means[best]:.3f}), robustness at {named(favoured)}, where "
-        f"{metric} is {means[favoured]:.3f}."
-    )
+def _peaks(explanation: Explanation) -> list[str]:
+    """Say where the outcome and the robustness of each configuration are highest; of many, only how often they coincide."""
+    cases, metric = explanation.cases, explanation.metric
+    best = [_highest(case.pool.means) for case in cases]
+    favoured = [_highest(case.pool.robustness) for case in cases]
+    if len(cases) > MOST_NAMED:
+        same = sum(a == b for a, b in zip(best, favoured, strict=True))
+        return [f"{metric} and robustness are highest at the same checkpoint in {same} of {len(cases)} configurations."]
+    return [
+        f"{case.pool.name}: {metric} is highest at {named(a)} ({case.pool.means[a]:.3f}), robustness at {named(b)}, where {metric} "
+        f"is {case.pool.means[b]:.3f}."
+        if a != b else f"{case.pool.name}: {metric} and robustness are both highest at {named(a)}."
+        for case, a, b in zip(cases, best, favoured, strict=True)
+    ]  # fmt: skip
+
+
+def _highest(values: Mapping[Key, float]) -> Key:
+    return max(values, key=lambda key: values[key])
 
 
 def _value(mean: ClusterMean | None) -> float:

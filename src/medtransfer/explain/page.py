@@ -35,7 +35,7 @@ READING = {
     ),
     "pictures": (
         "Epochs are equally spaced, not to scale. The band is one standard deviation over seeds. Variance has a logarithmic axis. "
-        "In the last panel each mark is a checkpoint, lighter the earlier, with its epoch beside it."
+        "In the last panel each mark is a checkpoint, lighter the earlier; the first and the last have their epoch beside them."
     ),
 }
 

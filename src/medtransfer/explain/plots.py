@@ -132,7 +132,7 @@ def _draw_levels(axes: Axes, title: str, values: Mapping[int, ByEpoch], epochs: 
 
 
 def _draw_scatter(axes: Axes, cases: Sequence[Case], level: int) -> None:
-    """Draw one mark per mode and checkpoint, darker the later, with its epoch beside it."""
+    """Draw one mark per mode and checkpoint, darker the later; the first and the last epoch are beside theirs."""
     shades = matplotlib.colormaps["cividis_r"]
     for case, mark in zip(cases, MODE_MARKS, strict=False):
         robustness = case.values.get((ROBUSTNESS, level), {})
@@ -141,7 +141,8 @@ def _draw_scatter(axes: Axes, cases: Sequence[Case], level: int) -> None:
             at = robustness[epoch], case.pool.means[epoch]
             axes.plot(*at, mark.marker, color=shades(0.15 + 0.85 * index / max(1, len(epochs) - 1)), markersize=6, clip_on=False,
                       url=f"{case.pool.fields['mode']}, epoch {epoch}: {number(at[0])}, {number(at[1])}")  # fmt: skip
-            axes.annotate(str(epoch), at, (4, 3), textcoords="offset points", color=GREY, fontsize=8)
+            if epoch in (epochs[0], epochs[-1]):
+                axes.annotate(str(epoch), at, (4, 3), textcoords="offset points", color=GREY, fontsize=8)
     axes.grid(axis="x", color="#e3e3e3", linewidth=1)
     axes.locator_params(axis="x", nbins=4)
 
@@ -150,4 +151,5 @@ def _label_epochs(axes: Axes, epochs: Sequence[int]) -> None:
     """Label every epoch, or every second where there are many."""
     step = 1 if len(epochs) <= 7 else 2
     shown = range(len(epochs))[::-step]
+    axes.set_xlim(-0.25, len(epochs) - 0.75)
     axes.set_xticks(shown, [str(epochs[index]) for index in shown])
