@@ -99,6 +99,9 @@ def test_the_mean_course_by_hand(make_case: Any) -> None:
     assert row is not None and row.epoch_removed is not None
     x, y = (np.array(side) - np.mean(side, axis=0) for side in zip(*orders, strict=True))
     assert row.epoch_removed.value == pytest.approx(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(x, y, strict=True)]))
+    other = make_case({1: (0.4,), 5: (0.3,), 10: (0.2,), 20: (0.1,)}, cases[0].values, encoder="3", mode="decoder")
+    mixed = associate([*cases, other]).find(ROBUSTNESS, -2)
+    assert mixed is not None and mixed.epoch_removed == row.epoch_removed  # another mode has another course
     alone = associate(cases[:1]).find(ROBUSTNESS, -2)
     assert alone is not None and alone.epoch_removed is None and alone.p_value is None
 

@@ -29,8 +29,8 @@ class Association:
         outcome: with the outcome.
         given_epoch: with the outcome, given the epoch (partial correlation of ranks, linear in the rank of the epoch); None if
             it is defined nowhere.
-        epoch_removed: with the outcome, after the mean course over configurations with the same epochs is subtracted from the
-            ranks of both; None if no two configurations have the same epochs.
+        epoch_removed: with the outcome, after the mean course over configurations of the same mode and epochs is subtracted from
+            the ranks of both; None if no two configurations have these in common.
         follows_epoch: number of configurations whose partial correlation is not defined, since one side has the order of the
             epochs.
         robustness: with the robustness of the same level, given the epoch; None for robustness itself, or if defined nowhere.
@@ -122,19 +122,19 @@ def without_epoch(cases: Sequence[Case], quantity: str, level: int) -> dict[int,
     """Correlate a quantity with the outcome after the mean course of each over configurations is taken out.
 
     The partial correlation given the epoch takes out what is linear in ranks. If both rise early and then stay, their ranks are
-    not, and it is above 0 though only the epoch acts on both. The mean course of ranks over configurations with the same epochs
-    has the right form, as far as configurations share it.
+    not, and it is above 0 though only the epoch acts on both. The mean course of ranks over configurations of the same mode
+    and epochs has the right form, as far as configurations share it.
 
     Returns:
-        Correlation of what is left within each configuration, by `id` of the case; those alone with their epochs, or with nothing
-        left, are not in it.
+        Correlation of what is left within each configuration, by `id` of the case; those alone with mode and epochs, or with
+        nothing left, are not in it.
     """
-    ranks: dict[tuple[int, ...], list[tuple[Case, NDArray[np.float64]]]] = defaultdict(list)
+    ranks: dict[tuple[object, ...], list[tuple[Case, NDArray[np.float64]]]] = defaultdict(list)
     for case in cases:
         values = case.values[quantity, level]
-        epochs = tuple(sorted(epoch for epoch in values if epoch and epoch in case.pool.means))
+        epochs = sorted(epoch for epoch in values if epoch and epoch in case.pool.means)
         sides = [values[epoch] for epoch in epochs], [case.pool.means[epoch] for epoch in epochs]
-        ranks[epochs].append((case, np.array([stats.rankdata(side) for side in sides])))  # (2, epochs)
+        ranks[case.pool.fields["mode"], *epochs].append((case, np.array([stats.rankdata(side) for side in sides])))  # (2, epochs)
     left = {}
     for members in (members for members in ranks.values() if len(members) > 1):
         course = np.mean([ranked for _, ranked in members], axis=0)

@@ -23,10 +23,10 @@ READING = {
         "Mean over configurations of Spearman’s correlation over the checkpoints, without epoch 0; in brackets its interval, which "
         "counts pretrainings or targets and is missing where they are too few. Given the epoch: partial correlation of ranks, "
         "which takes out what is linear in the rank of the epoch, so it is above 0 for any two quantities that rise early and then "
-        "stay. Mean course removed: the ranks’ mean over configurations at each epoch is subtracted from both, which takes out any "
-        "course that configurations share, but not what is special to an encoder. p Holm is the larger p-value of the two, "
-        "corrected for the number of rows; it is 1 where their signs differ. In the epochs’ order: configurations in which the "
-        "quantity, or the outcome, has exactly that order, so that nothing is left given the epoch."
+        "stay. Mean course removed: the ranks’ mean over configurations of the same mode at each epoch is subtracted from both, "
+        "which takes out any course that these share, but not what is special to an encoder. p Holm is the larger p-value of the "
+        "two, corrected for the number of rows; it is 1 where their signs differ. In the epochs’ order: configurations in which "
+        "the quantity, or the outcome, has exactly that order, so that nothing is left given the epoch."
     ),
     "steps": (
         "Change from one checkpoint to the next, epoch 0 included. Agree, part: both changes can be distinguished from none, the "
