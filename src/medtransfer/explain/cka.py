@@ -23,9 +23,9 @@ def linear_cka(first: Numbers, second: Numbers) -> float:
     Raises:
         ValueError: the shapes do not fit, or a feature is not finite.
 
-    Source: Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019, Eq. 3; HSIC as by Song et al.,
-    Feature Selection via Dependence Maximization, JMLR 13, 2012, Eq. 5, here as a product of U-centred matrices (Székely and
-    Rizzo, Partial Distance Correlation, Annals of Statistics 42, 2014), which bounds the ratio.
+    Source: Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019, with the unbiased HSIC of Song et
+    al., Feature Selection via Dependence Maximization, JMLR 13, 2012. It is a product of U-centred kernels (Székely and Rizzo,
+    Partial Distance Correlation, Annals of Statistics 42, 2014), so the ratio is bounded.
     """
     if first.ndim != 2 or second.ndim != 2 or len(first) != len(second):
         raise ValueError(f"expected features (N, D) and (N, E) of the same samples, but got {first.shape} and {second.shape}")
@@ -33,19 +33,21 @@ def linear_cka(first: Numbers, second: Numbers) -> float:
         raise ValueError("expected finite features, but some are not finite")
     if len(first) < LEAST_SAMPLES or any((features == features[0]).all() for features in (first, second)):
         return float("nan")
-    a, b = _u_centred(first), _u_centred(second)  # (N, N)
-    norms = np.sqrt(np.vdot(a, a) * np.vdot(b, b))
-    return float(np.vdot(a, b) / norms) if norms else float("nan")
+    x, y = _centred(first), _centred(second)
+    squares = _hsic(x, x) * _hsic(y, y)
+    return float(_hsic(x, y) / np.sqrt(squares)) if squares > 0 else float("nan")
 
 
-def _u_centred(features: Numbers) -> Numbers:
-    """Return the linear kernel (N, N) without its diagonal, and without what each sample has with all others."""
-    centred = features - features.mean(axis=0)  # changes nothing but rounding
-    centred /= np.linalg.norm(centred)
-    kernel = centred @ centred.T
-    np.fill_diagonal(kernel, 0)
-    n = len(kernel)
-    rows = kernel.sum(axis=1)
-    kernel -= (rows[:, None] + rows) / (n - 2) - rows.sum() / ((n - 1) * (n - 2))
-    np.fill_diagonal(kernel, 0)
-    return kernel
+def _centred(features: Numbers) -> Numbers:
+    centred = features - features.mean(axis=0)
+    return np.asarray(centred / np.linalg.norm(centred))
+
+
+def _hsic(x: Numbers, y: Numbers) -> float:
+    """Return n (n - 3) times the unbiased HSIC of centred features, from products of features instead of kernels (N, N).
+
+    Without its diagonal, the kernel of centred features has minus this diagonal as row sums.
+    """
+    n = len(x)
+    own, other = (x**2).sum(axis=1), (y**2).sum(axis=1)
+    return float(((x.T @ y) ** 2).sum() - n / (n - 2) * (own @ other) + own.sum() * other.sum() / ((n - 1) * (n - 2)))
