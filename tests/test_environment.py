@@ -177,10 +177,10 @@ def test_dvc_watches_every_key_that_changes_a_result(section: str, dvc_stages: d
 
 
 def test_dvc_watches_the_settings_of_the_scores_that_a_stage_uses(dvc_stages: dict[str, Any]) -> None:
-    """An early stop measures at them; search and report look up the scores that have them."""
+    """An early stop measures at them; search, explain and report look up the scores that have them."""
     used = {f"score.{field.name}" for kind in (RobustnessSetting, ViewSettings) for field in dataclasses.fields(kind)}
     for address, stage in dvc_stages.items():
-        if address.split("@")[0] in {"pretrain", "search", "report"}:
+        if address.split("@")[0] in {"pretrain", "search", "explain", "report"}:
             assert used <= set(params_of(stage)), address
 
 

@@ -15,6 +15,7 @@ import click
 
 from medtransfer import __version__
 from medtransfer.config import (
+    Explain,
     Finetune,
     Grid,
     Params,
@@ -354,6 +355,17 @@ def search(files: tuple[Path, ...], debug: bool, everything: bool, **options: st
     from medtransfer import study
 
     click.echo(study.search(load(files, parsed("search", options)), everything))
+
+
+@stage(Explain)
+def explain(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
+    """Show where robustness and the test results part ways.
+
+    The features of every checkpoint of the study are measured, level by level, and compared with both.
+    """
+    from medtransfer import study
+
+    click.echo(study.explain(load(files, parsed("explain", options))))
 
 
 @stage(Replay)

@@ -215,6 +215,27 @@ def search(params: Params, everything: bool = False) -> str:
     return run(section, results, default, params.report.confidence, params.report.margin)
 
 
+@command(*RESULTS, "explain")
+def explain(params: Params) -> str:
+    """Show what goes with the test results over the checkpoints of the study, or over those of the paper's replayed results."""
+    from medtransfer.analysis.pools import collect
+    from medtransfer.explain.cases import Cases, read_own
+    from medtransfer.explain.stage import run
+    from medtransfer.papers.hidy2024.explainable import read_replayed_cases
+    from medtransfer.score.options import options_of, views_of
+
+    def read(features: Path) -> Cases:
+        if params.explain.results == "replay":
+            return read_replayed_cases()
+        publish(params)
+        pools, left_out = collect(options_of(params.score).robustness, views_of(params.score), described(params))
+        return read_own(
+            pools, left_out, Path(params.pretrain.out), Path(params.prepare.out), features, params.score, params.report.least
+        )  # fmt: skip
+
+    return run(params.explain, read, params.report.confidence)
+
+
 @command("replay")
 def replay(params: Params) -> str:
     """Replay the paper's released result files."""

@@ -48,9 +48,16 @@ def _association(pools: Sequence[Judged], mean_over: MeanOver) -> Association | 
 
 
 def rank_correlations(scores: Mapping[Any, float], means: Mapping[Any, float]) -> tuple[float, float, float] | None:
+    """Return the correlations of `correlate_ranks`; None if one of them is not defined."""
+    found = correlate_ranks(scores, means)
+    return None if found is None or found[2] is None else (found[0], found[1], found[2])
+
+
+def correlate_ranks(scores: Mapping[Any, float], means: Mapping[Any, float]) -> tuple[float, float, float | None] | None:
     """Return Spearman's correlation of score and outcome, of epoch and outcome, and of score and outcome given the epoch.
 
-    The random initialisation, epoch 0, is left out. None with fewer than four epochs or where one side is constant.
+    The random initialisation, epoch 0, is left out. The last is None where one side follows the epoch exactly, all are None with
+    fewer than four epochs or where one side is constant.
 
     Source: Kendall, Partial rank correlation, Biometrika 32, 1942, with Spearman's coefficients.
     """
@@ -62,7 +69,7 @@ def rank_correlations(scores: Mapping[Any, float], means: Mapping[Any, float]) -
         return None
     (_, xy, xz), (_, _, yz), _ = np.corrcoef(ranks)
     left = (1 - xz**2) * (1 - yz**2)
-    return (float(xy), float(yz), float((xy - xz * yz) / np.sqrt(left))) if left > 1e-9 else None
+    return float(xy), float(yz), float((xy - xz * yz) / np.sqrt(left)) if left > 1e-9 else None
 
 
 def _permuted(pools: Sequence[Judged], name: str, sampling: Sampling) -> float | None:

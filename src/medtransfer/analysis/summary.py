@@ -40,16 +40,19 @@ def summarise(judged: Sequence[Judged], sampling: Sampling) -> tuple[tuple[Summa
 
 
 def mean_over(pools: Sequence[Judged], values: Sequence[float]) -> ClusterMean:
+    """Return the mean of one value for each judged pool (`mean_over_pools`)."""
+    return mean_over_pools([pool.pool for pool in pools], values)
+
+
+def mean_over_pools(pools: Sequence[Pool], values: Sequence[float]) -> ClusterMean:
     """Return the mean of one value for each pool; pools of the same pretraining, or of the same target, are a cluster.
 
     Pretrainings that differ in their seed alone are one cluster too, where there are enough others.
     """
-    weights = [pool.pool.weights for pool in pools]
+    weights = [pool.weights for pool in pools]
     first: dict[str, str] = {}
-    recipes = [first.setdefault(pool.pool.recipe or name, name) for pool, name in zip(pools, weights, strict=True)]
-    return cluster_mean(
-        values, {"pretraining": coarsest(weights, recipes), "target": [pool.pool.fields["target"] for pool in pools]}
-    )
+    recipes = [first.setdefault(pool.recipe or name, name) for pool, name in zip(pools, weights, strict=True)]
+    return cluster_mean(values, {"pretraining": coarsest(weights, recipes), "target": [pool.fields["target"] for pool in pools]})
 
 
 def summary_of(selector: Selector, pools: Sequence[Judged], sampling: Sampling) -> Summary:

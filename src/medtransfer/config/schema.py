@@ -572,6 +572,15 @@ class Search(Section):
     """rules of pooling to try: frozen, always, never"""
 
 
+class Explain(Section):
+    """What goes with the test results over the checkpoints; images and views are those of `score`, intervals those of `report`."""
+
+    out: Out
+    """folder of the page, its tables and pictures, and of the measured features"""
+    results: Literal["own", "replay"]
+    """whose test results to explain: own | replay, which has no features"""
+
+
 class Replay(Section):
     """Import of the paper's released result files, and its tables computed from them."""
 
@@ -612,6 +621,7 @@ class Params(Section):
     report: Report
     rank: Rank
     search: Search
+    explain: Explain
     replay: Replay
     evidence: Evidence
     ui: Ui

@@ -34,6 +34,10 @@ DESCRIPTIONS = {  # by stage
         "One run per search, with its best settings below it. Columns: `tis_held_out` against `tis_default` says whether the "
         "search pays on targets that it has not seen; of the settings, `distance`, `margin`, `level`, `pooling` and `tis`."
     ),
+    "explain": (
+        "One run per result. Columns: `spearman_epoch` and `spearman_robustness_level_2`, mean rank correlations with the test "
+        "metric over checkpoints, and `partial_robustness_level_2`, that given the epoch. Open the artifact `explain.html` first."
+    ),
     "replay": (
         "The paper's released results. The column `kind` says what a run is: `finetune`, `robustness`, or `result` with the mean "
         "TIS. Columns of fine-tunings: `scheme`, `encoder`, `target`, `mode`, `epoch`, `dice`."

@@ -15,7 +15,8 @@ from medtransfer.tracking import StoredRun
 
 STAGE = "replay"
 TABLE = "robustness.csv"  # artifact of a run of the kind `robustness`
-DEFAULT = {"distance": "cosine", "margin": 0.5, "level": -2}  # section 6 of the paper
+LEVEL = -2  # of the default robustness, like DEFAULT
+DEFAULT = {"distance": "cosine", "margin": 0.5, "level": LEVEL}  # section 6 of the paper
 KEY = ["encoder", "target", "mode", "scheme", "epoch", "seed"]
 GROUP = ["encoder", "scheme", "target"]  # identifies one series of scores
 

@@ -1,0 +1,40 @@
+"""Steps between checkpoints by hand: what agrees, what parts, and what the seeds and images leave open."""
+
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from medtransfer.explain.cases import Rise
+from medtransfer.explain.quantities import ROBUSTNESS
+from medtransfer.explain.steps import list_steps
+
+DICE = {0: (0.30, 0.32), 1: (0.50, 0.521), 5: (0.40, 0.422), 10: (0.70, 0.20)}
+VALUES = {(ROBUSTNESS, -2): {0: 0.5, 1: 0.6, 5: 0.7, 10: 0.8}, (ROBUSTNESS, -1): {1: 0.6, 5: 0.5}}
+
+
+def test_relations_need_both_changes_to_be_seen(make_case: Any) -> None:
+    clear, unclear = Rise(0.1, 0.01, 20), Rise(0.1, 0.1, 20)
+    case = make_case(DICE, VALUES, rises={-2: {1: clear, 5: clear, 10: clear}, -1: {5: unclear}})
+    last, *steps = list_steps([case], 0.95)
+    assert [(step.start, step.end, step.relation, step.same_direction) for step in steps] == [
+        (0, 1, "agree", True), (1, 5, "part", False), (5, 10, "undecided", True),
+    ]  # fmt: skip
+    assert (last.level, last.start, last.end, last.relation, last.same_direction) == (-1, 1, 5, "undecided", True)
+    half = stats.t.ppf(0.975, 19) * 0.01
+    assert steps[0].robustness_interval == pytest.approx((0.1 - half, 0.1 + half))
+    mean, error = 0.2005, 0.0005  # changes by seed .2 and .201: standard deviation .001 / sqrt(2), over sqrt(2)
+    assert steps[0].outcome == pytest.approx(mean)
+    assert steps[0].outcome_interval == pytest.approx((mean - stats.t.ppf(0.975, 1) * error, mean + stats.t.ppf(0.975, 1) * error))
+
+
+def test_one_seed_leaves_every_step_open_and_replayed_robustness_is_taken_as_it_is(make_case: Any) -> None:
+    single = make_case({epoch: values[:1] for epoch, values in DICE.items()}, VALUES)
+    assert {step.relation for step in list_steps([single], 0.95)} == {"undecided"}
+    assert [step.relation for step in list_steps([make_case(DICE, VALUES)], 0.95)] == ["agree", "agree", "part", "undecided"]
+
+
+def test_seeds_that_only_one_checkpoint_has_take_no_part(make_case: Any) -> None:
+    case = make_case({1: (0.5, 0.6, 0.7), 5: (0.6, 0.71)}, {(ROBUSTNESS, -2): {1: 0.5, 5: 0.6}})
+    (step,) = list_steps([case], 0.95)
+    assert step.outcome == pytest.approx(0.105)
