@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medtransfer.explain.association import associate
+from medtransfer.explain.association import associate, interval_of
 from medtransfer.explain.cases import Cases
 from medtransfer.explain.explanation import Explanation, verdict
 from medtransfer.explain.quantities import CKA, ROBUSTNESS
+from medtransfer.metrics.comparison import ClusterMean
 
 EPOCHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
 SMALL = EPOCHS[:6]
@@ -121,10 +122,28 @@ def test_a_quantity_in_the_order_of_the_epochs_is_counted_and_has_no_partial_cor
     assert row.outcome.interval(0.95) is None  # one cluster
 
 
+def test_too_few_partial_correlations_are_not_tested_though_there_are_enough_pretrainings(make_case: Any) -> None:
+    """Six pretrainings of one target, in half of which Dice rises with every epoch; no interval leaves [-1, 1]."""
+    rng = np.random.default_rng(5)
+    courses = [np.arange(10.0) if index % 2 else rng.permutation(10) for index in range(6)]
+    cases = [
+        make_case({epoch: (value,) for epoch, value in by_epoch(course).items()},
+                  {(ROBUSTNESS, -2): by_epoch(course + rng.normal(0, 0.1, 10) * (index % 2 == 0))}, encoder=str(index))
+        for index, course in enumerate(courses)
+    ]  # fmt: skip
+    explanation = Explanation.of(Cases(tuple(cases), -2, ()), 0.95)
+    row = explanation.robustness
+    assert row is not None and row.given_epoch is not None and (row.follows_epoch, row.p_value) == (3, None)
+    text = verdict(explanation)
+    assert "not tested against chance: it takes 6 pretrainings or targets" in text
+    assert "nothing is left in 3 of 6 configurations, in which one side has exactly the order of the epochs." in text
+    assert interval_of(ClusterMean(0.9, 0.2, 5, 6, ("pretraining",)), 0.95) == (pytest.approx(0.9 - 2.5706 * 0.2, abs=1e-4), 1.0)
+
+
 @pytest.mark.parametrize("epochs", [SMALL[:4], SMALL])
 def test_few_checkpoints_decide_nothing(make_case: Any, epochs: tuple[int, ...]) -> None:
     rng = np.random.default_rng(1)
     dice = {epoch: (value,) for epoch, value in by_epoch(rng.random(len(epochs)), epochs).items()}
     case = make_case(dice, {(ROBUSTNESS, -2): by_epoch(rng.random(len(epochs)), epochs)})
     text = verdict(Explanation.of(Cases((case,), -2, ()), 0.95))
-    assert "cannot be said" in text
+    assert "cannot be said" in text or "not tested" in text

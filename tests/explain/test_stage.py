@@ -135,7 +135,7 @@ def test_the_page_is_whole_and_shows_what_the_tables_hold(explained: tuple[Param
     for row in rows_of("associations.csv")[1:]:
         assert f"{abs(float(row['outcome'])):.2f}" in page
     text = Path("explain/explain.md").read_text(encoding="utf-8")
-    assert "cannot be said from as few as 4 checkpoints" in text and "1 pretraining and 1 target" in text
+    assert "cannot be said from as few as 4 checkpoints" in text and "None of the 24 associations is tested" in text
     for line in explained[1].split("\n\n")[:2]:
         assert line in text
     (picture,) = Path("explain/figures").glob("*.png")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from medtransfer.explain.association import Association, Associations, associate
+from medtransfer.explain.association import Association, Associations, associate, interval_of
 from medtransfer.explain.cases import Case, Cases
 from medtransfer.explain.quantities import QUANTITIES, ROBUSTNESS
 from medtransfer.explain.steps import Step, list_steps
@@ -80,7 +80,7 @@ def verdict(explanation: Explanation) -> str:
         return f"{text}Given the epoch nothing is left to correlate: one of the two has the order of the epochs everywhere."
     text += f"Of that with robustness, {_left(row, explanation.confidence)}"
     if row.p_value is None:
-        return f"{text}; {too_few(explanation.cases)}."
+        return f"{text}. {_untested(explanation.cases, [row])}"
     if row.p_value >= 1 - explanation.confidence:
         return f"{text}. So it is not shown that robustness tells more about {metric} than the length of the pretraining does."
     if row.given_epoch.value > 0:
@@ -97,17 +97,24 @@ def _left(row: Association, confidence: float) -> str:
 
 
 def _with_interval(mean: ClusterMean, confidence: float) -> str:
-    bounds = mean.interval(confidence)
+    bounds = interval_of(mean, confidence)
     between = f" ({100 * confidence:g} % interval {signed(bounds[0], 2)} to {signed(bounds[1], 2)})" if bounds else ""
     return signed(mean.value, 2) + between
 
 
-def too_few(cases: Sequence[Case]) -> str:
-    """Say in a clause that there are too few clusters for an interval."""
+def _untested(cases: Sequence[Case], rows: Sequence[Association]) -> str:
+    """Say why associations are not tested."""
     weights, targets = ({case.pool.weights for case in cases}, {case.pool.fields["target"] for case in cases})
+    text = (
+        f"This is not tested against chance: it takes {LEAST_CLUSTERS} pretrainings or targets whose configurations have both "
+        f"numbers, of {counted(len(weights), 'pretraining')} and {counted(len(targets), 'target')}"
+    )
+    ordered = max(row.follows_epoch for row in rows)
+    if not ordered:
+        return f"{text}."
     return (
-        f"with {counted(len(weights), 'pretraining')} and {counted(len(targets), 'target')} this cannot be told from chance; it "
-        f"takes {LEAST_CLUSTERS} of either"
+        f"{text}; given the epoch nothing is left in {'up to ' if len(rows) > 1 else ''}{ordered} of {len(cases)} configurations, "
+        "in which one side has exactly the order of the epochs."
     )
 
 
@@ -154,8 +161,8 @@ def _quantities(explanation: Explanation) -> list[str]:
     """Name the associations given the epoch that stay after correction for all of them."""
     rows = [row for row in explanation.associations.rows if row.p_holm is not None]
     if not rows:
-        tried = len(explanation.associations.rows)
-        return [f"None of the {tried} associations is tested: {too_few(explanation.cases)}."] if tried else []
+        tried = explanation.associations.rows
+        return [f"None of the {len(tried)} associations is tested."] if tried else []
     clear = [row for row in rows if row.p_holm is not None and row.p_holm < 1 - explanation.confidence and row.given_epoch]
     if not clear:
         return [

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from medtransfer.explain.association import Association
+from medtransfer.explain.association import Association, interval_of
 from medtransfer.explain.cases import Case
 from medtransfer.explain.explanation import Explanation
 from medtransfer.explain.quantities import QUANTITIES, ROBUSTNESS
@@ -56,8 +56,7 @@ def _association(quantity: str, outcome: ClusterMean, row: Association | None, c
 
 
 def _with_bounds(name: str, mean: ClusterMean | None, confidence: float) -> Row:
-    interval = mean.interval(confidence) if mean else None
-    return {name: mean and mean.value, **_ends(name, interval)}
+    return {name: mean and mean.value, **_ends(name, interval_of(mean, confidence))}
 
 
 def shown_associations(explanation: Explanation) -> list[Row]:
@@ -83,7 +82,7 @@ def _shown(label: str, outcome: ClusterMean, row: Association | None, metric: st
 def _mean(mean: ClusterMean | None, confidence: float) -> str:
     if mean is None:
         return "–"
-    interval = mean.interval(confidence)
+    interval = interval_of(mean, confidence)
     return signed(mean.value, 2) + ("" if interval is None else f" ({_between(interval)})")
 
 
