@@ -38,7 +38,8 @@ TINY: dict[str, Any] = {
     **{f"pretrain.origins.{origin}.{key}.{encoder}": value for origin in ("simple", "advanced")
        for encoder in TINIEST for key, value in (("warmup", 1), ("batch_size", 16))},
     "score.target": "sample", "score.encoder": "unet", "score.origin": "simple", "score.max_images": 9, "score.batch_size": 4,
-    "score.indicators": ["robustness", "logme"], "score.level": -2, "score.distance": "cosine", "score.margin": 0.5, "score.accelerator": "cpu",
+    "score.indicators": ["robustness", "logme"],
+    "score.level": -2, "score.distance": "cosine", "score.margin": 0.5, "score.accelerator": "cpu",
     "finetune.target": "sample", "finetune.encoder": "unet", "finetune.origin": "simple", "finetune.epoch": 3,
     "finetune.train_epochs": 2, "finetune.epoch_steps": None, "finetune.batch_size": 10, "finetune.overlays": 1,
     "finetune.select": "last", "finetune.accelerator": "cpu",

@@ -12,11 +12,14 @@ from medtransfer.score.options import options_of
     ("settings", "message"),
     [
         ({"moon": {}}, "expected score.settings to name indicators, which are robustness, .*but got 'moon'"),
+        ({"lbtc": {"window": 3, "anchors": 0}}, r"score.settings.lbtc.anchors: .*greater than 0 \(got 0\)"),
+        ({"lbtc": {"window": 3}}, "score.settings.lbtc.anchors: is missing"),
         ({"robustness": {"pixels": 5}}, "score.settings.robustness.pixels: is not a known key"),
     ],
 )
 def test_options_that_fit_no_indicator_are_refused(tiny_params: Callable[..., Params], settings: dict[str, Any], message: str):
-    section = tiny_params().score.model_copy(update={"settings": settings})
+    defaults = tiny_params().score.settings
+    section = tiny_params().score.model_copy(update={"settings": {**defaults, **settings}})
     with pytest.raises(InputError, match=message):
         options_of(section)
 

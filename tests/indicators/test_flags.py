@@ -1,0 +1,19 @@
+"""Every flag of the reference is in words."""
+
+import re
+from pathlib import Path
+
+from medtransfer.indicators.flags import FLAGS, in_words
+
+REFERENCE = Path(__file__).parents[2] / "docs/reference/metrics.md"
+
+
+def test_the_flags_of_the_reference_are_those_in_words():
+    tables = re.findall(r"^\| flag \|.*\n\|-.*\n((?:\|.*\n)+)", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
+    listed = {name for table in tables for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert listed - FLAGS.keys() == set()
+
+
+def test_flags_are_joined_with_their_counts():
+    assert in_words({"nonfinite": 3, "undefined": 1}) == "3 embeddings are not finite; it is not defined"
+    assert in_words({}) == "" and in_words({"new_kind": 2}) == "new kind 2"
