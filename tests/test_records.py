@@ -38,6 +38,7 @@ from medtransfer.records import (
 )  # fmt: skip
 from medtransfer.records.atomic import HOST, scratch_folder
 from medtransfer.records.base import Record
+from medtransfer.records.ranked import RankedCandidate
 
 CELL = Cell(
     target="heart", encoder="unet", origin="simple", epoch=5, mode="full", seed=7, source="sample", protocol="p1",
@@ -67,6 +68,13 @@ EXAMPLES: dict[type[Record], Any] = {
         rows=[Score("robustness", {"distance": "l2", "level": -2, "pooled": True, "margin": 0.5}, 1e-17, None, {"zero": 2})],
     ),
     ScoreIndex: ScoreIndex([0, 5], ["robustness"]),
+    RankedCandidate: RankedCandidate(
+        name="resnet18", kind="timm", build="timm", arguments={"name": "resnet18"}, weights="w1", audit="all loaded",
+        input={"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}, levels=[[2, 64], [4, 64]], level=-1, series="",
+        epoch=None, source_accuracy=None, cell="c1", images=9, groups=3, notes={}, seconds=1.5,
+        forward_seconds=0.1 + 0.2, memory=700.5,
+        rows=[Score("rankme", {"level": -2, "pixels": 60}, None, 0.5, {"undefined": 1}, [0.1, 0.2, 0.4])],
+    ),
     Pretraining: Pretraining(
         name="unet-simple", cell="c1", pretraining="a1", epochs=[0, 5], params={"lr": "0.002"}, tags={"saved": "0 5"},
         curves={"train_loss": {"1": 2.5}}, inputs=[["sample", "f1", "pictures", "training"]],

@@ -93,6 +93,11 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
             f"expected a task with its labels ({known}) in {folder / TARGET_FILE}, but got {task!r} with "
             f"{', '.join(sorted(target.info.arrays)) or 'no arrays'}; make the target again with `medtransfer prepare --force`"
         )
+    if not target.info.classes:
+        raise InputError(
+            f"expected at least one class in {folder / TARGET_FILE}, but `classes` is empty; make the target again with "
+            "`medtransfer prepare --force`"
+        )
     if protocol.loss not in (None, *TASKS[task].losses):
         raise InputError(
             f"expected finetune.loss to be one of {', '.join(TASKS[task].losses)} for the {task} of {folder}, or null, but got "
