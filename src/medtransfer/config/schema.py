@@ -543,6 +543,8 @@ class Rank(Section):
     """pairs of jittered views per image"""
     features: Literal["plain", "view"]
     """images that features are of: plain: as they are | view: the first jittered view, which saves a forward pass"""
+    pixels: Annotated[Positive, Field(ge=10)]
+    """embeddings at most in the sample of an indicator; with labels as many of each class"""
     blocks: NonNegative
     """parts that the patients are divided into for intervals, each left out in turn; below 3: none"""
     max_images: Annotated[Whole, Field(ge=2)] | None

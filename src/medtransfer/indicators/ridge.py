@@ -1,5 +1,6 @@
 """Ridge probe: Dice of a linear model of pixel embeddings for patients that it was not fitted to."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -40,26 +41,25 @@ def ridge_left_out(features: Numbers, labels: Labels, groups: Labels) -> LeftOut
         raise ValueError(f"expected at least 2 groups, but got 1 for {len(groups)} samples; a probe predicts one from the others")
     moved, y = centred(features), one_hot(labels)
     penalty = PENALTY * float(np.square(moved).sum()) / moved.shape[1]
-    maker, residuals = _fit_to_all(moved, y, penalty or 1.0)
+    block, residuals = _fit_to_all(moved, y, penalty or 1.0)
     residuals -= y.mean(axis=0)
     scores = np.empty_like(y)
     for group in np.unique(groups):
         of = np.flatnonzero(groups == group)
-        block = maker[np.ix_(of, of)] - 1 / len(y)  # I - H_bb
-        scores[of] = y[of] - linalg.solve(block, residuals[of], assume_a="pos", lower=True)
+        scores[of] = y[of] - linalg.solve(block(of) - 1 / len(y), residuals[of], assume_a="pos", lower=True)  # I - H_bb
     return LeftOut(scores, counted(constant=penalty == 0))
 
 
-def _fit_to_all(moved: Numbers, y: Numbers, penalty: float) -> tuple[Numbers, Numbers]:
-    """Return the lower triangle of M = I - X inv(X'X + penalty I) X', (N, N), and M Y, from the smaller of two systems."""
+def _fit_to_all(moved: Numbers, y: Numbers, penalty: float) -> tuple[Callable[[Labels], Numbers], Numbers]:
+    """Return the blocks of M = I - X inv(X'X + penalty I) X' by their rows, lower triangles, and M Y, from the smaller system."""
     n, d = moved.shape
     if n > d:
-        gram = moved.T @ moved + penalty * np.eye(d)
-        weights = linalg.solve(gram, np.concatenate([moved.T, moved.T @ y], axis=1), assume_a="pos")  # (D, N + C)
-        return np.eye(n) - moved @ weights[:, :n], y - moved @ weights[:, n:]
+        factor = linalg.cholesky(moved.T @ moved + penalty * np.eye(d), lower=True)
+        halves = linalg.solve_triangular(factor, moved.T, lower=True).T  # (N, D), H = halves halves'
+        return (lambda of: np.eye(len(of)) - halves[of] @ halves[of].T), y - halves @ (halves.T @ y)
     factor = linalg.cholesky(moved @ moved.T + penalty * np.eye(n), lower=True)  # M = penalty inv(XX' + penalty I)
     inverse, _ = linalg.lapack.dpotri(factor, lower=1)
-    return penalty * inverse, penalty * linalg.cho_solve((factor, True), y)
+    return (lambda of: penalty * inverse[np.ix_(of, of)]), penalty * linalg.cho_solve((factor, True), y)
 
 
 class Ridge(LabelledIndicator):

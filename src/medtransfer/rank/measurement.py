@@ -127,7 +127,7 @@ def scoring(params: Params) -> Score:
     rank = params.rank
     own: dict[str, Any] = {
         "level": params.score.level if rank.level is None else rank.level, "repeats": rank.repeats, "features": rank.features,
-        "blocks": rank.blocks, "max_images": rank.max_images, "indicators": rank.indicators,
+        "pixels": rank.pixels, "blocks": rank.blocks, "max_images": rank.max_images, "indicators": rank.indicators,
         **({"split": "train"} if rank.images else {}),
     }  # fmt: skip
     return params.score.model_copy(update=own)
