@@ -70,7 +70,8 @@ EXAMPLES: dict[type[Record], Any] = {
     ScoreIndex: ScoreIndex([0, 5], ["robustness"]),
     RankedCandidate: RankedCandidate(
         name="resnet18", kind="timm", build="timm", arguments={"name": "resnet18"}, weights="w1", audit="all loaded",
-        input={"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}, levels=[[2, 64], [4, 64]], level=-1, series="",
+        input={"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}, levels=[[2, 64], [4, 64]],
+        level=-1, series="", source="",
         epoch=None, source_accuracy=None, cell="c1", images=9, groups=3, notes={}, seconds=1.5,
         forward_seconds=0.1 + 0.2, memory=700.5,
         rows=[Score("rankme", {"level": -2, "pixels": 60}, None, 0.5, {"undefined": 1}, [0.1, 0.2, 0.4])],

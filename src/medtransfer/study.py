@@ -158,7 +158,7 @@ def score(params: Params, force: bool = False) -> Path:
     return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
 
 
-@command("finetune", needs=lambda params, cells, force=False: _inputs_of_cells(cells))
+@command("finetune", needs=lambda params, cells, force=False: _inputs_of_cells(params, cells))
 def finetune(params: Params, cells: list[CellName], force: bool = False) -> None:
     """Fine-tune cells; sample inputs are made first if they are missing."""
     from medtransfer.finetune.stage import run
@@ -383,7 +383,14 @@ def _inputs_of_score(params: Params) -> "Inputs":
     return [section.target], [(section.encoder, section.origin, None)]
 
 
-def _inputs_of_cells(cells: list[CellName]) -> "Inputs":
+def _inputs_of_cells(params: Params, cells: list[CellName]) -> "Inputs":
+    for name in dict.fromkeys(cell.target for cell in cells):
+        target = params.prepare.targets.get(name)
+        if target and target.reader == "folder" and target.options.get("masks", "") is None:
+            raise InputError(
+                f"expected masks to fine-tune on, but prepare.targets.{name} says `masks: null`; name the folder of masks there, "
+                "or score the target only"
+            )
     return [cell.target for cell in cells], [(cell.encoder, cell.origin, cell.epoch) for cell in cells]
 
 

@@ -45,6 +45,15 @@ def test_ranks_share_ties_and_undefined_values_have_none():
     assert np.isnan(result.low).all() and np.isnan(result.best).all()
 
 
+def test_a_candidate_without_replicates_is_kept_and_takes_nothing_from_the_others():
+    samples = np.random.default_rng(4).normal(size=(3, 8)) + np.array([[0], [3], [0]])
+    replicates, alone = left_out(samples), standing(samples[:2])
+    replicates[2] = np.nan
+    result = stand(samples.mean(axis=1), replicates, 0.95, 100, np.random.default_rng(0))
+    assert result.kept.tolist() == [False, True, True] and np.isnan(result.low[2]) and np.isnan(result.best).all()
+    assert result.low[:2] == pytest.approx(alone.low)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.0, 0.2])
 def test_the_kept_set_holds_the_best_as_often_as_it_says(spread):

@@ -90,7 +90,7 @@ def test_robustness_that_only_follows_the_epoch_has_nothing_left_without_it(make
 
 def test_the_mean_course_by_hand(make_case: Any) -> None:
     """Ranks of robustness 1234, 2134, 1234 and of Dice 1234, 2134, 1243: what is left of the mean course, and correlates."""
-    orders = [((1, 2, 3, 4), (1, 2, 3, 4)), ((2, 1, 3, 4), (2, 1, 3, 4)), ((1, 2, 3, 4), (1, 2, 4, 3))]
+    orders = [((1, 2, 3, 4), (1, 2, 3, 4)), ((2, 1, 3, 4), (2, 1, 3, 4)), ((1, 2, 3, 4), (1, 2, 4, 3))] * 2
     cases = [
         make_case({e: (0.1 * v,) for e, v in zip((1, 5, 10, 20), dice, strict=True)},
                   {(ROBUSTNESS, -2): dict(zip((1, 5, 10, 20), robustness, strict=True))}, encoder=str(index))
@@ -100,9 +100,11 @@ def test_the_mean_course_by_hand(make_case: Any) -> None:
     assert row is not None and row.epoch_removed is not None
     x, y = (np.array(side) - np.mean(side, axis=0) for side in zip(*orders, strict=True))
     assert row.epoch_removed.value == pytest.approx(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(x, y, strict=True)]))
-    other = make_case({1: (0.4,), 5: (0.3,), 10: (0.2,), 20: (0.1,)}, cases[0].values, encoder="3", mode="decoder")
+    other = make_case({1: (0.4,), 5: (0.3,), 10: (0.2,), 20: (0.1,)}, cases[0].values, encoder="6", mode="decoder")
     mixed = associate([*cases, other]).find(ROBUSTNESS, -2)
     assert mixed is not None and mixed.epoch_removed == row.epoch_removed  # another mode has another course
+    few = associate(cases[:5]).find(ROBUSTNESS, -2)  # what is left of one would be much of another's
+    assert few is not None and few.epoch_removed is None
     alone = associate(cases[:1]).find(ROBUSTNESS, -2)
     assert alone is not None and alone.epoch_removed is None and alone.p_value is None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from medtransfer.config import Params
 from medtransfer.encoders.build import build_encoder
@@ -13,6 +14,8 @@ from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
 from medtransfer.rank.candidates import read_candidates
 from medtransfer.rank.loading import identify, load
+from medtransfer.records import Provenance
+from medtransfer.training.checkpoints import save_checkpoint
 
 TIMM = "test_resnet"
 
@@ -82,3 +85,31 @@ def test_published_weights_that_are_not_there_are_named_with_how_to_fetch_them(t
         identify(known, 0)
     with pytest.raises(InputError, match="timm has no 'test_resnet.nonsense'"):
         identify(unknown, 0)
+
+
+def test_the_control_of_a_file_has_the_architecture_that_the_file_fits(weights: Path, tiny_params: Callable[..., Params]):
+    """The file fits none of the narrow `unet` of the params, but the published one of the name `unet`, here made as wide."""
+    params = tiny_params({"pretrain.encoders.unet": {"build": "unet", "width": 4, "depth": 5}})
+    encoder = build_encoder("unet")
+    initialise(encoder, 1)
+    save_file(encoder.state_dict(), weights)
+    file, control = read([f"{weights}@unet", "random"], params)
+    levels = [[level.channels for level in load(one, 0, 64, pickle=False).encoder.levels] for one in (file, control)]
+    assert control.name == "random@unet" and levels[0] == levels[1] == [level.channels for level in encoder.levels]
+
+
+def test_checkpoints_of_folders_of_one_name_are_named_by_their_paths(tmp_path: Path, tiny_params: Callable[..., Params]):
+    model = nn.ModuleDict({"encoder": build_encoder("unet", width=4, depth=4)})
+    for folder in ("a/unet-simple", "b/unet-simple"):
+        provenance = Provenance(
+            encoder="unet", origin="simple", kind="supervised", epoch=1, source="s", source_classes=[], seed=1, pretraining="p",
+            input={"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3, "channels": "RGB"},
+        )  # fmt: skip
+        save_checkpoint(tmp_path / folder, model, provenance)
+    candidates = read([str(tmp_path / "a/unet-simple"), str(tmp_path / "b/unet-simple")], tiny_params())
+    assert [c.name.split("/")[-2] for c in candidates] == ["a", "b"]
+
+
+def test_a_path_written_in_two_ways_is_one_candidate(weights: Path, tiny_params: Callable[..., Params], monkeypatch):
+    monkeypatch.chdir(weights.parent)
+    assert len(read(["my.safetensors@unet", f"{weights}@unet", "./my.safetensors@unet"], tiny_params())) == 1

@@ -120,7 +120,7 @@ def test_folders_of_images_and_masks_anywhere(ranked, pictures, caplog):
         "checkpoints/unet-simple", images=str(pictures / "my scans"), masks=str(pictures / "drawn/labels"), size=[32, 32],
         options={"group": "(p[0-9])-"},
     )  # fmt: skip
-    assert "12 images of 4 groups" in text and "By LogME" in text
+    assert "12 images of 4 patients" in text and "By LogME" in text
     assert not [message for message in caplog.messages if "are not read" in message]
 
 
@@ -146,6 +146,54 @@ def test_what_cannot_be_ranked_is_said(ranked, pictures, changed, error, message
     changed = {key: str(pictures / "my scans") if value == "{pictures}" else value for key, value in changed.items()}
     with pytest.raises(error, match=message):
         ranked("checkpoints/unet-simple", **changed)
+
+
+def test_the_target_is_named_after_the_folder(ranked, pictures):
+    ranked("checkpoints/unet-simple", images=str(pictures / "my scans"), size=[32, 32])
+    assert json.loads((pictures / "rank/ranking.json").read_text())["target"].endswith("-my-scans")
+
+
+def test_a_folder_of_images_and_masks_is_not_taken_for_images(ranked, pictures):
+    shutil.copytree(pictures / "my scans", pictures / "both/scans")
+    shutil.copytree(pictures / "drawn/labels", pictures / "both/labels")
+    with pytest.raises(InputError, match="labels/ and scans/ hold pictures of the same names"):
+        ranked("checkpoints/unet-simple", images=str(pictures / "both"), size=[32, 32])
+
+
+@pytest.mark.parametrize(("count", "message"), [(1, "at least 2 images"), (4, "each of the 4 has one value")])
+def test_one_image_and_images_of_one_value_are_refused(ranked, tmp_path, count, message):
+    (tmp_path / "flat").mkdir()
+    for number in range(count):
+        Image.fromarray(np.full((32, 32), 100, np.uint8)).save(tmp_path / f"flat/{number}.png")
+    with pytest.raises(InputError, match=message):
+        ranked("checkpoints/unet-simple", images=str(tmp_path / "flat"), size=[32, 32])
+
+
+def test_what_prevents_intervals_is_named(ranked, pictures):
+    folders = {"images": str(pictures / "my scans"), "masks": str(pictures / "drawn/labels"), "size": [32, 32]}
+    text = ranked("checkpoints/unet-simple", blocks=0, **folders)
+    assert "nothing can be distinguished, since rank.blocks is below 3: all 3 candidates remain" in text
+    assert "12 images of " in text and "each taken as a patient of its own" in text
+    text = ranked("checkpoints/unet-simple", by="ridge", options={"group": "(p)[0-9]"}, **folders)
+    assert "ridge probe is not defined on 12 images of 1 patients" in text and "all 3 candidates remain" in text
+    assert len(json.loads((pictures / "rank/ranking.json").read_text())["indistinguishable"]) == 3
+
+
+def test_an_indicator_that_compares_within_a_width_decides_nothing(ranked):
+    with pytest.raises(InputError, match="rankme compares only levels of the same number of channels; set another"):
+        ranked("checkpoints/unet-simple", by="rankme")
+
+
+def test_other_images_or_settings_are_measured_again(ranked, pictures, monkeypatch):
+    measured: list[str] = []
+    real = measurement.measure
+    monkeypatch.setattr(measurement, "measure", lambda *a, **k: (measured.append(k["label"]), real(*a, **k))[1])
+    one = "checkpoints/unet-simple/epoch-001.json"
+    ranked(one, images=str(pictures / "my scans"), size=[32, 32])
+    Image.fromarray(np.eye(40, dtype=np.uint8) * 200).save(pictures / "my scans/p0-0.png")
+    ranked(one, images=str(pictures / "my scans"), size=[32, 32])
+    ranked(one, images=str(pictures / "my scans"), size=[32, 32], pixels=50)
+    assert measured == ["rank unet-simple e001"] * 3
 
 
 @pytest.mark.slow

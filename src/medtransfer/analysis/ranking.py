@@ -41,8 +41,8 @@ def stand(values: Array, replicates: Array, confidence: float, draws: int, rng: 
 
     Args:
         values: (C,), NaN where undefined.
-        replicates: values without each of K blocks, (C, K); K = 0 where the images are too few groups, and then every
-            candidate is kept and intervals are NaN.
+        replicates: values without each of K blocks, (C, K); K = 0 where the images are too few groups. A candidate with a NaN
+            among its replicates has no interval, is kept, and is not compared with the others.
         confidence: coverage of intervals and of the kept set.
         draws: draws of P(best).
         rng: source of randomness.
@@ -55,14 +55,15 @@ def stand(values: Array, replicates: Array, confidence: float, draws: int, rng: 
     kept = np.zeros(len(values), dtype=bool)
     if defined.any():
         ranks[defined] = stats.rankdata(-values[defined])
-        if replicates.shape[1]:
-            error = np.sqrt(_covariance(replicates[defined]).diagonal())
+        kept[defined] = True
+        known = defined & np.isfinite(replicates).all(axis=1) if replicates.shape[1] else np.zeros_like(defined)
+        if known.any():
+            error = np.sqrt(_covariance(replicates[known]).diagonal())
             half = stats.t.ppf((1 + confidence) / 2, replicates.shape[1] - 1) * error
-            low[defined], high[defined] = values[defined] - half, values[defined] + half
-            best[defined] = _draw_best(values[defined], replicates[defined], draws, rng)
-            kept[defined] = _keep(values[defined], replicates[defined], confidence)
-        else:
-            kept[defined] = True
+            low[known], high[known] = values[known] - half, values[known] + half
+            kept[known] = _keep(values[known], replicates[known], confidence)
+        if known.sum() > 1 and known.sum() == defined.sum():
+            best[known] = _draw_best(values[known], replicates[known], draws, rng)
     return Standing(low, high, ranks, best, kept)
 
 

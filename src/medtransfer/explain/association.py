@@ -12,7 +12,7 @@ from medtransfer.analysis.evidence import correlate_ranks
 from medtransfer.analysis.summary import mean_over_pools
 from medtransfer.explain.cases import ByEpoch, Case
 from medtransfer.explain.quantities import QUANTITIES, ROBUSTNESS
-from medtransfer.metrics.comparison import ClusterMean, Interval, holm
+from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean, Interval, holm
 
 Triple = tuple[float, float, float | None]
 RESIDUE = 1e-9  # differences of ranks up to this are rounding
@@ -132,8 +132,8 @@ def without_epoch(cases: Sequence[Case], quantity: str, level: int) -> dict[int,
     and epochs has the right form, as far as configurations share it.
 
     Returns:
-        Correlation of what is left within each configuration, by `id` of the case; those alone with mode and epochs, or with
-        nothing left, are not in it.
+        Correlation of what is left within each configuration, by `id` of the case; those of which fewer than LEAST_CLUSTERS
+        share mode and epochs, so that what is left of one is much of another's, or with nothing left, are not in it.
     """
     ranks: dict[tuple[object, ...], list[tuple[Case, NDArray[np.float64]]]] = defaultdict(list)
     for case in cases:
@@ -142,7 +142,7 @@ def without_epoch(cases: Sequence[Case], quantity: str, level: int) -> dict[int,
         sides = [values[epoch] for epoch in epochs], [case.pool.means[epoch] for epoch in epochs]
         ranks[case.pool.fields["mode"], *epochs].append((case, np.array([stats.rankdata(side) for side in sides])))  # (2, epochs)
     left = {}
-    for members in (members for members in ranks.values() if len(members) > 1):
+    for members in (members for members in ranks.values() if len(members) >= LEAST_CLUSTERS):
         course = np.mean([ranked for _, ranked in members], axis=0)
         for case, ranked in members:
             rest = ranked - course

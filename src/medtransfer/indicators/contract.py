@@ -1,5 +1,6 @@
 """Contract of an indicator: it starts on a set of images, receives the batches of one streamed pass, and returns scores."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -218,6 +219,7 @@ class Indicator(ABC):
         name: key in INDICATORS, and the name of its metric.
         needs: parts of a batch that it uses, out of NEEDS.
         higher_is_better: whether a higher value predicts a better model.
+        bounds: lowest and highest possible value.
         within_width: whether values compare only between levels of the same number of channels.
         options: schema of its own options, `score.settings.<name>` of the params; the docstrings of the fields are the
             comments in params.yaml.
@@ -227,6 +229,7 @@ class Indicator(ABC):
     needs: ClassVar[frozenset[str]]
     higher_is_better: ClassVar[bool] = True
     within_width: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     options: ClassVar[type[Section]] = Section
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """Friedman-Rafsky statistic: how rarely the minimum spanning tree of embeddings joins two classes."""
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -67,6 +68,7 @@ class FriedmanRafsky(LabelledIndicator):
     """Friedman-Rafsky statistic of at most MOST labelled pixels."""
 
     name: ClassVar[str] = "fr"
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, 1.0)
 
     def measure(self, sample: Pixels, context: Context) -> tuple[float, Flags]:
         """Compute the statistic of the sample."""

@@ -1,6 +1,7 @@
 """Compute every indicator whose arrays are at hand."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from medtransfer.indicators.probes import accuracy, mean_dice
 from medtransfer.indicators.ridge import ridge_left_out
 from medtransfer.records import IGNORE
 
+log = logging.getLogger("medtransfer")
 Numbers = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Flags = dict[str, int]
@@ -63,7 +65,11 @@ def _measure(key: str, indicator: ArrayIndicator, arrays: Arrays) -> tuple[float
         value, own = FUNCTIONS[key](*used, **indicator.options)
     except ValueError as error:
         files = ", ".join(str(arrays.paths[name]) for name in indicator.needs if name in arrays.paths)
-        raise InputError(f"{key}: {error} ({files})") from None
+        if "probs" in indicator.needs:  # no probabilities
+            raise InputError(f"{key}: {error} ({files})") from None
+        # The arrays are valid, so there are too few samples, groups or classes for this indicator.
+        log.warning("%s is not defined: %s (%s)", key, error, files)
+        return None, {"undefined": 1}
     defined = math.isfinite(value)
     flags |= own | {"undefined": int(not defined)}
     return float(value) if defined else None, {name: int(number) for name, number in flags.items() if number}

@@ -55,6 +55,7 @@ class NearestNeighbours(LabelledIndicator):
     """Dice of the nearest-neighbour probe on the labelled pixels, patients left out."""
 
     name: ClassVar[str] = "knn"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def measure(self, sample: Pixels, context: Context) -> tuple[float, Flags]:
         """Compute the mean Dice of the foreground classes."""

@@ -66,6 +66,7 @@ class Ridge(LabelledIndicator):
     """Dice of the ridge probe on the labelled pixels, patients left out."""
 
     name: ClassVar[str] = "ridge"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def measure(self, sample: Pixels, context: Context) -> tuple[float, Flags]:
         """Compute the mean Dice of the foreground classes."""

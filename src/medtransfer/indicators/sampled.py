@@ -83,10 +83,10 @@ class SampledMeasurement(Generic[T]):
     def compute(self) -> Measured:
         """Return the value of the sample, and those without each block of groups."""
         sample: T = self._context.samples.collect(self._sampler)
-        value, flags = self._indicator.measure(sample, self._context)
+        value, flags = self._measure(sample)
         blocks = assign_blocks(self._context.groups, self._context.blocks, self._context.seed)[sample.images]
         replicates = [
-            float(self._indicator.measure(sample.keep(blocks != block), self._context)[0]) for block in range(self._blocks)
+            float(self._measure(sample.keep(blocks != block))[0]) for block in range(self._blocks)
         ]  # fmt: skip
         undefined = {"undefined": 1} if np.isnan(value) else {}
         score = Score(
@@ -95,6 +95,10 @@ class SampledMeasurement(Generic[T]):
             replicates if np.isfinite(replicates).all() else [],
         )  # fmt: skip
         return Measured(self._context.images, [score])
+
+    def _measure(self, sample: T) -> tuple[float, Flags]:
+        """Measure a sample; one without rows, such as what is left where one block has all labels, has no value."""
+        return self._indicator.measure(sample, self._context) if len(sample.images) else (np.nan, {})
 
     @property
     def _blocks(self) -> int:

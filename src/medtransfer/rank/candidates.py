@@ -30,7 +30,8 @@ class Candidate:
         name: unique within a ranking.
         kind: `checkpoint`, `timm`, `file` or `random`.
         architectures: builds and their arguments as JSON; of a file, the first that its tensors fit completely.
-        file: weights file, or the record of a checkpoint; empty for weights that timm publishes and for random ones.
+        file: weights file, or the record of a checkpoint; of a random control the file that says which architecture it has;
+            empty for weights that timm publishes and for other random ones.
         series: folder of the pretraining that it is a checkpoint of; empty for others.
         epoch: epoch of a checkpoint.
     """
@@ -69,7 +70,7 @@ def default_candidates(params: Params) -> list[str]:
 
 
 def _read(text: str, params: Params) -> Iterator[Candidate]:
-    path = Path(text)
+    path = _tidy(Path(text))
     if path.is_dir():
         for epoch, info in list_checkpoints(path).items():
             yield _checkpoint(checkpoint_path(path, epoch), info)
@@ -100,7 +101,8 @@ def _with_architecture(text: str, params: Params) -> Candidate:
         file, architecture = (left, right) if Path(left).is_file() else (right, left)
         if Path(file).is_file():
             check_weights_file(Path(file), params.rank.pickle)
-            return Candidate(f"{Path(file).name}{AT}{architecture}", "file", tuple(_architectures(architecture, params)), file)
+            architectures = tuple(_architectures(architecture, params))
+            return Candidate(f"{Path(file).name}{AT}{architecture}", "file", architectures, str(_tidy(Path(file))))
     raise InputError(f"expected a weights file beside the {AT} of the candidate {text!r}, but neither side is a file; correct it")
 
 
@@ -131,17 +133,19 @@ def _is_timm(name: str) -> bool:
 def _controls(named: Iterable[Candidate]) -> Iterator[Candidate]:
     """Yield a random control of every architecture of which the candidates hold no random weights."""
     named = list(named)
-    covered = {_key(*candidate.architectures[0]) for candidate in named if candidate.kind == RANDOM or candidate.epoch == 0}
+    covered = {
+        architecture_key(*candidate.architectures[0]) for candidate in named if candidate.kind == RANDOM or candidate.epoch == 0
+    }
     for candidate in named:
         build, arguments = candidate.architectures[0]
-        if (key := _key(build, arguments)) in covered:
+        if (key := architecture_key(build, arguments)) in covered:
             continue
         covered.add(key)
         name = f"{RANDOM}{AT}{candidate.name.split(AT)[-1] if candidate.kind == 'file' else _architecture_name(build, arguments)}"
-        yield Candidate(name, RANDOM, (candidate.architectures[0],))
+        yield Candidate(name, RANDOM, candidate.architectures, candidate.file if candidate.kind == "file" else "")
 
 
-def _key(build: str, arguments: str) -> tuple[str, str]:
+def architecture_key(build: str, arguments: str) -> tuple[str, str]:
     """Return what distinguishes architectures: of timm's names the tag of published weights does not count."""
     values = _without_weights(build, arguments)
     return build, canonical_json(values)
@@ -160,9 +164,23 @@ def _architecture_name(build: str, arguments: str) -> str:
     return str(_without_weights(build, arguments)["name"]) if build == "timm" else build
 
 
+def _tidy(path: Path) -> Path:
+    """Return a path as one is written from the working folder, so that one file has one name."""
+    whole = path.resolve()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
+
+
 def _unique(named: Sequence[Candidate]) -> list[Candidate]:
-    """Drop repeated candidates and number those that share a name."""
+    """Drop repeated candidates; name checkpoints of folders of one name by their paths, and number what else shares a name."""
     unique = list(dict.fromkeys(named))
+    folders = {candidate.series for candidate in unique if candidate.series}
+    shared = {name for name in (Path(folder).name for folder in folders) if sum(Path(f).name == name for f in folders) > 1}
+    unique = [
+        replace(c, name=f"{c.series}{c.name.removeprefix(Path(c.series).name)}")
+        if c.series and Path(c.series).name in shared
+        else c
+        for c in unique
+    ]
     names = [candidate.name for candidate in unique]
     return [
         replace(candidate, name=f"{candidate.name} #{names[:index].count(candidate.name) + 1}")

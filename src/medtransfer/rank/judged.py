@@ -24,6 +24,7 @@ class Judgement:
         tis: that divided by the best mean outcome.
         regret: the best mean outcome minus that.
         kendall: rank correlation with the outcome; NaN for baselines that rank nothing.
+        ranked: candidates that the correlation rests on.
         candidates: candidates that the choice was among.
     """
 
@@ -33,6 +34,7 @@ class Judgement:
     tis: float
     regret: float
     kendall: float
+    ranked: int
     candidates: int
 
 
@@ -59,24 +61,25 @@ def judge(ranking: Ranking, outcomes: Array) -> list[Judgement]:
     known = np.isfinite(outcomes)
     if known.sum() < LEAST or np.nanmax(outcomes) <= 0:
         return []
-    ways: list[tuple[str, Sequence[int], float]] = []
+    ways: list[tuple[str, Sequence[int], tuple[float, int]]] = []
+    none = float("nan"), 0
     for name in ranking.indicators:
         ranks = np.where(known, ranking.standings[name].ranks, np.nan)
         if len(set(ranking.widths(name)[known])) > 1 or not np.isfinite(ranks).any():
             continue  # it does not compare all of them
         chosen = np.flatnonzero(ranks == np.nanmin(ranks))
-        ways.append((score_label(name), chosen.tolist(), agreement(-ranks, outcomes)[0]))
+        ways.append((score_label(name), chosen.tolist(), agreement(-ranks, outcomes)))
     accuracies = np.array([np.nan if c.source_accuracy is None else c.source_accuracy for c in ranking.candidates])
     for name, indices in ranking.baselines.items():
         taken = [index for index in indices if known[index]]
-        correlation = agreement(accuracies, outcomes)[0] if name == "source accuracy" else float("nan")
+        correlation = agreement(accuracies, outcomes) if name == "source accuracy" else none
         ways += [(name, taken, correlation)] if taken else []
-    ways.append(("any candidate, on average", np.flatnonzero(known).tolist(), float("nan")))
+    ways.append(("any candidate, on average", np.flatnonzero(known).tolist(), none))
     best = float(np.nanmax(outcomes))
     judged = [
         Judgement(
             way, tuple(ranking.candidates[i].name for i in chosen), value := float(np.mean(outcomes[list(chosen)])), value / best,
-            best - value, kendall, int(known.sum()),
+            best - value, *kendall, int(known.sum()),
         )
         for way, chosen, kendall in ways
     ]  # fmt: skip

@@ -32,12 +32,14 @@ class Loaded:
         contract: input contract of the weights.
         audit: how they were loaded, one sentence.
         source_accuracy: validation accuracy on the source, None if unknown.
+        source: name of the source of our own checkpoints; empty for others.
     """
 
     encoder: Encoder
     contract: dict[str, Any]
     audit: str
     source_accuracy: float | None = None
+    source: str = ""
 
 
 def identify(candidate: Candidate, seed: int) -> str:
@@ -47,7 +49,7 @@ def identify(candidate: Candidate, seed: int) -> str:
         InputError: its weights do not exist.
     """
     if candidate.kind == RANDOM:
-        return digest([candidate.architectures, seed])
+        return digest([candidate.architectures, seed, *([file_sha256(Path(candidate.file))] if candidate.file else [])])
     if candidate.kind == "checkpoint":
         return CheckpointInfo.read(Path(candidate.file)).weights
     return file_sha256(Path(candidate.file) if candidate.file else _published(candidate))
@@ -69,9 +71,12 @@ def load(candidate: Candidate, seed: int, size: int, pickle: bool) -> Loaded:
         path = Path(candidate.file)
         info = CheckpointInfo.read(path)
         origin = "the random initialisation" if info.epoch == 0 else f"epoch {info.epoch} on {info.source}"
-        return Loaded(load_encoder(path, info), info.input, f"our checkpoint of {origin}, loaded whole", info.source_accuracy)
+        return Loaded(
+            load_encoder(path, info), info.input, f"our checkpoint of {origin}, loaded whole", info.source_accuracy, info.source
+        )
     if candidate.kind == RANDOM:
-        encoder = _build(candidate, 0, seed)
+        number = _fit_file(candidate, seed, pickle)[0] if candidate.file else 0
+        encoder = _build(candidate, number, seed)
         return Loaded(encoder, _contract(encoder, size), f"random weights of seed {seed}")
     if candidate.kind == "timm":
         return _load_published(candidate, seed, size)
@@ -116,6 +121,12 @@ def _load_published(candidate: Candidate, seed: int, size: int) -> Loaded:
 
 def _load_file(candidate: Candidate, seed: int, size: int, pickle: bool) -> Loaded:
     """Load a weights file into the first architecture that it fits completely."""
+    _, encoder, audit = _fit_file(candidate, seed, pickle)
+    return Loaded(encoder, _contract(encoder, size), str(audit))
+
+
+def _fit_file(candidate: Candidate, seed: int, pickle: bool) -> tuple[int, Encoder, LoadAudit]:
+    """Return the index of the first architecture that the file fits completely, and the loaded encoder."""
     file = Path(candidate.file)
     tensors = read_weights(file, allow_pickle=pickle)
     errors = []
@@ -126,7 +137,7 @@ def _load_file(candidate: Candidate, seed: int, size: int, pickle: bool) -> Load
         except InputError as error:
             errors.append(str(error))
             continue
-        return Loaded(encoder, _contract(encoder, size), str(audit))
+        return number, encoder, audit
     raise InputError(errors[-1])
 
 

@@ -101,7 +101,7 @@ class Measure:
         indicators, options, encoder = find_indicators(self.indicators, "rank.indicators"), options_of(section), loaded.encoder
         clock = Stopwatch(encoder, fabric.device)
         begin = time.perf_counter()
-        forget_peak_memory()
+        forget_peak_memory(fabric.device)
         with arithmetic(fabric.device, tf32=section.tf32, reproducible=True):
             measured = measure(
                 indicators, encoder, target, views_of(section), options, contract=loaded.contract,
@@ -113,7 +113,7 @@ class Measure:
         return RankedCandidate(
             name=candidate.name, kind=candidate.kind, build=encoder.name, arguments=encoder.arguments, weights=weights,
             audit=loaded.audit, input=loaded.contract, levels=[[level.stride, level.channels] for level in encoder.levels],
-            level=section.level, series=Path(candidate.series).name if candidate.series else "", epoch=candidate.epoch,
+            level=section.level, series=candidate.series, source=loaded.source, epoch=candidate.epoch,
             source_accuracy=loaded.source_accuracy, cell=cell, images=len(images),
             groups=_count_groups(target, section, len(images)),
             rows=[pick(measured[one.name].scores, one.watched(options, self.mode)) for one in indicators],
@@ -182,8 +182,10 @@ class Stopwatch:
         return time.perf_counter()
 
 
-def forget_peak_memory() -> None:
-    """Let the peak memory of this process start again from what it holds now, where the system can."""
+def forget_peak_memory(device: torch.device) -> None:
+    """Let the peak memory of this process or GPU start again from what it holds now, where the system can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from medtransfer.analysis.history import History
 from medtransfer.analysis.ranking import Array, Standing, agreement, null_spread, stand
+from medtransfer.hashing import canonical_json
 from medtransfer.indicators.registry import INDICATORS
-from medtransfer.rank.candidates import RANDOM
+from medtransfer.rank.candidates import RANDOM, architecture_key
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.scores import Score
 from medtransfer.seeds import derive_seed
@@ -68,15 +69,16 @@ class Ranking:
         sign = 1 if INDICATORS[name].higher_is_better else -1
         values, parts = sign * self.values(name), self.widths(name)
         replicates = [row.replicates for row in self.rows[name]]
-        blocks = min((len(r) for r, value in zip(replicates, values, strict=True) if np.isfinite(value)), default=0)
-        full = np.array([r[:blocks] if len(r) >= blocks else [np.nan] * blocks for r in replicates]).reshape(len(values), blocks)
+        blocks = max(map(len, replicates))
+        full = np.array([r if len(r) == blocks else [np.nan] * blocks for r in replicates]).reshape(len(values), blocks)
         low, high, ranks, best = (np.full(len(values), np.nan) for _ in range(4))
         kept = np.zeros(len(values), dtype=bool)
         for width in np.unique(parts):
             chosen = np.flatnonzero(parts == width)
             rng = np.random.default_rng(derive_seed("rank", self.seed, name, int(width)))
             part = stand(values[chosen], sign * full[chosen], self.confidence, self.draws, rng)
-            low[chosen], high[chosen] = (part.low, part.high) if sign > 0 else (-part.high, -part.low)
+            bounds = (part.low, part.high) if sign > 0 else (-part.high, -part.low)
+            low[chosen], high[chosen] = np.clip(bounds, *INDICATORS[name].bounds)
             ranks[chosen], best[chosen], kept[chosen] = part.ranks, part.best, part.kept
         return Standing(low, high, ranks, best, kept)
 
@@ -113,7 +115,12 @@ class Ranking:
     @property
     def kept(self) -> list[int]:
         """Candidates that cannot be distinguished from the best, best first; all where the verdict has no indicator."""
-        return [index for index in self.order if self.by is None or self.standings[self.by].kept[index]]
+        return [index for index in self.order if not self.decides or self.standings[str(self.by)].kept[index]]
+
+    @property
+    def decides(self) -> bool:
+        """Whether the verdict's indicator is defined for a candidate."""
+        return self.by is not None and bool(np.isfinite(self.values(self.by)).any())
 
     def is_random(self, index: int) -> bool:
         """Return whether a candidate has random weights."""
@@ -123,15 +130,16 @@ class Ranking:
     @property
     def architectures(self) -> int:
         """Number of different architectures."""
-        return len({(candidate.build, str(candidate.arguments), str(candidate.levels)) for candidate in self.candidates})
+        return len({architecture_key(candidate.build, canonical_json(candidate.arguments)) for candidate in self.candidates})
 
     @property
     def baselines(self) -> dict[str, list[int]]:
         """Candidates that ways of choosing without an indicator take, by way."""
         chosen: dict[str, list[int]] = {"last checkpoint": self._last()}
-        accuracies = [candidate.source_accuracy for candidate in self.candidates]
-        known = [index for index, accuracy in enumerate(accuracies) if accuracy is not None]
-        chosen["source accuracy"] = [max(known, key=lambda index: accuracies[index] or 0.0)] if len(known) > 1 else []
+        accuracies = {i: c.source_accuracy for i, c in enumerate(self.candidates) if c.source_accuracy is not None}
+        one_source = len({self.candidates[index].source for index in accuracies}) == 1  # else they do not compare
+        highest = [index for index, accuracy in accuracies.items() if accuracy == max(accuracies.values())]
+        chosen["source accuracy"] = highest if one_source and len(accuracies) > 1 else []
         past = {index: found.value for index, found in enumerate(self.histories) if found.value is not None}
         chosen["history"] = [index for index, value in past.items() if value == max(past.values())]
         chosen["random weights"] = [index for index in range(len(self.candidates)) if self.is_random(index)]

@@ -11,20 +11,21 @@ from medtransfer import study, tracking
 from medtransfer.analysis.evidence_rows import all_rows
 from medtransfer.analysis.history import History, history
 from medtransfer.config import Params
-from medtransfer.errors import StageError
+from medtransfer.errors import InputError, StageError
 from medtransfer.grid.alone import Alone
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import Launcher, count_workers, launch, usable_gpus, work
 from medtransfer.grid.worker import Outcome
 from medtransfer.hashing import digest
+from medtransfer.indicators.registry import find_indicators
 from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate, read_candidates
 from medtransfer.rank.judged import outcomes_of
-from medtransfer.rank.measurement import Measure
+from medtransfer.rank.measurement import Measure, scoring
 from medtransfer.rank.ranking import Ranking
-from medtransfer.rank.targets import fitting_indicators, open_target
+from medtransfer.rank.targets import check_images, fitting_indicators, open_target
 from medtransfer.rank.verdict import verdict
 from medtransfer.records import PreparedTarget, write_json, write_text
 from medtransfer.records.evidence import EvidenceRow
@@ -50,10 +51,17 @@ def run(params: Params, brief: bool = False) -> str:
         StageError: no candidate could be measured.
     """
     require_processes(1, "the ranking")
+    (by,) = find_indicators([params.rank.by], "rank.by")
+    if by.within_width:
+        raise InputError(
+            f"expected rank.by to compare encoders of any width, but {by.name} compares only levels of the same number of "
+            "channels; set another, such as ridge"
+        )
     candidates = read_candidates(params.rank.candidates, params)
     study.reach_store(params, ("rank",))
     with exclusive(Path(params.rank.out)):
         target = open_target(params).verify()
+        check_images(target, scoring(params).split)
         names = fitting_indicators([*params.rank.indicators, *_by(params, target)], target)
         evidence = all_rows(Path(params.prepare.out), Path(params.evidence.out))  # a broken file is an error before any work
         jobs = [_job(candidate, target, names, params) for candidate in candidates]

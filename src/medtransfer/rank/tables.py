@@ -1,5 +1,6 @@
 """Rows of the tables of a ranking, and its text for the terminal."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def candidate_rows(ranking: Ranking) -> list[Row]:
     """Return one row per candidate: what it is, how it was loaded, and what it cost."""
     return [
         {
-            "candidate": candidate.name, "kind": candidate.kind, "build": candidate.build, "series": candidate.series,
+            "candidate": candidate.name, "kind": candidate.kind, "build": candidate.build, "series": Path(candidate.series).name,
             "epoch": candidate.epoch, "source_accuracy": candidate.source_accuracy, "width": candidate.width,
             "size": candidate.input["size"], "mean": _numbers(candidate.input["mean"]), "std": _numbers(candidate.input["std"]),
             "weights": candidate.weights, "audit": candidate.audit, "images": candidate.images, "groups": candidate.groups,
@@ -86,7 +87,7 @@ def baseline_rows(ranking: Ranking) -> list[Row]:
 def agreement_rows(ranking: Ranking) -> list[Row]:
     """Return one row per pair of indicators that rank the same candidates."""
     return [
-        {"first": first, "second": second, "kendall": _known(tau), "candidates": count, "null_sd": _known(ranking.null_spread)}
+        {"first": first, "second": second, "kendall": _known(tau), "candidates": count, "null_sd": _known(null_spread(count))}
         for (first, second), (tau, count) in ranking.agreements.items()
     ]  # fmt: skip
 
@@ -97,7 +98,7 @@ def judged_rows(ranking: Ranking) -> list[Row]:
         {
             "way of choosing": one.way, "takes": ", ".join(one.takes[:3]) + (" …" if len(one.takes) > 3 else ""),
             "outcome": one.outcome, "tis": one.tis, "regret": one.regret, "kendall": _known(one.kendall),
-            "null_sd": _known(null_spread(one.candidates)) if np.isfinite(one.kendall) else None, "candidates": one.candidates,
+            "null_sd": _known(null_spread(one.ranked)) if np.isfinite(one.kendall) else None, "candidates": one.candidates,
             "seeds": ranking.seeds,
         }
         for one in judge(ranking, np.array(ranking.outcomes))

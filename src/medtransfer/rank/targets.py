@@ -2,18 +2,22 @@
 
 import logging
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from medtransfer import study
 from medtransfer.config import Params
+from medtransfer.data.picture_folders import SUFFIXES
 from medtransfer.errors import InputError
 from medtransfer.indicators.registry import find_indicators
+from medtransfer.prepare.readers.contract import list_entries, list_folders
 from medtransfer.prepare.stage import prepare
 from medtransfer.records import MASKS_FILE, TARGET_FILE, PreparedTarget
 
 log = logging.getLogger("medtransfer")
-NAME = "images"  # of the target that is prepared from a folder
 
 
 def open_target(params: Params) -> PreparedTarget:
@@ -40,12 +44,49 @@ def _prepare_folder(images: Path, masks: Path | str | None, params: Params) -> P
         raise InputError(f"expected a folder of pictures at {missing[0]}, but there is none; correct rank.images or rank.masks")
     root = Path(os.path.commonpath([folder.parent for folder in folders]))
     names = [folder.relative_to(root).as_posix() for folder in folders]
+    if len(folders) == 1:
+        _refuse_masks_among(folders[0])
     options = {"images": names[0], "masks": names[1] if len(names) > 1 else None, "only": True, **params.rank.options}
     height, width = params.rank.size
     return prepare(
-        NAME, reader="folder", root=root, size=(height, width), subset=False, split="none", validation=0.0,
+        _name(folders[0]), reader="folder", root=root, size=(height, width), subset=False, split="none", validation=0.0,
         allow_duplicates=True, options=options, out=Path(params.rank.out) / "target",
     )  # fmt: skip
+
+
+def _name(folder: Path) -> str:
+    """Return the name of a folder with its parent's, as a target may be called."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{folder.parent.name} {folder.name}").strip("-")[:60] or "images"
+
+
+def _refuse_masks_among(folder: Path) -> None:
+    """Refuse a folder whose subfolders hold pictures of the same names, which are images and their masks."""
+    names: dict[frozenset[str], Path] = {}
+    for sub in list_folders(folder):
+        stems = frozenset(path.stem for path in list_entries(sub) if path.suffix.lower() in SUFFIXES)
+        if stems and (other := names.setdefault(stems, sub)) != sub:
+            raise InputError(
+                f"expected images in {folder}, but {other.name}/ and {sub.name}/ hold pictures of the same names, as images and "
+                "masks do; name one with --images, the other with --masks"
+            )
+
+
+def check_images(target: PreparedTarget, split: str) -> None:
+    """Refuse images that cannot be ranked on: a single one, or such that do not vary.
+
+    Raises:
+        InputError: there is one image, or all are constant.
+    """
+    rows = np.unique(target.samples(split)["row"])
+    if len(target.samples(split)) < 2:
+        raise InputError(f"expected at least 2 images to rank on in {target.folder}, but got 1; add images")
+    constant = sum(bool((target.images[row] == target.images[row].flat[0]).all()) for row in rows)
+    if constant == len(rows):
+        raise InputError(
+            f"expected images that vary in {target.folder}, but each of the {len(rows)} has one value only; look at them"
+        )
+    if constant:
+        log.warning("rank: %d of %d images of %s have one value only", constant, len(rows), target.folder)
 
 
 def fitting_indicators(names: Sequence[str], target: PreparedTarget) -> list[str]:

@@ -9,6 +9,7 @@ from medtransfer.selectors.score_names import score_label
 
 ROBUSTNESS = "robustness"
 MOST_NAMED = 6  # candidates in a sentence
+LEAST_BLOCKS = 3  # parts of the patients without which there are no intervals
 
 
 def verdict(ranking: Ranking) -> list[str]:
@@ -33,26 +34,54 @@ def warnings(ranking: Ranking) -> list[str]:
 
 
 def _headline(ranking: Ranking) -> str:
-    first, count = ranking.candidates[0], len(ranking.candidates)
-    where = f"{first.images} images of {first.groups} groups (patients) of {ranking.target}"
+    count, where = len(ranking.candidates), _where(ranking)
     if ranking.by is None:
         return (
-            f"Without masks nothing measured here is known to rank encoders: all {count} candidates remain. The columns below "
-            f"describe them on {where}."
+            f"Without masks nothing measured here is known to rank encoders: {_all(count)}. The columns below describe "
+            f"{'it' if count == 1 else 'them'} on {where}."
         )
     label, names = score_label(ranking.by), [ranking.candidates[index].name for index in ranking.kept]
-    if not np.isfinite(ranking.standings[ranking.by].low).any():
-        return f"By {label} on {where} nothing can be distinguished, since these are fewer than 3 groups: all {count} remain."
+    if not ranking.decides:
+        return f"{label} is not defined on {where}, since it needs masks of at least 2 patients: {_all(count)}."
+    standing = ranking.standings[ranking.by]
+    if not np.isfinite(standing.low).any():
+        return f"By {label} on {where} nothing can be distinguished, since {_why_no_intervals(ranking)}: {_all(count)}."
+    if count == 1:
+        return f"There is one candidate, {names[0]}: {label} {ranking.values(ranking.by)[0]:.3f} on {where}."
     if len(names) == 1:
-        return f"By {label} on {where}, {names[0]} scores above each of the {count - 1} others."
+        others = "the other one" if count == 2 else f"each of the {count - 1} others"
+        return f"By {label} on {where}, {names[0]} scores above {others}."
     return f"By {label} on {where}, {len(names)} of {count} candidates cannot be distinguished from the best: {_listed(names)}."
+
+
+def _all(count: int) -> str:
+    return "the candidate remains" if count == 1 else f"all {count} candidates remain"
+
+
+def _where(ranking: Ranking) -> str:
+    """Say how many images of how many patients were measured; without a rule for patients every image is one."""
+    first = ranking.candidates[0]
+    if first.groups == first.images:
+        return f"{first.images} images of {ranking.target}, each taken as a patient of its own,"
+    return f"{first.images} images of {first.groups} patients of {ranking.target}"
+
+
+def _why_no_intervals(ranking: Ranking) -> str:
+    groups = ranking.candidates[0].groups
+    if groups < LEAST_BLOCKS:
+        return f"intervals need {LEAST_BLOCKS} patients"
+    if all(not row.replicates for row in ranking.rows[ranking.indicators[0]]):
+        return f"rank.blocks is below {LEAST_BLOCKS}"
+    return "without some patients it is not defined"
 
 
 def _random(ranking: Ranking) -> list[str]:
     """Say whether random weights are among the best, which means that nothing learned shows."""
-    if ranking.by is None or not (among := [index for index in ranking.kept if ranking.is_random(index)]):
+    if not ranking.decides or not (among := [index for index in ranking.kept if ranking.is_random(index)]):
         return []
     names = _listed([ranking.candidates[index].name for index in among])
+    if len(ranking.kept) == 1:
+        return [f"{names} has random weights: on these images the indicator does not show that pretraining helps."]
     verb = "is" if len(among) == 1 else "are"
     return [f"{names} {verb} among them: on these images the indicator does not show that pretraining helps."]
 
@@ -68,14 +97,17 @@ def _agreement(ranking: Ranking) -> str:
 
 
 def _next(ranking: Ranking) -> str:
-    if ranking.by is None:
+    if not ranking.decides:
         return (
             "Next: take the last checkpoint of each pretraining, or draw masks for some images of at least 6 patients and rank "
             "again with --masks."
         )
     fine_tuned = [index for index in ranking.kept if not ranking.is_random(index)]
-    if len(fine_tuned) < 2:
-        return "Next: fine-tune it, and random weights of its architecture beside it, with two or more seeds."
+    if not fine_tuned:
+        return "Next: rank other candidates: by this indicator none here is better than random weights."
+    if len(fine_tuned) == 1:
+        name = ranking.candidates[fine_tuned[0]].name
+        return f"Next: fine-tune {name}, and random weights of its architecture beside it, with two or more seeds."
     return (
         f"Next: fine-tune these {len(fine_tuned)} once each and keep the best on validation patients; no indicator is known to "
         "choose better than that."

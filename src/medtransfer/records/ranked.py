@@ -27,7 +27,8 @@ class RankedCandidate(Record):
         input: input contract of the weights: size (pixels), mean and std per channel in [0, 1] units, channel order.
         levels: [stride, channels] of each map, from finest to coarsest.
         level: level that was ranked, counted from the end.
-        series: name of the pretraining that it is a checkpoint of; empty for others.
+        series: folder of the pretraining that it is a checkpoint of; empty for others.
+        source: name of the source dataset of a checkpoint; empty for others.
         epoch: epoch of a checkpoint, else None.
         source_accuracy: validation accuracy on the source, None if unknown.
         cell: digest of everything that the scores depend on.
@@ -50,6 +51,7 @@ class RankedCandidate(Record):
     levels: Levels
     level: int
     series: str
+    source: str
     epoch: Count | None
     source_accuracy: Share | None
     cell: str

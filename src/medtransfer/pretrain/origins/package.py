@@ -90,7 +90,7 @@ class InstalledPackage:
 
 def find_installed(name: str) -> Path | None:
     """Return the weights file of an installed package for a timm name, with or without a tag; None if there is none."""
-    package = PACKAGES.get(name.split(".")[0])
+    package = PACKAGES.get(name.removesuffix(".in1k"))
     return _installed(package) if package else None
 
 
