@@ -22,7 +22,7 @@ from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.initialise import initialise
 from medtransfer.indicators.registry import find_indicators
 from medtransfer.indicators.streamed_pass import measure
-from medtransfer.rank.measurement import scoring
+from medtransfer.rank.measurement import choose_level, scoring
 from medtransfer.records import PreparedTarget
 from medtransfer.score.options import options_of, views_of
 from medtransfer.training.memory import keep_freed_memory
@@ -50,6 +50,7 @@ def rank(encoder: Encoder, target: PreparedTarget, names: list[str], batch: int)
     """Measure the indicators as `medtransfer rank` does, with one pair of views."""
     params = load_params([Path("params.yaml")], {"rank.repeats": 1})
     section = scoring(params)
+    section = section.model_copy(update={"level": choose_level(encoder, params.rank.stride, params.rank.level)})
     measure(
         find_indicators(names, "rank.indicators"), encoder, target, views_of(section), options_of(section),
         contract={"mean": MEAN, "std": STD}, batch_size=batch, device=torch.device("cpu"), autocast=nullcontext, label="rank",

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.evidence.rows import row as outcome_row
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
+from medtransfer.encoders.contract import Level
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import digest
 from medtransfer.rank import measurement
@@ -194,6 +196,23 @@ def test_other_images_or_settings_are_measured_again(ranked, pictures, monkeypat
     ranked(one, images=str(pictures / "my scans"), size=[32, 32])
     ranked(one, images=str(pictures / "my scans"), size=[32, 32], pixels=50)
     assert measured == ["rank unet-simple e001"] * 3
+
+
+def test_candidates_are_compared_on_one_grid_and_lost_classes_are_named(ranked, tmp_path):
+    text = ranked("checkpoints/unet-simple/epoch-001.json", "random@test_resnet", stride=8)
+    assert {line["stride"] for line in rows(tmp_path, "candidates.csv")} == {"8"} and "different grids" not in text
+    text = ranked("checkpoints/unet-simple/epoch-001.json", "random@test_resnet", level=-1)
+    assert "The ranked levels have strides of" in text or len({c["stride"] for c in rows(tmp_path, "candidates.csv")}) == 1
+    text = ranked("checkpoints/unet-simple/epoch-001.json", "random@test_resnet", stride=32)
+    assert "Classes lose most of their pixels on the grid of" in text
+
+
+@pytest.mark.parametrize(
+    ("strides", "asked", "level"), [((1, 2, 4, 8), 8, -1), ((4, 8, 16, 32), 8, -3), ((4, 16), 8, -2), ((2,), 64, -1)]
+)
+def test_the_level_of_the_nearest_stride_is_ranked(strides, asked, level):
+    encoder = SimpleNamespace(levels=[Level(stride, 3) for stride in strides])
+    assert measurement.choose_level(encoder, asked, None) == level and measurement.choose_level(encoder, asked, -7) == -7
 
 
 @pytest.mark.slow

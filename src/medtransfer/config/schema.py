@@ -537,8 +537,10 @@ class Rank(Section):
     """indicators to rank by, all in one pass"""
     by: Name
     """indicator that the verdict rests on where there are masks"""
+    stride: Positive
+    """pixels per cell of the ranked level, so that all candidates get the masks on one grid; the nearest that an encoder has"""
     level: Below | None
-    """encoder level that is ranked, -1 the deepest; null: score.level"""
+    """encoder level that is ranked whatever its stride, -1 the deepest; null: by `stride`"""
     repeats: Annotated[Positive, Field(le=1000)]
     """pairs of jittered views per image"""
     features: Literal["plain", "view"]

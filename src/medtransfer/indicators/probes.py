@@ -72,14 +72,14 @@ def probe(
         most: groups are left out together, in at most so many blocks; None: one at a time.
 
     Returns:
-        The Dice, NaN if the sample has fewer than two groups, and flags: those of the probe, and `one_group_classes`
+        The Dice, NaN if the sample has fewer than two groups or classes, and flags: those of the probe, and `one_group_classes`
         (classes with pixels of one group only, which no other group can teach).
     """
     names, of_image = np.unique(context.groups, return_inverse=True)
     if most is not None and len(names) > most:
         of_image = assign_blocks(context.groups, most, context.seed)
     groups = of_image[sample.images]
-    if len(np.unique(groups)) < 2:
+    if len(np.unique(groups)) < 2 or len(np.unique(sample.labels)) < 2:
         return float("nan"), {}
     scores, flags = left_out(sample.features, sample.labels, groups)
     alone = sum(len(np.unique(groups[sample.labels == label])) == 1 for label in np.unique(sample.labels))

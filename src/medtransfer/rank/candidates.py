@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,14 @@ def _read(text: str, params: Params) -> Iterator[Candidate]:
         yield _with_architecture(text, params)
     elif _is_timm(text):
         yield Candidate(text, "timm", (("timm", canonical_json({"name": text, "pretrained": True})),))
+    elif len(path.parts) > 1:
+        raise InputError(
+            f"expected checkpoints or weights at {path}, but there are none; correct it, or run `medtransfer pretrain`"
+        )
     else:
-        raise InputError(f"expected a candidate as {FORMS}, but got {text!r}, which is none of them")
+        close = ", ".join(get_close_matches(text.split(".")[0], _timm_names(), 3))
+        similar = f"; timm has {close}" if close else ""
+        raise InputError(f"expected a candidate as {FORMS}, but got {text!r}, which is none of them{similar}")
 
 
 def _checkpoint(record: Path, info: CheckpointInfo) -> Candidate:
@@ -122,6 +129,13 @@ def _architectures(name: str, params: Params) -> Iterator[tuple[str, str]]:
     if not count:
         known = ", ".join(dict.fromkeys([*params.pretrain.encoders, *ENCODERS]))
         raise InputError(f"expected an architecture among {known}, or the name of a timm model, but got {name!r}; correct it")
+
+
+def _timm_names() -> list[str]:
+    import timm
+
+    names: list[str] = timm.list_models()
+    return names
 
 
 def _is_timm(name: str) -> bool:

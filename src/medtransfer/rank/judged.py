@@ -56,10 +56,14 @@ def outcomes_of(ranking: Ranking, data: str, metric: str, evidence: Sequence[Evi
     return means, min((row.seeds for row in chosen.values()), default=0)
 
 
-def judge(ranking: Ranking, outcomes: Array) -> list[Judgement]:
-    """Judge every indicator and baseline, the best first; empty with fewer than LEAST candidates with a positive outcome."""
+def judge(ranking: Ranking) -> list[Judgement]:
+    """Judge every indicator and baseline, the best first.
+
+    Empty with fewer than LEAST candidates with an outcome, or if the best of these learned nothing (`Ranking.least`).
+    """
+    outcomes = np.array(ranking.outcomes)
     known = np.isfinite(outcomes)
-    if known.sum() < LEAST or np.nanmax(outcomes) <= 0:
+    if known.sum() < LEAST or np.nanmax(outcomes) <= ranking.least:
         return []
     ways: list[tuple[str, Sequence[int], tuple[float, int]]] = []
     none = float("nan"), 0

@@ -1,6 +1,7 @@
 """Measure one candidate: all indicators in one streamed pass, or the stored record if nothing has changed."""
 
 import logging
+import math
 import re
 import resource
 import sys
@@ -74,17 +75,18 @@ class Measure:
         Raises:
             InputError: its weights do not load whole, or its encoder does not fit the images.
         """
-        path, section = Path(self.record), scoring(params)
+        path, section, rank = Path(self.record), scoring(params), params.rank
         target = PreparedTarget.open(Path(self.target)).verify()
         weights = identify(self.candidate, params.score.seed)
         parts = [self.candidate.architectures, weights, target.info.fingerprint, settings_of(section), _options(section)]
-        cell = digest([*parts, self.indicators, self.mode, RankedCandidate.form()], 16)
+        cell = digest([*parts, rank.stride, rank.level, self.indicators, self.mode, RankedCandidate.form()], 16)
         with exclusive(path.with_suffix("")):
             if _is_current(path, cell):
                 log.info("rank: %s is measured already; reused", self.name)
                 return
             loaded = load(self.candidate, params.score.seed, max(target.info.input), params.rank.pickle)
             log.info("rank: %s: %s; expects %s", self.name, loaded.audit, _describe(loaded, target))
+            section = section.model_copy(update={"level": choose_level(loaded.encoder, rank.stride, rank.level)})
             self._check(loaded.encoder, section.level, target)
             record = self._measure(section, target, loaded, weights, cell)
             record.write(path)
@@ -126,11 +128,19 @@ def scoring(params: Params) -> Score:
     """Return the section `score` with what `rank` sets itself."""
     rank = params.rank
     own: dict[str, Any] = {
-        "level": params.score.level if rank.level is None else rank.level, "repeats": rank.repeats, "features": rank.features,
+        "repeats": rank.repeats, "features": rank.features,
         "pixels": rank.pixels, "blocks": rank.blocks, "max_images": rank.max_images, "indicators": rank.indicators,
         **({"split": "train"} if rank.images else {}),
     }  # fmt: skip
     return params.score.model_copy(update=own)
+
+
+def choose_level(encoder: Encoder, stride: int, level: int | None) -> int:
+    """Return the level to rank, counted from the end: the given one, or that of the nearest stride, the finer one in a tie."""
+    if level is not None:
+        return level
+    distances = [abs(math.log2(other.stride / stride)) for other in encoder.levels]
+    return distances.index(min(distances)) - len(distances)
 
 
 def _options(section: Score) -> list[Any]:

@@ -14,10 +14,11 @@ from medtransfer.rank.tables import baseline_rows, judged_rows, rank_text
 from medtransfer.rank.verdict import verdict
 from medtransfer.report import html
 from medtransfer.report.format import probability
-from medtransfer.selectors.score_names import score_label
+from medtransfer.selectors.score_names import INDICATOR_NAMES, score_label
 
 TITLE = "Which encoder to start from"
 NOT_DEFINED = Markup("–")
+LEAST = 1e-9  # probability in place of none of the draws
 
 
 def render(ranking: Ranking) -> str:
@@ -26,11 +27,7 @@ def render(ranking: Ranking) -> str:
     body = [
         Markup('<p class="verdict">{}</p>').format(first), *(Markup("<p>{}</p>").format(line) for line in others),
         Markup("<h2>The candidates</h2>"), _table(ranking),
-        html.note(
-            f"Intervals cover {ranking.confidence:.0%} and come from leaving out blocks of patients; the same blocks are left out "
-            f"for every candidate. A cross marks what cannot be distinguished from the best. Predicted mode of transfer: "
-            f"{ranking.mode}. Ranks: 1 is the best."
-        ),
+        html.note(_explain(ranking)),
         html.table(baseline_rows(ranking), "What needs no indicator", left=("baseline", "takes"), wrapped=("takes",)),
         Markup("<h2>Every indicator</h2>"), _panels(ranking),
         html.note("Filled: not distinguished from the best by this indicator. Squares: random weights. The best are to the right."),
@@ -40,11 +37,23 @@ def render(ranking: Ranking) -> str:
     return html.document(f"{TITLE}: {ranking.target}", Markup("\n").join(body))
 
 
+def _explain(ranking: Ranking) -> str:
+    text = f"Ranks: 1 is the best. Robustness is that of the mode of transfer {ranking.mode}."
+    if not ranking.decides:
+        return text
+    return (
+        f"{text} Intervals cover about {ranking.confidence:.0%} and come from leaving out blocks of patients, the same for every "
+        "candidate. A cross marks what cannot be distinguished from the best: no other candidate is better by a one-sided test of "
+        "their difference, corrected for the number of candidates. So one that varies much from patient to patient may keep its "
+        "cross below one that lost it."
+    )
+
+
 def _table(ranking: Ranking) -> Markup:
     rows = []
     for index in ranking.order:
         candidate = ranking.candidates[index]
-        row: dict[str, Any] = {"candidate": candidate.name, "channels": candidate.width}
+        row: dict[str, Any] = {"candidate": candidate.name, "stride": candidate.stride, "channels": candidate.width}
         row["source accuracy"] = candidate.source_accuracy
         if ranking.by is not None:
             row |= _verdict_cells(ranking, index)
@@ -64,7 +73,7 @@ def _verdict_cells(ranking: Ranking, index: int) -> dict[str, Any]:
         whisker = html.whisker(float(values[index]), known, float(min(bounds)), float(max(bounds)))
     return {
         score_label(ranking.by): float(values[index]), "interval": whisker,
-        "P(best)": probability(float(standing.best[index])) if np.isfinite(standing.best[index]) else NOT_DEFINED,
+        "P(best)": probability(max(float(standing.best[index]), LEAST)) if np.isfinite(standing.best[index]) else NOT_DEFINED,
         "best?": "×" if standing.kept[index] else "",
     }  # fmt: skip
 
@@ -126,7 +135,7 @@ def _folded(ranking: Ranking) -> list[Markup]:
         for c in ranking.candidates
     ]  # fmt: skip
     left_out = html.bullets([f"{name}: {reason}" for name, reason in ranking.left_out.items()])
-    meanings = {score_label(name): (getdoc(INDICATORS[name]) or "").split("\n")[0] for name in ranking.indicators}
+    meanings = {score_label(name): _meaning(name) for name in ranking.indicators}
     parts = [
         ("Left out", left_out),
         ("Remarks on values", html.table(flags, left=("indicator",), wrapped=("remark",)) + html.bullets(notes)),
@@ -134,6 +143,12 @@ def _folded(ranking: Ranking) -> list[Markup]:
         ("Time and memory", html.table(cost)), ("What the indicators measure", html.definitions(meanings)),
     ]  # fmt: skip
     return [html.details(summary, body) for summary, body in parts if body]
+
+
+def _meaning(name: str) -> str:
+    if name not in INDICATOR_NAMES:
+        return (getdoc(INDICATORS[name]) or "").split("\n")[0]
+    return f"best for the encoder {INDICATOR_NAMES[name].prefers}"
 
 
 def _three(values: list[float]) -> str:

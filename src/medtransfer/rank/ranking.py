@@ -32,6 +32,7 @@ class Ranking:
         histories: what other targets say about each candidate; empty if that was not looked up.
         outcomes: mean outcome of fine-tuning each candidate on this target, NaN where unknown; empty if none is known.
         seeds: least number of seeds of an outcome.
+        least: outcome up to which models learned nothing.
     """
 
     target: str
@@ -45,6 +46,7 @@ class Ranking:
     histories: Sequence[History] = ()
     outcomes: Sequence[float] = ()
     seeds: int = 0
+    least: float = 0.0
 
     @property
     def indicators(self) -> list[str]:

@@ -76,7 +76,7 @@ def run(params: Params, brief: bool = False) -> str:
             _histories(records, target, evidence, params),
         )  # fmt: skip
         outcomes, seeds = outcomes_of(ranking, target.info.fingerprint, _metric(target), evidence)
-        ranking = replace(ranking, outcomes=outcomes.tolist(), seeds=seeds)
+        ranking = replace(ranking, outcomes=outcomes.tolist(), seeds=seeds, least=params.report.least)
         return _write(ranking, target, Path(params.rank.out), brief)
 
 

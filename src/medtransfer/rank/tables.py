@@ -37,8 +37,9 @@ def candidate_rows(ranking: Ranking) -> list[Row]:
     return [
         {
             "candidate": candidate.name, "kind": candidate.kind, "build": candidate.build, "series": Path(candidate.series).name,
-            "epoch": candidate.epoch, "source_accuracy": candidate.source_accuracy, "width": candidate.width,
-            "size": candidate.input["size"], "mean": _numbers(candidate.input["mean"]), "std": _numbers(candidate.input["std"]),
+            "epoch": candidate.epoch, "source_accuracy": candidate.source_accuracy, "level": candidate.level,
+            "stride": candidate.stride, "width": candidate.width, "size": candidate.input["size"],
+            "mean": _numbers(candidate.input["mean"]), "std": _numbers(candidate.input["std"]),
             "weights": candidate.weights, "audit": candidate.audit, "images": candidate.images, "groups": candidate.groups,
             **_history(ranking, index),
             "seconds": candidate.seconds, "forward_seconds": candidate.forward_seconds, "memory_mib": candidate.memory,
@@ -52,7 +53,8 @@ def overview_rows(ranking: Ranking) -> list[Row]:
     rows = []
     for index in ranking.order:
         candidate = ranking.candidates[index]
-        row: Row = {"candidate": candidate.name, "channels": candidate.width, "source accuracy": candidate.source_accuracy}
+        row: Row = {"candidate": candidate.name, "stride": candidate.stride, "channels": candidate.width}
+        row["source accuracy"] = candidate.source_accuracy
         if ranking.by is not None:
             standing = ranking.standings[ranking.by]
             interval = (standing.low[index], standing.high[index])
@@ -101,7 +103,7 @@ def judged_rows(ranking: Ranking) -> list[Row]:
             "null_sd": _known(null_spread(one.ranked)) if np.isfinite(one.kendall) else None, "candidates": one.candidates,
             "seeds": ranking.seeds,
         }
-        for one in judge(ranking, np.array(ranking.outcomes))
+        for one in judge(ranking)
     ]  # fmt: skip
 
 

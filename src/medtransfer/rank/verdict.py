@@ -8,6 +8,7 @@ from medtransfer.rank.ranking import Ranking
 from medtransfer.selectors.score_names import score_label
 
 ROBUSTNESS = "robustness"
+LEAST_RANKED = 4  # candidates whose order says anything
 MOST_NAMED = 6  # candidates in a sentence
 LEAST_BLOCKS = 3  # parts of the patients without which there are no intervals
 
@@ -28,6 +29,7 @@ def warnings(ranking: Ranking) -> list[str]:
         )
     if apart := [name for name in ranking.indicators if len(set(ranking.widths(name))) > 1]:
         lines.append(f"{_listed([score_label(name) for name in apart])}: ranked only among levels of the same number of channels.")
+    lines += _grids(ranking)
     if line := _agreement(ranking):
         lines.append(line)
     return lines
@@ -86,13 +88,32 @@ def _random(ranking: Ranking) -> list[str]:
     return [f"{names} {verb} among them: on these images the indicator does not show that pretraining helps."]
 
 
+def _grids(ranking: Ranking) -> list[str]:
+    """Say where candidates had the masks on different grids, or lost classes on theirs."""
+    lines = []
+    strides = sorted({candidate.stride for candidate in ranking.candidates})
+    if ranking.by is not None and len(strides) > 1:
+        lines.append(
+            f"The ranked levels have strides of {_listed(list(map(str, strides)))} pixels, so that the masks lie on different "
+            "grids: values by masks are not of one task. Set --stride to one that all encoders have."
+        )
+    lossy = [c.name for c, row in zip(ranking.candidates, ranking.rows[ranking.by], strict=True)
+             if row.flags.keys() & {"empty_classes", "vanishing_classes"}] if ranking.by is not None else []  # fmt: skip
+    if lossy:
+        lines.append(
+            f"Classes lose most of their pixels on the grid of {_listed(lossy)}: what is measured there is not the task. Rank "
+            "again with a smaller --stride or larger images."
+        )
+    return lines
+
+
 def _agreement(ranking: Ranking) -> str:
     taus = [tau for tau, _ in ranking.agreements.values() if np.isfinite(tau)]
-    if not taus:
+    if not taus or len(ranking.candidates) < LEAST_RANKED:
         return ""
     return (
-        f"The indicators agree with Kendall {np.mean(taus):.2f} on average, {min(taus):.2f} to {max(taus):.2f}; between unrelated "
-        f"rankings of {len(ranking.candidates)} candidates it varies with standard deviation {ranking.null_spread:.2f}."
+        f"Between two indicators Kendall's tau is {np.mean(taus):.2f} on average, {min(taus):.2f} to {max(taus):.2f}; between "
+        f"unrelated rankings of {len(ranking.candidates)} candidates it varies with standard deviation {ranking.null_spread:.2f}."
     )
 
 
@@ -109,8 +130,8 @@ def _next(ranking: Ranking) -> str:
         name = ranking.candidates[fine_tuned[0]].name
         return f"Next: fine-tune {name}, and random weights of its architecture beside it, with two or more seeds."
     return (
-        f"Next: fine-tune these {len(fine_tuned)} once each and keep the best on validation patients; no indicator is known to "
-        "choose better than that."
+        f"Next: fine-tune {_listed([ranking.candidates[index].name for index in fine_tuned])} once each and keep the best on "
+        "validation patients; no indicator is known to choose better than that."
     )
 
 

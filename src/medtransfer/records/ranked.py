@@ -75,6 +75,11 @@ class RankedCandidate(Record):
         return replace(record, rows=[Score(**row) for row in record.rows])
 
     @property
+    def stride(self) -> int:
+        """Pixels per cell of the ranked level."""
+        return self.levels[self.level][0]
+
+    @property
     def width(self) -> int:
         """Channels of the ranked level."""
         return self.levels[self.level][1]
