@@ -92,6 +92,12 @@ def interrupted(params: Params, stopper: Stopper | None, at: int) -> None:
         stage.run(params.pretrain, stopper)
 
 
+def test_the_reason_names_the_best_that_was_not_reached():
+    stopper = Stopper("moon", "id", lambda *_: Observation(0.0), "robustness", True, find_stopping_rule("patience-2", "key"))
+    assert [stopper.observe(epoch, value) for epoch, value in ((1, 0.9), (2, 0.8), (5, 0.85))] == [True, True, False]
+    assert stopper.explain().startswith("stopped after epoch 5, whose robustness 0.8500 did not rise above the 0.9000 of epoch 1; ")
+
+
 def test_a_rule_stops_at_the_first_fall_is_reused_and_left_out(workplace, finished, tiny_params, stopper, caplog):
     caplog.set_level(logging.INFO, "medtransfer")
     section = tiny_params().pretrain
@@ -100,7 +106,7 @@ def test_a_rule_stops_at_the_first_fall_is_reused_and_left_out(workplace, finish
     assert newest().tags["saved"] == "0 1 2"
     assert newest().tags["stopped"] == (
         "stopped after epoch 2, whose robustness 0.4000 did not rise; the online rule keeps epoch 1 (robustness 0.5000 on moon)"
-        ", which spared 1 of 3 epochs"
+        "; 1 of 3 epochs were not trained"
     )
     assert newest().tags["stopped"] in caplog.text
     assert tracking.read_curve(newest().id, "robustness") == {0: 0.9, 1: 0.5, 2: 0.4}
@@ -306,7 +312,8 @@ def test_the_sentence_claims_only_what_was_seen():
     kept = "the patient rule keeps epoch 1 (robustness 0.5000 on moon)"
     assert rule.explain() == f"the robustness on moon stopped nothing; {kept}"
     assert not rule.observe(3, 0.4)
-    assert rule.explain() == f"stopped after epoch 3 (robustness 0.4000); {kept}"
+        said = "stopped after epoch 3, whose robustness 0.4000 did not rise above the 0.5000 of epoch 1"
+        assert rule.explain() == f"{said}; {kept}"
 
 
 @pytest.mark.parametrize("rule", STOPPING.values(), ids=STOPPING)

@@ -52,4 +52,10 @@ class Stopper:
             return f"the {name} on {self.target} {way}; {kept}"
         stop = f"stopped after epoch {choice.stopped_at}"
         last = f"{name} {self.seen[choice.stopped_at]:.4f}"
-        return f"{stop} ({last}); {kept}" if rises[-1:] == [True] else f"{stop}, whose {last} did not {rise}; {kept}"
+        *earlier, stopped_at = (epoch for epoch in self.seen if 0 < epoch <= choice.stopped_at)
+        best = max(earlier, key=lambda epoch: self._sign * self.seen[epoch], default=stopped_at)
+        if best == stopped_at or self._sign * self.seen[stopped_at] > self._sign * self.seen[best]:
+            return f"{stop} ({last}); {kept}"
+        side = "above" if rise == "rise" else "below"
+        above = "" if best == earlier[-1] else f" {side} the {self.seen[best]:.4f} of epoch {best}"
+        return f"{stop}, whose {last} did not {rise}{above}; {kept}"

@@ -165,6 +165,6 @@ def _tags(plan: TrainingPlan, saved: list[int], last: int) -> dict[str, str]:
     """Return the tags with the saved epochs and the reason why training stopped, and log them."""
     folder, planned = plan.checkpoints.path, max(plan.checkpoints.epochs)
     reason = plan.stopper.explain() if plan.stopper else f"reached the last epoch, {last}"
-    reason += f", which spared {planned - last} of {planned} epochs" if last < planned else ""
+    reason += f"; {planned - last} of {planned} epochs were not trained" if last < planned else ""
     log.info("pretrain %s: %s; the checkpoints of epochs %s are in %s", folder.name, reason, ", ".join(map(str, saved)), folder)
     return {"saved": " ".join(map(str, saved)), "stopped": reason}
