@@ -312,8 +312,8 @@ def test_the_sentence_claims_only_what_was_seen():
     kept = "the patient rule keeps epoch 1 (robustness 0.5000 on moon)"
     assert rule.explain() == f"the robustness on moon stopped nothing; {kept}"
     assert not rule.observe(3, 0.4)
-        said = "stopped after epoch 3, whose robustness 0.4000 did not rise above the 0.5000 of epoch 1"
-        assert rule.explain() == f"{said}; {kept}"
+    said = "stopped after epoch 3, whose robustness 0.4000 did not rise above the 0.5000 of epoch 1"
+    assert rule.explain() == f"{said}; {kept}"
 
 
 @pytest.mark.parametrize("rule", STOPPING.values(), ids=STOPPING)
