@@ -49,8 +49,9 @@ def the_run(stage: str) -> dict[str, Any]:
     inputs = tracking.connect().get_run(run.id).inputs.dataset_inputs
     with tracking.artifact_folder(run.id, "") as folder:
         files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    tags = {name: text for name, text in run.tags.items() if name not in {"mlflow.user", "seconds"}}
     return {
-        "params": run.params, "tags": {name: text for name, text in run.tags.items() if name != "mlflow.user"}, "files": files,
+        "params": run.params, "tags": tags, "files": files,
         "curves": {name: tracking.read_curve(run.id, name) for name in run.metrics},
         "inputs": [(entry.dataset.name, entry.dataset.digest, entry.tags[0].value) for entry in inputs],
     }  # fmt: skip

@@ -519,8 +519,8 @@ class Rank(Section):
 
     out: Out
     """folder of the ranking"""
-    target: Name
-    """prepared target to rank on"""
+    target: Name | None
+    """prepared target to rank on; null: the first of study.targets"""
     images: Place | None
     """folder of images to rank on instead of `target`; null: the target"""
     masks: Place | None

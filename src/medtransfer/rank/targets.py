@@ -31,9 +31,10 @@ def open_target(params: Params) -> PreparedTarget:
         return _prepare_folder(Path(section.images), section.masks and Path(section.masks), params)
     if section.masks is not None:
         raise InputError("expected rank.images beside rank.masks, but it is null; name the folder of the images, too")
-    folder = Path(params.prepare.out) / section.target
+    name = section.target or params.study.targets[0]
+    folder = Path(params.prepare.out) / name
     if not (folder / TARGET_FILE).exists():
-        study.prepare(study.with_values(params, "prepare", target=section.target))
+        study.prepare(study.with_values(params, "prepare", target=name))
     return PreparedTarget.open(folder)
 
 
