@@ -130,6 +130,7 @@ def test_without_masks_only_what_needs_none_is_measured_and_nothing_is_preferred
     text = ranked("checkpoints/unet-simple", images=str(pictures / "my scans"), size=[32, 32])
     assert "without masks, logme cannot be measured" in caplog.text
     assert text.startswith("Without masks nothing measured here is known to rank encoders: all 3 candidates remain.")
+    assert "each taken as a patient of its own.\n" in text
     assert {row["indicator"] for row in rows(pictures)} == {"robustness"}
     with pytest.raises(InputError, match="name an indicator that needs none"):
         ranked("checkpoints/unet-simple", images=str(pictures / "my scans"), size=[32, 32], indicators=["logme"])
@@ -177,7 +178,11 @@ def test_what_prevents_intervals_is_named(ranked, pictures):
     assert "nothing can be distinguished, since rank.blocks is below 3: all 3 candidates remain" in text
     assert "12 images of " in text and "each taken as a patient of its own" in text
     text = ranked("checkpoints/unet-simple", by="ridge", options={"group": "(p)[0-9]"}, **folders)
-    assert "ridge probe is not defined on 12 images of 1 patients" in text and "all 3 candidates remain" in text
+    assert (
+        "ridge probe is not defined on 12 images of 1 patients" in text
+        and "2 classes on the grid and 2 patients" in text
+        and "all 3 candidates remain" in text
+    )
     assert len(json.loads((pictures / "rank/ranking.json").read_text())["indistinguishable"]) == 3
 
 

@@ -81,13 +81,10 @@ def check_images(target: PreparedTarget, split: str) -> None:
     rows = np.unique(target.samples(split)["row"])
     if len(target.samples(split)) < 2:
         raise InputError(f"expected at least 2 images to rank on in {target.folder}, but got 1; add images")
-    constant = sum(bool((target.images[row] == target.images[row].flat[0]).all()) for row in rows)
-    if constant == len(rows):
+    if all((target.images[row] == target.images[row].flat[0]).all() for row in rows):  # ends at the first that varies
         raise InputError(
             f"expected images that vary in {target.folder}, but each of the {len(rows)} has one value only; look at them"
         )
-    if constant:
-        log.warning("rank: %d of %d images of %s have one value only", constant, len(rows), target.folder)
 
 
 def fitting_indicators(names: Sequence[str], target: PreparedTarget) -> list[str]:

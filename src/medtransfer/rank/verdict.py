@@ -40,16 +40,16 @@ def _headline(ranking: Ranking) -> str:
     if ranking.by is None:
         return (
             f"Without masks nothing measured here is known to rank encoders: {_all(count)}. The columns below describe "
-            f"{'it' if count == 1 else 'them'} on {where}."
+            f"{'it' if count == 1 else 'them'} on {where.removesuffix(',')}."
         )
     label, names = score_label(ranking.by), [ranking.candidates[index].name for index in ranking.kept]
     if not ranking.decides:
-        return f"{label} is not defined on {where}, since it needs masks of at least 2 patients: {_all(count)}."
+        return f"{label} is not defined on {where.removesuffix(',')}: it needs 2 classes on the grid and 2 patients; {_all(count)}."
     standing = ranking.standings[ranking.by]
     if not np.isfinite(standing.low).any():
         return f"By {label} on {where} nothing can be distinguished, since {_why_no_intervals(ranking)}: {_all(count)}."
     if count == 1:
-        return f"There is one candidate, {names[0]}: {label} {ranking.values(ranking.by)[0]:.3f} on {where}."
+        return f"There is one candidate, {names[0]}: {label} {ranking.values(ranking.by)[0]:.3f} on {where.removesuffix(',')}."
     if len(names) == 1:
         others = "the other one" if count == 2 else f"each of the {count - 1} others"
         return f"By {label} on {where}, {names[0]} scores above {others}."
