@@ -262,7 +262,8 @@ def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | No
 
 @stage(Rank)
 @click.argument("more", nargs=-1, metavar="[CANDIDATE]...")
-def rank(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], **options: str | None) -> None:
+@click.option("--study", "whole_study", is_flag=True, help="on every target of the section `study`, each in a folder below --out")
+def rank(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], whole_study: bool, **options: str | None) -> None:
     """Rank candidate encoders on images, before any fine-tuning.
 
     With masks it says which candidates cannot be distinguished from the best; candidates may also be written one after the
@@ -272,9 +273,9 @@ def rank(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], **options:
     if more:
         given["rank.candidates"] = [*given.get("rank.candidates", []), *more]
     params = load(files, given)
-    from medtransfer.rank.stage import run
+    from medtransfer.rank.stage import run, run_study
 
-    click.echo(run(params))
+    click.echo(run_study(params) if whole_study else run(params))
 
 
 @stage(Finetune, lists=CELL)

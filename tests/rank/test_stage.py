@@ -20,7 +20,7 @@ from medtransfer.encoders.contract import Level
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import digest
 from medtransfer.rank import measurement
-from medtransfer.rank.stage import run
+from medtransfer.rank.stage import run, run_study
 from medtransfer.records import PreparedTarget
 from medtransfer.records.evidence import import_evidence
 from medtransfer.records.ranked import RankedCandidate
@@ -246,3 +246,32 @@ def test_history_is_that_of_the_same_weights_on_other_targets(ranked, tmp_path):
     past = {line["candidate"]: (line["history"], line["history_targets"]) for line in rows(tmp_path, "candidates.csv")}
     assert past["unet-simple e002"] == (str((0.5 + 0.8) / 2), "2") and past["unet-simple e000 (random)"] == ("", "0")
     shutil.rmtree("evidence")
+
+
+def test_a_study_is_ranked_on_each_target_and_judged_over_all(pretrained, tmp_path, tiny_params):
+    """Fine-tuning the three candidates is said to give .5, .8, .7 on one target, .2, .4, .5 on the other."""
+    targets = {"prepare.targets.again": {**tiny_params().prepare.targets["sample"].model_dump(mode="json"), "size": [16, 16]}}
+    chosen = {**CHOSEN, **targets, "study.targets": ["sample", "again"], "rank.out": str(tmp_path / "rank")}
+    params = tiny_params({**chosen, "rank.candidates": ["checkpoints/unet-simple"]})
+    assert "over the targets" not in run_study(params)
+    weights = [line["weights"] for line in rows(tmp_path, "sample/candidates.csv")]
+    data = {name: PreparedTarget.open(Path("data/prepared") / name).info.fingerprint for name in ("sample", "again")}
+    known = [
+        replace(outcome_row("a", "b", dice), weights=weight, data=data[name])
+        for name, outcomes in {"sample": (0.5, 0.8, 0.7), "again": (0.2, 0.4, 0.5)}.items()
+        for weight, dice in zip(weights, outcomes, strict=True)
+    ]  # fmt: skip
+    import_evidence(known, Path("evidence"))
+    text = run_study(params)
+    shutil.rmtree("evidence")
+    table = {row["way of choosing"]: row for row in rows(tmp_path, "judged.csv")}
+    last, chance = table["last checkpoint"], table["any candidate, on average"]
+    assert float(last["tis"]) == pytest.approx((0.7 / 0.8 + 1) / 2) and float(last["lowest_tis"]) == pytest.approx(0.7 / 0.8)
+    assert float(last["tis_se"]) == pytest.approx((1 - 0.7 / 0.8) / 2) and float(last["regret"]) == pytest.approx(0.1 / 2)
+    assert float(chance["tis"]) == pytest.approx((2 / 3 / 0.8 + 1.1 / 3 / 0.5) / 2) and chance["kendall"] == ""
+    one, other = (float(row["kendall"]) for name in ("sample", "again") for row in rows(tmp_path, f"{name}/judged.csv")
+                  if row["way of choosing"] == "LogME")  # fmt: skip
+    assert float(table["LogME"]["kendall"]) == pytest.approx((one + other) / 2) and table["LogME"]["targets"] == "2"
+    assert "sample: " in text and "again: " in text and "over the targets" in text
+    with pytest.raises(InputError, match="neither rank.images nor rank.target"):
+        run_study(tiny_params({**chosen, "rank.target": "sample"}))

@@ -24,27 +24,63 @@ from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate, read_candidates
 from medtransfer.rank.judged import outcomes_of
 from medtransfer.rank.measurement import Measure, scoring
+from medtransfer.rank.over_targets import over_targets
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.targets import check_images, fitting_indicators, open_target
 from medtransfer.rank.verdict import verdict
 from medtransfer.records import PreparedTarget, write_json, write_text
 from medtransfer.records.evidence import EvidenceRow
 from medtransfer.records.ranked import RankedCandidate
-from medtransfer.records.tables import as_csv
+from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.tasks import TASKS
 
 log = logging.getLogger("medtransfer")
+PAGE = "ranking.html"
 
 
 def run(params: Params, brief: bool = False) -> str:
-    """Rank the candidates; those that were measured before are reused.
+    """Rank the candidates, and return the text for the terminal; see `rank`.
 
     Args:
         params: params, whose section `rank` names images and candidates.
         brief: whether to return the first sentence of the verdict only, and where the page is.
+    """
+    ranking = rank(params)
+    text = verdict(ranking)[0] if brief else tables.terminal(ranking)
+    return f"{text}\n\nThe page: {Path(params.rank.out) / PAGE}"
+
+
+def run_study(params: Params) -> str:
+    """Rank the candidates on every target of the study, and judge each way of choosing over all targets.
+
+    Args:
+        params: params, whose section `study` names the targets; each has a folder of its own below `rank.out`.
 
     Returns:
-        The text for the terminal.
+        The verdict on each target, and the table over all targets.
+
+    Raises:
+        InputError: as `rank`; or images or a target are named.
+    """
+    section = params.rank
+    if named := section.images or section.target:
+        raise InputError(
+            f"expected neither rank.images nor rank.target with --study, which ranks on all of study.targets, but got {named}; "
+            "leave one out"
+        )
+    rankings = []
+    for name in params.study.targets:
+        log.info("rank: target %s", name)
+        rankings.append(rank(study.with_values(params, "rank", target=name, out=str(Path(section.out) / name))))
+    rows = over_targets(rankings)
+    write_text(Path(section.out) / "judged.csv", as_csv(rows))
+    verdicts = [f"{ranking.target}: {verdict(ranking)[0]}" for ranking in rankings]
+    table = ["What fine-tuning the same candidates gave, over the targets:", as_markdown(rows)] if rows else []
+    return "\n\n".join([*verdicts, *table, f"The pages: {Path(section.out) / '*' / PAGE}"])
+
+
+def rank(params: Params) -> Ranking:
+    """Rank the candidates, and write page, tables and runs; candidates that were measured before are reused.
 
     Raises:
         InputError: the images or what names a candidate cannot be used, or a launcher started the command several times.
@@ -77,7 +113,8 @@ def run(params: Params, brief: bool = False) -> str:
         )  # fmt: skip
         outcomes, seeds = outcomes_of(ranking, target.info.fingerprint, _metric(target), evidence)
         ranking = replace(ranking, outcomes=outcomes.tolist(), seeds=seeds, least=params.report.least)
-        return _write(ranking, target, Path(params.rank.out), brief)
+        _write(ranking, target, Path(params.rank.out))
+        return ranking
 
 
 def _histories(
@@ -160,18 +197,16 @@ class _Progress:
         self._bar.close()
 
 
-def _write(ranking: Ranking, target: PreparedTarget, out: Path, brief: bool) -> str:
-    """Write page, tables and runs; return the text for the terminal."""
-    text = tables.terminal(ranking)
+def _write(ranking: Ranking, target: PreparedTarget, out: Path) -> None:
+    """Write page, tables and runs."""
     write_text(out / "ranking.csv", as_csv(tables.score_rows(ranking)))
     write_text(out / "candidates.csv", as_csv(tables.candidate_rows(ranking)))
     write_text(out / "agreement.csv", as_csv(tables.agreement_rows(ranking)))
     write_text(out / "judged.csv", as_csv(tables.judged_rows(ranking)))
     write_json(out / "ranking.json", _summary(ranking))
-    write_text(out / "ranking.md", text + "\n")
-    write_text(out / "ranking.html", page.render(ranking))
+    write_text(out / "ranking.md", tables.terminal(ranking) + "\n")
+    write_text(out / PAGE, page.render(ranking))
     tracking.write_runs("rank", [_record(ranking, index, target) for index in range(len(ranking.candidates))], "candidates")
-    return f"{verdict(ranking)[0] if brief else text}\n\nThe page: {out / 'ranking.html'}"
 
 
 def _summary(ranking: Ranking) -> dict[str, Any]:
