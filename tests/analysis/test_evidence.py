@@ -1,4 +1,4 @@
-"""Association, permutations, power and the baseline of one fine-tuning each, by enumeration, simulation and by hand."""
+"""Association, permutations, power and spread, by enumeration, simulation and by hand."""
 
 import itertools
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from tests.analysis.test_judge import DICE, SAMPLING, pool
 
-from medtransfer.analysis.evidence import best_on_one_seed, between_seeds, detectable_gap, rank_correlations, seeds_needed
+from medtransfer.analysis.evidence import between_seeds, detectable_gap, gather, rank_correlations, seeds_needed
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.summary import analyse, mean_over
 
@@ -58,13 +58,13 @@ def test_seeds_needed_are_the_fewest_that_see_the_gap() -> None:
     assert detectable_gap(0.01, count, 0.95) <= 0.01 < detectable_gap(0.01, count - 1, 0.95)
 
 
-def test_the_best_on_one_seed_is_judged_on_the_others() -> None:
-    dice = {0: (0.10, 0.20, 0.30), 1: (0.90, 0.50, 0.40), 5: (0.60, 0.80, 0.70)}
-    judged = judge(pool(dice, {0: 0.1, 1: 0.2, 5: 0.3}), SAMPLING)
-    picked = (np.mean([0.50, 0.40]) / 0.75, np.mean([0.60, 0.70]) / 0.65, np.mean([0.60, 0.80]) / 0.70)
-    last = (0.75 / 0.75, 0.65 / 0.65, 0.70 / 0.70)
-    assert best_on_one_seed(judged) == pytest.approx((np.mean(picked), np.mean(last)))
-    assert best_on_one_seed(judge(pool({epoch: values[:1] for epoch, values in DICE.items()}), SAMPLING)) is None
+def test_a_trial_is_compared_with_the_last_candidate_on_the_seeds_that_all_share() -> None:
+    """The last one has a further seed, which counts in its own TIS alone."""
+    dice = {0: (0.10, 0.20), 1: (0.90, 0.50), 5: (0.60, 0.80, 0.20)}
+    judged = judge(pool(dice, {0: 0.1, 1: 0.2, 5: 0.3}, every_seed=True), SAMPLING)
+    once = (0.50 + 0.60) / 2 / 0.70  # epoch 1 by the first seed, epoch 5 by the second
+    assert judged.by_selector["one-each"].tis == pytest.approx(once)
+    assert gather([judged], SAMPLING, mean_over).trials["one-each"].value == pytest.approx(once - 1)
 
 
 def test_the_spread_between_pretraining_seeds_by_hand() -> None:

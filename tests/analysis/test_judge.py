@@ -250,13 +250,14 @@ def test_a_pool_of_different_encoders_is_judged_without_epochs() -> None:
     assert judged.name == "3 candidates → moon, full"
     assert judged.reason == ""
     found = judged.by_selector
-    assert found.keys() == {"offline", "random", "oracle"}
+    tried = {"one-each", "two-seeds"}
+    assert found.keys() == {"offline", "random", "oracle", *tried}
     assert (found["offline"].candidate, found["oracle"].candidate, found["random"].candidate) == ("vit", "swin", None)
     assert found["offline"].tis == pytest.approx(0.81 / 0.82)
     assert found["offline"].regret == pytest.approx(0.01)
     assert found["random"].tis == pytest.approx((0.52 + 0.82 + 0.81) / 3 / 0.82)
     assert all(verdict.spent == 0 for verdict in judged.verdicts)
-    assert all(verdict.interval for name, verdict in found.items() if name != "oracle")
+    assert all(verdict.interval for name, verdict in found.items() if name not in {"oracle", *tried})
     assert [candidate.within_noise for candidate in judged.candidates] == [False, True, True]
     assert sum(candidate.p_best or 0 for candidate in judged.candidates) == pytest.approx(1)
     assert judged.candidates[0].p_best == 0

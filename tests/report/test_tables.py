@@ -67,10 +67,13 @@ def test_with_two_seeds_the_best_has_no_probability_and_with_three_it_has(make: 
     assert sum(row["p_best"] for row in tables.dice_rows(make(1, 3))) == pytest.approx(1)
 
 
-def test_the_oracle_has_no_interval(paperlike: Analysis):
+def test_what_is_chosen_by_outcomes_has_no_interval(paperlike: Analysis):
     found = {row["selector"]: row for row in tables.tis_rows(paperlike)}
     assert (found["oracle"]["tis"], found["oracle"]["tis_low"], found["oracle"]["tis_high"]) == (1.0, None, None)
-    assert all(row["tis_low"] is not None for name, row in found.items() if name != "oracle")
+    assert all(row["tis_low"] is not None for name, row in found.items() if name != "oracle" and not row["fine_tunings"])
+    assert {name: row["fine_tunings"] for name, row in found.items() if row["fine_tunings"]} == {
+        "one-each": 10, "one-each-last5": 5, "two-seeds": 20, "race": 16,
+    }  # fmt: skip
 
 
 def test_means_over_few_pretrainings_have_no_interval_and_decide_nothing(small: Analysis, paperlike: Analysis):

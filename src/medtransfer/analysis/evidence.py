@@ -1,4 +1,4 @@
-"""Further evidence on the selectors: association given epoch, permutation null, power, and one fine-tuning of each candidate."""
+"""Further evidence on the selectors: association given epoch, permutation null, power, and fine-tuning candidates first."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medtransfer.analysis.model import Association, BetweenSeeds, Evidence, Judged, OneEach, Patients, Power, Sampling
+from medtransfer.analysis.model import Association, BetweenSeeds, Evidence, Judged, Patients, Power, Sampling
 from medtransfer.analysis.patients import resample_patients
 from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.trials import seed_table
 from medtransfer.errors import InputError
-from medtransfer.metrics.comparison import POWER, ClusterMean
-from medtransfer.selectors.selectors import CONTRASTED
+from medtransfer.metrics.comparison import POWER, ClusterMean, differences
+from medtransfer.selectors.selectors import CONTRASTED, SELECTORS
 
 Array = NDArray[np.float64]
 MOST_SEEDS = 1000  # numbers of seeds are not searched beyond
@@ -34,7 +35,7 @@ def gather(judged: Sequence[Judged], sampling: Sampling, mean_over: MeanOver) ->
     patients, notes = _patients(pools, sampling)
     permuted = {s.name: share for s in CONTRASTED if (share := _permuted(pools, s.name, sampling)) is not None}
     return Evidence(
-        _association(pools, mean_over), permuted, _power(pools, sampling), _one_each(pools, mean_over), patients,
+        _association(pools, mean_over), permuted, _power(pools, sampling), _trials(pools, mean_over), patients,
         between_seeds(pools), tuple(notes),
     )  # fmt: skip
 
@@ -206,27 +207,12 @@ def pooled_spread(groups: Sequence[Sequence[float]]) -> float:
     return float(np.sqrt(np.mean([np.var(values, ddof=1) for values in groups])))
 
 
-def _one_each(pools: Sequence[Judged], mean_over: MeanOver) -> OneEach | None:
-    rows = [(pool, *both) for pool in pools if (both := best_on_one_seed(pool)) is not None]
-    if not rows:
-        return None
-    kept, tis, last = zip(*rows, strict=True)
-    gaps = [a - b for a, b in zip(tis, last, strict=True)]
-    return OneEach(float(np.mean(tis)), mean_over(kept, gaps), len(kept), float(np.mean([len(p.candidates) for p in kept])))
-
-
-def best_on_one_seed(pool: Judged) -> tuple[float, float] | None:
-    """Choose the best candidate on one seed and judge it on the others.
-
-    Returns:
-        Mean TIS over the seeds to choose on, and that of the last candidate on the same seeds to judge on; None with fewer
-        than two seeds in common.
-    """
-    seeds, keys = pool.pool.common_seeds, list(pool.pool.means)
-    if len(seeds) < 2:
-        return None
-    table = np.array([[pool.pool.outcome[key, seed] for seed in seeds] for key in keys])  # (C, S)
-    rest = (table.sum(axis=1, keepdims=True) - table) / (len(seeds) - 1)  # mean of the other seeds
-    best = rest.max(axis=0)
-    picked = rest[table.argmax(axis=0), np.arange(len(seeds))]
-    return float((picked / best).mean()), float((rest[-1] / best).mean())
+def _trials(pools: Sequence[Judged], mean_over: MeanOver) -> dict[str, ClusterMean]:
+    """Return the difference of every selector with a trial to the last candidate, on the seeds that the candidates share."""
+    found = {}
+    for name in (selector.name for selector in SELECTORS.values() if selector.trial):
+        if tried := [pool for pool in pools if name in pool.by_selector]:
+            means = [seed_table(pool.pool, pool.pool.outcome).mean(axis=1) for pool in tried]
+            last = [float(values[-1] / values.max()) for values in means]
+            found[name] = mean_over(tried, differences([pool.by_selector[name].tis for pool in tried], last))
+    return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medtransfer import tracking
 from medtransfer.analysis.model import Candidate, Interval, Judged, Sampling, Verdict
 from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.trials import judge_trial
 from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.pairs import read_pair
 from medtransfer.indicators.robustness.triplet import bootstrap_robustness, standard_error, triplet_losses
@@ -163,6 +164,8 @@ def _verdict(
     pool: Pool, selector: Selector, choice: Choice[Any], near: set[Key], estimates: Estimates | None, drawn: Drawn | None,
     confidence: float,
 ) -> Verdict:  # fmt: skip
+    if selector.trial:
+        return judge_trial(pool, selector, selector.spent(pool, choice))
     means, chosen = pool.means, choice.candidate
     seen = selector.needs == OUTCOME  # chosen by the outcomes, so that their noise is in the choice
     bounds = None if estimates is None or seen else tis_interval(estimates, chosen, confidence)

@@ -85,17 +85,19 @@ class Verdict:
 
     Attributes:
         selector: the selector.
-        candidate: the chosen candidate; None for a uniform draw, whose values are expected values.
+        candidate: the chosen candidate; None for a uniform draw or a choice that differs from seed to seed, whose values are
+            expected values.
         mean: its mean test outcome over the seeds.
         tis: `mean` relative to the best candidate (Eq. 1).
-        interval: interval of the TIS of the choice that was made, over seeds; None for one seed, and for a choice by the
-            outcomes themselves.
+        interval: interval of the TIS of the choice that was made, over seeds; None for one seed, and for a choice by
+            outcomes.
         regret: mean outcome of the best candidate minus `mean`.
         spent: epochs of pretraining that must be run for the choice.
         tied: other candidates with the same score.
-        within_noise: whether the choice cannot be distinguished from the best; None for a uniform draw.
+        within_noise: whether the choice cannot be distinguished from the best; None without a single choice.
         stability: share of bootstrap draws of groups of images in which the score would have chosen the same candidate; None
             where the score has no per-image values.
+        fine_tunings: fine-tunings that must be run for the choice.
     """
 
     selector: Selector
@@ -108,6 +110,7 @@ class Verdict:
     tied: tuple[Key, ...]
     within_noise: bool | None
     stability: float | None = None
+    fine_tunings: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,9 +163,10 @@ class Summary:
         mean_regret: mean regret.
         mean_epochs: mean epochs of pretraining spent, each pool with a pretraining of its own.
         shared_epochs: mean epochs of the pretrainings when each serves all its pools, and so runs to the longest stop.
-        within_noise: share of pools where the choice cannot be distinguished from the best; None for a uniform draw.
+        within_noise: share of pools where the choice cannot be distinguished from the best; None without single choices.
         fixed_at_cost: mean TIS of fixed lengths of the cost `mean_epochs`, interpolated; None outside their range.
         fixed_at_shared: likewise of the cost `shared_epochs`.
+        mean_fine_tunings: mean number of fine-tunings before the choice, by either account of the epochs.
     """
 
     selector: Selector
@@ -177,6 +181,7 @@ class Summary:
     within_noise: float | None
     fixed_at_cost: float | None
     fixed_at_shared: float | None
+    mean_fine_tunings: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -242,23 +247,6 @@ class Power:
 
 
 @dataclass(frozen=True)
-class OneEach:
-    """The baseline: fine-tune each candidate once, take the best, and judge it on the other seeds.
-
-    Attributes:
-        mean_tis: mean TIS over configurations and seeds.
-        against: difference to the last checkpoint's TIS on the same seeds.
-        pools: number of configurations.
-        candidates: mean number of candidates, and so of fine-tunings.
-    """
-
-    mean_tis: float
-    against: ClusterMean
-    pools: int
-    candidates: float
-
-
-@dataclass(frozen=True)
 class Patients:
     """What other test patients would change, by bootstrap of the patients, the same for every candidate.
 
@@ -301,7 +289,8 @@ class Evidence:
         association: rank correlations of robustness and epoch with the outcome.
         permuted: by selector, the share of permutations of its choices within encoder and mode that bring at least its TIS.
         power: what the seeds can see.
-        one_each: the baseline that fine-tunes each candidate once.
+        trials: by selector that fine-tunes candidates first, the difference of its TIS to the last candidate's, over the seeds
+            that the candidates share.
         patients: what other test patients would change.
         between_seeds: the spread between pretraining seeds.
         notes: why a part is missing, in sentences.
@@ -310,7 +299,7 @@ class Evidence:
     association: Association | None = None
     permuted: Mapping[str, float] = field(default_factory=dict)
     power: Power | None = None
-    one_each: OneEach | None = None
+    trials: Mapping[str, ClusterMean] = field(default_factory=dict)
     patients: Patients | None = None
     between_seeds: BetweenSeeds | None = None
     notes: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
 TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
 UNUSABLE = ("nonfinite", "undefined")  # flags of a score that is no basis for a choice
+VALIDATION = "validation_{}"  # metric of a fine-tuning: the primary metric of the validation samples
 IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning
 
 
@@ -49,6 +50,8 @@ class Pool:
         score: the setting of that robustness; None when nothing was scored.
         every_seed: whether means go over all seeds of a candidate, not over those that all candidates share.
         runs: ids of the runs that it was read from.
+        validation: validation value of the model that is kept by (candidate, seed), where every fine-tuning has one; a choice by
+            fine-tuning goes by it.
         fine_tunings: ids of the runs of the fine-tunings, by (candidate, seed).
         recipe: digest of the pretraining's settings without its seed; empty for imported weights, and where it is unknown.
         pretraining_seed: seed of the pretraining; empty likewise.
@@ -70,6 +73,7 @@ class Pool:
     score: RobustnessSetting | None = None
     every_seed: bool = False
     runs: tuple[str, ...] = ()
+    validation: Mapping[tuple[Key, int], float] = field(default_factory=dict)
     fine_tunings: Mapping[tuple[Key, int], str] = field(default_factory=dict)
     recipe: str = ""
     pretraining_seed: str = ""
@@ -209,7 +213,9 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     """Read the newest finished fine-tuning of every cell, by pool, and a line on those of an older format."""
     metrics = {task.primary.name for task in TASKS.values()}
     newest: dict[str, StoredRun] = {}
-    for run in tracking.read_runs("finetune", only=(*TUNED, *metrics, IMAGES, EMPTY)):  # newest first
+    for run in tracking.read_runs(
+        "finetune", only=(*TUNED, "select", *metrics, *map(VALIDATION.format, metrics), IMAGES, EMPTY)
+    ):  # newest first
         newest.setdefault(run.tags[tracking.CELL], run)
     tuned: dict[PoolKey, list[StoredRun]] = defaultdict(list)
     older = [run for run in newest.values() if not set(TUNED) <= run.params.keys()]
@@ -330,10 +336,21 @@ def _pool(
     return Pool(
         {name: params[name] for name in FIELDS}, {name: params[name] for name in DIGESTS}, outcome,
         candidates=tuple(sorted(candidates)), metric=_primary(runs[0].params["primary"]), runs=tuple(ids),
-        fine_tunings={cell: run.id for cell, run in by_cell.items()},
+        validation=_validation(by_cell, runs[0].params["primary"]), fine_tunings={cell: run.id for cell, run in by_cell.items()},
         blind=all(run.metrics.get(EMPTY, -1) == run.metrics.get(IMAGES) for run in runs),
         **{"scores": scores, **scored, **trained.get(params["pretraining"], {})},
     )  # fmt: skip
+
+
+def _validation(by_cell: Mapping[tuple[Key, int], StoredRun], primary: str) -> dict[tuple[Key, int], float]:
+    """Return the validation value of the weights that each fine-tuning kept; empty where one has none."""
+    curve = VALIDATION.format(primary)
+    if not all(curve in run.metrics for run in by_cell.values()):
+        return {}
+    last = {cell: run.metrics[curve] for cell, run in by_cell.items()}
+    chosen = {run.id for run in by_cell.values() if run.params.get("select") == "validation"}
+    best = {run: max(values.values()) for run, values in tracking.read_curves(sorted(chosen), curve).items()} if chosen else {}
+    return {cell: best.get(by_cell[cell].id, value) for cell, value in last.items()}
 
 
 def _primary(name: str) -> Metric:

@@ -70,6 +70,7 @@ def summary_of(selector: Selector, pools: Sequence[Judged], sampling: Sampling) 
         mean_regret=sum(verdict.regret for verdict in verdicts) / len(verdicts), mean_epochs=cost, shared_epochs=shared,
         within_noise=sum(near) / len(near) if near else None, fixed_at_cost=sum(fixed) / len(fixed) if fixed else None,
         fixed_at_shared=sum(fixed_shared) / len(fixed_shared) if fixed_shared else None,
+        mean_fine_tunings=sum(verdict.fine_tunings for verdict in verdicts) / len(verdicts),
     )  # fmt: skip
 
 

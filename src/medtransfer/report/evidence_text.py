@@ -1,17 +1,18 @@
 """Further evidence of an analysis, one number in a sentence each."""
 
 from medtransfer.analysis.evidence import MOST_SEEDS
-from medtransfer.analysis.model import Analysis, Association, BetweenSeeds, OneEach, Patients, Power
-from medtransfer.metrics.comparison import POWER, ClusterMean
+from medtransfer.analysis.model import Analysis, Association, BetweenSeeds, Patients, Power
+from medtransfer.metrics.comparison import POWER
+from medtransfer.report import trials_text
 from medtransfer.report.format import percent, signed
-from medtransfer.selectors.selectors import FULL, SELECTORS
+from medtransfer.selectors.selectors import SELECTORS
 
 
 def sentences(analysis: Analysis) -> list[str]:
     """Return a sentence for each part of the evidence."""
     evidence = analysis.evidence
     return [
-        *([_one_each(evidence.one_each, analysis)] if evidence.one_each else []),
+        *trials_text.sentences(analysis),
         *([_association(evidence.association, analysis)] if evidence.association else []),
         *([_permuted(analysis)] if evidence.permuted else []),
         *([_power(evidence.power, analysis)] if evidence.power else []),
@@ -20,18 +21,9 @@ def sentences(analysis: Analysis) -> list[str]:
     ]
 
 
-def _one_each(baseline: OneEach, analysis: Analysis) -> str:
-    outcome = baseline.against.outcome(analysis.confidence, analysis.sampling.margin)
-    return (
-        f"Fine-tuning each of the {baseline.candidates:.0f} checkpoints once and taking the best keeps "
-        f"{percent(baseline.mean_tis)} of the best {analysis.metric_label}, judged on the other seeds; against {FULL.phrase} "
-        f"the difference in TIS is {_with_interval(baseline.against, analysis.confidence)}: {outcome}."
-    )
-
-
 def _association(association: Association, analysis: Analysis) -> str:
     robustness, epoch = association.robustness.value, association.epoch.value
-    given = _with_interval(association.given_epoch, analysis.confidence)
+    given = trials_text.with_interval(association.given_epoch, analysis.confidence)
     return (
         f"Within a configuration the {analysis.metric_label} has a mean rank correlation of {signed(robustness, 2)} with "
         f"robustness and of {signed(epoch, 2)} with the epoch alone; the partial "
@@ -76,9 +68,3 @@ def _between_seeds(spread: BetweenSeeds, analysis: Analysis) -> str:
     if spread.tis is not None:
         text += f", and the TIS of {SELECTORS['offline'].phrase} one of {spread.tis:.3f}"
     return f"{text}; part of it comes from fine-tuning."
-
-
-def _with_interval(mean: ClusterMean, confidence: float) -> str:
-    bounds = mean.interval(confidence)
-    text = signed(mean.value)
-    return f"{text} ({signed(bounds[0])} to {signed(bounds[1])})" if bounds else text

@@ -46,6 +46,9 @@ def definitions(analysis: Analysis) -> dict[str, str]:
         "Epochs spent": "of pretraining before the choice can be made: up to the stop where a rule stops the pretraining, all of "
                         "them otherwise; each configuration with a pretraining of its own. Where one pretraining serves all its "
                         "targets, it runs to the longest stop (epochs shared).",
+        "Fine-tunings": "before the choice can be made, of full length and in each configuration; where there are none, the chosen "
+                        "checkpoint is still to be fine-tuned. The choice is made on some seeds and judged on the others, the mean "
+                        "over all orders of the seeds; no interval in a configuration, since it differs by seed.",
         "Fixed at equal cost": "mean TIS of fixed lengths that cost as many epochs on average, a mix of the two nearest where no "
                                "checkpoint has that length.",
         "Better, worse, equivalent, undecided": "better or worse where the interval of the difference lies on one side of zero; "

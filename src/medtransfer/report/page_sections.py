@@ -101,7 +101,8 @@ def _selector(summary: Summary, low: float, seeded: bool) -> Row:
     return {
         "way of choosing": _named(summary.selector), "mean TIS": summary.mean_tis, _ends(f"{low:.2f}", "1"): drawn,
         "interval": between(summary.interval), "worst TIS": summary.min_tis, "mean regret": summary.mean_regret,
-        "epochs spent": epochs(summary.mean_epochs), "within noise": _share(summary.within_noise) if seeded else "–",
+        "epochs spent": epochs(summary.mean_epochs), "fine-tunings": epochs(summary.mean_fine_tunings),
+        "within noise": _share(summary.within_noise) if seeded else "–",
         "fixed at equal cost": None if summary.selector.length is not None else summary.fixed_at_cost,
         "configu\u00adrations": summary.pools,
     }  # fmt: skip
@@ -173,6 +174,7 @@ def _choice(verdict: Verdict, metric: str) -> Row:
     return {
         "way of choosing": verdict.selector.label, "epoch": verdict.candidate, metric: verdict.mean, "TIS": verdict.tis,
         "interval": between(verdict.interval), "regret": verdict.regret, "epochs spent": epochs(verdict.spent),
+        "fine-tunings": verdict.fine_tunings,
         "within noise": verdict.within_noise if verdict.interval else "–", "tied with": ", ".join(map(str, verdict.tied)),
         "stability": _share(verdict.stability),
     }  # fmt: skip

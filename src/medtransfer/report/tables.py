@@ -31,12 +31,13 @@ def dice_rows(analysis: Analysis) -> list[Row]:
 
 
 def tis_rows(analysis: Analysis) -> list[Row]:
-    """Return one row per pool and selector: chosen epoch, its outcome (`dice`), TIS, regret, epochs spent and ties."""
+    """Return one row per pool and selector: chosen epoch, its outcome (`dice`), TIS, regret, cost and ties."""
     return [
         {
             **judged.pool.fields, "configuration": judged.name, "selector": v.selector.name, "epoch": v.candidate, "dice": v.mean,
             "tis": v.tis, **_bounds("tis", v.interval), "regret": v.regret, "epochs_spent": v.spent,
-            "within_noise": v.within_noise, "tied": " ".join(map(str, v.tied)), "stability": v.stability,
+            "fine_tunings": v.fine_tunings, "within_noise": v.within_noise,
+            "tied": " ".join(map(str, v.tied)), "stability": v.stability,
         }
         for judged in analysis.judged for v in judged.verdicts
     ]  # fmt: skip
@@ -48,7 +49,8 @@ def selector_rows(analysis: Analysis) -> list[Row]:
         {
             "selector": s.selector.name, "configurations": s.pools, "clusters": s.clusters, "mean_tis": s.mean_tis,
             **_bounds("tis", s.interval), "min_tis": s.min_tis, "mean_regret": s.mean_regret, "mean_epochs": s.mean_epochs,
-            "within_noise": s.within_noise, "fixed_at_equal_cost": s.fixed_at_cost, "shared_epochs": s.shared_epochs,
+            "mean_fine_tunings": s.mean_fine_tunings, "within_noise": s.within_noise,
+            "fixed_at_equal_cost": s.fixed_at_cost, "shared_epochs": s.shared_epochs,
             "fixed_at_shared_cost": s.fixed_at_shared,
         }
         for s in analysis.summaries
@@ -132,8 +134,8 @@ def brief(analysis: Analysis) -> str:
     parts = [verdict_text.verdict(analysis), *_bullets([*analysis.warnings, *verdict_text.weaknesses(analysis)])]
     rows = [
         {
-            "way of choosing": s.selector.label, "mean TIS": s.mean_tis, "interval": between(s.interval), "worst TIS": s.min_tis,
-            "epochs spent": s.mean_epochs, "configurations": s.pools,
+            "way of choosing": s.selector.label, "mean TIS": s.mean_tis, "interval": between(s.interval), "worst": s.min_tis,
+            "epochs": s.mean_epochs, "fine-tunings": s.mean_fine_tunings, "configurations": s.pools,
         }
         for s in analysis.summaries if s.selector.length is None
     ]  # fmt: skip

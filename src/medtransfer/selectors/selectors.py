@@ -3,7 +3,7 @@
 To add one, add one line to `SELECTORS`; tables, texts and pictures take everything from there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from medtransfer.metrics.transfer import Key
 from medtransfer.selectors.marks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, Mark
 from medtransfer.selectors.rules import RULES, Choice, Rule
 from medtransfer.selectors.score_names import INDICATOR_NAMES
+from medtransfer.selectors.trials import LAST, Trial, last_once, once, race, twice
 
 OUTCOME = "outcome"  # in place of a score: the mean outcome itself, which is known only in hindsight
 HISTORY = "history"  # score of a pool by the outcomes of the same weights on other targets
@@ -25,6 +26,7 @@ class Pool(Protocol):
         means: mean outcome by candidate.
         scores: scores by name and candidate.
         unfit: candidates without a usable score, by name of the score; rules pass over them.
+        common_seeds: seeds that all candidates were fine-tuned with.
     """
 
     @property
@@ -37,6 +39,8 @@ class Pool(Protocol):
     def scores(self) -> Mapping[str, Mapping[Key, float]]: ...  # noqa: D102
     @property
     def unfit(self) -> Mapping[str, frozenset[Key]]: ...  # noqa: D102
+    @property
+    def common_seeds(self) -> Sequence[int]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Selector:
         phrase: name within sentences.
         meaning: what it does, in one line.
         mark: colour and shape.
-        choose: the choice in a pool; None where it cannot choose. A choice of None is a blind draw.
+        choose: the choice in a pool; None where it cannot choose. A choice of None is a blind draw, or that of a trial.
         spent: epochs of pretraining that had to be run before a choice could be made; 0 where the weights exist.
         needs: score that it chooses by; None where it looks at none.
         rule: that it applies to this score.
@@ -58,6 +62,7 @@ class Selector:
         baseline: whether others are measured against it.
         against: selectors that it is compared with, pool by pool.
         further: whether it is one of many that share a mark, which pictures name together.
+        trial: fine-tunings that it chooses by; None where it chooses before any.
     """
 
     name: str
@@ -74,6 +79,11 @@ class Selector:
     baseline: bool = False
     against: tuple["Selector", ...] = ()
     further: bool = False
+    trial: Trial | None = None
+
+    def rungs(self, pool: Pool) -> tuple[int, ...]:
+        """Return the number of candidates in each rung of its trial in a pool; empty without one."""
+        return self.trial.rungs(len(pool.candidates), len(pool.common_seeds)) if self.trial else ()
 
 
 def complete_scores(pool: Pool, name: str) -> dict[Key, float]:
@@ -173,6 +183,14 @@ def by_indicator(name: str) -> Selector:
     return replace(built, further=True)
 
 
+def by_fine_tuning(
+    name: str, trial: Trial, label: str, phrase: str, meaning: str, mark: Mark, further: bool = False
+) -> Selector:  # fmt: skip
+    """Build the selector that fine-tunes candidates and takes the best; the choice differs from seed to seed."""
+    built = Selector(name, label, phrase, meaning, mark, lambda pool: None, _whole, further=further, trial=trial)
+    return replace(built, choose=lambda pool: Choice(None) if built.rungs(pool) else None)
+
+
 SELECTORS: dict[str, Selector] = {
     selector.name: selector for selector in (
         by_score("offline", "robustness", "best", "robustness, offline", "robustness (offline)",
@@ -188,7 +206,18 @@ SELECTORS: dict[str, Selector] = {
                  "the checkpoint most accurate on the source images", Mark(PURPLE, "s"), baseline=True),
         by_score("history", HISTORY, "best", "history", "history",
                  "the checkpoint with the highest mean TIS on the other targets of the report", Mark(GREY, "X"), baseline=True),
-        *(by_indicator(name) for name in INDICATOR_NAMES), NONE, FULL, RANDOM, ORACLE,
+        *(by_indicator(name) for name in INDICATOR_NAMES),
+        by_fine_tuning("one-each", Trial(once), "one fine-tuning each", "one fine-tuning of each checkpoint",
+                       "fine-tunes every checkpoint with one seed and takes the best", Mark(BLACK, "d")),
+        by_fine_tuning("one-each-last5", Trial(last_once), f"one fine-tuning each, last {LAST}",
+                       f"one fine-tuning of each of the last {LAST} checkpoints",
+                       f"fine-tunes the last {LAST} checkpoints with one seed and takes the best", Mark(SKY, "p"), further=True),
+        by_fine_tuning("two-seeds", Trial(twice), "two fine-tunings each", "two fine-tunings of each checkpoint",
+                       "fine-tunes every checkpoint with two seeds and takes the best mean", Mark(SKY, "p"), further=True),
+        by_fine_tuning("race", Trial(race), "race by seeds", "a race by seeds",
+                       "fine-tunes all with one seed, the best third with a second one, a third of these with a third one, "
+                       "each in full length", Mark(ORANGE, "8")),
+        NONE, FULL, RANDOM, ORACLE,
     )
 }  # fmt: skip
 CONTRASTED = tuple(selector for selector in SELECTORS.values() if selector.against)

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from medtransfer.analysis.model import Analysis, Contrast, Summary
 from medtransfer.analysis.none_is_best import GuardResult
 from medtransfer.analysis.stopping_rules import RuleResult
-from medtransfer.papers.hidy2024 import stopping
+from medtransfer.papers.hidy2024 import stopping, tuning_cost
 from medtransfer.papers.hidy2024.alignment import CONTRADICTED, NOISE, REPRODUCED, Block
 from medtransfer.papers.hidy2024.audit import Finding
 from medtransfer.papers.hidy2024.cells import Cell, alignment_rows, cell_rows, count_rows
@@ -61,7 +61,7 @@ def brief(content: Content) -> str:
     """Format the text for the terminal: the verdict and one small table."""
     first, *_, tables = verdict(content)
     rows = [
-        {name: row[name] for name in ("selector", "mean TIS", "interval", "worst TIS", "epochs spent")}
+        {name: row[name] for name in ("selector", "mean TIS", "interval", "worst TIS", "epochs spent", "fine-tunings")}
         for row in _selectors(content) if row["alignment"] == "keyed" and row["selector"] in SELECTORS
     ]  # fmt: skip
     return "\n\n".join([first, _claims(content), tables, as_markdown(rows)])
@@ -109,7 +109,7 @@ def _comparisons(content: Content) -> list[str]:
                 f"at which lengths decided beforehand bring {online.fixed_at_shared:.3f}"
             )
         sentences.append(f"{text}.")
-    return [*sentences, *evidence_text.sentences(analysis)]
+    return [*sentences, *filter(None, [tuning_cost.sentence(analysis)]), *evidence_text.sentences(analysis)]
 
 
 def _against_full(contrast: Contrast, confidence: float) -> str:
@@ -158,8 +158,8 @@ def _selectors(content: Content) -> list[Row]:
         {
             "alignment": name, "selector": summary.selector.name, "mean TIS": summary.mean_tis,
             "interval": between(summary.interval), "worst TIS": summary.min_tis, "epochs spent": summary.mean_epochs,
-            "fixed at equal cost": summary.fixed_at_cost, "epochs shared": summary.shared_epochs,
-            "fixed at shared cost": summary.fixed_at_shared,
+            "fine-tunings": summary.mean_fine_tunings, "fixed at equal cost": summary.fixed_at_cost,
+            "epochs shared": summary.shared_epochs, "fixed at shared cost": summary.fixed_at_shared,
         }
         for name in ("keyed", "as-published") for summary in content.analyses[name].summaries if summary.selector != FULL
     ]  # fmt: skip

@@ -119,7 +119,8 @@ def selector_rows(analyses: dict[str, Analysis]) -> list[dict[str, object]]:
     return [
         {
             "selector": summary.selector.name, "alignment": name, "mean_tis": summary.mean_tis, "min_tis": summary.min_tis,
-            "mean_epochs": summary.mean_epochs, "ci_low": summary.interval[0] if summary.interval else None,
+            "mean_epochs": summary.mean_epochs, "mean_fine_tunings": summary.mean_fine_tunings,
+            "ci_low": summary.interval[0] if summary.interval else None,
             "ci_high": summary.interval[1] if summary.interval else None, "fixed_at_cost": summary.fixed_at_cost,
             "configurations": summary.pools,
         }

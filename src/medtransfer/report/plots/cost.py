@@ -126,7 +126,7 @@ def _draw_picks(axes: Axes, picks: Sequence[Summary], spacing: float, near: floa
 def _draw_further(axes: Axes, further: Sequence[Summary]) -> None:
     """Draw the many selectors that share a mark, without intervals, under one name."""
     for s in further:
-        label = f"{len(further)} further indicators" if s is further[0] else None
+        label = f"{len(further)} further ways" if s is further[0] else None
         axes.plot(
             [sqrt(s.mean_epochs)], [s.mean_tis], s.selector.mark.marker, color=s.selector.mark.colour, markersize=5, clip_on=False,
             label=label, url=described(s),
@@ -141,4 +141,6 @@ def _draw_interval(axes: Axes, x: float, summary: Summary, colour: str, alpha: f
 def described(summary: Summary) -> str:
     """Describe the TIS and the cost of a selector in one line."""
     bounds = f" ({between(summary.interval)})" if summary.interval else ""
-    return f"{summary.selector.label}: mean TIS {number(summary.mean_tis)}{bounds}, {epochs(summary.mean_epochs)} epochs spent"
+    tunings = f" and {epochs(summary.mean_fine_tunings)} fine-tunings" if summary.mean_fine_tunings else ""
+    spent = f"{epochs(summary.mean_epochs)} epochs spent{tunings}"
+    return f"{summary.selector.label}: mean TIS {number(summary.mean_tis)}{bounds}, {spent}"

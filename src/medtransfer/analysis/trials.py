@@ -1,0 +1,62 @@
+"""Judge ways of choosing that fine-tune candidates first: chosen on some seeds, judged on the others.
+
+Every order of the seeds is a repetition. The released results, and studies without validation samples, hold the outcome on the
+test images alone: a choice is then made on the same test images as it is judged on, though never by the same fine-tuning.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtransfer.analysis.model import Verdict
+from medtransfer.analysis.pools import Pool
+from medtransfer.metrics.transfer import Key
+from medtransfer.selectors.selectors import Selector
+
+Array = NDArray[np.float64]
+
+
+def judge_trial(pool: Pool, selector: Selector, spent: float) -> Verdict:
+    """Judge a selector with a trial that the pool has enough seeds for: the mean over all orders of the common seeds.
+
+    The outcome of a choice is its mean over the seeds that it was not made on. TIS relates it to the best mean over all common
+    seeds, as for every other selector: a choice that does not look at the fine-tunings has its usual TIS.
+
+    Args:
+        pool: complete, with a best mean outcome above 0.
+        selector: with a trial.
+        spent: epochs of pretraining.
+    """
+    outcomes, rungs = seed_table(pool, pool.outcome), selector.rungs(pool)
+    seen = seed_table(pool, pool.validation) if pool.validation else outcomes
+    mean, best = float(outcomes_of_choices(seen, outcomes, rungs).mean()), float(outcomes.mean(axis=1).max())
+    return Verdict(selector, None, mean, mean / best, None, best - mean, spent, (), None, fine_tunings=sum(rungs))
+
+
+def seed_table(pool: Pool, values: Mapping[tuple[Key, int], float]) -> Array:
+    """Return values (C, S) of the candidates with the common seeds."""
+    return np.array([[values[key, seed] for seed in pool.common_seeds] for key in pool.means])
+
+
+def outcomes_of_choices(seen: Array, outcomes: Array, rungs: Sequence[int]) -> Array:
+    """Return the outcome of the choice for each order of the seeds, (P,), its mean over the seeds that it was not made on.
+
+    Args:
+        seen: values by which candidates are chosen, (C, S); the earlier of equal ones wins.
+        outcomes: values by which choices are judged, (C, S).
+        rungs: number of candidates in each rung; the last candidates are in the first. Fewer than S.
+    """
+    count, seeds = outcomes.shape
+    orders = np.array(list(permutations(range(seeds), len(rungs))))  # (P, R)
+    totals = seen[:, orders].cumsum(axis=2)  # (C, P, R)
+    left = np.arange(count)[:, None] >= count - rungs[0] + np.zeros(len(orders), dtype=int)  # (C, P)
+    for rung, size in enumerate((*rungs[1:], 1)):
+        first = np.argsort(-np.where(left, totals[:, :, rung], -np.inf), axis=0, kind="stable")[:size]  # (size, P)
+        left = np.zeros_like(left)
+        np.put_along_axis(left, first, True, axis=0)
+    chosen, judging = left.argmax(axis=0), np.ones((len(orders), seeds), dtype=bool)
+    np.put_along_axis(judging, orders, False, axis=1)
+    values: Array = np.where(judging, outcomes[chosen], 0.0).sum(axis=1) / (seeds - len(rungs))
+    return values

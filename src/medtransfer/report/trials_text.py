@@ -1,0 +1,73 @@
+"""What choosing by fine-tuning candidates first would have brought, in sentences."""
+
+from medtransfer.analysis.model import Analysis, Summary
+from medtransfer.metrics.comparison import ClusterMean
+from medtransfer.report.format import epochs, percent, signed
+from medtransfer.selectors.selectors import FULL, SELECTORS
+
+FIRST = SELECTORS["one-each"]
+RACE = SELECTORS["race"]
+
+
+def sentences(analysis: Analysis) -> list[str]:
+    """Return sentences on the selectors with a trial: what they keep, what they see, and which lack seeds."""
+    tried = {
+        selector: summary for name, summary in analysis.by_selector.items() if (selector := SELECTORS.get(name)) and selector.trial
+    }
+    texts = []
+    if FIRST in tried:
+        texts.append(_once(tried[FIRST], analysis))
+        texts += [_others(others)] if (others := [summary for selector, summary in tried.items() if selector != FIRST]) else []
+        texts.append(_seen(analysis))
+    return [*texts, *_lacking(analysis)]
+
+
+def _once(summary: Summary, analysis: Analysis) -> str:
+    text = (
+        f"Fine-tuning each of the {epochs(summary.mean_fine_tunings)} checkpoints once and taking the best keeps "
+        f"{percent(summary.mean_tis)} of the best {analysis.metric_label}, judged on the other seeds"
+    )
+    against = analysis.evidence.trials.get(FIRST.name)
+    if against is None:
+        return f"{text}."
+    outcome = against.outcome(analysis.confidence, analysis.sampling.margin)
+    return f"{text}; against {FULL.phrase} the difference in TIS is {with_interval(against, analysis.confidence)}: {outcome}."
+
+
+def _others(others: list[Summary]) -> str:
+    parts = [f"{s.selector.phrase} ({epochs(s.mean_fine_tunings)} in all) {percent(s.mean_tis)}" for s in others]
+    text = f"Other ways to choose by fine-tuning keep: {', '.join(parts)}."
+    if any(summary.selector == RACE for summary in others):
+        text += " The race has a further seed in each rung, always of full length; what shorter schedules would miss is not judged."
+    return text
+
+
+def _seen(analysis: Analysis) -> str:
+    pools = [judged.pool for judged in analysis.judged if FIRST.name in judged.by_selector]
+    validated = sum(bool(pool.validation) for pool in pools)
+    if validated == len(pools):
+        return "These choices are made on validation images."
+    where = "" if not validated else f" in {len(pools) - validated} of {len(pools)} configurations"
+    return (
+        f"These choices are made{where} on the test images, by other fine-tunings than those that judge them: without validation "
+        "images, what the test patients have in common counts for the choice."
+    )
+
+
+def _lacking(analysis: Analysis) -> list[str]:
+    pools = [judged.pool for judged in analysis.judged if judged.verdicts]
+    names = [
+        selector.label for name, selector in SELECTORS.items()
+        if selector.trial and name not in analysis.by_selector
+        and any(selector.trial.lacks_seeds(len(pool.candidates), len(pool.common_seeds)) for pool in pools)
+    ]  # fmt: skip
+    if not names:
+        return []
+    return [f"Not judged, since a choice needs one more seed than it is made on: {', '.join(names)}."]
+
+
+def with_interval(mean: ClusterMean, confidence: float) -> str:
+    """Format a mean difference with its interval, if it has one."""
+    bounds = mean.interval(confidence)
+    text = signed(mean.value)
+    return f"{text} ({signed(bounds[0])} to {signed(bounds[1])})" if bounds else text

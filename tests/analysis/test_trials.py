@@ -1,0 +1,140 @@
+"""Choices by fine-tuning first, against plain Python over every order of the seeds."""
+
+from itertools import permutations
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from tests.analysis.test_judge import SAMPLING, pool
+from tests.report.test_report import CELL
+
+from medtransfer import tracking
+from medtransfer.analysis.judge import judge
+from medtransfer.analysis.pools import collect
+from medtransfer.analysis.summary import analyse
+from medtransfer.analysis.trials import outcomes_of_choices
+from medtransfer.hashing import digest
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+
+Dice = dict[int, tuple[float, ...]]
+
+
+def by_enumeration(dice: Dice, rungs: tuple[int, ...], seen: Dice | None = None) -> tuple[float, float]:
+    """Return the mean outcome of the choices and their TIS."""
+    seen, seeds = seen or dice, range(len(next(iter(dice.values()))))
+    outcomes = []
+    for order in permutations(seeds, len(rungs)):
+        left = sorted(dice)[-rungs[0] :]
+        for rung in range(len(rungs)):
+            seats = rungs[rung + 1] if rung + 1 < len(rungs) else 1
+            left = sorted(left, key=lambda key: -fmean(seen[key][seed] for seed in order[: rung + 1]))[:seats]
+        outcomes.append(fmean(dice[left[0]][seed] for seed in seeds if seed not in order))
+    return fmean(outcomes), fmean(outcomes) / max(map(fmean, dice.values()))
+
+
+def random_dice(candidates: int, seeds: int, seed: int = 0) -> Dice:
+    values = np.random.default_rng([candidates, seeds, seed]).normal(0.8, 0.02, (candidates, seeds))
+    return {10 * key: tuple(row) for key, row in enumerate(values.tolist())}
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 4, 5])
+@pytest.mark.parametrize("candidates", [2, 4, 6, 10])
+def test_every_order_of_the_seeds_is_a_repetition(candidates: int, seeds: int) -> None:
+    dice = random_dice(candidates, seeds)
+    plans = {"one-each": (candidates,)}
+    plans |= {"one-each-last5": (5,)} if candidates > 5 else {}
+    plans |= {"two-seeds": (candidates, candidates)} if seeds > 2 else {}
+    races = {4: (4, 2), 6: (6, 2), 10: (10, 4, 2)}
+    plans |= {"race": races[candidates][: seeds - 1]} if candidates > 2 and seeds > 2 else {}
+    judged = judge(pool(dice, dict.fromkeys(dice, 0.5)), SAMPLING)
+    found = {verdict.selector.name: verdict for verdict in judged.verdicts if verdict.selector.trial}
+    assert found.keys() == plans.keys()
+    for name, rungs in plans.items():
+        mean, tis = by_enumeration(dice, rungs)
+        verdict = found[name]
+        assert (verdict.mean, verdict.tis) == pytest.approx((mean, tis))
+        assert verdict.regret == pytest.approx(max(map(fmean, dice.values())) - mean)
+        assert (verdict.fine_tunings, verdict.spent) == (sum(rungs), 10 * (candidates - 1))
+        assert (verdict.candidate, verdict.interval, verdict.within_noise) == (None, None, None)
+
+
+def test_a_race_by_hand() -> None:
+    """The first seed leaves two of four, the mean of two seeds decides, the third one judges."""
+    outcomes = np.array([[0.9, 0.1, 0.6], [0.8, 0.7, 0.65], [0.1, 0.9, 0.3], [0.2, 0.5, 0.95]])
+    by_order = {  # candidates that are left, and the choice
+        (0, 1): 0.65,  # 0 and 1, 1
+        (0, 2): 0.1,  # 0 and 1, 0
+        (1, 0): 0.65,  # 2 and 1, 1
+        (1, 2): 0.8,  # 2 and 1, 1
+        (2, 0): 0.7,  # 3 and 1, 1
+        (2, 1): 0.2,  # 3 and 1, 3
+    }
+    assert outcomes_of_choices(outcomes, outcomes, (4, 2)) == pytest.approx(list(by_order.values()))
+
+
+def test_the_earlier_of_equal_candidates_wins() -> None:
+    outcomes = np.array([[0.2, 0.9], [0.5, 0.8], [0.5, 0.1]])
+    assert outcomes_of_choices(outcomes, outcomes, (3,)).tolist() == [0.8, 0.2]
+
+
+tables = st.tuples(st.integers(2, 6), st.integers(2, 4)).flatmap(
+    lambda shape: arrays(float, shape, elements=st.floats(0, 1, width=16))
+)
+
+
+@given(tables)
+def test_a_choice_that_does_not_look_has_its_usual_mean(outcomes: np.ndarray) -> None:
+    for rungs in ([len(outcomes)], [len(outcomes)] * 2)[: outcomes.shape[1] - 1]:
+        blind = outcomes_of_choices(np.zeros_like(outcomes), outcomes, rungs)  # takes the first
+        assert blind.mean() == pytest.approx(outcomes[0].mean())
+
+
+@given(tables)
+def test_fine_tuning_all_brings_no_more_than_the_best(outcomes: np.ndarray) -> None:
+    """What is chosen for its high outcome on some seeds has the lower one on the others."""
+    for rungs in ([len(outcomes)], [len(outcomes)] * 2)[: outcomes.shape[1] - 1]:
+        assert outcomes_of_choices(outcomes, outcomes, rungs).mean() <= outcomes.mean(axis=1).max() + 1e-12
+
+
+def test_noise_brings_nothing() -> None:
+    """Equal candidates, 2000 tables: on the seeds of the choice it seems far above the mean, on the others it is not."""
+    outcomes = np.random.default_rng(0).normal(size=(10, 4, 2000))
+    for rungs in ((10,), (10, 10), (10, 4, 2)):
+        means = [outcomes_of_choices(table, table, rungs).mean() for table in np.moveaxis(outcomes, 2, 0)]
+        assert abs(np.mean(means)) < 4 * np.std(means) / np.sqrt(2000)
+
+
+def add_fine_tunings(dice: Dice, validation: dict[int, tuple[tuple[float, ...], ...]], select: str) -> None:
+    """Write fine-tunings of one configuration with their curves of validation Dice."""
+    for epoch, values in dice.items():
+        for seed, value in enumerate(values):
+            fields = {**CELL, "epoch": epoch, "seed": seed, "select": select}
+            curve = dict(enumerate(validation.get(epoch, ((),) * 9)[seed], start=1))
+            with tracking.open_run("finetune", f"e{epoch}", digest(fields, 16), fields, {}) as handle:
+                handle.log_curves({"validation_dice": curve} if curve else {})
+                handle.log_metrics({"dice": value}, 3)
+
+
+@pytest.mark.parametrize(
+    ("select", "missing", "seen"),
+    [
+        ("last", False, {1: (0.5, 0.5), 5: (0.7, 0.7)}),
+        ("validation", False, {1: (0.9, 0.9), 5: (0.8, 0.8)}),  # the best epoch's weights are kept
+        ("last", True, {}),
+    ],
+)
+def test_validation_images_choose_where_all_have_them(workplace: Path, select: str, missing: bool, seen: Dice) -> None:
+    dice = {1: (0.80, 0.70), 5: (0.60, 0.75)}
+    validation = {1: ((0.9, 0.5), (0.9, 0.5)), 5: ((0.8, 0.7), (0.8, 0.7))}
+    add_fine_tunings(dice, {1: validation[1]} if missing else validation, select)
+    ((found,), _) = collect(RobustnessSetting("cosine", 0.5, -2, "frozen"))
+    assert found.validation == {(epoch, seed): value for epoch, values in seen.items() for seed, value in enumerate(values)}
+    analysis = analyse([found], [], SAMPLING)
+    mean, tis = by_enumeration(dice, (2,), seen or None)
+    assert analysis.by_selector["one-each"].mean_tis == pytest.approx(tis)
+    verdict = analysis.judged[0].by_selector["one-each"]
+    assert verdict.mean == pytest.approx(mean)
