@@ -203,7 +203,9 @@ def test_the_legend_of_the_front_is_ordered_and_covers_nothing(paperlike: Analys
     (legend,) = drawn.legends
     words = [text.get_text() for text in legend.get_texts()]
     values = [float(line.rsplit(" ", 1)[1]) for line in words[2:]]
-    assert words[:2] == ["fixed lengths", "2 further ways"] and "robustness, online, keeping the stop" in {line.rsplit(" ", 1)[0] for line in words}
+    assert words[:2] == ["fixed lengths", "2 further ways"] and "robustness, online, keeping the stop" in {
+        line.rsplit(" ", 1)[0] for line in words
+    }
     assert values == sorted(values, reverse=True)
     box, axes = legend.get_window_extent(), drawn.axes[0]
     assert not box.overlaps(axes.get_tightbbox())

@@ -216,7 +216,7 @@ SELECTORS: dict[str, Selector] = {
                        "fine-tunes every checkpoint with two seeds and takes the best mean", Mark(SKY, "p"), further=True),
         by_fine_tuning("race", Trial(race), "race by seeds", "a race by seeds",
                        "fine-tunes all with one seed, the best third with a second one, a third of these with a third one, "
-                       "each in full length", Mark(ORANGE, "8")),
+                       "each in full length", Mark(BLACK, "8")),
         NONE, FULL, RANDOM, ORACLE,
     )
 }  # fmt: skip

@@ -4,11 +4,13 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from pytest import approx
+from tests.analysis.test_trials import by_enumeration
 from tests.golden import compare, make
 
 from medtransfer import tracking
@@ -102,3 +104,28 @@ def test_the_published_spread_is_that_of_the_released_results(published: tuple[P
     spread = (variance**0.5 / best).groupby("dataset").median()
     names = {"acdc": "ACDC", "covid-qu": "COVIDQUDataset", "idrid": "IDRiD"}
     assert {name: round(spread[names[name]], 4) for name in PUBLISHED} == PUBLISHED
+
+
+def test_fine_tuning_first_keeps_what_plain_python_finds(published: tuple[Path, Path], text: str) -> None:
+    """Every order of the seeds of every configuration, from the file itself."""
+    table = pd.read_csv(published[0]).rename(columns={"pretraining length": "epoch", "pretraining scheme": "scheme"})
+    table["dice"] = table["mean dice index"].fillna(table["dice index"])
+    rungs = {"one-each": (10,), "one-each-last5": (5,), "two-seeds": (10, 10), "race": (10, 4, 2)}
+    expected: dict[str, list[float]] = {name: [] for name in rungs}
+    groups = table.drop_duplicates(["model", "dataset", "freeze encoder", "scheme", "epoch", "seed"]).groupby(
+        ["model", "dataset", "freeze encoder"]
+    )
+    for (_, group), scheme in product(groups, ("simple", "advanced")):
+        of_scheme = group[(group["scheme"] == scheme) | (group["epoch"] == 0)]
+        wide = of_scheme.pivot(index="epoch", columns="seed", values="dice").dropna(axis=1)
+        dice = {int(epoch): tuple(values) for epoch, values in zip(wide.index, wide.to_numpy(), strict=True)}
+        for name, plan in rungs.items():
+            expected[name].append(by_enumeration(dice, plan)[1])
+    found = {row["selector"]: row for row in rows("selectors.csv") if row["alignment"] == "keyed"}
+    for name, values in expected.items():
+        assert len(values) == 36
+        assert float(found[name]["mean_tis"]) == approx(sum(values) / 36, abs=1e-9)
+        assert float(found[name]["min_tis"]) == approx(min(values), abs=1e-9)
+        assert float(found[name]["mean_fine_tunings"]) == sum(rungs[name])
+    tis = {name: round(float(row["mean_tis"]), 4) for name, row in found.items() if name in rungs}
+    assert tis == {"one-each": 0.9977, "one-each-last5": 0.9957, "two-seeds": 0.9984, "race": 0.9988}
