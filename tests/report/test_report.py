@@ -294,7 +294,7 @@ def test_a_checkpoint_without_any_dice_is_named_and_nothing_is_judged(workplace:
 def test_missing_robustness_is_named_and_the_plain_choices_are_judged(dice: Path):
     add_scores({epoch: FLAT[epoch] for epoch in (0, 1, 5)}, {}, {})
     text = report()
-    assert by_selector().keys() == {"none", "full", "fixed-1", "fixed-5", "fixed-10", "random", "oracle"}
+    assert by_selector().keys() == {"one-each", "none", "full", "fixed-1", "fixed-5", "fixed-10", "random", "oracle"}
     assert "- unet simple → moon, full: no robustness of epoch 10" in text
     assert "Robustness cannot be judged" in text
 

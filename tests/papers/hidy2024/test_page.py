@@ -12,6 +12,7 @@ from medtransfer.papers.hidy2024 import page
 from medtransfer.papers.hidy2024.cells import Cell
 from medtransfer.papers.hidy2024.claims import Claim, Evidence, Holds
 from medtransfer.papers.hidy2024.printed import Printed
+from medtransfer.papers.hidy2024.tuning_cost import sentence, share
 
 Make = Callable[..., Analysis]
 GAINS = (0.02, 0.021, 0.019, 0.02, 0.022, 0.018)
@@ -68,3 +69,11 @@ def test_claims_and_printed_numbers_are_counted(make_analysis: Make) -> None:
 
 def test_without_scores_robustness_is_said_not_to_be_judged(make_analysis: Make) -> None:
     assert page.verdict(content(make_analysis([])))[0].startswith("Robustness cannot be judged: the files lack scores")
+
+
+def test_fine_tunings_cost_a_small_part_of_a_pretraining(make_analysis: Make) -> None:
+    """450 N images forward and back against 900 x 1,281,167: 8.6 of 1,153 million for ten on ACDC."""
+    assert share(10, "acdc") == pytest.approx(10 * 3 * 150 * 1902 / (3 * 300 * 1_281_167))
+    assert round(share(10, "acdc"), 3) == 0.007
+    assert "one ImageNet pretraining of 300 epochs" in sentence(make_analysis(GAINS))
+    assert sentence(make_analysis([])) == ""
