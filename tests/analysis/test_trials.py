@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from tests.analysis.test_judge import SAMPLING, pool
 from tests.report.test_report import CELL
 
@@ -87,14 +88,14 @@ tables = st.tuples(st.integers(2, 6), st.integers(2, 4)).flatmap(
 
 
 @given(tables)
-def test_a_choice_that_does_not_look_has_its_usual_mean(outcomes: np.ndarray) -> None:
+def test_a_choice_that_does_not_look_has_its_usual_mean(outcomes: NDArray[np.float64]) -> None:
     for rungs in ([len(outcomes)], [len(outcomes)] * 2)[: outcomes.shape[1] - 1]:
         blind = outcomes_of_choices(np.zeros_like(outcomes), outcomes, rungs)  # takes the first
         assert blind.mean() == pytest.approx(outcomes[0].mean())
 
 
 @given(tables)
-def test_fine_tuning_all_brings_no_more_than_the_best(outcomes: np.ndarray) -> None:
+def test_fine_tuning_all_brings_no_more_than_the_best(outcomes: NDArray[np.float64]) -> None:
     """What is chosen for its high outcome on some seeds has the lower one on the others."""
     for rungs in ([len(outcomes)], [len(outcomes)] * 2)[: outcomes.shape[1] - 1]:
         assert outcomes_of_choices(outcomes, outcomes, rungs).mean() <= outcomes.mean(axis=1).max() + 1e-12
