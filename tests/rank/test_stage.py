@@ -175,8 +175,8 @@ def test_one_image_and_images_of_one_value_are_refused(ranked, tmp_path, count, 
 def test_what_prevents_intervals_is_named(ranked, pictures):
     folders = {"images": str(pictures / "my scans"), "masks": str(pictures / "drawn/labels"), "size": [32, 32]}
     text = ranked("checkpoints/unet-simple", blocks=0, **folders)
-    assert "nothing can be distinguished, since rank.blocks is below 3: all 3 candidates remain" in text
-    assert "12 images of " in text and "each taken as a patient of its own" in text
+    assert "nothing can be distinguished on 12 images of " in text and "patient of its own, since rank.blocks is below 3" in text
+    assert "all 3 candidates remain" in text and ",," not in text
     text = ranked("checkpoints/unet-simple", by="ridge", options={"group": "(p)[0-9]"}, **folders)
     assert (
         "ridge probe is not defined on 12 images of 1 patients" in text

@@ -40,16 +40,16 @@ def _headline(ranking: Ranking) -> str:
     if ranking.by is None:
         return (
             f"Without masks nothing measured here is known to rank encoders: {_all(count)}. The columns below describe "
-            f"{'it' if count == 1 else 'them'} on {where.removesuffix(',')}."
+            f"{'it' if count == 1 else 'them'} on {where}."
         )
     label, names = score_label(ranking.by), [ranking.candidates[index].name for index in ranking.kept]
     if not ranking.decides:
-        return f"{label} is not defined on {where.removesuffix(',')}: it needs 2 classes on the grid and 2 patients; {_all(count)}."
+        return f"{label} is not defined on {where}: it needs 2 classes on the grid and 2 patients; {_all(count)}."
     standing = ranking.standings[ranking.by]
     if not np.isfinite(standing.low).any():
-        return f"By {label} on {where} nothing can be distinguished, since {_why_no_intervals(ranking)}: {_all(count)}."
+        return f"By {label} nothing can be distinguished on {where}, since {_why_no_intervals(ranking)}: {_all(count)}."
     if count == 1:
-        return f"There is one candidate, {names[0]}: {label} {ranking.values(ranking.by)[0]:.3f} on {where.removesuffix(',')}."
+        return f"There is one candidate, {names[0]}: {label} {ranking.values(ranking.by)[0]:.3f} on {where}."
     if len(names) == 1:
         others = "the other one" if count == 2 else f"each of the {count - 1} others"
         return f"By {label} on {where}, {names[0]} scores above {others}."
@@ -64,7 +64,7 @@ def _where(ranking: Ranking) -> str:
     """Say how many images of how many patients were measured; without a rule for patients every image is one."""
     first = ranking.candidates[0]
     if first.groups == first.images:
-        return f"{first.images} images of {ranking.target}, each taken as a patient of its own,"
+        return f"{first.images} images of {ranking.target}, each taken as a patient of its own"
     return f"{first.images} images of {first.groups} patients of {ranking.target}"
 
 
