@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from medtransfer.cli import REGISTERED
-from medtransfer.config import Params, load_params
+from medtransfer.config import DEFAULTS, Params, default_params, load_params
 from medtransfer.config.load import DEFINED, USED
 from medtransfer.errors import InputError
+from medtransfer.working_folder import REGISTERED
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
@@ -32,6 +32,10 @@ def written(tmp_path: Path, text: str, name: str = "more.yaml") -> Path:
 def test_the_projects_params_are_complete() -> None:
     params = load_params([PARAMS], {})
     assert params.model_dump(mode="json") == yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+
+
+def test_the_projects_params_are_the_packaged_defaults() -> None:
+    assert DEFAULTS.samefile(PARAMS) and default_params() == load_params([PARAMS], {})
 
 
 def test_no_section_has_a_default_of_its_own() -> None:
@@ -183,7 +187,7 @@ def test_an_unset_variable_is_named_with_its_file(tmp_path: Path, monkeypatch: p
 
 
 def test_a_missing_file_is_named_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=rf"expected the parameter file {tmp_path / 'none.yaml'}, .*; run from the project"):
+    with pytest.raises(InputError, match=rf"expected the parameter file {tmp_path / 'none.yaml'}, .*; correct its name or make it"):
         load_params([tmp_path / "none.yaml"], {})
     assert "expected YAML in" in message({}, tmp_path)  # a folder
 

@@ -46,12 +46,17 @@ def test_help_says_how_a_list_is_written(command: str, option: str):
     assert f" {option} " in text and "A list (,...) is one value, values with commas between, or a YAML list" in text
 
 
-def test_help_says_where_the_defaults_are_only_where_it_lacks_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for folder, expected in ((ROOT, False), (tmp_path, True)):
-        monkeypatch.chdir(folder)
-        for command in {command for command, _ in OPTIONS}:
-            text = CliRunner().invoke(cli, [command, "--help"]).output
-            assert ("Defaults are those of params.yaml" in text, "[default" in text) == (expected, not expected)
+@pytest.mark.parametrize(
+    ("text", "lr", "power"), [(None, "0.05", "0.9"), ("finetune: {lr: 7.5}", "7.5", "0.9"), ("finetune: [", "0.05", "0.9")]
+)
+def test_help_shows_the_defaults_of_the_working_folder(
+    text: str | None, lr: str, power: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    if text:
+        Path("params.yaml").write_text(text)
+    shown = " ".join(CliRunner().invoke(cli, ["finetune", "--help"]).output.split())
+    assert f"learning rate at the start [default: {lr}]" in shown and f"0: constant [default: {power}]" in shown
 
 
 def test_every_option_is_described_by_a_fragment():

@@ -5,7 +5,7 @@ import logging
 import reprlib
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -29,28 +29,22 @@ from medtransfer.config import (
     Search,
     Section,
     Ui,
-    load_params,
     parse_yaml,
 )
 from medtransfer.config.load import USED
-from medtransfer.decoders import DECODERS
-from medtransfer.environment import quiet_libraries, require_own_code
+from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
 from medtransfer.indicators.array_keys import FILES, KEYS
-from medtransfer.indicators.registry import INDICATORS
-from medtransfer.indicators.robustness import DISTANCES
-from medtransfer.modes import MODES
 from medtransfer.pretrain.weights_files import check_weights_files
 from medtransfer.records import CellName
 from medtransfer.signals import Stopped, stop_on_sigterm
+from medtransfer.working_folder import REGISTERED, default_values, load
 
 log = logging.getLogger("medtransfer")
 TYPES = {bool: "true|false", int: "INTEGER", float: "NUMBER", str: "TEXT"}
 CELL = tuple(field.name for field in fields(CellName))  # options of `finetune` that may be lists
+DEFAULT_VALUES = f"{__name__}.default_values"  # key of the context that keeps them, so that files are read once
 LIST = "one value, `A,B` or `[A, B]`"
-REGISTERED: dict[str, Mapping[str, Any]] = {  # names that the code defines, by kind
-    "mode": MODES, "decoder": DECODERS, "distance": DISTANCES, "indicator": INDICATORS,
-}  # fmt: skip
 SETTINGS: dict[str, Any] = {"token_normalize_func": lambda token: token.replace("_", "-"), "max_content_width": 120}
 help_option = click.help_option("-h", "--help", help="show this message and exit")
 
@@ -70,7 +64,9 @@ class Workflow(click.Group):
 def cli(context: click.Context) -> None:
     """Which pretrained encoder, pretrained for how long, should a medical segmentation task start from?
 
-    All defaults are in params.yaml of the working folder. Any stage may be killed and run again.
+    Commands work in any folder. A params.yaml there changes defaults: those that it names, or all of them.
+
+    Any stage may be killed and run again.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -80,43 +76,32 @@ class Stage(click.Command):
     """A command whose options are the keys of a section of params.yaml."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Say how lists are written, and where the defaults are if they cannot be shown."""
-        lines = []
+        """Say how lists are written."""
         if any(str(option.metavar).endswith(",...") for option in self.params if isinstance(option, Key)):
-            lines.append("A list (,...) is one value, values with commas between, or a YAML list: 1 or 1,2 or '[1, 2]'.")
-        if not default_params():
-            lines.append("Defaults are those of params.yaml: run this in a folder that has one to see them.")
-        for line in lines:
             formatter.write_paragraph()
-            formatter.write_text(line)
+            formatter.write_text("A list (,...) is one value, values with commas between, or a YAML list: 1 or 1,2 or '[1, 2]'.")
 
 
 class Key(click.Option):
-    """An option that overrides a key of a section of params.yaml; its help shows the known names and the value set there."""
+    """An option that overrides a key of a section of params.yaml; its help shows the known names and the default."""
 
     def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.section = section
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Append the names of the registry, and the default of the working folder's params.yaml, if there is one."""
+        """Append the names of the registry, and the default in the working folder."""
         flag, text = super().get_help_record(ctx) or (self.opts[0], "")
         for kind, names in REGISTERED.items():
             if f"{self.section}.{self.name}" in USED[kind]:
                 text = f"{text}; one of {', '.join(names)}"
+        if DEFAULT_VALUES not in ctx.meta:
+            ctx.meta[DEFAULT_VALUES] = default_values()
         try:
-            default = default_params()[self.section][self.name]
+            default = ctx.meta[DEFAULT_VALUES][self.section][self.name]
         except (TypeError, KeyError):
             return flag, text
         return flag, f"{text} [default: {default if isinstance(default, str) else json.dumps(default)}]"
-
-
-def default_params() -> Any:
-    """Return the content of the working folder's params.yaml; None if it is missing or broken, since help needs none."""
-    try:
-        return parse_yaml(Path("params.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def describe_type(annotation: Any) -> str:
@@ -208,12 +193,6 @@ def read_value(key: str, text: str, form: str = "a YAML value") -> Any:
     except ValueError as error:
         name, got = key.replace("_", "-"), reprlib.repr(text)
         raise InputError(f"expected {form} for --{name}, but got {got} ({error}); correct or quote it") from None
-
-
-def load(files: tuple[Path, ...], overrides: dict[str, Any]) -> Params:
-    """Load params.yaml of the working folder with the files and values that override it."""
-    require_own_code(Path.cwd())
-    return load_params([Path("params.yaml"), *files], overrides, REGISTERED)
 
 
 all_option = click.option("--all", "everything", is_flag=True, help="judge results by other parameters too, if the store has them")
@@ -409,7 +388,10 @@ def import_evidence(files: tuple[Path, ...], debug: bool, tables: tuple[Path, ..
 
 @stage(Ui)
 def ui(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
-    """Open the tracking store in the MLflow UI, until interrupted."""
+    """Open the tracking store in the MLflow UI, until interrupted.
+
+    If the port is taken, it takes a free one, unless --port names it.
+    """
     from medtransfer.tracking.ui import serve
 
     section = load(files, parsed("ui", options)).ui

@@ -32,7 +32,7 @@ def changed(dotted: str, value: Any) -> Callable[[Path], object]:
 
 
 FILE_ROWS: list[Row] = [
-    *befallen(PARAMS, (name for name in DAMAGES if name not in ("half", "head", "last byte", "spoilt"))),
+    *befallen(PARAMS, (name for name in DAMAGES if name not in ("missing", "half", "head", "last byte", "spoilt"))),
     ("params: UTF-16", PARAMS, utf16, "params.yaml"),
     ("params: a list", PARAMS, b"[1, 2]\n", "params.yaml", "list"),
     ("params: two documents", PARAMS, b"a: 1\n---\nb: 2\n", "params.yaml"),
@@ -55,8 +55,7 @@ FILE_ROWS: list[Row] = [
     ("params: a control character", PARAMS, b"study: \x01\n", "params.yaml"),
     ("params: an unset variable", PARAMS, changed("report.out", "${NO_SUCH_NAME}"), "params.yaml", "NO_SUCH_NAME"),
     ("params: an unknown section", PARAMS, changed("studies", {}), "studies", "not a known key"),
-    ("params: a section is missing", PARAMS, changed("search", DELETED), "search", "missing"),
-    ("params: a key is missing", PARAMS, changed("finetune.lr", DELETED), "finetune.lr", "missing"),
+    ("params: a key is missing", PARAMS, changed("prepare.targets.heart.root", DELETED), "targets.heart.root", "missing"),
     ("params: an unknown key", PARAMS, changed("finetune.learning_rate", 0.1), "finetune.learning_rate", "not a known key"),
     ("params: a section is nothing", PARAMS, changed("study", None), "study"),
 ]  # fmt: skip
@@ -77,7 +76,7 @@ VALUE_ROWS: list[Row] = [
         ("pretrain.origins.advanced.cutmix", 1.5), ("pretrain.origins.advanced.warmup", {"unet": -1}),
         ("pretrain.origins.simple.batch_size", {"unet": 0}), ("pretrain.stop_on", "nowhere", "pretrain.stop_on", "nowhere"),
         ("pretrain.origins.simple", {"kind": "magic"}, "pretrain.origins.simple", "'magic'", "'supervised'"),
-        ("pretrain.origins.simple", {"weights": "w.pth"}, "pretrain.origins.simple", "kind"),
+        ("pretrain.origins.other", {"weights": "w.pth"}, "pretrain.origins.other", "kind"),
         ("pretrain.origins.simple", {"kind": "file", "weights": {0: "w.pth"}}, "pretrain.origins.simple.weights.0"),
         ("pretrain.origins.simple", {"kind": "file", "weights": {}}, "pretrain.origins.simple.weights"),
         ("pretrain.precision", "64-true"), ("pretrain.accelerator", "tpu"), ("pretrain.devices", 0), ("pretrain.workers", -1),

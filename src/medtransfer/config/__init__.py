@@ -1,6 +1,6 @@
 """Pydantic schema of params.yaml, its loader, and strict YAML."""
 
-from medtransfer.config.load import check_section, load_params
+from medtransfer.config.load import DEFAULTS, check_section, default_params, load_params, merge
 from medtransfer.config.pretraining_seeds import seeded_names
 from medtransfer.config.schema import (
     MOST_PIXELS,
@@ -27,7 +27,7 @@ from medtransfer.config.schema import (
 from medtransfer.config.strict_yaml import parse_yaml
 
 __all__ = [
-    "MOST_PIXELS", "Explain", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
+    "DEFAULTS", "MOST_PIXELS", "Explain", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
     "Pretrain", "Rank", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "Ui",
-    "check_section", "load_params", "parse_yaml", "seeded_names",
+    "check_section", "default_params", "load_params", "merge", "parse_yaml", "seeded_names",
 ]  # fmt: skip

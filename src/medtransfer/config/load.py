@@ -4,6 +4,7 @@ import os
 import re
 import reprlib
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from medtransfer.errors import InputError
 
 S = TypeVar("S", bound=Section)
 Key = tuple[str | int, ...]
+DEFAULTS = Path(__file__).with_name("params.yaml")  # every default; in a clone of the project a link to params.yaml at its root
 
 # Sections that define names, and the keys that use them; names that the code defines are passed to `load_params`.
 DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target": "prepare.targets"}
@@ -49,7 +51,7 @@ def load_params(
     sources += [("the command line", _nested(dotted, value)) for dotted, value in overrides.items()]
     merged: dict[str, Any] = {}
     for _, values in sources:
-        merged = _merge(merged, values)
+        merged = merge(merged, values)
     complete, errors = _with_seeds(merged)
     errors += _undefined_names(complete, registered or {})
     for values in (merged, complete):  # first without the seeds, so that a mistake in an origin is named once
@@ -63,6 +65,12 @@ def load_params(
         names = " and ".join(dict.fromkeys(name for name, _ in sources if name in wrong))
         raise InputError(f"{_count(errors)} in {names}: {'; '.join(sentence for _, sentence in errors)}")
     return params
+
+
+@cache
+def default_params() -> Params:
+    """Return the packaged defaults, whatever the working folder holds."""
+    return load_params([DEFAULTS], {})
 
 
 def check_section(kind: type[S], values: Mapping[str, Any], key: str) -> S:
@@ -95,7 +103,7 @@ def _with_seeds(merged: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[Key,
         )
         for name, settings in added.items() if defined.get(name, settings) != settings
     ]  # fmt: skip
-    return _merge(merged, {"pretrain": {"origins": added}}), errors
+    return merge(merged, {"pretrain": {"origins": added}}), errors
 
 
 def _count(errors: Sequence[Any]) -> str:
@@ -171,23 +179,23 @@ def _read(path: Path) -> dict[str, Any]:
         value = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"expected the parameter file {Path.cwd() / path}, but it does not exist; run from the project's folder or name one "
-            "with --params"
+            f"expected the parameter file {Path.cwd() / path}, but it does not exist; correct its name or make it"
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(error).split())}; correct it") from None
     if not isinstance(value, dict):
-        raise InputError(f"expected sections such as `finetune:` in {path}, but got {type(value).__name__}")
+        got = "nothing" if value is None else type(value).__name__
+        raise InputError(f"expected sections such as `finetune:` in {path}, but got {got}; write one, or remove the file")
     return {name: _expand(section, path) for name, section in value.items()}
 
 
-def _merge(base: Any, patch: Any, key: str = "") -> Any:
+def merge(base: Any, patch: Any, key: str = "") -> Any:
     """Merge two nested mappings; other values, reader options, and entries of another kind or build are replaced."""
     if not (isinstance(base, dict) and isinstance(patch, dict)) or key in {"options", "split"}:
         return patch
     if any(name in base and name in patch and base[name] != patch[name] for name in ("kind", "build")):
         return patch
-    return {**base, **{name: _merge(base.get(name), value, name) for name, value in patch.items()}}
+    return {**base, **{name: merge(base.get(name), value, name) for name, value in patch.items()}}
 
 
 _brief = reprlib.Repr()

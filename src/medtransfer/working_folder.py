@@ -1,0 +1,60 @@
+"""Params of the working folder: the packaged defaults, its own params.yaml, further files and single values."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from medtransfer.config import DEFAULTS, Params, load_params, merge, parse_yaml
+from medtransfer.decoders import DECODERS
+from medtransfer.environment import require_own_code
+from medtransfer.indicators.registry import INDICATORS
+from medtransfer.indicators.robustness import DISTANCES
+from medtransfer.modes import MODES
+
+log = logging.getLogger("medtransfer")
+PARAMS = Path("params.yaml")
+REGISTERED: dict[str, Mapping[str, Any]] = {  # names that the code defines, by kind
+    "mode": MODES, "decoder": DECODERS, "distance": DISTANCES, "indicator": INDICATORS,
+}  # fmt: skip
+
+
+def load(files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None) -> Params:
+    """Load the params that count in the working folder.
+
+    Args:
+        files: YAML files that override the folder's params.yaml, which need not exist.
+        overrides: values by dotted key, such as `finetune.seed`; they override the files.
+
+    Raises:
+        InputError: a file cannot be read, keys are unknown or of a wrong type, or the folder holds other code.
+    """
+    require_own_code(Path.cwd())
+    if not os.path.lexists(PARAMS):
+        _say_defaults(Path.cwd())
+    return load_params([*_parameter_files(), *files], overrides or {}, REGISTERED)
+
+
+def default_values() -> Any:
+    """Return the values that count without options; a broken params.yaml is left out, since help needs none."""
+    values: Any = {}
+    for path in _parameter_files():
+        try:
+            values = merge(values, parse_yaml(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            continue
+    return values
+
+
+def _parameter_files() -> list[Path]:
+    """Return the packaged defaults and params.yaml of the folder, if it has one; in a clone of the project they are one file."""
+    if not os.path.lexists(PARAMS):
+        return [DEFAULTS]
+    return [PARAMS] if PARAMS.exists() and PARAMS.samefile(DEFAULTS) else [DEFAULTS, PARAMS]
+
+
+@cache  # once per folder, also where a command loads the params several times
+def _say_defaults(folder: Path) -> None:
+    log.info("there is no params.yaml in %s: every parameter has its default", folder)

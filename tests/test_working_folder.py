@@ -1,0 +1,84 @@
+"""The params that count in a folder: the packaged defaults, a params.yaml that is partial or whole, and errors that name it."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medtransfer import working_folder
+from medtransfer.config import default_params
+from medtransfer.errors import InputError
+from medtransfer.working_folder import default_values, load
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    working_folder._say_defaults.cache_clear()
+    return tmp_path
+
+
+def test_an_empty_folder_has_the_defaults_and_says_so_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "medtransfer"):
+        assert [load(), load()] == [default_params()] * 2
+    assert caplog.messages == [f"there is no params.yaml in {folder}: every parameter has its default"]
+    assert load(overrides={"finetune.lr": 0.5}).finetune.lr == 0.5
+
+
+def test_a_partial_file_changes_what_it_names(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    target = {"reader": "folder", "root": "mine", "size": [8, 8], "subset": False, "split": "none", "validation": 0.0,
+              "allow_duplicates": False, "options": {}}  # fmt: skip
+    own = {"finetune": {"lr": 0.5}, "study": {"targets": ["mine"]}, "prepare": {"targets": {"mine": target}}}
+    Path("params.yaml").write_text(yaml.safe_dump(own))
+    params, defaults = load(), default_params()
+    assert params.finetune == defaults.finetune.model_copy(update={"lr": 0.5})
+    assert params.study == defaults.study.model_copy(update={"targets": ["mine"]})
+    assert set(params.prepare.targets) == {*defaults.prepare.targets, "mine"} and params.report == defaults.report
+    assert not caplog.messages
+
+
+def test_options_and_further_files_override_the_folders_file(folder: Path) -> None:
+    Path("params.yaml").write_text("finetune: {lr: 1, power: 1, momentum: 0.1}")
+    Path("more.yaml").write_text("finetune: {lr: 2, power: 2}")
+    section = load([Path("more.yaml")], {"finetune.lr": 3}).finetune
+    assert (section.lr, section.power, section.momentum) == (3, 2, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("finetune: {lrr: 1}", r"1 error in params\.yaml: finetune\.lrr: is not a known key"),
+        ("finetune: {lr: fast}", r"1 error in params\.yaml: finetune\.lr: .* \(got 'fast'\)"),
+        ("prepare: {targets: {mine: {root: x}}}", r"errors in params\.yaml: prepare\.targets\.mine\.reader: is missing"),
+        ("pretrain: {epochs: 3}", r"1 error in params\.yaml: pretrain: checkpoints \[5, 10\] come after the last of 3 epochs"),
+        ("study: {targets: [nowhere]}", r"1 error in params\.yaml: study\.targets names the target 'nowhere'"),
+        ("", r"expected sections such as `finetune:` in params\.yaml, but got nothing; write one, or remove the file"),
+        ("finetune: [", r"expected YAML in params\.yaml"),
+    ],
+)
+def test_errors_name_the_folders_file_and_the_key(text: str, message: str, folder: Path) -> None:
+    Path("params.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load()
+
+
+def test_a_params_yaml_that_leads_nowhere_is_refused(folder: Path) -> None:
+    Path("params.yaml").symlink_to("gone.yaml")
+    with pytest.raises(InputError, match=rf"expected the parameter file {folder / 'params.yaml'}, but it does not exist"):
+        load()
+
+
+def test_in_a_clone_its_own_file_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that errors name params.yaml, and a key that is deleted there is missing."""
+    monkeypatch.chdir(ROOT)
+    assert working_folder._parameter_files() == [Path("params.yaml")]
+
+
+def test_values_for_help_survive_a_broken_file(folder: Path) -> None:
+    Path("params.yaml").write_text("finetune: [")
+    assert default_values() == yaml.safe_load((ROOT / "params.yaml").read_text())
+    Path("params.yaml").write_text("finetune: {lr: 9}")
+    assert (default_values()["finetune"]["lr"], default_values()["finetune"]["power"]) == (9, 0.9)
