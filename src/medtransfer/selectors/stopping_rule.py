@@ -43,8 +43,8 @@ class StoppingRule:
 
         Args:
             epoch: finished epochs of pretraining; 0, the random initialisation, takes no part.
-            scores: the score, or a mapping with `value` and, where known, `error`, `source_accuracy` and `replicates`
-                (values without each block of images, for paired errors).
+            scores: the score as a number or as `medtransfer.robustness` returns it, or a mapping with `value` and, where
+                known, `error`, `source_accuracy` and `replicates` (values without each block of images, for paired errors).
 
         Raises:
             ValueError: a number is not finite, one that the rule needs is missing, or the epoch was seen before.

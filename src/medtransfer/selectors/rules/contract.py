@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.metrics.transfer import K, named, require_finite
+from medtransfer.records import Score
 from medtransfer.selectors.rules.observation import Observation
 
-Seen = float | Mapping[str, Any] | Observation
+Seen = float | Mapping[str, Any] | Score | Observation
 
 
 @dataclass(frozen=True)

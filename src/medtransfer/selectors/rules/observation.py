@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from medtransfer.records import Score
+
 FIELDS = ("value", "error", "source_accuracy", "replicates")
 
 
@@ -28,14 +30,16 @@ class Observation:
     replicates: Sequence[float] = field(default=(), repr=False)
 
     @classmethod
-    def of(cls, seen: "float | Mapping[str, Any] | Observation") -> "Observation":
-        """Convert a score, or a mapping with the names of the attributes.
+    def of(cls, seen: "float | Mapping[str, Any] | Score | Observation") -> "Observation":
+        """Convert a number, a score with its error, or a mapping with the names of the attributes.
 
         Raises:
             ValueError: the mapping lacks `value`, or has another name.
         """
         if isinstance(seen, Observation):
             return seen
+        if isinstance(seen, Score):
+            return cls(seen.number, seen.error, replicates=seen.replicates)
         if not isinstance(seen, Mapping):
             return cls(float(seen))
         if "value" not in seen or not set(seen) <= set(FIELDS):
