@@ -1,0 +1,63 @@
+"""The public names: what `import medtransfer` offers, in any order of imports, and a page that describes each."""
+
+import importlib.util
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import medtransfer
+from medtransfer import PUBLIC, __version__
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_name_is_a_function_or_class_with_a_docstring(name: str) -> None:
+    value = getattr(medtransfer, name)
+    assert value.__module__ == PUBLIC[name] and value.__name__ == name and name in dir(medtransfer)
+    documented = value.__init__ if inspect.isclass(value) else value
+    parameters = [parameter for parameter in inspect.signature(documented).parameters if parameter != "self"]
+    assert all(re.search(rf"^ +\**{parameter}: ", documented.__doc__, re.MULTILINE) for parameter in parameters)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'rnak'"):
+        _ = medtransfer.rnak
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_subpackage_of_the_same_name_does_not_take_its_place(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    function = getattr(medtransfer, name)
+    if importlib.util.find_spec(f"medtransfer.{name}") is not None:
+        monkeypatch.delitem(sys.modules, f"medtransfer.{name}", raising=False)
+        importlib.import_module(f"medtransfer.{name}")  # which sets the attribute of the package
+    assert getattr(medtransfer, name) is function
+
+
+def test_there_is_a_subpackage_of_a_public_name() -> None:
+    assert importlib.util.find_spec("medtransfer.rank") is not None
+
+
+def test_an_import_loads_nothing_heavy() -> None:
+    code = "import sys, medtransfer; print(sorted({'torch', 'numpy', 'pydantic', 'mlflow'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_page_describes_every_name_and_no_other() -> None:
+    assert set(re.findall(r"^## `(\w+)`", PAGE, re.MULTILINE)) == set(PUBLIC)
+
+
+def test_the_version_is_semantic_and_in_the_changelog() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
+    assert "Semantic Versioning" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
+def test_the_pages_code_compiles_and_calls_what_exists(code: str) -> None:
+    compile(code, "api.md", "exec")
+    assert set(re.findall(r"medtransfer\.(\w+)\(", code)) <= set(PUBLIC)
