@@ -395,7 +395,7 @@ def ui(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     from medtransfer.tracking.ui import serve
 
     section = load(files, parsed("ui", options)).ui
-    serve(section.host, section.port)
+    serve(section.host, section.port, or_free=options["port"] is None)
 
 
 class OnArrays(click.Command):

@@ -609,7 +609,7 @@ class Ui(Section):
     host: Place
     """address to listen on; 127.0.0.1: this machine only"""
     port: Annotated[Positive, Field(le=65535)]
-    """port to listen on"""
+    """port to listen on; if it is taken, a free one"""
 
 
 class Params(Section):

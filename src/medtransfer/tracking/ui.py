@@ -1,5 +1,6 @@
 """Serve the MLflow UI on the tracking store."""
 
+import errno
 import logging
 import os
 import socket
@@ -15,12 +16,13 @@ log = logging.getLogger("medtransfer")
 PAGE = "#/experiments?workflowType=machine_learning"
 
 
-def serve(host: str, port: int) -> None:
+def serve(host: str, port: int, or_free: bool = False) -> None:
     """Become the MLflow UI, until it is interrupted; of a store that is a server itself, log the address and return.
 
     Args:
         host: address to listen on.
         port: port to listen on.
+        or_free: whether to listen on a free port if this one is taken.
 
     Raises:
         InputError: the store cannot be reached, or the port is taken.
@@ -29,7 +31,7 @@ def serve(host: str, port: int) -> None:
     if not uri.startswith(DATABASES):
         log.info("the tracking store has its own UI: open %s", store.shown(uri))
         return
-    _require_free(host, port)
+    port = _free_port(host, port, or_free)
     log.info("open http://%s:%d/%s; Ctrl-C ends", host, port, PAGE)
     # The address is passed by the environment, since it may hold a password, which others see in a list of processes.
     # A relative one has no special characters, of which MLflow would make another folder.
@@ -39,12 +41,20 @@ def serve(host: str, port: int) -> None:
     os.execve(sys.executable, [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)], environment)
 
 
-def _require_free(host: str, port: int) -> None:
+def _free_port(host: str, port: int, or_free: bool) -> int:
+    """Return the port, or a free one if it is taken and that is allowed."""
     try:
-        with socket.create_server((host, port)):
-            pass
+        return _listen(host, port)
     except OSError as error:
+        if or_free and error.errno == errno.EADDRINUSE:
+            log.info("port %d of %s is taken, so this is a free one", port, host)
+            return _listen(host, 0)
         raise InputError(
             f"expected to listen on {host}:{port}, but got {error.strerror or error}; name another port by "
             "`medtransfer ui --port N` or `make ui PORT=N`"
         ) from None
+
+
+def _listen(host: str, port: int) -> int:
+    with socket.create_server((host, port)) as listening:
+        return int(listening.getsockname()[1])
