@@ -95,13 +95,13 @@ def test_entry_points_of_mlproject_are_the_commands() -> None:
     prefix = "PYTHONPATH=src python -m medtransfer"
     assert doors.pop("main") == f"{prefix} demo"
     assert doors.pop("evidence") == f"{prefix} evidence export"  # files to import are arguments, which MLproject has none of
-    assert doors == {name: f"{prefix} {name}" for name in cli.commands if name not in {"demo", "evidence"}}
+    assert doors == {name: f"{prefix} {name}" for name in cli.commands if name not in {"demo", "evidence", "init"}}
 
 
 def test_every_section_of_the_params_is_a_stage_or_the_study() -> None:
     sections = set(read_yaml("params.yaml"))
     assert sections == set(Params.model_fields)
-    assert sections - {"study"} == set(cli.commands) - {"demo", "indicators"}
+    assert sections - {"study"} == set(cli.commands) - {"demo", "indicators", "init"}
 
 
 @pytest.mark.parametrize("command", ["samples", "prepare", "pretrain", "score", "finetune", "report"])
@@ -136,7 +136,7 @@ def params_of(stage: Any) -> list[str]:
 
 
 def test_dvc_knows_every_stage(dvc_stages: dict[str, Any]) -> None:
-    no_stage = {"demo", "grid", "replay", "evidence", "indicators", "ui"}  # the first two walk the stages
+    no_stage = {"demo", "grid", "replay", "evidence", "indicators", "init", "ui"}  # the first two walk the stages
     assert {name.split("@")[0] for name in dvc_stages} == set(cli.commands) - no_stage
     targets = set(read_yaml("params.yaml")["prepare"]["targets"])
     assert {name.split("@")[1] for name in dvc_stages if name.startswith("prepare@")} == targets

@@ -199,6 +199,20 @@ all_option = click.option("--all", "everything", is_flag=True, help="judge resul
 force_option = click.option("--force", is_flag=True, help="do it again even if it is finished")
 
 
+@cli.command(context_settings=SETTINGS)
+@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+@debug_options
+def init(folder: Path, debug: bool) -> None:
+    """Write the files of a project of your own.
+
+    In DIR, by default this folder, `mlflow run .` and `dvc repro` work afterwards, with all parameters in params.yaml. It
+    may be empty or a repository of your own. Existing files are kept, but lines that .gitignore lacks are added to it.
+    """
+    from medtransfer.init.stage import run
+
+    click.echo(run(folder))
+
+
 @stage(Samples)
 def samples(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     """Write small generated datasets in the original formats."""

@@ -1,0 +1,1 @@
+"""`medtransfer init`: the files of a project of one's own."""
