@@ -43,6 +43,7 @@ def test_versions_name_the_libraries() -> None:
     installed = versions()
     assert installed["version.torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert installed["version.numpy"] == np.__version__
+    assert installed["version.medtransfer"] == medtransfer.__version__  # outside a clone, the revision is not that of the code
 
 
 @pytest.mark.parametrize(

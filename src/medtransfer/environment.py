@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from medtransfer import __version__
 from medtransfer.errors import InputError
 
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "mlflow", "numpy", "pandas")
@@ -33,8 +34,9 @@ def git_revision(folder: Path) -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the installed versions of the libraries that results depend on, keyed `version.<package>`."""
-    return {f"version.{name}": importlib.metadata.version(name) for name in PACKAGES}
+    """Return the versions of this package and of the libraries that results depend on, keyed `version.<package>`."""
+    libraries = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {f"version.{name}": version for name, version in {"medtransfer": __version__, **libraries}.items()}
 
 
 def workspace(folder: Path | None = None) -> Path:
