@@ -71,7 +71,7 @@ ROWS: list[Row] = [
     ("volume: a bomb that unpacks to 2 GB", IMAGE, zeros_unpacked, VOLUME),
     ("volume: negative sides", IMAGE, header(DIM, "<8h", 3, -64, 64, 5, 1, 1, 1, 1), VOLUME),
     ("volume: no slices", IMAGE, header(DIM, "<8h", 3, 64, 64, 0, 1, 1, 1, 1), VOLUME),
-    ("volume: 2-D", IMAGE, header(DIM, "<h", 2), VOLUME, "3-D"),
+    ("volume: 2-D", IMAGE, header(DIM, "<h", 2), VOLUME, "x1 of"),
     ("volume: 4-D", IMAGE, header(DIM, "<8h", 4, 4, 4, 5, 2, 1, 1, 1), VOLUME, "3-D"),
     ("volume: 99 dimensions", IMAGE, header(DIM, "<h", 99), VOLUME),
     ("volume: an unknown type", IMAGE, header(DATATYPE, "<h", 12345), VOLUME),

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medtransfer.data.resizing import resize_image, resize_mask
 from medtransfer.errors import InputError
 from medtransfer.prepare.picture_files import list_pictures, read_header, read_image, read_labels, read_mask, read_nonzero
 from medtransfer.prepare.readers.folder import scan
-from medtransfer.prepare.resizing import resize_image, resize_mask
 
 STORED = {  # how a picture is stored whose EXIF orientation turns it upright: exif.org, TIFF 6.0, tag 274
     1: lambda a: a, 2: np.fliplr, 3: lambda a: np.rot90(a, 2), 4: np.flipud, 5: lambda a: a.swapaxes(0, 1),

@@ -95,8 +95,8 @@ def test_idrid_at_the_published_size(realdata: Path, tmp_path: Path, caplog: pyt
 
 @pytest.mark.slow
 def test_idrid_masks_survive_224_pixels(realdata: Path) -> None:
+    from medtransfer.data.resizing import resize_mask
     from medtransfer.prepare.picture_files import read_nonzero
-    from medtransfer.prepare.resizing import resize_mask
 
     areas = [int(resize_mask(read_nonzero(path), (224, 224)).sum()) for path in sorted((realdata / "idrid").rglob("*_MA.tif"))]
     assert len(areas) == 54 and min(areas) > 0

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from medtransfer.data.picture_folders import SUFFIXES, PictureFolder, list_folder, orientation, upright
+from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
 from medtransfer.records import in_one_line, require_file
 from medtransfer.records.untrusted import check_picture
@@ -23,7 +24,6 @@ JPEG = ("JPEG", "MPO")  # a phone's MPO is a JPEG with a second picture after it
 PHOTOMETRIC = 262  # tag of TIFF; where it is 0, white is zero: Pillow inverts 8 bits, but not more
 OPAQUE = {"RGBA": "RGB", "RGBX": "RGB", "LA": "L", "PA": "P"}  # a mode with an alpha channel: the mode without
 
-Size = tuple[int, int]  # (height, width), pixels
 Scaling = Callable[[np.ndarray, Path], np.ndarray]
 log = logging.getLogger("medtransfer")
 

@@ -13,7 +13,6 @@ axes are flipped or permuted is turned onto its image.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,8 @@ from typing import Any
 import numpy as np
 from nibabel.orientations import apply_orientation
 
+from medtransfer.data.resizing import resize_image, resize_mask, resize_spacing
+from medtransfer.data.volumes import Geometry, acquisition_axis, cut, format_lengths, load_volume, read_geometry, turn_onto
 from medtransfer.errors import InputError
 from medtransfer.prepare.picture_files import PERCENTILE_RULE, scale_intensities
 from medtransfer.prepare.readers.contract import (
@@ -39,8 +40,7 @@ from medtransfer.prepare.readers.contract import (
     require_folder,
     whole_picture,
 )
-from medtransfer.prepare.resizing import resize_image, resize_mask
-from medtransfer.prepare.volumes import check_slices, match_axes, name_axes, open_volume, read_volume, volume_shape
+from medtransfer.prepare.readers.volume_axes import compare_axes
 from medtransfer.records import require_file
 
 CITATION = (
@@ -75,7 +75,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         raise InputError(f"expected patients in {root}/training or {root}/testing, but there are none; {REMEDY}")
     return Scan(
         CLASSES, 1, size, "rotate-flip", CITATION, f"{PERCENTILE_RULE}, per volume", EXPECTED, whole_picture(size), items,
-        task="segmentation", labels=pixel_labels(size), notes=_compare_axes(items),
+        task="segmentation", labels=pixel_labels(size), notes=compare_axes([(item.source, *item.files[:2]) for item in items]),
     )  # fmt: skip
 
 
@@ -88,24 +88,22 @@ def _list_split(root: Path, name: str, split: str, size: Size) -> Iterator[Item]
     for folder in folders:
         for image, mask in _list_frames(folder):
             source = image.relative_to(root).as_posix()
-            slices = volume_shape(open_volume(image))[2]
-            check_slices(image)
-            match_axes(image, mask)  # a mask elsewhere is refused before any work
+            geometry = _read_geometry(image)
+            turn_onto(geometry, _read_geometry(mask))  # a mask elsewhere is refused before any work
             files = (image, mask, folder / "Info.cfg")
-            yield Item(split, folder.name, source, files, slices, partial(_load, image, mask, size))
+            yield Item(split, folder.name, source, files, geometry.shape[2], partial(_load, image, mask, size))
 
 
-def _compare_axes(items: tuple[Item, ...]) -> tuple[str, ...]:
-    """Note if not all volumes point the same way, or masks were stored in another way than their images."""
-    axes = [(name_axes(item.files[0]), name_axes(item.files[1])) for item in items]
-    counts = Counter(axes)
-    if len(counts) == 1 and axes[0][0] == axes[0][1]:
-        return ()
-    kinds = ", ".join(
-        f"{image} with masks {mask} in {count} such as {items[axes.index((image, mask))].source}"
-        for (image, mask), count in counts.most_common()
-    )
-    return (f"the axes of the volumes differ: {kinds}; masks are turned onto their images, and images are kept as stored",)
+def _read_geometry(path: Path) -> Geometry:
+    geometry = read_geometry(path)
+    if geometry.channels > 1:
+        raise InputError(f"expected a 3-D volume in {path}, but it has {geometry.channels} channels; replace the file")
+    if acquisition_axis(geometry.spacing) != 2:
+        raise InputError(
+            f"expected slices along the third axis of {path}, but its spacing is {format_lengths(geometry.spacing or ())} mm; "
+            "permute the axes of the volume and its mask, or correct the header"
+        )
+    return geometry
 
 
 def _list_frames(folder: Path) -> list[tuple[Path, Path]]:
@@ -141,11 +139,12 @@ def _read_info(path: Path) -> dict[str, int]:
 
 
 def _load(image_path: Path, mask_path: Path, size: Size) -> Iterator[Picture]:
-    volume = read_volume(image_path)
-    labels = apply_orientation(read_volume(mask_path), match_axes(image_path, mask_path))
+    image, mask = load_volume(image_path), load_volume(mask_path)
+    labels = apply_orientation(mask.values[..., 0], turn_onto(image.geometry, mask.geometry))
     if unknown := sorted(set(np.unique(labels).tolist()) - {0, 1, 2, 3}):
         raise InputError(f"expected the labels 0, 1, 2, 3 in {mask_path}, but got {unknown[:8]}; restore the file")
-    images = scale_intensities(volume, image_path).T  # (x, y, z) -> (z, y, x)
-    masks = labels.astype(np.uint8).T
-    for z, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        yield Picture(resize_image(image[..., None], size), resize_mask(mask, size), z)
+    images = cut(scale_intensities(image.values, image_path), axis=2)  # (x, y, z, 1) -> (z, y, x, 1)
+    masks = cut(labels.astype(np.uint8), axis=2)
+    spacing = resize_spacing(image.geometry.pixel_spacing(axis=2), images.shape[1:3], size)
+    for z, (pixels, classes) in enumerate(zip(images, masks, strict=True)):
+        yield Picture(resize_image(pixels, size), resize_mask(classes, size), z, spacing)

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
-from medtransfer.prepare.picture_files import Size
 from medtransfer.records import MASKS_FILE
 
 SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")
@@ -43,11 +43,13 @@ class Picture:
         image: uint8 (H, W, C).
         labels: uint8, of the shape that the scan's `Labels` say; of pixels 0 is background, c the c-th class. None if it has none.
         slice: its index within the item: z in a volume, the row of an array, 0 otherwise.
+        spacing: (height, width) of one of its pixels, mm; None if unknown.
     """
 
     image: np.ndarray
     labels: np.ndarray | None
     slice: int
+    spacing: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from medtransfer.data.resizing import resize_image, resize_mask
 from medtransfer.errors import InputError
 from medtransfer.prepare.picture_files import check_same_size, list_pictures, read_image, read_labels
 from medtransfer.prepare.readers.contract import (
@@ -36,7 +37,6 @@ from medtransfer.prepare.readers.contract import (
     require_folder,
     whole_picture,
 )
-from medtransfer.prepare.resizing import resize_image, resize_mask
 from medtransfer.records import map_array
 
 CITATION = (

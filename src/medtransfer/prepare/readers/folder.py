@@ -33,6 +33,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from medtransfer.data.resizing import resize_image, resize_mask
 from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import MaskRule, join_masks, read_rule
 from medtransfer.prepare.picture_files import (
@@ -57,7 +58,6 @@ from medtransfer.prepare.readers.contract import (
     whole_picture,
 )
 from medtransfer.prepare.readers.folder_layout import Pair, list_pairs
-from medtransfer.prepare.resizing import resize_image, resize_mask
 from medtransfer.prepare.shared_scaling import SharedScaling
 
 OPTIONS: dict[str, Any] = {

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from medtransfer.data.resizing import resize_image, resize_mask
 from medtransfer.errors import InputError
 from medtransfer.prepare.picture_files import check_same_size, list_pictures, read_image, read_nonzero
 from medtransfer.prepare.readers.contract import (
@@ -33,7 +34,6 @@ from medtransfer.prepare.readers.contract import (
     read_options,
     require_folder,
 )
-from medtransfer.prepare.resizing import resize_image, resize_mask
 
 CITATION = (
     "P. Porwal, S. Pachade, M. Kokare, G. Deshmukh, et al., IDRiD: Diabetic Retinopathy - Segmentation and Grading "

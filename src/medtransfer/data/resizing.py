@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from medtransfer.prepare.picture_files import Size
+Size = tuple[int, int]  # (height, width), pixels
 
 
 def resize_image(image: np.ndarray, size: Size, keep_aspect: bool = False) -> np.ndarray:
@@ -17,9 +17,9 @@ def resize_image(image: np.ndarray, size: Size, keep_aspect: bool = False) -> np
     if image.shape[:2] == size:
         return image
     inner = _fit(image.shape[:2], size) if keep_aspect else size
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    resized = np.asarray(picture.resize(inner[::-1], Image.Resampling.BILINEAR)).reshape(*inner, image.shape[-1])
-    return _pad(resized, size)
+    parts = [image] if image.shape[-1] == 3 else list(np.moveaxis(image, -1, 0))  # Pillow takes one channel or three
+    resized = [np.asarray(Image.fromarray(part).resize(inner[::-1], Image.Resampling.BILINEAR)) for part in parts]
+    return _pad(np.dstack(resized), size)
 
 
 def resize_mask(mask: np.ndarray, size: Size, keep_aspect: bool = False) -> np.ndarray:
@@ -28,6 +28,23 @@ def resize_mask(mask: np.ndarray, size: Size, keep_aspect: bool = False) -> np.n
         return mask
     inner = _fit(mask.shape, size) if keep_aspect else size
     return _pad(np.asarray(Image.fromarray(mask).resize(inner[::-1], Image.Resampling.NEAREST)), size)
+
+
+def resize_spacing(
+    spacing: tuple[float, float] | None, shape: tuple[int, ...], size: Size, keep_aspect: bool = False
+) -> tuple[float, float] | None:  # fmt: skip
+    """Return the height and the width of a pixel after resizing, mm.
+
+    Args:
+        spacing: (height, width) of a pixel before it, mm; None if unknown.
+        shape: (height, width) of the image before it, pixels.
+        size: (height, width) after it, pixels.
+        keep_aspect: as in `resize_image`.
+    """
+    if spacing is None:
+        return None
+    inner = _fit(shape, size) if keep_aspect and shape != size else size
+    return spacing[0] * shape[0] / inner[0], spacing[1] * shape[1] / inner[1]
 
 
 def _fit(shape: tuple[int, ...], size: Size) -> Size:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation
 
+from medtransfer.data.volumes import acquisition_axis, cut, load_volume, read_geometry, stack, turn_onto
 from medtransfer.errors import InputError
-from medtransfer.prepare.volumes import check_slices, match_axes, name_axes, read_volume
 
 AFFINE = np.array([[-1.4, 0, 0, 90], [0, -1.4, 0, 120], [0, 0, 10, -30], [0, 0, 0, 1]])
 TILT = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])  # by 37 degrees about z
@@ -23,6 +23,14 @@ def save(path: Path, values: np.ndarray, affine: np.ndarray | None, **codes: int
         getattr(image, f"set_{name}")(image.get_sform() if affine is None else affine, code=code)
     nib.save(image, path)
     return path
+
+
+def read_volume(path: Path) -> np.ndarray:
+    return load_volume(path).values[..., 0]
+
+
+def match_axes(image: Path, mask: Path) -> np.ndarray:
+    return turn_onto(read_geometry(image), read_geometry(mask))
 
 
 def pair(folder: Path, mask: np.ndarray, affine: np.ndarray | None, image_affine: np.ndarray | None = AFFINE) -> tuple[Path, Path]:
@@ -79,7 +87,7 @@ def test_a_mask_elsewhere_is_refused_with_both_files(values: np.ndarray, affine:
 def test_a_header_without_a_code_says_nothing(tmp_path: Path) -> None:
     image, mask = pair(tmp_path, VALUES[::-1], None)
     assert np.array_equal(match_axes(image, mask), [[0, 1], [1, 1], [2, 1]])
-    assert (name_axes(image), name_axes(mask)) == ("LPS", "unknown")
+    assert (read_geometry(image).axes, read_geometry(mask).axes) == ("LPS", "unknown")
 
 
 def test_the_qform_counts_where_there_is_no_sform(tmp_path: Path) -> None:
@@ -107,8 +115,53 @@ def test_further_axes_of_length_1_are_dropped(shape: tuple[int, ...], suffix: st
     assert np.array_equal(read_volume(path), VALUES)
 
 
-def test_slices_along_another_axis_are_refused(tmp_path: Path) -> None:
-    values, affine = moved((2, 0, 1), ())
-    check_slices(save(tmp_path / "image.nii.gz", VALUES, AFFINE))
-    with pytest.raises(InputError, match=r"along the third axis of .*turned.nii.gz, but its spacing is 10x1.4x1.4 mm"):
-        check_slices(save(tmp_path / "turned.nii.gz", values, affine))
+@pytest.mark.parametrize(
+    ("spacing", "axis"),
+    [
+        ((1.4, 1.4, 10), 2),
+        ((10, 1.4, 1.4), 0),
+        ((0.7, 3, 0.7), 1),
+        ((1, 1, 1), 2),
+        ((0.9, 0.9, 0.8), 2),
+        ((1.25, 1, 1), 0),
+        (None, 2),
+    ],
+)
+def test_the_largest_spacing_is_that_of_the_slices(spacing: tuple[float, float, float] | None, axis: int) -> None:
+    assert acquisition_axis(spacing) == axis
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("channels", [(), (2,)])
+def test_slices_are_cut_and_stacked_along_any_axis(axis: int, channels: tuple[int, ...]) -> None:
+    values = np.random.default_rng(0).normal(size=(*SHAPE, *channels))
+    slices = cut(values, axis)
+    for index in range(SHAPE[axis]):
+        within = values.take(index, axis)  # (first, second) of the other two axes
+        assert np.array_equal(slices[index], within.swapaxes(0, 1))
+    assert np.array_equal(stack(slices, axis), values)
+
+
+def test_channels_are_the_fourth_axis(tmp_path: Path) -> None:
+    values = np.stack([VALUES, VALUES + 1], axis=-1)
+    volume = load_volume(save(tmp_path / "image.nii.gz", values, AFFINE))
+    assert np.array_equal(volume.values, values) and volume.geometry.channels == 2
+    assert volume.geometry.shape == SHAPE and volume.geometry.spacing == pytest.approx((1.4, 1.4, 10))
+    assert volume.geometry.pixel_spacing(axis=0) == pytest.approx((10, 1.4))
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("mm", 1), ("unknown", 1), ("meter", 1000), ("micron", 0.001)])
+def test_the_spacing_is_in_millimetres(unit: str, scale: float, tmp_path: Path) -> None:
+    image = nib.Nifti1Image(VALUES, np.diag([-2, 3, 4, 1]))
+    image.header.set_xyzt_units(unit)
+    nib.save(image, tmp_path / "image.nii")
+    assert read_geometry(tmp_path / "image.nii").spacing == pytest.approx((2 * scale, 3 * scale, 4 * scale))
+
+
+def test_a_header_of_ones_without_a_code_knows_no_spacing(tmp_path: Path) -> None:
+    assert read_geometry(save(tmp_path / "image.nii", VALUES, None)).spacing is None
+
+
+def test_other_endings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a volume \(.nii.gz, .nii\) at .*image.mha"):
+        load_volume(tmp_path / "image.mha")

@@ -1,0 +1,141 @@
+"""Where the voxels of a volume are in the patient, along which axis its slices are, and how a mask lies on an image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import inv_ornt_aff, io_orientation
+
+from medtransfer.errors import InputError
+
+SHIFT = 0.25  # voxels by which a mask may miss its image; rounded headers miss by less
+THICKER = 1.1  # how many times the other spacings that between two slices is at least, if it says which axis they are along
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What the header of a volume says.
+
+    Attributes:
+        path: the file, or the folder of a series.
+        shape: voxels along (x, y, z).
+        channels: values per voxel.
+        spacing: mm from one voxel to the next along each axis; None if the header says nothing.
+        affines: voxel-to-patient affines (4, 4; mm, to the right, anterior and superior) by their name in the header, the one
+            that counts first; empty if the header has none.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    channels: int
+    spacing: Spacing | None
+    affines: Mapping[str, np.ndarray]
+
+    @property
+    def affine(self) -> np.ndarray | None:
+        """The voxel-to-patient affine that counts, or None."""
+        return next(iter(self.affines.values()), None)
+
+    @property
+    def axes(self) -> str:
+        """Where the axes point to, such as LPS for left, posterior, superior; `unknown` if the header does not say."""
+        return "unknown" if self.affine is None else "".join(nib.aff2axcodes(self.affine))  # type: ignore[attr-defined]
+
+    def pixel_spacing(self, axis: int) -> tuple[float, float] | None:
+        """Return the height and the width of a pixel, mm, of slices that are cut along an axis; None if unknown."""
+        if self.spacing is None:
+            return None
+        width, height = (length for other, length in enumerate(self.spacing) if other != axis)
+        return height, width
+
+
+def acquisition_axis(spacing: Sequence[float] | None) -> int:
+    """Return the axis that slices were acquired along: that of the largest spacing, the third if no spacing is clearly larger.
+
+    Args:
+        spacing: mm along (x, y, z), or None.
+    """
+    if spacing is None:
+        return 2
+    axis = int(np.argmax(spacing))
+    return axis if all(spacing[axis] >= THICKER * spacing[other] for other in range(3) if other != axis) else 2
+
+
+def cut(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return the slices along an axis as pictures; of the axes within a slice the later one makes the rows.
+
+    Args:
+        values: (x, y, z) or (x, y, z, C).
+        axis: 0, 1 or 2.
+
+    Returns:
+        (slices, rows, columns) or (slices, rows, columns, C): (z, y, x) for axis 2, a view.
+    """
+    return np.moveaxis(values, axis, 0).swapaxes(1, 2)
+
+
+def stack(slices: np.ndarray, axis: int) -> np.ndarray:
+    """Return the volume (x, y, z) or (x, y, z, C) that `cut` makes these slices of, a view."""
+    return np.moveaxis(slices.swapaxes(1, 2), 0, axis)
+
+
+def turn_onto(image: Geometry, mask: Geometry) -> np.ndarray:
+    """Return how the axes of a mask are flipped and permuted to those of its image.
+
+    Where only one header has an affine, or none has, the axes are taken for those of the image, and only the spacings are
+    compared, if both are known.
+
+    Returns:
+        nibabel's orientation (3, 2), for `apply_orientation`.
+
+    Raises:
+        InputError: the mask has another shape, spacing, position or angle, or the affines of a header contradict each other.
+    """
+    if shared := [name for name in image.affines if name in mask.affines]:
+        pairs = [(image.affines[name], mask.affines[name]) for name in shared]
+    elif image.affine is not None and mask.affine is not None:
+        pairs = [(image.affine, mask.affine)]
+    else:
+        spacing = np.diag([*(image.spacing or (1, 1, 1)), 1.0])
+        pairs = [(spacing, np.diag([*mask.spacing, 1.0]) if image.spacing and mask.spacing else spacing)]
+    turns = []
+    for affine, other in pairs:
+        turn = _turn(affine, image.shape, other, mask.shape)
+        if turn is None:
+            raise InputError(
+                f"expected a mask on the voxels of {image.path} ({_describe(affine, image.shape)}), but {mask.path} has other "
+                f"voxels ({_describe(other, mask.shape)}); replace the file that is wrong, or if they do show the same voxels, "
+                "copy the affine of the image to the mask"
+            )
+        turns.append(turn)
+    if not np.array_equal(turns[0], turns[-1]):
+        raise InputError(
+            f"expected sform and qform to turn the mask {mask.path} alike onto {image.path}, but they contradict each other; "
+            "correct the headers"
+        )
+    return turns[0]
+
+
+def _turn(affine: np.ndarray, shape: tuple[int, ...], other: np.ndarray, other_shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return the orientation that brings the voxels of a mask to those of an image, or None if there is none."""
+    turn = io_orientation(np.linalg.inv(affine) @ other)
+    if np.isnan(turn).any() or tuple(other_shape[axis] for axis in np.argsort(turn[:, 0])) != shape:
+        return None
+    offsets = np.linalg.inv(affine) @ other @ inv_ornt_aff(turn, other_shape) - np.eye(4)
+    corners = np.array([(*corner, 1) for corner in product(*((0, length - 1) for length in shape))])  # (8, 4), voxels
+    return turn if np.abs(corners @ offsets.T).max() <= SHIFT else None
+
+
+def _describe(affine: np.ndarray, shape: tuple[int, ...]) -> str:
+    spacing = nib.affines.voxel_sizes(affine)  # type: ignore[attr-defined]
+    axes, origin = "".join(nib.aff2axcodes(affine)), ", ".join(f"{length:z.1f}" for length in affine[:3, 3])  # type: ignore[attr-defined]
+    return f"{format_lengths(shape)} of {format_lengths(spacing)} mm, axes {axes}, origin {origin}"
+
+
+def format_lengths(lengths: Sequence[float] | np.ndarray) -> str:
+    """Return lengths such as 1.4x1.4x10."""
+    return "x".join(f"{length:.4g}" for length in lengths)

@@ -1,0 +1,24 @@
+"""Compare which way the axes of volumes and masks point."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from medtransfer.data.volumes import read_geometry
+
+
+def compare_axes(volumes: Sequence[tuple[str, Path, Path]]) -> tuple[str, ...]:
+    """Note if not all volumes point the same way, or masks were stored in another way than their images.
+
+    Args:
+        volumes: name, image and mask of each.
+    """
+    axes = [(read_geometry(image).axes, read_geometry(mask).axes) for _, image, mask in volumes]
+    counts = Counter(axes)
+    if len(counts) == 1 and axes[0][0] == axes[0][1]:
+        return ()
+    kinds = ", ".join(
+        f"{image} with masks {mask} in {count} such as {volumes[axes.index((image, mask))][0]}"
+        for (image, mask), count in counts.most_common()
+    )
+    return (f"the axes of the volumes differ: {kinds}; masks are turned onto their images, and images are kept as stored",)
