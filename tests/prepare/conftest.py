@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.prepare.volume_layouts import write_folder, write_msd, write_nnunet
 
 from medtransfer.prepare.samples import write_samples
 from medtransfer.prepare.stage import prepare
@@ -22,14 +23,22 @@ CASES: dict[str, dict[str, Any]] = {
     "folder": {
         "root": CHESTS, "size": (32, 48), "subset": False, "split": FRACTION, "options": {"masks": "infection masks"},
     },
+    "nnunet": {"root": "nnunet", "size": (32, 48), "subset": False, "options": {}},
+    "msd": {"root": "msd", "size": (32, 48), "subset": False, "split": FRACTION, "options": {}},
+    "nifti": {"root": "nifti", "size": (32, 48), "subset": False, "split": FRACTION, "options": {}},
+    "tiff": {"root": "tiff", "size": (32, 48), "subset": False, "split": FRACTION, "options": {}},
 }  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the four generated datasets, tiny; tests copy what they change."""
+    """Folder of the generated datasets, tiny; tests copy what they change."""
     out = tmp_path_factory.mktemp("generated") / "samples"
     write_samples(out, seed=7, patients=4, lungs=5, retinas=3, pictures=6)
+    write_nnunet(out / "nnunet")
+    write_msd(out / "msd")
+    write_folder(out / "nifti", ".nii.gz")
+    write_folder(out / "tiff", ".tif")
     return out
 
 

@@ -84,7 +84,7 @@ def test_a_table_names_the_classes(tmp_path: Path) -> None:
         ({"suffix": "_mask"}, r"masks named \*_mask in .*, but got a.png; set the option `suffix`"),
         ({"threshold": "high"}, "the option threshold .* but got 'high'"),
         ({"threshold": 1, "labels": {0: "background"}}, "without other `labels` than `ignore`"),
-        ({"scaling": "volume"}, "one of image, group, dataset or"),
+        ({"scaling": "volume"}, "one of image, group, dataset, or a rule"),
         ({"scaling": [9, 1]}, "low < high"),
         ({"join": "yes"}, "the option join to be true or false"),
         ({"classes": ["x", "y"], "labels": {255: "ignore"}}, "to each of x, y"),

@@ -169,7 +169,7 @@ def test_the_same_tissue_is_the_same_grey(scaling: Any, tissue: list[int], tmp_p
     assert [int(load(item).image[2, 0, 0]) for item in described.items] == tissue
     assert any("3 of 3 pictures hold 16-bit or float grey" in note for note in described.notes) == (scaling == "image")
     rule = described.scaling if isinstance(described.scaling, str) else described.scaling()
-    words = {"dataset": "per dataset (0 and 4095)", "group": "per group", "image": "per image"}
+    words = {"dataset": "per dataset (0 and 4095, of training images)", "group": "per group", "image": "per image"}
     assert rule.endswith(words[scaling] if isinstance(scaling, str) else "64 and 2064 map to 0 and 255, clipped")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
+from medtransfer.data.intensities import PERCENTILES
 from medtransfer.data.picture_folders import SUFFIXES, PictureFolder, list_folder, orientation, upright
 from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
@@ -18,8 +19,6 @@ from medtransfer.records import in_one_line, require_file
 from medtransfer.records.untrusted import check_picture
 
 WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-PERCENTILES = (0.5, 99.5)
-PERCENTILE_RULE = f"percentiles {PERCENTILES[0]} and {PERCENTILES[1]} map to 0 and 255, clipped"
 JPEG = ("JPEG", "MPO")  # a phone's MPO is a JPEG with a second picture after it, which viewers do not show
 PHOTOMETRIC = 262  # tag of TIFF; where it is 0, white is zero: Pillow inverts 8 bits, but not more
 OPAQUE = {"RGBA": "RGB", "RGBX": "RGB", "LA": "L", "PA": "P"}  # a mode with an alpha channel: the mode without
@@ -141,7 +140,7 @@ def read_image(path: Path, channels: int, scale: Scaling | None = None) -> np.nd
     Args:
         path: a picture file.
         channels: 1 or 3.
-        scale: maps 16-bit and float grey to uint8; None for the picture's own percentiles (`scale_intensities`).
+        scale: maps 16-bit and float grey to uint8; None for the picture's own percentiles.
 
     Raises:
         InputError: the file is not a picture, is truncated or holds NaN, or only its transparency varies.
@@ -150,7 +149,7 @@ def read_image(path: Path, channels: int, scale: Scaling | None = None) -> np.nd
         white_is_zero = file.format == "TIFF" and file.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]
         picture = _decode(file, path)
         if picture.mode in WIDE:
-            pixels = (scale or scale_intensities)(np.asarray(picture), path)[..., None]  # (h, w, 1)
+            pixels = (scale or PERCENTILES.scale)(np.asarray(picture), path)[..., None]  # (h, w, 1)
             pixels = 255 - pixels if white_is_zero else pixels
         else:
             if "transparency" in picture.info and picture.mode == "P":
@@ -219,45 +218,6 @@ def _has_grey_palette(picture: Image.Image) -> bool:
     colours, indices = np.asarray(picture.convert("RGB")), np.asarray(picture)
     pairs = np.unique(np.stack([indices, colours[..., 0]]).reshape(2, -1), axis=1)
     return bool((colours == colours[..., :1]).all()) and len(np.unique(pairs[1])) == len(np.unique(pairs[0]))
-
-
-def scale_intensities(values: np.ndarray, path: Path) -> np.ndarray:
-    """Scale intensities of any range to uint8: the percentiles 0.5 and 99.5 become 0 and 255.
-
-    If the two are equal, minimum and maximum are used instead; a constant array becomes 0.
-
-    Args:
-        values: intensities, any shape; a volume is scaled as a whole.
-        path: path of the file, for the message.
-
-    Raises:
-        InputError: a value is NaN or infinite.
-    """
-    values = require_finite(values, path)
-    low, high = np.percentile(values, PERCENTILES)
-    if high <= low:
-        low, high = values.min(), values.max()
-    if high <= low:
-        return np.zeros(values.shape, np.uint8)
-    return scale_to_window(values, low, high, path)
-
-
-def require_finite(values: np.ndarray, path: Path) -> np.ndarray:
-    """Return intensities as float64, or raise InputError if one is NaN or infinite."""
-    values = values.astype(np.float64)
-    if bad := int((~np.isfinite(values)).sum()):
-        raise InputError(f"expected finite intensities in {path}, but {bad} of {values.size} are NaN or infinite; repair the file")
-    return values
-
-
-def scale_to_window(values: np.ndarray, low: float, high: float, path: Path) -> np.ndarray:
-    """Scale intensities to uint8: `low` becomes 0, `high` 255, and values outside are clipped.
-
-    Raises:
-        InputError: a value is NaN or infinite.
-    """
-    values = require_finite(values, path)
-    return np.rint(np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
 
 
 def check_same_size(image: np.ndarray, mask: np.ndarray, image_path: Path, mask_path: Path) -> None:

@@ -1,44 +1,130 @@
-"""One intensity scale for several 16-bit or float pictures: equal raw values become equal pixels."""
+"""One intensity scale for several images: equal raw values become equal pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from medtransfer.prepare.picture_files import PERCENTILES, read_stored, require_finite, scale_to_window
+from medtransfer.data.intensities import PERCENTILES, IntensityRule, Limits, read_intensity_rule, require_finite, to_uint8
+from medtransfer.errors import InputError
 from medtransfer.progress import track
 from medtransfer.seeds import derive_seed
 
-DRAWN, MOST = 10_000, 10**7  # pixels of each picture that the percentiles are computed from, and of all of them
+DRAWN, MOST = 10_000, 10**7  # pixels of each image that the statistics are computed from, and of all of them
+Source = TypeVar("Source")
 
 
-class SharedScaling:
-    """Maps the percentiles 0.5 and 99.5 of several pictures together to 0 and 255.
+class SharedScaling(Generic[Source]):
+    """The raw values that become 0 and 255 by a rule for several images together.
 
-    The pictures are read when the first of them is scaled. Of each up to DRAWN pixels count, drawn by a fixed seed.
+    The images are read when the first of them is scaled. Of each up to DRAWN pixels count, drawn by a fixed seed.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Name the pictures, 16-bit or float grey."""
-        self._paths = paths
+    def __init__(self, sources: Sequence[Source], read: Callable[[Source], np.ndarray], rule: IntensityRule) -> None:
+        """Name the images.
+
+        Args:
+            sources: what `read` reads.
+            read: returns the finite intensities of one image, (..., C).
+            rule: what is computed from them, for each channel.
+        """
+        self._sources, self._read, self.rule = list(sources), read, rule
+
+    def restrict(self, sources: Collection[Source]) -> None:
+        """Compute the statistics of these images alone, such as those of the training split."""
+        self._sources = [source for source in self._sources if source in sources]
 
     @cached_property
-    def limits(self) -> tuple[float, float]:
-        """Raw values that become 0 and 255; one apart where all values are the same."""
-        number = min(DRAWN, max(1, MOST // len(self._paths)))
-        paths = track(self._paths, "prepare: intensities", len(self._paths), "pictures")
-        drawn = np.concatenate([_draw(path, number, index) for index, path in enumerate(paths)])
-        low, high = np.percentile(drawn, PERCENTILES)
-        return float(low), float(high) if high > low else float(low) + 1
-
-    def __call__(self, values: np.ndarray, path: Path) -> np.ndarray:
-        """Scale the intensities of one of the pictures to uint8; `path` is for the message."""
-        return scale_to_window(values, *self.limits, path)
+    def limits(self) -> list[Limits]:
+        """Raw values that become 0 and 255, of each channel; one apart where all values are the same."""
+        number = min(DRAWN, max(1, MOST // max(1, len(self._sources))))
+        sources = track(self._sources, "prepare: intensities", len(self._sources), "pictures")
+        drawn = np.concatenate([_draw(self._read(source), number, index) for index, source in enumerate(sources)])  # (N, C)
+        limits = [self.rule.limits(values) for values in drawn.T]
+        return [(low, high if high > low else low + 1) for low, high in limits]
 
 
-def _draw(path: Path, number: int, index: int) -> np.ndarray:
-    values = require_finite(read_stored(path), path).ravel()
+def _draw(values: np.ndarray, number: int, index: int) -> np.ndarray:
+    values = values.reshape(-1, values.shape[-1])  # (pixels, C)
     if len(values) <= number:
         return values
     return values[np.random.default_rng(derive_seed("intensities", index)).integers(len(values), size=number)]
+
+
+class DatasetScaling(Generic[Source]):
+    """How the images of one dataset are scaled to uint8, by the option `scaling`."""
+
+    def __init__(
+        self, option: Any, own: str, sources: Sequence[Source], groups: Sequence[str], read: Callable[[Source], np.ndarray]
+    ) -> None:  # fmt: skip
+        """Read the option.
+
+        Args:
+            option: `own`, `group` or `dataset`, whose percentiles 0.5 and 99.5 become 0 and 255; or a rule as in
+                `read_intensity_rule`, a mapping with the further key `over` for one of these three.
+            own: what each image is called, `image` or `volume`.
+            sources: what `read` reads, without images whose values are kept.
+            groups: the patient of each.
+            read: returns the finite intensities of one image, (..., C).
+
+        Raises:
+            InputError: the option is invalid.
+        """
+        names = (own, "group", "dataset")
+        given = dict(option) if isinstance(option, dict) else option
+        over = given.pop("over", own) if isinstance(given, dict) else own
+        if isinstance(given, str):
+            over, given = given, None
+        if over not in names:
+            raise InputError(
+                f"expected the option scaling to be one of {', '.join(names)}, or a rule such as [low, high], "
+                f"{{percentiles: [1, 99], over: dataset}} or {{z-score: 3}}, but got {option!r}"
+            )
+        self.rule = PERCENTILES if given is None else read_intensity_rule(given)
+        self.over = None if self.rule.kind == "window" else over
+        self._own = own
+        keys = dict(zip(sources, groups if over == "group" else ["dataset"] * len(sources), strict=True))
+        members: dict[str, list[Source]] = {key: [] for key in keys.values()}
+        for source, key in keys.items():
+            members[key].append(source)
+        self._shared = {key: SharedScaling(sources, read, self.rule) for key, sources in members.items()}
+        self._keys = keys
+
+    @property
+    def apart(self) -> bool:
+        """Whether each image is scaled by its own statistics."""
+        return self.over == self._own
+
+    def scale(self, source: Source, values: np.ndarray, path: Path) -> np.ndarray:
+        """Scale the intensities (..., C) of one of the images to uint8, each channel by its own statistics.
+
+        Raises:
+            InputError: a value is NaN or infinite.
+        """
+        values = require_finite(values, path)
+        channels = np.moveaxis(values, -1, 0)  # (C, ...)
+        if self.over in ("group", "dataset"):
+            limits = self._shared[self._keys[source]].limits
+        else:
+            limits = [self.rule.limits(channel) for channel in channels]
+        return np.stack([to_uint8(channel, *pair) for channel, pair in zip(channels, limits, strict=True)], axis=-1)
+
+    def restrict(self, sources: Collection[Source]) -> None:
+        """Compute the statistics of the dataset from these images alone, those of the training split."""
+        if self.over == "dataset" and self._shared:
+            self._shared["dataset"].restrict(sources)
+
+    def limits(self) -> list[Limits]:
+        """Return the raw values that become 0 and 255 in the whole dataset, of each channel; empty if there are none."""
+        if self.over is None:
+            return [(self.rule.low, self.rule.high)]
+        return self._shared["dataset"].limits if self.over == "dataset" and self._shared else []
+
+    def describe(self) -> str:
+        """Describe the scaling in words, with the numbers that the whole dataset was scaled by."""
+        if self.over is None:
+            return str(self.rule)
+        numbers = ", ".join(f"{low:g} and {high:g}" for low, high in self.limits())
+        return f"{self.rule}, per {self.over}{f' ({numbers}, of training images)' if numbers else ''}"

@@ -81,13 +81,15 @@ def prepare(
     })  # fmt: skip
     scan = READERS[reader](root, size, options)
     check_counts(scan, subset, root)
-    assign_splits(scan.items, split, validation)  # a wrong rule is refused before any work
+    drawn = assign_splits(scan.items, split, validation)  # a wrong rule is refused before any work
     sources = _hash_sources(scan, root, split)
     folder, files = out / target, (IMAGES_FILE, *([scan.labels.file] if scan.labels else []), INDEX_FILE)
     with exclusive(folder):
         if not force and _is_current(folder, files, settings, sources):
             log.info("prepare: %s already exists, made from the same files and settings; reused", folder)
             return PreparedTarget.open(folder)
+        if scan.see_splits:
+            scan.see_splits(drawn)
         with atomic_folder(folder) as partial:
             rows = _write_arrays(scan, size, target, partial)
             duplicates = find_duplicates(rows.images, rows.labels)

@@ -14,11 +14,12 @@ from medtransfer.data.volumes.geometry import (
     turn_onto,
 )
 from medtransfer.data.volumes.nifti import ENDINGS, read_nifti, read_nifti_geometry
+from medtransfer.data.volumes.pictures import SUFFIXES, TIFF, read_picture_geometry, read_pictures
 from medtransfer.errors import InputError
 
 __all__ = [
-    "ENDINGS", "Geometry", "Volume", "acquisition_axis", "cut", "format_lengths", "load_volume", "read_geometry",
-    "stack", "turn_onto",
+    "ENDINGS", "SUFFIXES", "TIFF", "Geometry", "Volume", "acquisition_axis", "cut", "format_lengths", "load_volume",
+    "read_geometry", "stack", "turn_onto",
 ]  # fmt: skip
 
 
@@ -31,13 +32,20 @@ class Volume:
 
 
 def load_volume(path: Path) -> Volume:
-    """Read a volume; raise InputError if it cannot be read or is of no known format."""
+    """Read a NIfTI volume, a picture, or the pages of a TIFF; raise InputError if it cannot be read or is of another format."""
     geometry = read_geometry(path)
-    return Volume(read_nifti(path), geometry)
+    return Volume(read_nifti(path) if _is_nifti(path) else read_pictures(path), geometry)
 
 
 def read_geometry(path: Path) -> Geometry:
     """Read the header of a volume; raise InputError if it cannot be read or is of no known format."""
-    if path.name.lower().endswith(ENDINGS):
+    if _is_nifti(path):
         return read_nifti_geometry(path)
-    raise InputError(f"expected a volume ({', '.join(ENDINGS)}) at {path}, but its name has another ending; convert it to NIfTI")
+    if path.name.lower().endswith(SUFFIXES):
+        return read_picture_geometry(path)
+    known = ", ".join((*ENDINGS, *SUFFIXES))
+    raise InputError(f"expected a volume ({known}) at {path}, but its name has another ending; convert it to NIfTI")
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith(ENDINGS)

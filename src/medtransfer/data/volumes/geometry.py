@@ -27,6 +27,7 @@ class Geometry:
         spacing: mm from one voxel to the next along each axis; None if the header says nothing.
         affines: voxel-to-patient affines (4, 4; mm, to the right, anterior and superior) by their name in the header, the one
             that counts first; empty if the header has none.
+        shown: whether its values are those of an 8-bit picture, which are kept as they are.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class Geometry:
     channels: int
     spacing: Spacing | None
     affines: Mapping[str, np.ndarray]
+    shown: bool = False
 
     @property
     def affine(self) -> np.ndarray | None:

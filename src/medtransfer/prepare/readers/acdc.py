@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from nibabel.orientations import apply_orientation
 
+from medtransfer.data.intensities import PERCENTILES
 from medtransfer.data.resizing import resize_image, resize_mask, resize_spacing
 from medtransfer.data.volumes import Geometry, acquisition_axis, cut, format_lengths, load_volume, read_geometry, turn_onto
 from medtransfer.errors import InputError
-from medtransfer.prepare.picture_files import PERCENTILE_RULE, scale_intensities
 from medtransfer.prepare.readers.contract import (
     Item,
     Picture,
@@ -71,11 +71,12 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     items = tuple(
         item for split, name in FOLDERS.items() if is_folder(root / name) for item in _list_split(root, name, split, size)
     )
+    pairs = [(item.source, item.files[0], item.files[1]) for item in items]
     if not items:
         raise InputError(f"expected patients in {root}/training or {root}/testing, but there are none; {REMEDY}")
     return Scan(
-        CLASSES, 1, size, "rotate-flip", CITATION, f"{PERCENTILE_RULE}, per volume", EXPECTED, whole_picture(size), items,
-        task="segmentation", labels=pixel_labels(size), notes=compare_axes([(item.source, *item.files[:2]) for item in items]),
+        CLASSES, 1, size, "rotate-flip", CITATION, f"{PERCENTILES}, per volume", EXPECTED, whole_picture(size), items,
+        task="segmentation", labels=pixel_labels(size), notes=compare_axes(pairs),
     )  # fmt: skip
 
 
@@ -143,7 +144,7 @@ def _load(image_path: Path, mask_path: Path, size: Size) -> Iterator[Picture]:
     labels = apply_orientation(mask.values[..., 0], turn_onto(image.geometry, mask.geometry))
     if unknown := sorted(set(np.unique(labels).tolist()) - {0, 1, 2, 3}):
         raise InputError(f"expected the labels 0, 1, 2, 3 in {mask_path}, but got {unknown[:8]}; restore the file")
-    images = cut(scale_intensities(image.values, image_path), axis=2)  # (x, y, z, 1) -> (z, y, x, 1)
+    images = cut(PERCENTILES.scale(image.values, image_path), axis=2)  # (x, y, z, 1) -> (z, y, x, 1)
     masks = cut(labels.astype(np.uint8), axis=2)
     spacing = resize_spacing(image.geometry.pixel_spacing(axis=2), images.shape[1:3], size)
     for z, (pixels, classes) in enumerate(zip(images, masks, strict=True)):

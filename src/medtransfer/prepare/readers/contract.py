@@ -5,8 +5,9 @@ pixels; `Item.load` reads them. To add a dataset: write one such file, add one l
 """
 
 import re
+import reprlib
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from medtransfer.errors import InputError
 from medtransfer.records import MASKS_FILE
 
 SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")
+MOST_CLASSES = 254  # masks are stored in one byte, and 255 is a pixel to ignore
 UNLABELLED = "none"  # task of a target without labels, which encoders can be scored on
 Window = tuple[int, int, int, int]
 
@@ -95,6 +97,7 @@ class Scan:
         labels: how they are stored; None if there are none.
         notes: what the user should know about the files, one sentence each; logged when they are read.
         ignore: whether labels of pixels may be IGNORE.
+        see_splits: called with the split of every item before any is loaded, for a scaling that is computed from training images.
     """
 
     classes: tuple[str, ...]
@@ -110,6 +113,7 @@ class Scan:
     labels: Labels | None
     notes: tuple[str, ...] = ()
     ignore: bool = False
+    see_splits: Callable[[Sequence[str]], None] | None = None
 
 
 Reader = Callable[[Path, Size, Mapping[str, Any]], Scan]
@@ -194,6 +198,43 @@ def check_split_folders(folder: Path, read: Collection[str]) -> None:
         raise InputError(
             f"expected the splits in {known} of {folder}, but got {unread[0]}/ too, which is not read; rename it, or move it away"
         )
+
+
+def match_group(name: str, pattern: str, path: Path) -> str:
+    """Return the patient that the option `group`, a regular expression with a group, finds in a name.
+
+    Args:
+        name: name of the image.
+        pattern: the expression.
+        path: path of the image, for the message.
+
+    Raises:
+        InputError: it is no such expression, or does not match.
+    """
+    try:
+        match = re.search(pattern, name)
+    except re.error as error:
+        raise InputError(f"expected a regular expression in the option group, but {pattern!r} is not one ({error})") from None
+    if match is None or not match.groups() or match[1] is None:
+        raise InputError(f"expected the first group of the option group {pattern!r} to match every name, but not {path}")
+    return match[1]
+
+
+def check_classes(classes: Any) -> None:
+    """Raise InputError unless the option `classes` lists different names."""
+    named = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
+    if not named or not 0 < len(set(classes)) == len(classes) <= MOST_CLASSES or {"background", "ignore"} & set(classes):
+        raise InputError(
+            f"expected the option classes to list 1 to {MOST_CLASSES} different names of classes, but got {reprlib.repr(classes)}"
+        )
+
+
+def check_kinds(chosen: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    """Raise InputError unless the options are strings, or true or false, as `kinds` says."""
+    for name, kind in kinds.items():
+        if not isinstance(chosen[name], kind):
+            expected = "true or false" if kind is bool else "a string"
+            raise InputError(f"expected the option {name} to be {expected}, but got {chosen[name]!r}")
 
 
 def pair_up(

@@ -18,14 +18,13 @@ Images and masks are matched by their paths below their folders, without the suf
     classes          names of the non-background classes
     labels           raw value -> class name, `background` or `ignore`; null: one class in masks of {0, 1} or {0, 255}
     threshold        lowest value of the only class, for masks with values between; null: none
-    scaling          of 16-bit and float grey: image, group or dataset, whose percentiles become 0 and 255; or [low, high]
+    scaling          of 16-bit and float grey: image, group or dataset, whose percentiles become 0 and 255; [low, high]; or
+                     {percentiles: [1, 99], over: dataset} or {z-score: 3, over: group}; dataset: its training images
     keep_aspect      true: pad to `size` instead of squeezing
     only             true: exactly these two folders count, whatever else is below `root`, such as train/
 """
 
-import re
-import reprlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,18 +32,17 @@ from typing import Any, Literal
 
 import numpy as np
 
+from medtransfer.data.intensities import require_finite
 from medtransfer.data.resizing import resize_image, resize_mask
 from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import MaskRule, join_masks, read_rule
 from medtransfer.prepare.picture_files import (
-    PERCENTILE_RULE,
     Header,
-    Scaling,
     check_same_size,
     read_header,
     read_image,
     read_mask,
-    scale_to_window,
+    read_stored,
 )
 from medtransfer.prepare.readers.contract import (
     UNLABELLED,
@@ -52,13 +50,16 @@ from medtransfer.prepare.readers.contract import (
     Picture,
     Scan,
     Size,
+    check_classes,
+    check_kinds,
+    match_group,
     pixel_labels,
     read_options,
     require_folder,
     whole_picture,
 )
 from medtransfer.prepare.readers.folder_layout import Pair, list_pairs
-from medtransfer.prepare.shared_scaling import SharedScaling
+from medtransfer.prepare.shared_scaling import DatasetScaling
 
 OPTIONS: dict[str, Any] = {
     "images": "images", "masks": "masks", "image_suffix": "", "suffix": "", "join": False, "group": None,
@@ -66,8 +67,6 @@ OPTIONS: dict[str, Any] = {
     "only": False,
 }  # fmt: skip
 CITATION = "own data"
-MOST_CLASSES = 254  # masks are stored in one byte, and 255 is a pixel to ignore
-SCALINGS = ("image", "group", "dataset")
 
 
 @dataclass(frozen=True)
@@ -78,16 +77,20 @@ class _Reading:
     size: Size
     rule: MaskRule
     keep_aspect: bool
+    scaling: DatasetScaling[Path]
 
-    def load(self, pair: Pair, scale: Scaling | None) -> Iterator[Picture]:
+    def load(self, pair: Pair) -> Iterator[Picture]:
         """Read an image and the union of its masks."""
-        image, masks = read_image(pair.image, self.channels, scale), []
+        image, masks = read_image(pair.image, self.channels, self._scale), []
         for path in pair.masks:
             raw = read_mask(path, grey_palette=self.rule.table is None)
             check_same_size(image, raw.values, pair.image, path)
             masks.append(self.rule.number(raw, path))
         labels = resize_mask(join_masks(masks, pair.masks), self.size, self.keep_aspect) if masks else None
         yield Picture(resize_image(image, self.size, self.keep_aspect), labels, 0)
+
+    def _scale(self, values: np.ndarray, path: Path) -> np.ndarray:
+        return self.scaling.scale(path, values[..., None], path)[..., 0]
 
 
 def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
@@ -107,103 +110,53 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     require_folder(root, "`root` must name the folder that holds your images and masks")
     pairs = list_pairs(root, chosen)
     headers = [read_header(pair.image) for pair in pairs]
-    groups = [_read_group(pair, root, chosen["group"]) for pair in pairs]
-    scales, scaling = _choose_scales(pairs, headers, groups, chosen["scaling"])
+    pattern = chosen["group"]
+    groups = [match_group(pair.name, pattern, pair.image) if pattern else pair.image.relative_to(root).as_posix() for pair in pairs]
+    wide = {pair.image: group for pair, group, header in zip(pairs, groups, headers, strict=True) if header.wide}
+    scaling = DatasetScaling(chosen["scaling"], "image", list(wide), list(wide.values()), _read_wide)
     channels: Literal[1, 3] = 1 if all(header.grey for header in headers) else 3
-    reading = _Reading(channels, size, rule, chosen["keep_aspect"])
+    reading = _Reading(channels, size, rule, chosen["keep_aspect"], scaling)
     items = tuple(
         Item(
             pair.split, group, pair.image.relative_to(root).as_posix(), (pair.image, *pair.masks), 1,
-            partial(reading.load, pair, scale),
+            partial(reading.load, pair),
         )
-        for pair, group, scale in zip(pairs, groups, scales, strict=True)
+        for pair, group in zip(pairs, groups, strict=True)
     )  # fmt: skip
     masked = chosen["masks"] is not None
-    classes = tuple(chosen["classes"]) if masked else ()
+
+    def see_splits(splits: Sequence[str]) -> None:
+        scaling.restrict({pair.image for pair, split in zip(pairs, splits, strict=True) if split == "train"})
+
     return Scan(
-        classes, channels, size, "rotate-flip", CITATION, scaling, {}, whole_picture(size), items,
+        tuple(chosen["classes"]) if masked else (), channels, size, "rotate-flip", CITATION,
+        lambda: f"8-bit values kept; 16-bit and float grey: {scaling.describe()}", {}, whole_picture(size), items,
         task="segmentation" if masked else UNLABELLED, labels=pixel_labels(size) if masked else None,
-        notes=_describe(pairs, headers, size, chosen), ignore=masked and bool(rule.ignored),
+        notes=_describe(pairs, headers, size, chosen, scaling.apart), ignore=masked and bool(rule.ignored), see_splits=see_splits,
     )  # fmt: skip
 
 
 def _check_options(chosen: Mapping[str, Any]) -> None:
     """Raise InputError for options of a wrong type and subfolders outside the dataset."""
-    classes = chosen["classes"]
-    named = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
-    if not named or not 0 < len(set(classes)) == len(classes) <= MOST_CLASSES or {"background", "ignore"} & set(classes):
-        raise InputError(
-            f"expected the option classes to list 1 to {MOST_CLASSES} different names of classes, but got {reprlib.repr(classes)}"
-        )
+    check_classes(chosen["classes"])
     for name in ("images", "masks"):
         value = chosen[name]
         if name == "masks" and value is None:
             continue
         if not isinstance(value, str) or not value or Path(value).is_absolute() or ".." in Path(value).parts:
             raise InputError(f"expected the option {name} to name a folder inside the dataset, but got {chosen[name]!r}")
-    for name, kinds in (
-        ("image_suffix", str),
-        ("suffix", str),
-        ("group", str | None),
-        ("join", bool),
-        ("keep_aspect", bool),
-        ("only", bool),
-    ):
-        if not isinstance(chosen[name], kinds):
-            kind = "true or false" if kinds is bool else "a string"
-            raise InputError(f"expected the option {name} to be {kind}, but got {chosen[name]!r}")
+    check_kinds(chosen, {"image_suffix": str, "suffix": str, "group": str | None, "join": bool, "keep_aspect": bool, "only": bool})
 
 
-def _read_group(pair: Pair, root: Path, pattern: str | None) -> str:
-    if pattern is None:
-        return pair.image.relative_to(root).as_posix()
-    try:
-        match = re.search(pattern, pair.name)
-    except re.error as error:
-        raise InputError(f"expected a regular expression in the option group, but {pattern!r} is not one ({error})") from None
-    if match is None or not match.groups() or match[1] is None:
-        raise InputError(f"expected the first group of the option group {pattern!r} to match every name, but not {pair.image}")
-    return match[1]
+def _read_wide(path: Path) -> np.ndarray:
+    return require_finite(read_stored(path), path)[..., None]  # (h, w, 1)
 
 
-def _choose_scales(
-    pairs: Sequence[Pair], headers: Sequence[Header], groups: Sequence[str], option: Any
-) -> tuple[list[Scaling | None], str | Callable[[], str]]:
-    """Return what scales each 16-bit or float picture, None for its own percentiles, and what describes it once they are read."""
-    if option == "image":
-        return [None] * len(pairs), f"8-bit values kept; 16-bit and float grey: {PERCENTILE_RULE}, per image"
-    if isinstance(option, list):
-        low, high = _read_window(option)
-        rule = f"8-bit values kept; 16-bit and float grey: {low:g} and {high:g} map to 0 and 255, clipped"
-        return [lambda values, path: scale_to_window(values, low, high, path)] * len(pairs), rule
-    if option not in SCALINGS:
-        raise InputError(f"expected the option scaling to be one of {', '.join(SCALINGS)} or [low, high], but got {option!r}")
-    keys = list(groups) if option == "group" else ["dataset"] * len(pairs)
-    wide: dict[str, list[Path]] = {key: [] for key in keys}
-    for pair, header, key in zip(pairs, headers, keys, strict=True):
-        wide[key] += [pair.image] if header.wide else []
-    shared = {key: SharedScaling(paths) for key, paths in wide.items()}
-    rule = f"8-bit values kept; 16-bit and float grey: {PERCENTILE_RULE}, per {option}"
-
-    def describe() -> str:
-        if option == "group" or not wide["dataset"]:
-            return rule
-        low, high = shared["dataset"].limits
-        return f"{rule} ({low:g} and {high:g})"
-
-    return [shared[key] for key in keys], describe
-
-
-def _read_window(option: list[Any]) -> tuple[float, float]:
-    numbers = [value for value in option if type(value) in (int, float) and np.isfinite(value)]
-    if len(option) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:
-        raise InputError(f"expected the option scaling to be [low, high] with low < high, but got {reprlib.repr(option)}")
-    return numbers[0], numbers[1]
-
-
-def _describe(pairs: Sequence[Pair], headers: Sequence[Header], size: Size, chosen: Mapping[str, Any]) -> tuple[str, ...]:
+def _describe(
+    pairs: Sequence[Pair], headers: Sequence[Header], size: Size, chosen: Mapping[str, Any], apart: bool
+) -> tuple[str, ...]:  # fmt: skip
     """Say what a user may not expect of these pictures, with counts and an example each."""
-    apart, kept, alone = chosen["scaling"] == "image", chosen["keep_aspect"], chosen["group"] is None
+    kept, alone = chosen["keep_aspect"], chosen["group"] is None
     squeezed = [not kept and abs(header.size[0] * size[1] / (header.size[1] * size[0]) - 1) > 0.05 for header in headers]
     notes = [
         ([header.turned for header in headers], "are turned by their EXIF orientation, as viewers do"),

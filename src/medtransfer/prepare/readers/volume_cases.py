@@ -1,0 +1,223 @@
+"""What all readers of volumes share: from the cases of a dataset to the slices of a target.
+
+A volume is cut into slices along the axis of its largest spacing. Options, beside those of each reader:
+
+    group        regular expression whose first group is the patient, such as `(patient\\d+)_`; null: every case is its own
+    classes      names of the non-background classes
+    labels       raw value -> class name, `background` or `ignore`
+    threshold    lowest value of the only class, for masks with values between; null: none
+    axis         0, 1 or 2 (x, y or z of the file), along which the slices are cut; null: that of the largest spacing
+    channels     numbers or names of the channels to take, such as [0] or [T2, ADC, ADC]; null: all
+    scaling      volume, group or dataset, whose percentiles 0.5 and 99.5 become 0 and 255; [low, high], such as a window in HU; or
+                 {percentiles: [1, 99], over: dataset} or {z-score: 3, over: volume}; dataset: its training volumes
+    keep_aspect  true: pad to `size` instead of squeezing
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from nibabel.orientations import apply_orientation
+
+from medtransfer.data.intensities import require_finite
+from medtransfer.data.resizing import Size, resize_image, resize_mask, resize_spacing
+from medtransfer.data.volumes import Geometry, Volume, acquisition_axis, cut, load_volume, read_geometry, turn_onto
+from medtransfer.errors import InputError
+from medtransfer.prepare.mask_values import MaskRule
+from medtransfer.prepare.picture_files import RawMask
+from medtransfer.prepare.readers.contract import Item, Picture, Scan, check_kinds, match_group, pixel_labels, whole_picture
+from medtransfer.prepare.readers.volume_axes import compare_axes
+from medtransfer.prepare.shared_scaling import DatasetScaling
+
+OPTIONS: dict[str, Any] = {
+    "group": None, "classes": None, "labels": None, "threshold": None, "axis": None, "channels": None, "scaling": "volume",
+    "keep_aspect": False,
+}  # fmt: skip
+SEVERAL = re.compile(r"(.*\d.*?)[_-][^_-]*\d[^_-]*")  # a name such as patient001_frame12, of a patient and a number
+
+
+@dataclass(frozen=True)
+class Case:
+    """A volume with its mask.
+
+    Attributes:
+        split: published split, None if there is none.
+        name: name, in which the patient is searched.
+        images: files of its channels; one file may hold several.
+        mask: file of its mask.
+    """
+
+    split: str | None
+    name: str
+    images: tuple[Path, ...]
+    mask: Path
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What the cases of one dataset are read with."""
+
+    size: Size
+    rule: MaskRule
+    channels: tuple[int, ...]
+    scaling: DatasetScaling[Case]
+    keep_aspect: bool
+
+    def load(self, case: Case, axis: int) -> Iterator[Picture]:
+        """Read a case and cut it into slices."""
+        geometry, values = _read_channels(case, self.channels)
+        if not geometry.shown:
+            values = self.scaling.scale(case, values, case.images[0])
+        mask = load_volume(case.mask)
+        raw = apply_orientation(mask.values[..., 0], turn_onto(geometry, mask.geometry))
+        labels = self.rule.number(RawMask(raw, "labels", lossy=False), case.mask)
+        images, masks = cut(values, axis), cut(labels, axis)
+        spacing = resize_spacing(geometry.pixel_spacing(axis), images.shape[1:3], self.size, self.keep_aspect)
+        for index, (image, classes) in enumerate(zip(images, masks, strict=True)):
+            resized = resize_image(np.ascontiguousarray(image), self.size, self.keep_aspect)
+            yield Picture(resized, resize_mask(np.ascontiguousarray(classes), self.size, self.keep_aspect), index, spacing)
+
+
+def scan_cases(
+    cases: Sequence[Case], root: Path, size: Size, chosen: Mapping[str, Any], *, rule: MaskRule, classes: Sequence[str],
+    channel_names: Sequence[str] | None, citation: str, notes: Sequence[str] = (),
+) -> Scan:  # fmt: skip
+    """Describe a dataset of volumes; only headers are read.
+
+    Args:
+        cases: volumes with their masks.
+        root: folder of the dataset.
+        size: (height, width) of the stored pictures, pixels.
+        chosen: options, see the module's docstring.
+        rule: classes of the raw values of the masks.
+        classes: names of the non-background classes.
+        channel_names: names of the channels of every case; None: those of the first case, by number.
+        citation: citation of the dataset.
+        notes: what the reader wants to say.
+
+    Raises:
+        InputError: an option is invalid, the channels of the cases differ, or a mask is not on the voxels of its image.
+    """
+    check_kinds(chosen, {"group": str | None, "keep_aspect": bool})
+    if chosen["axis"] not in (None, 0, 1, 2) or isinstance(chosen["axis"], bool):
+        raise InputError(f"expected the option axis to be 0, 1, 2 or null, but got {chosen['axis']!r}")
+    geometries = [_read_case(case) for case in cases]
+    channels = _choose_channels(cases, geometries, channel_names, chosen["channels"])
+    groups = [match_group(case.name, chosen["group"], case.images[0]) if chosen["group"] else _source(case, root) for case in cases]
+    raw = [case for case, geometry in zip(cases, geometries, strict=True) if not geometry[0].shown]
+    of_raw = [group for group, geometry in zip(groups, geometries, strict=True) if not geometry[0].shown]
+    scaling = DatasetScaling(chosen["scaling"], "volume", raw, of_raw, lambda case: _read_finite(case, channels))
+    reading = _Reading(size, rule, channels, scaling, chosen["keep_aspect"])
+    axes = [acquisition_axis(geometry[0].spacing) if chosen["axis"] is None else chosen["axis"] for geometry in geometries]
+    items = tuple(
+        Item(
+            case.split, group, _source(case, root), (*case.images, case.mask), geometry[0].shape[axis],
+            partial(reading.load, case, axis),
+        )
+        for case, group, geometry, axis in zip(cases, groups, geometries, axes, strict=True)
+    )  # fmt: skip
+    pairs = [(item.source, case.images[0], case.mask) for item, case in zip(items, cases, strict=True)]
+    all_notes = (*notes, *_describe(cases, geometries, axes, chosen), *compare_axes(pairs))
+    stored: Literal[1, 3] = 1 if len(channels) == 1 else 3
+    return Scan(
+        tuple(classes), stored, size, "rotate-flip", citation,
+        lambda: ("8-bit pictures kept; " if len(raw) < len(cases) else "") + scaling.describe(), {}, whole_picture(size), items,
+        task="segmentation", labels=pixel_labels(size), notes=all_notes, ignore=bool(rule.ignored),
+        see_splits=lambda splits: scaling.restrict({case for case, split in zip(cases, splits, strict=True) if split == "train"}),
+    )  # fmt: skip
+
+
+def _source(case: Case, root: Path) -> str:
+    return case.images[0].relative_to(root).as_posix()
+
+
+def _read_case(case: Case) -> list[Geometry]:
+    """Read the headers of a case's channels; they must be on the same voxels, and the mask on them, however it is turned."""
+    geometries = [read_geometry(path) for path in case.images]
+    for other in geometries[1:]:
+        if not np.array_equal(turn_onto(geometries[0], other), [[0, 1], [1, 1], [2, 1]]):
+            raise InputError(
+                f"expected all channels of a case stored alike, but the axes of {other.path} point another way than those of "
+                f"{geometries[0].path}; store them alike"
+            )
+    mask = read_geometry(case.mask)
+    if mask.channels > 1:
+        raise InputError(f"expected a mask of one channel in {case.mask}, but it has {mask.channels}; save one label per voxel")
+    turn_onto(geometries[0], mask)
+    return geometries
+
+
+def _choose_channels(
+    cases: Sequence[Case], geometries: Sequence[Sequence[Geometry]], names: Sequence[str] | None, option: Any
+) -> tuple[int, ...]:  # fmt: skip
+    """Return the numbers of the channels to take."""
+    counts = [sum(geometry.channels for geometry in channels) for channels in geometries]
+    expected = counts[0] if names is None else len(names)
+    if wrong := [index for index, count in enumerate(counts) if count != expected]:
+        named = f" ({', '.join(names)})" if names else ""
+        raise InputError(
+            f"expected {expected} channels{named} in every case, but {cases[wrong[0]].images[0]} has {counts[wrong[0]]} "
+            f"({len(wrong)} such); complete the case, or move it away"
+        )
+    names = [str(number) for number in range(expected)] if names is None else list(names)
+    if option is not None and (not isinstance(option, list) or not option):
+        raise InputError(f"expected the option channels to list numbers or names of {', '.join(names)}, but got {option!r}")
+    chosen = []
+    for value in range(expected) if option is None else option:
+        number = value if type(value) is int else names.index(value) if value in names else -1
+        if not 0 <= number < expected:
+            raise InputError(f"expected the option channels to list numbers or names of {', '.join(names)}, but got {value!r}")
+        chosen.append(number)
+    if len(chosen) not in (1, 3):
+        raise InputError(
+            f"expected one channel or three, as encoders take them, but {cases[0].images[0]} has {len(chosen)} "
+            f"({', '.join(names)}); choose with the option `channels`, in which one may be repeated, such as [0, 1, 1]"
+        )
+    return tuple(chosen)
+
+
+def _read_channels(case: Case, channels: Sequence[int]) -> tuple[Geometry, np.ndarray]:
+    """Read the chosen channels of a case, (x, y, z, C), from the files that hold them."""
+    volumes, parts, first = list[Volume](), dict[int, np.ndarray](), 0
+    for path in case.images:
+        count = read_geometry(path).channels
+        wanted = set(channels) & set(range(first, first + count))
+        if wanted or not volumes:
+            volumes.append(load_volume(path))
+            parts |= {number: volumes[-1].values[..., number - first] for number in wanted}
+        first += count
+    return volumes[0].geometry, np.stack([parts[number] for number in channels], axis=-1)
+
+
+def _read_finite(case: Case, channels: Sequence[int]) -> np.ndarray:
+    return require_finite(_read_channels(case, channels)[1], case.images[0])
+
+
+def _describe(
+    cases: Sequence[Case], geometries: Sequence[Sequence[Geometry]], axes: Sequence[int], chosen: Mapping[str, Any]
+) -> Iterator[str]:  # fmt: skip
+    """Say what a user may not expect of these volumes."""
+    counts = Counter(axes)
+    if len(counts) > 1:
+        kinds = ", ".join(
+            f"{'xyz'[axis]} in {count} such as {cases[axes.index(axis)].images[0]}" for axis, count in counts.most_common()
+        )
+        yield f"slices are cut along different axes: {kinds}; the option `axis` sets one"
+    unknown = [case for case, channels in zip(cases, geometries, strict=True) if channels[0].spacing is None]
+    if 0 < len(unknown) < len(cases):
+        yield (
+            f"{len(unknown)} of {len(cases)} volumes say nothing of their spacing, such as {unknown[0].images[0]}, so there are no "
+            "distances in mm"
+        )
+    patients = Counter(match[1] for case in cases if (match := SEVERAL.fullmatch(case.name)))
+    if chosen["group"] is None and 1 < len(patients) < sum(patients.values()):
+        patient, count = patients.most_common(1)[0]
+        yield (
+            f"every case is a patient of its own, but {count} are named {patient}_…; if these are one patient, set "
+            "`group: '(.+)[_-]'`, or a draw may put them into training and test"
+        )

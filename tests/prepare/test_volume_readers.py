@@ -1,0 +1,351 @@
+"""Readers of volumes: the official layouts, channels, axes, spacings, labels, and what is refused."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.prepare.volume_layouts import AFFINE, SHAPE, describe, labels, save, volume, write_folder, write_msd, write_nnunet
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.readers import READERS
+from medtransfer.prepare.readers.contract import Picture, Scan
+from medtransfer.prepare.stage import prepare
+from medtransfer.records import IGNORE
+
+SIZE = (SHAPE[1], SHAPE[0])  # so that nothing is resized
+BOTH = {"labels": {0: "background", 1: "foreground"}}
+
+
+def scan(reader: str, root: Path, size: tuple[int, int] = SIZE, **options: Any) -> Scan:
+    return READERS[reader](root, size, options)
+
+
+def load(described: Scan, item: int = 0) -> list[Picture]:
+    return list(described.items[item].load())
+
+
+def scaled(values: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(values.astype(np.float64), (0.5, 99.5))
+    return np.rint(np.clip((values - low) / (high - low), 0, 1) * 255)
+
+
+def check_pixels(pictures: list[Picture], image: np.ndarray, mask: np.ndarray) -> None:
+    """Compare slices with a volume (x, y, z[, C]) and its labels, z by z."""
+    channels = image[..., None] if image.ndim == 3 else image
+    whole = np.stack([scaled(channels[..., c]) for c in range(channels.shape[-1])], axis=-1)
+    assert [picture.slice for picture in pictures] == list(range(image.shape[2]))
+    for z, picture in enumerate(pictures):
+        assert np.array_equal(picture.image, whole[:, :, z].swapaxes(0, 1))
+        assert np.array_equal(picture.labels, mask[:, :, z].T)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".tif"])
+def test_nnunet_raw_data_are_read_with_their_test_split(ending: str, tmp_path: Path) -> None:
+    described = scan("nnunet", write_nnunet(tmp_path, ending=ending))
+    assert described.classes == ("PZ", "TZ") and described.channels == 1 and not described.ignore
+    assert [(item.split, item.source, item.pictures) for item in described.items] == [
+        *(("train", f"imagesTr/Tr_{case:03d}_0000{ending}", 3) for case in range(4)),
+        *(("test", f"imagesTs/Ts_{case:03d}_0000{ending}", 3) for case in range(2)),
+    ]
+    check_pixels(load(described), volume(200), labels())
+    assert load(described)[0].spacing == (None if ending == ".tif" else pytest.approx((2, 1.5)))
+
+
+def test_nnunet_version_1_and_unlabelled_tests(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path, tests=0)
+    save(root / "imagesTs/Ts_000_0000.nii.gz", volume(0))
+    listed = [{"image": f"./imagesTr/Tr_{case:03d}.nii.gz", "label": f"./labelsTr/Tr_{case:03d}.nii.gz"} for case in range(4)]
+    describe(root, {
+        "name": "Prostate", "modality": {"0": "T2"}, "labels": {"0": "background", "1": "PZ", "2": "TZ"}, "numTraining": 5,
+        "training": listed,
+    })  # fmt: skip
+    described = scan("nnunet", root)
+    assert [item.split for item in described.items] == [None] * 4 and described.classes == ("PZ", "TZ")
+    assert described.notes[0].endswith("announces 5 training cases, but 4 are there")
+    assert "imagesTs have no labels in labelsTs" in described.notes[1]
+    with pytest.raises(InputError, match="Tr_000_0000…, as nnU-Net names it; set `reader: nnunet`"):
+        scan("msd", root)
+
+
+def test_the_key_dataset_names_files_anywhere(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path, cases=2, tests=0)
+    for name in ("imagesTr/Tr_000_0000.nii.gz", "labelsTr/Tr_000.nii.gz"):
+        (root / "elsewhere").mkdir(exist_ok=True)
+        (root / name).rename(root / "elsewhere" / Path(name).name)
+    entry = {"a": {"images": ["elsewhere/Tr_000_0000.nii.gz"], "label": "elsewhere/Tr_000.nii.gz"}}
+    write = {
+        "channel_names": {"0": "T2"},
+        "labels": {"background": 0, "PZ": 1, "TZ": 2},
+        "numTraining": 1,
+        "file_ending": ".nii.gz",
+    }
+    described = scan("nnunet", describe(root, write | {"dataset": entry}))
+    (item,) = described.items
+    assert item.source == "elsewhere/Tr_000_0000.nii.gz"
+    check_pixels(load(described), volume(200), labels())
+
+
+def test_three_channels_of_nnunet_are_three_of_a_picture(tmp_path: Path) -> None:
+    described = scan("nnunet", write_nnunet(tmp_path, channels=3))
+    assert described.channels == 3 and len(described.items[0].files) == 4
+    check_pixels(load(described), np.stack([volume(200 + channel) for channel in range(3)], axis=-1), labels())
+    chosen = scan("nnunet", tmp_path, channels=["ADC"])
+    assert chosen.channels == 1
+    check_pixels(load(chosen), volume(201), labels())
+    repeated = scan("nnunet", tmp_path, channels=[0, 1, 1])
+    check_pixels(load(repeated), np.stack([volume(200), volume(201), volume(201)], axis=-1), labels())
+
+
+def test_nnunet_png_keep_their_values(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(0).integers(256, size=(*SIZE, 3), dtype=np.uint8)
+    for folder, pixels in (("imagesTr/a_0000.png", rgb), ("labelsTr/a.png", labels()[..., 0].T)):
+        (tmp_path / folder).parent.mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder)
+    names = {"0": "R", "1": "G", "2": "B"}
+    root = describe(tmp_path, {
+        "channel_names": names, "labels": {"background": 0, "PZ": 1, "TZ": 2}, "numTraining": 1, "file_ending": ".png",
+    })  # fmt: skip
+    (picture,) = load(scan("nnunet", root))
+    assert np.array_equal(picture.image, rgb) and np.array_equal(picture.labels, labels()[..., 0].T)
+
+
+def test_the_label_ignore_is_left_out(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path, labels={"background": 0, "PZ": 1, "ignore": 2})
+    described = scan("nnunet", root)
+    assert described.classes == ("PZ",) and described.ignore
+    expected = np.where(labels() == 2, IGNORE, labels())
+    check_pixels(load(described), volume(200), expected)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"labels": {"background": 0, "whole": [1, 2]}}, "one value per label in .*, but 'whole' is a region"),
+        ({"labels": {"PZ": 0, "TZ": 1}}, "label 0 to be the background in .*, but it is 'PZ'"),
+        ({"labels": {"background": 0, "PZ": 1}}, r"the labels \[0, 1\] in .*Tr_000.nii.gz, but got \[2\]"),
+        ({"labels": None}, "`labels` with a name for every number"),
+        ({"channel_names": {"1": "T2"}}, "`channel_names` or `modality` with keys 0, 1, …"),
+        ({"channel_names": {"0": "T2", "1": "ADC"}}, r"expected 2 channels \(T2, ADC\) in every case, but .*Tr_000_0000.* has 1"),
+        ({"file_ending": ".mha"}, "`file_ending` of NIfTI or a picture .*, but got '.mha'; convert"),
+        ({"dataset": {"a": {"images": ["../x.nii.gz"], "label": "y.nii.gz"}}}, "images and label of each case below"),
+    ],
+)
+def test_what_nnunet_would_not_take_is_refused(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        load(scan("nnunet", write_nnunet(tmp_path, **changed)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("imagesTr/Tr_009.nii.gz", r"<case>_<channel>.nii.gz, such as .*, but got Tr_009.nii.gz; .*`reader: msd`"),
+        ("imagesTr/Tr_000_0002.nii.gz", "channels 0000, 0001, … of the case Tr_000 .*, but got 0000, 0002"),
+        ("imagesTr/Tr_009_0000.nii.gz", "a mask for every image, but .*Tr_009_0000.nii.gz has none"),
+        ("labelsTr/Tr_009.nii.gz", "an image for every mask, but .*labelsTr/Tr_009.nii.gz has none"),
+    ],
+)
+def test_files_that_do_not_fit_nnunet_are_named(name: str, message: str, tmp_path: Path) -> None:
+    save(write_nnunet(tmp_path) / name, volume(0))
+    with pytest.raises(InputError, match=message):
+        scan("nnunet", tmp_path)
+
+
+@pytest.mark.parametrize("modalities", [("MRI",), ("FLAIR", "T1", "T2")])
+def test_the_decathlon_is_read(modalities: tuple[str, ...], tmp_path: Path) -> None:
+    described = scan("msd", write_msd(tmp_path, modalities=modalities))
+    assert described.classes == ("left atrium",) and described.channels == len(modalities)
+    assert described.citation.startswith("LeftAtrium: M. Antonelli")
+    assert any("1 test images" in note for note in described.notes)
+    shape = SHAPE if len(modalities) == 1 else (*SHAPE, 3)
+    check_pixels(load(described, 2), volume(2, shape), labels(1))
+    with pytest.raises(InputError, match=r"one channel or three|of 0|but got 'CT'"):
+        scan("msd", tmp_path, channels=["CT"])
+
+
+def test_ct_is_scaled_over_its_training_volumes(tmp_path: Path) -> None:
+    root = write_msd(tmp_path / "raw", modalities=("CT",))
+    prepared = prepare(
+        "t", reader="msd", root=root, size=SIZE, subset=False, split={"test": 0.34, "seed": 0}, validation=0.0,
+        allow_duplicates=False, options={}, out=tmp_path / "out",
+    )  # fmt: skip
+    groups = sorted(set(prepared.samples("train")["group"]))
+    raw = np.concatenate([volume(int(Path(group).name[3:6])).ravel() for group in groups])
+    low, high = np.percentile(raw.astype(np.float64), (0.5, 99.5))
+    assert f"per dataset ({low:g} and {high:g}, of training images)" in prepared.info.scaling
+    for row in (0, 7, 17):  # of training and test cases
+        sample = prepared.index.iloc[row]
+        values = volume(int(Path(sample["source"]).name[3:6]))[:, :, sample["slice"]].T.astype(np.float64)
+        assert np.array_equal(prepared.images[row][..., 0], np.rint(np.clip((values - low) / (high - low), 0, 1) * 255))
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ([], "the list `training` of cases"),
+        ([{"image": "imagesTr/la_000.nii.gz"}], "cases {image, label}"),
+        ([{"image": "imagesTr/x.nii.gz", "label": "labelsTr/la_000.nii.gz"}], "imagesTr/x.nii.gz, which .* lists, but it does not"),
+        ([{"image": "../x.nii.gz", "label": "labelsTr/la_000.nii.gz"}], "files below"),
+    ],
+)
+def test_a_broken_list_of_the_decathlon_is_refused(training: list[Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        scan("msd", write_msd(tmp_path, training=training))
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".tif"])
+def test_folders_of_volumes(ending: str, tmp_path: Path) -> None:
+    described = scan("tiff" if ending == ".tif" else "nifti", write_folder(tmp_path, ending))
+    assert [(item.split, item.group) for item in described.items] == [(None, f"images/case{n}{ending}") for n in range(4)]
+    values = volume(1) * 2
+    check_pixels(load(described, 1), values.astype(np.uint16) if ending == ".tif" else values, labels(1))
+
+
+def test_patterns_name_channels_and_cases(tmp_path: Path) -> None:
+    for split, case in (("train", "p1/a"), ("train", "p1/b"), ("test", "p2/a")):
+        for number, name in enumerate(("t1", "t2", "flair")):
+            save(tmp_path / split / case / f"{name}.nii.gz", volume(number))
+        save(tmp_path / split / case / "seg.nii.gz", labels(1))
+    save(tmp_path / "train/p1/a/extra.nii.gz", volume(9))
+    options = {"images": ["{case}/flair.nii.gz", "{case}/t1.nii.gz", "{case}/t2.nii.gz"], "masks": "{case}/seg.nii.gz"}
+    described = scan("nifti", tmp_path, group="(p[0-9])/", **options)
+    assert [(item.split, item.group) for item in described.items] == [("train", "p1"), ("train", "p1"), ("test", "p2")]
+    assert "1 volumes match neither `images` nor `masks` and are not read, such as" in described.notes[0]
+    check_pixels(load(described), np.stack([volume(2), volume(0), volume(1)], axis=-1), labels(1))
+    (tmp_path / "train/p1/b/t2.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"the volume {case}/t2.nii.gz of case p1/b"):
+        scan("nifti", tmp_path, **options)
+
+
+def test_a_suffix_tells_masks_from_images_in_one_folder(tmp_path: Path) -> None:
+    for case in "ab":
+        save(tmp_path / f"{case}.nii.gz", volume(0))
+        save(tmp_path / f"{case}_seg.nii.gz", labels(1))
+    described = scan("nifti", tmp_path, images="{case}.nii.gz", masks="{case}_seg.nii.gz")
+    assert [item.source for item in described.items] == ["a.nii.gz", "b.nii.gz"]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_are_cut_along_the_largest_spacing(axis: int, tmp_path: Path) -> None:
+    lengths = [1.5, 2.0, 2.5]
+    lengths[axis] = 8
+    save(tmp_path / "images/a.nii.gz", volume(0), np.diag([*lengths, 1]))
+    save(tmp_path / "masks/a.nii.gz", labels(1), np.diag([*lengths, 1]))
+    others = [other for other in range(3) if other != axis]
+    size = (SHAPE[others[1]], SHAPE[others[0]])
+    described = scan("nifti", tmp_path, size)
+    pictures = load(described)
+    whole = scaled(volume(0))
+    assert len(pictures) == described.items[0].pictures == SHAPE[axis]
+    for index, picture in enumerate(pictures):
+        assert np.array_equal(picture.image[..., 0], whole.take(index, axis).T)
+        assert np.array_equal(picture.labels, labels(1).take(index, axis).T)
+        assert picture.spacing == pytest.approx((lengths[others[1]], lengths[others[0]]))
+    assert scan("nifti", tmp_path, size, axis=1).items[0].pictures == SHAPE[1]
+
+
+def test_spacings_follow_the_size(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, ".nii.gz", cases=1)  # 12 x 10 voxels of 1.5 x 2 mm
+    assert load(scan("nifti", root, (5, 24)))[0].spacing == pytest.approx((4, 0.75))
+    padded = load(scan("nifti", root, (24, 24), keep_aspect=True))[0]  # to 20 x 24 pixels, and then 4 rows of padding
+    assert padded.spacing == pytest.approx((1, 0.75)) and not padded.image[:2].any()
+
+
+@pytest.mark.parametrize(
+    ("scaling", "limits"),
+    [
+        ([50, 150], lambda values: (50, 150)),
+        ({"window": [50, 150]}, lambda values: (50, 150)),
+        ({"percentiles": [5, 95]}, lambda values: np.percentile(values.astype(np.float64), (5, 95))),
+        ({"z-score": 2}, lambda values: values.astype(np.float64).mean() + np.array([-2, 2]) * values.astype(np.float64).std()),
+        (
+            {"z-score": [-1, 4]},
+            lambda values: values.astype(np.float64).mean() + np.array([-1, 4]) * values.astype(np.float64).std(),
+        ),
+    ],
+)
+def test_intensity_rules(scaling: Any, limits: Any, tmp_path: Path) -> None:
+    described = scan("nifti", write_folder(tmp_path, ".nii.gz", cases=1), scaling=scaling)
+    low, high = limits(volume(0))
+    expected = np.rint(np.clip((volume(0).astype(np.float64) - low) / (high - low), 0, 1) * 255)
+    assert np.abs(load(described)[1].image[..., 0] - expected[:, :, 1].T).max() <= 1  # a mean may round otherwise
+    assert "map to 0 and 255, clipped" in described.scaling()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scaling": "image"}, "the option scaling to be one of volume, group, dataset"),
+        ({"scaling": {"z-score": 0}}, "low < high"),
+        ({"scaling": {"percentiles": [5, 101]}}, "low < high"),
+        ({"scaling": {"percentiles": [5, 95], "over": "patient"}}, "one of volume, group, dataset"),
+        ({"scaling": {"gamma": 2}}, "an intensity rule"),
+        ({"axis": 3}, "the option axis to be 0, 1, 2 or null, but got 3"),
+        ({"channels": [1]}, "the option channels to list numbers or names of 0, but got 1"),
+        ({"channels": [0, 0]}, "one channel or three"),
+        ({"images": "../images"}, "the option images to be a folder or a pattern"),
+        ({"masks": "{case}/{case}.nii"}, "the option masks to be a folder or a pattern"),
+        ({"group": "case"}, "first group of the option group 'case' to match"),
+        ({"classes": ["x", "y"]}, "the option labels to map"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        scan("nifti", write_folder(tmp_path, ".nii.gz"), **options)
+
+
+def test_masks_are_turned_and_strange_ones_refused(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, ".nii.gz", cases=2)
+    flipped = AFFINE * np.array([-1, 1, 1, 1])
+    flipped[0, 3] = AFFINE[0, 0] * (SHAPE[0] - 1)
+    save(root / "masks/case0.nii.gz", labels(1)[::-1], flipped)
+    described = scan("nifti", root)
+    check_pixels(load(described), volume(0), labels(1))
+    assert "the axes of the volumes differ" in described.notes[-1]
+    save(root / "masks/case0.nii.gz", np.stack([labels(1)] * 2, axis=-1))
+    with pytest.raises(InputError, match="a mask of one channel in .*case0.nii.gz, but it has 2"):
+        scan("nifti", root)
+    save(root / "masks/case0.nii.gz", labels(1)[:-1])
+    with pytest.raises(InputError, match="a mask on the voxels of .*case0"):
+        scan("nifti", root)
+
+
+def test_masks_of_other_values(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, ".nii.gz", cases=1)
+    soft = (labels(1) * 0.7).astype(np.float32)
+    save(root / "masks/case0.nii.gz", soft)
+    with pytest.raises(InputError, match=r"the labels \[0, 255\] in .*case0.nii.gz, but got \[0.69"):
+        load(scan("nifti", root))
+    check_pixels(load(scan("nifti", root, threshold=0.5)), volume(0), labels(1))
+
+
+def test_several_cases_of_a_patient_are_noticed(tmp_path: Path) -> None:
+    for name in ("patient001_frame01", "patient001_frame12", "patient002_frame01", "patient002_frame08"):
+        save(tmp_path / f"images/{name}.nii.gz", volume(0))
+        save(tmp_path / f"masks/{name}.nii.gz", labels(1))
+    (note,) = scan("nifti", tmp_path).notes
+    assert "2 are named patient001_…; if these are one patient, set `group: '(.+)[_-]'`" in note
+    described = scan("nifti", tmp_path, group="(.+)[_-]")
+    assert described.notes == () and {item.group for item in described.items} == {"patient001", "patient002"}
+
+
+def test_unequal_pages_are_refused(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, ".tif", cases=1)
+    pages = [Image.fromarray(np.zeros((10, 12), np.uint16)), Image.fromarray(np.zeros((10, 12), np.uint8))]
+    pages[0].save(root / "images/case0.tif", save_all=True, append_images=[*pages[1:], pages[0]])
+    with pytest.raises(InputError, match="pages of one size and mode in .*case0.tif"):
+        load(scan("tiff", root))
+
+
+def test_unknown_spacings_of_some_are_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import nibabel as nib
+
+    root = write_folder(tmp_path, ".nii.gz", cases=2)
+    for kind, values in (("images", volume(0)), ("masks", labels(1))):
+        nib.save(nib.Nifti1Image(values, None), root / kind / "case0.nii.gz")
+    with caplog.at_level(logging.WARNING, logger="medtransfer"):
+        described = scan("nifti", root)
+    assert load(described)[0].spacing is None
+    assert any("1 of 2 volumes say nothing of their spacing" in note for note in described.notes)
