@@ -215,7 +215,7 @@ def test_patterns_name_channels_and_cases(tmp_path: Path) -> None:
     assert "1 volumes match neither `images` nor `masks` and are not read, such as" in described.notes[0]
     check_pixels(load(described), np.stack([volume(2), volume(0), volume(1)], axis=-1), labels(1))
     (tmp_path / "train/p1/b/t2.nii.gz").unlink()
-    with pytest.raises(InputError, match=r"the volume {case}/t2.nii.gz of case p1/b"):
+    with pytest.raises(InputError, match=r"volume {case}/t2.nii.gz of the case p1/b"):
         scan("nifti", tmp_path, **options)
 
 

@@ -8,6 +8,7 @@ from medtransfer.config.schema import (
     FileOrigin,
     Finetune,
     Grid,
+    ImportedOrigin,
     InputContract,
     Margins,
     Name,
@@ -21,13 +22,14 @@ from medtransfer.config.schema import (
     Score,
     Search,
     Section,
+    SeriesOrigin,
     SupervisedOrigin,
     Ui,
 )
 from medtransfer.config.strict_yaml import parse_yaml
 
 __all__ = [
-    "DEFAULTS", "MOST_PIXELS", "Explain", "FileOrigin", "Finetune", "Grid", "InputContract", "Margins", "Name", "Params", "Prepare",
-    "Pretrain", "Rank", "Replay", "Report", "Samples", "Score", "Search", "Section", "SupervisedOrigin", "Ui",
-    "check_section", "default_params", "load_params", "merge", "parse_yaml", "seeded_names",
+    "DEFAULTS", "MOST_PIXELS", "Explain", "FileOrigin", "Finetune", "Grid", "ImportedOrigin", "InputContract", "Margins", "Name",
+    "Params", "Prepare", "Pretrain", "Rank", "Replay", "Report", "Samples", "Score", "Search", "Section", "SeriesOrigin",
+    "SupervisedOrigin", "Ui", "check_section", "default_params", "load_params", "merge", "parse_yaml", "seeded_names",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Pydantic schema of params.yaml."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -227,15 +228,9 @@ class InputContract(Section):
     """order of the channels"""
 
 
-class FileOrigin(Section):
-    """Weights files: one, whose epoch is `epoch`, or several by epoch."""
+class ImportedOrigin(Section):
+    """What all origins have that import weights files."""
 
-    kind: Literal["file"]
-    """imported from weights files"""
-    weights: FilesByEpoch
-    """a weights file, or files by epoch"""
-    epoch: Positive | None
-    """epoch of the one file; null where weights maps epochs to files"""
     source: Name
     """dataset that the weights were trained on, for the records"""
     pickle: bool
@@ -246,6 +241,17 @@ class FileOrigin(Section):
     """start of the tensor names to take, such as teacher.; null: the only encoder in the file"""
     input: InputContract | None
     """input that the weights expect; null: that of their record or architecture"""
+
+
+class FileOrigin(ImportedOrigin):
+    """Weights files: one, whose epoch is `epoch`, or several by epoch."""
+
+    kind: Literal["file"]
+    """imported from weights files"""
+    weights: FilesByEpoch
+    """a weights file, or files by epoch"""
+    epoch: Positive | None
+    """epoch of the one file; null where weights maps epochs to files"""
 
     @model_validator(mode="after")
     def _check_epoch(self) -> "FileOrigin":
@@ -260,6 +266,30 @@ class FileOrigin(Section):
         return {epoch: Path(weights[epoch]) for epoch in sorted(epoch for epoch in weights if epoch is not None)}
 
 
+def _one_group(value: str) -> str:
+    """Refuse what is not a regular expression with one group."""
+    try:
+        groups = re.compile(value).groups
+    except re.error as error:
+        raise ValueError(f"must be a regular expression, but {error}") from None
+    if groups != 1:
+        raise ValueError(f"must have one group, the number of the epoch, such as 'epoch(\\d+)', but has {groups}")
+    return value
+
+
+class SeriesOrigin(ImportedOrigin):
+    """Checkpoints of one pretraining that was done elsewhere: a folder of weights files with the epoch in their names."""
+
+    kind: Literal["series"]
+    """imported from a folder of weights files"""
+    weights: Place
+    """folder of the weights files, or a glob such as runs/7/*.pth"""
+    epoch: Annotated[str, AfterValidator(_one_group)]
+    """regular expression, searched in the path below the folder, whose one group is the epoch"""
+    first: Literal[0, 1]
+    """number in the names after the first epoch; 0 where the files count from 0"""
+
+
 class PackageOrigin(Section):
     """ImageNet weights from an installed package: the folder of their copies, and the epoch that is recorded for them."""
 
@@ -271,7 +301,7 @@ class PackageOrigin(Section):
     """epoch that is recorded for the weights"""
 
 
-Origin = Annotated[SupervisedOrigin | FileOrigin | PackageOrigin, Field(discriminator="kind")]
+Origin = Annotated[SupervisedOrigin | FileOrigin | SeriesOrigin | PackageOrigin, Field(discriminator="kind")]
 
 
 class Pretrain(Section):

@@ -26,8 +26,11 @@ from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.pretrain.recipe import input_contract
 from medtransfer.pretrain.reuse import move_aside_foreign, reuse
 from medtransfer.pretrain.sync import finish
+from medtransfer.progress import track
 from medtransfer.records import CheckpointInfo, Pretraining, Provenance, series_folder
 from medtransfer.training.checkpoints import save_checkpoint
+
+KEPT = 4  # encoders in memory; further files of a series are read a second time
 
 log = logging.getLogger("medtransfer")
 Tensors = Mapping[str, Tensor]
@@ -135,16 +138,22 @@ def _import(
     section: Pretrain, weights: WeightsImport, checkpoints: CheckpointFolder, provenances: dict[int, Provenance], cell: str
 ) -> None:  # fmt: skip
     encoders, audits = dict[int, Encoder](), dict[int, LoadAudit]()
-    for epoch, file in weights.files.items():  # an invalid file raises before anything is written
-        encoders[epoch] = _random(section)
-        audits[epoch] = _load(encoders[epoch], file, weights)
+    for epoch, file in track(weights.files.items(), "pretrain: weights files", len(weights.files), "files"):
+        encoder = _random(section)
+        audits[epoch] = _load(encoder, file, weights)  # an invalid file raises before anything is written
+        _log_audit(audits[epoch], file)
+        if len(encoders) < KEPT:
+            encoders[epoch] = encoder
     move_aside_foreign(checkpoints)
     first = next(iter(provenances.values()))
     # The class names of a published head are unknown, so only the encoder is kept.
     save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": _random(section)}), replace(first, epoch=0, lineage=[]))
-    for epoch, encoder in encoders.items():
+    for epoch, file in weights.files.items():
+        if (kept := encoders.pop(epoch, None)) is None:
+            kept = _random(section)
+            _load(kept, file, weights)
         loaded = {"matched": audits[epoch].matched, "total": audits[epoch].total}
-        save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": encoder}), replace(provenances[epoch], loaded=loaded))
+        save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": kept}), replace(provenances[epoch], loaded=loaded))
     _store(checkpoints, provenances, audits, cell, {"allow_partial": weights.allow_partial, "size": first.input["size"]})
 
 
@@ -167,12 +176,15 @@ def _load(encoder: Encoder, file: Path, weights: WeightsImport) -> LoadAudit:
         encoder, tensors, source=str(file), mapping="direct" if weights.rename else None, allow_partial=weights.allow_partial,
         prefix=weights.prefix or "", channels=weights.contract["channels"] if weights.contract else "RGB",
     )  # fmt: skip
+    return audit
+
+
+def _log_audit(audit: LoadAudit, file: Path) -> None:
     log.info("pretrain: %s", audit)
     if audit.matched < audit.total:
         log.warning(
             "pretrain: only %d of %d encoder tensors come from %s; the others are random", audit.matched, audit.total, file
         )  # fmt: skip
-    return audit
 
 
 def _store(

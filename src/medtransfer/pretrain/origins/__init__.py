@@ -6,7 +6,7 @@ from typing import Protocol
 from medtransfer.config import Pretrain, Section
 from medtransfer.pretrain.origins.package import InstalledPackage
 from medtransfer.pretrain.origins.supervised import Supervised
-from medtransfer.pretrain.origins.weights_file import WeightsFile
+from medtransfer.pretrain.origins.weights_file import WeightsFile, WeightsSeries
 from medtransfer.pretrain.stopping import Stopper
 
 
@@ -41,4 +41,6 @@ class Origin(Protocol):
         ...
 
 
-ORIGINS: dict[str, Origin] = {"supervised": Supervised(), "file": WeightsFile(), "package": InstalledPackage()}
+ORIGINS: dict[str, Origin] = {
+    "supervised": Supervised(), "file": WeightsFile(), "series": WeightsSeries(), "package": InstalledPackage(),
+}  # fmt: skip
