@@ -106,6 +106,19 @@ def target(tmp_path: Path) -> PreparedTarget:
     return PreparedTarget.open(folder)
 
 
+def test_the_size_of_pixels_is_in_two_further_columns(target: PreparedTarget) -> None:
+    path = target.folder / "index.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    sizes = ["pixel_height,pixel_width", "1.5,0.75", ",", "2,3"]
+    path.write_text("\n".join(f"{line},{size}" for line, size in zip(lines, sizes, strict=True)), encoding="utf-8")
+    index = PreparedTarget.open(target.folder).index
+    assert index["pixel_height"].tolist()[::2] == [1.5, 2] and index["pixel_width"].isna().tolist() == [False, True, False]
+    for wrong in ("0", "-1", "inf", "nan", "wide"):
+        path.write_text("\n".join(f"{line},{size}" for line, size in zip(lines, [*sizes[:3], f"2,{wrong}"], strict=True)))
+        with pytest.raises(InputError, match=r"a positive length in mm or nothing in the column 'pixel_width' .* in line 4"):
+            _ = PreparedTarget.open(target.folder).index
+
+
 def test_a_record_comes_back_as_it_was(example: Any, tmp_path: Path) -> None:
     path = tmp_path / "new" / "folders" / "record.json"
     example.write(path)

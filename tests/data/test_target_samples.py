@@ -105,3 +105,14 @@ def test_broken_targets_are_refused(make_target: Make, change: dict[str, Any], m
     target = make_target(images, images[..., 0], size=(8, 8), **change)
     with pytest.raises(InputError, match=message):
         TargetSamples(target, "train", augment=True, **PLAIN)
+
+
+@pytest.mark.parametrize(("second", "known"), [("2,0.5", True), (",", False)])
+def test_sizes_of_pixels_count_if_all_are_known(second: str, known: bool, make_target: Make) -> None:
+    target = make_target(np.zeros((2, 4, 4, 1), np.uint8), np.ones((2, 4, 4), np.uint8), size=(4, 4))
+    path = target.folder / "index.csv"
+    sizes = ["pixel_height,pixel_width", "1.5,1.5", second]
+    lines = zip(path.read_text(encoding="utf-8").splitlines(), sizes, strict=True)
+    path.write_text("\n".join(f"{line},{size}" for line, size in lines), encoding="utf-8")
+    samples = TargetSamples(PreparedTarget.open(target.folder), "train", augment=False, **PLAIN)
+    assert samples.pixel_sizes == ({"file0.png#0@0,0": (1.5, 1.5), "file1.png#0@0,0": (2.0, 0.5)} if known else {})

@@ -25,8 +25,8 @@ def data(classes: int) -> tuple[torch.Tensor, torch.Tensor]:
     return (probabilities[:, 1:] if classes == 1 else probabilities), truth.to(torch.uint8)
 
 
-def evaluate(probabilities, truth, classes, batch=4):
-    evaluation = SegmentationEvaluation(classes, [f"name {c}" for c in range(classes)])
+def evaluate(probabilities, truth, classes, batch=4, pixel_sizes=None):
+    evaluation = SegmentationEvaluation(classes, [f"name {c}" for c in range(classes)], pixel_sizes)
     for start in range(0, len(truth), batch):
         window = slice(start, start + batch)
         images = [f"image {i}" for i in range(len(truth))][window]
@@ -111,6 +111,21 @@ def test_ignored_pixels_are_in_no_count(classes):
     for mask in masks:
         mask[..., 7:] = False
     assert [row["hd95_class_1"] for row in result.per_sample] == [hd95(*pair) for pair in zip(*masks, strict=True)]
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("square", [True, False])
+def test_hd95_in_mm_is_by_the_size_of_each_images_pixels(classes, square):
+    probabilities, truth = data(classes)
+    sizes = {f"image {i}": (1.0 + i, 1.0 + i if square else 0.5) for i in range(6)}
+    result, in_pixels = evaluate(probabilities, truth, classes, pixel_sizes=sizes), evaluate(probabilities, truth, classes)
+    assert "hd95_mm" not in in_pixels.metrics
+    assert {name: result.metrics[name] for name in in_pixels.metrics} == in_pixels.metrics
+    pairs = list(zip(predicted(probabilities, classes).numpy(), truth.numpy(), sizes.values(), strict=True))
+    expected = [[hd95(p == c, t == c, size) for c in range(1, classes + 1)] for p, t, size in pairs]
+    assert [row["hd95_mm"] for row in result.per_sample] == pytest.approx(np.mean(expected, axis=1))
+    assert result.metrics["hd95_mm"] == pytest.approx(np.mean(expected))
+    assert [result.metrics[f"hd95_mm_class_{c + 1}"] for c in range(classes)] == pytest.approx(np.mean(expected, axis=0))
 
 
 def test_an_image_of_ignored_pixels_only_has_nothing_wrong():

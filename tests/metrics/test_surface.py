@@ -22,8 +22,8 @@ def brute_outline(mask: np.ndarray) -> np.ndarray:
     return np.array([(y, x) for y, x in np.argwhere(mask) if not all(inside(y + dy, x + dx) for dy, dx in steps)])
 
 
-def brute_hd95(a: np.ndarray, b: np.ndarray) -> float:
-    table = cdist(brute_outline(a), brute_outline(b))
+def brute_hd95(a: np.ndarray, b: np.ndarray, pixel: tuple[float, float] = (1, 1)) -> float:
+    table = cdist(brute_outline(a) * pixel, brute_outline(b) * pixel)
     return max(np.percentile(table.min(axis=1), 95), np.percentile(table.min(axis=0), 95))
 
 
@@ -45,6 +45,20 @@ def test_equals_brute_force_and_is_symmetric(seed):
     hausdorff = [directed_hausdorff(np.argwhere(outline(x)), np.argwhere(outline(y)))[0] for x, y in ((a, b), (b, a))]
     assert surface_distances(a, b).max() == pytest.approx(hausdorff[0])
     assert surface_distances(b, a).max() == pytest.approx(hausdorff[1])
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**31), st.floats(0.2, 5), st.floats(0.2, 5))
+def test_pixels_have_a_height_and_a_width(seed, height, width):
+    a, b = blobs(seed)
+    assert hd95(a, b, (height, width)) == pytest.approx(brute_hd95(a, b, (height, width)))
+
+
+def test_millimetres_by_hand():
+    point, other, empty = np.zeros((3, 20, 30), dtype=bool)
+    point[0, 0], other[3, 4] = True, True
+    assert hd95(point, other, (2.0, 0.5)) == pytest.approx(math.hypot(6, 2))
+    assert hd95(point, empty, (2.0, 0.5)) == pytest.approx(math.hypot(40, 15))
 
 
 def test_hand_made_distances():

@@ -70,6 +70,12 @@ def test_sample_frames_differ_and_the_heart_beats(run: Run) -> None:
     assert systole < 0.7 * diastole
 
 
+def test_pixels_have_their_size_after_resizing(tmp_path: Path) -> None:
+    root = write_patient(tmp_path, np.zeros((4, 6, 2), np.int16), np.zeros((4, 6, 2), np.uint8))  # x 4, y 6, each 1.4 mm
+    pictures = list(scan(root, (3, 8), {}).items[0].load())
+    assert all(picture.spacing == pytest.approx((2.8, 0.7)) for picture in pictures)
+
+
 def test_a_mirrored_mask_is_stored_as_its_image(run: Run, copy: Callable[[str], Path], caplog: pytest.LogCaptureFixture) -> None:
     root = copy("acdc")
     upright = np.array(run("acdc").masks)

@@ -12,6 +12,7 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.prepare.readers import READERS
 from medtransfer.records import INDEX_COLUMNS, MASKS_FILE, PreparedTarget
+from medtransfer.records.prepared import SPACING_COLUMNS
 from medtransfer.tasks import TASKS
 
 Run = Callable[..., PreparedTarget]
@@ -23,7 +24,9 @@ def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Pa
     index, images, info = prepared.index, prepared.images, prepared.info
     labels_file = TASKS[info.task].labels_file
     labels = np.load(prepared.folder / labels_file)
-    assert tuple(index.columns) == INDEX_COLUMNS
+    known = reader in ("acdc", "nnunet", "msd", "nifti")
+    assert tuple(index.columns) == (*INDEX_COLUMNS, *SPACING_COLUMNS * known)
+    assert not known or (index[list(SPACING_COLUMNS)] > 0).all(axis=None)
     assert (images.dtype, images.shape[-1], len(labels)) == (np.uint8, info.channels, len(images))
     if labels_file == MASKS_FILE:
         assert (labels.dtype, labels.shape) == (np.uint8, images.shape[:-1])

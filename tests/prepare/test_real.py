@@ -48,6 +48,25 @@ def test_acdc_slices_are_oriented_as_in_the_file(realdata: Path) -> None:
     assert np.array_equal(np.stack(masks), truth.T)
 
 
+def test_the_nifti_reader_reads_acdc_alike(realdata: Path) -> None:
+    labels = {0: "background", 1: "RV cavity", 2: "myocardium", 3: "LV cavity"}
+    options = {
+        "images": "{case}.nii.gz", "masks": "{case}_gt.nii.gz", "group": "(patient[0-9]+)/", "labels": labels,
+        "classes": list(labels.values())[1:],
+    }  # fmt: skip
+    by_acdc, by_nifti = READERS["acdc"](realdata / "acdc", (64, 64), {}), READERS["nifti"](realdata / "acdc", (64, 64), options)
+    assert by_acdc.classes == by_nifti.classes and by_acdc.channels == by_nifti.channels
+    one, other = ({item.source: item for item in described.items} for described in (by_acdc, by_nifti))
+    assert one.keys() == other.keys() and len(one) == 50
+    for source in list(one)[::10]:
+        assert (one[source].split, one[source].group, one[source].pictures) == (
+            other[source].split, other[source].group, other[source].pictures
+        )  # fmt: skip
+        for expected, picture in zip(one[source].load(), other[source].load(), strict=True):
+            assert np.array_equal(expected.image, picture.image) and np.array_equal(expected.labels, picture.labels)
+            assert expected.slice == picture.slice and expected.spacing == pytest.approx(picture.spacing)
+
+
 def test_a_subset_must_be_declared(realdata: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected 1902 train samples in .*acdc, but got 458 \(1444 fewer\)"):
         run("acdc", realdata / "acdc", tmp_path, (64, 64), subset=False)

@@ -1,6 +1,6 @@
 """Tasks for tests: segmentation that is watched, and a second task that has neither masks nor Dice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,7 +55,7 @@ class Watched(Segmentation):
             next(self.built.encoder.parameters()).data.add_(0.1)
         return self.factor * super().loss(logits, truth, name)
 
-    def evaluator(self, class_names: Sequence[str]) -> Evaluator:
+    def evaluator(self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None) -> Evaluator:
         self.weights.append({name: value.clone() for name, value in self.built.state_dict().items()})
         evaluator = super().evaluator(class_names)
         return Told(evaluator, self.primary_values.pop(0)) if self.primary_values else evaluator
@@ -111,7 +111,7 @@ class Presence:
     def probabilities(self, logits: Tensor) -> Tensor:
         return logits.sigmoid()
 
-    def evaluator(self, class_names: Sequence[str]) -> Evaluator:
+    def evaluator(self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None) -> Evaluator:
         return Accuracy()
 
     def count_empty(self, evaluation: Evaluation) -> None:

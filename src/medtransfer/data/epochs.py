@@ -1,5 +1,6 @@
 """Datasets whose random numbers depend only on (seed, epoch, index)."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -39,12 +40,14 @@ class Samples(EpochDataset[tuple[Tensor, Any, int]]):
         groups: the group of each sample, for evaluation by patient.
         mean: mean of the normalisation, per channel, in [0, 1] units.
         std: standard deviation of the normalisation, likewise.
+        pixel_sizes: (height, width) of a pixel of each sample by its identifier, mm; empty unless all are known.
     """
 
     images: list[str]
     groups: list[str]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    pixel_sizes: Mapping[str, tuple[float, float]] = {}
 
     def __len__(self) -> int:
         """Count the samples."""

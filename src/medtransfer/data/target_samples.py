@@ -39,6 +39,7 @@ class TargetSamples(Samples):
         super().__init__(seed)
         self._windows = Windows(target, split)
         self.images, self.groups = self._windows.images, self._windows.groups
+        self.pixel_sizes = self._windows.pixel_sizes
         self.mean, self.std = tuple(mean), tuple(std)
         self._augmentation = target.info.augmentation if augment else None
         if self._augmentation is not None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from medtransfer.errors import InputError
 from medtransfer.records import IGNORE, INDEX_FILE, MASKS_FILE, PreparedTarget
-from medtransfer.records.prepared import REMEDY
+from medtransfer.records.prepared import REMEDY, SPACING_COLUMNS
 
 
 class Windows:
@@ -16,6 +16,7 @@ class Windows:
         images: a unique identifier of each sample, `<source>#<slice>@<top>,<left>`.
         groups: the group (patient, eye) of each sample.
         size: (height, width) of a model's input, pixels; no window is smaller.
+        pixel_sizes: (height, width) of a pixel of each sample by its identifier, mm; empty unless all are known.
     """
 
     def __init__(self, target: PreparedTarget, split: str) -> None:
@@ -31,6 +32,9 @@ class Windows:
         self.images = [f"{source}#{z}@{top},{left}" for source, z, top, left in positions]
         self.groups = [str(group) for group in rows["group"]]
         self.size = (target.info.input[0], target.info.input[1])
+        self.pixel_sizes: dict[str, tuple[float, float]] = {}
+        if set(SPACING_COLUMNS) <= set(rows.columns) and rows[list(SPACING_COLUMNS)].notna().all(axis=None):
+            self.pixel_sizes = dict(zip(self.images, zip(*(rows[name] for name in SPACING_COLUMNS), strict=True), strict=True))
         self._check()
 
     def __len__(self) -> int:

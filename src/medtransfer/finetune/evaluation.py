@@ -27,7 +27,7 @@ def evaluate(
         workers: loader processes.
     """
     lay_out(model).eval()
-    evaluator = task.evaluator(class_names)
+    evaluator = task.evaluator(class_names, samples.pixel_sizes)
     batches = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False)
     for images, truth, positions in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
         rows = positions.tolist()

@@ -2,13 +2,15 @@
 
 Names of a metric `m`: `m`, counts pooled over the test set, mean over the non-background classes; `m_class_<c>`, that of
 class c = 1..classes; `m_per_image` and `m_per_patient` (Dice and Jaccard), counts pooled inside each image or patient, then
-the mean over images or patients. `hd95` is the mean over images, in pixels. Each row per sample has Dice and HD95, their
+the mean over images or patients. `hd95` is the mean over images, in pixels; where the size of the pixels is known, `hd95_mm` is the
+same in mm. Each row per sample has Dice and HD95, their
 values by class, and the pixels `tp_class_<c>`, `fp_class_<c>`, `fn_class_<c>`, `tn_class_<c>`; with a single class also
 `tp`, `fp`, `fn` and `tn`, as `dice` is `dice_class_1` then.
 
 Pixels whose true label is IGNORE are in no count; for HD95 they are background in both masks.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,18 +38,22 @@ class _Seen:
 
     images: dict[str, str] = field(default_factory=dict)  # image -> group
     counts: list[Counts] = field(default_factory=list)
-    distances: list[NDArray[np.float64]] = field(default_factory=list)  # (N, classes) of each batch
+    distances: list[NDArray[np.float64]] = field(default_factory=list)  # (N, classes) of each batch, pixels
+    lengths: list[NDArray[np.float64]] = field(default_factory=list)  # the same in mm
 
 
 class SegmentationEvaluation:
     """Evaluation of a stream of predictions; its memory does not hold masks."""
 
-    def __init__(self, classes: int, class_names: Sequence[str]) -> None:
+    def __init__(
+        self, classes: int, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None
+    ) -> None:  # fmt: skip
         """Start empty.
 
         Args:
             classes: number of non-background classes.
             class_names: their names, for errors; label c is class_names[c - 1].
+            pixel_sizes: (height, width) of a pixel of each image by its identifier, mm; None or empty if unknown.
 
         Raises:
             ValueError: there is not one name per class.
@@ -55,6 +61,7 @@ class SegmentationEvaluation:
         if classes < 1 or len(class_names) != classes:
             raise ValueError(f"expected one name for each of {classes} classes, but got {list(class_names)}")
         self.classes, self.class_names = classes, tuple(class_names)
+        self._pixel_sizes = pixel_sizes or {}
         self._seen = _Seen()
         self._average_precision = AveragePrecision(classes)
 
@@ -87,7 +94,11 @@ class SegmentationEvaluation:
         if judged.numel():
             self._average_precision.update(foreground, judged)
         self._seen.counts.append(counts)
-        self._seen.distances.append(self._distances(prediction.cpu().numpy(), truth.cpu().numpy()))
+        masks = prediction.cpu().numpy(), truth.cpu().numpy()
+        self._seen.distances.append(self._distances(*masks, [(1.0, 1.0)] * len(truth)))
+        if self._pixel_sizes:
+            sizes = [self._pixel_sizes[image] for image in images]
+            self._seen.lengths.append(self._in_mm(*masks, self._seen.distances[-1], sizes))
         self._seen.images.update(zip(images, groups, strict=True))
 
     def compute(self) -> Evaluation:
@@ -104,17 +115,23 @@ class SegmentationEvaluation:
             metrics |= self._by_class(name, formula(counts.sum()))
         metrics |= self._by_class("average_precision", self._average_precision.compute())
         metrics |= self._by_class("hd95", distances.mean(axis=0))
+        lengths = np.concatenate(self._seen.lengths) if self._seen.lengths else None
+        if lengths is not None:
+            metrics |= self._by_class("hd95_mm", lengths.mean(axis=0))
         patients = counts.by_group(list(self._seen.images.values()))
         for name in PER_CASE:
             metrics[f"{name}_per_image"] = float(OVERLAP[name](counts).mean())
             metrics[f"{name}_per_patient"] = float(np.mean([OVERLAP[name](pooled) for pooled in patients.values()]))
-        return Evaluation(metrics, self._rows(counts, distances))
+        return Evaluation(metrics, self._rows(counts, distances, lengths))
 
-    def _rows(self, counts: Counts, distances: NDArray[np.float64]) -> list[dict[str, Any]]:
+    def _rows(
+        self, counts: Counts, distances: NDArray[np.float64], lengths: NDArray[np.float64] | None
+    ) -> list[dict[str, Any]]:  # fmt: skip
         dice = OVERLAP["dice"](counts)  # (N, classes)
         return [
             {
                 "image": image, "group": group, **self._by_class("dice", dice[i]), **self._by_class("hd95", distances[i]),
+                **({} if lengths is None else self._by_class("hd95_mm", lengths[i])),
                 **{f"{name}_class_{c + 1}": int(getattr(counts, name)[i, c]) for c in range(self.classes) for name in CELLS},
                 **{name: int(getattr(counts, name)[i, 0]) for name in CELLS if self.classes == 1},
             }
@@ -125,10 +142,21 @@ class SegmentationEvaluation:
         classes = {f"{name}_class_{c + 1}": float(value) for c, value in enumerate(values)}
         return {name: float(values.mean()), **classes}
 
-    def _distances(self, prediction: NDArray[np.int64], truth: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def _distances(
+        self, prediction: NDArray[np.int64], truth: NDArray[np.uint8], pixels: Sequence[tuple[float, float]]
+    ) -> NDArray[np.float64]:  # fmt: skip
         labels = range(1, self.classes + 1)
-        pairs = zip(prediction, truth, strict=True)
-        return np.array([[hd95(p == c, t == c) for c in labels] for p, t in pairs])  # (N, classes)
+        rows = zip(prediction, truth, pixels, strict=True)
+        return np.array([[hd95(p == c, t == c, pixel) for c in labels] for p, t, pixel in rows])  # (N, classes)
+
+    def _in_mm(
+        self, prediction: NDArray[np.int64], truth: NDArray[np.uint8], distances: NDArray[np.float64],
+        pixels: Sequence[tuple[float, float]],
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """Return the distances in mm; those in pixels are only multiplied where pixels are square."""
+        if all(math.isclose(height, width, rel_tol=1e-5) for height, width in pixels):
+            return distances * np.array(pixels)[:, :1]
+        return self._distances(prediction, truth, pixels)
 
     def _check(self, probabilities: Tensor, truth: Tensor, images: Sequence[str], groups: Sequence[str]) -> None:
         channels = 1 if self.classes == 1 else self.classes + 1

@@ -1,4 +1,4 @@
-"""Distances between the outlines of two binary masks, in pixels."""
+"""Distances between the outlines of two binary masks, in pixels or mm."""
 
 import math
 
@@ -15,21 +15,22 @@ def outline(mask: Mask) -> Mask:
     return mask & ~inside
 
 
-def surface_distances(start: Mask, end: Mask) -> NDArray[np.float64]:
-    """Return the distance, in pixels, of each outline pixel of one non-empty mask (H, W) to the nearest of another."""
-    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~outline(end))
+def surface_distances(start: Mask, end: Mask, pixel: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.float64]:
+    """Return the distance of each outline pixel of one non-empty mask (H, W) to the nearest of another, in units of `pixel`."""
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~outline(end), sampling=pixel)
     return distance[outline(start)]
 
 
-def hd95(prediction: Mask, truth: Mask) -> float:
+def hd95(prediction: Mask, truth: Mask, pixel: tuple[float, float] = (1.0, 1.0)) -> float:
     """Compute the 95th percentile Hausdorff distance: the larger of the two directed 95th percentiles.
 
     Args:
         prediction: bool (H, W).
         truth: bool (H, W).
+        pixel: (height, width) of a pixel, such as in mm; the distance has its unit.
 
     Returns:
-        Distance in pixels; 0 if both masks are empty, the image diagonal if one is (the rules of `overlap.py`).
+        Distance, in pixels by default; 0 if both masks are empty, the image diagonal if one is (the rules of `overlap.py`).
 
     Raises:
         ValueError: the masks are not bool (H, W) of one shape.
@@ -44,7 +45,7 @@ def hd95(prediction: Mask, truth: Mask) -> float:
     if not (prediction.any() or truth.any()):
         return 0.0
     if not (prediction.any() and truth.any()):
-        return math.hypot(*truth.shape)
+        return math.hypot(truth.shape[0] * pixel[0], truth.shape[1] * pixel[1])
     box = ndimage.find_objects((prediction | truth).astype(np.uint8))[0]  # contains both outlines; a smaller array is faster
     a, b = prediction[box], truth[box]
-    return float(max(np.percentile(surface_distances(a, b), 95), np.percentile(surface_distances(b, a), 95)))
+    return float(max(np.percentile(surface_distances(*pair, pixel), 95) for pair in ((a, b), (b, a))))

@@ -42,13 +42,14 @@ COUNTS_FILE = "mask_counts.csv"
 
 @dataclass(frozen=True)
 class Rows:
-    """What is known of the rows of the arrays: their items, slices, hashes, and how many pixels have each label."""
+    """What is known of the rows of the arrays: their items, slices, hashes, pixels of each label, and mm of a pixel."""
 
     items: list[Item] = field(default_factory=list)
     slices: list[int] = field(default_factory=list)
     images: list[str | None] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     pixels: list[np.ndarray] = field(default_factory=list)
+    spacings: list[tuple[float, float] | None] = field(default_factory=list)
 
 
 def prepare(
@@ -193,6 +194,7 @@ def _write_arrays(scan: Scan, size: Size, target: str, folder: Path) -> Rows:
         images[row] = picture.image
         rows.items.append(item)
         rows.slices.append(picture.slice)
+        rows.spacings.append(picture.spacing)
         rows.images.append(hash_image(picture.image))
         rows.labels.append("" if picture.labels is None else hash_pixels(picture.labels))
         if labels is not None and picture.labels is not None:
@@ -215,9 +217,11 @@ def _write_index(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) ->
     """Write one line per sample and count them by split."""
     counts = {name: 0 for name in SPLITS if name in splits}
     lines: list[tuple[object, ...]] = []
+    spacings: list[tuple[float, float] | None] = []
     for row, (item, split, position) in enumerate(zip(rows.items, splits, rows.slices, strict=True)):
         for window in scan.windows["train" if split == "train" else "test"]:  # validation images get those of test images
             lines.append((len(lines), row, split, item.group, item.source, position, *window))
+            spacings.append(rows.spacings[row])
             counts[split] += 1
-    write_index(folder, lines)
+    write_index(folder, lines, spacings)
     return counts

@@ -84,6 +84,7 @@ IGNORE = 255  # label of pixels that are left out of loss and metrics
 REMEDY = "make the target again with `medtransfer prepare --force`"
 _VERIFIED: set[tuple[str, int, int, str | None]] = set()  # files whose hash this process has already checked
 INDEX_COLUMNS = ("sample", "row", "split", "group", "source", "slice", "top", "left", "height", "width")
+SPACING_COLUMNS = ("pixel_height", "pixel_width")  # mm of a stored pixel, empty if unknown; only where some are known
 
 
 @dataclass(frozen=True)
@@ -118,16 +119,16 @@ class PreparedTarget:
 
     @cached_property
     def index(self) -> "pd.DataFrame":
-        """Index, one row per sample, columns INDEX_COLUMNS."""
+        """Index, one row per sample: INDEX_COLUMNS, and SPACING_COLUMNS (NaN if unknown) where the reader knows some."""
         import pandas as pd
 
         path, remedy = self.folder / INDEX_FILE, REMEDIES[TARGET]
         table = read_table(path, remedy)
-        if table.columns != INDEX_COLUMNS:
+        if table.columns not in (INDEX_COLUMNS, (*INDEX_COLUMNS, *SPACING_COLUMNS)):
             raise InputError(
                 f"expected the columns {', '.join(INDEX_COLUMNS)} in {path}, but got {', '.join(table.columns)[:200]}; {remedy}"
             )
-        frame = pd.DataFrame(table.rows, columns=list(INDEX_COLUMNS), dtype=str)  # a patient may be called NA or 0012
+        frame = pd.DataFrame(table.rows, columns=list(table.columns), dtype=str)  # a patient may be called NA or 0012
         for name in (name for name in INDEX_COLUMNS if name not in {"group", "source", "split"}):
             whole = frame[name].str.fullmatch(r"[0-9]{1,15}")
             if not whole.all():
@@ -137,6 +138,16 @@ class PreparedTarget:
                     f"{table.lines[row]}; {remedy}"
                 )
             frame[name] = frame[name].astype("int64")
+        for name in table.columns[len(INDEX_COLUMNS) :]:
+            lengths = pd.to_numeric(frame[name].where(frame[name] != "", "nan"), errors="coerce")
+            wrong = (frame[name] != "") & ~((lengths > 0) & (lengths < float("inf")))
+            if wrong.any():
+                row = int(wrong.to_numpy(bool).argmax())
+                raise InputError(
+                    f"expected a positive length in mm or nothing in the column {name!r} of {path}, but got {table.rows[row]} in "
+                    f"line {table.lines[row]}; {remedy}"
+                )
+            frame[name] = lengths.astype("float64")
         return frame
 
     def samples(self, split: str) -> "pd.DataFrame":
@@ -181,9 +192,18 @@ class PreparedTarget:
         return array
 
 
-def write_index(folder: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write the index of a target that is being prepared; a row holds a value for each of INDEX_COLUMNS."""
+def write_index(folder: Path, rows: Iterable[Sequence[object]], spacings: Sequence[tuple[float, float] | None]) -> None:
+    """Write the index of a target that is being prepared.
+
+    Args:
+        folder: folder of the target.
+        rows: a value for each of INDEX_COLUMNS.
+        spacings: (height, width) of a pixel of each row, mm; None if unknown.
+    """
+    known = any(spacings)
     with (folder / INDEX_FILE).open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(INDEX_COLUMNS)
-        writer.writerows(rows)
+        writer.writerow((*INDEX_COLUMNS, *(SPACING_COLUMNS if known else ())))
+        for row, spacing in zip(rows, spacings, strict=True):
+            lengths = [f"{length:.6g}" for length in spacing] if spacing else ["", ""]
+            writer.writerow((*row, *(lengths if known else ())))

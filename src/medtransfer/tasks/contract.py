@@ -4,7 +4,7 @@ To add a task, write one such class and add one line to `TASKS`; tests/tasks cov
 libraries inside its methods, so that names of tasks can be checked before they are loaded.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -108,8 +108,13 @@ class Task(Protocol):
     def probabilities(self, logits: "Tensor") -> "Tensor":
         """Convert logits to probabilities of the same shape."""
 
-    def evaluator(self, class_names: Sequence[str]) -> Evaluator:
-        """Start an evaluation."""
+    def evaluator(self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None) -> Evaluator:
+        """Start an evaluation.
+
+        Args:
+            class_names: names of the classes.
+            pixel_sizes: (height, width) of a pixel of each image by its identifier, mm; None or empty if they are unknown.
+        """
 
     def count_empty(self, evaluation: "Evaluation") -> tuple[int, int] | None:
         """Count the samples without foreground, and those for which none is predicted; None for tasks without a background."""

@@ -1,6 +1,6 @@
 """Segmentation: a class for every pixel, learned with the Dice loss (A.2) and judged by the Dice of the test set (A.3)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -52,11 +52,11 @@ class Segmentation:
         """Apply a sigmoid for one class, else a softmax over background and classes."""
         return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
 
-    def evaluator(self, class_names: Sequence[str]) -> Evaluator:
+    def evaluator(self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None) -> Evaluator:
         """Start the evaluation of A.3 and A.5."""
         from medtransfer.metrics.segmentation import SegmentationEvaluation
 
-        return SegmentationEvaluation(len(class_names), class_names)
+        return SegmentationEvaluation(len(class_names), class_names, pixel_sizes)
 
     def count_empty(self, evaluation: "Evaluation") -> tuple[int, int]:
         """Count the images whose true mask is empty, and those whose predicted mask is."""
