@@ -28,6 +28,7 @@ from medtransfer.config import (
     Score,
     Search,
     Section,
+    Target,
     Ui,
     parse_yaml,
 )
@@ -221,13 +222,36 @@ def samples(files: tuple[Path, ...], debug: bool, **options: str | None) -> None
     study.samples(load(files, parsed("samples", options)))
 
 
-@stage(Prepare, hidden=("targets",))
+def target_options(function: Callable) -> Callable:
+    """Add an option for each key of an entry of prepare.targets."""
+    for name, field in reversed(Target.model_fields.items()):
+        flag, kind = f"--{name.replace('_', '-')}", describe_type(field.annotation)
+        function = click.option(flag, f"of_target_{name}", metavar=kind, help=f"{field.description} [of the target]")(function)
+    return function
+
+
+@stage(Prepare, hidden=("new", "targets"))
+@target_options
 @force_option
 def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
-    """Turn a raw dataset into a prepared target."""
-    from medtransfer import study
+    """Turn a raw dataset into a prepared target.
 
-    study.prepare(load(files, parsed("prepare", options)), force)
+    --root names a folder that params.yaml does not: it becomes the target --target, by default of the folder's name, with the
+    settings of prepare.new. Later commands know it by that name.
+    """
+    from medtransfer import study
+    from medtransfer.prepare.definition import define
+
+    keys = {name: options.pop(f"of_target_{name}") for name in Target.model_fields}
+    given = {name: read_value(name, text) for name, text in keys.items() if text is not None}
+    overrides = parsed("prepare", options)
+    if not given:
+        study.prepare(load(files, overrides), force)
+        return
+    defined = load(files, {key: value for key, value in overrides.items() if key != "prepare.target"}).prepare
+    name, definition = define(defined, overrides.get("prepare.target"), given)
+    params = load(files, overrides | {"prepare.target": name, f"prepare.targets.{name}": definition})
+    study.prepare(params, force, keep_definition=name not in defined.targets or "root" in given)
 
 
 @stage(Pretrain, hidden=("encoders", "origins"))

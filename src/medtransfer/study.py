@@ -114,17 +114,26 @@ def samples(params: Params) -> None:
     )  # fmt: skip
 
 
-def prepare(params: Params, force: bool = False) -> PreparedTarget:
-    """Prepare the target that `prepare.target` names; generated datasets are made first if they are missing."""
+def prepare(params: Params, force: bool = False, keep_definition: bool = False) -> PreparedTarget:
+    """Prepare the target that `prepare.target` names; generated datasets are made first if they are missing.
+
+    Args:
+        params: validated params.
+        force: whether to prepare it again even if it is unchanged.
+        keep_definition: whether to write its settings beside it, since no file of parameters has them.
+    """
+    from medtransfer.config.load import DEFINITION
+    from medtransfer.prepare.definition import as_yaml
     from medtransfer.prepare.stage import prepare as prepare_target
 
     name = params.prepare.target
     target = params.prepare.targets[name]
     _need_samples(params, Path(target.root))
+    keep_definition |= (Path(params.prepare.out) / name / DEFINITION).exists()
     return prepare_target(
         name, reader=target.reader, root=Path(target.root), size=target.size, subset=target.subset, split=target.split,
         validation=target.validation, allow_duplicates=target.allow_duplicates, options=target.options,
-        out=Path(params.prepare.out), force=force,
+        out=Path(params.prepare.out), force=force, definition=as_yaml(target) if keep_definition else None,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from medtransfer.config.schema import (
     Section,
     SeriesOrigin,
     SupervisedOrigin,
+    Target,
     Ui,
 )
 from medtransfer.config.strict_yaml import parse_yaml
@@ -31,5 +32,5 @@ from medtransfer.config.strict_yaml import parse_yaml
 __all__ = [
     "DEFAULTS", "MOST_PIXELS", "Explain", "FileOrigin", "Finetune", "Grid", "ImportedOrigin", "InputContract", "Margins", "Name",
     "Params", "Prepare", "Pretrain", "Rank", "Replay", "Report", "Samples", "Score", "Search", "Section", "SeriesOrigin",
-    "SupervisedOrigin", "Ui", "check_section", "default_params", "load_params", "merge", "parse_yaml", "seeded_names",
+    "SupervisedOrigin", "Target", "Ui", "check_section", "default_params", "load_params", "merge", "parse_yaml", "seeded_names",
 ]  # fmt: skip

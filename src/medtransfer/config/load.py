@@ -16,6 +16,7 @@ from medtransfer.config.strict_yaml import parse_yaml
 from medtransfer.errors import InputError
 
 S = TypeVar("S", bound=Section)
+DEFINITION = "target.yaml"  # in the folder of a prepared target: its entry of prepare.targets, if no file of parameters has it
 Key = tuple[str | int, ...]
 DEFAULTS = Path(__file__).with_name("params.yaml")  # every default; in a clone of the project a link to params.yaml at its root
 
@@ -49,9 +50,8 @@ def load_params(
     """
     sources = [(str(path), _read(path)) for path in paths]
     sources += [("the command line", _nested(dotted, value)) for dotted, value in overrides.items()]
-    merged: dict[str, Any] = {}
-    for _, values in sources:
-        merged = merge(merged, values)
+    sources = [*_stored_targets(_merge_all(sources)), *sources]
+    merged = _merge_all(sources)
     complete, errors = _with_seeds(merged)
     errors += _undefined_names(complete, registered or {})
     for values in (merged, complete):  # first without the seeds, so that a mistake in an origin is named once
@@ -89,6 +89,22 @@ def check_section(kind: type[S], values: Mapping[str, Any], key: str) -> S:
     except ValidationError as invalid:
         errors = [f"{key}.{_sentence(error, values)}" for error in invalid.errors()]
         raise InputError(f"{_count(errors)} in the params: {'; '.join(errors)}") from None
+
+
+def _merge_all(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for _, values in sources:
+        merged = merge(merged, values)
+    return merged
+
+
+def _stored_targets(merged: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """List the targets that were defined on the command line when they were prepared, unless a file defines them by now."""
+    out, defined = _look_up(merged, "prepare.out"), _look_up(merged, "prepare.targets") or {}
+    paths = sorted(Path(out).glob(f"*/{DEFINITION}")) if isinstance(out, str) else []
+    return [
+        (str(path), {"prepare": {"targets": {path.parent.name: _read(path)}}}) for path in paths if path.parent.name not in defined
+    ]
 
 
 def _with_seeds(merged: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[Key, str]]]:

@@ -99,25 +99,30 @@ class Samples(Section):
     """source pictures per class, ten classes"""
 
 
-class Target(Section):
-    """One dataset to prepare."""
+class NewTarget(Section):
+    """How a folder is prepared that is named on the command line alone, where the command does not say otherwise."""
 
     reader: Name
     """reader of the raw dataset"""
-    root: Place
-    """folder of the raw dataset"""
     size: tuple[Pixels, Pixels]
     """(height, width) of the stored images"""
     subset: bool
     """true: fewer images than the official counts are expected"""
-    split: Literal["official", "none"] | dict[str, Any]
-    """official | none: all train, to score on only | {test: fraction, seed: int} | {file: csv}"""
+    split: Literal["official", "auto", "none"] | dict[str, Any]
+    """official | auto: official, else a drawn fifth | none: all train, to score on | {test: fraction, seed: int} | {file: csv}"""
     validation: BelowOne
     """fraction of the training groups split off for model selection"""
     allow_duplicates: bool
     """true: equal images in two splits are no error"""
     options: dict[str, Any]
     """options of the reader"""
+
+
+class Target(NewTarget):
+    """One dataset to prepare."""
+
+    root: Place
+    """folder of the raw dataset"""
 
 
 class Prepare(Section):
@@ -127,6 +132,8 @@ class Prepare(Section):
     """folder of all prepared targets"""
     target: Name
     """which of `targets` to prepare"""
+    new: NewTarget
+    """a folder of `prepare --root FOLDER`, where the command does not say otherwise"""
     targets: dict[Defined, Target]
 
 

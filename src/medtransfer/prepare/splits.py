@@ -11,10 +11,11 @@ from medtransfer.records import read_table
 from medtransfer.seeds import derive_seed
 
 SPLITS = ("train", "validation", "test")
-Rule = Literal["official", "none"] | Mapping[str, Any]
+Rule = Literal["official", "auto", "none"] | Mapping[str, Any]
+FIFTH = {"test": 0.2, "seed": 0}  # drawn by `auto` where the layout has no split
 NONE = "none"  # the rule of targets that encoders are only scored on: every image is in `train`
 OTHERS = "{test: <fraction>, seed: <number>} or {file: <csv>}"
-FORMS = f"`official`, `{NONE}`, {OTHERS}"
+FORMS = f"`official`, `auto`, `{NONE}`, {OTHERS}"
 
 
 def assign_splits(
@@ -24,8 +25,8 @@ def assign_splits(
 
     Args:
         items: items of the dataset.
-        rule: `official`, `none`, {test: fraction of the groups, seed}, or {file: CSV with the columns source, split}; images
-            that the file does not name keep their published split.
+        rule: `official`, `auto` (official, or FIFTH where no image has a published split), `none`, {test: fraction of the groups,
+            seed}, or {file: CSV with the columns source, split}; images that the file does not name keep their published split.
         validation: fraction in [0, 1) of the training groups to split off for model selection, 0 for none.
         together: for groups that share images, the group that stands for all of them: a draw takes all or none.
 
@@ -37,6 +38,8 @@ def assign_splits(
     """
     if rule == NONE:
         return ["train"] * len(items)
+    if rule == "auto":
+        rule = FIFTH if all(item.split is None for item in items) else "official"
     if rule == "official":
         splits = _take_official(items)
     elif isinstance(rule, Mapping) and rule.keys() == {"test", "seed"}:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from medtransfer.config.load import DEFINITION
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.locks import exclusive
@@ -29,6 +30,7 @@ from medtransfer.records import (
     PreparedTarget,
     TargetInfo,
     atomic_folder,
+    atomic_path,
     create_array,
     require_file,
     write_index,
@@ -55,6 +57,7 @@ class Rows:
 def prepare(
     target: str, *, reader: str, root: Path, size: Size, subset: bool, split: Rule, validation: float,
     allow_duplicates: bool, options: Mapping[str, Any], out: Path, force: bool = False,
+    definition: str | None = None,
 ) -> PreparedTarget:  # fmt: skip
     """Prepare a target, or reuse it if the settings and all source files are unchanged.
 
@@ -70,6 +73,7 @@ def prepare(
         options: options of the reader.
         out: folder of all prepared targets.
         force: whether to prepare it again even if it is unchanged.
+        definition: its settings as YAML, to be kept in its folder; None where a file of parameters has them.
 
     Raises:
         InputError: the dataset or a setting cannot be used; nothing is written then.
@@ -88,6 +92,9 @@ def prepare(
     with exclusive(folder):
         if not force and _is_current(folder, files, settings, sources):
             log.info("prepare: %s already exists, made from the same files and settings; reused", folder)
+            if definition is not None:
+                with atomic_path(folder / DEFINITION) as partial:
+                    partial.write_text(definition, encoding="utf-8")
             return PreparedTarget.open(folder)
         if scan.see_splits:
             scan.see_splits(drawn)
@@ -111,6 +118,8 @@ def prepare(
                 ignore=scan.ignore,
             ).write(partial / TARGET_FILE)  # fmt: skip
             draw_preview(PreparedTarget.open(partial), partial / "preview.png")
+            if definition is not None:
+                (partial / DEFINITION).write_text(definition, encoding="utf-8")
         if moved := sum(item.split not in (None, name) for item, name in zip(rows.items, splits, strict=True)):
             log.info("prepare: %d of %d pictures are not in their published split, as the settings say", moved, len(splits))
         log.info("prepare: %s holds %s", folder, ", ".join(f"{number} {name}" for name, number in counts.items()))

@@ -1,0 +1,46 @@
+"""Define a target on the command line: a folder by its path, or other settings of a target that params.yaml defines."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medtransfer.config import Prepare, Target
+from medtransfer.errors import InputError
+
+
+def define(section: Prepare, name: str | None, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name and the settings of a target.
+
+    Args:
+        section: validated params, in which the target may be defined.
+        name: its name; None for that of the folder `root`.
+        given: its settings from the command line; others are those of its definition, or of `prepare.new`.
+
+    Raises:
+        InputError: there is no name, or a new target has no `root`, or the folder's name is that of another target.
+    """
+    if name is None:
+        root = given.get("root")
+        if not isinstance(root, str):
+            raise InputError(f"expected --target or --root beside --{min(given).replace('_', '-')}, but got neither; name one")
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(root).resolve().name).strip("-_")
+        if not name or (name in section.targets and section.targets[name].root != root):
+            reason = f"{name!r} is another target" if name else "it is the topmost folder"
+            raise InputError(f"expected a folder {root} whose name can be that of a new target, but {reason}; add --target")
+    if name in section.targets:
+        base = section.targets[name].model_dump(mode="json")
+        if given.get("reader", base["reader"]) != base["reader"]:
+            base["options"] = {}
+    elif "root" in given:
+        base = section.new.model_dump(mode="json")
+    else:
+        raise InputError(f"expected --root beside --target {name}, which no file of parameters defines; name the folder")
+    return name, {**base, **given}
+
+
+def as_yaml(target: Target) -> str:
+    """Return the definition of a target as it is kept in its prepared folder, where later commands find it."""
+    return yaml.safe_dump(target.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

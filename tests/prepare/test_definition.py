@@ -1,0 +1,77 @@
+"""A folder by path on the command line: its name, its settings, and that later commands know it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.prepare.volume_layouts import write_folder
+
+from medtransfer.cli import REGISTERED, cli
+from medtransfer.config import load_params
+from medtransfer.errors import InputError
+from medtransfer.records import PreparedTarget
+
+SIZE = ["--size", "[12, 10]"]
+
+
+@pytest.fixture(autouse=True)
+def project(workplace: Path) -> None:
+    """A folder with the project's params.yaml."""
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", workplace)
+
+
+def run(*words: str) -> None:
+    cli.main(["prepare", *words], standalone_mode=False)
+
+
+def targets() -> dict[str, dict]:
+    return load_params([Path("params.yaml")], {}, REGISTERED).model_dump(mode="json")["prepare"]["targets"]
+
+
+def test_a_folder_by_path_becomes_a_target() -> None:
+    write_folder(Path("my data"), ".nii.gz", cases=5)
+    before = targets()
+    run("--reader", "nifti", "--root", "my data", *SIZE, "--options", "{scaling: dataset}")
+    prepared = PreparedTarget.open(Path("data/prepared/my-data"))
+    assert prepared.info.reader == "nifti" and prepared.info.settings["options"] == {"scaling": "dataset"}
+    assert prepared.info.counts == {"train": 12, "test": 3}  # a fifth of the five cases of three slices
+    assert targets() == before | {"my-data": {
+        "reader": "nifti", "root": "my data", "size": [12, 10], "subset": False, "split": "auto", "validation": 0.0,
+        "allow_duplicates": False, "options": {"scaling": "dataset"},
+    }}  # fmt: skip
+    run("--target", "my-data", "--size", "[6, 5]")  # known by its name from now on
+    assert PreparedTarget.open(prepared.folder).images.shape == (15, 6, 5, 1)
+    assert targets()["my-data"]["size"] == [6, 5]
+    run("--target", "my-data", "--force")
+    assert targets()["my-data"]["size"] == [6, 5]
+
+
+def test_a_file_of_parameters_comes_first() -> None:
+    write_folder(Path("mine"), ".nii.gz", cases=5)
+    run("--reader", "nifti", "--root", "mine", "--target", "ours", *SIZE)
+    values = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    values["prepare"]["targets"]["ours"] = targets()["ours"] | {"size": [32, 32]}
+    Path("params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    assert targets()["ours"]["size"] == [32, 32]
+    run("--target", "ours", "--validation", "0.25")
+    assert targets()["ours"]["validation"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--reader", "nifti"], "--target or --root beside --reader, but got neither"),
+        (["--target", "unknown", "--reader", "nifti"], "--root beside --target unknown, which no file of parameters defines"),
+        (["--root", "x/sample"], "but 'sample' is another target; add --target"),
+        (["--root", "/"], "but it is the topmost folder; add --target"),
+        (["--root", "mine", "--split", "half"], "prepare.targets.mine.split"),
+        (["--root", "mine", "--reader", "mnist"], "the reader to be one of acdc, .*, but got 'mnist'"),
+        (["--root", "nowhere"], "the folder nowhere, but it does not exist"),
+    ],
+)
+def test_what_cannot_be_defined_is_refused(words: list[str], message: str) -> None:
+    before = targets()
+    with pytest.raises(InputError, match=message):
+        run(*words)
+    assert targets() == before
