@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.prepare.volume_layouts import write_folder, write_msd, write_nnunet
+from tests.prepare.volume_layouts import write_dicom, write_folder, write_msd, write_nnunet
 
 from medtransfer.prepare.samples import write_samples
 from medtransfer.prepare.stage import prepare
@@ -26,6 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
     "nnunet": {"root": "nnunet", "size": (32, 48), "subset": False, "options": {}},
     "msd": {"root": "msd", "size": (32, 48), "subset": False, "split": FRACTION, "options": {}},
     "nifti": {"root": "nifti", "size": (32, 48), "subset": False, "split": FRACTION, "options": {}},
+    "dicom": {"root": "dicom", "size": (32, 48), "subset": False, "split": FRACTION, "options": {}},
     "tiff": {"root": "tiff", "size": (32, 48), "subset": False, "split": FRACTION, "options": {}},
 }  # fmt: skip
 
@@ -39,6 +40,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_msd(out / "msd")
     write_folder(out / "nifti", ".nii.gz")
     write_folder(out / "tiff", ".tif")
+    write_dicom(out / "dicom")
     return out
 
 

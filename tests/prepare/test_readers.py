@@ -24,7 +24,7 @@ def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Pa
     index, images, info = prepared.index, prepared.images, prepared.info
     labels_file = TASKS[info.task].labels_file
     labels = np.load(prepared.folder / labels_file)
-    known = reader in ("acdc", "nnunet", "msd", "nifti")
+    known = reader in ("acdc", "nnunet", "msd", "nifti", "dicom")
     assert tuple(index.columns) == (*INDEX_COLUMNS, *SPACING_COLUMNS * known)
     assert not known or (index[list(SPACING_COLUMNS)] > 0).all(axis=None)
     assert (images.dtype, images.shape[-1], len(labels)) == (np.uint8, info.channels, len(images))

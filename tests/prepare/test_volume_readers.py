@@ -1,13 +1,25 @@
 """Readers of volumes: the official layouts, channels, axes, spacings, labels, and what is refused."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.prepare.volume_layouts import AFFINE, SHAPE, describe, labels, save, volume, write_folder, write_msd, write_nnunet
+from tests.prepare.volume_layouts import (
+    AFFINE,
+    SHAPE,
+    describe,
+    labels,
+    save,
+    volume,
+    write_dicom,
+    write_folder,
+    write_msd,
+    write_nnunet,
+)
 
 from medtransfer.errors import InputError
 from medtransfer.prepare.readers import READERS
@@ -349,3 +361,39 @@ def test_unknown_spacings_of_some_are_noticed(tmp_path: Path, caplog: pytest.Log
         described = scan("nifti", root)
     assert load(described)[0].spacing is None
     assert any("1 of 2 volumes say nothing of their spacing" in note for note in described.notes)
+
+
+def test_dicom_series_are_sorted_and_rescaled(tmp_path: Path) -> None:
+    described = scan("dicom", write_dicom(tmp_path))
+    assert [(item.source, item.pictures, len(item.files)) for item in described.items] == [
+        (f"images/case{case}/0.dcm", 3, 4) for case in range(4)
+    ]
+    check_pixels(load(described, 1), volume(1).astype(np.uint16), labels(1))
+    assert load(described)[0].spacing == pytest.approx((2, 1.5))
+    units = volume(1).astype(np.uint16) * 2.0 - 1024
+    low, high = -900, -700
+    expected = np.rint(np.clip((units - low) / (high - low), 0, 1) * 255)
+    assert np.array_equal(load(scan("dicom", tmp_path, scaling=[low, high]), 1)[2].image[..., 0], expected[:, :, 2].T)
+
+
+def test_a_mask_is_turned_onto_its_series(tmp_path: Path) -> None:
+    root = write_dicom(tmp_path, cases=1)
+    turned = np.diag([1.5, -2, 8, 1])
+    turned[0, 3] = -1.5 * (SHAPE[0] - 1)
+    save(root / "masks/case0.nii.gz", labels(1)[::-1], turned)
+    check_pixels(load(scan("dicom", root)), volume(0).astype(np.uint16), labels(1))
+    save(root / "masks/case0.nii.gz", labels(1), np.diag([-1.5, -2, 5, 1]))
+    with pytest.raises(InputError, match="a mask on the voxels of .*images/case0"):
+        scan("dicom", root)
+
+
+def test_phases_two_series_and_unread_series_are_named(tmp_path: Path) -> None:
+    root = write_dicom(tmp_path, cases=2)
+    shutil.copytree(root / "images/case1", root / "other")
+    assert scan("dicom", root).notes[0].startswith("1 volumes match neither `images` nor `masks`")
+    shutil.copy(root / "images/case0/0.dcm", root / "images/case0/9.dcm")
+    with pytest.raises(InputError, match=r"one slice at each position, but .*0.dcm and .*9.dcm|9.dcm and .*0.dcm"):
+        scan("dicom", root)
+    shutil.copy(root / "images/case1/0.dcm", root / "images/case0/9.dcm")
+    with pytest.raises(InputError, match=r"one DICOM series in .*case0, but there are 2 \(of 0.dcm, 9.dcm\)"):
+        scan("dicom", root)

@@ -75,3 +75,30 @@ def write_folder(root: Path, ending: str, cases: int = 4) -> Path:
         save(root / f"images/case{case}{ending}", values.astype(np.uint16) if ending == ".tif" else values)
         save(root / f"masks/case{case}{ending}", labels(1))
     return root
+
+
+def write_dicom(root: Path, cases: int = 4, step: float = 8) -> Path:
+    """Write images/case0/… as series of shuffled slices with slope 2 and intercept -1024, and masks in NIfTI."""
+    import pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    for case in range(cases):
+        stored, series = volume(case).astype(np.uint16), generate_uid(entropy_srcs=[str(case)])
+        for place, z in enumerate((1, 2, 0)):
+            meta = FileMetaDataset()
+            meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, CTImageStorage
+            path = root / f"images/case{case}/{place}.dcm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+            data.SOPClassUID, data.SOPInstanceUID, data.SeriesInstanceUID = CTImageStorage, generate_uid(), series
+            data.Columns, data.Rows = SHAPE[:2]
+            data.PixelSpacing, data.ImageOrientationPatient = [2, 1.5], [1, 0, 0, 0, 1, 0]
+            data.ImagePositionPatient = [0, 0, z * step]
+            data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
+            data.BitsAllocated = data.BitsStored = 16
+            data.HighBit, data.RescaleSlope, data.RescaleIntercept = 15, 2, -1024
+            data.PixelData = np.ascontiguousarray(stored[:, :, z].T).tobytes()
+            pydicom.dcmwrite(path, data, enforce_file_format=True)
+        save(root / f"masks/case{case}.nii.gz", labels(1), np.diag([-1.5, -2, step, 1]))
+    return root

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medtransfer.data.volumes.dicom import read_series, read_series_geometry, series_files
 from medtransfer.data.volumes.geometry import (
     Geometry,
     acquisition_axis,
@@ -19,7 +20,7 @@ from medtransfer.errors import InputError
 
 __all__ = [
     "ENDINGS", "SUFFIXES", "TIFF", "Geometry", "Volume", "acquisition_axis", "cut", "format_lengths", "load_volume",
-    "read_geometry", "stack", "turn_onto",
+    "read_geometry", "series_files", "stack", "turn_onto",
 ]  # fmt: skip
 
 
@@ -32,13 +33,17 @@ class Volume:
 
 
 def load_volume(path: Path) -> Volume:
-    """Read a NIfTI volume, a picture, or the pages of a TIFF; raise InputError if it cannot be read or is of another format."""
+    """Read a NIfTI volume, a picture, the pages of a TIFF, or the folder of a DICOM series; raise InputError if that fails."""
+    if path.is_dir():
+        return Volume(*read_series(series_files(path)))
     geometry = read_geometry(path)
     return Volume(read_nifti(path) if _is_nifti(path) else read_pictures(path), geometry)
 
 
 def read_geometry(path: Path) -> Geometry:
     """Read the header of a volume; raise InputError if it cannot be read or is of no known format."""
+    if path.is_dir():
+        return read_series_geometry(series_files(path))
     if _is_nifti(path):
         return read_nifti_geometry(path)
     if path.name.lower().endswith(SUFFIXES):

@@ -48,6 +48,32 @@ def read_series(paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
     Raises:
         InputError: a file is broken, has several frames or colours, or the slices are not those of one evenly spaced volume.
     """
+    ordered, geometry = _arrange(paths)
+    return np.stack([_read_pixels(path).T for path in ordered], axis=-1)[..., None], geometry  # (columns, rows, slices, 1)
+
+
+def read_series_geometry(paths: Sequence[Path]) -> Geometry:
+    """Read the headers of one series; arguments and errors as in `read_series`."""
+    return _arrange(paths)[1]
+
+
+def series_files(folder: Path) -> list[Path]:
+    """Return the files of the only series in a folder, sorted by name; raise InputError if there are several, or none."""
+    series = find_series(sorted(path for path in folder.iterdir() if path.is_file()))
+    if len(series) != 1:
+        for path in (path for files in series.values() for path in files):
+            if "Rows" not in _read_header(path):  # its end is missing, and perhaps that of the series' name
+                raise InputError(f"expected a DICOM image in {path}, but it cannot be read (it has no size); replace it")
+        examples = ", ".join(files[0].name for files in series.values())
+        raise InputError(
+            f"expected one DICOM series in {folder}, but there are {len(series)}{f' (of {examples})' * bool(series)}; give each a "
+            "folder of its own"
+        )
+    return next(iter(series.values()))
+
+
+def _arrange(paths: Sequence[Path]) -> tuple[list[Path], Geometry]:
+    """Return the files of a series in the order of their slices, and their geometry."""
     headers = [_read_header(path) for path in paths]
     for header, path in zip(headers, paths, strict=True):
         _check_single(header, path)
@@ -56,15 +82,14 @@ def read_series(paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
     order = list(np.argsort(places))
     step = _step([places[index] for index in order], [paths[index] for index in order])
     first, folder = headers[order[0]], paths[order[0]]
-    values = np.stack([_read_pixels(paths[index]).T for index in order], axis=-1)[..., None]  # (columns, rows, slices, 1)
     affine = _affine(first, step)
     spacing = _pixel_spacing(first)
     thickness = step or float(first.get("SliceThickness") or 1.0)
     geometry = Geometry(
-        folder if len(paths) == 1 else folder.parent, (values.shape[0], values.shape[1], values.shape[2]), 1,
+        folder if len(paths) == 1 else folder.parent, (int(first.Columns), int(first.Rows), len(paths)), 1,
         (spacing[1], spacing[0], thickness) if spacing else None, {} if affine is None else {"dicom": affine},
     )  # fmt: skip
-    return values, geometry
+    return [paths[index] for index in order], geometry
 
 
 def _read_header(path: Path) -> Any:

@@ -1,6 +1,6 @@
 """Registry of readers, each for one dataset in its published form, or for one kind of files."""
 
-from medtransfer.prepare.readers import acdc, covid_qu, folder, idrid, msd, nifti, nnunet, tiff
+from medtransfer.prepare.readers import acdc, covid_qu, dicom, folder, idrid, msd, nifti, nnunet, tiff
 from medtransfer.prepare.readers.contract import Reader
 
 READERS: dict[str, Reader] = {
@@ -12,4 +12,5 @@ READERS: dict[str, Reader] = {
     "msd": msd.scan,
     "nifti": nifti.scan,
     "tiff": tiff.scan,
+    "dicom": dicom.scan,
 }

@@ -26,7 +26,7 @@ from nibabel.orientations import apply_orientation
 
 from medtransfer.data.intensities import require_finite
 from medtransfer.data.resizing import Size, resize_image, resize_mask, resize_spacing
-from medtransfer.data.volumes import Geometry, Volume, acquisition_axis, cut, load_volume, read_geometry, turn_onto
+from medtransfer.data.volumes import Geometry, Volume, acquisition_axis, cut, load_volume, read_geometry, series_files, turn_onto
 from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.prepare.picture_files import RawMask
@@ -48,7 +48,7 @@ class Case:
     Attributes:
         split: published split, None if there is none.
         name: name, in which the patient is searched.
-        images: files of its channels; one file may hold several.
+        images: files of its channels; one file may hold several, and the folder of a DICOM series is one.
         mask: file of its mask.
     """
 
@@ -116,7 +116,7 @@ def scan_cases(
     axes = [acquisition_axis(geometry[0].spacing) if chosen["axis"] is None else chosen["axis"] for geometry in geometries]
     items = tuple(
         Item(
-            case.split, group, _source(case, root), (*case.images, case.mask), geometry[0].shape[axis],
+            case.split, group, _source(case, root), (*_files(case), case.mask), geometry[0].shape[axis],
             partial(reading.load, case, axis),
         )
         for case, group, geometry, axis in zip(cases, groups, geometries, axes, strict=True)
@@ -133,7 +133,11 @@ def scan_cases(
 
 
 def _source(case: Case, root: Path) -> str:
-    return case.images[0].relative_to(root).as_posix()
+    return _files(case)[0].relative_to(root).as_posix()
+
+
+def _files(case: Case) -> list[Path]:
+    return [file for path in case.images for file in (series_files(path) if path.is_dir() else [path])]
 
 
 def _read_case(case: Case) -> list[Geometry]:

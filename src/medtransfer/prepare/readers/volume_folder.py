@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.data.resizing import Size
+from medtransfer.data.volumes.dicom import is_dicom
 from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import read_rule
 from medtransfer.prepare.readers.contract import (
@@ -25,7 +26,9 @@ from medtransfer.prepare.readers.volume_cases import OPTIONS, Case, scan_cases
 CASE = "{case}"
 
 
-def scan_folder(root: Path, size: Size, options: Mapping[str, Any], *, reader: str, endings: Sequence[str]) -> Scan:
+def scan_folder(
+    root: Path, size: Size, options: Mapping[str, Any], *, reader: str, endings: Sequence[str], mask_endings: Sequence[str] = ()
+) -> Scan:  # fmt: skip
     """List the volumes with their masks; only headers are read.
 
     Args:
@@ -33,7 +36,8 @@ def scan_folder(root: Path, size: Size, options: Mapping[str, Any], *, reader: s
         size: (height, width) of the stored pictures, pixels.
         options: `images` and `masks`, and those of `volume_cases.py`.
         reader: name of the reader, for messages.
-        endings: what the names of volumes end with.
+        endings: what the names of volumes end with; none for folders of DICOM series.
+        mask_endings: what the names of masks end with, if otherwise.
 
     Raises:
         InputError: an option is invalid, or a mask or a channel is missing.
@@ -44,11 +48,11 @@ def scan_folder(root: Path, size: Size, options: Mapping[str, Any], *, reader: s
     require_folder(root, "`root` must name the folder that holds your volumes and masks")
     patterns = chosen["images"] if isinstance(chosen["images"], list) else [chosen["images"]]
     images = [_compile(pattern, "images", endings) for pattern in patterns]
-    masks = _compile(chosen["masks"], "masks", endings)
+    masks = _compile(chosen["masks"], "masks", mask_endings or endings)
     cases, read = list[Case](), set[Path]()
     for split, home in _find_splits(root).items():
         files = _list_files(home)
-        by_pattern = [_match(files, pattern, home) for pattern in images]
+        by_pattern = [_match(files if endings else _list_series(home, files), pattern, home) for pattern in images]
         of_masks = _match(files, masks, home)
         volumes = [{name: path for name, path in paths.items() if path not in of_masks.values()} for paths in by_pattern]
         for name, _, mask in pair_up(volumes[0], of_masks, home, _describe_patterns(chosen)):
@@ -58,7 +62,9 @@ def scan_folder(root: Path, size: Size, options: Mapping[str, Any], *, reader: s
                 )
             cases.append(Case(split, name, tuple(paths[name] for paths in volumes), mask))
             read |= {*cases[-1].images, mask}
-    unread = [path for path in _list_files(root) if path.name.lower().endswith(tuple(endings)) and path not in read]
+    files = _list_files(root)
+    known = [path for path in files if path.name.lower().endswith(tuple(endings))] if endings else _list_series(root, files)
+    unread = [path for path in known if path not in read]
     notes = (f"{len(unread)} volumes match neither `images` nor `masks` and are not read, such as {unread[0]}",) if unread else ()
     return scan_cases(
         cases, root, size, chosen, rule=rule, classes=chosen["classes"], channel_names=None, citation="own data", notes=notes
@@ -87,8 +93,8 @@ def _compile(option: Any, name: str, endings: Sequence[str]) -> re.Pattern[str]:
     text = option if isinstance(option, str) else ""
     if not text or Path(text).is_absolute() or ".." in Path(text).parts or text.count(CASE) > 1:
         raise InputError(
-            f"expected the option {name} to be a folder or a pattern such as '{{case}}/t1{endings[0]}' below `root`, but got "
-            f"{option!r}"
+            f"expected the option {name} to be a folder or a pattern such as '{{case}}/t1{''.join(endings[:1])}' below `root`, but "
+            f"got {option!r}"
         )
     pattern = text if CASE in text else f"{text.rstrip('/')}/{CASE}"
     before, after = (re.escape(part) for part in pattern.removeprefix("./").split(CASE))
@@ -103,6 +109,12 @@ def _list_files(home: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         paths += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
     return paths
+
+
+def _list_series(home: Path, files: Sequence[Path]) -> list[Path]:
+    """List the folders below `home` that hold DICOM files."""
+    folders = dict.fromkeys(path.parent for path in files if path.parent != home)
+    return [folder for folder in folders if any(is_dicom(path) for path in files if path.parent == folder)]
 
 
 def _match(files: Sequence[Path], pattern: re.Pattern[str], home: Path) -> dict[str, Path]:
