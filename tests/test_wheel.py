@@ -83,7 +83,7 @@ def test_commands_work_in_an_empty_folder(run: Command, tmp_path: Path) -> None:
     where = run(tmp_path, "python", "-c", "import medtransfer.indicators.robustness.of_views as m; print(m.__file__)")
     assert str(ROOT) not in where and "site-packages" in where
     said = run(tmp_path, "medtransfer", "samples", "--patients", "4", "--lungs", "5", "--retinas", "3", "--pictures", "6")
-    assert f"there is no params.yaml in {tmp_path}: every parameter has its default" in said
+    assert f"there is no params.yaml in {tmp_path}: what is not set has the packaged default" in said
     run(tmp_path, "medtransfer", "prepare")
     assert (tmp_path / "data/prepared/sample/preview.png").is_file()
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == ["data"]

@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_empty_folder_has_the_defaults_and_says_so_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "medtransfer"):
         assert [load(), load()] == [default_params()] * 2
-    assert caplog.messages == [f"there is no params.yaml in {folder}: every parameter has its default"]
+    assert caplog.messages == [f"there is no params.yaml in {folder}: what is not set has the packaged default"]
     assert load(overrides={"finetune.lr": 0.5}).finetune.lr == 0.5
 
 

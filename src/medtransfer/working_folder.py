@@ -57,4 +57,4 @@ def _parameter_files() -> list[Path]:
 
 @cache  # once per folder, also where a command loads the params several times
 def _say_defaults(folder: Path) -> None:
-    log.info("there is no params.yaml in %s: every parameter has its default", folder)
+    log.info("there is no params.yaml in %s: what is not set has the packaged default", folder)
