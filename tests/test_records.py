@@ -19,6 +19,7 @@ from medtransfer.records import (
     INDEX_COLUMNS,
     Cell,
     CheckpointInfo,
+    ImageRule,
     PreparedTarget,
     Pretraining,
     Result,
@@ -50,6 +51,7 @@ EXAMPLES: dict[type[Record], Any] = {
         input=[64, 64], augmentation="rotate-crop", scaling="0..99.5 %", counts={"train": 2, "test": 1},
         expected={"train": 1902}, subset=True, sources={"a é.nii": "00"}, arrays={"images.npy": "11"},
         settings={"split": {"test": 0.2, "seed": 0}, "options": {}},
+        image_rule=asdict(ImageRule("window", -160.0, 240.5, channels=[0, 1, 1], keep_aspect=True)),
     ),
     CheckpointInfo: CheckpointInfo(
         encoder="small", build="unet", arguments={"width": 4, "layers": [1, 2]}, levels=[[1, 4], [2, 8]], multiple=2, epoch=5,
@@ -147,6 +149,28 @@ def test_an_incomplete_record_names_the_field(example: Any, field: int, tmp_path
     write_json(tmp_path / "r.json", value)
     with pytest.raises(InputError, match=rf"expected the field '{name}' in {tmp_path / 'r.json'}"):
         type(example).read(tmp_path / "r.json")
+
+
+def test_a_target_of_before_the_image_rule_is_read(tmp_path: Path) -> None:
+    value = {"format": TargetInfo.form(), **asdict(EXAMPLES[TargetInfo])}
+    del value["image_rule"]
+    write_json(tmp_path / "r.json", value)
+    assert TargetInfo.read(tmp_path / "r.json") == replace(EXAMPLES[TargetInfo], image_rule=None)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [({"kind": "z"}, "keep, window, percentiles, z-score"),
+     ({"kind": "percentiles", "low": 1, "high": 99}, "`over` must be one of"),
+     ({"kind": "z-score", "low": -3, "high": 3, "over": "group"}, "`group`"), ({"kind": "window", "low": 1.0}, "`low` and `high`"),
+     ({"kind": "window", "low": 2.0, "high": 1.0}, "the first below the second"), ({"scaling": "pad"}, "the keys kind, low"),
+     ({"kind": "percentiles", "low": 1, "high": 99, "over": "dataset"}, "`limits`"),
+     ({"kind": "window", "low": 1, "high": 9, "axis": 3}, "`axis`")],
+)  # fmt: skip
+def test_an_impossible_image_rule_is_refused(rule: dict[str, Any], message: str, tmp_path: Path) -> None:
+    write_json(tmp_path / "r.json", {"format": TargetInfo.form(), **asdict(EXAMPLES[TargetInfo]), "image_rule": rule})
+    with pytest.raises(InputError, match=f"image_rule in .*r.json.*{message}"):
+        TargetInfo.read(tmp_path / "r.json")
 
 
 def test_a_foreign_record_names_both_formats(example: Any, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from medtransfer.errors import InputError
 from medtransfer.prepare.readers.contract import Item, Picture
 from medtransfer.prepare.readers.folder import scan
+from medtransfer.records import ImageRule
 
 SIZE = (8, 8)
 GREY = np.arange(64, dtype=np.uint8).reshape(SIZE)
@@ -171,6 +172,12 @@ def test_the_same_tissue_is_the_same_grey(scaling: Any, tissue: list[int], tmp_p
     rule = described.scaling if isinstance(described.scaling, str) else described.scaling()
     words = {"dataset": "per dataset (0 and 4095, of training images)", "group": "per group", "image": "per image"}
     assert rule.endswith(words[scaling] if isinstance(scaling, str) else "64 and 2064 map to 0 and 255, clipped")
+    rules = {
+        "dataset": ImageRule("percentiles", 0.5, 99.5, over="dataset", limits=[[0.0, 4095.0]]),
+        "group": ImageRule("percentiles", 0.5, 99.5, over="group", group=r"(case\d)_"),
+        "image": ImageRule("percentiles", 0.5, 99.5, over="image"),
+    }  # fmt: skip
+    assert described.image_rule() == (rules[scaling] if isinstance(scaling, str) else ImageRule("window", 64, 2064))
 
 
 def test_what_a_user_may_not_expect_is_said(tmp_path: Path) -> None:

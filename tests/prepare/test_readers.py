@@ -40,7 +40,7 @@ def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Pa
     assert set(info.counts) == {"train", "test"}
     assert list(index.loc[index["split"] == "test", ["height", "width"]].drop_duplicates().iloc[0]) == info.input
     assert images.std() > 5
-    assert info.citation
+    assert info.citation and info.image_rule
     assert info.arrays == {name: file_sha256(prepared.folder / name) for name in ("images.npy", labels_file, "index.csv")}
     assert (prepared.folder / "preview.png").is_file()
     assert info.sources and set(index["source"]) <= set(info.sources)

@@ -10,6 +10,7 @@ import numpy as np
 from medtransfer.data.intensities import PERCENTILES, IntensityRule, Limits, read_intensity_rule, require_finite, to_uint8
 from medtransfer.errors import InputError
 from medtransfer.progress import track
+from medtransfer.records import ImageRule
 from medtransfer.seeds import derive_seed
 
 DRAWN, MOST = 10_000, 10**7  # pixels of each image that the statistics are computed from, and of all of them
@@ -121,6 +122,22 @@ class DatasetScaling(Generic[Source]):
         if self.over is None:
             return [(self.rule.low, self.rule.high)]
         return self._shared["dataset"].limits if self.over == "dataset" and self._shared else []
+
+    def image_rule(self, *, group: str | None, **others: Any) -> ImageRule:
+        """Return the scaling as a rule for new images, once the dataset is read.
+
+        Args:
+            group: regular expression for a group; None where every image is one.
+            others: further fields of the rule.
+        """
+        own = self.over == "group" and group is None
+        over, limits = self._own if own else self.over, self.limits()
+        if over == "dataset" and not limits:
+            return ImageRule("keep", **others)
+        return ImageRule(
+            self.rule.kind, self.rule.low, self.rule.high, over=over, group=group if over == "group" else None,
+            limits=[list(pair) for pair in limits] if over == "dataset" else None, **others,
+        )  # fmt: skip
 
     def describe(self) -> str:
         """Describe the scaling in words, with the numbers that the whole dataset was scaled by."""

@@ -5,7 +5,7 @@ import logging
 import os
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from medtransfer.records import (
 from medtransfer.records.tables import as_csv
 
 log = logging.getLogger("medtransfer")
-REVISION = 2  # of the pixels that the readers make of the same files; targets of an older one are prepared again
+REVISION = 3  # of what the readers make of the same files; targets of an older one are prepared again
 COUNTS_FILE = "mask_counts.csv"
 
 
@@ -111,11 +111,12 @@ def prepare(
             counts = _write_index(scan, splits, rows, partial)
             arrays = {name: file_sha256(partial / name) for name in files}
             scaling = scan.scaling if isinstance(scan.scaling, str) else scan.scaling()
+            image_rule = scan.image_rule() if scan.image_rule else None
             TargetInfo(
                 target=target, reader=reader, task=scan.task, citation=scan.citation, classes=list(scan.classes),
                 channels=scan.channels, input=list(scan.input), augmentation=scan.augmentation, scaling=scaling,
                 counts=counts, expected=dict(scan.expected), subset=subset, sources=sources, arrays=arrays, settings=settings,
-                ignore=scan.ignore,
+                image_rule=asdict(image_rule) if image_rule else None, ignore=scan.ignore,
             ).write(partial / TARGET_FILE)  # fmt: skip
             draw_preview(PreparedTarget.open(partial), partial / "preview.png")
             if definition is not None:

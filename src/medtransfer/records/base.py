@@ -89,6 +89,11 @@ class Record:
         raise TypeError(f"{cls.__name__} has no file format")
 
     @classmethod
+    def added(cls) -> frozenset[str]:
+        """Return the fields that files of this format may lack, since they were added later; they have defaults."""
+        return frozenset()
+
+    @classmethod
     def read(cls, path: Path) -> Self:
         """Read and validate the record.
 
@@ -97,9 +102,11 @@ class Record:
         """
         value = read_json(path, cls.form())
         names = {field.name for field in fields(cls)}
-        if missing := names - value.keys():
+        if missing := names - value.keys() - cls.added():
             raise InputError(f"expected the field {min(missing)!r} in {path}, but it is missing; {REMEDIES[cls.form()]}")
         for name, adapter in _adapters(cls).items():  # type: ignore[arg-type]
+            if name not in value:
+                continue
             try:
                 adapter.validate_python(value[name])
             except ValidationError as error:
@@ -109,7 +116,7 @@ class Record:
                     f"expected another value of {field} in {path}: {first['msg'].removeprefix('Value error, ')}, but got "
                     f"{reprlib.repr(first['input'])}; {REMEDIES[cls.form()]}"
                 ) from None
-        return cls(**{name: value[name] for name in names})
+        return cls(**{name: value[name] for name in names & value.keys()})
 
 
 # Types of fields with a range of values.

@@ -14,6 +14,7 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.records.arrays import map_array
 from medtransfer.records.base import REMEDIES, TARGET, Count, Record, Side
+from medtransfer.records.image_rule import StoredRule
 from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import require_file
 
@@ -35,13 +36,14 @@ class TargetInfo(Record):
         channels: channels of the stored images, 1 or 3; a grey image is repeated to 3 when it is loaded.
         input: (height, width) of a model's input, in pixels.
         augmentation: name of the training augmentation, `rotate-flip` or `rotate-crop`.
-        scaling: how raw intensities became uint8.
+        scaling: how raw intensities became uint8, for people.
         counts: samples per split.
         expected: samples per split of the full dataset; empty if none are published.
         subset: whether fewer samples than expected were declared.
         sources: SHA-256 of every source file, by path below the raw folder.
         arrays: SHA-256 of images.npy, of the labels if there are any, and of index.csv.
         settings: the parameters that it was prepared with.
+        image_rule: how raw images became its pictures, the fields of an `ImageRule`; None where that is unknown.
         ignore: whether labels of pixels may be IGNORE.
     """
 
@@ -60,12 +62,18 @@ class TargetInfo(Record):
     sources: dict[str, str]
     arrays: dict[Name, str]
     settings: dict[str, Any]
+    image_rule: StoredRule | None = None
     ignore: bool = False
 
     @classmethod
     def form(cls) -> str:
         """Return the name and version of the file format."""
         return TARGET
+
+    @classmethod
+    def added(cls) -> frozenset[str]:
+        """Return the fields that older files lack."""
+        return frozenset({"image_rule"})
 
     @property
     def fingerprint(self) -> str:

@@ -41,7 +41,7 @@ from medtransfer.prepare.readers.contract import (
     whole_picture,
 )
 from medtransfer.prepare.readers.volume_axes import compare_axes
-from medtransfer.records import require_file
+from medtransfer.records import ImageRule, require_file
 
 CITATION = (
     "O. Bernard, A. Lalande, C. Zotti, F. Cervenansky, et al., Deep Learning Techniques for Automatic MRI Cardiac "
@@ -77,6 +77,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     return Scan(
         CLASSES, 1, size, "rotate-flip", CITATION, f"{PERCENTILES}, per volume", EXPECTED, whole_picture(size), items,
         task="segmentation", labels=pixel_labels(size), notes=compare_axes(pairs),
+        image_rule=lambda: ImageRule("percentiles", PERCENTILES.low, PERCENTILES.high, over="volume", axis=2),
     )  # fmt: skip
 
 

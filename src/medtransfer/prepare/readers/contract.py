@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from medtransfer.data.intensities import PERCENTILES
 from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
-from medtransfer.records import MASKS_FILE
+from medtransfer.records import MASKS_FILE, ImageRule
 
 SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")
 MOST_CLASSES = 254  # masks are stored in one byte, and 255 is a pixel to ignore
@@ -98,6 +99,7 @@ class Scan:
         notes: what the user should know about the files, one sentence each; logged when they are read.
         ignore: whether labels of pixels may be IGNORE.
         see_splits: called with the split of every item before any is loaded, for a scaling that is computed from training images.
+        image_rule: returns how raw images became pictures, once they are loaded; None if no rule describes it.
     """
 
     classes: tuple[str, ...]
@@ -114,6 +116,7 @@ class Scan:
     notes: tuple[str, ...] = ()
     ignore: bool = False
     see_splits: Callable[[Sequence[str]], None] | None = None
+    image_rule: Callable[[], ImageRule] | None = None
 
 
 Reader = Callable[[Path, Size, Mapping[str, Any]], Scan]
@@ -123,6 +126,11 @@ def whole_picture(size: Size) -> dict[str, tuple[Window, ...]]:
     """Return the windows of a dataset whose samples are whole pictures."""
     window = ((0, 0, *size),)
     return {"train": window, "test": window}
+
+
+def own_percentiles() -> ImageRule:
+    """Return the rule of `read_image` without a scaling: 16-bit and float pictures are scaled by their own percentiles."""
+    return ImageRule("percentiles", PERCENTILES.low, PERCENTILES.high, over="image")
 
 
 def pixel_labels(size: Size) -> Labels:

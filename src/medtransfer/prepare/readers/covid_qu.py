@@ -31,6 +31,7 @@ from medtransfer.prepare.readers.contract import (
     check_split_folders,
     is_folder,
     list_entries,
+    own_percentiles,
     pair_up,
     pixel_labels,
     read_options,
@@ -76,7 +77,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     expected = EXPECTED if classes == OPTIONS["classes"] else {}
     return Scan(
         ("infection",), 1, size, "rotate-flip", CITATION, "8-bit values kept", expected, whole_picture(size), items,
-        task="segmentation", labels=pixel_labels(size),
+        task="segmentation", labels=pixel_labels(size), image_rule=own_percentiles,
     )  # fmt: skip
 
 

@@ -133,6 +133,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         lambda: f"8-bit values kept; 16-bit and float grey: {scaling.describe()}", {}, whole_picture(size), items,
         task="segmentation" if masked else UNLABELLED, labels=pixel_labels(size) if masked else None,
         notes=_describe(pairs, headers, size, chosen, scaling.apart), ignore=masked and bool(rule.ignored), see_splits=see_splits,
+        image_rule=lambda: scaling.image_rule(group=pattern, keep_aspect=chosen["keep_aspect"]),
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from medtransfer.prepare.readers.contract import (
     Window,
     check_split_folders,
     is_folder,
+    own_percentiles,
     pair_up,
     pixel_labels,
     read_options,
@@ -82,6 +83,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         items=items,
         task="segmentation",
         labels=pixel_labels(size),
+        image_rule=own_percentiles,
     )
 
 

@@ -129,6 +129,9 @@ def scan_cases(
         lambda: ("8-bit pictures kept; " if len(raw) < len(cases) else "") + scaling.describe(), {}, whole_picture(size), items,
         task="segmentation", labels=pixel_labels(size), notes=all_notes, ignore=bool(rule.ignored),
         see_splits=lambda splits: scaling.restrict({case for case, split in zip(cases, splits, strict=True) if split == "train"}),
+        image_rule=lambda: scaling.image_rule(
+            group=chosen["group"], channels=list(channels), axis=chosen["axis"], keep_aspect=chosen["keep_aspect"]
+        ),
     )  # fmt: skip
 
 
