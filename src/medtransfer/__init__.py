@@ -8,6 +8,7 @@ from typing import Any
 __version__ = "0.1.0"
 PUBLIC = {  # the module of each public name, which is imported at first use: `--help` stays instant
     "StoppingRule": "medtransfer.selectors.stopping_rule",
+    "load_model": "medtransfer.predict.model",
     "rank": "medtransfer.rank.public",
     "robustness": "medtransfer.indicators.robustness.of_views",
 }

@@ -24,18 +24,18 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import trainer
 from medtransfer.finetune.evaluation import evaluate
-from medtransfer.finetune.model import load_model
 from medtransfer.finetune.stage import _note_empty_predictions, run
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.counts import OVERLAP
 from medtransfer.modes import MODES
+from medtransfer.predict.model import load_model
 from medtransfer.records import CellName, PreparedTarget, Result, find_checkpoint, read_tensors, series_folder
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.segmentation import Segmentation
 from medtransfer.training.checkpoints import load_encoder
 
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
-FILES = {"weights.safetensors", "metrics.json", "per_image.csv", "overlays.png"}
+FILES = {"weights.safetensors", "model.json", "metrics.json", "per_image.csv", "overlays.png"}
 
 
 def wanted(encoder: str = "unet", epoch: int = 3, mode: str = "full", seed: int = 7) -> CellName:
@@ -121,8 +121,8 @@ def test_every_mode_trains_every_encoder(encoder, mode, finetune):
         assert not any(name.startswith("encoder.") for name in tensors)  # it is that of the checkpoint
     else:
         assert not any(torch.equal(tensors[name], kept[name]) for name in kept if re.match(r"encoder\..*weight$", name))
-    model, _ = load_model(folder_of(one), CHECKPOINTS)
-    assert state_hash(model.encoder) == result.encoder_hash[1]
+    model = load_model(folder_of(one), CHECKPOINTS, "cpu")
+    assert state_hash(model.network.encoder) == result.encoder_hash[1]
     assert {file.name for file in folder_of(one).iterdir()} == FILES
 
 
@@ -218,8 +218,8 @@ def test_images_that_show_nothing_are_no_alarm(images, empty, true, alarming):
 def test_a_loaded_model_predicts_what_was_tested(finetune, mode):
     one = wanted("resnet50", mode=mode)
     result = finetune(one, {"overlays": 0})
-    model, found = load_model(folder_of(one), CHECKPOINTS)
-    assert found == result and not model.training
+    model = load_model(folder_of(one), CHECKPOINTS, "cpu")
+    assert model.info.key == result.key and not model.network.training
     samples = TASKS["segmentation"].samples(
         PreparedTarget.open(PREPARED / "sample"),
         "test",
@@ -228,7 +228,9 @@ def test_a_loaded_model_predicts_what_was_tested(finetune, mode):
         std=(0.229, 0.224, 0.225),
         seed=0,
     )
-    evaluation = evaluate(Fabric(accelerator="cpu", devices=1), TASKS["segmentation"], model, samples, ["1", "2", "3"], 10, 0)
+    evaluation = evaluate(
+        Fabric(accelerator="cpu", devices=1), TASKS["segmentation"], model.network, samples, ["1", "2", "3"], 10, 0
+    )
     assert evaluation.metrics == {name: result.metrics[name] for name in evaluation.metrics}
 
 
@@ -244,12 +246,27 @@ def test_a_decoder_is_not_loaded_onto_another_encoder(finetune):
         load_model(folder_of(one), Path("others"))
 
 
+def test_a_model_of_an_earlier_version_gets_its_record_without_training(finetune, watched):
+    finetune(wanted(), {"overlays": 0})
+    path = folder_of(wanted()) / "model.json"
+    written = json.loads(path.read_text())
+    path.unlink()
+    with pytest.raises(InputError, match=r"earlier version.*run the same `medtransfer finetune` again"):
+        load_model(folder_of(wanted()))
+    for old in (None, {**written, "image_rule": None}, {"format": "medtransfer/model/1"}):
+        if old:
+            path.write_text(json.dumps(old))
+        finetune(wanted(), {"overlays": 0})
+        assert json.loads(path.read_text()) == written
+    assert watched.epochs == [1, 2]
+
+
 def test_without_its_weights_a_cell_is_finished_and_says_so(finetune, watched, caplog):
     result = finetune(wanted(), {"keep": "metrics"})
-    assert {file.name for file in folder_of(wanted()).iterdir()} == FILES - {"weights.safetensors"}
+    assert {file.name for file in folder_of(wanted()).iterdir()} == FILES - {"weights.safetensors", "model.json"}
     (found,) = runs()
     assert [file.path for file in tracking.connect().list_artifacts(found.id, "model")] == [
-        f"model/{name}" for name in sorted(FILES - {"weights.safetensors"})
+        f"model/{name}" for name in sorted(FILES - {"weights.safetensors", "model.json"})
     ]
     with pytest.raises(InputError, match="finetune.keep was `metrics`; fine-tune again with `--keep weights --force`"):
         load_model(folder_of(wanted()), CHECKPOINTS)
@@ -263,7 +280,7 @@ def test_without_its_weights_a_cell_is_finished_and_says_so(finetune, watched, c
     assert finetune(wanted(), force=True).metrics == result.metrics
     assert {file.name for file in folder_of(wanted()).iterdir()} == FILES
     finetune(wanted(), {"keep": "metrics"}, force=True)
-    assert {file.name for file in folder_of(wanted()).iterdir()} == FILES - {"weights.safetensors"}
+    assert {file.name for file in folder_of(wanted()).iterdir()} == FILES - {"weights.safetensors", "model.json"}
 
 
 def test_another_decoder_is_trained_and_named_or_refused(finetune):

@@ -111,6 +111,12 @@ class Presence:
     def probabilities(self, logits: Tensor) -> Tensor:
         return logits.sigmoid()
 
+    def thresholds(self, classes: int) -> list[float]:
+        return [0.5]
+
+    def decide(self, probabilities: Tensor, thresholds: Sequence[float]) -> Tensor:
+        return (probabilities > thresholds[0]).to(torch.uint8)
+
     def evaluator(self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None) -> Evaluator:
         return Accuracy()
 

@@ -16,7 +16,7 @@ def resize_image(image: np.ndarray, size: Size, keep_aspect: bool = False) -> np
     """
     if image.shape[:2] == size:
         return image
-    inner = _fit(image.shape[:2], size) if keep_aspect else size
+    inner = inner_box(image.shape[:2], size, keep_aspect)[2:]
     parts = [image] if image.shape[-1] == 3 else list(np.moveaxis(image, -1, 0))  # Pillow takes one channel or three
     resized = [np.asarray(Image.fromarray(part).resize(inner[::-1], Image.Resampling.BILINEAR)) for part in parts]
     return _pad(np.dstack(resized), size)
@@ -26,7 +26,7 @@ def resize_mask(mask: np.ndarray, size: Size, keep_aspect: bool = False) -> np.n
     """Resize uint8 (h, w) to `size`, nearest neighbour, which creates no new labels; arguments as in `resize_image`."""
     if mask.shape == size:
         return mask
-    inner = _fit(mask.shape, size) if keep_aspect else size
+    inner = inner_box(mask.shape, size, keep_aspect)[2:]
     return _pad(np.asarray(Image.fromarray(mask).resize(inner[::-1], Image.Resampling.NEAREST)), size)
 
 
@@ -43,14 +43,17 @@ def resize_spacing(
     """
     if spacing is None:
         return None
-    inner = _fit(shape, size) if keep_aspect and shape != size else size
+    inner = inner_box(shape, size, keep_aspect)[2:]
     return spacing[0] * shape[0] / inner[0], spacing[1] * shape[1] / inner[1]
 
 
-def _fit(shape: tuple[int, ...], size: Size) -> Size:
-    """Return the largest size of the same aspect as `shape` that fits into `size`."""
+def inner_box(shape: tuple[int, ...], size: Size, keep_aspect: bool) -> tuple[int, int, int, int]:
+    """Return (top, left, height, width) of a picture within `size`: all of it, or the largest centred box of its aspect."""
+    if not keep_aspect:
+        return 0, 0, *size
     share = min(size[0] / shape[0], size[1] / shape[1])
-    return max(1, round(share * shape[0])), max(1, round(share * shape[1]))
+    height, width = max(1, round(share * shape[0])), max(1, round(share * shape[1]))
+    return (size[0] - height) // 2, (size[1] - width) // 2, height, width
 
 
 def _pad(pixels: np.ndarray, size: Size) -> np.ndarray:

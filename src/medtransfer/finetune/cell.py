@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from medtransfer import tracking
+from medtransfer.errors import InputError
 from medtransfer.finetune.fine_tuning import FineTuning
+from medtransfer.finetune.model import write_model
 from medtransfer.finetune.sync import record_of, run_params
 from medtransfer.finetune.train import build_model, train
 from medtransfer.locks import exclusive
-from medtransfer.records import WEIGHTS_FILE, Result, scratch_folder
+from medtransfer.records import MODEL_FILE, WEIGHTS_FILE, ModelInfo, Result, scratch_folder
 from medtransfer.tasks.results import read_result
 
 log = logging.getLogger("medtransfer")
@@ -32,6 +34,7 @@ def complete(tuning: FineTuning, force: bool) -> tuple[Result, bool]:
 
         if not force and tracking.reused("finetune", tuning.cell.name, tuning.cell.key, restore):
             result = stored or read_result(tuning.folder / "metrics.json")
+            _complete_folder(tuning, result)
             if not result.parts and tuning.section.keep == "weights":
                 log.warning(
                     "finetune: %s was done with finetune.keep `metrics`, so its model does not exist; --force trains it again",
@@ -49,11 +52,28 @@ def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:
         if force:
             _remove_state(tuning.folder)  # an interrupted training is not resumed
         result = start if isinstance(start, Result) else train(tuning, start, handle)
+        _complete_folder(tuning, result)
         _remove_state(tuning.folder)
         record = record_of(result, tuning.folder, tuning.target.folder.parent)
         handle.set_tags(record.tags)
         handle.log_record(record if stored else replace(record, curves={}))  # a training has logged its curves already
     return result
+
+
+def _complete_folder(tuning: FineTuning, result: Result) -> None:
+    """Write the record that models of earlier versions lack, or that says less than the target does by now."""
+    path = tuning.folder / MODEL_FILE
+    if result.parts and not _describes(path, tuning):
+        write_model(tuning, result.parts)
+        log.info("finetune: wrote %s", path)
+
+
+def _describes(path: Path, tuning: FineTuning) -> bool:
+    try:
+        info = ModelInfo.read(path)
+    except InputError:
+        return False
+    return info.key == tuning.cell.key and (info.image_rule is not None or tuning.target.info.image_rule is None)
 
 
 def _remove_state(folder: Path) -> None:

@@ -16,11 +16,12 @@ from medtransfer.environment import git_revision
 from medtransfer.errors import StageError
 from medtransfer.finetune.evaluation import evaluate, predict
 from medtransfer.finetune.fine_tuning import FineTuning
+from medtransfer.finetune.model import write_model
 from medtransfer.finetune.sync import by_epoch
 from medtransfer.finetune.trainer import Trainer, joins_last_image
 from medtransfer.finetune.validation import BestWeights, Validation
 from medtransfer.metrics.evaluation import Evaluation
-from medtransfer.records import PER_SAMPLE, WEIGHTS_FILE, Result, write_per_sample, write_tensors
+from medtransfer.records import MODEL_FILE, PER_SAMPLE, WEIGHTS_FILE, Result, write_per_sample, write_tensors
 from medtransfer.seeds import derive_seed
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder
@@ -128,10 +129,12 @@ def _test(tuning: FineTuning, trainer: Trainer) -> dict[str, float]:
     samples = tuning.samples("test")
     evaluation = _evaluate(tuning, trainer, samples)
     weights, kept = tuning.folder / WEIGHTS_FILE, tuple(f"{part}." for part in tuning.parts)
-    weights.unlink(missing_ok=True)
+    for file in (weights, tuning.folder / MODEL_FILE):
+        file.unlink(missing_ok=True)
     if kept:
         tensors = trainer.steps.kept.state_dict()
         write_tensors(weights, {name: tensor for name, tensor in tensors.items() if name.startswith(kept)})
+        write_model(tuning, tuning.parts)
     write_per_sample(tuning.folder, evaluation.per_sample)
     if tuning.section.overlays:
         predicted = partial(predict, trainer.fabric, tuning.task, trainer.steps.kept)

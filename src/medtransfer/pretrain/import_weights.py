@@ -50,6 +50,7 @@ class WeightsImport:
         allow_partial: whether to load the tensors that fit although others do not.
         prefix: start of the names to take, None for all.
         rename: maps the tensors' names to the encoder's; None to try the known mappings.
+        licence: licence of the weights, empty for that of the file's own checkpoint record.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class WeightsImport:
     allow_partial: bool = False
     prefix: str | None = None
     rename: Callable[[Encoder, Tensors], Tensors] | None = None
+    licence: str = ""
 
 
 def import_weights(section: Pretrain, weights: WeightsImport, force: bool) -> Path:
@@ -104,8 +106,9 @@ def _provenances(section: Pretrain, weights: WeightsImport) -> dict[int, Provena
         pretraining=digest([section.encoder, spec.build, spec.arguments, section.origin, sorted(digests.items()), *options]),
     )  # fmt: skip
     ancestors = {epoch: info.lineage if info else [] for epoch, info in own.items()}
+    licences = {epoch: weights.licence or (info.licence if info else "") for epoch, info in own.items()}
     return {
-        epoch: replace(common, epoch=epoch, lineage=[*ancestors[epoch], f"{file.name} {digests[epoch]}"])
+        epoch: replace(common, epoch=epoch, lineage=[*ancestors[epoch], f"{file.name} {digests[epoch]}"], licence=licences[epoch])
         for epoch, file in weights.files.items()
     }
 
@@ -147,7 +150,7 @@ def _import(
     move_aside_foreign(checkpoints)
     first = next(iter(provenances.values()))
     # The class names of a published head are unknown, so only the encoder is kept.
-    save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": _random(section)}), replace(first, epoch=0, lineage=[]))
+    save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": _random(section)}), replace(first, epoch=0, lineage=[], licence=""))
     for epoch, file in weights.files.items():
         if (kept := encoders.pop(epoch, None)) is None:
             kept = _random(section)

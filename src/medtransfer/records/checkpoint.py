@@ -71,6 +71,7 @@ class Provenance:
         pretraining: digest of everything that the pretraining depends on.
         lineage: weights that it started from, oldest first; empty for a random initialisation.
         loaded: encoder tensors that an import `matched`, out of `total`; None if nothing was imported.
+        licence: licence of imported weights, empty where it is unknown.
     """
 
     encoder: Name
@@ -85,6 +86,7 @@ class Provenance:
     pretraining: str
     lineage: list[str] = field(default_factory=list)
     loaded: Loaded | None = None
+    licence: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,11 @@ class CheckpointInfo(Record, Provenance):
     def form(cls) -> str:
         """Return the name and version of the file format."""
         return CHECKPOINT
+
+    @classmethod
+    def added(cls) -> frozenset[str]:
+        """Return the fields that older files lack."""
+        return frozenset({"licence"})
 
     @property
     def source_accuracy(self) -> float | None:

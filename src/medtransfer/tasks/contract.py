@@ -108,6 +108,12 @@ class Task(Protocol):
     def probabilities(self, logits: "Tensor") -> "Tensor":
         """Convert logits to probabilities of the same shape."""
 
+    def thresholds(self, classes: int) -> list[float]:
+        """Return the probabilities above which a class is decided for; empty where the highest wins."""
+
+    def decide(self, probabilities: "Tensor", thresholds: Sequence[float]) -> "Tensor":
+        """Return the labels that probabilities (N, ...) mean, in the form of the task's labels file."""
+
     def evaluator(self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None) -> Evaluator:
         """Start an evaluation.
 

@@ -52,6 +52,19 @@ class Segmentation:
         """Apply a sigmoid for one class, else a softmax over background and classes."""
         return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
 
+    def thresholds(self, classes: int) -> list[float]:
+        """Return the threshold of a single class; of several the highest probability wins."""
+        from medtransfer.metrics.segmentation import THRESHOLD
+
+        return [THRESHOLD] if classes == 1 else []
+
+    def decide(self, probabilities: "Tensor", thresholds: Sequence[float]) -> "Tensor":
+        """Return labels uint8 (N, H, W) of probabilities (N, K, H, W)."""
+        import torch
+
+        labels = probabilities[:, 0] > thresholds[0] if thresholds else probabilities.argmax(1)
+        return labels.to(torch.uint8)
+
     def evaluator(self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None) -> Evaluator:
         """Start the evaluation of A.3 and A.5."""
         from medtransfer.metrics.segmentation import SegmentationEvaluation

@@ -83,7 +83,7 @@ class InstalledPackage:
         entry, package = _entry(section), _package(section)
         weights = WeightsImport(
             kind="package", files={entry.epoch: _copy(package, Path(entry.folder))}, source="imagenet", pickle=True,
-            contract=_contract(package), rename=_rename,
+            contract=_contract(package), rename=_rename, licence="Apache-2.0",
         )  # fmt: skip
         return import_weights(section, weights, force)
 

@@ -1,0 +1,1 @@
+"""Masks for new images from fine-tuned models."""

@@ -1,0 +1,107 @@
+"""Raw intensities of an array or a volume as stored uint8 pixels, by the image rule of a model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from medtransfer.data.intensities import IntensityRule, Limits, require_finite, to_uint8
+from medtransfer.errors import InputError
+from medtransfer.records import ImageRule, ModelInfo
+
+
+def rule_of(info: ModelInfo) -> ImageRule:
+    """Return the image rule of a model.
+
+    Raises:
+        InputError: it is unknown.
+    """
+    if info.image_rule is None:
+        raise InputError(
+            f"expected a rule how raw images become those of the target {info.cell.get('target')}, but its model was made before "
+            "targets had one, or its reader has none; run `medtransfer prepare` and the same `medtransfer finetune` again, which "
+            "add it without training"
+        )
+    return ImageRule(**info.image_rule)
+
+
+def stored_pixels(images: np.ndarray, info: ModelInfo, source: str) -> np.ndarray:
+    """Scale and convert raw images as those of the model's target were.
+
+    Args:
+        images: (N, H, W, C), any numbers; uint8 is kept.
+        info: the model.
+        source: their name, for messages.
+
+    Returns:
+        uint8 (N, H, W, channels).
+
+    Raises:
+        ValueError: another shape.
+        InputError: the rule does not say how to scale them, or a value is NaN or infinite.
+    """
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"expected images (N, H, W, C), but got {images.shape}")
+    rule = rule_of(info)
+    taken = take_channels(images, rule, info.channels, source)
+    pixels = taken if taken.dtype == np.uint8 else scale(taken, rule, source)
+    return convert_channels(pixels, info.channels)
+
+
+def take_channels(values: np.ndarray, rule: ImageRule, channels: int, source: str) -> np.ndarray:
+    """Return the channels (..., C) that the model's target took of its volumes; one or three are as pictures have them.
+
+    Raises:
+        InputError: there are too few, or more than three and the rule names none.
+    """
+    count = values.shape[-1]
+    if rule.channels and count > max(rule.channels) and not (count == 3 and channels == 1 and rule.channels == [0]):
+        return values[..., rule.channels]
+    if count in (1, 3) and (rule.channels is None or len(set(rule.channels)) == 1):
+        return values
+    named = f"at least {max(rule.channels) + 1} channels, as the target has," if rule.channels else "1 or 3 channels"
+    raise InputError(f"expected {named} in {source}, but got {count}; give the images as those of the target")
+
+
+def scale(values: np.ndarray, rule: ImageRule, source: str, limits: Sequence[Limits] | None = None) -> np.ndarray:
+    """Scale intensities (N, ..., C) to uint8, each channel by its own statistics.
+
+    Args:
+        values: raw intensities; where the rule is over images, each of the N counts alone, else all together.
+        rule: the rule.
+        source: name of the images, for messages.
+        limits: raw values that become 0 and 255 where they are known, one pair per channel.
+
+    Raises:
+        InputError: the rule is for 8-bit pictures alone, or a value is NaN or infinite.
+    """
+    if rule.kind == "keep":
+        raise InputError(f"expected 8-bit values, as all of the target have, in {source}, but got {values.dtype}; convert them")
+    values = require_finite(values, Path(source))
+    if limits is None and rule.over == "image":
+        return np.stack([_scale_together(image, rule, None) for image in values])
+    return _scale_together(values, rule, limits)
+
+
+def _scale_together(values: np.ndarray, rule: ImageRule, limits: Sequence[Limits] | None) -> np.ndarray:
+    intensity = intensity_rule(rule)
+    known = limits or [(pair[0], pair[1]) for pair in rule.limits or []]
+    channels = np.moveaxis(values, -1, 0)  # (C, ...)
+    pairs = [known[min(index, len(known) - 1)] if known else intensity.limits(channel) for index, channel in enumerate(channels)]
+    return np.stack([to_uint8(channel, *pair) for channel, pair in zip(channels, pairs, strict=True)], axis=-1)
+
+
+def intensity_rule(rule: ImageRule) -> IntensityRule:
+    """Return the intensities of an image rule that is not `keep`."""
+    assert rule.kind != "keep" and rule.low is not None and rule.high is not None
+    return IntensityRule(rule.kind, rule.low, rule.high)  # type: ignore[arg-type]
+
+
+def convert_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Convert uint8 (N, H, W, C) to grey as Pillow does, or repeat grey to three channels."""
+    if pixels.shape[-1] == channels:
+        return pixels
+    if channels == 1:
+        return np.stack([np.asarray(Image.fromarray(picture).convert("L"))[..., None] for picture in pixels])
+    return np.repeat(pixels, channels, axis=-1)

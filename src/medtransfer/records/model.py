@@ -1,0 +1,78 @@
+"""Record of a fine-tuned model, `model.json` beside its weights: everything that a prediction needs to know."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from medtransfer.config import Name
+from medtransfer.records.base import MODEL, Record, Share, Side
+from medtransfer.records.checkpoint import LARGEST
+from medtransfer.records.image_rule import StoredRule
+
+MODEL_FILE = "model.json"
+Pair = Annotated[list[Side], Field(min_length=2, max_length=2)]
+Mean = Annotated[list[Annotated[float, Field(ge=-LARGEST, le=LARGEST)]], Field(min_length=3, max_length=3)]
+Std = Annotated[list[Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]], Field(min_length=3, max_length=3)]
+
+
+@dataclass(frozen=True)
+class ModelInfo(Record):
+    """Contents of `model.json`.
+
+    A raw image is turned into stored uint8 pixels by `image_rule` and `channels`, resized to `size`, cut into windows of
+    `input`, divided by 255, grey repeated to three channels, and normalised by `mean` and `std`.
+
+    Attributes:
+        cell: fields of the `Cell` that made it; with a frozen encoder they name the checkpoint that holds the encoder.
+        key: digest of the cell.
+        task: what it predicts, a key of TASKS.
+        classes: names of the non-background classes.
+        thresholds: probabilities above which a class is decided for; empty where the highest probability wins.
+        build: architecture of the encoder, a key of ENCODERS.
+        arguments: constructor arguments of the encoder.
+        decoder: key of DECODERS; None for the encoder's own.
+        input: (height, width) of the network's input, pixels.
+        size: (height, width) that images are resized to, pixels; larger than `input` where they are cut into windows.
+        channels: channels of the stored pixels.
+        mean: mean per channel, in [0, 1] units.
+        std: standard deviation per channel, likewise.
+        image_rule: how raw images become stored pixels, the fields of an `ImageRule`; None where that is unknown.
+        parts: parts of the model in the weights file.
+        weights: SHA-256 of the weights file.
+        kind: kind of the pretraining, a key of ORIGINS.
+        lineage: weights that the pretraining started from, oldest first.
+        licence: licence of these weights; empty where it is unknown.
+        git_revision: revision of the code that made the model.
+    """
+
+    cell: dict[str, Any]
+    key: str
+    task: Name
+    classes: Annotated[list[str], Field(min_length=1, max_length=254)]
+    thresholds: list[Share]
+    build: Name
+    arguments: dict[str, Any]
+    decoder: Name | None
+    input: Pair
+    size: Pair
+    channels: Annotated[int, Field(ge=1)]
+    mean: Mean
+    std: Std
+    image_rule: StoredRule | None
+    parts: Annotated[list[Name], Field(min_length=1)]
+    weights: str
+    kind: Name
+    lineage: list[str]
+    licence: str
+    git_revision: str
+
+    @classmethod
+    def form(cls) -> str:
+        """Return the name and version of the file format."""
+        return MODEL
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the weights file holds the encoder, too."""
+        return "encoder" in self.parts
