@@ -100,6 +100,22 @@ def test_values_per_image_and_per_patient(classes):
 
 
 @pytest.mark.parametrize("classes", [1, 3])
+def test_evaluations_of_parts_merge_into_that_of_all(classes):
+    probabilities, truth = data(classes)
+    names, whole = [f"name {c}" for c in range(classes)], SegmentationEvaluation(classes, [f"name {c}" for c in range(classes)])
+    for part in (slice(0, 2), slice(2, 3), slice(3, 6)):
+        evaluation = SegmentationEvaluation(classes, names)
+        images = [f"image {i}" for i in range(6)][part]
+        evaluation.update(probabilities[part], truth[part], images, GROUPS[part])
+        found, numbers = evaluation.state()
+        assert found == images
+        whole.merge(found, GROUPS[part], numbers)
+    assert whole.compute() == evaluate(probabilities, truth, classes, batch=6)
+    with pytest.raises(ValueError, match="numbers of 1 images"):
+        whole.merge(["one"], ["p"], numbers)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
 def test_ignored_pixels_are_in_no_count(classes):
     probabilities, truth = data(classes)
     ignored = truth.clone()

@@ -1,5 +1,7 @@
 """Average precision (area under the precision-recall curve) of each class, accumulated in batches."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -54,6 +56,23 @@ class AveragePrecision:
         self._highest[index] = max(self._highest[index], float(wide.max()))
         counts = torch.bincount(cell.flatten(), minlength=2 * self.bins)
         self._counts[index] += counts.view(2, self.bins).cpu().numpy()
+
+    def state(self) -> dict[str, NDArray]:
+        """Return what was counted, for `merge`: the filled bins alone."""
+        filled = np.flatnonzero(self._counts)
+        return {"bins": filled, "in_bins": self._counts.ravel()[filled], "highest": self._highest}
+
+    def merge(self, state: Mapping[str, NDArray]) -> None:
+        """Add what another one of as many classes and bins has counted.
+
+        Raises:
+            ValueError: it has counted other classes or bins.
+        """
+        filled, highest = state["bins"], state["highest"]
+        if highest.shape != self._highest.shape or (len(filled) and not 0 <= filled.min() <= filled.max() < self._counts.size):
+            raise ValueError(f"expected counts of {self.classes} classes in {self.bins} bins, but got others")
+        self._counts.reshape(-1)[filled] += state["in_bins"]
+        self._highest = np.maximum(self._highest, highest)
 
     def compute(self) -> NDArray[np.float64]:
         """Compute the average precision of each class, (classes,); `overlap.py` has the rule for a class that is never true.

@@ -101,6 +101,34 @@ class SegmentationEvaluation:
             self._seen.lengths.append(self._in_mm(*masks, self._seen.distances[-1], sizes))
         self._seen.images.update(zip(images, groups, strict=True))
 
+    def state(self) -> tuple[list[str], dict[str, NDArray]]:
+        """Return the images so far and the numbers that `merge` takes into another evaluation, without masks."""
+        counts = Counts.concatenate(self._seen.counts)
+        numbers = {name: getattr(counts, name) for name in CELLS}
+        return list(self._seen.images), {
+            **numbers, "distances": np.concatenate(self._seen.distances), **self._average_precision.state()
+        }  # fmt: skip
+
+    def merge(self, images: Sequence[str], groups: Sequence[str], numbers: Mapping[str, NDArray]) -> None:
+        """Add what another evaluation has seen.
+
+        Args:
+            images: its images, none of which were seen here.
+            groups: the group of each.
+            numbers: its `state`.
+
+        Raises:
+            ValueError: the numbers are not those of so many images and classes.
+        """
+        counts, distances = Counts(*(numbers[name] for name in CELLS)), numbers["distances"]
+        shape = (len(images), self.classes)
+        if any(array.shape != shape for array in (counts.tp, counts.fp, counts.fn, counts.tn, distances)):
+            raise ValueError(f"expected numbers of {shape[0]} images and {shape[1]} classes, but got {distances.shape}")
+        self._average_precision.merge(numbers)
+        self._seen.counts.append(counts)
+        self._seen.distances.append(distances)
+        self._seen.images.update(zip(images, groups, strict=True))
+
     def compute(self) -> Evaluation:
         """Compute all metrics of the images so far.
 
