@@ -68,8 +68,8 @@ EXAMPLES: dict[type[Record], Any] = {
     ModelInfo: ModelInfo(
         cell=asdict(CELL), key=CELL.key, task="segmentation", classes=["lesion"], thresholds=[0.5], build="unet",
         arguments={"width": 4}, decoder=None, input=[32, 64], size=[64, 128], channels=3, mean=[0.5] * 3, std=[0.1 + 0.2] * 3,
-        image_rule=asdict(ImageRule("percentiles", 0.5, 99.5, over="image")), parts=["encoder", "decoder"], weights="w1", kind="supervised",
-        lineage=["a.pth 00"], licence="Apache-2.0", git_revision="none",
+        image_rule=asdict(ImageRule("percentiles", 0.5, 99.5, over="image")), parts=["encoder", "decoder"], weights="w1",
+        kind="supervised", lineage=["a.pth 00"], licence="Apache-2.0", git_revision="none",
     ),
     Scores: Scores(
         target="heart", data="d1", encoder="unet", origin="simple", source="sample", epoch=5, pretraining="a1", weights="w1",

@@ -19,6 +19,7 @@ from medtransfer.config import (
     Finetune,
     Grid,
     Params,
+    Predict,
     Prepare,
     Pretrain,
     Rank,
@@ -334,6 +335,26 @@ def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple
         for i in range(max(map(len, lists.values()), default=1))
     ]
     return loaded[0], {key: [getattr(params.finetune, key) for params in loaded[: len(values)]] for key, values in lists.items()}
+
+
+@stage(Predict)
+@force_option
+@click.argument("more", nargs=-1, metavar="[MODEL]...")
+def predict(files: tuple[Path, ...], debug: bool, force: bool, more: tuple[str, ...], **options: str | None) -> None:
+    """Predict masks of new images, in the geometry of each image.
+
+    Models to average may also be written one after the other, as in --model models/a models/b.
+    """
+    given = parsed("predict", options)
+    if more:
+        given["predict.model"] = [*given.get("predict.model", []), *more]
+    params = load(files, given)
+    from medtransfer.predict.folders import read_models
+
+    read_models([Path(folder) for folder in params.predict.model])  # a wrong folder is refused before libraries are loaded
+    from medtransfer.predict.stage import run
+
+    click.echo(run(params.predict, Path(params.pretrain.out), force))
 
 
 @stage(Grid)

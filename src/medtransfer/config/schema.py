@@ -594,6 +594,37 @@ class Rank(Section):
     """local: processes; null: as many as GPUs, or else cores, allow"""
 
 
+class Predict(Section):
+    """Masks for new images from fine-tuned models."""
+
+    out: Out
+    """folder of the masks and tables"""
+    model: list[Place]
+    """folders of fine-tuned models of the same classes, whose probabilities are averaged"""
+    images: Place | None
+    """picture, NIfTI volume or DICOM file to predict, or a folder of them"""
+    masks: Place | None
+    """reference masks of the images, to compute all metrics: a folder, or the file of a single image; null: none"""
+    mask_suffix: str
+    """what a mask's name has after that of its image, such as _gt; files that end so are no images"""
+    labels: dict[int, str] | None
+    """raw value -> class, background or ignore, in reference masks; null: 0, 1, 2..., of one class also 255"""
+    slide: bool
+    """whether windows slide over images at their own size; false: images are resized as those of the target"""
+    overlap: BelowOne
+    """share of a window's side that neighbouring windows have in common; the mean of both counts"""
+    flips: list[Literal["horizontal", "vertical"]]
+    """axes along which copies are flipped: the mean over all of them counts"""
+    probabilities: bool
+    """whether probabilities are written, too: .npy of pictures, NIfTI of volumes"""
+    overlays: bool
+    """whether pictures of the images with their masks are written"""
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    """device to compute on; auto: a GPU where there is one"""
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    """precision of the arithmetic; 16-mixed: on a GPU only; bf16-mixed: also on a CPU"""
+
+
 class Search(Section):
     """Robustness settings to try on stored results."""
 
@@ -661,6 +692,7 @@ class Params(Section):
     grid: Grid
     report: Report
     rank: Rank
+    predict: Predict
     search: Search
     explain: Explain
     replay: Replay

@@ -12,6 +12,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
+from medtransfer.predict.folders import read_model_info
 from medtransfer.predict.pixels import stored_pixels
 from medtransfer.predict.windows import Plan, predict_picture
 from medtransfer.records import (
@@ -123,33 +124,6 @@ def load_model(
         )
     fabric = open_fabric(accelerator, 1, precision)
     return Model(folder, info, fabric.to_device(lay_out(_build(folder, info, Path(checkpoints)).eval())), fabric)
-
-
-def read_model_info(folder: Path) -> ModelInfo:
-    """Read the record of a model.
-
-    Raises:
-        InputError: the folder holds none; the message says what it does hold.
-    """
-    path = folder / MODEL_FILE
-    if path.exists():
-        info = ModelInfo.read(path)
-        if info.task not in TASKS:
-            raise InputError(f"expected the task in {path} to be one of {', '.join(TASKS)}, but got {info.task!r}; fine-tune again")
-        return info
-    if not (folder / "metrics.json").exists():
-        below = sorted(str(file.parent) for file in folder.glob(f"**/{MODEL_FILE}"))
-        remedy = f"name a model below it, such as {below[0]}" if below else "name the folder of a fine-tuned model"
-        raise InputError(f"expected {MODEL_FILE} and {WEIGHTS_FILE} of a fine-tuned model in {folder}, but it has none; {remedy}")
-    if not (folder / WEIGHTS_FILE).exists():
-        raise InputError(
-            f"expected the weights of the model in {folder}, but finetune.keep was `metrics`; fine-tune again with "
-            "`--keep weights --force`"
-        )
-    raise InputError(
-        f"expected {path}, but the model is of an earlier version, which wrote none; run the same `medtransfer finetune` again, "
-        "which adds it without training"
-    )
 
 
 def _build(folder: Path, info: ModelInfo, checkpoints: Path) -> nn.Module:

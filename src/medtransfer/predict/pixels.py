@@ -44,24 +44,24 @@ def stored_pixels(images: np.ndarray, info: ModelInfo, source: str) -> np.ndarra
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"expected images (N, H, W, C), but got {images.shape}")
     rule = rule_of(info)
-    taken = take_channels(images, rule, info.channels, source)
+    taken = take_channels(images, rule, source)
     pixels = taken if taken.dtype == np.uint8 else scale(taken, rule, source)
     return convert_channels(pixels, info.channels)
 
 
-def take_channels(values: np.ndarray, rule: ImageRule, channels: int, source: str) -> np.ndarray:
-    """Return the channels (..., C) that the model's target took of its volumes; one or three are as pictures have them.
+def take_channels(values: np.ndarray, rule: ImageRule, source: str) -> np.ndarray:
+    """Return the channels (..., C) that the model's target took.
 
     Raises:
-        InputError: there are too few, or more than three and the rule names none.
+        InputError: there are too few, or neither one nor three and the rule names none.
     """
     count = values.shape[-1]
-    if rule.channels and count > max(rule.channels) and not (count == 3 and channels == 1 and rule.channels == [0]):
-        return values[..., rule.channels]
-    if count in (1, 3) and (rule.channels is None or len(set(rule.channels)) == 1):
+    if rule.channels is None and count in (1, 3):
         return values
-    named = f"at least {max(rule.channels) + 1} channels, as the target has," if rule.channels else "1 or 3 channels"
-    raise InputError(f"expected {named} in {source}, but got {count}; give the images as those of the target")
+    if rule.channels is not None and count > max(rule.channels):
+        return values[..., rule.channels]
+    named = f"at least {max(rule.channels) + 1} channels" if rule.channels else "1 or 3 channels"
+    raise InputError(f"expected {named} in {source}, as the model's target has, but got {count}; give such images")
 
 
 def scale(values: np.ndarray, rule: ImageRule, source: str, limits: Sequence[Limits] | None = None) -> np.ndarray:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from medtransfer.data.pixels import normalise, rgb
-from medtransfer.prepare.resizing import inner_box, resize_image
+from medtransfer.data.resizing import inner_box, resize_image
 from medtransfer.records import ImageRule, ModelInfo
 
 AXES = {"horizontal": -1, "vertical": -2}  # the axis that a flip reverses

@@ -16,6 +16,7 @@ from medtransfer.records.checkpoint import (
 from medtransfer.records.image_rule import ImageRule
 from medtransfer.records.json import parse_json
 from medtransfer.records.model import MODEL_FILE, ModelInfo
+from medtransfer.records.prediction import Prediction
 from medtransfer.records.prepared import (
     IGNORE,
     IMAGES_FILE,
@@ -36,7 +37,7 @@ from medtransfer.records.untrusted import in_one_line, require_file
 __all__ = [
     "BROKEN_ARRAYS", "CURVES_FILE", "Cell", "CellName", "CheckpointInfo", "IGNORE", "IMAGES_FILE", "INDEX_COLUMNS", "INDEX_FILE",
     "ImageRule", "MASKS_FILE", "MODEL_FILE", "ModelInfo",
-    "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "PreparedTarget", "Pretraining", "Provenance",
+    "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "Prediction", "PreparedTarget", "Pretraining", "Provenance",
     "Result", "SOURCE_ACCURACY", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "WEIGHTS_FILE", "atomic_folder",
     "atomic_path",
     "checkpoint_path", "create_array", "find_checkpoint", "in_one_line", "list_checkpoints", "map_array", "open_arrays",

@@ -45,7 +45,7 @@ def draw_overlays(
         titles = (samples.images[index].rsplit("/", 1)[-1], "truth", f"prediction, {metric.label} {values[index]:.3f}")
         masks = (np.zeros_like(truth), np.asarray(truth), predicted.numpy())
         for axis, title, mask in zip(axes, titles, masks, strict=True):
-            axis.imshow(_paint(picture, mask))
+            axis.imshow(paint(picture, mask))
             axis.set_title(title, fontsize=8)
             axis.set_axis_off()
     handles = [Patch(color=colour_of(label), label=name) for label, name in enumerate(class_names, start=1)]
@@ -71,7 +71,7 @@ def _restore(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> NDAr
     return (255 * pixels.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
 
 
-def _paint(picture: NDArray[np.uint8], mask: NDArray) -> NDArray[np.uint8]:
+def paint(picture: NDArray[np.uint8], mask: NDArray) -> NDArray[np.uint8]:
     """Blend each class's colour over the picture (H, W, 3) where the mask (H, W) has it; grey where it is IGNORE."""
     painted = picture.astype(np.float64)
     for label in np.unique(mask[mask > 0]):

@@ -1,0 +1,220 @@
+"""Images to predict: pictures, stacks of pages, volumes and DICOM series, read by a model's rule, and their reference masks."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from nibabel.orientations import apply_orientation
+from PIL import Image as Picture
+
+from medtransfer.data.intensities import Limits, require_finite
+from medtransfer.data.picture_folders import SUFFIXES
+from medtransfer.data.volumes import ENDINGS, TIFF, Geometry, Volume, acquisition_axis, cut, load_volume, turn_onto
+from medtransfer.data.volumes.dicom import find_series, is_dicom, read_series
+from medtransfer.errors import InputError
+from medtransfer.predict.pixels import convert_channels, intensity_rule, scale, take_channels
+from medtransfer.prepare.mask_values import MaskRule
+from medtransfer.prepare.picture_files import RawMask, check_same_size, read_header, read_image, read_mask, read_stored
+from medtransfer.prepare.readers.contract import match_group
+from medtransfer.prepare.shared_scaling import SharedScaling
+from medtransfer.records import ImageRule
+
+log = logging.getLogger("medtransfer")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image to predict.
+
+    Attributes:
+        name: its path below the folder, without the ending; its file name if it was named itself.
+        path: the file, or the folder of a series.
+        files: all files that it is read from.
+        is_volume: whether it is a volume; otherwise it is a picture.
+    """
+
+    name: str
+    path: Path
+    files: tuple[Path, ...]
+    is_volume: bool
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The slices of an image as a model's target stores pictures; a picture is one slice.
+
+    Attributes:
+        slices: uint8 (N, H, W, channels).
+        geometry: of a volume; None for a picture.
+        axis: axis of the volume that its slices are cut along.
+    """
+
+    slices: np.ndarray
+    geometry: Geometry | None
+    axis: int = 2
+
+
+def list_images(path: Path, mask_suffix: str = "") -> list[Image]:
+    """List the images at a path, and log which files are passed over.
+
+    Args:
+        path: a picture, a NIfTI volume, a DICOM file, or a folder of any of them, subfolders included.
+        mask_suffix: what the names of masks end with, which are no images; empty if there are none among them.
+
+    Raises:
+        InputError: there are none, or two have the same name.
+    """
+    if not path.is_dir():
+        image = _image_of(path, path.name) or (Image(path.stem, path, (path,), True) if is_dicom(path) else None)
+        if image is None:
+            raise InputError(f"expected a picture, a NIfTI volume or a DICOM file at {path}, but there is none; correct the path")
+        return [image]
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not _is_hidden(file, path))
+    images, others = [], []
+    for file in files:
+        image = _image_of(file, file.relative_to(path).as_posix())
+        if image is None:
+            others.append(file)
+        elif not (mask_suffix and image.name.endswith(mask_suffix)):
+            images.append(image)
+    images += _list_series(path, others)
+    read = {file for image in images for file in image.files}
+    if passed_over := [file for file in others if file not in read]:
+        log.warning("predict: %d files in %s are no images, such as %s", len(passed_over), path, passed_over[0].name)
+    names: dict[str, Image] = {}
+    for image in images:
+        if (other := names.setdefault(image.name, image)) is not image:
+            raise InputError(f"expected one image per name in {path}, but got {other.path} and {image.path}; rename one")
+    if not images:
+        raise InputError(f"expected images in {path}, but there are none; correct predict.images")
+    return images
+
+
+def _is_hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in file.relative_to(folder).parts)
+
+
+def _image_of(file: Path, relative: str) -> Image | None:
+    lower = relative.lower()
+    for ending in (*ENDINGS, *SUFFIXES):
+        if lower.endswith(ending):
+            is_volume = ending in ENDINGS or (ending in TIFF and _count_pages(file) > 1)
+            return Image(relative[: -len(ending)], file, (file,), is_volume)
+    return None
+
+
+def _count_pages(file: Path) -> int:
+    try:
+        with Picture.open(file) as picture:
+            return getattr(picture, "n_frames", 1)
+    except (OSError, ValueError, SyntaxError):  # what is wrong with it is said when it is read
+        return 1
+
+
+def _list_series(folder: Path, files: Sequence[Path]) -> list[Image]:
+    """List the DICOM series of a folder; one that is alone in its folder has the folder's name, others end in their number."""
+    images = []
+    for parent in dict.fromkeys(file.parent for file in files):
+        series = find_series(file for file in files if file.parent == parent)
+        name = folder.name if parent == folder else parent.relative_to(folder).as_posix()
+        for number, (_, members) in enumerate(series.items(), start=1):
+            images.append(Image(name if len(series) == 1 else f"{name}-{number}", parent, tuple(members), True))
+    return images
+
+
+def open_volume(image: Image) -> Volume:
+    """Read a volume of any format."""
+    if image.path.name.lower().endswith((*ENDINGS, *TIFF)):
+        return load_volume(image.path)
+    return Volume(*read_series(image.files))
+
+
+def read_pixels(image: Image, rule: ImageRule, channels: int, limits: list[Limits] | None) -> Pixels:
+    """Read an image as the pictures of a target were read.
+
+    Args:
+        image: the image.
+        rule: image rule of the model.
+        channels: channels of the model's stored pixels.
+        limits: what becomes 0 and 255, of each channel, where other images count, too; see `shared_limits`.
+
+    Raises:
+        InputError: the image is broken, or does not fit the rule.
+    """
+    if not image.is_volume:
+
+        def scaling(values: np.ndarray, path: Path) -> np.ndarray:
+            return scale(values[None, ..., None], rule, str(path), limits)[0, ..., 0]
+
+        return Pixels(read_image(image.path, channels, scaling)[None], None)
+    volume = open_volume(image)
+    axis = acquisition_axis(volume.geometry.spacing) if rule.axis is None else rule.axis
+    slices = cut(take_channels(volume.values, rule, str(image.path)), axis)
+    pixels = slices if volume.geometry.shown else scale(slices, rule, str(image.path), limits)
+    return Pixels(convert_channels(np.ascontiguousarray(pixels), channels), volume.geometry, axis)
+
+
+def shared_limits(images: Sequence[Image], rule: ImageRule) -> dict[str, list[Limits] | None]:
+    """Return what becomes 0 and 255 in each image, by its name, where a group has one scale: of those among `images`.
+
+    Raises:
+        InputError: the expression for a group does not match a name.
+    """
+    if rule.over != "group" or rule.group is None:
+        return {image.name: None for image in images}
+    groups: dict[str, list[Image]] = {}
+    for image in images:
+        groups.setdefault(match_group(image.name, rule.group, image.path), []).append(image)
+
+    def read(image: Image) -> np.ndarray:
+        if image.is_volume:
+            return require_finite(take_channels(open_volume(image).values, rule, str(image.path)), image.path)
+        return require_finite(read_stored(image.path), image.path)[..., None]
+
+    limits: dict[str, list[Limits] | None] = {}
+    for members in groups.values():
+        wide = [image for image in members if image.is_volume or read_header(image.path).wide]
+        shared = SharedScaling(wide, read, intensity_rule(rule)).limits if wide else None
+        limits |= {image.name: shared for image in members}
+    return limits
+
+
+def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Path]:
+    """Return the file of each image's reference mask, by the image's name.
+
+    Args:
+        images: the images.
+        path: a file for a single image, or a folder with masks of the images' names followed by `suffix`.
+        suffix: such as `_mask`.
+
+    Raises:
+        InputError: a mask is missing.
+    """
+    if not path.is_dir():
+        if len(images) != 1:
+            raise InputError(f"expected a folder of masks for {len(images)} images, but got the file {path}; name the folder")
+        return {images[0].name: path}
+    masks = {mask.name: mask.path for mask in list_images(path) if mask.name.endswith(suffix)}
+    if missing := [image for image in images if f"{image.name}{suffix}" not in masks]:
+        raise InputError(
+            f"expected a mask in {path} for every image, but {missing[0].path} has none ({len(missing)} such) named "
+            f"{missing[0].name}{suffix}; correct predict.masks or predict.mask_suffix"
+        )
+    return {image.name: masks[f"{image.name}{suffix}"] for image in images}
+
+
+def read_reference(image: Image, pixels: Pixels, path: Path, rule: MaskRule) -> np.ndarray:
+    """Read the reference mask of an image onto its slices: uint8 (N, H, W), 0 background, c the c-th class, or IGNORE.
+
+    Raises:
+        InputError: it is broken, or has another geometry or unknown values.
+    """
+    if pixels.geometry is None:
+        raw = read_mask(path, grey_palette=rule.table is None)
+        check_same_size(pixels.slices[0], raw.values, image.path, path)
+        return rule.number(raw, path)[None]
+    mask = load_volume(path)
+    values = apply_orientation(mask.values[..., 0], turn_onto(pixels.geometry, mask.geometry))
+    return rule.number(RawMask(cut(values, pixels.axis), "labels", False), path)

@@ -1,0 +1,108 @@
+"""Write what was predicted for an image in its own geometry: PNG of pictures, TIFF pages of stacks, NIfTI of volumes."""
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from matplotlib.colors import to_rgb
+from PIL import Image as Pillow
+
+from medtransfer.data.colours import colour_of
+from medtransfer.data.volumes import ENDINGS, TIFF, stack
+from medtransfer.data.volumes.nifti import open_nifti
+from medtransfer.predict.images import Image, Pixels
+from medtransfer.records import atomic_path
+from medtransfer.tasks.overlays import paint
+
+SLICES, SIDE = 12, 1024  # of an overlay: slices at most, pixels of its longer side at most
+
+
+def write_labels(folder: Path, image: Image, pixels: Pixels, labels: np.ndarray) -> Path:
+    """Write labels uint8 (N, H, W) below a folder; return the path."""
+    pages = [Pillow.fromarray(page) for page in labels]
+    for page in pages:
+        page.putpalette(_palette())
+    if pixels.geometry is None:
+        return _save_picture(folder / f"{image.name}.png", pages[0])
+    if image.path.name.lower().endswith(TIFF):
+        with atomic_path(folder / f"{image.name}.tif") as partial:
+            pages[0].save(partial, format="TIFF", compression="tiff_adobe_deflate", save_all=True, append_images=pages[1:])
+        return folder / f"{image.name}.tif"
+    return _save_volume(folder / f"{image.name}.nii.gz", image, pixels, stack(labels, pixels.axis))
+
+
+def write_probabilities(folder: Path, image: Image, pixels: Pixels, probabilities: np.ndarray) -> Path:
+    """Write probabilities float32 (N, outputs, H, W) below a folder: (outputs, H, W) as .npy, or NIfTI (x, y, z, outputs)."""
+    if pixels.geometry is None:
+        path = folder / f"{image.name}.npy"
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.save(file, probabilities[0])
+        return path
+    volume = stack(np.moveaxis(probabilities, 1, -1), pixels.axis)  # (x, y, z, outputs)
+    return _save_volume(folder / f"{image.name}.nii.gz", image, pixels, volume)
+
+
+def write_overlay(folder: Path, image: Image, pixels: Pixels, labels: np.ndarray) -> Path:
+    """Write the image beside itself with the classes painted on it; of a volume slices that show any, evenly spread."""
+    shown = np.flatnonzero(labels.any(axis=(1, 2))) if len(labels) > 1 and labels.any() else np.arange(len(labels))
+    chosen = shown[np.linspace(0, len(shown) - 1, min(SLICES, len(shown))).round().astype(int)]
+    rows = [_side_by_side(pixels.slices[index], labels[index]) for index in chosen]
+    return _save_picture(folder / f"{image.name}.png", Pillow.fromarray(np.concatenate(rows)))
+
+
+def measure(labels: np.ndarray, pixels: Pixels, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return one row per class: its pixels, in mm² for one slice and in ml for a volume where the spacing is known."""
+    spacing = pixels.geometry.spacing if pixels.geometry else None
+    area = pixels.geometry.pixel_spacing(pixels.axis) if pixels.geometry and len(labels) == 1 else None
+    counts = np.bincount(labels.ravel(), minlength=len(classes) + 1)
+    return [
+        {
+            "class": name, "label": label, "pixels": int(counts[label]),
+            "mm2": int(counts[label]) * area[0] * area[1] if area else None,
+            "ml": int(counts[label]) * float(np.prod(spacing)) / 1000 if spacing and len(labels) > 1 else None,
+        }
+        for label, name in enumerate(classes, start=1)
+    ]  # fmt: skip
+
+
+def _palette() -> list[int]:
+    colours = [(0.0, 0.0, 0.0), *(to_rgb(colour_of(label)) for label in range(1, 256))]
+    return [round(255 * part) for colour in colours for part in colour]
+
+
+def _save_picture(path: Path, picture: Pillow.Image) -> Path:
+    with atomic_path(path) as partial:
+        picture.save(partial, format="PNG")
+    return path
+
+
+def _save_volume(path: Path, image: Image, pixels: Pixels, values: np.ndarray) -> Path:
+    """Write a NIfTI with the header of the input, or the affine of a DICOM series."""
+    values = np.ascontiguousarray(values)
+    if image.path.name.lower().endswith(ENDINGS):
+        source = open_nifti(image.path)
+        header = source.header.copy()
+        header.set_data_dtype(values.dtype)
+        header["cal_min"] = header["cal_max"] = 0
+        written = type(source)(values, source.affine, header)
+    else:
+        geometry = pixels.geometry
+        assert geometry is not None
+        affine = np.diag([*(geometry.spacing or (1, 1, 1)), 1.0]) if geometry.affine is None else geometry.affine
+        written = nib.Nifti1Image(values, affine)  # type: ignore[attr-defined]
+        written.header.set_xyzt_units("mm")
+    with atomic_path(path) as partial:
+        partial.write_bytes(gzip.compress(written.to_bytes(), mtime=0))
+    return path
+
+
+def _side_by_side(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return a picture (H, W, C) beside itself with labels painted on it: uint8 (h, 2w, 3)."""
+    colour = np.repeat(picture, 3 // picture.shape[-1], axis=-1)
+    pair = np.concatenate([colour, paint(colour, labels)], axis=1)
+    share = min(1.0, SIDE / max(labels.shape))
+    size = (max(1, round(share * pair.shape[1])), max(1, round(share * pair.shape[0])))
+    return np.asarray(Pillow.fromarray(pair).resize(size))

@@ -1,0 +1,223 @@
+"""Stage `predict`: masks of new images in their own geometry, one finished file after the other."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medtransfer.config import Predict
+from medtransfer.data.intensities import Limits
+from medtransfer.errors import InputError
+from medtransfer.hashing import digest, file_sha256
+from medtransfer.locks import exclusive
+from medtransfer.metrics.segmentation import SegmentationEvaluation
+from medtransfer.predict import outputs
+from medtransfer.predict.folders import read_models
+from medtransfer.predict.images import Image, Pixels, find_masks, list_images, read_pixels, read_reference, shared_limits
+from medtransfer.predict.model import Model, load_model
+from medtransfer.predict.pixels import rule_of
+from medtransfer.predict.windows import Plan
+from medtransfer.prepare.mask_values import MaskRule, read_rule
+from medtransfer.progress import track
+from medtransfer.records import BROKEN_ARRAYS, Prediction, read_values, write_text, write_values
+from medtransfer.records.tables import as_csv, as_markdown
+
+log = logging.getLogger("medtransfer")
+REVISION = 1  # of what is written for the same image, models and options; files of an older one are written again
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with every image.
+
+    Attributes:
+        section: validated params.
+        models: the models whose probabilities are averaged, ordered by their cells.
+        limits: what becomes 0 and 255 in an image, by model and name, where a group has one scale.
+        masks: file of each image's reference mask; empty without.
+        rule: how their raw values become classes.
+    """
+
+    section: Predict
+    models: Sequence[Model]
+    limits: Sequence[dict[str, list[Limits] | None]]
+    masks: dict[str, Path]
+    rule: MaskRule
+
+    @property
+    def out(self) -> Path:
+        """Folder of the predictions."""
+        return Path(self.section.out)
+
+    @property
+    def plan(self) -> Plan:
+        """How a picture is predicted."""
+        return Plan(self.section.slide, self.section.overlap, tuple(sorted(set(self.section.flips))))
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return self.models[0].info.classes
+
+    def key(self, image: Image) -> str:
+        """Digest of everything that the prediction of an image depends on."""
+        section = self.section
+        mask = file_sha256(self.masks[image.name]) if self.masks else None
+        return digest([
+            REVISION, [file_sha256(file) for file in image.files], [model.info.weights for model in self.models],
+            [asdict(rule_of(model.info)) for model in self.models], [limits[image.name] for limits in self.limits],
+            asdict(self.plan), section.precision, section.probabilities, section.overlays, mask, self.section.labels and sorted(
+                self.section.labels.items()
+            ),
+        ], 16)  # fmt: skip
+
+
+def run(section: Predict, checkpoints: Path, force: bool = False) -> str:
+    """Predict all images, or reuse what is finished.
+
+    Args:
+        section: validated params.
+        checkpoints: folder of all pretrainings, where encoders that were frozen are looked up.
+        force: whether to predict finished images again.
+
+    Returns:
+        What was done, with the metrics where there are reference masks.
+
+    Raises:
+        InputError: a model, an image or a mask cannot be used.
+    """
+    if section.images is None:
+        raise InputError("expected the images to predict in predict.images, but it is null; name them with --images")
+    folders = [Path(folder) for folder in section.model]
+    infos = read_models(folders)
+    rule = _mask_rule(section, infos[0].classes)
+    images = list_images(Path(section.images), section.mask_suffix)
+    masks = find_masks(images, Path(section.masks), section.mask_suffix) if section.masks else {}
+    models = [load_model(folder, checkpoints, section.accelerator, section.precision) for folder in folders]
+    models.sort(key=lambda model: model.info.weights)  # so that their order does not count
+    job = Job(section, models, [shared_limits(images, rule_of(model.info)) for model in models], masks, rule)
+    with exclusive(job.out):
+        finished = [_complete(job, image, force) for image in track(images, "predict", len(images), "images")]
+        return _conclude(job, images, [record for record, _ in finished], sum(reused for _, reused in finished))
+
+
+def _mask_rule(section: Predict, classes: Sequence[str]) -> MaskRule:
+    """Return how raw values of reference masks become classes: their numbers, unless `labels` says otherwise."""
+    labels = section.labels
+    if labels is None and len(classes) > 1:
+        labels = dict(enumerate(("background", *classes)))
+    return read_rule(labels, classes, None)
+
+
+def _paths(job: Job, image: Image) -> tuple[Path, Path]:
+    """Return the record of an image, and its counts for the metrics."""
+    folder = job.out / "files"
+    return folder / f"{image.name}.json", folder / f"{image.name}.npz"
+
+
+def _complete(job: Job, image: Image, force: bool) -> tuple[Prediction, bool]:
+    """Return the record of an image, and whether it was finished."""
+    key, (record, counts) = job.key(image), _paths(job, image)
+    if not force and (stored := _stored(job, record, counts, key)):
+        return stored, True
+    begin = time.monotonic()
+    record.unlink(missing_ok=True)
+    first = job.models[0].info
+    pixels = read_pixels(image, rule_of(first), first.channels, job.limits[0][image.name])
+    labels, written = _predict(job, image, pixels, counts)
+    written["mask"] = outputs.write_labels(job.out / "masks", image, pixels, labels)
+    if job.section.overlays:
+        written["overlay"] = outputs.write_overlay(job.out / "overlays", image, pixels, labels)
+    done = Prediction(
+        image=image.name, key=key, models=[[str(model.folder), model.info.key] for model in job.models],
+        outputs={kind: path.relative_to(job.out).as_posix() for kind, path in written.items()},
+        classes=outputs.measure(labels, pixels, job.classes), seconds=time.monotonic() - begin,
+    )  # fmt: skip
+    done.write(record)
+    return done, False
+
+
+def _stored(job: Job, record: Path, counts: Path, key: str) -> Prediction | None:
+    """Return the record of a finished image if nothing that it depends on has changed and its files exist."""
+    try:
+        done = Prediction.read(record)
+    except InputError:
+        return None
+    files = [job.out / path for path in done.outputs.values()] + ([counts] if job.masks else [])
+    return done if done.key == key and all(file.is_file() for file in files) else None
+
+
+def _predict(job: Job, image: Image, pixels: Pixels, counts: Path) -> tuple[np.ndarray, dict[str, Path]]:
+    """Predict the slices of an image: labels uint8 (N, H, W), and the further files that were written."""
+    stored = [pixels, *(
+        read_pixels(image, rule_of(model.info), model.info.channels, limits[image.name])
+        for model, limits in zip(job.models[1:], job.limits[1:], strict=True)
+    )]  # fmt: skip
+    truth = read_reference(image, pixels, job.masks[image.name], job.rule) if job.masks else None
+    evaluation = SegmentationEvaluation(len(job.classes), job.classes)
+    task, thresholds = job.models[0].task, job.models[0].info.thresholds
+    labels, kept = [], []
+    for index in range(len(pixels.slices)):
+        parts = [model.predict_stored(item.slices[index], job.plan) for model, item in zip(job.models, stored, strict=True)]
+        probabilities = torch.stack(parts).mean(0) if len(parts) > 1 else parts[0]  # (outputs, H, W)
+        labels.append(task.decide(probabilities[None], thresholds)[0].numpy())
+        if truth is not None:
+            evaluation.update(probabilities[None], torch.from_numpy(truth[index][None]), [f"{image.name}#{index}"], [image.name])
+        if job.section.probabilities:
+            kept.append(probabilities.numpy())
+    if truth is not None:
+        names, arrays = evaluation.state()
+        write_values(counts, names, arrays)
+    if not kept:
+        return np.stack(labels), {}
+    path = outputs.write_probabilities(job.out / "probabilities", image, pixels, np.stack(kept))
+    return np.stack(labels), {"probabilities": path}
+
+
+def _conclude(job: Job, images: Sequence[Image], records: Sequence[Prediction], reused: int) -> str:
+    """Write the tables of all images, and say what was done."""
+    write_text(job.out / "classes.csv", as_csv([{"image": record.image, **row} for record in records for row in record.classes]))
+    empty = [record.image for record in records if not any(row["pixels"] for row in record.classes)]
+    kinds = Counter("volumes" if image.is_volume else "pictures" for image in images)
+    counted = " and ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    lines = [f"predict: masks of {counted} are in {job.out}" + (f" ({reused} were finished)" if reused else "")]
+    if empty:
+        lines.append(f"No foreground is predicted in {len(empty)} of {len(images)}, such as {empty[0]}.")
+    if job.masks:
+        lines += ["", _evaluate(job, images)]
+    return "\n".join(lines)
+
+
+def _evaluate(job: Job, images: Sequence[Image]) -> str:
+    """Compute all metrics of the images against their reference masks; write them, and return them as a table."""
+    total = SegmentationEvaluation(len(job.classes), job.classes)
+    for image in images:
+        path = _paths(job, image)[1]
+        try:
+            names, arrays = read_values(path)
+            total.merge(names, [image.name] * len(names), arrays)
+        except BROKEN_ARRAYS:
+            raise InputError(f"expected the counts of {image.path} in {path}, but it is broken; predict with --force") from None
+    evaluation = total.compute()
+    write_text(job.out / "per_image.csv", as_csv(evaluation.per_sample))
+    rows = _by_class(evaluation.metrics, job.classes)
+    write_text(job.out / "metrics.csv", as_csv(rows))
+    return as_markdown(rows)
+
+
+def _by_class(metrics: dict[str, float], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return one row per metric: its mean over the classes, and its value of each class, if there are several."""
+    names = [name for name in metrics if "_class_" not in name]
+    return [
+        {
+            "metric": name, "mean": metrics[name],
+            **({c: metrics.get(f"{name}_class_{i}") for i, c in enumerate(classes, start=1)} if len(classes) > 1 else {}),
+        }
+        for name in names
+    ]  # fmt: skip

@@ -1,0 +1,142 @@
+"""Lists of images, and DICOM series made by pydicom, whose voxels are where the standard says."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image as Pillow
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from medtransfer.data.volumes.dicom import find_series, read_series
+from medtransfer.errors import InputError
+from medtransfer.predict.images import find_masks, list_images
+
+OBLIQUE = [0.8, 0.6, 0.0, 0.0, 0.0, -1.0]  # direction of a row of pixels, and of a column; mm to the left, posterior, superior
+ORIGIN, SPACING, STEP = np.array([-30.0, 12.5, 80.0]), (0.7, 0.9), 3.0  # height and width of a pixel
+
+
+def write_slice(path: Path, pixels: np.ndarray, index: int = 0, series: str = "1.2.3", **tags: object) -> Path:
+    """Write one CT slice; `index` is its place along the normal."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    normal = np.cross(OBLIQUE[:3], OBLIQUE[3:])
+    values = {
+        "SOPClassUID": CTImageStorage, "SOPInstanceUID": meta.MediaStorageSOPInstanceUID, "Modality": "CT",
+        "SeriesInstanceUID": series,
+        "Rows": pixels.shape[0], "Columns": pixels.shape[1], "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 0, "RescaleSlope": 2,
+        "RescaleIntercept": -1024,
+        "PixelSpacing": list(SPACING), "ImageOrientationPatient": OBLIQUE, "SliceThickness": 5,
+        "ImagePositionPatient": [round(float(x), 6) for x in ORIGIN + index * STEP * normal], "InstanceNumber": 99 - index, **tags,
+    }  # fmt: skip
+    for name, value in values.items():
+        if value is not None:
+            setattr(data, name, value)
+    data.PixelData = pixels.astype(np.uint16).tobytes()
+    pydicom.dcmwrite(path, data)
+    return path
+
+
+def write_series(folder: Path, volume: np.ndarray, **tags: object) -> list[Path]:
+    """Write the slices (N, rows, columns) under names that say nothing of their order."""
+    return [write_slice(folder / f"{'cabedf'[index % 6]}{index}", pixels, index, **tags) for index, pixels in enumerate(volume)]
+
+
+def test_a_voxel_of_a_series_is_where_the_standard_says(tmp_path: Path) -> None:
+    """PS3.3 C.7.6.2.1.1: position + column direction x column index x width + row direction x row index x height, in LPS."""
+    volume = np.random.default_rng(0).integers(0, 4000, (5, 6, 7))
+    values, geometry = read_series(write_series(tmp_path / "s", volume))
+    assert values.shape == (7, 6, 5, 1) and geometry.shape == (7, 6, 5)
+    normal = np.cross(OBLIQUE[:3], OBLIQUE[3:])
+    for column, row, index in ((0, 0, 0), (6, 0, 0), (0, 5, 0), (3, 2, 4)):
+        assert values[column, row, index, 0] == 2 * volume[index, row, column] - 1024
+        place = (
+            ORIGIN + index * STEP * normal + np.array(OBLIQUE[:3]) * SPACING[1] * column + np.array(OBLIQUE[3:]) * SPACING[0] * row
+        )
+        found = geometry.affine @ [column, row, index, 1]
+        assert np.allclose(found[:3], place * [-1, -1, 1], atol=1e-5)  # to the right and anterior
+    assert geometry.spacing == pytest.approx((0.9, 0.7, 3.0))
+
+
+def test_the_order_of_files_does_not_count(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "s", np.random.default_rng(0).integers(0, 4000, (5, 6, 7)))
+    assert np.array_equal(read_series(paths)[0], read_series(paths[::-1])[0])
+
+
+def test_a_radiograph_has_the_spacing_of_its_detector_and_white_is_high(tmp_path: Path) -> None:
+    pixels = np.arange(12).reshape(3, 4)
+    tags = {"PixelSpacing": None, "ImagerPixelSpacing": [0.2, 0.3], "ImagePositionPatient": None, "ImageOrientationPatient": None,
+            "PhotometricInterpretation": "MONOCHROME1", "RescaleSlope": None, "RescaleIntercept": None}  # fmt: skip
+    values, geometry = read_series([write_slice(tmp_path / "x.dcm", pixels, **tags)])
+    assert np.array_equal(values[..., 0, 0].T, 11 - pixels)
+    assert geometry.affine is None and geometry.spacing == pytest.approx((0.3, 0.2, 5.0))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [(lambda paths: paths.pop(2), "slices at equal distances, .* 3 to 6 mm, .*restore the missing slices"),
+     (lambda paths: write_slice(paths[1], np.zeros((6, 7)), 0), "one slice at each position"),
+     (lambda paths: write_slice(paths[1], np.zeros((5, 7)), 1), "one Rows in all files"),
+     (lambda paths: write_slice(paths[1], np.zeros((6, 7)), 1, ImagePositionPatient=None), "position and orientation of"),
+     (lambda paths: write_slice(paths[1], np.zeros((6, 7)), 1, NumberOfFrames=3), "one grey frame .* 3 frames; convert"),
+     (lambda paths: paths[1].write_bytes(paths[1].read_bytes()[:-20]), "expected pixels in"),
+     (lambda paths: paths[1].write_bytes(b"x" * 200), "expected a DICOM file")],
+)  # fmt: skip
+def test_files_that_are_no_volume_are_refused(spoil: Callable, message: str, tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "s", np.zeros((5, 6, 7)))
+    spoil(paths)
+    with pytest.raises(InputError, match=message):
+        read_series(paths)
+
+
+def test_a_folder_is_listed_with_all_kinds(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.png", "sub/b.jpg", "c_mask.png", ".hidden.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Pillow.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / name)
+    (tmp_path / "v.nii.gz").touch()
+    (tmp_path / "notes.txt").write_text("x")
+    write_series(tmp_path / "ct", np.zeros((2, 4, 4)))
+    for series in ("1.2.4", "1.2.5"):
+        write_series(tmp_path / "two" / series[-1], np.zeros((2, 4, 4)), series=series)
+    for path in sorted((tmp_path / "two").glob("*/*")):
+        path.rename(tmp_path / "two" / f"{path.parent.name}{path.name}")
+    listed = {image.name: (image.is_volume, len(image.files)) for image in list_images(tmp_path, "_mask")}
+    assert listed == {
+        "a": (False, 1), "sub/b": (False, 1), "v": (True, 1), "ct": (True, 2), "two-1": (True, 2), "two-2": (True, 2)
+    }  # fmt: skip
+    assert "1 files in" in caplog.text and "notes.txt" in caplog.text
+
+
+def test_a_dicom_file_is_found_by_its_content(tmp_path: Path) -> None:
+    path = write_slice(tmp_path / "IM0001", np.zeros((4, 4)))
+    assert find_series([path, Path(__file__), tmp_path]) == {"1.2.3": [path]}
+    assert [image.is_volume for image in list_images(path)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [([], "there are none"), (["a.png", "a.nii.gz"], "one image per name"), (["notes.txt"], "there are none")],
+)  # fmt: skip
+def test_a_folder_without_clear_images_is_refused(files: list[str], message: str, tmp_path: Path) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=message):
+        list_images(tmp_path)
+
+
+def test_masks_are_found_by_name(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "a_gt.tif"):
+        Pillow.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / name)
+    a, b = list_images(tmp_path, "_gt")
+    assert find_masks([a], tmp_path, "_gt") == {"a": tmp_path / "a_gt.tif"}
+    assert find_masks([a], tmp_path / "b.png", "") == {"a": tmp_path / "b.png"}
+    with pytest.raises(InputError, match=r"b.png has none \(1 such\) named b_gt"):
+        find_masks([a, b], tmp_path, "_gt")
+    with pytest.raises(InputError, match="a folder of masks for 2 images"):
+        find_masks([a, b], tmp_path / "a_gt.tif", "")

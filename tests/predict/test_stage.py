@@ -1,0 +1,278 @@
+"""The stage: masks in the geometry of their images, resumed and averaged, measured and judged."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+from PIL import ImageSequence
+from tests.predict.conftest import OWN
+from tests.predict.test_images import write_series
+
+from medtransfer.config import Predict, load_params
+from medtransfer.errors import InputError
+from medtransfer.metrics.segmentation import SegmentationEvaluation
+from medtransfer.predict.model import Model, load_model
+from medtransfer.predict.stage import run
+from medtransfer.predict.windows import Plan
+from medtransfer.records import ImageRule
+
+VOLUME = ImageRule("percentiles", 0.5, 99.5, over="volume")
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+Predicted = Callable[..., str]
+
+
+@pytest.fixture
+def predict(tmp_path: Path) -> Predicted:
+    """Return `predict(models, images, **options)`, which predicts to the folder `out`."""
+
+    def call(models: list[Path], images: Path, force: bool = False, **options: Any) -> str:
+        values = {
+            "model": [str(model) for model in models], "images": str(images), "out": str(tmp_path / "out"), "accelerator": "cpu",
+            **options,
+        }  # fmt: skip
+        section: Predict = load_params([PARAMS], {f"predict.{key}": value for key, value in values.items()}).predict
+        return run(section, tmp_path / "checkpoints", force)
+
+    return call
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def boxed(shape: tuple[int, ...], box: tuple[slice, ...], dtype: type = np.int16) -> np.ndarray:
+    values = np.full(shape, 20, dtype)
+    values[box] = 900
+    return values
+
+
+BOX = (slice(3, 9), slice(4, 20), slice(1, 4))
+
+
+def oblique() -> np.ndarray:
+    """Return an affine with a flip, two rotations and three spacings."""
+    a, b = 0.4, -0.9
+    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    turn = turn @ np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([-1.4, 1.3, 8.0])
+    affine[:3, 3] = [11.5, -40.25, 7.0]
+    return affine
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_mask_has_the_voxels_and_the_header_of_its_volume(
+    axis: int, ending: str, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
+) -> None:
+    """The slices are along any axis; sform and qform, codes and units come back as they were, and the box where it was."""
+    values, affine = boxed((32, 32, 5), BOX), oblique()
+    order = {0: [2, 0, 1], 1: [0, 2, 1], 2: [0, 1, 2]}[axis]
+    values, affine = values.transpose(order), affine[:, [*order, 3]]
+    volume = nib.Nifti1Image(values, affine)
+    volume.set_sform(affine, 1)
+    volume.set_qform(affine, 3)
+    volume.header.set_xyzt_units("mm", "sec")
+    nib.save(volume, tmp_path / f"case{ending}")
+    predict([make_model(rule=VOLUME)], tmp_path / f"case{ending}", probabilities=True)
+    mask = nib.load(tmp_path / "out/masks/case.nii.gz")
+    assert np.array_equal(np.asarray(mask.dataobj), values == 900) and mask.get_data_dtype() == np.uint8
+    for name in ("get_sform", "get_qform"):
+        got, expected = (getattr(item.header, name)(coded=True) for item in (mask, volume))
+        assert got[1] == expected[1] and np.allclose(got[0], expected[0], atol=1e-5)
+    assert mask.header.get_xyzt_units() == ("mm", "sec") and np.allclose(mask.header.get_zooms(), volume.header.get_zooms())
+    assert nib.load(tmp_path / "out/probabilities/case.nii.gz").shape == (*values.shape, 1)
+    (row,) = rows(tmp_path / "out/classes.csv")
+    assert int(row["pixels"]) == 6 * 16 * 3 and row["mm2"] == ""
+    assert float(row["ml"]) == pytest.approx(6 * 16 * 3 * 1.4 * 1.3 * 8 / 1000, rel=1e-5)
+
+
+def test_a_mask_of_a_stack_has_its_pages(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
+) -> None:
+    pages = boxed((5, 32, 32), (slice(1, 4), slice(4, 20), slice(3, 9)), np.uint16)
+    first, *rest = (Pillow.fromarray(page) for page in pages)
+    first.save(tmp_path / "stack.tif", save_all=True, append_images=rest)
+    predict([make_model(rule=VOLUME)], tmp_path / "stack.tif")
+    with Pillow.open(tmp_path / "out/masks/stack.tif") as mask:
+        found = np.stack([np.array(page) for page in ImageSequence.Iterator(mask)])
+    assert np.array_equal(found, pages == 900)
+
+
+def test_a_mask_of_a_dicom_series_is_where_the_patient_is(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
+) -> None:
+    volume = boxed((5, 32, 32), (slice(1, 4), slice(4, 20), slice(3, 9)))  # slices, rows, columns
+    write_series(tmp_path / "scan/ct", volume)
+    predict([make_model(rule=VOLUME)], tmp_path / "scan")
+    mask = nib.load(tmp_path / "out/masks/ct.nii.gz")
+    assert np.array_equal(np.asarray(mask.dataobj).transpose(2, 1, 0), volume == 900)
+    origin = mask.affine @ [0, 0, 0, 1]
+    assert np.allclose(origin[:3], [30.0, -12.5, 80.0]) and nib.affines.voxel_sizes(mask.affine) == pytest.approx([0.9, 0.7, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "mode"), [("a.png", (40, 56), "L"), ("b.jpg", (33, 20), "RGB"), ("c.tif", (64, 64), "I;16")]
+)
+def test_a_mask_of_a_picture_has_its_size_and_a_palette(
+    name: str, size: tuple[int, int], mode: str, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted
+) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (*size, 3) if mode == "RGB" else size)
+    Pillow.fromarray(values.astype(np.uint16 if mode == "I;16" else np.uint8)).save(tmp_path / name)
+    model = make_model(classes=["one", "two"], thresholds=[])
+    predict([model], tmp_path / name, probabilities=True)
+    mask = Pillow.open(tmp_path / "out/masks" / f"{name[0]}.png")
+    assert mask.mode == "P" and mask.size == size[::-1]
+    assert mask.getpalette()[:9] == [0, 0, 0, 230, 159, 0, 86, 180, 233]  # Okabe and Ito's orange and blue
+    probabilities = np.load(tmp_path / "out/probabilities" / f"{name[0]}.npy")
+    assert probabilities.shape == (3, *size) and np.array_equal(np.asarray(mask), probabilities.argmax(0))
+    assert np.allclose(probabilities.sum(0), 1, atol=1e-5)
+    counts = {row["class"]: int(row["pixels"]) for row in rows(tmp_path / "out/classes.csv")}
+    assert counts == {"one": (np.asarray(mask) == 1).sum(), "two": (np.asarray(mask) == 2).sum()}
+    assert Pillow.open(tmp_path / "out/overlays" / f"{name[0]}.png").size == (2 * size[1], size[0])
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Return a folder of four pictures of different sizes."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        Pillow.fromarray(rng.integers(0, 256, (30 + number, 34), dtype=np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows with every predicted picture; if it begins with -1, the third is interrupted."""
+    seen: list[int] = []
+    original = Model.predict_stored
+
+    def predict_stored(self: Model, picture: np.ndarray, plan: Plan | None = None) -> torch.Tensor:
+        if seen[:1] == [-1] and len(seen) == 3:
+            raise KeyboardInterrupt
+        seen.append(1)
+        return original(self, picture, plan)
+
+    monkeypatch.setattr(Model, "predict_stored", predict_stored)
+    return seen
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.suffix in {".png", ".csv"}
+    }
+
+
+def test_an_interrupted_prediction_is_resumed_and_a_finished_one_reused(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, counted: list[int]
+) -> None:
+    model = make_model()
+    predict([model], pictures)
+    expected = contents(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "whole")
+    counted[:] = [-1]
+    with pytest.raises(KeyboardInterrupt):  # in the third picture
+        predict([model], pictures)
+    counted.clear()
+    assert "(2 were finished)" in predict([model], pictures) and len(counted) == 2
+    assert contents(tmp_path / "out") == expected
+    counted.clear()
+    assert "(4 were finished)" in predict([model], pictures) and not counted
+    (tmp_path / "out/masks/1.png").unlink()
+    predict([model], pictures)
+    assert len(counted) == 1 and contents(tmp_path / "out") == expected
+    predict([model], pictures, flips=["horizontal"])
+    assert len(counted) == 5
+    predict([model], pictures, force=True)
+    assert len(counted) == 9 and contents(tmp_path / "out") == expected
+
+
+def test_models_are_averaged_in_any_order(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, counted: list[int]
+) -> None:
+    models = [make_model("a", seed=1), make_model("b", seed=2, build="resnet50", size=[64, 64], input=[64, 64])]
+    predict(models, pictures, probabilities=True)
+    picture = np.asarray(Pillow.open(pictures / "2.png"))[None, ..., None]
+    single = [load_model(model, accelerator="cpu").predict(picture)[0] for model in models]
+    assert np.allclose(np.load(tmp_path / "out/probabilities/2.npy"), np.mean(single, axis=0), atol=1e-6)
+    counted.clear()
+    assert "(4 were finished)" in predict(models[::-1], pictures, probabilities=True) and not counted
+
+
+def test_reference_masks_give_all_metrics_also_of_finished_images(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, counted: list[int]
+) -> None:
+    """Compared with one evaluation of the written probabilities."""
+    masks, rng = tmp_path / "truth", np.random.default_rng(1)
+    masks.mkdir()
+    truths = {path.stem: rng.integers(0, 3, Pillow.open(path).size[::-1], dtype=np.uint8) for path in pictures.iterdir()}
+    for name, truth in truths.items():
+        Pillow.fromarray(truth).save(masks / f"{name}_gt.png")
+    model = make_model(classes=["one", "two"], thresholds=[])
+    options = {"masks": str(masks), "mask_suffix": "_gt", "probabilities": True}
+    counted[:] = [-1]
+    with pytest.raises(KeyboardInterrupt):
+        predict([model], pictures, **options)
+    counted.clear()
+    text = predict([model], pictures, **options)
+    assert len(counted) == 2
+    expected = SegmentationEvaluation(2, ["one", "two"])
+    for name in sorted(truths):
+        probabilities = torch.from_numpy(np.load(tmp_path / f"out/probabilities/{name}.npy"))
+        expected.update(probabilities[None], torch.from_numpy(truths[name][None]), [name], [name])
+    metrics = expected.compute().metrics
+    found = {row["metric"]: row for row in rows(tmp_path / "out/metrics.csv")}
+    for name, row in found.items():
+        assert float(row["mean"]) == pytest.approx(metrics[name], abs=1e-12)
+        if row["one"]:
+            assert [float(row["one"]), float(row["two"])] == [metrics[f"{name}_class_{c}"] for c in (1, 2)]
+    assert found.keys() >= {"dice", "jaccard", "mcc", "average_precision", "hd95", "dice_per_patient"}
+    assert f"{metrics['dice']:.3f}" in text and len(rows(tmp_path / "out/per_image.csv")) == 4
+
+
+def test_a_reference_mask_is_turned_onto_its_volume(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
+) -> None:
+    values, affine = boxed((32, 32, 5), BOX), oblique()
+    nib.save(nib.Nifti1Image(values, affine), tmp_path / "case.nii.gz")
+    flip = np.diag([-1.0, 1.0, 1.0, 1.0])
+    flip[0, 3] = 31
+    nib.save(nib.Nifti1Image((values == 900)[::-1].astype(np.uint8), affine @ flip), tmp_path / "case_gt.nii.gz")
+    predict([make_model(rule=VOLUME)], tmp_path / "case.nii.gz", masks=str(tmp_path / "case_gt.nii.gz"))
+    assert {row["metric"]: float(row["mean"]) for row in rows(tmp_path / "out/metrics.csv")}["dice"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changed", "options", "message"),
+    [({"classes": ["other"]}, {}, "models of the same classes, but .*/a predicts lesion and .*/b other"),
+     ({}, {"masks": "nowhere"}, "a folder of masks for 4 images"),
+     ({}, {"images": "nowhere"}, "but there is none; correct the path"),
+     ({}, {"labels": {1: "tumour"}}, "background, lesion, ignore")],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_before_any_prediction(
+    changed: dict[str, Any], options: dict[str, Any], message: str, pictures: Path, make_model: Callable[..., Path],
+    predict: Predicted, counted: list[int],
+) -> None:  # fmt: skip
+    with pytest.raises(InputError, match=message):
+        predict([make_model("a"), make_model("b", **changed)], options.pop("images", pictures), **options)
+    assert not counted
+
+
+def test_a_record_names_the_models_and_the_files(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted
+) -> None:
+    model = make_model(rule=OWN)
+    predict([model], pictures)
+    record = json.loads((tmp_path / "out/files/0.json").read_text())
+    assert record["format"] == "medtransfer/prediction/1" and record["models"][0][0] == str(model)
+    assert record["outputs"] == {"mask": "masks/0.png", "overlay": "overlays/0.png"}
