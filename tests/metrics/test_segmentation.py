@@ -102,15 +102,22 @@ def test_values_per_image_and_per_patient(classes):
 @pytest.mark.parametrize("classes", [1, 3])
 def test_evaluations_of_parts_merge_into_that_of_all(classes):
     probabilities, truth = data(classes)
-    names, whole = [f"name {c}" for c in range(classes)], SegmentationEvaluation(classes, [f"name {c}" for c in range(classes)])
+    names = [f"name {c}" for c in range(classes)]
+    sizes = {f"image {i}": (1.0 + i, 2.0) for i in range(6)}
+    whole, once = SegmentationEvaluation(classes, names), SegmentationEvaluation(classes, names, sizes)
+    once.update(probabilities, truth, list(sizes), GROUPS)
     for part in (slice(0, 2), slice(2, 3), slice(3, 6)):
-        evaluation = SegmentationEvaluation(classes, names)
+        evaluation = SegmentationEvaluation(classes, names, sizes)
         images = [f"image {i}" for i in range(6)][part]
         evaluation.update(probabilities[part], truth[part], images, GROUPS[part])
         found, numbers = evaluation.state()
         assert found == images
         whole.merge(found, GROUPS[part], numbers)
-    assert whole.compute() == evaluate(probabilities, truth, classes, batch=6)
+    assert whole.compute() == once.compute() and "hd95_mm" in whole.compute().metrics
+    unknown = SegmentationEvaluation(classes, names)
+    unknown.update(probabilities[:1], truth[:1], ["other"], ["p"])
+    unknown.merge(found, GROUPS[3:], numbers)
+    assert "hd95_mm" not in unknown.compute().metrics
     with pytest.raises(ValueError, match="numbers of 1 images"):
         whole.merge(["one"], ["p"], numbers)
 

@@ -249,7 +249,8 @@ def test_a_reference_mask_is_turned_onto_its_volume(
     flip[0, 3] = 31
     nib.save(nib.Nifti1Image((values == 900)[::-1].astype(np.uint8), affine @ flip), tmp_path / "case_gt.nii.gz")
     predict([make_model(rule=VOLUME)], tmp_path / "case.nii.gz", masks=str(tmp_path / "case_gt.nii.gz"))
-    assert {row["metric"]: float(row["mean"]) for row in rows(tmp_path / "out/metrics.csv")}["dice"] == 1.0
+    found = {row["metric"]: float(row["mean"]) for row in rows(tmp_path / "out/metrics.csv")}
+    assert found["dice"] == 1.0 and found["hd95_mm"] == 0.0
 
 
 @pytest.mark.parametrize(

@@ -104,10 +104,9 @@ class SegmentationEvaluation:
     def state(self) -> tuple[list[str], dict[str, NDArray]]:
         """Return the images so far and the numbers that `merge` takes into another evaluation, without masks."""
         counts = Counts.concatenate(self._seen.counts)
-        numbers = {name: getattr(counts, name) for name in CELLS}
-        return list(self._seen.images), {
-            **numbers, "distances": np.concatenate(self._seen.distances), **self._average_precision.state()
-        }  # fmt: skip
+        numbers = {name: getattr(counts, name) for name in CELLS} | {"distances": np.concatenate(self._seen.distances)}
+        lengths = {"lengths": np.concatenate(self._seen.lengths)} if self._seen.lengths else {}
+        return list(self._seen.images), {**numbers, **lengths, **self._average_precision.state()}
 
     def merge(self, images: Sequence[str], groups: Sequence[str], numbers: Mapping[str, NDArray]) -> None:
         """Add what another evaluation has seen.
@@ -121,12 +120,13 @@ class SegmentationEvaluation:
             ValueError: the numbers are not those of so many images and classes.
         """
         counts, distances = Counts(*(numbers[name] for name in CELLS)), numbers["distances"]
-        shape = (len(images), self.classes)
-        if any(array.shape != shape for array in (counts.tp, counts.fp, counts.fn, counts.tn, distances)):
+        lengths, shape = [numbers["lengths"]] if "lengths" in numbers else [], (len(images), self.classes)
+        if any(array.shape != shape for array in (counts.tp, counts.fp, counts.fn, counts.tn, distances, *lengths)):
             raise ValueError(f"expected numbers of {shape[0]} images and {shape[1]} classes, but got {distances.shape}")
         self._average_precision.merge(numbers)
         self._seen.counts.append(counts)
         self._seen.distances.append(distances)
+        self._seen.lengths += lengths
         self._seen.images.update(zip(images, groups, strict=True))
 
     def compute(self) -> Evaluation:
@@ -144,6 +144,8 @@ class SegmentationEvaluation:
         metrics |= self._by_class("average_precision", self._average_precision.compute())
         metrics |= self._by_class("hd95", distances.mean(axis=0))
         lengths = np.concatenate(self._seen.lengths) if self._seen.lengths else None
+        if lengths is not None and len(lengths) < len(distances):  # merged with images whose pixels are of unknown size
+            lengths = None
         if lengths is not None:
             metrics |= self._by_class("hd95_mm", lengths.mean(axis=0))
         patients = counts.by_group(list(self._seen.images.values()))

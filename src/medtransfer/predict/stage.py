@@ -160,7 +160,9 @@ def _predict(job: Job, image: Image, pixels: Pixels, counts: Path) -> tuple[np.n
         for model, limits in zip(job.models[1:], job.limits[1:], strict=True)
     )]  # fmt: skip
     truth = read_reference(image, pixels, job.masks[image.name], job.rule) if job.masks else None
-    evaluation = SegmentationEvaluation(len(job.classes), job.classes)
+    names = [f"{image.name}#{index}" for index in range(len(pixels.slices))]
+    size = pixels.geometry.pixel_spacing(pixels.axis) if pixels.geometry else None
+    evaluation = SegmentationEvaluation(len(job.classes), job.classes, dict.fromkeys(names, size) if size else None)
     task, thresholds = job.models[0].task, job.models[0].info.thresholds
     labels, kept = [], []
     for index in range(len(pixels.slices)):
@@ -168,12 +170,11 @@ def _predict(job: Job, image: Image, pixels: Pixels, counts: Path) -> tuple[np.n
         probabilities = torch.stack(parts).mean(0) if len(parts) > 1 else parts[0]  # (outputs, H, W)
         labels.append(task.decide(probabilities[None], thresholds)[0].numpy())
         if truth is not None:
-            evaluation.update(probabilities[None], torch.from_numpy(truth[index][None]), [f"{image.name}#{index}"], [image.name])
+            evaluation.update(probabilities[None], torch.from_numpy(truth[index][None]), [names[index]], [image.name])
         if job.section.probabilities:
             kept.append(probabilities.numpy())
     if truth is not None:
-        names, arrays = evaluation.state()
-        write_values(counts, names, arrays)
+        write_values(counts, *evaluation.state())
     if not kept:
         return np.stack(labels), {}
     path = outputs.write_probabilities(job.out / "probabilities", image, pixels, np.stack(kept))
