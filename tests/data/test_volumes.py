@@ -158,6 +158,17 @@ def test_the_spacing_is_in_millimetres(unit: str, scale: float, tmp_path: Path) 
     assert read_geometry(tmp_path / "image.nii").spacing == pytest.approx((2 * scale, 3 * scale, 4 * scale))
 
 
+def test_an_affine_that_counts_voxels_leaves_the_spacing_to_the_zooms(tmp_path: Path) -> None:
+    """So are the headers of ACDC: the sform, of code 2, is diag(-1, -1, 1), and pixdim is in mm."""
+    image = nib.Nifti1Image(VALUES, np.diag([-1.0, -1.0, 1.0, 1.0]))
+    image.set_sform(np.diag([-1.0, -1.0, 1.0, 1.0]), 2)
+    image.set_qform(None, 0)
+    image.header.set_zooms((1.4, 1.4, 10.0))
+    nib.save(image, tmp_path / "image.nii")
+    assert nib.load(tmp_path / "image.nii").affine[0, 0] == -1
+    assert read_geometry(tmp_path / "image.nii").spacing == pytest.approx((1.4, 1.4, 10))
+
+
 def test_a_header_of_ones_without_a_code_knows_no_spacing(tmp_path: Path) -> None:
     assert read_geometry(save(tmp_path / "image.nii", VALUES, None)).spacing is None
 

@@ -79,14 +79,14 @@ def read_nifti_geometry(path: Path) -> Geometry:
 
 def _spacing(image: Any, affines: dict[str, np.ndarray]) -> Spacing | None:
     unit = UNITS.get(image.header.get_xyzt_units()[0], 1.0)
-    for affine in affines.values():
-        x, y, z = nib.affines.voxel_sizes(affine)  # type: ignore[attr-defined]
-        return float(x) * unit, float(y) * unit, float(z) * unit
     lengths = [abs(float(length)) for length in image.header.get_zooms()[:3]]
     lengths += [1.0] * (3 - len(lengths))
-    if lengths == [1, 1, 1] or not all(0 < length < np.inf for length in lengths):
-        return None
-    return lengths[0] * unit, lengths[1] * unit, lengths[2] * unit
+    known = lengths != [1, 1, 1] and all(0 < length < np.inf for length in lengths)
+    for affine in affines.values():
+        sizes = nib.affines.voxel_sizes(affine)  # type: ignore[attr-defined]
+        if not (known and np.allclose(sizes, 1)):  # of ACDC the affines count voxels, and the zooms are in mm
+            return float(sizes[0]) * unit, float(sizes[1]) * unit, float(sizes[2]) * unit
+    return (lengths[0] * unit, lengths[1] * unit, lengths[2] * unit) if known else None
 
 
 def _affines(image: Any, path: Path) -> dict[str, np.ndarray]:
