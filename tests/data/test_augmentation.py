@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medtransfer.data.augmentation import AUGMENTATIONS, crop_map, rotate_crop, rotate_flip, warp
+from medtransfer.data.augmentation import AUGMENTATIONS, affine, crop_map, rotate_crop, rotate_flip, warp
 
 SIZE = (16, 12)
 
@@ -37,7 +37,7 @@ def test_image_and_mask_move_alike(name: str) -> None:
     image, mask = disc(96)
     for seed in range(40):
         pixels, labels = AUGMENTATIONS[name](image, mask, np.random.default_rng(seed), (48, 48))
-        bright = pixels[0] > 128 / 255
+        bright = pixels[0] > (pixels[0].min() + pixels[0].max()) / 2  # whatever brightness and contrast
         assert (bright != labels).mean() < 0.01 + 0.02 * labels.mean()
 
 
@@ -114,3 +114,20 @@ def test_rotation_pads_with_zero_and_crops_the_centre() -> None:
     assert any(pixels.min() == 0 and labels.min() == 0 for pixels, labels in whole)
     inner = [rotate_flip(image, mask, np.random.default_rng(seed), (12, 12)) for seed in range(20)]
     assert all(np.allclose(pixels, 200 / 255) and labels.min() == 1 for pixels, labels in inner)
+
+
+def test_affine_never_mirrors_and_stays_upright() -> None:
+    """The brightest corner of a gradient stays the same one, and a point in the middle moves by little."""
+    rows, columns = np.mgrid[:64, :64]
+    image = np.stack([rows * 3 + 20, columns * 3 + 20, rows * 0 + 128], 2).astype(np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[30:34, 30:34] = 1
+    angles, middles = [], []
+    for seed in range(200):
+        pixels, labels = affine(image, mask, np.random.default_rng(seed), (64, 64))
+        down, right = pixels[:, 40, 32] - pixels[:, 24, 32], pixels[:, 32, 40] - pixels[:, 32, 24]  # (red, green) each
+        assert down[0] > 0 and right[1] > 0 and right[1] * down[0] > right[0] * down[1]
+        angles.append(math.degrees(math.atan2(down[1], down[0])))
+        middles.append(np.argwhere(labels == 1).mean(axis=0) - 31.5)
+    assert max(map(abs, angles)) < 17 and np.ptp(angles) > 20
+    assert np.abs(middles).max() < 0.05 * 64 + 1 and np.ptp(middles, axis=0).min() > 3

@@ -96,7 +96,7 @@ def test_pixels_to_ignore_need_a_target_that_has_them(make_target: Make) -> None
         ({"windows": [(2, 0, 0, 8, 8)]}, "inside the arrays"),
         ({"windows": [(0, 0, 0, 6, 8)]}, "smaller"),
         ({"windows": [(0, 0, 0, 8, 8), (0, 0, 0, 8, 8)]}, "a different sample"),
-        ({"augmentation": "twirl"}, "rotate-flip, rotate-crop"),
+        ({"augmentation": "twirl"}, "rotate-flip, affine, rotate-crop"),
         ({"augmentation": "rotate-crop"}, "at least 11.3 pixels"),
     ],
 )

@@ -202,3 +202,25 @@ def test_the_preview_shows_outlines_in_the_class_colours(run: Run) -> None:
     for colour in ((230, 159, 0), (86, 180, 233), (204, 121, 167)):  # Okabe and Ito's
         samples, legend = ((part == colour).all(axis=2).sum() for part in (sheet[:-18], sheet[-18:]))
         assert samples > 100 and legend >= 100
+
+
+def test_own_images_are_not_turned_upside_down_unless_asked(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """A target of before is prepared again; with the option it is the target that it was, so that its results are found."""
+    prepared = run("folder")
+    assert prepared.info.augmentation == "affine"
+    before = replace(prepared.info, augmentation="rotate-flip")
+    before.write(prepared.folder / "dataset.json")
+    with caplog.at_level(logging.INFO, logger="medtransfer"):
+        assert run("folder").info == prepared.info
+    assert "reused" not in caplog.text
+    turned = run("folder", options={"masks": "infection masks", "augmentation": "rotate-flip"})
+    assert turned.info.fingerprint == before.fingerprint != prepared.info.fingerprint
+    with pytest.raises(InputError, match=r"option augmentation to be one of affine, rotate-flip, but got 'twirl'; "):
+        run("folder", options={"masks": "infection masks", "augmentation": "twirl"})
+    assert run("covid-qu").info.augmentation == "rotate-flip"  # as published
+
+
+def test_the_augmentations_that_the_folder_reader_names_exist() -> None:
+    from medtransfer.data.augmentation import AUGMENTATIONS
+
+    assert set(folder.AUGMENTATIONS) <= AUGMENTATIONS.keys()

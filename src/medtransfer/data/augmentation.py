@@ -50,6 +50,37 @@ def _rotate_flip(size: Size) -> A.Compose:
     return A.Compose([rotate, A.VerticalFlip(p=0.5), A.CenterCrop(*size)])
 
 
+def affine(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: Size) -> Pair:
+    """Rotate by up to 15 degrees, scale by .9 to 1.1, shift by up to 5 %, padding with 0; change brightness and contrast.
+
+    For images of which nothing is known: none is mirrored or turned upside down, since which side is left and what is
+    above may matter, as in a chest X-ray.
+
+    Args:
+        image: uint8 (h, w, C).
+        mask: uint8 (h, w).
+        rng: source of all randomness.
+        size: (height, width) of the result, cropped from the centre.
+
+    Returns:
+        Image float32 (3, height, width) in [0, 1], bilinear, and mask uint8 (height, width), nearest.
+    """
+    transform = _affine(size)
+    transform.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+    moved = transform(image=image, mask=mask)
+    return rgb(moved["image"]).numpy(), moved["mask"]
+
+
+@cache
+def _affine(size: Size) -> A.Compose:
+    move = A.Affine(
+        rotate=(-15, 15), scale=(0.9, 1.1), translate_percent=(-0.05, 0.05), interpolation=cv2.INTER_LINEAR,
+        mask_interpolation=cv2.INTER_NEAREST, border_mode=cv2.BORDER_CONSTANT, fill=0, fill_mask=0, p=1,
+    )  # fmt: skip
+    light = A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5)
+    return A.Compose([move, light, A.CenterCrop(*size)])
+
+
 def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: Size) -> Pair:
     """Crop at a random angle without padding, flip upside down with probability 1/2, and jitter the colours.
 
@@ -124,4 +155,6 @@ def warp(image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, size: Size) ->
     return crop.reshape(*size, image.shape[2]), labels
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {"rotate-flip": rotate_flip, "rotate-crop": rotate_crop}
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "rotate-flip": rotate_flip, "affine": affine, "rotate-crop": rotate_crop,
+}  # fmt: skip

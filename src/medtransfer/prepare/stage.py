@@ -90,7 +90,7 @@ def prepare(
     sources = _hash_sources(scan, root, split)
     folder, files = out / target, (IMAGES_FILE, *([scan.labels.file] if scan.labels else []), INDEX_FILE)
     with exclusive(folder):
-        if not force and _is_current(folder, files, settings, sources):
+        if not force and _is_current(folder, files, settings, sources, scan.augmentation):
             log.info("prepare: %s already exists, made from the same files and settings; reused", folder)
             if definition is not None:
                 with atomic_path(folder / DEFINITION) as partial:
@@ -182,11 +182,13 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def _is_current(folder: Path, files: Sequence[str], settings: dict[str, Any], sources: dict[str, str]) -> bool:
+def _is_current(
+    folder: Path, files: Sequence[str], settings: dict[str, Any], sources: dict[str, str], augmentation: str
+) -> bool:  # fmt: skip
     """Return whether the folder was made from the same files and settings and its arrays are unchanged."""
     try:
         info = TargetInfo.read(folder / TARGET_FILE)
-        if info.settings != settings or info.sources != sources:
+        if (info.settings, info.sources, info.augmentation) != (settings, sources, augmentation):
             return False
         return info.arrays == {name: file_sha256(folder / name) for name in files}
     except (InputError, OSError):

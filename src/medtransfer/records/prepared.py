@@ -35,7 +35,7 @@ class TargetInfo(Record):
         classes: names of the non-background classes; label c of a mask is classes[c - 1].
         channels: channels of the stored images, 1 or 3; a grey image is repeated to 3 when it is loaded.
         input: (height, width) of a model's input, in pixels.
-        augmentation: name of the training augmentation, `rotate-flip` or `rotate-crop`.
+        augmentation: name of the training augmentation, `rotate-flip`, `affine` or `rotate-crop`.
         scaling: how raw intensities became uint8, for people.
         counts: samples per split.
         expected: samples per split of the full dataset; empty if none are published.

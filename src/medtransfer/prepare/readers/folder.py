@@ -21,6 +21,7 @@ Images and masks are matched by their paths below their folders, without the suf
     scaling          of 16-bit and float grey: image, group or dataset, whose percentiles become 0 and 255; [low, high]; or
                      {percentiles: [1, 99], over: dataset} or {z-score: 3, over: group}; dataset: its training images
     keep_aspect      true: pad to `size` instead of squeezing
+    augmentation     of training images: affine, or rotate-flip, which also turns them upside down
     only             true: exactly these two folders count, whatever else is below `root`, such as train/
 """
 
@@ -64,9 +65,10 @@ from medtransfer.prepare.shared_scaling import DatasetScaling
 OPTIONS: dict[str, Any] = {
     "images": "images", "masks": "masks", "image_suffix": "", "suffix": "", "join": False, "group": None,
     "classes": ["foreground"], "labels": None, "threshold": None, "scaling": "image", "keep_aspect": False,
-    "only": False,
+    "augmentation": "affine", "only": False,
 }  # fmt: skip
 CITATION = "own data"
+AUGMENTATIONS = ("affine", "rotate-flip")  # of medtransfer.data.augmentation, those that need no larger windows
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         scaling.restrict({pair.image for pair, split in zip(pairs, splits, strict=True) if split == "train"})
 
     return Scan(
-        tuple(chosen["classes"]) if masked else (), channels, size, "rotate-flip", CITATION,
+        tuple(chosen["classes"]) if masked else (), channels, size, chosen["augmentation"], CITATION,
         lambda: f"8-bit values kept; 16-bit and float grey: {scaling.describe()}", {}, whole_picture(size), items,
         task="segmentation" if masked else UNLABELLED, labels=pixel_labels(size) if masked else None,
         notes=_describe(pairs, headers, size, chosen, scaling.apart), ignore=masked and bool(rule.ignored), see_splits=see_splits,
@@ -140,6 +142,11 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
 def _check_options(chosen: Mapping[str, Any]) -> None:
     """Raise InputError for options of a wrong type and subfolders outside the dataset."""
     check_classes(chosen["classes"])
+    if chosen["augmentation"] not in AUGMENTATIONS:
+        raise InputError(
+            f"expected the option augmentation to be one of {', '.join(AUGMENTATIONS)}, but got {chosen['augmentation']!r}; other "
+            "transforms can be set as finetune.augmentation"
+        )
     for name in ("images", "masks"):
         value = chosen[name]
         if name == "masks" and value is None:
