@@ -15,7 +15,7 @@ from medtransfer.decoders.segmenter import Segmenter
 from medtransfer.encoders.contract import Encoder, Part
 from medtransfer.metrics.evaluation import Evaluation
 from medtransfer.records import PreparedTarget
-from medtransfer.tasks.contract import Evaluator, Metric
+from medtransfer.tasks.contract import NEUTRAL, Evaluator, LossOptions, Metric
 from medtransfer.tasks.segmentation import Segmentation
 
 
@@ -48,16 +48,18 @@ class Watched(Segmentation):
         self.built = super().model(encoder, *arguments)
         return self.built
 
-    def loss(self, logits: Tensor, truth: Tensor, name: str | None = None) -> Tensor:
+    def loss(self, logits: Tensor, truth: Tensor, *chosen: Any, **options: Any) -> Tensor:
         if self.epochs[-1] == self.interrupt_epoch:
             raise KeyboardInterrupt
         if self.spoil:
             next(self.built.encoder.parameters()).data.add_(0.1)
-        return self.factor * super().loss(logits, truth, name)
+        return self.factor * super().loss(logits, truth, *chosen, **options)
 
-    def evaluator(self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None) -> Evaluator:
+    def evaluator(
+        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None, *, light: bool = False
+    ) -> Evaluator:  # fmt: skip
         self.weights.append({name: value.clone() for name, value in self.built.state_dict().items()})
-        evaluator = super().evaluator(class_names)
+        evaluator = super().evaluator(class_names, light=light)
         return Told(evaluator, self.primary_values.pop(0)) if self.primary_values else evaluator
 
     def draw(self, *arguments: Any) -> None:
@@ -99,13 +101,15 @@ class Presence:
     def __init__(self) -> None:
         self.drawn: list[tuple[float, ...]] = []
 
-    def samples(self, target: PreparedTarget, split: str, *, augment: bool, **contract: Any) -> Samples:
+    def samples(self, target: PreparedTarget, split: str, *, augment: bool, transforms: Any = None, **contract: Any) -> Samples:
         return PresenceSamples(target, split, **contract)
 
     def model(self, encoder: Encoder, *_: Any) -> Segmenter:
         return Segmenter(encoder, Head(encoder))
 
-    def loss(self, logits: Tensor, truth: Tensor, name: str | None = None) -> Tensor:
+    def loss(
+        self, logits: Tensor, truth: Tensor, name: str | None = None, options: LossOptions = NEUTRAL
+    ) -> Tensor:  # fmt: skip
         return nn.functional.binary_cross_entropy_with_logits(logits, truth.float())
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -117,7 +121,9 @@ class Presence:
     def decide(self, probabilities: Tensor, thresholds: Sequence[float]) -> Tensor:
         return (probabilities > thresholds[0]).to(torch.uint8)
 
-    def evaluator(self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None) -> Evaluator:
+    def evaluator(
+        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None, *, light: bool = False
+    ) -> Evaluator:  # fmt: skip
         return Accuracy()
 
     def count_empty(self, evaluation: Evaluation) -> None:

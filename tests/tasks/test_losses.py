@@ -1,11 +1,16 @@
 """The Dice loss against its published value, a plain loop over the formula, and its limits."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.metrics import log_loss
+from torchvision.ops import sigmoid_focal_loss
 
 from medtransfer.records import IGNORE
-from medtransfer.tasks.losses import cross_entropy_loss, dice_loss
+from medtransfer.tasks.contract import NEUTRAL
+from medtransfer.tasks.losses import LOSSES, cross_entropy_loss, dice_loss, focal_loss, tversky_loss
 from medtransfer.tasks.segmentation import Segmentation
 
 
@@ -115,3 +120,102 @@ def test_dice_and_cross_entropy_add_up(classes):
     assert cross_entropy_loss(logits, torch.full_like(truth, IGNORE)).item() == 0
     with torch.autocast("cpu", torch.bfloat16):
         assert Segmentation().loss(logits.bfloat16(), truth, "dice-ce").dtype == torch.float32
+
+
+def drawn(classes: int, seed: int = 4) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return random logits, their probabilities of background and classes, and labels; the lower half is to be ignored."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(2, 1 if classes == 1 else classes + 1, 4, 4, generator=generator, dtype=torch.float64)
+    p = torch.cat([1 - logits.sigmoid(), logits.sigmoid()], 1) if classes == 1 else logits.softmax(1)
+    truth = torch.randint(0, classes + 1, (2, 4, 4), generator=generator).to(torch.uint8)
+    truth[:, 2:] = IGNORE
+    return logits, p[:, :, :2], truth
+
+
+def pixels_of(p: torch.Tensor, truth: torch.Tensor) -> list[tuple[list[float], int]]:
+    """Return the probabilities and the label of every pixel that counts."""
+    return list(zip(p.movedim(1, -1).reshape(-1, p.shape[1]).tolist(), truth[:, :2].flatten().tolist(), strict=True))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("alpha", [None, 0.25])
+def test_the_focal_loss_of_one_class_is_torchvisions(gamma, alpha):
+    logits, _, truth = drawn(1)
+    weights = None if alpha is None else [1 - alpha, alpha]
+    expected = sigmoid_focal_loss(logits[:, 0, :2], truth[:, :2].double(), -1 if alpha is None else alpha, gamma, "mean")
+    assert focal_loss(logits, truth, gamma=gamma, weights=weights).item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 1.0, 2.0, 0.0]])
+def test_the_focal_loss_of_several_classes_by_hand(weights):
+    logits, p, truth = drawn(3)
+    values = [(weights or [1] * 4)[y] * (1 - q[y]) ** 1.5 * -math.log(q[y]) for q, y in pixels_of(p, truth)]
+    assert focal_loss(logits, truth, gamma=1.5, weights=weights).item() == pytest.approx(sum(values) / len(values))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_the_focal_loss_has_finite_gradients_where_all_is_right_wrong_or_ignored(gamma):
+    logits = torch.tensor([200.0, -200.0, 200.0, 0.0]).view(1, 1, 1, 4).requires_grad_()
+    loss = focal_loss(logits, torch.tensor([1, 1, 0, IGNORE]).view(1, 1, 4), gamma=gamma)
+    loss.backward()
+    assert loss.item() == pytest.approx(400 / 3) and logits.grad.isfinite().all() and logits.grad[..., 3] == 0
+    assert focal_loss(logits, torch.full((1, 1, 4), IGNORE), gamma=gamma).item() == 0
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_tversky_loss_by_hand(classes, weighted):
+    """TP, FP and FN summed pixel by pixel; without weights over the classes, not the background."""
+    logits, p, truth = drawn(classes)
+    weights = [0.5, 2.0, 1.0, 0.0][: classes + 1] if weighted else [0.0] + [1.0] * classes
+    scores = []
+    for c in range(classes + 1):
+        pixels = pixels_of(p, truth)
+        tp, fp, fn = sum(q[c] for q, y in pixels if y == c), sum(q[c] for q, y in pixels if y != c), 0.0
+        fn = sum(1 - q[c] for q, y in pixels if y == c)
+        scores.append((tp + 1e-5) / (tp + 0.3 * fp + 0.7 * fn + 1e-5))
+    expected = 1 - sum(w * score for w, score in zip(weights, scores, strict=True)) / sum(weights)
+    found = tversky_loss(logits, truth, classes, alpha=0.3, beta=0.7, weights=weights if weighted else None)
+    assert found.item() == pytest.approx(expected)
+
+
+def test_the_tversky_loss_of_hand_made_masks():
+    """Two of four pixels are true; of the two that are predicted one is right: TP = FP = FN = 1."""
+    truth, logits = torch.tensor([[[1, 1, 0, 0]]]), 60 * (torch.tensor([[[[1.0, 0, 1, 0]]]]) - 0.5)
+    for alpha, beta, expected in ((0.5, 0.5, 0.5), (0.3, 0.7, 0.5), (1.0, 1.0, 2 / 3), (0.0, 1.0, 0.5), (0.0, 0.0, 0.0)):
+        assert tversky_loss(logits, truth, 1, alpha=alpha, beta=beta).item() == pytest.approx(expected, abs=1e-4)
+    nothing = torch.zeros_like(truth)
+    assert tversky_loss(torch.full_like(logits, -60), nothing, 1, alpha=0.3, beta=0.7).item() == pytest.approx(0)
+    assert tversky_loss(logits, nothing, 1, alpha=0.3, beta=0.7).item() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_class_weights_of_dice_and_cross_entropy(classes):
+    """A.2 class by class, and the sample weights of scikit-learn."""
+    logits, p, truth = drawn(classes)
+    half, weights = truth[:, :2], [0.5, 2.0, 1.0, 0.0][: classes + 1]
+    each = [1 - by_hand(torch.stack([p[:, c], p[:, c]], 1), (half != c).to(torch.uint8) * 2) for c in range(classes + 1)]
+    ones = [2 * share - (1e-5) / ((p[:, c] ** 2).sum().item() + 1e-5) for c, share in enumerate(each)]  # by_hand's second is empty
+    expected = 1 - sum(w * one for w, one in zip(weights, ones, strict=True)) / sum(weights)
+    assert dice_loss(logits, truth, classes, weights).item() == pytest.approx(expected)
+    labels = half.flatten().numpy()
+    sample = [weights[label] for label in labels]
+    pixels = p.movedim(1, -1).reshape(-1, classes + 1).numpy()
+    entropy = log_loss(labels, pixels, labels=range(classes + 1), sample_weight=sample)
+    assert cross_entropy_loss(logits, truth, weights).item() == pytest.approx(entropy)
+    assert cross_entropy_loss(logits, torch.full_like(truth, IGNORE), weights).item() == 0
+
+
+def test_every_named_loss_exists_and_takes_its_options():
+    assert tuple(LOSSES) == Segmentation.losses
+    logits, _, truth = drawn(3)
+    task = Segmentation()
+    assert task.loss(logits, truth, "focal").item() == pytest.approx(cross_entropy_loss(logits, truth).item())
+    dice = task.loss(logits, truth).item()
+    for name in LOSSES:
+        plain = task.loss(logits, truth, name).item()
+        assert task.loss(logits, truth, name, replace(NEUTRAL, class_weights=[0.1, 1, 5, 2])).item() != plain
+        assert (task.loss(logits, truth, name, replace(NEUTRAL, focal_gamma=2.0)).item() != plain) == ("focal" in name)
+        assert (task.loss(logits, truth, name, replace(NEUTRAL, tversky_beta=0.9)).item() != plain) == (name == "tversky")
+    combined = task.loss(logits, truth, "dice-focal").item()
+    assert combined == pytest.approx(dice + cross_entropy_loss(logits, truth).item())

@@ -59,6 +59,8 @@ def test_every_sample_has_the_primary_metric(name, targets, tmp_path):
     evaluation = evaluate(fabric, task, model, samples, classes, 4, 0)
     assert [row["image"] for row in evaluation.per_sample] == samples.images
     assert [row["group"] for row in evaluation.per_sample] == samples.groups
+    light = evaluate(fabric, task, model, samples, classes, 4, 0, light=True)
+    assert light.metrics.items() <= evaluation.metrics.items() and light.metrics[task.primary.name] > 0
     for values in (evaluation.metrics, *evaluation.per_sample):
         assert task.primary.low <= values[task.primary.name] <= task.primary.high
     assert all(math.isfinite(value) for value in evaluation.metrics.values())

@@ -46,7 +46,8 @@ class SegmentationEvaluation:
     """Evaluation of a stream of predictions; its memory does not hold masks."""
 
     def __init__(
-        self, classes: int, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None
+        self, classes: int, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None,
+        *, light: bool = False,
     ) -> None:  # fmt: skip
         """Start empty.
 
@@ -54,13 +55,14 @@ class SegmentationEvaluation:
             classes: number of non-background classes.
             class_names: their names, for errors; label c is class_names[c - 1].
             pixel_sizes: (height, width) of a pixel of each image by its identifier, mm; None or empty if unknown.
+            light: whether to leave out what takes most of the time, average precision and HD95.
 
         Raises:
             ValueError: there is not one name per class.
         """
         if classes < 1 or len(class_names) != classes:
             raise ValueError(f"expected one name for each of {classes} classes, but got {list(class_names)}")
-        self.classes, self.class_names = classes, tuple(class_names)
+        self.classes, self.class_names, self.light = classes, tuple(class_names), light
         self._pixel_sizes = pixel_sizes or {}
         self._seen = _Seen()
         self._average_precision = AveragePrecision(classes)
@@ -91,14 +93,15 @@ class SegmentationEvaluation:
             judged = truth
         counts = confusion(prediction, truth, self.classes)
         counts.tn[:] -= ignored.sum(dim=(1, 2)).cpu().numpy()[:, None]
-        if judged.numel():
-            self._average_precision.update(foreground, judged)
         self._seen.counts.append(counts)
-        masks = prediction.cpu().numpy(), truth.cpu().numpy()
-        self._seen.distances.append(self._distances(*masks, [(1.0, 1.0)] * len(truth)))
-        if self._pixel_sizes:
-            sizes = [self._pixel_sizes[image] for image in images]
-            self._seen.lengths.append(self._in_mm(*masks, self._seen.distances[-1], sizes))
+        if judged.numel() and not self.light:
+            self._average_precision.update(foreground, judged)
+        if not self.light:
+            masks = prediction.cpu().numpy(), truth.cpu().numpy()
+            self._seen.distances.append(self._distances(*masks, [(1.0, 1.0)] * len(truth)))
+            if self._pixel_sizes:
+                sizes = [self._pixel_sizes[image] for image in images]
+                self._seen.lengths.append(self._in_mm(*masks, self._seen.distances[-1], sizes))
         self._seen.images.update(zip(images, groups, strict=True))
 
     def state(self) -> tuple[list[str], dict[str, NDArray]]:
@@ -137,12 +140,14 @@ class SegmentationEvaluation:
         """
         if not self._seen.images:
             raise ValueError("expected at least one image to evaluate, but got none")
-        counts, distances = Counts.concatenate(self._seen.counts), np.concatenate(self._seen.distances)
+        counts = Counts.concatenate(self._seen.counts)
+        distances = None if self.light else np.concatenate(self._seen.distances)
         metrics: dict[str, float] = {}
         for name, formula in OVERLAP.items():
             metrics |= self._by_class(name, formula(counts.sum()))
-        metrics |= self._by_class("average_precision", self._average_precision.compute())
-        metrics |= self._by_class("hd95", distances.mean(axis=0))
+        if distances is not None:
+            metrics |= self._by_class("average_precision", self._average_precision.compute())
+            metrics |= self._by_class("hd95", distances.mean(axis=0))
         lengths = np.concatenate(self._seen.lengths) if self._seen.lengths else None
         if lengths is not None and len(lengths) < len(distances):  # merged with images whose pixels are of unknown size
             lengths = None
@@ -155,12 +160,13 @@ class SegmentationEvaluation:
         return Evaluation(metrics, self._rows(counts, distances, lengths))
 
     def _rows(
-        self, counts: Counts, distances: NDArray[np.float64], lengths: NDArray[np.float64] | None
+        self, counts: Counts, distances: NDArray[np.float64] | None, lengths: NDArray[np.float64] | None
     ) -> list[dict[str, Any]]:  # fmt: skip
         dice = OVERLAP["dice"](counts)  # (N, classes)
         return [
             {
-                "image": image, "group": group, **self._by_class("dice", dice[i]), **self._by_class("hd95", distances[i]),
+                "image": image, "group": group, **self._by_class("dice", dice[i]),
+                **({} if distances is None else self._by_class("hd95", distances[i])),
                 **({} if lengths is None else self._by_class("hd95_mm", lengths[i])),
                 **{f"{name}_class_{c + 1}": int(getattr(counts, name)[i, c]) for c in range(self.classes) for name in CELLS},
                 **{name: int(getattr(counts, name)[i, 0]) for name in CELLS if self.classes == 1},

@@ -7,7 +7,7 @@ libraries inside its methods, so that names of tasks can be checked before they 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,6 +35,26 @@ class Metric:
     low: float
     high: float
     meaning: str
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Options of the losses; each loss uses those that concern it.
+
+    Attributes:
+        class_weights: weight of each class, background first; None: all alike.
+        focal_gamma: exponent of the focal loss.
+        tversky_alpha: weight of false positives in the Tversky loss.
+        tversky_beta: weight of false negatives.
+    """
+
+    class_weights: Sequence[float] | None
+    focal_gamma: float
+    tversky_alpha: float
+    tversky_beta: float
+
+
+NEUTRAL = LossOptions(None, 0.0, 0.5, 0.5)  # focal is the cross-entropy then, and Tversky a Dice without squares
 
 
 def shared_label(metrics: Iterable[Metric]) -> str:
@@ -74,20 +94,22 @@ class Task(Protocol):
     losses: ClassVar[tuple[str, ...]]
 
     def samples(
-        self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int
-    ) -> "Samples":
+        self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int,
+        transforms: Sequence[Mapping[str, Any]] | None = None,
+    ) -> "Samples":  # fmt: skip
         """Open the samples of a split.
 
         Args:
             target: the prepared target; its arrays stay on disk.
             split: `train`, `validation` or `test`.
-            augment: whether to use the target's augmentation.
+            augment: whether to augment.
             mean: mean of the normalisation, per channel, in [0, 1] units.
             std: standard deviation of the normalisation, likewise.
             seed: seed of the augmentation.
+            transforms: albumentations transforms to augment by; None: the target's augmentation.
 
         Raises:
-            InputError: the split is empty or broken.
+            InputError: the split is empty or broken, or the augmentation cannot be used.
         """
 
     def model(self, encoder: "Encoder", classes: int, decoder: str | None = None) -> "nn.Module":
@@ -102,7 +124,9 @@ class Task(Protocol):
             A model of images (N, 3, H, W) with the parts `encoder` and `decoder`, each a `Part`, the second not yet initialised.
         """
 
-    def loss(self, logits: "Tensor", truth: "Tensor", name: str | None = None) -> "Tensor":
+    def loss(
+        self, logits: "Tensor", truth: "Tensor", name: str | None = None, options: LossOptions = NEUTRAL
+    ) -> "Tensor":  # fmt: skip
         """Compute the training loss of a batch, a scalar: the named one, or the default."""
 
     def probabilities(self, logits: "Tensor") -> "Tensor":
@@ -114,12 +138,15 @@ class Task(Protocol):
     def decide(self, probabilities: "Tensor", thresholds: Sequence[float]) -> "Tensor":
         """Return the labels that probabilities (N, ...) mean, in the form of the task's labels file."""
 
-    def evaluator(self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None) -> Evaluator:
+    def evaluator(
+        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None, *, light: bool = False
+    ) -> Evaluator:  # fmt: skip
         """Start an evaluation.
 
         Args:
             class_names: names of the classes.
             pixel_sizes: (height, width) of a pixel of each image by its identifier, mm; None or empty if they are unknown.
+            light: whether what costs little is enough, the primary metric among it.
         """
 
     def count_empty(self, evaluation: "Evaluation") -> tuple[int, int] | None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from medtransfer.records import MASKS_FILE
-from medtransfer.tasks.contract import Evaluator, Metric
+from medtransfer.tasks.contract import NEUTRAL, Evaluator, LossOptions, Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,16 +24,17 @@ class Segmentation:
     """
 
     labels_file: ClassVar[str] = MASKS_FILE
-    losses: ClassVar[tuple[str, ...]] = ("dice", "dice-ce")
+    losses: ClassVar[tuple[str, ...]] = ("dice", "dice-ce", "focal", "dice-focal", "tversky")
     primary: ClassVar[Metric] = Metric("dice", "Dice", 0.0, 1.0, "overlap of the predicted and the true mask")
 
     def samples(
-        self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int
-    ) -> "Samples":
+        self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int,
+        transforms: Sequence[Mapping[str, Any]] | None = None,
+    ) -> "Samples":  # fmt: skip
         """Open images and masks of a split."""
         from medtransfer.data.target_samples import TargetSamples
 
-        return TargetSamples(target, split, augment=augment, mean=mean, std=std, seed=seed)
+        return TargetSamples(target, split, augment=augment, mean=mean, std=std, seed=seed, transforms=transforms)
 
     def model(self, encoder: "Encoder", classes: int, decoder: str | None = None) -> "Segmenter":
         """Build a segmenter: the encoder and a decoder, by default the encoder's own."""
@@ -41,12 +42,13 @@ class Segmentation:
 
         return build_segmenter(encoder, classes, decoder)
 
-    def loss(self, logits: "Tensor", truth: "Tensor", name: str | None = None) -> "Tensor":
-        """Compute the Dice loss over the batch; with `dice-ce` plus the cross-entropy, as in nnU-Net."""
-        from medtransfer.tasks.losses import cross_entropy_loss, dice_loss
+    def loss(
+        self, logits: "Tensor", truth: "Tensor", name: str | None = None, options: LossOptions = NEUTRAL
+    ) -> "Tensor":  # fmt: skip
+        """Compute a loss over the batch: the Dice loss by default; with `dice-ce` plus the cross-entropy, as in nnU-Net."""
+        from medtransfer.tasks.losses import LOSSES
 
-        dice = dice_loss(logits, truth, max(1, logits.shape[1] - 1))
-        return dice + cross_entropy_loss(logits, truth) if name == "dice-ce" else dice
+        return LOSSES[name or self.losses[0]](logits, truth, options)
 
     def probabilities(self, logits: "Tensor") -> "Tensor":
         """Apply a sigmoid for one class, else a softmax over background and classes."""
@@ -65,11 +67,13 @@ class Segmentation:
         labels = probabilities[:, 0] > thresholds[0] if thresholds else probabilities.argmax(1)
         return labels.to(torch.uint8)
 
-    def evaluator(self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None) -> Evaluator:
-        """Start the evaluation of A.3 and A.5."""
+    def evaluator(
+        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None, *, light: bool = False
+    ) -> Evaluator:  # fmt: skip
+        """Start the evaluation of A.3 and A.5, if `light` without average precision and HD95."""
         from medtransfer.metrics.segmentation import SegmentationEvaluation
 
-        return SegmentationEvaluation(len(class_names), class_names, pixel_sizes)
+        return SegmentationEvaluation(len(class_names), class_names, pixel_sizes, light=light)
 
     def count_empty(self, evaluation: "Evaluation") -> tuple[int, int]:
         """Count the images whose true mask is empty, and those whose predicted mask is."""
