@@ -56,6 +56,7 @@ class Encoder(Part):
         heads: names, or prefixes of names, in published weights files that are not part of the encoder; the usual
             classification heads need not be listed.
         normalise_maps: whether decoders normalise each level first, because the scales of the levels differ widely.
+        layers_by_depth: regular expressions of the layers' names from the input on, in the form of timm's `group_matcher`.
     """
 
     name: ClassVar[str]
@@ -68,6 +69,7 @@ class Encoder(Part):
     channels: str = "RGB"
     input_size: int | None = None
     normalise_maps: ClassVar[bool] = False
+    layers_by_depth: ClassVar[dict[str, Any]]
 
     def __init__(self, arguments: dict[str, Any], levels: Sequence[Level], multiple: int) -> None:
         super().__init__()
@@ -86,6 +88,12 @@ class Encoder(Part):
             Whether the encoder has its own method; if not, the rule that `initialisation` names applies.
         """
         return False
+
+    def depths(self) -> dict[str, int]:
+        """Number the parameters by the depth of their layer, from 0 at the input; names as in `named_parameters`."""
+        from timm.models import group_parameters
+
+        return dict(group_parameters(self, self.layers_by_depth, reverse=True))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Encode images.

@@ -4,6 +4,8 @@ Source: He et al. 2016 (arXiv 1512.03385), table 1, on timm's ResNet: the stride
 libraries. Section A.1.2: no bias in the convolutions, stochastic depth.
 """
 
+from typing import Any, ClassVar
+
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor
 
@@ -19,6 +21,7 @@ class ResNet50Encoder(Encoder):
     name = "resnet50"
     initialisation = "he"
     default_decoder = "attention"
+    layers_by_depth: ClassVar[dict[str, Any]] = {"stem": "^(?:conv1|bn1)", "blocks": r"^layer(\d+)\.(\d+)"}
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ channels-first. With depths 2-2-6-2 all weights of Swin-T load.
 """
 
 import math
+from typing import Any, ClassVar
 
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor
@@ -24,6 +25,10 @@ class SwinEncoder(Encoder):
     name = "swin"
     initialisation = "truncated"
     default_decoder = "swin"
+    layers_by_depth: ClassVar[dict[str, Any]] = {
+        "stem": "^patch_embed",
+        "blocks": [(r"^layers\.(\d+)\.downsample", (0,)), (r"^layers\.(\d+)\.\w+\.(\d+)", None), ("^norm", (99999,))],
+    }  # 99999 is timm's number for the group before
 
     def __init__(
         self,

@@ -103,6 +103,11 @@ class TimmEncoder(Encoder):
         self.load_state_dict(fresh.state_dict())
         return True
 
+    def depths(self) -> dict[str, int]:
+        """Number the parameters by the depth of their layer, as timm groups them; see `Encoder.depths`."""
+        groups = timm.models.group_parameters(self.network, self.network.group_matcher(coarse=False), reverse=True)
+        return {f"{self.prefix}{name}": depth for name, depth in groups.items()}
+
     def maps(self, x: Tensor) -> list[Tensor]:
         """Compute the maps of the levels; see `Encoder.forward`."""
         sides = [(x.shape[2] // level.stride, x.shape[3] // level.stride) for level in self.levels]

@@ -4,6 +4,8 @@ Source: Ronneberger et al. 2015 (arXiv 1505.04597) with the changes of section A
 and padded convolutions. Batch normalisation follows every convolution, so these have no bias.
 """
 
+from typing import Any, ClassVar
+
 from torch import Tensor, nn
 
 from medtransfer.encoders.contract import Encoder, Level, whole_numbers
@@ -16,6 +18,7 @@ class UNetEncoder(Encoder):
     name = "unet"
     initialisation = "he"
     default_decoder = "unet"
+    layers_by_depth: ClassVar[dict[str, Any]] = {"stem": "^stem", "stages": r"^stages\.(\d+)"}
 
     def __init__(self, width: int = 64, depth: int = 5) -> None:
         """Build the layers.

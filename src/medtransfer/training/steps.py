@@ -1,6 +1,6 @@
 """Optimiser steps of one training as its recipe describes them: optimiser, clipping, moving average, compilation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from medtransfer.training.compilation import Compilation
 
 
 def build_optimiser(
-    name: str, model: nn.Module, *, lr: float, weight_decay: float, betas: Sequence[float], decay_norms: bool, fused: bool
+    name: str, model: nn.Module, *, lr: float, weight_decay: float, betas: Sequence[float], decay_norms: bool, fused: bool,
+    scales: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:  # fmt: skip
     """Build an optimiser of the parameters that have a gradient.
 
@@ -23,15 +24,30 @@ def build_optimiser(
         betas: of AdamW; the first is the momentum of SGD.
         decay_norms: whether biases and the weights of norms decay, too.
         fused: whether one kernel makes the whole step.
+        scales: factor on the learning rate of every parameter, by name; None: 1.
     """
     trained: Any = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not decay_norms:
+    if scales is not None:
+        trained = _groups_by_scale(model, scales, weight_decay, decay_norms)
+    elif not decay_norms:
         from timm.optim import param_groups_weight_decay
 
         trained = param_groups_weight_decay(model, weight_decay)
     if name == "sgd":
         return torch.optim.SGD(trained, lr=lr, momentum=betas[0], weight_decay=weight_decay, fused=fused)
     return torch.optim.AdamW(trained, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=fused)
+
+
+def _groups_by_scale(
+    model: nn.Module, scales: Mapping[str, float], weight_decay: float, decay_norms: bool
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Group the trained parameters by the factor on their learning rate, `lr_scale` as in timm, and by their decay."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decays = decay_norms or not (parameter.ndim <= 1 or name.endswith(".bias"))
+            groups.setdefault((scales[name], weight_decay if decays else 0.0), []).append(parameter)
+    return [{"params": group, "lr_scale": scale, "weight_decay": decay} for (scale, decay), group in groups.items()]
 
 
 def can_fuse(precision: str, clip_grad: float | None) -> bool:
@@ -73,9 +89,9 @@ class Steps:
             self.average = ModelEmaV3(raw, decay=ema_decay, use_warmup=True)  # so that few steps do not keep the initial weights
 
     def set_lr(self, lr: float) -> None:
-        """Set the learning rate of the next step."""
+        """Set the learning rate of the next step, in each group times the group's own factor."""
         for group in self.optimiser.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)
 
     def update(self, step: int) -> None:
         """Clip the gradients, change the weights, and move their average.
