@@ -91,6 +91,14 @@ def test_only_the_sources_of_errors_are_named(tmp_path: Path) -> None:
     assert message({"finetune.seed": 1, "score.level": -1, "pretrain.epochs": 2}, first).startswith("1 error in the command line: ")
 
 
+def test_a_recipe_that_cannot_be_followed_is_refused() -> None:
+    text = message({"finetune.warmup": 15})
+    assert "finetune: the warm-up of 15 epochs must be shorter than the training of 15" in text
+    assert "finetune: class_weights must not all be 0" in message({"finetune.class_weights": [0, 0]})
+    assert "finetune.augmentation.0" in message({"finetune.augmentation": [{"HorizontalFlip": {}, "VerticalFlip": {}}]})
+    assert "finetune.augmentation" in message({"finetune.augmentation": "rotate-flip"})
+
+
 def test_mixing_probabilities_sum_to_at_most_one() -> None:
     errors = message({"pretrain.origins.simple.cutmix": 0.6, "pretrain.origins.simple.mixup": 0.6})
     assert "pretrain.origins.simple: cutmix + mixup must not exceed 1" in errors

@@ -55,7 +55,9 @@ def test_the_whole_way(presence, tiny_params, caplog, empty_store, monkeypatch):
     params = tiny_params({"finetune.select": "validation", "finetune.overlays": 2})
     (result,) = run(params.finetune, [cell], CHECKPOINTS, PREPARED)
     accuracy = result.metrics["accuracy"]
-    assert (result.task, result.primary) == ("presence", "accuracy") and result.metrics.keys() == {"accuracy", "test_images"}
+    assert (result.task, result.primary) == ("presence", "accuracy") and result.metrics.keys() == {
+        "accuracy", "test_images", "best_epoch",
+    }  # fmt: skip
     assert f"{cell.name}: Accuracy {accuracy:.4f}" in caplog.text
     assert {name: len(curve) for name, curve in result.curves.items()} == {"train_loss": 2, "lr": 2, "validation_accuracy": 2}
     assert read_result(cell.folder(MODELS) / "metrics.json") == result

@@ -350,7 +350,24 @@ def test_a_cell_is_reused_for_the_same_recipe_and_checkpoint(copied, tuned, watc
         (wanted("resnet50", mode="decoder"), {}),
         pytest.param(wanted("swin"), {}, marks=pytest.mark.slow),
         (wanted(), {"prepared": "data/validated", "select": "validation", "epoch_steps": 2}),
-        (wanted(), {"optimiser": "adamw", "loss": "dice-ce", "decay_norms": False, "clip_grad": 1.0, "ema_decay": 0.9}),
+        (
+            wanted(),
+            {
+                "optimiser": "adamw",
+                "loss": "dice-ce",
+                "decay_norms": False,
+                "clip_grad": 1.0,
+                "ema_decay": 0.9,
+                "warmup": 1,
+                "schedule": "cosine",
+                "layer_decay": 0.7,
+                "class_weights": [1, 2, 2, 2],
+                "validate_every": 2,
+                "patience": 3,
+                "prepared": "data/validated",
+                "augmentation": [{"Affine": {"rotate": 20}}, {"RandomGamma": {}}],
+            },
+        ),
     ],
     ids=["decoder", "swin", "validation and short epochs", "every option"],
 )
@@ -371,7 +388,8 @@ def test_an_interrupted_cell_resumes_to_the_same_bits(one, changed, finetune, wa
     assert (resumed.metrics, resumed.curves, resumed.encoder_hash) == (whole.metrics, whole.curves, whole.encoder_hash)
     (found,) = runs()
     for name, curve in whole.curves.items():
-        assert tracking.read_curve(found.id, name) == dict(enumerate(curve, start=1))
+        points = {epoch: value for epoch, value in enumerate(curve, start=1) if value is not None}
+        assert tracking.read_curve(found.id, name) == points
     assert len(runs("KILLED")) == 1
     assert not [file for file in folder_of(one).iterdir() if file.name not in FILES]
 
@@ -409,11 +427,55 @@ def test_validation_samples_select_the_epoch(finetune, watched):
     assert result.curves["lr"][0] == pytest.approx(0.05 * (1 - (steps - 1) / (2 * steps)) ** 0.9)
 
 
+@pytest.mark.parametrize("select", ["last", "validation"])
+def test_patience_stops_and_both_epochs_are_recorded(finetune, watched, caplog, select):
+    """The evaluations are made to say that epoch 2 is the best; the training is interrupted in epoch 4."""
+    chosen = {"prepared": "data/validated", "select": select, "overlays": 0, "train_epochs": 9, "patience": 2}
+    values = [0.1, 0.9, 0.5, 0.6]
+    watched.primary_values, watched.interrupt_epoch = list(values), 4
+    with pytest.raises(KeyboardInterrupt):
+        finetune(wanted(), chosen)
+    assert watched.primary_values == [0.6]
+    watched.interrupt_epoch = None
+    with caplog.at_level("INFO", logger="medtransfer"):
+        result = finetune(wanted(), chosen)
+    assert "stopped after epoch 4 of 9: no better validation since epoch 2" in caplog.text
+    assert watched.epochs == [1, 2, 3, 4, 4]
+    assert result.curves["validation_dice"] == values and len(result.curves["train_loss"]) == 4
+    assert (result.metrics["best_epoch"], result.metrics["trained_epochs"]) == (2, 4)
+    steps = -(-PreparedTarget.open(Path("data/validated/sample")).info.counts["train"] // 10)
+    assert result.curves["lr"][-1] == pytest.approx(0.05 * (1 - (4 * steps - 1) / (9 * steps)) ** 0.9)
+    tensors = read_tensors(folder_of(wanted()) / "weights.safetensors")
+    kept = watched.weights[1 if select == "validation" else 3]
+    assert all(torch.equal(tensors[name], value) for name, value in kept.items())
+    (found,) = runs()
+    assert (found.metrics["best_epoch"], found.metrics["trained_epochs"]) == (2, 4)
+
+
+def test_validation_every_few_epochs_leaves_the_training_as_it_is(finetune):
+    chosen = {"prepared": "data/validated", "overlays": 0, "train_epochs": 3}
+    often, seldom = (finetune(wanted(), {**chosen, "validate_every": every, "out": f"m{every}"}) for every in (1, 2))
+    assert weights_of(wanted(), "m1") == weights_of(wanted(), "m2") and often.metrics == seldom.metrics
+    assert often.key != seldom.key and "best_epoch" not in often.metrics
+    dice = often.curves["validation_dice"]
+    assert seldom.curves == {**often.curves, "validation_dice": [None, *dice[1:]]}
+    points = tracking.connect().get_metric_history(
+        next(one.id for one in runs() if one.params["validate_every"] == "2"), "validation_dice"
+    )
+    assert [(point.step, point.value) for point in points] == [(2, dice[1]), (3, dice[2])]
+
+
 def test_every_fault_shows_before_any_work(finetune, tiny_params):
     with pytest.raises(InputError, match="validation samples in data/prepared/sample, since finetune.select"):
         finetune(wanted(), {"select": "validation"})
-    with pytest.raises(InputError, match="finetune.loss to be one of dice, dice-ce for the segmentation of .* got 'focal'"):
-        finetune(wanted(), {"loss": "focal"})
+    with pytest.raises(InputError, match="validation samples in data/prepared/sample, since finetune.patience is set"):
+        finetune(wanted(), {"patience": 3})
+    with pytest.raises(InputError, match="finetune.loss to be one of dice, dice-ce, .* for the segmentation of .* got 'hinge'"):
+        finetune(wanted(), {"loss": "hinge"})
+    with pytest.raises(InputError, match=r"4 finetune.class_weights for .*, of the background and RV .* but got \[1.0, 5.0\]"):
+        finetune(wanted(), {"class_weights": [1, 5]})
+    with pytest.raises(InputError, match="a transform of albumentations in finetune.augmentation, .* but got 'Twirl'"):
+        finetune(wanted(), {"augmentation": [{"Twirl": {}}]})
     with pytest.raises(InputError, match="a checkpoint of epoch 99"):
         run(tiny_params().finetune, [wanted(), wanted(epoch=99)], CHECKPOINTS, PREPARED)
     assert not Path("models").exists()

@@ -196,5 +196,15 @@ def test_an_option_that_changes_nothing_leaves_the_digest_of_finished_cells(name
     text = json.dumps(RECIPE, sort_keys=True, separators=(",", ":"))
     assert Protocol.read(RECIPE).key == hashlib.sha256(text.encode()).hexdigest()[:12]
     other = {"optimiser": "adamw", "loss": "dice-ce", "decay_norms": False, "clip_grad": 1.0, "ema_decay": 0.9, "tf32": True,
-             "reproducible": False}  # fmt: skip
+             "reproducible": False, "class_weights": [1.0, 2.0], "focal_gamma": 1.0, "tversky_alpha": 0.5, "tversky_beta": 0.5,
+             "schedule": "cosine", "warmup": 1, "layer_decay": 0.9, "augmentation": [], "validate_every": 2,
+             "patience": 3}  # fmt: skip
     assert Protocol.read({**RECIPE, name: other[name]}).key != Protocol.read(RECIPE).key
+
+
+def test_the_rate_of_every_step_by_hand(make):
+    """3 steps per epoch: the curve has the rate of each epoch's last step."""
+    curves = make(warmup=1, schedule="cosine", lr=0.1).train("warm", nothing)
+    assert curves["lr"] == pytest.approx([0.1] + [0.05 * (1 + math.cos(math.pi * step / 9)) for step in (2, 5, 8)])
+    curves = make("other.safetensors", warmup=2, power=1.0, lr=0.6).train("warm", nothing)
+    assert curves["lr"] == pytest.approx([0.3, 0.6, 0.6 * (1 - 2 / 6), 0.6 * (1 - 5 / 6)])

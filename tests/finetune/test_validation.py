@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from medtransfer.finetune.validation import BestWeights
+from medtransfer.finetune.validation import BestWeights, Validation
 
 
 def marked(value: float) -> nn.Linear:
@@ -23,3 +23,44 @@ def test_the_earliest_best_epoch_is_restored(curve, best, interrupted, tmp_path)
     model = marked(-1)
     keeper.restore(model)
     assert model.weight.item() == best
+
+
+@pytest.mark.parametrize(
+    ("curve", "every", "patience", "trained", "best"),
+    [
+        ([0.1, 0.5, 0.4, 0.3, 0.6, 0.2], 1, None, 6, 5),
+        ([0.1, 0.5, 0.4, 0.3, 0.6, 0.2], 1, 3, 6, 5),
+        ([0.1, 0.5, 0.4, 0.3, 0.6, 0.2], 1, 2, 4, 2),  # 2 epochs after the best one
+        ([0.5, 0.5, 0.5, 0.9, 0.9, 0.9], 1, 2, 3, 1),  # a tie is not better
+        ([0.0, 0.3, 0.0, 0.2, 0.0, 0.9], 2, 2, 4, 2),  # measured after epochs 2, 4 and 6
+        ([0.0, 0.3, 0.0, 0.2, 0.0, 0.9], 2, 3, 6, 6),
+        ([0.0, 0.0, 0.0, 0.2, 0.0, 0.1], 4, 2, 6, 4),  # and after the last
+        ([0.0, 0.0, 0.0, 0.2, 0.0, 0.1], 9, 1, 6, 6),
+    ],
+)
+def test_patience_by_hand_also_over_an_interruption(curve, every, patience, trained, best, tmp_path):
+    for interrupted in (0, 1, 2, 3, 4, 5):
+        now, seen = [0], list[float | None]()
+
+        def begin(seen=seen, now=now):
+            return Validation(
+                "v", lambda: curve[now[0] - 1], marked(1), epochs=6, every=every, patience=patience, best=None, earlier=seen
+            )
+
+        validation = begin()
+        for epoch in range(1, 7):
+            if validation.stops():
+                break
+            now[0] = epoch
+            seen.append(validation.values(epoch).get("v"))
+            if epoch == interrupted:
+                validation = begin()
+        assert (len(seen), validation.best_epoch) == (trained, best)
+        assert [value is not None for value in seen] == [n % every == 0 or n == 6 for n in range(1, trained + 1)]
+        expected = {} if patience is None else {"best_epoch": best, "trained_epochs": trained}
+        assert validation.record(len(seen)) == expected
+
+
+def test_without_validation_samples_nothing_is_measured():
+    validation = Validation("v", None, marked(1), epochs=2, every=1, patience=None, best=None, earlier=[])
+    assert validation.values(1) == {} and not validation.stops() and validation.record(2) == {}

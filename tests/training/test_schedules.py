@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from medtransfer.training.schedules import polynomial, warmup_cosine
+from medtransfer.training.schedules import warmup_cosine, warmup_polynomial
 
 
 def test_warm_up_and_cosine_by_hand():
@@ -25,8 +25,14 @@ def test_factors_are_in_range_and_fall_after_the_warm_up(warmup):
 
 
 def test_polynomial_by_hand():
-    assert polynomial(0, 10, 0.9) == 1
-    assert polynomial(5, 10, 0.9) == pytest.approx(0.5**0.9)
-    assert polynomial(9, 10, 0.9) == pytest.approx(0.1258925412)  # 10^-0.9
-    assert polynomial(10, 10, 0.9) == 0
-    assert [polynomial(step, 4, 0.0) for step in range(4)] == [1, 1, 1, 1]
+    assert warmup_polynomial(0, 0, 10, 0.9) == 1
+    assert warmup_polynomial(5, 0, 10, 0.9) == pytest.approx(0.5**0.9)
+    assert warmup_polynomial(9, 0, 10, 0.9) == pytest.approx(0.1258925412)  # 10^-0.9
+    assert warmup_polynomial(10, 0, 10, 0.9) == 0
+    assert [warmup_polynomial(step, 0, 4, 0.0) for step in range(4)] == [1, 1, 1, 1]
+
+
+def test_warm_up_and_polynomial_by_hand():
+    assert [warmup_polynomial(step, 4, 12, 2.0) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    # 8 steps after the warm-up
+    assert [warmup_polynomial(step, 4, 12, 2.0) for step in (6, 8, 10, 12)] == [0.75**2, 0.5**2, 0.25**2, 0]

@@ -431,6 +431,10 @@ class Score(Section):
     """whether a GPU may round float32 products to TF32, which is faster"""
 
 
+Transform = Annotated[dict[Name, dict[str, Any]], Field(min_length=1, max_length=1)]
+Transforms = list[Transform]  # one albumentations transform each, name -> arguments; data/transforms.py checks them
+
+
 class Finetune(Section):
     """Fine-tuning of a model on a prepared target from a checkpoint."""
 
@@ -459,11 +463,25 @@ class Finetune(Section):
     optimiser: Literal["sgd", "adamw"]
     """optimiser; sgd: with momentum | adamw: Adam with decoupled weight decay"""
     loss: Name | None
-    """training loss, such as dice or dice-ce (Dice + cross-entropy); null: the task's own"""
+    """training loss, such as dice, dice-ce (Dice + cross-entropy), focal or tversky; null: the task's own"""
+    class_weights: Annotated[list[AtLeastZero], Field(min_length=1)] | None
+    """weight of each class in the loss, the background first; null: all alike"""
+    focal_gamma: AtLeastZero
+    """exponent of the focal loss; 0: cross-entropy"""
+    tversky_alpha: AtLeastZero
+    """weight of false positives in the Tversky loss"""
+    tversky_beta: AtLeastZero
+    """weight of false negatives in the Tversky loss"""
     lr: Rate
-    """learning rate at the start"""
+    """highest learning rate"""
+    schedule: Literal["polynomial", "cosine"]
+    """how the learning rate falls to 0 after the warm-up"""
     power: AtLeastZero
     """power of the polynomial decay of the learning rate; 0: constant"""
+    warmup: NonNegative
+    """epochs in which the learning rate rises linearly first"""
+    layer_decay: Annotated[Real, Field(gt=0, le=1)]
+    """factor on the learning rate from one layer of the encoder to the one before it; 1: all layers alike"""
     momentum: BelowOne
     """momentum of SGD, or first beta of AdamW, beside 0.999"""
     weight_decay: AtLeastZero
@@ -474,6 +492,12 @@ class Finetune(Section):
     """largest norm of the gradient in a step; null: not clipped"""
     ema_decay: OpenShare | None
     """decay per step of a moving average of the weights, which is tested and kept; null: no average"""
+    augmentation: Transforms | None
+    """albumentations transforms in their order, such as [{HorizontalFlip: {p: 0.5}}]; null: the target's own; []: none"""
+    validate_every: Positive
+    """epochs from one look at the validation samples, if there are any, to the next; the last epoch always has one"""
+    patience: Positive | None
+    """epochs without a better validation result after which the training stops; null: never"""
     select: Literal["last", "validation"]
     """epoch whose model is kept: the last, or the best on validation samples"""
     overlays: NonNegative
@@ -492,6 +516,14 @@ class Finetune(Section):
     """whether the same seed gives the same bits on a GPU, too, at the cost of speed"""
     compile: bool
     """torch.compile, on a GPU only: pays on long trainings"""
+
+    @model_validator(mode="after")
+    def _check_recipe(self) -> "Finetune":
+        if self.warmup >= self.train_epochs:
+            raise ValueError(f"the warm-up of {self.warmup} epochs must be shorter than the training of {self.train_epochs}")
+        if self.class_weights is not None and not any(self.class_weights):
+            raise ValueError("class_weights must not all be 0")
+        return self
 
 
 class Grid(Section):

@@ -1,14 +1,16 @@
 """Dataset of the images and masks of a target's split, normalised, and augmented for training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medtransfer.data.augmentation import AUGMENTATIONS
+from medtransfer.data.augmentation import AUGMENTATIONS, Augmentation
 from medtransfer.data.epochs import Samples
 from medtransfer.data.pixels import centre, normalise, rgb
+from medtransfer.data.transforms import Transforms
 from medtransfer.data.windows import Windows
 from medtransfer.errors import InputError
 from medtransfer.records import TARGET_FILE, PreparedTarget
@@ -21,7 +23,7 @@ class TargetSamples(Samples):
 
     def __init__(
         self, target: PreparedTarget, split: str, *, mean: Sequence[float], std: Sequence[float], augment: bool,
-        seed: int,
+        seed: int, transforms: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:  # fmt: skip
         """Open a split.
 
@@ -30,34 +32,39 @@ class TargetSamples(Samples):
             split: `train`, `validation` or `test`.
             mean: mean per channel, in [0, 1] units, of the checkpoint.
             std: standard deviation per channel, likewise.
-            augment: whether to use the target's augmentation; otherwise larger windows are cropped to their centre.
+            augment: whether to augment; otherwise larger windows are cropped to their centre.
             seed: seed of the augmentation.
+            transforms: albumentations transforms to augment by; None: the target's augmentation.
 
         Raises:
-            InputError: the split is empty or broken, or its augmentation is unknown or needs larger windows.
+            InputError: the split is empty or broken, or the augmentation is unknown or cannot be used on its windows.
         """
         super().__init__(seed)
         self._windows = Windows(target, split)
         self.images, self.groups = self._windows.images, self._windows.groups
         self.pixel_sizes = self._windows.pixel_sizes
         self.mean, self.std = tuple(mean), tuple(std)
-        self._augmentation = target.info.augmentation if augment else None
-        if self._augmentation is not None:
-            self._try_augmentation(target)
+        self._augment: Augmentation | None = None
+        if augment and transforms is not None:
+            self._augment = custom = Transforms(transforms)
+            custom.check(np.array(self._windows.image(0)), np.array(self._windows.mask(0)), self._windows.size)
+        elif augment:
+            self._augment = self._own_augmentation(target)
 
     def __getitem__(self, position: int) -> Sample:
         """Return one sample; identical for the same (seed, epoch, position)."""
         image, mask = self._windows.image(position), self._windows.mask(position)
         size = self._windows.size
-        if self._augmentation is None:
+        if self._augment is None:
             pixels, labels = rgb(centre(image, size)), np.array(centre(mask, size))
         else:
             rng = np.random.default_rng(self.item_seed(position))
-            augmented, labels = AUGMENTATIONS[self._augmentation](np.array(image), np.array(mask), rng, size)
+            augmented, labels = self._augment(np.array(image), np.array(mask), rng, size)
             pixels = torch.from_numpy(augmented)
         return normalise(pixels, self.mean, self.std), torch.from_numpy(labels), position
 
-    def _try_augmentation(self, target: PreparedTarget) -> None:
+    def _own_augmentation(self, target: PreparedTarget) -> Augmentation:
+        """Return the augmentation that the target names, tried on its first sample."""
         name, file = target.info.augmentation, target.folder / TARGET_FILE
         if name not in AUGMENTATIONS:
             raise InputError(
@@ -65,6 +72,9 @@ class TargetSamples(Samples):
                 "make the target again with `medtransfer prepare --force`"
             )
         try:
-            self[0]
+            AUGMENTATIONS[name](
+                np.array(self._windows.image(0)), np.array(self._windows.mask(0)), np.random.default_rng(0), self._windows.size
+            )
         except ValueError as error:
             raise InputError(f"the augmentation {name!r} of {file} cannot be used: {error}") from None
+        return AUGMENTATIONS[name]

@@ -13,7 +13,8 @@ from medtransfer.training.device import lay_out, place
 
 @torch.no_grad()
 def evaluate(
-    fabric: Fabric, task: Task, model: nn.Module, samples: Samples, class_names: list[str], batch_size: int, workers: int
+    fabric: Fabric, task: Task, model: nn.Module, samples: Samples, class_names: list[str], batch_size: int, workers: int,
+    light: bool = False,
 ) -> Evaluation:  # fmt: skip
     """Evaluate on all samples, without augmentation, in eval mode.
 
@@ -25,9 +26,10 @@ def evaluate(
         class_names: classes of the target.
         batch_size: images per forward pass.
         workers: loader processes.
+        light: whether the primary metric is enough.
     """
     lay_out(model).eval()
-    evaluator = task.evaluator(class_names, samples.pixel_sizes)
+    evaluator = task.evaluator(class_names, samples.pixel_sizes, light=light)
     batches = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False)
     for images, truth, positions in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
         rows = positions.tolist()

@@ -62,4 +62,6 @@ class FineTuning:
     def samples(self, split: str, *, augment: bool = False) -> Samples:
         """Open a split, normalised like the checkpoint's images."""
         mean, std = self.info.input["mean"], self.info.input["std"]
-        return self.task.samples(self.target, split, augment=augment, mean=mean, std=std, seed=self.cell.seed)
+        return self.task.samples(
+            self.target, split, augment=augment, mean=mean, std=std, seed=self.cell.seed, transforms=self.protocol.augmentation
+        )

@@ -6,11 +6,13 @@ from typing import Any
 
 from medtransfer.config import Finetune
 from medtransfer.hashing import digest, without
+from medtransfer.tasks.contract import LossOptions
 
 # Options that the recipe did not always have, with what it did then; see `without`.
 ADDED = {
     "optimiser": "sgd", "loss": None, "decay_norms": True, "clip_grad": None, "ema_decay": None, "tf32": False,
-    "reproducible": True,
+    "reproducible": True, "class_weights": None, "focal_gamma": 2.0, "tversky_alpha": 0.3, "tversky_beta": 0.7,
+    "schedule": "polynomial", "warmup": 0, "layer_decay": 1.0, "augmentation": None, "validate_every": 1, "patience": None,
 }  # fmt: skip
 
 
@@ -24,13 +26,23 @@ class Protocol:
     batch_size: int
     optimiser: str
     loss: str | None
+    class_weights: list[float] | None
+    focal_gamma: float
+    tversky_alpha: float
+    tversky_beta: float
     lr: float
+    schedule: str
     power: float
+    warmup: int
+    layer_decay: float
     momentum: float
     weight_decay: float
     decay_norms: bool
     clip_grad: float | None
     ema_decay: float | None
+    augmentation: list[dict[str, Any]] | None
+    validate_every: int
+    patience: int | None
     select: str
     precision: str
     tf32: bool
@@ -50,6 +62,18 @@ class Protocol:
             KeyError: they lack a field.
         """
         return cls(**{name: (ADDED | dict(settings))[name] for name in cls.__dataclass_fields__})
+
+    @property
+    def loss_options(self) -> LossOptions:
+        """Options of the loss."""
+        return LossOptions(self.class_weights, self.focal_gamma, self.tversky_alpha, self.tversky_beta)
+
+    @property
+    def needs_validation(self) -> str | None:
+        """Why validation samples are needed, for messages; None if they are not."""
+        if self.select == "validation":
+            return "finetune.select is `validation`"
+        return None if self.patience is None else "finetune.patience is set"
 
     @property
     def key(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Finetune
+from medtransfer.data.transforms import Transforms
 from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
@@ -63,6 +64,8 @@ def _note_empty_predictions(metrics: Mapping[str, float]) -> tuple[str, bool]:
 def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepared: Path) -> list[FineTuning]:
     """Open every target and look up every checkpoint once, and check that encoders accept the sizes of their targets."""
     protocol = Protocol.of(section)
+    if protocol.augmentation is not None:
+        Transforms(protocol.augmentation)  # an unknown transform or argument is an error before any work
     targets = {name: _open_target(prepared / name, protocol) for name in dict.fromkeys(cell.target for cell in cells)}
     names = dict.fromkeys((cell.encoder, cell.origin, cell.epoch) for cell in cells)
     infos = {name: find_checkpoint(series_folder(checkpoints, *name[:2]), name[2]) for name in names}
@@ -103,10 +106,16 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
             f"expected finetune.loss to be one of {', '.join(TASKS[task].losses)} for the {task} of {folder}, or null, but got "
             f"{protocol.loss!r}"
         )
-    target.verify()
-    if protocol.select == "validation" and "validation" not in set(target.index["split"]):
+    wanted = len(target.info.classes) + 1
+    if protocol.class_weights is not None and len(protocol.class_weights) != wanted:
         raise InputError(
-            f"expected validation samples in {folder}, since finetune.select is `validation`, but there are none; "
+            f"expected {wanted} finetune.class_weights for {folder}, of the background and {', '.join(target.info.classes)}, but "
+            f"got {protocol.class_weights}; correct them"
+        )
+    target.verify()
+    if protocol.needs_validation and "validation" not in set(target.index["split"]):
+        raise InputError(
+            f"expected validation samples in {folder}, since {protocol.needs_validation}, but there are none; "
             "prepare the target with `validation` above 0"
         )
     return target

@@ -72,6 +72,8 @@ def run_params(cell: Cell, protocol: Protocol, task: str, class_names: Sequence[
     return {**asdict(cell), **asdict(protocol), **facts}
 
 
-def by_epoch(curves: Mapping[str, Sequence[float]]) -> dict[str, dict[int, float]]:
+def by_epoch(curves: Mapping[str, Sequence[float | None]]) -> dict[str, dict[int, float]]:
     """Number the values of curves by epoch, from 1."""
-    return {name: dict(enumerate(curve, start=1)) for name, curve in curves.items()}
+    return {
+        name: {epoch: value for epoch, value in enumerate(curve, start=1) if value is not None} for name, curve in curves.items()
+    }

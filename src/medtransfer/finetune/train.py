@@ -1,5 +1,6 @@
 """Train and test the model of one cell, and write its folder."""
 
+import logging
 import time
 from dataclasses import asdict
 from functools import partial
@@ -19,13 +20,15 @@ from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.model import write_model
 from medtransfer.finetune.sync import by_epoch
 from medtransfer.finetune.trainer import Trainer, joins_last_image
-from medtransfer.finetune.validation import BestWeights, Validation
+from medtransfer.finetune.validation import Validation
 from medtransfer.metrics.evaluation import Evaluation
 from medtransfer.records import MODEL_FILE, PER_SAMPLE, WEIGHTS_FILE, Result, write_per_sample, write_tensors
 from medtransfer.seeds import derive_seed
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
+
+log = logging.getLogger("medtransfer")
 
 
 def build_model(tuning: FineTuning) -> nn.Module:
@@ -59,14 +62,14 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
     protocol, fabric = tuning.protocol, open_fabric(tuning.section.accelerator, 1, tuning.section.precision)
     with arithmetic(fabric.device, tf32=protocol.tf32, reproducible=protocol.reproducible):
         before = _hashes(model)
-        trainer = _fit(tuning, fabric, model, handle)
+        trainer, epochs = _fit(tuning, fabric, model, handle)
         after = _hashes(model)
         for part in before.keys() - tuning.mode.trains:
             if before[part] != after[part]:
                 raise StageError(
                     f"the frozen {part} of {tuning.cell.name} changed in training: {before[part]} became {after[part]}"
                 )
-        metrics = _test(tuning, trainer)
+        metrics = _test(tuning, trainer) | epochs
     result = Result(
         cell=asdict(tuning.cell), key=tuning.cell.key, task=tuning.target.info.task, primary=tuning.task.primary.name,
         metrics=metrics, per_sample=PER_SAMPLE, curves=trainer.curves,
@@ -86,15 +89,17 @@ def _hashes(model: nn.Module) -> dict[str, str]:
     return {name: state_hash(part) for name, part in model.named_children()}
 
 
-def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.Run) -> Trainer:
-    """Train to the last epoch, resuming an interrupted training, and load the weights to keep."""
+def _fit(
+    tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.Run
+) -> tuple[Trainer, dict[str, float]]:  # fmt: skip
+    """Train to the end, resuming an interrupted training, and load the weights to keep; also return what epochs to record."""
     samples = tuning.samples("train", augment=True)
     state = tuning.folder / ".resume.safetensors"
     trainer = Trainer(
         fabric,
         model,
         samples,
-        partial(tuning.task.loss, name=tuning.protocol.loss),
+        partial(tuning.task.loss, name=tuning.protocol.loss, options=tuning.protocol.loss_options),
         tuning.protocol,
         tuning.cell.seed,
         state,
@@ -105,23 +110,31 @@ def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.
     validation = _validation(tuning, trainer)
 
     def observe(epoch: int, values: dict[str, float]) -> None:
-        values |= validation.values()
+        values |= validation.values(epoch)
         handle.log_metrics(values, epoch)
 
-    trainer.train(f"finetune {tuning.cell.name}", observe)
+    trainer.train(f"finetune {tuning.cell.name}", observe, validation.stops)
     validation.restore()
-    return trainer
+    last = len(trainer.curves["lr"])
+    if last < tuning.protocol.train_epochs:
+        log.info(
+            "finetune: %s stopped after epoch %d of %d: no better validation since epoch %d", tuning.cell.name, last,
+            tuning.protocol.train_epochs, validation.best_epoch,
+        )  # fmt: skip
+    return trainer, validation.record(last)
 
 
 def _validation(tuning: FineTuning, trainer: Trainer) -> Validation:
-    primary = tuning.task.primary.name
-    curve = f"validation_{primary}"
-    chosen = tuning.protocol.select == "validation"
-    best = BestWeights(tuning.folder / ".best.safetensors", trainer.curves.get(curve, [])) if chosen else None
-    if "validation" not in set(tuning.target.index["split"]):
-        return Validation(curve, None, None, trainer.steps.kept)
-    samples = tuning.samples("validation")
-    return Validation(curve, lambda: _evaluate(tuning, trainer, samples).metrics[primary], best, trainer.steps.kept)
+    primary, protocol = tuning.task.primary.name, tuning.protocol
+    curve, measure = f"validation_{primary}", None
+    if "validation" in set(tuning.target.index["split"]):
+        samples = tuning.samples("validation")
+        measure = lambda: _evaluate(tuning, trainer, samples, light=True).metrics[primary]  # noqa: E731
+    return Validation(
+        curve, measure, trainer.steps.kept, epochs=protocol.train_epochs, every=protocol.validate_every,
+        patience=protocol.patience, earlier=trainer.curves.get(curve, []),
+        best=tuning.folder / ".best.safetensors" if protocol.select == "validation" else None,
+    )  # fmt: skip
 
 
 def _test(tuning: FineTuning, trainer: Trainer) -> dict[str, float]:
@@ -152,6 +165,6 @@ def _image_counts(tuning: FineTuning, evaluation: Evaluation) -> dict[str, float
     return {name: float(count) for name, count in counts.items()}
 
 
-def _evaluate(tuning: FineTuning, trainer: Trainer, samples: Samples) -> Evaluation:
+def _evaluate(tuning: FineTuning, trainer: Trainer, samples: Samples, *, light: bool = False) -> Evaluation:
     section, model = tuning.section, trainer.steps.kept
-    return evaluate(trainer.fabric, tuning.task, model, samples, tuning.class_names, section.batch_size, section.workers)
+    return evaluate(trainer.fabric, tuning.task, model, samples, tuning.class_names, section.batch_size, section.workers, light)

@@ -19,14 +19,15 @@ from medtransfer.seeds import derive_seed, seed_everything
 from medtransfer.training.batch_norm import needs_two_images
 from medtransfer.training.device import lay_out, place
 from medtransfer.training.finite_check import FiniteGuard
-from medtransfer.training.schedules import polynomial
+from medtransfer.training.layer_decay import layer_scales
+from medtransfer.training.schedules import warmup_cosine, warmup_polynomial
 from medtransfer.training.state import load_state, read_progress, save_state
 from medtransfer.training.steps import Steps, build_optimiser, can_fuse
 
 log = logging.getLogger("medtransfer")
 SECOND_BETA = 0.999  # of AdamW, PyTorch's default
 SECONDS_BETWEEN_STATES, SAVING_SHARE = 20.0, 0.01  # saving takes at most this share of the time
-Curves = dict[str, list[float]]
+Curves = dict[str, list[float | None]]
 
 
 def joins_last_image(model: nn.Module, images: int, size: tuple[int, int], protocol: Protocol) -> bool:
@@ -83,6 +84,7 @@ class Trainer:
         self.raw_optimiser = build_optimiser(
             protocol.optimiser, model, lr=protocol.lr, weight_decay=protocol.weight_decay, betas=(protocol.momentum, SECOND_BETA),
             decay_norms=protocol.decay_norms, fused=can_fuse(protocol.precision, protocol.clip_grad),
+            scales=None if protocol.layer_decay == 1 else layer_scales(model, protocol.layer_decay),
         )  # fmt: skip
         self.curves: Curves = {"train_loss": [], "lr": []}
         self.steps = Steps(
@@ -97,23 +99,28 @@ class Trainer:
         )
         self.batches = loader(samples, self.sampler, workers, pin=fabric.device.type == "cuda")
 
-    def train(self, label: str, observe: Callable[[int, dict[str, float]], None]) -> Curves:
-        """Train to the last epoch.
+    def train(
+        self, label: str, observe: Callable[[int, dict[str, float]], None], stops: Callable[[], bool] = lambda: False
+    ) -> Curves:  # fmt: skip
+        """Train to the last epoch, or until it stops.
 
         Args:
             label: label of the progress bar.
             observe: called after each epoch with its number, counted from 1, and its values, which it may add to.
+            stops: asked before each epoch whether to stop.
 
         Returns:
-            The curves, one value per epoch.
+            The curves, one value per epoch; None where an epoch has none.
         """
         saved, pause = time.monotonic(), SECONDS_BETWEEN_STATES
         epochs = range(self.first, self.protocol.train_epochs + 1)
         for epoch in track(epochs, label, len(epochs), "epoch"):
+            if stops():
+                break
             values = self._epoch(epoch)
             observe(epoch, values)
-            for name, value in values.items():
-                self.curves.setdefault(name, []).append(value)
+            for name in self.curves | values:
+                self.curves.setdefault(name, [None] * (epoch - 1)).append(values.get(name))
             if (begin := time.monotonic()) - saved > pause:
                 self._save(epoch)
                 saved = time.monotonic()
@@ -154,7 +161,7 @@ class Trainer:
         self.steps.model.train()
         steps, lr = min(len(self.sampler), self.protocol.epoch_steps or len(self.sampler)), 0.0
         for step, (images, truth, _) in enumerate(islice(self.batches, steps), start=(epoch - 1) * steps):
-            lr = self.protocol.lr * polynomial(step, self.protocol.train_epochs * steps, self.protocol.power)
+            lr = self.protocol.lr * self._rate(step, steps)
             self.steps.set_lr(lr)
             with self.steps.compilation.step(len(images)):
                 logits = self.steps.model(place(self.fabric, images))
@@ -163,3 +170,10 @@ class Trainer:
             self.fabric.backward(loss)
             self.steps.update(step)
         return {"train_loss": self.guard.end_epoch(), "lr": lr}
+
+    def _rate(self, step: int, epoch_steps: int) -> float:
+        """Return the factor on the learning rate at an optimiser step, counted from 0 over the whole training."""
+        warmup, total = self.protocol.warmup * epoch_steps, self.protocol.train_epochs * epoch_steps
+        if self.protocol.schedule == "cosine":
+            return warmup_cosine(step, warmup, total)
+        return warmup_polynomial(step, warmup, total, self.protocol.power)

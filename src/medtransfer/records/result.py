@@ -80,7 +80,7 @@ class Result(Record):
         primary: name of the metric that models are compared by.
         metrics: final metrics on the test samples, by name.
         per_sample: file beside this one with the values of every test sample.
-        curves: one value per epoch, by name.
+        curves: one value per epoch, by name; None where an epoch has none.
         encoder_hash: digests of the encoder's weights before and after training.
         settings: the recipe, the class names, the encoder's arguments, the `parts` that were kept, and how the target's
             intensities became uint8.
@@ -94,7 +94,7 @@ class Result(Record):
     primary: str
     metrics: dict[str, float]
     per_sample: str
-    curves: dict[str, list[float]]
+    curves: dict[str, list[float | None]]
     encoder_hash: list[str]
     settings: dict[str, Any]
     seconds: float
