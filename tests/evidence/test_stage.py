@@ -27,10 +27,11 @@ PARAMS: dict[str, Any] = {
 OUT, PREPARED, IMPORTED = Path("evidence.csv"), Path("data/prepared"), Path("evidence")
 
 
-def add(dice: float, seconds: float | None = 10.0, **changed: Any) -> None:
+def add(dice: float, seconds: float | None = 10.0, trained: int | None = None, **changed: Any) -> None:
     params = {**PARAMS, **changed}
+    metrics = {"dice": dice, **({} if trained is None else {"trained_epochs": float(trained)})}
     tags = {} if seconds is None else {"seconds": str(seconds)}
-    record = tracking.RunRecord("cell", digest(params, 16), params, {"dice": dice}, {}, tags)
+    record = tracking.RunRecord("cell", digest(params, 16), params, metrics, {}, tags)
     tracking.write_runs("finetune", [record], "runs")
 
 
@@ -47,6 +48,13 @@ def test_seeds_are_averaged_and_everything_else_is_apart(workplace: Path) -> Non
     assert (single.mean, single.std, single.seeds, single.seconds) == (0.9, None, 1, None)
     assert (single.raw, single.reader, single.train_images, single.images_seen) == (None, None, None, None)
     assert single.git_revision is not None and single.torch is not None
+
+
+def test_epochs_that_early_stopping_saved_are_no_cost(workplace: Path) -> None:
+    for seed, trained in ((1, 4), (2, 8)):
+        add(0.5, trained=trained, seed=seed)
+    ((only,), _) = own_rows(PREPARED)
+    assert only.train_epochs == 6
 
 
 def test_a_random_initialisation_with_two_names_is_one_row(workplace: Path) -> None:

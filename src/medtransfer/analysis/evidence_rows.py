@@ -21,6 +21,7 @@ PARAMS = (
     "train_epochs", "epoch_steps", "batch_size",
 )  # fmt: skip
 TAGS = ("seconds", "version.torch", "git_revision")
+TRAINED = "trained_epochs"  # metric of fine-tunings that may stop early
 DIGITS = 6  # of outcomes
 
 
@@ -52,7 +53,7 @@ def own_rows(prepared: Path) -> tuple[list[EvidenceRow], int]:
     """
     metrics = {task.primary.name for task in TASKS.values()}
     newest: dict[str, StoredRun] = {}
-    for run in tracking.read_runs("finetune", only=(*PARAMS, *metrics, *TAGS)):  # newest first
+    for run in tracking.read_runs("finetune", only=(*PARAMS, *metrics, TRAINED, *TAGS)):  # newest first
         newest.setdefault(run.tags[tracking.CELL], run)
     runs = [run for run in newest.values() if set(PARAMS) <= run.params.keys() and run.params["primary"] in run.metrics]
     groups: dict[tuple[str, ...], list[StoredRun]] = defaultdict(list)
@@ -72,6 +73,7 @@ def _row(runs: Sequence[StoredRun], described: Mapping[str, Mapping[str, Any]]) 
     facts = described[params["target"]]
     known = facts if facts.get("data") == params["data"] else {}
     seconds = [float(run.tags["seconds"]) for run in runs if "seconds" in run.tags]
+    epochs = round(float(np.mean([run.metrics.get(TRAINED, int(params["train_epochs"])) for run in runs])))
     return EvidenceRow(
         weights=params["weights"], data=params["data"], protocol=params["protocol"], encoder=params["encoder"],
         origin=params["origin"], source=params["source"], epoch=int(params["epoch"]), target=params["target"],
@@ -79,19 +81,19 @@ def _row(runs: Sequence[StoredRun], described: Mapping[str, Mapping[str, Any]]) 
         **{name: known.get(name) for name in ("raw", "reader", "train_images", "train_groups", "height", "width")},
         mean=round(float(np.mean(values)), DIGITS),
         std=round(float(np.std(values, ddof=1)), DIGITS) if len(values) > 1 else None, seeds=len(values),
-        train_epochs=int(params["train_epochs"]), images_seen=_images_seen(params, known.get("train_images")),
+        train_epochs=epochs, images_seen=_images_seen(params, known.get("train_images"), epochs),
         seconds=round(float(np.mean(seconds)), 1) if seconds else None, medtransfer=__version__,
         torch=first.tags.get("version.torch"), git_revision=first.tags.get("git_revision"),
     )  # fmt: skip
 
 
-def _images_seen(params: Mapping[str, str], train_images: int | None) -> int | None:
+def _images_seen(params: Mapping[str, str], train_images: int | None, epochs: int) -> int | None:
     """Return the training images in all passes; None where their number is not known."""
     if train_images is None:
         return None
     steps = params["epoch_steps"]
     per_epoch = train_images if steps == "None" else min(train_images, int(steps) * int(params["batch_size"]))
-    return int(params["train_epochs"]) * per_epoch
+    return epochs * per_epoch
 
 
 def _describe(folder: Path) -> dict[str, Any]:
