@@ -97,6 +97,8 @@ def test_a_recipe_that_cannot_be_followed_is_refused() -> None:
     assert "finetune: class_weights must not all be 0" in message({"finetune.class_weights": [0, 0]})
     assert "finetune.augmentation.0" in message({"finetune.augmentation": [{"HorizontalFlip": {}, "VerticalFlip": {}}]})
     assert "finetune.augmentation" in message({"finetune.augmentation": "rotate-flip"})
+    endless = message({"finetune.augmentation": [{"Rotate": {"limit": float("inf")}}]})
+    assert "finetune.augmentation.0.Rotate: must hold plain values and finite numbers" in endless
 
 
 def test_mixing_probabilities_sum_to_at_most_one() -> None:

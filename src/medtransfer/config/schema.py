@@ -1,5 +1,6 @@
 """Pydantic schema of params.yaml."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -431,7 +432,17 @@ class Score(Section):
     """whether a GPU may round float32 products to TF32, which is faster"""
 
 
-Transform = Annotated[dict[Name, dict[str, Any]], Field(min_length=1, max_length=1)]
+def _finite(value: Any) -> Any:
+    """Refuse infinity, NaN and values that JSON lacks, such as dates, since recipes are hashed as JSON."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"must hold plain values and finite numbers ({error})") from None
+    return value
+
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_finite)]
+Transform = Annotated[dict[Name, Arguments], Field(min_length=1, max_length=1)]
 Transforms = list[Transform]  # one albumentations transform each, name -> arguments; data/transforms.py checks them
 
 

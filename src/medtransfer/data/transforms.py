@@ -62,7 +62,8 @@ class Transforms:
         Raises:
             ValueError: the result is smaller than `size`, or not of 8 bits.
         """
-        return _apply(self._pipeline, image, mask, rng, size)
+        moved = _transformed(self._pipeline, image, mask, rng)
+        return rgb(centre(moved["image"], size)).numpy(), np.ascontiguousarray(centre(moved["mask"], size))
 
     def check(self, image: np.ndarray, mask: np.ndarray, size: Size) -> None:
         """Apply each transform alone, whatever its probability, since a rare one would fail only after hours.
@@ -143,11 +144,6 @@ def _leaves(transform: Any) -> Iterator[Any]:
         return
     for part in transform.transforms:
         yield from _leaves(part)
-
-
-def _apply(pipeline: Any, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: Size) -> Pair:
-    moved = _transformed(pipeline, image, mask, rng)
-    return rgb(centre(moved["image"], size)).numpy(), np.ascontiguousarray(centre(moved["mask"], size))
 
 
 def _transformed(pipeline: Any, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
