@@ -125,7 +125,7 @@ def scan_cases(
     all_notes = (*notes, *_describe(cases, geometries, axes, chosen), *compare_axes(pairs))
     stored: Literal[1, 3] = 1 if len(channels) == 1 else 3
     return Scan(
-        tuple(classes), stored, size, "rotate-flip", citation,
+        tuple(classes), stored, size, "affine", citation,
         lambda: ("8-bit pictures kept; " if len(raw) < len(cases) else "") + scaling.describe(), {}, whole_picture(size), items,
         task="segmentation", labels=pixel_labels(size), notes=all_notes, ignore=bool(rule.ignored),
         see_splits=lambda splits: scaling.restrict({case for case, split in zip(cases, splits, strict=True) if split == "train"}),
