@@ -149,7 +149,7 @@ class SegmentationEvaluation:
             metrics |= self._by_class("average_precision", self._average_precision.compute())
             metrics |= self._by_class("hd95", distances.mean(axis=0))
         lengths = np.concatenate(self._seen.lengths) if self._seen.lengths else None
-        if lengths is not None and len(lengths) < len(distances):  # merged with images whose pixels are of unknown size
+        if lengths is not None and len(lengths) < len(counts.tp):  # merged with images whose pixels are of unknown size
             lengths = None
         if lengths is not None:
             metrics |= self._by_class("hd95_mm", lengths.mean(axis=0))
