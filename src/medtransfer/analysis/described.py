@@ -3,6 +3,15 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from medtransfer.tracking import StoredRun
+
+EVALUATED = "evaluate"  # param of a fine-tuning: the samples that its metrics are of
+
+
+def is_tested(run: StoredRun) -> bool:
+    """Return whether the metrics of a fine-tuning are of test samples, not of the validation samples that a race looks at."""
+    return run.params.get(EVALUATED, "test") == "test"
+
 
 @dataclass(frozen=True)
 class Described:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from medtransfer import __version__, tracking
+from medtransfer.analysis.described import EVALUATED, is_tested
 from medtransfer.errors import InputError
 from medtransfer.records import TARGET_FILE, PreparedTarget
 from medtransfer.records.evidence import EvidenceRow, read_evidence
@@ -53,8 +54,9 @@ def own_rows(prepared: Path) -> tuple[list[EvidenceRow], int]:
     """
     metrics = {task.primary.name for task in TASKS.values()}
     newest: dict[str, StoredRun] = {}
-    for run in tracking.read_runs("finetune", only=(*PARAMS, *metrics, TRAINED, *TAGS)):  # newest first
-        newest.setdefault(run.tags[tracking.CELL], run)
+    for run in tracking.read_runs("finetune", only=(*PARAMS, *metrics, TRAINED, *TAGS, EVALUATED)):  # newest first
+        if is_tested(run):
+            newest.setdefault(run.tags[tracking.CELL], run)
     runs = [run for run in newest.values() if set(PARAMS) <= run.params.keys() and run.params["primary"] in run.metrics]
     groups: dict[tuple[str, ...], list[StoredRun]] = defaultdict(list)
     for run in runs:

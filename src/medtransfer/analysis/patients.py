@@ -33,7 +33,7 @@ def resample_patients(pool: Pool, sampling: Sampling) -> tuple[list[Key], Array,
     runs = {cell: run for cell, run in pool.fine_tunings.items() if cell[1] in pool.used_seeds}
     if formula is None or not runs:
         return None
-    tables = {cell: _read(pool, run) for cell, run in runs.items()}
+    tables = {cell: _read(run) for cell, run in runs.items()}
     patients = next(iter(tables.values())).keys()
     if any(table.keys() != patients for table in tables.values()):
         raise InputError(f"expected the same test patients in every fine-tuning of {pool.name}, but they differ")
@@ -52,11 +52,20 @@ def resample_patients(pool: Pool, sampling: Sampling) -> tuple[list[Key], Array,
     return keys, drawn, len(patients)
 
 
-def _read(pool: Pool, run: str) -> Mapping[str, NDArray[np.int64]]:
-    """Read the counts of a fine-tuning, summed by patient: (4, classes) by name, in alphabetical order."""
+def _read(run: str) -> Mapping[str, NDArray[np.int64]]:
+    """Read the counts of a fine-tuning from the store."""
     name = f"model/{PER_SAMPLE}"
     with tracking.artifact_folder(run, name) as path:
-        table = read_table(Path(path), "make it again with `medtransfer finetune --force`")
+        return counts_by_patient(Path(path))
+
+
+def counts_by_patient(path: Path) -> Mapping[str, NDArray[np.int64]]:
+    """Read the counts of a fine-tuning, summed by patient: (4, classes) by name, in alphabetical order.
+
+    Raises:
+        InputError: the table is missing or damaged.
+    """
+    table = read_table(path, "make it again with `medtransfer finetune --force`")
     classes = sum(column.startswith("tp_class_") for column in table.columns)
     columns = [[table.columns.index(f"{cell}_class_{c + 1}") for c in range(classes)] for cell in CELLS]
     group = table.columns.index("group")

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from medtransfer import tracking
-from medtransfer.analysis.described import Described
+from medtransfer.analysis.described import EVALUATED, Described, is_tested
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import ViewSettings
@@ -213,10 +213,10 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     """Read the newest finished fine-tuning of every cell, by pool, and a line on those of an older format."""
     metrics = {task.primary.name for task in TASKS.values()}
     newest: dict[str, StoredRun] = {}
-    for run in tracking.read_runs(
-        "finetune", only=(*TUNED, "select", *metrics, *map(VALIDATION.format, metrics), IMAGES, EMPTY)
-    ):  # newest first
-        newest.setdefault(run.tags[tracking.CELL], run)
+    read = (*TUNED, "select", *metrics, *map(VALIDATION.format, metrics), IMAGES, EMPTY, EVALUATED)
+    for run in tracking.read_runs("finetune", only=read):  # newest first
+        if is_tested(run):
+            newest.setdefault(run.tags[tracking.CELL], run)
     tuned: dict[PoolKey, list[StoredRun]] = defaultdict(list)
     older = [run for run in newest.values() if not set(TUNED) <= run.params.keys()]
     outdated = {run.id for run in older}

@@ -5,12 +5,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.model import write_model
 from medtransfer.finetune.sync import record_of, run_params
-from medtransfer.finetune.train import build_model, train
+from medtransfer.finetune.train import build_model, test_again, train
 from medtransfer.locks import exclusive
 from medtransfer.records import MODEL_FILE, WEIGHTS_FILE, ModelInfo, Result, scratch_folder
 from medtransfer.tasks.results import read_result
@@ -51,7 +53,7 @@ def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:
     with tracking.open_run("finetune", tuning.cell.name, tuning.cell.key, params, {}, on_disk=True) as handle:
         if force:
             _remove_state(tuning.folder)  # an interrupted training is not resumed
-        result = start if isinstance(start, Result) else train(tuning, start, handle)
+        result = start if isinstance(start, Result) else _do(tuning, start, handle, None if force else _find_twin(tuning))
         _complete_folder(tuning, result)
         _remove_state(tuning.folder)
         record = record_of(result, tuning.folder, tuning.target.folder.parent)
@@ -74,6 +76,29 @@ def _describes(path: Path, tuning: FineTuning) -> bool:
     except InputError:
         return False
     return info.key == tuning.cell.key and (info.image_rule is not None or tuning.target.info.image_rule is None)
+
+
+def _do(tuning: FineTuning, model: nn.Module, handle: tracking.Run, twin: str | None) -> Result:
+    """Train and evaluate, or only evaluate the model of a run that was trained in the same way."""
+    if twin is None:
+        return train(tuning, model, handle)
+    log.info("finetune: %s was trained before (run %s), and is evaluated on other samples", tuning.cell.name, twin)
+    with tracking.artifact_folder(twin, "model") as folder:
+        return test_again(tuning, model, folder, handle)
+
+
+def _find_twin(tuning: FineTuning) -> str | None:
+    """Return the id of a run of the same training, evaluated on other samples, whose weights were kept."""
+    run = tracking.find_finished("finetune", tuning.twin.key)
+    if run is None:
+        return None
+    try:
+        with tracking.artifact_folder(run.id, "model") as folder:
+            complete = read_result(folder / "metrics.json").parts == tuning.parts and (folder / WEIGHTS_FILE).exists()
+    except InputError as error:
+        log.warning("finetune: %s is trained again, since %s", tuning.cell.name, error)
+        return None
+    return run.id if complete and tuning.parts else None
 
 
 def _remove_state(folder: Path) -> None:

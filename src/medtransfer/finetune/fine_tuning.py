@@ -1,6 +1,6 @@
 """A fine-tuning to do: the cell and its inputs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medtransfer.config import Finetune
@@ -36,6 +36,12 @@ class FineTuning:
     def folder(self) -> Path:
         """Folder of the trained model."""
         return self.cell.folder(Path(self.section.out))
+
+    @property
+    def twin(self) -> Cell:
+        """The cell of the same training whose model is evaluated on other samples."""
+        other = "test" if self.protocol.evaluate == "validation" else "validation"
+        return replace(self.cell, protocol=replace(self.protocol, evaluate=other).key)
 
     @property
     def task(self) -> Task:

@@ -13,6 +13,7 @@ ADDED = {
     "optimiser": "sgd", "loss": None, "decay_norms": True, "clip_grad": None, "ema_decay": None, "tf32": False,
     "reproducible": True, "class_weights": None, "focal_gamma": 2.0, "tversky_alpha": 0.3, "tversky_beta": 0.7,
     "schedule": "polynomial", "warmup": 0, "layer_decay": 1.0, "augmentation": None, "validate_every": 1, "patience": None,
+    "evaluate": "test", "validation": 0.0, "validation_seed": 0,
 }  # fmt: skip
 
 
@@ -44,6 +45,9 @@ class Protocol:
     validate_every: int
     patience: int | None
     select: str
+    evaluate: str
+    validation: float
+    validation_seed: int
     precision: str
     tf32: bool
     reproducible: bool
@@ -73,6 +77,8 @@ class Protocol:
         """Why validation samples are needed, for messages; None if they are not."""
         if self.select == "validation":
             return "finetune.select is `validation`"
+        if self.evaluate == "validation":
+            return "finetune.evaluate is `validation`"
         return None if self.patience is None else "finetune.patience is set"
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Finetune
+from medtransfer.data.held_out import hold_out
 from medtransfer.data.transforms import Transforms
 from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
@@ -40,22 +41,23 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
         for number, tuning in enumerate(tunings, start=1):
             result, reused = complete(tuning, force)
             metric = tuning.task.primary
-            empty, alarming = _note_empty_predictions(result.metrics)
+            empty, alarming = _note_empty_predictions(result.metrics, tuning.protocol.evaluate)
             if not reused or alarming:  # a reused cell has been logged
                 log.log(
-                    logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s %.4f%s", number, len(tunings),
-                    tuning.cell.name, metric.label, result.metrics[metric.name], empty,
+                    logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s%s %.4f%s", number, len(tunings),
+                    tuning.cell.name, "validation " * (tuning.protocol.evaluate == "validation"), metric.label,
+                    result.metrics[metric.name], empty,
                 )  # fmt: skip
             results.append(result)
     return results
 
 
-def _note_empty_predictions(metrics: Mapping[str, float]) -> tuple[str, bool]:
-    """Return a clause about test images where no foreground is predicted, and whether most that show some are among them."""
-    images, empty, true = (int(metrics.get(f"test_images{end}", 0)) for end in ("", "_predicted_empty", "_truly_empty"))
+def _note_empty_predictions(metrics: Mapping[str, float], split: str = "test") -> tuple[str, bool]:
+    """Return a clause about images where no foreground is predicted, and whether most that show some are among them."""
+    images, empty, true = (int(metrics.get(f"{split}_images{end}", 0)) for end in ("", "_predicted_empty", "_truly_empty"))
     if not empty:
         return "", False
-    clause = f", predicts no foreground in {empty} of {images} test images" + (f" ({true} show none)" if true else "")
+    clause = f", predicts no foreground in {empty} of {images} {split} images" + (f" ({true} show none)" if true else "")
     if 2 * (empty - true) <= images - true:
         return clause, False
     return f"{clause}; raise finetune.train_epochs or finetune.lr, or lower finetune.batch_size", True
@@ -112,10 +114,10 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
             f"expected {wanted} finetune.class_weights for {folder}, of the background and {', '.join(target.info.classes)}, but "
             f"got {protocol.class_weights}; correct them"
         )
-    target.verify()
+    target = hold_out(target.verify(), protocol.validation, protocol.validation_seed)
     if protocol.needs_validation and "validation" not in set(target.index["split"]):
         raise InputError(
             f"expected validation samples in {folder}, since {protocol.needs_validation}, but there are none; "
-            "prepare the target with `validation` above 0"
+            "prepare the target with `validation` above 0, or set finetune.validation"
         )
     return target

@@ -19,11 +19,12 @@ from medtransfer.finetune.evaluation import evaluate, predict
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.model import write_model
 from medtransfer.finetune.sync import by_epoch
-from medtransfer.finetune.trainer import Trainer, joins_last_image
-from medtransfer.finetune.validation import Validation
+from medtransfer.finetune.trainer import Curves, Trainer, joins_last_image
+from medtransfer.finetune.validation import RECORDED, Validation
 from medtransfer.metrics.evaluation import Evaluation
-from medtransfer.records import MODEL_FILE, PER_SAMPLE, WEIGHTS_FILE, Result, write_per_sample, write_tensors
+from medtransfer.records import MODEL_FILE, PER_SAMPLE, WEIGHTS_FILE, Result, read_tensors, write_per_sample, write_tensors
 from medtransfer.seeds import derive_seed
+from medtransfer.tasks.results import read_result
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
@@ -42,7 +43,7 @@ def build_model(tuning: FineTuning) -> nn.Module:
     initialise(model.get_submodule("decoder"), derive_seed(tuning.cell.seed, "decoder"))
     freeze_all_but(model, tuning.mode.trains)
     height, width = tuning.target.info.input
-    joins_last_image(model, tuning.target.info.counts["train"], (height, width), tuning.protocol)
+    joins_last_image(model, len(tuning.target.samples("train")), (height, width), tuning.protocol)
     return model
 
 
@@ -69,17 +70,45 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
                 raise StageError(
                     f"the frozen {part} of {tuning.cell.name} changed in training: {before[part]} became {after[part]}"
                 )
-        metrics = _test(tuning, trainer) | epochs
+        metrics = _test(tuning, fabric, trainer.steps.kept) | epochs
+    hashes, compiled = [before["encoder"], after["encoder"]], trainer.steps.compilation.summary
+    return _write(tuning, metrics, trainer.curves, hashes, compiled, time.monotonic() - begin)
+
+
+def test_again(tuning: FineTuning, model: nn.Module, trained: Path, handle: tracking.Run) -> Result:
+    """Evaluate a model that was trained before, and tested on other samples, and write the folder as `train` does.
+
+    Args:
+        tuning: the cell.
+        model: model from `build_model`.
+        trained: folder of the trained model, whose record is that of `tuning.twin`.
+        handle: run of the cell; the curves are logged to it.
+    """
+    begin = time.monotonic()
+    (tuning.folder / "metrics.json").unlink(missing_ok=True)
+    result, fabric = read_result(trained / "metrics.json"), open_fabric(tuning.section.accelerator, 1, tuning.section.precision)
+    model.load_state_dict(model.state_dict() | read_tensors(trained / WEIGHTS_FILE))
+    handle.log_curves(by_epoch(result.curves))
+    with arithmetic(fabric.device, tf32=tuning.protocol.tf32, reproducible=tuning.protocol.reproducible):
+        metrics = _test(tuning, fabric, fabric.to_device(model))
+    metrics |= {name: result.metrics[name] for name in RECORDED if name in result.metrics}
+    seconds = result.seconds + time.monotonic() - begin
+    return _write(tuning, metrics, result.curves, result.encoder_hash, result.settings.get("compiled", ""), seconds)
+
+
+def _write(
+    tuning: FineTuning, metrics: dict[str, float], curves: Curves, hashes: list[str], compiled: str, seconds: float
+) -> Result:  # fmt: skip
+    """Write the record of a trained model, the last of its files."""
     result = Result(
         cell=asdict(tuning.cell), key=tuning.cell.key, task=tuning.target.info.task, primary=tuning.task.primary.name,
-        metrics=metrics, per_sample=PER_SAMPLE, curves=trainer.curves,
-        encoder_hash=[before["encoder"], after["encoder"]],
+        metrics=metrics, per_sample=PER_SAMPLE, curves=curves, encoder_hash=hashes,
         settings={
-            **asdict(protocol), "class_names": tuning.class_names, "build": tuning.info.build, "arguments": tuning.info.arguments,
-            "scaling": tuning.target.info.scaling, "parts": tuning.parts,
-            **({"compiled": compiled} if (compiled := trainer.steps.compilation.summary) else {}),
+            **asdict(tuning.protocol), "class_names": tuning.class_names, "build": tuning.info.build,
+            "arguments": tuning.info.arguments, "scaling": tuning.target.info.scaling, "parts": tuning.parts,
+            **({"compiled": compiled} if compiled else {}),
         },  # fmt: skip
-        seconds=time.monotonic() - begin, git_revision=git_revision(Path.cwd()),
+        seconds=seconds, git_revision=git_revision(Path.cwd()),
     )  # fmt: skip
     result.write(tuning.folder / "metrics.json")
     return result
@@ -126,31 +155,31 @@ def _fit(
 
 def _validation(tuning: FineTuning, trainer: Trainer) -> Validation:
     primary, protocol = tuning.task.primary.name, tuning.protocol
-    curve, measure = f"validation_{primary}", None
+    curve, measure, kept = f"validation_{primary}", None, trainer.steps.kept
     if "validation" in set(tuning.target.index["split"]):
         samples = tuning.samples("validation")
-        measure = lambda: _evaluate(tuning, trainer, samples, light=True).metrics[primary]  # noqa: E731
+        measure = lambda: _evaluate(tuning, trainer.fabric, kept, samples, light=True).metrics[primary]  # noqa: E731
     return Validation(
-        curve, measure, trainer.steps.kept, epochs=protocol.train_epochs, every=protocol.validate_every,
+        curve, measure, kept, epochs=protocol.train_epochs, every=protocol.validate_every,
         patience=protocol.patience, earlier=trainer.curves.get(curve, []),
         best=tuning.folder / ".best.safetensors" if protocol.select == "validation" else None,
     )  # fmt: skip
 
 
-def _test(tuning: FineTuning, trainer: Trainer) -> dict[str, float]:
-    """Evaluate on the test samples; write weights, values per sample and overlays, and return the metrics."""
-    samples = tuning.samples("test")
-    evaluation = _evaluate(tuning, trainer, samples)
+def _test(tuning: FineTuning, fabric: Fabric, model: nn.Module) -> dict[str, float]:
+    """Evaluate on the samples of `protocol.evaluate`; write weights, values per sample and overlays, and return the metrics."""
+    samples = tuning.samples(tuning.protocol.evaluate)
+    evaluation = _evaluate(tuning, fabric, model, samples)
     weights, kept = tuning.folder / WEIGHTS_FILE, tuple(f"{part}." for part in tuning.parts)
     for file in (weights, tuning.folder / MODEL_FILE):
         file.unlink(missing_ok=True)
     if kept:
-        tensors = trainer.steps.kept.state_dict()
+        tensors = model.state_dict()
         write_tensors(weights, {name: tensor for name, tensor in tensors.items() if name.startswith(kept)})
         write_model(tuning, tuning.parts)
     write_per_sample(tuning.folder, evaluation.per_sample)
     if tuning.section.overlays:
-        predicted = partial(predict, trainer.fabric, tuning.task, trainer.steps.kept)
+        predicted = partial(predict, fabric, tuning.task, model)
         tuning.task.draw(
             tuning.folder / "overlays.png", samples, evaluation, predicted, tuning.class_names, tuning.section.overlays
         )
@@ -158,13 +187,14 @@ def _test(tuning: FineTuning, trainer: Trainer) -> dict[str, float]:
 
 
 def _image_counts(tuning: FineTuning, evaluation: Evaluation) -> dict[str, float]:
-    """Return the number of test samples, of those without foreground, and of those where the model predicts none."""
-    counts, empty = {"test_images": len(evaluation.per_sample)}, tuning.task.count_empty(evaluation)
+    """Return the number of evaluated samples, of those without foreground, and of those where the model predicts none."""
+    images, empty = f"{tuning.protocol.evaluate}_images", tuning.task.count_empty(evaluation)
+    counts = {images: len(evaluation.per_sample)}
     if empty is not None:
-        counts |= {"test_images_truly_empty": empty[0], "test_images_predicted_empty": empty[1]}
+        counts |= {f"{images}_truly_empty": empty[0], f"{images}_predicted_empty": empty[1]}
     return {name: float(count) for name, count in counts.items()}
 
 
-def _evaluate(tuning: FineTuning, trainer: Trainer, samples: Samples, *, light: bool = False) -> Evaluation:
-    section, model = tuning.section, trainer.steps.kept
-    return evaluate(trainer.fabric, tuning.task, model, samples, tuning.class_names, section.batch_size, section.workers, light)
+def _evaluate(tuning: FineTuning, fabric: Fabric, model: nn.Module, samples: Samples, *, light: bool = False) -> Evaluation:
+    section = tuning.section
+    return evaluate(fabric, tuning.task, model, samples, tuning.class_names, section.batch_size, section.workers, light)

@@ -7,6 +7,8 @@ from torch import nn
 
 from medtransfer.records import read_tensors, write_tensors
 
+RECORDED = BEST_EPOCH, TRAINED_EPOCHS = "best_epoch", "trained_epochs"  # metrics
+
 
 class BestWeights:
     """Keeps the weights of the epoch with the highest validation metric; the earliest wins a tie."""
@@ -86,8 +88,8 @@ class Validation:
         """
         if self.best_epoch is None or (self.best is None and self.patience is None):
             return {}
-        trained = {} if self.patience is None else {"trained_epochs": float(last)}
-        return {"best_epoch": float(self.best_epoch), **trained}
+        trained = {} if self.patience is None else {TRAINED_EPOCHS: float(last)}
+        return {BEST_EPOCH: float(self.best_epoch), **trained}
 
     def restore(self) -> None:
         """Load the best weights, if they were kept."""

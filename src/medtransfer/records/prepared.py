@@ -100,10 +100,16 @@ class PreparedTarget:
     """A prepared target on disk: `dataset.json`, `index.csv`, and arrays of images and labels that are mapped, not read.
 
     Each row of the index is one sample: the window (top, left, height, width; pixels) of row `row` of the arrays.
+
+    Attributes:
+        folder: its folder.
+        info: contents of `dataset.json`.
+        held_out: training groups (patients) whose samples are validation samples here, whatever the file says.
     """
 
     folder: Path
     info: TargetInfo
+    held_out: frozenset[str] = frozenset()
 
     @classmethod
     def open(cls, folder: Path) -> "PreparedTarget":
@@ -156,6 +162,7 @@ class PreparedTarget:
                     f"line {table.lines[row]}; {remedy}"
                 )
             frame[name] = lengths.astype("float64")
+        frame.loc[(frame["split"] == "train") & frame["group"].isin(self.held_out), "split"] = "validation"
         return frame
 
     def samples(self, split: str) -> "pd.DataFrame":

@@ -1,0 +1,1 @@
+"""Choose among checkpoints by fine-tuning them under a budget."""

@@ -1,0 +1,100 @@
+"""The course of a race, apart from any training: who enters each rung, and when nothing is left to decide."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtransfer.analysis.halving import Rung, cost_of, paired_errors, survivors
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Validation scores of fine-tuned models, higher is better.
+
+    Attributes:
+        values: (C,), the metric over all patients.
+        without: (C, P), the metric without each of P patients; (C, 0) if there is one patient, or no counts by patient.
+    """
+
+    values: Array
+    without: Array
+
+    @property
+    def by_patient(self) -> Array:
+        """Jackknife pseudo-values (C, P), whose mean is the metric and whose standard error is that of the metric.
+
+        Source: Efron and Stein, The Jackknife Estimate of Variance, Annals of Statistics 9, 1981.
+        """
+        patients = self.without.shape[1]
+        if not patients:
+            return self.values[:, None]
+        return self.values[:, None] + (patients - 1) * (self.without.mean(axis=1, keepdims=True) - self.without)
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A rung as it was run.
+
+    Attributes:
+        epochs: length of its schedule.
+        entrants: indices of the candidates that were trained.
+        scores: their validation scores, in the same order.
+        errors: standard error of each one's difference to the last seat; 0 where there are no patients to compare over.
+        seats: seats of the next rung; 1 for the last rung.
+        stay: indices of those that went on, the best first; in the last rung all, in their order.
+        close: those within one standard error of the cut for whom the budget had no room.
+    """
+
+    epochs: int
+    entrants: tuple[int, ...]
+    scores: Scores
+    errors: tuple[float, ...]
+    seats: int
+    stay: tuple[int, ...]
+    close: tuple[int, ...] = ()
+
+    @property
+    def cost(self) -> int:
+        """Epochs of one seed."""
+        return len(self.entrants) * self.epochs
+
+
+def compete(count: int, rungs: Sequence[Rung], budget: int, measure: Callable[[Sequence[int], int], Scores]) -> list[Heat]:
+    """Run a race; rungs in which nobody would have to leave are skipped, since the last one decides.
+
+    Args:
+        count: number of candidates.
+        rungs: the plan.
+        budget: epochs at most of all fine-tunings together, of one seed; it pays for the plan.
+        measure: fine-tunes candidates, given by their indices, for a number of epochs, and returns their scores.
+
+    Returns:
+        The rungs that were run; the first of the last one's `stay` has won.
+    """
+    alive, spent, heats = list(range(count)), 0, list[Heat]()
+    for number, rung in enumerate(rungs):
+        later = rungs[number + 1 :]
+        if later and len(alive) <= later[0].seats:
+            continue
+        scores = measure(alive, rung.epochs)
+        spent += len(alive) * rung.epochs
+        heats.append(_decide(alive, rung.epochs, scores, later, budget - spent))
+        alive = sorted(heats[-1].stay)
+    return heats
+
+
+def _decide(alive: Sequence[int], epochs: int, scores: Scores, later: Sequence[Rung], left: int) -> Heat:
+    """Decide who goes on; the budget that is left must pay for the next rung and for the seats of those after it."""
+    table, seats = scores.by_patient, later[0].seats if later else 1
+    last = int(np.argsort(-table.mean(axis=1), kind="stable")[min(seats, len(alive)) - 1])
+    errors = tuple(float(error) for error in paired_errors(table, last))
+    if not later:
+        survival = survivors(table, seats=len(alive))
+    else:
+        survival = survivors(table, seats, max(seats, (left - cost_of(later[1:])) // later[0].epochs))
+    stay, close = (tuple(alive[index] for index in indices) for indices in (survival.stay, survival.close))
+    return Heat(epochs, tuple(alive), scores, errors, seats, stay, close)

@@ -1,0 +1,149 @@
+"""Entrants of a race: checkpoints of ours, and which of them a ranking leaves in."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medtransfer import study
+from medtransfer.analysis.halving import survivors
+from medtransfer.config import Params
+from medtransfer.errors import InputError
+from medtransfer.indicators.registry import INDICATORS
+from medtransfer.rank.candidates import Candidate, read_candidates
+from medtransfer.records import CellName, CheckpointInfo, series_folder
+from medtransfer.records.json import parse_json
+
+IMPORTS = {  # how a candidate that is no checkpoint yet becomes one, by its kind
+    "timm": (
+        "give pretrain.encoders an entry {build: timm, name: <model>} and pretrain.origins one of the kind `file` with the file of "
+        "its weights, or of the kind `package` if they are installed"
+    ),
+    "file": "give pretrain.encoders an entry for its architecture and pretrain.origins one of the kind `file` with its `weights`",
+    "random": "epoch 0 of every folder of checkpoints has random weights, as checkpoints/<encoder>-<origin>/epoch-000.safetensors",
+}
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A checkpoint that takes part.
+
+    Attributes:
+        name: unique within a race.
+        encoder: encoder of the checkpoint.
+        origin: its origin.
+        epoch: its epoch of pretraining.
+        weights: SHA-256 of its weights.
+    """
+
+    name: str
+    encoder: str
+    origin: str
+    epoch: int
+    weights: str
+
+    @property
+    def is_random(self) -> bool:
+        """Whether nothing was learned yet."""
+        return self.epoch == 0
+
+    def cell(self, target: str, mode: str, seed: int) -> CellName:
+        """Return the fine-tuning from this checkpoint."""
+        return CellName(target, self.encoder, self.origin, self.epoch, mode, seed)
+
+
+def read_entrants(texts: Sequence[str], params: Params) -> list[Entrant]:
+    """Read what the user named, as `rank` does; without names, the checkpoints of the study.
+
+    Raises:
+        InputError: a name is wrong, names no checkpoint of ours, or a checkpoint is not where fine-tuning looks for it.
+    """
+    out = Path(params.pretrain.out)
+    texts = texts or [str(series_folder(out, *names)) for names in study.study_series(params, {})]
+    return [_entrant(candidate, out) for candidate in read_candidates(texts, params)]
+
+
+def _entrant(candidate: Candidate, out: Path) -> Entrant:
+    if candidate.kind != "checkpoint":
+        raise InputError(
+            f"expected checkpoints of ours to fine-tune, but the candidate {candidate.name} is none; import it: "
+            f"{IMPORTS[candidate.kind]}"
+            + ("" if candidate.kind == "random" else ", then run `medtransfer pretrain` (docs/how-to/weights.md)")
+        )
+    info = CheckpointInfo.read(Path(candidate.file))
+    home = series_folder(out, info.encoder, info.origin)
+    if Path(candidate.series).resolve() != home.resolve():
+        raise InputError(
+            f"expected the checkpoint {candidate.file} in {home}, where fine-tuning looks for it; move its folder there, or set "
+            "pretrain.out"
+        )
+    return Entrant(candidate.name, info.encoder, info.origin, info.epoch, info.weights)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a ranking left out before the first rung.
+
+    Attributes:
+        by: indicator that decided.
+        names: those that were pruned, the best first.
+        kept: number of those that were not.
+    """
+
+    by: str
+    names: tuple[str, ...]
+    kept: int
+
+
+def prune(entrants: Sequence[Entrant], ranking: Path, target: str, mode: str, eta: int) -> tuple[list[Entrant], Pruned]:
+    """Leave in the best ceil(n / eta) by the indicator of a ranking, and all that it cannot distinguish from its best.
+
+    Args:
+        entrants: all entrants.
+        ranking: `ranking.json` of `medtransfer rank`.
+        target: name of the target that it must be of.
+        mode: mode of transfer that it must be of.
+        eta: factor of the race.
+
+    Raises:
+        InputError: there is no ranking, or it is of another target or of other checkpoints, or it prefers nothing.
+    """
+    summary = _read(ranking, target, mode)
+    by, names = summary["by"], {row["candidate"]: row["weights"] for row in summary["candidates"]}
+    scores = {names[row["candidate"]]: row for row in summary["scores"] if row["indicator"] == by}
+    if missing := [entrant.name for entrant in entrants if entrant.weights not in scores]:
+        raise InputError(f"expected {missing[0]} in the ranking {ranking}, but it is not ({len(missing)} such); {_again(target)}")
+    rows = [scores[entrant.weights] for entrant in entrants]
+    known = [index for index, row in enumerate(rows) if row["value"] is not None]
+    sign = 1 if INDICATORS[by].higher_is_better else -1
+    values = [[sign * rows[index]["value"]] for index in known]
+    best = survivors(values, seats=-(-len(known) // eta)).stay if known else ()
+    stay = {known[place] for place in best} | {i for i, row in enumerate(rows) if row["value"] is None or row["indistinguishable"]}
+    order = sorted((index for index in known if index not in stay), key=lambda index: -sign * rows[index]["value"])
+    left = [entrant for index, entrant in enumerate(entrants) if index in stay]
+    return left, Pruned(by, tuple(entrants[index].name for index in order), len(left))
+
+
+def _read(path: Path, target: str, mode: str) -> dict[str, Any]:
+    """Read a ranking, and check that it says something about this race."""
+    if not path.is_file():
+        raise InputError(f"expected a ranking in {path} for race.start_from, but it does not exist; {_again(target)}")
+    try:
+        summary = parse_json(path.read_text(encoding="utf-8"))
+        of, by = (summary["target"], summary["mode"]), summary["by"]
+        _ = [(row["candidate"], row["weights"]) for row in summary["candidates"]]
+        _ = [(row["candidate"], row["indicator"], row["value"], row["indistinguishable"]) for row in summary["scores"]]
+    except (ValueError, KeyError, TypeError, json.JSONDecodeError):
+        raise InputError(f"expected a ranking in {path}, but it is damaged; {_again(target)}") from None
+    if of != (target, mode):
+        raise InputError(
+            f"expected a ranking on {target} for the mode {mode} in {path}, but it is of {of[0]}, {of[1]}; {_again(target)}"
+        )
+    if by not in INDICATORS:
+        raise InputError(f"expected a ranking with masks in {path}, but it prefers nothing; set race.start_from to null")
+    return dict(summary)
+
+
+def _again(target: str) -> str:
+    return f"run `medtransfer rank --target {target}` with the same candidates first"

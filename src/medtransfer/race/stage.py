@@ -1,0 +1,191 @@
+"""Stage `race`: fine-tune checkpoints in rungs of growing length, keep the best, and test the winner once."""
+
+import logging
+from collections.abc import Sequence
+from math import floor
+from pathlib import Path
+from typing import Any
+
+from medtransfer import study, tracking
+from medtransfer.analysis.halving import Rung, cost_of, fit_rungs
+from medtransfer.config import Params
+from medtransfer.data.held_out import hold_out
+from medtransfer.errors import InputError
+from medtransfer.grid.alone import Alone
+from medtransfer.grid.scheduling import Launcher, count_workers, launch, usable_gpus
+from medtransfer.hashing import digest
+from medtransfer.launchers import require_processes
+from medtransfer.locks import exclusive
+from medtransfer.race import page, tables
+from medtransfer.race.contest import Scores, compete
+from medtransfer.race.entrants import Entrant, Pruned, prune, read_entrants
+from medtransfer.race.outcome import Race
+from medtransfer.race.training import Progress, Training, read_scores, train
+from medtransfer.records import TARGET_FILE, PreparedTarget, write_json, write_text
+from medtransfer.records.tables import as_csv
+from medtransfer.tasks import TASKS
+from medtransfer.tasks.results import read_result
+
+log = logging.getLogger("medtransfer")
+FILES = ("race.csv", "race.json", "race.md", "race.html")
+
+
+def run(params: Params) -> str:
+    """Race the candidates; fine-tunings that are finished are reused.
+
+    Args:
+        params: params, whose section `race` names the candidates and the budget, and `finetune` the recipe.
+
+    Returns:
+        The text for the terminal.
+
+    Raises:
+        InputError: the candidates, the target or the budget cannot be used, or a launcher started the command several times.
+        StageError: a fine-tuning failed.
+    """
+    require_processes(1, "the race")
+    section, name = params.race, params.race.target or params.study.targets[0]
+    entrants = read_entrants(section.candidates, params)
+    if len(entrants) < 2:
+        raise InputError(
+            f"expected at least 2 candidates to race, but got {len(entrants)}; name more, or run `medtransfer finetune`"
+        )
+    count, pruned = len(entrants), None
+    if section.start_from == "rank":
+        ranking = Path(params.rank.out) / "ranking.json"
+        entrants, pruned = prune(entrants, ranking, name, params.finetune.mode, section.eta)
+    budget = _budget(params, count)
+    plan = _plan(params, len(entrants), budget)
+    study.reach_store(params, ("finetune", "race"))
+    with exclusive(Path(section.out)):
+        with tracking.project_run_set_aside():
+            race = _race(params, name, entrants, plan, budget, pruned)
+        return _write(race, params)
+
+
+def _budget(params: Params, count: int) -> int:
+    """Return the largest number of epochs: that of the section, or that of fine-tuning all candidates in full."""
+    section, full = params.race, params.race.seeds * count * params.finetune.train_epochs
+    if section.budget is not None:
+        return section.budget
+    return full if section.budget_factor is None else floor(section.budget_factor * full + 1e-9)
+
+
+def _plan(params: Params, count: int, budget: int) -> list[Rung]:
+    """Plan the rungs.
+
+    Raises:
+        InputError: the budget pays for no race.
+    """
+    section = params.race
+    plan = fit_rungs(count, params.finetune.train_epochs, section.eta, budget // section.seeds)
+    if (cost := section.seeds * cost_of(plan)) > budget:
+        raise InputError(
+            f"expected a budget of at least {cost} epochs, which {tables.rungs_text(plan)} take"
+            f"{f' with {section.seeds} seeds' if section.seeds > 1 else ''}, but got {budget}; raise race.budget or "
+            "race.budget_factor, lower finetune.train_epochs, or name fewer candidates"
+        )
+    log.info("race: %s: at least %d epochs, at most %d", tables.rungs_text(plan), cost, budget)
+    return plan
+
+
+def _race(
+    params: Params, name: str, entrants: Sequence[Entrant], plan: Sequence[Rung], budget: int, pruned: Pruned | None
+) -> Race:  # fmt: skip
+    """Train the rungs, and test the winner."""
+    target, held = _open(params, name)
+    mode, seeds = params.finetune.mode, [params.finetune.seed + number for number in range(params.race.seeds)]
+
+    def jobs(indices: Sequence[int], epochs: int, **values: Any) -> list[Training]:
+        changed = tuple({"validation": held, "overlays": 0, **values}.items())
+        return [Training(entrants[index].cell(name, mode, seed), epochs, changed) for index in indices for seed in seeds]
+
+    def rung(indices: Sequence[int], epochs: int) -> list[Training]:
+        keep = "weights" if epochs == plan[-1].epochs else "metrics"  # only a model of the last rung may be tested
+        out = str(Path(params.race.out) / "rungs" / f"{epochs:03d}-epochs")
+        return jobs(indices, epochs, out=out, keep=keep, evaluate="validation")
+
+    final = str(Path(params.race.out) / "winner")
+    launcher, progress = _launch(params, rung(range(len(entrants)), plan[0].epochs)), Progress(len(seeds) * cost_of(plan))
+    spent = 0
+
+    def measure(indices: Sequence[int], epochs: int) -> Scores:
+        nonlocal spent
+        trainings = rung(indices, epochs)
+        left = sum(rest.cost for rest in plan if rest.epochs > epochs) * len(seeds)
+        log.info(
+            "race: %d candidates x %d epochs; %d epochs left, this rung included", len(indices), epochs,
+            left + len(trainings) * epochs,
+        )  # fmt: skip
+        progress.expect(spent + len(trainings) * epochs + left)
+        train(trainings, launcher, params.grid.retries, progress)
+        spent += len(trainings) * epochs
+        folders = [training.folder for training in trainings]
+        return read_scores([folders[first : first + len(seeds)] for first in range(0, len(folders), len(seeds))])
+
+    try:
+        heats = compete(len(entrants), plan, budget // len(seeds), measure)
+        overlays = params.finetune.overlays
+        tests = jobs(heats[-1].stay[:1], plan[-1].epochs, out=final, keep="weights", evaluate="test", overlays=overlays)
+        train(tests, launcher, params.grid.retries, progress)
+    finally:
+        progress.close()
+        launcher.close()
+    metric, report = TASKS[target.info.task].primary, params.report
+    results = [read_result(job.folder / "metrics.json").metrics[metric.name] for job in tests]
+    patients = len(set(target.samples("validation")["group"]))
+    return Race(
+        name, mode, metric, entrants, plan, budget, seeds, heats, sum(results) / len(results), patients, held, pruned,
+        report.confidence, report.draws, report.seed,
+    )  # fmt: skip
+
+
+def _open(params: Params, name: str) -> tuple[PreparedTarget, float]:
+    """Open the target with its validation samples; return also the fraction of the training groups that are held out for them."""
+    folder = Path(params.prepare.out) / name
+    if not (folder / TARGET_FILE).exists():
+        study.prepare(study.with_values(params, "prepare", target=name))
+    target, section = PreparedTarget.open(folder), params.finetune
+    if "validation" in set(target.index["split"]):
+        return target, section.validation  # above 0 it is refused by the fine-tunings
+    held = section.validation or params.race.validation
+    return hold_out(target, held, section.validation_seed), held
+
+
+def _launch(params: Params, jobs: Sequence[Training]) -> Launcher:
+    """Start workers, or none where a single one would run all fine-tunings."""
+    section, accelerator = params.race, params.finetune.accelerator
+    if section.launcher == "local" and count_workers(params, section.workers, len(jobs), usable_gpus(accelerator)) == 1:
+        return Alone(params)
+    launcher, workers = launch(params, section.launcher, section.workers, jobs, accelerator, Path(section.out) / "logs")
+    log.info("race: %d %s workers", workers, section.launcher)
+    return launcher
+
+
+def _write(race: Race, params: Params) -> str:
+    """Write page, tables and the run; return the text for the terminal."""
+    out, text, summary = Path(params.race.out), tables.terminal(race), tables.summary(race)
+    write_text(out / "race.csv", as_csv(tables.heat_rows(race)))
+    write_text(out / "race.md", text + "\n")
+    write_text(out / "race.html", page.render(race))
+    write_json(out / "race.json", summary)
+    winner = race.entrants[race.winner]
+    run_params = {
+        "target": race.target, "mode": race.mode, "winner": winner.name, "encoder": winner.encoder, "origin": winner.origin,
+        "epoch": winner.epoch, "candidates": len(race.entrants), "rungs": tables.rungs_text(race.plan), "budget": race.budget,
+        "eta": params.race.eta, "seeds": len(race.seeds), "patients": race.patients, "rivals": len(race.rivals),
+        "pruned_by": race.pruned.by if race.pruned else None,
+    }  # fmt: skip
+    metric = race.metric.name
+    metrics = {
+        metric: race.tested, f"validation_{metric}": race.value(race.last, race.winner), "epochs": race.spent,
+        "epochs_of_all": race.full, "cost": race.spent / race.full,
+    }  # fmt: skip
+    with tracking.once("race", f"{winner.name} → {race.target}", digest(summary, 16), run_params, on_disk=True) as handle:
+        if handle:
+            handle.log_metrics(metrics)
+            best = {f"best_validation_{metric}": {heat.epochs: race.value(heat, heat.stay[0]) for heat in race.heats}}
+            handle.log_curves(best)
+            for name in FILES:
+                handle.log_artifact(out / name)
+    return f"{text}\n\nThe page: {out / 'race.html'}"

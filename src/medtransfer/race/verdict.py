@@ -1,0 +1,116 @@
+"""Verdict of a race in plain sentences, which claim no more than the validation patients support."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medtransfer.race.outcome import Race
+from medtransfer.report.format import percent
+from medtransfer.selectors.score_names import score_label
+
+MOST_NAMED = 6  # candidates in a sentence
+
+
+def verdict(race: Race) -> list[str]:
+    """Return the verdict, a sentence or two per line: the winner, its rivals, the cost, and what to do next."""
+    return [
+        _headline(race),
+        _rivals(race),
+        _cost(race),
+        *_room(race),
+        *_pruned(race),
+        *_random(race),
+        *_held_out(race),
+        _next(race),
+    ]
+
+
+def _headline(race: Race) -> str:
+    metric, heat = race.metric.label, race.last
+    value, error = race.value(heat, race.winner), race.error(heat, race.winner)
+    spread = "" if error is None else f" ± {error:.3f}"
+    seeds = f", mean over {len(race.seeds)} seeds" if len(race.seeds) > 1 else ""
+    return (
+        f"{race.entrants[race.winner].name} wins: validation {metric} {value:.3f}{spread} after {heat.epochs} epochs on "
+        f"{race.target} ({_patients(race)}{seeds}). Its test {metric} is {race.tested:.3f}; nobody else was tested."
+    )
+
+
+def _patients(race: Race) -> str:
+    return f"{race.patients} validation patient{'' if race.patients == 1 else 's'}"
+
+
+def _rivals(race: Race) -> str:
+    names = [race.entrants[index].name for index in race.rivals]
+    if not names:
+        return "No other candidate of the last rung is within the noise of the patients."
+    why = "" if np.isfinite(race.standing.low).any() else ", since their patients give no standard error"
+    return (
+        f"Not distinguished from it{why}: {_listed(names)}. Who left an earlier rung was judged by a shorter schedule, and one "
+        "seed says nothing about other seeds."
+    )
+
+
+def _cost(race: Race) -> str:
+    rungs = ", ".join(f"{len(heat.entrants)} x {heat.epochs}" for heat in race.heats)
+    skipped = len(race.plan) - len(race.heats)
+    note = f"; {skipped} rung{'s' if skipped > 1 else ''} skipped, where nobody had to leave" if skipped else ""
+    count = len(race.entrants) + (len(race.pruned.names) if race.pruned else 0)
+    return (
+        f"The rungs were {rungs} epochs{note}: {race.spent} epochs in all, {percent(race.spent / race.full)} of the {race.full} "
+        f"that fine-tuning all {count} in full takes."
+    )
+
+
+def _room(race: Race) -> list[str]:
+    names = [race.entrants[index].name for heat in race.heats for index in heat.close]
+    if not names:
+        return []
+    return [
+        f"{_listed(names)} {'was' if len(names) == 1 else 'were'} within one standard error of the cut, but the budget of "
+        f"{race.budget} epochs had no room for {'it' if len(names) == 1 else 'them'}; a larger --budget keeps such candidates."
+    ]
+
+
+def _pruned(race: Race) -> list[str]:
+    if race.pruned is None:
+        return []
+    label = score_label(race.pruned.by)
+    if not race.pruned.names:
+        return [f"{label} pruned nobody before the first rung: it distinguishes none of the candidates from its best."]
+    return [
+        f"{label} pruned {len(race.pruned.names)} of {len(race.pruned.names) + race.pruned.kept} before the first rung: "
+        f"{_listed(race.pruned.names)}. Whether one of them would have won is not known."
+    ]
+
+
+def _random(race: Race) -> list[str]:
+    names = [race.entrants[index].name for index in (race.winner, *race.rivals) if race.entrants[index].is_random]
+    if not names:
+        return []
+    return [f"{_listed(names)} has random weights: the race does not show that pretraining helps here."]
+
+
+def _held_out(race: Race) -> list[str]:
+    if not race.held_out:
+        return []
+    return [
+        f"{race.target} has no validation samples: {percent(race.held_out)} of its training patients were held out, and the winner "
+        "was not trained on them."
+    ]
+
+
+def _next(race: Race) -> str:
+    winner = race.entrants[race.winner]
+    start = f"--target {race.target} --encoder {winner.encoder} --origin {winner.origin} --epoch {winner.epoch} --mode {race.mode}"
+    why = ", which trains it on all training patients" if race.held_out else ""
+    return (
+        f"Next: `medtransfer finetune {start}`{why}; random weights of its architecture (--epoch 0) beside it show what it gains."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown, rest = list(names[:MOST_NAMED]), len(names) - MOST_NAMED
+    if rest > 0:
+        return f"{', '.join(shown)} and {rest} more"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

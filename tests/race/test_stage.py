@@ -1,0 +1,191 @@
+"""Whole races of tiny models: what they train, test and write, once each, and that an interruption changes nothing."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.tasks.fakes import Watched
+
+from medtransfer import study, tracking
+from medtransfer.config import Params
+from medtransfer.errors import InputError
+from medtransfer.race.stage import run
+from medtransfer.rank.stage import run as rank
+from medtransfer.records import PreparedTarget
+from medtransfer.tasks import TASKS
+
+FILES = ("race.csv", "race.json", "race.md", "race.html")
+CHOSEN = {
+    "pretrain.epochs": 3, "pretrain.checkpoints": [1, 2], "finetune.train_epochs": 4, "finetune.seed": 7, "race.eta": 2,
+    "race.workers": 1, "race.validation": 0.34, "race.budget_factor": 1.0, "finetune.keep": "metrics",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def inputs(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
+    study.prepare(tiny_params(CHOSEN))
+    study.pretrain(tiny_params(CHOSEN))
+    return shared_workplace
+
+
+@pytest.fixture(scope="module")
+def raced(inputs: Path, tiny_params: Callable[..., Params]) -> str:
+    """Race four checkpoints in the folder of the inputs."""
+    return run(tiny_params(CHOSEN))
+
+
+@pytest.fixture
+def race(raced: str, inputs: Path, workplace: Path, tiny_params: Callable[..., Params]) -> Callable[..., str]:
+    """Return a function that races in a folder of the test's own, with the inputs but without their results."""
+    for name in ("checkpoints", "data"):
+        (workplace / name).symlink_to(inputs / name)
+    return lambda **changed: run(tiny_params({**CHOSEN, **{f"race.{key}": value for key, value in changed.items()}}))
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    task = Watched()
+    monkeypatch.setitem(TASKS, "segmentation", task)
+    return task
+
+
+def rows(folder: Path = Path()) -> list[dict[str, str]]:
+    with (folder / "race/race.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rungs_of_two_and_four_epochs(raced, inputs):
+    summary = json.loads((inputs / "race/race.json").read_text())
+    table, winner = rows(inputs), summary["winner"]
+    first, last = ([row for row in table if row["rung"] == rung] for rung in ("1", "2"))
+    assert {row["epochs"] for row in first} == {"1"} or {row["epochs"] for row in first} == {"2"}
+    assert len(first) == 4 and {row["epochs"] for row in table if row["rung"] == table[-1]["rung"]} == {"4"}
+    assert summary["cost"]["epochs"] == sum(int(row["epochs"]) for row in table) <= summary["cost"]["budget"] == 16
+    assert float(first[0]["validation"]) == max(float(row["validation"]) for row in first)
+    assert winner["name"] == next(row["candidate"] for row in table if row["outcome"] == "wins")
+    assert f"{winner['name']} wins" in raced and last
+    page = (inputs / "race/race.html").read_text()
+    assert "<svg" in page and all(row["candidate"] in page for row in table)
+
+
+def test_every_value_is_that_of_validation_patients(raced, inputs):
+    """Recomputed from the counts of the images, without our code."""
+    for row in rows(inputs):
+        path = next((inputs / f"race/rungs/{int(row['epochs']):03d}-epochs").rglob(f"e{int(row['epoch']):03d}-full-s7"))
+        with (path / "per_image.csv").open() as file:
+            images = list(csv.DictReader(file))
+
+        def dice(kept, images=images):
+            sums = {cell: np.array([[float(i[f"{cell}_class_{c}"]) for c in (1, 2, 3)] for i in kept(images)]).sum(axis=0)
+                    for cell in ("tp", "fp", "fn")}  # fmt: skip
+            return float(((2 * sums["tp"] + 1) / (2 * sums["tp"] + sums["fp"] + sums["fn"] + 1)).mean())
+
+        patients = sorted({image["group"] for image in images})
+        whole = dice(lambda images: images)
+        rest = [dice(lambda images, p=p: [i for i in images if i["group"] != p]) for p in patients]
+        assert float(row["validation"]) == pytest.approx(whole)
+        if len(patients) > 1:
+            error = np.sqrt((len(rest) - 1) / len(rest) * ((np.array(rest) - np.mean(rest)) ** 2).sum())
+            assert float(row["error"]) == pytest.approx(error)
+
+
+def test_only_the_winner_is_tested_and_nothing_of_the_test_set_is_trained_on(raced, inputs, monkeypatch):
+    summary = json.loads((inputs / "race/race.json").read_text())
+    cells = tracking.read_runs("finetune")
+    tested = [cell for cell in cells if cell.params["evaluate"] == "test"]
+    assert [int(cell.params["epoch"]) for cell in tested] == [summary["winner"]["epoch"]]
+    assert tested[0].metrics["dice"] == pytest.approx(summary["winner"]["test"])
+    assert len(cells) == len(rows(inputs)) + 1 and {cell.params["seed"] for cell in cells} == {"7"}
+    (model,) = (inputs / "race/winner").rglob("weights.safetensors")
+    (table,) = (inputs / "race/winner").rglob("per_image.csv")
+    assert model.parent == table.parent
+    target = PreparedTarget.open(inputs / "data/prepared/sample")
+    with table.open() as file:
+        assert {row["group"] for row in csv.DictReader(file)} == set(target.samples("test")["group"])
+
+
+def test_a_race_is_one_run(raced, inputs):
+    (found,) = tracking.read_runs("race")
+    summary = json.loads((inputs / "race/race.json").read_text())
+    assert found.params["winner"] == summary["winner"]["name"] and found.params["target"] == "sample"
+    assert found.metrics["cost"] == pytest.approx(summary["cost"]["epochs"] / 16)
+    with tracking.artifact_folder(found.id, "race.html") as page:
+        assert Path(page).read_bytes() == (inputs / "race/race.html").read_bytes()
+
+
+def test_a_killed_race_ends_in_the_same_files_and_a_repeated_one_trains_nothing(race, inputs, watched, tiny_params):
+    watched.interrupt_epoch = 3  # in the last rung
+    with pytest.raises(KeyboardInterrupt):
+        race()
+    assert not Path("race/race.json").exists()
+    watched.interrupt_epoch = None
+    race()
+    for name in FILES:
+        assert (Path("race") / name).read_bytes() == (inputs / "race" / name).read_bytes(), name
+    count = len(watched.epochs)
+    race()
+    assert len(watched.epochs) == count and len(tracking.read_runs("race")) == 1
+    shutil.rmtree("race")
+    race()  # from the store alone
+    assert len(watched.epochs) == count
+    assert (Path("race") / "race.csv").read_bytes() == (inputs / "race/race.csv").read_bytes()
+    winner = json.loads(Path("race/race.json").read_text())["winner"]
+    own = tiny_params({**CHOSEN, "finetune.validation": 0.34})
+    study.finetune(own, study.study_cells(own, {"epoch": [winner["epoch"]], "mode": ["full"], "seed": [7]}))
+    assert len(watched.epochs) == count  # `finetune` reuses it, too
+
+
+def test_seeds_share_a_rung_and_a_ranking_prunes(race, tiny_params):
+    chosen = {"rank.indicators": ["logme"], "rank.by": "logme", "rank.blocks": 0, "rank.workers": 1,
+              "rank.candidates": ["checkpoints/unet-simple"]}  # fmt: skip
+    rank(tiny_params({**CHOSEN, **chosen}))
+    summary = json.loads(Path("rank/ranking.json").read_text())
+    for row in summary["scores"]:
+        row["indistinguishable"] = False  # as with enough patients
+    Path("rank/ranking.json").write_text(json.dumps(summary))
+    text = race(seeds=2, start_from="rank", budget_factor=None)
+    assert "LogME pruned 2 of 4 before the first rung" in text and "mean over 2 seeds" in text
+    result = json.loads(Path("race/race.json").read_text())
+    order = sorted(summary["scores"], key=lambda row: row["rank"])
+    assert {row["candidate"] for row in result["rungs"]} == {row["candidate"] for row in order[:2]}
+    assert result["pruned"]["candidates"] == [row["candidate"] for row in order[2:]]
+    cells = tracking.read_runs("finetune")
+    assert {cell.params["seed"] for cell in cells} == {"7", "8"} and result["seeds"] == [7, 8]
+    tested = [cell.metrics["dice"] for cell in cells if cell.params["evaluate"] == "test"]
+    assert len(tested) == 2 and result["winner"]["test"] == pytest.approx(sum(tested) / 2)
+
+
+def test_own_validation_samples_are_used(race, tiny_params):
+    study.prepare(tiny_params({"prepare.out": "validated", "prepare.targets.sample.validation": 0.34}))
+    params = tiny_params({**CHOSEN, "prepare.out": "validated", "race.candidates": ["checkpoints/unet-simple"]})
+    assert "has no validation samples" not in run(params)
+    assert {cell.params["validation"] for cell in tracking.read_runs("finetune")} == {"0.0"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        ({"budget": 5, "budget_factor": None}, "a budget of at least 10 epochs"),
+        ({"candidates": ["checkpoints/unet-simple/epoch-001.json"]}, "at least 2 candidates"),
+    ],
+)
+def test_what_is_no_race_is_refused_before_any_work(changed, match, race, watched):
+    with pytest.raises(InputError, match=match):
+        race(**changed)
+    assert watched.epochs == [] and not Path("race").exists()
+
+
+def test_two_budgets_exclude_each_other(tiny_params):
+    with pytest.raises(InputError, match="exclude each other"):
+        tiny_params({"race.budget": 10, "race.budget_factor": 0.5})
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_gives_the_same_files(race, inputs):
+    race(launcher="ray")
+    for name in FILES:
+        assert (Path("race") / name).read_bytes() == (inputs / "race" / name).read_bytes(), name
