@@ -22,6 +22,7 @@ from medtransfer.config import (
     Predict,
     Prepare,
     Pretrain,
+    Race,
     Rank,
     Replay,
     Report,
@@ -335,6 +336,22 @@ def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple
         for i in range(max(map(len, lists.values()), default=1))
     ]
     return loaded[0], {key: [getattr(params.finetune, key) for params in loaded[: len(values)]] for key, values in lists.items()}
+
+
+@stage(Race)
+@click.argument("more", nargs=-1, metavar="[CANDIDATE]...")
+def race(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], **options: str | None) -> None:
+    """Choose among checkpoints by fine-tuning them under a budget.
+
+    Each rung fine-tunes fewer candidates by a longer schedule. Validation patients decide, and only the winner is tested.
+    """
+    given = parsed("race", options)
+    if more:
+        given["race.candidates"] = [*given.get("race.candidates", []), *more]
+    params = load(files, given)
+    from medtransfer.race.stage import run
+
+    click.echo(run(params))
 
 
 @stage(Predict)

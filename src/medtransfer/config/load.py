@@ -25,7 +25,15 @@ DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target
 USED = {
     "encoder": ("study.encoders", "pretrain.encoder", "score.encoder", "finetune.encoder"),
     "origin": ("study.origins", "pretrain.origin", "score.origin", "finetune.origin"),
-    "target": ("study.targets", "prepare.target", "pretrain.stop_on", "score.target", "finetune.target", "rank.target"),
+    "target": (
+        "study.targets",
+        "prepare.target",
+        "pretrain.stop_on",
+        "score.target",
+        "finetune.target",
+        "rank.target",
+        "race.target",
+    ),
     "mode": ("study.modes", "finetune.mode"),
     "decoder": ("finetune.decoder",),
     "distance": ("score.distance", "search.distances"),

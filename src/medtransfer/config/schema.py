@@ -511,6 +511,12 @@ class Finetune(Section):
     """epochs without a better validation result after which the training stops; null: never"""
     select: Literal["last", "validation"]
     """epoch whose model is kept: the last, or the best on validation samples"""
+    evaluate: Literal["test", "validation"]
+    """samples that the trained model is evaluated on; validation: the test set is not looked at"""
+    validation: BelowOne
+    """fraction of the training groups (patients) held out as validation samples, of a target without; 0: none"""
+    validation_seed: NonNegative
+    """seed of the groups that are held out"""
     overlays: NonNegative
     """test images drawn with their prediction"""
     keep: Literal["weights", "metrics"]
@@ -637,6 +643,41 @@ class Rank(Section):
     """local: processes; null: as many as GPUs, or else cores, allow"""
 
 
+class Race(Section):
+    """Checkpoints to choose among by fine-tuning them in rungs, by the recipe of `finetune`."""
+
+    out: Out
+    """folder of the race"""
+    target: Name | None
+    """prepared target to fine-tune on; null: the first of study.targets"""
+    candidates: list[Place]
+    """files and folders of checkpoints; empty: those of the study"""
+    budget: Positive | None
+    """epochs at most of all fine-tunings together; null: by `budget_factor`"""
+    budget_factor: Annotated[Real, Field(gt=0, le=1)] | None
+    """the same, as a fraction of fine-tuning all candidates in full; null: 1"""
+    eta: Annotated[Whole, Field(ge=2, le=100)]
+    """factor from rung to rung: as many times fewer candidates, and longer schedules"""
+    seeds: Annotated[Positive, Field(le=100)]
+    """fine-tunings of each candidate in a rung, by the seeds from finetune.seed on"""
+    start_from: Literal["rank"] | None
+    """rank: the ranking of `medtransfer rank` prunes candidates before the first rung; null: nothing does"""
+    validation: OpenShare
+    """fraction of the training patients held out to choose on, of a target without validation samples"""
+    launcher: Literal["local", "ray"]
+    """local: processes of this machine | ray: a Ray cluster, as in `grid`"""
+    workers: Annotated[Positive, Field(le=MOST_PROCESSES)] | None
+    """local: processes; null: as many as GPUs, or else cores, allow"""
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> "Race":
+        if self.budget is not None and self.budget_factor is not None:
+            raise ValueError(
+                f"budget ({self.budget}) and budget_factor ({self.budget_factor:g}) exclude each other: set one to null"
+            )
+        return self
+
+
 class Predict(Section):
     """Masks for new images from fine-tuned models."""
 
@@ -735,6 +776,7 @@ class Params(Section):
     grid: Grid
     report: Report
     rank: Rank
+    race: Race
     predict: Predict
     search: Search
     explain: Explain

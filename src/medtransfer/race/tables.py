@@ -46,7 +46,7 @@ def outcome(race: Race, heat: Heat, index: int) -> str:
 
 def candidate_rows(race: Race) -> list[Row]:
     """Return one row per candidate, the winner first: its score in every rung that was run, and how far it came."""
-    rows = []
+    rows: list[Row] = []
     for heat in reversed(race.heats):
         for index in by_score(race, heat) if heat is not race.last else race.last.stay:
             if any(row["candidate"] == race.entrants[index].name for row in rows):

@@ -13,9 +13,10 @@ DESCRIPTIONS = {  # by stage
         "higher, the better the checkpoint is expected to transfer. The artifact `scores.png` shows all of them."
     ),
     "finetune": (
-        "One run per cell, `e<epoch> <mode> s<seed> · <encoder>-<origin> → <target>`. Columns: `dice` (on the test images), "
-        "`epoch` (of the checkpoint that it starts from), `mode`, `seed`. Charts: group the runs by `epoch` and compare `dice`; "
-        "`train_loss` by step (= fine-tuning epoch). `model/overlays.png` among the artifacts shows predictions."
+        "One run per cell, `e<epoch> <mode> s<seed> · <encoder>-<origin> → <target>`. Columns: `dice` (on the test images, or on "
+        "the validation images where `evaluate` says so), `epoch` (of the checkpoint that it starts from), `mode`, `seed`. "
+        "Charts: group the runs by `epoch` and compare `dice`; `train_loss` by step (= fine-tuning epoch). "
+        "`model/overlays.png` among the artifacts shows predictions."
     ),
     "grid": (
         "One run per study. Charts by step (= finished jobs): `cells_done`, `cells_failed`, `seconds_left`. The results are in "
@@ -29,6 +30,11 @@ DESCRIPTIONS = {  # by stage
         "One run per candidate encoder and target, `<candidate> → <target>`. Columns: `candidate`, `width` (channels of the ranked "
         "level), and one metric per indicator, `<indicator>_se` its standard error. Select the runs of one `target` and press "
         "Compare. Which indicators may be compared, and how far: `ranking.html` in the folder of the ranking."
+    ),
+    "race": (
+        "One run per race, `<winner> → <target>`. Columns: `winner`, `rungs`, `rivals` (others that cannot be distinguished from "
+        "it), `dice` (of the winner, on the test images), `cost` (epochs, relative to fine-tuning everything in full). Open the "
+        "artifact `race.html` first; the fine-tunings are in `medtransfer/finetune`, with `evaluate` = validation."
     ),
     "search": (
         "One run per search, with its best settings below it. Columns: `tis_held_out` against `tis_default` says whether the "
