@@ -38,7 +38,7 @@ class Survival:
     """Who survives a rung.
 
     Attributes:
-        stay: indices of the candidates that go on, the best first.
+        stay: indices of the survivors, the best first.
         close: those within one standard error of the cut that had to leave, since there was no more room; the best first.
     """
 

@@ -94,11 +94,11 @@ def _find_twin(tuning: FineTuning) -> str | None:
         return None
     try:
         with tracking.artifact_folder(run.id, "model") as folder:
-            complete = read_result(folder / "metrics.json").parts == tuning.parts and (folder / WEIGHTS_FILE).exists()
+            kept = bool(read_result(folder / "metrics.json").parts) and (folder / WEIGHTS_FILE).exists()
     except InputError as error:
         log.warning("finetune: %s is trained again, since %s", tuning.cell.name, error)
         return None
-    return run.id if complete and tuning.parts else None
+    return run.id if kept else None
 
 
 def _remove_state(folder: Path) -> None:

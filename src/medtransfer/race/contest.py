@@ -45,7 +45,7 @@ class Heat:
         scores: their validation scores, in the same order.
         errors: standard error of each one's difference to the last seat; 0 where there are no patients to compare over.
         seats: seats of the next rung; 1 for the last rung.
-        stay: indices of those that went on, the best first; in the last rung all, in their order.
+        stay: indices of those that stayed, the best first; in the last rung all, in their order.
         close: those within one standard error of the cut for whom the budget had no room.
     """
 
@@ -88,7 +88,7 @@ def compete(count: int, rungs: Sequence[Rung], budget: int, measure: Callable[[S
 
 
 def _decide(alive: Sequence[int], epochs: int, scores: Scores, later: Sequence[Rung], left: int) -> Heat:
-    """Decide who goes on; the budget that is left must pay for the next rung and for the seats of those after it."""
+    """Decide who stays; the budget that is left must pay for the next rung and for the seats of those after it."""
     table, seats = scores.by_patient, later[0].seats if later else 1
     last = int(np.argsort(-table.mean(axis=1), kind="stable")[min(seats, len(alive)) - 1])
     errors = tuple(float(error) for error in paired_errors(table, last))

@@ -4,27 +4,23 @@ import logging
 from collections.abc import Sequence
 from math import floor
 from pathlib import Path
-from typing import Any
 
 from medtransfer import study, tracking
 from medtransfer.analysis.halving import Rung, cost_of, fit_rungs
 from medtransfer.config import Params
 from medtransfer.data.held_out import hold_out
 from medtransfer.errors import InputError
-from medtransfer.grid.alone import Alone
-from medtransfer.grid.scheduling import Launcher, count_workers, launch, usable_gpus
 from medtransfer.hashing import digest
 from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
 from medtransfer.race import page, tables
-from medtransfer.race.contest import Scores, compete
+from medtransfer.race.contest import compete
+from medtransfer.race.course import Course
 from medtransfer.race.entrants import Entrant, Pruned, prune, read_entrants
 from medtransfer.race.outcome import Race
-from medtransfer.race.training import Progress, Training, read_scores, train
 from medtransfer.records import TARGET_FILE, PreparedTarget, write_json, write_text
 from medtransfer.records.tables import as_csv
 from medtransfer.tasks import TASKS
-from medtransfer.tasks.results import read_result
 
 log = logging.getLogger("medtransfer")
 FILES = ("race.csv", "race.json", "race.md", "race.html")
@@ -94,49 +90,15 @@ def _race(
 ) -> Race:  # fmt: skip
     """Train the rungs, and test the winner."""
     target, held = _open(params, name)
-    mode, seeds = params.finetune.mode, [params.finetune.seed + number for number in range(params.race.seeds)]
-
-    def jobs(indices: Sequence[int], epochs: int, **values: Any) -> list[Training]:
-        changed = tuple({"validation": held, "overlays": 0, **values}.items())
-        return [Training(entrants[index].cell(name, mode, seed), epochs, changed) for index in indices for seed in seeds]
-
-    def rung(indices: Sequence[int], epochs: int) -> list[Training]:
-        keep = "weights" if epochs == plan[-1].epochs else "metrics"  # only a model of the last rung may be tested
-        out = str(Path(params.race.out) / "rungs" / f"{epochs:03d}-epochs")
-        return jobs(indices, epochs, out=out, keep=keep, evaluate="validation")
-
-    final = str(Path(params.race.out) / "winner")
-    launcher, progress = _launch(params, rung(range(len(entrants)), plan[0].epochs)), Progress(len(seeds) * cost_of(plan))
-    spent = 0
-
-    def measure(indices: Sequence[int], epochs: int) -> Scores:
-        nonlocal spent
-        trainings = rung(indices, epochs)
-        left = sum(rest.cost for rest in plan if rest.epochs > epochs) * len(seeds)
-        log.info(
-            "race: %d candidates x %d epochs; %d epochs left, this rung included", len(indices), epochs,
-            left + len(trainings) * epochs,
-        )  # fmt: skip
-        progress.expect(spent + len(trainings) * epochs + left)
-        train(trainings, launcher, params.grid.retries, progress)
-        spent += len(trainings) * epochs
-        folders = [training.folder for training in trainings]
-        return read_scores([folders[first : first + len(seeds)] for first in range(0, len(folders), len(seeds))])
-
+    metric, report, course = TASKS[target.info.task].primary, params.report, Course(params, name, entrants, plan, held)
     try:
-        heats = compete(len(entrants), plan, budget // len(seeds), measure)
-        overlays = params.finetune.overlays
-        tests = jobs(heats[-1].stay[:1], plan[-1].epochs, out=final, keep="weights", evaluate="test", overlays=overlays)
-        train(tests, launcher, params.grid.retries, progress)
+        heats = compete(len(entrants), plan, budget // len(course.seeds), course.measure)
+        tested = course.test(heats[-1].stay[0], metric)
     finally:
-        progress.close()
-        launcher.close()
-    metric, report = TASKS[target.info.task].primary, params.report
-    results = [read_result(job.folder / "metrics.json").metrics[metric.name] for job in tests]
-    patients = len(set(target.samples("validation")["group"]))
+        course.close()
     return Race(
-        name, mode, metric, entrants, plan, budget, seeds, heats, sum(results) / len(results), patients, held, pruned,
-        report.confidence, report.draws, report.seed,
+        name, params.finetune.mode, metric, entrants, plan, budget, course.seeds, heats, tested,
+        len(set(target.samples("validation")["group"])), held, pruned, report.confidence, report.draws, report.seed,
     )  # fmt: skip
 
 
@@ -150,16 +112,6 @@ def _open(params: Params, name: str) -> tuple[PreparedTarget, float]:
         return target, section.validation  # above 0 it is refused by the fine-tunings
     held = section.validation or params.race.validation
     return hold_out(target, held, section.validation_seed), held
-
-
-def _launch(params: Params, jobs: Sequence[Training]) -> Launcher:
-    """Start workers, or none where a single one would run all fine-tunings."""
-    section, accelerator = params.race, params.finetune.accelerator
-    if section.launcher == "local" and count_workers(params, section.workers, len(jobs), usable_gpus(accelerator)) == 1:
-        return Alone(params)
-    launcher, workers = launch(params, section.launcher, section.workers, jobs, accelerator, Path(section.out) / "logs")
-    log.info("race: %d %s workers", workers, section.launcher)
-    return launcher
 
 
 def _write(race: Race, params: Params) -> str:

@@ -45,9 +45,8 @@ def _rivals(race: Race) -> str:
     if not names:
         return "No other candidate of the last rung is within the noise of the patients."
     why = "" if np.isfinite(race.standing.low).any() else ", since their patients give no standard error"
-    return (
-        f"Not distinguished from it{why}: {_listed(names)}. Who left an earlier rung was judged by a shorter schedule, and one "
-        "seed says nothing about other seeds."
+    return f"Not distinguished from it{why}: {_listed(names)}. Who left an earlier rung was judged by a shorter schedule" + (
+        ", and one seed says nothing about others." if len(race.seeds) == 1 else "."
     )
 
 

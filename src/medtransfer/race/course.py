@@ -1,0 +1,88 @@
+"""The fine-tunings of a race: those of each rung, and the test of the winner, on workers of a launcher."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medtransfer.analysis.halving import Rung, cost_of
+from medtransfer.config import Params
+from medtransfer.grid.alone import Alone
+from medtransfer.grid.scheduling import Launcher, count_workers, launch, usable_gpus
+from medtransfer.race.contest import Scores
+from medtransfer.race.entrants import Entrant
+from medtransfer.race.training import Progress, Training, read_scores, train
+from medtransfer.tasks.contract import Metric
+from medtransfer.tasks.results import read_result
+
+log = logging.getLogger("medtransfer")
+
+
+class Course:
+    """Runs the fine-tunings of a race; finished ones are reused."""
+
+    def __init__(self, params: Params, target: str, entrants: Sequence[Entrant], plan: Sequence[Rung], held: float) -> None:
+        """Start the workers.
+
+        Args:
+            params: params, whose section `finetune` is the recipe.
+            target: name of the target.
+            entrants: who takes part.
+            plan: the rungs.
+            held: fraction of the training groups that are held out; 0 for a target with validation samples.
+        """
+        self.params, self.target, self.entrants, self.plan, self.held = params, target, entrants, plan, held
+        self.seeds = [params.finetune.seed + number for number in range(params.race.seeds)]
+        self.out, self.spent = Path(params.race.out), 0
+        self.launcher = _launch(params, self._rung(range(len(entrants)), plan[0].epochs))
+        self.progress = Progress(len(self.seeds) * cost_of(plan))
+
+    def measure(self, indices: Sequence[int], epochs: int) -> Scores:
+        """Fine-tune entrants by a schedule of a rung, and return their validation scores."""
+        jobs = self._rung(indices, epochs)
+        later = len(self.seeds) * sum(rung.cost for rung in self.plan if rung.epochs > epochs)
+        left = len(jobs) * epochs + later
+        log.info("race: %d candidates x %d epochs; %d epochs left, this rung included", len(indices), epochs, left)
+        self.progress.expect(self.spent + left)
+        self._train(jobs)
+        self.spent += len(jobs) * epochs
+        folders, seeds = [job.folder for job in jobs], len(self.seeds)
+        return read_scores([folders[first : first + seeds] for first in range(0, len(folders), seeds)])
+
+    def test(self, winner: int, metric: Metric) -> float:
+        """Test the models of the winner, which are those of the last rung; return their mean metric."""
+        values = {"out": str(self.out / "winner"), "keep": "weights", "evaluate": "test"}
+        jobs = self._jobs([winner], self.plan[-1].epochs, overlays=self.params.finetune.overlays, **values)
+        self._train(jobs)
+        results = [read_result(job.folder / "metrics.json").metrics[metric.name] for job in jobs]
+        return sum(results) / len(results)
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self.progress.close()
+        self.launcher.close()
+
+    def _rung(self, indices: Sequence[int], epochs: int) -> list[Training]:
+        keep = "weights" if epochs == self.plan[-1].epochs else "metrics"  # only a model of the last rung may be tested
+        out = str(self.out / "rungs" / f"{epochs:03d}-epochs")
+        return self._jobs(indices, epochs, overlays=0, out=out, keep=keep, evaluate="validation")
+
+    def _jobs(self, indices: Sequence[int], epochs: int, **values: Any) -> list[Training]:
+        changed, mode = tuple({"validation": self.held, **values}.items()), self.params.finetune.mode
+        return [
+            Training(self.entrants[index].cell(self.target, mode, seed), epochs, changed)
+            for index in indices for seed in self.seeds
+        ]  # fmt: skip
+
+    def _train(self, jobs: Sequence[Training]) -> None:
+        train(jobs, self.launcher, self.params.grid.retries, self.progress)
+
+
+def _launch(params: Params, jobs: Sequence[Training]) -> Launcher:
+    """Start workers, or none where a single one would run all fine-tunings."""
+    section, accelerator = params.race, params.finetune.accelerator
+    if section.launcher == "local" and count_workers(params, section.workers, len(jobs), usable_gpus(accelerator)) == 1:
+        return Alone(params)
+    launcher, workers = launch(params, section.launcher, section.workers, jobs, accelerator, Path(section.out) / "logs")
+    log.info("race: %d %s workers", workers, section.launcher)
+    return launcher
