@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from markupsafe import Markup
+from matplotlib.axes import Axes
 
 from medtransfer.race.outcome import Race
 from medtransfer.report.format import number
@@ -48,7 +48,7 @@ def rungs(race: Race) -> Markup:
     return to_svg(figure, f"Validation {race.metric.label} by rung")
 
 
-def _draw(axes, race: Race, index: int) -> None:  # type: ignore[no-untyped-def]
+def _draw(axes: Axes, race: Race, index: int) -> None:
     """Draw the line of a candidate, with its standard error in every rung."""
     colour = VERMILLION if index == race.winner else BLUE if index in race.rivals else PALE
     seen = [(place, heat) for place, heat in enumerate(race.heats) if index in heat.entrants]
@@ -64,7 +64,7 @@ def _draw(axes, race: Race, index: int) -> None:  # type: ignore[no-untyped-def]
         )  # fmt: skip
 
 
-def _name_finalists(axes, race: Race, height: float) -> None:  # type: ignore[no-untyped-def]
+def _name_finalists(axes: Axes, race: Race, height: float) -> None:
     """Write the names of the last rung beside it, apart from each other."""
     low, high = axes.get_ylim()
     values = [race.value(race.last, index) for index in race.last.stay]
@@ -82,8 +82,4 @@ def apart(values: Sequence[float], gap: float, low: float) -> list[float]:
     moved = list(values)
     for index in range(1, len(moved)):
         moved[index] = min(moved[index], moved[index - 1] - gap)
-    lift = max(0.0, low - moved[-1])
-    for index in range(len(moved) - 1, -1, -1):
-        floor = low + gap * (len(moved) - 1 - index)
-        moved[index] = max(moved[index], floor) if lift else moved[index]
-    return [float(value) for value in np.asarray(moved)]
+    return [max(value, low + gap * (len(moved) - 1 - index)) for index, value in enumerate(moved)]

@@ -1,14 +1,10 @@
 """Verdict of a race in plain sentences, which claim no more than the validation patients support."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from medtransfer.race.outcome import Race
-from medtransfer.report.format import percent
+from medtransfer.report.format import listed, percent
 from medtransfer.selectors.score_names import score_label
-
-MOST_NAMED = 6  # candidates in a sentence
 
 
 def verdict(race: Race) -> list[str]:
@@ -43,9 +39,14 @@ def _patients(race: Race) -> str:
 def _rivals(race: Race) -> str:
     names = [race.entrants[index].name for index in race.rivals]
     if not names:
-        return "No other candidate of the last rung is within the noise of the patients."
+        alone = len(race.last.entrants) == 1
+        return (
+            "Nobody else reached the last rung."
+            if alone
+            else "By the validation patients it is better than all others of the last rung."
+        )
     why = "" if np.isfinite(race.standing.low).any() else ", since their patients give no standard error"
-    return f"Not distinguished from it{why}: {_listed(names)}. Who left an earlier rung was judged by a shorter schedule" + (
+    return f"Not distinguished from it{why}: {listed(names)}. Who left an earlier rung was judged by a shorter schedule" + (
         ", and one seed says nothing about others." if len(race.seeds) == 1 else "."
     )
 
@@ -66,7 +67,7 @@ def _room(race: Race) -> list[str]:
     if not names:
         return []
     return [
-        f"{_listed(names)} {'was' if len(names) == 1 else 'were'} within one standard error of the cut, but the budget of "
+        f"{listed(names)} {'was' if len(names) == 1 else 'were'} within one standard error of the cut, but the budget of "
         f"{race.budget} epochs had no room for {'it' if len(names) == 1 else 'them'}; a larger --budget keeps such candidates."
     ]
 
@@ -79,7 +80,7 @@ def _pruned(race: Race) -> list[str]:
         return [f"{label} pruned nobody before the first rung: it distinguishes none of the candidates from its best."]
     return [
         f"{label} pruned {len(race.pruned.names)} of {len(race.pruned.names) + race.pruned.kept} before the first rung: "
-        f"{_listed(race.pruned.names)}. Whether one of them would have won is not known."
+        f"{listed(race.pruned.names)}. Whether one of them would have won is not known."
     ]
 
 
@@ -87,7 +88,7 @@ def _random(race: Race) -> list[str]:
     names = [race.entrants[index].name for index in (race.winner, *race.rivals) if race.entrants[index].is_random]
     if not names:
         return []
-    return [f"{_listed(names)} has random weights: the race does not show that pretraining helps here."]
+    return [f"{listed(names)} has random weights: the race does not show that pretraining helps here."]
 
 
 def _held_out(race: Race) -> list[str]:
@@ -106,10 +107,3 @@ def _next(race: Race) -> str:
     return (
         f"Next: `medtransfer finetune {start}`{why}; random weights of its architecture (--epoch 0) beside it show what it gains."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown, rest = list(names[:MOST_NAMED]), len(names) - MOST_NAMED
-    if rest > 0:
-        return f"{', '.join(shown)} and {rest} more"
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

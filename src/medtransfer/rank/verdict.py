@@ -1,15 +1,13 @@
 """Verdict of a ranking in plain sentences, which claim no more than the numbers support."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from medtransfer.rank.ranking import Ranking
+from medtransfer.report.format import listed
 from medtransfer.selectors.score_names import score_label
 
 ROBUSTNESS = "robustness"
 LEAST_RANKED = 4  # candidates whose order says anything
-MOST_NAMED = 6  # candidates in a sentence
 LEAST_BLOCKS = 3  # parts of the patients without which there are no intervals
 
 
@@ -28,7 +26,7 @@ def warnings(ranking: Ranking) -> list[str]:
             "with Dice −.09."
         )
     if apart := [name for name in ranking.indicators if len(set(ranking.widths(name))) > 1]:
-        lines.append(f"{_listed([score_label(name) for name in apart])}: ranked only among levels of the same number of channels.")
+        lines.append(f"{listed([score_label(name) for name in apart])}: ranked only among levels of the same number of channels.")
     lines += _grids(ranking)
     if line := _agreement(ranking):
         lines.append(line)
@@ -53,7 +51,7 @@ def _headline(ranking: Ranking) -> str:
     if len(names) == 1:
         others = "the other one" if count == 2 else f"each of the {count - 1} others"
         return f"By {label} on {where}, {names[0]} scores above {others}."
-    return f"By {label} on {where}, {len(names)} of {count} candidates cannot be distinguished from the best: {_listed(names)}."
+    return f"By {label} on {where}, {len(names)} of {count} candidates cannot be distinguished from the best: {listed(names)}."
 
 
 def _all(count: int) -> str:
@@ -81,7 +79,7 @@ def _random(ranking: Ranking) -> list[str]:
     """Say whether random weights are among the best, which means that nothing learned shows."""
     if not ranking.decides or not (among := [index for index in ranking.kept if ranking.is_random(index)]):
         return []
-    names = _listed([ranking.candidates[index].name for index in among])
+    names = listed([ranking.candidates[index].name for index in among])
     if len(ranking.kept) == 1:
         return [f"{names} has random weights: on these images the indicator does not show that pretraining helps."]
     verb = "is" if len(among) == 1 else "are"
@@ -94,14 +92,14 @@ def _grids(ranking: Ranking) -> list[str]:
     strides = sorted({candidate.stride for candidate in ranking.candidates})
     if ranking.by is not None and len(strides) > 1:
         lines.append(
-            f"The ranked levels have strides of {_listed(list(map(str, strides)))} pixels, so that the masks lie on different "
+            f"The ranked levels have strides of {listed(list(map(str, strides)))} pixels, so that the masks lie on different "
             "grids: values by masks are not of one task. Set --stride to one that all encoders have."
         )
     lossy = [c.name for c, row in zip(ranking.candidates, ranking.rows[ranking.by], strict=True)
              if row.flags.keys() & {"empty_classes", "vanishing_classes"}] if ranking.by is not None else []  # fmt: skip
     if lossy:
         lines.append(
-            f"Classes lose most of their pixels on the grid of {_listed(lossy)}: what is measured there is not the task. Rank "
+            f"Classes lose most of their pixels on the grid of {listed(lossy)}: what is measured there is not the task. Rank "
             "again with a smaller --stride or larger images."
         )
     return lines
@@ -130,14 +128,6 @@ def _next(ranking: Ranking) -> str:
         name = ranking.candidates[fine_tuned[0]].name
         return f"Next: fine-tune {name}, and random weights of its architecture beside it, with two or more seeds."
     return (
-        f"Next: fine-tune {_listed([ranking.candidates[index].name for index in fine_tuned])} once each and keep the best on "
+        f"Next: fine-tune {listed([ranking.candidates[index].name for index in fine_tuned])} once each and keep the best on "
         "validation patients; no indicator is known to choose better than that."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = list(names[:MOST_NAMED])
-    rest = len(names) - len(shown)
-    if rest:
-        return f"{', '.join(shown)} and {rest} more"
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -1,8 +1,10 @@
 """Number formats of the report's tables, pictures and sentences."""
 
 import math
+from collections.abc import Sequence
 
 Interval = tuple[float, float]
+MOST_NAMED = 6  # names in a sentence
 
 
 def number(value: float | None) -> str:
@@ -48,3 +50,11 @@ def probability(value: float | None) -> str:
     if value is None:
         return "–"
     return "< 0.001" if 0 < value < 0.0005 else f"{value:.3f}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """List names in a sentence, at most MOST_NAMED of them."""
+    shown, rest = list(names[:MOST_NAMED]), len(names) - MOST_NAMED
+    if rest > 0:
+        return f"{', '.join(shown)} and {rest} more"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
