@@ -149,7 +149,7 @@ def test_seeds_share_a_rung_and_a_ranking_prunes(race, tiny_params):
     for row in summary["scores"]:
         row["indistinguishable"] = False  # as with enough patients
     Path("rank/ranking.json").write_text(json.dumps(summary))
-    text = race(seeds=2, eta=2, start_from="rank", budget_factor=None)
+    text = race(seeds=2, eta=2, start_from="rank/ranking.json", budget_factor=None)
     assert "LogME pruned 2 of 4 before the first rung" in text and "mean over 2 seeds" in text
     result = json.loads(Path("race/race.json").read_text())
     order = sorted(summary["scores"], key=lambda row: row["rank"])

@@ -660,8 +660,8 @@ class Race(Section):
     """factor from rung to rung: as many times fewer candidates, and longer schedules"""
     seeds: Annotated[Positive, Field(le=100)]
     """fine-tunings of each candidate in a rung, by the seeds from finetune.seed on"""
-    start_from: Literal["rank"] | None
-    """rank: the ranking of `medtransfer rank` prunes candidates before the first rung; null: nothing does"""
+    start_from: Place | None
+    """rank, or a `ranking.json` of `medtransfer rank`: prune candidates by it before the first rung; null: do not"""
     validation: OpenShare
     """fraction of the training patients held out to choose on, of a target without validation samples"""
     launcher: Literal["local", "ray"]

@@ -47,8 +47,8 @@ def run(params: Params) -> str:
             f"expected at least 2 candidates to race, but got {len(entrants)}; name more, or run `medtransfer finetune`"
         )
     count, pruned = len(entrants), None
-    if section.start_from == "rank":
-        ranking = Path(params.rank.out) / "ranking.json"
+    if section.start_from is not None:
+        ranking = Path(params.rank.out) / "ranking.json" if section.start_from == "rank" else Path(section.start_from)
         entrants, pruned = prune(entrants, ranking, name, params.finetune.mode, section.eta)
     budget = _budget(params, count)
     plan = _plan(params, len(entrants), budget)

@@ -39,12 +39,10 @@ def _patients(race: Race) -> str:
 def _rivals(race: Race) -> str:
     names = [race.entrants[index].name for index in race.rivals]
     if not names:
-        alone = len(race.last.entrants) == 1
-        return (
-            "Nobody else reached the last rung."
-            if alone
-            else "By the validation patients it is better than all others of the last rung."
-        )
+        if len(race.last.entrants) == 1:
+            return "Nobody else reached the last rung."
+        seeds = "; how much one training differs from the next is not in this, with one seed" if len(race.seeds) == 1 else ""
+        return f"By the validation patients it is better than all others of the last rung{seeds}."
     why = "" if np.isfinite(race.standing.low).any() else ", since their patients give no standard error"
     return f"Not distinguished from it{why}: {listed(names)}. Who left an earlier rung was judged by a shorter schedule" + (
         ", and one seed says nothing about others." if len(race.seeds) == 1 else "."
