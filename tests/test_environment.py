@@ -86,7 +86,7 @@ def test_everything_that_is_imported_is_required() -> None:
     required = {Requirement(line).name for line in requirements()}
     unmet = {name for name in foreign if not required & {home.lower().replace("_", "-") for home in homes.get(name, [])}}
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    asked_for = (extra for name in ("ray", "lightning", "transformers") for extra in extras[name])
+    asked_for = (extra for name in ("ray", "lightning", "transformers", "onnx") for extra in extras[name])
     assert unmet == {Requirement(line).name for line in asked_for}  # imported only there
 
 
@@ -136,7 +136,17 @@ def params_of(stage: Any) -> list[str]:
 
 
 def test_dvc_knows_every_stage(dvc_stages: dict[str, Any]) -> None:
-    no_stage = {"demo", "grid", "predict", "replay", "evidence", "indicators", "init", "ui"}  # the first two walk the stages
+    no_stage = {
+        "demo",
+        "grid",
+        "predict",
+        "export",
+        "replay",
+        "evidence",
+        "indicators",
+        "init",
+        "ui",
+    }  # the first two walk the stages
     assert {name.split("@")[0] for name in dvc_stages} == set(cli.commands) - no_stage
     targets = set(read_yaml("params.yaml")["prepare"]["targets"])
     assert {name.split("@")[1] for name in dvc_stages if name.startswith("prepare@")} == targets

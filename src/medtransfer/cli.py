@@ -16,6 +16,7 @@ import click
 from medtransfer import __version__
 from medtransfer.config import (
     Explain,
+    Export,
     Finetune,
     Grid,
     Params,
@@ -422,6 +423,19 @@ def explain(files: tuple[Path, ...], debug: bool, **options: str | None) -> None
     from medtransfer import study
 
     click.echo(study.explain(load(files, parsed("explain", options))))
+
+
+@stage(Export)
+@force_option
+def export(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
+    """Write a fine-tuned model in another format.
+
+    It is kept only if it predicts what the original does.
+    """
+    params = load(files, parsed("export", options))
+    from medtransfer.export.stage import run
+
+    click.echo(run(params.export, Path(params.pretrain.out), force))
 
 
 @stage(Replay)

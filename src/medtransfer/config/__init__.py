@@ -5,6 +5,7 @@ from medtransfer.config.pretraining_seeds import seeded_names
 from medtransfer.config.schema import (
     MOST_PIXELS,
     Explain,
+    Export,
     FileOrigin,
     Finetune,
     Grid,
@@ -35,6 +36,7 @@ __all__ = [
     "DEFAULTS",
     "MOST_PIXELS",
     "Explain",
+    "Export",
     "FileOrigin",
     "Finetune",
     "Grid",

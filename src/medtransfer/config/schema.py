@@ -748,6 +748,19 @@ class Replay(Section):
     """robustness_scores.csv of the paper's authors"""
 
 
+class Export(Section):
+    """A fine-tuned model in another format, checked against the original."""
+
+    out: Out
+    """folder of exported models"""
+    model: Place | None
+    """folder of the fine-tuned model, models/<target>/<encoder>-<origin>/<cell>; null: name it by --model"""
+    format: Name
+    """folder: with all weights | torch: torch.export | onnx: ONNX | mlflow: to serve, and registered as its target's champion"""
+    tolerance: Rate
+    """largest accepted difference of a probability from the original's"""
+
+
 class Evidence(Section):
     """Results of others, imported from small tables."""
 
@@ -780,6 +793,7 @@ class Params(Section):
     predict: Predict
     search: Search
     explain: Explain
+    export: Export
     replay: Replay
     evidence: Evidence
     ui: Ui

@@ -13,6 +13,7 @@ from medtransfer.records.checkpoint import (
     read_tensors,
     series_folder,
 )
+from medtransfer.records.export import EXPORT_FILE, ExportInfo
 from medtransfer.records.image_rule import ImageRule
 from medtransfer.records.json import parse_json
 from medtransfer.records.model import MODEL_FILE, ModelInfo
@@ -35,7 +36,8 @@ from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import in_one_line, require_file
 
 __all__ = [
-    "BROKEN_ARRAYS", "CURVES_FILE", "Cell", "CellName", "CheckpointInfo", "IGNORE", "IMAGES_FILE", "INDEX_COLUMNS", "INDEX_FILE",
+    "BROKEN_ARRAYS", "CURVES_FILE", "Cell", "CellName", "CheckpointInfo", "EXPORT_FILE", "ExportInfo",
+    "IGNORE", "IMAGES_FILE", "INDEX_COLUMNS", "INDEX_FILE",
     "ImageRule", "MASKS_FILE", "MODEL_FILE", "ModelInfo",
     "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "Prediction", "PreparedTarget", "Pretraining", "Provenance",
     "Result", "SOURCE_ACCURACY", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "WEIGHTS_FILE", "atomic_folder",

@@ -3,6 +3,8 @@
 from medtransfer.tracking.bulk import tag_runs, write_runs
 from medtransfer.tracking.missed import Missed, missed_runs
 from medtransfer.tracking.mlflow_run import note_reuse, project_run_set_aside, require_project_run
+from medtransfer.tracking.models import ALIAS, load_saved_model, register_model, save_model
+from medtransfer.tracking.models import FOLDER as MODEL_FOLDER
 from medtransfer.tracking.project_environment import link_environment
 from medtransfer.tracking.query import (
     StoredRun,
@@ -20,8 +22,8 @@ from medtransfer.tracking.store import connect, require_experiments, store_uri
 from medtransfer.tracking.tags import CELL, PARENT, STAGE
 
 __all__ = [
-    "CELL", "PARENT", "STAGE", "Missed", "Run", "RunRecord", "StoreLost", "StoredRun", "artifact_folder", "connect",
-    "fetch_artifacts", "find_finished", "link_environment", "missed_runs", "note_reuse", "once", "open_run",
-    "project_run_set_aside", "read_curve", "read_curves", "read_runs", "require_experiments", "require_project_run",
-    "reused", "store_uri", "tag_runs", "write_runs",
+    "ALIAS", "CELL", "MODEL_FOLDER", "PARENT", "STAGE", "Missed", "Run", "RunRecord", "StoreLost", "StoredRun",
+    "artifact_folder", "connect", "fetch_artifacts", "find_finished", "link_environment", "load_saved_model", "missed_runs", "note_reuse",
+    "once", "open_run", "project_run_set_aside", "read_curve", "read_curves", "read_runs", "register_model", "require_experiments",
+    "require_project_run", "reused", "save_model", "store_uri", "tag_runs", "write_runs",
 ]  # fmt: skip

@@ -44,6 +44,10 @@ DESCRIPTIONS = {  # by stage
         "One run per result. Columns: `spearman_epoch` and `spearman_robustness_level_2`, mean rank correlations with the test "
         "metric over checkpoints, and `partial_robustness_level_2`, that given the epoch. Open the artifact `explain.html` first."
     ),
+    "export": (
+        "One run per model exported to MLflow. Columns: `target`, `model` (the key of its cell) and `difference`, the largest "
+        "absolute difference of its probabilities from the original's. Its versions are in Models, under the target's name."
+    ),
     "replay": (
         "The paper's released results. The column `kind` says what a run is: `finetune`, `robustness`, or `result` with the mean "
         "TIS. Columns of fine-tunings: `scheme`, `encoder`, `target`, `mode`, `epoch`, `dice`."

@@ -1,0 +1,1 @@
+"""Fine-tuned models as files that other programs run, and as models that MLflow serves."""

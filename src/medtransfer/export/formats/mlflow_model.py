@@ -1,0 +1,63 @@
+"""An MLflow model of raw images, which `mlflow models serve` serves: a whole model folder and the code that predicts with it."""
+
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+
+import numpy as np
+
+import medtransfer
+from medtransfer import tracking
+from medtransfer.export import serving
+from medtransfer.export.formats.whole_folder import WholeFolder
+from medtransfer.predict.model import Model
+from medtransfer.predict.pixels import rule_of
+from medtransfer.records import ModelInfo
+
+NEEDED = (  # packages that a prediction imports
+    "huggingface-hub", "lightning-fabric", "numpy", "pillow", "pydantic", "pyyaml", "safetensors", "timm", "torch", "torchvision",
+)  # fmt: skip
+
+
+class MlflowModel:
+    """A folder with `MLmodel`, environment, example, code and data."""
+
+    file: ClassVar[str] = "."
+    registered: ClassVar[bool] = True
+
+    def require(self) -> None:
+        """Need nothing that medtransfer does not."""
+
+    def interface(self, info: ModelInfo) -> dict[str, dict[str, Any]]:
+        """Describe what the server takes and answers."""
+        rule_of(info)
+        return {
+            "input": {"dtype": "float32", "shape": [None, None, None, info.channels], "meaning": "raw images of one size"},
+            "params": serving.defaults(info),
+            "output": {"dtype": "uint8", "shape": [None, None, None], "meaning": "masks: 0 is background, c the c-th class"},
+        }  # fmt: skip
+
+    def write(self, model: Model, folder: Path) -> None:
+        """Write the MLflow model; the code of this package is copied, since no registry has it."""
+        with TemporaryDirectory(dir=folder.parent) as scratch:
+            data = Path(scratch) / "model"
+            data.mkdir()
+            WholeFolder().write(model, data)
+            tracking.save_model(
+                folder, data, loader=serving.__name__, code=Path(medtransfer.__file__).parent,
+                interface=self.interface(model.info), example=_images(model.info)[:1],
+                requirements=[f"{name}=={version(name).partition('+')[0]}" for name in NEEDED],  # no +cpu: it is not on PyPI
+            )  # fmt: skip
+
+    def difference(self, model: Model, folder: Path) -> float:
+        """Load the MLflow model, and compare its predictions of 8-bit images."""
+        images = _images(model.info)
+        found = tracking.load_saved_model(folder)(images, {"values": serving.EIGHT_BIT, "output": serving.PROBABILITIES})
+        return float(np.abs(found - model.predict(images.astype(np.uint8))).max())
+
+
+def _images(info: ModelInfo) -> np.ndarray:
+    """Return two images float32 (2, H, W, C) of 8-bit values, of another size than the model's."""
+    shape = (2, info.size[0] + 3, info.size[1] + 5, info.channels)
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)

@@ -1,0 +1,200 @@
+"""The stage: what is kept, reused and registered; and a served model answers over HTTP."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from tests.export.models import CELL, write_model
+from tests.tiny_encoders import TINIEST
+
+from medtransfer import load_model, study, tracking
+from medtransfer.config import Export
+from medtransfer.errors import InputError, StageError
+from medtransfer.export.formats import FORMATS
+from medtransfer.export.stage import run
+from medtransfer.finetune.stage import run as finetune
+from medtransfer.hashing import file_sha256
+from medtransfer.records import CellName, ExportInfo
+
+OUT = Path("exports/lesions/net-simple/e003-full-s7")
+
+
+def export(model: str | None = "model", form: str = "folder", force: bool = False, tolerance: float = 1e-4) -> str:
+    return run(Export(out="exports", model=model, format=form, tolerance=tolerance), Path("checkpoints"), force)
+
+
+@pytest.fixture
+def model(workplace) -> Path:
+    return write_model(Path("model"), "unet", TINIEST["unet"], 32)
+
+
+class Other:
+    """A format whose files predict something else."""
+
+    file, registered, off = "other", False, 0.0
+
+    def require(self):
+        pass
+
+    def interface(self, info):
+        return {"input": {}, "output": {}}
+
+    def write(self, model, folder):
+        (folder / self.file).touch()
+
+    def difference(self, model, folder):
+        return self.off
+
+
+@pytest.fixture
+def other(monkeypatch) -> Other:
+    form = Other()
+    monkeypatch.setitem(FORMATS.data, "other", form)
+    return form
+
+
+@pytest.mark.parametrize("off", [2e-4, float("nan"), float("inf")])
+def test_an_export_that_differs_leaves_nothing(off, model, other):
+    other.off = off
+    with pytest.raises(
+        StageError, match=f"predict the probabilities of the model up to 0.0001, but they differ by {off:g}; nothing"
+    ):
+        export(form="other")
+    assert not Path("exports").exists() or not [path for path in Path("exports").rglob("*") if path.is_file()]
+    other.off = 1e-5
+    assert export(form="other") == f"{OUT}/other/other: its probabilities differ from the model's by 1.0e-05 at most"
+
+
+def test_a_failed_export_keeps_the_older_one(model, other):
+    export(form="other")
+    other.off = 1.0
+    with pytest.raises(StageError):
+        export(form="other", force=True)
+    assert {path.name for path in (OUT / "other").iterdir()} == {"other", "export.json"}
+
+
+def test_the_record_says_what_goes_in_and_where_it_comes_from(model):
+    export()
+    info = ExportInfo.read(OUT / "folder/export.json")
+    assert info.interface["input"]["shape"] == [None, 32, 32, 3] and info.interface["input"]["dtype"] == "uint8"
+    assert info.interface["output"]["shape"] == [None, 1, 32, 32]
+    assert (info.classes, info.thresholds, info.mean, info.std) == (["lesion"], [0.5], [0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
+    assert (info.licence, info.lineage, info.source, info.target) == ("CC0", ["first"], "photographs", "lesions")
+    assert info.weights == file_sha256(Path("model/weights.safetensors"))
+    assert info.difference == 0 and info.image_rule == {**info.image_rule, "scaling": "percentiles", "per": "image"}
+
+
+def test_a_finished_export_is_reused_until_the_model_changes(model, caplog):
+    caplog.set_level("INFO", "medtransfer")
+    said, record = export(), OUT / "folder/export.json"
+    first = record.stat().st_ino
+    assert export() == said and record.stat().st_ino == first and "is finished: reused" in caplog.text
+    export(force=True)
+    assert record.stat().st_ino != first
+    shutil.rmtree("model")
+    write_model(Path("model"), "unet", TINIEST["unet"], 32, licence="other")
+    export()
+    assert ExportInfo.read(record).licence == "other"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"), [(None, "it is null; name one by --model"), ("nothing", "in nothing, but it has none")]
+)
+def test_a_missing_model_is_named(model, words, workplace):
+    with pytest.raises(InputError, match=words):
+        export(model)
+
+
+def test_mlflow_needs_an_image_rule(workplace):
+    write_model(Path("model"), "unet", TINIEST["unet"], 32, image_rule=None)
+    with pytest.raises(InputError, match="expected a rule how raw images become"):
+        export(form="mlflow")
+    assert not list(Path("exports").rglob("MLmodel"))
+    export(form="folder")  # stored pixels need none
+
+
+@pytest.mark.slow
+def test_the_model_exported_last_is_the_champion(model):
+    said = export(form="mlflow")
+    assert said.endswith("registered as version 1 of lesions, its champion: models:/lesions@champion")
+    assert export(form="mlflow") == said  # nothing is registered twice
+    write_model(Path("second"), "unet", TINIEST["unet"], 32, cell={**CELL, "seed": 8})
+    assert "version 2 of lesions, its champion" in export("second", form="mlflow")
+    client = tracking.connect()
+    version = client.get_model_version_by_alias("lesions", "champion")
+    assert (str(version.version), version.tags["licence"]) == ("2", "CC0")
+    (finished,) = tracking.read_runs("export", cell=ExportInfo.read(OUT / "mlflow/export.json").identity)
+    assert client.get_model_version("lesions", "1").source == f"runs:/{finished.id}/model"
+    assert finished.metrics["difference"] == 0
+    assert "version 1 of lesions, its champion" in export(form="mlflow")  # the alias comes back
+
+
+@pytest.mark.slow
+def test_a_frozen_encoder_is_exported_and_served_with_its_decoder(workplace, tiny_params):
+    """The answer of a real server over HTTP, where neither params nor checkpoints are."""
+    cell = CellName("sample", "unet", "simple", 3, "decoder", 7)
+    study.prepare(tiny_params())
+    study.pretrain(tiny_params())
+    finetune(tiny_params().finetune, [cell], Path("checkpoints"), Path("data/prepared"))
+    original = load_model(cell.folder(Path("models")), accelerator="cpu")
+    export(str(cell.folder(Path("models"))))
+    export(str(cell.folder(Path("models"))), "mlflow")
+    shutil.rmtree("checkpoints")
+    whole = load_model(cell.folder(Path("exports")) / "folder", accelerator="cpu")
+    volume = np.random.default_rng(3).normal(500, 100, (3, 30, 41, 1)).astype(np.float32)  # raw MRI, as ACDC's
+    expected = original.predict(volume)
+    np.testing.assert_array_equal(whole.predict(volume), expected)
+    with served("models:/sample@champion") as address:
+        asked = {"inputs": volume.tolist()}
+        masks = np.array(answer(address, asked))
+        assert masks.shape == (3, 30, 41) and len(np.unique(masks)) > 1
+        np.testing.assert_array_equal(masks, expected.argmax(1))
+        probabilities = answer(address, {**asked, "params": {"output": "probabilities"}})
+        np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+        wrong = requests.post(f"{address}/invocations", json={**asked, "params": {"values": "8-bit"}}, timeout=60)
+        assert wrong.status_code == 400 and "expected whole numbers from 0 to 255" in wrong.text
+
+
+@contextmanager
+def served(uri: str) -> Iterator[str]:
+    """Serve a model on a free port, in a folder of its own, until the block ends."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "-p", str(port)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # the model brings the code
+    Path("server").mkdir()
+    with (
+        Path("server/log").open("w") as log,
+        subprocess.Popen(command, cwd="server", env=environment, stdout=log, stderr=log, start_new_session=True) as process,
+    ):
+        try:
+            address, end = f"http://127.0.0.1:{port}", time.monotonic() + 400
+            while not _answers(f"{address}/ping"):
+                assert process.poll() is None and time.monotonic() < end, Path("server/log").read_text()
+                time.sleep(0.2)
+            yield address
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def answer(address: str, request: dict) -> list:
+    response = requests.post(f"{address}/invocations", json=request, timeout=60)
+    assert response.status_code == 200, response.text
+    return response.json()["predictions"]
