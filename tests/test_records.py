@@ -19,6 +19,7 @@ from medtransfer.records import (
     INDEX_COLUMNS,
     Cell,
     CheckpointInfo,
+    ExportInfo,
     ImageRule,
     ModelInfo,
     PreparedTarget,
@@ -70,6 +71,12 @@ EXAMPLES: dict[type[Record], Any] = {
         arguments={"width": 4}, decoder=None, input=[32, 64], size=[64, 128], channels=3, mean=[0.5] * 3, std=[0.1 + 0.2] * 3,
         image_rule=asdict(ImageRule("percentiles", 0.5, 99.5, over="image")), parts=["encoder", "decoder"], weights="w1",
         kind="supervised", lineage=["a.pth 00"], licence="Apache-2.0", git_revision="none",
+    ),
+    ExportInfo: ExportInfo(
+        identity="i1", kind="onnx", file="model.onnx", interface={"input": {"shape": [None, 32]}}, task="segmentation",
+        classes=["lesion"], thresholds=[0.5], size=[64, 128], image_rule=None, mean=[0.5] * 3, std=[0.1 + 0.2] * 3, key=CELL.key,
+        weights="w1", target="heart", source="sample", lineage=["a.pth 00"], licence="", difference=1e-17, tolerance=0.1,
+        versions={"torch": "2"}, git_revision="none",
     ),
     Scores: Scores(
         target="heart", data="d1", encoder="unet", origin="simple", source="sample", epoch=5, pretraining="a1", weights="w1",

@@ -1,5 +1,6 @@
 """Folders of models with random weights, as a fine-tuning leaves them."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,14 @@ import torch
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.initialise import initialise
 from medtransfer.hashing import file_sha256
-from medtransfer.records import MODEL_FILE, WEIGHTS_FILE, Cell, ModelInfo, write_tensors
+from medtransfer.records import MODEL_FILE, WEIGHTS_FILE, Cell, ImageRule, ModelInfo, write_tensors
 from medtransfer.tasks import TASKS
 
 CELL = {
     "target": "lesions", "encoder": "net", "origin": "simple", "epoch": 3, "mode": "full", "seed": 7, "source": "photographs",
     "protocol": "p1", "pretraining": "p2", "weights": "w", "data": "d",
 }  # fmt: skip
-RULE = {"scaling": "percentiles", "per": "image", "low": None, "high": None, "group": None, "keep_aspect": False}
+RULE = asdict(ImageRule("percentiles", 0.5, 99.5, over="image"))
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 
 

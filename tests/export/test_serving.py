@@ -1,5 +1,7 @@
 """What a request may hold, and what it is answered."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from tests.export.models import RULE, write_model
@@ -7,8 +9,9 @@ from tests.tiny_encoders import TINIEST
 
 from medtransfer.errors import InputError
 from medtransfer.export.serving import Served, _load_pyfunc
+from medtransfer.records import ImageRule
 
-WINDOW = {**RULE, "scaling": "window", "per": None, "low": -100.0, "high": 155.0}
+WINDOW = asdict(ImageRule("window", -100.0, 155.0))
 
 
 @pytest.fixture

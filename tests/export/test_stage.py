@@ -1,6 +1,8 @@
 """The stage: what is kept, reused and registered; and a served model answers over HTTP."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -10,11 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import requests
-from tests.export.models import CELL, write_model
+from PIL import Image
+from tests.export.models import CELL, RULE, write_model
 from tests.tiny_encoders import TINIEST
 
 from medtransfer import load_model, study, tracking
@@ -24,6 +28,7 @@ from medtransfer.export.formats import FORMATS
 from medtransfer.export.stage import run
 from medtransfer.finetune.stage import run as finetune
 from medtransfer.hashing import file_sha256
+from medtransfer.predict.model import Model
 from medtransfer.records import CellName, ExportInfo
 
 OUT = Path("exports/lesions/net-simple/e003-full-s7")
@@ -91,7 +96,7 @@ def test_the_record_says_what_goes_in_and_where_it_comes_from(model):
     assert (info.classes, info.thresholds, info.mean, info.std) == (["lesion"], [0.5], [0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
     assert (info.licence, info.lineage, info.source, info.target) == ("CC0", ["first"], "photographs", "lesions")
     assert info.weights == file_sha256(Path("model/weights.safetensors"))
-    assert info.difference == 0 and info.image_rule == {**info.image_rule, "scaling": "percentiles", "per": "image"}
+    assert info.difference == 0 and info.image_rule == RULE
 
 
 def test_a_finished_export_is_reused_until_the_model_changes(model, caplog):
@@ -161,8 +166,26 @@ def test_a_frozen_encoder_is_exported_and_served_with_its_decoder(workplace, tin
         np.testing.assert_array_equal(masks, expected.argmax(1))
         probabilities = answer(address, {**asked, "params": {"output": "probabilities"}})
         np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+        check_the_page(address, whole)
         wrong = requests.post(f"{address}/invocations", json={**asked, "params": {"values": "8-bit"}}, timeout=60)
         assert wrong.status_code == 400 and "expected whole numbers from 0 to 255" in wrong.text
+
+
+def check_the_page(address: str, model: Model) -> None:
+    """Send the requests of docs/how-to/serve.md, with curl and from Python."""
+    page = (
+        (Path(__file__).parents[2] / "docs/how-to/serve.md").read_text(encoding="utf-8").replace("http://127.0.0.1:5001", address)
+    )
+    picture = np.random.default_rng(3).integers(0, 256, (20, 30), np.uint8)
+    Image.fromarray(picture).save("image.png")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "requests" in block)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    np.testing.assert_array_equal(names["mask"], model.predict(picture[None, ..., None])[0].argmax(0))
+    command = next(block for block in re.findall(r"```\n(.*?)```", page, re.DOTALL) if block.startswith("curl"))
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    expected = model.predict(np.array([[[[0], [80]], [[160], [240]]]], np.uint8)).argmax(1)
+    assert json.loads(done.stdout) == {"predictions": expected.tolist()}
 
 
 @contextmanager

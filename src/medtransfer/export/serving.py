@@ -22,8 +22,8 @@ def defaults(info: ModelInfo) -> dict[str, str]:
     from the numbers; the default is what images of the model's target usually are. `output` is `masks` or `probabilities`.
     """
     rule = rule_of(info)
-    pictures = rule.scaling == "keep" or rule.per == "image"
-    return {"values": EIGHT_BIT if pictures else RAW, "output": MASKS}
+    of_pictures = rule.kind == "keep" or rule.over == "image"
+    return {"values": EIGHT_BIT if of_pictures else RAW, "output": MASKS}
 
 
 class Served:

@@ -13,7 +13,7 @@ from medtransfer.export.contract import Format
 from medtransfer.export.formats import FORMATS
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
-from medtransfer.predict.model import load_model, read_model_info
+from medtransfer.predict.folders import read_model_info
 from medtransfer.records import EXPORT_FILE, Cell, ExportInfo, ModelInfo, atomic_folder
 
 log = logging.getLogger("medtransfer")
@@ -38,12 +38,12 @@ def run(section: Export, checkpoints: Path, force: bool = False) -> str:
     """
     if section.model is None:
         raise InputError("expected export.model to name the folder of a fine-tuned model, but it is null; name one by --model")
+    folder = Path(section.model)
+    info = read_model_info(folder)  # a wrong folder is refused before libraries are loaded
     form = FORMATS[section.format]
     form.require()
     if form.registered:
         tracking.require_experiments([STAGE])
-    folder = Path(section.model)
-    info = read_model_info(folder)
     cell = Cell(**info.cell)
     out = cell.folder(Path(section.out)) / section.format
     with exclusive(out):
@@ -85,6 +85,8 @@ def _finished(out: Path, identity: str) -> ExportInfo | None:
 
 def _export(section: Export, form: Format, folder: Path, checkpoints: Path, out: Path) -> ExportInfo:
     """Write the files and their record, all at once, after they were compared with the model."""
+    from medtransfer.predict.model import load_model
+
     model = load_model(folder, checkpoints, "cpu")
     info = model.info
     interface = form.interface(info)  # what is missing is said before the work

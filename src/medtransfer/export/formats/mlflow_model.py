@@ -31,9 +31,9 @@ class MlflowModel:
 
     def interface(self, info: ModelInfo) -> dict[str, dict[str, Any]]:
         """Describe what the server takes and answers."""
-        rule_of(info)
+        channels = info.channels if rule_of(info).channels is None else None  # of a volume the rule takes some of any number
         return {
-            "input": {"dtype": "float32", "shape": [None, None, None, info.channels], "meaning": "raw images of one size"},
+            "input": {"dtype": "float32", "shape": [None, None, None, channels], "meaning": "raw images of one size"},
             "params": serving.defaults(info),
             "output": {"dtype": "uint8", "shape": [None, None, None], "meaning": "masks: 0 is background, c the c-th class"},
         }  # fmt: skip
@@ -59,5 +59,6 @@ class MlflowModel:
 
 def _images(info: ModelInfo) -> np.ndarray:
     """Return two images float32 (2, H, W, C) of 8-bit values, of another size than the model's."""
-    shape = (2, info.size[0] + 3, info.size[1] + 5, info.channels)
+    channels = max(rule_of(info).channels or [info.channels - 1]) + 1
+    shape = (2, info.size[0] + 3, info.size[1] + 5, channels)
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
