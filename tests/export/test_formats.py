@@ -1,12 +1,16 @@
 """Every format of every encoder, against the network with scaling and sigmoid written out here."""
 
+import importlib.metadata
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 from tests.export.models import MEAN, STD, write_model
 from tests.tiny_encoders import TINIEST
 
@@ -120,3 +124,22 @@ def test_an_mlflow_model_describes_itself(tmp_path):
     assert all("==" in line and "+" not in line for line in pinned) and {"torch", "mlflow"} <= {
         line.split("==")[0] for line in pinned
     }
+
+
+@pytest.mark.slow
+def test_a_served_model_imports_only_what_it_pins(tmp_path):
+    """Else a server in a new environment, where medtransfer is not installed, would end at its first request."""
+    folder = written("mlflow", model_of(tmp_path / "model"), tmp_path / "out")
+    code = (
+        "import sys; sys.path.insert(0, 'code'); import numpy as np; from medtransfer.export.serving import _load_pyfunc; "
+        "_load_pyfunc('data/model').predict(np.zeros((1, 40, 40, 3), np.float32)); "
+        "import medtransfer; assert 'code/medtransfer' in medtransfer.__file__; "
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    homes = importlib.metadata.packages_distributions()
+    imported = {home.lower().replace("_", "-") for module in loaded.stdout.split() for home in homes.get(module, [])}
+    required = {Requirement(line).name for line in (Path(__file__).parents[2] / "requirements.txt").read_text().split()}
+    pinned = {line.split("==")[0] for line in (folder / "requirements.txt").read_text().split()}
+    assert "torch" in imported and imported & required <= pinned

@@ -1,5 +1,6 @@
 """Models in MLflow's own format, and versions of the registered model of a target."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,11 @@ def load_saved_model(folder: Path) -> "Callable[[np.ndarray, dict[str, str]], np
     """Load an MLflow model; return its `predict(images, params)`."""
     import mlflow.pyfunc
 
-    model = mlflow.pyfunc.load_model(str(folder))
+    paths = list(sys.path)
+    try:
+        model = mlflow.pyfunc.load_model(str(folder))
+    finally:
+        sys.path[:] = paths  # MLflow puts the model's copy of the code first, for good
     return lambda images, params: model.predict(images, params=params)
 
 

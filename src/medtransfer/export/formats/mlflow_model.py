@@ -2,7 +2,6 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,7 @@ from medtransfer.export import serving
 from medtransfer.export.formats.whole_folder import WholeFolder
 from medtransfer.predict.model import Model
 from medtransfer.predict.pixels import rule_of
-from medtransfer.records import ModelInfo
+from medtransfer.records import ModelInfo, scratch_folder
 
 NEEDED = (  # packages that a prediction imports
     "huggingface-hub", "lightning-fabric", "numpy", "pillow", "pydantic", "pyyaml", "safetensors", "timm", "torch", "torchvision",
@@ -40,8 +39,8 @@ class MlflowModel:
 
     def write(self, model: Model, folder: Path) -> None:
         """Write the MLflow model; the code of this package is copied, since no registry has it."""
-        with TemporaryDirectory(dir=folder.parent) as scratch:
-            data = Path(scratch) / "model"
+        with scratch_folder(folder) as scratch:
+            data = scratch / "model"
             data.mkdir()
             WholeFolder().write(model, data)
             tracking.save_model(
