@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,7 @@ def served(uri: str) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "-p", str(port)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # the model brings the code
+    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     Path("server").mkdir()
     with (
         Path("server/log").open("w") as log,
@@ -207,7 +208,8 @@ def served(uri: str) -> Iterator[str]:
                 time.sleep(0.2)
             yield address
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _answers(url: str) -> bool:
