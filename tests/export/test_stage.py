@@ -182,7 +182,7 @@ def check_the_page(address: str, model: Model) -> None:
     names: dict[str, Any] = {}
     exec(code, names)
     np.testing.assert_array_equal(names["mask"], model.predict(picture[None, ..., None])[0].argmax(0))
-    command = next(block for block in re.findall(r"```\n(.*?)```", page, re.DOTALL) if block.startswith("curl"))
+    (command,) = re.findall(r"^curl.*?(?=^```)", page, re.DOTALL | re.MULTILINE)
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     expected = model.predict(np.array([[[[0], [80]], [[160], [240]]]], np.uint8)).argmax(1)
     assert json.loads(done.stdout) == {"predictions": expected.tolist()}
