@@ -39,7 +39,7 @@ class OnnxGraph:
         path = folder / self.file
         torch.onnx.export(
             trace(model), f=path, dynamo=True, verbose=False, external_data=False,
-            input_names=[PIXELS], output_names=[PROBABILITIES],
+            input_names=[PIXELS], output_names=[PROBABILITIES], dynamic_shapes={PIXELS: {0: "batch"}},  # the name of the axis
         )  # fmt: skip
         onnx.checker.check_model(path, full_check=True)
 
