@@ -10,7 +10,6 @@ from typing import Any
 from medtransfer.config import DEFAULTS, Params, load_params, merge, parse_yaml
 from medtransfer.decoders import DECODERS
 from medtransfer.environment import require_own_code
-from medtransfer.export.formats import FORMATS
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.modes import MODES
@@ -18,7 +17,7 @@ from medtransfer.modes import MODES
 log = logging.getLogger("medtransfer")
 PARAMS = Path("params.yaml")
 REGISTERED: dict[str, Mapping[str, Any]] = {  # names that the code defines, by kind
-    "mode": MODES, "decoder": DECODERS, "format": FORMATS, "distance": DISTANCES, "indicator": INDICATORS,
+    "mode": MODES, "decoder": DECODERS, "distance": DISTANCES, "indicator": INDICATORS,
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -35,7 +35,8 @@ OUT = Path("exports/lesions/net-simple/e003-full-s7")
 
 
 def export(model: str | None = "model", form: str = "folder", force: bool = False, tolerance: float = 1e-4) -> str:
-    return run(Export(out="exports", model=model, format=form, tolerance=tolerance), Path("checkpoints"), force)
+    section = Export.model_construct(out="exports", model=model, format=form, tolerance=tolerance)  # `other` is no format
+    return run(section, Path("checkpoints"), force)
 
 
 @pytest.fixture
@@ -78,6 +79,10 @@ def test_an_export_that_differs_leaves_nothing(off, model, other):
     assert not Path("exports").exists() or not [path for path in Path("exports").rglob("*") if path.is_file()]
     other.off = 1e-5
     assert export(form="other") == f"{OUT}/other/other: its probabilities differ from the model's by 1.0e-05 at most"
+
+
+def test_the_schema_knows_every_format():
+    assert get_args(Export.model_fields["format"].annotation) == tuple(FORMATS)
 
 
 def test_a_failed_export_keeps_the_older_one(model, other):

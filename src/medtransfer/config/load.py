@@ -36,7 +36,6 @@ USED = {
     ),
     "mode": ("study.modes", "finetune.mode"),
     "decoder": ("finetune.decoder",),
-    "format": ("export.format",),
     "distance": ("score.distance", "search.distances"),
     "indicator": ("pretrain.stop_by", "score.indicators", "rank.indicators", "rank.by"),
 }

@@ -755,7 +755,7 @@ class Export(Section):
     """folder of exported models"""
     model: Place | None
     """folder of the fine-tuned model, models/<target>/<encoder>-<origin>/<cell>; null: name it by --model"""
-    format: Name
+    format: Literal["folder", "torch", "onnx", "mlflow"]
     """folder: with all weights | torch: torch.export | onnx: ONNX | mlflow: to serve, and registered as its target's champion"""
     tolerance: Rate
     """largest accepted difference of a probability from the original's"""

@@ -1,6 +1,7 @@
 """Contract of a format that a fine-tuned model is exported to.
 
-To add a format, write its file in `formats/` and add one line to FORMATS; tests/export covers every entry.
+To add a format, write its file in `formats/`, and add one line to FORMATS and its name to `format` in config/schema.py;
+tests/export covers every entry.
 """
 
 from pathlib import Path
