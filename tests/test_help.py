@@ -56,7 +56,7 @@ def test_help_shows_the_defaults_of_the_working_folder(
     if text:
         Path("params.yaml").write_text(text)
     shown = " ".join(CliRunner().invoke(cli, ["finetune", "--help"]).output.split())
-    assert f"learning rate at the start [default: {lr}]" in shown and f"0: constant [default: {power}]" in shown
+    assert f"highest learning rate [default: {lr}]" in shown and f"0: constant [default: {power}]" in shown
 
 
 def test_every_option_is_described_by_a_fragment():

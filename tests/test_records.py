@@ -22,6 +22,7 @@ from medtransfer.records import (
     ExportInfo,
     ImageRule,
     ModelInfo,
+    Prediction,
     PreparedTarget,
     Pretraining,
     Result,
@@ -71,6 +72,10 @@ EXAMPLES: dict[type[Record], Any] = {
         arguments={"width": 4}, decoder=None, input=[32, 64], size=[64, 128], channels=3, mean=[0.5] * 3, std=[0.1 + 0.2] * 3,
         image_rule=asdict(ImageRule("percentiles", 0.5, 99.5, over="image")), parts=["encoder", "decoder"], weights="w1",
         kind="supervised", lineage=["a.pth 00"], licence="Apache-2.0", git_revision="none",
+    ),
+    Prediction: Prediction(
+        image="scan 1", key="ab12", models=[["models/a", "cd34"]], outputs={"mask": "masks/scan 1.nii.gz"},
+        classes=[{"label": 1, "class": "lesion", "pixels": 12, "ml": 0.1 + 0.2}], seconds=1.5,
     ),
     ExportInfo: ExportInfo(
         identity="i1", kind="onnx", file="model.onnx", interface={"input": {"shape": [None, 32]}}, task="segmentation",

@@ -9,6 +9,8 @@ __version__ = "0.1.0"
 PUBLIC = {  # the module of each public name, which is imported at first use: `--help` stays instant
     "StoppingRule": "medtransfer.selectors.stopping_rule",
     "load_model": "medtransfer.predict.model",
+    "predict": "medtransfer.predict.public",
+    "race": "medtransfer.race.public",
     "rank": "medtransfer.rank.public",
     "robustness": "medtransfer.indicators.robustness.of_views",
 }

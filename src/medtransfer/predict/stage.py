@@ -79,6 +79,11 @@ class Job:
 
 
 def run(section: Predict, checkpoints: Path, force: bool = False) -> str:
+    """Predict all images, and say what was done, with the metrics where there are reference masks; see `predict`."""
+    return predict(section, checkpoints, force)[1]
+
+
+def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[list[Prediction], str]:
     """Predict all images, or reuse what is finished.
 
     Args:
@@ -87,7 +92,7 @@ def run(section: Predict, checkpoints: Path, force: bool = False) -> str:
         force: whether to predict finished images again.
 
     Returns:
-        What was done, with the metrics where there are reference masks.
+        The record of each image, and what was done, with the metrics where there are reference masks.
 
     Raises:
         InputError: a model, an image or a mask cannot be used.
@@ -104,7 +109,8 @@ def run(section: Predict, checkpoints: Path, force: bool = False) -> str:
     job = Job(section, models, [shared_limits(images, rule_of(model.info)) for model in models], masks, rule)
     with exclusive(job.out):
         finished = [_complete(job, image, force) for image in track(images, "predict", len(images), "images")]
-        return _conclude(job, images, [record for record, _ in finished], sum(reused for _, reused in finished))
+        records = [record for record, _ in finished]
+        return records, _conclude(job, images, records, sum(reused for _, reused in finished))
 
 
 def _mask_rule(section: Predict, classes: Sequence[str]) -> MaskRule:

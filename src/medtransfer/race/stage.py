@@ -27,13 +27,15 @@ FILES = ("race.csv", "race.json", "race.md", "race.html")
 
 
 def run(params: Params) -> str:
-    """Race the candidates; fine-tunings that are finished are reused.
+    """Race the candidates, and return the text for the terminal; see `race`."""
+    return f"{tables.terminal(race(params))}\n\nThe page: {Path(params.race.out) / 'race.html'}"
+
+
+def race(params: Params) -> Race:
+    """Race the candidates, and write page, tables and the run; fine-tunings that are finished are reused.
 
     Args:
         params: params, whose section `race` names the candidates and the budget, and `finetune` the recipe.
-
-    Returns:
-        The text for the terminal.
 
     Raises:
         InputError: the candidates, the target or the budget cannot be used, or a launcher started the command several times.
@@ -55,8 +57,9 @@ def run(params: Params) -> str:
     study.reach_store(params, ("finetune", "race"))
     with exclusive(Path(section.out)):
         with tracking.project_run_set_aside():
-            race = _race(params, name, entrants, plan, budget, pruned)
-        return _write(race, params)
+            ended = _race(params, name, entrants, plan, budget, pruned)
+        _write(ended, params)
+    return ended
 
 
 def _budget(params: Params, count: int) -> int:
@@ -114,11 +117,11 @@ def _open(params: Params, name: str) -> tuple[PreparedTarget, float]:
     return hold_out(target, held, section.validation_seed), held
 
 
-def _write(race: Race, params: Params) -> str:
-    """Write page, tables and the run; return the text for the terminal."""
-    out, text, summary = Path(params.race.out), tables.terminal(race), tables.summary(race)
+def _write(race: Race, params: Params) -> None:
+    """Write page, tables and the run."""
+    out, summary = Path(params.race.out), tables.summary(race)
     write_text(out / "race.csv", as_csv(tables.heat_rows(race)))
-    write_text(out / "race.md", text + "\n")
+    write_text(out / "race.md", tables.terminal(race) + "\n")
     write_text(out / "race.html", page.render(race))
     write_json(out / "race.json", summary)
     winner = race.entrants[race.winner]
@@ -140,4 +143,3 @@ def _write(race: Race, params: Params) -> str:
             handle.log_curves(best)
             for name in FILES:
                 handle.log_artifact(out / name)
-    return f"{text}\n\nThe page: {out / 'race.html'}"

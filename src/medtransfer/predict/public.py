@@ -1,0 +1,38 @@
+"""Prediction as a function: `medtransfer.predict`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medtransfer.predict import stage
+from medtransfer.working_folder import load
+
+
+def predict(
+    images: str | Path, model: str | Path | Sequence[str | Path], *, masks: str | Path | None = None, **settings: Any
+) -> dict[str, Path]:  # fmt: skip
+    """Write masks of images in their own geometry, as the command `medtransfer predict` does; finished files are reused.
+
+    For arrays in memory there is `medtransfer.load_model(folder).predict(array)`.
+
+    ```python
+    masks = medtransfer.predict("new_scans", "models/my-lesions/unet-simple/e010-full-s123124", out="predicted")
+    ```
+
+    Args:
+        images: a picture, NIfTI volume or DICOM file, or a folder of them.
+        model: folder of a fine-tuned model; several of the same classes are averaged.
+        masks: reference masks, to write all metrics beside the masks, too; None: none.
+        **settings: other keys of the section `predict` of params.yaml, such as `out="elsewhere"` or `flips=["horizontal"]`.
+
+    Returns:
+        The file of each image's mask, by the name of the image.
+
+    Raises:
+        InputError: a model, an image, a mask or a setting cannot be used.
+    """
+    folders = [str(model)] if isinstance(model, str | Path) else [str(folder) for folder in model]
+    given = {"images": str(images), "model": folders, **({"masks": str(masks)} if masks else {}), **settings}
+    params = load(overrides={f"predict.{key}": value for key, value in given.items()})
+    records, _ = stage.predict(params.predict, Path(params.pretrain.out))
+    return {record.image: Path(params.predict.out) / record.outputs["mask"] for record in records}
