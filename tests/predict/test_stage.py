@@ -15,6 +15,7 @@ from PIL import ImageSequence
 from tests.predict.conftest import OWN
 from tests.predict.test_images import write_series
 
+import medtransfer
 from medtransfer.config import Predict, load_params
 from medtransfer.errors import InputError
 from medtransfer.metrics.segmentation import SegmentationEvaluation
@@ -277,3 +278,15 @@ def test_a_record_names_the_models_and_the_files(
     record = json.loads((tmp_path / "out/files/0.json").read_text())
     assert record["format"] == "medtransfer/prediction/1" and record["models"][0][0] == str(model)
     assert record["outputs"] == {"mask": "masks/0.png", "overlay": "overlays/0.png"}
+
+
+def test_the_function_returns_the_mask_of_each_image(
+    make_model: Callable[..., Path], pictures: Path, predict: Predicted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict([make_model()], pictures)
+    expected = {path.stem: path.read_bytes() for path in (tmp_path / "out/masks").iterdir()}
+    monkeypatch.chdir(tmp_path)
+    masks = medtransfer.predict(pictures, tmp_path / "models/model", out="again", accelerator="cpu")
+    assert {name: path.read_bytes() for name, path in masks.items()} == expected and len(masks) == 4
+    with pytest.raises(InputError, match="flips"):
+        medtransfer.predict(pictures, tmp_path / "models/model", flips=["diagonal"])

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from tests.tasks.fakes import Watched
 
+import medtransfer
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError
+from medtransfer.race import public
 from medtransfer.race.stage import run
 from medtransfer.rank.stage import run as rank
 from medtransfer.records import PreparedTarget
@@ -191,3 +193,14 @@ def test_a_ray_cluster_gives_the_same_files(race, inputs):
     race(launcher="ray")
     for name in FILES:
         assert (Path("race") / name).read_bytes() == (inputs / "race" / name).read_bytes(), name
+
+
+def test_the_function_races_what_it_is_told_to(raced, inputs, tiny_params, monkeypatch):
+    """The params are those of the command; the race ended before, so that nothing is trained."""
+    given: list[dict[str, object]] = []
+    monkeypatch.setattr(public, "load", lambda overrides: (given.append(overrides), tiny_params({**CHOSEN, **overrides}))[1])
+    monkeypatch.chdir(inputs)
+    race = medtransfer.race(["checkpoints/unet-simple"], target="sample", seeds=1)
+    assert given == [{"race.candidates": ["checkpoints/unet-simple"], "race.target": "sample", "race.seeds": 1}]
+    assert f"{race.entrants[race.winner].name} wins" in raced and race.winner not in race.rivals
+    assert race.spent <= race.budget == race.full == 16
