@@ -131,7 +131,7 @@ def test_the_record_holds_all_metrics_and_curves(tuned):
     assert Result.read(path) == tuned
     record = json.loads(path.read_text())
     assert record["format"] == "medtransfer/result/2" and 0 <= record["metrics"]["dice"] <= 1
-    names = {*OVERLAP, "average_precision", "hd95"}
+    names = {*OVERLAP, "average_precision", "hd95", "hd95_mm"}
     assert {"dice", "jaccard", "mcc", "precision", "sensitivity", "specificity"} <= names
     per_class = {f"{name}_class_{c}" for name in names for c in (1, 2, 3)}
     pooled = {f"{name}_per_{case}" for name in ("dice", "jaccard") for case in ("image", "patient")}
