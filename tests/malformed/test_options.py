@@ -13,7 +13,7 @@ from medtransfer.cli import cli
 ROWS: list[Row] = [
     ("an unknown command", ["prepair"], "prepair"),
     *((f"{name}: an unknown option", [name, "--what", "5"], "--what") for name in sorted(cli.commands)),
-    *((f"{name}: a word too many", [name, "more"], "more") for name in sorted(cli.commands)),
+    *((f"{name}: a word too many", [name, *["one"] * (name == "init"), "more"], "more") for name in sorted(cli.commands)),
     *((f"{name}: params that are not there", [name, "--params", "none.yaml"], "none.yaml")
       for name in sorted(cli.commands) if any(option.name == "files" for option in cli.commands[name].params)),
     ("samples: an option without its value", ["samples", "--seed"], "--seed"),

@@ -91,7 +91,7 @@ SETTING_ROWS: list[Row] = [
     ("the test takes everything", PARAMS, setting(split={"test": 0.99, "seed": 1}), "test"),
     ("the test takes NaN", PARAMS, setting(split={"test": float("nan"), "seed": 1}), "test"),
     ("the split's seed is a word", PARAMS, setting(split={"test": 0.4, "seed": "x"}), "seed"),
-    ("an unknown reader", PARAMS, setting(reader="dicom"), "dicom", "acdc"),
+    ("an unknown reader", PARAMS, setting(reader="nrrd"), "nrrd", "acdc"),
 ]  # fmt: skip
 ROWS = FILE_ROWS + SETTING_ROWS
 

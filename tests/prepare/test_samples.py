@@ -24,7 +24,8 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_the_same_seed_gives_the_same_bytes(samples: Path, tmp_path: Path) -> None:
     assert write_samples(tmp_path / "again", seed=7, **SIZES)
-    assert digests(tmp_path / "again") == digests(samples)
+    again, first = digests(tmp_path / "again"), digests(samples)  # beside which there are datasets of other readers
+    assert again == {name: first.get(name) for name in again} and len(again) > 50
     write_samples(tmp_path / "other", seed=8, **SIZES)
     assert digests(tmp_path / "other")["heart/training/patient001/patient001_frame01.nii.gz"] not in digests(samples).values()
 
