@@ -14,12 +14,14 @@ from tests.analysis.test_judge import SAMPLING, pool
 from tests.report.test_report import CELL
 
 from medtransfer import tracking
+from medtransfer.analysis.halving import plan_rungs
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.pools import collect
 from medtransfer.analysis.summary import analyse
 from medtransfer.analysis.trials import outcomes_of_choices
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.selectors.trials import ETA, race
 
 Dice = dict[int, tuple[float, ...]]
 
@@ -139,3 +141,9 @@ def test_validation_images_choose_where_all_have_them(workplace: Path, select: s
     assert analysis.by_selector["one-each"].mean_tis == pytest.approx(tis)
     verdict = analysis.judged[0].by_selector["one-each"]
     assert verdict.mean == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("candidates", range(4, 60))
+def test_a_race_by_seeds_has_the_seats_of_a_race_by_epochs(candidates: int) -> None:
+    rungs = race(candidates, 99)
+    assert list(rungs) == [rung.seats for rung in plan_rungs(candidates, 1, ETA, len(rungs))]

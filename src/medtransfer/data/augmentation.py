@@ -34,8 +34,11 @@ def rotate_flip(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
 
     Source: paper A.4, ACDC and COVID-QU.
     """
-    transform = _rotate_flip(size)
-    # A seed would start all transforms in the same state, and the flip would depend on the angle.
+    return _apply(_rotate_flip(size), image, mask, rng)
+
+
+def _apply(transform: A.Compose, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
+    # A seed would start all transforms in the same state, and a flip would depend on the angle.
     transform.set_random_state(rng, random.Random(int(rng.integers(2**63))))
     moved = transform(image=image, mask=mask)
     return rgb(moved["image"]).numpy(), moved["mask"]
@@ -65,10 +68,7 @@ def affine(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: 
     Returns:
         Image float32 (3, height, width) in [0, 1], bilinear, and mask uint8 (height, width), nearest.
     """
-    transform = _affine(size)
-    transform.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-    moved = transform(image=image, mask=mask)
-    return rgb(moved["image"]).numpy(), moved["mask"]
+    return _apply(_affine(size), image, mask, rng)
 
 
 @cache
