@@ -202,7 +202,7 @@ def export_evidence(params: Params, out: Path, names: bool) -> str:
 
 @command("search")
 def search(params: Params, everything: bool = False) -> str:
-    """Search for the robustness setting that chooses best, on own results or the paper's replayed ones.
+    """Search for the setting of robustness, and the indicator, that choose best, on own results or the paper's replayed ones.
 
     Args:
         params: of the study to search on.
@@ -219,7 +219,7 @@ def search(params: Params, everything: bool = False) -> str:
     else:
         results = read_own(
             default, set(product(section.distances, section.levels)), views_of(params.score), params.report.least,
-            None if everything else described(params),
+            None if everything else described(params), section.indicators,
         )  # fmt: skip
     return run(section, results, default, params.report.confidence, params.report.margin)
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ from typing import Any
 from medtransfer.config import DEFAULTS, Params, load_params, merge, parse_yaml
 from medtransfer.decoders import DECODERS
 from medtransfer.environment import require_own_code
-from medtransfer.indicators.registry import INDICATORS
+from medtransfer.indicators.registry import ALL, INDICATORS
 from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.modes import MODES
 
 log = logging.getLogger("medtransfer")
 PARAMS = Path("params.yaml")
-REGISTERED: dict[str, Mapping[str, Any]] = {  # names that the code defines, by kind
-    "mode": MODES, "decoder": DECODERS, "distance": DISTANCES, "indicator": INDICATORS,
+REGISTERED: dict[str, Collection[str]] = {  # names that the code defines, by kind
+    "mode": MODES, "decoder": DECODERS, "distance": DISTANCES, "indicator": INDICATORS, "indicators": [*INDICATORS, ALL],
 }  # fmt: skip
 
 

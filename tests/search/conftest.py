@@ -16,7 +16,7 @@ from medtransfer.config import Search
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.pairs import Pairs, write_pairs
 from medtransfer.indicators.robustness.setting import RobustnessSetting
-from medtransfer.records import write_text
+from medtransfer.records import Score, Scores, write_text
 from medtransfer.search import plots
 from medtransfer.search.evaluate import Case, Curve, Key, Measured, Values
 from medtransfer.search.results import read_own
@@ -61,7 +61,7 @@ CHOSEN = {
     "star": {("cosine", -1): 1, ("l2", -2): 5},
 }  # fmt: skip
 SECTION: dict[str, Any] = {
-    "out": "search", "results": "own", "per_encoder": False, "distances": ["cosine", "l2"],
+    "out": "search", "results": "own", "per_encoder": False, "indicators": ["robustness"], "distances": ["cosine", "l2"],
     "margins": {"low": 0.0, "high": 0.5, "step": 0.5}, "levels": [-1, -2], "poolings": ["frozen", "never"],
 }  # fmt: skip
 
@@ -98,10 +98,27 @@ class Lab:
                 write_pairs(folder / f"epoch-{epoch:03d}.npz", pairs)
             handle.log_artifact(folder, "scores")
 
+    def add_indicator(
+        self, target: str, indicator: str, values: Mapping[int, float | None], level: int = -2, unfit: int | None = None
+    ) -> None:
+        """Plant a score run of its own with the values of another indicator, those of one epoch of features that are not finite."""
+        params = {"encoder": "unet", "target": target, "origin": "simple", "source": "imagenet", "pretraining": "pre-unet",
+                  "data": f"data-{target}", "images": 4}  # fmt: skip
+        folder = Path("indicators", target, indicator, str(level))
+        for epoch, value in values.items():
+            row = Score(indicator, {"level": level, "pixels": 10}, value, flags={"nonfinite": 1} if epoch == unfit else {})
+            Scores(**params, epoch=epoch, weights=f"w{epoch}", source_accuracy=None, settings={}, rows=[row], notes={}).write(
+                folder / f"epoch-{epoch:03d}.json"
+            )
+        with tracking.open_run("score", target, digest([params, indicator, level], 16), params, {}) as handle:
+            handle.log_artifact(folder, "scores")
+
     def search(self, **changed: Any) -> str:
         """Search with a section of which the given keys are changed; the default setting is l2, margin .5, level -1, frozen."""
         section, default = Search.model_validate({**SECTION, **changed}), RobustnessSetting("l2", 0.5, -1, "frozen")
-        return run(section, read_own(default, set(product(section.distances, section.levels)), least=0.1), default, 0.95, 0.01)
+        tried = set(product(section.distances, section.levels))
+        results = read_own(default, tried, least=0.1, indicators=section.indicators)
+        return run(section, results, default, 0.95, 0.01)
 
     def rows(self) -> list[dict[str, str]]:
         """Return the rows of trials.csv."""

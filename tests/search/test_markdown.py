@@ -8,7 +8,7 @@ import pytest
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.metrics.comparison import ClusterMean
 from medtransfer.search.evaluate import Case, Table
-from medtransfer.search.held_out import Best, Family, HeldOut, Scores, Totals
+from medtransfer.search.held_out import Best, Family, HeldOut, Scores, Searched, Totals
 from medtransfer.search.markdown import write_up
 from medtransfer.tasks.contract import Metric
 
@@ -58,7 +58,7 @@ def family(make_case: Callable[..., Case]) -> Callable[..., Family]:
 def said(
     *families: Family, means: Totals | None = None, default: RobustnessSetting = DEFAULT, notes: Sequence[str] = ()
 ) -> str:  # fmt: skip
-    return write_up(families, means or totals(), default, notes, 0.95, 0.01)
+    return write_up([Searched("robustness", families, means or totals())], default, notes, 0.95, 0.01)
 
 
 def test_the_verdict_comes_first(family: Callable[..., Family]):

@@ -13,7 +13,7 @@ from medtransfer.search.space import list_settings, margin_grid
 
 DEFAULT = RobustnessSetting("cosine", 0.5, -2, "frozen")
 SECTION: dict[str, Any] = {
-    "out": "search", "results": "own", "per_encoder": False, "distances": ["cosine", "l2"],
+    "out": "search", "results": "own", "per_encoder": False, "indicators": ["robustness"], "distances": ["cosine", "l2"],
     "margins": {"low": 0.0, "high": 0.6, "step": 0.2}, "levels": [-1, -2], "poolings": ["frozen", "never"],
 }  # fmt: skip
 

@@ -54,7 +54,8 @@ def test_every_setting_is_a_row_and_the_best_of_each_margin_a_run(searched: tupl
     assert {run.tags[tracking.PARENT] for run in children} == {parent.id}
     for run in children:
         row = rows[int(run.params["trial"])]
-        assert run.params == {name: row[name] for name in ("distance", "margin", "level", "pooling", "study", "trial")}
+        named = ("indicator", "distance", "margin", "level", "pooling", "study", "trial")
+        assert run.params == {name: row[name] for name in named}
         assert run.metrics == pytest.approx({name: float(value) for name, value in row.items() if name.startswith("tis")})
         assert row["margin"] == "0.5", "of equally good margins the default's is logged"
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,7 @@ from medtransfer.tracking import StoredRun
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
 TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
+VIEWS = tuple(one.name for one in fields(ViewSettings))  # params of a score run that say what was measured
 UNUSABLE = ("nonfinite", "undefined")  # flags of a score that is no basis for a choice
 VALIDATION = "validation_{}"  # metric of a fine-tuning: the primary metric of the validation samples
 IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning
@@ -47,6 +48,7 @@ class Pool:
         metric: primary metric of the task, which the outcomes are values of.
         setting: of the robustness, for people; empty when nothing was scored.
         score_run: id of the run that holds the scores and their per-image distances; empty when there is none.
+        score_runs: ids of all score runs with the same images and views, that one first; empty likewise.
         score: the setting of that robustness; None when nothing was scored.
         every_seed: whether means go over all seeds of a candidate, not over those that all candidates share.
         runs: ids of the runs that it was read from.
@@ -70,6 +72,7 @@ class Pool:
     metric: Metric
     setting: str = ""
     score_run: str = ""
+    score_runs: tuple[str, ...] = ()
     score: RobustnessSetting | None = None
     every_seed: bool = False
     runs: tuple[str, ...] = ()
@@ -282,22 +285,28 @@ def _scores(
     for run in tracking.read_runs("score"):
         by_weights[run.params["pretraining"], run.params["data"]].append(run)
     chosen: dict[PoolKey, StoredRun] = {}
+    alike: dict[PoolKey, tuple[str, ...]] = {}
     for key in tuned:
         fields = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
         if scored := by_weights[fields["pretraining"], fields["data"]]:
             matching = [run for run in scored if all(run.params.get(name) == value for name, value in preferred.items())]
-            chosen[key] = (matching or scored)[0]
+            chosen[key] = first = (matching or scored)[0]
+            alike[key] = (first.id, *(run.id for run in scored if run is not first and _views(run) == _views(first)))
     ids = sorted({run.id for run in chosen.values()})
     plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, HISTORY, "robustness"}
     scored_by = {metric for run in chosen.values() for metric in run.params.get("scores", "").split()}
     broken = {f"{metric}_{flag}" for metric in {*METRICS.values(), *plain, *scored_by} for flag in UNUSABLE}
     curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*METRICS.values(), *broken, *plain, *scored_by})}
     return {
-        key: _score_fields(
+        key: {"score_runs": alike[key], **_score_fields(
             run, setting.pooling, key[FIELDS.index("mode")], {m: curve.get(run.id, {}) for m, curve in curves.items()}
-        )
+        )}
         for key, run in chosen.items()
-    }
+    }  # fmt: skip
+
+
+def _views(run: StoredRun) -> list[str | None]:
+    return [run.params.get(name) for name in VIEWS]
 
 
 def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:

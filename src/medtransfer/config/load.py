@@ -37,7 +37,8 @@ USED = {
     "mode": ("study.modes", "finetune.mode"),
     "decoder": ("finetune.decoder",),
     "distance": ("score.distance", "search.distances"),
-    "indicator": ("pretrain.stop_by", "score.indicators", "rank.indicators", "rank.by"),
+    "indicator": ("pretrain.stop_by", "rank.by"),
+    "indicators": ("score.indicators", "rank.indicators", "search.indicators"),
 }
 
 
@@ -166,9 +167,9 @@ def _undefined_names(merged: dict[str, Any], registered: Mapping[str, Collection
     names = {kind: set(section) for kind, section in defined.items() if isinstance(section, dict)}
     for kind, known in (names | dict(registered)).items():
         for user in USED[kind]:
-            value = _look_up(merged, user)
+            value, one = _look_up(merged, user), kind.removesuffix("s")
             errors += [
-                (tuple(user.split(".")), f"{user} names the {kind} {name!r}, known are {', '.join(sorted(map(str, known)))}")
+                (tuple(user.split(".")), f"{user} names the {one} {name!r}, known are {', '.join(sorted(map(str, known)))}")
                 for name in (value if isinstance(value, list) else [value]) if isinstance(name, str) and name not in known
             ]  # fmt: skip
     return errors

@@ -413,7 +413,7 @@ class Score(Section):
     margins: list[AtLeastZero]
     """further margins that are scored"""
     indicators: list[Name]
-    """indicators to measure, all in one pass"""
+    """indicators to measure in one pass; all: every one"""
     features: Literal["plain", "view"]
     """images that features without views are of: plain: as they are | view: the first jittered view, which saves a forward pass"""
     pixels: Annotated[Positive, Field(ge=10)]
@@ -620,7 +620,7 @@ class Rank(Section):
     pickle: bool
     """whether weights files may be pickles (.pt, .pth), of which only tensors and plain values are read"""
     indicators: list[Name]
-    """indicators to rank by, all in one pass"""
+    """indicators to rank by, measured in one pass; all: every one"""
     by: Name
     """indicator that the verdict rests on where there are masks"""
     stride: Positive
@@ -710,7 +710,7 @@ class Predict(Section):
 
 
 class Search(Section):
-    """Robustness settings to try on stored results."""
+    """Settings of robustness, and other indicators, to try on stored results."""
 
     out: Out
     """folder of the search's results"""
@@ -718,6 +718,8 @@ class Search(Section):
     """whose scores and test results to search on: own | replay"""
     per_encoder: bool
     """true: a winner for each encoder, not one for all"""
+    indicators: list[Name]
+    """indicators to try: robustness at all settings below, others as scored; all: every one that was"""
     distances: Annotated[list[Name], Field(min_length=1)]
     """distances to try"""
     margins: Margins

@@ -9,6 +9,7 @@ from medtransfer.registry import Registry
 if TYPE_CHECKING:
     from medtransfer.indicators.contract import Indicator
 
+ALL = "all"  # in a list of names: every indicator
 INDICATORS: "Registry[Indicator]" = Registry({
     "robustness": "medtransfer.indicators.robustness.measure:Robustness",
     "logme": "medtransfer.indicators.logme:LogME",
@@ -42,16 +43,17 @@ INDICATORS: "Registry[Indicator]" = Registry({
 
 
 def find_indicators(names: Sequence[str], key: str) -> "list[Indicator]":
-    """Look up indicators by name; repeated names are ignored.
+    """Look up indicators by name; repeated names are ignored, and ALL stands for every one.
 
     Args:
-        names: keys of INDICATORS.
+        names: keys of INDICATORS, or ALL.
         key: key of params.yaml that lists them, for the message.
 
     Raises:
         InputError: there is no indicator of a name, or no name.
     """
-    unknown = [name for name in names if name not in INDICATORS]
+    unknown = [name for name in names if name not in INDICATORS and name != ALL]
     if unknown or not names:
-        raise InputError(f"expected {key} out of {', '.join(INDICATORS)}, but got {repr(unknown[0]) if unknown else 'none'}")
-    return [INDICATORS[name] for name in dict.fromkeys(names)]
+        known = ", ".join((*INDICATORS, ALL))
+        raise InputError(f"expected {key} out of {known}, but got {repr(unknown[0]) if unknown else 'none'}")
+    return [INDICATORS[name] for name in (INDICATORS if ALL in names else dict.fromkeys(names))]

@@ -9,7 +9,7 @@ from medtransfer import tracking
 from medtransfer.config import Score
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator, Measured, Options, pick
-from medtransfer.indicators.registry import INDICATORS, find_indicators
+from medtransfer.indicators.registry import ALL, INDICATORS, find_indicators
 from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.streamed_pass import measure, require_labels
 from medtransfer.locks import exclusive
@@ -53,6 +53,9 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     if section.distance not in DISTANCES:
         raise InputError(f"expected score.distance out of {', '.join(DISTANCES)}, but got {section.distance!r}")
     target = PreparedTarget.open(prepared / section.target).verify()
+    if ALL in section.indicators and not target.has_masks:
+        indicators = [indicator for indicator in indicators if "labels" not in indicator.needs]
+        log.warning("score: %s has no masks, so that only %s are measured", section.target, ", ".join(i.name for i in indicators))
     require_labels(indicators, target, "score.indicators")
     series = series_folder(checkpoints, section.encoder, section.origin)
     infos = list_checkpoints(series)
@@ -208,7 +211,7 @@ def _log(label: str, indicator: Indicator, measured: Measured, options: Options)
         alarming = ALARMING & row.flags.keys()
         log.log(
             logging.WARNING if alarming else logging.INFO, "%s: %s %s (%d images%s)", label, metric,
-            "is not defined" if row.value is None else f"{row.value:.4f}",            len(measured.images), flags,
+            "is not defined" if row.value is None else f"{row.value:.4f}", len(measured.images), flags,
         )  # fmt: skip
     for note in measured.notes:
         log.warning("%s: %s", label, note)

@@ -1,1 +1,1 @@
-"""Search for the robustness setting that chooses best on stored results."""
+"""Search for the setting of robustness, and the indicator, that choose best on stored results."""

@@ -1,13 +1,14 @@
-"""TIS of the checkpoints that robustness chooses, for every configuration and setting."""
+"""TIS of the checkpoints that a score chooses, for every configuration and setting."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.search.settings import IndicatorSetting, Tried
 from medtransfer.selectors.rules import RULES
 from medtransfer.tasks.contract import Metric
 
@@ -64,8 +65,9 @@ class Case:
         weights: what configurations of the same pretraining share.
         tis: TIS of every checkpoint, by epoch.
         scores: robustness by key and epoch; epoch 0 can be chosen only if it has a score.
-        measured: settings at which there are scores.
+        measured: settings at which there is robustness.
         metric: label of the metric that TIS compares.
+        indicators: scores of other indicators by setting and epoch, likewise.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Case:
     scores: Mapping[Key, Mapping[int, Curve]]
     measured: Measured
     metric: Metric
+    indicators: Mapping[IndicatorSetting, Mapping[int, float]] = field(default_factory=dict)
 
     @property
     def full(self) -> float:
@@ -100,7 +103,20 @@ class Case:
         """
         curves = self.scores[key]
         epochs = sorted(curves)
-        scores = np.stack([curves[epoch].robustness(margins) for epoch in epochs], axis=-1)  # (M, E)
+        return self._choose(np.stack([curves[epoch].robustness(margins) for epoch in epochs], axis=-1), epochs)
+
+    def judge_indicator(self, setting: IndicatorSetting) -> dict[str, Values]:
+        """Choose a checkpoint by another indicator.
+
+        Returns:
+            TIS (1,) of the chosen checkpoint, by rule.
+        """
+        scores = self.indicators[setting]
+        epochs = sorted(scores)
+        return self._choose(setting.sign * np.array([[scores[epoch] for epoch in epochs]]), epochs)
+
+    def _choose(self, scores: Values, epochs: Sequence[int]) -> dict[str, Values]:
+        """Return the TIS (M,) of the choices by scores (M, E), by rule."""
         tis = np.array([self.tis[epoch] for epoch in epochs])
         return {name: tis[rule.choose_many(scores, epochs)] for name, rule in JUDGED.items()}
 
@@ -111,12 +127,12 @@ class Table:
 
     Attributes:
         cases: C configurations.
-        settings: S robustness settings.
+        settings: S settings of robustness or other indicators.
         tis: (S, C) by rule.
     """
 
     cases: tuple[Case, ...]
-    settings: tuple[RobustnessSetting, ...]
+    settings: tuple[Tried, ...]
     tis: Mapping[str, Values]
 
     def mean(self, cases: Sequence[int], rule: str = OBJECTIVE) -> Values:
@@ -129,19 +145,27 @@ class Table:
         return {target: [i for i, case in enumerate(self.cases) if case.target == target] for target in targets}
 
 
-def tabulate(cases: Sequence[Case], settings: Sequence[RobustnessSetting]) -> Table:
+def tabulate(cases: Sequence[Case], settings: Sequence[Tried]) -> Table:
     """Judge every case at every setting.
 
     Raises:
-        KeyError: robustness was not measured at a setting.
+        KeyError: a score was not measured at a setting.
     """
     tis = {rule: np.empty((len(settings), len(cases))) for rule in JUDGED}
-    rows: dict[tuple[str, int, str], list[int]] = {}
+    rows: dict[tuple[str, int, str] | IndicatorSetting, list[int]] = {}  # settings that differ in the margin are judged together
     for row, setting in enumerate(settings):
-        rows.setdefault((setting.distance, setting.level, setting.pooling), []).append(row)
-    for same in rows.values():
-        margins = np.array([settings[row].margin for row in same])
+        same = setting if isinstance(setting, IndicatorSetting) else (setting.distance, setting.level, setting.pooling)
+        rows.setdefault(same, []).append(row)
+    for together in rows.values():
         for column, case in enumerate(cases):
-            for rule, values in case.judge(settings[same[0]].key(case.mode), margins).items():
-                tis[rule][same, column] = values
+            for rule, values in _judge(case, [settings[row] for row in together]).items():
+                tis[rule][together, column] = values
     return Table(tuple(cases), tuple(settings), tis)
+
+
+def _judge(case: Case, settings: Sequence[Tried]) -> dict[str, Values]:
+    first = settings[0]
+    if isinstance(first, IndicatorSetting):
+        return case.judge_indicator(first)
+    margins = [setting.margin for setting in settings if isinstance(setting, RobustnessSetting)]
+    return case.judge(first.key(case.mode), np.array(margins))

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.metrics.comparison import ClusterMean, cluster_mean, differences
 from medtransfer.search.evaluate import OBJECTIVE, Case, Table, tabulate
+from medtransfer.search.settings import Tried, remoteness
 
+ANY = "any"  # in place of an indicator: all of them compete
 COLUMNS = {"best": "tis", "first-drop": "tis_online"}  # columns of trials.csv by rule; those of others are tis_<rule>
 
 
@@ -18,7 +19,7 @@ class Best:
     Attributes:
         study: name of the choice, such as `search-without-acdc`.
         trial: row of the setting in the table.
-        setting: the robustness setting.
+        setting: the setting.
         value: mean TIS over the cases that it was chosen on.
         tied: number of other settings with the same value.
         trials: number of settings compared.
@@ -26,7 +27,7 @@ class Best:
 
     study: str
     trial: int
-    setting: RobustnessSetting
+    setting: Tried
     value: float
     tied: int
     trials: int
@@ -38,7 +39,7 @@ class Scores:
 
     Attributes:
         chosen: TIS at the chosen setting, by rule.
-        default: TIS at the default setting; None if its scores are not stored.
+        default: TIS at the default setting of robustness; None if its scores are not stored.
         full: TIS of the last checkpoint.
         none: TIS of no pretraining; None if it was not fine-tuned everywhere.
     """
@@ -124,6 +125,21 @@ class Totals:
         return {name: value for name, value in numbers.items() if value is not None}
 
 
+@dataclass(frozen=True)
+class Searched:
+    """The search over the settings of one indicator, or over those of all.
+
+    Attributes:
+        name: of the indicator, or ANY.
+        families: configurations that share a winner.
+        totals: means over the configurations of all families.
+    """
+
+    name: str
+    families: tuple[Family, ...]
+    totals: Totals
+
+
 def column(rule: str) -> str:
     """Return the name of a rule's mean TIS in trials.csv."""
     return COLUMNS.get(rule, f"tis_{rule}".replace("-", "_"))
@@ -136,7 +152,7 @@ def judge_family(study: str, encoder: str, table: Table, default: RobustnessSett
         study: name of the winner's choice.
         encoder: name of the family, empty for all encoders.
         table: TIS of its cases.
-        default: setting to compare with; among equally good settings the nearest to it wins.
+        default: setting of robustness to compare with; among equally good settings the nearest to it wins.
         default_measured: whether the default can be judged on the stored scores.
     """
     at_default = tabulate(table.cases, [default]) if default_measured else None
@@ -170,12 +186,6 @@ def find_best(study: str, table: Table, cases: Sequence[int], default: Robustnes
 def rank(table: Table, values: Sequence[float], default: RobustnessSetting) -> list[int]:
     """Rank the table's rows by descending value; ties by nearness to the default."""
     return sorted(range(len(values)), key=lambda row: (-values[row], *remoteness(table.settings[row], default)))
-
-
-def remoteness(setting: RobustnessSetting, default: RobustnessSetting) -> tuple[Any, ...]:
-    """Return the distance of a setting from the default: how many names and levels differ, then level and margin."""
-    differing = sum(getattr(setting, name) != getattr(default, name) for name in ("distance", "level", "pooling"))
-    return differing, abs(setting.level - default.level), abs(setting.margin - default.margin)
 
 
 def average(cases: Sequence[Scores]) -> Scores:

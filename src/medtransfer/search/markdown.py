@@ -7,31 +7,69 @@ from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean, Interval, mean_tis_interval
 from medtransfer.records.tables import as_markdown
 from medtransfer.search.evaluate import OBJECTIVE
-from medtransfer.search.held_out import Best, Family, Totals
+from medtransfer.search.held_out import ANY, Best, Family, Searched, Totals
+from medtransfer.search.settings import columns
+from medtransfer.selectors.score_names import score_label
 from medtransfer.tasks.contract import shared_label
 
 Row = dict[str, Any]
 
 
 def write_up(
-    families: Sequence[Family], totals: Totals, default: RobustnessSetting, notes: Sequence[str], confidence: float, margin: float
+    searched: Sequence[Searched], default: RobustnessSetting, notes: Sequence[str], confidence: float, margin: float
 ) -> str:
     """Format the whole result as Markdown.
 
     Args:
-        families: configurations that share a winner, with their best settings.
-        totals: means over all configurations.
+        searched: the indicators, the first of which is described in full.
         default: robustness setting of the params.
         notes: sentences on what was left out and other remarks.
         confidence: coverage of the intervals.
         margin: differences of TIS up to this are equivalent.
     """
-    parts = ["# Which setting of robustness chooses best", *_verdict(families, totals, default, confidence, margin)]
+    first = searched[0]
+    families = first.families
+    parts = [f"# Which setting of {score_label(first.name)} chooses best"]
+    parts += _verdict(families, first.totals, default, confidence, margin)
     parts += ["## The best setting over all targets, and without each", as_markdown(_study_rows(families))]
     if held_out := _held_out_rows(families):
         parts += ["## Each target, judged at the setting that was chosen without it", as_markdown(held_out)]
+    if len(searched) > 1:
+        rows = [_indicator_row(one, confidence, margin) for one in searched]
+        parts += ["## Every indicator", _caution(searched), as_markdown(rows)]
     parts += ["## What else to know", "\n".join(f"- {note}" for note in notes)] if notes else []
     return "\n\n".join(parts) + "\n"
+
+
+def _caution(searched: Sequence[Searched]) -> str:
+    text = (
+        f"The best of these {len(searched) - 1} indicators was not known beforehand, so the highest value of the table flatters, "
+        "held out or not"
+    )
+    if searched[0].totals.held_out is None:
+        return f"{text}."
+    return (
+        f"{text}; the row *{_name(ANY)}* does not: there each target is judged at the indicator, too, that was chosen without it."
+    )
+
+
+def _name(indicator: str) -> str:
+    return "any of them" if indicator == ANY else score_label(indicator)
+
+
+def _indicator_row(searched: Searched, confidence: float, margin: float) -> Row:
+    totals, families = searched.totals, searched.families
+    held_out = totals.held_out.chosen if totals.held_out else {}
+    bounds = mean_tis_interval(totals.mean_held_out, confidence) if totals.mean_held_out else None
+    gain = totals.gain
+    return {
+        "indicator": _name(searched.name), "settings": sum(family.best.trials for family in families),
+        "best setting": "; ".join(str(family.best.setting) for family in families),
+        "TIS in-sample": totals.in_sample.chosen[OBJECTIVE], "TIS held out": held_out.get(OBJECTIVE),
+        f"{100 * confidence:g} % interval": f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else None,
+        "TIS online, held out": held_out.get("first-drop"),
+        "against default robustness": f"{gain.value:+.3f}, {gain.outcome(confidence, margin)}" if gain else None,
+    }  # fmt: skip
 
 
 def _verdict(families: Sequence[Family], totals: Totals, default: RobustnessSetting, confidence: float, margin: float) -> list[str]:
@@ -94,18 +132,23 @@ def _study_rows(families: Sequence[Family]) -> list[Row]:
     bests = [best for family in families for best in (family.best, *(target.best for target in family.held_out))]
     return [
         {
-            "study": best.study, "settings": best.trials, **vars(best.setting), "TIS in-sample": best.value,
+            "study": best.study, "settings": best.trials, **_shown(best), "TIS in-sample": best.value,
             "other settings as good": best.tied,
         }
         for best in bests
     ]  # fmt: skip
 
 
+def _shown(best: Best) -> Row:
+    """Return the columns of a setting that its indicator has."""
+    return {name: value for name, value in columns(best.setting).items() if name != "indicator" and value is not None}
+
+
 def _held_out_rows(families: Sequence[Family]) -> list[Row]:
     return [
         {
             "target": f"{held_out.target} ({family.encoder})" if family.encoder else held_out.target,
-            "configurations": len(held_out.cases), **vars(held_out.best.setting), "TIS": held_out.scores.chosen[OBJECTIVE],
+            "configurations": len(held_out.cases), **_shown(held_out.best), "TIS": held_out.scores.chosen[OBJECTIVE],
             "TIS online": held_out.scores.chosen["first-drop"], "default setting": held_out.scores.default,
             "last checkpoint": held_out.scores.full, "no pretraining": held_out.scores.none,
         }

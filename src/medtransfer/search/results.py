@@ -11,6 +11,7 @@ from medtransfer.analysis.judge import unjudged
 from medtransfer.analysis.pools import Pool, collect
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import ViewSettings
+from medtransfer.indicators.registry import ALL
 from medtransfer.indicators.robustness.pairs import Pairs, read_pairs
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import SortedGaps
@@ -18,6 +19,8 @@ from medtransfer.metrics.transfer import transferability_indicator_score
 from medtransfer.progress import track
 from medtransfer.records import BROKEN_ARRAYS, checkpoint_path, in_one_line
 from medtransfer.search.evaluate import Case, Curve, Key, Measured
+from medtransfer.search.indicator_scores import complete_only, read_scores
+from medtransfer.search.settings import ROBUSTNESS, IndicatorSetting
 from medtransfer.tasks.contract import shared_label
 
 
@@ -37,14 +40,18 @@ class Scored:
     measured: Measured
 
 
+UNSCORED = Scored({}, Measured(frozenset()))
+
+
 def read_own(
     default: RobustnessSetting,
     tried: Collection[tuple[str, int]],
     views: ViewSettings | None = None,
     least: float = 0.0,
     described: Described | None = None,
+    indicators: Collection[str] = (ROBUSTNESS,),
 ) -> Results:
-    """Read the user's own fine-tunings and per-image distances.
+    """Read the user's own fine-tunings, per-image distances and scores of indicators.
 
     Args:
         default: setting that the search is compared with; score runs at it are preferred if there are several.
@@ -52,9 +59,10 @@ def read_own(
         views: view settings of the score runs to prefer; None for any.
         least: mean outcome up to which models learned nothing.
         described: the study to search on; None for everything in the store.
+        indicators: names of the indicators that the search may try; with ALL every one that was scored.
 
     Raises:
-        InputError: there are no results, none is complete, or the stored distances cannot be read.
+        InputError: there are no results, none is complete, or stored distances or scores cannot be read.
     """
     pools, left_out = collect(default, views, described)
     if not pools:
@@ -62,22 +70,40 @@ def read_own(
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
             "set MLFLOW_TRACKING_URI to the store that has them"
         )
-    usable, notes = select_usable(pools, least)
-    runs = {pool.score_run: pool for pool in usable}  # modes of transfer share a run
-    pairs = {*tried, (default.distance, default.level)}
-    reading = track(runs.items(), "search: reading distances", len(runs), "score runs")
-    scored = {run: read_distances(pool, pairs) for run, pool in reading}
-    cases = [make_case(pool, scored[pool.score_run]) for pool in usable]
+    robust = ROBUSTNESS in indicators or (ALL in indicators and any(pool.robustness for pool in pools))
+    usable, notes = select_usable(pools, least, robust)
+    scored = _read_robustness(usable, {*tried, (default.distance, default.level)}) if robust else {}
+    others = _read_others(usable) if set(indicators) - {ROBUSTNESS} else {}
+    cases = [
+        make_case(pool, scored.get(pool.score_run, UNSCORED), complete_only(others.get(pool.score_runs, {}), pool))
+        for pool in usable
+    ]
     return Results(tuple(cases), (*left_out, *notes))
 
 
-def select_usable(pools: Sequence[Pool], least: float = 0.0) -> tuple[list[Pool], list[str]]:
+def _read_robustness(pools: Sequence[Pool], kept: Collection[tuple[str, int]]) -> dict[str, Scored]:
+    runs = {pool.score_run: pool for pool in pools}  # modes of transfer share a run
+    reading = track(runs.items(), "search: reading distances", len(runs), "score runs")
+    return {run: read_distances(pool, kept) for run, pool in reading}
+
+
+def _read_others(pools: Sequence[Pool]) -> dict[tuple[str, ...], dict[IndicatorSetting, dict[int, float | None]]]:
+    groups = list(dict.fromkeys(pool.score_runs for pool in pools))
+    return {runs: read_scores(runs) for runs in track(groups, "search: reading scores", len(groups), "pretrainings")}
+
+
+def select_usable(pools: Sequence[Pool], least: float = 0.0, robust: bool = True) -> tuple[list[Pool], list[str]]:
     """Select the configurations that can be judged, with notes on why the others cannot.
+
+    Args:
+        pools: all configurations.
+        least: mean outcome up to which models learned nothing.
+        robust: whether they must have the robustness of every checkpoint.
 
     Raises:
         InputError: none can be judged.
     """
-    reasons = {pool.name: unjudged(pool, least) or _unscored(pool) for pool in pools}
+    reasons = {pool.name: unjudged(pool, least) or _unscored(pool, robust) for pool in pools}
     usable = [pool for pool in pools if not reasons[pool.name]]
     if not usable:
         name, reason = next(iter(reasons.items()))
@@ -89,19 +115,19 @@ def select_usable(pools: Sequence[Pool], least: float = 0.0) -> tuple[list[Pool]
     return usable, [f"{name}: left out, {reason}" for name, reason in reasons.items() if reason]
 
 
-def _unscored(pool: Pool) -> str:
+def _unscored(pool: Pool, robust: bool) -> str:
     later = set(pool.candidates) - {0}
-    missing = sorted(later - set(pool.robustness))
+    missing = sorted(later - set(pool.robustness)) if robust else sorted(later if not pool.score_run else ())
     if missing:
         return f"no score of epochs {', '.join(map(str, missing))}"
     return "" if later else "no checkpoint after epoch 0 to choose"
 
 
-def make_case(pool: Pool, scored: Scored) -> Case:
+def make_case(pool: Pool, scored: Scored, others: Mapping[IndicatorSetting, Mapping[int, float]] | None = None) -> Case:
     """Join a configuration's outcomes with its scores."""
     tis = {int(epoch): transferability_indicator_score(pool.means, epoch) for epoch in pool.means}
     encoder, target, mode = (pool.fields[name] for name in ("encoder", "target", "mode"))
-    return Case(pool.name, encoder, target, mode, pool.weights, tis, scored.curves, scored.measured, pool.metric)
+    return Case(pool.name, encoder, target, mode, pool.weights, tis, scored.curves, scored.measured, pool.metric, others or {})
 
 
 def read_distances(pool: Pool, kept: Collection[tuple[str, int]]) -> Scored:

@@ -1,4 +1,4 @@
-"""Robustness settings that a search tries: those of the params for which scores are stored."""
+"""Settings that a search tries: those of the params for which scores are stored."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -6,8 +6,10 @@ from typing import Any
 
 from medtransfer.config import Margins, Search
 from medtransfer.errors import InputError
+from medtransfer.indicators.registry import ALL, INDICATORS
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.search.evaluate import Case, Measured
+from medtransfer.search.settings import ROBUSTNESS, IndicatorSetting, Tried
 
 
 def measured_in_all(cases: Sequence[Case]) -> Measured:
@@ -17,8 +19,52 @@ def measured_in_all(cases: Sequence[Case]) -> Measured:
     return Measured(pairs, frozenset.intersection(*margins) if margins else None)
 
 
+def list_indicators(asked: Sequence[str], cases: Sequence[Case]) -> tuple[list[str], list[str]]:
+    """List the indicators to try, and sentences on those that only some configurations were scored by.
+
+    Args:
+        asked: their names; with ALL, those at which every configuration was scored.
+        cases: all configurations.
+
+    Raises:
+        InputError: one was not measured for every configuration, or none was.
+    """
+    known = [name for name in INDICATORS if (measured_in_all(cases).pairs if name == ROBUSTNESS else common_settings(name, cases))]
+    if ALL not in asked:
+        if lacking := [name for name in asked if name not in known and name != ROBUSTNESS]:
+            raise InputError(
+                f"expected search.indicators that every configuration was scored by at one setting, but {lacking[0]} is not such; "
+                f"there are {', '.join(known) or 'none'}; score by it with `medtransfer score --indicators {lacking[0]}`"
+            )
+        return list(dict.fromkeys(asked)), []
+    if not known:
+        raise InputError("expected an indicator that every configuration was scored by, but there is none; run `medtransfer score`")
+    partly = [name for name in INDICATORS if name not in known and any(common_settings(name, [case]) for case in cases)]
+    return known, [f"Only some configurations were scored by {', '.join(partly)}: left out of the search."] if partly else []
+
+
+def common_settings(indicator: str, cases: Sequence[Case]) -> list[IndicatorSetting]:
+    """Return the settings at which all cases have scores of an indicator."""
+    shared = frozenset.intersection(*(frozenset(case.indicators) for case in cases))
+    return sorted((setting for setting in shared if setting.indicator == indicator), key=lambda setting: repr(setting.parameters))
+
+
+def list_tried(
+    name: str, section: Search, cases: Sequence[Case], default: RobustnessSetting
+) -> tuple[list[Tried], list[str]]:  # fmt: skip
+    """List every setting of an indicator to try, and sentences on what was left out.
+
+    Raises:
+        InputError: as `list_settings` does.
+    """
+    if name != ROBUSTNESS:
+        return [*common_settings(name, cases)], []
+    settings, notes = list_settings(section, measured_in_all(cases), default)
+    return [*settings], notes
+
+
 def list_settings(section: Search, measured: Measured, default: RobustnessSetting) -> tuple[list[RobustnessSetting], list[str]]:
-    """List every setting to try.
+    """List every setting of robustness to try.
 
     If any margin can be computed, the margins are those of the grid and, within its bounds, the default's. If scores are
     known at some margins only, distances, levels and margins without scores are left out.

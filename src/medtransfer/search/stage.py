@@ -1,17 +1,19 @@
-"""Stage `search`: try every robustness setting on stored results, and report which chooses best."""
+"""Stage `search`: try every setting of robustness and other indicators on stored results, and report which chooses best."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from medtransfer.config import Search
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.locks import exclusive
-from medtransfer.search.evaluate import tabulate
-from medtransfer.search.held_out import Family, judge_family, total
+from medtransfer.search.evaluate import Case, tabulate
+from medtransfer.search.held_out import ANY, Family, Searched, judge_family, total
 from medtransfer.search.markdown import write_up
 from medtransfer.search.plots import draw
 from medtransfer.search.publish import log_search, trial_rows, write_files
 from medtransfer.search.results import Results
-from medtransfer.search.space import list_settings, measured_in_all
+from medtransfer.search.settings import ROBUSTNESS, Tried
+from medtransfer.search.space import list_indicators, list_tried, measured_in_all
 
 
 def run(section: Search, results: Results, default: RobustnessSetting, confidence: float, margin: float) -> str:
@@ -36,30 +38,37 @@ def run(section: Search, results: Results, default: RobustnessSetting, confidenc
 
 def _run(section: Search, results: Results, default: RobustnessSetting, confidence: float, margin: float) -> str:
     out = Path(section.out)
-    encoders = sorted({case.encoder for case in results.cases}) if section.per_encoder else [""]
-    families, notes = [], []
-    for encoder in encoders:
-        family, left_out = _search(section, results, default, encoder)
-        families.append(family)
-        notes += [f"{encoder}: {note}" if encoder else note for note in left_out]
-    totals = total(families)
-    if totals.in_sample.default is None:
-        notes.append(f"The default setting ({default}) was not scored: nothing is compared with it.")
+    searched, notes = _search_all(section, results.cases, default)
+    first = searched[0]
+    if first.totals.in_sample.default is None:
+        notes.append(f"The default setting of robustness ({default}) was not scored: nothing is compared with it.")
     pictures = []
-    for family in families:
+    for family in first.families if first.name == ROBUSTNESS else ():
         drawn, undrawn = draw(out, f"-{family.encoder}" if family.encoder else "", family.table)
         pictures += drawn
         notes += undrawn
-    text = write_up(families, totals, default, [*results.notes, *notes], confidence, margin)
-    rows = trial_rows(families)
-    names = write_files(out, families, rows, text)
-    log_search(section.results, families, rows, totals, default, [out / name for name in (*names, *pictures)])
+    text = write_up(searched, default, [*results.notes, *notes], confidence, margin)
+    rows = trial_rows([family for one in searched if one.name != ANY for family in one.families])
+    names = write_files(out, searched, rows, text)
+    log_search(section.results, searched, rows, default, [out / name for name in (*names, *pictures)])
     return text
 
 
-def _search(section: Search, results: Results, default: RobustnessSetting, encoder: str) -> tuple[Family, list[str]]:
-    cases = [case for case in results.cases if encoder in ("", case.encoder)]
-    measured = measured_in_all(cases)
-    settings, notes = list_settings(section, measured, default)
-    name = f"search-{encoder}" if encoder else "search"
-    return judge_family(name, encoder, tabulate(cases, settings), default, measured.covers(default)), notes
+def _search_all(section: Search, cases: Sequence[Case], default: RobustnessSetting) -> tuple[list[Searched], list[str]]:
+    """Search every indicator alone, then all of them together; also return sentences on what was left out."""
+    names, notes = list_indicators(section.indicators, cases)
+    encoders = sorted({case.encoder for case in cases}) if section.per_encoder else [""]
+    families: dict[str, list[Family]] = {name: [] for name in (*names, *([ANY] if len(names) > 1 else []))}
+    for encoder in encoders:
+        own, everything = [case for case in cases if encoder in ("", case.encoder)], list[Tried]()
+        for name in families:
+            settings, left_out = (everything, []) if name == ANY else list_tried(name, section, own, default)
+            everything = [*everything, *settings]
+            families[name].append(_search(name, encoder, own, settings, default))
+            notes += [f"{encoder}: {note}" if encoder else note for note in left_out]
+    return [Searched(name, tuple(found), total(found)) for name, found in families.items()], notes
+
+
+def _search(name: str, encoder: str, cases: Sequence[Case], settings: Sequence[Tried], default: RobustnessSetting) -> Family:
+    study = "-".join(["search", *([] if name == ROBUSTNESS else ["by", name]), *([encoder] if encoder else [])])
+    return judge_family(study, encoder, tabulate(cases, settings), default, measured_in_all(cases).covers(default))
