@@ -110,7 +110,8 @@ def test_mixing_probabilities_sum_to_at_most_one() -> None:
 def test_an_undefined_name_is_refused_wherever_it_is_used(kind: str, user: str) -> None:
     value = ["nowhere"] if user.split(".")[1].endswith("s") else "nowhere"
     known = REGISTERED.get(kind) or operator.attrgetter(DEFINED[kind])(load_params([PARAMS], {}))
-    assert message({user: value}).endswith(f": {user} names the {kind.removesuffix('s')} 'nowhere', known are {', '.join(sorted(known))}")
+    expected = f": {user} names the {kind.removesuffix('s')} 'nowhere', known are {', '.join(sorted(known))}"
+    assert message({user: value}).endswith(expected)
 
 
 def test_every_key_that_uses_a_name_is_checked() -> None:

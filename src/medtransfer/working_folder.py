@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from medtransfer.modes import MODES
 
 log = logging.getLogger("medtransfer")
 PARAMS = Path("params.yaml")
-REGISTERED: dict[str, Collection[str]] = {  # names that the code defines, by kind
-    "mode": MODES, "decoder": DECODERS, "distance": DISTANCES, "indicator": INDICATORS, "indicators": [*INDICATORS, ALL],
+REGISTERED: dict[str, Mapping[str, Any]] = {  # names that the code defines, by kind
+    "mode": MODES, "decoder": DECODERS, "distance": DISTANCES, "indicator": INDICATORS,
+    "indicators": ChainMap({ALL: None}, INDICATORS),
 }  # fmt: skip
 
 

@@ -26,7 +26,8 @@ def read_rows(path: str) -> list[dict[str, str]]:
 
 def test_replayed_results_are_searched_at_their_margins(replayed: tuple[Path, Path]) -> None:
     section = Search.model_validate(
-        {"out": "search", "results": "replay", "per_encoder": False, "distances": ["cosine", "l2", "euclidean"],
+        {"out": "search", "results": "replay", "per_encoder": False, "indicators": ["all"],
+         "distances": ["cosine", "l2", "euclidean"],
          "margins": {"low": 0.0, "high": 0.6, "step": 0.1}, "levels": [-1, -2], "poolings": ["frozen"]}
     )  # fmt: skip
     text = run(section, read_replayed(), DEFAULT, 0.95, 0.01)
