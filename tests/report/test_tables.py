@@ -9,7 +9,7 @@ import pytest
 
 from medtransfer.analysis.model import Analysis
 from medtransfer.records.tables import as_csv, as_markdown
-from medtransfer.report import tables, verdict_text
+from medtransfer.report import page_sections, tables, verdict_text
 from medtransfer.selectors.selectors import CONTRASTED
 
 Make = Callable[..., Analysis]
@@ -152,3 +152,14 @@ def test_cells_of_markdown():
 
 def test_a_table_without_rows_is_said_to_be_empty() -> None:
     assert as_markdown([]) == "none"
+
+
+def test_many_further_ways_are_folded(paperlike: Analysis, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tables, "MOST_FURTHER", 1)
+    text, further = tables.brief(paperlike), [summary for summary in paperlike.summaries if summary.selector.further]
+    low, high = sorted(further, key=lambda summary: summary.mean_tis)
+    expected = f"2 further ways, on the page: mean TIS {low.mean_tis:.3f} ({low.selector.label}) to {high.mean_tis:.3f} "
+    assert expected in text and f"| {low.selector.label} " not in text
+    page = page_sections.selectors(paperlike)
+    shown, _, folded = page.partition("<details")
+    assert "2 further ways" in folded and low.selector.label in folded and low.selector.label not in shown

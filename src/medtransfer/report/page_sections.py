@@ -93,7 +93,12 @@ def selectors(analysis: Analysis) -> Markup:
     """Render the table of selectors, with their intervals drawn."""
     bounds = [bound for summary in analysis.summaries for bound in (summary.interval or (summary.mean_tis,))]
     seeded = any(judged.has_seeds for judged in analysis.judged)
-    return html.table([_selector(summary, min(bounds), seeded) for summary in analysis.summaries])
+    further = tables.folded(analysis)
+    rows = [_selector(summary, min(bounds), seeded) for summary in analysis.summaries if summary not in further]
+    if not further:
+        return html.table(rows)
+    folded = html.table([_selector(summary, min(bounds), seeded) for summary in further])
+    return html.table(rows) + html.details(f"{len(further)} further ways", folded, tables.BY_CHANCE)
 
 
 def _selector(summary: Summary, low: float, seeded: bool) -> Row:

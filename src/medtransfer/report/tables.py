@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medtransfer.analysis.model import Analysis, Candidate, Judged, Verdict
+from medtransfer.analysis.model import Analysis, Candidate, Judged, Summary, Verdict
 from medtransfer.analysis.pools import SOURCE_ACCURACY, Pool
 from medtransfer.records.tables import as_markdown
 from medtransfer.report import data_notes, glossary, verdict_text
@@ -12,6 +12,8 @@ from medtransfer.selectors.score_names import score_label
 from medtransfer.selectors.selectors import HISTORY
 
 Row = dict[str, Any]
+MOST_FURTHER = 12  # further ways of choosing in one table with the others
+BY_CHANCE = "The best of many is so by chance, too."
 
 
 def dice_rows(analysis: Analysis) -> list[Row]:
@@ -137,9 +139,24 @@ def brief(analysis: Analysis) -> str:
             "way of choosing": s.selector.label, "mean TIS": s.mean_tis, "interval": between(s.interval), "worst": s.min_tis,
             "epochs": s.mean_epochs, "fine-tunings": s.mean_fine_tunings, "configurations": s.pools,
         }
-        for s in analysis.summaries if s.selector.length is None
+        for s in analysis.summaries if s.selector.length is None and s not in folded(analysis)
     ]  # fmt: skip
-    return "\n\n".join([*parts, *([as_markdown(rows)] if rows else [])])
+    return "\n\n".join([*parts, *([as_markdown(rows)] if rows else []), *_further(analysis)])
+
+
+def folded(analysis: Analysis) -> list[Summary]:
+    """Return the further ways of choosing, if there are too many of them for one table with the others."""
+    further = [summary for summary in analysis.summaries if summary.selector.further]
+    return further if len(further) > MOST_FURTHER else []
+
+
+def _further(analysis: Analysis) -> list[str]:
+    """Return a line on the ways of choosing that the small table leaves out."""
+    if not (left := folded(analysis)):
+        return []
+    low, high = (choose(left, key=lambda summary: summary.mean_tis) for choose in (min, max))
+    ends = f"{low.mean_tis:.3f} ({low.selector.label}) to {high.mean_tis:.3f} ({high.selector.label})"
+    return [f"{len(left)} further ways, on the page: mean TIS {ends}. {BY_CHANCE}"]
 
 
 def _pool(judged: Judged) -> list[str]:
