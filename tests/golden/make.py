@@ -65,15 +65,16 @@ def read_json(path: Path) -> Any:
 
 
 def search_rows(place: Path) -> list[dict[str, str]]:
-    """Return one row per setting that the study over all targets tried, in order, without what belongs to a single trial."""
+    """Return one row per setting of robustness tried over all targets, in order, without what belongs to a single trial."""
     rows = [row for row in read_rows(place / "search/trials.csv") if row.get("study", "search") == "search"]
     found = {tuple(row[name] for name in SETTING): row for row in rows}
-    return [{name: text for name, text in found[key].items() if name not in ("study", "trial")} for key in sorted(found)]
+    left_out = ("study", "trial", "indicator", "options")
+    return [{name: text for name, text in found[key].items() if name not in left_out} for key in sorted(found)]
 
 
 def search_result(place: Path) -> dict[str, Any]:
     """Return the winner and the held-out result as search.md prints them: one row per study and per target."""
-    studies, held_out = markdown_tables((place / "search/search.md").read_text(encoding="utf-8"))
+    studies, held_out, *_ = markdown_tables((place / "search/search.md").read_text(encoding="utf-8"))
     return {"studies": studies, "held_out": held_out}
 
 
