@@ -203,7 +203,8 @@ def test_the_next_images_are_read_before_maps_are_waited_for(make_target):
 
 def test_unknown_names_are_refused_with_those_there_are():
     assert find_indicators(["robustness", "robustness"], "key") == [INDICATORS["robustness"]]
-    with pytest.raises(InputError, match=f"expected key out of {', '.join(INDICATORS)}, but got 'moon'"):
+    assert find_indicators(["logme", "all"], "key") == [INDICATORS[name] for name in INDICATORS]
+    with pytest.raises(InputError, match=f"expected key out of {', '.join(INDICATORS)}, all, but got 'moon'"):
         find_indicators(["robustness", "moon"], "key")
     with pytest.raises(InputError, match="but got none"):
         find_indicators([], "key")

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from medtransfer.metrics.jackknife import covariance, deviations
+
 Array = NDArray[np.float64]
 ROUNDING = 1e-12  # differences up to this come from the order of additions
 
@@ -47,8 +49,8 @@ def stand(values: Array, replicates: Array, confidence: float, draws: int, rng: 
         draws: draws of P(best).
         rng: source of randomness.
 
-    Source: Efron and Stein, The Jackknife Estimate of Variance, Annals of Statistics 9, 1981; Hsu, Constrained simultaneous
-        confidence intervals for multiple comparisons with the best, Annals of Statistics 12, 1984.
+    Source: Hsu, Constrained simultaneous confidence intervals for multiple comparisons with the best, Annals of Statistics 12,
+        1984.
     """
     defined = np.isfinite(values)
     low, high, ranks, best = (np.full(len(values), np.nan) for _ in range(4))
@@ -58,7 +60,7 @@ def stand(values: Array, replicates: Array, confidence: float, draws: int, rng: 
         kept[defined] = True
         known = defined & np.isfinite(replicates).all(axis=1) if replicates.shape[1] else np.zeros_like(defined)
         if known.any():
-            error = np.sqrt(_covariance(replicates[known]).diagonal())
+            error = np.sqrt(covariance(replicates[known]).diagonal())
             half = stats.t.ppf((1 + confidence) / 2, replicates.shape[1] - 1) * error
             low[known], high[known] = values[known] - half, values[known] + half
             kept[known] = _keep(values[known], replicates[known], confidence)
@@ -67,18 +69,9 @@ def stand(values: Array, replicates: Array, confidence: float, draws: int, rng: 
     return Standing(low, high, ranks, best, kept)
 
 
-def _covariance(replicates: Array) -> Array:
-    """Return the jackknife covariance (C, C) of values whose replicates are (C, K)."""
-    centred = replicates - replicates.mean(axis=1, keepdims=True)
-    blocks = replicates.shape[1]
-    covariance: Array = (blocks - 1) / blocks * centred @ centred.T
-    return covariance
-
-
 def _draw_best(values: Array, replicates: Array, draws: int, rng: np.random.Generator) -> Array:
     blocks = replicates.shape[1]
-    centred = (replicates - replicates.mean(axis=1, keepdims=True)) * np.sqrt((blocks - 1) / blocks)  # (C, K)
-    noise = rng.standard_normal((draws, blocks)) @ centred.T  # (draws, C)
+    noise = rng.standard_normal((draws, blocks)) @ deviations(replicates).T  # (draws, C)
     noise *= np.sqrt((blocks - 1) / rng.chisquare(blocks - 1, size=(draws, 1)))
     drawn = values + noise
     first = drawn >= drawn.max(axis=1, keepdims=True) - ROUNDING
@@ -87,8 +80,8 @@ def _draw_best(values: Array, replicates: Array, draws: int, rng: np.random.Gene
 
 
 def _keep(values: Array, replicates: Array, confidence: float) -> NDArray[np.bool_]:
-    covariance, count = _covariance(replicates), len(values)
-    variances = covariance.diagonal()[:, None] + covariance.diagonal() - 2 * covariance  # (C, C), of differences
+    joint, count = covariance(replicates), len(values)
+    variances = joint.diagonal()[:, None] + joint.diagonal() - 2 * joint  # (C, C), of differences
     critical = stats.t.ppf(1 - (1 - confidence) / max(1, count - 1), replicates.shape[1] - 1)
     ahead = values[None, :] - values[:, None]  # of the second over the first
     beaten: NDArray[np.bool_] = (ahead > np.maximum(ROUNDING, critical * np.sqrt(np.maximum(variances, 0.0)))).any(axis=1)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options, Sampler
+from medtransfer.metrics.jackknife import standard_error
 from medtransfer.records.scores import Score, Setting
 from medtransfer.seeds import derive_seed
 
@@ -91,7 +92,7 @@ class SampledMeasurement(Generic[T]):
         undefined = {"undefined": 1} if np.isnan(value) else {}
         score = Score(
             self._indicator.name, self._indicator.setting(self._context.options), None if undefined else float(value),
-            jackknife_error(replicates), flags | sample.flags | undefined,
+            standard_error(replicates), flags | sample.flags | undefined,
             replicates if np.isfinite(replicates).all() else [],
         )  # fmt: skip
         return Measured(self._context.images, [score])
@@ -126,14 +127,3 @@ def assign_blocks(groups: Sequence[str], blocks: int, seed: int) -> NDArray[np.i
     order = np.random.default_rng(derive_seed(seed, "blocks")).permutation(len(names))
     block: NDArray[np.int64] = (order % max(1, count_blocks(groups, blocks)))[of]
     return block
-
-
-def jackknife_error(replicates: Sequence[float]) -> float | None:
-    """Return the standard error from the values without each block; None if there are none or one is not defined.
-
-    Source: Efron and Stein, The Jackknife Estimate of Variance, Annals of Statistics 1981, for blocks of equal size.
-    """
-    if not len(replicates) or not np.isfinite(replicates).all():
-        return None
-    values = np.asarray(replicates)
-    return float(np.sqrt((len(values) - 1) / len(values) * np.square(values - values.mean()).sum()))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.analysis.halving import Rung, cost_of, paired_errors, survivors
+from medtransfer.metrics.jackknife import pseudo_values
 
 Array = NDArray[np.float64]
 
@@ -25,14 +26,8 @@ class Scores:
 
     @property
     def by_patient(self) -> Array:
-        """Jackknife pseudo-values (C, P), whose mean is the metric and whose standard error is that of the metric.
-
-        Source: Efron and Stein, The Jackknife Estimate of Variance, Annals of Statistics 9, 1981.
-        """
-        patients = self.without.shape[1]
-        if not patients:
-            return self.values[:, None]
-        return self.values[:, None] + (patients - 1) * (self.without.mean(axis=1, keepdims=True) - self.without)
+        """Jackknife pseudo-values (C, P), whose mean is the metric and whose standard error is that of the metric."""
+        return pseudo_values(self.values, self.without) if self.without.shape[1] else self.values[:, None]
 
 
 @dataclass(frozen=True)

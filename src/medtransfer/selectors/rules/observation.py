@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from medtransfer.metrics.jackknife import deviations
 from medtransfer.records import Score
 
 FIELDS = ("value", "error", "source_accuracy", "replicates")
@@ -69,13 +70,11 @@ def rise(before: Observation, after: Observation) -> tuple[float, float]:
 
     Raises:
         ValueError: there are neither replicates nor errors.
-
-    Source: Efron and Stein, The Jackknife Estimate of Variance, Annals of Statistics 1981, for blocks of equal size.
     """
     gain = after.value - before.value
     if len(before.replicates) > 1 and len(before.replicates) == len(after.replicates):
         gains = np.asarray(after.replicates, dtype=np.float64) - np.asarray(before.replicates, dtype=np.float64)
-        return gain, float(np.sqrt((len(gains) - 1) * gains.var()))
+        return gain, float(np.linalg.norm(deviations(gains)))
     if before.error is None or after.error is None:
         raise ValueError("expected standard errors or replicates of both scores, but got none")
     return gain, math.hypot(before.error, after.error)
