@@ -440,7 +440,7 @@ def export(files: tuple[Path, ...], debug: bool, force: bool, **options: str | N
 
 @stage(Replay)
 def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
-    """Import the paper's released results and recompute its tables."""
+    """Import a paper's released results and recompute its tables, or test the claims of another on its printed tables."""
     from medtransfer import study
 
     click.echo(study.replay(load(files, parsed("replay", options))))

@@ -247,10 +247,13 @@ def explain(params: Params) -> str:
 
 @command("replay")
 def replay(params: Params) -> str:
-    """Replay the paper's released result files."""
-    from medtransfer.papers.hidy2024.stage import run
+    """Replay a paper: its released result files, or its claims on its printed tables."""
+    from medtransfer.papers.hidy2024 import stage as released
+    from medtransfer.papers.printed import stage as printed
 
-    return run(params.replay, params.report)
+    if params.replay.paper == "hidy":
+        return released.run(params.replay, params.report)
+    return printed.run(params.replay)
 
 
 @command(*RESULTS, "report")

@@ -740,10 +740,12 @@ class Explain(Section):
 
 
 class Replay(Section):
-    """Import of the paper's released result files, and its tables computed from them."""
+    """A paper's released result files, and its tables computed from them, or its claims tested on its printed tables."""
 
     out: Out
     """folder of the replayed tables"""
+    paper: Literal["hidy", "hosseinzadeh-taher", "truong"]
+    """hidy: from the released files below | hosseinzadeh-taher, truong: from the printed tables"""
     downstream: Place | None
     """downstream_scores.csv of the paper's authors"""
     robustness: Place | None

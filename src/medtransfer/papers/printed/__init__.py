@@ -1,0 +1,1 @@
+"""Replay of papers of which only printed tables exist: their claims, tested from printed means and spreads."""

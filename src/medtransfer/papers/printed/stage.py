@@ -1,0 +1,44 @@
+"""Stage `replay` of a paper of which only printed tables exist."""
+
+from pathlib import Path
+
+from medtransfer import tracking
+from medtransfer.config import Replay
+from medtransfer.hashing import digest
+from medtransfer.locks import exclusive
+from medtransfer.papers.printed import page
+from medtransfer.papers.printed.claims import judge
+from medtransfer.papers.printed.registry import PAPERS
+from medtransfer.papers.printed.tables import read_printed
+from medtransfer.records import write_text
+from medtransfer.records.tables import as_csv
+
+FILES = ("claims.csv", "comparisons.csv", "replay.md", "replay.html")
+
+
+def run(section: Replay) -> str:
+    """Test every claim of the paper on its printed numbers; write tables and a page to `<out>/<paper>`, and log a run.
+
+    Args:
+        section: validated params.
+
+    Returns:
+        The text for the terminal.
+    """
+    paper, cells = PAPERS[section.paper], read_printed(section.paper)
+    by_key = {(cell.table, cell.row, cell.column): cell for cell in cells}
+    judged = [judge(claim, by_key) for claim in paper.claims]
+    out = Path(section.out) / paper.name
+    with exclusive(out):
+        write_text(out / "claims.csv", as_csv(page.claim_rows(judged)))
+        write_text(out / "comparisons.csv", as_csv(page.comparison_rows(judged)))
+        write_text(out / "replay.md", text := page.markdown(paper, judged, cells))
+        write_text(out / "replay.html", page.render(paper, judged, cells))
+        params = {"kind": "printed", "paper": paper.name, "claims": len(judged)}
+        with tracking.once("replay", paper.name, digest([params, text], 16), params) as handle:
+            if handle:
+                handle.log_metrics({"claims_hold": sum(one.holds == "holds" for one in judged)})
+                for name in FILES:
+                    handle.log_artifact(out / name)
+    parts = [page.verdict(judged), "\n".join(page.lines(judged)), f"The page: {out / 'replay.html'}"]
+    return "\n\n".join(parts)
