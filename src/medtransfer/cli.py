@@ -440,7 +440,11 @@ def export(files: tuple[Path, ...], debug: bool, force: bool, **options: str | N
 
 @stage(Replay)
 def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
-    """Import a paper's released results and recompute its tables, or test the claims of another on its printed tables."""
+    """Replay a paper's results: released files or printed tables.
+
+    Of the first paper the released results are imported, and its tables recomputed. Of the others the claims are tested on their
+    printed tables.
+    """
     from medtransfer import study
 
     click.echo(study.replay(load(files, parsed("replay", options))))

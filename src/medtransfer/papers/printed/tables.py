@@ -1,7 +1,7 @@
 """Printed tables of papers, as data."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from medtransfer.metrics.two_samples import Summary
 from medtransfer.records.tables import read_table
 
 DATA = Path(__file__).parent / "data"
-COLUMNS = ("table", "row", "column", "value", "std", "n")
 
 
 @dataclass(frozen=True)
@@ -48,18 +47,15 @@ def read_printed(paper: str) -> list[Cell]:
     cells = []
     for path in sorted(DATA.glob(f"{paper}-*.csv")):
         table = read_table(path, "install medtransfer again")
-        for row in table.rows:
-            named = dict(zip(table.columns, row, strict=True))
-            std, n = named["std"], named["n"]
-            cells.append(
-                Cell(
-                    *(named[name] for name in COLUMNS[:3]),
-                    float(named["value"]),
-                    float(std) if std else None,
-                    int(n) if n else None,
-                )
-            )
+        cells += [_cell(dict(zip(table.columns, row, strict=True))) for row in table.rows]
     return cells
+
+
+def _cell(named: Mapping[str, str]) -> Cell:
+    std, n = named["std"], named["n"]
+    return Cell(
+        named["table"], named["row"], named["column"], float(named["value"]), float(std) if std else None, int(n) if n else None
+    )  # fmt: skip
 
 
 def contradictions(cells: Sequence[Cell]) -> list[tuple[Cell, Cell]]:
