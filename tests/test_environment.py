@@ -177,11 +177,12 @@ def test_dvc_watches_every_key_that_changes_a_result(section: str, dvc_stages: d
             assert keys - listed - NO_EFFECT - NO_EFFECT_IN.get(section, set()) == set(), address
 
 
-def test_dvc_watches_the_recipe_of_a_race(dvc_stages: dict[str, Any]) -> None:
-    """A race fine-tunes by the recipe of `finetune`, and sets what it evaluates, draws and keeps itself."""
+@pytest.mark.parametrize("stage", ["race", "guard"])
+def test_dvc_watches_the_recipe_of_what_fine_tunes(stage: str, dvc_stages: dict[str, Any]) -> None:
+    """It fine-tunes by the recipe of `finetune`, and sets what it evaluates, draws and keeps itself."""
     keys = {f"finetune.{key}" for key in read_yaml("params.yaml")["finetune"]}
     kept = {f"finetune.{key}" for key in (NO_EFFECT - {"mode"}) | {"evaluate", "overlays", "keep"}}
-    assert keys - kept - set(params_of(dvc_stages["race"])) == set()
+    assert keys - kept - set(params_of(dvc_stages[stage])) == set()
 
 
 def test_dvc_watches_the_settings_of_the_scores_that_a_stage_uses(dvc_stages: dict[str, Any]) -> None:

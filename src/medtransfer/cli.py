@@ -19,6 +19,7 @@ from medtransfer.config import (
     Export,
     Finetune,
     Grid,
+    Guard,
     Params,
     Predict,
     Prepare,
@@ -351,6 +352,18 @@ def race(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], **options:
         given["race.candidates"] = [*given.get("race.candidates", []), *more]
     params = load(files, given)
     from medtransfer.race.stage import run
+
+    click.echo(run(params))
+
+
+@stage(Guard)
+def guard(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
+    """Ask whether no pretraining is best.
+
+    Checkpoints and the random initialisation are fine-tuned shortly with several seeds, and compared on validation patients.
+    """
+    params = load(files, parsed("guard", options))
+    from medtransfer.guard.stage import run
 
     click.echo(run(params))
 

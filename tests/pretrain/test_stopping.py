@@ -22,7 +22,7 @@ from medtransfer.pretrain.origins import ORIGINS
 from medtransfer.pretrain.origins.weights_file import WeightsFile
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.trainer import Trainer
-from medtransfer.records import checkpoint_path, find_checkpoint, list_checkpoints
+from medtransfer.records import checkpoint_path, find_checkpoint, list_checkpoints, read_kept
 from medtransfer.score.options import options_of
 from medtransfer.selectors.rules import RULES, Choice, Observation, Rule, find_stopping_rule
 from medtransfer.selectors.rules.first_drop import FirstDrop
@@ -109,12 +109,14 @@ def test_a_rule_stops_at_the_first_fall_is_reused_and_left_out(workplace, finish
         "; 1 of 3 epochs were not trained"
     )
     assert newest().tags["stopped"] in caplog.text
+    assert caplog.messages[-1].endswith("`medtransfer guard --target moon --encoder unet --origin simple --epoch 1`")
+    assert newest().tags["kept"] == "1" and read_kept(FOLDER) == 1
     assert tracking.read_curve(newest().id, "robustness") == {0: 0.9, 1: 0.5, 2: 0.4}
     stage.run(section, stopper(FALLING))
     assert len(tracking.read_runs("pretrain")) == 1
     stage.run(section, None)
     assert weights() == weights(finished)
-    assert newest().tags["stopped"] == "reached the last epoch, 3"
+    assert newest().tags["stopped"] == "reached the last epoch, 3" and read_kept(FOLDER) is None
     assert sorted(tracking.read_curve(newest().id, "train_loss")) == [1, 2, 3]
     assert tracking.read_curve(newest().id, "robustness") == {}
     stage.run(section, stopper(FALLING))

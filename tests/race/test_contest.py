@@ -5,8 +5,9 @@ import pytest
 
 from medtransfer.analysis.halving import Rung, cost_of, fit_rungs
 from medtransfer.metrics.counts import OVERLAP, Counts
-from medtransfer.race.contest import Scores, compete
+from medtransfer.race.contest import compete
 from medtransfer.race.plots import apart
+from medtransfer.tryouts.scores import Scores
 
 
 class Invented:

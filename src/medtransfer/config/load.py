@@ -23,8 +23,8 @@ DEFAULTS = Path(__file__).with_name("params.yaml")  # every default; in a clone 
 # Sections that define names, and the keys that use them; names that the code defines are passed to `load_params`.
 DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target": "prepare.targets"}
 USED = {
-    "encoder": ("study.encoders", "pretrain.encoder", "score.encoder", "finetune.encoder"),
-    "origin": ("study.origins", "pretrain.origin", "score.origin", "finetune.origin"),
+    "encoder": ("study.encoders", "pretrain.encoder", "score.encoder", "finetune.encoder", "guard.encoder"),
+    "origin": ("study.origins", "pretrain.origin", "score.origin", "finetune.origin", "guard.origin"),
     "target": (
         "study.targets",
         "prepare.target",
@@ -33,6 +33,7 @@ USED = {
         "finetune.target",
         "rank.target",
         "race.target",
+        "guard.target",
     ),
     "mode": ("study.modes", "finetune.mode"),
     "decoder": ("finetune.decoder",),

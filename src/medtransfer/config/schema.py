@@ -678,6 +678,31 @@ class Race(Section):
         return self
 
 
+class Guard(Section):
+    """Checkpoints compared with no pretraining by short fine-tunings, by the recipe of `finetune`."""
+
+    out: Out
+    """folder of the comparison"""
+    target: Name | None
+    """prepared target to fine-tune on; null: the first of study.targets"""
+    encoder: Name
+    """encoder of the checkpoints"""
+    origin: Name
+    """origin of the checkpoints"""
+    epoch: list[Positive]
+    """checkpoints to compare with epoch 0; empty: the last, or the one that an early stop kept"""
+    train_epochs: Positive | None
+    """passes over the training samples; null: a quarter of finetune.train_epochs"""
+    seeds: Annotated[Whole, Field(ge=2, le=100)]
+    """fine-tunings from each start, by the seeds from finetune.seed on"""
+    validation: OpenShare
+    """fraction of the training patients held out to compare on, of a target without validation samples"""
+    launcher: Literal["local", "ray"]
+    """local: processes of this machine | ray: a Ray cluster, as in `grid`"""
+    workers: Annotated[Positive, Field(le=MOST_PROCESSES)] | None
+    """local: processes; null: as many as GPUs, or else cores, allow"""
+
+
 class Predict(Section):
     """Masks for new images from fine-tuned models."""
 
@@ -794,6 +819,7 @@ class Params(Section):
     report: Report
     rank: Rank
     race: Race
+    guard: Guard
     predict: Predict
     search: Search
     explain: Explain

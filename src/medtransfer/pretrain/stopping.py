@@ -38,6 +38,11 @@ class Stopper:
         self.going = self.rule.observe(epoch, observation if self._sign > 0 else observation.negated())
         return self.going
 
+    @property
+    def kept(self) -> int | None:
+        """Epoch that the rule keeps; None if no checkpoint after epoch 0 was measured."""
+        return self.rule.choice.candidate if any(self.seen) else None
+
     def explain(self) -> str:
         """Return why the pretraining stopped or did not, as a clause."""
         if not any(self.seen):

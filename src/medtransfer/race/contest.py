@@ -4,30 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medtransfer.analysis.halving import Rung, cost_of, paired_errors, survivors
-from medtransfer.metrics.jackknife import pseudo_values
-
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Validation scores of fine-tuned models, higher is better.
-
-    Attributes:
-        values: (C,), the metric over all patients.
-        without: (C, P), the metric without each of P patients; (C, 0) if there is one patient, or no counts by patient.
-    """
-
-    values: Array
-    without: Array
-
-    @property
-    def by_patient(self) -> Array:
-        """Jackknife pseudo-values (C, P), whose mean is the metric and whose standard error is that of the metric."""
-        return pseudo_values(self.values, self.without) if self.without.shape[1] else self.values[:, None]
+from medtransfer.tryouts.scores import Scores
 
 
 @dataclass(frozen=True)

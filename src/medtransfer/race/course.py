@@ -7,13 +7,11 @@ from typing import Any
 
 from medtransfer.analysis.halving import Rung, cost_of
 from medtransfer.config import Params
-from medtransfer.grid.alone import Alone
-from medtransfer.grid.scheduling import Launcher, count_workers, launch, usable_gpus
-from medtransfer.race.contest import Scores
 from medtransfer.race.entrants import Entrant
-from medtransfer.race.training import Progress, Training, read_scores, train
 from medtransfer.tasks.contract import Metric
 from medtransfer.tasks.results import read_result
+from medtransfer.tryouts.scores import Scores, read_scores
+from medtransfer.tryouts.training import Progress, Training, start, train
 
 log = logging.getLogger("medtransfer")
 
@@ -34,8 +32,9 @@ class Course:
         self.params, self.target, self.entrants, self.plan, self.held = params, target, entrants, plan, held
         self.seeds = [params.finetune.seed + number for number in range(params.race.seeds)]
         self.out, self.spent = Path(params.race.out), 0
-        self.launcher = _launch(params, self._rung(range(len(entrants)), plan[0].epochs))
-        self.progress = Progress(len(self.seeds) * cost_of(plan))
+        section, jobs = params.race, self._rung(range(len(entrants)), plan[0].epochs)
+        self.launcher = start(params, "race", section.launcher, section.workers, jobs, self.out / "logs")
+        self.progress = Progress("race", len(self.seeds) * cost_of(plan))
 
     def measure(self, indices: Sequence[int], epochs: int) -> Scores:
         """Fine-tune entrants by a schedule of a rung, and return their validation scores."""
@@ -47,7 +46,7 @@ class Course:
         self._train(jobs)
         self.spent += len(jobs) * epochs
         folders, seeds = [job.folder for job in jobs], len(self.seeds)
-        return read_scores([folders[first : first + seeds] for first in range(0, len(folders), seeds)])
+        return read_scores([folders[first : first + seeds] for first in range(0, len(folders), seeds)]).mean_over_seeds()
 
     def test(self, winner: int, metric: Metric) -> float:
         """Test the models of the winner, which are those of the last rung; return their mean metric."""
@@ -75,14 +74,5 @@ class Course:
         ]  # fmt: skip
 
     def _train(self, jobs: Sequence[Training]) -> None:
-        train(jobs, self.launcher, self.params.grid.retries, self.progress)
-
-
-def _launch(params: Params, jobs: Sequence[Training]) -> Launcher:
-    """Start workers, or none where a single one would run all fine-tunings."""
-    section, accelerator = params.race, params.finetune.accelerator
-    if section.launcher == "local" and count_workers(params, section.workers, len(jobs), usable_gpus(accelerator)) == 1:
-        return Alone(params)
-    launcher, workers = launch(params, section.launcher, section.workers, jobs, accelerator, Path(section.out) / "logs")
-    log.info("race: %d %s workers", workers, section.launcher)
-    return launcher
+        remedy = "correct this, or leave the candidate out with --candidates"
+        train(jobs, self.launcher, self.params.grid.retries, self.progress, remedy)

@@ -8,7 +8,6 @@ from pathlib import Path
 from medtransfer import study, tracking
 from medtransfer.analysis.halving import Rung, cost_of, fit_rungs
 from medtransfer.config import Params
-from medtransfer.data.held_out import hold_out
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.launchers import require_processes
@@ -18,9 +17,10 @@ from medtransfer.race.contest import compete
 from medtransfer.race.course import Course
 from medtransfer.race.entrants import Entrant, Pruned, prune, read_entrants
 from medtransfer.race.outcome import Race
-from medtransfer.records import TARGET_FILE, PreparedTarget, write_json, write_text
+from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
 from medtransfer.tasks import TASKS
+from medtransfer.tryouts.validation import open_validated
 
 log = logging.getLogger("medtransfer")
 FILES = ("race.csv", "race.json", "race.md", "race.html")
@@ -92,7 +92,7 @@ def _race(
     params: Params, name: str, entrants: Sequence[Entrant], plan: Sequence[Rung], budget: int, pruned: Pruned | None
 ) -> Race:  # fmt: skip
     """Train the rungs, and test the winner."""
-    target, held = _open(params, name)
+    target, held = open_validated(params, name, params.race.validation)
     metric, report, course = TASKS[target.info.task].primary, params.report, Course(params, name, entrants, plan, held)
     try:
         heats = compete(len(entrants), plan, budget // len(course.seeds), course.measure)
@@ -103,18 +103,6 @@ def _race(
         name, params.finetune.mode, metric, entrants, plan, budget, course.seeds, heats, tested,
         len(set(target.samples("validation")["group"])), held, pruned, report.confidence, report.draws, report.seed,
     )  # fmt: skip
-
-
-def _open(params: Params, name: str) -> tuple[PreparedTarget, float]:
-    """Open the target with its validation samples; return also the fraction of the training groups that are held out for them."""
-    folder = Path(params.prepare.out) / name
-    if not (folder / TARGET_FILE).exists():
-        study.prepare(study.with_values(params, "prepare", target=name))
-    target, section = PreparedTarget.open(folder), params.finetune
-    if "validation" in set(target.index["split"]):
-        return target, section.validation  # above 0 it is refused by the fine-tunings
-    held = section.validation or params.race.validation
-    return hold_out(target, held, section.validation_seed), held
 
 
 def _write(race: Race, params: Params) -> None:

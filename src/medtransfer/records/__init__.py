@@ -29,7 +29,7 @@ from medtransfer.records.prepared import (
     TargetInfo,
     write_index,
 )
-from medtransfer.records.pretraining import CURVES_FILE, PRETRAINING_FILE, Pretraining, read_curves, write_curves
+from medtransfer.records.pretraining import CURVES_FILE, PRETRAINING_FILE, Pretraining, read_curves, read_kept, write_curves
 from medtransfer.records.result import PER_SAMPLE, WEIGHTS_FILE, Cell, CellName, Result, write_per_sample
 from medtransfer.records.scores import Score, ScoreIndex, Scores, read_values, write_values
 from medtransfer.records.tables import read_table
@@ -43,7 +43,7 @@ __all__ = [
     "Result", "SOURCE_ACCURACY", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "WEIGHTS_FILE", "atomic_folder",
     "atomic_path",
     "checkpoint_path", "create_array", "find_checkpoint", "in_one_line", "list_checkpoints", "map_array", "open_arrays",
-    "parse_json", "read_curves", "read_json", "read_table", "read_tensors", "read_values", "require_file",
+    "parse_json", "read_curves", "read_json", "read_kept", "read_table", "read_tensors", "read_values", "require_file",
     "scratch_folder", "series_folder", "write_curves", "write_index", "write_json", "write_per_sample", "write_tensors",
     "write_text", "write_values",
 ]  # fmt: skip

@@ -43,6 +43,13 @@ class Pretraining(Record):
         return PRETRAINING
 
 
+def read_kept(folder: Path) -> int | None:
+    """Return the epoch that the rule of an early stop kept; None if none was asked, or the pretraining is not finished."""
+    path = folder / PRETRAINING_FILE
+    kept = Pretraining.read(path).tags.get("kept") if path.exists() else None
+    return None if kept is None else int(kept)
+
+
 def write_curves(folder: Path, curves: Mapping[str, Mapping[str, float]]) -> None:
     """Write values by metric and epoch as `curves.json`, one row per epoch, which DVC plots."""
     epochs = sorted({int(epoch) for curve in curves.values() for epoch in curve})

@@ -36,6 +36,12 @@ DESCRIPTIONS = {  # by stage
         "it), `dice` (of the winner, on the test images), `cost` (epochs, relative to fine-tuning everything in full). Open the "
         "artifact `race.html` first; the fine-tunings are in `medtransfer/finetune`, with `evaluate` = validation."
     ),
+    "guard": (
+        "One run per comparison with no pretraining, `<encoder>-<origin> → <target>`. Columns: `verdict` (of each checkpoint of "
+        "`epochs`), `choice` (the epoch to start from; None if undecided), `train_epochs`. Charts by step (= pretraining epoch): "
+        "`difference` from no pretraining with `difference_low` and `difference_high`, and the validation scores themselves. The "
+        "fine-tunings are in `medtransfer/finetune`, with `evaluate` = validation."
+    ),
     "search": (
         "One run per search, with its best settings below it. Columns: `tis_held_out` against `tis_default` says whether the "
         "search pays on targets that it has not seen; of the settings, `distance`, `margin`, `level`, `pooling` and `tis`."

@@ -119,6 +119,11 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
         finish(run, checkpoints.path, done)
     if checkpoints.complete:
         checkpoints.state.unlink(missing_ok=True)
+    if plan.stopper and plan.stopper.kept is not None:
+        log.info(
+            "whether epoch %d is better than no pretraining: `medtransfer guard --target %s --encoder %s --origin %s --epoch %d`",
+            plan.stopper.kept, plan.stopper.target, section.encoder, section.origin, plan.stopper.kept,
+        )  # fmt: skip
 
 
 def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
@@ -162,9 +167,10 @@ def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, Encoder, 
 
 
 def _tags(plan: TrainingPlan, saved: list[int], last: int) -> dict[str, str]:
-    """Return the tags with the saved epochs and the reason why training stopped, and log them."""
+    """Return the tags with the saved epochs, the one that a rule keeps and the reason why training stopped, and log them."""
     folder, planned = plan.checkpoints.path, max(plan.checkpoints.epochs)
     reason = plan.stopper.explain() if plan.stopper else f"reached the last epoch, {last}"
     reason += f"; {planned - last} of {planned} epochs were not trained" if last < planned else ""
     log.info("pretrain %s: %s; the checkpoints of epochs %s are in %s", folder.name, reason, ", ".join(map(str, saved)), folder)
-    return {"saved": " ".join(map(str, saved)), "stopped": reason}
+    kept = plan.stopper.kept if plan.stopper else None
+    return {"saved": " ".join(map(str, saved)), "stopped": reason} | ({} if kept is None else {"kept": str(kept)})

@@ -1,0 +1,1 @@
+"""Compare checkpoints with no pretraining by short fine-tunings."""

@@ -1,0 +1,87 @@
+"""Verdict of a guard in plain sentences, which claim no more than the short fine-tunings support."""
+
+from typing import Any
+
+from medtransfer.guard.comparison import Guard
+from medtransfer.report.format import percent, signed
+
+
+def verdict(guard: Guard) -> list[str]:
+    """Return the verdict, a sentence or two per line: each checkpoint, what the interval covers, and what to do next."""
+    lines = [_compared(guard, epoch) for epoch in guard.epochs]
+    return [*lines, _covered(guard), *_held_out(guard), _caveat(guard), _next(guard)]
+
+
+def _compared(guard: Guard, epoch: int) -> str:
+    metric, compared, (low, high) = guard.metric.label, guard.compared(epoch), guard.interval(epoch)
+    name = f"epoch {epoch} of {guard.encoder}-{guard.origin}"
+    claim = {
+        "better": f"{name} is better than no pretraining",
+        "worse": f"{name} is worse than no pretraining",
+        "undecided": f"undecided whether {name} is better than no pretraining",
+    }[compared]
+    return (
+        f"{claim[0].upper()}{claim[1:]}, after {guard.train_epochs} of {guard.full_epochs} epochs of fine-tuning on "
+        f"{guard.target}: validation {metric} {guard.means[epoch]:.3f} against {guard.means[0]:.3f}, a difference of "
+        f"{signed(guard.differences[epoch].value)} ({percent(guard.confidence).replace('.0 ', ' ')} interval {signed(low)} to "
+        f"{signed(high)})."
+    ) + ("" if guard.learned(epoch) else f" Neither learned anything: both are at most {guard.least:g}.")
+
+
+def _covered(guard: Guard) -> str:
+    several = "; the intervals hold together" if len(guard.epochs) > 1 else ""
+    seeds, first = len(guard.seeds), guard.differences[guard.epochs[0]]
+    if first.error_over_patients is None:
+        why = "there is only one" if guard.patients < 2 else f"{guard.metric.label} is not known by patient"
+        covered = f"other seeds of the fine-tuning ({seeds}), but not other patients, since {why}"
+    else:
+        covered = f"other seeds of the fine-tuning ({seeds}) and other patients ({guard.patients} for validation)"
+    return f"The interval covers {covered}; not another pretraining or another random initialisation of the encoder{several}."
+
+
+def _held_out(guard: Guard) -> list[str]:
+    if not guard.held_out:
+        return []
+    return [
+        f"{guard.target} has no validation samples: {percent(guard.held_out)} of its training patients were held out. The test set "
+        "was not looked at."
+    ]
+
+
+def _caveat(guard: Guard) -> str:
+    if guard.train_epochs >= guard.full_epochs:
+        return "The schedule is as long as that of the params."
+    return "A short fine-tuning says which start learns faster, which need not be the better one in the end."
+
+
+def _next(guard: Guard) -> str:
+    start = f"--target {guard.target} --encoder {guard.encoder} --origin {guard.origin}"
+    both, seeds = ",".join(map(str, (0, *guard.epochs))), ",".join(map(str, guard.seeds))
+    full = f"`medtransfer finetune {start} --epoch {both} --mode {guard.mode} --seed {seeds}`"
+    if guard.choice is None:
+        longer = 2 * guard.train_epochs
+        again = f"`medtransfer guard {start} --epoch {both[2:]} --train-epochs {longer} --seeds {2 * len(guard.seeds)}`"
+        return f"Next: a longer schedule and more seeds, {again}; or all of them in full, {full}."
+    chosen = f"`medtransfer finetune {start} --epoch {guard.choice} --mode {guard.mode}`"
+    return f"Next: {chosen}. To be sure for the whole schedule, fine-tune all of them in full: {full}."
+
+
+def summary(guard: Guard) -> dict[str, Any]:
+    """Return everything that a guard found, as JSON values."""
+    rows = []
+    for row, epoch in enumerate(guard.epochs, start=1):
+        difference, (low, high) = guard.differences[epoch], guard.interval(epoch)
+        rows.append(
+            {
+                "epoch": epoch, "verdict": guard.compared(epoch), "validation": guard.means[epoch], "difference": difference.value,
+                "low": low, "high": high, "error_over_seeds": difference.error_over_seeds,
+                "error_over_patients": difference.error_over_patients, "by_seed": guard.scores.values[row].tolist(),
+            }
+        )  # fmt: skip
+    none = {"validation": guard.means[0], "by_seed": guard.scores.values[0].tolist()}
+    return {
+        "target": guard.target, "encoder": guard.encoder, "origin": guard.origin, "mode": guard.mode, "metric": guard.metric.name,
+        "train_epochs": guard.train_epochs, "full_epochs": guard.full_epochs, "seeds": list(guard.seeds),
+        "patients": guard.patients, "held_out": guard.held_out, "confidence": guard.confidence, "choice": guard.choice,
+        "none": none, "checkpoints": rows,
+    }  # fmt: skip

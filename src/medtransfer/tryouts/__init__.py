@@ -1,0 +1,1 @@
+"""Fine-tunings that are judged on validation patients, for `race` and `guard`."""

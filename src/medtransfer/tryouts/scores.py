@@ -1,0 +1,80 @@
+"""Scores of fine-tuned models on validation patients, with the scores without each patient."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtransfer.analysis.patients import counts_by_patient
+from medtransfer.errors import InputError
+from medtransfer.metrics.counts import OVERLAP, Counts
+from medtransfer.records import PER_SAMPLE
+from medtransfer.tasks.results import read_result
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Validation scores of fine-tuned models, higher is better.
+
+    Attributes:
+        values: (C,) or (C, S) with S seeds, the metric over all patients.
+        without: (C, P) or (C, S, P), the metric without each of P patients; P = 0 if there is one patient, or no counts by
+            patient.
+    """
+
+    values: Array
+    without: Array
+
+    @property
+    def by_patient(self) -> Array:
+        """Jackknife pseudo-values (..., P), whose mean is the metric and whose standard error is that of the metric.
+
+        Source: Efron and Stein, The Jackknife Estimate of Variance, Annals of Statistics 9, 1981.
+        """
+        patients = self.without.shape[-1]
+        if not patients:
+            return self.values[..., None]
+        return self.values[..., None] + (patients - 1) * (self.without.mean(axis=-1, keepdims=True) - self.without)
+
+    def mean_over_seeds(self) -> "Scores":
+        """Return the means over seeds, (C,) and (C, P)."""
+        return Scores(self.values.mean(axis=1), self.without.mean(axis=1))
+
+
+def read_scores(by_model: Sequence[Sequence[Path]]) -> Scores:
+    """Read the scores of fine-tuned models, (C, S) and (C, S, P).
+
+    Args:
+        by_model: the folders of each model, one per seed.
+
+    Raises:
+        InputError: a file is damaged, or the results are of different patients.
+    """
+    read = [[_read(folder) for folder in folders] for folders in by_model]
+    patients = [names for seeds in read for _, _, names in seeds]
+    if any(names != patients[0] for names in patients):
+        raise InputError(
+            f"expected the same validation patients in all fine-tunings, but they differ in {by_model[0][0].parent}; remove this "
+            "folder and run the same command again"
+        )
+    values = np.array([[value for value, _, _ in seeds] for seeds in read])
+    without = np.array([[rest for _, rest, _ in seeds] for seeds in read], dtype=np.float64)
+    return Scores(values, without.reshape(*values.shape, -1))
+
+
+def _read(folder: Path) -> tuple[float, list[float], tuple[str, ...]]:
+    """Return the primary metric of a model, the metric without each patient, and the patients."""
+    result = read_result(folder / "metrics.json")
+    formula, value = OVERLAP.get(result.primary), result.metrics[result.primary]
+    if formula is None:
+        return value, [], ()
+    patients = counts_by_patient(folder / PER_SAMPLE)
+    if len(patients) < 2:
+        return value, [], tuple(patients)
+    counts = np.stack(list(patients.values()))  # (P, 4, classes)
+    rest = counts.sum(axis=0) - counts  # (P, 4, classes)
+    return value, formula(Counts(*np.moveaxis(rest, 1, 0))).mean(axis=-1).tolist(), tuple(patients)
