@@ -13,7 +13,8 @@ def verdict(guard: Guard) -> list[str]:
 
 
 def _compared(guard: Guard, epoch: int) -> str:
-    metric, compared, (low, high) = guard.metric.label, guard.compared(epoch), guard.interval(epoch)
+    metric, compared, limits = guard.metric.label, guard.compared(epoch), guard.interval(epoch)
+    low, high = (signed(limit, 4 if abs(limit) < 0.0005 else 3) for limit in limits)
     name = f"epoch {epoch} of {guard.encoder}-{guard.origin}"
     claim = {
         "better": f"{name} is better than no pretraining",
@@ -23,8 +24,7 @@ def _compared(guard: Guard, epoch: int) -> str:
     return (
         f"{claim[0].upper()}{claim[1:]}, after {guard.train_epochs} of {guard.full_epochs} epochs of fine-tuning on "
         f"{guard.target}: validation {metric} {guard.means[epoch]:.3f} against {guard.means[0]:.3f}, a difference of "
-        f"{signed(guard.differences[epoch].value)} ({percent(guard.confidence).replace('.0 ', ' ')} interval {signed(low)} to "
-        f"{signed(high)})."
+        f"{signed(guard.differences[epoch].value)} ({percent(guard.confidence).replace('.0 ', ' ')} interval {low} to {high})."
     ) + ("" if guard.learned(epoch) else f" Neither learned anything: both are at most {guard.least:g}.")
 
 
@@ -43,8 +43,8 @@ def _held_out(guard: Guard) -> list[str]:
     if not guard.held_out:
         return []
     return [
-        f"{guard.target} has no validation samples: {percent(guard.held_out)} of its training patients were held out. The test set "
-        "was not looked at."
+        f"{guard.target} has no validation samples: {guard.patients} of its training patients were held out. The test set was not "
+        "looked at."
     ]
 
 
