@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from medtransfer.metrics.jackknife import standard_error
+
 Interval = tuple[float, float]
 
 
@@ -52,8 +54,6 @@ def paired_difference(values: ArrayLike, without: ArrayLike) -> PairedDifference
 
     Raises:
         ValueError: there are fewer than two seeds, the shapes do not fit, or a number is not finite.
-
-    Source: Efron and Stein, The Jackknife Estimate of Variance, Annals of Statistics 9, 1981, for the error over patients.
     """
     sample, replicates = np.asarray(values, dtype=np.float64), np.asarray(without, dtype=np.float64)
     if sample.ndim != 1 or len(sample) < 2 or replicates.ndim != 2 or len(replicates) != len(sample):
@@ -61,7 +61,7 @@ def paired_difference(values: ArrayLike, without: ArrayLike) -> PairedDifference
     if not (np.isfinite(sample).all() and np.isfinite(replicates).all()):
         raise ValueError(f"expected finite differences, but got {sample} and {replicates}")
     seeds, patients = replicates.shape
-    over_patients = sqrt((patients - 1) * replicates.mean(axis=0).var()) if patients > 1 else None
+    over_patients = standard_error(replicates.mean(axis=0)) if patients > 1 else None
     return PairedDifference(
         float(sample.mean()), float(sample.std(ddof=1) / sqrt(seeds)), seeds, over_patients, patients
     )  # fmt: skip

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from medtransfer.analysis.patients import counts_by_patient
 from medtransfer.errors import InputError
 from medtransfer.metrics.counts import OVERLAP, Counts
+from medtransfer.metrics.jackknife import pseudo_values
 from medtransfer.records import PER_SAMPLE
 from medtransfer.tasks.results import read_result
 
@@ -31,14 +32,8 @@ class Scores:
 
     @property
     def by_patient(self) -> Array:
-        """Jackknife pseudo-values (..., P), whose mean is the metric and whose standard error is that of the metric.
-
-        Source: Efron and Stein, The Jackknife Estimate of Variance, Annals of Statistics 9, 1981.
-        """
-        patients = self.without.shape[-1]
-        if not patients:
-            return self.values[..., None]
-        return self.values[..., None] + (patients - 1) * (self.without.mean(axis=-1, keepdims=True) - self.without)
+        """Jackknife pseudo-values (C, P) of means over seeds: their mean is the metric, and their standard error its own."""
+        return pseudo_values(self.values, self.without) if self.without.shape[1] else self.values[:, None]
 
     def mean_over_seeds(self) -> "Scores":
         """Return the means over seeds, (C,) and (C, P)."""
