@@ -505,6 +505,22 @@ def ui(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     serve(section.host, section.port, or_free=options["port"] is None)
 
 
+@cli.command(context_settings=SETTINGS)
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object, by id")
+@help_option
+def catalogue(as_json: bool) -> None:
+    """List published initialisations, and where to get them."""
+    from medtransfer.pretrain.catalogue.entries import catalogue as read
+    from medtransfer.records.tables import as_markdown
+
+    entries = read()
+    if as_json:
+        click.echo(json.dumps({name: entry.model_dump() for name, entry in entries.items()}, indent=2))
+        return
+    shown = ("architecture", "method", "source", "epochs", "licence", "published")
+    click.echo(as_markdown([{"id": name, **{key: getattr(entry, key) for key in shown}} for name, entry in entries.items()]))
+
+
 class OnArrays(click.Command):
     """A command whose options are files of arrays."""
 

@@ -4,6 +4,7 @@ from medtransfer.config.load import DEFAULTS, check_section, default_params, loa
 from medtransfer.config.pretraining_seeds import seeded_names
 from medtransfer.config.schema import (
     MOST_PIXELS,
+    CatalogueOrigin,
     Explain,
     Export,
     FileOrigin,
@@ -38,6 +39,7 @@ __all__ = [
     "MOST_PIXELS",
     "Explain",
     "Export",
+    "CatalogueOrigin",
     "FileOrigin",
     "Finetune",
     "Grid",

@@ -309,7 +309,22 @@ class PackageOrigin(Section):
     """epoch that is recorded for the weights"""
 
 
-Origin = Annotated[SupervisedOrigin | FileOrigin | SeriesOrigin | PackageOrigin, Field(discriminator="kind")]
+class CatalogueOrigin(Section):
+    """A published initialisation of the catalogue (`medtransfer catalogue`), from a file that is put in place beforehand."""
+
+    kind: Literal["catalogue"]
+    """a published initialisation, whose names are known"""
+    id: Annotated[str, Field(min_length=1)]
+    """id in the catalogue"""
+    folder: Out
+    """folder of the file <id>.pth, or of a folder <id> that holds it"""
+    epoch: Positive | None
+    """epoch that is recorded for the weights; null: that of the catalogue, 1 where it is unknown"""
+    pickle: bool
+    """whether a pickle, which can run code, may be read"""
+
+
+Origin = Annotated[SupervisedOrigin | FileOrigin | SeriesOrigin | PackageOrigin | CatalogueOrigin, Field(discriminator="kind")]
 
 
 class Pretrain(Section):

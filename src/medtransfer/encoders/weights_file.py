@@ -19,7 +19,7 @@ from medtransfer.records import BROKEN_ARRAYS, in_one_line
 from medtransfer.records.untrusted import check_not_packed
 from medtransfer.records.weights_file import check_weights_file
 
-DEPTH = 3  # levels below the file's own in which state dicts are looked for; optimisers hold their tensors deeper
+DEPTH = 4  # levels below the file's own in which state dicts are looked for, as deep as VISSL's; optimisers hold lists there
 NAMED = 3  # names of each kind in a message
 # Types of plain values that training code saves beside the tensors: its options, paths, and NumPy's scalars.
 PLAIN: list[Any] = [

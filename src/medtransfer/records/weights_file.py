@@ -6,7 +6,7 @@ from medtransfer.errors import InputError
 from medtransfer.records.arrays import BROKEN_ARRAYS
 from medtransfer.records.untrusted import in_one_line, require_file
 
-PICKLES = (".pt", ".pth", ".ckpt", ".pth.tar", ".th", ".bin")
+PICKLES = (".pt", ".pth", ".ckpt", ".pth.tar", ".th", ".bin", ".torch")
 
 
 def check_weights_file(path: Path, allow_pickle: bool) -> None:

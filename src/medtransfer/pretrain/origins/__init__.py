@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 from medtransfer.config import Pretrain, Section
+from medtransfer.pretrain.origins.catalogue import Published
 from medtransfer.pretrain.origins.package import InstalledPackage
 from medtransfer.pretrain.origins.supervised import Supervised
 from medtransfer.pretrain.origins.weights_file import WeightsFile, WeightsSeries
@@ -43,4 +44,5 @@ class Origin(Protocol):
 
 ORIGINS: dict[str, Origin] = {
     "supervised": Supervised(), "file": WeightsFile(), "series": WeightsSeries(), "package": InstalledPackage(),
+    "catalogue": Published(),
 }  # fmt: skip
