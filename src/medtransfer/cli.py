@@ -507,8 +507,8 @@ def ui(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 
 @cli.command(context_settings=SETTINGS)
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object, by id")
-@help_option
-def catalogue(as_json: bool) -> None:
+@debug_options
+def catalogue(as_json: bool, debug: bool) -> None:
     """List published initialisations, and where to get them."""
     from medtransfer.pretrain.catalogue.entries import catalogue as read
     from medtransfer.records.tables import as_markdown

@@ -1,4 +1,4 @@
-"""Claims of Truong et al., How transferable are self-supervised features in medical image classification tasks?
+"""Claims of Truong et al. on how transferable self-supervised features are in medical image classification.
 
 Source: arXiv:2108.10048 (ML4H 2021); tables 2 to 4 and C.1 to C.4. Rows are `<target>/<features>`, columns subset sizes S, M and F.
 """
