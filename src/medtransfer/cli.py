@@ -186,13 +186,15 @@ def read_list(key: str, text: str) -> list[Any]:
     values = [read_value(key, part, LIST) for part in parts]
     if parts == [text] and isinstance(values[0], list):
         values = values[0]
-    if any(value is None or isinstance(value, dict | list) for value in values):
+    if any(value in (None, "") or isinstance(value, dict | list) for value in values):
         raise InputError(f"expected {LIST} for --{key.replace('_', '-')}, but got {reprlib.repr(text)}; correct it")
     return values
 
 
 def read_value(key: str, text: str, form: str = "a YAML value") -> Any:
-    """Read one option's YAML value; `form` is what to expect, for the message."""
+    """Read one option's YAML value; `form` is what to expect, for the message. An empty text is one, null is written out."""
+    if not text:
+        return text
     try:
         return parse_yaml(text)
     except ValueError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -12,7 +13,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from medtransfer.data.volumes.dicom import find_series, read_series
 from medtransfer.errors import InputError
-from medtransfer.predict.images import find_masks, list_images
+from medtransfer.predict.images import list_images
+from medtransfer.predict.reference_masks import find_masks, refuse_masks
 
 OBLIQUE = [0.8, 0.6, 0.0, 0.0, 0.0, -1.0]  # direction of a row of pixels, and of a column; mm to the left, posterior, superior
 ORIGIN, SPACING, STEP = np.array([-30.0, 12.5, 80.0]), (0.7, 0.9), 3.0  # height and width of a pixel
@@ -140,3 +142,47 @@ def test_masks_are_found_by_name(tmp_path: Path) -> None:
         find_masks([a, b], tmp_path, "_gt")
     with pytest.raises(InputError, match="a folder of masks for 2 images"):
         find_masks([a, b], tmp_path / "a_gt.tif", "")
+
+
+def write_images(folder: Path, names: str) -> None:
+    """Write a file for each name: noise, or two labels if its name ends with `?`, which it then loses."""
+    rng = np.random.default_rng(0)
+    for name in names.split():
+        path = folder / name.rstrip("?")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = rng.integers(0, 2 if name.endswith("?") else 200, (9, 9, 3), dtype=np.uint8)
+        nib.save(nib.Nifti1Image(values, np.eye(4)), path) if path.suffix == ".gz" else Pillow.fromarray(values[..., 0]).save(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "number", "example", "remedy"),
+    [
+        ("x.png x_gt.png y.png", "1 of the 3", "x_gt.png", "add `--mask-suffix _gt`"),
+        ("p_frame01.nii.gz p_frame01_gt.nii.gz p_4d.nii.gz", "1 of the 3", "p_frame01_gt.nii.gz", "add `--mask-suffix _gt`"),
+        ("a/x.jpg a/x_Segmentation.png", "1 of the 2", "a/x_Segmentation.png", "add `--mask-suffix _Segmentation`"),
+        ("x.png x-lung_masks.png", "1 of the 2", "x-lung_masks.png", "add `--mask-suffix -lung_masks`"),
+        ("x.tif y.tif x_lesion.png? y_lesion.png?", "2 of the 4", "x_lesion.png", "add `--mask-suffix _lesion`"),
+        ("v.nii.gz v_heart.nii.gz?", "1 of the 2", "v_heart.nii.gz", "add `--mask-suffix _heart`"),
+        ("x.png x_mask_1.png x_mask_2.png", "2 of the 3", "x_mask_1.png", r"move what is named \*_mask_1, \*_mask_2 to another"),
+        ("images/x.png masks/x.png", "1 of the 2", "masks/x.png", "name the folder of the images alone"),
+        ("imagesTr/c_0000.nii.gz labelsTr/c.nii.gz", "1 of the 2", "labelsTr/c.nii.gz", "name the folder of the images alone"),
+        ("a/I_01.jpg b/2. Groundtruths/I_01_EX.tif", "1 of the 2", "I_01_EX.tif", "name the folder of the images alone"),
+    ],
+)
+def test_masks_among_images_are_named_with_the_remedy(names: str, number: str, example: str, remedy: str, tmp_path: Path) -> None:
+    write_images(tmp_path, names.replace("2. ", "2."))
+    expected = (
+        rf"{number} files seem to be masks of others, such as {tmp_path}/.*{example}; {remedy}.*, or predict them like images"
+    )
+    with pytest.raises(InputError, match=expected):
+        refuse_masks(list_images(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["x.png y_gt.png", "c.nii.gz c_0000.nii.gz", "x.png x_2.png x_flipped.png", "masks/x.png masks/y.png", "gt5/x.png b/y.png",
+     "x.png? x_2.png?", "xgt.png x.png", "a.png a/b_gt.png", "1.png 10.png 1-0.png"],
+)  # fmt: skip
+def test_images_that_are_named_alike_are_no_masks(names: str, tmp_path: Path) -> None:
+    write_images(tmp_path, names)
+    refuse_masks(list_images(tmp_path), tmp_path)

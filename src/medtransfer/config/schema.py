@@ -729,8 +729,8 @@ class Predict(Section):
     """picture, NIfTI volume or DICOM file to predict, or a folder of them"""
     masks: Place | None
     """reference masks of the images, to compute all metrics: a folder, or the file of a single image; null: none"""
-    mask_suffix: str
-    """what a mask's name has after that of its image, such as _gt; files that end so are no images"""
+    mask_suffix: str | None
+    """what a mask's name has after its image's, such as _gt: files that end so are no images; null: likely masks are refused"""
     labels: dict[int, str] | None
     """raw value -> class, background or ignore, in reference masks; null: 0, 1, 2..., of one class also 255"""
     slide: bool

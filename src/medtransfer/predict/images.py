@@ -1,4 +1,4 @@
-"""Images to predict: pictures, stacks of pages, volumes and DICOM series, read by a model's rule, and their reference masks."""
+"""Images to predict: pictures, stacks of pages, volumes and DICOM series, read by a model's rule."""
 
 import logging
 from collections.abc import Sequence
@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from nibabel.orientations import apply_orientation
 from PIL import Image as Picture
 
 from medtransfer.data.intensities import Limits, require_finite
 from medtransfer.data.picture_folders import SUFFIXES
-from medtransfer.data.volumes import ENDINGS, TIFF, Geometry, Volume, acquisition_axis, cut, load_volume, turn_onto
+from medtransfer.data.volumes import ENDINGS, TIFF, Geometry, Volume, acquisition_axis, cut, load_volume
 from medtransfer.data.volumes.dicom import find_series, is_dicom, read_series
 from medtransfer.errors import InputError
 from medtransfer.predict.pixels import convert_channels, intensity_rule, scale, take_channels
-from medtransfer.prepare.mask_values import MaskRule
-from medtransfer.prepare.picture_files import RawMask, check_same_size, read_header, read_image, read_mask, read_stored
+from medtransfer.prepare.picture_files import read_header, read_image, read_stored
 from medtransfer.prepare.readers.contract import match_group
 from medtransfer.prepare.shared_scaling import SharedScaling
 from medtransfer.records import ImageRule
@@ -61,7 +59,7 @@ def list_images(path: Path, mask_suffix: str = "") -> list[Image]:
 
     Args:
         path: a picture, a NIfTI volume, a DICOM file, or a folder of any of them, subfolders included.
-        mask_suffix: what the names of masks end with, which are no images; empty if there are none among them.
+        mask_suffix: what the names of masks end with, which are no images; empty: all are images.
 
     Raises:
         InputError: there are none, or two have the same name.
@@ -179,42 +177,3 @@ def shared_limits(images: Sequence[Image], rule: ImageRule) -> dict[str, list[Li
         shared = SharedScaling(wide, read, intensity_rule(rule)).limits if wide else None
         limits |= {image.name: shared for image in members}
     return limits
-
-
-def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Path]:
-    """Return the file of each image's reference mask, by the image's name.
-
-    Args:
-        images: the images.
-        path: a file for a single image, or a folder with masks of the images' names followed by `suffix`.
-        suffix: such as `_mask`.
-
-    Raises:
-        InputError: a mask is missing.
-    """
-    if not path.is_dir():
-        if len(images) != 1:
-            raise InputError(f"expected a folder of masks for {len(images)} images, but got the file {path}; name the folder")
-        return {images[0].name: path}
-    masks = {mask.name: mask.path for mask in list_images(path) if mask.name.endswith(suffix)}
-    if missing := [image for image in images if f"{image.name}{suffix}" not in masks]:
-        raise InputError(
-            f"expected a mask in {path} for every image, but {missing[0].path} has none ({len(missing)} such) named "
-            f"{missing[0].name}{suffix}; correct predict.masks or predict.mask_suffix"
-        )
-    return {image.name: masks[f"{image.name}{suffix}"] for image in images}
-
-
-def read_reference(image: Image, pixels: Pixels, path: Path, rule: MaskRule) -> np.ndarray:
-    """Read the reference mask of an image onto its slices: uint8 (N, H, W), 0 background, c the c-th class, or IGNORE.
-
-    Raises:
-        InputError: it is broken, or has another geometry or unknown values.
-    """
-    if pixels.geometry is None:
-        raw = read_mask(path, grey_palette=rule.table is None)
-        check_same_size(pixels.slices[0], raw.values, image.path, path)
-        return rule.number(raw, path)[None]
-    mask = load_volume(path)
-    values = apply_orientation(mask.values[..., 0], turn_onto(pixels.geometry, mask.geometry))
-    return rule.number(RawMask(cut(values, pixels.axis), "labels", False), path)

@@ -19,9 +19,10 @@ from medtransfer.locks import exclusive
 from medtransfer.metrics.segmentation import SegmentationEvaluation
 from medtransfer.predict import outputs
 from medtransfer.predict.folders import read_models
-from medtransfer.predict.images import Image, Pixels, find_masks, list_images, read_pixels, read_reference, shared_limits
+from medtransfer.predict.images import Image, Pixels, list_images, read_pixels, shared_limits
 from medtransfer.predict.model import Model, load_model
 from medtransfer.predict.pixels import rule_of
+from medtransfer.predict.reference_masks import find_masks, read_reference, refuse_masks
 from medtransfer.predict.windows import Plan
 from medtransfer.prepare.mask_values import MaskRule, read_rule
 from medtransfer.progress import track
@@ -102,8 +103,11 @@ def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[l
     folders = [Path(folder) for folder in section.model]
     infos = read_models(folders)
     rule = _mask_rule(section, infos[0].classes)
-    images = list_images(Path(section.images), section.mask_suffix)
-    masks = find_masks(images, Path(section.masks), section.mask_suffix) if section.masks else {}
+    suffix = section.mask_suffix or ""
+    images = list_images(Path(section.images), suffix)
+    if section.mask_suffix is None:
+        refuse_masks(images, Path(section.images))
+    masks = find_masks(images, Path(section.masks), suffix) if section.masks else {}
     models = [load_model(folder, checkpoints, section.accelerator, section.precision) for folder in folders]
     models.sort(key=lambda model: model.info.weights)  # so that their order does not count
     job = Job(section, models, [shared_limits(images, rule_of(model.info)) for model in models], masks, rule)

@@ -1,0 +1,126 @@
+"""Reference masks of images: told from images that are to be predicted, found by name, and read onto slices."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from nibabel.orientations import apply_orientation
+
+from medtransfer.data.volumes import cut, load_volume, turn_onto
+from medtransfer.errors import InputError
+from medtransfer.predict.images import Image, Pixels, list_images, open_volume
+from medtransfer.prepare.mask_values import MaskRule
+from medtransfer.prepare.picture_files import RawMask, check_same_size, read_mask, read_stored
+
+WORDS = {"annotation", "ground", "groundtruth", "gt", "label", "manual", "mask", "seg", "segmentation"}  # also in the plural
+MOST_LABELS = 16  # different values of a mask at most
+
+
+def refuse_masks(images: Sequence[Image], path: Path) -> None:
+    """Check that there are no masks among the images of a folder, which would be predicted like images.
+
+    A mask is named like an image of its folder with an ending, such as `_gt`, or is in a folder of masks and named like an image
+    elsewhere. An ending without one of WORDS counts if the file has at most MOST_LABELS whole numbers and its image has more.
+
+    Raises:
+        InputError: there are some.
+    """
+    by_suffix: dict[str, list[tuple[Image, Image]]] = {}
+    for pair, suffix in _named_alike(images):
+        by_suffix.setdefault(suffix, []).append(pair)
+    endings = [suffix for suffix, pairs in by_suffix.items() if _says_mask(suffix) or _is_mask_of(*pairs[0])]
+    masks = [mask for suffix in endings for mask, _ in by_suffix[suffix]]
+    inside = [image for image in _in_mask_folders(images) if image not in masks]
+    if not masks and not inside:
+        return
+    if inside:
+        remedy = "name the folder of the images alone"
+    elif len(endings) == 1:
+        remedy = f"add `--mask-suffix {endings[0]}`"
+    else:
+        remedy = f"move what is named *{', *'.join(sorted(endings))} to another folder"
+    raise InputError(
+        f"expected only images to predict in {path}, but {len(masks) + len(inside)} of the {len(images)} files seem to be masks of "
+        f"others, such as {(masks + inside)[0].path}; {remedy}, or predict them like images with `--mask-suffix ''`"
+    )
+
+
+def _named_alike(images: Sequence[Image]) -> Iterator[tuple[tuple[Image, Image], str]]:
+    """Yield each image whose name is that of another one and an ending: both, and the ending."""
+    named = {image.name: image for image in images}
+    for image in images:
+        owner = next((name for name in _beginnings(image.name) if name in named), None)
+        if owner is not None:
+            yield (image, named[owner]), image.name.removeprefix(owner)
+
+
+def _beginnings(name: str) -> list[str]:
+    """Return the parts of a name before each character of its last component that is no letter or digit, the longest first."""
+    first = name.rfind("/") + 1
+    return [name[: match.start()] for match in re.finditer(r"[^0-9A-Za-z/]", name) if match.start() > first][::-1]
+
+
+def _says_mask(text: str) -> bool:
+    return any(word in WORDS or word.removesuffix("s") in WORDS for word in map(str.lower, re.findall("[A-Z]?[a-z]+|[A-Z]+", text)))
+
+
+def _is_mask_of(mask: Image, image: Image) -> bool:
+    """Return whether a file has few values, all of them whole numbers, and the image that it is named like has more."""
+
+    def values(of: Image) -> np.ndarray:
+        return np.unique(open_volume(of).values if of.is_volume else read_stored(of.path))
+
+    labels = values(mask)
+    return len(labels) <= MOST_LABELS and bool((labels == labels.round()).all()) and len(values(image)) > MOST_LABELS
+
+
+def _in_mask_folders(images: Sequence[Image]) -> list[Image]:
+    """Return the images in folders of masks that are named like images in other folders, but for endings."""
+    inside = {image.name for image in images if any(map(_says_mask, PurePosixPath(image.name).parts[:-1]))}
+    stems = {PurePosixPath(image.name).name for image in images if image.name not in inside}
+    begun = stems | {beginning for stem in stems for beginning in _beginnings(stem)}  # nnU-Net: case_0000 and the mask case
+
+    def belongs(stem: str) -> bool:
+        return stem in begun or any(beginning in stems for beginning in _beginnings(stem))
+
+    return [image for image in images if image.name in inside and belongs(PurePosixPath(image.name).name)]
+
+
+def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Path]:
+    """Return the file of each image's reference mask, by the image's name.
+
+    Args:
+        images: the images.
+        path: a file for a single image, or a folder with masks of the images' names followed by `suffix`.
+        suffix: such as `_mask`.
+
+    Raises:
+        InputError: a mask is missing.
+    """
+    if not path.is_dir():
+        if len(images) != 1:
+            raise InputError(f"expected a folder of masks for {len(images)} images, but got the file {path}; name the folder")
+        return {images[0].name: path}
+    masks = {mask.name: mask.path for mask in list_images(path) if mask.name.endswith(suffix)}
+    if missing := [image for image in images if f"{image.name}{suffix}" not in masks]:
+        raise InputError(
+            f"expected a mask in {path} for every image, but {missing[0].path} has none ({len(missing)} such) named "
+            f"{missing[0].name}{suffix}; correct predict.masks or predict.mask_suffix"
+        )
+    return {image.name: masks[f"{image.name}{suffix}"] for image in images}
+
+
+def read_reference(image: Image, pixels: Pixels, path: Path, rule: MaskRule) -> np.ndarray:
+    """Read the reference mask of an image onto its slices: uint8 (N, H, W), 0 background, c the c-th class, or IGNORE.
+
+    Raises:
+        InputError: it is broken, or has another geometry or unknown values.
+    """
+    if pixels.geometry is None:
+        raw = read_mask(path, grey_palette=rule.table is None)
+        check_same_size(pixels.slices[0], raw.values, image.path, path)
+        return rule.number(raw, path)[None]
+    mask = load_volume(path)
+    values = apply_orientation(mask.values[..., 0], turn_onto(pixels.geometry, mask.geometry))
+    return rule.number(RawMask(cut(values, pixels.axis), "labels", False), path)
