@@ -47,9 +47,42 @@ def test_options_and_further_files_override_the_folders_file(folder: Path) -> No
     assert (section.lr, section.power, section.momentum) == (3, 2, 0.1)
 
 
+OWN = {
+    "pretrain.encoders.resnet50": {"build": "resnet50"},
+    "pretrain.origins.advanced": {"kind": "file", "weights": "w.pt", "epoch": 1, "source": "s", "pickle": False,
+                                  "allow_partial": False, "prefix": None, "input": None},
+    "prepare.targets.sample": {"reader": "folder", "root": "x", "size": [8, 8], "subset": False, "split": "none",
+                               "validation": 0.5, "allow_duplicates": False, "options": {}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", OWN)
+@pytest.mark.parametrize("further", [False, True], ids=["params.yaml", "--params"])
+def test_an_entry_that_says_what_it_is_takes_nothing_from_a_packaged_one(key: str, further: bool, folder: Path) -> None:
+    section, kind, name = key.split(".")
+    path = Path("more.yaml" if further else "params.yaml")
+    path.write_text(yaml.safe_dump({section: {kind: {name: OWN[key]}}}))
+    entries = getattr(getattr(load([path] if further else []), section), kind)
+    assert entries[name].model_dump(mode="json", exclude_unset=True) == OWN[key]
+    assert {other: entry for other, entry in entries.items() if other != name} == {
+        other: entry for other, entry in getattr(getattr(default_params(), section), kind).items() if other != name
+    }
+
+
+def test_an_entry_that_leaves_out_what_it_is_changes_a_packaged_one(folder: Path) -> None:
+    Path("params.yaml").write_text("pretrain: {encoders: {resnet50: {stochastic_depth: 0.3}}, origins: {simple: {warmup: 4}}}")
+    pretrain, packaged = load().pretrain, default_params().pretrain
+    assert pretrain.encoders["resnet50"].arguments == {**packaged.encoders["resnet50"].arguments, "stochastic_depth": 0.3}
+    assert pretrain.origins["simple"] == packaged.origins["simple"].model_copy(update={"warmup": 4})
+    assert load(overrides={"pretrain.encoders.resnet50.build": "unet"}).pretrain.encoders["resnet50"].arguments.keys() == {
+        "layers", "channels", "stochastic_depth"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("prepare: {targets: {sample: {reader: folder}}}", r"7 errors in params\.yaml: prepare\.targets\.sample\.size: is missing"),
         ("finetune: {lrr: 1}", r"1 error in params\.yaml: finetune\.lrr: is not a known key"),
         ("finetune: {lr: fast}", r"1 error in params\.yaml: finetune\.lr: .* \(got 'fast'\)"),
         ("prepare: {targets: {mine: {root: x}}}", r"errors in params\.yaml: prepare\.targets\.mine\.reader: is missing"),

@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -22,6 +22,8 @@ DEFAULTS = Path(__file__).with_name("params.yaml")  # every default; in a clone 
 
 # Sections that define names, and the keys that use them; names that the code defines are passed to `load_params`.
 DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target": "prepare.targets"}
+# Sections of entries, and the key of an entry that says what it is; one that has it is a whole entry.
+KINDS = {"pretrain.encoders": "build", "pretrain.origins": "kind", "prepare.targets": "reader"}
 USED = {
     "encoder": ("study.encoders", "pretrain.encoder", "score.encoder", "finetune.encoder", "guard.encoder"),
     "origin": ("study.origins", "pretrain.origin", "score.origin", "finetune.origin", "guard.origin"),
@@ -43,6 +45,14 @@ USED = {
 }
 
 
+class Source(NamedTuple):
+    """A file or an option: its name in messages, the key that it sets, which is empty for a whole file, and the value."""
+
+    name: str
+    key: tuple[str, ...]
+    value: Any
+
+
 def load_params(
     paths: Sequence[Path], overrides: Mapping[str, Any], registered: Mapping[str, Collection[str]] | None = None
 ) -> Params:  # fmt: skip
@@ -58,8 +68,8 @@ def load_params(
     Raises:
         InputError: a file cannot be read, or keys are missing, unknown or of a wrong type; all errors are named.
     """
-    sources = [(str(path), _read(path)) for path in paths]
-    sources += [("the command line", _nested(dotted, value)) for dotted, value in overrides.items()]
+    sources = [Source(str(path), (), _read(path)) for path in paths]
+    sources += [Source("the command line", tuple(dotted.split(".")), value) for dotted, value in overrides.items()]
     sources = [*_stored_targets(_merge_all(sources)), *sources]
     merged = _merge_all(sources)
     complete, errors = _with_seeds(merged)
@@ -72,7 +82,7 @@ def load_params(
             break
     if errors:
         wrong = {_source(key, sources) for key, _ in errors}
-        names = " and ".join(dict.fromkeys(name for name, _ in sources if name in wrong))
+        names = " and ".join(dict.fromkeys(source.name for source in sources if source.name in wrong))
         raise InputError(f"{_count(errors)} in {names}: {'; '.join(sentence for _, sentence in errors)}")
     return params
 
@@ -101,20 +111,29 @@ def check_section(kind: type[S], values: Mapping[str, Any], key: str) -> S:
         raise InputError(f"{_count(errors)} in the params: {'; '.join(errors)}") from None
 
 
-def _merge_all(sources: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+def _merge_all(sources: Sequence[Source]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for _, values in sources:
-        merged = merge(merged, values)
+    for source in sources:
+        merged = _merge_at(merged, source.key, source.value)
     return merged
 
 
-def _stored_targets(merged: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _merge_at(base: Any, keys: Sequence[str], value: Any, parents: tuple[str, ...] = ()) -> Any:
+    """Merge a value into nested mappings at the key that it is for, so that a single value of an entry changes that alone."""
+    if not keys:
+        return merge(base, value, parents)
+    held = base if isinstance(base, dict) else {}
+    return {**held, keys[0]: _merge_at(held.get(keys[0]), keys[1:], value, (*parents, keys[0]))}
+
+
+def _stored_targets(merged: dict[str, Any]) -> list[Source]:
     """List the targets that were defined on the command line when they were prepared, unless a file defines them by now."""
     out, defined = _look_up(merged, "prepare.out"), _look_up(merged, "prepare.targets") or {}
     paths = sorted(Path(out).glob(f"*/{DEFINITION}")) if isinstance(out, str) else []
     return [
-        (str(path), {"prepare": {"targets": {path.parent.name: _read(path)}}}) for path in paths if path.parent.name not in defined
-    ]
+        Source(str(path), ("prepare", "targets", path.parent.name), _read(path))
+        for path in paths if path.parent.name not in defined
+    ]  # fmt: skip
 
 
 def _with_seeds(merged: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[Key, str]]]:
@@ -136,24 +155,21 @@ def _count(errors: Sequence[Any]) -> str:
     return f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
 
 
-def _nested(dotted: str, value: Any) -> dict[str, Any]:
-    """Return a value at a dotted key as nested mappings."""
-    key, _, rest = dotted.partition(".")
-    return {key: _nested(rest, value) if rest else value}
-
-
-def _source(key: Key, sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+def _source(key: Key, sources: Sequence[Source]) -> str:
     """Return the name of the last source that sets a key; of a missing key, of the first that sets what it is missing in."""
-    if names := [name for name, values in sources if _sets(values, key)]:
+    if names := [source.name for source in sources if _sets(source, key)]:
         return names[-1]
     parents = (key[:depth] for depth in reversed(range(len(key))))
-    return next(name for parent in parents for name, values in sources if _sets(values, parent))
+    return next(source.name for parent in parents for source in sources if _sets(source, parent))
 
 
-def _sets(value: Any, key: Key) -> bool:
-    """Return whether nested mappings hold a key, or a value that replaces what holds it."""
-    for part in key:
-        if not isinstance(value, dict):
+def _sets(source: Source, key: Key) -> bool:
+    """Return whether a source holds a key, or a value that replaces what holds it."""
+    value: Any = source.value
+    for name in reversed(source.key):
+        value = {name: value}
+    for depth, part in enumerate(key):
+        if not isinstance(value, dict) or (depth >= len(source.key) and _is_whole(value, key[:depth])):
             return True
         if part not in value:
             return False
@@ -215,13 +231,23 @@ def _read(path: Path) -> dict[str, Any]:
     return {name: _expand(section, path) for name, section in value.items()}
 
 
-def merge(base: Any, patch: Any, key: str = "") -> Any:
-    """Merge two nested mappings; other values, reader options, and entries of another kind or build are replaced."""
-    if not (isinstance(base, dict) and isinstance(patch, dict)) or key in {"options", "split"}:
+def merge(base: Any, patch: Any, parents: tuple[str, ...] = ()) -> Any:
+    """Merge two nested mappings; other values, reader options and splits are replaced.
+
+    An entry of KINDS that says what it is (its `build`, `kind` or `reader`) is a whole one and replaces what had its name; one
+    that does not changes the keys that it names.
+    """
+    if not (isinstance(base, dict) and isinstance(patch, dict)) or parents[-1:] in {("options",), ("split",)}:
         return patch
-    if any(name in base and name in patch and base[name] != patch[name] for name in ("kind", "build")):
+    if _is_whole(patch, parents):
         return patch
-    return {**base, **{name: merge(base.get(name), value, name) for name, value in patch.items()}}
+    return {**base, **{name: merge(base.get(name), value, (*parents, name)) for name, value in patch.items()}}
+
+
+def _is_whole(value: Mapping[Any, Any], key: Key) -> bool:
+    """Return whether a mapping at a key is an entry of KINDS that says what it is."""
+    kind = KINDS.get(".".join(map(str, key[:-1])))
+    return kind is not None and kind in value
 
 
 _brief = reprlib.Repr()
