@@ -198,7 +198,9 @@ def test_an_unset_variable_is_named_with_its_file(tmp_path: Path, monkeypatch: p
 
 
 def test_a_missing_file_is_named_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=rf"expected the parameter file {tmp_path / 'none.yaml'}, .*; correct its name or make it"):
+    with pytest.raises(
+        InputError, match=rf"expected the parameter file {tmp_path / 'none.yaml'}, .*; correct its name, make it, or"
+    ):
         load_params([tmp_path / "none.yaml"], {})
     assert "expected YAML in" in message({}, tmp_path)  # a folder
 

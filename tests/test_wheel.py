@@ -20,6 +20,7 @@ PACKAGED = {  # file in the wheel, and what it holds
     "init/files/README": "src/medtransfer/init/files/README",
     "papers/hidy2024/printed.csv": "src/medtransfer/papers/hidy2024/printed.csv",
     "report/templates/page.html.j2": "src/medtransfer/report/templates/page.html.j2",
+    **{f"config/presets/{path.name}": f"configs/{path.name}" for path in (ROOT / "configs").iterdir()},
 }  # fmt: skip
 Command = Callable[..., str]
 
@@ -84,7 +85,7 @@ def test_commands_work_in_an_empty_folder(run: Command, tmp_path: Path) -> None:
     assert str(ROOT) not in where and "site-packages" in where
     said = run(tmp_path, "medtransfer", "samples", "--patients", "4", "--lungs", "5", "--retinas", "3", "--pictures", "6")
     assert f"there is no params.yaml in {tmp_path}: what is not set has the packaged default" in said
-    run(tmp_path, "medtransfer", "prepare")
+    run(tmp_path, "medtransfer", "prepare", "--params", "strong")
     assert (tmp_path / "data/prepared/sample/preview.png").is_file()
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == ["data"]
 

@@ -47,6 +47,17 @@ def test_options_and_further_files_override_the_folders_file(folder: Path) -> No
     assert (section.lr, section.power, section.momentum) == (3, 2, 0.1)
 
 
+@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "configs").iterdir()])
+def test_a_preset_is_named_in_any_folder(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALDATA", "/images")
+    file = ROOT / "configs" / f"{name}.yaml"
+    assert load([Path(name)]) == load([file]) != load()
+    Path(name).write_text("finetune: {lr: 9}")
+    assert load([Path(name)]).finetune.lr == 9  # a file of the folder comes first
+    with pytest.raises(InputError, match=r"does not exist; .* one of the packaged presets: .*paper, .*strong"):
+        load([Path(f"configs/{name}.yaml")])
+
+
 OWN = {
     "pretrain.encoders.resnet50": {"build": "resnet50"},
     "pretrain.origins.advanced": {"kind": "file", "weights": "w.pt", "epoch": 1, "source": "s", "pickle": False,

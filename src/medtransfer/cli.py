@@ -35,6 +35,7 @@ from medtransfer.config import (
     Target,
     Ui,
     parse_yaml,
+    preset_names,
 )
 from medtransfer.config.load import USED
 from medtransfer.environment import quiet_libraries
@@ -131,9 +132,8 @@ def debug_options(function: Callable) -> Callable:
 
 def common_options(function: Callable) -> Callable:
     """Add the options of every command that reads params.yaml."""
-    return click.option(
-        "--params", "files", multiple=True, type=click.Path(path_type=Path), help="a file that overrides params.yaml; repeatable"
-    )(debug_options(function))
+    text = f"a file that overrides params.yaml, or the name of a preset ({', '.join(preset_names())}); repeatable"
+    return click.option("--params", "files", multiple=True, type=click.Path(path_type=Path), help=text)(debug_options(function))
 
 
 def stage(

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from medtransfer.config import DEFAULTS, Params, load_params, merge, parse_yaml
+from medtransfer.config import DEFAULTS, Params, find_preset, load_params, merge, parse_yaml
 from medtransfer.decoders import DECODERS
 from medtransfer.environment import require_own_code
 from medtransfer.indicators.registry import ALL, INDICATORS
@@ -27,7 +27,7 @@ def load(files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None)
     """Load the params that count in the working folder.
 
     Args:
-        files: YAML files that override the folder's params.yaml, which need not exist.
+        files: YAML files, or names of packaged presets, that override the folder's params.yaml, which need not exist.
         overrides: values by dotted key, such as `finetune.seed`; they override the files.
 
     Raises:
@@ -36,7 +36,7 @@ def load(files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None)
     require_own_code(Path.cwd())
     if not os.path.lexists(PARAMS):
         _say_defaults(Path.cwd())
-    return load_params([*_parameter_files(), *files], overrides or {}, REGISTERED)
+    return load_params([*_parameter_files(), *map(find_preset, files)], overrides or {}, REGISTERED)
 
 
 def default_values() -> Any:

@@ -1,6 +1,6 @@
 """Pydantic schema of params.yaml, its loader, and strict YAML."""
 
-from medtransfer.config.load import DEFAULTS, check_section, default_params, load_params, merge
+from medtransfer.config.load import DEFAULTS, check_section, default_params, find_preset, load_params, merge, preset_names
 from medtransfer.config.pretraining_seeds import seeded_names
 from medtransfer.config.schema import (
     MOST_PIXELS,
@@ -66,8 +66,10 @@ __all__ = [
     "Ui",
     "check_section",
     "default_params",
+    "find_preset",
     "load_params",
     "merge",
     "parse_yaml",
+    "preset_names",
     "seeded_names",
 ]

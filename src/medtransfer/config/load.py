@@ -19,6 +19,7 @@ S = TypeVar("S", bound=Section)
 DEFINITION = "target.yaml"  # in the folder of a prepared target: its entry of prepare.targets, if no file of parameters has it
 Key = tuple[str | int, ...]
 DEFAULTS = Path(__file__).with_name("params.yaml")  # every default; in a clone of the project a link to params.yaml at its root
+PRESETS = DEFAULTS.with_name("presets")  # files to lay over it, of which `--params` takes the names; a link to configs/
 
 # Sections that define names, and the keys that use them; names that the code defines are passed to `load_params`.
 DEFINED = {"encoder": "pretrain.encoders", "origin": "pretrain.origins", "target": "prepare.targets"}
@@ -85,6 +86,16 @@ def load_params(
         names = " and ".join(dict.fromkeys(source.name for source in sources if source.name in wrong))
         raise InputError(f"{_count(errors)} in {names}: {'; '.join(sentence for _, sentence in errors)}")
     return params
+
+
+def preset_names() -> list[str]:
+    """List the names of the packaged presets."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def find_preset(path: Path) -> Path:
+    """Return the file of a packaged preset if the path is its name and no file has it; otherwise the path."""
+    return PRESETS / f"{path}.yaml" if str(path) in preset_names() and not path.is_file() else path
 
 
 @cache
@@ -221,7 +232,8 @@ def _read(path: Path) -> dict[str, Any]:
         value = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"expected the parameter file {Path.cwd() / path}, but it does not exist; correct its name or make it"
+            f"expected the parameter file {Path.cwd() / path}, but it does not exist; correct its name, make it, or name one "
+            f"of the packaged presets: {', '.join(preset_names())}"
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(error).split())}; correct it") from None
