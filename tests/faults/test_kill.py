@@ -29,7 +29,8 @@ SOURCES = Path(__file__).parents[2] / "src"
 SCRIPT = Path(__file__).with_name("killed.py")
 RELEASED = Path(__file__).parents[1] / "papers" / "hidy2024" / "conftest.py"  # makes files like the paper's
 PRELOADED = ["mlflow", "optuna", "medtransfer.cli", "medtransfer.study", "medtransfer.prepare.samples", *(
-    f"medtransfer.{room}.stage" for room in ("prepare", "pretrain", "score", "finetune", "search", "report", "papers.hidy2024")
+    f"medtransfer.{room}.stage"
+    for room in ("prepare", "pretrain", "score", "finetune", "predict", "search", "report", "papers.hidy2024")
 )]  # fmt: skip
 VOLATILE = {"seconds", "git_revision"}
 KILLS: dict[str, int] = {}  # delivered, by stage
@@ -64,6 +65,11 @@ STAGES = {
     "import": Stage(("pretrain", "--origin", "imported"), ("weights.safetensors",), ("checkpoints",)),
     "score": Stage(("score",), ("data", "checkpoints"), ("scores",)),
     "finetune": Stage(("finetune", "--epoch", "0,3", "--mode", "decoder,full"), ("data", "checkpoints"), ("models",)),
+    "predict": Stage(
+        ("predict", "--model", "models/sample/unet-simple/e003-full-s7", "--images", "testing", "--masks", "testing",
+         "--mask-suffix", "_gt", "--probabilities", "true"),
+        ("checkpoints", "models", "testing"), ("predictions",),
+    ),
     "search": Stage(("search",), (), ("search",), True, (".png",)),
     "report": Stage(("report",), ("scores", "models", "data"), ("reports",), False, (".html", ".md")),
     "replay": Stage(
@@ -84,7 +90,9 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_params: Callable[..., Params], empty_store: Path) -> Iterator[Path]:
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, tiny_params: Callable[..., Params], empty_store: Path, sample_data: Path
+) -> Iterator[Path]:  # fmt: skip
     """Make a whole tiny study, whose folders the stages find."""
     folder = tmp_path_factory.mktemp("finished")
     overrides = {"finetune.train_epochs": 3, "finetune.overlays": 1, "search.levels": [-1, -2], "report.draws": 100,
@@ -98,6 +106,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_params: Callable[...
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
         study.study(params)
+        shutil.copytree(sample_data / "heart/testing", folder / "testing")
         (folder / "released").mkdir()
         made = runpy.run_path(str(RELEASED))["Results"]
         made(("unet",), lengths=(0, 1), seeds=(1, 2), margins=(0.5,), levels=2).write(folder / "released")

@@ -16,6 +16,7 @@ from tests.predict.conftest import OWN
 from tests.predict.test_images import write_series
 
 import medtransfer
+from medtransfer import tracking
 from medtransfer.config import Predict, load_params
 from medtransfer.errors import InputError
 from medtransfer.metrics.segmentation import SegmentationEvaluation
@@ -30,8 +31,8 @@ Predicted = Callable[..., str]
 
 
 @pytest.fixture
-def predict(tmp_path: Path) -> Predicted:
-    """Return `predict(models, images, **options)`, which predicts to the folder `out`."""
+def predict(tmp_path: Path, workplace: Path) -> Predicted:
+    """Return `predict(models, images, **options)`, which predicts to the folder `out`, and has a store."""
 
     def call(models: list[Path], images: Path, force: bool = False, **options: Any) -> str:
         values = {
@@ -252,6 +253,30 @@ def test_a_reference_mask_is_turned_onto_its_volume(
     predict([make_model(rule=VOLUME)], tmp_path / "case.nii.gz", masks=str(tmp_path / "case_gt.nii.gz"))
     found = {row["metric"]: float(row["mean"]) for row in rows(tmp_path / "out/metrics.csv")}
     assert found["dice"] == 1.0 and found["hd95_mm"] == 0.0
+
+
+def test_a_prediction_is_stored_once_per_content(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
+) -> None:
+    """The masks are where pictures are bright, of one picture nowhere."""
+    masks, model = tmp_path / "truth", make_model()
+    masks.mkdir()
+    Pillow.new("L", (34, 33)).save(pictures / "3.png")
+    for path in pictures.iterdir():
+        Pillow.fromarray((np.asarray(Pillow.open(path)) > 127).astype(np.uint8)).save(masks / path.name)
+    for _ in range(2):
+        predict([model], pictures, masks=str(masks), slide=True)
+    (run,) = tracking.read_runs("predict")
+    assert run.metrics["dice"] == 1 and (run.metrics["predicted_images"], run.metrics["predicted_empty"]) == (4, 1)
+    key = json.loads((model / "model.json").read_text())["key"]
+    assert (run.params["models"], run.params["target"], run.params["slide"]) == (key, "made", "True")
+    with tracking.artifact_folder(run.id, "") as folder:
+        stored = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert stored == {name: (tmp_path / "out" / name).read_bytes() for name in ("classes.csv", "per_image.csv", "metrics.csv")}
+    predict([model], pictures)
+    assert "dice" not in tracking.read_runs("predict")[0].metrics and len(tracking.read_runs("predict")) == 2
+    predict([model], pictures, force=True)
+    assert len(tracking.read_runs("predict")) == 2
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medtransfer import tracking
 from medtransfer.config import Predict
 from medtransfer.data.intensities import Limits
 from medtransfer.errors import InputError
@@ -22,6 +23,7 @@ from medtransfer.predict.folders import read_models
 from medtransfer.predict.images import Image, Pixels, list_images, read_pixels, shared_limits
 from medtransfer.predict.model import Model, load_model
 from medtransfer.predict.pixels import rule_of
+from medtransfer.predict.publish import STAGE, publish
 from medtransfer.predict.reference_masks import find_masks, read_reference, refuse_masks
 from medtransfer.predict.windows import Plan
 from medtransfer.prepare.mask_values import MaskRule, read_rule
@@ -30,6 +32,7 @@ from medtransfer.records import BROKEN_ARRAYS, Prediction, read_values, write_te
 from medtransfer.records.tables import as_csv, as_markdown
 
 log = logging.getLogger("medtransfer")
+TABLES = ("classes.csv", "per_image.csv", "metrics.csv")  # the last two with reference masks
 REVISION = 1  # of what is written for the same image, models and options; files of an older one are written again
 
 
@@ -108,13 +111,16 @@ def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[l
     if section.mask_suffix is None:
         refuse_masks(images, Path(section.images))
     masks = find_masks(images, Path(section.masks), suffix) if section.masks else {}
+    tracking.require_experiments([STAGE])
     models = [load_model(folder, checkpoints, section.accelerator, section.precision) for folder in folders]
     models.sort(key=lambda model: model.info.weights)  # so that their order does not count
     job = Job(section, models, [shared_limits(images, rule_of(model.info)) for model in models], masks, rule)
     with exclusive(job.out):
         finished = [_complete(job, image, force) for image in track(images, "predict", len(images), "images")]
         records = [record for record, _ in finished]
-        return records, _conclude(job, images, records, sum(reused for _, reused in finished))
+        text, metrics = _conclude(job, images, records, sum(reused for _, reused in finished))
+        publish(section, models, records, metrics, TABLES if masks else TABLES[:1], force)
+        return records, text
 
 
 def _mask_rule(section: Predict, classes: Sequence[str]) -> MaskRule:
@@ -191,8 +197,10 @@ def _predict(job: Job, image: Image, pixels: Pixels, counts: Path) -> tuple[np.n
     return np.stack(labels), {"probabilities": path}
 
 
-def _conclude(job: Job, images: Sequence[Image], records: Sequence[Prediction], reused: int) -> str:
-    """Write the tables of all images, and say what was done."""
+def _conclude(
+    job: Job, images: Sequence[Image], records: Sequence[Prediction], reused: int
+) -> tuple[str, dict[str, float]]:  # fmt: skip
+    """Write the tables of all images; return what was done, and the metrics, which are empty without reference masks."""
     write_text(job.out / "classes.csv", as_csv([{"image": record.image, **row} for record in records for row in record.classes]))
     empty = [record.image for record in records if not any(row["pixels"] for row in record.classes)]
     kinds = Counter("volumes" if image.is_volume else "pictures" for image in images)
@@ -200,13 +208,14 @@ def _conclude(job: Job, images: Sequence[Image], records: Sequence[Prediction], 
     lines = [f"predict: masks of {counted} are in {job.out}" + (f" ({reused} were finished)" if reused else "")]
     if empty:
         lines.append(f"No foreground is predicted in {len(empty)} of {len(images)}, such as {empty[0]}.")
-    if job.masks:
-        lines += ["", _evaluate(job, images)]
-    return "\n".join(lines)
+    if not job.masks:
+        return "\n".join(lines), {}
+    metrics, table = _evaluate(job, images)
+    return "\n".join([*lines, "", table]), metrics
 
 
-def _evaluate(job: Job, images: Sequence[Image]) -> str:
-    """Compute all metrics of the images against their reference masks; write them, and return them as a table."""
+def _evaluate(job: Job, images: Sequence[Image]) -> tuple[dict[str, float], str]:
+    """Compute all metrics of the images against their reference masks, and write them; return them, also as a table."""
     total = SegmentationEvaluation(len(job.classes), job.classes)
     for image in images:
         path = _paths(job, image)[1]
@@ -219,7 +228,7 @@ def _evaluate(job: Job, images: Sequence[Image]) -> str:
     write_text(job.out / "per_image.csv", as_csv(evaluation.per_sample))
     rows = _by_class(evaluation.metrics, job.classes)
     write_text(job.out / "metrics.csv", as_csv(rows))
-    return as_markdown(rows)
+    return evaluation.metrics, as_markdown(rows)
 
 
 def _by_class(metrics: dict[str, float], classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -50,6 +50,11 @@ DESCRIPTIONS = {  # by stage
         "One run per result. Columns: `spearman_epoch` and `spearman_robustness_level_2`, mean rank correlations with the test "
         "metric over checkpoints, and `partial_robustness_level_2`, that given the epoch. Open the artifact `explain.html` first."
     ),
+    "predict": (
+        "One run per prediction, `<images> · <model>`. Columns: `models` (the keys of their cells), `predicted_images`, "
+        "`predicted_empty` (images without any foreground) and, where there were reference masks, `dice` and the other metrics. "
+        "The artifact `classes.csv` has the pixels of each class in each image."
+    ),
     "export": (
         "One run per model exported to MLflow. Columns: `target`, `model` (the key of its cell) and `difference`, the largest "
         "absolute difference of its probabilities from the original's. Its versions are in Models, under the target's name."
