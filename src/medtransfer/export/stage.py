@@ -90,6 +90,7 @@ def _export(section: Export, form: Format, folder: Path, checkpoints: Path, out:
     model = load_model(folder, checkpoints, "cpu")
     info = model.info
     interface = form.interface(info)  # what is missing is said before the work
+    log.info("export: writing %s as %s and comparing what both predict; many layers take minutes", folder, section.format)
     with atomic_folder(out) as partial:
         form.write(model, partial)
         difference = form.difference(model, partial)
