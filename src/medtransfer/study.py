@@ -188,7 +188,7 @@ def report(params: Params, everything: bool = False) -> str:
 
     publish(params)
     judged = None if everything else described(params)
-    return run(params.report, options_of(params.score).robustness, views_of(params.score), judged)
+    return run(params.report, options_of(params.score).robustness, views_of(params.score), judged, params.race.eta)
 
 
 @command(*RESULTS)
@@ -252,7 +252,7 @@ def replay(params: Params) -> str:
     from medtransfer.papers.printed import stage as printed
 
     if params.replay.paper == "hidy":
-        return released.run(params.replay, params.report)
+        return released.run(params.replay, params.report, params.race.eta)
     return printed.run(params.replay)
 
 

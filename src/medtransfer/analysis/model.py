@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pruning import Pruning
 from medtransfer.metrics.comparison import ClusterMean, Interval, Outcome
 from medtransfer.metrics.transfer import Key
 from medtransfer.seeds import derive_seed
@@ -16,7 +17,7 @@ from medtransfer.tasks.contract import Metric, shared_label
 
 @dataclass(frozen=True)
 class Sampling:
-    """How intervals are computed.
+    """How intervals are computed, and what else the params say about an analysis.
 
     Attributes:
         draws: number of bootstrap draws.
@@ -25,6 +26,7 @@ class Sampling:
         margin: differences of TIS up to this are equivalent.
         least: mean outcome up to which models learned nothing.
         patients: most fine-tunings whose test patients are resampled; 0 for none.
+        eta: factor of a race; pruning leaves in as many times fewer candidates. 0 if pruning is not judged.
     """
 
     draws: int
@@ -33,6 +35,7 @@ class Sampling:
     margin: float
     least: float
     patients: int = 0
+    eta: int = 0
 
     def generator(self, *parts: str) -> np.random.Generator:
         """Return the random generator of a part of the report, which is independent of all others."""
@@ -307,7 +310,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything that tables, figures and the page show; `warnings` are sentences on what weakens all of it."""
+    """Everything that tables, figures and the page show.
+
+    Attributes:
+        judged: the pools.
+        summaries: the selectors over all pools.
+        contrasts: comparisons of selectors.
+        evidence: further evidence.
+        left: lines on what was left out.
+        sampling: how intervals are computed.
+        warnings: sentences on what weakens all of it.
+        prunings: what pruning by each score would have left in.
+    """
 
     judged: tuple[Judged, ...]
     summaries: tuple[Summary, ...]
@@ -316,6 +330,7 @@ class Analysis:
     left: tuple[str, ...]
     sampling: Sampling
     warnings: tuple[str, ...] = ()
+    prunings: tuple[Pruning, ...] = ()
 
     @property
     def confidence(self) -> float:

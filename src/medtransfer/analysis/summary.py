@@ -7,6 +7,7 @@ from medtransfer.analysis.history import with_history
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Analysis, Contrast, Judged, Sampling, Summary
 from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pruning import Pruning, cuts_of, over_pools
 from medtransfer.metrics.comparison import ClusterMean, cluster_mean, coarsest, differences, holm, mean_tis_interval
 from medtransfer.metrics.transfer import interpolate_fixed
 from medtransfer.progress import track
@@ -27,7 +28,16 @@ def analyse(pools: Sequence[Pool], left: Sequence[str], sampling: Sampling, warn
     notes = [note for pool in judged for note in pool.notes]
     summaries, contrasts = summarise(judged, sampling)
     evidence = gather(sorted(judged, key=lambda pool: pool.name), sampling, mean_over)
-    return Analysis(tuple(judged), summaries, contrasts, evidence, (*left, *notes, *evidence.notes), sampling, tuple(warnings))
+    return Analysis(
+        tuple(judged), summaries, contrasts, evidence, (*left, *notes, *evidence.notes), sampling, tuple(warnings),
+        prune(judged, sampling),
+    )  # fmt: skip
+
+
+def prune(judged: Sequence[Judged], sampling: Sampling) -> tuple[Pruning, ...]:
+    """Judge what pruning by each score would have done to the judged pools; nothing without an `eta`."""
+    pools = [pool.pool for pool in judged if pool.verdicts] if sampling.eta else []
+    return over_pools([cuts_of(pool, sampling.eta) for pool in pools], factors_of(pools), sampling.confidence)
 
 
 def summarise(judged: Sequence[Judged], sampling: Sampling) -> tuple[tuple[Summary, ...], tuple[Contrast, ...]]:
@@ -45,14 +55,19 @@ def mean_over(pools: Sequence[Judged], values: Sequence[float]) -> ClusterMean:
 
 
 def mean_over_pools(pools: Sequence[Pool], values: Sequence[float]) -> ClusterMean:
-    """Return the mean of one value for each pool; pools of the same pretraining, or of the same target, are a cluster.
+    """Return the mean of one value for each pool, with the clusters of `factors_of`."""
+    return cluster_mean(values, factors_of(pools))
+
+
+def factors_of(pools: Sequence[Pool]) -> dict[str, Sequence[str]]:
+    """Return pretraining and target of each pool: those that share either are a cluster.
 
     Pretrainings that differ in their seed alone are one cluster too, where there are enough others.
     """
     weights = [pool.weights for pool in pools]
     first: dict[str, str] = {}
     recipes = [first.setdefault(pool.recipe or name, name) for pool, name in zip(pools, weights, strict=True)]
-    return cluster_mean(values, {"pretraining": coarsest(weights, recipes), "target": [pool.fields["target"] for pool in pools]})
+    return {"pretraining": coarsest(weights, recipes), "target": [pool.fields["target"] for pool in pools]}
 
 
 def summary_of(selector: Selector, pools: Sequence[Judged], sampling: Sampling) -> Summary:

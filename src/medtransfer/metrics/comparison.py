@@ -101,9 +101,7 @@ def cluster_mean(values: Sequence[float], factors: Mapping[str, Sequence[str]]) 
         raise ValueError(f"expected the levels of {len(sample)} values, but got { ({k: len(v) for k, v in factors.items()}) }")
     counts = {name: len(set(levels)) for name, levels in factors.items()}
     effective = {name: effective_number(levels) for name, levels in factors.items()}
-    random = tuple(
-        name for name, count in counts.items() if count >= LEAST_CLUSTERS and effective[name] >= LEAST_EFFECTIVE
-    )  # fmt: skip
+    random = tuple(name for name, levels in factors.items() if _are_numerous(levels))
     mean = float(sample.mean())
     if not random:
         return ClusterMean(mean, None, 0, max(counts.values(), default=0), ())
@@ -115,6 +113,32 @@ def cluster_mean(values: Sequence[float], factors: Mapping[str, Sequence[str]]) 
     clusters = min(counts[name] for name in random)
     degrees = min(effective[name] for name in random) - 1
     return ClusterMean(mean, float(np.sqrt(max(variances))), degrees, clusters, random)
+
+
+def share_interval(events: Sequence[bool], factors: Mapping[str, Sequence[str]], confidence: float) -> Interval:
+    """Return the interval of the share of pools in which an event happens.
+
+    It is that of Clopper and Pearson with one trial for each cluster, not for each pool: wide enough for pools of a cluster in
+    which it always happens together. The clusters are those of `cluster_mean`, and the levels of the largest factor where none
+    is numerous enough: nothing is said about other levels of the other factors.
+
+    Args:
+        events: whether it happens in each pool, (n,).
+        factors: level of each pool, by factor, each (n,).
+        confidence: coverage.
+
+    Source: Clopper and Pearson, Biometrika 26, 1934, with the effective number of clusters, by Kish, Survey Sampling, 1965.
+    """
+    numerous = [effective_number(levels) for levels in factors.values() if _are_numerous(levels)]
+    trials = min(numerous, default=max(map(effective_number, factors.values())))
+    share, tail = sum(events) / len(events), (1 - confidence) / 2
+    low = float(stats.beta.ppf(tail, share * trials, (1 - share) * trials + 1)) if share > 0 else 0.0
+    high = float(stats.beta.isf(tail, share * trials + 1, (1 - share) * trials)) if share < 1 else 1.0
+    return low, high
+
+
+def _are_numerous(levels: Sequence[object]) -> bool:
+    return len(set(levels)) >= LEAST_CLUSTERS and effective_number(levels) >= LEAST_EFFECTIVE
 
 
 def effective_number(levels: Sequence[object]) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer import study
-from medtransfer.analysis.halving import survivors
+from medtransfer.analysis.pruning import left_in
 from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.indicators.registry import INDICATORS
@@ -115,12 +115,10 @@ def prune(entrants: Sequence[Entrant], ranking: Path, target: str, mode: str, et
     if missing := [entrant.name for entrant in entrants if entrant.weights not in scores]:
         raise InputError(f"expected {missing[0]} in the ranking {ranking}, but it is not ({len(missing)} such); {_again(target)}")
     rows = [scores[entrant.weights] for entrant in entrants]
-    known = [index for index, row in enumerate(rows) if row["value"] is not None]
     sign = 1 if INDICATORS[by].higher_is_better else -1
-    values = [[sign * rows[index]["value"]] for index in known]
-    best = survivors(values, seats=-(-len(known) // eta)).stay if known else ()
-    stay = {known[place] for place in best} | {i for i, row in enumerate(rows) if row["value"] is None or row["indistinguishable"]}
-    order = sorted((index for index in known if index not in stay), key=lambda index: -sign * rows[index]["value"])
+    values = [float("nan") if row["value"] is None else sign * row["value"] for row in rows]
+    stay = left_in(values, eta, [index for index, row in enumerate(rows) if row["indistinguishable"]])
+    order = sorted((index for index in range(len(rows)) if index not in stay), key=lambda index: -values[index])
     left = [entrant for index, entrant in enumerate(entrants) if index in stay]
     return left, Pruned(by, tuple(entrants[index].name for index in order), len(left))
 

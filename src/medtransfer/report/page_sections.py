@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
 from medtransfer.analysis.pools import Pool
-from medtransfer.report import data_notes, html, tables
+from medtransfer.report import data_notes, html, pruning_text, tables
 from medtransfer.report.format import between, epochs, probability, signed, spread
 from medtransfer.report.plots import by_epoch
 from medtransfer.report.plots.figure import MOST_PANELS
@@ -145,6 +145,14 @@ def _contrast(contrast: Contrast, widest: float) -> Row:
         "outcome": contrast.outcome if interval else "undecided: too few", "detectable": contrast.detectable,
         "won, tied, lost": f"{contrast.wins}, {contrast.pools - contrast.wins - contrast.losses}, {contrast.losses}",
     }  # fmt: skip
+
+
+def pruning(analysis: Analysis) -> Markup:
+    """Render what pruning by each indicator would have cost; empty where nothing was judged."""
+    if not analysis.prunings:
+        return Markup()
+    note = html.note(pruning_text.explain(analysis.sampling.eta, analysis.metric_label))
+    return html.table(pruning_text.table_rows(analysis.prunings)) + note
 
 
 def configurations(analysis: Analysis) -> Markup:

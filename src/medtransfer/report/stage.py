@@ -17,14 +17,16 @@ from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.locks import exclusive
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
-from medtransfer.report import data_notes, page, tables
+from medtransfer.report import data_notes, page, pruning_text, tables
 from medtransfer.report.plots.figure import draw
 
 TITLE = "Which checkpoint to start from"
-FILES = ("report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "dice_by_epoch.png")
+FILES = ("report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "pruning.csv", "dice_by_epoch.png")
 
 
-def run(section: Report, setting: RobustnessSetting, views: ViewSettings | None = None, described: Described | None = None) -> str:
+def run(
+    section: Report, setting: RobustnessSetting, views: ViewSettings | None = None, described: Described | None = None, eta: int = 0
+) -> str:  # fmt: skip
     """Compute everything from the store and write it below `report.out`.
 
     Args:
@@ -32,6 +34,7 @@ def run(section: Report, setting: RobustnessSetting, views: ViewSettings | None 
         setting: robustness setting to prefer if a target was scored at several.
         views: view settings of the score runs to prefer; None for any.
         described: the study to judge; None for everything in the store.
+        eta: factor of a race before which indicators would prune; 0 for none.
 
     Returns:
         The text for the terminal.
@@ -40,23 +43,24 @@ def run(section: Report, setting: RobustnessSetting, views: ViewSettings | None 
         InputError: the store holds no finished fine-tuning of the study.
     """
     with exclusive(Path(section.out)):
-        return _run(section, setting, views, described)
+        return _run(section, setting, views, described, eta)
 
 
-def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None, described: Described | None) -> str:
+def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None, described: Described | None, eta: int) -> str:
     pools, left_out = collect(setting, views, described)
     if not pools:
         raise InputError(
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
             "set MLFLOW_TRACKING_URI to the store that has them"
         )
-    sampling = sampling_of(section)
+    sampling = sampling_of(section, eta)
     analysis = analyse(pools, left_out, sampling, searched(setting))
     out = Path(section.out)
     write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
     write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
     write_text(out / "selectors.csv", as_csv(tables.selector_rows(analysis)))
     write_text(out / "contrasts.csv", as_csv(tables.contrast_rows(analysis)))
+    write_text(out / "pruning.csv", as_csv(pruning_text.csv_rows(analysis.prunings)))
     text = tables.markdown(analysis, TITLE)
     write_text(out / "report.md", text)
     write_text(out / "report.html", page.render(analysis, TITLE))
@@ -69,9 +73,9 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
     return f"{tables.brief(analysis)}{lacking}\n\nThe page: {out / 'report.html'}"
 
 
-def sampling_of(section: Report) -> Sampling:
-    """Return how the report computes intervals."""
-    return Sampling(section.draws, section.confidence, section.seed, section.margin, section.least, section.patients)
+def sampling_of(section: Report, eta: int) -> Sampling:
+    """Return how the report computes intervals, and the factor of a race."""
+    return Sampling(section.draws, section.confidence, section.seed, section.margin, section.least, section.patients, eta)
 
 
 def searched(setting: RobustnessSetting) -> list[str]:

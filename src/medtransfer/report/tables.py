@@ -6,7 +6,7 @@ from typing import Any
 from medtransfer.analysis.model import Analysis, Candidate, Judged, Summary, Verdict
 from medtransfer.analysis.pools import SOURCE_ACCURACY, Pool
 from medtransfer.records.tables import as_markdown
-from medtransfer.report import data_notes, glossary, verdict_text
+from medtransfer.report import data_notes, glossary, pruning_text, verdict_text
 from medtransfer.report.format import Interval, between, probability, spread
 from medtransfer.selectors.score_names import score_label
 from medtransfer.selectors.selectors import HISTORY
@@ -119,6 +119,9 @@ def markdown(analysis: Analysis, title: str) -> str:
         parts += ["## Ways of choosing", as_markdown(selector_rows(analysis))]
     if analysis.contrasts:
         parts += ["## Compared on the same configurations", as_markdown([_readable(row) for row in contrast_rows(analysis)])]
+    if analysis.prunings:
+        note = pruning_text.explain(analysis.sampling.eta, analysis.metric_label)
+        parts += [f"## {pruning_text.HEADING}", as_markdown(pruning_text.table_rows(analysis.prunings)), note]
     if rows := tis_table(analysis):
         parts += ["## TIS by configuration, with the chosen epoch", as_markdown(rows)]
     for judged in analysis.judged:

@@ -49,6 +49,11 @@ INDICATOR_NAMES = {  # by name of the indicator; robustness has selectors of its
 }  # fmt: skip
 
 
+def score_sign(name: str) -> int:
+    """Return 1 if a higher score is better, else -1."""
+    return 1 if name not in INDICATOR_NAMES or INDICATOR_NAMES[name].higher_is_better else -1
+
+
 def score_label(name: str) -> str:
     """Return how texts and tables write the name of a score."""
     return INDICATOR_NAMES[name].label if name in INDICATOR_NAMES else name.replace("_", " ")

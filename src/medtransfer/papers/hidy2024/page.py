@@ -18,7 +18,7 @@ from medtransfer.papers.hidy2024.audit import Finding
 from medtransfer.papers.hidy2024.cells import Cell, alignment_rows, cell_rows, count_rows
 from medtransfer.papers.hidy2024.claims import NO, OPEN, YES, Claim, Evidence
 from medtransfer.records.tables import as_markdown
-from medtransfer.report import evidence_text, glossary, html
+from medtransfer.report import evidence_text, glossary, html, pruning_text
 from medtransfer.report.format import between, probability, signed
 from medtransfer.report.plots import cost
 from medtransfer.report.verdict_text import WORDS, counted
@@ -280,6 +280,8 @@ def markdown(content: Content) -> str:
         sections += ["## When to stop", *stopping.sentences(content.rules, content.guard, content.analyses["keyed"])]
         sections += [f"![{_caption(name)}](figures/{name})" for name in content.pictures if name.startswith("stopping")]
         sections += [as_markdown(stopping.table(content.rules, content.analyses["keyed"])), stopping.EXPLAINED]
+    if prunings := content.analyses["keyed"].prunings:
+        sections += [f"## {pruning_text.HEADING}", as_markdown(pruning_text.table_rows(prunings)), _pruning_note(content)]
     sections += ["## Printed numbers", as_markdown(count_rows(content.cells)), EXPLAINED["verdicts"]]
     sections += ["## How scores and Dice were joined", as_markdown(alignment_rows(content.blocks)), EXPLAINED["blocks"]]
     if off := _off(content):
@@ -329,12 +331,14 @@ def _folded(content: Content) -> Markup:
     rules = stopping.table(content.rules, content.analyses["keyed"])
     words = ("rule", "interval", "its interval", "outcome", "interval, shared", "outcome, shared")
     audit = html.table(_audit_rows(content.findings), left=("check", "file"), wrapped=("for example",))
+    pruning = html.table(pruning_text.table_rows(content.analyses["keyed"].prunings))
     off = _off(content)
     parts = (
         ("All claims", _claims_shown(content, content.claims, dict(zip(("as_published", "keyed"), SIDES, strict=True))), "claims"),
         ("Ways of choosing", html.table(_selectors(content), left=("selector", "interval")), "selectors"),
         ("Stopping rules", html.table(rules, left=words), "rules"),
         ("Comparisons, joined by key", html.table(_contrasts(content), left=("against", "interval", "outcome")), "contrasts"),
+        (f"{pruning_text.HEADING}, joined by key", pruning and pruning + html.note(_pruning_note(content)), ""),
         ("Printed numbers", html.table(count_rows(content.cells), left=("alignment",)), "verdicts"),
         ("How scores and Dice were joined", blocks, "blocks"),
         (f"Not explained: {counted(len(off), 'printed cell')}", html.table(off, left=texts, wrapped=("reason",)), "off"),
@@ -342,6 +346,11 @@ def _folded(content: Content) -> Markup:
         (f"Audit of the files: {counted(len(content.findings), 'finding')}", audit, ""),
     )
     return Markup("").join(html.details(title, part + _explained(name)) for title, part, name in parts if part)
+
+
+def _pruning_note(content: Content) -> str:
+    analysis = content.analyses["keyed"]
+    return pruning_text.explain(analysis.sampling.eta, analysis.metric_label)
 
 
 def _section(title: str, body: Markup, explained: str = "") -> Markup:

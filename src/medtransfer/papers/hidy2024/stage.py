@@ -24,23 +24,25 @@ from medtransfer.papers.hidy2024.released import Recomputed
 from medtransfer.papers.hidy2024.store import STAGE, Released, build_pools, read_released
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
+from medtransfer.report import pruning_text
 from medtransfer.report.tables import contrast_rows, tis_metrics
 from medtransfer.selectors.selectors import FULL
 
 log = logging.getLogger("medtransfer")
 TABLES = (
     "audit.csv", "cells.csv", "alignments.csv", "verdicts.csv", "selectors.csv", "contrasts.csv", "claims.csv",
-    "stopping_rules.csv",
+    "stopping_rules.csv", "pruning.csv",
 )  # fmt: skip
 SELECTORS = "robustness"  # block of table 3, the selectors that the paper recommends
 
 
-def run(section: Replay, report: Report) -> str:
+def run(section: Replay, report: Report, eta: int = 0) -> str:
     """Audit and import the released files, then recompute the paper's results from the store.
 
     Args:
         section: validated params.
         report: how intervals are drawn.
+        eta: factor of a race before which robustness would prune; 0 for none.
 
     Returns:
         The text for the terminal.
@@ -49,10 +51,10 @@ def run(section: Replay, report: Report) -> str:
         InputError: a file is not named, is missing or does not have the released form.
     """
     with exclusive(Path(section.out)):
-        return _run(section, report)
+        return _run(section, report, eta)
 
 
-def _run(section: Replay, report: Report) -> str:
+def _run(section: Replay, report: Report, eta: int) -> str:
     downstream_path, robustness_path = _files(section)
     out = Path(section.out)
     downstream, robustness = read_downstream(downstream_path), read_robustness(robustness_path)
@@ -62,9 +64,8 @@ def _run(section: Replay, report: Report) -> str:
     written = import_runs(downstream, robustness, digests, out / "scores")
     log.info("replay: %d runs written to the tracking store, the others already existed", written)
     released = read_released(**digests)
-    return _recompute(
-        released, findings, digests, out, Sampling(report.draws, report.confidence, report.seed, report.margin, report.least)
-    )
+    sampling = Sampling(report.draws, report.confidence, report.seed, report.margin, report.least, eta=eta)
+    return _recompute(released, findings, digests, out, sampling)
 
 
 def _files(section: Replay) -> tuple[Path, Path]:
@@ -97,6 +98,7 @@ def _recompute(released: Released, findings: Sequence[Finding], digests: dict[st
     rules = judge_rules(analyses["keyed"].judged, sampling, stopping.ASSUMED_ERROR)
     guard = judge_guard(analyses["keyed"].judged, "keep-stop", sampling.confidence)
     _write(out / "stopping_rules.csv", stopping.rule_rows(rules, analyses["keyed"]))
+    _write(out / "pruning.csv", pruning_text.csv_rows(analyses["keyed"].prunings))
     pictures = draw_figures(released, analyses, out / "figures") + stopping.draw(rules, analyses["keyed"], out / "figures")
     content = page.Content(findings, cells, blocks, analyses, claims, rules, guard, out / "figures", pictures)
     text = page.markdown(content)
