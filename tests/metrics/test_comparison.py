@@ -14,6 +14,7 @@ from medtransfer.metrics.comparison import (
     effective_number,
     holm,
     mean_tis_interval,
+    share_interval,
 )
 
 SIX = [0.02, -0.01, 0.03, 0.04, 0.01, 0.05]
@@ -87,6 +88,24 @@ def test_the_interval_of_a_mean_tis_reaches_as_far_as_that_of_exponential_losses
     assert mean_tis_interval(mean, 0.95) == pytest.approx((1 - 12 * 0.01 / 4.403789, 0.99 + 2.570582 * 0.0002), abs=1e-6)
     wide = ClusterMean(0.99, 0.02, 5, 6, ("pretraining",))
     assert mean_tis_interval(wide, 0.95) == pytest.approx((0.99 - 2.570582 * 0.02, 1.0), abs=1e-6)
+
+
+@pytest.mark.parametrize("hits", [0, 1, 4, 8])
+def test_the_interval_of_a_share_counts_clusters(hits: int) -> None:
+    """Eight pretrainings whose three targets agree are eight trials; three targets are not counted."""
+    events, names = [index < hits for index in range(8)], [str(index) for index in range(8)]
+    exact = stats.binomtest(hits, 8).proportion_ci(0.9, "exact")
+    assert share_interval(events, {"target": names}, 0.9) == pytest.approx((exact.low, exact.high))
+    factors = {"pretraining": [name for name in names for _ in range(3)], "target": ["moon", "sun", "star"] * 8}
+    assert share_interval([event for event in events for _ in range(3)], factors, 0.9) == pytest.approx((exact.low, exact.high))
+
+
+def test_the_interval_of_a_share_counts_the_largest_factor_where_none_is_numerous() -> None:
+    exact = stats.binomtest(0, 3).proportion_ci(0.95, "exact")
+    assert share_interval([False] * 6, {"pretraining": list("ab") * 3, "target": list("xxyyzz")}, 0.95) == pytest.approx(
+        (0, exact.high)
+    )
+    assert share_interval([True], {"target": ["x"]}, 0.95) == pytest.approx((0.025, 1))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from medtransfer.metrics.comparison import cluster_mean, mean_tis_interval
+from medtransfer.metrics.comparison import cluster_mean, mean_tis_interval, share_interval
 from medtransfer.metrics.uncertainty import confidence_set, estimate, mean_interval, probability_best, tis_interval
 
 pytestmark = pytest.mark.slow
@@ -104,6 +104,25 @@ def cells(design: str, components: str, rng: np.random.Generator) -> tuple[np.nd
     )  # fmt: skip
     index = np.indices(table.shape).reshape(3, -1).astype(str)
     return table.ravel(), {"pretraining": index[0].tolist(), "target": index[1].tolist()}
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6])
+@pytest.mark.parametrize("agreement", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("design", DESIGNS)
+def test_shares_of_configurations_cover(design: str, agreement: float, share: float) -> None:
+    """Configurations of a pretraining have the same event with a probability of `agreement`, and else one of their own."""
+    rng, (pretrainings, *others) = np.random.default_rng(len(design)), DESIGNS[design]
+    names = {"pretraining": [str(name) for name in range(pretrainings) for _ in range(int(np.prod(others)))]}
+
+    def covers() -> bool:
+        own, shared = rng.random((pretrainings, int(np.prod(others)))), rng.random((pretrainings, 1))
+        events = np.where(rng.random(own.shape) < agreement, shared, own) < share
+        low, high = share_interval(events.ravel().tolist(), names, 0.95)
+        return low <= share <= high
+
+    covered = share_of(300, covers)
+    report(f"share {share}, {design}, agreement {agreement}", covered, 300)
+    assert covered >= LEAST
 
 
 @pytest.mark.parametrize("components", COMPONENTS)

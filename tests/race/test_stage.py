@@ -4,10 +4,12 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.evidence.rows import row as outcome_row
 from tests.tasks.fakes import Watched
 
 import medtransfer
@@ -18,6 +20,7 @@ from medtransfer.race import public
 from medtransfer.race.stage import run
 from medtransfer.rank.stage import run as rank
 from medtransfer.records import PreparedTarget
+from medtransfer.records.evidence import import_evidence
 from medtransfer.tasks import TASKS
 
 FILES = ("race.csv", "race.json", "race.md", "race.html")
@@ -153,6 +156,7 @@ def test_seeds_share_a_rung_and_a_ranking_prunes(race, tiny_params):
     Path("rank/ranking.json").write_text(json.dumps(summary))
     text = race(seeds=2, eta=2, start_from="rank/ranking.json", budget_factor=None)
     assert "LogME pruned 2 of 4 before the first rung" in text and "mean over 2 seeds" in text
+    assert "Nor is it known how often LogME prunes a winner" in text
     result = json.loads(Path("race/race.json").read_text())
     order = sorted(summary["scores"], key=lambda row: row["rank"])
     assert {row["candidate"] for row in result["rungs"]} == {row["candidate"] for row in order[:2]}
@@ -160,6 +164,19 @@ def test_seeds_share_a_rung_and_a_ranking_prunes(race, tiny_params):
     cells = tracking.read_runs("finetune")
     assert {cell.params["seed"] for cell in cells} == {"7", "8"} and result["seeds"] == [7, 8]
     tested = [cell.metrics["dice"] for cell in cells if cell.params["evaluate"] == "test"]
+    weights, data = (
+        {row["candidate"]: row["weights"] for row in summary["candidates"]},
+        tracking.read_runs("rank")[0].params["data"],
+    )
+    known = [replace(outcome_row("a", "b", 0.5), weights=weights[one["candidate"]], data=data) for one in order[:3]]
+    import_evidence(
+        [*known, replace(outcome_row("a", "b", 0.8), weights=weights[order[3]["candidate"]], data=data)], Path("evidence")
+    )
+    assert "LogME would have pruned the later winner in 1 of 1 ranking (" in race(
+        seeds=2, eta=2, start_from="rank/ranking.json", budget_factor=None
+    )
+    so_far = json.loads(Path("race/race.json").read_text())["pruned"]["so_far"]
+    assert (so_far["pools"], so_far["lost"], so_far["tis"]) == (1, 1, pytest.approx(0.5 / 0.8))
     assert len(tested) == 2 and result["winner"]["test"] == pytest.approx(sum(tested) / 2)
 
 

@@ -272,6 +272,21 @@ def test_a_study_is_ranked_on_each_target_and_judged_over_all(pretrained, tmp_pa
     one, other = (float(row["kendall"]) for name in ("sample", "again") for row in rows(tmp_path, f"{name}/judged.csv")
                   if row["way of choosing"] == "LogME")  # fmt: skip
     assert float(table["LogME"]["kendall"]) == pytest.approx((one + other) / 2) and table["LogME"]["targets"] == "2"
+    for name, outcomes in {"sample": (0.5, 0.8, 0.7), "again": (0.2, 0.4, 0.5)}.items():  # one of three stays without the set
+        ranks = [float(line["rank"]) for line in rows(tmp_path, f"{name}/ranking.csv") if line["indicator"] == "logme"]
+        cuts = {line["with_set"]: line for line in rows(tmp_path, f"{name}/pruning.csv") if line["indicator"] == "LogME"}
+        first = outcomes[ranks.index(1)]
+        assert (cuts["False"]["left"], float(cuts["False"]["tis"])) == ("1", pytest.approx(first / max(outcomes)))
+        assert cuts["False"]["lost"] == str(first < max(outcomes)) and float(cuts["False"]["blind_loss"]) == pytest.approx(2 / 3)
+        inside = [
+            line["indistinguishable"] == "True" for line in rows(tmp_path, f"{name}/ranking.csv") if line["indicator"] == "logme"
+        ]
+        assert cuts["True"]["left"] == str(sum(inside)) and cuts["True"]["lost"] == str(not inside[outcomes.index(max(outcomes))])
+        page = (tmp_path / "rank" / name / "ranking.html").read_text()
+        assert page.count("To its best ceil(n / 3) of n candidates") == 2 and "If each indicator had pruned first" in page
+    (over,) = [line for line in rows(tmp_path, "pruning.csv") if line["with_set"] == "False" and line["indicator"] == "LogME"]
+    assert (over["pools"], float(over["blind_loss"])) == ("2", pytest.approx(2 / 3)) and "in a blind draw" in page
+    assert f"LogME would have pruned the later winner in {over['lost']} of 2 targets" in text
     assert "sample: " in text and "again: " in text and "over the targets" in text
     with pytest.raises(InputError, match="neither rank.images nor rank.target"):
         run_study(tiny_params({**chosen, "rank.target": "sample"}))

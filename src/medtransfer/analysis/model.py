@@ -17,7 +17,7 @@ from medtransfer.tasks.contract import Metric, shared_label
 
 @dataclass(frozen=True)
 class Sampling:
-    """How intervals are computed, and what else the params say about an analysis.
+    """How intervals are computed.
 
     Attributes:
         draws: number of bootstrap draws.
@@ -26,7 +26,6 @@ class Sampling:
         margin: differences of TIS up to this are equivalent.
         least: mean outcome up to which models learned nothing.
         patients: most fine-tunings whose test patients are resampled; 0 for none.
-        eta: factor of a race; pruning leaves in as many times fewer candidates. 0 if pruning is not judged.
     """
 
     draws: int
@@ -35,7 +34,6 @@ class Sampling:
     margin: float
     least: float
     patients: int = 0
-    eta: int = 0
 
     def generator(self, *parts: str) -> np.random.Generator:
         """Return the random generator of a part of the report, which is independent of all others."""
@@ -320,6 +318,7 @@ class Analysis:
         left: lines on what was left out.
         sampling: how intervals are computed.
         warnings: sentences on what weakens all of it.
+        eta: factor of the race that pruning is judged for; 0 if it is not judged.
         prunings: what pruning by each score would have left in.
     """
 
@@ -330,6 +329,7 @@ class Analysis:
     left: tuple[str, ...]
     sampling: Sampling
     warnings: tuple[str, ...] = ()
+    eta: int = 0
     prunings: tuple[Pruning, ...] = ()
 
     @property

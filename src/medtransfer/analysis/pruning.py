@@ -16,6 +16,8 @@ from medtransfer.analysis.pools import Pool
 from medtransfer.metrics.comparison import Interval, share_interval
 from medtransfer.selectors.score_names import score_sign
 
+LATEST = "latest_epochs"  # in place of an indicator: the epoch itself
+
 
 def left_in(values: ArrayLike, eta: int, equal: Collection[int] = ()) -> list[int]:
     """Return the indices of the candidates that pruning leaves in, ascending.
@@ -76,10 +78,11 @@ def judge_cut(outcomes: ArrayLike, left: Sequence[int]) -> Cut:
 
 
 def cuts_of(pool: Pool, eta: int) -> dict[str, Cut]:
-    """Judge pruning a complete pool to its best ceil(n / eta) by each of its scores."""
+    """Judge pruning a complete pool to its best ceil(n / eta) by each of its scores, and in a series to its latest epochs."""
     keys = list(pool.means)
     outcomes, found = [pool.means[key] for key in keys], {}
-    for name, scores in pool.scores.items():
+    series = {LATEST: {key: float(key) for key in keys}} if pool.is_series else {}
+    for name, scores in {**pool.scores, **series}.items():
         values = [score_sign(name) * scores.get(key, np.nan) for key in keys]
         if np.isfinite(values).any():
             found[name] = judge_cut(outcomes, left_in(values, eta))

@@ -14,7 +14,9 @@ from medtransfer.progress import track
 from medtransfer.selectors.selectors import CONTRASTED, EQUAL_COST, OUTCOME, SELECTORS, Selector
 
 
-def analyse(pools: Sequence[Pool], left: Sequence[str], sampling: Sampling, warnings: Sequence[str] = ()) -> Analysis:
+def analyse(
+    pools: Sequence[Pool], left: Sequence[str], sampling: Sampling, warnings: Sequence[str] = (), eta: int = 0
+) -> Analysis:  # fmt: skip
     """Compute every number of the report.
 
     Args:
@@ -22,6 +24,7 @@ def analyse(pools: Sequence[Pool], left: Sequence[str], sampling: Sampling, warn
         left: lines on what was left out.
         sampling: how intervals are drawn.
         warnings: sentences on what weakens all of it.
+        eta: factor of the race that pruning is judged for; 0 for none.
     """
     pools = with_history(pools, sampling.least)
     judged = [judge(pool, sampling) for pool in track(pools, "report", len(pools), "configurations")]
@@ -30,14 +33,14 @@ def analyse(pools: Sequence[Pool], left: Sequence[str], sampling: Sampling, warn
     evidence = gather(sorted(judged, key=lambda pool: pool.name), sampling, mean_over)
     return Analysis(
         tuple(judged), summaries, contrasts, evidence, (*left, *notes, *evidence.notes), sampling, tuple(warnings),
-        prune(judged, sampling),
+        eta, prune(judged, eta, sampling.confidence),
     )  # fmt: skip
 
 
-def prune(judged: Sequence[Judged], sampling: Sampling) -> tuple[Pruning, ...]:
-    """Judge what pruning by each score would have done to the judged pools; nothing without an `eta`."""
-    pools = [pool.pool for pool in judged if pool.verdicts] if sampling.eta else []
-    return over_pools([cuts_of(pool, sampling.eta) for pool in pools], factors_of(pools), sampling.confidence)
+def prune(judged: Sequence[Judged], eta: int, confidence: float) -> tuple[Pruning, ...]:
+    """Judge what pruning by each score would have done to the judged pools, independent of their order; nothing for eta 0."""
+    pools = [pool.pool for pool in sorted(judged, key=lambda pool: pool.name) if pool.verdicts] if eta else []
+    return over_pools([cuts_of(pool, eta) for pool in pools], factors_of(pools), confidence)
 
 
 def summarise(judged: Sequence[Judged], sampling: Sampling) -> tuple[tuple[Summary, ...], tuple[Contrast, ...]]:

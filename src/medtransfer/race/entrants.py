@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer import study
-from medtransfer.analysis.pruning import left_in
+from medtransfer.analysis.pruning import Pruning, left_in
 from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.indicators.registry import INDICATORS
@@ -89,11 +89,13 @@ class Pruned:
         by: indicator that decided.
         names: those that were pruned, the best first.
         kept: number of those that were not.
+        so_far: how often it would have pruned the winner in the rankings of the store; None where no outcomes are known.
     """
 
     by: str
     names: tuple[str, ...]
     kept: int
+    so_far: Pruning | None = None
 
 
 def prune(entrants: Sequence[Entrant], ranking: Path, target: str, mode: str, eta: int) -> tuple[list[Entrant], Pruned]:

@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from math import floor
 from pathlib import Path
 
 from medtransfer import study, tracking
+from medtransfer.analysis.evidence_rows import all_rows
 from medtransfer.analysis.halving import Rung, cost_of, fit_rungs
+from medtransfer.analysis.rankings import pruned_so_far
 from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
@@ -55,6 +58,10 @@ def race(params: Params) -> Race:
     budget = _budget(params, count)
     plan = _plan(params, len(entrants), budget)
     study.reach_store(params, ("finetune", "race"))
+    if pruned is not None:
+        evidence = all_rows(Path(params.prepare.out), Path(params.evidence.out))
+        known = pruned_so_far(pruned.by, section.eta, params.report.least, evidence, params.report.confidence)
+        pruned = replace(pruned, so_far=known)
     with exclusive(Path(section.out)):
         with tracking.project_run_set_aside():
             ended = _race(params, name, entrants, plan, budget, pruned)

@@ -5,9 +5,11 @@ from typing import Any
 
 from medtransfer.analysis.halving import Rung
 from medtransfer.race.contest import Heat
+from medtransfer.race.entrants import Pruned
 from medtransfer.race.outcome import Race
 from medtransfer.race.verdict import verdict
 from medtransfer.records.tables import as_markdown
+from medtransfer.report.pruning_text import csv_rows
 
 Row = dict[str, Any]
 
@@ -70,9 +72,14 @@ def summary(race: Race) -> Row:
         "held_out": race.held_out, "seeds": list(race.seeds), "confidence": race.confidence,
         "plan": [{"seats": rung.seats, "epochs": rung.epochs} for rung in race.plan],
         "cost": {"epochs": race.spent, "planned": race.planned, "budget": race.budget, "all_in_full": race.full},
-        "pruned": None if pruned is None else {"by": pruned.by, "candidates": list(pruned.names)},
+        "pruned": None if pruned is None else _pruned(pruned),
         "rungs": heat_rows(race),
     }  # fmt: skip
+
+
+def _pruned(pruned: Pruned) -> Row:
+    so_far = None if pruned.so_far is None else csv_rows([pruned.so_far])[0]
+    return {"by": pruned.by, "candidates": list(pruned.names), "so_far": so_far}
 
 
 def terminal(race: Race) -> str:

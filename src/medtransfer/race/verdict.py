@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from medtransfer.analysis.rankings import LEAST
+from medtransfer.race.entrants import Pruned
 from medtransfer.race.outcome import Race
 from medtransfer.report.format import listed, percent
+from medtransfer.report.pruning_text import sentence
 from medtransfer.selectors.score_names import score_label
 
 
@@ -78,8 +81,19 @@ def _pruned(race: Race) -> list[str]:
         return [f"{label} pruned nobody before the first rung: it distinguishes none of the candidates from its best."]
     return [
         f"{label} pruned {len(race.pruned.names)} of {len(race.pruned.names) + race.pruned.kept} before the first rung: "
-        f"{listed(race.pruned.names)}. Whether one of them would have won is not known."
+        f"{listed(race.pruned.names)}. Whether one of them would have won is not known. {_so_far(race.pruned)}"
     ]
+
+
+def _so_far(pruned: Pruned) -> str:
+    """Say how often the indicator would have pruned the winner in the rankings that the store can judge."""
+    if pruned.so_far is None:
+        return (
+            f"Nor is it known how often {score_label(pruned.by)} prunes a winner: the store has no ranking by it of which "
+            f"{LEAST} candidates or more were fine-tuned and tested."
+        )
+    text = sentence(pruned.so_far, "ranking" if pruned.so_far.pools == 1 else "rankings")
+    return f"In the store so far, by its best ceil(n / eta) alone, {text}"
 
 
 def _random(race: Race) -> list[str]:

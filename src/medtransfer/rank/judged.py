@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medtransfer.analysis.ranking import Array, agreement
+from medtransfer.analysis.pruning import Cut, judge_cut, left_in
+from medtransfer.analysis.ranking import agreement
+from medtransfer.analysis.rankings import LEAST
+from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank.ranking import Ranking
-from medtransfer.records.evidence import EvidenceRow
 from medtransfer.selectors.score_names import score_label
-
-LEAST = 3  # candidates with an outcome
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ class Judgement:
         kendall: rank correlation with the outcome; NaN for baselines that rank nothing.
         ranked: candidates that the correlation rests on.
         candidates: candidates that the choice was among.
+        pruned: what pruning by it, as before a race, would have done to these candidates: to the best of them and all that it
+            cannot distinguish from its best; None for baselines.
+        cut: likewise without those that it cannot distinguish.
     """
 
     way: str
@@ -36,24 +39,8 @@ class Judgement:
     kendall: float
     ranked: int
     candidates: int
-
-
-def outcomes_of(ranking: Ranking, data: str, metric: str, evidence: Sequence[EvidenceRow]) -> tuple[Array, int]:
-    """Return the mean outcome of each candidate, (C,), NaN where unknown, and the least number of seeds.
-
-    Args:
-        ranking: of the candidates, in one mode of transfer.
-        data: fingerprint of the target.
-        metric: name of the outcome.
-        evidence: results; of the protocols that were used on this target the one with most candidates counts.
-    """
-    rows = [row for row in evidence if (row.data, row.mode, row.metric) == (data, ranking.mode, metric)]
-    weights = {candidate.weights for candidate in ranking.candidates}
-    known = [row for row in rows if row.weights in weights]
-    protocols = sorted({row.protocol for row in known}, key=lambda name: (-sum(row.protocol == name for row in known), name))
-    chosen = {row.weights: row for row in known if row.protocol == protocols[0]}
-    means = np.array([chosen[c.weights].mean if c.weights in chosen else np.nan for c in ranking.candidates])
-    return means, min((row.seeds for row in chosen.values()), default=0)
+    pruned: Cut | None = None
+    cut: Cut | None = None
 
 
 def judge(ranking: Ranking) -> list[Judgement]:
@@ -80,11 +67,20 @@ def judge(ranking: Ranking) -> list[Judgement]:
         ways += [(name, taken, correlation)] if taken else []
     ways.append(("any candidate, on average", np.flatnonzero(known).tolist(), none))
     best = float(np.nanmax(outcomes))
+    cuts = {score_label(name): _prune(ranking, name, known) for name in ranking.indicators}
     judged = [
         Judgement(
             way, tuple(ranking.candidates[i].name for i in chosen), value := float(np.mean(outcomes[list(chosen)])), value / best,
-            best - value, *kendall, int(known.sum()),
+            best - value, *kendall, int(known.sum()), *cuts.get(way, (None, None)),
         )
         for way, chosen, kendall in ways
     ]  # fmt: skip
     return sorted(judged, key=lambda one: -one.tis)
+
+
+def _prune(ranking: Ranking, name: str, known: np.ndarray) -> tuple[Cut, Cut]:
+    """Judge pruning the candidates with an outcome, with and without those that cannot be distinguished from the best."""
+    values = (1 if INDICATORS[name].higher_is_better else -1) * ranking.values(name)[known]
+    equal = np.flatnonzero(ranking.standings[name].kept[known]).tolist()
+    outcomes = np.array(ranking.outcomes)[known]
+    return judge_cut(outcomes, left_in(values, ranking.eta, equal)), judge_cut(outcomes, left_in(values, ranking.eta))

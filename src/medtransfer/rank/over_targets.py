@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medtransfer.analysis.pruning import Pruning, over_pools
 from medtransfer.analysis.ranking import null_spread
 from medtransfer.rank.judged import Judgement, judge
 from medtransfer.rank.ranking import Ranking
@@ -24,6 +25,20 @@ def over_targets(rankings: Sequence[Ranking]) -> list[Row]:
         for judgement in judge(ranking):
             judged.setdefault(judgement.way, []).append(judgement)
     return sorted((_row(way, group) for way, group in judged.items()), key=lambda row: (-row["targets"], -row["tis"]))
+
+
+def prunings(rankings: Sequence[Ranking], with_set: bool) -> tuple[Pruning, ...]:
+    """Return what pruning by each indicator would have left in, over the targets with enough outcomes.
+
+    Args:
+        rankings: of the same candidates, one per target.
+        with_set: whether those stay that an indicator cannot distinguish from its best, as before a race.
+    """
+    judged = [(ranking, rows) for ranking in rankings if (rows := judge(ranking))]
+    if not judged:
+        return ()
+    cuts = [{one.way: cut for one in rows if (cut := one.pruned if with_set else one.cut)} for _, rows in judged]
+    return over_pools(cuts, {"target": [ranking.target for ranking, _ in judged]}, judged[0][0].confidence)
 
 
 def _row(way: str, group: Sequence[Judgement]) -> Row:

@@ -10,9 +10,9 @@ from medtransfer.indicators.flags import in_words
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank import plots
 from medtransfer.rank.ranking import Ranking
-from medtransfer.rank.tables import baseline_rows, judged_rows, rank_text
+from medtransfer.rank.tables import baseline_rows, judged_rows, pruned_rows, rank_text
 from medtransfer.rank.verdict import verdict
-from medtransfer.report import html
+from medtransfer.report import html, pruning_text
 from medtransfer.report.format import probability
 from medtransfer.selectors.score_names import INDICATOR_NAMES, score_label
 
@@ -113,6 +113,29 @@ def _judged(ranking: Ranking) -> list[Markup]:
     )
     return [
         Markup("<h2>What fine-tuning says</h2>"), html.table(rows, left=("takes",), wrapped=("takes",)), html.note(text),
+        *_pruned(ranking),
+    ]  # fmt: skip
+
+
+def _pruned(ranking: Ranking) -> list[Markup]:
+    share = f"its best ceil(n / {ranking.eta}) of n candidates"
+    rows = [
+        {
+            "indicator": row["indicator"], "leaves in": f"{row['left']} of {row['candidates']}", "loses the winner": row["lost"],
+            "a blind draw": row["blind_loss"], "TIS of the best left": row["tis"], "in a blind draw": row["blind_tis"],
+            "with_set": row["with_set"],
+        }
+        for row in pruned_rows(ranking)
+    ]  # fmt: skip
+    with_set, alone = (
+        html.table([{name: cell for name, cell in row.items() if name != "with_set"} for row in rows if row["with_set"] == kind])
+        for kind in (True, False)
+    )
+    note = "The winner is the candidate of the best mean outcome. Beside each value is a blind draw of as many candidates."
+    return [
+        Markup("<h3>{}</h3>").format(pruning_text.HEADING),
+        html.note(f"To {share} and all that it cannot distinguish from its best, as before a race. {note}"), with_set,
+        html.details(f"To {share} alone", alone),
     ]  # fmt: skip
 
 

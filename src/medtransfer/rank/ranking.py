@@ -28,6 +28,7 @@ class Ranking:
         confidence: coverage of intervals and sets.
         draws: draws of P(best).
         seed: seed of the draws.
+        eta: factor of the race that would prune by the ranking.
         left_out: why a candidate could not be measured, by name.
         histories: what other targets say about each candidate; empty if that was not looked up.
         outcomes: mean outcome of fine-tuning each candidate on this target, NaN where unknown; empty if none is known.
@@ -42,6 +43,7 @@ class Ranking:
     confidence: float
     draws: int
     seed: int
+    eta: int
     left_out: Mapping[str, str] = field(default_factory=dict)
     histories: Sequence[History] = ()
     outcomes: Sequence[float] = ()

@@ -10,6 +10,8 @@ from typing import Any
 from medtransfer import study, tracking
 from medtransfer.analysis.evidence_rows import all_rows
 from medtransfer.analysis.history import History, history
+from medtransfer.analysis.pruning import Pruning
+from medtransfer.analysis.rankings import outcomes_of
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
 from medtransfer.grid.alone import Alone
@@ -22,9 +24,8 @@ from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate, read_candidates
-from medtransfer.rank.judged import outcomes_of
 from medtransfer.rank.measurement import Measure, scoring
-from medtransfer.rank.over_targets import over_targets
+from medtransfer.rank.over_targets import over_targets, prunings
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.targets import check_images, fitting_indicators, open_target
 from medtransfer.rank.verdict import verdict
@@ -32,6 +33,8 @@ from medtransfer.records import PreparedTarget, write_json, write_text
 from medtransfer.records.evidence import EvidenceRow
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.tables import as_csv, as_markdown
+from medtransfer.report import pruning_text
+from medtransfer.selectors.score_names import score_label
 from medtransfer.tasks import TASKS
 
 log = logging.getLogger("medtransfer")
@@ -74,9 +77,18 @@ def run_study(params: Params) -> str:
         rankings.append(rank(study.with_values(params, "rank", target=name, out=str(Path(section.out) / name))))
     rows = over_targets(rankings)
     write_text(Path(section.out) / "judged.csv", as_csv(rows))
+    found = [(with_set, one) for with_set in (True, False) for one in prunings(rankings, with_set)]
+    pruned = [{"with_set": with_set, **row} for with_set, one in found for row in pruning_text.csv_rows([one])]
+    write_text(Path(section.out) / "pruning.csv", as_csv(pruned))
     verdicts = [f"{ranking.target}: {verdict(ranking)[0]}" for ranking in rankings]
     table = ["What fine-tuning the same candidates gave, over the targets:", as_markdown(rows)] if rows else []
-    return "\n\n".join([*verdicts, *table, f"The pages: {Path(section.out) / '*' / PAGE}"])
+    return "\n\n".join([*verdicts, *table, *_pruned_by(found, section.by), f"The pages: {Path(section.out) / '*' / PAGE}"])
+
+
+def _pruned_by(found: Sequence[tuple[bool, Pruning]], by: str) -> list[str]:
+    """Say how often the indicator of the verdict would have pruned the winner."""
+    starts = {True: "Before a race, with all that it cannot distinguish from its best", False: "Without these"}
+    return [f"{starts[kind]}, {pruning_text.sentence(one, 'targets')}" for kind, one in found if one.indicator == score_label(by)]
 
 
 def rank(params: Params) -> Ranking:
@@ -108,10 +120,11 @@ def rank(params: Params) -> Ranking:
             raise StageError(f"none of the {len(jobs)} candidates could be measured; the first, {name}: {reason}")
         ranking = Ranking(
             target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
-            params.report.confidence, params.report.draws, params.report.seed, left_out,
+            params.report.confidence, params.report.draws, params.report.seed, params.race.eta, left_out,
             _histories(records, target, evidence, params),
         )  # fmt: skip
-        outcomes, seeds = outcomes_of(ranking, target.info.fingerprint, _metric(target), evidence)
+        weights = [record.weights for record in records]
+        outcomes, seeds = outcomes_of(weights, target.info.fingerprint, ranking.mode, _metric(target), evidence)
         ranking = replace(ranking, outcomes=outcomes.tolist(), seeds=seeds, least=params.report.least)
         _write(ranking, target, Path(params.rank.out))
         return ranking
@@ -203,6 +216,7 @@ def _write(ranking: Ranking, target: PreparedTarget, out: Path) -> None:
     write_text(out / "candidates.csv", as_csv(tables.candidate_rows(ranking)))
     write_text(out / "agreement.csv", as_csv(tables.agreement_rows(ranking)))
     write_text(out / "judged.csv", as_csv(tables.judged_rows(ranking)))
+    write_text(out / "pruning.csv", as_csv(tables.pruned_rows(ranking)))
     write_json(out / "ranking.json", _summary(ranking))
     write_text(out / "ranking.md", tables.terminal(ranking) + "\n")
     write_text(out / PAGE, page.render(ranking))
@@ -215,7 +229,8 @@ def _summary(ranking: Ranking) -> dict[str, Any]:
         "indistinguishable": [ranking.candidates[index].name for index in ranking.kept],
         "candidates": tables.candidate_rows(ranking), "scores": tables.score_rows(ranking),
         "baselines": {name: [ranking.candidates[i].name for i in chosen] for name, chosen in ranking.baselines.items()},
-        "agreement": tables.agreement_rows(ranking), "judged": tables.judged_rows(ranking), "left_out": dict(ranking.left_out),
+        "agreement": tables.agreement_rows(ranking), "judged": tables.judged_rows(ranking), "pruned": tables.pruned_rows(ranking),
+        "left_out": dict(ranking.left_out),
     }  # fmt: skip
 
 
@@ -228,7 +243,8 @@ def _record(ranking: Ranking, index: int, target: PreparedTarget) -> tracking.Ru
     accuracy = {} if candidate.source_accuracy is None else {"source_accuracy": candidate.source_accuracy}
     params = {
         "candidate": candidate.name, "kind": candidate.kind, "build": candidate.build, "width": candidate.width,
-        "level": candidate.level, "series": candidate.series, "epoch": candidate.epoch, "target": ranking.target,
+        "level": candidate.level, "stride": candidate.stride, "series": candidate.series, "epoch": candidate.epoch,
+        "target": ranking.target,
         "data": target.info.fingerprint, "mode": ranking.mode, "images": candidate.images, "groups": candidate.groups,
         "weights": candidate.weights,
     }  # fmt: skip

@@ -107,6 +107,19 @@ def judged_rows(ranking: Ranking) -> list[Row]:
     ]  # fmt: skip
 
 
+def pruned_rows(ranking: Ranking) -> list[Row]:
+    """Return two rows per indicator: what pruning by it would have done, with and without the set of its best."""
+    judged = judge(ranking)
+    cuts = [(one.way, True, one.pruned) for one in judged] + [(one.way, False, one.cut) for one in judged]
+    return [
+        {
+            "indicator": way, "with_set": with_set, "candidates": cut.candidates, "left": cut.left, "lost": cut.lost,
+            "blind_loss": cut.blind_loss, "tis": cut.tis, "blind_tis": cut.blind_tis,
+        }
+        for way, with_set, cut in cuts if cut
+    ]  # fmt: skip
+
+
 def terminal(ranking: Ranking) -> str:
     """Format the text for the terminal: the verdict, one table, the baselines, and what was left out."""
     left_out = [f"Left out: {name}: {reason}" for name, reason in ranking.left_out.items()]

@@ -151,7 +151,7 @@ def pruning(analysis: Analysis) -> Markup:
     """Render what pruning by each indicator would have cost; empty where nothing was judged."""
     if not analysis.prunings:
         return Markup()
-    note = html.note(pruning_text.explain(analysis.sampling.eta, analysis.metric_label))
+    note = html.note(pruning_text.explain(analysis.eta, analysis.metric_label))
     return html.table(pruning_text.table_rows(analysis.prunings)) + note
 
 

@@ -41,13 +41,14 @@ def explain(eta: int, metric: str) -> str:
         f"Before any fine-tuning an indicator leaves in the best ceil(n / {eta}) of a configuration's n checkpoints "
         f"(race.eta), those that tie with the last of them, and those that it is not defined for. The winner is the checkpoint of "
         f"the best mean {metric}; where it is pruned, TIS is that of the best that is left. Beside it is a blind draw of as many. "
+        "Latest epochs: those that were pretrained longest, without any indicator. With few seeds the winner is partly noise. "
         "Configurations of one pretraining, or of one target, are not independent: the interval (Clopper–Pearson) counts "
         "pretrainings, or targets, as if all configurations of one agreed. It is not corrected for the number of indicators."
     )
 
 
 def sentence(one: Pruning, what: str) -> str:
-    """Say in a sentence how often an indicator would have pruned the winner, over `what`, in the plural."""
+    """Say in a sentence how often an indicator would have pruned the winner, over `what`, such as targets."""
     return (
         f"{score_label(one.indicator)} would have pruned the later winner in {one.lost} of {one.pools} {what} "
         f"(interval of the share {between(one.interval)}; a blind draw of as many {one.blind_loss:.3f}); the best that it left in "

@@ -53,8 +53,8 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
             "set MLFLOW_TRACKING_URI to the store that has them"
         )
-    sampling = sampling_of(section, eta)
-    analysis = analyse(pools, left_out, sampling, searched(setting))
+    sampling = sampling_of(section)
+    analysis = analyse(pools, left_out, sampling, searched(setting), eta)
     out = Path(section.out)
     write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
     write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
@@ -73,9 +73,9 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
     return f"{tables.brief(analysis)}{lacking}\n\nThe page: {out / 'report.html'}"
 
 
-def sampling_of(section: Report, eta: int) -> Sampling:
-    """Return how the report computes intervals, and the factor of a race."""
-    return Sampling(section.draws, section.confidence, section.seed, section.margin, section.least, section.patients, eta)
+def sampling_of(section: Report) -> Sampling:
+    """Return how the report computes intervals."""
+    return Sampling(section.draws, section.confidence, section.seed, section.margin, section.least, section.patients)
 
 
 def searched(setting: RobustnessSetting) -> list[str]:
@@ -100,7 +100,7 @@ def _publish(out: Path, analysis: Analysis, metrics: Mapping[str, float], text: 
     inputs = sorted({run for judged in analysis.judged for run in judged.pool.runs})
     sampling = asdict(analysis.sampling)
     cell = digest([inputs, metrics, sampling, text], 16)
-    params = {"configurations": len(analysis.judged), "runs": len(inputs), **sampling}
+    params = {"configurations": len(analysis.judged), "runs": len(inputs), "eta": analysis.eta, **sampling}
     with tracking.once("report", "report", cell, params) as handle:
         if handle:
             handle.log_metrics(metrics)

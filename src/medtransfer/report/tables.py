@@ -120,7 +120,7 @@ def markdown(analysis: Analysis, title: str) -> str:
     if analysis.contrasts:
         parts += ["## Compared on the same configurations", as_markdown([_readable(row) for row in contrast_rows(analysis)])]
     if analysis.prunings:
-        note = pruning_text.explain(analysis.sampling.eta, analysis.metric_label)
+        note = pruning_text.explain(analysis.eta, analysis.metric_label)
         parts += [f"## {pruning_text.HEADING}", as_markdown(pruning_text.table_rows(analysis.prunings)), note]
     if rows := tis_table(analysis):
         parts += ["## TIS by configuration, with the chosen epoch", as_markdown(rows)]

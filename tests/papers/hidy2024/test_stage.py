@@ -87,6 +87,18 @@ def test_selectors_have_their_names_in_both_alignments(replayed: tuple[Path, Pat
         assert float(row["min_tis"]) <= float(row["mean_tis"])
 
 
+def test_pruning_is_counted_in_every_configuration(replayed: tuple[Path, Path]) -> None:
+    """Of three checkpoints the one of the highest robustness stays."""
+    released = read_released()
+    chosen = [(pool.means, pool.robustness) for pool in build_pools(released, released.measured)]
+    lost = sum(means[max(scores, key=scores.__getitem__)] < max(means.values()) for means, scores in chosen)
+    found = {row["indicator"]: row for row in rows("pruning.csv")}
+    assert (found["robustness"]["pools"], found["robustness"]["lost"]) == ("36", str(lost))
+    assert float(found["robustness"]["blind_loss"]) == approx(2 / 3)
+    text = Path("replay/replay.html").read_text()
+    assert "If each indicator had pruned first, joined by key" in text and f"{lost} of 36" in text
+
+
 def test_the_page_needs_nothing_and_shows_the_figures(replayed: tuple[Path, Path]) -> None:
     page = Path("replay/replay.html").read_text()
     assert page.count('src="data:image/png;base64,') == len(list(Path("replay/figures").glob("figure-*.png"))) == 7

@@ -350,7 +350,7 @@ def _folded(content: Content) -> Markup:
 
 def _pruning_note(content: Content) -> str:
     analysis = content.analyses["keyed"]
-    return pruning_text.explain(analysis.sampling.eta, analysis.metric_label)
+    return pruning_text.explain(analysis.eta, analysis.metric_label)
 
 
 def _section(title: str, body: Markup, explained: str = "") -> Markup:

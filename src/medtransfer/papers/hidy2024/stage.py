@@ -64,8 +64,8 @@ def _run(section: Replay, report: Report, eta: int) -> str:
     written = import_runs(downstream, robustness, digests, out / "scores")
     log.info("replay: %d runs written to the tracking store, the others already existed", written)
     released = read_released(**digests)
-    sampling = Sampling(report.draws, report.confidence, report.seed, report.margin, report.least, eta=eta)
-    return _recompute(released, findings, digests, out, sampling)
+    sampling = Sampling(report.draws, report.confidence, report.seed, report.margin, report.least)
+    return _recompute(released, findings, digests, out, sampling, eta)
 
 
 def _files(section: Replay) -> tuple[Path, Path]:
@@ -79,13 +79,15 @@ def _files(section: Replay) -> tuple[Path, Path]:
     return Path(str(section.downstream)), Path(str(section.robustness))
 
 
-def _recompute(released: Released, findings: Sequence[Finding], digests: dict[str, str], out: Path, sampling: Sampling) -> str:
+def _recompute(
+    released: Released, findings: Sequence[Finding], digests: dict[str, str], out: Path, sampling: Sampling, eta: int
+) -> str:  # fmt: skip
     recomputed = Recomputed(released, sampling)
     cells, blocks = judge_cells(recomputed, sampling.confidence)
     published = next(block.alignment for name, block in blocks.items() if name[2] == SELECTORS)
     analyses = {
         "as-published": analyse(build_pools(released, released.scores, published.rotation, published.labels), (), sampling),
-        "keyed": analyse(build_pools(released, released.measured), (), sampling),
+        "keyed": analyse(build_pools(released, released.measured), (), sampling, eta=eta),
     }
     claims = _claims(released, analyses, cells, sampling)
     _write(out / "cells.csv", cell_rows(cells))

@@ -1,0 +1,74 @@
+"""Rankings of the tracking store whose candidates were fine-tuned on the same target, too: how often pruning loses the winner."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtransfer import tracking
+from medtransfer.analysis.pruning import Cut, Pruning, judge_cut, left_in, over_pools
+from medtransfer.records.evidence import EvidenceRow
+from medtransfer.selectors.score_names import score_sign
+from medtransfer.tasks import TASKS
+
+LEAST = 3  # candidates with an outcome
+IMAGES = ("target", "data", "mode", "images", "stride")  # params that the candidates of a ranking share
+
+
+def outcomes_of(
+    weights: Sequence[str], data: str, mode: str, metric: str, evidence: Sequence[EvidenceRow]
+) -> tuple[NDArray[np.float64], int]:  # fmt: skip
+    """Return the mean outcome of each candidate, (C,), NaN where unknown, and the least number of seeds.
+
+    Args:
+        weights: SHA-256 of the candidates' weights.
+        data: fingerprint of the target.
+        mode: mode of transfer.
+        metric: name of the outcome.
+        evidence: results; of the protocols that were used on this target the one with most candidates counts.
+    """
+    known = [row for row in evidence if (row.data, row.mode, row.metric) == (data, mode, metric) and row.weights in weights]
+    protocols = sorted({row.protocol for row in known}, key=lambda name: (-sum(row.protocol == name for row in known), name))
+    chosen = {row.weights: row for row in known if row.protocol == protocols[0]}
+    means = np.array([chosen[one].mean if one in chosen else np.nan for one in weights])
+    return means, min((row.seeds for row in chosen.values()), default=0)
+
+
+def pruned_so_far(
+    indicator: str, eta: int, least: float, evidence: Sequence[EvidenceRow], confidence: float
+) -> Pruning | None:  # fmt: skip
+    """Judge pruning by an indicator over all rankings of the store, by the plain cut, since runs hold no sets.
+
+    Args:
+        indicator: its name.
+        eta: factor of the race.
+        least: outcome up to which models learned nothing.
+        evidence: what fine-tuning gave.
+        confidence: coverage of the interval.
+
+    Returns:
+        The judgement; None where no ranking has LEAST candidates with an outcome.
+    """
+    rankings: dict[tuple[str | None, ...], dict[str, float]] = defaultdict(dict)
+    for run in tracking.read_runs("rank", only=(*IMAGES, "weights", indicator)):  # newest first
+        by_weights = rankings[tuple(run.params.get(name) for name in IMAGES)]
+        by_weights.setdefault(run.params["weights"], run.metrics.get(indicator, float("nan")))
+    cuts, targets = list[dict[str, Cut]](), list[str]()
+    for (target, data, mode, *_), scores in rankings.items():
+        cut = _judge(indicator, eta, least, scores, str(data), str(mode), evidence)
+        if cut is not None:
+            cuts.append({indicator: cut})
+            targets.append(str(target))
+    return over_pools(cuts, {"target": targets}, confidence)[0] if cuts else None
+
+
+def _judge(
+    indicator: str, eta: int, least: float, scores: dict[str, float], data: str, mode: str, evidence: Sequence[EvidenceRow]
+) -> Cut | None:
+    metrics = {TASKS[row.task].primary.name for row in evidence if row.data == data and row.task in TASKS}
+    means, _ = outcomes_of(list(scores), data, mode, min(metrics, default=""), evidence)
+    values, known = score_sign(indicator) * np.array(list(scores.values())), np.isfinite(means)
+    if known.sum() < LEAST or means[known].max() <= least or not np.isfinite(values[known]).any():
+        return None
+    return judge_cut(means[known], left_in(values[known], eta))
