@@ -117,8 +117,8 @@ def test_the_page_starts_with_verdict_words_cost_and_main_claims_and_folds_the_r
     assert "Over 36 configurations of 6 pretrainings and 3 datasets, robustness keeps " in front.split("<h2>")[0]
     assert front.count('scope="row">') == 6 and "<details" not in front
     assert re.findall("<summary>([^<:]*)", rest) == [
-        "All claims", "Ways of choosing", "Stopping rules", "Comparisons, joined by key", "Printed numbers",
-        "How scores and Dice were joined",
+        "All claims", "Ways of choosing", "Stopping rules", "Comparisons, joined by key",
+        "If each indicator had pruned first, joined by key", "Printed numbers", "How scores and Dice were joined",
         "Not explained", "Figures of the paper, drawn again", "Audit of the files",
     ]  # fmt: skip
     assert rest.count("<details") == rest.count("<summary>") and "<h2>" not in rest
