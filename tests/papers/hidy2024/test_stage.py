@@ -194,5 +194,5 @@ def test_an_interrupted_import_resumes(
 def test_a_file_that_is_not_named_is_asked_for(workplace: Path, missing: str) -> None:
     names = {"downstream": "a.csv", "robustness": "b.csv", missing: None}
     with pytest.raises(InputError, match=f"expected --{missing}"):
-        stage.run(Replay(out="replay", **names), REPORT)
+        stage.run(Replay(out="replay", paper="hidy", **names), REPORT)
     assert not Path("replay").exists()
