@@ -71,6 +71,26 @@ def test_contrast_by_hand() -> None:
     assert jitter(image, single(contrast=1.05)).min() == 0  # HSV needs it: -.025 otherwise
 
 
+def test_channels_that_are_no_colours_by_hand() -> None:
+    images = torch.tensor([[[0.0, 1.0]], [[0.2, 0.6]]])[None]  # (1, 2, 1, 2), means .5 and .4
+    draws = JitterDraws(torch.tensor([[1.0, 1.1]]), torch.tensor([[0.95, 1.05]]), None, None)
+    # .95 x + .05 * .5; and of x = .22, .66, whose mean is .44: 1.05 x - .05 * .44
+    torch.testing.assert_close(jitter(images, draws), torch.tensor([[[[0.025, 0.975]], [[0.209, 0.671]]]]))
+    with pytest.raises(ValueError, match=r"images \(1, 2, H, W\), one per draw"):
+        jitter(torch.rand(1, 3, 4, 4), draws)
+
+
+def test_each_channel_has_its_own_draws() -> None:
+    draws = draw_jitter(4000, 0, 0, 0, channels=5)
+    assert draws.brightness.shape == draws.contrast.shape == (4000, 5) and draws.hue is None and len(draws) == 4000
+    for name in ("brightness", "contrast"):
+        values, (low, high) = getattr(draws, name), RANGES[name]
+        assert low <= values.min() < low + 0.01 * (high - low) and high >= values.max() > high - 0.01 * (high - low)
+    together = np.corrcoef(torch.cat([draws.brightness, draws.contrast], 1).T)
+    assert np.abs(together - np.eye(10)).max() < 0.08
+    assert torch.equal(draw_jitter(3, 0, 0, 0, channels=5).contrast, draws[:3].contrast)
+
+
 def test_hue_does_nothing_on_replicated_grey() -> None:
     grey = torch.rand(1, 1, 9, 9).repeat(1, 3, 1, 1)
     assert torch.equal(jitter(grey, single(1.05, 1.02, 1.1, 0.05)), jitter(grey, single(1.05, 1.02, 1.1, 0)))

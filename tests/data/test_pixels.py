@@ -4,20 +4,28 @@ import numpy as np
 import pytest
 import torch
 
-from medtransfer.data.pixels import centre, normalise, rgb
+from medtransfer.data.pixels import centre, normalise, per_channel, to_colours, to_images
 
 
 def test_rgb_scales_and_moves_channels_first() -> None:
     pixels = np.array([[[0, 51, 255], [255, 102, 0]]], dtype=np.uint8)  # (1, 2, 3)
     expected = torch.tensor([[[0.0, 1.0]], [[0.2, 0.4]], [[1.0, 0.0]]])
-    assert torch.equal(rgb(pixels), expected)
-    assert torch.equal(rgb(torch.from_numpy(pixels)[None])[0], expected)
+    assert torch.equal(to_images(pixels), expected)
+    assert torch.equal(to_images(torch.from_numpy(pixels)[None])[0], expected)
 
 
 def test_rgb_repeats_grey() -> None:
-    grey = rgb(np.array([[[51], [255]]], dtype=np.uint8))
+    grey = to_images(np.array([[[51], [255]]], dtype=np.uint8))
     assert grey.shape == (3, 1, 2)
     assert torch.equal(grey, torch.tensor([[[0.2, 1.0]]]).repeat(3, 1, 1))
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_other_numbers_of_channels_are_kept(channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(2, 3, channels), dtype=np.uint8)
+    assert torch.equal(to_images(pixels), torch.tensor(pixels.transpose(2, 0, 1) / 255, dtype=torch.float32))
+    assert per_channel([0.1, 0.2, 0.3], channels) == (0.1, 0.2, 0.3, 0.1, 0.2)[:channels]
+    assert np.array_equal(to_colours(pixels), pixels[..., [0, 0, 0]])
 
 
 def test_normalise_by_channel() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from medtransfer.data.jitter import draw_jitter, jitter
-from medtransfer.data.pixels import normalise, rgb
+from medtransfer.data.pixels import normalise, to_images
 from medtransfer.data.views import TwoViews, select_images
 from medtransfer.records import PreparedTarget
 
@@ -32,7 +32,7 @@ def views_of(views: TwoViews, batch_size: int, repeat: int = 0) -> dict[int, tup
 def test_views_are_jittered_with_their_draws(colour_target: PreparedTarget) -> None:
     found = views_of(TwoViews(colour_target, "train", seed=4, max_images=None, **NORM), 3, repeat=2)
     assert sorted(found) == list(range(10))
-    pixels = rgb(np.asarray(colour_target.images))
+    pixels = to_images(np.asarray(colour_target.images))
     first, second = (normalise(jitter(pixels, draw_jitter(10, 4, 2, view)), **NORM) for view in (0, 1))
     for position, (query, positive, negative) in found.items():
         torch.testing.assert_close(query, first[position])
@@ -131,7 +131,7 @@ def test_windows_are_cut_on_the_fly_and_mapped_pages_let_go(make_target: Callabl
     tracemalloc.stop()
     assert count == len(boxes) == 1769 and peak < 3 * 2**20
     top, left = boxes[3][1:3]
-    pixels = rgb(image[:, top : top + 64, left : left + 64])
+    pixels = to_images(image[:, top : top + 64, left : left + 64])
     torch.testing.assert_close(batch.queries[3:4], normalise(jitter(pixels, draw_jitter(count, 4, 0, 0)[3:4]), **NORM))
     assert _resident(target) == 0
 

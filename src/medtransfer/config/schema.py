@@ -146,6 +146,15 @@ class EncoderSpec(Section):
     build: Name
     """architecture to build"""
 
+    @model_validator(mode="after")
+    def _is_of_colour(self) -> "EncoderSpec":
+        if "in_channels" in self.arguments:
+            raise ValueError(
+                "no argument in_channels: encoders are pretrained on three channels, and adapted to the channels of each target; "
+                "remove it"
+            )
+        return self
+
     @property
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments; the architecture has defaults for the others."""
@@ -727,6 +736,8 @@ class Predict(Section):
     """folders of fine-tuned models of the same classes, whose probabilities are averaged"""
     images: Place | None
     """picture, NIfTI volume or DICOM file to predict, or a folder of them"""
+    channels: list[str]
+    """what names have after the case where each channel has a file, such as [_0000, _0001], or patterns with {case}; []: none"""
     masks: Place | None
     """reference masks of the images, to compute all metrics: a folder, or the file of a single image; null: none"""
     mask_suffix: str | None

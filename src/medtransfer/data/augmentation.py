@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 
 from medtransfer.data.jitter import jitter, jitter_of
-from medtransfer.data.pixels import rgb
+from medtransfer.data.pixels import to_images
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else albumentations looks for a newer version online on import
 import albumentations as A
 
+AT_ONCE = 4  # channels that OpenCV warps at most
 Size = tuple[int, int]
 Pair = tuple[np.ndarray, np.ndarray]
 Augmentation = Callable[[np.ndarray, np.ndarray, np.random.Generator, Size], Pair]
@@ -30,7 +31,7 @@ def rotate_flip(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
         size: (height, width) of the result, cropped from the centre.
 
     Returns:
-        Image float32 (3, height, width) in [0, 1], bilinear, and mask uint8 (height, width), nearest.
+        Image float32 (C, height, width), with 3 channels for grey, in [0, 1], bilinear, and mask uint8 (height, width), nearest.
 
     Source: paper A.4, ACDC and COVID-QU.
     """
@@ -41,7 +42,7 @@ def _apply(transform: A.Compose, image: np.ndarray, mask: np.ndarray, rng: np.ra
     # A seed would start all transforms in the same state, and a flip would depend on the angle.
     transform.set_random_state(rng, random.Random(int(rng.integers(2**63))))
     moved = transform(image=image, mask=mask)
-    return rgb(moved["image"]).numpy(), moved["mask"]
+    return to_images(moved["image"]).numpy(), moved["mask"]
 
 
 @cache
@@ -66,7 +67,7 @@ def affine(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: 
         size: (height, width) of the result, cropped from the centre.
 
     Returns:
-        Image float32 (3, height, width) in [0, 1], bilinear, and mask uint8 (height, width), nearest.
+        Image float32 (C, height, width), with 3 channels for grey, in [0, 1], bilinear, and mask uint8 (height, width), nearest.
     """
     return _apply(_affine(size), image, mask, rng)
 
@@ -82,7 +83,7 @@ def _affine(size: Size) -> A.Compose:
 
 
 def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: Size) -> Pair:
-    """Crop at a random angle without padding, flip upside down with probability 1/2, and jitter the colours.
+    """Crop at a random angle without padding, flip upside down with probability 1/2, and jitter the colours; see `jitter`.
 
     Args:
         image: uint8 (h, w, C); both sides at least the diagonal of `size`.
@@ -91,7 +92,8 @@ def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
         size: (height, width) of the crop.
 
     Returns:
-        Image float32 (3, height, width), in [0, 1] but where the jitter exceeds white, and mask uint8 (height, width).
+        Image float32 (C, height, width), with 3 channels for grey, in [0, 1] but where the jitter exceeds white; mask uint8
+        (height, width).
 
     Raises:
         ValueError: the window is too small.
@@ -103,7 +105,8 @@ def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
     if flip:
         matrix = matrix @ [[1, 0, 0], [0, -1, size[0] - 1], [0, 0, 1]]
     crop, labels = warp(image, mask, matrix, size)
-    return jitter(rgb(crop)[None], jitter_of(1, rng))[0].numpy(), labels
+    images = to_images(crop)[None]
+    return jitter(images, jitter_of(1, rng, images.shape[1]))[0].numpy(), labels
 
 
 def crop_map(window: tuple[int, ...], size: Size, angle: float, position: np.ndarray) -> np.ndarray:
@@ -150,9 +153,11 @@ def warp(image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, size: Size) ->
         size: (height, width) of the crop.
     """
     shape = (size[1], size[0])
-    crop = cv2.warpAffine(image, matrix, shape, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    parts = [image[..., start : start + AT_ONCE] for start in range(0, image.shape[2], AT_ONCE)]
+    warped = [cv2.warpAffine(part, matrix, shape, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP) for part in parts]
+    crop = np.concatenate([part.reshape(*size, -1) for part in warped], axis=2)
     labels = cv2.warpAffine(mask, matrix, shape, flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
-    return crop.reshape(*size, image.shape[2]), labels
+    return crop, labels
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {

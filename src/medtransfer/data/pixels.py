@@ -1,4 +1,4 @@
-"""Stored uint8 pixels as RGB float tensors; normalisation and centre crop."""
+"""Stored uint8 pixels as float tensors, channels first; normalisation, centre crop, and pixels to look at."""
 
 from collections.abc import Sequence
 
@@ -6,34 +6,51 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medtransfer.records import input_channels
 
-def rgb(pixels: np.ndarray | Tensor) -> Tensor:
-    """Scale stored pixels to [0, 1], channels first; grey is repeated to three channels.
+
+def to_images(pixels: np.ndarray | Tensor) -> Tensor:
+    """Scale stored pixels to [0, 1], channels first; grey is repeated to three channels, others are kept.
 
     Args:
-        pixels: uint8 (..., H, W, C) with C 1 or 3.
+        pixels: uint8 (..., H, W, C).
 
     Returns:
-        float32 (..., 3, H, W) on the same device.
+        float32 (..., C, H, W) on the same device, with 3 channels for C = 1.
     """
     tensor = torch.from_numpy(np.array(pixels)) if isinstance(pixels, np.ndarray) else pixels
     tensor = tensor.movedim(-1, -3).float() / 255  # (..., C, H, W)
-    return tensor.expand(*tensor.shape[:-3], 3, *tensor.shape[-2:]).contiguous()
+    return tensor.expand(*tensor.shape[:-3], input_channels(tensor.shape[-3]), *tensor.shape[-2:]).contiguous()
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Return (images - mean) / std, channel by channel.
 
     Args:
-        images: float (..., 3, H, W), in the [0, 1] units of `mean` and `std`.
-        mean: mean per channel, three numbers.
-        std: standard deviation per channel, three numbers.
+        images: float (..., C, H, W), in the [0, 1] units of `mean` and `std`.
+        mean: mean per channel, C numbers.
+        std: standard deviation per channel, C numbers.
     """
     shift, scale = (
-        torch.tensor(values, dtype=images.dtype).to(images.device, non_blocking=images.is_cuda).view(3, 1, 1)
+        torch.tensor(values, dtype=images.dtype).to(images.device, non_blocking=images.is_cuda).view(-1, 1, 1)
         for values in (mean, std)
     )
     return (images - shift) / scale
+
+
+def per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Return a number per channel: those of red, green and blue, repeated as `adapt_input` repeats the weights.
+
+    Args:
+        values: mean or standard deviation of an encoder's images.
+        channels: channels of the images, see `input_channels`.
+    """
+    return tuple(values[channel % len(values)] for channel in range(channels))
+
+
+def to_colours(pixels: np.ndarray) -> np.ndarray:
+    """Return stored pixels uint8 (H, W, C) as colours (H, W, 3) to look at: of other than 3 channels the first, in grey."""
+    return pixels if pixels.shape[-1] == 3 else np.repeat(pixels[..., :1], 3, axis=-1)
 
 
 def centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

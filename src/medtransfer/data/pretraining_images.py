@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 
 from medtransfer.data.epochs import EpochDataset
 from medtransfer.data.picture_folders import PictureFolder, list_folder, upright
-from medtransfer.data.pixels import normalise, rgb
+from medtransfer.data.pixels import normalise, to_images
 from medtransfer.errors import InputError
 from medtransfer.progress import track
 from medtransfer.records.file_digests import file_digests
@@ -83,7 +83,7 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         label = int(self.labels[index])
         image = _read(self._root / self._split / self.classes[label] / os.fsdecode(self._names[index]))
         image = self._augment(image, index) if self._train else self._middle(image)
-        return normalise(rgb(np.asarray(image)), self._mean, self._std), label
+        return normalise(to_images(np.asarray(image)), self._mean, self._std), label
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that hash the paths and contents of all pictures of both splits.

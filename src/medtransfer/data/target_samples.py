@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medtransfer.data.augmentation import AUGMENTATIONS, Augmentation
 from medtransfer.data.epochs import Samples
-from medtransfer.data.pixels import centre, normalise, rgb
+from medtransfer.data.pixels import centre, normalise, per_channel, to_images
 from medtransfer.data.transforms import Transforms
 from medtransfer.data.windows import Windows
 from medtransfer.errors import InputError
@@ -19,7 +19,7 @@ Sample = tuple[Tensor, Tensor, int]
 
 
 class TargetSamples(Samples):
-    """The samples of one split: item i is (image float32 (3, H, W), mask uint8 (H, W), i), of the target's input size."""
+    """The samples of one split: item i is (image float32 (C, H, W), mask uint8 (H, W), i), of the target's input size."""
 
     def __init__(
         self, target: PreparedTarget, split: str, *, mean: Sequence[float], std: Sequence[float], augment: bool,
@@ -30,7 +30,7 @@ class TargetSamples(Samples):
         Args:
             target: the prepared target; its arrays stay on disk.
             split: `train`, `validation` or `test`.
-            mean: mean per channel, in [0, 1] units, of the checkpoint.
+            mean: mean per colour channel, in [0, 1] units, of the checkpoint; see `per_channel`.
             std: standard deviation per channel, likewise.
             augment: whether to augment; otherwise larger windows are cropped to their centre.
             seed: seed of the augmentation.
@@ -43,7 +43,7 @@ class TargetSamples(Samples):
         self._windows = Windows(target, split)
         self.images, self.groups = self._windows.images, self._windows.groups
         self.pixel_sizes = self._windows.pixel_sizes
-        self.mean, self.std = tuple(mean), tuple(std)
+        self.mean, self.std = (per_channel(values, target.info.input_channels) for values in (mean, std))
         self._augment: Augmentation | None = None
         if augment and transforms is not None:
             self._augment = custom = Transforms(transforms)
@@ -56,7 +56,7 @@ class TargetSamples(Samples):
         image, mask = self._windows.image(position), self._windows.mask(position)
         size = self._windows.size
         if self._augment is None:
-            pixels, labels = rgb(centre(image, size)), np.array(centre(mask, size))
+            pixels, labels = to_images(centre(image, size)), np.array(centre(mask, size))
         else:
             rng = np.random.default_rng(self.item_seed(position))
             augmented, labels = self._augment(np.array(image), np.array(mask), rng, size)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from medtransfer.data.jitter import JitterDraws, draw_jitter, jitter
-from medtransfer.data.pixels import centre, normalise, rgb
+from medtransfer.data.pixels import centre, normalise, per_channel, to_images
 from medtransfer.data.windows import Windows
 from medtransfer.records import PreparedTarget
 from medtransfer.seeds import derive_seed
@@ -21,8 +21,8 @@ class ViewBatch:
     """The views of B images and of e further negatives.
 
     Attributes:
-        queries: float32 (B, 3, H, W), the first views.
-        keys: float32 (B + e, 3, H, W), the second views: of the same images, then of negatives from outside the batch.
+        queries: float32 (B, C, H, W), the first views.
+        keys: float32 (B + e, C, H, W), the second views: of the same images, then of negatives from outside the batch.
         negative: int64 (B,), the row of `keys` that is each query's negative; its positive is its own row.
         positions: int64 (B,), which images of the set these are.
     """
@@ -77,7 +77,7 @@ class TwoViews:
         Args:
             target: the prepared target; its arrays stay on disk.
             split: `train`, `validation` or `test`.
-            mean: mean per channel, in [0, 1] units, of the checkpoint.
+            mean: mean per colour channel, in [0, 1] units, of the checkpoint; see `per_channel`.
             std: standard deviation per channel, likewise.
             seed: seed of the choice and of the jitter.
             max_images: how many images the set has, None for all (see `select_images`).
@@ -92,7 +92,8 @@ class TwoViews:
         self._chosen = select_images(self._windows.groups, max_images, seed)
         self.ids = [self._windows.images[index] for index in self._chosen]
         self.groups = [self._windows.groups[index] for index in self._chosen]
-        self._mean, self._std, self._seed = tuple(mean), tuple(std), seed
+        self._channels, self._seed = target.info.input_channels, seed
+        self._mean, self._std = (per_channel(values, self._channels) for values in (mean, std))
         self._size, self._device = size or self._windows.size, torch.device(device)
 
     def __len__(self) -> int:
@@ -112,7 +113,7 @@ class TwoViews:
             ValueError: order or negative do not fit the set, an image is its own negative, or batch_size is below 1.
         """
         self._check(order, negative, batch_size)
-        draws = tuple(draw_jitter(len(self._windows), self._seed, repeat, view) for view in (0, 1))
+        draws = tuple(draw_jitter(len(self._windows), self._seed, repeat, view, self._channels) for view in (0, 1))
         return self._walk(order, negative, batch_size, draws)
 
     def _walk(
@@ -131,7 +132,7 @@ class TwoViews:
             )
 
     def images(self, positions: np.ndarray) -> Tensor:
-        """Return images without jitter, normalised, float32 (B, 3, H, W)."""
+        """Return images without jitter, normalised, float32 (B, C, H, W)."""
         return self._normalised(self._read(positions))
 
     def labels(self, positions: np.ndarray) -> Tensor:
@@ -146,7 +147,7 @@ class TwoViews:
     def _read(self, positions: np.ndarray) -> Tensor:
         pixels = np.stack([centre(self._windows.image(row), self._windows.size) for row in self._chosen[positions]])
         _release(self._target.images)
-        images = rgb(self._moved(torch.from_numpy(pixels)))  # (B, 3, H, W)
+        images = to_images(self._moved(torch.from_numpy(pixels)))  # (B, C, H, W)
         if self._size != self._windows.size:
             images = interpolate(images, self._size, mode="bilinear", antialias=True)
         return images

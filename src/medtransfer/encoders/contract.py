@@ -1,4 +1,4 @@
-"""Contract of encoders: from images (N, 3, H, W) to one map (N, C, H/stride, W/stride) per level, finest first."""
+"""Contract of encoders: from images (N, 3, H, W), or of other channels, to one map (N, C, H/stride, W/stride) per level."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from medtransfer.errors import InputError
 
+RGB_CHANNELS = 3
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -45,7 +46,9 @@ class Encoder(Part):
         name: key of ENCODERS.
         initialisation: name of the rule that `initialise` follows.
         default_decoder: key of DECODERS, for segmentation models that name no decoder.
-        arguments: every constructor argument, JSON-able; `build_encoder(name, **arguments)` rebuilds the architecture.
+        arguments: every constructor argument, JSON-able; `build_encoder(name, **arguments)` rebuilds the architecture. Only an
+            encoder of other images than RGB has `in_channels`, so that records of the others stay as they were.
+        in_channels: channels of the images.
         levels: levels of the maps that `forward` returns, from finest to coarsest.
         multiple: both input sides must be multiples of this many pixels.
         mean: mean per channel, in [0, 1] units, from the training of the architecture's published weights, else ImageNet's.
@@ -71,9 +74,13 @@ class Encoder(Part):
     normalise_maps: ClassVar[bool] = False
     layers_by_depth: ClassVar[dict[str, Any]]
 
-    def __init__(self, arguments: dict[str, Any], levels: Sequence[Level], multiple: int) -> None:
+    def __init__(
+        self, arguments: dict[str, Any], levels: Sequence[Level], multiple: int, in_channels: int = RGB_CHANNELS
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.arguments = arguments
+        whole_numbers("in_channels", [in_channels], 1)
+        self.arguments = arguments if in_channels == RGB_CHANNELS else {**arguments, "in_channels": in_channels}
+        self.in_channels = in_channels
         self.levels = tuple(levels)
         self.multiple = multiple
 
@@ -99,17 +106,17 @@ class Encoder(Part):
         """Encode images.
 
         Args:
-            x: normalised images (N, 3, H, W).
+            x: normalised images (N, in_channels, H, W).
 
         Returns:
             One map (N, C, H/stride, W/stride) per level, from finest to coarsest.
 
         Raises:
-            ValueError: the input is not a batch of three-channel images.
+            ValueError: the input is not a batch of images of `in_channels` channels.
             InputError: a side is not a multiple of `multiple`.
         """
-        if x.ndim != 4 or x.shape[1] != 3:
-            raise ValueError(f"expected images of shape (N, 3, H, W), but got {tuple(x.shape)}")
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(f"expected images of shape (N, {self.in_channels}, H, W), but got {tuple(x.shape)}")
         self.check_size(x.shape[2], x.shape[3])
         return self.maps(x)
 

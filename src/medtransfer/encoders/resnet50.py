@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor
 
-from medtransfer.encoders.contract import Encoder, Level, drop_rate, whole_numbers
+from medtransfer.encoders.contract import RGB_CHANNELS, Encoder, Level, drop_rate, whole_numbers
 
 STEM_CHANNELS = 64
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -28,6 +28,7 @@ class ResNet50Encoder(Encoder):
         layers: tuple[int, ...] | list[int] = (3, 4, 6, 3),
         channels: tuple[int, ...] | list[int] = (64, 128, 256, 512),
         stochastic_depth: float = 0.1,
+        in_channels: int = RGB_CHANNELS,
     ) -> None:
         """Build the layers.
 
@@ -35,6 +36,7 @@ class ResNet50Encoder(Encoder):
             layers: blocks per stage, four.
             channels: inner channels per stage, four; its map has four times as many.
             stochastic_depth: rate at the last block, in [0, 1); it rises linearly from 0 at the first.
+            in_channels: channels of the images.
 
         Raises:
             ValueError: an argument has another length or range.
@@ -44,8 +46,11 @@ class ResNet50Encoder(Encoder):
         widths = [STEM_CHANNELS, *(Bottleneck.expansion * count for count in channels)]
         levels = [Level(2**index, width) for index, width in enumerate(widths, start=1)]
         arguments = {"layers": layers, "channels": channels, "stochastic_depth": rate}
-        super().__init__(arguments, levels, levels[-1].stride)
-        network = ResNet(Bottleneck, tuple(layers), num_classes=0, channels=tuple(channels), drop_path_rate=rate)  # type: ignore[arg-type]
+        super().__init__(arguments, levels, levels[-1].stride, in_channels)
+        network = ResNet(
+            Bottleneck, tuple(layers), num_classes=0, in_chans=in_channels, channels=tuple(channels),  # type: ignore[arg-type]
+            drop_path_rate=rate,
+        )  # fmt: skip
         self.conv1, self.bn1, self.act1, self.maxpool = network.conv1, network.bn1, network.act1, network.maxpool
         for name in STAGES:
             self.add_module(name, network.get_submodule(name))

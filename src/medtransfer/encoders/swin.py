@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor
 
-from medtransfer.encoders.contract import Encoder, Level, drop_rate, whole_numbers
+from medtransfer.encoders.contract import RGB_CHANNELS, Encoder, Level, drop_rate, whole_numbers
 
 PATCH, STAGES = 4, 4
 
@@ -38,6 +38,7 @@ class SwinEncoder(Encoder):
         window: int = 7,
         stochastic_depth: float = 0.2,
         size: int = 224,
+        in_channels: int = RGB_CHANNELS,
     ) -> None:
         """Build the layers.
 
@@ -49,6 +50,7 @@ class SwinEncoder(Encoder):
             stochastic_depth: rate at the last block, in [0, 1); it rises linearly from 0 at the first.
             size: side in pixels of the images that the windows are designed for; a map smaller than the window is one
                 window. Images of other sizes are accepted, see `check_size`.
+            in_channels: channels of the images.
 
         Raises:
             ValueError: an argument has another length or range, the heads do not divide the channels, or the windows
@@ -61,12 +63,13 @@ class SwinEncoder(Encoder):
         levels = [Level(PATCH * 2**stage, embed * 2**stage) for stage in range(STAGES)]
         self.windows = [min(window, size // level.stride) for level in levels]
         arguments = {"embed": embed, "depths": depths, "heads": heads, "window": window, "stochastic_depth": rate}
-        super().__init__({**arguments, "size": size}, levels, _tiling(size, window, self.windows, levels))
+        super().__init__({**arguments, "size": size}, levels, _tiling(size, window, self.windows, levels), in_channels)
         if any(level.channels % count for level, count in zip(levels, heads, strict=True)):
             raise ValueError(f"expected heads that divide the channels {[c.channels for c in levels]}, but got {heads}")
         network = SwinTransformer(
             img_size=size,
             patch_size=PATCH,
+            in_chans=in_channels,
             num_classes=0,
             embed_dim=embed,
             depths=tuple(depths),

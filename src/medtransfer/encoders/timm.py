@@ -26,7 +26,7 @@ from huggingface_hub import try_to_load_from_cache
 from torch import Tensor
 from torch.nn import functional
 
-from medtransfer.encoders.contract import Encoder, Level, drop_rate, whole_numbers
+from medtransfer.encoders.contract import RGB_CHANNELS, Encoder, Level, drop_rate, whole_numbers
 from medtransfer.encoders.conv_blocks import resized
 from medtransfer.encoders.weights import load_encoder_weights
 from medtransfer.encoders.weights_file import read_weights
@@ -55,7 +55,10 @@ class TimmEncoder(Encoder):
     prefix = "network."
     normalise_maps = True  # the linear bottlenecks of EfficientNet-Lite, for one, span 3 to 10 with ImageNet weights
 
-    def __init__(self, name: str, size: int | None = None, stochastic_depth: float = 0.0, pretrained: bool = False) -> None:
+    def __init__(
+        self, name: str, size: int | None = None, stochastic_depth: float = 0.0, pretrained: bool = False,
+        in_channels: int = RGB_CHANNELS,
+    ) -> None:  # fmt: skip
         """Build the model.
 
         Args:
@@ -64,6 +67,7 @@ class TimmEncoder(Encoder):
             stochastic_depth: rate at the last block, in [0, 1).
             pretrained: whether `initialise` loads the published weights from timm's cache instead of random ones. It is
                 False in `arguments`, from which a checkpoint's record rebuilds the model for its own weights.
+            in_channels: channels of the images.
 
         Raises:
             ValueError: an argument is out of range, or the model is unknown, has no intermediate features or does not
@@ -73,7 +77,7 @@ class TimmEncoder(Encoder):
         if size is not None:
             whole_numbers("size", [size], 1)
         rate = drop_rate("stochastic_depth", stochastic_depth)
-        network = _create(name, size, rate)
+        network = _create(name, size, rate, in_channels)
         config, strides = network.pretrained_cfg, [feature["reduction"] for feature in network.feature_info]
         plain = len(set(strides)) == 1
         indices = _quarters(len(strides)) if plain else [_last(strides, stride) for stride in sorted(set(strides))]
@@ -81,7 +85,7 @@ class TimmEncoder(Encoder):
         channels = [network.feature_info[index]["num_chs"] for index in indices]
         levels = [Level(stride, count) for stride, count in zip(targets, channels, strict=True)]
         arguments = {"name": name, "size": size, "stochastic_depth": rate, "pretrained": False}
-        super().__init__(arguments, levels, levels[-1].stride)
+        super().__init__(arguments, levels, levels[-1].stride, in_channels)
         self.network, self.indices, self.strides, self.plain = network, indices, [strides[i] for i in indices], plain
         self.mean, self.std, self.input_size = tuple(config["mean"]), tuple(config["std"]), config["input_size"][-1]
         fixed = config.get("fixed_input_size") and not ANY_SIZE.keys() & inspect.signature(type(network)).parameters.keys()
@@ -123,7 +127,7 @@ class TimmEncoder(Encoder):
         return [resized(m, *side) for m, side in zip(cropped, sides, strict=True)]  # (N, C, H/stride, W/stride)
 
 
-def _create(name: str, size: int | None, rate: float) -> Any:
+def _create(name: str, size: int | None, rate: float, in_channels: int) -> Any:
     """Build a timm model without its classifier, with random weights, for images of any size if possible."""
     if not (isinstance(name, str) and timm.is_model(name)):
         close = difflib.get_close_matches(str(name), timm.list_models(), 3, 0)
@@ -140,7 +144,9 @@ def _create(name: str, size: int | None, rate: float) -> Any:
         raise ValueError(f"the timm model {name} is laid out for no size; leave size out")
     if rate > 0 and "drop_path_rate" not in known:
         raise ValueError(f"the timm model {name} has no stochastic depth; leave stochastic_depth out")
-    options: dict[str, Any] = {**ANY_SIZE, "img_size": size, "drop_path_rate": rate}
+    if in_channels != RGB_CHANNELS and "in_chans" not in known:
+        raise ValueError(f"the timm model {name} takes images of {RGB_CHANNELS} channels alone")
+    options: dict[str, Any] = {**ANY_SIZE, "img_size": size, "drop_path_rate": rate, "in_chans": in_channels}
     return timm.create_model(name, num_classes=0, **{key: value for key, value in options.items() if key in known})
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from medtransfer.encoders.contract import Encoder, Level, whole_numbers
+from medtransfer.encoders.contract import RGB_CHANNELS, Encoder, Level, whole_numbers
 from medtransfer.encoders.conv_blocks import conv_norm, double_conv
 
 
@@ -20,12 +20,13 @@ class UNetEncoder(Encoder):
     default_decoder = "unet"
     layers_by_depth: ClassVar[dict[str, Any]] = {"stem": "^stem", "stages": r"^stages\.(\d+)"}
 
-    def __init__(self, width: int = 64, depth: int = 5) -> None:
+    def __init__(self, width: int = 64, depth: int = 5, in_channels: int = RGB_CHANNELS) -> None:
         """Build the layers.
 
         Args:
             width: channels of the first level.
             depth: number of levels.
+            in_channels: channels of the images.
 
         Raises:
             ValueError: an argument is not a positive whole number.
@@ -33,8 +34,8 @@ class UNetEncoder(Encoder):
         whole_numbers("width", [width], 1)
         whole_numbers("depth", [depth], 1)
         levels = [Level(2**level, width * 2**level) for level in range(depth)]
-        super().__init__({"width": width, "depth": depth}, levels, levels[-1].stride)
-        self.stem = conv_norm(3, width)
+        super().__init__({"width": width, "depth": depth}, levels, levels[-1].stride, in_channels)
+        self.stem = conv_norm(in_channels, width)
         inputs = [width, *(level.channels for level in levels)]
         self.stages = nn.ModuleList(double_conv(before, level.channels) for before, level in zip(inputs, levels, strict=False))
         self.pool = nn.MaxPool2d(2)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from medtransfer.data.pixels import normalise, rgb
+from medtransfer.data.pixels import normalise, to_images
 from medtransfer.predict.model import Model
 from medtransfer.records import ModelInfo
 
@@ -31,7 +31,7 @@ class Graph(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the probabilities float32 (N, outputs, H, W) of pixels uint8 (N, H, W, C)."""
-        return self.probabilities(self.network((rgb(pixels) - self.mean) / self.std))
+        return self.probabilities(self.network((to_images(pixels) - self.mean) / self.std))
 
 
 def graph_interface(info: ModelInfo) -> dict[str, dict[str, Any]]:
@@ -62,7 +62,7 @@ def pixels_to_compare(info: ModelInfo) -> np.ndarray:
 
 def probabilities_of(model: Model, pixels: np.ndarray) -> np.ndarray:
     """Return what the model itself predicts for pixels of its input's size."""
-    return model.probabilities(normalise(rgb(pixels), model.info.mean, model.info.std)).numpy()
+    return model.probabilities(normalise(to_images(pixels), model.info.mean, model.info.std)).numpy()
 
 
 def graph_difference(model: Model, predict: Callable[[np.ndarray], np.ndarray]) -> float:

@@ -11,6 +11,7 @@ from torch import nn
 
 from medtransfer import tracking
 from medtransfer.data.epochs import Samples
+from medtransfer.encoders.channels import adapt_input
 from medtransfer.encoders.freezing import freeze_all_but, state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.environment import git_revision
@@ -38,12 +39,13 @@ def build_model(tuning: FineTuning) -> nn.Module:
     Raises:
         InputError: the weights are broken, or a batch of one image cannot be trained on.
     """
-    encoder = load_encoder(tuning.checkpoint, tuning.info)
+    channels = tuning.target.info.input_channels
+    encoder = adapt_input(load_encoder(tuning.checkpoint, tuning.info), channels)
     model = tuning.task.model(encoder, len(tuning.class_names), tuning.protocol.decoder)
     initialise(model.get_submodule("decoder"), derive_seed(tuning.cell.seed, "decoder"))
     freeze_all_but(model, tuning.mode.trains)
     height, width = tuning.target.info.input
-    joins_last_image(model, len(tuning.target.samples("train")), (height, width), tuning.protocol)
+    joins_last_image(model, len(tuning.target.samples("train")), (channels, height, width), tuning.protocol)
     return model
 
 

@@ -30,7 +30,7 @@ SECONDS_BETWEEN_STATES, SAVING_SHARE = 20.0, 0.01  # saving takes at most this s
 Curves = dict[str, list[float | None]]
 
 
-def joins_last_image(model: nn.Module, images: int, size: tuple[int, int], protocol: Protocol) -> bool:
+def joins_last_image(model: nn.Module, images: int, shape: tuple[int, int, int], protocol: Protocol) -> bool:
     """Return whether the last image of an epoch, left over on its own, must join the batch before.
 
     It must where batch normalisation cannot train on one image; elsewhere it stays a batch of its own.
@@ -38,20 +38,20 @@ def joins_last_image(model: nn.Module, images: int, size: tuple[int, int], proto
     Args:
         model: model to train, on the CPU.
         images: number of training images.
-        size: their height and width, pixels.
+        shape: their channels, height and width.
         protocol: the recipe.
 
     Raises:
         InputError: such a batch cannot be avoided.
     """
-    batches, left = divmod(images, protocol.batch_size)
+    (channels, height, width), (batches, left) = shape, divmod(images, protocol.batch_size)
     alone = left == 1 and (protocol.epoch_steps is None or protocol.epoch_steps > batches)
-    if not (alone or protocol.batch_size == 1) or not needs_two_images(model, *size):
+    if not (alone or protocol.batch_size == 1) or not needs_two_images(model, height, width, channels):
         return False
     if protocol.batch_size > 1 and batches:
         return True
     raise InputError(
-        f"expected at least 2 images per step, since at {size[0]}x{size[1]} pixels batch normalisation sees a single value per "
+        f"expected at least 2 images per step, since at {height}x{width} pixels batch normalisation sees a single value per "
         f"channel of one image, but got {images} training images and finetune.batch_size {protocol.batch_size}; raise the batch "
         "size, add images, or prepare the target with a larger `size`"
     )
@@ -79,8 +79,8 @@ class Trainer:
         """
         self.fabric, self.samples, self.loss, self.protocol, self.seed = fabric, samples, loss, protocol, seed
         self.state, self.key, self.raw = state, key, lay_out(model)
-        height, width = samples[0][0].shape[-2:]
-        joins = joins_last_image(model, len(samples), (height, width), protocol)
+        channels, height, width = samples[0][0].shape
+        joins = joins_last_image(model, len(samples), (channels, height, width), protocol)
         self.raw_optimiser = build_optimiser(
             protocol.optimiser, model, lr=protocol.lr, weight_decay=protocol.weight_decay, betas=(protocol.momentum, SECOND_BETA),
             decay_norms=protocol.decay_norms, fused=can_fuse(protocol.precision, protocol.clip_grad),

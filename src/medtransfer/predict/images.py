@@ -11,9 +11,10 @@ from PIL import Image as Picture
 from medtransfer.data.intensities import Limits, require_finite
 from medtransfer.data.picture_folders import SUFFIXES
 from medtransfer.data.volumes import ENDINGS, TIFF, Geometry, Volume, acquisition_axis, cut, load_volume
+from medtransfer.data.volumes.channels import load_channels, read_channel_geometries
 from medtransfer.data.volumes.dicom import find_series, is_dicom, read_series
 from medtransfer.errors import InputError
-from medtransfer.predict.pixels import convert_channels, intensity_rule, scale, take_channels
+from medtransfer.predict.pixels import convert_channels, intensity_rule, require_channels, scale, take_channels
 from medtransfer.prepare.picture_files import read_header, read_image, read_stored
 from medtransfer.prepare.readers.contract import match_group
 from medtransfer.prepare.shared_scaling import SharedScaling
@@ -31,12 +32,14 @@ class Image:
         path: the file, or the folder of a series.
         files: all files that it is read from.
         is_volume: whether it is a volume; otherwise it is a picture.
+        parts: files of its channels, or folders of their series, where each has its own; else empty.
     """
 
     name: str
     path: Path
     files: tuple[Path, ...]
     is_volume: bool
+    parts: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,13 @@ def _image_of(file: Path, relative: str) -> Image | None:
     lower = relative.lower()
     for ending in (*ENDINGS, *SUFFIXES):
         if lower.endswith(ending):
-            is_volume = ending in ENDINGS or (ending in TIFF and _count_pages(file) > 1)
+            is_volume = ending in ENDINGS or (ending in TIFF and count_pages(file) > 1)
             return Image(relative[: -len(ending)], file, (file,), is_volume)
     return None
 
 
-def _count_pages(file: Path) -> int:
+def count_pages(file: Path) -> int:
+    """Count the pages of a picture; 1 for a broken one."""
     try:
         with Picture.open(file) as picture:
             return getattr(picture, "n_frames", 1)
@@ -122,8 +126,17 @@ def _list_series(folder: Path, files: Sequence[Path]) -> list[Image]:
     return images
 
 
-def open_volume(image: Image) -> Volume:
-    """Read a volume of any format."""
+def open_volume(image: Image, rule: ImageRule) -> Volume:
+    """Read a volume of any format, with the channels that the rule takes."""
+    if image.parts:
+        count = sum(geometry.channels for geometry in read_channel_geometries(image.parts))
+        require_channels(count, rule, f"the files of {image.name}")
+        return load_channels(image.parts, rule.channels or range(count))
+    volume = _open_whole(image)
+    return Volume(take_channels(volume.values, rule, str(image.path)), volume.geometry)
+
+
+def _open_whole(image: Image) -> Volume:
     if image.path.name.lower().endswith((*ENDINGS, *TIFF)):
         return load_volume(image.path)
     return Volume(*read_series(image.files))
@@ -141,17 +154,23 @@ def read_pixels(image: Image, rule: ImageRule, channels: int, limits: list[Limit
     Raises:
         InputError: the image is broken, or does not fit the rule.
     """
-    if not image.is_volume:
+    if not (image.is_volume or image.parts):
+        if channels not in (1, 3):
+            raise InputError(
+                f"expected the {channels} channels that the model takes, but {image.path} is a picture; name the files of the "
+                "channels with predict.channels"
+            )
 
         def scaling(values: np.ndarray, path: Path) -> np.ndarray:
             return scale(values[None, ..., None], rule, str(path), limits)[0, ..., 0]
 
         return Pixels(read_image(image.path, channels, scaling)[None], None)
-    volume = open_volume(image)
+    volume = open_volume(image, rule)
     axis = acquisition_axis(volume.geometry.spacing) if rule.axis is None else rule.axis
-    slices = cut(take_channels(volume.values, rule, str(image.path)), axis)
+    slices = cut(volume.values, axis)
     pixels = slices if volume.geometry.shown else scale(slices, rule, str(image.path), limits)
-    return Pixels(convert_channels(np.ascontiguousarray(pixels), channels), volume.geometry, axis)
+    stored = convert_channels(np.ascontiguousarray(pixels), channels)
+    return Pixels(stored, volume.geometry if image.is_volume else None, axis)
 
 
 def shared_limits(images: Sequence[Image], rule: ImageRule) -> dict[str, list[Limits] | None]:
@@ -167,13 +186,13 @@ def shared_limits(images: Sequence[Image], rule: ImageRule) -> dict[str, list[Li
         groups.setdefault(match_group(image.name, rule.group, image.path), []).append(image)
 
     def read(image: Image) -> np.ndarray:
-        if image.is_volume:
-            return require_finite(take_channels(open_volume(image).values, rule, str(image.path)), image.path)
+        if image.is_volume or image.parts:
+            return require_finite(open_volume(image, rule).values, image.path)
         return require_finite(read_stored(image.path), image.path)[..., None]
 
     limits: dict[str, list[Limits] | None] = {}
     for members in groups.values():
-        wide = [image for image in members if image.is_volume or read_header(image.path).wide]
+        wide = [image for image in members if image.is_volume or image.parts or read_header(image.path).wide]
         shared = SharedScaling(wide, read, intensity_rule(rule)).limits if wide else None
         limits |= {image.name: shared for image in members}
     return limits

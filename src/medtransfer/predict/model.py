@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.channels import adapt_input
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
@@ -41,7 +42,7 @@ class Model:
     Attributes:
         folder: where it was loaded from.
         info: its record.
-        network: normalised images (N, 3, H, W) to logits.
+        network: normalised images (N, C, H, W) to logits.
         fabric: its device and precision.
     """
 
@@ -61,8 +62,8 @@ class Model:
         The bits of an image's prediction do not depend on the images beside it.
 
         Args:
-            images: (N, H, W, C) with C 1 or 3; uint8, or other numbers, which the model's image rule scales: percentiles per
-                image are those of each image, percentiles per volume or group those of all images together.
+            images: (N, H, W, C) with the channels of raw images; uint8, or other numbers, which the model's image rule scales:
+                percentiles per image are those of each image, percentiles per volume or group those of all images together.
             plan: how images are resized, cut and flipped; None for what the model was tested with.
 
         Returns:
@@ -81,7 +82,7 @@ class Model:
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Return the probabilities float32 (N, outputs, H, W) of normalised images (N, 3, H, W), on the CPU.
+        """Return the probabilities float32 (N, outputs, H, W) of normalised images (N, C, H, W), on the CPU.
 
         Libraries choose their algorithm by the size of a batch, so all batches have one size: a CPU, which gains nothing from
         larger ones, predicts image by image.
@@ -134,6 +135,7 @@ def _build(folder: Path, info: ModelInfo, checkpoints: Path) -> nn.Module:
     """
     tensors = read_tensors(folder / WEIGHTS_FILE)
     encoder = build_encoder(info.build, **info.arguments) if info.is_whole else _frozen(folder, info, checkpoints)
+    encoder = adapt_input(encoder, info.input_channels)
     network = TASKS[info.task].model(encoder, len(info.classes), info.decoder)
     kept = {} if info.is_whole else {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
     try:

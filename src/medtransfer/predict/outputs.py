@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image as Pillow
 
 from medtransfer.data.colours import colour_of
+from medtransfer.data.pixels import to_colours
 from medtransfer.data.volumes import ENDINGS, TIFF, stack
 from medtransfer.data.volumes.nifti import open_nifti
 from medtransfer.predict.images import Image, Pixels
@@ -101,7 +102,7 @@ def _save_volume(path: Path, image: Image, pixels: Pixels, values: np.ndarray) -
 
 def _side_by_side(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return a picture (H, W, C) beside itself with labels painted on it: uint8 (h, 2w, 3)."""
-    colour = np.repeat(picture, 3 // picture.shape[-1], axis=-1)
+    colour = to_colours(picture)
     pair = np.concatenate([colour, paint(colour, labels)], axis=1)
     share = min(1.0, SIDE / max(labels.shape))
     size = (max(1, round(share * pair.shape[1])), max(1, round(share * pair.shape[0])))

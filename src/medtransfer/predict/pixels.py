@@ -53,13 +53,16 @@ def take_channels(values: np.ndarray, rule: ImageRule, source: str) -> np.ndarra
     """Return the channels (..., C) that the model's target took.
 
     Raises:
-        InputError: there are too few, or neither one nor three and the rule names none.
+        InputError: there are too few, or neither one nor three and the target was of pictures, which have no other number.
     """
-    count = values.shape[-1]
-    if rule.channels is None and count in (1, 3):
-        return values
-    if rule.channels is not None and count > max(rule.channels):
-        return values[..., rule.channels]
+    require_channels(values.shape[-1], rule, source)
+    return values if rule.channels is None else values[..., rule.channels]
+
+
+def require_channels(count: int, rule: ImageRule, source: str) -> None:
+    """Raise InputError unless images of this number of channels have those that the model's target took."""
+    if (count in (1, 3)) if rule.channels is None else count > max(rule.channels):
+        return
     named = f"at least {max(rule.channels) + 1} channels" if rule.channels else "1 or 3 channels"
     raise InputError(f"expected {named} in {source}, as the model's target has, but got {count}; give such images")
 

@@ -19,6 +19,7 @@ from medtransfer.hashing import digest, file_sha256
 from medtransfer.locks import exclusive
 from medtransfer.metrics.segmentation import SegmentationEvaluation
 from medtransfer.predict import outputs
+from medtransfer.predict.channel_files import list_cases
 from medtransfer.predict.folders import read_models
 from medtransfer.predict.images import Image, Pixels, list_images, read_pixels, shared_limits
 from medtransfer.predict.model import Model, load_model
@@ -106,10 +107,10 @@ def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[l
     folders = [Path(folder) for folder in section.model]
     infos = read_models(folders)
     rule = _mask_rule(section, infos[0].classes)
-    suffix = section.mask_suffix or ""
-    images = list_images(Path(section.images), suffix)
-    if section.mask_suffix is None:
-        refuse_masks(images, Path(section.images))
+    folder, suffix = Path(section.images), section.mask_suffix or ""
+    images = list_cases(folder, section.channels) if section.channels else list_images(folder, suffix)
+    if section.mask_suffix is None and not section.channels:
+        refuse_masks(images, folder)
     masks = find_masks(images, Path(section.masks), suffix) if section.masks else {}
     tracking.require_experiments([STAGE])
     models = [load_model(folder, checkpoints, section.accelerator, section.precision) for folder in folders]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from medtransfer.data.pixels import normalise, rgb
+from medtransfer.data.pixels import normalise, to_images
 from medtransfer.data.resizing import inner_box, resize_image
 from medtransfer.records import ImageRule, ModelInfo
 
@@ -38,7 +38,7 @@ def predict_picture(picture: np.ndarray, info: ModelInfo, predict: Callable[[Ten
     Args:
         picture: uint8 (H, W, C), as the model's target stores pictures.
         info: the model.
-        predict: probabilities (N, outputs, h, w) of normalised images (N, 3, h, w) of the network's input size.
+        predict: probabilities (N, outputs, h, w) of normalised images (N, C, h, w) of the network's input size.
         plan: how it is predicted.
 
     Returns:
@@ -74,7 +74,7 @@ def _slide(picture: np.ndarray, info: ModelInfo, predict: Callable[[Tensor], Ten
     for first in range(0, len(boxes), AT_ONCE):
         part = boxes[first : first + AT_ONCE]
         cut = np.stack([picture[top : top + tall, left : left + wide] for top, left in part])
-        found = _average_flips(normalise(rgb(cut), info.mean, info.std), predict, plan.flips)  # (n, outputs, tall, wide)
+        found = _average_flips(normalise(to_images(cut), info.mean, info.std), predict, plan.flips)  # (n, outputs, tall, wide)
         total = torch.zeros(found.shape[1], *picture.shape[:2]) if total is None else total
         for (top, left), probabilities in zip(part, found, strict=True):
             total[:, top : top + tall, left : left + wide] += probabilities
@@ -97,7 +97,7 @@ def starts(length: int, side: int, overlap: float) -> list[int]:
 
 
 def _average_flips(images: Tensor, predict: Callable[[Tensor], Tensor], flips: Sequence[str]) -> Tensor:
-    """Return the mean of the predictions of images (N, 3, h, w) and of all their flipped copies, flipped back."""
+    """Return the mean of the predictions of images (N, C, h, w) and of all their flipped copies, flipped back."""
     axes = [AXES[name] for name in flips]
     turns = [list(chosen) for number in range(len(axes) + 1) for chosen in combinations(axes, number)]
     total = sum(predict(images.flip(turn)).flip(turn) for turn in turns[1:]) if axes else 0

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from medtransfer.data.colours import colour_of
+from medtransfer.data.pixels import to_colours
 from medtransfer.records import IGNORE, PreparedTarget
 
 COLUMNS, ROWS, CELL, LINE = 4, 3, 256, 18  # pixels of a cell and of a line of text
@@ -79,8 +80,7 @@ def _enlarge(image: np.ndarray, mask: np.ndarray | None) -> Image.Image:
     """Enlarge an image to one cell of the sheet, and outline every class of its mask, on black so that no colour hides it."""
     from scipy.ndimage import binary_dilation
 
-    pixels = np.repeat(image, 3 // image.shape[-1], axis=-1)
-    large = np.array(Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.BILINEAR))
+    large = np.array(Image.fromarray(np.ascontiguousarray(to_colours(image))).resize((CELL, CELL), Image.Resampling.BILINEAR))
     if mask is None:
         return Image.fromarray(large)
     labels = np.asarray(Image.fromarray(np.ascontiguousarray(mask)).resize((CELL, CELL), Image.Resampling.NEAREST))

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from medtransfer.encoders.build import build_encoder
-from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.channels import adapt_input, describe_adaptation
+from medtransfer.encoders.contract import RGB_CHANNELS, Encoder
 from medtransfer.encoders.initialise import initialise
 from medtransfer.encoders.timm import published_weights
 from medtransfer.encoders.weights import LoadAudit, load_encoder_weights
@@ -55,18 +56,28 @@ def identify(candidate: Candidate, seed: int) -> str:
     return file_sha256(Path(candidate.file) if candidate.file else _published(candidate))
 
 
-def load(candidate: Candidate, seed: int, size: int, pickle: bool) -> Loaded:
-    """Build a candidate's encoder with its weights.
+def load(candidate: Candidate, seed: int, size: int, pickle: bool, channels: int = RGB_CHANNELS) -> Loaded:
+    """Build a candidate's encoder with its weights, adapted to the channels of the images.
 
     Args:
         candidate: the candidate.
         seed: seed of random weights.
         size: side in pixels that the weights are taken to be trained with where nothing says it.
         pickle: whether a weights file may be a pickle.
+        channels: channels of the images that it gets.
 
     Raises:
-        InputError: the weights do not exist, are broken, or do not fit any of the candidate's architectures completely.
+        InputError: the weights do not exist, are broken, or do not fit any of the candidate's architectures completely, or
+            the encoder takes no other than colour images.
     """
+    loaded = _load(candidate, seed, size, pickle)
+    adaptation = describe_adaptation(loaded.encoder.arguments, channels)
+    if not adaptation:
+        return loaded
+    return replace(loaded, encoder=adapt_input(loaded.encoder, channels), audit=f"{loaded.audit}; {adaptation}")
+
+
+def _load(candidate: Candidate, seed: int, size: int, pickle: bool) -> Loaded:
     if candidate.kind == "checkpoint":
         path = Path(candidate.file)
         info = CheckpointInfo.read(path)

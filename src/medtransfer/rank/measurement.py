@@ -84,7 +84,9 @@ class Measure:
             if _is_current(path, cell):
                 log.info("rank: %s is measured already; reused", self.name)
                 return
-            loaded = load(self.candidate, params.score.seed, max(target.info.input), params.rank.pickle)
+            loaded = load(
+                self.candidate, params.score.seed, max(target.info.input), params.rank.pickle, target.info.input_channels
+            )  # fmt: skip
             log.info("rank: %s: %s; expects %s", self.name, loaded.audit, _describe(loaded, target))
             section = section.model_copy(update={"level": choose_level(loaded.encoder, rank.stride, rank.level)})
             self._check(loaded.encoder, section.level, target)

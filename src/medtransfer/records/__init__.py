@@ -2,7 +2,7 @@
 
 from medtransfer.records.arrays import BROKEN_ARRAYS, create_array, map_array, open_arrays
 from medtransfer.records.atomic import atomic_folder, atomic_path, scratch_folder, write_json, write_tensors, write_text
-from medtransfer.records.base import OlderFormat, read_json
+from medtransfer.records.base import OlderFormat, input_channels, read_json
 from medtransfer.records.checkpoint import (
     SOURCE_ACCURACY,
     CheckpointInfo,
@@ -42,7 +42,8 @@ __all__ = [
     "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "Prediction", "PreparedTarget", "Pretraining", "Provenance",
     "Result", "SOURCE_ACCURACY", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "WEIGHTS_FILE", "atomic_folder",
     "atomic_path",
-    "checkpoint_path", "create_array", "find_checkpoint", "in_one_line", "list_checkpoints", "map_array", "open_arrays",
+    "checkpoint_path", "create_array", "find_checkpoint", "in_one_line", "input_channels",
+    "list_checkpoints", "map_array", "open_arrays",
     "parse_json", "read_curves", "read_json", "read_kept", "read_table", "read_tensors", "read_values", "require_file",
     "scratch_folder", "series_folder", "write_curves", "write_index", "write_json", "write_per_sample", "write_tensors",
     "write_text", "write_values",

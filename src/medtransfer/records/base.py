@@ -25,6 +25,7 @@ COMMANDS = {
     SCORES: "score", SCORE_INDEX: "score", RESULT: "finetune", RANKED: "rank", MODEL: "finetune",
     PREDICTION: "predict", EXPORT: "export",
 }  # fmt: skip
+MOST_CHANNELS = 64  # of a stored picture
 REMEDIES = {form: f"make it with `medtransfer {command}`" for form, command in COMMANDS.items()}
 
 
@@ -123,5 +124,11 @@ class Record:
 
 # Types of fields with a range of values.
 Count = Annotated[int, Field(ge=0)]
+Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
 Side = Annotated[int, Field(gt=0, le=MOST_PIXELS)]  # pixels
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def input_channels(stored: int) -> int:
+    """Return the channels of the images that encoders get of stored pictures: grey is repeated to three, others are kept."""
+    return 3 if stored == 1 else stored

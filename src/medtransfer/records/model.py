@@ -1,19 +1,21 @@
 """Record of a fine-tuned model, `model.json` beside its weights: everything that a prediction needs to know."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
 from medtransfer.config import Name
-from medtransfer.records.base import MODEL, Record, Share, Side
+from medtransfer.errors import InputError
+from medtransfer.records.base import MODEL, MOST_CHANNELS, REMEDIES, Channels, Record, Share, Side, input_channels
 from medtransfer.records.checkpoint import LARGEST
 from medtransfer.records.image_rule import StoredRule
 
 MODEL_FILE = "model.json"
 Pair = Annotated[list[Side], Field(min_length=2, max_length=2)]
-Mean = Annotated[list[Annotated[float, Field(ge=-LARGEST, le=LARGEST)]], Field(min_length=3, max_length=3)]
-Std = Annotated[list[Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]], Field(min_length=3, max_length=3)]
+Mean = Annotated[list[Annotated[float, Field(ge=-LARGEST, le=LARGEST)]], Field(min_length=1, max_length=MOST_CHANNELS)]
+Std = Annotated[list[Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]], Field(min_length=1, max_length=MOST_CHANNELS)]
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class ModelInfo(Record):
     """Contents of `model.json`.
 
     A raw image is turned into stored uint8 pixels by `image_rule` and `channels`, resized to `size`, cut into windows of
-    `input`, divided by 255, grey repeated to three channels, and normalised by `mean` and `std`.
+    `input`, divided by 255, grey repeated to three channels, others kept, and normalised by `mean` and `std`.
 
     Attributes:
         cell: fields of the `Cell` that made it; with a frozen encoder they name the checkpoint that holds the encoder.
@@ -41,7 +43,7 @@ class ModelInfo(Record):
         parts: parts of the model in the weights file.
         weights: SHA-256 of the weights file.
         kind: kind of the pretraining, a key of ORIGINS.
-        lineage: weights that the pretraining started from, oldest first.
+        lineage: weights that the pretraining started from, oldest first; then how the encoder was adapted to the channels.
         licence: licence of these weights; empty where it is unknown.
         git_revision: revision of the code that made the model.
     """
@@ -56,7 +58,7 @@ class ModelInfo(Record):
     decoder: Name | None
     input: Pair
     size: Pair
-    channels: Annotated[int, Field(ge=1)]
+    channels: Channels
     mean: Mean
     std: Std
     image_rule: StoredRule | None
@@ -68,9 +70,25 @@ class ModelInfo(Record):
     git_revision: str
 
     @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and validate the record; see `Record.read`."""
+        info = super().read(path)
+        if not len(info.mean) == len(info.std) == info.input_channels:
+            raise InputError(
+                f"expected {info.input_channels} numbers in mean and std of {path}, one per channel of the network's images, but "
+                f"got {len(info.mean)} and {len(info.std)}; {REMEDIES[MODEL]}"
+            )
+        return info
+
+    @classmethod
     def form(cls) -> str:
         """Return the name and version of the file format."""
         return MODEL
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the images that the network gets."""
+        return input_channels(self.channels)
 
     @property
     def is_whole(self) -> bool:

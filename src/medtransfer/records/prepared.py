@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from medtransfer.config import Name
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.records.arrays import map_array
-from medtransfer.records.base import REMEDIES, TARGET, Count, Record, Side
+from medtransfer.records.base import REMEDIES, TARGET, Channels, Count, Record, Side, input_channels
 from medtransfer.records.image_rule import StoredRule
 from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import require_file
@@ -33,7 +33,7 @@ class TargetInfo(Record):
         task: what its labels are for, a key of TASKS, or `none`.
         citation: publication of the dataset.
         classes: names of the non-background classes; label c of a mask is classes[c - 1].
-        channels: channels of the stored images, 1 or 3; a grey image is repeated to 3 when it is loaded.
+        channels: channels of the stored images; a grey image is repeated to 3 when it is loaded.
         input: (height, width) of a model's input, in pixels.
         augmentation: name of the training augmentation, `rotate-flip`, `affine` or `rotate-crop`.
         scaling: how raw intensities became uint8, for people.
@@ -52,7 +52,7 @@ class TargetInfo(Record):
     task: Name
     citation: str
     classes: Annotated[list[str], Field(max_length=254)]
-    channels: Literal[1, 3]
+    channels: Channels
     input: Annotated[list[Side], Field(min_length=2, max_length=2)]
     augmentation: str
     scaling: str
@@ -74,6 +74,11 @@ class TargetInfo(Record):
     def added(cls) -> frozenset[str]:
         """Return the fields that older files lack."""
         return frozenset({"image_rule"})
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the images that encoders get."""
+        return input_channels(self.channels)
 
     @property
     def fingerprint(self) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from medtransfer.data.colours import colour_of
 from medtransfer.data.epochs import Samples
+from medtransfer.data.pixels import to_colours
 from medtransfer.records import IGNORE, atomic_path
 from medtransfer.tasks.contract import Metric
 
@@ -29,7 +30,7 @@ def draw_overlays(
         samples: samples without augmentation.
         per_sample: values of the same samples, in their order.
         metric: metric by which they are ordered.
-        predict: returns the probabilities of images (N, 3, H, W), on the CPU.
+        predict: returns the probabilities of images (N, C, H, W), on the CPU.
         class_names: names of the non-background classes.
         number: number of samples to draw.
     """
@@ -66,9 +67,9 @@ def _spread(samples: Samples, values: Sequence[float], number: int) -> list[int]
 
 
 def _restore(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> NDArray[np.uint8]:
-    """Undo the normalisation of an image: (3, H, W) -> uint8 (H, W, 3)."""
+    """Undo the normalisation of an image: (C, H, W) -> uint8 (H, W, 3), of other than 3 channels the first."""
     pixels = image * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
-    return (255 * pixels.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()
+    return to_colours((255 * pixels.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy())
 
 
 def paint(picture: NDArray[np.uint8], mask: NDArray) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +86,7 @@ class Scan:
 
     Attributes:
         classes: names of the non-background classes; empty without labels.
-        channels: channels of the stored images, 1 or 3.
+        channels: channels of the stored images; three are colours.
         input: (height, width) of a model's input, pixels.
         augmentation: name of the training augmentation.
         citation: citation of the dataset.
@@ -103,7 +103,7 @@ class Scan:
     """
 
     classes: tuple[str, ...]
-    channels: Literal[1, 3]
+    channels: int
     input: Size
     augmentation: str
     citation: str

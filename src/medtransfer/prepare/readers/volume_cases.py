@@ -7,7 +7,7 @@ A volume is cut into slices along the axis of its largest spacing. Options, besi
     labels       raw value -> class name, `background` or `ignore`
     threshold    lowest value of the only class, for masks with values between; null: none
     axis         0, 1 or 2 (x, y or z of the file), along which the slices are cut; null: that of the largest spacing
-    channels     numbers or names of the channels to take, such as [0] or [T2, ADC, ADC]; null: all
+    channels     numbers or names of the channels to take, such as [0] or [T2, ADC]; the first is shown in previews; null: all
     scaling      volume, group or dataset, whose percentiles 0.5 and 99.5 become 0 and 255; [low, high], such as a window in HU; or
                  {percentiles: [1, 99], over: dataset} or {z-score: 3, over: volume}; dataset: its training volumes
     keep_aspect  true: pad to `size` instead of squeezing
@@ -19,20 +19,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from nibabel.orientations import apply_orientation
 
 from medtransfer.data.intensities import require_finite
 from medtransfer.data.resizing import Size, resize_image, resize_mask, resize_spacing
-from medtransfer.data.volumes import Geometry, Volume, acquisition_axis, cut, load_volume, read_geometry, series_files, turn_onto
+from medtransfer.data.volumes import Geometry, acquisition_axis, cut, load_volume, read_geometry, series_files, turn_onto
+from medtransfer.data.volumes.channels import load_channels, read_channel_geometries
 from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.prepare.picture_files import RawMask
 from medtransfer.prepare.readers.contract import Item, Picture, Scan, check_kinds, match_group, pixel_labels, whole_picture
 from medtransfer.prepare.readers.volume_axes import compare_axes
 from medtransfer.prepare.shared_scaling import DatasetScaling
+from medtransfer.records.base import MOST_CHANNELS
 
 OPTIONS: dict[str, Any] = {
     "group": None, "classes": None, "labels": None, "threshold": None, "axis": None, "channels": None, "scaling": "volume",
@@ -70,7 +72,8 @@ class _Reading:
 
     def load(self, case: Case, axis: int) -> Iterator[Picture]:
         """Read a case and cut it into slices."""
-        geometry, values = _read_channels(case, self.channels)
+        volume = load_channels(case.images, self.channels)
+        geometry, values = volume.geometry, volume.values
         if not geometry.shown:
             values = self.scaling.scale(case, values, case.images[0])
         mask = load_volume(case.mask)
@@ -123,9 +126,8 @@ def scan_cases(
     )  # fmt: skip
     pairs = [(item.source, case.images[0], case.mask) for item, case in zip(items, cases, strict=True)]
     all_notes = (*notes, *_describe(cases, geometries, axes, chosen), *compare_axes(pairs))
-    stored: Literal[1, 3] = 1 if len(channels) == 1 else 3
     return Scan(
-        tuple(classes), stored, size, "affine", citation,
+        tuple(classes), len(channels), size, "affine", citation,
         lambda: ("8-bit pictures kept; " if len(raw) < len(cases) else "") + scaling.describe(), {}, whole_picture(size), items,
         task="segmentation", labels=pixel_labels(size), notes=all_notes, ignore=bool(rule.ignored),
         see_splits=lambda splits: scaling.restrict({case for case, split in zip(cases, splits, strict=True) if split == "train"}),
@@ -145,13 +147,7 @@ def _files(case: Case) -> list[Path]:
 
 def _read_case(case: Case) -> list[Geometry]:
     """Read the headers of a case's channels; they must be on the same voxels, and the mask on them, however it is turned."""
-    geometries = [read_geometry(path) for path in case.images]
-    for other in geometries[1:]:
-        if not np.array_equal(turn_onto(geometries[0], other), [[0, 1], [1, 1], [2, 1]]):
-            raise InputError(
-                f"expected all channels of a case stored alike, but the axes of {other.path} point another way than those of "
-                f"{geometries[0].path}; store them alike"
-            )
+    geometries = read_channel_geometries(case.images)
     mask = read_geometry(case.mask)
     if mask.channels > 1:
         raise InputError(f"expected a mask of one channel in {case.mask}, but it has {mask.channels}; save one label per voxel")
@@ -180,29 +176,14 @@ def _choose_channels(
         if not 0 <= number < expected:
             raise InputError(f"expected the option channels to list numbers or names of {', '.join(names)}, but got {value!r}")
         chosen.append(number)
-    if len(chosen) not in (1, 3):
-        raise InputError(
-            f"expected one channel or three, as encoders take them, but {cases[0].images[0]} has {len(chosen)} "
-            f"({', '.join(names)}); choose with the option `channels`, in which one may be repeated, such as [0, 1, 1]"
-        )
+    if len(chosen) > MOST_CHANNELS:
+        raise InputError(f"expected at most {MOST_CHANNELS} channels, but {cases[0].images[0]} has {len(chosen)}; choose some with "
+                         "the option `channels`")  # fmt: skip
     return tuple(chosen)
 
 
-def _read_channels(case: Case, channels: Sequence[int]) -> tuple[Geometry, np.ndarray]:
-    """Read the chosen channels of a case, (x, y, z, C), from the files that hold them."""
-    volumes, parts, first = list[Volume](), dict[int, np.ndarray](), 0
-    for path in case.images:
-        count = read_geometry(path).channels
-        wanted = set(channels) & set(range(first, first + count))
-        if wanted or not volumes:
-            volumes.append(load_volume(path))
-            parts |= {number: volumes[-1].values[..., number - first] for number in wanted}
-        first += count
-    return volumes[0].geometry, np.stack([parts[number] for number in channels], axis=-1)
-
-
 def _read_finite(case: Case, channels: Sequence[int]) -> np.ndarray:
-    return require_finite(_read_channels(case, channels)[1], case.images[0])
+    return require_finite(load_channels(case.images, channels).values, case.images[0])
 
 
 def _describe(

@@ -1,19 +1,16 @@
-"""List the volumes and masks of any folder by two patterns, in which {case} stands for the name of a case."""
+"""List the volumes and masks of any folder by two patterns."""
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medtransfer.data.resizing import Size
-from medtransfer.data.volumes.dicom import is_dicom
 from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import read_rule
+from medtransfer.prepare.readers.case_patterns import CASE, compile_pattern, list_files, list_series, match_cases
 from medtransfer.prepare.readers.contract import (
     Scan,
     check_classes,
-    composed,
     is_folder,
     list_entries,
     pair_up,
@@ -22,8 +19,6 @@ from medtransfer.prepare.readers.contract import (
 )
 from medtransfer.prepare.readers.folder_layout import SPLITS
 from medtransfer.prepare.readers.volume_cases import OPTIONS, Case, scan_cases
-
-CASE = "{case}"
 
 
 def scan_folder(
@@ -47,13 +42,13 @@ def scan_folder(
     rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"])
     require_folder(root, "`root` must name the folder that holds your volumes and masks")
     patterns = chosen["images"] if isinstance(chosen["images"], list) else [chosen["images"]]
-    images = [_compile(pattern, "images", endings) for pattern in patterns]
-    masks = _compile(chosen["masks"], "masks", mask_endings or endings)
+    images = [compile_pattern(pattern, "images", endings) for pattern in patterns]
+    masks = compile_pattern(chosen["masks"], "masks", mask_endings or endings)
     cases, read = list[Case](), set[Path]()
     for split, home in _find_splits(root).items():
-        files = _list_files(home)
-        by_pattern = [_match(files if endings else _list_series(home, files), pattern, home) for pattern in images]
-        of_masks = _match(files, masks, home)
+        files = list_files(home)
+        by_pattern = [match_cases(files if endings else list_series(home, files), pattern, home) for pattern in images]
+        of_masks = match_cases(files, masks, home)
         volumes = [{name: path for name, path in paths.items() if path not in of_masks.values()} for paths in by_pattern]
         for name, _, mask in pair_up(volumes[0], of_masks, home, _describe_patterns(chosen)):
             if missing := [pattern for pattern, paths in zip(patterns, volumes, strict=True) if name not in paths]:
@@ -62,8 +57,8 @@ def scan_folder(
                 )
             cases.append(Case(split, name, tuple(paths[name] for paths in volumes), mask))
             read |= {*cases[-1].images, mask}
-    files = _list_files(root)
-    known = [path for path in files if path.name.lower().endswith(tuple(endings))] if endings else _list_series(root, files)
+    files = list_files(root)
+    known = [path for path in files if path.name.lower().endswith(tuple(endings))] if endings else list_series(root, files)
     unread = [path for path in known if path not in read]
     notes = (f"{len(unread)} volumes match neither `images` nor `masks` and are not read, such as {unread[0]}",) if unread else ()
     return scan_cases(
@@ -86,42 +81,3 @@ def _find_splits(root: Path) -> dict[str | None, Path]:
 
 def _describe_patterns(chosen: Mapping[str, Any]) -> str:
     return f"the options are images: {chosen['images']!r} and masks: {chosen['masks']!r}, in which {CASE} stands for a case"
-
-
-def _compile(option: Any, name: str, endings: Sequence[str]) -> re.Pattern[str]:
-    """Return a regular expression for a pattern; a folder's name stands for all volumes in it."""
-    text = option if isinstance(option, str) else ""
-    if not text or Path(text).is_absolute() or ".." in Path(text).parts or text.count(CASE) > 1:
-        raise InputError(
-            f"expected the option {name} to be a folder or a pattern such as '{{case}}/t1{''.join(endings[:1])}' below `root`, but "
-            f"got {option!r}"
-        )
-    pattern = text if CASE in text else f"{text.rstrip('/')}/{CASE}"
-    before, after = (re.escape(part) for part in pattern.removeprefix("./").split(CASE))
-    ending = "" if pattern.lower().endswith(tuple(endings)) else f"(?:{'|'.join(map(re.escape, endings))})"
-    return re.compile(f"{before}(?P<case>.+?){after}{ending}", re.IGNORECASE if ending else 0)
-
-
-def _list_files(home: Path) -> list[Path]:
-    """List all files below a folder, sorted, without hidden ones; links to folders are followed."""
-    paths: list[Path] = []
-    for parent, folders, files in os.walk(home, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        paths += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
-    return paths
-
-
-def _list_series(home: Path, files: Sequence[Path]) -> list[Path]:
-    """List the folders below `home` that hold DICOM files."""
-    folders = dict.fromkeys(path.parent for path in files if path.parent != home)
-    return [folder for folder in folders if any(is_dicom(path) for path in files if path.parent == folder)]
-
-
-def _match(files: Sequence[Path], pattern: re.Pattern[str], home: Path) -> dict[str, Path]:
-    matched: dict[str, Path] = {}
-    for path in files:
-        if match := pattern.fullmatch(path.relative_to(home).as_posix()):
-            name = composed(match["case"])
-            if (other := matched.setdefault(name, path)) != path:
-                raise InputError(f"expected one volume of {name} in {home}, but got {other} and {path}; move one away")
-    return matched

@@ -1,0 +1,53 @@
+"""Find files by patterns in which {case} stands for the name of a case."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medtransfer.data.volumes.dicom import is_dicom
+from medtransfer.errors import InputError
+from medtransfer.prepare.readers.contract import composed
+
+CASE = "{case}"
+
+
+def compile_pattern(option: Any, name: str, endings: Sequence[str]) -> re.Pattern[str]:
+    """Return a regular expression for a pattern; a folder's name stands for all volumes in it."""
+    text = option if isinstance(option, str) else ""
+    if not text or Path(text).is_absolute() or ".." in Path(text).parts or text.count(CASE) > 1:
+        raise InputError(
+            f"expected the option {name} to be a folder or a pattern such as '{{case}}/t1{''.join(endings[:1])}' below `root`, but "
+            f"got {option!r}"
+        )
+    pattern = text if CASE in text else f"{text.rstrip('/')}/{CASE}"
+    before, after = (re.escape(part) for part in pattern.removeprefix("./").split(CASE))
+    ending = "" if pattern.lower().endswith(tuple(endings)) else f"(?:{'|'.join(map(re.escape, endings))})"
+    return re.compile(f"{before}(?P<case>.+?){after}{ending}", re.IGNORECASE if ending else 0)
+
+
+def list_files(home: Path) -> list[Path]:
+    """List all files below a folder, sorted, without hidden ones; links to folders are followed."""
+    paths: list[Path] = []
+    for parent, folders, files in os.walk(home, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        paths += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
+    return paths
+
+
+def list_series(home: Path, files: Sequence[Path]) -> list[Path]:
+    """List the folders below `home` that hold DICOM files."""
+    folders = dict.fromkeys(path.parent for path in files if path.parent != home)
+    return [folder for folder in folders if any(is_dicom(path) for path in files if path.parent == folder)]
+
+
+def match_cases(files: Sequence[Path], pattern: re.Pattern[str], home: Path) -> dict[str, Path]:
+    """Return the path of each case; raise InputError if a case has several."""
+    matched: dict[str, Path] = {}
+    for path in files:
+        if match := pattern.fullmatch(path.relative_to(home).as_posix()):
+            name = composed(match["case"])
+            if (other := matched.setdefault(name, path)) != path:
+                raise InputError(f"expected one volume of {name} in {home}, but got {other} and {path}; move one away")
+    return matched
