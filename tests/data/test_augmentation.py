@@ -32,6 +32,27 @@ def test_results_have_the_input_size_and_follow_the_seed(name: str, channels: in
     assert not np.array_equal(results[0][0], results[2][0])
 
 
+@pytest.mark.parametrize("channels", [2, 4, 5])
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_all_channels_move_alike(name: str, channels: int) -> None:
+    image, mask = disc(96)
+    many = image[..., :1] - 10 * np.arange(channels, dtype=np.uint8)
+    for seed in range(10):
+        pixels, labels = AUGMENTATIONS[name](many, mask, np.random.default_rng(seed), (48, 48))
+        assert pixels.shape == (channels, 48, 48) and pixels.dtype == np.float32
+        for channel in pixels:
+            bright = channel > (channel.min() + channel.max()) / 2
+            assert (bright != labels).mean() < 0.01 + 0.02 * labels.mean()
+
+
+def test_channels_have_their_own_brightness() -> None:
+    image = np.full((32, 32, 4), 128, np.uint8)
+    for name in ("affine", "rotate-crop"):
+        lit = [AUGMENTATIONS[name](image, image[..., 0], np.random.default_rng(seed), (8, 8))[0][:, 4, 4] for seed in range(300)]
+        together = np.corrcoef(np.array(lit).T)
+        assert np.std(lit, axis=0).min() > 0.02 and np.abs(together - np.eye(4)).max() < 0.25
+
+
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_image_and_mask_move_alike(name: str) -> None:
     image, mask = disc(96)

@@ -151,3 +151,14 @@ def test_every_transform_is_known_and_what_needs_more_is_refused() -> None:
         with pytest.raises((InputError, TypeError), match=re.escape(name)):
             Transforms([{name: {}}]).check(image, mask, (20, 20))
     assert A.__version__.startswith("2.")
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_other_channels_are_transformed_or_the_transform_is_named(channels: int) -> None:
+    image, mask = picture(channels)
+    transforms = Transforms(REAL)
+    transforms.check(image, mask, SIZE)
+    pixels, labels = transforms(image, mask, np.random.default_rng(0), SIZE)
+    assert pixels.shape == (channels, *SIZE) and labels.shape == SIZE
+    with pytest.raises(InputError, match=f"HueSaturationValue cannot be used on an image of 64x64x{channels}"):
+        Transforms([{"HueSaturationValue": {}}]).check(image, mask, SIZE)

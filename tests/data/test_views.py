@@ -145,3 +145,15 @@ def _resident(target: PreparedTarget) -> int:
         elif inside and line.startswith("Rss:"):
             found += int(line.split()[1])
     return found
+
+
+def test_views_of_other_channels_repeat_mean_and_std(make_target) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(4, 16, 16, 5), dtype=np.uint8)
+    target = make_target(pixels, (pixels[..., 0] > 127).astype(np.uint8), size=(16, 16))
+    views = TwoViews(target, "train", mean=[0.4, 0.5, 0.6], std=[0.2, 0.25, 0.3], seed=4, max_images=None)
+    mean, std = (np.array([a, b, c, a, b]).reshape(5, 1, 1) for a, b, c in ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3)))
+    plain = pixels.transpose(0, 3, 1, 2) / 255
+    np.testing.assert_allclose(views.images(np.arange(4)), (plain - mean) / std, atol=1e-5)
+    (batch,) = views.batches(np.arange(4), np.array([1, 0, 3, 2]), 4, 2)
+    moved = jitter(torch.tensor(plain, dtype=torch.float32), draw_jitter(4, 4, 2, 0, channels=5))
+    np.testing.assert_allclose(batch.queries, (moved.numpy() - mean) / std, atol=1e-5)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from packaging.requirements import Requirement
-from tests.export.models import MEAN, STD, write_model
+from tests.export.models import MEAN, RULE, STD, write_model
 from tests.tiny_encoders import TINIEST
 
 from medtransfer import load_model
@@ -49,6 +49,23 @@ def written(name: str, model: Model, folder: Path) -> Path:
     FORMATS[name].write(model, folder)
     assert FORMATS[name].difference(model, folder) < 1e-5
     return folder
+
+
+@pytest.mark.parametrize("name", ["folder", "torch"])
+def test_four_channels_are_exported(name, tmp_path):
+    arguments = {**TINIEST["unet"], "in_channels": 4}
+    rule = {**RULE, "over": "volume", "channels": [0, 1, 2, 3]}
+    folder = write_model(
+        tmp_path / "model", "unet", arguments, SIZE, channels=4, mean=[*MEAN, 0.4], std=[*STD, 0.2], image_rule=rule
+    )
+    model = load_model(folder, accelerator="cpu")
+    assert FORMATS[name].interface(model.info)["input"]["shape"] == [None, SIZE, SIZE, 4]
+    pixels = images(2, 4)
+    scaled = (pixels / 255 - [*MEAN, 0.4]) / [*STD, 0.2]
+    with torch.no_grad():
+        expected = model.network(torch.tensor(scaled.transpose(0, 3, 1, 2), dtype=torch.float32)).sigmoid().numpy()
+    np.testing.assert_allclose(model.predict(pixels), expected, atol=1e-5)
+    written(name, model, tmp_path / "out")
 
 
 @EVERY_ENCODER

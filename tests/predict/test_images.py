@@ -13,6 +13,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from medtransfer.data.volumes.dicom import find_series, read_series
 from medtransfer.errors import InputError
+from medtransfer.predict.channel_files import list_cases
 from medtransfer.predict.images import list_images
 from medtransfer.predict.reference_masks import find_masks, refuse_masks
 
@@ -186,3 +187,33 @@ def test_masks_among_images_are_named_with_the_remedy(names: str, number: str, e
 def test_images_that_are_named_alike_are_no_masks(names: str, tmp_path: Path) -> None:
     write_images(tmp_path, names)
     refuse_masks(list_images(tmp_path), tmp_path)
+
+
+def test_channels_of_a_case_are_found_by_ending_or_pattern(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("b_0000.nii.gz", "b_0001.nii.gz", "sub/a_0000.nii", "sub/a_0001.nii", "b_0002.nii.gz", "t1/c.nii", "t2/c.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    cases = list_cases(tmp_path, ["_0001", "_0000.nii.gz"][:1] + ["_0000"])
+    assert [(case.name, [part.name for part in case.parts], case.is_volume) for case in cases] == [
+        ("b", ["b_0001.nii.gz", "b_0000.nii.gz"], True), ("sub/a", ["a_0001.nii", "a_0000.nii"], True)
+    ]  # fmt: skip
+    assert "3 files in" in caplog.text and "are of no channel" in caplog.text
+    (case,) = list_cases(tmp_path, ["t1/{case}.nii", "t2/{case}"])
+    assert case.name == "c" and case.files == case.parts == (tmp_path / "t1/c.nii", tmp_path / "t2/c.nii")
+    for channels, message in (
+        (["_0000", "_0002"], "the channel _0002 of the case sub/a in .*, but there is none"),
+        (["_7"], "files of the channels _7 in .*, but there are none"),
+        (["../{case}"], "option predict.channels to be a folder or a pattern"),
+    ):
+        with pytest.raises(InputError, match=message):
+            list_cases(tmp_path, channels)
+    with pytest.raises(InputError, match="a folder of cases, since predict.channels names 1 channels"):
+        list_cases(tmp_path / "t1/c.nii", ["_0000"])
+
+
+def test_the_series_of_channels_have_a_folder_each(tmp_path: Path) -> None:
+    for name in ("p1/t1", "p1/t2"):
+        write_series(tmp_path / name, np.zeros((3, 4, 4)))
+    (case,) = list_cases(tmp_path, ["/t1", "/t2"])
+    assert case.name == "p1" and case.is_volume and case.parts == (tmp_path / "p1/t1", tmp_path / "p1/t2")
+    assert len(case.files) == 6

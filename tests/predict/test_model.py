@@ -174,3 +174,12 @@ def test_a_wrong_folder_is_one_sentence(what: str, message: str, make_model: Cal
 def test_the_record_says_how_the_target_was_read(make_model: Callable[..., Path]) -> None:
     folder = make_model(rule=ImageRule("window", -160, 240))
     assert json.loads((folder / "model.json").read_text())["image_rule"] == asdict(ImageRule("window", -160, 240))
+
+
+@pytest.mark.parametrize(("channels", "numbers"), [(4, 3), (2, 3), (1, 2)])
+def test_mean_and_std_must_fit_the_channels(channels: int, numbers: int, make_model: Callable[..., Path]) -> None:
+    folder = make_model()
+    record = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(record | {"channels": channels, "mean": [0.5] * numbers}))
+    with pytest.raises(InputError, match=f"expected {3 if channels == 1 else channels} numbers in mean and std"):
+        load_model(folder, accelerator="cpu")

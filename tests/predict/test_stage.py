@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image as Pillow
 from PIL import ImageSequence
 from tests.predict.conftest import OWN
 from tests.predict.test_images import write_series
+from tests.tiny_encoders import TINIEST
 
 import medtransfer
 from medtransfer import tracking
@@ -315,3 +317,50 @@ def test_the_function_returns_the_mask_of_each_image(
     assert {name: path.read_bytes() for name, path in masks.items()} == expected and len(masks) == 4
     with pytest.raises(InputError, match="flips"):
         medtransfer.predict(pictures, tmp_path / "models/model", flips=["diagonal"])
+
+
+FOUR = {
+    "channels": 4, "mean": [0.485, 0.456, 0.406, 0.485], "std": [0.229, 0.224, 0.225, 0.229],
+    "arguments": {**TINIEST["unet"], "in_channels": 4},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("taken", [[0, 1, 2, 3], [1, 0, 4, 3]])
+def test_channels_in_files_of_their_own_are_one_image(
+    taken: list[int], tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
+) -> None:
+    """Every channel is scaled by itself, and the model gets those that its target took, in that order."""
+    rng = np.random.default_rng(0)
+    values = [boxed((32, 32, 5), BOX, np.float32) * 10**number + rng.random((32, 32, 5), np.float32) for number in range(5)]
+    for number, channel in enumerate(values):
+        nib.save(nib.Nifti1Image(channel, oblique()), tmp_path / f"case_{number:04d}.nii.gz")
+    (tmp_path / "masks").mkdir()
+    nib.save(nib.Nifti1Image((values[0] > 500).astype(np.uint8), oblique()), tmp_path / "masks/case.nii.gz")
+    model = make_model(rule=replace(VOLUME, channels=taken), **FOUR)
+    files = [f"_{number:04d}" for number in range(5)]
+    predict([model], tmp_path, channels=files, masks=str(tmp_path / "masks"))
+    mask = nib.load(tmp_path / "out/masks/case.nii.gz")
+    assert np.array_equal(np.asarray(mask.dataobj), values[0] > 500) and np.allclose(mask.affine, oblique(), atol=1e-5)
+    assert (tmp_path / "out/overlays/case.png").exists()
+    assert float(rows(tmp_path / "out/metrics.csv")[0]["mean"]) == pytest.approx(1, abs=1e-4)
+    given = torch.cat(bright).numpy() * np.reshape(FOUR["std"], (4, 1, 1)) + np.reshape(FOUR["mean"], (4, 1, 1))
+    for place, number in enumerate(taken):
+        low, high = np.percentile(values[number].astype(np.float64), (0.5, 99.5))
+        expected = np.clip((values[number].transpose(2, 1, 0) - low) / (high - low), 0, 1)
+        assert np.abs(given[:, place] - expected).max() < 0.003  # of uint8
+
+
+def test_pictures_of_channels_have_a_mask_with_a_palette(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
+) -> None:
+    pages = np.random.default_rng(0).integers(0, 256, (4, 40, 33), dtype=np.uint8)
+    for number, page in enumerate(pages):
+        Pillow.fromarray(page).save(tmp_path / f"a_{number}.png")
+    model = make_model(rule=replace(VOLUME, channels=[0, 1, 2, 3]), **FOUR)
+    predict([model], tmp_path, channels=["_0", "_1", "_2", "_3"])
+    mask = Pillow.open(tmp_path / "out/masks/a.png")
+    assert mask.mode == "P" and mask.size == (33, 40)
+    with pytest.raises(InputError, match=r"the 4 channels that the model takes, but .*a_0.png is a picture; .*predict.channels"):
+        predict([model], tmp_path / "a_0.png")
+    with pytest.raises(InputError, match="at least 4 channels in the files of a, as the model's target has, but got 2"):
+        predict([model], tmp_path, channels=["_0", "_1"], out=str(tmp_path / "other"))

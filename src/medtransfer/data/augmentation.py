@@ -9,7 +9,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from medtransfer.data.jitter import jitter, jitter_of
+from medtransfer.data.jitter import COLOURS, jitter, jitter_of
 from medtransfer.data.pixels import to_images
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else albumentations looks for a newer version online on import
@@ -39,10 +39,15 @@ def rotate_flip(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
 
 
 def _apply(transform: A.Compose, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
+    moved = _seeded(transform, rng)(image=image, mask=mask)
+    return to_images(moved["image"]).numpy(), moved["mask"]
+
+
+def _seeded(transform: A.Compose, rng: np.random.Generator) -> A.Compose:
+    """Return a transform after setting its source of randomness."""
     # A seed would start all transforms in the same state, and a flip would depend on the angle.
     transform.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-    moved = transform(image=image, mask=mask)
-    return to_images(moved["image"]).numpy(), moved["mask"]
+    return transform
 
 
 @cache
@@ -58,7 +63,7 @@ def affine(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: 
     """Rotate by up to 15 degrees, scale by .9 to 1.1, shift by up to 5 %, padding with 0; change brightness and contrast.
 
     For images of which nothing is known: none is mirrored or turned upside down, since which side is left and what is
-    above may matter, as in a chest X-ray.
+    above may matter, as in a chest X-ray. Of channels that are no colours each has its own brightness and contrast.
 
     Args:
         image: uint8 (h, w, C).
@@ -69,17 +74,28 @@ def affine(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: 
     Returns:
         Image float32 (C, height, width), with 3 channels for grey, in [0, 1], bilinear, and mask uint8 (height, width), nearest.
     """
-    return _apply(_affine(size), image, mask, rng)
+    if image.shape[2] in (1, COLOURS):
+        return _apply(_affine(size, light=True), image, mask, rng)
+    channels = [_seeded(_light_alone(), rng)(image=channel)["image"] for channel in np.moveaxis(image, -1, 0)]
+    return _apply(_affine(size, light=False), np.dstack(channels), mask, rng)
 
 
 @cache
-def _affine(size: Size) -> A.Compose:
+def _affine(size: Size, *, light: bool) -> A.Compose:
     move = A.Affine(
         rotate=(-15, 15), scale=(0.9, 1.1), translate_percent=(-0.05, 0.05), interpolation=cv2.INTER_LINEAR,
         mask_interpolation=cv2.INTER_NEAREST, border_mode=cv2.BORDER_CONSTANT, fill=0, fill_mask=0, p=1,
     )  # fmt: skip
-    light = A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5)
-    return A.Compose([move, light, A.CenterCrop(*size)])
+    return A.Compose([move, *([_light()] if light else []), A.CenterCrop(*size)])
+
+
+def _light() -> A.BasicTransform:
+    return A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5)
+
+
+@cache
+def _light_alone() -> A.Compose:
+    return A.Compose([_light()])
 
 
 def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: Size) -> Pair:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.config import Score as Section
-from medtransfer.encoders.channels import adapt_input
 from medtransfer.errors import InputError
 from medtransfer.explain.geometry import SAMPLE, Geometry
 from medtransfer.indicators.contract import Measured
@@ -93,7 +92,7 @@ class SeriesFeatures:
     def _measure(self, epoch: int, reference: Samples | None) -> Measured:
         info, section = self._infos[epoch], self._section
         fabric = open_fabric(section.accelerator, 1, section.precision)
-        encoder = adapt_input(load_encoder(checkpoint_path(self._series, epoch), info), self._target.info.input_channels)
+        encoder = load_encoder(checkpoint_path(self._series, epoch), info)
         geometry = Geometry(len(info.levels), reference)
         with arithmetic(fabric.device, tf32=section.tf32, reproducible=True):
             return measure(

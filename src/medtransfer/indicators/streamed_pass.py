@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from medtransfer.data.views import TwoViews, ViewBatch
+from medtransfer.encoders.channels import adapt_input
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options, ViewMaps, ViewSettings
@@ -62,7 +63,7 @@ def measure(
 
     Args:
         indicators: indicators to measure.
-        encoder: encoder to score; it is put into eval mode, for batch norm and stochastic depth.
+        encoder: encoder to score, adapted to the target's channels; it is put into eval mode, for batch norm and stochastic depth.
         target: its images are jittered (Algorithm 3) where views are needed, and normalised.
         settings: settings of the images and pairs of views.
         options: settings at which the indicators are computed.
@@ -83,7 +84,7 @@ def measure(
     needs = frozenset().union(*(indicator.needs for indicator in indicators))
     if settings.features == "view" and "features" in needs:
         needs = needs - {"features"} | {"views"}
-    encoder = encoder.to(device).eval()
+    encoder = adapt_input(encoder, target.info.input_channels).to(device).eval()
     images = TwoViews(
         target, settings.split, mean=contract["mean"], std=contract["std"], seed=settings.seed,
         max_images=settings.max_images, device=device,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Score
-from medtransfer.encoders.channels import adapt_input
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator, Measured, Options, pick
 from medtransfer.indicators.registry import ALL, INDICATORS, find_indicators
@@ -157,7 +156,7 @@ class Scorer:
         self, indicators: list[Indicator], epoch: int, info: CheckpointInfo, options: Options
     ) -> dict[str, Measured]:  # fmt: skip
         fabric = open_fabric(self.section.accelerator, 1, self.section.precision)
-        encoder = adapt_input(load_encoder(checkpoint_path(self.series, epoch), info), self.target.info.input_channels)
+        encoder = load_encoder(checkpoint_path(self.series, epoch), info)
         label = f"score {self.section.target} {self.series.name} epoch {epoch}"
         with arithmetic(fabric.device, tf32=self.section.tf32, reproducible=True):
             measured = measure(
