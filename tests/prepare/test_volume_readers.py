@@ -146,6 +146,24 @@ def test_nnunet_png_keep_their_values(tmp_path: Path) -> None:
     assert np.array_equal(picture.image, rgb) and np.array_equal(picture.labels, labels()[..., 0].T)
 
 
+@pytest.mark.parametrize(
+    ("regions", "order", "classes"),
+    [
+        ({"whole": [1, 2], "core": [2]}, [1, 2], ("whole (label 1)", "core")),
+        ({"whole": [1, 2], "core": 2}, [1, 2], ("whole (label 1)", "core")),
+        ({"core": 1, "whole": [2, 1]}, [2, 1], ("core", "whole (label 2)")),
+        ({"whole": [1, 2]}, [1], ("whole (label 1)", "whole (label 2)")),
+    ],
+)
+def test_regions_are_the_disjoint_values_of_the_masks(
+    regions: dict[str, Any], order: list[int], classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    root = write_nnunet(tmp_path, labels={"background": 0, **regions}, regions_class_order=order)
+    described = scan("nnunet", root)
+    assert described.classes == classes and "the regions whole" in described.notes[0]
+    check_pixels(load(described), volume(200), labels())
+
+
 def test_the_label_ignore_is_left_out(tmp_path: Path) -> None:
     root = write_nnunet(tmp_path, labels={"background": 0, "PZ": 1, "ignore": 2})
     described = scan("nnunet", root)
@@ -157,7 +175,7 @@ def test_the_label_ignore_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"labels": {"background": 0, "whole": [1, 2]}}, "one value per label in .*, but 'whole' is a region"),
+        ({"labels": {"background": 0, "whole": [1, "2"]}}, r"the region 'whole' in .* to list whole numbers, but got \[1, '2'\]"),
         ({"labels": {"PZ": 0, "TZ": 1}}, "label 0 to be the background in .*, but it is 'PZ'"),
         ({"labels": {"background": 0, "PZ": 1}}, r"the labels \[0, 1\] in .*Tr_000.nii.gz, but got \[2\]"),
         ({"labels": None}, "`labels` with a name for every number"),

@@ -742,8 +742,8 @@ class Predict(Section):
     """reference masks of the images, to compute all metrics: a folder, or the file of a single image; null: none"""
     mask_suffix: str | None
     """what a mask's name has after its image's, such as _gt: files that end so are no images; null: likely masks are refused"""
-    labels: dict[int, str] | None
-    """raw value -> class, background or ignore, in reference masks; null: 0, 1, 2..., of one class also 255"""
+    labels: dict[int | str, str] | None
+    """raw value or DICOM segment -> class, background or ignore, in reference masks; null: 0, 1, 2..., of one class also 255"""
     slide: bool
     """whether windows slide over images at their own size; false: images are resized as those of the target"""
     overlap: BelowOne

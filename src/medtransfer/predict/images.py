@@ -68,14 +68,14 @@ def list_images(path: Path, mask_suffix: str = "") -> list[Image]:
         InputError: there are none, or two have the same name.
     """
     if not path.is_dir():
-        image = _image_of(path, path.name) or (Image(path.stem, path, (path,), True) if is_dicom(path) else None)
+        image = image_of(path, path.name) or (Image(path.stem, path, (path,), True) if is_dicom(path) else None)
         if image is None:
             raise InputError(f"expected a picture, a NIfTI volume or a DICOM file at {path}, but there is none; correct the path")
         return [image]
-    files = sorted(file for file in path.rglob("*") if file.is_file() and not _is_hidden(file, path))
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not is_hidden(file, path))
     images, others = [], []
     for file in files:
-        image = _image_of(file, file.relative_to(path).as_posix())
+        image = image_of(file, file.relative_to(path).as_posix())
         if image is None:
             others.append(file)
         elif not (mask_suffix and image.name.endswith(mask_suffix)):
@@ -93,11 +93,11 @@ def list_images(path: Path, mask_suffix: str = "") -> list[Image]:
     return images
 
 
-def _is_hidden(file: Path, folder: Path) -> bool:
+def is_hidden(file: Path, folder: Path) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in file.relative_to(folder).parts)
 
 
-def _image_of(file: Path, relative: str) -> Image | None:
+def image_of(file: Path, relative: str) -> Image | None:
     lower = relative.lower()
     for ending in (*ENDINGS, *SUFFIXES):
         if lower.endswith(ending):

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from nibabel.orientations import apply_orientation
 
-from medtransfer.data.volumes import cut, load_volume, turn_onto
+from medtransfer.data.volumes import cut
+from medtransfer.data.volumes.dicom import is_segmentation
 from medtransfer.errors import InputError
-from medtransfer.predict.images import Image, Pixels, list_images, open_volume
+from medtransfer.predict.images import Image, Pixels, image_of, is_hidden, list_images, open_volume
 from medtransfer.prepare.mask_values import MaskRule
-from medtransfer.prepare.picture_files import RawMask, check_same_size, read_mask, read_stored
+from medtransfer.prepare.mask_volumes import read_mask_volume
+from medtransfer.prepare.picture_files import check_same_size, read_mask, read_stored
 
 WORDS = {"annotation", "ground", "groundtruth", "gt", "label", "manual", "mask", "seg", "segmentation"}  # also in the plural
 MOST_LABELS = 16  # different values of a mask at most
@@ -102,13 +103,24 @@ def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Pa
         if len(images) != 1:
             raise InputError(f"expected a folder of masks for {len(images)} images, but got the file {path}; name the folder")
         return {images[0].name: path}
-    masks = {mask.name: mask.path for mask in list_images(path) if mask.name.endswith(suffix)}
+    masks = {name: file for name, file in _list_masks(path).items() if name.endswith(suffix)}
     if missing := [image for image in images if f"{image.name}{suffix}" not in masks]:
         raise InputError(
             f"expected a mask in {path} for every image, but {missing[0].path} has none ({len(missing)} such) named "
             f"{missing[0].name}{suffix}; correct predict.masks or predict.mask_suffix"
         )
     return {image.name: masks[f"{image.name}{suffix}"] for image in images}
+
+
+def _list_masks(folder: Path) -> dict[str, Path]:
+    """Return the masks in a folder by their names: files as `list_images` lists them, and DICOM segmentations."""
+    files = [file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, folder)]
+    segmentations = {
+        file.relative_to(folder).with_suffix("").as_posix(): file
+        for file in files if not image_of(file, file.name) and is_segmentation(file)
+    }  # fmt: skip
+    images = {image.name: image.path for image in list_images(folder)} if len(segmentations) < len(files) else {}
+    return images | segmentations
 
 
 def read_reference(image: Image, pixels: Pixels, path: Path, rule: MaskRule) -> np.ndarray:
@@ -121,6 +133,4 @@ def read_reference(image: Image, pixels: Pixels, path: Path, rule: MaskRule) -> 
         raw = read_mask(path, grey_palette=rule.table is None)
         check_same_size(pixels.slices[0], raw.values, image.path, path)
         return rule.number(raw, path)[None]
-    mask = load_volume(path)
-    values = apply_orientation(mask.values[..., 0], turn_onto(pixels.geometry, mask.geometry))
-    return rule.number(RawMask(cut(values, pixels.axis), "labels", False), path)
+    return cut(read_mask_volume(path, pixels.geometry, rule), pixels.axis)

@@ -129,7 +129,7 @@ def _mask_rule(section: Predict, classes: Sequence[str]) -> MaskRule:
     labels = section.labels
     if labels is None and len(classes) > 1:
         labels = dict(enumerate(("background", *classes)))
-    return read_rule(labels, classes, None)
+    return read_rule(labels, classes, None, segments=True)
 
 
 def _paths(job: Job, image: Image) -> tuple[Path, Path]:

@@ -2,8 +2,8 @@
 
 import logging
 import reprlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,14 @@ class MaskRule:
         table: class number of each raw value; None for one class whose masks hold {0, 1} or {0, 255}.
         ignored: raw values of pixels to leave out of loss and metrics.
         threshold: lowest raw value of the only class; None to use the table.
+        segments: class number of each label of a segment, in DICOM segmentations.
         notes: kinds of notes that were logged already.
     """
 
     table: Mapping[int, int] | None
     ignored: frozenset[int]
     threshold: float | None
+    segments: Mapping[str, int] = field(default_factory=dict)
     notes: set[str] = field(default_factory=set, compare=False)
 
     def number(self, raw: RawMask, path: Path) -> np.ndarray:
@@ -53,6 +55,30 @@ class MaskRule:
             mask = self._look_up(raw, [value for value in values if value not in self.ignored], path)
         mask[ignored] = IGNORE
         return mask
+
+    @property
+    def ignores(self) -> bool:
+        """Whether labels may be IGNORE."""
+        return bool(self.ignored) or IGNORE in self.segments.values()
+
+    def check_segments(self, labels: Iterable[str], path: Path) -> None:
+        """Raise InputError if a segment of a DICOM segmentation has no class."""
+        if unknown := [label for label in labels if label not in self.segments]:
+            raise InputError(
+                f"expected segments labelled {', '.join(map(repr, self.segments))} in {path}, but got "
+                f"{', '.join(map(repr, unknown[:8]))}; name them in `classes`, or map them in `labels`, such as "
+                f"{{{unknown[0]}: {next(iter(self.segments))}}}"
+            )
+
+    def number_segments(self, segments: Mapping[str, np.ndarray], path: Path) -> np.ndarray:
+        """Return the class numbers of a segmentation's masks, bool (x, y, z) by their labels.
+
+        Raises:
+            InputError: a segment has no class, or a voxel two.
+        """
+        self.check_segments(segments, path)
+        masks = [mask * np.uint8(self.segments[label]) for label, mask in segments.items()]
+        return join_masks(masks, [path] * len(masks))
 
     def _look_up(self, raw: RawMask, values: Sequence[int], path: Path) -> np.ndarray:
         rules = [rule for rule in BINARY if not rule.keys() & self.ignored] or [BINARY[0]]
@@ -75,13 +101,28 @@ class MaskRule:
             )  # fmt: skip
 
 
-def read_rule(labels: Any, classes: Sequence[str], threshold: Any) -> MaskRule:
+def read_rule(labels: Any, classes: Sequence[str], threshold: Any, *, segments: bool = False) -> MaskRule:
     """Check the options `labels` and `threshold`.
+
+    Args:
+        labels: raw value -> class, `background` or `ignore`.
+        classes: names of the non-background classes.
+        threshold: lowest value of the only class.
+        segments: whether masks may be DICOM segmentations: `labels` may then map labels of segments, too, and a segment that
+            has the name of a class is of that class.
 
     Raises:
         InputError: one of them is invalid, or several classes have no table.
     """
     numbers = {"background": 0} | {name: number for number, name in enumerate(classes, start=1)} | {"ignore": IGNORE}
+    if segments and (labels is None or isinstance(labels, Mapping)):
+        texts = {value: name for value, name in (labels or {}).items() if isinstance(value, str)}
+        if unknown := [name for name in texts.values() if name not in numbers]:
+            raise InputError(f"expected the option labels to map to one of {', '.join(numbers)}, but got {unknown[0]!r}")
+        by_label = {name: numbers[name] for name in classes} | {label: numbers[name] for label, name in texts.items()}
+        rest = {value: name for value, name in (labels or {}).items() if value not in texts}
+        rule = read_rule(rest, classes, threshold) if rest else MaskRule({} if len(classes) > 1 else None, frozenset(), threshold)
+        return replace(rule, segments=by_label)
     try:
         if not (labels or (labels is None and len(classes) == 1)) or any(type(value) is not int for value in labels or {}):
             raise KeyError("a label is not a whole number")

@@ -43,7 +43,7 @@ class ModelInfo(Record):
         parts: parts of the model in the weights file.
         weights: SHA-256 of the weights file.
         kind: kind of the pretraining, a key of ORIGINS.
-        lineage: weights that the pretraining started from, oldest first; then how the encoder was adapted to the channels.
+        lineage: weights that the pretraining started from, oldest first; last how it was adapted to other channels.
         licence: licence of these weights; empty where it is unknown.
         git_revision: revision of the code that made the model.
     """

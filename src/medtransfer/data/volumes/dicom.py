@@ -13,6 +13,7 @@ from medtransfer.records import in_one_line, require_file
 
 PREAMBLE = 128  # bytes before the four letters that begin a DICOM file
 UNEVEN = 0.01  # share of the spacing by which the distance of two slices may differ from it; headers are rounded
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # SOP classes: of segments, of labels
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # DICOM counts to the left and posterior, NIfTI to the right and anterior
 SAME = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")  # in all files of a volume
 
@@ -27,12 +28,25 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
+def is_segmentation(path: Path) -> bool:
+    """Return whether a file is a DICOM segmentation object, which is no image; raise InputError if it is damaged."""
+    return is_dicom(path) and read_header(path).get("SOPClassUID") in SEGMENTATIONS
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a file is DICOM, and no segmentation; raise InputError if it is damaged."""
+    return is_dicom(path) and not is_segmentation(path)
+
+
 def find_series(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """Return the DICOM files among paths by their series, in the order of first appearance; other files are left out."""
+    """Return the DICOM files among paths by their series, in the order of first appearance.
+
+    Other files, and segmentations, are left out.
+    """
     series: dict[str, list[Path]] = defaultdict(list)
     for path in paths:
-        if is_dicom(path):
-            series[str(_read_header(path).get("SeriesInstanceUID", ""))].append(path)
+        if is_dicom(path) and (header := read_header(path)).get("SOPClassUID") not in SEGMENTATIONS:
+            series[str(header.get("SeriesInstanceUID", ""))].append(path)
     return dict(series)
 
 
@@ -62,7 +76,7 @@ def series_files(folder: Path) -> list[Path]:
     series = find_series(sorted(path for path in folder.iterdir() if path.is_file()))
     if len(series) != 1:
         for path in (path for files in series.values() for path in files):
-            if "Rows" not in _read_header(path):  # its end is missing, and perhaps that of the series' name
+            if "Rows" not in read_header(path):  # its end is missing, and perhaps that of the series' name
                 raise InputError(f"expected a DICOM image in {path}, but it cannot be read (it has no size); replace it")
         examples = ", ".join(files[0].name for files in series.values())
         raise InputError(
@@ -74,7 +88,7 @@ def series_files(folder: Path) -> list[Path]:
 
 def _arrange(paths: Sequence[Path]) -> tuple[list[Path], Geometry]:
     """Return the files of a series in the order of their slices, and their geometry."""
-    headers = [_read_header(path) for path in paths]
+    headers = [read_header(path) for path in paths]
     for header, path in zip(headers, paths, strict=True):
         _check_single(header, path)
     _check_alike(headers, paths)
@@ -92,7 +106,8 @@ def _arrange(paths: Sequence[Path]) -> tuple[list[Path], Geometry]:
     return [paths[index] for index in order], geometry
 
 
-def _read_header(path: Path) -> Any:
+def read_header(path: Path) -> Any:
+    """Read a DICOM file without its pixels; raise InputError if it is damaged."""
     import pydicom
 
     require_file(path, "a DICOM file", "replace it")

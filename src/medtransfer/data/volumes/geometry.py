@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.orientations import inv_ornt_aff, io_orientation
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from medtransfer.errors import InputError
 
@@ -120,6 +120,44 @@ def turn_onto(image: Geometry, mask: Geometry) -> np.ndarray:
             "correct the headers"
         )
     return turns[0]
+
+
+def place_on(image: Geometry, values: np.ndarray, affine: np.ndarray, path: Path) -> np.ndarray:
+    """Return values that are known in a part of a volume alone, such as a segmentation's, on the voxels of an image; 0 elsewhere.
+
+    Args:
+        image: the image, whose header says where it is.
+        values: (x, y, z), or with further axes.
+        affine: voxel-to-patient affine of the values (4, 4; mm, to the right, anterior and superior).
+        path: file of the values, for messages.
+
+    Raises:
+        InputError: they are on other voxels, or some that are not 0 are outside the image.
+    """
+    described = _describe(affine, values.shape[:3])
+    if image.affine is None:
+        raise InputError(f"expected the place of {image.path} in its header, on which {path} is to be laid, but it has none")
+    turn = io_orientation(np.linalg.inv(image.affine) @ affine)
+    turned = apply_orientation(values, turn)
+    moved = np.linalg.inv(image.affine) @ affine @ inv_ornt_aff(turn, values.shape[:3])
+    first = np.rint(moved[:3, 3]).astype(int)  # of the image's voxels that it covers
+    moved[:3, 3] -= first
+    corners = np.array([(*corner, 1) for corner in product(*((0, length - 1) for length in turned.shape[:3]))])
+    if np.abs(corners @ (moved - np.eye(4)).T).max() > SHIFT:
+        raise InputError(
+            f"expected a mask on the voxels of {image.path} ({_describe(image.affine, image.shape)}), but {path} has other voxels "
+            f"({described}); replace the file that is wrong"
+        )
+    whole = np.zeros((*image.shape, *values.shape[3:]), values.dtype)
+    inside = [
+        slice(max(0, start), min(length, start + size))
+        for start, size, length in zip(first, turned.shape[:3], image.shape, strict=True)
+    ]
+    own = tuple(slice(part.start - start, part.stop - start) for part, start in zip(inside, first, strict=True))
+    if any(part.stop <= part.start for part in inside) or np.count_nonzero(turned[own]) < np.count_nonzero(turned):
+        raise InputError(f"expected a mask inside {image.path}, but {path} reaches beyond it; replace the file that is wrong")
+    whole[tuple(inside)] = turned[own]
+    return whole
 
 
 def _turn(affine: np.ndarray, shape: tuple[int, ...], other: np.ndarray, other_shape: tuple[int, ...]) -> np.ndarray | None:

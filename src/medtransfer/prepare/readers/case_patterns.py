@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medtransfer.data.volumes.dicom import is_dicom
+from medtransfer.data.volumes.dicom import is_image
 from medtransfer.errors import InputError
 from medtransfer.prepare.readers.contract import composed
 
@@ -37,9 +37,9 @@ def list_files(home: Path) -> list[Path]:
 
 
 def list_series(home: Path, files: Sequence[Path]) -> list[Path]:
-    """List the folders below `home` that hold DICOM files."""
+    """List the folders below `home` that hold DICOM images."""
     folders = dict.fromkeys(path.parent for path in files if path.parent != home)
-    return [folder for folder in folders if any(is_dicom(path) for path in files if path.parent == folder)]
+    return [folder for folder in folders if any(is_image(path) for path in files if path.parent == folder)]
 
 
 def match_cases(files: Sequence[Path], pattern: re.Pattern[str], home: Path) -> dict[str, Path]:

@@ -2,6 +2,8 @@
 
 {"channel_names": {"0": "T2", "1": "ADC"}, "labels": {"background": 0, "PZ": 1, "ignore": 2}, "numTraining": 32,
  "file_ending": ".nii.gz"}                                                                            nnU-Net, version 2
+{"labels": {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing": 3},
+ "regions_class_order": [1, 2, 3]}                                              with regions; masks hold the values 1, 2 and 3
 {"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "left atrium"}, "numTraining": 20,
  "training": [{"image": "./imagesTr/la_007.nii.gz", "label": "./labelsTr/la_007.nii.gz"}], "test": […]}      version 1, MSD
 """
@@ -54,10 +56,17 @@ class DatasetJson:
         check_classes(classes)
         return classes, read_rule(labels, classes, chosen["threshold"])
 
-    def compare_count(self, count: int) -> tuple[str, ...]:
-        """Note if there are not as many training cases as the file announces."""
+    def notes(self, count: int) -> tuple[str, ...]:
+        """Note if there are not as many training cases as the file announces, and what becomes of regions."""
         announced = self.values.get("numTraining", count)
-        return () if announced == count else (f"{self.path} announces {announced} training cases, but {count} are there",)
+        notes = [] if announced == count else [f"{self.path} announces {announced} training cases, but {count} are there"]
+        if regions := [name for name, value in self.values["labels"].items() if isinstance(value, list)]:
+            parts = ", ".join(f"{value}: {name}" for value, name in sorted(self.labels.items()))
+            notes.append(
+                f"the regions {', '.join(regions)} overlap, so the classes are the values of the masks ({parts}), and metrics are "
+                "those of these classes, not of the regions"
+            )
+        return tuple(notes)
 
 
 def read_dataset_json(root: Path, remedy: str) -> DatasetJson:
@@ -87,11 +96,7 @@ def read_dataset_json(root: Path, remedy: str) -> DatasetJson:
 def _read_labels(labels: Any, path: Path) -> dict[int, str]:
     """Return the name of each raw value, from {name: value} of version 2 or {value: name} of version 1."""
     if isinstance(labels, dict) and any(isinstance(value, list) for value in labels.values()):
-        regions = [name for name, value in labels.items() if isinstance(value, list)]
-        raise InputError(
-            f"expected one value per label in {path}, but {regions[0]!r} is a region of several; name disjoint classes with the "
-            "options `classes` and `labels` of the reader `nifti`"
-        )
+        labels = _name_parts(labels, path)
     try:
         numbered = {int(value): str(name) for name, value in labels.items()} if _is_version_2(labels) else {
             int(value): str(name) for value, name in labels.items()
@@ -104,6 +109,20 @@ def _read_labels(labels: Any, path: Path) -> dict[int, str]:
     if zero.lower() not in ("background", "clear label", "bg"):
         raise InputError(f"expected label 0 to be the background in {path}, but it is {zero!r}; correct it")
     return numbered | {0: "background"}
+
+
+def _name_parts(labels: Mapping[str, Any], path: Path) -> dict[str, int]:
+    """Return a name for each value of labels of which some are regions, lists of values: that of the smallest region with it."""
+    regions = {str(name): value if isinstance(value, list) else [value] for name, value in labels.items()}
+    if wrong := [name for name, values in regions.items() if not values or any(type(value) is not int for value in values)]:
+        raise InputError(
+            f"expected the region {wrong[0]!r} in {path} to list whole numbers, but got {labels[wrong[0]]!r}; correct it"
+        )
+    named = {}
+    for value in sorted({value for values in regions.values() for value in values}):
+        smallest = min((name for name in regions if value in regions[name]), key=lambda name: len(regions[name]))
+        named[smallest if len(regions[smallest]) == 1 else f"{smallest} (label {value})"] = value
+    return named
 
 
 def _is_version_2(labels: Mapping[str, Any]) -> bool:

@@ -45,7 +45,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     cases = _list_cases(root, described)
     classes, rule = described.classes(chosen)
     scaling = ("dataset" if described.is_ct else "volume") if chosen["scaling"] is None else chosen["scaling"]
-    notes = described.compare_count(len(cases))
+    notes = described.notes(len(cases))
     if test := described.values.get("test"):
         notes += (f"{len(test)} test images of {root} have no published labels and are not read",)
     return scan_cases(

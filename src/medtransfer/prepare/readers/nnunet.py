@@ -10,7 +10,8 @@ Source: https://github.com/MIC-DKFZ/nnUNet, documentation/dataset_format.md (F. 
     Dataset005_Prostate/imagesTs/…, labelsTs/…                    the published test split, where it has labels
 
 File endings are .nii.gz, .nii and those of pictures, such as .png (RGB counts as three channels) or .tif (pages are slices). The
-label `ignore` is left out of loss and metrics. Options are those of `volume_cases.py`; `classes` and `labels` come from
+label `ignore` is left out of loss and metrics. Regions, labels that list several values, overlap: the classes are the values of the
+masks, each named after the smallest region with it. Options are those of `volume_cases.py`; `classes` and `labels` come from
 dataset.json. CT alone is scaled over the dataset unless `scaling` says otherwise, as nnU-Net does.
 """
 
@@ -55,7 +56,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     if labelled != set(SPLITS):  # without a published test split all cases are to be drawn from
         cases = [Case(None, case.name, case.images, case.mask) for case in cases]
     training = sum(case.split != "test" for case in cases)
-    notes = described.compare_count(training)
+    notes = described.notes(training)
     if is_folder(root / "imagesTs") and "test" not in labelled:
         notes += (f"images of {root / 'imagesTs'} have no labels in labelsTs and are not read",)
     classes, rule = described.classes(chosen)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medtransfer.data.volumes import read_geometry
+from medtransfer.data.volumes.dicom import is_segmentation
 
 
 def compare_axes(volumes: Sequence[tuple[str, Path, Path]]) -> tuple[str, ...]:
@@ -13,7 +14,9 @@ def compare_axes(volumes: Sequence[tuple[str, Path, Path]]) -> tuple[str, ...]:
     Args:
         volumes: name, image and mask of each.
     """
-    axes = [(read_geometry(image).axes, read_geometry(mask).axes) for _, image, mask in volumes]
+    axes = [
+        (own := read_geometry(image).axes, own if is_segmentation(mask) else read_geometry(mask).axes) for _, image, mask in volumes
+    ]
     counts = Counter(axes)
     if len(counts) == 1 and axes[0][0] == axes[0][1]:
         return ()

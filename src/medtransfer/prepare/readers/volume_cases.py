@@ -22,15 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.orientations import apply_orientation
 
 from medtransfer.data.intensities import require_finite
 from medtransfer.data.resizing import Size, resize_image, resize_mask, resize_spacing
-from medtransfer.data.volumes import Geometry, acquisition_axis, cut, load_volume, read_geometry, series_files, turn_onto
+from medtransfer.data.volumes import Geometry, acquisition_axis, cut, series_files
 from medtransfer.data.volumes.channels import load_channels, read_channel_geometries
 from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import MaskRule
-from medtransfer.prepare.picture_files import RawMask
+from medtransfer.prepare.mask_volumes import check_mask_volume, read_mask_volume
 from medtransfer.prepare.readers.contract import Item, Picture, Scan, check_kinds, match_group, pixel_labels, whole_picture
 from medtransfer.prepare.readers.volume_axes import compare_axes
 from medtransfer.prepare.shared_scaling import DatasetScaling
@@ -76,9 +75,7 @@ class _Reading:
         geometry, values = volume.geometry, volume.values
         if not geometry.shown:
             values = self.scaling.scale(case, values, case.images[0])
-        mask = load_volume(case.mask)
-        raw = apply_orientation(mask.values[..., 0], turn_onto(geometry, mask.geometry))
-        labels = self.rule.number(RawMask(raw, "labels", lossy=False), case.mask)
+        labels = read_mask_volume(case.mask, geometry, self.rule)
         images, masks = cut(values, axis), cut(labels, axis)
         spacing = resize_spacing(geometry.pixel_spacing(axis), images.shape[1:3], self.size, self.keep_aspect)
         for index, (image, classes) in enumerate(zip(images, masks, strict=True)):
@@ -109,7 +106,7 @@ def scan_cases(
     check_kinds(chosen, {"group": str | None, "keep_aspect": bool})
     if chosen["axis"] not in (None, 0, 1, 2) or isinstance(chosen["axis"], bool):
         raise InputError(f"expected the option axis to be 0, 1, 2 or null, but got {chosen['axis']!r}")
-    geometries = [_read_case(case) for case in cases]
+    geometries = [_read_case(case, rule) for case in cases]
     channels = _choose_channels(cases, geometries, channel_names, chosen["channels"])
     groups = [match_group(case.name, chosen["group"], case.images[0]) if chosen["group"] else _source(case, root) for case in cases]
     raw = [case for case, geometry in zip(cases, geometries, strict=True) if not geometry[0].shown]
@@ -129,7 +126,7 @@ def scan_cases(
     return Scan(
         tuple(classes), len(channels), size, "affine", citation,
         lambda: ("8-bit pictures kept; " if len(raw) < len(cases) else "") + scaling.describe(), {}, whole_picture(size), items,
-        task="segmentation", labels=pixel_labels(size), notes=all_notes, ignore=bool(rule.ignored),
+        task="segmentation", labels=pixel_labels(size), notes=all_notes, ignore=rule.ignores,
         see_splits=lambda splits: scaling.restrict({case for case, split in zip(cases, splits, strict=True) if split == "train"}),
         image_rule=lambda: scaling.image_rule(
             group=chosen["group"], channels=list(channels), axis=chosen["axis"], keep_aspect=chosen["keep_aspect"]
@@ -145,13 +142,10 @@ def _files(case: Case) -> list[Path]:
     return [file for path in case.images for file in (series_files(path) if path.is_dir() else [path])]
 
 
-def _read_case(case: Case) -> list[Geometry]:
-    """Read the headers of a case's channels; they must be on the same voxels, and the mask on them, however it is turned."""
+def _read_case(case: Case, rule: MaskRule) -> list[Geometry]:
+    """Read the headers of a case's channels; they must be on the same voxels, and the mask on them."""
     geometries = read_channel_geometries(case.images)
-    mask = read_geometry(case.mask)
-    if mask.channels > 1:
-        raise InputError(f"expected a mask of one channel in {case.mask}, but it has {mask.channels}; save one label per voxel")
-    turn_onto(geometries[0], mask)
+    check_mask_volume(case.mask, geometries[0], rule)
     return geometries
 
 

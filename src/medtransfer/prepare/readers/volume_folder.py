@@ -39,7 +39,7 @@ def scan_folder(
     """
     chosen = read_options(options, OPTIONS | {"images": "images", "masks": "masks", "classes": ["foreground"]}, reader)
     check_classes(chosen["classes"])
-    rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"])
+    rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"], segments=not endings)
     require_folder(root, "`root` must name the folder that holds your volumes and masks")
     patterns = chosen["images"] if isinstance(chosen["images"], list) else [chosen["images"]]
     images = [compile_pattern(pattern, "images", endings) for pattern in patterns]
