@@ -226,3 +226,8 @@ def test_mistakes_are_named_once_whatever_the_number_of_seeds() -> None:
     assert message({"study.pretraining_seeds": [1, "x"]}).startswith("1 error in")
     taken = {"pretrain.origins.simple-s2": {**yaml.safe_load(PARAMS.read_text())["pretrain"]["origins"]["simple"], "seed": 3}}
     assert "makes the origin 'simple-s2', but pretrain.origins defines it with other settings" in message({**seeds, **taken})
+
+
+def test_the_channels_of_an_encoder_follow_from_the_target() -> None:
+    text = message({"pretrain.encoders.four": {"build": "unet", "in_channels": 4}})
+    assert "no argument in_channels: encoders are pretrained on three channels" in text

@@ -62,7 +62,7 @@ def everywhere(value: int) -> Callable[[Path], object]:
 
 FIELDS: dict[str, list[Any]] = {
     "classes": [[], "heart"],
-    "channels": [2],
+    "channels": [0, 65],
     "input": [[0, 32], [10**9, 10**9], [32]],
     "counts": [{"train": -5}],
     "target": ["../../etc"],
