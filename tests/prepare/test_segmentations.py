@@ -17,7 +17,8 @@ from medtransfer.data.volumes import read_geometry
 from medtransfer.data.volumes.geometry import place_on
 from medtransfer.data.volumes.segmentations import read_segments
 from medtransfer.errors import InputError
-from medtransfer.predict.images import Pixels, find_masks, list_images, read_reference
+from medtransfer.predict.images import Pixels, list_images
+from medtransfer.predict.reference_masks import find_masks, read_reference
 from medtransfer.prepare.mask_values import read_rule
 
 LIVER = np.zeros(SHAPE, bool)  # (x, y, z)

@@ -94,10 +94,12 @@ def list_images(path: Path, mask_suffix: str = "") -> list[Image]:
 
 
 def is_hidden(file: Path, folder: Path) -> bool:
+    """Return whether a file, or a folder between it and the given one, has a name that begins with a dot."""
     return any(part.startswith((".", "__MACOSX")) for part in file.relative_to(folder).parts)
 
 
 def image_of(file: Path, relative: str) -> Image | None:
+    """Return the image that a picture or volume is, named by its path without the ending; None for other files."""
     lower = relative.lower()
     for ending in (*ENDINGS, *SUFFIXES):
         if lower.endswith(ending):
@@ -132,11 +134,12 @@ def open_volume(image: Image, rule: ImageRule) -> Volume:
         count = sum(geometry.channels for geometry in read_channel_geometries(image.parts))
         require_channels(count, rule, f"the files of {image.name}")
         return load_channels(image.parts, rule.channels or range(count))
-    volume = _open_whole(image)
+    volume = open_whole(image)
     return Volume(take_channels(volume.values, rule, str(image.path)), volume.geometry)
 
 
-def _open_whole(image: Image) -> Volume:
+def open_whole(image: Image) -> Volume:
+    """Read a volume of one file or series, with all its channels."""
     if image.path.name.lower().endswith((*ENDINGS, *TIFF)):
         return load_volume(image.path)
     return Volume(*read_series(image.files))

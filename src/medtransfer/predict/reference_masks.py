@@ -9,7 +9,7 @@ import numpy as np
 from medtransfer.data.volumes import cut
 from medtransfer.data.volumes.dicom import is_segmentation
 from medtransfer.errors import InputError
-from medtransfer.predict.images import Image, Pixels, image_of, is_hidden, list_images, open_volume
+from medtransfer.predict.images import Image, Pixels, image_of, is_hidden, list_images, open_whole
 from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.prepare.mask_volumes import read_mask_volume
 from medtransfer.prepare.picture_files import check_same_size, read_mask, read_stored
@@ -70,7 +70,7 @@ def _is_mask_of(mask: Image, image: Image) -> bool:
     """Return whether a file has few values, all of them whole numbers, and the image that it is named like has more."""
 
     def values(of: Image) -> np.ndarray:
-        return np.unique(open_volume(of).values if of.is_volume else read_stored(of.path))
+        return np.unique(open_whole(of).values if of.is_volume else read_stored(of.path))
 
     labels = values(mask)
     return len(labels) <= MOST_LABELS and bool((labels == labels.round()).all()) and len(values(image)) > MOST_LABELS
