@@ -68,7 +68,7 @@ def _indicator_row(searched: Searched, confidence: float, margin: float) -> Row:
         "TIS in-sample": totals.in_sample.chosen[OBJECTIVE], "TIS held out": held_out.get(OBJECTIVE),
         f"{100 * confidence:g} % interval": f"{bounds[0]:.3f} to {bounds[1]:.3f}" if bounds else None,
         "TIS online, held out": held_out.get("first-drop"),
-        "against default robustness": f"{gain.value:+.3f}, {gain.outcome(confidence, margin)}" if gain else None,
+        "against default robustness": f"{gain.value:+z.3f}, {gain.outcome(confidence, margin)}" if gain else None,
     }  # fmt: skip
 
 
