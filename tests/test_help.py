@@ -6,7 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from medtransfer.cli import Key, cli
+from medtransfer.cli import cli
+from medtransfer.command_line import Key
 from medtransfer.config import schema
 from medtransfer.config.schema import Params
 from medtransfer.decoders import DECODERS

@@ -7,10 +7,11 @@ import pytest
 import yaml
 from tests.prepare.volume_layouts import write_folder
 
-from medtransfer.cli import REGISTERED, cli
+from medtransfer.cli import cli
 from medtransfer.config import load_params
 from medtransfer.errors import InputError
 from medtransfer.records import PreparedTarget
+from medtransfer.working_folder import REGISTERED
 
 SIZE = ["--size", "[12, 10]"]
 
