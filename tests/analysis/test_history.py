@@ -12,7 +12,7 @@ from tests.analysis.test_judge import SAMPLING, pool
 from tests.evidence.rows import row, weights
 
 from medtransfer.analysis.history import History, history, over_targets, with_history
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.summary import analyse
 from medtransfer.hashing import digest
 

@@ -17,7 +17,7 @@ from scipy import stats
 from medtransfer import tracking
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Sampling, Summary
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.summary import analyse
 from medtransfer.indicators.robustness.pairs import GROUPS, pair_name
 from medtransfer.indicators.robustness.setting import RobustnessSetting

@@ -7,7 +7,7 @@ import pytest
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Judged, Sampling
 from medtransfer.analysis.none_is_best import judge_guard
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.stopping_rules import RuleResult, judge_rules
 from medtransfer.selectors.rules import RULES
 from medtransfer.tasks import TASKS

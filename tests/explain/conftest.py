@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.explain.cases import Case
 from medtransfer.explain.quantities import ROBUSTNESS
 from medtransfer.tasks import TASKS

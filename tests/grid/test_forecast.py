@@ -10,7 +10,7 @@ from tests.tiny_encoders import TINIEST
 
 from medtransfer import tracking
 from medtransfer.analysis.evidence import detectable_gap, relative_spread, seeds_needed
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.cli import cli
 from medtransfer.config import Params
 from medtransfer.finetune.protocol import Protocol

@@ -12,7 +12,7 @@ import pytest
 from medtransfer.analysis.evidence import gather
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Analysis, Judged, Sampling
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.summary import analyse, mean_over, summarise
 from medtransfer.tasks import TASKS
 

@@ -16,7 +16,8 @@ from PIL import Image
 from medtransfer import tracking
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Judged, Sampling, Verdict
-from medtransfer.analysis.pools import Pool, collect
+from medtransfer.analysis.pool import Pool
+from medtransfer.analysis.pools import collect
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
 from medtransfer.errors import InputError

@@ -10,7 +10,7 @@ from scipy import stats
 
 from medtransfer.analysis.model import Association, BetweenSeeds, Evidence, Judged, Patients, Power, Sampling
 from medtransfer.analysis.patients import resample_patients
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.trials import seed_table
 from medtransfer.errors import InputError
 from medtransfer.metrics.comparison import POWER, ClusterMean, differences

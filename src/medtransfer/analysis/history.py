@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.metrics.transfer import Key
 from medtransfer.records.evidence import EvidenceRow
 from medtransfer.selectors.selectors import HISTORY

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medtransfer import tracking
 from medtransfer.analysis.model import Candidate, Interval, Judged, Sampling, Verdict
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.trials import judge_trial
 from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.pairs import read_pair

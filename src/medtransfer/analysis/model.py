@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.pruning import Pruning
 from medtransfer.metrics.comparison import ClusterMean, Interval, Outcome
 from medtransfer.metrics.transfer import Key

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from medtransfer import tracking
 from medtransfer.analysis.model import Sampling
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.errors import InputError
 from medtransfer.metrics.counts import OVERLAP, Counts
 from medtransfer.metrics.transfer import Key

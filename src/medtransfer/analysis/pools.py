@@ -1,22 +1,20 @@
-"""Pools of candidates from the tracking store: outcomes by seed and scores, joined by key."""
+"""Collect the pools of candidates from the tracking store: outcomes by seed and scores, joined by key."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from medtransfer import tracking
 from medtransfer.analysis.described import EVALUATED, Described, is_tested
+from medtransfer.analysis.pool import Pool
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.robustness.pairs import METRICS
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import POOLED
-from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
-from medtransfer.records.checkpoint import SOURCE_ACCURACY
-from medtransfer.selectors.score_names import score_label
+from medtransfer.metrics.transfer import Key
 from medtransfer.selectors.selectors import HISTORY, OUTCOME, SELECTORS
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
@@ -29,153 +27,6 @@ VIEWS = tuple(one.name for one in fields(ViewSettings))  # params of a score run
 UNUSABLE = ("nonfinite", "undefined")  # flags of a score that is no basis for a choice
 VALIDATION = "validation_{}"  # metric of a fine-tuning: the primary metric of the validation samples
 IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Candidates that are compared on one target in one mode by one protocol.
-
-    A candidate is one set of encoder weights, named by its key. In a series, the checkpoints of one pretraining, the key
-    is the epoch.
-
-    Attributes:
-        fields: what the candidates share, of source, origin, encoder, target and mode.
-        digests: pretraining, data, protocol; runs of different digests are never mixed.
-        outcome: test value of the metric by (candidate, seed).
-        scores: every metric of the score run and the source accuracy, by name and candidate; robustness at the default
-            setting of the mode; `history`, if the weights were fine-tuned on other targets, too.
-        candidates: keys of all candidates that the store knows of, ascending.
-        metric: primary metric of the task, which the outcomes are values of.
-        setting: of the robustness, for people; empty when nothing was scored.
-        score_run: id of the run that holds the scores and their per-image distances; empty when there is none.
-        score_runs: ids of all score runs with the same images and views, that one first; empty likewise.
-        score: the setting of that robustness; None when nothing was scored.
-        every_seed: whether means go over all seeds of a candidate, not over those that all candidates share.
-        runs: ids of the runs that it was read from.
-        validation: validation value of the model that is kept by (candidate, seed), where every fine-tuning has one; a choice by
-            fine-tuning goes by it.
-        fine_tunings: ids of the runs of the fine-tunings, by (candidate, seed).
-        recipe: digest of the pretraining's settings without its seed; empty for imported weights, and where it is unknown.
-        pretraining_seed: seed of the pretraining; empty likewise.
-        loaded: how many tensors of imported weights were loaded, where some were not; empty otherwise.
-        blind: whether no model of any candidate predicts foreground in any test image.
-        unfit: candidates whose features are not finite for some images, by score, which is then left out.
-        other_targets: number of other targets that the score `history` rests on.
-        label: distinguishes pools with the same fields.
-    """
-
-    fields: Mapping[str, str]
-    digests: Mapping[str, str]
-    outcome: Mapping[tuple[Key, int], float]
-    scores: Mapping[str, Mapping[Key, float]]
-    candidates: tuple[Key, ...]
-    metric: Metric
-    setting: str = ""
-    score_run: str = ""
-    score_runs: tuple[str, ...] = ()
-    score: RobustnessSetting | None = None
-    every_seed: bool = False
-    runs: tuple[str, ...] = ()
-    validation: Mapping[tuple[Key, int], float] = field(default_factory=dict)
-    fine_tunings: Mapping[tuple[Key, int], str] = field(default_factory=dict)
-    recipe: str = ""
-    pretraining_seed: str = ""
-    loaded: str = ""
-    blind: bool = False
-    unfit: Mapping[str, frozenset[Key]] = field(default_factory=dict)
-    other_targets: int = 0
-    label: str = ""
-
-    @property
-    def name(self) -> str:
-        """Readable name, which also seeds the random generators of the pool."""
-        weights = " ".join(self.fields[name] for name in ("encoder", "origin") if name in self.fields)
-        start = weights or f"{len(self.candidates)} candidates"
-        return f"{start} → {self.fields['target']}, {self.fields['mode']}{self.label}"
-
-    @property
-    def weights(self) -> str:
-        """What pools of the same pretraining share: source, encoder and origin, as far as its candidates share them."""
-        return " ".join(self.fields[name] for name in ("source", "encoder", "origin") if name in self.fields)
-
-    @property
-    def is_series(self) -> bool:
-        """Whether the candidates are checkpoints of one pretraining, keyed by epoch."""
-        return all(isinstance(candidate, int) for candidate in self.candidates)
-
-    @cached_property
-    def seeds(self) -> tuple[int, ...]:
-        """All seeds that any candidate was fine-tuned with."""
-        return tuple(sorted({seed for _, seed in self.outcome}))
-
-    @cached_property
-    def common_seeds(self) -> tuple[int, ...]:
-        """Seeds that all fine-tuned candidates share; only over these are means comparable."""
-        seeds: dict[Key, set[int]] = defaultdict(set)
-        for candidate, seed in self.outcome:
-            seeds[candidate].add(seed)
-        return tuple(sorted(set.intersection(*seeds.values()))) if seeds else ()
-
-    @property
-    def same_seeds(self) -> bool:
-        """Whether every fine-tuned candidate has the same seeds in `values`."""
-        return bool(self.common_seeds) and (not self.every_seed or self.common_seeds == self.seeds)
-
-    @property
-    def used_seeds(self) -> set[int]:
-        """Seeds that `values` are of."""
-        return set(() if self.every_seed else self.common_seeds) or set(self.seeds)
-
-    @cached_property
-    def values(self) -> dict[Key, list[float]]:
-        """Outcomes by candidate over the common seeds, or over all if none is common or with `every_seed`."""
-        used = self.used_seeds
-        values: dict[Key, list[float]] = {}
-        for (candidate, seed), value in sorted(self.outcome.items()):
-            if seed in used:
-                values.setdefault(candidate, []).append(value)
-        return values
-
-    @cached_property
-    def seed_means(self) -> dict[Key, SeedMean]:
-        """Mean and standard deviation of `values`, by candidate."""
-        values = self.values
-        return mean_over_seeds({(key, index): value for key in values for index, value in enumerate(values[key])})
-
-    @cached_property
-    def means(self) -> dict[Key, float]:
-        """Mean outcome by candidate."""
-        return {candidate: statistics.mean for candidate, statistics in self.seed_means.items()}
-
-    @cached_property
-    def robustness(self) -> Mapping[Key, float]:
-        """Robustness by candidate; empty if nothing was scored."""
-        return self.scores.get("robustness", {})
-
-    @cached_property
-    def indicators(self) -> tuple[str, ...]:
-        """The scores that the score run measured; robustness where nothing was scored."""
-        return tuple(name for name in self.scores if name not in (SOURCE_ACCURACY, HISTORY)) or ("robustness",)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every candidate has an outcome and all share a seed."""
-        return {candidate for candidate, _ in self.outcome} == set(self.candidates) and bool(self.common_seeds)
-
-    @property
-    def missing(self) -> list[str]:
-        """One line per cell and score that the pool lacks."""
-        cells = [
-            f"{self.name}: no finished fine-tuning of {named(candidate)}, seed {seed}"
-            for candidate in self.candidates for seed in self.seeds if (candidate, seed) not in self.outcome
-        ]  # fmt: skip
-        return cells + [
-            f"{self.name}: no {score_label(name)} of {named(candidate)}{self._why(name, candidate)}"
-            for name in self.indicators for candidate in self.candidates if candidate not in self.scores.get(name, {})
-        ]  # fmt: skip
-
-    def _why(self, name: str, candidate: Key) -> str:
-        return ", since its features are not finite" if candidate in self.unfit.get(name, ()) else ""
 
 
 def collect(

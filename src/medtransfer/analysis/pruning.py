@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medtransfer.analysis.halving import survivors
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.metrics.comparison import Interval, share_interval
 from medtransfer.selectors.score_names import score_sign
 

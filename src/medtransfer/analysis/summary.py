@@ -6,7 +6,7 @@ from medtransfer.analysis.evidence import gather
 from medtransfer.analysis.history import with_history
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Analysis, Contrast, Judged, Sampling, Summary
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.pruning import Pruning, cuts_of, over_pools
 from medtransfer.metrics.comparison import ClusterMean, cluster_mean, coarsest, differences, holm, mean_tis_interval
 from medtransfer.metrics.transfer import interpolate_fixed

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.analysis.model import Verdict
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.metrics.transfer import Key
 from medtransfer.selectors.selectors import Selector
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medtransfer import tracking
 from medtransfer.analysis.judge import unjudged
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.config import Score as ScoreSection
 from medtransfer.errors import InputError
 from medtransfer.explain.features import measure_series

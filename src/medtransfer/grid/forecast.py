@@ -8,7 +8,8 @@ from typing import Any
 
 from medtransfer import study, tracking
 from medtransfer.analysis.evidence import MOST_SEEDS, detectable_gap, relative_spread, seeds_needed
-from medtransfer.analysis.pools import Pool, collect
+from medtransfer.analysis.pool import Pool
+from medtransfer.analysis.pools import collect
 from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.grid.jobs import Job, plan

@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.report import data_notes, html, pruning_text, tables
 from medtransfer.report.format import between, epochs, probability, signed, spread
 from medtransfer.report.plots import by_epoch

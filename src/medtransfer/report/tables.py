@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medtransfer.analysis.model import Analysis, Candidate, Judged, Summary, Verdict
-from medtransfer.analysis.pools import SOURCE_ACCURACY, Pool
+from medtransfer.analysis.pool import Pool
+from medtransfer.records.checkpoint import SOURCE_ACCURACY
 from medtransfer.records.tables import as_markdown
 from medtransfer.report import data_notes, glossary, pruning_text, verdict_text
 from medtransfer.report.format import Interval, between, probability, spread

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from medtransfer import tracking
-from medtransfer.analysis.pools import UNUSABLE, Pool
+from medtransfer.analysis.pool import Pool
+from medtransfer.analysis.pools import UNUSABLE
 from medtransfer.records import Scores
 from medtransfer.search.settings import IndicatorSetting
 from medtransfer.selectors.score_names import INDICATOR_NAMES

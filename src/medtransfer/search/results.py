@@ -8,7 +8,8 @@ from pathlib import Path
 from medtransfer import tracking
 from medtransfer.analysis.described import Described
 from medtransfer.analysis.judge import unjudged
-from medtransfer.analysis.pools import Pool, collect
+from medtransfer.analysis.pool import Pool
+from medtransfer.analysis.pools import collect
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.registry import ALL

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from medtransfer.analysis.model import Analysis, Sampling
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Replay, Report
 from medtransfer.papers.hidy2024.files import read_downstream, read_robustness

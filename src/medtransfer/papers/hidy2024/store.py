@@ -7,7 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from medtransfer import tracking
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.tasks import TASKS

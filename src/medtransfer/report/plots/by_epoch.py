@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from medtransfer.analysis.model import Candidate, Judged
-from medtransfer.analysis.pools import Pool
+from medtransfer.analysis.pool import Pool
 from medtransfer.report.format import between, number, probability, spread
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLACK, BLUE, GREY
