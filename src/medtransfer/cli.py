@@ -272,7 +272,7 @@ def report(files: tuple[Path, ...], debug: bool, everything: bool, **options: st
 @stage(Search)
 @all_option
 def search(files: tuple[Path, ...], debug: bool, everything: bool, **options: str | None) -> None:
-    """Find the setting of robustness that chooses best.
+    """Find the setting and the indicator that choose best.
 
     Every distance, margin, level and pooling is tried on stored results, on held-out targets as well.
     """
@@ -371,7 +371,7 @@ def catalogue(as_json: bool, debug: bool) -> None:
     if as_json:
         click.echo(json.dumps({name: entry.model_dump() for name, entry in entries.items()}, indent=2))
         return
-    shown = ("architecture", "method", "source", "epochs", "licence", "published")
+    shown = ("architecture", "method", "source", "epochs", "licence", "published", "remark")
     click.echo(as_markdown([{"id": name, **{key: getattr(entry, key) for key in shown}} for name, entry in entries.items()]))
 
 

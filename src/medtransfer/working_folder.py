@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.config import DEFAULTS, Params, find_preset, load_params, merge, parse_yaml
+from medtransfer.config.loaded_files import remember
 from medtransfer.decoders import DECODERS
 from medtransfer.environment import require_own_code
 from medtransfer.indicators.registry import ALL, INDICATORS
@@ -36,6 +37,7 @@ def load(files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None)
     require_own_code(Path.cwd())
     if not os.path.lexists(PARAMS):
         _say_defaults(Path.cwd())
+    remember(files)
     return load_params([*_parameter_files(), *map(find_preset, files)], overrides or {}, REGISTERED)
 
 

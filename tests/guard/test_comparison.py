@@ -35,7 +35,7 @@ def test_a_clear_difference_decides(compared):
     next_step = {
         "better": "`medtransfer finetune --target moon --encoder unet --origin simple --epoch 5 --mode full`",
         "worse": "`medtransfer finetune --target moon --encoder unet --origin simple --epoch 0 --mode full`",
-        "undecided": "`medtransfer guard --target moon --encoder unet --origin simple --epoch 5 --train-epochs 8 --seeds 6`",
+        "undecided": "`medtransfer guard --target moon --encoder unet --origin simple --epoch 5 --train-epochs 4 --seeds 6`",
     }
     assert next_step[compared] in text and "--epoch 0,5 --mode full --seed 1,2,3`" in text
 

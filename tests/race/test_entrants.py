@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from medtransfer.errors import InputError
-from medtransfer.race.entrants import Entrant, prune, read_entrants
+from medtransfer.race import stage
+from medtransfer.race.entrants import Entrant, Pruned, prune, read_entrants
 
 ENTRANTS = [Entrant(f"unet-simple e{epoch:03d}", "unet", "simple", epoch, f"sha{epoch}") for epoch in range(6)]
 
@@ -68,3 +70,13 @@ def test_a_missing_ranking_says_how_to_make_one(tmp_path):
 def test_what_is_no_checkpoint_is_refused_with_the_way_to_import_it(text, match, tiny_params, workplace):
     with pytest.raises(InputError, match=match):
         read_entrants([text], tiny_params())
+
+
+def test_a_ranking_that_leaves_in_one_is_no_race(monkeypatch: pytest.MonkeyPatch, workplace: Path, tiny_params: Any):
+    three = [Entrant(f"e{epoch}", "unet", "simple", epoch, str(epoch)) for epoch in (0, 1, 2)]
+    monkeypatch.setattr(stage, "read_entrants", lambda *_: three)
+    monkeypatch.setattr(stage, "prune", lambda entrants, *_: (entrants[2:], Pruned("ridge", ("e0", "e1"), 1)))
+    with pytest.raises(
+        InputError, match=r"at least 2 .* after pruning, but the ranking rank/ranking\.json leaves in e2 alone of 3"
+    ):
+        stage.race(tiny_params({"race.start_from": "rank"}))

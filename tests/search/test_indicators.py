@@ -28,6 +28,7 @@ def test_every_indicator_is_judged_on_unseen_targets(planted: Any, no_pictures: 
     expected = {
         "tis_in_sample": 0.8, "tis_held_out": 1.6 / 3,  # robustness, as without other indicators
         "tis_in_sample_ridge": 1.0, "tis_held_out_ridge": 1.0, "tis_in_sample_twonn": 2.4 / 3, "tis_held_out_twonn": 2.4 / 3,
+        "tis_held_out_any-default": 0.8,  # TwoNN: robustness and ridge are worse at the settings nearest to the default
         "tis_in_sample_any": 1.0, "tis_held_out_any": 0.8,  # without the star all are equally good: then the default's indicator
     }  # fmt: skip
     assert {name: parent.metrics[name] for name in expected} == pytest.approx(expected)
@@ -35,7 +36,7 @@ def test_every_indicator_is_judged_on_unseen_targets(planted: Any, no_pictures: 
     table = {row[0]: row for row in rows if len(row) == 8}
     assert table["ridge probe"][1:5] == ["2", "ridge probe, level -2, pixels 10", "1.000", "1.000"]
     assert table["TwoNN"][1:5] == ["1", "TwoNN, level -2, pixels 10", "0.800", "0.800"]
-    assert table["any of them"][1:5] == ["19", "ridge probe, level -2, pixels 10", "1.000", "0.800"]
+    assert table["any, at any setting"][1:5] == ["19", "ridge probe, level -2, pixels 10", "1.000", "0.800"]
     assert "The best of these 3 indicators was not known beforehand" in text
     by_ridge = [row for row in planted.rows() if row["study"] == "search-by-ridge"]
     assert [(row["indicator"], row["level"], row["distance"], row["options"]) for row in by_ridge] == [
@@ -54,7 +55,15 @@ def test_choosing_the_indicator_is_held_out_too(planted: Any):
     (parent,), _ = planted.family()
     assert parent.metrics["tis_held_out_any"] == pytest.approx((1 + 1 + 0.4) / 3)
     assert parent.metrics["tis_held_out"] == pytest.approx((1 + 1 + 0.4) / 3), "the first of the list"
-    assert "tis_default" not in parent.metrics
+    assert parent.metrics["tis_default"] == pytest.approx(0.2), "robustness is the comparison, though it was not searched"
+
+
+def test_the_winner_of_robustness_is_logged_wherever_it_stands_in_the_list(planted: Any):
+    """A report asks whether its setting won a search here."""
+    plant(planted)
+    planted.search(indicators=["ridge", "robustness"], **FAST)
+    (parent,), _ = planted.family()
+    assert (parent.params["indicator"], parent.params["distance"], parent.params["level"]) == ("robustness", "cosine", "-1")
 
 
 @pytest.mark.parametrize("value", [0.95, None])

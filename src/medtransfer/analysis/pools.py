@@ -23,7 +23,7 @@ from medtransfer.tracking import StoredRun
 FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
 TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
-VIEWS = tuple(one.name for one in fields(ViewSettings))  # params of a score run that say what was measured
+VIEWS = (*(one.name for one in fields(ViewSettings)), "tf32")  # params of a score run that say what was measured
 UNUSABLE = ("nonfinite", "undefined")  # flags of a score that is no basis for a choice
 VALIDATION = "validation_{}"  # metric of a fine-tuning: the primary metric of the validation samples
 IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.guard.comparison import Guard
 from medtransfer.report.format import percent, signed
+
+MOST_SEEDS = 100  # of a guard, as the params allow
 
 
 def verdict(guard: Guard) -> list[str]:
@@ -56,14 +59,24 @@ def _caveat(guard: Guard) -> str:
 
 def _next(guard: Guard) -> str:
     start = f"--target {guard.target} --encoder {guard.encoder} --origin {guard.origin}"
+    files = repeated_options()
     both, seeds = ",".join(map(str, (0, *guard.epochs))), ",".join(map(str, guard.seeds))
-    full = f"`medtransfer finetune {start} --epoch {both} --mode {guard.mode} --seed {seeds}`"
+    full = f"`medtransfer finetune {start} --epoch {both} --mode {guard.mode} --seed {seeds}{files}`"
     if guard.choice is None:
-        longer = 2 * guard.train_epochs
-        again = f"`medtransfer guard {start} --epoch {both[2:]} --train-epochs {longer} --seeds {2 * len(guard.seeds)}`"
-        return f"Next: a longer schedule and more seeds, {again}; or all of them in full, {full}."
-    chosen = f"`medtransfer finetune {start} --epoch {guard.choice} --mode {guard.mode}`"
+        return f"Next: {_more(guard, f'{start} --epoch {both[2:]}', files)}or all of them in full, {full}."
+    chosen = f"`medtransfer finetune {start} --epoch {guard.choice} --mode {guard.mode}{files}`"
     return f"Next: {chosen}. To be sure for the whole schedule, fine-tune all of them in full: {full}."
+
+
+def _more(guard: Guard, start: str, files: str) -> str:
+    """Propose a longer schedule where nothing was learned, else more seeds, which reuse those that are finished."""
+    epochs, seeds = guard.train_epochs, len(guard.seeds)
+    if not any(map(guard.learned, guard.epochs)):
+        longer = min(2 * epochs, guard.full_epochs)
+        why = "a longer schedule" if longer > epochs else ""
+        return f"{why}, `medtransfer guard {start} --train-epochs {longer} --seeds {seeds}{files}`; " if why else ""
+    more = min(2 * seeds, MOST_SEEDS)
+    return f"more seeds, `medtransfer guard {start} --train-epochs {epochs} --seeds {more}{files}`; " if more > seeds else ""
 
 
 def summary(guard: Guard) -> dict[str, Any]:

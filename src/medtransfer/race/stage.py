@@ -55,6 +55,11 @@ def race(params: Params) -> Race:
     if section.start_from is not None:
         ranking = Path(params.rank.out) / "ranking.json" if section.start_from == "rank" else Path(section.start_from)
         entrants, pruned = prune(entrants, ranking, name, params.finetune.mode, section.eta)
+        if len(entrants) < 2:
+            raise InputError(
+                f"expected at least 2 candidates to race after pruning, but the ranking {ranking} leaves in {entrants[0].name} "
+                f"alone of {count}; fine-tune it with `medtransfer finetune`, or race all with --start-from null"
+            )
     budget = _budget(params, count)
     plan = _plan(params, len(entrants), budget)
     study.reach_store(params, ("finetune", "race"))

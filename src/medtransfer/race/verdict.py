@@ -3,6 +3,7 @@
 import numpy as np
 
 from medtransfer.analysis.rankings import LEAST
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.race.entrants import Pruned
 from medtransfer.race.outcome import Race
 from medtransfer.report.format import listed, percent
@@ -116,6 +117,5 @@ def _next(race: Race) -> str:
     winner = race.entrants[race.winner]
     start = f"--target {race.target} --encoder {winner.encoder} --origin {winner.origin} --epoch {winner.epoch} --mode {race.mode}"
     why = ", which trains it on all training patients" if race.held_out else ""
-    return (
-        f"Next: `medtransfer finetune {start}`{why}; random weights of its architecture (--epoch 0) beside it show what it gains."
-    )
+    beside = "" if winner.is_random else "; random weights of its architecture (--epoch 0) beside it show what it gains"
+    return f"Next: `medtransfer finetune {start}{repeated_options()}`{why}{beside}."

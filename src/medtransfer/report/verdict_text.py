@@ -216,7 +216,8 @@ def cost(analysis: Analysis) -> str:
 def _percent_interval(interval: Interval | None, confidence: float) -> str:
     if interval is None:
         return ""
-    return f" ({100 * confidence:g} % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
+    low, high = (min(100.0, max(0.0, 100 * limit)) for limit in interval)  # of a share
+    return f" ({100 * confidence:g} % interval {low:.1f} to {high:.1f} %)"
 
 
 def counted(count: int, what: str) -> str:

@@ -8,7 +8,8 @@ from medtransfer.metrics.comparison import ClusterMean, cluster_mean, difference
 from medtransfer.search.evaluate import OBJECTIVE, Case, Table, tabulate
 from medtransfer.search.settings import Tried, remoteness
 
-ANY = "any"  # in place of an indicator: all of them compete
+ANY, PLAIN = "any", "any-default"  # in place of an indicator: all compete, at every setting or with one each
+JOINT = {ANY, PLAIN}
 COLUMNS = {"best": "tis", "first-drop": "tis_online"}  # columns of trials.csv by rule; those of others are tis_<rule>
 
 
@@ -130,7 +131,7 @@ class Searched:
     """The search over the settings of one indicator, or over those of all.
 
     Attributes:
-        name: of the indicator, or ANY.
+        name: of the indicator, or one of JOINT.
         families: configurations that share a winner.
         totals: means over the configurations of all families.
     """

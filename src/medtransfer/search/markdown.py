@@ -7,7 +7,7 @@ from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean, Interval, mean_tis_interval
 from medtransfer.records.tables import as_markdown
 from medtransfer.search.evaluate import OBJECTIVE
-from medtransfer.search.held_out import ANY, Best, Family, Searched, Totals
+from medtransfer.search.held_out import ANY, JOINT, PLAIN, Best, Family, Searched, Totals
 from medtransfer.search.settings import columns
 from medtransfer.selectors.score_names import score_label
 from medtransfer.tasks.contract import shared_label
@@ -42,19 +42,21 @@ def write_up(
 
 
 def _caution(searched: Sequence[Searched]) -> str:
+    count = sum(one.name not in JOINT for one in searched)
     text = (
-        f"The best of these {len(searched) - 1} indicators was not known beforehand, so the highest value of the table flatters, "
-        "held out or not"
+        f"The best of these {count} indicators was not known beforehand, so the highest value of the table flatters, held out or "
+        "not"
     )
     if searched[0].totals.held_out is None:
         return f"{text}."
     return (
-        f"{text}; the row *{_name(ANY)}* does not: there each target is judged at the indicator, too, that was chosen without it."
+        f"{text}; the rows *{_name(PLAIN)}* and *{_name(ANY)}* do not: there the indicator, too, is chosen without the target that "
+        "it is judged on."
     )
 
 
 def _name(indicator: str) -> str:
-    return "any of them" if indicator == ANY else score_label(indicator)
+    return {ANY: "any, at any setting", PLAIN: "any, at its default setting"}.get(indicator) or score_label(indicator)
 
 
 def _indicator_row(searched: Searched, confidence: float, margin: float) -> Row:

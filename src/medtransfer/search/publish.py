@@ -12,7 +12,7 @@ from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.records import write_text
 from medtransfer.records.tables import as_csv
 from medtransfer.search.evaluate import OBJECTIVE
-from medtransfer.search.held_out import ANY, Family, Searched, column, rank
+from medtransfer.search.held_out import JOINT, Family, Searched, column, rank
 from medtransfer.search.settings import ROBUSTNESS, columns
 
 STAGE = "search"
@@ -62,19 +62,20 @@ def log_search(
 
     Args:
         kind: `own` or `replay` results.
-        searched: the indicators, the first of which gives the parent its result.
+        searched: the indicators, the first of which gives the parent its metrics; robustness, if searched, gives it its setting.
         rows: one row per family and setting.
         default: setting that the search is compared with.
         files: artifacts of the parent.
     """
     first, metrics = searched[0], metrics_of(searched)
     cell = digest([kind, rows, metrics], 16)
-    best = columns(first.families[0].best.setting) if len(first.families) == 1 else {}
+    winner = next((one for one in searched if one.name == ROBUSTNESS), first)  # a later report asks whether it won here
+    best = columns(winner.families[0].best.setting) if len(winner.families) == 1 else {}
     params = {
         "results": kind, "trials": len(rows), "configurations": first.totals.configurations,
         **{name: value for name, value in best.items() if value is not None},
     }  # fmt: skip
-    shown = best_margins([family for one in searched if one.name != ANY for family in one.families], default)
+    shown = best_margins([family for one in searched if one.name not in JOINT for family in one.families], default)
     children = [row for row in rows if (row["study"], row["trial"]) in shown]
     with tracking.once(STAGE, STAGE, cell, params, adopt=False) as handle:
         if handle is None:

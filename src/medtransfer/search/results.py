@@ -73,7 +73,7 @@ def read_own(
         )
     robust = ROBUSTNESS in indicators or (ALL in indicators and any(pool.robustness for pool in pools))
     usable, notes = select_usable(pools, least, robust)
-    scored = _read_robustness(usable, {*tried, (default.distance, default.level)}) if robust else {}
+    scored = _read_robustness([pool for pool in usable if pool.robustness], {*tried, (default.distance, default.level)})
     others = _read_others(usable) if set(indicators) - {ROBUSTNESS} else {}
     cases = [
         make_case(pool, scored.get(pool.score_run, UNSCORED), complete_only(others.get(pool.score_runs, {}), pool))

@@ -9,7 +9,7 @@ from medtransfer.errors import InputError
 from medtransfer.indicators.registry import ALL, INDICATORS
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.search.evaluate import Case, Measured
-from medtransfer.search.settings import ROBUSTNESS, IndicatorSetting, Tried
+from medtransfer.search.settings import ROBUSTNESS, IndicatorSetting, Tried, columns, remoteness
 
 
 def measured_in_all(cases: Sequence[Case]) -> Measured:
@@ -61,6 +61,14 @@ def list_tried(
         return [*common_settings(name, cases)], []
     settings, notes = list_settings(section, measured_in_all(cases), default)
     return [*settings], notes
+
+
+def one_of_each(settings: Sequence[Tried], default: RobustnessSetting) -> list[Tried]:
+    """Return the setting of every indicator that is nearest to the default of robustness."""
+    nearest: dict[str, Tried] = {}
+    for setting in sorted(settings, key=lambda one: remoteness(one, default)):
+        nearest.setdefault(columns(setting)["indicator"], setting)
+    return list(nearest.values())
 
 
 def list_settings(section: Search, measured: Measured, default: RobustnessSetting) -> tuple[list[RobustnessSetting], list[str]]:

@@ -7,13 +7,13 @@ from medtransfer.config import Search
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.locks import exclusive
 from medtransfer.search.evaluate import Case, tabulate
-from medtransfer.search.held_out import ANY, Family, Searched, judge_family, total
+from medtransfer.search.held_out import ANY, JOINT, PLAIN, Family, Searched, judge_family, total
 from medtransfer.search.markdown import write_up
 from medtransfer.search.plots import draw
 from medtransfer.search.publish import log_search, trial_rows, write_files
 from medtransfer.search.results import Results
 from medtransfer.search.settings import ROBUSTNESS, Tried
-from medtransfer.search.space import list_indicators, list_tried, measured_in_all
+from medtransfer.search.space import list_indicators, list_tried, measured_in_all, one_of_each
 
 
 def run(section: Search, results: Results, default: RobustnessSetting, confidence: float, margin: float) -> str:
@@ -41,14 +41,14 @@ def _run(section: Search, results: Results, default: RobustnessSetting, confiden
     searched, notes = _search_all(section, results.cases, default)
     first = searched[0]
     if first.totals.in_sample.default is None:
-        notes.append(f"The default setting of robustness ({default}) was not scored: nothing is compared with it.")
+        notes.append(f"The default setting of robustness ({default}) was not scored everywhere: nothing is compared with it.")
     pictures = []
     for family in first.families if first.name == ROBUSTNESS else ():
         drawn, undrawn = draw(out, f"-{family.encoder}" if family.encoder else "", family.table)
         pictures += drawn
         notes += undrawn
     text = write_up(searched, default, [*results.notes, *notes], confidence, margin)
-    rows = trial_rows([family for one in searched if one.name != ANY for family in one.families])
+    rows = trial_rows([family for one in searched if one.name not in JOINT for family in one.families])
     names = write_files(out, searched, rows, text)
     log_search(section.results, searched, rows, default, [out / name for name in (*names, *pictures)])
     return text
@@ -58,12 +58,15 @@ def _search_all(section: Search, cases: Sequence[Case], default: RobustnessSetti
     """Search every indicator alone, then all of them together; also return sentences on what was left out."""
     names, notes = list_indicators(section.indicators, cases)
     encoders = sorted({case.encoder for case in cases}) if section.per_encoder else [""]
-    families: dict[str, list[Family]] = {name: [] for name in (*names, *([ANY] if len(names) > 1 else []))}
+    families: dict[str, list[Family]] = {name: [] for name in (*names, *((PLAIN, ANY) if len(names) > 1 else ()))}
     for encoder in encoders:
         own, everything = [case for case in cases if encoder in ("", case.encoder)], list[Tried]()
         for name in families:
-            settings, left_out = (everything, []) if name == ANY else list_tried(name, section, own, default)
-            everything = [*everything, *settings]
+            if name in JOINT:
+                settings, left_out = (everything if name == ANY else one_of_each(everything, default)), list[str]()
+            else:
+                settings, left_out = list_tried(name, section, own, default)
+                everything += settings
             families[name].append(_search(name, encoder, own, settings, default))
             notes += [f"{encoder}: {note}" if encoder else note for note in left_out]
     return [Searched(name, tuple(found), total(found)) for name, found in families.items()], notes

@@ -15,7 +15,7 @@ from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
 from medtransfer.pretrain.catalogue.entries import catalogue
-from medtransfer.pretrain.catalogue.reading import translate
+from medtransfer.pretrain.catalogue.translation import translate
 
 from .published import PUBLISHED, numbered
 

@@ -1,16 +1,18 @@
 """A published initialisation of the catalogue, from a file that the user put in place."""
 
+import logging
 from pathlib import Path
 
 from medtransfer.config import CatalogueOrigin, Pretrain
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.pretrain.catalogue.entries import Initialisation, catalogue
-from medtransfer.pretrain.catalogue.reading import translator
+from medtransfer.pretrain.catalogue.translation import translator
 from medtransfer.pretrain.import_weights import WeightsImport, import_weights
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.records.weights_file import PICKLES, check_weights_file
 
+log = logging.getLogger("medtransfer")
 ENDINGS = (".safetensors", *PICKLES)
 
 
@@ -33,6 +35,8 @@ class Published:
         check_weights_file(file, origin.pickle)
         if entry.sha256 and (found := file_sha256(file)) != entry.sha256:
             raise InputError(f"expected the published file of {origin.id} (SHA-256 {entry.sha256}) in {file}, but got {found}")
+        if entry.remark:
+            log.warning("pretrain: %s: %s", origin.id, entry.remark)
         weights = WeightsImport(
             kind="catalogue", files={_epoch(origin): file}, source=entry.source.replace(">", "-"), pickle=origin.pickle,
             contract=entry.contract if entry.layouts else None,

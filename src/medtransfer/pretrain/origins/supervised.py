@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 
 from medtransfer import tracking
 from medtransfer.config import Pretrain, SupervisedOrigin
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import TemporaryError
 from medtransfer.launchers import is_main_process, require_processes
@@ -121,8 +122,8 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
         checkpoints.state.unlink(missing_ok=True)
     if plan.stopper and plan.stopper.kept is not None:
         log.info(
-            "whether epoch %d is better than no pretraining: `medtransfer guard --target %s --encoder %s --origin %s --epoch %d`",
-            plan.stopper.kept, plan.stopper.target, section.encoder, section.origin, plan.stopper.kept,
+            "whether epoch %d is better than no pretraining: `medtransfer guard --target %s --encoder %s --origin %s --epoch %d%s`",
+            plan.stopper.kept, plan.stopper.target, section.encoder, section.origin, plan.stopper.kept, repeated_options(),
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.pretrain.catalogue.entries import Initialisation, Layout
-from medtransfer.pretrain.catalogue.names import RULES, from_hwio, strip
+from medtransfer.pretrain.catalogue.tensor_names import RULES, from_hwio, strip
 
 log = logging.getLogger("medtransfer")
 Tensors = Mapping[str, Tensor]

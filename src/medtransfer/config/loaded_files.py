@@ -1,0 +1,17 @@
+"""The files that the params of this process were loaded with, for the commands that it proposes next."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+_LOADED: list[Path] = []
+
+
+def remember(files: Sequence[Path]) -> None:
+    """Keep the files and presets that `--params` named."""
+    _LOADED[:] = files
+
+
+def repeated_options() -> str:
+    """Return their `--params` options, each after a blank, so that a proposed command has the same params."""
+    return "".join(f" --params {shlex.quote(str(file))}" for file in _LOADED)
