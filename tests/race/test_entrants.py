@@ -76,7 +76,5 @@ def test_a_ranking_that_leaves_in_one_is_no_race(monkeypatch: pytest.MonkeyPatch
     three = [Entrant(f"e{epoch}", "unet", "simple", epoch, str(epoch)) for epoch in (0, 1, 2)]
     monkeypatch.setattr(stage, "read_entrants", lambda *_: three)
     monkeypatch.setattr(stage, "prune", lambda entrants, *_: (entrants[2:], Pruned("ridge", ("e0", "e1"), 1)))
-    with pytest.raises(
-        InputError, match=r"at least 2 .* after pruning, .* rank/ranking\.json leaves in e2 alone of 3"
-    ):
+    with pytest.raises(InputError, match=r"at least 2 .* after pruning, .* rank/ranking\.json leaves in e2 alone of 3"):
         stage.race(tiny_params({"race.start_from": "rank"}))
