@@ -19,6 +19,7 @@ from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
 from medtransfer.report import data_notes, page, pruning_text, tables
 from medtransfer.report.plots.figure import draw
+from medtransfer.report.verdict_text import counted
 
 TITLE = "Which checkpoint to start from"
 FILES = ("report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "pruning.csv", "dice_by_epoch.png")
@@ -69,7 +70,7 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
     write_json(out / "metrics.json", metrics)
     _publish(out, analysis, metrics, text)
     missing = [line for lines in data_notes.missing(analysis).values() for line in lines]
-    lacking = f"\n\nMissing or left out: {len(missing)} lines at the end of {out / 'report.md'}." if missing else ""
+    lacking = f"\n\nMissing or left out: {counted(len(missing), 'line')} at the end of {out / 'report.md'}." if missing else ""
     return f"{tables.brief(analysis)}{lacking}\n\nThe page: {out / 'report.html'}"
 
 
