@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.prepare.label_layouts import write_all
 from tests.prepare.volume_layouts import write_dicom, write_folder, write_msd, write_nnunet
 
 from medtransfer.prepare.samples import write_samples
@@ -28,6 +29,22 @@ CASES: dict[str, dict[str, Any]] = {
     "nifti": {"root": "nifti", "size": (32, 48), "subset": False, "split": FRACTION, "options": {}},
     "dicom": {"root": "dicom", "size": (32, 48), "subset": False, "split": FRACTION, "options": {}},
     "tiff": {"root": "tiff", "size": (32, 48), "subset": False, "split": FRACTION, "options": {}},
+    "table": {
+        "root": "table", "size": (16, 20), "subset": False, "options": {
+            "image": "scans/{id}.png", "column": "grade", "task": "ordinal", "classes": ["0", "1", "2"], "group_by": "{patient}",
+            "split_column": "part",
+        },
+    },
+    "image-folder": {"root": "image-folder", "size": (16, 20), "subset": False, "options": {}},
+    "chestxray14": {"root": "chestxray14", "size": (16, 20), "subset": True, "options": {}},
+    "chexpert": {"root": "chexpert", "size": (16, 20), "subset": True, "options": {"uncertain": "lsr-ones"}},
+    "rsna-pe": {"root": "rsna-pe", "size": (16, 20), "subset": True, "split": FRACTION, "options": {}},
+    "shenzhen": {"root": "shenzhen", "size": (16, 20), "subset": True, "split": FRACTION, "options": {}},
+    "aptos": {"root": "aptos", "size": (16, 20), "subset": True, "split": FRACTION, "options": {}},
+    "patchcamelyon": {"root": "patchcamelyon", "size": (16, 16), "subset": True, "split": FRACTION, "options": {}},
+    "kermany": {"root": "kermany", "size": (16, 20), "subset": True, "options": {}},
+    "nih-four-findings": {"root": "nih-four-findings", "size": (16, 20), "subset": True, "options": {}},
+    "siim": {"root": "siim", "size": (3, 4), "subset": False, "split": {"test": 0.5, "seed": 0}, "options": {}},
 }  # fmt: skip
 
 
@@ -41,6 +58,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_folder(out / "nifti", ".nii.gz")
     write_folder(out / "tiff", ".tif")
     write_dicom(out / "dicom")
+    write_all(out)
     return out
 
 

@@ -11,9 +11,17 @@ from tests.prepare.conftest import CASES
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.prepare.readers import READERS
-from medtransfer.records import INDEX_COLUMNS, MASKS_FILE, PreparedTarget
+from medtransfer.records import (
+    IMAGE_TASKS,
+    IMAGES_FILE,
+    INDEX_COLUMNS,
+    INDEX_FILE,
+    LABELS_FILE,
+    MASKS_FILE,
+    UNCERTAIN,
+    PreparedTarget,
+)
 from medtransfer.records.prepared import SPACING_COLUMNS
-from medtransfer.tasks import TASKS
 
 Run = Callable[..., PreparedTarget]
 
@@ -22,7 +30,7 @@ Run = Callable[..., PreparedTarget]
 def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Path, tmp_path: Path) -> None:
     prepared = run(reader)
     index, images, info = prepared.index, prepared.images, prepared.info
-    labels_file = TASKS[info.task].labels_file
+    (labels_file,) = info.arrays.keys() - {IMAGES_FILE, INDEX_FILE}
     labels = np.load(prepared.folder / labels_file)
     known = reader in ("acdc", "nnunet", "msd", "nifti", "dicom")
     assert tuple(index.columns) == (*INDEX_COLUMNS, *SPACING_COLUMNS * known)
@@ -31,6 +39,11 @@ def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Pa
     if labels_file == MASKS_FILE:
         assert (labels.dtype, labels.shape) == (np.uint8, images.shape[:-1])
         assert set(np.unique(labels)) == set(range(len(info.classes) + 1))
+    else:
+        several = (len(info.classes),) if info.task == "multilabel" else ()
+        highest = len(info.classes) - 1 if info.task in ("multiclass", "ordinal") else 1
+        assert (labels_file, labels.dtype, labels.shape) == (LABELS_FILE, np.uint8, (len(images), *several))
+        assert info.task in IMAGE_TASKS and set(np.unique(labels)) <= {*range(highest + 1), UNCERTAIN}
     assert sorted(index["row"].unique()) == list(range(len(images)))
     assert list(index["sample"]) == list(range(len(index)))
     assert (index["top"] + index["height"] <= images.shape[1]).all()
@@ -40,7 +53,7 @@ def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Pa
     assert set(info.counts) == {"train", "test"}
     assert list(index.loc[index["split"] == "test", ["height", "width"]].drop_duplicates().iloc[0]) == info.input
     assert images.std() > 5
-    assert info.citation and info.image_rule
+    assert info.citation and (info.image_rule is None) == (reader == "rsna-pe")  # no rule has a window per channel
     assert info.arrays == {name: file_sha256(prepared.folder / name) for name in ("images.npy", labels_file, "index.csv")}
     assert (prepared.folder / "preview.png").is_file()
     assert info.sources and set(index["source"]) <= set(info.sources)
@@ -66,7 +79,7 @@ def test_a_truncated_image_leaves_no_target(reader: str, run: Run, copy: Callabl
     name = run(reader, root=root).index["source"].iloc[-1]
     data = (root / name).read_bytes()
     (root / name).write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="cannot be read|is damaged"):
+    with pytest.raises(InputError, match="cannot be read|is damaged|cannot hold"):
         run(reader, root=root, out=tmp_path / "fresh")
     assert not list((tmp_path / "fresh").glob("*")) and not list((tmp_path / "fresh").glob(".*"))
 

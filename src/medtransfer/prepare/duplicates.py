@@ -15,11 +15,11 @@ MOST_NAMED = 20  # pairs in a message
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two rows of the arrays that hold the same image: `first` before `second`, with equal or with other masks."""
+    """Two rows of the arrays that hold the same image: `first` before `second`, with equal or with other labels."""
 
     first: int
     second: int
-    other_masks: bool
+    other_labels: bool
 
 
 def hash_image(image: np.ndarray) -> str | None:
@@ -67,7 +67,9 @@ def join_groups(duplicates: Sequence[Duplicate], items: Sequence[Item]) -> dict[
     return {group: find(group) for group in leader}
 
 
-def check_duplicates(duplicates: Sequence[Duplicate], splits: Sequence[str], items: Sequence[Item], allow: bool) -> list[str]:
+def check_duplicates(
+    duplicates: Sequence[Duplicate], splits: Sequence[str], items: Sequence[Item], allow: bool, kind: str = "masks"
+) -> list[str]:  # fmt: skip
     """Check that no two splits share an image, byte for byte.
 
     Args:
@@ -75,6 +77,7 @@ def check_duplicates(duplicates: Sequence[Duplicate], splits: Sequence[str], ite
         splits: split of each row.
         items: item of each row.
         allow: whether to report shared images as notes instead.
+        kind: what the labels are called.
 
     Returns:
         Notes for the log that name the pairs: those across splits, if allowed, and those within one split.
@@ -87,31 +90,34 @@ def check_duplicates(duplicates: Sequence[Duplicate], splits: Sequence[str], ite
     if across and not allow:
         pair = across[0]
         one, other = (f"{items[row].source} ({splits[row]})" for row in (pair.first, pair.second))
+        differing = f" with other {kind}" * pair.other_labels
         raise InputError(
-            f"expected no image in two splits, but {one} and {other} hold the same image{' with other masks' * pair.other_masks} "
-            f"({_count(across)}); put both into one split with the line `{items[pair.second].group},{splits[pair.first]}` in "
+            f"expected no image in two splits, but {one} and {other} hold the same image{differing} "
+            f"({_count(across, kind)}); put both into one split with the line `{items[pair.second].group},{splits[pair.first]}` in "
             "`split: {file: <csv>}`, or set `allow_duplicates: true` to keep the published split as it is"
         )
     notes = []
     if across:
-        notes.append(f"{_count(across)} are in two splits, allowed by `allow_duplicates`: {_name(across, splits, items)}")
+        notes.append(
+            f"{_count(across, kind)} are in two splits, allowed by `allow_duplicates`: {_name(across, splits, items, kind)}"
+        )
     if inside:
-        notes.append(f"{_count(inside)} are stored twice inside one split: {_name(inside, splits, items)}")
+        notes.append(f"{_count(inside, kind)} are stored twice inside one split: {_name(inside, splits, items, kind)}")
     return notes
 
 
-def _count(pairs: Sequence[Duplicate]) -> str:
-    others = sum(pair.other_masks for pair in pairs)
-    return f"{len(pairs)} such images" + (f", {others} of them with other masks" if others else "")
+def _count(pairs: Sequence[Duplicate], kind: str) -> str:
+    others = sum(pair.other_labels for pair in pairs)
+    return f"{len(pairs)} such images" + (f", {others} of them with other {kind}" if others else "")
 
 
-def _name(pairs: Sequence[Duplicate], splits: Sequence[str], items: Sequence[Item]) -> str:
+def _name(pairs: Sequence[Duplicate], splits: Sequence[str], items: Sequence[Item], kind: str) -> str:
     """Name the sources of duplicates, once for all slices of a volume."""
     totals, others = Counter[str](), Counter[str]()
     for pair in pairs:
         name = " and ".join(f"{items[row].source} ({splits[row]})" for row in (pair.first, pair.second))
         totals[name] += 1
-        others[name] += pair.other_masks
-    names = [f"{name}: {totals[name]}" + (f", {others[name]} with other masks" if others[name] else "") for name in totals]
+        others[name] += pair.other_labels
+    names = [f"{name}: {totals[name]}" + (f", {others[name]} with other {kind}" if others[name] else "") for name in totals]
     more = f"; and {len(names) - MOST_NAMED} more pairs" if len(names) > MOST_NAMED else ""
     return "; ".join(names[:MOST_NAMED]) + more

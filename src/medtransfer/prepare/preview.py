@@ -1,4 +1,4 @@
-"""Contact sheet of a prepared target: samples, with the outlines of their masks and a legend where it has masks."""
+"""Contact sheet of a prepared target: samples with the outlines of their masks and a legend, or with their classes in words."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from medtransfer.data.colours import colour_of
 from medtransfer.data.pixels import to_colours
-from medtransfer.records import IGNORE, PreparedTarget
+from medtransfer.records import IGNORE, LABELS_FILE, UNCERTAIN, PreparedTarget, TargetInfo
 
 COLUMNS, ROWS, CELL, LINE = 4, 3, 256, 18  # pixels of a cell and of a line of text
 
@@ -15,7 +15,8 @@ COLUMNS, ROWS, CELL, LINE = 4, 3, 256, 18  # pixels of a cell and of a line of t
 def draw_preview(prepared: PreparedTarget, path: Path) -> None:
     """Write a PNG of up to twelve samples spread over the dataset, with non-empty masks if there are any.
 
-    The text above a sample names its split, source and slice; class c is outlined in `colour_of(c)` on black.
+    The text above a sample names its split, source and slice; class c is outlined in `colour_of(c)` on black. Labels of whole
+    images are written into them.
     """
     labels = list(range(1, len(prepared.info.classes) + 1)) + [IGNORE] * prepared.info.ignore if prepared.has_masks else []
     names = dict(zip(labels, [*prepared.info.classes, "ignored"], strict=False))
@@ -29,17 +30,33 @@ def draw_preview(prepared: PreparedTarget, path: Path) -> None:
         x, y = cell % COLUMNS * CELL, cell // COLUMNS * (CELL + LINE)
         _write(sheet, (x + 4, y), f"{sample['split']} {Path(sample['source']).name} {sample['slice']}", CELL - 8)
         sheet.paste(picture, (x, y + LINE))
+        if LABELS_FILE in prepared.info.arrays:
+            _write(sheet, (x + 4, y + LINE), describe_label(prepared.info, prepared.image_labels[area[0]]), CELL - 8, "black")
     sheet.paste(legend, (0, ROWS * (CELL + LINE)))
     sheet.save(path, format="PNG")
 
 
-def _write(sheet: Image.Image, position: tuple[int, int], text: str, width: int) -> int:
-    """Write one line of text, without its middle if it is too wide; return its width, pixels."""
+def describe_label(info: TargetInfo, label: np.ndarray) -> str:
+    """Return the label of an image in words: its class, or those that it has, with a question mark where that is uncertain."""
+    if info.task == "binary":
+        return info.classes[0] if label else f"not {info.classes[0]}"
+    if info.task != "multilabel":
+        return info.classes[int(label)]
+    marks = {1: "", UNCERTAIN: "?"}
+    return (
+        ", ".join(name + marks[state] for name, state in zip(info.classes, label.tolist(), strict=True) if state in marks) or "none"
+    )
+
+
+def _write(sheet: Image.Image, position: tuple[int, int], text: str, width: int, box: str | None = None) -> int:
+    """Write one line of text on a box, without its middle if it is too wide; return its width, pixels."""
     font, short = ImageFont.load_default(12), text
     for kept in range(len(text), 2, -1):
         short = text if kept == len(text) else f"{text[: kept // 2]}…{text[len(text) - kept // 2 :]}"
         if font.getlength(short) <= width:
             break
+    if box:
+        ImageDraw.Draw(sheet).rectangle((*position, position[0] + font.getlength(short), position[1] + LINE - 3), fill=box)
     ImageDraw.Draw(sheet).text(position, short, fill="white", font=font)
     return int(font.getlength(short))
 

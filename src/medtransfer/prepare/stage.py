@@ -16,10 +16,11 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.locks import exclusive
 from medtransfer.prepare.duplicates import check_duplicates, find_duplicates, hash_image, hash_pixels, join_groups
+from medtransfer.prepare.label_counts import check_labels, count_labels
 from medtransfer.prepare.mask_counts import check_masks, count_masks
 from medtransfer.prepare.preview import draw_preview
 from medtransfer.prepare.readers import READERS
-from medtransfer.prepare.readers.contract import Item, Scan, Size
+from medtransfer.prepare.readers.contract import ALL, Item, Scan, Size
 from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
 from medtransfer.progress import track
 from medtransfer.records import (
@@ -39,7 +40,7 @@ from medtransfer.records.tables import as_csv
 
 log = logging.getLogger("medtransfer")
 REVISION = 3  # of what the readers make of the same files; targets of an older one are prepared again
-COUNTS_FILE = "mask_counts.csv"
+COUNTS_FILE, LABEL_COUNTS_FILE = "mask_counts.csv", "label_counts.csv"
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,11 @@ def prepare(
             duplicates = find_duplicates(rows.images, rows.labels)
             by_item = assign_splits(scan.items, split, validation, join_groups(duplicates, rows.items))
             splits = [name for item, name in zip(scan.items, by_item, strict=True) for _ in range(item.pictures)]
-            notes = [*scan.notes, *check_duplicates(duplicates, splits, rows.items, allow_duplicates)]
-            if scan.labels and scan.labels.file == MASKS_FILE:
-                notes += _write_mask_counts(scan, splits, rows, partial)
+            kind = "labels" if scan.labels and scan.labels.file != MASKS_FILE else "masks"
+            notes = [*scan.notes, *check_duplicates(duplicates, splits, rows.items, allow_duplicates, kind)]
+            if scan.labels:
+                write = _write_mask_counts if scan.labels.file == MASKS_FILE else _write_label_counts
+                notes += write(scan, splits, rows, partial)
             for note in notes:
                 log.warning("prepare: %s", note)
             counts = _write_index(scan, splits, rows, partial)
@@ -139,8 +142,10 @@ def check_counts(scan: Scan, subset: bool, root: Path) -> None:
         InputError: there are more than expected, or fewer without `subset`.
     """
     for split, expected in scan.expected.items():
-        count = sum(item.pictures * len(scan.windows[split]) for item in scan.items if item.split == split)
-        message = f"expected {expected} {split} samples in {root}, but got {count}"
+        windows = len(scan.windows["train" if split in ("train", ALL) else "test"])
+        count = windows * sum(item.pictures for item in scan.items if split in (ALL, item.split))
+        count += sum(number for name, number in scan.left_out.items() if split in (ALL, name))
+        message = f"expected {expected} {split} samples in {root}, but got {count}".replace(f" {ALL} ", " ")
         if count > expected:
             raise InputError(f"{message} ({count - expected} more); remove what does not belong to the dataset")
         if count < expected and not subset:
@@ -211,7 +216,8 @@ def _write_arrays(scan: Scan, size: Size, target: str, folder: Path) -> Rows:
         rows.labels.append("" if picture.labels is None else hash_pixels(picture.labels))
         if labels is not None and picture.labels is not None:
             labels[row] = picture.labels
-            rows.pixels.append(np.bincount(np.ravel(picture.labels), minlength=256)[: len(scan.classes) + 1])
+            if scan.labels and scan.labels.file == MASKS_FILE:
+                rows.pixels.append(np.bincount(np.ravel(picture.labels), minlength=256)[: len(scan.classes) + 1])
     images.flush()
     if labels is not None:
         labels.flush()
@@ -223,6 +229,14 @@ def _write_mask_counts(scan: Scan, splits: Sequence[str], rows: Rows, folder: Pa
     counts = count_masks(np.stack(rows.pixels), splits, scan.classes)
     (folder / COUNTS_FILE).write_text(as_csv(counts), encoding="utf-8")
     return check_masks(counts, {name: item.source for item, name in zip(rows.items, splits, strict=True)})
+
+
+def _write_label_counts(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) -> list[str]:
+    """Write how many images are positive and negative, by split and class; return warnings."""
+    labels = np.load(folder / scan.labels.file) if scan.labels else np.empty(0)
+    counts = count_labels(labels, splits, scan.classes, scan.task)
+    (folder / LABEL_COUNTS_FILE).write_text(as_csv(counts), encoding="utf-8")
+    return check_labels(counts)
 
 
 def _write_index(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) -> dict[str, int]:

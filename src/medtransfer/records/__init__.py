@@ -20,11 +20,14 @@ from medtransfer.records.model import MODEL_FILE, ModelInfo
 from medtransfer.records.prediction import Prediction
 from medtransfer.records.prepared import (
     IGNORE,
+    IMAGE_TASKS,
     IMAGES_FILE,
     INDEX_COLUMNS,
     INDEX_FILE,
+    LABELS_FILE,
     MASKS_FILE,
     TARGET_FILE,
+    UNCERTAIN,
     PreparedTarget,
     TargetInfo,
     write_index,
@@ -37,11 +40,11 @@ from medtransfer.records.untrusted import in_one_line, require_file
 
 __all__ = [
     "BROKEN_ARRAYS", "CURVES_FILE", "Cell", "CellName", "CheckpointInfo", "EXPORT_FILE", "ExportInfo",
-    "IGNORE", "IMAGES_FILE", "INDEX_COLUMNS", "INDEX_FILE",
-    "ImageRule", "MASKS_FILE", "MODEL_FILE", "ModelInfo",
+    "IGNORE", "IMAGES_FILE", "IMAGE_TASKS", "INDEX_COLUMNS", "INDEX_FILE",
+    "ImageRule", "LABELS_FILE", "MASKS_FILE", "MODEL_FILE", "ModelInfo",
     "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "Prediction", "PreparedTarget", "Pretraining", "Provenance",
-    "Result", "SOURCE_ACCURACY", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "WEIGHTS_FILE", "atomic_folder",
-    "atomic_path",
+    "Result", "SOURCE_ACCURACY", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "UNCERTAIN", "WEIGHTS_FILE",
+    "atomic_folder", "atomic_path",
     "checkpoint_path", "create_array", "find_checkpoint", "in_one_line", "input_channels",
     "list_checkpoints", "map_array", "open_arrays",
     "parse_json", "read_curves", "read_json", "read_kept", "read_table", "read_tensors", "read_values", "require_file",

@@ -32,13 +32,14 @@ class TargetInfo(Record):
         reader: reader that made it, a key of READERS.
         task: what its labels are for, a key of TASKS, or `none`.
         citation: publication of the dataset.
-        classes: names of the non-background classes; label c of a mask is classes[c - 1].
+        classes: names of the non-background classes; label c of a mask is classes[c - 1]. Of whole images all classes in their
+            order, of a binary task the positive one.
         channels: channels of the stored images; a grey image is repeated to 3 when it is loaded.
         input: (height, width) of a model's input, in pixels.
         augmentation: name of the training augmentation, `rotate-flip`, `affine` or `rotate-crop`.
         scaling: how raw intensities became uint8, for people.
         counts: samples per split.
-        expected: samples per split of the full dataset; empty if none are published.
+        expected: samples per split of the full dataset, or of `all`; empty if none are published.
         subset: whether fewer samples than expected were declared.
         sources: SHA-256 of every source file, by path below the raw folder.
         arrays: SHA-256 of images.npy, of the labels if there are any, and of index.csv.
@@ -93,7 +94,10 @@ class TargetInfo(Record):
 
 TARGET_FILE, IMAGES_FILE, INDEX_FILE = "dataset.json", "images.npy", "index.csv"
 MASKS_FILE = "masks.npy"  # labels of pixels; the labels of other tasks have files of their own
-IGNORE = 255  # label of pixels that are left out of loss and metrics
+LABELS_FILE = "labels.npy"  # labels of images: (N,), or (N, L) of L independent ones
+IMAGE_TASKS = ("binary", "multilabel", "multiclass", "ordinal")  # tasks whose labels are those of whole images
+IGNORE = 255  # label of pixels, or of an image, that is left out of loss and metrics
+UNCERTAIN = 254  # label of an image that the target's rule for uncertain labels resolves
 REMEDY = "make the target again with `medtransfer prepare --force`"
 _VERIFIED: set[tuple[str, int, int, str | None]] = set()  # files whose hash this process has already checked
 INDEX_COLUMNS = ("sample", "row", "split", "group", "source", "slice", "top", "left", "height", "width")
@@ -135,6 +139,12 @@ class PreparedTarget:
     def masks(self) -> "np.ndarray":
         """Map the masks, uint8 (N, H, W), 0 is background."""
         return self._map(MASKS_FILE, self.images.shape[:3])
+
+    @cached_property
+    def image_labels(self) -> "np.ndarray":
+        """Map the labels of images, uint8 (N,), or (N, L) of L independent labels."""
+        count, several = len(self.images), self.info.task == "multilabel"
+        return self._map(LABELS_FILE, (count, len(self.info.classes)) if several else (count,))
 
     @cached_property
     def index(self) -> "pd.DataFrame":

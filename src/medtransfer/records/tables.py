@@ -26,8 +26,14 @@ class Table:
     lines: list[int]
 
 
-def read_table(path: Path, remedy: str) -> Table:
-    """Read a CSV file in UTF-8 with a header; blank lines are skipped, but count in line numbers.
+def read_table(path: Path, remedy: str, delimiter: str = ",", header: Sequence[str] | None = None) -> Table:
+    """Read a CSV file in UTF-8; blank lines are skipped, but count in line numbers.
+
+    Args:
+        path: its path.
+        remedy: what to do about a broken one, for messages.
+        delimiter: what is between two fields; a space stands for any white space.
+        header: names of the columns where the file has no header.
 
     Raises:
         InputError: the file is missing or not such a table, repeats a column, or has a row of another length.
@@ -35,8 +41,9 @@ def read_table(path: Path, remedy: str) -> Table:
     require_file(path, "a table", remedy)
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.reader(handle, strict=True)
-            columns = next((row for row in reader if row), [])
+            lines = (" ".join(line.split()) for line in handle) if delimiter == " " else handle
+            reader = csv.reader(lines, strict=True, delimiter=delimiter)
+            columns = list(header) if header else next((row for row in reader if row), [])
             if not columns:
                 raise ValueError("it is empty")
             numbered = [(reader.line_num, row) for row in reader if row]

@@ -71,6 +71,12 @@ def read_series_geometry(paths: Sequence[Path]) -> Geometry:
     return _arrange(paths)[1]
 
 
+def read_slice(path: Path) -> np.ndarray:
+    """Read a single file: values (rows, columns), with slope and intercept applied, white is high; errors as in `read_series`."""
+    _check_single(_read_header(path), path)
+    return _read_pixels(path)
+
+
 def series_files(folder: Path) -> list[Path]:
     """Return the files of the only series in a folder, sorted by name; raise InputError if there are several, or none."""
     series = find_series(sorted(path for path in folder.iterdir() if path.is_file()))

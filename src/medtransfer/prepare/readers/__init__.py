@@ -1,6 +1,27 @@
 """Registry of readers, each for one dataset in its published form, or for one kind of files."""
 
-from medtransfer.prepare.readers import acdc, covid_qu, dicom, folder, idrid, msd, nifti, nnunet, tiff
+from medtransfer.prepare.readers import (
+    acdc,
+    aptos,
+    chestxray14,
+    chexpert,
+    covid_qu,
+    dicom,
+    folder,
+    idrid,
+    image_folder,
+    kermany,
+    msd,
+    nifti,
+    nih_four_findings,
+    nnunet,
+    patchcamelyon,
+    rsna_pe,
+    shenzhen,
+    siim,
+    table,
+    tiff,
+)
 from medtransfer.prepare.readers.contract import Reader
 
 READERS: dict[str, Reader] = {
@@ -13,4 +34,15 @@ READERS: dict[str, Reader] = {
     "nifti": nifti.scan,
     "tiff": tiff.scan,
     "dicom": dicom.scan,
+    "table": table.scan,
+    "image-folder": image_folder.scan,
+    "chestxray14": chestxray14.scan,
+    "chexpert": chexpert.scan,
+    "rsna-pe": rsna_pe.scan,
+    "shenzhen": shenzhen.scan,
+    "aptos": aptos.scan,
+    "patchcamelyon": patchcamelyon.scan,
+    "kermany": kermany.scan,
+    "nih-four-findings": nih_four_findings.scan,
+    "siim": siim.scan,
 }

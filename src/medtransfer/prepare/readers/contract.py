@@ -8,7 +8,7 @@ import re
 import reprlib
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from medtransfer.records import MASKS_FILE, ImageRule
 
 SPLIT_NAME = re.compile(r"(?i)(?<![a-z])(train(ing)?|test(ing)?|val(id(ation)?)?)(set)?(?![a-z])")
 MOST_CLASSES = 254  # masks are stored in one byte, and 255 is a pixel to ignore
+ALL = "all"  # of the counts of a dataset without published splits
 UNLABELLED = "none"  # task of a target without labels, which encoders can be scored on
 Window = tuple[int, int, int, int]
 
@@ -91,7 +92,7 @@ class Scan:
         augmentation: name of the training augmentation.
         citation: citation of the dataset.
         scaling: how raw intensities become uint8; a function where only the loaded pictures tell.
-        expected: number of samples in each split of the full dataset; empty if unpublished.
+        expected: number of samples in each split of the full dataset, or in `ALL` of it; empty if unpublished.
         windows: (top, left, height, width) of the samples cut from every stored picture, for `train` and for `test`.
         items: items in the order of storage.
         task: what the labels are for, a key of TASKS, or UNLABELLED.
@@ -100,6 +101,7 @@ class Scan:
         ignore: whether labels of pixels may be IGNORE.
         see_splits: called with the split of every item before any is loaded, for a scaling that is computed from training images.
         image_rule: returns how raw images became pictures, once they are loaded; None if no rule describes it.
+        left_out: samples of each split that the options leave out; they count as `expected` ones.
     """
 
     classes: tuple[str, ...]
@@ -117,6 +119,7 @@ class Scan:
     ignore: bool = False
     see_splits: Callable[[Sequence[str]], None] | None = None
     image_rule: Callable[[], ImageRule] | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 Reader = Callable[[Path, Size, Mapping[str, Any]], Scan]
@@ -208,13 +211,14 @@ def check_split_folders(folder: Path, read: Collection[str]) -> None:
         )
 
 
-def match_group(name: str, pattern: str, path: Path) -> str:
-    """Return the patient that the option `group`, a regular expression with a group, finds in a name.
+def match_group(name: str, pattern: str, path: Path, option: str = "group") -> str:
+    """Return what an option finds in a name: it is a regular expression with a group, such as that of the patient.
 
     Args:
         name: name of the image.
         pattern: the expression.
         path: path of the image, for the message.
+        option: name of the option, for the message.
 
     Raises:
         InputError: it is no such expression, or does not match.
@@ -222,9 +226,9 @@ def match_group(name: str, pattern: str, path: Path) -> str:
     try:
         match = re.search(pattern, name)
     except re.error as error:
-        raise InputError(f"expected a regular expression in the option group, but {pattern!r} is not one ({error})") from None
+        raise InputError(f"expected a regular expression in the option {option}, but {pattern!r} is not one ({error})") from None
     if match is None or not match.groups() or match[1] is None:
-        raise InputError(f"expected the first group of the option group {pattern!r} to match every name, but not {path}")
+        raise InputError(f"expected the first group of the option {option} {pattern!r} to match every name, but not {path}")
     return match[1]
 
 

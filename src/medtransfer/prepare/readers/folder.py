@@ -45,6 +45,7 @@ from medtransfer.prepare.picture_files import (
     read_mask,
     read_stored,
 )
+from medtransfer.prepare.picture_notes import describe_headers, describe_some
 from medtransfer.prepare.readers.contract import (
     UNLABELLED,
     Item,
@@ -164,17 +165,7 @@ def _describe(
     pairs: Sequence[Pair], headers: Sequence[Header], size: Size, chosen: Mapping[str, Any], apart: bool
 ) -> tuple[str, ...]:  # fmt: skip
     """Say what a user may not expect of these pictures, with counts and an example each."""
-    kept, alone = chosen["keep_aspect"], chosen["group"] is None
-    squeezed = [not kept and abs(header.size[0] * size[1] / (header.size[1] * size[0]) - 1) > 0.05 for header in headers]
-    notes = [
-        ([header.turned for header in headers], "are turned by their EXIF orientation, as viewers do"),
-        ([header.deep_colour for header in headers], "have 16 bits per colour channel, of which the upper 8 are kept"),
-        ([apart and header.wide for header in headers], "hold 16-bit or float grey, each scaled by its own percentiles: equal "
-         "values become unequal; `scaling: group`, `dataset` or `[low, high]` gives them one scale"),
-        (squeezed, f"have another aspect than {size[0]}x{size[1]} and are squeezed to it; "
-         "`keep_aspect: true` pads them instead"),
-        ([alone and "/" in pair.name for pair in pairs], "are in subfolders, and each is a group of its own; "
-         "`group: '(.+)/'` makes every subfolder one"),
-    ]  # fmt: skip
-    concerned = [([pair.image for pair, flag in zip(pairs, flags, strict=True) if flag], text) for flags, text in notes]
-    return tuple(f"{len(paths)} of {len(pairs)} pictures {text} (such as {paths[0]})" for paths, text in concerned if paths)
+    paths = [pair.image for pair in pairs]
+    alone = [chosen["group"] is None and "/" in pair.name for pair in pairs]
+    text = "are in subfolders, and each is a group of its own; `group: '(.+)/'` makes every subfolder one"
+    return (*describe_headers(paths, headers, size, chosen["keep_aspect"], apart), *describe_some(paths, alone, text))

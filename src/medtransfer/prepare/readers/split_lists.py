@@ -1,0 +1,115 @@
+"""Published splits as lists of names: text files with one image per line, such as test_list.txt."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.readers.contract import composed
+from medtransfer.prepare.splits import SPLITS
+from medtransfer.records import in_one_line, require_file
+
+
+class SplitLists:
+    """The option `split_lists`: for each split a file, or several, of image names; what follows a name in its line is not read.
+
+    A name may be a path or its last part. One in `train` and in `validation` is a validation image: published lists of training
+    images hold those too.
+    """
+
+    def __init__(self, root: Path, option: Any) -> None:
+        """Read the lists.
+
+        Raises:
+            InputError: the option is invalid, or a file is missing or no text.
+        """
+        self.files: list[Path] = []
+        self._splits: dict[str, str] = {}
+        self._lines: dict[str, tuple[str, Path]] = {}
+        for split in ("train", "validation", "test"):
+            for path in list_files(root, check_splits(option or {}, "split_lists").get(split, []), "split_lists"):
+                self._read(path, split)
+
+    def __bool__(self) -> bool:
+        """Whether there are any lists."""
+        return bool(self.files)
+
+    def find(self, image: Path, shown: str) -> str | None:
+        """Return the split of an image, None if no list names it; remember that it was looked up.
+
+        Args:
+            image: its path.
+            shown: how tables name it, a path.
+        """
+        names = {composed(name) for name in (shown, Path(shown).name, image.name, image.stem)} & self._splits.keys()
+        splits = {self._splits[name] for name in names}
+        for name in names:
+            self._lines.pop(name, None)
+        if len(splits - {"train"} or splits) > 1 or splits == {"train", "test"}:
+            raise InputError(f"expected {image} in one list, but its names {' and '.join(sorted(names))} are in several")
+        return max(splits, key=("train", "validation", "test").index, default=None)
+
+    def check_all_found(self) -> None:
+        """Raise InputError if a list names an image that was never looked up."""
+        if self._lines:
+            name, path = next(iter(self._lines.values()))
+            raise InputError(
+                f"expected an image for every line of {path}, but there is none for {name!r} ({len(self._lines)} such in all "
+                "lists); complete the dataset, or set `missing: skip` to go without them"
+            )
+
+    @property
+    def unused(self) -> int:
+        """Number of names in the lists that no image has."""
+        return len(self._lines)
+
+    def _read(self, path: Path, split: str) -> None:
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:
+            raise InputError(f"expected a list of image names in {path}, but it cannot be read ({in_one_line(error)})") from None
+        self.files.append(path)
+        for line in filter(None, map(str.strip, lines)):
+            name = composed(_name(line))
+            before = self._splits.get(name)
+            if before not in (None, split) and (before, split) != ("train", "validation"):
+                raise InputError(f"expected {name!r} in one list, but {path} has it as {split} and another list as {before}")
+            self._splits[name] = split
+            self._lines[name] = (name, path)
+
+
+def _name(line: str) -> str:
+    """Return the name in a line: all of it, or what is before labels of 0 and 1, such as `00000001_000.png 0 1 0`."""
+    fields = line.split()
+    while len(fields) > 1 and fields[-1] in ("0", "1", "0.0", "1.0", "-1", "-1.0"):
+        fields.pop()
+    return line if len(fields) == len(line.split()) else " ".join(fields)
+
+
+def check_splits(option: Any, name: str) -> Mapping[str, Any]:
+    """Return an option that maps splits to something; raise InputError if it is no such mapping."""
+    if not isinstance(option, Mapping) or not set(option) <= set(SPLITS):
+        raise InputError(f"expected the option {name} to map some of {', '.join(SPLITS)}, but got {option!r}")
+    return option
+
+
+def list_files(root: Path, names: Any, option: str) -> list[Path]:
+    """Return the files below the dataset that an option names.
+
+    Args:
+        root: folder of the dataset.
+        names: a path below it, or a list of paths.
+        option: name of the option, for messages.
+
+    Raises:
+        InputError: a name is no such path, or there is no such file.
+    """
+    given: Iterable[Any] = names if isinstance(names, list) else [names]
+    if bad := [name for name in given if not isinstance(name, str) or not name or is_outside(name)]:
+        raise InputError(f"expected the option {option} to name files inside the dataset, but got {bad[0]!r}")
+    return [require_file(root / name, "a file of the dataset", f"add it, or correct the option {option}") for name in given]
+
+
+def is_outside(name: str) -> bool:
+    """Return whether a path leads out of the folder that it should be below."""
+    return Path(name).is_absolute() or ".." in Path(name).parts

@@ -1,0 +1,116 @@
+"""The reader `image-folder`: classes by folder or by name, and published splits."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.prepare.label_layouts import picture, write_lines
+
+from medtransfer.errors import InputError
+from medtransfer.prepare.readers.contract import Scan
+from medtransfer.prepare.readers.image_folder import scan
+
+SIZE = (20, 24)
+
+
+def write(root: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        picture(root / name, number)
+    return root
+
+
+def rows(described: Scan) -> list[tuple[str, str | None, int]]:
+    """Return source, split and label of each image."""
+    return [(item.source, item.split, int(picture.labels)) for item in described.items for picture in item.load()]
+
+
+def test_classes_without_splits(tmp_path: Path) -> None:
+    write(tmp_path, "10/a.png", "9/a.png", "9/deep/b.jpg", "2/c.tif")
+    described = scan(tmp_path, SIZE, {})
+    assert described.classes == ("2", "9", "10") and described.task == "multiclass"
+    assert rows(described) == [("10/a.png", None, 2), ("2/c.tif", None, 0), ("9/a.png", None, 1), ("9/deep/b.jpg", None, 1)]
+
+
+def test_published_splits_are_read_and_other_folders_named(tmp_path: Path) -> None:
+    write(tmp_path, "Training/x/1.png", "val/y/2.png", "test/x/3.png", "chest_xray/x/4.png", "__MACOSX/x/5.png")
+    described = scan(tmp_path, SIZE, {})
+    assert [(split, label) for _, split, label in rows(described)] == [("train", 0), ("test", 0), ("validation", 1)]
+    assert described.notes == (f"folders of {tmp_path} beside those of the splits are not read: chest_xray",)
+    joined = scan(tmp_path, SIZE, {"splits": {"val": "train", "chest_xray": "test"}})
+    assert sorted(split for _, split, _ in rows(joined)) == ["test", "test", "train", "train"]
+
+
+def test_images_beside_masks(tmp_path: Path) -> None:
+    write(tmp_path, "Normal/images/a (1).png", "COVID/images/b.png", "COVID/lung masks/b.png", "Normal/lung masks/a (1).png")
+    write_lines(tmp_path / "Normal/readme.txt", "")
+    described = scan(tmp_path, SIZE, {"images": "*/images", "classes": ["Normal", "COVID"]})
+    assert rows(described) == [("COVID/images/b.png", None, 1), ("Normal/images/a (1).png", None, 0)]
+    assert any(note.startswith(f"2 pictures of {tmp_path} are not in '*/images'") for note in described.notes)
+    assert any("are not read: .txt (1, such as Normal/readme.txt)" in note for note in described.notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"task": "binary", "classes": ["b"]}, [("a/1.png", 0), ("b/2.png", 1), ("c/3.png", 0)]),
+        ({"classes": ["c", "a"], "others": "leave-out"}, [("a/1.png", 1), ("c/3.png", 0)]),
+        ({"classes": ["x", "y"], "labels": {"a": "y", "b": "x", "c": "y"}}, [("a/1.png", 1), ("b/2.png", 0), ("c/3.png", 1)]),
+        ({"task": "ordinal", "classes": ["c", "b", "a"]}, [("a/1.png", 2), ("b/2.png", 1), ("c/3.png", 0)]),
+        ({"label": r"(\d)$", "labels": {1: "u", 2: "v", 3: "u"}}, [("a/1.png", 0), ("b/2.png", 1), ("c/3.png", 0)]),
+    ],
+)
+def test_classes_in_other_words(options: dict[str, Any], expected: list[tuple[str, int]], tmp_path: Path) -> None:
+    described = scan(write(tmp_path, "a/1.png", "b/2.png", "c/3.png"), SIZE, options)
+    assert [(source, label) for source, _, label in rows(described)] == expected
+    assert sum(described.left_out.values()) == 3 - len(expected)
+
+
+def test_unicode_names_and_patients(tmp_path: Path) -> None:
+    write(tmp_path, "gesund/Mu\u0308ller_1.png", "gesund/M\u00fcller_2.png", "krank/K\u00f6hl & S\u00f6hne_1.png")
+    described = scan(tmp_path, SIZE, {"group": r"/(.+)_\d"})
+    assert [item.group for item in described.items] == ["M\u00fcller", "M\u00fcller", "K\u00f6hl & S\u00f6hne"]
+
+
+def test_lists_of_names_with_labels(tmp_path: Path) -> None:
+    write(tmp_path, *(f"CXR_png/X_{number}_{number % 2}.png" for number in range(4)))
+    write_lines(tmp_path / "lists/train.txt", "X_0_0.png 0", "X_1_1.png 1", "X_2_0.png 0")
+    write_lines(tmp_path / "lists/test.txt", "X_3_1.png 1")
+    options = {"images": "CXR_png", "label": r"_(\d)$", "task": "binary", "classes": ["1"]}
+    lists = {"train": "lists/train.txt", "test": "lists/test.txt"}
+    described = scan(tmp_path, SIZE, options | {"split_lists": lists})
+    assert [split for _, split, _ in rows(described)] == ["train", "train", "train", "test"]
+    assert [path.name for path in described.items[0].files] == ["X_0_0.png", "train.txt", "test.txt"]
+    write_lines(tmp_path / "lists/test.txt", "X_3_1.png 1", "X_5_1.png 1")
+    with pytest.raises(InputError, match=r"none for 'X_5_1\.png'"):
+        scan(tmp_path, SIZE, options | {"split_lists": lists})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "multilabel"}, "but got multilabel; use the reader table"),
+        ({"task": "binary"}, "option classes to name the positive class"),
+        ({"task": "ordinal"}, "option classes to name the grades"),
+        ({"task": "binary", "classes": ["a", "b"]}, "one class, the positive one"),
+        ({"classes": ["a", "z"]}, "images of every class, but there are none of 'z'; there are a, b"),
+        ({"classes": ["a"]}, "expected images of a, but .* is of 'b'; add it to the option classes, or set `others: leave-out`"),
+        ({"classes": ["a", "a"]}, "different names of classes"),
+        ({"labels": {"a": "x"}}, "option labels to name the class of 'b'"),
+        ({"labels": ["a"]}, "option labels to map names"),
+        ({"label": "z(.)"}, "first group of the option label 'z"),
+        ({"label": "("}, "regular expression in the option label"),
+        ({"splits": {"a": "training"}}, "map folders to train, validation or test, but got 'training'"),
+        ({"images": "scans"}, "expected images in class folders of"),
+        ({"others": "skip"}, "option others to be one of refuse, leave-out"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        scan(write(tmp_path, "a/1.png", "b/2.png"), SIZE, options)
+
+
+def test_one_class_and_pictures_without_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="images of two classes or more, but got only a"):
+        scan(write(tmp_path, "a/1.png"), SIZE, {})
+    with pytest.raises(InputError, match=r"to match every name, but not .*1\.png"):
+        scan(write(tmp_path, "1.png"), SIZE, {})
