@@ -87,3 +87,11 @@ def test_a_folder_named_like_a_split_is_not_passed_over(copy: Callable[[str], Pa
     (root / "Infection Segmentation Data/Testing").mkdir()
     with pytest.raises(InputError, match="Train/ and Val/ and Test/ of .*, but got Testing/ too"):
         scan(root, (8, 8), {})
+
+
+def test_lung_masks(samples: Path) -> None:
+    infections, lungs = (scan(samples / "lungs", (8, 8), {"masks": kind}) for kind in ("infection", "lung"))
+    assert lungs.classes == ("lung",) and [item.group for item in lungs.items] == [item.group for item in infections.items]
+    assert {path.parent.name for item in lungs.items for path in item.files} == {"images", "lung masks"}
+    with pytest.raises(InputError, match="option masks to be one of infection, lung, but got 'heart'"):
+        scan(samples / "lungs", (8, 8), {"masks": "heart"})

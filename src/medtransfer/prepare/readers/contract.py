@@ -241,6 +241,14 @@ def check_classes(classes: Any) -> None:
         )
 
 
+def check_expected(expected: Any) -> None:
+    """Raise InputError unless the option `expected` maps splits, or ALL, to numbers of samples."""
+    if not isinstance(expected, Mapping) or any(type(number) is not int for number in expected.values()):
+        raise InputError(f"expected the option expected to map splits to numbers of samples, but got {expected!r}")
+    if unknown := set(expected) - {"train", "validation", "test", ALL}:
+        raise InputError(f"expected the option expected to name train, validation, test or {ALL}, but got {min(unknown)!r}")
+
+
 def check_kinds(chosen: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
     """Raise InputError unless the options are strings, or true or false, as `kinds` says."""
     for name, kind in kinds.items():

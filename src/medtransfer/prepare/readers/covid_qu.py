@@ -4,13 +4,14 @@ Source: https://www.kaggle.com/datasets/anasmohammedtahir/covidqu. Citation: `CI
 
     Infection Segmentation Data/Train/COVID-19/images/covid_1.png             grey, 256x256
     Infection Segmentation Data/Train/COVID-19/infection masks/covid_1.png    grey, 256x256, values 0 and 255
-    Infection Segmentation Data/Train/COVID-19/lung masks/covid_1.png         not used
+    Infection Segmentation Data/Train/COVID-19/lung masks/covid_1.png         likewise, with `masks: lung`
 
 Kaggle's archive holds the first folder twice, one in the other; either may be the root. The same images as arrays:
 train_and_val/imgs.npy, train_and_val/inf_masks.npy, test/imgs.npy, test/inf_masks.npy, each (N, 256, 256) with values
 0..255. Train and Val together are the training images.
 Official counts: 2913 COVID-19 images have annotated infections, 2330 train + val and 583 test. The masks of Non-COVID
-and Normal are empty by definition; these classes are left out unless the option `classes` names them.
+and Normal are empty by definition; these classes are left out unless the option `classes` names them. The class of an image is
+the name of its folder: see `image_folder.py`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,10 +47,11 @@ CITATION = (
     "doi:10.1016/j.compbiomed.2021.105002"
 )
 EXPECTED = {"train": 2330, "test": 583}
-OPTIONS: dict[str, Any] = {"classes": ["COVID-19"]}
+OPTIONS: dict[str, Any] = {"classes": ["COVID-19"], "masks": "infection"}
 CLASSES = ("COVID-19", "Non-COVID", "Normal")
 FOLDERS = {"Train": "train", "Val": "train", "Test": "test"}
-PUBLISHED, MASKS = "Infection Segmentation Data", "infection masks"
+PUBLISHED = "Infection Segmentation Data"
+MASKS = {"infection": "infection masks", "lung": "lung masks"}
 ARRAYS = {"train_and_val": "train", "test": "test"}
 REMEDY = "`root` must name the folder that holds `Infection Segmentation Data`, or train_and_val/imgs.npy and test/imgs.npy"
 
@@ -60,23 +62,30 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     Args:
         root: the folder that holds `Infection Segmentation Data`, or train_and_val/ and test/ with the arrays.
         size: (height, width) of the stored pictures, pixels.
-        options: `classes`, which of COVID-19, Non-COVID and Normal to use (folders only).
+        options: `classes`, which of COVID-19, Non-COVID and Normal to use; `masks`, infection or lung (both of folders only).
 
     Raises:
         InputError: the layout is unknown, or a mask or image is missing.
     """
-    classes = read_options(options, OPTIONS, "covid-qu")["classes"]
+    chosen = read_options(options, OPTIONS, "covid-qu")
+    classes, masks = chosen["classes"], chosen["masks"]
+    if masks not in MASKS:
+        raise InputError(f"expected the option masks to be one of {', '.join(MASKS)}, but got {masks!r}")
     if not isinstance(classes, list) or not classes or not set(classes) <= set(CLASSES):
         raise InputError(f"expected the option classes to list some of {', '.join(CLASSES)}, but got {classes!r}")
     require_folder(root, REMEDY)
     names = {path.name for path in list_entries(root)}  # exact, so that Test is not test on a Mac
     arrays = [name for name in ARRAYS if name in names]
-    items = tuple(_list_arrays(root, arrays, size) if arrays else _list_folders(root, classes, size))
+    if arrays and masks != OPTIONS["masks"]:
+        raise InputError(
+            f"expected the folders of COVID-QU-Ex in {root} for `masks: {masks}`, but there are arrays, which have none"
+        )
+    items = tuple(_list_arrays(root, arrays, size) if arrays else _list_folders(root, classes, MASKS[masks], size))
     if not items:
         raise InputError(f"expected images of {', '.join(classes)} in {root}, but there are none; {REMEDY}")
     expected = EXPECTED if classes == OPTIONS["classes"] else {}
     return Scan(
-        ("infection",), 1, size, "rotate-flip", CITATION, "8-bit values kept", expected, whole_picture(size), items,
+        (masks,), 1, size, "rotate-flip", CITATION, "8-bit values kept", expected, whole_picture(size), items,
         task="segmentation", labels=pixel_labels(size), image_rule=own_percentiles,
     )  # fmt: skip
 
@@ -91,7 +100,7 @@ def _find_folders(root: Path) -> Path:
     return filled[0]
 
 
-def _list_folders(root: Path, classes: list[str], size: Size) -> Iterator[Item]:
+def _list_folders(root: Path, classes: list[str], kind: str, size: Size) -> Iterator[Item]:
     base = _find_folders(root)
     check_split_folders(base, FOLDERS)
     for folder, split in FOLDERS.items():
@@ -100,8 +109,8 @@ def _list_folders(root: Path, classes: list[str], size: Size) -> Iterator[Item]:
             if not is_folder(parent):
                 continue
             images = list_pictures(require_folder(parent / "images", REMEDY))
-            masks = list_pictures(parent / MASKS) if is_folder(parent / MASKS) else {}
-            for picture, image, mask in pair_up(images, masks, parent / MASKS):
+            masks = list_pictures(parent / kind) if is_folder(parent / kind) else {}
+            for picture, image, mask in pair_up(images, masks, parent / kind):
                 source = image.relative_to(root).as_posix()
                 yield Item(split, f"{folder}/{name}/{picture}", source, (image, mask), 1, partial(_load, image, mask, size))
 

@@ -9,8 +9,9 @@ Source: the user's own data. One raw example, with a published split and without
 PNG, JPEG, TIFF, BMP, GIF, WebP, PPM and PGM are read: 8-bit grey, colour, palette and transparency, 16-bit and float grey.
 Images and masks are matched by their paths below their folders, without the suffixes. There is no official count. Options:
 
-    images, masks    names of the two subfolders; they may be the same one, with masks told by `suffix`; masks null: there are none
-    image_suffix     what the image's name ends with, such as `_training`
+    images, masks    names of the two subfolders; they may be the same one, with masks told by `suffix`; masks null: there are none;
+                     masks a list: each folder has a mask of every image, and their union counts
+    image_suffix     what the image's name ends with, such as `_training`; or a list, such as [_training, _test]
     suffix           what the mask's name has in its place, such as `_mask`
     join             true: `case07_mask_1`, `case07_mask_2`... are further masks of case07, and their union counts
     group            regular expression whose first group is the patient, such as `(case\\d+)_`, or `(.+)/` for the subfolder;
@@ -20,6 +21,9 @@ Images and masks are matched by their paths below their folders, without the suf
     threshold        lowest value of the only class, for masks with values between; null: none
     scaling          of 16-bit and float grey: image, group or dataset, whose percentiles become 0 and 255; [low, high]; or
                      {percentiles: [1, 99], over: dataset} or {z-score: 3, over: group}; dataset: its training images
+    field            name of a subfolder with a field of view of every image: pixels where it is 0 are ignored; null: none
+    field_suffix     what its name has after the image's whole name, such as `_mask`
+    expected         split, or `all` -> official number of samples
     keep_aspect      true: pad to `size` instead of squeezing
     augmentation     of training images: affine, or rotate-flip, which also turns them upside down
     only             true: exactly these two folders count, whatever else is below `root`, such as train/
@@ -53,6 +57,7 @@ from medtransfer.prepare.readers.contract import (
     Scan,
     Size,
     check_classes,
+    check_expected,
     check_kinds,
     match_group,
     pixel_labels,
@@ -61,12 +66,14 @@ from medtransfer.prepare.readers.contract import (
     whole_picture,
 )
 from medtransfer.prepare.readers.folder_layout import Pair, list_pairs
+from medtransfer.prepare.readers.split_lists import is_outside
 from medtransfer.prepare.shared_scaling import DatasetScaling
+from medtransfer.records import IGNORE
 
 OPTIONS: dict[str, Any] = {
     "images": "images", "masks": "masks", "image_suffix": "", "suffix": "", "join": False, "group": None,
     "classes": ["foreground"], "labels": None, "threshold": None, "scaling": "image", "keep_aspect": False,
-    "augmentation": "affine", "only": False,
+    "augmentation": "affine", "only": False, "field": None, "field_suffix": "", "expected": {},
 }  # fmt: skip
 CITATION = "own data"
 AUGMENTATIONS = ("affine", "rotate-flip")  # of medtransfer.data.augmentation, those that need no larger windows
@@ -89,8 +96,13 @@ class _Reading:
             raw = read_mask(path, grey_palette=self.rule.table is None)
             check_same_size(image, raw.values, pair.image, path)
             masks.append(self.rule.number(raw, path))
-        labels = resize_mask(join_masks(masks, pair.masks), self.size, self.keep_aspect) if masks else None
-        yield Picture(resize_image(image, self.size, self.keep_aspect), labels, 0)
+        labels = join_masks(masks, pair.masks) if masks else None
+        if labels is not None and pair.field is not None:
+            field = read_mask(pair.field, grey_palette=True).values
+            check_same_size(image, field, pair.image, pair.field)
+            labels[field == 0] = IGNORE
+        stored = None if labels is None else resize_mask(labels, self.size, self.keep_aspect)
+        yield Picture(resize_image(image, self.size, self.keep_aspect), stored, 0)
 
     def _scale(self, values: np.ndarray, path: Path) -> np.ndarray:
         return self.scaling.scale(path, values[..., None], path)[..., 0]
@@ -121,7 +133,8 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     reading = _Reading(channels, size, rule, chosen["keep_aspect"], scaling)
     items = tuple(
         Item(
-            pair.split, group, pair.image.relative_to(root).as_posix(), (pair.image, *pair.masks), 1,
+            pair.split, group, pair.image.relative_to(root).as_posix(), 
+            (pair.image, *pair.masks, *([pair.field] if pair.field else [])), 1,
             partial(reading.load, pair),
         )
         for pair, group in zip(pairs, groups, strict=True)
@@ -133,9 +146,11 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
 
     return Scan(
         tuple(chosen["classes"]) if masked else (), channels, size, chosen["augmentation"], CITATION,
-        lambda: f"8-bit values kept; 16-bit and float grey: {scaling.describe()}", {}, whole_picture(size), items,
+        lambda: f"8-bit values kept; 16-bit and float grey: {scaling.describe()}", chosen["expected"], whole_picture(size),
+        items,
         task="segmentation" if masked else UNLABELLED, labels=pixel_labels(size) if masked else None,
-        notes=_describe(pairs, headers, size, chosen, scaling.apart), ignore=masked and bool(rule.ignored), see_splits=see_splits,
+        notes=_describe(pairs, headers, size, chosen, scaling.apart), ignore=masked and bool(rule.ignored or chosen["field"]),
+        see_splits=see_splits,
         image_rule=lambda: scaling.image_rule(group=pattern, keep_aspect=chosen["keep_aspect"]),
     )  # fmt: skip
 
@@ -148,13 +163,30 @@ def _check_options(chosen: Mapping[str, Any]) -> None:
             f"expected the option augmentation to be one of {', '.join(AUGMENTATIONS)}, but got {chosen['augmentation']!r}; other "
             "transforms can be set as finetune.augmentation"
         )
-    for name in ("images", "masks"):
-        value = chosen[name]
-        if name == "masks" and value is None:
+    check_expected(chosen["expected"])
+    for name in ("images", "masks", "field"):
+        folders = chosen[name] if name == "masks" and isinstance(chosen[name], list) and chosen[name] else [chosen[name]]
+        if name != "images" and folders == [None]:
             continue
-        if not isinstance(value, str) or not value or Path(value).is_absolute() or ".." in Path(value).parts:
+        if any(not isinstance(folder, str) or not folder or is_outside(folder) for folder in folders):
             raise InputError(f"expected the option {name} to name a folder inside the dataset, but got {chosen[name]!r}")
-    check_kinds(chosen, {"image_suffix": str, "suffix": str, "group": str | None, "join": bool, "keep_aspect": bool, "only": bool})
+    if chosen["field"] is not None and chosen["masks"] is None:
+        raise InputError("expected masks beside the option field, but `masks` is null; remove one of them")
+    suffixes = chosen["image_suffix"]
+    if isinstance(suffixes, list) and (not suffixes or not all(isinstance(suffix, str) for suffix in suffixes)):
+        raise InputError(f"expected the option image_suffix to be a string or a list of strings, but got {suffixes!r}")
+    check_kinds(
+        chosen,
+        {
+            "image_suffix": str | list,
+            "suffix": str,
+            "field_suffix": str,
+            "group": str | None,
+            "join": bool,
+            "keep_aspect": bool,
+            "only": bool,
+        },
+    )
 
 
 def _read_wide(path: Path) -> np.ndarray:

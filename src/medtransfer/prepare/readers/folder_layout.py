@@ -30,12 +30,14 @@ class Pair:
         name: path below the folder of images, without suffixes.
         image: path of the image.
         masks: paths of its masks.
+        field: path of its field of view, None if it has none.
     """
 
     split: str | None
     name: str
     image: Path
     masks: tuple[Path, ...]
+    field: Path | None = None
 
 
 def list_pairs(root: Path, options: Mapping[str, Any]) -> list[Pair]:
@@ -85,19 +87,44 @@ def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Ite
         yield from _list_images(split, home, options)
         return
     remedy = "name the two subfolders with the options `images` and `masks`"
-    image_folder, mask_folder = (require_folder(home / options[kind], remedy) for kind in ("images", "masks"))
-    images, others = _list_kind(image_folder, mask_folder)
-    if image_folder != mask_folder:
-        masks, other_masks = _list_kind(mask_folder, image_folder)
+    image_folder = require_folder(home / options["images"], remedy)
+    mask_folders = [require_folder(home / name, remedy) for name in _names(options["masks"])]
+    images, others = _list_kind(image_folder, mask_folders[0])
+    fields = _list_fields(home, images, options)
+    masks: dict[Path, dict[str, Path]] = {}
+    for folder in (folder for folder in mask_folders if folder != image_folder):
+        masks[folder], other_masks = _list_kind(folder, image_folder)
         others = "; ".join(filter(None, (others, other_masks)))
-    else:
-        masks = {name: path for name, path in images.items() if re.search(f"{_mask_ending(options)}(?:{FURTHER})?$", name)}
-        images = {name: path for name, path in images.items() if name not in masks}
-    images = _take_off(images, options["image_suffix"], image_folder)
-    owned = _assign(masks, images, options["suffix"], options["join"], mask_folder)
-    first = {name: paths[0] for name, paths in owned.items()}
-    for name, image, _ in pair_up(images, first, home, others):
-        yield Pair(split, name, image, tuple(owned[name]))
+    if image_folder in mask_folders:
+        ending = re.compile(f"{_mask_ending(options)}(?:{FURTHER})?$")
+        masks[image_folder] = {name: path for name, path in images.items() if ending.search(name)}
+    listed = {path for paths in masks.values() for path in paths.values()}
+    images = _take_off({name: path for name, path in images.items() if path not in listed}, options["image_suffix"], image_folder)
+    owned: dict[str, list[Path]] = {}
+    for folder, paths in masks.items():
+        of_folder = _assign(paths, images, options["suffix"], options["join"], folder)
+        for name, _, _ in pair_up(images, {name: own[0] for name, own in of_folder.items()}, home, others):
+            owned.setdefault(name, []).extend(of_folder[name])
+    for name, paths_of_image in sorted(owned.items()):
+        yield Pair(split, name, images[name], tuple(paths_of_image), fields.get(images[name]))
+
+
+def _names(option: str | list[str]) -> list[str]:
+    return option if isinstance(option, list) else [option]
+
+
+def _list_fields(home: Path, images: Mapping[str, Path], options: Mapping[str, Any]) -> dict[Path, Path]:
+    """Return the field of view of each image, if the options name their folder."""
+    if options["field"] is None:
+        return {}
+    folder = require_folder(home / options["field"], "name the folder of the fields of view with the option `field`")
+    fields, _ = _list_kind(folder, None)
+    if missing := [path for name, path in images.items() if name + options["field_suffix"] not in fields]:
+        raise InputError(
+            f"expected a field of view of every image in {folder}, but {missing[0]} has none ({len(missing)} such); set the option "
+            "field_suffix, or `field: null`"
+        )
+    return {path: fields[name + options["field_suffix"]] for name, path in images.items()}
 
 
 def _list_images(split: str | None, home: Path, options: Mapping[str, Any]) -> Iterator[Pair]:
@@ -127,11 +154,17 @@ def _mask_ending(options: Mapping[str, Any]) -> str:
     return re.escape(options["suffix"])
 
 
-def _take_off(images: Mapping[str, Path], ending: str, folder: Path) -> dict[str, Path]:
-    """Return images by their names without the ending that all of them must have."""
-    if bad := [path for name, path in images.items() if not name.endswith(ending)]:
-        raise InputError(f"expected images named *{ending} in {folder}, but got {bad[0].name}; set the option `image_suffix`")
-    return {name.removesuffix(ending): path for name, path in images.items()}
+def _take_off(images: Mapping[str, Path], endings: str | list[str], folder: Path) -> dict[str, Path]:
+    """Return images by their names without the ending, or one of the endings, that all of them must have."""
+    named: dict[str, Path] = {}
+    for name, path in images.items():
+        ending = next((ending for ending in _names(endings) if name.endswith(ending)), None)
+        if ending is None:
+            wanted = " or ".join(f"*{ending}" for ending in _names(endings))
+            raise InputError(f"expected images named {wanted} in {folder}, but got {path.name}; set the option `image_suffix`")
+        if (other := named.setdefault(name.removesuffix(ending), path)) != path:
+            raise InputError(f"expected different names without their endings in {folder}, but got {other.name} and {path.name}")
+    return named
 
 
 def _assign(
@@ -157,7 +190,8 @@ def _assign(
 def _log_unread(root: Path, homes: Iterable[Path], options: Mapping[str, Any]) -> None:
     """Log which pictures below `root` are in neither kind of folder."""
     homes = dict.fromkeys((root, *homes))
-    read = [home / options[kind] for home in homes for kind in ("images", "masks") if options[kind] is not None]
+    kinds = [options[kind] for kind in ("images", "masks", "field") if options[kind] is not None]
+    read = [home / name for home in homes for kind in kinds for name in _names(kind)]
     entries = (entry for home in homes for entry in _list_entries(home))
     unread = [entry for entry in entries if not any(path.is_relative_to(entry) or entry.is_relative_to(path) for path in read)]
     counts = {str(entry.relative_to(root)): _count(entry) for entry in unread if entry.is_dir()}

@@ -16,7 +16,8 @@ There is no official count unless `expected` states one. Options, beside those o
     classes      names of the classes in their order, of a binary task that of the positive one; null: all, sorted
     others       images of other classes than these: refuse | leave-out; of a binary task they are the negative ones
     splits       name of a folder -> train, validation or test, beside train, training, val, valid, validation, test, testing
-    split_lists  split -> text file of image names, or a list of them; names in train and validation are in validation
+    split_lists  split -> text file of image names, or a list of them; names in train and in another split are in that one
+    unlisted     images that no list names: keep, for a split that is drawn | leave-out
     missing      refuse | skip, with a note: names in these lists whose image does not exist
     expected     split, or `all` -> official number of samples
     citation     citation of the dataset
@@ -38,6 +39,7 @@ from medtransfer.prepare.readers.contract import (
     ALL,
     Scan,
     check_classes,
+    check_expected,
     check_kinds,
     composed,
     list_folders,
@@ -48,12 +50,13 @@ from medtransfer.prepare.readers.contract import (
 from medtransfer.prepare.readers.folder_layout import SPLITS
 from medtransfer.prepare.readers.labelled_images import OPTIONS as IMAGE_OPTIONS
 from medtransfer.prepare.readers.labelled_images import LabelledImage, check_image_options, scan_images
+from medtransfer.prepare.readers.split_lists import OPTIONS as LIST_OPTIONS
 from medtransfer.prepare.readers.split_lists import SplitLists
 from medtransfer.prepare.readers.table_labels import sort_names
 
 OPTIONS: dict[str, Any] = {
     "images": None, "label": "^([^/]+)/", "labels": None, "task": "multiclass", "classes": None, "others": "refuse", "splits": {},
-    "split_lists": None, "missing": "refuse", "expected": {}, "citation": "own data", **IMAGE_OPTIONS,
+    **LIST_OPTIONS, "expected": {}, "citation": "own data", **IMAGE_OPTIONS,
 }  # fmt: skip
 
 
@@ -91,7 +94,7 @@ def scan_classes(
     require_folder(root, "`root` must name the folder that holds the class folders, or train/ and test/ with them")
     homes, notes = _find_homes(root, chosen["splits"])
     named = [image for split, home in homes for image in _list_home(split, home, chosen, notes)]
-    lists = SplitLists(root, chosen["split_lists"])
+    lists = SplitLists(root, chosen)
     if not named:
         raise InputError(f"expected images in class folders of {root}, but there are none; check the layout, `root` and `images`")
     classes = _list_classes(chosen, {image.name for image in named})
@@ -100,18 +103,15 @@ def scan_classes(
     for image in named:
         shown = image.path.relative_to(root).as_posix()
         split = lists.find(image.path, shown) if lists else image.split
-        label = _number(image, classes, chosen)
+        label = None if lists.leaves_out(split) else _number(image, classes, chosen)
         if label is None:
             left_out[split or ALL] += 1
             continue
         group = match_group(shown, chosen["group"], image.path) if chosen["group"] else shown
         images.append(LabelledImage(split, group, image.path, label))
     if left_out:
-        notes.append(f"{left_out.total()} images of other classes than {', '.join(classes)} are left out")
-    if chosen["missing"] == "skip" and lists.unused:
-        notes.append(f"{lists.unused} names in the lists of splits have no image")
-    elif lists:
-        lists.check_all_found()
+        notes.append(f"{left_out.total()} images are left out, of other classes than {', '.join(classes)} or in no list")
+    notes += lists.finish()
     return scan_images(
         images, root, size, chosen, task=chosen["task"], classes=classes, citation=chosen["citation"],
         expected=chosen["expected"], tables=lists.files, notes=notes, left_out=left_out,
@@ -122,13 +122,13 @@ def _check_options(chosen: Mapping[str, Any]) -> None:
     """Raise InputError for options of a wrong type or value."""
     check_image_options(chosen)
     check_kinds(chosen, {"images": str | None, "label": str, "citation": str})
+    check_expected(chosen["expected"])
     if chosen["task"] == "multilabel":
         raise InputError(
             "expected the task multiclass, binary or ordinal for class folders, but got multilabel; use the reader table"
         )
-    for name, known in (("others", ("refuse", "leave-out")), ("missing", ("refuse", "skip"))):
-        if chosen[name] not in known:
-            raise InputError(f"expected the option {name} to be one of {', '.join(known)}, but got {chosen[name]!r}")
+    if chosen["others"] not in ("refuse", "leave-out"):
+        raise InputError(f"expected the option others to be refuse or leave-out, but got {chosen['others']!r}")
     for name in ("splits", "labels"):
         if chosen[name] is not None and not isinstance(chosen[name], Mapping):
             raise InputError(f"expected the option {name} to map names, but got {chosen[name]!r}")

@@ -9,25 +9,37 @@ from medtransfer.prepare.readers.contract import composed
 from medtransfer.prepare.splits import SPLITS
 from medtransfer.records import in_one_line, require_file
 
+OPTIONS: dict[str, Any] = {"split_lists": None, "missing": "refuse", "unlisted": "keep"}
+
 
 class SplitLists:
     """The option `split_lists`: for each split a file, or several, of image names; what follows a name in its line is not read.
 
-    A name may be a path or its last part. One in `train` and in `validation` is a validation image: published lists of training
-    images hold those too.
+    A name may be a path or its last part, with or without its suffix. One in the list of training images and in another one is in
+    the other split alone: published lists of training images hold validation images too.
     """
 
-    def __init__(self, root: Path, option: Any) -> None:
+    def __init__(self, root: Path, chosen: Mapping[str, Any]) -> None:
         """Read the lists.
 
+        Args:
+            root: folder of the dataset.
+            chosen: options, `split_lists`, `missing` and `unlisted` among them.
+
         Raises:
-            InputError: the option is invalid, or a file is missing or no text.
+            InputError: an option is invalid, or a file is missing or no text.
         """
+        for name, known in (("missing", ("refuse", "skip")), ("unlisted", ("keep", "leave-out"))):
+            if chosen[name] not in known:
+                raise InputError(f"expected the option {name} to be one of {', '.join(known)}, but got {chosen[name]!r}")
         self.files: list[Path] = []
+        self._skip, self._leave_out = chosen["missing"] == "skip", chosen["unlisted"] == "leave-out"
         self._splits: dict[str, str] = {}
-        self._lines: dict[str, tuple[str, Path]] = {}
+        self._unused: dict[str, Path] = {}
+        self._twice: set[str] = set()
+        named = check_splits(chosen["split_lists"] or {}, "split_lists")
         for split in ("train", "validation", "test"):
-            for path in list_files(root, check_splits(option or {}, "split_lists").get(split, []), "split_lists"):
+            for path in list_files(root, named.get(split, []), "split_lists"):
                 self._read(path, split)
 
     def __bool__(self) -> bool:
@@ -40,28 +52,44 @@ class SplitLists:
         Args:
             image: its path.
             shown: how tables name it, a path.
+
+        Raises:
+            InputError: two of its names are in different lists of held-out images.
         """
         names = {composed(name) for name in (shown, Path(shown).name, image.name, image.stem)} & self._splits.keys()
-        splits = {self._splits[name] for name in names}
         for name in names:
-            self._lines.pop(name, None)
-        if len(splits - {"train"} or splits) > 1 or splits == {"train", "test"}:
+            self._unused.pop(name, None)
+        splits = {self._splits[name] for name in names}
+        held_out = splits - {"train"}
+        if len(held_out) > 1:
             raise InputError(f"expected {image} in one list, but its names {' and '.join(sorted(names))} are in several")
-        return max(splits, key=("train", "validation", "test").index, default=None)
+        return min(held_out or splits, default=None)
 
-    def check_all_found(self) -> None:
-        """Raise InputError if a list names an image that was never looked up."""
-        if self._lines:
-            name, path = next(iter(self._lines.values()))
+    def leaves_out(self, split: str | None) -> bool:
+        """Return whether an image is left out because no list names it."""
+        return bool(self) and split is None and self._leave_out
+
+    def finish(self) -> list[str]:
+        """Return notes on the lists, once all images were looked up.
+
+        Raises:
+            InputError: a list names an image that does not exist, which may not be skipped.
+        """
+        notes = []
+        if self._twice:
+            example = min(self._twice)
+            notes.append(
+                f"{len(self._twice)} names are in the list of training images and in another one, which counts ({example})"
+            )
+        if self._unused and not self._skip:
+            name, path = next(iter(self._unused.items()))
             raise InputError(
-                f"expected an image for every line of {path}, but there is none for {name!r} ({len(self._lines)} such in all "
+                f"expected an image for every line of {path}, but there is none for {name!r} ({len(self._unused)} such in all "
                 "lists); complete the dataset, or set `missing: skip` to go without them"
             )
-
-    @property
-    def unused(self) -> int:
-        """Number of names in the lists that no image has."""
-        return len(self._lines)
+        if self._unused:
+            notes.append(f"{len(self._unused)} names in the lists of splits have no image (such as {next(iter(self._unused))})")
+        return notes
 
     def _read(self, path: Path, split: str) -> None:
         try:
@@ -71,11 +99,13 @@ class SplitLists:
         self.files.append(path)
         for line in filter(None, map(str.strip, lines)):
             name = composed(_name(line))
-            before = self._splits.get(name)
-            if before not in (None, split) and (before, split) != ("train", "validation"):
+            before = self._splits.get(name, split)
+            if before not in ("train", split):
                 raise InputError(f"expected {name!r} in one list, but {path} has it as {split} and another list as {before}")
+            if before != split:
+                self._twice.add(name)
             self._splits[name] = split
-            self._lines[name] = (name, path)
+            self._unused[name] = path
 
 
 def _name(line: str) -> str:

@@ -14,7 +14,7 @@ There is no official count unless `expected` states one. Options, beside those o
     header        names of the columns where the file has no header
     image         path of the image, in which {column} stands for a field, and `*` in a folder for any name
     strip         regular expression; what it matches at the beginning of the path is taken off
-    missing       refuse | skip, with a note: rows whose image does not exist
+    missing       refuse | skip, with a note: rows, and names in lists, whose image does not exist
     where         column -> list of values: rows that count, such as {Frontal/Lateral: [Frontal]}
     task          binary | multilabel | multiclass | ordinal
     column        column of the labels: of a class by its name or number, of one finding, or of several joined by `separator`
@@ -32,7 +32,8 @@ There is no official count unless `expected` states one. Options, beside those o
     group_by      the patient as text in which {column} stands for a field; `group` is searched in it, else in the image's path
     split_column  column of the published split
     splits        value of this column -> train, validation or test; null: these names, and training, val, valid, testing
-    split_lists   split -> text file of image names, or a list of them; names in train and validation are in validation
+    split_lists   split -> text file of image names, or a list of them; names in train and in another split are in that one
+    unlisted      images that no list names: keep, for a split that is drawn | leave-out
     expected      split, or `all` -> official number of samples
     citation      citation of the dataset
 """
@@ -46,18 +47,19 @@ from typing import Any
 
 from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import ALL, Scan, check_kinds, match_group, read_options, require_folder
+from medtransfer.prepare.readers.contract import ALL, Scan, check_expected, check_kinds, match_group, read_options, require_folder
 from medtransfer.prepare.readers.labelled_images import OPTIONS as IMAGE_OPTIONS
 from medtransfer.prepare.readers.labelled_images import LabelledImage, check_image_options, scan_images
 from medtransfer.prepare.readers.named_images import NamedImages
+from medtransfer.prepare.readers.split_lists import OPTIONS as LIST_OPTIONS
 from medtransfer.prepare.readers.split_lists import SplitLists
 from medtransfer.prepare.readers.table_labels import OPTIONS as LABEL_OPTIONS
 from medtransfer.prepare.readers.table_labels import ClassRule, FindingRule, States, check_label_options, holds_classes, plain
 from medtransfer.prepare.readers.table_rows import Row, fill, list_columns, list_tables, pick, read_rows
 
 OPTIONS: dict[str, Any] = {
-    "table": "labels.csv", "delimiter": ",", "header": None, "image": "{image}", "strip": "", "missing": "refuse", "where": {},
-    **LABEL_OPTIONS, "repeated": "refuse", "group_by": None, "split_column": None, "splits": None, "split_lists": None,
+    "table": "labels.csv", "delimiter": ",", "header": None, "image": "{image}", "strip": "", "where": {},
+    **LABEL_OPTIONS, "repeated": "refuse", "group_by": None, "split_column": None, "splits": None, **LIST_OPTIONS,
     "expected": {}, "citation": "own data", **IMAGE_OPTIONS,
 }  # fmt: skip
 
@@ -95,7 +97,7 @@ def scan_table(
     chosen = read_options(options, {**OPTIONS, **(defaults or {})}, reader)
     _check_options(chosen)
     require_folder(root, "`root` must name the folder that holds the table")
-    tables, lists = list_tables(root, chosen), SplitLists(root, chosen["split_lists"])
+    tables, lists = list_tables(root, chosen), SplitLists(root, chosen)
     labels = [chosen["column"]] if holds_classes(chosen) else FindingRule(chosen).columns
     rows = read_rows(tables, chosen, [*labels, *list_columns(chosen)])
     values = [row.fields[chosen["column"]] for row in rows] if holds_classes(chosen) else []
@@ -105,10 +107,7 @@ def scan_table(
         name = re.sub(f"^(?:{chosen['strip']})", "", fill(chosen["image"], row))
         collected.add(row, name, images.find(name, row.where), lists, root)
     notes = [*collected.check_missing(root), *_note_unnamed(images)]
-    if chosen["missing"] == "skip":
-        notes += [f"{lists.unused} names in the lists of splits have no image"] * bool(lists.unused)
-    else:
-        lists.check_all_found()
+    notes += lists.finish()
     found = list(collected.labelled())
     left_out = {split: len(names) for split, names in collected.left_out.items()}
     if left_out:
@@ -128,9 +127,8 @@ def _check_options(chosen: Mapping[str, Any]) -> None:
         "delimiter": str, "image": str, "strip": str, "column": str | None, "separator": str | None, "none": str | None,
         "group_by": str | None, "split_column": str | None, "citation": str,
     })  # fmt: skip
-    for name, known in (("missing", ("refuse", "skip")), ("repeated", ("refuse", "union"))):
-        if chosen[name] not in known:
-            raise InputError(f"expected the option {name} to be one of {', '.join(known)}, but got {chosen[name]!r}")
+    if chosen["repeated"] not in ("refuse", "union"):
+        raise InputError(f"expected the option repeated to be refuse or union, but got {chosen['repeated']!r}")
     try:
         re.compile(chosen["strip"])
     except re.error as error:
@@ -140,11 +138,7 @@ def _check_options(chosen: Mapping[str, Any]) -> None:
     ways = [name for name in ("split_column", "split_lists") if chosen[name]] + ["table"] * isinstance(chosen["table"], Mapping)
     if len(ways) > 1:
         raise InputError(f"expected the splits in one of the options {' and '.join(ways)}, but got both; remove one")
-    expected = chosen["expected"]
-    if not isinstance(expected, Mapping) or any(type(number) is not int for number in expected.values()):
-        raise InputError(f"expected the option expected to map splits to numbers of samples, but got {expected!r}")
-    if unknown := set(expected) - {"train", "validation", "test", ALL}:
-        raise InputError(f"expected the option expected to name train, validation, test or {ALL}, but got {min(unknown)!r}")
+    check_expected(chosen["expected"])
 
 
 class _Collected:
@@ -162,7 +156,9 @@ class _Collected:
         split = pick(row, self._chosen)
         if lists:
             split = lists.find(path or Path(name), name)
-        if any(plain(row.fields[column]) not in map(plain, values) for column, values in self._chosen["where"].items()):
+        if lists.leaves_out(split) or any(
+            plain(row.fields[column]) not in map(plain, values) for column, values in self._chosen["where"].items()
+        ):
             self.left_out[split or ALL].add(name)
             return
         if path is None:
