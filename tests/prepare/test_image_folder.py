@@ -101,7 +101,7 @@ def test_lists_of_names_with_labels(tmp_path: Path) -> None:
         ({"label": "("}, "regular expression in the option label"),
         ({"splits": {"a": "training"}}, "map folders to train, validation or test, but got 'training'"),
         ({"images": "scans"}, "expected images in class folders of"),
-        ({"others": "skip"}, "option others to be one of refuse, leave-out"),
+        ({"others": "skip"}, "option others to be refuse or leave-out"),
     ],
 )
 def test_what_cannot_be_read_is_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:

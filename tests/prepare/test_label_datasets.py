@@ -9,10 +9,14 @@ import pytest
 from tests.prepare.conftest import CASES
 from tests.prepare.label_layouts import FINDINGS14, picture, write_lines
 
+from medtransfer.config.load import load_params
 from medtransfer.errors import InputError
 from medtransfer.prepare.readers import READERS, chestxray14
 from medtransfer.prepare.readers.contract import Scan
+from medtransfer.prepare.splits import assign_splits
 from medtransfer.prepare.stage import check_counts
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -199,3 +203,13 @@ def test_kaggles_copy_of_chestxray14(samples: Path, read: Callable[..., Scan], t
         picture(tmp_path / f"images_{number // 3 + 1:03d}/images/{path.name}", number)
     described = read("chestxray14", tmp_path, image="images_*/images/{Image Index}")
     assert labels(described) == labels(read("chestxray14"))
+
+
+@pytest.mark.parametrize(
+    "name", ["aptos", "chestxray14", "chexpert", "kermany", "nih-four-findings", "rsna-pe", "shenzhen", "siim"]
+)
+def test_the_entries_of_the_configuration(name: str, samples: Path) -> None:
+    entry = load_params([ROOT / "params.yaml", ROOT / "configs/labelled.yaml"], {}).prepare.targets[name]
+    described = READERS[entry.reader](samples / entry.reader, (16, 16), entry.options)
+    drawn = assign_splits(described.items, entry.split, entry.validation)
+    assert {"train", "test"} <= set(drawn) and not entry.subset

@@ -129,3 +129,38 @@ def test_membranes_by_the_folder_reader(realdata: Path, tmp_path: Path) -> None:
     assert labels_of(prepared) == {0, 1}
     assert prepared.info.channels == 1
     assert 0.5 < prepared.masks.mean() < 0.9
+
+
+def test_chestxray14_by_its_lists(realdata: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = realdata / "chestxray14"
+    prepared = run("chestxray14", root, tmp_path / "a", (64, 64), split="official")
+    assert prepared.info.counts == {"train": 390, "test": 40} and prepared.image_labels.shape == (430, 14)
+    pneumonia = prepared.image_labels[:, prepared.info.classes.index("Pneumonia")]
+    assert pneumonia.sum() == 224 and pneumonia[prepared.samples("test")["row"]].all()
+    assert "no negative image in the split 'test' for Pneumonia" in caplog.text
+    lists = {"train": "train_val_list.txt", "test": "val_list.txt"}
+    options = {"task": "binary", "classes": ["Pneumonia"], "others": "negative", "split_lists": lists, "unlisted": "leave-out"}
+    binary = run("chestxray14", root, tmp_path / "b", (64, 64), split="official", options=options)
+    assert binary.info.counts == {"train": 300, "test": 90} and binary.info.channels == 1
+    assert binary.index.groupby("group")["split"].nunique().max() == 1
+
+
+def test_kermany_by_its_folders(realdata: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = realdata / "kermany_pneumonia/chest_xray"
+    prepared = run("kermany", root, tmp_path, (64, 64), split="official", options={"splits": {"val": "train"}})
+    assert prepared.info.counts == {"train": 616, "test": 230}
+    ill = prepared.index["source"].str.contains("/PNEUMONIA/").to_numpy()
+    assert np.array_equal(prepared.image_labels, ill) and ill.sum() == 428
+    assert "person688_virus_1281.jpeg" in caplog.text and "NORMAL2-IM-0173-0001-0002.jpeg" in caplog.text  # stored twice
+
+
+def test_covid_classes_and_lungs(realdata: Path) -> None:
+    root = realdata / "covid_qu_ex"
+    classes = READERS["image-folder"](root / "Infection Segmentation Data", (64, 64), {"images": "*/images"})
+    assert classes.classes == ("COVID-19", "Non-COVID", "Normal") and len(classes.items) == 600
+    lungs = READERS["covid-qu"](root, (64, 64), {"masks": "lung", "classes": list(classes.classes)})
+    assert len(lungs.items) == 600 and lungs.classes == ("lung",)
+    for item in classes.items[::60]:
+        (picture,) = item.load()
+        assert f"/{classes.classes[int(picture.labels)]}/images/" in item.source
+    assert all(0.05 < picture.labels.mean() < 0.6 for item in lungs.items[::60] for picture in item.load())

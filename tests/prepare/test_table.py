@@ -186,10 +186,21 @@ def test_splits_of_lists(root: Path) -> None:
         InputError, match=r"for every line of .*test\.txt, but there is none for 'x y\.png' \(1 such in all lists\)"
     ):
         run(root, split_lists=lists)
-    assert run(root, split_lists=lists, missing="skip").notes == ("1 names in the lists of splits have no image",)
-    write_lines(root / "test.txt", "a.png")
-    with pytest.raises(InputError, match=r"'a\.png' in one list, but .*test\.txt has it as test and another list as train"):
+    overlap = "1 names are in the list of training images and in another one, which counts (c.png)"
+    unused = "1 names in the lists of splits have no image (such as x y.png)"
+    assert run(root, split_lists=lists, missing="skip").notes == (overlap, unused)
+    write_lines(root / "test.txt", "c.png")
+    with pytest.raises(InputError, match=r"'c\.png' in one list, but .*test\.txt has it as test and another list as validation"):
         run(root, split_lists=lists)
+
+
+def test_images_in_no_list(root: Path) -> None:
+    write_lines(root / "train.txt", "a.png", "c.png")
+    write_lines(root / "test.txt", "c.png")
+    lists = {"train": "train.txt", "test": "test.txt"}
+    assert splits(run(root, split_lists=lists)) == ["train", None, "test"]
+    described = run(root, split_lists=lists, unlisted="leave-out")
+    assert splits(described) == ["train", "test"] and described.left_out == {"all": 1}
 
 
 @pytest.mark.parametrize(

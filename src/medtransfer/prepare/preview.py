@@ -7,7 +7,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from medtransfer.data.colours import colour_of
 from medtransfer.data.pixels import to_colours
-from medtransfer.records import IGNORE, LABELS_FILE, UNCERTAIN, PreparedTarget, TargetInfo
+from medtransfer.records import IGNORE, IMAGE_TASKS, UNCERTAIN, PreparedTarget, TargetInfo
 
 COLUMNS, ROWS, CELL, LINE = 4, 3, 256, 18  # pixels of a cell and of a line of text
 
@@ -30,7 +30,7 @@ def draw_preview(prepared: PreparedTarget, path: Path) -> None:
         x, y = cell % COLUMNS * CELL, cell // COLUMNS * (CELL + LINE)
         _write(sheet, (x + 4, y), f"{sample['split']} {Path(sample['source']).name} {sample['slice']}", CELL - 8)
         sheet.paste(picture, (x, y + LINE))
-        if LABELS_FILE in prepared.info.arrays:
+        if prepared.info.task in IMAGE_TASKS:
             _write(sheet, (x + 4, y + LINE), describe_label(prepared.info, prepared.image_labels[area[0]]), CELL - 8, "black")
     sheet.paste(legend, (0, ROWS * (CELL + LINE)))
     sheet.save(path, format="PNG")

@@ -24,8 +24,10 @@ from medtransfer.prepare.readers.contract import ALL, Item, Scan, Size
 from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
 from medtransfer.progress import track
 from medtransfer.records import (
+    IMAGE_TASKS,
     IMAGES_FILE,
     INDEX_FILE,
+    LABELS_FILE,
     MASKS_FILE,
     TARGET_FILE,
     PreparedTarget,
@@ -106,9 +108,10 @@ def prepare(
             splits = [name for item, name in zip(scan.items, by_item, strict=True) for _ in range(item.pictures)]
             kind = "labels" if scan.labels and scan.labels.file != MASKS_FILE else "masks"
             notes = [*scan.notes, *check_duplicates(duplicates, splits, rows.items, allow_duplicates, kind)]
-            if scan.labels:
-                write = _write_mask_counts if scan.labels.file == MASKS_FILE else _write_label_counts
-                notes += write(scan, splits, rows, partial)
+            if scan.labels and scan.labels.file == MASKS_FILE:
+                notes += _write_mask_counts(scan, splits, rows, partial)
+            if scan.task in IMAGE_TASKS:
+                notes += _write_label_counts(scan, splits, partial)
             for note in notes:
                 log.warning("prepare: %s", note)
             counts = _write_index(scan, splits, rows, partial)
@@ -231,10 +234,9 @@ def _write_mask_counts(scan: Scan, splits: Sequence[str], rows: Rows, folder: Pa
     return check_masks(counts, {name: item.source for item, name in zip(rows.items, splits, strict=True)})
 
 
-def _write_label_counts(scan: Scan, splits: Sequence[str], rows: Rows, folder: Path) -> list[str]:
+def _write_label_counts(scan: Scan, splits: Sequence[str], folder: Path) -> list[str]:
     """Write how many images are positive and negative, by split and class; return warnings."""
-    labels = np.load(folder / scan.labels.file) if scan.labels else np.empty(0)
-    counts = count_labels(labels, splits, scan.classes, scan.task)
+    counts = count_labels(np.load(folder / LABELS_FILE), splits, scan.classes, scan.task)
     (folder / LABEL_COUNTS_FILE).write_text(as_csv(counts), encoding="utf-8")
     return check_labels(counts)
 
