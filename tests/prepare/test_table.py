@@ -224,7 +224,7 @@ def test_images_in_no_list(root: Path) -> None:
         ({"expected": {"valid": 3}}, "name train, validation, test or all, but got 'valid'"),
         ({"expected": {"test": "3"}}, "map splits to numbers of samples"),
         ({"scaling": [[0, 1], [0, 1], [0, 1]]}, r"DICOM files for several windows in the option scaling, but got .*a\.png"),
-        ({"scaling": [[0, 1], [0, 1]]}, "one window or three"),
+        ({"scaling": [[0, 1], [1, 0]]}, "intensity rule .* with low < high"),
         ({"where": {"label": [5]}}, "expected labelled images in .*, but there are none"),
     ],
 )

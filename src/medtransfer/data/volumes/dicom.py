@@ -73,7 +73,7 @@ def read_series_geometry(paths: Sequence[Path]) -> Geometry:
 
 def read_slice(path: Path) -> np.ndarray:
     """Read a single file: values (rows, columns), with slope and intercept applied, white is high; errors as in `read_series`."""
-    _check_single(_read_header(path), path)
+    _check_single(read_header(path), path)
     return _read_pixels(path)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class LabelledImage:
 class _Reading:
     """What the images of one dataset are read with."""
 
-    channels: Literal[1, 3]
+    channels: int
     size: Size
     keep_aspect: bool
     scaling: DatasetScaling[Path]
@@ -124,7 +124,7 @@ def scan_images(
     wide = {image.path: image.group for image in images if image.path not in headers or headers[image.path].wide}
     scaling = DatasetScaling("image" if windows else chosen["scaling"], "image", list(wide), list(wide.values()), _read_wide)
     grey = all(header.grey for header in headers.values())
-    channels: Literal[1, 3] = len(windows) or chosen["channels"] or (1 if grey else 3)  # type: ignore[assignment]
+    channels = len(windows) or chosen["channels"] or (1 if grey else 3)
     reading = _Reading(channels, size, chosen["keep_aspect"], scaling, windows, chosen["scaling"] == "image")
     items = tuple(
         Item(
@@ -167,8 +167,6 @@ def _read_windows(scaling: Any) -> list[tuple[float, float]]:
     """Return (low, high) of each channel where the option scaling lists several windows; empty for other rules."""
     if not isinstance(scaling, list) or not all(isinstance(window, list) for window in scaling):
         return []
-    if len(scaling) not in (1, 3):
-        raise InputError(f"expected one window or three in the option scaling, one per channel, but got {scaling!r}")
     return [read_intensity_rule(window).limits(np.zeros(0)) for window in scaling]
 
 
