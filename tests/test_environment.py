@@ -86,7 +86,7 @@ def test_everything_that_is_imported_is_required() -> None:
     required = {Requirement(line).name for line in requirements()}
     unmet = {name for name in foreign if not required & {home.lower().replace("_", "-") for home in homes.get(name, [])}}
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    asked_for = (extra for name in ("dicom-seg", "ray", "lightning", "transformers", "onnx") for extra in extras[name])
+    asked_for = (extra for name in ("dicom-seg", "hdf5", "ray", "lightning", "transformers", "onnx") for extra in extras[name])
     assert unmet == {Requirement(line).name for line in asked_for}  # imported only there
 
 
