@@ -1,0 +1,94 @@
+"""Evaluation of labels of images: which classes count, what is kept of each image, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from medtransfer.metrics.image_labels import LabelEvaluation, Predicted, label_columns, measure, read_label_columns
+from medtransfer.records.tables import Table
+
+NAMES = ["a", "b", "c"]
+
+
+def evaluate(probabilities, truth, *, exclusive, primary="auc", light=False):
+    evaluation = LabelEvaluation(NAMES[: probabilities.shape[1]], primary, exclusive=exclusive, light=light)
+    for first in range(0, len(truth), 4):
+        rows = range(first, min(first + 4, len(truth)))
+        images, groups = [f"image {row}" for row in rows], [f"patient {row // 2}" for row in rows]
+        evaluation.update(torch.tensor(probabilities[first : first + 4]), torch.tensor(truth[first : first + 4]), images, groups)
+    return evaluation.compute()
+
+
+def softmax(n, seed=0):
+    values = np.exp(np.random.default_rng(seed).normal(size=(n, 3)))
+    return values / values.sum(axis=1, keepdims=True)
+
+
+def test_exclusive_classes_against_scikit_learn():
+    truth, p = np.random.default_rng(1).integers(0, 3, 30), softmax(30)
+    metrics = evaluate(p, truth, exclusive=True, primary="kappa").metrics
+    assert metrics["auc"] == pytest.approx(sk.roc_auc_score(truth, p, multi_class="ovr"))
+    assert metrics["auc_class_2"] == pytest.approx(sk.roc_auc_score(truth == 2, p[:, 2]))
+    assert metrics["accuracy"] == pytest.approx(sk.accuracy_score(truth, p.argmax(1)))
+    assert metrics["kappa"] == pytest.approx(sk.cohen_kappa_score(truth, p.argmax(1), weights="quadratic"))
+    assert metrics["kappa_linear"] == pytest.approx(sk.cohen_kappa_score(truth, p.argmax(1), weights="linear"))
+    assert "kappa_class_0" not in metrics and "ece" in metrics
+    assert set(evaluate(p, truth, exclusive=True, light=True).metrics) == {"auc", "auc_class_0", "auc_class_1", "auc_class_2"}
+
+
+def test_unknown_labels_and_classes_of_one_label_are_left_out():
+    p = np.random.default_rng(0).random((12, 3))
+    truth = np.stack([np.arange(12) % 2, np.ones(12), np.arange(12) % 3 == 0], axis=1).astype(np.uint8)
+    truth[:5, 0] = 255
+    metrics = evaluate(p, truth, exclusive=False).metrics
+    first, last = sk.roc_auc_score(truth[5:, 0], p[5:, 0]), sk.roc_auc_score(truth[:, 2], p[:, 2])
+    assert metrics["auc_class_0"] == pytest.approx(first) and metrics["auc_class_2"] == pytest.approx(last)
+    assert "auc_class_1" not in metrics and metrics["auc"] == pytest.approx((first + last) / 2)
+    assert metrics["accuracy_class_1"] == pytest.approx(np.mean(p[:, 1] > 0.5))
+    assert metrics["accuracy_class_0"] == pytest.approx(np.mean((p[5:, 0] > 0.5) == truth[5:, 0]))
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_the_table_of_images_holds_all_that_the_metrics_need(exclusive):
+    p = softmax(12)
+    truth = np.arange(12) % 3 if exclusive else (p > 0.4).astype(int)
+    if not exclusive:
+        truth[3, 1] = 255
+    columns = label_columns(Predicted(p, truth)) | {"group": list("aabbccddeeff")}
+    rows = [["" if value is None else str(value) for value in row] for row in zip(*columns.values(), strict=True)]
+    again = read_label_columns(Table(tuple(columns), rows, list(range(12))))
+    assert (again.truth == truth).all() and (again.probabilities == p).all()
+    draws = np.random.default_rng(0).integers(0, 3, (4, 12)).astype(float)
+    assert np.array_equal(measure(again, "auc", draws)[0], measure(Predicted(p, truth), "auc", draws)[0], equal_nan=True)
+
+
+def test_a_single_label_has_no_values_by_class():
+    truth = np.array([0, 1, 1, 0, 1])
+    evaluation = evaluate(np.array([[0.2], [0.4], [0.9], [0.6], [0.7]]), truth, exclusive=False)
+    assert evaluation.metrics["auc"] == pytest.approx(5 / 6) and not any("class" in name for name in evaluation.metrics)
+    assert [row["auc"] for row in evaluation.per_sample] == pytest.approx([1, 0.5, 1, 2 / 3, 1])
+    assert evaluation.per_sample[3] | {"auc": 0} == {
+        "image": "image 3", "group": "patient 1", "auc": 0, "true_class_0": 0, "probability_class_0": 0.6,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "truth", "images", "message"),
+    [
+        ([[0.5, 0.5, 0.5]], [3], ["x"], r"labels 0, 1, 2, but got \[3\]"),
+        ([[0.5, 0.5, float("nan")]], [0], ["x"], "but got NaN"),
+        ([[0.5, 0.5, 1.5]], [0], ["x"], r"values outside \[0, 1\]"),
+        ([[0.5, 0.5]], [0], ["x"], r"probabilities \(1, 3\)"),
+        ([[0.2, 0.3, 0.5]] * 2, [0, 1], ["x", "x"], "every image once"),
+    ],
+)
+def test_wrong_batches_are_refused(probabilities, truth, images, message):
+    evaluation = LabelEvaluation(NAMES, "auc", exclusive=True)
+    with pytest.raises(ValueError, match=message):
+        evaluation.update(torch.tensor(probabilities), torch.tensor(truth), images, images)
+
+
+def test_labels_of_one_class_define_no_auc():
+    with pytest.raises(ValueError, match="more than one class, without which auc is undefined"):
+        evaluate(np.full((4, 1), 0.5), np.ones(4, int), exclusive=False)
