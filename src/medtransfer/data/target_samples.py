@@ -47,13 +47,13 @@ class TargetSamples(Samples):
         self._augment: Augmentation | None = None
         if augment and transforms is not None:
             self._augment = custom = Transforms(transforms)
-            custom.check(np.array(self._windows.image(0)), np.array(self._windows.mask(0)), self._windows.size)
+            custom.check(np.array(self._windows.image(0)), np.array(self._mask(0)), self._windows.size)
         elif augment:
             self._augment = self._own_augmentation(target)
 
     def __getitem__(self, position: int) -> Sample:
         """Return one sample; identical for the same (seed, epoch, position)."""
-        image, mask = self._windows.image(position), self._windows.mask(position)
+        image, mask = self._windows.image(position), self._mask(position)
         size = self._windows.size
         if self._augment is None:
             pixels, labels = to_images(centre(image, size)), np.array(centre(mask, size))
@@ -62,6 +62,10 @@ class TargetSamples(Samples):
             augmented, labels = self._augment(np.array(image), np.array(mask), rng, size)
             pixels = torch.from_numpy(augmented)
         return normalise(pixels, self.mean, self.std), torch.from_numpy(labels), position
+
+    def _mask(self, position: int) -> np.ndarray:
+        """Return the labels of a window's pixels, uint8 (h, w)."""
+        return self._windows.mask(position)
 
     def _own_augmentation(self, target: PreparedTarget) -> Augmentation:
         """Return the augmentation that the target names, tried on its first sample."""
@@ -73,7 +77,7 @@ class TargetSamples(Samples):
             )
         try:
             AUGMENTATIONS[name](
-                np.array(self._windows.image(0)), np.array(self._windows.mask(0)), np.random.default_rng(0), self._windows.size
+                np.array(self._windows.image(0)), np.array(self._mask(0)), np.random.default_rng(0), self._windows.size
             )
         except ValueError as error:
             raise InputError(f"the augmentation {name!r} of {file} cannot be used: {error}") from None

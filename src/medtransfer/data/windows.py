@@ -45,6 +45,11 @@ class Windows:
         """Drop the mapped arrays, since a worker process must map the files itself instead of receiving a copy."""
         return self.__dict__ | {"_target": PreparedTarget(self._target.folder, self._target.info)}
 
+    @property
+    def rows(self) -> np.ndarray:
+        """Row of the arrays that each sample is cut from, (N,)."""
+        return self._boxes[:, 0]
+
     def image(self, position: int) -> np.ndarray:
         """Return the image of a sample, uint8 (h, w, C), still mapped."""
         return self._cut(self._target.images, position)
