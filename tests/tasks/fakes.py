@@ -1,6 +1,6 @@
 """Tasks for tests: segmentation that is watched, and a second task that has neither masks nor Dice."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -96,12 +96,21 @@ class Presence:
 
     labels_file: ClassVar[str] = "labels.npy"
     losses: ClassVar[tuple[str, ...]] = ("bce",)
+    linear: ClassVar[bool] = False
     primary: ClassVar[Metric] = Metric("accuracy", "Accuracy", 0.0, 100.0, "share of right decisions in percent")
 
     def __init__(self) -> None:
         self.drawn: list[tuple[float, ...]] = []
 
-    def samples(self, target: PreparedTarget, split: str, *, augment: bool, transforms: Any = None, **contract: Any) -> Samples:
+    def weighted(self, classes: Sequence[str]) -> list[str]:
+        return ["absence", "presence"]
+
+    def check(self, target: PreparedTarget, splits: Collection[str]) -> list[str]:
+        return []
+
+    def samples(
+        self, target: PreparedTarget, split: str, *, augment: bool, transforms: Any = None, ten_crop: bool = False, **contract: Any
+    ) -> Samples:  # fmt: skip
         return PresenceSamples(target, split, **contract)
 
     def model(self, encoder: Encoder, *_: Any) -> Segmenter:

@@ -37,11 +37,18 @@ def test_a_result_of_any_task_comes_back(tmp_path):
         ({"metrics": {"dice": 0.5}}, "but got 'accuracy': None"),
         ({"primary": "loss"}, "but got 'loss': -3.0"),
         ({"task": "segmentation"}, "the primary metric 'dice' in {path}, from 0 to 1, but got 'accuracy': 87.5"),
-        ({"task": "translation"}, "expected the task in {path} to be one of segmentation, presence, but got 'translation'"),
+        (
+            {"task": "translation"},
+            "expected the task in {path} to be one of segmentation, binary, .*, presence, but got 'translation'",
+        ),
     ],
 )
 def test_another_metric_or_value_is_refused(changes, message, tmp_path):
     path = tmp_path / "metrics.json"
     replace(GOOD, **changes).write(path)
-    with pytest.raises(InputError, match=re.escape(message.format(path=path)) + ".*; fine-tune again with `medtransfer finetune"):
+    with pytest.raises(
+        InputError,
+        match=re.escape(message.format(path=path)).replace(re.escape(".*"), ".*")
+        + ".*; fine-tune again with `medtransfer finetune",
+    ):
         read_result(path)

@@ -14,6 +14,7 @@ NORMS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
 HE_GAMMA, PATCH_GAMMA = 2.0, 1 / 3
 TRUNCATED_STD, TRUNCATED_BOUND = 0.02, 2.0
+HEAD_STD = 0.01  # of linear heads on pooled features
 
 
 def initialise(model: nn.Module, seed: int) -> None:
@@ -114,10 +115,17 @@ def _truncated(layer: nn.Module, generator: Generator) -> None:
     truncated_normal(layer.get_parameter("weight"), TRUNCATED_STD, TRUNCATED_BOUND, generator)
 
 
+def _head(layer: nn.Module, generator: Generator) -> None:
+    weight = layer.get_parameter("weight")
+    values = torch.empty(weight.shape).normal_(0, HEAD_STD, generator=generator)
+    with torch.no_grad():
+        weight.copy_(values)
+
+
 def _patch(layer: nn.Module, generator: Generator) -> None:
     he_normal(layer, PATCH_GAMMA, generator)
 
 
-RULES: dict[str, Callable[[nn.Module, Generator], None]] = {"he": _he, "truncated": _truncated}
+RULES: dict[str, Callable[[nn.Module, Generator], None]] = {"he": _he, "truncated": _truncated, "head": _head}
 PATCH = "patch"
 DRAWS = {**RULES, PATCH: _patch}

@@ -4,7 +4,7 @@ To add a task, write one such class and add one line to `TASKS`; tests/tasks cov
 libraries inside its methods, so that names of tasks can be checked before they are loaded.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -28,6 +28,7 @@ class Metric:
         low: its lowest value.
         high: its highest.
         meaning: what it measures, for people.
+        chance: its value for models that learned nothing.
     """
 
     name: str
@@ -35,6 +36,11 @@ class Metric:
     low: float
     high: float
     meaning: str
+    chance: float = 0.0
+
+    def floor(self, least: float) -> float:
+        """Return the value up to which models learned nothing: the share `least` of the way from chance to the highest value."""
+        return self.chance + least * (self.high - self.chance)
 
 
 @dataclass(frozen=True)
@@ -42,16 +48,18 @@ class LossOptions:
     """Options of the losses; each loss uses those that concern it.
 
     Attributes:
-        class_weights: weight of each class, background first; None: all alike.
+        class_weights: weight of each of `Task.weighted`; None: all alike.
         focal_gamma: exponent of the focal loss.
         tversky_alpha: weight of false positives in the Tversky loss.
         tversky_beta: weight of false negatives.
+        label_smoothing: share of a label's target that is spread over the others.
     """
 
     class_weights: Sequence[float] | None
     focal_gamma: float
     tversky_alpha: float
     tversky_beta: float
+    label_smoothing: float = 0.0
 
 
 NEUTRAL = LossOptions(None, 0.0, 0.5, 0.5)  # focal is the cross-entropy then, and Tversky a Dice without squares
@@ -87,15 +95,34 @@ class Task(Protocol):
         labels_file: array of the labels in a prepared target.
         primary: the metric that models are compared by.
         losses: names of its losses, the default first.
+        linear: whether its models have a linear head on pooled features, which can be solved for.
     """
 
     labels_file: ClassVar[str]
     primary: ClassVar[Metric]
     losses: ClassVar[tuple[str, ...]]
+    linear: ClassVar[bool]
+
+    def weighted(self, classes: Sequence[str]) -> list[str]:
+        """Return what `class_weights` are the weights of, for messages."""
+
+    def check(self, target: "PreparedTarget", splits: Collection[str]) -> list[str]:
+        """Check that the labels of some splits can be learned and judged, before any work.
+
+        Args:
+            target: the prepared target.
+            splits: `train` and those that models are evaluated on.
+
+        Returns:
+            What the user should know, one sentence each.
+
+        Raises:
+            InputError: a label is unknown, or the primary metric is undefined in a split.
+        """
 
     def samples(
         self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int,
-        transforms: Sequence[Mapping[str, Any]] | None = None,
+        transforms: Sequence[Mapping[str, Any]] | None = None, ten_crop: bool = False,
     ) -> "Samples":  # fmt: skip
         """Open the samples of a split.
 
@@ -107,9 +134,10 @@ class Task(Protocol):
             std: standard deviation of the normalisation, likewise.
             seed: seed of the augmentation.
             transforms: albumentations transforms to augment by; None: the target's augmentation.
+            ten_crop: whether each image is ten crops (10, 3, H, W), whose mean prediction counts.
 
         Raises:
-            InputError: the split is empty or broken, or the augmentation cannot be used.
+            InputError: the split is empty or broken, or the augmentation or the ten crops cannot be used.
         """
 
     def model(self, encoder: "Encoder", classes: int, decoder: str | None = None) -> "nn.Module":

@@ -42,7 +42,7 @@ def draw_overlays(
         image, truth, _ = samples[index]
         probabilities = predict(image[None])[0]  # (outputs, H, W)
         predicted = (probabilities[0] > 0.5).long() if len(probabilities) == 1 else probabilities.argmax(0)
-        picture = _restore(image, samples.mean, samples.std)  # (H, W, 3)
+        picture = restore(image, samples.mean, samples.std)  # (H, W, 3)
         titles = (samples.images[index].rsplit("/", 1)[-1], "truth", f"prediction, {metric.label} {values[index]:.3f}")
         masks = (np.zeros_like(truth), np.asarray(truth), predicted.numpy())
         for axis, title, mask in zip(axes, titles, masks, strict=True):
@@ -66,7 +66,7 @@ def _spread(samples: Samples, values: Sequence[float], number: int) -> list[int]
     return [ranked[rank] for rank in dict.fromkeys(ranks.tolist())]
 
 
-def _restore(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> NDArray[np.uint8]:
+def restore(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> NDArray[np.uint8]:
     """Undo the normalisation of an image: (C, H, W) -> uint8 (H, W, 3), of other than 3 channels the first."""
     pixels = image * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
     return to_colours((255 * pixels.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy())

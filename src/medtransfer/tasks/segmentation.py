@@ -1,9 +1,10 @@
 """Segmentation: a class for every pixel, learned with the Dice loss (A.2) and judged by the Dice of the test set (A.3)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from medtransfer.errors import InputError
 from medtransfer.records import MASKS_FILE
 from medtransfer.tasks.contract import NEUTRAL, Evaluator, LossOptions, Metric
 
@@ -25,15 +26,26 @@ class Segmentation:
 
     labels_file: ClassVar[str] = MASKS_FILE
     losses: ClassVar[tuple[str, ...]] = ("dice", "dice-ce", "focal", "dice-focal", "tversky")
+    linear: ClassVar[bool] = False
     primary: ClassVar[Metric] = Metric("dice", "Dice", 0.0, 1.0, "overlap of the predicted and the true mask")
+
+    def weighted(self, classes: Sequence[str]) -> list[str]:
+        """Return the background and the classes."""
+        return ["the background", *classes]
+
+    def check(self, target: "PreparedTarget", splits: Collection[str]) -> list[str]:
+        """Check nothing: every mask can be learned, and the Dice is defined for all of them."""
+        return []
 
     def samples(
         self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int,
-        transforms: Sequence[Mapping[str, Any]] | None = None,
+        transforms: Sequence[Mapping[str, Any]] | None = None, ten_crop: bool = False,
     ) -> "Samples":  # fmt: skip
         """Open images and masks of a split."""
         from medtransfer.data.target_samples import TargetSamples
 
+        if ten_crop:
+            raise InputError("expected finetune.ten_crop false for masks, since crops are for labels of images; set it to false")
         return TargetSamples(target, split, augment=augment, mean=mean, std=std, seed=seed, transforms=transforms)
 
     def model(self, encoder: "Encoder", classes: int, decoder: str | None = None) -> "Segmenter":

@@ -1,0 +1,77 @@
+"""Classifier of images: an encoder and a linear head on its coarsest map, from images (N, 3, H, W) to logits (N, outputs)."""
+
+from torch import Tensor, nn
+
+from medtransfer.decoders.contract import LevelNorm
+from medtransfer.encoders.contract import Encoder, Part
+from medtransfer.errors import InputError
+
+
+class LinearHead(Part):
+    """Spatial mean of the coarsest map, then one linear layer.
+
+    Attributes:
+        initialisation: name of the rule that `initialise` follows.
+        norm: normalises the map of encoders with `normalise_maps`.
+        linear: the layer.
+    """
+
+    initialisation = "head"
+
+    def __init__(self, encoder: Encoder, outputs: int) -> None:
+        """Build the layers for an encoder's coarsest level."""
+        super().__init__()
+        channels = encoder.levels[-1].channels
+        self.norm = LevelNorm(channels) if encoder.normalise_maps else nn.Identity()
+        self.linear = nn.Linear(channels, outputs)
+
+    def pool(self, maps: list[Tensor]) -> Tensor:
+        """Return the features (N, C) that the linear layer is applied to."""
+        features: Tensor = self.norm(maps[-1]).mean(dim=(2, 3))  # (N, C, h, w) -> (N, C)
+        return features
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Classify the maps of images into logits (N, outputs)."""
+        return self.linear(self.pool(maps))
+
+
+class ImageClassifier(nn.Module):
+    """A classification model.
+
+    Attributes:
+        encoder: computes the maps.
+        decoder: computes logits from the coarsest one.
+        initialisation: name of the rule that `initialise` follows.
+    """
+
+    def __init__(self, encoder: Encoder, decoder: LinearHead) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.initialisation = encoder.initialisation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify images (N, 3, H, W) into logits (N, outputs)."""
+        return self.decoder(self.encoder(x))
+
+
+def build_image_classifier(encoder: Encoder, outputs: int, decoder: str | None = None) -> ImageClassifier:
+    """Build a classification model.
+
+    Args:
+        encoder: any encoder.
+        outputs: number of logits.
+        decoder: None; decoders of masks do not fit.
+
+    Raises:
+        InputError: a decoder is named.
+        ValueError: `outputs` is less than one.
+    """
+    if decoder is not None:
+        raise InputError(
+            f"expected finetune.decoder null for labels of images, which a linear head predicts, but got {decoder!r}, which "
+            "predicts masks; set it to null"
+        )
+    if outputs < 1:
+        raise ValueError(f"expected at least one output, but got {outputs}")
+    return ImageClassifier(encoder, LinearHead(encoder, outputs))

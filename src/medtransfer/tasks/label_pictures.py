@@ -1,0 +1,69 @@
+"""Pictures of classifications: images with their true and predicted labels."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from medtransfer.data.epochs import Samples
+from medtransfer.records import atomic_path
+from medtransfer.tasks.contract import Metric
+from medtransfer.tasks.overlays import restore
+
+COLUMNS, LONGEST = 3, 34  # pictures side by side; letters of a line
+RIGHT, WRONG = "#1a1a1a", "#b2182b"
+
+
+def draw_labels(
+    path: Path, samples: Samples, per_sample: Sequence[Mapping[str, Any]], metric: Metric, class_names: Sequence[str], number: int
+) -> None:  # fmt: skip
+    """Draw samples, spread evenly from the lowest to the highest contribution to a metric.
+
+    Args:
+        path: path of the PNG.
+        samples: samples without augmentation.
+        per_sample: values of the same samples, in their order.
+        metric: metric by whose contributions they are ordered.
+        class_names: names of the classes.
+        number: number of samples to draw.
+    """
+    values = [float(row[metric.name]) for row in per_sample]
+    ranked = sorted((i for i, value in enumerate(values) if not math.isnan(value)), key=lambda i: (values[i], i))
+    ranks = np.linspace(0, len(ranked) - 1, min(number, len(ranked))).round().astype(int)
+    chosen = [ranked[rank] for rank in dict.fromkeys(ranks.tolist())]
+    rows = math.ceil(len(chosen) / COLUMNS)
+    figure = Figure(figsize=(2.6 * COLUMNS, 3.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, index in zip(axes, chosen, strict=False):
+        image = samples[index][0]
+        axis.imshow(restore(image if image.ndim == 3 else image[4], samples.mean, samples.std))  # the centre of ten crops
+        lines, right = _describe(per_sample[index], class_names)
+        name = samples.images[index].rsplit("/", 1)[-1].split("#")[0]
+        title = "\n".join(line[:LONGEST] for line in (name, *lines, f"{metric.label} part {values[index]:.2f}"))
+        axis.set_title(title, fontsize=7, color=RIGHT if right else WRONG, loc="left")
+    figure.supxlabel("red: wrong", fontsize=7, color=WRONG)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
+
+
+def _describe(row: Mapping[str, Any], class_names: Sequence[str]) -> tuple[list[str], bool]:
+    """Return lines with the true and the predicted labels of a sample, and whether they agree."""
+    probabilities = [row[f"probability_class_{c}"] for c in range(len(class_names))]
+    if "true" in row:
+        true, predicted = int(row["true"]), int(row["predicted"])
+        said = f"predicted {class_names[predicted]} p {probabilities[predicted]:.2f}"
+        return [f"true {class_names[true]}", said], true == predicted
+    labels = [row[f"true_class_{c}"] for c in range(len(class_names))]
+    calls = [probability > 0.5 for probability in probabilities]
+    true_names = [name for name, label in zip(class_names, labels, strict=True) if label == 1]
+    called = [f"{name} p {p:.2f}" for name, p, call in zip(class_names, probabilities, calls, strict=True) if call]
+    if len(class_names) == 1 and not called:
+        called = [f"not {class_names[0]} p {1 - probabilities[0]:.2f}"]
+    without = f"not {class_names[0]}" if len(class_names) == 1 else "none"
+    right = all(label is None or call == (label == 1) for label, call in zip(labels, calls, strict=True))
+    return [f"true {', '.join(true_names) or without}", f"predicted {', '.join(called) or 'none'}"], right
