@@ -14,10 +14,12 @@ class Mode:
     Attributes:
         label: description for the user.
         trains: parts of the model whose weights change, of `encoder` and `decoder`.
+        solved: whether they are solved for on stored features, not trained by steps; needs a linear head.
     """
 
     label: str
     trains: frozenset[str]
+    solved: bool = False
 
     @property
     def encoder_frozen(self) -> bool:
@@ -28,4 +30,5 @@ class Mode:
 MODES = {
     "full": Mode("encoder and decoder are trained", frozenset({"encoder", "decoder"})),
     "decoder": Mode("only the decoder is trained", frozenset({"decoder"})),
+    "linear": Mode("a linear head is solved for on the encoder's features", frozenset({"decoder"}), solved=True),
 }

@@ -199,7 +199,8 @@ def test_an_option_that_changes_nothing_leaves_the_digest_of_finished_cells(name
              "reproducible": False, "class_weights": [1.0, 2.0], "focal_gamma": 1.0, "tversky_alpha": 0.5, "tversky_beta": 0.5,
              "schedule": "cosine", "warmup": 1, "layer_decay": 0.9, "augmentation": [], "validate_every": 2,
              "patience": 3,
-             "evaluate": "validation", "validation": 0.2, "validation_seed": 1}  # fmt: skip
+             "evaluate": "validation", "validation": 0.2, "validation_seed": 1,
+             "label_smoothing": 0.1, "ten_crop": True}  # fmt: skip
     assert Protocol.read({**RECIPE, name: other[name]}).key != Protocol.read(RECIPE).key
 
 

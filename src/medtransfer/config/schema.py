@@ -507,6 +507,8 @@ class Finetune(Section):
     """weight of false positives in the Tversky loss"""
     tversky_beta: AtLeastZero
     """weight of false negatives in the Tversky loss"""
+    label_smoothing: BelowOne
+    """share of a label's target that is spread over the others; of labels of images alone"""
     lr: Rate
     """highest learning rate"""
     schedule: Literal["polynomial", "cosine"]
@@ -541,6 +543,8 @@ class Finetune(Section):
     """fraction of the training groups (patients) held out as validation samples, of a target without; 0: none"""
     validation_seed: NonNegative
     """seed of the groups that are held out"""
+    ten_crop: bool
+    """whether the test result is the mean over ten crops of each image; of labels of images alone"""
     overlays: NonNegative
     """test images drawn with their prediction"""
     keep: Literal["weights", "metrics"]
@@ -600,7 +604,7 @@ class Report(Section):
     margin: Rate
     """differences of TIS up to this count as equivalent"""
     least: AtLeastZero
-    """mean test metric up to which models learned nothing; such configurations are not judged"""
+    """share of the way from chance to the best metric up to which models learned nothing; such configurations are not judged"""
     patients: NonNegative
     """most fine-tunings whose test patients are resampled; 0: none"""
 

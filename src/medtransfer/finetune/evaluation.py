@@ -40,7 +40,9 @@ def evaluate(
 
 @torch.no_grad()
 def predict(fabric: Fabric, task: Task, model: nn.Module, images: Tensor) -> Tensor:
-    """Return the task's probabilities of normalised images (N, 3, H, W), on the CPU."""
+    """Return the task's probabilities of normalised images (N, 3, H, W), on the CPU; of crops (N, crops, 3, H, W) their mean."""
+    crops = images.shape[1] if images.ndim == 5 else 0
     with fabric.autocast():
-        logits = model(place(fabric, images))
-    return task.probabilities(logits.float()).cpu()
+        logits = model(place(fabric, images.flatten(0, 1) if crops else images))
+    probabilities = task.probabilities(logits.float()).cpu()
+    return probabilities.unflatten(0, (-1, crops)).mean(1).clamp(0, 1) if crops else probabilities

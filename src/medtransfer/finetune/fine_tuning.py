@@ -65,9 +65,10 @@ class FineTuning:
             return []
         return ["decoder"] if self.mode.encoder_frozen else ["encoder", "decoder"]
 
-    def samples(self, split: str, *, augment: bool = False) -> Samples:
+    def samples(self, split: str, *, augment: bool = False, ten_crop: bool = False) -> Samples:
         """Open a split, normalised like the checkpoint's images, channel by channel."""
         mean, std = self.info.input["mean"], self.info.input["std"]
         return self.task.samples(
-            self.target, split, augment=augment, mean=mean, std=std, seed=self.cell.seed, transforms=self.protocol.augmentation
-        )
+            self.target, split, augment=augment, mean=mean, std=std, seed=self.cell.seed,
+            transforms=self.protocol.augmentation, ten_crop=ten_crop,
+        )  # fmt: skip

@@ -13,7 +13,7 @@ ADDED = {
     "optimiser": "sgd", "loss": None, "decay_norms": True, "clip_grad": None, "ema_decay": None, "tf32": False,
     "reproducible": True, "class_weights": None, "focal_gamma": 2.0, "tversky_alpha": 0.3, "tversky_beta": 0.7,
     "schedule": "polynomial", "warmup": 0, "layer_decay": 1.0, "augmentation": None, "validate_every": 1, "patience": None,
-    "evaluate": "test", "validation": 0.0, "validation_seed": 0,
+    "evaluate": "test", "validation": 0.0, "validation_seed": 0, "label_smoothing": 0.0, "ten_crop": False,
 }  # fmt: skip
 
 
@@ -31,6 +31,7 @@ class Protocol:
     focal_gamma: float
     tversky_alpha: float
     tversky_beta: float
+    label_smoothing: float
     lr: float
     schedule: str
     power: float
@@ -48,6 +49,7 @@ class Protocol:
     evaluate: str
     validation: float
     validation_seed: int
+    ten_crop: bool
     precision: str
     tf32: bool
     reproducible: bool
@@ -70,7 +72,7 @@ class Protocol:
     @property
     def loss_options(self) -> LossOptions:
         """Options of the loss."""
-        return LossOptions(self.class_weights, self.focal_gamma, self.tversky_alpha, self.tversky_beta)
+        return LossOptions(self.class_weights, self.focal_gamma, self.tversky_alpha, self.tversky_beta, self.label_smoothing)
 
     @property
     def needs_validation(self) -> str | None:

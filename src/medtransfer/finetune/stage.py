@@ -13,6 +13,7 @@ from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.protocol import Protocol
+from medtransfer.modes import MODES
 from medtransfer.records import TARGET_FILE, Cell, CellName, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.tasks import TASKS
 from medtransfer.training.device import open_fabric
@@ -75,6 +76,11 @@ def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepar
     for cell in cells:
         target, (path, info) = targets[cell.target], infos[cell.encoder, cell.origin, cell.epoch]
         info.check_size(*target.info.input)
+        if MODES[cell.mode].solved and not TASKS[target.info.task].linear:
+            raise InputError(
+                f"expected a target with labels of images for the mode {cell.mode}, which solves for a linear head, but "
+                f"{prepared / cell.target} is for {target.info.task}; take the mode decoder"
+            )
         full = Cell(
             **vars(cell), source=info.source, protocol=protocol.key, pretraining=info.pretraining, weights=info.weights,
             data=target.info.fingerprint,
@@ -108,11 +114,16 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
             f"expected finetune.loss to be one of {', '.join(TASKS[task].losses)} for the {task} of {folder}, or null, but got "
             f"{protocol.loss!r}"
         )
-    wanted = len(target.info.classes) + 1
-    if protocol.class_weights is not None and len(protocol.class_weights) != wanted:
+    weighted = TASKS[task].weighted(target.info.classes)
+    if protocol.class_weights is not None and len(protocol.class_weights) != len(weighted):
         raise InputError(
-            f"expected {wanted} finetune.class_weights for {folder}, of the background and {', '.join(target.info.classes)}, but "
-            f"got {protocol.class_weights}; correct them"
+            f"expected {len(weighted)} finetune.class_weights for {folder}, of {' and '.join(weighted)}, but got "
+            f"{protocol.class_weights}; correct them"
+        )
+    if not TASKS[task].linear and (protocol.ten_crop or protocol.label_smoothing):
+        raise InputError(
+            f"expected finetune.ten_crop false and finetune.label_smoothing 0 for the {task} of {folder}, since they are for "
+            "labels of images; set them so"
         )
     target = hold_out(target.verify(), protocol.validation, protocol.validation_seed)
     if protocol.needs_validation and "validation" not in set(target.index["split"]):
@@ -120,4 +131,7 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
             f"expected validation samples in {folder}, since {protocol.needs_validation}, but there are none; "
             "prepare the target with `validation` above 0, or set finetune.validation"
         )
+    splits = {"train", protocol.evaluate, *({"validation"} & set(target.index["split"]))}
+    for note in TASKS[task].check(target, splits):
+        log.warning("finetune: %s", note)
     return target

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from medtransfer.environment import git_revision
 from medtransfer.errors import StageError
 from medtransfer.finetune.evaluation import evaluate, predict
 from medtransfer.finetune.fine_tuning import FineTuning
+from medtransfer.finetune.linear import solve_head
 from medtransfer.finetune.model import write_model
 from medtransfer.finetune.sync import by_epoch
 from medtransfer.finetune.trainer import Curves, Trainer, joins_last_image
@@ -31,6 +32,23 @@ from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model.
+
+    Attributes:
+        model: with the weights to keep, on its device.
+        curves: values by epoch.
+        compiled: what torch.compile compiled; empty without it.
+        epochs: metrics that say which epochs the weights are from.
+    """
+
+    model: nn.Module
+    curves: Curves
+    compiled: str = ""
+    epochs: dict[str, float] = field(default_factory=dict)
 
 
 def build_model(tuning: FineTuning) -> nn.Module:
@@ -65,16 +83,16 @@ def train(tuning: FineTuning, model: nn.Module, handle: tracking.Run) -> Result:
     protocol, fabric = tuning.protocol, open_fabric(tuning.section.accelerator, 1, tuning.section.precision)
     with arithmetic(fabric.device, tf32=protocol.tf32, reproducible=protocol.reproducible):
         before = _hashes(model)
-        trainer, epochs = _fit(tuning, fabric, model, handle)
+        fitted = (_solve if tuning.mode.solved else _fit)(tuning, fabric, model, handle)
         after = _hashes(model)
         for part in before.keys() - tuning.mode.trains:
             if before[part] != after[part]:
                 raise StageError(
                     f"the frozen {part} of {tuning.cell.name} changed in training: {before[part]} became {after[part]}"
                 )
-        metrics = _test(tuning, fabric, trainer.steps.kept) | epochs
-    hashes, compiled = [before["encoder"], after["encoder"]], trainer.steps.compilation.summary
-    return _write(tuning, metrics, trainer.curves, hashes, compiled, time.monotonic() - begin)
+        metrics = _test(tuning, fabric, fitted.model) | fitted.epochs
+    hashes = [before["encoder"], after["encoder"]]
+    return _write(tuning, metrics, fitted.curves, hashes, fitted.compiled, time.monotonic() - begin)
 
 
 def test_again(tuning: FineTuning, model: nn.Module, trained: Path, handle: tracking.Run) -> Result:
@@ -120,10 +138,21 @@ def _hashes(model: nn.Module) -> dict[str, str]:
     return {name: state_hash(part) for name, part in model.named_children()}
 
 
-def _fit(
-    tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.Run
-) -> tuple[Trainer, dict[str, float]]:  # fmt: skip
-    """Train to the end, resuming an interrupted training, and load the weights to keep; also return what epochs to record."""
+def _solve(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.Run) -> Fitted:
+    """Solve for the head, and evaluate it on the validation samples if there are any."""
+    loss = solve_head(tuning, fabric, model)
+    values = {"train_loss": loss}
+    if "validation" in set(tuning.target.index["split"]):
+        primary = tuning.task.primary.name
+        values[f"validation_{primary}"] = _evaluate(tuning, fabric, model, tuning.samples("validation"), light=True).metrics[
+            primary
+        ]
+    handle.log_metrics(values, 1)
+    return Fitted(model, {name: [value] for name, value in values.items()})
+
+
+def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.Run) -> Fitted:
+    """Train to the end, resuming an interrupted training, and load the weights to keep."""
     samples = tuning.samples("train", augment=True)
     state = tuning.folder / ".resume.safetensors"
     trainer = Trainer(
@@ -152,7 +181,7 @@ def _fit(
             "finetune: %s stopped after epoch %d of %d: no better validation since epoch %d", tuning.cell.name, last,
             tuning.protocol.train_epochs, validation.best_epoch,
         )  # fmt: skip
-    return trainer, validation.record(last)
+    return Fitted(trainer.steps.kept, trainer.curves, trainer.steps.compilation.summary, validation.record(last))
 
 
 def _validation(tuning: FineTuning, trainer: Trainer) -> Validation:
@@ -170,7 +199,7 @@ def _validation(tuning: FineTuning, trainer: Trainer) -> Validation:
 
 def _test(tuning: FineTuning, fabric: Fabric, model: nn.Module) -> dict[str, float]:
     """Evaluate on the samples of `protocol.evaluate`; write weights, values per sample and overlays, and return the metrics."""
-    samples = tuning.samples(tuning.protocol.evaluate)
+    samples = tuning.samples(tuning.protocol.evaluate, ten_crop=tuning.protocol.ten_crop)
     evaluation = _evaluate(tuning, fabric, model, samples)
     weights, kept = tuning.folder / WEIGHTS_FILE, tuple(f"{part}." for part in tuning.parts)
     for file in (weights, tuning.folder / MODEL_FILE):
