@@ -119,7 +119,7 @@ def _with_history(pool: Pool, pools: Sequence[Pool], least: float) -> Pool:
         same_target = pool.fields["target"] == other.fields["target"] or pool.digests["data"] == other.digests["data"]
         if not same_target and _start(other) == _start(pool):
             others[other.fields["target"]].append(other.means)
-    found = over_targets(others, least)
+    found = over_targets(others, pool.metric.floor(least))
     scores = {key: summary.value for key, summary in found.items() if summary.value is not None and key in pool.candidates}
     if not scores:
         return pool

@@ -72,8 +72,9 @@ def unjudged(pool: Pool, least: float) -> str:
 
     Args:
         pool: the pool.
-        least: mean outcome up to which models learned nothing.
+        least: share of the way from chance to the best possible outcome up to which models learned nothing.
     """
+    floor = pool.metric.floor(least)
     if not pool.complete:
         return "incomplete: the best checkpoint is unknown while fine-tunings are missing"
     means = pool.means.values()
@@ -81,9 +82,9 @@ def unjudged(pool: Pool, least: float) -> str:
         return "no model learned: none predicts any foreground in any test image; train for more epochs or at another learning rate"
     if max(means) == min(means):
         return f"all checkpoints have the same mean {pool.metric.label}, {max(means):.3f}, so every choice is the best"
-    if max(means) <= least:
+    if max(means) <= floor:
         return (
-            f"no model learned: the best mean {pool.metric.label} is {max(means):.3f}, and results up to {least:g} "
+            f"no model learned: the best mean {pool.metric.label} is {max(means):.3f}, and results up to {floor:g} "
             "(report.least) are not judged; train for more epochs or at another learning rate, and look at the labels"
         )
     return ""

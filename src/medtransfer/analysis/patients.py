@@ -1,7 +1,9 @@
 """How much the outcomes of a pool depend on which patients are in the test set."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +13,74 @@ from medtransfer.analysis.model import Sampling
 from medtransfer.analysis.pool import Pool
 from medtransfer.errors import InputError
 from medtransfer.metrics.counts import OVERLAP, Counts
+from medtransfer.metrics.image_labels import AUC, KAPPA, Predicted, measure, read_label_columns
 from medtransfer.metrics.transfer import Key
 from medtransfer.records import PER_SAMPLE
-from medtransfer.records.tables import read_table
+from medtransfer.records.tables import Table, read_table
 
 Array = NDArray[np.float64]
 CELLS = ("tp", "fp", "fn", "tn")
+REMEDY = "make it again with `medtransfer finetune --force`"
+AT_ONCE = 2_000_000  # weights of images that are held in memory at once
+
+
+class ByPatient(Protocol):
+    """What a fine-tuning predicted for each test patient, of which its primary metric is computed.
+
+    Attributes:
+        patients: names of the patients, in alphabetical order.
+    """
+
+    patients: tuple[str, ...]
+
+    def values(self, taken: NDArray[np.int64]) -> Array:
+        """Return the metric (B,) where each patient counts as often as `taken` (B, P) says; NaN where it is undefined."""
+
+
+@dataclass(frozen=True)
+class OverlapByPatient:
+    """Pixels of the confusion matrix.
+
+    Attributes:
+        metric: a key of OVERLAP.
+        patients: names of the patients.
+        counts: (P, 4, classes), in the order of CELLS.
+    """
+
+    metric: str
+    patients: tuple[str, ...]
+    counts: NDArray[np.int64]
+
+    def values(self, taken: NDArray[np.int64]) -> Array:
+        """Pool the counts of each draw; see `ByPatient`."""
+        pooled = np.tensordot(taken, self.counts, axes=1)  # (B, 4, classes)
+        return OVERLAP[self.metric](Counts(*np.moveaxis(pooled, 1, 0))).mean(axis=-1)
+
+
+@dataclass(frozen=True)
+class LabelsByPatient:
+    """Labels and probabilities of images.
+
+    Attributes:
+        metric: AUC or KAPPA.
+        patients: names of the patients.
+        patient: position of each image's patient, (N,).
+        predicted: labels and probabilities.
+    """
+
+    metric: str
+    patients: tuple[str, ...]
+    patient: NDArray[np.int64]
+    predicted: Predicted
+
+    def values(self, taken: NDArray[np.int64]) -> Array:
+        """Weigh the images of each draw; see `ByPatient`."""
+        return np.concatenate([measure(self.predicted, self.metric, part[:, self.patient])[0] for part in self._parts(taken)])
+
+    def _parts(self, taken: NDArray[np.int64]) -> Iterator[Array]:
+        size = max(1, AT_ONCE // max(1, len(self.patient)))
+        for first in range(0, len(taken), size):
+            yield taken[first : first + size].astype(np.float64)
 
 
 def resample_patients(pool: Pool, sampling: Sampling) -> tuple[list[Key], Array, int] | None:
@@ -24,18 +88,17 @@ def resample_patients(pool: Pool, sampling: Sampling) -> tuple[list[Key], Array,
 
     Returns:
         The candidates, draws (B, C) of their means over seeds, and the number of patients; None where the fine-tunings have
-        no counts by image, or fewer than two patients.
+        no values by image, or fewer than two patients. Draws that do not define the metric are left out.
 
     Raises:
-        InputError: a table of counts is damaged, or the tables are of other patients.
+        InputError: a table is damaged, or the tables are of other patients.
     """
-    formula = OVERLAP.get(pool.metric.name)
     runs = {cell: run for cell, run in pool.fine_tunings.items() if cell[1] in pool.used_seeds}
-    if formula is None or not runs:
+    if not has_patients(pool.metric.name) or not runs:
         return None
-    tables = {cell: _read(run) for cell, run in runs.items()}
-    patients = next(iter(tables.values())).keys()
-    if any(table.keys() != patients for table in tables.values()):
+    tables = {cell: _read(run, pool.metric.name) for cell, run in runs.items()}
+    patients = next(iter(tables.values())).patients
+    if any(table.patients != patients for table in tables.values()):
         raise InputError(f"expected the same test patients in every fine-tuning of {pool.name}, but they differ")
     if len(patients) < 2:
         return None
@@ -46,26 +109,48 @@ def resample_patients(pool: Pool, sampling: Sampling) -> tuple[list[Key], Array,
     for index, key in enumerate(keys):
         seeds = [table for (candidate, _), table in tables.items() if candidate == key]
         for table in seeds:
-            counts = np.stack(list(table.values()))  # (P, 4, classes)
-            pooled = np.tensordot(taken, counts, axes=1)  # (B, 4, classes)
-            drawn[:, index] += formula(Counts(*np.moveaxis(pooled, 1, 0))).mean(axis=-1) / len(seeds)
-    return keys, drawn, len(patients)
+            drawn[:, index] += table.values(taken) / len(seeds)
+    defined = np.isfinite(drawn).all(axis=1)
+    return (keys, drawn[defined], len(patients)) if defined.any() else None
 
 
-def _read(run: str) -> Mapping[str, NDArray[np.int64]]:
-    """Read the counts of a fine-tuning from the store."""
+def has_patients(metric: str) -> bool:
+    """Return whether fine-tunings that are judged by a metric have what it is computed of, by image."""
+    return metric in OVERLAP or metric in (AUC, KAPPA)
+
+
+def _read(run: str, metric: str) -> ByPatient:
+    """Read the values of a fine-tuning from the store."""
     name = f"model/{PER_SAMPLE}"
     with tracking.artifact_folder(run, name) as path:
-        return counts_by_patient(Path(path))
+        return by_patient(Path(path), metric)
 
 
-def counts_by_patient(path: Path) -> Mapping[str, NDArray[np.int64]]:
-    """Read the counts of a fine-tuning, summed by patient: (4, classes) by name, in alphabetical order.
+def by_patient(path: Path, metric: str) -> ByPatient:
+    """Read the values of a fine-tuning by patient.
+
+    Args:
+        path: its table of values by image.
+        metric: its primary metric, one that `has_patients`.
 
     Raises:
         InputError: the table is missing or damaged.
     """
-    table = read_table(path, "make it again with `medtransfer finetune --force`")
+    table = read_table(path, REMEDY)
+    if metric in OVERLAP:
+        sums = _sums(table)
+        return OverlapByPatient(metric, tuple(sums), np.stack(list(sums.values())) if sums else np.zeros((0, 4, 0), np.int64))
+    try:
+        predicted = read_label_columns(table)
+    except (ValueError, IndexError) as error:
+        raise InputError(f"expected labels and probabilities of every image in {path}, but {error}; {REMEDY}") from None
+    groups = [row[table.columns.index("group")] for row in table.rows]
+    names, patient = np.unique(groups, return_inverse=True)
+    return LabelsByPatient(metric, tuple(names.tolist()), patient, predicted)
+
+
+def _sums(table: Table) -> Mapping[str, NDArray[np.int64]]:
+    """Return the counts summed by patient: (4, classes) by name, in alphabetical order."""
     classes = sum(column.startswith("tp_class_") for column in table.columns)
     columns = [[table.columns.index(f"{cell}_class_{c + 1}") for c in range(classes)] for cell in CELLS]
     group = table.columns.index("group")

@@ -118,7 +118,11 @@ def _gaps(params: Params, pools: Sequence[Pool]) -> str:
 
 def _row(target: str, pools: Sequence[Pool], seeds: int, params: Params) -> dict[str, Any]:
     confidence, margin = params.report.confidence, params.report.margin
-    learned = [pool for pool in pools if pool.fields["target"] == target and max(pool.means.values()) > params.report.least]
+    learned = [
+        pool
+        for pool in pools
+        if pool.fields["target"] == target and max(pool.means.values()) > pool.metric.floor(params.report.least)
+    ]
     measured = [spread for pool in learned if (spread := relative_spread(pool)) is not None]
     reader = params.prepare.targets[target].reader
     source, spread = "the paper", median(PUBLISHED.values())

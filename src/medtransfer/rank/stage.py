@@ -36,6 +36,7 @@ from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.report import pruning_text
 from medtransfer.selectors.score_names import score_label
 from medtransfer.tasks import TASKS
+from medtransfer.tasks.contract import Metric
 
 log = logging.getLogger("medtransfer")
 PAGE = "ranking.html"
@@ -124,8 +125,8 @@ def rank(params: Params) -> Ranking:
             _histories(records, target, evidence, params),
         )  # fmt: skip
         weights = [record.weights for record in records]
-        outcomes, seeds = outcomes_of(weights, target.info.fingerprint, ranking.mode, _metric(target), evidence)
-        ranking = replace(ranking, outcomes=outcomes.tolist(), seeds=seeds, least=params.report.least)
+        outcomes, seeds = outcomes_of(weights, target.info.fingerprint, ranking.mode, _metric(target).name, evidence)
+        ranking = replace(ranking, outcomes=outcomes.tolist(), seeds=seeds, least=_metric(target).floor(params.report.least))
         _write(ranking, target, Path(params.rank.out))
         return ranking
 
@@ -136,14 +137,14 @@ def _histories(
     """Return what other targets say about each candidate; images without labels are taken to be segmented."""
     info = target.info
     known = history(
-        [record.weights for record in records], {info.fingerprint, info.raw, info.target}, evidence, metric=_metric(target),
-        mode=params.finetune.mode, least=params.report.least,
+        [record.weights for record in records], {info.fingerprint, info.raw, info.target}, evidence,
+        metric=_metric(target).name, mode=params.finetune.mode, least=_metric(target).floor(params.report.least),
     )  # fmt: skip
     return [known[record.weights] for record in records]
 
 
-def _metric(target: PreparedTarget) -> str:
-    return TASKS.get(target.info.task, TASKS["segmentation"]).primary.name
+def _metric(target: PreparedTarget) -> Metric:
+    return TASKS.get(target.info.task, TASKS["segmentation"]).primary
 
 
 def _by(params: Params, target: PreparedTarget) -> list[str]:

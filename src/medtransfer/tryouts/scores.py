@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medtransfer.analysis.patients import counts_by_patient
+from medtransfer.analysis.patients import by_patient, has_patients
 from medtransfer.errors import InputError
-from medtransfer.metrics.counts import OVERLAP, Counts
 from medtransfer.metrics.jackknife import pseudo_values
 from medtransfer.records import PER_SAMPLE
 from medtransfer.tasks.results import read_result
@@ -64,12 +63,11 @@ def read_scores(by_model: Sequence[Sequence[Path]]) -> Scores:
 def _read(folder: Path) -> tuple[float, list[float], tuple[str, ...]]:
     """Return the primary metric of a model, the metric without each patient, and the patients."""
     result = read_result(folder / "metrics.json")
-    formula, value = OVERLAP.get(result.primary), result.metrics[result.primary]
-    if formula is None:
+    value = result.metrics[result.primary]
+    if not has_patients(result.primary):
         return value, [], ()
-    patients = counts_by_patient(folder / PER_SAMPLE)
-    if len(patients) < 2:
-        return value, [], tuple(patients)
-    counts = np.stack(list(patients.values()))  # (P, 4, classes)
-    rest = counts.sum(axis=0) - counts  # (P, 4, classes)
-    return value, formula(Counts(*np.moveaxis(rest, 1, 0))).mean(axis=-1).tolist(), tuple(patients)
+    table = by_patient(folder / PER_SAMPLE, result.primary)
+    if (number := len(table.patients)) < 2:
+        return value, [], table.patients
+    without = table.values(1 - np.eye(number, dtype=np.int64))  # (P,)
+    return value, without.tolist() if np.isfinite(without).all() else [], table.patients
