@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medtransfer.data.pixels import normalise, rgb
+from medtransfer.data.pixels import normalise, to_images
 from medtransfer.data.target_samples import TargetSamples
 from medtransfer.data.uncertain_labels import LEFT_UNCERTAIN, UncertainRule
 from medtransfer.errors import InputError
@@ -67,7 +67,7 @@ class LabelledSamples(TargetSamples):
         """Return the corners and the centre of a window, and all of them mirrored: float32 (10, 3, H, W)."""
         from torchvision.transforms.functional import resize, ten_crop
 
-        pixels, size = rgb(self._windows.image(position)), list(self._windows.size)  # (3, h, w)
+        pixels, size = to_images(self._windows.image(position)), list(self._windows.size)  # (3, h, w)
         if tuple(pixels.shape[1:]) == tuple(size):
             pixels = resize(pixels, [round(side * ENLARGED) for side in size], antialias=True)
         return normalise(torch.stack(ten_crop(pixels, size)), self.mean, self.std)

@@ -30,18 +30,21 @@ class Graph(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return the probabilities float32 (N, outputs, H, W) of pixels uint8 (N, H, W, C)."""
+        """Return the probabilities float32 (N, outputs, H, W), or (N, classes), of pixels uint8 (N, H, W, C)."""
         return self.probabilities(self.network((to_images(pixels) - self.mean) / self.std))
 
 
 def graph_interface(info: ModelInfo) -> dict[str, dict[str, Any]]:
     """Describe input and output of the graph."""
-    outputs = 1 if info.thresholds else len(info.classes) + 1
+    outputs = len(info.classes) + (not info.thresholds and not info.of_images)
     scaled = "resized to the input and scaled to 0-255 by image_rule; mean and std are applied inside"
     meaning = "probability of the class" if info.thresholds else "probabilities of background and classes, which sum to 1"
+    if info.of_images:
+        meaning = f"probabilities of {', '.join(info.classes)} in the image"
+    shape = [None, outputs] if info.of_images else [None, outputs, *info.input]
     return {
         "input": {"name": PIXELS, "dtype": "uint8", "shape": [None, *info.input, info.channels], "meaning": scaled},
-        "output": {"name": PROBABILITIES, "dtype": "float32", "shape": [None, outputs, *info.input], "meaning": meaning},
+        "output": {"name": PROBABILITIES, "dtype": "float32", "shape": shape, "meaning": meaning},
     }
 
 

@@ -1,4 +1,4 @@
-"""Model that MLflow loads from its folder and serves: raw images to masks."""
+"""Model that MLflow loads from its folder and serves: raw images to masks or labels."""
 
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,19 @@ from medtransfer.predict.pixels import rule_of
 from medtransfer.records import ModelInfo
 
 EIGHT_BIT, RAW = "8-bit", "raw"
-MASKS, PROBABILITIES = "masks", "probabilities"
+MASKS, LABELS, PROBABILITIES = "masks", "labels", "probabilities"
 
 
 def defaults(info: ModelInfo) -> dict[str, str]:
     """Return the defaults of the parameters of a request.
 
     `values` says what the numbers are: `8-bit` values are kept, `raw` ones are scaled by the image rule. No rule can guess it
-    from the numbers; the default is what images of the model's target usually are. `output` is `masks` or `probabilities`.
+    from the numbers; the default is what images of the model's target usually are. `output` is `masks`, or `labels` of a model for
+    labels of images, or `probabilities`.
     """
     rule = rule_of(info)
     of_pictures = rule.kind == "keep" or rule.over == "image"
-    return {"values": EIGHT_BIT if of_pictures else RAW, "output": MASKS}
+    return {"values": EIGHT_BIT if of_pictures else RAW, "output": LABELS if info.of_images else MASKS}
 
 
 class Served:
@@ -40,13 +41,14 @@ class Served:
             params: `values` and `output`, see `defaults`.
 
         Returns:
-            Masks uint8 (N, H, W), or probabilities float32 (N, outputs, H, W).
+            Masks uint8 (N, H, W), or probabilities float32 (N, outputs, H, W); of a model for labels of images uint8 (N,) or
+            (N, L), or probabilities (N, classes).
 
         Raises:
             InputError: a parameter has an unknown value, or the images do not have the values that it says.
         """
         chosen = {**defaults(self.model.info), **(params or {})}
-        for name, known in (("values", (EIGHT_BIT, RAW)), ("output", (MASKS, PROBABILITIES))):
+        for name, known in (("values", (EIGHT_BIT, RAW)), ("output", (defaults(self.model.info)["output"], PROBABILITIES))):
             if chosen[name] not in known:
                 raise InputError(f"expected the parameter {name} to be {' or '.join(known)}, but got {chosen[name]!r}; correct it")
         found = self.model.predict(_as_bytes(images) if chosen["values"] == EIGHT_BIT else images)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medtransfer.errors import InputError
-from medtransfer.records import MASKS_FILE, MODEL_FILE, WEIGHTS_FILE, ModelInfo
+from medtransfer.records import MODEL_FILE, WEIGHTS_FILE, ModelInfo
 from medtransfer.tasks import TASKS
 
 
@@ -39,14 +39,12 @@ def read_models(folders: Sequence[Path]) -> list[ModelInfo]:
     """Read the records of models that are to be averaged.
 
     Raises:
-        InputError: there are none, one is no model of masks, or they predict different classes.
+        InputError: there are none, or they predict different classes.
     """
     if not folders:
         raise InputError("expected the folder of a fine-tuned model in predict.model, but got none; name one with --model")
     infos = [read_model_info(folder) for folder in folders]
     for info, folder in zip(infos, folders, strict=True):
-        if TASKS[info.task].labels_file != MASKS_FILE:
-            raise InputError(f"expected models that predict masks, but {folder} is for {info.task}; name another with --model")
         if (info.task, info.classes) != (infos[0].task, infos[0].classes):
             raise InputError(
                 f"expected models of the same classes, but {folders[0]} predicts {', '.join(infos[0].classes)} and {folder} "

@@ -15,7 +15,7 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.predict.folders import read_model_info
 from medtransfer.predict.pixels import stored_pixels
-from medtransfer.predict.windows import Plan, predict_picture
+from medtransfer.predict.windows import Plan, predict_picture, predict_whole
 from medtransfer.records import (
     MODEL_FILE,
     WEIGHTS_FILE,
@@ -67,7 +67,8 @@ class Model:
             plan: how images are resized, cut and flipped; None for what the model was tested with.
 
         Returns:
-            Probabilities float32 (N, outputs, H, W): one output for one class, else background and classes.
+            Probabilities float32 (N, outputs, H, W): one output for one class, else background and classes. Of a model for labels
+            of images (N, classes).
 
         Raises:
             ValueError: the images have another shape.
@@ -77,12 +78,18 @@ class Model:
         return np.stack([self.predict_stored(picture, plan).numpy() for picture in pixels])
 
     def predict_stored(self, picture: np.ndarray, plan: Plan | None = None) -> Tensor:
-        """Predict a picture uint8 (H, W, C) of the model's channels: probabilities float32 (outputs, H, W), on the CPU."""
-        return predict_picture(picture, self.info, self.probabilities, plan or Plan())
+        """Predict a picture uint8 (H, W, C) of the model's channels: probabilities float32, on the CPU.
+
+        They are (outputs, H, W), or (classes,) of a model for labels of images.
+        """
+        plan = plan or Plan()
+        if self.info.of_images:
+            return predict_whole(picture, self.info, self.probabilities, plan.flips)
+        return predict_picture(picture, self.info, self.probabilities, plan)
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Return the probabilities float32 (N, outputs, H, W) of normalised images (N, C, H, W), on the CPU.
+        """Return the probabilities float32 (N, outputs, H, W), or (N, classes), of normalised images (N, C, H, W), on the CPU.
 
         Libraries choose their algorithm by the size of a batch, so all batches have one size: a CPU, which gains nothing from
         larger ones, predicts image by image.

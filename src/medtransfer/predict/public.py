@@ -26,7 +26,7 @@ def predict(
         **settings: other keys of the section `predict` of params.yaml, such as `out="elsewhere"` or `flips=["horizontal"]`.
 
     Returns:
-        The file of each image's mask, by the name of the image.
+        The file of each image's mask, or of its labels, by the name of the image.
 
     Raises:
         InputError: a model, an image, a mask or a setting cannot be used.
@@ -35,4 +35,6 @@ def predict(
     given = {"images": str(images), "model": folders, **({"masks": str(masks)} if masks else {}), **settings}
     params = load(overrides={f"predict.{key}": value for key, value in given.items()})
     records, _ = stage.predict(params.predict, Path(params.pretrain.out))
-    return {record.image: Path(params.predict.out) / record.outputs["mask"] for record in records}
+    return {
+        record.image: Path(params.predict.out) / record.outputs.get("mask", record.outputs.get("labels", "")) for record in records
+    }

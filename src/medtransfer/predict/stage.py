@@ -18,7 +18,7 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.locks import exclusive
 from medtransfer.metrics.segmentation import SegmentationEvaluation
-from medtransfer.predict import outputs
+from medtransfer.predict import labels, outputs
 from medtransfer.predict.channel_files import list_cases
 from medtransfer.predict.folders import read_models
 from medtransfer.predict.images import Image, Pixels, list_images, read_pixels, shared_limits
@@ -106,6 +106,8 @@ def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[l
         raise InputError("expected the images to predict in predict.images, but it is null; name them with --images")
     folders = [Path(folder) for folder in section.model]
     infos = read_models(folders)
+    if infos[0].of_images:
+        labels.check(section, infos[0])
     rule = _mask_rule(section, infos[0].classes)
     folder, suffix = Path(section.images), section.mask_suffix or ""
     images = list_cases(folder, section.channels) if section.channels else list_images(folder, suffix)
@@ -126,10 +128,10 @@ def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[l
 
 def _mask_rule(section: Predict, classes: Sequence[str]) -> MaskRule:
     """Return how raw values of reference masks become classes: their numbers, unless `labels` says otherwise."""
-    labels = section.labels
-    if labels is None and len(classes) > 1:
-        labels = dict(enumerate(("background", *classes)))
-    return read_rule(labels, classes, None, segments=True)
+    values = section.labels
+    if values is None and len(classes) > 1:
+        values = dict(enumerate(("background", *classes)))
+    return read_rule(values, classes, None, segments=True)
 
 
 def _paths(job: Job, image: Image) -> tuple[Path, Path]:
@@ -146,15 +148,19 @@ def _complete(job: Job, image: Image, force: bool) -> tuple[Prediction, bool]:
     begin = time.monotonic()
     record.unlink(missing_ok=True)
     first = job.models[0].info
-    pixels = read_pixels(image, rule_of(first), first.channels, job.limits[0][image.name])
-    labels, written = _predict(job, image, pixels, counts)
-    written["mask"] = outputs.write_labels(job.out / "masks", image, pixels, labels)
-    if job.section.overlays:
-        written["overlay"] = outputs.write_overlay(job.out / "overlays", image, pixels, labels)
+    if first.of_images:
+        classes, written = _predict_labels(job, image)
+    else:
+        pixels = read_pixels(image, rule_of(first), first.channels, job.limits[0][image.name])
+        masks, written = _predict(job, image, pixels, counts)
+        written["mask"] = outputs.write_labels(job.out / "masks", image, pixels, masks)
+        if job.section.overlays:
+            written["overlay"] = outputs.write_overlay(job.out / "overlays", image, pixels, masks)
+        classes = outputs.measure(masks, pixels, job.classes)
     done = Prediction(
         image=image.name, key=key, models=[[str(model.folder), model.info.key] for model in job.models],
         outputs={kind: path.relative_to(job.out).as_posix() for kind, path in written.items()},
-        classes=outputs.measure(labels, pixels, job.classes), seconds=time.monotonic() - begin,
+        classes=classes, seconds=time.monotonic() - begin,
     )  # fmt: skip
     done.write(record)
     return done, False
@@ -181,11 +187,11 @@ def _predict(job: Job, image: Image, pixels: Pixels, counts: Path) -> tuple[np.n
     size = pixels.geometry.pixel_spacing(pixels.axis) if pixels.geometry else None
     evaluation = SegmentationEvaluation(len(job.classes), job.classes, dict.fromkeys(names, size) if size else None)
     task, thresholds = job.models[0].task, job.models[0].info.thresholds
-    labels, kept = [], []
+    masks, kept = [], []
     for index in range(len(pixels.slices)):
         parts = [model.predict_stored(item.slices[index], job.plan) for model, item in zip(job.models, stored, strict=True)]
         probabilities = torch.stack(parts).mean(0) if len(parts) > 1 else parts[0]  # (outputs, H, W)
-        labels.append(task.decide(probabilities[None], thresholds)[0].numpy())
+        masks.append(task.decide(probabilities[None], thresholds)[0].numpy())
         if truth is not None:
             evaluation.update(probabilities[None], torch.from_numpy(truth[index][None]), [names[index]], [image.name])
         if job.section.probabilities:
@@ -193,15 +199,39 @@ def _predict(job: Job, image: Image, pixels: Pixels, counts: Path) -> tuple[np.n
     if truth is not None:
         write_values(counts, *evaluation.state())
     if not kept:
-        return np.stack(labels), {}
+        return np.stack(masks), {}
     path = outputs.write_probabilities(job.out / "probabilities", image, pixels, np.stack(kept))
-    return np.stack(labels), {"probabilities": path}
+    return np.stack(masks), {"probabilities": path}
+
+
+def _predict_labels(job: Job, image: Image) -> tuple[list[dict[str, Any]], dict[str, Path]]:
+    """Predict the labels of every slice of an image: a row for each, and the file that they are written to."""
+    stored = [
+        read_pixels(image, rule_of(model.info), model.info.channels, limits[image.name])
+        for model, limits in zip(job.models, job.limits, strict=True)
+    ]  # fmt: skip
+    probabilities = torch.stack(
+        [
+            torch.stack(
+                [model.predict_stored(item.slices[index], job.plan) for model, item in zip(job.models, stored, strict=True)]
+            ).mean(0)
+            for index in range(len(stored[0].slices))
+        ]
+    )  # (slices, classes)
+    rows = labels.describe(probabilities, job.models[0].task, job.models[0].info)
+    path = job.out / "labels" / f"{image.name}.csv"
+    write_text(path, as_csv(rows))
+    return rows, {"labels": path}
 
 
 def _conclude(
     job: Job, images: Sequence[Image], records: Sequence[Prediction], reused: int
 ) -> tuple[str, dict[str, float]]:  # fmt: skip
     """Write the tables of all images; return what was done, and the metrics, which are empty without reference masks."""
+    if job.models[0].info.of_images:
+        write_text(job.out / labels.TABLE, as_csv([{"image": record.image, **row} for record in records for row in record.classes]))
+        finished = f" ({reused} were finished)" if reused else ""
+        return f"predict: labels of {len(images)} images are in {job.out / labels.TABLE}{finished}", {}
     write_text(job.out / "classes.csv", as_csv([{"image": record.image, **row} for record in records for row in record.classes]))
     empty = [record.image for record in records if not any(row["pixels"] for row in record.classes)]
     kinds = Counter("volumes" if image.is_volume else "pictures" for image in images)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from medtransfer.data.pixels import normalise, to_images
+from medtransfer.data.pixels import centre, normalise, to_images
 from medtransfer.data.resizing import inner_box, resize_image
 from medtransfer.records import ImageRule, ModelInfo
 
@@ -96,9 +96,29 @@ def starts(length: int, side: int, overlap: float) -> list[int]:
     return [round(index * (length - side) / steps) for index in range(steps + 1)] if steps else [0]
 
 
+def predict_whole(picture: np.ndarray, info: ModelInfo, predict: Callable[[Tensor], Tensor], flips: Sequence[str]) -> Tensor:
+    """Predict the labels of a whole picture uint8 (H, W, C): probabilities float32 (C,), the mean over flipped copies.
+
+    Args:
+        picture: as the model's target stores pictures.
+        info: the model.
+        predict: probabilities (N, C) of normalised images (N, 3, h, w) of the network's input size.
+        flips: axes of AXES.
+    """
+    keep_aspect = ImageRule(**info.image_rule).keep_aspect if info.image_rule else False
+    stored = resize_image(picture, (info.size[0], info.size[1]), keep_aspect)
+    image = normalise(to_images(centre(stored, (info.input[0], info.input[1])))[None], info.mean, info.std)
+    return torch.stack([predict(image.flip(turn))[0] for turn in _turns(flips)]).mean(0)
+
+
 def _average_flips(images: Tensor, predict: Callable[[Tensor], Tensor], flips: Sequence[str]) -> Tensor:
     """Return the mean of the predictions of images (N, C, h, w) and of all their flipped copies, flipped back."""
-    axes = [AXES[name] for name in flips]
-    turns = [list(chosen) for number in range(len(axes) + 1) for chosen in combinations(axes, number)]
-    total = sum(predict(images.flip(turn)).flip(turn) for turn in turns[1:]) if axes else 0
+    turns = _turns(flips)
+    total = sum(predict(images.flip(turn)).flip(turn) for turn in turns[1:]) if flips else 0
     return (predict(images) + total) / len(turns)
+
+
+def _turns(flips: Sequence[str]) -> list[list[int]]:
+    """Return the axes that each copy is flipped along, first of all none."""
+    axes = [AXES[name] for name in flips]
+    return [list(chosen) for number in range(len(axes) + 1) for chosen in combinations(axes, number)]

@@ -11,6 +11,7 @@ from medtransfer.errors import InputError
 from medtransfer.records.base import MODEL, MOST_CHANNELS, REMEDIES, Channels, Record, Share, Side, input_channels
 from medtransfer.records.checkpoint import LARGEST
 from medtransfer.records.image_rule import StoredRule
+from medtransfer.records.prepared import IMAGE_TASKS
 
 MODEL_FILE = "model.json"
 Pair = Annotated[list[Side], Field(min_length=2, max_length=2)]
@@ -89,6 +90,11 @@ class ModelInfo(Record):
     def input_channels(self) -> int:
         """Channels of the images that the network gets."""
         return input_channels(self.channels)
+
+    @property
+    def of_images(self) -> bool:
+        """Whether it predicts labels of whole images, not masks."""
+        return self.task in IMAGE_TASKS
 
     @property
     def is_whole(self) -> bool:

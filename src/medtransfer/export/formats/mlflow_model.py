@@ -31,10 +31,18 @@ class MlflowModel:
     def interface(self, info: ModelInfo) -> dict[str, dict[str, Any]]:
         """Describe what the server takes and answers."""
         channels = info.channels if rule_of(info).channels is None else None  # of a volume the rule takes some of any number
+        output: dict[str, Any] = {
+            "dtype": "uint8", "shape": [None, None, None], "meaning": "masks: 0 is background, c the c-th class",
+        }  # fmt: skip
+        if info.of_images and info.task == "multilabel":
+            output |= {"shape": [None, len(info.classes)], "meaning": f"whether the image shows {', '.join(info.classes)}"}
+        elif info.of_images:
+            meaning = f"whether the image is {info.classes[0]}" if info.thresholds else f"position among {', '.join(info.classes)}"
+            output |= {"shape": [None], "meaning": f"{meaning}, from 0"}
         return {
             "input": {"dtype": "float32", "shape": [None, None, None, channels], "meaning": "raw images of one size"},
             "params": serving.defaults(info),
-            "output": {"dtype": "uint8", "shape": [None, None, None], "meaning": "masks: 0 is background, c the c-th class"},
+            "output": output,
         }  # fmt: skip
 
     def write(self, model: Model, folder: Path) -> None:
