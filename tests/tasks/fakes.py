@@ -41,7 +41,7 @@ class Watched(Segmentation):
         self.spoil = False
         self.primary_values: list[float] = []
 
-    def samples(self, target: PreparedTarget, split: str, **chosen: Any) -> Samples:
+    def samples(self, target: PreparedTarget, split: str, *, ten_crop: bool = False, **chosen: Any) -> Samples:
         return WatchedSamples(self.epochs, target, split, **chosen)
 
     def model(self, encoder: Encoder, *arguments: Any) -> Segmenter:

@@ -74,9 +74,11 @@ def _compare(params: Params, name: str, epochs: Sequence[int]) -> Guard:
     seeds = [recipe.seed + number for number in range(section.seeds)]
     length = section.train_epochs or -(-recipe.train_epochs // SHARE)
     scores = _train(params, name, (0, *epochs), seeds, length, held)
+    metric = TASKS[target.info.task].primary
     return Guard(
-        name, section.encoder, section.origin, recipe.mode, TASKS[target.info.task].primary, epochs, scores, seeds, length,
-        recipe.train_epochs, len(set(target.samples("validation")["group"])), held, params.report.confidence, params.report.least,
+        name, section.encoder, section.origin, recipe.mode, metric, epochs, scores, seeds, length,
+        recipe.train_epochs, len(set(target.samples("validation")["group"])), held, params.report.confidence,
+        metric.floor(params.report.least),
     )  # fmt: skip
 
 

@@ -34,10 +34,12 @@ def publish(
         "masks": section.masks, "slide": section.slide, "overlap": section.overlap, "flips": " ".join(sorted(set(section.flips))),
         "precision": section.precision,
     }  # fmt: skip
-    empty = sum(not any(row["pixels"] for row in record.classes) for record in records)
+    counts = {"predicted_images": len(records)}
+    if not models[0].info.of_images:
+        counts["predicted_empty"] = sum(not any(row["pixels"] for row in record.classes) for record in records)
     name = f"{Path(section.images or '').resolve().name} · {named}"
     with tracking.once(STAGE, name, cell, params, force=force, on_disk=True) as opened:
         if opened:
-            opened.log_metrics({"predicted_images": len(records), "predicted_empty": empty, **metrics})
+            opened.log_metrics({**counts, **metrics})
             for table in tables:
                 opened.log_artifact(Path(section.out) / table)

@@ -46,7 +46,7 @@ def draw_labels(
         name = samples.images[index].rsplit("/", 1)[-1].split("#")[0]
         title = "\n".join(line[:LONGEST] for line in (name, *lines, f"{metric.label} part {values[index]:.2f}"))
         axis.set_title(title, fontsize=7, color=RIGHT if right else WRONG, loc="left")
-    figure.supxlabel("red: wrong", fontsize=7, color=WRONG)
+    figure.supxlabel(f"red: wrong; part: what an image contributes to the {metric.label}, at best 1", fontsize=7, color=RIGHT)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
 
