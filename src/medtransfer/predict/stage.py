@@ -122,7 +122,8 @@ def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[l
         finished = [_complete(job, image, force) for image in track(images, "predict", len(images), "images")]
         records = [record for record, _ in finished]
         text, metrics = _conclude(job, images, records, sum(reused for _, reused in finished))
-        publish(section, models, records, metrics, TABLES if masks else TABLES[:1], force)
+        tables = (labels.TABLE,) if infos[0].of_images else TABLES if masks else TABLES[:1]
+        publish(section, models, records, metrics, tables, force)
         return records, text
 
 
