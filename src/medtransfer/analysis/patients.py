@@ -25,13 +25,11 @@ AT_ONCE = 2_000_000  # weights of images that are held in memory at once
 
 
 class ByPatient(Protocol):
-    """What a fine-tuning predicted for each test patient, of which its primary metric is computed.
+    """What a fine-tuning predicted for each test patient, of which its primary metric is computed."""
 
-    Attributes:
-        patients: names of the patients, in alphabetical order.
-    """
-
-    patients: tuple[str, ...]
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """Names of the patients, in alphabetical order."""
 
     def values(self, taken: NDArray[np.int64]) -> Array:
         """Return the metric (B,) where each patient counts as often as `taken` (B, P) says; NaN where it is undefined."""
