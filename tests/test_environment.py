@@ -32,7 +32,11 @@ SRC = ROOT / "src"
 ROOMS = {"samples": "prepare/samples"}  # where a stage's room is not named like it
 # Code that says, shows, checks or files numbers and makes none: a change of it is no reason to compute again.
 NO_NUMBERS = {"__init__.py", "errors.py", "progress.py", "locks.py", "environment.py", "launchers.py", "signals.py", "registry.py"}
-NO_NUMBERS |= {f"{room}/{path.name}" for room in ("config", "tracking") for path in (SRC / "medtransfer" / room).glob("*.py")}
+NO_NUMBERS |= {
+    str(path.relative_to(SRC / "medtransfer"))
+    for room in ("config", "tracking")
+    for path in (SRC / "medtransfer" / room).rglob("*.py")
+}
 # Keys that choose or place a result, or how fast it comes, but do not change it; `encoders` and `origins` go in by entry.
 NO_EFFECT = {
     "out", "target", "targets", "encoder", "encoders", "origin", "origins", "workers", "accelerator", "source_root",

@@ -91,7 +91,10 @@ FAULTS = {
         lambda: change(format="medtransfer/result/1"),
         "which an older version of medtransfer wrote; move it away",
     ),
-    "of an unknown task": (lambda: change(task="translation"), "one of segmentation, binary, multilabel, multiclass, ordinal, but got 'translation'"),
+    "of an unknown task": (
+        lambda: change(task="translation"),
+        "one of segmentation, binary, multilabel, multiclass, ordinal, but got 'translation'",
+    ),
     "of another cell": (lambda: change(key="another"), "the key of its cell in .* but got another"),
     "a cell with other fields": (lambda: change(cell={"what": 1}), "TypeError"),
     "a foreign recipe": (lambda: change(settings={"what": 1}), "KeyError"),

@@ -1,6 +1,6 @@
 """Contract of a format that a fine-tuned model is exported to.
 
-To add a format, write its file in `formats/`, and add one line to FORMATS and its name to `format` in config/schema.py;
+To add a format, write its file in `formats/`, and add one line to FORMATS and its name to `format` in config/schema/using.py;
 tests/export covers every entry.
 """
 

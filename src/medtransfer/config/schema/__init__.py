@@ -1,0 +1,64 @@
+"""Pydantic schema of params.yaml, one section of it per class."""
+
+from medtransfer.config.schema.choosing import Guard, Race, Report
+from medtransfer.config.schema.data import NewTarget, Prepare, Samples, Target
+from medtransfer.config.schema.finetuning import Finetune, Grid
+from medtransfer.config.schema.measuring import Explain, Margins, Rank, Score, Search
+from medtransfer.config.schema.origins import (
+    CatalogueOrigin,
+    EncoderSpec,
+    FileOrigin,
+    ImportedOrigin,
+    InputContract,
+    Origin,
+    PackageOrigin,
+    RandAugment,
+    SeriesOrigin,
+    SupervisedOrigin,
+)
+from medtransfer.config.schema.params import Params, Study
+from medtransfer.config.schema.pretraining import Pretrain
+from medtransfer.config.schema.using import Evidence, Export, Predict, Replay, Ui
+from medtransfer.config.schema.values import MOST, MOST_MARGINS, MOST_PIXELS, MOST_PROCESSES, Name, Pooling, Section
+
+__all__ = [
+    "CatalogueOrigin",
+    "EncoderSpec",
+    "Evidence",
+    "Explain",
+    "Export",
+    "FileOrigin",
+    "Finetune",
+    "Grid",
+    "Guard",
+    "ImportedOrigin",
+    "InputContract",
+    "MOST",
+    "MOST_MARGINS",
+    "MOST_PIXELS",
+    "MOST_PROCESSES",
+    "Margins",
+    "Name",
+    "Origin",
+    "Pooling",
+    "NewTarget",
+    "PackageOrigin",
+    "Params",
+    "Predict",
+    "Prepare",
+    "Pretrain",
+    "Race",
+    "RandAugment",
+    "Rank",
+    "Replay",
+    "Report",
+    "Samples",
+    "Score",
+    "Search",
+    "Section",
+    "SeriesOrigin",
+    "Study",
+    "SupervisedOrigin",
+    "Target",
+    "Ui",
+]

@@ -1,0 +1,155 @@
+"""Fine-tuning, one cell or a whole study."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from medtransfer.config.schema.values import (
+    MOST_PROCESSES,
+    AtLeastZero,
+    BelowOne,
+    Name,
+    NonNegative,
+    OpenShare,
+    Out,
+    Place,
+    Positive,
+    Rate,
+    Real,
+    Section,
+)
+
+
+def _finite(value: Any) -> Any:
+    """Refuse infinity, NaN and values that JSON lacks, such as dates, since recipes are hashed as JSON."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"must hold plain values and finite numbers ({error})") from None
+    return value
+
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_finite)]
+Transform = Annotated[dict[Name, Arguments], Field(min_length=1, max_length=1)]
+Transforms = list[Transform]  # one albumentations transform each, name -> arguments; data/transforms.py checks them
+
+
+class Finetune(Section):
+    """Fine-tuning of a model on a prepared target from a checkpoint."""
+
+    out: Out
+    """folder of all trained models"""
+    target: Name
+    """prepared target to train on"""
+    encoder: Name
+    """encoder whose checkpoint to start from"""
+    origin: Name
+    """origin of this checkpoint"""
+    epoch: NonNegative
+    """epoch of this checkpoint; 0: random initialisation"""
+    mode: Name
+    """mode of transfer: the parts of the model that are trained"""
+    decoder: Name | None
+    """decoder of the model; null: the encoder's own"""
+    seed: NonNegative
+    """seed of the decoder's initialisation, order and augmentation"""
+    train_epochs: Positive
+    """passes over the training samples"""
+    epoch_steps: Positive | None
+    """optimiser steps per epoch at most; null: every training sample once"""
+    batch_size: Positive
+    """images per optimiser step"""
+    optimiser: Literal["sgd", "adamw"]
+    """optimiser; sgd: with momentum | adamw: Adam with decoupled weight decay"""
+    loss: Name | None
+    """training loss, such as dice, dice-ce (Dice + cross-entropy), focal or tversky; null: the task's own"""
+    class_weights: Annotated[list[AtLeastZero], Field(min_length=1)] | None
+    """weight of each class in the loss, the background first; null: all alike"""
+    focal_gamma: AtLeastZero
+    """exponent of the focal loss; 0: cross-entropy"""
+    tversky_alpha: AtLeastZero
+    """weight of false positives in the Tversky loss"""
+    tversky_beta: AtLeastZero
+    """weight of false negatives in the Tversky loss"""
+    label_smoothing: BelowOne
+    """share of a label's target that is spread over the others; of labels of images alone"""
+    lr: Rate
+    """highest learning rate"""
+    schedule: Literal["polynomial", "cosine"]
+    """how the learning rate falls to 0 after the warm-up"""
+    power: AtLeastZero
+    """power of the polynomial decay of the learning rate; 0: constant"""
+    warmup: NonNegative
+    """epochs in which the learning rate rises linearly first"""
+    layer_decay: Annotated[Real, Field(gt=0, le=1)]
+    """factor on the learning rate from one layer of the encoder to the one before it; 1: all layers alike"""
+    momentum: BelowOne
+    """momentum of SGD, or first beta of AdamW, beside 0.999"""
+    weight_decay: AtLeastZero
+    """weight decay of the optimiser"""
+    decay_norms: bool
+    """whether biases and norms decay, too"""
+    clip_grad: Rate | None
+    """largest norm of the gradient in a step; null: not clipped"""
+    ema_decay: OpenShare | None
+    """decay per step of a moving average of the weights, which is tested and kept; null: no average"""
+    augmentation: Transforms | None
+    """albumentations transforms in their order, such as [{HorizontalFlip: {p: 0.5}}]; null: the target's own; []: none"""
+    validate_every: Positive
+    """epochs from one look at the validation samples, if there are any, to the next; the last epoch always has one"""
+    patience: Positive | None
+    """epochs without a better validation result after which the training stops; null: never"""
+    select: Literal["last", "validation"]
+    """epoch whose model is kept: the last, or the best on validation samples"""
+    evaluate: Literal["test", "validation"]
+    """samples that the trained model is evaluated on; validation: the test set is not looked at"""
+    validation: BelowOne
+    """fraction of the training groups (patients) held out as validation samples, of a target without; 0: none"""
+    validation_seed: NonNegative
+    """seed of the groups that are held out"""
+    ten_crop: bool
+    """whether the test result is the mean over ten crops of each image; of labels of images alone"""
+    overlays: NonNegative
+    """test images drawn with their prediction"""
+    keep: Literal["weights", "metrics"]
+    """what is kept of a cell; weights: the model, too | metrics: everything but the model"""
+    workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
+    """processes that read samples; 0: the main process"""
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    """device to train on; auto: a GPU where there is one"""
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    """precision of the arithmetic; 16-mixed: on a GPU only; bf16-mixed: also on a CPU"""
+    tf32: bool
+    """whether a GPU may round float32 products to TF32, which is faster"""
+    reproducible: bool
+    """whether the same seed gives the same bits on a GPU, too, at the cost of speed"""
+    compile: bool
+    """torch.compile, on a GPU only: pays on long trainings"""
+
+    @model_validator(mode="after")
+    def _check_recipe(self) -> "Finetune":
+        if self.warmup >= self.train_epochs:
+            raise ValueError(f"the warm-up of {self.warmup} epochs must be shorter than the training of {self.train_epochs}")
+        if self.class_weights is not None and not any(self.class_weights):
+            raise ValueError("class_weights must not all be 0")
+        return self
+
+
+class Grid(Section):
+    """All cells of the study as one job, and where it runs."""
+
+    launcher: Literal["local", "ray"]
+    """local: processes of this machine | ray: a Ray cluster"""
+    workers: Annotated[Positive, Field(le=MOST_PROCESSES)] | None
+    """local: processes; null: as many as GPUs, or else cores, allow"""
+    retries: NonNegative
+    """more attempts for a job whose process or host died"""
+    cpus: Rate
+    """cores that a job takes, a pretraining for each of its devices"""
+    gpus: AtLeastZero
+    """GPUs that a job takes where there are any; 0.5: two jobs share one"""
+    address: Place | None
+    """ray: address of an existing cluster, such as auto; null: one on this machine"""
+    out: Out
+    """folder of the workers' log files"""

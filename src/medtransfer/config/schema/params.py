@@ -1,0 +1,49 @@
+"""The whole of params.yaml."""
+
+from medtransfer.config.schema.choosing import Guard, Race, Report
+from medtransfer.config.schema.data import Prepare, Samples
+from medtransfer.config.schema.finetuning import Finetune, Grid
+from medtransfer.config.schema.measuring import Explain, Rank, Score, Search
+from medtransfer.config.schema.pretraining import Pretrain
+from medtransfer.config.schema.using import Evidence, Export, Predict, Replay, Ui
+from medtransfer.config.schema.values import Name, NonNegative, Section
+
+
+class Study(Section):
+    """The cells that `demo`, `dvc repro` and `--study` run."""
+
+    encoders: list[Name]
+    """encoders, of pretrain.encoders"""
+    origins: list[Name]
+    """origins of their weights, of pretrain.origins"""
+    targets: list[Name]
+    """targets, of prepare.targets"""
+    modes: list[Name]
+    """modes of transfer"""
+    seeds: list[NonNegative]
+    """seeds of the fine-tunings"""
+    pretraining_seeds: list[NonNegative]
+    """seeds of the pretrainings, each of which is an origin `<origin>-s<seed>`; empty: one each, by pretrain.seed"""
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    study: Study
+    samples: Samples
+    prepare: Prepare
+    pretrain: Pretrain
+    score: Score
+    finetune: Finetune
+    grid: Grid
+    report: Report
+    rank: Rank
+    race: Race
+    guard: Guard
+    predict: Predict
+    search: Search
+    explain: Explain
+    export: Export
+    replay: Replay
+    evidence: Evidence
+    ui: Ui

@@ -1,0 +1,76 @@
+"""Types of values, and what all sections of params.yaml have in common."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+
+def _no_bool(value: Any) -> Any:
+    """Refuse true and false, which pydantic would convert to the numbers 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _no_dot(value: str) -> str:
+    """Refuse a name that DVC and dotted keys such as `prepare.targets.<name>.size` would take for two levels."""
+    if "." in value:
+        raise ValueError("must have no dot, which separates the levels of a key; write - or _ instead")
+    return value
+
+
+def _no_file(value: str) -> str:
+    """Refuse an output folder that cannot be made, since it or one of its parents is a file, or its name is invalid."""
+    existing = next((path for path in (Path(value), *Path(value).parents) if os.path.lexists(path)), Path())
+    if not existing.is_dir():
+        raise ValueError(f"must name a folder, but {existing} is none")
+    try:
+        os.lstat(value)
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # such as a name that is too long
+        raise ValueError(f"must name a folder that can be made, but {error.strerror}") from None
+    return value
+
+
+MOST, MOST_PIXELS, MOST_PROCESSES = 2**31 - 1, 2**14, 2**10  # largest integer; longest side of a picture; most workers
+MOST_MARGINS = 10_000  # in a search
+Whole = Annotated[int, BeforeValidator(_no_bool), Field(le=MOST)]
+Real = Annotated[float, BeforeValidator(_no_bool)]
+Positive = Annotated[Whole, Field(gt=0)]
+NonNegative = Annotated[Whole, Field(ge=0)]
+Below = Annotated[Whole, Field(lt=0, ge=-MOST)]
+Pixels = Annotated[Positive, Field(le=MOST_PIXELS)]
+AtLeastZero = Annotated[Real, Field(ge=0)]
+Probability = Annotated[Real, Field(ge=0, le=1)]
+BelowOne = Annotated[Real, Field(ge=0, lt=1)]
+OpenShare = Annotated[Real, Field(gt=0, lt=1)]
+Rate = Annotated[Real, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Defined = Annotated[Name, AfterValidator(_no_dot)]  # a name that params.yaml defines
+Place = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+Out = Annotated[Place, AfterValidator(_no_file)]
+Pooling = Literal["frozen", "always", "never"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: every key is required, no other key is allowed, and numbers are finite.
+
+    The docstrings of the fields are the help of the command line's options and the comments in params.yaml.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def _one_or_map(value: Any) -> str:
+    return "map" if isinstance(value, dict | BaseModel) else "one"
+
+
+# One value or a map; with a discriminator, errors name the alternative that was written.
+OneOrMap = Discriminator(_one_or_map)
+EpochsByEncoder = Annotated[Annotated[NonNegative, Tag("one")] | Annotated[dict[Name, NonNegative], Tag("map")], OneOrMap]
+ImagesByEncoder = Annotated[Annotated[Positive, Tag("one")] | Annotated[dict[Name, Positive], Tag("map")], OneOrMap]
+Files = Annotated[dict[Positive, Place], Field(min_length=1)]
+FilesByEpoch = Annotated[Annotated[Place, Tag("one")] | Annotated[Files, Tag("map")], OneOrMap]
