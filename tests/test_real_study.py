@@ -21,7 +21,8 @@ def place(tmp_path: Path) -> Path:
     shutil.copy(PROJECT / "params.yaml", tmp_path)
     shutil.copytree(PROJECT / "configs", tmp_path / "configs")
     shorter = {
-        "score": {"max_images": 24}, "finetune": {"train_epochs": 1, "epoch_steps": 6},
+        "score": {"max_images": 24, "indicators": ["robustness", "uniformity", "rankme", "ridge", "logme"]},
+        "finetune": {"train_epochs": 1, "epoch_steps": 6},
         "rank": {"max_images": 24, "indicators": ["robustness", "ridge"]},
     }  # fmt: skip
     (tmp_path / "shorter.yaml").write_text(yaml.safe_dump(shorter))
