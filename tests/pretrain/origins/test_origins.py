@@ -52,11 +52,24 @@ def package(params: Params) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def catalogue(params: Params) -> dict[str, Any]:
+    small = {"build": "resnet50", "layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stochastic_depth": 0.0}
+    encoder = build_encoder("resnet50", **{key: value for key, value in small.items() if key != "build"})
+    initialise(encoder, 77)
+    Path("weights").mkdir(exist_ok=True)
+    save_file({f"module.{name}": tensor for name, tensor in encoder.state_dict().items()}, "weights/swav.safetensors")
+    return {
+        "pretrain.origins.mine": {"kind": "catalogue", "id": "swav", "folder": "weights", "epoch": None, "pickle": False},
+        "pretrain.encoder": "small", "pretrain.encoders.small": small, "study.encoders": ["small"],
+    }  # fmt: skip
+
+
 EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {
     "supervised": supervised,
     "file": file,
     "series": series,
     "package": package,
+    "catalogue": catalogue,
 }
 
 
