@@ -9,6 +9,7 @@ from medtransfer.tracking.query import read_runs
 from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.runs import Run, closing_on_error, settle
 from medtransfer.tracking.tags import CELL, common_tags
+from medtransfer.tracking.write_ahead import write_ahead
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,9 +41,10 @@ def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:
                 store.ask(client, lambda client, id=run.id: client.set_terminated(id, "KILLED"))  # type: ignore[misc]
         if lacking:
             experiment, common = store.ask(client, lambda client: store.experiment(client, stage)), common_tags(stage)
-            for record in track(lacking.values(), label, len(lacking), "runs"):
-                _write_run(client, stage, experiment, common, record, started.get(record.cell))
-                missed.forget(stage, [record.cell])
+            with write_ahead(store.engine(client), store.sqlite_file(client.tracking_uri)):
+                for record in track(lacking.values(), label, len(lacking), "runs"):
+                    _write_run(client, stage, experiment, common, record, started.get(record.cell))
+                    missed.forget(stage, [record.cell])
     return len(lacking)
 
 

@@ -18,6 +18,7 @@ from medtransfer.tracking.descriptions import DESCRIPTIONS, NOTE
 from medtransfer.tracking.relocation import ARTIFACTS, artifact_location, keep_artifacts_beside
 from medtransfer.tracking.retry import Answer, StoreLost, short_http_timeouts, store_lost, with_retries
 from medtransfer.tracking.tags import DATABASES
+from medtransfer.tracking.write_ahead import end_left_log
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -88,9 +89,9 @@ def _open(uri: str) -> "MlflowClient":
 
     def answer() -> "MlflowClient":
         client = _first_answer(uri)
-        engine = getattr(client._tracking_client.store, "engine", None)
-        if (file := sqlite_file(uri)) and engine is not None:
-            keep_artifacts_beside(file, engine)
+        if (file := sqlite_file(uri)) and (database := engine(client)) is not None:
+            end_left_log(database)
+            keep_artifacts_beside(file, database)
             _remove_ghosts(file, {uri, os.environ.get("MLFLOW_TRACKING_URI", "")})
         return client
 
@@ -103,12 +104,17 @@ def _first_answer(uri: str) -> "MlflowClient":
     from sqlalchemy import event
 
     client = MlflowClient(uri)
-    engine = getattr(client._tracking_client.store, "engine", None)
-    if engine is not None and engine not in _engines:
-        event.listen(engine, "before_cursor_execute", _shorten_busy_timeout, retval=True)
-        _engines.add(engine)
+    database = engine(client)
+    if database is not None and database not in _engines:
+        event.listen(database, "before_cursor_execute", _shorten_busy_timeout, retval=True)
+        _engines.add(database)
     client.search_experiments(max_results=1)
     return client
+
+
+def engine(client: "MlflowClient") -> "Engine | None":
+    """Return the database that a client writes to directly; None for a server."""
+    return getattr(client._tracking_client.store, "engine", None)
 
 
 def _shorten_busy_timeout(
@@ -133,8 +139,8 @@ def _drop_inherited_connections() -> None:
 
     A client is not asked for its engine: MLflow keeps the last 100 stores only, and would open the others again.
     """
-    for engine in _engines:
-        engine.dispose(close=False)
+    for database in _engines:
+        database.dispose(close=False)
     _reached.update(dict.fromkeys(_reached))
 
 
