@@ -466,6 +466,24 @@ def test_validation_every_few_epochs_leaves_the_training_as_it_is(finetune):
     assert [(point.step, point.value) for point in points] == [(2, dice[1]), (3, dice[2])]
 
 
+def test_the_loss_of_the_validation_samples_is_monitored_and_lowers_the_rate(finetune, watched):
+    """The published recipe of classification: Adam, a lower rate on a plateau, the lowest validation loss."""
+    recipe = {"optimiser": "adam", "weight_decay": 0.0, "lr": 0.03, "schedule": "plateau", "plateau_patience": 0,
+              "monitor": "loss", "select": "validation", "patience": 4, "train_epochs": 6}  # fmt: skip
+    result = finetune(wanted(), {"prepared": "data/validated", "overlays": 0, **recipe})
+    losses, rates = result.curves["validation_loss"], result.curves["lr"]
+    assert len(losses) == len(rates) == result.metrics["trained_epochs"]
+    assert result.metrics["best_epoch"] == 1 + losses.index(min(losses))
+    best, expected = math.inf, [0.03]
+    for loss in losses[:-1]:
+        expected.append(expected[-1] if loss < best * (1 - 1e-4) else expected[-1] / 2)
+        best = min(best, loss) if loss < best * (1 - 1e-4) else best
+    assert rates == pytest.approx(expected)
+    tensors = read_tensors(folder_of(wanted()) / "weights.safetensors")
+    kept = watched.weights[int(result.metrics["best_epoch"]) - 1]
+    assert all(torch.equal(tensors[name], value) for name, value in kept.items())
+
+
 def test_every_fault_shows_before_any_work(finetune, tiny_params):
     with pytest.raises(InputError, match="validation samples in data/prepared/sample, since finetune.select"):
         finetune(wanted(), {"select": "validation"})

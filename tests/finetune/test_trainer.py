@@ -152,7 +152,7 @@ def test_saving_takes_a_small_share_of_the_time(make, monkeypatch):
         saved.append(epoch)
         clock[0] += 1.0
 
-    def epoch(self: Trainer, number: int) -> dict[str, float]:
+    def epoch(self: Trainer, number: int, factor: float) -> dict[str, float]:
         clock[0] += 10.0
         return {"train_loss": 0.5, "lr": 0.1}
 
@@ -198,7 +198,7 @@ def test_an_option_that_changes_nothing_leaves_the_digest_of_finished_cells(name
     other = {"optimiser": "adamw", "loss": "dice-ce", "decay_norms": False, "clip_grad": 1.0, "ema_decay": 0.9, "tf32": True,
              "reproducible": False, "class_weights": [1.0, 2.0], "focal_gamma": 1.0, "tversky_alpha": 0.5, "tversky_beta": 0.5,
              "schedule": "cosine", "warmup": 1, "layer_decay": 0.9, "augmentation": [], "validate_every": 2,
-             "patience": 3,
+             "patience": 3, "plateau_factor": 0.1, "plateau_patience": 2, "monitor": "loss",
              "evaluate": "validation", "validation": 0.2, "validation_seed": 1,
              "label_smoothing": 0.1, "ten_crop": True}  # fmt: skip
     assert Protocol.read({**RECIPE, name: other[name]}).key != Protocol.read(RECIPE).key
@@ -210,3 +210,8 @@ def test_the_rate_of_every_step_by_hand(make):
     assert curves["lr"] == pytest.approx([0.1] + [0.05 * (1 + math.cos(math.pi * step / 9)) for step in (2, 5, 8)])
     curves = make("other.safetensors", warmup=2, power=1.0, lr=0.6).train("warm", nothing)
     assert curves["lr"] == pytest.approx([0.3, 0.6, 0.6 * (1 - 2 / 6), 0.6 * (1 - 5 / 6)])
+    curves = make("third.safetensors", warmup=1, schedule="cosine-by-epoch", lr=0.1).train("warm", nothing)
+    assert curves["lr"] == pytest.approx([0.1] + [0.05 * (1 + math.cos(math.pi * epoch / 3)) for epoch in (0, 1, 2)])
+    factors = iter([1.0, 1.0, 0.5, 0.25])
+    curves = make("fourth.safetensors", warmup=2, schedule="plateau", lr=0.6).train("warm", nothing, plateau=lambda: next(factors))
+    assert curves["lr"] == pytest.approx([0.3, 0.6, 0.3, 0.15])

@@ -1,5 +1,7 @@
 """The weights of the best epoch are kept, the earliest of a tie, also over an interruption."""
 
+from pathlib import Path
+
 import pytest
 from torch import nn
 
@@ -44,7 +46,7 @@ def test_patience_by_hand_also_over_an_interruption(curve, every, patience, trai
 
         def begin(seen=seen, now=now):
             return Validation(
-                "v", lambda: curve[now[0] - 1], marked(1), epochs=6, every=every, patience=patience, best=None, earlier=seen
+                "v", lambda: {"v": curve[now[0] - 1]}, marked(1), epochs=6, every=every, patience=patience, best=None, earlier=seen
             )
 
         validation = begin()
@@ -59,6 +61,30 @@ def test_patience_by_hand_also_over_an_interruption(curve, every, patience, trai
         assert [value is not None for value in seen] == [n % every == 0 or n == 6 for n in range(1, trained + 1)]
         expected = {} if patience is None else {"best_epoch": best, "trained_epochs": trained}
         assert validation.record(len(seen)) == expected
+
+
+@pytest.mark.parametrize("interrupted", [0, 2, 3, 5])
+def test_of_losses_the_lowest_is_the_best_and_lowers_the_rate(interrupted: int, tmp_path: Path) -> None:
+    losses, seen = [0.9, 0.5, 0.7, 0.6, 0.8], list[float | None]()
+
+    def begin(model: nn.Module) -> Validation:
+        measure = lambda: {"validation_auc": 0.5, "validation_loss": losses[len(seen)]}  # noqa: E731
+        best = tmp_path / "best.safetensors"
+        return Validation("validation_loss", measure, model, epochs=9, every=1, patience=3, best=best, earlier=seen)
+
+    validation = begin(marked(1))
+    for epoch in range(1, 6):
+        assert not validation.stops()
+        validation.model = marked(epoch)
+        values = validation.values(epoch)
+        assert values == {"validation_auc": 0.5, "validation_loss": losses[epoch - 1]}
+        seen.append(values["validation_loss"])
+        if epoch == interrupted:
+            validation = begin(marked(epoch))
+    assert validation.stops() and validation.best_epoch == 2
+    assert validation.rate(0.1, 1) == pytest.approx(0.1) and validation.rate(0.1, 3) == 1
+    validation.restore()
+    assert validation.model.weight.item() == 2
 
 
 def test_without_validation_samples_nothing_is_measured():

@@ -10,7 +10,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from medtransfer.records import IGNORE
 from medtransfer.tasks.contract import NEUTRAL
-from medtransfer.tasks.losses import LOSSES, cross_entropy_loss, dice_loss, focal_loss, tversky_loss
+from medtransfer.tasks.losses import LOSSES, cross_entropy_loss, dice_loss, focal_loss, soft_dice_loss, tversky_loss
 from medtransfer.tasks.segmentation import Segmentation
 
 
@@ -176,6 +176,21 @@ def test_the_tversky_loss_by_hand(classes, weighted):
         scores.append((tp + 1e-5) / (tp + 0.3 * fp + 0.7 * fn + 1e-5))
     expected = 1 - sum(w * score for w, score in zip(weights, scores, strict=True)) / sum(weights)
     found = tversky_loss(logits, truth, classes, alpha=0.3, beta=0.7, weights=weights if weighted else None)
+    assert found.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_soft_dice_loss_by_hand(classes: int, weighted: bool) -> None:
+    """The published loss, 1 - (2 sum(p y) + 1) / (sum(p) + sum(y) + 1) over the flattened batch, class by class."""
+    logits, p, truth = drawn(classes)
+    weights = [0.5, 2.0, 1.0, 0.0][: classes + 1] if weighted else [0.0] + [1.0] * classes
+    pixels, scores = pixels_of(p, truth), []
+    for c in range(classes + 1):
+        both = sum(q[c] for q, y in pixels if y == c)
+        scores.append((2 * both + 1) / (sum(q[c] for q, _ in pixels) + sum(y == c for _, y in pixels) + 1))
+    expected = 1 - sum(w * score for w, score in zip(weights, scores, strict=True)) / sum(weights)
+    found = soft_dice_loss(logits, truth, classes, weights if weighted else None)
     assert found.item() == pytest.approx(expected)
 
 

@@ -1,5 +1,7 @@
 """Evaluation of a trained model on the samples of a split (A.3, A.5)."""
 
+from collections.abc import Callable
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -36,6 +38,20 @@ def evaluate(
         probabilities = predict(fabric, task, model, images)
         evaluator.update(probabilities, truth, [samples.images[i] for i in rows], [samples.groups[i] for i in rows])
     return evaluator.compute()
+
+
+@torch.no_grad()
+def mean_loss(
+    fabric: Fabric, model: nn.Module, samples: Samples, loss: Callable[[Tensor, Tensor], Tensor], batch_size: int, workers: int
+) -> float:  # fmt: skip
+    """Return the mean over samples of the training loss, each batch's counted for its images, without augmentation."""
+    lay_out(model).eval()
+    batches, total = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False), 0.0
+    for images, truth, _ in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
+        with fabric.autocast():
+            logits = model(place(fabric, images))
+        total += len(images) * loss(logits, fabric.to_device(truth)).item()
+    return total / len(samples)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ ADDED = {
     "reproducible": True, "class_weights": None, "focal_gamma": 2.0, "tversky_alpha": 0.3, "tversky_beta": 0.7,
     "schedule": "polynomial", "warmup": 0, "layer_decay": 1.0, "augmentation": None, "validate_every": 1, "patience": None,
     "evaluate": "test", "validation": 0.0, "validation_seed": 0, "label_smoothing": 0.0, "ten_crop": False,
+    "plateau_factor": 0.5, "plateau_patience": 5, "monitor": "metric",
 }  # fmt: skip
 
 
@@ -34,6 +35,8 @@ class Protocol:
     label_smoothing: float
     lr: float
     schedule: str
+    plateau_factor: float
+    plateau_patience: int
     power: float
     warmup: int
     layer_decay: float
@@ -45,6 +48,7 @@ class Protocol:
     augmentation: list[dict[str, Any]] | None
     validate_every: int
     patience: int | None
+    monitor: str
     select: str
     evaluate: str
     validation: float
@@ -81,6 +85,8 @@ class Protocol:
             return "finetune.select is `validation`"
         if self.evaluate == "validation":
             return "finetune.evaluate is `validation`"
+        if self.schedule == "plateau":
+            return "finetune.schedule is `plateau`"
         return None if self.patience is None else "finetune.patience is set"
 
     @property

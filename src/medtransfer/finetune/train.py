@@ -16,13 +16,13 @@ from medtransfer.encoders.freezing import freeze_all_but, state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.environment import git_revision
 from medtransfer.errors import StageError
-from medtransfer.finetune.evaluation import evaluate, predict
+from medtransfer.finetune.evaluation import evaluate, mean_loss, predict
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.linear import solve_head
 from medtransfer.finetune.model import write_model
 from medtransfer.finetune.sync import by_epoch
 from medtransfer.finetune.trainer import Curves, Trainer, joins_last_image
-from medtransfer.finetune.validation import RECORDED, Validation
+from medtransfer.finetune.validation import LOSS_CURVE, RECORDED, Validation
 from medtransfer.metrics.evaluation import Evaluation
 from medtransfer.records import MODEL_FILE, PER_SAMPLE, WEIGHTS_FILE, Result, read_tensors, write_per_sample, write_tensors
 from medtransfer.seeds import derive_seed
@@ -167,32 +167,42 @@ def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.
         tuning.section.workers,
     )
     handle.log_curves(by_epoch(trainer.curves))  # of the epochs before an interruption
-    validation = _validation(tuning, trainer)
+    validation, protocol = _validation(tuning, trainer), tuning.protocol
 
     def observe(epoch: int, values: dict[str, float]) -> None:
         values |= validation.values(epoch)
         handle.log_metrics(values, epoch)
 
-    trainer.train(f"finetune {tuning.cell.name}", observe, validation.stops)
+    trainer.train(
+        f"finetune {tuning.cell.name}", observe, validation.stops,
+        lambda: validation.rate(protocol.plateau_factor, protocol.plateau_patience),
+    )  # fmt: skip
     validation.restore()
     last = len(trainer.curves["lr"])
-    if last < tuning.protocol.train_epochs:
+    if last < protocol.train_epochs:
         log.info(
             "finetune: %s stopped after epoch %d of %d: no better validation since epoch %d", tuning.cell.name, last,
-            tuning.protocol.train_epochs, validation.best_epoch,
+            protocol.train_epochs, validation.best_epoch,
         )  # fmt: skip
     return Fitted(trainer.steps.kept, trainer.curves, trainer.steps.compilation.summary, validation.record(last))
 
 
 def _validation(tuning: FineTuning, trainer: Trainer) -> Validation:
     primary, protocol = tuning.task.primary.name, tuning.protocol
-    curve, measure, kept = f"validation_{primary}", None, trainer.steps.kept
+    curve, kept, measure = f"validation_{primary}", trainer.steps.kept, None
+    monitored = LOSS_CURVE if protocol.monitor == "loss" else curve
     if "validation" in set(tuning.target.index["split"]):
-        samples = tuning.samples("validation")
-        measure = lambda: _evaluate(tuning, trainer.fabric, kept, samples, light=True).metrics[primary]  # noqa: E731
+        samples, section = tuning.samples("validation"), tuning.section
+
+        def measure() -> dict[str, float]:
+            values = {curve: _evaluate(tuning, trainer.fabric, kept, samples, light=True).metrics[primary]}
+            if monitored == LOSS_CURVE:
+                values[LOSS_CURVE] = mean_loss(trainer.fabric, kept, samples, trainer.loss, section.batch_size, section.workers)
+            return values
+
     return Validation(
-        curve, measure, kept, epochs=protocol.train_epochs, every=protocol.validate_every,
-        patience=protocol.patience, earlier=trainer.curves.get(curve, []),
+        monitored, measure, kept, epochs=protocol.train_epochs, every=protocol.validate_every,
+        patience=protocol.patience, earlier=trainer.curves.get(monitored, []),
         best=tuning.folder / ".best.safetensors" if protocol.select == "validation" else None,
     )  # fmt: skip
 

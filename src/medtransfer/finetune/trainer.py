@@ -20,12 +20,12 @@ from medtransfer.training.batch_norm import needs_two_images
 from medtransfer.training.device import lay_out, place
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.layer_decay import layer_scales
-from medtransfer.training.schedules import warmup_cosine, warmup_polynomial
+from medtransfer.training.schedules import warmup_cosine, warmup_polynomial, warmup_then
 from medtransfer.training.state import load_state, read_progress, save_state
 from medtransfer.training.steps import Steps, build_optimiser, can_fuse
 
 log = logging.getLogger("medtransfer")
-SECOND_BETA = 0.999  # of AdamW, PyTorch's default
+SECOND_BETA = 0.999  # of Adam and AdamW, PyTorch's default
 SECONDS_BETWEEN_STATES, SAVING_SHARE = 20.0, 0.01  # saving takes at most this share of the time
 Curves = dict[str, list[float | None]]
 
@@ -100,7 +100,8 @@ class Trainer:
         self.batches = loader(samples, self.sampler, workers, pin=fabric.device.type == "cuda")
 
     def train(
-        self, label: str, observe: Callable[[int, dict[str, float]], None], stops: Callable[[], bool] = lambda: False
+        self, label: str, observe: Callable[[int, dict[str, float]], None], stops: Callable[[], bool] = lambda: False,
+        plateau: Callable[[], float] = lambda: 1.0,
     ) -> Curves:  # fmt: skip
         """Train to the last epoch, or until it stops.
 
@@ -108,6 +109,7 @@ class Trainer:
             label: label of the progress bar.
             observe: called after each epoch with its number, counted from 1, and its values, which it may add to.
             stops: asked before each epoch whether to stop.
+            plateau: asked before each epoch for the factor of the schedule `plateau` on the learning rate.
 
         Returns:
             The curves, one value per epoch; None where an epoch has none.
@@ -117,7 +119,7 @@ class Trainer:
         for epoch in track(epochs, label, len(epochs), "epoch"):
             if stops():
                 break
-            values = self._epoch(epoch)
+            values = self._epoch(epoch, plateau() if self.protocol.schedule == "plateau" else 1.0)
             observe(epoch, values)
             for name in self.curves | values:
                 self.curves.setdefault(name, [None] * (epoch - 1)).append(values.get(name))
@@ -154,14 +156,14 @@ class Trainer:
             return "no state was saved before"
         return f"the last good state is that of epoch {progress['epoch']}, {self.state}"
 
-    def _epoch(self, epoch: int) -> dict[str, float]:
+    def _epoch(self, epoch: int, factor: float) -> dict[str, float]:
         seed_everything(derive_seed(self.seed, "epoch", epoch))
         self.samples.set_epoch(epoch)
         self.sampler.set_epoch(epoch)
         self.steps.model.train()
         steps, lr = min(len(self.sampler), self.protocol.epoch_steps or len(self.sampler)), 0.0
         for step, (images, truth, _) in enumerate(islice(self.batches, steps), start=(epoch - 1) * steps):
-            lr = self.protocol.lr * self._rate(step, steps)
+            lr = self.protocol.lr * self._rate(step, steps, factor)
             self.steps.set_lr(lr)
             with self.steps.compilation.step(len(images)):
                 logits = self.steps.model(place(self.fabric, images))
@@ -171,9 +173,13 @@ class Trainer:
             self.steps.update(step)
         return {"train_loss": self.guard.end_epoch(), "lr": lr}
 
-    def _rate(self, step: int, epoch_steps: int) -> float:
+    def _rate(self, step: int, epoch_steps: int, plateau: float) -> float:
         """Return the factor on the learning rate at an optimiser step, counted from 0 over the whole training."""
         warmup, total = self.protocol.warmup * epoch_steps, self.protocol.train_epochs * epoch_steps
+        if self.protocol.schedule == "plateau":
+            return warmup_then(plateau, step, warmup)
+        if self.protocol.schedule == "cosine-by-epoch" and step >= warmup:
+            return warmup_cosine(step - step % epoch_steps, warmup, total)
         if self.protocol.schedule == "cosine":
             return warmup_cosine(step, warmup, total)
         return warmup_polynomial(step, warmup, total, self.protocol.power)

@@ -1,24 +1,26 @@
-"""Validation during training: the curve of the primary metric, the best weights by it, and when to stop."""
+"""Validation during training: curves, the best weights by one of them, when to lower the learning rate, and when to stop."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
 
 from medtransfer.records import read_tensors, write_tensors
+from medtransfer.training.schedules import plateau
 
 RECORDED = BEST_EPOCH, TRAINED_EPOCHS = "best_epoch", "trained_epochs"  # metrics
+LOSS_CURVE = "validation_loss"
 
 
 class BestWeights:
-    """Keeps the weights of the epoch with the highest validation metric; the earliest wins a tie."""
+    """Keeps the weights of the epoch with the highest value; the earliest wins a tie."""
 
     def __init__(self, file: Path, earlier: Sequence[float]) -> None:
         """Start, or resume after an interruption.
 
         Args:
             file: file of the best weights; the caller removes it once the result is written.
-            earlier: validation metrics of the epochs before the interruption.
+            earlier: values of the epochs before the interruption.
         """
         self.file = file
         self.value = max(earlier, default=float("-inf"))
@@ -35,50 +37,56 @@ class BestWeights:
 
 
 class Validation:
-    """Computes the primary metric of the validation samples, if there are any, every few epochs.
+    """Evaluates on the validation samples, if there are any, every few epochs, and monitors one curve.
 
     All that it decides follows from the curve, so a resumed training stops and chooses as an uninterrupted one.
     """
 
     def __init__(
-        self, curve: str, measure: Callable[[], float] | None, model: nn.Module, *, epochs: int, every: int,
+        self, monitored: str, measure: Callable[[], Mapping[str, float]] | None, model: nn.Module, *, epochs: int, every: int,
         patience: int | None, best: Path | None, earlier: Sequence[float | None],
     ) -> None:  # fmt: skip
         """Set up the validation.
 
         Args:
-            curve: name of the metric's curve.
-            measure: evaluates the model; None if the target has no validation samples.
+            monitored: name of the monitored curve; of LOSS_CURVE the lowest value is the best, of others the highest.
+            measure: returns values by curve; None if the target has no validation samples.
             model: the trained model.
             epochs: epochs of the whole training; the last is always measured.
             every: epochs from one measurement to the next.
             patience: epochs without a better value after which the training stops; None: never.
             best: file that keeps the best weights; None to keep the last.
-            earlier: the curve before an interruption, by epoch; None where there was no measurement.
+            earlier: the monitored curve before an interruption, by epoch; None where there was no measurement.
         """
-        self.curve, self.measure, self.model = curve, measure, model
+        self.monitored, self.measure, self.model = monitored, measure, model
+        self.sign = -1.0 if monitored == LOSS_CURVE else 1.0
         self.epochs, self.every, self.patience = epochs, every, patience
         self.seen = {epoch: value for epoch, value in enumerate(earlier, start=1) if value is not None}
-        self.best = BestWeights(best, list(self.seen.values())) if best else None
+        self.best = BestWeights(best, [self.sign * value for value in self.seen.values()]) if best else None
 
     def values(self, epoch: int) -> dict[str, float]:
         """Evaluate the model after an epoch, if it is that epoch's turn."""
         if self.measure is None or (epoch % self.every and epoch != self.epochs):
             return {}
-        value = self.seen[epoch] = self.measure()
+        values = dict(self.measure())
+        self.seen[epoch] = values[self.monitored]
         if self.best:
-            self.best.observe(value, self.model)
-        return {self.curve: value}
+            self.best.observe(self.sign * self.seen[epoch], self.model)
+        return values
 
     @property
     def best_epoch(self) -> int | None:
-        """The earliest epoch of the highest value; None before the first measurement."""
-        return max(self.seen, key=lambda epoch: (self.seen[epoch], -epoch), default=None)
+        """The earliest epoch of the best value; None before the first measurement."""
+        return max(self.seen, key=lambda epoch: (self.sign * self.seen[epoch], -epoch), default=None)
 
     def stops(self) -> bool:
         """Whether the best value is `patience` epochs old."""
         best = self.best_epoch
         return self.patience is not None and best is not None and max(self.seen) - best >= self.patience
+
+    def rate(self, factor: float, patience: int) -> float:
+        """Return what the schedule `plateau` makes of the learning rate of the next epoch; arguments as those of `plateau`."""
+        return plateau(self.seen, lower_is_better=self.sign < 0, factor=factor, patience=patience)
 
     def record(self, last: int) -> dict[str, float]:
         """Return the epoch of the best value, and the last epoch where that is not given; empty where nothing depends on them.

@@ -41,6 +41,26 @@ def dice_loss(logits: Tensor, truth: Tensor, classes: int, weights: Weights = No
         return 1 - _mean((2 * overlap + SMOOTHING) / (size + SMOOTHING), weights)
 
 
+def soft_dice_loss(logits: Tensor, truth: Tensor, classes: int, weights: Weights = None) -> Tensor:
+    """Compute 1 - mean over classes of (2 <p, y> + 1) / (|p| + |y| + 1), over the batch, without squares and background.
+
+    Args:
+        logits: (N, 1, H, W) for one class, else (N, classes + 1, H, W).
+        truth: labels 0..classes, or IGNORE, (N, H, W).
+        classes: number of non-background classes.
+        weights: weight of each class in the mean; None: 0 for the background, 1 for the others.
+
+    Returns:
+        A scalar in [0, 1).
+
+    Source: the segmentation targets of Hosseinzadeh Taher et al. 2021 (arXiv:2108.05930), as in their code.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        p, y = _probabilities_and_truth(logits, truth, classes)
+        overlap, size = (part.sum(dim=(0, 2, 3)) for part in (p * y, p + y))  # (classes + 1,)
+        return 1 - _mean((2 * overlap + 1) / (size + 1), weights or [0.0] + [1.0] * classes)
+
+
 def tversky_loss(
     logits: Tensor, truth: Tensor, classes: int, *, alpha: float, beta: float, weights: Weights = None
 ) -> Tensor:  # fmt: skip
@@ -169,6 +189,8 @@ def _tversky(logits: Tensor, truth: Tensor, options: LossOptions) -> Tensor:
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, LossOptions], Tensor]] = {
     "dice": _dice,
+    "soft-dice": lambda logits, truth, options: soft_dice_loss(logits, truth, _classes(logits), options.class_weights),
+    "ce": lambda logits, truth, options: cross_entropy_loss(logits, truth, options.class_weights),
     "dice-ce": lambda logits, truth, options: (
         _dice(logits, truth, options) + cross_entropy_loss(logits, truth, options.class_weights)
     ),

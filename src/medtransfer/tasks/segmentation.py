@@ -25,7 +25,7 @@ class Segmentation:
     """
 
     labels_file: ClassVar[str] = MASKS_FILE
-    losses: ClassVar[tuple[str, ...]] = ("dice", "dice-ce", "focal", "dice-focal", "tversky")
+    losses: ClassVar[tuple[str, ...]] = ("dice", "soft-dice", "ce", "dice-ce", "focal", "dice-focal", "tversky")
     linear: ClassVar[bool] = False
     primary: ClassVar[Metric] = Metric("dice", "Dice", 0.0, 1.0, "overlap of the predicted and the true mask")
 

@@ -17,11 +17,11 @@ def build_optimiser(
     """Build an optimiser of the parameters that have a gradient.
 
     Args:
-        name: `sgd` or `adamw`.
+        name: `sgd`, `adam` or `adamw`.
         model: model to train.
         lr: learning rate.
-        weight_decay: weight decay; decoupled in AdamW.
-        betas: of AdamW; the first is the momentum of SGD.
+        weight_decay: weight decay; decoupled in AdamW, part of the gradient in the others.
+        betas: of Adam and AdamW; the first is the momentum of SGD.
         decay_norms: whether biases and the weights of norms decay, too.
         fused: whether one kernel makes the whole step.
         scales: factor on the learning rate of every parameter, by name; None: 1.
@@ -35,7 +35,8 @@ def build_optimiser(
         trained = param_groups_weight_decay(model, weight_decay)
     if name == "sgd":
         return torch.optim.SGD(trained, lr=lr, momentum=betas[0], weight_decay=weight_decay, fused=fused)
-    return torch.optim.AdamW(trained, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=fused)
+    kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+    return kind(trained, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=fused)
 
 
 def _groups_by_scale(

@@ -60,10 +60,10 @@ class Finetune(Section):
     """optimiser steps per epoch at most; null: every training sample once"""
     batch_size: Positive
     """images per optimiser step"""
-    optimiser: Literal["sgd", "adamw"]
-    """optimiser; sgd: with momentum | adamw: Adam with decoupled weight decay"""
+    optimiser: Literal["sgd", "adam", "adamw"]
+    """optimiser; sgd: with momentum | adam | adamw: Adam with decoupled weight decay"""
     loss: Name | None
-    """training loss, such as dice, dice-ce (Dice + cross-entropy), focal or tversky; null: the task's own"""
+    """training loss, such as dice, dice-ce (Dice + cross-entropy), ce (cross-entropy), focal or tversky; null: the task's own"""
     class_weights: Annotated[list[AtLeastZero], Field(min_length=1)] | None
     """weight of each class in the loss, the background first; null: all alike"""
     focal_gamma: AtLeastZero
@@ -76,8 +76,12 @@ class Finetune(Section):
     """share of a label's target that is spread over the others; of labels of images alone"""
     lr: Rate
     """highest learning rate"""
-    schedule: Literal["polynomial", "cosine"]
-    """how the learning rate falls to 0 after the warm-up"""
+    schedule: Literal["polynomial", "cosine", "cosine-by-epoch", "plateau"]
+    """how the learning rate falls after the warm-up; cosine-by-epoch: constant within an epoch | plateau: when validation stalls"""
+    plateau_factor: OpenShare
+    """factor on the learning rate of the schedule plateau, each time"""
+    plateau_patience: NonNegative
+    """epochs without a better validation result that the schedule plateau bears"""
     power: AtLeastZero
     """power of the polynomial decay of the learning rate; 0: constant"""
     warmup: NonNegative
@@ -85,7 +89,7 @@ class Finetune(Section):
     layer_decay: Annotated[Real, Field(gt=0, le=1)]
     """factor on the learning rate from one layer of the encoder to the one before it; 1: all layers alike"""
     momentum: BelowOne
-    """momentum of SGD, or first beta of AdamW, beside 0.999"""
+    """momentum of SGD, or first beta of Adam and AdamW, beside 0.999"""
     weight_decay: AtLeastZero
     """weight decay of the optimiser"""
     decay_norms: bool
@@ -100,6 +104,8 @@ class Finetune(Section):
     """epochs from one look at the validation samples, if there are any, to the next; the last epoch always has one"""
     patience: Positive | None
     """epochs without a better validation result after which the training stops; null: never"""
+    monitor: Literal["metric", "loss"]
+    """what validation looks at for the schedule plateau, patience and select; metric: the primary one | loss: the training loss"""
     select: Literal["last", "validation"]
     """epoch whose model is kept: the last, or the best on validation samples"""
     evaluate: Literal["test", "validation"]
