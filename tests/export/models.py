@@ -20,8 +20,8 @@ RULE = asdict(ImageRule("percentiles", 0.5, 99.5, over="image"))
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
 
 
-def write_model(folder: Path, build: str, arguments: dict[str, Any], size: int = 64, **changes: Any) -> Path:
-    """Write a model of random weights; `changes` are fields of its record."""
+def write_model(folder: Path, build: str, arguments: dict[str, Any], size: int = 64, logits: float = 1, **changes: Any) -> Path:
+    """Write a model of random weights, with logits of a U-Net that many times larger; `changes` are fields of its record."""
     classes, decoder = changes.get("classes", ["lesion"]), changes.get("decoder")
     network = TASKS["segmentation"].model(build_encoder(build, **arguments), len(classes), decoder)
     initialise(network, 5)
@@ -29,6 +29,8 @@ def write_model(folder: Path, build: str, arguments: dict[str, Any], size: int =
     for name, buffer in network.named_buffers():
         if name.endswith(("running_mean", "running_var")):  # as after a training: an export that recomputed them would differ
             buffer.copy_(torch.rand(buffer.shape, generator=generator) * 0.1 + name.endswith("var"))
+    if logits != 1:
+        network.decoder.head.weight.data *= logits
     folder.mkdir(parents=True)
     write_tensors(folder / WEIGHTS_FILE, network.state_dict())
     values: dict[str, Any] = {

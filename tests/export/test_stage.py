@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import requests
+import torch
 from PIL import Image
 from tests.export.models import CELL, RULE, write_model
 from tests.tiny_encoders import TINIEST
@@ -25,6 +27,7 @@ from medtransfer import load_model, study, tracking
 from medtransfer.config import Export
 from medtransfer.errors import InputError, StageError
 from medtransfer.export.formats import FORMATS
+from medtransfer.export.graph import Graph, graph_difference
 from medtransfer.export.stage import run
 from medtransfer.finetune.stage import run as finetune
 from medtransfer.hashing import file_sha256
@@ -34,8 +37,8 @@ from medtransfer.records import CellName, ExportInfo
 OUT = Path("exports/lesions/net-simple/e003-full-s7")
 
 
-def export(model: str | None = "model", form: str = "folder", force: bool = False, tolerance: float = 1e-4) -> str:
-    section = Export.model_construct(out="exports", model=model, format=form, tolerance=tolerance)  # `other` is no format
+def export(model: str | None = "model", form: str = "folder", force: bool = False) -> str:
+    section = Export.model_construct(out="exports", model=model, format=form, times_rounding=10)  # `other` is no format
     return run(section, Path("checkpoints"), force)
 
 
@@ -73,12 +76,66 @@ def other(monkeypatch) -> Other:
 def test_an_export_that_differs_leaves_nothing(off, model, other):
     other.off = off
     with pytest.raises(
-        StageError, match=f"predict the probabilities of the model up to 0.0001, but they differ by {off:g}; nothing"
+        StageError, match=f"probabilities of the model up to 1.*e-05, .* but they differ by {off:g}; nothing was kept"
     ):
         export(form="other")
     assert not Path("exports").exists() or not [path for path in Path("exports").rglob("*") if path.is_file()]
     other.off = 1e-5
     assert export(form="other") == f"{OUT}/other/other: its probabilities differ from the model's by 1.0e-05 at most"
+
+
+class Altered(Other):
+    """A format whose files predict what an altered graph does."""
+
+    def __init__(self, alter):
+        self.alter = alter
+
+    def difference(self, model, folder):
+        graph = deepcopy(Graph(model)).eval()
+        self.alter(graph)
+        with torch.no_grad():
+            return graph_difference(model, lambda pixels: graph(torch.from_numpy(pixels)).numpy())
+
+
+def set_epsilon(graph):
+    for module in graph.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = 1e-3
+
+
+def shift_maps(graph):
+    graph.network.encoder.register_forward_hook(lambda *args: [one.roll(1, -1) for one in args[2]])
+
+
+WRONG = {
+    "mean": lambda graph: graph.mean.zero_(), "std": lambda graph: graph.std.mul_(1.001), "epsilon": set_epsilon,
+    "shift": shift_maps,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("logits", [1, 1e5])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_graph_is_refused_also_where_logits_are_large(wrong, logits, workplace, monkeypatch):
+    write_model(Path("model"), "unet", TINIEST["unet"], 32, logits)
+    monkeypatch.setitem(FORMATS.data, "other", Altered(WRONG[wrong]))
+    with pytest.raises(StageError, match="but they differ by"):
+        export(form="other")
+
+
+def test_large_logits_may_differ_as_much_as_rounding_does(workplace, monkeypatch):
+    """A graph in double precision is right, but differs by more than a model of small logits may."""
+    write_model(Path("model"), "unet", TINIEST["unet"], 32, 1e5)
+    monkeypatch.setitem(FORMATS.data, "other", Altered(lambda graph: graph.double()))
+    said = export(form="other")
+    info = ExportInfo.read(OUT / "other/export.json")
+    assert 1e-5 < info.difference <= info.tolerance <= 0.05 and info.tolerance == 10 * info.rounding
+    assert info.rounding == pytest.approx(info.difference, rel=0.5)  # batches of other sizes round otherwise
+    assert f"the model's own by {info.rounding:.1e} from double precision" in said
+    monkeypatch.setattr("medtransfer.export.graph.own_rounding", lambda model: 1.0)
+    FORMATS.data["other"] = Other()
+    FORMATS.data["other"].off = 0.06
+    with pytest.raises(StageError, match=r"up to 0\.05, .* \(1 from double precision\)"):
+        export(form="other", force=True)
 
 
 def test_the_schema_knows_every_format():

@@ -1,6 +1,7 @@
 """A fine-tuned model as one graph, from stored pixels to probabilities, and what an exported graph is compared with."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,14 @@ def pixels_to_compare(info: ModelInfo) -> np.ndarray:
 def probabilities_of(model: Model, pixels: np.ndarray) -> np.ndarray:
     """Return what the model itself predicts for pixels of its input's size."""
     return model.probabilities(normalise(to_images(pixels), model.info.mean, model.info.std)).numpy()
+
+
+@torch.no_grad()
+def own_rounding(model: Model) -> float:
+    """Return the largest absolute difference of a model's probabilities from those of the same model in double precision."""
+    pixels = pixels_to_compare(model.info)
+    exact = deepcopy(Graph(model)).double().eval()
+    return float(max(np.abs(probabilities_of(model, one) - exact(torch.from_numpy(one)).numpy()).max() for one in pixels[:, None]))
 
 
 def graph_difference(model: Model, predict: Callable[[np.ndarray], np.ndarray]) -> float:

@@ -18,6 +18,8 @@ from medtransfer.records import EXPORT_FILE, Cell, ExportInfo, ModelInfo, atomic
 
 log = logging.getLogger("medtransfer")
 STAGE = "export"
+ROUNDING = 1e-5  # difference of a probability that other orders of the same sums make, whatever the model
+LARGEST = 0.05  # difference that is never accepted, however coarsely a model itself rounds
 LIBRARIES = ("torch", "timm", "mlflow", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -53,13 +55,15 @@ def run(section: Export, checkpoints: Path, force: bool = False) -> str:
         else:
             log.info("export: %s is finished: reused; --force does it again", out)
         text = f"{out / exported.file}: its probabilities differ from the model's by {exported.difference:.1e} at most"
+        if exported.rounding is not None:
+            text += f", and the model's own by {exported.rounding:.1e} from double precision"
         return f"{text}\n{_publish(cell, exported, out, force)}" if form.registered else text
 
 
 def _identity(section: Export, info: ModelInfo) -> str:
     """Return the digest of everything that an export depends on."""
     return digest(
-        [section.format, asdict(info), section.tolerance, _versions(), __version__, git_revision(Path.cwd())],
+        [section.format, asdict(info), section.times_rounding, _versions(), __version__, git_revision(Path.cwd())],
         16,
     )
 
@@ -85,6 +89,7 @@ def _finished(out: Path, identity: str) -> ExportInfo | None:
 
 def _export(section: Export, form: Format, folder: Path, checkpoints: Path, out: Path) -> ExportInfo:
     """Write the files and their record, all at once, after they were compared with the model."""
+    from medtransfer.export.graph import own_rounding
     from medtransfer.predict.model import load_model
 
     model = load_model(folder, checkpoints, "cpu")
@@ -94,17 +99,20 @@ def _export(section: Export, form: Format, folder: Path, checkpoints: Path, out:
     with atomic_folder(out) as partial:
         form.write(model, partial)
         difference = form.difference(model, partial)
-        if not difference <= section.tolerance:  # nor NaN
+        own = None if difference <= ROUNDING else own_rounding(model)
+        tolerance = ROUNDING if own is None else min(max(ROUNDING, section.times_rounding * own), LARGEST)
+        if not difference <= tolerance:  # nor NaN
             raise StageError(
-                f"expected {section.format} of {folder} to predict the probabilities of the model up to {section.tolerance:g}, but "
-                f"they differ by {difference:g}; nothing was kept: raise export.tolerance only if such a difference does no harm"
+                f"expected {section.format} of {folder} to predict the probabilities of the model up to {tolerance:g}, which "
+                f"its own rounding explains ({own:g} from double precision), but they differ by {difference:g}; nothing was kept: "
+                "raise export.times_rounding only if such a difference does no harm"
             )
         exported = ExportInfo(
             identity=_identity(section, info), kind=section.format, file=form.file, interface=interface, task=info.task,
             classes=info.classes, thresholds=info.thresholds, size=info.size, image_rule=info.image_rule, mean=info.mean,
             std=info.std, key=info.key, weights=info.weights, target=info.cell["target"], source=info.cell["source"],
-            lineage=info.lineage, licence=info.licence, difference=difference, tolerance=float(section.tolerance),
-            versions=_versions(), git_revision=git_revision(Path.cwd()),
+            lineage=info.lineage, licence=info.licence, difference=difference, tolerance=tolerance,
+            versions=_versions(), git_revision=git_revision(Path.cwd()), rounding=own,
         )  # fmt: skip
         exported.write(partial / EXPORT_FILE)
     return exported

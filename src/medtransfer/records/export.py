@@ -38,6 +38,7 @@ class ExportInfo(Record):
         tolerance: largest difference that was accepted.
         versions: versions of the libraries, by name.
         git_revision: revision of the code that exported it.
+        rounding: largest absolute difference of the model's probabilities from those in double precision; None if not computed.
     """
 
     identity: str
@@ -61,6 +62,12 @@ class ExportInfo(Record):
     tolerance: Annotated[float, Field(gt=0)]
     versions: dict[str, str]
     git_revision: str
+    rounding: Annotated[float, Field(ge=0)] | None = None
+
+    @classmethod
+    def added(cls) -> frozenset[str]:
+        """Return the fields that older files lack."""
+        return frozenset({"rounding"})
 
     @classmethod
     def form(cls) -> str:

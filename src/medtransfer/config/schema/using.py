@@ -62,8 +62,8 @@ class Export(Section):
     """folder of the fine-tuned model, models/<target>/<encoder>-<origin>/<cell>; null: name it by --model"""
     format: Literal["folder", "torch", "onnx", "mlflow"]
     """folder: with all weights | torch: torch.export | onnx: ONNX | mlflow: to serve, and registered as its target's champion"""
-    tolerance: Rate
-    """largest accepted difference of a probability from the original's"""
+    times_rounding: Rate
+    """accepted difference of a probability, in multiples of the original's own from double precision"""
 
 
 class Evidence(Section):
