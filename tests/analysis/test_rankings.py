@@ -1,5 +1,6 @@
 """How often pruning by the rankings of a store loses the winner, by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from medtransfer.hashing import digest
 NAMES = "abcd"
 
 
-def add_ranking(target: str, values: dict[str, float], stride: int = 8, mode: str = "full", name: str = "logme") -> None:
+def add_ranking(target: str, values: dict[str, float], name: str = "logme", **changed: str | int) -> None:
     """Write the run of each candidate, those of a later call as newer ones."""
-    shared = {"target": target, "data": digest(target), "mode": mode, "images": 20, "stride": stride}
+    shared = {"target": target, "data": digest(target), "mode": "full", "images": 20, "settings": "s", "stride": 8, **changed}
     records = [
         tracking.RunRecord(
             candidate, digest([shared, candidate, value], 16), {**shared, "weights": weights(candidate)}, {name: value}
@@ -44,10 +45,28 @@ def test_rankings_are_judged_by_what_fine_tuning_gave(workplace: Path) -> None:
     assert pruned_so_far("logme", 3, 0.1, [], 0.95) is None
 
 
-def test_values_on_other_grids_are_other_rankings(workplace: Path) -> None:
-    """Of the same candidates the newest value counts; those at another stride lose the winner."""
+@pytest.mark.parametrize("other", [{"settings": "other"}, {"images": 10}])
+def test_values_by_other_settings_are_other_rankings(other: dict[str, str | int], workplace: Path) -> None:
+    """Of the same candidates the newest value counts; those by other settings, such as a level, lose the winner."""
     add_ranking("moon", dict(zip(NAMES, (1.0, 2.0, 3.0, 4.0), strict=True)))
     add_ranking("moon", dict(zip(NAMES, (4.0, 2.0, 3.0, 1.0), strict=True)))
-    add_ranking("moon", dict(zip(NAMES, (1.5, 2.0, 3.0, 4.0), strict=True)), stride=4)
+    add_ranking("moon", dict(zip(NAMES, (1.5, 2.0, 3.0, 4.0), strict=True)), **other)
     found = pruned_so_far("logme", 3, 0.1, outcomes("moon", (0.8, 0.2, 0.6, 0.4)), 0.95)
     assert found is not None and (found.pools, found.lost) == (2, 1)
+
+
+def test_candidates_with_levels_of_other_strides_are_of_one_ranking(workplace: Path) -> None:
+    """Encoders have other strides at the level -1."""
+    add_ranking("moon", {"a": 1.0, "b": 2.0})
+    add_ranking("moon", {"c": 3.0, "d": 4.0}, stride=32)
+    found = pruned_so_far("logme", 3, 0.1, outcomes("moon", (0.8, 0.2, 0.6, 0.4)), 0.95)
+    assert found is not None and (found.pools, found.lost) == (1, 1)
+
+
+def test_an_auc_near_chance_is_nothing_learned(workplace: Path) -> None:
+    """A tenth of the way from .5 to 1 is .55."""
+    add_ranking("moon", dict(zip(NAMES, (1.0, 4.0, 3.0, 2.0), strict=True)))
+    for best, pools in ((0.54, 0), (0.56, 1)):
+        evidence = [replace(one, task="binary", metric="auc") for one in outcomes("moon", (0.5, best, 0.51, 0.52))]
+        found = pruned_so_far("logme", 3, 0.1, evidence, 0.95)
+        assert (found.pools if found else 0) == pools

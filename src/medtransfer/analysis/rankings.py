@@ -13,7 +13,7 @@ from medtransfer.selectors.score_names import score_sign
 from medtransfer.tasks import TASKS
 
 LEAST = 3  # candidates with an outcome
-IMAGES = ("target", "data", "mode", "images", "stride")  # params that the candidates of a ranking share
+SHARED = ("target", "data", "mode", "images")  # params that the candidates of a ranking share
 
 
 def outcomes_of(
@@ -43,7 +43,7 @@ def pruned_so_far(
     Args:
         indicator: its name.
         eta: factor of the race.
-        least: outcome up to which models learned nothing.
+        least: share of the way from chance to the highest outcome up to which models learned nothing.
         evidence: what fine-tuning gave.
         confidence: coverage of the interval.
 
@@ -51,8 +51,9 @@ def pruned_so_far(
         The judgement; None where no ranking has LEAST candidates with an outcome.
     """
     rankings: dict[tuple[str | None, ...], dict[str, float]] = defaultdict(dict)
-    for run in tracking.read_runs("rank", only=(*IMAGES, "weights", indicator)):  # newest first
-        by_weights = rankings[tuple(run.params.get(name) for name in IMAGES)]
+    for run in tracking.read_runs("rank", only=(*SHARED, "settings", "stride", "weights", indicator)):  # newest first
+        settings = run.params.get("settings", run.params.get("stride"))  # earlier runs have the stride alone
+        by_weights = rankings[(*(run.params.get(name) for name in SHARED), settings)]
         by_weights.setdefault(run.params["weights"], run.metrics.get(indicator, float("nan")))
     cuts, targets = list[dict[str, Cut]](), list[str]()
     for (target, data, mode, *_), scores in rankings.items():
@@ -66,9 +67,12 @@ def pruned_so_far(
 def _judge(
     indicator: str, eta: int, least: float, scores: dict[str, float], data: str, mode: str, evidence: Sequence[EvidenceRow]
 ) -> Cut | None:
-    metrics = {TASKS[row.task].primary.name for row in evidence if row.data == data and row.task in TASKS}
-    means, _ = outcomes_of(list(scores), data, mode, min(metrics, default=""), evidence)
+    metrics = {(one := TASKS[row.task].primary).name: one for row in evidence if row.data == data and row.task in TASKS}
+    if not metrics:
+        return None
+    metric = metrics[min(metrics)]
+    means, _ = outcomes_of(list(scores), data, mode, metric.name, evidence)
     values, known = score_sign(indicator) * np.array(list(scores.values())), np.isfinite(means)
-    if known.sum() < LEAST or means[known].max() <= least or not np.isfinite(values[known]).any():
+    if known.sum() < LEAST or means[known].max() <= metric.floor(least) or not np.isfinite(values[known]).any():
         return None
     return judge_cut(means[known], left_in(values[known], eta))

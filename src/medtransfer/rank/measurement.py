@@ -78,8 +78,8 @@ class Measure:
         path, section, rank = Path(self.record), scoring(params), params.rank
         target = PreparedTarget.open(Path(self.target)).verify()
         weights = identify(self.candidate, params.score.seed)
-        parts = [self.candidate.architectures, weights, target.info.fingerprint, settings_of(section), _options(section)]
-        cell = digest([*parts, rank.stride, rank.level, self.indicators, self.mode, RankedCandidate.form()], 16)
+        parts = [self.candidate.architectures, weights, target.info.fingerprint, *shared_settings(params)]
+        cell = digest([*parts, self.indicators, self.mode, RankedCandidate.form()], 16)
         with exclusive(path.with_suffix("")):
             if _is_current(path, cell):
                 log.info("rank: %s is measured already; reused", self.name)
@@ -135,6 +135,12 @@ def scoring(params: Params) -> Score:
         **({"split": "train"} if rank.images else {}),
     }  # fmt: skip
     return params.score.model_copy(update=own)
+
+
+def shared_settings(params: Params) -> list[Any]:
+    """Return what the values of all candidates of a ranking depend on, beside target, mode and indicators."""
+    section = scoring(params)
+    return [settings_of(section), _options(section), params.rank.stride, params.rank.level]
 
 
 def choose_level(encoder: Encoder, stride: int, level: int | None) -> int:

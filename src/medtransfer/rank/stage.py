@@ -24,7 +24,7 @@ from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate, read_candidates
-from medtransfer.rank.measurement import Measure, scoring
+from medtransfer.rank.measurement import Measure, scoring, shared_settings
 from medtransfer.rank.over_targets import over_targets, prunings
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.targets import check_images, fitting_indicators, open_target
@@ -127,7 +127,7 @@ def rank(params: Params) -> Ranking:
         weights = [record.weights for record in records]
         outcomes, seeds = outcomes_of(weights, target.info.fingerprint, ranking.mode, _metric(target).name, evidence)
         ranking = replace(ranking, outcomes=outcomes.tolist(), seeds=seeds, least=_metric(target).floor(params.report.least))
-        _write(ranking, target, Path(params.rank.out))
+        _write(ranking, target, params)
         return ranking
 
 
@@ -211,8 +211,9 @@ class _Progress:
         self._bar.close()
 
 
-def _write(ranking: Ranking, target: PreparedTarget, out: Path) -> None:
+def _write(ranking: Ranking, target: PreparedTarget, params: Params) -> None:
     """Write page, tables and runs."""
+    out, settings = Path(params.rank.out), digest(shared_settings(params))
     write_text(out / "ranking.csv", as_csv(tables.score_rows(ranking)))
     write_text(out / "candidates.csv", as_csv(tables.candidate_rows(ranking)))
     write_text(out / "agreement.csv", as_csv(tables.agreement_rows(ranking)))
@@ -221,7 +222,9 @@ def _write(ranking: Ranking, target: PreparedTarget, out: Path) -> None:
     write_json(out / "ranking.json", _summary(ranking))
     write_text(out / "ranking.md", tables.terminal(ranking) + "\n")
     write_text(out / PAGE, page.render(ranking))
-    tracking.write_runs("rank", [_record(ranking, index, target) for index in range(len(ranking.candidates))], "candidates")
+    tracking.write_runs(
+        "rank", [_record(ranking, index, target, settings) for index in range(len(ranking.candidates))], "candidates"
+    )
 
 
 def _summary(ranking: Ranking) -> dict[str, Any]:
@@ -235,7 +238,7 @@ def _summary(ranking: Ranking) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _record(ranking: Ranking, index: int, target: PreparedTarget) -> tracking.RunRecord:
+def _record(ranking: Ranking, index: int, target: PreparedTarget, settings: str) -> tracking.RunRecord:
     """Return the run of a candidate; values are metrics by the indicator's name, so that runs compare in the UI."""
     candidate = ranking.candidates[index]
     values = {name: float(ranking.values(name)[index]) for name in ranking.indicators}
@@ -247,7 +250,7 @@ def _record(ranking: Ranking, index: int, target: PreparedTarget) -> tracking.Ru
         "level": candidate.level, "stride": candidate.stride, "series": candidate.series, "epoch": candidate.epoch,
         "target": ranking.target,
         "data": target.info.fingerprint, "mode": ranking.mode, "images": candidate.images, "groups": candidate.groups,
-        "weights": candidate.weights,
+        "weights": candidate.weights, "settings": settings,
     }  # fmt: skip
     return tracking.RunRecord(
         f"{candidate.name} → {ranking.target}", candidate.cell, params,
