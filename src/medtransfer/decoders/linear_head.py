@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from medtransfer.decoders.contract import LevelNorm
+from medtransfer.decoders.segmenter import EncoderDecoder
 from medtransfer.encoders.contract import Encoder, Part
 from medtransfer.errors import InputError
 
@@ -35,24 +36,10 @@ class LinearHead(Part):
         return self.linear(self.pool(maps))
 
 
-class ImageClassifier(nn.Module):
-    """A classification model.
+class ImageClassifier(EncoderDecoder):
+    """A classification model; its logits are (N, outputs)."""
 
-    Attributes:
-        encoder: computes the maps.
-        decoder: computes logits from the coarsest one.
-        initialisation: name of the rule that `initialise` follows.
-    """
-
-    def __init__(self, encoder: Encoder, decoder: LinearHead) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.initialisation = encoder.initialisation
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify images (N, 3, H, W) into logits (N, outputs)."""
-        return self.decoder(self.encoder(x))
+    decoder: LinearHead
 
 
 def build_image_classifier(encoder: Encoder, outputs: int, decoder: str | None = None) -> ImageClassifier:

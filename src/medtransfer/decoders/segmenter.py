@@ -1,13 +1,13 @@
-"""Segmentation model: an encoder and a decoder, from images (N, 3, H, W) to logits (N, outputs, H, W)."""
+"""Models of an encoder and a decoder; a segmenter takes images (N, 3, H, W) to logits (N, outputs, H, W)."""
 
 from torch import Tensor, nn
 
 from medtransfer.decoders.contract import Decoder
-from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.contract import Encoder, Part
 
 
-class Segmenter(nn.Module):
-    """A segmentation model.
+class EncoderDecoder(nn.Module):
+    """A model whose decoder computes logits from the maps of its encoder.
 
     Attributes:
         encoder: computes the maps.
@@ -15,15 +15,21 @@ class Segmenter(nn.Module):
         initialisation: name of the rule that `initialise` follows.
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+    def __init__(self, encoder: Encoder, decoder: Part) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.initialisation = encoder.initialisation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Segment images (N, 3, H, W) into logits (N, outputs, H, W)."""
+        """Compute the logits of images (N, 3, H, W)."""
         return self.decoder(self.encoder(x))
+
+
+class Segmenter(EncoderDecoder):
+    """A segmentation model; its logits are (N, outputs, H, W)."""
+
+    decoder: Decoder
 
 
 def outputs_of(classes: int) -> int:
