@@ -116,6 +116,16 @@ def test_a_folder_is_listed_with_all_kinds(tmp_path: Path, caplog: pytest.LogCap
     assert "1 files in" in caplog.text and "notes.txt" in caplog.text
 
 
+def test_what_is_passed_over_is_said_once_also_where_masks_are_beside_images(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path, "x.png x_gt.png y.png y_gt.png")
+    (tmp_path / "notes.txt").touch()
+    masks = find_masks(list_images(tmp_path, "_gt"), tmp_path, "_gt")
+    assert masks == {name: tmp_path / f"{name}_gt.png" for name in "xy"}
+    assert [record.getMessage().count("notes.txt") for record in caplog.records] == [1]
+
+
 def test_a_dicom_file_is_found_by_its_content(tmp_path: Path) -> None:
     path = write_slice(tmp_path / "IM0001", np.zeros((4, 4)))
     assert find_series([path, Path(__file__), tmp_path]) == {"1.2.3": [path]}

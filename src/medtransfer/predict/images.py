@@ -58,11 +58,22 @@ class Pixels:
 
 
 def list_images(path: Path, mask_suffix: str = "") -> list[Image]:
-    """List the images at a path, and log which files are passed over.
+    """List the images at a path, and log which files of a folder are passed over; see `find_images`."""
+    images, passed_over = find_images(path, mask_suffix)
+    if passed_over:
+        log.warning("predict: %d files in %s are no images, such as %s", len(passed_over), path, passed_over[0].name)
+    return images
+
+
+def find_images(path: Path, mask_suffix: str = "") -> tuple[list[Image], list[Path]]:
+    """Find the images at a path.
 
     Args:
         path: a picture, a NIfTI volume, a DICOM file, or a folder of any of them, subfolders included.
         mask_suffix: what the names of masks end with, which are no images; empty: all are images.
+
+    Returns:
+        The images, and the files of a folder that are passed over.
 
     Raises:
         InputError: there are none, or two have the same name.
@@ -71,7 +82,7 @@ def list_images(path: Path, mask_suffix: str = "") -> list[Image]:
         image = image_of(path, path.name) or (Image(path.stem, path, (path,), True) if is_dicom(path) else None)
         if image is None:
             raise InputError(f"expected a picture, a NIfTI volume or a DICOM file at {path}, but there is none; correct the path")
-        return [image]
+        return [image], []
     files = sorted(file for file in path.rglob("*") if file.is_file() and not is_hidden(file, path))
     images, others = [], []
     for file in files:
@@ -82,15 +93,13 @@ def list_images(path: Path, mask_suffix: str = "") -> list[Image]:
             images.append(image)
     images += _list_series(path, others)
     read = {file for image in images for file in image.files}
-    if passed_over := [file for file in others if file not in read]:
-        log.warning("predict: %d files in %s are no images, such as %s", len(passed_over), path, passed_over[0].name)
     names: dict[str, Image] = {}
     for image in images:
         if (other := names.setdefault(image.name, image)) is not image:
             raise InputError(f"expected one image per name in {path}, but got {other.path} and {image.path}; rename one")
     if not images:
         raise InputError(f"expected images in {path}, but there are none; correct predict.images")
-    return images
+    return images, [file for file in others if file not in read]
 
 
 def is_hidden(file: Path, folder: Path) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from medtransfer.data.volumes import cut
 from medtransfer.data.volumes.dicom import is_segmentation
 from medtransfer.errors import InputError
-from medtransfer.predict.images import Image, Pixels, image_of, is_hidden, list_images, open_whole
+from medtransfer.predict.images import Image, Pixels, find_images, image_of, is_hidden, open_whole
 from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.prepare.mask_volumes import read_mask_volume
 from medtransfer.prepare.picture_files import check_same_size, read_mask, read_stored
@@ -113,13 +113,13 @@ def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Pa
 
 
 def _list_masks(folder: Path) -> dict[str, Path]:
-    """Return the masks in a folder by their names: files as `list_images` lists them, and DICOM segmentations."""
+    """Return the masks in a folder by their names: files as `find_images` finds them, and DICOM segmentations."""
     files = [file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, folder)]
     segmentations = {
         file.relative_to(folder).with_suffix("").as_posix(): file
         for file in files if not image_of(file, file.name) and is_segmentation(file)
     }  # fmt: skip
-    images = {image.name: image.path for image in list_images(folder)} if len(segmentations) < len(files) else {}
+    images = {image.name: image.path for image in find_images(folder)[0]} if len(segmentations) < len(files) else {}
     return images | segmentations
 
 
