@@ -10,7 +10,7 @@ from medtransfer import tracking
 from medtransfer.analysis.described import Described
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Sampling
-from medtransfer.analysis.patients import resample_patients
+from medtransfer.analysis.patients import by_patient, resample_patients
 from medtransfer.analysis.pools import collect
 from medtransfer.analysis.summary import analyse
 from medtransfer.errors import InputError
@@ -104,6 +104,19 @@ def test_patients_are_resampled_together_with_all_their_images(workplace: Path) 
     both = (round(dice["good"], 9), round(dice["bad"], 9))
     assert {tuple(row) for row in drawn.round(9).tolist()} == {*alone, both}
     assert np.mean([tuple(row) == both for row in drawn.round(9).tolist()]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_patients_of_a_target_with_regions_are_judged_by_them(tmp_path: Path) -> None:
+    counts = {"a": [(8, 2, 2), (20, 5, 1)], "b": [(4, 4, 0), (9, 0, 3)]}  # TP, FP, FN of two regions
+    names = [
+        f"{cell}_{part}" for part in ("class_1", "class_2", "class_3", "region_1", "region_2") for cell in ("tp", "fp", "fn", "tn")
+    ]
+    rows = [f"{group}-1,{group}," + "1,1,1,1," * 3 + ",".join(f"{tp},{fp},{fn},50" for tp, fp, fn in regions)
+            for group, regions in counts.items()]  # fmt: skip
+    path = tmp_path / "per_image.csv"
+    path.write_text("\n".join([f"image,group,{','.join(names)}", *rows]) + "\n")
+    (value,) = by_patient(path, "dice").values(np.array([[1, 1]]))
+    assert value == pytest.approx(((2 * 12 + 1) / (2 * 12 + 6 + 2 + 1) + (2 * 29 + 1) / (2 * 29 + 5 + 4 + 1)) / 2)
 
 
 def test_fine_tunings_on_other_patients_are_refused(workplace: Path) -> None:

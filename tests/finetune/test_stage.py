@@ -7,6 +7,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,27 @@ def test_the_record_holds_all_metrics_and_curves(tuned):
     assert (tuned.task, tuned.primary, tuned.per_sample) == ("segmentation", "dice", "per_image.csv")
     assert len(rows) == 10
     assert {"image", "group", "dice", "hd95", "dice_class_1", "tp_class_3"} <= rows[0].keys()
+
+
+def test_a_target_with_regions_is_judged_by_their_mean(tuned, finetune):
+    """Also in validation, the run, the table of images and the model's record; the same model as without."""
+    shutil.copytree("data/validated/sample", "data/regions/sample")
+    target = PreparedTarget.open(Path("data/regions/sample"))
+    regions = {"heart": [1, 2, 3], "LV": [2, 3]}
+    replace(target.info, regions=regions).write(target.folder / "dataset.json")
+    result = finetune(wanted(), {"prepared": "data/regions"})
+    means = [
+        result.metrics[f"{name}_region_1"] + result.metrics[f"{name}_region_2"] for name in ("dice", "hd95", "average_precision")
+    ]
+    assert [2 * result.metrics[name] for name in ("dice", "hd95", "average_precision")] == pytest.approx(means)
+    with (folder_of(wanted()) / "per_image.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    sums = {cell: sum(int(row[f"{cell}_region_2"]) for row in rows) for cell in ("tp", "fp", "fn")}
+    assert result.metrics["dice_region_2"] == (2 * sums["tp"] + 1) / (2 * sums["tp"] + sums["fp"] + sums["fn"] + 1)
+    assert result.curves["validation_dice"][-1] is not None and result.settings["regions"] == regions
+    (found,) = runs()
+    assert found.params["regions"] == "heart; LV" and "dice_region_1" in found.metrics
+    assert load_model(folder_of(wanted()), CHECKPOINTS, "cpu").info.regions == regions
 
 
 def test_the_run_holds_params_curves_metrics_inputs_and_the_model(tuned, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
+from torchmetrics.functional.classification import binary_f1_score
 from torchmetrics.functional.segmentation import dice_score
 
 from medtransfer.metrics.segmentation import SegmentationEvaluation
@@ -149,6 +150,70 @@ def test_hd95_in_mm_is_by_the_size_of_each_images_pixels(classes, square):
     assert [row["hd95_mm"] for row in result.per_sample] == pytest.approx(np.mean(expected, axis=1))
     assert result.metrics["hd95_mm"] == pytest.approx(np.mean(expected))
     assert [result.metrics[f"hd95_mm_class_{c + 1}"] for c in range(classes)] == pytest.approx(np.mean(expected, axis=0))
+
+
+REGIONS = {"whole": [1, 2, 3], "core": [3, 2], "rim": [1]}
+
+
+def test_regions_are_unions_of_classes_and_means_are_over_them():
+    """Brute-force unions against scikit-learn and torchmetrics; the values of classes are those without regions."""
+    probabilities, truth = data(3)
+    truth[0, :2] = 255
+    sizes = {f"image {i}": (1.0 + i, 2.0) for i in range(6)}
+    evaluation = SegmentationEvaluation(3, list("abc"), sizes, REGIONS)
+    evaluation.update(probabilities, truth, list(sizes), GROUPS)
+    result, plain = evaluation.compute(), evaluate(probabilities, truth, 3, pixel_sizes=sizes)
+    known = truth != 255
+    prediction = probabilities.argmax(1) * known
+    pairs = [[np.isin(labels * known, members) for labels in (prediction, truth)] for members in REGIONS.values()]
+    functions = {
+        "jaccard": sk.jaccard_score, "mcc": sk.matthews_corrcoef, "precision": sk.precision_score, "sensitivity": sk.recall_score,
+        "specificity": lambda t, p: sk.recall_score(~t, ~p),
+        "dice": lambda t, p: float(binary_f1_score(*map(torch.from_numpy, (p, t)))),
+    }  # fmt: skip
+    expected = {name: [function(t[known], p[known]) for p, t in pairs] for name, function in functions.items()}
+    scores = [probabilities[:, members].sum(1)[known] for members in REGIONS.values()]
+    expected["average_precision"] = [sk.average_precision_score(t[known], s) for (_, t), s in zip(pairs, scores, strict=True)]
+    distances = np.array([[hd95(*masks) for masks in zip(*pair, strict=True)] for pair in pairs])
+    expected["hd95"] = distances.mean(axis=1)
+    for name, values in expected.items():
+        assert [result.metrics[f"{name}_region_{r}"] for r in (1, 2, 3)] == pytest.approx(values, abs=2e-3), name
+        assert result.metrics[name] == pytest.approx(np.mean(values), abs=2e-3), name
+        assert result.metrics[f"{name}_class_2"] == plain.metrics[f"{name}_class_2"]
+    in_mm = [[hd95(p, t, size) for p, t, size in zip(*pair, sizes.values(), strict=True)] for pair in pairs]
+    assert [result.metrics[f"hd95_mm_region_{r}"] for r in (1, 2, 3)] == pytest.approx(np.mean(in_mm, axis=1))
+    dices = [[smoothed_dice(torch.from_numpy(p[s]), torch.from_numpy(t[s]), 1) for p, t in pairs] for s in range(6)]
+    assert [row["dice"] for row in result.per_sample] == pytest.approx(np.mean(dices, axis=1))
+    assert [row["dice_region_2"] for row in result.per_sample] == pytest.approx([by_region[1] for by_region in dices])
+    assert result.metrics["dice_per_image"] == pytest.approx(np.mean(dices))
+    by_patient = [[smoothed_dice(torch.from_numpy(p[s]), torch.from_numpy(t[s]), 1) for p, t in pairs]
+                  for s in (slice(2), slice(2, 3), slice(3, 6))]  # fmt: skip
+    assert result.metrics["dice_per_patient"] == pytest.approx(np.mean(by_patient))
+    row, (p, t) = result.per_sample[0], [mask[0][known[0]] for mask in pairs[1]]
+    cells = {"tp": (p & t).sum(), "fp": (p & ~t).sum(), "fn": (~p & t).sum(), "tn": (~p & ~t).sum()}
+    assert {cell: row[f"{cell}_region_2"] for cell in cells} == cells
+    assert {name: row[name] for name in plain.per_sample[0] if "_class_" in name} == {
+        name: value for name, value in plain.per_sample[0].items() if "_class_" in name
+    }
+
+
+def test_evaluations_with_regions_merge_and_only_with_their_like():
+    probabilities, truth = data(3)
+    images = [f"image {i}" for i in range(6)]
+    once, whole, light = (SegmentationEvaluation(3, list("abc"), regions=REGIONS, light=light) for light in (False, False, True))
+    for evaluation in (once, light):
+        evaluation.update(probabilities, truth, images, GROUPS)
+    for part in (slice(0, 2), slice(2, 6)):
+        evaluation = SegmentationEvaluation(3, list("abc"), regions=REGIONS)
+        evaluation.update(probabilities[part], truth[part], images[part], GROUPS[part])
+        whole.merge(images[part], GROUPS[part], evaluation.state()[1])
+    assert whole.compute() == once.compute()
+    assert light.compute().metrics.items() <= once.compute().metrics.items()
+    with pytest.raises(ValueError, match="3 classes and regions"):
+        SegmentationEvaluation(3, list("abc")).merge(images, GROUPS, once.state()[1])
+    for wrong in ([], [0, 1], [4]):
+        with pytest.raises(ValueError, match=r"regions of the labels 1\.\.3"):
+            SegmentationEvaluation(3, list("abc"), regions={"wrong": wrong})
 
 
 def test_an_image_of_ignored_pixels_only_has_nothing_wrong():

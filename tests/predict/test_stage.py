@@ -201,6 +201,14 @@ def test_an_interrupted_prediction_is_resumed_and_a_finished_one_reused(
     assert len(counted) == 9 and contents(tmp_path / "out") == expected
 
 
+def test_models_of_other_regions_are_not_averaged(pictures: Path, make_model: Callable[..., Path], predict: Predicted) -> None:
+    models = [
+        make_model(name, classes=["one", "two"], thresholds=[], regions=regions) for name, regions in (("a", {}), ("b", {"c": [1]}))
+    ]
+    with pytest.raises(InputError, match=r"same regions, but .*a has none and .*b \{'c': \[1\]\}"):
+        predict(models, pictures)
+
+
 def test_models_are_averaged_in_any_order(
     pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, counted: list[int]
 ) -> None:
@@ -213,16 +221,18 @@ def test_models_are_averaged_in_any_order(
     assert "(4 were finished)" in predict(models[::-1], pictures, probabilities=True) and not counted
 
 
+@pytest.mark.parametrize("regions", [{}, {"all": [1, 2], "one": [1]}])
 def test_reference_masks_give_all_metrics_also_of_finished_images(
-    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, counted: list[int]
-) -> None:
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, counted: list[int],
+    regions: dict[str, list[int]],
+) -> None:  # fmt: skip
     """Compared with one evaluation of the written probabilities."""
     masks, rng = tmp_path / "truth", np.random.default_rng(1)
     masks.mkdir()
     truths = {path.stem: rng.integers(0, 3, Pillow.open(path).size[::-1], dtype=np.uint8) for path in pictures.iterdir()}
     for name, truth in truths.items():
         Pillow.fromarray(truth).save(masks / f"{name}_gt.png")
-    model = make_model(classes=["one", "two"], thresholds=[])
+    model = make_model(classes=["one", "two"], thresholds=[], regions=regions)
     options = {"masks": str(masks), "mask_suffix": "_gt", "probabilities": True}
     counted[:] = [-1]
     with pytest.raises(KeyboardInterrupt):
@@ -230,7 +240,7 @@ def test_reference_masks_give_all_metrics_also_of_finished_images(
     counted.clear()
     text = predict([model], pictures, **options)
     assert len(counted) == 2
-    expected = SegmentationEvaluation(2, ["one", "two"])
+    expected = SegmentationEvaluation(2, ["one", "two"], regions=regions)
     for name in sorted(truths):
         probabilities = torch.from_numpy(np.load(tmp_path / f"out/probabilities/{name}.npy"))
         expected.update(probabilities[None], torch.from_numpy(truths[name][None]), [name], [name])
@@ -240,6 +250,9 @@ def test_reference_masks_give_all_metrics_also_of_finished_images(
         assert float(row["mean"]) == pytest.approx(metrics[name], abs=1e-12)
         if row["one"]:
             assert [float(row["one"]), float(row["two"])] == [metrics[f"{name}_class_{c}"] for c in (1, 2)]
+            assert [float(row[f"region {region}"]) for region in regions] == [
+                metrics[f"{name}_region_{r + 1}"] for r in range(len(regions))
+            ]
     assert found.keys() >= {"dice", "jaccard", "mcc", "average_precision", "hd95", "dice_per_patient"}
     assert f"{metrics['dice']:.3f}" in text and len(rows(tmp_path / "out/per_image.csv")) == 4
 

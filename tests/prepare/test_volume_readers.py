@@ -22,10 +22,11 @@ from tests.prepare.volume_layouts import (
 )
 
 from medtransfer.errors import InputError
+from medtransfer.hashing import digest
 from medtransfer.prepare.readers import READERS
 from medtransfer.prepare.readers.contract import Picture, Scan
 from medtransfer.prepare.stage import prepare
-from medtransfer.records import IGNORE
+from medtransfer.records import IGNORE, PreparedTarget
 
 SIZE = (SHAPE[1], SHAPE[0])  # so that nothing is resized
 BOTH = {"labels": {0: "background", 1: "foreground"}}
@@ -147,21 +148,57 @@ def test_nnunet_png_keep_their_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("regions", "order", "classes"),
+    ("regions", "order", "classes", "numbers"),
     [
-        ({"whole": [1, 2], "core": [2]}, [1, 2], ("whole (label 1)", "core")),
-        ({"whole": [1, 2], "core": 2}, [1, 2], ("whole (label 1)", "core")),
-        ({"core": 1, "whole": [2, 1]}, [2, 1], ("core", "whole (label 2)")),
-        ({"whole": [1, 2]}, [1], ("whole (label 1)", "whole (label 2)")),
+        ({"whole": [1, 2], "core": [2]}, [1, 2], ("whole (label 1)", "core"), {"whole": [1, 2], "core": [2]}),
+        ({"whole": [1, 2], "core": 2}, [1, 2], ("whole (label 1)", "core"), {"whole": [1, 2], "core": [2]}),
+        ({"core": 1, "whole": [2, 1]}, [2, 1], ("core", "whole (label 2)"), {"core": [1], "whole": [1, 2]}),
+        ({"whole": [1, 2]}, [1], ("whole (label 1)", "whole (label 2)"), {"whole": [1, 2]}),
+        ({"core": [1], "ignore": 2}, [1], ("core",), {"core": [1]}),
     ],
 )
-def test_regions_are_the_disjoint_values_of_the_masks(
-    regions: dict[str, Any], order: list[int], classes: tuple[str, ...], tmp_path: Path
+def test_the_classes_of_regions_are_the_values_of_the_masks(
+    regions: dict[str, Any], order: list[int], classes: tuple[str, ...], numbers: dict[str, list[int]], tmp_path: Path
 ) -> None:
     root = write_nnunet(tmp_path, labels={"background": 0, **regions}, regions_class_order=order)
     described = scan("nnunet", root)
-    assert described.classes == classes and "the regions whole" in described.notes[0]
-    check_pixels(load(described), volume(200), labels())
+    assert described.classes == classes and "the regions" in described.notes[0] and described.regions == numbers
+    check_pixels(load(described), volume(200), np.where(labels() == 2, IGNORE, labels()) if "ignore" in regions else labels())
+    assert not scan("nnunet", root, regions={}).regions
+
+
+def test_raw_values_of_regions_are_mapped_as_those_of_masks(tmp_path: Path) -> None:
+    """The values of dataset.json or of the option, whichever classes the option `labels` makes of them."""
+    root = write_nnunet(tmp_path, labels={"background": 0, "whole": [1, 2], "core": 2}, regions_class_order=[1, 2])
+    turned = {"classes": ["inner", "outer"], "labels": {0: "background", 1: "outer", 2: "inner"}}
+    assert scan("nnunet", root, **turned).regions == {"whole": [1, 2], "core": [1]}
+    for regions in ({"rim": [1]}, {"rim": 1}, {"rim": ["outer"]}, {"rim": ["outer", 1]}):
+        assert scan("nnunet", root, **turned, regions=regions).regions == {"rim": [2]}
+    assert scan("nifti", write_folder(tmp_path / "nifti", ".nii.gz"), **BOTH, regions={"all": [1]}).regions == {"all": [1]}
+
+
+@pytest.mark.parametrize("regions", [{"a": []}, {"a": [0]}, {"a": [3]}, {"a": ["PT"]}, {"a": [True]}, {"": [1]}, [1], {"a": [[1]]}])
+def test_regions_of_something_else_are_refused(regions: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="option regions to (map names|list classes)"):
+        scan("nnunet", write_nnunet(tmp_path), regions=regions)
+
+
+def test_regions_are_in_the_record_and_in_its_fingerprint(tmp_path: Path) -> None:
+    root = write_nnunet(tmp_path / "raw")
+
+    def run() -> PreparedTarget:
+        return prepare(
+            "t", reader="nnunet", root=root, size=SIZE, subset=False, split="official", validation=0.0, allow_duplicates=False,
+            options={}, out=tmp_path,
+        )  # fmt: skip
+
+    plain = run().info
+    changed = {"background": 0, "PZ": 1, "TZ": 2, "gland": [1, 2]}
+    write_nnunet(root, labels=changed)
+    region = run().info  # of the same files and settings: dataset.json is no source
+    assert (plain.regions, region.regions) == ({}, {"PZ": [1], "TZ": [2], "gland": [1, 2]})
+    assert region.classes == plain.classes and region.fingerprint != plain.fingerprint
+    assert plain.fingerprint == digest([plain.arrays, plain.classes, plain.input, plain.augmentation])
 
 
 def test_the_label_ignore_is_left_out(tmp_path: Path) -> None:

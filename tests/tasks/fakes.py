@@ -56,7 +56,8 @@ class Watched(Segmentation):
         return self.factor * super().loss(logits, truth, *chosen, **options)
 
     def evaluator(
-        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None, *, light: bool = False
+        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None,
+        regions: Mapping[str, Sequence[int]] | None = None, *, light: bool = False,
     ) -> Evaluator:  # fmt: skip
         self.weights.append({name: value.clone() for name, value in self.built.state_dict().items()})
         evaluator = super().evaluator(class_names, light=light)
@@ -131,7 +132,8 @@ class Presence:
         return (probabilities > thresholds[0]).to(torch.uint8)
 
     def evaluator(
-        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None, *, light: bool = False
+        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None,
+        regions: Mapping[str, Sequence[int]] | None = None, *, light: bool = False,
     ) -> Evaluator:  # fmt: skip
         return Accuracy()
 

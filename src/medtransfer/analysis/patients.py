@@ -42,7 +42,7 @@ class OverlapByPatient:
     Attributes:
         metric: a key of OVERLAP.
         patients: names of the patients.
-        counts: (P, 4, classes), in the order of CELLS.
+        counts: (P, 4, classes), in the order of CELLS; regions instead of classes where there are some.
     """
 
     metric: str
@@ -148,9 +148,10 @@ def by_patient(path: Path, metric: str) -> ByPatient:
 
 
 def _sums(table: Table) -> Mapping[str, NDArray[np.int64]]:
-    """Return the counts summed by patient: (4, classes) by name, in alphabetical order."""
-    classes = sum(column.startswith("tp_class_") for column in table.columns)
-    columns = [[table.columns.index(f"{cell}_class_{c + 1}") for c in range(classes)] for cell in CELLS]
+    """Return the counts of what the metric is the mean over, summed by patient: (4, classes) by name, in alphabetical order."""
+    part = "region" if "tp_region_1" in table.columns else "class"
+    number = sum(column.startswith(f"tp_{part}_") for column in table.columns)
+    columns = [[table.columns.index(f"{cell}_{part}_{c + 1}") for c in range(number)] for cell in CELLS]
     group = table.columns.index("group")
     sums: dict[str, NDArray[np.int64]] = {}
     for row in table.rows:

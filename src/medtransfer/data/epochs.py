@@ -1,6 +1,6 @@
 """Datasets whose random numbers depend only on (seed, epoch, index)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -41,6 +41,7 @@ class Samples(EpochDataset[tuple[Tensor, Any, int]]):
         mean: mean of the normalisation, per channel, in [0, 1] units.
         std: standard deviation of the normalisation, likewise.
         pixel_sizes: (height, width) of a pixel of each sample by its identifier, mm; empty unless all are known.
+        regions: class numbers of each region of the target by its name; empty if it has none.
     """
 
     images: list[str]
@@ -48,6 +49,7 @@ class Samples(EpochDataset[tuple[Tensor, Any, int]]):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     pixel_sizes: Mapping[str, tuple[float, float]] = {}
+    regions: Mapping[str, Sequence[int]] = {}
 
     def __len__(self) -> int:
         """Count the samples."""

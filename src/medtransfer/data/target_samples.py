@@ -42,7 +42,7 @@ class TargetSamples(Samples):
         super().__init__(seed)
         self._windows = Windows(target, split)
         self.images, self.groups = self._windows.images, self._windows.groups
-        self.pixel_sizes = self._windows.pixel_sizes
+        self.pixel_sizes, self.regions = self._windows.pixel_sizes, target.info.regions
         self.mean, self.std = (per_channel(values, target.info.input_channels) for values in (mean, std))
         self._augment: Augmentation | None = None
         if augment and transforms is not None:

@@ -49,7 +49,7 @@ def complete(tuning: FineTuning, force: bool) -> tuple[Result, bool]:
 def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:
     """Open the cell's run and finish it with the result on disk, or by training if there is none."""
     start = stored or build_model(tuning)  # invalid weights raise before a run is opened
-    params = run_params(tuning.cell, tuning.protocol, tuning.target.info.task, tuning.class_names)
+    params = run_params(tuning.cell, tuning.protocol, tuning.target.info.task, tuning.class_names, tuning.target.info.regions)
     with tracking.open_run("finetune", tuning.cell.name, tuning.cell.key, params, {}, on_disk=True) as handle:
         if force:
             _remove_state(tuning.folder)  # an interrupted training is not resumed

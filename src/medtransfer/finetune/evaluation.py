@@ -31,7 +31,7 @@ def evaluate(
         light: whether the primary metric is enough.
     """
     lay_out(model).eval()
-    evaluator = task.evaluator(class_names, samples.pixel_sizes, light=light)
+    evaluator = task.evaluator(class_names, samples.pixel_sizes, samples.regions, light=light)
     batches = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False)
     for images, truth, positions in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
         rows = positions.tolist()

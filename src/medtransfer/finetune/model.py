@@ -25,5 +25,5 @@ def write_model(tuning: FineTuning, parts: list[str]) -> None:
         channels=target.channels, mean=mean, std=std, image_rule=target.image_rule, parts=parts,
         weights=file_sha256(tuning.folder / WEIGHTS_FILE), kind=checkpoint.kind, 
         lineage=[*checkpoint.lineage, *([adaptation] if adaptation else [])],
-        licence=checkpoint.licence, git_revision=git_revision(Path.cwd()),
+        licence=checkpoint.licence, git_revision=git_revision(Path.cwd()), regions=target.regions,
     ).write(tuning.folder / MODEL_FILE)  # fmt: skip

@@ -4,7 +4,7 @@ So models that `dvc pull` fetched count in the tables like models that were trai
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def record_of(result: Result, folder: Path, prepared: Path) -> tracking.RunRecor
     """Return the run of a model, as its training would have logged it."""
     cell = Cell(**result.cell)
     protocol = Protocol.read(result.settings)
-    params = run_params(cell, protocol, result.task, result.settings["class_names"])
+    params = run_params(cell, protocol, result.task, result.settings["class_names"], result.settings.get("regions", {}))
     tags = {"seconds": f"{result.seconds:.1f}"}
     if compiled := result.settings.get("compiled"):
         tags["compiled"] = compiled
@@ -66,10 +66,13 @@ def record_of(result: Result, folder: Path, prepared: Path) -> tracking.RunRecor
     )
 
 
-def run_params(cell: Cell, protocol: Protocol, task: str, class_names: Sequence[str]) -> dict[str, Any]:
-    """Return the params of a fine-tuning's run."""
+def run_params(
+    cell: Cell, protocol: Protocol, task: str, class_names: Sequence[str], regions: Collection[str]
+) -> dict[str, Any]:  # fmt: skip
+    """Return the params of a fine-tuning's run; the names of `regions`, if there are any, in the order of their metrics."""
     facts = {"task": task, "primary": TASKS[task].primary.name, "classes": len(class_names)}
-    return {**asdict(cell), **asdict(protocol), **facts}
+    named = {"regions": "; ".join(regions)} if regions else {}
+    return {**asdict(cell), **asdict(protocol), **facts, **named}
 
 
 def by_epoch(curves: Mapping[str, Sequence[float | None]]) -> dict[str, dict[int, float]]:

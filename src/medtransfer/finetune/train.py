@@ -126,6 +126,7 @@ def _write(
         settings={
             **asdict(tuning.protocol), "class_names": tuning.class_names, "build": tuning.info.build,
             "arguments": tuning.info.arguments, "scaling": tuning.target.info.scaling, "parts": tuning.parts,
+            **({"regions": tuning.target.info.regions} if tuning.target.info.regions else {}),
             **({"compiled": compiled} if compiled else {}),
         },  # fmt: skip
         seconds=seconds, git_revision=git_revision(Path.cwd()),

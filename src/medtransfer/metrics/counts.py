@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 class Counts:
     """True positive, false positive, false negative and true negative pixels, int64 (..., classes) each.
 
-    The last axis is the class 1..classes, without background; the axis before it, if any, the image.
+    The last axis is the class 1..classes, without background, and then the region; the axis before it, if any, the image.
     """
 
     tp: NDArray[np.int64]

@@ -1,11 +1,13 @@
-"""Average precision (area under the precision-recall curve) of each class, accumulated in batches."""
+"""Average precision (area under the precision-recall curve) of each class and region, accumulated in batches."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from medtransfer.metrics.overlap import list_unions
 
 LOW, HIGH = -88.0, 17.0  # logits of the smallest normal float32 and, rounded up, of the largest one below 1
 
@@ -13,15 +15,18 @@ LOW, HIGH = -88.0, 17.0  # logits of the smallest normal float32 and, rounded up
 class AveragePrecision:
     """Average precision of each class over the pixels of all images, from histograms of fixed size.
 
+    The probability of a region is the sum of those of its classes, which exclude each other.
+
     The bins are equally wide in the logit, not in the probability, since trained networks put most pixels very near
     0 and 1. The result is exact if different probabilities fall into different bins; those in one bin count as equal.
     """
 
-    def __init__(self, classes: int, bins: int = 2**18) -> None:
-        """Create empty histograms for the classes 1..classes."""
+    def __init__(self, classes: int, bins: int = 2**18, regions: Sequence[Sequence[int]] = ()) -> None:
+        """Create empty histograms for the classes 1..classes, and for regions, each of which lists classes."""
         self.classes, self.bins = classes, bins
-        self._counts = np.zeros((classes, 2, bins), dtype=np.int64)  # (class, negative or positive, bin)
-        self._highest = np.zeros(classes)
+        self._unions = list_unions(classes, regions)
+        self._counts = np.zeros((len(self._unions), 2, bins), dtype=np.int64)  # (class or region, negative or positive, bin)
+        self._highest = np.zeros(len(self._unions))
 
     @property
     def grid(self) -> NDArray[np.float64]:
@@ -46,8 +51,11 @@ class AveragePrecision:
             )
         if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
             raise ValueError("expected probabilities in [0, 1], but some are NaN or outside")
-        for index in range(self.classes):
-            self._count(index, probabilities[:, index], truth == index + 1)
+        for index, labels in enumerate(self._unions):
+            probability, positive = probabilities[:, labels[0] - 1], truth == labels[0]
+            for label in labels[1:]:
+                probability, positive = probability + probabilities[:, label - 1], positive | (truth == label)
+            self._count(index, probability.clamp(max=1), positive)
 
     def _count(self, index: int, probability: Tensor, positive: Tensor) -> None:
         wide = probability.to(torch.promote_types(probability.dtype, torch.float32))
@@ -70,12 +78,14 @@ class AveragePrecision:
         """
         filled, highest = state["bins"], state["highest"]
         if highest.shape != self._highest.shape or (len(filled) and not 0 <= filled.min() <= filled.max() < self._counts.size):
-            raise ValueError(f"expected counts of {self.classes} classes in {self.bins} bins, but got others")
+            raise ValueError(f"expected counts of {len(self._unions)} classes and regions in {self.bins} bins, but got others")
         self._counts.reshape(-1)[filled] += state["in_bins"]
         self._highest = np.maximum(self._highest, highest)
 
     def compute(self) -> NDArray[np.float64]:
-        """Compute the average precision of each class, (classes,); `overlap.py` has the rule for a class that is never true.
+        """Compute the average precision of each class and region, (classes + regions,).
+
+        `counts.py` has the rule for a class that is never true.
 
         Source: sum over thresholds of (recall_k - recall_{k-1}) precision_k, without interpolation.
         """

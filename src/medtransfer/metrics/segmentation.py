@@ -3,9 +3,11 @@
 Names of a metric `m`: `m`, counts pooled over the test set, mean over the non-background classes; `m_class_<c>`, that of
 class c = 1..classes; `m_per_image` and `m_per_patient` (Dice and Jaccard), counts pooled inside each image or patient, then
 the mean over images or patients. `hd95` is the mean over images, in pixels; where the size of the pixels is known, `hd95_mm` is the
-same in mm. Each row per sample has Dice and HD95, their
-values by class, and the pixels `tp_class_<c>`, `fp_class_<c>`, `fn_class_<c>`, `tn_class_<c>`; with a single class also
-`tp`, `fp`, `fn` and `tn`, as `dice` is `dice_class_1` then.
+same in mm. Where regions are named, unions of classes that may overlap, `m_region_<r>` is that of the r-th, and every mean is over
+the regions instead of the classes; the mask of a region is the union of the masks of its classes.
+
+Each row per sample has Dice and HD95, their values by class, and the pixels `tp_class_<c>`, `fp_class_<c>`, `fn_class_<c>`,
+`tn_class_<c>`, of regions likewise; with a single class also `tp`, `fp`, `fn` and `tn`, as `dice` is `dice_class_1` then.
 
 Pixels whose true label is IGNORE are in no count; for HD95 they are background in both masks.
 """
@@ -22,7 +24,7 @@ from torch import Tensor
 
 from medtransfer.metrics.counts import OVERLAP, Counts
 from medtransfer.metrics.evaluation import Evaluation
-from medtransfer.metrics.overlap import confusion
+from medtransfer.metrics.overlap import confusion, list_unions
 from medtransfer.metrics.precision_recall import AveragePrecision
 from medtransfer.metrics.surface import hd95
 from medtransfer.records import IGNORE
@@ -38,7 +40,7 @@ class _Seen:
 
     images: dict[str, str] = field(default_factory=dict)  # image -> group
     counts: list[Counts] = field(default_factory=list)
-    distances: list[NDArray[np.float64]] = field(default_factory=list)  # (N, classes) of each batch, pixels
+    distances: list[NDArray[np.float64]] = field(default_factory=list)  # (N, classes + regions) of each batch, pixels
     lengths: list[NDArray[np.float64]] = field(default_factory=list)  # the same in mm
 
 
@@ -47,7 +49,7 @@ class SegmentationEvaluation:
 
     def __init__(
         self, classes: int, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None,
-        *, light: bool = False,
+        regions: Mapping[str, Sequence[int]] | None = None, *, light: bool = False,
     ) -> None:  # fmt: skip
         """Start empty.
 
@@ -55,17 +57,24 @@ class SegmentationEvaluation:
             classes: number of non-background classes.
             class_names: their names, for errors; label c is class_names[c - 1].
             pixel_sizes: (height, width) of a pixel of each image by its identifier, mm; None or empty if unknown.
+            regions: labels of the classes of each region by its name; None or empty: there are none.
             light: whether to leave out what takes most of the time, average precision and HD95.
 
         Raises:
-            ValueError: there is not one name per class.
+            ValueError: there is not one name per class, or a region lists other labels than 1..classes.
         """
         if classes < 1 or len(class_names) != classes:
             raise ValueError(f"expected one name for each of {classes} classes, but got {list(class_names)}")
         self.classes, self.class_names, self.light = classes, tuple(class_names), light
+        self._regions = [sorted(labels) for labels in (regions or {}).values()]
+        if wrong := [labels for labels in self._regions if not labels or not set(labels) <= set(range(1, classes + 1))]:
+            raise ValueError(f"expected regions of the labels 1..{classes}, but got {wrong[0]}")
+        self._unions = list_unions(classes, self._regions)
+        self._columns = [f"class_{c + 1}" for c in range(classes)] + [f"region_{r + 1}" for r in range(len(self._regions))]
+        self._averaged = slice(classes if self._regions else 0, None)  # of the columns
         self._pixel_sizes = pixel_sizes or {}
         self._seen = _Seen()
-        self._average_precision = AveragePrecision(classes)
+        self._average_precision = AveragePrecision(classes, regions=self._regions)
 
     def update(self, probabilities: Tensor, truth: Tensor, images: Sequence[str], groups: Sequence[str]) -> None:
         """Add a batch.
@@ -91,7 +100,7 @@ class SegmentationEvaluation:
             foreground, judged = pixels[None, :, None], truth[~ignored][None, None]  # (1, classes, 1, pixels), (1, 1, pixels)
         else:
             judged = truth
-        counts = confusion(prediction, truth, self.classes)
+        counts = confusion(prediction, truth, self.classes, self._regions)
         counts.tn[:] -= ignored.sum(dim=(1, 2)).cpu().numpy()[:, None]
         self._seen.counts.append(counts)
         if judged.numel() and not self.light:
@@ -123,9 +132,9 @@ class SegmentationEvaluation:
             ValueError: the numbers are not those of so many images and classes.
         """
         counts, distances = Counts(*(numbers[name] for name in CELLS)), numbers["distances"]
-        lengths, shape = [numbers["lengths"]] if "lengths" in numbers else [], (len(images), self.classes)
+        lengths, shape = [numbers["lengths"]] if "lengths" in numbers else [], (len(images), len(self._unions))
         if any(array.shape != shape for array in (counts.tp, counts.fp, counts.fn, counts.tn, distances, *lengths)):
-            raise ValueError(f"expected numbers of {shape[0]} images and {shape[1]} classes, but got {distances.shape}")
+            raise ValueError(f"expected numbers of {shape[0]} images and {shape[1]} classes and regions, but got {distances.shape}")
         self._average_precision.merge(numbers)
         self._seen.counts.append(counts)
         self._seen.distances.append(distances)
@@ -155,35 +164,37 @@ class SegmentationEvaluation:
             metrics |= self._by_class("hd95_mm", lengths.mean(axis=0))
         patients = counts.by_group(list(self._seen.images.values()))
         for name in PER_CASE:
-            metrics[f"{name}_per_image"] = float(OVERLAP[name](counts).mean())
-            metrics[f"{name}_per_patient"] = float(np.mean([OVERLAP[name](pooled) for pooled in patients.values()]))
+            metrics[f"{name}_per_image"] = float(OVERLAP[name](counts)[:, self._averaged].mean())
+            by_patient = [OVERLAP[name](pooled)[self._averaged] for pooled in patients.values()]
+            metrics[f"{name}_per_patient"] = float(np.mean(by_patient))
         return Evaluation(metrics, self._rows(counts, distances, lengths))
 
     def _rows(
         self, counts: Counts, distances: NDArray[np.float64] | None, lengths: NDArray[np.float64] | None
     ) -> list[dict[str, Any]]:  # fmt: skip
-        dice = OVERLAP["dice"](counts)  # (N, classes)
+        dice = OVERLAP["dice"](counts)  # (N, classes + regions)
         return [
             {
                 "image": image, "group": group, **self._by_class("dice", dice[i]),
                 **({} if distances is None else self._by_class("hd95", distances[i])),
                 **({} if lengths is None else self._by_class("hd95_mm", lengths[i])),
-                **{f"{name}_class_{c + 1}": int(getattr(counts, name)[i, c]) for c in range(self.classes) for name in CELLS},
+                **{f"{name}_{part}": int(getattr(counts, name)[i, k]) for k, part in enumerate(self._columns) for name in CELLS},
                 **{name: int(getattr(counts, name)[i, 0]) for name in CELLS if self.classes == 1},
             }
             for i, (image, group) in enumerate(self._seen.images.items())
         ]  # fmt: skip
 
     def _by_class(self, name: str, values: NDArray[np.float64]) -> Mapping[str, float]:
-        classes = {f"{name}_class_{c + 1}": float(value) for c, value in enumerate(values)}
-        return {name: float(values.mean()), **classes}
+        parts = {f"{name}_{column}": float(value) for column, value in zip(self._columns, values, strict=True)}
+        return {name: float(values[self._averaged].mean()), **parts}
 
     def _distances(
         self, prediction: NDArray[np.int64], truth: NDArray[np.uint8], pixels: Sequence[tuple[float, float]]
     ) -> NDArray[np.float64]:  # fmt: skip
-        labels = range(1, self.classes + 1)
         rows = zip(prediction, truth, pixels, strict=True)
-        return np.array([[hd95(p == c, t == c, pixel) for c in labels] for p, t, pixel in rows])  # (N, classes)
+        return np.array(  # (N, classes + regions)
+            [[hd95(np.isin(p, labels), np.isin(t, labels), pixel) for labels in self._unions] for p, t, pixel in rows]
+        )
 
     def _in_mm(
         self, prediction: NDArray[np.int64], truth: NDArray[np.uint8], distances: NDArray[np.float64],

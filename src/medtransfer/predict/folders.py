@@ -39,7 +39,7 @@ def read_models(folders: Sequence[Path]) -> list[ModelInfo]:
     """Read the records of models that are to be averaged.
 
     Raises:
-        InputError: there are none, or they predict different classes.
+        InputError: there are none, or they predict different classes or have different regions.
     """
     if not folders:
         raise InputError("expected the folder of a fine-tuned model in predict.model, but got none; name one with --model")
@@ -49,5 +49,10 @@ def read_models(folders: Sequence[Path]) -> list[ModelInfo]:
             raise InputError(
                 f"expected models of the same classes, but {folders[0]} predicts {', '.join(infos[0].classes)} and {folder} "
                 f"{', '.join(info.classes)}; average models of one target"
+            )
+        if info.regions != infos[0].regions:
+            raise InputError(
+                f"expected models of the same regions, but {folders[0]} has {infos[0].regions or 'none'} and {folder} "
+                f"{info.regions or 'none'}; average models of one target"
             )
     return infos

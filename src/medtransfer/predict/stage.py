@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,11 @@ class Job:
         """Names of the classes."""
         return self.models[0].info.classes
 
+    @property
+    def regions(self) -> Mapping[str, Sequence[int]]:
+        """Class numbers of each region by its name."""
+        return self.models[0].info.regions
+
     def key(self, image: Image) -> str:
         """Digest of everything that the prediction of an image depends on."""
         section = self.section
@@ -79,7 +84,7 @@ class Job:
             [asdict(rule_of(model.info)) for model in self.models], [limits[image.name] for limits in self.limits],
             asdict(self.plan), section.precision, section.probabilities, section.overlays, mask, self.section.labels and sorted(
                 self.section.labels.items()
-            ),
+            ), *([self.regions] if mask and self.regions else []),
         ], 16)  # fmt: skip
 
 
@@ -186,7 +191,7 @@ def _predict(job: Job, image: Image, pixels: Pixels, counts: Path) -> tuple[np.n
     truth = read_reference(image, pixels, job.masks[image.name], job.rule) if job.masks else None
     names = [f"{image.name}#{index}" for index in range(len(pixels.slices))]
     size = pixels.geometry.pixel_spacing(pixels.axis) if pixels.geometry else None
-    evaluation = SegmentationEvaluation(len(job.classes), job.classes, dict.fromkeys(names, size) if size else None)
+    evaluation = SegmentationEvaluation(len(job.classes), job.classes, dict.fromkeys(names, size) if size else None, job.regions)
     task, thresholds = job.models[0].task, job.models[0].info.thresholds
     masks, kept = [], []
     for index in range(len(pixels.slices)):
@@ -248,7 +253,7 @@ def _conclude(
 
 def _evaluate(job: Job, images: Sequence[Image]) -> tuple[dict[str, float], str]:
     """Compute all metrics of the images against their reference masks, and write them; return them, also as a table."""
-    total = SegmentationEvaluation(len(job.classes), job.classes)
+    total = SegmentationEvaluation(len(job.classes), job.classes, regions=job.regions)
     for image in images:
         path = _paths(job, image)[1]
         try:
@@ -258,18 +263,19 @@ def _evaluate(job: Job, images: Sequence[Image]) -> tuple[dict[str, float], str]
             raise InputError(f"expected the counts of {image.path} in {path}, but it is broken; predict with --force") from None
     evaluation = total.compute()
     write_text(job.out / "per_image.csv", as_csv(evaluation.per_sample))
-    rows = _by_class(evaluation.metrics, job.classes)
+    rows = _by_class(evaluation.metrics, job.classes, job.regions)
     write_text(job.out / "metrics.csv", as_csv(rows))
     return evaluation.metrics, as_markdown(rows)
 
 
-def _by_class(metrics: dict[str, float], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return one row per metric: its mean over the classes, and its value of each class, if there are several."""
-    names = [name for name in metrics if "_class_" not in name]
+def _by_class(metrics: dict[str, float], classes: Sequence[str], regions: Iterable[str]) -> list[dict[str, Any]]:
+    """Return one row per metric: its mean, and its value of each class, if there are several, and of each region."""
+    names = [name for name in metrics if "_class_" not in name and "_region_" not in name]
     return [
         {
             "metric": name, "mean": metrics[name],
             **({c: metrics.get(f"{name}_class_{i}") for i, c in enumerate(classes, start=1)} if len(classes) > 1 else {}),
+            **{f"region {r}": metrics.get(f"{name}_region_{i}") for i, r in enumerate(regions, start=1)},
         }
         for name in names
     ]  # fmt: skip

@@ -93,7 +93,7 @@ def prepare(
     sources = _hash_sources(scan, root, split)
     folder, files = out / target, (IMAGES_FILE, *([scan.labels.file] if scan.labels else []), INDEX_FILE)
     with exclusive(folder):
-        if not force and _is_current(folder, files, settings, sources, scan.augmentation):
+        if not force and _is_current(folder, files, settings, sources, scan):
             log.info("prepare: %s already exists, made from the same files and settings; reused", folder)
             if definition is not None:
                 with atomic_path(folder / DEFINITION) as partial:
@@ -122,7 +122,7 @@ def prepare(
                 target=target, reader=reader, task=scan.task, citation=scan.citation, classes=list(scan.classes),
                 channels=scan.channels, input=list(scan.input), augmentation=scan.augmentation, scaling=scaling,
                 counts=counts, expected=dict(scan.expected), subset=subset, sources=sources, arrays=arrays, settings=settings,
-                image_rule=asdict(image_rule) if image_rule else None, ignore=scan.ignore,
+                image_rule=asdict(image_rule) if image_rule else None, ignore=scan.ignore, regions=dict(scan.regions),
             ).write(partial / TARGET_FILE)  # fmt: skip
             draw_preview(PreparedTarget.open(partial), partial / "preview.png")
             if definition is not None:
@@ -191,12 +191,12 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _is_current(
-    folder: Path, files: Sequence[str], settings: dict[str, Any], sources: dict[str, str], augmentation: str
+    folder: Path, files: Sequence[str], settings: dict[str, Any], sources: dict[str, str], scan: Scan
 ) -> bool:  # fmt: skip
     """Return whether the folder was made from the same files and settings and its arrays are unchanged."""
     try:
         info = TargetInfo.read(folder / TARGET_FILE)
-        if (info.settings, info.sources, info.augmentation) != (settings, sources, augmentation):
+        if (info.settings, info.sources, info.augmentation, info.regions) != (settings, sources, scan.augmentation, scan.regions):
             return False
         return info.arrays == {name: file_sha256(folder / name) for name in files}
     except (InputError, OSError):

@@ -127,6 +127,7 @@ Count = Annotated[int, Field(ge=0)]
 Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
 Side = Annotated[int, Field(gt=0, le=MOST_PIXELS)]  # pixels
 Share = Annotated[float, Field(ge=0, le=1)]
+Regions = dict[str, Annotated[list[Annotated[int, Field(ge=1, le=254)]], Field(min_length=1)]]  # name -> class numbers
 
 
 def input_channels(stored: int) -> int:

@@ -1,6 +1,6 @@
 """Record of a fine-tuned model, `model.json` beside its weights: everything that a prediction needs to know."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from medtransfer.config import Name
 from medtransfer.errors import InputError
-from medtransfer.records.base import MODEL, MOST_CHANNELS, REMEDIES, Channels, Record, Share, Side, input_channels
+from medtransfer.records.base import MODEL, MOST_CHANNELS, REMEDIES, Channels, Record, Regions, Share, Side, input_channels
 from medtransfer.records.checkpoint import LARGEST
 from medtransfer.records.image_rule import StoredRule
 from medtransfer.records.prepared import IMAGE_TASKS
@@ -47,6 +47,7 @@ class ModelInfo(Record):
         lineage: weights that the pretraining started from, oldest first; last how it was adapted to other channels.
         licence: licence of these weights; empty where it is unknown.
         git_revision: revision of the code that made the model.
+        regions: class numbers of each region by its name, which reference masks are compared in, too.
     """
 
     cell: dict[str, Any]
@@ -69,6 +70,7 @@ class ModelInfo(Record):
     lineage: list[str]
     licence: str
     git_revision: str
+    regions: Regions = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -80,6 +82,11 @@ class ModelInfo(Record):
                 f"got {len(info.mean)} and {len(info.std)}; {REMEDIES[MODEL]}"
             )
         return info
+
+    @classmethod
+    def added(cls) -> frozenset[str]:
+        """Return the fields that older files lack."""
+        return frozenset({"regions"})
 
     @classmethod
     def form(cls) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -13,7 +13,7 @@ from medtransfer.config import Name
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.records.arrays import map_array
-from medtransfer.records.base import REMEDIES, TARGET, Channels, Count, Record, Side, input_channels
+from medtransfer.records.base import REMEDIES, TARGET, Channels, Count, Record, Regions, Side, input_channels
 from medtransfer.records.image_rule import StoredRule
 from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import require_file
@@ -46,6 +46,7 @@ class TargetInfo(Record):
         settings: the parameters that it was prepared with.
         image_rule: how raw images became its pictures, the fields of an `ImageRule`; None where that is unknown.
         ignore: whether labels of pixels may be IGNORE.
+        regions: class numbers of each region by its name: unions of classes that may overlap, which are judged beside the classes.
     """
 
     target: Name
@@ -65,6 +66,7 @@ class TargetInfo(Record):
     settings: dict[str, Any]
     image_rule: StoredRule | None = None
     ignore: bool = False
+    regions: Regions = field(default_factory=dict)
 
     @classmethod
     def form(cls) -> str:
@@ -74,7 +76,7 @@ class TargetInfo(Record):
     @classmethod
     def added(cls) -> frozenset[str]:
         """Return the fields that older files lack."""
-        return frozenset({"image_rule"})
+        return frozenset({"image_rule", "regions"})
 
     @property
     def input_channels(self) -> int:
@@ -83,8 +85,9 @@ class TargetInfo(Record):
 
     @property
     def fingerprint(self) -> str:
-        """Return 12 hexadecimal digits that change when any image, label, split or class does."""
-        return digest([self.arrays, self.classes, self.input, self.augmentation])
+        """Return 12 hexadecimal digits that change when any image, label, split, class or region does."""
+        regions = [self.regions] if self.regions else []
+        return digest([self.arrays, self.classes, self.input, self.augmentation, *regions])
 
     @property
     def raw(self) -> str:

@@ -82,8 +82,8 @@ class Result(Record):
         per_sample: file beside this one with the values of every test sample.
         curves: one value per epoch, by name; None where an epoch has none.
         encoder_hash: digests of the encoder's weights before and after training.
-        settings: the recipe, the class names, the encoder's arguments, the `parts` that were kept, and how the target's
-            intensities became uint8.
+        settings: the recipe, the class names, the `regions` where the target has some, the encoder's arguments, the `parts` that
+            were kept, and how the target's intensities became uint8.
         seconds: duration of training and testing.
         git_revision: revision of the code.
     """

@@ -117,7 +117,8 @@ class _Classification:
         return (probabilities > torch.tensor(thresholds, device=probabilities.device)).to(torch.uint8)
 
     def evaluator(
-        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None, *, light: bool = False
+        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None,
+        regions: Mapping[str, Sequence[int]] | None = None, *, light: bool = False,
     ) -> Evaluator:  # fmt: skip
         """Start an evaluation, if `light` of the primary metric alone."""
         from medtransfer.metrics.image_labels import LabelEvaluation

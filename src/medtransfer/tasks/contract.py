@@ -167,13 +167,15 @@ class Task(Protocol):
         """Return the labels that probabilities (N, ...) mean, in the form of the task's labels file."""
 
     def evaluator(
-        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None, *, light: bool = False
+        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None,
+        regions: Mapping[str, Sequence[int]] | None = None, *, light: bool = False,
     ) -> Evaluator:  # fmt: skip
         """Start an evaluation.
 
         Args:
             class_names: names of the classes.
             pixel_sizes: (height, width) of a pixel of each image by its identifier, mm; None or empty if they are unknown.
+            regions: class numbers of each region by its name; None or empty if there are none.
             light: whether what costs little is enough, the primary metric among it.
         """
 

@@ -80,12 +80,13 @@ class Segmentation:
         return labels.to(torch.uint8)
 
     def evaluator(
-        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None, *, light: bool = False
+        self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None,
+        regions: Mapping[str, Sequence[int]] | None = None, *, light: bool = False,
     ) -> Evaluator:  # fmt: skip
         """Start the evaluation of A.3 and A.5, if `light` without average precision and HD95."""
         from medtransfer.metrics.segmentation import SegmentationEvaluation
 
-        return SegmentationEvaluation(len(class_names), class_names, pixel_sizes, light=light)
+        return SegmentationEvaluation(len(class_names), class_names, pixel_sizes, regions, light=light)
 
     def count_empty(self, evaluation: "Evaluation") -> tuple[int, int]:
         """Count the images whose true mask is empty, and those whose predicted mask is."""

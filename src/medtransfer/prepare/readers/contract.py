@@ -99,6 +99,7 @@ class Scan:
         labels: how they are stored; None if there are none.
         notes: what the user should know about the files, one sentence each; logged when they are read.
         ignore: whether labels of pixels may be IGNORE.
+        regions: class numbers of each region by its name, unions of classes that are judged beside them.
         see_splits: called with the split of every item before any is loaded, for a scaling that is computed from training images.
         image_rule: returns how raw images became pictures, once they are loaded; None if no rule describes it.
         left_out: samples of each split that the options leave out; they count as `expected` ones.
@@ -117,6 +118,7 @@ class Scan:
     labels: Labels | None
     notes: tuple[str, ...] = ()
     ignore: bool = False
+    regions: Mapping[str, list[int]] = field(default_factory=dict)
     see_splits: Callable[[Sequence[str]], None] | None = None
     image_rule: Callable[[], ImageRule] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)

@@ -56,6 +56,16 @@ class DatasetJson:
         check_classes(classes)
         return classes, read_rule(labels, classes, chosen["threshold"])
 
+    def regions(self, chosen: Mapping[str, Any]) -> Any:
+        """Return the regions, raw values by name; the option `regions` comes first.
+
+        All labels are regions where one lists several values, as in nnU-Net, which averages over them.
+        """
+        labels = self.values["labels"]
+        if chosen["regions"] is not None or not any(isinstance(value, list) for value in labels.values()):
+            return chosen["regions"]
+        return {name: value for name, value in labels.items() if value not in (0, [0]) and name != "ignore"}
+
     def notes(self, count: int) -> tuple[str, ...]:
         """Note if there are not as many training cases as the file announces, and what becomes of regions."""
         announced = self.values.get("numTraining", count)
@@ -63,8 +73,8 @@ class DatasetJson:
         if regions := [name for name, value in self.values["labels"].items() if isinstance(value, list)]:
             parts = ", ".join(f"{value}: {name}" for value, name in sorted(self.labels.items()))
             notes.append(
-                f"the regions {', '.join(regions)} overlap, so the classes are the values of the masks ({parts}), and metrics are "
-                "those of these classes, not of the regions"
+                f"the regions {', '.join(regions)} overlap, so models learn the values of the masks ({parts}); metrics are also "
+                "those of the regions, and means are over the regions, unless the option `regions` says otherwise"
             )
         return tuple(notes)
 

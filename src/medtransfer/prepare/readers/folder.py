@@ -19,6 +19,7 @@ Images and masks are matched by their paths below their folders, without the suf
     classes          names of the non-background classes
     labels           raw value -> class name, `background` or `ignore`; null: one class in masks of {0, 1} or {0, 255}
     threshold        lowest value of the only class, for masks with values between; null: none
+    regions          name -> classes or raw values, such as {whole: [1, 2]}: unions of classes that are judged beside them
     scaling          of 16-bit and float grey: image, group or dataset, whose percentiles become 0 and 255; [low, high]; or
                      {percentiles: [1, 99], over: dataset} or {z-score: 3, over: group}; dataset: its training images
     field            name of a subfolder with a field of view of every image: pixels where it is 0 are ignored; null: none
@@ -67,12 +68,13 @@ from medtransfer.prepare.readers.contract import (
 )
 from medtransfer.prepare.readers.folder_layout import Pair, list_pairs
 from medtransfer.prepare.readers.split_lists import is_outside
+from medtransfer.prepare.regions import read_regions
 from medtransfer.prepare.shared_scaling import DatasetScaling
 from medtransfer.records import IGNORE
 
 OPTIONS: dict[str, Any] = {
     "images": "images", "masks": "masks", "image_suffix": "", "suffix": "", "join": False, "group": None,
-    "classes": ["foreground"], "labels": None, "threshold": None, "scaling": "image", "keep_aspect": False,
+    "classes": ["foreground"], "labels": None, "threshold": None, "regions": None, "scaling": "image", "keep_aspect": False,
     "augmentation": "affine", "only": False, "field": None, "field_suffix": "", "expected": {},
 }  # fmt: skip
 CITATION = "own data"
@@ -122,6 +124,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     chosen = read_options(options, OPTIONS, "folder")
     _check_options(chosen)
     rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"])
+    regions = read_regions(chosen["regions"], chosen["classes"], rule)
     require_folder(root, "`root` must name the folder that holds your images and masks")
     pairs = list_pairs(root, chosen)
     headers = [read_header(pair.image) for pair in pairs]
@@ -150,7 +153,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         items,
         task="segmentation" if masked else UNLABELLED, labels=pixel_labels(size) if masked else None,
         notes=_describe(pairs, headers, size, chosen, scaling.apart), ignore=masked and bool(rule.ignored or chosen["field"]),
-        see_splits=see_splits,
+        regions=regions, see_splits=see_splits,
         image_rule=lambda: scaling.image_rule(group=pattern, keep_aspect=chosen["keep_aspect"]),
     )  # fmt: skip
 

@@ -48,8 +48,9 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     notes = described.notes(len(cases))
     if test := described.values.get("test"):
         notes += (f"{len(test)} test images of {root} have no published labels and are not read",)
+    chosen |= {"scaling": scaling, "regions": described.regions(chosen)}
     return scan_cases(
-        cases, root, size, chosen | {"scaling": scaling}, rule=rule, classes=classes, channel_names=described.channels,
+        cases, root, size, chosen, rule=rule, classes=classes, channel_names=described.channels,
         citation=f"{described.name}: {CITATION}".removeprefix(": "), notes=notes,
     )  # fmt: skip
 

@@ -11,8 +11,9 @@ Source: https://github.com/MIC-DKFZ/nnUNet, documentation/dataset_format.md (F. 
 
 File endings are .nii.gz, .nii and those of pictures, such as .png (RGB counts as three channels) or .tif (pages are slices). The
 label `ignore` is left out of loss and metrics. Regions, labels that list several values, overlap: the classes are the values of the
-masks, each named after the smallest region with it. Options are those of `volume_cases.py`; `classes` and `labels` come from
-dataset.json. CT alone is scaled over the dataset unless `scaling` says otherwise, as nnU-Net does.
+masks, each named after the smallest region with it, and metrics are also those of the regions. Options are those of
+`volume_cases.py`; `classes`, `labels` and `regions` come from dataset.json. CT alone
+is scaled over the dataset unless `scaling` says otherwise, as nnU-Net does.
 """
 
 import re
@@ -62,8 +63,9 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     classes, rule = described.classes(chosen)
     scaling = ("dataset" if described.is_ct else "volume") if chosen["scaling"] is None else chosen["scaling"]
     citation = described.values.get("reference") or "own data"
+    chosen |= {"scaling": scaling, "regions": described.regions(chosen)}
     return scan_cases(
-        cases, root, size, chosen | {"scaling": scaling}, rule=rule, classes=classes, channel_names=described.channels,
+        cases, root, size, chosen, rule=rule, classes=classes, channel_names=described.channels,
         citation=f"{described.name}: {citation}".removeprefix(": "), notes=notes,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ A volume is cut into slices along the axis of its largest spacing. Options, besi
     classes      names of the non-background classes
     labels       raw value -> class name, `background` or `ignore`
     threshold    lowest value of the only class, for masks with values between; null: none
+    regions      name -> classes or raw values, such as {whole: [1, 2, 3]}: unions of classes, judged beside them; null: none
     axis         0, 1 or 2 (x, y or z of the file), along which the slices are cut; null: that of the largest spacing
     channels     numbers or names of the channels to take, such as [0] or [T2, ADC]; the first is shown in previews; null: all
     scaling      volume, group or dataset, whose percentiles 0.5 and 99.5 become 0 and 255; [low, high], such as a window in HU; or
@@ -32,12 +33,13 @@ from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.prepare.mask_volumes import check_mask_volume, read_mask_volume
 from medtransfer.prepare.readers.contract import Item, Picture, Scan, check_kinds, match_group, pixel_labels, whole_picture
 from medtransfer.prepare.readers.volume_axes import compare_axes
+from medtransfer.prepare.regions import read_regions
 from medtransfer.prepare.shared_scaling import DatasetScaling
 from medtransfer.records.base import MOST_CHANNELS
 
 OPTIONS: dict[str, Any] = {
-    "group": None, "classes": None, "labels": None, "threshold": None, "axis": None, "channels": None, "scaling": "volume",
-    "keep_aspect": False,
+    "group": None, "classes": None, "labels": None, "threshold": None, "regions": None, "axis": None, "channels": None,
+    "scaling": "volume", "keep_aspect": False,
 }  # fmt: skip
 SEVERAL = re.compile(r"(.*\d.*?)[_-][^_-]*\d[^_-]*")  # a name such as patient001_frame12, of a patient and a number
 
@@ -106,6 +108,7 @@ def scan_cases(
     check_kinds(chosen, {"group": str | None, "keep_aspect": bool})
     if chosen["axis"] not in (None, 0, 1, 2) or isinstance(chosen["axis"], bool):
         raise InputError(f"expected the option axis to be 0, 1, 2 or null, but got {chosen['axis']!r}")
+    regions = read_regions(chosen["regions"], classes, rule)
     geometries = [_read_case(case, rule) for case in cases]
     channels = _choose_channels(cases, geometries, channel_names, chosen["channels"])
     groups = [match_group(case.name, chosen["group"], case.images[0]) if chosen["group"] else _source(case, root) for case in cases]
@@ -126,7 +129,7 @@ def scan_cases(
     return Scan(
         tuple(classes), len(channels), size, "affine", citation,
         lambda: ("8-bit pictures kept; " if len(raw) < len(cases) else "") + scaling.describe(), {}, whole_picture(size), items,
-        task="segmentation", labels=pixel_labels(size), notes=all_notes, ignore=rule.ignores,
+        task="segmentation", labels=pixel_labels(size), notes=all_notes, ignore=rule.ignores, regions=regions,
         see_splits=lambda splits: scaling.restrict({case for case, split in zip(cases, splits, strict=True) if split == "train"}),
         image_rule=lambda: scaling.image_rule(
             group=chosen["group"], channels=list(channels), axis=chosen["axis"], keep_aspect=chosen["keep_aspect"]
