@@ -149,13 +149,15 @@ def test_the_record_holds_all_metrics_and_curves(tuned):
     assert {"image", "group", "dice", "hd95", "dice_class_1", "tp_class_3"} <= rows[0].keys()
 
 
-def test_a_target_with_regions_is_judged_by_their_mean(tuned, finetune):
+def test_a_target_with_regions_is_judged_by_their_mean(tuned, finetune, caplog):
     """Also in validation, the run, the table of images and the model's record; the same model as without."""
     shutil.copytree("data/validated/sample", "data/regions/sample")
     target = PreparedTarget.open(Path("data/regions/sample"))
     regions = {"heart": [1, 2, 3], "LV": [2, 3]}
     replace(target.info, regions=regions).write(target.folder / "dataset.json")
-    result = finetune(wanted(), {"prepared": "data/regions"})
+    with caplog.at_level("INFO", "medtransfer"):
+        result = finetune(wanted(), {"prepared": "data/regions"})
+    assert f"Dice {result.metrics['dice']:.4f} (mean over the regions heart, LV)" in caplog.text
     means = [
         result.metrics[f"{name}_region_1"] + result.metrics[f"{name}_region_2"] for name in ("dice", "hd95", "average_precision")
     ]

@@ -1,7 +1,7 @@
 """Stage `finetune`: fine-tune a list of cells, each to a trained model, a record and a finished run."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -45,12 +45,17 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
             empty, alarming = _note_empty_predictions(result.metrics, tuning.protocol.evaluate)
             if not reused or alarming:  # a reused cell has been logged
                 log.log(
-                    logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s%s %.4f%s", number, len(tunings),
+                    logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s%s %.4f%s%s", number, len(tunings),
                     tuning.cell.name, "validation " * (tuning.protocol.evaluate == "validation"), metric.label,
-                    result.metrics[metric.name], empty,
+                    result.metrics[metric.name], _note_regions(tuning.target.info.regions), empty,
                 )  # fmt: skip
             results.append(result)
     return results
+
+
+def _note_regions(regions: Collection[str]) -> str:
+    """Return a clause about regions, which the metric is the mean over."""
+    return f" (mean over the regions {', '.join(regions)})" if regions else ""
 
 
 def _note_empty_predictions(metrics: Mapping[str, float], split: str = "test") -> tuple[str, bool]:
