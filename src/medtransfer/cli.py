@@ -23,7 +23,7 @@ from medtransfer.command_line import (
     help_option,
     parsed,
     read_list,
-    read_value,
+    read_option,
     stage,
 )
 from medtransfer.config import (
@@ -101,7 +101,8 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
     from medtransfer.prepare.definition import define
 
     keys = {name: options.pop(f"of_target_{name}") for name in Target.model_fields}
-    given = {name: read_value(name, text) for name, text in keys.items() if text is not None}
+    fields = Target.model_fields
+    given = {name: read_option(name, text, fields[name].annotation) for name, text in keys.items() if text is not None}
     overrides = parsed("prepare", options)
     if not given:
         study.prepare(load(files, overrides), force)

@@ -147,9 +147,13 @@ def parsed(section: str, options: dict[str, str | None]) -> dict[str, Any]:
     """Read the given options of a section as YAML values, by dotted key."""
     fields = Params.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
     return {
-        f"{section}.{key}": read_list(key, text) if is_list(fields[key].annotation) else read_value(key, text)
-        for key, text in options.items() if text is not None
+        f"{section}.{key}": read_option(key, text, fields[key].annotation) for key, text in options.items() if text is not None
     }  # fmt: skip
+
+
+def read_option(key: str, text: str, annotation: Any) -> Any:
+    """Read an option of a key with the given annotation."""
+    return read_list(key, text) if is_list(annotation) else read_value(key, text)
 
 
 def read_list(key: str, text: str) -> list[Any]:

@@ -41,7 +41,7 @@ def test_a_folder_by_path_becomes_a_target() -> None:
         "reader": "nifti", "root": "my data", "size": [12, 10], "subset": False, "split": "auto", "validation": 0.0,
         "allow_duplicates": False, "options": {"scaling": "dataset"},
     }}  # fmt: skip
-    run("--target", "my-data", "--size", "[6, 5]")  # known by its name from now on
+    run("--target", "my-data", "--size", "6,5")  # known by its name from now on
     assert PreparedTarget.open(prepared.folder).images.shape == (15, 6, 5, 1)
     assert targets()["my-data"]["size"] == [6, 5]
     run("--target", "my-data", "--force")
