@@ -1,11 +1,12 @@
 """Contract of encoders: from images (N, 3, H, W), or of other channels, to one map (N, C, H/stride, W/stride) per level."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from medtransfer.encoders.source_head import NoHead, SourceHead, linear_head
 from medtransfer.errors import InputError
 
 RGB_CHANNELS = 3
@@ -58,6 +59,7 @@ class Encoder(Part):
         prefix: prefix of this package's tensor names that names in published weights files lack.
         heads: names, or prefixes of names, in published weights files that are not part of the encoder; the usual
             classification heads need not be listed.
+        classifiers: names that the linear layer on the mean of the last level may have in weights files; `head` in our own.
         normalise_maps: whether decoders normalise each level first, because the scales of the levels differ widely.
         layers_by_depth: regular expressions of the layers' names from the input on, in the form of timm's `group_matcher`.
     """
@@ -67,6 +69,7 @@ class Encoder(Part):
     default_decoder: ClassVar[str]
     prefix: ClassVar[str] = ""
     heads: tuple[str, ...] = ()
+    classifiers: ClassVar[tuple[str, ...]] = ("head",)
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     channels: str = "RGB"
@@ -95,6 +98,17 @@ class Encoder(Part):
             Whether the encoder has its own method; if not, the rule that `initialisation` names applies.
         """
         return False
+
+    def source_head(self, tensors: Mapping[str, Tensor]) -> SourceHead | NoHead:
+        """Return the classifier of the source classes on the last level.
+
+        Args:
+            tensors: tensors of a weights file that are not the encoder's, by name; see `head_tensors`.
+        """
+        for name in self.classifiers:
+            if (weight := tensors.get(f"{name}.weight")) is not None:
+                return linear_head(self.levels[-1].channels, weight, tensors.get(f"{name}.bias"))
+        return NoHead("its weights hold no classifier that is known")
 
     def depths(self) -> dict[str, int]:
         """Number the parameters by the depth of their layer, from 0 at the input; names as in `named_parameters`."""

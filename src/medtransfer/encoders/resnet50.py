@@ -21,6 +21,7 @@ class ResNet50Encoder(Encoder):
     name = "resnet50"
     initialisation = "he"
     default_decoder = "attention"
+    classifiers = ("fc", "head")
     layers_by_depth: ClassVar[dict[str, Any]] = {"stem": "^(?:conv1|bn1)", "blocks": r"^layer(\d+)\.(\d+)"}
 
     def __init__(

@@ -25,6 +25,7 @@ class SwinEncoder(Encoder):
     name = "swin"
     initialisation = "truncated"
     default_decoder = "swin"
+    classifiers = ("head.fc", "head")  # of timm, and of torchvision and the authors
     layers_by_depth: ClassVar[dict[str, Any]] = {
         "stem": "^patch_embed",
         "blocks": [(r"^layers\.(\d+)\.downsample", (0,)), (r"^layers\.(\d+)\.\w+\.(\d+)", None), ("^norm", (99999,))],

@@ -17,6 +17,7 @@ import difflib
 import inspect
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from torch.nn import functional
 
 from medtransfer.encoders.contract import RGB_CHANNELS, Encoder, Level, drop_rate, whole_numbers
 from medtransfer.encoders.conv_blocks import resized
+from medtransfer.encoders.source_head import NoHead, SourceHead
+from medtransfer.encoders.timm_head import timm_head
 from medtransfer.encoders.weights import load_encoder_weights
 from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
@@ -107,6 +110,17 @@ class TimmEncoder(Encoder):
         self.load_state_dict(fresh.state_dict())
         return True
 
+    def source_head(self, tensors: Mapping[str, Tensor]) -> SourceHead | NoHead:
+        """Return timm's classifier on the last level; see `Encoder.source_head`."""
+        names = [f"{name}weight" for name in _classifiers(self.network.pretrained_cfg)]
+        weights = [tensors[name] for name in names if name in tensors]
+        if len(weights) != 1:
+            return NoHead("its weights hold no classifier" if not weights else "its weights hold several classifiers")
+        size, rate = self.arguments["size"], self.arguments["stochastic_depth"]
+        with torch.random.fork_rng(devices=[]):
+            network = _create(self.arguments["name"], size, rate, self.in_channels, classes=len(weights[0]))
+        return timm_head(self, network, tensors)
+
     def depths(self) -> dict[str, int]:
         """Number the parameters by the depth of their layer, as timm groups them; see `Encoder.depths`."""
         groups = timm.models.group_parameters(self.network, self.network.group_matcher(coarse=False), reverse=True)
@@ -127,8 +141,8 @@ class TimmEncoder(Encoder):
         return [resized(m, *side) for m, side in zip(cropped, sides, strict=True)]  # (N, C, H/stride, W/stride)
 
 
-def _create(name: str, size: int | None, rate: float, in_channels: int) -> Any:
-    """Build a timm model without its classifier, with random weights, for images of any size if possible."""
+def _create(name: str, size: int | None, rate: float, in_channels: int, classes: int = 0) -> Any:
+    """Build a timm model, without its classifier for 0 classes, with random weights, for images of any size if possible."""
     if not (isinstance(name, str) and timm.is_model(name)):
         close = difflib.get_close_matches(str(name), timm.list_models(), 3, 0)
         raise ValueError(f"expected the name of a timm model, such as {', '.join(close)}, but got {name!r}")
@@ -147,7 +161,7 @@ def _create(name: str, size: int | None, rate: float, in_channels: int) -> Any:
     if in_channels != RGB_CHANNELS and "in_chans" not in known:
         raise ValueError(f"the timm model {name} takes images of {RGB_CHANNELS} channels alone")
     options: dict[str, Any] = {**ANY_SIZE, "img_size": size, "drop_path_rate": rate, "in_chans": in_channels}
-    return timm.create_model(name, num_classes=0, **{key: value for key, value in options.items() if key in known})
+    return timm.create_model(name, num_classes=classes, **{key: value for key, value in options.items() if key in known})
 
 
 def _last(strides: list[int], stride: int) -> int:
