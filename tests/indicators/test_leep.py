@@ -1,11 +1,22 @@
 """LEEP and NCE against published values, loops, and scikit-learn's mutual information."""
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from scipy.special import softmax
 from sklearn.metrics import mutual_info_score
+from tests.indicators.test_registry import CONTRACT, OPTIONS, VIEWS, Patches
+from tests.indicators.test_registry import head as source_head
 
+from medtransfer.data.views import TwoViews
+from medtransfer.encoders.source_head import NoHead
 from medtransfer.indicators.leep import leep, nce
+from medtransfer.indicators.registry import find_indicators
+from medtransfer.indicators.streamed_pass import measure
+from medtransfer.records import PreparedTarget
 
 
 def head(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,3 +63,56 @@ def test_what_are_no_probabilities_is_refused(score):
         score(np.log(probabilities), labels)
     with pytest.raises(ValueError, match=r"but got \(20,\)"):
         score(labels, probabilities)
+
+
+def score(target, head, options=OPTIONS, blocks=0):
+    views = replace(VIEWS, blocks=blocks)
+    return measure(
+        find_indicators(["leep", "nce"], "key"), Patches(), target, views, options, contract=CONTRACT, batch_size=4,
+        device=torch.device("cpu"), autocast=nullcontext, label="test", head=head,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("level", [-1, -2])
+def test_every_pixel_has_the_softmax_of_the_head_at_its_position(make_target, level):
+    """All 32 x 32 images, whose last level has 4 x 4 positions; of the finer level 2 x 2 pixels share one."""
+    target, stride = make_target(5), 8 if level == -1 else 4
+    images = TwoViews(target, "train", seed=4, max_images=None, **CONTRACT)
+    last, linear = Patches()(images.images(np.arange(5)))[-1].detach().numpy(), source_head().layers[0]
+    masks = images.labels(np.arange(5)).numpy()
+    rows = [
+        (linear.weight.detach().numpy() @ last[i, :, y // 8, x // 8] + linear.bias.detach().numpy(), masks[i, y, x])
+        for i in range(5) for y in range(0, 32, stride) for x in range(0, 32, stride)
+    ]  # fmt: skip
+    probabilities, labels = softmax(np.array([row[0] for row in rows]), axis=1), np.array([row[1] for row in rows])
+    options = replace(OPTIONS, robustness=replace(OPTIONS.robustness, level=level), pixels=3000)  # all are in the sample
+    measured = score(target, source_head(), options)
+    for name, function in (("leep", leep), ("nce", nce)):
+        (row,) = measured[name].scores
+        assert (row.value, row.setting) == (
+            pytest.approx(function(probabilities, labels)[0], abs=1e-5),
+            {"level": level, "pixels": 3000},
+        )
+
+
+def test_without_a_head_they_are_not_defined_and_the_reason_is_said(make_target, caplog):
+    measured = score(make_target(5), NoHead("its classifier has a single output"), blocks=3)
+    assert "test: leep and nce not measured, since there is no source head: its classifier has a single output" in caplog.text
+    for name in ("leep", "nce"):
+        (row,) = measured[name].scores
+        assert (row.value, row.error, row.replicates, row.flags) == (None, None, [], {"no_source_head": 1, "undefined": 1})
+
+
+def test_of_one_class_they_are_not_defined(make_target):
+    target = make_target(5)
+    np.save(target.folder / "masks.npy", np.zeros((5, 32, 32), np.uint8))
+    measured = score(PreparedTarget.open(target.folder), source_head())
+    assert {result.scores[0].value for result in measured.values()} == {None}
+
+
+def test_patients_that_are_left_out_give_the_error(make_target):
+    measured = score(make_target(9, "aaabbbccc"), source_head(), blocks=3)
+    for result in measured.values():
+        (row,) = result.scores
+        spread = np.array(row.replicates) - np.mean(row.replicates)
+        assert len(row.replicates) == 3 and row.error == pytest.approx(np.sqrt(2 / 3 * (spread**2).sum()))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from medtransfer.encoders.contract import Encoder, Level
+from medtransfer.encoders.source_head import SourceHead
 from medtransfer.errors import InputError
 from medtransfer.indicators.alpha import AlphaOptions
 from medtransfer.indicators.ccfv import CCFVOptions
@@ -65,12 +66,20 @@ class Broken(Patches):
         return [features.masked_fill(first, torch.nan) for features in super().maps(x)]
 
 
+def head() -> SourceHead:
+    linear = nn.Linear(6, 4)
+    with torch.no_grad():
+        linear.weight.copy_(torch.linspace(-2, 2, 24).sin().view(4, 6) * 3)
+        linear.bias.copy_(torch.linspace(-1, 1, 4))
+    return SourceHead(linear)
+
+
 def score(
     indicators: list[Indicator], encoder: Encoder, target: PreparedTarget, batch_size: int = 4, views: ViewSettings = VIEWS
 ) -> dict[str, Measured]:  # fmt: skip
     return measure(
         indicators, encoder, target, views, OPTIONS, contract=CONTRACT, batch_size=batch_size, device=torch.device("cpu"),
-        autocast=nullcontext, label="test",
+        autocast=nullcontext, label="test", head=head(),
     )  # fmt: skip
 
 

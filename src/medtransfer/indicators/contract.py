@@ -17,7 +17,7 @@ from medtransfer.records.scores import Score, Setting
 if TYPE_CHECKING:
     from torch import Tensor
 
-NEEDS = ("views", "features", "labels")  # what `Batch` can hold
+NEEDS = ("views", "features", "labels", "source_probabilities")  # what `Batch` can hold
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Context:
         options: settings at which to compute.
         blocks: parts that the groups are divided into for standard errors; 0 for none.
         samples: samples that indicators share.
+        without_head: why no batch provides `source_probabilities`; empty if they do where an indicator needs them.
     """
 
     images: list[str]
@@ -92,6 +93,7 @@ class Context:
     options: Options
     blocks: int = 0
     samples: "Samples" = field(default_factory=lambda: Samples())
+    without_head: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,15 @@ class Batch:
         views: maps of jittered views, for the need `views`.
         features: one map (B, C, H, W) per level of the plain images, for the need `features`; in the first repeat only.
         labels: uint8 (B, H, W) on the CPU, for the need `labels`; in the first repeat only.
+        source_probabilities: of the source classes at each position of the last level, (B, Z, h, w), for the need of this name;
+            in the first repeat only, with `features`.
     """
 
     positions: NDArray[np.int64]
     views: ViewMaps | None = None
     features: "list[Tensor] | None" = None
     labels: "Tensor | None" = None
+    source_probabilities: "Tensor | None" = None
 
     @property
     def provides(self) -> frozenset[str]:

@@ -1,9 +1,15 @@
 """LEEP and NCE: how well the classes that a source head predicts tell the target's labels."""
 
+import math
+from typing import ClassVar
+
 import numpy as np
 
+from medtransfer.indicators.contract import Context
 from medtransfer.indicators.labelled import Labels, Numbers, check_labelled, counted, one_hot
-from medtransfer.indicators.sampled import Flags
+from medtransfer.indicators.sampled import Flags, SampledIndicator
+from medtransfer.indicators.samples.labelled_pixels import Pixels
+from medtransfer.indicators.samples.source_pixels import SourcePixels, source_pixels
 
 ROUNDING = 1e-3  # by which the probabilities of a sample may miss 1
 
@@ -62,3 +68,34 @@ def _check(probabilities: Numbers, labels: Labels) -> None:
             f"expected rows of probabilities, none negative and summing to 1, but got {int(broken.sum())} of {len(broken)} rows "
             f"that are not; take the softmax of logits, and pass probabilities before labels"
         )
+
+
+class SourceIndicator(SampledIndicator[Pixels]):
+    """Base class of indicators on what the source head predicts at labelled pixels; the background is a class."""
+
+    needs: ClassVar[frozenset[str]] = SourcePixels.needs
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, 0.0)
+
+    def sampler(self, context: Context) -> SourcePixels:
+        """Return the sample of probabilities."""
+        return source_pixels(context)
+
+
+class LEEP(SourceIndicator):
+    """LEEP of the labelled pixels."""
+
+    name: ClassVar[str] = "leep"
+
+    def measure(self, sample: Pixels, context: Context) -> tuple[float, Flags]:
+        """Compute LEEP of the sample; of one class it is not defined, although the sum would be 0, the highest value."""
+        return leep(sample.features, sample.labels) if len(np.unique(sample.labels)) > 1 else (math.nan, {})
+
+
+class NCE(SourceIndicator):
+    """NCE of the labelled pixels."""
+
+    name: ClassVar[str] = "nce"
+
+    def measure(self, sample: Pixels, context: Context) -> tuple[float, Flags]:
+        """Compute NCE of the sample; of one class it is not defined, as LEEP."""
+        return nce(sample.features, sample.labels) if len(np.unique(sample.labels)) > 1 else (math.nan, {})

@@ -32,6 +32,8 @@ INDICATORS: "Registry[Indicator]" = Registry({
     "gbc": "medtransfer.indicators.gbc:GBC",
     "gbc_diag": "medtransfer.indicators.gbc:DiagonalGBC",
     "nleep": "medtransfer.indicators.nleep:NLEEP",
+    "leep": "medtransfer.indicators.leep:LEEP",
+    "nce": "medtransfer.indicators.leep:NCE",
     "sfda": "medtransfer.indicators.sfda:SFDA",
     "parc": "medtransfer.indicators.parc:PARC",
     "grtd": "medtransfer.indicators.grtd:GRTD",

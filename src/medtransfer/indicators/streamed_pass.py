@@ -1,8 +1,9 @@
 """One streamed pass over a target that feeds all requested indicators."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from medtransfer.data.views import TwoViews, ViewBatch
 from medtransfer.encoders.channels import adapt_input
 from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options, ViewMaps, ViewSettings
 from medtransfer.indicators.robustness.negatives import NegativePlan, negatives
@@ -19,6 +21,10 @@ from medtransfer.progress import track
 from medtransfer.records import MASKS_FILE, TARGET_FILE, PreparedTarget
 from medtransfer.seeds import derive_seed
 from medtransfer.training.memory import keep_freed_memory
+
+log = logging.getLogger("medtransfer")
+PROBABILITIES = "source_probabilities"
+NOT_LOADED = NoHead("it was not loaded")
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,16 @@ def require_labels(indicators: Sequence[Indicator], target: PreparedTarget, key:
         )
 
 
+def needs_head(indicators: Sequence[Indicator]) -> bool:
+    """Return whether an indicator needs the source head."""
+    return any(PROBABILITIES in indicator.needs for indicator in indicators)
+
+
 @torch.no_grad()
 def measure(
     indicators: Sequence[Indicator], encoder: Encoder, target: PreparedTarget, settings: ViewSettings, options: Options, *,
     contract: Mapping[str, Any], batch_size: int, device: torch.device, autocast: Callable[[], AbstractContextManager[Any]],
-    label: str,
+    label: str, head: SourceHead | NoHead = NOT_LOADED,
 ) -> dict[str, Measured]:  # fmt: skip
     """Measure all indicators in one pass; memory grows with the number of images only by a few numbers each.
 
@@ -72,6 +83,7 @@ def measure(
         device: device that the encoder is moved to.
         autocast: makes the context of the forward pass.
         label: label of the progress bar.
+        head: source head of the encoder; without one, indicators that need it have no value, and the reason is logged.
 
     Returns:
         By name of the indicator.
@@ -84,6 +96,7 @@ def measure(
     needs = frozenset().union(*(indicator.needs for indicator in indicators))
     if settings.features == "view" and "features" in needs:
         needs = needs - {"features"} | {"views"}
+    without_head = _without_head(indicators, head, label)
     encoder = adapt_input(encoder, target.info.input_channels).to(device).eval()
     images = TwoViews(
         target, settings.split, mean=contract["mean"], std=contract["std"], seed=settings.seed,
@@ -91,7 +104,8 @@ def measure(
     )  # fmt: skip
     plans = _plans(images, target, settings) if "views" in needs else ()
     context = Context(
-        images.ids, images.groups, len(target.info.classes) + 1, settings.seed, settings.repeats, plans, options, settings.blocks
+        images.ids, images.groups, len(target.info.classes) + 1, settings.seed, settings.repeats, plans, options, settings.blocks,
+        without_head=without_head,
     )  # fmt: skip
     steps = -(-len(images) // batch_size)
     repeats = (
@@ -99,17 +113,27 @@ def measure(
         for repeat, plan in enumerate(plans or (None,))
     )
     steps_of_all = (inputs for batches in repeats for inputs in batches)
-    return feed(indicators, context, encoder, steps_of_all, autocast, settings.features == "view")
+    classifier = head.to(device) if PROBABILITIES in needs and isinstance(head, SourceHead) else None
+    return feed(indicators, context, encoder, steps_of_all, autocast, settings.features == "view", classifier)
+
+
+def _without_head(indicators: Sequence[Indicator], head: SourceHead | NoHead, label: str) -> str:
+    """Return why indicators that need the source head are not measured, and log it; empty if none needs it or it exists."""
+    needing = [indicator.name for indicator in indicators if PROBABILITIES in indicator.needs]
+    if not needing or isinstance(head, SourceHead):
+        return ""
+    log.warning("%s: %s not measured, since there is no source head: %s", label, " and ".join(needing), head.reason)
+    return head.reason
 
 
 @torch.no_grad()
 def feed(
     indicators: Sequence[Indicator], context: Context, encoder: Encoder, inputs: Iterable[Inputs],
-    autocast: Callable[[], AbstractContextManager[Any]], features_of_view: bool = False,
+    autocast: Callable[[], AbstractContextManager[Any]], features_of_view: bool = False, head: SourceHead | None = None,
 ) -> dict[str, Measured]:  # fmt: skip
     """Encode inputs step by step and pass the maps to the indicators; arguments as in `measure`.
 
-    With `features_of_view` the maps of the first views serve as features, too.
+    With `features_of_view` the maps of the first views serve as features, too. The head is applied in float32.
     """
     measurements = [(indicator, indicator.begin(context)) for indicator in indicators]
     steps = iter(inputs)
@@ -117,6 +141,8 @@ def feed(
     while step is not None:
         with autocast():
             batch = _encode(encoder, step, features_of_view)
+        if head is not None and batch.features is not None:
+            batch = replace(batch, source_probabilities=head(batch.features[-1].float()).softmax(dim=1))
         step = next(steps, None)  # prepared while the GPU computes the maps
         context.samples.update(batch)
         for indicator, measurement in measurements:

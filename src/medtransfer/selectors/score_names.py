@@ -43,6 +43,8 @@ INDICATOR_NAMES = {  # by name of the indicator; robustness has selectors of its
     "gbc": ScoreName("GBC", "whose classes overlap least as spherical Gaussians"),
     "gbc_diag": ScoreName("GBC, diagonal", "whose classes overlap least as diagonal Gaussians"),
     "nleep": ScoreName("NLEEP", "whose clusters of pixels predict the labels best"),
+    "leep": ScoreName("LEEP", "whose source classes predict the labels of pixels best, by their probabilities"),
+    "nce": ScoreName("NCE", "whose likeliest source class leaves least uncertainty about the labels of pixels"),
     "sfda": ScoreName("SFDA", "whose classes a discriminant analysis separates best"),
     "parc": ScoreName("PARC", "whose distances of pixels agree best with those of their labels"),
     "grtd": ScoreName("GRTD", "whose tree of nearest pixels is cut least by the classes"),

@@ -87,12 +87,17 @@ class LabelledPixels:
         height, width = features.shape[2:]
         grid, shares = to_grid(batch.labels, len(self._kept), height, width)
         keys = pixel_keys(self._seed, [self._images[position] for position in batch.positions], height * width)
-        rows = features.permute(0, 2, 3, 1).flatten(0, 2)  # (B * h * w, D)
+        rows, row_of = self._rows(batch, height, width)
         of = np.repeat(batch.positions, height * width)
         for label, kept in enumerate(self._kept):
             self._covered[label] += shares[:, label].sum()
             self._surviving[label] += shares[:, label][grid == label].sum()
-            kept.offer(keys, rows, of, np.flatnonzero(grid == label))
+            kept.offer(keys, rows, of, np.flatnonzero(grid == label), row_of)
+
+    def _rows(self, batch: Batch, height: int, width: int) -> tuple[Tensor, NDArray[np.int64] | None]:
+        """Return what is kept of the pixels of the grid: rows (n, D), and the row of each pixel if several share one."""
+        assert batch.features is not None
+        return batch.features[self._level].permute(0, 2, 3, 1).flatten(0, 2), None  # (B * h * w, D)
 
     def collect(self) -> Pixels:
         """Return the sample, class by class, in the order of the keys.

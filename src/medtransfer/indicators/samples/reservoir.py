@@ -15,34 +15,40 @@ class Reservoir:
     """Keeps the embeddings with the smallest keys.
 
     Attributes:
+        size: most embeddings to keep; it may be lowered.
         embeddings: float32 (n, D), in the order of their keys; None before the first.
         images: int64 (n,), the position of the image that each embedding is of.
     """
 
     def __init__(self, size: int) -> None:
         """Start empty; `size` is the most embeddings to keep."""
-        self._size, self._keys = size, np.empty(0)
+        self.size, self._keys = size, np.empty(0)
         self.embeddings: NDArray[np.float32] | None = None
         self.images = np.empty(0, dtype=np.int64)
 
-    def offer(self, keys: NDArray[np.float64], rows: Tensor, images: NDArray[np.int64], candidates: NDArray[np.int64]) -> None:
+    def offer(
+        self, keys: NDArray[np.float64], rows: Tensor, images: NDArray[np.int64], candidates: NDArray[np.int64],
+        row_of: NDArray[np.int64] | None = None,
+    ) -> None:  # fmt: skip
         """Keep those candidates whose keys are small enough.
 
         Args:
-            keys: (n,), the key of each row.
+            keys: (n,), the key of each pixel.
             rows: (n, D), of any floating type and on any device; only what may be kept is copied.
-            images: (n,), position of the image of each row.
-            candidates: indices of the rows to choose from.
+            images: (n,), position of the image of each pixel.
+            candidates: indices of the pixels to choose from.
+            row_of: (n,), row of each pixel where several share one; None: each has its own.
         """
-        candidates = candidates[np.argsort(keys[candidates])][: self._size]
+        candidates = candidates[np.argsort(keys[candidates])][: self.size]
         if not len(candidates):
             return
         own, of = keys[candidates], images[candidates]
-        embeddings = rows[torch.from_numpy(candidates).to(rows.device)].float().cpu().numpy()
+        taken = torch.from_numpy(candidates if row_of is None else row_of[candidates]).to(rows.device)
+        embeddings = rows[taken].float().cpu().numpy()
         if self.embeddings is not None:
             own, of = np.concatenate([self._keys, own]), np.concatenate([self.images, of])
             embeddings = np.concatenate([self.embeddings, embeddings])
-        first = np.argsort(own)[: self._size]
+        first = np.argsort(own)[: self.size]
         self._keys, self.images, self.embeddings = own[first], of[first], embeddings[first]
 
 
