@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from medtransfer.analysis.described import Described
     from medtransfer.config import Pretrain
     from medtransfer.encoders.contract import Encoder
+    from medtransfer.encoders.source_head import NoHead, SourceHead
     from medtransfer.pretrain.stopping import Stopper
     from medtransfer.selectors.rules import Observation
 
@@ -483,12 +484,12 @@ def _stopper(params: Params) -> "Stopper | None":
     require_labels([indicator], target, "pretrain.stop_by")
     setting = indicator.watched(options, params.finetune.mode)
 
-    def score(encoder: "Encoder", contract: "Mapping[str, Any]") -> "Observation":
+    def score(encoder: "Encoder", contract: "Mapping[str, Any]", head: "SourceHead | NoHead") -> "Observation":
         fabric = open_fabric(params.pretrain.accelerator, 1, section.precision)
         with arithmetic(fabric.device, tf32=section.tf32, reproducible=True):
             measured = measure(
                 [indicator], encoder, target, views, options, contract=contract, batch_size=section.batch_size,
-                device=fabric.device, autocast=fabric.autocast, label=f"{indicator.name} on {name}",
+                device=fabric.device, autocast=fabric.autocast, label=f"{indicator.name} on {name}", head=head,
             )  # fmt: skip
         score = pick(measured[indicator.name].scores, setting)
         if broken := score.flags.get("nonfinite"):

@@ -14,6 +14,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.initialise import initialise
+from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.errors import InputError, StageError
 from medtransfer.indicators.robustness.pairs import read_pair
 from medtransfer.indicators.robustness.triplet import standard_error, triplet_losses
@@ -59,7 +60,7 @@ def stopper(epoch_of: dict[str, int]) -> Callable[..., Stopper]:
         values: Mapping[int, float], identity: str = "fake", seen: list[int] | None = None,
         rule: type[Rule[int]] = FirstDrop,
     ) -> Stopper:  # fmt: skip
-        def measure(encoder: Encoder, contract: Mapping[str, Any]) -> Observation:
+        def measure(encoder: Encoder, contract: Mapping[str, Any], head: SourceHead | NoHead) -> Observation:
             epoch = epoch_of[state_hash(encoder)]
             if seen is not None:
                 seen.append(epoch)
@@ -241,7 +242,8 @@ def test_any_kind_of_origin_that_trains_may_stop_early(workplace, tiny_params, m
         def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
             encoder = build_encoder("unet", width=4, depth=3)
             initialise(encoder, 1)
-            measured.extend(stopper.measure(encoder, {"mean": [mean] * 3, "std": [0.25] * 3}) for mean in (0.5, 0.5, 0.1))
+            contracts = [{"mean": [mean] * 3, "std": [0.25] * 3} for mean in (0.5, 0.5, 0.1)]
+            measured.extend(stopper.measure(encoder, contract, NoHead("none")) for contract in contracts)
             return Path("checkpoints")
 
     monkeypatch.setitem(ORIGINS, "file", Trained())

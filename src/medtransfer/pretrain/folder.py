@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtransfer.records import CheckpointInfo, OlderFormat, checkpoint_path, list_checkpoints, read_curves
+from medtransfer.records import CheckpointInfo, OlderFormat, checkpoint_files, checkpoint_path, list_checkpoints, read_curves
 from medtransfer.training.state import read_progress
 
 
@@ -29,10 +29,11 @@ class CheckpointFolder:
 
     @property
     def saved(self) -> tuple[int, ...]:
-        """Epochs whose record and weights are both in the folder; empty if it does not exist."""
+        """Epochs all of whose files are in the folder; empty if it does not exist."""
         return tuple(
-            epoch for epoch in sorted(self._infos) if checkpoint_path(self.path, epoch).with_suffix(".safetensors").exists()
-        )
+            epoch for epoch, info in sorted(self._infos.items())
+            if all(file.exists() for file in checkpoint_files(checkpoint_path(self.path, epoch), info))
+        )  # fmt: skip
 
     @property
     def complete(self) -> bool:

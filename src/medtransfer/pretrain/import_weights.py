@@ -17,6 +17,7 @@ from medtransfer.config import Pretrain
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.initialise import initialise
+from medtransfer.encoders.source_head import NoHead, head_tensors
 from medtransfer.encoders.weights import LoadAudit, load_encoder_weights
 from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
@@ -51,6 +52,7 @@ class WeightsImport:
         prefix: start of the names to take, None for all.
         rename: maps the tensors' names to the encoder's; None to try the known mappings.
         licence: licence of the weights, empty for that of the file's own checkpoint record.
+        without_head: why a classifier in the files is not kept as source head; empty to keep it.
     """
 
     kind: str
@@ -62,6 +64,7 @@ class WeightsImport:
     prefix: str | None = None
     rename: Callable[[Encoder, Tensors], Tensors] | None = None
     licence: str = ""
+    without_head: str = ""
 
 
 def import_weights(section: Pretrain, weights: WeightsImport, force: bool) -> Path:
@@ -140,23 +143,23 @@ def _in_rgb(contract: dict[str, Any]) -> dict[str, Any]:
 def _import(
     section: Pretrain, weights: WeightsImport, checkpoints: CheckpointFolder, provenances: dict[int, Provenance], cell: str
 ) -> None:  # fmt: skip
-    encoders, audits = dict[int, Encoder](), dict[int, LoadAudit]()
+    encoders, audits, heads = dict[int, Encoder](), dict[int, LoadAudit](), dict[int, dict[str, Tensor]]()
     for epoch, file in track(weights.files.items(), "pretrain: weights files", len(weights.files), "files"):
         encoder = _random(section)
-        audits[epoch] = _load(encoder, file, weights)  # an invalid file raises before anything is written
+        audits[epoch], heads[epoch] = _load(encoder, file, weights)  # an invalid file raises before anything is written
         _log_audit(audits[epoch], file)
         if len(encoders) < KEPT:
             encoders[epoch] = encoder
     move_aside_foreign(checkpoints)
     first = next(iter(provenances.values()))
-    # The class names of a published head are unknown, so only the encoder is kept.
     save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": _random(section)}), replace(first, epoch=0, lineage=[], licence=""))
     for epoch, file in weights.files.items():
         if (kept := encoders.pop(epoch, None)) is None:
             kept = _random(section)
             _load(kept, file, weights)
         loaded = {"matched": audits[epoch].matched, "total": audits[epoch].total}
-        save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": kept}), replace(provenances[epoch], loaded=loaded))
+        model = nn.ModuleDict({"encoder": kept})
+        save_checkpoint(checkpoints.path, model, replace(provenances[epoch], loaded=loaded), heads[epoch])
     _store(checkpoints, provenances, audits, cell, {"allow_partial": weights.allow_partial, "size": first.input["size"]})
 
 
@@ -171,7 +174,8 @@ def _random(section: Pretrain) -> Encoder:
     return encoder
 
 
-def _load(encoder: Encoder, file: Path, weights: WeightsImport) -> LoadAudit:
+def _load(encoder: Encoder, file: Path, weights: WeightsImport) -> tuple[LoadAudit, dict[str, Tensor]]:
+    """Load a file into the encoder; also return the tensors of its source head, if it has one."""
     tensors: Tensors = read_weights(file, allow_pickle=weights.pickle)
     if weights.rename:
         tensors = weights.rename(encoder, tensors)
@@ -179,7 +183,13 @@ def _load(encoder: Encoder, file: Path, weights: WeightsImport) -> LoadAudit:
         encoder, tensors, source=str(file), mapping="direct" if weights.rename else None, allow_partial=weights.allow_partial,
         prefix=weights.prefix or "", channels=weights.contract["channels"] if weights.contract else "RGB",
     )  # fmt: skip
-    return audit
+    own = head_tensors(encoder, tensors, audit)
+    head = NoHead(weights.without_head) if weights.without_head else encoder.source_head(own)
+    if isinstance(head, NoHead):
+        log.info("pretrain: no source head is kept of %s: %s", file, head.reason)
+        return audit, {}
+    log.info("pretrain: the classifier of %s, of %d classes, is kept as source head, and read as a softmax", file, head.classes)
+    return audit, own
 
 
 def _log_audit(audit: LoadAudit, file: Path) -> None:

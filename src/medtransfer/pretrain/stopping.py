@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.selectors.rules import Observation, Rule, Seen
 
 
@@ -13,7 +14,8 @@ class Stopper:
     """Early stopping while pretraining runs: a rule observes an indicator on a target at every checkpoint."""
 
     def __init__(
-        self, target: str, identity: str, measure: Callable[[Encoder, Mapping[str, Any]], Seen], indicator: str,
+        self, target: str, identity: str, measure: Callable[[Encoder, Mapping[str, Any], SourceHead | NoHead], Seen],
+        indicator: str,
         higher_is_better: bool, rule: type[Rule[int]],
     ) -> None:  # fmt: skip
         """Start before the first checkpoint.
@@ -21,7 +23,7 @@ class Stopper:
         Args:
             target: its name, for messages.
             identity: digest of the target, of what the measured values depend on, and of the rule.
-            measure: score of an encoder with its input contract on it, alone or with its error.
+            measure: score of an encoder with its input contract and source head on it, alone or with its error.
             indicator: its name, for messages and the curve of its values.
             higher_is_better: whether an improvement is a rise.
             rule: says when to stop and which checkpoint to keep.

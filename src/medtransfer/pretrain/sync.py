@@ -8,7 +8,7 @@ from pathlib import Path
 from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.locks import is_locked
-from medtransfer.records import CURVES_FILE, PRETRAINING_FILE, Pretraining, checkpoint_path, list_checkpoints
+from medtransfer.records import CURVES_FILE, PRETRAINING_FILE, Pretraining, checkpoint_files, checkpoint_path, list_checkpoints
 
 log = logging.getLogger("medtransfer")
 
@@ -42,10 +42,11 @@ def record_of(folder: Path, done: Pretraining) -> tracking.RunRecord:
     Raises:
         InputError: checkpoints are missing or belong to another pretraining.
     """
-    owners = {epoch: info.pretraining for epoch, info in list_checkpoints(folder).items()}
-    paths = [checkpoint_path(folder, epoch) for epoch in done.epochs]
-    files = [file for path in paths for file in (path, path.with_suffix(".safetensors"))]
-    if any(owners.get(epoch) != done.pretraining for epoch in done.epochs) or not all(file.exists() for file in files):
+    infos = list_checkpoints(folder)
+    owners = {epoch: info.pretraining for epoch, info in infos.items()}
+    named = [epoch for epoch in done.epochs if owners.get(epoch) == done.pretraining]
+    files = [file for epoch in named for file in checkpoint_files(checkpoint_path(folder, epoch), infos[epoch])]
+    if named != list(done.epochs) or not all(file.exists() for file in files):
         raise InputError(f"expected the checkpoints that {folder / PRETRAINING_FILE} names, but they differ; pretrain again")
     others = [path for name in (CURVES_FILE, PRETRAINING_FILE) if (path := folder / name).exists()]
     return tracking.RunRecord(

@@ -11,7 +11,6 @@ from lightning_fabric import Fabric
 from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.classifier import Classifier
-from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
 from medtransfer.pretrain.loop import accuracy, train_epoch
@@ -68,11 +67,11 @@ class Trainer:
         self.curves: Curves = {}
         self.tags: dict[str, str] = {}
 
-    def train(self, observe: Callable[[int, Encoder, dict[str, float]], bool]) -> int:
+    def train(self, observe: Callable[[int, Classifier, dict[str, float]], bool]) -> int:
         """Train from the last finished epoch to the end, or until `observe` returns False.
 
         Args:
-            observe: called in the main process after each epoch, including 0 (no training), with the epoch, the encoder and
+            observe: called in the main process after each epoch, including 0 (no training), with the epoch, the model and
                 the epoch's numbers, to which it may add; returns whether to continue.
 
         Returns:
@@ -156,14 +155,14 @@ class Trainer:
         return train_epoch(self.fabric, self.steps, bar, pieces, self.recipe, epoch, self.classes, guard)
 
     def _save(
-        self, epoch: int, numbers: dict[str, float], observe: Callable[[int, Encoder, dict[str, float]], bool]
+        self, epoch: int, numbers: dict[str, float], observe: Callable[[int, Classifier, dict[str, float]], bool]
     ) -> bool:  # fmt: skip
         """Save an epoch: first the checkpoint, then the state, which marks the epoch as done."""
         kept = cast(Classifier, self.steps.kept)
         if epoch in self.recipe.checkpoints:
             metrics = {SOURCE_ACCURACY: numbers[SOURCE_ACCURACY]}
             save_checkpoint(self.checkpoints.path, kept, replace(self.plan.provenance, epoch=epoch, metrics=metrics))
-        proceed = observe(epoch, kept.encoder, numbers)
+        proceed = observe(epoch, kept, numbers)
         for name, value in numbers.items():
             self.curves.setdefault(name, {})[str(epoch)] = value
         write_curves(self.checkpoints.path, self.curves)

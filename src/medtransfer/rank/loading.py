@@ -1,4 +1,4 @@
-"""Build the encoder of a candidate and load its weights, which must fit completely."""
+"""Build the encoder of a candidate and load its weights, which must fit completely, and its source head if it has one."""
 
 import json
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.channels import adapt_input, describe_adaptation
 from medtransfer.encoders.contract import RGB_CHANNELS, Encoder
 from medtransfer.encoders.initialise import initialise
+from medtransfer.encoders.source_head import NoHead, SourceHead, head_tensors
 from medtransfer.encoders.timm import published_weights
 from medtransfer.encoders.weights import LoadAudit, load_encoder_weights
 from medtransfer.encoders.weights_file import read_weights
@@ -21,7 +22,7 @@ from medtransfer.pretrain.origins.package import find_installed, read_installed
 from medtransfer.pretrain.recipe import input_contract
 from medtransfer.rank.candidates import RANDOM, Candidate
 from medtransfer.records import CheckpointInfo
-from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.checkpoints import load_encoder, load_head
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Loaded:
         audit: how they were loaded, one sentence.
         source_accuracy: validation accuracy on the source, None if unknown.
         source: name of the source of our own checkpoints; empty for others.
+        head: source head, or why there is none.
     """
 
     encoder: Encoder
@@ -41,6 +43,7 @@ class Loaded:
     audit: str
     source_accuracy: float | None = None
     source: str = ""
+    head: SourceHead | NoHead = NoHead("it was not asked for")
 
 
 def identify(candidate: Candidate, seed: int) -> str:
@@ -56,7 +59,14 @@ def identify(candidate: Candidate, seed: int) -> str:
     return file_sha256(Path(candidate.file) if candidate.file else _published(candidate))
 
 
-def load(candidate: Candidate, seed: int, size: int, pickle: bool, channels: int = RGB_CHANNELS) -> Loaded:
+def head_digest(candidate: Candidate) -> str:
+    """Return the digest of a head that is stored apart from the candidate's weights; empty without such a file."""
+    return CheckpointInfo.read(Path(candidate.file)).head if candidate.kind == "checkpoint" else ""
+
+
+def load(
+    candidate: Candidate, seed: int, size: int, pickle: bool, channels: int = RGB_CHANNELS, with_head: bool = False
+) -> Loaded:  # fmt: skip
     """Build a candidate's encoder with its weights, adapted to the channels of the images.
 
     Args:
@@ -65,33 +75,41 @@ def load(candidate: Candidate, seed: int, size: int, pickle: bool, channels: int
         size: side in pixels that the weights are taken to be trained with where nothing says it.
         pickle: whether a weights file may be a pickle.
         channels: channels of the images that it gets.
+        with_head: whether to load the source head, too.
 
     Raises:
         InputError: the weights do not exist, are broken, or do not fit any of the candidate's architectures completely, or
             the encoder takes no other than colour images.
     """
-    loaded = _load(candidate, seed, size, pickle)
+    loaded = _load(candidate, seed, size, pickle, with_head)
     adaptation = describe_adaptation(loaded.encoder.arguments, channels)
     if not adaptation:
         return loaded
     return replace(loaded, encoder=adapt_input(loaded.encoder, channels), audit=f"{loaded.audit}; {adaptation}")
 
 
-def _load(candidate: Candidate, seed: int, size: int, pickle: bool) -> Loaded:
+def _load(candidate: Candidate, seed: int, size: int, pickle: bool, with_head: bool) -> Loaded:
     if candidate.kind == "checkpoint":
         path = Path(candidate.file)
         info = CheckpointInfo.read(path)
         origin = "the random initialisation" if info.epoch == 0 else f"epoch {info.epoch} on {info.source}"
-        return Loaded(
-            load_encoder(path, info), info.input, f"our checkpoint of {origin}, loaded whole", info.source_accuracy, info.source
-        )
+        encoder = load_encoder(path, info)
+        loaded = Loaded(encoder, info.input, f"our checkpoint of {origin}, loaded whole", info.source_accuracy, info.source)
+        return replace(loaded, head=load_head(path, info, encoder)) if with_head else loaded
     if candidate.kind == RANDOM:
         number = _fit_file(candidate, seed, pickle)[0] if candidate.file else 0
         encoder = _build(candidate, number, seed)
-        return Loaded(encoder, _contract(encoder, size), f"random weights of seed {seed}")
+        loaded = Loaded(encoder, _contract(encoder, size), f"random weights of seed {seed}")
+        return replace(loaded, head=NoHead("random weights"))
     if candidate.kind == "timm":
-        return _load_published(candidate, seed, size)
-    return _load_file(candidate, seed, size, pickle)
+        loaded, tensors, audit = _load_published(candidate, seed, size)
+    else:
+        loaded, tensors, audit = _load_file(candidate, seed, size, pickle)
+    if not with_head:
+        return loaded
+    head = loaded.encoder.source_head(head_tensors(loaded.encoder, tensors, audit))
+    kept = f"its classifier of {head.classes} classes is read as a softmax" if isinstance(head, SourceHead) else head.reason
+    return replace(loaded, head=head, audit=f"{loaded.audit}; {kept}")
 
 
 def _build(candidate: Candidate, number: int, seed: int) -> Encoder:
@@ -122,18 +140,26 @@ def _published(candidate: Candidate) -> Path:
         raise
 
 
-def _load_published(candidate: Candidate, seed: int, size: int) -> Loaded:
+Filled = tuple[Loaded, Mapping[str, Tensor], LoadAudit]
+
+
+def _load_published(candidate: Candidate, seed: int, size: int) -> Filled:
+    """Load published weights; also return the tensors of their file."""
     file, encoder = _published(candidate), _build(candidate, 0, seed)
     if file == find_installed(_name(candidate)):
         tensors, contract = read_installed(encoder, file)
-        return Loaded(encoder, contract, str(_fill(encoder, tensors, file, "direct")))
-    return Loaded(encoder, _contract(encoder, size), str(_fill(encoder, read_weights(file), file)))
+        audit = _fill(encoder, tensors, file, "direct")
+    else:
+        tensors, contract = read_weights(file), _contract(encoder, size)
+        audit = _fill(encoder, tensors, file)
+    return Loaded(encoder, contract, str(audit)), tensors, audit
 
 
-def _load_file(candidate: Candidate, seed: int, size: int, pickle: bool) -> Loaded:
-    """Load a weights file into the first architecture that it fits completely."""
+def _load_file(candidate: Candidate, seed: int, size: int, pickle: bool) -> Filled:
+    """Load a weights file into the first architecture that it fits completely; also return its tensors."""
     _, encoder, audit = _fit_file(candidate, seed, pickle)
-    return Loaded(encoder, _contract(encoder, size), str(audit))
+    tensors = read_weights(Path(candidate.file), allow_pickle=pickle)
+    return Loaded(encoder, _contract(encoder, size), str(audit)), tensors, audit
 
 
 def _fit_file(candidate: Candidate, seed: int, pickle: bool) -> tuple[int, Encoder, LoadAudit]:

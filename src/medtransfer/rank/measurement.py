@@ -20,10 +20,10 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import pick
 from medtransfer.indicators.registry import find_indicators
-from medtransfer.indicators.streamed_pass import measure
+from medtransfer.indicators.streamed_pass import measure, needs_head
 from medtransfer.locks import exclusive
 from medtransfer.rank.candidates import Candidate
-from medtransfer.rank.loading import Loaded, identify, load
+from medtransfer.rank.loading import Loaded, head_digest, identify, load
 from medtransfer.records import PreparedTarget
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.score.options import options_of, settings_of, views_of
@@ -78,14 +78,16 @@ class Measure:
         path, section, rank = Path(self.record), scoring(params), params.rank
         target = PreparedTarget.open(Path(self.target)).verify()
         weights = identify(self.candidate, params.score.seed)
+        with_head = needs_head(find_indicators(self.indicators, "rank.indicators"))
         parts = [self.candidate.architectures, weights, target.info.fingerprint, *shared_settings(params)]
+        parts += [head] if with_head and (head := head_digest(self.candidate)) else []
         cell = digest([*parts, self.indicators, self.mode, RankedCandidate.form()], 16)
         with exclusive(path.with_suffix("")):
             if _is_current(path, cell):
                 log.info("rank: %s is measured already; reused", self.name)
                 return
             loaded = load(
-                self.candidate, params.score.seed, max(target.info.input), params.rank.pickle, target.info.input_channels
+                self.candidate, params.score.seed, max(target.info.input), params.rank.pickle, target.info.input_channels, with_head
             )  # fmt: skip
             log.info("rank: %s: %s; expects %s", self.name, loaded.audit, _describe(loaded, target))
             section = section.model_copy(update={"level": choose_level(loaded.encoder, rank.stride, rank.level)})
@@ -110,6 +112,7 @@ class Measure:
             measured = measure(
                 indicators, encoder, target, views_of(section), options, contract=loaded.contract,
                 batch_size=section.batch_size, device=fabric.device, autocast=fabric.autocast, label=f"rank {self.name}",
+                head=loaded.head,
             )  # fmt: skip
         seconds = time.perf_counter() - begin
         images = next(iter(measured.values())).images

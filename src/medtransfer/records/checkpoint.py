@@ -1,4 +1,8 @@
-"""The two files of a checkpoint: the record `epoch-NNN.json` and the weights `epoch-NNN.safetensors` beside it."""
+"""The files of a checkpoint: the record `epoch-NNN.json`, the weights `epoch-NNN.safetensors`, and the head of an import.
+
+A pretraining of ours stores its head in the weights file. The classifier of imported weights has a file of its own,
+`head-NNN.safetensors`, so that the weights file, whose digest results are found by, is that of the encoder alone.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +68,7 @@ class Provenance:
         kind: kind of the origin, a key of ORIGINS.
         epoch: epochs of pretraining; 0 is the random initialisation.
         source: name of the source dataset.
-        source_classes: its class names, in the order of the head's outputs; empty without a head.
+        source_classes: its class names, in the order of the head's outputs; empty without a head, and of an import.
         metrics: `source_accuracy`, the validation accuracy in [0, 1], if it was measured.
         input: size (pixels), mean and std per channel in [0, 1] units, channel order.
         seed: seed of the pretraining.
@@ -101,6 +105,7 @@ class CheckpointInfo(Record, Provenance):
         parts: parts of the model that the weights file holds, such as `encoder` and `head`.
         weights: SHA-256 of the weights file.
         git_revision: revision of the code that made it.
+        head: SHA-256 of the file of an imported head; empty without such a file.
     """
 
     build: Name
@@ -110,6 +115,7 @@ class CheckpointInfo(Record, Provenance):
     parts: list[Name]
     weights: str
     git_revision: str
+    head: str = ""
 
     @classmethod
     def form(cls) -> str:
@@ -119,7 +125,7 @@ class CheckpointInfo(Record, Provenance):
     @classmethod
     def added(cls) -> frozenset[str]:
         """Return the fields that older files lack."""
-        return frozenset({"licence"})
+        return frozenset({"licence", "head"})
 
     @property
     def source_accuracy(self) -> float | None:
@@ -165,6 +171,16 @@ def series_folder(root: Path, encoder: str, origin: str) -> Path:
 def checkpoint_path(folder: Path, epoch: int) -> Path:
     """Return the path of a checkpoint's record; the weights are stored beside it as .safetensors."""
     return folder / f"epoch-{epoch:03d}.json"
+
+
+def head_path(path: Path, info: CheckpointInfo) -> Path:
+    """Return the path of the head's own file beside a checkpoint's record."""
+    return path.with_name(f"head-{info.epoch:03d}.safetensors")
+
+
+def checkpoint_files(path: Path, info: CheckpointInfo) -> list[Path]:
+    """Return the paths of all files of a checkpoint: its record, its weights, and its head's own file if it has one."""
+    return [path, path.with_suffix(".safetensors"), *([head_path(path, info)] if info.head else [])]
 
 
 def find_checkpoint(folder: Path, epoch: int) -> tuple[Path, CheckpointInfo]:

@@ -11,7 +11,7 @@ from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator, Measured, Options, pick
 from medtransfer.indicators.registry import ALL, INDICATORS, find_indicators
 from medtransfer.indicators.robustness import DISTANCES
-from medtransfer.indicators.streamed_pass import measure, require_labels
+from medtransfer.indicators.streamed_pass import NOT_LOADED, measure, needs_head, require_labels
 from medtransfer.locks import exclusive
 from medtransfer.records import (
     BROKEN_ARRAYS,
@@ -29,11 +29,12 @@ from medtransfer.score.options import options_of, settings_of, views_of
 from medtransfer.score.plot import draw_curves
 from medtransfer.score.sync import INDEX, PICTURE, metrics_of, record_of
 from medtransfer.training.arithmetic import arithmetic
-from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.checkpoints import load_encoder, load_head
 from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
 ALARMING = {"zero", "nonfinite", "undefined"}  # flags of encoders that may be broken
+NO_HEAD = "no_source_head"
 
 
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
@@ -134,7 +135,7 @@ class Scorer:
         path, options = checkpoint_path(self.folder, epoch), options_of(self.section)
         old = None if force else self._read(path, info)
         stored = {} if old is None else _by_indicator(old, path)
-        measured = {name: rescored for name in stored if (rescored := self._rescored(name, stored[name], options))}
+        measured = {name: rescored for name in stored if (rescored := self._rescored(name, stored[name], info, options))}
         if missing := [indicator for indicator in self.indicators if indicator.name not in measured]:
             new = self._measure(missing, epoch, info, options)
             measured |= new
@@ -148,7 +149,9 @@ class Scorer:
             scores.write(path)
         return scores
 
-    def _rescored(self, name: str, stored: Measured, options: Options) -> Measured | None:
+    def _rescored(self, name: str, stored: Measured, info: CheckpointInfo, options: Options) -> Measured | None:
+        if info.head and any(NO_HEAD in row.flags for row in stored.scores):
+            return None  # the same weights were imported again, with their classifier
         requested = name in (indicator.name for indicator in self.indicators)
         return INDICATORS[name].rescore(stored, options) if requested else stored
 
@@ -156,12 +159,14 @@ class Scorer:
         self, indicators: list[Indicator], epoch: int, info: CheckpointInfo, options: Options
     ) -> dict[str, Measured]:  # fmt: skip
         fabric = open_fabric(self.section.accelerator, 1, self.section.precision)
-        encoder = load_encoder(checkpoint_path(self.series, epoch), info)
+        path = checkpoint_path(self.series, epoch)
+        encoder = load_encoder(path, info)
+        head = load_head(path, info, encoder) if needs_head(indicators) else NOT_LOADED
         label = f"score {self.section.target} {self.series.name} epoch {epoch}"
         with arithmetic(fabric.device, tf32=self.section.tf32, reproducible=True):
             measured = measure(
                 indicators, encoder, self.target, views_of(self.section), options, contract=info.input,
-                batch_size=self.section.batch_size, device=fabric.device, autocast=fabric.autocast, label=label,
+                batch_size=self.section.batch_size, device=fabric.device, autocast=fabric.autocast, label=label, head=head,
             )  # fmt: skip
         for indicator in indicators:
             _log(label, indicator, measured[indicator.name], options)
@@ -208,7 +213,7 @@ def _log(label: str, indicator: Indicator, measured: Measured, options: Options)
     for metric, setting in indicator.metrics(options).items():
         row = pick(measured.scores, setting)
         flags = "".join(f", {name} {number}" for name, number in row.flags.items())
-        alarming = ALARMING & row.flags.keys()
+        alarming = ALARMING & row.flags.keys() and NO_HEAD not in row.flags  # of which the pass has warned
         log.log(
             logging.WARNING if alarming else logging.INFO, "%s: %s %s (%d images%s)", label, metric,
             "is not defined" if row.value is None else f"{row.value:.4f}", len(measured.images), flags,

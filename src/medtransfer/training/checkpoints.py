@@ -1,7 +1,8 @@
-"""Save a model as a checkpoint, and rebuild its encoder from the checkpoint's two files."""
+"""Save a model as a checkpoint, and rebuild its encoder and its source head from the checkpoint's files."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,7 @@ from torch import nn
 
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.source_head import NoHead, SourceHead, linear_head
 from medtransfer.encoders.weights import load_encoder_weights
 from medtransfer.environment import git_revision
 from medtransfer.errors import InputError
@@ -19,23 +21,29 @@ from medtransfer.records import (
     CheckpointInfo,
     Provenance,
     checkpoint_path,
+    head_path,
     in_one_line,
     read_tensors,
     write_tensors,
 )
 from medtransfer.records.untrusted import check_model_size
 
-ENCODER = "encoder."
+ENCODER, HEAD = "encoder.", "head."
+UNKNOWN = "its head is of a kind that is not known"
+NONE_KEPT = "none was imported; `medtransfer pretrain --force` keeps the classifier of a weights file that has one"
 T = TypeVar("T")
 
 
-def save_checkpoint(folder: Path, model: nn.Module, provenance: Provenance) -> CheckpointInfo:
+def save_checkpoint(
+    folder: Path, model: nn.Module, provenance: Provenance, head: Mapping[str, torch.Tensor] | None = None
+) -> CheckpointInfo:  # fmt: skip
     """Write `epoch-NNN.safetensors`, then `epoch-NNN.json`, without which the checkpoint does not exist.
 
     Args:
         folder: folder of the pretraining.
         model: its children are the parts of the checkpoint; one of them is `encoder`.
         provenance: provenance of the weights.
+        head: tensors of an imported classifier, for a file of their own; empty or None without one.
     """
     path = checkpoint_path(folder, provenance.epoch)
     weights = path.with_suffix(".safetensors")
@@ -46,6 +54,9 @@ def save_checkpoint(folder: Path, model: nn.Module, provenance: Provenance) -> C
         **vars(provenance), build=encoder.name, arguments=encoder.arguments, levels=_levels(encoder), multiple=encoder.multiple,
         parts=[name for name, _ in model.named_children()], weights=_sha256(weights), git_revision=git_revision(Path.cwd()),
     )  # fmt: skip
+    if head:
+        write_tensors(head_path(path, info), dict(head))
+        info = replace(info, head=_sha256(head_path(path, info)))
     info.write(path)
     return info
 
@@ -61,15 +72,43 @@ def load_encoder(path: Path, info: CheckpointInfo) -> Encoder:
         InputError: the weights file is missing, broken, not the one that the record describes, or does not fit.
     """
     weights = path.with_suffix(".safetensors")
-    ours = _cached(_encoder_tensors, weights)
-    if _sha256(weights) != info.weights:
-        raise InputError(
-            f"expected the weights that {path} describes (SHA-256 {info.weights[:12]}…) in {weights}, but the file differs; "
-            "remove both and run `medtransfer pretrain`, which fetches or makes them again"
-        )
+    ours = _part(ENCODER, weights)
+    _check_digest(path, weights, info.weights)
     encoder = _rebuild(path, info, sum(tensor.numel() for tensor in ours.values()))
     load_encoder_weights(encoder, ours, source=str(weights), mapping="direct")
     return encoder
+
+
+def load_head(path: Path, info: CheckpointInfo, encoder: Encoder) -> SourceHead | NoHead:
+    """Load the source head of a checkpoint.
+
+    Args:
+        path: path of the record.
+        info: its contents.
+        encoder: encoder of the checkpoint, with its weights.
+
+    Raises:
+        InputError: a file is missing, broken, or not the one that the record describes.
+    """
+    if "head" in info.parts:
+        weights = path.with_suffix(".safetensors")
+        own = _part(HEAD, weights)
+        _check_digest(path, weights, info.weights)
+        return linear_head(encoder.levels[-1].channels, own["weight"], own.get("bias")) if "weight" in own else NoHead(UNKNOWN)
+    if not info.head:
+        return NoHead("random weights" if info.epoch == 0 else NONE_KEPT)
+    file = head_path(path, info)
+    tensors = read_tensors(file)
+    _check_digest(path, file, info.head)
+    return encoder.source_head(tensors)
+
+
+def _check_digest(path: Path, file: Path, sha256: str) -> None:
+    if _sha256(file) != sha256:
+        raise InputError(
+            f"expected the weights that {path} describes (SHA-256 {sha256[:12]}…) in {file}, but the file differs; "
+            "remove both and run `medtransfer pretrain`, which fetches or makes them again"
+        )
 
 
 def _rebuild(path: Path, info: CheckpointInfo, numbers: int) -> Encoder:
@@ -120,6 +159,11 @@ def _sha256_of(path: Path, inode: int, size: int, modified: int) -> str:
     return file_sha256(path)
 
 
+def _part(prefix: str, path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a part of the model by their names in it."""
+    return {name.removeprefix(prefix): t for name, t in _cached(_tensors, path).items() if name.startswith(prefix)}
+
+
 @lru_cache(maxsize=1)  # the cells of a checkpoint follow each other
-def _encoder_tensors(path: Path, inode: int, size: int, modified: int) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(ENCODER): t for name, t in read_tensors(path).items() if name.startswith(ENCODER)}
+def _tensors(path: Path, inode: int, size: int, modified: int) -> dict[str, torch.Tensor]:
+    return read_tensors(path)

@@ -11,6 +11,9 @@ from medtransfer.config import Section, parse_yaml
 
 FILE = Path(__file__).with_name("catalogue.yaml")
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+MULTILABEL = {  # why classifiers of these sources give no distribution over classes
+    source: f"a classifier of {source} has several labels per image, a sigmoid each" for source in ("chestxray14", "chexpert")
+}
 RAW = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}  # pixels in [0, 1] as they are
 
 
@@ -58,6 +61,13 @@ class Initialisation(Section):
     layouts: list[Layout] = []
     sha256: str | None = None
     remark: str = ""
+
+    @property
+    def without_head(self) -> str:
+        """Why the classifier of its files is no source head; empty if it is one."""
+        if self.method != "supervised":
+            return f"its method, {self.method}, trains no classifier"
+        return MULTILABEL.get(self.source.split(">")[-1], "")
 
     @property
     def contract(self) -> dict[str, Any]:

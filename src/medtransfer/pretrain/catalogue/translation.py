@@ -17,7 +17,7 @@ COUNTER = "num_batches_tracked"  # which older files lack, and on which no outpu
 
 
 def translate(name: str, entry: Initialisation, encoder: Encoder, tensors: Tensors) -> Tensors:
-    """Return the encoder's tensors by its own names.
+    """Return the encoder's tensors by its own names, and its classifier's where the layout has names for it.
 
     Args:
         name: id of the entry, for messages.
@@ -40,7 +40,8 @@ def translate(name: str, entry: Initialisation, encoder: Encoder, tensors: Tenso
         )
     found = read[fitting[0]][0]
     log.info("pretrain: %s: %d tensors besides the encoder's are left out", name, len(tensors) - len(found))
-    return {ours: found[ours] for ours in found if ours in wanted or ours.endswith(COUNTER)}
+    head = tuple(f"{layer}." for layer in encoder.classifiers)
+    return {ours: found[ours] for ours in found if ours in wanted or ours.endswith(COUNTER) or ours.startswith(head)}
 
 
 def translator(name: str, entry: Initialisation) -> partial[Tensors]:

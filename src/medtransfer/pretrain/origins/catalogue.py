@@ -41,6 +41,7 @@ class Published:
             kind="catalogue", files={_epoch(origin): file}, source=entry.source.replace(">", "-"), pickle=origin.pickle,
             contract=entry.contract if entry.layouts else None,
             rename=translator(origin.id, entry) if entry.layouts else None, licence=entry.licence,
+            without_head=entry.without_head,
         )  # fmt: skip
         return import_weights(section, weights, force)
 

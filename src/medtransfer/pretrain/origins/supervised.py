@@ -13,7 +13,8 @@ from lightning_fabric import Fabric
 from medtransfer import tracking
 from medtransfer.config import Pretrain, SupervisedOrigin
 from medtransfer.config.loaded_files import repeated_options
-from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.classifier import Classifier
+from medtransfer.encoders.source_head import SourceHead
 from medtransfer.errors import TemporaryError
 from medtransfer.launchers import is_main_process, require_processes
 from medtransfer.locks import exclusive
@@ -25,7 +26,7 @@ from medtransfer.pretrain.sync import finish
 from medtransfer.pretrain.trainer import Trainer, check_batches
 from medtransfer.records import PRETRAINING_FILE, SOURCE_ACCURACY, Pretraining, find_checkpoint
 from medtransfer.training.arithmetic import arithmetic
-from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.checkpoints import load_encoder, load_head
 from medtransfer.training.device import launch, lay_out, open_fabric
 
 log = logging.getLogger("medtransfer")
@@ -100,7 +101,7 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
     unfinished = fabric.broadcast(_is_unfinished(plan, progress) if fabric.is_global_zero else True)
     if not fabric.is_global_zero:
         if unfinished:
-            trainer.train(lambda epoch, encoder, numbers: True)
+            trainer.train(lambda epoch, model, numbers: True)
         return
     params = {**asdict(recipe), "accumulation": recipe.accumulation, "kind": plan.provenance.kind, "source": section.source,
               "pretraining": checkpoints.pretraining, "stop_on": section.stop_on}  # fmt: skip
@@ -141,23 +142,26 @@ def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
         measured = progress["curves"][stopper.indicator] = {}
         accuracies = progress["curves"].get(SOURCE_ACCURACY, {})
         for epoch in (epoch for epoch in checkpoints.saved if epoch in checkpoints.epochs and epoch <= progress["epoch"]):
-            encoder = load_encoder(*find_checkpoint(checkpoints.path, epoch))
+            path, info = find_checkpoint(checkpoints.path, epoch)
+            encoder = load_encoder(path, info)
+            head = load_head(path, info, encoder)
             lay_out(encoder)  # as in training, for the same bits
-            proceed = stopper.observe(epoch, stopper.measure(encoder, plan.recipe.input), accuracies.get(str(epoch)))
+            proceed = stopper.observe(epoch, stopper.measure(encoder, plan.recipe.input, head), accuracies.get(str(epoch)))
             measured[str(epoch)] = stopper.seen[epoch]
             if not proceed:
                 return False
     return int(progress["epoch"]) < max(checkpoints.epochs)
 
 
-def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, Encoder, dict[str, float]], bool]:
+def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, Classifier, dict[str, float]], bool]:
     """Return the callback after each epoch, which logs the numbers and, at checkpoints, applies the stopping rule."""
     checkpoints, stopper = plan.checkpoints, plan.stopper
 
-    def observe(epoch: int, encoder: Encoder, numbers: dict[str, float]) -> bool:
+    def observe(epoch: int, model: Classifier, numbers: dict[str, float]) -> bool:
         proceed = True
         if stopper and epoch in checkpoints.epochs:
-            proceed = stopper.observe(epoch, stopper.measure(encoder, plan.recipe.input), numbers[SOURCE_ACCURACY])
+            seen = stopper.measure(model.encoder, plan.recipe.input, SourceHead(model.head))
+            proceed = stopper.observe(epoch, seen, numbers[SOURCE_ACCURACY])
             numbers[stopper.indicator] = stopper.seen[epoch]
         run.log_metrics(numbers, epoch)
         values = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from medtransfer.config import FileOrigin, ImportedOrigin, Pretrain, Section, SeriesOrigin
+from medtransfer.pretrain.catalogue.entries import MULTILABEL
 from medtransfer.pretrain.import_weights import WeightsImport, import_weights
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.weights_files import check_weights_files, list_weights
@@ -28,7 +29,7 @@ class WeightsFile:
         assert isinstance(entry, ImportedOrigin)
         weights = WeightsImport(
             kind=self.kind, files=list_weights(section), source=entry.source, pickle=entry.pickle,
-            allow_partial=entry.allow_partial, prefix=entry.prefix,
+            allow_partial=entry.allow_partial, prefix=entry.prefix, without_head=MULTILABEL.get(entry.source, ""),
             contract=entry.input.model_dump(mode="json") if entry.input else None,
         )  # fmt: skip
         return import_weights(section, weights, force)
