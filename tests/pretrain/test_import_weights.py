@@ -38,7 +38,7 @@ def published(seed: int = 1) -> dict[str, Tensor]:
     """Return tensors as timm names them, a classification head among them."""
     encoder = build_encoder("resnet50", **TINY)
     initialise(encoder, seed)
-    return {**encoder.state_dict(), "fc.weight": torch.zeros(7, 128), "fc.bias": torch.zeros(7)}
+    return {**encoder.state_dict(), "fc.weight": torch.eye(7, 128), "fc.bias": torch.zeros(7)}
 
 
 @pytest.fixture
@@ -83,10 +83,21 @@ def test_an_import_makes_the_initialisation_the_weights_and_the_run(imported, ca
     assert run.metrics["weights_changed"] > 0.5
     tracking.fetch_artifacts(run.id, "checkpoints", tmp_path / "fetched")
     assert list_checkpoints(tmp_path / "fetched" / "checkpoints") == infos
+    assert [info.head for info in infos.values()] == ["", file_sha256(FOLDER / "head-300.safetensors")]
+    (FOLDER / "head-300.safetensors").unlink()
+    imported()  # is fetched
+    assert read_tensors(FOLDER / "head-300.safetensors").keys() == {"fc.weight", "fc.bias"}
     shutil.rmtree(FOLDER)
     imported()  # is reused
     assert list_checkpoints(FOLDER) == infos
     assert len(tracking.read_runs("pretrain")) == 1
+
+
+def test_a_classifier_of_several_labels_is_no_source_head(imported, caplog):
+    caplog.set_level(logging.INFO, "medtransfer")
+    imported({"source": "chexpert"})
+    assert "no source head is kept of timm.safetensors: a classifier of chexpert has several labels per image" in caplog.text
+    assert list_checkpoints(FOLDER)[300].head == "" and not (FOLDER / "head-300.safetensors").exists()
 
 
 @pytest.mark.parametrize("changed", [{"pretrain.seed": 6}, {"epoch": 90, "pretrain.size": 64}, "another file"])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from medtransfer.config import Params
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.initialise import initialise
+from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.errors import InputError
 from medtransfer.rank.candidates import read_candidates
 from medtransfer.rank.loading import identify, load
@@ -46,6 +48,16 @@ def test_a_file_is_loaded_into_the_architecture_that_it_fits(weights: Path, tiny
     (other,) = read([f"{weights}@unet"], params)
     with pytest.raises(InputError, match="expected all .* tensors of the encoder unet in my.safetensors"):
         load(other, 0, 64, pickle=False)
+
+
+def test_the_classifier_of_a_candidate_is_its_source_head(tmp_path: Path, tiny_params: Callable[..., Params]):
+    network = timm.create_model(TIMM, num_classes=6)
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    file, control = read([f"{TIMM}@{tmp_path / 'w.safetensors'}", f"random@{TIMM}"], tiny_params())
+    loaded = load(file, 0, 64, pickle=False, with_head=True)
+    assert isinstance(loaded.head, SourceHead) and "its classifier of 6 classes is read as a softmax" in loaded.audit
+    assert torch.equal(loaded.head.layers[-1].weight, network.fc.weight)
+    assert load(control, 0, 64, pickle=False, with_head=True).head == NoHead("random weights")
 
 
 def test_random_adds_a_control_of_every_architecture_once(weights: Path, tiny_params: Callable[..., Params]):

@@ -16,13 +16,14 @@ from PIL import Image
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError
+from medtransfer.hashing import file_sha256
 from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.indicators.robustness.pairs import read_pairs
 from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.indicators.streamed_pass import measure
-from medtransfer.records import CheckpointInfo, Score, ScoreIndex, Scores, read_values
+from medtransfer.records import CheckpointInfo, Score, ScoreIndex, Scores, read_tensors, read_values, write_tensors
 from medtransfer.score import stage
 from medtransfer.score.sync import publish
 
@@ -263,6 +264,26 @@ def test_what_cannot_be_scored_is_refused(copy, tiny_params):
     with pytest.raises(InputError, match="one pretraining in checkpoints/unet-simple, but got those of 2"):
         again(tiny_params)
     assert not FOLDER.exists()
+
+
+def test_the_source_head_is_scored_and_one_that_comes_later_too(copy, tiny_params, measured, caplog):
+    """The record of an import by an earlier version names no head; imported again, its weights are the same."""
+    path = Path("checkpoints/unet-simple/epoch-002.json")
+    info = CheckpointInfo.read(path)
+    tensors = read_tensors(path.with_suffix(".safetensors"))
+    replace(info, parts=["encoder"]).write(path)
+    again(tiny_params, indicators=["leep", "nce"])
+    rows = {epoch: Scores.read(FOLDER / f"epoch-00{epoch}.json").rows[-2:] for epoch in EPOCHS}
+    assert all(row.value < 0 for epoch in (0, 1) for row in rows[epoch])
+    assert [row.flags for row in rows[2]] == [{"no_source_head": 1, "undefined": 1}] * 2
+    assert "epoch 2: leep and nce not measured, since there is no source head: none was imported" in caplog.text
+    assert tracking.read_curve(runs()[0].id, "leep").keys() == {0, 1}
+    head = path.with_name("head-002.safetensors")
+    write_tensors(head, {name: tensors[name] for name in ("head.weight", "head.bias")})
+    replace(info, parts=["encoder"], head=file_sha256(head)).write(path)
+    again(tiny_params, indicators=["leep", "nce"])
+    assert measured[3:] == ["leep,nce score sample unet-simple epoch 2"]
+    assert tracking.read_curve(runs()[0].id, "leep").keys() == set(EPOCHS)
 
 
 class Brightness(Indicator):

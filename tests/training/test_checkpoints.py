@@ -1,5 +1,6 @@
 """A checkpoint pair alone rebuilds its encoder; damaged pairs are in tests/malformed."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,16 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from tests.tiny_encoders import TINIEST
+from torch import nn
 
 from medtransfer.encoders.build import ENCODERS, build_encoder
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.initialise import initialise
+from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.records import CheckpointInfo, Provenance, find_checkpoint, read_tensors
 from medtransfer.training import checkpoints
-from medtransfer.training.checkpoints import load_encoder, save_checkpoint
+from medtransfer.training.checkpoints import load_encoder, load_head, save_checkpoint
 
 
 def saved(folder: Path, name: str = "unet", epoch: int = 5) -> Classifier:
@@ -43,6 +46,43 @@ def test_the_pair_alone_rebuilds_the_encoder(name, tmp_path):
     image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for a, b in zip(encoder.eval()(image), classifier.eval().encoder(image), strict=True):
         assert torch.equal(a, b)
+
+
+@torch.no_grad()
+def test_its_source_head_classifies_as_the_model_did(tmp_path):
+    classifier, image = saved(tmp_path).eval(), torch.rand(2, 3, 32, 32)
+    path, info = find_checkpoint(tmp_path, 5)
+    encoder = load_encoder(path, info).eval()
+    head = load_head(path, info, encoder)
+    assert isinstance(head, SourceHead) and info.head == ""
+    assert torch.allclose(head(encoder(image)[-1]).mean((2, 3)), classifier(image), atol=1e-5)
+
+
+def test_an_imported_head_has_a_file_of_its_own(tmp_path):
+    """Records of earlier versions, of the encoder alone, are as before."""
+    encoder = build_encoder("resnet50", **TINIEST["resnet50"])
+    initialise(encoder, 1)
+    contract = {"size": 32, "mean": [0.5] * 3, "std": [0.2] * 3, "channels": "RGB"}
+    provenance = Provenance(
+        encoder="e", origin="o", kind="file", epoch=7, source="s", source_classes=[], input=contract, seed=1, pretraining="p"
+    )
+    model = nn.ModuleDict({"encoder": encoder})
+    before = save_checkpoint(tmp_path, model, provenance)
+    path = tmp_path / "epoch-007.json"
+    older = json.loads(path.read_text())
+    del older["head"]
+    path.write_text(json.dumps(older))
+    assert CheckpointInfo.read(path) == before
+    assert isinstance(load_head(path, before, encoder), NoHead)
+    tensors = {"fc.weight": torch.rand(3, encoder.levels[-1].channels), "fc.bias": torch.rand(3)}
+    info = save_checkpoint(tmp_path, model, provenance, tensors)
+    file = tmp_path / "head-007.safetensors"
+    assert info == replace(before, head=file_sha256(file)) and CheckpointInfo.read(path) == info
+    head = load_head(path, info, encoder)
+    assert isinstance(head, SourceHead) and torch.equal(head.layers[0].weight, tensors["fc.weight"])
+    file.write_bytes(file.read_bytes()[:-4] + bytes(4))
+    with pytest.raises(InputError, match="head-007.safetensors, but the file differs"):
+        load_head(path, info, encoder)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -27,14 +27,13 @@ from medtransfer.records import (
 )
 from medtransfer.score.options import options_of, settings_of, views_of
 from medtransfer.score.plot import draw_curves
-from medtransfer.score.sync import INDEX, PICTURE, metrics_of, record_of
+from medtransfer.score.sync import INDEX, NO_HEAD, PICTURE, metrics_of, record_of
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder, load_head
 from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
 ALARMING = {"zero", "nonfinite", "undefined"}  # flags of encoders that may be broken
-NO_HEAD = "no_source_head"
 
 
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:

@@ -17,6 +17,7 @@ from medtransfer.score.options import options_of
 
 log = logging.getLogger("medtransfer")
 INDEX, PICTURE = "scores.json", "scores.png"
+NO_HEAD = "no_source_head"  # flag of scores that need a head which the checkpoint lacks
 
 
 def publish(section: Section, prepared: Path) -> int:
@@ -92,7 +93,9 @@ def record_of(index: ScoreIndex, scores: Mapping[int, Scores], options: Options,
     weights = [[epoch, scores[epoch].weights] for epoch in sorted(scores)]
     defaults = {metric: rows[min(rows)].setting for metric, rows in metrics.items()}
     listed = [[row.indicator, row.setting] for row in first.rows]
-    cell = digest([first.form(), first.data, first.pretraining, weights, first.settings, defaults, listed], 16)
+    headless = [epoch for epoch, record in sorted(scores.items()) if any(NO_HEAD in row.flags for row in record.rows)]
+    parts = [first.form(), first.data, first.pretraining, weights, first.settings, defaults, listed]
+    cell = digest([*parts, *([headless] if headless else [])], 16)  # heads that are imported later do not change the weights
     params = {
         "target": first.target, "data": first.data, "encoder": first.encoder, "origin": first.origin, "source": first.source,
         "pretraining": first.pretraining, "images": first.images, **first.settings, "scores": " ".join(metrics),
