@@ -13,9 +13,10 @@ from tests.indicators.test_registry import head as source_head
 
 from medtransfer.data.views import TwoViews
 from medtransfer.encoders.source_head import NoHead
+from medtransfer.errors import InputError
 from medtransfer.indicators.leep import leep, nce
 from medtransfer.indicators.registry import find_indicators
-from medtransfer.indicators.streamed_pass import measure
+from medtransfer.indicators.streamed_pass import measure, require_labels
 from medtransfer.records import PreparedTarget
 
 
@@ -93,6 +94,23 @@ def test_every_pixel_has_the_softmax_of_the_head_at_its_position(make_target, le
             pytest.approx(function(probabilities, labels)[0], abs=1e-5),
             {"level": level, "pixels": 3000},
         )
+
+
+@pytest.mark.parametrize(("task", "classes"), [("multiclass", ["a", "b", "c"]), ("binary", ["ill"])])
+def test_of_labelled_images_each_has_the_softmax_of_the_mean(make_target, task, classes):
+    target, labels = make_target(8), np.array([0, 1, 1, 0, 1, 0, 0, 1], np.uint8)
+    replace(target.info, task=task, classes=classes, arrays={"labels.npy": ""}).write(target.folder / "dataset.json")
+    np.save(target.folder / "labels.npy", labels)
+    target = PreparedTarget.open(target.folder)
+    images = TwoViews(target, "train", seed=4, max_images=None, **CONTRACT)
+    pooled, linear = Patches()(images.images(np.arange(8)))[-1].detach().numpy().mean((2, 3)), source_head().layers[0]
+    probabilities = softmax(pooled @ linear.weight.detach().numpy().T + linear.bias.detach().numpy(), axis=1)
+    measured = score(target, source_head())
+    for name, function in (("leep", leep), ("nce", nce)):
+        assert measured[name].scores[0].value == pytest.approx(function(probabilities, labels)[0], abs=1e-5)
+    require_labels(find_indicators(["leep"], "key"), target, "key")
+    with pytest.raises(InputError, match="which logme needs"):
+        require_labels(find_indicators(["leep", "logme"], "key"), target, "key")
 
 
 def test_without_a_head_they_are_not_defined_and_the_reason_is_said(make_target, caplog):

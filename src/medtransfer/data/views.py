@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from medtransfer.data.jitter import JitterDraws, draw_jitter, jitter
+from medtransfer.data.labelled_samples import read_labels
 from medtransfer.data.pixels import centre, normalise, per_channel, to_images
 from medtransfer.data.windows import Windows
 from medtransfer.records import PreparedTarget
@@ -136,7 +137,9 @@ class TwoViews:
         return self._normalised(self._read(positions))
 
     def labels(self, positions: np.ndarray) -> Tensor:
-        """Return the labels of images, uint8 (B, H, W) of the target's input size, on the CPU."""
+        """Return the labels of images on the CPU: uint8 (B, H, W) of the target's input size, or (B, 1, 1) of whole images."""
+        if self._target.has_image_classes:
+            return torch.from_numpy(read_labels(self._target)[self._windows.rows[self._chosen[positions]], None, None])
         masks = np.stack([centre(self._windows.mask(row), self._windows.size) for row in self._chosen[positions]])
         _release(self._target.masks)
         return torch.from_numpy(masks)

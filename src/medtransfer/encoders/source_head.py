@@ -35,14 +35,16 @@ class SourceHead(nn.Module):
     Source: Zhou et al. 2016, Learning Deep Features for Discriminative Localization (arXiv 1512.04150), equation 2.
     """
 
-    def __init__(self, linear: nn.Linear, before: Sequence[nn.Module] = ()) -> None:
+    def __init__(self, linear: nn.Linear, before: Sequence[nn.Module] = (), pools_first: bool = True) -> None:
         """Take the layers.
 
         Args:
             linear: gives the logits.
             before: layers between the encoder's last level and it, each without influence between positions.
+            pools_first: whether the network takes the mean over positions before these layers, not after them.
         """
         super().__init__()
+        self.pools_first = pools_first
         self.layers = nn.ModuleList([*before, linear])
         self.classes = linear.out_features
 
@@ -53,6 +55,12 @@ class SourceHead(nn.Module):
         for layer in self.layers:
             x = layer(x.flatten(1))[..., None, None] if _is_flat(layer) else layer(x)
         return x.view(count, height, width, -1).permute(0, 3, 1, 2)
+
+    def of_images(self, features: Tensor) -> Tensor:
+        """Return the logits (B, Z, 1, 1) of whole images, as the network gives them."""
+        if self.pools_first:
+            return self(features.mean((2, 3), keepdim=True))
+        return self(features).mean((2, 3), keepdim=True)
 
 
 def _is_flat(layer: nn.Module) -> bool:

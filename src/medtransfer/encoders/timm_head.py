@@ -60,14 +60,14 @@ def _checked(encoder: "TimmEncoder", network: Any, linear: nn.Linear) -> SourceH
         layers = [_layer(network, name) for name in names]
         if any(layer is None for layer in layers):
             continue
-        head = SourceHead(linear, [layer for layer in layers if layer is not None]).eval()
-        try:
-            pooled_first, pooled_last = head(last.mean((2, 3), keepdim=True))[..., 0, 0], head(last).mean((2, 3))
-        except RuntimeError:  # layers of other shapes
-            continue
-        error = min(float((logits - expected).abs().max()) for logits in (pooled_first, pooled_last))
-        if error <= TOLERANCE * float(expected.abs().max()):
-            return head
+        for pools_first in (True, False):
+            head = SourceHead(linear, [layer for layer in layers if layer is not None], pools_first).eval()
+            try:
+                error = float((head.of_images(last)[..., 0, 0] - expected).abs().max())
+            except RuntimeError:  # layers of other shapes
+                break
+            if error <= TOLERANCE * float(expected.abs().max()):
+                return head
     return NoHead("its classifier is no linear layer on the mean of its last level")
 
 

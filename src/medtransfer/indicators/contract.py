@@ -121,9 +121,9 @@ class Batch:
         positions: int64 (B,), positions of the images in `Context.images`.
         views: maps of jittered views, for the need `views`.
         features: one map (B, C, H, W) per level of the plain images, for the need `features`; in the first repeat only.
-        labels: uint8 (B, H, W) on the CPU, for the need `labels`; in the first repeat only.
-        source_probabilities: of the source classes at each position of the last level, (B, Z, h, w), for the need of this name;
-            in the first repeat only, with `features`.
+        labels: uint8 (B, H, W), or (B, 1, 1) of whole images, on the CPU, for the need `labels`; in the first repeat only.
+        source_probabilities: of the source classes at each position of the last level, (B, Z, h, w), or (B, Z, 1, 1) of whole
+            images where the labels are; for the need of this name, in the first repeat only, with `features`.
     """
 
     positions: NDArray[np.int64]
@@ -225,6 +225,7 @@ class Indicator(ABC):
         needs: parts of a batch that it uses, out of NEEDS.
         higher_is_better: whether a higher value predicts a better model.
         bounds: lowest and highest possible value.
+        of_images: whether labels of whole images serve as well as those of pixels.
         within_width: whether values compare only between levels of the same number of channels.
         options: schema of its own options, `score.settings.<name>` of the params; the docstrings of the fields are the
             comments in params.yaml.
@@ -233,6 +234,7 @@ class Indicator(ABC):
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]]
     higher_is_better: ClassVar[bool] = True
+    of_images: ClassVar[bool] = False
     within_width: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     options: ClassVar[type[Section]] = Section

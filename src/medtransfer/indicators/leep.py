@@ -71,9 +71,10 @@ def _check(probabilities: Numbers, labels: Labels) -> None:
 
 
 class SourceIndicator(SampledIndicator[Pixels]):
-    """Base class of indicators on what the source head predicts at labelled pixels; the background is a class."""
+    """Base class of indicators on what the source head predicts of labelled pixels, whose background is a class, or images."""
 
     needs: ClassVar[frozenset[str]] = SourcePixels.needs
+    of_images: ClassVar[bool] = True
     bounds: ClassVar[tuple[float, float]] = (-math.inf, 0.0)
 
     def sampler(self, context: Context) -> SourcePixels:
@@ -82,7 +83,7 @@ class SourceIndicator(SampledIndicator[Pixels]):
 
 
 class LEEP(SourceIndicator):
-    """LEEP of the labelled pixels."""
+    """LEEP of the labelled pixels or images."""
 
     name: ClassVar[str] = "leep"
 
@@ -92,7 +93,7 @@ class LEEP(SourceIndicator):
 
 
 class NCE(SourceIndicator):
-    """NCE of the labelled pixels."""
+    """NCE of the labelled pixels or images."""
 
     name: ClassVar[str] = "nce"
 

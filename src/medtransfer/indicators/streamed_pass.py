@@ -38,8 +38,13 @@ class Inputs:
     labels: Tensor | None
 
 
+def fits(indicator: Indicator, target: PreparedTarget) -> bool:
+    """Return whether a target has the labels that an indicator needs, if it needs any."""
+    return "labels" not in indicator.needs or target.has_masks or (indicator.of_images and target.has_image_classes)
+
+
 def require_labels(indicators: Sequence[Indicator], target: PreparedTarget, key: str) -> None:
-    """Refuse indicators that need the labels of pixels on a target that has none.
+    """Refuse indicators that need labels on a target that has none of that kind.
 
     Args:
         indicators: asked for.
@@ -49,8 +54,7 @@ def require_labels(indicators: Sequence[Indicator], target: PreparedTarget, key:
     Raises:
         InputError: there is one.
     """
-    needing = [indicator.name for indicator in indicators if "labels" in indicator.needs]
-    if needing and not target.has_masks:
+    if needing := [indicator.name for indicator in indicators if not fits(indicator, target)]:
         raise InputError(
             f"expected {MASKS_FILE} among the arrays in {target.folder / TARGET_FILE}, which {needing[0]} needs, but got "
             f"{', '.join(target.info.arrays)}; leave {needing[0]} out of {key}"
@@ -104,7 +108,7 @@ def measure(
     )  # fmt: skip
     plans = _plans(images, target, settings) if "views" in needs else ()
     context = Context(
-        images.ids, images.groups, len(target.info.classes) + 1, settings.seed, settings.repeats, plans, options, settings.blocks,
+        images.ids, images.groups, _count_labels(target), settings.seed, settings.repeats, plans, options, settings.blocks,
         without_head=without_head,
     )  # fmt: skip
     steps = -(-len(images) // batch_size)
@@ -115,6 +119,11 @@ def measure(
     steps_of_all = (inputs for batches in repeats for inputs in batches)
     classifier = head.to(device) if PROBABILITIES in needs and isinstance(head, SourceHead) else None
     return feed(indicators, context, encoder, steps_of_all, autocast, settings.features == "view", classifier)
+
+
+def _count_labels(target: PreparedTarget) -> int:
+    """Return the number of labels: of pixels the background is one, of whole images that without the only class."""
+    return max(2, len(target.info.classes)) if target.has_image_classes else len(target.info.classes) + 1
 
 
 def _without_head(indicators: Sequence[Indicator], head: SourceHead | NoHead, label: str) -> str:
@@ -142,7 +151,8 @@ def feed(
         with autocast():
             batch = _encode(encoder, step, features_of_view)
         if head is not None and batch.features is not None:
-            batch = replace(batch, source_probabilities=head(batch.features[-1].float()).softmax(dim=1))
+            classify = head.of_images if batch.labels is not None and batch.labels.shape[1:] == (1, 1) else head
+            batch = replace(batch, source_probabilities=classify(batch.features[-1].float()).softmax(dim=1))
         step = next(steps, None)  # prepared while the GPU computes the maps
         context.samples.update(batch)
         for indicator, measurement in measurements:

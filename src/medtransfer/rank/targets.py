@@ -13,6 +13,7 @@ from medtransfer.config import Params
 from medtransfer.data.picture_folders import SUFFIXES
 from medtransfer.errors import InputError
 from medtransfer.indicators.registry import find_indicators
+from medtransfer.indicators.streamed_pass import fits
 from medtransfer.prepare.readers.contract import list_entries, list_folders
 from medtransfer.prepare.stage import prepare
 from medtransfer.records import MASKS_FILE, TARGET_FILE, PreparedTarget
@@ -94,7 +95,7 @@ def fitting_indicators(names: Sequence[str], target: PreparedTarget) -> list[str
         InputError: a name is unknown, or none is left.
     """
     indicators = find_indicators(names, "rank.indicators")
-    kept = [indicator.name for indicator in indicators if target.has_masks or "labels" not in indicator.needs]
+    kept = [indicator.name for indicator in indicators if fits(indicator, target)]
     if left_out := [indicator.name for indicator in indicators if indicator.name not in kept]:
         log.warning("rank: without masks, %s cannot be measured", ", ".join(left_out))
     if not kept:

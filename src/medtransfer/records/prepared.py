@@ -133,6 +133,11 @@ class PreparedTarget:
         """Whether its labels are labels of pixels."""
         return MASKS_FILE in self.info.arrays
 
+    @property
+    def has_image_classes(self) -> bool:
+        """Whether each image has one label out of several."""
+        return self.info.task in IMAGE_TASKS and self.info.task != "multilabel"
+
     @cached_property
     def images(self) -> "np.ndarray":
         """Map the images, uint8 (N, H, W, C)."""

@@ -11,7 +11,7 @@ from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator, Measured, Options, pick
 from medtransfer.indicators.registry import ALL, INDICATORS, find_indicators
 from medtransfer.indicators.robustness import DISTANCES
-from medtransfer.indicators.streamed_pass import NOT_LOADED, measure, needs_head, require_labels
+from medtransfer.indicators.streamed_pass import NOT_LOADED, fits, measure, needs_head, require_labels
 from medtransfer.locks import exclusive
 from medtransfer.records import (
     BROKEN_ARRAYS,
@@ -54,7 +54,7 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
         raise InputError(f"expected score.distance out of {', '.join(DISTANCES)}, but got {section.distance!r}")
     target = PreparedTarget.open(prepared / section.target).verify()
     if ALL in section.indicators and not target.has_masks:
-        indicators = [indicator for indicator in indicators if "labels" not in indicator.needs]
+        indicators = [indicator for indicator in indicators if fits(indicator, target)]
         log.warning("score: %s has no masks, so that only %s are measured", section.target, ", ".join(i.name for i in indicators))
     require_labels(indicators, target, "score.indicators")
     series = series_folder(checkpoints, section.encoder, section.origin)

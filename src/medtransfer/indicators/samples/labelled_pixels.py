@@ -83,8 +83,7 @@ class LabelledPixels:
     def update(self, batch: Batch) -> None:
         """Sample from the pixels of a batch; those labelled IGNORE are not sampled."""
         assert batch.features is not None and batch.labels is not None
-        features = batch.features[self._level]  # (B, D, h, w)
-        height, width = features.shape[2:]
+        height, width = self._grid(batch)
         grid, shares = to_grid(batch.labels, len(self._kept), height, width)
         keys = pixel_keys(self._seed, [self._images[position] for position in batch.positions], height * width)
         rows, row_of = self._rows(batch, height, width)
@@ -93,6 +92,12 @@ class LabelledPixels:
             self._covered[label] += shares[:, label].sum()
             self._surviving[label] += shares[:, label][grid == label].sum()
             kept.offer(keys, rows, of, np.flatnonzero(grid == label), row_of)
+
+    def _grid(self, batch: Batch) -> tuple[int, int]:
+        """Return height and width of the grid of pixels."""
+        assert batch.features is not None
+        height, width = batch.features[self._level].shape[2:]
+        return height, width
 
     def _rows(self, batch: Batch, height: int, width: int) -> tuple[Tensor, NDArray[np.int64] | None]:
         """Return what is kept of the pixels of the grid: rows (n, D), and the row of each pixel if several share one."""
