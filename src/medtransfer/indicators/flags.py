@@ -24,6 +24,7 @@ FLAGS = {  # by name; {} is the count; docs/reference/metrics.md says more
     "flat": "{} embeddings do not vary over the channels",
     "not_converged": "the mixture did not converge",
     "no_source_head": "there is no source head",
+    "shared_positions": "{} pixels of the grid share each prediction of the head",
     "empty_source_classes": "{} source classes without a pixel",
     "many_source_classes": "{} source classes, so that fewer pixels are sampled",
     "few_samples": "few samples for the mixture",

@@ -38,6 +38,8 @@ def test_they_are_of_the_position_that_holds_the_pixel(shape):
     pixels = collect(LabelledPixels(IMAGES, 3, -2, 30, 7), steps)
     sample = collect(SourcePixels(IMAGES, 3, -2, 30, 7, False), steps)
     assert len(sample.images) == 30
+    shared = 64 // (shape[0] * shape[1])
+    assert sample.flags == ({"shared_positions": shared} if shared > 1 else {})
     assert np.array_equal(sample.images, pixels.images) and np.array_equal(sample.labels, pixels.labels)
     for row, image, pixel in zip(sample.features, sample.images, pixels.features[:, 0].astype(int), strict=True):
         step = next(step for step in steps if image in step.positions)
@@ -50,13 +52,20 @@ def test_of_many_source_classes_the_first_pixels_are_kept(monkeypatch):
     monkeypatch.setattr(source_pixels, "MOST", 5 * 3 * 4)
     sample = collect(SourcePixels(IMAGES, 3, -2, 300, 7, False), batches())
     assert np.array_equal(sample.features, collect(SourcePixels(IMAGES, 3, -2, 12, 7, False), batches()).features)
-    assert np.array_equal(np.bincount(sample.labels), [4, 4, 4]) and sample.flags == {"many_source_classes": 5}
+    assert np.array_equal(np.bincount(sample.labels), [4, 4, 4]) and sample.flags == {
+        "many_source_classes": 5,
+        "shared_positions": 16,
+    }
 
 
 def test_what_is_not_finite_is_left_out_and_without_a_head_all_is():
     steps = batches()
     steps[0].source_probabilities[0] = torch.nan
     sample = collect(SourcePixels(IMAGES, 3, -2, 300, 7, False), steps)
-    assert set(sample.images) == {0, 1, 3} and sample.flags == {"nonfinite": 64} and np.allclose(sample.features.sum(1), 1)
+    assert (
+        set(sample.images) == {0, 1, 3}
+        and sample.flags == {"nonfinite": 64, "shared_positions": 16}
+        and np.allclose(sample.features.sum(1), 1)
+    )
     empty = SourcePixels(IMAGES, 3, -2, 300, 7, True).collect()
     assert len(empty.images) == 0 and empty.flags == {"no_source_head": 1}

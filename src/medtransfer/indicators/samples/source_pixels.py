@@ -37,6 +37,8 @@ class SourcePixels(LabelledPixels):
         assert batch.source_probabilities is not None
         count, classes, coarse_height, coarse_width = batch.source_probabilities.shape
         self._limit(classes)
+        if (shared := height * width // (coarse_height * coarse_width)) > 1:
+            self._flags["shared_positions"] = shared
         cells = np.arange(count * coarse_height * coarse_width).reshape(count, coarse_height, coarse_width)
         row_of = cells[:, _nearest(height, coarse_height)][:, :, _nearest(width, coarse_width)].ravel()  # (B * h * w,)
         return batch.source_probabilities.permute(0, 2, 3, 1).flatten(0, 2), row_of
@@ -44,7 +46,7 @@ class SourcePixels(LabelledPixels):
     def _limit(self, source_classes: int) -> None:
         most = max(1, MOST // (source_classes * len(self._kept)))
         if any(kept.size > most for kept in self._kept):
-            self._flags = {"many_source_classes": source_classes}
+            self._flags["many_source_classes"] = source_classes
         for kept in self._kept:
             kept.size = min(kept.size, most)
 
