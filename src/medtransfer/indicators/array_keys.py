@@ -81,6 +81,7 @@ KEYS = {
     ),
     "parc": ArrayIndicator(LABELLED, f"{OWN}.parc:parc", "correlation of distances in features and labels", most=QUADRATIC),
     "sfda": ArrayIndicator(LABELLED, f"{OWN}.sfda:sfda", "posterior of the true class after self-challenging Fisher analysis"),
+    "ncti": ArrayIndicator(LABELLED, f"{OWN}.ncti:ncti", "nearness of the classes to neural collapse"),
     "ccfv": ArrayIndicator(
         MASKED, f"{ADAPTED}:ccfv_of_level", "likeness of classes across images, spread within an image", most=PAIRED
     ),

@@ -33,6 +33,7 @@ FLAGS = {  # by name; {} is the count; docs/reference/metrics.md says more
     "missing_levels": "the encoder lacks {} levels",
     "levels_without_pairs": "{} levels without two images of one class",
     "collapsed_levels": "{} levels at which every class is one point",
+    "collapsed_classes": "every class is one point",
     "images_without_anchors": "{} images without a boundary on the grid",
 }  # fmt: skip
 

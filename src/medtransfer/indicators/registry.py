@@ -36,6 +36,7 @@ INDICATORS: "Registry[Indicator]" = Registry({
     "nce": "medtransfer.indicators.leep:NCE",
     "sfda": "medtransfer.indicators.sfda:SFDA",
     "parc": "medtransfer.indicators.parc:PARC",
+    "ncti": "medtransfer.indicators.ncti:NCTI",
     "grtd": "medtransfer.indicators.grtd:GRTD",
     "ccfv": "medtransfer.indicators.ccfv:CCFV",
     "ccfv_raw": "medtransfer.indicators.ccfv:RawCCFV",

@@ -58,6 +58,13 @@ class SampledIndicator(Indicator, Generic[T]):
     def measure(self, sample: T, context: Context) -> tuple[float, Flags]:
         """Return the value, NaN where it is not defined, and flags; zero counts are left out."""
 
+    def terms(self, sample: T, context: Context) -> dict[str, float]:
+        """Return what the value is composed of, by name, each higher where it is better; empty if it has no parts.
+
+        Each is a score of its own, whose setting has `term` besides.
+        """
+        return {}
+
     def setting(self, options: Options) -> Setting:
         """Return the parameters that the value depends on."""
         return {"level": options.level, "pixels": options.pixels}
@@ -95,7 +102,11 @@ class SampledMeasurement(Generic[T]):
             standard_error(replicates), flags | sample.flags | undefined,
             replicates if np.isfinite(replicates).all() else [],
         )  # fmt: skip
-        return Measured(self._context.images, [score])
+        terms = [
+            Score(score.indicator, {**score.setting, "term": name}, term)
+            for name, term in self._indicator.terms(sample, self._context).items()
+        ]
+        return Measured(self._context.images, [score, *terms])
 
     def _measure(self, sample: T) -> tuple[float, Flags]:
         """Measure a sample; one without rows, such as what is left where one block has all labels, has no value."""

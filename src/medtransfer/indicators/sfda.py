@@ -6,6 +6,7 @@ import numpy as np
 from scipy import linalg, special
 
 from medtransfer.indicators.contract import Context
+from medtransfer.indicators.discriminant import class_means, posterior, shrink, within_covariance
 from medtransfer.indicators.labelled import LabelledIndicator, Labels, Numbers, centred, check_labelled, counted, one_hot
 from medtransfer.indicators.sampled import Flags
 from medtransfer.indicators.samples.labelled_pixels import Pixels
@@ -42,38 +43,16 @@ def sfda(features: Numbers, labels: Labels) -> tuple[float, Flags]:
         return float("nan"), {}
     if not moved.any():
         return float(np.square(y.mean(axis=0)).sum()), {"constant": 1}
-    within = _within(moved, y)
+    within = within_covariance(moved, y)
     last = len(within) - 1
     largest = linalg.eigh(within, eigvals_only=True, subset_by_index=[last, last])[0]
     shrinkage = max(float(np.exp(-STEEPNESS * largest)), LEAST)
-    kept = (special.softmax(_posterior(moved, y, within, shrinkage), axis=1) * y).sum(axis=1, keepdims=True)  # q, (N, 1)
-    means = _means(moved, y)
+    kept = (special.softmax(posterior(moved, y, shrink(within, shrinkage)), axis=1) * y).sum(axis=1, keepdims=True)  # q, (N, 1)
+    means = class_means(moved, y)
     others = (means.sum(axis=0) - means) / (len(means) - 1)  # (C, D)
     harder = kept * moved + (1 - kept) * (y @ others)
-    value = float((_posterior(harder, y, _within(harder, y), shrinkage) * y).sum(axis=1).mean())
+    value = float((posterior(harder, y, shrink(within_covariance(harder, y), shrinkage)) * y).sum(axis=1).mean())
     return value, counted(saturated=1 - value < SATURATED)
-
-
-def _means(x: Numbers, y: Numbers) -> Numbers:
-    return y.T @ x / y.sum(axis=0)[:, None]
-
-
-def _within(x: Numbers, y: Numbers) -> Numbers:
-    rest = x - y @ _means(x, y)
-    return rest.T @ rest / len(x)
-
-
-def _posterior(x: Numbers, y: Numbers, within: Numbers, shrinkage: float) -> Numbers:
-    """Return the posterior of each class under Gaussians of one covariance, (N, C)."""
-    means, d = _means(x, y), len(within)
-    covariance = (1 - shrinkage) * within + shrinkage * np.trace(within) / d * np.eye(d)
-    if not covariance.any():  # each class is one point
-        nearest = np.square(x[:, None] - means).sum(axis=2) == 0
-        return nearest * y.mean(axis=0) / (nearest * y.mean(axis=0)).sum(axis=1, keepdims=True)
-    coefficients = linalg.solve(covariance, means.T, assume_a="pos")  # (D, C)
-    logits = x @ coefficients - (means.T * coefficients).sum(axis=0) / 2 + np.log(y.mean(axis=0))
-    posterior: Numbers = special.softmax(logits, axis=1)
-    return posterior
 
 
 class SFDA(LabelledIndicator):

@@ -47,6 +47,7 @@ INDICATOR_NAMES = {  # by name of the indicator; robustness has selectors of its
     "nce": ScoreName("NCE", "whose likeliest source class leaves least uncertainty about the labels of pixels"),
     "sfda": ScoreName("SFDA", "whose classes a discriminant analysis separates best"),
     "parc": ScoreName("PARC", "whose distances of pixels agree best with those of their labels"),
+    "ncti": ScoreName("NCTI", "whose classes are nearest to neural collapse"),
     "grtd": ScoreName("GRTD", "whose tree of nearest pixels is cut least by the classes"),
 }  # fmt: skip
 
