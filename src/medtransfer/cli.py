@@ -48,7 +48,7 @@ from medtransfer.config import (
 )
 from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
-from medtransfer.indicators.array_keys import FILES, KEYS
+from medtransfer.indicators.array_keys import FILES, KEYS, option
 from medtransfer.pretrain.weights_files import check_weights_files
 from medtransfer.records import CellName
 from medtransfer.signals import Stopped, stop_on_sigterm
@@ -390,7 +390,7 @@ class OnArrays(click.Command):
 def array_options(function: Callable) -> Callable:
     """Add an option for each kind of array."""
     for name, text in reversed(FILES.items()):
-        function = click.option(f"--{name}", metavar="FILE.npy", type=click.Path(path_type=Path), help=text)(function)
+        function = click.option(option(name), metavar="FILE.npy", type=click.Path(path_type=Path), help=text)(function)
     return function
 
 

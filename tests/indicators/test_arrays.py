@@ -17,7 +17,7 @@ from tests.published_maps import LABELS as MASKS
 from tests.published_maps import MAPS
 
 from medtransfer.cli import cli, main
-from medtransfer.indicators.array_keys import FILES, KEYS
+from medtransfer.indicators.array_keys import FILES, KEYS, option
 
 (TALL, LABELS), (WIDE, FEW) = TALL_SET, WIDE_SET
 
@@ -52,7 +52,7 @@ def words(folder: Path, arrays: dict[str, Any]) -> list[str]:
     for name, array in arrays.items():
         if isinstance(array, np.ndarray):
             np.save(folder / f"{name}.npy", array)
-    return [word for name in arrays for word in (f"--{name}", str(folder / f"{name}.npy"))]
+    return [word for name in arrays for word in (option(name), str(folder / f"{name}.npy"))]
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_published_values(compute: Compute, column: int, features: np.ndarray, l
     for key, published in PUBLISHED.items():
         assert values[key] == pytest.approx(published[column], abs=1e-8), key
     of_maps = {key for key, indicator in KEYS.items() if "maps" in indicator.needs}
-    assert values.keys() == KEYS.keys() - of_maps | {"flags"}
+    assert values.keys() == KEYS.keys() - of_maps - {"emms_embedded"} | {"flags"}
     assert compute(features2=four_views(features))["lidar"] == pytest.approx(OF_VIEWS[column], abs=1e-8)
     assert compute(features=four_views(features))["lidar"] == pytest.approx(OF_VIEWS[column], abs=1e-8)
 
@@ -116,6 +116,13 @@ def test_published_values_of_maps(compute: Compute):
     assert values.keys() == OF_MAPS.keys() | {"flags"}
     for key, published in OF_MAPS.items():
         assert values[key] == pytest.approx(published, abs=1e-8), key
+
+
+def test_embeddings_of_labels(compute: Compute, refused: Refused):
+    values = compute(features=TALL, labels=LABELS, label_embeddings=np.stack([np.eye(3), 2 * np.eye(3)]))
+    assert values["emms_embedded"] == pytest.approx(values["emms"], abs=1e-12)  # standardised, both are the one-hot labels
+    message = refused(features=TALL, labels=LABELS, label_embeddings=np.eye(2))
+    assert "expected labels from 0 to 1" in message and "but got 0 to 2" in message
 
 
 def test_nearest_neighbours_equal_those_of_a_library(compute: Compute):
@@ -221,7 +228,7 @@ def test_a_table_shows_each_value_with_what_it_says(run):
 def test_help_says_what_each_needs(run):
     code, out, _ = run("--help")
     text = " ".join(out.split())
-    assert code == 0 and all(f"--{name} FILE.npy {says}" in text for name, says in FILES.items())
+    assert code == 0 and all(f"{option(name)} FILE.npy {says}" in text for name, says in FILES.items())
     for key, indicator in KEYS.items():
         assert f"{key}: {', '.join(indicator.needs)} {indicator.says}" in text.replace("- ", "-")
 
@@ -229,7 +236,7 @@ def test_help_says_what_each_needs(run):
 Q = np.array(["a"])
 BAD: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("nothing", {}, ("expected --features, --probs or --maps, but got none",)),
-    ("labels alone", {"labels": LABELS}, ("expected --features or --probs beside --labels", "labels.npy")),
+    ("labels alone", {"labels": LABELS}, ("expected --features or --probs or --label-embeddings beside --labels", "labels.npy")),
     ("maps alone", {"maps": MAPS}, ("expected --masks beside --maps", "maps.npy")),
     ("a second view alone", {"features2": TALL}, ("expected --features beside --features2",)),
     ("groups alone", {"groups": LABELS}, ("expected --features or --maps beside --groups",)),

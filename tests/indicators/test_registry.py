@@ -35,20 +35,22 @@ CONTRACT = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
 
 
 class Patches(Encoder):
-    """Two levels of average colours and a fixed mix of them, times a number."""
+    """Two levels of average colours and a fixed mix of them, after two convolutions that change nothing."""
 
     name, initialisation = "patches", "he"
 
-    def __init__(self, scale: float = 1.0) -> None:
+    def __init__(self) -> None:
         super().__init__({}, [Level(4, 6), Level(8, 6)], 8)
-        self.scale = nn.Parameter(torch.tensor(scale))
+        self.layers = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.Conv2d(3, 3, 1, bias=False))
+        for layer in self.layers:
+            nn.init.dirac_(layer.weight)
         self.passed = 0
 
     def maps(self, x: Tensor) -> list[Tensor]:
         self.passed += len(x)
-        fine = nn.functional.avg_pool2d(x, 4)
+        fine = nn.functional.avg_pool2d(self.layers(x), 4)
         fine = torch.cat([fine, fine.roll(1, 1) * fine], 1)  # (N, 6, H / 4, W / 4)
-        return [fine * self.scale, nn.functional.avg_pool2d(fine, 2) * self.scale]
+        return [fine, nn.functional.avg_pool2d(fine, 2)]
 
 
 class Flat(Patches):
@@ -59,11 +61,11 @@ class Flat(Patches):
 
 
 class Broken(Patches):
-    """Maps the first image of a batch to NaN."""
+    """Maps images with a dark corner to NaN."""
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        first = (torch.arange(len(x)) == 0).view(-1, 1, 1, 1)
-        return [features.masked_fill(first, torch.nan) for features in super().maps(x)]
+        dark = x[:, :1, :1, :1] < 0.3
+        return [features.masked_fill(dark, torch.nan) for features in super().maps(x)]
 
 
 def head() -> SourceHead:
@@ -112,10 +114,10 @@ def test_settings_of_one_name_have_one_value():
 
 
 def test_its_scores_can_be_stored_and_hold_every_metric(indicator, make_target):
-    """Two views of 9 images, two repeats, in one batch: 36 forward passes; the images themselves: 9."""
+    """Two views of 9 images, two repeats, in one batch: 36 forward passes; the images themselves: 9, with gradients again."""
     encoder = Patches()
     measured = score([indicator], encoder, make_target(9), batch_size=9)[indicator.name]
-    assert encoder.passed == 36 * ("views" in indicator.needs) + 9 * ("features" in indicator.needs)
+    assert encoder.passed == 36 * ("views" in indicator.needs) + 9 * len({"features", "images"} & indicator.needs)
     assert len(measured.images) == 9
     assert all(name.startswith(f"{indicator.name}/") and values.shape[-1] == 9 for name, values in measured.per_sample.items())
     for row in measured.scores:
@@ -177,7 +179,7 @@ def test_maps_are_not_kept(make_target):
             return maps
 
     score(list(INDICATORS.values()), Watched(), make_target(24), batch_size=2)
-    assert max(highest) <= 2 * 3  # two levels; queries, keys and the images themselves
+    assert max(highest) <= 2 * 4  # two levels; queries, keys, the images themselves, and one of these for gradients
 
 
 def test_the_next_images_are_read_before_maps_are_waited_for(make_target):

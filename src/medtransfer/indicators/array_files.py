@@ -15,9 +15,10 @@ REMEDY = "save it by numpy.save as numbers"
 MOST_CLASSES = 255
 SHAPES = {
     "features": ("(N, D) or (N, V, D)", (2, 3)), "features2": ("(N, D) or (N, V, D)", (2, 3)), "labels": ("(N,)", (1,)),
+    "label_embeddings": ("(C, E) or (K, C, E)", (2, 3)),
     "groups": ("(N,)", (1,)), "probs": ("(N, Z)", (2,)), "maps": ("(n, D, h, w)", (4,)), "masks": ("(n, H, W)", (3,)),
 }  # fmt: skip
-NUMBERS = {"features", "features2", "probs", "maps"}  # the others are whole numbers
+NUMBERS = {"features", "features2", "probs", "maps", "label_embeddings"}  # the others are whole numbers
 SWAPPED = [("features", "labels"), ("probs", "labels"), ("features", "groups"), ("maps", "masks")]
 
 
@@ -117,6 +118,13 @@ def _check_lengths(arrays: Arrays) -> None:
                     f"expected as many {other} in {paths[other]} as {first} in {paths[first]}, but got {shapes}; "
                     + (f"transpose {first}" if turned else "take them from the same samples in the same order")
                 )
+    if {"labels", "label_embeddings"} <= values.keys():
+        classes, labels = values["label_embeddings"].shape[-2], values["labels"]
+        if labels.min() < 0 or labels.max() >= classes:
+            raise InputError(
+                f"expected labels from 0 to {classes - 1}, the rows of {paths['label_embeddings']}, but got {labels.min()} to "
+                f"{labels.max()} in {paths['labels']}; embed every class"
+            )
     if {"features", "features2"} <= values.keys() and values["features"].shape[-1] != values["features2"].shape[-1]:
         raise InputError(
             f"expected views of one width, but got {values['features'].shape} in {paths['features']} and "

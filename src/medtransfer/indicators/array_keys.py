@@ -10,15 +10,22 @@ FILES = {
     "features": "embeddings (N, D), one row per sample, or V >= 2 views of each, (N, V, D), the first of which are the samples",
     "features2": "second view of each sample, (N, D), or V >= 2 views of each, (N, V, D)",
     "labels": "class of each sample, whole numbers (N,)",
+    "label_embeddings": "embeddings of the classes 0 to C - 1, such as those of their names, (C, E) or K kinds (K, C, E)",
     "groups": "group of each sample, of maps of each image, such as its patient, whole numbers; without it each is its own",
     "probs": "probabilities (N, Z) of the source model's classes",
     "maps": "feature maps (n, D, h, w), one per image",
     "masks": "class of each pixel, whole numbers (n, H, W), H >= h, W >= w; 0: background | 255: ignored",
 }  # by option
 QUADRATIC = 5000  # samples up to which indicators are computed whose memory grows with the square of their number
+LEARNED = 1000  # samples up to which distances are learned
 PAIRED = 50_000  # pixels up to which the classes of every two images are compared
 OWN = "medtransfer.indicators"
 ADAPTED = f"{OWN}.from_arrays"
+
+
+def option(name: str) -> str:
+    """Return the option of the command for a key of FILES."""
+    return f"--{name.replace('_', '-')}"
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,18 @@ KEYS = {
     "parc": ArrayIndicator(LABELLED, f"{OWN}.parc:parc", "correlation of distances in features and labels", most=QUADRATIC),
     "sfda": ArrayIndicator(LABELLED, f"{OWN}.sfda:sfda", "posterior of the true class after self-challenging Fisher analysis"),
     "ncti": ArrayIndicator(LABELLED, f"{OWN}.ncti:ncti", "nearness of the classes to neural collapse"),
+    "emms": ArrayIndicator(LABELLED, f"{OWN}.emms:emms", "minus what a linear model of the features leaves over of the labels"),
+    "emms_embedded": ArrayIndicator(
+        (*LABELLED, "label_embeddings"), f"{OWN}.emms:emms", "the same of embeddings of the labels, weighted, as published"
+    ),
+    "ped": ArrayIndicator(LABELLED, f"{OWN}.ped:ped", "SFDA after overlapping classes pushed each other apart"),
+    "etran": ArrayIndicator(FEATURES, f"{OWN}.etran:etran", "mean of the logarithm of the sum of exponentials of the features"),
+    "nca": ArrayIndicator(
+        LABELLED,
+        f"{OWN}.neighbourhood:neighbourhood",
+        "posterior by nearest neighbours after NCA, a term of gradients",
+        most=LEARNED,
+    ),
     "ccfv": ArrayIndicator(
         MASKED, f"{ADAPTED}:ccfv_of_level", "likeness of classes across images, spread within an image", most=PAIRED
     ),

@@ -17,7 +17,9 @@ from medtransfer.records.scores import Score, Setting
 if TYPE_CHECKING:
     from torch import Tensor
 
-NEEDS = ("views", "features", "labels", "source_probabilities")  # what `Batch` can hold
+    from medtransfer.encoders.contract import Encoder
+
+NEEDS = ("views", "features", "labels", "source_probabilities", "images")  # what `Batch` can hold
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Context:
         blocks: parts that the groups are divided into for standard errors; 0 for none.
         samples: samples that indicators share.
         without_head: why no batch provides `source_probabilities`; empty if they do where an indicator needs them.
+        encoder: encoder of the pass, in eval mode, for gradients; None where only features are at hand.
     """
 
     images: list[str]
@@ -94,6 +97,7 @@ class Context:
     blocks: int = 0
     samples: "Samples" = field(default_factory=lambda: Samples())
     without_head: str = ""
+    encoder: "Encoder | None" = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ class Batch:
         labels: uint8 (B, H, W), or (B, 1, 1) of whole images, on the CPU, for the need `labels`; in the first repeat only.
         source_probabilities: of the source classes at each position of the last level, (B, Z, h, w), or (B, Z, 1, 1) of whole
             images where the labels are; for the need of this name, in the first repeat only, with `features`.
+        images: the plain images, normalised (B, C, H, W), for the need `images`; in the first repeat only.
     """
 
     positions: NDArray[np.int64]
@@ -131,6 +136,7 @@ class Batch:
     features: "list[Tensor] | None" = None
     labels: "Tensor | None" = None
     source_probabilities: "Tensor | None" = None
+    images: "Tensor | None" = None
 
     @property
     def provides(self) -> frozenset[str]:

@@ -34,6 +34,9 @@ FLAGS = {  # by name; {} is the count; docs/reference/metrics.md says more
     "levels_without_pairs": "{} levels without two images of one class",
     "collapsed_levels": "{} levels at which every class is one point",
     "collapsed_classes": "every class is one point",
+    "overlapping_classes": "{} pairs of classes overlap",
+    "images_without_triplets": "{} images without two classes on the grid",
+    "few_layers": "the encoder has fewer than two layers of weights",
     "images_without_anchors": "{} images without a boundary on the grid",
 }  # fmt: skip
 

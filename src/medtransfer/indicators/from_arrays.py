@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medtransfer.errors import InputError
 from medtransfer.indicators.alpha import alpha
 from medtransfer.indicators.array_files import Arrays
-from medtransfer.indicators.array_keys import FUNCTIONS, KEYS, ArrayIndicator
+from medtransfer.indicators.array_keys import FUNCTIONS, KEYS, ArrayIndicator, option
 from medtransfer.indicators.ccfv import ccfv
 from medtransfer.indicators.dse import Clustering, dse
 from medtransfer.indicators.knn import knn_left_out
@@ -47,9 +47,9 @@ def compute(arrays: Arrays) -> dict[str, Any]:
             values[key], flags[key] = _measure(key, indicator, arrays)
     if unused := [name for name in arrays.paths if not any(name in KEYS[key].needs for key in values) and name != "groups"]:
         name = unused[0]
-        beside = dict.fromkeys(f"--{other}" for entry in KEYS.values() if name in entry.needs for other in entry.needs)
-        others = " or ".join(option for option in beside if option != f"--{name}")
-        raise InputError(f"expected {others} beside --{name}, but got {arrays.paths[name]} alone; add it, or see --help")
+        beside = dict.fromkeys(other for entry in KEYS.values() if name in entry.needs for other in entry.needs if other != name)
+        others = " or ".join(map(option, beside))
+        raise InputError(f"expected {others} beside {option(name)}, but got {arrays.paths[name]} alone; add it, or see --help")
     if not values:
         raise InputError("expected --features, --probs or --maps, but got none; see --help for what each indicator needs")
     return {**values, "flags": {key: counts for key, counts in flags.items() if counts}}

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medtransfer.indicators.contract import Context
 from medtransfer.indicators.labelled import LabelledIndicator, Labels, Numbers, check_labelled, counted, one_hot
@@ -41,14 +42,26 @@ def knn_left_out(features: Numbers, labels: Labels, groups: Labels) -> LeftOut:
     unit = features / np.where(norms > 0, norms, 1.0)
     similarity = np.round(unit @ unit.T, TIED)  # (N, N)
     similarity[groups[:, None] == groups] = -np.inf
-    place = max(0, len(labels) - NEIGHBOURS)
+    votes, shared = vote(similarity, one_hot(labels))
+    equal = (features == features[0]).all()
+    return LeftOut(votes, counted(tied_votes=shared.sum(), zero=(norms == 0).sum(), constant=equal))
+
+
+def vote(similarity: Numbers, y: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
+    """Let the NEIGHBOURS most similar samples vote; those that tie for the last votes share them.
+
+    Args:
+        similarity: (N, N), rounded; minus infinity for samples without a vote.
+        y: members of each class, (N, C).
+
+    Returns:
+        The votes for each class, (N, C), and for which samples more than NEIGHBOURS others come into question, (N,).
+    """
+    place = max(0, len(y) - NEIGHBOURS)
     last = np.partition(similarity, place, axis=1)[:, place, None]  # of the neighbour with the last vote; -inf: too few others
     nearer, tied = similarity > last, (similarity == last) & np.isfinite(last)
     left, sharing = NEIGHBOURS - nearer.sum(axis=1, keepdims=True), tied.sum(axis=1, keepdims=True)
-    y = one_hot(labels)
-    votes = nearer @ y + (tied @ y) * left / np.maximum(sharing, 1)
-    equal = (features == features[0]).all()
-    return LeftOut(votes, counted(tied_votes=(sharing > left).sum(), zero=(norms == 0).sum(), constant=equal))
+    return nearer @ y + (tied @ y) * left / np.maximum(sharing, 1), (sharing > left)[:, 0]
 
 
 class NearestNeighbours(LabelledIndicator):

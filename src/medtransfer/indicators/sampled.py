@@ -103,7 +103,7 @@ class SampledMeasurement(Generic[T]):
             replicates if np.isfinite(replicates).all() else [],
         )  # fmt: skip
         terms = [
-            Score(score.indicator, {**score.setting, "term": name}, term)
+            Score(score.indicator, {**score.setting, "term": name}, term, flags=score.flags)
             for name, term in self._indicator.terms(sample, self._context).items()
         ]
         return Measured(self._context.images, [score, *terms])

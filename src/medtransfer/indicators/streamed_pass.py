@@ -109,7 +109,7 @@ def measure(
     plans = _plans(images, target, settings) if "views" in needs else ()
     context = Context(
         images.ids, images.groups, _count_labels(target), settings.seed, settings.repeats, plans, options, settings.blocks,
-        without_head=without_head,
+        without_head=without_head, encoder=encoder,
     )  # fmt: skip
     steps = -(-len(images) // batch_size)
     repeats = (
@@ -183,7 +183,7 @@ def _inputs(
         positions = order[start : start + batch_size]
         yield Inputs(
             positions, repeat, next(views, None),
-            images.images(positions) if "features" in needs and repeat == 0 else None,
+            images.images(positions) if {"features", "images"} & needs and repeat == 0 else None,
             images.labels(positions) if "labels" in needs and repeat == 0 else None,
         )  # fmt: skip
 
@@ -191,7 +191,8 @@ def _inputs(
 def _encode(encoder: Encoder, step: Inputs, features_of_view: bool) -> Batch:
     views = step.views
     maps = None if views is None else ViewMaps(step.repeat, encoder(views.queries), encoder(views.keys), views.negative)
-    features = None if step.images is None else encoder(step.images)
-    if features_of_view and maps is not None and step.repeat == 0:
-        features = maps.queries
-    return Batch(step.positions, maps, features, step.labels)
+    if features_of_view:
+        features = maps.queries if maps is not None and step.repeat == 0 else None
+    else:
+        features = None if step.images is None else encoder(step.images)
+    return Batch(step.positions, maps, features, step.labels, step.images)

@@ -48,6 +48,10 @@ INDICATOR_NAMES = {  # by name of the indicator; robustness has selectors of its
     "sfda": ScoreName("SFDA", "whose classes a discriminant analysis separates best"),
     "parc": ScoreName("PARC", "whose distances of pixels agree best with those of their labels"),
     "ncti": ScoreName("NCTI", "whose classes are nearest to neural collapse"),
+    "gradients": ScoreName("gradients", "whose pixels cluster by class and whose second layer would change more than its first"),
+    "emms": ScoreName("EMMS", "whose pixel embeddings leave over least of the labels, by linear regression"),
+    "ped": ScoreName("PED", "whose classes a discriminant analysis separates best once they pushed each other apart"),
+    "etran": ScoreName("ETran", "whose pixel embeddings have the lowest energy"),
     "grtd": ScoreName("GRTD", "whose tree of nearest pixels is cut least by the classes"),
 }  # fmt: skip
 
