@@ -79,7 +79,8 @@ def test_ratio_equals_autograd_through_both_layers(make_target):
     posterior = measured.value({"level": -1, "pixels": 60, "term": "posterior"})
     assert measured.scores[0].number == pytest.approx(ratio * posterior)
     assert all(parameter.grad is not None for parameter in encoder.parameters())  # those of this test, untouched
-    assert score(encoder, target, batch_size=2).scores[0].number == pytest.approx(measured.scores[0].number, abs=1e-6)
+    cut = score(encoder, target, batch_size=2).value({"level": -1, "pixels": 60, "term": "ratio"})
+    assert cut == pytest.approx(ratio, rel=1e-6)  # rounding moves what NCA learns more
 
 
 def test_an_encoder_of_one_layer_has_no_value(make_target):

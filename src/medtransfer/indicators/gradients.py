@@ -89,14 +89,14 @@ class Gradients(SampledIndicator[Adaptability]):
 
     def measure(self, sample: Adaptability, context: Context) -> tuple[float, Flags]:
         """Compute the product."""
-        if not len(sample.pixels.labels):
-            return float("nan"), {}
-        posterior, flags = neighbourhood(sample.pixels.features, sample.pixels.labels)
-        return posterior * sample.gradients.ratio(), flags
+        value, flags, _ = self.measure_terms(sample, context)
+        return value, flags
 
-    def terms(self, sample: Adaptability, context: Context) -> dict[str, float]:
-        """Return both factors."""
+    def measure_terms(self, sample: Adaptability, context: Context) -> tuple[float, Flags, dict[str, float]]:
+        """Compute the product and both factors."""
+        if not len(sample.pixels.labels):
+            return float("nan"), {}, {}
         ratio = sample.gradients.ratio()
-        if not np.isfinite(ratio):
-            return {}
-        return {"posterior": neighbourhood(sample.pixels.features, sample.pixels.labels)[0], "ratio": ratio}
+        posterior, flags = neighbourhood(sample.pixels.features, sample.pixels.labels)
+        value = posterior * ratio
+        return value, flags, {"posterior": posterior, "ratio": ratio} if np.isfinite(value) else {}

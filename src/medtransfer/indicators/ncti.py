@@ -86,7 +86,11 @@ def ncti(features: Numbers, labels: Labels) -> tuple[float, Flags]:
     with the number of samples.
     """
     terms, flags = ncti_terms(features, labels)
-    return (sum(terms.values()) if terms else float("nan")), flags
+    return _sum(terms), flags
+
+
+def _sum(terms: dict[str, float]) -> float:
+    return sum(terms.values()) if terms else float("nan")
 
 
 class NCTI(LabelledIndicator):
@@ -98,6 +102,7 @@ class NCTI(LabelledIndicator):
         """Compute NCTI of the sample."""
         return ncti(sample.features, sample.labels)
 
-    def terms(self, sample: Pixels, context: Context) -> dict[str, float]:
-        """Return the three terms."""
-        return ncti_terms(sample.features, sample.labels)[0]
+    def measure_terms(self, sample: Pixels, context: Context) -> tuple[float, Flags, dict[str, float]]:
+        """Compute NCTI and its three terms."""
+        terms, flags = ncti_terms(sample.features, sample.labels)
+        return _sum(terms), flags, terms

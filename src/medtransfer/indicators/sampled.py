@@ -58,12 +58,12 @@ class SampledIndicator(Indicator, Generic[T]):
     def measure(self, sample: T, context: Context) -> tuple[float, Flags]:
         """Return the value, NaN where it is not defined, and flags; zero counts are left out."""
 
-    def terms(self, sample: T, context: Context) -> dict[str, float]:
-        """Return what the value is composed of, by name, each higher where it is better; empty if it has no parts.
+    def measure_terms(self, sample: T, context: Context) -> tuple[float, Flags, dict[str, float]]:
+        """Return the value, flags, and what the value is composed of, by name, each higher where it is better.
 
-        Each is a score of its own, whose setting has `term` besides.
+        Each term is a score of its own, whose setting has `term` besides; by default there are none.
         """
-        return {}
+        return *self.measure(sample, context), {}
 
     def setting(self, options: Options) -> Setting:
         """Return the parameters that the value depends on."""
@@ -91,7 +91,7 @@ class SampledMeasurement(Generic[T]):
     def compute(self) -> Measured:
         """Return the value of the sample, and those without each block of groups."""
         sample: T = self._context.samples.collect(self._sampler)
-        value, flags = self._measure(sample)
+        value, flags, terms = self._indicator.measure_terms(sample, self._context) if len(sample.images) else (np.nan, {}, {})
         blocks = assign_blocks(self._context.groups, self._context.blocks, self._context.seed)[sample.images]
         replicates = [
             float(self._measure(sample.keep(blocks != block))[0]) for block in range(self._blocks)
@@ -102,11 +102,8 @@ class SampledMeasurement(Generic[T]):
             standard_error(replicates), flags | sample.flags | undefined,
             replicates if np.isfinite(replicates).all() else [],
         )  # fmt: skip
-        terms = [
-            Score(score.indicator, {**score.setting, "term": name}, term, flags=score.flags)
-            for name, term in self._indicator.terms(sample, self._context).items()
-        ]
-        return Measured(self._context.images, [score, *terms])
+        parts = [Score(score.indicator, {**score.setting, "term": name}, term, flags=score.flags) for name, term in terms.items()]
+        return Measured(self._context.images, [score, *parts])
 
     def _measure(self, sample: T) -> tuple[float, Flags]:
         """Measure a sample; one without rows, such as what is left where one block has all labels, has no value."""

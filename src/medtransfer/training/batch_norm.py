@@ -1,5 +1,6 @@
-"""Find models whose batch normalisation cannot train on one image."""
+"""Batch normalisation: models that cannot train on one image, and statistics of weights that were never trained."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -32,3 +33,38 @@ def needs_two_images(model: nn.Module, height: int, width: int, channels: int = 
         hook.remove()
     model.train()
     return 1 in values
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Return whether a model has a batch normalisation with running statistics."""
+    return any(True for _ in _tracking(model))
+
+
+@torch.no_grad()
+def redo_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace the running statistics of batch normalisation by the mean of those of each batch.
+
+    Everything else stays as in evaluation, such as stochastic depth; the model is left in eval mode.
+
+    Args:
+        model: the model, on the device of the batches.
+        batches: images (B, C, H, W) of as many each.
+
+    Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI 2018, Section 3.2.
+    """
+    model.eval()
+    norms = list(_tracking(model))
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # all batches count alike
+        norm.train()
+    for batch in batches:
+        model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
+
+
+def _tracking(model: nn.Module) -> Iterable[_BatchNorm]:
+    return (module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats)

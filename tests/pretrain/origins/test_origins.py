@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import save_file
+from tests.pretrain.written_series import write_series
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
@@ -64,12 +65,18 @@ def catalogue(params: Params) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def soup(params: Params) -> dict[str, Any]:
+    write_series(Path("checkpoints/unet-theirs"), params, (0, 2, 4))
+    return {"pretrain.origins.mine": {"kind": "soup", "of": "theirs", "epochs": [2, 4], "images": 6}}
+
+
 EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {
     "supervised": supervised,
     "file": file,
     "series": series,
     "package": package,
     "catalogue": catalogue,
+    "soup": soup,
 }
 
 

@@ -14,6 +14,7 @@ from medtransfer.config.schema.origins import (
     PackageOrigin,
     RandAugment,
     SeriesOrigin,
+    SoupOrigin,
     SupervisedOrigin,
 )
 from medtransfer.config.schema.params import Params, Study
@@ -57,6 +58,7 @@ __all__ = [
     "Search",
     "Section",
     "SeriesOrigin",
+    "SoupOrigin",
     "Study",
     "SupervisedOrigin",
     "Target",

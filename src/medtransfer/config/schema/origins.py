@@ -206,4 +206,25 @@ class CatalogueOrigin(Section):
     """whether a pickle, which can run code, may be read"""
 
 
-Origin = Annotated[SupervisedOrigin | FileOrigin | SeriesOrigin | PackageOrigin | CatalogueOrigin, Field(discriminator="kind")]
+class SoupOrigin(Section):
+    """The average of checkpoints of one pretraining, which is made first."""
+
+    kind: Literal["soup"]
+    """averaged from checkpoints of another origin"""
+    of: Name
+    """origin of these checkpoints, of the same encoder"""
+    epochs: Annotated[tuple[Positive, ...], Field(min_length=2)]
+    """epochs of these checkpoints, such as the last five; the highest is that of the average"""
+    images: Annotated[int, Field(ge=2)]
+    """source images, drawn with the seed, for the statistics of batch normalisation"""
+
+    @model_validator(mode="after")
+    def _check_epochs(self) -> "SoupOrigin":
+        if len(set(self.epochs)) < len(self.epochs):
+            raise ValueError("epochs must differ from each other")
+        return self
+
+
+Origin = Annotated[
+    SupervisedOrigin | FileOrigin | SeriesOrigin | PackageOrigin | CatalogueOrigin | SoupOrigin, Field(discriminator="kind")
+]

@@ -6,6 +6,7 @@ from typing import Protocol
 from medtransfer.config import Pretrain, Section
 from medtransfer.pretrain.origins.catalogue import Published
 from medtransfer.pretrain.origins.package import InstalledPackage
+from medtransfer.pretrain.origins.soup import Soup
 from medtransfer.pretrain.origins.supervised import Supervised
 from medtransfer.pretrain.origins.weights_file import WeightsFile, WeightsSeries
 from medtransfer.pretrain.stopping import Stopper
@@ -44,5 +45,5 @@ class Origin(Protocol):
 
 ORIGINS: dict[str, Origin] = {
     "supervised": Supervised(), "file": WeightsFile(), "series": WeightsSeries(), "package": InstalledPackage(),
-    "catalogue": Published(),
+    "catalogue": Published(), "soup": Soup(),
 }  # fmt: skip
