@@ -195,4 +195,4 @@ def _encode(encoder: Encoder, step: Inputs, features_of_view: bool) -> Batch:
         features = maps.queries if maps is not None and step.repeat == 0 else None
     else:
         features = None if step.images is None else encoder(step.images)
-    return Batch(step.positions, maps, features, step.labels, step.images)
+    return Batch(step.positions, maps, features, step.labels, images=step.images)
