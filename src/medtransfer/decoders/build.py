@@ -34,4 +34,6 @@ def build_segmenter(encoder: Encoder, classes: int, decoder: str | None = None) 
     built = DECODERS[name].build(encoder, outputs_of(classes))
     if encoder.normalise_maps:
         built.normalise(encoder.levels)
+    if encoder.projected != encoder.levels:
+        built.project(encoder.levels, encoder.projected)
     return Segmenter(encoder, built)

@@ -30,6 +30,7 @@ class Decoder(Part):
         needs: requirement of `fits`, for messages.
         stride: stride of the finest level, whose map of an H x W image has H/stride x W/stride positions.
         norms: one per level after `normalise`, else empty.
+        projections: one per level after `project`, else empty.
     """
 
     name: ClassVar[str]
@@ -40,6 +41,7 @@ class Decoder(Part):
         super().__init__()
         self.stride = stride
         self.norms = nn.ModuleList()
+        self.projections = nn.ModuleList()
 
     @classmethod
     def fits(cls, encoder: Encoder) -> bool:
@@ -61,6 +63,10 @@ class Decoder(Part):
         """Put a batch normalisation before each level, for encoders with `normalise_maps`."""
         self.norms.extend(LevelNorm(level.channels) for level in levels)
 
+    def project(self, levels: Sequence[Level], projected: Sequence[Level]) -> None:
+        """Put a 1x1 convolution before each level, from the encoder's levels to those that the decoder was built for."""
+        self.projections.extend(nn.Conv2d(a.channels, b.channels, 1) for a, b in zip(levels, projected, strict=True))
+
     def decode(self, maps: list[Tensor]) -> Tensor:
         """Decode the maps into logits of any size; see `forward`."""
         raise NotImplementedError(f"{type(self).__name__} computes no logits")
@@ -70,4 +76,6 @@ class Decoder(Part):
         height, width = (side * self.stride for side in maps[0].shape[2:])
         if self.norms:
             maps = [norm(level) for norm, level in zip(self.norms, maps, strict=True)]
+        if self.projections:
+            maps = [projection(level) for projection, level in zip(self.projections, maps, strict=True)]
         return resized(self.decode(maps), height, width)

@@ -1,11 +1,14 @@
-"""Classifier of images: an encoder and a linear head on its coarsest map, from images (N, 3, H, W) to logits (N, outputs)."""
+"""Classifier of images: an encoder and a head on its coarsest map, from images (N, 3, H, W) to logits (N, outputs)."""
 
 from torch import Tensor, nn
 
 from medtransfer.decoders.contract import LevelNorm
+from medtransfer.decoders.fusion_head import FusionHead
 from medtransfer.decoders.segmenter import EncoderDecoder
 from medtransfer.encoders.contract import Encoder, Part
 from medtransfer.errors import InputError
+
+FUSED = "fused"  # name of the fusion head in the records of models
 
 
 class LinearHead(Part):
@@ -39,7 +42,7 @@ class LinearHead(Part):
 class ImageClassifier(EncoderDecoder):
     """A classification model; its logits are (N, outputs)."""
 
-    decoder: LinearHead
+    decoder: LinearHead | FusionHead
 
 
 def build_image_classifier(encoder: Encoder, outputs: int, decoder: str | None = None) -> ImageClassifier:
@@ -48,17 +51,18 @@ def build_image_classifier(encoder: Encoder, outputs: int, decoder: str | None =
     Args:
         encoder: any encoder.
         outputs: number of logits.
-        decoder: None; decoders of masks do not fit.
+        decoder: `fused` for the head of a fusion; None for a linear one. Decoders of masks do not fit.
 
     Raises:
         InputError: a decoder is named.
         ValueError: `outputs` is less than one.
     """
-    if decoder is not None:
+    if decoder not in (None, FUSED):
         raise InputError(
             f"expected finetune.decoder null for labels of images, which a linear head predicts, but got {decoder!r}, which "
             "predicts masks; set it to null"
         )
     if outputs < 1:
         raise ValueError(f"expected at least one output, but got {outputs}")
-    return ImageClassifier(encoder, LinearHead(encoder, outputs))
+    head = LinearHead(encoder, outputs) if decoder is None else FusionHead(encoder, outputs, **encoder.head_options)
+    return ImageClassifier(encoder, head)

@@ -46,7 +46,7 @@ class UNetDecoder(Decoder):
     @classmethod
     def build(cls, encoder: Encoder, outputs: int) -> Self:
         """Build the decoder for an encoder's levels."""
-        return cls(encoder.levels, outputs)
+        return cls(encoder.projected, outputs)
 
     def decode(self, maps: list[Tensor]) -> Tensor:
         """Decode the maps, finest first, into logits (N, outputs, H, W)."""

@@ -61,6 +61,7 @@ class Encoder(Part):
             classification heads need not be listed.
         classifiers: names that the linear layer on the mean of the last level may have in weights files; `head` in our own.
         normalise_maps: whether decoders normalise each level first, because the scales of the levels differ widely.
+        head_options: arguments that its maps do not depend on, but the fusion head that is trained on them.
         layers_by_depth: regular expressions of the layers' names from the input on, in the form of timm's `group_matcher`.
     """
 
@@ -75,6 +76,7 @@ class Encoder(Part):
     channels: str = "RGB"
     input_size: int | None = None
     normalise_maps: ClassVar[bool] = False
+    head_options: Mapping[str, Any] = {}
     layers_by_depth: ClassVar[dict[str, Any]]
 
     def __init__(
@@ -86,6 +88,16 @@ class Encoder(Part):
         self.in_channels = in_channels
         self.levels = tuple(levels)
         self.multiple = multiple
+
+    @property
+    def source_channels(self) -> tuple[int, ...]:
+        """Channels of the coarsest map by source; the encoder itself is the source if it is no fusion of several."""
+        return (self.levels[-1].channels,)
+
+    @property
+    def projected(self) -> tuple[Level, ...]:
+        """Levels that a decoder of masks gets; it projects maps of more channels to these first."""
+        return self.levels
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """Compute the maps of a checked input; see `forward`."""

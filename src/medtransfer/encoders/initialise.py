@@ -37,9 +37,11 @@ def initialise(model: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     rules, patches, done = _rules(model), _patch_layers(model), set[nn.Module]()
     for name, module in model.named_modules():
+        if module in done:
+            continue
         if isinstance(module, Encoder) and module.reset(seed):
             done.update(module.modules())
-        if module not in done:
+        else:
             _set_layer(name, module, PATCH if module in patches else rules[module], generator)
 
 
