@@ -36,9 +36,8 @@ def test_features_are_pooled_where_the_encoder_stays():
     for name, mode in MODES.items():
         assert mode.encoder_frozen == ("encoder" not in mode.trains)
         assert [POOLED[rule][name] for rule in ("frozen", "always", "never")] == [mode.encoder_frozen, True, False]
-    assert (
-        len({(mode.trains, mode.solved) for mode in MODES.values()}) == len({mode.label for mode in MODES.values()}) == len(MODES)
-    )
+    kinds = {(mode.trains, mode.solved, mode.head) for mode in MODES.values()}
+    assert len(kinds) == len({mode.label for mode in MODES.values()}) == len(MODES)
 
 
 def test_names_of_tasks_and_modes_are_known_without_heavy_libraries():

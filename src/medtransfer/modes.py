@@ -14,21 +14,29 @@ class Mode:
     Attributes:
         label: description for the user.
         trains: parts of the model whose weights change, of `encoder` and `decoder`.
-        solved: whether they are solved for on stored features, not trained by steps; needs a linear head.
+        solved: whether they are solved for, not trained by steps; needs a linear head.
+        head: name of the head for labels of images that it trains; None for the task's own.
     """
 
     label: str
     trains: frozenset[str]
     solved: bool = False
+    head: str | None = None
 
     @property
     def encoder_frozen(self) -> bool:
         """Whether the encoder stays as the checkpoint has it."""
         return "encoder" not in self.trains
 
+    @property
+    def on_features(self) -> bool:
+        """Whether the head learns from features that are computed once and stored; so only for labels of images."""
+        return self.solved or self.head is not None
+
 
 MODES = {
     "full": Mode("encoder and decoder are trained", frozenset({"encoder", "decoder"})),
     "decoder": Mode("only the decoder is trained", frozenset({"decoder"})),
     "linear": Mode("a linear head is solved for on the encoder's features", frozenset({"decoder"}), solved=True),
+    "fused": Mode("a fusion head is trained on the features of the encoder's sources", frozenset({"decoder"}), head="fused"),
 }

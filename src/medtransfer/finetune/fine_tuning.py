@@ -54,6 +54,11 @@ class FineTuning:
         return MODES[self.cell.mode]
 
     @property
+    def decoder(self) -> str | None:
+        """Name of the model's decoder; None for the encoder's own, or the task's head."""
+        return self.protocol.decoder or self.mode.head
+
+    @property
     def class_names(self) -> list[str]:
         """Classes that the model learns."""
         return self.target.info.classes

@@ -21,7 +21,7 @@ def write_model(tuning: FineTuning, parts: list[str]) -> None:
         cell=asdict(tuning.cell), key=tuning.cell.key, task=target.task, classes=target.classes,
         thresholds=tuning.task.thresholds(len(target.classes)), build=checkpoint.build,
         arguments=with_channels(checkpoint.arguments, channels),
-        decoder=tuning.protocol.decoder, input=target.input, size=list(tuning.target.images.shape[1:3]),
+        decoder=tuning.decoder, input=target.input, size=list(tuning.target.images.shape[1:3]),
         channels=target.channels, mean=mean, std=std, image_rule=target.image_rule, parts=parts,
         weights=file_sha256(tuning.folder / WEIGHTS_FILE), kind=checkpoint.kind, 
         lineage=[*checkpoint.lineage, *([adaptation] if adaptation else [])],

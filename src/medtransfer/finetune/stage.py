@@ -81,9 +81,9 @@ def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepar
     for cell in cells:
         target, (path, info) = targets[cell.target], infos[cell.encoder, cell.origin, cell.epoch]
         info.check_size(*target.info.input)
-        if MODES[cell.mode].solved and not TASKS[target.info.task].linear:
+        if MODES[cell.mode].on_features and not TASKS[target.info.task].linear:
             raise InputError(
-                f"expected a target with labels of images for the mode {cell.mode}, which solves for a linear head, but "
+                f"expected a target with labels of images for the mode {cell.mode}, whose head is on features of whole images, but "
                 f"{prepared / cell.target} is for {target.info.task}; take the mode decoder"
             )
         full = Cell(

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import nn
 
 from medtransfer import tracking
 from medtransfer.data.epochs import Samples
+from medtransfer.decoders.linear_head import ImageClassifier
 from medtransfer.encoders.channels import adapt_input
 from medtransfer.encoders.freezing import freeze_all_but, state_hash
 from medtransfer.encoders.initialise import initialise
@@ -20,6 +22,7 @@ from medtransfer.finetune.evaluation import evaluate, mean_loss, predict
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.linear import solve_head
 from medtransfer.finetune.model import write_model
+from medtransfer.finetune.stored_features import OnFeatures
 from medtransfer.finetune.sync import by_epoch
 from medtransfer.finetune.trainer import Curves, Trainer, joins_last_image
 from medtransfer.finetune.validation import LOSS_CURVE, RECORDED, Validation
@@ -59,7 +62,7 @@ def build_model(tuning: FineTuning) -> nn.Module:
     """
     channels = tuning.target.info.input_channels
     encoder = adapt_input(load_encoder(tuning.checkpoint, tuning.info), channels)
-    model = tuning.task.model(encoder, len(tuning.class_names), tuning.protocol.decoder)
+    model = tuning.task.model(encoder, len(tuning.class_names), tuning.decoder)
     initialise(model.get_submodule("decoder"), derive_seed(tuning.cell.seed, "decoder"))
     freeze_all_but(model, tuning.mode.trains)
     height, width = tuning.target.info.input
@@ -154,12 +157,13 @@ def _solve(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: trackin
 
 def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.Run) -> Fitted:
     """Train to the end, resuming an interrupted training, and load the weights to keep."""
-    samples = tuning.samples("train", augment=True)
+    head = _on_features(tuning, fabric, model)
+    learner, samples = (head.model, head.samples) if head else (model, tuning.samples)
     state = tuning.folder / ".resume.safetensors"
     trainer = Trainer(
         fabric,
-        model,
-        samples,
+        learner,
+        samples("train", augment=True),
         partial(tuning.task.loss, name=tuning.protocol.loss, options=tuning.protocol.loss_options),
         tuning.protocol,
         tuning.cell.seed,
@@ -168,7 +172,7 @@ def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.
         tuning.section.workers,
     )
     handle.log_curves(by_epoch(trainer.curves))  # of the epochs before an interruption
-    validation, protocol = _validation(tuning, trainer), tuning.protocol
+    validation, protocol = _validation(tuning, trainer, samples), tuning.protocol
 
     def observe(epoch: int, values: dict[str, float]) -> None:
         values |= validation.values(epoch)
@@ -185,15 +189,24 @@ def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.
             "finetune: %s stopped after epoch %d of %d: no better validation since epoch %d", tuning.cell.name, last,
             protocol.train_epochs, validation.best_epoch,
         )  # fmt: skip
-    return Fitted(trainer.steps.kept, trainer.curves, trainer.steps.compilation.summary, validation.record(last))
+    kept = head.whole(trainer.steps.kept) if head else trainer.steps.kept
+    return Fitted(kept, trainer.curves, trainer.steps.compilation.summary, validation.record(last))
 
 
-def _validation(tuning: FineTuning, trainer: Trainer) -> Validation:
+def _on_features(tuning: FineTuning, fabric: Fabric, model: nn.Module) -> OnFeatures | None:
+    """Return the training on stored features that the mode asks for; None where it trains on images."""
+    if not tuning.mode.on_features:
+        return None
+    assert isinstance(model, ImageClassifier)
+    return OnFeatures(tuning, fabric, model)
+
+
+def _validation(tuning: FineTuning, trainer: Trainer, opened: Callable[..., Samples]) -> Validation:
     primary, protocol = tuning.task.primary.name, tuning.protocol
     curve, kept, measure = f"validation_{primary}", trainer.steps.kept, None
     monitored = LOSS_CURVE if protocol.monitor == "loss" else curve
     if "validation" in set(tuning.target.index["split"]):
-        samples, section = tuning.samples("validation"), tuning.section
+        samples, section = opened("validation"), tuning.section
 
         def measure() -> dict[str, float]:
             values = {curve: _evaluate(tuning, trainer.fabric, kept, samples, light=True).metrics[primary]}
