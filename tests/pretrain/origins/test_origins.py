@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 from tests.pretrain.written_series import write_series
+from tests.tiny_encoders import TINIEST
+from torch import nn
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
@@ -14,8 +16,8 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.pretrain.origins import ORIGINS
-from medtransfer.records import find_checkpoint, list_checkpoints, read_tensors
-from medtransfer.training.checkpoints import load_encoder
+from medtransfer.records import Provenance, find_checkpoint, list_checkpoints, read_tensors
+from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 
 
 def supervised(params: Params) -> dict[str, Any]:
@@ -70,6 +72,22 @@ def soup(params: Params) -> dict[str, Any]:
     return {"pretrain.origins.mine": {"kind": "soup", "of": "theirs", "epochs": [2, 4], "images": 6}}
 
 
+def fused(params: Params) -> dict[str, Any]:
+    sources = []
+    for name, mean in (("unet", 0.5), ("timm", 0.25)):
+        encoder = build_encoder(name, **TINIEST[name])
+        initialise(encoder, 1)
+        save_checkpoint(Path(f"others/{name}-mine"), nn.ModuleDict({"encoder": encoder}), Provenance(
+            encoder=name, origin="mine", kind="file", epoch=4, source=name, source_classes=[], seed=1, pretraining="p",
+            lineage=["theirs.pth 77"], input={"size": 32, "mean": [mean] * 3, "std": [0.5] * 3, "channels": "RGB"},
+        ))  # fmt: skip
+        sources.append(f"others/{name}-mine/epoch-004")
+    return {
+        "pretrain.origins.mine": {"kind": "fused", "sources": sources}, "pretrain.encoder": "both",
+        "pretrain.encoders.both": {"build": "fused", "projection": 8}, "study.encoders": ["both"],
+    }  # fmt: skip
+
+
 EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {
     "supervised": supervised,
     "file": file,
@@ -77,6 +95,7 @@ EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {
     "package": package,
     "catalogue": catalogue,
     "soup": soup,
+    "fused": fused,
 }
 
 
@@ -102,8 +121,7 @@ def test_an_origin_keeps_the_contract(kind, params):
     assert len({info.weights for info in infos.values()}) == len(infos)
     assert len({info.pretraining for info in infos.values()}) == 1
     assert len({str(info.input) for info in infos.values()}) == 1
-    spec = params.pretrain.encoders[params.pretrain.encoder]
-    encoder = build_encoder(spec.build, **spec.arguments)
+    encoder = build_encoder(infos[0].build, **infos[0].arguments)
     initialise(encoder, 5)
     assert state_hash(load_encoder(*find_checkpoint(folder, 0))) == state_hash(encoder)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}

@@ -225,6 +225,16 @@ class SoupOrigin(Section):
         return self
 
 
+class FusedOrigin(Section):
+    """Checkpoints of ours whose encoders are fused, for an encoder of the build `fused`."""
+
+    kind: Literal["fused"]
+    """the encoders of several checkpoints as one"""
+    sources: Annotated[list[Place], Field(min_length=1)]
+    """checkpoints, such as checkpoints/unet-simple/epoch-010"""
+
+
 Origin = Annotated[
-    SupervisedOrigin | FileOrigin | SeriesOrigin | PackageOrigin | CatalogueOrigin | SoupOrigin, Field(discriminator="kind")
+    SupervisedOrigin | FileOrigin | SeriesOrigin | PackageOrigin | CatalogueOrigin | SoupOrigin | FusedOrigin,
+    Field(discriminator="kind"),
 ]

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from medtransfer.config import Pretrain, Section
 from medtransfer.pretrain.origins.catalogue import Published
+from medtransfer.pretrain.origins.fused import Fused
 from medtransfer.pretrain.origins.package import InstalledPackage
 from medtransfer.pretrain.origins.soup import Soup
 from medtransfer.pretrain.origins.supervised import Supervised
@@ -45,5 +46,5 @@ class Origin(Protocol):
 
 ORIGINS: dict[str, Origin] = {
     "supervised": Supervised(), "file": WeightsFile(), "series": WeightsSeries(), "package": InstalledPackage(),
-    "catalogue": Published(), "soup": Soup(),
+    "catalogue": Published(), "soup": Soup(), "fused": Fused(),
 }  # fmt: skip
