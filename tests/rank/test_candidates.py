@@ -110,6 +110,41 @@ def test_the_control_of_a_file_has_the_architecture_that_the_file_fits(weights: 
     assert control.name == "random@unet" and levels[0] == levels[1] == [level.channels for level in encoder.levels]
 
 
+def test_a_fusion_joins_candidates_with_their_own_weights_and_images(weights: Path, tiny_params: Callable[..., Params]):
+    params = tiny_params({"pretrain.encoders.wide": {"build": "unet", "width": 8, "depth": 5}})
+    names = [f"{weights}@wide", f"random@{TIMM}"]
+    *singles, fusion, control = read([*names, f"fused:{names[0]}+{names[1]}", "random"], params)[:4]
+    assert (fusion.name, fusion.sources) == (f"fused:my.safetensors@wide+random@{TIMM}", tuple(singles))
+    both, alone = load(fusion, 0, 64, pickle=False), [load(single, 0, 64, pickle=False) for single in singles]
+    assert both.contract["mean"] == [0.0] * 3 and "55 of 55 encoder tensors matched" in both.audit
+    images, parts = torch.rand(2, 3, 64, 64), []
+    for one in alone:
+        mean, std = (torch.tensor(one.contract[name])[:, None, None] for name in ("mean", "std"))
+        parts.append(one.encoder.eval()((images - mean) / std)[-1].mean(dim=(2, 3)))
+    torch.testing.assert_close(both.encoder.eval()(images)[-1].mean(dim=(2, 3)), torch.cat(parts, dim=1))
+    assert identify(fusion, 0) not in {identify(single, 0) for single in singles}
+    assert control.name == "random@wide"
+    (random,) = [c for c in read([fusion_of(weights), "random"], params) if c.is_random]
+    assert random.name == f"fused:random@wide+random@{TIMM}"
+
+
+def fusion_of(weights: Path) -> str:
+    return f"fused:{weights}@wide+random@{TIMM}"
+
+
+@pytest.mark.parametrize("sources", ["{folder}+random@unet", "random@unet+random", "fused:random@unet+random@unet"])
+def test_a_source_of_a_fusion_is_one_encoder(sources: str, tmp_path: Path, tiny_params: Callable[..., Params]):
+    model = nn.ModuleDict({"encoder": build_encoder("unet", width=4, depth=4)})
+    for epoch in (0, 1):
+        provenance = Provenance(
+            encoder="unet", origin="simple", kind="supervised", epoch=epoch, source="s", source_classes=[], seed=1, pretraining="p",
+            input={"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3, "channels": "RGB"},
+        )  # fmt: skip
+        save_checkpoint(tmp_path / "unet-simple", model, provenance)
+    with pytest.raises(InputError, match="expected one encoder by each name of the candidate fused:"):
+        read([f"fused:{sources.format(folder=tmp_path / 'unet-simple')}"], tiny_params())
+
+
 def test_checkpoints_of_folders_of_one_name_are_named_by_their_paths(tmp_path: Path, tiny_params: Callable[..., Params]):
     model = nn.ModuleDict({"encoder": build_encoder("unet", width=4, depth=4)})
     for folder in ("a/unet-simple", "b/unet-simple"):

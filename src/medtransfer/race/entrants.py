@@ -21,6 +21,7 @@ IMPORTS = {  # how a candidate that is no checkpoint yet becomes one, by its kin
         "its weights, or of the kind `package` if they are installed"
     ),
     "file": "give pretrain.encoders an entry for its architecture and pretrain.origins one of the kind `file` with its `weights`",
+    "fused": "give pretrain.encoders an entry {build: fused} and pretrain.origins one of the kind `fused` with the checkpoints",
     "random": "epoch 0 of every folder of checkpoints has random weights, as checkpoints/<encoder>-<origin>/epoch-000.safetensors",
 }
 

@@ -1,4 +1,4 @@
-"""Candidates of a ranking: timm names, checkpoints, weights files with an architecture, and random controls."""
+"""Candidates of a ranking: timm names, checkpoints, weights files with an architecture, fusions, and random controls."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +16,11 @@ from medtransfer.records import CheckpointInfo, checkpoint_path, list_checkpoint
 from medtransfer.records.weights_file import check_weights_file
 
 RANDOM, AT = "random", "@"
+FUSED, PLUS = "fused:", "+"
 INSTALLED = "tf_efficientnet_lite0.in1k"  # of the extra `weights`
 FORMS = (
-    "the name of a timm model, a folder or a file of our checkpoints, FILE@ARCHITECTURE, TIMM_NAME@FILE, random or "
-    "random@ARCHITECTURE"
+    "the name of a timm model, a folder or a file of our checkpoints, FILE@ARCHITECTURE, TIMM_NAME@FILE, random, "
+    "random@ARCHITECTURE or fused:CANDIDATE+CANDIDATE"
 )
 
 
@@ -29,12 +30,13 @@ class Candidate:
 
     Attributes:
         name: unique within a ranking.
-        kind: `checkpoint`, `timm`, `file` or `random`.
+        kind: `checkpoint`, `timm`, `file`, `random` or `fused`.
         architectures: builds and their arguments as JSON; of a file, the first that its tensors fit completely.
         file: weights file, or the record of a checkpoint; of a random control the file that says which architecture it has;
             empty for weights that timm publishes and for other random ones.
         series: folder of the pretraining that it is a checkpoint of; empty for others.
         epoch: epoch of a checkpoint.
+        sources: candidates that a fusion joins; empty for others.
     """
 
     name: str
@@ -43,6 +45,12 @@ class Candidate:
     file: str = ""
     series: str = ""
     epoch: int | None = None
+    sources: tuple["Candidate", ...] = ()
+
+    @property
+    def is_random(self) -> bool:
+        """Whether nothing was learned yet."""
+        return self.kind == RANDOM or self.epoch == 0 or bool(self.sources) and all(source.is_random for source in self.sources)
 
 
 def read_candidates(texts: Sequence[str], params: Params) -> list[Candidate]:
@@ -72,7 +80,9 @@ def default_candidates(params: Params) -> list[str]:
 
 def _read(text: str, params: Params) -> Iterator[Candidate]:
     path = _tidy(Path(text))
-    if path.is_dir():
+    if text.startswith(FUSED):
+        yield _fusion(text.removeprefix(FUSED), params)
+    elif path.is_dir():
         for epoch, info in list_checkpoints(path).items():
             yield _checkpoint(checkpoint_path(path, epoch), info)
     elif path.name.startswith("epoch-") and path.with_suffix(".json").is_file():
@@ -91,6 +101,26 @@ def _read(text: str, params: Params) -> Iterator[Candidate]:
         close = ", ".join(get_close_matches(text.split(".")[0], _timm_names(), 3))
         similar = f"; timm has {close}" if close else ""
         raise InputError(f"expected a candidate as {FORMS}, but got {text!r}, which is none of them{similar}")
+
+
+def _fusion(text: str, params: Params) -> Candidate:
+    """Read candidates that are joined by a plus sign."""
+    sources = []
+    for name in text.split(PLUS):
+        named = list(_read(name, params)) if name != RANDOM else []
+        if len(named) != 1 or named[0].sources:
+            raise InputError(
+                f"expected one encoder by each name of the candidate {FUSED}{text}, but {name!r} names "
+                f"{'a fusion' if named and named[0].sources else len(named)}; name each as {FORMS.replace(', random,', ',')}"
+            )
+        sources += named
+    return _fuse(sources)
+
+
+def _fuse(sources: Sequence[Candidate]) -> Candidate:
+    described = canonical_json({"sources": [source.architectures[0] for source in sources]})
+    name = f"{FUSED}{PLUS.join(source.name for source in sources)}"
+    return Candidate(name, "fused", (("fused", described),), sources=tuple(sources))
 
 
 def _checkpoint(record: Path, info: CheckpointInfo) -> Candidate:
@@ -147,16 +177,22 @@ def _is_timm(name: str) -> bool:
 def _controls(named: Iterable[Candidate]) -> Iterator[Candidate]:
     """Yield a random control of every architecture of which the candidates hold no random weights."""
     named = list(named)
-    covered = {
-        architecture_key(*candidate.architectures[0]) for candidate in named if candidate.kind == RANDOM or candidate.epoch == 0
-    }
+    covered = {architecture_key(*candidate.architectures[0]) for candidate in named if candidate.is_random}
     for candidate in named:
         build, arguments = candidate.architectures[0]
         if (key := architecture_key(build, arguments)) in covered:
             continue
         covered.add(key)
-        name = f"{RANDOM}{AT}{candidate.name.split(AT)[-1] if candidate.kind == 'file' else _architecture_name(build, arguments)}"
-        yield Candidate(name, RANDOM, candidate.architectures, candidate.file if candidate.kind == "file" else "")
+        yield _control(candidate)
+
+
+def _control(candidate: Candidate) -> Candidate:
+    """Return a candidate of the same architecture with random weights; of a fusion, that of its sources."""
+    if candidate.sources:
+        return _fuse([_control(source) for source in candidate.sources])
+    build, arguments = candidate.architectures[0]
+    name = f"{RANDOM}{AT}{candidate.name.split(AT)[-1] if candidate.kind == 'file' else _architecture_name(build, arguments)}"
+    return Candidate(name, RANDOM, candidate.architectures, candidate.file if candidate.kind == "file" else "")
 
 
 def architecture_key(build: str, arguments: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Build the encoder of a candidate and load its weights, which must fit completely, and its source head if it has one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.channels import adapt_input, describe_adaptation
 from medtransfer.encoders.contract import RGB_CHANNELS, Encoder
+from medtransfer.encoders.fused import fuse
 from medtransfer.encoders.initialise import initialise
 from medtransfer.encoders.source_head import NoHead, SourceHead, head_tensors
 from medtransfer.encoders.timm import published_weights
@@ -52,6 +53,8 @@ def identify(candidate: Candidate, seed: int) -> str:
     Raises:
         InputError: its weights do not exist.
     """
+    if candidate.sources:
+        return digest([identify(source, seed) for source in candidate.sources])
     if candidate.kind == RANDOM:
         return digest([candidate.architectures, seed, *([file_sha256(Path(candidate.file))] if candidate.file else [])])
     if candidate.kind == "checkpoint":
@@ -89,6 +92,8 @@ def load(
 
 
 def _load(candidate: Candidate, seed: int, size: int, pickle: bool, with_head: bool) -> Loaded:
+    if candidate.sources:
+        return _load_fusion([_load(source, seed, size, pickle, False) for source in candidate.sources])
     if candidate.kind == "checkpoint":
         path = Path(candidate.file)
         info = CheckpointInfo.read(path)
@@ -110,6 +115,13 @@ def _load(candidate: Candidate, seed: int, size: int, pickle: bool, with_head: b
     head = loaded.encoder.source_head(head_tensors(loaded.encoder, tensors, audit))
     kept = f"its classifier of {head.classes} classes is read as a softmax" if isinstance(head, SourceHead) else head.reason
     return replace(loaded, head=head, audit=f"{loaded.audit}; {kept}")
+
+
+def _load_fusion(sources: Sequence[Loaded]) -> Loaded:
+    encoder = fuse([(loaded.encoder, loaded.contract) for loaded in sources])
+    largest = max(loaded.contract["size"] for loaded in sources)
+    audit = f"fusion of {len(sources)} encoders: {'; '.join(loaded.audit for loaded in sources)}"
+    return Loaded(encoder, _contract(encoder, largest), audit, head=NoHead("a fusion of several encoders"))
 
 
 def _build(candidate: Candidate, number: int, seed: int) -> Encoder:

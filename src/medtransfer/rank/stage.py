@@ -18,7 +18,7 @@ from medtransfer.grid.alone import Alone
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import Launcher, count_workers, launch, usable_gpus, work
 from medtransfer.grid.worker import Outcome
-from medtransfer.hashing import digest
+from medtransfer.hashing import digest, without
 from medtransfer.indicators.registry import find_indicators
 from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
@@ -152,7 +152,7 @@ def _by(params: Params, target: PreparedTarget) -> list[str]:
 
 
 def _job(candidate: Candidate, target: PreparedTarget, indicators: Sequence[str], params: Params) -> Measure:
-    file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', candidate.name)}-{digest(asdict(candidate), 6)}.json"
+    file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', candidate.name)}-{digest(without(asdict(candidate), {'sources': ()}), 6)}.json"
     record = Path(params.rank.out) / "candidates" / file
     return Measure(candidate, str(target.folder), tuple(indicators), params.finetune.mode, str(record))
 
