@@ -33,7 +33,7 @@ def test_the_first_layer_is_repeated_and_scaled(name, channels, tiny):
         order = [0, 1, 2, 0, 1][:channels]
         expected = weight.sum(1, keepdims=True) if channels == 1 else weight[:, order] * np.float32(3 / channels)
         np.testing.assert_allclose(tensor.numpy(), expected, rtol=1e-6, atol=1e-7)
-    assert len(changed) == 1 and adapted.in_channels == channels
+    assert len(changed) == len(encoder.source_channels) and adapted.in_channels == channels
     again = build_encoder(adapted.name, **json.loads(json.dumps(adapted.arguments)))
     again.load_state_dict(adapted.state_dict())
     images = torch.randn(2, channels, 64, 64)

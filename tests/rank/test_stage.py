@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.evidence.rows import row as outcome_row
+from tests.tasks.label_targets import areas, relabel
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
@@ -20,6 +21,7 @@ from medtransfer.encoders.contract import Level
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import digest
 from medtransfer.rank import measurement
+from medtransfer.rank.feature_maps import _embed
 from medtransfer.rank.stage import run, run_study
 from medtransfer.records import PreparedTarget
 from medtransfer.records.evidence import import_evidence
@@ -98,6 +100,37 @@ def test_what_was_measured_is_reused_and_the_rest_measured(ranked, tmp_path, mon
     record.write_text("{")  # as a killed process never leaves it
     ranked("checkpoints/unet-simple")
     assert measured[3:] == ["rank unet-simple e001"] and RankedCandidate.read(record).name == "unet-simple e001"
+
+
+def test_a_target_of_labels_has_a_map_of_every_candidate(ranked, tmp_path, pretrained):
+    target = PreparedTarget.open(pretrained / "data/prepared/sample")
+    relabel(target, "multiclass", pretrained / "data/prepared/sample-lungs")
+    one, random = "checkpoints/unet-simple/epoch-001.json", "random@test_resnet"
+    chosen = {"target": "sample-lungs", "indicators": ["uniformity"]}
+    ranked(one, random, f"fused:{one}+{random}", **chosen)
+    names, page = ["unet-simple e001", random, f"fused:unet-simple e001+{random}"], tmp_path / "rank/ranking.html"
+    assert {row["candidate"] for row in rows(tmp_path)} == set(names)
+    assert all(f"<title>Features of {name}</title>" in page.read_text() for name in names)
+    files = sorted((tmp_path / "rank/candidates").glob("*.map.csv"))
+    samples = target.samples("train")
+    labels = (3 * areas(target)).astype(int)[samples["row"].to_numpy()]
+    for file in files:
+        with file.open() as opened:
+            assert [row["class"] for row in csv.DictReader(opened)] == [["small", "middle", "large"][label] for label in labels]
+    before = [file.read_bytes() for file in files]
+    shutil.rmtree(tmp_path / "rank/candidates")
+    ranked(one, random, f"fused:{one}+{random}", **chosen)
+    assert len(before) == 3 and [file.read_bytes() for file in files] == before
+    ranked(one, indicators=["uniformity"])
+    assert "Maps of the features" not in page.read_text()
+
+
+def test_neighbours_of_a_map_are_neighbours_among_the_features():
+    groups = np.repeat([0, 1], 20)
+    features = np.random.default_rng(0).normal(size=(40, 8)) + 20 * groups[:, None]
+    positions = _embed(features, 1)
+    distances = np.linalg.norm(positions[:, None] - positions, axis=-1) + np.diag([np.inf] * 40)
+    assert (groups[distances.argmin(axis=1)] == groups).all()
 
 
 @pytest.fixture

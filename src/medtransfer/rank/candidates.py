@@ -50,7 +50,7 @@ class Candidate:
     @property
     def is_random(self) -> bool:
         """Whether nothing was learned yet."""
-        return self.kind == RANDOM or self.epoch == 0 or bool(self.sources) and all(source.is_random for source in self.sources)
+        return self.kind == RANDOM or self.epoch == 0
 
 
 def read_candidates(texts: Sequence[str], params: Params) -> list[Candidate]:
@@ -120,7 +120,8 @@ def _fusion(text: str, params: Params) -> Candidate:
 def _fuse(sources: Sequence[Candidate]) -> Candidate:
     described = canonical_json({"sources": [source.architectures[0] for source in sources]})
     name = f"{FUSED}{PLUS.join(source.name for source in sources)}"
-    return Candidate(name, "fused", (("fused", described),), sources=tuple(sources))
+    kind = RANDOM if all(source.is_random for source in sources) else "fused"
+    return Candidate(name, kind, (("fused", described),), sources=tuple(sources))
 
 
 def _checkpoint(record: Path, info: CheckpointInfo) -> Candidate:

@@ -23,6 +23,7 @@ from medtransfer.indicators.registry import find_indicators
 from medtransfer.indicators.streamed_pass import measure, needs_head
 from medtransfer.locks import exclusive
 from medtransfer.rank.candidates import Candidate
+from medtransfer.rank.feature_maps import draw_map, has_map, map_file
 from medtransfer.rank.loading import Loaded, head_digest, identify, load
 from medtransfer.records import PreparedTarget
 from medtransfer.records.ranked import RankedCandidate
@@ -81,6 +82,7 @@ class Measure:
         with_head = needs_head(find_indicators(self.indicators, "rank.indicators"))
         parts = [self.candidate.architectures, weights, target.info.fingerprint, *shared_settings(params)]
         parts += [head] if with_head and (head := head_digest(self.candidate)) else []
+        parts += ["map"] if has_map(target) else []
         cell = digest([*parts, self.indicators, self.mode, RankedCandidate.form()], 16)
         with exclusive(path.with_suffix("")):
             if _is_current(path, cell):
@@ -93,6 +95,10 @@ class Measure:
             section = section.model_copy(update={"level": choose_level(loaded.encoder, rank.stride, rank.level)})
             self._check(loaded.encoder, section.level, target)
             record = self._measure(section, target, loaded, weights, cell)
+            map_file(path).unlink(missing_ok=True)
+            if has_map(target):
+                fabric = open_fabric(section.accelerator, 1, section.precision)
+                draw_map(map_file(path), loaded.encoder, target, section.split, loaded.contract, section.seed, fabric)
             record.write(path)
 
     def _check(self, encoder: Encoder, level: int, target: PreparedTarget) -> None:

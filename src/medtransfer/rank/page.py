@@ -1,6 +1,7 @@
 """HTML page of a ranking."""
 
 from inspect import getdoc
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from medtransfer.selectors.score_names import INDICATOR_NAMES, score_label
 
 TITLE = "Which encoder to start from"
 NOT_DEFINED = Markup("–")
+SHAPES = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼"}  # of plots.MARKERS
 LEAST = 1e-9  # probability in place of none of the draws
 
 
@@ -31,7 +33,7 @@ def render(ranking: Ranking) -> str:
         html.table(baseline_rows(ranking), "What needs no indicator", left=("baseline", "takes"), wrapped=("takes",)),
         Markup("<h2>Every indicator</h2>"), _panels(ranking),
         html.note("Filled: not distinguished from the best by this indicator. Squares: random weights. The best are to the right."),
-        *_agreement(ranking), *_judged(ranking),
+        *_agreement(ranking), *_maps(ranking), *_judged(ranking),
         Markup("<h2>Everything else</h2>"), *_folded(ranking),
     ]  # fmt: skip
     return html.document(f"{TITLE}: {ranking.target}", Markup("\n").join(body))
@@ -100,6 +102,26 @@ def _agreement(ranking: Ranking) -> list[Markup]:
         plots.NAMES + plots.CELL * (len(names) + 1), plots.matrix(ranking, names)
     )
     return [Markup("<h2>How far the indicators agree</h2>"), html.note(spread), picture]
+
+
+def _maps(ranking: Ranking) -> list[Markup]:
+    """Show the features of every candidate in the plane, with the colours of the classes above."""
+    if not ranking.maps:
+        return []
+    classes = sorted({name for drawn in ranking.maps.values() for name in drawn.classes})
+    pictures = [html.figure(plots.scatter(drawn, name, classes), name) for name, drawn in ranking.maps.items()]
+    keys = Markup(", ").join(
+        Markup('<span style="color:{}">{} {}</span>').format(colour, SHAPES[marker], name)
+        for colour, marker, name in zip(cycle(plots.COLOURS), cycle(plots.MARKERS), classes, strict=False)
+    )
+    text = (
+        "t-SNE of the mean of the coarsest map over each image, a point per image. It shows which images are neighbours; distances "
+        "between groups and their sizes mean nothing, and a head may separate what no map does."
+    )
+    return [
+        Markup("<h2>Maps of the features</h2>"), Markup("<p>{}</p>").format(keys),
+        Markup('<div class="panels">{}</div>').format(Markup("").join(pictures)), html.note(text),
+    ]  # fmt: skip
 
 
 def _judged(ranking: Ranking) -> list[Markup]:

@@ -11,6 +11,7 @@ from medtransfer.analysis.ranking import Array, Standing, agreement, null_spread
 from medtransfer.hashing import canonical_json
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank.candidates import RANDOM, architecture_key
+from medtransfer.rank.feature_maps import FeatureMap
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.scores import Score
 from medtransfer.seeds import derive_seed
@@ -34,6 +35,7 @@ class Ranking:
         outcomes: mean outcome of fine-tuning each candidate on this target, NaN where unknown; empty if none is known.
         seeds: least number of seeds of an outcome.
         least: outcome up to which models learned nothing.
+        maps: features of the images in the plane, by candidate; empty where images have no label of their own.
     """
 
     target: str
@@ -49,6 +51,7 @@ class Ranking:
     outcomes: Sequence[float] = ()
     seeds: int = 0
     least: float = 0.0
+    maps: Mapping[str, FeatureMap] = field(default_factory=dict)
 
     @property
     def indicators(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate, read_candidates
+from medtransfer.rank.feature_maps import FeatureMap, has_map, map_file, read_map
 from medtransfer.rank.measurement import Measure, scoring, shared_settings
 from medtransfer.rank.over_targets import over_targets, prunings
 from medtransfer.rank.ranking import Ranking
@@ -122,7 +123,7 @@ def rank(params: Params) -> Ranking:
         ranking = Ranking(
             target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
             params.report.confidence, params.report.draws, params.report.seed, params.race.eta, left_out,
-            _histories(records, target, evidence, params),
+            _histories(records, target, evidence, params), maps=_maps(jobs, left_out) if has_map(target) else {},
         )  # fmt: skip
         weights = [record.weights for record in records]
         outcomes, seeds = outcomes_of(weights, target.info.fingerprint, ranking.mode, _metric(target).name, evidence)
@@ -141,6 +142,11 @@ def _histories(
         metric=_metric(target).name, mode=params.finetune.mode, least=_metric(target).floor(params.report.least),
     )  # fmt: skip
     return [known[record.weights] for record in records]
+
+
+def _maps(jobs: Sequence[Measure], left_out: Collection[str]) -> dict[str, FeatureMap]:
+    read = {job.name: read_map(map_file(Path(job.record))) for job in jobs if job.name not in left_out}
+    return {name: drawn for name, drawn in read.items() if drawn is not None}
 
 
 def _metric(target: PreparedTarget) -> Metric:

@@ -1,0 +1,109 @@
+"""Map of a candidate's features in the plane: t-SNE of the mean of its coarsest map over each image with a label.
+
+Source: van der Maaten and Hinton 2008, as in scikit-learn, from principal components and with a seed, so that a map is repeatable.
+Distances between groups, and their sizes, mean nothing in such a map; what it shows is which images are neighbours.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from medtransfer.data.labelled_samples import LabelledSamples
+from medtransfer.encoders.contract import Encoder
+from medtransfer.records import PreparedTarget, write_text
+from medtransfer.records.tables import as_csv, read_table
+from medtransfer.tasks import TASKS
+from medtransfer.training.device import lay_out, place
+
+log = logging.getLogger("medtransfer")
+MOST, LEAST = 500, 10  # images of a map
+PERPLEXITY = 30  # neighbours that count; of few images a third of them
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """A map of the features of images.
+
+    Attributes:
+        positions: float (N, 2).
+        classes: name of the class of each image.
+    """
+
+    positions: np.ndarray
+    classes: list[str]
+
+
+def has_map(target: PreparedTarget) -> bool:
+    """Return whether the images of a target can be coloured: each has one label."""
+    return target.info.task in TASKS and TASKS[target.info.task].linear and target.image_labels.ndim == 1
+
+
+def map_file(record: Path) -> Path:
+    """Return the path of the map that belongs to the record of a candidate."""
+    return record.with_suffix(".map.csv")
+
+
+def draw_map(
+    path: Path, encoder: Encoder, target: PreparedTarget, split: str, contract: Mapping[str, Any], seed: int, fabric: Fabric
+) -> None:  # fmt: skip
+    """Write the map of a candidate's features of at most MOST images of a split; of too few images there is none.
+
+    Args:
+        path: CSV file with a row per image.
+        encoder: the encoder.
+        target: target with one label per image.
+        split: samples to map.
+        contract: `mean` and `std` of the encoder's images.
+        seed: seed of the choice of images and of the map.
+        fabric: device that features are computed on.
+    """
+    samples = LabelledSamples(target, split, mean=contract["mean"], std=contract["std"], augment=False, seed=seed)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(samples))[:MOST])
+    if len(chosen) < LEAST:
+        return
+    features = _features(encoder, samples, chosen, fabric)
+    if not np.isfinite(features).all():
+        log.warning("rank: no map of %s, since some features are NaN or infinite", path.stem)
+        return
+    names = TASKS[target.info.task].weighted(target.info.classes)
+    rows = [
+        {"x": f"{x:.4f}", "y": f"{y:.4f}", "class": names[int(samples.labels[index])]}
+        for (x, y), index in zip(_embed(features, seed), chosen, strict=True)
+    ]
+    write_text(path, as_csv(rows))
+
+
+def read_map(path: Path) -> FeatureMap | None:
+    """Read a map; None if there is none."""
+    if not path.is_file():
+        return None
+    rows = read_table(path, "rank again with another `out`").rows
+    return FeatureMap(np.array([[float(x), float(y)] for x, y, _ in rows]), [name for *_, name in rows])
+
+
+@torch.no_grad()
+def _features(encoder: Encoder, samples: LabelledSamples, chosen: np.ndarray, fabric: Fabric) -> np.ndarray:
+    """Return the means of the coarsest map, standardised (N, D)."""
+    fabric.to_device(lay_out(encoder)).eval()
+    parts = []
+    for batch in np.array_split(chosen, -(-len(chosen) // 32)):
+        images = torch.stack([samples[index][0] for index in batch.tolist()])
+        with fabric.autocast():
+            parts.append(encoder(place(fabric, images))[-1].float().mean(dim=(2, 3)).cpu())
+    features = torch.cat(parts).double().numpy()
+    deviations = features.std(axis=0)
+    return (features - features.mean(axis=0)) / np.where(deviations > 0, deviations, 1)
+
+
+def _embed(features: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.manifold import TSNE
+
+    perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
+    positions: np.ndarray = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(features)
+    return positions
