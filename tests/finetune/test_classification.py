@@ -89,7 +89,7 @@ def test_the_model_that_was_tested_is_the_one_that_is_loaded(task, mode, finetun
     model, target = load_model(folder, CHECKPOINTS, "cpu"), PreparedTarget.open(PREPARED / task)
     samples = TASKS[task].samples(target, "test", augment=False, mean=info["mean"], std=info["std"], seed=0)
     fabric = Fabric(accelerator="cpu", devices=1)
-    again = evaluate(fabric, TASKS[task], model.network, samples, target.info.classes, 8, 0)
+    again = evaluate(fabric, TASKS[task], model.network, samples, target.info.classes, 10, 0)  # as it was tested
     assert {name: result.metrics[name] for name in again.metrics} == again.metrics
     tested = [[float(row[f"probability_class_{c}"]) for c in range(len(info["classes"]))] for row in rows_of(folder)]
     stored = target.images[target.samples("test")["row"].to_numpy()]
