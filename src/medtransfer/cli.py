@@ -49,6 +49,7 @@ from medtransfer.config import (
 from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
 from medtransfer.indicators.array_keys import FILES, KEYS, option
+from medtransfer.pretrain.start import check_chain
 from medtransfer.pretrain.weights_files import check_weights_files
 from medtransfer.records import CellName
 from medtransfer.signals import Stopped, stop_on_sigterm
@@ -124,6 +125,7 @@ def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str |
 
     params = load(files, parsed("pretrain", options))
     check_weights_files(params.pretrain)
+    check_chain(params.pretrain, named=options["from"] is not None)
     study.pretrain(params, force)
 
 

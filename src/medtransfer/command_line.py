@@ -121,14 +121,14 @@ def stage(
 
     def decorate(function: Callable) -> click.Command:
         name = function.__name__
-        for field in reversed([key for key in section.model_fields if key not in hidden]):
-            flag = f"--{field.replace('_', '-')}"
+        for key, field in reversed([(key, field) for key, field in section.keys().items() if key not in hidden]):
+            flag = f"--{key.replace('_', '-')}"
             function = click.option(
                 flag,
-                field,
+                key,
                 cls=Key,
-                metavar=describe_type(section.model_fields[field].annotation) + (",..." if field in lists else ""),
-                help=section.model_fields[field].description,
+                metavar=describe_type(field.annotation) + (",..." if key in lists else ""),
+                help=field.description,
                 section=name,
             )(function)
         return cli.command(name, cls=Stage, context_settings=SETTINGS)(common_options(function))
@@ -145,7 +145,7 @@ def is_list(annotation: Any) -> bool:
 
 def parsed(section: str, options: dict[str, str | None]) -> dict[str, Any]:
     """Read the given options of a section as YAML values, by dotted key."""
-    fields = Params.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
+    fields = Params.model_fields[section].annotation.keys()  # type: ignore[union-attr]
     return {
         f"{section}.{key}": read_option(key, text, fields[key].annotation) for key, text in options.items() if text is not None
     }  # fmt: skip

@@ -16,7 +16,7 @@ from medtransfer import tracking
 from medtransfer.config import Params, seeded_names
 from medtransfer.errors import InputError, StageError, TemporaryError
 from medtransfer.hashing import digest
-from medtransfer.launchers import without_launcher
+from medtransfer.launchers import is_main_process, without_launcher
 from medtransfer.records import (
     TARGET_FILE,
     CellName,
@@ -142,6 +142,7 @@ def prepare(params: Params, force: bool = False, keep_definition: bool = False) 
 def pretrain(params: Params, force: bool = False) -> Path:
     """Make the checkpoints of `pretrain.encoder` and `pretrain.origin`: train, or import weights."""
     from medtransfer.pretrain.stage import kind_of, run
+    from medtransfer.pretrain.start import source_of
     from medtransfer.selectors.rules import find_stopping_rule
 
     section = params.pretrain
@@ -154,9 +155,22 @@ def pretrain(params: Params, force: bool = False) -> Path:
     find_stopping_rule(section.stop_rule, "pretrain.stop_rule")  # a mistake is an error also where nothing stops
     if not kind_of(section).trains:
         return run(section, None, force)
+    _pretrain_parent(params)
     stopper = _stopper(params)
-    _need_samples(params, Path(section.source_root))
+    _need_samples(params, source_of(section)[1])
     return run(section, stopper, force)
+
+
+def _pretrain_parent(params: Params) -> None:
+    """Make the checkpoints of the origin that `pretrain.origin` continues from, or reuse them."""
+    from medtransfer.pretrain.start import check_chain, parent_origin
+
+    check_chain(params.pretrain)
+    parent = parent_origin(params.pretrain)
+    if parent is not None and is_main_process():
+        log.info("pretrain: %s continues from %s, which is made first unless it is finished", params.pretrain.origin, parent)
+        with tracking.project_run_set_aside():
+            pretrain_apart(with_values(params, "pretrain", origin=parent))
 
 
 @command("score", needs=lambda params, force=False: _inputs_of_score(params))
@@ -326,6 +340,14 @@ def study_series(params: Params, given: "Mapping[str, list[Any]]") -> list[tuple
     return list(dict.fromkeys(product(given.get("encoder", chosen.encoders), origins)))
 
 
+def parent_in(params: Params, series: "Collection[tuple[str, str]]", encoder: str, origin: str) -> str:
+    """Return the origin, among the series of a study, that another one continues from; empty if there is none."""
+    from medtransfer.pretrain.start import parent_origin
+
+    parent = parent_origin(params.pretrain.model_copy(update={"origin": origin}))
+    return parent if parent and (encoder, parent) in series else ""
+
+
 def origin_names(params: Params, origin: str) -> list[str]:
     """List the names under which the study uses an origin: one per pretraining seed if it trains."""
     return seeded_names(origin, params.pretrain.origins[origin], params.study.pretraining_seeds)
@@ -442,11 +464,13 @@ def _make(params: Params, targets: list[str], series: list[tuple[str, str]]) -> 
 
 def _lacks(params: Params, encoder: str, origin: str, epoch: int | None) -> bool:
     """Return whether a checkpoint is missing and can be made from samples."""
+    from medtransfer.pretrain.start import source_of
+
     folder = series_folder(Path(params.pretrain.out), encoder, origin)
     if any(folder.glob("epoch-*.json")) if epoch is None else checkpoint_path(folder, epoch).exists():
         return False
     section = params.pretrain.model_copy(update={"origin": origin})
-    if not (_is_sample(params, Path(section.source_root)) and _is_trained(section, epoch)):
+    if not (_is_sample(params, source_of(section)[1]) and _is_trained(section, epoch)):
         find_checkpoint(folder, epoch or 0)  # raises
     return True
 

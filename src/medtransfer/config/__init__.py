@@ -5,6 +5,7 @@ from medtransfer.config.pretraining_seeds import seeded_names
 from medtransfer.config.schema import (
     MOST_PIXELS,
     CatalogueOrigin,
+    ContinuedOrigin,
     Explain,
     Export,
     FileOrigin,
@@ -31,6 +32,7 @@ from medtransfer.config.schema import (
     SeriesOrigin,
     SupervisedOrigin,
     Target,
+    TrainedOrigin,
     Ui,
 )
 from medtransfer.config.strict_yaml import parse_yaml
@@ -41,6 +43,7 @@ __all__ = [
     "Explain",
     "Export",
     "CatalogueOrigin",
+    "ContinuedOrigin",
     "FileOrigin",
     "Finetune",
     "FusedOrigin",
@@ -65,6 +68,7 @@ __all__ = [
     "SeriesOrigin",
     "SupervisedOrigin",
     "Target",
+    "TrainedOrigin",
     "Ui",
     "check_section",
     "default_params",

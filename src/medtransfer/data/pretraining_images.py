@@ -1,4 +1,4 @@
-"""Pretraining images: a folder of pictures by class, augmented and normalised (paper A.3).
+"""Pretraining images from a folder of pictures by class.
 
 The layout is that of ImageFolder: `root/train/n01440764/n01440764_10026.JPEG`, and likewise `root/val`.
 """
@@ -11,14 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
-from torchvision.transforms import v2
 
-from medtransfer.data.epochs import EpochDataset
+from medtransfer.data.labelled_images import LabelledImages
 from medtransfer.data.picture_folders import PictureFolder, list_folder, upright
-from medtransfer.data.pixels import normalise, to_images
 from medtransfer.errors import InputError
 from medtransfer.progress import track
 from medtransfer.records.file_digests import file_digests
@@ -29,13 +25,10 @@ OTHER_NAMES = ("test", "validation", "valid", "Val", "Test")  # of the folder of
 log = logging.getLogger("medtransfer")
 
 
-class SourceImages(EpochDataset[tuple[Tensor, int]]):
-    """The pictures of one split: item i is (image float32 (3, size, size), class number).
+class SourceImages(LabelledImages):
+    """The pictures of one split: item i is (image float32 (3, size, size), class number)."""
 
-    Attributes:
-        classes: names of the class folders, sorted; label c is classes[c].
-        labels: int64 (N,), the class number of each picture.
-    """
+    exclusive = True
 
     def __init__(
         self, root: Path, split: str, size: int, *, mean: Sequence[float], std: Sequence[float], train: bool,
@@ -46,21 +39,13 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         Args:
             root: the folder that holds `train` and `val`.
             split: `train` or `val`.
-            size: side of the square images, pixels.
-            mean: mean per channel, in [0, 1] units.
-            std: standard deviation per channel, in [0, 1] units.
-            train: whether to crop and flip at random; otherwise the shorter side is resized to `size` and the centre cropped.
-            randaugment: of RandAugment, in training only: `ops` per image, and their `magnitude` out of `scale`, at which a
-                rotation has 30 degrees and a shear 0.3; None for none.
-            seed: seed of the augmentation.
+            size: and further arguments as in `LabelledImages`.
 
         Raises:
             InputError: a folder is missing, a class is empty, or `train` and `val` hold different classes.
         """
-        super().__init__(seed)
-        self._root, self._split, self._size, self._train = Path(root), split, size, train
-        self._mean, self._std = tuple(mean), tuple(std)
-        self._randaugment = _randaugment(**randaugment) if randaugment else None
+        super().__init__(size, mean=mean, std=std, train=train, randaugment=randaugment, seed=seed)
+        self._root, self._split = Path(root), split
         self.classes = _classes(self._root)
         folders = track(self.classes, f"pretrain: listing {split}", len(self.classes), "classes")
         listed = [_list_pictures(self._root / split / name) for name in folders]
@@ -70,20 +55,13 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
         self._names = np.array([os.fsencode(name) for part in names for name in part])
         self.labels = np.repeat(np.arange(len(names)), [len(part) for part in names])
 
-    def __len__(self) -> int:
-        """Count the pictures."""
-        return len(self._names)
+    def label(self, index: int) -> int:
+        """Return the class number of a picture."""
+        return int(self.labels[index])
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Return one picture and its class; identical for the same (seed, epoch, index).
-
-        Raises:
-            InputError: the file cannot be read.
-        """
-        label = int(self.labels[index])
-        image = _read(self._root / self._split / self.classes[label] / os.fsdecode(self._names[index]))
-        image = self._augment(image, index) if self._train else self._middle(image)
-        return normalise(to_images(np.asarray(image)), self._mean, self._std), label
+    def picture(self, index: int) -> Image.Image:
+        """Read a picture; an unreadable file is an InputError."""
+        return _read(self._root / self._split / self.classes[self.label(index)] / os.fsdecode(self._names[index]))
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that hash the paths and contents of all pictures of both splits.
@@ -109,35 +87,11 @@ class SourceImages(EpochDataset[tuple[Tensor, int]]):
             total.update(os.fsencode(f"{name}\0{sha256}\n"))
         return total.hexdigest()[:16]
 
-    def _middle(self, image: Image.Image) -> Image.Image:
-        resized = v2.functional.resize(image, [self._size])
-        return v2.functional.center_crop(resized, [self._size, self._size])
-
-    def _augment(self, image: Image.Image, index: int) -> Image.Image:
-        """Crop an area share of U[.8, 1] at the picture's aspect, resize, flip, RandAugment (Algorithm 1)."""
-        rng = np.random.default_rng(self.item_seed(index))
-        side = np.sqrt(rng.uniform(0.8, 1))
-        wide, tall = side * image.width, side * image.height
-        left, top = rng.uniform(0, image.width - wide), rng.uniform(0, image.height - tall)
-        box = (left, top, left + wide, top + tall)
-        image = image.resize((self._size, self._size), Image.Resampling.BILINEAR, box=box)
-        if rng.random() < 0.5:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if self._randaugment is None:
-            return image
-        with torch.random.fork_rng(devices=[]):  # RandAugment uses torch's global generator
-            torch.default_generator.manual_seed(int(rng.integers(2**63)))
-            return self._randaugment(image)
-
 
 def _rename(root: Path, split: str) -> str:
     """Return the remedy for a missing split: to rename the folder that has its pictures under another name."""
     other = next((name for name in OTHER_NAMES if split == "val" and (root / name).is_dir()), None)
     return f"rename {root / other} to {split}" if other else "name the folder above train and val"
-
-
-def _randaugment(ops: int, magnitude: int, scale: int) -> v2.RandAugment:
-    return v2.RandAugment(num_ops=ops, magnitude=magnitude, num_magnitude_bins=scale + 1)
 
 
 def _classes(root: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """Jobs of a study, their dependencies, and how to run one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ class Job:
         encoder: encoder of the checkpoints that it makes or uses; empty for a preparation.
         origin: origin of these checkpoints; empty for a preparation.
         cell: cell to fine-tune; None for other kinds.
+        parent: origin that a pretraining continues from; empty for others.
     """
 
     kind: str
@@ -28,6 +29,7 @@ class Job:
     encoder: str = ""
     origin: str = ""
     cell: CellName | None = None
+    parent: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, cell: CellName) -> "Job":
@@ -44,7 +46,7 @@ class Job:
     def needs(self) -> "frozenset[Job]":
         """Jobs that must be done before."""
         if self.kind in {"prepare", "pretrain"}:
-            return frozenset()
+            return frozenset({Job("pretrain", encoder=self.encoder, origin=self.parent)} if self.parent else ())
         return frozenset({Job("prepare", self.target), Job("pretrain", encoder=self.encoder, origin=self.origin)})
 
     def run(self, params: Params) -> None:
@@ -86,7 +88,10 @@ def plan(params: Params) -> list[Job]:
         dict.fromkeys(
             [
                 *(Job("prepare", target) for target in chosen.targets),
-                *(Job("pretrain", encoder=encoder, origin=origin) for encoder, origin in series),
+                *(
+                    Job("pretrain", encoder=encoder, origin=origin, parent=study.parent_in(params, series, encoder, origin))
+                    for encoder, origin in series
+                ),
                 *(Job("score", target, *names) for names, target in product(series, chosen.targets)),
                 *(Job.of(cell) for cell in cells),
             ]

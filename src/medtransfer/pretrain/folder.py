@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medtransfer.records import CheckpointInfo, OlderFormat, checkpoint_files, checkpoint_path, list_checkpoints, read_curves
+from medtransfer.records.pretraining import STATE_FILE
 from medtransfer.training.state import read_progress
 
 
@@ -25,7 +26,7 @@ class CheckpointFolder:
     @property
     def state(self) -> Path:
         """File that an interrupted pretraining resumes from."""
-        return self.path / ".resume.safetensors"
+        return self.path / STATE_FILE
 
     @property
     def saved(self) -> tuple[int, ...]:

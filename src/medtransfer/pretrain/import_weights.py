@@ -109,11 +109,15 @@ def _provenances(section: Pretrain, weights: WeightsImport) -> dict[int, Provena
         pretraining=digest([section.encoder, spec.build, spec.arguments, section.origin, sorted(digests.items()), *options]),
     )  # fmt: skip
     ancestors = {epoch: info.lineage if info else [] for epoch, info in own.items()}
+    parents = {epoch: info.parents if info else [] for epoch, info in own.items()}
     licences = {epoch: weights.licence or (info.licence if info else "") for epoch, info in own.items()}
     return {
-        epoch: replace(common, epoch=epoch, lineage=[*ancestors[epoch], f"{file.name} {digests[epoch]}"], licence=licences[epoch])
+        epoch: replace(
+            common, epoch=epoch, lineage=[*ancestors[epoch], f"{file.name} {digests[epoch]}"], licence=licences[epoch],
+            parents=parents[epoch],
+        )
         for epoch, file in weights.files.items()
-    }
+    }  # fmt: skip
 
 
 def _own_record(file: Path, sha256: str) -> CheckpointInfo | None:
@@ -152,7 +156,8 @@ def _import(
             encoders[epoch] = encoder
     move_aside_foreign(checkpoints)
     first = next(iter(provenances.values()))
-    save_checkpoint(checkpoints.path, nn.ModuleDict({"encoder": _random(section)}), replace(first, epoch=0, lineage=[], licence=""))
+    first_model = nn.ModuleDict({"encoder": _random(section)})
+    save_checkpoint(checkpoints.path, first_model, replace(first, epoch=0, lineage=[], licence="", parents=[]))
     for epoch, file in weights.files.items():
         if (kept := encoders.pop(epoch, None)) is None:
             kept = _random(section)

@@ -1,48 +1,86 @@
-"""Plan of one supervised pretraining: params, recipe, images, folder and stopping rule."""
+"""Plan of one pretraining on labelled images: params, recipe, images, folder and stopping rule."""
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from medtransfer.config import Pretrain
-from medtransfer.data.pretraining_images import SourceImages
+from medtransfer.data.labelled_images import LabelledImages
+from medtransfer.encoders.build import build_encoder
+from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.pretrain.recipe import Recipe, recipe_of
+from medtransfer.pretrain.source import open_images
+from medtransfer.pretrain.start import Start, find_start, source_of
 from medtransfer.pretrain.stopping import Stopper
-from medtransfer.records import Provenance, series_folder
+from medtransfer.records import SOURCE_ACCURACY, SOURCE_AUC, Provenance, series_folder
+from medtransfer.records.lineage import PARENT, Parent
+
+log = logging.getLogger("medtransfer")
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """One supervised pretraining.
+    """One pretraining on labelled images.
 
     Attributes:
         section: validated params.
         recipe: everything that its bits depend on, except the images.
         images: source images of the splits `train` and `val`.
+        start: checkpoint that it continues from, None to start at random.
         stopper: a rule on a prepared target, None to train to the last epoch.
         force: train again although it is finished.
     """
 
     section: Pretrain
     recipe: Recipe
-    images: dict[str, SourceImages]
+    images: dict[str, LabelledImages]
+    start: Start | None
     stopper: Stopper | None
     force: bool
 
     @classmethod
     def of(cls, section: Pretrain, stopper: Stopper | None, force: bool) -> "TrainingPlan":
         """Open the source images of a section and build its recipe."""
-        recipe = recipe_of(section)
-        images = {
-            split: SourceImages(
-                Path(section.source_root), split, recipe.size, mean=recipe.mean, std=recipe.std, train=split == "train",
-                randaugment=recipe.randaugment, seed=recipe.seed,
-            )
-            for split in ("train", "val")
-        }  # fmt: skip
-        return cls(section, recipe, images, stopper, force)
+        recipe, start = recipe_of(section), find_start(section)
+        if start:
+            _check_architecture(recipe, start)
+            recipe = recipe.continuing(start.info.input)
+            if recipe.size != section.size:
+                log.info(
+                    "pretrain: images of %d pixels as in %s, not of pretrain.size %d", recipe.size, start.path, section.size
+                )  # fmt: skip
+        return cls(section, recipe, open_images(source_of(section)[1], recipe), start, stopper, force)
+
+    @property
+    def source(self) -> str:
+        """Name of the source dataset."""
+        return source_of(self.section)[0]
+
+    @property
+    def source_metric(self) -> str:
+        """Name of what is measured on the validation images: the accuracy, or the AUC of independent labels."""
+        return SOURCE_ACCURACY if self.images["val"].exclusive else SOURCE_AUC
+
+    @property
+    def parents(self) -> list[Parent]:
+        """Checkpoints that it continues from, oldest first."""
+        if self.start is None:
+            return []
+        info = self.start.info
+        return [*info.parents, {name: getattr(info, name) for name in PARENT}]
+
+    @property
+    def lineage(self) -> list[str]:
+        """Weights files that it continues from, oldest first."""
+        if self.start is None:
+            return []
+        path, info = self.start
+        return [*info.lineage, f"{path.parent.name}/{path.with_suffix('.safetensors').name} {info.weights}"]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -53,7 +91,8 @@ class TrainingPlan:
     def checkpoints(self) -> CheckpointFolder:
         """Folder of the checkpoints."""
         path = series_folder(Path(self.section.out), self.recipe.encoder, self.recipe.origin)
-        return CheckpointFolder(path, self.recipe.digest(self.fingerprint), self.recipe.checkpoints)
+        start = self.start.info.weights if self.start else None
+        return CheckpointFolder(path, self.recipe.digest(self.fingerprint, start), self.recipe.checkpoints)
 
     @property
     def cell(self) -> str:
@@ -66,7 +105,20 @@ class TrainingPlan:
         """Fields of the checkpoints' records that do not change by epoch."""
         return Provenance(
             encoder=self.recipe.encoder, origin=self.recipe.origin, kind=self.section.origins[self.recipe.origin].kind,
-            source=self.section.source,
+            source=self.source,
             source_classes=list(self.images["train"].classes), input=self.recipe.input, seed=self.recipe.seed,
-            pretraining=self.checkpoints.pretraining,
+            pretraining=self.checkpoints.pretraining, lineage=self.lineage, parents=self.parents,
+            licence=self.start.info.licence if self.start else "",
         )  # fmt: skip
+
+
+def _check_architecture(recipe: Recipe, start: Start) -> None:
+    """Check that the weights to continue from are those of the recipe's encoder, with all its arguments."""
+    with torch.device("meta"):
+        encoder = build_encoder(recipe.build, **recipe.arguments)
+    if (encoder.name, encoder.arguments) != (start.info.build, start.info.arguments):
+        raise InputError(
+            f"expected weights of the encoder {recipe.encoder} ({encoder.name}, {encoder.arguments}) to continue from, but those "
+            f"of {start.path} are of another architecture ({start.info.build}, {start.info.arguments}); name that encoder with "
+            "--encoder, or other weights with --from"
+        )

@@ -1,10 +1,10 @@
 """Recipe of a supervised pretraining: one encoder and one origin, with the digest that identifies it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from medtransfer.config import Pretrain, SupervisedOrigin
+from medtransfer.config import Pretrain, TrainedOrigin
 from medtransfer.encoders.contract import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, without
@@ -65,12 +65,21 @@ class Recipe:
         """Forward passes of each device for one optimiser step."""
         return self.batch_size // (self.micro_batch * self.devices)
 
-    def digest(self, source_fingerprint: str) -> str:
-        """Return the digest of the pretraining on a source; it does not depend on which checkpoints are saved."""
+    def digest(self, source_fingerprint: str, start: str | None = None) -> str:
+        """Return the digest of the pretraining on a source; it does not depend on which checkpoints are saved.
+
+        Args:
+            source_fingerprint: digest of the images and labels.
+            start: SHA-256 of the weights that it continues from; None for a random initialisation.
+        """
         parts = {name: value for name, value in without(asdict(self), ADDED).items() if name != "checkpoints"}
         if self.randaugment in (None, RANDAUGMENT):
             parts["randaugment"] = self.randaugment is not None
-        return digest({**parts, "source": source_fingerprint})
+        return digest({**parts, "source": source_fingerprint, **({"start": start} if start else {})})
+
+    def continuing(self, contract: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe with the input of the weights that it continues from."""
+        return replace(self, size=contract["size"], mean=tuple(contract["mean"]), std=tuple(contract["std"]))
 
     @property
     def input(self) -> dict[str, Any]:
@@ -90,7 +99,7 @@ def recipe_of(section: Pretrain) -> Recipe:
         InputError: the origin has no batch size or warm-up for the encoder, or the batch cannot be divided.
     """
     origin = section.origins[section.origin]
-    assert isinstance(origin, SupervisedOrigin)
+    assert isinstance(origin, TrainedOrigin)
     spec = section.encoders[section.encoder]
     batch = _of_encoder(section, "batch_size", origin.batch_size)
     micro = min(section.micro_batch, batch // section.devices)

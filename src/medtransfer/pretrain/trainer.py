@@ -13,13 +13,13 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
-from medtransfer.pretrain.loop import accuracy, train_epoch
+from medtransfer.pretrain.loop import accuracy, mean_auc, train_epoch
 from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.progress import track
-from medtransfer.records import SOURCE_ACCURACY, checkpoint_path, write_curves
+from medtransfer.records import checkpoint_path, write_curves
 from medtransfer.training.batch_norm import needs_two_images
-from medtransfer.training.checkpoints import save_checkpoint
+from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 from medtransfer.training.device import lay_out
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.state import load_state, read_progress, save_state
@@ -80,6 +80,8 @@ class Trainer:
         recipe = self.recipe
         self.raw = Classifier(build_encoder(recipe.build, **recipe.arguments), self.classes)
         initialise(self.raw, recipe.seed)
+        if self.plan.start:
+            self.raw.encoder.load_state_dict(load_encoder(*self.plan.start).state_dict())
         lay_out(self.raw)
         self.raw_optimiser = build_optimiser(
             "adamw", self.raw, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas,
@@ -98,7 +100,7 @@ class Trainer:
         for epoch in range(begin, self.recipe.epochs + 1):
             numbers = self._epoch(training, sampler, epoch, guard) if epoch else {}
             self.steps.share_buffers()
-            numbers[SOURCE_ACCURACY] = accuracy(self.fabric, self.steps.kept, validation)
+            numbers[self.plan.source_metric] = self._measure(validation)
             proceed = True
             if self.fabric.is_global_zero:
                 proceed = self._save(epoch, numbers, observe)
@@ -143,6 +145,12 @@ class Trainer:
     def _loader(self, split: str, sampler: EpochBatches) -> torch.utils.data.DataLoader:
         return loader(self.images[split], sampler, self.plan.section.workers, pin=self.fabric.device.type == "cuda")
 
+    def _measure(self, validation: torch.utils.data.DataLoader) -> float:
+        """Return the accuracy on the validation images, or the AUC of independent labels."""
+        if self.images["val"].exclusive:
+            return accuracy(self.fabric, self.steps.kept, validation)
+        return mean_auc(self.fabric, self.steps.kept, validation, self.classes)
+
     def _epoch(
         self, training: torch.utils.data.DataLoader, sampler: EpochBatches, epoch: int, guard: FiniteGuard
     ) -> dict[str, float]:  # fmt: skip
@@ -152,7 +160,8 @@ class Trainer:
         bar = track(training, label, len(sampler), "batch") if self.fabric.is_global_zero else training
         whole, rest = divmod(len(sampler), self.recipe.accumulation)
         pieces = [self.recipe.accumulation] * whole or [rest]  # a dataset smaller than one step is one step
-        return train_epoch(self.fabric, self.steps, bar, pieces, self.recipe, epoch, self.classes, guard)
+        exclusive = self.images["train"].exclusive
+        return train_epoch(self.fabric, self.steps, bar, pieces, self.recipe, epoch, self.classes, guard, exclusive)
 
     def _save(
         self, epoch: int, numbers: dict[str, float], observe: Callable[[int, Classifier, dict[str, float]], bool]
@@ -160,7 +169,7 @@ class Trainer:
         """Save an epoch: first the checkpoint, then the state, which marks the epoch as done."""
         kept = cast(Classifier, self.steps.kept)
         if epoch in self.recipe.checkpoints:
-            metrics = {SOURCE_ACCURACY: numbers[SOURCE_ACCURACY]}
+            metrics = {self.plan.source_metric: numbers[self.plan.source_metric]}
             save_checkpoint(self.checkpoints.path, kept, replace(self.plan.provenance, epoch=epoch, metrics=metrics))
         proceed = observe(epoch, kept, numbers)
         for name, value in numbers.items():

@@ -5,6 +5,7 @@ from medtransfer.records.atomic import atomic_folder, atomic_path, scratch_folde
 from medtransfer.records.base import OlderFormat, input_channels, read_json
 from medtransfer.records.checkpoint import (
     SOURCE_ACCURACY,
+    SOURCE_AUC,
     CheckpointInfo,
     Provenance,
     checkpoint_files,
@@ -45,7 +46,8 @@ __all__ = [
     "IGNORE", "IMAGES_FILE", "IMAGE_TASKS", "INDEX_COLUMNS", "INDEX_FILE",
     "ImageRule", "LABELS_FILE", "MASKS_FILE", "MODEL_FILE", "ModelInfo",
     "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "Prediction", "PreparedTarget", "Pretraining", "Provenance",
-    "Result", "SOURCE_ACCURACY", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "UNCERTAIN", "WEIGHTS_FILE",
+    "Result", "SOURCE_ACCURACY", "SOURCE_AUC",
+    "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "UNCERTAIN", "WEIGHTS_FILE",
     "atomic_folder", "atomic_path",
     "checkpoint_files", "checkpoint_path", "create_array", "find_checkpoint", "head_path", "in_one_line", "input_channels",
     "list_checkpoints", "map_array", "open_arrays",

@@ -14,6 +14,7 @@ from medtransfer.config import Name
 from medtransfer.errors import InputError
 from medtransfer.records.arrays import BROKEN_ARRAYS
 from medtransfer.records.base import CHECKPOINT, REMEDIES, Count, Record
+from medtransfer.records.lineage import Parent
 from medtransfer.records.untrusted import in_one_line, require_file
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 SOURCE_ACCURACY = "source_accuracy"  # metric of a pretraining; a score on no target
+SOURCE_AUC = "source_auc"  # likewise, of a source whose labels are independent
 LARGEST = 1000  # plausible mean or standard deviation of pixels in [0, 1]
 
 
@@ -41,8 +43,9 @@ Contract = Annotated[dict[str, Any], AfterValidator(_check_contract)]
 
 
 def _check_metrics(value: dict[str, float]) -> dict[str, float]:
-    if SOURCE_ACCURACY in value and not 0 <= value[SOURCE_ACCURACY] <= 1:
-        raise ValueError(f"`{SOURCE_ACCURACY}` must be in [0, 1]")
+    for name in (SOURCE_ACCURACY, SOURCE_AUC):
+        if name in value and not 0 <= value[name] <= 1:
+            raise ValueError(f"`{name}` must be in [0, 1]")
     return value
 
 
@@ -69,13 +72,14 @@ class Provenance:
         epoch: epochs of pretraining; 0 is the random initialisation.
         source: name of the source dataset.
         source_classes: its class names, in the order of the head's outputs; empty without a head, and of an import.
-        metrics: `source_accuracy`, the validation accuracy in [0, 1], if it was measured.
+        metrics: `source_accuracy`, the validation accuracy in [0, 1], or `source_auc`, if it was measured.
         input: size (pixels), mean and std per channel in [0, 1] units, channel order.
         seed: seed of the pretraining.
         pretraining: digest of everything that the pretraining depends on.
         lineage: weights that it started from, oldest first; empty for a random initialisation.
         loaded: encoder tensors that an import `matched`, out of `total`; None if nothing was imported.
         licence: licence of imported weights, empty where it is unknown.
+        parents: checkpoints that it started from, oldest first; empty unless a pretraining continues from one.
     """
 
     encoder: Name
@@ -91,6 +95,7 @@ class Provenance:
     lineage: list[str] = field(default_factory=list)
     loaded: Loaded | None = None
     licence: str = ""
+    parents: list[Parent] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +130,12 @@ class CheckpointInfo(Record, Provenance):
     @classmethod
     def added(cls) -> frozenset[str]:
         """Return the fields that older files lack."""
-        return frozenset({"licence", "head"})
+        return frozenset({"licence", "head", "parents"})
 
     @property
     def source_accuracy(self) -> float | None:
-        """Validation accuracy on the source in [0, 1]; None if it was not measured."""
-        return self.metrics.get(SOURCE_ACCURACY)
+        """Validation accuracy on the source, or AUC where its labels are independent, in [0, 1]; None if it was not measured."""
+        return self.metrics.get(SOURCE_ACCURACY, self.metrics.get(SOURCE_AUC))
 
     def check_size(self, height: int, width: int) -> None:
         """Check that the encoder accepts an input size, in pixels.

@@ -11,6 +11,7 @@ from medtransfer.records.base import PRETRAINING, Count, Record
 
 CURVES_FILE = "curves.json"
 PRETRAINING_FILE = "pretraining.json"
+STATE_FILE = ".resume.safetensors"  # of an interrupted pretraining
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,22 @@ from torch import nn
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.pretrain.origins import ORIGINS
-from medtransfer.records import Provenance, find_checkpoint, list_checkpoints, read_tensors
+from medtransfer.records import CheckpointInfo, Provenance, find_checkpoint, list_checkpoints, read_tensors
 from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 
 
 def supervised(params: Params) -> dict[str, Any]:
     return {"pretrain.origins.mine": params.pretrain.origins["simple"].model_dump()}
+
+
+def continued(params: Params) -> dict[str, Any]:
+    study.pretrain(params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"seed": 5, "epochs": 1})}))
+    recipe = params.pretrain.origins["simple"].model_dump() | {"kind": "continued", "from": "simple@1"}
+    return {"pretrain.origins.mine": {**recipe, "source": None, "source_root": None}}
 
 
 def file(params: Params) -> dict[str, Any]:
@@ -90,6 +97,7 @@ def fused(params: Params) -> dict[str, Any]:
 
 EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {
     "supervised": supervised,
+    "continued": continued,
     "file": file,
     "series": series,
     "package": package,
@@ -104,6 +112,15 @@ def params(workplace: Path, tiny_params: Callable[..., Params], request: pytest.
     """Params whose origin `mine` is of a kind."""
     changed = {"pretrain.origin": "mine", "study.origins": ["mine"], "pretrain.epochs": 1, "pretrain.checkpoints": []}
     return tiny_params({**changed, **EXAMPLES[request.param](tiny_params())})
+
+
+def first_encoder(kind: str, info: CheckpointInfo) -> Encoder:
+    """Return what epoch 0 must be: the encoder that training continues from, or the random one of the seed."""
+    if kind == "continued":
+        return load_encoder(*find_checkpoint(Path("checkpoints/unet-simple"), 1))
+    encoder = build_encoder(info.build, **info.arguments)
+    initialise(encoder, 5)
+    return encoder
 
 
 @pytest.mark.parametrize(("kind", "params"), [(kind, kind) for kind in ORIGINS], indirect=["params"])
@@ -121,11 +138,9 @@ def test_an_origin_keeps_the_contract(kind, params):
     assert len({info.weights for info in infos.values()}) == len(infos)
     assert len({info.pretraining for info in infos.values()}) == 1
     assert len({str(info.input) for info in infos.values()}) == 1
-    encoder = build_encoder(infos[0].build, **infos[0].arguments)
-    initialise(encoder, 5)
-    assert state_hash(load_encoder(*find_checkpoint(folder, 0))) == state_hash(encoder)
+    assert state_hash(load_encoder(*find_checkpoint(folder, 0))) == state_hash(first_encoder(kind, infos[0]))
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     study.pretrain(params)  # is reused
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    (run,) = tracking.read_runs("pretrain")
+    (run,) = [run for run in tracking.read_runs("pretrain") if run.params["origin"] == "mine"]
     assert (run.params["kind"], run.tags["saved"]) == (kind, " ".join(map(str, infos)))

@@ -6,6 +6,7 @@ from medtransfer.config.schema.finetuning import Finetune, Grid
 from medtransfer.config.schema.measuring import Explain, Margins, Rank, Score, Search
 from medtransfer.config.schema.origins import (
     CatalogueOrigin,
+    ContinuedOrigin,
     EncoderSpec,
     FileOrigin,
     FusedOrigin,
@@ -17,6 +18,7 @@ from medtransfer.config.schema.origins import (
     SeriesOrigin,
     SoupOrigin,
     SupervisedOrigin,
+    TrainedOrigin,
 )
 from medtransfer.config.schema.params import Params, Study
 from medtransfer.config.schema.pretraining import Pretrain
@@ -25,6 +27,7 @@ from medtransfer.config.schema.values import MOST, MOST_MARGINS, MOST_PIXELS, MO
 
 __all__ = [
     "CatalogueOrigin",
+    "ContinuedOrigin",
     "EncoderSpec",
     "Evidence",
     "Explain",
@@ -64,5 +67,6 @@ __all__ = [
     "Study",
     "SupervisedOrigin",
     "Target",
+    "TrainedOrigin",
     "Ui",
 ]

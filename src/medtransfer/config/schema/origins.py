@@ -74,11 +74,9 @@ RandAugmentOption = Annotated[
 ]
 
 
-class SupervisedOrigin(Section):
-    """Classification of the source images: augmentation, warm-up and batch size, the latter two also by encoder name."""
+class TrainedOrigin(Section):
+    """Classification of labelled images: augmentation, warm-up and batch size, the latter two also by encoder name."""
 
-    kind: Literal["supervised"]
-    """trained on the labelled source images"""
     randaugment: RandAugmentOption
     """RandAugment of the images, or false"""
     cutmix: Probability
@@ -95,10 +93,30 @@ class SupervisedOrigin(Section):
     """seed of this origin alone; null: pretrain.seed, or each of study.pretraining_seeds"""
 
     @model_validator(mode="after")
-    def _check_mixing(self) -> "SupervisedOrigin":
+    def _check_mixing(self) -> "TrainedOrigin":
         if self.cutmix + self.mixup > 1:
             raise ValueError("cutmix + mixup must not exceed 1")
         return self
+
+
+class SupervisedOrigin(TrainedOrigin):
+    """Training on the source images from a random initialisation."""
+
+    kind: Literal["supervised"]
+    """trained on the labelled source images"""
+
+
+class ContinuedOrigin(TrainedOrigin):
+    """Training that continues from a checkpoint, on a source of its own."""
+
+    kind: Literal["continued"]
+    """trained on from a checkpoint"""
+    start: Annotated[Place | None, Field(alias="from")]
+    """checkpoint to start from: an origin, or a file or folder of checkpoints; null: pretrain.from"""
+    source: Name | None
+    """name of its source dataset; null: pretrain.source"""
+    source_root: Place | None
+    """an ImageFolder, or a prepared target with labels of images; null: pretrain.source_root"""
 
 
 Mean = Annotated[Real, Field(ge=-1000, le=1000)]
@@ -235,6 +253,13 @@ class FusedOrigin(Section):
 
 
 Origin = Annotated[
-    SupervisedOrigin | FileOrigin | SeriesOrigin | PackageOrigin | CatalogueOrigin | SoupOrigin | FusedOrigin,
+    SupervisedOrigin
+    | ContinuedOrigin
+    | FileOrigin
+    | SeriesOrigin
+    | PackageOrigin
+    | CatalogueOrigin
+    | SoupOrigin
+    | FusedOrigin,
     Field(discriminator="kind"),
 ]

@@ -30,7 +30,11 @@ class Pretrain(Section):
     source: Name
     """name of the source dataset, for the records"""
     source_root: Place
-    """an ImageFolder: train/<class>/*.jpg, val/<class>/*.jpg"""
+    """an ImageFolder: train/<class>/*.jpg, val/<class>/*.jpg; or a prepared target with labels of images"""
+    start: Annotated[Place | None, Field(alias="from")]
+    """checkpoint that origins of the kind `continued` start from: an origin, or a file or folder of checkpoints"""
+    weights: Out
+    """folder of weights files, which DVC watches"""
     encoder: Name
     """which of `encoders` to pretrain"""
     encoders: dict[Defined, EncoderSpec]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic.fields import FieldInfo
 
 
 def _no_bool(value: Any) -> Any:
@@ -61,7 +62,14 @@ class Section(BaseModel):
     The docstrings of the fields are the help of the command line's options and the comments in params.yaml.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, serialize_by_alias=True
+    )
+
+    @classmethod
+    def keys(cls) -> dict[str, FieldInfo]:
+        """Return the fields by their keys in params.yaml, which differ from their names where those are words of Python."""
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
 
 
 def _one_or_map(value: Any) -> str:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from medtransfer.config import Pretrain, Section
 from medtransfer.pretrain.origins.catalogue import Published
+from medtransfer.pretrain.origins.continued import Continued
 from medtransfer.pretrain.origins.fused import Fused
 from medtransfer.pretrain.origins.package import InstalledPackage
 from medtransfer.pretrain.origins.soup import Soup
@@ -45,6 +46,6 @@ class Origin(Protocol):
 
 
 ORIGINS: dict[str, Origin] = {
-    "supervised": Supervised(), "file": WeightsFile(), "series": WeightsSeries(), "package": InstalledPackage(),
-    "catalogue": Published(), "soup": Soup(), "fused": Fused(),
+    "supervised": Supervised(), "continued": Continued(), "file": WeightsFile(), "series": WeightsSeries(),
+    "package": InstalledPackage(), "catalogue": Published(), "soup": Soup(), "fused": Fused(),
 }  # fmt: skip

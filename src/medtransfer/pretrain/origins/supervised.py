@@ -11,20 +11,23 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from medtransfer import tracking
-from medtransfer.config import Pretrain, SupervisedOrigin
+from medtransfer.config import Pretrain, SupervisedOrigin, TrainedOrigin
 from medtransfer.config.loaded_files import repeated_options
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.encoders.source_head import SourceHead
 from medtransfer.errors import TemporaryError
+from medtransfer.hashing import canonical_json
 from medtransfer.launchers import is_main_process, require_processes
 from medtransfer.locks import exclusive
 from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.pretrain.recipe import planned_epochs
 from medtransfer.pretrain.reuse import move_aside_foreign, reuse
+from medtransfer.pretrain.start import source_of
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.sync import finish
 from medtransfer.pretrain.trainer import Trainer, check_batches
-from medtransfer.records import PRETRAINING_FILE, SOURCE_ACCURACY, Pretraining, find_checkpoint
+from medtransfer.records import PRETRAINING_FILE, SOURCE_ACCURACY, SOURCE_AUC, Pretraining, find_checkpoint
+from medtransfer.records.lineage import chain_name, draw_chain
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder, load_head
 from medtransfer.training.device import launch, lay_out, open_fabric
@@ -35,7 +38,7 @@ log = logging.getLogger("medtransfer")
 class Supervised:
     """Encoder and classification head, trained on the source images; see `Origin`."""
 
-    section = SupervisedOrigin
+    section: type[TrainedOrigin] = SupervisedOrigin
     parts = ("encoder", "head")
     trains = True
 
@@ -103,8 +106,8 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
         if unfinished:
             trainer.train(lambda epoch, model, numbers: True)
         return
-    params = {**asdict(recipe), "accumulation": recipe.accumulation, "kind": plan.provenance.kind, "source": section.source,
-              "pretraining": checkpoints.pretraining, "stop_on": section.stop_on}  # fmt: skip
+    params = {**asdict(recipe), "accumulation": recipe.accumulation, "kind": plan.provenance.kind, "source": plan.source,
+              "pretraining": checkpoints.pretraining, "stop_on": section.stop_on, **_lineage(plan)}  # fmt: skip
     with (
         tracking.open_run("pretrain", checkpoints.path.name, plan.cell, params, {}, on_disk=True) as run,
         _explain_lost_process(fabric, checkpoints.path),
@@ -116,9 +119,11 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
         done = Pretraining(
             checkpoints.path.name, plan.cell, checkpoints.pretraining, saved, {name: str(value) for name, value in params.items()},
             _tags(plan, saved, last) | trainer.tags, trainer.curves if unfinished else curves,
-            [[section.source, plan.fingerprint, section.source_root, "training"]],
+            [[plan.source, plan.fingerprint, str(source_of(section)[1]), "training"]],
         )  # fmt: skip
         finish(run, checkpoints.path, done)
+    if plan.parents:
+        log.info("\n".join(["pretrain: the lineage:", *draw_chain(plan.parents, plan.source, checkpoints.path.name)]))
     if checkpoints.complete:
         checkpoints.state.unlink(missing_ok=True)
     if plan.stopper and plan.stopper.kept is not None:
@@ -126,6 +131,13 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
             "whether epoch %d is better than no pretraining: `medtransfer guard --target %s --encoder %s --origin %s --epoch %d%s`",
             plan.stopper.kept, plan.stopper.target, section.encoder, section.origin, plan.stopper.kept, repeated_options(),
         )  # fmt: skip
+
+
+def _lineage(plan: TrainingPlan) -> dict[str, str]:
+    """Return the params of a run that continues from a checkpoint: what it came about by, and from which checkpoints."""
+    if not plan.parents:
+        return {}
+    return {"chain": chain_name(plan.parents, plan.source), "parents": canonical_json(plan.parents)}
 
 
 def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
@@ -136,11 +148,11 @@ def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
     if progress is None:
         return True
     checkpoints, stopper = plan.checkpoints, plan.stopper
-    for name in progress["curves"].keys() - {"train_loss", "lr", SOURCE_ACCURACY}:
+    for name in progress["curves"].keys() - {"train_loss", "lr", SOURCE_ACCURACY, SOURCE_AUC}:
         del progress["curves"][name]
     if stopper:
         measured = progress["curves"][stopper.indicator] = {}
-        accuracies = progress["curves"].get(SOURCE_ACCURACY, {})
+        accuracies = progress["curves"].get(plan.source_metric, {})
         for epoch in (epoch for epoch in checkpoints.saved if epoch in checkpoints.epochs and epoch <= progress["epoch"]):
             path, info = find_checkpoint(checkpoints.path, epoch)
             encoder = load_encoder(path, info)
@@ -161,7 +173,7 @@ def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, Classifie
         proceed = True
         if stopper and epoch in checkpoints.epochs:
             seen = stopper.measure(model.encoder, plan.recipe.input, SourceHead(model.head))
-            proceed = stopper.observe(epoch, seen, numbers[SOURCE_ACCURACY])
+            proceed = stopper.observe(epoch, seen, numbers[plan.source_metric])
             numbers[stopper.indicator] = stopper.seen[epoch]
         run.log_metrics(numbers, epoch)
         values = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())

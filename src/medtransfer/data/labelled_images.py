@@ -1,0 +1,93 @@
+"""Images that an encoder is pretrained on, augmented and normalised (paper A.3), whatever they are read from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from medtransfer.data.epochs import EpochDataset
+from medtransfer.data.pixels import normalise, to_images
+
+
+class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
+    """The images of one split: item i is (image float32 (3, size, size), label).
+
+    Attributes:
+        classes: name of each output of the head.
+        exclusive: whether a label is one of the classes, a whole number; else it has one value per class, 0, 1 or IGNORE.
+        labels: the labels as they are stored, (N,) or (N, C).
+    """
+
+    classes: Sequence[str]
+    exclusive: bool
+    labels: np.ndarray
+
+    def __init__(
+        self, size: int, *, mean: Sequence[float], std: Sequence[float], train: bool, randaugment: Mapping[str, int] | None,
+        seed: int,
+    ) -> None:  # fmt: skip
+        """Set how images are augmented.
+
+        Args:
+            size: side of the square images, pixels.
+            mean: mean per channel, in [0, 1] units.
+            std: standard deviation per channel, in [0, 1] units.
+            train: whether to crop and flip at random; otherwise the shorter side is resized to `size` and the centre cropped.
+            randaugment: of RandAugment, in training only: `ops` per image, and their `magnitude` out of `scale`, at which a
+                rotation has 30 degrees and a shear 0.3; None for none.
+            seed: seed of the augmentation.
+        """
+        super().__init__(seed)
+        self._size, self._train = size, train
+        self._mean, self._std = tuple(mean), tuple(std)
+        self._randaugment = _randaugment(**randaugment) if randaugment else None
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
+        """Return one image and its label; identical for the same (seed, epoch, index)."""
+        image = self.picture(index)
+        image = self._augment(image, index) if self._train else self._middle(image)
+        return normalise(to_images(np.asarray(image)), self._mean, self._std), self.label(index)
+
+    def picture(self, index: int) -> Image.Image:
+        """Return an image as it is stored, RGB."""
+        raise NotImplementedError
+
+    def label(self, index: int) -> Any:
+        """Return the label of an image in this epoch."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Return a digest of the images and labels of all splits."""
+        raise NotImplementedError
+
+    def _middle(self, image: Image.Image) -> Image.Image:
+        resized = v2.functional.resize(image, [self._size])
+        return v2.functional.center_crop(resized, [self._size, self._size])
+
+    def _augment(self, image: Image.Image, index: int) -> Image.Image:
+        """Crop an area share of U[.8, 1] at the picture's aspect, resize, flip, RandAugment (Algorithm 1)."""
+        rng = np.random.default_rng(self.item_seed(index))
+        side = np.sqrt(rng.uniform(0.8, 1))
+        wide, tall = side * image.width, side * image.height
+        left, top = rng.uniform(0, image.width - wide), rng.uniform(0, image.height - tall)
+        box = (left, top, left + wide, top + tall)
+        image = image.resize((self._size, self._size), Image.Resampling.BILINEAR, box=box)
+        if rng.random() < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self._randaugment is None:
+            return image
+        with torch.random.fork_rng(devices=[]):  # RandAugment uses torch's global generator
+            torch.default_generator.manual_seed(int(rng.integers(2**63)))
+            return self._randaugment(image)
+
+
+def _randaugment(ops: int, magnitude: int, scale: int) -> v2.RandAugment:
+    return v2.RandAugment(num_ops=ops, magnitude=magnitude, num_magnitude_bins=scale + 1)

@@ -1,0 +1,51 @@
+"""Open the source of a pretraining: an ImageFolder, or a prepared target with labels of whole images."""
+
+import logging
+from pathlib import Path
+
+from medtransfer.data.labelled_images import LabelledImages
+from medtransfer.data.prepared_images import PreparedImages, check_source
+from medtransfer.data.pretraining_images import SPLITS, SourceImages
+from medtransfer.errors import InputError
+from medtransfer.pretrain.recipe import Recipe
+from medtransfer.records import TARGET_FILE, PreparedTarget
+from medtransfer.tasks import TASKS
+
+log = logging.getLogger("medtransfer")
+
+
+def open_images(root: Path, recipe: Recipe) -> dict[str, LabelledImages]:
+    """Open the images of both splits, `train` and `val`.
+
+    Args:
+        root: folder of the source.
+        recipe: recipe of the pretraining.
+
+    Raises:
+        InputError: the folder holds neither, its labels cannot be learned, or the recipe cannot be followed on them.
+    """
+    if not (root / TARGET_FILE).is_file():
+        return {
+            split: SourceImages(
+                root, split, recipe.size, mean=recipe.mean, std=recipe.std, train=split == "train", randaugment=recipe.randaugment,
+                seed=recipe.seed,
+            )
+            for split in SPLITS
+        }  # fmt: skip
+    target = PreparedTarget.open(root).verify()
+    check_source(target)
+    for note in TASKS[target.info.task].check(target, ("train", "validation")):
+        log.warning("pretrain: %s", note)
+    images: dict[str, LabelledImages] = {
+        split: PreparedImages(
+            target, split, recipe.size, mean=recipe.mean, std=recipe.std, train=split == "train", randaugment=recipe.randaugment,
+            seed=recipe.seed,
+        )
+        for split in SPLITS
+    }  # fmt: skip
+    if (recipe.cutmix or recipe.mixup) and not images["train"].exclusive:
+        raise InputError(
+            f"expected cutmix 0 and mixup 0 in pretrain.origins.{recipe.origin}, since {root} has independent labels, some of "
+            f"which may be unknown, but got {recipe.cutmix:g} and {recipe.mixup:g}; set both to 0"
+        )
+    return images
