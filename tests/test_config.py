@@ -215,7 +215,8 @@ def test_every_config_of_the_project_is_valid(path: Path, monkeypatch: pytest.Mo
 def test_pretraining_seeds_add_an_origin_each() -> None:
     params = load_params([PARAMS], {"study.pretraining_seeds": [1, 2], "score.origin": "advanced-s2"}, REGISTERED)
     origins = params.pretrain.origins
-    assert list(origins) == ["simple", "advanced", "simple-s1", "simple-s2", "advanced-s1", "advanced-s2"]
+    names = ["simple", "advanced", "continued"]
+    assert list(origins) == [*names, *(f"{name}-s{seed}" for name in names for seed in (1, 2))]
     assert dict(origins["advanced-s2"]) == {**dict(origins["advanced"]), "seed": 2}
     assert "names the origin 'simple-s3', known are" in message({"study.pretraining_seeds": [1], "score.origin": "simple-s3"})
 

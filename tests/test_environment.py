@@ -40,7 +40,7 @@ NO_NUMBERS |= {
 # Keys that choose or place a result, or how fast it comes, but do not change it; `encoders` and `origins` go in by entry.
 NO_EFFECT = {
     "out", "target", "targets", "encoder", "encoders", "origin", "origins", "workers", "accelerator", "source_root",
-    "epoch", "mode",
+    "epoch", "mode", "weights",
 }  # fmt: skip
 NO_EFFECT_IN = {"score": {"batch_size", "pooling"}, "finetune": {"seed"}}  # both poolings are scored; the study's seeds count
 
@@ -111,7 +111,7 @@ def test_every_section_of_the_params_is_a_stage_or_the_study() -> None:
 @pytest.mark.parametrize("command", ["samples", "prepare", "pretrain", "score", "finetune", "report"])
 def test_every_plain_key_of_a_section_is_an_option(command: str) -> None:
     options = {parameter.name for parameter in cli.commands[command].params}
-    keys = set(Params.model_fields[command].annotation.keys())  # type: ignore[union-attr]
+    keys = set(Params.model_fields[command].annotation.by_key())  # type: ignore[union-attr]
     assert keys - options == {"prepare": {"new", "targets"}, "pretrain": {"encoders", "origins"}}.get(command, set())
 
 
@@ -205,6 +205,17 @@ def test_dvc_watches_the_entries_of_each_pretraining_and_target(dvc_stages: dict
         if name == "pretrain":
             encoder, origin = item.split("-", 1)
             assert {f"pretrain.encoders.{encoder}", f"pretrain.origins.{origin}"} <= set(params_of(stage))
+
+
+def test_dvc_watches_what_a_pretraining_may_start_from(dvc_stages: dict[str, Any]) -> None:
+    """Weights files, the entries of origins that another one continues from, and targets that are sources."""
+    values = read_yaml("params.yaml")
+    folders = {values["pretrain"]["source_root"], values["pretrain"]["weights"], values["prepare"]["out"]}
+    stages = {address: stage for address, stage in dvc_stages.items() if address.startswith("pretrain@")}
+    assert stages and (ROOT / values["pretrain"]["weights"]).is_dir()
+    for address, stage in stages.items():
+        assert folders <= {dep.def_path for dep in stage.deps}, address
+        assert {"pretrain.origins", "pretrain.from"} <= set(params_of(stage)), address
 
 
 def test_dvc_watches_the_code_that_a_stage_imports(dvc_stages: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ OPTIONS = [(command, option.name) for command in cli.commands for option in cli.
 
 
 def described(section: str, key: str) -> str:
-    return Params.model_fields[section].annotation.keys()[key].description
+    return Params.model_fields[section].annotation.by_key()[key].description
 
 
 @pytest.mark.parametrize("command", sorted({command for command, _ in OPTIONS}))

@@ -121,7 +121,7 @@ def stage(
 
     def decorate(function: Callable) -> click.Command:
         name = function.__name__
-        for key, field in reversed([(key, field) for key, field in section.keys().items() if key not in hidden]):
+        for key, field in reversed([(key, field) for key, field in section.by_key().items() if key not in hidden]):
             flag = f"--{key.replace('_', '-')}"
             function = click.option(
                 flag,
@@ -145,7 +145,7 @@ def is_list(annotation: Any) -> bool:
 
 def parsed(section: str, options: dict[str, str | None]) -> dict[str, Any]:
     """Read the given options of a section as YAML values, by dotted key."""
-    fields = Params.model_fields[section].annotation.keys()  # type: ignore[union-attr]
+    fields = Params.model_fields[section].annotation.by_key()  # type: ignore[union-attr]
     return {
         f"{section}.{key}": read_option(key, text, fields[key].annotation) for key, text in options.items() if text is not None
     }  # fmt: skip

@@ -17,7 +17,7 @@ from medtransfer.working_folder import load
 ROOT = Path(__file__).parents[2]
 FILES = {
     "params.yaml", "dvc.yaml", "MLproject", "conda.yaml", "python_env.yaml", ".gitignore", "README.md",
-    ".dvc/config", ".dvc/.gitignore", ".dvcignore",
+    ".dvc/config", ".dvc/.gitignore", ".dvcignore", "weights/README.md",
 }  # fmt: skip
 
 

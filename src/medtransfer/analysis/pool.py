@@ -8,6 +8,7 @@ from functools import cached_property
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
+from medtransfer.records.lineage import Parent
 from medtransfer.selectors.score_names import score_label
 from medtransfer.selectors.selectors import HISTORY
 from medtransfer.tasks.contract import Metric
@@ -44,6 +45,8 @@ class Pool:
         unfit: candidates whose features are not finite for some images, by score, which is then left out.
         other_targets: number of other targets that the score `history` rests on.
         label: distinguishes pools with the same fields.
+        chain: how its weights came about, such as `supervised>chestxray14`, if its pretraining continues from a checkpoint.
+        parents: the checkpoints that it continues from, oldest first; empty likewise.
     """
 
     fields: Mapping[str, str]
@@ -67,11 +70,14 @@ class Pool:
     unfit: Mapping[str, frozenset[Key]] = field(default_factory=dict)
     other_targets: int = 0
     label: str = ""
+    chain: str = ""
+    parents: tuple[Parent, ...] = ()
 
     @property
     def name(self) -> str:
         """Readable name, which also seeds the random generators of the pool."""
-        weights = " ".join(self.fields[name] for name in ("encoder", "origin") if name in self.fields)
+        named = {**self.fields, **({"origin": self.chain} if self.chain else {})}
+        weights = " ".join(named[name] for name in ("encoder", "origin") if name in named)
         start = weights or f"{len(self.candidates)} candidates"
         return f"{start} → {self.fields['target']}, {self.fields['mode']}{self.label}"
 

@@ -1,5 +1,6 @@
 """Collect the pools of candidates from the tracking store: outcomes by seed and scores, joined by key."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -86,20 +87,28 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     return tuned, [f"{text}; they are made again with `medtransfer finetune`"]
 
 
-def _trained() -> dict[str, dict[str, str]]:
+def _trained() -> dict[str, dict[str, Any]]:
     """Return recipe and seed of every pretraining in the store, by its digest; imported weights have no training rate.
 
-    Of imported weights of which some tensors were not loaded, return how many were.
+    Of imported weights of which some tensors were not loaded, return how many were; of those that continue from a checkpoint,
+    from which.
     """
-    trained = {}
+    trained: dict[str, dict[str, Any]] = {}
     for run in tracking.read_runs("pretrain"):
         counts = (run.params.get(f"weights_{name}", "").split() for name in ("matched", "total"))
         if partial := [f"{matched} of {total}" for matched, total in zip(*counts, strict=True) if matched != total]:
             trained[run.params["pretraining"]] = {"loaded": f"{', '.join(dict.fromkeys(partial))} tensors"}
         if {"lr", "seed", "pretraining"} <= run.params.keys():
             settings = {name: value for name, value in run.params.items() if name not in {"origin", "seed", "pretraining"}}
-            trained[run.params["pretraining"]] = {"recipe": digest(settings), "pretraining_seed": run.params["seed"]}
+            known = {"recipe": digest(settings), "pretraining_seed": run.params["seed"]}
+            trained[run.params["pretraining"]] = known | _lineage(run.params)
     return trained
+
+
+def _lineage(params: Mapping[str, str]) -> dict[str, Any]:
+    if "parents" not in params:
+        return {}
+    return {"chain": params["chain"], "parents": tuple(json.loads(params["parents"]))}
 
 
 def _of_study(
@@ -185,7 +194,7 @@ def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, 
 
 
 def _pool(
-    key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any], trained: Mapping[str, Mapping[str, str]]
+    key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any], trained: Mapping[str, Mapping[str, Any]]
 ) -> Pool:  # fmt: skip
     params = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
     by_cell: dict[tuple[Key, int], StoredRun] = {(int(run.params["epoch"]), int(run.params["seed"])): run for run in runs}

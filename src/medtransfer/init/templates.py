@@ -30,6 +30,7 @@ def project_files(in_git: bool) -> dict[str, str]:
         "params.yaml": DEFAULTS.read_text(encoding="utf-8"), "dvc.yaml": _dvc(_read("dvc")),
         "MLproject": _read("MLproject").replace(OWN_CODE, INSTALLED), "conda.yaml": _conda(_read("conda")),
         ENVIRONMENT: _python_env(_read("python_env")), ".gitignore": _read("gitignore"), "README.md": _read("README"),
+        "weights/README.md": _read("weights"),
     } | _dvc_repository(in_git)  # fmt: skip
 
 

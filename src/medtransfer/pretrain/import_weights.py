@@ -27,6 +27,7 @@ from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.pretrain.recipe import input_contract
 from medtransfer.pretrain.reuse import move_aside_foreign, reuse
 from medtransfer.pretrain.sync import finish
+from medtransfer.pretrain.weights_files import name_unwatched
 from medtransfer.progress import track
 from medtransfer.records import CheckpointInfo, Pretraining, Provenance, series_folder
 from medtransfer.training.checkpoints import save_checkpoint
@@ -81,6 +82,7 @@ def import_weights(section: Pretrain, weights: WeightsImport, force: bool) -> Pa
     Raises:
         InputError: a file is missing, broken or does not fit the encoder; nothing is written then.
     """
+    name_unwatched(section, weights.files.values())
     provenances = _provenances(section, weights)
     folder = series_folder(Path(section.out), section.encoder, section.origin)
     checkpoints = CheckpointFolder(folder, next(iter(provenances.values())).pretraining, (0, *weights.files))

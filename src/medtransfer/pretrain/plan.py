@@ -15,8 +15,9 @@ from medtransfer.hashing import digest
 from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.pretrain.source import open_images
-from medtransfer.pretrain.start import Start, find_start, source_of
+from medtransfer.pretrain.start import Start, find_start, parent_origin, source_of
 from medtransfer.pretrain.stopping import Stopper
+from medtransfer.pretrain.weights_files import name_unwatched
 from medtransfer.records import SOURCE_ACCURACY, SOURCE_AUC, Provenance, series_folder
 from medtransfer.records.lineage import PARENT, Parent
 
@@ -48,6 +49,8 @@ class TrainingPlan:
         """Open the source images of a section and build its recipe."""
         recipe, start = recipe_of(section), find_start(section)
         if start:
+            if parent_origin(section) is None:
+                name_unwatched(section, [start.path])
             _check_architecture(recipe, start)
             recipe = recipe.continuing(start.info.input)
             if recipe.size != section.size:

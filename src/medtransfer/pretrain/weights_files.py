@@ -2,7 +2,9 @@
 
 import glob
 import logging
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from medtransfer.config import FileOrigin, ImportedOrigin, Pretrain, SeriesOrigin
@@ -30,6 +32,17 @@ def check_weights_files(section: Pretrain) -> None:
                 "correct the path"
             )
         check_weights_file(file, entry.pickle)
+
+
+def name_unwatched(section: Pretrain, files: Iterable[Path]) -> None:
+    """Log which weights files DVC does not watch, since they are outside of its folder of weights; only in a stage of DVC."""
+    watched = Path(section.weights).resolve()
+    unwatched = [str(file) for file in files if not file.resolve().is_relative_to(watched)]
+    if unwatched and os.environ.get("DVC_STAGE"):
+        log.warning(
+            "pretrain: DVC does not watch %s, so that a change of it goes unnoticed; move it to %s, which pretrain.weights names",
+            ", ".join(unwatched), section.weights,
+        )  # fmt: skip
 
 
 def list_weights(section: Pretrain) -> dict[int, Path]:

@@ -36,6 +36,7 @@ class Entrant:
         origin: its origin.
         epoch: its epoch of pretraining.
         weights: SHA-256 of its weights.
+        continues: whether its pretraining continues from other weights, which are its epoch 0.
     """
 
     name: str
@@ -43,11 +44,12 @@ class Entrant:
     origin: str
     epoch: int
     weights: str
+    continues: bool = False
 
     @property
     def is_random(self) -> bool:
         """Whether nothing was learned yet."""
-        return self.epoch == 0
+        return self.epoch == 0 and not self.continues
 
     def cell(self, target: str, mode: str, seed: int) -> CellName:
         """Return the fine-tuning from this checkpoint."""
@@ -79,7 +81,7 @@ def _entrant(candidate: Candidate, out: Path) -> Entrant:
             f"expected the checkpoint {candidate.file} in {home}, where fine-tuning looks for it; move its folder there, or set "
             "pretrain.out"
         )
-    return Entrant(candidate.name, info.encoder, info.origin, info.epoch, info.weights)
+    return Entrant(candidate.name, info.encoder, info.origin, info.epoch, info.weights, bool(info.parents))
 
 
 @dataclass(frozen=True)

@@ -117,5 +117,6 @@ def _next(race: Race) -> str:
     winner = race.entrants[race.winner]
     start = f"--target {race.target} --encoder {winner.encoder} --origin {winner.origin} --epoch {winner.epoch} --mode {race.mode}"
     why = ", which trains it on all training patients" if race.held_out else ""
-    beside = "" if winner.is_random else "; random weights of its architecture (--epoch 0) beside it show what it gains"
+    first = "the weights that it continues from" if winner.continues else "random weights of its architecture"
+    beside = "" if winner.is_random else f"; {first} (--epoch 0) beside it show what it gains"
     return f"Next: `medtransfer finetune {start}{repeated_options()}`{why}{beside}."

@@ -37,6 +37,7 @@ class Candidate:
         series: folder of the pretraining that it is a checkpoint of; empty for others.
         epoch: epoch of a checkpoint.
         sources: candidates that a fusion joins; empty for others.
+        continues: whether it is one of a pretraining that continues from other weights, which are its epoch 0.
     """
 
     name: str
@@ -46,11 +47,12 @@ class Candidate:
     series: str = ""
     epoch: int | None = None
     sources: tuple["Candidate", ...] = ()
+    continues: bool = False
 
     @property
     def is_random(self) -> bool:
-        """Whether nothing was learned yet."""
-        return self.kind == RANDOM or self.epoch == 0
+        """Whether its weights are random."""
+        return self.kind == RANDOM or (self.epoch == 0 and not self.continues)
 
 
 def read_candidates(texts: Sequence[str], params: Params) -> list[Candidate]:
@@ -126,8 +128,9 @@ def _fuse(sources: Sequence[Candidate]) -> Candidate:
 
 def _checkpoint(record: Path, info: CheckpointInfo) -> Candidate:
     architecture = (info.build, canonical_json(info.arguments))
-    name = f"{record.parent.name} e{info.epoch:03d}{' (random)' if info.epoch == 0 else ''}"
-    return Candidate(name, "checkpoint", (architecture,), str(record), str(record.parent), info.epoch)
+    remark = "" if info.epoch else " (random)" if info.is_random else f" ({info.parents[-1]['origin']})"
+    name = f"{record.parent.name} e{info.epoch:03d}{remark}"
+    return Candidate(name, "checkpoint", (architecture,), str(record), str(record.parent), info.epoch, continues=bool(info.parents))
 
 
 def _with_architecture(text: str, params: Params) -> Candidate:

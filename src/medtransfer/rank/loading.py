@@ -97,7 +97,8 @@ def _load(candidate: Candidate, seed: int, size: int, pickle: bool, with_head: b
     if candidate.kind == "checkpoint":
         path = Path(candidate.file)
         info = CheckpointInfo.read(path)
-        origin = "the random initialisation" if info.epoch == 0 else f"epoch {info.epoch} on {info.source}"
+        start = "the random initialisation" if info.is_random else "the weights that it continues from"
+        origin = f"epoch {info.epoch} on {info.source}" if info.epoch else start
         encoder = load_encoder(path, info)
         loaded = Loaded(encoder, info.input, f"our checkpoint of {origin}, loaded whole", info.source_accuracy, info.source)
         return replace(loaded, head=load_head(path, info, encoder)) if with_head else loaded

@@ -132,7 +132,7 @@ class Ranking:
     def is_random(self, index: int) -> bool:
         """Return whether a candidate has random weights."""
         candidate = self.candidates[index]
-        return candidate.kind == RANDOM or candidate.epoch == 0
+        return candidate.kind == RANDOM or (candidate.epoch == 0 and not candidate.continues)
 
     @property
     def architectures(self) -> int:

@@ -137,6 +137,11 @@ class CheckpointInfo(Record, Provenance):
         """Validation accuracy on the source, or AUC where its labels are independent, in [0, 1]; None if it was not measured."""
         return self.metrics.get(SOURCE_ACCURACY, self.metrics.get(SOURCE_AUC))
 
+    @property
+    def is_random(self) -> bool:
+        """Whether nothing was learned yet; epoch 0 of a pretraining that continues has the weights of its parent."""
+        return self.epoch == 0 and not self.parents
+
     def check_size(self, height: int, width: int) -> None:
         """Check that the encoder accepts an input size, in pixels.
 

@@ -39,6 +39,7 @@ class RankedCandidate(Record):
         seconds: time of the pass and of all indicators.
         forward_seconds: the part of it that the encoder took.
         memory: peak memory of the process, or of the GPU, in MiB.
+        continues: whether it is a checkpoint of a pretraining that continues from other weights, which are its epoch 0.
     """
 
     name: str
@@ -62,11 +63,17 @@ class RankedCandidate(Record):
     seconds: Amount
     forward_seconds: Amount
     memory: Amount
+    continues: bool = False
 
     @classmethod
     def form(cls) -> str:
         """Return the name and version of the file format."""
         return RANKED
+
+    @classmethod
+    def added(cls) -> frozenset[str]:
+        """Return the fields that older files lack."""
+        return frozenset({"continues"})
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
 from medtransfer.analysis.pool import Pool
-from medtransfer.report import data_notes, html, pruning_text, tables
+from medtransfer.report import data_notes, html, lineage_text, pruning_text, tables
 from medtransfer.report.format import between, epochs, probability, signed, spread
 from medtransfer.report.plots import by_epoch
 from medtransfer.report.plots.figure import MOST_PANELS
@@ -39,6 +39,12 @@ def panels(judged: Sequence[Judged]) -> Markup:
     """Draw one panel per pool."""
     drawn = Markup().join(html.figure(by_epoch.dice_by_epoch(pool), pool.name, _in_brief(pool, False)) for pool in judged)
     return Markup('<div class="panels{}">{}</div>').format(" few" if len(judged) < 3 else "", drawn)
+
+
+def lineages(analysis: Analysis) -> Markup:
+    """Draw which weights continue from which; empty if none do."""
+    trees = lineage_text.trees(analysis)
+    return Markup().join([html.note(lineage_text.ROOT), *(Markup("<pre>{}</pre>").format(tree) for tree in trees)] if trees else [])
 
 
 def folded_panels(analysis: Analysis) -> Markup:

@@ -7,7 +7,7 @@ from medtransfer.analysis.model import Analysis, Candidate, Judged, Summary, Ver
 from medtransfer.analysis.pool import Pool
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
 from medtransfer.records.tables import as_markdown
-from medtransfer.report import data_notes, glossary, pruning_text, verdict_text
+from medtransfer.report import data_notes, glossary, lineage_text, pruning_text, verdict_text
 from medtransfer.report.format import Interval, between, probability, spread
 from medtransfer.selectors.score_names import score_label
 from medtransfer.selectors.selectors import HISTORY
@@ -125,6 +125,8 @@ def markdown(analysis: Analysis, title: str) -> str:
         parts += [f"## {pruning_text.HEADING}", as_markdown(pruning_text.table_rows(analysis.prunings)), note]
     if rows := tis_table(analysis):
         parts += ["## TIS by configuration, with the chosen epoch", as_markdown(rows)]
+    if lineages := lineage_text.trees(analysis):
+        parts += [f"## {lineage_text.HEADING}", lineage_text.ROOT, *(f"```\n{tree}\n```" for tree in lineages)]
     for judged in analysis.judged:
         parts += [f"## {judged.name}", *_pool(judged)]
     for heading, lines in data_notes.missing(analysis).items():

@@ -149,7 +149,8 @@ def _on_average(pool: Pool, choice: Choice[Any]) -> float:
 
 
 NONE = Selector(
-    name="none", label="no pretraining", phrase="no pretraining", meaning="the random initialisation",
+    name="none", label="no pretraining", phrase="no pretraining",
+    meaning="epoch 0: the random initialisation, or the weights that a pretraining continues from",
     mark=Mark(BLUE, "_"), baseline=True, length=0, choose=lambda pool: _epoch(pool, 0), spent=lambda pool, choice: 0,
 )  # fmt: skip
 FULL = Selector(

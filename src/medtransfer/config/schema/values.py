@@ -67,7 +67,7 @@ class Section(BaseModel):
     )
 
     @classmethod
-    def keys(cls) -> dict[str, FieldInfo]:
+    def by_key(cls) -> dict[str, FieldInfo]:
         """Return the fields by their keys in params.yaml, which differ from their names where those are words of Python."""
         return {field.alias or name: field for name, field in cls.model_fields.items()}
 
