@@ -14,7 +14,7 @@ from medtransfer.analysis.patients import by_patient, resample_patients
 from medtransfer.analysis.pools import collect
 from medtransfer.analysis.summary import analyse
 from medtransfer.errors import InputError
-from medtransfer.hashing import digest
+from medtransfer.hashing import canonical_json, digest
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.report.data_notes import facts
 from medtransfer.report.verdict_text import weaknesses
@@ -157,3 +157,14 @@ def test_models_that_predict_no_foreground_are_not_judged(workplace: Path) -> No
     ((pool,), _) = collect(SETTING)
     judged = judge(pool, SAMPLING)
     assert "none predicts any foreground in any test image" in judged.reason and judged.verdicts == ()
+
+
+def test_a_pool_knows_what_its_weights_continue_from(workplace: Path) -> None:
+    add_dice()
+    parent = {"encoder": "unet", "origin": "old", "kind": "file", "source": "imagenet", "epoch": 9, "weights": "ab"}
+    params = {"lr": "0.1", "seed": "1", "pretraining": CELL["pretraining"], "chain": "old>new", "parents": canonical_json([parent])}
+    with tracking.open_run("pretrain", "continued", "cell", params, {}):
+        pass
+    ((pool,), _) = collect(SETTING)
+    assert (pool.chain, pool.parents, pool.fields["origin"]) == ("old>new", (parent,), CELL["origin"])
+    assert pool.name.startswith(f"{CELL['encoder']} old>new → {CELL['target']}, ")

@@ -62,6 +62,14 @@ def scripted(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return run
 
 
+def test_a_pretraining_waits_for_the_one_that_it_continues_from(tiny_params: Callable[..., Params]) -> None:
+    params = tiny_params({"study.origins": ["continued", "simple"], "pretrain.from": "simple@1"})
+    jobs = {job.name: job for job in plan(params)}
+    assert jobs["pretrain unet-continued"].needs == {jobs["pretrain unet-simple"]} and not jobs["pretrain unet-simple"].needs
+    alone = plan(tiny_params({"study.origins": ["continued"], "pretrain.from": "simple"}))
+    assert all(not job.needs for job in alone if job.kind == "pretrain")  # it makes the other one itself
+
+
 def test_every_cell_needs_its_target_and_pretraining(tiny_params: Callable[..., Params]) -> None:
     jobs = plan(tiny_params({"study.origins": ["simple", "advanced"]}))
     assert len(jobs) == len(set(jobs)) == 1 + 2 + 2 + 2 * 4 * 2 * 2

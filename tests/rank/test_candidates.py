@@ -157,6 +157,22 @@ def test_checkpoints_of_folders_of_one_name_are_named_by_their_paths(tmp_path: P
     assert [c.name.split("/")[-2] for c in candidates] == ["a", "b"]
 
 
+def test_epoch_0_of_a_pretraining_that_continues_is_no_random_control(tmp_path: Path, tiny_params: Callable[..., Params]):
+    parent = {"encoder": "unet", "origin": "simple", "kind": "supervised", "source": "s", "epoch": 3, "weights": "ab"}
+    provenance = Provenance(
+        encoder="unet", origin="xrays", kind="continued", epoch=0, source="t", source_classes=[], seed=1, pretraining="p",
+        input={"size": 32, "mean": [0.5] * 3, "std": [0.5] * 3, "channels": "RGB"}, parents=[parent],
+    )  # fmt: skip
+    save_checkpoint(tmp_path / "unet-xrays", nn.ModuleDict({"encoder": build_encoder("unet", width=4, depth=4)}), provenance)
+    first, control = read([str(tmp_path / "unet-xrays"), "random"], tiny_params())
+    assert (first.name, first.is_random, control.name, control.is_random) == (
+        "unet-xrays e000 (simple)",
+        False,
+        "random@unet",
+        True,
+    )
+
+
 def test_a_path_written_in_two_ways_is_one_candidate(weights: Path, tiny_params: Callable[..., Params], monkeypatch):
     monkeypatch.chdir(weights.parent)
     assert len(read(["my.safetensors@unet", f"{weights}@unet", "./my.safetensors@unet"], tiny_params())) == 1

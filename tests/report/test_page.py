@@ -9,7 +9,7 @@ import pytest
 from markupsafe import Markup
 
 from medtransfer.analysis.model import Analysis
-from medtransfer.report import html, page, page_sections
+from medtransfer.report import html, lineage_text, page, page_sections
 from medtransfer.report.plots.figure import MOST_PANELS
 from medtransfer.tasks.contract import Metric
 
@@ -230,3 +230,17 @@ def test_the_other_parts():
     assert page.note("x < y") == '<p class="note">x &lt; y</p>'
     assert page.bullets(["a", "<b>"]) == "<ul><li>a</li><li>&lt;b&gt;</li></ul>"
     assert page.bullets([]) == ""
+
+
+def test_weights_that_continue_from_others_are_named_and_drawn(small: Analysis):
+    parent = {"encoder": "unet", "origin": "supervised", "kind": "file", "source": "imagenet", "epoch": 90, "weights": "ab" * 32}
+    first, second = small.judged
+    fields = {**first.pool.fields, "origin": "xrays", "source": "chestxray14"}
+    digests = {**first.pool.digests, "pretraining": "other"}
+    pool = replace(first.pool, fields=fields, digests=digests, chain="supervised>chestxray14", parents=(parent,))
+    analysis = replace(small, judged=(replace(first, pool=pool), second))
+    assert pool.name == "unet supervised>chestxray14 → acdc, full"
+    tree = "imagenet: unet-supervised, epoch 90 (abababababab)\n└─ chestxray14: unet-xrays\n   └─ acdc, full"
+    assert lineage_text.trees(analysis) == [tree] and lineage_text.trees(small) == []
+    assert f"<pre>{tree}</pre>" in page.render(analysis, "T")
+    assert "Where the weights come from" not in page.render(small, "T")

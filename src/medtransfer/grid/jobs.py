@@ -76,7 +76,7 @@ class Job:
 
 
 def plan(params: Params) -> list[Job]:
-    """List the jobs of the study, each after those that it needs.
+    """List the jobs of the study, each after those that it needs, but pretrainings in the study's order.
 
     A pretraining that stops early on a target also needs this target, and prepares it if it is a generated sample.
     """
