@@ -54,10 +54,8 @@ def train_epoch(
         steps.set_lr(lr)
         for number in range(passes):
             images, labels = next(stream)
-            images, targets = place(fabric, images), fabric.to_device(labels)
-            if exclusive:
-                images, targets = _mix(images, targets, recipe, classes, generator)
-            images = _erase(images, recipe, generator)
+            images, labels = place(fabric, images), fabric.to_device(labels)
+            images, targets = _augment(images, labels, recipe, classes if exclusive else 0, generator)
             with fabric.no_backward_sync(model, enabled=number < passes - 1):  # type: ignore[arg-type]
                 with steps.compilation.step(len(images)):
                     logits = model(images).float()
@@ -68,18 +66,15 @@ def train_epoch(
     return {"train_loss": guard.end_epoch(), "lr": lr}
 
 
-def _mix(images: Tensor, labels: Tensor, recipe: Recipe, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mix images by the recipe (Algorithm 1); labels become probabilities (B, classes)."""
-    if recipe.cutmix or recipe.mixup:
-        return mix(images, labels, classes, cutmix=recipe.cutmix, mixup=recipe.mixup, generator=generator)
-    return images, one_hot(labels, classes).float()
-
-
-def _erase(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    if not recipe.erasing:
-        return images
-    black = -torch.tensor(recipe.mean) / torch.tensor(recipe.std)
-    return erase(images, recipe.erasing, generator, value=black)
+def _augment(images: Tensor, labels: Tensor, recipe: Recipe, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mix and erase by the recipe (Algorithm 1); labels become probabilities (B, classes), independent ones (0 classes) stay."""
+    targets = one_hot(labels, classes).float() if classes else labels
+    if classes and (recipe.cutmix or recipe.mixup):
+        images, targets = mix(images, labels, classes, cutmix=recipe.cutmix, mixup=recipe.mixup, generator=generator)
+    if recipe.erasing:
+        black = -torch.tensor(recipe.mean) / torch.tensor(recipe.std)
+        images = erase(images, recipe.erasing, generator, value=black)
+    return images, targets
 
 
 def _binary(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:

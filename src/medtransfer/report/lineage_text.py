@@ -17,7 +17,10 @@ def trees(analysis: Analysis) -> list[str]:
     return [
         "\n".join(
             draw_chain(
-                pool.parents, pool.fields["source"], f"{pool.fields['encoder']}-{pool.fields['origin']}", dict.fromkeys(uses[key])
+                pool.parents,
+                pool.fields["source"],
+                f"{pool.fields['encoder']}-{pool.fields['origin']}",
+                list(dict.fromkeys(uses[key])),
             )
         )
         for key, pool in pools.items()
