@@ -16,11 +16,12 @@ from medtransfer.config import Params
 from medtransfer.data.prepared_images import PreparedImages
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.encoders.freezing import state_hash
+from medtransfer.encoders.source_head import NoHead
 from medtransfer.errors import InputError
 from medtransfer.pretrain import trainer
 from medtransfer.records import IGNORE, CellName, CheckpointInfo, PreparedTarget, find_checkpoint, list_checkpoints, read_tensors
 from medtransfer.records.lineage import chain_name, draw_chain
-from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.checkpoints import load_encoder, load_head
 
 SIMPLE, CHEST, DEEPER = (Path(f"checkpoints/unet-{name}") for name in ("simple", "chest", "deeper"))
 RECIPE = {
@@ -118,6 +119,7 @@ def test_independent_labels_are_judged_by_the_mean_auc(chain, folder, target):
     ]  # fmt: skip
     assert info.metrics == {"source_auc": pytest.approx(np.mean(aucs), abs=1e-9)}
     assert info.source_accuracy == info.metrics["source_auc"]
+    assert load_head(path, info, model.encoder) == NoHead("its labels are independent, so that its outputs are no softmax")
 
 
 def test_a_resumed_one_has_the_same_bits(chain, params, monkeypatch):

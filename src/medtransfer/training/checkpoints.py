@@ -18,6 +18,7 @@ from medtransfer.environment import git_revision
 from medtransfer.errors import InputError
 from medtransfer.hashing import canonical_json, file_sha256
 from medtransfer.records import (
+    SOURCE_AUC,
     CheckpointInfo,
     Provenance,
     checkpoint_path,
@@ -90,6 +91,8 @@ def load_head(path: Path, info: CheckpointInfo, encoder: Encoder) -> SourceHead 
     Raises:
         InputError: a file is missing, broken, or not the one that the record describes.
     """
+    if SOURCE_AUC in info.metrics:
+        return NoHead("its labels are independent, so that its outputs are no softmax")
     if "head" in info.parts:
         weights = path.with_suffix(".safetensors")
         own = _part(HEAD, weights)
