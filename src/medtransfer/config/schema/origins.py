@@ -253,13 +253,6 @@ class FusedOrigin(Section):
 
 
 Origin = Annotated[
-    SupervisedOrigin
-    | ContinuedOrigin
-    | FileOrigin
-    | SeriesOrigin
-    | PackageOrigin
-    | CatalogueOrigin
-    | SoupOrigin
-    | FusedOrigin,
+    SupervisedOrigin | ContinuedOrigin | FileOrigin | SeriesOrigin | PackageOrigin | CatalogueOrigin | SoupOrigin | FusedOrigin,
     Field(discriminator="kind"),
 ]
