@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 import click
 
@@ -172,8 +173,10 @@ def finetune(files: tuple[Path, ...], debug: bool, force: bool, whole_study: boo
     if whole_study:
         study.finetune(params, study.study_cells(params, given), force)
         return
-    lists = [given.get(name, [getattr(params.finetune, name)]) for name in CELL]
-    study.finetune(params, [CellName(*values) for values in product(*lists)], force)
+    lists = {name: given.get(name, [getattr(params.finetune, name)]) for name in CELL}
+    portions = study.list_portions(*(lists.pop(name) for name in ("size", "fold", "folds")))
+    names = [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+    study.finetune(params, [CellName(**name, **portion) for name in names for portion in portions], force)
 
 
 def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple[Params, dict[str, list[Any]]]:
@@ -186,7 +189,8 @@ def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple
     Returns:
         The params, and the values of the given cell fields by name; each is validated like a value in params.yaml.
     """
-    lists = {key: read_list(key, text) for key, text in options.items() if key in CELL and text is not None}
+    null = {key for key in CELL if NoneType in get_args(Finetune.model_fields[key].annotation)}
+    lists = {key: read_list(key, text, key in null) for key, text in options.items() if key in CELL and text is not None}
     if empty := [key for key, values in lists.items() if not values]:
         raise InputError(f"expected {LIST} for --{empty[0]}, but got an empty list; correct it")
     others = parsed("finetune", {key: text for key, text in options.items() if key not in CELL})

@@ -156,13 +156,13 @@ def read_option(key: str, text: str, annotation: Any) -> Any:
     return read_list(key, text) if is_list(annotation) else read_value(key, text)
 
 
-def read_list(key: str, text: str) -> list[Any]:
-    """Read an option that is a list: one value, values with commas between, or a YAML list."""
+def read_list(key: str, text: str, null: bool = False) -> list[Any]:
+    """Read an option that is a list: one value, values with commas between, or a YAML list; `null`: null is a value, too."""
     parts = [text] if text.lstrip().startswith("[") else text.split(",")
     values = [read_value(key, part, LIST) for part in parts]
     if parts == [text] and isinstance(values[0], list):
         values = values[0]
-    if any(value in (None, "") or isinstance(value, dict | list) for value in values):
+    if any((value is None and not null) or value == "" or isinstance(value, dict | list) for value in values):
         raise InputError(f"expected {LIST} for --{key.replace('_', '-')}, but got {reprlib.repr(text)}; correct it")
     return values
 

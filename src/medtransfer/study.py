@@ -323,7 +323,28 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellNa
         for epoch in given.get("epoch", _available_epochs(params, encoder, origin))
     ]
     repeats = list(product(given.get("mode", chosen.modes), given.get("seed", chosen.seeds)))
-    return [CellName(*name, *repeat) for name in names for repeat in repeats]
+    portions = list_portions(
+        given.get("size", chosen.sizes), given.get("fold", [None]), given.get("folds", [chosen.folds])
+    )  # fmt: skip
+    return [CellName(*name, *repeat, **portion) for name in names for repeat in repeats for portion in portions]
+
+
+def list_portions(
+    sizes: "Iterable[float | None]", fold: "Iterable[int | None]", folds: "Iterable[int | None]"
+) -> "list[dict[str, Any]]":  # fmt: skip
+    """List the fields `size`, `fold` and `folds` of cells, one per combination.
+
+    Args:
+        sizes: sizes of subsets.
+        fold: folds to validate on; None for each in turn.
+        folds: numbers of folds; None for none.
+    """
+    wanted, divisions = list(fold), list(folds)
+    validated = [
+        (number, count) for count in divisions for one in wanted
+        for number in (range(1, count + 1) if one is None and count else [one])
+    ]  # fmt: skip
+    return [{"size": size, "fold": number, "folds": count} for size in sizes for number, count in dict.fromkeys(validated)]
 
 
 def is_trained(params: Params, origin: str) -> bool:

@@ -81,7 +81,7 @@ def _permuted(pools: Sequence[Judged], name: str, sampling: Sampling) -> float |
     groups: dict[tuple[object, ...], list[Judged]] = {}
     for pool in (pool for pool in pools if name in pool.by_selector):
         fields = pool.pool.fields
-        groups.setdefault((fields["encoder"], fields["mode"], tuple(pool.pool.means)), []).append(pool)
+        groups.setdefault((fields["encoder"], fields["mode"], pool.pool.portion, tuple(pool.pool.means)), []).append(pool)
     tables = [_tis_of_choices(members, name) for members in groups.values() if len(members) > 1]
     if not tables:
         return None
@@ -190,7 +190,8 @@ def between_seeds(pools: Sequence[Judged]) -> BetweenSeeds | None:
     """Return the spread between pretrainings that differ in their seed alone; None where no configuration has two."""
     groups: dict[tuple[str, ...], dict[str, Judged]] = {}
     for pool in pools:
-        shared = (pool.pool.fields["target"], pool.pool.fields["mode"], pool.pool.digests["data"], pool.pool.digests["protocol"])
+        fields, digests = pool.pool.fields, pool.pool.digests
+        shared = (fields["target"], fields["mode"], *pool.pool.portion, digests["data"], digests["protocol"])
         if pool.pool.recipe:
             groups.setdefault((pool.pool.recipe, *shared), {})[pool.pool.pretraining_seed] = pool
     repeated = [list(by_seed.values()) for by_seed in groups.values() if len(by_seed) > 1]

@@ -10,7 +10,9 @@ import numpy as np
 
 from medtransfer import __version__, tracking
 from medtransfer.analysis.described import EVALUATED, is_tested
+from medtransfer.analysis.pool import PORTION, portion_of
 from medtransfer.errors import InputError
+from medtransfer.hashing import digest
 from medtransfer.records import TARGET_FILE, PreparedTarget
 from medtransfer.records.evidence import EvidenceRow, read_evidence
 from medtransfer.tasks import TASKS
@@ -23,6 +25,7 @@ PARAMS = (
 )  # fmt: skip
 TAGS = ("seconds", "version.torch", "git_revision")
 TRAINED = "trained_epochs"  # metric of fine-tunings that may stop early
+TRAIN_IMAGES = "train_images"  # metric of fine-tunings on a portion
 DIGITS = 6  # of outcomes
 
 
@@ -54,13 +57,15 @@ def own_rows(prepared: Path) -> tuple[list[EvidenceRow], int]:
     """
     metrics = {task.primary.name for task in TASKS.values()}
     newest: dict[str, StoredRun] = {}
-    for run in tracking.read_runs("finetune", only=(*PARAMS, *metrics, TRAINED, *TAGS, EVALUATED)):  # newest first
+    for run in tracking.read_runs(
+        "finetune", only=(*PARAMS, *PORTION, *metrics, TRAINED, TRAIN_IMAGES, *TAGS, EVALUATED)
+    ):  # newest first
         if is_tested(run):
             newest.setdefault(run.tags[tracking.CELL], run)
     runs = [run for run in newest.values() if set(PARAMS) <= run.params.keys() and run.params["primary"] in run.metrics]
     groups: dict[tuple[str, ...], list[StoredRun]] = defaultdict(list)
     for run in runs:
-        groups[tuple(run.params[name] for name in ("weights", "data", "mode", "protocol", "primary"))].append(run)
+        groups[(*(run.params[name] for name in ("weights", "data", "mode", "primary")), _protocol(run.params))].append(run)
     described = {name: _describe(prepared / name) for name in {run.params["target"] for run in runs}}
     return [_row(group, described) for group in groups.values()], len(newest) - len(runs)
 
@@ -74,10 +79,13 @@ def _row(runs: Sequence[StoredRun], described: Mapping[str, Mapping[str, Any]]) 
     values = [by_seed[seed] for seed in sorted(by_seed)]
     facts = described[params["target"]]
     known = facts if facts.get("data") == params["data"] else {}
+    if any(portion_of(params)):
+        seen = first.metrics.get(TRAIN_IMAGES)
+        known = {**known, "train_images": None if seen is None else round(seen), "train_groups": None}
     seconds = [float(run.tags["seconds"]) for run in runs if "seconds" in run.tags]
     epochs = round(float(np.mean([run.metrics.get(TRAINED, int(params["train_epochs"])) for run in runs])))
     return EvidenceRow(
-        weights=params["weights"], data=params["data"], protocol=params["protocol"], encoder=params["encoder"],
+        weights=params["weights"], data=params["data"], protocol=_protocol(params), encoder=params["encoder"],
         origin=params["origin"], source=params["source"], epoch=int(params["epoch"]), target=params["target"],
         task=params["task"], classes=int(params["classes"]), mode=params["mode"], metric=params["primary"],
         **{name: known.get(name) for name in ("raw", "reader", "train_images", "train_groups", "height", "width")},
@@ -87,6 +95,12 @@ def _row(runs: Sequence[StoredRun], described: Mapping[str, Mapping[str, Any]]) 
         seconds=round(float(np.mean(seconds)), 1) if seconds else None, medtransfer=__version__,
         torch=first.tags.get("version.torch"), git_revision=first.tags.get("git_revision"),
     )  # fmt: skip
+
+
+def _protocol(params: Mapping[str, str]) -> str:
+    """Return the digest of the recipe; each portion of the training samples has one of its own."""
+    portion = portion_of(params)
+    return digest([params["protocol"], *portion]) if any(portion) else params["protocol"]
 
 
 def _images_seen(params: Mapping[str, str], train_images: int | None, epochs: int) -> int | None:

@@ -128,5 +128,5 @@ def _with_history(pool: Pool, pools: Sequence[Pool], least: float) -> Pool:
 
 
 def _start(pool: Pool) -> tuple[str, ...]:
-    """What pools of the same candidates, mode and metric share."""
-    return pool.weights, pool.digests.get("pretraining", ""), pool.fields["mode"], pool.metric.name
+    """What pools of the same candidates, mode, size and metric share; folds of a target are averaged."""
+    return pool.weights, pool.digests.get("pretraining", ""), pool.fields["mode"], pool.portion[0], pool.metric.name

@@ -7,11 +7,21 @@ from functools import cached_property
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.metrics.transfer import Key, SeedMean, mean_over_seeds, named
+from medtransfer.records import size_text
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
 from medtransfer.records.lineage import Parent
 from medtransfer.selectors.score_names import score_label
 from medtransfer.selectors.selectors import HISTORY
 from medtransfer.tasks.contract import Metric
+
+PORTION = ("size", "fold", "folds")  # params of a fine-tuning on a portion of the training samples; `None` or absent: all
+
+
+def portion_of(params: Mapping[str, str]) -> tuple[str, str]:
+    """Return the texts of `Pool.portion` from a run's params."""
+    size, fold, folds = (params.get(name, "None") for name in PORTION)
+    share = "" if size == "None" else size_text(int(size) if size.isdigit() else float(size))
+    return share, "" if folds == "None" else f"{fold}/{folds}"
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,8 @@ class Pool:
     is the epoch.
 
     Attributes:
-        fields: what the candidates share, of source, origin, encoder, target and mode.
+        fields: what the candidates share, of source, origin, encoder, target and mode; and `size` and `fold` of the training
+            samples, where they are a portion: results of different portions are never mixed.
         digests: pretraining, data, protocol; runs of different digests are never mixed.
         outcome: test value of the metric by (candidate, seed).
         scores: every metric of the score run and the source accuracy, by name and candidate; robustness at the default
@@ -79,7 +90,13 @@ class Pool:
         named = {**self.fields, **({"origin": self.chain} if self.chain else {})}
         weights = " ".join(named[name] for name in ("encoder", "origin") if name in named)
         start = weights or f"{len(self.candidates)} candidates"
-        return f"{start} → {self.fields['target']}, {self.fields['mode']}{self.label}"
+        portion = "".join(f", {name} {value}" for name, value in zip(PORTION, self.portion, strict=False) if value)
+        return f"{start} → {self.fields['target']}, {self.fields['mode']}{portion}{self.label}"
+
+    @property
+    def portion(self) -> tuple[str, str]:
+        """Size of the training subset, such as `20` or `5%`, and fold, such as `2/5`; empty for all images and without folds."""
+        return self.fields.get("size", ""), self.fields.get("fold", "")
 
     @property
     def weights(self) -> str:

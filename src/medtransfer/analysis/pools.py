@@ -8,7 +8,7 @@ from typing import Any
 
 from medtransfer import tracking
 from medtransfer.analysis.described import EVALUATED, Described, is_tested
-from medtransfer.analysis.pool import Pool
+from medtransfer.analysis.pool import PORTION, Pool, portion_of
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import ViewSettings
@@ -61,14 +61,14 @@ def collect(
     return sorted(_with_labels(kept), key=lambda pool: pool.name), left_out
 
 
-PoolKey = tuple[str, ...]  # values of FIELDS and DIGESTS
+PoolKey = tuple[str, ...]  # values of FIELDS and DIGESTS, and the portion
 
 
 def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     """Read the newest finished fine-tuning of every cell, by pool, and a line on those of an older format."""
     metrics = {task.primary.name for task in TASKS.values()}
     newest: dict[str, StoredRun] = {}
-    read = (*TUNED, "select", *metrics, *map(VALIDATION.format, metrics), IMAGES, EMPTY, EVALUATED)
+    read = (*TUNED, *PORTION, "select", *metrics, *map(VALIDATION.format, metrics), IMAGES, EMPTY, EVALUATED)
     for run in tracking.read_runs("finetune", only=read):  # newest first
         if is_tested(run):
             newest.setdefault(run.tags[tracking.CELL], run)
@@ -77,7 +77,7 @@ def _fine_tunings() -> tuple[dict[PoolKey, list[StoredRun]], list[str]]:
     outdated = {run.id for run in older}
     for run in newest.values():
         if run.id not in outdated:
-            tuned[tuple(run.params[name] for name in (*FIELDS, *DIGESTS))].append(run)
+            tuned[(*(run.params[name] for name in (*FIELDS, *DIGESTS)), *portion_of(run.params))].append(run)
     if not older:
         return tuned, []
     lacking = ", ".join(sorted({name for run in older for name in TUNED if name not in run.params}))
@@ -119,7 +119,7 @@ def _of_study(
     Raises:
         InputError: there are only others.
     """
-    differing = {key: described.differing(dict(zip((*FIELDS, *DIGESTS), key, strict=True))) for key in tuned}
+    differing = {key: described.differing(dict(zip((*FIELDS, *DIGESTS), key, strict=False))) for key in tuned}
     kept = {key: runs for key, runs in tuned.items() if not differing[key]}
     left = [key for key in tuned if differing[key]]
     if not left:
@@ -147,7 +147,7 @@ def _scores(
     chosen: dict[PoolKey, StoredRun] = {}
     alike: dict[PoolKey, tuple[str, ...]] = {}
     for key in tuned:
-        fields = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
+        fields = dict(zip((*FIELDS, *DIGESTS), key, strict=False))
         if scored := by_weights[fields["pretraining"], fields["data"]]:
             matching = [run for run in scored if all(run.params.get(name) == value for name, value in preferred.items())]
             chosen[key] = first = (matching or scored)[0]
@@ -196,14 +196,15 @@ def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, 
 def _pool(
     key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any], trained: Mapping[str, Mapping[str, Any]]
 ) -> Pool:  # fmt: skip
-    params = dict(zip((*FIELDS, *DIGESTS), key, strict=True))
+    params = dict(zip((*FIELDS, *DIGESTS, "size", "fold"), key, strict=True))
     by_cell: dict[tuple[Key, int], StoredRun] = {(int(run.params["epoch"]), int(run.params["seed"])): run for run in runs}
     outcome = {cell: run.metrics[run.params["primary"]] for cell, run in by_cell.items()}
     scores = scored.get("scores", {})
     candidates = {epoch for epoch, _ in outcome}.union(*scores.values(), *scored.get("unfit", {}).values())
     ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
     return Pool(
-        {name: params[name] for name in FIELDS}, {name: params[name] for name in DIGESTS}, outcome,
+        {name: params[name] for name in (*FIELDS, "size", "fold") if params[name]},
+        {name: params[name] for name in DIGESTS}, outcome,
         candidates=tuple(sorted(candidates)), metric=_primary(runs[0].params["primary"]), runs=tuple(ids),
         validation=_validation(by_cell, runs[0].params["primary"]), fine_tunings={cell: run.id for cell, run in by_cell.items()},
         blind=all(run.metrics.get(EMPTY, -1) == run.metrics.get(IMAGES) for run in runs),

@@ -30,9 +30,8 @@ def hold_out(target: PreparedTarget, fraction: float, seed: int) -> PreparedTarg
             f"expected a target without validation samples for finetune.validation {fraction:g}, but {target.folder} has some; set "
             "finetune.validation to 0"
         )
-    train = target.samples("train")
-    groups = sorted(set(train["group"]), key=lambda group: (derive_seed(seed, "validation", group), group))
-    held, together = set[str](), _sharing(target, dict(zip(train["row"], train["group"], strict=True)))
+    groups = sorted(set(target.samples("train")["group"]), key=lambda group: (derive_seed(seed, "validation", group), group))
+    held, together = set[str](), _sharing(target)
     for group in groups:
         if len(held) < max(1, round(fraction * len(groups))):
             held |= _with_copies({group}, together)
@@ -44,10 +43,16 @@ def hold_out(target: PreparedTarget, fraction: float, seed: int) -> PreparedTarg
     return replace(target, held_out=frozenset(held))
 
 
-def _sharing(target: PreparedTarget, group_of: dict[int, str]) -> list[set[str]]:
-    """Return the sets of groups that hold the same image; constant images do not count."""
-    groups = defaultdict[bytes, set[str]](set)
-    for row, group in group_of.items():
+def stand_ins(target: PreparedTarget) -> dict[str, str]:
+    """Return for each training group that shares an image with others, byte for byte, one group that stands for all of them."""
+    together = _sharing(target)
+    return {group: min(_with_copies({group}, together)) for group in set().union(*together)}
+
+
+def _sharing(target: PreparedTarget) -> list[set[str]]:
+    """Return the sets of training groups that hold the same image; constant images do not count."""
+    groups, train = defaultdict[bytes, set[str]](set), target.samples("train")
+    for row, group in dict(zip(train["row"], train["group"], strict=True)).items():
         image = target.images[row]
         if (image != image.flat[0]).any():
             groups[hashlib.blake2b(image.tobytes(), digest_size=16).digest()].add(group)

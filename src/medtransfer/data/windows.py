@@ -35,7 +35,8 @@ class Windows:
         self.pixel_sizes: dict[str, tuple[float, float]] = {}
         if set(SPACING_COLUMNS) <= set(rows.columns) and rows[list(SPACING_COLUMNS)].notna().all(axis=None):
             self.pixel_sizes = dict(zip(self.images, zip(*(rows[name] for name in SPACING_COLUMNS), strict=True), strict=True))
-        self._check()
+        drawn = target.drawn if split == "train" else None
+        self._check(len(rows) if drawn is None else len(set(drawn)))
 
     def __len__(self) -> int:
         """Count the samples."""
@@ -73,7 +74,8 @@ class Windows:
         row, top, left, height, width = self._boxes[position]
         return array[row, top : top + height, left : left + width]
 
-    def _check(self) -> None:
+    def _check(self, different: int) -> None:
+        """Check the windows, of which a number must be different samples."""
         index, remedy = self._target.folder / INDEX_FILE, REMEDY
         count, height, width, _ = self._target.images.shape
         row, top, left, tall, wide = self._boxes.T
@@ -85,5 +87,5 @@ class Windows:
         if not large.all():
             name = self.images[int(np.argmin(large))]
             raise InputError(f"expected windows in {index} of at least {self.size}, but {name} is smaller; {remedy}")
-        if len(set(self.images)) < len(self.images):
+        if len(set(self.images)) < different:
             raise InputError(f"expected every line of {index} to be a different sample, but some are the same; {remedy}")

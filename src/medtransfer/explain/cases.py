@@ -63,9 +63,9 @@ class Case:
 
     @property
     def group(self) -> str:
-        """Pretraining and target, which cases of several modes share."""
-        fields = self.pool.fields
-        return f"{fields['encoder']} {fields['origin']} → {fields['target']}{self.pool.label}"
+        """Pretraining, target and portion of its samples, which cases of several modes share."""
+        fields, portion = self.pool.fields, "".join(f", {text}" for text in self.pool.portion if text)
+        return f"{fields['encoder']} {fields['origin']} → {fields['target']}{portion}{self.pool.label}"
 
 
 @dataclass(frozen=True)

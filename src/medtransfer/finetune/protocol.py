@@ -15,6 +15,7 @@ ADDED = {
     "schedule": "polynomial", "warmup": 0, "layer_decay": 1.0, "augmentation": None, "validate_every": 1, "patience": None,
     "evaluate": "test", "validation": 0.0, "validation_seed": 0, "label_smoothing": 0.0, "ten_crop": False,
     "plateau_factor": 0.5, "plateau_patience": 5, "monitor": "metric",
+    "sampling": "balanced", "subset_seed": None,
 }  # fmt: skip
 
 
@@ -53,6 +54,8 @@ class Protocol:
     evaluate: str
     validation: float
     validation_seed: int
+    sampling: str
+    subset_seed: int | None
     ten_crop: bool
     precision: str
     tf32: bool

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Finetune
-from medtransfer.data.held_out import hold_out
 from medtransfer.data.transforms import Transforms
 from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
+from medtransfer.finetune.portions import Portions
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
 from medtransfer.records import TARGET_FILE, Cell, CellName, PreparedTarget, Result, find_checkpoint, series_folder
@@ -74,12 +74,18 @@ def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepar
     protocol = Protocol.of(section)
     if protocol.augmentation is not None:
         Transforms(protocol.augmentation)  # an unknown transform or argument is an error before any work
-    targets = {name: _open_target(prepared / name, protocol) for name in dict.fromkeys(cell.target for cell in cells)}
+    targets = {
+        name: Portions(_open_target(prepared / name, protocol), protocol) for name in dict.fromkeys(cell.target for cell in cells)
+    }  # fmt: skip
+    checked = dict[int, PreparedTarget]()
     names = dict.fromkeys((cell.encoder, cell.origin, cell.epoch) for cell in cells)
     infos = {name: find_checkpoint(series_folder(checkpoints, *name[:2]), name[2]) for name in names}
     tunings = []
     for cell in cells:
-        target, (path, info) = targets[cell.target], infos[cell.encoder, cell.origin, cell.epoch]
+        target, (path, info) = targets[cell.target].of(cell), infos[cell.encoder, cell.origin, cell.epoch]
+        if id(target) not in checked:
+            _check(target, protocol)
+            checked[id(target)] = target
         info.check_size(*target.info.input)
         if MODES[cell.mode].on_features and not TASKS[target.info.task].linear:
             raise InputError(
@@ -98,8 +104,7 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
     """Open and verify a prepared target.
 
     Raises:
-        InputError: it is missing or broken, its task or its loss is unknown, or it lacks the validation samples that the
-            protocol needs.
+        InputError: it is missing or broken, or its task or its loss is unknown.
     """
     target = PreparedTarget.open(folder)
     task = target.info.task
@@ -130,13 +135,20 @@ def _open_target(folder: Path, protocol: Protocol) -> PreparedTarget:
             f"expected finetune.ten_crop false and finetune.label_smoothing 0 for the {task} of {folder}, since they are for "
             "labels of images; set them so"
         )
-    target = hold_out(target.verify(), protocol.validation, protocol.validation_seed)
-    if protocol.needs_validation and "validation" not in set(target.index["split"]):
+    return target.verify()
+
+
+def _check(target: PreparedTarget, protocol: Protocol) -> None:
+    """Check the samples of a cell.
+
+    Raises:
+        InputError: the validation samples that the protocol needs are missing, or labels cannot be learned or judged.
+    """
+    folder, present = target.folder, set(target.index["split"])
+    if protocol.needs_validation and "validation" not in present:
         raise InputError(
             f"expected validation samples in {folder}, since {protocol.needs_validation}, but there are none; "
-            "prepare the target with `validation` above 0, or set finetune.validation"
+            "prepare the target with `validation` above 0, or set finetune.validation or finetune.folds"
         )
-    splits = {"train", protocol.evaluate, *({"validation"} & set(target.index["split"]))}
-    for note in TASKS[task].check(target, splits):
+    for note in TASKS[target.info.task].check(target, {"train", protocol.evaluate, *({"validation"} & present)}):
         log.warning("finetune: %s", note)
-    return target

@@ -242,11 +242,15 @@ def _test(tuning: FineTuning, fabric: Fabric, model: nn.Module) -> dict[str, flo
 
 
 def _image_counts(tuning: FineTuning, evaluation: Evaluation) -> dict[str, float]:
-    """Return the number of evaluated samples, of those without foreground, and of those where the model predicts none."""
+    """Return the number of evaluated samples, of those without foreground or predicted so, and of training samples of a portion."""
     images, empty = f"{tuning.protocol.evaluate}_images", tuning.task.count_empty(evaluation)
     counts = {images: len(evaluation.per_sample)}
     if empty is not None:
         counts |= {f"{images}_truly_empty": empty[0], f"{images}_predicted_empty": empty[1]}
+    if tuning.cell.size is not None or tuning.cell.folds is not None:
+        train = tuning.target.samples("train")
+        different = len(set(tuning.target.drawn or range(len(train))))
+        counts |= {"train_images": different, "train_repeats": len(train) - different}
     return {name: float(count) for name, count in counts.items()}
 
 

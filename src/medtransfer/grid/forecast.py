@@ -8,7 +8,7 @@ from typing import Any
 
 from medtransfer import study, tracking
 from medtransfer.analysis.evidence import MOST_SEEDS, detectable_gap, relative_spread, seeds_needed
-from medtransfer.analysis.pool import Pool
+from medtransfer.analysis.pool import PORTION, Pool, portion_of
 from medtransfer.analysis.pools import collect
 from medtransfer.config import Params
 from medtransfer.errors import InputError
@@ -62,6 +62,7 @@ def _is_finished(params: Params, job: Job, pools: Sequence[Pool]) -> bool:
 
 def _holds(pool: Pool, cell: CellName) -> bool:
     same = all(pool.fields[name] == getattr(cell, name) for name in ("target", "encoder", "origin", "mode"))
+    same &= pool.portion == portion_of({name: str(getattr(cell, name)) for name in PORTION})
     return same and (cell.epoch, cell.seed) in pool.outcome
 
 

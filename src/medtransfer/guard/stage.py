@@ -16,7 +16,7 @@ from medtransfer.records import CellName, find_checkpoint, list_checkpoints, rea
 from medtransfer.tasks import TASKS
 from medtransfer.tryouts.scores import Scores, read_scores
 from medtransfer.tryouts.training import Progress, Training, start, train
-from medtransfer.tryouts.validation import open_validated
+from medtransfer.tryouts.validation import one_portion, open_validated
 
 log = logging.getLogger("medtransfer")
 SHARE = 4  # the schedule is this many times shorter than that of `finetune`, unless a length is given
@@ -84,12 +84,13 @@ def _compare(params: Params, name: str, epochs: Sequence[int]) -> Guard:
 
 def _train(params: Params, target: str, epochs: Sequence[int], seeds: Sequence[int], length: int, held: float) -> Scores:
     """Fine-tune from every checkpoint with every seed, and read the scores."""
-    section, out = params.guard, Path(params.guard.out)
+    section, out, portion = params.guard, Path(params.guard.out), one_portion(params)
     values = {
         "out": str(out / f"{length:03d}-epochs"), "validation": held, "evaluate": "validation", "overlays": 0, "keep": "metrics",
     }  # fmt: skip
     cells = [
-        [CellName(target, section.encoder, section.origin, epoch, params.finetune.mode, seed) for seed in seeds] for epoch in epochs
+        [CellName(target, section.encoder, section.origin, epoch, params.finetune.mode, seed, **portion) for seed in seeds]
+        for epoch in epochs
     ]
     models = [[Training(cell, length, tuple(values.items())) for cell in row] for row in cells]
     jobs = [job for row in models for job in row]

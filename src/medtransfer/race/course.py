@@ -12,6 +12,7 @@ from medtransfer.tasks.contract import Metric
 from medtransfer.tasks.results import read_result
 from medtransfer.tryouts.scores import Scores, read_scores
 from medtransfer.tryouts.training import Progress, Training, start, train
+from medtransfer.tryouts.validation import one_portion
 
 log = logging.getLogger("medtransfer")
 
@@ -30,6 +31,7 @@ class Course:
             held: fraction of the training groups that are held out; 0 for a target with validation samples.
         """
         self.params, self.target, self.entrants, self.plan, self.held = params, target, entrants, plan, held
+        self.portion = one_portion(params)
         self.seeds = [params.finetune.seed + number for number in range(params.race.seeds)]
         self.out, self.spent = Path(params.race.out), 0
         section, jobs = params.race, self._rung(range(len(entrants)), plan[0].epochs)
@@ -69,7 +71,7 @@ class Course:
     def _jobs(self, indices: Sequence[int], epochs: int, **values: Any) -> list[Training]:
         changed, mode = tuple({"validation": self.held, **values}.items()), self.params.finetune.mode
         return [
-            Training(self.entrants[index].cell(self.target, mode, seed), epochs, changed)
+            Training(self.entrants[index].cell(self.target, mode, seed, self.portion), epochs, changed)
             for index in indices for seed in self.seeds
         ]  # fmt: skip
 

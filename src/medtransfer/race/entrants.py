@@ -1,7 +1,7 @@
 """Entrants of a race: checkpoints of ours, and which of them a ranking leaves in."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,9 @@ class Entrant:
         """Whether nothing was learned yet."""
         return self.epoch == 0 and not self.continues
 
-    def cell(self, target: str, mode: str, seed: int) -> CellName:
-        """Return the fine-tuning from this checkpoint."""
-        return CellName(target, self.encoder, self.origin, self.epoch, mode, seed)
+    def cell(self, target: str, mode: str, seed: int, portion: Mapping[str, Any]) -> CellName:
+        """Return the fine-tuning from this checkpoint; `portion` as of `one_portion`."""
+        return CellName(target, self.encoder, self.origin, self.epoch, mode, seed, **portion)
 
 
 def read_entrants(texts: Sequence[str], params: Params) -> list[Entrant]:

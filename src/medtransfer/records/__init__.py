@@ -36,7 +36,7 @@ from medtransfer.records.prepared import (
     write_index,
 )
 from medtransfer.records.pretraining import CURVES_FILE, PRETRAINING_FILE, Pretraining, read_curves, read_kept, write_curves
-from medtransfer.records.result import PER_SAMPLE, WEIGHTS_FILE, Cell, CellName, Result, write_per_sample
+from medtransfer.records.result import PER_SAMPLE, WEIGHTS_FILE, Cell, CellName, Result, size_text, write_per_sample
 from medtransfer.records.scores import Score, ScoreIndex, Scores, read_values, write_values
 from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import in_one_line, require_file
@@ -52,6 +52,7 @@ __all__ = [
     "checkpoint_files", "checkpoint_path", "create_array", "find_checkpoint", "head_path", "in_one_line", "input_channels",
     "list_checkpoints", "map_array", "open_arrays",
     "parse_json", "read_curves", "read_json", "read_kept", "read_table", "read_tensors", "read_values", "require_file",
-    "scratch_folder", "series_folder", "write_curves", "write_index", "write_json", "write_per_sample", "write_tensors",
+    "scratch_folder", "series_folder", "size_text",
+    "write_curves", "write_index", "write_json", "write_per_sample", "write_tensors",
     "write_text", "write_values",
 ]  # fmt: skip

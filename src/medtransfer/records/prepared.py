@@ -116,12 +116,17 @@ class PreparedTarget:
     Attributes:
         folder: its folder.
         info: contents of `dataset.json`.
+        joined: whether the file's validation samples are training samples here.
         held_out: training groups (patients) whose samples are validation samples here, whatever the file says.
+        drawn: positions among the other training samples of those that are trained on, in their order; several times the same
+            if it is repeated. None: all.
     """
 
     folder: Path
     info: TargetInfo
+    joined: bool = False
     held_out: frozenset[str] = frozenset()
+    drawn: tuple[int, ...] | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "PreparedTarget":
@@ -185,6 +190,8 @@ class PreparedTarget:
                     f"line {table.lines[row]}; {remedy}"
                 )
             frame[name] = lengths.astype("float64")
+        if self.joined:
+            frame.loc[frame["split"] == "validation", "split"] = "train"
         frame.loc[(frame["split"] == "train") & frame["group"].isin(self.held_out), "split"] = "validation"
         return frame
 
@@ -194,6 +201,8 @@ class PreparedTarget:
         if lines.empty:
             known = ", ".join(sorted(self.index["split"].unique()))
             raise InputError(f"expected samples of the split {split!r} in {self.folder / INDEX_FILE}, but it holds {known}")
+        if split == "train" and self.drawn is not None:
+            lines = lines.iloc[list(self.drawn)]
         return lines.reset_index(drop=True)
 
     def verify(self) -> Self:

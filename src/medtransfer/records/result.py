@@ -1,16 +1,23 @@
 """Record of a fine-tuning: its name, its cell, and `metrics.json`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from medtransfer.hashing import digest
+from medtransfer.hashing import digest, without
 from medtransfer.records.atomic import write_text
 from medtransfer.records.base import RESULT, Record
 from medtransfer.records.checkpoint import series_folder
 
 PER_SAMPLE, WEIGHTS_FILE = "per_image.csv", "weights.safetensors"
+WHOLE = {"size": None, "fold": None, "folds": None}  # fields of a cell that trains on all training images
+
+
+def size_text(size: float) -> str:
+    """Return a number of images as it is, and a share of them in per cent."""
+    return str(size) if isinstance(size, int) else f"{(Decimal(repr(size)) * 100).normalize():f}%"
 
 
 def write_per_sample(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -31,6 +38,9 @@ class CellName:
         epoch: epoch of the checkpoint that it starts from.
         mode: mode of transfer, a key of MODES.
         seed: seed of everything random.
+        size: training images that are drawn: a number (int) or a share (float); None: all.
+        fold: fold whose groups are the validation samples, from 1; None: no folds.
+        folds: number of folds; None likewise.
     """
 
     target: str
@@ -39,15 +49,23 @@ class CellName:
     epoch: int
     mode: str
     seed: int
+    size: int | float | None = field(default=None, kw_only=True)
+    fold: int | None = field(default=None, kw_only=True)
+    folds: int | None = field(default=None, kw_only=True)
 
     @property
     def name(self) -> str:
         """Readable name of its run; what differs within a study comes first, since tables and legends cut off the end."""
-        return f"e{self.epoch:03d} {self.mode} s{self.seed} · {self.encoder}-{self.origin} → {self.target}"
+        size = "" if self.size is None else f" n{size_text(self.size)}"
+        fold = "" if self.folds is None else f" f{self.fold}/{self.folds}"
+        return f"e{self.epoch:03d} {self.mode} s{self.seed}{size}{fold} · {self.encoder}-{self.origin} → {self.target}"
 
     def folder(self, models: Path) -> Path:
         """Return its folder below the folder of all fine-tuned models."""
-        return series_folder(models / self.target, self.encoder, self.origin) / f"e{self.epoch:03d}-{self.mode}-s{self.seed}"
+        size = "" if self.size is None else f"-n{self.size}"
+        fold = "" if self.folds is None else f"-f{self.fold}of{self.folds}"
+        name = f"e{self.epoch:03d}-{self.mode}-s{self.seed}{size}{fold}"
+        return series_folder(models / self.target, self.encoder, self.origin) / name
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,7 @@ class Cell(CellName):
     @property
     def key(self) -> str:
         """Digest of the cell, the tag `cell` of its run."""
-        return digest(asdict(self), 16)
+        return digest(without(asdict(self), WHOLE), 16)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from medtransfer.tasks.contract import NEUTRAL, Evaluator, LossOptions, Metric
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from medtransfer.data.epochs import Samples
@@ -37,6 +38,7 @@ class _Classification:
     primary: ClassVar[Metric] = AUC
     losses: ClassVar[tuple[str, ...]]
     linear: ClassVar[bool] = True
+    single_label: ClassVar[bool] = True
     exclusive: ClassVar[bool]
 
     def weighted(self, classes: Sequence[str]) -> list[str]:
@@ -58,6 +60,7 @@ class _Classification:
             undefined = [name for c, name in enumerate(classes) if not self._both(of_split, c)]
             if len(undefined) == len(classes):
                 held = "another finetune.validation_seed or a larger finetune.validation" if target.held_out else "another split"
+                held = "a larger finetune.size" if target.drawn is not None and split == "train" else held
                 raise InputError(
                     f"expected images with and without a label among the {split} samples of {target.folder}, since the "
                     f"{self.primary.label} is undefined otherwise, but all {len(of_split)} have the same ({', '.join(classes)}); "
@@ -72,6 +75,13 @@ class _Classification:
         """Return whether some images have class c and others do not."""
         column = labels == c if self.exclusive else labels.reshape(len(labels), -1)[:, c]
         return bool((column == 1).any() and (column == 0).any())
+
+    def shown(self, target: "PreparedTarget", split: str) -> "NDArray[np.bool_]":
+        """Return which labels of each sample are true, (N, L), or which class it has, (N, C)."""
+        import numpy as np
+
+        labels = np.array(target.image_labels)[target.samples(split)["row"].to_numpy()]
+        return labels[:, None] == np.arange(len(self.weighted(target.info.classes))) if labels.ndim == 1 else labels == 1
 
     def samples(
         self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int,
@@ -157,6 +167,7 @@ class Binary(_Classification):
 class Multilabel(_Classification):
     """Several labels, 0, 1, IGNORE where unknown or UNCERTAIN, (N, L)."""
 
+    single_label: ClassVar[bool] = False
     losses: ClassVar[tuple[str, ...]] = ("bce",)
     exclusive: ClassVar[bool] = False
 

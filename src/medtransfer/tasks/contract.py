@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from medtransfer.data.epochs import Samples
@@ -96,12 +98,14 @@ class Task(Protocol):
         primary: the metric that models are compared by.
         losses: names of its losses, the default first.
         linear: whether its models have a linear head on pooled features, which can be solved for.
+        single_label: whether an image shows exactly one of the classes.
     """
 
     labels_file: ClassVar[str]
     primary: ClassVar[Metric]
     losses: ClassVar[tuple[str, ...]]
     linear: ClassVar[bool]
+    single_label: ClassVar[bool]
 
     def weighted(self, classes: Sequence[str]) -> list[str]:
         """Return what `class_weights` are the weights of, for messages."""
@@ -119,6 +123,9 @@ class Task(Protocol):
         Raises:
             InputError: a label is unknown, or the primary metric is undefined in a split.
         """
+
+    def shown(self, target: "PreparedTarget", split: str) -> "NDArray[np.bool_]":
+        """Return which classes each sample of a split shows, (N, C); for `single_label`, one column per entry of `weighted`."""
 
     def samples(
         self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int,

@@ -9,6 +9,8 @@ from medtransfer.records import MASKS_FILE
 from medtransfer.tasks.contract import NEUTRAL, Evaluator, LossOptions, Metric
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from medtransfer.data.epochs import Samples
@@ -27,6 +29,7 @@ class Segmentation:
     labels_file: ClassVar[str] = MASKS_FILE
     losses: ClassVar[tuple[str, ...]] = ("dice", "soft-dice", "ce", "dice-ce", "focal", "dice-focal", "tversky")
     linear: ClassVar[bool] = False
+    single_label: ClassVar[bool] = False
     primary: ClassVar[Metric] = Metric("dice", "Dice", 0.0, 1.0, "overlap of the predicted and the true mask")
 
     def weighted(self, classes: Sequence[str]) -> list[str]:
@@ -36,6 +39,16 @@ class Segmentation:
     def check(self, target: "PreparedTarget", splits: Collection[str]) -> list[str]:
         """Check nothing: every mask can be learned, and the Dice is defined for all of them."""
         return []
+
+    def shown(self, target: "PreparedTarget", split: str) -> "NDArray[np.bool_]":
+        """Return which classes the mask of each sample has, (N, C)."""
+        import numpy as np
+
+        from medtransfer.data.windows import Windows
+
+        windows, classes = Windows(target, split), len(target.info.classes)
+        counts = [np.bincount(windows.mask(position).ravel(), minlength=classes + 1) for position in range(len(windows))]
+        return np.array([count[1 : classes + 1] > 0 for count in counts])
 
     def samples(
         self, target: "PreparedTarget", split: str, *, augment: bool, mean: Sequence[float], std: Sequence[float], seed: int,

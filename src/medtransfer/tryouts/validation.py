@@ -1,11 +1,15 @@
 """Validation samples of a target: its own, or training patients that are held out."""
 
 from pathlib import Path
+from typing import Any
 
 from medtransfer import study
 from medtransfer.config import Params
 from medtransfer.data.held_out import hold_out
-from medtransfer.records import TARGET_FILE, PreparedTarget
+from medtransfer.errors import InputError
+from medtransfer.finetune.portions import Portions
+from medtransfer.finetune.protocol import Protocol
+from medtransfer.records import TARGET_FILE, CellName, PreparedTarget
 
 
 def open_validated(params: Params, name: str, fraction: float) -> tuple[PreparedTarget, float]:
@@ -26,7 +30,26 @@ def open_validated(params: Params, name: str, fraction: float) -> tuple[Prepared
     if not (folder / TARGET_FILE).exists():
         study.prepare(study.with_values(params, "prepare", target=name))
     target, section = PreparedTarget.open(folder), params.finetune
+    if section.folds is not None:
+        portion = one_portion(params) | {"size": None}
+        cell = CellName(name, section.encoder, section.origin, 0, section.mode, section.seed, **portion)
+        return Portions(target, Protocol.of(section)).of(cell), section.validation
     if "validation" in set(target.index["split"]):
         return target, section.validation  # above 0 it is refused by the fine-tunings
     held = section.validation or fraction
     return hold_out(target, held, section.validation_seed), held
+
+
+def one_portion(params: Params) -> dict[str, Any]:
+    """Return the fields `size`, `fold` and `folds` of cells, by `finetune`.
+
+    Raises:
+        InputError: it names folds, but none of them.
+    """
+    section = params.finetune
+    if section.folds is not None and section.fold is None:
+        raise InputError(
+            f"expected finetune.fold, from 1 to {section.folds}, since here one set of patients validates, but got null; name a "
+            "fold, or set finetune.folds to null"
+        )
+    return {"size": section.size, "fold": section.fold, "folds": section.folds}

@@ -9,6 +9,7 @@ from medtransfer.config.schema.values import (
     MOST_PROCESSES,
     AtLeastZero,
     BelowOne,
+    Folds,
     Name,
     NonNegative,
     OpenShare,
@@ -18,6 +19,7 @@ from medtransfer.config.schema.values import (
     Rate,
     Real,
     Section,
+    Size,
 )
 
 
@@ -54,6 +56,16 @@ class Finetune(Section):
     """decoder of the model; null: the encoder's own"""
     seed: NonNegative
     """seed of the decoder's initialisation, order and augmentation"""
+    size: Size
+    """training images, drawn after the split: a number, or a share such as 0.05 or 5%; null: all"""
+    fold: Positive | None
+    """fold whose groups (patients) are the validation samples, from 1 to `folds`; null: each in turn"""
+    folds: Folds | None
+    """folds that the training groups are divided into, those of the validation split among them; null: none"""
+    sampling: Literal["balanced", "stratified", "random"]
+    """how `size` images are drawn; balanced: as many of each class, some repeated if need be | stratified: in their proportions"""
+    subset_seed: NonNegative | None
+    """seed of the draw; null: that of the fine-tuning"""
     train_epochs: Positive
     """passes over the training samples"""
     epoch_steps: Positive | None
@@ -113,7 +125,7 @@ class Finetune(Section):
     validation: BelowOne
     """fraction of the training groups (patients) held out as validation samples, of a target without; 0: none"""
     validation_seed: NonNegative
-    """seed of the groups that are held out"""
+    """seed of the groups that are held out, and of the folds"""
     ten_crop: bool
     """whether the test result is the mean over ten crops of each image; of labels of images alone"""
     overlays: NonNegative
@@ -137,6 +149,8 @@ class Finetune(Section):
     def _check_recipe(self) -> "Finetune":
         if self.warmup >= self.train_epochs:
             raise ValueError(f"the warm-up of {self.warmup} epochs must be shorter than the training of {self.train_epochs}")
+        if self.fold is not None and self.fold > (self.folds or 0):
+            raise ValueError(f"fold must be from 1 to folds, but they are {self.fold} and {self.folds or 'null'}")
         if self.class_weights is not None and not any(self.class_weights):
             raise ValueError("class_weights must not all be 0")
         return self

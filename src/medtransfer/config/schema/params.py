@@ -6,7 +6,7 @@ from medtransfer.config.schema.finetuning import Finetune, Grid
 from medtransfer.config.schema.measuring import Explain, Rank, Score, Search
 from medtransfer.config.schema.pretraining import Pretrain
 from medtransfer.config.schema.using import Evidence, Export, Predict, Replay, Ui
-from medtransfer.config.schema.values import Name, NonNegative, Section
+from medtransfer.config.schema.values import Folds, Name, NonNegative, Section, Size
 
 
 class Study(Section):
@@ -22,6 +22,10 @@ class Study(Section):
     """modes of transfer"""
     seeds: list[NonNegative]
     """seeds of the fine-tunings"""
+    sizes: list[Size]
+    """numbers of training images, or shares of them, as finetune.size; null: all"""
+    folds: Folds | None
+    """folds of the training groups, each of which is a cell; null: none"""
     pretraining_seeds: list[NonNegative]
     """seeds of the pretrainings, each of which is an origin `<origin>-s<seed>`; empty: one each, by pretrain.seed"""
 

@@ -1,6 +1,7 @@
 """Types of values, and what all sections of params.yaml have in common."""
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,6 +37,19 @@ def _no_file(value: str) -> str:
     return value
 
 
+def _read_size(value: Any) -> Any:
+    """Read a number of images, or a share of them such as 0.05 or `5%`, as an int or a float; 100 % is None."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST):
+        return value
+    try:
+        share = Decimal(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else Decimal(repr(value))
+    except ArithmeticError:
+        share = Decimal(0)
+    if isinstance(value, float | str) and 0 < share <= 1:
+        return None if share == 1 else float(share)
+    raise ValueError("must be a number of images from 1 on, a share of them such as 0.05 or 5%, or null for all")
+
+
 MOST, MOST_PIXELS, MOST_PROCESSES = 2**31 - 1, 2**14, 2**10  # largest integer; longest side of a picture; most workers
 MOST_MARGINS = 10_000  # in a search
 Whole = Annotated[int, BeforeValidator(_no_bool), Field(le=MOST)]
@@ -53,6 +67,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 Defined = Annotated[Name, AfterValidator(_no_dot)]  # a name that params.yaml defines
 Place = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 Out = Annotated[Place, AfterValidator(_no_file)]
+Size = Annotated[int | float | None, BeforeValidator(_read_size)]  # images: a number, or a share of all; None: all
+Folds = Annotated[Whole, Field(ge=2)]
 Pooling = Literal["frozen", "always", "never"]
 
 
