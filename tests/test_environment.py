@@ -42,7 +42,8 @@ NO_EFFECT = {
     "out", "target", "targets", "encoder", "encoders", "origin", "origins", "workers", "accelerator", "source_root",
     "epoch", "mode", "weights",
 }  # fmt: skip
-NO_EFFECT_IN = {"score": {"batch_size", "pooling"}, "finetune": {"seed"}}  # both poolings are scored; the study's seeds count
+# Both poolings are scored; the study's seeds, sizes and folds count.
+NO_EFFECT_IN = {"score": {"batch_size", "pooling"}, "finetune": {"seed", "size", "fold", "folds"}}
 
 
 def read_yaml(name: str) -> Any:

@@ -20,7 +20,7 @@ from medtransfer.finetune.protocol import Protocol
 from medtransfer.finetune.stage import run
 from medtransfer.hashing import file_sha256
 from medtransfer.indicators.robustness.setting import RobustnessSetting
-from medtransfer.records import CellName, PreparedTarget, Result
+from medtransfer.records import CellName, ModelInfo, PreparedTarget, Result
 from medtransfer.tasks import TASKS
 
 CELL = CellName("sample", "unet", "simple", 1, "full", 7)
@@ -42,11 +42,12 @@ def tune(inputs: Path, workplace: Path, tiny_params: Callable[..., Params]) -> C
         (workplace / name).symlink_to(inputs / name)
 
     def tune(
-        evaluate: str, out: str = "models", prepared: str = "data/prepared", mode: str = "full", force: bool = False, **changed: Any
-    ) -> Result:
+        evaluate: str, out: str = "models", prepared: str = "data/prepared", mode: str = "full", force: bool = False,
+        portion: dict[str, Any] = {}, **changed: Any,  # noqa: B006
+    ) -> Result:  # fmt: skip
         values = {"out": out, "evaluate": evaluate, **HELD, **changed}
         params = tiny_params({f"finetune.{key}": value for key, value in values.items()})
-        cell = CellName(**{**vars(CELL), "mode": mode})
+        cell = CellName(**{**vars(CELL), "mode": mode, **portion})
         (result,) = run(params.finetune, [cell], Path("checkpoints"), Path(prepared), force)
         return result
 
@@ -118,6 +119,22 @@ def test_a_training_is_done_once_for_both(order, tune, watched):
         assert len(files) == 1 and not groups("test", mode) & groups("validation", mode)
     alone = tune("test", out="alone", lr=0.05, validation_seed=1)  # another recipe has no twin
     assert len(watched.epochs) == 4 and alone.key != second.key
+
+
+def test_a_portion_goes_the_whole_way(tune):
+    portion = {"size": 6, "fold": 2, "folds": 2}
+    result = tune("validation", mode="decoder", validation=0.0, portion=portion)
+    tested = tune("test", mode="decoder", out="tested", validation=0.0, portion=portion)
+    folder = Path("models/sample/unet-simple/e001-decoder-s7-n6-f2of2")
+    with (folder / "per_image.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    others = PreparedTarget.open(Path("data/prepared/sample"))
+    assert {row["group"] for row in rows} < set(others.samples("train")["group"])
+    assert (result.metrics["train_images"], result.metrics["train_repeats"]) == (6, 0)
+    assert tested.metrics["test_images"] == len(others.samples("test"))
+    params = tracking.read_runs("finetune")[0].params
+    assert {name: params[name] for name in portion} == {"size": "6", "fold": "2", "folds": "2"}
+    assert ModelInfo.read(folder / "model.json").cell["size"] == 6
 
 
 def test_the_same_bits_as_a_training_of_its_own(tune, watched):

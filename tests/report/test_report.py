@@ -183,7 +183,8 @@ def test_everything_is_written_and_logged(scored: Path, tmp_path: Path):
     tracking.fetch_artifacts(stored.id, "", tmp_path / "fetched")
     logged = {path.name for path in (tmp_path / "fetched").rglob("*") if path.is_file()}
     assert logged == {
-        "report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "pruning.csv", "dice_by_epoch.png",
+        "report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "pruning.csv", "sizes.csv",
+        "dice_by_epoch.png",
     }  # fmt: skip
 
 

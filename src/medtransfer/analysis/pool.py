@@ -1,7 +1,7 @@
 """Candidates that are compared on one target: their outcomes by seed, and their scores."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -22,6 +22,12 @@ def portion_of(params: Mapping[str, str]) -> tuple[str, str]:
     size, fold, folds = (params.get(name, "None") for name in PORTION)
     share = "" if size == "None" else size_text(int(size) if size.isdigit() else float(size))
     return share, "" if folds == "None" else f"{fold}/{folds}"
+
+
+def fields_of(pools: "Sequence[Pool]") -> list[dict[str, str]]:
+    """Return the fields of pools as rows with the same columns."""
+    columns = dict.fromkeys(name for pool in pools for name in pool.fields)
+    return [{name: pool.fields.get(name, "") for name in columns} for pool in pools]
 
 
 @dataclass(frozen=True)

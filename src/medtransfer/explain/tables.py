@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from medtransfer.analysis.pool import fields_of
 from medtransfer.explain.association import Association, interval_of
 from medtransfer.explain.cases import Case
 from medtransfer.explain.explanation import Explanation
@@ -20,13 +21,15 @@ def checkpoint_rows(explanation: Explanation) -> list[Row]:
     names = [
         name for name in QUANTITIES if any((name, level) in case.values for case in explanation.cases for level in case.levels)
     ]
+    shared = fields_of([case.pool for case in explanation.cases])
     return [
         {
-            **case.pool.fields, "configuration": case.pool.name, "epoch": epoch, "level": level,
+            **fields, "configuration": case.pool.name, "epoch": epoch, "level": level,
             "channels": case.channels.get(level), **_outcome(case, epoch),
             **{name: case.values.get((name, level), {}).get(epoch) for name in names},
         }
-        for case in explanation.cases for epoch in map(int, case.pool.means) for level in case.levels
+        for case, fields in zip(explanation.cases, shared, strict=True)
+        for epoch in map(int, case.pool.means) for level in case.levels
     ]  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from medtransfer.analysis.by_size import curves_over_size
 from medtransfer.analysis.model import Analysis, Judged
+from medtransfer.report.size_text import FOLDS
 
 NAMES = {"spearman": "Spearman", "kendall": "Kendall", "weighted_kendall": "weighted Kendall"}
 
@@ -45,7 +47,18 @@ def settings(analysis: Analysis) -> list[str]:
         f"Configurations: {len(analysis.judged)}; read from {len(runs)} runs of the store. Seeds: {_numbers(seeds) or 'none'}.",
         f"Intervals: {100 * analysis.confidence:g} %; bootstrap of images with {analysis.sampling.draws} draws, seed "
         f"{analysis.sampling.seed}. Equivalent: within ±{analysis.sampling.margin:g} TIS.",
+        *_portions(analysis),
     ]
+
+
+def _portions(analysis: Analysis) -> list[str]:
+    """Say how subsets and folds are counted, where there are some and the section on sizes does not."""
+    portions = [judged.pool.portion for judged in analysis.judged]
+    if not any(map(any, portions)):
+        return []
+    text = "Each size and fold of the training images is a configuration of its own."
+    several = curves_over_size([judged.pool for judged in analysis.judged], analysis.confidence)
+    return [f"{text} {FOLDS}" if any(fold for _, fold in portions) and not several else text]
 
 
 def _numbers(values: Sequence[int]) -> str:

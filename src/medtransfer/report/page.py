@@ -1,7 +1,7 @@
 """The report as one self-contained HTML page, readable without scripts and without a network."""
 
 from medtransfer.analysis.model import Analysis
-from medtransfer.report import data_notes, glossary, lineage_text, page_sections, pruning_text, verdict_text
+from medtransfer.report import data_notes, glossary, lineage_text, page_sections, pruning_text, size_text, verdict_text
 from medtransfer.report.format import capitalised
 from medtransfer.report.html import bullets, definitions, details, document, environment, figure, note, table
 from medtransfer.report.plots.cost import cost_front
@@ -33,6 +33,8 @@ def render(analysis: Analysis, title: str) -> str:
         pruning_heading=pruning_text.HEADING,
         lineages=page_sections.lineages(analysis),
         lineage_heading=lineage_text.HEADING,
+        sizes=page_sections.sizes(analysis),
+        sizes_heading=size_text.HEADING,
         configurations=page_sections.configurations(analysis),
         missing=page_sections.missing(analysis),
         settings=data_notes.settings(analysis),

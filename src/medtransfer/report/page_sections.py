@@ -5,11 +5,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from medtransfer.analysis.by_size import curves_over_size
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
 from medtransfer.analysis.pool import Pool
-from medtransfer.report import data_notes, html, lineage_text, pruning_text, tables
+from medtransfer.report import data_notes, html, lineage_text, pruning_text, size_text, tables
 from medtransfer.report.format import between, epochs, probability, signed, spread
-from medtransfer.report.plots import by_epoch
+from medtransfer.report.plots import by_epoch, by_size
 from medtransfer.report.plots.figure import MOST_PANELS
 from medtransfer.report.plots.inline import icon
 from medtransfer.report.verdict_text import SUBJECT
@@ -159,6 +160,21 @@ def pruning(analysis: Analysis) -> Markup:
         return Markup()
     note = html.note(pruning_text.explain(analysis.eta, analysis.metric_label))
     return html.table(pruning_text.table_rows(analysis.prunings)) + note
+
+
+def sizes(analysis: Analysis) -> Markup:
+    """Draw the outcome over the number of training images, with the tables folded; empty where there is one number."""
+    curves = curves_over_size([judged.pool for judged in analysis.judged], analysis.confidence)
+    if not curves:
+        return Markup()
+    drawn = Markup().join(html.figure(by_size.metric_by_size(curve), curve.name, "") for curve in curves)
+    tables_ = Markup().join(html.details(curve.name, html.table(size_text.table_rows(curve), left=("images",))) for curve in curves)
+    shown = (
+        "Drawn are the last checkpoint of every origin and random weights once per encoder; the tables have all. Sizes are equally "
+        "spaced, starts are side by side, and random ones dashed."
+    )
+    note = html.note(f"{size_text.explain(curves, analysis.confidence)} {shown}")
+    return Markup('<div class="panels few">{}</div>{}{}').format(drawn, note, tables_)
 
 
 def configurations(analysis: Analysis) -> Markup:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from medtransfer import tracking
+from medtransfer.analysis.by_size import curves_over_size
 from medtransfer.analysis.described import Described
 from medtransfer.analysis.model import Analysis, Sampling
 from medtransfer.analysis.pools import collect
@@ -17,12 +18,24 @@ from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.locks import exclusive
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
-from medtransfer.report import data_notes, page, pruning_text, tables
+from medtransfer.report import data_notes, page, pruning_text, size_text, tables
+from medtransfer.report.plots import by_size
 from medtransfer.report.plots.figure import draw
 from medtransfer.report.verdict_text import counted
 
 TITLE = "Which checkpoint to start from"
-FILES = ("report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "pruning.csv", "dice_by_epoch.png")
+FILES = (
+    "report.html",
+    "report.md",
+    "dice.csv",
+    "tis.csv",
+    "selectors.csv",
+    "contrasts.csv",
+    "pruning.csv",
+    "sizes.csv",
+    "dice_by_epoch.png",
+)
+BY_SIZE = "metric_by_size.png"  # where there is more than one size
 
 
 def run(
@@ -62,6 +75,11 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
     write_text(out / "selectors.csv", as_csv(tables.selector_rows(analysis)))
     write_text(out / "contrasts.csv", as_csv(tables.contrast_rows(analysis)))
     write_text(out / "pruning.csv", as_csv(pruning_text.csv_rows(analysis.prunings)))
+    curves = curves_over_size(pools, section.confidence)
+    write_text(out / "sizes.csv", as_csv(size_text.csv_rows(curves)))
+    (out / BY_SIZE).unlink(missing_ok=True)
+    if curves:
+        by_size.write_png(out / BY_SIZE, curves)
     text = tables.markdown(analysis, TITLE)
     write_text(out / "report.md", text)
     write_text(out / "report.html", page.render(analysis, TITLE))
@@ -105,7 +123,7 @@ def _publish(out: Path, analysis: Analysis, metrics: Mapping[str, float], text: 
     with tracking.once("report", "report", cell, params) as handle:
         if handle:
             handle.log_metrics(metrics)
-            log_files(handle, out, FILES)
+            log_files(handle, out, [*FILES, *([BY_SIZE] if (out / BY_SIZE).exists() else [])])
 
 
 def log_files(handle: tracking.Run, folder: Path, names: Sequence[str]) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medtransfer.analysis.by_size import curves_over_size
 from medtransfer.analysis.model import Analysis, Candidate, Judged, Summary, Verdict
-from medtransfer.analysis.pool import Pool
+from medtransfer.analysis.pool import Pool, fields_of
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
 from medtransfer.records.tables import as_markdown
-from medtransfer.report import data_notes, glossary, lineage_text, pruning_text, verdict_text
+from medtransfer.report import data_notes, glossary, lineage_text, pruning_text, size_text, verdict_text
 from medtransfer.report.format import Interval, between, probability, spread
 from medtransfer.selectors.score_names import score_label
 from medtransfer.selectors.selectors import HISTORY
@@ -22,27 +23,31 @@ def dice_rows(analysis: Analysis) -> list[Row]:
     further = sorted({name for judged in analysis.judged for name in judged.pool.scores} - {"robustness", SOURCE_ACCURACY})
     return [
         {
-            **judged.pool.fields, "configuration": judged.name, "epoch": candidate.key, "dice_mean": candidate.mean,
+            **fields, "configuration": judged.name, "epoch": candidate.key, "dice_mean": candidate.mean,
             "dice_std": candidate.std, "seeds": candidate.seeds, **_bounds("dice", candidate.interval), "p_best": candidate.p_best,
             "within_noise": candidate.within_noise, "robustness": candidate.robustness,
             **_bounds("robustness", candidate.robustness_interval), **_rise(candidate),
             "source_accuracy": candidate.scores.get(SOURCE_ACCURACY),
             **{name: candidate.scores.get(name) for name in further},
         }
-        for judged in analysis.judged for candidate in judged.candidates
+        for judged, fields in _with_fields(analysis) for candidate in judged.candidates
     ]  # fmt: skip
+
+
+def _with_fields(analysis: Analysis) -> list[tuple[Judged, Row]]:
+    return list(zip(analysis.judged, fields_of([judged.pool for judged in analysis.judged]), strict=True))
 
 
 def tis_rows(analysis: Analysis) -> list[Row]:
     """Return one row per pool and selector: chosen epoch, its outcome (`dice`), TIS, regret, cost and ties."""
     return [
         {
-            **judged.pool.fields, "configuration": judged.name, "selector": v.selector.name, "epoch": v.candidate, "dice": v.mean,
+            **fields, "configuration": judged.name, "selector": v.selector.name, "epoch": v.candidate, "dice": v.mean,
             "tis": v.tis, **_bounds("tis", v.interval), "regret": v.regret, "epochs_spent": v.spent,
             "fine_tunings": v.fine_tunings, "within_noise": v.within_noise,
             "tied": " ".join(map(str, v.tied)), "stability": v.stability,
         }
-        for judged in analysis.judged for v in judged.verdicts
+        for judged, fields in _with_fields(analysis) for v in judged.verdicts
     ]  # fmt: skip
 
 
@@ -123,6 +128,9 @@ def markdown(analysis: Analysis, title: str) -> str:
     if analysis.prunings:
         note = pruning_text.explain(analysis.eta, analysis.metric_label)
         parts += [f"## {pruning_text.HEADING}", as_markdown(pruning_text.table_rows(analysis.prunings)), note]
+    if curves := curves_over_size([judged.pool for judged in analysis.judged], analysis.confidence):
+        parts += [f"## {size_text.HEADING}", size_text.explain(curves, analysis.confidence)]
+        parts += [part for curve in curves for part in (f"### {curve.name}", as_markdown(size_text.table_rows(curve)))]
     if rows := tis_table(analysis):
         parts += ["## TIS by configuration, with the chosen epoch", as_markdown(rows)]
     if lineages := lineage_text.trees(analysis):
