@@ -208,7 +208,7 @@ def test_force_is_handed_on(command: str, call: Call, asked: list[Any], place: P
 
 
 def wanted(asked: list[Any]) -> list[tuple[Any, ...]]:
-    return [tuple(vars(one).values()) for one in asked[0][2][0]]
+    return [tuple(vars(one).values())[:6] for one in asked[0][2][0]]
 
 
 def test_finetune_takes_the_cell_of_the_file(call: Call, asked: list[Any], place: Path) -> None:
@@ -229,6 +229,20 @@ def test_finetune_takes_the_study_and_what_is_named_instead(call: Call, asked: l
     assert wanted(asked) == [("sample", "unet", "simple", epoch, mode, 3) for epoch in (0, 1, 2) for mode in ("full", "decoder")]
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--size 20,5%,null", [(20, None, None), (0.05, None, None), (None, None, None)]),
+        ("--size 100% --folds 2", [(None, 1, 2), (None, 2, 2)]),
+        ("--folds 3 --fold 3,1", [(None, 3, 3), (None, 1, 3)]),
+        ("--study --epoch 0 --mode full --seed 3 --size 20 --folds 2", [(20, 1, 2), (20, 2, 2)]),
+    ],
+)
+def test_finetune_takes_sizes_and_folds(words: str, expected: list[Any], call: Call, asked: list[Any], place: Path) -> None:
+    call("finetune", *words.split())
+    assert [(cell.size, cell.fold, cell.folds) for cell in asked[0][2][0]] == expected
+
+
 # Words of the command and the sentence; tests/malformed damages files in every way.
 BAD: dict[str, tuple[str, str]] = {
     "no such command": ("scrore", r"No such command 'scrore'.*`medtransfer --help`"),
@@ -241,6 +255,7 @@ BAD: dict[str, tuple[str, str]] = {
     "a map for a list": ("score --margins '{a: 1}'", r"one value, `A,B` or `\[A, B\]` for --margins, but got '{a: 1}'"),
     "half a list": ("search --levels '[-1'", r"one value, `A,B` or `\[A, B\]` for --levels, but got '\[-1'"),
     "a list in a list": ("score --indicators '[logme, [robustness]]'", r"one value, `A,B` or `\[A, B\]` for --indicators"),
+    "a fold of none": ("finetune --fold 2", r"fold must be from 1 to folds, but they are 2 and null"),
     "a list of no cells": ("finetune --seed '[]'", r"for --seed, but got an empty list"),
     "no raw folder": ("prepare --target mine", r"raw.*does not exist"),
     "a batch that does not divide": ("pretrain --micro-batch 5", r"batch_size that pretrain\.micro_batch"),

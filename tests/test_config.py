@@ -62,6 +62,12 @@ def test_an_unknown_key_is_named(key: str) -> None:
     assert message({key: 1}) == f"1 error in the command line: {key}: is not a known key"
 
 
+@pytest.mark.parametrize("size", [0, -3, 1.5, 0.0, "0%", "120%", "many", True, "nan%", [20], 2**40])
+def test_a_size_is_a_number_of_images_or_a_share(size: Any) -> None:
+    said = message({"finetune.size": size})
+    assert "finetune.size: must be a number of images from 1 on, a share of them such as 0.05 or 5%" in said
+
+
 def test_all_errors_are_named_at_once() -> None:
     errors = message({
         "score.level": 0, "finetune.seed": -1, "finetune.foo": 3, "study.targets": ["sample", "nowhere"],

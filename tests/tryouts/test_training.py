@@ -3,8 +3,10 @@
 import pytest
 
 from medtransfer import study
+from medtransfer.errors import InputError
 from medtransfer.records import CellName
 from medtransfer.tryouts.training import Training
+from medtransfer.tryouts.validation import one_portion, open_validated
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(20, 3), (10, 1), (3, 0), (40, 6)])
@@ -16,3 +18,15 @@ def test_the_warm_up_is_shortened_with_the_schedule(epochs, warmup, tiny_params,
     Training(cell, epochs, (("evaluate", "validation"),)).run(params)
     ((section, cells),) = seen
     assert (section.train_epochs, section.warmup, section.evaluate, cells) == (epochs, warmup, "validation", [cell])
+
+
+def test_tryouts_validate_on_one_fold(workplace, tiny_params):
+    portion = {"finetune.size": 6, "finetune.folds": 2}
+    with pytest.raises(InputError, match="expected finetune.fold, from 1 to 2, .* name a fold"):
+        one_portion(tiny_params(portion))
+    params = tiny_params({**portion, "finetune.fold": 2})
+    assert one_portion(params) == {"size": 6, "fold": 2, "folds": 2}
+    held = [open_validated(tiny_params({**portion, "finetune.fold": fold}), "sample", 0.5) for fold in (1, 2)]
+    first, second = (set(target.samples("validation")["group"]) for target, _ in held)
+    assert not first & second and first | second == set(study.prepare(tiny_params()).samples("train")["group"])
+    assert [share for _, share in held] == [0.0, 0.0]

@@ -38,7 +38,10 @@ def run(params: Params) -> str:
         launcher, workers = launch(params, section.launcher, section.workers, jobs, params.finetune.accelerator, Path(section.out))
     cells = sum(job.kind == "finetune" for job in jobs)
     try:
-        names = {name: ",".join(map(str, values)) for name, values in params.study.model_dump().items() if values}
+        names = {
+            name: ",".join(map(str, values)) if isinstance(values, list) else values
+            for name, values in params.study.model_dump().items() if values and values != [None]
+        }  # fmt: skip
         run_params = {"launcher": section.launcher, "workers": workers, "cells": cells, "jobs": len(jobs), **names}
         with tracking.open_run("grid", "grid", _cell(params, jobs), run_params, {}, on_disk=True) as handle:
             progress = StudyProgress(jobs, workers, handle)

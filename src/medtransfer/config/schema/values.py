@@ -45,7 +45,7 @@ def _read_size(value: Any) -> Any:
         share = Decimal(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else Decimal(repr(value))
     except ArithmeticError:
         share = Decimal(0)
-    if isinstance(value, float | str) and 0 < share <= 1:
+    if isinstance(value, float | str) and 0 < float(share) <= 1:
         return None if share == 1 else float(share)
     raise ValueError("must be a number of images from 1 on, a share of them such as 0.05 or 5%, or null for all")
 
