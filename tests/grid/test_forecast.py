@@ -68,6 +68,18 @@ def test_what_has_intervals_is_counted_in_clusters(changed: dict, sentence: str,
     assert any(paragraph.endswith(sentence) for paragraph in paragraphs), paragraphs
 
 
+def test_a_result_on_another_size_or_fold_does_not_count(workplace: Path, tiny_params: Make) -> None:
+    params = tiny_params({"study.sizes": [6, 0.5], "study.folds": 2, "study.modes": ["full"], "study.seeds": [7]})
+    for portion in (("6", "1", "2"), ("0.5", "1", "2"), ("6", "1", "3"), ("None", "None", "None")):
+        fields = {
+            "source": "sample", "origin": "simple", "encoder": "unet", "target": "sample", "mode": "full", "pretraining": "p",
+            "data": "d", "protocol": Protocol.of(params.finetune).key, "epoch": 0, "seed": 7, "primary": "dice",
+            **dict(zip(("size", "fold", "folds"), portion, strict=True)),
+        }  # fmt: skip
+        tracking.write_runs("finetune", [tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": 0.5})], "runs")
+    assert "| finetune |      16 |        2 |" in forecast(params)
+
+
 def test_results_in_the_store_count_and_give_the_spread(workplace: Path, tiny_params: Make) -> None:
     """Epochs 1 and 2 have the variances .0002 and 0, so their pooled spread is .01; the best mean is .8."""
     params = tiny_params()

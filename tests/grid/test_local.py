@@ -97,6 +97,14 @@ def test_jobs_start_when_what_they_need_is_done(scripted: Callable, tiny_params:
     assert run.params["cells"] == "16" and run.params["seeds"] == "7,8"
 
 
+def test_every_size_and_fold_is_a_cell(scripted: Callable, tiny_params: Callable[..., Params]) -> None:
+    portions = {"study.sizes": [6, "50%", None], "study.folds": 2, "study.modes": ["full"], "study.seeds": [7]}
+    launcher, summary = scripted(tiny_params(portions))
+    assert "24 cells done" in summary and "finetune e003 full s7 n50% f2/2 · unet-simple → sample" in launcher.submitted
+    (run,) = tracking.read_runs("grid")
+    assert (run.params["sizes"], run.params["folds"]) == ("6,0.5,None", "2")
+
+
 def test_temporary_errors_are_retried_and_failures_named(scripted: Callable, tiny_params: Callable[..., Params]) -> None:
     flaky, bad = "finetune e000 full s7 · unet-simple → sample", "finetune e000 full s8 · unet-simple → sample"
     launcher, summary = scripted(tiny_params(), {flaky: [RETRY, RETRY], bad: [FAILED]})
