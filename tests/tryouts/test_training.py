@@ -6,7 +6,7 @@ from medtransfer import study
 from medtransfer.errors import InputError
 from medtransfer.records import CellName
 from medtransfer.tryouts.training import Training
-from medtransfer.tryouts.validation import one_portion, open_validated
+from medtransfer.tryouts.validation import one_portion, open_validated, recorded_portion
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(20, 3), (10, 1), (3, 0), (40, 6)])
@@ -25,7 +25,8 @@ def test_tryouts_validate_on_one_fold(workplace, tiny_params):
     with pytest.raises(InputError, match="expected finetune.fold, from 1 to 2, .* name a fold"):
         one_portion(tiny_params(portion))
     params = tiny_params({**portion, "finetune.fold": 2})
-    assert one_portion(params) == {"size": 6, "fold": 2, "folds": 2}
+    assert one_portion(params) == recorded_portion(params) == {"size": 6, "fold": 2, "folds": 2}
+    assert recorded_portion(tiny_params()) == {}
     held = [open_validated(tiny_params({**portion, "finetune.fold": fold}), "sample", 0.5) for fold in (1, 2)]
     first, second = (set(target.samples("validation")["group"]) for target, _ in held)
     assert not first & second and first | second == set(study.prepare(tiny_params()).samples("train")["group"])

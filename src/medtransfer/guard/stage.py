@@ -1,8 +1,9 @@
 """Stage `guard`: fine-tune checkpoints and the random initialisation shortly, and say whether pretraining helps."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
@@ -16,7 +17,7 @@ from medtransfer.records import CellName, find_checkpoint, list_checkpoints, rea
 from medtransfer.tasks import TASKS
 from medtransfer.tryouts.scores import Scores, read_scores
 from medtransfer.tryouts.training import Progress, Training, start, train
-from medtransfer.tryouts.validation import one_portion, open_validated
+from medtransfer.tryouts.validation import one_portion, open_validated, recorded_portion
 
 log = logging.getLogger("medtransfer")
 SHARE = 4  # the schedule is this many times shorter than that of `finetune`, unless a length is given
@@ -44,7 +45,7 @@ def compare(params: Params) -> Guard:
     with exclusive(Path(section.out)):
         with tracking.project_run_set_aside():
             guard = _compare(params, name, epochs)
-        _write(guard, Path(section.out))
+        _write(guard, Path(section.out), recorded_portion(params))
     return guard
 
 
@@ -107,14 +108,15 @@ def _train(params: Params, target: str, epochs: Sequence[int], seeds: Sequence[i
     return read_scores([[job.folder for job in row] for row in models])
 
 
-def _write(guard: Guard, out: Path) -> None:
-    """Write the file and the run."""
-    found, metric = summary(guard), guard.metric.name
+def _write(guard: Guard, out: Path, portion: Mapping[str, Any]) -> None:
+    """Write the file and the run, with the portion of the training images that was used."""
+    found, metric = summary(guard) | portion, guard.metric.name
     write_json(out / "guard.json", found)
     run_params = {
         "target": guard.target, "encoder": guard.encoder, "origin": guard.origin, "mode": guard.mode,
         "epochs": " ".join(map(str, guard.epochs)), "train_epochs": guard.train_epochs, "seeds": len(guard.seeds),
         "patients": guard.patients, "verdict": " ".join(guard.compared(epoch) for epoch in guard.epochs), "choice": guard.choice,
+        **portion,
     }  # fmt: skip
     intervals = {epoch: guard.interval(epoch) for epoch in guard.epochs}
     curves = {

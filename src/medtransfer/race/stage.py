@@ -23,7 +23,7 @@ from medtransfer.race.outcome import Race
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
 from medtransfer.tasks import TASKS
-from medtransfer.tryouts.validation import open_validated
+from medtransfer.tryouts.validation import open_validated, recorded_portion
 
 log = logging.getLogger("medtransfer")
 FILES = ("race.csv", "race.json", "race.md", "race.html")
@@ -119,7 +119,8 @@ def _race(
 
 def _write(race: Race, params: Params) -> None:
     """Write page, tables and the run."""
-    out, summary = Path(params.race.out), tables.summary(race)
+    out, portion = Path(params.race.out), recorded_portion(params)
+    summary = tables.summary(race) | portion
     write_text(out / "race.csv", as_csv(tables.heat_rows(race)))
     write_text(out / "race.md", tables.terminal(race) + "\n")
     write_text(out / "race.html", page.render(race))
@@ -129,7 +130,7 @@ def _write(race: Race, params: Params) -> None:
         "target": race.target, "mode": race.mode, "winner": winner.name, "encoder": winner.encoder, "origin": winner.origin,
         "epoch": winner.epoch, "candidates": len(race.entrants), "rungs": tables.rungs_text(race.plan), "budget": race.budget,
         "eta": params.race.eta, "seeds": len(race.seeds), "patients": race.patients, "rivals": len(race.rivals),
-        "pruned_by": race.pruned.by if race.pruned else None,
+        "pruned_by": race.pruned.by if race.pruned else None, **portion,
     }  # fmt: skip
     metric = race.metric.name
     metrics = {

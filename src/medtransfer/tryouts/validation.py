@@ -53,3 +53,8 @@ def one_portion(params: Params) -> dict[str, Any]:
             "fold, or set finetune.folds to null"
         )
     return {"size": section.size, "fold": section.fold, "folds": section.folds}
+
+
+def recorded_portion(params: Params) -> dict[str, Any]:
+    """Return those of the fields of `one_portion` that are set, for the record of a result."""
+    return {name: value for name, value in one_portion(params).items() if value is not None}
