@@ -1,7 +1,7 @@
 """Stage `guard`: fine-tune checkpoints and the random initialisation shortly, and say whether pretraining helps."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def _train(params: Params, target: str, epochs: Sequence[int], seeds: Sequence[i
     return read_scores([[job.folder for job in row] for row in models])
 
 
-def _write(guard: Guard, out: Path, portion: Mapping[str, Any]) -> None:
+def _write(guard: Guard, out: Path, portion: dict[str, Any]) -> None:
     """Write the file and the run, with the portion of the training images that was used."""
     found, metric = summary(guard) | portion, guard.metric.name
     write_json(out / "guard.json", found)
