@@ -65,7 +65,7 @@ class Finetune(Section):
     sampling: Literal["balanced", "stratified", "random"]
     """how `size` images are drawn; balanced: as many of each class, some repeated if need be | stratified: in their proportions"""
     subset_seed: NonNegative | None
-    """seed of the draw; null: that of the fine-tuning"""
+    """seed of the draw; null: that of the cell"""
     train_epochs: Positive
     """passes over the training samples"""
     epoch_steps: Positive | None
