@@ -102,7 +102,7 @@ def report() -> str:
 
 def brief(out: str = "reports") -> str:
     """Make the report and give what stands on the terminal."""
-    return run(Report(out=out, **asdict(SAMPLING)), SETTING)
+    return run(Report(out=out, reference=None, **asdict(SAMPLING)), SETTING)
 
 
 def only() -> Pool:
@@ -184,7 +184,7 @@ def test_everything_is_written_and_logged(scored: Path, tmp_path: Path):
     logged = {path.name for path in (tmp_path / "fetched").rglob("*") if path.is_file()}
     assert logged == {
         "report.html", "report.md", "dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "pruning.csv", "sizes.csv",
-        "dice_by_epoch.png",
+        "initialisations.csv", "dice_by_epoch.png",
     }  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from medtransfer.analysis.model import Interval
 from medtransfer.analysis.pool import Pool
+from medtransfer.metrics.comparison import Interval
 from medtransfer.metrics.transfer import Key
 from medtransfer.metrics.uncertainty import mean_interval
 from medtransfer.tasks.contract import Metric
@@ -101,16 +101,17 @@ def _curves(key: tuple[str, ...], pools: Sequence[Pool], confidence: float, labe
         by_candidate = outcomes.setdefault((*weights, pool.portion[0]), {})
         for (candidate, seed), value in pool.outcome.items():
             by_candidate.setdefault(candidate, {}).setdefault(pool.portion[1], {})[seed] = value
-    sizes = sorted({pool.portion[0] for pool in pools}, key=_rank)
+    sizes = sorted({pool.portion[0] for pool in pools}, key=rank_of_size)
     points = [
         _point(weights, candidate, size, by_candidate, pools[0].metric, confidence)
         for (*weights, size), by_candidate in outcomes.items() for candidate in by_candidate
     ]  # fmt: skip
-    order = sorted(points, key=lambda one: (one.encoder, one.origin, str(one.epoch).zfill(9), _rank(one.size)))
+    order = sorted(points, key=lambda one: (one.encoder, one.origin, str(one.epoch).zfill(9), rank_of_size(one.size)))
     return SizeCurves(key[0], key[1], key[2], pools[0].metric, tuple(sizes), tuple(order), label)
 
 
-def _rank(size: str) -> tuple[int, float]:
+def rank_of_size(size: str) -> tuple[int, float]:
+    """Return the place of a size: numbers before shares, ascending; all images, an empty text, last."""
     return (2, 0.0) if not size else (int(size.endswith("%")), float(size.removesuffix("%")))
 
 
@@ -119,8 +120,8 @@ def _point(
 ) -> SizePoint:  # fmt: skip
     encoder, origin, _ = weights
     repeats, random = by_candidate[candidate], by_candidate.get(0, {})
-    values = _by_repetition(repeats)
-    gains = _by_repetition({
+    values = by_repetition(repeats)
+    gains = by_repetition({
         fold: {seed: value - random[fold][seed] for seed, value in seeds.items() if seed in random.get(fold, {})}
         for fold, seeds in repeats.items() if candidate != 0
     })  # fmt: skip
@@ -134,6 +135,8 @@ def _point(
     )  # fmt: skip
 
 
-def _by_repetition(repeats: Repeats) -> list[float]:
+def by_repetition(repeats: Repeats) -> list[float]:
     """Return one value per fold, the mean over its seeds; without folds one per seed."""
-    return list(repeats[""].values()) if "" in repeats else [fmean(seeds.values()) for seeds in repeats.values() if seeds]
+    if "" in repeats:
+        return [value for _, value in sorted(repeats[""].items())]
+    return [fmean(seeds.values()) for _, seeds in sorted(repeats.items()) if seeds]

@@ -6,8 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
+from medtransfer.analysis.learning import Learning
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.pruning import Pruning
+from medtransfer.analysis.starts import StartComparison
 from medtransfer.metrics.comparison import ClusterMean, Interval, Outcome
 from medtransfer.metrics.transfer import Key
 from medtransfer.seeds import derive_seed
@@ -320,6 +322,9 @@ class Analysis:
         warnings: sentences on what weakens all of it.
         eta: factor of the race that pruning is judged for; 0 if it is not judged.
         prunings: what pruning by each score would have left in.
+        starts: the initialisations of every target side by side.
+        learned: of each comparison in `starts`, the initialisations with validation curves.
+        reference: origin that `starts` are tested against; None: random weights.
     """
 
     judged: tuple[Judged, ...]
@@ -331,6 +336,9 @@ class Analysis:
     warnings: tuple[str, ...] = ()
     eta: int = 0
     prunings: tuple[Pruning, ...] = ()
+    starts: tuple[StartComparison, ...] = ()
+    learned: tuple[tuple[Learning, ...], ...] = ()
+    reference: str | None = None
 
     @property
     def confidence(self) -> float:

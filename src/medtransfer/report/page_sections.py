@@ -6,11 +6,13 @@ from typing import Any
 from markupsafe import Markup
 
 from medtransfer.analysis.by_size import curves_over_size
+from medtransfer.analysis.learning import Learning
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
 from medtransfer.analysis.pool import Pool
-from medtransfer.report import data_notes, html, lineage_text, pruning_text, size_text, tables
+from medtransfer.analysis.starts import StartComparison
+from medtransfer.report import data_notes, html, lineage_text, pruning_text, size_text, starts_text, tables
 from medtransfer.report.format import between, epochs, probability, signed, spread
-from medtransfer.report.plots import by_epoch, by_size
+from medtransfer.report.plots import by_epoch, by_size, learning
 from medtransfer.report.plots.figure import MOST_PANELS
 from medtransfer.report.plots.inline import icon
 from medtransfer.report.verdict_text import SUBJECT
@@ -175,6 +177,29 @@ def sizes(analysis: Analysis) -> Markup:
     )
     note = html.note(f"{size_text.explain(curves, analysis.confidence)} {shown}")
     return Markup('<div class="panels few">{}</div>{}{}').format(drawn, note, tables_)
+
+
+def starts(analysis: Analysis) -> Markup:
+    """Render the initialisations of every target, folded where there are many; empty where no target has two."""
+    if not analysis.starts:
+        return Markup()
+    few = len(analysis.starts) <= ON_VIEW
+    parts = [
+        html.details(comparison.name, _start(comparison, learned), opened=few)
+        for comparison, learned in zip(analysis.starts, analysis.learned, strict=True)
+    ]
+    text = starts_text.explain(analysis.starts, analysis.confidence, analysis.sampling.margin, analysis.reference)
+    return Markup().join([html.note(text), *parts])
+
+
+def _start(comparison: StartComparison, learned: Sequence[Learning]) -> Markup:
+    table = html.table(starts_text.table_rows(comparison))
+    if not learned:
+        return table
+    label = comparison.metric.label
+    drawn = learning.validation_curves(learned, label, f"{comparison.name}: validation {label} by fine-tuning epoch")
+    rows = html.table(starts_text.learning_rows(learned))
+    return Markup().join([table, html.figure(drawn), rows, html.note(starts_text.explain_learning(learned, label))])
 
 
 def configurations(analysis: Analysis) -> Markup:

@@ -1,14 +1,16 @@
 """Stage `report`: write page, Markdown, tables and figure from the tracking store, and log them as a run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.analysis.by_size import curves_over_size
 from medtransfer.analysis.described import Described
+from medtransfer.analysis.learning import read_learning
 from medtransfer.analysis.model import Analysis, Sampling
 from medtransfer.analysis.pools import collect
+from medtransfer.analysis.starts import compare_starts
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
 from medtransfer.errors import InputError
@@ -18,7 +20,7 @@ from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.locks import exclusive
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
-from medtransfer.report import data_notes, page, pruning_text, size_text, tables
+from medtransfer.report import data_notes, page, pruning_text, size_text, starts_text, tables
 from medtransfer.report.plots import by_size
 from medtransfer.report.plots.figure import draw
 from medtransfer.report.verdict_text import counted
@@ -33,6 +35,7 @@ FILES = (
     "contrasts.csv",
     "pruning.csv",
     "sizes.csv",
+    "initialisations.csv",
     "dice_by_epoch.png",
 )
 BY_SIZE = "metric_by_size.png"  # where there is more than one size
@@ -69,12 +72,15 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
         )
     sampling = sampling_of(section)
     analysis = analyse(pools, left_out, sampling, searched(setting), eta)
+    starts = tuple(compare_starts(pools, section.confidence, section.margin, section.reference))
+    analysis = replace(analysis, starts=starts, learned=read_learning(starts), reference=section.reference)
     out = Path(section.out)
     write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
     write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
     write_text(out / "selectors.csv", as_csv(tables.selector_rows(analysis)))
     write_text(out / "contrasts.csv", as_csv(tables.contrast_rows(analysis)))
     write_text(out / "pruning.csv", as_csv(pruning_text.csv_rows(analysis.prunings)))
+    write_text(out / "initialisations.csv", as_csv(starts_text.csv_rows(starts, analysis.learned)))
     curves = curves_over_size(pools, section.confidence)
     write_text(out / "sizes.csv", as_csv(size_text.csv_rows(curves)))
     (out / BY_SIZE).unlink(missing_ok=True)

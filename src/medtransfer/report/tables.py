@@ -8,7 +8,7 @@ from medtransfer.analysis.model import Analysis, Candidate, Judged, Summary, Ver
 from medtransfer.analysis.pool import Pool, fields_of
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
 from medtransfer.records.tables import as_markdown
-from medtransfer.report import data_notes, glossary, lineage_text, pruning_text, size_text, verdict_text
+from medtransfer.report import data_notes, glossary, lineage_text, pruning_text, size_text, starts_text, verdict_text
 from medtransfer.report.format import Interval, between, probability, spread
 from medtransfer.selectors.score_names import score_label
 from medtransfer.selectors.selectors import HISTORY
@@ -131,6 +131,12 @@ def markdown(analysis: Analysis, title: str) -> str:
     if curves := curves_over_size([judged.pool for judged in analysis.judged], analysis.confidence):
         parts += [f"## {size_text.HEADING}", size_text.explain(curves, analysis.confidence)]
         parts += [part for curve in curves for part in (f"### {curve.name}", as_markdown(size_text.table_rows(curve)))]
+    if analysis.starts:
+        text = starts_text.explain(analysis.starts, analysis.confidence, analysis.sampling.margin, analysis.reference)
+        parts += [f"## {starts_text.HEADING}", text]
+        for comparison, learned in zip(analysis.starts, analysis.learned, strict=True):
+            parts += [f"### {comparison.name}", as_markdown(starts_text.table_rows(comparison))]
+            parts += [as_markdown(starts_text.learning_rows(learned))] if learned else []
     if rows := tis_table(analysis):
         parts += ["## TIS by configuration, with the chosen epoch", as_markdown(rows)]
     if lineages := lineage_text.trees(analysis):

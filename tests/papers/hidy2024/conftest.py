@@ -158,7 +158,7 @@ def _pool(number: int, gain: float, spread: float, rising: bool) -> Pool:
 
 
 FEW = Results(lengths=(0, 1, 300), seeds=SEEDS[:2], margins=MARGINS[1:4], levels=2)
-REPORT = Report(out="reports", **asdict(SAMPLING))
+REPORT = Report(out="reports", reference=None, **asdict(SAMPLING))
 
 
 def replay(downstream: Path, robustness: Path, out: str = "replay") -> str:

@@ -37,6 +37,8 @@ class Report(Section):
     """share of the way from chance to the best metric up to which models learned nothing; such configurations are not judged"""
     patients: NonNegative
     """most fine-tunings whose test patients are resampled; 0: none"""
+    reference: Name | None
+    """origin that all initialisations of a target are tested against; null: random weights of the same encoder"""
 
 
 class Race(Section):

@@ -1,0 +1,80 @@
+"""How fast fine-tunings learn: curves on the validation samples, and the epochs that they say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from medtransfer import tracking
+from medtransfer.analysis.starts import Start, StartComparison
+
+SHARE = 0.95  # of the way from chance to the highest final mean: what counts as having learned
+Curve = Mapping[int, float]  # validation value by epoch
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The fine-tunings of one initialisation.
+
+    Attributes:
+        start: the initialisation.
+        curves: value of the metric on the validation samples by epoch, for every run that has one.
+        best: epoch of the best value of every run, the earliest of a tie.
+        last: last epoch of every run, where early stopping ended it.
+        reached: first epoch of every run whose value is at least `level`; None where it never is.
+        level: `SHARE` of the way from chance to the highest final mean of all initialisations of the target.
+    """
+
+    start: Start
+    curves: tuple[Curve, ...]
+    best: tuple[int, ...]
+    last: tuple[int, ...]
+    reached: tuple[int | None, ...]
+    level: float
+
+    @property
+    def mean(self) -> dict[int, float]:
+        """Mean value by epoch, as far as every run has one."""
+        shared = set.intersection(*(set(curve) for curve in self.curves))
+        return {epoch: fmean(curve[epoch] for curve in self.curves) for epoch in sorted(shared)}
+
+
+def read_learning(comparisons: Sequence[StartComparison]) -> tuple[tuple[Learning, ...], ...]:
+    """Read the validation curves of every comparison's runs from the store; empty for one without any.
+
+    Args:
+        comparisons: initialisations by target.
+
+    Returns:
+        For each comparison its initialisations with curves, in the same order.
+    """
+    runs: dict[str, list[str]] = {}
+    for comparison in comparisons:
+        ids = [run for row in comparison.rows for run in row.start.runs]
+        runs.setdefault(comparison.metric.name, []).extend(ids)
+    curves = {name: tracking.read_curves(ids, f"validation_{name}") for name, ids in runs.items() if ids}
+    return tuple(learning(comparison, curves.get(comparison.metric.name, {})) for comparison in comparisons)
+
+
+def learning(comparison: StartComparison, curves: Mapping[str, Curve]) -> tuple[Learning, ...]:
+    """Summarise the curves of a comparison's initialisations.
+
+    Args:
+        comparison: initialisations of one target.
+        curves: validation curve by run.
+    """
+    starts = {row.start.name: row.start for row in comparison.rows}
+    found = {name: [curves[run] for run in start.runs if curves.get(run)] for name, start in starts.items()}
+    found = {name: own for name, own in found.items() if own}
+    if not found:
+        return ()
+    highest = max(fmean(curve[max(curve)] for curve in own) for own in found.values())
+    chance = comparison.metric.floor(0)
+    level = chance + SHARE * (highest - chance)
+    return tuple(
+        Learning(
+            starts[name], tuple(own), tuple(max(curve, key=lambda epoch: (curve[epoch], -epoch)) for curve in own),
+            tuple(max(curve) for curve in own),
+            tuple(min((epoch for epoch, value in curve.items() if value >= level), default=None) for curve in own), level,
+        )
+        for name, own in found.items()
+    )  # fmt: skip

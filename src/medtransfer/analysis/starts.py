@@ -1,0 +1,222 @@
+"""Initialisations of one target side by side: tests against one of them, and those that cannot be told from the best."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from medtransfer.analysis.by_size import Repeats, by_repetition, rank_of_size
+from medtransfer.analysis.pool import Pool
+from medtransfer.metrics.comparison import Interval, holm
+from medtransfer.metrics.transfer import Key
+from medtransfer.metrics.two_samples import Summary, equivalence_p, hedges_g, mann_whitney_p, student, welch
+from medtransfer.metrics.uncertainty import confidence_set, estimate, mean_interval
+from medtransfer.tasks.contract import Metric
+
+
+@dataclass(frozen=True)
+class Start:
+    """One initialisation.
+
+    Attributes:
+        name: its name.
+        encoder: encoder of the weights.
+        origin: origin of the weights; of random ones one of those that have them.
+        epoch: key of the candidate; 0 is random.
+        repeats: outcomes by fold and seed.
+        runs: ids of the fine-tunings' runs.
+    """
+
+    name: str
+    encoder: str
+    origin: str
+    epoch: Key
+    repeats: Repeats
+    runs: tuple[str, ...]
+
+    @property
+    def values(self) -> list[float]:
+        """One outcome per fold, the mean over its seeds; without folds one per seed."""
+        return by_repetition(self.repeats)
+
+
+@dataclass(frozen=True)
+class Tests:
+    """Two-sided p-values and effect size of a start's mean against the reference's, taken as independent samples.
+
+    Attributes:
+        student: p-value of the t test with one variance, which papers report.
+        welch: p-value with a variance for each.
+        holm: that p-value after Holm's correction for all starts of the target.
+        mann_whitney: p-value of the rank-sum test.
+        effect: Hedges' g, above 0 where the start is better; NaN without any spread.
+        equivalence: p-value of the means being further apart than the margin.
+    """
+
+    student: float
+    welch: float
+    holm: float
+    mann_whitney: float
+    effect: float
+    equivalence: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A start beside the others of its target.
+
+    Attributes:
+        start: the start.
+        mean: mean outcome.
+        std: standard deviation (ddof 1); None of one value.
+        gain: mean difference to the reference over shared seeds and folds; None of the reference, and where none is shared.
+        gain_interval: Student's interval of these differences; None of fewer than two.
+        tests: None of the reference, and with fewer than two values of either.
+        unbeaten: whether it cannot be told from the best; None where a start has a single value.
+    """
+
+    start: Start
+    mean: float
+    std: float | None
+    gain: float | None
+    gain_interval: Interval | None
+    tests: Tests | None
+    unbeaten: bool | None
+
+
+@dataclass(frozen=True)
+class StartComparison:
+    """The starts of one target in one mode, by one recipe, on one number of training images.
+
+    Attributes:
+        target: name of the target.
+        mode: mode of transfer.
+        size: number or share of training images; empty: all.
+        folds: number of folds; empty without.
+        metric: metric of the outcomes.
+        rows: the starts from the best mean to the worst.
+        label: distinguishes results of several recipes or data.
+    """
+
+    target: str
+    mode: str
+    size: str
+    folds: str
+    metric: Metric
+    rows: tuple[Compared, ...]
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Readable name."""
+        size = f", {self.size} images" if self.size else ""
+        return f"{self.target}, {self.mode}{size}{f', {self.folds} folds' if self.folds else ''}{self.label}"
+
+
+def compare_starts(
+    pools: Sequence[Pool], confidence: float, margin: float, reference: str | None = None
+) -> list[StartComparison]:  # fmt: skip
+    """Compare the last checkpoint of every pretraining, and random weights, target by target.
+
+    Args:
+        pools: pools of the store.
+        confidence: coverage of the intervals and of the set of the best.
+        margin: of the equivalence test, in units of the metric.
+        reference: origin that the others are tested against; None: the random weights of the same encoder.
+
+    Returns:
+        One comparison for every target, mode, size, number of folds, data and recipe that has more than one start.
+    """
+    groups: dict[tuple[str, ...], list[Pool]] = defaultdict(list)
+    for pool in pools:
+        size, fold = pool.portion
+        digests = (pool.digests.get(name, "") for name in ("data", "protocol"))
+        groups[pool.fields["target"], pool.fields["mode"], size, fold.partition("/")[2], *digests].append(pool)
+    several = {key: starts for key, group in groups.items() if len(starts := _starts(group)) > 1}
+    names = [key[:4] for key in several]
+    comparisons = []
+    for key, starts in sorted(several.items(), key=lambda item: (*item[0][:2], rank_of_size(item[0][2]), item[0][3:])):
+        target, mode, size, folds, data, protocol = key
+        label = f" [data {data}, protocol {protocol}]" if names.count(key[:4]) > 1 else ""
+        rows = _rows(starts, confidence, margin, reference)
+        comparisons.append(StartComparison(target, mode, size, folds, groups[key][0].metric, rows, label))
+    return comparisons
+
+
+def _starts(pools: Sequence[Pool]) -> list[Start]:
+    """Return the last candidate of every pretraining, and random weights once per encoder: of its first origin by name."""
+    found: dict[tuple[str, str, str, Key], tuple[dict[str, dict[int, float]], list[str]]] = {}
+    for pool in sorted(pools, key=lambda pool: (pool.fields["encoder"], pool.fields["origin"])):
+        encoder, origin = pool.fields["encoder"], pool.fields["origin"]
+        for key in {0, pool.candidates[-1]} & set(pool.values):
+            weights = (encoder, origin, pool.digests["pretraining"]) if key != 0 else (encoder, "", "")
+            repeats, runs = found.setdefault((*weights, key), ({}, []))
+            for (candidate, seed), value in sorted(pool.outcome.items()):
+                if candidate == key and seed not in repeats.get(pool.portion[1], {}):
+                    repeats.setdefault(pool.portion[1], {})[seed] = value
+                    runs += [pool.fine_tunings[key, seed]] if (key, seed) in pool.fine_tunings else []
+    return [
+        Start(
+            f"{encoder} {f'{origin}, epoch {key}' if origin else 'random'}{_apart(found, weights)}", encoder, origin, key, repeats,
+            tuple(runs),
+        )
+        for (*weights, key), (repeats, runs) in found.items() for encoder, origin in [weights[:2]]
+    ]  # fmt: skip
+
+
+def _apart(found: Mapping[tuple[str, str, str, Key], object], weights: Sequence[str]) -> str:
+    """Name the pretraining where the same origin was pretrained in several ways."""
+    alike = {key[2] for key in found if key[:2] == tuple(weights[:2])}
+    return f" [{weights[2]}]" if len(alike) > 1 else ""
+
+
+def _rows(starts: Sequence[Start], confidence: float, margin: float, reference: str | None) -> tuple[Compared, ...]:
+    references = {start.name: _reference(start, starts, reference) for start in starts}
+    pairs = {start.name: (start, other) for start in starts if (other := references[start.name]) is not None}
+    tested = {name: pair for name, pair in pairs.items() if min(len(one.values) for one in pair) > 1}
+    corrected = holm([welch(*(Summary.of(one.values) for one in pair)).p for pair in tested.values()])
+    tests = {name: _tests(*pair, p, margin) for (name, pair), p in zip(tested.items(), corrected, strict=True)}
+    best = _unbeaten(starts, confidence)
+    rows = [
+        Compared(
+            start, fmean(start.values), stdev(start.values) if len(start.values) > 1 else None,
+            *_gain(*pairs[start.name], confidence) if start.name in pairs else (None, None), tests.get(start.name),
+            None if best is None else start.name in best,
+        )
+        for start in starts
+    ]  # fmt: skip
+    return tuple(sorted(rows, key=lambda row: (-row.mean, row.start.name)))
+
+
+def _reference(start: Start, starts: Sequence[Start], origin: str | None) -> Start | None:
+    """Return what a start is compared with: of the same encoder where there is one; None for a reference itself."""
+    wanted = [one for one in starts if (one.epoch == 0 if origin is None else one.origin == origin)]
+    if start in wanted:
+        return None
+    return next((one for one in wanted if one.encoder == start.encoder), wanted[0] if wanted else None)
+
+
+def _gain(start: Start, other: Start, confidence: float) -> tuple[float | None, Interval | None]:
+    shared = {
+        fold: {seed: value - other.repeats[fold][seed] for seed, value in seeds.items() if seed in other.repeats.get(fold, {})}
+        for fold, seeds in start.repeats.items()
+    }  # fmt: skip
+    gains = by_repetition({fold: seeds for fold, seeds in shared.items() if seeds})
+    return fmean(gains) if gains else None, mean_interval(gains, confidence) if len(gains) > 1 else None
+
+
+def _tests(start: Start, other: Start, corrected: float, margin: float) -> Tests:
+    first, second = Summary.of(start.values), Summary.of(other.values)
+    return Tests(
+        student(first, second).p, welch(first, second).p, corrected, mann_whitney_p(start.values, other.values),
+        hedges_g(first, second), equivalence_p(first, second, margin),
+    )  # fmt: skip
+
+
+def _unbeaten(starts: Sequence[Start], confidence: float) -> set[object] | None:
+    values = {start.name: start.values for start in starts}
+    if min(map(len, values.values())) < 2:
+        return None
+    alike = len({tuple((fold, *sorted(seeds)) for fold, seeds in sorted(start.repeats.items())) for start in starts}) == 1
+    random = {start.name for start in starts if start.epoch == 0}
+    return set(confidence_set(estimate(values, apart=random, blocked=alike), confidence))

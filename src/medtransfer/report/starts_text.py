@@ -1,0 +1,100 @@
+"""Rows and sentences on initialisations side by side."""
+
+from collections.abc import Sequence
+from statistics import fmean, median, stdev
+from typing import Any
+
+from medtransfer.analysis.learning import SHARE, Learning
+from medtransfer.analysis.starts import Compared, StartComparison
+from medtransfer.report.format import epochs, number, percent, probability, signed
+
+HEADING = "Initialisations compared"
+Row = dict[str, Any]
+
+
+def csv_rows(comparisons: Sequence[StartComparison], learned: Sequence[Sequence[Learning]]) -> list[Row]:
+    """Return one row per target, mode, number of training images and initialisation."""
+    rows = []
+    for comparison, learnings in zip(comparisons, learned, strict=True):
+        by_name = {one.start.name: one for one in learnings}
+        for row in comparison.rows:
+            low, high = row.gain_interval or (None, None)
+            tests, one = row.tests, by_name.get(row.start.name)
+            rows.append({
+                "target": comparison.target, "mode": comparison.mode, "size": comparison.size or "all",
+                "folds": comparison.folds, "recipe": comparison.label.strip(), "start": row.start.name,
+                "encoder": row.start.encoder, "origin": row.start.origin, "epoch": row.start.epoch,
+                "metric": comparison.metric.name, "repetitions": len(row.start.values), "mean": row.mean, "std": row.std,
+                "gain": row.gain, "gain_low": low, "gain_high": high, "p_student": tests and tests.student,
+                "p_welch": tests and tests.welch, "p_holm": tests and tests.holm,
+                "p_mann_whitney": tests and tests.mann_whitney, "hedges_g": tests and tests.effect,
+                "p_equivalence": tests and tests.equivalence, "unbeaten": row.unbeaten,
+                "best_epoch": one and fmean(one.best), "last_epoch": one and fmean(one.last),
+                "reached": one and len(_reached(one)), "epochs_to_reach": one and _median(_reached(one)),
+            })  # fmt: skip
+    return rows
+
+
+def table_rows(comparison: StartComparison) -> list[Row]:
+    """Return one row per initialisation, from the best to the worst, for people."""
+    return [_row(row, comparison) for row in comparison.rows]
+
+
+def _row(row: Compared, comparison: StartComparison) -> Row:
+    tests, interval = row.tests, row.gain_interval
+    return {
+        "start": row.start.name, comparison.metric.label: number(row.mean) + ("" if row.std is None else f" ± {row.std:.3f}"),
+        "n": len(row.start.values), "best?": "–" if row.unbeaten is None else ("maybe" if row.unbeaten else "no"),
+        "above reference": "reference" if row.gain is None else signed(row.gain),
+        "its interval": "–" if interval is None else f"{signed(interval[0])} to {signed(interval[1])}",
+        "p (t)": probability(tests.student if tests else None), "p (Welch)": probability(tests.welch if tests else None),
+        "p Holm": probability(tests.holm if tests else None), "p (ranks)": probability(tests.mann_whitney if tests else None),
+        "g": "–" if tests is None else signed(tests.effect, 2), "p equal": probability(tests.equivalence if tests else None),
+    }  # fmt: skip
+
+
+def learning_rows(learnings: Sequence[Learning]) -> list[Row]:
+    """Return one row per initialisation with the epochs of its curves, for people."""
+    return [
+        {
+            "start": one.start.name, "best epoch": _spread(one.best), "last epoch": _spread(one.last),
+            "reached in": "–" if (middle := _median(_reached(one))) is None else f"{epochs(middle)} epochs",
+            "reached by": f"{len(_reached(one))} of {len(one.reached)}",
+        }
+        for one in learnings
+    ]  # fmt: skip
+
+
+def _spread(values: Sequence[int]) -> str:
+    return epochs(fmean(values)) + (f" ± {epochs(stdev(values))}" if len(values) > 1 else "")
+
+
+def _reached(one: Learning) -> list[int]:
+    return [epoch for epoch in one.reached if epoch is not None]
+
+
+def _median(values: Sequence[int]) -> float | None:
+    return median(values) if values else None
+
+
+def explain(comparisons: Sequence[StartComparison], confidence: float, margin: float, reference: str | None) -> str:
+    """Say what is compared with what, by which tests, and what they do not say."""
+    against = "random weights of the same encoder" if reference is None else f"the origin {reference}"
+    text = (
+        f"The last checkpoint of every pretraining, and random weights, from the best mean to the worst, beside {against}. The "
+        f"gain is the mean difference over shared seeds with its {100 * confidence:g} % interval (Student’s t). The tests take the "
+        "samples as independent: t with one variance, as papers do, Welch’s, and the exact rank-sum test; Holm corrects Welch’s "
+        f"for all starts of a target; g is Hedges’ effect size; “p equal” is small where the means differ by less than {margin:g}. "
+        f"“Best? maybe”: not distinguished from the best mean at {percent(1 - confidence)}, corrected for their number. "
+        "Repetitions are seeds: they do not say what other patients would give."
+    )
+    return f"{text} Where there are folds, they are folds of one set of images." if any(one.folds for one in comparisons) else text
+
+
+def explain_learning(learnings: Sequence[Learning], label: str) -> str:
+    """Say what the curves and their epochs are."""
+    return (
+        f"{label} of the validation samples by fine-tuning epoch: a thin line per run, a thick one for the mean as far as all runs "
+        f"go. Reached is {number(learnings[0].level)}, {100 * SHARE:g} % of the way from chance to the highest final mean; the "
+        "median is over the runs that reach it."
+    )

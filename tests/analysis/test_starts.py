@@ -1,0 +1,101 @@
+"""Initialisations side by side: every number against SciPy and by hand, and what is never mixed."""
+
+from pathlib import Path
+
+import pytest
+from scipy import stats
+from tests.report.test_report import CELL
+
+from medtransfer import tracking
+from medtransfer.analysis.learning import read_learning
+from medtransfer.analysis.pools import collect
+from medtransfer.analysis.starts import StartComparison, compare_starts
+from medtransfer.hashing import digest
+from medtransfer.indicators.robustness.setting import RobustnessSetting
+
+SETTING = RobustnessSetting("cosine", 0.5, -2, "frozen")
+A = [0.701, 0.713, 0.698, 0.709, 0.704, 0.710, 0.695, 0.707, 0.702, 0.706]  # values with printed results of every test
+B = [0.692, 0.700, 0.687, 0.703, 0.691, 0.699, 0.688, 0.7005, 0.694, 0.690]
+CURVES = {"A": [{1: 0.2, 2: 0.69, 3: 0.70}, {1: 0.3, 2: 0.71}], "B": [{1: 0.1, 2: 0.2, 3: 0.6}, {1: 0.1, 2: 0.66, 3: 0.66}]}
+
+
+def add(values: list[float], epoch: int, curves: list[dict[int, float]] | None = None, **changed: str) -> None:
+    records = []
+    for seed, value in enumerate(values, start=1):
+        fields = {**CELL, **changed, "epoch": epoch, "seed": seed}
+        curve = {"validation_dice": curves[seed - 1]} if curves else {}
+        records.append(tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value}, curve))
+    tracking.write_runs("finetune", records, "runs")
+
+
+def compared(reference: str | None = None, margin: float = 0.01) -> list[StartComparison]:
+    return compare_starts(collect(SETTING)[0], 0.95, margin, reference)
+
+
+@pytest.mark.parametrize("reference", [None, "supervised"])
+def test_the_tests_are_those_of_the_papers_and_better_ones(workplace: Path, reference: str | None) -> None:
+    """Student, Welch, rank-sum and Hedges' g have the values of SciPy, and of a computation elsewhere for these two samples."""
+    add(B, 0 if reference is None else 10, origin="supervised", pretraining="p1")
+    add(A, 10, origin="swav" if reference else "supervised", pretraining="p2" if reference else "p1")
+    (comparison,) = compared(reference)
+    best, other = comparison.rows
+    assert (best.mean, best.std) == pytest.approx((0.7045, stats.tstd(A)))
+    assert best.gain == pytest.approx(0.01005) and other.gain is None and other.tests is None
+    assert best.tests is not None
+    assert (best.tests.student, best.tests.welch) == pytest.approx((9.1147584e-4, 9.1233504e-4))
+    assert best.tests.mann_whitney == pytest.approx(1.5046873e-3)
+    assert best.tests.effect == pytest.approx(1.6975272573, rel=1e-3)
+    assert best.tests.holm == best.tests.welch
+    half = stats.t.ppf(0.975, 9) * stats.sem([a - b for a, b in zip(A, B, strict=True)])
+    assert best.gain_interval == pytest.approx((0.01005 - half, 0.01005 + half))
+    assert (best.unbeaten, other.unbeaten) == (True, False)
+
+
+def test_holm_corrects_for_all_starts_of_a_target_and_random_weights_are_there_once(workplace: Path) -> None:
+    for number, shift in enumerate((0.0, 0.004, 0.012)):
+        add(B, 0, origin=f"o{number}", pretraining=f"p{number}")
+        add([value + shift for value in B], 10, origin=f"o{number}", pretraining=f"p{number}")
+    (comparison,) = compared(margin=0.02)
+    assert [row.start.name for row in comparison.rows] == [
+        "unet o2, epoch 10", "unet o1, epoch 10", "unet o0, epoch 10", "unet random",
+    ]  # fmt: skip
+    plain = [stats.ttest_ind([v + s for v in B], B, equal_var=False).pvalue for s in (0.012, 0.004, 0.0)]
+    found = [row.tests.holm for row in comparison.rows if row.tests]
+    assert found == pytest.approx([3 * plain[0], 2 * plain[1], 1.0])
+    equal = comparison.rows[1].tests
+    error = (2 * stats.tvar(B) / 10) ** 0.5
+    assert equal is not None and equal.equivalence == pytest.approx(stats.t.sf((0.02 - 0.004) / error, 18))
+
+
+def test_targets_modes_sizes_and_recipes_are_apart_and_folds_are_repetitions(workplace: Path) -> None:
+    add([0.5, 0.6], 0)
+    add([0.7, 0.8], 10)
+    for fold in ("1", "2", "3"):
+        portion = {"size": "20", "fold": fold, "folds": "3"}
+        add([0.5, 0.5 + int(fold) / 10], 0, **portion)
+        add([0.6, 0.6 + int(fold) / 10], 10, **portion)
+    add([0.4], 10, protocol="other")  # alone
+    small, whole = compared()
+    assert (small.name, whole.name) == ("moon, full, 20 images, 3 folds", "moon, full")
+    assert small.rows[0].start.values == pytest.approx([0.65, 0.7, 0.75]) and small.rows[0].gain == pytest.approx(0.1)
+    assert len(whole.rows[0].start.values) == 2
+
+
+def test_a_single_seed_is_not_tested(workplace: Path) -> None:
+    add([0.5], 0)
+    add([0.7], 10)
+    (comparison,) = compared()
+    first = comparison.rows[0]
+    assert (first.std, first.tests, first.unbeaten, first.gain_interval) == (None, None, None, None)
+    assert first.gain == pytest.approx(0.2)
+
+
+def test_epochs_of_the_curves_by_hand(workplace: Path) -> None:
+    add([0.7, 0.71], 10, CURVES["A"])
+    add([0.6, 0.66], 0, CURVES["B"])
+    (learned,) = read_learning(compared())
+    fast, slow = learned
+    assert fast.level == pytest.approx(0.95 * 0.705)  # of the mean of the last values .70 and .71
+    assert (fast.best, fast.last, fast.reached) == ((3, 2), (3, 2), (2, 2))
+    assert (slow.best, slow.last, slow.reached) == ((3, 2), (3, 3), (None, None))
+    assert fast.mean == {1: pytest.approx(0.25), 2: pytest.approx(0.7)}
