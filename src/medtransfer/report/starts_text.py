@@ -42,11 +42,11 @@ def table_rows(comparison: StartComparison) -> list[Row]:
 
 def _row(row: Compared, comparison: StartComparison) -> Row:
     tests, interval = row.tests, row.gain_interval
+    bounds = "" if interval is None else f" ({signed(interval[0])} to {signed(interval[1])})"
     return {
         "start": row.start.name, comparison.metric.label: number(row.mean) + ("" if row.std is None else f" ± {row.std:.3f}"),
         "n": len(row.start.values), "best?": "–" if row.unbeaten is None else ("maybe" if row.unbeaten else "no"),
-        "above reference": "reference" if row.gain is None else signed(row.gain),
-        "its interval": "–" if interval is None else f"{signed(interval[0])} to {signed(interval[1])}",
+        "above reference": "reference" if row.gain is None else signed(row.gain) + bounds,
         "p (t)": probability(tests.student if tests else None), "p (Welch)": probability(tests.welch if tests else None),
         "p Holm": probability(tests.holm if tests else None), "p (ranks)": probability(tests.mann_whitney if tests else None),
         "g": "–" if tests is None else signed(tests.effect, 2), "p equal": probability(tests.equivalence if tests else None),
