@@ -1,5 +1,6 @@
 """Initialisations side by side: every number against SciPy and by hand, and what is never mixed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,21 @@ def test_epochs_of_the_curves_by_hand(workplace: Path) -> None:
     assert (fast.best, fast.last, fast.reached) == ((3, 2), (3, 2), (2, 2))
     assert (slow.best, slow.last, slow.reached) == ((3, 2), (3, 3), (None, None))
     assert fast.mean == {1: pytest.approx(0.25), 2: pytest.approx(0.7)}
+
+
+def test_weights_that_continue_from_others_start_at_those_and_have_their_chain_as_name(workplace: Path) -> None:
+    add([0.5, 0.6], 0)
+    add([0.7, 0.8], 10)
+    add([0.7, 0.8], 0, origin="xrays", pretraining="p2")
+    add([0.8, 0.9], 10, origin="xrays", pretraining="p2")
+    pools = [
+        replace(pool, parents=({"origin": "simple"},), chain="simple>xrays") if pool.fields["origin"] == "xrays" else pool
+        for pool in collect(SETTING)[0]
+    ]
+    (comparison,) = compare_starts(pools, 0.95, 0.01)
+    assert [row.start.name for row in comparison.rows] == [
+        "unet simple>xrays, epoch 10", "unet simple, epoch 10", "unet random",
+    ]  # fmt: skip
+    assert [row.gain for row in comparison.rows] == [pytest.approx(0.3), pytest.approx(0.2), None]
+    (against,) = compare_starts(pools, 0.95, 0.01, "simple")
+    assert [row.gain for row in against.rows] == [pytest.approx(0.1), None, pytest.approx(-0.2)]

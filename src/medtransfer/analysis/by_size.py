@@ -21,13 +21,14 @@ class SizePoint:
     Attributes:
         initialisation: its name.
         encoder: encoder of the weights.
-        origin: origin of the weights.
+        origin: origin of the weights, or their chain, such as `supervised>chestxray14`.
         epoch: key of the candidate; 0 is random.
         size: number or share of the training images; empty: all.
         mean: mean outcome over seeds, then folds.
         std: standard deviation (ddof 1) over folds, or over seeds without folds; None of one.
         interval: Student's interval of the mean over the same; None likewise.
-        gain: mean difference to epoch 0 on the same images, over the seeds and folds of both; None for epoch 0 and where it lacks.
+        gain: mean difference to random weights of the same encoder on the same images, over the seeds and folds of both; None of
+            random weights and where they lack.
         gain_interval: its interval.
         folds: number of folds, 0 without.
         seeds: number of seeds, the fewest of a fold.
@@ -96,18 +97,29 @@ def curves_over_size(pools: Sequence[Pool], confidence: float) -> list[SizeCurve
 
 def _curves(key: tuple[str, ...], pools: Sequence[Pool], confidence: float, label: str) -> SizeCurves:
     outcomes: dict[tuple[str, ...], dict[Key, dict[str, dict[int, float]]]] = {}
+    random: dict[tuple[str, str], Repeats] = {}  # by encoder and size, of the first pretraining that has them
     for pool in pools:
-        weights = (pool.fields["encoder"], pool.fields["origin"], pool.digests["pretraining"])
+        weights = (pool.fields["encoder"], origin_of(pool), pool.digests["pretraining"])
         by_candidate = outcomes.setdefault((*weights, pool.portion[0]), {})
         for (candidate, seed), value in pool.outcome.items():
+            if candidate == 0 and pool.parents:
+                continue  # the weights that it continues from, which are a start of their own
             by_candidate.setdefault(candidate, {}).setdefault(pool.portion[1], {})[seed] = value
+        if 0 in by_candidate:
+            random.setdefault((weights[0], pool.portion[0]), by_candidate[0])
     sizes = sorted({pool.portion[0] for pool in pools}, key=rank_of_size)
     points = [
-        _point(weights, candidate, size, by_candidate, pools[0].metric, confidence)
+        _point(weights, candidate, size, by_candidate[candidate], by_candidate.get(0) or random.get((weights[0], size), {}),
+               pools[0].metric, confidence)
         for (*weights, size), by_candidate in outcomes.items() for candidate in by_candidate
     ]  # fmt: skip
     order = sorted(points, key=lambda one: (one.encoder, one.origin, str(one.epoch).zfill(9), rank_of_size(one.size)))
     return SizeCurves(key[0], key[1], key[2], pools[0].metric, tuple(sizes), tuple(order), label)
+
+
+def origin_of(pool: Pool) -> str:
+    """Return the name of a pool's weights: the chain where they continue from others, else the origin."""
+    return pool.chain or pool.fields["origin"]
 
 
 def rank_of_size(size: str) -> tuple[int, float]:
@@ -116,10 +128,9 @@ def rank_of_size(size: str) -> tuple[int, float]:
 
 
 def _point(
-    weights: Sequence[str], candidate: Key, size: str, by_candidate: Mapping[Key, Repeats], metric: Metric, confidence: float
+    weights: Sequence[str], candidate: Key, size: str, repeats: Repeats, random: Repeats, metric: Metric, confidence: float
 ) -> SizePoint:  # fmt: skip
     encoder, origin, _ = weights
-    repeats, random = by_candidate[candidate], by_candidate.get(0, {})
     values = by_repetition(repeats)
     gains = by_repetition({
         fold: {seed: value - random[fold][seed] for seed, value in seeds.items() if seed in random.get(fold, {})}

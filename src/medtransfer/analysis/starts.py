@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from medtransfer.analysis.by_size import Repeats, by_repetition, rank_of_size
+from medtransfer.analysis.by_size import Repeats, by_repetition, origin_of, rank_of_size
 from medtransfer.analysis.pool import Pool
 from medtransfer.metrics.comparison import Interval, holm
 from medtransfer.metrics.transfer import Key
@@ -21,8 +21,8 @@ class Start:
     Attributes:
         name: its name.
         encoder: encoder of the weights.
-        origin: origin of the weights; of random ones one of those that have them.
-        epoch: key of the candidate; 0 is random.
+        origin: origin of the weights, or their chain, such as `supervised>chestxray14`; empty for random ones.
+        epoch: key of the candidate.
         repeats: outcomes by fold and seed.
         runs: ids of the fine-tunings' runs.
     """
@@ -146,10 +146,11 @@ def compare_starts(
 def _starts(pools: Sequence[Pool]) -> list[Start]:
     """Return the last candidate of every pretraining, and random weights once per encoder: of its first origin by name."""
     found: dict[tuple[str, str, str, Key], tuple[dict[str, dict[int, float]], list[str]]] = {}
-    for pool in sorted(pools, key=lambda pool: (pool.fields["encoder"], pool.fields["origin"])):
-        encoder, origin = pool.fields["encoder"], pool.fields["origin"]
-        for key in {0, pool.candidates[-1]} & set(pool.values):
-            weights = (encoder, origin, pool.digests["pretraining"]) if key != 0 else (encoder, "", "")
+    for pool in sorted(pools, key=lambda pool: (pool.fields["encoder"], origin_of(pool))):
+        encoder, origin = pool.fields["encoder"], origin_of(pool)
+        random = set() if pool.parents else {0}  # epoch 0 of weights that continue from others are those
+        for key in ({pool.candidates[-1]} | random) & set(pool.values):
+            weights = (encoder, "", "") if key in random else (encoder, origin, pool.digests["pretraining"])
             repeats, runs = found.setdefault((*weights, key), ({}, []))
             for (candidate, seed), value in sorted(pool.outcome.items()):
                 if candidate == key and seed not in repeats.get(pool.portion[1], {}):
@@ -190,7 +191,7 @@ def _rows(starts: Sequence[Start], confidence: float, margin: float, reference: 
 
 def _reference(start: Start, starts: Sequence[Start], origin: str | None) -> Start | None:
     """Return what a start is compared with: of the same encoder where there is one; None for a reference itself."""
-    wanted = [one for one in starts if (one.epoch == 0 if origin is None else one.origin == origin)]
+    wanted = [one for one in starts if one.origin == (origin or "")]
     if start in wanted:
         return None
     return next((one for one in wanted if one.encoder == start.encoder), wanted[0] if wanted else None)
@@ -218,5 +219,5 @@ def _unbeaten(starts: Sequence[Start], confidence: float) -> set[object] | None:
     if min(map(len, values.values())) < 2:
         return None
     alike = len({tuple((fold, *sorted(seeds)) for fold, seeds in sorted(start.repeats.items())) for start in starts}) == 1
-    random = {start.name for start in starts if start.epoch == 0}
+    random = {start.name for start in starts if not start.origin}
     return set(confidence_set(estimate(values, apart=random, blocked=alike), confidence))

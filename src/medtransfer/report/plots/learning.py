@@ -38,7 +38,7 @@ def draw_curves(figure: FigureBase, learnings: Sequence[Learning], label: str, h
         for curve in one.curves:
             axes.plot(list(curve), list(curve.values()), color=colour, alpha=0.35, linewidth=0.8, clip_on=False)
         mean = one.mean
-        style = "--" if one.start.epoch == 0 else "-"
+        style = "-" if one.start.origin else "--"
         axes.plot(list(mean), list(mean.values()), style, color=colour, linewidth=1.8, label=one.start.name, clip_on=False)
         epoch = max(mean)
         axes.scatter([epoch], [mean[epoch]], 20, colour, zorder=3, clip_on=False, urls=[
