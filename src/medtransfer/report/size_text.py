@@ -47,7 +47,7 @@ def explain(curves: Sequence[SizeCurves], confidence: float) -> str:
     over = "folds" if all(curve.folds for curve in curves) else "seeds, or folds where there are some"
     text = (
         f"Means and {100 * confidence:g} % intervals (Student’s t) over {over}. With one seed and fold every start is trained on "
-        "the same images, and a smaller subset is part of a larger one; above random is the mean difference to random weights on the "
-        "same images. The larger a subset, the more of it the repetitions share, so intervals get too narrow."
+        "the same images, and a smaller subset is part of a larger one; above random is the mean difference to random weights "
+        "on the same images. The larger a subset, the more of it the repetitions share, so intervals get too narrow."
     )
     return f"{text} {FOLDS}" if any(curve.folds for curve in curves) else text
