@@ -44,8 +44,8 @@ demo: $(READY) ## run the whole study on generated data and print the report
 test: $(READY) ## run the fast tests
 	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadscope
 
-test-all: $(READY) lint ## lint, and run every test in two processes; those on real images need MEDTRANSFER_REALDATA=<folder>
-	@$(BIN)/python -m pytest -q --durations=15 -n 2 --dist loadscope --no-loadscope-reorder
+test-all: $(READY) lint ## lint, and run every test in three processes; those on real images need MEDTRANSFER_REALDATA=<folder>
+	@$(BIN)/python -m pytest -q --durations=15 -n 3 --dist loadscope --no-loadscope-reorder
 
 lint: $(READY) ## ruff, mypy and the import layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PYTHONPATH=src $(BIN)/lint-imports --no-cache

@@ -49,7 +49,7 @@ TINY: dict[str, Any] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the modules that have slow tests, so that two processes end at about the same time."""
+    """Start with the modules that have slow tests, so that all processes end at about the same time."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
