@@ -37,7 +37,7 @@ from medtransfer.training.checkpoints import load_encoder
 
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
 FILES = {"weights.safetensors", "model.json", "metrics.json", "per_image.csv", "overlays.png"}
-TRAINED = [name for name, mode in MODES.items() if not mode.solved]
+TRAINED = [name for name, mode in MODES.items() if not mode.on_features]
 
 
 def wanted(encoder: str = "unet", epoch: int = 3, mode: str = "full", seed: int = 7) -> CellName:
@@ -513,7 +513,7 @@ def test_every_fault_shows_before_any_work(finetune, tiny_params):
         finetune(wanted(), {"select": "validation"})
     with pytest.raises(InputError, match="validation samples in data/prepared/sample, since finetune.patience is set"):
         finetune(wanted(), {"patience": 3})
-    with pytest.raises(InputError, match="finetune.loss to be one of dice, dice-ce, .* for the segmentation of .* got 'hinge'"):
+    with pytest.raises(InputError, match="finetune.loss to be one of dice, soft-dice, .* for the segmentation of .* got 'hinge'"):
         finetune(wanted(), {"loss": "hinge"})
     with pytest.raises(InputError, match=r"4 finetune.class_weights for .*, of the background and RV .* but got \[1.0, 5.0\]"):
         finetune(wanted(), {"class_weights": [1, 5]})
