@@ -108,3 +108,17 @@ def test_a_file_that_other_hosts_may_have_open_keeps_its_journal(
     monkeypatch.setattr(write_ahead, "_MOUNTS", mounts)
     with ahead(store):
         assert journal(store) == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("lines", "shared"),
+    [(r"server:/x /mnt/our\040share nfs4 rw 0 0", True), ("a /mnt autofs rw 0 0\nserver:/x /mnt nfs4 rw 0 0", True),
+     ("server:/x /mnt smb3 rw 0 0\n/dev/sdb /mnt xfs rw 0 0", False), ("server:/x /mnt/\udce9 nfs rw 0 0", False)],
+    ids=["a space", "the later of two", "the later of two is local", "no UTF-8"],
+)  # fmt: skip
+def test_mounts_are_read_as_the_system_writes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, shared: bool
+) -> None:
+    (tmp_path / "mounts").write_text(f"/dev/vda / ext4 rw 0 0\n{lines}\n", encoding="utf-8", errors="surrogateescape")
+    monkeypatch.setattr(write_ahead, "_MOUNTS", tmp_path / "mounts")
+    assert write_ahead._may_be_shared(Path("/mnt/our share/mlflow.db")) is shared

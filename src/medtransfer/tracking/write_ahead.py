@@ -1,5 +1,6 @@
 """Write many runs to an embedded store without waiting for the disk after each request."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 # File systems that several hosts can mount; processes on two hosts do not see each other's write-ahead log.
 _SHARED = ("9p", "afs", "beegfs", "ceph", "cifs", "fuse.", "glusterfs", "gpfs", "lustre", "nfs", "smb", "vboxsf", "virtiofs")
 _MOUNTS = Path("/proc/mounts")
+_ESCAPED = re.compile(r"\\([0-7]{3})")  # a space, for one, in a folder's name
 
 
 @contextmanager
@@ -69,6 +71,7 @@ def _may_be_shared(file: Path) -> bool:
     """Return whether a file is on a file system that another host may have mounted too; where that is not told, it is not."""
     if not _MOUNTS.exists():
         return False
-    mounts = [line.split()[1:3] for line in _MOUNTS.read_text().splitlines()]
-    above = [(len(folder), kind) for folder, kind in mounts if file.resolve().is_relative_to(folder)]
-    return max(above, default=(0, ""))[1].startswith(_SHARED)
+    lines = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    mounts = [(_ESCAPED.sub(lambda code: chr(int(code[1], 8)), line.split()[1]), line.split()[2]) for line in lines]
+    above = [(len(folder), number, kind) for number, (folder, kind) in enumerate(mounts) if file.resolve().is_relative_to(folder)]
+    return max(above, default=(0, 0, ""))[2].startswith(_SHARED)  # of two on one folder the later one is seen
