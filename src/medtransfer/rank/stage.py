@@ -41,6 +41,7 @@ from medtransfer.tasks.contract import Metric
 
 log = logging.getLogger("medtransfer")
 PAGE = "ranking.html"
+ADDED = {"sources": (), "continues": False}  # fields of a candidate that say nothing about others, in the names of their records
 
 
 def run(params: Params, brief: bool = False) -> str:
@@ -158,7 +159,7 @@ def _by(params: Params, target: PreparedTarget) -> list[str]:
 
 
 def _job(candidate: Candidate, target: PreparedTarget, indicators: Sequence[str], params: Params) -> Measure:
-    file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', candidate.name)}-{digest(without(asdict(candidate), {'sources': ()}), 6)}.json"
+    file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', candidate.name)}-{digest(without(asdict(candidate), ADDED), 6)}.json"
     record = Path(params.rank.out) / "candidates" / file
     return Measure(candidate, str(target.folder), tuple(indicators), params.finetune.mode, str(record))
 
