@@ -162,13 +162,12 @@ def pretrain(params: Params, force: bool = False) -> Path:
 
 
 def _pretrain_parent(params: Params) -> None:
-    """Make the checkpoints of the origin that `pretrain.origin` continues from, or reuse them."""
-    from medtransfer.pretrain.start import check_chain, parent_origin
+    """Make the checkpoints of the origin that `pretrain.origin` continues from, unless they are finished."""
+    from medtransfer.pretrain.start import check_chain, parent_to_make
 
     check_chain(params.pretrain)
-    parent = parent_origin(params.pretrain)
-    if parent is not None and is_main_process():
-        log.info("pretrain: %s continues from %s, which is made first unless it is finished", params.pretrain.origin, parent)
+    if is_main_process() and (parent := parent_to_make(params.pretrain)) is not None:
+        log.info("pretrain: %s continues from %s, which is made first", params.pretrain.origin, parent)
         with tracking.project_run_set_aside():
             pretrain_apart(with_values(params, "pretrain", origin=parent))
 
@@ -362,10 +361,10 @@ def study_series(params: Params, given: "Mapping[str, list[Any]]") -> list[tuple
 
 
 def parent_in(params: Params, series: "Collection[tuple[str, str]]", encoder: str, origin: str) -> str:
-    """Return the origin, among the series of a study, that another one continues from; empty if there is none."""
-    from medtransfer.pretrain.start import parent_origin
+    """Return the origin, among the series of a study, that another one continues from or averages; empty if there is none."""
+    from medtransfer.pretrain.start import needed_origin
 
-    parent = parent_origin(params.pretrain.model_copy(update={"origin": origin}))
+    parent = needed_origin(params.pretrain.model_copy(update={"origin": origin}))
     return parent if parent and (encoder, parent) in series else ""
 
 

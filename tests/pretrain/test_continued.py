@@ -165,6 +165,22 @@ def test_the_section_names_a_checkpoint_file_or_folder(chain, params):
         assert info.parents[0]["origin"] == "simple" and "source_accuracy" in info.metrics and len(info.source_classes) == 3
 
 
+def test_options_for_a_continued_pretraining_leave_its_parent_as_it_is(chain, params):
+    """`medtransfer pretrain --origin mine --from simple --source sizes --source-root … --epochs 2`."""
+    relabel(study.prepare(params("simple")), "multiclass", Path("data/prepared/photos"))
+    before = {path.name for path in SIMPLE.parent.iterdir()}, encoder_hash(SIMPLE, 1)
+    changes = {
+        "pretrain__source": "photos", "pretrain__source_root": "data/prepared/photos", "pretrain__origins__other": continued(None),
+        "pretrain__from": "simple", "pretrain__epochs": 2, "pretrain__lr": 0.5,
+    }  # fmt: skip
+    study.pretrain(params("other", **changes))
+    assert ({path.name for path in SIMPLE.parent.iterdir()} - {"unet-other"}, encoder_hash(SIMPLE, 1)) == before
+    info = find_checkpoint(Path("checkpoints/unet-other"), 2)[1]
+    assert info.source == "photos" and info.parents[0]["source"] == find_checkpoint(SIMPLE, 1)[1].source == "sample"
+    with pytest.raises(InputError, match="in elsewhere/unet-simple to continue from, since pretrain.source is that of other"):
+        study.pretrain(params("other", **changes, pretrain__out="elsewhere"))
+
+
 @pytest.mark.parametrize(
     ("start", "changes", "message"),
     [

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from medtransfer.config import ContinuedOrigin, Pretrain
+from medtransfer.config import ContinuedOrigin, Pretrain, TrainedOrigin
+from medtransfer.config.schema import SoupOrigin
 from medtransfer.errors import InputError
 from medtransfer.records import CheckpointInfo, checkpoint_path, find_checkpoint, list_checkpoints, read_kept, series_folder
 from medtransfer.records.pretraining import PRETRAINING_FILE, STATE_FILE
@@ -35,6 +36,36 @@ def parent_origin(section: Pretrain) -> str | None:
     """Return the origin that the section's origin continues from; None if it starts at random or from a file or folder."""
     name = _named(section).partition(AT)[0] if _continues(section) else ""
     return name if name in section.origins else None
+
+
+def parent_to_make(section: Pretrain) -> str | None:
+    """Return the origin to pretrain or import first; None where nothing is lacking.
+
+    A finished one is taken as it is: what the section says of source, length or rate may be meant for its own origin alone.
+
+    Raises:
+        InputError: it is lacking, and the section does not say which source it is to be trained on.
+    """
+    origin, parent = section.origins[section.origin], parent_origin(section)
+    if parent is None:
+        return None
+    folder = series_folder(Path(section.out), section.encoder, parent)
+    if (folder / PRETRAINING_FILE).exists():
+        return None
+    assert isinstance(origin, ContinuedOrigin)
+    if isinstance(section.origins[parent], TrainedOrigin) and None in (origin.source, origin.source_root):
+        raise InputError(
+            f"expected a finished pretraining in {folder} to continue from, since pretrain.source is that of {section.origin}, but "
+            f"there is none; run `medtransfer pretrain --origin {parent}` first, or set source and source_root in "
+            f"pretrain.origins.{section.origin}"
+        )
+    return parent
+
+
+def needed_origin(section: Pretrain) -> str | None:
+    """Return the origin whose checkpoints the section's origin continues from or averages; None if it needs no other."""
+    origin = section.origins[section.origin]
+    return origin.of if isinstance(origin, SoupOrigin) else parent_origin(section)
 
 
 def check_chain(section: Pretrain, named: bool = False) -> None:
