@@ -67,7 +67,13 @@ def test_a_pretraining_waits_for_the_one_that_it_continues_from(tiny_params: Cal
     jobs = {job.name: job for job in plan(params)}
     assert jobs["pretrain unet-continued"].needs == {jobs["pretrain unet-simple"]} and not jobs["pretrain unet-simple"].needs
     alone = plan(tiny_params({"study.origins": ["continued"], "pretrain.from": "simple"}))
-    assert all(not job.needs for job in alone if job.kind == "pretrain")  # it makes the other one itself
+    assert all(not job.needs for job in alone if job.kind == "pretrain")  # it takes the other one as it is, or makes it
+
+
+def test_an_average_waits_for_the_checkpoints_that_it_is_of(tiny_params: Callable[..., Params]) -> None:
+    soup = {"kind": "soup", "of": "simple", "epochs": [1, 2], "images": 6}
+    jobs = {job.name: job for job in plan(tiny_params({"study.origins": ["mean", "simple"], "pretrain.origins.mean": soup}))}
+    assert jobs["pretrain unet-mean"].needs == {jobs["pretrain unet-simple"]} and not jobs["pretrain unet-simple"].needs
 
 
 def test_every_cell_needs_its_target_and_pretraining(tiny_params: Callable[..., Params]) -> None:

@@ -21,7 +21,7 @@ class Job:
         encoder: encoder of the checkpoints that it makes or uses; empty for a preparation.
         origin: origin of these checkpoints; empty for a preparation.
         cell: cell to fine-tune; None for other kinds.
-        parent: origin that a pretraining continues from; empty for others.
+        parent: origin that a pretraining continues from or averages; empty for others.
     """
 
     kind: str

@@ -1,7 +1,9 @@
 """Open the source of a pretraining: an ImageFolder, or a prepared target with labels of whole images."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from medtransfer.data.labelled_images import LabelledImages
 from medtransfer.data.prepared_images import PreparedImages, check_source
@@ -12,6 +14,20 @@ from medtransfer.records import TARGET_FILE, PreparedTarget
 from medtransfer.tasks import TASKS
 
 log = logging.getLogger("medtransfer")
+
+
+def open_plain(root: Path, contract: Mapping[str, Any], seed: int) -> LabelledImages:
+    """Open the training images without augmentation, of the size and with the normalisation of an input contract.
+
+    Raises:
+        InputError: the folder holds neither.
+    """
+    options: dict[str, Any] = {
+        "mean": contract["mean"], "std": contract["std"], "train": False, "randaugment": None, "seed": seed,
+    }  # fmt: skip
+    if (root / TARGET_FILE).is_file():
+        return PreparedImages(PreparedTarget.open(root).verify(), "train", contract["size"], **options)
+    return SourceImages(root, "train", contract["size"], **options)
 
 
 def open_images(root: Path, recipe: Recipe) -> dict[str, LabelledImages]:

@@ -9,13 +9,14 @@ import pytest
 import torch
 from PIL import Image
 from tests.pretrain.written_series import write_series
+from tests.tasks.label_targets import relabel
 from torch import nn
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
-from medtransfer.records import find_checkpoint, list_checkpoints, read_tensors
+from medtransfer.records import Pretraining, find_checkpoint, list_checkpoints, read_tensors
 from medtransfer.training.batch_norm import has_batch_norm, redo_statistics
 from medtransfer.training.checkpoints import load_encoder
 
@@ -111,6 +112,20 @@ def test_statistics_are_means_over_batches():
     assert model[4].running_mean.numpy() == pytest.approx(after + model[3].bias.detach().numpy(), abs=1e-5)
     assert model[1].momentum == 0.1 and not any(module.training for module in model.modules())
     assert has_batch_norm(model) and not has_batch_norm(nn.Sequential(nn.LayerNorm(3)))
+
+
+def test_statistics_of_a_continued_pretraining_are_of_its_own_source(averaged, tiny_params):
+    prepared = study.prepare(tiny_params({"prepare.targets.sample.validation": 0.34}))
+    target = relabel(prepared, "multiclass", Path("data/prepared/sizes"))
+    write_series(Path("checkpoints/unet-continued"), tiny_params(), (0, 1, 3), source="sizes")
+    folder = averaged(**{
+        "pretrain.origins.mine": {"kind": "soup", "of": "continued", "epochs": [1, 3], "images": 6},
+        "pretrain.origins.continued.source": "sizes", "pretrain.origins.continued.source_root": str(target.folder),
+    })  # fmt: skip
+    assert list_checkpoints(folder)[3].source == "sizes"
+    assert Pretraining.read(folder / "pretraining.json").inputs == [
+        ["sizes", target.info.fingerprint, "data/prepared/sizes", "statistics"]
+    ]
 
 
 def test_an_encoder_without_batch_normalisation_needs_no_images(averaged):

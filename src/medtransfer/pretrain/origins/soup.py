@@ -19,13 +19,15 @@ from torch import Tensor, nn
 from medtransfer import tracking
 from medtransfer.config import Pretrain
 from medtransfer.config.schema import SoupOrigin
-from medtransfer.data.pretraining_images import SourceImages
+from medtransfer.data.labelled_images import LabelledImages
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
 from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.pretrain.reuse import move_aside_foreign, reuse
+from medtransfer.pretrain.source import open_plain
+from medtransfer.pretrain.start import source_of
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.sync import finish
 from medtransfer.progress import track
@@ -68,6 +70,7 @@ class _Plan:
     Attributes:
         start: path and record of the random initialisation of the pretraining.
         parents: those of the checkpoints, ascending.
+        root: folder of the source.
         images: source images for statistics; None for an encoder without batch normalisation.
         fingerprint: digest of the source images; None likewise.
         checkpoints: folder of the average.
@@ -75,7 +78,8 @@ class _Plan:
 
     start: Found
     parents: tuple[Found, ...]
-    images: SourceImages | None
+    root: Path
+    images: LabelledImages | None
     fingerprint: str | None
     checkpoints: CheckpointFolder
 
@@ -95,24 +99,26 @@ def _plan(section: Pretrain) -> _Plan:
             f"expected the checkpoints of one pretraining in {folder}, but got those of {len(pretrainings)}; averages of weights "
             "need one start: keep one pretraining per folder"
         )
-    last = parents[-1][1]
+    last, (source, root) = parents[-1][1], _source(section, entry.of)
     images = fingerprint = None
     if has_batch_norm(load_encoder(*parents[-1])):
-        if last.source != section.source:
+        if last.source != source:
             raise InputError(
                 f"expected pretrain.source {last.source!r}, of the checkpoints in {folder}, since {key} needs source images for "
-                f"batch normalisation, but got {section.source!r}; name the source and its folder, pretrain.source_root"
+                f"batch normalisation, but got {source!r}; name the source and its folder, pretrain.source_root"
             )
-        images = SourceImages(
-            Path(section.source_root), "train", last.input["size"], mean=last.input["mean"], std=last.input["std"], train=False,
-            randaugment=None, seed=section.seed,
-        )  # fmt: skip
+        images = open_plain(root, last.input, section.seed)
         fingerprint = images.fingerprint()
     options = [entry.images, section.micro_batch, section.seed, section.precision] if images else []
     weights = [info.weights for _, info in parents]
     pretraining = digest([section.encoder, section.origin, "soup", start[1].weights, weights, fingerprint, *options])
     path = series_folder(Path(section.out), section.encoder, section.origin)
-    return _Plan(start, tuple(parents), images, fingerprint, CheckpointFolder(path, pretraining, (0, max(entry.epochs))))
+    return _Plan(start, tuple(parents), root, images, fingerprint, CheckpointFolder(path, pretraining, (0, max(entry.epochs))))
+
+
+def _source(section: Pretrain, origin: str) -> tuple[str, Path]:
+    """Return name and folder of the source of an origin, which may have one of its own."""
+    return source_of(section.model_copy(update={"origin": origin}) if origin in section.origins else section)
 
 
 def _cook(section: Pretrain, plan: _Plan, cell: str) -> None:
@@ -124,7 +130,7 @@ def _cook(section: Pretrain, plan: _Plan, cell: str) -> None:
         "lineage": [*last.lineage, *(f"{series_file(parent)} {info.weights}" for parent, info in plan.parents)],
     })  # fmt: skip
     encoder = average([load_encoder(*parent) for parent in track(plan.parents, "pretrain: checkpoints", len(plan.parents))])
-    used = _redo(section, encoder, plan.images) if plan.images else 0
+    used = _redo(section, encoder, plan.images, plan.root) if plan.images else 0
     move_aside_foreign(plan.checkpoints)
     first = replace(provenance, epoch=0, lineage=[], licence="")
     save_checkpoint(path, nn.ModuleDict({"encoder": load_encoder(*plan.start)}), first)
@@ -137,7 +143,7 @@ def _cook(section: Pretrain, plan: _Plan, cell: str) -> None:
     epochs = list(plan.checkpoints.epochs)
     averaged = ", ".join(str(info.epoch) for _, info in plan.parents)
     tags = {"saved": " ".join(map(str, epochs)), "stopped": f"averaged over the epochs {averaged} of {plan.parents[0][1].origin}"}
-    inputs = [[last.source, plan.fingerprint, section.source_root, "statistics"]] if plan.fingerprint else []
+    inputs = [[last.source, plan.fingerprint, str(plan.root), "statistics"]] if plan.fingerprint else []
     done = Pretraining(
         path.name,
         cell,
@@ -173,14 +179,14 @@ def average(encoders: Sequence[Encoder]) -> Encoder:
     return encoders[-1]
 
 
-def _redo(section: Pretrain, encoder: Encoder, images: SourceImages) -> int:
+def _redo(section: Pretrain, encoder: Encoder, images: LabelledImages, root: Path) -> int:
     """Compute the statistics of batch normalisation again; return the number of images, whole batches of them."""
     count = min(_entry(section).images, len(images))
     size = min(section.micro_batch, count)
     if size < 2:
         raise InputError(
             f"expected at least 2 source images per batch for the statistics of batch normalisation, but got {size}; raise "
-            f"pretrain.micro_batch, or add pictures to {section.source_root}"
+            f"pretrain.micro_batch, or add pictures to {root}"
         )
     drawn = np.random.default_rng(derive_seed(section.seed, "soup")).permutation(len(images))[: count - count % size]
     fabric = open_fabric(section.accelerator, 1, section.precision)
