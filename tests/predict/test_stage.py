@@ -22,8 +22,9 @@ from medtransfer import tracking
 from medtransfer.config import Predict, load_params
 from medtransfer.errors import InputError
 from medtransfer.metrics.segmentation import SegmentationEvaluation
+from medtransfer.predict.images import Image
 from medtransfer.predict.model import Model, load_model
-from medtransfer.predict.stage import run
+from medtransfer.predict.stage import _mask_rule, _warn_of_layout, run
 from medtransfer.predict.windows import Plan
 from medtransfer.records import ImageRule
 
@@ -308,6 +309,23 @@ def test_what_does_not_fit_is_refused_before_any_prediction(
     with pytest.raises(InputError, match=message):
         predict([make_model("a"), make_model("b", **changed)], options.pop("images", pictures), **options)
     assert not counted
+
+
+def test_labels_of_masks_that_name_no_background_take_0_for_it() -> None:
+    def table(labels: dict[int | str, str]) -> Any:
+        return _mask_rule(load_params([PARAMS], {"predict.labels": labels}).predict, ["cyst", "solid"]).table
+
+    assert table({85: "cyst", 170: "solid"}) == table({0: "background", 85: "cyst", 170: "solid"})
+    assert table({85: "cyst", 170: "background"}) == {85: 1, 170: 0}
+
+
+def test_the_layout_of_slices_is_said_where_a_model_of_pictures_gets_a_volume(caplog: pytest.LogCaptureFixture) -> None:
+    picture, volume = Image("a", Path("a.png"), (), False), Image("b", Path("b.nii.gz"), (), True)
+    _warn_of_layout([picture], [ImageRule("keep")])
+    _warn_of_layout([picture, volume], [VOLUME])
+    assert not caplog.records
+    _warn_of_layout([picture, volume], [ImageRule("keep")])
+    assert "1 of the images are volumes, such as b: of a slice x runs along the columns" in caplog.text
 
 
 def test_a_record_names_the_models_and_the_files(

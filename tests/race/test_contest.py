@@ -94,3 +94,8 @@ def test_names_beside_the_picture_do_not_overlap(values):
     moved = apart(values, 0.1, low=0.0)
     assert all(before - after >= 0.1 - 1e-9 for before, after in zip(moved, moved[1:], strict=False))
     assert min(moved) >= -1e-9
+
+
+def test_all_are_fine_tuned_in_full_where_rungs_would_cost_no_less() -> None:
+    assert fit_rungs(2, 12, 2, 24) == [Rung(2, 12)]  # 2 x 6 and 1 x 12 would be 24 epochs, too
+    assert fit_rungs(3, 12, 2, 36) == [Rung(3, 3), Rung(2, 6), Rung(1, 12)]

@@ -70,7 +70,8 @@ def fit_rungs(candidates: int, epochs: int, eta: int, budget: int) -> list[Rung]
         budget: epochs at most of all fine-tunings together.
 
     Returns:
-        The plan; the cheapest one where the budget pays for none, which the caller has to check.
+        The plan; all in full where that costs no more; the cheapest one where the budget pays for none, which the caller has to
+        check.
     """
     plans = []
     for rungs in range(1, max(candidates, epochs).bit_length() + 2):  # more rungs repeat schedules of one epoch
@@ -80,7 +81,8 @@ def fit_rungs(candidates: int, epochs: int, eta: int, budget: int) -> list[Rung]
         plans.append(plan)
     usual = sum(eta**power <= candidates for power in range(1, candidates.bit_length() + 1))
     eligible = plans[min(usual, len(plans) - 1) :]
-    return next((plan for plan in eligible if cost_of(plan) <= budget), min(eligible, key=cost_of))
+    chosen = next((plan for plan in eligible if cost_of(plan) <= budget), min(eligible, key=cost_of))
+    return min(plans[0], chosen, key=cost_of)
 
 
 def cost_of(plan: Sequence[Rung]) -> int:

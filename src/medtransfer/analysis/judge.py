@@ -15,7 +15,7 @@ from medtransfer.analysis.trials import judge_trial
 from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.pairs import read_pair
 from medtransfer.indicators.robustness.triplet import bootstrap_robustness, standard_error, triplet_losses
-from medtransfer.metrics.transfer import CORRELATIONS, Key, regret, tis_random, transferability_indicator_score
+from medtransfer.metrics.transfer import CORRELATIONS, Key, named, regret, tis_random, transferability_indicator_score
 from medtransfer.metrics.uncertainty import (
     Estimates,
     confidence_set,
@@ -80,6 +80,8 @@ def unjudged(pool: Pool, least: float) -> str:
     means = pool.means.values()
     if pool.blind:
         return "no model learned: none predicts any foreground in any test image; train for more epochs or at another learning rate"
+    if len(means) == 1:
+        return f"only {named(next(iter(pool.means)))} was fine-tuned by this recipe: there is nothing to choose between"
     if max(means) == min(means):
         return f"all checkpoints have the same mean {pool.metric.label}, {max(means):.3f}, so every choice is the best"
     if max(means) <= floor:

@@ -29,7 +29,7 @@ from medtransfer.predict.reference_masks import find_masks, read_reference, refu
 from medtransfer.predict.windows import Plan
 from medtransfer.prepare.mask_values import MaskRule, read_rule
 from medtransfer.progress import track
-from medtransfer.records import BROKEN_ARRAYS, Prediction, read_values, write_text, write_values
+from medtransfer.records import BROKEN_ARRAYS, ImageRule, Prediction, read_values, write_text, write_values
 from medtransfer.records.tables import as_csv, as_markdown
 
 log = logging.getLogger("medtransfer")
@@ -119,6 +119,7 @@ def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[l
     if section.mask_suffix is None and not section.channels:
         refuse_masks(images, folder)
     masks = find_masks(images, Path(section.masks), suffix) if section.masks else {}
+    _warn_of_layout(images, [rule_of(info) for info in infos])
     tracking.require_experiments([STAGE])
     models = [load_model(folder, checkpoints, section.accelerator, section.precision) for folder in folders]
     models.sort(key=lambda model: model.info.weights)  # so that their order does not count
@@ -132,11 +133,28 @@ def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[l
         return records, text
 
 
+def _warn_of_layout(images: Sequence[Image], rules: Sequence[ImageRule]) -> None:
+    """Say how slices are laid out if volumes are given to a model of 8-bit pictures, which may have seen them otherwise."""
+    volumes = [image.name for image in images if image.is_volume]
+    if volumes and any(rule.kind == "keep" for rule in rules):
+        log.warning(
+            "predict: the model was trained on pictures of 8 bits, and %d of the images are volumes, such as %s: of a slice x runs "
+            "along the columns and y down the rows, array[:, :, z].T of a NIfTI file. If its pictures were saved without the "
+            "transpose, the results are wrong: predict pictures that are made alike, or train it on volumes", len(volumes),
+            volumes[0],
+        )  # fmt: skip
+
+
 def _mask_rule(section: Predict, classes: Sequence[str]) -> MaskRule:
-    """Return how raw values of reference masks become classes: their numbers, unless `labels` says otherwise."""
+    """Return how raw values of reference masks become classes: their numbers, unless `labels` says otherwise.
+
+    Of labels that name no background 0 is the background.
+    """
     values = section.labels
     if values is None and len(classes) > 1:
         values = dict(enumerate(("background", *classes)))
+    elif values and "background" not in values.values() and all(isinstance(value, int) and value for value in values):
+        values = {0: "background", **values}
     return read_rule(values, classes, None, segments=True)
 
 
