@@ -118,3 +118,14 @@ def test_weights_that_continue_from_others_start_at_those_and_have_their_chain_a
     assert [row.gain for row in comparison.rows] == [pytest.approx(0.3), pytest.approx(0.2), None]
     (against,) = compare_starts(pools, 0.95, 0.01, "simple")
     assert [row.gain for row in against.rows] == [pytest.approx(0.1), None, pytest.approx(-0.2)]
+
+
+def test_random_weights_of_another_encoder_are_no_reference_and_a_checkpoint_that_is_only_scored_no_start(workplace: Path) -> None:
+    add([0.5, 0.6], 0)
+    add([0.7, 0.8], 10)
+    add([0.7, 0.9], 10, encoder="swin", pretraining="p2")
+    pools = [replace(pool, candidates=(*pool.candidates, 30)) for pool in collect(SETTING)[0]]
+    (comparison,) = compare_starts(pools, 0.95, 0.01)
+    assert {row.start.name: row.gain for row in comparison.rows} == {
+        "swin simple, epoch 10": None, "unet simple, epoch 10": pytest.approx(0.2), "unet random": None,
+    }  # fmt: skip

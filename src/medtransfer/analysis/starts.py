@@ -144,12 +144,13 @@ def compare_starts(
 
 
 def _starts(pools: Sequence[Pool]) -> list[Start]:
-    """Return the last candidate of every pretraining, and random weights once per encoder: of its first origin by name."""
+    """Return the last fine-tuned candidate of every pretraining, and random weights once per encoder."""
     found: dict[tuple[str, str, str, Key], tuple[dict[str, dict[int, float]], list[str]]] = {}
     for pool in sorted(pools, key=lambda pool: (pool.fields["encoder"], origin_of(pool))):
         encoder, origin = pool.fields["encoder"], origin_of(pool)
         random = set() if pool.parents else {0}  # epoch 0 of weights that continue from others are those
-        for key in ({pool.candidates[-1]} | random) & set(pool.values):
+        last = [key for key in pool.candidates if key in pool.values][-1:]  # later ones may be scored alone
+        for key in {*last, *random} & set(pool.values):
             weights = (encoder, "", "") if key in random else (encoder, origin, pool.digests["pretraining"])
             repeats, runs = found.setdefault((*weights, key), ({}, []))
             for (candidate, seed), value in sorted(pool.outcome.items()):
@@ -190,11 +191,12 @@ def _rows(starts: Sequence[Start], confidence: float, margin: float, reference: 
 
 
 def _reference(start: Start, starts: Sequence[Start], origin: str | None) -> Start | None:
-    """Return what a start is compared with: of the same encoder where there is one; None for a reference itself."""
+    """Return what a start is compared with, random weights of its own encoder alone; None for a reference itself."""
     wanted = [one for one in starts if one.origin == (origin or "")]
     if start in wanted:
         return None
-    return next((one for one in wanted if one.encoder == start.encoder), wanted[0] if wanted else None)
+    same = [one for one in wanted if one.encoder == start.encoder]
+    return next(iter(same or (wanted if origin else [])), None)
 
 
 def _gain(start: Start, other: Start, confidence: float) -> tuple[float | None, Interval | None]:
