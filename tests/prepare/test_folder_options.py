@@ -100,6 +100,23 @@ def test_the_suffixes_passed_over_are_in_the_error(tmp_path: Path) -> None:
         scan(tmp_path, SIZE, {})
 
 
+@pytest.mark.parametrize(
+    ("options", "ending", "remedy"),
+    [
+        ({}, "_mask", r"named a for .*a\.png in .*masks, .* the 2 images .*a_mask\.png; set the option `suffix: _mask`"),
+        ({"suffix": "_gt"}, " (seg)", r"named a_gt for .*a \(seg\)\.png; set the option `suffix: ' \(seg\)'`"),
+        ({}, "_mask_1", "set the option `suffix: _mask`"),
+        ({"suffix": "_gt"}, "", r"masks named \*_gt in .*, but got a.png"),
+    ],
+)
+def test_another_ending_of_all_masks_is_named(options: dict[str, Any], ending: str, remedy: str, tmp_path: Path) -> None:
+    for name in ("a", "ab"):
+        save(tmp_path / "images" / f"{name}.png", GREY)
+        save(tmp_path / "masks" / f"{name}{ending}.png", LEFT)
+    with pytest.raises(InputError, match=remedy):
+        scan(tmp_path, SIZE, options)
+
+
 def test_jpeg_masks_are_split_in_the_middle(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     noise = np.random.default_rng(0).integers(0, 8, SIZE, dtype=np.uint8)
     blank = np.zeros(SIZE, np.uint8)

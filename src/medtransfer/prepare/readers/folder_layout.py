@@ -102,6 +102,7 @@ def _list_home(split: str | None, home: Path, options: Mapping[str, Any]) -> Ite
     images = _take_off({name: path for name, path in images.items() if path not in listed}, options["image_suffix"], image_folder)
     owned: dict[str, list[Path]] = {}
     for folder, paths in masks.items():
+        _refuse_other_ending(paths, images, options["suffix"], folder)
         of_folder = _assign(paths, images, options["suffix"], options["join"], folder)
         for name, _, _ in pair_up(images, {name: own[0] for name, own in of_folder.items()}, home, others):
             owned.setdefault(name, []).extend(of_folder[name])
@@ -165,6 +166,23 @@ def _take_off(images: Mapping[str, Path], endings: str | list[str], folder: Path
         if (other := named.setdefault(name.removesuffix(ending), path)) != path:
             raise InputError(f"expected different names without their endings in {folder}, but got {other.name} and {path.name}")
     return named
+
+
+def _refuse_other_ending(masks: Mapping[str, Path], images: Mapping[str, Path], suffix: str, folder: Path) -> None:
+    """Raise InputError if no image has a mask by the option `suffix`, but the masks are named like images with another ending."""
+    if not images or any(name + suffix in masks for name in images):
+        return
+    first = min(images)
+    endings = [name.removeprefix(first) for name in masks if name.startswith(first)]
+    ending = max(endings, key=lambda ending: sum(name + ending in masks for name in images), default="")
+    proposed = re.sub(f"{FURTHER}$", "", ending)
+    if proposed in ("", suffix):
+        return
+    text = proposed if re.fullmatch(r"[\w.-]+", proposed) else repr(proposed)
+    raise InputError(
+        f"expected a mask named {first}{suffix} for {images[first]} in {folder}, but none of the {len(images)} images has one so "
+        f"named, and there is {masks[first + ending].name}; set the option `suffix: {text}`"
+    )
 
 
 def _assign(
