@@ -74,9 +74,20 @@ def test_a_table_names_the_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, r"the labels \[0, 255\] in .*a.png, but got \[76\]; .*`labels`"),
-        ({"labels": {0: "background"}}, r"the labels \[0\] in .*a.png, but got \[76\]"),
-        ({"classes": ["x", "y"]}, "the option labels to map .* one of background, x, y, ignore, but got None"),
+        (
+            {},
+            r"the labels \[0, 255\] in .*a.png, but got \[76\]; it has the values 0, 76 .*"
+            r"`labels`, such as `labels: \{0: background, 76: foreground\}`.*, or split",
+        ),
+        (
+            {"labels": {0: "background", 3: "foreground", 9: "ignore"}},
+            r"the labels \[0, 3\] in .*a.png, but got \[76\]; .*`labels: \{0: background, 3: foreground, 9: ignore, 76: ignore\}`",
+        ),
+        (
+            {"classes": ["x", "y"]},
+            r"the option labels to map .* each of x, y, but it is not set; look at .*masks.a.png: .* 0, 76 .*"
+            r"`labels: \{0: background, 76: x\}`",
+        ),
         ({"labels": {0: "background", 76: "other"}}, "one of background, foreground, ignore, but got"),
         ({"classes": []}, "the option classes"),
         ({"group": "("}, "a regular expression"),

@@ -242,6 +242,16 @@ def test_files_that_do_not_fit_nnunet_are_named(name: str, message: str, tmp_pat
         scan("nnunet", tmp_path)
 
 
+def test_classes_without_labels_name_a_mask_and_its_values(tmp_path: Path) -> None:
+    save(tmp_path / "images/a.nii.gz", volume(0))
+    save(tmp_path / "masks/a.nii.gz", labels())
+    values = ", ".join(map(str, np.unique(labels())))
+    with pytest.raises(
+        InputError, match=rf"look at .*masks.a\.nii\.gz: it has the values {values} .*`labels: \{{0: background, 1: x"
+    ):
+        scan("nifti", tmp_path, classes=["x", "y"])
+
+
 @pytest.mark.parametrize("modalities", [("MRI",), ("FLAIR", "T1", "T2")])
 def test_the_decathlon_is_read(modalities: tuple[str, ...], tmp_path: Path) -> None:
     described = scan("msd", write_msd(tmp_path, modalities=modalities))

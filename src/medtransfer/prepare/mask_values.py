@@ -2,7 +2,7 @@
 
 import logging
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from medtransfer.records import IGNORE
 
 NEAR = 32  # how far from 0 and 255 the values of a JPEG mask may be
 MIDDLE = 128
+MOST_SHOWN = 8  # values of a mask in a message, and in an example of `labels`
 BINARY = ({0: 0, 1: 1}, {0: 0, 255: 1})
 
 log = logging.getLogger("medtransfer")
@@ -29,6 +30,7 @@ class MaskRule:
         ignored: raw values of pixels to leave out of loss and metrics.
         threshold: lowest raw value of the only class; None to use the table.
         segments: class number of each label of a segment, in DICOM segmentations.
+        classes: names of the non-background classes, for messages.
         notes: kinds of notes that were logged already.
     """
 
@@ -36,6 +38,7 @@ class MaskRule:
     ignored: frozenset[int]
     threshold: float | None
     segments: Mapping[str, int] = field(default_factory=dict)
+    classes: Sequence[str] = field(default=(), compare=False)
     notes: set[str] = field(default_factory=set, compare=False)
 
     def number(self, raw: RawMask, path: Path) -> np.ndarray:
@@ -85,12 +88,23 @@ class MaskRule:
         table = self.table if self.table is not None else next((rule for rule in rules if rule.keys() >= set(values)), rules[-1])
         if unknown := [value for value in values if value not in table]:
             meaning = "" if raw.meaning == "labels" else f"the {raw.meaning} "
-            remedy = "define them with the option `labels`" + (", or split them with `threshold`" if self.table is None else "")
-            raise InputError(f"expected the labels {sorted(table)} in {path}, but got {meaning}{unknown[:8]}; {remedy}")
+            remedy = f"define them with the option `labels`{self._such_as([*values, *sorted(self.ignored)])}" + (
+                ", or split them with `threshold`" if self.table is None else ""
+            )
+            raise InputError(
+                f"expected the labels {sorted(table)} in {path}, but got {meaning}{unknown[:8]}; "
+                f"{describe_values(values)}; {remedy}"
+            )
         mask = np.zeros(raw.values.shape, np.uint8)
         for value in values:
             mask[raw.values == value] = table[value]
         return mask
+
+    def _such_as(self, values: Sequence[int]) -> str:
+        """Return an example of the option `labels` for a mask of these values, with what is defined already."""
+        names = {0: "background", IGNORE: "ignore"} | dict(enumerate(self.classes, start=1))
+        known = {value: names.get(number, "ignore") for value, number in (self.table or {}).items()}
+        return such_as(values, self.classes, known | dict.fromkeys(self.ignored, "ignore"))
 
     def _note_lossy(self, values: Sequence[int], path: Path) -> None:
         if "lossy" not in self.notes and not set(values) <= {0, 255}:
@@ -101,7 +115,33 @@ class MaskRule:
             )  # fmt: skip
 
 
-def read_rule(labels: Any, classes: Sequence[str], threshold: Any, *, segments: bool = False) -> MaskRule:
+def describe_values(values: Sequence[float]) -> str:
+    """Say which values the one mask has that was looked at."""
+    shown = ", ".join(f"{value:g}" for value in values[:MOST_SHOWN]) + (", …" if len(values) > MOST_SHOWN else "")
+    return f"it has the values {shown} (other masks were not looked at)"
+
+
+def such_as(values: Sequence[float], classes: Sequence[str], known: Mapping[int, str]) -> str:
+    """Return an example of the option `labels`, with a comma before it; nothing where there are too many values to be labels.
+
+    Args:
+        values: raw values of a mask.
+        classes: names of the non-background classes, which unknown values take one after the other; further ones are ignored.
+        known: names of the values that have one.
+    """
+    if not classes or len(values) > MOST_SHOWN:
+        return ""
+    names = {0: "background"} | dict(known)
+    free = iter([name for name in classes if name not in names.values()])
+    table = {value: names[value] if value in names else next(free, "ignore") for value in sorted({*values, *known})}
+    pairs = ", ".join(f"{value:g}: {name}" for value, name in table.items())
+    return f", such as `labels: {{{pairs}}}` (each value a class, `background` or `ignore`)"
+
+
+def read_rule(
+    labels: Any, classes: Sequence[str], threshold: Any, *, segments: bool = False,
+    look: Callable[[], tuple[Path, Sequence[float]] | None] | None = None,
+) -> MaskRule:  # fmt: skip
     """Check the options `labels` and `threshold`.
 
     Args:
@@ -110,6 +150,7 @@ def read_rule(labels: Any, classes: Sequence[str], threshold: Any, *, segments: 
         threshold: lowest value of the only class.
         segments: whether masks may be DICOM segmentations: `labels` may then map labels of segments, too, and a segment that
             has the name of a class is of that class.
+        look: returns a mask's file and its values, for the message where several classes have no table; None if there is none.
 
     Raises:
         InputError: one of them is invalid, or several classes have no table.
@@ -121,8 +162,17 @@ def read_rule(labels: Any, classes: Sequence[str], threshold: Any, *, segments: 
             raise InputError(f"expected the option labels to map to one of {', '.join(numbers)}, but got {unknown[0]!r}")
         by_label = {name: numbers[name] for name in classes} | {label: numbers[name] for label, name in texts.items()}
         rest = {value: name for value, name in (labels or {}).items() if value not in texts}
-        rule = read_rule(rest, classes, threshold) if rest else MaskRule({} if len(classes) > 1 else None, frozenset(), threshold)
+        rule = (
+            read_rule(rest, classes, threshold)
+            if rest
+            else MaskRule({} if len(classes) > 1 else None, frozenset(), threshold, classes=tuple(classes))
+        )
         return replace(rule, segments=by_label)
+    if labels is None and len(classes) > 1 and look and (seen := look()):
+        raise InputError(
+            f"expected the option labels to map raw values to each of {', '.join(classes)}, but it is not set; look at {seen[0]}: "
+            f"{describe_values(seen[1])}; set the option `labels`{such_as(seen[1], classes, {})}, as they are meant"
+        )
     try:
         if not (labels or (labels is None and len(classes) == 1)) or any(type(value) is not int for value in labels or {}):
             raise KeyError("a label is not a whole number")
@@ -139,7 +189,7 @@ def read_rule(labels: Any, classes: Sequence[str], threshold: Any, *, segments: 
         )
     if not named and len(classes) > 1:
         raise InputError(f"expected the option labels to map raw values to each of {', '.join(classes)}, but got {labels!r}")
-    return MaskRule(named or None, ignored, threshold)
+    return MaskRule(named or None, ignored, threshold, classes=tuple(classes))
 
 
 def join_masks(masks: Sequence[np.ndarray], paths: Sequence[Path]) -> np.ndarray:

@@ -123,7 +123,12 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     """
     chosen = read_options(options, OPTIONS, "folder")
     _check_options(chosen)
-    rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"])
+
+    def look() -> tuple[Path, list[float]] | None:
+        path = next((mask for pair in list_pairs(root, chosen) for mask in pair.masks), None)
+        return path and (path, np.unique(read_mask(path, grey_palette=False).values).tolist())
+
+    rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"], look=look)
     regions = read_regions(chosen["regions"], chosen["classes"], rule)
     require_folder(root, "`root` must name the folder that holds your images and masks")
     pairs = list_pairs(root, chosen)

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medtransfer.data.resizing import Size
+from medtransfer.data.volumes import load_volume
 from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import read_rule
 from medtransfer.prepare.readers.case_patterns import CASE, compile_pattern, list_files, list_series, match_cases
@@ -39,11 +42,18 @@ def scan_folder(
     """
     chosen = read_options(options, OPTIONS | {"images": "images", "masks": "masks", "classes": ["foreground"]}, reader)
     check_classes(chosen["classes"])
-    rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"], segments=not endings)
     require_folder(root, "`root` must name the folder that holds your volumes and masks")
     patterns = chosen["images"] if isinstance(chosen["images"], list) else [chosen["images"]]
     images = [compile_pattern(pattern, "images", endings) for pattern in patterns]
     masks = compile_pattern(chosen["masks"], "masks", mask_endings or endings)
+
+    def look() -> tuple[Path, list[float]] | None:
+        path = next(
+            (path for home in _find_splits(root).values() for path in match_cases(list_files(home), masks, home).values()), None
+        )
+        return path and (path, np.unique(load_volume(path).values).tolist())
+
+    rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"], segments=not endings, look=look)
     cases, read = list[Case](), set[Path]()
     for split, home in _find_splits(root).items():
         files = list_files(home)
