@@ -41,6 +41,12 @@ def test_rare_labels_are_named(held: dict[str, int], full: int, warnings: list[s
     assert check_masks(rows(held, full=full), EXAMPLES) == warnings
 
 
+def test_a_class_that_no_mask_holds_is_named_once() -> None:
+    counts = count_masks(np.array([[1, 3, 0], [2, 2, 0]]), ["train", "test"], ["cyst", "solid"])
+    (warning,) = check_masks(counts, EXAMPLES)
+    assert warning.startswith("no mask of any split holds 'solid'") and "`labels`" in warning
+
+
 @pytest.mark.parametrize(
     ("held", "full", "message"),
     [

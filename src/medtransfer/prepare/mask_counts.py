@@ -43,12 +43,17 @@ def check_masks(rows: Sequence[dict[str, Any]], examples: Mapping[str, str]) -> 
         examples: source of a picture of each split, for the message.
 
     Returns:
-        Warnings about classes that fewer than one mask in twenty holds, or that fill all but as few.
+        Warnings about classes that no mask holds, that fewer than one mask in twenty holds, or that fill all but as few.
 
     Raises:
         InputError: all masks of the training or the test images are empty, or all are full of one class.
     """
-    warnings = []
+    held_at_all = {row["class"] for row in rows if row["empty"] < row["masks"]}
+    absent = dict.fromkeys(row["class"] for row in rows if row["class"] not in {*held_at_all, ANY})
+    warnings = [
+        f"no mask of any split holds {name!r}, which can be neither learned nor judged; correct the options `classes` and `labels` "
+        "if its pixels have another value, else remove the class" for name in absent
+    ]  # fmt: skip
     for row in rows:
         masks, name, split = row["masks"], row["class"], row["split"]
         held, free = masks - row["empty"], masks - row["full"]
@@ -59,7 +64,7 @@ def check_masks(rows: Sequence[dict[str, Any]], examples: Mapping[str, str]) -> 
                 f"{examples[split]}; look at a mask file: its values may mean other labels, or be drawn in a channel that is not "
                 "read, such as transparency; or choose another split"
             )
-        if name != ANY and held < FEW * masks:
+        if name not in {ANY, *absent} and held < FEW * masks:
             warnings.append(f"only {held} of {masks} masks in the split {split!r} hold {name!r}")
         if name != ANY and free < FEW * masks:
             warnings.append(f"only {free} of {masks} masks in the split {split!r} hold anything but {name!r}")
