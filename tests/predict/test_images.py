@@ -153,6 +153,15 @@ def test_masks_are_found_by_name(tmp_path: Path) -> None:
         find_masks([a, b], tmp_path, "_gt")
     with pytest.raises(InputError, match="a folder of masks for 2 images"):
         find_masks([a, b], tmp_path / "a_gt.tif", "")
+    with pytest.raises(InputError, match="masks of the images at .*none, but it does not exist; correct predict.masks"):
+        find_masks([a, b], tmp_path / "none", "")
+
+
+@pytest.mark.parametrize(("name", "message"), [("x.docx", r"\.tiff, .*but got .*x\.docx, .*convert"), ("y.png", "does not exist")])
+def test_a_file_that_is_no_image_is_refused(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.docx").write_text("no picture")
+    with pytest.raises(InputError, match=message):
+        list_images(tmp_path / name)
 
 
 def write_images(folder: Path, names: str) -> None:

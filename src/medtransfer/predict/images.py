@@ -78,10 +78,15 @@ def find_images(path: Path, mask_suffix: str = "") -> tuple[list[Image], list[Pa
     Raises:
         InputError: there are none, or two have the same name.
     """
+    if not path.exists():
+        raise InputError(f"expected an image, or a folder of images, at {path}, but it does not exist; correct predict.images")
     if not path.is_dir():
         image = image_of(path, path.name) or (Image(path.stem, path, (path,), True) if is_dicom(path) else None)
         if image is None:
-            raise InputError(f"expected a picture, a NIfTI volume or a DICOM file at {path}, but there is none; correct the path")
+            raise InputError(
+                f"expected a picture ({', '.join(SUFFIXES)}), a NIfTI volume ({', '.join(ENDINGS)}) or a DICOM file, "
+                f"but got {path}, which is none of them; convert it"
+            )
         return [image], []
     files = sorted(file for file in path.rglob("*") if file.is_file() and not is_hidden(file, path))
     images, others = [], []

@@ -97,8 +97,10 @@ def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Pa
         suffix: such as `_mask`.
 
     Raises:
-        InputError: a mask is missing.
+        InputError: `path` does not exist, or a mask is missing.
     """
+    if not path.exists():
+        raise InputError(f"expected reference masks of the images at {path}, but it does not exist; correct predict.masks")
     if not path.is_dir():
         if len(images) != 1:
             raise InputError(f"expected a folder of masks for {len(images)} images, but got the file {path}; name the folder")
