@@ -224,6 +224,26 @@ def test_finetune_takes_lists(call: Call, asked: list[Any], place: Path) -> None
     assert {type(one[3]) for one in wanted(asked)} == {int}  # as params.yaml would have it
 
 
+def test_prepare_names_its_preview_and_the_next_commands(call: Call, asked: list[Any], place: Path) -> None:
+    (place / "one.yaml").write_text("prepare: {target: sample}")
+    assert call("prepare", "--params", "one.yaml")[1].splitlines() == [
+        f"look at {Path('data/prepared/sample/preview.png')}",
+        "next: `medtransfer rank --target sample --params one.yaml` or `medtransfer finetune --target sample --params one.yaml`",
+    ]
+    (place / "data/prepared/sample/masks.npy").unlink()
+    assert "finetune" not in call("prepare", "--params", "one.yaml")[1]
+
+
+@pytest.mark.parametrize("seeds", ["3", "3,4,5,6"])
+def test_finetune_names_the_models_for_predict(seeds: str, call: Call, asked: list[Any], place: Path) -> None:
+    for seed in seeds.split(","):
+        (place / f"models/sample/unet-simple/e001-full-s{seed}").mkdir(parents=True)
+        (place / f"models/sample/unet-simple/e001-full-s{seed}/model.json").touch()
+    *first, last = call("finetune", "--seed", seeds)[1].splitlines()
+    assert last.startswith("next: `medtransfer predict --model models/sample/unet-simple/e001-full-s3 --images FOLDER`")
+    assert first == (["the 4 models are in models/<target>/<encoder>-<origin>/e<epoch>-<mode>-s<seed>"] if "," in seeds else [])
+
+
 def test_finetune_takes_the_study_and_what_is_named_instead(call: Call, asked: list[Any], place: Path) -> None:
     call("finetune", "--study", "--seed", "3")
     assert wanted(asked) == [("sample", "unet", "simple", epoch, mode, 3) for epoch in (0, 1, 2) for mode in ("full", "decoder")]

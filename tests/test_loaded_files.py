@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medtransfer.config.loaded_files import repeated_options
+from medtransfer.config.loaded_files import predict_command, repeated_options
 from medtransfer.working_folder import load
 
 
@@ -13,5 +13,8 @@ def test_the_files_of_the_last_load_are_repeated(tmp_path: Path, monkeypatch: py
     Path("my study.yaml").write_text("finetune: {seed: 3}\n")
     load([Path("my study.yaml"), Path("strong")])
     assert repeated_options() == " --params 'my study.yaml' --params strong"
+    assert predict_command([Path("models/a b")]) == (
+        "medtransfer predict --model 'models/a b' --images FOLDER --params 'my study.yaml' --params strong"
+    )
     load()
     assert repeated_options() == ""

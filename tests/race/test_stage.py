@@ -77,6 +77,9 @@ def test_rungs_of_one_and_four_epochs(raced, inputs):
     assert winner["name"] == last[0]["candidate"] and last[0]["outcome"] == "wins" and f"{winner['name']} wins" in raced
     page = (inputs / "race/race.html").read_text()
     assert "<svg" in page and all(row["candidate"] in page for row in table)
+    model = f"race/winner/sample/{winner['encoder']}-{winner['origin']}/e{winner['epoch']:03d}-full-s7"
+    command = f"medtransfer predict --model {model} --images FOLDER"
+    assert command in raced and command in page and (inputs / model / "model.json").is_file()
 
 
 def test_every_value_is_that_of_validation_patients(raced, inputs):

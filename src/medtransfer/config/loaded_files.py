@@ -15,3 +15,9 @@ def remember(files: Sequence[Path]) -> None:
 def repeated_options() -> str:
     """Return their `--params` options, each after a blank, so that a proposed command has the same params."""
     return "".join(f" --params {shlex.quote(str(file))}" for file in _LOADED)
+
+
+def predict_command(models: Sequence[Path]) -> str:
+    """Return the command that predicts images, which the user names, by the mean of models."""
+    folders = " ".join(shlex.quote(str(folder)) for folder in models)
+    return f"medtransfer predict --model {folders} --images FOLDER{repeated_options()}"

@@ -52,16 +52,23 @@ class Course:
 
     def test(self, winner: int, metric: Metric) -> float:
         """Test the models of the winner, which are those of the last rung; return their mean metric."""
-        values = {"out": str(self.out / "winner"), "keep": "weights", "evaluate": "test"}
-        jobs = self._jobs([winner], self.plan[-1].epochs, overlays=self.params.finetune.overlays, **values)
+        jobs = self._tests(winner)
         self._train(jobs)
         results = [read_result(job.folder / "metrics.json").metrics[metric.name] for job in jobs]
         return sum(results) / len(results)
+
+    def models(self, winner: int) -> list[Path]:
+        """Return the folders of the winner's models, one per seed, for `predict`."""
+        return [job.folder for job in self._tests(winner)]
 
     def close(self) -> None:
         """Stop the workers."""
         self.progress.close()
         self.launcher.close()
+
+    def _tests(self, winner: int) -> list[Training]:
+        values = {"out": str(self.out / "winner"), "keep": "weights", "evaluate": "test"}
+        return self._jobs([winner], self.plan[-1].epochs, overlays=self.params.finetune.overlays, **values)
 
     def _rung(self, indices: Sequence[int], epochs: int) -> list[Training]:
         keep = "weights" if epochs == self.plan[-1].epochs else "metrics"  # only a model of the last rung may be tested

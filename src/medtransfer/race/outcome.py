@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Race:
         seeds: seeds of each fine-tuning.
         heats: the rungs that were run.
         tested: test value of the winner, the mean over its seeds.
+        models: folders of the winner's models, one per seed.
         patients: number of validation patients.
         held_out: fraction of the training patients that they were drawn from; 0 if they are the target's own.
         pruned: what a ranking left out before; None without one.
@@ -44,6 +46,7 @@ class Race:
     seeds: Sequence[int]
     heats: Sequence[Heat]
     tested: float
+    models: Sequence[Path]
     patients: int
     held_out: float
     pruned: Pruned | None

@@ -3,7 +3,7 @@
 import numpy as np
 
 from medtransfer.analysis.rankings import LEAST
-from medtransfer.config.loaded_files import repeated_options
+from medtransfer.config.loaded_files import predict_command, repeated_options
 from medtransfer.race.entrants import Pruned
 from medtransfer.race.outcome import Race
 from medtransfer.report.format import listed, percent
@@ -21,6 +21,7 @@ def verdict(race: Race) -> list[str]:
         *_pruned(race),
         *_random(race),
         *_held_out(race),
+        _models(race),
         _next(race),
     ]
 
@@ -111,6 +112,11 @@ def _held_out(race: Race) -> list[str]:
         f"{race.target} has no validation samples: {percent(race.held_out)} of its training patients were held out, and the winner "
         "was not trained on them."
     ]
+
+
+def _models(race: Race) -> str:
+    verb = "models are in" if len(race.models) > 1 else "model is in"
+    return f"The winner's {verb} {listed([str(folder) for folder in race.models])}: `{predict_command(race.models)}`."
 
 
 def _next(race: Race) -> str:
