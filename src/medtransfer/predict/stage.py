@@ -263,6 +263,8 @@ def _conclude(
     lines = [f"predict: masks of {counted} are in {job.out}" + (f" ({reused} were finished)" if reused else "")]
     if empty:
         lines.append(f"No foreground is predicted in {len(empty)} of {len(images)}, such as {empty[0]}.")
+    overlays = f"overlays are in {job.out / 'overlays'}, and " if job.section.overlays else ""
+    lines.append(f"predict: {overlays}the pixels of each class are in {job.out / 'classes.csv'}")
     if not job.masks:
         return "\n".join(lines), {}
     metrics, table = _evaluate(job, images)
