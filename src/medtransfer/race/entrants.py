@@ -12,18 +12,9 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank.candidates import Candidate, read_candidates
+from medtransfer.rank.imports import how_to_import
 from medtransfer.records import CellName, CheckpointInfo, series_folder
 from medtransfer.records.json import parse_json
-
-IMPORTS = {  # how a candidate that is no checkpoint yet becomes one, by its kind
-    "timm": (
-        "give pretrain.encoders an entry {build: timm, name: <model>} and pretrain.origins one of the kind `file` with the file of "
-        "its weights, or of the kind `package` if they are installed"
-    ),
-    "file": "give pretrain.encoders an entry for its architecture and pretrain.origins one of the kind `file` with its `weights`",
-    "fused": "give pretrain.encoders an entry {build: fused} and pretrain.origins one of the kind `fused` with the checkpoints",
-    "random": "epoch 0 of every folder of checkpoints has random weights, as checkpoints/<encoder>-<origin>/epoch-000.safetensors",
-}
 
 
 @dataclass(frozen=True)
@@ -71,8 +62,7 @@ def _entrant(candidate: Candidate, out: Path) -> Entrant:
     if candidate.kind != "checkpoint":
         raise InputError(
             f"expected checkpoints of ours to fine-tune, but the candidate {candidate.name} is none; import it: "
-            f"{IMPORTS[candidate.kind]}"
-            + ("" if candidate.kind == "random" else ", then run `medtransfer pretrain` (docs/how-to/weights.md)")
+            f"{how_to_import(candidate.kind)}"
         )
     info = CheckpointInfo.read(Path(candidate.file))
     home = series_folder(out, info.encoder, info.origin)

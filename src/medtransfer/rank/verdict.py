@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from medtransfer.rank.imports import IMPORTS, how_to_import, timm_steps
 from medtransfer.rank.ranking import Ranking
 from medtransfer.report.format import listed
 from medtransfer.selectors.score_names import score_label
@@ -13,7 +14,7 @@ LEAST_BLOCKS = 3  # parts of the patients without which there are no intervals
 
 def verdict(ranking: Ranking) -> list[str]:
     """Return the verdict, one sentence or two per line: the set, what it rests on, and what to do next."""
-    return [_headline(ranking), *_random(ranking), *warnings(ranking), _next(ranking)]
+    return [_headline(ranking), *_random(ranking), *warnings(ranking), _next(ranking), *_imports(ranking)]
 
 
 def warnings(ranking: Ranking) -> list[str]:
@@ -131,3 +132,17 @@ def _next(ranking: Ranking) -> str:
         f"Next: fine-tune {listed([ranking.candidates[index].name for index in fine_tuned])} once each and keep the best on "
         "validation patients; no indicator is known to choose better than that."
     )
+
+
+def _imports(ranking: Ranking) -> list[str]:
+    """Say how the candidates to fine-tune that are no checkpoints of ours become some, one of each kind."""
+    if not ranking.decides:
+        return []
+    chosen = [ranking.candidates[index] for index in ranking.kept if not ranking.is_random(index)]
+    lines = []
+    for kind in dict.fromkeys(candidate.kind for candidate in chosen if candidate.kind in IMPORTS):
+        alike = [candidate for candidate in chosen if candidate.kind == kind]
+        first, others = alike[0], "; likewise the others" if len(alike) > 1 else ""
+        steps = timm_steps(first.arguments["name"]) if kind == "timm" else how_to_import(kind)
+        lines.append(f"To fine-tune or race {first.name}, import it: {steps}{others}.")
+    return lines

@@ -1,0 +1,27 @@
+"""What makes a timm model a candidate of `race`: params that load."""
+
+from pathlib import Path
+
+import pytest
+
+from medtransfer.rank import imports
+from medtransfer.working_folder import load
+
+
+@pytest.mark.parametrize(
+    ("name", "installed", "model", "kind"),
+    [
+        ("resnet50.a1_in1k", None, "resnet50.a1_in1k", "file"),
+        ("tf_efficientnet_lite0.in1k", Path("lite0.pth"), "tf_efficientnet_lite0", "package"),
+    ],
+)
+def test_the_snippet_of_a_timm_model_loads(
+    name: str, installed: Path | None, model: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(imports, "find_installed", lambda name: installed)
+    Path("imported.yaml").write_text(imports.timm_snippet(name))
+    section = load([Path("imported.yaml")]).pretrain
+    assert {"build": "timm", "name": model}.items() <= section.encoders[imports.encoder_key(name)].model_dump().items()
+    assert section.origins["imagenet"].kind == kind
+    assert f"checkpoints/{imports.encoder_key(name)}-imagenet as a candidate" in imports.timm_steps(name)
