@@ -126,7 +126,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
 
     def look() -> tuple[Path, list[float]] | None:
         path = next((mask for pair in list_pairs(root, chosen) for mask in pair.masks), None)
-        return path and (path, np.unique(read_mask(path, grey_palette=False).values).tolist())
+        return None if path is None else (path, np.unique(read_mask(path, grey_palette=False).values).tolist())
 
     rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"], look=look)
     regions = read_regions(chosen["regions"], chosen["classes"], rule)

@@ -51,7 +51,7 @@ def scan_folder(
         path = next(
             (path for home in _find_splits(root).values() for path in match_cases(list_files(home), masks, home).values()), None
         )
-        return path and (path, np.unique(load_volume(path).values).tolist())
+        return None if path is None else (path, np.unique(load_volume(path).values).tolist())
 
     rule = read_rule(chosen["labels"], chosen["classes"], chosen["threshold"], segments=not endings, look=look)
     cases, read = list[Case](), set[Path]()
