@@ -298,8 +298,8 @@ def test_a_prediction_is_stored_once_per_content(
 @pytest.mark.parametrize(
     ("changed", "options", "message"),
     [({"classes": ["other"]}, {}, "models of the same classes, but .*/a predicts lesion and .*/b other"),
-     ({}, {"masks": "nowhere"}, "a folder of masks for 4 images"),
-     ({}, {"images": "nowhere"}, "but there is none; correct the path"),
+     ({}, {"masks": "nowhere"}, "reference masks of the images at nowhere, but it does not exist"),
+     ({}, {"images": "nowhere"}, "a folder of images, at nowhere, but it does not exist; correct predict.images"),
      ({}, {"labels": {1: "tumour"}}, "background, lesion, ignore")],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_before_any_prediction(

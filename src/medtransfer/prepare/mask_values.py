@@ -131,7 +131,8 @@ def such_as(values: Sequence[float], classes: Sequence[str], known: Mapping[int,
     """
     if not classes or len(values) > MOST_SHOWN:
         return ""
-    names = {0: "background"} | dict(known)
+    names: dict[float, str] = {0: "background"}
+    names.update(known.items())
     free = iter([name for name in classes if name not in names.values()])
     table = {value: names[value] if value in names else next(free, "ignore") for value in sorted({*values, *known})}
     pairs = ", ".join(f"{value:g}: {name}" for value, name in table.items())
@@ -162,12 +163,8 @@ def read_rule(
             raise InputError(f"expected the option labels to map to one of {', '.join(numbers)}, but got {unknown[0]!r}")
         by_label = {name: numbers[name] for name in classes} | {label: numbers[name] for label, name in texts.items()}
         rest = {value: name for value, name in (labels or {}).items() if value not in texts}
-        rule = (
-            read_rule(rest, classes, threshold)
-            if rest
-            else MaskRule({} if len(classes) > 1 else None, frozenset(), threshold, classes=tuple(classes))
-        )
-        return replace(rule, segments=by_label)
+        alone = MaskRule({} if len(classes) > 1 else None, frozenset(), threshold, classes=tuple(classes))
+        return replace(read_rule(rest, classes, threshold) if rest else alone, segments=by_label)
     if labels is None and len(classes) > 1 and look and (seen := look()):
         raise InputError(
             f"expected the option labels to map raw values to each of {', '.join(classes)}, but it is not set; look at {seen[0]}: "
