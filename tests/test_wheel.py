@@ -17,7 +17,7 @@ PACKAGED = {  # file in the wheel, and what it holds
     "config/params.yaml": "params.yaml", "init/files/dvc": "dvc.yaml", "init/files/MLproject": "MLproject",
     "init/files/conda": "conda.yaml", "init/files/python_env": "python_env.yaml", "init/files/gitignore": ".gitignore",
     "init/files/dvc_config": ".dvc/config", "init/files/dvc_gitignore": ".dvc/.gitignore",
-    "init/files/README": "src/medtransfer/init/files/README",
+    "init/files/README": "src/medtransfer/init/files/README", "init/files/weights": "weights/README.md",
     "papers/hidy2024/printed.csv": "src/medtransfer/papers/hidy2024/printed.csv",
     "report/templates/page.html.j2": "src/medtransfer/report/templates/page.html.j2",
     **{f"config/presets/{path.name}": f"configs/{path.name}" for path in (ROOT / "configs").iterdir()},
