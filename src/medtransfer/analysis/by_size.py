@@ -132,10 +132,7 @@ def _point(
 ) -> SizePoint:  # fmt: skip
     encoder, origin, _ = weights
     values = by_repetition(repeats)
-    gains = by_repetition({
-        fold: {seed: value - random[fold][seed] for seed, value in seeds.items() if seed in random.get(fold, {})}
-        for fold, seeds in repeats.items() if candidate != 0
-    })  # fmt: skip
+    gains = [] if candidate == 0 else paired_gains(repeats, random)
     epoch = "random" if candidate == 0 else f"epoch {candidate}"
     return SizePoint(
         f"{encoder} {origin}, {epoch}", encoder, origin, candidate, size, fmean(values),
@@ -144,6 +141,15 @@ def _point(
         fmean(gains) if gains else None, mean_interval(gains, confidence) if len(gains) > 1 else None,
         0 if "" in repeats else len(repeats), min(map(len, repeats.values())),
     )  # fmt: skip
+
+
+def paired_gains(repeats: Repeats, others: Repeats) -> list[float]:
+    """Return the differences of outcomes to others over the seeds and folds of both, one per repetition."""
+    shared = {
+        fold: {seed: value - others[fold][seed] for seed, value in seeds.items() if seed in others.get(fold, {})}
+        for fold, seeds in repeats.items()
+    }  # fmt: skip
+    return by_repetition({fold: seeds for fold, seeds in shared.items() if seeds})
 
 
 def by_repetition(repeats: Repeats) -> list[float]:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from medtransfer.analysis.by_size import SizeCurves, curves_over_size
 from medtransfer.analysis.learning import Learning
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.pruning import Pruning
@@ -349,6 +350,11 @@ class Analysis:
     def by_selector(self) -> dict[str, Summary]:
         """Summaries by name of the selector."""
         return {summary.selector.name: summary for summary in self.summaries}
+
+    @cached_property
+    def sizes(self) -> list[SizeCurves]:
+        """The outcome by number of training images, where there is more than one number."""
+        return curves_over_size([judged.pool for judged in self.judged], self.confidence)
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:

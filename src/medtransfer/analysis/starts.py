@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from medtransfer.analysis.by_size import Repeats, by_repetition, origin_of, rank_of_size
+from medtransfer.analysis.by_size import Repeats, by_repetition, origin_of, paired_gains, rank_of_size
 from medtransfer.analysis.pool import Pool
 from medtransfer.metrics.comparison import Interval, holm
 from medtransfer.metrics.transfer import Key
@@ -200,11 +200,7 @@ def _reference(start: Start, starts: Sequence[Start], origin: str | None) -> Sta
 
 
 def _gain(start: Start, other: Start, confidence: float) -> tuple[float | None, Interval | None]:
-    shared = {
-        fold: {seed: value - other.repeats[fold][seed] for seed, value in seeds.items() if seed in other.repeats.get(fold, {})}
-        for fold, seeds in start.repeats.items()
-    }  # fmt: skip
-    gains = by_repetition({fold: seeds for fold, seeds in shared.items() if seeds})
+    gains = paired_gains(start.repeats, other.repeats)
     return fmean(gains) if gains else None, mean_interval(gains, confidence) if len(gains) > 1 else None
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from medtransfer import tracking
 from medtransfer.data.epochs import Samples
@@ -18,7 +18,7 @@ from medtransfer.encoders.freezing import freeze_all_but, state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.environment import git_revision
 from medtransfer.errors import StageError
-from medtransfer.finetune.evaluation import evaluate, mean_loss, predict
+from medtransfer.finetune.evaluation import LOSS, evaluate, predict
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.linear import solve_head
 from medtransfer.finetune.model import write_model
@@ -206,13 +206,11 @@ def _validation(tuning: FineTuning, trainer: Trainer, opened: Callable[..., Samp
     curve, kept, measure = f"validation_{primary}", trainer.steps.kept, None
     monitored = LOSS_CURVE if protocol.monitor == "loss" else curve
     if "validation" in set(tuning.target.index["split"]):
-        samples, section = opened("validation"), tuning.section
+        samples, loss = opened("validation"), trainer.loss if monitored == LOSS_CURVE else None
 
         def measure() -> dict[str, float]:
-            values = {curve: _evaluate(tuning, trainer.fabric, kept, samples, light=True).metrics[primary]}
-            if monitored == LOSS_CURVE:
-                values[LOSS_CURVE] = mean_loss(trainer.fabric, kept, samples, trainer.loss, section.batch_size, section.workers)
-            return values
+            metrics = _evaluate(tuning, trainer.fabric, kept, samples, light=True, loss=loss).metrics
+            return {curve: metrics[primary], **({} if loss is None else {LOSS_CURVE: metrics[LOSS]})}
 
     return Validation(
         monitored, measure, kept, epochs=protocol.train_epochs, every=protocol.validate_every,
@@ -254,6 +252,9 @@ def _image_counts(tuning: FineTuning, evaluation: Evaluation) -> dict[str, float
     return {name: float(count) for name, count in counts.items()}
 
 
-def _evaluate(tuning: FineTuning, fabric: Fabric, model: nn.Module, samples: Samples, *, light: bool = False) -> Evaluation:
+def _evaluate(
+    tuning: FineTuning, fabric: Fabric, model: nn.Module, samples: Samples, *, light: bool = False,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Evaluation:  # fmt: skip
     section = tuning.section
-    return evaluate(fabric, tuning.task, model, samples, tuning.class_names, section.batch_size, section.workers, light)
+    return evaluate(fabric, tuning.task, model, samples, tuning.class_names, section.batch_size, section.workers, light, loss)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from medtransfer.analysis.by_size import curves_over_size
 from medtransfer.analysis.model import Analysis, Judged
 from medtransfer.report.size_text import FOLDS
 
@@ -57,7 +56,7 @@ def _portions(analysis: Analysis) -> list[str]:
     if not any(map(any, portions)):
         return []
     text = "Each size and fold of the training images is a configuration of its own."
-    several = curves_over_size([judged.pool for judged in analysis.judged], analysis.confidence)
+    several = analysis.sizes
     return [f"{text} {FOLDS}" if any(fold for _, fold in portions) and not several else text]
 
 

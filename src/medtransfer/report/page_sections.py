@@ -5,7 +5,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from medtransfer.analysis.by_size import curves_over_size
 from medtransfer.analysis.learning import Learning
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
 from medtransfer.analysis.pool import Pool
@@ -166,7 +165,7 @@ def pruning(analysis: Analysis) -> Markup:
 
 def sizes(analysis: Analysis) -> Markup:
     """Draw the outcome over the number of training images, with the tables folded; empty where there is one number."""
-    curves = curves_over_size([judged.pool for judged in analysis.judged], analysis.confidence)
+    curves = analysis.sizes
     if not curves:
         return Markup()
     drawn = Markup().join(html.figure(by_size.metric_by_size(curve), curve.name, "") for curve in curves)

@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from medtransfer import tracking
-from medtransfer.analysis.by_size import curves_over_size
 from medtransfer.analysis.described import Described
 from medtransfer.analysis.learning import read_learning
 from medtransfer.analysis.model import Analysis, Sampling
@@ -81,11 +80,10 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
     write_text(out / "contrasts.csv", as_csv(tables.contrast_rows(analysis)))
     write_text(out / "pruning.csv", as_csv(pruning_text.csv_rows(analysis.prunings)))
     write_text(out / "initialisations.csv", as_csv(starts_text.csv_rows(starts, analysis.learned)))
-    curves = curves_over_size(pools, section.confidence)
-    write_text(out / "sizes.csv", as_csv(size_text.csv_rows(curves)))
+    write_text(out / "sizes.csv", as_csv(size_text.csv_rows(analysis.sizes)))
     (out / BY_SIZE).unlink(missing_ok=True)
-    if curves:
-        by_size.write_png(out / BY_SIZE, curves)
+    if analysis.sizes:
+        by_size.write_png(out / BY_SIZE, analysis.sizes)
     text = tables.markdown(analysis, TITLE)
     write_text(out / "report.md", text)
     write_text(out / "report.html", page.render(analysis, TITLE))

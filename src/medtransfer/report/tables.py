@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medtransfer.analysis.by_size import curves_over_size
 from medtransfer.analysis.model import Analysis, Candidate, Judged, Summary, Verdict
 from medtransfer.analysis.pool import Pool, fields_of
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
@@ -128,7 +127,7 @@ def markdown(analysis: Analysis, title: str) -> str:
     if analysis.prunings:
         note = pruning_text.explain(analysis.eta, analysis.metric_label)
         parts += [f"## {pruning_text.HEADING}", as_markdown(pruning_text.table_rows(analysis.prunings)), note]
-    if curves := curves_over_size([judged.pool for judged in analysis.judged], analysis.confidence):
+    if curves := analysis.sizes:
         parts += [f"## {size_text.HEADING}", size_text.explain(curves, analysis.confidence)]
         parts += [part for curve in curves for part in (f"### {curve.name}", as_markdown(size_text.table_rows(curve)))]
     if analysis.starts:
