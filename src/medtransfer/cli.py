@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -48,18 +47,17 @@ from medtransfer.config import (
     Target,
     Ui,
 )
-from medtransfer.config.loaded_files import predict_command, repeated_options
 from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError, StageError, is_full_disk, name_full_disk
 from medtransfer.indicators.array_keys import FILES, KEYS, option
+from medtransfer.next_steps import after_finetune, after_prepare
 from medtransfer.pretrain.start import check_chain
 from medtransfer.pretrain.weights_files import check_weights_files
-from medtransfer.records import LABELS_FILE, MASKS_FILE, MODEL_FILE, CellName
+from medtransfer.records import CellName
 from medtransfer.signals import Stopped, stop_on_sigterm
 from medtransfer.working_folder import load
 
 log = logging.getLogger("medtransfer")
-FEW_MODELS = 3  # whose commands of `predict` are printed one by one
 CELL = tuple(field.name for field in fields(CellName))  # options of `finetune` that may be lists
 
 
@@ -109,24 +107,15 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
     fields = Target.model_fields
     given = {name: read_option(name, text, fields[name].annotation) for name, text in keys.items() if text is not None}
     overrides = parsed("prepare", options)
-    if not given:
-        params = load(files, overrides)
-        study.prepare(params, force)
-        click.echo(after_prepare(params))
-        return
-    defined = load(files, {key: value for key, value in overrides.items() if key != "prepare.target"}).prepare
-    name, definition = define(defined, overrides.get("prepare.target"), given)
-    params = load(files, overrides | {"prepare.target": name, f"prepare.targets.{name}": definition})
-    study.prepare(params, force, keep_definition=name not in defined.targets or "root" in given)
+    kept = False
+    if given:
+        defined = load(files, {key: value for key, value in overrides.items() if key != "prepare.target"}).prepare
+        name, definition = define(defined, overrides.get("prepare.target"), given)
+        overrides |= {"prepare.target": name, f"prepare.targets.{name}": definition}
+        kept = name not in defined.targets or "root" in given
+    params = load(files, overrides)
+    study.prepare(params, force, keep_definition=kept)
     click.echo(after_prepare(params))
-
-
-def after_prepare(params: Params) -> str:
-    """Say where the preview of a target is, and which commands take it."""
-    folder, name = Path(params.prepare.out) / params.prepare.target, shlex.quote(params.prepare.target)
-    labelled = any((folder / file).is_file() for file in (MASKS_FILE, LABELS_FILE))
-    commands = [f"`medtransfer {stage} --target {name}{repeated_options()}`" for stage in ("rank", "finetune")[: 1 + labelled]]
-    return f"look at {folder / 'preview.png'}\nnext: {' or '.join(commands)}"
 
 
 @stage(Pretrain, hidden=("encoders", "origins"))
@@ -201,16 +190,6 @@ def named_cells(params: Params, given: dict[str, list[Any]]) -> list[CellName]:
     portions = study.list_portions(*(lists.pop(name) for name in ("size", "fold", "folds")))
     names = [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
     return [CellName(**name, **portion) for name in names for portion in portions]
-
-
-def after_finetune(params: Params, cells: list[CellName]) -> str:
-    """Say which folders of models `predict` takes; nothing where none were kept."""
-    out = Path(params.finetune.out)
-    folders = [folder for cell in cells if (folder := cell.folder(out)) and (folder / MODEL_FILE).is_file()]
-    if len(folders) <= FEW_MODELS:
-        return "\n".join(f"next: `{predict_command([folder])}`" for folder in folders)
-    pattern = f"{out}/<target>/<encoder>-<origin>/e<epoch>-<mode>-s<seed>"
-    return f"the {len(folders)} models are in {pattern}\nnext: `{predict_command(folders[:1])}`, or another of them"
 
 
 def read_cells(files: tuple[Path, ...], options: dict[str, str | None]) -> tuple[Params, dict[str, list[Any]]]:

@@ -1,0 +1,29 @@
+"""What a command says at its end: where its results are, and which command takes them."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from medtransfer.config import Params
+from medtransfer.config.loaded_files import predict_command, repeated_options
+from medtransfer.records import LABELS_FILE, MASKS_FILE, MODEL_FILE, CellName
+
+FEW_MODELS = 3  # whose commands of `predict` are printed one by one
+
+
+def after_prepare(params: Params) -> str:
+    """Say where the preview of a target is, and which commands take it."""
+    folder, name = Path(params.prepare.out) / params.prepare.target, shlex.quote(params.prepare.target)
+    labelled = any((folder / file).is_file() for file in (MASKS_FILE, LABELS_FILE))
+    commands = [f"`medtransfer {stage} --target {name}{repeated_options()}`" for stage in ("rank", "finetune")[: 1 + labelled]]
+    return f"look at {folder / 'preview.png'}\nnext: {' or '.join(commands)}"
+
+
+def after_finetune(params: Params, cells: Sequence[CellName]) -> str:
+    """Say which folders of models `predict` takes; nothing where none were kept."""
+    out = Path(params.finetune.out)
+    folders = [folder for cell in cells if (folder := cell.folder(out)) and (folder / MODEL_FILE).is_file()]
+    if len(folders) <= FEW_MODELS:
+        return "\n".join(f"next: `{predict_command([folder])}`" for folder in folders)
+    pattern = f"{out}/<target>/<encoder>-<origin>/e<epoch>-<mode>-s<seed>"
+    return f"the {len(folders)} models are in {pattern}\nnext: `{predict_command(folders[:1])}`, or another of them"
