@@ -202,6 +202,24 @@ def test_an_interrupted_prediction_is_resumed_and_a_finished_one_reused(
     assert len(counted) == 9 and contents(tmp_path / "out") == expected
 
 
+def test_a_broken_picture_keeps_none_of_the_others_from_being_predicted(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, counted: list[int]
+) -> None:
+    model = make_model()
+    predict([model], pictures)
+    expected = contents(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "whole")
+    whole = (pictures / "1.png").read_bytes()
+    (pictures / "1.png").write_bytes(whole[:60])
+    counted.clear()
+    with pytest.raises(InputError, match=r"1 of 4 images cannot be predicted:\n- .*1\.png.*\nThe others are finished in .*out"):
+        predict([model], pictures)
+    assert len(counted) == 3
+    (pictures / "1.png").write_bytes(whole)
+    assert "(3 were finished)" in predict([model], pictures)
+    assert contents(tmp_path / "out") == expected
+
+
 def test_models_of_other_regions_are_not_averaged(pictures: Path, make_model: Callable[..., Path], predict: Predicted) -> None:
     models = [
         make_model(name, classes=["one", "two"], thresholds=[], regions=regions) for name, regions in (("a", {}), ("b", {"c": [1]}))

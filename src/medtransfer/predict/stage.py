@@ -34,6 +34,7 @@ from medtransfer.records.tables import as_csv, as_markdown
 
 log = logging.getLogger("medtransfer")
 TABLES = ("classes.csv", "per_image.csv", "metrics.csv")  # the last two with reference masks
+FAULTS = 10  # images that are named at most where some cannot be predicted
 REVISION = 1  # of what is written for the same image, models and options; files of an older one are written again
 
 
@@ -125,7 +126,7 @@ def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[l
     models.sort(key=lambda model: model.info.weights)  # so that their order does not count
     job = Job(section, models, [shared_limits(images, rule_of(model.info)) for model in models], masks, rule)
     with exclusive(job.out):
-        finished = [_complete(job, image, force) for image in track(images, "predict", len(images), "images")]
+        finished = _complete_all(job, images, force)
         records = [record for record, _ in finished]
         text, metrics = _conclude(job, images, records, sum(reused for _, reused in finished))
         tables = (labels.TABLE,) if infos[0].of_images else TABLES if masks else TABLES[:1]
@@ -162,6 +163,30 @@ def _paths(job: Job, image: Image) -> tuple[Path, Path]:
     """Return the record of an image, and its counts for the metrics."""
     folder = job.out / "files"
     return folder / f"{image.name}.json", folder / f"{image.name}.npz"
+
+
+def _complete_all(job: Job, images: Sequence[Image], force: bool) -> list[tuple[Prediction, bool]]:
+    """Return the record of each image, and whether it was finished; those that cannot be used are named after all others are done.
+
+    Raises:
+        InputError: an image or its reference mask cannot be used.
+    """
+    finished, faults = [], []
+    for image in track(images, "predict", len(images), "images"):
+        try:
+            finished.append(_complete(job, image, force))
+        except InputError as error:
+            faults.append(str(error))
+    if not faults:
+        return finished
+    if len(images) == 1:
+        raise InputError(faults[0])
+    shown = "\n".join(f"- {fault}" for fault in faults[:FAULTS])
+    rest = f"\n- and {len(faults) - FAULTS} more" if len(faults) > FAULTS else ""
+    raise InputError(
+        f"{len(faults)} of {len(images)} images cannot be predicted:\n{shown}{rest}\nThe others are finished in {job.out}: mend or "
+        "remove these and run the same command again, which then writes the tables, too"
+    )
 
 
 def _complete(job: Job, image: Image, force: bool) -> tuple[Prediction, bool]:
