@@ -2,13 +2,19 @@
 
 import re
 import runpy
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
+
+from medtransfer import study
+from medtransfer.config import Params
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -47,5 +53,41 @@ def test_two_encoders_are_ranked_on_folders(workplace: Path) -> None:
     assert (workplace / "rank/ranking.html").is_file()
 
 
+@pytest.mark.slow
+def test_a_checkpoint_is_chosen_and_its_model_used(workplace: Path, sample_data: Path, tiny_params: Callable[..., Params]) -> None:
+    params = tiny_params({
+        "prepare.targets.sample.reader": "covid-qu", "prepare.targets.sample.root": str(sample_data / "lungs"),
+        "finetune.train_epochs": 4, "race.validation": 0.34,
+    })  # fmt: skip
+    Path("params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    study.prepare(params)
+    study.pretrain(params)
+
+    def run(name: str, *words: str) -> list[str]:
+        command = [sys.executable, str(EXAMPLES / f"{name}.py"), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    *standing, last = [
+        line for line in run("race", "sample", "checkpoints/unet-simple") if "Dice" in line or ": validation" in line
+    ]
+    found = re.fullmatch(r"(\d+) of 16 epochs; the winner's test Dice is (0\.\d{3}): (.+)", last)
+    assert (
+        found
+        and int(found[1]) <= 16
+        and standing
+        and all(re.fullmatch(r"unet-simple.*: validation Dice 0\.\d{3}", line) for line in standing)
+    )
+    images = sorted((sample_data / "lungs").rglob("Test/*/images/*.png"))[:2]
+    Path("scans").mkdir()
+    for image in images:
+        shutil.copy(image, "scans")
+    *masks, probabilities = run("predict", found[3], "scans")
+    written = {line.split(": ")[0]: Path(line.split(": ")[1]) for line in masks if line.endswith(".png")}
+    assert set(written) == {image.stem for image in images} and all(path.is_file() for path in written.values())
+    assert probabilities.startswith("['infection'] at ")
+
+
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"rank", "robustness", "stop_early"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"predict", "race", "rank", "robustness", "stop_early"}

@@ -15,6 +15,7 @@ from medtransfer.data.pixels import to_colours
 from medtransfer.data.volumes import ENDINGS, TIFF, stack
 from medtransfer.data.volumes.nifti import open_nifti
 from medtransfer.predict.images import Image, Pixels
+from medtransfer.predict.legend import add_legend
 from medtransfer.records import atomic_path
 from medtransfer.tasks.overlays import paint
 
@@ -46,12 +47,13 @@ def write_probabilities(folder: Path, image: Image, pixels: Pixels, probabilitie
     return _save_volume(folder / f"{image.name}.nii.gz", image, pixels, volume)
 
 
-def write_overlay(folder: Path, image: Image, pixels: Pixels, labels: np.ndarray) -> Path:
+def write_overlay(folder: Path, image: Image, pixels: Pixels, labels: np.ndarray, classes: Sequence[str]) -> Path:
     """Write the image beside itself with the classes painted on it; of a volume slices that show any, evenly spread."""
     shown = np.flatnonzero(labels.any(axis=(1, 2))) if len(labels) > 1 and labels.any() else np.arange(len(labels))
     chosen = shown[np.linspace(0, len(shown) - 1, min(SLICES, len(shown))).round().astype(int)]
     rows = [_side_by_side(pixels.slices[index], labels[index]) for index in chosen]
-    return _save_picture(folder / f"{image.name}.png", Pillow.fromarray(np.concatenate(rows)))
+    colours = {name: colour_of(label) for label, name in enumerate(classes, start=1)}
+    return _save_picture(folder / f"{image.name}.png", Pillow.fromarray(add_legend(np.concatenate(rows), colours)))
 
 
 def measure(labels: np.ndarray, pixels: Pixels, classes: Sequence[str]) -> list[dict[str, Any]]:

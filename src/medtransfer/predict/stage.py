@@ -35,7 +35,7 @@ from medtransfer.records.tables import as_csv, as_markdown
 log = logging.getLogger("medtransfer")
 TABLES = ("classes.csv", "per_image.csv", "metrics.csv")  # the last two with reference masks
 FAULTS = 10  # images that are named at most where some cannot be predicted
-REVISION = 1  # of what is written for the same image, models and options; files of an older one are written again
+REVISION = 2  # of what is written for the same image, models and options; files of an older one are written again
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _complete(job: Job, image: Image, force: bool) -> tuple[Prediction, bool]:
         masks, written = _predict(job, image, pixels, counts)
         written["mask"] = outputs.write_labels(job.out / "masks", image, pixels, masks)
         if job.section.overlays:
-            written["overlay"] = outputs.write_overlay(job.out / "overlays", image, pixels, masks)
+            written["overlay"] = outputs.write_overlay(job.out / "overlays", image, pixels, masks, job.classes)
         classes = outputs.measure(masks, pixels, job.classes)
     done = Prediction(
         image=image.name, key=key, models=[[str(model.folder), model.info.key] for model in job.models],
