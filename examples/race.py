@@ -1,4 +1,4 @@
-"""Choose a checkpoint for a prepared target by fine-tuning the candidates in rungs: python examples/race.py TARGET CHECKPOINTS..."""
+"""Choose a checkpoint by fine-tuning the candidates in rungs: python examples/race.py TARGET CHECKPOINTS..."""
 
 import sys
 
