@@ -168,7 +168,7 @@ def test_a_stop_reaches_the_pretraining_apart(workplace: Path, tiny_params, monk
 
     before = signal.getsignal(signal.SIGTERM)
     stop_on_sigterm()
-    threading.Thread(target=stop).start()
+    threading.Thread(target=stop, daemon=True).start()
     try:
         with pytest.raises(Stopped):
             study.pretrain_apart(tiny_params({"pretrain.devices": 2}))

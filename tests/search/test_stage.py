@@ -135,7 +135,7 @@ def test_commands_at_once_make_one_search(planted: Any, workplace: Path):
     command = [sys.executable, "-m", "medtransfer", "search", "--all", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-    outputs = [process.communicate() for process in both]
+    outputs = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0]
     (_,), children = planted.family()

@@ -271,7 +271,7 @@ def test_a_stop_is_heard_while_the_database_is_locked(workplace: Path, monkeypat
         refused.wait()
         signal.raise_signal(signal.SIGINT)
 
-    threading.Thread(target=stop).start()
+    threading.Thread(target=stop, daemon=True).start()
     with pytest.raises(KeyboardInterrupt), tracking.open_run("score", "x", "c1", {"lr": 1}, {}) as run:
         monkeypatch.setattr(retry, "is_away", refuse)
         other.execute("BEGIN EXCLUSIVE")
