@@ -47,7 +47,7 @@ class Command:
         """Wait until some fine-tunings are done, but not all."""
         deadline = time.monotonic() + 1200
         while (done := len(list(Path("models").glob("*/*/*/metrics.json")))) < number:
-            assert self.process.poll() is None, self.process.communicate()[0]
+            assert self.process.poll() is None, self.process.communicate(timeout=60)[0]
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert done < CELLS

@@ -145,7 +145,7 @@ def test_a_killed_rank_ends_the_job_and_it_resumes_to_the_same_bits(undisturbed,
     state, rank = FOLDER / ".resume.safetensors", None
     deadline = time.monotonic() + 1200
     while (read_progress(state) or {"epoch": 0})["epoch"] < 1:
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.communicate(timeout=60)[0]
         assert time.monotonic() < deadline
         rank = rank or second_rank(process)
         time.sleep(0.01)
