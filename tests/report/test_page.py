@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from markupsafe import Markup
 
 from medtransfer.analysis.model import Analysis
-from medtransfer.report import html, lineage_text, page, page_sections
+from medtransfer.records.feature_map import FeatureMap
+from medtransfer.report import feature_maps, html, lineage_text, page, page_sections
 from medtransfer.report.plots.figure import MOST_PANELS
 from medtransfer.tasks.contract import Metric
 
@@ -244,3 +246,12 @@ def test_weights_that_continue_from_others_are_named_and_drawn(small: Analysis):
     assert lineage_text.trees(analysis) == [tree] and lineage_text.trees(small) == []
     assert f"<pre>{tree}</pre>" in page.render(analysis, "T")
     assert "Where the weights come from" not in page.render(small, "T")
+
+
+def test_maps_of_features_are_drawn_by_target(small: Analysis, small_page: str):
+    drawn = FeatureMap(np.array([[0.0, 1.0], [2.0, 3.0], [1.0, 0.5]]), ["ill", "well", "ill"])
+    text = page.render(replace(small, maps={"moon": {"unet e003": drawn, "fused:a+b": drawn}, "sun": {"swin e001": drawn}}), "Maps")
+    assert [text.count(f"<title>Features of {name}</title>") for name in ("unet e003", "fused:a+b", "swin e001")] == [1, 1, 1]
+    assert text.count(feature_maps.HEADING) == 1 and text.count(feature_maps.CAUTION) == 1
+    outline(text)
+    assert feature_maps.HEADING not in small_page

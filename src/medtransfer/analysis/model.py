@@ -13,6 +13,7 @@ from medtransfer.analysis.pruning import Pruning
 from medtransfer.analysis.starts import StartComparison
 from medtransfer.metrics.comparison import ClusterMean, Interval, Outcome
 from medtransfer.metrics.transfer import Key
+from medtransfer.records.feature_map import FeatureMap
 from medtransfer.seeds import derive_seed
 from medtransfer.selectors.selectors import Selector
 from medtransfer.tasks.contract import Metric, shared_label
@@ -325,6 +326,7 @@ class Analysis:
         prunings: what pruning by each score would have left in.
         starts: the initialisations of every target side by side.
         learned: of each comparison in `starts`, the initialisations with validation curves.
+        maps: maps of the features of candidates, by target and candidate.
         reference: origin that `starts` are tested against; None: random weights.
     """
 
@@ -339,6 +341,7 @@ class Analysis:
     prunings: tuple[Pruning, ...] = ()
     starts: tuple[StartComparison, ...] = ()
     learned: tuple[tuple[Learning, ...], ...] = ()
+    maps: Mapping[str, Mapping[str, FeatureMap]] = field(default_factory=dict)
     reference: str | None = None
 
     @property

@@ -6,7 +6,6 @@ Distances between groups, and their sizes, mean nothing in such a map; what it s
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,14 @@ from lightning_fabric import Fabric
 
 from medtransfer.data.labelled_samples import LabelledSamples
 from medtransfer.encoders.contract import Encoder
-from medtransfer.records import PreparedTarget, write_text
-from medtransfer.records.tables import as_csv, read_table
+from medtransfer.records import PreparedTarget
+from medtransfer.records.feature_map import MAP_SUFFIX, FeatureMap
 from medtransfer.tasks import TASKS
 from medtransfer.training.device import lay_out, place
 
 log = logging.getLogger("medtransfer")
 MOST, LEAST = 500, 10  # images of a map
 PERPLEXITY = 30  # neighbours that count; of few images a third of them
-
-
-@dataclass(frozen=True)
-class FeatureMap:
-    """A map of the features of images.
-
-    Attributes:
-        positions: float (N, 2).
-        classes: name of the class of each image.
-    """
-
-    positions: np.ndarray
-    classes: list[str]
 
 
 def has_map(target: PreparedTarget) -> bool:
@@ -46,7 +32,7 @@ def has_map(target: PreparedTarget) -> bool:
 
 def map_file(record: Path) -> Path:
     """Return the path of the map that belongs to the record of a candidate."""
-    return record.with_suffix(".map.csv")
+    return record.with_suffix(MAP_SUFFIX)
 
 
 def draw_map(
@@ -72,19 +58,7 @@ def draw_map(
         log.warning("rank: no map of %s, since some features are NaN or infinite", path.stem)
         return
     names = TASKS[target.info.task].weighted(target.info.classes)
-    rows = [
-        {"x": f"{x:.4f}", "y": f"{y:.4f}", "class": names[int(samples.labels[index])]}
-        for (x, y), index in zip(_embed(features, seed), chosen, strict=True)
-    ]
-    write_text(path, as_csv(rows))
-
-
-def read_map(path: Path) -> FeatureMap | None:
-    """Read a map; None if there is none."""
-    if not path.is_file():
-        return None
-    rows = read_table(path, "rank again with another `out`").rows
-    return FeatureMap(np.array([[float(x), float(y)] for x, y, _ in rows]), [name for *_, name in rows])
+    FeatureMap(_embed(features, seed), [names[int(samples.labels[index])] for index in chosen]).write(path)
 
 
 @torch.no_grad()

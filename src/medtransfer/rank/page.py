@@ -1,7 +1,6 @@
 """HTML page of a ranking."""
 
 from inspect import getdoc
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,12 @@ from medtransfer.rank import plots
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.tables import baseline_rows, judged_rows, pruned_rows, rank_text
 from medtransfer.rank.verdict import verdict
-from medtransfer.report import html, pruning_text
+from medtransfer.report import feature_maps, html, pruning_text
 from medtransfer.report.format import probability
 from medtransfer.selectors.score_names import INDICATOR_NAMES, score_label
 
 TITLE = "Which encoder to start from"
 NOT_DEFINED = Markup("–")
-SHAPES = {"o": "●", "s": "■", "D": "◆", "^": "▲", "v": "▼"}  # of plots.MARKERS
 LEAST = 1e-9  # probability in place of none of the draws
 
 
@@ -105,23 +103,11 @@ def _agreement(ranking: Ranking) -> list[Markup]:
 
 
 def _maps(ranking: Ranking) -> list[Markup]:
-    """Show the features of every candidate in the plane, with the colours of the classes above."""
+    """Show the features of every candidate in the plane."""
     if not ranking.maps:
         return []
-    classes = sorted({name for drawn in ranking.maps.values() for name in drawn.classes})
-    pictures = [html.figure(plots.scatter(drawn, name, classes), name) for name, drawn in ranking.maps.items()]
-    keys = Markup(", ").join(
-        Markup('<span style="color:{}">{} {}</span>').format(colour, SHAPES[marker], name)
-        for colour, marker, name in zip(cycle(plots.COLOURS), cycle(plots.MARKERS), classes, strict=False)
-    )
-    text = (
-        "t-SNE of the mean of the coarsest map over each image, a point per image. It shows which images are neighbours; distances "
-        "between groups and their sizes mean nothing, and a head may separate what no map does."
-    )
-    return [
-        Markup("<h2>Maps of the features</h2>"), Markup("<p>{}</p>").format(keys),
-        Markup('<div class="panels">{}</div>').format(Markup("").join(pictures)), html.note(text),
-    ]  # fmt: skip
+    heading = Markup("<h2>{}</h2>").format(feature_maps.HEADING)
+    return [heading, feature_maps.show(ranking.maps), html.note(feature_maps.CAUTION)]
 
 
 def _judged(ranking: Ranking) -> list[Markup]:

@@ -1,22 +1,19 @@
 """Pictures of a ranking: values with intervals by candidate, and how far the indicators agree."""
 
 from collections.abc import Sequence
-from itertools import cycle
 
 import numpy as np
 from markupsafe import Markup
 
 from medtransfer.indicators.registry import INDICATORS
-from medtransfer.rank.feature_maps import FeatureMap
 from medtransfer.rank.ranking import Ranking
 from medtransfer.report.format import number
 from medtransfer.report.plots.inline import blank, to_svg
-from medtransfer.selectors.marks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
+from medtransfer.selectors.marks import BLACK, BLUE, GREY
 from medtransfer.selectors.score_names import score_label
 
 ROW, NAMES, FLOOR = 17, 128, 26  # px of a candidate's line, of the names, below the axes
 LONGEST = 21  # letters of a name beside a panel
-COLOURS, MARKERS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, BLACK), "osD^v"  # of classes; prime lengths to each other
 CELL = 34  # px of a cell of the matrix
 
 
@@ -73,18 +70,6 @@ def matrix(ranking: Ranking, names: Sequence[str]) -> Markup:
     for spine in axes.spines.values():
         spine.set_visible(False)
     return to_svg(figure, "Kendall's tau between indicators")
-
-
-def scatter(drawn: FeatureMap, title: str, classes: Sequence[str], side: float = 290) -> Markup:
-    """Draw a map of features, a point per image in the colour of its class."""
-    figure = blank(side, side)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    names = np.array(drawn.classes)
-    for colour, marker, name in zip(cycle(COLOURS), cycle(MARKERS), classes, strict=False):
-        x, y = drawn.positions[names == name].T
-        axes.plot(x, y, marker, color=colour, markersize=4, markeredgewidth=0, alpha=0.7)
-    return to_svg(figure, f"Features of {title}")
 
 
 def _short(name: str) -> str:

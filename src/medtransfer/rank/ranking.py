@@ -11,7 +11,7 @@ from medtransfer.analysis.ranking import Array, Standing, agreement, null_spread
 from medtransfer.hashing import canonical_json
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank.candidates import RANDOM, architecture_key
-from medtransfer.rank.feature_maps import FeatureMap
+from medtransfer.records.feature_map import FeatureMap
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.scores import Score
 from medtransfer.seeds import derive_seed

@@ -2,13 +2,14 @@
 
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from medtransfer import study, tracking
 from medtransfer.analysis.evidence_rows import all_rows
+from medtransfer.analysis.feature_maps import FEATURE_MAP
 from medtransfer.analysis.history import History, history
 from medtransfer.analysis.pruning import Pruning
 from medtransfer.analysis.rankings import outcomes_of
@@ -24,7 +25,7 @@ from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate, read_candidates
-from medtransfer.rank.feature_maps import FeatureMap, has_map, map_file, read_map
+from medtransfer.rank.feature_maps import has_map, map_file
 from medtransfer.rank.measurement import Measure, scoring, shared_settings
 from medtransfer.rank.over_targets import over_targets, prunings
 from medtransfer.rank.ranking import Ranking
@@ -32,6 +33,7 @@ from medtransfer.rank.targets import check_images, fitting_indicators, open_targ
 from medtransfer.rank.verdict import verdict
 from medtransfer.records import PreparedTarget, write_json, write_text
 from medtransfer.records.evidence import EvidenceRow
+from medtransfer.records.feature_map import FeatureMap
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.report import pruning_text
@@ -129,7 +131,7 @@ def rank(params: Params) -> Ranking:
         weights = [record.weights for record in records]
         outcomes, seeds = outcomes_of(weights, target.info.fingerprint, ranking.mode, _metric(target).name, evidence)
         ranking = replace(ranking, outcomes=outcomes.tolist(), seeds=seeds, least=_metric(target).floor(params.report.least))
-        _write(ranking, target, params)
+        _write(ranking, target, params, {job.name: map_file(Path(job.record)) for job in jobs})
         return ranking
 
 
@@ -146,7 +148,7 @@ def _histories(
 
 
 def _maps(jobs: Sequence[Measure], left_out: Collection[str]) -> dict[str, FeatureMap]:
-    read = {job.name: read_map(map_file(Path(job.record))) for job in jobs if job.name not in left_out}
+    read = {job.name: FeatureMap.read(map_file(Path(job.record))) for job in jobs if job.name not in left_out}
     return {name: drawn for name, drawn in read.items() if drawn is not None}
 
 
@@ -218,8 +220,8 @@ class _Progress:
         self._bar.close()
 
 
-def _write(ranking: Ranking, target: PreparedTarget, params: Params) -> None:
-    """Write page, tables and runs."""
+def _write(ranking: Ranking, target: PreparedTarget, params: Params, maps: Mapping[str, Path]) -> None:
+    """Write page, tables and runs, with the file of each candidate's map, if there is one."""
     out, settings = Path(params.rank.out), digest(shared_settings(params))
     write_text(out / "ranking.csv", as_csv(tables.score_rows(ranking)))
     write_text(out / "candidates.csv", as_csv(tables.candidate_rows(ranking)))
@@ -229,9 +231,9 @@ def _write(ranking: Ranking, target: PreparedTarget, params: Params) -> None:
     write_json(out / "ranking.json", _summary(ranking))
     write_text(out / "ranking.md", tables.terminal(ranking) + "\n")
     write_text(out / PAGE, page.render(ranking))
-    tracking.write_runs(
-        "rank", [_record(ranking, index, target, settings) for index in range(len(ranking.candidates))], "candidates"
-    )
+    drawn = {name: file for name, file in maps.items() if name in ranking.maps}
+    records = [_record(ranking, index, target, settings, drawn) for index in range(len(ranking.candidates))]
+    tracking.write_runs("rank", records, "candidates")
 
 
 def _summary(ranking: Ranking) -> dict[str, Any]:
@@ -245,7 +247,9 @@ def _summary(ranking: Ranking) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _record(ranking: Ranking, index: int, target: PreparedTarget, settings: str) -> tracking.RunRecord:
+def _record(
+    ranking: Ranking, index: int, target: PreparedTarget, settings: str, maps: Mapping[str, Path]
+) -> tracking.RunRecord:  # fmt: skip
     """Return the run of a candidate; values are metrics by the indicator's name, so that runs compare in the UI."""
     candidate = ranking.candidates[index]
     values = {name: float(ranking.values(name)[index]) for name in ranking.indicators}
@@ -259,8 +263,11 @@ def _record(ranking: Ranking, index: int, target: PreparedTarget, settings: str)
         "data": target.info.fingerprint, "mode": ranking.mode, "images": candidate.images, "groups": candidate.groups,
         "weights": candidate.weights, "settings": settings,
     }  # fmt: skip
+    drawn = maps.get(candidate.name)
     return tracking.RunRecord(
         f"{candidate.name} → {ranking.target}", candidate.cell, params,
         {name: value for name, value in values.items() if value == value} | errors | cost | accuracy,
-        tags={"weights_audit": candidate.audit}, datasets=[(ranking.target, target.info.fingerprint, target.folder, "scoring")],
+        tags={"weights_audit": candidate.audit} | ({FEATURE_MAP: drawn.name} if drawn else {}),
+        artifacts={drawn.name: drawn} if drawn else {},
+        datasets=[(ranking.target, target.info.fingerprint, target.folder, "scoring")],
     )  # fmt: skip

@@ -1,7 +1,17 @@
 """The report as one self-contained HTML page, readable without scripts and without a network."""
 
 from medtransfer.analysis.model import Analysis
-from medtransfer.report import data_notes, glossary, lineage_text, page_sections, pruning_text, size_text, starts_text, verdict_text
+from medtransfer.report import (
+    data_notes,
+    feature_maps,
+    glossary,
+    lineage_text,
+    page_sections,
+    pruning_text,
+    size_text,
+    starts_text,
+    verdict_text,
+)
 from medtransfer.report.format import capitalised
 from medtransfer.report.html import bullets, definitions, details, document, environment, figure, note, table
 from medtransfer.report.plots.cost import cost_front
@@ -38,6 +48,8 @@ def render(analysis: Analysis, title: str) -> str:
         starts=page_sections.starts(analysis),
         starts_heading=starts_text.HEADING,
         several_starts=any(len(comparison.rows) > 2 for comparison in analysis.starts),
+        maps=page_sections.maps(analysis),
+        maps_heading=feature_maps.HEADING,
         configurations=page_sections.configurations(analysis),
         missing=page_sections.missing(analysis),
         settings=data_notes.settings(analysis),

@@ -9,7 +9,7 @@ from medtransfer.analysis.learning import Learning
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.starts import StartComparison
-from medtransfer.report import data_notes, html, lineage_text, pruning_text, size_text, starts_text, tables
+from medtransfer.report import data_notes, feature_maps, html, lineage_text, pruning_text, size_text, starts_text, tables
 from medtransfer.report.format import between, epochs, probability, signed, spread
 from medtransfer.report.plots import by_epoch, by_size, learning
 from medtransfer.report.plots.figure import MOST_PANELS
@@ -199,6 +199,15 @@ def _start(comparison: StartComparison, learned: Sequence[Learning]) -> Markup:
     drawn = learning.validation_curves(learned, label, f"{comparison.name}: validation {label} by fine-tuning epoch")
     rows = html.table(starts_text.learning_rows(learned))
     return Markup().join([table, html.figure(drawn), rows, html.note(starts_text.explain_learning(learned, label))])
+
+
+def maps(analysis: Analysis) -> Markup:
+    """Render the maps of features of every target, folded where there are many; empty without."""
+    if not analysis.maps:
+        return Markup()
+    few = len(analysis.maps) <= ON_VIEW
+    parts = [html.details(target, feature_maps.show(drawn), opened=few) for target, drawn in analysis.maps.items()]
+    return Markup().join([*parts, html.note(feature_maps.CAUTION)])
 
 
 def configurations(analysis: Analysis) -> Markup:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.analysis.described import Described
+from medtransfer.analysis.feature_maps import read_maps
 from medtransfer.analysis.learning import read_learning
 from medtransfer.analysis.model import Analysis, Sampling
 from medtransfer.analysis.pools import collect
@@ -72,7 +73,7 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
     sampling = sampling_of(section)
     analysis = analyse(pools, left_out, sampling, searched(setting), eta)
     starts = tuple(compare_starts(pools, section.confidence, section.margin, section.reference))
-    analysis = replace(analysis, starts=starts, learned=read_learning(starts), reference=section.reference)
+    analysis = replace(analysis, starts=starts, learned=read_learning(starts), reference=section.reference, maps=read_maps(pools))
     out = Path(section.out)
     write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
     write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))
