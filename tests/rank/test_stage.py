@@ -128,9 +128,9 @@ def test_a_target_of_labels_has_a_map_of_every_candidate(ranked, tmp_path, pretr
         with file.open() as opened:
             assert [row["class"] for row in csv.DictReader(opened)] == [["small", "middle", "large"][label] for label in labels]
     before = [file.read_bytes() for file in files]
-    runs = {run.params["candidate"]: run for run in tracking.read_runs("rank") if run.params["target"] == "sample-lungs"}
-    for run in runs.values():  # for the report
-        with tracking.artifact_folder(run.id, run.tags["feature_map"]) as stored:
+    runs = {found.params["candidate"]: found for found in tracking.read_runs("rank") if found.params["target"] == "sample-lungs"}
+    for found in runs.values():  # for the report
+        with tracking.artifact_folder(found.id, found.tags["feature_map"]) as stored:
             assert stored.read_bytes() == (tmp_path / "rank/candidates" / stored.name).read_bytes()
     assert set(runs) == set(names)
     shutil.rmtree(tmp_path / "rank/candidates")
