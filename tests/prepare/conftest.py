@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.prepare.label_layouts import write_all
+from tests.prepare.photograph_layouts import write_photographs
 from tests.prepare.volume_layouts import write_dicom, write_folder, write_msd, write_nnunet
 
 from medtransfer.prepare.samples import write_samples
@@ -45,6 +46,18 @@ CASES: dict[str, dict[str, Any]] = {
     "kermany": {"root": "kermany", "size": (16, 20), "subset": True, "options": {}},
     "nih-four-findings": {"root": "nih-four-findings", "size": (16, 20), "subset": True, "options": {}},
     "siim": {"root": "siim", "size": (3, 4), "subset": False, "split": {"test": 0.5, "seed": 0}, "options": {}},
+    "flowers17": {
+        "root": "flowers17", "size": (24, 30), "subset": True, "split": FRACTION,
+        "options": {"colours": {"128 0 0": "flower", "0 0 0": "ignore", "128 128 0": "background"}},
+    },
+    "flowers102": {"root": "flowers102", "size": (24, 30), "subset": True, "options": {"splits": {"valid": "train"}}},
+    "oxford-pets": {"root": "oxford-pets", "size": (24, 30), "subset": True, "options": {}},
+    "oxford-pets-breeds": {"root": "oxford-pets", "size": (24, 30), "subset": True, "options": {}},
+    "cityscapes": {"root": "cityscapes", "size": (24, 30), "subset": True, "options": {"classes": ["car", "bus"]}},
+    "voc2012": {"root": "voc2012", "size": (24, 30), "subset": True, "options": {"classes": ["cat", "aeroplane"]}},
+    "camvid": {
+        "root": "camvid", "size": (24, 30), "subset": True, "split": FRACTION, "options": {"classes": ["road", "car"]},
+    },
 }  # fmt: skip
 
 
@@ -59,6 +72,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_folder(out / "tiff", ".tif")
     write_dicom(out / "dicom")
     write_all(out)
+    write_photographs(out)
     return out
 
 

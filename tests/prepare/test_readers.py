@@ -12,6 +12,7 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.prepare.readers import READERS
 from medtransfer.records import (
+    IGNORE,
     IMAGE_TASKS,
     IMAGES_FILE,
     INDEX_COLUMNS,
@@ -38,7 +39,7 @@ def test_a_prepared_target_keeps_the_contract(reader: str, run: Run, samples: Pa
     assert (images.dtype, images.shape[-1], len(labels)) == (np.uint8, info.channels, len(images))
     if labels_file == MASKS_FILE:
         assert (labels.dtype, labels.shape) == (np.uint8, images.shape[:-1])
-        assert set(np.unique(labels)) == set(range(len(info.classes) + 1))
+        assert set(np.unique(labels)) == {*range(len(info.classes) + 1), *[IGNORE] * info.ignore}
     else:
         several = (len(info.classes),) if info.task == "multilabel" else ()
         highest = len(info.classes) - 1 if info.task in ("multiclass", "ordinal") else 1

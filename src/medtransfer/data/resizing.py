@@ -22,12 +22,19 @@ def resize_image(image: np.ndarray, size: Size, keep_aspect: bool = False) -> np
     return _pad(np.dstack(resized), size)
 
 
-def resize_mask(mask: np.ndarray, size: Size, keep_aspect: bool = False) -> np.ndarray:
-    """Resize uint8 (h, w) to `size`, nearest neighbour, which creates no new labels; arguments as in `resize_image`."""
+def resize_mask(mask: np.ndarray, size: Size, keep_aspect: bool = False, fill: int = 0) -> np.ndarray:
+    """Resize uint8 (h, w) to `size`, nearest neighbour, which creates no new labels.
+
+    Args:
+        mask: the mask.
+        size: (height, width), pixels.
+        keep_aspect: as in `resize_image`.
+        fill: label of the pixels beyond the mask.
+    """
     if mask.shape == size:
         return mask
     inner = inner_box(mask.shape, size, keep_aspect)[2:]
-    return _pad(np.asarray(Image.fromarray(mask).resize(inner[::-1], Image.Resampling.NEAREST)), size)
+    return _pad(np.asarray(Image.fromarray(mask).resize(inner[::-1], Image.Resampling.NEAREST)), size, fill)
 
 
 def resize_spacing(
@@ -56,11 +63,11 @@ def inner_box(shape: tuple[int, ...], size: Size, keep_aspect: bool) -> tuple[in
     return (size[0] - height) // 2, (size[1] - width) // 2, height, width
 
 
-def _pad(pixels: np.ndarray, size: Size) -> np.ndarray:
-    """Pad (h, w, ...) with 0 on all sides to `size`."""
+def _pad(pixels: np.ndarray, size: Size, fill: int = 0) -> np.ndarray:
+    """Pad (h, w, ...) with one value on all sides to `size`."""
     if pixels.shape[:2] == size:
         return pixels
-    padded = np.zeros((*size, *pixels.shape[2:]), pixels.dtype)
+    padded = np.full((*size, *pixels.shape[2:]), fill, pixels.dtype)
     top, left = (size[0] - pixels.shape[0]) // 2, (size[1] - pixels.shape[1]) // 2
     padded[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return padded

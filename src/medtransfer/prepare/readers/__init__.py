@@ -3,10 +3,14 @@
 from medtransfer.prepare.readers import (
     acdc,
     aptos,
+    camvid,
     chestxray14,
     chexpert,
+    cityscapes,
     covid_qu,
     dicom,
+    flowers17,
+    flowers102,
     folder,
     idrid,
     image_folder,
@@ -15,12 +19,15 @@ from medtransfer.prepare.readers import (
     nifti,
     nih_four_findings,
     nnunet,
+    oxford_pets,
+    oxford_pets_breeds,
     patchcamelyon,
     rsna_pe,
     shenzhen,
     siim,
     table,
     tiff,
+    voc2012,
 )
 from medtransfer.prepare.readers.contract import Reader
 
@@ -45,4 +52,11 @@ READERS: dict[str, Reader] = {
     "kermany": kermany.scan,
     "nih-four-findings": nih_four_findings.scan,
     "siim": siim.scan,
+    "flowers17": flowers17.scan,
+    "flowers102": flowers102.scan,
+    "oxford-pets": oxford_pets.scan,
+    "oxford-pets-breeds": oxford_pets_breeds.scan,
+    "cityscapes": cityscapes.scan,
+    "voc2012": voc2012.scan,
+    "camvid": camvid.scan,
 }

@@ -92,12 +92,8 @@ class SplitLists:
         return notes
 
     def _read(self, path: Path, split: str) -> None:
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, ValueError) as error:
-            raise InputError(f"expected a list of image names in {path}, but it cannot be read ({in_one_line(error)})") from None
         self.files.append(path)
-        for line in filter(None, map(str.strip, lines)):
+        for line in read_lines(path):
             name = composed(_name(line))
             before = self._splits.get(name, split)
             if before not in ("train", split):
@@ -106,6 +102,15 @@ class SplitLists:
                 self._twice.add(name)
             self._splits[name] = split
             self._unused[name] = path
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a list of image names, without blank ones; raise InputError if it is missing or no text."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"expected a list of image names in {path}, but it cannot be read ({in_one_line(error)})") from None
+    return list(filter(None, map(str.strip, lines)))
 
 
 def _name(line: str) -> str:
