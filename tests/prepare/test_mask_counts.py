@@ -58,3 +58,10 @@ def test_a_class_that_no_mask_holds_is_named_once() -> None:
 def test_masks_that_say_nothing_are_refused(held: dict[str, int], full: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_masks(rows(held, full=full), EXAMPLES)
+
+
+def test_scenes_without_background_are_told_from_masks_full_of_a_class() -> None:
+    scenes = np.array([[0, 3, 1], [0, 4, 0]] * 2)
+    assert check_masks(count_masks(scenes, ["train"] * 2 + ["test"] * 2, ["road", "sky"]), EXAMPLES) == []
+    with pytest.raises(InputError, match="the split 'train', but all 2 are full of road"):
+        check_masks(count_masks(scenes[[1, 1, 0, 0]], ["train"] * 2 + ["test"] * 2, ["road", "sky"]), EXAMPLES)

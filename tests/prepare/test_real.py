@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from medtransfer.errors import InputError
 from medtransfer.prepare.readers import READERS
@@ -164,3 +165,19 @@ def test_covid_classes_and_lungs(realdata: Path) -> None:
         (picture,) = item.load()
         assert f"/{classes.classes[int(picture.labels)]}/images/" in item.source
     assert all(0.05 < picture.labels.mean() < 0.6 for item in lungs.items[::60] for picture in item.load())
+
+
+def test_camvid_in_segnets_layout(realdata: Path, tmp_path: Path) -> None:
+    root = realdata / "camvid/CamVid"
+    frames = run("camvid", root, tmp_path / "a", (90, 120), split="official", options={"group": "frame"})
+    assert frames.info.counts == {"train": 96, "validation": 16, "test": 32}
+    assert labels_of(frames) == {*range(1, 12), 255}
+    raw = np.asarray(Image.open(root / "trainannot/0001TP_006810.png").resize((120, 90), Image.Resampling.NEAREST))
+    row = frames.index.loc[frames.index["source"] == "train/0001TP_006810.png", "row"].item()
+    assert np.array_equal(frames.masks[row], np.where(raw == 11, 255, raw + 1))
+    sequences = run("camvid", root, tmp_path / "b", (90, 120), split={"test": 0.25, "seed": 0}, options={"classes": ["car"]})
+    assert sequences.index["group"].nunique() == 4 and sequences.samples("test")["group"].nunique() == 1
+    assert labels_of(sequences) == {0, 1, 255}
+    cars = run("camvid", root, tmp_path / "c", (90, 120), options={"classes": ["car"], "containing": True})
+    with_cars = sum((np.asarray(Image.open(path)) == 8).any() for path in root.glob("*annot/*.png"))
+    assert len(cars.images) == with_cars < 144

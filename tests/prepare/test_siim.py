@@ -60,6 +60,13 @@ def test_rows_become_masks(tmp_path: Path) -> None:
     assert np.array_equal(images[2], np.random.default_rng(2).integers(0, 256, (3, 4)))
 
 
+def test_new_images_are_padded_as_the_stored_ones(tmp_path: Path) -> None:
+    root = write_siim(tmp_path)
+    for keep_aspect in (True, False):
+        described = scan(root, (4, 4), {"keep_aspect": keep_aspect})
+        assert described.image_rule is not None and described.image_rule().keep_aspect == keep_aspect
+
+
 def test_pictures_and_images_without_a_row(tmp_path: Path) -> None:
     picture(tmp_path / "png/a.b.png", 1, shape=(3, 4))
     picture(tmp_path / "png/c.png", 2, shape=(3, 4))

@@ -57,8 +57,9 @@ def check_masks(rows: Sequence[dict[str, Any]], examples: Mapping[str, str]) -> 
     for row in rows:
         masks, name, split = row["masks"], row["class"], row["split"]
         held, free = masks - row["empty"], masks - row["full"]
-        if split != "validation" and (not free or (name == ANY and not held)):
-            state = "empty" if free else f"full of {name}"
+        says_nothing = not held if name == ANY else not free  # scenes of several classes may have no background
+        if split != "validation" and says_nothing:
+            state = "empty" if name == ANY else f"full of {name}"
             raise InputError(
                 f"expected masks with labels and background in the split {split!r}, but all {masks} are {state}, such as that of "
                 f"{examples[split]}; look at a mask file: its values may mean other labels, or be drawn in a channel that is not "

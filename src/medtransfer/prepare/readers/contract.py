@@ -133,9 +133,9 @@ def whole_picture(size: Size) -> dict[str, tuple[Window, ...]]:
     return {"train": window, "test": window}
 
 
-def own_percentiles() -> ImageRule:
+def own_percentiles(keep_aspect: bool = False) -> ImageRule:
     """Return the rule of `read_image` without a scaling: 16-bit and float pictures are scaled by their own percentiles."""
-    return ImageRule("percentiles", PERCENTILES.low, PERCENTILES.high, over="image")
+    return ImageRule("percentiles", PERCENTILES.low, PERCENTILES.high, over="image", keep_aspect=keep_aspect)
 
 
 def pixel_labels(size: Size) -> Labels:

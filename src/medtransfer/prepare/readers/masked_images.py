@@ -10,7 +10,7 @@ Options, beside those of each reader:
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def scan_masked(
     return Scan(
         tuple(classes), 3, size, chosen["augmentation"], citation, "8-bit values kept", expected, whole_picture(size), items,
         task="segmentation", labels=pixel_labels(size), notes=tuple(notes), ignore=ignore or keep_aspect, left_out=without,
-        image_rule=lambda: replace(own_percentiles(), keep_aspect=keep_aspect),
+        image_rule=partial(own_percentiles, keep_aspect),
     )  # fmt: skip
 
 

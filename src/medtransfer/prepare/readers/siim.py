@@ -86,7 +86,8 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     )  # fmt: skip
     return Scan(
         ("pneumothorax",), 1, size, "affine", CITATION, f"8-bit values kept; others: {PERCENTILES}, per image", {},
-        whole_picture(size), items, task="segmentation", labels=pixel_labels(size), notes=notes, image_rule=own_percentiles,
+        whole_picture(size), items, task="segmentation", labels=pixel_labels(size), notes=notes,
+        image_rule=partial(own_percentiles, chosen["keep_aspect"]),
     )  # fmt: skip
 
 
