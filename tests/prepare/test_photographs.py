@@ -217,6 +217,8 @@ def test_oxford_pets(border: str, value: int, read: Read) -> None:
     for seed, mask in zip(seeds, masks(described), strict=True):
         assert np.array_equal(mask, drawn((value, 3, 3, 17, 20), (1, 4, 4, 16, 12 + seed)))
     assert described.ignore == (border == "ignore") and dict(described.left_out) == {}
+    (note,) = described.notes
+    assert note.startswith("1 photographs are not in list.txt and are not read, such as ") and note.endswith("Egyptian_Mau_14.jpg")
 
 
 def test_subsets_of_oxford_pets(read: Read, tmp_path: Path) -> None:
@@ -269,10 +271,13 @@ def test_cityscapes(read: Read) -> None:
 def test_images_that_hold_a_class(read: Read) -> None:
     buses = read("cityscapes", classes=["bus"], containing=True)
     assert column(buses, "group") == ["aachen", "tubingen", "munster"] and dict(buses.left_out) == {"train": 2, "test": 1}
-    assert buses.notes == ("3 of 6 images hold bus; the others are left out",)
+    assert buses.notes == (
+        "1 images of leftImg8bit/test are not read, since their labels are not published",
+        "3 of 6 images hold bus; the others are left out",
+    )
     assert all((mask == 1).any() for mask in masks(buses))
     either = read("cityscapes", classes=["bus", "car"], containing=True)
-    assert len(either.items) == 4 and "hold bus or car" in either.notes[0]
+    assert len(either.items) == 4 and "hold bus or car" in either.notes[1]
     with pytest.raises(InputError, match="expected images with truck in .*, but there are none"):
         read("cityscapes", classes=["truck"], containing=True)
     for wrong in ([], ["lorry"], ["bus", "bus"], "bus", [28]):

@@ -53,9 +53,11 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         label: IGNORED if label in NOT_EVALUATED and name not in classes else name for label, name in enumerate(LABELS)
     }  # fmt: skip
     images = list(_list_images(root))
+    unread = len(list(root.glob(f"leftImg8bit/test/*/[!.]*{IMAGE}")))
+    notes = [f"{unread} images of leftImg8bit/test are not read, since their labels are not published"] * bool(unread)
     return scan_masked(
         images, root, size, chosen, classes=classes, number=by_label(names, classes), ignore=IGNORED in names.values(),
-        citation=CITATION, expected=EXPECTED,
+        citation=CITATION, expected=EXPECTED, notes=notes,
     )  # fmt: skip
 
 

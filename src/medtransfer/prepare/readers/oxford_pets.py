@@ -77,7 +77,8 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     chosen = read_options(options, OPTIONS, "oxford-pets")
     if chosen["border"] not in BORDERS:
         raise InputError(f"expected the option border to be one of {', '.join(BORDERS)}, but got {chosen['border']!r}")
-    pets, left_out = take_subset(list_pets(root), chosen)
+    listed = list_pets(root)
+    pets, left_out = take_subset(listed, chosen)
     images = []
     for pet in pets:
         path = image_of(pet, root)
@@ -86,7 +87,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     names = {1: CLASS, 2: "background", 3: BORDERS[chosen["border"]]}
     return scan_masked(
         images, root, size, chosen, classes=(CLASS,), number=by_label(names, (CLASS,)), ignore=IGNORED in names.values(),
-        citation=CITATION, expected=EXPECTED, tables=list_files(root), left_out=left_out,
+        citation=CITATION, expected=EXPECTED, tables=list_files(root), notes=note_unlisted(listed, root), left_out=left_out,
     )  # fmt: skip
 
 
@@ -136,6 +137,13 @@ def take_subset(pets: Sequence[Pet], chosen: Mapping[str, Any]) -> tuple[list[Pe
 def image_of(pet: Pet, root: Path) -> Path:
     """Return the path of a photograph; raise InputError if there is none."""
     return require_file(root / f"images/{pet.name}.jpg", "a photograph", f"list.txt names it: {REMEDY}")
+
+
+def note_unlisted(pets: Sequence[Pet], root: Path) -> tuple[str, ...]:
+    """Return a note on photographs that list.txt does not name."""
+    names = {pet.name for pet in pets}
+    unlisted = sorted(path for path in (root / "images").glob("[!.]*.jpg") if path.stem not in names)
+    return (f"{len(unlisted)} photographs are not in list.txt and are not read, such as {unlisted[0]}",) if unlisted else ()
 
 
 def _read_list(path: Path) -> list[re.Match[str]]:

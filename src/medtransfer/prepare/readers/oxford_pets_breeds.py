@@ -24,6 +24,7 @@ from medtransfer.prepare.readers.oxford_pets import (
     image_of,
     list_files,
     list_pets,
+    note_unlisted,
     take_subset,
 )
 
@@ -42,7 +43,8 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         InputError: the layout is unknown, a file is missing, or an option is invalid.
     """
     chosen = {"group": None, "task": "multiclass", **read_options(options, OPTIONS, "oxford-pets-breeds")}
-    pets, left_out = take_subset(list_pets(root), chosen)
+    listed = list_pets(root)
+    pets, left_out = take_subset(listed, chosen)
     classes = sorted({pet.breed for pet in pets}, key=str.lower)
     images = []
     for pet in pets:
@@ -51,5 +53,5 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
         images.append(LabelledImage(pet.split, group, path, label))  # type: ignore[arg-type]
     return scan_images(
         images, root, size, chosen, task="multiclass", classes=classes, citation=CITATION, expected=EXPECTED,
-        tables=list_files(root), left_out=left_out,
+        tables=list_files(root), notes=note_unlisted(listed, root), left_out=left_out,
     )  # fmt: skip
