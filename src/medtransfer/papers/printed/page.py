@@ -14,6 +14,7 @@ from medtransfer.report import html
 from medtransfer.report.format import probability
 
 Row = dict[str, Any]
+BESIDE = "Ours beside printed"
 
 
 def claim_rows(judged: Sequence[Judged]) -> list[Row]:
@@ -77,10 +78,11 @@ def _printed(cell: Cell) -> str:
     return f"{cell.value:g}" if cell.std is None else f"{cell.value:g} ± {cell.std:g}"
 
 
-def markdown(paper: Paper, judged: Sequence[Judged], cells: Sequence[Cell]) -> str:
-    """Format the replay as Markdown."""
+def markdown(paper: Paper, judged: Sequence[Judged], cells: Sequence[Cell], stored: str, ours: Sequence[Row]) -> str:
+    """Format the replay as Markdown, with a sentence on our results and those that are as whole as the printed ones."""
     parts = [f"# Claims of {paper.citation}", f"**{verdict(judged)}**", as_markdown(claim_rows(judged))]
     parts += ["## What to know", "\n".join(f"- {note}" for note in notes(paper, cells))]
+    parts += [f"## {BESIDE}", stored, *([as_markdown(list(ours))] if ours else [])]
     rows = [_readable(row) for row in comparison_rows(judged)]
     return "\n\n".join([*parts, "## Every comparison", as_markdown(rows)]) + "\n"
 
@@ -89,8 +91,8 @@ def _readable(row: Row) -> Row:
     return {name: probability(value) if name.startswith("p") and value is not None else value for name, value in row.items()}
 
 
-def render(paper: Paper, judged: Sequence[Judged], cells: Sequence[Cell]) -> str:
-    """Render the replay as a page."""
+def render(paper: Paper, judged: Sequence[Judged], cells: Sequence[Cell], stored: str, ours: Sequence[Row]) -> str:
+    """Render the replay as a page; see `markdown`."""
     rows = [_readable(row) for row in comparison_rows(judged)]
     body = [
         Markup('<p class="verdict">{}</p>').format(verdict(judged)),
@@ -101,6 +103,7 @@ def render(paper: Paper, judged: Sequence[Judged], cells: Sequence[Cell]) -> str
             "uncorrected."
         ),
         Markup("<h2>The claims</h2>"), html.table(claim_rows(judged), left=("where",), wrapped=("statement",)),
+        Markup("<h2>{}</h2>").format(BESIDE), html.note(stored), html.table(ours, left=("printed as", "of")) if ours else Markup(),
         Markup("<h2>What to know</h2>"), html.bullets(notes(paper, cells)),
         html.details("Every comparison in numbers", html.table(rows, left=("group", "table", "column", "first", "second"))),
     ]  # fmt: skip

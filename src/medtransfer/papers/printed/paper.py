@@ -1,9 +1,42 @@
 """A paper of which only printed tables exist."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from medtransfer.papers.printed.claims import Claim
+from medtransfer.papers.printed.tables import Cell
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a printed result was measured on, in our words.
+
+    Attributes:
+        starts: names that the initialisation may have: an origin, or the chain of a continued one.
+        target: name of the target in the preset `labelled`.
+        mode: mode of transfer.
+        metric: our metric.
+        recipe: preset with the paper's recipe.
+        train: training images at least.
+        test: test images at least.
+        size: training images of a subset; `None`: all.
+        repeats: what the printed spread is over.
+    """
+
+    starts: tuple[str, ...]
+    target: str
+    mode: str
+    metric: str
+    recipe: str
+    train: int
+    test: int
+    size: str = "None"
+    repeats: str = "runs"
+
+    @property
+    def random(self) -> bool:
+        """Whether the weights are random ones."""
+        return "random" in self.starts
 
 
 @dataclass(frozen=True)
@@ -15,9 +48,13 @@ class Paper:
         citation: authors, year and source.
         claims: what it says in words.
         caveats: what limits a test on its numbers.
+        setting: what a printed result was measured on; None of one that is no result, or cannot be computed again.
+        unit: our metric times this is in the unit of the tables.
     """
 
     name: str
     citation: str
     claims: Sequence[Claim]
     caveats: Sequence[str]
+    setting: Callable[[Cell], Setting | None]
+    unit: float
