@@ -107,8 +107,9 @@ def test_weights_that_continue_from_others_start_at_those_and_have_their_chain_a
     add([0.7, 0.8], 10)
     add([0.7, 0.8], 0, origin="xrays", pretraining="p2")
     add([0.8, 0.9], 10, origin="xrays", pretraining="p2")
+    parent = {"origin": "simple", "epoch": 10}
     pools = [
-        replace(pool, parents=({"origin": "simple"},), chain="simple>xrays") if pool.fields["origin"] == "xrays" else pool
+        replace(pool, parents=(parent,), chain="simple>xrays") if pool.fields["origin"] == "xrays" else pool
         for pool in collect(SETTING)[0]
     ]
     (comparison,) = compare_starts(pools, 0.95, 0.01)
@@ -118,6 +119,9 @@ def test_weights_that_continue_from_others_start_at_those_and_have_their_chain_a
     assert [row.gain for row in comparison.rows] == [pytest.approx(0.3), pytest.approx(0.2), None]
     (against,) = compare_starts(pools, 0.95, 0.01, "simple")
     assert [row.gain for row in against.rows] == [pytest.approx(0.1), None, pytest.approx(-0.2)]
+    untrained = [replace(pool, parents=({**parent, "epoch": 0},)) if pool.parents else pool for pool in pools]
+    (random,) = compare_starts(untrained, 0.95, 0.01)
+    assert [row.start.name for row in random.rows].count("unet random") == 1 and len(random.rows) == 3
 
 
 def test_random_weights_of_another_encoder_are_no_reference_and_a_checkpoint_that_is_only_scored_no_start(workplace: Path) -> None:

@@ -20,7 +20,7 @@ from medtransfer.encoders.source_head import NoHead
 from medtransfer.errors import InputError
 from medtransfer.pretrain import trainer
 from medtransfer.records import IGNORE, CellName, CheckpointInfo, PreparedTarget, find_checkpoint, list_checkpoints, read_tensors
-from medtransfer.records.lineage import chain_name, draw_chain
+from medtransfer.records.lineage import are_random, chain_name, draw_chain
 from medtransfer.training.checkpoints import load_encoder, load_head
 
 SIMPLE, CHEST, DEEPER = (Path(f"checkpoints/unet-{name}") for name in ("simple", "chest", "deeper"))
@@ -91,6 +91,11 @@ def test_a_chain_is_drawn():
         {"encoder": "unet", "origin": "chest", "kind": "continued", "source": "chestxray14", "epoch": 5, "weights": "cd" * 32},
     ]
     assert chain_name(parents[:1], "chestxray14") == "supervised>chestxray14"
+    random = [{**parents[0], "epoch": 0}, parents[1]]
+    assert chain_name(random[:1], "chestxray14") == "random>chestxray14"
+    assert chain_name(random, "chexpert") == "random>chestxray14>chexpert"
+    assert [are_random(found) for found in ([], random[:1], random, parents)] == [True, True, False, False]
+    assert draw_chain(random, "chexpert", "unet-mine")[0] == "random: unet-supervised, epoch 0 (abababababab)"
     assert draw_chain(parents, "chexpert", "unet-mine", ["heart, full"]) == [
         "imagenet: unet-supervised, epoch 90 (abababababab)",
         "└─ chestxray14: unet-chest, epoch 5 (cdcdcdcdcdcd)",

@@ -9,6 +9,7 @@ from medtransfer.analysis.pool import Pool
 from medtransfer.metrics.comparison import Interval
 from medtransfer.metrics.transfer import Key
 from medtransfer.metrics.uncertainty import mean_interval
+from medtransfer.records.lineage import are_random
 from medtransfer.tasks.contract import Metric
 
 Repeats = Mapping[str, Mapping[int, float]]  # outcomes by fold (empty without folds) and seed
@@ -102,7 +103,7 @@ def _curves(key: tuple[str, ...], pools: Sequence[Pool], confidence: float, labe
         weights = (pool.fields["encoder"], origin_of(pool), pool.digests["pretraining"])
         by_candidate = outcomes.setdefault((*weights, pool.portion[0]), {})
         for (candidate, seed), value in pool.outcome.items():
-            if candidate == 0 and pool.parents:
+            if candidate == 0 and not are_random(pool.parents):
                 continue  # the weights that it continues from, which are a start of their own
             by_candidate.setdefault(candidate, {}).setdefault(pool.portion[1], {})[seed] = value
         if 0 in by_candidate:

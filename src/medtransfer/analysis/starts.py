@@ -11,6 +11,7 @@ from medtransfer.metrics.comparison import Interval, holm
 from medtransfer.metrics.transfer import Key
 from medtransfer.metrics.two_samples import Summary, equivalence_p, hedges_g, mann_whitney_p, student, welch
 from medtransfer.metrics.uncertainty import confidence_set, estimate, mean_interval
+from medtransfer.records.lineage import are_random
 from medtransfer.tasks.contract import Metric
 
 
@@ -148,7 +149,7 @@ def _starts(pools: Sequence[Pool]) -> list[Start]:
     found: dict[tuple[str, str, str, Key], tuple[dict[str, dict[int, float]], list[str]]] = {}
     for pool in sorted(pools, key=lambda pool: (pool.fields["encoder"], origin_of(pool))):
         encoder, origin = pool.fields["encoder"], origin_of(pool)
-        random = set() if pool.parents else {0}  # epoch 0 of weights that continue from others are those
+        random = {0} if are_random(pool.parents) else set()  # epoch 0 of weights that continue from others are those
         last = [key for key in pool.candidates if key in pool.values][-1:]  # later ones may be scored alone
         for key in {*last, *random} & set(pool.values):
             weights = (encoder, "", "") if key in random else (encoder, origin, pool.digests["pretraining"])

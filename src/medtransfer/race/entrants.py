@@ -15,6 +15,7 @@ from medtransfer.rank.candidates import Candidate, read_candidates
 from medtransfer.rank.imports import how_to_import
 from medtransfer.records import CellName, CheckpointInfo, series_folder
 from medtransfer.records.json import parse_json
+from medtransfer.records.lineage import are_random
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _entrant(candidate: Candidate, out: Path) -> Entrant:
             f"expected the checkpoint {candidate.file} in {home}, where fine-tuning looks for it; move its folder there, or set "
             "pretrain.out"
         )
-    return Entrant(candidate.name, info.encoder, info.origin, info.epoch, info.weights, bool(info.parents))
+    return Entrant(candidate.name, info.encoder, info.origin, info.epoch, info.weights, not are_random(info.parents))
 
 
 @dataclass(frozen=True)

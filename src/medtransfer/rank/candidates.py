@@ -13,6 +13,7 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import canonical_json
 from medtransfer.pretrain.origins.package import find_installed
 from medtransfer.records import CheckpointInfo, checkpoint_path, list_checkpoints, series_folder
+from medtransfer.records.lineage import are_random
 from medtransfer.records.weights_file import check_weights_file
 
 RANDOM, AT = "random", "@"
@@ -130,7 +131,9 @@ def _checkpoint(record: Path, info: CheckpointInfo) -> Candidate:
     architecture = (info.build, canonical_json(info.arguments))
     remark = "" if info.epoch else " (random)" if info.is_random else f" ({info.parents[-1]['origin']})"
     name = f"{record.parent.name} e{info.epoch:03d}{remark}"
-    return Candidate(name, "checkpoint", (architecture,), str(record), str(record.parent), info.epoch, continues=bool(info.parents))
+    return Candidate(
+        name, "checkpoint", (architecture,), str(record), str(record.parent), info.epoch, continues=not are_random(info.parents)
+    )
 
 
 def _with_architecture(text: str, params: Params) -> Candidate:

@@ -14,7 +14,7 @@ from medtransfer.config import Name
 from medtransfer.errors import InputError
 from medtransfer.records.arrays import BROKEN_ARRAYS
 from medtransfer.records.base import CHECKPOINT, REMEDIES, Count, Record
-from medtransfer.records.lineage import Parent
+from medtransfer.records.lineage import Parent, are_random
 from medtransfer.records.untrusted import in_one_line, require_file
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class CheckpointInfo(Record, Provenance):
     @property
     def is_random(self) -> bool:
         """Whether nothing was learned yet; epoch 0 of a pretraining that continues has the weights of its parent."""
-        return self.epoch == 0 and not self.parents
+        return self.epoch == 0 and are_random(self.parents)
 
     def check_size(self, height: int, width: int) -> None:
         """Check that the encoder accepts an input size, in pixels.

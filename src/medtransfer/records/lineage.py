@@ -18,14 +18,22 @@ def _check_parent(value: dict[str, Any]) -> dict[str, Any]:
 Parent = Annotated[dict[str, Any], AfterValidator(_check_parent)]
 
 
+def are_random(parents: Sequence[Parent]) -> bool:
+    """Return whether none of the checkpoints that weights started from had been trained; so of weights without parents."""
+    return not any(parent["epoch"] for parent in parents)
+
+
 def chain_name(parents: Sequence[Parent], source: str) -> str:
     """Name weights by how they came about, as `simple>chestxray14`: trained by an origin, then on one source after the other.
+
+    A checkpoint of epoch 0 adds nothing: weights that started from a random initialisation are `random>chestxray14`.
 
     Args:
         parents: checkpoints that they started from, oldest first; at least one.
         source: name of the dataset that they were trained on last.
     """
-    return ">".join([parents[0]["origin"], *(parent["source"] for parent in parents[1:]), source])
+    first = parents[0]["origin"] if parents[0]["epoch"] else "random"
+    return ">".join([first, *(parent["source"] for parent in parents[1:] if parent["epoch"]), source])
 
 
 def draw_chain(parents: Sequence[Parent], source: str, name: str, uses: Sequence[str] = ()) -> list[str]:
@@ -39,8 +47,9 @@ def draw_chain(parents: Sequence[Parent], source: str, name: str, uses: Sequence
     """
     trained = [
         *(
-            f"{parent['source']}: {parent['encoder']}-{parent['origin']}, epoch {parent['epoch']} ({parent['weights'][:12]})"
-            for parent in parents
+            f"{'random' if are_random(parents[:depth]) else parent['source']}: {parent['encoder']}-{parent['origin']}, "
+            f"epoch {parent['epoch']} ({parent['weights'][:12]})"
+            for depth, parent in enumerate(parents, start=1)
         ),
         f"{source}: {name}",
     ]
