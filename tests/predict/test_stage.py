@@ -213,7 +213,7 @@ def test_a_broken_picture_keeps_none_of_the_others_from_being_predicted(
     whole = (pictures / "1.png").read_bytes()
     (pictures / "1.png").write_bytes(whole[:60])
     counted.clear()
-    with pytest.raises(InputError, match=r"1 of 4 images cannot be predicted:\n- .*1\.png.*\nThe others are finished in .*out"):
+    with pytest.raises(InputError, match=r"1 of 4 images cannot be predicted, and the others are finished in .*out: .*1\.png"):
         predict([model], pictures)
     assert len(counted) == 3
     (pictures / "1.png").write_bytes(whole)
@@ -414,3 +414,35 @@ def test_pictures_of_channels_have_a_mask_with_a_palette(
         predict([model], tmp_path / "a_0.png")
     with pytest.raises(InputError, match="at least 4 channels in the files of a, as the model's target has, but got 2"):
         predict([model], tmp_path, channels=["_0", "_1"], out=str(tmp_path / "other"))
+
+
+def save_volume(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    nib.save(nib.Nifti1Image(values, np.diag([1.0, 1.0, 5.0, 1.0])), path)
+
+
+def test_a_slice_without_a_third_axis_keeps_its_shape(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
+) -> None:
+    save_volume(tmp_path / "flat/a.nii.gz", boxed((24, 30), BOX[:2]))
+    predict([make_model(rule=VOLUME)], tmp_path / "flat")
+    assert nib.load(tmp_path / "out/masks/a.nii.gz").shape == (24, 30)
+
+
+def test_frames_are_not_mixed_to_one_channel(tmp_path: Path, make_model: Callable[..., Path], predict: Predicted) -> None:
+    save_volume(tmp_path / "scans/a.nii.gz", np.zeros((24, 30, 5, 3), np.int16))
+    with pytest.raises(InputError, match=r"a volume of 1 channel, .*a\.nii\.gz has 3, which may be frames"):
+        predict([make_model(rule=VOLUME)], tmp_path / "scans")
+
+
+def test_reference_masks_have_labels_of_numbers_and_names_but_are_no_series(
+    tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, bright: list[torch.Tensor]
+) -> None:
+    save_volume(tmp_path / "scans/a.nii.gz", boxed((24, 30, 5), BOX))
+    save_volume(tmp_path / "truth/a.nii.gz", np.uint8(boxed((24, 30, 5), BOX) == 900))
+    model, labels = make_model(rule=VOLUME), {0: "background", 1: "lesion", "tumour": "lesion"}
+    assert "dice" in predict([model], tmp_path / "scans", masks=str(tmp_path / "truth"), labels=labels)
+    (tmp_path / "dicom/a").mkdir(parents=True)
+    write_series(tmp_path / "dicom/a", np.zeros((5, 24, 30)))
+    with pytest.raises(InputError, match=r"but .*a is a series of DICOM slices"):
+        predict([model], tmp_path / "scans", masks=str(tmp_path / "dicom"))

@@ -3,8 +3,10 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from tests.prepare.volume_layouts import write_folder
 
 from medtransfer.cli import cli
@@ -48,6 +50,19 @@ def test_a_folder_by_path_becomes_a_target() -> None:
     assert targets()["my-data"]["size"] == [6, 5]
 
 
+def test_numbers_that_are_keys_of_an_option_stay_numbers() -> None:
+    for folder in ("images", "masks"):
+        Path("mine", folder).mkdir(parents=True)
+        for index in range(5):
+            pixels = np.random.default_rng(index).integers(0, 256, (12, 10), dtype=np.uint8)
+            Image.fromarray(pixels if folder == "images" else np.uint8(pixels > 99) * 255).save(f"mine/{folder}/{index}.png")
+    run("--root", "mine", *SIZE, "--options", "{classes: [lesion], labels: {0: background, 255: lesion}}")
+    run("--target", "mine")
+    run("--target", "mine", "--size", "6,5")
+    prepared = PreparedTarget.open(Path("data/prepared/mine"))
+    assert prepared.images.shape[1:3] == (6, 5) and prepared.info.classes == ["lesion"] and set(np.unique(prepared.masks)) == {0, 1}
+
+
 def test_a_file_of_parameters_comes_first() -> None:
     write_folder(Path("mine"), ".nii.gz", cases=5)
     run("--reader", "nifti", "--root", "mine", "--target", "ours", *SIZE)
@@ -65,6 +80,7 @@ def test_a_file_of_parameters_comes_first() -> None:
         (["--reader", "nifti"], "--target or --root beside --reader, but got neither"),
         (["--target", "unknown", "--reader", "nifti"], "--root beside --target unknown, which no file of parameters defines"),
         (["--root", "x/sample"], "but 'sample' is another target; add --target"),
+        (["--root", "mine", "--target", "a.b"], "--target without dots, .* but got 'a.b'"),
         (["--root", "/"], "but it is the topmost folder; add --target"),
         (["--root", "mine", "--split", "half"], "prepare.targets.mine.split"),
         (["--root", "mine", "--reader", "mnist"], "the reader to be one of acdc, .*, but got 'mnist'"),

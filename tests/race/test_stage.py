@@ -16,8 +16,10 @@ import medtransfer
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError
-from medtransfer.race import public
+from medtransfer.race import public, tables
+from medtransfer.race.stage import race as ended
 from medtransfer.race.stage import run
+from medtransfer.race.verdict import verdict
 from medtransfer.rank.stage import run as rank
 from medtransfer.records import PreparedTarget
 from medtransfer.records.evidence import import_evidence
@@ -27,6 +29,7 @@ FILES = ("race.csv", "race.json", "race.md", "race.html")
 CHOSEN = {
     "pretrain.epochs": 3, "pretrain.checkpoints": [1, 2], "finetune.train_epochs": 4, "finetune.seed": 7, "race.eta": 4,
     "race.workers": 1, "race.validation": 0.34, "race.budget_factor": 1.0, "finetune.keep": "metrics",
+    "report.least": 0.0,
 }  # fmt: skip
 
 
@@ -213,6 +216,17 @@ def test_a_ray_cluster_gives_the_same_files(race, inputs):
     race(launcher="ray")
     for name in FILES:
         assert (Path("race") / name).read_bytes() == (inputs / "race" / name).read_bytes(), name
+
+
+def test_nobody_wins_who_learned_nothing(raced, inputs, tiny_params, monkeypatch):
+    """The same race, judged by a floor above its best."""
+    monkeypatch.chdir(inputs)
+    race = ended(tiny_params(CHOSEN))
+    nothing = replace(race, least=race.value(race.last, race.winner))
+    assert race.learned and not nothing.learned and tables.summary(race)["learned"] and not tables.summary(nothing)["learned"]
+    first, *_, last = verdict(nothing)
+    assert first.startswith("Nobody wins, since no model of the last rung learned anything") and "finetune.lr" in last
+    assert race.least == 0.0 and "wins: validation" in verdict(race)[0]
 
 
 def test_the_function_races_what_it_is_told_to(raced, inputs, tiny_params, monkeypatch):

@@ -183,6 +183,11 @@ def read_pixels(image: Image, rule: ImageRule, channels: int, limits: list[Limit
 
         return Pixels(read_image(image.path, channels, scaling)[None], None)
     volume = open_volume(image, rule)
+    if channels == 1 and volume.values.shape[-1] != 1 and image.path.name.lower().endswith(ENDINGS):
+        raise InputError(
+            f"expected a volume of 1 channel, as the model's target has, but {image.path} has {volume.values.shape[-1]}, which may "
+            "be frames or sequences; give a file of the one to predict"
+        )
     axis = acquisition_axis(volume.geometry.spacing) if rule.axis is None else rule.axis
     slices = cut(volume.values, axis)
     pixels = slices if volume.geometry.shown else scale(slices, rule, str(image.path), limits)

@@ -90,7 +90,8 @@ def _save_volume(path: Path, image: Image, pixels: Pixels, values: np.ndarray) -
         header = source.header.copy()
         header.set_data_dtype(values.dtype)
         header["cal_min"] = header["cal_max"] = 0
-        written = type(source)(values, source.affine, header)
+        flat = len(source.shape) == 2 and values.ndim == 3  # a single slice without a third axis
+        written = type(source)(values[..., 0] if flat else values, source.affine, header)
     else:
         geometry = pixels.geometry
         assert geometry is not None

@@ -111,7 +111,13 @@ def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Pa
             f"expected a mask in {path} for every image, but {missing[0].path} has none ({len(missing)} such) named "
             f"{missing[0].name}{suffix}; correct predict.masks or predict.mask_suffix"
         )
-    return {image.name: masks[f"{image.name}{suffix}"] for image in images}
+    found = {image.name: masks[f"{image.name}{suffix}"] for image in images}
+    if series := [path for path in found.values() if path.is_dir()]:
+        raise InputError(
+            f"expected reference masks as pictures, NIfTI volumes or DICOM segmentations, but {series[0]} is a series of DICOM "
+            "slices; convert it to one of these"
+        )
+    return found
 
 
 def _list_masks(folder: Path) -> dict[str, Path]:

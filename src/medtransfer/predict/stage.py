@@ -84,7 +84,7 @@ class Job:
             REVISION, [file_sha256(file) for file in image.files], [model.info.weights for model in self.models],
             [asdict(rule_of(model.info)) for model in self.models], [limits[image.name] for limits in self.limits],
             asdict(self.plan), section.precision, section.probabilities, section.overlays, mask, self.section.labels and sorted(
-                self.section.labels.items()
+                self.section.labels.items(), key=str
             ), *([self.regions] if mask and self.regions else []),
         ], 16)  # fmt: skip
 
@@ -181,11 +181,10 @@ def _complete_all(job: Job, images: Sequence[Image], force: bool) -> list[tuple[
         return finished
     if len(images) == 1:
         raise InputError(faults[0])
-    shown = "\n".join(f"- {fault}" for fault in faults[:FAULTS])
-    rest = f"\n- and {len(faults) - FAULTS} more" if len(faults) > FAULTS else ""
+    rest = f"; and {len(faults) - FAULTS} more" if len(faults) > FAULTS else ""
     raise InputError(
-        f"{len(faults)} of {len(images)} images cannot be predicted:\n{shown}{rest}\nThe others are finished in {job.out}: mend or "
-        "remove these and run the same command again, which then writes the tables, too"
+        f"{len(faults)} of {len(images)} images cannot be predicted, and the others are finished in {job.out}: mend or remove "
+        f"these, and run the same command again, which then writes the tables, too: {'; '.join(faults[:FAULTS])}{rest}"
     )
 
 

@@ -30,12 +30,16 @@ def define(section: Prepare, name: str | None, given: Mapping[str, Any]) -> tupl
         if not name or (name in section.targets and section.targets[name].root != root):
             reason = f"{name!r} is another target" if name else "it is the topmost folder"
             raise InputError(f"expected a folder {root} whose name can be that of a new target, but {reason}; add --target")
+    if "." in name:
+        raise InputError(
+            f"expected a --target without dots, which separate keys of the params, but got {name!r}; take another name"
+        )
     if name in section.targets:
-        base = section.targets[name].model_dump(mode="json")
+        base = section.targets[name].model_dump()
         if given.get("reader", base["reader"]) != base["reader"]:
             base["options"] = {}
     elif "root" in given:
-        base = section.new.model_dump(mode="json")
+        base = section.new.model_dump()
     else:
         raise InputError(f"expected --root beside --target {name}, which no file of parameters defines; name the folder")
     return name, {**base, **given}
@@ -43,4 +47,4 @@ def define(section: Prepare, name: str | None, given: Mapping[str, Any]) -> tupl
 
 def as_yaml(target: Target) -> str:
     """Return the definition of a target as it is kept in its prepared folder, where later commands find it."""
-    return yaml.safe_dump(target.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(target.model_dump(), sort_keys=False, allow_unicode=True)

@@ -35,6 +35,7 @@ class Race:
         confidence: of the set that cannot be distinguished from the winner.
         draws: draws of P(best).
         seed: seed of these draws.
+        least: value up to which a model learned nothing.
     """
 
     target: str
@@ -53,6 +54,12 @@ class Race:
     confidence: float
     draws: int
     seed: int
+    least: float
+
+    @property
+    def learned(self) -> bool:
+        """Whether the winner learned anything by the validation patients."""
+        return self.value(self.last, self.winner) > self.least
 
     @property
     def last(self) -> Heat:

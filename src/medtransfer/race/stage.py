@@ -115,6 +115,7 @@ def _race(
         name, params.finetune.mode, metric, entrants, plan, budget, course.seeds, heats, tested,
         course.models(heats[-1].stay[0]),
         len(set(target.samples("validation")["group"])), held, pruned, report.confidence, report.draws, report.seed,
+        metric.floor(report.least),
     )  # fmt: skip
 
 

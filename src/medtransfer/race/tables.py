@@ -69,7 +69,7 @@ def summary(race: Race) -> Row:
     return {
         "target": race.target, "mode": race.mode, "metric": race.metric.name, "winner": {**chosen, **values},
         "indistinguishable": [race.entrants[index].name for index in race.rivals], "patients": race.patients,
-        "held_out": race.held_out, "seeds": list(race.seeds), "confidence": race.confidence,
+        "held_out": race.held_out, "learned": race.learned, "seeds": list(race.seeds), "confidence": race.confidence,
         "plan": [{"seats": rung.seats, "epochs": rung.epochs} for rung in race.plan],
         "cost": {"epochs": race.spent, "planned": race.planned, "budget": race.budget, "all_in_full": race.full},
         "pruned": None if pruned is None else _pruned(pruned),

@@ -31,6 +31,12 @@ def _headline(race: Race) -> str:
     value, error = race.value(heat, race.winner), race.error(heat, race.winner)
     spread = "" if error is None else f" ± {error:.3f}"
     seeds = f", mean over {len(race.seeds)} seeds" if len(race.seeds) > 1 else ""
+    if not race.learned:
+        return (
+            f"Nobody wins, since no model of the last rung learned anything: the best validation {metric}, of "
+            f"{race.entrants[race.winner].name}, is {value:.3f}{spread} after {heat.epochs} epochs on {race.target} "
+            f"({_patients(race)}{seeds}), at most {race.least:g}. Its test {metric} is {race.tested:.3f}."
+        )
     return (
         f"{race.entrants[race.winner].name} wins: validation {metric} {value:.3f}{spread} after {heat.epochs} epochs on "
         f"{race.target} ({_patients(race)}{seeds}). Its test {metric} is {race.tested:.3f}; nobody else was tested."
@@ -120,6 +126,11 @@ def _models(race: Race) -> str:
 
 
 def _next(race: Race) -> str:
+    if not race.learned:
+        return (
+            "Next: look at the target's preview and at the recipe (finetune.lr, finetune.loss, finetune.train_epochs) before any "
+            "choice; of what learned nothing no ranking means anything."
+        )
     winner = race.entrants[race.winner]
     start = f"--target {race.target} --encoder {winner.encoder} --origin {winner.origin} --epoch {winner.epoch} --mode {race.mode}"
     why = ", which trains it on all training patients" if race.held_out else ""

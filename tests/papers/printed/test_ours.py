@@ -31,7 +31,6 @@ PARTS = (
     "patience",
     "momentum",
     "weight_decay",
-    "validation",
 )
 SCORES = [0.970 + 0.002 * index for index in range(10)]
 

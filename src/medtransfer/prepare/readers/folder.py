@@ -207,5 +207,7 @@ def _describe(
     """Say what a user may not expect of these pictures, with counts and an example each."""
     paths = [pair.image for pair in pairs]
     alone = [chosen["group"] is None and "/" in pair.name for pair in pairs]
-    text = "are in subfolders, and each is a group of its own; `group: '(.+)/'` makes every subfolder one"
+    text = "are in subfolders, and each is a group of its own"
+    if all(alone):  # the expression must match every name
+        text += "; `group: '(.+)/'` makes every subfolder one"
     return (*describe_headers(paths, headers, size, chosen["keep_aspect"], apart), *describe_some(paths, alone, text))
