@@ -5,7 +5,14 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from medtransfer.metrics.image_labels import LabelEvaluation, Predicted, label_columns, measure, read_label_columns
+from medtransfer.metrics.image_labels import (
+    LabelEvaluation,
+    Predicted,
+    label_columns,
+    measure,
+    patient_intervals,
+    read_label_columns,
+)
 from medtransfer.records.tables import Table
 
 NAMES = ["a", "b", "c"]
@@ -92,3 +99,39 @@ def test_wrong_batches_are_refused(probabilities, truth, images, message):
 def test_labels_of_one_class_define_no_auc():
     with pytest.raises(ValueError, match="more than one class, without which auc is undefined"):
         evaluate(np.full((4, 1), 0.5), np.ones(4, int), exclusive=False)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_intervals_are_percentiles_over_draws_of_patients(exclusive: bool) -> None:
+    """Against the same draws, image by image, with scikit-learn."""
+    rng, p = np.random.default_rng(3), softmax(60)
+    groups = [f"patient {row // 4}" for row in range(60)]
+    truth = rng.integers(0, 3, 60) if exclusive else (p + rng.normal(0, 0.3, p.shape) > 0.4).astype(int)
+    rows = {row["metric"]: row for row in patient_intervals(Predicted(p, truth), groups, ["auc", "accuracy"], draws=200)}
+    names = sorted(set(groups))
+    taken = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), size=200)
+    drawn = []
+    for counts in taken:
+        images = np.repeat(np.arange(60), counts[[names.index(group) for group in groups]])
+        positive = truth[images] == 1 if exclusive else truth[images, 1] == 1
+        drawn.append(sk.roc_auc_score(positive, p[images, 1]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    found = rows["auc_class_1"]
+    assert (found["low"], found["high"], found["patients"], found["defined"]) == (pytest.approx(low), pytest.approx(high), 15, 1.0)
+    assert found["value"] == pytest.approx(sk.roc_auc_score(truth == 1 if exclusive else truth[:, 1], p[:, 1]))
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows.values())
+    assert {"auc", "auc_class_0", "auc_class_1", "auc_class_2", "accuracy"} <= set(rows)
+
+
+def test_an_evaluation_has_intervals_unless_it_is_light_or_of_one_patient() -> None:
+    truth, p = np.arange(12) % 3, softmax(12)
+    whole = evaluate(p, truth, exclusive=True)
+    assert {row["metric"] for row in whole.intervals} == set(whole.metrics)
+    assert evaluate(p, truth, exclusive=True, light=True).intervals == []
+    assert patient_intervals(Predicted(p, truth), ["one"] * 12, ["auc"]) == []
+
+
+def test_draws_that_do_not_define_a_metric_are_left_out_and_counted() -> None:
+    """Two patients, each of one class: half of the draws have both."""
+    (row,) = patient_intervals(Predicted(np.array([[0.2], [0.9]]), np.array([[0], [1]])), ["a", "b"], ["auc"])
+    assert (row["low"], row["high"]) == (1.0, 1.0) and row["defined"] == pytest.approx(0.5, abs=0.05)

@@ -27,7 +27,18 @@ from medtransfer.finetune.sync import by_epoch
 from medtransfer.finetune.trainer import Curves, Trainer, joins_last_image
 from medtransfer.finetune.validation import LOSS_CURVE, RECORDED, Validation
 from medtransfer.metrics.evaluation import Evaluation
-from medtransfer.records import MODEL_FILE, PER_SAMPLE, WEIGHTS_FILE, Result, read_tensors, write_per_sample, write_tensors
+from medtransfer.records import (
+    INTERVALS,
+    MODEL_FILE,
+    PER_SAMPLE,
+    WEIGHTS_FILE,
+    Result,
+    read_tensors,
+    write_per_sample,
+    write_tensors,
+    write_text,
+)
+from medtransfer.records.tables import as_csv
 from medtransfer.seeds import derive_seed
 from medtransfer.tasks.results import read_result
 from medtransfer.training.arithmetic import arithmetic
@@ -231,6 +242,9 @@ def _test(tuning: FineTuning, fabric: Fabric, model: nn.Module) -> dict[str, flo
         write_tensors(weights, {name: tensor for name, tensor in tensors.items() if name.startswith(kept)})
         write_model(tuning, tuning.parts)
     write_per_sample(tuning.folder, evaluation.per_sample)
+    (tuning.folder / INTERVALS).unlink(missing_ok=True)
+    if evaluation.intervals:
+        write_text(tuning.folder / INTERVALS, as_csv(evaluation.intervals))
     if tuning.section.overlays:
         predicted = partial(predict, fabric, tuning.task, model)
         tuning.task.draw(

@@ -23,6 +23,8 @@ from medtransfer.records.tables import Table
 
 Array = NDArray[np.float64]
 THRESHOLD = 0.5
+DRAWS, CONFIDENCE = 1000, 0.95  # of the intervals over patients
+AT_ONCE = 4_000_000  # weights of images that are held at a time
 AUC, KAPPA = "auc", "kappa"
 SENSITIVITY = f"sensitivity_at_specificity_{round(100 * classification.SPECIFICITY)}"
 
@@ -92,7 +94,7 @@ class LabelEvaluation:
             exclusive: whether an image has exactly one of the classes.
             light: whether the primary metric is enough.
         """
-        self.class_names, self.primary, self.exclusive = tuple(class_names), primary, exclusive
+        self.class_names, self.primary, self.exclusive, self.light = tuple(class_names), primary, exclusive, light
         every = [AUC, SENSITIVITY, "accuracy", "balanced_accuracy", "ece"]
         self.names = [primary] if light else [*every, *([KAPPA, "kappa_linear"] if primary == KAPPA else [])]
         self._images: dict[str, str] = {}  # image -> group
@@ -148,7 +150,8 @@ class LabelEvaluation:
             metrics |= {key: one for key, one in every.items() if math.isfinite(one)}
         if self.primary not in metrics:
             raise ValueError(f"expected images of more than one class, without which {self.primary} is undefined")
-        return Evaluation(metrics, self._rows(predicted))
+        intervals = [] if self.light else patient_intervals(predicted, list(self._images.values()), self.names)
+        return Evaluation(metrics, self._rows(predicted), intervals)
 
     def _rows(self, predicted: Predicted) -> list[dict[str, Any]]:
         shares, columns = _shares(predicted, self.primary), label_columns(predicted)
@@ -161,6 +164,49 @@ class LabelEvaluation:
             }
             for i, (image, group) in enumerate(self._images.items())
         ]
+
+
+def patient_intervals(
+    predicted: Predicted, groups: Sequence[str], names: Sequence[str], draws: int = DRAWS, confidence: float = CONFIDENCE
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Compute percentile intervals of metrics over draws of the patients with replacement; the seed is fixed.
+
+    Args:
+        predicted: probabilities and labels.
+        groups: the patient of each image.
+        names: keys of MEASURES.
+        draws: number of draws.
+        confidence: nominal coverage.
+
+    Returns:
+        One row per metric, and per class of it: `metric`, `value`, `low`, `high`, the number of `patients`, and in how many of
+        the draws it is `defined`; a metric that no draw defines is left out. Empty with fewer than two patients.
+    """
+    patients, patient = np.unique(np.asarray(groups), return_inverse=True)
+    if len(patients) < 2:
+        return []
+    rng = np.random.default_rng(0)
+    taken = rng.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=draws)  # (B, P)
+    size, rows = max(1, AT_ONCE // len(patient)), list[dict[str, Any]]()
+    for name in names:
+        parts = [
+            measure(predicted, name, taken[first : first + size, patient].astype(np.float64)) for first in range(0, draws, size)
+        ]
+        drawn = {name: np.concatenate([whole for whole, _ in parts])}
+        value, by_class = measure(predicted, name)
+        values = {name: float(value)}
+        if len(by_class) > 1:
+            drawn |= {f"{name}_class_{c}": np.concatenate([part[:, c] for _, part in parts]) for c in range(len(by_class))}
+            values |= {f"{name}_class_{c}": float(one) for c, one in enumerate(by_class)}
+        for key, known in drawn.items():
+            defined = known[np.isfinite(known)]
+            if len(defined) and math.isfinite(values[key]):
+                low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+                rows.append({
+                    "metric": key, "value": values[key], "low": float(low), "high": float(high), "patients": len(patients),
+                    "defined": len(defined) / draws,
+                })  # fmt: skip
+    return rows
 
 
 def label_columns(predicted: Predicted) -> dict[str, list[Any]]:

@@ -36,14 +36,14 @@ from medtransfer.records.prepared import (
     write_index,
 )
 from medtransfer.records.pretraining import CURVES_FILE, PRETRAINING_FILE, Pretraining, read_curves, read_kept, write_curves
-from medtransfer.records.result import PER_SAMPLE, WEIGHTS_FILE, Cell, CellName, Result, size_text, write_per_sample
+from medtransfer.records.result import INTERVALS, PER_SAMPLE, WEIGHTS_FILE, Cell, CellName, Result, size_text, write_per_sample
 from medtransfer.records.scores import Score, ScoreIndex, Scores, read_values, write_values
 from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import in_one_line, require_file
 
 __all__ = [
     "BROKEN_ARRAYS", "CURVES_FILE", "Cell", "CellName", "CheckpointInfo", "EXPORT_FILE", "ExportInfo",
-    "IGNORE", "IMAGES_FILE", "IMAGE_TASKS", "INDEX_COLUMNS", "INDEX_FILE",
+    "IGNORE", "IMAGES_FILE", "IMAGE_TASKS", "INDEX_COLUMNS", "INDEX_FILE", "INTERVALS",
     "ImageRule", "LABELS_FILE", "MASKS_FILE", "MODEL_FILE", "ModelInfo",
     "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "Prediction", "PreparedTarget", "Pretraining", "Provenance",
     "Result", "SOURCE_ACCURACY", "SOURCE_AUC",

@@ -11,7 +11,7 @@ from medtransfer.records.atomic import write_text
 from medtransfer.records.base import RESULT, Record
 from medtransfer.records.checkpoint import series_folder
 
-PER_SAMPLE, WEIGHTS_FILE = "per_image.csv", "weights.safetensors"
+PER_SAMPLE, WEIGHTS_FILE, INTERVALS = "per_image.csv", "weights.safetensors", "intervals.csv"
 WHOLE = {"size": None, "fold": None, "folds": None}  # fields of a cell that trains on all training images
 
 
