@@ -26,6 +26,7 @@ from medtransfer.export.serving import Served
 from medtransfer.export.stage import run as export
 from medtransfer.finetune.evaluation import evaluate
 from medtransfer.finetune.stage import run
+from medtransfer.hashing import file_sha256
 from medtransfer.modes import MODES
 from medtransfer.predict.model import load_model
 from medtransfer.records import CellName, PreparedTarget, Result, read_tensors
@@ -177,6 +178,9 @@ def test_patients_are_resampled_with_all_their_images(finetune):
     tested = index.index[index["split"] == "test"]
     index.loc[tested, "group"] = [f"patient {number % 4}" for number in range(len(tested))]
     index.to_csv(PREPARED / "binary/index.csv", index=False)
+    record = json.loads((PREPARED / "binary/dataset.json").read_text())
+    record["arrays"]["index.csv"] = file_sha256(PREPARED / "binary/index.csv")
+    (PREPARED / "binary/dataset.json").write_text(json.dumps(record))
     finetune("binary")
     with (folder_of("binary") / "intervals.csv").open() as file:
         intervals = {row["metric"]: row for row in csv.DictReader(file)}
