@@ -51,7 +51,7 @@ def _rivals(race: Race) -> str:
     names = [race.entrants[index].name for index in race.rivals]
     if not names:
         if len(race.last.entrants) == 1:
-            return "Nobody else reached the last rung."
+            return "Nobody else reached the last rung; who left before was judged by a shorter schedule, which may favour others."
         seeds = "; how much one training differs from the next is not in this, with one seed" if len(race.seeds) == 1 else ""
         return f"By the validation patients it is better than all others of the last rung{seeds}."
     why = "" if np.isfinite(race.standing.low).any() else ", since their patients give no standard error"
