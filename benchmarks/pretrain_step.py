@@ -26,6 +26,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.encoders.initialise import initialise
 from medtransfer.pretrain.loop import train_epoch
+from medtransfer.pretrain.objectives.classification import Classification
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.progress import track
 from medtransfer.training.compilation import Compilation
@@ -87,6 +88,7 @@ def measure(options: Namespace, recipe: Recipe, root: Path) -> Rounds:
     steps = Steps(fabric, raw, adamw, compiles=options.compile, clip_grad=None, ema_decay=None)
     guard = FiniteGuard(fabric, raw, adamw, "training loss", lambda: "nothing was saved before", "run again")
     images = open_images(root, recipe, recipe.randaugment)
+    objective = Classification(recipe, {"train": images})
     sampler = EpochBatches(len(images), recipe.micro_batch, seed=recipe.seed, shuffle=True, drop_last=True)
     batches = loader(images, sampler, options.workers, pin=fabric.device.type == "cuda")
     bare = bare_round(options, recipe, fabric.device)
@@ -96,7 +98,7 @@ def measure(options: Namespace, recipe: Recipe, root: Path) -> Rounds:
             images.set_epoch(epoch)
             sampler.set_epoch(epoch)
             bar = track(batches, f"epoch {epoch}", len(sampler), "batch")
-            numbers = train_epoch(fabric, steps, bar, [1] * len(sampler), recipe, epoch, CLASSES, guard)
+            numbers = train_epoch(fabric, steps, bar, [1] * len(sampler), recipe, epoch, objective, guard)
             handle.log_metrics(numbers, epoch)
             rounds.change(bare)
     return rounds

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from medtransfer.config import Params
 from medtransfer.errors import StageError
-from medtransfer.pretrain.loop import _augment, accuracy, train_epoch
+from medtransfer.pretrain.loop import train_epoch
+from medtransfer.pretrain.objectives.classification import Classification, accuracy, augment
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.steps import Steps
@@ -47,7 +50,8 @@ def trained(recipe: Recipe, micro: int, count: int = 16) -> tuple[nn.Module, dic
     images, labels = pictures(count)
     batches = list(zip(images.split(micro), labels.split(micro), strict=True))
     pieces = [16 // micro] * (count // 16)
-    return raw, train_epoch(fabric, steps, batches, pieces, recipe, 1, CLASSES, guard)
+    labelled: Any = SimpleNamespace(classes=list("abcd"), exclusive=True)
+    return raw, train_epoch(fabric, steps, batches, pieces, recipe, 1, Classification(recipe, {"train": labelled}), guard)
 
 
 @pytest.mark.parametrize("micro", [1, 2, 4, 8])
@@ -93,7 +97,7 @@ def test_a_loss_that_is_not_finite_names_its_step(recipe, monkeypatch):
         seen.append(logits)
         return cross_entropy(logits, targets, **chosen) + (math.nan if len(seen) == 2 * 4 + 3 else 0.0)
 
-    monkeypatch.setattr("medtransfer.pretrain.loop.cross_entropy", third_step_is_bad)
+    monkeypatch.setattr("medtransfer.pretrain.objectives.classification.cross_entropy", third_step_is_bad)
     rate = rf"learning rate {0.1 * 0.5 * (1 + math.cos(math.pi * 2 / 6)):.4g}"  # the third of 3 steps an epoch, 2 epochs
     message = rf"training loss is nan at optimiser step 3 \(epoch 1, {rate}\); nothing before; lower"
     with pytest.raises(StageError, match=message):
@@ -104,10 +108,10 @@ def test_a_loss_that_is_not_finite_names_its_step(recipe, monkeypatch):
 def test_mixing_happens_where_the_images_lie(recipe):
     recipe = replace(recipe, cutmix=0.5, mixup=0.4, erasing=1.0)
     images, labels = pictures(16)
-    mixed, targets = _augment(images.contiguous(memory_format=torch.channels_last), labels, recipe, CLASSES, torch.Generator())
+    mixed, targets = augment(images.contiguous(memory_format=torch.channels_last), labels, recipe, CLASSES, torch.Generator())
     assert mixed.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(targets.sum(1), torch.ones(16))
-    elsewhere = _augment(images.to("meta"), labels.to("meta"), recipe, CLASSES, torch.Generator())
+    elsewhere = augment(images.to("meta"), labels.to("meta"), recipe, CLASSES, torch.Generator())
     assert [one.device.type for one in elsewhere] == ["meta", "meta"]  # no value is asked for: nothing waits for a device
 
 

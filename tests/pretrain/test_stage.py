@@ -18,7 +18,8 @@ from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.encoders.build import ENCODERS
 from medtransfer.errors import StageError
-from medtransfer.pretrain import loop, trainer
+from medtransfer.pretrain import trainer
+from medtransfer.pretrain.objectives import classification
 from medtransfer.records import find_checkpoint, list_checkpoints, read_tensors, write_json
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.state import read_progress
@@ -202,7 +203,7 @@ def gone_bad(patch: pytest.MonkeyPatch, step: int) -> None:
         seen.append(1)
         return cross_entropy(logits, targets, **chosen) * (math.inf if len(seen) == step else 1)
 
-    patch.setattr(loop, "cross_entropy", loss)
+    patch.setattr(classification, "cross_entropy", loss)
 
 
 def poisoned(patch: pytest.MonkeyPatch, step: int) -> None:

@@ -1,4 +1,4 @@
-"""Plan of one pretraining on labelled images: params, recipe, images, folder and stopping rule."""
+"""Plan of one pretraining: params, recipe, objective with its images, folder and stopping rule."""
 
 import logging
 from dataclasses import dataclass
@@ -8,17 +8,16 @@ from pathlib import Path
 import torch
 
 from medtransfer.config import Pretrain
-from medtransfer.data.labelled_images import LabelledImages
 from medtransfer.encoders.build import build_encoder
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.pretrain.folder import CheckpointFolder
+from medtransfer.pretrain.objectives.contract import Objective
 from medtransfer.pretrain.recipe import Recipe, recipe_of
-from medtransfer.pretrain.source import open_images
 from medtransfer.pretrain.start import Start, find_start, parent_origin, source_of
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.weights_files import name_unwatched
-from medtransfer.records import SOURCE_ACCURACY, SOURCE_AUC, Provenance, series_folder
+from medtransfer.records import Provenance, series_folder
 from medtransfer.records.lineage import PARENT, Parent
 
 log = logging.getLogger("medtransfer")
@@ -26,12 +25,12 @@ log = logging.getLogger("medtransfer")
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """One pretraining on labelled images.
+    """One pretraining.
 
     Attributes:
         section: validated params.
         recipe: everything that its bits depend on, except the images.
-        images: source images of the splits `train` and `val`.
+        objective: what it learns, with the source images of the splits `train` and `val`.
         start: checkpoint that it continues from, None to start at random.
         stopper: a rule on a prepared target, None to train to the last epoch.
         force: train again although it is finished.
@@ -39,14 +38,16 @@ class TrainingPlan:
 
     section: Pretrain
     recipe: Recipe
-    images: dict[str, LabelledImages]
+    objective: Objective
     start: Start | None
     stopper: Stopper | None
     force: bool
 
     @classmethod
-    def of(cls, section: Pretrain, stopper: Stopper | None, force: bool) -> "TrainingPlan":
-        """Open the source images of a section and build its recipe."""
+    def of(
+        cls, section: Pretrain, objective: type[Objective], stopper: Stopper | None, force: bool
+    ) -> "TrainingPlan":  # fmt: skip
+        """Build the recipe of a section, and open the source images of its objective."""
         recipe, start = recipe_of(section), find_start(section)
         if start:
             if parent_origin(section) is None:
@@ -57,17 +58,12 @@ class TrainingPlan:
                 log.info(
                     "pretrain: images of %d pixels as in %s, not of pretrain.size %d", recipe.size, start.path, section.size
                 )  # fmt: skip
-        return cls(section, recipe, open_images(source_of(section)[1], recipe), start, stopper, force)
+        return cls(section, recipe, objective.open(source_of(section)[1], recipe), start, stopper, force)
 
     @property
     def source(self) -> str:
         """Name of the source dataset."""
         return source_of(self.section)[0]
-
-    @property
-    def source_metric(self) -> str:
-        """Name of what is measured on the validation images: the accuracy, or the AUC of independent labels."""
-        return SOURCE_ACCURACY if self.images["val"].exclusive else SOURCE_AUC
 
     @property
     def parents(self) -> list[Parent]:
@@ -88,7 +84,7 @@ class TrainingPlan:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the source images."""
-        return self.images["train"].fingerprint()
+        return self.objective.fingerprint()
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder:
@@ -108,8 +104,7 @@ class TrainingPlan:
         """Fields of the checkpoints' records that do not change by epoch."""
         return Provenance(
             encoder=self.recipe.encoder, origin=self.recipe.origin, kind=self.section.origins[self.recipe.origin].kind,
-            source=self.source,
-            source_classes=list(self.images["train"].classes), input=self.recipe.input, seed=self.recipe.seed,
+            source=self.source, source_classes=list(self.objective.classes), input=self.recipe.input, seed=self.recipe.seed,
             pretraining=self.checkpoints.pretraining, lineage=self.lineage, parents=self.parents,
             licence=self.start.info.licence if self.start else "",
         )  # fmt: skip

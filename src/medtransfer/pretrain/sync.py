@@ -8,7 +8,15 @@ from pathlib import Path
 from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.locks import is_locked
-from medtransfer.records import CURVES_FILE, PRETRAINING_FILE, Pretraining, checkpoint_files, checkpoint_path, list_checkpoints
+from medtransfer.records import (
+    CURVES_FILE,
+    PRETRAINING_FILE,
+    Pretraining,
+    checkpoint_files,
+    checkpoint_path,
+    list_checkpoints,
+    picture_path,
+)
 
 log = logging.getLogger("medtransfer")
 
@@ -48,10 +56,10 @@ def record_of(folder: Path, done: Pretraining) -> tracking.RunRecord:
     files = [file for epoch in named for file in checkpoint_files(checkpoint_path(folder, epoch), infos[epoch])]
     if named != list(done.epochs) or not all(file.exists() for file in files):
         raise InputError(f"expected the checkpoints that {folder / PRETRAINING_FILE} names, but they differ; pretrain again")
-    others = [path for name in (CURVES_FILE, PRETRAINING_FILE) if (path := folder / name).exists()]
+    others = [folder / CURVES_FILE, folder / PRETRAINING_FILE, *(picture_path(folder, epoch) for epoch in named)]
     return tracking.RunRecord(
         done.name, done.cell, done.params, {}, _by_epoch(done.curves), done.tags,
-        {f"checkpoints/{file.name}": file for file in (*others, *files)},
+        {f"checkpoints/{file.name}": file for file in (*others, *files) if file.exists()},
         [(name, digest, Path(source), context) for name, digest, source, context in done.inputs],
     )  # fmt: skip
 

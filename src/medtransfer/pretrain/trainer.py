@@ -3,21 +3,22 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.encoders.build import build_encoder
-from medtransfer.encoders.classifier import Classifier
+from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
-from medtransfer.pretrain.loop import accuracy, mean_auc, train_epoch
+from medtransfer.pretrain.loop import train_epoch
 from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.progress import track
-from medtransfer.records import checkpoint_path, write_curves
+from medtransfer.records import checkpoint_path, picture_path, write_curves
 from medtransfer.training.batch_norm import needs_two_images
 from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 from medtransfer.training.device import lay_out
@@ -29,12 +30,13 @@ log = logging.getLogger("medtransfer")
 Curves = dict[str, dict[str, float]]  # metric -> epoch (a string, as in JSON) -> value
 
 
-def check_batches(recipe: Recipe, images: int) -> None:
+def check_batches(recipe: Recipe, images: int, least: int = 1) -> None:
     """Check that no device ever trains on one image that its batch normalisation has no variance of.
 
     Args:
         recipe: recipe of the pretraining.
         images: number of training images.
+        least: images that the loss of a micro-batch needs.
 
     Raises:
         InputError: there are fewer images than devices, or such a batch would come up.
@@ -42,6 +44,12 @@ def check_batches(recipe: Recipe, images: int) -> None:
     if images < recipe.devices:
         raise InputError(f"expected a training image for each device, but got {images} for pretrain.devices {recipe.devices}")
     smallest = min(recipe.micro_batch, images // recipe.devices)  # a set smaller than one step is one step
+    if smallest < least:
+        raise InputError(
+            f"expected at least {least} images per device and forward pass for the origin {recipe.origin}, but got {smallest} of "
+            f"{images} (pretrain.micro_batch {recipe.micro_batch}, pretrain.devices {recipe.devices}); raise the batch sizes, or "
+            "add images"
+        )
     if smallest == 1 and needs_two_images(build_encoder(recipe.build, **recipe.arguments), recipe.size, recipe.size):
         raise InputError(
             f"expected at least 2 images per device and forward pass, since at {recipe.size} pixels batch normalisation of "
@@ -62,12 +70,11 @@ class Trainer:
             progress: progress of an interrupted pretraining, to resume from; None to start again.
         """
         self.plan, self.fabric, self.progress = plan, fabric, progress
-        self.recipe, self.checkpoints, self.images = plan.recipe, plan.checkpoints, plan.images
-        self.classes = len(self.images["train"].classes)
+        self.recipe, self.checkpoints, self.objective = plan.recipe, plan.checkpoints, plan.objective
         self.curves: Curves = {}
         self.tags: dict[str, str] = {}
 
-    def train(self, observe: Callable[[int, Classifier, dict[str, float]], bool]) -> int:
+    def train(self, observe: Callable[[int, nn.Module, dict[str, float]], bool]) -> int:
         """Train from the last finished epoch to the end, or until `observe` returns False.
 
         Args:
@@ -78,10 +85,10 @@ class Trainer:
             The last epoch that was trained.
         """
         recipe = self.recipe
-        self.raw = Classifier(build_encoder(recipe.build, **recipe.arguments), self.classes)
+        self.raw = self.objective.build(build_encoder(recipe.build, **recipe.arguments))
         initialise(self.raw, recipe.seed)
         if self.plan.start:
-            self.raw.encoder.load_state_dict(load_encoder(*self.plan.start).state_dict())
+            _encoder(self.raw).load_state_dict(load_encoder(*self.plan.start).state_dict())
         lay_out(self.raw)
         self.raw_optimiser = build_optimiser(
             "adamw", self.raw, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas,
@@ -100,7 +107,7 @@ class Trainer:
         for epoch in range(begin, self.recipe.epochs + 1):
             numbers = self._epoch(training, sampler, epoch, guard) if epoch else {}
             self.steps.share_buffers()
-            numbers[self.plan.source_metric] = self._measure(validation)
+            numbers |= self.objective.measure(self.fabric, self.steps.kept, validation)
             proceed = True
             if self.fabric.is_global_zero:
                 proceed = self._save(epoch, numbers, observe)
@@ -138,39 +145,33 @@ class Trainer:
         """Return the sampler of this process; an optimiser step has the same images for any number of devices."""
         training = split == "train"
         return EpochBatches(
-            len(self.images[split]), self.recipe.micro_batch, seed=self.recipe.seed, shuffle=training, drop_last=training,
+            len(self.objective.images[split]), self.recipe.micro_batch, seed=self.recipe.seed, shuffle=training, drop_last=training,
             rank=self.fabric.global_rank, world=self.fabric.world_size,
         )  # fmt: skip
 
     def _loader(self, split: str, sampler: EpochBatches) -> torch.utils.data.DataLoader:
-        return loader(self.images[split], sampler, self.plan.section.workers, pin=self.fabric.device.type == "cuda")
-
-    def _measure(self, validation: torch.utils.data.DataLoader) -> float:
-        """Return the accuracy on the validation images, or the AUC of independent labels."""
-        if self.images["val"].exclusive:
-            return accuracy(self.fabric, self.steps.kept, validation)
-        return mean_auc(self.fabric, self.steps.kept, validation, self.classes)
+        return loader(self.objective.images[split], sampler, self.plan.section.workers, pin=self.fabric.device.type == "cuda")
 
     def _epoch(
         self, training: torch.utils.data.DataLoader, sampler: EpochBatches, epoch: int, guard: FiniteGuard
     ) -> dict[str, float]:  # fmt: skip
-        self.images["train"].set_epoch(epoch)
+        self.objective.images["train"].set_epoch(epoch)
         sampler.set_epoch(epoch)
         label = f"pretrain {self.checkpoints.path.name} epoch {epoch}/{self.recipe.epochs}"
         bar = track(training, label, len(sampler), "batch") if self.fabric.is_global_zero else training
         whole, rest = divmod(len(sampler), self.recipe.accumulation)
         pieces = [self.recipe.accumulation] * whole or [rest]  # a dataset smaller than one step is one step
-        exclusive = self.images["train"].exclusive
-        return train_epoch(self.fabric, self.steps, bar, pieces, self.recipe, epoch, self.classes, guard, exclusive)
+        return train_epoch(self.fabric, self.steps, bar, pieces, self.recipe, epoch, self.objective, guard)
 
     def _save(
-        self, epoch: int, numbers: dict[str, float], observe: Callable[[int, Classifier, dict[str, float]], bool]
+        self, epoch: int, numbers: dict[str, float], observe: Callable[[int, nn.Module, dict[str, float]], bool]
     ) -> bool:  # fmt: skip
         """Save an epoch: first the checkpoint, then the state, which marks the epoch as done."""
-        kept = cast(Classifier, self.steps.kept)
+        kept, recorded = self.steps.kept, self.objective.recorded
         if epoch in self.recipe.checkpoints:
-            metrics = {self.plan.source_metric: numbers[self.plan.source_metric]}
+            metrics = {recorded: numbers[recorded]}
             save_checkpoint(self.checkpoints.path, kept, replace(self.plan.provenance, epoch=epoch, metrics=metrics))
+            self.objective.draw(picture_path(self.checkpoints.path, epoch), self.fabric, kept)
         proceed = observe(epoch, kept, numbers)
         for name, value in numbers.items():
             self.curves.setdefault(name, {})[str(epoch)] = value
@@ -181,3 +182,9 @@ class Trainer:
         }  # fmt: skip
         save_state(self.checkpoints.state, self.raw, self.raw_optimiser, progress, self.steps.average)
         return proceed
+
+
+def _encoder(model: nn.Module) -> Encoder:
+    encoder = model.get_submodule("encoder")
+    assert isinstance(encoder, Encoder)
+    return encoder

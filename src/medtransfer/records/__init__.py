@@ -13,6 +13,7 @@ from medtransfer.records.checkpoint import (
     find_checkpoint,
     head_path,
     list_checkpoints,
+    picture_path,
     read_tensors,
     series_folder,
 )
@@ -51,7 +52,8 @@ __all__ = [
     "atomic_folder", "atomic_path",
     "checkpoint_files", "checkpoint_path", "create_array", "find_checkpoint", "head_path", "in_one_line", "input_channels",
     "list_checkpoints", "map_array", "open_arrays",
-    "parse_json", "read_curves", "read_json", "read_kept", "read_table", "read_tensors", "read_values", "require_file",
+    "parse_json", "picture_path", "read_curves", "read_json", "read_kept", "read_table", "read_tensors", "read_values",
+    "require_file",
     "scratch_folder", "series_folder", "size_text",
     "write_curves", "write_index", "write_json", "write_per_sample", "write_tensors",
     "write_text", "write_values",

@@ -183,6 +183,11 @@ def checkpoint_path(folder: Path, epoch: int) -> Path:
     return folder / f"epoch-{epoch:03d}.json"
 
 
+def picture_path(folder: Path, epoch: int) -> Path:
+    """Return the path of the picture of what the model of a checkpoint makes of images, where its pretraining draws one."""
+    return checkpoint_path(folder, epoch).with_suffix(".png")
+
+
 def head_path(path: Path, info: CheckpointInfo) -> Path:
     """Return the path of the head's own file beside a checkpoint's record."""
     return path.with_name(f"head-{info.epoch:03d}.safetensors")

@@ -31,6 +31,7 @@ from medtransfer.records.untrusted import check_model_size
 
 ENCODER, HEAD = "encoder.", "head."
 UNKNOWN = "its head is of a kind that is not known"
+NO_CLASSES = "its pretraining learned no classes"
 NONE_KEPT = "none was imported; `medtransfer pretrain --force` keeps the classifier of a weights file that has one"
 T = TypeVar("T")
 
@@ -98,6 +99,8 @@ def load_head(path: Path, info: CheckpointInfo, encoder: Encoder) -> SourceHead 
         own = _part(HEAD, weights)
         _check_digest(path, weights, info.weights)
         return linear_head(encoder.levels[-1].channels, own["weight"], own.get("bias")) if "weight" in own else NoHead(UNKNOWN)
+    if len(info.parts) > 1:
+        return NoHead(NO_CLASSES)
     if not info.head:
         return NoHead("random weights" if info.epoch == 0 else NONE_KEPT)
     file = head_path(path, info)

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Protocol
 
-from medtransfer.config import Pretrain, Section
+from medtransfer.config import ContinuedOrigin, Pretrain, Section, SupervisedOrigin
+from medtransfer.pretrain.objectives.classification import Classification
 from medtransfer.pretrain.origins.catalogue import Published
-from medtransfer.pretrain.origins.continued import Continued
 from medtransfer.pretrain.origins.fused import Fused
 from medtransfer.pretrain.origins.package import InstalledPackage
 from medtransfer.pretrain.origins.soup import Soup
-from medtransfer.pretrain.origins.supervised import Supervised
+from medtransfer.pretrain.origins.trained import Trained
 from medtransfer.pretrain.origins.weights_file import WeightsFile, WeightsSeries
 from medtransfer.pretrain.stopping import Stopper
 
@@ -46,6 +46,7 @@ class Origin(Protocol):
 
 
 ORIGINS: dict[str, Origin] = {
-    "supervised": Supervised(), "continued": Continued(), "file": WeightsFile(), "series": WeightsSeries(),
+    "supervised": Trained(Classification, SupervisedOrigin), "continued": Trained(Classification, ContinuedOrigin),
+    "file": WeightsFile(), "series": WeightsSeries(),
     "package": InstalledPackage(), "catalogue": Published(), "soup": Soup(), "fused": Fused(),
 }  # fmt: skip

@@ -1,24 +1,29 @@
-"""Supervised pretraining: classification of labelled source images (paper A.3)."""
+"""Origins that train on the source images: an objective, from a random initialisation or continued from a checkpoint.
+
+In-domain weights come about by continuing: photographs, then chest X-rays, then a target. Source: Hosseinzadeh Taher et al. 2021
+(arXiv 2108.05930), section 3, who continue from supervised ImageNet weights.
+"""
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning_fabric import Fabric
+from torch import nn
 
 from medtransfer import tracking
-from medtransfer.config import Pretrain, SupervisedOrigin, TrainedOrigin
+from medtransfer.config import Pretrain, TrainedOrigin
 from medtransfer.config.loaded_files import repeated_options
-from medtransfer.encoders.classifier import Classifier
-from medtransfer.encoders.source_head import SourceHead
+from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import TemporaryError
 from medtransfer.hashing import canonical_json
 from medtransfer.launchers import is_main_process, require_processes
 from medtransfer.locks import exclusive
+from medtransfer.pretrain.objectives.contract import Objective
 from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.pretrain.recipe import planned_epochs
 from medtransfer.pretrain.reuse import move_aside_foreign, reuse
@@ -26,7 +31,7 @@ from medtransfer.pretrain.start import source_of
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.sync import finish
 from medtransfer.pretrain.trainer import Trainer, check_batches
-from medtransfer.records import PRETRAINING_FILE, SOURCE_ACCURACY, SOURCE_AUC, Pretraining, find_checkpoint
+from medtransfer.records import PRETRAINING_FILE, Pretraining, find_checkpoint
 from medtransfer.records.lineage import chain_name, draw_chain
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder, load_head
@@ -35,12 +40,23 @@ from medtransfer.training.device import launch, lay_out, open_fabric
 log = logging.getLogger("medtransfer")
 
 
-class Supervised:
-    """Encoder and classification head, trained on the source images; see `Origin`."""
+@dataclass(frozen=True)
+class Trained:
+    """The model of an objective, trained on the source images; see `Origin`.
 
-    section: type[TrainedOrigin] = SupervisedOrigin
-    parts = ("encoder", "head")
-    trains = True
+    Attributes:
+        objective: what is learned.
+        section: schema of its params.
+    """
+
+    objective: type[Objective]
+    section: type[TrainedOrigin]
+    trains: ClassVar[bool] = True
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts of the objective's model."""
+        return self.objective.parts
 
     def epochs(self, section: Pretrain) -> tuple[int, ...]:
         """List the epochs that a training to the end saves."""
@@ -49,7 +65,7 @@ class Supervised:
     def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
         """Pretrain, resume or reuse."""
         require_processes(section.devices, "pretrain.devices")
-        plan = TrainingPlan.of(section, stopper, force)
+        plan = TrainingPlan.of(section, self.objective, stopper, force)
         checkpoints = plan.checkpoints
         with exclusive(checkpoints.path) if is_main_process() else nullcontext():
             if force or not reuse(checkpoints, plan.cell):
@@ -60,7 +76,7 @@ class Supervised:
 def _launch(plan: TrainingPlan) -> None:
     """Move checkpoints of other settings aside, and train on all devices."""
     recipe, checkpoints = plan.recipe, plan.checkpoints
-    check_batches(recipe, len(plan.images["train"]))
+    check_batches(recipe, len(plan.objective.images["train"]), plan.objective.least_images)
     fabric = open_fabric(plan.section.accelerator, recipe.devices, recipe.precision)
     if is_main_process():
         move_aside_foreign(checkpoints)
@@ -148,11 +164,11 @@ def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
     if progress is None:
         return True
     checkpoints, stopper = plan.checkpoints, plan.stopper
-    for name in progress["curves"].keys() - {"train_loss", "lr", SOURCE_ACCURACY, SOURCE_AUC}:
+    for name in progress["curves"].keys() - set(plan.objective.curves):
         del progress["curves"][name]
     if stopper:
         measured = progress["curves"][stopper.indicator] = {}
-        accuracies = progress["curves"].get(plan.source_metric, {})
+        accuracies = progress["curves"].get(plan.objective.accuracy or "", {})
         for epoch in (epoch for epoch in checkpoints.saved if epoch in checkpoints.epochs and epoch <= progress["epoch"]):
             path, info = find_checkpoint(checkpoints.path, epoch)
             encoder = load_encoder(path, info)
@@ -165,15 +181,17 @@ def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
     return int(progress["epoch"]) < max(checkpoints.epochs)
 
 
-def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, Classifier, dict[str, float]], bool]:
+def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, nn.Module, dict[str, float]], bool]:
     """Return the callback after each epoch, which logs the numbers and, at checkpoints, applies the stopping rule."""
-    checkpoints, stopper = plan.checkpoints, plan.stopper
+    checkpoints, stopper, objective = plan.checkpoints, plan.stopper, plan.objective
 
-    def observe(epoch: int, model: Classifier, numbers: dict[str, float]) -> bool:
+    def observe(epoch: int, model: nn.Module, numbers: dict[str, float]) -> bool:
         proceed = True
         if stopper and epoch in checkpoints.epochs:
-            seen = stopper.measure(model.encoder, plan.recipe.input, SourceHead(model.head))
-            proceed = stopper.observe(epoch, seen, numbers[plan.source_metric])
+            encoder = model.get_submodule("encoder")
+            assert isinstance(encoder, Encoder)
+            seen = stopper.measure(encoder, plan.recipe.input, objective.source_head(model))
+            proceed = stopper.observe(epoch, seen, numbers[objective.accuracy] if objective.accuracy else None)
             numbers[stopper.indicator] = stopper.seen[epoch]
         run.log_metrics(numbers, epoch)
         values = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
