@@ -8,6 +8,7 @@ TINY: dict[str, dict[str, Any]] = {
     "resnet50": {"layers": [1, 1, 1, 1], "channels": [8, 16, 32, 64], "stochastic_depth": 0.1},
     "swin": {"embed": 8, "depths": [2, 2, 2, 2], "heads": [1, 2, 2, 4], "window": 2, "stochastic_depth": 0.2, "size": 64},
     "timm": {"name": "test_convnext", "stochastic_depth": 0.1},
+    "dippel-unet": {"width": 4, "depth": 5},
 }
 # For the stages, on images of 32 pixels.
 TINIEST: dict[str, dict[str, Any]] = {
@@ -15,6 +16,7 @@ TINIEST: dict[str, dict[str, Any]] = {
     "resnet50": {"layers": [1, 1, 1, 1], "channels": [4, 8, 16, 32], "stochastic_depth": 0.1},
     "swin": {"embed": 8, "depths": [1, 1, 1, 1], "heads": [1, 2, 2, 4], "window": 2, "stochastic_depth": 0.2, "size": 32},
     "timm": {"name": "test_convnext", "stochastic_depth": 0.1},
+    "dippel-unet": {"width": 4, "depth": 4},
 }
 
 

@@ -51,8 +51,7 @@ class PreparedImages(LabelledImages):
 
     def picture(self, index: int) -> Image.Image:
         """Return a sample's window; grey is repeated to RGB."""
-        pixels = np.array(self._windows.image(index))
-        return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+        return window_picture(self._windows, index)
 
     def label(self, index: int) -> Any:
         """Return the label of a sample in this epoch."""
@@ -63,8 +62,14 @@ class PreparedImages(LabelledImages):
         return self._target.info.fingerprint
 
 
+def window_picture(windows: Windows, index: int) -> Image.Image:
+    """Return a sample's window as a picture; grey is repeated to RGB."""
+    pixels = np.array(windows.image(index))
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+
+
 def check_source(target: PreparedTarget) -> None:
-    """Check that encoders can be pretrained on a target.
+    """Check that encoders can be pretrained to classify the images of a target.
 
     Raises:
         InputError: it has no labels of images, other channels than grey or RGB, or no validation samples.
@@ -75,6 +80,16 @@ def check_source(target: PreparedTarget) -> None:
             f"expected a target with labels of whole images to pretrain on, a task among {', '.join(IMAGE_TASKS)}, but {record} "
             f"has the task {target.info.task}; name another source_root"
         )
+    check_images(target)
+
+
+def check_images(target: PreparedTarget) -> None:
+    """Check that encoders can be pretrained on the images of a target, with or without its labels.
+
+    Raises:
+        InputError: they have other channels than grey or RGB, or there are no validation samples.
+    """
+    record = target.folder / TARGET_FILE
     if target.info.input_channels != 3:
         raise InputError(f"expected grey or RGB images to pretrain on, but those of {record} have {target.info.channels} channels")
     if "validation" not in set(target.index["split"]):

@@ -48,7 +48,7 @@ class SourceImages(LabelledImages):
         self._root, self._split = Path(root), split
         self.classes = _classes(self._root)
         folders = track(self.classes, f"pretrain: listing {split}", len(self.classes), "classes")
-        listed = [_list_pictures(self._root / split / name) for name in folders]
+        listed = [list_pictures(self._root / split / name) for name in folders]
         _name_passed_over(self._root / split, listed)
         names = [folder.pictures for folder in listed]
         # One array instead of a million strings, so that worker processes share its memory pages.
@@ -61,7 +61,7 @@ class SourceImages(LabelledImages):
 
     def picture(self, index: int) -> Image.Image:
         """Read a picture; an unreadable file is an InputError."""
-        return _read(self._root / self._split / self.classes[self.label(index)] / os.fsdecode(self._names[index]))
+        return read_picture(self._root / self._split / self.classes[self.label(index)] / os.fsdecode(self._names[index]))
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that hash the paths and contents of all pictures of both splits.
@@ -75,17 +75,30 @@ class SourceImages(LabelledImages):
         names = [
             f"{folder}/{file}"
             for folder in track(classes, "pretrain: lists of pictures", len(classes), "classes")
-            for file in _list_pictures(self._root / folder).pictures
+            for file in list_pictures(self._root / folder).pictures
         ]
-        files = [(name, _state(self._root / name)) for name in track(names, "pretrain: states of pictures", len(names), "pictures")]
-        try:
-            digests = file_digests(self._root, files, "pretrain: new or changed source pictures")
-        except OSError as error:
-            raise InputError(f"expected readable pictures in {self._root}, but got {error}; repair or remove the file") from None
-        total = hashlib.sha256()
-        for name, sha256 in zip(names, digests, strict=True):
-            total.update(os.fsencode(f"{name}\0{sha256}\n"))
-        return total.hexdigest()[:16]
+        return hash_pictures(self._root, names)
+
+
+def hash_pictures(root: Path, names: Sequence[str]) -> str:
+    """Return 16 hexadecimal digits that hash the paths and contents of pictures; see `SourceImages.fingerprint`.
+
+    Args:
+        root: folder that the names are relative to.
+        names: paths of the pictures, in a fixed order.
+
+    Raises:
+        InputError: a picture is empty, not a regular file, a broken link or unreadable.
+    """
+    files = [(name, _state(root / name)) for name in track(names, "pretrain: states of pictures", len(names), "pictures")]
+    try:
+        digests = file_digests(root, files, "pretrain: new or changed source pictures")
+    except OSError as error:
+        raise InputError(f"expected readable pictures in {root}, but got {error}; repair or remove the file") from None
+    total = hashlib.sha256()
+    for name, sha256 in zip(names, digests, strict=True):
+        total.update(os.fsencode(f"{name}\0{sha256}\n"))
+    return total.hexdigest()[:16]
 
 
 def _rename(root: Path, split: str) -> str:
@@ -116,8 +129,8 @@ def _classes(root: Path) -> list[str]:
     return sorted(names["train"])
 
 
-def _list_pictures(folder: Path) -> PictureFolder:
-    """List the pictures below a class folder."""
+def list_pictures(folder: Path) -> PictureFolder:
+    """List the pictures below a folder, such as that of a class; none is an InputError."""
     try:
         listed = list_folder(folder)
     except OSError as error:
@@ -147,7 +160,7 @@ def _state(path: Path) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _read(path: Path) -> Image.Image:
+def read_picture(path: Path) -> Image.Image:
     """Read a picture as RGB and upright by its EXIF orientation; grey, palette and CMYK are converted."""
     try:
         with Image.open(path) as file:

@@ -14,4 +14,5 @@ DECODERS: "Registry[type[Decoder]]" = Registry({
     "unet": "medtransfer.decoders.unet:UNetDecoder",
     "attention": "medtransfer.decoders.attention:AttentionDecoder",
     "swin": "medtransfer.decoders.swin:SwinDecoder",
+    "nearest": "medtransfer.decoders.nearest:NearestDecoder",
 })  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medtransfer.decoders.blocks import NARROWEST, UpBlock, doublings
-from medtransfer.decoders.contract import Decoder
+from medtransfer.decoders.contract import Decoder, Modules
 from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.encoders.conv_blocks import resized
 
@@ -92,11 +92,19 @@ class AttentionDecoder(Decoder):
         """Build the decoder for an encoder's levels."""
         return cls(encoder.projected, outputs)
 
-    def decode(self, maps: list[Tensor]) -> Tensor:
-        """Decode the maps, finest first, into logits (N, outputs, H, W)."""
-        *skips, x = maps
-        for gate, block, skip in zip(self.gates, self.blocks, reversed(skips), strict=False):
-            x = block(x, gate(skip, x))
-        for block in self.blocks[len(skips) :]:
-            x = block(x, None)
-        return self.head(x)
+    @property
+    def tail(self) -> Modules:
+        """The last block, if there is any, and the head; the gate of the last block's skip connection is shared."""
+        return (*self.blocks[-1:], self.head)
+
+    def trunk(self, maps: list[Tensor]) -> tuple[Tensor | None, ...]:
+        """Decode the maps, finest first, up to the last block."""
+        *finer, x = maps
+        skips = list(reversed(finer))
+        for index, block in enumerate(self.blocks[:-1]):
+            x = block(x, self._gated(index, skips, x))
+        return x, self._gated(len(self.blocks) - 1, skips, x)
+
+    def _gated(self, index: int, skips: list[Tensor], x: Tensor) -> Tensor | None:
+        """Return the gated skip connection of a block; None for a block without."""
+        return self.gates[index](skips[index], x) if 0 <= index < len(skips) else None

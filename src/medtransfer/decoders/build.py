@@ -1,6 +1,7 @@
-"""Build segmentation models: any encoder with any decoder that fits its levels."""
+"""Build decoders and segmentation models: any encoder with any decoder that fits its levels."""
 
 from medtransfer.decoders import DECODERS
+from medtransfer.decoders.contract import Decoder
 from medtransfer.decoders.segmenter import Segmenter, outputs_of
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
@@ -21,6 +22,20 @@ def build_segmenter(encoder: Encoder, classes: int, decoder: str | None = None) 
         InputError: the decoder is unknown or does not fit the encoder's levels.
         ValueError: `classes` is less than one.
     """
+    return Segmenter(encoder, build_decoder(encoder, outputs_of(classes), decoder))
+
+
+def build_decoder(encoder: Encoder, outputs: int, decoder: str | None = None) -> Decoder:
+    """Build a decoder for an encoder.
+
+    Args:
+        encoder: any encoder.
+        outputs: channels of the logits.
+        decoder: key of DECODERS; None for the encoder's default.
+
+    Raises:
+        InputError: the decoder is unknown or does not fit the encoder's levels.
+    """
     name = encoder.default_decoder if decoder is None else decoder
     if name not in DECODERS:
         raise InputError(f"expected a decoder among {', '.join(sorted(DECODERS))}, but got {name!r}; name one of them")
@@ -31,9 +46,9 @@ def build_segmenter(encoder: Encoder, classes: int, decoder: str | None = None) 
             f"expected {DECODERS[name].needs}, for the decoder {name}, but the encoder {encoder.name} has {levels or 'no level'}; "
             f"decoders that fit: {fitting}"
         )
-    built = DECODERS[name].build(encoder, outputs_of(classes))
+    built = DECODERS[name].build(encoder, outputs)
     if encoder.normalise_maps:
         built.normalise(encoder.levels)
     if encoder.projected != encoder.levels:
         built.project(encoder.levels, encoder.projected)
-    return Segmenter(encoder, built)
+    return built

@@ -10,6 +10,8 @@ from torch.nn import functional
 from medtransfer.encoders.contract import Encoder, Level, Part
 from medtransfer.encoders.conv_blocks import resized
 
+Modules = tuple[nn.Module, ...]
+
 
 class LevelNorm(nn.BatchNorm2d):
     """Batch normalisation; a single value per channel, which has no variance, is normalised by the running statistics."""
@@ -22,7 +24,7 @@ class LevelNorm(nn.BatchNorm2d):
 
 
 class Decoder(Part):
-    """Base class of decoders; a subclass sets the class attributes and writes `decode`.
+    """Base class of decoders; a subclass sets the class attributes and writes `tail` and `trunk`.
 
     Attributes:
         name: key of DECODERS.
@@ -67,15 +69,38 @@ class Decoder(Part):
         """Put a 1x1 convolution before each level, from the encoder's levels to those that the decoder was built for."""
         self.projections.extend(nn.Conv2d(a.channels, b.channels, 1) for a, b in zip(levels, projected, strict=True))
 
-    def decode(self, maps: list[Tensor]) -> Tensor:
-        """Decode the maps into logits of any size; see `forward`."""
-        raise NotImplementedError(f"{type(self).__name__} computes no logits")
+    @property
+    def tail(self) -> Modules:
+        """The layers of the last block and of the head, in the order of `finish`."""
+        raise NotImplementedError(f"{type(self).__name__} has no last block")
+
+    def trunk(self, maps: list[Tensor]) -> tuple[Tensor | None, ...]:
+        """Decode the maps, finest first, up to the last block; return the inputs of the last block."""
+        raise NotImplementedError(f"{type(self).__name__} decodes no maps")
+
+    def finish(self, tail: Modules, inputs: tuple[Tensor | None, ...]) -> Tensor:
+        """Compute logits of any size by a tail, the decoder's own or a copy; without a block the head takes the first input."""
+        *blocks, head = tail
+        return head(blocks[0](*inputs) if blocks else inputs[0])
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Decode the maps of images (N, 3, H, W), finest first, into logits (N, outputs, H, W)."""
+        return self.decode(maps, [self.tail])[0]
+
+    def decode(self, maps: list[Tensor], tails: Sequence[Modules]) -> list[Tensor]:
+        """Decode the maps once, and finish by several tails; everything before the last block is shared.
+
+        Args:
+            maps: maps of images (N, 3, H, W), finest first.
+            tails: layers of the last block and of the head, as in `tail`.
+
+        Returns:
+            The logits (N, outputs, H, W) of each tail.
+        """
         height, width = (side * self.stride for side in maps[0].shape[2:])
         if self.norms:
             maps = [norm(level) for norm, level in zip(self.norms, maps, strict=True)]
         if self.projections:
             maps = [projection(level) for projection, level in zip(self.projections, maps, strict=True)]
-        return resized(self.decode(maps), height, width)
+        inputs = self.trunk(maps)
+        return [resized(self.finish(tail, inputs), height, width) for tail in tails]

@@ -12,7 +12,7 @@ from timm.layers import calculate_drop_path_rates
 from timm.models.swin_transformer import SwinTransformerStage
 from torch import Tensor, nn
 
-from medtransfer.decoders.contract import Decoder
+from medtransfer.decoders.contract import Decoder, Modules
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.swin import PATCH, SwinEncoder
 
@@ -85,13 +85,28 @@ class SwinDecoder(Decoder):
         assert isinstance(encoder, SwinEncoder)
         return cls(encoder, outputs)
 
-    def decode(self, maps: list[Tensor]) -> Tensor:
-        """Decode the maps, finest first, into logits (N, outputs, H, W)."""
+    @property
+    def tail(self) -> Modules:
+        """The blocks of the finest stage, if there is any, the expansion to pixels and the head."""
+        return (*self.stages[-1:], self.norm, self.final, self.head)
+
+    def trunk(self, maps: list[Tensor]) -> tuple[Tensor | None, ...]:
+        """Decode the maps, finest first, up to the blocks of the finest stage."""
         *skips, x = (features.permute(0, 2, 3, 1) for features in maps)  # (N, H/stride, W/stride, C)
-        for expand, merge, stage, skip in zip(self.expands, self.merges, self.stages, reversed(skips), strict=True):
-            x = stage(merge(torch.cat([expand(x), skip], dim=-1)))
-        x = self.final(self.norm(x))  # (N, H, W, embed)
-        return self.head(x.permute(0, 3, 1, 2))
+        last = len(self.stages) - 1
+        for index, (expand, merge, skip) in enumerate(zip(self.expands, self.merges, reversed(skips), strict=True)):
+            x = merge(torch.cat([expand(x), skip], dim=-1))
+            x = self.stages[index](x) if index < last else x
+        return (x,)
+
+    def finish(self, tail: Modules, inputs: tuple[Tensor | None, ...]) -> Tensor:
+        """Compute logits (N, outputs, H, W) by a tail."""
+        *layers, head = tail
+        x = inputs[0]
+        for layer in layers:
+            x = layer(x)
+        assert x is not None
+        return head(x.permute(0, 3, 1, 2))  # from (N, H, W, embed)
 
 
 def _mirror(encoder: SwinEncoder, stage: int) -> SwinTransformerStage:

@@ -10,7 +10,7 @@ from typing import Self
 from torch import Tensor, nn
 
 from medtransfer.decoders.blocks import NARROWEST, UpBlock, doublings
-from medtransfer.decoders.contract import Decoder
+from medtransfer.decoders.contract import Decoder, Modules
 from medtransfer.encoders.contract import Encoder, Level
 
 
@@ -48,9 +48,15 @@ class UNetDecoder(Decoder):
         """Build the decoder for an encoder's levels."""
         return cls(encoder.projected, outputs)
 
-    def decode(self, maps: list[Tensor]) -> Tensor:
-        """Decode the maps, finest first, into logits (N, outputs, H, W)."""
-        *skips, x = maps
-        for index, block in enumerate(self.blocks, start=1):
-            x = block(x, skips[-index] if index <= len(skips) else None)
-        return self.head(x)
+    @property
+    def tail(self) -> Modules:
+        """The last block, if there is any, and the head."""
+        return (*self.blocks[-1:], self.head)
+
+    def trunk(self, maps: list[Tensor]) -> tuple[Tensor | None, ...]:
+        """Decode the maps, finest first, up to the last block."""
+        *finer, x = maps
+        skips: list[Tensor | None] = [*reversed(finer), *[None] * (len(self.blocks) - len(finer))]
+        for block, skip in zip(self.blocks[:-1], skips, strict=False):
+            x = block(x, skip)
+        return x, skips[-1] if skips else None

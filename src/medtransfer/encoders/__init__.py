@@ -4,6 +4,7 @@ To add one, write its file here, add one line to ENCODERS, and add small argumen
 """
 
 from medtransfer.encoders.contract import Encoder
+from medtransfer.encoders.dippel_unet import DippelUNetEncoder
 from medtransfer.encoders.fused import FusedEncoder
 from medtransfer.encoders.resnet50 import ResNet50Encoder
 from medtransfer.encoders.swin import SwinEncoder
@@ -12,4 +13,5 @@ from medtransfer.encoders.unet import UNetEncoder
 
 ENCODERS: dict[str, type[Encoder]] = {
     "unet": UNetEncoder, "resnet50": ResNet50Encoder, "swin": SwinEncoder, "timm": TimmEncoder, "fused": FusedEncoder,
+    "dippel-unet": DippelUNetEncoder,
 }  # fmt: skip

@@ -4,14 +4,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def conv_norm(inputs: int, outputs: int) -> nn.Sequential:
-    """Padded 3x3 convolution, batch normalisation and ReLU; the size is kept."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+def conv_norm(inputs: int, outputs: int, *, kernel: int = 3, bias: bool = False) -> nn.Sequential:
+    """Padded convolution with an odd kernel, batch normalisation and ReLU; the size is kept."""
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-def double_conv(inputs: int, outputs: int) -> nn.Sequential:
+def double_conv(inputs: int, outputs: int, *, bias: bool = False) -> nn.Sequential:
     """Block of one level: twice `conv_norm`."""
-    return nn.Sequential(conv_norm(inputs, outputs), conv_norm(outputs, outputs))
+    return nn.Sequential(conv_norm(inputs, outputs, bias=bias), conv_norm(outputs, outputs, bias=bias))
 
 
 def resized(x: Tensor, height: int, width: int) -> Tensor:

@@ -11,8 +11,10 @@ from medtransfer.pretrain.objectives.contract import Objective
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.seeds import derive_seed, seed_everything
 from medtransfer.training.finite_check import FiniteGuard
-from medtransfer.training.schedules import warmup_cosine
+from medtransfer.training.schedules import warmup_constant, warmup_cosine
 from medtransfer.training.steps import Steps
+
+SCHEDULES = {"cosine": warmup_cosine, "constant": warmup_constant}
 
 
 def train_epoch(
@@ -42,7 +44,7 @@ def train_epoch(
     generator = torch.Generator().manual_seed(derive_seed(recipe.seed, "mix", epoch, fabric.global_rank))
     stream, count, lr, seen = iter(batches), len(pieces), 0.0, list[dict[str, Tensor]]()
     for step, passes in enumerate(pieces, start=(epoch - 1) * count):
-        lr = recipe.lr * warmup_cosine(step, recipe.warmup * count, recipe.epochs * count)
+        lr = recipe.lr * SCHEDULES[recipe.schedule](step, recipe.warmup * count, recipe.epochs * count)
         steps.set_lr(lr)
         for number in range(passes):
             inputs, targets = objective.inputs(fabric, next(stream), generator)

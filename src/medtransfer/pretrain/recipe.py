@@ -1,17 +1,22 @@
-"""Recipe of a supervised pretraining: one encoder and one origin, with the digest that identifies it."""
+"""Recipe of a pretraining: one encoder and one origin, with the digest that identifies it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from medtransfer.config import Pretrain, TrainedOrigin
+from medtransfer.config import LabelledOrigin, PretextOrigin, Pretrain, TrainedOrigin
 from medtransfer.encoders.contract import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, without
 
 # Options that the recipe did not always have, with what it did then; see `without`. RandAugment was on or off, and on was:
-ADDED = {"decay_norms": True, "clip_grad": None, "ema_decay": None, "tf32": False, "reproducible": True}
+ADDED: dict[str, Any] = {
+    "decay_norms": True, "clip_grad": None, "ema_decay": None, "tf32": False, "reproducible": True, "optimiser": "adamw",
+    "schedule": "cosine", "options": {},
+}  # fmt: skip
 RANDAUGMENT = {"ops": 2, "magnitude": 9, "scale": 30}
+UNLABELLED = {"randaugment": None, "cutmix": 0.0, "mixup": 0.0, "erasing": 0.0, "label_smoothing": 0.0}  # of other objectives
+PIXELS_AS_THEY_ARE = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,15 @@ class Recipe:
         encoder: name under `pretrain.encoders`.
         build: its key of ENCODERS.
         arguments: its constructor arguments.
-        lr: base learning rate for `batch_size` images per step, after linear scaling.
+        lr: base learning rate for `batch_size` images per step, after scaling.
         randaugment: `ops` per image and their `magnitude` out of `scale`; None for no RandAugment.
         warmup: epochs of warm-up.
         checkpoints: epochs to save, always including the last and the random initialisation (0).
         mean: mean per channel, in [0, 1] units; stored in the checkpoints for scoring and fine-tuning.
         std: standard deviation per channel, likewise.
+        optimiser: `adamw` or `lars`.
+        schedule: `cosine` or `constant`, after the warm-up.
+        options: kind and options of a pretext task; empty for classification.
     """
 
     encoder: str
@@ -59,6 +67,9 @@ class Recipe:
     compile: bool
     mean: tuple[float, ...] = field(default=IMAGENET_MEAN)
     std: tuple[float, ...] = field(default=IMAGENET_STD)
+    optimiser: str = "adamw"
+    schedule: str = "cosine"
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def accumulation(self) -> int:
@@ -110,15 +121,24 @@ def recipe_of(section: Pretrain) -> Recipe:
         )
     return Recipe(
         encoder=section.encoder, build=spec.build, arguments=spec.arguments, origin=section.origin,
-        randaugment=origin.randaugment.model_dump() if origin.randaugment else None,
-        cutmix=origin.cutmix, mixup=origin.mixup, erasing=origin.erasing,
         warmup=_of_encoder(section, "warmup", origin.warmup), batch_size=batch, micro_batch=micro, devices=section.devices,
-        lr=section.lr * batch / section.lr_batch, betas=section.betas, weight_decay=section.weight_decay,
-        decay_norms=section.decay_norms, clip_grad=section.clip_grad, ema_decay=section.ema_decay,
-        label_smoothing=section.label_smoothing, size=section.size, epochs=section.epochs, checkpoints=planned_epochs(section),
+        betas=section.betas, weight_decay=section.weight_decay, decay_norms=section.decay_norms, clip_grad=section.clip_grad,
+        ema_decay=section.ema_decay, size=section.size, epochs=section.epochs, checkpoints=planned_epochs(section),
         seed=section.seed if origin.seed is None else origin.seed, precision=section.precision, tf32=section.tf32,
-        reproducible=section.reproducible, compile=section.compile,
+        reproducible=section.reproducible, compile=section.compile, **_of_objective(section, origin, batch),
     )  # fmt: skip
+
+
+def _of_objective(section: Pretrain, origin: TrainedOrigin, batch: int) -> dict[str, Any]:
+    """Return the fields of a recipe that depend on what is learned."""
+    scaled = section.lr * batch / section.lr_batch
+    if isinstance(origin, LabelledOrigin):
+        randaugment = origin.randaugment.model_dump() if origin.randaugment else None
+        return {"randaugment": randaugment, "cutmix": origin.cutmix, "mixup": origin.mixup, "erasing": origin.erasing,
+                "label_smoothing": section.label_smoothing, "lr": scaled}  # fmt: skip
+    assert isinstance(origin, PretextOrigin)
+    return {**UNLABELLED, **({} if origin.normalise else PIXELS_AS_THEY_ARE), "lr": origin.lr or scaled,
+            "optimiser": origin.optimiser, "schedule": origin.schedule, "options": origin.options}  # fmt: skip
 
 
 def planned_epochs(section: Pretrain) -> tuple[int, ...]:

@@ -91,7 +91,7 @@ class Trainer:
             _encoder(self.raw).load_state_dict(load_encoder(*self.plan.start).state_dict())
         lay_out(self.raw)
         self.raw_optimiser = build_optimiser(
-            "adamw", self.raw, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas,
+            recipe.optimiser, self.raw, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas,
             decay_norms=recipe.decay_norms, fused=can_fuse(recipe.precision, recipe.clip_grad),
         )  # fmt: skip
         self.steps = Steps(

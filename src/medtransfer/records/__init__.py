@@ -6,6 +6,7 @@ from medtransfer.records.base import OlderFormat, input_channels, read_json
 from medtransfer.records.checkpoint import (
     SOURCE_ACCURACY,
     SOURCE_AUC,
+    SOURCE_DICE,
     CheckpointInfo,
     Provenance,
     checkpoint_files,
@@ -47,7 +48,7 @@ __all__ = [
     "IGNORE", "IMAGES_FILE", "IMAGE_TASKS", "INDEX_COLUMNS", "INDEX_FILE", "INTERVALS",
     "ImageRule", "LABELS_FILE", "MASKS_FILE", "MODEL_FILE", "ModelInfo",
     "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "Prediction", "PreparedTarget", "Pretraining", "Provenance",
-    "Result", "SOURCE_ACCURACY", "SOURCE_AUC",
+    "Result", "SOURCE_ACCURACY", "SOURCE_AUC", "SOURCE_DICE",
     "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "UNCERTAIN", "WEIGHTS_FILE",
     "atomic_folder", "atomic_path",
     "checkpoint_files", "checkpoint_path", "create_array", "find_checkpoint", "head_path", "in_one_line", "input_channels",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SOURCE_ACCURACY = "source_accuracy"  # metric of a pretraining; a score on no target
 SOURCE_AUC = "source_auc"  # likewise, of a source whose labels are independent
+SOURCE_DICE = "source_dice"  # likewise, of a source that is segmented
 LARGEST = 1000  # plausible mean or standard deviation of pixels in [0, 1]
 
 
@@ -43,7 +44,7 @@ Contract = Annotated[dict[str, Any], AfterValidator(_check_contract)]
 
 
 def _check_metrics(value: dict[str, float]) -> dict[str, float]:
-    for name in (SOURCE_ACCURACY, SOURCE_AUC):
+    for name in (SOURCE_ACCURACY, SOURCE_AUC, SOURCE_DICE):
         if name in value and not 0 <= value[name] <= 1:
             raise ValueError(f"`{name}` must be in [0, 1]")
     return value
@@ -72,7 +73,8 @@ class Provenance:
         epoch: epochs of pretraining; 0 is the random initialisation.
         source: name of the source dataset.
         source_classes: its class names, in the order of the head's outputs; empty without a head, and of an import.
-        metrics: `source_accuracy`, the validation accuracy in [0, 1], or `source_auc`, if it was measured.
+        metrics: `source_accuracy`, the validation accuracy in [0, 1], `source_auc` or `source_dice`; `val_loss` of other
+            pretext tasks; empty if nothing was measured.
         input: size (pixels), mean and std per channel in [0, 1] units, channel order.
         seed: seed of the pretraining.
         pretraining: digest of everything that the pretraining depends on.

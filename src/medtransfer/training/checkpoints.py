@@ -54,7 +54,8 @@ def save_checkpoint(
     assert isinstance(encoder, Encoder)
     info = CheckpointInfo(
         **vars(provenance), build=encoder.name, arguments=encoder.arguments, levels=_levels(encoder), multiple=encoder.multiple,
-        parts=[name for name, _ in model.named_children()], weights=_sha256(weights), git_revision=git_revision(Path.cwd()),
+        parts=[name for name, part in model.named_children() if part.state_dict()], weights=_sha256(weights),
+        git_revision=git_revision(Path.cwd()),
     )  # fmt: skip
     if head:
         write_tensors(head_path(path, info), dict(head))

@@ -38,6 +38,11 @@ def warmup_polynomial(step: int, warmup: int, total: int, power: float) -> float
     return (1 - (step - warmup) / (total - warmup)) ** power
 
 
+def warmup_constant(step: int, warmup: int, total: int) -> float:
+    """Rise linearly over the warm-up, then stay; arguments as of `warmup_cosine`."""
+    return warmup_then(1.0, step, warmup)
+
+
 def warmup_then(factor: float, step: int, warmup: int) -> float:
     """Rise linearly over the warm-up, then return a factor."""
     return (step + 1) / warmup if step < warmup else factor

@@ -17,11 +17,11 @@ def build_optimiser(
     """Build an optimiser of the parameters that have a gradient.
 
     Args:
-        name: `sgd`, `adam` or `adamw`.
+        name: `sgd`, `adam`, `adamw`, or `lars`, which is SGD with a rate per layer (You et al. 2017, arXiv 1708.03888).
         model: model to train.
         lr: learning rate.
         weight_decay: weight decay; decoupled in AdamW, part of the gradient in the others.
-        betas: of Adam and AdamW; the first is the momentum of SGD.
+        betas: of Adam and AdamW; the first is the momentum of SGD and LARS.
         decay_norms: whether biases and the weights of norms decay, too.
         fused: whether one kernel makes the whole step.
         scales: factor on the learning rate of every parameter, by name; None: 1.
@@ -35,6 +35,10 @@ def build_optimiser(
         trained = param_groups_weight_decay(model, weight_decay)
     if name == "sgd":
         return torch.optim.SGD(trained, lr=lr, momentum=betas[0], weight_decay=weight_decay, fused=fused)
+    if name == "lars":  # parameters that do not decay have the plain rate
+        from timm.optim import Lars
+
+        return Lars(trained, lr=lr, momentum=betas[0], weight_decay=weight_decay)
     kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
     return kind(trained, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=fused)
 

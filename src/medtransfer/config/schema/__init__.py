@@ -12,20 +12,36 @@ from medtransfer.config.schema.origins import (
     FusedOrigin,
     ImportedOrigin,
     InputContract,
+    LabelledOrigin,
     Origin,
     PackageOrigin,
     RandAugment,
     SeriesOrigin,
     SoupOrigin,
     SupervisedOrigin,
-    TrainedOrigin,
 )
 from medtransfer.config.schema.params import Params, Study
+from medtransfer.config.schema.pretexts import (
+    ConRecOrigin,
+    MaskedOrigin,
+    PretextOrigin,
+    ReconstructionOrigin,
+    SegmentationOrigin,
+    SimCLROrigin,
+)
 from medtransfer.config.schema.pretraining import Pretrain
+from medtransfer.config.schema.trained import TrainedOrigin
 from medtransfer.config.schema.using import Evidence, Export, Predict, Replay, Ui
 from medtransfer.config.schema.values import MOST, MOST_MARGINS, MOST_PIXELS, MOST_PROCESSES, Name, Pooling, Section
 
 __all__ = [
+    "ConRecOrigin",
+    "LabelledOrigin",
+    "MaskedOrigin",
+    "PretextOrigin",
+    "ReconstructionOrigin",
+    "SegmentationOrigin",
+    "SimCLROrigin",
     "CatalogueOrigin",
     "ContinuedOrigin",
     "EncoderSpec",

@@ -6,10 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Tag, model_validator
 
+from medtransfer.config.schema.pretexts import (
+    ConRecOrigin,
+    MaskedOrigin,
+    ReconstructionOrigin,
+    SegmentationOrigin,
+    SimCLROrigin,
+)
+from medtransfer.config.schema.trained import TrainedOrigin
 from medtransfer.config.schema.values import (
-    EpochsByEncoder,
     FilesByEpoch,
-    ImagesByEncoder,
     Name,
     NonNegative,
     OneOrMap,
@@ -74,8 +80,8 @@ RandAugmentOption = Annotated[
 ]
 
 
-class TrainedOrigin(Section):
-    """Classification of labelled images: augmentation, warm-up and batch size, the latter two also by encoder name."""
+class LabelledOrigin(TrainedOrigin):
+    """Classification of labelled images, and their augmentation."""
 
     randaugment: RandAugmentOption
     """RandAugment of the images, or false"""
@@ -85,28 +91,22 @@ class TrainedOrigin(Section):
     """probability of mixup"""
     erasing: Probability
     """probability of random erasing"""
-    warmup: EpochsByEncoder
-    """epochs of warm-up; one number, or by encoder"""
-    batch_size: ImagesByEncoder
-    """images per optimiser step; one number, or by encoder"""
-    seed: NonNegative | None
-    """seed of this origin alone; null: pretrain.seed, or each of study.pretraining_seeds"""
 
     @model_validator(mode="after")
-    def _check_mixing(self) -> "TrainedOrigin":
+    def _check_mixing(self) -> "LabelledOrigin":
         if self.cutmix + self.mixup > 1:
             raise ValueError("cutmix + mixup must not exceed 1")
         return self
 
 
-class SupervisedOrigin(TrainedOrigin):
+class SupervisedOrigin(LabelledOrigin):
     """Training on the source images from a random initialisation."""
 
     kind: Literal["supervised"]
     """trained on the labelled source images"""
 
 
-class ContinuedOrigin(TrainedOrigin):
+class ContinuedOrigin(LabelledOrigin):
     """Training that continues from a checkpoint, on a source of its own."""
 
     kind: Literal["continued"]
@@ -253,6 +253,18 @@ class FusedOrigin(Section):
 
 
 Origin = Annotated[
-    SupervisedOrigin | ContinuedOrigin | FileOrigin | SeriesOrigin | PackageOrigin | CatalogueOrigin | SoupOrigin | FusedOrigin,
+    SupervisedOrigin
+    | ContinuedOrigin
+    | FileOrigin
+    | SeriesOrigin
+    | PackageOrigin
+    | CatalogueOrigin
+    | SoupOrigin
+    | FusedOrigin
+    | SimCLROrigin
+    | ReconstructionOrigin
+    | ConRecOrigin
+    | SegmentationOrigin
+    | MaskedOrigin,
     Field(discriminator="kind"),
 ]

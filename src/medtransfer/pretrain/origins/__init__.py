@@ -4,7 +4,13 @@ from pathlib import Path
 from typing import Protocol
 
 from medtransfer.config import ContinuedOrigin, Pretrain, Section, SupervisedOrigin
+from medtransfer.config.schema import ConRecOrigin, MaskedOrigin, ReconstructionOrigin, SegmentationOrigin, SimCLROrigin
 from medtransfer.pretrain.objectives.classification import Classification
+from medtransfer.pretrain.objectives.conrec import ConRec
+from medtransfer.pretrain.objectives.masked import MaskedPatches
+from medtransfer.pretrain.objectives.reconstruction import Reconstruction
+from medtransfer.pretrain.objectives.segmentation import SourceSegmentation
+from medtransfer.pretrain.objectives.simclr import SimCLR
 from medtransfer.pretrain.origins.catalogue import Published
 from medtransfer.pretrain.origins.fused import Fused
 from medtransfer.pretrain.origins.package import InstalledPackage
@@ -49,4 +55,7 @@ ORIGINS: dict[str, Origin] = {
     "supervised": Trained(Classification, SupervisedOrigin), "continued": Trained(Classification, ContinuedOrigin),
     "file": WeightsFile(), "series": WeightsSeries(),
     "package": InstalledPackage(), "catalogue": Published(), "soup": Soup(), "fused": Fused(),
+    "simclr": Trained(SimCLR, SimCLROrigin), "reconstruction": Trained(Reconstruction, ReconstructionOrigin),
+    "conrec": Trained(ConRec, ConRecOrigin), "segmentation": Trained(SourceSegmentation, SegmentationOrigin),
+    "masked": Trained(MaskedPatches, MaskedOrigin),
 }  # fmt: skip

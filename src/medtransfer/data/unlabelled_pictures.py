@@ -1,0 +1,107 @@
+"""Pictures of a source without their labels: a folder with `train` and `val`, or a prepared target of any task.
+
+Below `train` and `val` pictures may be in any folders, such as those of an ImageFolder's classes.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from medtransfer.data.prepared_images import SPLITS as TARGET_SPLITS
+from medtransfer.data.prepared_images import check_images, window_picture
+from medtransfer.data.pretraining_images import SPLITS, hash_pictures, list_pictures, read_picture
+from medtransfer.data.windows import Windows
+from medtransfer.errors import InputError
+from medtransfer.records import TARGET_FILE, PreparedTarget
+
+log = logging.getLogger("medtransfer")
+
+
+class Pictures(Protocol):
+    """The pictures of one split."""
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+
+    def picture(self, index: int) -> Image.Image:
+        """Return a picture, RGB."""
+
+    def fingerprint(self) -> str:
+        """Return a digest of the pictures of both splits."""
+
+
+def open_pictures(root: Path, split: str) -> Pictures:
+    """Open the pictures of a split.
+
+    Args:
+        root: folder of a prepared target, or one with `train` and `val`.
+        split: `train` or `val`, the validation samples of a target.
+
+    Raises:
+        InputError: there are none, or they have other channels than grey or RGB.
+    """
+    if (root / TARGET_FILE).is_file():
+        return TargetPictures(PreparedTarget.open(root).verify(), split)
+    return FolderPictures(root, split)
+
+
+class FolderPictures:
+    """The pictures below `root/train` or `root/val`."""
+
+    def __init__(self, root: Path, split: str) -> None:
+        """List the pictures.
+
+        Raises:
+            InputError: a folder is missing or has no pictures.
+        """
+        self._root, self._split = root, split
+        for folder in (root / name for name in SPLITS):
+            if not folder.is_dir():
+                raise InputError(
+                    f"expected pictures in {root / 'train'} and {root / 'val'}, but {folder} is not a folder; name the folder "
+                    "above train and val, or a prepared target, as source_root"
+                )
+        # One array instead of a million strings, so that worker processes share its memory pages.
+        self._names = np.array([os.fsencode(name) for name in list_pictures(root / split).pictures])
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self._names)
+
+    def picture(self, index: int) -> Image.Image:
+        """Read a picture; an unreadable file is an InputError."""
+        return read_picture(self._root / self._split / os.fsdecode(self._names[index]))
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that hash the paths and contents of all pictures of both splits."""
+        names = [f"{split}/{name}" for split in SPLITS for name in list_pictures(self._root / split).pictures]
+        return hash_pictures(self._root, names)
+
+
+class TargetPictures:
+    """The windows of a prepared target's split; grey is repeated to RGB."""
+
+    def __init__(self, target: PreparedTarget, split: str) -> None:
+        """Open the split.
+
+        Raises:
+            InputError: the images have other channels than grey or RGB, or there are no validation samples.
+        """
+        check_images(target)
+        self._target, self._windows = target, Windows(target, TARGET_SPLITS[split])
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return len(self._windows)
+
+    def picture(self, index: int) -> Image.Image:
+        """Return a window."""
+        return window_picture(self._windows, index)
+
+    def fingerprint(self) -> str:
+        """Return the digest of the target."""
+        return self._target.info.fingerprint

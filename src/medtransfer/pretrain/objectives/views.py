@@ -1,0 +1,38 @@
+"""Open the pictures of a source as pretext views, and make micro-batches of them."""
+
+from pathlib import Path
+
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from medtransfer.data.pixels import normalise
+from medtransfer.data.pretext_views import PretextViews
+from medtransfer.data.pretraining_images import SPLITS
+from medtransfer.data.unlabelled_pictures import open_pictures
+from medtransfer.pretrain.recipe import Recipe
+from medtransfer.training.device import place
+
+
+def open_views(root: Path, recipe: Recipe, *, views: int = 2, colours: bool = True, masks: bool = True) -> dict[str, PretextViews]:
+    """Open both splits; arguments as of `PretextViews`.
+
+    Raises:
+        InputError: there are no pictures in one of them.
+    """
+    return {
+        split: PretextViews(
+            open_pictures(root, split), recipe.size, recipe.seed, views=views, smallest=recipe.options["smallest_crop"],
+            colours=colours, masks=masks,
+        )
+        for split in SPLITS
+    }  # fmt: skip
+
+
+def by_view(fabric: Fabric, batch: Tensor) -> Tensor:
+    """Copy views (B, V, C, H, W) to the device, as (V * B, C, H, W): the first views of all images, then the second ones."""
+    return place(fabric, batch.transpose(0, 1).flatten(0, 1))
+
+
+def normalised(images: Tensor, recipe: Recipe) -> Tensor:
+    """Normalise images (N, 3, H, W) in [0, 1] as the recipe's input contract says."""
+    return normalise(images, recipe.mean, recipe.std)
