@@ -112,7 +112,9 @@ def test_unknown_and_unfit_decoders_are_refused(tiny):
         build_segmenter(tiny("unet"), 0)
     with pytest.raises(InputError, match=rf"{', '.join(sorted(DECODERS))}.*'fpn'"):
         build_segmenter(tiny("unet"), 1, "fpn")
-    expected = r"levels of a Swin encoder.* decoder swin, .*resnet50 has 64 channels at stride 2, .*that fit: attention, unet"
+    expected = (
+        r"levels of a Swin encoder.* decoder swin, .*resnet50 has 64 channels at stride 2, .*that fit: attention, nearest, unet"
+    )
     with pytest.raises(InputError, match=expected):
         build_segmenter(tiny("resnet50"), 1, "swin")
     for strides in ((), (8, 4)):

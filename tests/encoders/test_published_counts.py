@@ -5,6 +5,7 @@ from torch import nn
 
 from medtransfer.decoders.build import build_segmenter
 from medtransfer.encoders.build import build_encoder
+from medtransfer.pretrain.objectives.conrec import ConRecModel
 
 
 def count(model: nn.Module) -> int:
@@ -72,3 +73,18 @@ def test_swin_decoder():
         merge, expansion = 2 * width**2 + width, 2 * width * 4 * width + 2 * width
         total += 2 * block + merge + expansion
     assert count(build_segmenter(build_encoder("swin"), 8).decoder) == total
+
+
+def test_the_unet_of_dippel_et_al():
+    """7,875,905 parameters of a segmenter, and the printed 8.65 million of the pretraining model, as Keras counts them.
+
+    Keras counts the statistics of batch normalisation and a constant vector of 512, and its last norm has no shift (128).
+    """
+    segmenter = build_segmenter(build_encoder("dippel-unet"), 1)
+    assert count(segmenter) == 7_875_905 and count(segmenter.encoder) == 4_689_216
+    assert count(segmenter.decoder.skips) == 87_360 and count(segmenter.decoder) == 87_360 + 3_099_329
+    one = ConRecModel(build_encoder("dippel-unet"), ["plain"], None)
+    four = ConRecModel(build_encoder("dippel-unet"), ["plain", "original", "mask", "visible"], None)
+    statistics = [sum(b.numel() for name, b in model.named_buffers() if "running" in name) for model in (one, four)]
+    assert count(one) == 8_641_604 and count(one) + statistics[0] - 128 + 512 == 8_651_716
+    assert count(four) + statistics[1] - 128 + 512 == 9_096_459

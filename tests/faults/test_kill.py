@@ -62,6 +62,7 @@ STAGES = {
     "samples": Stage(("samples", "--out", "made"), (), ("made",)),
     "prepare": Stage(("prepare",), (), ("data",)),
     "pretrain": Stage(("pretrain",), (), ("checkpoints",)),
+    "pretext": Stage(("pretrain", "--origin", "conrec"), (), ("checkpoints",)),
     "import": Stage(("pretrain", "--origin", "imported"), ("weights.safetensors",), ("checkpoints",)),
     "score": Stage(("score",), ("data", "checkpoints"), ("scores",)),
     "finetune": Stage(("finetune", "--epoch", "0,3", "--mode", "decoder,full"), ("data", "checkpoints"), ("models",)),

@@ -309,7 +309,7 @@ def test_without_its_weights_a_cell_is_finished_and_says_so(finetune, watched, c
 
 
 def test_another_decoder_is_trained_and_named_or_refused(finetune):
-    with pytest.raises(InputError, match=r"Swin encoder.*that fit: attention, unet"):
+    with pytest.raises(InputError, match=r"Swin encoder.*that fit: attention, nearest, unet"):
         finetune(wanted(), {"decoder": "swin"})
     result = finetune(wanted(), {"decoder": "attention", "overlays": 0})
     assert result.settings["decoder"] == "attention" and result.settings["build"] == "unet"

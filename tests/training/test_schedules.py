@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from medtransfer.training.schedules import plateau, warmup_cosine, warmup_polynomial
+from medtransfer.training.schedules import plateau, warmup_constant, warmup_cosine, warmup_polynomial
 
 
 def test_warm_up_and_cosine_by_hand():
@@ -17,6 +17,10 @@ def test_warm_up_and_cosine_by_hand():
     assert 0 < warmup_cosine(11, 4, 12) < 0.05
     assert warmup_cosine(0, 0, 10) == 1
     assert [warmup_cosine(step, 2, 2) for step in range(3)] == [0.5, 1.0, 1.0]
+
+
+def test_a_constant_rate_after_the_warm_up():
+    assert [warmup_constant(step, 4, 12) for step in (0, 1, 3, 4, 11)] == [0.25, 0.5, 1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 5, 20])

@@ -75,3 +75,22 @@ def test_only_scaled_gradients_that_are_clipped_are_not_fused():
     assert [can_fuse(precision, clip) for precision in ("16-mixed", "bf16-mixed") for clip in (None, 1.0)] == [
         True, False, True, True,
     ]  # fmt: skip
+
+
+def test_a_step_of_lars_by_hand():
+    """The rate of each weight is .001 |w| / (|g| + decay |w|); norms and biases have the plain rate and no decay.
+
+    Source: You et al. 2017 (arXiv 1708.03888), equation 6.
+    """
+    steps = made("lars", decay_norms=False)
+    before = {name: value.detach().clone() for name, value in steps.kept.named_parameters()}
+    give_gradients(steps.model, 2.0)
+    steps.update(0)
+    for name, value in steps.kept.named_parameters():
+        w, g = before[name], torch.full_like(before[name], 2.0)
+        if w.ndim > 1:
+            w_norm, g_norm = w.norm(), g.norm()
+            expected = w - 0.5 * (0.001 * w_norm / (g_norm + 0.1 * w_norm)) * (g + 0.1 * w)
+        else:
+            expected = w - 0.5 * g
+        torch.testing.assert_close(value.detach(), expected, msg=name)

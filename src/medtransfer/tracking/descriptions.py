@@ -4,8 +4,8 @@ NOTE = "mlflow.note.content"
 DESCRIPTIONS = {  # by stage
     "pretrain": (
         "One run per pretraining, `<encoder>-<origin>`. Columns: `encoder`, `origin`, `source`; for imported weights also "
-        "`weights_matched` of `weights_total`. Charts by step (= pretraining epoch): `source_accuracy` and `train_loss`. The "
-        "tag `stopped` says why it ended; the checkpoints are in the artifact folder `checkpoints`."
+        "`weights_matched` of `weights_total`. Charts by step (= pretraining epoch): `source_accuracy`, or `val_loss` of a pretext "
+        "task, and `train_loss`. The tag `stopped` says why it ended; the checkpoints are in the artifact folder `checkpoints`."
     ),
     "score": (
         "One run per pretraining and target, `<encoder>-<origin> → <target>`. Columns: `encoder`, `origin`, `target`. Charts by "

@@ -95,6 +95,17 @@ def fused(params: Params) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def pretext(kind: str) -> Callable[[Params], dict[str, Any]]:
+    return lambda params: {"pretrain.origins.mine": params.pretrain.origins[kind].model_dump(mode="json")}
+
+
+def segmentation(params: Params) -> dict[str, Any]:
+    target = params.prepare.targets["sample"].model_copy(update={"validation": 0.34})
+    prepare = params.prepare.model_copy(update={"targets": params.prepare.targets | {"sample": target}})
+    made = study.prepare(params.model_copy(update={"prepare": prepare}))
+    return {**pretext("segmentation")(params), "pretrain.source_root": str(made.folder)}
+
+
 EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {
     "supervised": supervised,
     "continued": continued,
@@ -104,6 +115,8 @@ EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {
     "catalogue": catalogue,
     "soup": soup,
     "fused": fused,
+    **{kind: pretext(kind) for kind in ("simclr", "reconstruction", "conrec", "masked")},
+    "segmentation": segmentation,
 }
 
 
