@@ -109,6 +109,13 @@ def test_label_free_indicators_score_it_and_stop_it(params):
     assert load_encoder(*find_checkpoint(folder, 1)).name == "unet"
 
 
+def test_a_rule_that_needs_the_source_accuracy_is_refused(params):
+    made = params("simclr", pretrain__stop_on="sample", pretrain__stop_rule="with-accuracy")
+    with pytest.raises(InputError, match="since the origin simclr learns no classes, but got with-accuracy; name another"):
+        study.pretrain(made)
+    assert not Path("checkpoints/unet-simclr/epoch-000.json").exists()
+
+
 def test_heads_share_all_but_the_last_block():
     model = ReconstructionModel(build_encoder("unet", width=4, depth=3), HEADS, None)
     initialise(model, 3)

@@ -33,7 +33,7 @@ def draw_columns(path: Path, columns: Mapping[str, Tensor]) -> None:
         axis.set_title(title, fontsize=6)
         axis.set_axis_off()
     with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=150, format="png")
+        figure.savefig(partial, dpi=100, format="png")
 
 
 def _stacked(images: Tensor) -> np.ndarray:

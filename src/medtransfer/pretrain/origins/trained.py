@@ -19,7 +19,7 @@ from medtransfer import tracking
 from medtransfer.config import Pretrain, TrainedOrigin
 from medtransfer.config.loaded_files import repeated_options
 from medtransfer.encoders.contract import Encoder
-from medtransfer.errors import TemporaryError
+from medtransfer.errors import InputError, TemporaryError
 from medtransfer.hashing import canonical_json
 from medtransfer.launchers import is_main_process, require_processes
 from medtransfer.locks import exclusive
@@ -66,11 +66,21 @@ class Trained:
         """Pretrain, resume or reuse."""
         require_processes(section.devices, "pretrain.devices")
         plan = TrainingPlan.of(section, self.objective, stopper, force)
+        _check_rule(plan)
         checkpoints = plan.checkpoints
         with exclusive(checkpoints.path) if is_main_process() else nullcontext():
             if force or not reuse(checkpoints, plan.cell):
                 _launch(plan)
         return checkpoints.path
+
+
+def _check_rule(plan: TrainingPlan) -> None:
+    """Check that the objective measures what the stopping rule needs."""
+    if plan.stopper and "source_accuracy" in plan.stopper.rule.needs and plan.objective.accuracy is None:
+        raise InputError(
+            f"expected a pretrain.stop_rule that needs no accuracy on the source, since the origin {plan.recipe.origin} learns no "
+            f"classes, but got {plan.section.stop_rule}; name another one, such as first-drop"
+        )
 
 
 def _launch(plan: TrainingPlan) -> None:
