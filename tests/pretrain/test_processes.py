@@ -113,6 +113,30 @@ def test_two_processes_train_as_one_does(undisturbed, write_params):
         assert a == pytest.approx(b, rel=1e-4)
 
 
+def test_two_processes_reconstruct_as_one_does(workplace, write_params):
+    """Every part of the loss is the mean over both; the views of an image are the same on any process."""
+    chosen = {**CHOSEN, "pretrain.origin": "reconstruction", "pretrain.origins.reconstruction.batch_size": 16, "pretrain.epochs": 2,
+              "pretrain.checkpoints": []}  # fmt: skip
+    write_params(chosen)
+    pretrain_on_two()
+    study.pretrain(write_params({**chosen, "pretrain.devices": 1, "pretrain.micro_batch": 16, "pretrain.out": "alone"}))
+    two, one = (json.loads(Path(out, "swin-reconstruction/curves.json").read_text()) for out in ("checkpoints", "alone"))
+    assert len(two) == 3 and {"train_mse_mask", "val_mse_mask", "val_loss"} <= set(two[-1])
+    for a, b in zip(two, one, strict=True):
+        assert a == pytest.approx(b, rel=1e-3)
+
+
+def test_two_processes_contrast_with_batch_norm(workplace, write_params):
+    """Each contrasts its own half of the images; both have the same weights, so that training again gives the same bits."""
+    write_params({"pretrain.devices": 2, "pretrain.micro_batch": 8, "pretrain.epochs": 1, "pretrain.checkpoints": [],
+                  "pretrain.origin": "conrec", "pretrain.origins.conrec.batch_size": 16})  # fmt: skip
+    pretrain_on_two()
+    before = weights(Path("checkpoints/unet-conrec"))
+    assert set(before) == {0, 1}
+    pretrain_on_two("--force")
+    assert weights(Path("checkpoints/unet-conrec")) == before
+
+
 def test_two_processes_stop_by_the_rule_and_resume_without_it(workplace, write_params):
     """The encoder has batch norm, and 10 validation pictures in batches of 4 are shared unevenly."""
     study.prepare(write_params({"pretrain.devices": 2, "pretrain.micro_batch": 4}))
