@@ -4,10 +4,11 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
-from medtransfer.config import Params, SupervisedOrigin
+from medtransfer.config import Params, Pretrain, SupervisedOrigin, merge, parse_yaml
 from medtransfer.errors import InputError
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.pretrain.trainer import check_batches
@@ -69,6 +70,25 @@ def test_an_origin_may_have_a_seed_of_its_own(recipe):
     assert own.digest("source") == recipe({"pretrain.seed": 6}).digest("source") != recipe().digest("source")
 
 
+@pytest.mark.parametrize("origin", ["simclr", "reconstruction", "conrec"])
+def test_the_preset_of_dippel_et_al(tiny_params, origin):
+    """LARS at .075 times the root of the batch, constant; decay 1e-4, but of norms and biases; pixels as they are."""
+    values = parse_yaml((Path(__file__).parents[2] / "configs/dippel.yaml").read_text())["pretrain"]
+    found = recipe_of(Pretrain.model_validate(merge(tiny_params().pretrain.model_dump(), {**values, "origin": origin})))
+    assert found.lr == pytest.approx(0.075 * 16**0.5) and (found.batch_size, found.accumulation, found.warmup) == (16, 1, 0)
+    assert (found.optimiser, found.schedule, found.betas[0]) == ("lars", "constant", 0.9)
+    assert (found.weight_decay, found.decay_norms, found.epochs, found.size) == (1e-4, False, 2700, 64)
+    assert found.input == {"size": 64, "mean": [0, 0, 0], "std": [1, 1, 1], "channels": "RGB"}
+    assert (found.build, found.label_smoothing, found.options["kind"]) == ("dippel-unet", 0, origin)
+
+
+def test_the_rate_of_a_pretext_task_is_scaled_unless_it_has_its_own(recipe):
+    plain = {"pretrain.origin": "simclr", "pretrain.origins.simclr.batch_size": 64}
+    assert recipe(plain).lr == pytest.approx(0.002 * 64 / 16)
+    assert recipe({**plain, "pretrain.origins.simclr.lr": 0.3}).lr == 0.3
+    assert recipe(plain).options == {"kind": "simclr", "temperature": 0.5, "smallest_crop": 0.08}
+
+
 def test_whatever_changes_the_bits_changes_the_identity(recipe):
     changed = {
         "pretrain.lr": 0.5, "pretrain.seed": 6, "pretrain.epochs": 7, "pretrain.label_smoothing": 0.0, "pretrain.weight_decay": 0.0,
@@ -84,11 +104,22 @@ def test_whatever_changes_the_bits_changes_the_identity(recipe):
         assert recipe({key: value}).digest("source") == plain
 
 
+def test_options_of_a_pretext_task_change_its_identity(recipe):
+    plain = {"pretrain.origin": "conrec"}
+    changed = {
+        "temperature": 0.1, "heads": ["plain"], "weight": 1.0, "decoder": "attention", "smallest_crop": 0.2, "optimiser": "lars",
+        "schedule": "constant", "lr": 0.3, "normalise": False,
+    }  # fmt: skip
+    digests = [recipe({**plain, f"pretrain.origins.conrec.{key}": value}).digest("source") for key, value in changed.items()]
+    assert len({recipe(plain).digest("source"), *digests}) == 1 + len(changed)
+    assert recipe({**plain, "pretrain.label_smoothing": 0.3}).digest("source") == recipe(plain).digest("source")
+
+
 @pytest.mark.parametrize("randaugment", [None, {"ops": 2, "magnitude": 9, "scale": 30}, {"ops": 2, "magnitude": 9, "scale": 10}])
 def test_options_that_change_nothing_leave_the_identity_of_finished_pretrainings(recipe, randaugment):
     """What was hashed before there were these options, written out."""
     found = replace(recipe(), randaugment=randaugment)
-    added = {"decay_norms", "clip_grad", "ema_decay", "tf32", "reproducible"}
+    added = {"decay_norms", "clip_grad", "ema_decay", "tf32", "reproducible", "optimiser", "schedule", "options"}
     fields = {name: value for name, value in asdict(found).items() if name not in added | {"checkpoints"}}
     was = {**fields, "randaugment": randaugment is not None, "source": "source"}
     text = json.dumps(was, sort_keys=True, separators=(",", ":"))
