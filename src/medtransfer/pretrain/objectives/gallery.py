@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from medtransfer.records import atomic_path
@@ -27,6 +26,8 @@ def draw_columns(path: Path, columns: Mapping[str, Tensor]) -> None:
         path: path of the PNG.
         columns: images (N, 3, H, W) or (N, 1, H, W) by the title of their column; values are clipped to [0, 1].
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(1.3 * len(columns), 0.3 + 1.3 * max(map(len, columns.values()))), layout="constrained")
     for axis, (title, images) in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns.items(), strict=True):
         axis.imshow(_stacked(images))

@@ -17,7 +17,6 @@ from medtransfer.pretrain.objectives.gallery import draw_columns, some_items
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.records import IGNORE, SOURCE_DICE, TARGET_FILE, PreparedTarget
 from medtransfer.tasks import TASKS
-from medtransfer.tasks.overlays import paint, restore
 from medtransfer.training.device import place
 
 TASK = TASKS["segmentation"]
@@ -114,6 +113,8 @@ class SourceSegmentation(Objective):
     @torch.no_grad()
     def draw(self, path: Path, fabric: Fabric, model: nn.Module) -> None:
         """Draw validation images, their masks and those that the model predicts."""
+        from medtransfer.tasks.overlays import paint, restore
+
         items = some_items(self.images["val"])
         images, masks = torch.stack([item[0] for item in items]), torch.stack([item[1] for item in items])
         with fabric.autocast():
