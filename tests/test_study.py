@@ -71,7 +71,8 @@ def test_a_study_pretrains_once_per_seed_what_takes_one(seeded, tmp_path: Path):
 
 def test_results_of_the_plain_origin_are_not_of_a_study_with_seeds(workplace: Path, seeded):
     described = study.described(seeded)
-    assert described.seeded == {"simple", "advanced", "continued"}
+    assert {"simple", "advanced", "continued", "simclr", "segmentation"} <= described.seeded
+    assert not described.seeded & {"imported", "fixed"}
     fields = {"encoder": "unet", "target": "sample", "protocol": described.protocol, "data": "d", "pretraining": "p"}
     assert described.differing({**fields, "origin": "simple"}) == ("pretraining seed",)
     assert described.differing({**fields, "origin": "simple-s1"}) == ()

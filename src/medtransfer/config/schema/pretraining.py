@@ -30,7 +30,7 @@ class Pretrain(Section):
     source: Name
     """name of the source dataset, for the records"""
     source_root: Place
-    """an ImageFolder: train/<class>/*.jpg, val/<class>/*.jpg; or a prepared target with labels of images"""
+    """an ImageFolder: train/<class>/*.jpg, val/<class>/*.jpg; or a prepared target"""
     start: Annotated[Place | None, Field(alias="from")]
     """checkpoint that origins of the kind `continued` start from: an origin, or a file or folder of checkpoints"""
     weights: Out
@@ -48,9 +48,9 @@ class Pretrain(Section):
     micro_batch: Positive
     """images per device and forward pass; the rest is accumulated"""
     betas: tuple[BelowOne, BelowOne]
-    """AdamW's betas"""
+    """AdamW's betas; the first is the momentum of LARS"""
     weight_decay: AtLeastZero
-    """AdamW's weight decay"""
+    """weight decay of the optimiser"""
     decay_norms: bool
     """whether biases and norms decay, too"""
     clip_grad: Rate | None

@@ -115,7 +115,7 @@ class Objective:
     def measure(self, fabric: Fabric, model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
         """Return the mean loss and terms over the validation images of all devices; the model is left in eval mode."""
         model.eval()
-        sums = torch.zeros(2 + len(self.terms), dtype=torch.float64, device=fabric.device)
+        sums = torch.zeros(2 + len(self.terms), device=fabric.device)  # of images, of their losses and of the terms
         for batch in batches:
             inputs, targets = self.inputs(fabric, batch, None)
             with fabric.autocast():

@@ -96,19 +96,22 @@ class SourceSegmentation(Objective):
         """Return the mean over classes of the Dice pooled over all validation pixels, and the mean loss of a batch's samples."""
         model.eval()
         classes = len(self._target.info.classes)
-        sums = torch.zeros(2, classes + 1, dtype=torch.float64, device=fabric.device)  # overlap and area by class; loss and images
+        losses = torch.zeros(2, device=fabric.device)  # sum of the images' losses, number of images
+        pixels = torch.zeros(2, classes, dtype=torch.int64, device=fabric.device)  # overlap (twice) and area of each class
         for batch in batches:
             images, masks = self.inputs(fabric, batch, None)
             with fabric.autocast():
                 logits = model(images)
-            sums[:, 0] += len(images) * torch.stack([self.loss(logits, masks)[0], torch.ones((), device=fabric.device)])
+            loss = self.loss(logits, masks)[0]
+            losses += len(images) * torch.stack([loss, torch.ones_like(loss)])
             predicted, known = _decide(logits), masks != IGNORE
-            for label in range(1, classes + 1):
-                ours, theirs = (predicted == label) & known, (masks == label) & known
-                sums[:, label] += torch.stack([2 * (ours & theirs).sum(), ours.sum() + theirs.sum()])
-        (loss, *overlaps), (count, *areas) = fabric.all_reduce(sums, reduce_op="sum").tolist()  # type: ignore[union-attr]
+            for index in range(classes):
+                ours, theirs = (predicted == index + 1) & known, (masks == index + 1) & known
+                pixels[:, index] += torch.stack([2 * (ours & theirs).sum(), ours.sum() + theirs.sum()])
+        total, count = fabric.all_reduce(losses, reduce_op="sum").tolist()  # type: ignore[union-attr]
+        overlaps, areas = fabric.all_reduce(pixels, reduce_op="sum").tolist()  # type: ignore[union-attr]
         dice = [overlap / area if area else 1.0 for overlap, area in zip(overlaps, areas, strict=True)]
-        return {SOURCE_DICE: sum(dice) / classes, VALIDATION_LOSS: loss / count}
+        return {SOURCE_DICE: sum(dice) / classes, VALIDATION_LOSS: total / count}
 
     @torch.no_grad()
     def draw(self, path: Path, fabric: Fabric, model: nn.Module) -> None:
