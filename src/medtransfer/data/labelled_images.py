@@ -53,7 +53,7 @@ class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         """Return one image and its label; identical for the same (seed, epoch, index)."""
         image = self.picture(index)
-        image = self._augment(image, index) if self._train else self._middle(image)
+        image = self._augment(image, index) if self._train else middle(image, self._size)
         return normalise(to_images(np.asarray(image)), self._mean, self._std), self.label(index)
 
     def picture(self, index: int) -> Image.Image:
@@ -67,10 +67,6 @@ class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
     def fingerprint(self) -> str:
         """Return a digest of the images and labels of all splits."""
         raise NotImplementedError
-
-    def _middle(self, image: Image.Image) -> Image.Image:
-        resized = v2.functional.resize(image, [self._size])
-        return v2.functional.center_crop(resized, [self._size, self._size])
 
     def _augment(self, image: Image.Image, index: int) -> Image.Image:
         """Crop an area share of U[.8, 1] at the picture's aspect, resize, flip, RandAugment (Algorithm 1)."""
@@ -87,6 +83,11 @@ class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
         with torch.random.fork_rng(devices=[]):  # RandAugment uses torch's global generator
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
             return self._randaugment(image)
+
+
+def middle(image: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side of an image to a size in pixels, and crop the centre, a square."""
+    return v2.functional.center_crop(v2.functional.resize(image, [size]), [size, size])
 
 
 def _randaugment(ops: int, magnitude: int, scale: int) -> v2.RandAugment:

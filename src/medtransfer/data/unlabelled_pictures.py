@@ -5,12 +5,16 @@ Below `train` and `val` pictures may be in any folders, such as those of an Imag
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
+from medtransfer.data.labelled_images import middle
+from medtransfer.data.pixels import normalise, to_images
 from medtransfer.data.prepared_images import SPLITS as TARGET_SPLITS
 from medtransfer.data.prepared_images import check_images, window_picture
 from medtransfer.data.pretraining_images import SPLITS, hash_pictures, list_pictures, read_picture
@@ -105,3 +109,29 @@ class TargetPictures:
     def fingerprint(self) -> str:
         """Return the digest of the target."""
         return self._target.info.fingerprint
+
+
+class PlainPictures:
+    """The training pictures of a source as an encoder sees them, without augmentation: item i is (image float32 (3, H, W),)."""
+
+    def __init__(self, root: Path, contract: Mapping[str, Any]) -> None:
+        """Open the pictures.
+
+        Args:
+            root: as of `open_pictures`.
+            contract: size, mean and std of the encoder's input.
+        """
+        self._pictures, self._contract = open_pictures(root, "train"), contract
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self._pictures)
+
+    def __getitem__(self, index: int) -> tuple[Tensor]:
+        """Return the middle of a picture, resized and normalised."""
+        image = middle(self._pictures.picture(index), self._contract["size"])
+        return (normalise(to_images(np.asarray(image)), self._contract["mean"], self._contract["std"]),)
+
+    def fingerprint(self) -> str:
+        """Return the digest of the pictures of both splits."""
+        return self._pictures.fingerprint()

@@ -8,6 +8,7 @@ from typing import Any
 from medtransfer.data.labelled_images import LabelledImages
 from medtransfer.data.prepared_images import PreparedImages, check_source
 from medtransfer.data.pretraining_images import SPLITS, SourceImages
+from medtransfer.data.unlabelled_pictures import PlainPictures
 from medtransfer.errors import InputError
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.records import TARGET_FILE, PreparedTarget
@@ -16,12 +17,20 @@ from medtransfer.tasks import TASKS
 log = logging.getLogger("medtransfer")
 
 
-def open_plain(root: Path, contract: Mapping[str, Any], seed: int) -> LabelledImages:
+def open_plain(root: Path, contract: Mapping[str, Any], seed: int, labelled: bool = True) -> LabelledImages | PlainPictures:
     """Open the training images without augmentation, of the size and with the normalisation of an input contract.
+
+    Args:
+        root: folder of the source.
+        contract: input of the encoder.
+        seed: seed of the images.
+        labelled: whether the source has labels of images, which a pretext task does without.
 
     Raises:
         InputError: the folder holds neither.
     """
+    if not labelled:
+        return PlainPictures(root, contract)
     options: dict[str, Any] = {
         "mean": contract["mean"], "std": contract["std"], "train": False, "randaugment": None, "seed": seed,
     }  # fmt: skip

@@ -16,6 +16,7 @@ from medtransfer.data.pretext_views import View
 from medtransfer.decoders.build import build_segmenter
 from medtransfer.encoders import ENCODERS
 from medtransfer.encoders.build import build_encoder
+from medtransfer.encoders.freezing import state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.encoders.source_head import NoHead
 from medtransfer.errors import InputError
@@ -187,6 +188,32 @@ def test_the_source_dice_is_pooled_over_the_validation_pixels(params):
 def test_what_cannot_be_learned_is_refused(origin, changes, message, params):
     with pytest.raises(InputError, match=message):
         study.pretrain(params(origin, **changes))
+
+
+def test_it_is_continued_by_a_classification(params):
+    study.pretrain(params("masked"))
+    recipe = params("masked").pretrain.origins["continued"].model_dump() | {"from": "masked@1"}
+    folder = study.pretrain(params("continued", pretrain__origins__continued=recipe, pretrain__epochs=1, pretrain__checkpoints=[]))
+    before = load_encoder(*find_checkpoint(Path("checkpoints/unet-masked"), 1))
+    assert state_hash(load_encoder(*find_checkpoint(folder, 0))) == state_hash(before)
+    (parent,) = find_checkpoint(folder, 1)[1].parents
+    assert (parent["kind"], parent["epoch"]) == ("masked", 1)
+
+
+def test_its_checkpoints_are_averaged_with_the_statistics_of_pictures_without_labels(params, sample_data):
+    """Pictures that lie in `train` and `val` themselves, which no classification reads."""
+    for split in ("train", "val"):
+        Path("flat", split).mkdir(parents=True)
+        for number, picture in enumerate(sorted((sample_data / "pictures" / split).rglob("*.*"))[:20]):
+            shutil.copy(picture, Path("flat", split, f"{number:02d}{picture.suffix}"))
+    soup = {"kind": "soup", "of": "masked", "epochs": [1, 2], "images": 8}
+    changes = {"pretrain__source_root": "flat", "pretrain__origins__soup": soup}
+    study.pretrain(params("masked", **changes))
+    folder = study.pretrain(params("soup", **changes))
+    parts = [read_tensors(Path(f"checkpoints/unet-masked/epoch-00{epoch}.safetensors")) for epoch in (1, 2)]
+    averaged, name = read_tensors(folder / "epoch-002.safetensors"), "encoder.stem.0.weight"
+    torch.testing.assert_close(averaged[name], (parts[0][name] + parts[1][name]) / 2)
+    assert not torch.allclose(averaged["encoder.stem.1.running_mean"], parts[1]["encoder.stem.1.running_mean"])
 
 
 def test_pictures_of_lost_folders_come_back(params):

@@ -20,6 +20,7 @@ from medtransfer import tracking
 from medtransfer.config import Pretrain
 from medtransfer.config.schema import SoupOrigin
 from medtransfer.data.labelled_images import LabelledImages
+from medtransfer.data.unlabelled_pictures import PlainPictures
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
@@ -79,7 +80,7 @@ class _Plan:
     start: Found
     parents: tuple[Found, ...]
     root: Path
-    images: LabelledImages | None
+    images: LabelledImages | PlainPictures | None
     fingerprint: str | None
     checkpoints: CheckpointFolder
 
@@ -107,7 +108,7 @@ def _plan(section: Pretrain) -> _Plan:
                 f"expected pretrain.source {last.source!r}, of the checkpoints in {folder}, since {key} needs source images for "
                 f"batch normalisation, but got {source!r}; name the source and its folder, pretrain.source_root"
             )
-        images = open_plain(root, last.input, section.seed)
+        images = open_plain(root, last.input, section.seed, labelled="head" in last.parts or len(last.parts) == 1)
         fingerprint = images.fingerprint()
     options = [entry.images, section.micro_batch, section.seed, section.precision] if images else []
     weights = [info.weights for _, info in parents]
@@ -179,7 +180,7 @@ def average(encoders: Sequence[Encoder]) -> Encoder:
     return encoders[-1]
 
 
-def _redo(section: Pretrain, encoder: Encoder, images: LabelledImages, root: Path) -> int:
+def _redo(section: Pretrain, encoder: Encoder, images: LabelledImages | PlainPictures, root: Path) -> int:
     """Compute the statistics of batch normalisation again; return the number of images, whole batches of them."""
     count = min(_entry(section).images, len(images))
     size = min(section.micro_batch, count)
