@@ -36,7 +36,7 @@ def test_features_are_pooled_where_the_encoder_stays():
     for name, mode in MODES.items():
         assert mode.encoder_frozen == ("encoder" not in mode.trains)
         assert [POOLED[rule][name] for rule in ("frozen", "always", "never")] == [mode.encoder_frozen, True, False]
-    kinds = {(mode.trains, mode.solved, mode.head) for mode in MODES.values()}
+    kinds = {(mode.trains, mode.solved, mode.head, mode.starts) for mode in MODES.values()}
     assert len(kinds) == len({mode.label for mode in MODES.values()}) == len(MODES)
 
 

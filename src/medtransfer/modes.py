@@ -16,12 +16,19 @@ class Mode:
         trains: parts of the model whose weights change, of `encoder` and `decoder`.
         solved: whether they are solved for, not trained by steps; needs a linear head.
         head: name of the head for labels of images that it trains; None for the task's own.
+        starts: parts that start from the checkpoint; the others, and the layer of the outputs, start at random.
     """
 
     label: str
     trains: frozenset[str]
     solved: bool = False
     head: str | None = None
+    starts: frozenset[str] = frozenset({"encoder"})
+
+    @property
+    def decoder_transferred(self) -> bool:
+        """Whether the decoder starts from the checkpoint, too; so only for masks."""
+        return "decoder" in self.starts
 
     @property
     def encoder_frozen(self) -> bool:
@@ -37,6 +44,11 @@ class Mode:
 MODES = {
     "full": Mode("encoder and decoder are trained", frozenset({"encoder", "decoder"})),
     "decoder": Mode("only the decoder is trained", frozenset({"decoder"})),
+    "seg-enc-dec": Mode(
+        "encoder and decoder start from the checkpoint, and are trained",
+        frozenset({"encoder", "decoder"}),
+        starts=frozenset({"encoder", "decoder"}),
+    ),
     "linear": Mode("a linear head is solved for on the encoder's features", frozenset({"decoder"}), solved=True),
     "fused": Mode("a fusion head is trained on the features of the encoder's sources", frozenset({"decoder"}), head="fused"),
 }

@@ -37,7 +37,7 @@ from medtransfer.training.checkpoints import load_encoder
 
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
 FILES = {"weights.safetensors", "model.json", "metrics.json", "per_image.csv", "overlays.png"}
-TRAINED = [name for name, mode in MODES.items() if not mode.on_features]
+TRAINED = [name for name, mode in MODES.items() if not mode.on_features and not mode.decoder_transferred]
 
 
 def wanted(encoder: str = "unet", epoch: int = 3, mode: str = "full", seed: int = 7) -> CellName:

@@ -92,6 +92,11 @@ def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepar
                 f"expected a target with labels of images for the mode {cell.mode}, whose head is on features of whole images, but "
                 f"{prepared / cell.target} is for {target.info.task}; take the mode decoder"
             )
+        if MODES[cell.mode].decoder_transferred and TASKS[target.info.task].linear:
+            raise InputError(
+                f"expected a target with masks for the mode {cell.mode}, whose decoder comes from the checkpoint, but "
+                f"{prepared / cell.target} is for {target.info.task}; take the mode full"
+            )
         full = Cell(
             **vars(cell), source=info.source, protocol=protocol.key, pretraining=info.pretraining, weights=info.weights,
             data=target.info.fingerprint,

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medtransfer import tracking
 from medtransfer.data.epochs import Samples
+from medtransfer.decoders.contract import Decoder
 from medtransfer.decoders.linear_head import ImageClassifier
 from medtransfer.encoders.channels import adapt_input
 from medtransfer.encoders.freezing import freeze_all_but, state_hash
@@ -42,7 +44,7 @@ from medtransfer.records.tables import as_csv
 from medtransfer.seeds import derive_seed
 from medtransfer.tasks.results import read_result
 from medtransfer.training.arithmetic import arithmetic
-from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.checkpoints import load_decoder, load_encoder
 from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
@@ -66,7 +68,7 @@ class Fitted:
 
 
 def build_model(tuning: FineTuning) -> nn.Module:
-    """Build the model of a cell: the checkpoint's encoder and a randomly initialised decoder, frozen where the mode says so.
+    """Build the model of a cell: the checkpoint's encoder, and a random decoder or the checkpoint's, frozen where the mode says so.
 
     Raises:
         InputError: the weights are broken, or a batch of one image cannot be trained on.
@@ -75,6 +77,8 @@ def build_model(tuning: FineTuning) -> nn.Module:
     encoder = adapt_input(load_encoder(tuning.checkpoint, tuning.info), channels)
     model = tuning.task.model(encoder, len(tuning.class_names), tuning.decoder)
     initialise(model.get_submodule("decoder"), derive_seed(tuning.cell.seed, "decoder"))
+    if tuning.mode.decoder_transferred:
+        load_decoder(tuning.checkpoint, tuning.info, cast(Decoder, model.get_submodule("decoder")))
     freeze_all_but(model, tuning.mode.trains)
     height, width = tuning.target.info.input
     joins_last_image(model, len(tuning.target.samples("train")), (channels, height, width), tuning.protocol)
