@@ -82,7 +82,7 @@ def test_help_names_the_choices_and_needs_no_params(tmp_path: Any, monkeypatch: 
 )  # fmt: skip
 def test_help_lists_every_entry_of_the_registry(command: str, key: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(names, "new", None)
-    text = " ".join(CliRunner().invoke(cli, [command, "--help"]).output.split())
+    text = " ".join(CliRunner().invoke(cli, [command, "--help"]).output.split()).replace("- ", "-")  # lines break after hyphens
     option = text.split(f" --{key} ")[-1].split(" --")[0]
     assert f"; one of {', '.join(names)}" in option
 

@@ -20,6 +20,7 @@ from medtransfer.encoders.freezing import freeze_all_but, state_hash
 from medtransfer.encoders.initialise import initialise
 from medtransfer.environment import git_revision
 from medtransfer.errors import StageError
+from medtransfer.finetune.decoder_start import load_decoder
 from medtransfer.finetune.evaluation import LOSS, evaluate, predict
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.linear import solve_head
@@ -44,7 +45,7 @@ from medtransfer.records.tables import as_csv
 from medtransfer.seeds import derive_seed
 from medtransfer.tasks.results import read_result
 from medtransfer.training.arithmetic import arithmetic
-from medtransfer.training.checkpoints import load_decoder, load_encoder
+from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")

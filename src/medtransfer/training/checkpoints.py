@@ -10,7 +10,6 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from medtransfer.decoders.contract import Decoder
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.source_head import NoHead, SourceHead, linear_head
@@ -30,7 +29,7 @@ from medtransfer.records import (
 )
 from medtransfer.records.untrusted import check_model_size
 
-ENCODER, DECODER, HEAD = "encoder.", "decoder.", "head."
+ENCODER, HEAD = "encoder.", "head."
 UNKNOWN = "its head is of a kind that is not known"
 NO_CLASSES = "its pretraining learned no classes"
 NONE_KEPT = "none was imported; `medtransfer pretrain --force` keeps the classifier of a weights file that has one"
@@ -111,36 +110,21 @@ def load_head(path: Path, info: CheckpointInfo, encoder: Encoder) -> SourceHead 
     return encoder.source_head(tensors)
 
 
-def load_decoder(path: Path, info: CheckpointInfo, decoder: Decoder) -> None:
-    """Load the decoder of a checkpoint, all but the layer of the outputs, which are others there.
+def load_part(path: Path, info: CheckpointInfo, part: str) -> dict[str, torch.Tensor]:
+    """Load the tensors of a part of a checkpoint's model, by their names in the part.
 
     Args:
         path: path of the record.
         info: its contents.
-        decoder: a decoder of the same layers, into which it is loaded.
+        part: one of `info.parts`.
 
     Raises:
-        InputError: the checkpoint has no decoder, or one of other layers, or its file is missing, broken or another one.
-
-    Source: Dippel et al. 2022, section 2.1, scenario 3; the convolutions on skip connections belong to the decoder.
+        InputError: the weights file is missing, broken, or not the one that the record describes.
     """
-    if "decoder" not in info.parts:
-        raise InputError(
-            f"expected a checkpoint with a decoder, but {path} holds {', '.join(info.parts)} alone; take one of an origin that "
-            "trains one, such as segmentation or conrec, or the mode full"
-        )
     weights = path.with_suffix(".safetensors")
-    ours = _part(DECODER, weights)
+    tensors = _part(f"{part}.", weights)
     _check_digest(path, weights, info.weights)
-    output = next(name for name, module in decoder.named_modules() if module is decoder.tail[-1])
-    kept = {name: tensor for name, tensor in decoder.state_dict().items() if not name.startswith(f"{output}.")}
-    given = {name: tensor for name, tensor in ours.items() if not name.startswith(f"{output}.")}
-    if {name: tensor.shape for name, tensor in kept.items()} != {name: tensor.shape for name, tensor in given.items()}:
-        raise InputError(
-            f"expected the layers of the decoder {decoder.name} in {weights}, but those of its decoder are others; name in "
-            "finetune.decoder the one that it was pretrained with"
-        )
-    decoder.load_state_dict(given, strict=False)
+    return tensors
 
 
 def _check_digest(path: Path, file: Path, sha256: str) -> None:
