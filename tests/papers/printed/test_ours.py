@@ -65,7 +65,7 @@ def test_ten_runs_of_the_whole_data_by_the_recipe_are_compared(workplace: Path) 
     assert (float(first["mean"]), float(first["std"])) == pytest.approx((fmean(percent), stdev(percent)))
     expected = stats.ttest_ind_from_stats(fmean(percent), stdev(percent), 10, 98.19, 0.13, 10, equal_var=False).pvalue
     assert float(first["p_welch"]) == pytest.approx(expected, rel=1e-9) and not first["missing"]
-    assert f"holds {len(rows)} whole." in text
+    assert f"holds {len(rows)} whole" in text
     page = Path("replay/hosseinzadeh-taher/replay.html").read_text()
     assert "Ours beside printed" in page and "resnet50 supervised, epoch 1" in page and "97.9" in page
 
@@ -76,6 +76,8 @@ def test_ten_runs_of_the_whole_data_by_the_recipe_are_compared(workplace: Path) 
         ({"scores": SCORES[:3]}, "3 of 10 runs"),
         ({"images": (20, 28)}, "20 training images, not 98 or more"),
         ({"images": (99, 5)}, "5 test images, not 27 or more"),
+        ({"epoch_steps": 10}, "another recipe (epoch_steps 10, not None)"),
+        ({"train_epochs": 1}, "another recipe (train_epochs 1, not 200)"),
         ({"lr": 0.01}, "another recipe (lr 0.01, not 0.001)"),
     ],
 )
@@ -107,3 +109,21 @@ def test_of_several_results_the_most_whole_counts(workplace: Path) -> None:
 
 def test_an_empty_store_holds_nothing(workplace: Path) -> None:
     assert find_ours(PAPER, CELLS) == [] == find_ours(PAPERS["truong"], read_printed("truong"))
+
+
+def test_chexpert_is_judged_by_its_five_findings_and_its_ten_epochs(workplace: Path) -> None:
+    recipe = yaml.safe_load((ROOT / "configs/recipe-classification.yaml").read_text())["finetune"] | {"train_epochs": 10}
+    shared = {
+        "target": "chexpert", "encoder": "resnet50", "origin": "supervised", "epoch": 1, "mode": "full", "size": None, "fold": None,
+        "folds": None, "pretraining": "p", "data": "d", "protocol": "q", "train_epochs": 10,
+        **{name: recipe[name] for name in PARTS if name in recipe},
+    }  # fmt: skip
+    values = {f"auc_class_{c}": 0.5 + c / 100 for c in range(14)}
+    records = [
+        tracking.RunRecord("cell", f"c{seed}", {**shared, "seed": seed}, {**values, "auc": 0.9, "test_images": 234})
+        for seed in range(10)
+    ]
+    tracking.write_runs("finetune", records, "cells")
+    found = [one for one in find_ours(PAPER, CELLS) if one.cell.column == "DXC5"]
+    expected = pytest.approx([100 * (0.5 + 0.31 / 5)] * 10)
+    assert found and all(not one.missing and list(one.values) == expected for one in found)

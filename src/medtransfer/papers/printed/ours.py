@@ -1,7 +1,8 @@
 """Our results beside a paper's printed ones, where the store holds as much as was printed.
 
 A result counts if it has the paper's initialisation, target, mode and number of training images, by the packaged recipe of the
-paper, on all images, with as many runs or folds. What lacks any of these is named, and not compared.
+paper, on as many test images, with as many runs or folds. What lacks any of these is named, and not compared. Initialisations and
+targets are taken by their names; augmentation is not compared.
 """
 
 from collections import defaultdict
@@ -14,7 +15,7 @@ from typing import Any
 from medtransfer import tracking
 from medtransfer.config import find_preset, parse_yaml
 from medtransfer.metrics.two_samples import Summary, welch
-from medtransfer.papers.printed.paper import Paper, Setting
+from medtransfer.papers.printed.paper import ANY, Paper, Setting
 from medtransfer.papers.printed.tables import Cell
 from medtransfer.report.format import probability
 
@@ -34,7 +35,11 @@ FIELDS = (
     "protocol",
     "primary",
 )
-NOT_TRAINING = ("augmentation", "decoder", "ten_crop", "train_epochs")  # keys of a recipe that depend on the target
+NEEDED = {"target", "encoder", "origin", "epoch", "mode", "seed"}  # params without which a run is none of ours
+CAVEAT = (
+    "Initialisations and targets are taken by their names: whether the encoder is the paper's, at its size, is not checked. Where "
+    "the paper draws its test images, ours are another draw."
+)
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,12 @@ def find_ours(paper: Paper, cells: Sequence[Cell]) -> list[Beside]:
         return []
     recipes = {setting.recipe: _training(setting.recipe) for setting in settings.values()}
     keys = dict.fromkeys(name for recipe in recipes.values() for name in recipe)
-    metrics = {setting.metric for setting in settings.values()}
+    metrics = {name for setting in settings.values() for name in setting.metrics}
     runs = tracking.read_runs("finetune", only=(*FIELDS, *keys, *IMAGES, *metrics))
     chains = {run.params["pretraining"]: run.params["chain"] for run in tracking.read_runs("pretrain") if "chain" in run.params}
-    groups = defaultdict(list)
+    groups, targets = defaultdict(list), {setting.target for setting in settings.values()}
     for run in runs:  # newest first
-        if run.params["target"] in {setting.target for setting in settings.values()}:
+        if run.params.keys() >= NEEDED and run.params["target"] in targets:
             groups[tuple(run.params.get(name, "None") for name in FIELDS if name not in {"seed", "fold"})].append(run)
     found = []
     for index, setting in settings.items():
@@ -92,7 +97,7 @@ def find_ours(paper: Paper, cells: Sequence[Cell]) -> list[Beside]:
 def _training(recipe: str) -> dict[str, Any]:
     """Return what a packaged recipe says of the training, as far as it does not depend on the target."""
     values: Any = parse_yaml(find_preset(Path(recipe)).read_text(encoding="utf-8"))
-    return {name: value for name, value in values["finetune"].items() if name not in NOT_TRAINING}
+    return {"epoch_steps": None} | {name: value for name, value in values["finetune"].items() if name != "augmentation"}
 
 
 def _plain(name: str) -> str:
@@ -115,8 +120,8 @@ def _compare(
     by_repeat = dict[tuple[str, str], float]()
     for run in runs:
         key = (run.params.get("fold", "None"), run.params["seed"])
-        if setting.metric in run.metrics:
-            by_repeat.setdefault(key, unit * run.metrics[setting.metric])
+        if set(setting.metrics) <= run.metrics.keys():
+            by_repeat.setdefault(key, unit * fmean(run.metrics[name] for name in setting.metrics))
     folds = defaultdict(list)
     for (fold, seed), value in sorted(by_repeat.items()):
         folds[seed if fold == "None" else fold].append(value)
@@ -124,16 +129,17 @@ def _compare(
     params, metrics = runs[0].params, runs[0].metrics
     missing = [f"{len(values)} of {cell.n} {setting.repeats}"] if len(values) < (cell.n or 2) else []
     for name, needed, kind in zip(IMAGES, (setting.train, setting.test), ("training", "test"), strict=True):
-        if name in metrics and metrics[name] < needed:  # runs on all training images do not count them
-            missing.append(f"{metrics[name]:.0f} {kind} images, not {needed} or more")
-    other = [f"{name} {params.get(name)}, not {value}" for name, value in recipe.items() if not _same(params.get(name), value)]
+        if metrics.get(name, needed if kind == "training" else 0) < needed:  # runs on all training images do not count them
+            missing.append(f"{metrics.get(name, 0):.0f} {kind} images, not {needed} or more")
+    wanted = {**recipe, **setting.changes}
+    other = [f"{name} {params.get(name)}, not {value}" for name, value in wanted.items() if not _same(params.get(name), value)]
     missing += [f"another recipe ({', '.join(other)})"] if other else []
     return Beside(cell, setting.target, f"{params['encoder']} {params['origin']}, epoch {params['epoch']}", values, tuple(missing))
 
 
 def _same(stored: str | None, wanted: Any) -> bool:
     """Return whether a param of a run is a value of the recipe; older runs lack params that were added since."""
-    return stored is None or stored == str(wanted)
+    return stored is None or wanted == ANY or stored == str(wanted)
 
 
 def rows(found: Sequence[Beside]) -> list[dict[str, Any]]:
@@ -171,9 +177,9 @@ def sentence(found: Sequence[Beside], paper: Paper, cells: Sequence[Cell]) -> st
     text = f"Of {possible} printed results that can be computed again the store holds {whole} whole"
     partly = [one for one in found if one.missing]
     if not partly:
-        return f"{text}."
+        return f"{text}. {CAVEAT}" if whole else f"{text}."
     first = partly[0]
     return (
         f"{text}, and {len(partly)} in part, which are not compared: of {first.cell.row}, {first.cell.column}, for example, "
-        f"{'; '.join(first.missing)}."
+        f"{'; '.join(first.missing)}. {CAVEAT}"
     )

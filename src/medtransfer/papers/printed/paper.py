@@ -1,10 +1,13 @@
 """A paper of which only printed tables exist."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from medtransfer.papers.printed.claims import Claim
 from medtransfer.papers.printed.tables import Cell
+
+ANY = "any"
 
 
 @dataclass(frozen=True)
@@ -15,23 +18,25 @@ class Setting:
         starts: names that the initialisation may have: an origin, or the chain of a continued one.
         target: name of the target in the preset `labelled`.
         mode: mode of transfer.
-        metric: our metric.
+        metrics: our metrics, whose mean is the printed one.
         recipe: preset with the paper's recipe.
         train: training images at least.
         test: test images at least.
         size: training images of a subset; `None`: all.
         repeats: what the printed spread is over.
+        changes: what the paper does otherwise than its recipe, by key of `finetune`; ANY: left open.
     """
 
     starts: tuple[str, ...]
     target: str
     mode: str
-    metric: str
+    metrics: tuple[str, ...]
     recipe: str
     train: int
     test: int
     size: str = "None"
     repeats: str = "runs"
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def random(self) -> bool:
