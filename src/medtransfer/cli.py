@@ -393,6 +393,7 @@ def catalogue(as_json: bool, debug: bool) -> None:
         return
     shown = ("architecture", "method", "source", "epochs", "licence", "published", "remark")
     click.echo(as_markdown([{"id": name, **{key: getattr(entry, key) for key in shown}} for name, entry in entries.items()]))
+    click.echo("\nHow to use one: docs/how-to/weights.md. Everything that is known of them: --json")
 
 
 class OnArrays(click.Command):

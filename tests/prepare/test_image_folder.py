@@ -35,7 +35,9 @@ def test_published_splits_are_read_and_other_folders_named(tmp_path: Path) -> No
     write(tmp_path, "Training/x/1.png", "val/y/2.png", "test/x/3.png", "chest_xray/x/4.png", "__MACOSX/x/5.png")
     described = scan(tmp_path, SIZE, {})
     assert [(split, label) for _, split, label in rows(described)] == [("train", 0), ("test", 0), ("validation", 1)]
-    assert described.notes == (f"folders of {tmp_path} beside those of the splits are not read: chest_xray",)
+    beside, alone = described.notes
+    assert beside == f"folders of {tmp_path} beside those of the splits are not read: chest_xray"
+    assert alone.startswith("every picture counts as a patient of its own") and not scan(tmp_path, SIZE, {"group": "(.)"}).notes[1:]
     joined = scan(tmp_path, SIZE, {"splits": {"val": "train", "chest_xray": "test"}})
     assert sorted(split for _, split, _ in rows(joined)) == ["test", "test", "train", "train"]
 

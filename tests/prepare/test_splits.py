@@ -121,3 +121,12 @@ def test_a_file_with_validation_excludes_a_fraction(tmp_path: Path) -> None:
     rule = write_csv(tmp_path / "s.csv", "a,train", "b,validation", "c,test")
     with pytest.raises(InputError, match="`validation: 0.0` beside a split file"):
         assign_splits([item("a"), item("b"), item("c")], rule, 0.2)
+
+
+@pytest.mark.parametrize(("validation", "count"), [(0.0, 0), (0.3, 3)])
+def test_without_a_test_split_validation_groups_are_drawn_if_asked_for(validation: float, count: int) -> None:
+    splits = assign_splits(TEN, "none", validation)
+    assert len(groups(splits, "validation")) == count and set(splits) == {"train", "validation"} - (
+        set() if count else {"validation"}
+    )
+    assert not groups(splits, "validation") & groups(splits, "train")

@@ -13,7 +13,7 @@ from medtransfer.seeds import derive_seed
 SPLITS = ("train", "validation", "test")
 Rule = Literal["official", "auto", "none"] | Mapping[str, Any]
 FIFTH = {"test": 0.2, "seed": 0}  # drawn by `auto` where the layout has no split
-NONE = "none"  # the rule of targets that encoders are only scored on: every image is in `train`
+NONE = "none"  # the rule of targets that encoders are only scored on: every image is in `train`, or in `validation` if asked for
 OTHERS = "{test: <fraction>, seed: <number>} or {file: <csv>}"
 FORMS = f"`official`, `auto`, `{NONE}`, {OTHERS}"
 
@@ -37,7 +37,8 @@ def assign_splits(
         InputError: the rule is unknown, a group is in two splits, or the training or test split is empty.
     """
     if rule == NONE:
-        return ["train"] * len(items)
+        everything = ["train"] * len(items)
+        return _draw(items, everything, validation, "validation", 0, together or {}) if validation else everything
     if rule == "auto":
         rule = FIFTH if all(item.split is None for item in items) else "official"
     if rule == "official":

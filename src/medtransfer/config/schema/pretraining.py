@@ -91,5 +91,5 @@ class Pretrain(Section):
     @model_validator(mode="after")
     def _check_checkpoints(self) -> "Pretrain":
         if late := [epoch for epoch in self.checkpoints if epoch > self.epochs]:
-            raise ValueError(f"checkpoints {late} come after the last of {self.epochs} epochs")
+            raise ValueError(f"checkpoints {late} come after the last of {self.epochs} epochs; lower them, too (--checkpoints)")
         return self
