@@ -21,6 +21,7 @@ PACKAGED = {  # file in the wheel, and what it holds
     "papers/hidy2024/printed.csv": "src/medtransfer/papers/hidy2024/printed.csv",
     "report/templates/page.html.j2": "src/medtransfer/report/templates/page.html.j2",
     **{f"config/presets/{path.name}": f"configs/{path.name}" for path in (ROOT / "configs").iterdir()},
+    **{f"config/studies/{path.name}": f"studies/{path.name}" for path in (ROOT / "studies").iterdir()},
 }  # fmt: skip
 Command = Callable[..., str]
 

@@ -25,6 +25,7 @@ from medtransfer.command_line import (
     parsed,
     read_list,
     read_option,
+    read_value,
     stage,
 )
 from medtransfer.config import (
@@ -55,10 +56,11 @@ from medtransfer.pretrain.start import check_chain
 from medtransfer.pretrain.weights_files import check_weights_files
 from medtransfer.records import CellName
 from medtransfer.signals import Stopped, stop_on_sigterm
-from medtransfer.working_folder import load
+from medtransfer.working_folder import load, load_study
 
 log = logging.getLogger("medtransfer")
 CELL = tuple(field.name for field in fields(CellName))  # options of `finetune` that may be lists
+ABOVE_ZERO = click.FloatRange(0, min_open=True)
 
 
 @cli.command(context_settings=SETTINGS)
@@ -278,6 +280,57 @@ def grid(files: tuple[Path, ...], debug: bool, plan: bool, **options: str | None
     from medtransfer.grid.stage import run
 
     click.echo(run(params))
+
+
+@cli.command("study", context_settings=SETTINGS)
+@click.argument("named", metavar="[NAME]", required=False)
+@click.option("--name", metavar="NAME", help="the same, for `mlflow run . -e study -P name=NAME`")
+@click.option("--list", "listed", is_flag=True, help="list the studies, their cells, and whether their data are here")
+@click.option("--plan", is_flag=True, help="run nothing: say what it takes, what is missing and what it could show")
+@click.option("--seconds-per-step", type=ABOVE_ZERO, help="of a fine-tuning, for --plan [default: as measured]")
+@click.option("--sd", type=ABOVE_ZERO, help="standard deviation over repetitions, for --plan [default: as measured]")
+@click.option("--available", is_flag=True, help="leave out what has no data here")
+@click.option("--write", "file", metavar="FILE", type=click.Path(path_type=Path), help="write its params, for DVC; run nothing")
+@click.option("--set", "given", metavar="KEY=VALUE", multiple=True, help="a value of all parts, such as grid.workers=4; repeatable")
+@click.option("--force", is_flag=True, help="replace the FILE of --write if it exists")
+@common_options
+def whole_study(
+    files: tuple[Path, ...], debug: bool, named: str | None, name: str | None, listed: bool, plan: bool,
+    seconds_per_step: float | None, sd: float | None, available: bool, file: Path | None, given: tuple[str, ...], force: bool,
+) -> None:  # fmt: skip
+    """Plan or run a whole study from its file.
+
+    NAME is that of a study of --list or a file; NAME/PART is one part of it. Finished cells are reused.
+    """
+    from functools import partial
+
+    load_named = partial(load_study, files=files, overrides=read_assignments(given))
+    chosen = named or name
+    if listed or chosen is None:
+        from medtransfer.studies.listing import list_studies
+
+        click.echo(list_studies(load_named))
+        return
+    loaded = load_named(chosen)
+    if file is not None:
+        from medtransfer.studies.write import write_params
+
+        click.echo(write_params(loaded, file, force))
+    elif plan:
+        from medtransfer.studies.plan import plan as describe
+
+        click.echo(describe(loaded, seconds_per_step, sd))
+    else:
+        from medtransfer.studies.stage import run
+
+        click.echo(run(loaded, available))
+
+
+def read_assignments(given: tuple[str, ...]) -> dict[str, Any]:
+    """Read values of the form KEY=VALUE by dotted key."""
+    if wrong := [text for text in given if "=" not in text]:
+        raise InputError(f"expected KEY=VALUE for --set, such as finetune.lr=0.01, but got {wrong[0]!r}; correct it")
+    return {key.strip(): read_value(f"set {key}", text) for key, _, text in (text.partition("=") for text in given)}
 
 
 @stage(Report)

@@ -319,7 +319,7 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellNa
     names = [
         (target, encoder, origin, epoch)
         for target, (encoder, origin) in product(given.get("target", chosen.targets), study_series(params, given))
-        for epoch in given.get("epoch", _available_epochs(params, encoder, origin))
+        for epoch in given.get("epoch", _chosen_epochs(params, encoder, origin))
     ]
     repeats = list(product(given.get("mode", chosen.modes), given.get("seed", chosen.seeds)))
     portions = list_portions(
@@ -348,9 +348,9 @@ def list_portions(
 
 def is_trained(params: Params, origin: str) -> bool:
     """Return whether an origin trains on the source images; others import weights."""
-    from medtransfer.pretrain.stage import kind_of
+    from medtransfer.pretrain.epochs import trains
 
-    return kind_of(params.pretrain.model_copy(update={"origin": origin})).trains
+    return trains(params.pretrain.model_copy(update={"origin": origin}))
 
 
 def study_series(params: Params, given: "Mapping[str, list[Any]]") -> list[tuple[str, str]]:
@@ -375,10 +375,18 @@ def origin_names(params: Params, origin: str) -> list[str]:
 
 def study_epochs(params: Params, origin: str) -> list[int]:
     """List the epochs of all checkpoints that an origin makes."""
-    from medtransfer.pretrain.stage import kind_of
+    from medtransfer.pretrain.epochs import epochs_of
 
-    section = params.pretrain.model_copy(update={"origin": origin})
-    return list(kind_of(section).epochs(section))
+    return list(epochs_of(params.pretrain.model_copy(update={"origin": origin})))
+
+
+def _chosen_epochs(params: Params, encoder: str, origin: str) -> list[int]:
+    """List the available epochs that `study.epochs` and `study.random` choose."""
+    chosen, available = params.study, _available_epochs(params, encoder, origin)
+    epochs = [0, available[-1]] if chosen.epochs == "last" else available if chosen.epochs == "all" else chosen.epochs
+    first = next((other for name, other in study_series(params, {}) if name == encoder), origin)
+    random = chosen.random == "each" or (chosen.random == "once" and origin == first)
+    return [epoch for epoch in available if epoch in epochs and (epoch or random)]
 
 
 def _available_epochs(params: Params, encoder: str, origin: str) -> list[int]:
@@ -424,12 +432,13 @@ def with_values(params: Params, section: str, **values: object) -> Params:
     return params.model_copy(update={section: changed})
 
 
-def _is_sample(params: Params, root: Path) -> bool:
+def is_sample(params: Params, root: Path) -> bool:
+    """Return whether a folder is one of the generated datasets, which are made where they are missing."""
     return Path(params.samples.out).resolve() in root.resolve().parents
 
 
 def _need_samples(params: Params, root: Path) -> None:
-    if _is_sample(params, root):
+    if is_sample(params, root):
         samples(params)
 
 
@@ -465,7 +474,7 @@ def _missing(
     folders = {name: Path(params.prepare.out) / name for name in targets}
     missing = [name for name, folder in folders.items() if not (folder / TARGET_FILE).exists()]
     for name in missing:
-        if not _is_sample(params, Path(params.prepare.targets[name].root)):
+        if not is_sample(params, Path(params.prepare.targets[name].root)):
             PreparedTarget.open(folders[name])  # raises
     series = dict.fromkeys((encoder, origin) for encoder, origin, epoch in checkpoints if _lacks(params, encoder, origin, epoch))
     return missing, list(series)
@@ -490,7 +499,7 @@ def _lacks(params: Params, encoder: str, origin: str, epoch: int | None) -> bool
     if any(folder.glob("epoch-*.json")) if epoch is None else checkpoint_path(folder, epoch).exists():
         return False
     section = params.pretrain.model_copy(update={"origin": origin})
-    if not (_is_sample(params, source_of(section)[1]) and _is_trained(section, epoch)):
+    if not (is_sample(params, source_of(section)[1]) and _is_trained(section, epoch)):
         find_checkpoint(folder, epoch or 0)  # raises
     return True
 

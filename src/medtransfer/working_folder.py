@@ -10,6 +10,7 @@ from typing import Any
 
 from medtransfer.config import DEFAULTS, Params, find_preset, load_params, merge, parse_yaml
 from medtransfer.config.loaded_files import remember
+from medtransfer.config.study_files import StudyFile, read_study
 from medtransfer.decoders import DECODERS
 from medtransfer.environment import require_own_code
 from medtransfer.indicators.registry import ALL, INDICATORS
@@ -39,6 +40,21 @@ def load(files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None)
         _say_defaults(Path.cwd())
     remember(files)
     return load_params([*_parameter_files(), *map(find_preset, files)], overrides or {}, REGISTERED)
+
+
+def load_study(name: str, files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None) -> StudyFile:
+    """Load a study as it counts in the working folder: its file is laid over the params, and further files over each part.
+
+    Args:
+        name: name of a packaged study or path of its file; with `/<part>` one part.
+        files: YAML files, or names of packaged presets.
+        overrides: values by dotted key.
+
+    Raises:
+        InputError: there is no such study, or its file has errors, all of which are named.
+    """
+    require_own_code(Path.cwd())
+    return read_study(name, _parameter_files(), files, REGISTERED, overrides or {})
 
 
 def default_values() -> Any:

@@ -8,9 +8,10 @@ import pytest
 from scipy import stats
 from tests.analysis.test_judge import DICE, SAMPLING, pool
 
-from medtransfer.analysis.evidence import between_seeds, detectable_gap, gather, rank_correlations, seeds_needed
+from medtransfer.analysis.evidence import between_seeds, gather, rank_correlations
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.summary import analyse, mean_over
+from medtransfer.metrics.power import detectable_gap, seeds_needed
 
 
 def test_correlation_given_the_epoch_is_that_of_the_residuals_of_ranks() -> None:

@@ -9,13 +9,14 @@ from click.testing import CliRunner
 from tests.tiny_encoders import TINIEST
 
 from medtransfer import tracking
-from medtransfer.analysis.evidence import detectable_gap, relative_spread, seeds_needed
+from medtransfer.analysis.evidence import relative_spread
 from medtransfer.analysis.pool import Pool
 from medtransfer.cli import cli
 from medtransfer.config import Params
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.grid.forecast import forecast
 from medtransfer.hashing import digest
+from medtransfer.metrics.power import detectable_gap, seeds_needed
 from medtransfer.tasks import TASKS
 
 Make = Callable[..., Params]

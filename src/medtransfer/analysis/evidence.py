@@ -1,7 +1,6 @@
 """Further evidence on the selectors: association given epoch, permutation null, power, and fine-tuning candidates first."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,11 @@ from medtransfer.analysis.patients import resample_patients
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.trials import seed_table
 from medtransfer.errors import InputError
-from medtransfer.metrics.comparison import POWER, ClusterMean, differences
+from medtransfer.metrics.comparison import ClusterMean, differences
+from medtransfer.metrics.power import detectable_gap, seeds_needed
 from medtransfer.selectors.selectors import CONTRASTED, SELECTORS
 
 Array = NDArray[np.float64]
-MOST_SEEDS = 1000  # numbers of seeds are not searched beyond
 
 
 MeanOver = Callable[[Sequence[Judged], Sequence[float]], ClusterMean]
@@ -120,44 +119,6 @@ def relative_spread(pool: Pool) -> float | None:
     """
     repeated = [values for key, values in pool.values.items() if key != 0 and len(values) > 1]
     return pooled_spread(repeated) / max(pool.means.values()) if repeated else None
-
-
-def detectable_gap(spread: float, seeds: int, confidence: float) -> float:
-    """Return the smallest gap between two means that a two-sided t test sees with a probability of POWER.
-
-    Args:
-        spread: standard deviation over seeds, of both.
-        seeds: number of seeds of each, at least 2.
-        confidence: 1 minus the level of the test.
-    """
-    degrees = 2 * (seeds - 1)
-    return spread * _standard_gap(seeds, degrees, confidence)
-
-
-@lru_cache(maxsize=4096)
-def _standard_gap(seeds: int, degrees: int, confidence: float) -> float:
-    """Return the detectable gap in standard deviations, by bisection on the power of the noncentral t distribution."""
-    critical = float(stats.t.ppf((1 + confidence) / 2, degrees))
-    low, high = 0.0, 200.0
-    for _ in range(60):
-        shift = (low + high) / 2
-        if stats.nct.sf(critical, degrees, shift) < POWER:
-            low = shift
-        else:
-            high = shift
-    return high * float(np.sqrt(2 / seeds))
-
-
-def seeds_needed(spread: float, gap: float, confidence: float) -> float:
-    """Return the number of seeds of each of two candidates with which a gap is seen; MOST_SEEDS if more are needed."""
-    low, high = 2, MOST_SEEDS
-    while low < high:
-        middle = (low + high) // 2
-        if detectable_gap(spread, middle, confidence) <= gap:
-            high = middle
-        else:
-            low = middle + 1
-    return float(high)
 
 
 def _patients(pools: Sequence[Judged], sampling: Sampling) -> tuple[Patients | None, list[str]]:

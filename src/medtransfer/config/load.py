@@ -69,23 +69,46 @@ def load_params(
     Raises:
         InputError: a file cannot be read, or keys are missing, unknown or of a wrong type; all errors are named.
     """
-    sources = [Source(str(path), (), _read(path)) for path in paths]
+    sources = [read_source(path) for path in paths]
     sources += [Source("the command line", tuple(dotted.split(".")), value) for dotted, value in overrides.items()]
+    params, errors, names = check_sources(sources, registered or {})
+    if params is None:
+        raise InputError(f"{_count(errors)} in {' and '.join(names)}: {'; '.join(errors)}")
+    return params
+
+
+def read_source(path: Path) -> Source:
+    """Read a file of parameters.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return Source(str(path), (), _read(path))
+
+
+def check_sources(
+    sources: Sequence[Source], registered: Mapping[str, Collection[str]]
+) -> tuple[Params | None, list[str], list[str]]:
+    """Merge sources, the later over the earlier, and validate the result.
+
+    Returns:
+        The params, or None and a sentence for each error and the names of the sources that hold them.
+    """
     sources = [*_stored_targets(_merge_all(sources)), *sources]
     merged = _merge_all(sources)
     complete, errors = _with_seeds(merged)
-    errors += _undefined_names(complete, registered or {})
+    errors += _undefined_names(complete, registered)
     for values in (merged, complete):  # first without the seeds, so that a mistake in an origin is named once
         try:
             params = Params.model_validate(values)
         except ValidationError as invalid:
-            errors = [(_key(error, values), _sentence(error, values)) for error in invalid.errors()] + errors
+            errors = [(_key(error, values), error_sentence(error, values)) for error in invalid.errors()] + errors
             break
-    if errors:
-        wrong = {_source(key, sources) for key, _ in errors}
-        names = " and ".join(dict.fromkeys(source.name for source in sources if source.name in wrong))
-        raise InputError(f"{_count(errors)} in {names}: {'; '.join(sentence for _, sentence in errors)}")
-    return params
+    if not errors:
+        return params, [], []
+    wrong = {_source(key, sources) for key, _ in errors}
+    names = dict.fromkeys(source.name for source in sources if source.name in wrong)
+    return None, [sentence for _, sentence in errors], list(names)
 
 
 def preset_names() -> list[str]:
@@ -118,7 +141,7 @@ def check_section(kind: type[S], values: Mapping[str, Any], key: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as invalid:
-        errors = [f"{key}.{_sentence(error, values)}" for error in invalid.errors()]
+        errors = [f"{key}.{error_sentence(error, values)}" for error in invalid.errors()]
         raise InputError(f"{_count(errors)} in the params: {'; '.join(errors)}") from None
 
 
@@ -267,7 +290,7 @@ _brief.maxstring = _brief.maxother = 80
 _WITHOUT_VALUE = {"missing", "extra_forbidden", "value_error", "union_tag_invalid", "union_tag_not_found"}
 
 
-def _sentence(error: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+def error_sentence(error: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     """Describe one of pydantic's errors."""
     context = error.get("ctx", {})
     messages = {

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medtransfer.config import Finetune
 from medtransfer.hashing import digest, without
-from medtransfer.tasks.contract import LossOptions
+
+if TYPE_CHECKING:
+    from medtransfer.tasks.contract import LossOptions
 
 # Options that the recipe did not always have, with what it did then; see `without`.
 ADDED = {
@@ -77,8 +79,10 @@ class Protocol:
         return cls(**{name: (ADDED | dict(settings))[name] for name in cls.__dataclass_fields__})
 
     @property
-    def loss_options(self) -> LossOptions:
+    def loss_options(self) -> "LossOptions":
         """Options of the loss."""
+        from medtransfer.tasks.contract import LossOptions  # it loads torch, which a plan does not need
+
         return LossOptions(self.class_weights, self.focal_gamma, self.tversky_alpha, self.tversky_beta, self.label_smoothing)
 
     @property

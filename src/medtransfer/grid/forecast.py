@@ -7,22 +7,20 @@ from statistics import median
 from typing import Any
 
 from medtransfer import study, tracking
-from medtransfer.analysis.evidence import MOST_SEEDS, detectable_gap, relative_spread, seeds_needed
+from medtransfer.analysis.evidence import relative_spread
 from medtransfer.analysis.pool import PORTION, Pool, portion_of
 from medtransfer.analysis.pools import collect
 from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.grid.jobs import Job, plan
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER, coarsest
+from medtransfer.metrics.power import MOST_SEEDS, detectable_gap, seeds_needed
+from medtransfer.papers.hidy2024.spread import RELATIVE_SPREADS
 from medtransfer.records import PRETRAINING_FILE, TARGET_FILE, CellName, series_folder
 from medtransfer.records.tables import as_markdown
 from medtransfer.report.verdict_text import counted
 from medtransfer.score.options import options_of, views_of
 from medtransfer.score.sync import INDEX
-
-# Standard deviation over seeds of the test Dice, relative to the best checkpoint's, by reader: pooled over the checkpoints after
-# epoch 0, median over 12 configurations. Source: downstream_scores.csv of Hidy et al., arXiv:2410.18677.
-PUBLISHED = {"acdc": 0.0023, "covid-qu": 0.0032, "idrid": 0.0095}
 
 
 def forecast(params: Params) -> str:
@@ -126,11 +124,11 @@ def _row(target: str, pools: Sequence[Pool], seeds: int, params: Params) -> dict
     ]
     measured = [spread for pool in learned if (spread := relative_spread(pool)) is not None]
     reader = params.prepare.targets[target].reader
-    source, spread = "the paper", median(PUBLISHED.values())
+    source, spread = "the paper", median(RELATIVE_SPREADS.values())
     if measured:
         source, spread = counted(len(measured), "configuration"), median(measured)
-    elif reader in PUBLISHED:
-        source, spread = f"the paper, {reader}", PUBLISHED[reader]
+    elif reader in RELATIVE_SPREADS:
+        source, spread = f"the paper, {reader}", RELATIVE_SPREADS[reader]
     needed = int(seeds_needed(spread, margin, confidence))
     return {
         "target": target, "spread": f"{spread:.4f}", "known from": source,

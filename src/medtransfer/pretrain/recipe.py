@@ -8,6 +8,7 @@ from medtransfer.config import LabelledOrigin, PretextOrigin, Pretrain, TrainedO
 from medtransfer.encoders.contract import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, without
+from medtransfer.pretrain.epochs import planned_epochs
 
 # Options that the recipe did not always have, with what it did then; see `without`. RandAugment was on or off, and on was:
 ADDED: dict[str, Any] = {
@@ -139,11 +140,6 @@ def _of_objective(section: Pretrain, origin: TrainedOrigin, batch: int) -> dict[
     assert isinstance(origin, PretextOrigin)
     return {**UNLABELLED, **({} if origin.normalise else PIXELS_AS_THEY_ARE), "lr": origin.lr or scaled,
             "optimiser": origin.optimiser, "schedule": origin.schedule, "options": origin.options}  # fmt: skip
-
-
-def planned_epochs(section: Pretrain) -> tuple[int, ...]:
-    """Return the epochs that a training saves: the section's checkpoints, the last epoch and the random initialisation."""
-    return tuple(sorted({0, *section.checkpoints, section.epochs}))
 
 
 def _of_encoder(section: Pretrain, name: str, values: int | Mapping[str, int]) -> int:

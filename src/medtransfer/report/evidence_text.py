@@ -1,8 +1,8 @@
 """Further evidence of an analysis, one number in a sentence each."""
 
-from medtransfer.analysis.evidence import MOST_SEEDS
 from medtransfer.analysis.model import Analysis, Association, BetweenSeeds, Patients, Power
 from medtransfer.metrics.comparison import POWER
+from medtransfer.metrics.power import MOST_SEEDS
 from medtransfer.report import trials_text
 from medtransfer.report.format import percent, signed
 from medtransfer.selectors.selectors import SELECTORS

@@ -11,6 +11,7 @@ from medtransfer.tracking.query import (
     artifact_folder,
     fetch_artifacts,
     find_finished,
+    peek_runs,
     read_curve,
     read_curves,
     read_runs,
@@ -24,6 +25,6 @@ from medtransfer.tracking.tags import CELL, PARENT, STAGE
 __all__ = [
     "ALIAS", "CELL", "MODEL_FOLDER", "PARENT", "STAGE", "Missed", "Run", "RunRecord", "StoreLost", "StoredRun",
     "artifact_folder", "connect", "fetch_artifacts", "find_finished", "link_environment", "load_saved_model", "missed_runs",
-    "note_reuse", "once", "open_run", "project_run_set_aside", "read_curve", "read_curves", "read_runs", "register_model",
-    "require_experiments", "require_project_run", "reused", "save_model", "store_uri", "tag_runs", "write_runs",
+    "note_reuse", "once", "open_run", "peek_runs", "project_run_set_aside", "read_curve", "read_curves", "read_runs",
+    "register_model", "require_experiments", "require_project_run", "reused", "save_model", "store_uri", "tag_runs", "write_runs",
 ]  # fmt: skip

@@ -64,6 +64,21 @@ def read_runs(
     return store.ask(client, lambda client: _read(client, tags, status, kept))
 
 
+def peek_runs(stage: str, only: Collection[str] | None = None) -> list[StoredRun]:
+    """Return finished runs as `read_runs` does, but make no store where there is none, and read a database without MLflow."""
+    uri = store.store_uri()
+    file = store.sqlite_file(uri)
+    if file is not None and not (file.exists() and file.stat().st_size):
+        return []
+    if uri.startswith(DATABASES):
+        from medtransfer.tracking.sql import open_tables, read_run_rows
+
+        if engine := open_tables(uri):
+            kept = None if only is None else {*only, STAGE, CELL}
+            return [StoredRun(**row) for row in read_run_rows(engine, {STAGE: stage}, "FINISHED", kept)]
+    return read_runs(stage, only=only)
+
+
 def tables(client: "MlflowClient") -> "Engine | None":
     """Return the store's database; None if it is a server or has an unknown schema."""
     if not client.tracking_uri.startswith(DATABASES):

@@ -1,5 +1,7 @@
 """The whole of params.yaml."""
 
+from typing import Literal
+
 from medtransfer.config.schema.choosing import Guard, Race, Report
 from medtransfer.config.schema.data import Prepare, Samples
 from medtransfer.config.schema.finetuning import Finetune, Grid
@@ -18,6 +20,10 @@ class Study(Section):
     """origins of their weights, of pretrain.origins"""
     targets: list[Name]
     """targets, of prepare.targets"""
+    epochs: Literal["all", "last"] | list[NonNegative]
+    """checkpoints of each origin to fine-tune; all | last: epoch 0 and the last | a list of epochs"""
+    random: Literal["each", "once", "none"]
+    """whose epoch 0, random weights, is among them; each: every origin's | once: that of each encoder's first origin | none"""
     modes: list[Name]
     """modes of transfer"""
     seeds: list[NonNegative]

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from medtransfer.config import Section, parse_yaml
+from medtransfer.config import CatalogueOrigin, Section, parse_yaml
+from medtransfer.errors import InputError
 
 FILE = Path(__file__).with_name("catalogue.yaml")
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -80,3 +81,22 @@ def catalogue() -> Mapping[str, Initialisation]:
     """Return every entry by its id."""
     entries = parse_yaml(FILE.read_text(encoding="utf-8"))
     return {name: Initialisation.model_validate(entry) for name, entry in entries.items()}
+
+
+def entry_of(origin: CatalogueOrigin) -> Initialisation:
+    """Return the entry of an origin.
+
+    Raises:
+        InputError: there is none.
+    """
+    if origin.id not in catalogue():
+        raise InputError(
+            f"expected the id of a published initialisation, one of {', '.join(catalogue())}, but got {origin.id!r}; correct "
+            "`id` of the origin"
+        )
+    return catalogue()[origin.id]
+
+
+def epoch_of(origin: CatalogueOrigin) -> int:
+    """Return the epoch that is recorded for the weights of an origin."""
+    return origin.epoch or entry_of(origin).epochs or 1

@@ -15,6 +15,7 @@ from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
+from medtransfer.pretrain.epochs import FUSED
 from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.pretrain.recipe import input_contract
 from medtransfer.pretrain.reuse import move_aside_foreign, reuse
@@ -24,7 +25,6 @@ from medtransfer.records import CheckpointInfo, Pretraining, Provenance, series_
 from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 
 log = logging.getLogger("medtransfer")
-EPOCH = 1  # recorded for the fusion; 0 has the same encoders with random weights
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Fused:
 
     def epochs(self, section: Pretrain) -> tuple[int, ...]:
         """List the random initialisation and the fusion."""
-        return 0, EPOCH
+        return 0, FUSED
 
     def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
         """Fuse the checkpoints, or reuse a finished fusion."""
@@ -95,7 +95,7 @@ def _provenance(section: Pretrain, parents: Sequence[Parent]) -> Provenance:
     described = [[info.weights, info.build, info.arguments, info.input] for info in infos]
     size = max(info.input["size"] for info in infos)
     return Provenance(
-        encoder=section.encoder, origin=section.origin, kind="fused", epoch=EPOCH, source_classes=[], seed=section.seed,
+        encoder=section.encoder, origin=section.origin, kind="fused", epoch=FUSED, source_classes=[], seed=section.seed,
         source="+".join(dict.fromkeys(info.source for info in infos)),
         input=input_contract(size, FusedEncoder.mean, FusedEncoder.std),
         pretraining=digest([section.encoder, spec.arguments, section.origin, described, section.seed]),

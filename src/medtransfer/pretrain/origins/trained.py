@@ -23,9 +23,9 @@ from medtransfer.errors import InputError, TemporaryError
 from medtransfer.hashing import canonical_json
 from medtransfer.launchers import is_main_process, require_processes
 from medtransfer.locks import exclusive
+from medtransfer.pretrain.epochs import planned_epochs
 from medtransfer.pretrain.objectives.contract import Objective
 from medtransfer.pretrain.plan import TrainingPlan
-from medtransfer.pretrain.recipe import planned_epochs
 from medtransfer.pretrain.reuse import move_aside_foreign, reuse
 from medtransfer.pretrain.start import source_of
 from medtransfer.pretrain.stopping import Stopper

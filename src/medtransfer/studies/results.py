@@ -1,0 +1,104 @@
+"""Results of a study: every initialisation's mean, and the printed one beside it where the paper has one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from medtransfer.config.study_files import StudyFile
+from medtransfer.metrics.two_samples import Summary, welch
+from medtransfer.records import size_text, write_text
+from medtransfer.records.tables import as_csv, as_markdown
+from medtransfer.studies.finished import repetitions
+from medtransfer.studies.printed import RANDOM, Number, Tables, tables_of
+from medtransfer.studies.rows import Key, Row, list_rows
+
+CSV, MARKDOWN = "study.csv", "study.md"
+Start = tuple[str, str, int]  # encoder, origin, epoch
+
+
+def write_results(chosen: StudyFile, out: Path) -> str:
+    """Write `study.csv` and `study.md`; return a summary for the terminal."""
+    rows, tables = list_rows(chosen), tables_of(chosen)
+    lines = [line for row in rows for line in _lines(row, tables)]
+    missing = sum(len(row.cells) - len(row.finished) for row in rows)
+    write_text(out / CSV, as_csv(lines))
+    write_text(out / MARKDOWN, _markdown(chosen, lines, missing))
+    return _summary(chosen, lines, missing, out)
+
+
+def _lines(row: Row, by_part: Mapping[str, Tables]) -> Iterator[dict[str, Any]]:
+    """Yield a line per initialisation, from the best mean to the worst, and where the paper prints the best ones, one for each."""
+    by_start = repetitions(row.finished)
+    parts = {one.start: one.part.name for one in row.cells}
+    metric = row.finished[0].metric if row.finished else ""
+    ordered = sorted(by_start, key=lambda start: -fmean(by_start[start]))
+    for start in ordered:
+        tables, printed = by_part.get(parts[start]), None
+        if tables is not None and not tables.of_best:
+            printed = tables.find(row.key.target, *start, row.key.mode, row.key.size)
+        yield _line(row.key, parts[start], metric, start, by_start[start], printed)
+    for encoder in dict.fromkeys(encoder for encoder, _, _ in ordered):
+        best = next(start for start in ordered if start[0] == encoder)
+        tables = by_part.get(parts[best])
+        if tables is not None and tables.of_best:
+            printed = tables.find(row.key.target, encoder, "", 0, row.key.mode, row.key.size)
+            yield {**_line(row.key, parts[best], metric, best, by_start[best], printed), "origin": "the best"}
+
+
+def _line(key: Key, part: str, metric: str, start: Start, values: Sequence[float], printed: Number | None) -> dict[str, Any]:
+    encoder, origin, epoch = start
+    mean, p = fmean(values), None
+    if printed is not None and printed.std is not None and printed.n and min(printed.n, len(values)) > 1:
+        p = welch(Summary.of(values), Summary(printed.mean, printed.std, printed.n)).p
+    return {
+        "part": part, "target": key.target, "mode": key.mode, "size": "all" if key.size is None else size_text(key.size),
+        "encoder": encoder, "origin": origin if epoch else RANDOM, "epoch": epoch, "metric": metric, "n": len(values),
+        "mean": mean, "std": stdev(values) if len(values) > 1 else None,
+        "printed_table": printed and printed.table, "printed_mean": printed and printed.mean,
+        "printed_std": printed and printed.std, "printed_n": printed and printed.n,
+        "difference": printed and mean - printed.mean, "p_welch": p,
+    }  # fmt: skip
+
+
+def _markdown(chosen: StudyFile, lines: Sequence[dict[str, Any]], missing: int) -> str:
+    blocks: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for line in lines:
+        blocks.setdefault((line["target"], line["mode"], line["size"]), []).append(line)
+    parts = [f"# {chosen.name}", chosen.about.what + (f" Repeats {chosen.about.paper}." if chosen.about.paper else "")]
+    parts += [f"{missing} cells are not finished."] if missing else []
+    for (target, mode, size), members in blocks.items():
+        parts += [f"## {target}, {mode}, {size} training images", as_markdown([_readable(line) for line in members])]
+    if any(line["printed_mean"] is not None for line in lines):
+        parts.append(
+            "p is that of Welch's test against the printed mean and spread, not corrected for the number of comparisons. A "
+            "difference may come from the split, since few papers publish theirs, and from all that they do not say."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _readable(line: dict[str, Any]) -> dict[str, Any]:
+    shown = {
+        "initialisation": f"{line['encoder']} {line['origin']}" + (f", epoch {line['epoch']}" if line["epoch"] else ""),
+        line["metric"]: _with_spread(line["mean"], line["std"]), "n": line["n"],
+    }  # fmt: skip
+    if line["printed_mean"] is None:
+        return {**shown, "printed": "–", "difference": "–", "p": "–"}
+    return {
+        **shown, "printed": _with_spread(line["printed_mean"], line["printed_std"]), "difference": f"{line['difference']:+.4f}",
+        "p": "–" if line["p_welch"] is None else f"{line['p_welch']:.3g}",
+    }  # fmt: skip
+
+
+def _with_spread(mean: float, std: float | None) -> str:
+    return f"{mean:.4f}" + ("" if std is None else f" ± {std:.4f}")
+
+
+def _summary(chosen: StudyFile, lines: Sequence[dict[str, Any]], missing: int, out: Path) -> str:
+    compared = [line for line in lines if line["printed_mean"] is not None]
+    text = f"{chosen.name}: {len(lines)} means"
+    if compared:
+        apart = sum(line["p_welch"] is not None and line["p_welch"] < 0.05 for line in compared)
+        text += f", {len(compared)} of them beside a printed one, of which {apart} differ at 5 %"
+    text += f"; {missing} cells are not finished" if missing else ""
+    return f"{text}. The tables: {out / MARKDOWN}, {out / CSV}"

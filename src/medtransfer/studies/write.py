@@ -1,0 +1,32 @@
+"""Write the params of a study as one file, for `dvc repro`, `mlflow run` and single commands."""
+
+from pathlib import Path
+
+import yaml
+
+from medtransfer.config.study_files import StudyFile
+from medtransfer.errors import InputError
+from medtransfer.records import write_text
+
+
+def write_params(chosen: StudyFile, file: Path, force: bool) -> str:
+    """Write all params of a study of one part, or of one part of it.
+
+    Args:
+        chosen: the study.
+        file: file to write.
+        force: whether to replace an existing one.
+
+    Raises:
+        InputError: it has several parts, or the file exists.
+    """
+    if len(chosen.parts) > 1:
+        names = ", ".join(f"{chosen.name}/{part.name}" for part in chosen.parts)
+        raise InputError(f"expected one part of {chosen.name}, since a file of params has one recipe; name one of {names}")
+    if file.exists() and not force:
+        raise InputError(f"expected no file at {file}, but it exists; replace it with --force, or name another one")
+    (part,) = chosen.parts
+    name = f"{chosen.name}/{part.name}" if part.name else chosen.name
+    text = yaml.safe_dump(part.params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_text(file, f"# The study {name}: {chosen.about.what}\n{text}")
+    return f"wrote {file}\nNext: dvc repro"
