@@ -48,6 +48,28 @@ def test_a_study_asks_each_origin_for_its_epochs(workplace: Path, tiny_params):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("epochs", "random", "expected"),
+    [
+        ("all", "once", {"simple": [0, 1, 2, 3], "advanced": [1, 2, 3]}),
+        ("last", "each", {"simple": [0, 3], "advanced": [0, 3]}),
+        ("last", "once", {"simple": [0, 3], "advanced": [3]}),
+        ("last", "none", {"simple": [3], "advanced": [3]}),
+        ([0, 2, 50], "once", {"simple": [0, 2], "advanced": [2]}),
+        ([2], "each", {"simple": [2], "advanced": [2]}),
+    ],
+)
+def test_a_study_chooses_checkpoints_and_whose_random_weights(epochs, random, expected, workplace: Path, tiny_params):
+    lists = {"study.epochs": epochs, "study.random": random, "study.origins": ["simple", "advanced"]}
+    params = tiny_params({**lists, "study.encoders": ["unet", "resnet50"], "study.modes": ["full"], "study.seeds": [7]})
+    cells = study.study_cells(params, {})
+    for encoder in ("unet", "resnet50"):
+        found = {origin: [cell.epoch for cell in cells if (cell.encoder, cell.origin) == (encoder, origin)] for origin in expected}
+        assert found == expected
+    stage = study.study_cells(params, {"origin": ["advanced"]})  # as a stage of DVC asks for one origin
+    assert [cell.epoch for cell in stage if cell.encoder == "unet"] == expected["advanced"]
+
+
 SEEDS = {"study.pretraining_seeds": [1, 2, 1], "study.origins": ["simple", "imported", "fixed"]}
 
 

@@ -43,7 +43,7 @@ def load(files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None)
 
 
 def load_study(name: str, files: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None) -> StudyFile:
-    """Load a study as it counts in the working folder: its file is laid over the params, and further files over each part.
+    """Load a study: its file is laid over the packaged defaults, whatever params.yaml the folder has, and further files over it.
 
     Args:
         name: name of a packaged study or path of its file; with `/<part>` one part.
@@ -54,7 +54,7 @@ def load_study(name: str, files: Sequence[Path] = (), overrides: Mapping[str, An
         InputError: there is no such study, or its file has errors, all of which are named.
     """
     require_own_code(Path.cwd())
-    return read_study(name, _parameter_files(), files, REGISTERED, overrides or {})
+    return read_study(name, [DEFAULTS], files, REGISTERED, overrides or {})
 
 
 def default_values() -> Any:

@@ -151,7 +151,7 @@ def test_a_fusion_has_the_weights_of_its_sources() -> None:
 def test_a_file_of_ones_own_is_laid_over_the_params() -> None:
     chosen = load_study(write(study={"seeds": [5]}, finetune={"lr": 0.5}), overrides={"finetune.train_epochs": 3})
     (part,) = chosen.parts
-    assert (chosen.name, part.name, part.params.study.seeds) == ("mine", "", [5])
+    assert (chosen.name, part.name, part.params.study.seeds) == ("mine.yaml", "", [5])
     assert (part.params.finetune.lr, part.params.finetune.train_epochs, part.params.finetune.batch_size) == (0.5, 3, 8)
 
 
@@ -189,7 +189,10 @@ def test_all_errors_of_a_file_are_named_at_once() -> None:
         ({"parts": [{"a": 3}]}, "parts: must have names without / and mappings of params, but a has not"),
         ({"params": "strong"}, "params: must be a list of presets and files, such as [labelled]"),
         ({"about": None}, "about.what: is missing"),
-        ({"parts": [{"a": {"finetune": {"lr": 0.1}}, "b": {}}]}, "the parts a and b have cells of the same names; give one another"),
+        (
+            {"parts": [{"a": {"finetune": {"lr": 0.1}}, "b": {}}]},
+            "the parts a and b have cells of the same names; give one another",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(sections: dict, said: str) -> None:

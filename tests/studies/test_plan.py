@@ -118,8 +118,8 @@ def store(seconds: float, **values: dict[int, float]) -> None:
         origin, _, epoch = name.partition("_")
         for seed, value in by_seed.items():
             fields = {
-                "source": "pics", "origin": origin, "encoder": "unet", "target": "a", "mode": "full", "pretraining": "p", "data": "d",
-                "protocol": Protocol.of(params.finetune).key, "epoch": epoch, "seed": seed, "primary": "dice",
+                "source": "pics", "origin": origin, "encoder": "unet", "target": "a", "mode": "full", "pretraining": "p",
+                "data": "d", "protocol": Protocol.of(params.finetune).key, "epoch": epoch, "seed": seed, "primary": "dice",
             }  # fmt: skip
             record = tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value}, {}, {"seconds": f"{seconds}"})
             tracking.write_runs("finetune", [record], "runs")
@@ -187,7 +187,8 @@ def test_a_plan_writes_nothing_and_loads_no_library_that_trains(here: Path) -> N
     before = tree(here)
     code = (
         "import sys; from medtransfer.cli import cli\n"
-        "for words in (['mine.yaml', '--plan'], ['hidy', '--plan'], ['--list']): cli.main(['study', *words], standalone_mode=False)\n"
+        "for words in (['mine.yaml', '--plan'], ['hidy', '--plan'], ['--list']):\n"
+        "    cli.main(['study', *words], standalone_mode=False)\n"
         "assert not {'torch', 'mlflow', 'timm'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True, check=False)

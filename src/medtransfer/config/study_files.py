@@ -44,7 +44,7 @@ class StudyFile:
     """A study.
 
     Attributes:
-        name: name of the file without its ending.
+        name: name of a packaged study, or path of the file.
         path: the file.
         about: what it says about all parts.
         parts: in their order.
@@ -61,8 +61,8 @@ def study_names() -> list[str]:
     return sorted(path.stem for path in STUDIES.glob("*.yaml"))
 
 
-def find_study(name: str) -> tuple[Path, str]:
-    """Return the file of a study and the name of a part, which is empty for all.
+def find_study(name: str) -> tuple[Path, str, str]:
+    """Return the file of a study, its name, and the name of a part, which is empty for all.
 
     Args:
         name: name of a packaged study or path of a file, and `/<part>` after it for one part.
@@ -72,9 +72,9 @@ def find_study(name: str) -> tuple[Path, str]:
     """
     for whole, part in ((name, ""), (name.rpartition("/")[0], name.rpartition("/")[2])):
         if Path(whole).is_file():
-            return Path(whole), part
+            return Path(whole), whole, part
         if whole in study_names():
-            return STUDIES / f"{whole}.yaml", part
+            return STUDIES / f"{whole}.yaml", whole, part
     raise InputError(
         f"expected the name of a study ({', '.join(study_names())}) or its file, but got {name!r}; correct it, or see "
         "`medtransfer study --list`"
@@ -97,14 +97,14 @@ def read_study(
     Raises:
         InputError: there is no such study or part, or the file has errors, all of which are named.
     """
-    path, wanted = find_study(name)
+    path, whole_name, wanted = find_study(name)
     body = dict(read_source(path).value)
     text = {key: body.pop(key, None) for key in (ABOUT, LAID_OVER, PARTS)}
     errors: list[str] = []
     patches = _patches(text[PARTS], errors)
     if wanted and wanted not in patches:
         raise InputError(
-            f"expected a part of the study {path.stem} ({', '.join(filter(None, patches)) or 'it has none'}), but got {wanted!r}; "
+            f"expected a part of the study {whole_name} ({', '.join(filter(None, patches)) or 'it has none'}), but got {wanted!r}; "
             "correct it"
         )
     read = _Files([*base], [*files])
@@ -124,7 +124,7 @@ def read_study(
     if errors or whole is None:
         raise InputError(f"{len(errors)} error{'s' if len(errors) > 1 else ''} in {path}: {'; '.join(errors)}")
     chosen = tuple(part for part in parts if wanted in ("", part.name))
-    return StudyFile(path.stem, path, whole, chosen)
+    return StudyFile(whole_name, path, whole, chosen)
 
 
 def _shared_folders(parts: Sequence[Part]) -> list[str]:

@@ -10,8 +10,8 @@ from medtransfer.config import Params
 from medtransfer.config.study_files import Part, StudyFile
 from medtransfer.errors import InputError, StageError
 from medtransfer.grid.stage import run_and_report
-from medtransfer.pretrain.start import source_of
-from medtransfer.studies.inputs import MISSING, TARGET, Input, all_series, list_inputs, missing_of, source_target
+from medtransfer.studies.inputs import MISSING, TARGET, Input, list_inputs, missing_of
+from medtransfer.studies.narrowing import of_study, source_targets
 from medtransfer.studies.results import write_results
 
 log = logging.getLogger("medtransfer")
@@ -85,34 +85,12 @@ def _narrowed(part: Part, missing: Sequence[Input], several: bool, chosen: Study
             log.warning("study: %s: without the %s %s, whose data are missing", _name(chosen, part), kind, ", ".join(dropped))
     if not targets or not origins:
         return None
-    return replace(part, params=_of_study(params, targets, origins, part.name if several else ""))
-
-
-def _of_study(params: Params, targets: list[str], origins: list[str], folder: str) -> Params:
-    section = params.study.model_copy(update={"targets": targets, "origins": origins})
-    params = params.model_copy(update={"study": section})
-    series = all_series(params)
-    named = {params.pretrain.stop_on, *targets, *_source_targets(params)}
-    changed: dict[str, dict[str, object]] = {
-        "prepare": {"targets": {name: target for name, target in params.prepare.targets.items() if name in named}},
-        "pretrain": {
-            "encoders": {name: params.pretrain.encoders[name] for name, _ in series},
-            "origins": {name: params.pretrain.origins[name] for _, name in series},
-        },
-        "report": {"out": str(Path(params.report.out) / folder)},
-    }  # fmt: skip
-    for name, values in changed.items():
-        params = study.with_values(params, name, **values)
-    return params
+    narrowed = of_study(params, targets, origins)
+    folder = Path(params.report.out) / (part.name if several else "")
+    return replace(part, params=study.with_values(narrowed, "report", out=str(folder)))
 
 
 def _prepare_sources(params: Params) -> None:
     """Prepare the targets that pretrainings of a part have as their sources."""
-    for name in sorted(_source_targets(params)):
+    for name in sorted(source_targets(params)):
         study.prepare(study.with_values(params, "prepare", target=name))
-
-
-def _source_targets(params: Params) -> set[str]:
-    trained = [origin for _, origin in all_series(params) if study.is_trained(params, origin)]
-    roots = {source_of(params.pretrain.model_copy(update={"origin": origin}))[1] for origin in trained}
-    return {name for root in roots if (name := source_target(params, root))}
