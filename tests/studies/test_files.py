@@ -182,6 +182,14 @@ def test_all_errors_of_a_file_are_named_at_once() -> None:
     assert text.count("(in b)") == 2
 
 
+def test_an_error_of_a_further_file_is_said_to_be_there() -> None:
+    Path("more.yaml").write_text("finetune: {lr: -1}")
+    with pytest.raises(InputError) as caught:
+        load_study("truong", [Path("more.yaml")], {"study.seeds": ["x"]})
+    text = str(caught.value)
+    assert text.startswith("2 errors in more.yaml and the command line: ") or text.startswith("2 errors in the command line and more")
+
+
 @pytest.mark.parametrize(
     ("sections", "said"),
     [

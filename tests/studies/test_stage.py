@@ -31,7 +31,7 @@ TINY: dict[str, Any] = {
     "pretrain": {"epochs": 1, "checkpoints": [1], "accelerator": "cpu"},
     "score": {"max_images": 6, "accelerator": "cpu"},
     "finetune": {"train_epochs": 1, "epoch_steps": 1, "epoch": 1, "accelerator": "cpu", "overlays": 0},
-    "report": {"draws": 50},
+    "report": {"draws": 100},
 }  # fmt: skip
 
 

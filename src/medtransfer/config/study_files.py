@@ -109,20 +109,22 @@ def read_study(
         )
     read = _Files([*base], [*files])
     given = [Source("the command line", tuple(dotted.split(".")), value) for dotted, value in overrides.items()]
-    parts, by_part = [], dict[str, list[str]]()
+    parts, by_part, wrong_files = [], dict[str, list[str]](), dict[str, None]()
     for part, patch in patches.items():
         about, mistakes = _about(merge(text[ABOUT] or {}, patch.pop(ABOUT, None) or {}))
         lists = ((LAID_OVER, text[LAID_OVER]), (f"{part}.{LAID_OVER}", patch.pop(LAID_OVER, None)))
         presets = [preset for key, names in lists for preset in _names(names, key, mistakes)]
-        own = [Source(str(path), (), body), Source(f"the part {part} of {path}", (), patch)]
-        params, wrong, _ = check_sources([*read.sources(presets, own, mistakes), *given], registered)
+        own = [Source(str(path), (), body), Source(str(path), (), patch)]
+        params, wrong, names = check_sources([*read.sources(presets, own, mistakes), *given], registered)
         by_part[part] = [*mistakes, *wrong]
+        wrong_files |= dict.fromkeys([*([str(path)] if mistakes else []), *names])
         if params and about and not by_part[part]:
             parts.append(Part(part, params, about))
     errors += _once(by_part) or _shared_folders(parts)
     whole, _ = _about(text[ABOUT] or {})
     if errors or whole is None:
-        raise InputError(f"{len(errors)} error{'s' if len(errors) > 1 else ''} in {path}: {'; '.join(errors)}")
+        where = " and ".join(wrong_files) or path
+        raise InputError(f"{len(errors)} error{'s' if len(errors) > 1 else ''} in {where}: {'; '.join(errors)}")
     chosen = tuple(part for part in parts if wanted in ("", part.name))
     return StudyFile(whole_name, path, whole, chosen)
 
