@@ -187,7 +187,9 @@ def test_an_error_of_a_further_file_is_said_to_be_there() -> None:
     with pytest.raises(InputError) as caught:
         load_study("truong", [Path("more.yaml")], {"study.seeds": ["x"]})
     text = str(caught.value)
-    assert text.startswith("2 errors in more.yaml and the command line: ") or text.startswith("2 errors in the command line and more")
+    assert text.startswith("2 errors in more.yaml and the command line: ") or text.startswith(
+        "2 errors in the command line and more"
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import yaml
 from scipy import optimize, stats
 
 from medtransfer import tracking
+from medtransfer.config.study_files import study_names
+from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.hashing import digest
 from medtransfer.prepare.readers import READERS
@@ -80,6 +82,25 @@ def test_the_work_is_counted(here: Path) -> None:
 def test_portions_of_the_images_are_counted(changed: dict, images: str, steps: int, pictures: int, here: Path) -> None:
     (row,) = rows(plan(load_study(write(**changed))), 0)
     assert [row[name] for name in ("trained on", "steps", "images")] == [images, f"{steps:,}", f"{pictures:,}"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "0 of a target that has validation images, but got 0.1 .a.; set it to 0"),
+        ({"study": {"folds": 3}}, "0 beside folds, whose groups are the validation images, but got 0.1 .a."),
+    ],
+)
+def test_what_a_fine_tuning_would_refuse_is_refused(changed: dict, said: str, here: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        plan(load_study(write(finetune={"validation": 0.1}, **changed)))
+    with pytest.raises(InputError, match="expected finetune.size to be from 1 to the 90 training images that are left, but got 91"):
+        plan(load_study(write(study={"sizes": [91]})))
+
+
+def test_the_plans_of_all_studies_can_be_made(here: Path) -> None:
+    for name in study_names():
+        assert f"{name}: " in plan(load_study(name))
 
 
 def test_a_frozen_encoder_is_not_stored_with_each_model_and_metrics_alone_take_no_disk(here: Path) -> None:

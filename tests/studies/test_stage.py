@@ -13,7 +13,7 @@ from scipy import stats
 
 from medtransfer import tracking
 from medtransfer.cli import read_assignments
-from medtransfer.config import DEFAULTS, Params
+from medtransfer.config import Params
 from medtransfer.config.schema.study_file import Printed
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol

@@ -10,6 +10,7 @@ from medtransfer.config import Params, TrainedOrigin
 from medtransfer.config.schema.study_file import Split
 from medtransfer.config.study_files import Part
 from medtransfer.data.subsets import count_of
+from medtransfer.errors import InputError
 from medtransfer.modes import MODES
 from medtransfer.pretrain.start import source_of
 from medtransfer.records import TARGET_FILE, CellName, PreparedTarget
@@ -57,7 +58,16 @@ def trained_on(params: Params, cell: CellName, train: int, validation: int) -> i
         cell: the cell.
         train: training images of the target.
         validation: its validation images.
+
+    Raises:
+        InputError: the fine-tuning would be refused, since it is to hold out validation images of a target that has some, or
+            beside folds, or there are fewer images than its size.
     """
+    if params.finetune.validation and (cell.folds or validation):
+        held = "beside folds, whose groups are the validation images" if cell.folds else "of a target that has validation images"
+        raise InputError(
+            f"expected finetune.validation 0 {held}, but got {params.finetune.validation:g} ({cell.target}); set it to 0"
+        )
     if cell.folds:
         left = round((train + validation) * (cell.folds - 1) / cell.folds)
     else:
