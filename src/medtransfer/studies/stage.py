@@ -51,7 +51,9 @@ def run(chosen: StudyFile, available: bool = False) -> str:
     summary = write_results(replace(chosen, parts=tuple(ready)), Path(chosen.parts[0].params.report.out))
     if failures:
         raise StageError(f"{len(failures)} of {len(ready)} parts failed; {failures[0]} — {summary}")
-    return "\n\n".join([*texts, summary])
+    papers = {part.about.printed.paper for part in ready if part.about.printed is not None}
+    following = [f"Next: medtransfer replay --paper {paper}, its claims" for paper in sorted(papers)]
+    return "\n\n".join([*texts, summary, *following])
 
 
 def _name(chosen: StudyFile, part: Part) -> str:
