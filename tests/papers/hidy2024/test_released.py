@@ -14,7 +14,7 @@ from tests.analysis.test_trials import by_enumeration
 from tests.golden import compare, make
 
 from medtransfer import tracking
-from medtransfer.grid.forecast import PUBLISHED
+from medtransfer.papers.hidy2024.spread import RELATIVE_SPREADS
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +103,7 @@ def test_the_published_spread_is_that_of_the_released_results(published: tuple[P
     variance = cells[cells["pretraining length"] > 0].groupby(configuration)["var"].mean()
     spread = (variance**0.5 / best).groupby("dataset").median()
     names = {"acdc": "ACDC", "covid-qu": "COVIDQUDataset", "idrid": "IDRiD"}
-    assert {name: round(spread[names[name]], 4) for name in PUBLISHED} == PUBLISHED
+    assert {name: round(spread[names[name]], 4) for name in RELATIVE_SPREADS} == RELATIVE_SPREADS
 
 
 def test_fine_tuning_first_keeps_what_plain_python_finds(published: tuple[Path, Path], text: str) -> None:
