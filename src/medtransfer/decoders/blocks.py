@@ -1,8 +1,11 @@
 """Block of one level of a convolutional decoder."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from medtransfer.encoders.contract import Level
 from medtransfer.encoders.conv_blocks import double_conv, resized
 
 NARROWEST = 4  # smallest number of channels to which blocks halve
@@ -41,6 +44,27 @@ class UpBlock(nn.Module):
         if skip is not None:
             x = torch.cat([skip, resized(x, *skip.shape[2:])], dim=1)  # (N, skip + outputs, h, w)
         return self.conv(x)
+
+
+def expanding(levels: Sequence[Level]) -> tuple[list[int], list[int]]:
+    """Return the channels of the blocks of an expanding path, from the coarsest level to the input's size.
+
+    A block halves the channels, but has at most as many as its skip connection.
+
+    Args:
+        levels: levels to decode, finest first.
+
+    Returns:
+        Channels of each block's skip connection, 0 without one; and the channels before the first block and after each.
+    """
+    coarsest, *skips = (level.channels for level in reversed(levels))
+    widths = [coarsest]
+    for skip in skips:
+        widths.append(min(skip, max(widths[-1] // 2, NARROWEST)))
+    for _ in range(doublings(levels[0].stride)):
+        skips.append(0)
+        widths.append(max(widths[-1] // 2, NARROWEST))
+    return skips, widths
 
 
 def doublings(stride: int) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medtransfer.decoders.blocks import NARROWEST, doublings
+from medtransfer.decoders.blocks import expanding
 from medtransfer.decoders.contract import Decoder, Modules
 from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.encoders.conv_blocks import conv_norm, double_conv, resized
@@ -57,17 +57,10 @@ class NearestDecoder(Decoder):
             outputs: channels of the logits.
         """
         super().__init__(levels[0].stride)
-        coarsest, *skips = (level.channels for level in reversed(levels))
-        widths = [coarsest]
-        for skip in skips:
-            widths.append(min(skip, max(widths[-1] // 2, NARROWEST)))
-        plain = doublings(self.stride)
-        for _ in range(plain):
-            widths.append(max(widths[-1] // 2, NARROWEST))
-        self.skips = nn.ModuleList(conv_norm(skip, skip, kernel=1, bias=True) for skip in skips)
+        skips, widths = expanding(levels)
+        self.skips = nn.ModuleList(conv_norm(skip, skip, kernel=1, bias=True) for skip in skips if skip)
         self.blocks = nn.ModuleList(
-            NearestBlock(before, skip, after)
-            for before, skip, after in zip(widths, [*skips, *[0] * plain], widths[1:], strict=False)
+            NearestBlock(before, skip, after) for before, skip, after in zip(widths, skips, widths[1:], strict=False)
         )
         self.head = nn.Conv2d(widths[-1], outputs, 1)
 

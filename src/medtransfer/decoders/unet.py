@@ -9,7 +9,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from medtransfer.decoders.blocks import NARROWEST, UpBlock, doublings
+from medtransfer.decoders.blocks import UpBlock, expanding
 from medtransfer.decoders.contract import Decoder, Modules
 from medtransfer.encoders.contract import Encoder, Level
 
@@ -31,13 +31,7 @@ class UNetDecoder(Decoder):
             outputs: channels of the logits.
         """
         super().__init__(levels[0].stride)
-        coarsest, *skips = (level.channels for level in reversed(levels))
-        widths = [coarsest]
-        for skip in skips:
-            widths.append(min(skip, max(widths[-1] // 2, NARROWEST)))
-        for _ in range(doublings(self.stride)):
-            skips.append(0)
-            widths.append(max(widths[-1] // 2, NARROWEST))
+        skips, widths = expanding(levels)
         self.blocks = nn.ModuleList(
             UpBlock(before, skip, after) for before, skip, after in zip(widths, skips, widths[1:], strict=False)
         )

@@ -118,7 +118,7 @@ def _power(chosen: StudyFile, rows: Sequence[Row], given: float | None) -> str:
     confidence = chosen.parts[0].params.report.confidence
     shown = [{**_labels(row), "n": row.repetitions, **_gaps(row, spread_of(row, given, tables), confidence)} for row in rows]
     return (
-        f"What the study could distinguish: two initialisations of n repetitions are told apart with a probability of "
+        f"What the study could distinguish: two initialisations of n repetitions are distinguished with a probability of "
         f"{100 * POWER:g} % (two-sided t test at {100 * (1 - confidence):g} %) if their means differ by the gap seen; among all, "
         f"if every initialisation is compared with one of them (Bonferroni).\n\n{as_markdown(shown)}"
     )
