@@ -151,6 +151,28 @@ def test_a_vision_transformer_gives_four_depths_at_four_strides(name, patch):
         torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("name", "patch", "count"), [("vit_tiny_patch16_224", 16, 4), ("vit_small_patch14_reg4_dinov2", 14, 1)])
+def test_class_tokens_of_the_last_blocks_are_the_last_level(name, patch, count):
+    encoder, whole = build(name, class_tokens=count).eval(), timm.create_model(name, dynamic_img_size=True)
+    load_encoder_weights(encoder, whole.state_dict(), source="timm")
+    images = torch.randn(2, 3, 64, 96)
+    seen = functional.interpolate(images, size=(4 * patch, 6 * patch), mode="bilinear")
+    blocks = [f"blocks.{len(whole.blocks) - count + index}" for index in range(count)]
+    tokens = torch.cat([whole.norm(x)[:, 0] for x in outputs(whole, blocks, seen)], dim=1)  # after the final norm, earliest first
+    maps, patches = encoder(images), build(name).eval()(images)
+    assert maps[-1].shape == (2, count * whole.embed_dim, 2, 3) and encoder.levels[-1].channels == count * whole.embed_dim
+    torch.testing.assert_close(maps[-1], tokens[:, :, None, None].expand_as(maps[-1]), atol=1e-4, rtol=1e-4)
+    assert [m.shape for m in maps[:-1]] == [m.shape for m in patches[:-1]]
+
+
+def test_the_features_of_dino_have_the_published_number():
+    """Truong et al. 2021: 1,536 features of DINO's ViT-S/8, 2,048 of each ResNet50; records rebuild the encoder."""
+    encoder = build("vit_small_patch8_224", class_tokens=4)
+    assert encoder.levels[-1].channels == 1536
+    assert build_encoder("timm", **encoder.arguments).levels == encoder.levels
+    assert "class_tokens" not in build("vit_small_patch8_224").arguments  # equal digests of what was stored without it
+
+
 def test_a_model_of_fixed_size_sees_a_padded_image():
     encoder = build("maxvit_rmlp_pico_rw_256").eval()
     images = torch.randn(1, 3, 96, 64)
@@ -178,6 +200,10 @@ def test_the_input_contract_is_the_models_own(name):
         ({"name": "densenet121", "stochastic_depth": 0.1}, "stochastic_depth"),
         ({"name": TINY, "stochastic_depth": 1}, "stochastic_depth"),
         ({"name": TINY, "size": 0}, "size"),
+        ({"name": "resnet18", "class_tokens": 4}, "no class token"),
+        ({"name": "vit_srelpos_small_patch16_224", "class_tokens": 1}, "no class token"),
+        ({"name": "vit_tiny_patch16_224", "class_tokens": 13}, "at most 12"),
+        ({"name": "vit_tiny_patch16_224", "class_tokens": -1}, "class_tokens"),
         ({}, "the argument name of the encoder timm"),
     ],
 )

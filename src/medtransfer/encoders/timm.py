@@ -8,7 +8,7 @@ Three kinds of models need special treatment (https://huggingface.co/docs/timm/f
 - A plain Vision Transformer has one stride. Its normalised maps after a quarter, a half, three quarters and all of its
   blocks are interpolated to a quarter, a half, once and twice that stride. This neck has no parameters, so a frozen
   encoder has no random weights, and a weights file sets all of it. For patches of 14 pixels, whose strides fit few
-  images, the image is scaled by 14/16 first.
+  images, the image is scaled by 14/16 first. With `class_tokens` its last level holds class tokens instead of patches.
 - A model of fixed size, such as MaxViT, has windows that tile only multiples of it: the image is padded with zeros at the
   right and the bottom, and the maps are cropped.
 """
@@ -49,6 +49,7 @@ class TimmEncoder(Encoder):
         indices: indices of the intermediate features that become levels.
         strides: strides of these features, in pixels of the network's input.
         plain: whether the model has a single stride.
+        class_tokens: blocks, counted from the last, whose class tokens are the last level; 0 for patches.
         tile: the sides of the network's input are padded to multiples of this many pixels.
     """
 
@@ -60,7 +61,7 @@ class TimmEncoder(Encoder):
 
     def __init__(
         self, name: str, size: int | None = None, stochastic_depth: float = 0.0, pretrained: bool = False,
-        in_channels: int = RGB_CHANNELS,
+        in_channels: int = RGB_CHANNELS, class_tokens: int = 0,
     ) -> None:  # fmt: skip
         """Build the model.
 
@@ -71,6 +72,9 @@ class TimmEncoder(Encoder):
             pretrained: whether `initialise` loads the published weights from timm's cache instead of random ones. It is
                 False in `arguments`, from which a checkpoint's record rebuilds the model for its own weights.
             in_channels: channels of the images.
+            class_tokens: 0, or a number n: the last level of a Vision Transformer is then the class tokens of its last n blocks
+                after the final norm, n times its width, equal at all positions. The released `eval_linear.py` of DINO (Caron et al.
+                2021, arXiv 2104.14294) takes n = 4 for ViT-S, and Truong et al. 2021 (arXiv 2108.10048) with it.
 
         Raises:
             ValueError: an argument is out of range, or the model is unknown, has no intermediate features or does not
@@ -86,10 +90,16 @@ class TimmEncoder(Encoder):
         indices = _quarters(len(strides)) if plain else [_last(strides, stride) for stride in sorted(set(strides))]
         targets = _neck(strides[0]) if plain else sorted(set(strides))
         channels = [network.feature_info[index]["num_chs"] for index in indices]
-        levels = [Level(stride, count) for stride, count in zip(targets, channels, strict=True)]
         arguments = {"name": name, "size": size, "stochastic_depth": rate, "pretrained": False}
+        if class_tokens != 0:
+            whole_numbers("class_tokens", [class_tokens], 1)
+            _check_class_tokens(name, network, class_tokens, len(strides))
+            arguments["class_tokens"] = class_tokens  # records without it stay as they were
+            channels[-1] *= class_tokens
+        levels = [Level(stride, count) for stride, count in zip(targets, channels, strict=True)]
         super().__init__(arguments, levels, levels[-1].stride, in_channels)
         self.network, self.indices, self.strides, self.plain = network, indices, [strides[i] for i in indices], plain
+        self.class_tokens = class_tokens
         self.mean, self.std, self.input_size = tuple(config["mean"]), tuple(config["std"]), config["input_size"][-1]
         fixed = config.get("fixed_input_size") and not ANY_SIZE.keys() & inspect.signature(type(network)).parameters.keys()
         self.tile = (size or self.input_size) if fixed else 1
@@ -112,6 +122,8 @@ class TimmEncoder(Encoder):
 
     def source_head(self, tensors: Mapping[str, Tensor]) -> SourceHead | NoHead:
         """Return timm's classifier on the last level; see `Encoder.source_head`."""
+        if self.class_tokens:
+            return NoHead("its last level holds class tokens of several blocks")
         names = [f"{name}weight" for name in _classifiers(self.network.pretrained_cfg)]
         weights = [tensors[name] for name in names if name in tensors]
         if len(weights) != 1:
@@ -134,11 +146,23 @@ class TimmEncoder(Encoder):
         height, width = x.shape[2:]
         if self.tile > 1:
             x = functional.pad(x, (0, -width % self.tile, 0, -height % self.tile))
-        maps = self.network.forward_intermediates(
+        maps = self._class_maps(x) if self.class_tokens else self.network.forward_intermediates(
             x, indices=self.indices, norm=self.plain, output_fmt="NCHW", intermediates_only=True
-        )
+        )  # fmt: skip
         cropped = [m[:, :, : height // stride, : width // stride] for m, stride in zip(maps, self.strides, strict=True)]
         return [resized(m, *side) for m, side in zip(cropped, sides, strict=True)]  # (N, C, H/stride, W/stride)
+
+    def _class_maps(self, x: Tensor) -> list[Tensor]:
+        """Compute the maps of a Vision Transformer, the last of which holds class tokens of several blocks."""
+        last = range(self.indices[-1] + 1 - self.class_tokens, self.indices[-1] + 1)
+        indices = sorted({*self.indices, *last})
+        features = self.network.forward_intermediates(
+            x, indices=indices, norm=True, output_fmt="NCHW", intermediates_only=True, return_prefix_tokens=True
+        )
+        by_block = dict(zip(indices, features, strict=True))  # maps (N, C, h, w) and prefix tokens (N, P, C)
+        tokens = torch.cat([by_block[index][1][:, 0] for index in last], dim=1)  # (N, class_tokens C)
+        maps = [by_block[index][0] for index in self.indices]
+        return [*maps[:-1], tokens[:, :, None, None].expand(-1, -1, *maps[-1].shape[2:])]
 
 
 def _create(name: str, size: int | None, rate: float, in_channels: int, classes: int = 0) -> Any:
@@ -162,6 +186,15 @@ def _create(name: str, size: int | None, rate: float, in_channels: int, classes:
         raise ValueError(f"the timm model {name} takes images of {RGB_CHANNELS} channels alone")
     options: dict[str, Any] = {**ANY_SIZE, "img_size": size, "drop_path_rate": rate, "in_chans": in_channels}
     return timm.create_model(name, num_classes=classes, **{key: value for key, value in options.items() if key in known})
+
+
+def _check_class_tokens(name: str, network: Any, count: int, blocks: int) -> None:
+    """Raise ValueError if a model has no class token, or too few blocks."""
+    known = inspect.signature(network.forward_intermediates).parameters
+    if getattr(network, "cls_token", None) is None or "return_prefix_tokens" not in known:
+        raise ValueError(f"the timm model {name} has no class token; leave class_tokens out")
+    if count > blocks:
+        raise ValueError(f"expected class_tokens of at most {blocks}, the blocks of {name}, but got {count}")
 
 
 def _last(strides: list[int], stride: int) -> int:
