@@ -265,7 +265,7 @@ def test_a_server_is_read_through_the_client():
 
 
 def test_passwords_are_not_logged(unknown_tables: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tracking_sql, "inspect", lambda engine: type("Nothing", (), {"get_table_names": lambda self: []})())
+    monkeypatch.setattr(tracking_sql, "inspect", lambda engine: type("Nothing", (), {"get_table_names": lambda self: ["others"]})())
     monkeypatch.setattr(tracking_sql, "create_engine", lambda uri, **_: type("Engine", (), {"url": make_url(uri)})())
     assert tracking_sql.open_tables("postgresql://me:secret@127.0.0.1/mlflow") is None
     assert "postgresql://me:***@127.0.0.1/mlflow" in caplog.text and "secret" not in caplog.text

@@ -1,21 +1,24 @@
-"""Fine-tune one cell: reuse, resume or train; write its folder and its run."""
+"""Fine-tune one cell: reuse, resume or train; write its folder and its run.
+
+The libraries of training, which take seconds to load, are imported where a cell is trained.
+"""
 
 import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.finetune.fine_tuning import FineTuning
-from medtransfer.finetune.model import write_model
 from medtransfer.finetune.sync import record_of, run_params
-from medtransfer.finetune.train import build_model, test_again, train
 from medtransfer.locks import exclusive
 from medtransfer.records import MODEL_FILE, WEIGHTS_FILE, ModelInfo, Result, scratch_folder
 from medtransfer.tasks.results import read_result
+
+if TYPE_CHECKING:
+    from torch import nn
 
 log = logging.getLogger("medtransfer")
 
@@ -48,7 +51,7 @@ def complete(tuning: FineTuning, force: bool) -> tuple[Result, bool]:
 
 def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:
     """Open the cell's run and finish it with the result on disk, or by training if there is none."""
-    start = stored or build_model(tuning)  # invalid weights raise before a run is opened
+    start = stored or _begin(tuning)
     params = run_params(tuning.cell, tuning.protocol, tuning.target.info.task, tuning.class_names, tuning.target.info.regions)
     with tracking.open_run("finetune", tuning.cell.name, tuning.cell.key, params, {}, on_disk=True) as handle:
         if force:
@@ -62,10 +65,24 @@ def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:
     return result
 
 
+def _begin(tuning: FineTuning) -> "nn.Module":
+    """Return the model to train; a missing device, an unknown transform and invalid weights raise before a run is opened."""
+    from medtransfer.data.transforms import Transforms
+    from medtransfer.finetune.train import build_model
+    from medtransfer.training.device import open_fabric
+
+    open_fabric(tuning.section.accelerator, 1, tuning.section.precision)
+    if tuning.protocol.augmentation is not None:
+        Transforms(tuning.protocol.augmentation)
+    return build_model(tuning)
+
+
 def _complete_folder(tuning: FineTuning, result: Result) -> None:
     """Write the record that models of earlier versions lack, or that says less than the target does by now."""
     path = tuning.folder / MODEL_FILE
     if result.parts and not _describes(path, tuning):
+        from medtransfer.finetune.model import write_model
+
         write_model(tuning, result.parts)
         log.info("finetune: wrote %s", path)
 
@@ -78,8 +95,10 @@ def _describes(path: Path, tuning: FineTuning) -> bool:
     return info.key == tuning.cell.key and (info.image_rule is not None or tuning.target.info.image_rule is None)
 
 
-def _do(tuning: FineTuning, model: nn.Module, handle: tracking.Run, twin: str | None) -> Result:
+def _do(tuning: FineTuning, model: "nn.Module", handle: tracking.Run, twin: str | None) -> Result:
     """Train and evaluate, or only evaluate the model of a run that was trained in the same way."""
+    from medtransfer.finetune.train import test_again, train
+
     if twin is None:
         return train(tuning, model, handle)
     log.info("finetune: %s was trained before (run %s), and is evaluated on other samples", tuning.cell.name, twin)

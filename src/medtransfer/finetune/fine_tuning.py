@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medtransfer.config import Finetune
-from medtransfer.data.epochs import Samples
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES, Mode
 from medtransfer.records import Cell, CheckpointInfo, PreparedTarget
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Task
+
+if TYPE_CHECKING:
+    from medtransfer.data.epochs import Samples
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class FineTuning:
             return []
         return ["decoder"] if self.mode.encoder_frozen else ["encoder", "decoder"]
 
-    def samples(self, split: str, *, augment: bool = False, ten_crop: bool = False) -> Samples:
+    def samples(self, split: str, *, augment: bool = False, ten_crop: bool = False) -> "Samples":
         """Open a split, normalised like the checkpoint's images, channel by channel."""
         mean, std = self.info.input["mean"], self.info.input["std"]
         return self.task.samples(

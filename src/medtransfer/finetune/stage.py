@@ -7,7 +7,6 @@ from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Finetune
-from medtransfer.data.transforms import Transforms
 from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
@@ -16,7 +15,6 @@ from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
 from medtransfer.records import TARGET_FILE, Cell, CellName, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.tasks import TASKS
-from medtransfer.training.device import open_fabric
 
 log = logging.getLogger("medtransfer")
 
@@ -34,7 +32,6 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
     Returns:
         The results, in the order of `cells`.
     """
-    open_fabric(section.accelerator, 1, section.precision)  # a missing device is an error before any work
     tunings = _prepare(section, list(cells), checkpoints, prepared)
     results = []
     # A run that `mlflow run` opened becomes the run of a single cell, but not of one among several: its params may be lists.
@@ -72,8 +69,6 @@ def _note_empty_predictions(metrics: Mapping[str, float], split: str = "test") -
 def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepared: Path) -> list[FineTuning]:
     """Open every target and look up every checkpoint once, and check that encoders accept the sizes of their targets."""
     protocol = Protocol.of(section)
-    if protocol.augmentation is not None:
-        Transforms(protocol.augmentation)  # an unknown transform or argument is an error before any work
     targets = {
         name: Portions(_open_target(prepared / name, protocol), protocol) for name in dict.fromkeys(cell.target for cell in cells)
     }  # fmt: skip

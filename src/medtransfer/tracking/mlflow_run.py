@@ -28,10 +28,10 @@ def project_run_set_aside() -> Iterator[None]:
 
 def note_reuse(finished: str, words: str = "The result existed already") -> None:
     """Record the finished run that holds the result in the run that `mlflow run` opened, if any."""
-    from mlflow.entities import RunTag
-
     if not os.environ.get(_OPENED_BY_PROJECT):
         return
+    from mlflow.entities import RunTag
+
     client = store.connect()
     tags = {"medtransfer.reuses": finished, "mlflow.note.content": f"{words}: run {finished}."}
     run = str(store.ask(client, take_project_run))

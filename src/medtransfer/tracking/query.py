@@ -38,7 +38,7 @@ class StoredRun:
 def find_finished(stage: str, cell: str) -> StoredRun | None:
     """Return the newest finished run of a cell; None if there is none or the connection to the store is lost."""
     try:
-        return next(iter(read_runs(stage, cell)), None)
+        return next(iter(peek_runs(stage, cell)), None)
     except StoreLost:
         log.warning("the tracking store does not answer any more: nothing is looked up in it, and work continues without it")
         return None
@@ -59,24 +59,25 @@ def read_runs(
             of runs, reading few of them is much faster.
     """
     client = store.connect()
-    tags = {STAGE: stage} if cell is None else {STAGE: stage, CELL: cell}
-    kept = None if only is None else {*only, STAGE, CELL}
-    return store.ask(client, lambda client: _read(client, tags, status, kept))
+    return store.ask(client, lambda client: _read(client, _tags(stage, cell), status, _kept(only)))
 
 
-def peek_runs(stage: str, only: Collection[str] | None = None) -> list[StoredRun]:
+def _tags(stage: str, cell: str | None) -> dict[str, str]:
+    return {STAGE: stage} if cell is None else {STAGE: stage, CELL: cell}
+
+
+def _kept(only: Collection[str] | None) -> set[str] | None:
+    return None if only is None else {*only, STAGE, CELL}
+
+
+def peek_runs(stage: str, cell: str | None = None, only: Collection[str] | None = None) -> list[StoredRun]:
     """Return finished runs as `read_runs` does, but make no store where there is none, and read a database without MLflow."""
-    uri = store.store_uri()
-    file = store.sqlite_file(uri)
-    if file is not None and not (file.exists() and file.stat().st_size):
+    if store.is_unmade():
         return []
-    if uri.startswith(DATABASES):
-        from medtransfer.tracking.sql import open_tables, read_run_rows
+    from medtransfer.tracking.sql import peek, read_run_rows
 
-        if engine := open_tables(uri):
-            kept = None if only is None else {*only, STAGE, CELL}
-            return [StoredRun(**row) for row in read_run_rows(engine, {STAGE: stage}, "FINISHED", kept)]
-    return read_runs(stage, only=only)
+    rows = peek(store.store_uri(), lambda engine: read_run_rows(engine, _tags(stage, cell), "FINISHED", _kept(only)))
+    return read_runs(stage, cell, only=only) if rows is None else [StoredRun(**row) for row in rows]
 
 
 def tables(client: "MlflowClient") -> "Engine | None":

@@ -6,34 +6,70 @@ Reading 20,000 runs takes nearly a minute through the client, but seconds from t
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, bindparam, create_engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from medtransfer.tracking.retry import uninterrupted
 from medtransfer.tracking.store import connecting
+from medtransfer.tracking.tags import DATABASES
 
 log = logging.getLogger("medtransfer")
 # Columns that the queries use; a store that lacks one of them is read through the client.
 COLUMNS = {
     "runs": {"run_uuid", "status", "start_time", "lifecycle_stage", "experiment_id"},
-    "experiments": {"experiment_id", "lifecycle_stage"},
+    "experiments": {"experiment_id", "name", "lifecycle_stage"},
     "tags": {"run_uuid", "key", "value"},
     "params": {"run_uuid", "key", "value"},
     "latest_metrics": {"run_uuid", "key", "value", "is_nan"},
     "metrics": {"run_uuid", "key", "value", "is_nan", "step", "timestamp"},
 }
 CHUNK = 500  # ids per query, below every database's limit of bound parameters
+T = TypeVar("T")
+
+
+class NoTables(Exception):
+    """The database is empty: MLflow has not made its tables yet."""
+
+
+def peek(uri: str, read: Callable[[Engine], T]) -> T | None:
+    """Read a store without MLflow, which takes seconds to import.
+
+    Args:
+        uri: address of the store.
+        read: sends one query.
+
+    Returns:
+        What `read` returns; None if the store is no database, has no tables or others, or does not answer: MLflow is to be asked
+        then, which also says what is wrong.
+    """
+    if not uri.startswith(DATABASES):
+        return None
+    try:
+        with uninterrupted(uri):
+            engine = open_tables(uri)
+            return read(engine) if engine else None
+    except (SQLAlchemyError, ImportError, NoTables) as error:
+        log.debug("the tables of the tracking store could not be read: %s", error)
+        return None
 
 
 @lru_cache(maxsize=4)
 def open_tables(uri: str) -> Engine | None:
-    """Open a store's database; None if it lacks a table or column that the queries need."""
+    """Open a store's database; None if it lacks a table or column that the queries need.
+
+    Raises:
+        NoTables: it has no tables at all.
+    """
     engine = create_engine(uri, poolclass=NullPool, connect_args=connecting(uri))  # no connection outlives a replaced file
     inspector = inspect(engine)
     existing = set(inspector.get_table_names())
+    if not existing:
+        raise NoTables
     known = all(
         table in existing and columns <= {column["name"] for column in inspector.get_columns(table)}
         for table, columns in COLUMNS.items()
@@ -83,6 +119,13 @@ def _by_run(
     for run, key, value, is_nan in connection.execute(query, values):
         values_by_run[run][key] = math.nan if is_nan else value
     return values_by_run
+
+
+def read_deleted_experiments(engine: Engine) -> list[tuple[str, str]]:
+    """Return id and name of the deleted experiments."""
+    query = "SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'deleted'"
+    with engine.connect() as connection:
+        return [(str(experiment), str(name)) for experiment, name in connection.execute(text(query))]
 
 
 def read_metric_points(engine: Engine, runs: Sequence[str], metric: str) -> dict[str, dict[int, float]]:

@@ -174,6 +174,12 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(make_url(uri).database or "")
 
 
+def is_unmade() -> bool:
+    """Return whether the store is an SQLite file that nothing has been written to yet."""
+    file = sqlite_file(store_uri())
+    return file is not None and not (file.exists() and file.stat().st_size)
+
+
 def sqlite_uri(uri: str, file: Path) -> str:
     """Return an SQLite address with another file."""
     _, mark, options = uri.partition("?")
@@ -221,7 +227,7 @@ def experiment(client: "MlflowClient", stage: str) -> str:
 def _described(client: "MlflowClient", existing: "Experiment", stage: str) -> str:
     """Return the id of an existing experiment; add the description if it has none."""
     if existing.lifecycle_stage == "deleted":
-        raise _deleted(client, existing)
+        raise _deleted(existing.experiment_id, existing.name)
     if NOTE not in existing.tags and stage in DESCRIPTIONS:
         client.set_experiment_tag(existing.experiment_id, NOTE, DESCRIPTIONS[stage])
     return existing.experiment_id
@@ -233,20 +239,29 @@ def require_experiments(stages: Iterable[str]) -> None:
     Raises:
         InputError: one was.
     """
+    from medtransfer.tracking.sql import peek, read_deleted_experiments
+
+    names = {f"medtransfer/{stage}" for stage in stages}
+    deleted = None if is_unmade() else peek(store_uri(), read_deleted_experiments)
+    for experiment, name in _deleted_experiments() if deleted is None else deleted:
+        if name in names:
+            raise _deleted(experiment, name)
+
+
+def _deleted_experiments() -> list[tuple[str, str]]:
+    """Return id and name of our experiments that were deleted, as MLflow knows them."""
     from mlflow.entities import ViewType
 
-    client, names = connect(), {f"medtransfer/{stage}" for stage in stages}
     query = "name LIKE 'medtransfer/%'"
-    for existing in ask(client, lambda client: client.search_experiments(ViewType.DELETED_ONLY, filter_string=query)):
-        if existing.name in names:
-            raise _deleted(client, existing)
+    found = ask(connect(), lambda client: client.search_experiments(ViewType.DELETED_ONLY, filter_string=query))
+    return [(experiment.experiment_id, experiment.name) for experiment in found]
 
 
-def _deleted(client: "MlflowClient", existing: "Experiment") -> InputError:
-    address = shlex.quote(shown(client.tracking_uri))
+def _deleted(experiment: str, name: str) -> InputError:
+    address = shlex.quote(shown(store_uri()))
     return InputError(
-        f"expected the experiment {existing.name} in the tracking store, but it was deleted; bring it and its runs back with "
-        f"`MLFLOW_TRACKING_URI={address} mlflow experiments restore --experiment-id {existing.experiment_id}`, or remove them for "
+        f"expected the experiment {name} in the tracking store, but it was deleted; bring it and its runs back with "
+        f"`MLFLOW_TRACKING_URI={address} mlflow experiments restore --experiment-id {experiment}`, or remove them for "
         "good with `mlflow gc`"
     )
 
