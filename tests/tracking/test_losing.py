@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from medtransfer import tracking
 from medtransfer.errors import InputError, is_full_disk
-from medtransfer.tracking import query, retry, store
+from medtransfer.tracking import query, retry, sql, store
 from medtransfer.tracking.retry import StoreLost, is_away, with_retries
 
 pytestmark = pytest.mark.usefixtures("workplace")
@@ -37,13 +37,14 @@ class Wire:
         writes = "log_batch set_terminated create_run search_experiments log_artifacts log_artifact log_inputs"
         for name in writes.split():
             monkeypatch.setattr(MlflowClient, name, self._through(getattr(MlflowClient, name)))
-        monkeypatch.setattr(query, "tables", self._through(query.tables))  # what is read without the client
+        for module, name in ((query, "tables"), (sql, "open_tables")):  # what is read without the client
+            monkeypatch.setattr(module, name, self._through(getattr(module, name)))
 
     def _through(self, method: Callable) -> Callable:
         def call(*arguments: object, **options: object) -> object:
             self.calls += 1
             if self.down:
-                raise NoConnection("connection refused")
+                raise OperationalError("connect", {}, NoConnection("connection refused"))
             return method(*arguments, **options)
 
         return call

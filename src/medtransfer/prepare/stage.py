@@ -18,7 +18,6 @@ from medtransfer.locks import exclusive
 from medtransfer.prepare.duplicates import check_duplicates, find_duplicates, hash_image, hash_pixels, join_groups
 from medtransfer.prepare.label_counts import check_labels, count_labels
 from medtransfer.prepare.mask_counts import check_masks, count_masks
-from medtransfer.prepare.preview import draw_preview
 from medtransfer.prepare.readers import READERS
 from medtransfer.prepare.readers.contract import ALL, Item, Scan, Size
 from medtransfer.prepare.splits import SPLITS, Rule, assign_splits
@@ -124,6 +123,8 @@ def prepare(
                 counts=counts, expected=dict(scan.expected), subset=subset, sources=sources, arrays=arrays, settings=settings,
                 image_rule=asdict(image_rule) if image_rule else None, ignore=scan.ignore, regions=dict(scan.regions),
             ).write(partial / TARGET_FILE)  # fmt: skip
+            from medtransfer.prepare.preview import draw_preview  # loads torch and matplotlib
+
             draw_preview(PreparedTarget.open(partial), partial / "preview.png")
             if definition is not None:
                 (partial / DEFINITION).write_text(definition, encoding="utf-8")

@@ -1,62 +1,14 @@
-"""Registry of readers, each for one dataset in its published form, or for one kind of files."""
+"""Registry of readers, each for one dataset in its published form, or for one kind of files.
 
-from medtransfer.prepare.readers import (
-    acdc,
-    aptos,
-    camvid,
-    chestxray14,
-    chexpert,
-    cityscapes,
-    covid_qu,
-    dicom,
-    flowers17,
-    flowers102,
-    folder,
-    idrid,
-    image_folder,
-    kermany,
-    msd,
-    nifti,
-    nih_four_findings,
-    nnunet,
-    oxford_pets,
-    oxford_pets_breeds,
-    patchcamelyon,
-    rsna_pe,
-    shenzhen,
-    siim,
-    table,
-    tiff,
-    voc2012,
-)
+A reader is the function `scan` of a module, which is loaded when a target is prepared by it.
+"""
+
 from medtransfer.prepare.readers.contract import Reader
+from medtransfer.registry import Registry
 
-READERS: dict[str, Reader] = {
-    "acdc": acdc.scan,
-    "covid-qu": covid_qu.scan,
-    "idrid": idrid.scan,
-    "folder": folder.scan,
-    "nnunet": nnunet.scan,
-    "msd": msd.scan,
-    "nifti": nifti.scan,
-    "tiff": tiff.scan,
-    "dicom": dicom.scan,
-    "table": table.scan,
-    "image-folder": image_folder.scan,
-    "chestxray14": chestxray14.scan,
-    "chexpert": chexpert.scan,
-    "rsna-pe": rsna_pe.scan,
-    "shenzhen": shenzhen.scan,
-    "aptos": aptos.scan,
-    "patchcamelyon": patchcamelyon.scan,
-    "kermany": kermany.scan,
-    "nih-four-findings": nih_four_findings.scan,
-    "siim": siim.scan,
-    "flowers17": flowers17.scan,
-    "flowers102": flowers102.scan,
-    "oxford-pets": oxford_pets.scan,
-    "oxford-pets-breeds": oxford_pets_breeds.scan,
-    "cityscapes": cityscapes.scan,
-    "voc2012": voc2012.scan,
-    "camvid": camvid.scan,
-}
+NAMES = (
+    "acdc", "covid-qu", "idrid", "folder", "nnunet", "msd", "nifti", "tiff", "dicom", "table", "image-folder",
+    "chestxray14", "chexpert", "rsna-pe", "shenzhen", "aptos", "patchcamelyon", "kermany", "nih-four-findings", "siim",
+    "flowers17", "flowers102", "oxford-pets", "oxford-pets-breeds", "cityscapes", "voc2012", "camvid",
+)  # fmt: skip
+READERS: Registry[Reader] = Registry({name: f"{__name__}.{name.replace('-', '_')}:scan" for name in NAMES})
