@@ -6,7 +6,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medtransfer.explain.cka import linear_cka
 from medtransfer.explain.quantities import CKA
 from medtransfer.indicators.alignment import Alignment
 from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options
@@ -14,6 +13,7 @@ from medtransfer.indicators.samples.pixels import Embeddings, PlainPixels
 from medtransfer.indicators.samples.view_pairs import ViewPairs, Views
 from medtransfer.indicators.spectrum import rankme
 from medtransfer.indicators.uniformity import Uniformity
+from medtransfer.metrics.cka import unbiased_cka
 from medtransfer.records.scores import Score, Setting
 
 Numbers = NDArray[np.float64]
@@ -92,7 +92,7 @@ def _scores(level: int, pixels: Embeddings, views: Views, reference: Numbers, co
         "effective_rank": _with(rankme(pixels.features, centre=True), pixels.flags),
         "alignment": _with(Alignment().measure(views, context), views.flags),
         "uniformity": _with(Uniformity().measure(views, context), views.flags),
-        CKA: (linear_cka(pixels.features, reference), pixels.flags),
+        CKA: (unbiased_cka(pixels.features, reference), pixels.flags),
     }
     return [
         Score(name, {"level": level}, value if np.isfinite(value) and "nonfinite" not in flags else None, flags=flags)
