@@ -142,7 +142,7 @@ def params_of(stage: Any) -> list[str]:
 
 def test_dvc_knows_every_stage(dvc_stages: dict[str, Any]) -> None:
     walkers = {"demo", "grid", "study"}  # they walk the stages
-    no_stage = walkers | {"predict", "export", "replay", "evidence", "indicators", "init", "catalogue", "ui"}
+    no_stage = walkers | {"cka", "predict", "export", "replay", "evidence", "indicators", "init", "catalogue", "ui"}
     assert {name.split("@")[0] for name in dvc_stages} == set(cli.commands) - no_stage
     targets = set(read_yaml("params.yaml")["prepare"]["targets"])
     assert {name.split("@")[1] for name in dvc_stages if name.startswith("prepare@")} == targets

@@ -29,6 +29,7 @@ from medtransfer.command_line import (
     stage,
 )
 from medtransfer.config import (
+    Cka,
     Explain,
     Export,
     Finetune,
@@ -160,6 +161,23 @@ def rank(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], whole_stud
     from medtransfer.rank.stage import run, run_study
 
     click.echo(run_study(params) if whole_study else run(params))
+
+
+@stage(Cka)
+@click.argument("more", nargs=-1, metavar="[ENCODER]...")
+def cka(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], **options: str | None) -> None:
+    """Compare encoders level by level, by linear CKA.
+
+    Two or more, named as the candidates of `rank`, see the same images of a target; also one after the other, as in
+    --candidates checkpoints/unet-simple/epoch-010.json resnet50.a1_in1k random.
+    """
+    given = parsed("cka", options)
+    if more:
+        given["cka.candidates"] = [*given.get("cka.candidates", []), *more]
+    params = load(files, given)
+    from medtransfer.cka.stage import run
+
+    click.echo(run(params))
 
 
 @stage(Finetune, lists=CELL)

@@ -13,8 +13,8 @@ from medtransfer.metrics.cka import LinearCKA, MinibatchCKA, hsic, linear_cka, u
 Numbers = NDArray[np.float64]
 
 
-I, J = np.arange(24)[:, None], np.arange(40)[None]
-WAVES = np.sin(1 + 0.7 * I * (J + 1)) + np.cos(0.3 * (I + 1) * (J + 2))
+ROW, COLUMN = np.arange(24)[:, None], np.arange(40)[None]
+WAVES = np.sin(1 + 0.7 * ROW * (COLUMN + 1)) + np.cos(0.3 * (ROW + 1) * (COLUMN + 2))
 SETS = {
     "X": WAVES[:, :6], "Z": WAVES,
     "Y": np.tanh(WAVES[:, :6] @ np.cos(1.3 * np.arange(6)[:, None] + 0.5 * np.arange(5)[None])),

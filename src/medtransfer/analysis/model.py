@@ -14,6 +14,7 @@ from medtransfer.analysis.starts import StartComparison
 from medtransfer.metrics.comparison import ClusterMean, Interval, Outcome
 from medtransfer.metrics.transfer import Key
 from medtransfer.records.feature_map import FeatureMap
+from medtransfer.records.similarity import Similarity
 from medtransfer.seeds import derive_seed
 from medtransfer.selectors.selectors import Selector
 from medtransfer.tasks.contract import Metric, shared_label
@@ -327,6 +328,7 @@ class Analysis:
         starts: the initialisations of every target side by side.
         learned: of each comparison in `starts`, the initialisations with validation curves.
         maps: maps of the features of candidates, by target and candidate.
+        similarities: comparisons of encoders by linear CKA, by target.
         reference: origin that `starts` are tested against; None: random weights.
     """
 
@@ -342,6 +344,7 @@ class Analysis:
     starts: tuple[StartComparison, ...] = ()
     learned: tuple[tuple[Learning, ...], ...] = ()
     maps: Mapping[str, Mapping[str, FeatureMap]] = field(default_factory=dict)
+    similarities: Mapping[str, list[Similarity]] = field(default_factory=dict)
     reference: str | None = None
 
     @property

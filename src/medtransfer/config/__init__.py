@@ -5,6 +5,7 @@ from medtransfer.config.pretraining_seeds import seeded_names
 from medtransfer.config.schema import (
     MOST_PIXELS,
     CatalogueOrigin,
+    Cka,
     ContinuedOrigin,
     Explain,
     Export,
@@ -42,6 +43,7 @@ from medtransfer.config.strict_yaml import parse_yaml
 __all__ = [
     "DEFAULTS",
     "MOST_PIXELS",
+    "Cka",
     "Explain",
     "Export",
     "CatalogueOrigin",

@@ -35,6 +35,7 @@ USED = {
         "score.target",
         "finetune.target",
         "rank.target",
+        "cka.target",
         "race.target",
         "guard.target",
     ),

@@ -114,8 +114,10 @@ class LinearCKA:
 
     def _fold(self) -> None:
         """Replace samples by their products."""
-        added = sum(rows.T @ rows for rows in self._rows)
-        self._products = added if self._products is None else self._products + added
+        if self._products is None:
+            self._products = np.zeros((sum(self._widths), sum(self._widths)))
+        for rows in self._rows:
+            self._products += rows.T @ rows
         self._rows = []
 
 

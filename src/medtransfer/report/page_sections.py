@@ -9,7 +9,17 @@ from medtransfer.analysis.learning import Learning
 from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.starts import StartComparison
-from medtransfer.report import data_notes, feature_maps, html, lineage_text, pruning_text, size_text, starts_text, tables
+from medtransfer.report import (
+    data_notes,
+    feature_maps,
+    html,
+    lineage_text,
+    pruning_text,
+    similarities,
+    size_text,
+    starts_text,
+    tables,
+)
 from medtransfer.report.format import between, epochs, probability, signed, spread
 from medtransfer.report.plots import by_epoch, by_size, learning
 from medtransfer.report.plots.figure import MOST_PANELS
@@ -208,6 +218,15 @@ def maps(analysis: Analysis) -> Markup:
     few = len(analysis.maps) <= ON_VIEW
     parts = [html.details(target, feature_maps.show(drawn), opened=few) for target, drawn in analysis.maps.items()]
     return Markup().join([*parts, html.note(feature_maps.CAUTION)])
+
+
+def alike(analysis: Analysis) -> Markup:
+    """Render the comparisons of encoders on every target, folded where there are many; empty without."""
+    if not analysis.similarities:
+        return Markup()
+    few = len(analysis.similarities) <= ON_VIEW
+    parts = [html.details(target, similarities.show(found), opened=few) for target, found in analysis.similarities.items()]
+    return Markup().join([*parts, html.note(similarities.CAUTION)])
 
 
 def configurations(analysis: Analysis) -> Markup:

@@ -10,6 +10,7 @@ from medtransfer.analysis.feature_maps import read_maps
 from medtransfer.analysis.learning import read_learning
 from medtransfer.analysis.model import Analysis, Sampling
 from medtransfer.analysis.pools import collect
+from medtransfer.analysis.similarities import read_similarities
 from medtransfer.analysis.starts import compare_starts
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
@@ -73,7 +74,10 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
     sampling = sampling_of(section)
     analysis = analyse(pools, left_out, sampling, searched(setting), eta)
     starts = tuple(compare_starts(pools, section.confidence, section.margin, section.reference))
-    analysis = replace(analysis, starts=starts, learned=read_learning(starts), reference=section.reference, maps=read_maps(pools))
+    analysis = replace(
+        analysis, starts=starts, learned=read_learning(starts), reference=section.reference, maps=read_maps(pools),
+        similarities=read_similarities(pools),
+    )  # fmt: skip
     out = Path(section.out)
     write_text(out / "dice.csv", as_csv(tables.dice_rows(analysis)))
     write_text(out / "tis.csv", as_csv(tables.tis_rows(analysis)))

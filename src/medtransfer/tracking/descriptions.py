@@ -31,6 +31,11 @@ DESCRIPTIONS = {  # by stage
         "level), and one metric per indicator, `<indicator>_se` its standard error. Select the runs of one `target` and press "
         "Compare. Which indicators may be compared, and how far: `ranking.html` in the folder of the ranking."
     ),
+    "cka": (
+        "One run per comparison of encoders, `<encoder> ~ <encoder> → <target>`. Columns: `cka_level_1` (the deepest) and so on: "
+        "linear CKA of the same level of both, or its mean over all pairs; `estimate`, `features` and `images` say of what. Open "
+        "the artifact `cka.png`."
+    ),
     "race": (
         "One run per race, `<winner> → <target>`. Columns: `winner`, `rungs`, `rivals` (others that cannot be distinguished from "
         "it), `dice` (of the winner, on the test images), `cost` (epochs, relative to fine-tuning everything in full). Open the "

@@ -3,7 +3,7 @@
 from medtransfer.config.schema.choosing import Guard, Race, Report
 from medtransfer.config.schema.data import NewTarget, Prepare, Samples, Target
 from medtransfer.config.schema.finetuning import Finetune, Grid
-from medtransfer.config.schema.measuring import Explain, Margins, Rank, Score, Search
+from medtransfer.config.schema.measuring import Cka, Explain, Margins, Rank, Score, Search
 from medtransfer.config.schema.origins import (
     CatalogueOrigin,
     ContinuedOrigin,
@@ -46,6 +46,7 @@ __all__ = [
     "ContinuedOrigin",
     "EncoderSpec",
     "Evidence",
+    "Cka",
     "Explain",
     "Export",
     "FileOrigin",

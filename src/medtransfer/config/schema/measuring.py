@@ -135,6 +135,29 @@ class Rank(Section):
     """local: processes; null: as many as GPUs, or else cores, allow"""
 
 
+class Cka(Section):
+    """Encoders to compare level by level on the images of a target, by linear CKA; images are those of `score`."""
+
+    out: Out
+    """folder of the comparison"""
+    target: Name | None
+    """prepared target whose images are compared on; null: the first of study.targets"""
+    candidates: list[Place]
+    """encoders, at least two, named as in rank.candidates; empty: those of the study, and installed weights"""
+    pickle: bool
+    """whether weights files may be pickles (.pt, .pth), of which only tensors and plain values are read"""
+    estimate: Literal["unbiased", "linear"]
+    """unbiased: the unbiased HSIC, averaged over minibatches | linear: of all images at once, which is high for wide features"""
+    features: Literal["flat", "pooled"]
+    """features of an image: flat: the whole map | pooled: its mean over the positions"""
+    batch_size: Annotated[Whole, Field(ge=4)]
+    """images at most in a minibatch and a forward pass"""
+    level: Below
+    """encoder level at which more than two encoders are compared in one picture, -1 the deepest"""
+    max_images: Annotated[Whole, Field(ge=4)] | None
+    """images at most, drawn with score.seed; null: all"""
+
+
 class Search(Section):
     """Settings of robustness, and other indicators, to try on stored results."""
 

@@ -5,7 +5,7 @@ from typing import Literal
 from medtransfer.config.schema.choosing import Guard, Race, Report
 from medtransfer.config.schema.data import Prepare, Samples
 from medtransfer.config.schema.finetuning import Finetune, Grid
-from medtransfer.config.schema.measuring import Explain, Rank, Score, Search
+from medtransfer.config.schema.measuring import Cka, Explain, Rank, Score, Search
 from medtransfer.config.schema.pretraining import Pretrain
 from medtransfer.config.schema.using import Evidence, Export, Predict, Replay, Ui
 from medtransfer.config.schema.values import Folds, Name, NonNegative, Section, Size
@@ -48,6 +48,7 @@ class Params(Section):
     grid: Grid
     report: Report
     rank: Rank
+    cka: Cka
     race: Race
     guard: Guard
     predict: Predict

@@ -1,0 +1,1 @@
+"""Encoders compared level by level, by linear CKA."""
