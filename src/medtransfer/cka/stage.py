@@ -36,15 +36,24 @@ def run(params: Params) -> str:
     """Compare the encoders, and return the text for the terminal; see `compare`."""
     similarity = compare(params)
     out = Path(params.cka.out)
-    main = similarities.main_map(similarity)
-    rows = [
-        {"": row, **dict(zip(main.columns, map(number, values), strict=True))}
-        for row, values in zip(main.rows, main.values.tolist(), strict=True)
-    ]
-    heading = f"Rows: {main.names[0]}. Columns: {main.names[1]}." if main.names[0] else f"Level {similarity.level} of each encoder."
     return "\n\n".join([
-        similarities.describe(similarity), heading, as_markdown(rows), f"The picture: {out / PICTURE}; all values: {out / TABLE}"
+        similarities.describe(similarity), *_tabulate(similarity), f"The picture: {out / PICTURE}; all values: {out / TABLE}"
     ])  # fmt: skip
+
+
+def _tabulate(similarity: Similarity) -> tuple[str, str]:
+    """Return what the rows and columns of the main heat map are, and its values as a table; many encoders are numbered."""
+    drawn = similarities.main_map(similarity)
+    rows, columns, heading = drawn.rows, drawn.columns, f"Rows: {drawn.names[0]}. Columns: {drawn.names[1]}."
+    if not drawn.names[0]:
+        columns = [str(number_) for number_ in range(1, len(rows) + 1)]
+        rows = [f"{column} {name}" for column, name in zip(columns, rows, strict=True)]
+        heading = f"Every encoder at level {similarity.level}."
+    table = [
+        {"": row, **dict(zip(columns, map(number, values), strict=True))}
+        for row, values in zip(rows, drawn.values.tolist(), strict=True)
+    ]
+    return heading, as_markdown(table)
 
 
 def compare(params: Params) -> Similarity:

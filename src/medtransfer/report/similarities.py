@@ -62,19 +62,17 @@ def _pair(similarity: Similarity, first: int, second: int) -> HeatMap:
 
 def describe(similarity: Similarity) -> str:
     """Say what the values are of, in one sentence."""
-    kind = {
-        "unbiased": f"unbiased, over minibatches of {similarity.batch}" if similarity.batch < similarity.images else "unbiased",
-        "linear": "of all images at once",
-    }[similarity.estimate]
+    unbiased = "unbiased" if similarity.batch == similarity.images else f"unbiased, over minibatches of {similarity.batch}"
+    kind = {"unbiased": unbiased, "linear": "of all images at once"}[similarity.estimate]
     features = {"flat": "flattened maps", "pooled": "maps pooled over positions"}[similarity.features]
-    return f"Linear CKA ({kind}) of {features}, {similarity.images} images of the split {similarity.split} of {similarity.target}."
+    return f"Linear CKA of {features} ({kind}): {similarity.images} images of the split {similarity.split} of {similarity.target}."
 
 
 def write_png(path: Path, similarity: Similarity, drawn: HeatMap) -> None:
     """Write a heat map as a PNG file, with what it shows above."""
     title = " and ".join(map(heat_map.short, drawn.names)) if drawn.names[0] else f"Encoders at level {similarity.level}"
-    first, _, second = describe(similarity).rstrip(".").partition(", ")
-    heat_map.write_png(path, drawn.values, drawn.rows, drawn.columns, drawn.names, [f"CKA: {title}", first, second])
+    first, _, second = describe(similarity).rstrip(".").partition(": ")
+    heat_map.write_png(path, drawn.values, drawn.rows, drawn.columns, drawn.names, [title, first, second])
 
 
 def show(compared: Sequence[Similarity]) -> Markup:

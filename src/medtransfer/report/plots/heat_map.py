@@ -1,5 +1,6 @@
 """Heat map of CKA values between the levels of two encoders, or between several encoders."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from medtransfer.selectors.marks import BLACK, GREY
 
 CELL, SMALL_CELL = 44, 20  # px; of many rows or columns
 MOST_WRITTEN = 12  # rows or columns up to which the values are written into the cells
-LETTER, LINE, GAP, BAR = 6.0, 16, 10, 12  # px of a letter, of a line of text, between parts, of the colour scale
+LETTER, LINE, GAP, BAR = 5.6, 16, 8, 12  # px of a letter, of a line of text, between parts, of the colour scale
+TURN = 40  # degrees of the labels below
 LONGEST = 28  # letters of a label
 UNDEFINED = "#d9d9d9"
 
@@ -45,7 +47,7 @@ def write_png(
     """Write a heat map as a PNG file below lines of text; other arguments as of `heat_map`."""
     width, height = _size(rows, columns, names)
     head = LINE * len(headings) + GAP
-    full = max(width, GAP * 2 + max(map(len, headings)) * LETTER)
+    full = max(width, GAP * 2 + max(len(line) * (LETTER if index == 0 else 0.82 * LETTER) for index, line in enumerate(headings)))
     figure = Figure(figsize=(full / 72, (height + head) / 72))
     _draw(figure, values, rows, columns, names)
     for index, line in enumerate(headings):
@@ -67,8 +69,8 @@ def _cell(rows: Sequence[str], columns: Sequence[str]) -> int:
 def _margins(rows: Sequence[str], columns: Sequence[str], names: tuple[str, str]) -> tuple[float, float, float]:
     """Return the px left of, below and right of the cells."""
     left = max(map(len, rows)) * LETTER + GAP + (LINE + 4 if names[0] else 0)
-    below = max(map(len, columns)) * LETTER * 0.75 + GAP + LINE + (LINE + 4 if names[1] else 0)
-    return left, below, GAP + BAR + 4 * LETTER + GAP
+    below = max(map(len, columns)) * LETTER * math.sin(math.radians(TURN)) + 2 * GAP + (LINE if names[1] else 0)
+    return left, below, GAP + BAR + 3 * LETTER + GAP
 
 
 def _size(rows: Sequence[str], columns: Sequence[str], names: tuple[str, str]) -> tuple[float, float]:
@@ -76,7 +78,8 @@ def _size(rows: Sequence[str], columns: Sequence[str], names: tuple[str, str]) -
     left, below, right = _margins(rows, columns, names)
     cell = _cell(rows, columns)
     inside = max(cell * len(columns), len(short(names[1])) * LETTER)
-    return left + inside + right, GAP + max(cell * len(rows), len(short(names[0])) * LETTER - below) + below
+    above = GAP + max(0, len(short(names[0])) * LETTER - cell * len(rows)) / 2  # a long name beside few rows
+    return left + inside + right, above + cell * len(rows) + below
 
 
 def _draw(
@@ -93,7 +96,7 @@ def _draw(
     mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap=shades, vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
     axes.invert_yaxis()
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=10)
-    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=10, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=10, rotation=TURN, ha="right", rotation_mode="anchor")
     axes.tick_params(length=0, labelcolor=BLACK)
     for spine in axes.spines.values():
         spine.set_visible(False)
