@@ -43,6 +43,7 @@ from medtransfer.records import (
 from medtransfer.records.atomic import HOST, scratch_folder
 from medtransfer.records.base import Record
 from medtransfer.records.ranked import RankedCandidate
+from medtransfer.records.similarity import Similarity
 
 CELL = Cell(
     target="heart", encoder="unet", origin="simple", epoch=5, mode="full", seed=7, source="sample", protocol="p1",
@@ -100,6 +101,11 @@ EXAMPLES: dict[type[Record], Any] = {
     Pretraining: Pretraining(
         name="unet-simple", cell="c1", pretraining="a1", epochs=[0, 5], params={"lr": "0.002"}, tags={"saved": "0 5"},
         curves={"train_loss": {"1": 2.5}}, inputs=[["sample", "f1", "pictures", "training"]],
+    ),
+    Similarity: Similarity(
+        target="heart", data="d1", split="train", images=24, batch=8, estimate="unbiased", features="flat", level=-1,
+        encoders=["a", "b"], weights=["w1", "w2"], levels=[[[2, 8], [4, 16]], [[4, 32]]],
+        values=[[1.0, 0.1 + 0.2, None], [0.1 + 0.2, 1.0, -0.05], [None, -0.05, None]], cell="c1",
     ),
 }  # fmt: skip
 

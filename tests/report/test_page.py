@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from medtransfer.analysis.model import Analysis
 from medtransfer.records.feature_map import FeatureMap
-from medtransfer.report import feature_maps, html, lineage_text, page, page_sections
+from medtransfer.records.similarity import Similarity
+from medtransfer.report import feature_maps, html, lineage_text, page, page_sections, similarities
 from medtransfer.report.plots.figure import MOST_PANELS
 from medtransfer.tasks.contract import Metric
 
@@ -255,3 +256,34 @@ def test_maps_of_features_are_drawn_by_target(small: Analysis, small_page: str):
     assert text.count(feature_maps.HEADING) == 1 and text.count(feature_maps.CAUTION) == 1
     outline(text)
     assert feature_maps.HEADING not in small_page
+
+
+def alike(*encoders: str, batch: int = 10) -> Similarity:
+    """Return a comparison of encoders of two levels, whose values are counted up in hundredths."""
+    count = 2 * len(encoders)
+    values = [[1.0 if i == j else (i + j) / 100 for j in range(count)] for i in range(count)]
+    values[0][1] = values[1][0] = None
+    levels = [[[4, 8], [8, 16]]] * len(encoders)
+    return Similarity(
+        "moon", "d", "train", 20, batch, "unbiased", "flat", -2, list(encoders), ["w"] * len(encoders), levels, values, "c"
+    )
+
+
+def test_comparisons_of_encoders_are_drawn_by_target(small: Analysis, small_page: str):
+    compared = {"moon": [alike("a<1>", "b"), alike("a<1>", "b", "c")], "sun": [alike("a<1>", "b", batch=20)]}
+    text = page.render(replace(small, similarities=compared), "Alike")
+    outline(text)
+    for title, count in {"CKA 1. a&lt;1&gt; and b": 2, "CKA 2. 3 encoders at level -2": 1, "CKA 2. b and c": 1}.items():
+        assert text.count(f"<title>{title}</title>") == count
+    assert text.count("unbiased, over minibatches of 10): 20 images of the split train of moon") == 2
+    assert text.count(similarities.HEADING) == 1 and text.count(similarities.CAUTION) == 1
+    assert similarities.HEADING not in small_page
+
+
+def test_cells_of_heat_maps_hold_the_values():
+    shown = similarities.show([alike("a", "b", "c")])
+    main, pairs = shown.split("Level by level")
+    assert [main.count(f">{value}<") for value in ("1.00", "0.02", "0.04", "0.06")] == [3, 2, 2, 2]  # levels 0, 2, 4 of six
+    assert [pairs.count(f">{value}<") for value in ("0.02", "0.03", "0.04")] == [1, 2, 2]  # 0.04: of a and b, and a and c
+    many = similarities.show([alike(*map(str, range(13)))])
+    assert ">0.02<" not in many.split("Level by level")[0] and many.count("<svg") == 1 + similarities.MOST_PAIRS

@@ -106,11 +106,21 @@ class LinearCKA:
             raise ValueError("expected at least one batch, but got none")
         mean, starts = self._sum / self._count, np.cumsum((0, *self._widths[:-1]))
         if self._products is None:
-            kernels = [(x @ x.T).ravel() for x in np.split(np.vstack(self._rows) - mean, starts[1:], axis=1)]
-            return _ratio(_inner(kernels))
+            return _ratio(
+                _inner([self._kernel(mean, start, start + width) for start, width in zip(starts, self._widths, strict=True)])
+            )
         products = self._products - self._count * np.outer(mean, mean)
         products *= products
         return _ratio(np.add.reduceat(np.add.reduceat(products, starts, axis=0), starts, axis=1))  # (M, M)
+
+    def _kernel(self, mean: Numbers, start: int, stop: int) -> Numbers:
+        """Return the flat kernel (N * N) of the centred columns of a set."""
+        kernel = np.zeros((self._count, self._count))
+        for left in range(start, stop, COLUMNS):
+            columns = slice(left, min(left + COLUMNS, stop))
+            block = np.vstack([rows[:, columns] for rows in self._rows]) - mean[columns]
+            kernel += block @ block.T
+        return kernel.ravel()
 
     def _fold(self) -> None:
         """Replace samples by their products."""

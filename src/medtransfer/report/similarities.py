@@ -83,7 +83,9 @@ def show(compared: Sequence[Similarity]) -> Markup:
 def _show(similarity: Similarity, index: int) -> Markup:
     drawn = main_map(similarity)
     title = " and ".join(drawn.names) if drawn.names[0] else f"{len(drawn.rows)} encoders at level {similarity.level}"
-    parts = [html.figure(_svg(drawn, f"{index + 1}. {title}"), title, describe(similarity))]
+    main = html.figure(_svg(drawn, f"{index + 1}. {title}"), title, describe(similarity))
+    width, _ = heat_map.size(drawn.rows, drawn.columns, drawn.names)
+    parts = [Markup('<div style="max-width:{:.0f}px">{}</div>').format(width, main)]
     if len(similarity.encoders) > 2:
         pairs = pair_maps(similarity)[:MOST_PAIRS]
         pictures = (_svg(pair, f"{index + 1}. {' and '.join(pair.names)}") for pair in pairs)

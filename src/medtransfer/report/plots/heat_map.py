@@ -35,7 +35,7 @@ def heat_map(
         names: what the rows and the columns are of; empty for none.
         title: for screen readers.
     """
-    figure = blank(*_size(rows, columns, names))
+    figure = blank(*size(rows, columns, names))
     _draw(figure, values, rows, columns, names)
     return to_svg(figure, title)
 
@@ -45,7 +45,7 @@ def write_png(
     headings: Sequence[str],
 ) -> None:  # fmt: skip
     """Write a heat map as a PNG file below lines of text; other arguments as of `heat_map`."""
-    width, height = _size(rows, columns, names)
+    width, height = size(rows, columns, names)
     head = LINE * len(headings) + GAP
     full = max(width, GAP * 2 + max(len(line) * (LETTER if index == 0 else 0.82 * LETTER) for index, line in enumerate(headings)))
     figure = Figure(figsize=(full / 72, (height + head) / 72))
@@ -73,7 +73,8 @@ def _margins(rows: Sequence[str], columns: Sequence[str], names: tuple[str, str]
     return left, below, GAP + BAR + 3 * LETTER + GAP
 
 
-def _size(rows: Sequence[str], columns: Sequence[str], names: tuple[str, str]) -> tuple[float, float]:
+def size(rows: Sequence[str], columns: Sequence[str], names: tuple[str, str]) -> tuple[float, float]:
+    """Return width and height in px."""
     rows, columns = [short(name) for name in rows], [short(name) for name in columns]
     left, below, right = _margins(rows, columns, names)
     cell = _cell(rows, columns)
