@@ -224,6 +224,20 @@ def test_finetune_takes_lists(call: Call, asked: list[Any], place: Path) -> None
     assert {type(one[3]) for one in wanted(asked)} == {int}  # as params.yaml would have it
 
 
+def test_cka_takes_encoders_one_after_the_other_and_as_a_list(call: Call, place: Path) -> None:
+    first, second = (f"{series(Path())}/epoch-00{epoch}.json" for epoch in (0, 1))
+    code, out, _ = call("cka", first, second, "--target", "sample", "--out", "one")
+    assert code == 0 and "4 images of the split train of sample" in out and "Rows: unet-simple e000 (random)." in out
+    assert call("cka", second, "--candidates", first, "--target", "sample", "--out", "two")[:2] == (0, out.replace("one/", "two/"))
+    assert (place / "one/cka.csv").read_bytes() == (place / "two/cka.csv").read_bytes()
+
+
+def test_cka_of_one_encoder_is_refused(call: Call, place: Path) -> None:
+    code, out, err = call("cka", f"{series(Path())}/epoch-001.json", "--target", "sample")
+    assert (code, out) == (2, "") and err.startswith("medtransfer: expected at least two encoders") and err.count("\n") == 1
+    assert not (place / "cka").exists()
+
+
 def test_prepare_names_its_preview_and_the_next_commands(call: Call, asked: list[Any], place: Path) -> None:
     (place / "one.yaml").write_text("prepare: {target: sample}")
     assert call("prepare", "--params", "one.yaml")[1].splitlines() == [
