@@ -305,7 +305,7 @@ def described(params: Params) -> "Described":
     names: dict[str, Collection[str]] = {
         "target": params.prepare.targets, "encoder": params.pretrain.encoders, "origin": params.pretrain.origins,
     }  # fmt: skip
-    return Described(Protocol.of(params.finetune).key, data, pretraining, seeded, names)
+    return Described(Protocol.of(params.finetune).key, data, pretraining, seeded, names, params.study.epochs == "all")
 
 
 def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellName]:

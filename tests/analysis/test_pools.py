@@ -65,9 +65,38 @@ def test_a_checkpoint_whose_features_are_not_finite_is_passed_over(workplace: Pa
         curves = {"robustness": {**FLAT, 10: 1.0}, "robustness_pooled": POOLED, "robustness_nonfinite": {0: 0, 1: 0, 5: 0, 10: 3}}
         handle.log_curves(curves)
     ((pool,), _) = collect(SETTING)
-    assert (pool.unfit, sorted(pool.robustness)) == ({"robustness": {10}}, [0, 1, 5])
+    assert (pool.unfit, sorted(pool.robustness)) == ({"robustness": {10: "its features are not finite"}}, [0, 1, 5])
     assert judge(pool, SAMPLING).by_selector["offline"].candidate == 0
     assert pool.missing == ["unet simple → moon, full: no robustness of epoch 10, since its features are not finite"]
+
+
+def add_scores_of(curves: dict[str, dict[int, float]]) -> None:
+    params = {name: CELL[name] for name in ("pretraining", "data", "encoder", "origin", "target")}
+    params |= {
+        "images": "9",
+        "distance": "l2",
+        "margin": "0.5",
+        "level": "-2",
+        "scores": " ".join(n for n in curves if "_" not in n),
+    }
+    with tracking.open_run("score", "score", digest(params, 16), params, {}) as handle:
+        handle.log_curves(curves)
+
+
+def test_a_score_without_a_source_head_says_so(workplace: Path) -> None:
+    add_dice()
+    add_scores_of({"leep": {1: -0.5, 5: -0.4, 10: -0.3}, "leep_undefined": {0: 9}, "leep_no_source_head": {0: 9}})
+    ((pool,), _) = collect(SETTING)
+    assert pool.missing == ["unet simple → moon, full: no LEEP of epoch 0, since there is no source head"]
+
+
+def test_a_study_of_some_checkpoints_does_not_miss_those_that_are_only_scored(workplace: Path) -> None:
+    add_dice()
+    add_scores_of({"robustness": {**FLAT, 7: 0.9}, "robustness_pooled": {**POOLED, 7: 0.9}})
+    ((pool,), _) = collect(SETTING, described=Described("prot1"))
+    assert 7 in pool.candidates and not pool.complete
+    ((pool,), _) = collect(SETTING, described=Described("prot1", every_epoch=False))
+    assert sorted(pool.candidates) == sorted(DICE) and pool.complete and 7 not in pool.robustness
 
 
 def add_counts(epoch: int, seed: int, counts: dict[str, tuple[int, int, int]], dice: float) -> None:

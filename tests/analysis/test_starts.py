@@ -11,6 +11,7 @@ from medtransfer import tracking
 from medtransfer.analysis.learning import read_learning
 from medtransfer.analysis.pools import collect
 from medtransfer.analysis.starts import StartComparison, compare_starts
+from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 
@@ -50,6 +51,26 @@ def test_the_tests_are_those_of_the_papers_and_better_ones(workplace: Path, refe
     half = stats.t.ppf(0.975, 9) * stats.sem([a - b for a, b in zip(A, B, strict=True)])
     assert best.gain_interval == pytest.approx((0.01005 - half, 0.01005 + half))
     assert (best.unbeaten, other.unbeaten) == (True, False)
+
+
+def test_results_that_no_seed_changes_count_once(workplace: Path) -> None:
+    """A head that is solved for has no spread over seeds, so that nothing can be tested; of drawn subsets it has."""
+    for mode, size in (("linear", "None"), ("linear", "20")):
+        add([0.8, 0.8, 0.8 + 0.01 * (size == "20")], 0, mode=mode, size=size)
+        add([0.9, 0.9, 0.9], 10, mode=mode, size=size)
+    pools, left = collect(SETTING)
+    by_size = {pool.portion[0]: pool for pool in pools}
+    assert by_size[""].values == {0: [0.8], 10: [0.9]} and len(by_size["20"].values[10]) == 3
+    assert left == ["unet simple → moon, linear: equal results with every seed, which count once"]
+    whole, subset = compare_starts(pools, 0.95, 0.01)[::-1]
+    assert [(row.std, row.gain_interval, row.tests, row.unbeaten) for row in whole.rows] == [(None, None, None, None)] * 2
+    assert whole.rows[0].gain == pytest.approx(0.1) and subset.rows[0].tests is not None
+
+
+def test_an_unknown_reference_is_refused(workplace: Path) -> None:
+    add(A, 10, origin="swav")
+    with pytest.raises(InputError, match=r"report.reference to be one of the origins swav, or null .* 'nosuch'"):
+        compared("nosuch")
 
 
 def test_holm_corrects_for_all_starts_of_a_target_and_random_weights_are_there_once(workplace: Path) -> None:

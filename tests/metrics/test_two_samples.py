@@ -1,5 +1,7 @@
 """Tests and effect sizes have the values of the textbook functions of SciPy, and of a worked example."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -50,7 +52,32 @@ def test_samples_without_spread():
     assert (equivalence_p(same, same, 0.1), equivalence_p(same, higher, 0.1)) == (0.0, 1.0) and np.isnan(cohens_d(same, same))
 
 
-def test_ties_take_the_normal_approximation():
-    assert mann_whitney_p([1.0, 2.0, 2.0], [2.0, 3.0, 4.0]) == pytest.approx(
-        stats.mannwhitneyu([1.0, 2.0, 2.0], [2.0, 3.0, 4.0], method="asymptotic").pvalue
+def divisions(first: list[float], second: list[float]) -> float:
+    """Return the share of all divisions whose rank sum is as far from its mean."""
+    ranks = stats.rankdata(first + second)
+    sums = np.array([ranks[list(chosen)].sum() for chosen in combinations(range(len(ranks)), len(first))])
+    return float(
+        np.mean(np.abs(sums - ranks.mean() * len(first)) >= abs(ranks[: len(first)].sum() - ranks.mean() * len(first)) - 1e-9)
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([0.99, 0.99], [0.85, 0.85]),
+        ([1.0, 2.0, 2.0], [2.0, 3.0, 4.0]),
+        ([0.5], [0.5, 0.5, 0.1]),
+        ([3.0, 1.0, 1.0, 2.0], [1.0, 5.0]),
+    ],
+)
+def test_the_rank_sum_test_is_exact_with_ties(first: list[float], second: list[float]):
+    assert mann_whitney_p(first, second) == pytest.approx(divisions(first, second))
+
+
+def test_two_and_two_that_do_not_overlap_are_a_third():
+    assert mann_whitney_p([0.99, 0.99], [0.85, 0.85]) == pytest.approx(1 / 3)
+
+
+def test_large_samples_take_the_normal_approximation():
+    x, y = np.arange(40) / 7, np.arange(40) / 8
+    assert mann_whitney_p(x, y) == pytest.approx(stats.mannwhitneyu(x, y, method="asymptotic").pvalue)

@@ -24,6 +24,7 @@ class Described:
         seeded: origins that the study pretrains once per seed, each under a name of its own; a result of the plain name is not
             of the study.
         names: names that the parameters define, by field (`target`, `encoder`, `origin`); other fields are not compared.
+        every_epoch: whether the study fine-tunes all checkpoints, so that one that is only scored is missing.
     """
 
     protocol: str
@@ -31,6 +32,7 @@ class Described:
     pretraining: Mapping[tuple[str, str], str] = field(default_factory=dict)
     seeded: frozenset[str] = frozenset()
     names: Mapping[str, Collection[str]] = field(default_factory=dict)
+    every_epoch: bool = True
 
     def differing(self, fields: Mapping[str, str]) -> tuple[str, ...]:
         """Return the names of the digests and fields in which a result differs from the study.

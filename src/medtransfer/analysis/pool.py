@@ -58,8 +58,9 @@ class Pool:
         recipe: digest of the pretraining's settings without its seed; empty for imported weights, and where it is unknown.
         pretraining_seed: seed of the pretraining; empty likewise.
         loaded: how many tensors of imported weights were loaded, where some were not; empty otherwise.
+        seedless: whether the results of further seeds were left out, which are equal, as of a head that is solved for.
         blind: whether no model of any candidate predicts foreground in any test image.
-        unfit: candidates whose features are not finite for some images, by score, which is then left out.
+        unfit: candidates whose score is not finite or not defined for some images, by score, with the reason; it is left out.
         other_targets: number of other targets that the score `history` rests on.
         label: distinguishes pools with the same fields.
         chain: how its weights came about, such as `supervised>chestxray14`, if its pretraining continues from a checkpoint.
@@ -83,8 +84,9 @@ class Pool:
     recipe: str = ""
     pretraining_seed: str = ""
     loaded: str = ""
+    seedless: bool = False
     blind: bool = False
-    unfit: Mapping[str, frozenset[Key]] = field(default_factory=dict)
+    unfit: Mapping[str, Mapping[Key, str]] = field(default_factory=dict)
     other_targets: int = 0
     label: str = ""
     chain: str = ""
@@ -186,4 +188,5 @@ class Pool:
         ]  # fmt: skip
 
     def _why(self, name: str, candidate: Key) -> str:
-        return ", since its features are not finite" if candidate in self.unfit.get(name, ()) else ""
+        reason = self.unfit.get(name, {}).get(candidate)
+        return f", since {reason}" if reason else ""

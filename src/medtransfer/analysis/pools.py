@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from medtransfer.indicators.robustness.pairs import METRICS
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.metrics.transfer import Key
+from medtransfer.modes import MODES
 from medtransfer.selectors.selectors import HISTORY, OUTCOME, SELECTORS
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
@@ -25,7 +26,9 @@ FIELDS = ("source", "origin", "encoder", "target", "mode")
 DIGESTS = ("pretraining", "data", "protocol")
 TUNED = (*FIELDS, *DIGESTS, "epoch", "seed", "primary")  # params of a fine-tuning
 VIEWS = (*(one.name for one in fields(ViewSettings)), "tf32")  # params of a score run that say what was measured
-UNUSABLE = ("nonfinite", "undefined")  # flags of a score that is no basis for a choice
+UNUSABLE = {  # flags of a score that is no basis for a choice, with the reason, from the most to the least specific
+    "no_source_head": "there is no source head", "nonfinite": "its features are not finite", "undefined": "it is not defined there",
+}  # fmt: skip
 VALIDATION = "validation_{}"  # metric of a fine-tuning: the primary metric of the validation samples
 IMAGES, EMPTY = "test_images", "test_images_predicted_empty"  # metrics of a fine-tuning
 
@@ -54,10 +57,16 @@ def collect(
         tuned, others = _of_study(tuned, described)
         outdated += others
     scores, trained = _scores(tuned, setting, views), _trained()
-    pools = [_pool(key, tuned[key], scores.get(key, {}), trained) for key in sorted(tuned)]
+    every_epoch = described is None or described.every_epoch
+    pools = [_pool(key, tuned[key], scores.get(key, {}), trained, every_epoch) for key in sorted(tuned)]
     done = {tuple(pool.fields.values()) for pool in pools if pool.complete}
     kept = [pool for pool in pools if pool.complete or tuple(pool.fields.values()) not in done]
-    left_out = [*outdated, *(_describe(pool) for pool in pools if not pool.complete and tuple(pool.fields.values()) in done)]
+    seedless = [f"{pool.name}: equal results with every seed, which count once" for pool in kept if pool.seedless]
+    left_out = [
+        *outdated,
+        *seedless,
+        *(_describe(pool) for pool in pools if not pool.complete and tuple(pool.fields.values()) in done),
+    ]
     return sorted(_with_labels(kept), key=lambda pool: pool.name), left_out
 
 
@@ -171,12 +180,15 @@ def _views(run: StoredRun) -> list[str | None]:
 
 def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
     pooled = POOLED[pooling][mode]
-    names = {name: name for name in curves if name not in METRICS.values() and not name.endswith(UNUSABLE)}
+    names = {name: name for name in curves if name not in METRICS.values() and not name.endswith(tuple(UNUSABLE))}
     names["robustness"] = METRICS[pooled]
-    unfit = {
-        name: frozenset(epoch for flag in UNUSABLE for epoch, count in curves.get(f"{metric}_{flag}", {}).items() if count)
+    unfit: dict[str, dict[Key, str]] = {
+        name: {
+            epoch: reason
+            for flag, reason in reversed(UNUSABLE.items()) for epoch, count in curves.get(f"{metric}_{flag}", {}).items() if count
+        }
         for name, metric in names.items()
-    }
+    }  # fmt: skip
     scores = {
         name: {epoch: value for epoch, value in curves[metric].items() if epoch not in unfit[name]}
         for name, metric in names.items() if curves[metric]
@@ -194,22 +206,49 @@ def _score_fields(run: StoredRun, pooling: str, mode: str, curves: Mapping[str, 
 
 
 def _pool(
-    key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any], trained: Mapping[str, Mapping[str, Any]]
+    key: PoolKey, runs: Sequence[StoredRun], scored: Mapping[str, Any], trained: Mapping[str, Mapping[str, Any]],
+    every_epoch: bool,
 ) -> Pool:  # fmt: skip
     params = dict(zip((*FIELDS, *DIGESTS, "size", "fold"), key, strict=True))
     by_cell: dict[tuple[Key, int], StoredRun] = {(int(run.params["epoch"]), int(run.params["seed"])): run for run in runs}
     outcome = {cell: run.metrics[run.params["primary"]] for cell, run in by_cell.items()}
+    once = _once_per_candidate(outcome) if params["mode"] in MODES and MODES[params["mode"]].on_features else outcome
+    seedless = len(once) < len(outcome)
+    outcome, by_cell = once, {cell: by_cell[cell] for cell in once}
+    tuned = {epoch for epoch, _ in outcome}
+    if not every_epoch:
+        scored = {**scored, **{name: _only(scored.get(name, {}), tuned) for name in ("scores", "unfit")}}
     scores = scored.get("scores", {})
-    candidates = {epoch for epoch, _ in outcome}.union(*scores.values(), *scored.get("unfit", {}).values())
+    candidates = tuned.union(*scores.values(), *scored.get("unfit", {}).values())
     ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
     return Pool(
         {name: params[name] for name in (*FIELDS, "size", "fold") if params[name]},
         {name: params[name] for name in DIGESTS}, outcome,
         candidates=tuple(sorted(candidates)), metric=_primary(runs[0].params["primary"]), runs=tuple(ids),
         validation=_validation(by_cell, runs[0].params["primary"]), fine_tunings={cell: run.id for cell, run in by_cell.items()},
-        blind=all(run.metrics.get(EMPTY, -1) == run.metrics.get(IMAGES) for run in runs),
+        seedless=seedless, blind=all(run.metrics.get(EMPTY, -1) == run.metrics.get(IMAGES) for run in runs),
         **{"scores": scores, **scored, **trained.get(params["pretraining"], {})},
     )  # fmt: skip
+
+
+def _once_per_candidate(outcome: Mapping[tuple[Key, int], float]) -> dict[tuple[Key, int], float]:
+    """Return one outcome of each candidate if no seed changes any, as with a head that is solved for; else all."""
+    by_candidate: dict[Key, dict[int, float]] = defaultdict(dict)
+    for (candidate, seed), value in outcome.items():
+        by_candidate[candidate][seed] = value
+    if any(len(set(values.values())) > 1 for values in by_candidate.values()):
+        return dict(outcome)
+    first = min(set.intersection(*(set(values) for values in by_candidate.values())), default=None)
+    return {
+        (candidate, seed): values[seed]
+        for candidate, values in by_candidate.items() for seed in [min(values) if first is None else first]
+    }  # fmt: skip
+
+
+def _only(by_name: Mapping[str, Mapping[Key, Any]], candidates: Collection[Key]) -> dict[str, dict[Key, Any]]:
+    """Keep the values of some candidates, and the names that have any."""
+    kept = {name: {key: value for key, value in values.items() if key in candidates} for name, values in by_name.items()}
+    return {name: values for name, values in kept.items() if values}
 
 
 def _validation(by_cell: Mapping[tuple[Key, int], StoredRun], primary: str) -> dict[tuple[Key, int], float]:

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 
 from medtransfer.analysis.by_size import Repeats, by_repetition, origin_of, paired_gains, rank_of_size
 from medtransfer.analysis.pool import Pool
+from medtransfer.errors import InputError
 from medtransfer.metrics.comparison import Interval, holm
 from medtransfer.metrics.transfer import Key
 from medtransfer.metrics.two_samples import Summary, equivalence_p, hedges_g, mann_whitney_p, student, welch
@@ -127,12 +128,21 @@ def compare_starts(
 
     Returns:
         One comparison for every target, mode, size, number of folds, data and recipe that has more than one start.
+
+    Raises:
+        InputError: there are no weights of the reference.
     """
     groups: dict[tuple[str, ...], list[Pool]] = defaultdict(list)
     for pool in pools:
         size, fold = pool.portion
         digests = (pool.digests.get(name, "") for name in ("data", "protocol"))
         groups[pool.fields["target"], pool.fields["mode"], size, fold.partition("/")[2], *digests].append(pool)
+    known = sorted({origin_of(pool) for pool in pools})
+    if reference is not None and reference not in known:
+        raise InputError(
+            f"expected report.reference to be one of the origins {', '.join(known)}, or null for random weights, but got "
+            f"{reference!r}; correct it"
+        )
     several = {key: starts for key, group in groups.items() if len(starts := _starts(group)) > 1}
     names = [key[:4] for key in several]
     comparisons = []

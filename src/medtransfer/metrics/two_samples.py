@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import comb, sqrt
 
 import numpy as np
 from scipy import stats
+
+MOST_EXACT = 60  # values of both samples together for which the rank-sum test is exact
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,19 @@ def equivalence_p(first: Summary, second: Summary, margin: float) -> float:
 
 
 def mann_whitney_p(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the two-sided p-value of the rank-sum test, exact for samples without ties."""
-    ties = len({*first, *second}) < len(first) + len(second)
-    return float(stats.mannwhitneyu(first, second, method="asymptotic" if ties else "exact").pvalue)
+    """Return the two-sided p-value of the rank-sum test, exact also with ties up to MOST_EXACT values together.
+
+    It is the share of all divisions of the values into samples of these sizes whose rank sum is as far from its mean as this one;
+    equal values share their mean rank.
+    """
+    if len(first) + len(second) > MOST_EXACT:
+        return float(stats.mannwhitneyu(first, second, method="asymptotic").pvalue)
+    ranks = np.rint(2 * stats.rankdata([*first, *second])).astype(int)  # doubled, so that shared ranks are whole numbers
+    ways = [np.zeros(ranks.sum() + 1, dtype=object) for _ in range(len(first) + 1)]  # of choosing k values, by their rank sum
+    ways[0][0] = 1
+    for rank in ranks:
+        for k in range(len(first), 0, -1):
+            ways[k][rank:] += ways[k - 1][: len(ways[k]) - rank]
+    mean = len(first) * (len(ranks) + 1)
+    gaps = np.abs(np.arange(len(ways[-1])) - mean)
+    return float(ways[-1][gaps >= gaps[ranks[: len(first)].sum()]].sum() / comb(len(ranks), len(first)))

@@ -25,7 +25,10 @@ def verdict(analysis: Analysis) -> str:
     if not summaries:
         return _no_verdict(analysis)
     if SUBJECT.name not in summaries:
-        return f"Robustness cannot be judged: no judged configuration has it for every checkpoint. {_plain_choices(analysis)}"
+        return (
+            "Robustness cannot be judged: no judged configuration has it for every checkpoint (`medtransfer score` measures it). "
+            f"{_plain_choices(analysis)}"
+        )
     if summaries[SUBJECT.name].pools == 1:
         return _one_pool(analysis)
     return _over_several(analysis, summaries[SUBJECT.name])

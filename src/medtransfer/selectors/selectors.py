@@ -3,7 +3,7 @@
 To add one, add one line to `SELECTORS`; tables, texts and pictures take everything from there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -38,7 +38,7 @@ class Pool(Protocol):
     @property
     def scores(self) -> Mapping[str, Mapping[Key, float]]: ...  # noqa: D102
     @property
-    def unfit(self) -> Mapping[str, frozenset[Key]]: ...  # noqa: D102
+    def unfit(self) -> Mapping[str, Collection[Key]]: ...  # noqa: D102
     @property
     def common_seeds(self) -> Sequence[int]: ...  # noqa: D102
 
@@ -92,7 +92,7 @@ def complete_scores(pool: Pool, name: str) -> dict[Key, float]:
     Candidates whose features are not finite have no usable score and are passed over.
     """
     scores = {candidate: score for candidate, score in pool.scores.get(name, {}).items() if candidate in pool.candidates}
-    optional = ({0} if pool.is_series else set()) | pool.unfit.get(name, frozenset())
+    optional = ({0} if pool.is_series else set()) | set(pool.unfit.get(name, ()))
     return scores if set(pool.candidates) - optional <= set(scores) else {}
 
 
