@@ -26,7 +26,7 @@ def verdict(analysis: Analysis) -> str:
         return _no_verdict(analysis)
     if SUBJECT.name not in summaries:
         return (
-            "Robustness cannot be judged: no judged configuration has it for every checkpoint (`medtransfer score` measures it). "
+            "Robustness cannot be judged: no judged configuration has it for every checkpoint (medtransfer score measures it). "
             f"{_plain_choices(analysis)}"
         )
     if summaries[SUBJECT.name].pools == 1:
