@@ -221,7 +221,9 @@ def test_every_config_of_the_project_is_valid(path: Path, monkeypatch: pytest.Mo
 def test_pretraining_seeds_add_an_origin_each() -> None:
     params = load_params([PARAMS], {"study.pretraining_seeds": [1, 2], "score.origin": "advanced-s2"}, REGISTERED)
     origins = params.pretrain.origins
-    names = ["simple", "advanced", "continued", "segmentation", "simclr", "reconstruction", "conrec", "masked"]
+    names = [
+        "simple", "advanced", "continued", "segmentation", "classification", "simclr", "reconstruction", "conrec", "masked",
+    ]  # fmt: skip
     assert list(origins) == [*names, *(f"{name}-s{seed}" for name in names for seed in (1, 2))]
     assert dict(origins["advanced-s2"]) == {**dict(origins["advanced"]), "seed": 2}
     assert "names the origin 'simple-s3', known are" in message({"study.pretraining_seeds": [1], "score.origin": "simple-s3"})

@@ -58,6 +58,12 @@ CASES: dict[str, dict[str, Any]] = {
     "camvid": {
         "root": "camvid", "size": (24, 30), "subset": True, "split": FRACTION, "options": {"classes": ["road", "car"]},
     },
+    "crops": {
+        "root": "cityscapes", "size": (16, 16), "subset": True,
+        "options": {
+            "of": "cityscapes", "read": {"classes": ["car", "bus"]}, "frame": [24, 30], "class": "car", "sides": [0.3, 0.8],
+        },
+    },
 }  # fmt: skip
 
 

@@ -36,6 +36,7 @@ class SharedScaling(Generic[Source]):
     def restrict(self, sources: Collection[Source]) -> None:
         """Compute the statistics of these images alone, such as those of the training split."""
         self._sources = [source for source in self._sources if source in sources]
+        self.__dict__.pop("limits", None)  # computed again where all images were read before
 
     @cached_property
     def limits(self) -> list[Limits]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from medtransfer.config import ContinuedOrigin, Pretrain, TrainedOrigin
+from medtransfer.config import ContinuedOrigin, PretextOrigin, Pretrain, TrainedOrigin
 from medtransfer.config.schema import SoupOrigin
 from medtransfer.errors import InputError
 from medtransfer.records import CheckpointInfo, checkpoint_path, find_checkpoint, list_checkpoints, read_kept, series_folder
@@ -27,7 +27,7 @@ class Start(NamedTuple):
 def source_of(section: Pretrain) -> tuple[str, Path]:
     """Return name and folder of the source that the section's origin is trained on."""
     origin = section.origins[section.origin]
-    if not isinstance(origin, ContinuedOrigin):
+    if not isinstance(origin, ContinuedOrigin | PretextOrigin):
         return section.source, Path(section.source_root)
     return origin.source or section.source, Path(origin.source_root or section.source_root)
 

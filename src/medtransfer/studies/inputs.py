@@ -69,8 +69,11 @@ def _target(params: Params, name: str) -> Input:
 
 
 def _layout(target: Target) -> str:
-    """Return the layout that a target's reader documents, or of a reader of any folder what the target says about this one."""
-    layout = layout_of(target.reader)
+    """Return the layout that a target's reader documents, or of a reader of any folder what the target says about this one.
+
+    A reader that cuts the pictures of another one names that in the option `of`.
+    """
+    layout = layout_of(str(target.options.get("of", target.reader)))
     if OWN_DATA not in layout:
         return layout
     said = {name: value for name, value in target.options.items() if name in ("images", "masks", "table", "image", "suffix")}

@@ -115,7 +115,7 @@ EXAMPLES: dict[str, Callable[[Params], dict[str, Any]]] = {
     "catalogue": catalogue,
     "soup": soup,
     "fused": fused,
-    **{kind: pretext(kind) for kind in ("simclr", "reconstruction", "conrec", "masked")},
+    **{kind: pretext(kind) for kind in ("simclr", "reconstruction", "conrec", "masked", "classification")},
     "segmentation": segmentation,
 }
 

@@ -22,6 +22,7 @@ from medtransfer.config.schema.origins import (
 )
 from medtransfer.config.schema.params import Params, Study
 from medtransfer.config.schema.pretexts import (
+    ClassificationOrigin,
     ConRecOrigin,
     MaskedOrigin,
     PretextOrigin,
@@ -35,6 +36,7 @@ from medtransfer.config.schema.using import Evidence, Export, Predict, Replay, U
 from medtransfer.config.schema.values import MOST, MOST_MARGINS, MOST_PIXELS, MOST_PROCESSES, Name, Pooling, Section
 
 __all__ = [
+    "ClassificationOrigin",
     "ConRecOrigin",
     "LabelledOrigin",
     "MaskedOrigin",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Tag, model_validator
 
 from medtransfer.config.schema.pretexts import (
+    ClassificationOrigin,
     ConRecOrigin,
     MaskedOrigin,
     ReconstructionOrigin,
@@ -265,6 +266,7 @@ Origin = Annotated[
     | ReconstructionOrigin
     | ConRecOrigin
     | SegmentationOrigin
+    | ClassificationOrigin
     | MaskedOrigin,
     Field(discriminator="kind"),
 ]

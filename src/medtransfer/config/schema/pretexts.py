@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from medtransfer.config.schema.trained import TrainedOrigin
-from medtransfer.config.schema.values import Name, OpenShare, Pixels, Rate
+from medtransfer.config.schema.values import Name, OpenShare, Pixels, Place, Rate
 
 Share = Annotated[Rate, Field(le=1)]
 
@@ -21,6 +21,10 @@ class PretextOrigin(TrainedOrigin):
     """learning rate as it is; null: pretrain.lr, scaled linearly to batch_size"""
     normalise: bool
     """whether images are normalised by ImageNet's mean and standard deviation; false: they are in [0, 1]"""
+    source: Name | None
+    """name of its source dataset; null: pretrain.source"""
+    source_root: Place | None
+    """folder of its source; null: pretrain.source_root"""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -91,6 +95,13 @@ class SegmentationOrigin(PretextOrigin):
     """decoder of the model; null: the encoder's own"""
     loss: Name | None
     """training loss, as finetune.loss; null: the Dice loss"""
+
+
+class ClassificationOrigin(PretextOrigin):
+    """Classification of labelled images with the optimiser, schedule and input of the other pretext tasks."""
+
+    kind: Literal["classification"]
+    """trained to classify the labelled source images, cropped and flipped alone"""
 
 
 class MaskedOrigin(PretextOrigin):

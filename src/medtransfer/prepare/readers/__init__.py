@@ -9,6 +9,6 @@ from medtransfer.registry import Registry
 NAMES = (
     "acdc", "covid-qu", "idrid", "folder", "nnunet", "msd", "nifti", "tiff", "dicom", "table", "image-folder",
     "chestxray14", "chexpert", "rsna-pe", "shenzhen", "aptos", "patchcamelyon", "kermany", "nih-four-findings", "siim",
-    "flowers17", "flowers102", "oxford-pets", "oxford-pets-breeds", "cityscapes", "voc2012", "camvid",
+    "flowers17", "flowers102", "oxford-pets", "oxford-pets-breeds", "cityscapes", "voc2012", "camvid", "crops",
 )  # fmt: skip
 READERS: Registry[Reader] = Registry({name: f"{__name__}.{name.replace('-', '_')}:scan" for name in NAMES})

@@ -4,7 +4,14 @@ from pathlib import Path
 from typing import Protocol
 
 from medtransfer.config import ContinuedOrigin, Pretrain, Section, SupervisedOrigin
-from medtransfer.config.schema import ConRecOrigin, MaskedOrigin, ReconstructionOrigin, SegmentationOrigin, SimCLROrigin
+from medtransfer.config.schema import (
+    ClassificationOrigin,
+    ConRecOrigin,
+    MaskedOrigin,
+    ReconstructionOrigin,
+    SegmentationOrigin,
+    SimCLROrigin,
+)
 from medtransfer.pretrain.objectives.classification import Classification
 from medtransfer.pretrain.objectives.conrec import ConRec
 from medtransfer.pretrain.objectives.masked import MaskedPatches
@@ -57,5 +64,5 @@ ORIGINS: dict[str, Origin] = {
     "package": InstalledPackage(), "catalogue": Published(), "soup": Soup(), "fused": Fused(),
     "simclr": Trained(SimCLR, SimCLROrigin), "reconstruction": Trained(Reconstruction, ReconstructionOrigin),
     "conrec": Trained(ConRec, ConRecOrigin), "segmentation": Trained(SourceSegmentation, SegmentationOrigin),
-    "masked": Trained(MaskedPatches, MaskedOrigin),
+    "masked": Trained(MaskedPatches, MaskedOrigin), "classification": Trained(Classification, ClassificationOrigin),
 }  # fmt: skip
