@@ -48,6 +48,22 @@ def test_a_study_asks_each_origin_for_its_epochs(workplace: Path, tiny_params):
     ]  # fmt: skip
 
 
+def test_decoders_are_transferred_where_checkpoints_hold_them(workplace: Path, tiny_params):
+    lists = {
+        "study.origins": ["simple", "simclr", "conrec"], "study.modes": ["full", "seg-enc-dec"], "study.epochs": "last",
+        "study.seeds": [1], "study.random": "once",
+    }  # fmt: skip
+    names = {(cell.origin, bool(cell.epoch), cell.mode) for cell in study.study_cells(tiny_params(lists), {})}
+    assert names == {
+        ("simple", False, "full"), ("simple", True, "full"), ("simclr", True, "full"), ("conrec", True, "full"),
+        ("conrec", True, "seg-enc-dec"),
+    }  # fmt: skip
+    each = study.study_cells(tiny_params({**lists, "study.random": "each"}), {})
+    assert [cell.epoch > 0 for cell in each if cell.mode == "seg-enc-dec"] == [False, True]
+    given = study.study_cells(tiny_params(lists), {"mode": ["seg-enc-dec"]})
+    assert {cell.origin for cell in given} == {"simple", "simclr", "conrec"}  # refused with the reason when it is fine-tuned
+
+
 @pytest.mark.parametrize(
     ("epochs", "random", "expected"),
     [

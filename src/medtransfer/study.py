@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import yaml
 
 from medtransfer import tracking
-from medtransfer.config import Params, seeded_names
+from medtransfer.config import Params, PretextOrigin, seeded_names
 from medtransfer.errors import InputError, StageError, TemporaryError
 from medtransfer.hashing import digest
 from medtransfer.launchers import is_main_process, without_launcher
@@ -309,12 +309,14 @@ def described(params: Params) -> "Described":
 
 
 def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellName]:
-    """List every cell of the study.
+    """List every cell of the study; a mode that starts the decoder has those whose checkpoints hold one, unless `given` names it.
 
     Args:
         params: parameters whose section `study` names the cells.
         given: lists that replace the study's, by field of CellName.
     """
+    from medtransfer.modes import MODES
+
     chosen = params.study
     names = [
         (target, encoder, origin, epoch)
@@ -325,7 +327,17 @@ def study_cells(params: Params, given: "Mapping[str, list[Any]]") -> list[CellNa
     portions = list_portions(
         given.get("size", chosen.sizes), given.get("fold", [None]), given.get("folds", [chosen.folds])
     )  # fmt: skip
-    return [CellName(*name, *repeat, **portion) for name in names for repeat in repeats for portion in portions]
+    return [
+        CellName(*name, *repeat, **portion) for name in names for repeat in repeats for portion in portions
+        if "mode" in given or not MODES[repeat[0]].decoder_transferred or _has_decoder(params, name[2], name[3])
+    ]  # fmt: skip
+
+
+def _has_decoder(params: Params, origin: str, epoch: int) -> bool:
+    """Return whether a checkpoint holds a decoder that a study transfers; random weights once have no use for a random one."""
+    entry = params.pretrain.origins[origin]
+    once = params.study.random == "once" and len(params.study.modes) > 1
+    return isinstance(entry, PretextOrigin) and entry.has_decoder and bool(epoch or not once)
 
 
 def list_portions(

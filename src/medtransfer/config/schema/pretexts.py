@@ -27,6 +27,11 @@ class PretextOrigin(TrainedOrigin):
     """folder of its source; null: pretrain.source_root"""
 
     @property
+    def has_decoder(self) -> bool:
+        """Whether its checkpoints hold a decoder."""
+        return "decoder" in type(self).model_fields
+
+    @property
     def options(self) -> dict[str, Any]:
         """Kind and options of the pretext task alone."""
         return self.model_dump(mode="json", exclude=set(PretextOrigin.model_fields))

@@ -45,8 +45,8 @@ class Replay(Section):
 
     out: Out
     """folder of the replayed tables"""
-    paper: Literal["hidy", "hosseinzadeh-taher", "truong"]
-    """hidy: from the released files below | hosseinzadeh-taher, truong: from the printed tables"""
+    paper: Literal["hidy", "hosseinzadeh-taher", "truong", "dippel"]
+    """hidy: from the released files below | hosseinzadeh-taher, truong, dippel: from the printed tables"""
     downstream: Place | None
     """downstream_scores.csv of the paper's authors"""
     robustness: Place | None

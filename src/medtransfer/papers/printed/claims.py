@@ -41,6 +41,7 @@ class Claim:
         least: groups that must count for the claim to hold; None for all.
         lower: whether lower numbers are ahead, as of epochs.
         ties: whether equal numbers count as ahead.
+        same: whether the claim is that the numbers of a pair do not differ significantly: such a pair counts as ahead.
         rounding: largest difference between a claimed and a computed amount that counts as the same, in the table's unit.
     """
 
@@ -51,6 +52,7 @@ class Claim:
     least: int | None = None
     lower: bool = False
     ties: bool = False
+    same: bool = False
     rounding: float = ROUNDING
 
 
@@ -147,9 +149,12 @@ def _compare(claim: Claim, group: str, pair: Pair, cells: Mapping[Key, Cell]) ->
     one, other = first.summary(), second.summary()
     if one is None or other is None:
         return Comparison(group, first, second, gain, ahead, None, None, None, None)
+    p = student(one, other).p
+    if claim.same:
+        ahead = p >= SIGNIFICANT
     wide, wide_other = first.summary(ddof=0), second.summary(ddof=0)
     assert wide is not None and wide_other is not None
     return Comparison(
-        group, first, second, gain, ahead, student(one, other).p, student(wide, wide_other).p, welch(one, other).p,
+        group, first, second, gain, ahead, p, student(wide, wide_other).p, welch(one, other).p,
         sign * hedges_g(one, other),
     )  # fmt: skip

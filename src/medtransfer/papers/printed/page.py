@@ -45,10 +45,16 @@ def comparison_rows(judged: Sequence[Judged]) -> list[Row]:
 
 def verdict(judged: Sequence[Judged]) -> str:
     """Say in one sentence how far the printed numbers bear out the claims."""
-    holding, tested = [one for one in judged if one.holds == "holds"], sum(one.tested for one in judged)
-    clear = sum(one.count("significant") for one in judged)
-    bare = sum(not one.count("significant") and one.tested > 0 for one in holding)
-    text = f"By the printed means {len(holding)} of {len(judged)} claims hold. Of their {tested} comparisons with printed spreads "
+    holding = [one for one in judged if one.holds == "holds"]
+    differing = [one for one in judged if not one.claim.same]
+    tested, clear = sum(one.tested for one in differing), sum(one.count("significant") for one in differing)
+    bare = sum(not one.count("significant") and one.tested > 0 for one in holding if not one.claim.same)
+    alike = sum(one.tested for one in judged) - tested
+    text = f"By the printed means {len(holding)} of {len(judged)} claims hold. "
+    if alike:
+        unlike = sum(not comparison.ahead for one in judged if one.claim.same for comparison in one.comparisons)
+        text += f"Of {alike} comparisons that are claimed to show no difference {unlike} are significant. "
+    text += f"Of {'the' if alike else 'their'} {tested} {'other ' if alike else ''}comparisons with printed spreads "
     text += f"{clear} are significant as claimed at {SIGNIFICANT:g} before any correction"
     if bare:
         text += f"; {bare} of the claims that hold rest on no significant comparison at all"

@@ -1,11 +1,11 @@
 """A paper of which only printed tables exist."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from medtransfer.papers.printed.claims import Claim
-from medtransfer.papers.printed.tables import Cell
+from medtransfer.papers.printed.tables import Cell, read_printed
 
 ANY = "any"
 
@@ -55,6 +55,7 @@ class Paper:
         caveats: what limits a test on its numbers.
         setting: what a printed result was measured on; None of one that is no result, or cannot be computed again.
         unit: our metric times this is in the unit of the tables.
+        assumed_runs: runs that a spread is over where the paper does not say; None: such spreads are not tested.
     """
 
     name: str
@@ -63,3 +64,11 @@ class Paper:
     caveats: Sequence[str]
     setting: Callable[[Cell], Setting | None]
     unit: float
+    assumed_runs: int | None = None
+
+    def cells(self) -> list[Cell]:
+        """Read the printed tables; a spread over an unsaid number of runs is taken to be over `assumed_runs`."""
+        return [
+            replace(cell, n=self.assumed_runs) if cell.n is None and cell.std is not None else cell
+            for cell in read_printed(self.name)
+        ]  # fmt: skip

@@ -9,7 +9,6 @@ from medtransfer.locks import exclusive
 from medtransfer.papers.printed import ours, page
 from medtransfer.papers.printed.claims import judge
 from medtransfer.papers.printed.registry import PAPERS
-from medtransfer.papers.printed.tables import read_printed
 from medtransfer.records import write_text
 from medtransfer.records.tables import as_csv
 
@@ -25,7 +24,8 @@ def run(section: Replay) -> str:
     Returns:
         The text for the terminal.
     """
-    paper, cells = PAPERS[section.paper], read_printed(section.paper)
+    paper = PAPERS[section.paper]
+    cells = paper.cells()
     by_key = {(cell.table, cell.row, cell.column): cell for cell in cells}
     judged = [judge(claim, by_key) for claim in paper.claims]
     found = ours.find_ours(paper, cells)
