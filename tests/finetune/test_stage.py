@@ -490,6 +490,17 @@ def test_validation_every_few_epochs_leaves_the_training_as_it_is(finetune):
     assert [(point.step, point.value) for point in points] == [(2, dice[1]), (3, dice[2])]
 
 
+def test_a_curve_on_the_test_samples_leaves_the_training_as_it_is_and_ends_at_the_result(finetune):
+    chosen = {"overlays": 0, "train_epochs": 3}
+    plain, curved = (finetune(wanted(), {**chosen, "test_every": every, "out": f"m{every}"}) for every in (None, 2))
+    assert weights_of(wanted(), "mNone") == weights_of(wanted(), "m2") and plain.metrics == curved.metrics
+    first, second, last = curved.curves["test_dice"]
+    assert first is None and second is not None and last == pytest.approx(curved.metrics["dice"], abs=1e-6)
+    assert "test_dice" not in plain.curves and plain.key != curved.key
+    history = tracking.read_curves([one.id for one in runs()], "test_dice")
+    assert sorted(map(len, history.values())) == [0, 2]
+
+
 def test_the_loss_of_the_validation_samples_is_monitored_and_lowers_the_rate(finetune, watched):
     """The published recipe of classification: Adam, a lower rate on a plateau, the lowest validation loss."""
     recipe = {"optimiser": "adam", "weight_decay": 0.0, "lr": 0.03, "schedule": "plateau", "plateau_patience": 0,

@@ -14,7 +14,7 @@ from medtransfer.studies.printed import tables_of
 from medtransfer.working_folder import load_study
 
 ROOT = Path(__file__).parents[2]
-WHOLE = ["hidy", "hosseinzadeh-taher", "truong"]
+WHOLE = ["dippel", "hidy", "hosseinzadeh-taher", "truong"]
 
 
 def cells_of(chosen: StudyFile) -> list[CellName]:
@@ -94,15 +94,34 @@ def test_the_study_of_truong_has_the_cells_of_its_tables() -> None:
         ("hidy", ("acdc", "unet", "", 0, "decoder", None), 0.895),
         ("truong", ("patchcamelyon", "resnet50", "supervised", 1, "linear", 500), 0.7517),
         ("truong", ("patchcamelyon", "resnet50", "supervised", 0, "full", 50000), 0.8515),
+        ("dippel", ("flowers17", "dippel-unet", "simclr-flowers102", 0, "full", 8), 0.791),
+        ("dippel", ("voc-aeroplane", "dippel-unet", "classification-cars", 900, "full", None), 0.683),
+        ("dippel", ("voc-cat", "dippel-unet", "segmentation-dogs", 300, "seg-enc-dec", None), 0.832),
     ],
 )  # fmt: skip
 def test_printed_numbers_are_found(name: str, arguments: tuple, mean: float | None) -> None:
     """Tables 2 and 3 of arXiv:2108.05930, 1 of arXiv:2410.18677, 2 and 3 of arXiv:2108.10048."""
     chosen = load_study(name)
     tables = tables_of(chosen)
-    part = next(part.name for part in chosen.parts if arguments[0] in part.params.study.targets)
+    part = next(
+        part.name for part in chosen.parts
+        if arguments[0] in part.params.study.targets and arguments[-1] in part.params.study.sizes
+    )  # fmt: skip
     number = tables[part].find(*arguments)
     assert number is not None and (mean is None or number.mean == pytest.approx(mean))
+
+
+def test_the_study_of_dippel_has_three_runs_of_every_printed_mean() -> None:
+    """Tables 2, 4 and 5, of 36, 18 and 8 means."""
+    chosen = load_study("dippel")
+    tables, found = tables_of(chosen), []
+    for part in chosen.parts:
+        for cell in study.study_cells(part.params, {}):
+            number = tables[part.name].find(cell.target, cell.encoder, cell.origin, cell.epoch, cell.mode, cell.size)
+            assert number is not None and number.n == 3
+            found.append((number.table, number.mean, cell.target, cell.origin, bool(cell.epoch), cell.mode, cell.size))
+    assert len(found) == 3 * len(set(found)) == 186
+    assert [len({one for one in found if one[0] == table}) for table in ("table2", "table4", "table5")] == [36, 18, 8]
 
 
 @pytest.mark.parametrize("name", ["hosseinzadeh-taher", "truong"])
@@ -212,7 +231,7 @@ def test_what_is_wrong_with_a_file_is_said(sections: dict, said: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nothing", "expected the name of a study (hidy, hidy-small, .*) or its file, but got 'nothing'; correct it, or see"),
+        ("nothing", "expected the name of a study (dippel, dippel-small, .*) or its file, but got 'nothing'; correct it, or see"),
         ("truong/pneumonia", "expected a part of the study truong (patchcam-resnet50, .*), but got 'pneumonia'; correct it"),
         ("hidy/all", r"expected a part of the study hidy (it has none), but got 'all'; correct it"),
     ],

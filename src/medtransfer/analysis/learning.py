@@ -1,4 +1,4 @@
-"""How fast fine-tunings learn: curves on the validation samples, and the epochs that they say."""
+"""How fast fine-tunings learn: curves on the validation samples, or the test samples, and the epochs that they say."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from medtransfer import tracking
 from medtransfer.analysis.starts import Start, StartComparison
 
 SHARE = 0.95  # of the way from chance to the highest final mean: what counts as having learned
-Curve = Mapping[int, float]  # validation value by epoch
+Curve = Mapping[int, float]  # value by epoch
+VALIDATION, TEST = "validation", "test"
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,12 @@ class Learning:
 
     Attributes:
         start: the initialisation.
-        curves: value of the metric on the validation samples by epoch, for every run that has one.
+        curves: value of the metric on the samples by epoch, for every run that has one.
         best: epoch of the best value of every run, the earliest of a tie.
         last: last epoch of every run, where early stopping ended it.
         reached: first epoch of every run whose value is at least `level`; None where it never is.
         level: `SHARE` of the way from chance to the highest final mean of all initialisations of the target.
+        samples: samples of the curves, `validation` or, without any, `test`.
     """
 
     start: Start
@@ -30,6 +32,7 @@ class Learning:
     last: tuple[int, ...]
     reached: tuple[int | None, ...]
     level: float
+    samples: str = VALIDATION
 
     @property
     def mean(self) -> dict[int, float]:
@@ -39,7 +42,7 @@ class Learning:
 
 
 def read_learning(comparisons: Sequence[StartComparison]) -> tuple[tuple[Learning, ...], ...]:
-    """Read the validation curves of every comparison's runs from the store; empty for one without any.
+    """Read the validation curves of every comparison's runs from the store, or else the test curves; empty for one without any.
 
     Args:
         comparisons: initialisations by target.
@@ -51,16 +54,24 @@ def read_learning(comparisons: Sequence[StartComparison]) -> tuple[tuple[Learnin
     for comparison in comparisons:
         ids = [run for row in comparison.rows for run in row.start.runs]
         runs.setdefault(comparison.metric.name, []).extend(ids)
-    curves = {name: tracking.read_curves(ids, f"validation_{name}") for name, ids in runs.items() if ids}
-    return tuple(learning(comparison, curves.get(comparison.metric.name, {})) for comparison in comparisons)
+    curves = {
+        (samples, name): tracking.read_curves(ids, f"{samples}_{name}")
+        for name, ids in runs.items() if ids for samples in (VALIDATION, TEST)
+    }  # fmt: skip
+    return tuple(
+        learning(comparison, curves.get((VALIDATION, comparison.metric.name), {}))
+        or learning(comparison, curves.get((TEST, comparison.metric.name), {}), TEST)
+        for comparison in comparisons
+    )
 
 
-def learning(comparison: StartComparison, curves: Mapping[str, Curve]) -> tuple[Learning, ...]:
+def learning(comparison: StartComparison, curves: Mapping[str, Curve], samples: str = VALIDATION) -> tuple[Learning, ...]:
     """Summarise the curves of a comparison's initialisations.
 
     Args:
         comparison: initialisations of one target.
-        curves: validation curve by run.
+        curves: curve by run.
+        samples: samples of the curves.
     """
     starts = {row.start.name: row.start for row in comparison.rows}
     found = {name: [curves[run] for run in start.runs if curves.get(run)] for name, start in starts.items()}
@@ -75,6 +86,7 @@ def learning(comparison: StartComparison, curves: Mapping[str, Curve]) -> tuple[
             starts[name], tuple(own), tuple(max(curve, key=lambda epoch: (curve[epoch], -epoch)) for curve in own),
             tuple(max(curve) for curve in own),
             tuple(min((epoch for epoch, value in curve.items() if value >= level), default=None) for curve in own), level,
+            samples,
         )
         for name, own in found.items()
     )  # fmt: skip

@@ -17,7 +17,7 @@ ADDED = {
     "schedule": "polynomial", "warmup": 0, "layer_decay": 1.0, "augmentation": None, "validate_every": 1, "patience": None,
     "evaluate": "test", "validation": 0.0, "validation_seed": 0, "label_smoothing": 0.0, "ten_crop": False,
     "plateau_factor": 0.5, "plateau_patience": 5, "monitor": "metric",
-    "sampling": "balanced", "subset_seed": None,
+    "sampling": "balanced", "subset_seed": None, "test_every": None,
 }  # fmt: skip
 
 
@@ -53,6 +53,7 @@ class Protocol:
     patience: int | None
     monitor: str
     select: str
+    test_every: int | None
     evaluate: str
     validation: float
     validation_seed: int

@@ -189,9 +189,10 @@ def _fit(tuning: FineTuning, fabric: Fabric, model: nn.Module, handle: tracking.
     )
     handle.log_curves(by_epoch(trainer.curves))  # of the epochs before an interruption
     validation, protocol = _validation(tuning, trainer, samples), tuning.protocol
+    watched = _test_curve(tuning, trainer, samples)
 
     def observe(epoch: int, values: dict[str, float]) -> None:
-        values |= validation.values(epoch)
+        values |= validation.values(epoch) | watched(epoch)
         handle.log_metrics(values, epoch)
 
     trainer.train(
@@ -233,6 +234,23 @@ def _validation(tuning: FineTuning, trainer: Trainer, opened: Callable[..., Samp
         patience=protocol.patience, earlier=trainer.curves.get(monitored, []),
         best=tuning.folder / ".best.safetensors" if protocol.select == "validation" else None,
     )  # fmt: skip
+
+
+def _test_curve(
+    tuning: FineTuning, trainer: Trainer, opened: Callable[..., Samples]
+) -> Callable[[int], dict[str, float]]:  # fmt: skip
+    """Return what is measured on the test samples after an epoch, for the curve alone; empty but every `test_every` epochs."""
+    primary, protocol = tuning.task.primary.name, tuning.protocol
+    if protocol.test_every is None:
+        return lambda epoch: {}
+    samples, every = opened("test"), protocol.test_every
+
+    def measure(epoch: int) -> dict[str, float]:
+        if epoch % every and epoch != protocol.train_epochs:
+            return {}
+        return {f"test_{primary}": _evaluate(tuning, trainer.fabric, trainer.steps.kept, samples, light=True).metrics[primary]}
+
+    return measure
 
 
 def _test(tuning: FineTuning, fabric: Fabric, model: nn.Module) -> dict[str, float]:

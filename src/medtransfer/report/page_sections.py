@@ -206,7 +206,7 @@ def _start(comparison: StartComparison, learned: Sequence[Learning]) -> Markup:
     if not learned:
         return table
     label = comparison.metric.label
-    drawn = learning.validation_curves(learned, label, f"{comparison.name}: validation {label} by fine-tuning epoch")
+    drawn = learning.validation_curves(learned, label, f"{comparison.name}: {learned[0].samples} {label} by fine-tuning epoch")
     rows = html.table(starts_text.learning_rows(learned))
     return Markup().join([table, html.figure(drawn), rows, html.note(starts_text.explain_learning(learned, label))])
 

@@ -94,7 +94,7 @@ def explain(comparisons: Sequence[StartComparison], confidence: float, margin: f
 def explain_learning(learnings: Sequence[Learning], label: str) -> str:
     """Say what the curves and their epochs are."""
     return (
-        f"{label} of the validation samples by fine-tuning epoch: a thin line per run, a thick one for the mean as far as all runs "
-        f"go. Reached is {number(learnings[0].level)}, {100 * SHARE:g} % of the way from chance to the highest final mean; the "
-        "median is over the runs that reach it."
+        f"{label} of the {learnings[0].samples} samples by fine-tuning epoch: a thin line per run, a thick one for the mean as far "
+        f"as all runs go. Reached is {number(learnings[0].level)}, {100 * SHARE:g} % of the way from chance to the highest final "
+        "mean; the median is over the runs that reach it."
     )

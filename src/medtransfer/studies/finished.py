@@ -23,12 +23,14 @@ class Finished:
         metric: name of the primary metric.
         value: its value on the test samples.
         seconds: duration of training and testing; None where it is not known.
+        run: id of its run.
     """
 
     cell: CellName
     metric: str
     value: float
     seconds: float | None
+    run: str
 
 
 def read_finished(part: Part, cells: Sequence[CellName], runs: Sequence[tracking.StoredRun]) -> list[Finished]:
@@ -50,7 +52,7 @@ def read_finished(part: Part, cells: Sequence[CellName], runs: Sequence[tracking
             continue
         if (value := run.metrics.get(params["primary"])) is not None:
             seconds = run.tags.get("seconds")
-            newest[cell] = Finished(cell, params["primary"], value, float(seconds) if seconds else None)
+            newest[cell] = Finished(cell, params["primary"], value, float(seconds) if seconds else None, run.id)
     return [newest[cell] for cell in cells if cell in newest]
 
 

@@ -7,7 +7,8 @@ from itertools import product
 from medtransfer.config.schema.study_file import Printed
 from medtransfer.config.study_files import StudyFile
 from medtransfer.errors import InputError
-from medtransfer.papers.printed.tables import Cell, read_printed
+from medtransfer.papers.printed.registry import PAPERS
+from medtransfer.papers.printed.tables import Cell
 from medtransfer.records import size_text
 
 RANDOM, ALL = "random", "all"
@@ -76,7 +77,7 @@ def tables_of(chosen: StudyFile) -> dict[str, Tables]:
 def _read(paper: str) -> list[Cell]:
     """Read the printed numbers of a paper; those of Hidy et al. have the row `<dataset>/<encoder>/<mode>`."""
     if paper != "hidy":
-        return read_printed(paper)
+        return PAPERS[paper].cells() if paper in PAPERS else []
     from medtransfer.papers.hidy2024.printed import printed_cells
 
     return [

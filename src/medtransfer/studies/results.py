@@ -12,18 +12,20 @@ from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.studies.finished import repetitions
 from medtransfer.studies.printed import RANDOM, Number, Tables, tables_of
 from medtransfer.studies.rows import Key, Row, list_rows
+from medtransfer.studies.scenarios import write_scenarios
 
 CSV, MARKDOWN = "study.csv", "study.md"
 Start = tuple[str, str, int]  # encoder, origin, epoch
 
 
 def write_results(chosen: StudyFile, out: Path) -> str:
-    """Write `study.csv` and `study.md`; return a summary for the terminal."""
+    """Write `study.csv`, `study.md` and what `write_scenarios` adds; return a summary for the terminal."""
     rows, tables = list_rows(chosen), tables_of(chosen)
     lines = [line for row in rows for line in _lines(row, tables)]
     missing = sum(len(row.cells) - len(row.finished) for row in rows)
     write_text(out / CSV, as_csv(lines))
-    write_text(out / MARKDOWN, _markdown(chosen, lines, missing))
+    scenarios = write_scenarios(rows, tables, chosen.parts[0].params.report.confidence, out)
+    write_text(out / MARKDOWN, _markdown(chosen, lines, missing, scenarios))
     return _summary(chosen, lines, missing, out)
 
 
@@ -61,7 +63,7 @@ def _line(key: Key, part: str, metric: str, start: Start, values: Sequence[float
     }  # fmt: skip
 
 
-def _markdown(chosen: StudyFile, lines: Sequence[dict[str, Any]], missing: int) -> str:
+def _markdown(chosen: StudyFile, lines: Sequence[dict[str, Any]], missing: int, more: Sequence[str]) -> str:
     blocks: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for line in lines:
         blocks.setdefault((line["target"], line["mode"], line["size"]), []).append(line)
@@ -74,7 +76,7 @@ def _markdown(chosen: StudyFile, lines: Sequence[dict[str, Any]], missing: int) 
             "p is that of Welch's test against the printed mean and spread, not corrected for the number of comparisons. A "
             "difference may come from the split, since few papers publish theirs, and from all that they do not say."
         )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *more]) + "\n"
 
 
 def _readable(line: dict[str, Any]) -> dict[str, Any]:

@@ -120,6 +120,8 @@ class Finetune(Section):
     """what validation looks at for the schedule plateau, patience and select; metric: the primary one | loss: the training loss"""
     select: Literal["last", "validation"]
     """epoch whose model is kept: the last, or the best on validation samples"""
+    test_every: Positive | None
+    """epochs from one curve point on the test samples to the next, to watch alone: nothing is chosen by it; null: no curve"""
     evaluate: Literal["test", "validation"]
     """samples that the trained model is evaluated on; validation: the test set is not looked at"""
     validation: BelowOne
@@ -153,6 +155,8 @@ class Finetune(Section):
             raise ValueError(f"fold must be from 1 to folds, but they are {self.fold} and {self.folds or 'null'}")
         if self.class_weights is not None and not any(self.class_weights):
             raise ValueError("class_weights must not all be 0")
+        if self.test_every is not None and self.evaluate == "validation":
+            raise ValueError("test_every must be null with evaluate: validation, which does not look at the test samples")
         return self
 
 

@@ -1,4 +1,4 @@
-"""Picture of the validation curves of a target's fine-tunings, with a colour per initialisation."""
+"""Picture of the curves of a target's fine-tunings, with a colour per initialisation."""
 
 from collections.abc import Sequence
 
@@ -44,6 +44,6 @@ def draw_curves(figure: FigureBase, learnings: Sequence[Learning], label: str, h
         axes.scatter([epoch], [mean[epoch]], 20, colour, zorder=3, clip_on=False, urls=[
             f"{one.start.name}: {number(mean[epoch])} after epoch {epoch}"
         ])  # fmt: skip
-    figure.text(0.012, 1 - 14 / height, f"validation {label}", color=BLACK)
+    figure.text(0.012, 1 - 14 / height, f"{learnings[0].samples} {label}", color=BLACK)
     figure.text(0.012, (floor - 36) / height, "fine-tuning epoch", color=BLACK)
     figure.legend(loc="lower left", bbox_to_anchor=(0, 0), frameon=False, fontsize=10.5, labelcolor=BLACK, labelspacing=0.25)
