@@ -1,0 +1,73 @@
+"""Scenarios of a study: steps to the level, decoder gains beside printed ones, and figures, from numbers made by hand."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from medtransfer import tracking
+from medtransfer.config.study_files import Part
+from medtransfer.records import CellName
+from medtransfer.studies.finished import Finished
+from medtransfer.studies.printed import tables_of
+from medtransfer.studies.rows import Key, Planned, Row
+from medtransfer.studies.scenarios import write_scenarios
+from medtransfer.studies.workload import Work
+from medtransfer.working_folder import load_study
+
+# Epochs are of 3 steps, 42 images in batches of 16. Final Dice of seeds 0 and 1, and the Dice after 100 and 200 epochs.
+RUNS = {
+    ("random", "full"): ([0.80, 0.84], [0.60, 0.70], [0.80, 0.84]),
+    ("conrec-flowers102", "full"): ([0.90, 0.92], [0.80, 0.87], [0.90, 0.92]),
+    ("conrec-flowers102", "seg-enc-dec"): ([0.91, 0.95], [0.89, 0.90], [0.91, 0.95]),
+}
+
+
+def planned(part: Part, origin: str, mode: str, seed: int, value: float) -> Planned:
+    epoch = 0 if origin == "random" else 2700
+    name = "simclr-flowers102" if origin == "random" else origin
+    cell = CellName("flowers17", "dippel-unet", name, epoch, mode, seed, size=42)
+    epochs = part.params.finetune.train_epochs
+    return Planned(part, cell, 42, Work(3 * epochs, 42 * epochs), Finished(cell, "dice", value, 1.0, f"{origin}{mode}{seed}"))
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Row]:
+    monkeypatch.chdir(tmp_path)
+    (part,) = load_study("dippel/flowers-5").parts
+    curves = {
+        f"{origin}{mode}{seed}": {100: early[seed], 200: late[seed]}
+        for (origin, mode), (_, early, late) in RUNS.items() for seed in (0, 1)
+    }  # fmt: skip
+    monkeypatch.setattr(
+        tracking, "read_curves", lambda ids, metric: {one: curves[one] if metric == "test_dice" else {} for one in ids}
+    )
+    return [
+        Row(Key("flowers17", mode, 42), tuple(
+            planned(part, origin, mode, seed, finals[seed])
+            for (origin, own), (finals, _, _) in RUNS.items() if own == mode for seed in (0, 1)
+        )) for mode in ("full", "seg-enc-dec")
+    ]  # fmt: skip
+
+
+def test_steps_and_gains_are_those_by_hand(rows: list[Row], tmp_path: Path) -> None:
+    text = "\n".join(write_scenarios(rows, tables_of(load_study("dippel")), 0.95, tmp_path))
+    with (tmp_path / "scenarios.csv").open() as file:
+        lines = {line["scenario"]: line for line in csv.DictReader(file)}
+    assert [float(line["level"]) for line in lines.values()] == pytest.approx([0.95 * 0.93] * 3)  # .8835, of the best mean
+    best, encoder, random = lines.values()
+    assert (best["scenario"], best["steps"], best["reached"]) == ("dippel-unet conrec-flowers102, seg-enc-dec", "300.0", "2")
+    assert (encoder["steps"], encoder["reached"]) == ("600.0", "2")
+    assert (random["scenario"], random["steps"], random["reached"]) == ("dippel-unet random", "", "0")
+    assert "not reached" in text and "0 of 2" in text and "600 (600 to 600)" in text
+    with (tmp_path / "decoders.csv").open() as file:
+        (gain,) = csv.DictReader(file)
+    assert (gain["origin"], gain["n"]) == ("conrec-flowers102", "2")
+    assert float(gain["gain"]) == pytest.approx((0.01 + 0.03) / 2)
+    assert float(gain["printed_gain"]) == pytest.approx(0.922 - 0.921)  # table 2, 5 % of the flowers
+    assert (tmp_path / "curves-flowers17-42.png").stat().st_size > 5000
+
+
+def test_a_study_without_curves_and_decoders_gets_nothing(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "read_curves", lambda ids, metric: {})
+    assert write_scenarios(rows[:1], {}, 0.95, tmp_path / "none") == [] and not (tmp_path / "none").exists()
