@@ -56,7 +56,11 @@ def test_steps_and_gains_are_those_by_hand(rows: list[Row], tmp_path: Path) -> N
         lines = {line["scenario"]: line for line in csv.DictReader(file)}
     assert [float(line["level"]) for line in lines.values()] == pytest.approx([0.95 * 0.93] * 3)  # .8835, of the best mean
     best, encoder, random = lines.values()
-    assert (best["scenario"], best["steps"], best["reached"]) == ("dippel-unet conrec-flowers102, seg-enc-dec", "300.0", "2")
+    assert (best["scenario"], best["steps"], best["reached"]) == (
+        "dippel-unet conrec-flowers102, epoch 2700, seg-enc-dec",
+        "300.0",
+        "2",
+    )
     assert (encoder["steps"], encoder["reached"]) == ("600.0", "2")
     assert (random["scenario"], random["steps"], random["reached"]) == ("dippel-unet random", "", "0")
     assert "not reached" in text and "0 of 2" in text and "600 (600 to 600)" in text

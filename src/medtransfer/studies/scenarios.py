@@ -62,7 +62,7 @@ def write_scenarios(rows: Sequence[Row], tables: Mapping[str, Tables], confidenc
 def _read_curves(cells: Sequence[Planned]) -> tuple[str, dict[str, Curve]]:
     """Return the samples of the curves, and by run the curve over steps."""
     by_metric: dict[str, list[Planned]] = defaultdict(list)
-    for one in cells:
+    for one in (one for one in cells if not MODES[one.cell.mode].on_features):  # those have no steps on images
         assert one.finished is not None
         by_metric[one.finished.metric].append(one)
     for samples in WATCHED:
@@ -94,7 +94,8 @@ def _scenarios(group: Sequence[Planned]) -> dict[str, list[Planned]]:
     found: dict[str, list[Planned]] = defaultdict(list)
     for one in group:
         mode = "" if one.cell.mode == "full" else f", {one.cell.mode}"
-        found[f"{one.cell.encoder} {one.cell.origin if one.cell.epoch else RANDOM}{mode}"].append(one)
+        weights = f"{one.cell.origin}, epoch {one.cell.epoch}" if one.cell.epoch else RANDOM
+        found[f"{one.cell.encoder} {weights}{mode}"].append(one)
     return dict(sorted(found.items(), key=lambda item: -fmean(_values(item[1]))))
 
 
