@@ -184,7 +184,7 @@ def cka(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], **options: 
 @force_option
 @click.option("--study", "whole_study", is_flag=True, help="every cell of the section `study` that matches the other options")
 def finetune(files: tuple[Path, ...], debug: bool, force: bool, whole_study: bool, **options: str | None) -> None:
-    """Train and test segmentation models from checkpoints.
+    """Train and test models of masks or labels from checkpoints.
 
     Lists make several cells, such as --epoch 0,10 --mode full,decoder --seed 1,2.
     """
@@ -266,7 +266,7 @@ def guard(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
 @force_option
 @click.argument("more", nargs=-1, metavar="[MODEL]...")
 def predict(files: tuple[Path, ...], debug: bool, force: bool, more: tuple[str, ...], **options: str | None) -> None:
-    """Predict masks of new images, in the geometry of each image.
+    """Predict masks, or labels, of new images.
 
     Models to average may also be written one after the other, as in --model models/a models/b.
     """

@@ -6,15 +6,17 @@ from pathlib import Path
 
 from medtransfer.config import Params
 from medtransfer.config.loaded_files import predict_command, repeated_options
-from medtransfer.records import LABELS_FILE, MASKS_FILE, MODEL_FILE, CellName
+from medtransfer.records import LABELS_FILE, MASKS_FILE, MODEL_FILE, CellName, checkpoint_path, series_folder
 
 FEW_MODELS = 3  # whose commands of `predict` are printed one by one
 
 
 def after_prepare(params: Params) -> str:
-    """Say where the preview of a target is, and which commands take it."""
+    """Say where the preview of a target is, and which commands take it; `finetune` where its checkpoint exists."""
     folder, name = Path(params.prepare.out) / params.prepare.target, shlex.quote(params.prepare.target)
-    labelled = any((folder / file).is_file() for file in (MASKS_FILE, LABELS_FILE))
+    start = params.finetune
+    checkpoint = checkpoint_path(series_folder(Path(params.pretrain.out), start.encoder, start.origin), start.epoch)
+    labelled = any((folder / file).is_file() for file in (MASKS_FILE, LABELS_FILE)) and checkpoint.is_file()
     commands = [f"`medtransfer {stage} --target {name}{repeated_options()}`" for stage in ("rank", "finetune")[: 1 + labelled]]
     return f"look at {folder / 'preview.png'}\nnext: {' or '.join(commands)}"
 

@@ -9,10 +9,11 @@ from PIL import Image
 from tests.prepare.label_layouts import picture, write_dicom, write_lines
 
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import Item, Picture, Scan
+from medtransfer.prepare.readers.contract import Item, Picture, Scan, own_patients
 from medtransfer.prepare.readers.table import scan
 
 SIZE = (20, 24)
+OWN = own_patients("group_by", "'{patient}'")
 
 
 def load(item: Item) -> Picture:
@@ -42,7 +43,7 @@ def test_a_plain_table(root: Path) -> None:
     assert labels(described) == {"a.png": 1, "b.png": 0, "c.png": 1}
     assert (described.task, described.classes, described.channels, described.labels.shape) == ("binary", ("label",), 1, ())
     assert [item.group for item in described.items] == ["a.png", "b.png", "c.png"]
-    assert described.notes == () and described.items[0].files == (root / "a.png", root / "labels.csv")
+    assert described.notes == (OWN,) and described.items[0].files == (root / "a.png", root / "labels.csv")
     assert np.array_equal(load(described.items[1]).image[..., 0], np.asarray(Image.open(root / "b.png")))
 
 
@@ -67,7 +68,7 @@ def test_missing_images_are_named_or_skipped(root: Path) -> None:
     write_lines(root / "labels.csv", "image,label", "a.png,1", "x.png,0", "y.png,0")
     with pytest.raises(InputError, match=r"but 2 rows name an image .* such as .*x\.png in line 3 of .*labels\.csv; complete"):
         run(root)
-    skipped, unnamed = run(root, missing="skip").notes
+    skipped, unnamed, _ = run(root, missing="skip").notes
     assert skipped.startswith("2 rows name") and skipped.endswith("they are skipped")
     assert unnamed == f"2 images are in no row of the table and are not read, such as {root / 'b.png'}"
 
@@ -113,7 +114,7 @@ def test_rows_of_one_image_are_joined(root: Path) -> None:
         run(root, **options)
     described = run(root, **options, repeated="union")
     assert labels(described) == {"a.png": [1, 0], "b.png": [1, 1], "c.png": [0, 0]}
-    assert any(note.startswith("2 images have several rows, which are joined") for note in described.notes)
+    assert any(note.startswith("several rows of 2 image(s) are joined") for note in described.notes)
 
 
 def test_a_row_per_finding(root: Path) -> None:
@@ -126,7 +127,7 @@ def test_rows_that_do_not_count_are_expected_ones(root: Path) -> None:
     write_lines(root / "labels.csv", "image,label,view", "a.png,1,PA", "b.png,0,lateral", "c.png,,PA")
     described = run(root, where={"view": ["PA"]}, blank="leave-out", expected={"all": 3})
     assert labels(described) == {"a.png": 1} and described.left_out == {"all": 2} and described.expected == {"all": 3}
-    assert described.notes == ("2 images are left out, as the options say",)
+    assert described.notes == (OWN, "2 images are left out, as the options say")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_splits_of_lists(root: Path) -> None:
         run(root, split_lists=lists)
     overlap = "1 names are in the list of training images and in another one, which counts (c.png)"
     unused = "1 names in the lists of splits have no image (such as x y.png)"
-    assert run(root, split_lists=lists, missing="skip").notes == (overlap, unused)
+    assert run(root, split_lists=lists, missing="skip").notes == (overlap, unused, OWN)
     write_lines(root / "test.txt", "c.png")
     with pytest.raises(InputError, match=r"'c\.png' in one list, but .*test\.txt has it as test and another list as validation"):
         run(root, split_lists=lists)

@@ -135,7 +135,10 @@ def _read(path: Path, target: str, mode: str) -> dict[str, Any]:
             f"expected a ranking on {target} for the mode {mode} in {path}, but it is of {of[0]}, {of[1]}; {_again(target)}"
         )
     if by not in INDICATORS:
-        raise InputError(f"expected a ranking with masks in {path}, but it prefers nothing; set race.start_from to null")
+        raise InputError(
+            f"expected a ranking by an indicator of labelled pixels in {path}, but it prefers nothing, as without masks and on "
+            "labels of whole images; set race.start_from to null"
+        )
     return dict(summary)
 
 

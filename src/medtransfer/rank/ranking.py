@@ -36,6 +36,7 @@ class Ranking:
         seeds: least number of seeds of an outcome.
         least: outcome up to which models learned nothing.
         maps: features of the images in the plane, by candidate; empty where images have no label of their own.
+        labelled: whether the target's labels are those of whole images.
     """
 
     target: str
@@ -52,6 +53,7 @@ class Ranking:
     seeds: int = 0
     least: float = 0.0
     maps: Mapping[str, FeatureMap] = field(default_factory=dict)
+    labelled: bool = False
 
     @property
     def indicators(self) -> list[str]:

@@ -31,7 +31,7 @@ from medtransfer.rank.over_targets import over_targets, prunings
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.targets import check_images, fitting_indicators, open_target
 from medtransfer.rank.verdict import verdict
-from medtransfer.records import PreparedTarget, write_json, write_text
+from medtransfer.records import IMAGE_TASKS, PreparedTarget, write_json, write_text
 from medtransfer.records.evidence import EvidenceRow
 from medtransfer.records.feature_map import FeatureMap
 from medtransfer.records.ranked import RankedCandidate
@@ -127,6 +127,7 @@ def rank(params: Params) -> Ranking:
             target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
             params.report.confidence, params.report.draws, params.report.seed, params.race.eta, left_out,
             _histories(records, target, evidence, params), maps=_maps(jobs, left_out) if has_map(target) else {},
+            labelled=target.info.task in IMAGE_TASKS,
         )  # fmt: skip
         weights = [record.weights for record in records]
         outcomes, seeds = outcomes_of(weights, target.info.fingerprint, ranking.mode, _metric(target).name, evidence)

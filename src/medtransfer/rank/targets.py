@@ -16,7 +16,7 @@ from medtransfer.indicators.registry import find_indicators
 from medtransfer.indicators.streamed_pass import fits
 from medtransfer.prepare.readers.contract import list_entries, list_folders
 from medtransfer.prepare.stage import prepare
-from medtransfer.records import MASKS_FILE, TARGET_FILE, PreparedTarget
+from medtransfer.records import IMAGE_TASKS, MASKS_FILE, TARGET_FILE, PreparedTarget
 
 log = logging.getLogger("medtransfer")
 
@@ -97,7 +97,8 @@ def fitting_indicators(names: Sequence[str], target: PreparedTarget) -> list[str
     indicators = find_indicators(names, "rank.indicators")
     kept = [indicator.name for indicator in indicators if fits(indicator, target)]
     if left_out := [indicator.name for indicator in indicators if indicator.name not in kept]:
-        log.warning("rank: without masks, %s cannot be measured", ", ".join(left_out))
+        labels = "labels of pixels" if target.info.task in IMAGE_TASKS else "masks"
+        log.warning("rank: without %s, %s cannot be measured", labels, ", ".join(left_out))
     if not kept:
         raise InputError(
             f"expected {MASKS_FILE} in {target.folder}, which {', '.join(left_out)} need, but there is none; add masks, or "

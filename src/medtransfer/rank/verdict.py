@@ -36,6 +36,11 @@ def warnings(ranking: Ranking) -> list[str]:
 
 def _headline(ranking: Ranking) -> str:
     count, where = len(ranking.candidates), _where(ranking)
+    if ranking.by is None and ranking.labelled:
+        return (
+            f"Nothing measured here is known to rank encoders for labels of whole images: {_all(count)}. The columns below "
+            f"describe {'it' if count == 1 else 'them'} on {where}."
+        )
     if ranking.by is None:
         return (
             f"Without masks nothing measured here is known to rank encoders: {_all(count)}. The columns below describe "
@@ -117,6 +122,10 @@ def _agreement(ranking: Ranking) -> str:
 
 
 def _next(ranking: Ranking) -> str:
+    if ranking.by is None and ranking.labelled:
+        return (
+            "Next: fine-tune them with --mode linear, which solves for a head in seconds, or let `medtransfer race` compare them."
+        )
     if not ranking.decides:
         return (
             "Next: take the last checkpoint of each pretraining, or draw masks for some images of at least 6 patients and rank "

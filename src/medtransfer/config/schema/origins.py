@@ -266,7 +266,7 @@ Origin = Annotated[
     | ReconstructionOrigin
     | ConRecOrigin
     | SegmentationOrigin
-    | ClassificationOrigin
-    | MaskedOrigin,
+    | MaskedOrigin
+    | ClassificationOrigin,
     Field(discriminator="kind"),
 ]

@@ -213,6 +213,14 @@ def check_split_folders(folder: Path, read: Collection[str]) -> None:
         )
 
 
+def own_patients(option: str, example: str) -> str:
+    """Return the note of a dataset whose patients are unknown, with the option that names them."""
+    return (
+        f"every picture counts as a patient of its own; if some are of the same patient, set the option `{option}`, such as "
+        f"`{example}`, so that no patient is in two splits"
+    )
+
+
 def match_group(name: str, pattern: str, path: Path, option: str = "group") -> str:
     """Return what an option finds in a name: it is a regular expression with a group, such as that of the patient.
 

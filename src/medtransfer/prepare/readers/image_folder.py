@@ -44,6 +44,7 @@ from medtransfer.prepare.readers.contract import (
     composed,
     list_folders,
     match_group,
+    own_patients,
     read_options,
     require_folder,
 )
@@ -113,10 +114,7 @@ def scan_classes(
         notes.append(f"{left_out.total()} images are left out, of other classes than {', '.join(classes)} or in no list")
     notes += lists.finish()
     if not chosen["group"]:
-        notes.append(
-            "every picture counts as a patient of its own; if some are of the same patient, set the option `group`, such as "
-            r"`'(person\d+)'`, so that no patient is in two splits"
-        )
+        notes.append(own_patients("group", r"'(person\d+)'"))
     return scan_images(
         images, root, size, chosen, task=chosen["task"], classes=classes, citation=chosen["citation"],
         expected=chosen["expected"], tables=lists.files, notes=notes, left_out=left_out,

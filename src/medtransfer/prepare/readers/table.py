@@ -47,7 +47,16 @@ from typing import Any
 
 from medtransfer.data.resizing import Size
 from medtransfer.errors import InputError
-from medtransfer.prepare.readers.contract import ALL, Scan, check_expected, check_kinds, match_group, read_options, require_folder
+from medtransfer.prepare.readers.contract import (
+    ALL,
+    Scan,
+    check_expected,
+    check_kinds,
+    match_group,
+    own_patients,
+    read_options,
+    require_folder,
+)
 from medtransfer.prepare.readers.labelled_images import OPTIONS as IMAGE_OPTIONS
 from medtransfer.prepare.readers.labelled_images import LabelledImage, check_image_options, scan_images
 from medtransfer.prepare.readers.named_images import NamedImages
@@ -108,6 +117,8 @@ def scan_table(
         collected.add(row, name, images.find(name, row.where), lists, root)
     notes = [*collected.check_missing(root), *_note_unnamed(images)]
     notes += lists.finish()
+    if defaults is None and not (chosen["group"] or chosen["group_by"]):
+        notes.append(own_patients("group_by", "'{patient}'"))
     found = list(collected.labelled())
     left_out = {split: len(names) for split, names in collected.left_out.items()}
     if left_out:
@@ -180,7 +191,7 @@ class _Collected:
         """Yield the images with their labels; rows of the same image become one."""
         repeated = [path for path, rows in self._found.items() if len(rows) > 1]
         if repeated:
-            self.notes.append(f"{len(repeated)} images have several rows, which are joined (such as {repeated[0]})")
+            self.notes.append(f"several rows of {len(repeated)} image(s) are joined, such as those of {repeated[0]}")
         for path, rows in self._found.items():
             first = rows[0]
             labels = self._rule.reduce(self._join(path, rows), first.row.where)
