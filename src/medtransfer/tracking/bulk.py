@@ -1,11 +1,12 @@
 """Write finished runs that the tracking store lacks; each becomes FINISHED only when it is complete."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from medtransfer.progress import track
 from medtransfer.tracking import missed, store
-from medtransfer.tracking.query import read_runs
+from medtransfer.tracking.query import peek_runs, read_runs
+from medtransfer.tracking.rows import Plain, write_plain
 from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.runs import Run, closing_on_error, settle
 from medtransfer.tracking.tags import CELL, common_tags
@@ -31,6 +32,9 @@ def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:
     Raises:
         StoreLost: the connection to the store is lost; runs that it has received are not written again next time.
     """
+    started = {run.cell: run.started for run in missed.missed_runs(stage)}
+    if not records or not started and {record.cell for record in records} <= {run.tags[CELL] for run in peek_runs(stage, only=())}:
+        return 0
     client = store.connect()
     with store.one_writer(client):
         finished = {run.tags[CELL] for run in read_runs(stage, only=())}
@@ -42,10 +46,27 @@ def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:
         if lacking:
             experiment, common = store.ask(client, lambda client: store.experiment(client, stage)), common_tags(stage)
             with write_ahead(store.engine(client), store.sqlite_file(client.tracking_uri)):
-                for record in track(lacking.values(), label, len(lacking), "runs"):
-                    _write_run(client, stage, experiment, common, record, started.get(record.cell))
+                written = _write(client, stage, experiment, common, list(lacking.values()), started)
+                for record in track(written, label, len(lacking), "runs"):
                     missed.forget(stage, [record.cell])
     return len(lacking)
+
+
+def _write(
+    client: "MlflowClient", stage: str, experiment: str, common: Mapping[str, str], records: Sequence[RunRecord],
+    started: Mapping[str, int],
+) -> Iterator[RunRecord]:  # fmt: skip
+    """Write runs, first those that are only rows of a database, and yield each record when it is written."""
+    engine = store.engine(client)
+    plain = {} if engine is None else {
+        record.cell: each for record in records if record.cell not in started and (each := Plain.of(record))
+    }  # fmt: skip
+    if engine is not None:
+        yield from write_plain(client, engine, experiment, common, list(plain.values()))
+    for record in records:
+        if record.cell not in plain:
+            _write_run(client, stage, experiment, common, record, started.get(record.cell))
+            yield record
 
 
 def _write_run(

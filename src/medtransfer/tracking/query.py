@@ -159,14 +159,22 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
         InputError: there are none, or they cannot be downloaded.
     """
     client = store.connect()
-    run = store.ask(client, lambda client: client.get_run(run_id))
-    own = local_artifacts(run.info.artifact_uri)
+    own = local_artifacts(store.ask(client, lambda client: _artifact_uri(client, run_id)))
     if own and (own / folder).exists():
         yield own / folder
         return
     with TemporaryDirectory() as download:
         fetch_artifacts(run_id, folder, Path(download))
         yield Path(download) / folder
+
+
+def _artifact_uri(client: "MlflowClient", run_id: str) -> str:
+    if engine := tables(client):
+        from medtransfer.tracking.sql import read_artifact_uri
+
+        if uri := read_artifact_uri(engine, run_id):
+            return uri
+    return str(client.get_run(run_id).info.artifact_uri)
 
 
 def fetch_artifacts(run_id: str, folder: str, destination: Path) -> None:

