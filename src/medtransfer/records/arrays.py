@@ -1,9 +1,10 @@
 """Read .npy and .npz files; the sizes that their headers claim are checked before memory is allocated."""
 
+import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,6 @@ from medtransfer.records.untrusted import check_array_header, check_deflated, in
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.lib.npyio import NpzFile
 
 
 PIECE = 2**20  # bytes
@@ -62,20 +62,43 @@ def _reserve(path: Path) -> None:
 
 
 @contextmanager
-def open_arrays(path: Path) -> "Iterator[NpzFile]":
+def open_arrays(path: Path) -> "Iterator[Arrays]":
     """Open a .npz file; pickles are never loaded.
 
     Raises:
-        BROKEN_ARRAYS: one of them, if the file cannot hold what its headers claim.
+        BROKEN_ARRAYS: one of them, if the file is no such file, or cannot hold what its directory claims.
     """
-    import numpy as np
-
     if path.exists() and not path.is_file():
         raise ValueError("it is not a file")
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             check_deflated(member)
-            with archive.open(member) as file:
-                check_array_header(file, member.file_size)
-    with np.load(path, allow_pickle=False) as arrays:
-        yield arrays
+        yield Arrays(archive)
+
+
+class Arrays(Mapping[str, "np.ndarray"]):
+    """Arrays of an open .npz file by name; only those that are looked up are read."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        """Read from an archive whose members are known to hold what they claim."""
+        self._archive = archive
+
+    def __getitem__(self, name: str) -> "np.ndarray":
+        """Read an array.
+
+        Raises:
+            BROKEN_ARRAYS: one of them, if there is none or it is damaged.
+        """
+        import numpy as np
+
+        member = self._archive.getinfo(f"{name}.npy")
+        with self._archive.open(member) as file:
+            shape, in_columns, dtype = check_array_header(file, member.file_size)
+            values = np.frombuffer(bytearray(file.read()), dtype, math.prod(shape))
+        return values.reshape(shape, order="F" if in_columns else "C")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removesuffix(".npy") for name in self._archive.namelist())
+
+    def __len__(self) -> int:
+        return len(self._archive.namelist())

@@ -153,7 +153,7 @@ def read_values(path: Path, names: "Collection[str] | None" = None) -> "tuple[li
     """
     with open_arrays(path) as file:
         images = parse_json(file[IMAGES].tobytes())
-        arrays = {name: file[name] for name in (file.files if names is None else names) if name != IMAGES}
+        arrays = {name: file[name] for name in (file if names is None else names) if name != IMAGES}
     if not isinstance(images, list) or not all(isinstance(image, str) for image in images) or not images:
         raise ValueError("its images are not a list of names")
     return images, arrays

@@ -4,12 +4,15 @@ import gzip
 import math
 import reprlib
 import zipfile
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from medtransfer.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import ImageFile
 
 DENSEST = 1032  # bytes that one deflated byte can unpack to
@@ -59,8 +62,11 @@ def in_one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def check_array_header(file: IO[bytes], size: int) -> None:
-    """Check that a .npy file of `size` bytes can hold what its header claims.
+def check_array_header(file: IO[bytes], size: int) -> "tuple[tuple[int, ...], bool, np.dtype]":
+    """Read the header of a .npy file of `size` bytes, and check that the file can hold what it claims.
+
+    Returns:
+        Shape, whether the values are stored column by column, and their type; the file is at the first value.
 
     Raises:
         ValueError: it cannot, or holds anything but numbers.
@@ -69,11 +75,21 @@ def check_array_header(file: IO[bytes], size: int) -> None:
 
     if (version := npy.read_magic(file)) != (1, 0):
         raise ValueError(f"its header is of version {version}")
-    shape, _, dtype = npy.read_array_header_1_0(file)
+    length = file.read(2)
+    shape, in_columns, dtype = _parse_header(length + file.read(int.from_bytes(length, "little")))
     if dtype.kind not in "biuf":
         raise ValueError(f"it holds {dtype}")
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > size - file.tell():
         raise ValueError(f"it claims the shape {shape} of {dtype}, but {size - file.tell()} bytes follow")
+    return shape, in_columns, dtype
+
+
+@lru_cache(maxsize=1024)
+def _parse_header(header: bytes) -> "tuple[tuple[int, ...], bool, np.dtype]":
+    """Parse a header from its length on; thousands of arrays of a score have equal ones."""
+    from numpy.lib import format as npy
+
+    return npy.read_array_header_1_0(BytesIO(header))
 
 
 def check_deflated(member: zipfile.ZipInfo) -> None:
