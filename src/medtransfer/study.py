@@ -198,11 +198,11 @@ def report(params: Params, everything: bool = False) -> str:
         everything: whether to judge all fine-tunings in the store, also those by other parameters.
     """
     from medtransfer.report.stage import run
-    from medtransfer.score.options import options_of, views_of
+    from medtransfer.score.options import robustness_of, views_of
 
     publish(params)
     judged = None if everything else described(params)
-    return run(params.report, options_of(params.score).robustness, views_of(params.score), judged, params.race.eta)
+    return run(params.report, robustness_of(params.score), views_of(params.score), judged, params.race.eta)
 
 
 @command(*RESULTS)
@@ -223,11 +223,11 @@ def search(params: Params, everything: bool = False) -> str:
         everything: whether to search on all own results in the store, also those by other parameters.
     """
     from medtransfer.papers.hidy2024.searchable import read_replayed
-    from medtransfer.score.options import options_of, views_of
+    from medtransfer.score.options import robustness_of, views_of
     from medtransfer.search.results import read_own
     from medtransfer.search.stage import run
 
-    section, default = params.search, options_of(params.score).robustness
+    section, default = params.search, robustness_of(params.score)
     if section.results == "replay":
         results = read_replayed()
     else:
@@ -245,13 +245,13 @@ def explain(params: Params) -> str:
     from medtransfer.explain.cases import Cases, read_own
     from medtransfer.explain.stage import run
     from medtransfer.papers.hidy2024.explainable import read_replayed_cases
-    from medtransfer.score.options import options_of, views_of
+    from medtransfer.score.options import robustness_of, views_of
 
     def read(features: Path) -> Cases:
         if params.explain.results == "replay":
             return read_replayed_cases()
         publish(params)
-        pools, left_out = collect(options_of(params.score).robustness, views_of(params.score), described(params))
+        pools, left_out = collect(robustness_of(params.score), views_of(params.score), described(params))
         return read_own(
             pools, left_out, Path(params.pretrain.out), Path(params.prepare.out), features, params.score, params.report.least
         )  # fmt: skip

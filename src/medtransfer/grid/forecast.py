@@ -19,7 +19,7 @@ from medtransfer.papers.hidy2024.spread import RELATIVE_SPREADS
 from medtransfer.records import PRETRAINING_FILE, TARGET_FILE, CellName, series_folder
 from medtransfer.records.tables import as_markdown
 from medtransfer.report.verdict_text import counted
-from medtransfer.score.options import options_of, views_of
+from medtransfer.score.options import robustness_of, views_of
 from medtransfer.score.sync import INDEX
 
 
@@ -40,7 +40,7 @@ def forecast(params: Params) -> str:
 def _results(params: Params) -> list[Pool]:
     """Read the results of the study from the store; a store may hold none but those of other studies."""
     try:
-        pools, _ = collect(options_of(params.score).robustness, views_of(params.score), study.described(params))
+        pools, _ = collect(robustness_of(params.score), views_of(params.score), study.described(params))
     except InputError:
         return []
     return pools

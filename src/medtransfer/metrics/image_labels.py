@@ -9,17 +9,18 @@ and the sensitivity are those of each class against the others, and `ece` is tha
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from medtransfer.metrics import classification
 from medtransfer.metrics.evaluation import Evaluation
 from medtransfer.records import IGNORE
 from medtransfer.records.tables import Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = NDArray[np.float64]
 THRESHOLD = 0.5
@@ -101,7 +102,7 @@ class LabelEvaluation:
         self._probabilities: list[Array] = []
         self._truth: list[NDArray[np.int64]] = []
 
-    def update(self, probabilities: Tensor, truth: Tensor, images: Sequence[str], groups: Sequence[str]) -> None:
+    def update(self, probabilities: "Tensor", truth: "Tensor", images: Sequence[str], groups: Sequence[str]) -> None:
         """Add a batch.
 
         Args:
@@ -121,7 +122,7 @@ class LabelEvaluation:
             got = f"{tuple(probabilities.shape)} and {tuple(truth.shape)}"
             raise ValueError(f"expected probabilities {shape} and labels {wanted}, but got {got}")
         if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
-            wrong = "NaN" if bool(torch.isnan(probabilities).any()) else "values outside [0, 1]"
+            wrong = "NaN" if bool(probabilities.isnan().any()) else "values outside [0, 1]"
             raise ValueError(f"expected probabilities in [0, 1], but got {wrong}; apply the sigmoid or softmax first")
         labels = truth.cpu().numpy().astype(np.int64)
         allowed = range(shape[1]) if self.exclusive else (0, 1, IGNORE)

@@ -1,9 +1,10 @@
 """Arguments of the indicators from the section `score` of the params."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from medtransfer.config import Score, Section, check_section
+from medtransfer.config import Score, Section, check_section, default_params
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Options, ViewSettings
 from medtransfer.indicators.registry import INDICATORS
@@ -16,19 +17,34 @@ def options_of(section: Score) -> Options:
     Raises:
         InputError: `settings` names an unknown indicator, or has options that do not fit one.
     """
-    setting = RobustnessSetting(section.distance, section.margin, section.level, section.pooling)
-    return Options(setting, tuple(sorted({*section.margins, section.margin})), section.pixels, own=_own(section))
+    margins = tuple(sorted({*section.margins, section.margin}))
+    return Options(_robustness(section), margins, section.pixels, own=_own(section, INDICATORS))
 
 
-def _own(section: Score) -> dict[str, Section]:
+def robustness_of(section: Score) -> RobustnessSetting:
+    """Return the default setting of robustness, without the libraries of all indicators, which take seconds to import.
+
+    Raises:
+        InputError: as `options_of`.
+    """
+    default = default_params().score.settings
+    _own(section, [name for name, values in section.settings.items() if values != default.get(name)])
+    return _robustness(section)
+
+
+def _robustness(section: Score) -> RobustnessSetting:
+    return RobustnessSetting(section.distance, section.margin, section.level, section.pooling)
+
+
+def _own(section: Score, names: Iterable[str]) -> dict[str, Section]:
+    """Return the options of the named indicators."""
     if unknown := sorted(section.settings.keys() - INDICATORS.keys()):
         raise InputError(
             f"expected score.settings to name indicators, which are {', '.join(INDICATORS)}, but got {unknown[0]!r}; "
             "correct or remove it"
         )
     return {
-        name: check_section(indicator.options, section.settings.get(name, {}), f"score.settings.{name}")
-        for name, indicator in INDICATORS.items()
+        name: check_section(INDICATORS[name].options, section.settings.get(name, {}), f"score.settings.{name}") for name in names
     }
 
 

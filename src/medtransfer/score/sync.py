@@ -31,9 +31,12 @@ def publish(section: Section, prepared: Path) -> int:
         Number of runs written. Unfinished folders and those of another version are skipped with one warning for all; folders
         that a process works on are skipped without a warning.
     """
-    options = options_of(section)
     records, skipped = [], []
-    for folder in sorted({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")}):
+    folders = sorted({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")})
+    if not folders:
+        return 0
+    options = options_of(section)
+    for folder in folders:
         if is_locked(folder):
             continue
         try:
