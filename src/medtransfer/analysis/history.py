@@ -109,15 +109,18 @@ def with_history(pools: Sequence[Pool], least: float) -> list[Pool]:
 
     A candidate's score is its mean TIS over these targets; pools that are incomplete or learned nothing say nothing.
     """
-    usable = [pool for pool in pools if pool.complete and not pool.blind]
-    return [_with_history(pool, usable, least) for pool in pools]
+    usable: dict[tuple[str, ...], list[Pool]] = defaultdict(list)
+    for pool in pools:
+        if pool.complete and not pool.blind:
+            usable[_start(pool)].append(pool)
+    return [_with_history(pool, usable[_start(pool)], least) for pool in pools]
 
 
 def _with_history(pool: Pool, pools: Sequence[Pool], least: float) -> Pool:
     others: dict[str, list[Mapping[Key, float]]] = defaultdict(list)
     for other in pools:
         same_target = pool.fields["target"] == other.fields["target"] or pool.digests["data"] == other.digests["data"]
-        if not same_target and _start(other) == _start(pool):
+        if not same_target:
             others[other.fields["target"]].append(other.means)
     found = over_targets(others, pool.metric.floor(least))
     scores = {key: summary.value for key, summary in found.items() if summary.value is not None and key in pool.candidates}

@@ -49,12 +49,10 @@ class Drawn:
     groups: Sequence[str]
     values: Array
 
-    def interval_of(self, candidate: Key, confidence: float) -> Interval | None:
-        """Return the percentile interval of one candidate's score; None if it was not drawn."""
-        if candidate not in self.candidates:
-            return None
-        low, high = interval(self.values[:, self.candidates.index(candidate)], confidence)
-        return float(low), float(high)
+    def intervals(self, confidence: float) -> dict[Key, Interval]:
+        """Return the percentile interval of each candidate's score."""
+        low, high = interval(self.values, confidence)
+        return dict(zip(self.candidates, zip(low.tolist(), high.tolist(), strict=True), strict=True))
 
     def rise_to(self, candidate: Key) -> tuple[float, float] | None:
         """Return the rise of the score from the candidate before, and its standard error over groups."""
@@ -149,14 +147,14 @@ def _candidates(pool: Pool, estimates: Estimates | None, drawn: Drawn | None, sa
     keys, confidence, metric = list(pool.means), sampling.confidence, pool.metric
     near = keys if estimates is None else confidence_set(estimates, confidence)
     best = None if estimates is None else probability_best(estimates, sampling.draws, sampling.generator(pool.name))
-    intervals = None if drawn is None else {key: drawn.interval_of(key, confidence) for key in keys}
+    intervals = {} if drawn is None else drawn.intervals(confidence)
     return tuple(
         Candidate(
             key=key, mean=statistics.mean, std=statistics.std, seeds=statistics.n,
             interval=None if estimates is None else mean_interval(pool.values[key], confidence, metric.low, metric.high),
             p_best=None if best is None else float(best[index]), within_noise=key in near,
             scores={name: values[key] for name, values in pool.scores.items() if key in values},
-            score_intervals={"robustness": bounds} if intervals and (bounds := intervals[key]) else {},
+            score_intervals={"robustness": intervals[key]} if key in intervals else {},
             rise=None if drawn is None else drawn.rise_to(key),
         )
         for index, (key, statistics) in enumerate(pool.seed_means.items())

@@ -11,7 +11,7 @@ from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from medtransfer.metrics.transfer import K, named
 
@@ -37,7 +37,7 @@ def mean_interval(values: Sequence[float], confidence: float, low: float = -inf,
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2:
         raise ValueError(f"expected at least 2 values, but got {len(sample)}; a single one has no spread")
-    half = float(stats.t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample)))
+    half = float(special.stdtrit(len(sample) - 1, (1 + confidence) / 2) * sample.std(ddof=1) / np.sqrt(len(sample)))
     mean = float(sample.mean())
     return max(low, mean - half), min(high, mean + half)
 
@@ -154,8 +154,8 @@ def tis_interval(estimates: Estimates, candidate: object, confidence: float) -> 
     errors, degrees = _errors(estimates, weights, ratios)
     ratios, errors, degrees = ratios[rivals], (errors / means)[rivals], degrees[rivals]
     tail = (1 - confidence) / 2
-    lower = ratios - stats.t.ppf(1 - tail, degrees) * errors
-    upper = ratios + stats.t.ppf(1 - tail / max(1, count - 1), degrees) * errors
+    lower = ratios - special.stdtrit(degrees, 1 - tail) * errors
+    upper = ratios + special.stdtrit(degrees, 1 - tail / max(1, count - 1)) * errors
     return float(min(1.0, lower.min())), float(min(1.0, upper.min()))
 
 
@@ -167,22 +167,25 @@ def confidence_set(estimates: Estimates, confidence: float) -> tuple[object, ...
     """
     count = len(estimates.candidates)
     level = (1 - confidence) / max(1, count - 1)
-    kept = []
-    for candidate, own in zip(estimates.candidates, np.eye(count), strict=True):
-        errors, degrees = _errors(estimates, own, np.ones(count))
-        ahead = estimates.means - own @ estimates.means
-        if not np.any(ahead > np.maximum(ROUNDING, stats.t.ppf(1 - level, degrees) * errors)):
-            kept.append(candidate)
-    return tuple(kept)
+    variances = estimates.errors**2
+    apart = 1 - np.eye(count)  # a candidate is not ahead of itself
+    errors, degrees = _satterthwaite(*(apart * (part + part[:, None]) for part in (variances, variances**2 / estimates.degrees)))
+    ahead = estimates.means - estimates.means[:, None]
+    worse = np.any(ahead > np.maximum(ROUNDING, special.stdtrit(degrees, 1 - level) * errors), axis=1)
+    return tuple(candidate for candidate, out in zip(estimates.candidates, worse, strict=True) if not out)
 
 
 def _errors(estimates: Estimates, weights: Array, factors: Array) -> tuple[Array, Array]:
-    """Return standard errors and degrees of freedom, each (C,), of `weights @ means - factors * means`.
+    """Return standard errors and degrees of freedom, each (C,), of `weights @ means - factors * means`."""
+    parts = ((weights - np.diag(factors)) * estimates.errors) ** 2  # (C, C): candidate compared with x share of the variance
+    return _satterthwaite(parts.sum(axis=1), (parts**2 / estimates.degrees).sum(axis=1))
+
+
+def _satterthwaite(total: Array, squares: Array) -> tuple[Array, Array]:
+    """Return standard errors and degrees of freedom of sums of variances, and of sums of their squares over their own degrees.
 
     Source: Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946.
     """
-    parts = ((weights - np.diag(factors)) * estimates.errors) ** 2  # (C, C): candidate compared with x share of the variance
-    total, squares = parts.sum(axis=1), (parts**2 / estimates.degrees).sum(axis=1)
     degrees = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1.0), 1.0)
     return np.sqrt(total), degrees
 
