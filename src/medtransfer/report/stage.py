@@ -1,6 +1,8 @@
 """Stage `report`: write page, Markdown, tables and figure from the tracking store, and log them as a run."""
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -61,11 +63,15 @@ def run(
         InputError: the store holds no finished fine-tuning of the study.
     """
     with exclusive(Path(section.out)):
-        return _run(section, setting, views, described, eta)
+        try:
+            return _run(section, setting, views, described, eta)
+        finally:
+            gc.unfreeze()
 
 
 def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None, described: Described | None, eta: int) -> str:
-    pools, left_out = collect(setting, views, described)
+    with _kept():
+        pools, left_out = collect(setting, views, described)
     if not pools:
         raise InputError(
             "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
@@ -99,6 +105,19 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
     missing = [line for lines in data_notes.missing(analysis).values() for line in lines]
     lacking = f"\n\nMissing or left out: {counted(len(missing), 'line')} at the end of {out / 'report.md'}." if missing else ""
     return f"{tables.brief(analysis)}{lacking}\n\nThe page: {out / 'report.html'}"
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Leave what the block makes out of garbage collection: thousands of runs stay to the end, and are traversed at each one."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def sampling_of(section: Report) -> Sampling:
