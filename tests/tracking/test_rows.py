@@ -120,3 +120,10 @@ def test_nothing_to_write_needs_no_client(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(bulk.store, "connect", refuse)
     assert tracking.write_runs("score", [], "runs") == tracking.write_runs("score", records("rows", 2), "runs") == 0
+
+
+def test_into_tables_of_another_revision_the_client_writes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rows, "REVISION", "of the future")
+    monkeypatch.setattr(rows, "write_plain", lambda *_: pytest.fail("rows were written"))
+    assert tracking.write_runs("score", records("client"), "runs") == 1
+    assert [run.params["lr"] for run in tracking.read_runs("score")] == ["0.001"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from medtransfer.progress import track
 from medtransfer.tracking import missed, store
 from medtransfer.tracking.query import peek_runs, read_runs
-from medtransfer.tracking.rows import Plain, write_plain
+from medtransfer.tracking.rows import Plain, fits, write_plain
 from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.runs import Run, closing_on_error, settle
 from medtransfer.tracking.tags import CELL, common_tags
@@ -58,10 +58,10 @@ def _write(
 ) -> Iterator[RunRecord]:  # fmt: skip
     """Write runs, first those that are only rows of a database, and yield each record when it is written."""
     engine = store.engine(client)
-    plain = {} if engine is None else {
+    plain = {} if engine is None or not fits(engine) else {
         record.cell: each for record in records if record.cell not in started and (each := Plain.of(record))
     }  # fmt: skip
-    if engine is not None:
+    if plain and engine is not None:
         yield from write_plain(client, engine, experiment, common, list(plain.values()))
     for record in records:
         if record.cell not in plain:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sqlalchemy import Engine
 
+REVISION = "dc11669786a5"  # of MLflow's tables that these rows fit; into others its client writes
 AT_ONCE = 100  # runs per transaction
 LARGEST = 1.7976931348623157e308  # what MLflow writes for infinity, which SQL does not have
 Rows = list[dict[str, Any]]
@@ -37,9 +38,12 @@ class Plain:
         """Check a record; None if MLflow's client is to write it, which also says what is wrong with a refused one."""
         from mlflow.entities import Metric, Param
         from mlflow.exceptions import MlflowException
-        from mlflow.utils.validation import _validate_batch_log_data
 
         if record.artifacts or record.datasets:
+            return None
+        try:
+            from mlflow.utils.validation import _validate_batch_log_data
+        except ImportError:  # it is no public function
             return None
         values = [Metric(name, value, 0, step) for name, curve in _curves(record).items() for step, value in curve.items()]
         params = [Param(name, str(value)) for name, value in record.params.items()]
@@ -48,6 +52,14 @@ class Plain:
         except MlflowException:
             return None
         return cls(record, {param.key: param.value for param in params})
+
+
+def fits(engine: "Engine") -> bool:
+    """Return whether the tables of a database are those that the rows are written for."""
+    from sqlalchemy import text
+
+    with engine.connect() as connection:
+        return list(connection.execute(text("SELECT version_num FROM alembic_version")).scalars()) == [REVISION]
 
 
 def write_plain(
