@@ -25,7 +25,7 @@ from medtransfer.encoders.freezing import state_hash
 from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import trainer
 from medtransfer.finetune.evaluation import evaluate
-from medtransfer.finetune.stage import _note_empty_predictions, run
+from medtransfer.finetune.stage import _note_chance, _note_empty_predictions, run
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.counts import OVERLAP
 from medtransfer.modes import MODES
@@ -556,3 +556,13 @@ def test_a_run_that_mlflow_opened_becomes_a_single_cell(finetune, tiny_params, m
     run(tiny_params({"finetune.overlays": 0}).finetune, [wanted(seed=seed) for seed in seeds], CHECKPOINTS, PREPARED)
     assert sorted(int(one.params["seed"]) for one in runs()) == seeds
     assert (opened in [one.id for one in runs()]) == (len(seeds) == 1)
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "alarming"),
+    [("ordinal", 0.0, True), ("ordinal", 0.01, False), ("binary", 0.5, True), ("binary", 0.48, True), ("binary", 0.51, False)],
+)
+def test_labels_that_are_predicted_by_chance_are_an_alarm(task: str, value: float, alarming: bool):
+    """Kappa is 0 and AUC .5 by chance."""
+    clause, alarm = _note_chance(value, TASKS[task].primary)
+    assert alarm == alarming and ("no better than chance" in clause) == alarming

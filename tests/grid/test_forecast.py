@@ -17,6 +17,7 @@ from medtransfer.finetune.protocol import Protocol
 from medtransfer.grid.forecast import forecast
 from medtransfer.hashing import digest
 from medtransfer.metrics.power import detectable_gap, seeds_needed
+from medtransfer.records import TargetInfo
 from medtransfer.tasks import TASKS
 
 Make = Callable[..., Params]
@@ -47,6 +48,18 @@ def test_jobs_are_counted(workplace: Path, tiny_params: Make) -> None:
 def test_the_published_spread_is_used_without_results(reader: str, row: str, workplace: Path, tiny_params: Make) -> None:
     """With two seeds the gap is 5.6535 deviations, by integrating the power over the distribution of the spread."""
     assert row in forecast(tiny_params({"prepare.targets.sample.reader": reader}))
+
+
+def test_the_published_spread_of_dice_says_nothing_about_labels(workplace: Path, tiny_params: Make) -> None:
+    params = tiny_params({"prepare.targets.sample.reader": "table"})
+    path = Path(params.prepare.out) / "sample" / "dataset.json"
+    info = TargetInfo(
+        "sample", "table", "binary", "own", ["ill"], 1, [32, 32], "affine", "none", {"train": 2}, {}, False, {},
+        {"labels.npy": "0"}, {},
+    )  # fmt: skip
+    path.parent.mkdir(parents=True)
+    info.write(path)
+    assert "| sample | unknown | –          | –        | –" in forecast(params)
 
 
 def test_one_seed_distinguishes_nothing(workplace: Path, tiny_params: Make) -> None:

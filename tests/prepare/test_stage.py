@@ -65,7 +65,9 @@ def test_the_same_settings_and_files_are_reused(run: Run, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("what", ["setting", "source", "array", "record"])
-def test_any_change_prepares_again(what: str, run: Run, copy: Callable[[str], Path]) -> None:
+def test_any_change_prepares_again(
+    what: str, run: Run, copy: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
     root = copy("covid-qu")
     folder = run("covid-qu", root=root).folder
     born = (folder / "images.npy").stat().st_ino
@@ -78,6 +80,7 @@ def test_any_change_prepares_again(what: str, run: Run, copy: Callable[[str], Pa
     elif what == "record":
         (folder / "dataset.json").write_text("{}")
     prepared = run("covid-qu", root=root, **changes)
+    assert ("these settings differ: validation;" in caplog.text) == (what == "setting")
     assert (prepared.folder / "images.npy").stat().st_ino != born
     assert TargetInfo.read(folder / "dataset.json") == prepared.info
 

@@ -15,8 +15,10 @@ from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
 from medtransfer.records import TARGET_FILE, Cell, CellName, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.tasks import TASKS
+from medtransfer.tasks.contract import Metric
 
 log = logging.getLogger("medtransfer")
+REMEDY = "raise finetune.train_epochs or finetune.lr, or lower finetune.batch_size"
 
 
 def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepared: Path, force: bool = False) -> list[Result]:
@@ -39,12 +41,15 @@ def run(section: Finetune, cells: Iterable[CellName], checkpoints: Path, prepare
         for number, tuning in enumerate(tunings, start=1):
             result, reused = complete(tuning, force)
             metric = tuning.task.primary
-            empty, alarming = _note_empty_predictions(result.metrics, tuning.protocol.evaluate)
+            if tuning.task.linear:
+                note, alarming = _note_chance(result.metrics[metric.name], metric)
+            else:
+                note, alarming = _note_empty_predictions(result.metrics, tuning.protocol.evaluate)
             if not reused or alarming:  # a reused cell has been logged
                 log.log(
                     logging.WARNING if alarming else logging.INFO, "finetune %d/%d %s: %s%s %.4f%s%s", number, len(tunings),
                     tuning.cell.name, "validation " * (tuning.protocol.evaluate == "validation"), metric.label,
-                    result.metrics[metric.name], _note_regions(tuning.target.info.regions), empty,
+                    result.metrics[metric.name], _note_regions(tuning.target.info.regions), note,
                 )  # fmt: skip
             results.append(result)
     return results
@@ -55,6 +60,13 @@ def _note_regions(regions: Collection[str]) -> str:
     return f" (mean over the regions {', '.join(regions)})" if regions else ""
 
 
+def _note_chance(value: float, metric: Metric) -> tuple[str, bool]:
+    """Return a clause about labels of images that are predicted no better than by chance, and whether they are."""
+    if value > metric.chance:
+        return "", False
+    return f", no better than chance ({metric.chance:g}); {REMEDY}", True
+
+
 def _note_empty_predictions(metrics: Mapping[str, float], split: str = "test") -> tuple[str, bool]:
     """Return a clause about images where no foreground is predicted, and whether most that show some are among them."""
     images, empty, true = (int(metrics.get(f"{split}_images{end}", 0)) for end in ("", "_predicted_empty", "_truly_empty"))
@@ -63,7 +75,7 @@ def _note_empty_predictions(metrics: Mapping[str, float], split: str = "test") -
     clause = f", predicts no foreground in {empty} of {images} {split} images" + (f" ({true} show none)" if true else "")
     if 2 * (empty - true) <= images - true:
         return clause, False
-    return f"{clause}; raise finetune.train_epochs or finetune.lr, or lower finetune.batch_size", True
+    return f"{clause}; {REMEDY}", True
 
 
 def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepared: Path) -> list[FineTuning]:

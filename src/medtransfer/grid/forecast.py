@@ -16,7 +16,7 @@ from medtransfer.grid.jobs import Job, plan
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER, coarsest
 from medtransfer.metrics.power import MOST_SEEDS, detectable_gap, seeds_needed
 from medtransfer.papers.hidy2024.spread import RELATIVE_SPREADS
-from medtransfer.records import PRETRAINING_FILE, TARGET_FILE, CellName, series_folder
+from medtransfer.records import IMAGE_TASKS, PRETRAINING_FILE, TARGET_FILE, CellName, TargetInfo, series_folder
 from medtransfer.records.tables import as_markdown
 from medtransfer.report.verdict_text import counted
 from medtransfer.score.options import robustness_of, views_of
@@ -110,7 +110,8 @@ def _gaps(params: Params, pools: Sequence[Pool]) -> str:
     return (
         f"{text}\n\n{as_markdown(rows)}\n\nThe spread is the standard deviation over seeds of a checkpoint's test metric, relative "
         "to the best checkpoint's. Where the store has no results of the study it is that of the paper (Hidy et al., "
-        "arXiv:2410.18677, released results) on the dataset of the same reader, or its median over three datasets. Fewer images "
+        "arXiv:2410.18677, released results) on the dataset of the same reader, or its median over three datasets, which says "
+        "nothing about labels of whole images. Fewer images "
         "and shorter trainings spread more: fine-tune one pretraining with a few seeds, then plan again."
     )
 
@@ -129,9 +130,19 @@ def _row(target: str, pools: Sequence[Pool], seeds: int, params: Params) -> dict
         source, spread = counted(len(measured), "configuration"), median(measured)
     elif reader in RELATIVE_SPREADS:
         source, spread = f"the paper, {reader}", RELATIVE_SPREADS[reader]
+    elif _is_of_labels(params, target):
+        return {"target": target, "spread": "unknown", "known from": "–", "gap seen": "–", f"seeds for a gap of {margin:g}": "–"}
     needed = int(seeds_needed(spread, margin, confidence))
     return {
         "target": target, "spread": f"{spread:.4f}", "known from": source,
         "gap seen": f"{detectable_gap(spread, seeds, confidence):.4f}" if seeds > 1 else "none",
         f"seeds for a gap of {margin:g}": f"more than {MOST_SEEDS}" if needed >= MOST_SEEDS else str(needed),
     }  # fmt: skip
+
+
+def _is_of_labels(params: Params, target: str) -> bool:
+    """Return whether a target that is prepared already has labels of whole images, whose metric is not the paper's Dice."""
+    try:
+        return TargetInfo.read(Path(params.prepare.out) / target / TARGET_FILE).task in IMAGE_TASKS
+    except InputError:  # it is not prepared yet
+        return False

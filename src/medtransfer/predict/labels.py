@@ -20,7 +20,10 @@ def check(section: Predict, info: ModelInfo) -> None:
     """
     if section.masks is not None or section.slide:
         name = "predict.masks null" if section.masks is not None else "predict.slide false"
-        raise InputError(f"expected {name} for a model of labels of images ({info.task}), which predicts no masks; set it so")
+        raise InputError(
+            f"expected {name} for a model of labels of images ({info.task}), which predicts no masks; set it so, and compare "
+            "labels.csv with your own labels, or prepare these images as a target and fine-tune on it"
+        )
 
 
 def describe(probabilities: Tensor, task: Task, info: ModelInfo) -> list[dict[str, Any]]:

@@ -197,6 +197,12 @@ def _is_current(
     """Return whether the folder was made from the same files and settings and its arrays are unchanged."""
     try:
         info = TargetInfo.read(folder / TARGET_FILE)
+        if differing := sorted(name for name, value in settings.items() if info.settings.get(name) != value):
+            log.warning(
+                "prepare: %s is made again, since these settings differ: %s; results on it so far are of other data", folder,
+                ", ".join(differing),
+            )  # fmt: skip
+            return False
         if (info.settings, info.sources, info.augmentation, info.regions) != (settings, sources, scan.augmentation, scan.regions):
             return False
         return info.arrays == {name: file_sha256(folder / name) for name in files}
