@@ -66,7 +66,7 @@ def read_learning(comparisons: Sequence[StartComparison]) -> tuple[tuple[Learnin
 
 
 def learning(comparison: StartComparison, curves: Mapping[str, Curve], samples: str = VALIDATION) -> tuple[Learning, ...]:
-    """Summarise the curves of a comparison's initialisations.
+    """Summarise the curves of a comparison's initialisations; a single point, as of a head that is solved for, is none.
 
     Args:
         comparison: initialisations of one target.
@@ -74,7 +74,7 @@ def learning(comparison: StartComparison, curves: Mapping[str, Curve], samples: 
         samples: samples of the curves.
     """
     starts = {row.start.name: row.start for row in comparison.rows}
-    found = {name: [curves[run] for run in start.runs if curves.get(run)] for name, start in starts.items()}
+    found = {name: [curves[run] for run in start.runs if len(curves.get(run, ())) > 1] for name, start in starts.items()}
     found = {name: own for name, own in found.items() if own}
     if not found:
         return ()
