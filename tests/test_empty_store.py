@@ -8,7 +8,6 @@ import pytest
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.finetune import cell
 from medtransfer.score import stage
 
 TABLES = ("dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "metrics.json", "dice_by_epoch.png")
@@ -44,7 +43,7 @@ def test_an_empty_store_is_filled_and_gives_the_same_report(
         (workplace / "away" / name).rename(workplace / name)
     names = ("models/**/metrics.json", "models/**/*.safetensors", "scores/**/*.json", "scores/**/*.npz")
     files = {path: path.stat().st_mtime_ns for name in names for path in Path().glob(name)}
-    monkeypatch.setattr(cell, "train", None)  # whatever is computed again breaks off
+    monkeypatch.setattr("medtransfer.finetune.train.train", None)  # whatever is computed again breaks off
     monkeypatch.setattr(stage, "measure", None)
     study.score(params)
     study.finetune(params, study.study_cells(params, {}))

@@ -31,3 +31,8 @@ def test_the_gain_is_over_shared_seeds() -> None:
     assert gain is not None and (gain.mean, gain.n) == (pytest.approx(0.2), 2)
     assert gain.interval == pytest.approx(stats.t.interval(0.95, 1, 0.2, stats.sem([0.1, 0.3])))
     assert gain_of({1: 0.8}, {2: 0.7}, 0.95) is None
+
+
+def test_the_level_is_counted_from_chance() -> None:
+    """Of an AUC, .95 of .55 would be near chance."""
+    assert level_of({"a": [0.9, 0.7], "b": [0.6, 0.6]}, 0.5) == pytest.approx(0.5 + 0.95 * 0.3)

@@ -200,7 +200,7 @@ def test_an_option_that_changes_nothing_leaves_the_digest_of_finished_cells(name
              "schedule": "cosine", "warmup": 1, "layer_decay": 0.9, "augmentation": [], "validate_every": 2,
              "patience": 3, "plateau_factor": 0.1, "plateau_patience": 2, "monitor": "loss",
              "evaluate": "validation", "validation": 0.2, "validation_seed": 1,
-             "label_smoothing": 0.1, "ten_crop": True, "sampling": "random", "subset_seed": 1}  # fmt: skip
+             "label_smoothing": 0.1, "ten_crop": True, "sampling": "random", "subset_seed": 1, "test_every": 2}  # fmt: skip
     assert Protocol.read({**RECIPE, name: other[name]}).key != Protocol.read(RECIPE).key
 
 

@@ -1,6 +1,7 @@
 """Scenarios of a study: steps to the level, decoder gains beside printed ones, and figures, from numbers made by hand."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,18 @@ def test_steps_and_gains_are_those_by_hand(rows: list[Row], tmp_path: Path) -> N
     assert float(gain["gain"]) == pytest.approx((0.01 + 0.03) / 2)
     assert float(gain["printed_gain"]) == pytest.approx(0.922 - 0.921)  # table 2, 5 % of the flowers
     assert (tmp_path / "curves-flowers17-42.png").stat().st_size > 5000
+
+
+def test_scenarios_of_another_recipe_have_a_level_of_their_own(rows: list[Row], tmp_path: Path) -> None:
+    part = rows[0].cells[0].part
+    finetune = part.params.finetune.model_copy(update={"lr": 0.5})
+    faster = replace(part, name="faster", params=part.params.model_copy(update={"finetune": finetune}))
+    cells = tuple(replace(one, part=faster) for one in rows[0].cells)
+    write_scenarios([*rows, replace(rows[0], cells=cells)], {}, 0.95, tmp_path)
+    with (tmp_path / "scenarios.csv").open() as file:
+        levels = {line["target"]: float(line["level"]) for line in csv.DictReader(file)}
+    assert levels == pytest.approx({"flowers17 (flowers-5)": 0.95 * 0.93, "flowers17 (faster)": 0.95 * 0.91})
+    assert {path.name for path in tmp_path.glob("*.png")} == {"curves-flowers17-42-flowers-5.png", "curves-flowers17-42-faster.png"}
 
 
 def test_a_study_without_curves_and_decoders_gets_nothing(rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,8 @@ from statistics import fmean
 
 from medtransfer import tracking
 from medtransfer.analysis.starts import Start, StartComparison
+from medtransfer.analysis.time_to_reach import Curve, level_of
 
-SHARE = 0.95  # of the way from chance to the highest final mean: what counts as having learned
-Curve = Mapping[int, float]  # value by epoch
 VALIDATION, TEST = "validation", "test"
 
 
@@ -78,9 +77,8 @@ def learning(comparison: StartComparison, curves: Mapping[str, Curve], samples: 
     found = {name: own for name, own in found.items() if own}
     if not found:
         return ()
-    highest = max(fmean(curve[max(curve)] for curve in own) for own in found.values())
-    chance = comparison.metric.floor(0)
-    level = chance + SHARE * (highest - chance)
+    finals = {name: [curve[max(curve)] for curve in own] for name, own in found.items()}
+    level = level_of(finals, comparison.metric.chance)
     return tuple(
         Learning(
             starts[name], tuple(own), tuple(max(curve, key=lambda epoch: (curve[epoch], -epoch)) for curve in own),

@@ -11,7 +11,7 @@ from statistics import fmean
 from medtransfer.metrics.comparison import Interval
 from medtransfer.metrics.uncertainty import mean_interval
 
-SHARE = 0.95  # of the highest final mean: what counts as reached
+SHARE = 0.95  # of the way from chance to the highest final mean: what counts as reached
 Curve = Mapping[int, float]  # value by step
 
 
@@ -35,9 +35,9 @@ class Reached:
         return sum(step is not None for step in self.steps)
 
 
-def level_of(finals: Mapping[str, Sequence[float]]) -> float:
-    """Return the level that counts as reached: SHARE of the highest mean of the final values of a scenario."""
-    return SHARE * max(fmean(values) for values in finals.values())
+def level_of(finals: Mapping[str, Sequence[float]], chance: float = 0.0) -> float:
+    """Return the level that counts as reached: SHARE of the way from chance to the highest mean of a scenario's final values."""
+    return chance + SHARE * (max(fmean(values) for values in finals.values()) - chance)
 
 
 def time_to_reach(curves: Sequence[Curve], level: float, confidence: float) -> Reached:

@@ -108,7 +108,8 @@ def _random(race: Race) -> list[str]:
     names = [race.entrants[index].name for index in (race.winner, *race.rivals) if race.entrants[index].is_random]
     if not names:
         return []
-    return [f"{listed(names)} {'has' if len(names) == 1 else 'have'} random weights: the race does not show that pretraining helps here."]
+    verb = "has" if len(names) == 1 else "have"
+    return [f"{listed(names)} {verb} random weights: the race does not show that pretraining helps here."]
 
 
 def _held_out(race: Race) -> list[str]:

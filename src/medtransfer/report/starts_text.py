@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from statistics import fmean, median, stdev
 from typing import Any
 
-from medtransfer.analysis.learning import SHARE, Learning
+from medtransfer.analysis.learning import Learning
 from medtransfer.analysis.starts import Compared, StartComparison
+from medtransfer.analysis.time_to_reach import SHARE
 from medtransfer.report.format import epochs, number, percent, probability, signed
 
 HEADING = "Initialisations compared"

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -10,11 +11,13 @@ from matplotlib.figure import Figure
 
 from medtransfer import tracking
 from medtransfer.analysis.time_to_reach import SHARE, Curve, gain_of, level_of, time_to_reach
+from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
 from medtransfer.records import atomic_path, size_text, write_text
 from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.studies.printed import RANDOM, Tables
 from medtransfer.studies.rows import Planned, Row
+from medtransfer.tasks import TASKS
 
 CSV, DECODERS_CSV = "scenarios.csv", "decoders.csv"
 WATCHED = ("test", "validation")  # samples of the curves, the first that has some
@@ -32,9 +35,7 @@ def write_scenarios(rows: Sequence[Row], tables: Mapping[str, Tables], confidenc
         confidence: coverage of the intervals.
         out: folder.
     """
-    groups: dict[tuple[str, float | None], list[Planned]] = defaultdict(list)
-    for row in rows:
-        groups[row.key.target, row.key.size] += [one for one in row.cells if one.finished]
+    groups = _groups(rows)
     samples, curves = _read_curves([one for group in groups.values() for one in group])
     reached = [line for key, group in groups.items() for line in _reached(key, group, curves, confidence)]
     gains = [line for key, group in groups.items() for line in _gains(key, group, tables, confidence)]
@@ -43,20 +44,59 @@ def write_scenarios(rows: Sequence[Row], tables: Mapping[str, Tables], confidenc
         write_text(out / CSV, as_csv(reached))
         for key, group in groups.items():
             if any(_run(one) in curves for one in group):
-                _draw(out / f"curves-{key[0]}-{_size(key[1])}.png", key, group, curves, samples)
+                _draw(
+                    out / f"curves-{'-'.join(filter(None, (key.target, _size(key.size), key.part)))}.png",
+                    key,
+                    group,
+                    curves,
+                    samples,
+                )
         sections += [
-            f"## Steps to {100 * SHARE:g} % of the best final mean, by the {samples} samples",
+            f"## Steps to {100 * SHARE:g} % of the way from chance to the best final mean, by the {samples} samples",
             as_markdown([_readable(line) for line in reached]),
             f"A mean and its {100 * confidence:g} % interval (Student's t, over seeds) are given where all runs reach the level. "
-            "The resolution is the distance of two points of a curve. Figures: `curves-<target>-<size>.png`.",
+            "Scenarios of one recipe are compared. The resolution is the distance of two points of a curve. Figures: "
+            "`curves-<target>-<size>.png`.",
         ]
     if gains:
         write_text(out / DECODERS_CSV, as_csv(gains))
         sections += [
-            "## What the decoder gains", as_markdown([_readable_gain(line) for line in gains]),
+            "## Gain from the pretrained decoder", as_markdown([_readable_gain(line) for line in gains]),
             "The mean difference to the same encoder with a random decoder, over shared seeds, with its interval.",
         ]  # fmt: skip
     return sections
+
+
+@dataclass(frozen=True)
+class Group:
+    """What scenarios are compared on.
+
+    Attributes:
+        target: name of the target.
+        size: number or share of training images; None for all.
+        part: name of the part, where parts of several recipes have this target and size; else empty.
+    """
+
+    target: str
+    size: float | None
+    part: str = ""
+
+    @property
+    def label(self) -> str:
+        """Target, and part if it is named."""
+        return f"{self.target} ({self.part})" if self.part else self.target
+
+
+def _groups(rows: Sequence[Row]) -> dict[Group, list[Planned]]:
+    """Return the finished cells by target, size and recipe: steps of different recipes are not of one length."""
+    by_recipe: dict[tuple[str, float | None], dict[str, list[Planned]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        for one in (one for one in row.cells if one.finished):
+            by_recipe[row.key.target, row.key.size][Protocol.of(one.part.params.finetune).key].append(one)
+    return {
+        Group(*key, cells[0].part.name if len(recipes) > 1 else ""): cells
+        for key, recipes in by_recipe.items() for cells in recipes.values()
+    }  # fmt: skip
 
 
 def _read_curves(cells: Sequence[Planned]) -> tuple[str, dict[str, Curve]]:
@@ -104,25 +144,32 @@ def _values(cells: Sequence[Planned]) -> list[float]:
 
 
 def _reached(
-    key: tuple[str, float | None], group: Sequence[Planned], curves: Mapping[str, Curve], confidence: float
+    key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], confidence: float
 ) -> list[Line]:  # fmt: skip
     scenarios = {name: cells for name, cells in _scenarios(group).items() if all(_run(one) in curves for one in cells)}
     if not scenarios:
         return []
-    level, lines = level_of({name: _values(cells) for name, cells in scenarios.items()}), []
+    level, lines = _level(scenarios, curves), []
     for name, cells in scenarios.items():
         values, found = _values(cells), time_to_reach([curves[_run(one)] for one in cells], level, confidence)
         low, high = found.interval or (None, None)
         lines.append({
-            "target": key[0], "size": _size(key[1]), "scenario": name, "mean": fmean(values),
+            "target": key.label, "size": _size(key.size), "scenario": name, "mean": fmean(values),
             "std": stdev(values) if len(values) > 1 else None, "n": len(values), "level": level, "reached": found.count,
             "steps": found.mean, "steps_low": low, "steps_high": high,
         })  # fmt: skip
     return lines
 
 
+def _level(scenarios: Mapping[str, Sequence[Planned]], curves: Mapping[str, Curve]) -> float:
+    """Return the level to reach, from the last points of the curves."""
+    finals = {name: [curves[_run(one)][max(curves[_run(one)])] for one in cells] for name, cells in scenarios.items()}
+    metric = next(one.finished.metric for cells in scenarios.values() for one in cells if one.finished)
+    return level_of(finals, next(task.primary.chance for task in TASKS.values() if task.primary.name == metric))
+
+
 def _gains(
-    key: tuple[str, float | None], group: Sequence[Planned], tables: Mapping[str, Tables], confidence: float
+    key: Group, group: Sequence[Planned], tables: Mapping[str, Tables], confidence: float
 ) -> list[Line]:  # fmt: skip
     by_start: dict[tuple[str, tuple[str, str, int]], dict[object, float]] = defaultdict(dict)
     parts = {}
@@ -138,10 +185,12 @@ def _gains(
             continue
         low, high = gain.interval or (None, None)
         table = tables.get(parts[start])
-        printed = [table.find(key[0], encoder, origin, epoch, name, key[1]) for name in (mode, "full")] if table else [None, None]
+        printed = (
+            [table.find(key.target, encoder, origin, epoch, name, key.size) for name in (mode, "full")] if table else [None, None]
+        )
         lines.append({
-            "target": key[0], "size": _size(key[1]), "encoder": encoder, "origin": origin if epoch else RANDOM, "gain": gain.mean,
-            "low": low, "high": high, "n": gain.n,
+            "target": key.label, "size": _size(key.size), "encoder": encoder, "origin": origin if epoch else RANDOM,
+            "gain": gain.mean, "low": low, "high": high, "n": gain.n,
             "printed_gain": printed[0].mean - printed[1].mean if printed[0] and printed[1] else None,
         })  # fmt: skip
     return lines
@@ -168,7 +217,7 @@ def _readable_gain(line: Line) -> Line:
 
 
 def _draw(
-    path: Path, key: tuple[str, float | None], group: Sequence[Planned], curves: Mapping[str, Curve], samples: str
+    path: Path, key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], samples: str
 ) -> None:  # fmt: skip
     """Draw the mean curve of every scenario, dashed with its decoder, dotted of random weights, and the level that is reached."""
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
@@ -180,9 +229,11 @@ def _draw(
         style = ":" if not cells[0].cell.epoch else "--" if MODES[cells[0].cell.mode].decoder_transferred else "-"
         colour = f"C{starts.index(cells[0].start) % 10}"
         axes.plot(steps, [fmean(curve[step] for curve in own) for step in steps], style, color=colour, label=name)
-    axes.axhline(level_of({name: _values(cells) for name, cells in scenarios.items()}), color="0.6", linewidth=0.8)
+    complete = {name: cells for name, cells in scenarios.items() if all(_run(one) in curves for one in cells)}
+    if complete:
+        axes.axhline(_level(complete, curves), color="0.6", linewidth=0.8)
     metric = group[0].finished.metric if group[0].finished else ""
-    axes.set(xlabel="optimiser steps", ylabel=f"{samples} {metric}", title=f"{key[0]}, {_size(key[1])} training images")
+    axes.set(xlabel="optimiser steps", ylabel=f"{samples} {metric}", title=f"{key.label}, {_size(key.size)} training images")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     with atomic_path(path) as partial:

@@ -75,7 +75,7 @@ NODULES = {
 CLAIMS = (
     Claim("Abstract", "Transferring the decoder does not help: all targets and pretext tasks of tables 2 to 5.",
           {**_decoders(PRETEXTS), **NODULES}, same=True),
-    Claim("Abstract", "Encoders of segmentation or reconstruction are better than those of classification.",
+    Claim("Abstract", "Encoders of segmentation or reconstruction are better than those of classification, SimCLR among these.",
           {f"table {table} {column}": [_pair(table, f"seg-enc/{pretext}", other, column) for pretext in pretexts
                                        for other in CLASSIFIED[table]]
            for table, (columns, pretexts) in PRETEXTS.items() for column in columns}),
@@ -87,7 +87,7 @@ CLAIMS = (
     Claim("3, Table 2", "A random decoder has no significant influence on the final performance.", _decoders([2]), same=True),
     Claim("4, Table 3", "No significant difference between full initialisation and a random decoder: lung nodules.",
           NODULES, same=True),
-    Claim("5, Table 2", "The encoder of SimCLR is worse than those of ConRec and reconstruction.",
+    Claim("5, Table 2", "The encoder of SimCLR is significantly worse than those of ConRec and reconstruction.",
           {column: [_pair(2, f"seg-enc/{name}", SIMCLR, column) for name in PRETEXTS[2][1]] for column in SHARES}),
     Claim("5, Table 2", "SimCLR brings no advantage over a random initialisation.",
           {column: [_pair(2, RANDOM, SIMCLR, column)] for column in SHARES}, ties=True),

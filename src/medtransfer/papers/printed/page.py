@@ -49,12 +49,15 @@ def verdict(judged: Sequence[Judged]) -> str:
     differing = [one for one in judged if not one.claim.same]
     tested, clear = sum(one.tested for one in differing), sum(one.count("significant") for one in differing)
     bare = sum(not one.count("significant") and one.tested > 0 for one in holding if not one.claim.same)
-    alike = sum(one.tested for one in judged) - tested
+    same = {
+        (each.first, each.second): each.ahead for one in judged if one.claim.same for each in one.comparisons if each.p is not None
+    }
     text = f"By the printed means {len(holding)} of {len(judged)} claims hold. "
-    if alike:
-        unlike = sum(not comparison.ahead for one in judged if one.claim.same for comparison in one.comparisons)
-        text += f"Of {alike} comparisons that are claimed to show no difference {unlike} are significant. "
-    text += f"Of {'the' if alike else 'their'} {tested} {'other ' if alike else ''}comparisons with printed spreads "
+    if same:  # claims may share comparisons
+        unlike = sum(not ahead for ahead in same.values())
+        verb = "is" if unlike == 1 else "are"
+        text += f"Of {len(same)} comparisons that are claimed to show no difference {unlike} {verb} significant. "
+    text += f"Of {'the' if same else 'their'} {tested} {'other ' if same else ''}comparisons with printed spreads "
     text += f"{clear} are significant as claimed at {SIGNIFICANT:g} before any correction"
     if bare:
         text += f"; {bare} of the claims that hold rest on no significant comparison at all"
