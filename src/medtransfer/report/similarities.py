@@ -13,7 +13,7 @@ from medtransfer.records.similarity import Similarity
 from medtransfer.report import html
 from medtransfer.report.plots import heat_map
 
-HEADING = "How alike the encoders are"
+HEADING = "Similarity of the encoders"
 CAUTION = (
     "Linear CKA of the features of the same images: 1 if two levels arrange them alike up to rotation and scale, about 0 if "
     "they have nothing in common. It says how similar encoders are, not which is better; compare values of one target, one kind of "
