@@ -17,6 +17,7 @@ from torchvision.datasets import ImageFolder
 from medtransfer import hashing
 from medtransfer.data.pretraining_images import SourceImages
 from medtransfer.data.sampling import EpochBatches, loader
+from medtransfer.data.source_folders import source_fingerprint
 from medtransfer.errors import InputError
 from medtransfer.records import file_digests
 
@@ -167,56 +168,56 @@ def test_other_modes_become_rgb(root: Path, mode: str, suffix: str) -> None:
 
 
 def test_the_fingerprint_covers_names_contents_and_splits(root: Path) -> None:
-    first = training(root).fingerprint()
-    assert first == validation(root).fingerprint() and len(first) == 16
+    first = source_fingerprint(root, "classes")
+    assert first == source_fingerprint(root, "classes") and len(first) == 16
     save(root / "val" / "n01" / "two.png")
-    more = training(root).fingerprint()
+    more = source_fingerprint(root, "classes")
     (root / "val" / "n01" / "two.png").rename(root / "val" / "n01" / "three.png")
-    renamed = training(root).fingerprint()
+    renamed = source_fingerprint(root, "classes")
     with (root / "val" / "n01" / "three.png").open("ab") as file:
         file.write(b"0")
-    assert len({first, more, renamed, training(root).fingerprint()}) == 4
+    assert len({first, more, renamed, source_fingerprint(root, "classes")}) == 4
 
 
 @pytest.mark.parametrize("keep_times", [False, True])
 def test_a_picture_replaced_by_one_of_the_same_size_changes_the_fingerprint(root: Path, keep_times: bool) -> None:
     path = root / "train" / "n01" / "n01_0.JPEG"
-    before, first = path.stat(), training(root).fingerprint()
+    before, first = path.stat(), source_fingerprint(root, "classes")
     path.write_bytes(bytes(before.st_size))
     if keep_times:  # as `cp --preserve` and `rsync --times` do
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert training(root).fingerprint() != first
+    assert source_fingerprint(root, "classes") != first
 
 
 def test_touched_and_copied_pictures_keep_the_fingerprint(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    first = training(root).fingerprint()
+    first = source_fingerprint(root, "classes")
     for path in root.rglob("*.*"):
         path.touch()
-    assert training(root).fingerprint() == first
+    assert source_fingerprint(root, "classes") == first
     clone = tmp_path_factory.mktemp("clone") / "pictures"
     shutil.copytree(root, clone)
-    assert training(clone).fingerprint() == first
+    assert source_fingerprint(clone, "classes") == first
 
 
 def test_only_new_and_changed_pictures_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_digests, "SETTLED", -60)
     read: list[Path] = []
     monkeypatch.setattr(file_digests, "file_sha256", lambda path: read.append(path) or hashing.file_sha256(path))
-    first = training(root).fingerprint()
+    first = source_fingerprint(root, "classes")
     assert len(read) == 8
     changed = root / "val" / "n02" / "one.png"
     changed.write_bytes(changed.read_bytes() + b"0")
-    second = training(root).fingerprint()
+    second = source_fingerprint(root, "classes")
     assert read[8:] == [changed] and second != first
     (cache,) = Path(".medtransfer/digests").glob("*.db")
     for damage in (b"", b"SQLite format 3\0 and no more", cache.read_bytes()[:5000]):
         cache.write_bytes(damage)
-        assert training(root).fingerprint() == second
+        assert source_fingerprint(root, "classes") == second
     assert len(read) == 9 + 3 * 8
 
 
 def test_a_picture_that_changed_a_moment_ago_is_read_again(root: Path) -> None:
-    training(root).fingerprint()
+    source_fingerprint(root, "classes")
     (cache,) = Path(".medtransfer/digests").glob("*.db")
     with closing(sqlite3.connect(cache)) as connection:
         assert connection.execute("SELECT count(*) FROM files").fetchone() == (0,)

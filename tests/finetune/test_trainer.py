@@ -23,9 +23,9 @@ from medtransfer.finetune import trainer
 from medtransfer.finetune.protocol import ADDED, Protocol
 from medtransfer.finetune.trainer import Trainer
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
+from medtransfer.records.state import read_progress
 from medtransfer.tasks import TASKS
 from medtransfer.training.device import open_fabric
-from medtransfer.training.state import read_progress
 
 IMAGES, BATCH, EPOCHS = 10, 4, 4  # so 3 steps an epoch
 RECIPE = {

@@ -20,7 +20,7 @@ import yaml
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.records import list_checkpoints
-from medtransfer.training.state import read_progress
+from medtransfer.records.state import read_progress
 
 pytestmark = pytest.mark.slow
 SOURCES = Path(__file__).parents[2] / "src"

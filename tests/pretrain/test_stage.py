@@ -21,8 +21,8 @@ from medtransfer.errors import StageError
 from medtransfer.pretrain import trainer
 from medtransfer.pretrain.objectives import classification
 from medtransfer.records import find_checkpoint, list_checkpoints, read_tensors, write_json
+from medtransfer.records.state import read_progress
 from medtransfer.training.checkpoints import load_encoder
-from medtransfer.training.state import read_progress
 
 FOLDER, STATE = Path("checkpoints/unet-simple"), Path("checkpoints/unet-simple/.resume.safetensors")
 STEPS = 3  # an epoch: 50 pictures in batches of 16

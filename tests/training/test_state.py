@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from medtransfer.training.state import load_state, read_progress, save_state
+from medtransfer.records.state import read_progress
+from medtransfer.training.state import load_state, save_state
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.05),

@@ -64,10 +64,6 @@ class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
         """Return the label of an image in this epoch."""
         raise NotImplementedError
 
-    def fingerprint(self) -> str:
-        """Return a digest of the images and labels of all splits."""
-        raise NotImplementedError
-
     def _augment(self, image: Image.Image, index: int) -> Image.Image:
         """Crop an area share of U[.8, 1] at the picture's aspect, resize, flip, RandAugment (Algorithm 1)."""
         rng = np.random.default_rng(self.item_seed(index))

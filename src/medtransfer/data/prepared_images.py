@@ -57,10 +57,6 @@ class PreparedImages(LabelledImages):
         """Return the label of a sample in this epoch."""
         return self._samples.label(index)
 
-    def fingerprint(self) -> str:
-        """Return the digest of the target."""
-        return self._target.info.fingerprint
-
 
 def window_picture(windows: Windows, index: int) -> Image.Image:
     """Return a sample's window as a picture; grey is repeated to RGB."""

@@ -82,10 +82,6 @@ class PretextViews(EpochDataset[Tensor]):
         picture = self._pictures.picture(index)
         return torch.stack([self._view(picture, rng) for _ in range(self._views)])
 
-    def fingerprint(self) -> str:
-        """Return the digest of the pictures of both splits."""
-        return self._pictures.fingerprint()
-
     def _view(self, picture: Image.Image, rng: np.random.Generator) -> Tensor:
         original = random_crop(picture, self._size, self._smallest, rng)
         plain = change_colours(original, rng) if self._colours else original

@@ -17,9 +17,8 @@ from medtransfer.data.labelled_images import middle
 from medtransfer.data.pixels import normalise, to_images
 from medtransfer.data.prepared_images import SPLITS as TARGET_SPLITS
 from medtransfer.data.prepared_images import check_images, window_picture
-from medtransfer.data.pretraining_images import SPLITS, hash_pictures, list_pictures, read_picture
+from medtransfer.data.source_folders import check_splits, list_pictures, read_picture
 from medtransfer.data.windows import Windows
-from medtransfer.errors import InputError
 from medtransfer.records import TARGET_FILE, PreparedTarget
 
 log = logging.getLogger("medtransfer")
@@ -33,9 +32,6 @@ class Pictures(Protocol):
 
     def picture(self, index: int) -> Image.Image:
         """Return a picture, RGB."""
-
-    def fingerprint(self) -> str:
-        """Return a digest of the pictures of both splits."""
 
 
 def open_pictures(root: Path, split: str) -> Pictures:
@@ -63,12 +59,7 @@ class FolderPictures:
             InputError: a folder is missing or has no pictures.
         """
         self._root, self._split = root, split
-        for folder in (root / name for name in SPLITS):
-            if not folder.is_dir():
-                raise InputError(
-                    f"expected pictures in {root / 'train'} and {root / 'val'}, but {folder} is not a folder; name the folder "
-                    "above train and val, or a prepared target, as source_root"
-                )
+        check_splits(root)
         # One array instead of a million strings, so that worker processes share its memory pages.
         self._names = np.array([os.fsencode(name) for name in list_pictures(root / split).pictures])
 
@@ -79,11 +70,6 @@ class FolderPictures:
     def picture(self, index: int) -> Image.Image:
         """Read a picture; an unreadable file is an InputError."""
         return read_picture(self._root / self._split / os.fsdecode(self._names[index]))
-
-    def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that hash the paths and contents of all pictures of both splits."""
-        names = [f"{split}/{name}" for split in SPLITS for name in list_pictures(self._root / split).pictures]
-        return hash_pictures(self._root, names)
 
 
 class TargetPictures:
@@ -106,10 +92,6 @@ class TargetPictures:
         """Return a window."""
         return window_picture(self._windows, index)
 
-    def fingerprint(self) -> str:
-        """Return the digest of the target."""
-        return self._target.info.fingerprint
-
 
 class PlainPictures:
     """The training pictures of a source as an encoder sees them, without augmentation: item i is (image float32 (3, H, W),)."""
@@ -131,7 +113,3 @@ class PlainPictures:
         """Return the middle of a picture, resized and normalised."""
         image = middle(self._pictures.picture(index), self._contract["size"])
         return (normalise(to_images(np.asarray(image)), self._contract["mean"], self._contract["std"]),)
-
-    def fingerprint(self) -> str:
-        """Return the digest of the pictures of both splits."""
-        return self._pictures.fingerprint()

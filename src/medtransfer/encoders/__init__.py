@@ -3,15 +3,18 @@
 To add one, write its file here, add one line to ENCODERS, and add small arguments to tests/tiny_encoders.py.
 """
 
-from medtransfer.encoders.contract import Encoder
-from medtransfer.encoders.dippel_unet import DippelUNetEncoder
-from medtransfer.encoders.fused import FusedEncoder
-from medtransfer.encoders.resnet50 import ResNet50Encoder
-from medtransfer.encoders.swin import SwinEncoder
-from medtransfer.encoders.timm import TimmEncoder
-from medtransfer.encoders.unet import UNetEncoder
+from typing import TYPE_CHECKING
 
-ENCODERS: dict[str, type[Encoder]] = {
-    "unet": UNetEncoder, "resnet50": ResNet50Encoder, "swin": SwinEncoder, "timm": TimmEncoder, "fused": FusedEncoder,
-    "dippel-unet": DippelUNetEncoder,
-}  # fmt: skip
+from medtransfer.registry import Registry
+
+if TYPE_CHECKING:
+    from medtransfer.encoders.contract import Encoder
+
+ENCODERS: "Registry[type[Encoder]]" = Registry({
+    "unet": "medtransfer.encoders.unet:UNetEncoder",
+    "resnet50": "medtransfer.encoders.resnet50:ResNet50Encoder",
+    "swin": "medtransfer.encoders.swin:SwinEncoder",
+    "timm": "medtransfer.encoders.timm:TimmEncoder",
+    "fused": "medtransfer.encoders.fused:FusedEncoder",
+    "dippel-unet": "medtransfer.encoders.dippel_unet:DippelUNetEncoder",
+})  # fmt: skip

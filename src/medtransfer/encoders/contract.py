@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from medtransfer.encoders.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.encoders.source_head import NoHead, SourceHead, linear_head
 from medtransfer.errors import InputError
 
 RGB_CHANNELS = 3
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.progress import track
+from medtransfer.records.state import read_progress
 from medtransfer.seeds import derive_seed, seed_everything
 from medtransfer.training.batch_norm import needs_two_images
 from medtransfer.training.device import lay_out, place
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.layer_decay import layer_scales
 from medtransfer.training.schedules import warmup_cosine, warmup_polynomial, warmup_then
-from medtransfer.training.state import load_state, read_progress, save_state
+from medtransfer.training.state import load_state, save_state
 from medtransfer.training.steps import Steps, build_optimiser, can_fuse
 
 log = logging.getLogger("medtransfer")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from scipy import stats
 
 from medtransfer.errors import InputError
 
@@ -123,11 +122,15 @@ def spearman(scores: Mapping[K, float], outcome: Mapping[K, float]) -> RankCorre
         InputError: a candidate has a score but no outcome.
         ValueError: a value is not finite, or there are no scores.
     """
+    from scipy import stats  # takes a second to load
+
     return _correlate(scores, outcome, lambda x, y: stats.spearmanr(x, y).statistic)
 
 
 def kendall(scores: Mapping[K, float], outcome: Mapping[K, float]) -> RankCorrelation:
     """Compute Kendall's tau-b between an indicator and the outcome; arguments and errors as in `spearman`."""
+    from scipy import stats  # takes a second to load
+
     return _correlate(scores, outcome, lambda x, y: stats.kendalltau(x, y).statistic)
 
 
@@ -139,6 +142,8 @@ def weighted_kendall(scores: Mapping[K, float], outcome: Mapping[K, float]) -> R
 
     Source: Vigna, A weighted correlation index for rankings with ties, WWW 2015.
     """
+    from scipy import stats  # takes a second to load
+
     return _correlate(scores, outcome, lambda x, y: stats.weightedtau(y, x, rank=None).statistic)
 
 

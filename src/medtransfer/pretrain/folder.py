@@ -6,7 +6,7 @@ from typing import Any
 
 from medtransfer.records import CheckpointInfo, OlderFormat, checkpoint_files, checkpoint_path, list_checkpoints, read_curves
 from medtransfer.records.pretraining import STATE_FILE
-from medtransfer.training.state import read_progress
+from medtransfer.records.state import read_progress
 
 
 @dataclass(frozen=True)

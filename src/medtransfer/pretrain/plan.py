@@ -4,21 +4,23 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from medtransfer.config import Pretrain
-from medtransfer.encoders.build import build_encoder
+from medtransfer.data.source_folders import source_fingerprint
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.pretrain.folder import CheckpointFolder
-from medtransfer.pretrain.objectives.contract import Objective
 from medtransfer.pretrain.recipe import Recipe, recipe_of
 from medtransfer.pretrain.start import Start, find_start, parent_origin, source_of
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.weights_files import name_unwatched
 from medtransfer.records import Provenance, series_folder
 from medtransfer.records.lineage import PARENT, Parent
+
+if TYPE_CHECKING:
+    from medtransfer.pretrain.objectives.contract import Objective
+    from medtransfer.pretrain.origins.trained import Trained
 
 log = logging.getLogger("medtransfer")
 
@@ -30,7 +32,7 @@ class TrainingPlan:
     Attributes:
         section: validated params.
         recipe: everything that its bits depend on, except the images.
-        objective: what it learns, with the source images of the splits `train` and `val`.
+        origin: kind of the origin, which names the objective.
         start: checkpoint that it continues from, None to start at random.
         stopper: a rule on a prepared target, None to train to the last epoch.
         force: train again although it is finished.
@@ -38,16 +40,16 @@ class TrainingPlan:
 
     section: Pretrain
     recipe: Recipe
-    objective: Objective
+    origin: "Trained"
     start: Start | None
     stopper: Stopper | None
     force: bool
 
     @classmethod
     def of(
-        cls, section: Pretrain, objective: type[Objective], stopper: Stopper | None, force: bool
+        cls, section: Pretrain, origin: "Trained", stopper: Stopper | None, force: bool
     ) -> "TrainingPlan":  # fmt: skip
-        """Build the recipe of a section, and open the source images of its objective."""
+        """Build the recipe of a section; nothing of what training needs is loaded yet."""
         recipe, start = recipe_of(section), find_start(section)
         if start:
             if parent_origin(section) is None:
@@ -58,7 +60,12 @@ class TrainingPlan:
                 log.info(
                     "pretrain: images of %d pixels as in %s, not of pretrain.size %d", recipe.size, start.path, section.size
                 )  # fmt: skip
-        return cls(section, recipe, objective.open(source_of(section)[1], recipe), start, stopper, force)
+        return cls(section, recipe, origin, start, stopper, force)
+
+    @cached_property
+    def objective(self) -> "Objective":
+        """What is learned, with the source images of the splits `train` and `val`."""
+        return self.origin.objective.open(source_of(self.section)[1], self.recipe)
 
     @property
     def source(self) -> str:
@@ -84,7 +91,7 @@ class TrainingPlan:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the source images."""
-        return self.objective.fingerprint()
+        return source_fingerprint(source_of(self.section)[1], self.origin.learned)
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder:
@@ -112,6 +119,10 @@ class TrainingPlan:
 
 def _check_architecture(recipe: Recipe, start: Start) -> None:
     """Check that the weights to continue from are those of the recipe's encoder, with all its arguments."""
+    import torch
+
+    from medtransfer.encoders.build import build_encoder
+
     with torch.device("meta"):
         encoder = build_encoder(recipe.build, **recipe.arguments)
     if (encoder.name, encoder.arguments) != (start.info.build, start.info.arguments):

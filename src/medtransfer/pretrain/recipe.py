@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from medtransfer.config import LabelledOrigin, PretextOrigin, Pretrain, TrainedOrigin
-from medtransfer.encoders.contract import IMAGENET_MEAN, IMAGENET_STD
+from medtransfer.encoders.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, without
 from medtransfer.pretrain.epochs import planned_epochs

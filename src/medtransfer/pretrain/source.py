@@ -7,7 +7,8 @@ from typing import Any
 
 from medtransfer.data.labelled_images import LabelledImages
 from medtransfer.data.prepared_images import PreparedImages, check_source
-from medtransfer.data.pretraining_images import SPLITS, SourceImages
+from medtransfer.data.pretraining_images import SourceImages
+from medtransfer.data.source_folders import SPLITS
 from medtransfer.data.unlabelled_pictures import PlainPictures
 from medtransfer.errors import InputError
 from medtransfer.pretrain.recipe import Recipe

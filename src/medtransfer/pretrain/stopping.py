@@ -3,18 +3,20 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from medtransfer.encoders.contract import Encoder
-from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.selectors.rules import Observation, Rule, Seen
+
+if TYPE_CHECKING:
+    from medtransfer.encoders.contract import Encoder
+    from medtransfer.encoders.source_head import NoHead, SourceHead
 
 
 class Stopper:
     """Early stopping while pretraining runs: a rule observes an indicator on a target at every checkpoint."""
 
     def __init__(
-        self, target: str, identity: str, measure: Callable[[Encoder, Mapping[str, Any], SourceHead | NoHead], Seen],
+        self, target: str, identity: str, measure: "Callable[[Encoder, Mapping[str, Any], SourceHead | NoHead], Seen]",
         indicator: str,
         higher_is_better: bool, rule: type[Rule[int]],
     ) -> None:  # fmt: skip

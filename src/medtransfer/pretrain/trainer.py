@@ -19,11 +19,12 @@ from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.progress import track
 from medtransfer.records import checkpoint_path, picture_path, write_curves
+from medtransfer.records.state import read_progress
 from medtransfer.training.batch_norm import needs_two_images
 from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 from medtransfer.training.device import lay_out
 from medtransfer.training.finite_check import FiniteGuard
-from medtransfer.training.state import load_state, read_progress, save_state
+from medtransfer.training.state import load_state, save_state
 from medtransfer.training.steps import Steps, build_optimiser, can_fuse
 
 log = logging.getLogger("medtransfer")

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medtransfer.records.atomic import atomic_path
+from medtransfer.records.json import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +39,26 @@ def read_state_header(path: Path) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             return file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ValueError(str(error)) from None
+
+
+def read_progress(path: Path) -> dict[str, Any] | None:
+    """Return the progress of a state file without reading its tensors; None if there is no readable one."""
+    if not path.is_file():
+        return None
+    try:
+        progress = parse_json(read_state_header(path)["progress"])
+    except (ValueError, KeyError):
+        return None
+    return progress if _is_progress(progress) else None
+
+
+def _is_progress(value: Any) -> bool:
+    """Return whether a value has the fields of both trainings: last epoch, curves by metric, state of the precision."""
+    if not isinstance(value, dict) or type(value.get("epoch")) is not int or not isinstance(value.get("precision"), dict):
+        return False
+    curves = value.get("curves")
+    return isinstance(curves, dict) and all(isinstance(curve, list | dict) for curve in curves.values())

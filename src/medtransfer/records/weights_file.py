@@ -17,7 +17,7 @@ def check_weights_file(path: Path, allow_pickle: bool) -> None:
     """
     require_file(path, "weights", "correct the path, or get the file again")
     if path.suffix == ".safetensors":
-        _check_header(path)
+        tensor_names(path)
     elif not path.name.endswith(PICKLES):
         raise InputError(f"expected a .safetensors, .pt or .pth file, but got {path}; convert it to .safetensors")
     elif not allow_pickle:
@@ -27,12 +27,17 @@ def check_weights_file(path: Path, allow_pickle: bool) -> None:
         )
 
 
-def _check_header(path: Path) -> None:
+def tensor_names(path: Path) -> list[str]:
+    """List the names of the tensors of a .safetensors file.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy"):
-            pass
+        with safe_open(path, framework="numpy") as file:
+            return list(file.keys())
     except (SafetensorError, *BROKEN_ARRAYS) as error:
         raise InputError(
             f"expected weights in {path}, but they cannot be read ({in_one_line(error)}); get the file again"

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from medtransfer.errors import InputError
-from medtransfer.records import in_one_line, parse_json
-from medtransfer.records.state import read_state, read_state_header, write_state
+from medtransfer.records import in_one_line
+from medtransfer.records.state import read_state, write_state
 
 
 def save_state(
@@ -84,22 +84,3 @@ def _follow_layout(parameter: torch.Tensor, slots: dict[str, Any]) -> None:
     for name, value in slots.items():
         if isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
             slots[name] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
-
-
-def read_progress(path: Path) -> dict[str, Any] | None:
-    """Return the progress of a state file without reading its tensors; None if there is no readable one."""
-    if not path.is_file():
-        return None
-    try:
-        progress = parse_json(read_state_header(path)["progress"])
-    except (ValueError, KeyError):
-        return None
-    return progress if _is_progress(progress) else None
-
-
-def _is_progress(value: Any) -> bool:
-    """Return whether a value has the fields of both trainings: last epoch, curves by metric, state of the precision."""
-    if not isinstance(value, dict) or type(value.get("epoch")) is not int or not isinstance(value.get("precision"), dict):
-        return False
-    curves = value.get("curves")
-    return isinstance(curves, dict) and all(isinstance(curve, list | dict) for curve in curves.values())

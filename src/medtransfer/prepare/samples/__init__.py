@@ -17,10 +17,6 @@ from pathlib import Path
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
-from medtransfer.prepare.samples.heart import write_heart
-from medtransfer.prepare.samples.lungs import write_lungs
-from medtransfer.prepare.samples.pictures import write_pictures
-from medtransfer.prepare.samples.retina import write_retina
 from medtransfer.records import atomic_folder
 from medtransfer.seeds import derive_seed
 
@@ -61,6 +57,11 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
         if not force and note.is_file() and note.read_text(encoding="utf-8") == _describe(record, out):
             log.info("samples: %s already exists, made with the same settings; reused", out)
             return False
+        from medtransfer.prepare.samples.heart import write_heart
+        from medtransfer.prepare.samples.lungs import write_lungs
+        from medtransfer.prepare.samples.pictures import write_pictures
+        from medtransfer.prepare.samples.retina import write_retina
+
         with atomic_folder(out) as partial:
             write_heart(partial / "heart", derive_seed(seed, "heart"), patients)
             write_lungs(partial / "lungs", derive_seed(seed, "lungs"), lungs)

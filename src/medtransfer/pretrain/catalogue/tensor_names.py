@@ -6,8 +6,10 @@ the start of a name, never from within it.
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Rule = Callable[[str], str | None]
 BLOCKS = (3, 4, 6, 3)  # of ResNet50
@@ -94,6 +96,6 @@ LAYERS = {kind: _numbered(kind) for kind in ("conv", "bn")}
 RULES: dict[str, Rule] = {"byol": byol, "radimagenet": radimagenet, "simclr-v1-tf": simclr_v1, "simclr-v2": simclr_v2}
 
 
-def from_hwio(tensor: Tensor) -> Tensor:
+def from_hwio(tensor: "Tensor") -> "Tensor":
     """Return a convolution's kernel (H, W, I, O), as JAX and TensorFlow have it, as PyTorch's (O, I, H, W)."""
     return tensor.permute(3, 2, 0, 1).contiguous() if tensor.ndim == 4 else tensor

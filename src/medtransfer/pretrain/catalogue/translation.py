@@ -3,20 +3,24 @@
 import logging
 from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.pretrain.catalogue.entries import Initialisation, Layout
 from medtransfer.pretrain.catalogue.tensor_names import RULES, from_hwio, strip
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from medtransfer.encoders.contract import Encoder
+
+    Tensors = Mapping[str, Tensor]
+
 log = logging.getLogger("medtransfer")
-Tensors = Mapping[str, Tensor]
 COUNTER = "num_batches_tracked"  # which older files lack, and on which no output depends
 
 
-def translate(name: str, entry: Initialisation, encoder: Encoder, tensors: Tensors) -> Tensors:
+def translate(name: str, entry: Initialisation, encoder: "Encoder", tensors: "Tensors") -> "Tensors":
     """Return the encoder's tensors by its own names, and its classifier's where the layout has names for it.
 
     Args:
@@ -44,12 +48,12 @@ def translate(name: str, entry: Initialisation, encoder: Encoder, tensors: Tenso
     return {ours: found[ours] for ours in found if ours in wanted or ours.endswith(COUNTER) or ours.startswith(head)}
 
 
-def translator(name: str, entry: Initialisation) -> partial[Tensors]:
+def translator(name: str, entry: Initialisation) -> "partial[Tensors]":
     """Return `translate` for an entry, as an import of weights needs it."""
     return partial(translate, name, entry)
 
 
-def apply(layout: Layout, tensors: Tensors) -> tuple[dict[str, Tensor], list[str]]:
+def apply(layout: Layout, tensors: "Tensors") -> "tuple[dict[str, Tensor], list[str]]":
     """Read tensors by a layout; also return the names within its container that it does not know."""
     inner = _within(layout, tensors)
     kept = {key: tensor for key, tensor in inner.items() if not key.startswith(tuple(layout.drop))}
@@ -59,7 +63,7 @@ def apply(layout: Layout, tensors: Tensors) -> tuple[dict[str, Tensor], list[str
     return found, [key for key, ours in names.items() if not ours]
 
 
-def _within(layout: Layout, tensors: Tensors) -> Tensors:
+def _within(layout: Layout, tensors: "Tensors") -> "Tensors":
     """Return the tensors of the container; a file with a single state dict is read without its path."""
     start = f"{layout.container}."
     inside = {key.removeprefix(start): tensor for key, tensor in tensors.items() if layout.container and key.startswith(start)}

@@ -66,10 +66,6 @@ class Objective:
         """
         raise NotImplementedError(f"{cls.__name__} reads no images")
 
-    def fingerprint(self) -> str:
-        """Return the digest of the images, and of the labels if it learns them, of both splits."""
-        return self.images["train"].fingerprint()
-
     @property
     def recorded(self) -> str:
         """Name of the measured value that checkpoints record."""

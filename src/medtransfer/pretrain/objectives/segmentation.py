@@ -39,10 +39,6 @@ class SourceSegmentation(Objective):
         Raises:
             InputError: the source is none with masks, its images have another size, or the loss is unknown.
         """
-        if not (root / TARGET_FILE).is_file():
-            raise InputError(
-                f"expected a prepared target to segment, but {root / TARGET_FILE} does not exist; name one as source_root"
-            )
         target = PreparedTarget.open(root).verify()
         if target.info.task != "segmentation":
             raise InputError(
@@ -64,10 +60,6 @@ class SourceSegmentation(Objective):
             for split, name in SPLITS.items()
         }
         return cls(recipe, images, target)
-
-    def fingerprint(self) -> str:
-        """Return the digest of the target."""
-        return self._target.info.fingerprint
 
     @property
     def recorded(self) -> str:

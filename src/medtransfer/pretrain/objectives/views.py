@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medtransfer.data.pixels import normalise
 from medtransfer.data.pretext_views import PretextViews
-from medtransfer.data.pretraining_images import SPLITS
+from medtransfer.data.source_folders import SPLITS
 from medtransfer.data.unlabelled_pictures import open_pictures
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.training.device import place

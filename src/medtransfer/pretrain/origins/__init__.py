@@ -12,12 +12,6 @@ from medtransfer.config.schema import (
     SegmentationOrigin,
     SimCLROrigin,
 )
-from medtransfer.pretrain.objectives.classification import Classification
-from medtransfer.pretrain.objectives.conrec import ConRec
-from medtransfer.pretrain.objectives.masked import MaskedPatches
-from medtransfer.pretrain.objectives.reconstruction import Reconstruction
-from medtransfer.pretrain.objectives.segmentation import SourceSegmentation
-from medtransfer.pretrain.objectives.simclr import SimCLR
 from medtransfer.pretrain.origins.catalogue import Published
 from medtransfer.pretrain.origins.fused import Fused
 from medtransfer.pretrain.origins.package import InstalledPackage
@@ -59,10 +53,14 @@ class Origin(Protocol):
 
 
 ORIGINS: dict[str, Origin] = {
-    "supervised": Trained(Classification, SupervisedOrigin), "continued": Trained(Classification, ContinuedOrigin),
+    "supervised": Trained("classification:Classification", SupervisedOrigin, "classes"),
+    "continued": Trained("classification:Classification", ContinuedOrigin, "classes"),
     "file": WeightsFile(), "series": WeightsSeries(),
     "package": InstalledPackage(), "catalogue": Published(), "soup": Soup(), "fused": Fused(),
-    "simclr": Trained(SimCLR, SimCLROrigin), "reconstruction": Trained(Reconstruction, ReconstructionOrigin),
-    "conrec": Trained(ConRec, ConRecOrigin), "segmentation": Trained(SourceSegmentation, SegmentationOrigin),
-    "masked": Trained(MaskedPatches, MaskedOrigin), "classification": Trained(Classification, ClassificationOrigin),
+    "simclr": Trained("simclr:SimCLR", SimCLROrigin),
+    "reconstruction": Trained("reconstruction:Reconstruction", ReconstructionOrigin),
+    "conrec": Trained("conrec:ConRec", ConRecOrigin),
+    "segmentation": Trained("segmentation:SourceSegmentation", SegmentationOrigin, "masks"),
+    "masked": Trained("masked:MaskedPatches", MaskedOrigin),
+    "classification": Trained("classification:Classification", ClassificationOrigin, "classes"),
 }  # fmt: skip

@@ -6,23 +6,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from medtransfer import tracking
 from medtransfer.config import FusedOrigin, Pretrain
-from medtransfer.encoders.fused import FusedEncoder, fuse
-from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
 from medtransfer.pretrain.epochs import FUSED
 from medtransfer.pretrain.folder import CheckpointFolder
-from medtransfer.pretrain.recipe import input_contract
+from medtransfer.pretrain.recipe import PIXELS_AS_THEY_ARE, input_contract
 from medtransfer.pretrain.reuse import move_aside_foreign, reuse
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.pretrain.sync import finish
 from medtransfer.records import CheckpointInfo, Pretraining, Provenance, series_folder
-from medtransfer.training.checkpoints import load_encoder, save_checkpoint
+
+BUILD = "fused"  # key of ENCODERS
 
 log = logging.getLogger("medtransfer")
 
@@ -59,11 +56,11 @@ class Fused:
     def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
         """Fuse the checkpoints, or reuse a finished fusion."""
         spec = section.encoders[section.encoder]
-        if spec.build != FusedEncoder.name or "sources" in spec.arguments:
+        if spec.build != BUILD or "sources" in spec.arguments:
             raise InputError(
-                f"expected an encoder of build {FusedEncoder.name} without `sources` for the origin {section.origin}, which names "
+                f"expected an encoder of build {BUILD} without `sources` for the origin {section.origin}, which names "
                 f"them, but pretrain.encoders.{section.encoder} is {spec.build} with {', '.join(spec.arguments) or 'no argument'}; "
-                f"name one such as {{build: {FusedEncoder.name}}}"
+                f"name one such as {{build: {BUILD}}}"
             )
         parents = _read_parents(section)
         provenance = _provenance(section, parents)
@@ -97,7 +94,7 @@ def _provenance(section: Pretrain, parents: Sequence[Parent]) -> Provenance:
     return Provenance(
         encoder=section.encoder, origin=section.origin, kind="fused", epoch=FUSED, source_classes=[], seed=section.seed,
         source="+".join(dict.fromkeys(info.source for info in infos)),
-        input=input_contract(size, FusedEncoder.mean, FusedEncoder.std),
+        input=input_contract(size, **PIXELS_AS_THEY_ARE),
         pretraining=digest([section.encoder, spec.arguments, section.origin, described, section.seed]),
         lineage=list(dict.fromkeys(line for parent in parents for line in (*parent.info.lineage, parent.line))),
         licence=", ".join(dict.fromkeys(info.licence for info in infos if info.licence)),
@@ -108,6 +105,12 @@ def _write(
     section: Pretrain, parents: Sequence[Parent], checkpoints: CheckpointFolder, provenance: Provenance, cell: str
 ) -> None:  # fmt: skip
     """Write the checkpoints and the run."""
+    from torch import nn
+
+    from medtransfer.encoders.fused import fuse
+    from medtransfer.encoders.initialise import initialise
+    from medtransfer.training.checkpoints import load_encoder, save_checkpoint
+
     options = section.encoders[section.encoder].arguments
     try:
         encoder = fuse([(load_encoder(parent.path, parent.info), parent.info.input) for parent in parents], **options)

@@ -12,19 +12,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from medtransfer.config import Pretrain
 from medtransfer.config.schema import PackageOrigin
-from medtransfer.encoders.contract import Encoder
-from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.pretrain.import_weights import WeightsImport, import_weights
 from medtransfer.pretrain.stopping import Stopper
 from medtransfer.records import atomic_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from medtransfer.encoders.contract import Encoder
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,10 @@ def find_installed(name: str) -> Path | None:
     return _installed(package) if package else None
 
 
-def read_installed(encoder: Encoder, file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_installed(encoder: "Encoder", file: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Read the weights file of a package, named as the encoder's tensors, and its input contract."""
+    from medtransfer.encoders.weights_file import read_weights
+
     package = next(package for package in PACKAGES.values() if Path(package.file).name == file.name)
     _check_digest(package, file)
     return _rename(encoder, read_weights(file, allow_pickle=True)), _contract(package)
@@ -125,7 +128,7 @@ def timm_names(names: Iterable[str], timm: Iterable[str]) -> dict[str, str]:
     return {name: translate(name) for name in names}
 
 
-def _rename(encoder: Encoder, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rename(encoder: "Encoder", tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     names = timm_names(tensors, (name.removeprefix(encoder.prefix) for name in encoder.state_dict()))
     return {names[name]: tensor for name, tensor in tensors.items()}
 

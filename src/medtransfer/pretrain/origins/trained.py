@@ -4,40 +4,23 @@ In-domain weights come about by continuing: photographs, then chest X-rays, then
 (arXiv 2108.05930), section 3, who continue from supervised ImageNet weights.
 """
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from subprocess import Popen
-from typing import Any, ClassVar
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, ClassVar
 
-from lightning_fabric import Fabric
-from torch import nn
-
-from medtransfer import tracking
 from medtransfer.config import Pretrain, TrainedOrigin
-from medtransfer.config.loaded_files import repeated_options
-from medtransfer.encoders.contract import Encoder
-from medtransfer.errors import InputError, TemporaryError
-from medtransfer.hashing import canonical_json
+from medtransfer.data.source_folders import Learned
 from medtransfer.launchers import is_main_process, require_processes
 from medtransfer.locks import exclusive
 from medtransfer.pretrain.epochs import planned_epochs
-from medtransfer.pretrain.objectives.contract import Objective
 from medtransfer.pretrain.plan import TrainingPlan
-from medtransfer.pretrain.reuse import move_aside_foreign, reuse
-from medtransfer.pretrain.start import source_of
+from medtransfer.pretrain.reuse import reuse
 from medtransfer.pretrain.stopping import Stopper
-from medtransfer.pretrain.sync import finish
-from medtransfer.pretrain.trainer import Trainer, check_batches
-from medtransfer.records import PRETRAINING_FILE, Pretraining, find_checkpoint
-from medtransfer.records.lineage import chain_name, draw_chain
-from medtransfer.training.arithmetic import arithmetic
-from medtransfer.training.checkpoints import load_encoder, load_head
-from medtransfer.training.device import launch, lay_out, open_fabric
 
-log = logging.getLogger("medtransfer")
+if TYPE_CHECKING:
+    from medtransfer.pretrain.objectives.contract import Objective
 
 
 @dataclass(frozen=True)
@@ -45,13 +28,21 @@ class Trained:
     """The model of an objective, trained on the source images; see `Origin`.
 
     Attributes:
-        objective: what is learned.
+        address: module in `pretrain.objectives` and class of what is learned; loaded when there is something to train.
         section: schema of its params.
+        learned: what of the source is learned, on which its digest depends.
     """
 
-    objective: type[Objective]
+    address: str
     section: type[TrainedOrigin]
+    learned: Learned = "pictures"
     trains: ClassVar[bool] = True
+
+    @property
+    def objective(self) -> "type[Objective]":
+        """What is learned."""
+        found: type[Objective] = resolve_name(f"medtransfer.pretrain.objectives.{self.address}")
+        return found
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -65,157 +56,11 @@ class Trained:
     def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
         """Pretrain, resume or reuse."""
         require_processes(section.devices, "pretrain.devices")
-        plan = TrainingPlan.of(section, self.objective, stopper, force)
-        _check_rule(plan)
+        plan = TrainingPlan.of(section, self, stopper, force)
         checkpoints = plan.checkpoints
         with exclusive(checkpoints.path) if is_main_process() else nullcontext():
             if force or not reuse(checkpoints, plan.cell):
-                _launch(plan)
+                from medtransfer.pretrain.training import train
+
+                train(plan)
         return checkpoints.path
-
-
-def _check_rule(plan: TrainingPlan) -> None:
-    """Check that the objective measures what the stopping rule needs."""
-    if plan.stopper and "source_accuracy" in plan.stopper.rule.needs and plan.objective.accuracy is None:
-        raise InputError(
-            f"expected a pretrain.stop_rule that needs no accuracy on the source, since the origin {plan.recipe.origin} learns no "
-            f"classes, but got {plan.section.stop_rule}; name another one, such as first-drop"
-        )
-
-
-def _launch(plan: TrainingPlan) -> None:
-    """Move checkpoints of other settings aside, and train on all devices."""
-    recipe, checkpoints = plan.recipe, plan.checkpoints
-    check_batches(recipe, len(plan.objective.images["train"]), plan.objective.least_images)
-    fabric = open_fabric(plan.section.accelerator, recipe.devices, recipe.precision)
-    if is_main_process():
-        move_aside_foreign(checkpoints)
-        if plan.force:
-            checkpoints.state.unlink(missing_ok=True)
-            (checkpoints.path / PRETRAINING_FILE).unlink(missing_ok=True)
-    launch(fabric, recipe.devices)
-    with (
-        arithmetic(fabric.device, tf32=recipe.tf32, reproducible=recipe.reproducible),
-        _explain_lost_process(fabric, checkpoints.path),
-    ):
-        _train(plan, fabric)
-
-
-@contextmanager
-def _explain_lost_process(fabric: Fabric, folder: Path) -> Iterator[None]:
-    """Explain that another process of a distributed job died, where the library names a broken connection.
-
-    Every few seconds a thread of the library kills the whole job if a process of it has died: it is given none to watch
-    any more, so that this process has the time to record and to say what happened.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if fabric.world_size == 1 or not any(word in str(error).lower() for word in ("gloo", "nccl", "connection")):
-            raise
-        others: list[Popen] = getattr(fabric.strategy.launcher, "procs", [])
-        for process in others:
-            process.kill()
-        others.clear()
-        raise TemporaryError(
-            "another process of this pretraining ended, or its connection broke; the epochs until then are kept in "
-            f"{folder}: run the same command again to resume"
-        ) from error
-
-
-def _train(plan: TrainingPlan, fabric: Fabric) -> None:
-    section, recipe, checkpoints = plan.section, plan.recipe, plan.checkpoints
-    progress = None if plan.force else checkpoints.progress
-    trainer = Trainer(plan, fabric, progress)
-    unfinished = fabric.broadcast(_is_unfinished(plan, progress) if fabric.is_global_zero else True)
-    if not fabric.is_global_zero:
-        if unfinished:
-            trainer.train(lambda epoch, model, numbers: True)
-        return
-    params = {**asdict(recipe), "accumulation": recipe.accumulation, "kind": plan.provenance.kind, "source": plan.source,
-              "pretraining": checkpoints.pretraining, "stop_on": section.stop_on, **_lineage(plan)}  # fmt: skip
-    with (
-        tracking.open_run("pretrain", checkpoints.path.name, plan.cell, params, {}, on_disk=True) as run,
-        _explain_lost_process(fabric, checkpoints.path),
-    ):
-        curves = progress["curves"] if progress else {}
-        run.log_curves({name: {int(epoch): value for epoch, value in curve.items()} for name, curve in curves.items()})
-        last = progress["epoch"] if progress and not unfinished else trainer.train(_observer(run, plan))
-        saved = [epoch for epoch in checkpoints.saved if epoch <= last]
-        done = Pretraining(
-            checkpoints.path.name, plan.cell, checkpoints.pretraining, saved, {name: str(value) for name, value in params.items()},
-            _tags(plan, saved, last) | trainer.tags, trainer.curves if unfinished else curves,
-            [[plan.source, plan.fingerprint, str(source_of(section)[1]), "training"]],
-        )  # fmt: skip
-        finish(run, checkpoints.path, done)
-    if plan.parents:
-        log.info("\n".join(["pretrain: the lineage:", *draw_chain(plan.parents, plan.source, checkpoints.path.name)]))
-    if checkpoints.complete:
-        checkpoints.state.unlink(missing_ok=True)
-    if plan.stopper and plan.stopper.kept is not None:
-        log.info(
-            "whether epoch %d is better than no pretraining: `medtransfer guard --target %s --encoder %s --origin %s --epoch %d%s`",
-            plan.stopper.kept, plan.stopper.target, section.encoder, section.origin, plan.stopper.kept, repeated_options(),
-        )  # fmt: skip
-
-
-def _lineage(plan: TrainingPlan) -> dict[str, str]:
-    """Return the params of a run that continues from a checkpoint: what it came about by, and from which checkpoints."""
-    if not plan.parents:
-        return {}
-    return {"chain": chain_name(plan.parents, plan.source), "parents": canonical_json(plan.parents)}
-
-
-def _is_unfinished(plan: TrainingPlan, progress: dict[str, Any] | None) -> bool:
-    """Return whether training must continue after an earlier process.
-
-    The rule observes all checkpoints on disk, scored again, since the earlier process may have had another rule or none.
-    """
-    if progress is None:
-        return True
-    checkpoints, stopper = plan.checkpoints, plan.stopper
-    for name in progress["curves"].keys() - set(plan.objective.curves):
-        del progress["curves"][name]
-    if stopper:
-        measured = progress["curves"][stopper.indicator] = {}
-        accuracies = progress["curves"].get(plan.objective.accuracy or "", {})
-        for epoch in (epoch for epoch in checkpoints.saved if epoch in checkpoints.epochs and epoch <= progress["epoch"]):
-            path, info = find_checkpoint(checkpoints.path, epoch)
-            encoder = load_encoder(path, info)
-            head = load_head(path, info, encoder)
-            lay_out(encoder)  # as in training, for the same bits
-            proceed = stopper.observe(epoch, stopper.measure(encoder, plan.recipe.input, head), accuracies.get(str(epoch)))
-            measured[str(epoch)] = stopper.seen[epoch]
-            if not proceed:
-                return False
-    return int(progress["epoch"]) < max(checkpoints.epochs)
-
-
-def _observer(run: tracking.Run, plan: TrainingPlan) -> Callable[[int, nn.Module, dict[str, float]], bool]:
-    """Return the callback after each epoch, which logs the numbers and, at checkpoints, applies the stopping rule."""
-    checkpoints, stopper, objective = plan.checkpoints, plan.stopper, plan.objective
-
-    def observe(epoch: int, model: nn.Module, numbers: dict[str, float]) -> bool:
-        proceed = True
-        if stopper and epoch in checkpoints.epochs:
-            encoder = model.get_submodule("encoder")
-            assert isinstance(encoder, Encoder)
-            seen = stopper.measure(encoder, plan.recipe.input, objective.source_head(model))
-            proceed = stopper.observe(epoch, seen, numbers[objective.accuracy] if objective.accuracy else None)
-            numbers[stopper.indicator] = stopper.seen[epoch]
-        run.log_metrics(numbers, epoch)
-        values = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
-        log.info("pretrain %s epoch %d: %s", checkpoints.path.name, epoch, values)
-        return proceed
-
-    return observe
-
-
-def _tags(plan: TrainingPlan, saved: list[int], last: int) -> dict[str, str]:
-    """Return the tags with the saved epochs, the one that a rule keeps and the reason why training stopped, and log them."""
-    folder, planned = plan.checkpoints.path, max(plan.checkpoints.epochs)
-    reason = plan.stopper.explain() if plan.stopper else f"reached the last epoch, {last}"
-    reason += f"; {planned - last} of {planned} epochs were not trained" if last < planned else ""
-    log.info("pretrain %s: %s; the checkpoints of epochs %s are in %s", folder.name, reason, ", ".join(map(str, saved)), folder)
-    kept = plan.stopper.kept if plan.stopper else None
-    return {"saved": " ".join(map(str, saved)), "stopped": reason} | ({} if kept is None else {"kept": str(kept)})

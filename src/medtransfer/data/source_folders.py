@@ -1,0 +1,151 @@
+"""Folder of the pictures of a pretraining source: its classes, its pictures, its digest.
+
+Nothing here loads the libraries of training, so that a finished pretraining is found at once.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from medtransfer.data.picture_folders import PictureFolder, list_folder, upright
+from medtransfer.errors import InputError
+from medtransfer.progress import track
+from medtransfer.records import TARGET_FILE, PreparedTarget
+from medtransfer.records.file_digests import file_digests
+
+SPLITS = ("train", "val")
+Learned = Literal["classes", "pictures", "masks"]  # of a source
+OTHER_NAMES = ("test", "validation", "valid", "Val", "Test")  # of the folder of validation pictures
+
+
+def source_fingerprint(root: Path, learned: Learned) -> str:
+    """Return the digest of the images of both splits, and of their labels.
+
+    Contents of pictures are read once; later only those of files whose size or times of change differ.
+
+    Args:
+        root: folder with `train` and `val`, or of a prepared target.
+        learned: `classes`, which are the folders in `train` and `val`; `pictures` without them; `masks` of a prepared target.
+
+    Returns:
+        16 hexadecimal digits that hash the paths and contents of all pictures, or the fingerprint of the target.
+
+    Raises:
+        InputError: there are no such images, or a picture is empty, not a regular file, a broken link or unreadable.
+    """
+    if (root / TARGET_FILE).is_file():
+        return PreparedTarget.open(root).info.fingerprint
+    if learned == "masks":
+        raise InputError(f"expected a prepared target to segment, but {root / TARGET_FILE} does not exist; name one as source_root")
+    if learned == "pictures":
+        check_splits(root)
+    classes = class_names(root) if learned == "classes" else []
+    folders = [f"{split}/{name}" for split in SPLITS for name in classes] or SPLITS
+    names = [
+        f"{folder}/{file}"
+        for folder in track(folders, "pretrain: lists of pictures", len(folders), "folders")
+        for file in list_pictures(root / folder).pictures
+    ]
+    return hash_pictures(root, names)
+
+
+def check_splits(root: Path) -> None:
+    """Check that there are folders of both splits; a missing one is an InputError."""
+    for folder in (root / name for name in SPLITS):
+        if not folder.is_dir():
+            raise InputError(
+                f"expected pictures in {root / 'train'} and {root / 'val'}, but {folder} is not a folder; name the folder "
+                "above train and val, or a prepared target, as source_root"
+            )
+
+
+def hash_pictures(root: Path, names: Sequence[str]) -> str:
+    """Return 16 hexadecimal digits that hash the paths and contents of pictures; see `source_fingerprint`.
+
+    Args:
+        root: folder that the names are relative to.
+        names: paths of the pictures, in a fixed order.
+
+    Raises:
+        InputError: a picture is empty, not a regular file, a broken link or unreadable.
+    """
+    files = [(name, _state(root / name)) for name in track(names, "pretrain: states of pictures", len(names), "pictures")]
+    try:
+        digests = file_digests(root, files, "pretrain: new or changed source pictures")
+    except OSError as error:
+        raise InputError(f"expected readable pictures in {root}, but got {error}; repair or remove the file") from None
+    total = hashlib.sha256()
+    for name, sha256 in zip(names, digests, strict=True):
+        total.update(os.fsencode(f"{name}\0{sha256}\n"))
+    return total.hexdigest()[:16]
+
+
+def _rename(root: Path, split: str) -> str:
+    """Return the remedy for a missing split: to rename the folder that has its pictures under another name."""
+    other = next((name for name in OTHER_NAMES if split == "val" and (root / name).is_dir()), None)
+    return f"rename {root / other} to {split}" if other else "name the folder above train and val"
+
+
+def class_names(root: Path) -> list[str]:
+    """Return the class names, which must be the same in both splits."""
+    names = {}
+    for split in SPLITS:
+        folder = root / split
+        try:
+            if not folder.is_dir():
+                raise InputError(f"expected class folders in {folder}, but it is not a folder; {_rename(root, split)}")
+            names[split] = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        except OSError as error:
+            raise InputError(f"expected class folders in {folder}, but it cannot be read ({error}); repair or remove it") from None
+        if not names[split]:
+            raise InputError(f"expected class folders in {folder}, but there are none; sort the pictures by class")
+    if differing := names["train"] ^ names["val"]:
+        name = min(differing)
+        raise InputError(
+            f"expected the same classes in {root / 'train'} and {root / 'val'}, but {name!r} is only in "
+            f"{'train' if name in names['train'] else 'val'}; add or remove its folder"
+        )
+    return sorted(names["train"])
+
+
+def list_pictures(folder: Path) -> PictureFolder:
+    """List the pictures below a folder, such as that of a class; none is an InputError."""
+    try:
+        listed = list_folder(folder)
+    except OSError as error:
+        raise InputError(f"expected pictures in {folder}, but it cannot be read ({error}); repair or remove it") from None
+    if not listed.pictures:
+        others = listed.describe_passed_over()
+        reason = f"only files of other kinds: {others}; convert them" if others else "there are none; add some"
+        raise InputError(f"expected pictures in {folder}, but {reason} or remove the class")
+    return listed
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    """Return the size of a picture's file in bytes and its times of change in nanoseconds, by one call of stat."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"expected a picture in {path}, but it cannot be reached ({error}); replace or remove it") from None
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+        reason = "it is empty" if stat.S_ISREG(status.st_mode) else "it is a pipe or a device"
+        raise InputError(f"expected a picture in {path}, but {reason}; replace or remove it")
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def read_picture(path: Path) -> Image.Image:
+    """Read a picture as RGB and upright by its EXIF orientation; grey, palette and CMYK are converted."""
+    try:
+        with Image.open(path) as file:
+            if file.mode[0] in "IF":
+                raise InputError(f"expected 8 bits per channel in {path}, but its mode is {file.mode}; convert it")
+            return upright(file).convert("RGB")
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise nearly any exception for a damaged picture
+        raise InputError(f"expected a picture in {path}, but it is unreadable ({error}); replace or remove it") from None
