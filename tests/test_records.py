@@ -20,6 +20,7 @@ from medtransfer.records import (
     Cell,
     CheckpointInfo,
     ExportInfo,
+    FinishedScores,
     ImageRule,
     ModelInfo,
     Prediction,
@@ -90,6 +91,7 @@ EXAMPLES: dict[type[Record], Any] = {
         rows=[Score("robustness", {"distance": "l2", "level": -2, "pooled": True, "margin": 0.5}, 1e-17, None, {"zero": 2})],
     ),
     ScoreIndex: ScoreIndex([0, 5], ["robustness"]),
+    FinishedScores: FinishedScores("a" * 16, "b" * 16, {"scores.json": "c" * 64}),
     RankedCandidate: RankedCandidate(
         name="resnet18", kind="timm", build="timm", arguments={"name": "resnet18"}, weights="w1", audit="all loaded",
         input={"size": 64, "mean": [0.5] * 3, "std": [0.25] * 3, "channels": "RGB"}, levels=[[2, 64], [4, 64]],

@@ -23,14 +23,14 @@ import yaml
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
+from medtransfer.grid import local
 
 pytestmark = pytest.mark.slow
 SOURCES = Path(__file__).parents[2] / "src"
 SCRIPT = Path(__file__).with_name("killed.py")
 RELEASED = Path(__file__).parents[1] / "papers" / "hidy2024" / "conftest.py"  # makes files like the paper's
-PRELOADED = ["mlflow", "optuna", "medtransfer.cli", "medtransfer.study", "medtransfer.prepare.samples", *(
-    f"medtransfer.{room}.stage"
-    for room in ("prepare", "pretrain", "score", "finetune", "predict", "search", "report", "papers.hidy2024")
+PRELOADED = ["optuna", "medtransfer.cli", "medtransfer.study", "medtransfer.prepare.samples.heart", *local.PRELOADED, *(
+    f"medtransfer.{room}.stage" for room in ("predict", "search", "report", "papers.hidy2024")
 )]  # fmt: skip
 VOLATILE = {"seconds", "git_revision"}
 KILLS: dict[str, int] = {}  # delivered, by stage

@@ -24,7 +24,7 @@ from medtransfer.records.state import read_progress
 
 pytestmark = pytest.mark.slow
 SOURCES = Path(__file__).parents[2] / "src"
-PRELOADED = ["mlflow", "lightning_fabric", "medtransfer.cli", "medtransfer.study", "medtransfer.pretrain.stage"]
+PRELOADED = ["mlflow", "lightning_fabric", "medtransfer.cli", "medtransfer.study", "medtransfer.pretrain.training"]
 # Swin without stochastic depth and batch norm: the mean of two processes' gradients is the batch's.
 SWIN = {"embed": 8, "depths": [1, 1, 1, 1], "heads": [1, 2, 2, 4], "window": 2, "stochastic_depth": 0.0, "size": 32}
 CHOSEN = {

@@ -24,7 +24,7 @@ from medtransfer.indicators.robustness.pairs import read_pairs
 from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.indicators.streamed_pass import measure
 from medtransfer.records import CheckpointInfo, Score, ScoreIndex, Scores, read_tensors, read_values, write_tensors
-from medtransfer.score import stage
+from medtransfer.score import scorer
 from medtransfer.score.sync import publish
 
 FOLDER = Path("scores/sample/unet-simple")
@@ -61,7 +61,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         labels.append(f"{','.join(one.name for one in indicators)} {options['label']}")
         return measure(indicators, *arguments, **options)
 
-    monkeypatch.setattr(stage, "measure", noting)
+    monkeypatch.setattr(scorer, "measure", noting)
     return labels
 
 
@@ -215,7 +215,7 @@ def test_scores_of_lost_checkpoints_are_removed(copy, tiny_params, measured):
 def test_a_scoring_that_is_not_whole_is_not_published(copy, tiny_params, caplog):
     (FOLDER / "epoch-002.json").unlink()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stage, "measure", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(scorer, "measure", Mock(side_effect=KeyboardInterrupt))
         again(tiny_params)
     assert publish(tiny_params(CHOSEN).score, Path("data/prepared")) == 0
     assert "epoch-002.json, but it does not exist" in caplog.text
@@ -243,7 +243,7 @@ def test_a_lost_or_forced_folder_is_made_again(copy, tiny_params, measured, forc
 
 def test_an_interrupted_scoring_resumes(copy, tiny_params, measured):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stage, "draw_curves", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(scorer, "draw_curves", Mock(side_effect=KeyboardInterrupt))
         again(tiny_params, seed=9)
     again(tiny_params, seed=9)
     assert len(measured) == 3
@@ -349,3 +349,19 @@ def test_an_indicator_that_is_not_asked_for_any_more_is_kept(copy, tiny_params, 
     assert runs()[0].params["scores"] == "brightness" and "distance" not in runs()[0].params
     assert Image.open(FOLDER / "scores.png")
     assert publish(tiny_params(CHOSEN).score, Path("data/prepared")) == 0
+
+
+def test_the_same_request_loads_no_indicator_unless_a_file_is_lost_or_changed(copy, tiny_params, monkeypatch):
+    called: list[bool] = []
+    again(tiny_params)
+    monkeypatch.setattr("medtransfer.score.scorer.score_checkpoints", lambda *args: called.append(True) or "0" * 16)
+    again(tiny_params)
+    assert not called
+    for damage in (
+        lambda: (FOLDER / "scores.png").unlink(),
+        lambda: (FOLDER / "epoch-000.npz").write_bytes(b"broken"),
+        lambda: (FOLDER / "finished.json").write_text("{"),
+    ):
+        damage()
+        again(tiny_params)
+        assert called.pop()

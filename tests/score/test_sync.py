@@ -14,7 +14,7 @@ from tests.stored_runs import stored_runs
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.records import ScoreIndex
-from medtransfer.score import stage
+from medtransfer.score import scorer
 from medtransfer.score.sync import publish
 
 FOLDER = Path("scores/sample/unet-simple")
@@ -47,7 +47,7 @@ def test_the_run_is_that_of_the_stage_and_is_reused(elsewhere, tiny_params, monk
     (run,) = found.values()
     assert set(run["curves"]["source_accuracy"]) == {0, 1, 2, 3} and len(run["files"]) == 10
     assert publish(tiny_params().score, PREPARED) == 0
-    monkeypatch.setattr(stage, "measure", None)
+    monkeypatch.setattr(scorer, "measure", None)
     study.score(tiny_params())
     assert len(tracking.read_runs("score")) == 1
 

@@ -23,7 +23,9 @@ log = logging.getLogger("medtransfer")
 GPUS = "CUDA_VISIBLE_DEVICES"
 SECONDS_TO_STOP = 20.0
 # Importing these takes ten seconds, so the fork server does it once and workers are forked from it.
-PRELOADED = [f"medtransfer.{name}" for name in ("grid.worker", "prepare.stage", "pretrain.stage", "score.stage", "finetune.stage")]
+PRELOADED = ["mlflow", *(f"medtransfer.{name}" for name in (
+    "grid.worker", "prepare.preview", "pretrain.training", "pretrain.objectives.classification", "score.scorer", "finetune.train",
+))]  # fmt: skip
 
 
 def list_gpus() -> list[str]:

@@ -39,7 +39,7 @@ from medtransfer.records.prepared import (
 )
 from medtransfer.records.pretraining import CURVES_FILE, PRETRAINING_FILE, Pretraining, read_curves, read_kept, write_curves
 from medtransfer.records.result import INTERVALS, PER_SAMPLE, WEIGHTS_FILE, Cell, CellName, Result, size_text, write_per_sample
-from medtransfer.records.scores import Score, ScoreIndex, Scores, read_values, write_values
+from medtransfer.records.scores import FinishedScores, Score, ScoreIndex, Scores, read_values, write_values
 from medtransfer.records.tables import read_table
 from medtransfer.records.untrusted import in_one_line, require_file
 
@@ -49,7 +49,7 @@ __all__ = [
     "ImageRule", "LABELS_FILE", "MASKS_FILE", "MODEL_FILE", "ModelInfo",
     "OlderFormat", "PER_SAMPLE", "PRETRAINING_FILE", "Prediction", "PreparedTarget", "Pretraining", "Provenance",
     "Result", "SOURCE_ACCURACY", "SOURCE_AUC", "SOURCE_DICE",
-    "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "UNCERTAIN", "WEIGHTS_FILE",
+    "FinishedScores", "Score", "ScoreIndex", "Scores", "TARGET_FILE", "TargetInfo", "UNCERTAIN", "WEIGHTS_FILE",
     "atomic_folder", "atomic_path",
     "checkpoint_files", "checkpoint_path", "create_array", "find_checkpoint", "head_path", "in_one_line", "input_channels",
     "list_checkpoints", "map_array", "open_arrays",

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, Validat
 from medtransfer.config import Name
 from medtransfer.records.arrays import open_arrays
 from medtransfer.records.atomic import atomic_path
-from medtransfer.records.base import SCORE_INDEX, SCORES, Count, Record, Share
+from medtransfer.records.base import FINISHED_SCORES, SCORE_INDEX, SCORES, Count, Record, Share
 from medtransfer.records.json import parse_json
 
 if TYPE_CHECKING:
@@ -131,6 +131,26 @@ class ScoreIndex(Record):
     def form(cls) -> str:
         """Return the name and version of the file format."""
         return SCORE_INDEX
+
+
+@dataclass(frozen=True)
+class FinishedScores(Record):
+    """Contents of `finished.json`, written last: what was asked for, and what was made of it.
+
+    Attributes:
+        request: digest of the settings, the target and the checkpoints.
+        cell: digest of the run in the tracking store.
+        files: SHA-256 of the other files in the folder, by name.
+    """
+
+    request: str
+    cell: str
+    files: dict[str, str]
+
+    @classmethod
+    def form(cls) -> str:
+        """Return the name and version of the file format."""
+        return FINISHED_SCORES
 
 
 IMAGES = "images"  # array of the sample ids, as JSON bytes

@@ -1,43 +1,25 @@
-"""Stage `score`: score the checkpoints of one pretraining on a target, reusing stored scores and per-sample values."""
+"""Stage `score`: score the checkpoints of one pretraining on a target, or find that it is done."""
 
-import logging
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from medtransfer import tracking
 from medtransfer.config import Score
 from medtransfer.errors import InputError
-from medtransfer.indicators.contract import Indicator, Measured, Options, pick
-from medtransfer.indicators.registry import ALL, INDICATORS, find_indicators
-from medtransfer.indicators.robustness import DISTANCES
-from medtransfer.indicators.streamed_pass import NOT_LOADED, fits, measure, needs_head, require_labels
+from medtransfer.hashing import digest, file_sha256
+from medtransfer.indicators.registry import ALL, INDICATORS
 from medtransfer.locks import exclusive
-from medtransfer.records import (
-    BROKEN_ARRAYS,
-    CheckpointInfo,
-    PreparedTarget,
-    ScoreIndex,
-    Scores,
-    checkpoint_path,
-    list_checkpoints,
-    read_values,
-    series_folder,
-    write_values,
-)
-from medtransfer.score.options import options_of, settings_of, views_of
-from medtransfer.score.plot import draw_curves
-from medtransfer.score.sync import INDEX, NO_HEAD, PICTURE, metrics_of, record_of
-from medtransfer.training.arithmetic import arithmetic
-from medtransfer.training.checkpoints import load_encoder, load_head
-from medtransfer.training.device import open_fabric
+from medtransfer.records import CheckpointInfo, FinishedScores, PreparedTarget, list_checkpoints, series_folder
 
-log = logging.getLogger("medtransfer")
-ALARMING = {"zero", "nonfinite", "undefined"}  # flags of encoders that may be broken
+FINISHED = "finished.json"
+# Says which checkpoints are scored where, how fast, and which score a reader takes; no score depends on it.
+NOT_IN_REQUEST = {"target", "encoder", "origin", "out", "accelerator", "batch_size", "pooling"}
 
 
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
     """Score every checkpoint of the section's encoder and origin on its target, or reuse finished scores.
+
+    What was asked for is stored with the result, so that the same request loads no indicator.
 
     Args:
         section: validated params.
@@ -48,174 +30,37 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     Returns:
         The folder of the scores.
     """
-    indicators = find_indicators(section.indicators, "score.indicators")
-    options_of(section)  # an invalid option is an error before any work
-    if section.distance not in DISTANCES:
-        raise InputError(f"expected score.distance out of {', '.join(DISTANCES)}, but got {section.distance!r}")
-    target = PreparedTarget.open(prepared / section.target).verify()
-    if ALL in section.indicators and not target.has_masks:
-        indicators = [indicator for indicator in indicators if fits(indicator, target)]
-        log.warning("score: %s has no masks, so that only %s are measured", section.target, ", ".join(i.name for i in indicators))
-    require_labels(indicators, target, "score.indicators")
+    target = PreparedTarget.open(prepared / section.target)
     series = series_folder(checkpoints, section.encoder, section.origin)
     infos = list_checkpoints(series)
-    _check(series, infos, section.level)
+    request = _request(section, target, infos)
     folder = series_folder(Path(section.out) / section.target, section.encoder, section.origin)
     with exclusive(folder):
-        return _run(Scorer(section, indicators, target, series, folder), infos, force)
+        done = None if force else _finished(folder, request)
+        if done and tracking.reused("score", f"{folder.name} → {section.target}", done):
+            return folder
+        from medtransfer.score.scorer import score_checkpoints
 
-
-def _check(series: Path, infos: dict[int, CheckpointInfo], level: int) -> None:
-    """Check that the checkpoints are of one pretraining, and that their encoder has the default level."""
-    if len(pretrainings := sorted({info.pretraining for info in infos.values()})) > 1:
-        raise InputError(
-            f"expected the checkpoints of one pretraining in {series}, but got those of {len(pretrainings)} "
-            f"({', '.join(pretrainings)}); keep one pretraining per folder"
-        )
-    first = next(iter(infos.values()))
-    if -level > (count := len(first.levels)):
-        raise InputError(f"expected score.level from -1 to -{count} for {first.encoder}, but got {level}")
-
-
-def _run(scorer: "Scorer", infos: dict[int, CheckpointInfo], force: bool) -> Path:
-    folder, options = scorer.folder, options_of(scorer.section)
-    index = ScoreIndex(sorted(infos), [indicator.name for indicator in scorer.indicators])
-    scores = {epoch: scorer.score(epoch, infos[epoch], force) for epoch in sorted(infos)}
-    _remove_stray(folder, scores)
-    _write_index(folder / INDEX, index)
-    draw_curves(folder / PICTURE, metrics_of(scores, options), scores, f"{scorer.section.target} · {folder.name}")
-    record = record_of(index, scores, options, folder, scorer.target.folder)
-    with tracking.once("score", record.name, record.cell, record.params, force=force, on_disk=True) as handle:
-        if handle:
-            handle.log_record(record)
+        (folder / FINISHED).unlink(missing_ok=True)
+        cell = score_checkpoints(section, infos, series, prepared, folder, force)
+        files = {path.name: file_sha256(path) for path in sorted(folder.glob("[!.]*.*"))}
+        FinishedScores(request=request, cell=cell, files=files).write(folder / FINISHED)
     return folder
 
 
-def _write_index(path: Path, index: ScoreIndex) -> None:
-    """Write the index, unless it is unchanged; it comes after all scores, since a folder without it is unfinished."""
+def _request(section: Score, target: PreparedTarget, infos: dict[int, CheckpointInfo]) -> str:
+    """Return the digest of everything that the scores are computed from."""
+    settings = section.model_dump(mode="json", exclude=NOT_IN_REQUEST)
+    if ALL in section.indicators:
+        settings["indicators"] = list(INDICATORS)
+    return digest([settings, target.info.fingerprint, [asdict(info) for info in infos.values()]])
+
+
+def _finished(folder: Path, request: str) -> str | None:
+    """Return the digest of the run of the same request; None unless its files are as they were written."""
     try:
-        current = ScoreIndex.read(path)
-    except InputError:
-        current = None
-    if current != index:
-        index.write(path)
-
-
-def _remove_stray(folder: Path, epochs: Collection[int]) -> None:
-    """Remove scores of checkpoints that no longer exist."""
-    kept = {checkpoint_path(folder, epoch).stem for epoch in epochs}
-    for stray in (path for path in folder.glob("epoch-*.*") if path.stem not in kept):
-        stray.unlink()
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """Scores single checkpoints.
-
-    Attributes:
-        section: validated params.
-        indicators: requested indicators.
-        target: target to score on.
-        series: folder of the checkpoints.
-        folder: folder of the scores.
-    """
-
-    section: Score
-    indicators: list[Indicator]
-    target: PreparedTarget
-    series: Path
-    folder: Path
-
-    def score(self, epoch: int, info: CheckpointInfo, force: bool) -> Scores:
-        """Return the scores of a checkpoint; indicators are measured only if the stored values do not suffice.
-
-        Stored scores of other indicators are kept if they are of the same weights, images and settings.
-        """
-        path, options = checkpoint_path(self.folder, epoch), options_of(self.section)
-        old = None if force else self._read(path, info)
-        stored = {} if old is None else _by_indicator(old, path)
-        measured = {name: rescored for name in stored if (rescored := self._rescored(name, stored[name], info, options))}
-        if missing := [indicator for indicator in self.indicators if indicator.name not in measured]:
-            new = self._measure(missing, epoch, info, options)
-            measured |= new
-            if not stored or any(result.per_sample for result in new.values()):
-                path.unlink(missing_ok=True)  # the record must never describe values of other settings
-                old = None
-                arrays = {name: values for result in measured.values() for name, values in result.per_sample.items()}
-                write_values(path.with_suffix(".npz"), next(iter(measured.values())).images, arrays)
-        scores = self._record(info, {name: measured[name] for name in INDICATORS if name in measured})
-        if scores != old:
-            scores.write(path)
-        return scores
-
-    def _rescored(self, name: str, stored: Measured, info: CheckpointInfo, options: Options) -> Measured | None:
-        if info.head and any(NO_HEAD in row.flags for row in stored.scores):
-            return None  # the same weights were imported again, with their classifier
-        requested = name in (indicator.name for indicator in self.indicators)
-        return INDICATORS[name].rescore(stored, options) if requested else stored
-
-    def _measure(
-        self, indicators: list[Indicator], epoch: int, info: CheckpointInfo, options: Options
-    ) -> dict[str, Measured]:  # fmt: skip
-        fabric = open_fabric(self.section.accelerator, 1, self.section.precision)
-        path = checkpoint_path(self.series, epoch)
-        encoder = load_encoder(path, info)
-        head = load_head(path, info, encoder) if needs_head(indicators) else NOT_LOADED
-        label = f"score {self.section.target} {self.series.name} epoch {epoch}"
-        with arithmetic(fabric.device, tf32=self.section.tf32, reproducible=True):
-            measured = measure(
-                indicators, encoder, self.target, views_of(self.section), options, contract=info.input,
-                batch_size=self.section.batch_size, device=fabric.device, autocast=fabric.autocast, label=label, head=head,
-            )  # fmt: skip
-        for indicator in indicators:
-            _log(label, indicator, measured[indicator.name], options)
-        return measured
-
-    def _record(self, info: CheckpointInfo, measured: Mapping[str, Measured]) -> Scores:
-        return Scores(
-            target=self.section.target, data=self.target.info.fingerprint, encoder=info.encoder, origin=info.origin,
-            source=info.source, epoch=info.epoch, pretraining=info.pretraining, weights=info.weights,
-            source_accuracy=info.source_accuracy, images=len(next(iter(measured.values())).images),
-            settings=settings_of(self.section), rows=[row for result in measured.values() for row in result.scores],
-            notes={name: result.notes for name, result in measured.items() if result.notes},
-        )  # fmt: skip
-
-    def _read(self, path: Path, info: CheckpointInfo) -> Scores | None:
-        """Return the scores on disk if they are those of the same weights, images and settings."""
-        try:
-            scores = Scores.read(path)
-        except InputError:  # missing, of another version or broken
-            return None
-        stored = (scores.pretraining, scores.weights, scores.data, scores.settings)
-        current = (info.pretraining, info.weights, self.target.info.fingerprint, settings_of(self.section))
-        return scores if stored == current else None
-
-
-def _by_indicator(scores: Scores, path: Path) -> dict[str, Measured]:
-    """Return the stored measurement of each indicator; none if the per-sample values are missing or broken."""
-    try:
-        images, arrays = read_values(path.with_suffix(".npz"))
-    except BROKEN_ARRAYS:
-        return {}
-    if len(images) != scores.images:
-        return {}
-    return {
-        name: Measured(
-            images, [row for row in scores.rows if row.indicator == name],
-            {key: values for key, values in arrays.items() if key.startswith(f"{name}/")}, scores.notes.get(name, []),
-        )
-        for name in scores.indicators if name in INDICATORS
-    }  # fmt: skip
-
-
-def _log(label: str, indicator: Indicator, measured: Measured, options: Options) -> None:
-    for metric, setting in indicator.metrics(options).items():
-        row = pick(measured.scores, setting)
-        flags = "".join(f", {name} {number}" for name, number in row.flags.items())
-        alarming = ALARMING & row.flags.keys() and NO_HEAD not in row.flags  # of which the pass has warned
-        log.log(
-            logging.WARNING if alarming else logging.INFO, "%s: %s %s (%d images%s)", label, metric,
-            "is not defined" if row.value is None else f"{row.value:.4f}", len(measured.images), flags,
-        )  # fmt: skip
-    for note in measured.notes:
-        log.warning("%s: %s", label, note)
+        done = FinishedScores.read(folder / FINISHED)
+        same = all(file_sha256(folder / name) == sha256 for name, sha256 in done.files.items())
+    except (InputError, OSError):  # it was never finished, or its files are gone
+        return None
+    return done.cell if same and done.request == request else None
