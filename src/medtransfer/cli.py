@@ -509,11 +509,13 @@ def demo(files: tuple[Path, ...], debug: bool) -> None:
     The section `study` names its encoders, origins, targets, modes and seeds.
     """
     from medtransfer.grid.stage import run_and_report
-    from medtransfer.rank.stage import run
+    from medtransfer.rank.stage import PAGE, run
 
     params = load(files, {})
-    reported = run_and_report(params)
-    click.echo(f"{reported}\n\nBefore any fine-tuning: {run(params, brief=True)}")
+    reported = run_and_report(params, short=True)
+    pages = f"{Path(params.report.out) / 'report.html'} (the verdict), {Path(params.rank.out) / PAGE} (the ranking)"
+    ranked = f"Before any fine-tuning: {run(params, brief=True)}"
+    click.echo(f"\n{ranked}\n{reported}\n\nWhere to look: {pages}; the runs: medtransfer ui")
 
 
 def main() -> None:

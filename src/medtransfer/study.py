@@ -190,19 +190,20 @@ def finetune(params: Params, cells: list[CellName], force: bool = False) -> None
 
 
 @command(*RESULTS, "report")
-def report(params: Params, everything: bool = False) -> str:
+def report(params: Params, everything: bool = False, short: bool = False) -> str:
     """Compute the tables from the tracking store, after publishing the results on disk that it lacks.
 
     Args:
         params: of the study to judge.
         everything: whether to judge all fine-tunings in the store, also those by other parameters.
+        short: whether to return the verdict and a small table alone.
     """
     from medtransfer.report.stage import run
     from medtransfer.score.options import robustness_of, views_of
 
     publish(params)
     judged = None if everything else described(params)
-    return run(params.report, robustness_of(params.score), views_of(params.score), judged, params.race.eta)
+    return run(params.report, robustness_of(params.score), views_of(params.score), judged, params.race.eta, short=short)
 
 
 @command(*RESULTS)
@@ -271,8 +272,8 @@ def replay(params: Params) -> str:
 
 
 @command(*RESULTS, "report")
-def study(params: Params) -> str:
-    """Run the whole study, from prepare to report; whatever is finished is reused."""
+def study(params: Params, short: bool = False) -> str:
+    """Run the whole study, from prepare to report; whatever is finished is reused. `short` as for `report`."""
     chosen = params.study
     with tracking.project_run_set_aside():
         for target in chosen.targets:
@@ -282,7 +283,7 @@ def study(params: Params) -> str:
             for target in chosen.targets:
                 score(with_values(params, "score", encoder=encoder, origin=origin, target=target))
         finetune(params, study_cells(params, {}))
-    return report(params)
+    return report(params, short=short)
 
 
 def described(params: Params) -> "Described":
@@ -534,7 +535,8 @@ def _stopper(params: Params) -> "Stopper | None":
         return None
     from medtransfer.indicators.contract import pick
     from medtransfer.indicators.registry import find_indicators
-    from medtransfer.indicators.streamed_pass import measure, require_labels
+    from medtransfer.indicators.requirements import require_labels
+    from medtransfer.indicators.streamed_pass import measure
     from medtransfer.pretrain.stopping import Stopper
     from medtransfer.score.options import options_of, settings_of, views_of
     from medtransfer.selectors.rules import Observation, find_stopping_rule

@@ -149,7 +149,7 @@ def test_what_is_compared_already_is_reused_and_made_again_alike(compared, tmp_p
     files = {path: path.read_bytes() for path in (tmp_path / "cka").rglob("*") if path.suffix in {".csv", ".json", ".png"}}
     count = len(tracking.read_runs("cka"))
     with monkeypatch.context() as patch:
-        patch.setattr("medtransfer.cka.stage.measure", lambda *a: pytest.fail("it was measured again"))
+        patch.setattr("medtransfer.cka.measurement.measure", lambda *a: pytest.fail("it was measured again"))
         compared(FIRST, LAST, RESNET, batch_size=8)
         assert len(tracking.read_runs("cka")) == count
         compared(FIRST, LAST, RESNET, batch_size=8, level=-2)  # another picture of the same values

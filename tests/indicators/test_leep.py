@@ -16,7 +16,8 @@ from medtransfer.encoders.source_head import NoHead
 from medtransfer.errors import InputError
 from medtransfer.indicators.leep import leep, nce
 from medtransfer.indicators.registry import find_indicators
-from medtransfer.indicators.streamed_pass import measure, require_labels
+from medtransfer.indicators.requirements import require_labels
+from medtransfer.indicators.streamed_pass import measure
 from medtransfer.records import PreparedTarget
 
 

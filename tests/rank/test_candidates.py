@@ -15,7 +15,8 @@ from medtransfer.encoders.initialise import initialise
 from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.errors import InputError
 from medtransfer.rank.candidates import read_candidates
-from medtransfer.rank.loading import identify, load
+from medtransfer.rank.identity import identify
+from medtransfer.rank.loading import load
 from medtransfer.records import Provenance
 from medtransfer.training.checkpoints import save_checkpoint
 

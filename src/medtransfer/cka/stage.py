@@ -13,14 +13,13 @@ import numpy as np
 
 from medtransfer import study, tracking
 from medtransfer.analysis.similarities import SIMILARITY
-from medtransfer.cka.measurement import measure
 from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
 from medtransfer.rank.candidates import FORMS, Candidate, read_candidates
-from medtransfer.rank.loading import identify
+from medtransfer.rank.identity import identify
 from medtransfer.rank.targets import check_images, open_target
 from medtransfer.records import PreparedTarget, write_text
 from medtransfer.records.similarity import SIMILARITY_FILE, Similarity
@@ -88,6 +87,8 @@ def _measure(candidates: Sequence[Candidate], target: PreparedTarget, params: Pa
     if (stored := _read(file)) is not None and stored.cell == cell and -section.level <= min(map(len, stored.levels)):
         log.info("cka: these encoders are compared already; reused")
         return replace(stored, level=section.level)
+    from medtransfer.cka.measurement import measure
+
     compared = measure(candidates, target, params)
     values = [[None if np.isnan(value) else value for value in row] for row in compared.values.tolist()]
     return Similarity(

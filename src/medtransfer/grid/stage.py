@@ -57,13 +57,13 @@ def run(params: Params) -> str:
     return f"{summary}\n\nNext: medtransfer report"
 
 
-def run_and_report(params: Params) -> str:
+def run_and_report(params: Params, short: bool = False) -> str:
     """Run the whole study on as many local workers as there is room for, or in this process for one; return the report."""
     if params.grid.launcher == "local" and _count_local(params) == 1:
-        return study.study(params)
+        return study.study(params, short)
     with tracking.project_run_set_aside():
         run(params)
-    return study.report(params)
+    return study.report(params, short=short)
 
 
 def _count_local(params: Params) -> int:

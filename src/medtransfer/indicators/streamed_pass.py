@@ -16,14 +16,14 @@ from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Batch, Context, Indicator, Measured, Options, ViewMaps, ViewSettings
+from medtransfer.indicators.requirements import PROBABILITIES
 from medtransfer.indicators.robustness.negatives import NegativePlan, negatives
 from medtransfer.progress import track
-from medtransfer.records import MASKS_FILE, TARGET_FILE, PreparedTarget
+from medtransfer.records import PreparedTarget
 from medtransfer.seeds import derive_seed
 from medtransfer.training.memory import keep_freed_memory
 
 log = logging.getLogger("medtransfer")
-PROBABILITIES = "source_probabilities"
 NOT_LOADED = NoHead("it was not loaded")
 
 
@@ -36,34 +36,6 @@ class Inputs:
     views: ViewBatch | None
     images: Tensor | None
     labels: Tensor | None
-
-
-def fits(indicator: Indicator, target: PreparedTarget) -> bool:
-    """Return whether a target has the labels that an indicator needs, if it needs any."""
-    return "labels" not in indicator.needs or target.has_masks or (indicator.of_images and target.has_image_classes)
-
-
-def require_labels(indicators: Sequence[Indicator], target: PreparedTarget, key: str) -> None:
-    """Refuse indicators that need labels on a target that has none of that kind.
-
-    Args:
-        indicators: asked for.
-        target: that they are asked of.
-        key: of params.yaml that lists them, for the message.
-
-    Raises:
-        InputError: there is one.
-    """
-    if needing := [indicator.name for indicator in indicators if not fits(indicator, target)]:
-        raise InputError(
-            f"expected {MASKS_FILE} among the arrays in {target.folder / TARGET_FILE}, which {needing[0]} needs, but got "
-            f"{', '.join(target.info.arrays)}; leave {needing[0]} out of {key}"
-        )
-
-
-def needs_head(indicators: Sequence[Indicator]) -> bool:
-    """Return whether an indicator needs the source head."""
-    return any(PROBABILITIES in indicator.needs for indicator in indicators)
 
 
 @torch.no_grad()

@@ -14,14 +14,13 @@ from medtransfer.encoders.contract import RGB_CHANNELS, Encoder
 from medtransfer.encoders.fused import fuse
 from medtransfer.encoders.initialise import initialise
 from medtransfer.encoders.source_head import NoHead, SourceHead, head_tensors
-from medtransfer.encoders.timm import published_weights
 from medtransfer.encoders.weights import LoadAudit, load_encoder_weights
 from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
-from medtransfer.hashing import digest, file_sha256
 from medtransfer.pretrain.origins.package import find_installed, read_installed
 from medtransfer.pretrain.recipe import input_contract
 from medtransfer.rank.candidates import RANDOM, Candidate
+from medtransfer.rank.identity import published_file, timm_name
 from medtransfer.records import CheckpointInfo
 from medtransfer.training.checkpoints import load_encoder, load_head
 
@@ -45,26 +44,6 @@ class Loaded:
     source_accuracy: float | None = None
     source: str = ""
     head: SourceHead | NoHead = NoHead("it was not asked for")
-
-
-def identify(candidate: Candidate, seed: int) -> str:
-    """Return a digest of the candidate's weights.
-
-    Raises:
-        InputError: its weights do not exist.
-    """
-    if candidate.sources:
-        return digest([identify(source, seed) for source in candidate.sources])
-    if candidate.kind == RANDOM:
-        return digest([candidate.architectures, seed, *([file_sha256(Path(candidate.file))] if candidate.file else [])])
-    if candidate.kind == "checkpoint":
-        return CheckpointInfo.read(Path(candidate.file)).weights
-    return file_sha256(Path(candidate.file) if candidate.file else _published(candidate))
-
-
-def head_digest(candidate: Candidate) -> str:
-    """Return the digest of a head that is stored apart from the candidate's weights; empty without such a file."""
-    return CheckpointInfo.read(Path(candidate.file)).head if candidate.kind == "checkpoint" else ""
 
 
 def load(
@@ -137,29 +116,13 @@ def _contract(encoder: Encoder, size: int) -> dict[str, Any]:
     return input_contract(encoder.input_size or size, encoder.mean, encoder.std)
 
 
-def _name(candidate: Candidate) -> str:
-    name: str = json.loads(candidate.architectures[0][1])["name"]
-    return name
-
-
-def _published(candidate: Candidate) -> Path:
-    """Return the file of published weights: of timm's cache, or of an installed package."""
-    name = _name(candidate)
-    try:
-        return published_weights(name)
-    except InputError:
-        if file := find_installed(name):
-            return file
-        raise
-
-
 Filled = tuple[Loaded, Mapping[str, Tensor], LoadAudit]
 
 
 def _load_published(candidate: Candidate, seed: int, size: int) -> Filled:
     """Load published weights; also return the tensors of their file."""
-    file, encoder = _published(candidate), _build(candidate, 0, seed)
-    if file == find_installed(_name(candidate)):
+    file, encoder = published_file(candidate), _build(candidate, 0, seed)
+    if file == find_installed(timm_name(candidate)):
         tensors, contract = read_installed(encoder, file)
         audit = _fill(encoder, tensors, file, "direct")
     else:

@@ -20,11 +20,13 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import pick
 from medtransfer.indicators.registry import find_indicators
-from medtransfer.indicators.streamed_pass import measure, needs_head
+from medtransfer.indicators.requirements import needs_head
+from medtransfer.indicators.streamed_pass import measure
 from medtransfer.locks import exclusive
 from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.feature_maps import draw_map, has_map, map_file
-from medtransfer.rank.loading import Loaded, head_digest, identify, load
+from medtransfer.rank.identity import head_digest, identify
+from medtransfer.rank.loading import Loaded, load
 from medtransfer.records import PreparedTarget
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.score.options import options_of, settings_of, views_of
@@ -70,8 +72,25 @@ class Measure:
         """Return whether a GPU is used where there is one."""
         return params.score.accelerator != "cpu"
 
+    def is_done(self, params: Params) -> bool:
+        """Return whether the candidate is measured: its record is of the same weights, images and settings.
+
+        Raises:
+            InputError: its weights do not exist.
+        """
+        target = PreparedTarget.open(Path(self.target)).verify()
+        return _is_current(Path(self.record), self._cell(params, target, identify(self.candidate, params.score.seed)))
+
+    def _cell(self, params: Params, target: PreparedTarget, weights: str) -> str:
+        """Return the digest of everything that the measurement depends on."""
+        with_head = needs_head(find_indicators(self.indicators, "rank.indicators"))
+        parts = [self.candidate.architectures, weights, target.info.fingerprint, *shared_settings(params)]
+        parts += [head] if with_head and (head := head_digest(self.candidate)) else []
+        parts += ["map"] if has_map(target) else []
+        return digest([*parts, self.indicators, self.mode, RankedCandidate.form()], 16)
+
     def run(self, params: Params) -> None:
-        """Measure the candidate, unless its record is of the same weights, images and settings.
+        """Measure the candidate, unless it is done.
 
         Raises:
             InputError: its weights do not load whole, or its encoder does not fit the images.
@@ -80,10 +99,7 @@ class Measure:
         target = PreparedTarget.open(Path(self.target)).verify()
         weights = identify(self.candidate, params.score.seed)
         with_head = needs_head(find_indicators(self.indicators, "rank.indicators"))
-        parts = [self.candidate.architectures, weights, target.info.fingerprint, *shared_settings(params)]
-        parts += [head] if with_head and (head := head_digest(self.candidate)) else []
-        parts += ["map"] if has_map(target) else []
-        cell = digest([*parts, self.indicators, self.mode, RankedCandidate.form()], 16)
+        cell = self._cell(params, target, weights)
         with exclusive(path.with_suffix("")):
             if _is_current(path, cell):
                 log.info("rank: %s is measured already; reused", self.name)

@@ -51,11 +51,12 @@ def run(params: Params, brief: bool = False) -> str:
 
     Args:
         params: params, whose section `rank` names images and candidates.
-        brief: whether to return the first sentence of the verdict only, and where the page is.
+        brief: whether to return the first sentence of the verdict only.
     """
     ranking = rank(params)
-    text = verdict(ranking)[0] if brief else tables.terminal(ranking)
-    return f"{text}\n\nThe page: {Path(params.rank.out) / PAGE}"
+    if brief:
+        return verdict(ranking)[0]
+    return f"{tables.terminal(ranking)}\n\nThe page: {Path(params.rank.out) / PAGE}"
 
 
 def run_study(params: Params) -> str:
@@ -169,12 +170,22 @@ def _job(candidate: Candidate, target: PreparedTarget, indicators: Sequence[str]
 
 def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
     """Measure all candidates; return why some could not be, by name."""
-    section, failed = params.rank, dict[Runnable, str]()
-    launcher, workers = _launch(params, jobs)
-    log.info("rank: %d candidates on %d %s workers", len(jobs), workers, section.launcher)
-    progress = _Progress(len(jobs))
+    section, failed, waiting = params.rank, dict[Runnable, str](), list[Measure]()
+    for job in jobs:
+        try:
+            if not job.is_done(params):
+                waiting.append(job)
+        except InputError:  # its worker says so, and the others are measured
+            waiting.append(job)
+    if reused := len(jobs) - len(waiting):
+        log.info("rank: %d of %d candidates are measured already; reused", reused, len(jobs))
+    if not waiting:
+        return {}
+    launcher, workers = _launch(params, waiting)
+    log.info("rank: %d candidates on %d %s workers", len(waiting), workers, section.launcher)
+    progress = _Progress(len(waiting))
     try:
-        work(jobs, launcher, params.grid.retries, progress, set(), failed)
+        work(waiting, launcher, params.grid.retries, progress, set(), failed)
     finally:
         progress.close()
         launcher.close()

@@ -13,7 +13,7 @@ from medtransfer.config import Params
 from medtransfer.data.picture_folders import SUFFIXES
 from medtransfer.errors import InputError
 from medtransfer.indicators.registry import find_indicators
-from medtransfer.indicators.streamed_pass import fits
+from medtransfer.indicators.requirements import fits
 from medtransfer.prepare.readers.contract import list_entries, list_folders
 from medtransfer.prepare.stage import prepare
 from medtransfer.records import IMAGE_TASKS, MASKS_FILE, TARGET_FILE, PreparedTarget

@@ -45,7 +45,8 @@ BY_SIZE = "metric_by_size.png"  # where there is more than one size
 
 
 def run(
-    section: Report, setting: RobustnessSetting, views: ViewSettings | None = None, described: Described | None = None, eta: int = 0
+    section: Report, setting: RobustnessSetting, views: ViewSettings | None = None, described: Described | None = None,
+    eta: int = 0, *, short: bool = False,
 ) -> str:  # fmt: skip
     """Compute everything from the store and write it below `report.out`.
 
@@ -55,6 +56,7 @@ def run(
         views: view settings of the score runs to prefer; None for any.
         described: the study to judge; None for everything in the store.
         eta: factor of a race before which indicators would prune; 0 for none.
+        short: whether to return the verdict and the table of the plain ways of choosing alone.
 
     Returns:
         The text for the terminal.
@@ -64,12 +66,15 @@ def run(
     """
     with exclusive(Path(section.out)):
         try:
-            return _run(section, setting, views, described, eta)
+            analysis = _run(section, setting, views, described, eta)
+            return tables.short(analysis) if short else _text(analysis, Path(section.out))
         finally:
             gc.unfreeze()
 
 
-def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None, described: Described | None, eta: int) -> str:
+def _run(
+    section: Report, setting: RobustnessSetting, views: ViewSettings | None, described: Described | None, eta: int
+) -> Analysis:  # fmt: skip
     with _kept():
         pools, left_out = collect(setting, views, described)
     if not pools:
@@ -102,6 +107,11 @@ def _run(section: Report, setting: RobustnessSetting, views: ViewSettings | None
     metrics = tables.tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
     _publish(out, analysis, metrics, text)
+    return analysis
+
+
+def _text(analysis: Analysis, out: Path) -> str:
+    """Return the text for the terminal."""
     missing = [line for lines in data_notes.missing(analysis).values() for line in lines]
     lacking = f"\n\nMissing or left out: {counted(len(missing), 'line')} at the end of {out / 'report.md'}." if missing else ""
     return f"{tables.brief(analysis)}{lacking}\n\nThe page: {out / 'report.html'}"

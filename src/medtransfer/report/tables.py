@@ -8,7 +8,7 @@ from medtransfer.analysis.pool import Pool, fields_of
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
 from medtransfer.records.tables import as_markdown
 from medtransfer.report import data_notes, glossary, lineage_text, pruning_text, size_text, starts_text, verdict_text
-from medtransfer.report.format import Interval, between, probability, spread
+from medtransfer.report.format import Interval, between, epochs, probability, spread
 from medtransfer.selectors.score_names import score_label
 from medtransfer.selectors.selectors import HISTORY
 
@@ -161,6 +161,18 @@ def brief(analysis: Analysis) -> str:
         for s in analysis.summaries if s.selector.length is None and s not in folded(analysis)
     ]  # fmt: skip
     return "\n\n".join([*parts, *([as_markdown(rows)] if rows else []), *_further(analysis)])
+
+
+def short(analysis: Analysis) -> str:
+    """Format the shortest text for the terminal: the verdict, a sentence a line, and the table of the plain ways of choosing."""
+    rows = [
+        {
+            "way of choosing": s.selector.label, "mean TIS": s.mean_tis, "worst": s.min_tis, "epochs": epochs(s.mean_epochs),
+            "fine-tunings": epochs(s.mean_fine_tunings),
+        }
+        for s in analysis.summaries if s.selector.length is None and not s.selector.further
+    ]  # fmt: skip
+    return "\n\n".join(["\n".join(verdict_text.sentences(analysis)), *([as_markdown(rows)] if rows else [])])
 
 
 def folded(analysis: Analysis) -> list[Summary]:

@@ -17,24 +17,27 @@ WORDS = {
 
 
 def verdict(analysis: Analysis) -> str:
+    """Return the verdict as a paragraph; see `sentences`."""
+    return " ".join(sentences(analysis))
+
+
+def sentences(analysis: Analysis) -> list[str]:
     """Return the verdict in one or two sentences.
 
     It compares the subject's share of the best outcome with that of the last checkpoint, or says why there is no verdict.
     """
     summaries = analysis.by_selector
     if not summaries:
-        return _no_verdict(analysis)
+        return [_no_verdict(analysis)]
     if SUBJECT.name not in summaries:
-        return (
-            "Robustness cannot be judged: no judged configuration has it for every checkpoint (medtransfer score measures it). "
-            f"{_plain_choices(analysis)}"
-        )
+        reason = "no judged configuration has it for every checkpoint (medtransfer score measures it)"
+        return [text for text in (f"Robustness cannot be judged: {reason}.", _plain_choices(analysis)) if text]
     if summaries[SUBJECT.name].pools == 1:
         return _one_pool(analysis)
     return _over_several(analysis, summaries[SUBJECT.name])
 
 
-def _over_several(analysis: Analysis, subject: Summary) -> str:
+def _over_several(analysis: Analysis, subject: Summary) -> list[str]:
     kept = (
         f"Over {subject.pools} configurations, choosing by {SUBJECT.phrase} keeps on average "
         f"{percent(subject.mean_tis)} of the best checkpoint’s {analysis.metric_label}"
@@ -42,11 +45,11 @@ def _over_several(analysis: Analysis, subject: Summary) -> str:
     )
     contrast = analysis.contrast(SUBJECT.name, FULL.name)
     if contrast is None:
-        return f"{kept}."
-    kept += f"; always taking {FULL.phrase} keeps {percent(subject.mean_tis - contrast.difference)}. "
+        return [f"{kept}."]
+    kept += f"; always taking {FULL.phrase} keeps {percent(subject.mean_tis - contrast.difference)}."
     if not contrast.wins and not contrast.losses:
-        return f"{kept}Both bring the same in every configuration."
-    return kept + _judgement(contrast, analysis)
+        return [kept, "Both bring the same in every configuration."]
+    return [kept, _judgement(contrast, analysis)]
 
 
 def _judgement(contrast: Contrast, analysis: Analysis) -> str:
@@ -80,7 +83,7 @@ def too_few(analysis: Analysis) -> str:
     )
 
 
-def _one_pool(analysis: Analysis) -> str:
+def _one_pool(analysis: Analysis) -> list[str]:
     judged = next(judged for judged in analysis.judged if SUBJECT.name in judged.by_selector)
     subject, full = judged.by_selector[SUBJECT.name], judged.by_selector.get(FULL.name)
     text = (
@@ -91,7 +94,7 @@ def _one_pool(analysis: Analysis) -> str:
     if judged.has_seeds:
         text += ", which cannot be distinguished from the best" if subject.within_noise else ", which is below the best"
     text += f"; always taking {FULL.phrase} keeps {percent(full.tis)}" if full else ""
-    return f"{text}. One configuration says nothing about others."
+    return [f"{text}.", "One configuration says nothing about others."]
 
 
 def _plain_choices(analysis: Analysis) -> str:

@@ -10,8 +10,9 @@ from medtransfer.config import Score
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import Indicator, Measured, Options, pick
 from medtransfer.indicators.registry import ALL, INDICATORS, find_indicators
+from medtransfer.indicators.requirements import fits, needs_head, require_labels
 from medtransfer.indicators.robustness import DISTANCES
-from medtransfer.indicators.streamed_pass import NOT_LOADED, fits, measure, needs_head, require_labels
+from medtransfer.indicators.streamed_pass import NOT_LOADED, measure
 from medtransfer.records import (
     BROKEN_ARRAYS,
     CheckpointInfo,
