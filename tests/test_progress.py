@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from medtransfer import progress
-from medtransfer.progress import track
+from medtransfer.progress import loading, track
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +52,14 @@ def test_a_log_gets_sparse_lines(clock: list[float], caplog: pytest.LogCaptureFi
     caplog.clear()
     list(track(slow(clock, 14, 1.0), "short work", 14))
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_loading_is_said_on_a_terminal_and_leaves_nothing_behind(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
+    with loading("score"):
+        pass
+    text = "score: loading libraries …\r\x1b[2K"  # back to the start of the line, and erase it
+    assert capsys.readouterr().err == (text if terminal else "")

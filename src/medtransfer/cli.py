@@ -55,6 +55,7 @@ from medtransfer.indicators.array_keys import FILES, KEYS, option
 from medtransfer.next_steps import after_finetune, after_prepare
 from medtransfer.pretrain.start import check_chain
 from medtransfer.pretrain.weights_files import check_weights_files
+from medtransfer.progress import loading
 from medtransfer.records import CellName
 from medtransfer.signals import Stopped, stop_on_sigterm
 from medtransfer.working_folder import load, load_study
@@ -158,7 +159,8 @@ def rank(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], whole_stud
     if more:
         given["rank.candidates"] = [*given.get("rank.candidates", []), *more]
     params = load(files, given)
-    from medtransfer.rank.stage import run, run_study
+    with loading("rank"):
+        from medtransfer.rank.stage import run, run_study
 
     click.echo(run_study(params) if whole_study else run(params))
 

@@ -1,9 +1,10 @@
-"""Progress of long loops: a tqdm bar on a terminal, sparse log lines elsewhere."""
+"""Progress: a tqdm bar on a terminal, sparse log lines elsewhere."""
 
 import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -34,3 +35,18 @@ def track(items: Iterable[Item], label: str, total: int, unit: str = "it") -> It
             rate = done / (now - begin)
             log.info("%s: %d/%d %s, %.1f/s, %.0f s left", label, done, total, unit, rate, (total - done) / rate)
             last = now
+
+
+@contextmanager
+def loading(stage: str) -> Iterator[None]:
+    """Say on a terminal, within the block, that a stage loads its libraries, which takes seconds; elsewhere say nothing."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    sys.stderr.write(f"{stage}: loading libraries …")
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.flush()

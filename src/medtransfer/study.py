@@ -17,6 +17,7 @@ from medtransfer.config import Params, PretextOrigin, seeded_names
 from medtransfer.errors import InputError, StageError, TemporaryError
 from medtransfer.hashing import digest
 from medtransfer.launchers import is_main_process, without_launcher
+from medtransfer.progress import loading
 from medtransfer.records import (
     TARGET_FILE,
     CellName,
@@ -198,7 +199,8 @@ def report(params: Params, everything: bool = False, short: bool = False) -> str
         everything: whether to judge all fine-tunings in the store, also those by other parameters.
         short: whether to return the verdict and a small table alone.
     """
-    from medtransfer.report.stage import run
+    with loading("report"):
+        from medtransfer.report.stage import run
     from medtransfer.score.options import robustness_of, views_of
 
     publish(params)
@@ -223,10 +225,11 @@ def search(params: Params, everything: bool = False) -> str:
         params: of the study to search on.
         everything: whether to search on all own results in the store, also those by other parameters.
     """
-    from medtransfer.papers.hidy2024.searchable import read_replayed
-    from medtransfer.score.options import robustness_of, views_of
-    from medtransfer.search.results import read_own
-    from medtransfer.search.stage import run
+    with loading("search"):
+        from medtransfer.papers.hidy2024.searchable import read_replayed
+        from medtransfer.score.options import robustness_of, views_of
+        from medtransfer.search.results import read_own
+        from medtransfer.search.stage import run
 
     section, default = params.search, robustness_of(params.score)
     if section.results == "replay":
@@ -242,11 +245,12 @@ def search(params: Params, everything: bool = False) -> str:
 @command(*RESULTS, "explain")
 def explain(params: Params) -> str:
     """Show what goes with the test results over the checkpoints of the study, or over those of the paper's replayed results."""
-    from medtransfer.analysis.pools import collect
-    from medtransfer.explain.cases import Cases, read_own
-    from medtransfer.explain.stage import run
-    from medtransfer.papers.hidy2024.explainable import read_replayed_cases
-    from medtransfer.score.options import robustness_of, views_of
+    with loading("explain"):
+        from medtransfer.analysis.pools import collect
+        from medtransfer.explain.cases import Cases, read_own
+        from medtransfer.explain.stage import run
+        from medtransfer.papers.hidy2024.explainable import read_replayed_cases
+        from medtransfer.score.options import robustness_of, views_of
 
     def read(features: Path) -> Cases:
         if params.explain.results == "replay":
@@ -263,8 +267,9 @@ def explain(params: Params) -> str:
 @command("replay")
 def replay(params: Params) -> str:
     """Replay a paper: its released result files, or its claims on its printed tables."""
-    from medtransfer.papers.hidy2024 import stage as released
-    from medtransfer.papers.printed import stage as printed
+    with loading("replay"):
+        from medtransfer.papers.hidy2024 import stage as released
+        from medtransfer.papers.printed import stage as printed
 
     if params.replay.paper == "hidy":
         return released.run(params.replay, params.report, params.race.eta)

@@ -14,6 +14,7 @@ from medtransfer.errors import InputError
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.sync import record_of, run_params
 from medtransfer.locks import exclusive
+from medtransfer.progress import loading
 from medtransfer.records import MODEL_FILE, WEIGHTS_FILE, ModelInfo, Result, scratch_folder
 from medtransfer.tasks.results import read_result
 
@@ -67,10 +68,10 @@ def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:
 
 def _begin(tuning: FineTuning) -> "nn.Module":
     """Return the model to train; a missing device, an unknown transform and invalid weights raise before a run is opened."""
-    from medtransfer.data.transforms import Transforms
-    from medtransfer.finetune.train import build_model
-    from medtransfer.training.device import open_fabric
-
+    with loading("finetune"):
+        from medtransfer.data.transforms import Transforms
+        from medtransfer.finetune.train import build_model
+        from medtransfer.training.device import open_fabric
     open_fabric(tuning.section.accelerator, 1, tuning.section.precision)
     if tuning.protocol.augmentation is not None:
         Transforms(tuning.protocol.augmentation)

@@ -9,6 +9,7 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.indicators.registry import ALL, INDICATORS
 from medtransfer.locks import exclusive
+from medtransfer.progress import loading
 from medtransfer.records import CheckpointInfo, FinishedScores, PreparedTarget, list_checkpoints, series_folder
 
 FINISHED = "finished.json"
@@ -39,8 +40,8 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
         done = None if force else _finished(folder, request)
         if done and tracking.reused("score", f"{folder.name} → {section.target}", done):
             return folder
-        from medtransfer.score.scorer import score_checkpoints
-
+        with loading("score"):
+            from medtransfer.score.scorer import score_checkpoints
         (folder / FINISHED).unlink(missing_ok=True)
         cell = score_checkpoints(section, infos, series, prepared, folder, force)
         files = {path.name: file_sha256(path) for path in sorted(folder.glob("[!.]*.*"))}

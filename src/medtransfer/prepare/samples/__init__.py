@@ -17,6 +17,7 @@ from pathlib import Path
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
+from medtransfer.progress import track
 from medtransfer.records import atomic_folder
 from medtransfer.seeds import derive_seed
 
@@ -63,10 +64,12 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
         from medtransfer.prepare.samples.retina import write_retina
 
         with atomic_folder(out) as partial:
-            write_heart(partial / "heart", derive_seed(seed, "heart"), patients)
-            write_lungs(partial / "lungs", derive_seed(seed, "lungs"), lungs)
-            write_retina(partial / "retina", derive_seed(seed, "retina"), retinas)
-            write_pictures(partial / "pictures", derive_seed(seed, "pictures"), pictures)
+            writers = {
+                "heart": (write_heart, patients), "lungs": (write_lungs, lungs), "retina": (write_retina, retinas),
+                "pictures": (write_pictures, pictures),
+            }  # fmt: skip
+            for name, (write, count) in track(writers.items(), "samples", len(writers), "datasets"):
+                write(partial / name, derive_seed(seed, name), count)
             (partial / "samples.json").write_text(_describe(record, partial), encoding="utf-8")
         log.info("samples: written to %s", out)
         return True

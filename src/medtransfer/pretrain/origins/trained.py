@@ -18,6 +18,7 @@ from medtransfer.pretrain.epochs import planned_epochs
 from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.pretrain.reuse import reuse
 from medtransfer.pretrain.stopping import Stopper
+from medtransfer.progress import loading
 
 if TYPE_CHECKING:
     from medtransfer.pretrain.objectives.contract import Objective
@@ -60,7 +61,9 @@ class Trained:
         checkpoints = plan.checkpoints
         with exclusive(checkpoints.path) if is_main_process() else nullcontext():
             if force or not reuse(checkpoints, plan.cell):
-                from medtransfer.pretrain.training import train
+                with loading("pretrain"):
+                    from medtransfer.pretrain.training import train
 
+                    _ = plan.origin.objective
                 train(plan)
         return checkpoints.path
