@@ -18,7 +18,7 @@ ifneq ($(MADE_IN),$(CURDIR))
 endif
 endif
 
-.PHONY: help setup demo test test-all lint format real ui clean
+.PHONY: help setup demo test test-all lint format gpu-check real ui clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ lint: $(READY) ## ruff, mypy and the import layers
 
 format: $(READY) ## format, and fix what ruff can fix
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+gpu-check: $(READY) ## check training and scoring on this machine's GPU: correctness and speed, as a table and gpu-check.json
+	@PYTHONPATH=src $(BIN)/python benchmarks/gpu.py --out gpu-check.json
 
 real: ## run the study on real images: make real REALDATA=<folder with acdc, covid_qu_ex, idrid, imagenette>
 	@test -n "$(REALDATA)" || { echo "expected REALDATA=<folder with acdc, covid_qu_ex, idrid and imagenette>; see docs/how-to/real-data.md"; exit 2; }

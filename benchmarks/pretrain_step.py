@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -81,13 +82,15 @@ def open_images(root: Path, recipe: Recipe, randaugment: dict[str, int] | None) 
     )
 
 
-def measure(options: Namespace, recipe: Recipe, root: Path) -> Rounds:
-    """Train with our loop, one epoch per round, and with the bare loop after each."""
+def measure(
+    options: Namespace, recipe: Recipe, root: Path, replaced: Callable[[SourceImages], Any] = lambda images: images
+) -> Rounds:  # fmt: skip
+    """Train with our loop, one epoch per round, and with the bare loop after each; `replaced` returns other images to train on."""
     fabric = open_fabric(options.accelerator, 1, options.precision)
     raw, adamw = make_model(recipe)
     steps = Steps(fabric, raw, adamw, compiles=options.compile, clip_grad=None, ema_decay=None)
     guard = FiniteGuard(fabric, raw, adamw, "training loss", lambda: "nothing was saved before", "run again")
-    images = open_images(root, recipe, recipe.randaugment)
+    images = replaced(open_images(root, recipe, recipe.randaugment))
     objective = Classification(recipe, {"train": images})
     sampler = EpochBatches(len(images), recipe.micro_batch, seed=recipe.seed, shuffle=True, drop_last=True)
     batches = loader(images, sampler, options.workers, pin=fabric.device.type == "cuda")

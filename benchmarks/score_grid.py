@@ -32,6 +32,7 @@ from medtransfer.indicators.streamed_pass import Inputs, feed
 from medtransfer.training.memory import keep_freed_memory
 
 GOAL = 1.10
+CPU = torch.device("cpu")
 MARGINS = [number / 99 for number in range(100)]
 MEAN, STD = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
 
@@ -44,11 +45,11 @@ def make_encoder(name: str, **changed: Any) -> Encoder:
     return encoder.eval()
 
 
-def make_batches(images: int, size: int, batch: int) -> tuple[list[ViewBatch], list[str]]:
+def make_batches(images: int, size: int, batch: int, device: torch.device) -> tuple[list[ViewBatch], list[str]]:
     """Make all views of so many images, which takes 2 * images * size^2 * 12 bytes, and print how long it takes."""
     with tempfile.TemporaryDirectory() as place:
         target = write_target(Path(place) / "made", images, size, "rotate-flip")
-        views = TwoViews(target, "train", mean=MEAN, std=STD, seed=0, max_images=None)
+        views = TwoViews(target, "train", mean=MEAN, std=STD, seed=0, max_images=None, device=device)
         plan = negatives(views.groups, "random", 0)
         seconds = []
         for _ in range(3):
@@ -69,26 +70,29 @@ def forward(encoder: Encoder, batches: list[ViewBatch]) -> None:
 
 def score(encoder: Encoder, batches: list[ViewBatch], ids: list[str]) -> None:
     """Measure robustness from the views, as the stage does."""
-    options = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), tuple(MARGINS))
+    options = Options(RobustnessSetting("cosine", 0.5, -1, "frozen"), tuple(MARGINS), pixels=2000)
     context = Context(ids, ids, 2, 0, 1, (), options)
     inputs = (Inputs(batch.positions.numpy(), 0, batch, None, None) for batch in batches)
     measured = feed([Robustness()], context, encoder, inputs, nullcontext)["robustness"]
     assert len(measured.scores) == 4 * 2 * len(encoder.levels) * len(MARGINS)
 
 
-def seconds_of(work: Callable[[], None]) -> tuple[float, float]:
+def seconds_of(work: Callable[[], None], device: torch.device) -> tuple[float, float]:
     """Return the seconds that some work takes by the clock, and those of the processors."""
     begin, busy = time.perf_counter(), time.process_time()
     work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return time.perf_counter() - begin, time.process_time() - busy
 
 
-def measure(encoder: Encoder, images: int, size: int, batch: int, rounds: int) -> float:
+def measure(encoder: Encoder, images: int, size: int, batch: int, rounds: int, device: torch.device = CPU) -> float:
     """Print how long both sides take, and return their ratio."""
-    batches, ids = make_batches(images, size, batch)
+    batches, ids = make_batches(images, size, batch, device)
     found = []
     for _ in range(rounds + 1):
-        found.append((seconds_of(lambda: score(encoder, batches, ids)), seconds_of(lambda: forward(encoder, batches))))
+        sides = (lambda: score(encoder, batches, ids), lambda: forward(encoder, batches))
+        found.append(tuple(seconds_of(work, device) for work in sides))
     ours, bare = (1000 * min(side[0] for side in sides) / images for sides in zip(*found[1:], strict=True))  # the first warms up
     median = statistics.median(a[0] / b[0] for a, b in found[1:])
     busy = min(a[1] for a, _ in found[1:]) / min(b[1] for _, b in found[1:])

@@ -1,0 +1,349 @@
+"""Correctness and speed of training and scoring on the device at hand, in one table and as JSON.
+
+Run it from the project's folder: `make gpu-check`, or `PYTHONPATH=src python benchmarks/gpu.py --out gpu-check.json`. On a GPU it
+takes a few minutes; on a CPU everything is smaller, and what only a GPU has is left out and named. Checks of correctness decide
+the exit code: those of speed depend on what else the machine does.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import finetune_step
+import pretrain_step
+import score_grid
+from decoder_only import kept_bytes
+from finetune_step import LOSS, make_model, workplace
+from inputs import CLASSES, write_pictures
+from medtransfer.environment import count_cores
+from medtransfer.hashing import file_sha256
+from medtransfer.pretrain.recipe import Recipe
+from medtransfer.records import write_text
+from medtransfer.records.state import read_progress
+from medtransfer.records.tables import as_markdown
+from medtransfer.training.arithmetic import arithmetic
+from medtransfer.training.compilation import Compilation
+from medtransfer.training.device import lay_out
+
+EPOCHS = 5  # of the pretraining that is killed and resumed
+SECONDS_TO_WAIT = 240.0  # for its first epoch
+
+
+@dataclass(frozen=True)
+class Row:
+    """One result.
+
+    Attributes:
+        check: what was checked.
+        value: the number; None if this device has no such thing.
+        goal: a limit in words, such as `<= 0.05`; empty for a number to look at.
+        correctness: whether missing the goal means wrong results, not slow ones.
+        note: what the number is made of.
+    """
+
+    check: str
+    value: float | None
+    goal: str = ""
+    correctness: bool = False
+    note: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the goal is reached; None without goal or number."""
+        if self.value is None or not self.goal:
+            return None
+        sign, limit = self.goal.split()
+        return self.value <= float(limit) if sign == "<=" else self.value >= float(limit)
+
+
+def options_of(arguments: Namespace, device: torch.device) -> Namespace:
+    """Return the sizes and options of all checks: the published ones on a GPU, small ones on a CPU."""
+    gpu = device.type == "cuda"
+    return Namespace(
+        batch=64 if gpu else 4, steps=24 if gpu else 2, rounds=3 if gpu else 1, size=224 if gpu else 64,
+        threads=None, workers=min(12, count_cores() - 1) if gpu else 0, accelerator=device.type.replace("cuda", "gpu"),
+        precision="bf16-mixed" if gpu else "32-true", compile=False, small=not gpu, out=arguments.out,
+    )  # fmt: skip
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """Return the norm of a difference over the norm of what was expected."""
+    return float((found.float() - expected.float()).norm() / expected.float().norm())
+
+
+def train_briefly(options: Namespace, device: torch.device, precision: str, steps: int = 12) -> tuple[Tensor, Tensor, list[float]]:
+    """Train the segmenter of `finetune_step` on a batch in memory; return its first logits and gradients, and all losses."""
+    torch.manual_seed(0)  # of dropout
+    model = lay_out(make_model(options, frozen=False).to(device).train())
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(options.batch, 3, options.size, options.size, generator=generator).to(device)
+    masks = torch.randint(0, CLASSES + 1, (options.batch, options.size, options.size), generator=generator).to(device)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    logits, gradients, losses = torch.empty(0), torch.empty(0), []
+    with arithmetic(device, tf32=precision == "tf32", reproducible=True):
+        for step in range(steps):
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+                found = model(images.contiguous(memory_format=torch.channels_last))
+            loss = LOSS(found.float(), masks.to(torch.uint8))
+            loss.backward()
+            if step == 0:
+                logits = found.detach().float().cpu()
+                gradients = torch.cat([p.grad.flatten().float().cpu() for p in model.parameters() if p.grad is not None])
+            losses.append(float(loss.detach()))
+            sgd.step()
+            sgd.zero_grad(set_to_none=True)
+    return logits, gradients, losses
+
+
+def mixed_precision(options: Namespace, device: torch.device) -> Iterator[Row]:
+    """Compare mixed precision and TF32 with float32, and float32 with itself."""
+    small = Namespace(**{**vars(options), "batch": min(options.batch, 8)})
+    whole = train_briefly(small, device, "32-true")
+    again = train_briefly(small, device, "32-true")
+    same = torch.equal(whole[0], again[0]) and torch.equal(whole[1], again[1]) and whole[2] == again[2]
+    yield Row("the same bits twice, float32, reproducible", float(same), ">= 1", True, "logits, gradients, losses of 12 steps")
+    # A product in bf16 is rounded to 8 bits, in TF32 to 10; the errors of a hundred layers add up.
+    kinds = {"bf16-mixed": ("<= 0.10", ">= 0.80", "<= 0.05"), "tf32": ("<= 0.02", ">= 0.98", "<= 0.02")}
+    for kind, goals in kinds.items():
+        if device.type != "cuda" and kind == "tf32":
+            yield Row("tf32 against float32", None, note="a CPU has no TF32")
+            continue
+        logits, gradients, losses = train_briefly(small, device, kind)
+        cosine = float(torch.nn.functional.cosine_similarity(gradients, whole[1], dim=0))
+        yield Row(f"{kind}: logits, relative error", relative(logits, whole[0]), goals[0], True)
+        yield Row(f"{kind}: gradients, cosine with those of float32", cosine, goals[1], True)
+        yield Row(f"{kind}: loss after 12 steps, relative difference", abs(losses[-1] / whole[2][-1] - 1), goals[2], True)
+
+
+def resumption(options: Namespace, place: Path) -> Iterator[Row]:
+    """Kill a pretraining after its first epochs, resume it, and compare its weights with those of an undisturbed one."""
+    sources = str(Path("src").resolve())
+    names = {"MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"}
+    environment = {name: value for name, value in os.environ.items() if name not in names} | {"PYTHONPATH": sources}
+    command = [
+        sys.executable, "-m", "medtransfer", "pretrain", "--epochs", str(EPOCHS), "--checkpoints", "1", "--size", "64",
+        "--accelerator", options.accelerator, "--precision", options.precision,
+    ]  # fmt: skip
+    digests, reached = [], -1
+    for name in ("undisturbed", "killed"):
+        folder = place / name
+        folder.mkdir()
+        checkpoints = folder / "checkpoints" / "unet-simple"
+        if name == "killed":
+            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            end = time.monotonic() + SECONDS_TO_WAIT
+            while reached < 2 and process.poll() is None and time.monotonic() < end:
+                reached = (read_progress(checkpoints / ".resume.safetensors") or {"epoch": -1})["epoch"]
+                time.sleep(0.02)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+        digests.append(file_sha256(checkpoints / f"epoch-{EPOCHS:03d}.safetensors"))
+    same = digests[0] == digests[1] and 0 <= reached < EPOCHS
+    yield Row(
+        "the same weights after a kill and a resumption", float(same), ">= 1", True, f"killed after epoch {reached} of {EPOCHS}"
+    )
+
+
+def compilation(options: Namespace, device: torch.device) -> Iterator[Row]:
+    """Compile four models in one process, more than PyTorch keeps graphs of, and compare their losses and speed."""
+    if device.type != "cuda":
+        yield Row("compiled against uncompiled steps", None, note="nothing is compiled on a CPU")
+        return
+    from torch._dynamo.utils import counters
+
+    worst, graphs, ratios = 0.0, 0, []
+    for frozen in (False, True, False, True):
+        losses, seconds = [], []
+        for compiles in (False, True):
+            compiled = Compilation(compiles, device)
+            model = compiled.compile(lay_out(make_model(options, frozen).to(device).train()))
+            images = torch.randn(options.batch, 3, options.size, options.size, generator=torch.Generator().manual_seed(1))
+            batch = images.to(device).contiguous(memory_format=torch.channels_last)
+            masks = torch.zeros(options.batch, options.size, options.size, dtype=torch.uint8, device=device)
+            step = _step(model, batch, masks)
+            losses.append(step())
+            step()
+            seconds.append(_seconds(lambda: [step() for _ in range(10)], device))  # noqa: B023
+            if compiles:
+                graphs += bool(counters["stats"]["unique_graphs"])
+        worst = max(worst, abs(losses[1] / losses[0] - 1))
+        ratios.append(seconds[0] / seconds[1])
+    yield Row("compiled: loss, largest relative difference", worst, "<= 0.01", True, "four models in one process")
+    yield Row("compiled: models of four with a graph of their own", float(graphs), ">= 4", True)
+    yield Row("compiled: speed over uncompiled steps", sum(ratios) / len(ratios), note="mean of four")
+
+
+def _step(model: nn.Module, batch: Tensor, masks: Tensor) -> Callable[[], float]:
+    def step() -> float:
+        with torch.autocast("cuda", torch.bfloat16):
+            logits = model(batch)
+        loss = LOSS(logits.float(), masks)
+        loss.backward()
+        model.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    return step
+
+
+def _seconds(work: Callable[[], Any], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    begin = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begin
+
+
+def decoder_memory(options: Namespace) -> Iterator[Row]:
+    """Compare what decoder-only and full training keep for the backward pass."""
+    decoder, full = (kept_bytes(options, frozen) for frozen in (True, False))
+    note = f"{decoder / 2**20:.0f} of {full / 2**20:.0f} MiB per image"
+    yield Row("memory kept by decoder-only over full training", decoder / full, "<= 0.7", True, note)
+
+
+class Synthetic(torch.utils.data.Dataset):
+    """Made-up pixels in memory, in the form of source images: no file is read, nothing is augmented."""
+
+    def __init__(self, images: Any) -> None:
+        """Take the number, the form and the classes of other images."""
+        pixels, _ = images[0]
+        self._pixels, self._count = torch.zeros_like(pixels).random_(0, 255), len(images)
+        self.classes, self.exclusive = images.classes, images.exclusive
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return self._count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return the same pixels with a label."""
+        return self._pixels, index % len(self.classes)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: all epochs are alike."""
+
+
+def training(options: Namespace, place: Path) -> Iterator[Row]:
+    """Compare our loops with bare ones on tensors in memory, on real and on synthetic data."""
+    tuned = finetune_step.measure(options, place, frozen=False)
+    yield Row("fine-tuning, speed over a bare loop", tuned.show("our fine-tuning", "bare loop"), ">= 0.97", note=_speed(tuned))
+    recipe = pretrain_step.make_recipe(options)
+    root = write_pictures(place / "pictures", max(options.batch * options.steps, pretrain_step.CLASSES), pretrain_step.CLASSES)
+    real = pretrain_step.measure(options, recipe, root)
+    made = pretrain_step.measure(options, recipe, root, Synthetic)
+    yield Row("pretraining on synthetic data, speed over a bare loop", made.show("ours", "bare loop"), ">= 0.97", note=_speed(made))
+    ratio = made.milliseconds(made.ours) / real.milliseconds(real.ours)
+    yield Row("pretraining on JPEG files, speed over synthetic data", ratio, ">= 0.90", note=_speed(real))
+    theirs = timm_speed(options, recipe, root)
+    note = f"{theirs:.0f} images/s with timm's loader, RandAugment and ResNet50"
+    yield Row("pretraining on JPEG files, speed over timm's", 1000 / real.milliseconds(real.ours) / theirs, note=note)
+
+
+def _speed(rounds: Any) -> str:
+    return f"{1000 / rounds.milliseconds(rounds.ours):.0f} images/s"
+
+
+def timm_speed(options: Namespace, recipe: Recipe, root: Path) -> float:
+    """Return the images per second of a loop around timm's own loader, augmentation, optimiser and ResNet50.
+
+    timm's training script is not part of its package; this has its default steps, without logging and checkpoints.
+    """
+    import timm
+    from timm.data import Mixup, create_dataset, create_loader
+    from timm.optim import create_optimizer_v2
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    classes = pretrain_step.CLASSES
+    model = timm.create_model("resnet50", num_classes=classes).to(device, memory_format=torch.channels_last).train()
+    adamw = create_optimizer_v2(model, opt="adamw", lr=recipe.lr, weight_decay=recipe.weight_decay)
+    loader = create_loader(
+        create_dataset("", root=str(root / "train")), input_size=(3, recipe.size, recipe.size), batch_size=options.batch,
+        is_training=True, auto_augment="rand-m9-mstd0.5", re_prob=0.25, num_workers=options.workers, device=device,
+        use_prefetcher=device.type == "cuda", persistent_workers=options.workers > 0,
+    )  # fmt: skip
+    mixup = Mixup(mixup_alpha=0.8, cutmix_alpha=1.0, label_smoothing=0.1, num_classes=classes)
+    best = 0.0
+    for epoch in range(options.rounds + 1):  # the first warms up
+        count, begin = 0, time.perf_counter()
+        for raw, labels in loader:
+            images, targets = mixup(raw.to(device).float(), labels.to(device))
+            with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16-mixed"):
+                logits = model(images.contiguous(memory_format=torch.channels_last))
+            cross_entropy(logits.float(), targets).backward()
+            adamw.step()
+            adamw.zero_grad(set_to_none=True)
+            count += len(labels)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if epoch:
+            best = max(best, count / (time.perf_counter() - begin))
+    return best
+
+
+def scoring(options: Namespace, device: torch.device) -> Iterator[Row]:
+    """Compare scoring with two bare forward passes."""
+    gpu = device.type == "cuda"
+    for name, changed, images, size, goal in (
+        ("resnet50", {}, 512 if gpu else 4, 224 if gpu else 64, "<= 1.05"),
+        ("unet", {"width": 16}, 4096 if gpu else 64, 64, "<= 1.10"),
+    ):
+        encoder = score_grid.make_encoder(name, **changed).to(device)
+        batch, rounds = min(images, options.batch), 5 if gpu else 2
+        ratio = score_grid.measure(encoder, images, size, batch, rounds, device)
+        yield Row(f"scoring by {name} at {size}, time over two forward passes", ratio, goal)
+
+
+def rows(options: Namespace, device: torch.device, place: Path) -> Iterator[Row]:
+    """Yield the results of all checks."""
+    yield from mixed_precision(options, device)
+    yield from resumption(options, place)
+    yield from compilation(options, device)
+    yield from decoder_memory(options)
+    yield from training(options, place)
+    yield from scoring(options, device)
+
+
+def describe(device: torch.device) -> str:
+    """Name the device and the versions."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return f"{name}, {count_cores()} cores, PyTorch {torch.__version__}"
+
+
+def main() -> int:
+    """Check, print the table and write it as JSON; return 1 if results are wrong."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("gpu-check.json"), help="JSON file to write")
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    options, begin, found = options_of(arguments, device), time.perf_counter(), list[Row]()
+    with workplace() as place:
+        for row in rows(options, device, place):
+            found.append(row)
+            value = "–" if row.value is None else f"{row.value:.4f}"
+            print(f"[{time.perf_counter() - begin:.0f} s] {row.check}: {value}", flush=True)
+    table = [
+        {"check": row.check, "value": row.value, "goal": row.goal, "holds": row.holds, "note": row.note} for row in found
+    ]  # fmt: skip
+    print(f"\n{describe(device)}\n\n{as_markdown(table)}")
+    text = json.dumps({"device": describe(device), "rows": [{**asdict(row), "holds": row.holds} for row in found]}, indent=1)
+    write_text(arguments.out, f"{text}\n")
+    wrong = [row.check for row in found if row.correctness and row.holds is False]
+    print(f"wrong: {'; '.join(wrong) or 'nothing'}\nratio: {sum(row.holds is False for row in found)}")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
