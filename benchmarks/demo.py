@@ -1,4 +1,4 @@
-"""Time of `medtransfer demo` with the project's params.yaml in an empty folder, relative to six minutes.
+"""Time of `medtransfer demo` with the project's params.yaml in an empty folder, relative to two minutes.
 
 Run it from the project's folder: `PYTHONPATH=src python benchmarks/demo.py`.
 """
@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-GOAL = 360.0  # seconds
+GOAL = 120.0  # seconds, on two cores that do nothing else
 
 
 def main() -> None:
