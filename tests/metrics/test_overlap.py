@@ -1,6 +1,7 @@
 """Pixel counts and overlap metrics against scikit-learn, a hand-made table and the rules for empty masks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from medtransfer.metrics.counts import OVERLAP, Counts
-from medtransfer.metrics.overlap import confusion
+from medtransfer.metrics.overlap import confusion, most_probable
+from medtransfer.records import IGNORE
 
 INDEPENDENT = {
     "jaccard": sk.jaccard_score,
@@ -93,13 +95,47 @@ def test_always_finite_and_within_bounds(name, cell):
 def test_groups_and_sums_pool_counts():
     table = confusion(*labels(6), 3)
     groups = table.by_group(["b", "a", "b", "a"])
-    assert list(groups) == ["b", "a"]
-    np.testing.assert_array_equal(groups["a"].fp, table.fp[1] + table.fp[3])
-    np.testing.assert_array_equal(groups["a"].tn + groups["b"].tn, table.sum().tn)
+    np.testing.assert_array_equal(groups.fp, [table.fp[0] + table.fp[2], table.fp[1] + table.fp[3]])
+    np.testing.assert_array_equal(groups.tn.sum(axis=0), table.sum().tn)
     halves = [Counts(*(part[s] for part in (table.tp, table.fp, table.fn, table.tn))) for s in (slice(1), slice(1, 4))]
     np.testing.assert_array_equal(Counts.concatenate(halves).fn, table.fn)
     with pytest.raises(ValueError, match="each of 4 images, but got 1"):
         table.by_group(["a"])
+
+
+@quick
+@given(st.lists(st.sampled_from("cabxyz"), min_size=1, max_size=30), st.integers(0, 2**31))
+def test_groups_equal_those_of_pandas(keys, seed):
+    cells = np.random.default_rng(seed).integers(0, 10**12, (4, len(keys), 2))
+    groups = Counts(*cells).by_group(keys)
+    for part, cell in zip((groups.tp, groups.fp, groups.fn, groups.tn), cells, strict=True):
+        np.testing.assert_array_equal(part, pd.DataFrame(cell).groupby(keys, sort=False).sum())
+
+
+@quick
+@given(st.integers(0, 2**31), st.integers(2, 6), st.booleans())
+def test_the_most_probable_class_is_numpys_first_highest(seed, classes, channels_last):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 4, (3, classes, 5, 6)).astype(np.float32) / 4  # with many ties
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    labels = most_probable(torch.from_numpy(values).contiguous(memory_format=layout))
+    assert labels.dtype == torch.uint8
+    np.testing.assert_array_equal(labels.numpy(), values.argmax(axis=1))
+
+
+@quick
+@given(st.integers(0, 2**31))
+def test_ignored_pixels_are_not_counted(seed):
+    prediction, truth = labels(seed)
+    truth[torch.from_numpy(np.random.default_rng(seed).random(truth.shape) < 0.3)] = IGNORE
+    table = confusion(prediction, truth.to(torch.uint8), 3, [[1, 3]])
+    for image in range(4):
+        known = truth[image] != IGNORE
+        t, p = truth[image][known].numpy(), prediction[image][known].numpy()
+        for column, members in enumerate(([1], [2], [3], [1, 3])):
+            expected = sk.confusion_matrix(np.isin(t, members), np.isin(p, members), labels=[False, True]).ravel()
+            np.testing.assert_array_equal([part[image, column] for part in (table.tn, table.fp, table.fn, table.tp)], expected)
+    assert table.pixels == int((truth != IGNORE).sum())
 
 
 @pytest.mark.parametrize(
@@ -109,7 +145,10 @@ def test_groups_and_sums_pool_counts():
         (torch.zeros(2, 2).long(), torch.zeros(2, 2).long(), "of one shape"),
         (torch.zeros(0, 2, 2).long(), torch.zeros(0, 2, 2).long(), "of one shape"),
         (torch.zeros(1, 2, 2), torch.zeros(1, 2, 2).long(), "the prediction is torch.float32"),
-        (torch.zeros(1, 2, 2).long(), torch.full((1, 2, 2), 255), "labels 0..2, but the truth holds 255"),
+        (torch.zeros(1, 2, 2).long(), torch.full((1, 2, 2), 254), "labels 0..2, but the truth holds 254"),
+        (torch.zeros(1, 2, 2).long(), torch.full((1, 2, 2), 3).byte(), "labels 0..2, but the truth holds 3"),
+        (torch.zeros(1, 2, 2).long(), torch.full((1, 2, 2), 256), "labels 0..2, but the truth holds 256"),
+        (torch.full((1, 2, 2), 3).byte(), torch.zeros(1, 2, 2).byte(), "the prediction holds 3"),
         (torch.full((1, 2, 2), -1), torch.zeros(1, 2, 2).long(), "the prediction holds -1"),
     ],
 )

@@ -2,10 +2,12 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from scipy.spatial.distance import cdist, directed_hausdorff
 
 from medtransfer.metrics.surface import hd95, outline, surface_distances
@@ -45,6 +47,26 @@ def test_equals_brute_force_and_is_symmetric(seed):
     hausdorff = [directed_hausdorff(np.argwhere(outline(x)), np.argwhere(outline(y)))[0] for x, y in ((a, b), (b, a))]
     assert surface_distances(a, b).max() == pytest.approx(hausdorff[0])
     assert surface_distances(b, a).max() == pytest.approx(hausdorff[1])
+
+
+def wavy(generator: np.random.Generator, noise: float) -> np.ndarray:
+    """A smooth shape of 90 x 120 pixels, whose pixels are flipped with a probability."""
+    field = cv2.resize(generator.normal(size=(5, 6)), (120, 90), interpolation=cv2.INTER_CUBIC)
+    return (field > generator.uniform(-1, 1)) ^ (generator.random(field.shape) < noise)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**31), st.sampled_from([0, 0.001, 0.05, 0.5]), st.sampled_from([(1, 1), (0.7, 0.7), (1.5, 0.4)]))
+def test_equals_the_percentile_of_scipys_distance_transforms(seed, noise, pixel):
+    """The definition, computed from the distances of all pixels; to the last bit for distances in pixels."""
+    generator = np.random.default_rng(seed)
+    a, b = wavy(generator, noise), wavy(generator, noise)
+    a[3, 4] = b[80, 100] = True
+    edges = [mask & ~ndimage.binary_erosion(mask) for mask in (a, b)]
+    np.testing.assert_array_equal(outline(a), edges[0])
+    table = [ndimage.distance_transform_edt(~edge, sampling=pixel) for edge in edges]
+    expected = max(np.percentile(table[1][edges[0]], 95), np.percentile(table[0][edges[1]], 95))
+    assert hd95(a, b, pixel) == (expected if pixel == (1, 1) else pytest.approx(expected, rel=1e-12))
 
 
 @settings(max_examples=20)

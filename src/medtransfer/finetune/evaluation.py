@@ -50,7 +50,7 @@ def evaluate(
 @torch.no_grad()
 def predict(fabric: Fabric, task: Task, model: nn.Module, images: Tensor) -> Tensor:
     """Return the task's probabilities of normalised images (N, 3, H, W), on the CPU; of crops (N, crops, 3, H, W) their mean."""
-    return _probabilities(task, _logits(fabric, model, images), images)
+    return _probabilities(task, _logits(fabric, model, images), images).cpu()
 
 
 def _logits(fabric: Fabric, model: nn.Module, images: Tensor) -> Tensor:
@@ -60,6 +60,6 @@ def _logits(fabric: Fabric, model: nn.Module, images: Tensor) -> Tensor:
 
 
 def _probabilities(task: Task, logits: Tensor, images: Tensor) -> Tensor:
-    """Return probabilities of images, the mean over crops where they have some, on the CPU."""
-    probabilities = task.probabilities(logits.float()).cpu()
+    """Return probabilities of images, the mean over crops where they have some, on the device."""
+    probabilities = task.probabilities(logits.float())
     return probabilities.unflatten(0, (-1, images.shape[1])).mean(1).clamp(0, 1) if images.ndim == 5 else probabilities

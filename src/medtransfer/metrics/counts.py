@@ -31,20 +31,28 @@ class Counts:
     fn: NDArray[np.int64]
     tn: NDArray[np.int64]
 
+    @property
+    def pixels(self) -> int:
+        """Number of counted pixels of all images."""
+        return int((self.tp + self.fp + self.fn + self.tn)[..., 0].sum())
+
     def sum(self) -> "Counts":
         """Pool the counts of all images, (N, classes) -> (classes,)."""
         return self._map(lambda part: part.sum(axis=0))
 
-    def by_group(self, keys: Sequence[str]) -> dict[str, "Counts"]:
-        """Pool the counts of the images of each group: key -> (classes,), in order of first appearance.
+    def by_group(self, keys: Sequence[str]) -> "Counts":
+        """Pool the counts of the images of each group, (N, classes) -> (groups, classes), in order of first appearance.
 
         Raises:
             ValueError: the numbers of keys and images differ.
         """
         if len(keys) != len(self.tp):
             raise ValueError(f"expected one group key for each of {len(self.tp)} images, but got {len(keys)}")
-        column = np.asarray(keys, dtype=object)
-        return {key: self._map(lambda part, rows=column == key: part[rows].sum(axis=0)) for key in dict.fromkeys(keys)}
+        numbers: dict[str, int] = {}
+        group = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+        order = np.argsort(group, kind="stable")
+        first = np.searchsorted(group[order], np.arange(len(numbers)))  # of each group in that order
+        return self._map(lambda part: np.add.reduceat(part[order], first, axis=0))
 
     @classmethod
     def concatenate(cls, parts: Sequence["Counts"]) -> "Counts":

@@ -130,7 +130,7 @@ class LabelEvaluation:
             raise ValueError(f"expected labels {', '.join(map(str, allowed))}, but got {sorted(set(labels.ravel().tolist()))}")
         if again := [image for i, image in enumerate(images) if image in self._images or image in images[:i]]:
             raise ValueError(f"expected every image once, but {again[0]!r} came again")
-        self._probabilities.append(probabilities.double().cpu().numpy())
+        self._probabilities.append(probabilities.cpu().double().numpy())
         self._truth.append(labels)
         self._images.update(zip(images, groups, strict=True))
 

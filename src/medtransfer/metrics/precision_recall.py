@@ -25,8 +25,9 @@ class AveragePrecision:
         """Create empty histograms for the classes 1..classes, and for regions, each of which lists classes."""
         self.classes, self.bins = classes, bins
         self._unions = list_unions(classes, regions)
-        self._counts = np.zeros((len(self._unions), 2, bins), dtype=np.int64)  # (class or region, negative or positive, bin)
-        self._highest = np.zeros(len(self._unions))
+        shape = (len(self._unions), 2, bins)  # (class or region, negative or positive, bin)
+        self._counts = torch.zeros(shape, dtype=torch.int64)  # on the device of the probabilities, from the first batch on
+        self._highest = torch.zeros(len(self._unions))
 
     @property
     def grid(self) -> NDArray[np.float64]:
@@ -49,26 +50,32 @@ class AveragePrecision:
                 f"expected probabilities (N, {self.classes}, H, W) for truth {tuple(truth.shape)}, but got "
                 f"{tuple(probabilities.shape)}"
             )
-        if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
+        if not probabilities.numel():
+            return
+        if not bool((probabilities.amin() >= 0) & (probabilities.amax() <= 1)):  # both are NaN if a value is
             raise ValueError("expected probabilities in [0, 1], but some are NaN or outside")
+        self._counts, self._highest = self._counts.to(truth.device), self._highest.to(truth.device)
         for index, labels in enumerate(self._unions):
-            probability, positive = probabilities[:, labels[0] - 1], truth == labels[0]
-            for label in labels[1:]:
-                probability, positive = probability + probabilities[:, label - 1], positive | (truth == label)
-            self._count(index, probability.clamp(max=1), positive)
+            parts = zip(probabilities, truth, strict=True) if truth.device.type == "cpu" else [(probabilities.movedim(0, 1), truth)]
+            cells = [self._cells(index, labels, image, label) for image, label in parts]  # on a CPU one by one, in its cache
+            counts = torch.bincount(torch.cat(cells), minlength=2 * self.bins)
+            self._counts[index] += counts.view(2, self.bins)
 
-    def _count(self, index: int, probability: Tensor, positive: Tensor) -> None:
-        wide = probability.to(torch.promote_types(probability.dtype, torch.float32))
-        share = (torch.logit(wide).clamp(LOW, HIGH) - LOW) / (HIGH - LOW)  # in [0, 1]
-        cell = (share * (self.bins - 1)).round().long() + self.bins * positive
-        self._highest[index] = max(self._highest[index], float(wide.max()))
-        counts = torch.bincount(cell.flatten(), minlength=2 * self.bins)
-        self._counts[index] += counts.view(2, self.bins).cpu().numpy()
+    def _cells(self, index: int, labels: Sequence[int], probabilities: Tensor, truth: Tensor) -> Tensor:
+        """Return the cell of each pixel in the flattened histograms of a union: (classes, ...) and (...) -> int32 (pixels,)."""
+        probability, positive = probabilities[labels[0] - 1], truth == labels[0]
+        for label in labels[1:]:
+            probability, positive = probability + probabilities[label - 1], positive | (truth == label)
+        wide = probability.to(torch.promote_types(probability.dtype, torch.float32)).clamp(max=1)
+        self._highest[index] = torch.maximum(self._highest[index], wide.amax())
+        share = wide.logit_().clamp_(LOW, HIGH).sub_(LOW).div_(HIGH - LOW)  # in [0, 1]
+        return share.mul_(self.bins - 1).round_().to(torch.int32).add_(positive, alpha=self.bins).flatten()
 
     def state(self) -> dict[str, NDArray]:
         """Return what was counted, for `merge`: the filled bins alone."""
-        filled = np.flatnonzero(self._counts)
-        return {"bins": filled, "in_bins": self._counts.ravel()[filled], "highest": self._highest}
+        counts = self._counts.cpu().numpy()
+        filled = np.flatnonzero(counts)
+        return {"bins": filled, "in_bins": counts.ravel()[filled], "highest": self._highest.cpu().double().numpy()}
 
     def merge(self, state: Mapping[str, NDArray]) -> None:
         """Add what another one of as many classes and bins has counted.
@@ -76,11 +83,11 @@ class AveragePrecision:
         Raises:
             ValueError: it has counted other classes or bins.
         """
-        filled, highest = state["bins"], state["highest"]
-        if highest.shape != self._highest.shape or (len(filled) and not 0 <= filled.min() <= filled.max() < self._counts.size):
+        filled, highest, counts = state["bins"], state["highest"], self._counts.cpu()
+        if highest.shape != self._highest.shape or (len(filled) and not 0 <= filled.min() <= filled.max() < counts.numel()):
             raise ValueError(f"expected counts of {len(self._unions)} classes and regions in {self.bins} bins, but got others")
-        self._counts.reshape(-1)[filled] += state["in_bins"]
-        self._highest = np.maximum(self._highest, highest)
+        counts.numpy().reshape(-1)[filled] += state["in_bins"]
+        self._counts, self._highest = counts, torch.maximum(self._highest.cpu(), torch.from_numpy(highest).float())
 
     def compute(self) -> NDArray[np.float64]:
         """Compute the average precision of each class and region, (classes + regions,).
@@ -89,9 +96,9 @@ class AveragePrecision:
 
         Source: sum over thresholds of (recall_k - recall_{k-1}) precision_k, without interpolation.
         """
-        falling = self._counts[:, :, ::-1]  # from the highest probability down
+        falling = self._counts.cpu().numpy()[:, :, ::-1]  # from the highest probability down
         positive = falling[:, 1]
         hits, misses = positive.cumsum(axis=1), falling[:, 0].cumsum(axis=1)
         precision = hits / np.maximum(hits + misses, 1)
         area = (positive * precision).sum(axis=1) / np.maximum(hits[:, -1], 1)
-        return np.where(hits[:, -1] > 0, area, np.where(self._highest > 0.5, 0.0, 1.0))
+        return np.where(hits[:, -1] > 0, area, np.where(self._highest.cpu().numpy() > 0.5, 0.0, 1.0))

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from medtransfer.metrics.counts import OVERLAP, Counts
 from medtransfer.metrics.evaluation import Evaluation
-from medtransfer.metrics.overlap import confusion, list_unions
+from medtransfer.metrics.overlap import confusion, list_unions, most_probable
 from medtransfer.metrics.precision_recall import AveragePrecision
 from medtransfer.metrics.surface import hd95
 from medtransfer.records import IGNORE
@@ -91,27 +91,28 @@ class SegmentationEvaluation:
         """
         self._check(probabilities, truth, images, groups)
         truth = truth.to(probabilities.device)
-        foreground = probabilities if self.classes == 1 else probabilities[:, 1:]  # (N, classes, H, W)
-        prediction = (foreground > THRESHOLD)[:, 0].long() if self.classes == 1 else probabilities.argmax(dim=1)
-        ignored = truth == IGNORE
-        if ignored.any():
+        labels = (probabilities[:, 0] > THRESHOLD).to(torch.uint8) if self.classes == 1 else most_probable(probabilities)
+        counts = confusion(labels, truth, self.classes, self._regions)
+        if not self.light:
+            self._measure(probabilities, labels, truth, counts, images)
+        self._seen.counts.append(counts)
+        self._seen.images.update(zip(images, groups, strict=True))
+
+    def _measure(self, probabilities: Tensor, prediction: Tensor, truth: Tensor, counts: Counts, images: Sequence[str]) -> None:
+        """Add what more than counts is needed for: average precision and distances."""
+        foreground, judged = probabilities if self.classes == 1 else probabilities[:, 1:], truth  # (N, classes, H, W), (N, H, W)
+        if counts.pixels < truth.numel():
+            ignored = truth == IGNORE
             prediction, truth = prediction.masked_fill(ignored, 0), truth.masked_fill(ignored, 0)
             pixels = foreground.movedim(1, 0)[:, ~ignored]  # (classes, pixels)
             foreground, judged = pixels[None, :, None], truth[~ignored][None, None]  # (1, classes, 1, pixels), (1, 1, pixels)
-        else:
-            judged = truth
-        counts = confusion(prediction, truth, self.classes, self._regions)
-        counts.tn[:] -= ignored.sum(dim=(1, 2)).cpu().numpy()[:, None]
-        self._seen.counts.append(counts)
-        if judged.numel() and not self.light:
+        if judged.numel():
             self._average_precision.update(foreground, judged)
-        if not self.light:
-            masks = prediction.cpu().numpy(), truth.cpu().numpy()
-            self._seen.distances.append(self._distances(*masks, [(1.0, 1.0)] * len(truth)))
-            if self._pixel_sizes:
-                sizes = [self._pixel_sizes[image] for image in images]
-                self._seen.lengths.append(self._in_mm(*masks, self._seen.distances[-1], sizes))
-        self._seen.images.update(zip(images, groups, strict=True))
+        masks = prediction.cpu().numpy(), truth.cpu().numpy()
+        self._seen.distances.append(self._distances(*masks, [(1.0, 1.0)] * len(truth)))
+        if self._pixel_sizes:
+            sizes = [self._pixel_sizes[image] for image in images]
+            self._seen.lengths.append(self._in_mm(*masks, self._seen.distances[-1], sizes))
 
     def state(self) -> tuple[list[str], dict[str, NDArray]]:
         """Return the images so far and the numbers that `merge` takes into another evaluation, without masks."""
@@ -162,42 +163,39 @@ class SegmentationEvaluation:
             lengths = None
         if lengths is not None:
             metrics |= self._by_class("hd95_mm", lengths.mean(axis=0))
-        patients = counts.by_group(list(self._seen.images.values()))
+        cases = {"image": counts, "patient": counts.by_group(list(self._seen.images.values()))}
         for name in PER_CASE:
-            metrics[f"{name}_per_image"] = float(OVERLAP[name](counts)[:, self._averaged].mean())
-            by_patient = [OVERLAP[name](pooled)[self._averaged] for pooled in patients.values()]
-            metrics[f"{name}_per_patient"] = float(np.mean(by_patient))
+            for case, pooled in cases.items():
+                metrics[f"{name}_per_{case}"] = float(OVERLAP[name](pooled)[:, self._averaged].mean())
         return Evaluation(metrics, self._rows(counts, distances, lengths))
 
     def _rows(
         self, counts: Counts, distances: NDArray[np.float64] | None, lengths: NDArray[np.float64] | None
     ) -> list[dict[str, Any]]:  # fmt: skip
-        dice = OVERLAP["dice"](counts)  # (N, classes + regions)
-        return [
-            {
-                "image": image, "group": group, **self._by_class("dice", dice[i]),
-                **({} if distances is None else self._by_class("hd95", distances[i])),
-                **({} if lengths is None else self._by_class("hd95_mm", lengths[i])),
-                **{f"{name}_{part}": int(getattr(counts, name)[i, k]) for k, part in enumerate(self._columns) for name in CELLS},
-                **{name: int(getattr(counts, name)[i, 0]) for name in CELLS if self.classes == 1},
-            }
-            for i, (image, group) in enumerate(self._seen.images.items())
-        ]  # fmt: skip
+        measured = {"dice": OVERLAP["dice"](counts), "hd95": distances, "hd95_mm": lengths}  # (N, classes + regions) each
+        columns: dict[str, list[Any]] = {"image": list(self._seen.images), "group": list(self._seen.images.values())}
+        for name, values in measured.items():
+            if values is not None:
+                columns[name] = values[:, self._averaged].mean(axis=1).tolist()
+                columns |= {f"{name}_{part}": values[:, k].tolist() for k, part in enumerate(self._columns)}
+        columns |= {f"{c}_{part}": getattr(counts, c)[:, k].tolist() for k, part in enumerate(self._columns) for c in CELLS}
+        columns |= {c: getattr(counts, c)[:, 0].tolist() for c in CELLS if self.classes == 1}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def _by_class(self, name: str, values: NDArray[np.float64]) -> Mapping[str, float]:
         parts = {f"{name}_{column}": float(value) for column, value in zip(self._columns, values, strict=True)}
         return {name: float(values[self._averaged].mean()), **parts}
 
     def _distances(
-        self, prediction: NDArray[np.int64], truth: NDArray[np.uint8], pixels: Sequence[tuple[float, float]]
+        self, prediction: NDArray[np.uint8], truth: NDArray[np.uint8], pixels: Sequence[tuple[float, float]]
     ) -> NDArray[np.float64]:  # fmt: skip
         rows = zip(prediction, truth, pixels, strict=True)
         return np.array(  # (N, classes + regions)
-            [[hd95(np.isin(p, labels), np.isin(t, labels), pixel) for labels in self._unions] for p, t, pixel in rows]
+            [[hd95(_union(p, labels), _union(t, labels), pixel) for labels in self._unions] for p, t, pixel in rows]
         )
 
     def _in_mm(
-        self, prediction: NDArray[np.int64], truth: NDArray[np.uint8], distances: NDArray[np.float64],
+        self, prediction: NDArray[np.uint8], truth: NDArray[np.uint8], distances: NDArray[np.float64],
         pixels: Sequence[tuple[float, float]],
     ) -> NDArray[np.float64]:  # fmt: skip
         """Return the distances in mm; those in pixels are only multiplied where pixels are square."""
@@ -215,7 +213,7 @@ class SegmentationEvaluation:
             )
         if not len(images) == len(groups) == n:
             raise ValueError(f"expected {n} images and groups, but got {len(images)} and {len(groups)}")
-        if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
+        if not bool((probabilities.amin() >= 0) & (probabilities.amax() <= 1)):  # both are NaN if a value is
             wrong = "NaN" if bool(torch.isnan(probabilities).any()) else "values outside [0, 1]"
             raise ValueError(f"expected probabilities in [0, 1], but got {wrong}; apply the sigmoid or softmax first")
         if (highest := int((truth * (truth != IGNORE)).max())) > self.classes:
@@ -223,3 +221,8 @@ class SegmentationEvaluation:
             raise ValueError(f"expected labels 0..{self.classes} ({names}) in the truth, but got {highest}")
         if again := [image for i, image in enumerate(images) if image in self._seen.images or image in images[:i]]:
             raise ValueError(f"expected every image once, but {again[0]!r} came again")
+
+
+def _union(mask: NDArray[np.uint8], labels: Sequence[int]) -> NDArray[np.bool_]:
+    """Return where a mask has one of the labels."""
+    return mask == labels[0] if len(labels) == 1 else np.isin(mask, labels)

@@ -80,7 +80,7 @@ class Evaluator(Protocol):
         """Add a batch.
 
         Args:
-            probabilities: as `Task.probabilities` returns them.
+            probabilities: as `Task.probabilities` returns them, on any device.
             truth: the batch's labels.
             images: an identifier of each sample, never seen before.
             groups: the group of each sample.

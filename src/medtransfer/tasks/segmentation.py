@@ -89,8 +89,9 @@ class Segmentation:
         """Return labels uint8 (N, H, W) of probabilities (N, K, H, W)."""
         import torch
 
-        labels = probabilities[:, 0] > thresholds[0] if thresholds else probabilities.argmax(1)
-        return labels.to(torch.uint8)
+        from medtransfer.metrics.overlap import most_probable
+
+        return (probabilities[:, 0] > thresholds[0]).to(torch.uint8) if thresholds else most_probable(probabilities)
 
     def evaluator(
         self, class_names: Sequence[str], pixel_sizes: Mapping[str, tuple[float, float]] | None = None,
