@@ -83,6 +83,13 @@ def test_millimetres_by_hand():
     assert hd95(point, empty, (2.0, 0.5)) == pytest.approx(math.hypot(40, 15))
 
 
+@pytest.mark.parametrize("length", [3999, 8500, 20000])
+def test_long_distances(length):
+    a, b = np.zeros((2, 3, length), dtype=bool)
+    a[0, 0] = b[2, -1] = True
+    assert hd95(a, b) == math.hypot(2, length - 1)
+
+
 def test_hand_made_distances():
     square, shifted = np.zeros((2, 20, 30), dtype=bool)
     square[5:10, 5:10] = True

@@ -12,6 +12,7 @@ from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.metrics.evaluation import Evaluation
 from medtransfer.tasks.contract import Task
 from medtransfer.training.device import lay_out, place
+from medtransfer.training.memory import keep_freed_memory
 
 LOSS = "loss"  # metric
 
@@ -35,6 +36,8 @@ def evaluate(
         loss: of logits and labels; its mean over the images, each batch's counted for its images, is the metric LOSS. None: not
             computed. Not for crops.
     """
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     lay_out(model).eval()
     evaluator = task.evaluator(class_names, samples.pixel_sizes, samples.regions, light=light)
     batches, total = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False), 0.0

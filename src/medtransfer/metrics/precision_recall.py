@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medtransfer.metrics.overlap import list_unions
+from medtransfer.records import IGNORE
 
 LOW, HIGH = -88.0, 17.0  # logits of the smallest normal float32 and, rounded up, of the largest one below 1
 
@@ -39,7 +40,7 @@ class AveragePrecision:
 
         Args:
             probabilities: probabilities of the classes 1..classes, in [0, 1], (N, classes, H, W).
-            truth: labels 0..classes, (N, H, W).
+            truth: labels 0..classes, or IGNORE, whose pixels are not counted, (N, H, W).
 
         Raises:
             ValueError: the shapes do not match, or probabilities are outside [0, 1] or NaN.
@@ -50,19 +51,20 @@ class AveragePrecision:
                 f"expected probabilities (N, {self.classes}, H, W) for truth {tuple(truth.shape)}, but got "
                 f"{tuple(probabilities.shape)}"
             )
-        if not probabilities.numel():
-            return
         if not bool((probabilities.amin() >= 0) & (probabilities.amax() <= 1)):  # both are NaN if a value is
             raise ValueError("expected probabilities in [0, 1], but some are NaN or outside")
         self._counts, self._highest = self._counts.to(truth.device), self._highest.to(truth.device)
+        one_by_one = truth.device.type == "cpu"  # an image fits in the cache
+        parts = [*zip(probabilities, truth, strict=True)] if one_by_one else [(probabilities.movedim(0, 1), truth)]
+        if bool((truth == IGNORE).any()):
+            parts = [(image[:, mask != IGNORE], mask[mask != IGNORE]) for image, mask in parts]
         for index, labels in enumerate(self._unions):
-            parts = zip(probabilities, truth, strict=True) if truth.device.type == "cpu" else [(probabilities.movedim(0, 1), truth)]
-            cells = [self._cells(index, labels, image, label) for image, label in parts]  # on a CPU one by one, in its cache
-            counts = torch.bincount(torch.cat(cells), minlength=2 * self.bins)
-            self._counts[index] += counts.view(2, self.bins)
+            cells = [self._cells(index, labels, image, mask) for image, mask in parts if mask.numel()]
+            if cells:
+                self._counts[index] += torch.bincount(torch.cat(cells), minlength=2 * self.bins).view(2, self.bins)
 
     def _cells(self, index: int, labels: Sequence[int], probabilities: Tensor, truth: Tensor) -> Tensor:
-        """Return the cell of each pixel in the flattened histograms of a union: (classes, ...) and (...) -> int32 (pixels,)."""
+        """Return the bin of each pixel in the histograms of a class or region: (classes, ...) and (...) -> int32 (pixels,)."""
         probability, positive = probabilities[labels[0] - 1], truth == labels[0]
         for label in labels[1:]:
             probability, positive = probability + probabilities[label - 1], positive | (truth == label)

@@ -100,14 +100,10 @@ class SegmentationEvaluation:
 
     def _measure(self, probabilities: Tensor, prediction: Tensor, truth: Tensor, counts: Counts, images: Sequence[str]) -> None:
         """Add what more than counts is needed for: average precision and distances."""
-        foreground, judged = probabilities if self.classes == 1 else probabilities[:, 1:], truth  # (N, classes, H, W), (N, H, W)
+        self._average_precision.update(probabilities if self.classes == 1 else probabilities[:, 1:], truth)
         if counts.pixels < truth.numel():
             ignored = truth == IGNORE
             prediction, truth = prediction.masked_fill(ignored, 0), truth.masked_fill(ignored, 0)
-            pixels = foreground.movedim(1, 0)[:, ~ignored]  # (classes, pixels)
-            foreground, judged = pixels[None, :, None], truth[~ignored][None, None]  # (1, classes, 1, pixels), (1, 1, pixels)
-        if judged.numel():
-            self._average_precision.update(foreground, judged)
         masks = prediction.cpu().numpy(), truth.cpu().numpy()
         self._seen.distances.append(self._distances(*masks, [(1.0, 1.0)] * len(truth)))
         if self._pixel_sizes:
@@ -216,7 +212,7 @@ class SegmentationEvaluation:
         if not bool((probabilities.amin() >= 0) & (probabilities.amax() <= 1)):  # both are NaN if a value is
             wrong = "NaN" if bool(torch.isnan(probabilities).any()) else "values outside [0, 1]"
             raise ValueError(f"expected probabilities in [0, 1], but got {wrong}; apply the sigmoid or softmax first")
-        if (highest := int((truth * (truth != IGNORE)).max())) > self.classes:
+        if int(truth.max()) > self.classes and (highest := int((truth * (truth != IGNORE)).max())) > self.classes:
             names = ", ".join(("background", *self.class_names))
             raise ValueError(f"expected labels 0..{self.classes} ({names}) in the truth, but got {highest}")
         if again := [image for i, image in enumerate(images) if image in self._seen.images or image in images[:i]]:

@@ -1,16 +1,19 @@
 """Distances between the outlines of two binary masks, in pixels or mm."""
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import KDTree
 
 Mask = NDArray[np.bool_]
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 SHARE = 0.95
 DIAGONAL = math.sqrt(2) * (1 + 1e-9)  # rounded up
+COUNTED = 8000  # steps; OpenCV's fixed-point numbers hold 8,191
 
 
 def outline(mask: Mask) -> Mask:
@@ -73,7 +76,7 @@ class _Side:
             pixel: (height, width) of a pixel.
         """
         self._start, self._end, self._pixel = start, end, pixel
-        self._steps = cv2.distanceTransform((~end).view(np.uint8), cv2.DIST_L1, 3)[start]
+        self._steps = _count_steps(end)[start]
         position = SHARE * (len(self._steps) - 1)
         self._rank = int(position)
         self._weight = position - self._rank
@@ -97,11 +100,18 @@ class _Side:
         step = high - low
         return high - step * (1 - self._weight) if self._weight >= 0.5 else low + step * self._weight
 
-    def _ranked(self, values: NDArray[np.floating], rank: int) -> tuple[float, float]:
+    def _ranked(self, values: NDArray[Any], rank: int) -> tuple[float, float]:
         """Return the value of a rank, counted from 0, and of the next, if there is one."""
         after = rank + (self._rank + 1 < len(self._steps))
         ordered = np.partition(values, (rank, after))
         return float(ordered[rank]), float(ordered[after])
+
+
+def _count_steps(outline: Mask) -> NDArray[Any]:
+    """Return the city-block distance of each pixel to an outline, in whole numbers."""
+    if sum(outline.shape) > COUNTED:
+        return ndimage.distance_transform_cdt(~outline, "taxicab")  # type: ignore[no-any-return]
+    return cv2.distanceTransform((~outline).view(np.uint8), cv2.DIST_L1, 3)
 
 
 def _nearest(positions: NDArray[np.int64], end: Mask, pixel: tuple[float, float]) -> NDArray[np.float64]:
