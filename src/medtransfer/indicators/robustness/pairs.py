@@ -1,5 +1,6 @@
 """Distances of every image to its second view and to that of its negative, and their stored arrays."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ class Pairs:
             values, errors = robustness(d_pos, self.d_neg[key], margins, self.groups)
             for margin, value, error in zip(margins, values, errors, strict=True):
                 setting: Setting = {"distance": distance, "level": level, "pooled": pooled, "margin": margin}
-                rows.append(Score(NAME, setting, value, None if np.isnan(error) else error, dict(flags.get((level, pooled), {}))))
+                rows.append(Score(NAME, setting, value, None if math.isnan(error) else error, dict(flags.get((level, pooled), {}))))
         return rows
 
 

@@ -40,14 +40,12 @@ def robustness(
     Source: Eq. 3.
     """
     losses = _losses(d_pos, d_neg, margins)  # (M, N)
-    return [float(1.0 - loss.mean()) for loss in losses], [standard_error(loss, groups) for loss in losses]
+    return (1.0 - losses.mean(axis=1)).tolist(), _errors(losses, groups).tolist()
 
 
 def standard_error(values: NDArray[np.float64], groups: ArrayLike | None = None) -> float:
     """Return the standard error of the mean of values (N,) over groups; NaN for a single group."""
-    sums = _sums(values, groups)
-    count = len(sums)
-    return float(np.sqrt(sums @ sums * count / (count - 1)) / len(values)) if count > 1 else float("nan")
+    return float(_errors(values[None], groups)[0])
 
 
 def without_each_group(values: NDArray[np.float64], groups: ArrayLike) -> NDArray[np.float64]:
@@ -55,18 +53,26 @@ def without_each_group(values: NDArray[np.float64], groups: ArrayLike) -> NDArra
 
     It is exact for groups of one size. For others it is the linear approximation whose jackknife error is `standard_error`.
     """
-    sums = _sums(values, groups)
+    sums = _sums(values[None], groups)[0]
     count = len(sums)
     return values.mean() - sums * count / ((count - 1) * len(values)) if count > 1 else np.empty(0)
 
 
+def _errors(values: NDArray[np.float64], groups: ArrayLike | None) -> NDArray[np.float64]:
+    """Return the `standard_error` of every row of values (M, N), (M,)."""
+    sums = _sums(values, groups)  # (M, G)
+    count = sums.shape[1]
+    return np.sqrt(np.vecdot(sums, sums) * count / (count - 1)) / values.shape[1] if count > 1 else np.full(len(values), np.nan)
+
+
 def _sums(values: NDArray[np.float64], groups: ArrayLike | None) -> NDArray[np.float64]:
-    """Return the deviations from the mean, summed over each group, (G,); groups are in ascending order."""
-    deviations = values - values.mean()
+    """Return the deviations from the mean of each row (M, N), summed over each group, (M, G); groups are in ascending order."""
+    deviations = values - values.mean(axis=1, keepdims=True)
     if groups is None:
         return deviations
-    _, member = np.unique(np.asarray(groups), return_inverse=True)
-    return np.bincount(member, weights=deviations).astype(np.float64)
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    cell = len(names) * np.arange(len(values))[:, None] + member  # (M, N)
+    return np.bincount(cell.ravel(), weights=deviations.ravel()).reshape(len(values), -1).astype(np.float64, copy=False)
 
 
 def triplet_losses(d_pos: ArrayLike, d_neg: ArrayLike, margin: float) -> NDArray[np.float64]:
