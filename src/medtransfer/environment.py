@@ -80,10 +80,11 @@ def own_folder() -> Path:
 def quiet_libraries() -> None:
     """Show the project's own log lines, but only warnings of libraries; let threads sleep while they wait for each other.
 
-    Threads that wait busily take the cores from those they wait for, as soon as another process wants them, too. How they
-    wait changes no result.
+    Threads that wait busily take the cores from those they wait for, as soon as another process wants them, too. PyTorch's can
+    sleep instead, OpenCV's cannot, so it has one. Neither changes a result.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")  # its threads wait busily; read when it is imported
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
