@@ -9,6 +9,7 @@ import pytest
 from medtransfer.data.augmentation import AUGMENTATIONS, affine, crop_map, rotate_crop, rotate_flip, warp
 
 SIZE = (16, 12)
+JITTERED = {"rotate-crop"}  # whose pixels are fractions
 
 
 def disc(side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -16,6 +17,11 @@ def disc(side: int) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = np.mgrid[:side, :side]
     mask = ((rows - side * 0.45) ** 2 + (columns - side * 0.55) ** 2 < (side * 0.25) ** 2).astype(np.uint8)
     return np.repeat(mask[..., None] * 155 + 50, 3, axis=2).astype(np.uint8), mask
+
+
+def fractions(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels (H, W, C), uint8 or float32 in [0, 1], as fractions (C, H, W)."""
+    return np.moveaxis(pixels / 255 if pixels.dtype == np.uint8 else pixels, -1, 0)
 
 
 @pytest.mark.parametrize(("channels", "label"), [(1, 3), (3, 3), (3, 255)])
@@ -26,7 +32,8 @@ def test_results_have_the_input_size_and_follow_the_seed(name: str, channels: in
         AUGMENTATIONS[name](image[..., :channels], np.uint8(label) * mask, np.random.default_rng(seed), SIZE) for seed in (5, 5, 6)
     ]
     for pixels, labels in results:
-        assert pixels.shape == (3, *SIZE) and pixels.dtype == np.float32
+        assert pixels.shape == (*SIZE, 3 if name in JITTERED else channels)
+        assert pixels.dtype == (np.float32 if name in JITTERED else np.uint8)
         assert labels.shape == SIZE and labels.dtype == np.uint8 and set(np.unique(labels)) == {0, label}  # no label between
     assert np.array_equal(results[0][0], results[1][0]) and np.array_equal(results[0][1], results[1][1])
     assert not np.array_equal(results[0][0], results[2][0])
@@ -39,8 +46,8 @@ def test_all_channels_move_alike(name: str, channels: int) -> None:
     many = image[..., :1] - 10 * np.arange(channels, dtype=np.uint8)
     for seed in range(10):
         pixels, labels = AUGMENTATIONS[name](many, mask, np.random.default_rng(seed), (48, 48))
-        assert pixels.shape == (channels, 48, 48) and pixels.dtype == np.float32
-        for channel in pixels:
+        assert pixels.shape == (48, 48, channels)
+        for channel in fractions(pixels):
             bright = channel > (channel.min() + channel.max()) / 2
             assert (bright != labels).mean() < 0.01 + 0.02 * labels.mean()
 
@@ -48,7 +55,8 @@ def test_all_channels_move_alike(name: str, channels: int) -> None:
 def test_channels_have_their_own_brightness() -> None:
     image = np.full((32, 32, 4), 128, np.uint8)
     for name in ("affine", "rotate-crop"):
-        lit = [AUGMENTATIONS[name](image, image[..., 0], np.random.default_rng(seed), (8, 8))[0][:, 4, 4] for seed in range(300)]
+        moved = [AUGMENTATIONS[name](image, image[..., 0], np.random.default_rng(seed), (8, 8))[0] for seed in range(300)]
+        lit = [fractions(pixels)[:, 4, 4] for pixels in moved]
         together = np.corrcoef(np.array(lit).T)
         assert np.std(lit, axis=0).min() > 0.02 and np.abs(together - np.eye(4)).max() < 0.25
 
@@ -58,7 +66,8 @@ def test_image_and_mask_move_alike(name: str) -> None:
     image, mask = disc(96)
     for seed in range(40):
         pixels, labels = AUGMENTATIONS[name](image, mask, np.random.default_rng(seed), (48, 48))
-        bright = pixels[0] > (pixels[0].min() + pixels[0].max()) / 2  # whatever brightness and contrast
+        red = fractions(pixels)[0]
+        bright = red > (red.min() + red.max()) / 2  # whatever brightness and contrast
         assert (bright != labels).mean() < 0.01 + 0.02 * labels.mean()
 
 
@@ -116,7 +125,7 @@ def test_angles_and_flips_are_fair_and_independent(augmentation: Any, span: floa
     mask = np.zeros((64, 64), np.uint8)
     draws = []
     for seed in range(400):
-        pixels, _ = augmentation(image, mask, np.random.default_rng(seed), (16, 16))
+        pixels = fractions(augmentation(image, mask, np.random.default_rng(seed), (16, 16))[0])
         down, right = pixels[:, 12, 8] - pixels[:, 4, 8], pixels[:, 8, 12] - pixels[:, 8, 4]  # (red, green) each
         flip = right[1] * down[0] - right[0] * down[1] < 0
         sign = -1 if flip else 1
@@ -134,7 +143,7 @@ def test_rotation_pads_with_zero_and_crops_the_centre() -> None:
     whole = [rotate_flip(image, mask, np.random.default_rng(seed), (24, 24)) for seed in range(20)]
     assert any(pixels.min() == 0 and labels.min() == 0 for pixels, labels in whole)
     inner = [rotate_flip(image, mask, np.random.default_rng(seed), (12, 12)) for seed in range(20)]
-    assert all(np.allclose(pixels, 200 / 255) and labels.min() == 1 for pixels, labels in inner)
+    assert all((pixels == 200).all() and labels.min() == 1 for pixels, labels in inner)
 
 
 def test_affine_never_mirrors_and_stays_upright() -> None:
@@ -145,7 +154,8 @@ def test_affine_never_mirrors_and_stays_upright() -> None:
     mask[30:34, 30:34] = 1
     angles, middles = [], []
     for seed in range(200):
-        pixels, labels = affine(image, mask, np.random.default_rng(seed), (64, 64))
+        moved, labels = affine(image, mask, np.random.default_rng(seed), (64, 64))
+        pixels = fractions(moved)
         down, right = pixels[:, 40, 32] - pixels[:, 24, 32], pixels[:, 32, 40] - pixels[:, 32, 24]  # (red, green) each
         assert down[0] > 0 and right[1] > 0 and right[1] * down[0] > right[0] * down[1]
         angles.append(math.degrees(math.atan2(down[1], down[0])))

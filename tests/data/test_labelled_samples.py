@@ -62,13 +62,13 @@ def test_ten_crops_are_the_corners_the_centre_and_their_mirror_images(masks, tmp
     target = relabel(masks, "binary", tmp_path / "large", input=[24, 24])
     stored = target.images[target.samples("test")["row"][0]]  # (32, 32, C)
     crops, label, _ = LabelledSamples(target, "test", augment=False, ten_crop=True, **CONTRACT)[0]
-    assert crops.shape == (10, 3, 24, 24) and label in (0, 1)
+    assert crops.shape == (10, 24, 24, 3) and label in (0, 1)
     for crop, (top, left) in zip(crops, [(0, 0), (0, 8), (8, 0), (8, 8), (4, 4)], strict=False):
-        window = torch.tensor(stored[top : top + 24, left : left + 24]).movedim(-1, 0).float() / 255
-        assert torch.allclose(crop, (window.expand(3, -1, -1) - 0.5) / 0.25, atol=1e-6)
-    assert torch.equal(crops[5:], crops[[1, 0, 3, 2, 4]].flip(-1))  # of the mirrored image, whose left is the right one
+        window = torch.tensor(stored[top : top + 24, left : left + 24]).float() / 255
+        assert torch.allclose(crop, window.expand(-1, -1, 3), atol=1e-6)
+    assert torch.equal(crops[5:], crops[[1, 0, 3, 2, 4]].flip(-2))  # of the mirrored image, whose left is the right one
     same = relabel(masks, "binary", tmp_path / "same")
-    assert LabelledSamples(same, "test", augment=False, ten_crop=True, **CONTRACT)[0][0].shape == (10, 3, 32, 32)
+    assert LabelledSamples(same, "test", augment=False, ten_crop=True, **CONTRACT)[0][0].shape == (10, 32, 32, 3)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medtransfer.data.pixels import centre, normalise, per_channel, to_colours, to_images
+from medtransfer.data.pixels import centre, normalise, normalise_pixels, per_channel, to_colours, to_images
 
 
 def test_rgb_scales_and_moves_channels_first() -> None:
@@ -43,3 +43,24 @@ def test_centre(size: tuple[int, int], expected: list[list[int]] | None) -> None
 def test_centre_of_something_smaller() -> None:
     with pytest.raises(ValueError, match="at least"):
         centre(np.zeros((4, 5)), (5, 5))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("fractions", [False, True])
+def test_pixels_are_normalised_on_the_device_to_the_bits_of_one_step_after_the_other(channels: int, fractions: bool) -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(256, size=(2, 5, 7, channels), dtype=np.uint8))
+    mean, std = per_channel((0.485, 0.456, 0.406), max(channels, 3)), per_channel((0.229, 0.224, 0.225), max(channels, 3))
+    mean, std = (mean, std) if channels != 2 else (mean[:2], std[:2])
+    expected = normalise(to_images(pixels), mean, std)
+    given = pixels / 255 if fractions else pixels
+    before = given.clone()
+    done = normalise_pixels(given, mean, std)
+    assert torch.equal(done, expected) and done.dtype == torch.float32
+    assert done.is_contiguous(memory_format=torch.channels_last) and torch.equal(given, before)
+    by_hand = (pixels[1, 4, 6, 0].item() / 255 - 0.485) / 0.229
+    assert done[1, 0, 4, 6].item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_fractions_are_rounded_to_look_at() -> None:
+    shown = to_colours(torch.tensor([[[0.0, 0.5, 1.2], [0.2, -0.1, 0.999]]]))
+    assert shown.dtype == np.uint8 and shown.tolist() == [[[0, 128, 255], [51, 0, 255]]]

@@ -94,7 +94,7 @@ def test_crops_have_the_stated_areas_and_aspects():
     picture = Image.fromarray(np.stack([rows, columns, 0 * rows], 2).astype(np.uint8))
     areas, aspects = [], []
     for seed in range(300):
-        crop = 255 * random_crop(picture, 32, 0.25, np.random.default_rng(seed))
+        crop = np.moveaxis(random_crop(picture, 32, 0.25, np.random.default_rng(seed)).astype(float), -1, 0)
         tall, wide = ((crop[axis].max() - crop[axis].min()).item() * 32 / 31 for axis in (0, 1))
         areas.append(tall * wide / (200 * 240))
         aspects.append(wide / tall)
@@ -110,6 +110,8 @@ def test_items_depend_on_seed_epoch_and_index_alone(root):
     views.set_epoch(1)
     assert not torch.equal(first, views[1])
     assert not torch.equal(first, PretextViews(open_pictures(root, "train"), 32, 8, views=2, smallest=0.2)[1])
+    plain = PretextViews(open_pictures(root, "train"), 32, 7, views=2, smallest=0.2, colours=False, masks=False)[1]
+    assert plain.shape == (2, 32, 32, 3) and plain.dtype == torch.uint8
     view = View.split(first)
     assert torch.equal(view.masked * (1 - view.mask), view.plain * (1 - view.mask))
 

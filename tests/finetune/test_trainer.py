@@ -76,15 +76,16 @@ def nothing(epoch: int, values: dict[str, float]) -> None:
 
 def bad_at(patch: pytest.MonkeyPatch, step: int, value: float) -> list[int]:
     """Let one sample of the given step, counted from 1, be infinite or not a number; give the list of steps seen."""
-    original, seen = trainer.place, list[int]()
+    original, seen = trainer.place_pixels, list[int]()
 
-    def place(fabric: Any, images: Tensor) -> Tensor:
-        seen.append(len(images))
+    def place_pixels(fabric: Any, pixels: Tensor, *contract: Any) -> Tensor:
+        seen.append(len(pixels))
+        images = original(fabric, pixels, *contract)
         if len(seen) == step:
             images[-1, 0, 5, 5] = value
-        return original(fabric, images)
+        return images
 
-    patch.setattr(trainer, "place", place)
+    patch.setattr(trainer, "place_pixels", place_pixels)
     return seen
 
 

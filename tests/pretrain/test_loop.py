@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from medtransfer.config import Params
+from medtransfer.data.pixels import normalise, normalise_pixels, to_images
 from medtransfer.errors import StageError
 from medtransfer.pretrain.loop import train_epoch
 from medtransfer.pretrain.objectives.classification import Classification, accuracy, augment
@@ -37,7 +38,7 @@ def network() -> nn.Module:
 
 def pictures(count: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(8)
-    return torch.randn(count, 3, 12, 12, generator=generator), torch.arange(count) % CLASSES
+    return torch.randint(256, (count, 12, 12, 3), generator=generator, dtype=torch.uint8), torch.arange(count) % CLASSES
 
 
 def trained(recipe: Recipe, micro: int, count: int = 16) -> tuple[nn.Module, dict[str, float]]:
@@ -47,8 +48,8 @@ def trained(recipe: Recipe, micro: int, count: int = 16) -> tuple[nn.Module, dic
     sgd = torch.optim.SGD(raw.parameters(), lr=0.1)
     steps = Steps(fabric, raw, sgd, compiles=False, clip_grad=None, ema_decay=None)
     guard = FiniteGuard(fabric, raw, sgd, "training loss", lambda: "nothing before", "lower pretrain.lr")
-    images, labels = pictures(count)
-    batches = list(zip(images.split(micro), labels.split(micro), strict=True))
+    pixels, labels = pictures(count)
+    batches = list(zip(pixels.split(micro), labels.split(micro), strict=True))
     pieces = [16 // micro] * (count // 16)
     labelled: Any = SimpleNamespace(classes=list("abcd"), exclusive=True)
     return raw, train_epoch(fabric, steps, batches, pieces, recipe, 1, Classification(recipe, {"train": labelled}), guard)
@@ -66,7 +67,8 @@ def test_accumulated_micro_batches_give_the_gradient_of_the_batch(recipe, micro)
 def test_one_step_is_the_gradient_of_the_smoothed_cross_entropy(recipe):
     raw, numbers = trained(recipe, 16)
     by_hand = network()
-    images, labels = pictures(16)
+    pixels, labels = pictures(16)
+    images = normalise(to_images(pixels), recipe.mean, recipe.std)
     target = (1 - recipe.label_smoothing) * torch.eye(CLASSES)[labels] + recipe.label_smoothing / CLASSES
     loss = -(target * by_hand(images).log_softmax(1)).sum(1).mean()
     loss.backward()
@@ -107,8 +109,9 @@ def test_a_loss_that_is_not_finite_names_its_step(recipe, monkeypatch):
 
 def test_mixing_happens_where_the_images_lie(recipe):
     recipe = replace(recipe, cutmix=0.5, mixup=0.4, erasing=1.0)
-    images, labels = pictures(16)
-    mixed, targets = augment(images.contiguous(memory_format=torch.channels_last), labels, recipe, CLASSES, torch.Generator())
+    pixels, labels = pictures(16)
+    images = normalise_pixels(pixels, recipe.mean, recipe.std)
+    mixed, targets = augment(images, labels, recipe, CLASSES, torch.Generator())
     assert mixed.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(targets.sum(1), torch.ones(16))
     elsewhere = augment(images.to("meta"), labels.to("meta"), recipe, CLASSES, torch.Generator())

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from medtransfer.data.epochs import Samples
-from medtransfer.data.pixels import normalise, to_images
 from medtransfer.data.target_samples import TargetSamples
 from medtransfer.decoders.segmenter import Segmenter
 from medtransfer.encoders.contract import Encoder, Part
@@ -162,8 +161,7 @@ class PresenceSamples(Samples):
         self._labels = np.load(target.folder / Presence.labels_file)[rows]
 
     def __getitem__(self, position: int) -> tuple[Tensor, int, int]:
-        image = normalise(to_images(self._pixels[position]), self.mean, self.std)
-        return image, int(self._labels[position]), position
+        return torch.from_numpy(self._pixels[position]), int(self._labels[position]), position
 
 
 class Head(Part):

@@ -12,6 +12,7 @@ from tests.tasks.label_targets import LABELS, relabel
 
 from medtransfer import study
 from medtransfer.config import Params
+from medtransfer.data.pixels import normalise_pixels
 from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.encoders.build import build_encoder
 from medtransfer.finetune.evaluation import evaluate, predict
@@ -34,7 +35,8 @@ def test_one_step_against_the_gradient_lowers_the_loss(name, targets):
     task, target = TASKS[name], targets[name]
     assert task.labels_file in target.info.arrays
     samples = task.samples(target, "train", augment=True, **CONTRACT)
-    images, truth, _ = next(iter(loader(samples, EpochBatches(len(samples), 8, seed=0, shuffle=True, drop_last=False), 0, False)))
+    pixels, truth, _ = next(iter(loader(samples, EpochBatches(len(samples), 8, seed=0, shuffle=True, drop_last=False), 0, False)))
+    images = normalise_pixels(pixels, samples.mean, samples.std)
     torch.manual_seed(0)
     model = task.model(build_encoder("unet", width=4, depth=4), len(target.info.classes))
     assert all(list(model.get_submodule(part).parameters()) for part in ("encoder", "decoder"))
@@ -72,5 +74,5 @@ def test_every_sample_has_the_primary_metric(name, targets, tmp_path):
     assert all(math.isfinite(value) for value in evaluation.metrics.values())
     with pytest.raises(ValueError, match="at least one image"):
         task.evaluator(classes).compute()
-    task.draw(tmp_path / "drawn.png", samples, evaluation, partial(predict, fabric, task, model), classes, 2)
+    task.draw(tmp_path / "drawn.png", samples, evaluation, partial(predict, fabric, task, model, samples), classes, 2)
     assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")

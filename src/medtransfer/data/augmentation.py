@@ -31,7 +31,7 @@ def rotate_flip(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
         size: (height, width) of the result, cropped from the centre.
 
     Returns:
-        Image float32 (C, height, width), with 3 channels for grey, in [0, 1], bilinear, and mask uint8 (height, width), nearest.
+        Image uint8 (height, width, C), bilinear, and mask uint8 (height, width), nearest.
 
     Source: paper A.4, ACDC and COVID-QU.
     """
@@ -40,7 +40,7 @@ def rotate_flip(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
 
 def _apply(transform: A.Compose, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> Pair:
     moved = _seeded(transform, rng)(image=image, mask=mask)
-    return to_images(moved["image"]).numpy(), moved["mask"]
+    return moved["image"], moved["mask"]
 
 
 def _seeded(transform: A.Compose, rng: np.random.Generator) -> A.Compose:
@@ -72,7 +72,7 @@ def affine(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, size: 
         size: (height, width) of the result, cropped from the centre.
 
     Returns:
-        Image float32 (C, height, width), with 3 channels for grey, in [0, 1], bilinear, and mask uint8 (height, width), nearest.
+        Image uint8 (height, width, C), bilinear, and mask uint8 (height, width), nearest.
     """
     if image.shape[2] in (1, COLOURS):
         return _apply(_affine(size, light=True), image, mask, rng)
@@ -108,8 +108,8 @@ def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
         size: (height, width) of the crop.
 
     Returns:
-        Image float32 (C, height, width), with 3 channels for grey, in [0, 1] but where the jitter exceeds white; mask uint8
-        (height, width).
+        Image float32 (height, width, C), with 3 channels for grey, in [0, 1] but where the jitter exceeds white, since the paper
+        jitters fractions and rounds none; mask uint8 (height, width).
 
     Raises:
         ValueError: the window is too small.
@@ -122,7 +122,7 @@ def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
         matrix = matrix @ [[1, 0, 0], [0, -1, size[0] - 1], [0, 0, 1]]
     crop, labels = warp(image, mask, matrix, size)
     images = to_images(crop)[None]
-    return jitter(images, jitter_of(1, rng, images.shape[1]))[0].numpy(), labels
+    return jitter(images, jitter_of(1, rng, images.shape[1]))[0].permute(1, 2, 0).contiguous().numpy(), labels
 
 
 def crop_map(window: tuple[int, ...], size: Size, angle: float, position: np.ndarray) -> np.ndarray:

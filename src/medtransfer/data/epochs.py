@@ -33,12 +33,12 @@ class EpochDataset(Dataset[Item]):
 
 
 class Samples(EpochDataset[tuple[Tensor, Any, int]]):
-    """The samples of one split of a target: item i is (image float32 (3, H, W), labels, i).
+    """The samples of one split of a target: item i is (pixels (H, W, C), labels, i), not normalised yet.
 
     Attributes:
         images: an identifier of each sample, for evaluation by image.
         groups: the group of each sample, for evaluation by patient.
-        mean: mean of the normalisation, per channel, in [0, 1] units.
+        mean: mean of the normalisation, per channel, in [0, 1] units; see `normalise_pixels`.
         std: standard deviation of the normalisation, likewise.
         pixel_sizes: (height, width) of a pixel of each sample by its identifier, mm; empty unless all are known.
         regions: class numbers of each region of the target by its name; empty if it has none.

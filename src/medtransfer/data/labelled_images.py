@@ -1,4 +1,4 @@
-"""Images that an encoder is pretrained on, augmented and normalised (paper A.3), whatever they are read from."""
+"""Images that an encoder is pretrained on, augmented (paper A.3), whatever they are read from."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,13 +10,14 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from medtransfer.data.epochs import EpochDataset
-from medtransfer.data.pixels import normalise, to_images
 
 
 class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
-    """The images of one split: item i is (image float32 (3, size, size), label).
+    """The images of one split: item i is (pixels uint8 (size, size, 3), label).
 
     Attributes:
+        mean: mean of the normalisation, per channel, in [0, 1] units; see `normalise_pixels`.
+        std: standard deviation of the normalisation, likewise.
         classes: name of each output of the head.
         exclusive: whether a label is one of the classes, a whole number; else it has one value per class, 0, 1 or IGNORE.
         labels: the labels as they are stored, (N,) or (N, C).
@@ -43,7 +44,7 @@ class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
         """
         super().__init__(seed)
         self._size, self._train = size, train
-        self._mean, self._std = tuple(mean), tuple(std)
+        self.mean, self.std = tuple(mean), tuple(std)
         self._randaugment = _randaugment(**randaugment) if randaugment else None
 
     def __len__(self) -> int:
@@ -54,7 +55,7 @@ class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
         """Return one image and its label; identical for the same (seed, epoch, index)."""
         image = self.picture(index)
         image = self._augment(image, index) if self._train else middle(image, self._size)
-        return normalise(to_images(np.asarray(image)), self._mean, self._std), self.label(index)
+        return torch.from_numpy(np.array(image)), self.label(index)
 
     def picture(self, index: int) -> Image.Image:
         """Return an image as it is stored, RGB."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medtransfer.data.pixels import normalise, to_images
+from medtransfer.data.pixels import to_images
 from medtransfer.data.target_samples import TargetSamples
 from medtransfer.data.uncertain_labels import LEFT_UNCERTAIN, UncertainRule
 from medtransfer.errors import InputError
@@ -17,7 +17,7 @@ ENLARGED = 256 / 224  # side of an image to the side of its ten crops
 
 
 class LabelledSamples(TargetSamples):
-    """The samples of one split: item i is (image float32 (3, H, W), label, i).
+    """The samples of one split: item i is (pixels (H, W, C), label, i), as `TargetSamples` has them.
 
     The label is a whole number, or of several independent labels float32 (L,): 0, 1, IGNORE, or a number between for an
     uncertain one. Images are augmented as those with masks are.
@@ -30,7 +30,7 @@ class LabelledSamples(TargetSamples):
         """Open a split; arguments as those of `TargetSamples`.
 
         Args:
-            ten_crop: whether an image is its four corners, its centre, and all of them mirrored, (10, 3, H, W), instead of its
+            ten_crop: whether an image is its four corners, its centre, and all of them mirrored, (10, H, W, C), instead of its
                 centre; a window that is no larger than the input is enlarged by 8/7 first, as 256 is to 224.
 
         Raises:
@@ -64,13 +64,13 @@ class LabelledSamples(TargetSamples):
         return torch.from_numpy(values)
 
     def _crops(self, position: int) -> Tensor:
-        """Return the corners and the centre of a window, and all of them mirrored: float32 (10, 3, H, W)."""
+        """Return the corners and the centre of a window, and all of them mirrored: float32 (10, H, W, C) in [0, 1]."""
         from torchvision.transforms.functional import resize, ten_crop
 
         pixels, size = to_images(self._windows.image(position)), list(self._windows.size)  # (3, h, w)
         if tuple(pixels.shape[1:]) == tuple(size):
             pixels = resize(pixels, [round(side * ENLARGED) for side in size], antialias=True)
-        return normalise(torch.stack(ten_crop(pixels, size)), self.mean, self.std)
+        return torch.stack(ten_crop(pixels, size)).movedim(1, -1).contiguous()
 
 
 def read_labels(target: PreparedTarget) -> np.ndarray:

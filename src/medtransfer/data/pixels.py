@@ -1,6 +1,12 @@
-"""Stored uint8 pixels as float tensors, channels first; normalisation, centre crop, and pixels to look at."""
+"""Stored uint8 pixels as float tensors, channels first; normalisation, centre crop, and pixels to look at.
+
+Batches travel from the dataset to the device as they are stored, uint8 (N, H, W, C), a byte per value and one channel for grey;
+`normalise_pixels` makes a model's input of them there. Pixels that an augmentation left as fractions of 255 travel as float32 in
+[0, 1] units, in the same order of axes.
+"""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -38,6 +44,34 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return (images - shift) / scale
 
 
+def normalise_pixels(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Make a model's input of pixels on their device; the same bits as `normalise` of `to_images`, on every device.
+
+    Args:
+        pixels: uint8 (N, H, W, C), or float32 in [0, 1] units.
+        mean: mean per channel of the input, in [0, 1] units.
+        std: standard deviation per channel, likewise.
+
+    Returns:
+        float32 (N, C, H, W), channels last in memory, with 3 channels for C = 1.
+    """
+    width, channels = pixels.shape[-2], input_channels(pixels.shape[-1])
+    values = pixels.expand(*pixels.shape[:-1], channels).flatten(-2)  # (N, H, W C): long rows, since loops over C = 3 are slow
+    shift, scale = (_row(tuple(each), width, pixels.device) for each in (mean, std))
+    if values.dtype == torch.uint8:
+        whole = _row((255.0,), 1, pixels.device)  # a GPU would multiply by the rounded 1 / 255 of a plain number
+        values = values.float().div_(whole).sub_(shift)
+    else:
+        values = values - shift  # the caller's pixels stay
+    return values.div_(scale).unflatten(-1, (width, channels)).movedim(-1, -3)
+
+
+@lru_cache(maxsize=32)
+def _row(values: tuple[float, ...], width: int, device: torch.device) -> Tensor:
+    """Return a value per channel, repeated for every pixel of a row, on a device: float32 (width * C,)."""
+    return torch.tensor(values, dtype=torch.float32).repeat(width).to(device)
+
+
 def per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
     """Return a number per channel: those of red, green and blue, repeated as `adapt_input` repeats the weights.
 
@@ -48,8 +82,15 @@ def per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
     return tuple(values[channel % len(values)] for channel in range(channels))
 
 
-def to_colours(pixels: np.ndarray) -> np.ndarray:
-    """Return stored pixels uint8 (H, W, C) as colours (H, W, 3) to look at: of other than 3 channels the first, in grey."""
+def to_colours(pixels: np.ndarray | Tensor) -> np.ndarray:
+    """Return pixels (H, W, C) as colours uint8 (H, W, 3) to look at: of other than 3 channels the first, in grey.
+
+    Args:
+        pixels: uint8, or float32 in [0, 1] units, which are rounded.
+    """
+    pixels = np.asarray(pixels)
+    if pixels.dtype != np.uint8:
+        pixels = (255 * pixels.clip(0, 1)).round().astype(np.uint8)
     return pixels if pixels.shape[-1] == 3 else np.repeat(pixels[..., :1], 3, axis=-1)
 
 

@@ -52,7 +52,10 @@ class View(NamedTuple):
 
 
 class PretextViews(EpochDataset[Tensor]):
-    """The pictures of a split as views: item i is float32 (views, 10, H, W), see `View`, or (views, 3, H, W) without masks."""
+    """The pictures of a split as views: item i is float32 (views, 10, H, W), see `View`.
+
+    Without masks it is float32 (views, 3, H, W), and without colours, too, uint8 (views, H, W, 3).
+    """
 
     def __init__(
         self, pictures: Pictures, size: int, seed: int, *, views: int, smallest: float, colours: bool = True, masks: bool = True
@@ -83,7 +86,10 @@ class PretextViews(EpochDataset[Tensor]):
         return torch.stack([self._view(picture, rng) for _ in range(self._views)])
 
     def _view(self, picture: Image.Image, rng: np.random.Generator) -> Tensor:
-        original = random_crop(picture, self._size, self._smallest, rng)
+        pixels = random_crop(picture, self._size, self._smallest, rng)
+        if not self._colours and not self._masks:
+            return torch.from_numpy(pixels)
+        original = to_images(pixels)
         plain = change_colours(original, rng) if self._colours else original
         if not self._masks:
             return plain
@@ -91,13 +97,13 @@ class PretextViews(EpochDataset[Tensor]):
         return View(masked, plain, original, mask).stack()
 
 
-def random_crop(picture: Image.Image, size: int, smallest: float, rng: np.random.Generator) -> Tensor:
+def random_crop(picture: Image.Image, size: int, smallest: float, rng: np.random.Generator) -> np.ndarray:
     """Cut out a share U[smallest, 1] of the area at a log-uniform aspect, resize it to a square, and flip it with probability 1/2.
 
     A crop that does not fit is drawn again, after ten times the largest centred square.
 
     Returns:
-        float32 (3, size, size) in [0, 1].
+        uint8 (size, size, 3).
     """
     width, height = float(min(picture.size)), float(min(picture.size))
     left, top = (picture.width - width) / 2, (picture.height - height) / 2
@@ -113,7 +119,7 @@ def random_crop(picture: Image.Image, size: int, smallest: float, rng: np.random
     crop = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
     if rng.random() < 0.5:
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return to_images(np.asarray(crop))
+    return np.array(crop)
 
 
 def change_colours(image: Tensor, rng: np.random.Generator) -> Tensor:

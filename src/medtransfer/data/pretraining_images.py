@@ -20,7 +20,7 @@ log = logging.getLogger("medtransfer")
 
 
 class SourceImages(LabelledImages):
-    """The pictures of one split: item i is (image float32 (3, size, size), class number)."""
+    """The pictures of one split: item i is (pixels uint8 (size, size, 3), class number)."""
 
     exclusive = True
 

@@ -1,4 +1,4 @@
-"""Dataset of the images and masks of a target's split, normalised, and augmented for training."""
+"""Dataset of the images and masks of a target's split, augmented for training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medtransfer.data.augmentation import AUGMENTATIONS, Augmentation
 from medtransfer.data.epochs import Samples
-from medtransfer.data.pixels import centre, normalise, per_channel, to_images
+from medtransfer.data.pixels import centre, per_channel
 from medtransfer.data.transforms import Transforms
 from medtransfer.data.windows import Windows
 from medtransfer.errors import InputError
@@ -19,7 +19,10 @@ Sample = tuple[Tensor, Tensor, int]
 
 
 class TargetSamples(Samples):
-    """The samples of one split: item i is (image float32 (C, H, W), mask uint8 (H, W), i), of the target's input size."""
+    """The samples of one split: item i is (pixels (H, W, C), mask uint8 (H, W), i), of the target's input size.
+
+    The pixels are uint8, or float32 in [0, 1] units where the augmentation makes fractions; see `normalise_pixels`.
+    """
 
     def __init__(
         self, target: PreparedTarget, split: str, *, mean: Sequence[float], std: Sequence[float], augment: bool,
@@ -56,12 +59,11 @@ class TargetSamples(Samples):
         image, mask = self._windows.image(position), self._mask(position)
         size = self._windows.size
         if self._augment is None:
-            pixels, labels = to_images(centre(image, size)), np.array(centre(mask, size))
+            pixels, labels = np.array(centre(image, size)), np.array(centre(mask, size))
         else:
             rng = np.random.default_rng(self.item_seed(position))
-            augmented, labels = self._augment(np.array(image), np.array(mask), rng, size)
-            pixels = torch.from_numpy(augmented)
-        return normalise(pixels, self.mean, self.std), torch.from_numpy(labels), position
+            pixels, labels = self._augment(np.array(image), np.array(mask), rng, size)
+        return torch.from_numpy(pixels), torch.from_numpy(labels), position
 
     def _mask(self, position: int) -> np.ndarray:
         """Return the labels of a window's pixels, uint8 (h, w)."""

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from medtransfer.data.augmentation import Pair, Size
-from medtransfer.data.pixels import centre, to_images
+from medtransfer.data.pixels import centre
 from medtransfer.errors import InputError
 from medtransfer.records import IGNORE
 
@@ -57,13 +57,14 @@ class Transforms:
             size: (height, width) of the result, cropped from the centre.
 
         Returns:
-            Image float32 (C, height, width), with 3 channels for grey, in [0, 1], and mask uint8 (height, width).
+            Image uint8 (height, width, C), and mask uint8 (height, width).
 
         Raises:
             ValueError: the result is smaller than `size`, or not of 8 bits.
         """
         moved = _transformed(self._pipeline, image, mask, rng)
-        return to_images(centre(moved["image"], size)).numpy(), np.ascontiguousarray(centre(moved["mask"], size))
+        image, mask = (np.ascontiguousarray(centre(moved[name], size)) for name in ("image", "mask"))
+        return image, mask
 
     def check(self, image: np.ndarray, mask: np.ndarray, size: Size) -> None:
         """Apply each transform alone, whatever its probability, since a rare one would fail only after hours.

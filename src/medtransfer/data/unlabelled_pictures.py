@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from medtransfer.data.labelled_images import middle
-from medtransfer.data.pixels import normalise, to_images
 from medtransfer.data.prepared_images import SPLITS as TARGET_SPLITS
 from medtransfer.data.prepared_images import check_images, window_picture
 from medtransfer.data.source_folders import check_splits, list_pictures, read_picture
@@ -94,7 +94,7 @@ class TargetPictures:
 
 
 class PlainPictures:
-    """The training pictures of a source as an encoder sees them, without augmentation: item i is (image float32 (3, H, W),)."""
+    """The training pictures of a source as an encoder sees them, without augmentation: item i is (pixels uint8 (H, W, 3),)."""
 
     def __init__(self, root: Path, contract: Mapping[str, Any]) -> None:
         """Open the pictures.
@@ -103,13 +103,13 @@ class PlainPictures:
             root: as of `open_pictures`.
             contract: size, mean and std of the encoder's input.
         """
-        self._pictures, self._contract = open_pictures(root, "train"), contract
+        self._pictures, self._size = open_pictures(root, "train"), contract["size"]
+        self.mean, self.std = tuple(contract["mean"]), tuple(contract["std"])
 
     def __len__(self) -> int:
         """Count the pictures."""
         return len(self._pictures)
 
     def __getitem__(self, index: int) -> tuple[Tensor]:
-        """Return the middle of a picture, resized and normalised."""
-        image = middle(self._pictures.picture(index), self._contract["size"])
-        return (normalise(to_images(np.asarray(image)), self._contract["mean"], self._contract["std"]),)
+        """Return the middle of a picture, resized."""
+        return (torch.from_numpy(np.array(middle(self._pictures.picture(index), self._size))),)

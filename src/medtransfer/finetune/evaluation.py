@@ -11,7 +11,7 @@ from medtransfer.data.epochs import Samples
 from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.metrics.evaluation import Evaluation
 from medtransfer.tasks.contract import Task
-from medtransfer.training.device import lay_out, place
+from medtransfer.training.device import lay_out, place_pixels
 from medtransfer.training.memory import keep_freed_memory
 
 LOSS = "loss"  # metric
@@ -41,9 +41,9 @@ def evaluate(
     lay_out(model).eval()
     evaluator = task.evaluator(class_names, samples.pixel_sizes, samples.regions, light=light)
     batches, total = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False), 0.0
-    for images, truth, positions in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
-        rows, logits = positions.tolist(), _logits(fabric, model, images)
-        probabilities = _probabilities(task, logits, images)
+    for pixels, truth, positions in loader(samples, batches, workers, pin=fabric.device.type == "cuda"):
+        rows, logits = positions.tolist(), _logits(fabric, model, pixels, samples)
+        probabilities = _probabilities(task, logits, pixels)
         evaluator.update(probabilities, truth, [samples.images[i] for i in rows], [samples.groups[i] for i in rows])
         total += 0.0 if loss is None else len(rows) * loss(logits, fabric.to_device(truth)).item()
     evaluation = evaluator.compute()
@@ -51,18 +51,19 @@ def evaluate(
 
 
 @torch.no_grad()
-def predict(fabric: Fabric, task: Task, model: nn.Module, images: Tensor) -> Tensor:
-    """Return the task's probabilities of normalised images (N, 3, H, W), on the CPU; of crops (N, crops, 3, H, W) their mean."""
-    return _probabilities(task, _logits(fabric, model, images), images).cpu()
+def predict(fabric: Fabric, task: Task, model: nn.Module, samples: Samples, pixels: Tensor) -> Tensor:
+    """Return the task's probabilities of pixels (N, H, W, C) of samples, on the CPU; of crops (N, crops, H, W, C) their mean."""
+    return _probabilities(task, _logits(fabric, model, pixels, samples), pixels).cpu()
 
 
-def _logits(fabric: Fabric, model: nn.Module, images: Tensor) -> Tensor:
+def _logits(fabric: Fabric, model: nn.Module, pixels: Tensor, samples: Samples) -> Tensor:
     """Return the logits of images, or of all their crops one after the other."""
+    images = place_pixels(fabric, pixels.flatten(0, 1) if pixels.ndim == 5 else pixels, samples.mean, samples.std)
     with fabric.autocast():
-        return model(place(fabric, images.flatten(0, 1) if images.ndim == 5 else images))  # type: ignore[no-any-return]
+        return model(images)  # type: ignore[no-any-return]
 
 
-def _probabilities(task: Task, logits: Tensor, images: Tensor) -> Tensor:
+def _probabilities(task: Task, logits: Tensor, pixels: Tensor) -> Tensor:
     """Return probabilities of images, the mean over crops where they have some, on the device."""
     probabilities = task.probabilities(logits.float())
-    return probabilities.unflatten(0, (-1, images.shape[1])).mean(1).clamp(0, 1) if images.ndim == 5 else probabilities
+    return probabilities.unflatten(0, (-1, pixels.shape[1])).mean(1).clamp(0, 1) if pixels.ndim == 5 else probabilities

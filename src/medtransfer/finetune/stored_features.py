@@ -17,7 +17,7 @@ from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.hashing import digest
 from medtransfer.progress import track
 from medtransfer.records import read_tensors, write_tensors
-from medtransfer.training.device import lay_out, place
+from medtransfer.training.device import lay_out, place_pixels
 
 log = logging.getLogger("medtransfer")
 FEATURES = ".features"  # folder of stored features below that of all models
@@ -72,9 +72,9 @@ def _compute(tuning: FineTuning, fabric: Fabric, model: ImageClassifier, samples
     batches = EpochBatches(len(samples), tuning.section.batch_size, seed=0, shuffle=False, drop_last=False)
     parts = []
     read = loader(samples, batches, tuning.section.workers, pin=fabric.device.type == "cuda")
-    for images, _, _ in track(read, f"features {tuning.cell.name}", len(batches), "batch"):
+    for pixels, _, _ in track(read, f"features {tuning.cell.name}", len(batches), "batch"):
         with fabric.autocast():
-            maps = model.encoder(place(fabric, images))
+            maps = model.encoder(place_pixels(fabric, pixels, samples.mean, samples.std))
         parts.append(model.decoder.pool([level.float() for level in maps]).cpu())
     return torch.cat(parts)  # (N, D)
 
@@ -100,17 +100,17 @@ class Stored(Encoder):
 
 
 class FeatureSamples(Samples):
-    """Samples whose images are their stored features: item i is (features float32 (D, 1, 1), label, i)."""
+    """Samples whose images are their stored features, one pixel of D channels: item i is (features float32 (1, 1, D), label, i)."""
 
     def __init__(self, features: Tensor, samples: Samples) -> None:
         """Join features (N, D) with the labels of the samples that they are of."""
         super().__init__(seed=0)
         self._features, self._samples = features, samples
-        self.images, self.groups, self.mean, self.std = samples.images, samples.groups, samples.mean, samples.std
+        self.images, self.groups, self.mean, self.std = samples.images, samples.groups, (0.0,), (1.0,)  # not normalised
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any, int]:
         """Return a sample."""
-        return self._features[index][:, None, None], self._samples.label(index), index  # type: ignore[attr-defined]
+        return self._features[index][None, None], self._samples.label(index), index  # type: ignore[attr-defined]
 
 
 class OnFeatures:

@@ -269,7 +269,7 @@ def _test(tuning: FineTuning, fabric: Fabric, model: nn.Module) -> dict[str, flo
     if evaluation.intervals:
         write_text(tuning.folder / INTERVALS, as_csv(evaluation.intervals))
     if tuning.section.overlays:
-        predicted = partial(predict, fabric, tuning.task, model)
+        predicted = partial(predict, fabric, tuning.task, model, samples)
         tuning.task.draw(
             tuning.folder / "overlays.png", samples, evaluation, predicted, tuning.class_names, tuning.section.overlays
         )

@@ -15,10 +15,11 @@ from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.progress import track
+from medtransfer.records import input_channels
 from medtransfer.records.state import read_progress
 from medtransfer.seeds import derive_seed, seed_everything
 from medtransfer.training.batch_norm import needs_two_images
-from medtransfer.training.device import lay_out, place
+from medtransfer.training.device import lay_out, place_pixels
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.layer_decay import layer_scales
 from medtransfer.training.schedules import warmup_cosine, warmup_polynomial, warmup_then
@@ -80,8 +81,8 @@ class Trainer:
         """
         self.fabric, self.samples, self.loss, self.protocol, self.seed = fabric, samples, loss, protocol, seed
         self.state, self.key, self.raw = state, key, lay_out(model)
-        channels, height, width = samples[0][0].shape
-        joins = joins_last_image(model, len(samples), (channels, height, width), protocol)
+        height, width, stored = samples[0][0].shape
+        joins = joins_last_image(model, len(samples), (input_channels(stored), height, width), protocol)
         self.raw_optimiser = build_optimiser(
             protocol.optimiser, model, lr=protocol.lr, weight_decay=protocol.weight_decay, betas=(protocol.momentum, SECOND_BETA),
             decay_norms=protocol.decay_norms, fused=can_fuse(protocol.precision, protocol.clip_grad),
@@ -163,11 +164,12 @@ class Trainer:
         self.sampler.set_epoch(epoch)
         self.steps.model.train()
         steps, lr = min(len(self.sampler), self.protocol.epoch_steps or len(self.sampler)), 0.0
-        for step, (images, truth, _) in enumerate(islice(self.batches, steps), start=(epoch - 1) * steps):
+        for step, (pixels, truth, _) in enumerate(islice(self.batches, steps), start=(epoch - 1) * steps):
             lr = self.protocol.lr * self._rate(step, steps, factor)
             self.steps.set_lr(lr)
+            images = place_pixels(self.fabric, pixels, self.samples.mean, self.samples.std)
             with self.steps.compilation.step(len(images)):
-                logits = self.steps.model(place(self.fabric, images))
+                logits = self.steps.model(images)
             loss = self.loss(logits, self.fabric.to_device(truth))
             self.guard.observe(loss, step, epoch, lr)
             self.fabric.backward(loss)

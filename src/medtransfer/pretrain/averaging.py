@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from medtransfer import tracking
 from medtransfer.config import Pretrain
 from medtransfer.data.labelled_images import LabelledImages
+from medtransfer.data.pixels import normalise_pixels
 from medtransfer.data.unlabelled_pictures import PlainPictures
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
@@ -109,7 +110,8 @@ def _redo(section: Pretrain, encoder: Encoder, plan: "Plan") -> int:
     def batches() -> Iterator[Tensor]:
         steps = range(0, len(drawn), size)
         for start in track(steps, "pretrain: statistics of batch normalisation", len(steps), "batches"):
-            yield torch.stack([images[index][0] for index in drawn[start : start + size].tolist()]).to(fabric.device)
+            pixels = torch.stack([images[index][0] for index in drawn[start : start + size].tolist()]).to(fabric.device)
+            yield normalise_pixels(pixels, images.mean, images.std).contiguous()
 
     with arithmetic(fabric.device, tf32=section.tf32, reproducible=True), fabric.autocast():
         redo_statistics(encoder.to(fabric.device), batches())

@@ -18,7 +18,7 @@ from medtransfer.encoders.contract import Encoder
 from medtransfer.records import PreparedTarget
 from medtransfer.records.feature_map import MAP_SUFFIX, FeatureMap
 from medtransfer.tasks import TASKS
-from medtransfer.training.device import lay_out, place
+from medtransfer.training.device import lay_out, place_pixels
 
 log = logging.getLogger("medtransfer")
 MOST, LEAST = 500, 10  # images of a map
@@ -67,9 +67,9 @@ def _features(encoder: Encoder, samples: LabelledSamples, chosen: np.ndarray, fa
     fabric.to_device(lay_out(encoder)).eval()
     parts = []
     for batch in np.array_split(chosen, -(-len(chosen) // 32)):
-        images = torch.stack([samples[index][0] for index in batch.tolist()])
+        pixels = torch.stack([samples[index][0] for index in batch.tolist()])
         with fabric.autocast():
-            parts.append(encoder(place(fabric, images))[-1].float().mean(dim=(2, 3)).cpu())
+            parts.append(encoder(place_pixels(fabric, pixels, samples.mean, samples.std))[-1].float().mean(dim=(2, 3)).cpu())
     features = torch.cat(parts).double().numpy()
     deviations = features.std(axis=0)
     return (features - features.mean(axis=0)) / np.where(deviations > 0, deviations, 1)

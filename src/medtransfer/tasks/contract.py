@@ -141,7 +141,7 @@ class Task(Protocol):
             std: standard deviation of the normalisation, likewise.
             seed: seed of the augmentation.
             transforms: albumentations transforms to augment by; None: the target's augmentation.
-            ten_crop: whether each image is ten crops (10, 3, H, W), whose mean prediction counts.
+            ten_crop: whether each image is ten crops (10, H, W, C), whose mean prediction counts.
 
         Raises:
             InputError: the split is empty or broken, or the augmentation or the ten crops cannot be used.
@@ -199,7 +199,7 @@ class Task(Protocol):
             path: path of the PNG.
             samples: samples without augmentation.
             evaluation: evaluation of the same samples, in their order.
-            predict: returns the probabilities of normalised images (N, 3, H, W), on the CPU.
+            predict: returns the probabilities of pixels (N, H, W, C), as samples have them, on the CPU.
             class_names: names of the classes.
             number: number of samples to draw.
         """

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medtransfer.data.epochs import Samples
+from medtransfer.data.pixels import to_colours
 from medtransfer.records import atomic_path
 from medtransfer.tasks.contract import Metric
-from medtransfer.tasks.overlays import restore
 
 COLUMNS, LONGEST = 3, 34  # pictures side by side; letters of a line
 RIGHT, WRONG = "#1a1a1a", "#b2182b"
@@ -40,8 +40,8 @@ def draw_labels(
     for axis in axes:
         axis.set_axis_off()
     for axis, index in zip(axes, chosen, strict=False):
-        image = samples[index][0]
-        axis.imshow(restore(image if image.ndim == 3 else image[4], samples.mean, samples.std))  # the centre of ten crops
+        pixels = samples[index][0]
+        axis.imshow(to_colours(pixels if pixels.ndim == 3 else pixels[4]))  # the centre of ten crops
         lines, right = _describe(per_sample[index], class_names)
         name = samples.images[index].rsplit("/", 1)[-1].split("#")[0]
         title = "\n".join(line[:LONGEST] for line in (name, *lines, f"{metric.label} part {values[index]:.2f}"))

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -30,7 +29,7 @@ def draw_overlays(
         samples: samples without augmentation.
         per_sample: values of the same samples, in their order.
         metric: metric by which they are ordered.
-        predict: returns the probabilities of images (N, C, H, W), on the CPU.
+        predict: returns the probabilities of pixels (N, H, W, C), on the CPU.
         class_names: names of the non-background classes.
         number: number of samples to draw.
     """
@@ -39,10 +38,10 @@ def draw_overlays(
     figure = Figure(figsize=(7.5, 2.5 * len(chosen)), layout="constrained")
     rows = figure.subplots(len(chosen), 3, squeeze=False)
     for axes, index in zip(rows, chosen, strict=True):
-        image, truth, _ = samples[index]
-        probabilities = predict(image[None])[0]  # (outputs, H, W)
+        pixels, truth, _ = samples[index]
+        probabilities = predict(pixels[None])[0]  # (outputs, H, W)
         predicted = (probabilities[0] > 0.5).long() if len(probabilities) == 1 else probabilities.argmax(0)
-        picture = restore(image, samples.mean, samples.std)  # (H, W, 3)
+        picture = to_colours(pixels)  # (H, W, 3)
         titles = (samples.images[index].rsplit("/", 1)[-1], "truth", f"prediction, {metric.label} {values[index]:.3f}")
         masks = (np.zeros_like(truth), np.asarray(truth), predicted.numpy())
         for axis, title, mask in zip(axes, titles, masks, strict=True):
@@ -64,12 +63,6 @@ def _spread(samples: Samples, values: Sequence[float], number: int) -> list[int]
     ranked = sorted(with_mask, key=lambda position: (values[position], position))
     ranks = np.linspace(0, len(ranked) - 1, min(number, len(ranked))).round().astype(int)
     return [ranked[rank] for rank in dict.fromkeys(ranks.tolist())]
-
-
-def restore(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> NDArray[np.uint8]:
-    """Undo the normalisation of an image: (C, H, W) -> uint8 (H, W, 3), of other than 3 channels the first."""
-    pixels = image * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
-    return to_colours((255 * pixels.clamp(0, 1)).round().byte().permute(1, 2, 0).numpy())
 
 
 def paint(picture: NDArray[np.uint8], mask: NDArray) -> NDArray[np.uint8]:

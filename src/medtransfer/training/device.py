@@ -5,6 +5,7 @@ needs it. Results differ from those of the contiguous layout by rounding only; t
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from lightning_fabric.plugins.environments import (
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
+from medtransfer.data.pixels import normalise_pixels
 from medtransfer.errors import InputError
 from medtransfer.launchers import find_launch, forget_launcher
 
@@ -99,3 +101,11 @@ def lay_out(model: nn.Module) -> nn.Module:
 def place(fabric: Fabric, images: Tensor) -> Tensor:
     """Copy images (N, C, H, W) to the device, channels last; asynchronously from pinned memory."""
     return fabric.to_device(images).contiguous(memory_format=torch.channels_last)
+
+
+def place_pixels(fabric: Fabric, pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Copy pixels (N, H, W, C) to the device, asynchronously from pinned memory, and make a model's input of them there.
+
+    Arguments and result are those of `normalise_pixels`.
+    """
+    return normalise_pixels(fabric.to_device(pixels), mean, std)

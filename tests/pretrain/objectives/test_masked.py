@@ -28,7 +28,7 @@ def test_as_many_whole_patches_in_each_image(ratio, masked):
 
 def test_only_masked_pixels_count(recipe):
     objective, fabric = MaskedPatches(recipe, {}), Fabric(accelerator="cpu", devices=1)
-    batch = torch.rand(4, 1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    batch = torch.randint(256, (4, 1, 32, 32, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     inputs, (images, mask) = objective.inputs(fabric, batch, None)
     assert torch.equal(inputs, objective.inputs(fabric, batch, None)[0])  # the same masks in every epoch
     assert (inputs[mask.expand_as(inputs) == 1] == 0).all() and torch.equal(inputs * (1 - mask), images * (1 - mask))

@@ -12,6 +12,7 @@ from tests.pretrain.test_stage import interrupt
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
+from medtransfer.data.pixels import normalise_pixels
 from medtransfer.data.pretext_views import View
 from medtransfer.decoders.build import build_segmenter
 from medtransfer.encoders import ENCODERS
@@ -165,7 +166,8 @@ def test_the_source_dice_is_pooled_over_the_validation_pixels(params):
     samples = TASKS["segmentation"].samples(
         target, "validation", augment=False, mean=info.input["mean"], std=info.input["std"], seed=0
     )
-    predicted = torch.cat([model(samples[i][0][None]).argmax(1) for i in range(len(samples))]).numpy()
+    images = [normalise_pixels(samples[i][0][None], samples.mean, samples.std) for i in range(len(samples))]
+    predicted = torch.cat([model(image).argmax(1) for image in images]).numpy()
     truth = torch.stack([samples[i][1] for i in range(len(samples))]).numpy()
     dice = [
         2 * ((predicted == c) & (truth == c)).sum() / ((predicted == c).sum() + (truth == c).sum())

@@ -23,7 +23,7 @@ from medtransfer.pretrain.source import open_images
 from medtransfer.records import SOURCE_ACCURACY, SOURCE_AUC
 from medtransfer.tasks.contract import NEUTRAL
 from medtransfer.tasks.label_losses import binary_cross_entropy
-from medtransfer.training.device import place
+from medtransfer.training.device import place_pixels
 
 
 class Classification(Objective):
@@ -62,7 +62,7 @@ class Classification(Objective):
 
     def inputs(self, fabric: Fabric, batch: tuple[Tensor, Tensor], generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Return the images (B, 3, H, W) and their labels; in training mixed and erased, with probabilities of the classes."""
-        images, labels = place(fabric, batch[0]), fabric.to_device(batch[1])
+        images, labels = place_pixels(fabric, batch[0], self.recipe.mean, self.recipe.std), fabric.to_device(batch[1])
         if generator is None:
             return images, labels
         return augment(images, labels, self.recipe, len(self.classes) if self.exclusive else 0, generator)
@@ -74,9 +74,10 @@ class Classification(Objective):
 
     def measure(self, fabric: Fabric, model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
         """Return the accuracy on the validation images, or the AUC of independent labels."""
+        placed = (self.inputs(fabric, batch, None) for batch in batches)
         if self.exclusive:
-            return {SOURCE_ACCURACY: accuracy(fabric, model, batches)}
-        return {SOURCE_AUC: mean_auc(fabric, model, batches, len(self.classes))}
+            return {SOURCE_ACCURACY: accuracy(fabric, model, placed)}
+        return {SOURCE_AUC: mean_auc(fabric, model, placed, len(self.classes))}
 
     def source_head(self, model: nn.Module) -> SourceHead:
         """Return the head of the model."""
@@ -103,14 +104,14 @@ def _binary(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
 
 @torch.no_grad()
 def accuracy(fabric: Fabric, model: nn.Module, batches: Iterable[Any]) -> float:
-    """Return the accuracy on the validation images, over all devices."""
+    """Return the accuracy on the validation images, over all devices; batches as `Classification.inputs` returns them."""
     model.eval()
     correct = torch.zeros((), dtype=torch.int64, device=fabric.device)
     count = 0
     for images, labels in batches:
         with fabric.autocast():
-            logits = model(place(fabric, images))
-        correct += (logits.argmax(1) == fabric.to_device(labels)).sum()
+            logits = model(images)
+        correct += (logits.argmax(1) == labels).sum()
         count += len(labels)
     counts = torch.stack([correct, torch.tensor(count, device=fabric.device)])
     all_correct, all_images = fabric.all_reduce(counts, reduce_op="sum").tolist()  # type: ignore[union-attr]
@@ -119,13 +120,16 @@ def accuracy(fabric: Fabric, model: nn.Module, batches: Iterable[Any]) -> float:
 
 @torch.no_grad()
 def mean_auc(fabric: Fabric, model: nn.Module, batches: Iterable[Any], classes: int) -> float:
-    """Return the mean over labels of the AUC on the validation images, over all devices; undefined ones are left out."""
+    """Return the mean over labels of the AUC on the validation images, over all devices; undefined ones are left out.
+
+    Batches are those of `accuracy`.
+    """
     model.eval()
     found = [torch.zeros(0, 2 * classes, device=fabric.device)]  # logits beside labels
     for images, labels in batches:
         with fabric.autocast():
-            logits = model(place(fabric, images)).float()
-        found.append(torch.cat([logits, fabric.to_device(labels).view_as(logits)], dim=1))
+            logits = model(images).float()
+        found.append(torch.cat([logits, labels.view_as(logits)], dim=1))
     logits, labels = _gather(fabric, torch.cat(found)).cpu().double().numpy().reshape(-1, 2, classes).swapaxes(0, 1)
     return float(measure(Predicted(logits, labels.round().astype(np.int64)), AUC)[0])
 

@@ -17,7 +17,7 @@ from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
 from medtransfer.pretrain.objectives.contract import Objective
 from medtransfer.pretrain.objectives.gallery import draw_columns, some_items
-from medtransfer.pretrain.objectives.views import by_view, normalised, open_views
+from medtransfer.pretrain.objectives.views import open_views, plain_views
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.seeds import derive_seed
 
@@ -50,7 +50,7 @@ class MaskedPatches(Objective):
 
         Validation images have the same masks in every epoch.
         """
-        images = normalised(by_view(fabric, batch), self.recipe)
+        images = plain_views(fabric, batch, self.recipe)
         own = generator or torch.Generator().manual_seed(derive_seed("masks", self.recipe.seed))
         mask = random_patches(len(images), self.recipe.size, self.recipe.options["patch"], self.recipe.options["ratio"], own)
         mask = fabric.to_device(mask)

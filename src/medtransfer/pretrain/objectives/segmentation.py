@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
+from medtransfer.data.pixels import to_colours
 from medtransfer.data.prepared_images import SPLITS, check_images
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError
@@ -17,7 +18,7 @@ from medtransfer.pretrain.objectives.gallery import draw_columns, some_items
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.records import IGNORE, SOURCE_DICE, TARGET_FILE, PreparedTarget
 from medtransfer.tasks import TASKS
-from medtransfer.training.device import place
+from medtransfer.training.device import place_pixels
 
 TASK = TASKS["segmentation"]
 
@@ -77,7 +78,7 @@ class SourceSegmentation(Objective):
 
     def inputs(self, fabric: Fabric, batch: Any, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """Return images (B, 3, H, W) and masks (B, H, W)."""
-        return place(fabric, batch[0]), fabric.to_device(batch[1])
+        return place_pixels(fabric, batch[0], self.recipe.mean, self.recipe.std), fabric.to_device(batch[1])
 
     def loss(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the segmentation loss."""
@@ -108,13 +109,13 @@ class SourceSegmentation(Objective):
     @torch.no_grad()
     def draw(self, path: Path, fabric: Fabric, model: nn.Module) -> None:
         """Draw validation images, their masks and those that the model predicts."""
-        from medtransfer.tasks.overlays import paint, restore
+        from medtransfer.tasks.overlays import paint
 
         items = some_items(self.images["val"])
-        images, masks = torch.stack([item[0] for item in items]), torch.stack([item[1] for item in items])
+        pixels, masks = torch.stack([item[0] for item in items]), torch.stack([item[1] for item in items])
         with fabric.autocast():
-            predicted = _decide(model(place(fabric, images))).cpu()
-        pictures = [restore(image, self.recipe.mean, self.recipe.std) for image in images]
+            predicted = _decide(model(self.inputs(fabric, (pixels, masks), None)[0])).cpu()
+        pictures = [to_colours(picture) for picture in pixels]
         painted = {
             title: torch.stack([_pixels(paint(picture, labels.numpy())) for picture, labels in zip(pictures, of, strict=True)])
             for title, of in (("image", torch.zeros_like(masks)), ("truth", masks), ("prediction", predicted))
