@@ -18,6 +18,7 @@ from medtransfer.data.pretext_views import (
     random_crop,
 )
 from medtransfer.data.pretraining_images import SourceImages
+from medtransfer.data.resampling import RESAMPLINGS
 from medtransfer.data.source_folders import source_fingerprint
 from medtransfer.data.unlabelled_pictures import FolderPictures, open_pictures
 from medtransfer.errors import InputError
@@ -88,13 +89,15 @@ def test_colours_stay_in_range_and_often_change():
     assert 22 <= grey <= 60  # .2 of 200
 
 
-def test_crops_have_the_stated_areas_and_aspects():
+@pytest.mark.parametrize("resampling", RESAMPLINGS.values(), ids=RESAMPLINGS)
+def test_crops_have_the_stated_areas_and_aspects(resampling):
     """The picture's channels are its coordinates, so that a crop tells its own box."""
     rows, columns = np.mgrid[0:200, 0:240]
-    picture = Image.fromarray(np.stack([rows, columns, 0 * rows], 2).astype(np.uint8))
+    pixels = np.stack([rows, columns, 0 * rows], 2).astype(np.uint8)
+    picture = torch.from_numpy(pixels) if resampling.name == "torch" else Image.fromarray(pixels)
     areas, aspects = [], []
     for seed in range(300):
-        crop = np.moveaxis(random_crop(picture, 32, 0.25, np.random.default_rng(seed)).astype(float), -1, 0)
+        crop = np.moveaxis(random_crop(picture, 32, 0.25, np.random.default_rng(seed), resampling).astype(float), -1, 0)
         tall, wide = ((crop[axis].max() - crop[axis].min()).item() * 32 / 31 for axis in (0, 1))
         areas.append(tall * wide / (200 * 240))
         aspects.append(wide / tall)

@@ -95,6 +95,7 @@ def test_whatever_changes_the_bits_changes_the_identity(recipe):
         "pretrain.size": 48, "pretrain.micro_batch": 8, "pretrain.encoders.unet.width": 8, "pretrain.origins.simple.mixup": 0.5,
         "pretrain.origins.simple.warmup.unet": 0, "pretrain.precision": "bf16-mixed", "pretrain.decay_norms": False,
         "pretrain.clip_grad": 1.0, "pretrain.ema_decay": 0.99, "pretrain.tf32": True, "pretrain.reproducible": False,
+        "pretrain.resampling": "torch",
         "pretrain.origins.simple.randaugment": {"ops": 2, "magnitude": 9, "scale": 30},
     }  # fmt: skip
     plain = recipe().digest("source")
@@ -119,7 +120,7 @@ def test_options_of_a_pretext_task_change_its_identity(recipe):
 def test_options_that_change_nothing_leave_the_identity_of_finished_pretrainings(recipe, randaugment):
     """What was hashed before there were these options, written out."""
     found = replace(recipe(), randaugment=randaugment)
-    added = {"decay_norms", "clip_grad", "ema_decay", "tf32", "reproducible", "optimiser", "schedule", "options"}
+    added = {"decay_norms", "clip_grad", "ema_decay", "tf32", "reproducible", "optimiser", "schedule", "options", "resampling"}
     fields = {name: value for name, value in asdict(found).items() if name not in added | {"checkpoints"}}
     was = {**fields, "randaugment": randaugment is not None, "source": "source"}
     text = json.dumps(was, sort_keys=True, separators=(",", ":"))

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from medtransfer.data.epochs import EpochDataset
+from medtransfer.data.resampling import RESAMPLINGS
 
 
 class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
@@ -29,7 +30,7 @@ class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
 
     def __init__(
         self, size: int, *, mean: Sequence[float], std: Sequence[float], train: bool, randaugment: Mapping[str, int] | None,
-        seed: int,
+        seed: int, resampling: str = "pillow",
     ) -> None:  # fmt: skip
         """Set how images are augmented.
 
@@ -41,11 +42,13 @@ class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
             randaugment: of RandAugment, in training only: `ops` per image, and their `magnitude` out of `scale`, at which a
                 rotation has 30 degrees and a shear 0.3; None for none.
             seed: seed of the augmentation.
+            resampling: key of RESAMPLINGS.
         """
         super().__init__(seed)
         self._size, self._train = size, train
         self.mean, self.std = tuple(mean), tuple(std)
         self._randaugment = _randaugment(**randaugment) if randaugment else None
+        self._resampling = RESAMPLINGS[resampling]
 
     def __len__(self) -> int:
         """Count the images."""
@@ -53,38 +56,37 @@ class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         """Return one image and its label; identical for the same (seed, epoch, index)."""
-        image = self.picture(index)
-        image = self._augment(image, index) if self._train else middle(image, self._size)
-        return torch.from_numpy(np.array(image)), self.label(index)
+        picture = self._resampling.read(self, index)
+        pixels = self._augment(picture, index) if self._train else self._resampling.middle(picture, self._size)
+        return torch.from_numpy(pixels), self.label(index)
 
     def picture(self, index: int) -> Image.Image:
         """Return an image as it is stored, RGB."""
         raise NotImplementedError
 
+    def pixels(self, index: int) -> Tensor:
+        """Return the pixels of an image as it is stored, uint8 (H, W, 3)."""
+        return torch.from_numpy(np.array(self.picture(index)))
+
     def label(self, index: int) -> Any:
         """Return the label of an image in this epoch."""
         raise NotImplementedError
 
-    def _augment(self, image: Image.Image, index: int) -> Image.Image:
+    def _augment(self, picture: Any, index: int) -> np.ndarray:
         """Crop an area share of U[.8, 1] at the picture's aspect, resize, flip, RandAugment (Algorithm 1)."""
         rng = np.random.default_rng(self.item_seed(index))
         side = np.sqrt(rng.uniform(0.8, 1))
-        wide, tall = side * image.width, side * image.height
-        left, top = rng.uniform(0, image.width - wide), rng.uniform(0, image.height - tall)
-        box = (left, top, left + wide, top + tall)
-        image = image.resize((self._size, self._size), Image.Resampling.BILINEAR, box=box)
+        width, height = self._resampling.size(picture)
+        wide, tall = side * width, side * height
+        left, top = rng.uniform(0, width - wide), rng.uniform(0, height - tall)
+        pixels = self._resampling.crop(picture, (left, top, left + wide, top + tall), self._size)
         if rng.random() < 0.5:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            pixels = np.ascontiguousarray(pixels[:, ::-1])
         if self._randaugment is None:
-            return image
+            return pixels
         with torch.random.fork_rng(devices=[]):  # RandAugment uses torch's global generator
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
-            return self._randaugment(image)
-
-
-def middle(image: Image.Image, size: int) -> Image.Image:
-    """Resize the shorter side of an image to a size in pixels, and crop the centre, a square."""
-    return v2.functional.center_crop(v2.functional.resize(image, [size]), [size, size])
+            return np.array(self._randaugment(Image.fromarray(pixels)))
 
 
 def _randaugment(ops: int, magnitude: int, scale: int) -> v2.RandAugment:

@@ -24,7 +24,7 @@ class PreparedImages(LabelledImages):
 
     def __init__(
         self, target: PreparedTarget, split: str, size: int, *, mean: Sequence[float], std: Sequence[float], train: bool,
-        randaugment: Mapping[str, int] | None, seed: int,
+        randaugment: Mapping[str, int] | None, seed: int, resampling: str = "pillow",
     ) -> None:  # fmt: skip
         """Open a split.
 
@@ -36,7 +36,7 @@ class PreparedImages(LabelledImages):
         Raises:
             InputError: the target has no labels of images, no colour or grey images, or no such samples.
         """
-        super().__init__(size, mean=mean, std=std, train=train, randaugment=randaugment, seed=seed)
+        super().__init__(size, mean=mean, std=std, train=train, randaugment=randaugment, seed=seed, resampling=resampling)
         check_source(target)
         self._target, self._windows = target, Windows(target, SPLITS[split])
         self._samples = LabelledSamples(target, SPLITS[split], mean=mean, std=std, augment=train, seed=seed)

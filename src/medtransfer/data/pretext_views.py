@@ -4,18 +4,17 @@ Source: Dippel et al. 2021 and 2022, whose released code has the numbers: crops 
 as in Models Genesis (Zhou et al. 2019). Pixels are in [0, 1].
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from medtransfer.data.epochs import EpochDataset
 from medtransfer.data.pixels import to_images
-from medtransfer.data.unlabelled_pictures import Pictures
+from medtransfer.data.resampling import RESAMPLINGS, Pictures, Resampling
 
 ASPECT = (3 / 4, 4 / 3)  # width : height of a crop, relative to a square
 JITTER, STRENGTH, HUE = 0.8, 0.8, 0.2  # probability; largest change of brightness, contrast, saturation; of the hue
@@ -58,7 +57,8 @@ class PretextViews(EpochDataset[Tensor]):
     """
 
     def __init__(
-        self, pictures: Pictures, size: int, seed: int, *, views: int, smallest: float, colours: bool = True, masks: bool = True
+        self, pictures: Pictures, size: int, seed: int, *, views: int, smallest: float, colours: bool = True, masks: bool = True,
+        resampling: str = "pillow",
     ) -> None:  # fmt: skip
         """Set how views are made.
 
@@ -70,10 +70,11 @@ class PretextViews(EpochDataset[Tensor]):
             smallest: smallest share of a picture's area in a crop.
             colours: whether to jitter the colours, to blur, and to take colours away.
             masks: whether to mask.
+            resampling: key of RESAMPLINGS.
         """
         super().__init__(seed)
         self._pictures, self._size, self._views, self._smallest = pictures, size, views, smallest
-        self._colours, self._masks = colours, masks
+        self._colours, self._masks, self._resampling = colours, masks, RESAMPLINGS[resampling]
 
     def __len__(self) -> int:
         """Count the pictures."""
@@ -82,11 +83,11 @@ class PretextViews(EpochDataset[Tensor]):
     def __getitem__(self, index: int) -> Tensor:
         """Return the views of a picture; identical for the same (seed, epoch, index)."""
         rng = np.random.default_rng(self.item_seed(index))
-        picture = self._pictures.picture(index)
+        picture = self._resampling.read(self._pictures, index)
         return torch.stack([self._view(picture, rng) for _ in range(self._views)])
 
-    def _view(self, picture: Image.Image, rng: np.random.Generator) -> Tensor:
-        pixels = random_crop(picture, self._size, self._smallest, rng)
+    def _view(self, picture: Any, rng: np.random.Generator) -> Tensor:
+        pixels = random_crop(picture, self._size, self._smallest, rng, self._resampling)
         if not self._colours and not self._masks:
             return torch.from_numpy(pixels)
         original = to_images(pixels)
@@ -97,7 +98,7 @@ class PretextViews(EpochDataset[Tensor]):
         return View(masked, plain, original, mask).stack()
 
 
-def random_crop(picture: Image.Image, size: int, smallest: float, rng: np.random.Generator) -> np.ndarray:
+def random_crop(picture: Any, size: int, smallest: float, rng: np.random.Generator, resampling: Resampling) -> np.ndarray:
     """Cut out a share U[smallest, 1] of the area at a log-uniform aspect, resize it to a square, and flip it with probability 1/2.
 
     A crop that does not fit is drawn again, after ten times the largest centred square.
@@ -105,21 +106,19 @@ def random_crop(picture: Image.Image, size: int, smallest: float, rng: np.random
     Returns:
         uint8 (size, size, 3).
     """
-    width, height = float(min(picture.size)), float(min(picture.size))
-    left, top = (picture.width - width) / 2, (picture.height - height) / 2
+    full_width, full_height = resampling.size(picture)
+    width = height = float(min(full_width, full_height))
+    left, top = (full_width - width) / 2, (full_height - height) / 2
     for _ in range(10):
-        area = rng.uniform(smallest, 1) * picture.width * picture.height
+        area = rng.uniform(smallest, 1) * full_width * full_height
         aspect = np.exp(rng.uniform(*np.log(ASPECT)))
         wide, tall = np.sqrt(area * aspect), np.sqrt(area / aspect)
-        if wide <= picture.width and tall <= picture.height:
+        if wide <= full_width and tall <= full_height:
             width, height = wide, tall
-            left, top = rng.uniform(0, picture.width - wide), rng.uniform(0, picture.height - tall)
+            left, top = rng.uniform(0, full_width - wide), rng.uniform(0, full_height - tall)
             break
-    box = (left, top, left + width, top + height)
-    crop = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    if rng.random() < 0.5:
-        crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.array(crop)
+    crop = resampling.crop(picture, (left, top, left + width, top + height), size)
+    return np.ascontiguousarray(crop[:, ::-1]) if rng.random() < 0.5 else crop
 
 
 def change_colours(image: Tensor, rng: np.random.Generator) -> Tensor:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
+from medtransfer.data.decoding import read_pixels
 from medtransfer.data.labelled_images import LabelledImages
 from medtransfer.data.picture_folders import PictureFolder
 from medtransfer.data.source_folders import class_names, list_pictures, read_picture
@@ -26,7 +28,7 @@ class SourceImages(LabelledImages):
 
     def __init__(
         self, root: Path, split: str, size: int, *, mean: Sequence[float], std: Sequence[float], train: bool,
-        randaugment: Mapping[str, int] | None, seed: int,
+        randaugment: Mapping[str, int] | None, seed: int, resampling: str = "pillow",
     ) -> None:  # fmt: skip
         """List the pictures of a split.
 
@@ -38,7 +40,7 @@ class SourceImages(LabelledImages):
         Raises:
             InputError: a folder is missing, a class is empty, or `train` and `val` hold different classes.
         """
-        super().__init__(size, mean=mean, std=std, train=train, randaugment=randaugment, seed=seed)
+        super().__init__(size, mean=mean, std=std, train=train, randaugment=randaugment, seed=seed, resampling=resampling)
         self._root, self._split = Path(root), split
         self.classes = class_names(self._root)
         folders = track(self.classes, f"pretrain: listing {split}", len(self.classes), "classes")
@@ -55,7 +57,14 @@ class SourceImages(LabelledImages):
 
     def picture(self, index: int) -> Image.Image:
         """Read a picture; an unreadable file is an InputError."""
-        return read_picture(self._root / self._split / self.classes[self.label(index)] / os.fsdecode(self._names[index]))
+        return read_picture(self._path(index))
+
+    def pixels(self, index: int) -> Tensor:
+        """Read the pixels of a picture; an unreadable file is an InputError."""
+        return read_pixels(self._path(index))
+
+    def _path(self, index: int) -> Path:
+        return self._root / self._split / self.classes[self.label(index)] / os.fsdecode(self._names[index])
 
 
 def _name_passed_over(folder: Path, classes: Sequence[PictureFolder]) -> None:

@@ -7,31 +7,22 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from medtransfer.data.labelled_images import middle
+from medtransfer.data.decoding import read_pixels
 from medtransfer.data.prepared_images import SPLITS as TARGET_SPLITS
 from medtransfer.data.prepared_images import check_images, window_picture
+from medtransfer.data.resampling import Pictures, Pillow
 from medtransfer.data.source_folders import check_splits, list_pictures, read_picture
 from medtransfer.data.windows import Windows
 from medtransfer.records import TARGET_FILE, PreparedTarget
 
 log = logging.getLogger("medtransfer")
-
-
-class Pictures(Protocol):
-    """The pictures of one split."""
-
-    def __len__(self) -> int:
-        """Count the pictures."""
-
-    def picture(self, index: int) -> Image.Image:
-        """Return a picture, RGB."""
 
 
 def open_pictures(root: Path, split: str) -> Pictures:
@@ -69,7 +60,14 @@ class FolderPictures:
 
     def picture(self, index: int) -> Image.Image:
         """Read a picture; an unreadable file is an InputError."""
-        return read_picture(self._root / self._split / os.fsdecode(self._names[index]))
+        return read_picture(self._path(index))
+
+    def pixels(self, index: int) -> Tensor:
+        """Read the pixels of a picture; an unreadable file is an InputError."""
+        return read_pixels(self._path(index))
+
+    def _path(self, index: int) -> Path:
+        return self._root / self._split / os.fsdecode(self._names[index])
 
 
 class TargetPictures:
@@ -92,6 +90,10 @@ class TargetPictures:
         """Return a window."""
         return window_picture(self._windows, index)
 
+    def pixels(self, index: int) -> Tensor:
+        """Return the pixels of a window."""
+        return torch.from_numpy(np.array(self.picture(index)))
+
 
 class PlainPictures:
     """The training pictures of a source as an encoder sees them, without augmentation: item i is (pixels uint8 (H, W, 3),)."""
@@ -112,4 +114,4 @@ class PlainPictures:
 
     def __getitem__(self, index: int) -> tuple[Tensor]:
         """Return the middle of a picture, resized."""
-        return (torch.from_numpy(np.array(middle(self._pictures.picture(index), self._size))),)
+        return (torch.from_numpy(Pillow().middle(self._pictures.picture(index), self._size)),)

@@ -13,7 +13,7 @@ from medtransfer.pretrain.epochs import planned_epochs
 # Options that the recipe did not always have, with what it did then; see `without`. RandAugment was on or off, and on was:
 ADDED: dict[str, Any] = {
     "decay_norms": True, "clip_grad": None, "ema_decay": None, "tf32": False, "reproducible": True, "optimiser": "adamw",
-    "schedule": "cosine", "options": {},
+    "schedule": "cosine", "options": {}, "resampling": "pillow",
 }  # fmt: skip
 RANDAUGMENT = {"ops": 2, "magnitude": 9, "scale": 30}
 UNLABELLED = {"randaugment": None, "cutmix": 0.0, "mixup": 0.0, "erasing": 0.0, "label_smoothing": 0.0}  # of other objectives
@@ -37,6 +37,7 @@ class Recipe:
         optimiser: `adamw` or `lars`.
         schedule: `cosine` or `constant`, after the warm-up.
         options: kind and options of a pretext task; empty for classification.
+        resampling: key of RESAMPLINGS, what resizes the source pictures.
     """
 
     encoder: str
@@ -71,6 +72,7 @@ class Recipe:
     optimiser: str = "adamw"
     schedule: str = "cosine"
     options: dict[str, Any] = field(default_factory=dict)
+    resampling: str = "pillow"
 
     @property
     def accumulation(self) -> int:
@@ -126,7 +128,8 @@ def recipe_of(section: Pretrain) -> Recipe:
         betas=section.betas, weight_decay=section.weight_decay, decay_norms=section.decay_norms, clip_grad=section.clip_grad,
         ema_decay=section.ema_decay, size=section.size, epochs=section.epochs, checkpoints=planned_epochs(section),
         seed=section.seed if origin.seed is None else origin.seed, precision=section.precision, tf32=section.tf32,
-        reproducible=section.reproducible, compile=section.compile, **_of_objective(section, origin, batch),
+        reproducible=section.reproducible, compile=section.compile, resampling=section.resampling,
+        **_of_objective(section, origin, batch),
     )  # fmt: skip
 
 

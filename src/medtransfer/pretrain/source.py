@@ -54,7 +54,7 @@ def open_images(root: Path, recipe: Recipe) -> dict[str, LabelledImages]:
         return {
             split: SourceImages(
                 root, split, recipe.size, mean=recipe.mean, std=recipe.std, train=split == "train", randaugment=recipe.randaugment,
-                seed=recipe.seed,
+                seed=recipe.seed, resampling=recipe.resampling,
             )
             for split in SPLITS
         }  # fmt: skip
@@ -65,7 +65,7 @@ def open_images(root: Path, recipe: Recipe) -> dict[str, LabelledImages]:
     images: dict[str, LabelledImages] = {
         split: PreparedImages(
             target, split, recipe.size, mean=recipe.mean, std=recipe.std, train=split == "train", randaugment=recipe.randaugment,
-            seed=recipe.seed,
+            seed=recipe.seed, resampling=recipe.resampling,
         )
         for split in SPLITS
     }  # fmt: skip

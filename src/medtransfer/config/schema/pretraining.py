@@ -61,6 +61,8 @@ class Pretrain(Section):
     """label smoothing of the cross-entropy"""
     size: Pixels
     """side of the source images, in pixels"""
+    resampling: Literal["pillow", "torch"]
+    """what resizes the source pictures; torch: faster, in crops of whole pixels, docs/explanation/performance.md"""
     epochs: Positive
     """epochs of a training to the end"""
     checkpoints: list[Positive]

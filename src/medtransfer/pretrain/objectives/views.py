@@ -22,7 +22,7 @@ def open_views(root: Path, recipe: Recipe, *, views: int = 2, colours: bool = Tr
     return {
         split: PretextViews(
             open_pictures(root, split), recipe.size, recipe.seed, views=views, smallest=recipe.options["smallest_crop"],
-            colours=colours, masks=masks,
+            colours=colours, masks=masks, resampling=recipe.resampling,
         )
         for split in SPLITS
     }  # fmt: skip
