@@ -12,14 +12,15 @@ from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 
 CLASSES = 3
 PICTURE = (375, 500)  # ImageNet's usual size, (height, width) in pixels
+GRAIN = 23.0  # grey levels of noise at which such a picture has the mean size of ImageNet's files, 110 kB
 
 
-def smooth(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
-    """Draw an image of soft blobs with a little noise, uint8 (h, w, C)."""
+def smooth(rng: np.random.Generator, shape: tuple[int, int, int], grain: float = 8.0) -> np.ndarray:
+    """Draw an image of soft blobs with noise of a standard deviation of `grain` grey levels, uint8 (h, w, C)."""
     height, width, channels = shape
     coarse = rng.integers(0, 256, (12, 16, channels), dtype=np.uint8)
     blobs = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).reshape(shape).astype(np.float32)
-    return (blobs + rng.normal(0, 8, shape)).clip(0, 255).astype(np.uint8)
+    return (blobs + rng.normal(0, grain, shape)).clip(0, 255).astype(np.uint8)
 
 
 def write_target(folder: Path, count: int, size: int, augmentation: str) -> PreparedTarget:
@@ -60,5 +61,5 @@ def write_pictures(folder: Path, count: int, classes: int = 10) -> Path:
         split = "train" if number < count else "val"
         place = folder / split / f"class{number % classes}"
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(smooth(rng, (*PICTURE, 3))).save(place / f"{number}.JPEG", quality=90)
+        Image.fromarray(smooth(rng, (*PICTURE, 3), GRAIN)).save(place / f"{number}.JPEG", quality=90)
     return folder

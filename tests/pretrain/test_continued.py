@@ -13,6 +13,7 @@ from tests.tasks.label_targets import relabel
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
+from medtransfer.data.pixels import normalise_pixels
 from medtransfer.data.prepared_images import PreparedImages
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.encoders.freezing import state_hash
@@ -115,7 +116,8 @@ def test_independent_labels_are_judged_by_the_mean_auc(chain, folder, target):
     model = Classifier(load_encoder(path, info), len(info.source_classes)).eval()
     tensors = read_tensors(path.with_suffix(".safetensors"))
     model.head.load_state_dict({name: tensors[f"head.{name}"] for name in ("weight", "bias")})
-    logits = torch.cat([model(images[index][0][None]) for index in range(len(images))]).numpy()
+    inputs = [normalise_pixels(images[index][0][None], images.mean, images.std) for index in range(len(images))]
+    logits = torch.cat([model(image) for image in inputs]).numpy()
     labels = images.labels.reshape(len(images), -1)
     known = [labels[:, c] != IGNORE for c in range(labels.shape[1])]
     aucs = [

@@ -1,6 +1,5 @@
 """Pixels of a picture's file, of a JPEG file without a copy in Pillow's own layout: the same values in less time."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +9,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from medtransfer.data.picture_folders import orientation
 from medtransfer.data.source_folders import read_picture
+
+JPEG = b"\xff\xd8\xff"
+TURNING = (b"Exif\0", b"tiff:Orientation")  # only with one of these in its file may a picture not be upright
+CMYK = 4  # channels
 
 
 def read_pixels(path: Path) -> Tensor:
@@ -35,16 +37,12 @@ def decode_pixels(content: bytes, read: Callable[[], Image.Image]) -> Tensor:
         read: reads the same picture as RGB by Pillow, or says why it cannot be read. It reads what is no upright JPEG picture in
             grey or RGB, and what torchvision refuses, such as half a file.
     """
-    try:
-        if _is_plain_jpeg(content):
-            stored = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-            return decode_jpeg(stored, ImageReadMode.RGB).permute(1, 2, 0)  # (3, H, W) to (H, W, 3), as in memory
-    except Exception:  # decoders raise nearly any exception for a damaged picture
-        return torch.from_numpy(np.array(read()))
+    if content.startswith(JPEG) and not any(word in content for word in TURNING):
+        try:
+            pixels = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.UNCHANGED)  # (C, H, W)
+        except RuntimeError:
+            pass
+        else:
+            if len(pixels) < CMYK:
+                return pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous()
     return torch.from_numpy(np.array(read()))
-
-
-def _is_plain_jpeg(content: bytes) -> bool:
-    """Return whether a file is a JPEG picture whose pixels are stored as they are shown; reads the header only."""
-    with Image.open(io.BytesIO(content)) as file:
-        return file.format == "JPEG" and file.mode in ("L", "RGB") and orientation(file) == 1

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -81,7 +82,7 @@ class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
         left, top = rng.uniform(0, width - wide), rng.uniform(0, height - tall)
         pixels = self._resampling.crop(picture, (left, top, left + wide, top + tall), self._size)
         if rng.random() < 0.5:
-            pixels = np.ascontiguousarray(pixels[:, ::-1])
+            pixels = cv2.flip(pixels, 1)
         if self._randaugment is None:
             return pixels
         with torch.random.fork_rng(devices=[]):  # RandAugment uses torch's global generator

@@ -118,7 +118,7 @@ def random_crop(picture: Any, size: int, smallest: float, rng: np.random.Generat
             left, top = rng.uniform(0, full_width - wide), rng.uniform(0, full_height - tall)
             break
     crop = resampling.crop(picture, (left, top, left + width, top + height), size)
-    return np.ascontiguousarray(crop[:, ::-1]) if rng.random() < 0.5 else crop
+    return cv2.flip(crop, 1) if rng.random() < 0.5 else crop
 
 
 def change_colours(image: Tensor, rng: np.random.Generator) -> Tensor:
