@@ -4,8 +4,8 @@ Run it from the project's folder: `PYTHONPATH=src python benchmarks/images_per_s
 ImageNet's usual size, 500 x 375 pixels and 110 kB, by the transforms of the origins `simple` and `advanced`, with each of
 `pretrain.resampling`; fine-tuning augments windows of a prepared target for inputs of 224 pixels. Each side is a process of its
 own, and the sides take turns. What counts is the processor time of a loader's worker, and beside it that with the model's input
-made of its batches on the same core, which a GPU does otherwise. `--sources` names the `src` of another version; without one the sides are
-the two ways of resampling. The ratio is the lower one of the two transforms of pretraining.
+made of its batches on the same core, which a GPU does otherwise. `--sources` names the `src` of another version; without one the
+sides are the two ways of resampling. The ratio is the lower one of the two transforms of pretraining.
 """
 
 import argparse

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
 
 from medtransfer.data.epochs import EpochDataset
+from medtransfer.data.randaugment import RandAugment
 from medtransfer.data.resampling import RESAMPLINGS
 
 
@@ -87,8 +87,8 @@ class LabelledImages(EpochDataset[tuple[Tensor, Any]]):
             return pixels
         with torch.random.fork_rng(devices=[]):  # RandAugment uses torch's global generator
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
-            return np.array(self._randaugment(Image.fromarray(pixels)))
+            return self._randaugment(pixels)  # type: ignore[no-any-return]
 
 
-def _randaugment(ops: int, magnitude: int, scale: int) -> v2.RandAugment:
-    return v2.RandAugment(num_ops=ops, magnitude=magnitude, num_magnitude_bins=scale + 1)
+def _randaugment(ops: int, magnitude: int, scale: int) -> RandAugment:
+    return RandAugment(num_ops=ops, magnitude=magnitude, num_magnitude_bins=scale + 1)
