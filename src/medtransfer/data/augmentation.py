@@ -122,7 +122,8 @@ def rotate_crop(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, s
         matrix = matrix @ [[1, 0, 0], [0, -1, size[0] - 1], [0, 0, 1]]
     crop, labels = warp(image, mask, matrix, size)
     images = to_images(crop)[None]
-    return jitter(images, jitter_of(1, rng, images.shape[1]))[0].permute(1, 2, 0).contiguous().numpy(), labels
+    jittered = jitter(images, jitter_of(1, rng, images.shape[1]))[0].numpy()  # (C, height, width)
+    return cv2.merge(list(jittered)), labels
 
 
 def crop_map(window: tuple[int, ...], size: Size, angle: float, position: np.ndarray) -> np.ndarray:

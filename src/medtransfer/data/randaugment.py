@@ -19,19 +19,28 @@ BY_VALUE = ("Brightness", "Posterize", "Solarize")  # what a value becomes depen
 class RandAugment(v2.RandAugment):
     """RandAugment that takes and returns uint8 pixels (H, W, 3); arguments are those of torchvision's."""
 
+    def __init__(self, num_ops: int, magnitude: int, num_magnitude_bins: int = 31) -> None:
+        super().__init__(num_ops, magnitude, num_magnitude_bins)
+        self._magnitudes: dict[tuple[str, int, int], float] = {}
+
     def forward(self, pixels: np.ndarray) -> np.ndarray:
         """Apply `num_ops` random operations, drawn by torch's global generator."""
         height, width = pixels.shape[:2]
         changed: np.ndarray | Image.Image = pixels
         for _ in range(self.num_ops):
-            name, (magnitudes, signed) = self._get_random_item(self._AUGMENTATION_SPACE)
-            values, magnitude = magnitudes(self.num_magnitude_bins, height, width), 0.0
-            if values is not None:
-                magnitude = float(values[self.magnitude])
-                if signed and torch.rand(()) <= 0.5:
-                    magnitude *= -1
+            name, (_, signed) = self._get_random_item(self._AUGMENTATION_SPACE)
+            magnitude = self._magnitude(name, height, width)
+            if signed and torch.rand(()) <= 0.5:
+                magnitude *= -1
             changed = self._operate(changed, name, magnitude)
         return np.array(changed)
+
+    def _magnitude(self, name: str, height: int, width: int) -> float:
+        """Return how much of an operation `magnitude` is for pictures of a size; 0 for one that has no magnitude."""
+        if (name, height, width) not in self._magnitudes:
+            values = self._AUGMENTATION_SPACE[name][0](self.num_magnitude_bins, height, width)
+            self._magnitudes[name, height, width] = 0.0 if values is None else float(values[self.magnitude])
+        return self._magnitudes[name, height, width]
 
     def _operate(self, changed: np.ndarray | Image.Image, name: str, magnitude: float) -> np.ndarray | Image.Image:
         """Apply an operation, by Pillow where it has no faster equal."""
