@@ -45,7 +45,7 @@ class Made(Samples):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
         """Return an image of one pixel, and the mask."""
-        return torch.zeros(3, 1, 1), self._truth[index], index
+        return torch.zeros(1, 1, 3, dtype=torch.uint8), self._truth[index], index
 
 
 class Known(nn.Module):
