@@ -311,7 +311,7 @@ def test_the_files_of_the_tree_exist() -> None:
 def test_make_without_a_target_lists_the_targets() -> None:
     output = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     listed = {line.split()[1] for line in output.splitlines()}
-    assert listed == {"help", "setup", "demo", "test", "test-all", "lint", "format", "real", "ui", "clean"}
+    assert listed == {"help", "setup", "demo", "test", "test-all", "lint", "format", "gpu-check", "real", "ui", "clean"}
 
 
 def test_a_moved_folder_gets_an_environment_of_its_own(tmp_path: Path) -> None:
