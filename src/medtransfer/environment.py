@@ -3,6 +3,7 @@
 import importlib.metadata
 import logging
 import os
+import platform
 import subprocess
 import sys
 from functools import cache
@@ -63,6 +64,23 @@ def require_own_code(folder: Path) -> None:
             f"expected to run the code of this folder, {expected}, but got that of {running}; "
             "run it as `PYTHONPATH=src python -m medtransfer`, or make an environment here with `make setup`"
         )
+
+
+@cache
+def machine() -> str:
+    """Return the models of processor and GPUs, and the number of cores; durations compare between equal ones."""
+    names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    cards = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    gpus = [line.partition(":")[2].strip() for card in cards for line in _lines(str(card)) if line.startswith("Model:")]
+    counted = [f"{gpus.count(gpu)} x {gpu}" for gpu in dict.fromkeys(gpus)]
+    return ", ".join([f"{os.cpu_count()} x {names[0] if names else platform.machine()}", *counted])
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def count_cores() -> int:

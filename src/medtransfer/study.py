@@ -425,7 +425,7 @@ def pretrain_apart(params: Params) -> None:
         InputError: the pretraining cannot use its input.
         TemporaryError: the subprocess failed for another reason, or died.
     """
-    if params.pretrain.devices == 1 or not is_trained(params, params.pretrain.origin):
+    if params.pretrain.devices == 1 or not is_trained(params, params.pretrain.origin) or tracking.is_looking_up():
         pretrain(params)
         return
     with TemporaryDirectory() as folder:

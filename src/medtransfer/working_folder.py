@@ -13,6 +13,7 @@ from medtransfer.config.loaded_files import remember
 from medtransfer.config.study_files import StudyFile, read_study
 from medtransfer.decoders import DECODERS
 from medtransfer.environment import require_own_code
+from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.indicators.registry import ALL, INDICATORS
 from medtransfer.indicators.robustness import DISTANCES
 from medtransfer.modes import MODES
@@ -21,7 +22,7 @@ log = logging.getLogger("medtransfer")
 PARAMS = Path("params.yaml")
 REGISTERED: dict[str, Mapping[str, Any]] = {  # names that the code defines, by kind
     "mode": MODES, "decoder": DECODERS, "distance": DISTANCES, "indicator": INDICATORS,
-    "indicators": ChainMap({ALL: None}, INDICATORS),
+    "indicators": ChainMap({ALL: None}, INDICATORS), "launcher": LAUNCHERS,
 }  # fmt: skip
 
 

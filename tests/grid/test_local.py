@@ -13,9 +13,8 @@ import pytest
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError, TemporaryError
-from medtransfer.grid import local, scheduling, stage
+from medtransfer.grid import local, stage
 from medtransfer.grid.jobs import Job, plan
-from medtransfer.grid.progress import StudyProgress
 from medtransfer.grid.worker import DONE, FAILED, RETRY, Outcome, attempt
 from medtransfer.records import CellName
 from medtransfer.tracking import StoreLost
@@ -24,17 +23,20 @@ from medtransfer.tracking import StoreLost
 class Scripted:
     """A fake launcher with two free workers that records its jobs; outcomes are scripted by job name."""
 
-    size = 2
+    size = workers = 2
+    orders = False
 
     def __init__(self, outcomes: dict[str, list[str]] | None = None) -> None:
         self.script, self.submitted, self.running, self.closed = outcomes or {}, list[str](), list[Job](), False
 
-    @property
-    def free(self) -> int:
-        return self.size - len(self.running)
+    def at_once(self, job: Job) -> float:
+        return self.size
+
+    def has_room(self, job: Job) -> bool:
+        return len(self.running) < self.size
 
     def submit(self, job: Job) -> None:
-        assert self.free
+        assert self.has_room(job)
         self.submitted.append(job.name)
         self.running.append(job)
 
@@ -53,7 +55,7 @@ def scripted(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
     def run(params: Params, outcomes: dict[str, list[str]] | None = None) -> tuple[Scripted, str]:
         launcher = Scripted(outcomes)
-        monkeypatch.setattr(stage, "launch", lambda *_: (launcher, 2))
+        monkeypatch.setattr(stage, "launch", lambda *_: launcher)
         try:
             return launcher, stage.run(params)
         except StageError as error:
@@ -213,8 +215,8 @@ def test_the_demo_uses_all_cores(
         return Scripted()
 
     monkeypatch.setenv("MLFLOW_RUN_ID", "of the project")
-    monkeypatch.setattr(scheduling, "count_cores", lambda: cores)
-    monkeypatch.setattr(scheduling, "LocalLauncher", launch)
+    monkeypatch.setattr(local, "count_cores", lambda: cores)
+    monkeypatch.setattr(local, "LocalLauncher", launch)
     monkeypatch.setattr(study, "study", lambda *_: "the report")
     monkeypatch.setattr(study, "report", lambda _, short: f"the report in {os.environ['MLFLOW_RUN_ID']}")
     said = stage.run_and_report(tiny_params({"grid.workers": None, **overrides}))
@@ -303,7 +305,7 @@ def test_only_gpus_that_torch_sees_count(
 def test_a_worker_that_died_while_idle_is_replaced(workers: Workers, tmp_path: Path, tiny_params: Callable[..., Params]) -> None:
     launcher, job = local.LocalLauncher(tiny_params(), 1, [], tmp_path), Job("prepare", "sample")
     launcher.submit(job)
-    assert workers.sent == [(2, job)] and launcher.free == 0
+    assert workers.sent == [(2, job)] and not launcher.has_room(job)
 
 
 @pytest.mark.slow
@@ -320,13 +322,3 @@ def test_a_stopped_grid_is_resumed(
     assert tracking.read_runs("finetune", status="RUNNING") == [] and len(tracking.read_runs("grid", status="KILLED")) == 1
     assert "8 cells done, 0 failed, 0 remaining" in command().end()
     assert_each_once()
-
-
-def test_reused_jobs_do_not_shorten_the_estimate(tiny_params: Callable[..., Params], workplace: Path) -> None:
-    jobs = [job for job in plan(tiny_params({"study.seeds": list(range(10))})) if job.kind == "finetune"]
-    with tracking.open_run("grid", "grid", "c", {}, {}) as run:
-        progress = StudyProgress(jobs, 2, run)
-        for job in jobs[:50]:
-            progress.finish(job, Outcome(DONE, "", 0.1))
-        progress.finish(jobs[50], Outcome(DONE, "", 600.0))
-    assert progress.seconds_left() == pytest.approx((len(jobs) - 51) * 600 / 2)

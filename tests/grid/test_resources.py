@@ -11,6 +11,7 @@ from medtransfer.errors import InputError
 from medtransfer.grid import cluster
 from medtransfer.grid.cluster import RayLauncher
 from medtransfer.grid.jobs import plan
+from medtransfer.grid.resources import Machine, share_of
 from medtransfer.launchers import find_launch
 from medtransfer.records import CellName
 
@@ -19,7 +20,7 @@ class Ray:
     """A fake Ray that records what tasks ask for."""
 
     def __init__(self, hosts: list[dict[str, float]]) -> None:
-        self.hosts, self.asked, self.stopped = hosts, dict[str, tuple[float, float]](), False
+        self.hosts, self.asked, self.stopped = hosts, dict[str, tuple[float, ...]](), False
 
     def is_initialized(self) -> bool:
         return False
@@ -39,8 +40,8 @@ class Ray:
         return "shared"
 
     def remote(self, **_: Any) -> Callable[[object], Any]:
-        def options(name: str, num_cpus: float, num_gpus: float) -> Any:
-            self.asked[name] = (num_cpus, num_gpus)
+        def options(name: str, num_cpus: float, num_gpus: float, **memory: float) -> Any:
+            self.asked[name] = (num_cpus, num_gpus, *memory.values())
             return SimpleNamespace(remote=lambda *_: name)
 
         return lambda function: SimpleNamespace(options=options)
@@ -106,9 +107,13 @@ def test_cpus_do_where_there_are_no_gpus_or_none_are_wanted(
         (
             {"pretrain.devices": 8},
             [{"CPU": 32.0, "GPU": 4.0}] * 2,  # eight GPUs in all, but a pretraining is on one host
-            "a host with 8 cores and 8 GPUs for pretrain unet-simple, but the cluster's have 32 and 4; start Ray",
+            "a host with 8 cores and 8 GPUs for pretrain unet-simple, but the cluster's have 32 cores and 4 GPUs; start Ray",
         ),
-        ({"grid.cpus": 4.0}, [{"CPU": 2.0}], "a host with 4 cores and 0 GPUs for prepare sample, but the cluster's have 2 and 0"),
+        (
+            {"grid.cpus": 4.0},
+            [{"CPU": 2.0}],
+            "a host with 4 cores and 0 GPUs for prepare sample, but the cluster's have 2 cores and 0",
+        ),
     ],
 )
 def test_a_job_without_room_is_an_error_at_the_start(
@@ -117,6 +122,55 @@ def test_a_job_without_room_is_an_error_at_the_start(
     """Ray would let it wait forever."""
     with pytest.raises(InputError, match=message):
         asked(tiny_params({**ON_GPUS, **overrides}), *hosts)
+
+
+RESOURCES = {"pretrain": {"cpus": 8, "memory_gb": 32}, "score": {"gpus": 0.25}, "finetune": {"gpus": 0.5, "memory_gb": 4}}
+
+
+def test_resources_by_kind_of_job(asked: Callable, tiny_params: Callable[..., Params]) -> None:
+    shares = asked(tiny_params({**ON_GPUS, "grid.resources": RESOURCES}), {**EIGHT, "memory": 64e9})
+    cell = CellName("sample", "unet", "simple", 2, "decoder", 8).name
+    assert shares["pretrain unet-simple"] == (8, 1, 32e9) and shares["score sample-unet-simple"] == (1, 0.25)
+    assert shares[f"finetune {cell}"] == (1, 0.5, 4e9) and shares["prepare sample"] == (1, 0)
+    with pytest.raises(InputError, match="8 cores, 1 GPUs and 32 GB for pretrain .* lower grid.resources.pretrain.cpus, "):
+        asked(tiny_params({**ON_GPUS, "grid.resources": RESOURCES}), {**EIGHT, "memory": 16e9})
+
+
+def test_local_jobs_start_where_there_is_room(tiny_params: Callable[..., Params]) -> None:
+    """Two GPUs, 12 cores and 40 GB: a pretraining takes one GPU and 32 GB, so one fine-tuning of 4 GB and scores fit beside it."""
+    params = tiny_params({**ON_GPUS, "grid.resources": RESOURCES})
+    jobs = {job.kind: job for job in plan(params)}
+    machine = Machine(12, 40, ["0", "1"])
+    shares = {kind: share_of(params, job, True) for kind, job in jobs.items()}
+    assert {kind: machine.at_once(share) for kind, share in shares.items()} == {
+        "prepare": 12,
+        "pretrain": 1,
+        "score": 8,
+        "finetune": 4,
+    }
+    placed = []
+    for kind in ("pretrain", "pretrain", "finetune", "score", "finetune", "score", "finetune", "score", "score"):
+        gpus = machine.place(shares[kind])
+        placed.append(gpus)
+        if gpus is not None:
+            machine.taken.append((shares[kind], gpus))
+    no = None  # a second pretraining lacks memory, a second fine-tuning too after the scores, and the last score a GPU
+    assert placed == [("0",), no, ("1",), ("1",), no, ("1",), no, no, no]
+    assert machine.place(shares["prepare"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"pretrain": {"cpus": 80}}, "expected grid.resources.pretrain.cpus for pretrain unet-simple to fit the 12 cores"),
+        ({"finetune": {"gpus": 3}}, "expected grid.resources.finetune.gpus for finetune .* the 2 GPUs .* takes 3; lower it"),
+        ({"score": {"memory_gb": 99}}, "expected grid.resources.score.memory_gb for score .* to fit the 40 GB of memory of this"),
+    ],
+)  # fmt: skip
+def test_what_never_fits_is_refused(resources: dict[str, Any], message: str, tiny_params: Callable[..., Params]) -> None:
+    params = tiny_params({**ON_GPUS, "grid.resources": resources})
+    with pytest.raises(InputError, match=message):
+        Machine(12, 40, ["0", "1"]).check(params, plan(params))
 
 
 def test_a_task_is_no_task_of_the_srun_that_started_ray(

@@ -121,4 +121,4 @@ def test_mounts_are_read_as_the_system_writes_them(
 ) -> None:
     (tmp_path / "mounts").write_text(f"/dev/vda / ext4 rw 0 0\n{lines}\n", encoding="utf-8", errors="surrogateescape")
     monkeypatch.setattr(write_ahead, "_MOUNTS", tmp_path / "mounts")
-    assert write_ahead._may_be_shared(Path("/mnt/our share/mlflow.db")) is shared
+    assert write_ahead.may_be_shared(Path("/mnt/our share/mlflow.db")) is shared

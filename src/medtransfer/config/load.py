@@ -41,6 +41,7 @@ USED = {
     ),
     "mode": ("study.modes", "finetune.mode"),
     "decoder": ("finetune.decoder",),
+    "launcher": ("grid.launcher", "rank.launcher", "race.launcher", "guard.launcher"),
     "distance": ("score.distance", "search.distances"),
     "indicator": ("pretrain.stop_by", "rank.by"),
     "indicators": ("score.indicators", "rank.indicators", "search.indicators"),

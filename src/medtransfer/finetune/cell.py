@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtransfer import tracking
+from medtransfer.environment import machine
 from medtransfer.errors import InputError
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.sync import record_of, run_params
@@ -61,7 +62,7 @@ def _open(tuning: FineTuning, stored: Result | None, force: bool) -> Result:
         _complete_folder(tuning, result)
         _remove_state(tuning.folder)
         record = record_of(result, tuning.folder, tuning.target.folder.parent)
-        handle.set_tags(record.tags)
+        handle.set_tags(record.tags if stored else {**record.tags, "machine": machine()})
         handle.log_record(record if stored else replace(record, curves={}))  # a training has logged its curves already
     return result
 

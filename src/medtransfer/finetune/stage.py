@@ -10,10 +10,11 @@ from medtransfer.config import Finetune
 from medtransfer.errors import InputError
 from medtransfer.finetune.cell import complete
 from medtransfer.finetune.fine_tuning import FineTuning
+from medtransfer.finetune.finished import cell_of
 from medtransfer.finetune.portions import Portions
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
-from medtransfer.records import TARGET_FILE, Cell, CellName, PreparedTarget, Result, find_checkpoint, series_folder
+from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, Result, find_checkpoint, series_folder
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
 
@@ -104,10 +105,7 @@ def _prepare(section: Finetune, cells: list[CellName], checkpoints: Path, prepar
                 f"expected a target with masks for the mode {cell.mode}, whose decoder comes from the checkpoint, but "
                 f"{prepared / cell.target} is for {target.info.task}; take the mode full"
             )
-        full = Cell(
-            **vars(cell), source=info.source, protocol=protocol.key, pretraining=info.pretraining, weights=info.weights,
-            data=target.info.fingerprint,
-        )  # fmt: skip
+        full = cell_of(cell, protocol.key, target.info, info)
         tunings.append(FineTuning(full, section, protocol, target, path, info))
     return tunings
 

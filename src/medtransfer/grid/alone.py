@@ -14,10 +14,15 @@ class Alone:
         """Run jobs of a study."""
         self.params, self.jobs = params, list[Runnable]()
 
-    @property
-    def free(self) -> int:
-        """Number of jobs that can be submitted now."""
-        return 1 - len(self.jobs)
+    workers, orders = 1, False
+
+    def at_once(self, job: Runnable) -> float:
+        """Return 1."""
+        return 1.0
+
+    def has_room(self, job: Runnable) -> bool:
+        """Return whether no job is waiting."""
+        return not self.jobs
 
     def submit(self, job: Runnable) -> None:
         """Take a job."""

@@ -6,17 +6,18 @@ All hosts need the working folder under the same path (a shared file system) and
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medtransfer.config import Params
 from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError
+from medtransfer.grid.resources import GB, Share, key_of, share_of
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.worker import FAILED, Outcome, attempt
 from medtransfer.launchers import forget_launcher
-from medtransfer.tracking import store_uri
+from medtransfer.tracking import require_shared_store, store_uri
 
 AT_ONCE = 1000  # the most tasks submitted at once; Ray chooses where they run
 PASSED_ON = ("DVC_", "OMP_NUM_THREADS", "PYTHONPATH")  # environment variables of the caller that tasks inherit
@@ -24,6 +25,8 @@ PASSED_ON = ("DVC_", "OMP_NUM_THREADS", "PYTHONPATH")  # environment variables o
 
 class RayLauncher:
     """Runs jobs as tasks; Ray retries a task whose process or host died, up to `retries` times."""
+
+    orders = False
 
     def __init__(self, params: Params, jobs: Sequence[Runnable]) -> None:
         """Connect to the cluster at `grid.address`, or start one on this machine.
@@ -49,8 +52,9 @@ class RayLauncher:
                 ) from None
         self.jobs: dict[Any, Runnable] = {}
         self.has_gpus = self.ray.cluster_resources().get("GPU", 0) > 0
+        self.shares = {share_of(params, job, self.has_gpus): job for job in reversed(jobs)}
         try:
-            self._check_room(jobs)
+            self._check_room()
         except InputError:
             self.close()
             raise
@@ -58,40 +62,38 @@ class RayLauncher:
         self.shared = self.ray.put((params, _store_settings()))
 
     @property
-    def free(self) -> int:
-        """Number of jobs that can be submitted now."""
-        return AT_ONCE - len(self.jobs)
-
-    @property
     def workers(self) -> int:
         """Number of jobs that the cluster can run at once, with its current hosts."""
+        return max(int(self._at_once(share)) for share in self.shares)
+
+    def at_once(self, job: Runnable) -> float:
+        """Return how many such jobs the current hosts run at once."""
+        return self._at_once(share_of(self.params, job, self.has_gpus))
+
+    def _at_once(self, share: Share) -> float:
         resources = self.ray.cluster_resources()
-        shares = (("CPU", self.params.grid.cpus), ("GPU", self.params.grid.gpus if self.has_gpus else 0))
-        fitting = [resources.get(kind, 1) / share for kind, share in shares if share]
-        return max(1, int(min(fitting)))
+        return max(1.0, min(resources.get(kind, 1) / amount for kind, amount in asked(share).items() if amount))
+
+    def has_room(self, job: Runnable) -> bool:
+        """Return whether Ray may be given one more task; it waits there until a host has room."""
+        return len(self.jobs) < AT_ONCE
 
     def submit(self, job: Runnable) -> None:
         """Submit a job to the cluster."""
-        cpus, gpus = self.share(job)
-        task = self.task.options(name=job.name, num_cpus=cpus, num_gpus=gpus)
+        share = share_of(self.params, job, self.has_gpus)
+        memory = {"memory": share.memory_gb * GB} if share.memory_gb else {}
+        task = self.task.options(name=job.name, num_cpus=share.cpus, num_gpus=share.gpus, **memory)
         self.jobs[task.remote(self.shared, job, str(Path.cwd()))] = job
 
-    def share(self, job: Runnable) -> tuple[float, float]:
-        """Return the CPUs and GPUs of a job; a pretraining takes a share for each of its devices, and whole GPUs if several."""
-        grid, devices = self.params.grid, job.devices(self.params)
-        if not (self.has_gpus and job.needs_gpu(self.params)):
-            return grid.cpus * devices, 0.0
-        return grid.cpus * devices, float(devices) if devices > 1 else grid.gpus
-
-    def _check_room(self, jobs: Sequence[Runnable]) -> None:
+    def _check_room(self) -> None:
         """Check that some host has room for each job, which would otherwise wait forever."""
         hosts = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        for share, job in {self.share(job): job for job in reversed(jobs)}.items():
-            if not any(host.get("CPU", 0) >= share[0] and host.get("GPU", 0) >= share[1] for host in hosts):
-                sizes = ", ".join(sorted({f"{host.get('CPU', 0):g} and {host.get('GPU', 0):g}" for host in hosts}))
+        for share, job in self.shares.items():
+            if not any(all(host.get(kind, 0) >= amount for kind, amount in asked(share).items()) for host in hosts):
+                sizes = sorted({_described({kind: host.get(kind, 0) for kind in asked(share)}) for host in hosts})
                 raise InputError(
-                    f"expected a host with {share[0]:g} cores and {share[1]:g} GPUs for {job.name}, but the cluster's have "
-                    f"{sizes}; start Ray on such a host, or lower grid.cpus, grid.gpus or pretrain.devices"
+                    f"expected a host with {_described(asked(share))} for {job.name}, but the cluster's have {' or '.join(sizes)}; "
+                    f"start Ray on such a host, or lower {_keys(self.params, job, share)}"
                 )
 
     def outcomes(self) -> Iterator[tuple[Runnable, Outcome]]:
@@ -112,6 +114,31 @@ class RayLauncher:
             self.ray.cancel(reference, force=False)
         if self.started:
             self.ray.shutdown()
+
+
+def asked(share: Share) -> dict[str, float]:
+    """Return a share by Ray's names of resources; its memory is in bytes."""
+    memory = {"memory": share.memory_gb * GB} if share.memory_gb else {}
+    return {"CPU": share.cpus, "GPU": share.gpus, **memory}
+
+
+def _described(resources: Mapping[str, float]) -> str:
+    memory = f" and {resources['memory'] / GB:.3g} GB" if "memory" in resources else ""
+    return f"{resources['CPU']:g} cores{',' if memory else ' and'} {resources['GPU']:g} GPUs{memory}"
+
+
+def _keys(params: Params, job: Runnable, share: Share) -> str:
+    """Name the keys that a share comes from."""
+    names = ["cpus", "gpus", *(["memory_gb"] if share.memory_gb else [])]
+    keys = [key_of(params, job.kind, name) for name in names] + (["pretrain.devices"] if job.devices(params) > 1 else [])
+    return f"{', '.join(keys[:-1])} or {keys[-1]}"
+
+
+def start(params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> "RayLauncher":
+    """Connect to a cluster; its size says how many workers there are, and its hosts keep the log files."""
+    if params.grid.address:
+        require_shared_store("ray")
+    return RayLauncher(params, jobs)
 
 
 def run_remote(shared: tuple[Params, dict[str, str]], job: Runnable, folder: str) -> Outcome:

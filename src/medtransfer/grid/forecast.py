@@ -1,7 +1,7 @@
 """What a study takes and what it could distinguish, said before anything runs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,6 +13,8 @@ from medtransfer.analysis.pools import collect
 from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.grid.jobs import Job, plan
+from medtransfer.grid.kept import disk_use
+from medtransfer.grid.reuse import find_reused, said_reuse
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER, coarsest
 from medtransfer.metrics.power import MOST_SEEDS, detectable_gap, seeds_needed
 from medtransfer.papers.hidy2024.spread import RELATIVE_SPREADS
@@ -31,10 +33,22 @@ def forecast(params: Params) -> str:
     """
     tracking.connect()
     jobs, pools = plan(params), _results(params)
+    reused = find_reused(params, jobs)
     done = Counter(job.kind for job in jobs if _is_finished(params, job, pools))
     counts = Counter(job.kind for job in jobs)
     table = as_markdown([{"job": kind, "planned": count, "finished": done[kind]} for kind, count in counts.items()])
-    return "\n\n".join([table, _series(params), _clusters(params), _gaps(params, pools)])
+    parts = [table, _series(params), said_reuse(jobs, reused), disk_use(params, jobs), *_scripts(params, jobs, reused)]
+    return "\n\n".join([*parts, _clusters(params), _gaps(params, pools)])
+
+
+def _scripts(params: Params, jobs: Sequence[Job], reused: Collection[Job]) -> list[str]:
+    """Write the scripts that the launcher slurm would submit, and name them."""
+    if params.grid.launcher != "slurm":
+        return []
+    from medtransfer.grid.slurm import write_scripts
+
+    scripts = write_scripts(params, [job for job in jobs if job not in reused], Path(params.grid.out))
+    return ["\n".join(["Scripts for sbatch, in their order:", *map(str, scripts)])] if scripts else []
 
 
 def _results(params: Params) -> list[Pool]:

@@ -5,7 +5,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from medtransfer.config import Params
 from medtransfer.environment import count_cores, quiet_libraries
+from medtransfer.grid.resources import Machine, Share, are_counted, share_of
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.worker import RETRY, Outcome, attempt
 from medtransfer.signals import stop_on_sigterm
@@ -37,15 +38,49 @@ def list_gpus() -> list[str]:
     return [name.strip() for name in names][:count]
 
 
+def usable_gpus(accelerator: str) -> list[str]:
+    """Return the names of the GPUs that local workers share."""
+    return [] if accelerator == "cpu" else list_gpus()
+
+
+def count_workers(params: Params, workers: int | None, jobs: Sequence[Runnable], gpus: Sequence[str]) -> int:
+    """Count the local workers: those asked for, or as many as GPUs, or else cores, allow, but not more than there are jobs."""
+    if are_counted(params):
+        machine = Machine.here(gpus)
+        fitting = max((machine.at_once(share) for share in {share_of(params, job, bool(gpus)) for job in jobs}), default=1)
+        return min(workers or fitting, fitting, len(jobs))
+    room = len(gpus) / params.grid.gpus if gpus and params.grid.gpus else count_cores() / params.grid.cpus
+    return workers or min(max(1, int(room)), len(jobs))
+
+
+def start(params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> "LocalLauncher":
+    """Start worker processes.
+
+    Raises:
+        InputError: a job takes more than this machine has.
+    """
+    gpus = usable_gpus(accelerator)
+    if are_counted(params):
+        Machine.here(gpus).check(params, jobs)
+    return LocalLauncher(params, count_workers(params, workers, jobs, gpus), gpus, logs)
+
+
 @dataclass
 class _Worker:
     process: ForkServerProcess
     pipe: Connection
+    gpus: tuple[str, ...]
+    threads: int
     job: Runnable | None = None
 
 
 class LocalLauncher:
-    """Worker processes that run one job each at a time; if one dies, it is replaced, and its job gets the outcome `retry`."""
+    """Worker processes that run one job each at a time; if one dies, it is replaced, and its job gets the outcome `retry`.
+
+    Where the resources of jobs are counted, a worker whose GPUs or threads are not those of its next job is replaced, too.
+    """
+
+    orders = False
 
     def __init__(self, params: Params, workers: int, gpus: list[str], logs: Path) -> None:
         """Start the processes.
@@ -61,31 +96,60 @@ class LocalLauncher:
         # As many as there is room for may be more than there are jobs: each has the same threads, and so the same bits.
         given = params.grid.cpus if params.grid.workers is None and not gpus else count_cores() / workers
         self.threads = max(1, int(given))
-        self.workers = [self._start(number) for number in range(workers)]
+        self.machine = Machine.here(gpus) if are_counted(params) else None
+        self.running: dict[Runnable, tuple[Share, tuple[str, ...]]] = {}
+        self.processes = [self._start(number, *self._usual(number)) for number in range(workers)]
 
     @property
-    def free(self) -> int:
-        """Number of processes without a job."""
-        return sum(worker.job is None for worker in self.workers)
+    def workers(self) -> int:
+        """Number of processes."""
+        return len(self.processes)
+
+    def at_once(self, job: Runnable) -> float:
+        """Return how many such jobs run at once."""
+        if self.machine is None:
+            return self.workers
+        return min(self.workers, self.machine.at_once(share_of(self.params, job, bool(self.gpus))))
+
+    def has_room(self, job: Runnable) -> bool:
+        """Return whether a process is free and, where they are counted, the resources of a job are."""
+        if all(worker.job is not None for worker in self.processes):
+            return False
+        return self.machine is None or self.machine.place(share_of(self.params, job, bool(self.gpus))) is not None
 
     def submit(self, job: Runnable) -> None:
-        """Submit a job to a free process."""
-        number = next(number for number, worker in enumerate(self.workers) if worker.job is None)
+        """Submit a job to a free process, preferably one with its GPUs and threads."""
+        idle = [number for number, worker in enumerate(self.processes) if worker.job is None]
+        number, gpus, threads = idle[0], self.processes[idle[0]].gpus, self.processes[idle[0]].threads
+        if self.machine is not None:
+            share = share_of(self.params, job, bool(self.gpus))
+            gpus, threads = self.machine.place(share) or (), max(1, int(share.cpus))
+            self.running[job] = share, gpus
+            self.machine.taken.append(self.running[job])
+            fitting = [each for each in idle if self._has(each, gpus, threads)]
+            number = fitting[0] if fitting else idle[0]
+            if not fitting:
+                self.processes[number].pipe.close()
+                self.processes[number].process.join()
+                self.processes[number] = self._start(number, gpus, threads)
         try:
-            self.workers[number].pipe.send(job)
+            self.processes[number].pipe.send(job)
         except OSError:  # it died while idle
-            self.workers[number].process.join()
-            self.workers[number] = self._start(number)
-            self.workers[number].pipe.send(job)
-        self.workers[number].job = job
+            self.processes[number].process.join()
+            self.processes[number] = self._start(number, gpus, threads)
+            self.processes[number].pipe.send(job)
+        self.processes[number].job = job
+
+    def _has(self, number: int, gpus: tuple[str, ...], threads: int) -> bool:
+        return (self.processes[number].gpus, self.processes[number].threads) == (gpus, threads)
 
     def outcomes(self) -> Iterator[tuple[Runnable, Outcome]]:
         """Wait until at least one job has ended; yield every ended job and its outcome, also for a process that died."""
-        busy = {worker.pipe: number for number, worker in enumerate(self.workers) if worker.job is not None}
+        busy = {worker.pipe: number for number, worker in enumerate(self.processes) if worker.job is not None}
         for pipe in wait(list(busy)):
             assert isinstance(pipe, Connection)
             number = busy[pipe]
-            worker = self.workers[number]
+            worker = self.processes[number]
             job = worker.job
             assert job is not None
             try:
@@ -94,17 +158,19 @@ class LocalLauncher:
                 worker.process.join()
                 reason = f"its process ended with exit code {worker.process.exitcode}; see {self._log(number)}"
                 outcome = Outcome(RETRY, reason, 0.0)
-                self.workers[number] = self._start(number)
+                self.processes[number] = self._start(number, worker.gpus, worker.threads)
             worker.job = None
+            if self.machine is not None:
+                self.machine.taken.remove(self.running.pop(job))
             yield job, outcome
 
     def close(self) -> None:
         """End the processes: send SIGTERM to those with a job, and kill those that do not end in time."""
-        for worker in self.workers:
+        for worker in self.processes:
             worker.pipe.close()
             if worker.job is not None:
                 worker.process.terminate()
-        for worker in self.workers:
+        for worker in self.processes:
             worker.process.join(SECONDS_TO_STOP)
             if worker.process.is_alive():
                 worker.process.kill()
@@ -113,18 +179,25 @@ class LocalLauncher:
     def _log(self, number: int) -> Path:
         return self.logs / f"worker-{number}.log"
 
-    def _start(self, number: int) -> _Worker:
+    def _usual(self, number: int) -> tuple[tuple[str, ...], int]:
+        """Return the GPUs, taken in turn, and the threads of a process where resources are not counted."""
+        taken = max(1, math.ceil(self.params.grid.gpus))
+        gpus = [self.gpus[(number * taken + index) % len(self.gpus)] for index in range(taken)] if self.gpus else []
+        return tuple(dict.fromkeys(gpus)), self.threads
+
+    def _start(self, number: int, gpus: tuple[str, ...], threads: int) -> _Worker:
         context = get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         ours, theirs = context.Pipe()
-        taken = max(1, math.ceil(self.params.grid.gpus))
-        gpus = [self.gpus[(number * taken + index) % len(self.gpus)] for index in range(taken)] if self.gpus else []
-        arguments = (theirs, self.params, self._log(number), ",".join(dict.fromkeys(gpus)) or None)
+        names = (
+            ",".join(gpus) if gpus or (self.gpus and self.machine is not None) else None
+        )  # "": a job that takes no GPU sees none
+        arguments = (theirs, self.params, self._log(number), names)
         process = context.Process(target=serve, args=arguments, daemon=False)
-        with _threads(self.threads):
+        with _threads(threads):
             process.start()
         theirs.close()  # else the pipe would stay open when the process ends
-        return _Worker(process, ours)
+        return _Worker(process, ours, gpus, threads)
 
 
 @contextmanager

@@ -3,13 +3,13 @@
 import logging
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from statistics import fmean
 from typing import Any
 
 from medtransfer import tracking
+from medtransfer.grid.estimate import WORDS, Durations, Kind, Remaining
 from medtransfer.grid.jobs import Job
 from medtransfer.grid.worker import Outcome
 
@@ -20,19 +20,25 @@ SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_POINTS = 15.0, 10.0
 class StudyProgress:
     """Counts jobs and cells (fine-tunings), and shows a bar on a terminal or sparse log lines elsewhere."""
 
-    def __init__(self, jobs: Sequence[Job], workers: int, run: tracking.Run) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], at_once: Mapping[str, float], run: tracking.Run, reused: Sequence[Job] = (),
+        durations: Durations | None = None,
+    ) -> None:  # fmt: skip
         """Start counting.
 
         Args:
-            jobs: all jobs of the study.
-            workers: number of jobs that run at once.
+            jobs: jobs of the study that are to do.
+            at_once: number of jobs that run at once, by kind.
             run: run of the study, to which the counts are logged as metrics.
+            reused: jobs that are done already.
+            durations: those of earlier jobs.
         """
         self.left = Counter(job.kind for job in jobs)
-        self.done: Counter[str] = Counter()
+        self.like = Counter(Kind.of(job) for job in jobs)
+        self.done: Counter[str] = Counter(job.kind for job in reused)
         self.failed: Counter[str] = Counter()
-        self.workers, self.run = workers, run
-        self.seconds: defaultdict[str, list[float]] = defaultdict(list)
+        self.at_once, self.run = at_once, run
+        self.durations = durations or Durations()
         self.shown = self.logged = time.monotonic()
         self.bar: Any = None
         if sys.stderr.isatty():
@@ -44,9 +50,10 @@ class StudyProgress:
         """Count a job that is done or has failed after all attempts."""
         succeeded = outcome.status == "done"
         self.left[job.kind] -= 1
+        self.like[Kind.of(job)] -= 1
         (self.done if succeeded else self.failed)[job.kind] += 1
         if succeeded:
-            self.seconds[job.kind].append(outcome.seconds)
+            self.durations.add(job, outcome.seconds)
         else:
             log.warning("grid: %s failed: %s", job.name, outcome.reason)
         self._show()
@@ -54,42 +61,35 @@ class StudyProgress:
     def drop(self, job: Job) -> None:
         """Remove a job whose checkpoint does not exist from the counts."""
         self.left[job.kind] -= 1
+        self.like[Kind.of(job)] -= 1
         if self.bar is not None:
             self.bar.total -= 1
 
-    def seconds_left(self) -> float | None:
-        """Estimate the remaining seconds from the mean duration of each kind of job; None before the first job is done.
-
-        Reused results take almost no time, so durations below a tenth of the longest are left out of the mean.
-        """
-        means = {kind: fmean(value for value in values if value >= max(values) / 10) for kind, values in self.seconds.items()}
-        if not means:
-            return None
-        fallback = max(means.values())
-        return sum(count * means.get(kind, fallback) for kind, count in self.left.items()) / self.workers
+    def remaining(self) -> Remaining:
+        """Estimate the remaining seconds from the durations of finished jobs."""
+        return self.durations.remaining(self.like, self.at_once)
 
     def metrics(self) -> dict[str, float]:
         """Return the counts and the estimated seconds left, by metric name."""
-        left = self.seconds_left()
+        left = self.remaining()
         kinds = {"cells": ["finetune"], "jobs": list(self.left)}
         counts = {"done": self.done, "failed": self.failed, "remaining": self.left}
         metrics = {
             f"{name}_{word}": float(sum(count[kind] for kind in some))
             for name, some in kinds.items() for word, count in counts.items()
         }  # fmt: skip
-        return metrics | ({} if left is None else {"seconds_left": left})
+        if left.unknown:
+            return metrics
+        return metrics | {"seconds_left": (left.low + left.high) / 2, "seconds_left_low": left.low, "seconds_left_high": left.high}
 
     def summary(self) -> str:
         """Return one line of counts with the estimated end of the study."""
-        metrics, left = self.metrics(), self.seconds_left()
+        metrics = self.metrics()
         done, failed, remaining = (int(metrics[f"cells_{name}"]) for name in ("done", "failed", "remaining"))
         text = f"{done} cells done, {failed} failed, {remaining} remaining"
         others = sum(count for kind, count in self.left.items() if kind != "finetune")
         text += f", and {others} preparations, pretrainings and scores" if others else ""
-        if left is None or not sum(self.left.values()):
-            return text
-        end = datetime.now() + timedelta(seconds=left)
-        return f"{text}; ends about {end:%H:%M}" + (f" on {end:%d %B}" if end.date() > datetime.now().date() else "")
+        return f"{text}; {said_end(self.remaining(), datetime.now())}" if sum(self.left.values()) else text
 
     def _show(self) -> None:
         now = time.monotonic()
@@ -111,3 +111,19 @@ class StudyProgress:
         """Close the progress bar."""
         if self.bar is not None:
             self.bar.close()
+
+
+def said_end(left: Remaining, now: datetime) -> str:
+    """Say when the remaining jobs will have ended, as a range, and what is not known yet."""
+    words = [WORDS[kind] for kind in WORDS if kind in left.unknown]
+    listed = " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+    unknown = f"unknown until the first {listed} {'have' if len(words) > 1 else 'has'} finished"
+    if left.unknown:
+        return f"the end is {unknown}" if not left.high else f"ends after {_clock(now, left.low)}, the rest is {unknown}"
+    low, high = _clock(now, left.low), _clock(now, left.high)
+    return f"ends about {low}" if low == high else f"ends between {low} and {high}"
+
+
+def _clock(now: datetime, seconds: float) -> str:
+    end = now + timedelta(seconds=seconds)
+    return f"{end:%H:%M}" + (f" on {end.day} {end:%B}" if end.date() > now.date() else "")

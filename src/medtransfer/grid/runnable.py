@@ -15,6 +15,11 @@ class Runnable(Protocol):
         ...
 
     @property
+    def kind(self) -> str:
+        """What it is like: `prepare`, `pretrain`, `score` or `finetune`; `grid.resources` says what each takes."""
+        ...
+
+    @property
     def needs(self) -> Set[Any]:
         """Those that must be done before."""
         ...

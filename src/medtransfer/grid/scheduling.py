@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from medtransfer.config import Params
-from medtransfer.environment import count_cores
-from medtransfer.grid.alone import Alone
-from medtransfer.grid.cluster import RayLauncher
-from medtransfer.grid.local import LocalLauncher, list_gpus
+from medtransfer.grid.launcher import Launcher, Start
 from medtransfer.grid.runnable import Runnable
-from medtransfer.grid.worker import DONE, FAILED, RETRY, Outcome
+from medtransfer.grid.worker import BACK, DONE, FAILED, RETRY, Outcome
+from medtransfer.grid_launchers import LAUNCHERS
 
 log = logging.getLogger("medtransfer")
-Launcher = LocalLauncher | RayLauncher | Alone
 J = TypeVar("J", bound=Runnable, contravariant=True)
 
 
@@ -30,35 +27,23 @@ class Progress(Protocol[J]):
 
 
 def launch(
-    params: Params, kind: str, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path
-) -> tuple[Launcher, int]:  # fmt: skip
-    """Start a launcher; return it and the number of jobs that it runs at once.
+    params: Params, name: str, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path
+) -> Launcher:  # fmt: skip
+    """Start a launcher.
 
     Args:
         params: params of all jobs; `grid` says what each takes.
-        kind: `local` or `ray`.
-        workers: local processes; None for as many as GPUs, or else cores, allow.
+        name: its key in LAUNCHERS.
+        workers: local processes; None for as many as there is room for.
         jobs: all jobs that will be submitted.
         accelerator: that most of them compute on, as in the params.
         logs: folder of the workers' log files.
+
+    Raises:
+        InputError: it cannot be started, or a job takes more than there is.
     """
-    if kind == "ray":
-        cluster = RayLauncher(params, jobs)
-        return cluster, cluster.workers
-    gpus = usable_gpus(accelerator)
-    number = count_workers(params, workers, len(jobs), gpus)
-    return LocalLauncher(params, number, gpus, logs), number
-
-
-def usable_gpus(accelerator: str) -> list[str]:
-    """Return the names of the GPUs that local workers share."""
-    return [] if accelerator == "cpu" else list_gpus()
-
-
-def count_workers(params: Params, workers: int | None, jobs: int, gpus: Sequence[str]) -> int:
-    """Count the local workers: those asked for, or as many as GPUs, or else cores, allow, but not more than there are jobs."""
-    fitting = len(gpus) / params.grid.gpus if gpus and params.grid.gpus else count_cores() / params.grid.cpus
-    return workers or min(max(1, int(fitting)), jobs)
+    start: Start = LAUNCHERS[name]
+    return start(params, workers, jobs, accelerator, logs)
 
 
 def work(
@@ -81,13 +66,16 @@ def work(
     """
     waiting = deque(jobs)
     attempts: Counter[Runnable] = Counter()
-    running = 0
+    running, kinds = set[Runnable](), {job.kind for job in jobs}
     while True:
-        running += _submit_ready(waiting, done, launcher, progress, is_left_out)
+        _submit_ready(waiting, done, running, kinds, launcher, progress, is_left_out)
         if not running:
             return list(waiting)
         for job, outcome in launcher.outcomes():
-            running -= 1
+            running.discard(job)
+            if outcome.status == BACK:
+                waiting.append(job)
+                continue
             attempts[job] += 1
             if outcome.status == RETRY and attempts[job] <= retries:
                 log.warning("%s is retried: %s", job.name, outcome.reason)
@@ -101,20 +89,24 @@ def work(
 
 
 def _submit_ready(
-    waiting: deque[Runnable], done: Collection[Runnable], launcher: Launcher, progress: Progress,
-    is_left_out: Callable[[Runnable], bool],
-) -> int:  # fmt: skip
-    """Submit ready jobs, as many as the launcher accepts; return their number."""
-    submitted = 0
+    waiting: deque[Runnable], done: Collection[Runnable], running: set[Runnable], kinds: set[str], launcher: Launcher,
+    progress: Progress, is_left_out: Callable[[Runnable], bool],
+) -> None:  # fmt: skip
+    """Submit ready jobs for which there is room; one that has none keeps back only those of its own kind."""
+    full = set[str]()
     for job in list(waiting):
-        if not launcher.free:
-            break
-        if not all(need in done for need in job.needs):
+        if job.kind in full:
+            continue
+        if not all(need in done or (launcher.orders and need in running) for need in job.needs):
+            continue
+        if not launcher.has_room(job):
+            full.add(job.kind)
+            if full == kinds:
+                break
             continue
         waiting.remove(job)
         if is_left_out(job):
             progress.drop(job)
             continue
         launcher.submit(job)
-        submitted += 1
-    return submitted
+        running.add(job)

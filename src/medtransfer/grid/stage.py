@@ -1,6 +1,7 @@
 """Stage `grid`: run all jobs of a study on many workers; an interrupted study is resumed."""
 
 import logging
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,10 +9,15 @@ from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import StageError
 from medtransfer.grid.alone import Alone
+from medtransfer.grid.estimate import Durations, read_earlier
 from medtransfer.grid.jobs import Job, is_left_out, plan
+from medtransfer.grid.kept import keep_winners
+from medtransfer.grid.launcher import Launcher
+from medtransfer.grid.local import count_workers, usable_gpus
 from medtransfer.grid.progress import StudyProgress
+from medtransfer.grid.reuse import find_reused, said_reuse
 from medtransfer.grid.runnable import Runnable
-from medtransfer.grid.scheduling import Launcher, count_workers, launch, usable_gpus, work
+from medtransfer.grid.scheduling import launch, work
 from medtransfer.hashing import digest
 from medtransfer.launchers import require_processes
 
@@ -33,20 +39,41 @@ def run(params: Params) -> str:
     """
     require_processes(1, "the grid")
     study.reach_store(params, (*study.RESULTS, "grid"))
-    section, jobs = params.grid, plan(params)
+    jobs = plan(params)
     with tracking.project_run_set_aside():
-        launcher, workers = launch(params, section.launcher, section.workers, jobs, params.finetune.accelerator, Path(section.out))
-    cells = sum(job.kind == "finetune" for job in jobs)
+        reused = find_reused(params, jobs)
+    to_do = [job for job in jobs if job not in reused]
+    log.info("grid: %s", said_reuse(jobs, reused))
+    cell = _cell(params, jobs)
+    if to_do or not tracking.reused("grid", "grid", cell, hint=""):
+        summary = _run(params, jobs, reused, to_do, cell)
+    else:
+        summary = f"{sum(job.kind == 'finetune' for job in jobs)} cells done, 0 failed, 0 remaining"
+    kept = keep_winners(params, jobs)
+    return f"{summary}{f'; {kept}' if kept else ''}\n\nNext: medtransfer report"
+
+
+def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], to_do: Sequence[Job], cell: str) -> str:
+    """Run the jobs that are to do; return a summary."""
+    section, cells = params.grid, sum(job.kind == "finetune" for job in jobs)
+    earlier = read_earlier(params, to_do) if section.launcher == "local" else {}
+    launcher: Launcher = Alone(params)  # where nothing is to do, no worker is started
+    if to_do:
+        with tracking.project_run_set_aside():
+            launcher = launch(params, section.launcher, section.workers, to_do, params.finetune.accelerator, Path(section.out))
     try:
         names = {
             name: ",".join(map(str, values)) if isinstance(values, list) else values
             for name, values in params.study.model_dump().items() if values and values != [None]
         }  # fmt: skip
-        run_params = {"launcher": section.launcher, "workers": workers, "cells": cells, "jobs": len(jobs), **names}
-        with tracking.open_run("grid", "grid", _cell(params, jobs), run_params, {}, on_disk=True) as handle:
-            progress = StudyProgress(jobs, workers, handle)
-            log.info("grid: %d cells and %d other jobs on %d %s workers", cells, len(jobs) - cells, workers, section.launcher)
-            failed, untried = _work_in_turn(params, jobs, launcher, progress)
+        run_params = {"launcher": section.launcher, "workers": launcher.workers, "cells": cells, "jobs": len(jobs), **names}
+        with tracking.open_run("grid", "grid", cell, run_params, {}, on_disk=True) as handle:
+            at_once = {job.kind: launcher.at_once(job) for job in reversed(to_do)}
+            progress = StudyProgress(to_do, at_once, handle, list(reused), Durations(earlier))
+            others, workers = len(jobs) - cells, launcher.workers
+            log.info("grid: %d cells and %d other jobs on %d %s workers", cells, others, workers, section.launcher)
+            log.info("grid: %s", progress.summary())
+            failed, untried = _work_in_turn(params, to_do, reused, launcher, progress)
             progress.log_metrics()
             progress.close()
             summary = progress.summary()
@@ -54,7 +81,7 @@ def run(params: Params) -> str:
                 raise StageError(_failure(failed, untried, summary))
     finally:
         launcher.close()
-    return f"{summary}\n\nNext: medtransfer report"
+    return summary
 
 
 def run_and_report(params: Params, short: bool = False) -> str:
@@ -67,16 +94,16 @@ def run_and_report(params: Params, short: bool = False) -> str:
 
 
 def _count_local(params: Params) -> int:
-    return count_workers(params, params.grid.workers, len(plan(params)), usable_gpus(params.finetune.accelerator))
+    return count_workers(params, params.grid.workers, plan(params), usable_gpus(params.finetune.accelerator))
 
 
-def _cell(params: Params, jobs: list[Job]) -> str:
+def _cell(params: Params, jobs: Sequence[Job]) -> str:
     recipes = params.model_dump(mode="json", include={"prepare", "pretrain", "score", "finetune"})
     return digest([[job.name for job in jobs], recipes], 16)
 
 
 def _work_in_turn(
-    params: Params, jobs: list[Job], launcher: Launcher, progress: StudyProgress
+    params: Params, jobs: Sequence[Job], reused: Collection[Job], launcher: Launcher, progress: StudyProgress
 ) -> tuple[dict[Runnable, str], list[Runnable]]:  # fmt: skip
     """Run pretrainings on several devices alone, since a local worker has one GPU, and the other jobs on the launcher.
 
@@ -84,7 +111,7 @@ def _work_in_turn(
         The reason of each failed job, and the jobs that were not tried because a job that they need failed.
     """
     first = [job for job in jobs if params.grid.launcher == "local" and job.devices(params) > 1]
-    done, failed = set[Runnable](), dict[Runnable, str]()
+    done, failed = set[Runnable](reused), dict[Runnable, str]()
     retries, left_out = params.grid.retries, partial(is_left_out, params)
     for job in first:
         log.info("grid: %s, before the other jobs", job.name)

@@ -7,7 +7,7 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError, TemporaryError, is_full_disk, name_full_disk
 from medtransfer.grid.runnable import Runnable
 
-DONE, FAILED, RETRY = "done", "failed", "retry"
+DONE, FAILED, RETRY, BACK = "done", "failed", "retry", "back"
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Outcome:
     """The outcome of a job.
 
     Attributes:
-        status: `done`; `failed`, for a permanent error; or `retry`, for an error that may be temporary.
+        status: `done`; `failed`, for a permanent error; `retry`, for an error that may be temporary; or `back`, for a job that
+            was not started, since one that it needs has not been done.
         reason: one sentence on the error, empty if done.
         seconds: duration of the job.
     """

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from medtransfer import tracking
 from medtransfer.config.load import DEFINITION
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
@@ -98,6 +99,7 @@ def prepare(
                 with atomic_path(folder / DEFINITION) as partial:
                     partial.write_text(definition, encoding="utf-8")
             return PreparedTarget.open(folder)
+        tracking.require_work_allowed()
         if scan.see_splits:
             scan.see_splits(drawn)
         with atomic_folder(folder) as partial:

@@ -60,11 +60,7 @@ class CheckpointFolder:
         Returns:
             Its new path, or None if it was not moved.
         """
-        owners = {_owner(path) for path in self.path.glob("epoch-*.json")}
-        if (progress := read_progress(self.state)) is not None:
-            owners.add(str(progress.get("pretraining")))
-        foreign = owners - {self.pretraining}
-        if not foreign:
+        if not (foreign := self.foreign):
             return None
         aside = self.path.with_name(f"{self.path.name}.{min(foreign)}")
         number = 1
@@ -73,6 +69,14 @@ class CheckpointFolder:
             aside = self.path.with_name(f"{self.path.name}.{min(foreign)}.{number}")
         self.path.rename(aside)
         return aside
+
+    @property
+    def foreign(self) -> set[str]:
+        """Digests of the other pretrainings of which the folder holds checkpoints."""
+        owners = {_owner(path) for path in self.path.glob("epoch-*.json")}
+        if (progress := read_progress(self.state)) is not None:
+            owners.add(str(progress.get("pretraining")))
+        return owners - {self.pretraining}
 
     @property
     def _infos(self) -> dict[int, CheckpointInfo]:

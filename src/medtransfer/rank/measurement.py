@@ -60,6 +60,11 @@ class Measure:
         return self.candidate.name
 
     @property
+    def kind(self) -> str:
+        """Return `score`, whose resources it takes."""
+        return "score"
+
+    @property
     def needs(self) -> frozenset["Measure"]:
         """Nothing: candidates do not depend on each other."""
         return frozenset()

@@ -16,8 +16,10 @@ from medtransfer.analysis.rankings import outcomes_of
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
 from medtransfer.grid.alone import Alone
+from medtransfer.grid.launcher import Launcher
+from medtransfer.grid.local import count_workers, usable_gpus
 from medtransfer.grid.runnable import Runnable
-from medtransfer.grid.scheduling import Launcher, count_workers, launch, usable_gpus, work
+from medtransfer.grid.scheduling import launch, work
 from medtransfer.grid.worker import Outcome
 from medtransfer.hashing import digest, without
 from medtransfer.indicators.registry import find_indicators
@@ -181,8 +183,8 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
         log.info("rank: %d of %d candidates are measured already; reused", reused, len(jobs))
     if not waiting:
         return {}
-    launcher, workers = _launch(params, waiting)
-    log.info("rank: %d candidates on %d %s workers", len(waiting), workers, section.launcher)
+    launcher = _launch(params, waiting)
+    log.info("rank: %d candidates on %d %s workers", len(waiting), launcher.workers, section.launcher)
     progress = _Progress(len(waiting))
     try:
         work(waiting, launcher, params.grid.retries, progress, set(), failed)
@@ -192,11 +194,11 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
     return {job.name: reason for job, reason in failed.items()}
 
 
-def _launch(params: Params, jobs: Sequence[Measure]) -> tuple[Launcher, int]:
+def _launch(params: Params, jobs: Sequence[Measure]) -> Launcher:
     """Start workers, or none where a single one would measure all candidates."""
     section, accelerator = params.rank, params.score.accelerator
-    if section.launcher == "local" and count_workers(params, section.workers, len(jobs), usable_gpus(accelerator)) == 1:
-        return Alone(params), 1
+    if section.launcher == "local" and count_workers(params, section.workers, jobs, usable_gpus(accelerator)) == 1:
+        return Alone(params)
     with tracking.project_run_set_aside():
         return launch(params, section.launcher, section.workers, jobs, accelerator, Path(section.out) / "logs")
 

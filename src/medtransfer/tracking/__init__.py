@@ -1,10 +1,12 @@
 """Open, write and read runs of the tracking store; the only package that imports MLflow."""
 
+from medtransfer.tracking.artifacts import replace_artifacts
 from medtransfer.tracking.bulk import tag_runs, write_runs
 from medtransfer.tracking.missed import Missed, missed_runs
 from medtransfer.tracking.mlflow_run import note_reuse, project_run_set_aside, require_project_run
 from medtransfer.tracking.models import ALIAS, load_saved_model, register_model, save_model
 from medtransfer.tracking.models import FOLDER as MODEL_FOLDER
+from medtransfer.tracking.network_file import require_shared_store
 from medtransfer.tracking.project_environment import link_environment
 from medtransfer.tracking.query import (
     StoredRun,
@@ -18,13 +20,23 @@ from medtransfer.tracking.query import (
 )
 from medtransfer.tracking.retry import StoreLost
 from medtransfer.tracking.run_record import RunRecord
-from medtransfer.tracking.runs import Run, once, open_run, reused
+from medtransfer.tracking.runs import (
+    Run,
+    Unfinished,
+    is_looking_up,
+    looking_up,
+    once,
+    open_run,
+    require_work_allowed,
+    reused,
+)
 from medtransfer.tracking.store import connect, require_experiments, store_uri
 from medtransfer.tracking.tags import CELL, PARENT, STAGE
 
 __all__ = [
-    "ALIAS", "CELL", "MODEL_FOLDER", "PARENT", "STAGE", "Missed", "Run", "RunRecord", "StoreLost", "StoredRun",
-    "artifact_folder", "connect", "fetch_artifacts", "find_finished", "link_environment", "load_saved_model", "missed_runs",
-    "note_reuse", "once", "open_run", "peek_runs", "project_run_set_aside", "read_curve", "read_curves", "read_runs",
-    "register_model", "require_experiments", "require_project_run", "reused", "save_model", "store_uri", "tag_runs", "write_runs",
+    "ALIAS", "CELL", "MODEL_FOLDER", "PARENT", "STAGE", "Missed", "Run", "RunRecord", "StoreLost", "StoredRun", "Unfinished",
+    "artifact_folder", "connect", "fetch_artifacts", "find_finished", "is_looking_up", "link_environment", "load_saved_model",
+    "looking_up", "missed_runs", "note_reuse", "once", "open_run", "peek_runs", "project_run_set_aside", "read_curve",
+    "read_curves", "read_runs", "register_model", "replace_artifacts", "require_experiments", "require_project_run",
+    "require_shared_store", "require_work_allowed", "reused", "save_model", "store_uri", "tag_runs", "write_runs",
 ]  # fmt: skip

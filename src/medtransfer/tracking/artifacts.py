@@ -1,10 +1,13 @@
 """Store artifacts: large files as hard links where the artifact store is a folder of the same file system."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
+
+from medtransfer.tracking import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,3 +52,25 @@ def _link(file: Path, stored: Path) -> bool:
         return False
     stored.chmod(stored.stat().st_mode & 0o7555)
     return True
+
+
+def replace_artifacts(run_id: str, file: Path, removed: Sequence[str]) -> None:
+    """Store a file anew among the artifacts of a finished run, in the folder of those removed, which are deleted after it.
+
+    Args:
+        run_id: id of the run.
+        file: local file.
+        removed: paths among the artifacts, in one folder; those that do not exist are left out.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    client, folder = store.connect(), str(Path(removed[0]).parent)
+    uri = store.ask(client, lambda client: client.get_run(run_id).info.artifact_uri)
+    store.ask(client, lambda client: client.log_artifact(run_id, str(file), folder))
+    existing = {each.path for each in store.ask(client, lambda client: client.list_artifacts(run_id, folder))}
+    own = local_folder(uri)
+    for path in existing.intersection(removed):
+        if own is not None:
+            (own / path).unlink(missing_ok=True)
+        else:
+            get_artifact_repository(uri).delete_artifacts(path)

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,12 +170,43 @@ def reused(
     """
     finished = find_finished(stage, cell)
     if finished is None:
+        require_work_allowed()
         return False
     if restore:
         restore(finished)
+    if is_looking_up():
+        return True
     log.info("%s: %s is finished (run %s): reused%s", stage, name, finished.id, hint)
     note_reuse(finished.id)
     return True
+
+
+class Unfinished(Exception):
+    """A result that was only to be looked up is not finished."""
+
+
+_looking_up: ContextVar[bool] = ContextVar("looking_up", default=False)
+
+
+@contextmanager
+def looking_up() -> Iterator[None]:
+    """Let the stages in the block only look finished results up: one that is not raises Unfinished instead of being made."""
+    token = _looking_up.set(True)
+    try:
+        yield
+    finally:
+        _looking_up.reset(token)
+
+
+def is_looking_up() -> bool:
+    """Return whether this is a block of `looking_up`."""
+    return _looking_up.get()
+
+
+def require_work_allowed() -> None:
+    """Raise Unfinished in a block of `looking_up`; called where a result is about to be made."""
+    if is_looking_up():
+        raise Unfinished
 
 
 @contextmanager
@@ -197,6 +229,7 @@ def open_run(
     Raises:
         StoreLost: the connection to the store is lost, and the result is not on disk.
     """
+    require_work_allowed()
     started = int(time.time() * 1000)
     client = store.connect_if_there() if on_disk else store.connect()
     run = Run(client, on_disk=on_disk, lost=client is None)

@@ -29,7 +29,7 @@ def write_ahead(engine: "Engine | None", file: Path | None) -> Iterator[None]:
         engine: of the store; None for a server.
         file: of the store; None for any store but an SQLite file.
     """
-    if engine is None or file is None or _may_be_shared(file):
+    if engine is None or file is None or may_be_shared(file):
         yield
         return
     from sqlalchemy import event
@@ -67,7 +67,7 @@ def _flush_rarely(connection: Any, record: object) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def _may_be_shared(file: Path) -> bool:
+def may_be_shared(file: Path) -> bool:
     """Return whether a file is on a file system that another host may have mounted too; where that is not told, it is not."""
     if not _MOUNTS.exists():
         return False

@@ -10,8 +10,10 @@ from medtransfer import study
 from medtransfer.config import Params
 from medtransfer.errors import StageError
 from medtransfer.grid.alone import Alone
+from medtransfer.grid.launcher import Launcher
+from medtransfer.grid.local import count_workers, usable_gpus
 from medtransfer.grid.runnable import Runnable
-from medtransfer.grid.scheduling import Launcher, count_workers, launch, usable_gpus, work
+from medtransfer.grid.scheduling import launch, work
 from medtransfer.grid.worker import Outcome
 from medtransfer.records import CellName
 
@@ -36,6 +38,11 @@ class Training:
     def name(self) -> str:
         """Readable name."""
         return f"finetune {self.cell.name}, {self.epochs} epochs"
+
+    @property
+    def kind(self) -> str:
+        """Return `finetune`, whose resources it takes."""
+        return "finetune"
 
     @property
     def needs(self) -> frozenset["Training"]:
@@ -99,16 +106,16 @@ def start(params: Params, stage: str, kind: str, workers: int | None, jobs: Sequ
     Args:
         params: params of the fine-tunings.
         stage: its name, for the log.
-        kind: `local` or `ray`.
+        kind: name of the launcher.
         workers: local processes; None for as many as GPUs, or else cores, allow.
         jobs: as many as are run at once at most.
         logs: folder of the workers' log files.
     """
     accelerator = params.finetune.accelerator
-    if kind == "local" and count_workers(params, workers, len(jobs), usable_gpus(accelerator)) == 1:
+    if kind == "local" and count_workers(params, workers, jobs, usable_gpus(accelerator)) == 1:
         return Alone(params)
-    launcher, number = launch(params, kind, workers, jobs, accelerator, logs)
-    log.info("%s: %d %s workers", stage, number, kind)
+    launcher = launch(params, kind, workers, jobs, accelerator, logs)
+    log.info("%s: %d %s workers", stage, launcher.workers, kind)
     return launcher
 
 

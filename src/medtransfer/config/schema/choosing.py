@@ -1,6 +1,6 @@
 """How results are judged, and how a choice is made by fine-tuning."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -62,8 +62,8 @@ class Race(Section):
     """rank, or a `ranking.json` of `medtransfer rank`: prune candidates by it before the first rung; null: do not"""
     validation: OpenShare
     """fraction of the training patients held out to choose on, of a target without validation samples"""
-    launcher: Literal["local", "ray"]
-    """local: processes of this machine | ray: a Ray cluster, as in `grid`"""
+    launcher: Name
+    """local: processes of this machine | ray, slurm: as in `grid`"""
     workers: Annotated[Positive, Field(le=MOST_PROCESSES)] | None
     """local: processes; null: as many as GPUs, or else cores, allow"""
 
@@ -95,7 +95,7 @@ class Guard(Section):
     """fine-tunings from each start, by the seeds from finetune.seed on"""
     validation: OpenShare
     """fraction of the training patients held out to compare on, of a target without validation samples"""
-    launcher: Literal["local", "ray"]
-    """local: processes of this machine | ray: a Ray cluster, as in `grid`"""
+    launcher: Name
+    """local: processes of this machine | ray, slurm: as in `grid`"""
     workers: Annotated[Positive, Field(le=MOST_PROCESSES)] | None
     """local: processes; null: as many as GPUs, or else cores, allow"""

@@ -34,6 +34,7 @@ def _finite(value: Any) -> Any:
 
 Arguments = Annotated[dict[str, Any], AfterValidator(_finite)]
 Transform = Annotated[dict[Name, Arguments], Field(min_length=1, max_length=1)]
+DURATION = r"^([0-9]+-)?[0-9]+(:[0-9]{1,2}){0,2}$"  # of Slurm: minutes, minutes:seconds, hours:minutes:seconds, days-hours
 Transforms = list[Transform]  # one albumentations transform each, name -> arguments; data/transforms.py checks them
 
 
@@ -132,8 +133,8 @@ class Finetune(Section):
     """whether the test result is the mean over ten crops of each image; of labels of images alone"""
     overlays: NonNegative
     """test images drawn with their prediction"""
-    keep: Literal["weights", "metrics"]
-    """what is kept of a cell; weights: the model, too | metrics: everything but the model"""
+    keep: Literal["weights", "winner", "metrics"]
+    """what is kept of a cell; weights: the model, too | winner: of a grid, each target's best model | metrics: no model"""
     workers: Annotated[NonNegative, Field(le=MOST_PROCESSES)]
     """processes that read samples; 0: the main process"""
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
@@ -160,11 +161,33 @@ class Finetune(Section):
         return self
 
 
+class Resources(Section):
+    """What a kind of job takes; what is not set is that of the grid."""
+
+    cpus: Rate | None = None
+    gpus: AtLeastZero | None = None
+    memory_gb: Rate | None = None
+    time: Annotated[str, Field(pattern=DURATION)] | None = None
+
+
+class Slurm(Section):
+    """How jobs are handed to Slurm."""
+
+    at_once: Positive | None
+    """tasks of a job array that run at once; null: as many as Slurm starts"""
+    per_task: Positive
+    """jobs that a task runs one after the other; more make fewer tasks"""
+    options: list[Annotated[str, Field(pattern=r"^-[^\n]+$")]]
+    """further options of sbatch, such as [--partition=gpu, --account=me]"""
+    setup: list[Annotated[str, Field(pattern=r"^[^\n]+$")]]
+    """lines of the batch script before the command, such as [module load cuda]"""
+
+
 class Grid(Section):
     """All cells of the study as one job, and where it runs."""
 
-    launcher: Literal["local", "ray"]
-    """local: processes of this machine | ray: a Ray cluster"""
+    launcher: Name
+    """local: processes of this machine | ray: a Ray cluster | slurm: job arrays of Slurm"""
     workers: Annotated[Positive, Field(le=MOST_PROCESSES)] | None
     """local: processes; null: as many as GPUs, or else cores, allow"""
     retries: NonNegative
@@ -173,6 +196,12 @@ class Grid(Section):
     """cores that a job takes, a pretraining for each of its devices"""
     gpus: AtLeastZero
     """GPUs that a job takes where there are any; 0.5: two jobs share one"""
+    memory_gb: Rate | None
+    """memory that a job takes in GB; null: not counted"""
+    resources: dict[Literal["prepare", "pretrain", "score", "finetune"], Resources]
+    """what else a kind of job takes, such as {pretrain: {cpus: 8, memory_gb: 32, time: "24:00:00"}, score: {gpus: 0.25}}"""
+    slurm: Slurm
+    """how jobs are handed to Slurm"""
     address: Place | None
     """ray: address of an existing cluster, such as auto; null: one on this machine"""
     out: Out

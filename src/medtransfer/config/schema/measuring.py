@@ -129,8 +129,8 @@ class Rank(Section):
     """parts that the patients are divided into for intervals, each left out in turn; below 3: none"""
     max_images: Annotated[Whole, Field(ge=2)] | None
     """images at most, drawn with score.seed; null: all"""
-    launcher: Literal["local", "ray"]
-    """local: processes of this machine | ray: a Ray cluster, as in `grid`"""
+    launcher: Name
+    """local: processes of this machine | ray, slurm: as in `grid`"""
     workers: Annotated[Positive, Field(le=MOST_PROCESSES)] | None
     """local: processes; null: as many as GPUs, or else cores, allow"""
 

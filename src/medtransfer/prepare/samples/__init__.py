@@ -14,6 +14,7 @@ import json
 import logging
 from pathlib import Path
 
+from medtransfer import tracking
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
@@ -58,6 +59,7 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
         if not force and note.is_file() and note.read_text(encoding="utf-8") == _describe(record, out):
             log.info("samples: %s already exists, made with the same settings; reused", out)
             return False
+        tracking.require_work_allowed()
         from medtransfer.prepare.samples.heart import write_heart
         from medtransfer.prepare.samples.lungs import write_lungs
         from medtransfer.prepare.samples.pictures import write_pictures

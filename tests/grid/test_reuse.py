@@ -1,0 +1,110 @@
+"""Finished jobs are found before anything starts, and models are kept by the policy."""
+
+import json
+import logging
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medtransfer import study, tracking
+from medtransfer.config import Params
+from medtransfer.finetune.pruning import prune
+from medtransfer.grid import stage
+from medtransfer.grid.jobs import plan
+from medtransfer.grid.kept import disk_use, keep_winners
+from medtransfer.grid.reuse import find_reused, said_reuse
+from medtransfer.records import MODEL_FILE, WEIGHTS_FILE
+from medtransfer.tasks.results import read_result
+
+OVERRIDES = {"study.modes": ["full"], "study.seeds": [7], "finetune.overlays": 0}  # four cells, one per checkpoint
+
+
+@pytest.fixture
+def finished(workplace: Path, tiny_params: Callable[..., Params]) -> Callable[..., Params]:
+    """Function that returns the params of a study that has ended, with other values."""
+    params = tiny_params(OVERRIDES)
+    for job in plan(params):
+        job.run(params)
+
+    def changed(**values: object) -> Params:
+        return tiny_params({**OVERRIDES, **{key.replace("__", "."): value for key, value in values.items()}})
+
+    return changed
+
+
+def names(params: Params) -> set[str]:
+    jobs = plan(params)
+    return {job.name for job in set(jobs) - find_reused(params, jobs)}
+
+
+def test_what_is_finished_is_reused_and_what_is_not_is_to_do(
+    finished: Callable[..., Params], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    params, caplog.handler.level = finished(), logging.INFO
+    jobs = plan(params)
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file() and "mlflow.db" not in path.name}
+    assert find_reused(params, jobs) == set(jobs)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    two = finished(study__seeds=[7, 8])
+    assert said_reuse(plan(two), find_reused(two, plan(two))) == "7 reused, 4 to do (4 fine-tunings)"
+    assert len(names(finished(finetune__lr=0.123))) == 4  # another recipe
+    assert names(finished(score__repeats=2)) == {"score sample-unet-simple"}
+    assert len(names(finished(pretrain__seed=99))) == 1 + 1 + 4  # and what needs the pretraining
+    assert len(names(finished(prepare__targets__sample__size=[48, 48]))) == 1 + 1 + 4
+
+    cell = next(job.cell for job in jobs if job.cell)
+    folder = cell.folder(Path(params.finetune.out))
+    (folder / WEIGHTS_FILE).rename(folder / "away")
+    assert names(params) == {f"finetune {cell.name}"}
+    (folder / "away").rename(folder / WEIGHTS_FILE)
+    assert not names(params)
+
+    monkeypatch.setattr(stage, "launch", lambda *_: pytest.fail("a worker is started"))
+    with caplog.at_level(logging.INFO, "medtransfer"):
+        assert stage.run(params).startswith("4 cells done, 0 failed, 0 remaining")
+    assert "grid: 7 reused, 0 to do" in caplog.messages
+    assert stage.run(params).startswith("4 cells done") and len(tracking.read_runs("grid")) == 1
+
+
+def test_the_winner_alone_keeps_its_model(finished: Callable[..., Params], monkeypatch: pytest.MonkeyPatch) -> None:
+    params = finished(finetune__keep="winner")
+    jobs = plan(params)
+    folders = [job.cell.folder(Path(params.finetune.out)) for job in jobs if job.cell]
+    dice = [json.loads((folder / "metrics.json").read_text())["metrics"]["dice"] for folder in folders]
+    best = folders[dice.index(max(dice))]
+    bytes_of_all = sum((folder / WEIGHTS_FILE).stat().st_size for folder in folders)
+    text = disk_use(params, jobs)
+    assert (
+        f"Disk: 4 models, {bytes_of_all / 1e3:.3g} kB, until the grid has ended; then 1, at most {bytes_of_all / 4e3:.3g} kB"
+        in text
+    )
+
+    losers = [folder for folder in folders if folder != best]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tracking, "replace_artifacts", lambda *_: signal.raise_signal(signal.SIGINT))
+        prune(losers[0], read_result(losers[0] / "metrics.json"))  # killed in the middle
+    assert (losers[0] / WEIGHTS_FILE).exists() and not read_result(losers[0] / "metrics.json").parts
+    assert not names(params)  # the result is as good as before
+
+    said = keep_winners(params, jobs)
+    assert said == f"kept {best}; removed 3 other models"
+    assert {folder for folder in folders if (folder / WEIGHTS_FILE).exists()} == {best}
+    assert {folder for folder in folders if (folder / MODEL_FILE).exists()} == {best}
+    assert [json.loads((folder / "metrics.json").read_text())["metrics"]["dice"] for folder in folders] == dice
+    client = tracking.connect()
+    for run in tracking.read_runs("finetune"):
+        stored = {Path(each.path).name for each in client.list_artifacts(run.id, "model")}
+        kept = read_result(best / "metrics.json").key == run.tags[tracking.CELL]
+        assert (WEIGHTS_FILE in stored, MODEL_FILE in stored) == (kept, kept) and "metrics.json" in stored
+    assert not names(params) and keep_winners(params, jobs) == f"kept {best}; removed 0 other models"
+    study.finetune(params, [job.cell for job in jobs if job.cell])  # reused, not trained again
+    assert len(tracking.read_runs("finetune")) == 4
+
+
+def test_without_models_no_disk_is_used(tiny_params: Callable[..., Params], workplace: Path) -> None:
+    params = tiny_params({"finetune.keep": "metrics"})
+    assert disk_use(params, plan(params)) == "Disk: no models are kept (finetune.keep: metrics)."
+    params = tiny_params({"finetune.keep": "weights"})
+    assert "unknown until the first model or checkpoint of unet full, unet decoder" in disk_use(params, plan(params))

@@ -1,0 +1,158 @@
+"""A study as job arrays: on Slurm where there is one, else on an executable of the same protocol."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medtransfer import tracking
+from medtransfer.config import Params
+from medtransfer.errors import InputError
+from medtransfer.grid import slurm
+from medtransfer.grid.jobs import plan
+from medtransfer.grid.slurm import group, write_scripts
+from medtransfer.grid.stage import run
+from medtransfer.grid.worker import BACK, RETRY
+from medtransfer.tracking import write_ahead
+
+FAKE = Path(__file__).with_name("fake_slurm.py")
+LAUNCHER = {"grid.launcher": "slurm", "grid.resources": {"pretrain": {"memory_gb": 2, "time": "30"}}}
+
+
+def has_slurm() -> bool:
+    """Return whether sbatch and a working controller exist."""
+    return shutil.which("sbatch") is not None and subprocess.run(["sinfo"], capture_output=True).returncode == 0
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put fake commands on the PATH; return the folder of their state."""
+    commands, state = tmp_path / "bin", tmp_path / "slurm"
+    commands.mkdir()
+    state.mkdir()
+    for name in ("sbatch", "squeue"):
+        (commands / name).write_text(f"#!{sys.executable}\n{FAKE.read_text()}")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+    monkeypatch.setenv("FAKE_SLURM", str(state))
+    monkeypatch.setattr(slurm, "SECONDS_TO_APPEAR", 1.0)
+    return state
+
+
+@pytest.mark.slow
+def test_a_study_runs_on_slurm(
+    study: Callable[..., Params], command: Callable[..., Any], assert_each_once: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    if not has_slurm():
+        pytest.skip("there is no Slurm here")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    study({**LAUNCHER, "grid.resources": {}})
+    output = command().end()
+    assert "8 x finetune in 8 tasks after " in output and "8 cells done, 0 failed, 0 remaining" in output
+    assert_each_once()
+
+
+@pytest.mark.slow
+def test_a_study_runs_by_the_protocol_and_a_preempted_task_resumes(
+    fake: Path, study: Callable[..., Params], command: Callable[..., Any], assert_each_once: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (fake / "preempted").write_text("-pretrain")
+    study(LAUNCHER)
+    output = command().end()
+    assert "8 cells done, 0 failed, 0 remaining" in output and (fake / "requeued").exists()
+    assert_each_once()
+    submitted = [line.split() for line in (fake / "submitted").read_text().splitlines()]
+    assert [words[-1].split("-")[-1] for words in submitted] == [
+        f"{kind}/script.sh" for kind in ("prepare", "pretrain", "score", "finetune")
+    ]
+    assert [word for words in submitted for word in words if "dependency" in word] == ["--dependency=afterok:1_0:2_0"] * 2
+    assert "8 cells done" in command().end()  # nothing is submitted again
+    assert len((fake / "submitted").read_text().splitlines()) == 4
+
+
+def test_what_needs_a_failed_job_is_given_back(fake: Path, study: Callable[..., Params]) -> None:
+    """The pretraining fails at once, since it has no source; its task exits with 1, and Slurm drops what waits for it."""
+    params = study({**LAUNCHER, "pretrain.source_root": "nowhere", "grid.retries": 0})
+    jobs = plan(params)
+    launcher = slurm.SlurmLauncher(params, jobs, Path("logs"))
+    for job in jobs:
+        launcher.submit(job)
+    outcomes = {}
+    while launcher.tasks or not outcomes:
+        outcomes |= {job.kind: outcome for job, outcome in launcher.outcomes()}
+    assert (outcomes["pretrain"].status, outcomes["score"].status, outcomes["finetune"].status) == ("failed", BACK, BACK)
+    assert "nowhere" in outcomes["pretrain"].reason and outcomes["prepare"].status == "done"
+
+
+def test_a_task_that_died_is_retried_and_one_in_the_queue_is_followed(
+    fake: Path, study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "script", lambda *_: "#!/bin/bash\n#SBATCH --array=0-0 --output=o\nsleep 5\nexit 1\n")
+    params = study(LAUNCHER)
+    job = plan(params)[0]
+    launcher = slurm.SlurmLauncher(params, [job], Path("logs"))
+    launcher.submit(job)
+    launcher._submit()
+    again = slurm.SlurmLauncher(params, [job], Path("logs"))  # of the same command, after it was interrupted
+    assert again.tasks == launcher.tasks
+    again.submit(job)
+    again.tasks[job].begun.touch()
+    ((ended, outcome),) = again.outcomes()
+    assert (ended, outcome.status) == (job, RETRY) and "its Slurm task 1_0 ended without a result; see logs" in outcome.reason
+    assert len((fake / "submitted").read_text().splitlines()) == 1
+    assert not slurm.SlurmLauncher(params, [job], Path("logs")).tasks
+
+
+def test_the_script_asks_for_what_each_kind_of_job_takes(study: Callable[..., Params]) -> None:
+    accelerators = {f"{stage}.accelerator": "auto" for stage in ("pretrain", "score", "finetune")}
+    resources = {
+        "pretrain": {"cpus": 8, "gpus": 1, "memory_gb": 32, "time": "1-12"}, "finetune": {"gpus": 0.5, "cpus": 2, "memory_gb": 4},
+        "prepare": {"cpus": 3},
+    }  # fmt: skip
+    options = {"grid.slurm.at_once": 3, "grid.slurm.options": ["--partition=gpu"], "grid.slurm.setup": ["module load cuda"]}
+    params = study({"grid.launcher": "slurm", **accelerators, "grid.resources": resources, **options})
+    scripts = {path.parent.name.split("-")[1]: path.read_text() for path in write_scripts(params, plan(params), Path("grid"))}
+    assert list(scripts) == ["prepare", "pretrain", "score", "finetune"]
+    asked = {
+        kind: [line[len("#SBATCH --") :] for line in text.splitlines() if line.startswith("#SBATCH")]
+        for kind, text in scripts.items()
+    }
+    assert {"cpus-per-task=8", "gres=gpu:1", "mem=32000M", "time=1-12", "array=0-0%3", "partition=gpu"} <= set(asked["pretrain"])
+    # eight cells, two of which share a GPU in each task
+    assert {"cpus-per-task=4", "gres=gpu:1", "mem=8000M", "array=0-3%3"} <= set(asked["finetune"])
+    assert "cpus-per-task=3" in asked["prepare"] and not any("gres" in option for option in asked["prepare"])
+    assert all("requeue" in options and "signal=B:TERM@120" in options for options in asked.values())
+    assert "\nmodule load cuda\nexec " in scripts["score"] and "# after: pretrain unet-simple" in scripts["score"]
+    for text in scripts.values():
+        assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
+
+
+def test_large_arrays_are_divided(study: Callable[..., Params]) -> None:
+    params = study({"grid.launcher": "slurm", "study.seeds": list(range(600)), "grid.slurm.per_task": 2})
+    batches = [batch for batch in group(params, plan(params), True) if batch.kind == "finetune"]
+    assert [(len(batch.jobs), batch.tasks) for batch in batches] == [(2000, 1000), (400, 200)]  # 2,400 cells
+
+
+def test_slurm_needs_its_commands_and_a_store_of_all_hosts(
+    study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    params = study(LAUNCHER)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", str(tmp_path))
+        with pytest.raises(InputError, match="Slurm's commands sbatch and squeue .* not on the PATH; .* `medtransfer grid --plan`"):
+            run(params)
+    request.getfixturevalue("fake")
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"server:/home {tmp_path} nfs4 rw 0 0\n")
+    monkeypatch.setattr(write_ahead, "_MOUNTS", mounts)
+    with pytest.raises(InputError, match="a tracking server for the launcher slurm, but got sqlite.* on a network file system"):
+        run(params)
+    assert tracking.read_runs("grid", status="RUNNING") == []
