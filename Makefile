@@ -41,8 +41,8 @@ demo: $(READY) ## run the whole study on generated data and print the report
 	@source $(BIN)/activate && if python tools/link_environment.py; then mlflow run .; else mlflow run . --env-manager local; fi
 	@echo "Compare the runs: make ui, or make ui PORT=5001"
 
-test: $(READY) ## run the fast tests
-	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadscope
+test: $(READY) ## run the fast tests, in two minutes on two cores
+	@$(BIN)/python -m pytest -q -m "not slow and not long" -n 2 --dist loadscope
 
 test-all: $(READY) lint ## lint, and run every test in three processes; those on real images need MEDTRANSFER_REALDATA=<folder>
 	@$(BIN)/python -m pytest -q --durations=15 -n 3 --dist loadscope --no-loadscope-reorder

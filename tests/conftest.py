@@ -49,9 +49,9 @@ TINY: dict[str, Any] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the modules that have slow tests, so that all processes end at about the same time."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Start with the modules that have slow tests, then the long ones, so that all processes end at about the same time."""
+    slow, long = ({item.path for item in items if item.get_closest_marker(name)} for name in ("slow", "long"))
+    items.sort(key=lambda item: (item.path not in slow, item.path not in long))
 
 
 @pytest.fixture(scope="session")

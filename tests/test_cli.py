@@ -27,6 +27,8 @@ from medtransfer.hashing import file_sha256
 from medtransfer.records import INDEX_COLUMNS, Provenance, TargetInfo, series_folder
 from medtransfer.training.checkpoints import save_checkpoint
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 ENCODER = {"width": 4, "depth": 3}
 # Every path lies outside samples/, so that nothing that is missing can be made on the way.

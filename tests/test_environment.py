@@ -27,6 +27,8 @@ from medtransfer.config import Params
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 ROOMS = {"samples": "prepare/samples"}  # where a stage's room is not named like it

@@ -7,6 +7,10 @@ import tomllib
 from functools import cache
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "medtransfer"
 FILES = sorted(PACKAGE.rglob("*.py"))

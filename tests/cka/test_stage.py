@@ -22,6 +22,8 @@ from medtransfer.records import CheckpointInfo, PreparedTarget, checkpoint_path
 from medtransfer.records.similarity import Similarity
 from medtransfer.training.checkpoints import load_encoder
 
+pytestmark = pytest.mark.long
+
 CHOSEN = {"pretrain.epochs": 2, "pretrain.checkpoints": [1]}
 FIRST, LAST = "checkpoints/unet-simple/epoch-000.json", "checkpoints/unet-simple/epoch-002.json"
 RESNET = "random@test_resnet"

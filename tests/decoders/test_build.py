@@ -15,6 +15,8 @@ from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
 
+pytestmark = pytest.mark.long
+
 EVERY = pytest.mark.parametrize("name", sorted(ENCODERS))
 PAIRS = [(name, decoder) for name in ENCODERS for decoder in DECODERS if DECODERS[decoder].fits(build_encoder(name, **TINY[name]))]
 EVERY_PAIR = pytest.mark.parametrize(("name", "decoder"), PAIRS)

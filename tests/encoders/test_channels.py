@@ -13,6 +13,8 @@ from medtransfer.encoders.channels import adapt_input, describe_adaptation
 from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
 
+pytestmark = pytest.mark.long
+
 EVERY = pytest.mark.parametrize("name", sorted(ENCODERS))
 
 

@@ -16,6 +16,8 @@ from medtransfer.encoders.contract import Level
 from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
 
+pytestmark = pytest.mark.long
+
 EVERY = pytest.mark.parametrize("name", sorted(ENCODERS))
 
 

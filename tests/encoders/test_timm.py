@@ -23,6 +23,8 @@ from medtransfer.encoders.weights_file import read_weights
 from medtransfer.errors import InputError
 from medtransfer.modes import MODES
 
+pytestmark = pytest.mark.long
+
 TINY = "test_convnext"
 SMALL = ["test_resnet", "test_efficientnet", TINY, "test_vit"]
 WHOLE = [

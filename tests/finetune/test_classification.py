@@ -32,6 +32,8 @@ from medtransfer.predict.model import load_model
 from medtransfer.records import CellName, PreparedTarget, Result, read_tensors
 from medtransfer.tasks import TASKS
 
+pytestmark = pytest.mark.long
+
 CHECKPOINTS, PREPARED, MODELS = Path("checkpoints"), Path("data/prepared"), Path("models")
 FineTune = Callable[..., Result]
 

@@ -16,6 +16,8 @@ from medtransfer.finetune.train import build_model
 from medtransfer.predict.model import load_model
 from medtransfer.records import CellName, PreparedTarget, read_tensors
 
+pytestmark = pytest.mark.long
+
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
 Bits = dict[str, torch.Tensor]
 

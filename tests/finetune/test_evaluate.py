@@ -23,6 +23,8 @@ from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.records import CellName, ModelInfo, PreparedTarget, Result
 from medtransfer.tasks import TASKS
 
+pytestmark = pytest.mark.long
+
 CELL = CellName("sample", "unet", "simple", 1, "full", 7)
 HELD = {"validation": 0.34, "validation_seed": 0}
 

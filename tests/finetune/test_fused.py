@@ -24,6 +24,8 @@ from medtransfer.records import CellName, CheckpointInfo, ModelInfo, PreparedTar
 from medtransfer.tasks import TASKS
 from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 
+pytestmark = pytest.mark.long
+
 CHECKPOINTS, PREPARED, MODELS = Path("checkpoints"), Path("data/prepared"), Path("models")
 SOURCES = ["checkpoints/unet-mine/epoch-004", "checkpoints/timm-mine/epoch-004.json"]
 FUSIONS = {"dvme": {}, "plain": {"attention": False}, "by-source": {"tokens": "source"}}

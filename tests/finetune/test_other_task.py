@@ -21,6 +21,8 @@ from medtransfer.records import CellName, PreparedTarget
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
 
+pytestmark = pytest.mark.long
+
 CHECKPOINTS, PREPARED, MODELS = Path("checkpoints"), Path("data/prepared"), Path("models")
 
 

@@ -35,6 +35,8 @@ from medtransfer.tasks import TASKS
 from medtransfer.tasks.segmentation import Segmentation
 from medtransfer.training.checkpoints import load_encoder
 
+pytestmark = pytest.mark.long
+
 CHECKPOINTS, PREPARED = Path("checkpoints"), Path("data/prepared")
 FILES = {"weights.safetensors", "model.json", "metrics.json", "per_image.csv", "overlays.png"}
 TRAINED = [name for name, mode in MODES.items() if not mode.on_features and not mode.decoder_transferred]

@@ -17,6 +17,8 @@ from medtransfer.guard.stage import run
 from medtransfer.records import PRETRAINING_FILE, PreparedTarget
 from medtransfer.tasks import TASKS
 
+pytestmark = pytest.mark.long
+
 CHOSEN = {
     "pretrain.epochs": 2, "pretrain.checkpoints": [1], "finetune.train_epochs": 4, "finetune.seed": 7, "guard.seeds": 2,
     "guard.workers": 1, "guard.validation": 0.67,

@@ -24,6 +24,8 @@ from medtransfer.indicators.streamed_pass import measure
 from medtransfer.modes import MODES
 from medtransfer.records import PreparedTarget
 
+pytestmark = pytest.mark.long
+
 VIEWS = ViewSettings("train", None, 4, 2, "random", "32-true")
 OWN = {
     "alpha": AlphaOptions(first=1, last=6),  # there are six channels

@@ -10,6 +10,8 @@ from transformers import Trainer, TrainingArguments
 
 from medtransfer.integrations.transformers import KEY, TransferabilityStopping
 
+pytestmark = pytest.mark.long
+
 SCORES = [0.2, 0.5, 0.4, 0.9]  # falls at the third epoch
 
 

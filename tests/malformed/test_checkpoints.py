@@ -13,6 +13,8 @@ from tests.malformed.damage import DELETED, Canary, Row, befallen, field, fields
 
 from medtransfer.hashing import file_sha256
 
+pytestmark = pytest.mark.long
+
 FOLDER = "checkpoints/unet-simple"
 RECORD, WEIGHTS = f"{FOLDER}/epoch-001.json", f"{FOLDER}/epoch-001.safetensors"
 

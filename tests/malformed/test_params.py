@@ -10,6 +10,8 @@ import pytest
 import yaml
 from tests.malformed.damage import DAMAGES, DELETED, Row, befallen, text, utf16
 
+pytestmark = pytest.mark.long
+
 LETTERS = "abcdefghijklmnop"
 PARAMS, OVER = "params.yaml", "over.yaml"
 PAIRS = zip(LETTERS, LETTERS[1:], strict=False)

@@ -20,6 +20,8 @@ from tests.malformed.damage import DAMAGES, DELETED, OBJECTS, Canary, Row, befal
 
 from medtransfer.cli import main
 
+pytestmark = pytest.mark.long
+
 METRICS = "models/heart/unet-simple/e001-full-s7/metrics.json"
 SCORES = "scores/heart/unet-simple/epoch-001.json"
 ANY = ("empty", "half", "zeros", "noise", "text", "Latin-1", "folder", "loop", "pipe", "unreadable")

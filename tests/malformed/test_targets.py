@@ -12,6 +12,8 @@ from tests.malformed.damage import DELETED, OBJECTS, Canary, Row, befallen, fiel
 
 from medtransfer.hashing import file_sha256
 
+pytestmark = pytest.mark.long
+
 FOLDER = "data/prepared/heart"
 RECORD, INDEX, IMAGES, MASKS = (f"{FOLDER}/{name}" for name in ("dataset.json", "index.csv", "images.npy", "masks.npy"))
 ANY = ("empty", "half", "zeros", "noise", "text", "Latin-1", "folder", "pipe", "unreadable")

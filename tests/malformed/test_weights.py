@@ -14,6 +14,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 from tests.malformed.damage import OBJECTS, Canary, Row, apply, saved
 
+pytestmark = pytest.mark.long
+
 NAMES = ("weights.safetensors", "weights.pt", "weights.pth")
 ANY = ("empty", "half", "head", "last byte", "zeros", "noise", "text", "folder", "loop", "pipe")
 

@@ -28,6 +28,8 @@ from medtransfer.predict.stage import _mask_rule, _warn_of_layout, run
 from medtransfer.predict.windows import Plan
 from medtransfer.records import ImageRule
 
+pytestmark = pytest.mark.long
+
 VOLUME = ImageRule("percentiles", 0.5, 99.5, over="volume")
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 Predicted = Callable[..., str]

@@ -25,6 +25,8 @@ from medtransfer.prepare.splits import assign_splits
 from medtransfer.prepare.stage import check_counts
 from medtransfer.records import PreparedTarget
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 Read = Callable[..., Scan]
 

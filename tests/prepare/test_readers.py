@@ -24,6 +24,8 @@ from medtransfer.records import (
 )
 from medtransfer.records.prepared import SPACING_COLUMNS
 
+pytestmark = pytest.mark.long
+
 Run = Callable[..., PreparedTarget]
 
 

@@ -14,6 +14,8 @@ from medtransfer.prepare.samples.pictures import CLASSES
 from medtransfer.prepare.samples.textures import grain
 from medtransfer.prepare.stage import prepare
 
+pytestmark = pytest.mark.long
+
 SIZES = {"patients": 4, "lungs": 5, "retinas": 3, "pictures": 6}
 
 

@@ -33,6 +33,8 @@ from medtransfer.selectors.rules.walk import Walk
 from medtransfer.study import with_values
 from medtransfer.training.checkpoints import load_encoder
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path("checkpoints/unet-simple")
 FALLING = {0: 0.9, 1: 0.5, 2: 0.4, 3: 0.8}
 RISING = {0: 0.9, 1: 0.1, 2: 0.2, 3: 0.3}

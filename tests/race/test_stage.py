@@ -25,6 +25,8 @@ from medtransfer.records import PreparedTarget
 from medtransfer.records.evidence import import_evidence
 from medtransfer.tasks import TASKS
 
+pytestmark = pytest.mark.long
+
 FILES = ("race.csv", "race.json", "race.md", "race.html")
 CHOSEN = {
     "pretrain.epochs": 3, "pretrain.checkpoints": [1, 2], "finetune.train_epochs": 4, "finetune.seed": 7, "race.eta": 4,

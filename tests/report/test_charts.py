@@ -24,6 +24,8 @@ from medtransfer.report.plots.inline import blank, icon, to_svg
 from medtransfer.selectors.marks import BLUE, Mark
 from medtransfer.selectors.selectors import FULL, ORACLE, SELECTORS, fixed
 
+pytestmark = pytest.mark.long
+
 Make = Callable[..., Analysis]
 
 

@@ -16,6 +16,8 @@ from medtransfer.report import feature_maps, html, lineage_text, page, page_sect
 from medtransfer.report.plots.figure import MOST_PANELS
 from medtransfer.tasks.contract import Metric
 
+pytestmark = pytest.mark.long
+
 Make = Callable[..., Analysis]
 VOID = {"meta", "br", "link", "img"}
 

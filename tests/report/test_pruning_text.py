@@ -9,6 +9,8 @@ from medtransfer.analysis.pruning import Pruning
 from medtransfer.analysis.summary import prune
 from medtransfer.report import page, pruning_text, tables
 
+pytestmark = pytest.mark.long
+
 RIDGE = Pruning("ridge", 20, 5, (0.012, 0.755), 0.35, 0.997, 0.971, 0.986, 0.65)
 
 

@@ -26,6 +26,8 @@ from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.report.stage import run
 from medtransfer.report.tables import dice_rows
 
+pytestmark = pytest.mark.long
+
 DICE = {0: (0.40, 0.44), 1: (0.50, 0.54), 5: (0.80, 0.84), 10: (0.70, 0.74)}  # means .42 .52 .82 .72; two seeds
 FLAT = {0: 0.9, 1: 0.5, 5: 0.6, 10: 0.7}  # offline takes epoch 0; online rises to epoch 10
 POOLED = {0: 0.1, 1: 0.8, 5: 0.7, 10: 0.95}  # offline takes epoch 10; online stops at 5 and keeps 1

@@ -27,6 +27,8 @@ from medtransfer.records import CheckpointInfo, Score, ScoreIndex, Scores, read_
 from medtransfer.score import scorer
 from medtransfer.score.sync import publish
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path("scores/sample/unet-simple")
 EPOCHS = (0, 1, 2)
 MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -6,6 +6,8 @@ import pytest
 
 from medtransfer.errors import InputError
 
+pytestmark = pytest.mark.long
+
 BEST_AT_5 = {0: 0.1, 1: 0.2, 5: 0.9, 10: 0.3}  # the best checkpoint of every target: TIS 1
 BEST_AT_1 = {0: 0.1, 1: 0.9, 5: 0.5, 10: 0.3}  # TIS .4
 LOWEST = {0: 7.0, 1: 5.0, 5: 3.0, 10: 4.0}  # of an indicator of which lower values are better

@@ -11,6 +11,8 @@ from medtransfer.errors import InputError
 from medtransfer.selectors.rules import RULES, Choice, Observation, find_stopping_rule
 from medtransfer.selectors.rules.observation import rise
 
+pytestmark = pytest.mark.long
+
 
 def OF(value: float, accuracy: float) -> Observation:
     return Observation(value, source_accuracy=accuracy)

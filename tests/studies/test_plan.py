@@ -23,6 +23,8 @@ from medtransfer.studies.plan import plan
 from medtransfer.studies.spread import pooled, visible_gaps
 from medtransfer.working_folder import load_study
 
+pytestmark = pytest.mark.long
+
 TARGET = {
     "reader": "folder", "root": "nowhere", "size": [32, 32], "subset": False, "split": "official", "validation": 0.1,
     "allow_duplicates": False, "options": {"masks": "labels"},

@@ -12,6 +12,8 @@ from medtransfer.training.compilation import Compilation
 from medtransfer.training.device import open_fabric
 from medtransfer.training.steps import Steps
 
+pytestmark = pytest.mark.long
+
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 VARIANTS = [(width, classes) for width in (4, 5) for classes in (1, 2, 3, 4, 5)]  # more than PyTorch's limit of 8
 

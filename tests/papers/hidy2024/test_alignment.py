@@ -20,6 +20,8 @@ from medtransfer.papers.hidy2024.store import KEY, Released
 
 from .conftest import SAMPLING
 
+pytestmark = pytest.mark.long
+
 Judged = tuple[list[Cell], dict[tuple[str, str, str], Block]]
 
 

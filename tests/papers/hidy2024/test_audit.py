@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from medtransfer.papers.hidy2024.audit import CHECKS, Finding, as_rows, audit
 from medtransfer.papers.hidy2024.files import read_downstream, read_robustness
 
+pytestmark = pytest.mark.long
+
 Pair = tuple[pd.DataFrame, pd.DataFrame]
 LENGTHS = (0, 1, 5, 20, 50, 100)
 GROUP: dict[str, object] = {"encoder": "unet", "scheme": "simple", "target": "acdc"}

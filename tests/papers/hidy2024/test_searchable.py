@@ -16,6 +16,8 @@ from medtransfer.papers.hidy2024.searchable import read_replayed
 from medtransfer.papers.hidy2024.store import KEY, Released
 from medtransfer.search.stage import run
 
+pytestmark = pytest.mark.long
+
 DEFAULT = RobustnessSetting("cosine", 0.5, -2, "frozen")
 
 

@@ -20,6 +20,8 @@ from medtransfer.tracking import rows as store_rows
 
 from .conftest import FEW, REPORT, SEEDS, replay
 
+pytestmark = pytest.mark.long
+
 
 def rows(name: str) -> list[dict[str, str]]:
     with Path("replay", name).open() as handle:

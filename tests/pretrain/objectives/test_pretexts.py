@@ -28,6 +28,8 @@ from medtransfer.records import PreparedTarget, find_checkpoint, list_checkpoint
 from medtransfer.tasks import TASKS
 from medtransfer.training.checkpoints import load_encoder, load_head
 
+pytestmark = pytest.mark.long
+
 HEADS = ("plain", "original", "mask", "visible")
 ERRORS = {f"mse_{head}" for head in HEADS}
 TERMS: dict[str, set[str]] = {
