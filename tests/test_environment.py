@@ -102,13 +102,15 @@ def test_entry_points_of_mlproject_are_the_commands() -> None:
     prefix = "PYTHONPATH=src python -m medtransfer"
     assert doors.pop("main") == f"{prefix} demo"
     assert doors.pop("evidence") == f"{prefix} evidence export"  # files to import are arguments, which MLproject has none of
-    assert doors == {name: f"{prefix} {name}" for name in cli.commands if name not in {"demo", "evidence", "init", "catalogue"}}
+    assert doors == {
+        name: f"{prefix} {name}" for name in cli.commands if name not in {"demo", "evidence", "init", "catalogue", "pack"}
+    }
 
 
 def test_every_section_of_the_params_has_a_command() -> None:
     sections = set(read_yaml("params.yaml"))
     assert sections == set(Params.model_fields)
-    assert sections == set(cli.commands) - {"demo", "indicators", "init", "catalogue"}
+    assert sections == set(cli.commands) - {"demo", "indicators", "init", "catalogue", "pack"}
 
 
 @pytest.mark.parametrize("command", ["samples", "prepare", "pretrain", "score", "finetune", "report"])
@@ -144,7 +146,7 @@ def params_of(stage: Any) -> list[str]:
 
 def test_dvc_knows_every_stage(dvc_stages: dict[str, Any]) -> None:
     walkers = {"demo", "grid", "study"}  # they walk the stages
-    no_stage = walkers | {"cka", "predict", "export", "replay", "evidence", "indicators", "init", "catalogue", "ui"}
+    no_stage = walkers | {"cka", "predict", "export", "replay", "evidence", "indicators", "init", "catalogue", "pack", "ui"}
     assert {name.split("@")[0] for name in dvc_stages} == set(cli.commands) - no_stage
     targets = set(read_yaml("params.yaml")["prepare"]["targets"])
     assert {name.split("@")[1] for name in dvc_stages if name.startswith("prepare@")} == targets

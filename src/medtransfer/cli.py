@@ -137,6 +137,23 @@ def pretrain(files: tuple[Path, ...], debug: bool, force: bool, **options: str |
     study.pretrain(params, force)
 
 
+@cli.command(context_settings=SETTINGS)
+@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@click.argument("destination", metavar="DESTINATION", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["tar", "parquet"]), default="tar", show_default=True, help="of the shards")
+@click.option("--shard-size", default=256, show_default=True, type=click.IntRange(min=1), metavar="MB", help="of a shard, about")
+@debug_options
+def pack(source: Path, destination: Path, form: str, shard_size: int, debug: bool) -> None:
+    """Write the pictures of a pretraining source to shards.
+
+    A training reads them without a scan of millions of files, and makes the same checkpoints. SOURCE has train and val, as folders
+    or as shards; DESTINATION is the source_root to set afterwards.
+    """
+    from medtransfer.pretrain.pack import run
+
+    click.echo(f"packed: set pretrain.source_root to {run(source, destination, form, shard_size)}")
+
+
 @stage(Score)
 @force_option
 def score(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:

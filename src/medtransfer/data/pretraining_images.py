@@ -1,6 +1,6 @@
-"""Pretraining images from a folder of pictures by class.
+"""Pretraining images from pictures by class, in folders or in shards.
 
-The layout is that of ImageFolder: `root/train/n01440764/n01440764_10026.JPEG`, and likewise `root/val`.
+The layout is that of ImageFolder: `root/train/n01440764/n01440764_10026.JPEG`, and likewise `root/val`; or that of `shards`.
 """
 
 import logging
@@ -15,6 +15,8 @@ from torch import Tensor
 from medtransfer.data.decoding import read_pixels
 from medtransfer.data.labelled_images import LabelledImages
 from medtransfer.data.picture_folders import PictureFolder
+from medtransfer.data.sharded_pictures import ShardedPictures
+from medtransfer.data.shards import is_sharded, open_split
 from medtransfer.data.source_folders import class_names, list_pictures, read_picture
 from medtransfer.progress import track
 
@@ -33,7 +35,7 @@ class SourceImages(LabelledImages):
         """List the pictures of a split.
 
         Args:
-            root: the folder that holds `train` and `val`.
+            root: the folder that holds `train` and `val`, folders or shards.
             split: `train` or `val`.
             size: and further arguments as in `LabelledImages`.
 
@@ -43,6 +45,11 @@ class SourceImages(LabelledImages):
         super().__init__(size, mean=mean, std=std, train=train, randaugment=randaugment, seed=seed, resampling=resampling)
         self._root, self._split = Path(root), split
         self.classes = class_names(self._root)
+        self._shards: ShardedPictures | None = None
+        if is_sharded(self._root):
+            pictures, _, self.labels = open_split(self._root, split).by_class()
+            self._shards = ShardedPictures(pictures)
+            return
         folders = track(self.classes, f"pretrain: listing {split}", len(self.classes), "classes")
         listed = [list_pictures(self._root / split / name) for name in folders]
         _name_passed_over(self._root / split, listed)
@@ -57,11 +64,11 @@ class SourceImages(LabelledImages):
 
     def picture(self, index: int) -> Image.Image:
         """Read a picture; an unreadable file is an InputError."""
-        return read_picture(self._path(index))
+        return self._shards.picture(index) if self._shards else read_picture(self._path(index))
 
     def pixels(self, index: int) -> Tensor:
         """Read the pixels of a picture; an unreadable file is an InputError."""
-        return read_pixels(self._path(index))
+        return self._shards.pixels(index) if self._shards else read_pixels(self._path(index))
 
     def _path(self, index: int) -> Path:
         return self._root / self._split / self.classes[self.label(index)] / os.fsdecode(self._names[index])

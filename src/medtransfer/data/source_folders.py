@@ -1,4 +1,4 @@
-"""Folder of the pictures of a pretraining source: its classes, its pictures, its digest.
+"""Pictures of a pretraining source, as files in folders or as shards: its classes, its pictures, its digest.
 
 Nothing here loads the libraries of training, so that a finished pretraining is found at once.
 """
@@ -8,10 +8,11 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from PIL import Image
 
+from medtransfer.data import shards
 from medtransfer.data.picture_folders import PictureFolder, list_folder, upright
 from medtransfer.errors import InputError
 from medtransfer.progress import track
@@ -29,7 +30,7 @@ def source_fingerprint(root: Path, learned: Learned) -> str:
     Contents of pictures are read once; later only those of files whose size or times of change differ.
 
     Args:
-        root: folder with `train` and `val`, or of a prepared target.
+        root: folder with `train` and `val`, or of a prepared target; pictures in shards have the digest that they have as files.
         learned: `classes`, which are the folders in `train` and `val`; `pictures` without them; `masks` of a prepared target.
 
     Returns:
@@ -44,6 +45,10 @@ def source_fingerprint(root: Path, learned: Learned) -> str:
         raise InputError(f"expected a prepared target to segment, but {root / TARGET_FILE} does not exist; name one as source_root")
     if learned == "pictures":
         check_splits(root)
+    if shards.is_sharded(root):
+        if learned == "classes":
+            class_names(root)
+        return shards.fingerprint(root, SPLITS, learned == "classes")
     classes = class_names(root) if learned == "classes" else []
     folders = [f"{split}/{name}" for split in SPLITS for name in classes] or SPLITS
     names = [
@@ -55,7 +60,9 @@ def source_fingerprint(root: Path, learned: Learned) -> str:
 
 
 def check_splits(root: Path) -> None:
-    """Check that there are folders of both splits; a missing one is an InputError."""
+    """Check that there are folders or shards of both splits; a missing one is an InputError."""
+    if shards.is_sharded(root) and shards.shard_files(root, "val"):
+        return
     for folder in (root / name for name in SPLITS):
         if not folder.is_dir():
             raise InputError(
@@ -93,24 +100,41 @@ def _rename(root: Path, split: str) -> str:
 
 def class_names(root: Path) -> list[str]:
     """Return the class names, which must be the same in both splits."""
-    names = {}
-    for split in SPLITS:
-        folder = root / split
-        try:
-            if not folder.is_dir():
-                raise InputError(f"expected class folders in {folder}, but it is not a folder; {_rename(root, split)}")
-            names[split] = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
-        except OSError as error:
-            raise InputError(f"expected class folders in {folder}, but it cannot be read ({error}); repair or remove it") from None
-        if not names[split]:
-            raise InputError(f"expected class folders in {folder}, but there are none; sort the pictures by class")
+    classes_of = _stored_classes if shards.is_sharded(root) else _class_folders
+    names = {split: classes_of(root, split) for split in SPLITS}
     if differing := names["train"] ^ names["val"]:
         name = min(differing)
         raise InputError(
             f"expected the same classes in {root / 'train'} and {root / 'val'}, but {name!r} is only in "
-            f"{'train' if name in names['train'] else 'val'}; add or remove its folder"
+            f"{'train' if name in names['train'] else 'val'}; add or remove its {_unit(root)}"
         )
     return sorted(names["train"])
+
+
+def _unit(root: Path) -> str:
+    return "pictures" if shards.is_sharded(root) else "folder"
+
+
+def _stored_classes(root: Path, split: str) -> set[str]:
+    """Return the classes of the pictures in shards."""
+    names = shards.open_split(root, split).by_class()[1]
+    if not names:
+        raise InputError(f"expected labelled pictures in the shards of {split} in {root}, but none has a label; add .cls or label")
+    return set(names)
+
+
+def _class_folders(root: Path, split: str) -> set[str]:
+    """Return the names of the class folders of a split."""
+    folder = root / split
+    try:
+        if not folder.is_dir():
+            raise InputError(f"expected class folders in {folder}, but it is not a folder; {_rename(root, split)}")
+        names = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    except OSError as error:
+        raise InputError(f"expected class folders in {folder}, but it cannot be read ({error}); repair or remove it") from None
+    if not names:
+        raise InputError(f"expected class folders in {folder}, but there are none; sort the pictures by class")
+    return names
 
 
 def list_pictures(folder: Path) -> PictureFolder:
@@ -138,14 +162,20 @@ def _state(path: Path) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def read_picture(path: Path) -> Image.Image:
-    """Read a picture as RGB and upright by its EXIF orientation; grey, palette and CMYK are converted."""
+def read_picture(source: Path | BinaryIO, name: str | None = None) -> Image.Image:
+    """Read a picture as RGB and upright by its EXIF orientation; grey, palette and CMYK are converted.
+
+    Args:
+        source: its file, or the content of one.
+        name: of the picture, for messages; None for the path of its file.
+    """
+    name = name or str(source)
     try:
-        with Image.open(path) as file:
+        with Image.open(source) as file:
             if file.mode[0] in "IF":
-                raise InputError(f"expected 8 bits per channel in {path}, but its mode is {file.mode}; convert it")
+                raise InputError(f"expected 8 bits per channel in {name}, but its mode is {file.mode}; convert it")
             return upright(file).convert("RGB")
     except InputError:
         raise
     except Exception as error:  # decoders raise nearly any exception for a damaged picture
-        raise InputError(f"expected a picture in {path}, but it is unreadable ({error}); replace or remove it") from None
+        raise InputError(f"expected a picture in {name}, but it is unreadable ({error}); replace or remove it") from None

@@ -1,4 +1,4 @@
-"""Pictures of a source without their labels: a folder with `train` and `val`, or a prepared target of any task.
+"""Pictures of a source without their labels: `train` and `val` as folders or shards, or a prepared target of any task.
 
 Below `train` and `val` pictures may be in any folders, such as those of an ImageFolder's classes.
 """
@@ -18,6 +18,8 @@ from medtransfer.data.decoding import read_pixels
 from medtransfer.data.prepared_images import SPLITS as TARGET_SPLITS
 from medtransfer.data.prepared_images import check_images, window_picture
 from medtransfer.data.resampling import Pictures, Pillow
+from medtransfer.data.sharded_pictures import ShardedPictures
+from medtransfer.data.shards import is_sharded, open_split
 from medtransfer.data.source_folders import check_splits, list_pictures, read_picture
 from medtransfer.data.windows import Windows
 from medtransfer.records import TARGET_FILE, PreparedTarget
@@ -37,7 +39,7 @@ def open_pictures(root: Path, split: str) -> Pictures:
     """
     if (root / TARGET_FILE).is_file():
         return TargetPictures(PreparedTarget.open(root).verify(), split)
-    return FolderPictures(root, split)
+    return ShardedPictures(open_split(root, split)) if is_sharded(root) else FolderPictures(root, split)
 
 
 class FolderPictures:

@@ -30,7 +30,7 @@ class Pretrain(Section):
     source: Name
     """name of the source dataset, for the records"""
     source_root: Place
-    """an ImageFolder: train/<class>/*.jpg, val/<class>/*.jpg; or a prepared target"""
+    """an ImageFolder: train/<class>/*.jpg, val/<class>/*.jpg; its shards; or a prepared target"""
     start: Annotated[Place | None, Field(alias="from")]
     """checkpoint that origins of the kind `continued` start from: an origin, or a file or folder of checkpoints"""
     weights: Out

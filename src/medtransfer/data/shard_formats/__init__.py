@@ -1,0 +1,8 @@
+"""Formats of the shards of a pretraining source, by the suffix of their files."""
+
+from medtransfer.data.shard_formats import tables, tar
+from medtransfer.data.shard_formats.contract import ShardFormat, StoredPicture, class_of
+
+FORMATS: dict[str, ShardFormat] = {".tar": tar, ".parquet": tables, ".arrow": tables}
+
+__all__ = ["FORMATS", "ShardFormat", "StoredPicture", "class_of"]

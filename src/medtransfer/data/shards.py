@@ -1,0 +1,264 @@
+"""Splits of a pretraining source that are stored as shards: tar files or tables instead of a file per picture.
+
+The shards of a split are the files in its folder, `train/shard-000000.tar`, or those whose names begin with it, such as
+`train-00000-of-00294.parquet` beside `validation-00000-of-00014.parquet`. An index beside each shard says where its pictures are,
+so that any of them is read by one system call, in any order. It is written once; a shard that has changed is indexed again.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtransfer.data.picture_folders import SUFFIXES
+from medtransfer.data.shard_formats import FORMATS
+from medtransfer.environment import own_folder
+from medtransfer.errors import InputError, is_full_disk
+from medtransfer.hashing import digest
+from medtransfer.locks import exclusive
+from medtransfer.progress import track
+from medtransfer.records.shard_index import SUFFIX, ShardIndex, index_path
+
+PREFIXES = {"train": ("train",), "val": ("val", "validation")}  # of shards that are not in folders
+OPEN_SHARDS = 64  # files that a process keeps open, fewer than any system allows
+LETTERS = 4096  # of the longest name
+Shard = tuple[Path, int, int]  # file, size in bytes, time of change in nanoseconds
+
+
+@dataclass(frozen=True)
+class ShardedSplit:
+    """The pictures of a split.
+
+    Attributes:
+        shards: files.
+        names: path of each picture below the split, encoded and sorted, (N,).
+        shard: index of its shard, int32 (N,).
+        offsets: begin of its content in the shard, int64 (N,), bytes.
+        sizes: length of its content, int64 (N,), bytes.
+        digests: SHA-256 of its content, uint8 (N, 32).
+    """
+
+    shards: tuple[Path, ...]
+    names: NDArray[np.bytes_]
+    shard: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    digests: NDArray[np.uint8]
+
+    def take(self, rows: NDArray[np.intp]) -> "ShardedSplit":
+        """Return pictures in another order."""
+        if len(rows) == len(self.names) and (rows == np.arange(len(rows))).all():
+            return self
+        columns = ("names", "shard", "offsets", "sizes", "digests")
+        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
+
+    def by_class(self) -> "tuple[ShardedSplit, list[str], NDArray[np.intp]]":
+        """Return the pictures that have a class, in the order of an ImageFolder, the names of the classes, and the labels."""
+        letters = np.frombuffer(self.names.tobytes(), np.uint8).reshape(len(self.names), -1)
+        slash = (letters == ord("/")).argmax(axis=1)  # 0 where there is none
+        inside = np.arange(letters.shape[1]) < slash[:, None]
+        classes = np.where(inside, letters, 0).astype(np.uint8).view(f"S{letters.shape[1]}")[:, 0]
+        found, labels = np.unique(classes, return_inverse=True)
+        rows = np.argsort(labels, kind="stable")  # within a class they are sorted by name already
+        rows = rows[np.count_nonzero(slash == 0) :]  # those without a class come first
+        names = [os.fsdecode(name) for name in found if name]
+        return self.take(rows), names, labels[rows] - (len(found) - len(names))
+
+
+def is_sharded(root: Path) -> bool:
+    """Return whether the pictures of a source are stored in shards."""
+    return bool(shard_files(root, "train"))
+
+
+def shard_files(root: Path, split: str) -> list[Path]:
+    """Return the shards of a split, sorted; none if its folder has pictures or folders, beside which they are no part of it."""
+    folder = root / split
+    try:
+        if folder.is_dir():
+            return sorted(_shards_alone(folder))
+        entries = [entry.name for entry in os.scandir(root) if entry.is_file()] if root.is_dir() else []
+    except OSError as error:
+        raise InputError(f"expected pictures in {folder}, but it cannot be read ({error}); repair or remove it") from None
+    starts = tuple(f"{prefix}-" for prefix in PREFIXES[split])
+    return sorted(root / name for name in entries if name.startswith(starts) and Path(name).suffix in FORMATS)
+
+
+def _shards_alone(folder: Path) -> list[Path]:
+    shards = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  # a million times
+            if entry.name.startswith("."):
+                continue
+            if suffix in SUFFIXES or entry.is_dir():
+                return []
+            if suffix in FORMATS:
+                shards.append(folder / entry.name)
+    return shards
+
+
+def open_split(root: Path, split: str) -> ShardedSplit:
+    """Return the pictures of a split, from the indexes of its shards, which are written where they are lacking.
+
+    Raises:
+        InputError: there are no shards, one is unreadable or has no pictures, or a sample is none of a labelled picture.
+    """
+    shards = shard_files(root, split)
+    if not shards:
+        raise InputError(
+            f"expected shards of the split {split} in {root} as there are of train, but there are none; add "
+            f"{root / split / 'shard-000000.tar'}, or {PREFIXES[split][-1]}-00000.parquet"
+        )
+    return _open(tuple(_state(shard) for shard in shards))
+
+
+@lru_cache(maxsize=2)
+def _open(shards: tuple[Shard, ...]) -> ShardedSplit:
+    """Return the pictures of shards; those of both splits are kept, since several parts of a stage ask for them."""
+    indexes = [_index(shard) for shard, *_ in track(shards, "pretrain: indexes of shards", len(shards), "shards")]
+    names = np.concatenate([index.names for index in indexes])
+    split = ShardedSplit(
+        tuple(shard for shard, *_ in shards), names,
+        np.repeat(np.arange(len(indexes), dtype=np.int32), [len(index.names) for index in indexes]),
+        np.concatenate([index.offsets for index in indexes]), np.concatenate([index.sizes for index in indexes]),
+        np.concatenate([index.digests for index in indexes]),
+    )  # fmt: skip
+    del indexes
+    is_sorted = bool((names[:-1] <= names[1:]).all())
+    return split if is_sorted else split.take(np.argsort(names, kind="stable"))
+
+
+def _state(shard: Path) -> Shard:
+    try:
+        status = shard.stat()
+    except OSError as error:
+        raise InputError(f"expected a shard in {shard}, but it cannot be reached ({error}); replace or remove it") from None
+    return shard, status.st_size, status.st_mtime_ns
+
+
+def _index(shard: Path) -> ShardIndex:
+    """Return the index of a shard; it is made where there is none, in the project's folder if that of the shard is read-only."""
+    beside = index_path(shard)
+    path = beside if os.access(shard.parent, os.W_OK) else own_folder() / "shards" / f"{digest(str(shard.resolve()))}{SUFFIX}"
+    for candidate in dict.fromkeys((beside, path)):
+        if (index := ShardIndex.read(candidate, shard)) is not None:
+            return index
+    with exclusive(path):
+        if (index := ShardIndex.read(path, shard)) is None:  # another process may have made it meanwhile
+            index = index_shard(shard)
+            index.write(path, shard)
+    return index
+
+
+def index_shard(shard: Path) -> ShardIndex:
+    """Read a shard and return its index.
+
+    Raises:
+        InputError: it is unreadable, has no pictures, or one that is empty, compressed or has an unusable name.
+    """
+    names, offsets, sizes, digests = [], [], [], []
+    try:
+        for name, content, offset in FORMATS[shard.suffix.lower()].read(shard):
+            if offset is None:
+                raise InputError(
+                    f"expected uncompressed pictures in {shard}, which are read by their place in the file, but they are "
+                    "compressed; write them so with `medtransfer pack`"
+                )
+            names.append(check_name(name, content, shard))
+            offsets.append(offset)
+            sizes.append(len(content))
+            digests.append(hashlib.sha256(content).digest())
+    except InputError:
+        raise
+    except Exception as error:  # libraries raise nearly any exception for a damaged file
+        raise unreadable(shard, error) from None
+    if not names:
+        raise InputError(f"expected pictures in {shard}, but there are none; replace or remove it")
+    return ShardIndex(
+        np.array(names), np.array(offsets, np.int64), np.array(sizes, np.int64),
+        np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32),
+    )  # fmt: skip
+
+
+def unreadable(shard: Path, error: Exception) -> Exception:
+    """Return the error for a damaged shard; a full disk stays itself."""
+    if is_full_disk(error):
+        return error
+    return InputError(
+        f"expected a shard in {shard}, but it is unreadable ({type(error).__name__}: {error}); replace it, or pack the source again"
+    )
+
+
+def check_name(name: str, content: bytes, shard: Path) -> bytes:
+    """Return the name of a stored picture, encoded; an empty picture or an unusable name is an InputError."""
+    if not content:
+        raise InputError(f"expected a picture {name!r} in {shard}, but it is empty; remove it")
+    parts = name.split("/")
+    if not name.isprintable() and any(ord(letter) < 32 for letter in name) or "" in parts or len(name) > LETTERS:
+        raise InputError(f"expected a path as the name of a picture in {shard}, but got {name[:100]!r}; correct it")
+    return os.fsencode(name)
+
+
+class ShardReader:
+    """Reads pictures of a split by their place; processes that are forked from this one may use it, too."""
+
+    def __init__(self, split: ShardedSplit) -> None:
+        self.split = replace(split, digests=np.empty((0, 32), np.uint8))  # not needed any more
+        self._files: dict[int, int] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_files": {}}
+
+    def name(self, index: int) -> str:
+        """Return shard and name of a picture, for messages."""
+        return f"{self.split.shards[self.split.shard[index]]}: {os.fsdecode(self.split.names[index])}"
+
+    def read(self, index: int) -> bytes:
+        """Return the content of a picture's file.
+
+        Raises:
+            InputError: the shard is gone or shorter than when it was indexed.
+        """
+        number, size = int(self.split.shard[index]), int(self.split.sizes[index])
+        try:
+            content = os.pread(self._file(number), size, int(self.split.offsets[index]))
+        except OSError as error:
+            raise InputError(
+                f"expected a picture in {self.name(index)}, but it is unreadable ({error}); replace the shard"
+            ) from None
+        if len(content) != size:
+            raise InputError(f"expected a picture of {size} bytes in {self.name(index)}, but the shard ends before; replace it")
+        return content
+
+    def _file(self, number: int) -> int:
+        if number not in self._files:
+            if len(self._files) >= OPEN_SHARDS:
+                os.close(self._files.pop(next(iter(self._files))))
+            self._files[number] = os.open(self.split.shards[number], os.O_RDONLY)
+        return self._files[number]
+
+    def __del__(self) -> None:
+        for file in self._files.values():
+            os.close(file)
+
+
+def fingerprint(root: Path, splits: Sequence[str], classes: bool) -> str:
+    """Return the digest of names and contents that `source_folders.hash_pictures` returns for the same pictures as files.
+
+    Args:
+        root: folder of the source.
+        splits: in this order.
+        classes: whether only pictures of classes count, class by class.
+    """
+    total = hashlib.sha256()
+    for split in splits:
+        pictures = open_split(root, split)
+        pictures = pictures.by_class()[0] if classes else pictures
+        for name, sha256 in zip(pictures.names, pictures.digests, strict=True):
+            total.update(b"%s/%s\0%s\n" % (split.encode(), name, sha256.tobytes().hex().encode()))
+    return total.hexdigest()[:16]
