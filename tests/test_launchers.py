@@ -5,7 +5,15 @@ import os
 import pytest
 
 from medtransfer.errors import InputError
-from medtransfer.launchers import VARIABLES, Launch, find_launch, forget_launcher, is_main_process, require_processes
+from medtransfer.launchers import (
+    VARIABLES,
+    Launch,
+    find_launch,
+    forget_launcher,
+    is_main_process,
+    require_machines,
+    require_processes,
+)
 
 # The variables are those of the launchers' manuals; each of their processes has them all.
 TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
@@ -51,6 +59,35 @@ def test_processes_know_their_number_and_rank(
     assert is_main_process() is (launch is None or launch.rank == 0)
     forget_launcher()
     assert find_launch() is None and {name for name in environment if name in os.environ} <= set(SRUN)
+
+
+ON_TWO = {"RANK": "8", "LOCAL_RANK": "0", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8", "GROUP_RANK": "1"}
+SRUN_ON_TWO = {"SLURM_PROCID": "8", "SLURM_NNODES": "4", "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "16"}
+
+
+@pytest.mark.parametrize("environment", [ON_TWO, SRUN_ON_TWO])
+@pytest.mark.parametrize(("machines", "refused"), [(2, False), (1, True), (4, True)])
+def test_processes_are_divided_among_the_machines_evenly(
+    environment: dict[str, str], machines: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    require_machines(machines)
+    if not refused:
+        return require_processes(16, "pretrain.devices", machines)
+    message = (
+        rf"expected 16 processes .*, {16 // machines} per machine .*num_nodes {machines}, .* started 16, 8 on this machine; start"
+    )
+    with pytest.raises(InputError, match=message):
+        require_processes(16, "pretrain.devices", machines)
+
+
+def test_several_machines_need_a_launcher() -> None:
+    require_machines(1)
+    with pytest.raises(
+        InputError, match="expected the command to be started on 2 machines .* by torchrun or srun, but it was started"
+    ):
+        require_machines(2)
 
 
 @pytest.mark.parametrize(

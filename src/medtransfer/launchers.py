@@ -15,7 +15,13 @@ _RANKS = {
     "torchrun": ("RANK", "LOCAL_RANK"), "srun": ("SLURM_PROCID",), "mpirun": ("OMPI_COMM_WORLD_RANK",), "mpiexec": ("PMI_RANK",),
     "jsrun": ("JSM_NAMESPACE_RANK",),
 }  # fmt: skip
-_MEETING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "GROUP_RANK")  # where and as whom Lightning's processes meet
+_MEETING = (
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "NODE_RANK",
+    "GROUP_RANK",
+)  # where and as whom Lightning's processes meet
 VARIABLES = (*_SIZES.values(), *(name for names in _RANKS.values() for name in names), *_MEETING)
 
 
@@ -48,23 +54,55 @@ def find_launch() -> Launch | None:
     return None
 
 
-def require_processes(number: int, reason: str) -> None:
+def require_processes(number: int, reason: str, machines: int = 1) -> None:
     """Refuse a command that a launcher started in another number of processes than it needs.
 
     Args:
         number: number of processes of the command; a command that was started alone makes the others itself.
         reason: what the number comes from, for the message.
+        machines: number of machines that the processes are divided among evenly.
 
     Raises:
         InputError: the numbers differ, or several processes were started by a launcher other than torchrun and srun.
     """
     launch = find_launch()
-    if launch is None or (launch.processes == number and launch.launcher in {"torchrun", "srun"}):
+    if launch is None:
         return
+    here = _processes_here(launch)
+    divided = here in (None, number // machines)
+    if launch.processes == number and launch.launcher in {"torchrun", "srun"} and divided:
+        return
+    if machines > 1 or (launch.processes == number and not divided):
+        raise InputError(
+            f"expected {number} processes ({reason}), {number // machines} per machine with pretrain.num_nodes {machines}, by "
+            f"torchrun or srun, but {launch.launcher} started {launch.processes}{f', {here} on this machine' if here else ''}; "
+            "start the command as docs/how-to/scale.md says"
+        )
     raise InputError(
         f"expected {number} process{'es' if number > 1 else ''} ({reason}), but {launch.launcher} started {launch.processes}; "
         f"start the command without {launch.launcher} or with one process: it makes its own"
     )
+
+
+def _processes_here(launch: Launch) -> int | None:
+    """Return the number of processes on this machine; None if the launcher does not say."""
+    if launch.launcher == "torchrun":
+        return _read_number("LOCAL_WORLD_SIZE")
+    nodes = _read_number("SLURM_STEP_NUM_NODES") or _read_number("SLURM_NNODES")
+    return launch.processes // nodes if launch.launcher == "srun" and nodes else None
+
+
+def require_machines(machines: int) -> None:
+    """Refuse a command of several machines that no launcher started.
+
+    Raises:
+        InputError: it was started alone.
+    """
+    if machines > 1 and find_launch() is None:
+        raise InputError(
+            f"expected the command to be started on {machines} machines (pretrain.num_nodes) by torchrun or srun, but it was "
+            "started alone; start it as docs/how-to/scale.md says, or set pretrain.num_nodes to 1"
+        )
 
 
 def forget_launcher() -> None:

@@ -1,4 +1,4 @@
-"""Pretraining on two processes: as one process does, with the online rule, and after the death of one of them."""
+"""Pretraining on two processes, of one machine or two: as one process does, with the online rule, and after a death."""
 
 import contextlib
 import json
@@ -19,6 +19,7 @@ import yaml
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
+from medtransfer.errors import InputError
 from medtransfer.records import list_checkpoints
 from medtransfer.records.state import read_progress
 
@@ -41,10 +42,21 @@ def weights(folder: Path) -> dict[int, str]:
 # What each launcher tells its processes, by their rank.
 LAUNCHERS: dict[str, Callable[[int], dict[str, str]]] = {
     "lightning": lambda rank: {"WORLD_SIZE": "2", "NODE_RANK": "0", "LOCAL_RANK": str(rank)},
-    "torchrun": lambda rank: {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"},
+    "torchrun": lambda rank: {
+        "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": "2",
+    },
     "srun": lambda rank: {
         "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "pretrain", "SLURM_NNODES": "1", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
         "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0",
+    },
+    # The first of two machines has another address than that of one.
+    "torchrun on two": lambda rank: {
+        "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "GROUP_RANK": str(rank),
+        "MASTER_ADDR": "127.0.0.2",
+    },
+    "srun on two": lambda rank: {
+        "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "pretrain", "SLURM_NNODES": "2", "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_PROCID": str(rank), "SLURM_LOCALID": "0", "SLURM_NODEID": str(rank), "SLURM_NODELIST": "127.0.0.2",
     },
 }  # fmt: skip
 # What `sbatch --ntasks=2` tells its script, which runs once.
@@ -62,15 +74,20 @@ def be_rank(rank: int, folder: Path, environment: dict[str, str], options: tuple
     runpy.run_module("medtransfer", run_name="__main__")
 
 
-def pretrain_on_two(*options: str, launcher: str = "lightning", codes: tuple[int, int] = (0, 0)) -> str:
-    """Run the command on two processes, started as a launcher does, to its end; return what it said."""
+def pretrain_on_two(
+    *options: str, launcher: str = "lightning", codes: tuple[int, int] = (0, 0), of_second: tuple[str, ...] = ()
+) -> str:
+    """Run the command on two processes, the second with more options, as a launcher does; return what the first said."""
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"]}
     ranks = [
-        context.Process(target=be_rank, args=(rank, Path.cwd(), {**common, **LAUNCHERS[launcher](rank)}, options))
+        context.Process(
+            target=be_rank,
+            args=(rank, Path.cwd(), {**common, **LAUNCHERS[launcher](rank)}, (*options, *of_second[: rank * len(of_second)])),
+        )
         for rank in range(2)
     ]
     for process in ranks:
@@ -193,3 +210,74 @@ def test_two_processes_for_one_device_are_refused(workplace, write_params, launc
     said = pretrain_on_two(launcher=launcher, codes=(2, 2))
     assert f"expected 1 process (pretrain.devices), but {launcher} started 2; start the command without {launcher}" in said
     assert not Path("checkpoints").exists() and tracking.read_runs("pretrain", status="FAILED") == []
+
+
+ON_TWO = {**CHOSEN, "pretrain.devices": 1, "pretrain.num_nodes": 2}
+
+
+@pytest.mark.parametrize("launcher", ["torchrun on two", "srun on two"])
+def test_two_machines_train_to_the_bits_of_one_with_two_devices(undisturbed, workplace, write_params, launcher):
+    write_params(ON_TWO)
+    pretrain_on_two(launcher=launcher)
+    assert weights(FOLDER) == weights(undisturbed / FOLDER)
+    (run,) = tracking.read_runs("pretrain")
+    assert run.params["devices"] == "2" and "epoch 8: train_loss" not in Path("said-1.txt").read_text()
+    assert {info.pretraining for info in list_checkpoints(FOLDER).values()} == {
+        info.pretraining for info in list_checkpoints(undisturbed / FOLDER).values()
+    }
+    write_params(CHOSEN)  # is the same pretraining
+    assert "reused" in pretrain_on_two()
+
+
+def start_machine(rank: int, port: int) -> subprocess.Popen:
+    """Start torchrun as on one of two machines, in a group of processes of its own."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", "1",
+               "--master-addr", "127.0.0.2", "--master-port", str(port), "-m", "medtransfer", "pretrain"]  # fmt: skip
+    with Path(f"machine-{rank}.txt").open("w") as said:
+        return subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": str(SOURCES)}, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def test_two_machines_resume_after_one_was_killed(undisturbed, workplace, write_params):
+    """The real torchrun, all of whose processes on the second machine are killed at once."""
+    write_params(ON_TWO)
+    state = FOLDER / ".resume.safetensors"
+    with socket.create_server(("127.0.0.2", 0)) as free:
+        port = free.getsockname()[1]
+    machines = [start_machine(rank, port) for rank in range(2)]
+    deadline = time.monotonic() + 600
+    while (read_progress(state) or {"epoch": 0})["epoch"] < 1:
+        assert machines[0].poll() is None and time.monotonic() < deadline, Path("machine-0.txt").read_text()
+        time.sleep(0.01)
+    os.killpg(machines[1].pid, signal.SIGKILL)
+    for worker in Path("/proc").glob("[0-9]*/environ"):  # torchrun gives its workers groups of their own
+        with contextlib.suppress(OSError):
+            if b"GROUP_RANK=1" in (seen := worker.read_bytes()) and f"MASTER_PORT={port}".encode() in seen:
+                os.kill(int(worker.parent.name), signal.SIGKILL)
+    assert [machine.wait(600) for machine in machines] == [1, -signal.SIGKILL]
+    assert "another process of this pretraining ended" in Path("machine-0.txt").read_text()
+    reached = read_progress(state)
+    assert reached is not None and 1 <= reached["epoch"] < 8
+    again = [start_machine(rank, port) for rank in range(2)]
+    assert [machine.wait(600) for machine in again] == [0, 0], Path("machine-0.txt").read_text()
+    assert f"swin-simple resumes after epoch {reached['epoch']}" in Path("machine-0.txt").read_text()
+    assert weights(FOLDER) == weights(undisturbed / FOLDER)
+    assert [len(tracking.read_runs("pretrain", status=status)) for status in ("FINISHED", "FAILED")] == [1, 1]
+
+
+def test_machines_with_different_params_are_refused(workplace, write_params):
+    write_params(ON_TWO)
+    said = pretrain_on_two(launcher="torchrun on two", codes=(2, 2), of_second=("--weight-decay", "0.5"))
+    assert "expected the same params and source on all machines, but they differ; share the working folder" in said
+    assert not list(FOLDER.glob("epoch-*")) and tracking.read_runs("pretrain", status="FAILED") == []
+
+
+def test_several_machines_need_a_launcher_that_starts_them(workplace, write_params):
+    params = write_params(ON_TWO)
+    with pytest.raises(InputError, match="expected the command to be started on 2 machines .* but it was started alone"):
+        study.pretrain(params)
+    expected = "expected 2 processes (pretrain.devices x pretrain.num_nodes), 1 per machine with pretrain.num_nodes 2, by torchrun"
+    for launcher in ("torchrun", "srun"):
+        said = pretrain_on_two(launcher=launcher, codes=(2, 2))
+        assert f"{expected} or srun, but {launcher} started 2, 2 on this machine; start the command as docs/how-to/scale.md" in said

@@ -27,6 +27,7 @@ from medtransfer.records.shard_index import SUFFIX, ShardIndex, index_path
 PREFIXES = {"train": ("train",), "val": ("val", "validation")}  # of shards that are not in folders
 OPEN_SHARDS = 64  # files that a process keeps open, fewer than any system allows
 LETTERS = 4096  # of the longest name
+CHUNK = 2**16  # names
 Shard = tuple[Path, int, int]  # file, size in bytes, time of change in nanoseconds
 
 
@@ -40,7 +41,7 @@ class ShardedSplit:
         shard: index of its shard, int32 (N,).
         offsets: begin of its content in the shard, int64 (N,), bytes.
         sizes: length of its content, int64 (N,), bytes.
-        digests: SHA-256 of its content, uint8 (N, 32).
+        rows: its place among all pictures in the order of the shards, int32 (N,).
     """
 
     shards: tuple[Path, ...]
@@ -48,26 +49,35 @@ class ShardedSplit:
     shard: NDArray[np.int32]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    digests: NDArray[np.uint8]
+    rows: NDArray[np.int32]
 
     def take(self, rows: NDArray[np.intp]) -> "ShardedSplit":
         """Return pictures in another order."""
         if len(rows) == len(self.names) and (rows == np.arange(len(rows))).all():
             return self
-        columns = ("names", "shard", "offsets", "sizes", "digests")
+        columns = ("names", "shard", "offsets", "sizes", "rows")
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
     def by_class(self) -> "tuple[ShardedSplit, list[str], NDArray[np.intp]]":
         """Return the pictures that have a class, in the order of an ImageFolder, the names of the classes, and the labels."""
-        letters = np.frombuffer(self.names.tobytes(), np.uint8).reshape(len(self.names), -1)
-        slash = (letters == ord("/")).argmax(axis=1)  # 0 where there is none
-        inside = np.arange(letters.shape[1]) < slash[:, None]
-        classes = np.where(inside, letters, 0).astype(np.uint8).view(f"S{letters.shape[1]}")[:, 0]
-        found, labels = np.unique(classes, return_inverse=True)
-        rows = np.argsort(labels, kind="stable")  # within a class they are sorted by name already
-        rows = rows[np.count_nonzero(slash == 0) :]  # those without a class come first
-        names = [os.fsdecode(name) for name in found if name]
-        return self.take(rows), names, labels[rows] - (len(found) - len(names))
+        numbers, codes = dict[bytes, int](), np.empty(len(self.names), np.int64)
+        for begin in range(0, len(codes), CHUNK):  # so that little memory is needed beside the names
+            found, inverse = np.unique(_first_folders(self.names[begin : begin + CHUNK]), return_inverse=True)
+            codes[begin : begin + CHUNK] = np.array([numbers.setdefault(name, len(numbers)) for name in found.tolist()])[inverse]
+        order = sorted(numbers)
+        ranks = np.empty(len(order), np.int64)
+        ranks[[numbers[name] for name in order]] = np.arange(len(order)) - (b"" in numbers)
+        labels = ranks[codes]  # -1 without a class
+        rows = np.argsort(labels, kind="stable")[np.count_nonzero(labels < 0) :]  # within a class they are sorted by name already
+        return self.take(rows), [os.fsdecode(name) for name in order if name], labels[rows]
+
+
+def _first_folders(names: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
+    """Return the part of each path before the first slash; nothing if there is none."""
+    letters = names.view(np.uint8).reshape(len(names), -1)
+    slash = (letters == ord("/")).argmax(axis=1)  # 0 where there is none
+    inside = np.arange(letters.shape[1]) < slash[:, None]
+    return np.where(inside, letters, 0).astype(np.uint8).view(names.dtype)[:, 0]
 
 
 def is_sharded(root: Path) -> bool:
@@ -121,14 +131,12 @@ def open_split(root: Path, split: str) -> ShardedSplit:
 def _open(shards: tuple[Shard, ...]) -> ShardedSplit:
     """Return the pictures of shards; those of both splits are kept, since several parts of a stage ask for them."""
     indexes = [_index(shard) for shard, *_ in track(shards, "pretrain: indexes of shards", len(shards), "shards")]
-    names = np.concatenate([index.names for index in indexes])
-    split = ShardedSplit(
-        tuple(shard for shard, *_ in shards), names,
-        np.repeat(np.arange(len(indexes), dtype=np.int32), [len(index.names) for index in indexes]),
-        np.concatenate([index.offsets for index in indexes]), np.concatenate([index.sizes for index in indexes]),
-        np.concatenate([index.digests for index in indexes]),
-    )  # fmt: skip
+    numbers = np.repeat(np.arange(len(indexes), dtype=np.int32), [len(index.names) for index in indexes])
+    parts = {name: [getattr(index, name) for index in indexes] for name in ("names", "offsets", "sizes")}
     del indexes
+    columns = {name: np.concatenate(parts.pop(name)) for name in tuple(parts)}  # each is released before the next is joined
+    rows, names = np.arange(len(numbers), dtype=np.int32), columns["names"]
+    split = ShardedSplit(tuple(shard for shard, *_ in shards), shard=numbers, rows=rows, **columns)
     is_sorted = bool((names[:-1] <= names[1:]).all())
     return split if is_sorted else split.take(np.argsort(names, kind="stable"))
 
@@ -208,7 +216,7 @@ class ShardReader:
     """Reads pictures of a split by their place; processes that are forked from this one may use it, too."""
 
     def __init__(self, split: ShardedSplit) -> None:
-        self.split = replace(split, digests=np.empty((0, 32), np.uint8))  # not needed any more
+        self.split = split
         self._files: dict[int, int] = {}
 
     def __getstate__(self) -> dict[str, object]:
@@ -259,6 +267,8 @@ def fingerprint(root: Path, splits: Sequence[str], classes: bool) -> str:
     for split in splits:
         pictures = open_split(root, split)
         pictures = pictures.by_class()[0] if classes else pictures
-        for name, sha256 in zip(pictures.names, pictures.digests, strict=True):
+        digests = np.concatenate([_index(shard).digests for shard in pictures.shards])
+        for name, row in zip(pictures.names, pictures.rows, strict=True):
+            sha256 = digests[row]
             total.update(b"%s/%s\0%s\n" % (split.encode(), name, sha256.tobytes().hex().encode()))
     return total.hexdigest()[:16]

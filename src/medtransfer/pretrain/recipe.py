@@ -32,6 +32,7 @@ class Recipe:
         randaugment: `ops` per image and their `magnitude` out of `scale`; None for no RandAugment.
         warmup: epochs of warm-up.
         checkpoints: epochs to save, always including the last and the random initialisation (0).
+        devices: devices of all machines; how they are divided among machines changes nothing.
         mean: mean per channel, in [0, 1] units; stored in the checkpoints for scoring and fine-tuning.
         std: standard deviation per channel, likewise.
         optimiser: `adamw` or `lars`.
@@ -116,15 +117,16 @@ def recipe_of(section: Pretrain) -> Recipe:
     assert isinstance(origin, TrainedOrigin)
     spec = section.encoders[section.encoder]
     batch = _of_encoder(section, "batch_size", origin.batch_size)
-    micro = min(section.micro_batch, batch // section.devices)
-    if micro == 0 or batch % (micro * section.devices):
+    micro = min(section.micro_batch, batch // section.processes)
+    if micro == 0 or batch % (micro * section.processes):
+        factors = ("micro_batch", "devices", *(("num_nodes",) if section.num_nodes > 1 else ()))
         raise InputError(
-            f"expected a batch_size that pretrain.micro_batch x pretrain.devices divides, but got {batch} and "
-            f"{section.micro_batch} x {section.devices}; change one of them"
+            f"expected a batch_size that {' x '.join(f'pretrain.{name}' for name in factors)} divides, but got {batch} and "
+            f"{' x '.join(str(getattr(section, name)) for name in factors)}; change one of them"
         )
     return Recipe(
         encoder=section.encoder, build=spec.build, arguments=spec.arguments, origin=section.origin,
-        warmup=_of_encoder(section, "warmup", origin.warmup), batch_size=batch, micro_batch=micro, devices=section.devices,
+        warmup=_of_encoder(section, "warmup", origin.warmup), batch_size=batch, micro_batch=micro, devices=section.processes,
         betas=section.betas, weight_decay=section.weight_decay, decay_norms=section.decay_norms, clip_grad=section.clip_grad,
         ema_decay=section.ema_decay, size=section.size, epochs=section.epochs, checkpoints=planned_epochs(section),
         seed=section.seed if origin.seed is None else origin.seed, precision=section.precision, tf32=section.tf32,

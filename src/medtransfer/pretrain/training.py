@@ -8,6 +8,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -16,7 +17,8 @@ from medtransfer.config.loaded_files import repeated_options
 from medtransfer.encoders.contract import Encoder
 from medtransfer.errors import InputError, TemporaryError
 from medtransfer.hashing import canonical_json
-from medtransfer.launchers import is_main_process
+from medtransfer.launchers import is_main_process, require_machines
+from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.pretrain.plan import TrainingPlan
 from medtransfer.pretrain.reuse import move_aside_foreign
 from medtransfer.pretrain.start import source_of
@@ -40,7 +42,8 @@ def train(plan: TrainingPlan) -> None:
     _check_rule(plan)
     recipe, checkpoints = plan.recipe, plan.checkpoints
     check_batches(recipe, len(plan.objective.images["train"]), plan.objective.least_images)
-    fabric = open_fabric(plan.section.accelerator, recipe.devices, recipe.precision)
+    require_machines(plan.section.num_nodes)
+    fabric = open_fabric(plan.section.accelerator, plan.section.devices, recipe.precision, plan.section.num_nodes)
     if is_main_process():
         move_aside_foreign(checkpoints)
         if plan.force:
@@ -88,6 +91,7 @@ def _explain_lost_process(fabric: Fabric, folder: Path) -> Iterator[None]:
 def _train(plan: TrainingPlan, fabric: Fabric) -> None:
     section, recipe, checkpoints = plan.section, plan.recipe, plan.checkpoints
     progress = None if plan.force else checkpoints.progress
+    _check_same_job(fabric, checkpoints, progress)
     trainer = Trainer(plan, fabric, progress)
     unfinished = fabric.broadcast(_is_unfinished(plan, progress) if fabric.is_global_zero else True)
     if not fabric.is_global_zero:
@@ -119,6 +123,26 @@ def _train(plan: TrainingPlan, fabric: Fabric) -> None:
             "whether epoch %d is better than no pretraining: `medtransfer guard --target %s --encoder %s --origin %s --epoch %d%s`",
             plan.stopper.kept, plan.stopper.target, section.encoder, section.origin, plan.stopper.kept, repeated_options(),
         )  # fmt: skip
+
+
+def _check_same_job(fabric: Fabric, checkpoints: CheckpointFolder, progress: dict[str, Any] | None) -> None:
+    """Check that all processes train the same recipe on the same images, from the same epoch.
+
+    Raises:
+        InputError: they do not, so they would wait for each other without an end.
+    """
+    if fabric.world_size == 1:
+        return
+    own = [checkpoints.pretraining, progress and progress["epoch"]]
+    differing = [float(ours != main) for ours, main in zip(own, fabric.broadcast(own), strict=True)]
+    total: Any = fabric.all_reduce(torch.tensor(differing, device=fabric.device), reduce_op="sum")
+    recipes, epochs = total.tolist()
+    if not recipes + epochs:
+        return
+    what = "the same params and source" if recipes else f"the same state in {checkpoints.path}"
+    raise InputError(
+        f"expected {what} on all machines, but they differ; share the working folder and the source under the same path"
+    )
 
 
 def _lineage(plan: TrainingPlan) -> dict[str, str]:

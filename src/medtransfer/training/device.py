@@ -26,13 +26,14 @@ from medtransfer.launchers import find_launch, forget_launcher
 _OVERRIDING = [f"LT_{name}" for name in ("ACCELERATOR", "STRATEGY", "DEVICES", "NUM_NODES", "PRECISION")]
 
 
-def open_fabric(accelerator: str, devices: int, precision: Any) -> Fabric:
+def open_fabric(accelerator: str, devices: int, precision: Any, num_nodes: int = 1) -> Fabric:
     """Return a new Fabric; every training needs its own, since a Fabric holds the state of mixed precision.
 
     Args:
         accelerator: `auto`, `cpu`, `gpu` or `mps`.
-        devices: number of devices; `launch` starts a process for each.
+        devices: number of devices of each machine; `launch` starts a process for each, on one machine.
         precision: `32-true`, `bf16-mixed`, or `16-mixed` (GPU only).
+        num_nodes: number of machines; on several, a launcher starts all processes.
 
     Raises:
         InputError: this machine lacks the device, the device lacks the precision, or the environment overrides them.
@@ -44,9 +45,9 @@ def open_fabric(accelerator: str, devices: int, precision: Any) -> Fabric:
         )
     requested = f"accelerator {accelerator!r}, {devices} device{'s' if devices > 1 else ''}"
     try:
-        environment = _cluster_environment(devices)
+        environment = _cluster_environment(devices, num_nodes)
         plain: Any = "32-true" if precision == "16-mixed" else precision
-        fabric = Fabric(accelerator=accelerator, devices=devices, precision=plain, plugins=environment)
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=plain, plugins=environment)
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise InputError(f"expected {requested} on this machine, but {reason}; set accelerator: auto and devices: 1") from None
@@ -54,21 +55,21 @@ def open_fabric(accelerator: str, devices: int, precision: Any) -> Fabric:
         return fabric
     if fabric.device.type == "cpu":  # Fabric would silently use bf16 instead
         raise InputError(f"expected a GPU for precision 16-mixed, but got the CPU by {requested}; set precision: 32-true")
-    return Fabric(accelerator=accelerator, devices=devices, precision=precision, plugins=environment)
+    return Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes, precision=precision, plugins=environment)
 
 
-def _cluster_environment(devices: int) -> ClusterEnvironment:
+def _cluster_environment(devices: int, num_nodes: int) -> ClusterEnvironment:
     """Return how the processes of a job find each other.
 
     Fabric's own choice takes any process of a Slurm job for a task of srun, and then starts no further process.
     """
-    started = find_launch() if devices > 1 else None
+    started = find_launch() if devices * num_nodes > 1 else None
     if started is None:
         if devices > 1:
             forget_launcher()  # what is left by a launcher of one process would keep Fabric from starting the others
         return LightningEnvironment()
     if started.launcher == "srun":
-        os.environ["SLURM_NTASKS_PER_NODE"] = str(started.processes)  # Fabric insists on it
+        os.environ["SLURM_NTASKS_PER_NODE"] = str(devices)  # Fabric insists on it
         return SLURMEnvironment()
     return TorchElasticEnvironment() if "RANK" in os.environ else LightningEnvironment()
 
@@ -76,13 +77,17 @@ def _cluster_environment(devices: int) -> ClusterEnvironment:
 def launch(fabric: Fabric, devices: int) -> None:
     """Start the processes of the other devices, and wait for them.
 
+    Args:
+        fabric: of `open_fabric`.
+        devices: number of devices of all machines.
+
     Raises:
         InputError: the job does not have a process for each device.
     """
     try:
         fabric.launch()
     except ValueError as error:
-        raise InputError(f"expected a job of {devices} devices on one machine, but {' '.join(str(error).split())}") from None
+        raise InputError(f"expected a job of {devices} devices, but {' '.join(str(error).split())}") from None
     if fabric.world_size != devices:
         raise InputError(
             f"expected {devices} processes, one for each device, but the job has {fabric.world_size}; start the command alone: "

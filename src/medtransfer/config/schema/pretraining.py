@@ -80,7 +80,9 @@ class Pretrain(Section):
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     """device to train on; auto: a GPU where there is one"""
     devices: Positive
-    """GPUs or CPU processes to train on together"""
+    """GPUs or CPU processes to train on together, on each machine"""
+    num_nodes: Positive
+    """machines; of several, torchrun or srun starts the command on each, docs/how-to/scale.md"""
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
     """precision of the arithmetic; 16-mixed: on a GPU only; bf16-mixed: also on a CPU"""
     tf32: bool
@@ -89,6 +91,11 @@ class Pretrain(Section):
     """whether the same seed gives the same bits on a GPU, too, at the cost of speed"""
     compile: bool
     """torch.compile, on a GPU only: pays on long trainings"""
+
+    @property
+    def processes(self) -> int:
+        """Number of processes of a training, one per device of all machines."""
+        return self.devices * self.num_nodes
 
     @model_validator(mode="after")
     def _check_checkpoints(self) -> "Pretrain":

@@ -56,7 +56,9 @@ class Trained:
 
     def run(self, section: Pretrain, stopper: Stopper | None, force: bool) -> Path:
         """Pretrain, resume or reuse."""
-        require_processes(section.devices, "pretrain.devices")
+        several = section.num_nodes > 1
+        reason = "pretrain.devices x pretrain.num_nodes" if several else "pretrain.devices"
+        require_processes(section.processes, reason, section.num_nodes)
         plan = TrainingPlan.of(section, self, stopper, force)
         checkpoints = plan.checkpoints
         with exclusive(checkpoints.path) if is_main_process() else nullcontext():
