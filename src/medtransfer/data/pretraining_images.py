@@ -51,12 +51,14 @@ class SourceImages(LabelledImages):
             self._shards = ShardedPictures(pictures)
             return
         folders = track(self.classes, f"pretrain: listing {split}", len(self.classes), "classes")
-        listed = [list_pictures(self._root / split / name) for name in folders]
+        listed, parts = list[PictureFolder](), []
+        for name in folders:
+            listed.append(list_pictures(self._root / split / name))
+            parts.append(np.array([os.fsencode(picture) for picture in listed[-1].pictures]))
+            listed[-1].pictures.clear()  # a million strings
         _name_passed_over(self._root / split, listed)
-        names = [folder.pictures for folder in listed]
-        # One array instead of a million strings, so that worker processes share its memory pages.
-        self._names = np.array([os.fsencode(name) for part in names for name in part])
-        self.labels = np.repeat(np.arange(len(names)), [len(part) for part in names])
+        self._names = np.concatenate(parts)  # one array, so that worker processes share its memory pages
+        self.labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
     def label(self, index: int) -> int:
         """Return the class number of a picture."""

@@ -6,10 +6,12 @@ Nothing here loads the libraries of training, so that a finished pretraining is 
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from medtransfer.data import shards
@@ -51,12 +53,11 @@ def source_fingerprint(root: Path, learned: Learned) -> str:
         return shards.fingerprint(root, SPLITS, learned == "classes")
     classes = class_names(root) if learned == "classes" else []
     folders = [f"{split}/{name}" for split in SPLITS for name in classes] or SPLITS
-    names = [
-        f"{folder}/{file}"
+    parts = [
+        np.array([os.fsencode(f"{folder}/{file}") for file in list_pictures(root / folder).pictures])
         for folder in track(folders, "pretrain: lists of pictures", len(folders), "folders")
-        for file in list_pictures(root / folder).pictures
     ]
-    return hash_pictures(root, names)
+    return hash_pictures(root, np.concatenate(parts))
 
 
 def check_splits(root: Path) -> None:
@@ -71,24 +72,28 @@ def check_splits(root: Path) -> None:
             )
 
 
-def hash_pictures(root: Path, names: Sequence[str]) -> str:
+def hash_pictures(root: Path, names: NDArray[np.bytes_]) -> str:
     """Return 16 hexadecimal digits that hash the paths and contents of pictures; see `source_fingerprint`.
 
     Args:
         root: folder that the names are relative to.
-        names: paths of the pictures, in a fixed order.
+        names: encoded paths of the pictures, in a fixed order, (N,).
 
     Raises:
         InputError: a picture is empty, not a regular file, a broken link or unreadable.
     """
-    files = [(name, _state(root / name)) for name in track(names, "pretrain: states of pictures", len(names), "pictures")]
+    base = f"{root}/"  # joined as text: a million paths take ten times longer
+    tracked = track(names, "pretrain: states of pictures", len(names), "pictures")
+    states = np.empty((len(names), 3), np.int64)
+    for row, name in enumerate(tracked):
+        states[row] = _state(base + os.fsdecode(name))
+    total = hashlib.sha256()
     try:
-        digests = file_digests(root, files, "pretrain: new or changed source pictures")
+        with closing(file_digests(root, names, states, "pretrain: digests of pictures")) as digests:
+            for name, sha256 in zip(names, digests, strict=True):
+                total.update(b"%s\0%s\n" % (name, sha256.encode()))
     except OSError as error:
         raise InputError(f"expected readable pictures in {root}, but got {error}; repair or remove the file") from None
-    total = hashlib.sha256()
-    for name, sha256 in zip(names, digests, strict=True):
-        total.update(os.fsencode(f"{name}\0{sha256}\n"))
     return total.hexdigest()[:16]
 
 
@@ -150,10 +155,10 @@ def list_pictures(folder: Path) -> PictureFolder:
     return listed
 
 
-def _state(path: Path) -> tuple[int, int, int]:
+def _state(path: str) -> tuple[int, int, int]:
     """Return the size of a picture's file in bytes and its times of change in nanoseconds, by one call of stat."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116
     except OSError as error:
         raise InputError(f"expected a picture in {path}, but it cannot be reached ({error}); replace or remove it") from None
     if not stat.S_ISREG(status.st_mode) or not status.st_size:

@@ -3,28 +3,33 @@
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from medtransfer.environment import own_folder
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.locks import exclusive
 from medtransfer.progress import track
 
-State = tuple[int, int, int]  # size in bytes, times of the last change of content and of metadata in nanoseconds
 SETTLED = 2.0  # seconds: clocks of file systems may be as coarse, so a file that changed since may look unchanged
 CHUNK = 1024  # files per transaction; an interrupted scan resumes after the last one
 THREADS = 8  # reading waits for the disk or the network
 
 
-def file_digests(root: Path, files: Sequence[tuple[str, State]], label: str) -> list[str]:
-    """Return the SHA-256 of files.
+def file_digests(root: Path, names: NDArray[np.bytes_], states: NDArray[np.int64], label: str) -> Generator[str, None, None]:
+    """Yield the SHA-256 of files.
+
+    A million files take little memory, since names and states are arrays and digests are looked up for some files at a time.
 
     Args:
         root: their folder.
-        files: path of each file below the folder, and its state.
+        names: path of each file below the folder, encoded, (N,).
+        states: size in bytes, and times of the last change of content and of metadata in nanoseconds, (N, 3).
         label: label of the progress bar.
 
     Raises:
@@ -32,21 +37,24 @@ def file_digests(root: Path, files: Sequence[tuple[str, State]], label: str) -> 
     """
     cache = own_folder() / "digests" / f"{digest(str(root.resolve()))}.db"
     with exclusive(cache), _open(cache) as connection:  # other processes wait, and then find every digest
-        known = {name: (state, sha256) for name, *state, sha256 in connection.execute("SELECT * FROM files")}
-        rows = {name: known.get(os.fsencode(name)) for name, _ in files}
-        digests = {name: row[1] for name, state in files if (row := rows[name]) and tuple(row[0]) == state}
-        new = [(name, state) for name, state in files if name not in digests]
-        for chunk in track([new[begin : begin + CHUNK] for begin in range(0, len(new), CHUNK)], label, -(-len(new) // CHUNK)):
-            digests |= _read(root, chunk, connection)
-    return [digests[name] for name, _ in files]
+        for begin in track(range(0, len(names), CHUNK), label, -(-len(names) // CHUNK), "thousand pictures"):
+            part, now = names[begin : begin + CHUNK].tolist(), states[begin : begin + CHUNK].tolist()
+            rows = connection.execute("SELECT * FROM files WHERE name BETWEEN ? AND ?", (min(part), max(part)))
+            known = {name: (state, sha256) for name, *state, sha256 in rows}
+            digests = {name: known[name][1] for name, state in zip(part, now, strict=True) if known.get(name, ("",))[0] == state}
+            digests |= _read(root, [file for file in zip(part, now, strict=True) if file[0] not in digests], connection)
+            yield from (digests[name] for name in part)
 
 
-def _read(root: Path, files: Sequence[tuple[str, State]], connection: sqlite3.Connection) -> dict[str, str]:
+def _read(root: Path, files: Sequence[tuple[bytes, list[int]]], connection: sqlite3.Connection) -> dict[bytes, str]:
     """Hash files, and remember those that have not changed lately."""
+    if not files:
+        return {}
     before = (time.time() - SETTLED) * 1e9
     with ThreadPoolExecutor(THREADS) as pool:
-        digests = dict(zip((name for name, _ in files), pool.map(lambda file: file_sha256(root / file[0]), files), strict=True))
-    rows = [(os.fsencode(name), *state, digests[name]) for name, state in files if max(state[1:]) < before]
+        hashed = pool.map(lambda file: file_sha256(root / os.fsdecode(file[0])), files)
+        digests = dict(zip((name for name, _ in files), hashed, strict=True))
+    rows = [(name, *state, digests[name]) for name, state in files if max(state[1:]) < before]
     with connection:  # one transaction
         connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)
     return digests
