@@ -13,7 +13,8 @@ def stored_runs(stage: str) -> dict[str, dict[str, Any]]:
         with tracking.artifact_folder(run.id, "") as folder:
             files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         found[run.tags[tracking.CELL]] = {
-            "params": run.params, "metrics": run.metrics, "tags": run.tags, "files": files,
+            "params": run.params, "metrics": run.metrics, "files": files,
+            "tags": {name: value for name, value in run.tags.items() if name != "machine"},  # that trained it, where it is known
             "curves": {name: tracking.read_curve(run.id, name) for name in run.metrics},
             "inputs": [(given.dataset.name, given.dataset.digest, given.tags[0].value) for given in inputs],
         }  # fmt: skip

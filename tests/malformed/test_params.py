@@ -85,7 +85,7 @@ VALUE_ROWS: list[Row] = [
         ("score.level", 0), ("score.level", -(10**30)), ("score.margins", [0.5, float("nan")]), ("score.max_images", 1),
         ("score.repeats", 0), ("score.negative", "none"), ("score.pooling", "sometimes"), ("finetune.mode", "frozen"),
         ("finetune.epoch", -1), ("finetune.momentum", 1.0), ("finetune.batch_size", "many"), ("finetune.epoch_steps", 0),
-        ("grid.launcher", "slurm"), ("grid.gpus", -1), ("report.draws", 1), ("report.confidence", 1.0), ("search.margins.step", 0),
+        ("grid.launcher", "pbs"), ("grid.gpus", -1), ("report.draws", 1), ("report.confidence", 1.0), ("search.margins.step", 0),
         ("search.margins.low", 2.0, "search.margins"), ("search.distances", []), ("search.levels", [0]),
         ("replay.downstream", 5),
     )

@@ -20,11 +20,11 @@ def reuse(checkpoints: CheckpointFolder, cell: str) -> bool:
         return tracking.find_finished("pretrain", cell) is not None
 
     def restore(finished: tracking.StoredRun) -> None:
-        lacking = not {int(epoch) for epoch in finished.tags["saved"].split()} <= set(checkpoints.saved)
-        if lacking or checkpoints.foreign:
+        wanted = {int(epoch) for epoch in finished.tags["saved"].split()}
+        if checkpoints.foreign or not wanted <= set(checkpoints.saved):
             tracking.require_work_allowed()
         move_aside_foreign(checkpoints)
-        if lacking:
+        if not wanted <= set(checkpoints.saved):
             _fetch(finished.id, checkpoints.path)
 
     return tracking.reused("pretrain", checkpoints.path.name, cell, restore)
