@@ -1,6 +1,8 @@
 """What a job takes of a Ray cluster, on fake clusters of hosts with cores and GPUs."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -182,3 +184,28 @@ def test_a_task_is_no_task_of_the_srun_that_started_ray(
     monkeypatch.setattr(cluster, "attempt", lambda *_: find_launch())
     job = plan(tiny_params())[0]
     assert cluster.run_remote((tiny_params(), {}), job, str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "variables", "written", "mode"),
+    [
+        ("auto", {}, True, "token"), ("auto", {}, False, None), (None, {}, True, None),
+        ("auto", {"RAY_AUTH_TOKEN": "secret"}, False, "token"), ("auto", {"RAY_AUTH_MODE": "disabled"}, True, "disabled"),
+    ],
+)  # fmt: skip
+def test_the_token_of_a_cluster_is_sent(
+    address: str | None, variables: dict[str, str], written: bool, mode: str | None, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A running cluster of Ray 2.60 refuses a driver without it; see https://docs.ray.io/en/latest/ray-security/token-auth.html."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # restored afterwards
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if written:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("secret")
+    cluster._use_token(address)
+    assert os.environ.get("RAY_AUTH_MODE") == mode

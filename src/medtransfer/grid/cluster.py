@@ -38,6 +38,7 @@ class RayLauncher:
         Raises:
             InputError: Ray is not installed, the cluster does not exist, or none of its hosts has room for a job.
         """
+        _use_token(params.grid.address)
         self.ray = _ray()
         self.params, self.started, address = params, not self.ray.is_initialized(), params.grid.address
         if self.started:
@@ -173,6 +174,16 @@ def _store_settings() -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
     variables.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened is the study's, not a cell's
     return {**variables, "MLFLOW_TRACKING_URI": store_uri()}
+
+
+def _use_token(address: str | None) -> None:
+    """Let Ray send the token that `ray start` wrote, which recent clusters ask for by default, unless the user says how.
+
+    Source: https://docs.ray.io/en/latest/ray-security/token-auth.html
+    """
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    if address and "RAY_AUTH_MODE" not in os.environ and ("RAY_AUTH_TOKEN" in os.environ or file.is_file()):
+        os.environ["RAY_AUTH_MODE"] = "token"  # read when Ray is first used
 
 
 def _ray() -> Any:
