@@ -45,7 +45,7 @@ test: $(READY) ## run the fast tests, in two minutes on two cores
 	@$(BIN)/python -m pytest -q -m "not slow and not long" -n 2 --dist loadscope
 
 test-all: $(READY) lint ## lint, and run every test in three processes; those on real images need MEDTRANSFER_REALDATA=<folder>
-	@$(BIN)/python -m pytest -q --durations=15 -n 3 --dist loadscope --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q --durations=20 -n 3 --dist loadscope --no-loadscope-reorder
 
 lint: $(READY) ## ruff, mypy and the import layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PYTHONPATH=src $(BIN)/lint-imports --no-cache
