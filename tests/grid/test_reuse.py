@@ -10,6 +10,7 @@ import pytest
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
+from medtransfer.errors import InputError
 from medtransfer.finetune.pruning import prune
 from medtransfer.grid import stage
 from medtransfer.grid.jobs import plan
@@ -53,6 +54,7 @@ def test_what_is_finished_is_reused_and_what_is_not_is_to_do(
     assert names(finished(score__repeats=2)) == {"score sample-unet-simple"}
     assert len(names(finished(pretrain__seed=99))) == 1 + 1 + 4  # and what needs the pretraining
     assert len(names(finished(prepare__targets__sample__size=[48, 48]))) == 1 + 1 + 4
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # a look-up changes nothing
 
     cell = next(job.cell for job in jobs if job.cell)
     folder = cell.folder(Path(params.finetune.out))
@@ -101,6 +103,33 @@ def test_the_winner_alone_keeps_its_model(finished: Callable[..., Params], monke
     assert not names(params) and keep_winners(params, jobs) == f"kept {best}; removed 0 other models"
     study.finetune(params, [job.cell for job in jobs if job.cell])  # reused, not trained again
     assert len(tracking.read_runs("finetune")) == 4
+
+
+def test_a_result_of_another_recipe_is_no_winner_and_without_the_best_model_none_is_removed(
+    finished: Callable[..., Params], caplog: pytest.LogCaptureFixture
+) -> None:
+    params = finished(finetune__keep="winner")
+    jobs = plan(params)
+    folders = [job.cell.folder(Path(params.finetune.out)) for job in jobs if job.cell]
+    record = json.loads((folders[0] / "metrics.json").read_text())
+    record["metrics"]["dice"], record["key"] = 1.0, "0" * 16  # as left by other settings, and better than all
+    (folders[0] / "metrics.json").write_text(json.dumps(record))
+    others = folders[1:]
+    dice = [json.loads((folder / "metrics.json").read_text())["metrics"]["dice"] for folder in others]
+    best = others[dice.index(max(dice))]
+    result = read_result(best / "metrics.json")
+    prune(best, result)
+    assert not keep_winners(params, jobs) and "has no model any more, so no other is removed" in caplog.text
+    assert {folder for folder in folders if (folder / WEIGHTS_FILE).exists()} == set(folders) - {best}
+    result.write(best / "metrics.json")
+    left = [folder for folder in others if folder != best]
+    assert sum((folder / WEIGHTS_FILE).exists() for folder in left) == 2
+
+
+def test_a_pretraining_on_several_machines_must_be_there_already(tiny_params: Callable[..., Params], workplace: Path) -> None:
+    with pytest.raises(InputError, match="expected pretrain.num_nodes 1 in a grid, or finished pretrainings, but got 2"):
+        stage.run(tiny_params({"pretrain.num_nodes": 2}))
+    assert not Path("data/prepared").exists()
 
 
 def test_without_models_no_disk_is_used(tiny_params: Callable[..., Params], workplace: Path) -> None:

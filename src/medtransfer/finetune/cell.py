@@ -44,7 +44,7 @@ def complete(tuning: FineTuning, force: bool) -> tuple[Result, bool]:
             _complete_folder(tuning, result)
             if not result.parts and tuning.section.keep == "weights":
                 log.warning(
-                    "finetune: %s was done with finetune.keep `metrics`, so its model does not exist; --force trains it again",
+                    "finetune: the model of %s was not kept (finetune.keep); --force trains it again",
                     tuning.cell.name,
                 )
             return result, True

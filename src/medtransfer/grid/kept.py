@@ -1,13 +1,14 @@
 """Which models of a study are kept (`finetune.keep`), and the disk that they take."""
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from medtransfer.config import Params
-from medtransfer.errors import InputError
+from medtransfer.finetune.finished import find_finished
 from medtransfer.finetune.pruning import prune
 from medtransfer.grid.jobs import Job
 from medtransfer.modes import MODES
@@ -20,8 +21,9 @@ log = logging.getLogger("medtransfer")
 def keep_winners(params: Params, jobs: Sequence[Job]) -> str:
     """Remove the models of a study that has ended, but each target's best; metrics, values per image and runs stay.
 
-    The best cell has the best primary metric on the samples that it was evaluated on, the first of equal ones. A cell's result
-    says that its model is gone before it goes, so that an interruption loses no result; the next call goes on.
+    The best cell has the best primary metric on the samples that it was evaluated on, the first of equal ones. Only finished
+    results by the params take part, and where the best one has no model any more, none is removed. A cell's result says that its
+    model is gone before it goes, so that an interruption loses no result; the next call removes the rest.
 
     Args:
         params: params of the study; models are removed only if `finetune.keep` is `winner`.
@@ -32,22 +34,30 @@ def keep_winners(params: Params, jobs: Sequence[Job]) -> str:
     """
     if params.finetune.keep != "winner":
         return ""
-    models, results = Path(params.finetune.out), defaultdict[str, dict[Path, Result]](dict)
-    for cell in (job.cell for job in jobs if job.cell):
-        folder = cell.folder(models)
-        try:
-            results[cell.target][folder] = read_result(folder / "metrics.json")
-        except InputError:  # its checkpoint does not exist, since the pretraining stopped early
-            continue
+    cells = [job.cell for job in jobs if job.cell]
+    current = find_finished(params.finetune, cells, Path(params.pretrain.out), Path(params.prepare.out))
+    by_target = defaultdict[str, dict[Path, Result]](dict)
+    for cell in (cell for cell in cells if cell in current):
+        folder = cell.folder(Path(params.finetune.out))
+        by_target[cell.target][folder] = read_result(folder / "metrics.json")
     winners, removed = list[str](), 0
-    for target, found in results.items():
-        best = max(found, key=lambda folder: found[folder].metrics[found[folder].primary])  # higher is better
-        if found[best].parts:
-            winners.append(str(best))
-        else:
-            log.warning("grid: the best model on %s, %s, was not kept before; `finetune --force` trains it again", target, best)
-        removed += sum(prune(folder, result) for folder, result in found.items() if folder != best)
-    return f"kept {', '.join(winners) or 'no model'}; removed {removed} other models" if removed or winners else ""
+    for target, results in by_target.items():
+        best = max(results, key=lambda folder: _primary(results[folder]))
+        if not results[best].parts:
+            log.warning(
+                "grid: the best result on %s, %s, has no model any more, so no other is removed; `finetune --force` trains it "
+                "again", target, best,
+            )  # fmt: skip
+            continue
+        winners.append(str(best))
+        removed += sum(prune(folder, result) for folder, result in results.items() if folder != best)
+    return f"kept {', '.join(winners)}; removed {removed} other models" if winners else ""
+
+
+def _primary(result: Result) -> float:
+    """Return the primary metric, of which higher is better; what is not a number is the worst."""
+    value = result.metrics[result.primary]
+    return value if value == value else -math.inf
 
 
 def disk_use(params: Params, jobs: Sequence[Job]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.errors import StageError
+from medtransfer.errors import InputError, StageError
 from medtransfer.grid.alone import Alone
 from medtransfer.grid.estimate import Durations, read_earlier
 from medtransfer.grid.jobs import Job, is_left_out, plan
@@ -34,7 +34,7 @@ def run(params: Params) -> str:
         A summary for the terminal.
 
     Raises:
-        InputError: a launcher started the grid several times.
+        InputError: a launcher started the grid several times, or a pretraining takes several machines.
         StageError: some jobs failed; the others are done.
     """
     require_processes(1, "the grid")
@@ -44,6 +44,7 @@ def run(params: Params) -> str:
         reused = find_reused(params, jobs)
     to_do = [job for job in jobs if job not in reused]
     log.info("grid: %s", said_reuse(jobs, reused))
+    _check_machines(params, to_do)
     cell = _cell(params, jobs)
     if to_do or not tracking.reused("grid", "grid", cell, hint=""):
         summary = _run(params, jobs, reused, to_do, cell)
@@ -51,6 +52,16 @@ def run(params: Params) -> str:
         summary = f"{sum(job.kind == 'finetune' for job in jobs)} cells done, 0 failed, 0 remaining"
     kept = keep_winners(params, jobs)
     return f"{summary}{f'; {kept}' if kept else ''}\n\nNext: medtransfer report"
+
+
+def _check_machines(params: Params, to_do: Sequence[Job]) -> None:
+    """Check that no pretraining is left that takes several machines, which a launcher such as torchrun must start."""
+    left = [job.name for job in to_do if job.kind == "pretrain" and study.is_trained(params, job.origin)]
+    if left and params.pretrain.num_nodes > 1:
+        raise InputError(
+            f"expected pretrain.num_nodes 1 in a grid, or finished pretrainings, but got {params.pretrain.num_nodes} and "
+            f"{left[0]} is to do; run `medtransfer pretrain` on these machines first (docs/how-to/scale.md): the grid reuses it"
+        )
 
 
 def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], to_do: Sequence[Job], cell: str) -> str:

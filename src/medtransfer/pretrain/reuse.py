@@ -27,7 +27,10 @@ def reuse(checkpoints: CheckpointFolder, cell: str) -> bool:
         if not wanted <= set(checkpoints.saved):
             _fetch(finished.id, checkpoints.path)
 
-    return tracking.reused("pretrain", checkpoints.path.name, cell, restore)
+    found = tracking.reused("pretrain", checkpoints.path.name, cell, restore)
+    if not found:
+        tracking.require_work_allowed()
+    return found
 
 
 def move_aside_foreign(checkpoints: CheckpointFolder) -> None:

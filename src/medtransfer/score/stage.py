@@ -10,7 +10,7 @@ from medtransfer.hashing import digest, file_sha256
 from medtransfer.indicators.registry import ALL, INDICATORS
 from medtransfer.locks import exclusive
 from medtransfer.progress import loading
-from medtransfer.records import CheckpointInfo, FinishedScores, PreparedTarget, list_checkpoints, series_folder
+from medtransfer.records import CheckpointInfo, FinishedScores, PreparedTarget, Scores, list_checkpoints, series_folder
 
 FINISHED = "finished.json"
 # Says which checkpoints are scored where, how fast, and which score a reader takes; no score depends on it.
@@ -40,6 +40,7 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
         done = None if force else _finished(folder, request)
         if done and tracking.reused("score", f"{folder.name} → {section.target}", done):
             return folder
+        tracking.require_work_allowed()
         with loading("score"):
             from medtransfer.score.scorer import score_checkpoints
         (folder / FINISHED).unlink(missing_ok=True)
@@ -54,7 +55,7 @@ def _request(section: Score, target: PreparedTarget, infos: dict[int, Checkpoint
     settings = section.model_dump(mode="json", exclude=NOT_IN_REQUEST)
     if ALL in section.indicators:
         settings["indicators"] = list(INDICATORS)
-    return digest([settings, target.info.fingerprint, [asdict(info) for info in infos.values()]])
+    return digest([Scores.form(), settings, target.info.fingerprint, [asdict(info) for info in infos.values()]])
 
 
 def _finished(folder: Path, request: str) -> str | None:
