@@ -15,7 +15,7 @@ from medtransfer.environment import machine
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.grid.estimate import Durations, Kind, Remaining, read_earlier
 from medtransfer.grid.jobs import Job, plan
-from medtransfer.grid.progress import StudyProgress, said_end
+from medtransfer.grid.progress import StudyProgress, describe_end
 from medtransfer.grid.worker import DONE, Outcome
 from medtransfer.hashing import digest
 from medtransfer.records import CellName
@@ -53,9 +53,9 @@ def test_a_kind_that_has_not_ended_is_between_those_that_have() -> None:
 def test_nothing_to_go_by_is_said() -> None:
     left = measured(full=[100, 100]).remaining({FULL: 4, Kind("pretrain", "", "unet"): 1}, {"finetune": 1, "pretrain": 1})
     assert left.unknown == ("pretrain",)
-    assert said_end(left, NOON) == "ends after 12:05, the rest is unknown until the first pretraining has finished"
+    assert describe_end(left, NOON) == "ends after 12:05, the rest is unknown until the first pretraining has finished"
     nothing = Durations().remaining({FULL: 4, Kind("score", "a"): 1}, {"finetune": 1, "score": 1})
-    assert said_end(nothing, NOON) == "the end is unknown until the first scoring and fine-tuning have finished"
+    assert describe_end(nothing, NOON) == "the end is unknown until the first scoring and fine-tuning have finished"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_nothing_to_go_by_is_said() -> None:
     ],
 )
 def test_the_end_is_a_range(low: float, high: float, text: str) -> None:
-    assert said_end(Remaining(low, high, ()), NOON) == text
+    assert describe_end(Remaining(low, high, ()), NOON) == text
 
 
 def test_the_range_holds_the_true_end() -> None:

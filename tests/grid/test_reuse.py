@@ -15,7 +15,7 @@ from medtransfer.finetune.pruning import prune
 from medtransfer.grid import stage
 from medtransfer.grid.jobs import plan
 from medtransfer.grid.kept import disk_use, keep_winners
-from medtransfer.grid.reuse import find_reused, said_reuse
+from medtransfer.grid.reuse import find_reused, describe_reuse
 from medtransfer.records import MODEL_FILE, WEIGHTS_FILE
 from medtransfer.tasks.results import read_result
 
@@ -49,7 +49,7 @@ def test_what_is_finished_is_reused_and_what_is_not_is_to_do(
     assert find_reused(params, jobs) == set(jobs)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     two = finished(study__seeds=[7, 8])
-    assert said_reuse(plan(two), find_reused(two, plan(two))) == "7 reused, 4 to do (4 fine-tunings)"
+    assert describe_reuse(plan(two), find_reused(two, plan(two))) == "7 reused, 4 to do (4 fine-tunings)"
     assert len(names(finished(finetune__lr=0.123))) == 4  # another recipe
     assert names(finished(score__repeats=2)) == {"score sample-unet-simple"}
     assert len(names(finished(pretrain__seed=99))) == 1 + 1 + 4  # and what needs the pretraining

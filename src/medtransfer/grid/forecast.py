@@ -14,7 +14,7 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.grid.jobs import Job, plan
 from medtransfer.grid.kept import disk_use
-from medtransfer.grid.reuse import find_reused, said_reuse
+from medtransfer.grid.reuse import find_reused, describe_reuse
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER, coarsest
 from medtransfer.metrics.power import MOST_SEEDS, detectable_gap, seeds_needed
 from medtransfer.papers.hidy2024.spread import RELATIVE_SPREADS
@@ -37,7 +37,7 @@ def forecast(params: Params) -> str:
     done = Counter(job.kind for job in jobs if _is_finished(params, job, pools))
     counts = Counter(job.kind for job in jobs)
     table = as_markdown([{"job": kind, "planned": count, "finished": done[kind]} for kind, count in counts.items()])
-    parts = [table, _series(params), said_reuse(jobs, reused), disk_use(params, jobs), *_scripts(params, jobs, reused)]
+    parts = [table, _series(params), describe_reuse(jobs, reused), disk_use(params, jobs), *_scripts(params, jobs, reused)]
     return "\n\n".join([*parts, _clusters(params), _gaps(params, pools)])
 
 

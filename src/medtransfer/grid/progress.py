@@ -89,7 +89,7 @@ class StudyProgress:
         text = f"{done} cells done, {failed} failed, {remaining} remaining"
         others = sum(count for kind, count in self.left.items() if kind != "finetune")
         text += f", and {others} preparations, pretrainings and scores" if others else ""
-        return f"{text}; {said_end(self.remaining(), datetime.now())}" if sum(self.left.values()) else text
+        return f"{text}; {describe_end(self.remaining(), datetime.now())}" if sum(self.left.values()) else text
 
     def _show(self) -> None:
         now = time.monotonic()
@@ -113,7 +113,7 @@ class StudyProgress:
             self.bar.close()
 
 
-def said_end(left: Remaining, now: datetime) -> str:
+def describe_end(left: Remaining, now: datetime) -> str:
     """Say when the remaining jobs will have ended, as a range, and what is not known yet."""
     words = [WORDS[kind] for kind in WORDS if kind in left.unknown]
     listed = " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

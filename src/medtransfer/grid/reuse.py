@@ -53,7 +53,7 @@ def _is_finished(params: Params, job: Job) -> bool:
     return True
 
 
-def said_reuse(jobs: Sequence[Job], reused: Collection[Job]) -> str:
+def describe_reuse(jobs: Sequence[Job], reused: Collection[Job]) -> str:
     """Say how many jobs are reused and how many are to do, such as `1,790 reused, 10 to do (9 fine-tunings, 1 scoring)`."""
     left = Counter(job.kind for job in jobs if job not in reused)
     kinds = ", ".join(f"{left[kind]:,} {WORDS[kind]}{'s' * (left[kind] > 1)}" for kind in reversed(WORDS) if left[kind])

@@ -15,7 +15,7 @@ from medtransfer.grid.kept import keep_winners
 from medtransfer.grid.launcher import Launcher
 from medtransfer.grid.local import count_workers, usable_gpus
 from medtransfer.grid.progress import StudyProgress
-from medtransfer.grid.reuse import find_reused, said_reuse
+from medtransfer.grid.reuse import find_reused, describe_reuse
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import launch, work
 from medtransfer.hashing import digest
@@ -43,7 +43,7 @@ def run(params: Params) -> str:
     with tracking.project_run_set_aside():
         reused = find_reused(params, jobs)
     to_do = [job for job in jobs if job not in reused]
-    log.info("grid: %s", said_reuse(jobs, reused))
+    log.info("grid: %s", describe_reuse(jobs, reused))
     _check_machines(params, to_do)
     cell = _cell(params, jobs)
     if to_do or not tracking.reused("grid", "grid", cell, hint=""):

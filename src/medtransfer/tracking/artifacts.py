@@ -55,7 +55,7 @@ def _link(file: Path, stored: Path) -> bool:
 
 
 def replace_artifacts(run_id: str, file: Path, removed: Sequence[str]) -> None:
-    """Store a file anew among the artifacts of a finished run, in the folder of those removed, which are deleted after it.
+    """Replace a file among the artifacts of a finished run, in the folder of those removed, which are deleted after it.
 
     Args:
         run_id: id of the run.
