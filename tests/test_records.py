@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from medtransfer.errors import InputError
 from medtransfer.records import (
@@ -45,6 +46,7 @@ from medtransfer.records.atomic import HOST, scratch_folder
 from medtransfer.records.base import Record
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.similarity import Similarity
+from medtransfer.records.weights_file import is_whole
 
 CELL = Cell(
     target="heart", encoder="unet", origin="simple", epoch=5, mode="full", seed=7, source="sample", protocol="p1",
@@ -393,3 +395,22 @@ def test_a_scratch_folder_is_empty_at_first_and_gone_in_the_end(tmp_path: Path) 
         (place / "a").write_text("1")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_cut_off_are_not_whole(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file({"b": np.zeros((3, 2), np.float32), "a": np.arange(5, dtype=np.int64)}, file, metadata={"note": "two"})
+    whole = file.read_bytes()
+    assert is_whole(file)
+    for length in (0, 7, 20, len(whole) - 1):
+        file.write_bytes(whole[:length])
+        assert not is_whole(file), length
+    file.write_bytes(whole + b"0")
+    assert not is_whole(file)
+    header = b'{"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(12))  # in another order than of the bytes
+    assert is_whole(file)
+    other = tmp_path / "head.json"
+    assert not is_whole(other)
+    other.write_text("{}")
+    assert is_whole(other)

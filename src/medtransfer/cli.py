@@ -194,7 +194,8 @@ def cka(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], **options: 
     if more:
         given["cka.candidates"] = [*given.get("cka.candidates", []), *more]
     params = load(files, given)
-    from medtransfer.cka.stage import run
+    with loading("cka"):
+        from medtransfer.cka.stage import run
 
     click.echo(run(params))
 
@@ -264,7 +265,8 @@ def race(files: tuple[Path, ...], debug: bool, more: tuple[str, ...], **options:
     if more:
         given["race.candidates"] = [*given.get("race.candidates", []), *more]
     params = load(files, given)
-    from medtransfer.race.stage import run
+    with loading("race"):
+        from medtransfer.race.stage import run
 
     click.echo(run(params))
 
@@ -276,7 +278,8 @@ def guard(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     Checkpoints and the random initialisation are fine-tuned shortly with several seeds, and compared on validation patients.
     """
     params = load(files, parsed("guard", options))
-    from medtransfer.guard.stage import run
+    with loading("guard"):
+        from medtransfer.guard.stage import run
 
     click.echo(run(params))
 
@@ -314,7 +317,8 @@ def grid(files: tuple[Path, ...], debug: bool, plan: bool, **options: str | None
 
         click.echo(forecast(params))
         return
-    from medtransfer.grid.stage import run
+    with loading("grid"):
+        from medtransfer.grid.stage import run
 
     click.echo(run(params))
 

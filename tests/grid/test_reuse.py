@@ -15,7 +15,7 @@ from medtransfer.finetune.pruning import prune
 from medtransfer.grid import stage
 from medtransfer.grid.jobs import plan
 from medtransfer.grid.kept import disk_use, keep_winners
-from medtransfer.grid.reuse import find_reused, describe_reuse
+from medtransfer.grid.reuse import describe_reuse, find_reused
 from medtransfer.records import MODEL_FILE, WEIGHTS_FILE
 from medtransfer.tasks.results import read_result
 

@@ -17,6 +17,7 @@ from medtransfer.finetune.sync import record_of, run_params
 from medtransfer.locks import exclusive
 from medtransfer.progress import loading
 from medtransfer.records import MODEL_FILE, WEIGHTS_FILE, ModelInfo, Result, scratch_folder
+from medtransfer.records.weights_file import is_whole
 from medtransfer.tasks.results import read_result
 
 if TYPE_CHECKING:
@@ -132,8 +133,12 @@ def _on_disk(tuning: FineTuning) -> Result | None:
     path = tuning.folder / "metrics.json"
     if not path.exists():
         return None
-    result = read_result(path)
-    complete = not result.parts or (tuning.folder / WEIGHTS_FILE).exists()
+    try:
+        result = read_result(path)
+    except InputError as error:
+        log.warning("finetune: %s is not read from its folder, since %s", tuning.cell.name, error)
+        return None
+    complete = not result.parts or is_whole(tuning.folder / WEIGHTS_FILE)
     return result if result.key == tuning.cell.key and complete else None
 
 
@@ -141,6 +146,11 @@ def _fetch(run: str, folder: Path) -> None:
     """Download a finished run's model to its folder, replacing leftovers of an interrupted process."""
     with scratch_folder(folder) as scratch:
         tracking.fetch_artifacts(run, "model", scratch)
-        read_result(scratch / "model" / "metrics.json")
+        result = read_result(scratch / "model" / "metrics.json")
+        if result.parts and not is_whole(scratch / "model" / WEIGHTS_FILE):
+            raise InputError(
+                f"expected a whole model in {folder}, but its weights are cut off or gone, also in the tracking store; --force "
+                "trains it again"
+            )
         shutil.rmtree(folder, ignore_errors=True)
         (scratch / "model").rename(folder)

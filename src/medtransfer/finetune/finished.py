@@ -21,6 +21,7 @@ from medtransfer.records import (
     find_checkpoint,
     series_folder,
 )
+from medtransfer.records.weights_file import is_whole
 
 
 def find_finished(section: Finetune, names: Sequence[CellName], checkpoints: Path, prepared: Path) -> set[CellName]:
@@ -91,7 +92,7 @@ def _is_complete(cell: Cell, models: Path, target: TargetInfo) -> bool:
         return True
     model = _read(folder / MODEL_FILE)
     described = model.get("key") == cell.key and (model.get("image_rule") is not None or target.image_rule is None)
-    return described and (folder / WEIGHTS_FILE).exists()
+    return described and is_whole(folder / WEIGHTS_FILE)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.grid.jobs import Job, plan
 from medtransfer.grid.kept import disk_use
-from medtransfer.grid.reuse import find_reused, describe_reuse
+from medtransfer.grid.reuse import describe_reuse, find_reused
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER, coarsest
 from medtransfer.metrics.power import MOST_SEEDS, detectable_gap, seeds_needed
 from medtransfer.papers.hidy2024.spread import RELATIVE_SPREADS

@@ -15,6 +15,7 @@ from medtransfer.grid.worker import Outcome
 
 log = logging.getLogger("medtransfer")
 SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_POINTS = 15.0, 10.0
+BAR = "grid: {n_fmt}/{total_fmt} jobs |{bar:12}| {elapsed}{postfix}"  # narrow, since the end of a line may be cut off
 
 
 class StudyProgress:
@@ -44,7 +45,7 @@ class StudyProgress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self.bar = tqdm(total=len(jobs), desc="grid", unit="job", dynamic_ncols=True)
+            self.bar = tqdm(total=len(jobs), desc="grid", dynamic_ncols=True, bar_format=BAR)
 
     def finish(self, job: Job, outcome: Outcome) -> None:
         """Count a job that is done or has failed after all attempts."""
@@ -91,11 +92,16 @@ class StudyProgress:
         text += f", and {others} preparations, pretrainings and scores" if others else ""
         return f"{text}; {describe_end(self.remaining(), datetime.now())}" if sum(self.left.values()) else text
 
+    def _brief(self) -> str:
+        """Return the estimated end, then the counts, for a line that may be cut off."""
+        end = describe_end(self.remaining(), datetime.now()) if sum(self.left.values()) else "done"
+        return f"{end}; {self.done['finetune']} cells done, {self.failed['finetune']} failed"
+
     def _show(self) -> None:
         now = time.monotonic()
         if self.bar is not None:
             self.bar.update(1)
-            self.bar.set_postfix_str(self.summary())
+            self.bar.set_postfix_str(self._brief())
         elif now - self.shown > SECONDS_BETWEEN_LINES:
             log.info("grid: %s", self.summary())
             self.shown = now

@@ -15,7 +15,7 @@ from medtransfer.grid.kept import keep_winners
 from medtransfer.grid.launcher import Launcher
 from medtransfer.grid.local import count_workers, usable_gpus
 from medtransfer.grid.progress import StudyProgress
-from medtransfer.grid.reuse import find_reused, describe_reuse
+from medtransfer.grid.reuse import describe_reuse, find_reused
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import launch, work
 from medtransfer.hashing import digest

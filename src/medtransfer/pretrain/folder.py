@@ -7,6 +7,7 @@ from typing import Any
 from medtransfer.records import CheckpointInfo, OlderFormat, checkpoint_files, checkpoint_path, list_checkpoints, read_curves
 from medtransfer.records.pretraining import STATE_FILE
 from medtransfer.records.state import read_progress
+from medtransfer.records.weights_file import is_whole
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class CheckpointFolder:
 
     @property
     def saved(self) -> tuple[int, ...]:
-        """Epochs all of whose files are in the folder; empty if it does not exist."""
+        """Epochs all of whose files are whole in the folder; empty if it does not exist."""
         return tuple(
             epoch for epoch, info in sorted(self._infos.items())
-            if all(file.exists() for file in checkpoint_files(checkpoint_path(self.path, epoch), info))
+            if all(is_whole(file) for file in checkpoint_files(checkpoint_path(self.path, epoch), info))
         )  # fmt: skip
 
     @property

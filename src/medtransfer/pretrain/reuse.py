@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from medtransfer import tracking
+from medtransfer.errors import InputError
 from medtransfer.launchers import is_main_process
 from medtransfer.pretrain.folder import CheckpointFolder
 from medtransfer.records import scratch_folder
@@ -26,6 +27,11 @@ def reuse(checkpoints: CheckpointFolder, cell: str) -> bool:
         move_aside_foreign(checkpoints)
         if not wanted <= set(checkpoints.saved):
             _fetch(finished.id, checkpoints.path)
+            if lost := sorted(wanted - set(checkpoints.saved)):
+                raise InputError(
+                    f"expected whole checkpoints in {checkpoints.path}, but that of epoch {lost[0]} is cut off or gone, in the "
+                    "tracking store too; --force makes them again"
+                )
 
     found = tracking.reused("pretrain", checkpoints.path.name, cell, restore)
     if not found:

@@ -1,11 +1,13 @@
 """Weights files of any origin: which ones may be read, checked without loading torch."""
 
+import re
 from pathlib import Path
 
 from medtransfer.errors import InputError
 from medtransfer.records.arrays import BROKEN_ARRAYS
 from medtransfer.records.untrusted import in_one_line, require_file
 
+OFFSETS = re.compile(rb'"data_offsets":\s*\[\s*\d+\s*,\s*(\d+)\s*\]')  # begin and end of a tensor, from the header's end on
 PICKLES = (".pt", ".pth", ".ckpt", ".pth.tar", ".th", ".bin", ".torch")
 
 
@@ -42,3 +44,23 @@ def tensor_names(path: Path) -> list[str]:
         raise InputError(
             f"expected weights in {path}, but they cannot be read ({in_one_line(error)}); get the file again"
         ) from None
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a file exists and, a .safetensors file, is as long as its header says, as one that was cut off is not.
+
+    The header is searched, not parsed, since a study asks this of thousands of files.
+
+    Source: https://huggingface.co/docs/safetensors, Format.
+    """
+    try:
+        with path.open("rb") as file:
+            if path.suffix != ".safetensors":
+                return True
+            length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
+            if size < 8 + length:
+                return False
+            ends = map(int, OFFSETS.findall(file.read(length)))
+    except OSError:
+        return False
+    return size == 8 + length + max(ends, default=0)
