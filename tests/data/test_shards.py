@@ -1,8 +1,10 @@
 """Sources in shards: the samples, the order and the digest of the same pictures as files."""
 
+import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from medtransfer.data.source_folders import source_fingerprint
 from medtransfer.data.unlabelled_pictures import open_pictures
 from medtransfer.errors import InputError
 from medtransfer.pretrain import pack
+from medtransfer.records import file_states
 
 PLAIN: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1), "seed": 1, "randaugment": {"ops": 2, "magnitude": 9, "scale": 30}}
 # Names whose order as paths differs from that class by class ("-" is before "/"), with dots, capitals and letters beyond ASCII.
@@ -37,6 +40,12 @@ def encoded(seed: int, form: str = "JPEG") -> bytes:
 
 
 FORMS = {".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".tif": "TIFF", ".webp": "WEBP"}
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are settled at once."""
+    monkeypatch.setattr(file_states, "SETTLED", -60)
 
 
 @pytest.fixture
@@ -191,7 +200,8 @@ def test_an_index_is_made_again_when_its_shard_has_changed(folder: Path) -> None
     index.unlink()
     assert source_fingerprint(packed, "classes") == before  # what was read is kept by this process
     shards._open.cache_clear()
-    assert source_fingerprint(packed, "classes") == before and index.read_bytes() == stored
+    assert source_fingerprint(packed, "classes") == before
+    stored = index.read_bytes()
     index.write_bytes(stored[:100])  # half of it
     shards._open.cache_clear()
     assert source_fingerprint(packed, "classes") == before and index.read_bytes() == stored
@@ -200,6 +210,79 @@ def test_an_index_is_made_again_when_its_shard_has_changed(folder: Path) -> None
     save_tar(shard, dict(sorted((members | labels).items())))
     assert source_fingerprint(packed, "classes") != before
     assert images(packed, "val").picture(2).height == 18 + 9
+
+
+def replace_in_place(shard: Path, replaced: Path, times: tuple[int, int] | None = None) -> None:
+    """Give a shard the content of another one, and its own size and time of content."""
+    times = times or (shard.stat().st_atime_ns, shard.stat().st_mtime_ns)
+    assert replaced.stat().st_size == shard.stat().st_size
+    shard.write_bytes(replaced.read_bytes())
+    os.utime(shard, ns=times)
+
+
+def classes_of_one(root: Path) -> Path:
+    """Write a source of one class with one picture per split, and the shard of another picture of the same size."""
+    blank = [io.BytesIO() for _ in range(3)]
+    for grey, file in enumerate(blank):
+        Image.new("L", (8, 8), grey).save(file, "BMP")
+    for file, name in zip(blank, ("train/0.tar", "val/0.tar", "other.tar"), strict=True):
+        save_tar(root / name, {"a/1.bmp": file.getvalue()})
+    return root / "other.tar"
+
+
+def test_a_shard_replaced_by_one_of_the_same_size_and_time_is_indexed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = classes_of_one(tmp_path / "s")
+    first = source_fingerprint(tmp_path / "s", "classes")
+    replace_in_place(tmp_path / "s" / "train" / "0.tar", other)
+    second = source_fingerprint(tmp_path / "s", "classes")
+    assert second != first
+    other.replace(tmp_path / "s" / "train" / "1.tar")
+    (tmp_path / "s" / "train" / "0.tar").unlink()  # the same picture in another shard
+    assert source_fingerprint(tmp_path / "s", "classes") == second
+
+
+def test_a_shard_that_changes_while_it_is_indexed_is_refused_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the same size and time of content before and after."""
+    monkeypatch.chdir(tmp_path)
+    other, read, shard = classes_of_one(tmp_path / "s"), FORMATS[".tar"].read, tmp_path / "s" / "train" / "0.tar"
+
+    def change(path: Path) -> Any:
+        yield from read(path)
+        replace_in_place(path, other if path == shard else path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FORMATS[".tar"], "read", change)
+        with pytest.raises(InputError, match=r"expected a finished shard in .*train/0.tar, but it changed while it was read"):
+            open_split(tmp_path / "s", "train")
+    split = open_split(tmp_path / "s", "train")
+    content = other.read_bytes()[512:][: split.sizes[0]]  # after the header of the only member
+    assert shards.ShardReader(split).read(0) == content
+    assert shards.stored_index(shard).digests.tobytes() == hashlib.sha256(content).digest()
+
+
+def test_the_index_of_a_shard_that_changed_a_moment_ago_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(file_states, "SETTLED", 3600)
+    waited: list[float] = []
+    monkeypatch.setattr(file_states.time, "sleep", waited.append)
+    classes_of_one(tmp_path / "s")
+    assert len(open_split(tmp_path / "s", "train").names) == 1
+    assert len(waited) == 1 and 3500 < waited[0] < 3601 and not list(tmp_path.rglob("*.index"))
+
+
+def test_a_copied_shard_is_refused(folder: Path) -> None:
+    packed = pack.run(folder, folder.with_name("packed"), "tar", 1)
+    shutil.copy(packed / "train" / "shard-000000.tar", packed / "train" / "shard-1.tar")
+    message = (
+        r"expected one sample a-b/x.1.jpg in the split, but it is in .*/shard-000000.tar and in .*/shard-1.tar; remove the copy"
+    )
+    with pytest.raises(InputError, match=message):
+        images(packed)
+    with pytest.raises(InputError, match=r"expected one sample .* is in .*/shard-000000.tar and in .*/shard-1.tar"):
+        pack.run(packed, folder.with_name("again"), "tar", 1)
 
 
 def test_the_index_of_shards_that_cannot_be_written_is_in_the_own_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +325,10 @@ GOOD = {"1.jpg": encoded(1), "1.cls": b"1"}
         ("0.tar", shard_bytes({"1.jpg": b"x", "1.json": b"{"}), "expected JSON in .*0.tar, sample 1, but it is unreadable"),
         ("0.tar", shard_bytes({"1.jpg": b"x", "1.json": b'{"name": "a\\u0000b"}'}), "expected a path as the name of a picture"),
         ("0.tar", shard_bytes({"1.jpg": b"x", "1.json": json.dumps({"name": "a" * LETTERS + "b"}).encode()}), "expected a path as"),
+        ("0.tar", shard_bytes({"../x/1.bmp": b"x"}), "the name of a picture in .*0.tar, without `..`, but got '../x/1.bmp';"),
+        ("0.tar", shard_bytes({"1.jpg": b"x", "1.json": b'{"name": "a/../b.jpg"}'}), "without `..`, but got 'a/../b.jpg'; correct"),
+        ("0.tar", shard_bytes({"a/1.jpg": b"x", "b/1.jpg": b"x", "./a/1.jpg": b"y"}),
+         "expected one sample a/1.jpg in the split, but .*train/0.tar has two; remove the copy"),
         ("0.parquet", b"PAR1 no table", r"expected a shard in .*0.parquet, but it is unreadable \(ArrowInvalid"),
         ("0.arrow", b"no table", r"expected a shard in .*0.arrow, but it is unreadable \(ArrowInvalid"),
     ],
@@ -254,7 +341,7 @@ def test_an_unusable_shard_is_one_sentence(
     (tmp_path / "train" / name).write_bytes(content)
     with pytest.raises(InputError, match=message) as raised:
         open_split(tmp_path, "train")
-    assert "\n" not in str(raised.value) and not list(tmp_path.rglob("*.index"))
+    assert "\n" not in str(raised.value) and ("has two" in message or not list(tmp_path.rglob("*.index")))
 
 
 @pytest.mark.parametrize(

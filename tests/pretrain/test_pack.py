@@ -17,7 +17,13 @@ from medtransfer.data.shards import open_split
 from medtransfer.data.source_folders import source_fingerprint
 from medtransfer.errors import InputError
 from medtransfer.pretrain import pack
-from medtransfer.records import list_checkpoints
+from medtransfer.records import file_states, list_checkpoints
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are settled at once."""
+    monkeypatch.setattr(file_states, "SETTLED", -60)
 
 
 def save(path: Path, seed: int) -> None:
@@ -101,6 +107,47 @@ def test_a_finished_pack_is_kept_until_the_source_changes(source: Path) -> None:
         pack.run(source, packed, "tar", 1)
     with pytest.raises(InputError, match="expected a new or empty folder to pack into"):
         pack.run(source, source.parent / "work" / "..", "tar", 1)
+
+
+@pytest.mark.parametrize("settles", [-60, 3600])
+def test_a_picture_replaced_by_one_of_the_same_size_and_time_is_an_earlier_state(
+    source: Path, monkeypatch: pytest.MonkeyPatch, settles: float
+) -> None:
+    """Pictures that changed a moment before they were packed are compared by their contents."""
+    monkeypatch.setattr(file_states, "SETTLED", settles)
+    monkeypatch.setattr(file_states.time, "sleep", lambda seconds: None)
+    packed = pack.run(source, source.with_name("packed"), "tar", 1)
+    picture = source / "train/c0/0.png"
+    status, content = picture.stat(), picture.read_bytes()
+    picture.write_bytes(content)  # only its times differ
+    pack.run(source, packed, "tar", 1)
+    save(picture, 99)
+    os.utime(picture, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert picture.stat().st_size == len(content)
+    with pytest.raises(InputError, match="expected a new or empty folder to pack into, but .* an earlier state of the source"):
+        pack.run(source, packed, "tar", 1)
+
+
+def test_unchanged_pictures_are_not_read_again(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = pack.run(source, source.with_name("packed"), "tar", 1)
+    monkeypatch.setattr(pack.Pack, "_pictures", lambda *arguments: pytest.fail("pictures are read"))
+    pack.run(source, packed, "tar", 1)
+
+
+def test_a_copy_with_its_indexes_is_still_the_source(source: Path) -> None:
+    packed = pack.run(source, source.with_name("packed"), "tar", 1)
+    shutil.copytree(packed, source.with_name("copy"))
+    shutil.rmtree(packed)
+    assert pack.run(source, source.with_name("copy"), "tar", 1) == source.with_name("copy")
+    assert source_fingerprint(source.with_name("copy"), "classes") == source_fingerprint(source, "classes")
+
+
+def test_the_shards_appear_when_a_change_of_them_will_be_noticed(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_states, "SETTLED", 100)
+    waited: list[float] = []
+    monkeypatch.setattr(file_states.time, "sleep", lambda seconds: waited.append(seconds))
+    pack.run(source, source.with_name("packed"), "tar", 1)
+    assert len(waited) == 1 and 90 < waited[0] < 101
 
 
 def test_a_changed_source_restarts_only_the_shards_that_it_changes(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

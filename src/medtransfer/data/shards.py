@@ -2,11 +2,13 @@
 
 The shards of a split are the files in its folder, `train/shard-000000.tar`, or those whose names begin with it, such as
 `train-00000-of-00294.parquet` beside `validation-00000-of-00014.parquet`. An index beside each shard says where its pictures are,
-so that any of them is read by one system call, in any order. It is written once; a shard that has changed is indexed again.
+so that any of them is read by one system call, in any order. It is written once; a shard that has changed is indexed again, also
+if its size and the time of its content are the old ones.
 """
 
 import hashlib
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,13 +24,14 @@ from medtransfer.errors import InputError, is_full_disk
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
 from medtransfer.progress import track
+from medtransfer.records.file_states import State, file_state, is_settled, wait_until_settled
 from medtransfer.records.shard_index import SUFFIX, ShardIndex, index_path
 
 PREFIXES = {"train": ("train",), "val": ("val", "validation")}  # of shards that are not in folders
 OPEN_SHARDS = 64  # files that a process keeps open, fewer than any system allows
 LETTERS = 4096  # of the longest name
 CHUNK = 2**16  # names
-Shard = tuple[Path, int, int]  # file, size in bytes, time of change in nanoseconds
+Shard = tuple[Path, State]
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ def open_split(root: Path, split: str) -> ShardedSplit:
     """Return the pictures of a split, from the indexes of its shards, which are written where they are lacking.
 
     Raises:
-        InputError: there are no shards, one is unreadable or has no pictures, or a sample is none of a labelled picture.
+        InputError: there are no shards, one is unreadable or has no pictures, a sample is none of a labelled picture, or two
+            samples have one name.
     """
     shards = shard_files(root, split)
     if not shards:
@@ -124,33 +128,50 @@ def open_split(root: Path, split: str) -> ShardedSplit:
             f"expected shards of the split {split} in {root} as there are of train, but there are none; add "
             f"{root / split / 'shard-000000.tar'}, or {PREFIXES[split][-1]}-00000.parquet"
         )
-    return _open(tuple(_state(shard) for shard in shards))
+    states = tuple((shard, _state(shard)) for shard in shards)
+    wait_until_settled(state for _, state in states)  # so that whatever changes from here on is noticed
+    return _open(states)
 
 
 @lru_cache(maxsize=2)
 def _open(shards: tuple[Shard, ...]) -> ShardedSplit:
     """Return the pictures of shards; those of both splits are kept, since several parts of a stage ask for them."""
-    indexes = [_index(shard) for shard, *_ in track(shards, "pretrain: indexes of shards", len(shards), "shards")]
+    indexes = [stored_index(shard) for shard, _ in track(shards, "pretrain: indexes of shards", len(shards), "shards")]
     numbers = np.repeat(np.arange(len(indexes), dtype=np.int32), [len(index.names) for index in indexes])
     parts = {name: [getattr(index, name) for index in indexes] for name in ("names", "offsets", "sizes")}
     del indexes
     columns = {name: np.concatenate(parts.pop(name)) for name in tuple(parts)}  # each is released before the next is joined
     rows, names = np.arange(len(numbers), dtype=np.int32), columns["names"]
-    split = ShardedSplit(tuple(shard for shard, *_ in shards), shard=numbers, rows=rows, **columns)
+    split = ShardedSplit(tuple(shard for shard, _ in shards), shard=numbers, rows=rows, **columns)
     is_sorted = bool((names[:-1] <= names[1:]).all())
-    return split if is_sorted else split.take(np.argsort(names, kind="stable"))
+    split = split if is_sorted else split.take(np.argsort(names, kind="stable"))
+    if len(repeated := np.flatnonzero(split.names[:-1] == split.names[1:])):
+        first, second = (split.shards[number] for number in split.shard[repeated[0] : repeated[0] + 2])
+        raise duplicate(os.fsdecode(split.names[repeated[0]]), first, second)
+    return split
 
 
-def _state(shard: Path) -> Shard:
+def duplicate(name: str, first: Path, second: Path) -> InputError:
+    """Return the error for two samples of a split that have one name."""
+    where = f"{first} has two" if first == second else f"it is in {first} and in {second}"
+    return InputError(f"expected one sample {name} in the split, but {where}; remove the copy, or rename one of the samples")
+
+
+def _state(shard: Path) -> State:
     try:
-        status = shard.stat()
+        return file_state(shard)
     except OSError as error:
         raise InputError(f"expected a shard in {shard}, but it cannot be reached ({error}); replace or remove it") from None
-    return shard, status.st_size, status.st_mtime_ns
 
 
-def _index(shard: Path) -> ShardIndex:
-    """Return the index of a shard; it is made where there is none, in the project's folder if that of the shard is read-only."""
+def stored_index(shard: Path) -> ShardIndex:
+    """Return the index of a shard; it is made where there is none, in the project's folder if that of the shard is read-only.
+
+    It is not stored for a shard that changed a moment ago, which may change again unnoticed.
+
+    Raises:
+        InputError: see `index_shard`.
+    """
     beside = index_path(shard)
     path = beside if os.access(shard.parent, os.W_OK) else own_folder() / "shards" / f"{digest(str(shard.resolve()))}{SUFFIX}"
     for candidate in dict.fromkeys((beside, path)):
@@ -158,8 +179,9 @@ def _index(shard: Path) -> ShardIndex:
             return index
     with exclusive(path):
         if (index := ShardIndex.read(path, shard)) is None:  # another process may have made it meanwhile
-            index = index_shard(shard)
-            index.write(path, shard)
+            moment, index = time.time(), index_shard(shard)
+            if is_settled(index.state, moment):
+                index.write(path)
     return index
 
 
@@ -167,8 +189,9 @@ def index_shard(shard: Path) -> ShardIndex:
     """Read a shard and return its index.
 
     Raises:
-        InputError: it is unreadable, has no pictures, or one that is empty, compressed or has an unusable name.
+        InputError: it is unreadable, changes meanwhile, has no pictures, or one that is empty, compressed or has an unusable name.
     """
+    state = _state(shard)
     names, offsets, sizes, digests = [], [], [], []
     try:
         for name, content, offset in FORMATS[shard.suffix.lower()].read(shard):
@@ -185,11 +208,13 @@ def index_shard(shard: Path) -> ShardIndex:
         raise
     except Exception as error:  # libraries raise nearly any exception for a damaged file
         raise unreadable(shard, error) from None
+    if _state(shard) != state:
+        raise InputError(f"expected a finished shard in {shard}, but it changed while it was read; try again when it is written")
     if not names:
         raise InputError(f"expected pictures in {shard}, but there are none; replace or remove it")
     return ShardIndex(
         np.array(names), np.array(offsets, np.int64), np.array(sizes, np.int64),
-        np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32),
+        np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32), state,
     )  # fmt: skip
 
 
@@ -207,8 +232,8 @@ def check_name(name: str, content: bytes, shard: Path) -> bytes:
     if not content:
         raise InputError(f"expected a picture {name!r} in {shard}, but it is empty; remove it")
     parts = name.split("/")
-    if not name.isprintable() and any(ord(letter) < 32 for letter in name) or "" in parts or len(name) > LETTERS:
-        raise InputError(f"expected a path as the name of a picture in {shard}, but got {name[:100]!r}; correct it")
+    if not name.isprintable() and any(ord(letter) < 32 for letter in name) or {"", ".", ".."} & set(parts) or len(name) > LETTERS:
+        raise InputError(f"expected a path as the name of a picture in {shard}, without `..`, but got {name[:100]!r}; correct it")
     return os.fsencode(name)
 
 
@@ -267,7 +292,7 @@ def fingerprint(root: Path, splits: Sequence[str], classes: bool) -> str:
     for split in splits:
         pictures = open_split(root, split)
         pictures = pictures.by_class()[0] if classes else pictures
-        digests = np.concatenate([_index(shard).digests for shard in pictures.shards])
+        digests = np.concatenate([stored_index(shard).digests for shard in pictures.shards])
         for name, row in zip(pictures.names, pictures.rows, strict=True):
             sha256 = digests[row]
             total.update(b"%s/%s\0%s\n" % (split.encode(), name, sha256.tobytes().hex().encode()))

@@ -1,24 +1,29 @@
 """Command `pack`: write the pictures of a source to shards with their index, so that a training need not scan its files."""
 
+import hashlib
 import io
 import logging
+import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from medtransfer.data.shard_formats import FORMATS, class_of
-from medtransfer.data.shards import index_shard, is_sharded, shard_files, unreadable
+from medtransfer.data.shards import check_name, duplicate, index_shard, is_sharded, shard_files, stored_index, unreadable
 from medtransfer.data.source_folders import SPLITS, check_splits, list_pictures
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
 from medtransfer.progress import track
 from medtransfer.records import TARGET_FILE, atomic_path, parse_json, write_json
-from medtransfer.records.shard_index import ShardIndex, index_path
+from medtransfer.records.file_states import file_state, is_settled, wait_until_settled
+from medtransfer.records.shard_index import index_path
 
 log = logging.getLogger("medtransfer")
 PACKED = {"tar": ".tar", "parquet": ".parquet"}  # formats that are written
@@ -47,35 +52,51 @@ class Pack:
         """Write the shards that are lacking."""
         missing = [name for name in self.shards if not self.has(name)]
         for name in track(missing, "pack: shards", len(missing), "shards"):
-            path = self.folder / name
+            path, packed = self.folder / name, self._states(name)
             with atomic_path(path) as partial:
                 FORMATS[self.suffix].write(partial, self._checked(name), self.classes)
-            index_shard(path).write(index_path(path), path)
+            replace(index_shard(path), source=packed).write(index_path(path))
+
+    def wait(self) -> None:
+        """Wait until any change of the shards will be noticed, since their indexes are those of files that changed a moment ago."""
+        wait_until_settled(file_state(self.folder / name) for name in self.shards)
 
     def has(self, name: str) -> bool:
-        """Return whether a shard is written, and nothing that it holds has changed since."""
-        path, source = self.folder / name, self.shards[name]
-        index = ShardIndex.read(index_path(path), path) if path.is_file() else None
-        if index is None:
+        """Return whether a shard is written, and nothing that it holds has changed since; contents are read if states differ."""
+        path = self.folder / name
+        if not (path.is_file() and index_path(path).is_file()):
             return False
-        files = [source] if isinstance(source, Path) else [self._file(name, picture) for picture in source]
-        states = [file.stat() for file in files]
-        if max(state.st_mtime_ns for state in states) > path.stat().st_mtime_ns:
+        try:
+            index, packed = stored_index(path), self._states(name)
+            if packed and packed == index.source:
+                return True
+            stored = zip(index.names.tolist(), (row.tobytes() for row in index.digests), strict=True)
+            current = ((os.fsencode(picture), hashlib.sha256(content).digest()) for picture, content in self._pictures(name))
+            return all(a == b for a, b in zip_longest(stored, current))
+        except InputError:  # a damaged shard, or a source that cannot be read any more
             return False
-        expected = None if isinstance(source, Path) else ([picture.encode() for picture in source], [s.st_size for s in states])
-        return expected is None or expected == (index.names.tolist(), index.sizes.tolist())
+
+    def _states(self, name: str) -> str:
+        """Return the digest of the names and states of the files for a shard; empty if one changed a moment ago."""
+        moment, source = time.time(), self.shards[name]
+        files = {source.name: source} if isinstance(source, Path) else {picture: self._file(name, picture) for picture in source}
+        states = {file: file_state(path) for file, path in files.items()}
+        return digest(states, 32) if all(is_settled(state, moment) for state in states.values()) else ""
 
     def _file(self, name: str, picture: str) -> Path:
         return self.source / Path(name).parent / picture
 
-    def _checked(self, name: str) -> Iterator[tuple[str, bytes]]:
-        """Yield names and contents of the pictures of a shard, after a look at the header of each."""
+    def _pictures(self, name: str) -> Iterator[tuple[str, bytes]]:
+        """Yield names and contents of the pictures for a shard."""
         source = self.shards[name]
         if isinstance(source, Path):
-            pairs = read_shard(source)
-        else:
-            pairs = ((picture, self._file(name, picture).read_bytes()) for picture in source)
-        for picture, content in pairs:
+            return read_shard(source)
+        return ((picture, self._file(name, picture).read_bytes()) for picture in source)
+
+    def _checked(self, name: str) -> Iterator[tuple[str, bytes]]:
+        """Yield names and contents of the pictures for a shard, after a look at the header of each."""
+        source = self.shards[name]
+        for picture, content in self._pictures(name):
             where = f"{source}: {picture}" if isinstance(source, Path) else str(self._file(name, picture))
             try:
                 Image.open(io.BytesIO(content)).close()
@@ -120,6 +141,7 @@ def run(source: Path, destination: Path, form: str, megabytes: int) -> Path:
         pack = plan(source, unfinished, form, megabytes)
         pack.write()
         _remove_strays(pack)
+        pack.wait()
         if destination.is_dir():
             destination.rmdir()  # it is empty
         unfinished.rename(destination)
@@ -130,7 +152,7 @@ def plan(source: Path, folder: Path, form: str, megabytes: int) -> Pack:
     """Return the shards of a source.
 
     Raises:
-        InputError: there are no pictures, or a class is empty.
+        InputError: there are no pictures, a class is empty, or two samples of a split have one name.
     """
     suffix, shards, classes = PACKED[form], dict[str, list[str] | Path](), set[str | None]()
     for split in SPLITS:
@@ -149,6 +171,7 @@ def read_shard(shard: Path) -> Iterator[tuple[str, bytes]]:
     """Yield names and contents of the pictures of a shard, compressed or not."""
     try:
         for picture in FORMATS[shard.suffix.lower()].read(shard):
+            check_name(picture.name, picture.content, shard)
             yield picture.name, picture.content
     except InputError:
         raise
@@ -157,11 +180,14 @@ def read_shard(shard: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _stored_classes(shards: list[Path]) -> set[str | None]:
-    return {
-        class_of(name)
-        for shard in track(shards, "pack: classes of shards", len(shards), "shards")
-        for name, _ in read_shard(shard)
-    }  # fmt: skip
+    """Return the classes of the pictures in the shards of a split; two samples with one name are an InputError."""
+    shard_of = dict[str, Path]()
+    for shard in track(shards, "pack: classes of shards", len(shards), "shards"):
+        for name, _ in read_shard(shard):
+            if name in shard_of:
+                raise duplicate(name, shard_of[name], shard)
+            shard_of[name] = shard
+    return {class_of(name) for name in shard_of}
 
 
 def _pictures(source: Path, split: str) -> list[str]:

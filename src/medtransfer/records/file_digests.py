@@ -15,8 +15,8 @@ from medtransfer.environment import own_folder
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.locks import exclusive
 from medtransfer.progress import track
+from medtransfer.records.file_states import is_settled
 
-SETTLED = 2.0  # seconds: clocks of file systems may be as coarse, so a file that changed since may look unchanged
 CHUNK = 1024  # files per transaction; an interrupted scan resumes after the last one
 THREADS = 8  # reading waits for the disk or the network
 
@@ -50,11 +50,11 @@ def _read(root: Path, files: Sequence[tuple[bytes, list[int]]], connection: sqli
     """Hash files, and remember those that have not changed lately."""
     if not files:
         return {}
-    before = (time.time() - SETTLED) * 1e9
+    moment = time.time()
     with ThreadPoolExecutor(THREADS) as pool:
         hashed = pool.map(lambda file: file_sha256(root / os.fsdecode(file[0])), files)
         digests = dict(zip((name for name, _ in files), hashed, strict=True))
-    rows = [(name, *state, digests[name]) for name, state in files if max(state[1:]) < before]
+    rows = [(name, *state, digests[name]) for name, state in files if is_settled(state, moment)]
     with connection:  # one transaction
         connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", rows)
     return digests

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.records.atomic import atomic_path
+from medtransfer.records.file_states import State, file_state
 
 SUFFIX = ".index"
-FORMAT = "medtransfer/shard-index/1"
+FORMAT = "medtransfer/shard-index/2"
 
 
 def index_path(shard: Path) -> Path:
@@ -27,39 +28,41 @@ class ShardIndex:
         offsets: begin of its content in the shard's file, int64 (N,), bytes.
         sizes: length of its content, int64 (N,), bytes.
         digests: SHA-256 of its content, uint8 (N, 32).
+        state: of the shard before it was read.
+        source: digest of the names and states of the files that were packed into it; empty if they are unknown.
     """
 
     names: NDArray[np.bytes_]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     digests: NDArray[np.uint8]
+    state: State
+    source: str = ""
 
-    def write(self, path: Path, shard: Path) -> None:
-        """Write the index atomically, for the shard as it is now."""
+    def write(self, path: Path) -> None:
+        """Write the index atomically."""
         from safetensors.numpy import save_file
 
         letters = np.frombuffer(self.names.tobytes(), np.uint8).reshape(len(self.names), -1)
         arrays: dict[str, NDArray[Any]] = {"names": letters, "offsets": self.offsets, "sizes": self.sizes, "digests": self.digests}
         with atomic_path(path) as partial:
-            save_file(arrays, partial, {FORMAT: _state(shard)})
+            save_file(arrays, partial, {FORMAT: " ".join(map(str, self.state)), "source": self.source})
 
     @classmethod
     def read(cls, path: Path, shard: Path) -> "ShardIndex | None":
-        """Read the index; None if there is none, it is damaged, or the shard has another size or time of change by now."""
+        """Read the index; None if there is none, it is damaged, or the shard has another state by now."""
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(path, framework="np") as file:
-                if file.metadata() != {FORMAT: _state(shard)}:
+                metadata = file.metadata() or {}
+                if metadata.get(FORMAT) != " ".join(map(str, state := file_state(shard))):
                     return None
                 letters, *others = (file.get_tensor(name) for name in ("names", "offsets", "sizes", "digests"))
         except (OSError, SafetensorError, ValueError):
             return None
         if letters.ndim != 2 or not letters.size or {len(values) for values in others} != {len(letters)}:
             return None
-        return cls(np.ascontiguousarray(letters).view(f"S{letters.shape[1]}")[:, 0], *others)
-
-
-def _state(shard: Path) -> str:
-    status = shard.stat()
-    return f"{status.st_size} {status.st_mtime_ns}"
+        names = np.ascontiguousarray(letters).view(f"S{letters.shape[1]}")[:, 0]
+        offsets, sizes, digests = others
+        return cls(names, offsets, sizes, digests, state, metadata.get("source", ""))

@@ -56,10 +56,14 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _files(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield the regular files that are not hidden, without keeping what was read, which may be millions."""
+    """Yield the regular files that are not hidden, without keeping what was read, which may be millions.
+
+    Those above the folder, `../1.jpg`, are not hidden: whoever reads them refuses their names.
+    """
     while (member := archive.next()) is not None:
         archive.members.clear()  # type: ignore[attr-defined]
-        hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(member.name).parts)
+        parts = PurePosixPath(member.name).parts
+        hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
         if member.isreg() and not hidden and member.sparse is None:
             yield member
 
