@@ -328,7 +328,7 @@ GOOD = {"1.jpg": encoded(1), "1.cls": b"1"}
         ("0.tar", shard_bytes({"../x/1.bmp": b"x"}), "the name of a picture in .*0.tar, without `..`, but got '../x/1.bmp';"),
         ("0.tar", shard_bytes({"1.jpg": b"x", "1.json": b'{"name": "a/../b.jpg"}'}), "without `..`, but got 'a/../b.jpg'; correct"),
         ("0.tar", shard_bytes({"a/1.jpg": b"x", "b/1.jpg": b"x", "./a/1.jpg": b"y"}),
-         "expected one sample a/1.jpg in the split, but .*train/0.tar has two; remove the copy"),
+         "expected one sample a/1.jpg, but .*train/0.tar has two; remove the copy"),
         ("0.parquet", b"PAR1 no table", r"expected a shard in .*0.parquet, but it is unreadable \(ArrowInvalid"),
         ("0.arrow", b"no table", r"expected a shard in .*0.arrow, but it is unreadable \(ArrowInvalid"),
     ],

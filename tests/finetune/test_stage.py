@@ -302,7 +302,7 @@ def test_without_its_weights_a_cell_is_finished_and_says_so(finetune, watched, c
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     shutil.rmtree(folder_of(wanted()))
     assert finetune(wanted()) == result
-    assert "so its model does not exist; --force trains it again" in caplog.text
+    assert "was not kept (finetune.keep); --force trains it again" in caplog.text
     assert watched.epochs == [1, 2]
     assert finetune(wanted(), force=True).metrics == result.metrics
     assert {file.name for file in folder_of(wanted()).iterdir()} == FILES

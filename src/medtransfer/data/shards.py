@@ -119,8 +119,8 @@ def open_split(root: Path, split: str) -> ShardedSplit:
     """Return the pictures of a split, from the indexes of its shards, which are written where they are lacking.
 
     Raises:
-        InputError: there are no shards, one is unreadable or has no pictures, a sample is none of a labelled picture, or two
-            samples have one name.
+        InputError: there are no shards, one is unreadable or has no pictures, a sample is none of a labelled picture, or a shard
+            is a copy of another one or has two samples of one name.
     """
     shards = shard_files(root, split)
     if not shards:
@@ -137,6 +137,7 @@ def open_split(root: Path, split: str) -> ShardedSplit:
 def _open(shards: tuple[Shard, ...]) -> ShardedSplit:
     """Return the pictures of shards; those of both splits are kept, since several parts of a stage ask for them."""
     indexes = [stored_index(shard) for shard, _ in track(shards, "pretrain: indexes of shards", len(shards), "shards")]
+    _check_copies([shard for shard, _ in shards], indexes)
     numbers = np.repeat(np.arange(len(indexes), dtype=np.int32), [len(index.names) for index in indexes])
     parts = {name: [getattr(index, name) for index in indexes] for name in ("names", "offsets", "sizes")}
     del indexes
@@ -145,16 +146,31 @@ def _open(shards: tuple[Shard, ...]) -> ShardedSplit:
     split = ShardedSplit(tuple(shard for shard, _ in shards), shard=numbers, rows=rows, **columns)
     is_sorted = bool((names[:-1] <= names[1:]).all())
     split = split if is_sorted else split.take(np.argsort(names, kind="stable"))
-    if len(repeated := np.flatnonzero(split.names[:-1] == split.names[1:])):
-        first, second = (split.shards[number] for number in split.shard[repeated[0] : repeated[0] + 2])
-        raise duplicate(os.fsdecode(split.names[repeated[0]]), first, second)
     return split
 
 
+def _check_copies(shards: Sequence[Path], indexes: Sequence[ShardIndex]) -> None:
+    """Check that no shard is a copy of another one, or has two samples of one name.
+
+    Names may be the same in several shards, since keys often start again in each.
+    """
+    seen: dict[bytes, Path] = {}
+    for shard, index in zip(shards, indexes, strict=True):
+        names, counts = np.unique(index.names, return_counts=True)
+        if len(names) < len(index.names):
+            raise duplicate(os.fsdecode(names[counts.argmax()]), shard, shard)
+        contents = hashlib.sha256(index.digests.tobytes()).digest()
+        if contents in seen:
+            raise InputError(
+                f"expected shards of different pictures, but {shard} holds those of {seen[contents]}, each a second time; remove one"
+            )
+        seen[contents] = shard
+
+
 def duplicate(name: str, first: Path, second: Path) -> InputError:
-    """Return the error for two samples of a split that have one name."""
+    """Return the error for two samples that have one name."""
     where = f"{first} has two" if first == second else f"it is in {first} and in {second}"
-    return InputError(f"expected one sample {name} in the split, but {where}; remove the copy, or rename one of the samples")
+    return InputError(f"expected one sample {name}, but {where}; remove the copy, or rename one of the samples")
 
 
 def _state(shard: Path) -> State:
