@@ -1,6 +1,7 @@
 """The estimated end of a study, on jobs of known durations."""
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -102,6 +103,19 @@ def test_the_estimate_is_updated_and_reused_results_do_not_shorten_it(workplace:
     second = progress.metrics()
     width = [metrics["seconds_left_high"] - metrics["seconds_left_low"] for metrics in (first, second)]
     assert width[1] < width[0] / 2 and second["seconds_left_low"] <= 10 * 600 / 2 <= second["seconds_left_high"]
+
+
+def test_the_wait_in_a_queue_is_no_part_of_the_end(workplace: Path) -> None:
+    some = jobs("full", 4)
+    with tracking.open_run("grid", "grid", "c", {}, {}) as run:
+        limited = StudyProgress(some, {"finetune": 2}, run, in_queue=True)
+        unlimited = StudyProgress(some, {"finetune": math.inf}, run, in_queue=True)
+        for progress in (limited, unlimited):
+            progress.finish(some[0], Outcome(DONE, "", 600.0))
+    assert limited.summary().startswith("1 cells done, 0 failed, 3 remaining; ends ")
+    assert limited.summary().endswith(", without waiting in the queue") and "seconds_left" in limited.metrics()
+    assert unlimited.summary().endswith("3 remaining; the end depends on how many jobs the cluster runs at once")
+    assert "seconds_left" not in unlimited.metrics()
 
 
 def test_earlier_fine_tunings_count_on_the_same_kind_of_machine(workplace: Path, tiny_params: Callable[..., Params]) -> None:

@@ -1,5 +1,8 @@
 """A study as job arrays: on Slurm where there is one, else on an executable of the same protocol."""
 
+import json
+import math
+import os
 import shutil
 import subprocess
 import sys
@@ -11,10 +14,12 @@ import pytest
 
 from medtransfer import tracking
 from medtransfer.config import Params
-from medtransfer.errors import InputError
-from medtransfer.grid import slurm
+from medtransfer.errors import InputError, TemporaryError
+from medtransfer.grid import slurm, slurm_queue, slurm_task, store_settings
 from medtransfer.grid.jobs import plan
-from medtransfer.grid.slurm import group, write_scripts
+from medtransfer.grid.same_results import give_same_results
+from medtransfer.grid.slurm import group, read_batch, write_scripts
+from medtransfer.grid.slurm_script import times
 from medtransfer.grid.stage import run
 from medtransfer.grid.worker import BACK, RETRY
 from medtransfer.tracking import write_ahead
@@ -108,6 +113,118 @@ def test_a_task_that_died_is_retried_and_one_in_the_queue_is_followed(
     assert (ended, outcome.status) == (job, RETRY) and "its Slurm task 1_0 ended without a result; see logs" in outcome.reason
     assert len((fake / "submitted").read_text().splitlines()) == 1
     assert not slurm.SlurmLauncher(params, [job], Path("logs")).tasks
+
+
+@pytest.fixture
+def waiting(fake: Path, study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch) -> slurm.SlurmLauncher:
+    """Launcher whose preparation waits in the queue."""
+    monkeypatch.setattr(slurm, "script", lambda *_: "#!/bin/bash\n#SBATCH --array=0-0 --output=o\nsleep 5\nexit 1\n")
+    params = study(LAUNCHER)
+    launcher = slurm.SlurmLauncher(params, plan(params)[:1], Path("logs"))
+    launcher.submit(launcher.jobs[0])
+    launcher._submit()
+    return launcher
+
+
+def test_jobs_of_other_params_or_another_store_are_not_followed(
+    waiting: slurm.SlurmLauncher, study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for elsewhere in (
+        {"study.seeds": [7]},
+        {"grid.workers": 1, "finetune.workers": 1},
+        {"race.eta": 5},
+        {"study.pretraining_seeds": [3, 4]},
+    ):
+        assert slurm.SlurmLauncher(study({**LAUNCHER, **elsewhere}), waiting.jobs, Path("logs")).tasks == waiting.tasks
+    message = "the arrays 1 of other params .* are in Slurm's queue and would write them; end them by `scancel 1`"
+    with pytest.raises(InputError, match=message):
+        slurm.SlurmLauncher(study({**LAUNCHER, "pretrain.seed": 6}), waiting.jobs, Path("logs"))
+    others = study({**LAUNCHER, "pretrain.seed": 6, "prepare.out": "other"})  # writes other results
+    assert not slurm.SlurmLauncher(others, waiting.jobs, Path("logs")).tasks
+    assert slurm.SlurmLauncher(waiting.params, waiting.jobs, Path("logs")).tasks == waiting.tasks  # still known
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    with pytest.raises(InputError, match=message):
+        slurm.SlurmLauncher(waiting.params, waiting.jobs, Path("logs"))
+
+
+def test_the_section_of_a_stage_counts_for_its_own_jobs(study: Callable[..., Params]) -> None:
+    params, other = study(), study({"race.eta": 5})
+    assert params.race.eta != other.race.eta
+    assert give_same_results(params, other, Path("grid/slurm"))
+    assert not give_same_results(params, other, Path(params.race.out) / "logs" / "slurm")
+
+
+def test_a_task_writes_to_the_store_of_its_command(
+    study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'store.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "of-the-study")
+    params = study(LAUNCHER)
+    folder = write_scripts(params, plan(params)[:1], Path("grid"))[0].parent
+    assert (folder / "store.json").stat().st_mode & 0o777 == 0o600 and "secret" not in (folder / "script.sh").read_text()
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name)  # as by SBATCH_EXPORT=NONE
+    store_settings.use_store(folder, "slurm")
+    assert (os.environ["MLFLOW_TRACKING_URI"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == (uri, "secret")
+    assert "MLFLOW_RUN_ID" not in os.environ
+    with monkeypatch.context() as patch:
+        patch.setattr(store_settings.socket, "gethostname", lambda: "node7")
+        with pytest.raises(InputError, match="an SQLite file of .*, which node7 does not share; start `mlflow server`"):
+            store_settings.use_store(folder, "slurm")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://another:5000")
+    assert slurm_task.main(folder, 0) == 2
+    outcome = json.loads((folder / "outcome-0.json").read_text())
+    assert outcome["status"] == "failed" and "MLFLOW_TRACKING_URI is http://another:5000" in outcome["reason"]
+    assert read_batch(folder) is not None
+
+
+def test_a_queue_that_cannot_be_read_is_asked_again_then_left(
+    waiting: slurm.SlurmLauncher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    squeue = tmp_path / "bin" / "squeue"
+    working, says = squeue.read_text(), "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1"
+    squeue.write_text(f"#!/bin/bash\n{says}\n")
+    monkeypatch.setattr(slurm_queue, "SECONDS_BETWEEN_TRIES", 0.01)
+    monkeypatch.setattr(slurm_queue, "SECONDS_TO_RECOVER", 0.05)
+    message = "the arrays that are submitted go on, and the same command follows them again"
+    with pytest.raises(TemporaryError, match=f"`squeue` says .*Unable to contact slurm controller; {message}"):
+        list(waiting.outcomes())
+    assert "Unable to contact slurm controller; it is asked again" in caplog.text
+    (tmp_path / "working").write_text(working)
+    (tmp_path / "working").chmod(0o755)
+    squeue.write_text(f"#!/bin/bash\nmv {tmp_path}/working {squeue}\n{says}\n")  # fails once
+    monkeypatch.setattr(slurm_queue, "SECONDS_TO_RECOVER", 60)
+    assert slurm_queue.queued({"1"}) == {"1_0"}
+
+
+@pytest.mark.parametrize(
+    ("duration", "tripled"),
+    [
+        ("30", "0-01:30:00"), ("20:30", "0-01:01:30"), ("10:00:00", "1-06:00:00"), ("1-12", "4-12:00:00"), ("1-0:30", "3-01:30:00"),
+        ("2-01:00:20", "6-03:01:00"),
+    ],
+)  # fmt: skip
+def test_a_time_limit_is_multiplied_in_each_of_slurms_forms(duration: str, tripled: str) -> None:
+    assert times(duration, 3) == tripled and times(duration, 1) == duration
+
+
+def test_a_task_has_the_time_of_the_jobs_that_it_runs_one_after_the_other(study: Callable[..., Params]) -> None:
+    resources = {"pretrain": {"time": "2:00:00"}, "finetune": {"gpus": 0.5, "time": "2:00:00"}}
+    params = study(
+        {"grid.launcher": "slurm", "finetune.accelerator": "auto", "grid.resources": resources, "grid.slurm.per_task": 3}
+    )
+    scripts = {path.parent.name.split("-")[1]: path.read_text() for path in write_scripts(params, plan(params), Path("grid"))}
+    assert "--time=2:00:00\n" in scripts["pretrain"]  # there is one
+    assert "--time=0-06:00:00\n" in scripts["finetune"] and "--array=0-1" in scripts["finetune"]  # 8 cells, 6 of them in a task
+
+
+def test_how_many_jobs_run_at_once_is_unknown_without_a_limit(study: Callable[..., Params]) -> None:
+    params, limited = study(LAUNCHER), study({**LAUNCHER, "grid.slurm.at_once": 2})
+    jobs = plan(params)
+    assert slurm.SlurmLauncher(params, jobs, Path("logs")).at_once(jobs[-1]) == math.inf
+    assert slurm.SlurmLauncher(limited, jobs, Path("logs")).at_once(jobs[-1]) == 2
 
 
 def test_the_script_asks_for_what_each_kind_of_job_takes(study: Callable[..., Params]) -> None:

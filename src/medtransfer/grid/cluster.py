@@ -15,9 +15,10 @@ from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError
 from medtransfer.grid.resources import GB, Share, key_of, share_of
 from medtransfer.grid.runnable import Runnable
+from medtransfer.grid.store_settings import store_settings
 from medtransfer.grid.worker import FAILED, Outcome, attempt
 from medtransfer.launchers import forget_launcher
-from medtransfer.tracking import require_shared_store, store_uri
+from medtransfer.tracking import require_shared_store
 
 AT_ONCE = 1000  # the most tasks submitted at once; Ray chooses where they run
 PASSED_ON = ("DVC_", "OMP_NUM_THREADS", "PYTHONPATH")  # environment variables of the caller that tasks inherit
@@ -60,7 +61,8 @@ class RayLauncher:
             self.close()
             raise
         self.task = self.ray.remote(max_retries=params.grid.retries, runtime_env={"env_vars": _settings()})(run_remote)
-        self.shared = self.ray.put((params, _store_settings()))
+        # as an argument, since Ray's dashboard shows the environment of tasks, and the settings may hold passwords
+        self.shared = self.ray.put((params, store_settings()))
 
     @property
     def workers(self) -> int:
@@ -164,16 +166,6 @@ def _settings() -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
     code = os.pathsep.join(path for path in sys.path if path and (Path(path) / "medtransfer").is_dir())
     return {**variables, **({"PYTHONPATH": code} if code else {})}
-
-
-def _store_settings() -> dict[str, str]:
-    """Return MLflow's environment variables.
-
-    They may hold passwords and are passed as an argument, since Ray's dashboard shows the environment of tasks.
-    """
-    variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
-    variables.pop("MLFLOW_RUN_ID", None)  # the run that `mlflow run` opened is the study's, not a cell's
-    return {**variables, "MLFLOW_TRACKING_URI": store_uri()}
 
 
 def _use_token(address: str | None) -> None:

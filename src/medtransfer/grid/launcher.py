@@ -23,7 +23,7 @@ class Launcher(Protocol):
         ...
 
     def at_once(self, job: Runnable) -> float:
-        """Return how many such jobs run at once."""
+        """Return how many such jobs run at once; infinity if only a cluster knows."""
         ...
 
     def has_room(self, job: Runnable) -> bool:

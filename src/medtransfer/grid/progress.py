@@ -1,6 +1,7 @@
 """Progress of a study: job counts and remaining time, on the terminal and in the tracking store."""
 
 import logging
+import math
 import sys
 import time
 from collections import Counter
@@ -23,22 +24,23 @@ class StudyProgress:
 
     def __init__(
         self, jobs: Sequence[Job], at_once: Mapping[str, float], run: tracking.Run, reused: Sequence[Job] = (),
-        durations: Durations | None = None,
+        durations: Durations | None = None, in_queue: bool = False,
     ) -> None:  # fmt: skip
         """Start counting.
 
         Args:
             jobs: jobs of the study that are to do.
-            at_once: number of jobs that run at once, by kind.
+            at_once: number of jobs that run at once, by kind; infinity if it is not known.
             run: run of the study, to which the counts are logged as metrics.
             reused: jobs that are done already.
             durations: those of earlier jobs.
+            in_queue: whether jobs also wait in the queue of a cluster, for as long as nobody knows.
         """
         self.left = Counter(job.kind for job in jobs)
         self.like = Counter(Kind.of(job) for job in jobs)
         self.done: Counter[str] = Counter(job.kind for job in reused)
         self.failed: Counter[str] = Counter()
-        self.at_once, self.run = at_once, run
+        self.at_once, self.run, self.in_queue = at_once, run, in_queue
         self.durations = durations or Durations()
         self.shown = self.logged = time.monotonic()
         self.bar: Any = None
@@ -72,14 +74,13 @@ class StudyProgress:
 
     def metrics(self) -> dict[str, float]:
         """Return the counts and the estimated seconds left, by metric name."""
-        left = self.remaining()
         kinds = {"cells": ["finetune"], "jobs": list(self.left)}
         counts = {"done": self.done, "failed": self.failed, "remaining": self.left}
         metrics = {
             f"{name}_{word}": float(sum(count[kind] for kind in some))
             for name, some in kinds.items() for word, count in counts.items()
         }  # fmt: skip
-        if left.unknown:
+        if not self._is_limited() or (left := self.remaining()).unknown:
             return metrics
         return metrics | {"seconds_left": (left.low + left.high) / 2, "seconds_left_low": left.low, "seconds_left_high": left.high}
 
@@ -90,12 +91,23 @@ class StudyProgress:
         text = f"{done} cells done, {failed} failed, {remaining} remaining"
         others = sum(count for kind, count in self.left.items() if kind != "finetune")
         text += f", and {others} preparations, pretrainings and scores" if others else ""
-        return f"{text}; {describe_end(self.remaining(), datetime.now())}" if sum(self.left.values()) else text
+        return f"{text}; {self._end()}" if sum(self.left.values()) else text
 
     def _brief(self) -> str:
         """Return the estimated end, then the counts, for a line that may be cut off."""
-        end = describe_end(self.remaining(), datetime.now()) if sum(self.left.values()) else "done"
+        end = self._end() if sum(self.left.values()) else "done"
         return f"{end}; {self.done['finetune']} cells done, {self.failed['finetune']} failed"
+
+    def _end(self) -> str:
+        """Say when the study ends, as far as it is known."""
+        if not self._is_limited():
+            return "the end depends on how many jobs the cluster runs at once"
+        left = self.remaining()
+        return describe_end(left, datetime.now()) + (", without waiting in the queue" if self.in_queue and left.high else "")
+
+    def _is_limited(self) -> bool:
+        """Return whether it is known how many jobs run at once."""
+        return math.inf not in self.at_once.values()
 
     def _show(self) -> None:
         now = time.monotonic()

@@ -67,13 +67,18 @@ def work(
     waiting = deque(jobs)
     attempts: Counter[Runnable] = Counter()
     running, kinds = set[Runnable](), {job.kind for job in jobs}
+    dropped = set[Runnable]()  # submitted jobs that lost one that they need: their launcher gives them back
     while True:
         _submit_ready(waiting, done, running, kinds, launcher, progress, is_left_out)
         if not running:
             return list(waiting)
         for job, outcome in launcher.outcomes():
             running.discard(job)
-            if outcome.status == BACK:
+            lost = job in dropped
+            dropped.discard(job)
+            if outcome.status != DONE:
+                dropped.update(other for other in running if job in other.needs)
+            if outcome.status == BACK and lost:
                 waiting.append(job)
                 continue
             attempts[job] += 1

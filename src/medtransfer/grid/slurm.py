@@ -3,8 +3,7 @@
 All hosts need the working folder under the same path (a shared file system) and access to the same tracking store. This process
 follows the jobs through files: a task that has ended leaves the outcome of each of its jobs, and one that is gone from the queue
 without an outcome has died. The same command finds the jobs of an earlier one that are still in the queue, and follows those.
-
-Source of the options: sbatch(1), squeue(1).
+Only jobs of the same params and tracking store are followed.
 """
 
 import json
@@ -12,7 +11,6 @@ import logging
 import math
 import pickle
 import shutil
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -23,10 +21,13 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.grid.resources import ROUNDING, Share, share_of
 from medtransfer.grid.runnable import Runnable
+from medtransfer.grid.same_results import give_same_results
+from medtransfer.grid.slurm_queue import queued, submit_array
 from medtransfer.grid.slurm_script import Batch, script
+from medtransfer.grid.store_settings import write_store, written_store
 from medtransfer.grid.worker import BACK, FAILED, RETRY, Outcome
 from medtransfer.records.atomic import write_text
-from medtransfer.tracking import require_shared_store
+from medtransfer.tracking import require_shared_store, store_uri
 
 log = logging.getLogger("medtransfer")
 AT_MOST = 1000  # tasks of an array; Slurm's MaxArraySize is 1001 unless the cluster says otherwise
@@ -92,8 +93,13 @@ class SlurmLauncher:
             params: params of all jobs.
             jobs: all jobs that will be submitted.
             folder: folder of scripts, jobs, outcomes and log files.
+
+        Raises:
+            InputError: tasks of other params or for another store are still in the queue, and would write the same results.
+            TemporaryError: Slurm's queue cannot be read.
         """
         self.params, self.folder, self.jobs = params, folder, list(jobs)
+        self.known = set(jobs)
         self.orders = params.pretrain.stop_on is None  # else which jobs there are is known after the pretraining
         self.collected: list[Runnable] = []
         self.tasks: dict[Runnable, Task] = {}
@@ -106,7 +112,9 @@ class SlurmLauncher:
         return min(self.params.grid.slurm.at_once or len(self.jobs), len(self.jobs))
 
     def at_once(self, job: Runnable) -> float:
-        """Return the jobs of all tasks that may run at once; how many do is for the cluster to say."""
+        """Return the jobs of all tasks that may run at once; infinity where `grid.slurm.at_once` sets no limit."""
+        if self.params.grid.slurm.at_once is None:
+            return math.inf
         return float(self.workers * beside(share_of(self.params, job, True)))
 
     def has_room(self, job: Runnable) -> bool:
@@ -142,7 +150,7 @@ class SlurmLauncher:
             folder = _new_folder(self.folder, batch.kind)
             needed = sorted({self.tasks[need].id for need in batch.needs if need in self.tasks})
             write_batch(self.params, batch, folder)
-            identity = _ask("sbatch", "--parsable", *_after(needed), str(folder / "script.sh")).split(";")[0]
+            identity = submit_array(folder / "script.sh", needed)
             for number, job in enumerate(batch.jobs):
                 self.tasks[job] = Task(identity, number // batch.per_task, folder, number)
             self._remember(folder, identity)
@@ -152,11 +160,11 @@ class SlurmLauncher:
 
     def _ended(self) -> Iterator[tuple[Runnable, Outcome]]:
         """Yield the jobs that have ended: by their outcome, or gone from the queue without one."""
-        queued = _queued({task.job for task in self.tasks.values()})
+        in_queue = queued({task.job for task in self.tasks.values()})
         for job, task in list(self.tasks.items()):
             if task.outcome.exists():
                 outcome = Outcome(**json.loads(task.outcome.read_text(encoding="utf-8")))
-            elif task.id in queued:
+            elif task.id in in_queue:
                 self.gone.pop(job, None)
                 continue
             elif time.monotonic() - self.gone.setdefault(job, time.monotonic()) < SECONDS_TO_APPEAR:
@@ -164,10 +172,9 @@ class SlurmLauncher:
             elif task.begun.exists():
                 log_file = task.folder / f"task-{task.index}.log"
                 outcome = Outcome(RETRY, f"its Slurm task {task.id} ended without a result; see {log_file}", 0.0)
-            elif any(need in self.jobs for need in job.needs):
-                outcome = Outcome(BACK, "a job that it needs failed", 0.0)
-            else:
-                outcome = Outcome(FAILED, f"its Slurm task {task.id} left the queue before it started", 0.0)
+            else:  # Slurm has dropped it, since a job that it needs failed, or somebody has cancelled it
+                status = BACK if any(need in self.known for need in job.needs) else FAILED
+                outcome = Outcome(status, f"its Slurm task {task.id} left the queue before it started", 0.0)
             del self.tasks[job]
             self.gone.pop(job, None)
             yield job, outcome
@@ -183,21 +190,41 @@ class SlurmLauncher:
         if not path.exists():
             return
         known: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-        queued, alive, wanted = _queued(set(known.values())), dict[str, str](), set(self.jobs)
+        in_queue, alive, foreign = queued(set(known.values())), dict[str, str](), set[str]()
         for name, identity in known.items():
-            if not any(each.partition("_")[0] == identity for each in queued):
+            if not any(each.partition("_")[0] == identity for each in in_queue):
                 continue
             alive[name] = identity
             batch = read_batch(self.folder / name)
             if batch is None:
                 continue
+            same = self._is_same(batch[0], self.folder / name)
             for number, job in enumerate(batch[1]):
                 task = Task(identity, number // batch[2], self.folder / name, number)
-                if job in wanted and task.id in queued and not task.outcome.exists():
+                if job not in self.known or task.id not in in_queue or task.outcome.exists():
+                    continue
+                if same:
                     self.tasks[job] = task
+                elif _out(batch[0], job) == _out(self.params, job):
+                    foreign.add(identity)
         write_text(path, json.dumps(alive, indent=1))
+        if foreign:
+            jobs = " ".join(sorted(foreign, key=int))
+            raise InputError(
+                f"expected no other command to work on the same results, but the arrays {jobs} of other params or for another "
+                f"tracking store are in Slurm's queue and would write them; end them by `scancel {jobs}`, or wait for them"
+            )
         if self.tasks:
             log.info("grid: %d jobs of an earlier command are in Slurm's queue, and are followed", len(self.tasks))
+
+    def _is_same(self, params: Params, folder: Path) -> bool:
+        """Return whether the jobs of a batch give the results that those of these params would, in the same store."""
+        return give_same_results(self.params, params, self.folder) and written_store(folder) == store_uri()
+
+
+def _out(params: Params, job: Runnable) -> str:
+    """Return the folder of the results of jobs of a kind."""
+    return str(getattr(params, job.kind).out)
 
 
 def beside(share: Share) -> int:
@@ -233,10 +260,11 @@ def _in_order(batches: Sequence[Batch], submitted: Collection[Runnable]) -> list
 
 
 def write_batch(params: Params, batch: Batch, folder: Path) -> Path:
-    """Write params, jobs and script of an array to its folder; return the script."""
+    """Write params, jobs, address of the store and script of an array to its folder; return the script."""
     with (folder / "jobs.pickle").open("wb") as file:
         pickle.dump((params, batch.jobs, batch.per_task, batch.beside), file)
     path = folder / "script.sh"
+    write_store(folder)
     write_text(path, script(params, batch, folder.absolute()))
     return path
 
@@ -272,28 +300,3 @@ def _new_folder(parent: Path, kind: str) -> Path:
     folder = parent / f"{number:03d}-{kind}"
     folder.mkdir()
     return folder
-
-
-def _after(tasks: Sequence[str]) -> list[str]:
-    return [f"--dependency=afterok:{':'.join(tasks)}", "--kill-on-invalid-dep=yes"] if tasks else []
-
-
-def _queued(jobs: Collection[str]) -> set[str]:
-    """Return the ids of the tasks of arrays that wait or run."""
-    if not jobs:
-        return set()
-    lines = _ask("squeue", "--noheader", "--array", "--format=%i", "--jobs", ",".join(sorted(jobs)), gone=True).split()
-    return set(lines)
-
-
-def _ask(*command: str, gone: bool = False) -> str:
-    """Run one of Slurm's commands and return its output; `gone`: it fails where no such job is left in the queue."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode == 0:
-        return done.stdout.strip()
-    reason = " ".join(done.stderr.split())[:300]
-    if gone and "Invalid job id" in reason:
-        return ""
-    raise InputError(
-        f"expected `{command[0]}` to work, but it says: {reason}; correct grid.slurm or grid.resources, or ask the cluster"
-    )

@@ -36,6 +36,11 @@ class Batch:
     per_task: int
 
     @property
+    def rounds(self) -> int:
+        """Number of jobs that a task runs one after the other."""
+        return math.ceil(min(self.per_task, len(self.jobs)) / self.beside)
+
+    @property
     def tasks(self) -> int:
         """Number of tasks of the array."""
         return math.ceil(len(self.jobs) / self.per_task)
@@ -59,7 +64,7 @@ def script(params: Params, batch: Batch, folder: Path) -> str:
     options += ["--ntasks=1", f"--cpus-per-task={cpus}"]
     options += [f"--gres=gpu:{math.ceil(share.gpus)}"] if share.gpus else []
     options += [f"--mem={math.ceil(1000 * share.memory_gb * batch.beside)}M"] if share.memory_gb else []
-    options += [f"--time={resources.time}"] if resources and resources.time else []
+    options += [f"--time={times(resources.time, batch.rounds)}"] if resources and resources.time else []
     options += ["--requeue", "--open-mode=append", f"--signal=B:TERM@{SECONDS_TO_STOP}", f"--output={folder}/task-%a.log"]
     lines = [f"#SBATCH {option}" for option in [*options, *grid.slurm.options]]
     code = os.pathsep.join(path for path in sys.path if path and (Path(path) / "medtransfer").is_dir())
@@ -70,3 +75,22 @@ def script(params: Params, batch: Batch, folder: Path) -> str:
         f"export PYTHONPATH={shlex.quote(code)} OMP_NUM_THREADS={threads}", "unset MLFLOW_RUN_ID", *grid.slurm.setup,
         f'exec {shlex.quote(sys.executable)} -m medtransfer.grid.slurm_task {shlex.quote(str(folder))} "$SLURM_ARRAY_TASK_ID"', "",
     ])  # fmt: skip
+
+
+def times(duration: str, number: int) -> str:
+    """Return a multiple of a time limit, as `days-hours:minutes:seconds`; the limit itself for one.
+
+    Args:
+        duration: by Slurm's forms: minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes or
+            days-hours:minutes:seconds. Source: sbatch(1), --time.
+        number: factor.
+    """
+    if number == 1:
+        return duration
+    days, dash, clock = duration.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    hours, minutes, seconds = [*parts, 0, 0][:3] if dash or len(parts) == 3 else [0, *parts, 0][:3]
+    total = number * (((24 * int(days or 0) + hours) * 60 + minutes) * 60 + seconds)
+    minutes, seconds = divmod(total, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours // 24}-{hours % 24:02}:{minutes:02}:{seconds:02}"

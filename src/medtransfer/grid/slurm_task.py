@@ -8,8 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from medtransfer.environment import quiet_libraries
+from medtransfer.errors import InputError
 from medtransfer.grid.slurm import read_batch
-from medtransfer.grid.worker import BACK, DONE, FAILED, RETRY, attempt
+from medtransfer.grid.store_settings import use_store
+from medtransfer.grid.worker import BACK, DONE, FAILED, RETRY, Outcome, attempt
 from medtransfer.launchers import forget_launcher
 from medtransfer.records.atomic import write_text
 from medtransfer.signals import stop_on_sigterm
@@ -36,6 +38,14 @@ def main(folder: Path, task: int, first: int | None = None) -> int:
     params, jobs, per_task, beside = batch
     numbers = list(range(task * per_task, min((task + 1) * per_task, len(jobs))))
     (folder / f"begun-{task}").touch()
+    try:
+        use_store(folder, "slurm")
+    except InputError as error:
+        print(f"medtransfer: {error}", file=sys.stderr)
+        for path in (folder / f"outcome-{number}.json" for number in numbers):
+            if not path.exists():
+                write_text(path, json.dumps(asdict(Outcome(FAILED, str(error), 0.0))))
+        return 2
     if first is None and beside > 1:
         return _beside(folder, task, min(beside, len(numbers)))
     code = 0

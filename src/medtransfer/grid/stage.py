@@ -80,7 +80,7 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], to_do: Se
         run_params = {"launcher": section.launcher, "workers": launcher.workers, "cells": cells, "jobs": len(jobs), **names}
         with tracking.open_run("grid", "grid", cell, run_params, {}, on_disk=True) as handle:
             at_once = {job.kind: launcher.at_once(job) for job in reversed(to_do)}
-            progress = StudyProgress(to_do, at_once, handle, list(reused), Durations(earlier))
+            progress = StudyProgress(to_do, at_once, handle, list(reused), Durations(earlier), section.launcher == "slurm")
             others, workers = len(jobs) - cells, launcher.workers
             log.info("grid: %d cells and %d other jobs on %d %s workers", cells, others, workers, section.launcher)
             log.info("grid: %s", progress.summary())

@@ -16,7 +16,7 @@ class Outcome:
 
     Attributes:
         status: `done`; `failed`, for a permanent error; `retry`, for an error that may be temporary; or `back`, for a job that
-            was not started, since one that it needs has not been done.
+            was not started: one that it needs has not been done, or it was cancelled.
         reason: one sentence on the error, empty if done.
         seconds: duration of the job.
     """

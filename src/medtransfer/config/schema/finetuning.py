@@ -176,7 +176,7 @@ class Slurm(Section):
     at_once: Positive | None
     """tasks of a job array that run at once; null: as many as Slurm starts"""
     per_task: Positive
-    """jobs that a task runs one after the other; more make fewer tasks"""
+    """jobs that a task runs one after the other; more make fewer tasks, whose time is the sum"""
     options: list[Annotated[str, Field(pattern=r"^-[^\n]+$")]]
     """further options of sbatch, such as [--partition=gpu, --account=me]"""
     setup: list[Annotated[str, Field(pattern=r"^[^\n]+$")]]
