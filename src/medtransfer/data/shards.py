@@ -162,7 +162,7 @@ def _check_copies(shards: Sequence[Path], indexes: Sequence[ShardIndex]) -> None
         contents = hashlib.sha256(index.digests.tobytes()).digest()
         if contents in seen:
             raise InputError(
-                f"expected shards of different pictures, but {shard} holds those of {seen[contents]}, each a second time; remove one"
+                f"expected shards of different pictures, but {shard} holds those of {seen[contents]} again; remove one"
             )
         seen[contents] = shard
 
