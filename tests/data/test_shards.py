@@ -276,9 +276,7 @@ def test_the_index_of_a_shard_that_changed_a_moment_ago_is_not_stored(tmp_path: 
 def test_a_copied_shard_is_refused(folder: Path) -> None:
     packed = pack.run(folder, folder.with_name("packed"), "tar", 1)
     shutil.copy(packed / "train" / "shard-000000.tar", packed / "train" / "shard-1.tar")
-    with pytest.raises(
-        InputError, match="expected shards of different .*shard-1.tar holds those of .*shard-000000.tar"
-    ):
+    with pytest.raises(InputError, match="expected shards of different .*shard-1.tar holds those of .*shard-000000.tar"):
         images(packed)
     with pytest.raises(InputError, match=r"expected one sample .* is in .*/shard-000000.tar and in .*/shard-1.tar"):
         pack.run(packed, folder.with_name("again"), "tar", 1)
