@@ -8,7 +8,7 @@ import pytest
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
-from medtransfer.score import stage
+from medtransfer.score import scorer
 
 TABLES = ("dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "metrics.json", "dice_by_epoch.png")
 
@@ -44,9 +44,9 @@ def test_an_empty_store_is_filled_and_gives_the_same_report(
     names = ("models/**/metrics.json", "models/**/*.safetensors", "scores/**/*.json", "scores/**/*.npz")
     files = {path: path.stat().st_mtime_ns for name in names for path in Path().glob(name)}
     monkeypatch.setattr("medtransfer.finetune.train.train", None)  # whatever is computed again breaks off
-    monkeypatch.setattr(stage, "measure", None)
+    monkeypatch.setattr(scorer, "measure", None)
     study.score(params)
     study.finetune(params, study.study_cells(params, {}))
     assert (len(tracking.read_runs("finetune")), len(tracking.read_runs("score"))) == (16, 1)
-    assert len(files) == 2 * 16 + 2 * 4 + 1
+    assert len(files) == 2 * 16 + 2 * 4 + 2
     assert {path: path.stat().st_mtime_ns for path in files} == files

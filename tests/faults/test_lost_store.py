@@ -49,7 +49,7 @@ def the_run(stage: str) -> dict[str, Any]:
     inputs = tracking.connect().get_run(run.id).inputs.dataset_inputs
     with tracking.artifact_folder(run.id, "") as folder:
         files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    tags = {name: text for name, text in run.tags.items() if name not in {"mlflow.user", "seconds"}}
+    tags = {name: text for name, text in run.tags.items() if name not in {"mlflow.user", "seconds", "machine"}}
     return {
         "params": run.params, "tags": tags, "files": files,
         "curves": {name: tracking.read_curve(run.id, name) for name in run.metrics},

@@ -133,11 +133,7 @@ def _on_disk(tuning: FineTuning) -> Result | None:
     path = tuning.folder / "metrics.json"
     if not path.exists():
         return None
-    try:
-        result = read_result(path)
-    except InputError as error:
-        log.warning("finetune: %s is not read from its folder, since %s", tuning.cell.name, error)
-        return None
+    result = read_result(path)
     complete = not result.parts or is_whole(tuning.folder / WEIGHTS_FILE)
     return result if result.key == tuning.cell.key and complete else None
 
