@@ -69,7 +69,7 @@ def test_a_study_runs_by_the_protocol_and_a_preempted_task_resumes(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     (fake / "preempted").write_text("-pretrain")
-    study(LAUNCHER)
+    study({**LAUNCHER, "grid.slurm": {"per_task": 8}})  # a process for all fine-tunings
     output = command().end()
     assert "8 cells done, 0 failed, 0 remaining" in output and (fake / "requeued").exists()
     assert_each_once()
