@@ -213,7 +213,7 @@ def test_an_index_is_made_again_when_its_shard_has_changed(folder: Path) -> None
 
 
 def replace_in_place(shard: Path, replaced: Path, times: tuple[int, int] | None = None) -> None:
-    """Give a shard the content of another one, and its own size and time of content."""
+    """Overwrite a shard with another one of the same size, and set its modification time, by default to what it was."""
     times = times or (shard.stat().st_atime_ns, shard.stat().st_mtime_ns)
     assert replaced.stat().st_size == shard.stat().st_size
     shard.write_bytes(replaced.read_bytes())
