@@ -11,6 +11,7 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from medtransfer.pretrain.recipe import IMAGENET_MEAN, IMAGENET_STD
 from medtransfer.tasks import TASKS
 from medtransfer.training.compilation import Compilation
 from medtransfer.training.device import lay_out, open_fabric
-from sides import Rounds, images_a_second, params, parser
+from sides import DIFFERENT, Rounds, images_a_second, params, parser
 
 LOSS = TASKS["segmentation"].loss
 CONTRACT: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "seed": 0}
@@ -54,13 +55,13 @@ def bare_round(options: Namespace, protocol: Protocol, device: torch.device, fro
     segmenter = Compilation(options.compile and not frozen, device).compile(lay_out(raw).train())
     trained = [parameter for parameter in segmenter.parameters() if parameter.requires_grad]
     sgd = torch.optim.SGD(trained, lr=protocol.lr, momentum=protocol.momentum, weight_decay=protocol.weight_decay, fused=True)
-    shape = (options.steps, options.batch, 3, options.size, options.size)
+    shape = (min(options.steps, DIFFERENT), options.batch, 3, options.size, options.size)
     images = torch.randn(shape, device=device)
     masks = torch.randint(0, CLASSES + 1, (*shape[:2], *shape[3:]), device=device).to(torch.uint8)
     batches = [batch.contiguous(memory_format=torch.channels_last) for batch in images]
 
     def loop() -> None:
-        for batch, truth in zip(batches, masks, strict=True):
+        for batch, truth in islice(cycle(zip(batches, masks, strict=True)), options.steps):
             with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16-mixed"):
                 if frozen:
                     with torch.no_grad():

@@ -12,6 +12,7 @@ from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 
 CLASSES = 3
 PICTURE = (375, 500)  # ImageNet's usual size, (height, width) in pixels
+DRAWN = 1000  # pictures
 GRAIN = 23.0  # grey levels of noise at which such a picture has the mean size of ImageNet's files, 110 kB
 
 
@@ -55,11 +56,18 @@ def write_target(folder: Path, count: int, size: int, augmentation: str) -> Prep
 
 
 def write_pictures(folder: Path, count: int, classes: int = 10) -> Path:
-    """Write an ImageFolder with `count` JPEG files for training and one per class for validation."""
-    rng = np.random.default_rng(0)
+    """Write an ImageFolder with `count` JPEG files for training and one per class for validation.
+
+    After a thousand pictures the files are links to earlier ones: to read and to decode them takes as long.
+    """
+    rng, written = np.random.default_rng(0), list[Path]()
     for number in range(count + classes):
         split = "train" if number < count else "val"
-        place = folder / split / f"class{number % classes}"
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(smooth(rng, (*PICTURE, 3), GRAIN)).save(place / f"{number}.JPEG", quality=90)
+        file = folder / split / f"class{number % classes}" / f"{number}.JPEG"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if number < DRAWN:
+            Image.fromarray(smooth(rng, (*PICTURE, 3), GRAIN)).save(file, quality=90)
+        else:
+            file.hardlink_to(written[number % DRAWN])
+        written.append(file)
     return folder

@@ -11,6 +11,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from medtransfer.training.compilation import Compilation
 from medtransfer.training.device import lay_out, open_fabric
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.steps import Steps
-from sides import Rounds, images_a_second, params, parser
+from sides import DIFFERENT, Rounds, images_a_second, params, parser
 
 CLASSES = 10
 
@@ -60,12 +61,13 @@ def bare_round(options: Namespace, recipe: Recipe, device: torch.device) -> Call
     """Return the bare loop over a round's steps."""
     raw, adamw = make_model(recipe)
     model = Compilation(options.compile, device).compile(raw.to(device).train())
-    images = torch.randn(options.steps, options.batch, 3, options.size, options.size, device=device)
-    targets = torch.rand(options.steps, options.batch, CLASSES, device=device).softmax(2)
+    different = min(options.steps, DIFFERENT)
+    images = torch.randn(different, options.batch, 3, options.size, options.size, device=device)
+    targets = torch.rand(different, options.batch, CLASSES, device=device).softmax(2)
     batches = [batch.contiguous(memory_format=torch.channels_last) for batch in images]
 
     def loop() -> None:
-        for batch, target in zip(batches, targets, strict=True):
+        for batch, target in islice(cycle(zip(batches, targets, strict=True)), options.steps):
             with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16-mixed"):
                 logits = model(batch)
             cross_entropy(logits.float(), target, label_smoothing=recipe.label_smoothing).backward()

@@ -11,6 +11,7 @@ import torch
 from medtransfer.config import Params, load_params
 
 GOAL = 0.97
+DIFFERENT = 8  # batches of a bare loop in memory; more steps take them again
 
 
 def parser(text: str | None, batch: int, steps: int, rounds: int) -> ArgumentParser:
