@@ -81,8 +81,7 @@ def measure(candidates: Sequence[Candidate], target: PreparedTarget, params: Par
     """
     section, score = params.cka, params.score
     fabric = open_fabric(score.accelerator, 1, score.precision)
-    if fabric.device.type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory()
     viewers = [_open(candidate, target, params, fabric.device) for candidate in candidates]
     count = len(viewers[0].images)
     if count < LEAST_SAMPLES:

@@ -36,8 +36,7 @@ def evaluate(
         loss: of logits and labels; its mean over the images, each batch's counted for its images, is the metric LOSS. None: not
             computed. Not for crops.
     """
-    if fabric.device.type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory()
     lay_out(model).eval()
     evaluator = task.evaluator(class_names, samples.pixel_sizes, samples.regions, light=light)
     batches, total = EpochBatches(len(samples), batch_size, seed=0, shuffle=False, drop_last=False), 0.0

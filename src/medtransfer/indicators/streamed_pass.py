@@ -67,8 +67,7 @@ def measure(
     Raises:
         InputError: the split has too few images.
     """
-    if device.type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory()
     needs = frozenset().union(*(indicator.needs for indicator in indicators))
     if settings.features == "view" and "features" in needs:
         needs = needs - {"features"} | {"views"}

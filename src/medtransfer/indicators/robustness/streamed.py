@@ -53,7 +53,7 @@ class BatchDistances:
         distances, lost = distances_of(
             Moments(
                 np.array([float(space.size) for space in spaces]), np.array([space.rounding for space in spaces]),
-                torch.stack([space.sums for space in spaces]).numpy(),
+                _arrange(*(torch.stack(parts) for parts in zip(*(space.sums for space in spaces), strict=True)), self._negative).numpy(),
             )
         )  # fmt: skip
         counts = [dict.fromkeys(COUNTS, 0) for _ in spaces]
@@ -67,12 +67,20 @@ class BatchDistances:
 
 @dataclass(frozen=True)
 class _Space:
-    """Queries (B, D) and keys (K, D), in any common order of the features, with `Moments.sums` and their rounding."""
+    """Features in any common order, with sums over them.
+
+    Attributes:
+        queries: (B, D).
+        keys: (K, D).
+        rounding: relative error of the sums of squares.
+        sums: float64 sums of all views (B + K,), queries first; and sums of squares of all views, then of the differences to
+            the positives, then to the negatives, (B + K + 2 * B,).
+    """
 
     queries: Tensor
     keys: Tensor
     rounding: float
-    sums: Tensor
+    sums: tuple[Tensor, Tensor]
 
     @property
     def size(self) -> int:
@@ -122,23 +130,22 @@ class _Level:
     def finish(self, negative: Tensor) -> tuple[_Space, _Space]:
         """Add up the sums in float64, for the flattened and the pooled features."""
         count = len(negative)
-        channels, blocks = self.channels, self.blocks.double().sum(1)
-        flat = _arrange(channels.sum(1), blocks, negative)
-        pooled = channels / self.pixels  # (B + K, C)
+        flat = self.channels.sum(1), self.blocks.double().sum(1)
+        pooled = self.channels / self.pixels  # (B + K, C)
         queries, keys = pooled[:count], pooled[count:]
         rows = torch.cat([pooled, queries - keys[:count], queries - keys[negative]])
-        sums = _arrange(pooled.sum(1), rows.square().sum(1), negative)
+        sums = pooled.sum(1), rows.square().sum(1)
         return _Space(self.queries, self.keys, BLOCK_ROUNDING, flat), _Space(queries, keys, DOUBLE_ROUNDING, sums)
 
 
 def _arrange(total: Tensor, squares: Tensor, negative: Tensor) -> Tensor:
-    """Stack sums of views (B + K,) and sums of squares of views and differences (B + K + 2 * B,) as in `Moments.sums`."""
-    count = len(negative)
+    """Arrange `_Space.sums` of several spaces, (spaces, B + K) and (spaces, B + K + 2 * B), as in `Moments.sums`."""
+    count, views = len(negative), total.shape[1]
     parts = []
     for part in (total, squares):
-        keys = part[count : len(total)]
-        parts += [part[:count], keys[:count], keys[negative]]
-    return torch.stack([*parts, squares[len(total) : len(total) + count], squares[len(total) + count :]])
+        keys = part[:, count:views]
+        parts += [part[:, :count], keys[:, :count], keys[:, negative]]
+    return torch.stack([*parts, squares[:, views : views + count], squares[:, views + count :]], dim=1)
 
 
 def _read(queries: Tensor, keys: Tensor, negative: Tensor, axis: int) -> tuple[Tensor, Tensor]:
@@ -211,10 +218,10 @@ def _check(queries: list[Tensor], keys: list[Tensor], negative: Tensor) -> None:
         raise ValueError(f"expected as many maps of queries as of keys, at least 1, but got {len(queries)} and {len(keys)}")
     for first, second in zip(queries, keys, strict=True):
         fits = first.ndim == second.ndim == 4 and first.shape[1:] == second.shape[1:] and first.numel() > 0
-        if not fits or len(second) < len(first) or negative.shape != first.shape[:1]:
+        if not fits or len(second) < len(first) or negative.shape != first.shape[:1] or len(second) != len(keys[0]):
             raise ValueError(
                 f"expected maps (B, C, H, W) and (K, C, H, W) with K >= B, and B negatives, but got {tuple(first.shape)}, "
                 f"{tuple(second.shape)} and {tuple(negative.shape)}"
             )
-        if int(negative.min()) < 0 or int(negative.max()) >= len(second):
-            raise ValueError(f"expected negatives in 0..{len(second) - 1}, but got {negative.tolist()}")
+    if int(negative.min()) < 0 or int(negative.max()) >= len(keys[0]):
+        raise ValueError(f"expected negatives in 0..{len(keys[0]) - 1}, but got {negative.tolist()}")
