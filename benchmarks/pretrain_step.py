@@ -23,7 +23,7 @@ from inputs import write_pictures
 from medtransfer import tracking
 from medtransfer.data.mixing import erase, mix
 from medtransfer.data.pretraining_images import SourceImages
-from medtransfer.data.sampling import EpochBatches, loader, worker_init
+from medtransfer.data.sampling import EpochBatches, Epochs, loader, worker_init
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.classifier import Classifier
 from medtransfer.encoders.initialise import initialise
@@ -95,15 +95,13 @@ def measure(
     images = replaced(open_images(root, recipe, recipe.randaugment))
     objective = Classification(recipe, {"train": images})
     sampler = EpochBatches(len(images), recipe.micro_batch, seed=recipe.seed, shuffle=True, drop_last=True)
-    batches = loader(images, sampler, options.workers, pin=fabric.device.type == "cuda")
+    batches = Epochs(images, sampler, options.workers, pin=fabric.device.type == "cuda", last=recipe.epochs)
     bare = bare_round(options, recipe, fabric.device)
     with tracking.open_run("pretrain", "measured", "measured", {"workers": options.workers}, {}) as handle:
         rounds = Rounds(options.batch * options.steps, fabric.device)
         for epoch in range(1, recipe.epochs + 1):
-            images.set_epoch(epoch)
-            sampler.set_epoch(epoch)
-            bar = track(batches, f"epoch {epoch}", len(sampler), "batch")
-            numbers = train_epoch(fabric, steps, bar, [1] * len(sampler), recipe, epoch, objective, guard)
+            bar = track(batches.batches(epoch), f"epoch {epoch}", len(batches), "batch")
+            numbers = train_epoch(fabric, steps, bar, [1] * len(batches), recipe, epoch, objective, guard)
             handle.log_metrics(numbers, epoch)
             rounds.change(bare)
     return rounds

@@ -1,12 +1,14 @@
 """Batches of an epoch: the same images per step for any number of devices."""
 
+import time
 from traceback import clear_frames
 
 import pytest
 import torch
 from torch.utils.data import Dataset
 
-from medtransfer.data.sampling import EpochBatches, loader, worker_init
+from medtransfer.data.epochs import EpochDataset
+from medtransfer.data.sampling import EpochBatches, Epochs, loader, worker_init
 from medtransfer.errors import InputError
 
 
@@ -105,3 +107,47 @@ def test_a_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.set_num_threads", lambda number: asked.append(("torch", number)))
     worker_init(0)
     assert asked == [("cv2", 0), ("torch", 1)]
+
+
+class Numbered(EpochDataset[tuple[int, int]]):
+    """Items are their number and the epoch."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        return index, int(self._epoch)
+
+
+@pytest.mark.parametrize(("workers", "count"), [(0, None), (0, 2), (2, None), (2, 2)])
+def test_epochs_yield_the_batches_of_each_epoch(workers: int, count: int | None) -> None:
+    sampler = EpochBatches(10, 3, seed=4, shuffle=True, drop_last=False)
+    epochs = Epochs(Numbered(0), sampler, workers, pin=False, last=4, count=count)
+    whole = EpochBatches(10, 3, seed=4, shuffle=True, drop_last=False)
+    for epoch in (1, 2, 4):  # the third is begun, and then not wanted
+        whole.set_epoch(epoch)
+        expected = list(whole)[:count]
+        found = list(epochs.batches(epoch))
+        assert [indices.tolist() for indices, _ in found] == expected and len(epochs) == len(expected)
+        assert all((seen == epoch).all() for _, seen in found)
+
+
+def test_workers_begin_with_the_next_epoch_at_the_last_batch() -> None:
+    class Watched(Numbered):
+        taken = torch.zeros(4, dtype=torch.int64).share_memory_()
+
+        def __getitem__(self, index: int) -> tuple[int, int]:
+            self.taken[int(self._epoch)] += 1
+            return super().__getitem__(index)
+
+    images = Watched(0)
+    epochs = Epochs(images, EpochBatches(10, 5, seed=0, shuffle=True, drop_last=False), 1, pin=False, last=2)
+    batches = epochs.batches(1)
+    next(batches)
+    assert images.taken[2] == 0
+    next(batches)  # the last one; the end of the epoch is not asked for
+    end = time.monotonic() + 60
+    while images.taken[2] < 10 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert images.taken.tolist() == [0, 10, 10, 0]
+    assert len(list(epochs.batches(2))) == 2 and images.taken.tolist() == [0, 10, 10, 0]  # epoch 2 is the last

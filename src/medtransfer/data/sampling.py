@@ -1,6 +1,7 @@
-"""Batch sampler of an epoch for one or more devices, and the DataLoader over it."""
+"""Batch sampler of an epoch for one or more devices, the DataLoader over it, and the epochs of a training."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from medtransfer.data.epochs import EpochDataset
 from medtransfer.errors import InputError
 from medtransfer.seeds import derive_seed
 
@@ -81,10 +83,14 @@ class _Loader(DataLoader[Any]):
     """A DataLoader that raises a worker's InputError without the worker's traceback."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        try:
-            yield from super().__iter__()
-        except InputError as error:
-            raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from None
+        return _batches(super().__iter__())
+
+
+def _batches(batches: Iterator[Any]) -> Iterator[Any]:
+    try:
+        yield from batches
+    except InputError as error:
+        raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from None
 
 
 def loader(dataset: Dataset[Any], batches: Sampler[list[int]], workers: int, pin: bool) -> DataLoader[Any]:
@@ -100,3 +106,63 @@ def loader(dataset: Dataset[Any], batches: Sampler[list[int]], workers: int, pin
         dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin, worker_init_fn=worker_init,
         generator=torch.Generator(), persistent_workers=workers > 0,
     )  # fmt: skip
+
+
+class Epochs:
+    """Batches of a training, epoch by epoch.
+
+    Worker processes begin with an epoch as soon as the last batch of the one before is taken, so that its first batches are made
+    while that one is evaluated and saved.
+    """
+
+    def __init__(
+        self, dataset: EpochDataset[Any], sampler: EpochBatches, workers: int, pin: bool, *, last: int, count: int | None = None
+    ) -> None:  # fmt: skip
+        """Build the loader.
+
+        Args:
+            dataset: and further arguments as in `loader`; nothing else sets its epoch.
+            sampler: batches of this device.
+            workers: number of processes.
+            pin: whether to pin memory.
+            last: the last epoch.
+            count: batches per epoch, at most those of the sampler; None: all.
+        """
+        self._dataset, self._sampler, self._last = dataset, sampler, last
+        self._count = len(sampler) if count is None else min(count, len(sampler))
+        self._loader = loader(dataset, _First(sampler, self._count), workers, pin)
+        self._begun: tuple[int, Iterator[Any]] | None = None
+
+    def __len__(self) -> int:
+        """Count the batches of an epoch."""
+        return self._count
+
+    def batches(self, epoch: int) -> Iterator[Any]:
+        """Yield the batches of an epoch; at the last one the workers begin with the next epoch."""
+        if self._begun is None or self._begun[0] != epoch:
+            self._begin(epoch)
+        assert self._begun is not None
+        for number, batch in enumerate(islice(self._begun[1], self._count), start=1):
+            if number == self._count and epoch < self._last:
+                self._begin(epoch + 1)
+            yield batch
+
+    def _begin(self, epoch: int) -> None:
+        self._dataset.set_epoch(epoch)
+        self._sampler.set_epoch(epoch)
+        self._begun = epoch, iter(self._loader)
+
+
+class _First(Sampler[list[int]]):
+    """The first batches of a sampler."""
+
+    def __init__(self, sampler: EpochBatches, count: int) -> None:
+        self._sampler, self._count = sampler, count
+
+    def __len__(self) -> int:
+        """Count the batches."""
+        return self._count
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the indices of each batch."""
+        return islice(self._sampler, self._count)

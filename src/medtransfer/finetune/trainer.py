@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medtransfer.data.epochs import Samples
-from medtransfer.data.sampling import EpochBatches, loader
+from medtransfer.data.sampling import EpochBatches, Epochs
 from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.progress import track
@@ -96,10 +95,10 @@ class Trainer:
         remedy = "lower finetune.lr, or look for a broken sample, and run again"
         self.guard = FiniteGuard(fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
         self.first = self._resume()  # after `setup`, since loading moves the moments to the device of their parameters
-        self.sampler = EpochBatches(
-            len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False, join_last_image=joins
-        )
-        self.batches = loader(samples, self.sampler, workers, pin=fabric.device.type == "cuda")
+        sampler = EpochBatches(len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False, join_last_image=joins)
+        self.epochs = Epochs(
+            samples, sampler, workers, pin=fabric.device.type == "cuda", last=protocol.train_epochs, count=protocol.epoch_steps
+        )  # fmt: skip
 
     def train(
         self, label: str, observe: Callable[[int, dict[str, float]], None], stops: Callable[[], bool] = lambda: False,
@@ -160,11 +159,9 @@ class Trainer:
 
     def _epoch(self, epoch: int, factor: float) -> dict[str, float]:
         seed_everything(derive_seed(self.seed, "epoch", epoch))
-        self.samples.set_epoch(epoch)
-        self.sampler.set_epoch(epoch)
         self.steps.model.train()
-        steps, lr = min(len(self.sampler), self.protocol.epoch_steps or len(self.sampler)), 0.0
-        for step, (pixels, truth, _) in enumerate(islice(self.batches, steps), start=(epoch - 1) * steps):
+        steps, lr = len(self.epochs), 0.0
+        for step, (pixels, truth, _) in enumerate(self.epochs.batches(epoch), start=(epoch - 1) * steps):
             lr = self.protocol.lr * self._rate(step, steps, factor)
             self.steps.set_lr(lr)
             images = place_pixels(self.fabric, pixels, self.samples.mean, self.samples.std)

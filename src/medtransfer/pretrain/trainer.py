@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from medtransfer.data.sampling import EpochBatches, loader
+from medtransfer.data.sampling import EpochBatches, Epochs, loader
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.initialise import initialise
@@ -102,11 +101,12 @@ class Trainer:
         remedy = "lower pretrain.lr, or look for a broken picture, and run again"
         guard = FiniteGuard(self.fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
         begin = self._resume()
-        sampler = self._sampler("train")
-        training = self._loader("train", sampler)
-        validation = self._loader("val", self._sampler("val"))
+        pieces = self._pieces(len(sampler := self._sampler("train")))
+        workers, pin = self.plan.section.workers, self.fabric.device.type == "cuda"
+        training = Epochs(self.objective.images["train"], sampler, workers, pin, last=recipe.epochs, count=sum(pieces))
+        validation = loader(self.objective.images["val"], self._sampler("val"), workers, pin)
         for epoch in range(begin, self.recipe.epochs + 1):
-            numbers = self._epoch(training, sampler, epoch, guard) if epoch else {}
+            numbers = self._epoch(training, epoch, pieces, guard) if epoch else {}
             self.steps.share_buffers()
             numbers |= self.objective.measure(self.fabric, self.steps.kept, validation)
             proceed = True
@@ -150,18 +150,15 @@ class Trainer:
             rank=self.fabric.global_rank, world=self.fabric.world_size,
         )  # fmt: skip
 
-    def _loader(self, split: str, sampler: EpochBatches) -> torch.utils.data.DataLoader:
-        return loader(self.objective.images[split], sampler, self.plan.section.workers, pin=self.fabric.device.type == "cuda")
+    def _pieces(self, batches: int) -> list[int]:
+        """Return the number of micro-batches of each optimiser step; a dataset smaller than one step is one step."""
+        whole, rest = divmod(batches, self.recipe.accumulation)
+        return [self.recipe.accumulation] * whole or [rest]
 
-    def _epoch(
-        self, training: torch.utils.data.DataLoader, sampler: EpochBatches, epoch: int, guard: FiniteGuard
-    ) -> dict[str, float]:  # fmt: skip
-        self.objective.images["train"].set_epoch(epoch)
-        sampler.set_epoch(epoch)
+    def _epoch(self, training: Epochs, epoch: int, pieces: list[int], guard: FiniteGuard) -> dict[str, float]:
         label = f"pretrain {self.checkpoints.path.name} epoch {epoch}/{self.recipe.epochs}"
-        bar = track(training, label, len(sampler), "batch") if self.fabric.is_global_zero else training
-        whole, rest = divmod(len(sampler), self.recipe.accumulation)
-        pieces = [self.recipe.accumulation] * whole or [rest]  # a dataset smaller than one step is one step
+        batches = training.batches(epoch)
+        bar = track(batches, label, len(training), "batch") if self.fabric.is_global_zero else batches
         return train_epoch(self.fabric, self.steps, bar, pieces, self.recipe, epoch, self.objective, guard)
 
     def _save(

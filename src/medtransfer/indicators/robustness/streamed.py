@@ -50,12 +50,9 @@ class BatchDistances:
             `pair_distances` for each space.
         """
         spaces = [space for level in _on_cpu(self._levels) for space in level.finish(self._negative)]
-        distances, lost = distances_of(
-            Moments(
-                np.array([float(space.size) for space in spaces]), np.array([space.rounding for space in spaces]),
-                _arrange(*(torch.stack(parts) for parts in zip(*(space.sums for space in spaces), strict=True)), self._negative).numpy(),
-            )
-        )  # fmt: skip
+        totals, squares = (torch.stack([space.sums[part] for space in spaces]) for part in (0, 1))
+        sizes, roundings = np.array([float(space.size) for space in spaces]), np.array([space.rounding for space in spaces])
+        distances, lost = distances_of(Moments(sizes, roundings, _arrange(totals, squares, self._negative).numpy()))
         counts = [dict.fromkeys(COUNTS, 0) for _ in spaces]
         for number, side in np.argwhere(lost.any(2)).tolist():
             rows = torch.from_numpy(np.flatnonzero(lost[number, side]))
