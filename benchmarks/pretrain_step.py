@@ -80,8 +80,9 @@ def bare_round(options: Namespace, recipe: Recipe, device: torch.device) -> Call
 def open_images(root: Path, recipe: Recipe, randaugment: dict[str, int] | None) -> SourceImages:
     """Open the training pictures."""
     return SourceImages(
-        root, "train", recipe.size, mean=recipe.mean, std=recipe.std, train=True, randaugment=randaugment, seed=recipe.seed
-    )
+        root, "train", recipe.size, mean=recipe.mean, std=recipe.std, train=True, randaugment=randaugment, seed=recipe.seed,
+        resampling=recipe.resampling,
+    )  # fmt: skip
 
 
 def measure(
