@@ -15,7 +15,7 @@ from medtransfer.explain.cases import ByEpoch, Case
 from medtransfer.explain.quantities import GEOMETRY, QUANTITIES, ROBUSTNESS
 from medtransfer.records import atomic_path
 from medtransfer.report.format import number
-from medtransfer.report.plots.by_epoch import frame
+from medtransfer.report.plots.frame import frame
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLACK, BLUE, GREY, VERMILLION, Mark
 

@@ -92,6 +92,8 @@ def read_run_rows(engine: Engine, tags: dict[str, str], status: str, only: Colle
     with engine.connect() as connection:
         query = f"SELECT r.run_uuid, r.start_time FROM runs r {selection} ORDER BY r.start_time DESC, r.run_uuid"
         runs = connection.execute(text(query), values).all()
+        if not runs:  # each further query looks at every run of the store
+            return []
         pairs = {name: _by_run(connection, columns, selection, values, only) for name, columns in _PAIRS.items()}
     return [{"id": run, "started": started, **{name: table.get(run, {}) for name, table in pairs.items()}} for run, started in runs]
 

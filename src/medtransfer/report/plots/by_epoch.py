@@ -1,17 +1,21 @@
 """Panel of one judged pool: the outcome above robustness, by pretraining epoch."""
 
 from collections.abc import Sequence
-from math import ceil, nan
+from itertools import chain
+from math import ceil, isnan, nan
 
 from markupsafe import Markup
-from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import FigureBase
-from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation, Transform
+from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
+from matplotlib.patches import Polygon
+from matplotlib.transforms import Bbox, IdentityTransform
 
 from medtransfer.analysis.model import Candidate, Judged
 from medtransfer.analysis.pool import Pool
 from medtransfer.report.format import between, number, probability, spread
+from medtransfer.report.plots.area import Area
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLACK, BLUE, GREY
 from medtransfer.selectors.score_names import score_label
@@ -42,80 +46,68 @@ def draw_panel(figure: FigureBase, judged: Judged) -> None:
         return
     scored = any(candidate.robustness is not None for candidate in candidates)
     floor = OUTCOME_FLOOR if scored else FLOOR
-    upper = lowest = figure.add_axes((LEFT, floor, RIGHT - LEFT, TOP - floor))
-    _draw_outcome(upper, judged.pool, candidates)
+    upper = lowest = _draw_outcome(figure, floor, judged.pool, candidates)
     figure.text(0.012, TOP + 0.045, judged.pool.metric.label, color=BLACK)
     if scored:
-        lowest = figure.add_axes((LEFT, FLOOR, RIGHT - LEFT, ROBUSTNESS_TOP - FLOOR), sharex=upper)
-        _draw_robustness(lowest, candidates)
-        upper.xaxis.set_visible(False)
-        upper.spines["bottom"].set_visible(False)
+        lowest = _draw_robustness(figure, candidates)
         figure.text(0.012, ROBUSTNESS_TOP + 0.025, "robustness", color=BLACK)
     _mark_choices(upper, judged, (FLOOR - floor) / (TOP - floor))
     _label_epochs(lowest, [str(candidate.key) for candidate in candidates])
     figure.text(0.012, FLOOR - 0.05, "epoch", color=BLACK)
 
 
-def _draw_outcome(axes: Axes, pool: Pool, candidates: Sequence[Candidate]) -> None:
-    frame(axes, 4)
-    means = [candidate.mean for candidate in candidates]
+def _draw_outcome(figure: FigureBase, floor: float, pool: Pool, candidates: Sequence[Candidate]) -> Area:
+    positions, means = range(len(candidates)), [candidate.mean for candidate in candidates]
     spreads = [candidate.std if candidate.seeds > 1 else 0.0 for candidate in candidates]
+    low, high = ([mean + sign * std for mean, std in zip(means, spreads, strict=True)] for sign in (-1, 1))
+    area = Area(figure, Bbox([[LEFT, floor], [RIGHT, TOP]]), positions, [*low, *high], 4)
     if any(spreads):
-        low, high = ([mean + sign * std for mean, std in zip(means, spreads, strict=True)] for sign in (-1, 1))
-        axes.fill_between(range(len(means)), low, high, color=BLUE, alpha=0.16, linewidth=0, clip_on=False)
-    axes.plot(means, color=BLUE, linewidth=1.4, clip_on=False)
+        outline = [*zip(positions, low, strict=True), *zip(reversed(positions), reversed(high), strict=True)]
+        area.add(Polygon(outline, color=BLUE, alpha=0.16, linewidth=0))
+    area.add(Line2D(positions, means, color=BLUE, linewidth=1.4))
     faces = [BLUE if candidate.within_noise else "white" for candidate in candidates]
-    axes.scatter(range(len(means)), means, 49, faces, edgecolors=BLUE, linewidths=1.4, zorder=3, clip_on=False,
-                 urls=[_described(pool, candidate) for candidate in candidates])  # fmt: skip
+    dot = MarkerStyle("o")
+    dots = PathCollection(
+        [dot.get_path().transformed(dot.get_transform())], [49], facecolors=faces, edgecolors=BLUE, linewidths=1.4, zorder=3,
+        offsets=list(zip(positions, means, strict=True)), offset_transform=area.data,
+        urls=[_described(pool, candidate) for candidate in candidates],
+    )  # fmt: skip
+    area.add(dots, IdentityTransform())
+    return area
 
 
-def _draw_robustness(axes: Axes, candidates: Sequence[Candidate]) -> None:
-    frame(axes, 3)
+def _draw_robustness(figure: FigureBase, candidates: Sequence[Candidate]) -> Area:
     values = [nan if candidate.robustness is None else candidate.robustness for candidate in candidates]
-    axes.plot(values, color=GREY, linewidth=1.2, marker="o", markersize=4, clip_on=False)  # NaN interrupts the line
     intervals = {i: c.robustness_interval for i, c in enumerate(candidates) if c.robustness_interval is not None}
-    if intervals:
-        axes.vlines(list(intervals), *zip(*intervals.values(), strict=True), color=GREY, linewidth=1.2, clip_on=False)
+    visible = [value for value in (*values, *chain(*intervals.values())) if not isnan(value)]
+    area = Area(figure, Bbox([[LEFT, FLOOR], [RIGHT, ROBUSTNESS_TOP]]), range(len(candidates)), visible, 3)
+    line = Line2D(range(len(values)), values, color=GREY, linewidth=1.2, marker="o", markersize=4)  # NaN interrupts the line
+    area.add(line)
+    bars = [[(position, low), (position, high)] for position, (low, high) in intervals.items()]
+    area.add(LineCollection(bars, colors=GREY, linewidths=1.2))
+    return area
 
 
-def frame(axes: Axes, most: int) -> None:
-    """Style axes: only the lower edge, and at most `most` + 1 horizontal lines at round values."""
-    axes.spines[["left", "right", "top"]].set_visible(False)
-    axes.spines["bottom"].set_color("#8a8a8a")
-    axes.patch.set_visible(False)
-    axes.margins(0.05, 0.08)
-    axes.tick_params(length=0, labelsize=10, labelcolor=GREY, pad=4)
-    axes.yaxis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
-    axes.ticklabel_format(axis="y", useOffset=False)
-    axes.grid(axis="y", color="#e3e3e3", linewidth=1)
-    axes.set_axisbelow(True)
-
-
-def _mark_choices(axes: Axes, judged: Judged, floor: float) -> None:
-    """Mark the chosen candidates above an axes, with lines down to `floor`; marks of one candidate are side by side."""
+def _mark_choices(area: Area, judged: Judged, floor: float) -> None:
+    """Mark the chosen candidates above an area, with lines down to `floor`; marks of one candidate are side by side."""
     choices = {verdict.selector: verdict.candidate for verdict in judged.verdicts if verdict.selector in MARKED}
     for position, candidate in enumerate(judged.candidates):
         selectors = [selector for selector in MARKED if choices.get(selector) == candidate.key]
         for index, selector in enumerate(selectors):
-            offset, colour = index - (len(selectors) - 1) / 2, selector.mark.colour
-            axes.plot([position], [1], selector.mark.marker, color=colour, markersize=8.5, clip_on=False,
-                      transform=_shifted(axes, 12 * offset, 15), url=f"{selector.label}: epoch {candidate.key}")  # fmt: skip
+            offset, mark = index - (len(selectors) - 1) / 2, selector.mark
+            dot = Line2D([position], [1], marker=mark.marker, linestyle="", color=mark.colour, markersize=8.5,
+                         url=f"{selector.label}: epoch {candidate.key}")  # fmt: skip
+            area.add(dot, area.shifted(area.above, 12 * offset, 15))
             if selector in CONTRASTED:
-                axes.plot([position] * 2, [floor, 1.05], selector.mark.line, color=colour, linewidth=1.2, clip_on=False, zorder=0.6,
-                          transform=_shifted(axes, 3 * offset, 0))  # fmt: skip
+                line = Line2D([position] * 2, [floor, 1.05], linestyle=mark.line, color=mark.colour, linewidth=1.2, zorder=0.6)
+                area.add(line, area.shifted(area.above, 3 * offset, 0))
 
 
-def _shifted(axes: Axes, right: float, up: float) -> Transform:
-    """Return the transform from a position and a share of the axes' height, moved by pixels."""
-    return axes.get_xaxis_transform() + ScaledTranslation(right / 72, up / 72, axes.figure.dpi_scale_trans)
-
-
-def _label_epochs(axes: Axes, labels: Sequence[str]) -> None:
+def _label_epochs(area: Area, labels: Sequence[str]) -> None:
     """Label as many epochs as fit, from the last one backwards."""
     room = (RIGHT - LEFT) * WIDTH * 0.9 / max(1, len(labels) - 1)  # px per epoch
     step = ceil((6 * max(map(len, labels)) + 4) / room)
-    shown = range(len(labels))[::-step]
-    axes.set_xticks(shown, [labels[position] for position in shown])
+    area.label_positions({position: labels[position] for position in range(len(labels))[::-step]})
 
 
 def _described(pool: Pool, candidate: Candidate) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, FigureBase
 from medtransfer.analysis.by_size import SizeCurves, SizePoint
 from medtransfer.records import atomic_path
 from medtransfer.report.format import between, number
-from medtransfer.report.plots.by_epoch import frame
+from medtransfer.report.plots.frame import frame
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 
