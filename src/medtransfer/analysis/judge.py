@@ -1,66 +1,21 @@
 """Judge one pool: its candidates and the choice of each selector, with intervals."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from medtransfer import tracking
 from medtransfer.analysis.model import Candidate, Interval, Judged, Sampling, Verdict
 from medtransfer.analysis.pool import Pool
+from medtransfer.analysis.robustness_draws import Drawn, draw
 from medtransfer.analysis.trials import judge_trial
 from medtransfer.errors import InputError
-from medtransfer.indicators.robustness.pairs import read_pair
-from medtransfer.indicators.robustness.triplet import bootstrap_robustness, standard_error, triplet_losses
 from medtransfer.metrics.transfer import CORRELATIONS, Key, named, regret, tis_random, transferability_indicator_score
-from medtransfer.metrics.uncertainty import (
-    Estimates,
-    confidence_set,
-    draw_groups,
-    estimate,
-    interval,
-    mean_interval,
-    probability_best,
-    tis_interval,
-)  # fmt: skip
-from medtransfer.records import checkpoint_path
+from medtransfer.metrics.uncertainty import Estimates, confidence_set, estimate, mean_interval, probability_best, tis_interval
 from medtransfer.selectors.rules import Choice
 from medtransfer.selectors.selectors import OUTCOME, Selector, selectors_for
-
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Per-image losses and bootstrap draws of the scores of C candidates.
-
-    Attributes:
-        candidates: keys, ascending.
-        losses: (C, N), whose mean over the images is 1 - score.
-        groups: group of each image, (N,).
-        values: draws (B, C) of the scores.
-    """
-
-    candidates: Sequence[Key]
-    losses: Array
-    groups: Sequence[str]
-    values: Array
-
-    def intervals(self, confidence: float) -> dict[Key, Interval]:
-        """Return the percentile interval of each candidate's score."""
-        low, high = interval(self.values, confidence)
-        return dict(zip(self.candidates, zip(low.tolist(), high.tolist(), strict=True), strict=True))
-
-    def rise_to(self, candidate: Key) -> tuple[float, float] | None:
-        """Return the rise of the score from the candidate before, and its standard error over groups."""
-        if candidate not in self.candidates[1:]:
-            return None
-        index = self.candidates.index(candidate)
-        gain = self.losses[index - 1] - self.losses[index]
-        return float(gain.mean()), standard_error(gain, self.groups)
 
 
 def unjudged(pool: Pool, least: float) -> str:
@@ -91,17 +46,34 @@ def unjudged(pool: Pool, least: float) -> str:
 
 
 def judge(pool: Pool, sampling: Sampling) -> Judged:
-    """Judge every candidate, and every selector that can choose in the pool; a single seed gives no intervals."""
+    """Judge a single pool; see `judge_all`."""
+    return next(judge_all([pool], sampling))
+
+
+def judge_all(pools: Iterable[Pool], sampling: Sampling) -> Iterator[Judged]:
+    """Judge every candidate, and every selector that can choose in each pool; a single seed gives no intervals.
+
+    Neighbours with the same score run share what is read of it.
+    """
+    for _, neighbours in groupby(pools, lambda pool: pool.score_run):
+        same = list(neighbours)
+        for pool, drawn in zip(same, draw(same, sampling), strict=True):
+            if isinstance(drawn, InputError):
+                yield _judge(pool, sampling, None, (f"{pool.name}: robustness has no interval: {drawn}",))
+            else:
+                yield _judge(pool, sampling, drawn, ())
+
+
+def _judge(pool: Pool, sampling: Sampling, drawn: Drawn | None, notes: tuple[str, ...]) -> Judged:
     estimates = _estimates(pool)
-    drawn, notes = _draw(pool, sampling)
     candidates = _candidates(pool, estimates, drawn, sampling)
     if reason := unjudged(pool, sampling.least):
         return Judged(pool, candidates, (), {}, reason, notes)
     near = {candidate.key for candidate in candidates if candidate.within_noise}
     choices = [(selector, selector.choose(pool)) for selector in selectors_for(pool)]
+    interval_of = cache(lambda chosen: None if estimates is None else tis_interval(estimates, chosen, sampling.confidence))
     verdicts = [
-        _verdict(pool, selector, choice, near, estimates, drawn, sampling.confidence)
-        for selector, choice in choices if choice is not None
+        _verdict(pool, selector, choice, near, interval_of, drawn) for selector, choice in choices if choice is not None
     ]  # fmt: skip
     scores = {candidate: score for candidate, score in pool.robustness.items() if candidate in pool.means}
     correlations = {name: f(scores, pool.means).value for name, f in CORRELATIONS.items()} if len(scores) > 1 else {}
@@ -115,39 +87,11 @@ def _estimates(pool: Pool) -> Estimates | None:
     return estimate(pool.values, apart={0} if pool.is_series else (), blocked=pool.same_seeds)
 
 
-def _draw(pool: Pool, sampling: Sampling) -> tuple[Drawn | None, tuple[str, ...]]:
-    """Draw robustness where per-image distances are stored; also return notes on missing draws."""
-    if not pool.score_run or not pool.robustness:
-        return None, ()
-    try:
-        losses, groups = _losses(pool)
-    except InputError as error:
-        return None, (f"{pool.name}: robustness has no interval: {error}",)
-    values = bootstrap_robustness(losses, _images_taken(groups, sampling))
-    return Drawn(sorted(pool.robustness), losses, groups, values), ()
-
-
-@lru_cache(maxsize=2)
-def _images_taken(groups: tuple[str, ...], sampling: Sampling) -> Array:
-    """Draw groups of images; the draws depend on the groups only and are shared by all pools that have them."""
-    return draw_groups(groups, sampling.draws, sampling.generator("images", str(len(groups))))
-
-
-def _losses(pool: Pool) -> tuple[Array, tuple[str, ...]]:
-    """Read the triplet loss of every scored candidate and image, (C, N), and the group of each image."""
-    assert pool.score is not None  # only pools with scores have losses
-    key = pool.score.key(pool.fields["mode"])
-    with tracking.artifact_folder(pool.score_run, "scores") as folder:
-        pairs = [read_pair(checkpoint_path(folder, int(epoch)).with_suffix(".npz"), *key) for epoch in sorted(pool.robustness)]
-    losses = np.stack([triplet_losses(d_pos, d_neg, pool.score.margin) for d_pos, d_neg, _ in pairs])
-    return losses, tuple(pairs[0][2])
-
-
 def _candidates(pool: Pool, estimates: Estimates | None, drawn: Drawn | None, sampling: Sampling) -> tuple[Candidate, ...]:
     keys, confidence, metric = list(pool.means), sampling.confidence, pool.metric
     near = keys if estimates is None else confidence_set(estimates, confidence)
     best = None if estimates is None else probability_best(estimates, sampling.draws, sampling.generator(pool.name))
-    intervals = {} if drawn is None else drawn.intervals(confidence)
+    intervals, rises = ({}, {}) if drawn is None else (drawn.intervals(confidence), drawn.rises())
     return tuple(
         Candidate(
             key=key, mean=statistics.mean, std=statistics.std, seeds=statistics.n,
@@ -155,21 +99,21 @@ def _candidates(pool: Pool, estimates: Estimates | None, drawn: Drawn | None, sa
             p_best=None if best is None else float(best[index]), within_noise=key in near,
             scores={name: values[key] for name, values in pool.scores.items() if key in values},
             score_intervals={"robustness": intervals[key]} if key in intervals else {},
-            rise=None if drawn is None else drawn.rise_to(key),
+            rise=rises.get(key),
         )
         for index, (key, statistics) in enumerate(pool.seed_means.items())
     )  # fmt: skip
 
 
 def _verdict(
-    pool: Pool, selector: Selector, choice: Choice[Any], near: set[Key], estimates: Estimates | None, drawn: Drawn | None,
-    confidence: float,
+    pool: Pool, selector: Selector, choice: Choice[Any], near: set[Key], interval_of: Callable[[Key | None], Interval | None],
+    drawn: Drawn | None,
 ) -> Verdict:  # fmt: skip
     if selector.trial:
         return judge_trial(pool, selector, selector.spent(pool, choice))
     means, chosen = pool.means, choice.candidate
     seen = selector.needs == OUTCOME  # chosen by the outcomes, so that their noise is in the choice
-    bounds = None if estimates is None or seen else tis_interval(estimates, chosen, confidence)
+    bounds = None if seen else interval_of(chosen)
     spent = selector.spent(pool, choice)
     if chosen is None:
         average = sum(means.values()) / len(means)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from medtransfer.analysis.evidence import gather
 from medtransfer.analysis.history import with_history
-from medtransfer.analysis.judge import judge
+from medtransfer.analysis.judge import judge_all
 from medtransfer.analysis.model import Analysis, Contrast, Judged, Sampling, Summary
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.pruning import Pruning, cuts_of, over_pools
@@ -27,7 +27,7 @@ def analyse(
         eta: factor of the race that pruning is judged for; 0 for none.
     """
     pools = with_history(pools, sampling.least)
-    judged = [judge(pool, sampling) for pool in track(pools, "report", len(pools), "configurations")]
+    judged = list(track(judge_all(pools, sampling), "report", len(pools), "configurations"))
     notes = [note for pool in judged for note in pool.notes]
     summaries, contrasts = summarise(judged, sampling)
     evidence = gather(sorted(judged, key=lambda pool: pool.name), sampling, mean_over)

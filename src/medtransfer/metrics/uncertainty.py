@@ -210,7 +210,7 @@ def probability_best(estimates: Estimates, draws: int, rng: np.random.Generator)
     return np.asarray((best / best.sum(axis=1, keepdims=True)).mean(axis=0))
 
 
-def draw_groups(groups: Sequence[str], draws: int, rng: np.random.Generator) -> Array:
+def draw_groups(groups: Sequence[str] | Sequence[int], draws: int, rng: np.random.Generator) -> Array:
     """Draw how often each image is taken in each draw when whole groups, such as patients, are resampled, (draws, N).
 
     Args:

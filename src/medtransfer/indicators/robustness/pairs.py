@@ -1,7 +1,7 @@
 """Distances of every image to its second view and to that of its negative, and their stored arrays."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,17 +111,27 @@ def read_pairs(path: Path) -> Pairs:
 
 
 def read_pair(path: Path, distance: str, level: int, pooled: bool) -> tuple[Distances, Distances, Groups]:
-    """Read d_pos and d_neg of one key, float32 (repeats, images) each, and the group of each image.
+    """Read d_pos and d_neg of one key, float32 (repeats, images) each, and the group of each image; errors as `read_distances`."""
+    key = (distance, level, pooled)
+    distances, groups = read_distances(path, [key])
+    return *distances[key], groups
+
+
+def read_distances(path: Path, keys: Collection[Key]) -> tuple[dict[Key, tuple[Distances, Distances]], Groups]:
+    """Read d_pos and d_neg by key, float32 (repeats, images) each, and the group of each image.
 
     Raises:
-        InputError: the file is damaged or lacks them.
+        InputError: the file is damaged or lacks some.
     """
     try:
         with open_arrays(path) as file:
-            d_pos, d_neg = (file[pair_name(side, distance, level, pooled)] for side in ("pos", "neg"))
-            return d_pos, d_neg, file[GROUPS]
+            distances = {key: (file[pair_name("pos", *key)], file[pair_name("neg", *key)]) for key in keys}
+            return distances, file[GROUPS]
     except BROKEN_ARRAYS as error:
+        wanted = " and ".join(
+            f"{distance}, level {level}, {'pooled' if pooled else 'flattened'}" for distance, level, pooled in keys
+        )
         raise InputError(
-            f"expected the per-image distances {distance}, level {level}, {'pooled' if pooled else 'flattened'} in {path}, but "
-            f"they cannot be read ({error}); make it with `medtransfer score`"
+            f"expected the per-image distances {wanted} in {path}, but they cannot be read ({error}); make it with "
+            "`medtransfer score`"
         ) from None

@@ -40,12 +40,19 @@ def robustness(
     Source: Eq. 3.
     """
     losses = _losses(d_pos, d_neg, margins)  # (M, N)
-    return (1.0 - losses.mean(axis=1)).tolist(), _errors(losses, groups).tolist()
+    return (1.0 - losses.mean(axis=1)).tolist(), standard_errors(losses, groups).tolist()
 
 
 def standard_error(values: NDArray[np.float64], groups: ArrayLike | None = None) -> float:
     """Return the standard error of the mean of values (N,) over groups; NaN for a single group."""
-    return float(_errors(values[None], groups)[0])
+    return float(standard_errors(values[None], groups)[0])
+
+
+def standard_errors(values: NDArray[np.float64], groups: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Return the `standard_error` of every row of values (M, N), (M,)."""
+    sums = _sums(values, groups)  # (M, G)
+    count = sums.shape[1]
+    return np.sqrt(np.vecdot(sums, sums) * count / (count - 1)) / values.shape[1] if count > 1 else np.full(len(values), np.nan)
 
 
 def without_each_group(values: NDArray[np.float64], groups: ArrayLike) -> NDArray[np.float64]:
@@ -56,13 +63,6 @@ def without_each_group(values: NDArray[np.float64], groups: ArrayLike) -> NDArra
     sums = _sums(values[None], groups)[0]
     count = len(sums)
     return values.mean() - sums * count / ((count - 1) * len(values)) if count > 1 else np.empty(0)
-
-
-def _errors(values: NDArray[np.float64], groups: ArrayLike | None) -> NDArray[np.float64]:
-    """Return the `standard_error` of every row of values (M, N), (M,)."""
-    sums = _sums(values, groups)  # (M, G)
-    count = sums.shape[1]
-    return np.sqrt(np.vecdot(sums, sums) * count / (count - 1)) / values.shape[1] if count > 1 else np.full(len(values), np.nan)
 
 
 def _sums(values: NDArray[np.float64], groups: ArrayLike | None) -> NDArray[np.float64]:
@@ -118,15 +118,17 @@ class SortedGaps:
         return 1.0 - (self.sums[first] + epsilon * (total - first)) / total
 
 
-def bootstrap_robustness(losses: NDArray[np.float64], taken: NDArray[np.float64]) -> NDArray[np.float64]:
+def bootstrap_robustness(
+    losses: NDArray[np.float64], taken: NDArray[np.float64], images: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Draw the robustness of several checkpoints, the same images for all of them.
 
     Args:
         losses: `triplet_losses` of each image, (E, N).
-        taken: how often each image is taken in each draw, (draws, N); with groups of unequal sizes, the number of images
-            differs between draws.
+        taken: how often each image is taken in each draw, (draws, N).
+        images: number of images of each draw, the sums of `taken`, (draws, 1); they differ with groups of unequal sizes.
 
     Returns:
         (draws, E).
     """
-    return 1.0 - taken @ losses.T / taken.sum(axis=1, keepdims=True)
+    return 1.0 - taken @ losses.T / images

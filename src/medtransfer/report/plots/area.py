@@ -7,7 +7,7 @@ where there are dozens of panels.
 from collections.abc import Sequence
 
 from matplotlib.artist import Artist
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
@@ -31,7 +31,9 @@ class Area:
         data: transform from positions and values.
     """
 
-    def __init__(self, figure: FigureBase, box: Bbox, positions: Sequence[float], values: Sequence[float], most: int) -> None:
+    def __init__(
+        self, figure: Figure | SubFigure, box: Bbox, positions: Sequence[float], values: Sequence[float], most: int
+    ) -> None:
         """Draw the lines and their labels.
 
         Args:
@@ -67,7 +69,7 @@ class Area:
         """Transform from positions, and from shares of the area's height."""
         return blended_transform_factory(self.data, self.shares)
 
-    def _write_values(self, values: Sequence[float]) -> None:
+    def _write_values(self, values: list[float]) -> None:
         formatter = ScalarFormatter(useOffset=False)
         formatter.create_dummy_axis()
         beside = self.shifted(self.data, -PAD, 0)

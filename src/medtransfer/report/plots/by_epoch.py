@@ -6,7 +6,7 @@ from math import ceil, isnan, nan
 
 from markupsafe import Markup
 from matplotlib.collections import LineCollection, PathCollection
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Polygon
@@ -34,7 +34,7 @@ def dice_by_epoch(judged: Judged) -> Markup:
     return to_svg(figure, f"{judged.name}: test {judged.pool.metric.label} and robustness by pretraining epoch")
 
 
-def draw_panel(figure: FigureBase, judged: Judged) -> None:
+def draw_panel(figure: Figure | SubFigure, judged: Judged) -> None:
     """Draw the outcome by epoch with its band of one standard deviation over seeds, robustness with its interval below.
 
     Epochs are equally spaced. Filled dots are within noise of the best checkpoint, hollow ones are not. Marks above the
@@ -56,7 +56,7 @@ def draw_panel(figure: FigureBase, judged: Judged) -> None:
     figure.text(0.012, FLOOR - 0.05, "epoch", color=BLACK)
 
 
-def _draw_outcome(figure: FigureBase, floor: float, pool: Pool, candidates: Sequence[Candidate]) -> Area:
+def _draw_outcome(figure: Figure | SubFigure, floor: float, pool: Pool, candidates: Sequence[Candidate]) -> Area:
     positions, means = range(len(candidates)), [candidate.mean for candidate in candidates]
     spreads = [candidate.std if candidate.seeds > 1 else 0.0 for candidate in candidates]
     low, high = ([mean + sign * std for mean, std in zip(means, spreads, strict=True)] for sign in (-1, 1))
@@ -76,7 +76,7 @@ def _draw_outcome(figure: FigureBase, floor: float, pool: Pool, candidates: Sequ
     return area
 
 
-def _draw_robustness(figure: FigureBase, candidates: Sequence[Candidate]) -> Area:
+def _draw_robustness(figure: Figure | SubFigure, candidates: Sequence[Candidate]) -> Area:
     values = [nan if candidate.robustness is None else candidate.robustness for candidate in candidates]
     intervals = {i: c.robustness_interval for i, c in enumerate(candidates) if c.robustness_interval is not None}
     visible = [value for value in (*values, *chain(*intervals.values())) if not isnan(value)]

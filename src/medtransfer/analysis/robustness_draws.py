@@ -1,0 +1,92 @@
+"""Bootstrap draws of the robustness of scored candidates, from the distances of every image in the store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medtransfer import tracking
+from medtransfer.analysis.model import Interval, Sampling
+from medtransfer.analysis.pool import Pool
+from medtransfer.errors import InputError
+from medtransfer.indicators.robustness.pairs import Groups, read_distances
+from medtransfer.indicators.robustness.triplet import bootstrap_robustness, standard_errors, triplet_losses
+from medtransfer.metrics.transfer import Key
+from medtransfer.metrics.uncertainty import draw_groups, interval
+from medtransfer.records import checkpoint_path
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Per-image losses and bootstrap draws of the scores of C candidates.
+
+    Attributes:
+        candidates: keys, ascending.
+        losses: (C, N), whose mean over the images is 1 - score.
+        groups: group of each image, (N,).
+        values: draws (B, C) of the scores.
+    """
+
+    candidates: Sequence[Key]
+    losses: Array
+    groups: Groups
+    values: Array
+
+    def intervals(self, confidence: float) -> dict[Key, Interval]:
+        """Return the percentile interval of each candidate's score."""
+        low, high = interval(self.values, confidence)
+        return dict(zip(self.candidates, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+
+    def rises(self) -> dict[Key, tuple[float, float]]:
+        """Return the rise of the score from the candidate before, and its standard error over groups; the first has none."""
+        gains = self.losses[:-1] - self.losses[1:]
+        errors = standard_errors(gains, self.groups)
+        return dict(zip(self.candidates[1:], zip(gains.mean(axis=1).tolist(), errors.tolist(), strict=True), strict=True))
+
+
+def draw(pools: Sequence[Pool], sampling: Sampling) -> list[Drawn | InputError | None]:
+    """Draw the robustness of pools that have the same score run, such as the modes of one pretraining, whose files are read once.
+
+    Returns:
+        Of each pool the draws, None if it has no scores, or why its distances cannot be read.
+    """
+    if not pools[0].score_run or not any(pool.robustness for pool in pools):
+        return [None] * len(pools)
+    try:
+        losses, groups = _losses(pools)
+    except InputError as error:
+        return [error] if len(pools) == 1 else [each for pool in pools for each in draw([pool], sampling)]
+    taken = _images_taken(tuple(groups.tolist()), sampling)
+    return [
+        Drawn(sorted(pool.robustness), of_pool, groups, bootstrap_robustness(of_pool, *taken)) if pool.robustness else None
+        for pool, of_pool in zip(pools, losses, strict=True)
+    ]
+
+
+@lru_cache(maxsize=2)
+def _images_taken(groups: tuple[int, ...], sampling: Sampling) -> tuple[Array, Array]:
+    """Draw groups of images, and count the images of each draw; the draws are shared by all pools that have these groups."""
+    taken = draw_groups(groups, sampling.draws, sampling.generator("images", str(len(groups))))
+    return taken, taken.sum(axis=1, keepdims=True)
+
+
+def _losses(pools: Sequence[Pool]) -> tuple[list[Array], Groups]:
+    """Read the triplet loss of every scored candidate and image, (C, N) for each pool, and the group of each image."""
+    setting = pools[0].score  # the score run's
+    assert setting is not None  # only pools with scores have losses
+    keys = [setting.key(pool.fields["mode"]) for pool in pools]
+    rows: list[list[Array]] = [[] for _ in pools]
+    groups: list[Groups] = []
+    with tracking.artifact_folder(pools[0].score_run, "scores") as folder:
+        for epoch in sorted({epoch for pool in pools for epoch in pool.robustness}):
+            scored = [(key, losses) for key, losses, pool in zip(keys, rows, pools, strict=True) if epoch in pool.robustness]
+            path = checkpoint_path(folder, int(epoch)).with_suffix(".npz")
+            distances, of_images = read_distances(path, dict.fromkeys(key for key, _ in scored))
+            groups.append(of_images)
+            for key, losses in scored:
+                losses.append(triplet_losses(*distances[key], setting.margin))
+    return [np.stack(losses) if losses else np.empty(0) for losses in rows], groups[0]
