@@ -149,6 +149,11 @@ class Judged:
         """Verdicts by name of the selector."""
         return {verdict.selector.name: verdict for verdict in self.verdicts}
 
+    @cached_property
+    def fixed(self) -> dict[int, float]:
+        """TIS of the fixed lengths, by length in epochs."""
+        return {verdict.selector.length: verdict.tis for verdict in self.verdicts if verdict.selector.length is not None}
+
     @property
     def has_seeds(self) -> bool:
         """Whether the outcomes have several seeds, and so intervals."""

@@ -165,7 +165,7 @@ def _scores(
     plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, HISTORY, "robustness"}
     scored_by = {metric for run in chosen.values() for metric in run.params.get("scores", "").split()}
     broken = {f"{metric}_{flag}" for metric in {*METRICS.values(), *plain, *scored_by} for flag in UNUSABLE}
-    curves = {metric: tracking.read_curves(ids, metric) for metric in sorted({*METRICS.values(), *broken, *plain, *scored_by})}
+    curves = tracking.read_all_curves(ids, sorted({*METRICS.values(), *broken, *plain, *scored_by}))
     return {
         key: {"score_runs": alike[key], **_score_fields(
             run, setting.pooling, key[FIELDS.index("mode")], {m: curve.get(run.id, {}) for m, curve in curves.items()}

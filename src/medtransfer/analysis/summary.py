@@ -102,7 +102,7 @@ def shared_cost(pools: Sequence[Judged], selector: Selector) -> float:
 
 def at_cost(pools: Sequence[Judged], cost: float) -> list[float]:
     """Return the TIS of fixed lengths of the same mean cost in each pool; empty if a pool has none of that cost."""
-    curves = [{v.selector.length: v.tis for v in pool.verdicts if v.selector.length is not None} for pool in pools]
+    curves = [pool.fixed for pool in pools]
     if not all(curve and min(curve) <= cost <= max(curve) for curve in curves):
         return []
     return [interpolate_fixed(curve, cost) for curve in curves]

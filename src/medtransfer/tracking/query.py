@@ -126,24 +126,32 @@ def read_curve(run_id: str, metric: str) -> dict[int, float]:
 
 
 def read_curves(run_ids: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
-    """Return a metric's values by run and step; a run without the metric has an empty curve.
+    """Return a metric's values by run and step; see `read_all_curves`."""
+    return read_all_curves(run_ids, [metric])[metric]
+
+
+def read_all_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> dict[str, dict[str, dict[int, float]]]:
+    """Return the values of metrics by run and step; a run without a metric has an empty curve of it.
 
     Of several values at a step the latest is used, and of those logged in the same millisecond the largest, as in MLflow.
     """
     client = store.connect()
-    return store.ask(client, lambda client: _read_curves(client, run_ids, metric))
+    return store.ask(client, lambda client: _read_curves(client, run_ids, metrics))
 
 
-def _read_curves(client: "MlflowClient", run_ids: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
+def _read_curves(
+    client: "MlflowClient", run_ids: Sequence[str], metrics: Sequence[str]
+) -> dict[str, dict[str, dict[int, float]]]:  # fmt: skip
     if engine := tables(client):
         from medtransfer.tracking.sql import read_metric_points
 
-        return read_metric_points(engine, run_ids, metric)
-    curves = {}
-    for run_id in run_ids:
-        history = sorted(client.get_metric_history(run_id, metric), key=lambda point: (point.timestamp, *_stored(point.value)))
-        curves[run_id] = dict(sorted({point.step: point.value for point in history}.items()))
-    return curves
+        return read_metric_points(engine, run_ids, metrics)
+    return {metric: {run_id: _read_curve(client, run_id, metric) for run_id in run_ids} for metric in metrics}
+
+
+def _read_curve(client: "MlflowClient", run_id: str, metric: str) -> dict[int, float]:
+    history = sorted(client.get_metric_history(run_id, metric), key=lambda point: (point.timestamp, *_stored(point.value)))
+    return dict(sorted({point.step: point.value for point in history}.items()))
 
 
 def _stored(value: float) -> tuple[float, bool]:

@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
+from itertools import product
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, bindparam, create_engine, inspect, text
@@ -28,7 +29,7 @@ COLUMNS = {
     "latest_metrics": {"run_uuid", "key", "value", "is_nan"},
     "metrics": {"run_uuid", "key", "value", "is_nan", "step", "timestamp"},
 }
-CHUNK = 500  # ids per query, below every database's limit of bound parameters
+CHUNK = 450  # ids and names per query, together below every database's limit of bound parameters
 T = TypeVar("T")
 
 
@@ -94,8 +95,16 @@ def read_run_rows(engine: Engine, tags: dict[str, str], status: str, only: Colle
         runs = connection.execute(text(query), values).all()
         if not runs:  # each further query looks at every run of the store
             return []
-        pairs = {name: _by_run(connection, columns, selection, values, only) for name, columns in _PAIRS.items()}
-    return [{"id": run, "started": started, **{name: table.get(run, {}) for name, table in pairs.items()}} for run, started in runs]
+        known = {} if only is None else {name: value for name, value in tags.items() if name in only}  # the selection's own
+        wanted = None if only is None else set(only) - tags.keys()
+        pairs = {name: _by_run(connection, columns, selection, values, wanted) for name, columns in _PAIRS.items()}
+    return [
+        {
+            "id": run, "started": started, "params": pairs["params"].get(run, {}), "metrics": pairs["metrics"].get(run, {}),
+            "tags": {**known, **pairs["tags"].get(run, {})},
+        }
+        for run, started in runs
+    ]  # fmt: skip
 
 
 def _selection(tags: dict[str, str], status: str) -> tuple[str, dict[str, str]]:
@@ -116,7 +125,15 @@ def _by_run(
     table, _, chosen = columns.partition(": ")
     query = text(f"SELECT p.run_uuid, p.key, {chosen} FROM {table} JOIN runs r ON r.run_uuid = p.run_uuid {selection}")
     if only is not None:
-        query = text(f"{query} AND p.key IN :only").bindparams(bindparam("only", sorted(only), expanding=True))
+        some = bindparam("only", sorted(only), expanding=True)
+        present = (
+            connection.execute(text(f"SELECT DISTINCT p.key FROM {table} WHERE p.key IN :only").bindparams(some)).scalars().all()
+        )
+        if not present:
+            return {}
+        query = text(f"{query} AND p.key IN :only").bindparams(
+            bindparam("only", present, expanding=True)
+        )  # each costs a look-up per run
     values_by_run: dict[str, dict[str, Any]] = defaultdict(dict)
     for run, key, value, is_nan in connection.execute(query, values).cursor.fetchall():  # half the time of SQLAlchemy's rows
         values_by_run[run][key] = math.nan if is_nan else value
@@ -137,15 +154,19 @@ def read_artifact_uri(engine: Engine, run: str) -> str | None:
         return connection.execute(text("SELECT artifact_uri FROM runs WHERE run_uuid = :run"), {"run": run}).scalar()
 
 
-def read_metric_points(engine: Engine, runs: Sequence[str], metric: str) -> dict[str, dict[int, float]]:
-    """Return a metric's values by run and step: the latest at each step, and the largest of equally late ones."""
+def read_metric_points(engine: Engine, runs: Sequence[str], metrics: Sequence[str]) -> dict[str, dict[str, dict[int, float]]]:
+    """Return the values of metrics by run and step: the latest at each step, and the largest of equally late ones."""
     query = text(
-        "SELECT m.run_uuid, m.step, m.value, m.is_nan FROM metrics m WHERE m.key = :key AND m.run_uuid IN :runs "
+        "SELECT m.key, m.run_uuid, m.step, m.value, m.is_nan FROM metrics m WHERE m.key IN :keys AND m.run_uuid IN :runs "
         "ORDER BY m.timestamp, m.value, m.is_nan"
-    ).bindparams(bindparam("runs", expanding=True))
-    curves: dict[str, dict[int, float]] = {run: {} for run in runs}
+    ).bindparams(bindparam("keys", expanding=True), bindparam("runs", expanding=True))
+    curves: dict[str, dict[str, dict[int, float]]] = {metric: {run: {} for run in runs} for metric in metrics}
     with engine.connect() as connection:
-        for begin in range(0, len(runs), CHUNK):
-            for run, step, value, is_nan in connection.execute(query, {"key": metric, "runs": runs[begin : begin + CHUNK]}):
-                curves[run][step] = math.nan if is_nan else value
-    return {run: dict(sorted(points.items())) for run, points in curves.items()}
+        for keys, ids in product(_chunks(metrics), _chunks(runs)):
+            for metric, run, step, value, is_nan in connection.execute(query, {"keys": keys, "runs": ids}):
+                curves[metric][run][step] = math.nan if is_nan else value
+    return {metric: {run: dict(sorted(points.items())) for run, points in by_run.items()} for metric, by_run in curves.items()}
+
+
+def _chunks(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[begin : begin + CHUNK] for begin in range(0, len(names), CHUNK)]
