@@ -1,25 +1,31 @@
 """The figures: what a reader must find, read back from matplotlib's artists, and their SVG on the page."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from io import BytesIO
 from itertools import combinations
 from math import sqrt
 from pathlib import Path
+from typing import TypeVar
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
+from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from medtransfer.analysis.model import Analysis, Judged, Summary
 from medtransfer.report.plots import by_epoch, cost, figure
+from medtransfer.report.plots.area import Area
+from medtransfer.report.plots.frame import frame
 from medtransfer.report.plots.inline import blank, icon, to_svg
 from medtransfer.selectors.marks import BLUE, Mark
 from medtransfer.selectors.selectors import FULL, ORACLE, SELECTORS, fixed
@@ -27,12 +33,11 @@ from medtransfer.selectors.selectors import FULL, ORACLE, SELECTORS, fixed
 pytestmark = pytest.mark.long
 
 Make = Callable[..., Analysis]
+Drawn = TypeVar("Drawn", bound=Artist)
 
 
-def panel(judged: Judged) -> Figure:
-    drawn = blank(by_epoch.WIDTH, by_epoch.HEIGHT)
-    by_epoch.draw_panel(drawn, judged)
-    return drawn
+def panel(judged: Judged) -> list[Area]:
+    return by_epoch.draw_panel(blank(by_epoch.WIDTH, by_epoch.HEIGHT), judged)
 
 
 def front(summaries: tuple[Summary, ...], width: float = 800) -> Figure:
@@ -41,17 +46,26 @@ def front(summaries: tuple[Summary, ...], width: float = 800) -> Figure:
     return drawn
 
 
-def titled(axes: Axes) -> dict[str, Line2D]:
-    return {url: line for line in axes.lines if (url := line.get_url())}
+def titled(lines: Iterable[Line2D]) -> dict[str, Line2D]:
+    return {url: line for line in lines if (url := line.get_url())}
 
 
-def dots(axes: Axes) -> PathCollection:
-    (found,) = [artist for artist in axes.collections if isinstance(artist, PathCollection)]
+def drawn_as(kind: type[Drawn], area: Area) -> list[Drawn]:
+    return [artist for artist in area.artists if isinstance(artist, kind)]
+
+
+def dots(area: Area) -> PathCollection:
+    (found,) = drawn_as(PathCollection, area)
     return found
 
 
-def epoch_labels(drawn: Figure) -> list[str]:
-    return [label.get_text() for label in drawn.axes[-1].get_xticklabels()]
+def curve(area: Area) -> Line2D:
+    (found,) = [line for line in drawn_as(Line2D, area) if len(np.asarray(line.get_xdata())) > 2]
+    return found
+
+
+def epoch_labels(area: Area) -> list[Text]:
+    return [text for text in drawn_as(Text, area) if text.get_verticalalignment() == "top"]
 
 
 def texts(svg: str) -> list[str]:
@@ -60,7 +74,7 @@ def texts(svg: str) -> list[str]:
 
 def test_dots_are_at_the_dice_and_filled_within_noise(small: Analysis):
     judged = small.judged[0]
-    dice = dots(panel(judged).axes[0])
+    dice = dots(panel(judged)[0])
     assert np.asarray(dice.get_offsets()) == pytest.approx(np.array([[i, c.mean] for i, c in enumerate(judged.candidates)]))
     assert [to_hex(face) == BLUE.lower() for face in dice.get_facecolors()] == [c.within_noise for c in judged.candidates]
     for candidate, words in zip(judged.candidates, dice.get_urls(), strict=True):
@@ -70,23 +84,23 @@ def test_dots_are_at_the_dice_and_filled_within_noise(small: Analysis):
 
 def test_the_band_is_one_standard_deviation(small: Analysis):
     candidates = small.judged[0].candidates
-    (band,) = [artist for artist in panel(small.judged[0]).axes[0].collections if not isinstance(artist, PathCollection)]
-    edges = {tuple(vertex) for vertex in np.round(band.get_paths()[0].vertices, 9)}
+    (band,) = drawn_as(Polygon, panel(small.judged[0])[0])
+    edges = {tuple(vertex) for vertex in np.round(band.get_xy(), 9)}
     assert edges == {(i, round(c.mean + sign * c.std, 9)) for i, c in enumerate(candidates) for sign in (-1, 1)}
 
 
 def test_robustness_and_its_intervals_are_below(small: Analysis):
     candidates = small.judged[0].candidates
-    lower = panel(small.judged[0]).axes[1]
-    assert lower.lines[0].get_ydata() == pytest.approx([c.robustness for c in candidates])
-    (bars,) = [artist for artist in lower.collections if isinstance(artist, LineCollection)]
+    lower = panel(small.judged[0])[1]
+    assert curve(lower).get_ydata() == pytest.approx([c.robustness for c in candidates])
+    (bars,) = drawn_as(LineCollection, lower)
     expected = [[[i, bound] for bound in c.robustness_interval or ()] for i, c in enumerate(candidates)]
     assert np.array(bars.get_segments()) == pytest.approx(np.array(expected))
 
 
 def test_every_choice_is_marked_once_at_its_epoch(make: Make):
     judged = make(1, 5).judged[0]
-    marks = titled(panel(judged).axes[0])
+    marks = titled(drawn_as(Line2D, panel(judged)[0]))
     keys = [candidate.key for candidate in judged.candidates]
     names = ("offline", "online", "oracle")
     choices = {name: judged.by_selector[name].candidate for name in names}
@@ -99,41 +113,40 @@ def test_every_choice_is_marked_once_at_its_epoch(make: Make):
 
 def test_lines_lead_from_the_choices_by_robustness_to_the_epochs(make: Make):
     judged = make(1, 5).judged[0]
-    upper, lower = panel(judged).axes
+    upper, lower = panel(judged)
     keys = [candidate.key for candidate in judged.candidates]
     for name in ("offline", "online"):
-        (line,) = [one for one in upper.lines if one.get_color() == SELECTORS[name].mark.colour and not one.get_url()]
+        (line,) = [one for one in drawn_as(Line2D, upper) if one.get_color() == SELECTORS[name].mark.colour and not one.get_url()]
         assert line.get_linestyle() == SELECTORS[name].mark.line
         (x, low), (_, high) = line.get_transform().transform(line.get_xydata())
-        assert low == pytest.approx(lower.bbox.y0) and high > upper.bbox.y1
-        assert x == pytest.approx(upper.transData.transform((keys.index(judged.by_selector[name].candidate), 0))[0], abs=6)
+        assert low == pytest.approx(lower.shares.transform((0, 0))[1]) and high > upper.shares.transform((0, 1))[1]
+        assert x == pytest.approx(upper.data.transform((keys.index(judged.by_selector[name].candidate), 0))[0], abs=6)
 
 
 def test_marks_of_one_epoch_are_side_by_side(small: Analysis):
     judged = small.judged[0]
     same = replace(judged, verdicts=tuple(replace(verdict, candidate=5) for verdict in judged.verdicts))
-    marks = titled(panel(same).axes[0]).values()
+    marks = titled(drawn_as(Line2D, panel(same)[0])).values()
     pixels = sorted(mark.get_transform().transform(mark.get_xydata())[0, 0] * 72 / 100 for mark in marks)
     assert np.diff(pixels) == pytest.approx([12, 12])
 
 
 def test_every_epoch_of_the_paper_is_labelled(make: Make):
-    assert epoch_labels(panel(make(1, 2).judged[0])) == ["300", "250", "200", "150", "100", "50", "20", "5", "1", "0"]
+    labels = epoch_labels(panel(make(1, 2).judged[0])[-1])
+    assert [text.get_text() for text in labels] == ["300", "250", "200", "150", "100", "50", "20", "5", "1", "0"]
 
 
 def test_many_epochs_are_labelled_from_the_last_where_there_is_room(make: Make):
-    drawn = panel(make(1, 2, tuple(range(1000, 1030))).judged[0])
-    labels = epoch_labels(drawn)
-    assert labels[0] == "1029" and 5 < len(labels) < 12
-    drawn.canvas.draw()
-    boxes = [label.get_window_extent() for label in drawn.axes[-1].get_xticklabels()]
+    labels = epoch_labels(panel(make(1, 2, tuple(range(1000, 1030))).judged[0])[-1])
+    assert labels[0].get_text() == "1029" and 5 < len(labels) < 12
+    boxes = [label.get_window_extent() for label in labels]
     assert all(left.x1 < right.x0 for right, left in zip(boxes, boxes[1:], strict=False))
 
 
 def test_without_robustness_dice_fills_the_panel(broken: Analysis, small: Analysis):
-    (alone,) = panel(broken.judged[0]).axes
-    above, _ = panel(small.judged[0]).axes
-    assert alone.get_position().y0 < above.get_position().y0
+    (alone,) = panel(broken.judged[0])
+    above, _ = panel(small.judged[0])
+    assert alone.shares.transform((0, 0))[1] < above.shares.transform((0, 0))[1]
     assert "robustness" not in texts(by_epoch.dice_by_epoch(broken.judged[0]))
     assert "robustness" in texts(by_epoch.dice_by_epoch(small.judged[0]))
 
@@ -143,9 +156,9 @@ def test_no_line_crosses_a_checkpoint_without_robustness(make: Make):
     gap = replace(
         judged, candidates=tuple(replace(c, scores={}, score_intervals={}) if c.key == 5 else c for c in judged.candidates)
     )
-    lower = panel(gap).axes[1]
-    assert np.isnan(lower.lines[0].get_ydata()).tolist() == [False, False, True, False, False]
-    assert sum(len(artist.get_segments()) for artist in lower.collections if isinstance(artist, LineCollection)) == 4
+    lower = panel(gap)[1]
+    assert np.isnan(curve(lower).get_ydata()).tolist() == [False, False, True, False, False]
+    assert [len(bars.get_segments()) for bars in drawn_as(LineCollection, lower)] == [4]
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -154,14 +167,14 @@ def test_any_configuration_is_drawn(make: Make, seeds: int, epochs: tuple[int, .
     judged = make(1, seeds, epochs).judged[0]
     svg = by_epoch.dice_by_epoch(judged)
     assert "nan" not in svg
-    assert len(panel(judged).axes[0].collections) == (2 if seeds > 1 else 1)  # the band, and the dots
+    assert len(drawn_as(Polygon, panel(judged)[0])) == (1 if seeds > 1 else 0)  # the band
     assert str(epochs[-1]) in texts(svg)
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_checkpoints_are_drawn(small: Analysis, count: int):
     judged = replace(small.judged[0], candidates=small.judged[0].candidates[:count], verdicts=())
-    assert [len(dots(axes).get_offsets()) for axes in panel(judged).axes[:1]] == [1] * count
+    assert [len(dots(area).get_offsets()) for area in panel(judged)[:1]] == [1] * count
     assert ("nothing was fine-tuned" in texts(by_epoch.dice_by_epoch(judged))) == (count == 0)
 
 
@@ -169,6 +182,27 @@ def test_equal_values_are_drawn(small: Analysis):
     equal = {"mean": 0.0, "std": 0.0, "scores": {"robustness": 0.5}, "score_intervals": {}}
     candidates = tuple(replace(candidate, **equal) for candidate in small.judged[0].candidates)
     assert "nan" not in by_epoch.dice_by_epoch(replace(small.judged[0], candidates=candidates))
+
+
+@pytest.mark.parametrize("values", [[0.7, 0.85, 0.8], [0.31, 0.305, 0.3068], [0.0, 0.0, 0.0], [0.5], [3.2, 41.7, 12.0]])
+def test_an_area_has_the_range_the_lines_and_the_labels_of_axes(values: list[float]):
+    """Matplotlib's own axes at the same place, with the same style."""
+    one, other = blank(320, 232), blank(320, 232)
+    axes = one.add_axes((0.125, 0.2, 0.8, 0.6))
+    frame(axes, 4)
+    axes.plot(values)
+    one.canvas.draw()
+    area = Area(other, Bbox([[0.125, 0.2], [0.925, 0.8]]), range(len(values)), values, 4)
+    other.canvas.draw()
+    assert (*area.view.min, *area.view.max) == pytest.approx((*axes.viewLim.min, *axes.viewLim.max))
+    assert area.data.transform((0, 0)) == pytest.approx(axes.transData.transform((0, 0)))
+    low, high = axes.get_ylim()
+    expected = [label for label in axes.get_yticklabels() if low <= label.get_position()[1] <= high]
+    labels = drawn_as(Text, area)
+    assert len(labels) > 1 and [text.get_text() for text in labels] == [text.get_text() for text in expected]
+    assert [line.get_ydata()[0] for line in drawn_as(Line2D, area)] == [text.get_position()[1] for text in expected]
+    for text, same in zip(labels, expected, strict=True):
+        assert text.get_window_extent().extents == pytest.approx(same.get_window_extent().extents)
 
 
 def test_the_front_joins_fixed_lengths_straight_in_epochs():
@@ -184,7 +218,7 @@ def test_the_front_joins_fixed_lengths_straight_in_epochs():
 
 def test_the_front_shows_every_way_of_choosing_with_its_interval(paperlike: Analysis):
     axes = front(paperlike.summaries).axes[0]
-    marks = titled(axes)
+    marks = titled(axes.lines)
     shown = [summary for summary in paperlike.summaries if summary.selector not in (FULL, ORACLE)]
     assert marks.keys() == {cost.described(summary) for summary in shown}
     bars = {(*line.get_xdata(), *line.get_ydata()) for line in axes.lines if not line.get_url()}
@@ -238,8 +272,8 @@ def test_a_last_checkpoint_that_is_no_fixed_length_is_marked(paperlike: Analysis
 
 def test_a_front_of_ways_without_fixed_lengths_has_round_epochs(paperlike: Analysis):
     others = tuple(summary for summary in paperlike.summaries if summary.selector.length is None)
-    labels = epoch_labels(front(others))
-    assert labels[0] == "300" and len(labels) > 2
+    labels = front(others).axes[0].get_xticklabels()
+    assert labels[0].get_text() == "300" and len(labels) > 2
 
 
 def test_an_empty_front_is_no_picture():

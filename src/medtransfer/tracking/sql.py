@@ -87,7 +87,7 @@ def read_run_rows(engine: Engine, tags: dict[str, str], status: str, only: Colle
         engine: engine of the database.
         tags: tags that the runs must have.
         status: status of the runs.
-        only: names of the params, metrics and tags to read, None for all.
+        only: names of the params, metrics and further tags to read, None for all.
     """
     selection, values = _selection(tags, status)
     with engine.connect() as connection:
@@ -95,13 +95,12 @@ def read_run_rows(engine: Engine, tags: dict[str, str], status: str, only: Colle
         runs = connection.execute(text(query), values).all()
         if not runs:  # each further query looks at every run of the store
             return []
-        known = {} if only is None else {name: value for name, value in tags.items() if name in only}  # the selection's own
-        wanted = None if only is None else set(only) - tags.keys()
-        pairs = {name: _by_run(connection, columns, selection, values, wanted) for name, columns in _PAIRS.items()}
+        unknown = None if only is None else set(only) - tags.keys()
+        params, own, metrics = (_by_run(connection, columns, selection, values, unknown) for columns in _PAIRS)
     return [
         {
-            "id": run, "started": started, "params": pairs["params"].get(run, {}), "metrics": pairs["metrics"].get(run, {}),
-            "tags": {**known, **pairs["tags"].get(run, {})},
+            "id": run, "started": started, "params": params.get(run, {}), "metrics": metrics.get(run, {}),
+            "tags": {**tags, **own.get(run, {})},
         }
         for run, started in runs
     ]  # fmt: skip
@@ -116,7 +115,7 @@ def _selection(tags: dict[str, str], status: str) -> tuple[str, dict[str, str]]:
     return f"JOIN experiments e ON e.experiment_id = r.experiment_id {joins} {where}", {**values, "status": status}
 
 
-_PAIRS = {"params": "params p: p.value, 0", "tags": "tags p: p.value, 0", "metrics": "latest_metrics p: p.value, p.is_nan"}
+_PAIRS = ("params p: p.value, 0", "tags p: p.value, 0", "latest_metrics p: p.value, p.is_nan")  # table: value, is NaN
 
 
 def _by_run(
@@ -125,19 +124,20 @@ def _by_run(
     table, _, chosen = columns.partition(": ")
     query = text(f"SELECT p.run_uuid, p.key, {chosen} FROM {table} JOIN runs r ON r.run_uuid = p.run_uuid {selection}")
     if only is not None:
-        some = bindparam("only", sorted(only), expanding=True)
-        present = (
-            connection.execute(text(f"SELECT DISTINCT p.key FROM {table} WHERE p.key IN :only").bindparams(some)).scalars().all()
-        )
-        if not present:
+        existing = _existing(connection, table, only)
+        if not existing:
             return {}
-        query = text(f"{query} AND p.key IN :only").bindparams(
-            bindparam("only", present, expanding=True)
-        )  # each costs a look-up per run
+        query = text(f"{query} AND p.key IN :only").bindparams(bindparam("only", existing, expanding=True))
     values_by_run: dict[str, dict[str, Any]] = defaultdict(dict)
     for run, key, value, is_nan in connection.execute(query, values).cursor.fetchall():  # half the time of SQLAlchemy's rows
         values_by_run[run][key] = math.nan if is_nan else value
     return values_by_run
+
+
+def _existing(connection: Connection, table: str, names: Collection[str]) -> list[str]:
+    """Return the names that any run has in a table; each further one would cost a search per run."""
+    query = text(f"SELECT DISTINCT p.key FROM {table} WHERE p.key IN :names").bindparams(bindparam("names", expanding=True))
+    return list(connection.execute(query, {"names": sorted(names)}).scalars())
 
 
 def read_deleted_experiments(engine: Engine) -> list[tuple[str, str]]:

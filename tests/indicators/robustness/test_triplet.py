@@ -280,11 +280,14 @@ def test_sorted_gaps_by_hand():
 def test_robustness_of_draws_has_the_bootstrap_variance():
     losses = np.array([[0.0, 0.3, 0.9], [0.5, 0.5, 0.5]])
     taken = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 2.0], [3.0, 0.0, 0.0]])
-    assert bootstrap_robustness(losses, taken) == pytest.approx(np.array([[0.6, 0.5], [0.3, 0.5], [1.0, 0.5]]))
-    assert bootstrap_robustness(losses[:1], np.array([[2.0, 2.0, 1.0]])) == pytest.approx(1 - 1.5 / 5)  # 5 images were taken
+    assert bootstrap_robustness(losses, taken, np.full((3, 1), 3.0)) == pytest.approx(
+        np.array([[0.6, 0.5], [0.3, 0.5], [1.0, 0.5]])
+    )
+    unequal = bootstrap_robustness(losses[:1], np.array([[2.0, 2.0, 1.0]]), np.array([[5.0]]))
+    assert unequal == pytest.approx(1 - 1.5 / 5)  # 5 images were taken
     losses = np.random.default_rng(1).random((1, 40)).repeat(2, axis=0)
     losses[1] += 0.1
-    drawn = bootstrap_robustness(losses, draw_groups(alone(40), 20_000, np.random.default_rng(0)))
+    drawn = bootstrap_robustness(losses, draw_groups(alone(40), 20_000, np.random.default_rng(0)), np.full((20_000, 1), 40.0))
     assert drawn[:, 0].mean() == pytest.approx(1 - losses[0].mean(), abs=2e-3)
     assert drawn[:, 0].std() == pytest.approx(losses[0].std() / np.sqrt(40), rel=0.03)
     assert drawn[:, 0] - drawn[:, 1] == pytest.approx(np.full(20_000, 0.1))
@@ -294,7 +297,8 @@ def test_robustness_of_drawn_groups_has_the_error_over_groups():
     rng = np.random.default_rng(2)
     groups = np.repeat(np.arange(50), 4)
     losses = rng.random((1, 200)) + rng.normal(0, 0.5, 50)[groups]
-    drawn = bootstrap_robustness(losses, draw_groups([f"p{group}" for group in groups], 20_000, rng))
+    taken = draw_groups([f"p{group}" for group in groups], 20_000, rng)
+    drawn = bootstrap_robustness(losses, taken, np.full((20_000, 1), 200.0))
     assert drawn.std() == pytest.approx(standard_error(losses[0], groups), rel=0.03)
 
 

@@ -29,6 +29,7 @@ class Area:
         view: lowest and highest position and value that are visible.
         shares: transform from shares of the area's width and height.
         data: transform from positions and values.
+        artists: what was drawn.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Area:
         margins = [share * (high - low) for share, (low, high) in zip(MARGINS, sides, strict=True)]
         (left, right), (low, high) = [(a - margin, b + margin) for margin, (a, b) in zip(margins, sides, strict=True)]
         self.figure, self.view = figure, Bbox([[left, low], [right, high]])
+        self.artists: list[Artist] = []
         self.shares: Transform = BboxTransformTo(box) + figure.transSubfigure
         self.data: Transform = BboxTransformFrom(self.view) + self.shares
         round_values = [value for value in locator.tick_values(low, high) if low <= value <= high]
@@ -58,7 +60,7 @@ class Area:
     def add(self, artist: Artist, transform: Transform | None = None) -> None:
         """Draw an artist, placed by positions and values unless by another transform; it may reach beyond the area."""
         artist.set_transform(transform or self.data)
-        self.figure.add_artist(artist)
+        self.artists.append(self.figure.add_artist(artist))
 
     def shifted(self, transform: Transform, right: float, up: float) -> Transform:
         """Return a transform moved by points."""

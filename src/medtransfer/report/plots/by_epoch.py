@@ -34,26 +34,30 @@ def dice_by_epoch(judged: Judged) -> Markup:
     return to_svg(figure, f"{judged.name}: test {judged.pool.metric.label} and robustness by pretraining epoch")
 
 
-def draw_panel(figure: Figure | SubFigure, judged: Judged) -> None:
+def draw_panel(figure: Figure | SubFigure, judged: Judged) -> list[Area]:
     """Draw the outcome by epoch with its band of one standard deviation over seeds, robustness with its interval below.
 
     Epochs are equally spaced. Filled dots are within noise of the best checkpoint, hollow ones are not. Marks above the
     panel show the choices; those by robustness have lines below them.
+
+    Returns:
+        The area of the outcome and that of robustness, as far as there are any.
     """
     candidates = judged.candidates
     if not candidates:
         figure.text(0.5, 0.5, "nothing was fine-tuned", ha="center", va="center", color=GREY)
-        return
+        return []
     scored = any(candidate.robustness is not None for candidate in candidates)
     floor = OUTCOME_FLOOR if scored else FLOOR
-    upper = lowest = _draw_outcome(figure, floor, judged.pool, candidates)
+    areas = [_draw_outcome(figure, floor, judged.pool, candidates)]
     figure.text(0.012, TOP + 0.045, judged.pool.metric.label, color=BLACK)
     if scored:
-        lowest = _draw_robustness(figure, candidates)
+        areas.append(_draw_robustness(figure, candidates))
         figure.text(0.012, ROBUSTNESS_TOP + 0.025, "robustness", color=BLACK)
-    _mark_choices(upper, judged, (FLOOR - floor) / (TOP - floor))
-    _label_epochs(lowest, [str(candidate.key) for candidate in candidates])
+    _mark_choices(areas[0], judged, (FLOOR - floor) / (TOP - floor))
+    _label_epochs(areas[-1], [str(candidate.key) for candidate in candidates])
     figure.text(0.012, FLOOR - 0.05, "epoch", color=BLACK)
+    return areas
 
 
 def _draw_outcome(figure: Figure | SubFigure, floor: float, pool: Pool, candidates: Sequence[Candidate]) -> Area:
