@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from medtransfer import tracking
-from medtransfer.analysis.judge import judge
+from medtransfer.analysis.judge import judge, judge_all
 from medtransfer.analysis.model import Sampling, Summary
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.summary import analyse
@@ -103,7 +103,13 @@ def test_means_go_over_shared_seeds_unless_every_seed_is_wanted() -> None:
 
 
 @pytest.fixture
-def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
+def fetched() -> list[str]:
+    """Return the score runs whose files are fetched, in order."""
+    return []
+
+
+@pytest.fixture
+def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fetched: list[str]) -> Pool:
     """Return a configuration whose per-image distances lie in the store: epoch 5 is barely ahead of epoch 1."""
     rng = np.random.default_rng(0)
     scores = {}
@@ -111,16 +117,49 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
         d_pos, d_neg = rng.normal(level, 0.2, (1, 40)).clip(0), np.full((1, 40), 0.5)
         path = checkpoint_path(tmp_path, epoch).with_suffix(".npz")
         arrays = {pair_name(side, "cosine", -2, True): d for side, d in (("pos", d_pos), ("neg", d_neg))}
-        np.savez(path, **arrays, **{GROUPS: np.repeat(np.arange(10), 4)})
+        flat = {pair_name(side, "cosine", -2, False): d for side, d in (("pos", d_pos + 0.1), ("neg", d_neg))}
+        np.savez(path, **arrays, **flat, **{GROUPS: np.repeat(np.arange(10), 4)})
         scores[epoch] = robustness(d_pos, d_neg, [0.5])[0][0]
 
     @contextmanager
     def folder(run: str, name: str) -> Iterator[Path]:
-        assert (run, name) == ("run", "scores")
+        assert name == "scores"
+        fetched.append(run)
         yield tmp_path
 
     monkeypatch.setattr(tracking, "artifact_folder", folder)
     return pool(scores=scores, score_run="run", score=POOLED)
+
+
+def in_both_modes(stored: Pool, **changed: Any) -> list[Pool]:
+    """Return it in both modes, of which the frozen encoder has pooled features, by the paper's rule."""
+    rule = replace(POOLED, pooling="frozen")
+    return [replace(stored, score=rule, fields={**stored.fields, "mode": mode}, **changed) for mode in ("decoder", "full")]
+
+
+def test_both_modes_of_a_score_run_read_it_once_and_are_judged_as_alone(stored: Pool, fetched: list[str]) -> None:
+    modes = in_both_modes(stored)
+    other = replace(modes[0], score_run="other", scores={"robustness": {0: 0.5, 5: 0.6}})
+    together = list(judge_all([*modes, other, pool(name="sun")], SAMPLING))
+    assert fetched == ["run", "other"]
+    assert together[:3] == [judge(one, SAMPLING) for one in (*modes, other)]
+    decoder, full, partly, unscored = ([c.robustness_interval for c in judged.candidates] for judged in together)
+    for pooled, flat in zip(decoder, full, strict=True):
+        assert pooled and flat and flat[0] < pooled[0] and flat[1] < pooled[1]  # its positives are .1 farther away
+    assert [bounds is not None for bounds in partly] == [True, False, True, False]
+    assert unscored == [None] * 4
+
+
+def test_distances_that_one_mode_lacks_are_read_for_the_other(stored: Pool, tmp_path: Path) -> None:
+    path = checkpoint_path(tmp_path, 5).with_suffix(".npz")
+    with np.load(path) as file:
+        kept = {name: file[name] for name in file if "flat" not in name}
+    np.savez(path, **kept)
+    decoder, full = judge_all(in_both_modes(stored), SAMPLING)
+    assert decoder.notes == () and all(candidate.robustness_interval for candidate in decoder.candidates)
+    (note,) = full.notes
+    assert "robustness has no interval: expected the per-image distances cosine, level -2, flattened in" in note
+    assert all(candidate.robustness_interval is None for candidate in full.candidates)
 
 
 def test_robustness_has_an_interval_where_distances_are_stored(stored: Pool) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
 from sqlalchemy.pool import NullPool
 
 from medtransfer import tracking
@@ -72,6 +72,20 @@ def test_only_what_is_asked_for_is_given(way: str):
     assert (found.params, found.metrics, found.tags) == ({"seed": "5"}, {"dice": 0.5}, {**kept, "mine": "C1"})
     (found,) = tracking.read_runs("score", only=())
     assert (found.params, found.metrics, found.tags) == ({}, {}, kept)
+
+
+def test_names_that_no_run_has_are_not_sought_in_each(workplace: Path):
+    finish("c1", point("dice", 0.5), lr=1e-3)
+    engine = tracking_sql.open_tables(tracking.store_uri())
+    assert engine is not None
+    sent: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda c, cursor, statement, *rest: sent.append(statement))
+    assert tracking_sql.read_run_rows(engine, {tracking.STAGE: "finetune"}, "FINISHED", None) == []
+    assert len(sent) == 1  # there are no runs to read anything of
+    sent.clear()
+    (row,) = tracking_sql.read_run_rows(engine, {tracking.STAGE: "score"}, "FINISHED", {"lr", "unheard_of"})
+    assert (row["params"], row["tags"], row["metrics"]) == ({"lr": "0.001"}, {tracking.STAGE: "score"}, {})
+    assert sum("JOIN" in statement for statement in sent) == 2  # the runs, and their params
 
 
 def test_runs_are_read_by_cell_stage_and_status(way: str):
@@ -179,6 +193,8 @@ def test_metrics_and_curves(way: str, monkeypatch: pytest.MonkeyPatch):
     assert tracking.read_curves([run_id, *ids], "fall") == expected
     assert tracking.read_curves(ids[:2], "unheard_of") == {ids[0]: {}, ids[1]: {}}
     assert tracking.read_curves([], "fall") == {}
+    metrics = ["fall", "unheard_of", "dice"]
+    assert tracking.read_all_curves(ids, metrics) == {metric: tracking.read_curves(ids, metric) for metric in metrics}
 
 
 @pytest.mark.parametrize("backwards", [False, True])

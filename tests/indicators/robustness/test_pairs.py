@@ -5,7 +5,7 @@ import pytest
 
 from medtransfer.errors import InputError
 from medtransfer.indicators.robustness import DISTANCES
-from medtransfer.indicators.robustness.pairs import GROUPS, Pairs, pair_name, read_pair, read_pairs, write_pairs
+from medtransfer.indicators.robustness.pairs import GROUPS, Pairs, pair_name, read_distances, read_pair, read_pairs, write_pairs
 from medtransfer.records import write_values
 
 COUNTS = {(level, pooled): {"zero": 3, "constant": 4} for level in (-2, -1) for pooled in (False, True)}
@@ -41,6 +41,18 @@ def test_a_pair_of_arrays_is_read_alone(pairs, tmp_path):
     assert groups.tolist() == [0, 0, 1, 1, 2]
     with pytest.raises(InputError, match="level -9, flattened in .* cannot be read"):
         read_pair(tmp_path / "epoch-020.npz", "l2", -9, False)
+
+
+def test_distances_of_several_keys_are_read_at_once(pairs, tmp_path):
+    write_pairs(tmp_path / "epoch-020.npz", pairs)
+    keys = [("l2", -1, True), ("l2", -1, False)]
+    distances, groups = read_distances(tmp_path / "epoch-020.npz", keys)
+    assert list(distances) == keys and groups.tolist() == [0, 0, 1, 1, 2]
+    for key in keys:
+        np.testing.assert_array_equal(distances[key][0], pairs.d_pos[key])
+        np.testing.assert_array_equal(distances[key][1], pairs.d_neg[key])
+    with pytest.raises(InputError, match="l2, level -1, pooled and l2, level -9, pooled in .* cannot be read"):
+        read_distances(tmp_path / "epoch-020.npz", [keys[0], ("l2", -9, True)])
 
 
 def test_the_scores_are_the_formula_on_the_pairs(pairs):

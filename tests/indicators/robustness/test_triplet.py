@@ -18,6 +18,7 @@ from medtransfer.indicators.robustness.triplet import (
     bootstrap_robustness,
     robustness,
     standard_error,
+    standard_errors,
     triplet_losses,
     without_each_group,
 )
@@ -300,6 +301,14 @@ def test_robustness_of_drawn_groups_has_the_error_over_groups():
     taken = draw_groups([f"p{group}" for group in groups], 20_000, rng)
     drawn = bootstrap_robustness(losses, taken, np.full((20_000, 1), 200.0))
     assert drawn.std() == pytest.approx(standard_error(losses[0], groups), rel=0.03)
+
+
+@pytest.mark.parametrize("groups", [None, ["a", "a", "b", "c", "c", "c"], ["a"] * 6])
+def test_the_errors_of_rows_are_those_of_each(groups):
+    rows = np.random.default_rng(3).random((4, 6))
+    assert standard_errors(rows, groups) == pytest.approx([standard_error(row, groups) for row in rows], nan_ok=True)
+    if groups is None:
+        assert standard_errors(rows) == pytest.approx(stats.sem(rows, axis=1))
 
 
 @pytest.mark.parametrize("groups", [np.repeat(np.arange(5), 4), np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3])])
