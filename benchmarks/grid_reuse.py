@@ -6,7 +6,6 @@ of the first seed are done by the command itself; those of the other seeds are t
 directly. The times are those of all processes of the command, workers included.
 """
 
-import argparse
 import contextlib
 import ctypes
 import json
@@ -24,7 +23,8 @@ from typing import Any
 import yaml
 
 from medtransfer.records import Cell
-from report_20k import _copies
+from report_20k import copy_rows
+from versions import named, parser
 
 CHECKPOINTS, MODES, SEEDS = 10, 2, 1000
 GOAL = 10.0  # seconds of processors
@@ -72,8 +72,8 @@ def _insert(store: sqlite3.Connection, cell: str, others: list[tuple[Mapping[str
     for table in ("runs", "tags", "params", "latest_metrics", "metrics"):
         columns = [line[1] for line in store.execute(f"PRAGMA table_info({table})")]
         rows = [dict(zip(columns, row, strict=True)) for row in store.execute(f"SELECT * FROM {table} WHERE run_uuid = ?", [run])]
-        copies = list(_copies(table, rows, others))
-        if table == "tags":  # a copy's own key, where `_copies` writes a digest of its params
+        copies = list(copy_rows(table, rows, others))
+        if table == "tags":  # a copy's own key, where `copy_rows` writes a digest of its params
             key, value = columns.index("key"), columns.index("value")
             keys = [others[number // len(rows)][0]["key"] for number in range(len(copies))]
             for copy, own in zip(copies, keys, strict=True):
@@ -102,12 +102,10 @@ def processor_seconds(place: Path, sources: str) -> float:
 
 def main() -> None:
     """Make the study, run the command on it, and print the seconds."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--runs", type=int, default=3)
+    options = parser(__doc__)
     options.add_argument("--seeds", type=int, default=SEEDS)
-    options.add_argument("--sources", type=Path, help="the `src` of another version")
     chosen = options.parse_args()
-    versions = {"": str(Path("src").resolve())} | ({"other version: ": str(chosen.sources.resolve())} if chosen.sources else {})
+    versions = named(chosen)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

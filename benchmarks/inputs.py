@@ -1,5 +1,6 @@
-"""Made-up inputs of benchmarks on disk: a prepared target, a folder of pictures."""
+"""Made-up inputs of benchmarks: a prepared target, a folder of pictures, outcomes and distances of a pretraining."""
 
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from medtransfer.indicators.robustness.pairs import Pairs
 from medtransfer.records import INDEX_COLUMNS, PreparedTarget, TargetInfo
 
 CLASSES = 3
+EPOCHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
+KEYS = tuple(product(("cosine", "pearson", "l2", "euclidean"), (-1, -2, -3, -4), (False, True)))
 PICTURE = (375, 500)  # ImageNet's usual size, (height, width) in pixels
 DRAWN = 1000  # pictures
 GRAIN = 23.0  # grey levels of noise at which such a picture has the mean size of ImageNet's files, 110 kB
@@ -71,3 +75,20 @@ def write_pictures(folder: Path, count: int, classes: int = 10) -> Path:
             file.hardlink_to(written[number % DRAWN])
         written.append(file)
     return folder
+
+
+def gain(epoch: int) -> float:
+    """Return the progress of a pretraining at an epoch, from 0 to 1."""
+    return float(np.log1p(epoch) / np.log1p(EPOCHS[-1]))
+
+
+def draw_dice(rng: np.random.Generator, epoch: int, peak: float) -> float:
+    """Draw the Dice after fine-tuning from an epoch; it rises until the progress is `peak`, and then falls a little."""
+    return 0.85 - 0.2 * (gain(epoch) - peak) ** 2 + float(rng.normal(0, 0.003))
+
+
+def draw_pairs(rng: np.random.Generator, images: int, gap: Callable[[], float]) -> Pairs:
+    """Draw the distances of images at every key, each image a group; `gap` returns how much farther the negatives are."""
+    d_pos = {key: np.abs(rng.normal(0.5, 0.2, (1, images))).astype(np.float32) for key in KEYS}
+    d_neg = {key: (near + rng.normal(gap(), 0.3, (1, images))).astype(np.float32) for key, near in d_pos.items()}
+    return Pairs(d_pos, d_neg, [str(image) for image in range(images)], np.arange(images))

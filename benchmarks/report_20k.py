@@ -1,13 +1,12 @@
 """Processor time of the report on a made-up store of 20,000 fine-tunings, relative to 6 s, and of reading it, to MLflow's client.
 
 Run it from the project's folder: `PYTHONPATH=src python benchmarks/report_20k.py`. `--sources` names the `src` of another version
-to compare with, which is timed alternately and must write the same report. The store has 400 configurations (10 encoders,
-2 origins, 10 targets, 2 modes) of 10 epochs and 5 seeds, and their 200 score runs. One run of each kind is written as the stages do
-it; the others are its rows with other values, inserted into the database directly, since writing them through MLflow takes ten
-minutes. All score runs share one folder of per-image distances of 500 images, which is read again for each.
+to compare with, which is timed alternately and must write the same report, apart from pictures. The store has 400 configurations
+(10 encoders, 2 origins, 10 targets, 2 modes) of 10 epochs and 5 seeds, and their 200 score runs. One run of each kind is written as
+the stages do it; the others are its rows with other values, inserted into the database directly, since writing them through MLflow
+takes ten minutes. All score runs share one folder of per-image distances of 500 images, which is read again for each.
 """
 
-import argparse
 import os
 import shutil
 import sqlite3
@@ -20,19 +19,18 @@ from typing import Any
 
 import numpy as np
 
+from inputs import EPOCHS, draw_dice, draw_pairs, gain
 from medtransfer import tracking
 from medtransfer.cli import quiet_libraries
 from medtransfer.hashing import digest
-from medtransfer.indicators.robustness.pairs import Pairs, write_pairs
+from medtransfer.indicators.robustness.pairs import write_pairs
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.seeds import derive_seed
-from reuse import processor_seconds
+from versions import conclude, in_turn, named, parser, run_on_store
 
-EPOCHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
 ENCODERS = tuple(f"encoder{number}" for number in range(10))
 TARGETS = tuple(f"target{number}" for number in range(10))
 ORIGINS, MODES, SEEDS, IMAGES = ("simple", "advanced"), ("full", "decoder"), (1, 2, 3, 4, 5), 500
-KEYS = tuple(product(("cosine", "pearson", "l2", "euclidean"), (-1, -2, -3, -4), (False, True)))
 SETTING = RobustnessSetting("cosine", 0.5, -2, "frozen")
 OVERLAP = ("dice", "jaccard", "mcc", "precision", "sensitivity", "specificity", "average_precision", "hd95")
 METRICS = {f"{name}{part}": 0.5 for name in OVERLAP for part in ("", "_class_1", "_class_2", "_class_3")}
@@ -41,11 +39,6 @@ RECIPE = {"train_epochs": 150, "epoch_steps": None, "batch_size": 24, "lr": 0.05
 NEEDED = ("source", "origin", "encoder", "target", "mode", "pretraining", "data", "protocol", "epoch", "seed", "primary", "dice")
 GOAL = 6.0  # seconds of processors
 Values = Mapping[str, Any]
-
-
-def gain(epoch: int) -> float:
-    """Progress of a pretraining at an epoch, from 0 to 1."""
-    return float(np.log1p(epoch) / np.log1p(EPOCHS[-1]))
 
 
 def series_params(target: str, encoder: str, origin: str) -> dict[str, Any]:
@@ -61,8 +54,8 @@ def tuned() -> Iterator[tuple[Values, Values]]:
         peak = rng.uniform(0.5, 1.0)
         shared = {**series_params(target, encoder, origin), "mode": mode, "protocol": "p", "primary": "dice", **RECIPE}
         for epoch, seed in product(EPOCHS, SEEDS):
-            dice = 0.85 - 0.2 * (gain(epoch) - peak) ** 2 + float(rng.normal(0, 0.003))
-            yield {**shared, "epoch": epoch, "seed": seed, "weights": digest([encoder, origin, epoch], 12)}, {"dice": dice}
+            own = {"epoch": epoch, "seed": seed, "weights": digest([encoder, origin, epoch], 12)}
+            yield {**shared, **own}, {"dice": draw_dice(rng, epoch, peak)}
 
 
 def scored() -> Iterator[Values]:
@@ -75,10 +68,7 @@ def write_distances(folder: Path) -> None:
     """Write the per-image distances of every epoch; their gaps widen with it."""
     rng = np.random.default_rng(0)
     for epoch in EPOCHS:
-        d_pos = {key: np.abs(rng.normal(0.5, 0.2, (1, IMAGES))).astype(np.float32) for key in KEYS}
-        d_neg = {key: (near + rng.normal(0.6 * gain(epoch), 0.3, (1, IMAGES))).astype(np.float32) for key, near in d_pos.items()}
-        pairs = Pairs(d_pos, d_neg, [str(image) for image in range(IMAGES)], np.arange(IMAGES))
-        write_pairs(folder / f"epoch-{epoch:03d}.npz", pairs)
+        write_pairs(folder / f"epoch-{epoch:03d}.npz", draw_pairs(rng, IMAGES, lambda epoch=epoch: 0.6 * gain(epoch)))
 
 
 def write_first(folder: Path) -> None:
@@ -101,10 +91,11 @@ def copy_run(store: sqlite3.Connection, first: str, others: list[tuple[Values, V
         columns = [line[1] for line in store.execute(f"PRAGMA table_info({table})")]
         rows = [dict(zip(columns, row, strict=True)) for row in store.execute(f"SELECT * FROM {table} WHERE run_uuid = ?", [first])]
         insert = f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})"
-        store.executemany(insert, _copies(table, rows, others))
+        store.executemany(insert, copy_rows(table, rows, others))
 
 
-def _copies(table: str, rows: list[dict[str, Any]], others: list[tuple[Values, Values]]) -> Iterator[list[Any]]:
+def copy_rows(table: str, rows: list[dict[str, Any]], others: list[tuple[Values, Values]]) -> Iterator[list[Any]]:
+    """Yield the rows of copies of a run in a table, each with its own params and final metrics."""
     for number, (params, metrics) in enumerate(others):
         own: Values = {"params": params, "tags": {tracking.CELL: digest(params, 16)}}.get(table, metrics)
         for row in rows:
@@ -148,22 +139,9 @@ def timed(label: str, work: Any) -> tuple[float, Any]:
     return seconds, result
 
 
-def report(place: str, sources: str) -> tuple[float, dict[str, bytes]]:
-    """Write the report once on the store as it was filled; return the processor seconds, and the files by name."""
-    shutil.copy(f"{place}/filled.db", f"{place}/mlflow.db")
-    out = Path(place) / "reports"
-    shutil.rmtree(out, ignore_errors=True)
-    seconds = processor_seconds(place, sources, ("report", "--all", "--out", str(out)), 0)
-    return seconds, {path.name: path.read_bytes() for path in sorted(out.iterdir())}
-
-
 def main() -> None:
     """Fill a store, read it in both ways, write the report, and print the seconds."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--runs", type=int, default=3)
-    options.add_argument("--sources", type=Path, help="the `src` of another version")
-    chosen = options.parse_args()
-    versions = {"": str(Path("src").resolve())} | ({"other version: ": str(chosen.sources.resolve())} if chosen.sources else {})
+    chosen = parser(__doc__).parse_args()
     quiet_libraries()
     with tempfile.TemporaryDirectory() as place:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{place}/mlflow.db"
@@ -175,17 +153,8 @@ def main() -> None:
             raise SystemExit("the two ways of reading differ")
         print(f"reading, relative to MLflow's client: {fast / slow:.3f}")
         shutil.copy(f"{place}/mlflow.db", f"{place}/filled.db")
-        times: dict[str, list[float]] = {name: [] for name in versions}
-        for _ in range(chosen.runs):
-            written = {}
-            for name, sources in versions.items():
-                seconds, written[name] = report(place, sources)
-                times[name].append(seconds)
-            if any(files != written[""] for files in written.values()):
-                raise SystemExit("the two versions write different reports")
-    shown = ", ".join(f"{name}{min(seconds):.1f} s" for name, seconds in times.items())
-    print(f"the whole report of {len(runs)} fine-tunings: {shown} of processors; expected within {GOAL:.0f} s")
-    print(f"ratio: {min(times['']) / GOAL:.2f}")
+        times = in_turn(named(chosen), chosen.runs, lambda sources: run_on_store(place, sources, ("report", "--all")))
+    conclude(f"the whole report of {len(runs)} fine-tunings", times, GOAL)
 
 
 if __name__ == "__main__":
