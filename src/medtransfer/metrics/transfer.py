@@ -98,8 +98,9 @@ def mean_over_seeds(outcome: Mapping[tuple[K, int], float]) -> dict[K, SeedMean]
 
 
 def _seed_mean(values: list[float]) -> SeedMean:
-    std = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-    return SeedMean(float(np.mean(values)), std, len(values))
+    sample = np.asarray(values, dtype=np.float64)
+    std = float(sample.std(ddof=1)) if len(sample) > 1 else float("nan")
+    return SeedMean(float(sample.mean()), std, len(sample))
 
 
 @dataclass(frozen=True)

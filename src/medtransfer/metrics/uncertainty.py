@@ -8,6 +8,7 @@ spread.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,14 +84,14 @@ def estimate(outcome: Mapping[K, Sequence[float]], apart: Collection[K] = (), bl
     for key in keys:
         if len(outcome[key]) < 2:
             raise ValueError(f"expected the outcome of at least 2 seeds for {named(key)}, but got 1; a single one has no spread")
-    counts = np.array([len(outcome[key]) for key in keys], dtype=np.float64)
-    means = np.array([np.mean(outcome[key]) for key in keys])
-    variances = np.array([np.var(outcome[key], ddof=1) for key in keys])
+    samples = [np.asarray(outcome[key], dtype=np.float64) for key in keys]
+    counts = np.array([len(sample) for sample in samples], dtype=np.float64)
+    means = np.array([sample.mean() for sample in samples])
+    variances = np.array([sample.var(ddof=1) for sample in samples])
     pooled = np.array([key not in apart for key in keys])
     posterior, degrees = _moderated(variances, counts - 1, pooled)
     if blocked and pooled.sum() >= LEAST_POOLED:
-        values = np.array([list(outcome[key]) for key in keys])
-        posterior, degrees = _moderated(_without_seeds(values, posterior, pooled), counts - 1, pooled)
+        posterior, degrees = _moderated(_without_seeds(np.stack(samples), posterior, pooled), counts - 1, pooled)
     return Estimates(tuple(keys), means, np.sqrt(posterior / counts), degrees, int(counts.min()))
 
 
@@ -113,17 +114,22 @@ def _moderated(variances: Array, degrees: Array, pooled: NDArray[np.bool_]) -> t
         return variances, degrees
     own, count = np.maximum(variances[pooled], _floor(variances[pooled])), degrees[pooled]
     logs = np.log(own) - special.digamma(count / 2) + np.log(count / 2)
-    excess = float(logs.var(ddof=1) - special.polygamma(1, count / 2).mean())  # variance of the true log variances
+    excess = float(logs.var(ddof=1) - _trigamma(count / 2).mean())  # variance of the true log variances
     if excess <= 1e-6:  # the spreads agree
         shrunk, total = np.full_like(own, count @ own / count.sum()), np.full_like(own, count.sum())
     else:
-        half = float(optimize.brentq(lambda x: special.polygamma(1, x) - excess, 1e-7, 1e7))
+        half = float(optimize.brentq(lambda x: _trigamma(x) - excess, 1e-7, 1e7))
         common = np.exp(logs.mean() + special.digamma(half) - np.log(half))
         shrunk = (2 * half * common + count * own) / (2 * half + count)
         total = np.minimum(count + 2 * half, count.sum())
     posterior, freedom = variances.copy(), degrees.copy()
     posterior[pooled], freedom[pooled] = shrunk, total
     return posterior, freedom
+
+
+def _trigamma(x: Any) -> Any:
+    """Return the second derivative of the logarithm of the gamma function; `special.polygamma` takes five times as long."""
+    return special.zeta(2, x)
 
 
 def _floor(variances: Array) -> float:
