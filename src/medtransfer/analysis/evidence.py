@@ -64,8 +64,8 @@ def correlate_ranks(scores: Mapping[Any, float], means: Mapping[Any, float]) -> 
     epochs = [epoch for epoch in sorted(scores) if epoch and epoch in means]
     if len(epochs) < 4:
         return None
-    ranks = [stats.rankdata(values) for values in ([scores[e] for e in epochs], [means[e] for e in epochs], epochs)]
-    if any(np.ptp(rank) == 0 for rank in ranks):
+    ranks = stats.rankdata([[scores[epoch] for epoch in epochs], [means[epoch] for epoch in epochs], epochs], axis=1)  # (3, E)
+    if any(np.ptp(ranks, axis=1) == 0):
         return None
     (_, xy, xz), (_, _, yz), _ = np.corrcoef(ranks)
     left = (1 - xz**2) * (1 - yz**2)
