@@ -1,6 +1,6 @@
 """Plotting area of a small panel: positions to the right, values upwards, horizontal lines at round values.
 
-It is drawn with a few artists of the figure: making matplotlib's axes with their ticks takes seven times as long, which counts
+It is drawn with a few artists of the figure: making matplotlib's axes with their ticks takes eight times as long, which counts
 where there are dozens of panels.
 """
 
