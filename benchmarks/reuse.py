@@ -10,16 +10,30 @@ import tempfile
 from versions import named, parser, run
 
 GOALS = {0: 1.5, 2: 1.0}  # seconds by exit code: reused, refused
+SERIES = "checkpoints/unet-simple"
 TINY = ("--epochs", "1", "--checkpoints", "1", "--size", "32")
 REUSED = (
     ("prepare", "--target", "sample"),
     ("pretrain", *TINY),
     ("finetune", "--epoch", "1", "--train-epochs", "1", "--epoch-steps", "1"),
     ("score", "--indicators", "robustness", "--max-images", "20"),
+    ("guard", "--train-epochs", "1", "--seeds", "2", "--workers", "1"),
+    ("race", "--candidates", SERIES, "--workers", "1", "--budget-factor", "1"),
+    ("cka", "--candidates", SERIES, "--max-images", "20"),
+    # A winner of `race` is an outcome that `rank` shows, so that it comes after it.
+    ("rank", "--candidates", f"{SERIES},random@resnet18", "--indicators", "robustness", "--max-images", "20", "--workers", "1"),
+    ("grid", "--plan"),
+    ("evidence", "export", "--out", "evidence.csv"),
+    ("study", "--list"),
 )
-REFUSED = tuple((command[0], "--target", "nowhere") for command in REUSED if command[0] != "pretrain") + (
+WITHOUT_TARGET = {"pretrain", "grid", "evidence", "study"}
+REFUSED = tuple((command[0], "--target", "nowhere") for command in REUSED if command[0] not in WITHOUT_TARGET) + (
     ("pretrain", "--origin", "nowhere"),
     ("finetune", "--epoch", "7"),
+    ("rank", "nowhere"),
+    ("cka", "nowhere"),
+    ("predict", "--model", "nowhere"),
+    ("export", "--model", "nowhere"),
 )  # fmt: skip
 
 
@@ -29,6 +43,7 @@ def main() -> None:
     versions = named(chosen)
     worst = 0.0
     with tempfile.TemporaryDirectory() as place:
+        Path(place, "params.yaml").write_text("finetune: {train_epochs: 1, epoch_steps: 1}\n", encoding="utf-8")
         for command in REUSED:
             run(place, versions[""], command)
         for code, commands in ((0, REUSED), (2, REFUSED)):

@@ -77,7 +77,7 @@ def publish(params: Params) -> None:
 
     prepared = Path(params.prepare.out)
     publish_checkpoints(Path(params.pretrain.out))
-    publish_scores(params.score, prepared)
+    publish_scores(params.score, prepared, Path(params.pretrain.out))
     publish_models(Path(params.finetune.out), prepared)
 
 

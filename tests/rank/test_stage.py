@@ -21,9 +21,10 @@ from medtransfer.encoders.contract import Level
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import digest
 from medtransfer.rank import measurement
+from medtransfer.rank.assess import describe_job
 from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.feature_maps import _embed
-from medtransfer.rank.stage import _job, run, run_study
+from medtransfer.rank.stage import run, run_study
 from medtransfer.records import PreparedTarget
 from medtransfer.records.evidence import import_evidence
 from medtransfer.records.ranked import RankedCandidate
@@ -62,9 +63,9 @@ def test_fields_that_candidates_got_later_rename_no_record(tiny_params):
     candidate = Candidate("unet-simple e001", "checkpoint", (("unet", "{}"),), "epoch-001.json", "unet-simple", 1)
     first = {"name": candidate.name, "kind": "checkpoint", "architectures": [["unet", "{}"]], "file": "epoch-001.json",
              "series": "unet-simple", "epoch": 1}  # fmt: skip
-    job = _job(candidate, SimpleNamespace(folder=Path("sample")), ["logme"], tiny_params({"rank.out": "rank"}))
+    job = describe_job(candidate, SimpleNamespace(folder=Path("sample")), ["logme"], tiny_params({"rank.out": "rank"}))
     assert job.record == f"rank/candidates/unet-simple-e001-{digest(first, 6)}.json"
-    assert job.record != _job(replace(candidate, continues=True), SimpleNamespace(folder=""), [], tiny_params()).record
+    assert job.record != describe_job(replace(candidate, continues=True), SimpleNamespace(folder=""), [], tiny_params()).record
 
 
 def test_checkpoints_and_controls_are_ranked_on_a_target(ranked, tmp_path):

@@ -140,7 +140,7 @@ def test_a_finished_scoring_is_reused(copy, tiny_params, measured, caplog, chang
     before = {path: path.read_bytes() for path in FOLDER.iterdir() if path.suffix != ".png"}
     again(tiny_params, **changed)
     section = tiny_params({**CHOSEN, **{f"score.{key}": value for key, value in changed.items()}}).score
-    assert publish(section, Path("data/prepared")) == 0
+    assert publish(section, Path("data/prepared"), Path("checkpoints")) == 0
     assert measured == []
     assert len(runs()) == 1
     assert "is finished" in caplog.text
@@ -219,7 +219,7 @@ def test_a_scoring_that_is_not_whole_is_not_published(copy, tiny_params, caplog)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(scorer, "measure", Mock(side_effect=KeyboardInterrupt))
         again(tiny_params)
-    assert publish(tiny_params(CHOSEN).score, Path("data/prepared")) == 0
+    assert publish(tiny_params(CHOSEN).score, Path("data/prepared"), Path("checkpoints")) == 0
     assert "epoch-002.json, but it does not exist" in caplog.text
 
 
@@ -350,7 +350,7 @@ def test_an_indicator_that_is_not_asked_for_any_more_is_kept(copy, tiny_params, 
     again(tiny_params, indicators=["brightness"])  # alone
     assert runs()[0].params["scores"] == "brightness" and "distance" not in runs()[0].params
     assert Image.open(FOLDER / "scores.png")
-    assert publish(tiny_params(CHOSEN).score, Path("data/prepared")) == 0
+    assert publish(tiny_params(CHOSEN).score, Path("data/prepared"), Path("checkpoints")) == 0
 
 
 def test_the_same_request_loads_no_indicator_unless_a_file_is_lost_or_changed(copy, tiny_params, monkeypatch):

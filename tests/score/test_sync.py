@@ -18,7 +18,7 @@ from medtransfer.score import scorer
 from medtransfer.score.sync import publish
 
 FOLDER = Path("scores/sample/unet-simple")
-PREPARED = Path("data/prepared")
+PREPARED, CHECKPOINTS = Path("data/prepared"), Path("checkpoints")
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +39,23 @@ def elsewhere(scored: Path, workplace: Path) -> Path:
 
 
 def test_the_run_is_that_of_the_stage_and_is_reused(elsewhere, tiny_params, monkeypatch):
-    assert publish(tiny_params().score, PREPARED) == 1
+    assert publish(tiny_params().score, PREPARED, CHECKPOINTS) == 1
     found = stored_runs("score")
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{elsewhere}")
         assert found == stored_runs("score")
     (run,) = found.values()
     assert set(run["curves"]["source_accuracy"]) == {0, 1, 2, 3} and len(run["files"]) == 10
-    assert publish(tiny_params().score, PREPARED) == 0
+    assert publish(tiny_params().score, PREPARED, CHECKPOINTS) == 0
     monkeypatch.setattr(scorer, "measure", None)
     study.score(tiny_params())
     assert len(tracking.read_runs("score")) == 1
 
 
 def test_another_default_makes_another_run(elsewhere, tiny_params):
-    assert publish(tiny_params().score, PREPARED) == 1
+    assert publish(tiny_params().score, PREPARED, CHECKPOINTS) == 1
     other = tiny_params({"score.distance": "l2", "score.margin": 0.25, "score.level": -1, "score.indicators": ["robustness"]})
-    assert publish(other.score, PREPARED) == 1
+    assert publish(other.score, PREPARED, CHECKPOINTS) == 1
     run = tracking.read_runs("score")[0]
     assert (run.params["distance"], run.params["margin"], run.params["level"]) == ("l2", "0.25", "-1")
     study.score(other)
@@ -100,6 +100,6 @@ def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(name, elsewh
     fault, words = FAULTS[name]
     fault()
     caplog.set_level(logging.WARNING, "medtransfer")
-    assert publish(tiny_params().score, PREPARED) == 1
+    assert publish(tiny_params().score, PREPARED, CHECKPOINTS) == 1
     (message,) = caplog.messages
     assert f"1 folders of scores on disk are left out: {FOLDER} (" in message and re.search(words, message)

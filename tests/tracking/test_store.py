@@ -60,6 +60,7 @@ def test_the_connection_follows_the_address(
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace / 'other.db'}")
         assert tracking.read_runs("score") == []
+        assert tracking.connect() is not first
     assert tracking.connect() is first and len(tracking.read_runs("score")) == 1
     assert counted["connect"] == 2
 

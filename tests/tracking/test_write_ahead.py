@@ -96,6 +96,7 @@ def test_a_killed_writer_loses_no_run_and_the_next_command_ends_its_log(workplac
     assert subprocess.run([sys.executable, "-c", code], cwd=store.parent, env=environment, timeout=300).returncode == 9
     assert store.with_name("mlflow.db-wal").stat().st_size > 0
     assert [run.tags[tracking.CELL] for run in tracking.read_runs("score")] == ["c1"]
+    tracking.require_experiments(["score"])
     assert journal(store) == ("delete",)
 
 

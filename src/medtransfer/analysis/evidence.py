@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from medtransfer.analysis.model import Association, BetweenSeeds, Evidence, Judged, Patients, Power, Sampling
 from medtransfer.analysis.patients import resample_patients
@@ -64,6 +63,8 @@ def correlate_ranks(scores: Mapping[Any, float], means: Mapping[Any, float]) -> 
     epochs = [epoch for epoch in sorted(scores) if epoch and epoch in means]
     if len(epochs) < 4:
         return None
+    from scipy import stats  # takes a second to load
+
     ranks = stats.rankdata([[scores[epoch] for epoch in epochs], [means[epoch] for epoch in epochs], epochs], axis=1)  # (3, E)
     if any(np.ptp(ranks, axis=1) == 0):
         return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from medtransfer.analysis.model import Judged
 from medtransfer.analysis.summary import mean_over
@@ -55,7 +55,7 @@ def judge_guard(judged: Sequence[Judged], rule: str, confidence: float) -> Guard
     ]  # fmt: skip
     if not pools:
         return None
-    z = float(stats.t.ppf((1 + confidence) / 2, DECIDING - 1))
+    z = float(special.stdtrit(DECIDING - 1, (1 + confidence) / 2))
     scores = [{int(epoch): score for epoch, score in pool.pool.robustness.items()} for pool in pools]
     choices = [find_stopping_rule(rule, "a rule").choose(series) for series in scores]
     gains = [_gain(pool, choice, z) for pool, choice in zip(pools, choices, strict=True)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from medtransfer.metrics.jackknife import covariance, deviations
 
@@ -56,12 +56,14 @@ def stand(values: Array, replicates: Array, confidence: float, draws: int, rng: 
     low, high, ranks, best = (np.full(len(values), np.nan) for _ in range(4))
     kept = np.zeros(len(values), dtype=bool)
     if defined.any():
-        ranks[defined] = stats.rankdata(-values[defined])
+        from pandas import Series
+
+        ranks[defined] = Series(-values[defined]).rank()
         kept[defined] = True
         known = defined & np.isfinite(replicates).all(axis=1) if replicates.shape[1] else np.zeros_like(defined)
         if known.any():
             error = np.sqrt(covariance(replicates[known]).diagonal())
-            half = stats.t.ppf((1 + confidence) / 2, replicates.shape[1] - 1) * error
+            half = special.stdtrit(replicates.shape[1] - 1, (1 + confidence) / 2) * error
             low[known], high[known] = values[known] - half, values[known] + half
             kept[known] = _keep(values[known], replicates[known], confidence)
         if known.sum() > 1 and known.sum() == defined.sum():
@@ -82,7 +84,7 @@ def _draw_best(values: Array, replicates: Array, draws: int, rng: np.random.Gene
 def _keep(values: Array, replicates: Array, confidence: float) -> NDArray[np.bool_]:
     joint, count = covariance(replicates), len(values)
     variances = joint.diagonal()[:, None] + joint.diagonal() - 2 * joint  # (C, C), of differences
-    critical = stats.t.ppf(1 - (1 - confidence) / max(1, count - 1), replicates.shape[1] - 1)
+    critical = special.stdtrit(replicates.shape[1] - 1, 1 - (1 - confidence) / max(1, count - 1))
     ahead = values[None, :] - values[:, None]  # of the second over the first
     beaten: NDArray[np.bool_] = (ahead > np.maximum(ROUNDING, critical * np.sqrt(np.maximum(variances, 0.0)))).any(axis=1)
     return ~beaten
@@ -94,6 +96,8 @@ def agreement(first: Array, second: Array) -> tuple[float, int]:
     count = int(both.sum())
     if count < 2 or len(np.unique(first[both])) < 2 or len(np.unique(second[both])) < 2:
         return float("nan"), count
+    from scipy import stats  # takes a second to load
+
     return float(stats.kendalltau(first[both], second[both]).statistic), count
 
 

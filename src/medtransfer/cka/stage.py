@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from medtransfer import study, tracking
+from medtransfer import __version__, study, tracking
 from medtransfer.analysis.similarities import SIMILARITY
 from medtransfer.config import Params
 from medtransfer.errors import InputError
@@ -22,9 +22,9 @@ from medtransfer.rank.candidates import FORMS, Candidate, read_candidates
 from medtransfer.rank.identity import identify
 from medtransfer.rank.targets import check_images, open_target
 from medtransfer.records import PreparedTarget, write_text
+from medtransfer.records.finished import forget_finished, read_finished, write_finished
 from medtransfer.records.similarity import SIMILARITY_FILE, Similarity
 from medtransfer.records.tables import as_csv, as_markdown
-from medtransfer.report import similarities
 from medtransfer.report.format import number
 
 log = logging.getLogger("medtransfer")
@@ -34,6 +34,8 @@ TABLE, PICTURE, PAIRS = "cka.csv", "cka.png", "pairs"
 def run(params: Params) -> str:
     """Compare the encoders, and return the text for the terminal; see `compare`."""
     similarity = compare(params)
+    from medtransfer.report import similarities
+
     out = Path(params.cka.out)
     return "\n\n".join([
         similarities.describe(similarity), *_tabulate(similarity), f"The picture: {out / PICTURE}; all values: {out / TABLE}"
@@ -42,6 +44,8 @@ def run(params: Params) -> str:
 
 def _tabulate(similarity: Similarity) -> tuple[str, str]:
     """Return what the rows and columns of the main heat map are, and its values as a table; many encoders are numbered."""
+    from medtransfer.report import similarities
+
     drawn = similarities.main_map(similarity)
     rows, columns, heading = drawn.rows, drawn.columns, f"Rows: {drawn.names[0]}. Columns: {drawn.names[1]}."
     if not drawn.names[0]:
@@ -69,10 +73,10 @@ def compare(params: Params) -> Similarity:
     study.reach_store(params, ("cka",))
     out = Path(section.out)
     with exclusive(out):
-        target = open_target(study.with_values(params, "rank", target=section.target, images=None, masks=None)).verify()
-        check_images(target, params.score.split)
+        target = open_target(study.with_values(params, "rank", target=section.target, images=None, masks=None))
         similarity = _measure(candidates, target, params)
-        _write(similarity, target, out)
+        _write(similarity, out)
+        _publish(similarity, target, out)
     return similarity
 
 
@@ -89,6 +93,8 @@ def _measure(candidates: Sequence[Candidate], target: PreparedTarget, params: Pa
         return replace(stored, level=section.level)
     from medtransfer.cka.measurement import measure
 
+    target = target.verify()
+    check_images(target, score.split)
     compared = measure(candidates, target, params)
     values = [[None if np.isnan(value) else value for value in row] for row in compared.values.tolist()]
     return Similarity(
@@ -126,17 +132,24 @@ def metrics_of(similarity: Similarity) -> dict[str, float]:
     return {name: value for name, value in means.items() if value == value}
 
 
-def _write(similarity: Similarity, target: PreparedTarget, out: Path) -> None:
-    """Write the files, the record last, and the run; pictures of an earlier comparison are removed."""
+def _write(similarity: Similarity, out: Path) -> None:
+    """Write the files; those of the same comparison are left as they are, and pictures of an earlier one are removed."""
+    request = digest([__version__, asdict(similarity)])
+    if read_finished(out, request) is not None:
+        return
+    from medtransfer.report import similarities
+
+    forget_finished(out)
     write_text(out / TABLE, as_csv(table_rows(similarity)))
     similarities.write_png(out / PICTURE, similarity, similarities.main_map(similarity))
     shutil.rmtree(out / PAIRS, ignore_errors=True)
-    pairs = similarities.pair_maps(similarity) if len(similarity.encoders) > 2 else []
-    for index, pair in enumerate(pairs):
+    files = [out / TABLE, out / PICTURE, out / SIMILARITY_FILE]
+    for index, pair in enumerate(similarities.pair_maps(similarity) if len(similarity.encoders) > 2 else []):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(pair.names))[:100].strip("-")
-        similarities.write_png(out / PAIRS / f"{index:03d}-{name}.png", similarity, pair)
+        files.append(out / PAIRS / f"{index:03d}-{name}.png")
+        similarities.write_png(files[-1], similarity, pair)
     similarity.write(out / SIMILARITY_FILE)
-    _publish(similarity, target, out)
+    write_finished(out, request, [], files)
 
 
 def _publish(similarity: Similarity, target: PreparedTarget, out: Path) -> None:

@@ -18,12 +18,10 @@ import inspect
 import logging
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from huggingface_hub import try_to_load_from_cache
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,9 +29,9 @@ from medtransfer.encoders.contract import RGB_CHANNELS, Encoder, Level, drop_rat
 from medtransfer.encoders.conv_blocks import resized
 from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.encoders.timm_head import timm_head
+from medtransfer.encoders.timm_index import cached_weights
 from medtransfer.encoders.weights import load_encoder_weights
 from medtransfer.encoders.weights_file import read_weights
-from medtransfer.errors import InputError
 
 NECK = (1 / 4, 1 / 2, 1, 2)  # strides of a plain Vision Transformer's levels, in patches
 ANY_SIZE = {"dynamic_img_size": True, "strict_img_size": False}  # arguments that allow images of any size
@@ -106,7 +104,7 @@ class TimmEncoder(Encoder):
         whole = set(network.state_dict())
         network.prune_intermediate_layers(indices, prune_norm=not plain, prune_head=True)
         self.heads = (*_classifiers(config), *sorted(whole - set(network.state_dict())))
-        self.published = _cached(name, config) if pretrained else None
+        self.published = cached_weights(name, config.get("hf_hub_id"), config.get("hf_hub_filename")) if pretrained else None
 
     def reset(self, seed: int) -> bool:
         """Load the published weights, or initialise as timm does; see `Encoder.reset`."""
@@ -216,33 +214,3 @@ def _classifiers(config: dict[str, Any]) -> list[str]:
     """Return the prefixes of the classifier's tensor names."""
     names = config.get("classifier") or ()
     return [f"{name}." for name in ([names] if isinstance(names, str) else names)]
-
-
-def published_weights(name: str) -> Path:
-    """Return the file of the published weights of a timm model, with or without a tag, in timm's cache.
-
-    Raises:
-        InputError: it is not in the cache; nothing is downloaded.
-    """
-    try:
-        config = timm.get_pretrained_cfg(name)
-    except RuntimeError as error:  # an unknown tag
-        raise InputError(f"expected the name of published weights, but timm has no {name!r} ({error}); correct it") from None
-    return _cached(name, config.to_dict() if config else {})
-
-
-def _cached(name: str, config: dict[str, Any]) -> Path:
-    """Return the file of a model's published weights in timm's cache.
-
-    Raises:
-        InputError: it is not in the cache.
-    """
-    repository, file = config.get("hf_hub_id"), config.get("hf_hub_filename") or "model.safetensors"
-    path = try_to_load_from_cache(repository, file) if repository else None
-    if isinstance(path, str):
-        return Path(path)
-    remedy = f"fetch them with `hf download {repository} {file}`, or" if repository else "timm publishes none for it:"
-    raise InputError(
-        f"expected the published weights of the timm model {name} in its cache, but they are not there and nothing is downloaded "
-        f"here; {remedy} set pretrained: false"
-    )

@@ -31,7 +31,7 @@ def forecast(params: Params) -> str:
     Raises:
         InputError: the tracking store cannot be reached.
     """
-    tracking.connect()
+    tracking.require_experiments(())  # a store that cannot be reached is an error before any work
     jobs, pools = plan(params), _results(params)
     reused = find_reused(params, jobs)
     done = Counter(job.kind for job in jobs if _is_finished(params, job, pools))

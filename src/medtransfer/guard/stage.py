@@ -16,7 +16,7 @@ from medtransfer.locks import exclusive
 from medtransfer.records import CellName, find_checkpoint, list_checkpoints, read_kept, series_folder, write_json
 from medtransfer.tasks import TASKS
 from medtransfer.tryouts.scores import Scores, read_scores
-from medtransfer.tryouts.training import Progress, Training, start, train
+from medtransfer.tryouts.training import Training, Tryouts
 from medtransfer.tryouts.validation import one_portion, open_validated, recorded_portion
 
 log = logging.getLogger("medtransfer")
@@ -96,15 +96,11 @@ def _train(params: Params, target: str, epochs: Sequence[int], seeds: Sequence[i
     models = [[Training(cell, length, tuple(values.items())) for cell in row] for row in cells]
     jobs = [job for row in models for job in row]
     log.info("guard: %d starts x %d seeds x %d epochs", len(epochs), len(seeds), length)
-    launcher, progress = (
-        start(params, "guard", section.launcher, section.workers, jobs, out / "logs"),
-        Progress("guard", len(jobs) * length),
-    )
+    tryouts = Tryouts(params, "guard", section.launcher, section.workers, jobs, out / "logs", len(jobs) * length)
     try:
-        train(jobs, launcher, params.grid.retries, progress, "correct this")
+        tryouts.train(jobs, "correct this")
     finally:
-        progress.close()
-        launcher.close()
+        tryouts.close()
     return read_scores([[job.folder for job in row] for row in models])
 
 

@@ -59,8 +59,21 @@ def find_indicators(names: Sequence[str], key: str) -> "list[Indicator]":
     Raises:
         InputError: there is no indicator of a name, or no name.
     """
+    require_known(names, key)
+    return [INDICATORS[name] for name in (INDICATORS if ALL in names else dict.fromkeys(names))]
+
+
+def require_known(names: Sequence[str], key: str) -> None:
+    """Refuse names that no indicator has, without importing any.
+
+    Args:
+        names: keys of INDICATORS, or ALL.
+        key: key of params.yaml that lists them, for the message.
+
+    Raises:
+        InputError: there is no indicator of a name, or no name.
+    """
     unknown = [name for name in names if name not in INDICATORS and name != ALL]
     if unknown or not names:
         known = ", ".join((*INDICATORS, ALL))
         raise InputError(f"expected {key} out of {known}, but got {repr(unknown[0]) if unknown else 'none'}")
-    return [INDICATORS[name] for name in (INDICATORS if ALL in names else dict.fromkeys(names))]

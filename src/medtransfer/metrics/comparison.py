@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Interval = tuple[float, float]
 Outcome = Literal["better", "worse", "equivalent", "undecided"]
@@ -44,7 +44,7 @@ class ClusterMean:
         """Return Student's interval; None without an error."""
         if self.error is None:
             return None
-        half = float(stats.t.ppf((1 + confidence) / 2, self.degrees)) * self.error
+        half = float(special.stdtrit(self.degrees, (1 + confidence) / 2)) * self.error
         return self.value - half, self.value + half
 
     @property
@@ -54,7 +54,7 @@ class ClusterMean:
             return None
         if self.error <= TIE:
             return 1.0 if abs(self.value) <= TIE else 0.0
-        return float(2 * stats.t.sf(abs(self.value) / self.error, self.degrees))
+        return float(2 * special.stdtr(self.degrees, -abs(self.value) / self.error))
 
     def outcome(self, confidence: float, margin: float) -> Outcome:
         """Decide what a difference shows.
@@ -74,7 +74,7 @@ class ClusterMean:
         """Return the smallest difference that such a study would call better or worse with a probability of POWER."""
         if self.error is None:
             return None
-        return float(stats.t.ppf((1 + confidence) / 2, self.degrees) + stats.t.ppf(POWER, self.degrees)) * self.error
+        return float(sum(special.stdtrit(self.degrees, [(1 + confidence) / 2, POWER]))) * self.error
 
 
 def cluster_mean(values: Sequence[float], factors: Mapping[str, Sequence[str]]) -> ClusterMean:
@@ -129,6 +129,8 @@ def share_interval(events: Sequence[bool], factors: Mapping[str, Sequence[str]],
 
     Source: Clopper and Pearson, Biometrika 26, 1934, with the effective number of clusters, by Kish, Survey Sampling, 1965.
     """
+    from scipy import stats  # takes a second to load
+
     numerous = [effective_number(levels) for levels in factors.values() if _are_numerous(levels)]
     trials = min(numerous, default=max(map(effective_number, factors.values())))
     share, tail = sum(events) / len(events), (1 - confidence) / 2
@@ -176,6 +178,8 @@ def mean_tis_interval(mean: ClusterMean, confidence: float) -> Interval | None:
 
     Source: Epstein and Sobel, Life testing, Journal of the American Statistical Association 48, 1953.
     """
+    from scipy import stats  # takes a second to load
+
     interval = mean.interval(confidence)
     if interval is None:
         return None

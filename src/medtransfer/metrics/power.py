@@ -3,7 +3,6 @@
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
 
 from medtransfer.metrics.comparison import POWER
 
@@ -25,6 +24,8 @@ def detectable_gap(spread: float, seeds: int, confidence: float) -> float:
 @lru_cache(maxsize=4096)
 def _standard_gap(seeds: int, degrees: int, confidence: float) -> float:
     """Return the detectable gap in standard deviations, by bisection on the power of the noncentral t distribution."""
+    from scipy import stats  # takes a second to load
+
     critical = float(stats.t.ppf((1 + confidence) / 2, degrees))
     low, high = 0.0, 200.0
     for _ in range(60):

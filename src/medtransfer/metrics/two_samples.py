@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import comb, sqrt
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 MOST_EXACT = 60  # values of both samples together for which the rank-sum test is exact
 
@@ -60,7 +60,7 @@ def _t_test(first: Summary, second: Summary, *, equal: bool) -> TTest:
     degrees = degrees_of(first, second, equal=equal)
     if error == 0:
         return TTest(np.copysign(np.inf, gap) if gap else 0.0, degrees, 0.0 if gap else 1.0)
-    return TTest(gap / error, degrees, float(2 * stats.t.sf(abs(gap) / error, degrees)))
+    return TTest(gap / error, degrees, float(2 * special.stdtr(degrees, -abs(gap) / error)))
 
 
 def standard_error(first: Summary, second: Summary, *, equal: bool) -> float:
@@ -107,7 +107,7 @@ def equivalence_p(first: Summary, second: Summary, margin: float) -> float:
     gap, error = first.mean - second.mean, standard_error(first, second, equal=False)
     if error == 0:
         return 0.0 if abs(gap) < margin else 1.0
-    return float(stats.t.sf((margin - abs(gap)) / error, degrees_of(first, second, equal=False)))
+    return float(special.stdtr(degrees_of(first, second, equal=False), (abs(gap) - margin) / error))
 
 
 def mann_whitney_p(first: Sequence[float], second: Sequence[float]) -> float:
@@ -116,6 +116,8 @@ def mann_whitney_p(first: Sequence[float], second: Sequence[float]) -> float:
     It is the share of all divisions of the values into samples of these sizes whose rank sum is as far from its mean as this one;
     equal values share their mean rank.
     """
+    from scipy import stats  # takes a second to load
+
     if len(first) + len(second) > MOST_EXACT:
         return float(stats.mannwhitneyu(first, second, method="asymptotic").pvalue)
     ranks = np.rint(2 * stats.rankdata([*first, *second])).astype(int)  # doubled, so that shared ranks are whole numbers

@@ -11,7 +11,7 @@ from medtransfer.race.entrants import Entrant
 from medtransfer.tasks.contract import Metric
 from medtransfer.tasks.results import read_result
 from medtransfer.tryouts.scores import Scores, read_scores
-from medtransfer.tryouts.training import Progress, Training, start, train
+from medtransfer.tryouts.training import Training, Tryouts
 from medtransfer.tryouts.validation import one_portion
 
 log = logging.getLogger("medtransfer")
@@ -21,7 +21,7 @@ class Course:
     """Runs the fine-tunings of a race; finished ones are reused."""
 
     def __init__(self, params: Params, target: str, entrants: Sequence[Entrant], plan: Sequence[Rung], held: float) -> None:
-        """Start the workers.
+        """Plan the fine-tunings.
 
         Args:
             params: params, whose section `finetune` is the recipe.
@@ -35,8 +35,8 @@ class Course:
         self.seeds = [params.finetune.seed + number for number in range(params.race.seeds)]
         self.out, self.spent = Path(params.race.out), 0
         section, jobs = params.race, self._rung(range(len(entrants)), plan[0].epochs)
-        self.launcher = start(params, "race", section.launcher, section.workers, jobs, self.out / "logs")
-        self.progress = Progress("race", len(self.seeds) * cost_of(plan))
+        epochs = len(self.seeds) * cost_of(plan)
+        self.tryouts = Tryouts(params, "race", section.launcher, section.workers, jobs, self.out / "logs", epochs)
 
     def measure(self, indices: Sequence[int], epochs: int) -> Scores:
         """Fine-tune entrants by a schedule of a rung, and return their validation scores."""
@@ -44,7 +44,7 @@ class Course:
         later = len(self.seeds) * sum(rung.cost for rung in self.plan if rung.epochs > epochs)
         left = len(jobs) * epochs + later
         log.info("race: %d candidates x %d epochs; %d epochs left, this rung included", len(indices), epochs, left)
-        self.progress.expect(self.spent + left)
+        self.tryouts.progress.expect(self.spent + left)
         self._train(jobs)
         self.spent += len(jobs) * epochs
         folders, seeds = [job.folder for job in jobs], len(self.seeds)
@@ -63,8 +63,7 @@ class Course:
 
     def close(self) -> None:
         """Stop the workers."""
-        self.progress.close()
-        self.launcher.close()
+        self.tryouts.close()
 
     def _tests(self, winner: int) -> list[Training]:
         values = {"out": str(self.out / "winner"), "keep": "weights", "evaluate": "test"}
@@ -83,5 +82,4 @@ class Course:
         ]  # fmt: skip
 
     def _train(self, jobs: Sequence[Training]) -> None:
-        remedy = "correct this, or leave the candidate out with --candidates"
-        train(jobs, self.launcher, self.params.grid.retries, self.progress, remedy)
+        self.tryouts.train(jobs, "correct this, or leave the candidate out with --candidates")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import floor
 from pathlib import Path
 
-from medtransfer import study, tracking
+from medtransfer import __version__, study, tracking
 from medtransfer.analysis.evidence_rows import all_rows
 from medtransfer.analysis.halving import Rung, cost_of, fit_rungs
 from medtransfer.analysis.rankings import pruned_so_far
@@ -15,12 +15,13 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
-from medtransfer.race import page, tables
+from medtransfer.race import tables
 from medtransfer.race.contest import compete
 from medtransfer.race.course import Course
 from medtransfer.race.entrants import Entrant, Pruned, prune, read_entrants
 from medtransfer.race.outcome import Race
 from medtransfer.records import write_json, write_text
+from medtransfer.records.finished import forget_finished, read_finished, write_finished
 from medtransfer.records.tables import as_csv
 from medtransfer.tasks import TASKS
 from medtransfer.tryouts.validation import open_validated, recorded_portion
@@ -120,13 +121,19 @@ def _race(
 
 
 def _write(race: Race, params: Params) -> None:
-    """Write page, tables and the run."""
+    """Write page, tables and the run; files of the same race are left as they are."""
     out, portion = Path(params.race.out), recorded_portion(params)
-    summary = tables.summary(race) | portion
-    write_text(out / "race.csv", as_csv(tables.heat_rows(race)))
-    write_text(out / "race.md", tables.terminal(race) + "\n")
-    write_text(out / "race.html", page.render(race))
-    write_json(out / "race.json", summary)
+    summary, text = tables.summary(race) | portion, tables.terminal(race) + "\n"
+    request = digest([__version__, summary, text])
+    if read_finished(out, request) is None:
+        from medtransfer.race import page
+
+        forget_finished(out)
+        write_text(out / "race.csv", as_csv(tables.heat_rows(race)))
+        write_text(out / "race.md", text)
+        write_text(out / "race.html", page.render(race))
+        write_json(out / "race.json", summary)
+        write_finished(out, request, [], [out / name for name in FILES])
     winner = race.entrants[race.winner]
     run_params = {
         "target": race.target, "mode": race.mode, "winner": winner.name, "encoder": winner.encoder, "origin": winner.origin,

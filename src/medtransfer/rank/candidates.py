@@ -9,6 +9,7 @@ from typing import Any
 from medtransfer import study
 from medtransfer.config import Params
 from medtransfer.encoders import ENCODERS
+from medtransfer.encoders.timm_index import is_model, model_names
 from medtransfer.errors import InputError
 from medtransfer.hashing import canonical_json
 from medtransfer.pretrain.origins.package import find_installed
@@ -94,14 +95,14 @@ def _read(text: str, params: Params) -> Iterator[Candidate]:
         raise InputError(f"expected the architecture of the weights in {path}, as {path}{AT}ARCHITECTURE, but got only the file")
     elif AT in text:
         yield _with_architecture(text, params)
-    elif _is_timm(text):
+    elif is_model(text):
         yield Candidate(text, "timm", (("timm", canonical_json({"name": text, "pretrained": True})),))
     elif len(path.parts) > 1:
         raise InputError(
             f"expected checkpoints or weights at {path}, but there are none; correct it, or run `medtransfer pretrain`"
         )
     else:
-        close = ", ".join(get_close_matches(text.split(".")[0], _timm_names(), 3))
+        close = ", ".join(get_close_matches(text.split(".")[0], model_names(), 3))
         similar = f"; timm has {close}" if close else ""
         raise InputError(f"expected a candidate as {FORMS}, but got {text!r}, which is none of them{similar}")
 
@@ -160,25 +161,12 @@ def _architectures(name: str, params: Params) -> Iterator[tuple[str, str]]:
     if name in ENCODERS and name != "timm":
         yield name, canonical_json({})
         count += 1
-    if _is_timm(name):
+    if is_model(name):
         yield "timm", canonical_json({"name": name})
         count += 1
     if not count:
         known = ", ".join(dict.fromkeys([*params.pretrain.encoders, *ENCODERS]))
         raise InputError(f"expected an architecture among {known}, or the name of a timm model, but got {name!r}; correct it")
-
-
-def _timm_names() -> list[str]:
-    import timm
-
-    names: list[str] = timm.list_models()
-    return names
-
-
-def _is_timm(name: str) -> bool:
-    import timm
-
-    return timm.is_model(name)
 
 
 def _controls(named: Iterable[Candidate]) -> Iterator[Candidate]:

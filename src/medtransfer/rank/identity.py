@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from medtransfer.encoders.timm_index import published_weights
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.pretrain.origins.package import find_installed
@@ -38,8 +39,6 @@ def timm_name(candidate: Candidate) -> str:
 
 def published_file(candidate: Candidate) -> Path:
     """Return the file of published weights: of timm's cache, or of an installed package."""
-    from medtransfer.encoders.timm import published_weights
-
     name = timm_name(candidate)
     try:
         return published_weights(name)

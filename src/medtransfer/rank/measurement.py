@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,9 +26,10 @@ from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.feature_maps import draw_map, has_map, map_file
 from medtransfer.rank.identity import head_digest, identify
 from medtransfer.rank.loading import Loaded, load
+from medtransfer.rank.settings import scoring, shared_settings
 from medtransfer.records import PreparedTarget
 from medtransfer.records.ranked import RankedCandidate
-from medtransfer.score.options import options_of, settings_of, views_of
+from medtransfer.score.options import options_of, views_of
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.device import open_fabric
 
@@ -157,35 +157,12 @@ class Measure:
         )  # fmt: skip
 
 
-def scoring(params: Params) -> Score:
-    """Return the section `score` with what `rank` sets itself."""
-    rank = params.rank
-    own: dict[str, Any] = {
-        "repeats": rank.repeats, "features": rank.features,
-        "pixels": rank.pixels, "blocks": rank.blocks, "max_images": rank.max_images, "indicators": rank.indicators,
-        **({"split": "train"} if rank.images else {}),
-    }  # fmt: skip
-    return params.score.model_copy(update=own)
-
-
-def shared_settings(params: Params) -> list[Any]:
-    """Return what the values of all candidates of a ranking depend on, beside target, mode and indicators."""
-    section = scoring(params)
-    return [settings_of(section), _options(section), params.rank.stride, params.rank.level]
-
-
 def choose_level(encoder: Encoder, stride: int, level: int | None) -> int:
     """Return the level to rank, counted from the end: the given one, or that of the nearest stride, the finer one in a tie."""
     if level is not None:
         return level
     distances = [abs(math.log2(other.stride / stride)) for other in encoder.levels]
     return distances.index(min(distances)) - len(distances)
-
-
-def _options(section: Score) -> list[Any]:
-    options = options_of(section)
-    own = {name: chosen.model_dump(mode="json") for name, chosen in options.own.items()}
-    return [str(options.robustness), options.margins, options.pixels, own]
 
 
 def _is_current(path: Path, cell: str) -> bool:

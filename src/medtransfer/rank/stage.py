@@ -1,64 +1,47 @@
-"""Stage `rank`: measure candidate encoders on the images of a target, and rank them by every indicator."""
+"""Stage `rank`: rank candidate encoders on the images of a target, or find that nothing has changed since it was done.
+
+The libraries that measure and draw, which take seconds to load, are imported where there is something to do.
+"""
 
 import logging
-import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from medtransfer import study, tracking
+from medtransfer import study
 from medtransfer.analysis.evidence_rows import all_rows
-from medtransfer.analysis.feature_maps import FEATURE_MAP
-from medtransfer.analysis.history import History, history
-from medtransfer.analysis.pruning import Pruning
-from medtransfer.analysis.rankings import outcomes_of
 from medtransfer.config import Params
-from medtransfer.errors import InputError, StageError
-from medtransfer.grid.alone import Alone
-from medtransfer.grid.launcher import Launcher
-from medtransfer.grid.local import count_workers, usable_gpus
-from medtransfer.grid.runnable import Runnable
-from medtransfer.grid.scheduling import launch, work
-from medtransfer.grid.worker import Outcome
-from medtransfer.hashing import digest, without
-from medtransfer.indicators.registry import find_indicators
+from medtransfer.errors import InputError
+from medtransfer.indicators.registry import require_known
 from medtransfer.launchers import require_processes
 from medtransfer.locks import exclusive
-from medtransfer.rank import page, tables
-from medtransfer.rank.candidates import Candidate, read_candidates
-from medtransfer.rank.feature_maps import has_map, map_file
-from medtransfer.rank.measurement import Measure, scoring, shared_settings
-from medtransfer.rank.over_targets import over_targets, prunings
-from medtransfer.rank.ranking import Ranking
-from medtransfer.rank.targets import check_images, fitting_indicators, open_target
-from medtransfer.rank.verdict import verdict
-from medtransfer.records import IMAGE_TASKS, PreparedTarget, write_json, write_text
-from medtransfer.records.evidence import EvidenceRow
-from medtransfer.records.feature_map import FeatureMap
-from medtransfer.records.ranked import RankedCandidate
-from medtransfer.records.tables import as_csv, as_markdown
-from medtransfer.report import pruning_text
-from medtransfer.selectors.score_names import score_label
-from medtransfer.tasks import TASKS
-from medtransfer.tasks.contract import Metric
+from medtransfer.progress import loading
+from medtransfer.rank.candidates import read_candidates
+from medtransfer.rank.finished import PAGE, TEXT, finish, is_finished, request_of
+from medtransfer.rank.targets import open_target
+from medtransfer.records import write_text
+from medtransfer.records.finished import forget_finished
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from medtransfer.analysis.pruning import Pruning
+    from medtransfer.rank.ranking import Ranking
 
 log = logging.getLogger("medtransfer")
-PAGE = "ranking.html"
-ADDED = {"sources": (), "continues": False}  # fields of a candidate that say nothing about others, in the names of their records
 
 
 def run(params: Params, brief: bool = False) -> str:
     """Rank the candidates, and return the text for the terminal; see `rank`.
 
+    A ranking of the same candidates, images, settings and outcomes whose files are as they were written is reused.
+
     Args:
         params: params, whose section `rank` names images and candidates.
         brief: whether to return the first sentence of the verdict only.
     """
-    ranking = rank(params)
-    if brief:
-        return verdict(ranking)[0]
-    return f"{tables.terminal(ranking)}\n\nThe page: {Path(params.rank.out) / PAGE}"
+    _rank(params, reuse=True)
+    text = (Path(params.rank.out) / TEXT).read_text(encoding="utf-8")
+    return text.splitlines()[0] if brief else f"{text}\nThe page: {Path(params.rank.out) / PAGE}"
 
 
 def run_study(params: Params) -> str:
@@ -73,6 +56,11 @@ def run_study(params: Params) -> str:
     Raises:
         InputError: as `rank`; or images or a target are named.
     """
+    from medtransfer.rank.over_targets import over_targets, prunings
+    from medtransfer.rank.verdict import verdict
+    from medtransfer.records.tables import as_csv, as_markdown
+    from medtransfer.report import pruning_text
+
     section = params.rank
     if named := section.images or section.target:
         raise InputError(
@@ -93,195 +81,45 @@ def run_study(params: Params) -> str:
     return "\n\n".join([*verdicts, *table, *_pruned_by(found, section.by), f"The pages: {Path(section.out) / '*' / PAGE}"])
 
 
-def _pruned_by(found: Sequence[tuple[bool, Pruning]], by: str) -> list[str]:
+def _pruned_by(found: "Sequence[tuple[bool, Pruning]]", by: str) -> list[str]:
     """Say how often the indicator of the verdict would have pruned the winner."""
+    from medtransfer.report import pruning_text
+    from medtransfer.selectors.score_names import score_label
+
     starts = {True: "Before a race, with all that it cannot distinguish from its best", False: "Without these"}
     return [f"{starts[kind]}, {pruning_text.sentence(one, 'targets')}" for kind, one in found if one.indicator == score_label(by)]
 
 
-def rank(params: Params) -> Ranking:
+def rank(params: Params) -> "Ranking":
     """Rank the candidates, and write page, tables and runs; candidates that were measured before are reused.
 
     Raises:
         InputError: the images or what names a candidate cannot be used, or a launcher started the command several times.
         StageError: no candidate could be measured.
     """
+    ranking = _rank(params, reuse=False)
+    assert ranking is not None
+    return ranking
+
+
+def _rank(params: Params, reuse: bool) -> "Ranking | None":
+    """Rank the candidates; return None where a finished ranking is reused."""
     require_processes(1, "the ranking")
-    (by,) = find_indicators([params.rank.by], "rank.by")
-    if by.within_width:
-        raise InputError(
-            f"expected rank.by to compare encoders of any width, but {by.name} compares only levels of the same number of "
-            "channels; set another, such as ridge"
-        )
+    require_known([params.rank.by], "rank.by")
+    require_known(params.rank.indicators, "rank.indicators")
     candidates = read_candidates(params.rank.candidates, params)
     study.reach_store(params, ("rank",))
-    with exclusive(Path(params.rank.out)):
-        target = open_target(params).verify()
-        check_images(target, scoring(params).split)
-        names = fitting_indicators([*params.rank.indicators, *_by(params, target)], target)
+    out = Path(params.rank.out)
+    with exclusive(out):
+        target = open_target(params)
         evidence = all_rows(Path(params.prepare.out), Path(params.evidence.out))  # a broken file is an error before any work
-        jobs = [_job(candidate, target, names, params) for candidate in candidates]
-        left_out = _measure(params, jobs)
-        records = [RankedCandidate.read(Path(job.record)) for job in jobs if job.name not in left_out]
-        if not records:
-            name, reason = next(iter(left_out.items()))
-            raise StageError(f"none of the {len(jobs)} candidates could be measured; the first, {name}: {reason}")
-        ranking = Ranking(
-            target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
-            params.report.confidence, params.report.draws, params.report.seed, params.race.eta, left_out,
-            _histories(records, target, evidence, params), maps=_maps(jobs, left_out) if has_map(target) else {},
-            labelled=target.info.task in IMAGE_TASKS,
-        )  # fmt: skip
-        weights = [record.weights for record in records]
-        outcomes, seeds = outcomes_of(weights, target.info.fingerprint, ranking.mode, _metric(target).name, evidence)
-        ranking = replace(ranking, outcomes=outcomes.tolist(), seeds=seeds, least=_metric(target).floor(params.report.least))
-        _write(ranking, target, params, {job.name: map_file(Path(job.record)) for job in jobs})
-        return ranking
-
-
-def _histories(
-    records: Sequence[RankedCandidate], target: PreparedTarget, evidence: Sequence[EvidenceRow], params: Params
-) -> list[History]:  # fmt: skip
-    """Return what other targets say about each candidate; images without labels are taken to be segmented."""
-    info = target.info
-    known = history(
-        [record.weights for record in records], {info.fingerprint, info.raw, info.target}, evidence,
-        metric=_metric(target).name, mode=params.finetune.mode, least=_metric(target).floor(params.report.least),
-    )  # fmt: skip
-    return [known[record.weights] for record in records]
-
-
-def _maps(jobs: Sequence[Measure], left_out: Collection[str]) -> dict[str, FeatureMap]:
-    read = {job.name: FeatureMap.read(map_file(Path(job.record))) for job in jobs if job.name not in left_out}
-    return {name: drawn for name, drawn in read.items() if drawn is not None}
-
-
-def _metric(target: PreparedTarget) -> Metric:
-    return TASKS.get(target.info.task, TASKS["segmentation"]).primary
-
-
-def _by(params: Params, target: PreparedTarget) -> list[str]:
-    return [params.rank.by] if target.has_masks else []
-
-
-def _job(candidate: Candidate, target: PreparedTarget, indicators: Sequence[str], params: Params) -> Measure:
-    file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', candidate.name)}-{digest(without(asdict(candidate), ADDED), 6)}.json"
-    record = Path(params.rank.out) / "candidates" / file
-    return Measure(candidate, str(target.folder), tuple(indicators), params.finetune.mode, str(record))
-
-
-def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
-    """Measure all candidates; return why some could not be, by name."""
-    section, failed, waiting = params.rank, dict[Runnable, str](), list[Measure]()
-    for job in jobs:
-        try:
-            if not job.is_done(params):
-                waiting.append(job)
-        except InputError:  # its worker says so, and the others are measured
-            waiting.append(job)
-    if reused := len(jobs) - len(waiting):
-        log.info("rank: %d of %d candidates are measured already; reused", reused, len(jobs))
-    if not waiting:
-        return {}
-    launcher = _launch(params, waiting)
-    log.info("rank: %d candidates on %d %s workers", len(waiting), launcher.workers, section.launcher)
-    progress = _Progress(len(waiting))
-    try:
-        work(waiting, launcher, params.grid.retries, progress, set(), failed)
-    finally:
-        progress.close()
-        launcher.close()
-    return {job.name: reason for job, reason in failed.items()}
-
-
-def _launch(params: Params, jobs: Sequence[Measure]) -> Launcher:
-    """Start workers, or none where a single one would measure all candidates."""
-    section, accelerator = params.rank, params.score.accelerator
-    if section.launcher == "local" and count_workers(params, section.workers, jobs, usable_gpus(accelerator)) == 1:
-        return Alone(params)
-    with tracking.project_run_set_aside():
-        return launch(params, section.launcher, section.workers, jobs, accelerator, Path(section.out) / "logs")
-
-
-class _Progress:
-    """Counts candidates, on a bar where there is a terminal."""
-
-    def __init__(self, total: int) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=total, desc="rank", unit="candidate", dynamic_ncols=True, disable=None)
-        self._total, self._done = total, 0
-
-    def finish(self, job: Measure, outcome: Outcome) -> None:
-        """Count a candidate, and say how it was loaded or why it is left out."""
-        self._done += 1
-        self._bar.update()
-        if outcome.status != "done":
-            log.warning("rank: %s is left out: %s", job.name, outcome.reason)
-            return
-        record = RankedCandidate.read(Path(job.record))
-        contract = record.input
-        log.info(
-            "rank: %d/%d %s: %s; expects %d px, mean %s, std %s", self._done, self._total, job.name, record.audit, contract["size"],
-            contract["mean"], contract["std"],
-        )  # fmt: skip
-
-    def drop(self, job: Measure) -> None:
-        """Do nothing: no candidate is dropped."""
-
-    def close(self) -> None:
-        """Close the bar."""
-        self._bar.close()
-
-
-def _write(ranking: Ranking, target: PreparedTarget, params: Params, maps: Mapping[str, Path]) -> None:
-    """Write page, tables and runs, with the file of each candidate's map, if there is one."""
-    out, settings = Path(params.rank.out), digest(shared_settings(params))
-    write_text(out / "ranking.csv", as_csv(tables.score_rows(ranking)))
-    write_text(out / "candidates.csv", as_csv(tables.candidate_rows(ranking)))
-    write_text(out / "agreement.csv", as_csv(tables.agreement_rows(ranking)))
-    write_text(out / "judged.csv", as_csv(tables.judged_rows(ranking)))
-    write_text(out / "pruning.csv", as_csv(tables.pruned_rows(ranking)))
-    write_json(out / "ranking.json", _summary(ranking))
-    write_text(out / "ranking.md", tables.terminal(ranking) + "\n")
-    write_text(out / PAGE, page.render(ranking))
-    drawn = {name: file for name, file in maps.items() if name in ranking.maps}
-    records = [_record(ranking, index, target, settings, drawn) for index in range(len(ranking.candidates))]
-    tracking.write_runs("rank", records, "candidates")
-
-
-def _summary(ranking: Ranking) -> dict[str, Any]:
-    return {
-        "target": ranking.target, "mode": ranking.mode, "by": ranking.by, "confidence": ranking.confidence,
-        "indistinguishable": [ranking.candidates[index].name for index in ranking.kept],
-        "candidates": tables.candidate_rows(ranking), "scores": tables.score_rows(ranking),
-        "baselines": {name: [ranking.candidates[i].name for i in chosen] for name, chosen in ranking.baselines.items()},
-        "agreement": tables.agreement_rows(ranking), "judged": tables.judged_rows(ranking), "pruned": tables.pruned_rows(ranking),
-        "left_out": dict(ranking.left_out),
-    }  # fmt: skip
-
-
-def _record(
-    ranking: Ranking, index: int, target: PreparedTarget, settings: str, maps: Mapping[str, Path]
-) -> tracking.RunRecord:  # fmt: skip
-    """Return the run of a candidate; values are metrics by the indicator's name, so that runs compare in the UI."""
-    candidate = ranking.candidates[index]
-    values = {name: float(ranking.values(name)[index]) for name in ranking.indicators}
-    errors = {f"{row.indicator}_se": row.error for row in candidate.rows if row.error is not None}
-    cost = {"seconds": candidate.seconds, "forward_seconds": candidate.forward_seconds, "memory_mib": candidate.memory}
-    accuracy = {} if candidate.source_accuracy is None else {"source_accuracy": candidate.source_accuracy}
-    params = {
-        "candidate": candidate.name, "kind": candidate.kind, "build": candidate.build, "width": candidate.width,
-        "level": candidate.level, "stride": candidate.stride, "series": candidate.series, "epoch": candidate.epoch,
-        "target": ranking.target,
-        "data": target.info.fingerprint, "mode": ranking.mode, "images": candidate.images, "groups": candidate.groups,
-        "weights": candidate.weights, "settings": settings,
-    }  # fmt: skip
-    drawn = maps.get(candidate.name)
-    return tracking.RunRecord(
-        f"{candidate.name} → {ranking.target}", candidate.cell, params,
-        {name: value for name, value in values.items() if value == value} | errors | cost | accuracy,
-        tags={"weights_audit": candidate.audit} | ({FEATURE_MAP: drawn.name} if drawn else {}),
-        artifacts={drawn.name: drawn} if drawn else {},
-        datasets=[(ranking.target, target.info.fingerprint, target.folder, "scoring")],
-    )  # fmt: skip
+        request = request_of(params, candidates, target.info, evidence)
+        if reuse and is_finished(out, request):
+            log.info("rank: %d of %d candidates are measured already; reused", len(candidates), len(candidates))
+            return None
+        forget_finished(out)
+        with loading("rank"):
+            from medtransfer.rank.assess import assess
+        assessed = assess(params, candidates, target, evidence)
+        finish(out, request, assessed.ranking, assessed.files)
+        return assessed.ranking

@@ -18,13 +18,13 @@ from medtransfer.records.untrusted import in_one_line, require_file
 
 TARGET, CHECKPOINT = "medtransfer/target/2", "medtransfer/checkpoint/2"
 SCORES, SCORE_INDEX, RESULT = "medtransfer/scores/4", "medtransfer/score-index/1", "medtransfer/result/2"
-FINISHED_SCORES = "medtransfer/finished-scores/1"
+FINISHED_SCORES, FINISHED = "medtransfer/finished-scores/1", "medtransfer/finished/1"
 PRETRAINING, RANKED, MODEL = "medtransfer/pretraining/1", "medtransfer/ranked/1", "medtransfer/model/1"
 PREDICTION, EXPORT, SIMILARITY = "medtransfer/prediction/1", "medtransfer/export/1", "medtransfer/similarity/1"
 COMMANDS = {
     TARGET: "prepare --target <name>", CHECKPOINT: "pretrain", PRETRAINING: "pretrain",
-    SCORES: "score", SCORE_INDEX: "score", FINISHED_SCORES: "score", RESULT: "finetune", RANKED: "rank", MODEL: "finetune",
-    PREDICTION: "predict", EXPORT: "export", SIMILARITY: "cka",
+    SCORES: "score", SCORE_INDEX: "score", FINISHED_SCORES: "score", RESULT: "finetune", RANKED: "rank",
+    FINISHED: "rank", MODEL: "finetune", PREDICTION: "predict", EXPORT: "export", SIMILARITY: "cka",
 }  # fmt: skip
 MOST_CHANNELS = 64  # of a stored picture
 REMEDIES = {form: f"make it with `medtransfer {command}`" for form, command in COMMANDS.items()}

@@ -1,7 +1,7 @@
 """Write the runs of scores on disk that the tracking store lacks."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from medtransfer.indicators.contract import Options, pick
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.locks import is_locked
 from medtransfer.records import SOURCE_ACCURACY, Score, ScoreIndex, Scores, checkpoint_path
+from medtransfer.score.finished import run_at_these_settings
 from medtransfer.score.options import options_of
 
 log = logging.getLogger("medtransfer")
@@ -20,19 +21,20 @@ INDEX, PICTURE = "scores.json", "scores.png"
 NO_HEAD = "no_source_head"  # flag of scores that need a head which the checkpoint lacks
 
 
-def publish(section: Section, prepared: Path) -> int:
+def publish(section: Section, prepared: Path, checkpoints: Path) -> int:
     """Write the missing runs, at the section's default settings.
 
     Args:
         section: validated params; its `out` holds the scores.
         prepared: folder of all prepared targets, the inputs of the runs.
+        checkpoints: folder of all pretrainings.
 
     Returns:
         Number of runs written. Unfinished folders and those of another version are skipped with one warning for all; folders
         that a process works on are skipped without a warning.
     """
     records, skipped = [], []
-    folders = sorted({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")})
+    folders = _unpublished({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")}, section, prepared, checkpoints)
     if not folders:
         return 0
     options = options_of(section)
@@ -48,6 +50,17 @@ def publish(section: Section, prepared: Path) -> int:
     if skipped:
         log.warning("%d folders of scores on disk are left out: %s", len(skipped), "; ".join(skipped))
     return tracking.write_runs("score", records, "scores to the tracking store")
+
+
+def _unpublished(folders: Collection[Path], section: Section, prepared: Path, checkpoints: Path) -> list[Path]:
+    """Return the folders whose run may be missing, found without the libraries of the indicators."""
+    if tracking.missed_runs("score"):
+        return sorted(folders)
+    stored = {run.tags[tracking.CELL] for run in tracking.peek_runs("score", only=())} if folders else set()
+    return [
+        folder for folder in sorted(folders)
+        if run_at_these_settings(folder, section, prepared, checkpoints / folder.name) not in stored
+    ]  # fmt: skip
 
 
 Rows = dict[int, Score]  # by epoch

@@ -58,8 +58,20 @@ def read_runs(
         only: names of the params, metrics and tags to read, besides the tags of stage and cell; None for all. With thousands
             of runs, reading few of them is much faster.
     """
+    if (rows := _peek_rows(stage, cell, status, only)) is not None:
+        return rows
     client = store.connect()
     return store.ask(client, lambda client: _read(client, _tags(stage, cell), status, _kept(only)))
+
+
+def _peek_rows(stage: str, cell: str | None, status: str, only: Collection[str] | None) -> list[StoredRun] | None:
+    """Read runs of a database without MLflow; None where it is to be asked, since there is no store yet or it is another."""
+    if store.is_unmade():
+        return None
+    from medtransfer.tracking.sql import peek, read_run_rows
+
+    rows = peek(store.store_uri(), lambda engine: read_run_rows(engine, _tags(stage, cell), status, _kept(only)))
+    return None if rows is None else [StoredRun(**row) for row in rows]
 
 
 def _tags(stage: str, cell: str | None) -> dict[str, str]:
@@ -71,13 +83,8 @@ def _kept(only: Collection[str] | None) -> set[str] | None:
 
 
 def peek_runs(stage: str, cell: str | None = None, only: Collection[str] | None = None) -> list[StoredRun]:
-    """Return finished runs as `read_runs` does, but make no store where there is none, and read a database without MLflow."""
-    if store.is_unmade():
-        return []
-    from medtransfer.tracking.sql import peek, read_run_rows
-
-    rows = peek(store.store_uri(), lambda engine: read_run_rows(engine, _tags(stage, cell), "FINISHED", _kept(only)))
-    return read_runs(stage, cell, only=only) if rows is None else [StoredRun(**row) for row in rows]
+    """Return finished runs as `read_runs` does, but make no store where there is none."""
+    return [] if store.is_unmade() else read_runs(stage, cell, only=only)
 
 
 def tables(client: "MlflowClient") -> "Engine | None":
@@ -135,6 +142,11 @@ def read_all_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> dict[str,
 
     Of several values at a step the latest is used, and of those logged in the same millisecond the largest, as in MLflow.
     """
+    if not store.is_unmade():
+        from medtransfer.tracking.sql import peek, read_metric_points
+
+        if (curves := peek(store.store_uri(), lambda engine: read_metric_points(engine, run_ids, metric))) is not None:
+            return curves
     client = store.connect()
     return store.ask(client, lambda client: _read_curves(client, run_ids, metrics))
 

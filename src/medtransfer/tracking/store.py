@@ -236,13 +236,21 @@ def _described(client: "MlflowClient", existing: "Experiment", stage: str) -> st
 def require_experiments(stages: Iterable[str]) -> None:
     """Check that no experiment of these stages was deleted, which MLflow would say only when a run is opened.
 
+    It is the first look of a command at the store, so the log that a killed process left is ended here, too.
+
     Raises:
         InputError: one was.
     """
     from medtransfer.tracking.sql import peek, read_deleted_experiments
 
     names = {f"medtransfer/{stage}" for stage in stages}
-    deleted = None if is_unmade() else peek(store_uri(), read_deleted_experiments)
+
+    def read(database: "Engine") -> list[tuple[str, str]]:
+        if database.dialect.name == "sqlite":
+            end_left_log(database)
+        return read_deleted_experiments(database)
+
+    deleted = None if is_unmade() else peek(store_uri(), read)
     for experiment, name in _deleted_experiments() if deleted is None else deleted:
         if name in names:
             raise _deleted(experiment, name)

@@ -9,12 +9,13 @@ from typing import Any
 from medtransfer import study
 from medtransfer.config import Params
 from medtransfer.errors import StageError
+from medtransfer.finetune.finished import find_finished
 from medtransfer.grid.alone import Alone
 from medtransfer.grid.launcher import Launcher
 from medtransfer.grid.local import count_workers, usable_gpus
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import launch, work
-from medtransfer.grid.worker import Outcome
+from medtransfer.grid.worker import DONE, Outcome
 from medtransfer.records import CellName
 
 log = logging.getLogger("medtransfer")
@@ -62,12 +63,15 @@ class Training:
         """Return whether a GPU is used where there is one."""
         return params.finetune.accelerator != "cpu"
 
+    def own(self, params: Params) -> Params:
+        """Return the params with the values of this fine-tuning; a shorter schedule has a shorter warm-up."""
+        section = params.finetune
+        warmup = section.warmup * self.epochs // section.train_epochs
+        return study.with_values(params, "finetune", **dict(self.values), train_epochs=self.epochs, warmup=warmup)
+
     def run(self, params: Params) -> None:
         """Fine-tune, or reuse the finished result."""
-        section = params.finetune
-        warmup = section.warmup * self.epochs // section.train_epochs  # a shorter schedule has a shorter warm-up
-        values = {**dict(self.values), "train_epochs": self.epochs, "warmup": warmup}
-        study.finetune(study.with_values(params, "finetune", **values), [self.cell])
+        study.finetune(self.own(params), [self.cell])
 
 
 class Progress:
@@ -100,43 +104,75 @@ class Progress:
         self._bar.close()
 
 
-def start(params: Params, stage: str, kind: str, workers: int | None, jobs: Sequence[Training], logs: Path) -> Launcher:
-    """Start workers, or none where a single one would run all fine-tunings.
+class Tryouts:
+    """The fine-tunings of a stage: finished ones are reused, and workers start with the first one that is not."""
 
-    Args:
-        params: params of the fine-tunings.
-        stage: its name, for the log.
-        kind: name of the launcher.
-        workers: local processes; None for as many as GPUs, or else cores, allow.
-        jobs: as many as are run at once at most.
-        logs: folder of the workers' log files.
-    """
-    accelerator = params.finetune.accelerator
-    if kind == "local" and count_workers(params, workers, jobs, usable_gpus(accelerator)) == 1:
-        return Alone(params)
-    launcher = launch(params, kind, workers, jobs, accelerator, logs)
-    log.info("%s: %d %s workers", stage, launcher.workers, kind)
-    return launcher
+    def __init__(
+        self, params: Params, stage: str, kind: str, workers: int | None, jobs: Sequence[Training], logs: Path, epochs: int
+    ) -> None:  # fmt: skip
+        """Start no worker yet.
+
+        Args:
+            params: params of the fine-tunings.
+            stage: its name, for the log.
+            kind: name of the launcher.
+            workers: local processes; None for as many as GPUs, or else cores, allow.
+            jobs: as many as are run at once at most.
+            logs: folder of the workers' log files.
+            epochs: number of epochs of the plan.
+        """
+        self.params, self.stage, self.jobs = params, stage, jobs
+        self.progress = Progress(stage, epochs)
+        self._kind, self._workers, self._logs = kind, workers, logs
+        self._launcher: Launcher | None = None
+
+    def train(self, jobs: Sequence[Training], remedy: str) -> None:
+        """Run fine-tunings, except those that are finished.
+
+        Args:
+            jobs: the fine-tunings.
+            remedy: what to do about one that fails, for the message.
+
+        Raises:
+            StageError: some failed; the others are finished and kept.
+        """
+        done, failed = _finished(self.params, jobs), dict[Runnable, str]()
+        if done:
+            log.info("%s: %d of %d fine-tunings are finished; reused", self.stage, len(done), len(jobs))
+        for job in done:
+            self.progress.finish(job, Outcome(DONE, "", 0.0))
+        if waiting := [job for job in jobs if job not in done]:
+            self._launcher = self._launcher or self._start()
+            work(waiting, self._launcher, self.params.grid.retries, self.progress, set(), failed)
+        if failed:
+            first, reason = next(iter(failed.items()))
+            raise StageError(
+                f"{len(failed)} of {len(jobs)} fine-tunings of the {self.stage} failed; the first, {first.name}: {reason}; what is "
+                f"finished is kept: {remedy}, and run the same command again"
+            )
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self.progress.close()
+        if self._launcher is not None:
+            self._launcher.close()
+
+    def _start(self) -> Launcher:
+        """Start workers, or none where a single one would run all fine-tunings."""
+        accelerator = self.params.finetune.accelerator
+        if self._kind == "local" and count_workers(self.params, self._workers, self.jobs, usable_gpus(accelerator)) == 1:
+            return Alone(self.params)
+        launcher = launch(self.params, self._kind, self._workers, self.jobs, accelerator, self._logs)
+        log.info("%s: %d %s workers", self.stage, launcher.workers, self._kind)
+        return launcher
 
 
-def train(jobs: Sequence[Training], launcher: Launcher, retries: int, progress: Progress, remedy: str) -> None:
-    """Run fine-tunings.
-
-    Args:
-        jobs: the fine-tunings.
-        launcher: runs them.
-        retries: more attempts for one whose process or host died.
-        progress: counts their epochs.
-        remedy: what to do about one that fails, for the message.
-
-    Raises:
-        StageError: some failed; the others are finished and kept.
-    """
-    failed = dict[Runnable, str]()
-    work(jobs, launcher, retries, progress, set(), failed)
-    if failed:
-        first, reason = next(iter(failed.items()))
-        raise StageError(
-            f"{len(failed)} of {len(jobs)} fine-tunings of the {progress.stage} failed; the first, {first.name}: {reason}; what is "
-            f"finished is kept: {remedy}, and run the same command again"
-        )
+def _finished(params: Params, jobs: Sequence[Training]) -> list[Training]:
+    """Return the fine-tunings that are finished, with one query of the store for all of the same values."""
+    done = list[Training]()
+    for values in dict.fromkeys((job.epochs, job.values) for job in jobs):
+        group = [job for job in jobs if (job.epochs, job.values) == values]
+        section, cells = group[0].own(params).finetune, [job.cell for job in group]
+        finished = find_finished(section, cells, Path(params.pretrain.out), Path(params.prepare.out))
+        done += [job for job in group if job.cell in finished]
+    return done

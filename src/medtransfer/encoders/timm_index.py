@@ -1,0 +1,84 @@
+"""Names of timm's models, and where their weights are published, without importing timm, which takes seconds.
+
+The names are those of the installed version: they are asked of timm once, and remembered in the working tree.
+"""
+
+import importlib.metadata
+from functools import cache
+from pathlib import Path
+
+from medtransfer.environment import own_folder
+from medtransfer.errors import InputError
+from medtransfer.records import write_json
+from medtransfer.records.json import parse_json
+
+Places = dict[str, tuple[str | None, str | None]]  # repository and file of the published weights, by name with or without a tag
+TAG = "."
+
+
+def model_names() -> list[str]:
+    """Return the names of timm's models, without tags of published weights."""
+    return [name for name in _places() if TAG not in name]
+
+
+def is_model(name: str) -> bool:
+    """Return whether timm has a model of a name, whatever its tag."""
+    return name.split(TAG, 1)[0] in _places()
+
+
+def published_weights(name: str) -> Path:
+    """Return the file of the published weights of a timm model, with or without a tag, in timm's cache.
+
+    Raises:
+        InputError: timm has no such weights, or they are not in the cache; nothing is downloaded.
+    """
+    places = _places()
+    if is_model(name) and name not in places:
+        tags = ", ".join(other for other in places if other.startswith(f"{name.split(TAG, 1)[0]}{TAG}")) or "none"
+        raise InputError(f"expected the name of published weights, but timm has no {name!r}; its weights of this model: {tags}")
+    return cached_weights(name, *places.get(name, (None, None)))
+
+
+def cached_weights(name: str, repository: str | None, file: str | None) -> Path:
+    """Return the file of a model's published weights in timm's cache.
+
+    Args:
+        name: name of the model, for the message.
+        repository: repository of the weights on the Hugging Face hub; None where they are not published.
+        file: their file; None for the usual one.
+
+    Raises:
+        InputError: it is not in the cache.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    file = file or "model.safetensors"
+    path = try_to_load_from_cache(repository, file) if repository else None
+    if isinstance(path, str):
+        return Path(path)
+    remedy = f"fetch them with `hf download {repository} {file}`, or" if repository else "timm publishes none for it:"
+    raise InputError(
+        f"expected the published weights of the timm model {name} in its cache, but they are not there and nothing is downloaded "
+        f"here; {remedy} set pretrained: false"
+    )
+
+
+@cache
+def _places() -> Places:
+    path = own_folder() / f"timm-{importlib.metadata.version('timm')}.json"
+    try:
+        return {str(name): (place[0], place[1]) for name, place in parse_json(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError, IndexError, TypeError):  # it is not there, or damaged
+        places = _ask_timm()
+    write_json(path, places)
+    return places
+
+
+def _ask_timm() -> Places:
+    import timm
+
+    places: Places = {}
+    for name in [*timm.list_models(), *timm.list_models(pretrained=True)]:
+        config = timm.get_pretrained_cfg(name)
+        places[name] = (config.hf_hub_id, config.hf_hub_filename) if config else (None, None)
+    return places

@@ -1,0 +1,58 @@
+"""Whether a ranking is finished: what it was made of has not changed, and its files and runs are there."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medtransfer import __version__, tracking
+from medtransfer.config import Params
+from medtransfer.config.loaded_files import repeated_options
+from medtransfer.errors import InputError
+from medtransfer.hashing import digest
+from medtransfer.indicators.registry import ALL, INDICATORS
+from medtransfer.rank.candidates import Candidate
+from medtransfer.rank.identity import head_digest, identify
+from medtransfer.rank.settings import scoring
+from medtransfer.records.finished import read_finished, write_finished
+from medtransfer.records.ranked import RankedCandidate
+
+if TYPE_CHECKING:
+    from medtransfer.rank.ranking import Ranking
+    from medtransfer.records import TargetInfo
+    from medtransfer.records.evidence import EvidenceRow
+
+PAGE, TEXT = "ranking.html", "ranking.md"
+# Say where and how fast candidates are measured; what they are and how they are measured is digested.
+NOT_IN_REQUEST = {"launcher", "workers", "candidates"}
+NOT_IN_SCORES = {"target", "encoder", "origin", "out", "accelerator", "batch_size"}
+
+
+def request_of(
+    params: Params, candidates: Sequence[Candidate], target: "TargetInfo", evidence: "Sequence[EvidenceRow]"
+) -> str | None:  # fmt: skip
+    """Return the digest of everything that the ranking and its words are made of; None if the weights of one are missing."""
+    try:
+        weights = [[identify(candidate, params.score.seed), head_digest(candidate)] for candidate in candidates]
+    except InputError:  # its worker says so, and the others are measured
+        return None
+    report = params.report
+    sections = [params.rank.model_dump(mode="json", exclude=NOT_IN_REQUEST)]
+    sections += [scoring(params).model_dump(mode="json", exclude=NOT_IN_SCORES)]
+    return digest([
+        __version__, RankedCandidate.form(), sections, list(INDICATORS) if ALL in params.rank.indicators else [],
+        [params.finetune.mode, report.confidence, report.draws, report.seed, report.least, params.race.eta, repeated_options()],
+        [asdict(candidate) for candidate in candidates], weights, asdict(target), [asdict(row) for row in evidence],
+    ])  # fmt: skip
+
+
+def is_finished(out: Path, request: str | None) -> bool:
+    """Return whether a folder holds the ranking of a request, as it was written, and the store its runs."""
+    done = read_finished(out, request) if request else None
+    return done is not None and set(done.cells) <= {run.tags[tracking.CELL] for run in tracking.peek_runs("rank", only=())}
+
+
+def finish(out: Path, request: str | None, ranking: "Ranking", files: Sequence[Path]) -> None:
+    """Record that a ranking is finished, unless a candidate was left out, which the next ranking tries again."""
+    if request is not None and not ranking.left_out:
+        write_finished(out, request, [candidate.cell for candidate in ranking.candidates], files)

@@ -1,0 +1,52 @@
+"""Record of a finished result: what was asked for, and the files that were made of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medtransfer.errors import InputError
+from medtransfer.hashing import file_sha256
+from medtransfer.records.base import FINISHED, Record
+
+FILE = "finished.json"
+
+
+@dataclass(frozen=True)
+class Finished(Record):
+    """Contents of `finished.json`, written last.
+
+    Attributes:
+        request: digest of everything that the result is made of.
+        cells: digests of its runs in the tracking store.
+        files: SHA-256 of its files, by path below the folder.
+    """
+
+    request: str
+    cells: list[str]
+    files: dict[str, str]
+
+    @classmethod
+    def form(cls) -> str:
+        """Return the name and version of the file format."""
+        return FINISHED
+
+
+def read_finished(folder: Path, request: str) -> Finished | None:
+    """Return the record of a result of the same request; None unless its files are as they were written."""
+    try:
+        done = Finished.read(folder / FILE)
+        same = all(file_sha256(folder / name) == sha256 for name, sha256 in done.files.items())
+    except (InputError, OSError):  # it was never finished, or its files are gone
+        return None
+    return done if same and done.request == request else None
+
+
+def write_finished(folder: Path, request: str, cells: Sequence[str], files: Sequence[Path]) -> None:
+    """Record that a result is finished; its files are in the folder."""
+    digests = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
+    Finished(request, list(cells), digests).write(folder / FILE)
+
+
+def forget_finished(folder: Path) -> None:
+    """Remove the record before a result is made again."""
+    (folder / FILE).unlink(missing_ok=True)

@@ -1,0 +1,49 @@
+"""Whether scores are finished: they were asked for with the same settings, target and checkpoints."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from medtransfer.config import Score
+from medtransfer.errors import InputError
+from medtransfer.hashing import digest, file_sha256
+from medtransfer.indicators.registry import ALL, INDICATORS
+from medtransfer.records import CheckpointInfo, FinishedScores, PreparedTarget, Scores, list_checkpoints
+
+FINISHED = "finished.json"
+# Says which checkpoints are scored where, how fast, and which score a reader takes; no score depends on it.
+NOT_IN_REQUEST = {"target", "encoder", "origin", "out", "accelerator", "batch_size", "pooling"}
+
+
+def request_of(section: Score, target: PreparedTarget, infos: dict[int, CheckpointInfo]) -> str:
+    """Return the digest of everything that the scores are computed from."""
+    settings = section.model_dump(mode="json", exclude=NOT_IN_REQUEST)
+    if ALL in section.indicators:
+        settings["indicators"] = list(INDICATORS)
+    return digest([Scores.form(), settings, target.info.fingerprint, [asdict(info) for info in infos.values()]])
+
+
+def finished_run(folder: Path, request: str) -> str | None:
+    """Return the digest of the run of the same request; None unless its files are as they were written."""
+    try:
+        done = FinishedScores.read(folder / FINISHED)
+        same = all(file_sha256(folder / name) == sha256 for name, sha256 in done.files.items())
+    except (InputError, OSError):  # it was never finished, or its files are gone
+        return None
+    return done.cell if same and done.request == request else None
+
+
+def run_at_these_settings(folder: Path, section: Score, prepared: Path, series: Path) -> str | None:
+    """Return the digest of the run of a folder of scores that were asked for as the params ask now; None if they were not.
+
+    Args:
+        folder: folder of the scores.
+        section: validated params.
+        prepared: folder of all prepared targets.
+        series: folder of the checkpoints.
+    """
+    try:
+        request = request_of(section, PreparedTarget.open(prepared / folder.parent.name), list_checkpoints(series))
+        done = FinishedScores.read(folder / FINISHED)
+    except InputError:  # an input is gone, or the scores were never finished
+        return None
+    return done.cell if done.request == request else None

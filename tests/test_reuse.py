@@ -1,0 +1,108 @@
+"""Commands whose result is finished say so without the libraries that would make it, which take seconds to load."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medtransfer import study
+from medtransfer.config import Params
+from medtransfer.records import CellName
+from medtransfer.working_folder import load
+
+pytestmark = pytest.mark.long
+
+CHOSEN = {
+    "pretrain.epochs": 2, "pretrain.checkpoints": [1], "finetune.epoch": 1, "finetune.train_epochs": 1, "finetune.epoch_steps": 1,
+    "finetune.overlays": 0, "study.seeds": [7], "study.modes": ["full"], "score.indicators": ["robustness"],
+    "rank.candidates": ["checkpoints/unet-simple", "random@test_resnet"], "rank.indicators": ["robustness"], "rank.workers": 1,
+    "guard.seeds": 2, "guard.workers": 1, "guard.validation": 0.67, "guard.train_epochs": 1, "race.workers": 1,
+    "race.validation": 0.67, "cka.candidates": ["checkpoints/unet-simple"], "cka.max_images": 8,
+}  # fmt: skip
+# Commands, and what each says where it has nothing to do.
+REUSED = {
+    "prepare": "prepare: data/prepared/sample already exists",
+    "pretrain": "pretrain: unet-simple is finished",
+    "score": "score: unet-simple → sample is finished",
+    "finetune --seed 7": "finetune: e001 full s7 · unet-simple → sample is finished",
+    "rank": "rank: 4 of 4 candidates are measured already; reused",
+    "guard": "guard: 4 of 4 fine-tunings are finished; reused",
+    "race": "race: 1 of 1 fine-tunings are finished; reused",
+    "cka": "cka: these encoders are compared already; reused",
+    "grid --plan": "",
+    "evidence export --out evidence.csv": "",
+}
+REFUSED = {
+    "rank nowhere": "'nowhere', which is none of them",
+    "rank --by nowhere": "the indicator 'nowhere'",
+    "cka nowhere": "'nowhere'",
+    "race nowhere x": "'nowhere'",
+}
+ALLOWED = {"cka": "['matplotlib']", "grid --plan": "['scipy.stats']"}  # by room `report`, and for the power of a test
+HEAVY = ("torch", "torchvision", "timm", "mlflow", "matplotlib", "scipy.stats", "albumentations", "cv2", "sklearn")
+
+
+@pytest.fixture(scope="module")
+def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
+    """Return a folder in which every command has run."""
+    from medtransfer.cka.stage import run as cka
+    from medtransfer.guard.stage import run as guard
+    from medtransfer.race.stage import run as race
+    from medtransfer.rank.stage import run as rank
+
+    values = tiny_params({**CHOSEN, "rank.workers": 1}).model_dump(mode="json", exclude_unset=True)
+    Path("params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    params = load()
+    study.prepare(params)
+    study.pretrain(params)
+    study.score(params)
+    study.finetune(params, [CellName("sample", "unet", "simple", 1, "full", 7)])
+    for command in (guard, race, cka, rank):  # `rank` last, since the winner of a race is an outcome that it shows
+        command(params)
+    return shared_workplace
+
+
+def loaded(words: str, folder: Path) -> tuple[int, str, str]:
+    """Run a command in a process of its own; return its exit code, the heavy modules that it loaded, and what it said."""
+    code = (
+        f"import sys, medtransfer.cli as cli\ntry: cli.main()\nfinally: print('loaded', sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, *shlex.split(words)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.splitlines()[-1], done.stderr
+
+
+@pytest.mark.parametrize("words", REUSED)
+def test_what_is_finished_is_reused_without_heavy_libraries(words: str, finished: Path) -> None:
+    code, heavy, said = loaded(words, finished)
+    assert (code, REUSED[words] in said) == (0, True), said
+    assert heavy == f"loaded {ALLOWED.get(words, [])}"
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_wrong_names_are_refused_without_heavy_libraries(words: str, finished: Path) -> None:
+    code, heavy, said = loaded(words, finished)
+    assert (code, REFUSED[words] in said) == (2, True), said
+    assert heavy == "loaded []"
+
+
+def test_a_ranking_is_made_again_when_a_file_or_an_outcome_has_changed(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from medtransfer.rank import assess, stage
+
+    made: list[int] = []
+    real = assess.assess
+    monkeypatch.setattr(assess, "assess", lambda *arguments: (made.append(1), real(*arguments))[1])
+    text = stage.run(load())
+    assert not made and stage.run(load(), brief=True) == text.splitlines()[0]
+    page = Path("rank/ranking.html")
+    before = page.read_text(encoding="utf-8")
+    page.write_text("edited", encoding="utf-8")
+    assert stage.run(load()) == text and page.read_text(encoding="utf-8") == before and len(made) == 1
+    stage.run(load(overrides={"rank.by": "knn"}))
+    assert len(made) == 2
+    stage.run(load(overrides={"rank.by": "knn"}))
+    assert len(made) == 2
