@@ -16,7 +16,7 @@ REUSED = (
     ("prepare", "--target", "sample"),
     ("pretrain", *TINY),
     ("finetune", "--epoch", "1", "--train-epochs", "1", "--epoch-steps", "1"),
-    ("score", "--indicators", "robustness", "--max-images", "20"),
+    ("score",),
     ("guard", "--train-epochs", "1", "--seeds", "2", "--workers", "1"),
     ("race", "--candidates", SERIES, "--workers", "1", "--budget-factor", "1"),
     ("cka", "--candidates", SERIES, "--max-images", "20"),
@@ -43,7 +43,7 @@ def main() -> None:
     versions = named(chosen)
     worst = 0.0
     with tempfile.TemporaryDirectory() as place:
-        Path(place, "params.yaml").write_text("finetune: {train_epochs: 1, epoch_steps: 1}\n", encoding="utf-8")
+        Path(place, "params.yaml").write_text("finetune: {train_epochs: 1, epoch_steps: 1}\nscore: {indicators: [robustness], max_images: 20}\n", encoding="utf-8")
         for command in REUSED:
             run(place, versions[""], command)
         for code, commands in ((0, REUSED), (2, REFUSED)):

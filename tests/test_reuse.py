@@ -42,7 +42,7 @@ REFUSED = {
     "cka nowhere": "'nowhere'",
     "race nowhere x": "'nowhere'",
 }
-ALLOWED = {"cka": "['matplotlib']", "grid --plan": "['scipy.stats']"}  # by room `report`, and for the power of a test
+ALLOWED = {"cka": ["matplotlib"]}  # whose words are those of the page of the report
 HEAVY = ("torch", "torchvision", "timm", "mlflow", "matplotlib", "scipy.stats", "albumentations", "cv2", "sklearn")
 
 

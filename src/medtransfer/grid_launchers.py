@@ -1,11 +1,11 @@
-"""Registry of what starts the jobs of a grid; the contract is `medtransfer.grid.launcher.Start`."""
+"""Registry of what starts the jobs of a grid; the contract is `medtransfer.grid.launcher.LauncherKind`."""
 
 from typing import Any
 
 from medtransfer.registry import Registry
 
 LAUNCHERS: Registry[Any] = Registry({
-    "local": "medtransfer.grid.local:start",
-    "ray": "medtransfer.grid.cluster:start",
-    "slurm": "medtransfer.grid.slurm:start",
-})  # fmt: skip
+    "local": "medtransfer.grid.local:Local",
+    "ray": "medtransfer.grid.cluster:Ray",
+    "slurm": "medtransfer.grid.slurm:Slurm",
+}, make=lambda kind: kind())  # fmt: skip

@@ -18,7 +18,7 @@ from medtransfer.errors import InputError, TemporaryError
 from medtransfer.grid import slurm, slurm_queue, slurm_task, store_settings
 from medtransfer.grid.jobs import plan
 from medtransfer.grid.same_results import give_same_results
-from medtransfer.grid.slurm import group, read_batch, write_scripts
+from medtransfer.grid.slurm import Slurm, group, read_batch
 from medtransfer.grid.slurm_script import times
 from medtransfer.grid.stage import run
 from medtransfer.grid.worker import BACK, RETRY
@@ -133,13 +133,14 @@ def test_jobs_of_other_params_or_another_store_are_not_followed(
         {"study.seeds": [7]},
         {"grid.workers": 1, "finetune.workers": 1},
         {"race.eta": 5},
+        {"pretrain.seed": 6, "finetune.out": "elsewhere", "score.accelerator": "gpu"},
         {"study.pretraining_seeds": [3, 4]},
     ):
         assert slurm.SlurmLauncher(study({**LAUNCHER, **elsewhere}), waiting.jobs, Path("logs")).tasks == waiting.tasks
     message = "the arrays 1 of other params .* are in Slurm's queue and would write them; end them by `scancel 1`"
     with pytest.raises(InputError, match=message):
-        slurm.SlurmLauncher(study({**LAUNCHER, "pretrain.seed": 6}), waiting.jobs, Path("logs"))
-    others = study({**LAUNCHER, "pretrain.seed": 6, "prepare.out": "other"})  # writes other results
+        slurm.SlurmLauncher(study({**LAUNCHER, "samples.seed": 6}), waiting.jobs, Path("logs"))
+    others = study({**LAUNCHER, "samples.seed": 6, "prepare.out": "other"})  # writes other results
     assert not slurm.SlurmLauncher(others, waiting.jobs, Path("logs")).tasks
     assert slurm.SlurmLauncher(waiting.params, waiting.jobs, Path("logs")).tasks == waiting.tasks  # still known
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
@@ -150,8 +151,28 @@ def test_jobs_of_other_params_or_another_store_are_not_followed(
 def test_the_section_of_a_stage_counts_for_its_own_jobs(study: Callable[..., Params]) -> None:
     params, other = study(), study({"race.eta": 5})
     assert params.race.eta != other.race.eta
-    assert give_same_results(params, other, Path("grid/slurm"))
-    assert not give_same_results(params, other, Path(params.race.out) / "logs" / "slurm")
+    assert give_same_results(params, other, Path("grid/slurm"), "finetune")
+    assert not give_same_results(params, other, Path(params.race.out) / "logs" / "slurm", "finetune")
+
+
+@pytest.mark.parametrize(
+    ("changed", "kinds"),
+    [
+        ({"finetune.accelerator": "gpu", "score.batch_size": 2, "finetune.seed": 99}, {"prepare", "pretrain", "score", "finetune"}),
+        ({"score.out": "elsewhere"}, {"prepare", "pretrain", "finetune"}),
+        ({"score.out": "elsewhere", "pretrain.stop_on": "sample"}, {"prepare"}),
+        ({"finetune.lr": 0.5}, {"prepare", "pretrain", "score"}),
+        ({"pretrain.seed": 6}, {"prepare"}),
+        ({"samples.seed": 6}, set()),
+    ],
+)
+def test_jobs_are_followed_unless_something_that_their_results_depend_on_has_changed(
+    changed: dict[str, object], kinds: set[str], study: Callable[..., Params]
+) -> None:
+    stop = {key: value for key, value in changed.items() if key == "pretrain.stop_on"}
+    ours, theirs = study(stop), study(changed)
+    every = ("prepare", "pretrain", "score", "finetune")
+    assert {kind for kind in every if give_same_results(ours, theirs, Path("grid/slurm"), kind)} == kinds
 
 
 def test_a_task_writes_to_the_store_of_its_command(
@@ -162,7 +183,7 @@ def test_a_task_writes_to_the_store_of_its_command(
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
     monkeypatch.setenv("MLFLOW_RUN_ID", "of-the-study")
     params = study(LAUNCHER)
-    folder = write_scripts(params, plan(params)[:1], Path("grid"))[0].parent
+    folder = Slurm().write_scripts(params, plan(params)[:1], Path("grid"))[0].parent
     assert (folder / "store.json").stat().st_mode & 0o777 == 0o600 and "secret" not in (folder / "script.sh").read_text()
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name)  # as by SBATCH_EXPORT=NONE
@@ -215,7 +236,9 @@ def test_a_task_has_the_time_of_the_jobs_that_it_runs_one_after_the_other(study:
     params = study(
         {"grid.launcher": "slurm", "finetune.accelerator": "auto", "grid.resources": resources, "grid.slurm.per_task": 3}
     )
-    scripts = {path.parent.name.split("-")[1]: path.read_text() for path in write_scripts(params, plan(params), Path("grid"))}
+    scripts = {
+        path.parent.name.split("-")[1]: path.read_text() for path in Slurm().write_scripts(params, plan(params), Path("grid"))
+    }
     assert "--time=2:00:00\n" in scripts["pretrain"]  # there is one
     assert "--time=0-06:00:00\n" in scripts["finetune"] and "--array=0-1" in scripts["finetune"]  # 8 cells, 6 of them in a task
 
@@ -235,7 +258,9 @@ def test_the_script_asks_for_what_each_kind_of_job_takes(study: Callable[..., Pa
     }  # fmt: skip
     options = {"grid.slurm.at_once": 3, "grid.slurm.options": ["--partition=gpu"], "grid.slurm.setup": ["module load cuda"]}
     params = study({"grid.launcher": "slurm", **accelerators, "grid.resources": resources, **options})
-    scripts = {path.parent.name.split("-")[1]: path.read_text() for path in write_scripts(params, plan(params), Path("grid"))}
+    scripts = {
+        path.parent.name.split("-")[1]: path.read_text() for path in Slurm().write_scripts(params, plan(params), Path("grid"))
+    }
     assert list(scripts) == ["prepare", "pretrain", "score", "finetune"]
     asked = {
         kind: [line[len("#SBATCH --") :] for line in text.splitlines() if line.startswith("#SBATCH")]

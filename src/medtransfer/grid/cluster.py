@@ -13,6 +13,7 @@ from typing import Any
 from medtransfer.config import Params
 from medtransfer.environment import quiet_libraries
 from medtransfer.errors import InputError
+from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.resources import GB, Share, key_of, share_of
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.store_settings import store_settings
@@ -137,11 +138,14 @@ def _keys(params: Params, job: Runnable, share: Share) -> str:
     return f"{', '.join(keys[:-1])} or {keys[-1]}"
 
 
-def start(params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> "RayLauncher":
-    """Connect to a cluster; its size says how many workers there are, and its hosts keep the log files."""
-    if params.grid.address:
-        require_shared_store("ray")
-    return RayLauncher(params, jobs)
+class Ray(LauncherKind):
+    """A Ray cluster, whose size says how many workers there are, and whose hosts keep the log files."""
+
+    def start(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> Launcher:
+        """Connect to a cluster; see `LauncherKind`."""
+        if params.grid.address:
+            require_shared_store("ray")
+        return RayLauncher(params, jobs)
 
 
 def run_remote(shared: tuple[Params, dict[str, str]], job: Runnable, folder: str) -> Outcome:

@@ -14,7 +14,9 @@ from medtransfer.config import Params
 from medtransfer.errors import InputError
 from medtransfer.grid.jobs import Job, plan
 from medtransfer.grid.kept import disk_use
+from medtransfer.grid.launcher import LauncherKind
 from medtransfer.grid.reuse import describe_reuse, find_reused
+from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, POWER, coarsest
 from medtransfer.metrics.power import MOST_SEEDS, detectable_gap, seeds_needed
 from medtransfer.papers.hidy2024.spread import RELATIVE_SPREADS
@@ -29,11 +31,12 @@ def forecast(params: Params) -> str:
     """Describe the jobs of a study, and what its seeds, pretrainings and targets could distinguish.
 
     Raises:
-        InputError: the tracking store cannot be reached.
+        InputError: the tracking store cannot be reached, or a job takes more than the launcher has.
     """
     tracking.require_experiments(())  # a store that cannot be reached is an error before any work
     jobs, pools = plan(params), _results(params)
     reused = find_reused(params, jobs)
+    _check(params, [job for job in jobs if job not in reused])
     done = Counter(job.kind for job in jobs if _is_finished(params, job, pools))
     counts = Counter(job.kind for job in jobs)
     table = as_markdown([{"job": kind, "planned": count, "finished": done[kind]} for kind, count in counts.items()])
@@ -41,13 +44,17 @@ def forecast(params: Params) -> str:
     return "\n\n".join([*parts, _clusters(params), _gaps(params, pools)])
 
 
-def _scripts(params: Params, jobs: Sequence[Job], reused: Collection[Job]) -> list[str]:
-    """Write the scripts that the launcher slurm would submit, and name them."""
-    if params.grid.launcher != "slurm":
-        return []
-    from medtransfer.grid.slurm import write_scripts
+def _check(params: Params, to_do: Sequence[Job]) -> None:
+    """Refuse jobs that the launcher would refuse."""
+    if to_do:
+        kind: LauncherKind = LAUNCHERS[params.grid.launcher]
+        kind.check(params, to_do, params.finetune.accelerator)
 
-    scripts = write_scripts(params, [job for job in jobs if job not in reused], Path(params.grid.out))
+
+def _scripts(params: Params, jobs: Sequence[Job], reused: Collection[Job]) -> list[str]:
+    """Write the scripts that the launcher would submit, and name them."""
+    kind: LauncherKind = LAUNCHERS[params.grid.launcher]
+    scripts = kind.write_scripts(params, [job for job in jobs if job not in reused], Path(params.grid.out))
     return ["\n".join(["Scripts for sbatch, in their order:", *map(str, scripts)])] if scripts else []
 
 

@@ -1,8 +1,9 @@
 """Contract of the launchers, which `medtransfer.grid_launchers.LAUNCHERS` names."""
 
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from medtransfer.config import Params
 from medtransfer.grid.runnable import Runnable
@@ -41,6 +42,43 @@ class Launcher(Protocol):
         """End what is left running."""
 
 
-# Starts a launcher of params, workers (local processes; None for as many as there is room for), all jobs that will be submitted,
-# the accelerator that most of them compute on, and a folder of log files.
-Start = Callable[[Params, int | None, Sequence[Runnable], str, Path], Launcher]
+class LauncherKind(ABC):
+    """One way of running jobs; all that is asked of it before a job runs.
+
+    Attributes:
+        here: whether its workers are processes of this machine, whose measured durations hold for the next jobs.
+        queues: whether jobs also wait in the queue of a cluster, for as long as nobody knows.
+    """
+
+    here: ClassVar[bool] = False
+    queues: ClassVar[bool] = False
+
+    @abstractmethod
+    def start(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> Launcher:
+        """Start a launcher.
+
+        Args:
+            params: params of all jobs.
+            workers: local processes; None for as many as there is room for.
+            jobs: all jobs that will be submitted.
+            accelerator: that most of them compute on, as in the params.
+            logs: folder of log files.
+
+        Raises:
+            InputError: it cannot be started, or a job takes more than there is.
+        """
+
+    def check(self, params: Params, jobs: Sequence[Runnable], accelerator: str) -> None:  # noqa: B027
+        """Refuse what `start` would refuse as far as that is known without starting anything; by default nothing.
+
+        Raises:
+            InputError: a job takes more than there is.
+        """
+
+    def is_single(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str) -> bool:
+        """Return whether one worker would run all jobs, which this process then does itself; by default False."""
+        return False
+
+    def write_scripts(self, params: Params, jobs: Sequence[Runnable], folder: Path) -> list[Path]:
+        """Write the scripts that would be submitted for the jobs, for a plan; by default none."""
+        return []

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from medtransfer.config import Params
 from medtransfer.environment import count_cores, quiet_libraries
+from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.resources import Machine, Share, are_counted, share_of
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.worker import RETRY, Outcome, attempt
@@ -53,16 +54,30 @@ def count_workers(params: Params, workers: int | None, jobs: Sequence[Runnable],
     return workers or min(max(1, int(room)), len(jobs))
 
 
-def start(params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> "LocalLauncher":
-    """Start worker processes.
+class Local(LauncherKind):
+    """Processes of this machine."""
 
-    Raises:
-        InputError: a job takes more than this machine has.
-    """
-    gpus = usable_gpus(accelerator)
+    here = True
+
+    def start(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> Launcher:
+        """Start worker processes; see `LauncherKind`."""
+        gpus = usable_gpus(accelerator)
+        _check(params, jobs, gpus)
+        return LocalLauncher(params, count_workers(params, workers, jobs, gpus), gpus, logs)
+
+    def check(self, params: Params, jobs: Sequence[Runnable], accelerator: str) -> None:
+        """Refuse jobs that take more than this machine has, where that is counted; see `LauncherKind`."""
+        if are_counted(params):
+            _check(params, jobs, usable_gpus(accelerator))
+
+    def is_single(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str) -> bool:
+        """Return whether there is room for one worker only; see `LauncherKind`."""
+        return count_workers(params, workers, jobs, usable_gpus(accelerator)) == 1
+
+
+def _check(params: Params, jobs: Sequence[Runnable], gpus: Sequence[str]) -> None:
     if are_counted(params):
         Machine.here(gpus).check(params, jobs)
-    return LocalLauncher(params, count_workers(params, workers, jobs, gpus), gpus, logs)
 
 
 @dataclass

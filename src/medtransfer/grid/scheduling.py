@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from medtransfer.config import Params
-from medtransfer.grid.launcher import Launcher, Start
+from medtransfer.grid.alone import Alone
+from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.worker import BACK, DONE, FAILED, RETRY, Outcome
 from medtransfer.grid_launchers import LAUNCHERS
@@ -42,8 +43,18 @@ def launch(
     Raises:
         InputError: it cannot be started, or a job takes more than there is.
     """
-    start: Start = LAUNCHERS[name]
-    return start(params, workers, jobs, accelerator, logs)
+    kind: LauncherKind = LAUNCHERS[name]
+    return kind.start(params, workers, jobs, accelerator, logs)
+
+
+def start_workers(
+    params: Params, name: str, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path
+) -> Launcher:  # fmt: skip
+    """Start a launcher, or none where this process would run all jobs one after the other; arguments are those of `launch`."""
+    kind: LauncherKind = LAUNCHERS[name]
+    if kind.is_single(params, workers, jobs, accelerator):
+        return Alone(params)
+    return launch(params, name, workers, jobs, accelerator, logs)
 
 
 def work(

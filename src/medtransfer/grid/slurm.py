@@ -19,6 +19,7 @@ from pathlib import Path
 
 from medtransfer.config import Params
 from medtransfer.errors import InputError
+from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.resources import ROUNDING, Share, share_of
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.same_results import give_same_results
@@ -36,19 +37,31 @@ QUEUE = "queue.json"  # job ids by folder of a batch, of every batch that was su
 FOLDER = "slurm"
 
 
-def start(params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> "SlurmLauncher":
-    """Check that Slurm and the store can be used, and find what is still in the queue.
+class Slurm(LauncherKind):
+    """Job arrays of Slurm."""
 
-    Raises:
-        InputError: there is no sbatch, or the store is an SQLite file on a network file system.
-    """
-    if shutil.which("sbatch") is None or shutil.which("squeue") is None:
-        raise InputError(
-            "expected Slurm's commands sbatch and squeue for the launcher slurm, but they are not on the PATH; run the command on "
-            "a login node, or write the scripts with `medtransfer grid --plan`"
-        )
-    require_shared_store("slurm")
-    return SlurmLauncher(params, jobs, logs / FOLDER)
+    queues = True
+
+    def start(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> Launcher:
+        """Check that Slurm and the store can be used, and find what is still in the queue; see `LauncherKind`.
+
+        Raises:
+            InputError: there is no sbatch, or the store is an SQLite file on a network file system.
+        """
+        if shutil.which("sbatch") is None or shutil.which("squeue") is None:
+            raise InputError(
+                "expected Slurm's commands sbatch and squeue for the launcher slurm, but they are not on the PATH; run the command "
+                "on a login node, or write the scripts with `medtransfer grid --plan`"
+            )
+        require_shared_store("slurm")
+        return SlurmLauncher(params, jobs, logs / FOLDER)
+
+    def write_scripts(self, params: Params, jobs: Sequence[Runnable], folder: Path) -> list[Path]:
+        """Write the scripts of the arrays; the first lines of each say what it waits for; see `LauncherKind`."""
+        return [
+            write_batch(params, batch, _new_folder(folder / FOLDER / "plan", batch.kind))
+            for batch in group(params, jobs, params.pretrain.stop_on is None)
+        ]
 
 
 @dataclass(frozen=True)
@@ -198,7 +211,7 @@ class SlurmLauncher:
             batch = read_batch(self.folder / name)
             if batch is None:
                 continue
-            same = self._is_same(batch[0], self.folder / name)
+            same = self._is_same(batch[0], self.folder / name, batch[1][0].kind)
             for number, job in enumerate(batch[1]):
                 task = Task(identity, number // batch[2], self.folder / name, number)
                 if job not in self.known or task.id not in in_queue or task.outcome.exists():
@@ -217,9 +230,9 @@ class SlurmLauncher:
         if self.tasks:
             log.info("grid: %d jobs of an earlier command are in Slurm's queue, and are followed", len(self.tasks))
 
-    def _is_same(self, params: Params, folder: Path) -> bool:
+    def _is_same(self, params: Params, folder: Path, kind: str) -> bool:
         """Return whether the jobs of a batch give the results that those of these params would, in the same store."""
-        return give_same_results(self.params, params, self.folder) and written_store(folder) == store_uri()
+        return give_same_results(self.params, params, self.folder, kind) and written_store(folder) == store_uri()
 
 
 def _out(params: Params, job: Runnable) -> str:
@@ -277,20 +290,6 @@ def read_batch(folder: Path) -> tuple[Params, Sequence[Runnable], int, int] | No
     except (OSError, pickle.UnpicklingError, AttributeError, ImportError):
         return None
     return batch
-
-
-def write_scripts(params: Params, jobs: Sequence[Runnable], folder: Path) -> list[Path]:
-    """Write the scripts that would be submitted; the first lines of each say what it waits for.
-
-    Args:
-        params: params of all jobs.
-        jobs: the jobs that are to do.
-        folder: folder of the logs.
-    """
-    scripts = []
-    for batch in group(params, jobs, params.pretrain.stop_on is None):
-        scripts.append(write_batch(params, batch, _new_folder(folder / FOLDER / "plan", batch.kind)))
-    return scripts
 
 
 def _new_folder(parent: Path, kind: str) -> Path:

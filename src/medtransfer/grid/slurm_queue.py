@@ -4,6 +4,7 @@ Source of the options: sbatch(1), squeue(1).
 """
 
 import logging
+import socket
 import subprocess
 import time
 from collections.abc import Collection, Sequence
@@ -13,7 +14,10 @@ from medtransfer.errors import InputError, TemporaryError
 
 log = logging.getLogger("medtransfer")
 SECONDS_TO_RECOVER, SECONDS_BETWEEN_TRIES = 300.0, 15.0  # of a controller that is restarted or busy
-UNREACHABLE = ("contact slurm controller", "timed out", "Connection refused", "Zero Bytes were transmitted")
+UNREACHABLE = (  # in the words of Slurm's commands, also on a host that no cluster is configured on
+    "contact slurm controller", "timed out", "Connection refused", "Zero Bytes were transmitted", "configuration source",
+    "lookup failure", "SRV lookup failed", "No route to host",
+)  # fmt: skip
 
 
 def submit_array(script: Path, needed: Sequence[str]) -> str:
@@ -29,7 +33,11 @@ def submit_array(script: Path, needed: Sequence[str]) -> str:
         return done.stdout.strip().split(";")[0]
     reason = _reason(done)
     if any(words in reason for words in UNREACHABLE):
-        raise TemporaryError(f"Slurm cannot take jobs at the moment: `sbatch` says {reason}; {_FOLLOWED}")
+        log.debug("sbatch: %s", reason)
+        raise TemporaryError(
+            f"expected Slurm's controller to take the jobs, but it does not answer on {socket.gethostname()}; run the same command on "
+            f"a login node, or when the controller is back: {_FOLLOWED}"
+        )
     raise InputError(f"expected `sbatch` to work, but it says: {reason}; correct grid.slurm or grid.resources, or ask the cluster")
 
 

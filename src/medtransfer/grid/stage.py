@@ -12,12 +12,12 @@ from medtransfer.grid.alone import Alone
 from medtransfer.grid.estimate import Durations, read_earlier
 from medtransfer.grid.jobs import Job, is_left_out, plan
 from medtransfer.grid.kept import keep_winners
-from medtransfer.grid.launcher import Launcher
-from medtransfer.grid.local import count_workers, usable_gpus
+from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.progress import StudyProgress
 from medtransfer.grid.reuse import describe_reuse, find_reused
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import launch, work
+from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.hashing import digest
 from medtransfer.launchers import require_processes
 
@@ -67,7 +67,8 @@ def _check_machines(params: Params, to_do: Sequence[Job]) -> None:
 def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], to_do: Sequence[Job], cell: str) -> str:
     """Run the jobs that are to do; return a summary."""
     section, cells = params.grid, sum(job.kind == "finetune" for job in jobs)
-    earlier = read_earlier(params, to_do) if section.launcher == "local" else {}
+    kind: LauncherKind = LAUNCHERS[section.launcher]
+    earlier = read_earlier(params, to_do) if kind.here else {}
     launcher: Launcher = Alone(params)  # where nothing is to do, no worker is started
     if to_do:
         with tracking.project_run_set_aside():
@@ -80,7 +81,7 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], to_do: Se
         run_params = {"launcher": section.launcher, "workers": launcher.workers, "cells": cells, "jobs": len(jobs), **names}
         with tracking.open_run("grid", "grid", cell, run_params, {}, on_disk=True) as handle:
             at_once = {job.kind: launcher.at_once(job) for job in reversed(to_do)}
-            progress = StudyProgress(to_do, at_once, handle, list(reused), Durations(earlier), section.launcher == "slurm")
+            progress = StudyProgress(to_do, at_once, handle, list(reused), Durations(earlier), kind.queues)
             others, workers = len(jobs) - cells, launcher.workers
             log.info("grid: %d cells and %d other jobs on %d %s workers", cells, others, workers, section.launcher)
             log.info("grid: %s", progress.summary())
@@ -97,15 +98,12 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], to_do: Se
 
 def run_and_report(params: Params, short: bool = False) -> str:
     """Run the whole study on as many local workers as there is room for, or in this process for one; return the report."""
-    if params.grid.launcher == "local" and _count_local(params) == 1:
+    kind: LauncherKind = LAUNCHERS[params.grid.launcher]
+    if kind.is_single(params, params.grid.workers, plan(params), params.finetune.accelerator):
         return study.study(params, short)
     with tracking.project_run_set_aside():
         run(params)
     return study.report(params, short=short)
-
-
-def _count_local(params: Params) -> int:
-    return count_workers(params, params.grid.workers, plan(params), usable_gpus(params.finetune.accelerator))
 
 
 def _cell(params: Params, jobs: Sequence[Job]) -> str:
@@ -121,7 +119,7 @@ def _work_in_turn(
     Returns:
         The reason of each failed job, and the jobs that were not tried because a job that they need failed.
     """
-    first = [job for job in jobs if params.grid.launcher == "local" and job.devices(params) > 1]
+    first = [job for job in jobs if LAUNCHERS[params.grid.launcher].here and job.devices(params) > 1]
     done, failed = set[Runnable](reused), dict[Runnable, str]()
     retries, left_out = params.grid.retries, partial(is_left_out, params)
     for job in first:

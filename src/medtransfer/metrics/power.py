@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
+from scipy import special
 
 from medtransfer.metrics.comparison import POWER
 
@@ -24,13 +25,11 @@ def detectable_gap(spread: float, seeds: int, confidence: float) -> float:
 @lru_cache(maxsize=4096)
 def _standard_gap(seeds: int, degrees: int, confidence: float) -> float:
     """Return the detectable gap in standard deviations, by bisection on the power of the noncentral t distribution."""
-    from scipy import stats  # takes a second to load
-
-    critical = float(stats.t.ppf((1 + confidence) / 2, degrees))
+    critical = float(special.stdtrit(degrees, (1 + confidence) / 2))
     low, high = 0.0, 200.0
     for _ in range(60):
         shift = (low + high) / 2
-        if stats.nct.sf(critical, degrees, shift) < POWER:
+        if special.nctdtr(degrees, shift, critical) > 1 - POWER:
             low = shift
         else:
             high = shift

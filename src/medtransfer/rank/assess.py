@@ -13,11 +13,8 @@ from medtransfer.analysis.history import History, history
 from medtransfer.analysis.rankings import outcomes_of
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
-from medtransfer.grid.alone import Alone
-from medtransfer.grid.launcher import Launcher
-from medtransfer.grid.local import count_workers, usable_gpus
 from medtransfer.grid.runnable import Runnable
-from medtransfer.grid.scheduling import launch, work
+from medtransfer.grid.scheduling import start_workers, work
 from medtransfer.grid.worker import Outcome
 from medtransfer.hashing import digest, without
 from medtransfer.indicators.registry import find_indicators
@@ -141,7 +138,10 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
         log.info("rank: %d of %d candidates are measured already; reused", reused, len(jobs))
     if not waiting:
         return {}
-    launcher = _launch(params, waiting)
+    with tracking.project_run_set_aside():
+        launcher = start_workers(
+            params, section.launcher, section.workers, waiting, params.score.accelerator, Path(section.out) / "logs"
+        )
     log.info("rank: %d candidates on %d %s workers", len(waiting), launcher.workers, section.launcher)
     progress = _Progress(len(waiting))
     try:
@@ -150,15 +150,6 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
         progress.close()
         launcher.close()
     return {job.name: reason for job, reason in failed.items()}
-
-
-def _launch(params: Params, jobs: Sequence[Measure]) -> Launcher:
-    """Start workers, or none where a single one would measure all candidates."""
-    section, accelerator = params.rank, params.score.accelerator
-    if section.launcher == "local" and count_workers(params, section.workers, jobs, usable_gpus(accelerator)) == 1:
-        return Alone(params)
-    with tracking.project_run_set_aside():
-        return launch(params, section.launcher, section.workers, jobs, accelerator, Path(section.out) / "logs")
 
 
 class _Progress:

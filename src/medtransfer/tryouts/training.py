@@ -12,9 +12,8 @@ from medtransfer.errors import StageError
 from medtransfer.finetune.finished import find_finished
 from medtransfer.grid.alone import Alone
 from medtransfer.grid.launcher import Launcher
-from medtransfer.grid.local import count_workers, usable_gpus
 from medtransfer.grid.runnable import Runnable
-from medtransfer.grid.scheduling import launch, work
+from medtransfer.grid.scheduling import start_workers, work
 from medtransfer.grid.worker import DONE, Outcome
 from medtransfer.records import CellName
 
@@ -159,11 +158,9 @@ class Tryouts:
 
     def _start(self) -> Launcher:
         """Start workers, or none where a single one would run all fine-tunings."""
-        accelerator = self.params.finetune.accelerator
-        if self._kind == "local" and count_workers(self.params, self._workers, self.jobs, usable_gpus(accelerator)) == 1:
-            return Alone(self.params)
-        launcher = launch(self.params, self._kind, self._workers, self.jobs, accelerator, self._logs)
-        log.info("%s: %d %s workers", self.stage, launcher.workers, self._kind)
+        launcher = start_workers(self.params, self._kind, self._workers, self.jobs, self.params.finetune.accelerator, self._logs)
+        if not isinstance(launcher, Alone):
+            log.info("%s: %d %s workers", self.stage, launcher.workers, self._kind)
         return launcher
 
 
