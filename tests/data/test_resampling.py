@@ -2,13 +2,14 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from medtransfer.config import Pretrain
 from medtransfer.data.decoding import decode_pixels, read_pixels
 from medtransfer.data.pretraining_images import SourceImages
 from medtransfer.data.resampling import RESAMPLINGS
@@ -117,3 +118,7 @@ def test_a_source_draws_the_same_crops_and_flips_by_each(randaugment: dict[str, 
     for index in range(6):
         exact, whole = (images[index][0].float() for images in both)
         assert (exact - whole).abs().mean() < 1.5 < (exact - whole.flip(1)).abs().mean()
+
+
+def test_the_params_take_every_resampling() -> None:
+    assert get_args(Pretrain.model_fields["resampling"].annotation) == tuple(RESAMPLINGS)

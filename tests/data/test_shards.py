@@ -75,7 +75,7 @@ def images(root: Path, split: str = "train") -> SourceImages:
     return SourceImages(root, split, 8, train=split == "train", **PLAIN)
 
 
-@pytest.mark.parametrize("form", ["tar", "parquet"])
+@pytest.mark.parametrize("form", pack.PACKED)
 def test_a_packed_source_gives_the_samples_of_the_folder(folder: Path, form: str) -> None:
     packed = pack.run(folder, folder.with_name("packed"), form, 1)
     for split in ("train", "val"):

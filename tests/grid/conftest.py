@@ -16,7 +16,9 @@ from mlflow import MlflowClient
 
 from medtransfer import tracking
 from medtransfer.config import Params
+from medtransfer.grid import slurm
 
+FAKE = Path(__file__).with_name("fake_slurm.py")
 SOURCES = Path(__file__).parents[2] / "src"
 CELLS = 8  # four checkpoints, one mode, two seeds
 
@@ -101,3 +103,18 @@ def _without_results(client: MlflowClient, finished: list[Any]) -> list[str]:
     tuned = [run for run in finished if run.data.tags[tracking.STAGE] == "finetune"]
     whole = [run for run in tuned if "dice" in run.data.metrics and client.list_artifacts(run.info.run_id, "model")]
     return [run.info.run_name for run in tuned if run not in whole]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put fake commands on the PATH; return the folder of their state."""
+    commands, state = tmp_path / "bin", tmp_path / "slurm"
+    commands.mkdir()
+    state.mkdir()
+    for name in ("sbatch", "squeue"):
+        (commands / name).write_text(f"#!{sys.executable}\n{FAKE.read_text()}")
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
+    monkeypatch.setenv("FAKE_SLURM", str(state))
+    monkeypatch.setattr(slurm, "SECONDS_TO_APPEAR", 1.0)
+    return state

@@ -112,7 +112,7 @@ def test_the_wait_in_a_queue_is_no_part_of_the_end(workplace: Path) -> None:
         unlimited = StudyProgress(some, {"finetune": math.inf}, run, in_queue=True)
         for progress in (limited, unlimited):
             progress.finish(some[0], Outcome(DONE, "", 600.0))
-    assert limited.summary().startswith("1 cells done, 0 failed, 3 remaining; ends ")
+    assert limited.summary().startswith("1 cell done, 0 failed, 3 remaining; ends ")
     assert limited.summary().endswith(", without waiting in the queue") and "seconds_left" in limited.metrics()
     assert unlimited.summary().endswith("3 remaining; the end depends on how many jobs the cluster runs at once")
     assert "seconds_left" not in unlimited.metrics()

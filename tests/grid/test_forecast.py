@@ -13,8 +13,10 @@ from medtransfer.analysis.evidence import relative_spread
 from medtransfer.analysis.pool import Pool
 from medtransfer.cli import cli
 from medtransfer.config import Params
+from medtransfer.errors import InputError
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.grid.forecast import forecast
+from medtransfer.grid.stage import run
 from medtransfer.hashing import digest
 from medtransfer.metrics.power import detectable_gap, seeds_needed
 from medtransfer.records import TargetInfo
@@ -36,6 +38,18 @@ def test_jobs_are_counted(workplace: Path, tiny_params: Make) -> None:
     assert "1 pretraining: unet-simple. 1 target: sample." in text
     assert "takes at least 6 pretrainings or targets, and there are 1 pretraining and 1 target." in text
     assert "With 2 seeds" in text
+
+
+def test_a_plan_refuses_the_resources_that_the_run_would(workplace: Path, tiny_params: Make) -> None:
+    params = tiny_params({"grid.resources": {"pretrain": {"memory_gb": 1e6}}, "finetune.accelerator": "cpu"})
+    said = []
+    for command in (forecast, run):
+        with pytest.raises(
+            InputError, match=r"expected grid.resources.pretrain.memory_gb for pretrain unet-simple to fit"
+        ) as error:
+            command(params)
+        said.append(str(error.value))
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize(

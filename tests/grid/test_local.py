@@ -117,14 +117,14 @@ def test_temporary_errors_are_retried_and_failures_named(scripted: Callable, tin
     flaky, bad = "finetune e000 full s7 · unet-simple → sample", "finetune e000 full s8 · unet-simple → sample"
     launcher, summary = scripted(tiny_params(), {flaky: [RETRY, RETRY], bad: [FAILED]})
     assert (launcher.submitted.count(flaky), launcher.submitted.count(bad)) == (3, 1)
-    assert summary.startswith(f"1 jobs failed; the first, {bad}: the reason — 15 cells done, 1 failed, 0 remaining; run the same")
+    assert summary.startswith(f"1 job failed; the first, {bad}: the reason — 15 cells done, 1 failed, 0 remaining; run the same")
     assert tracking.read_runs("grid") == [] and len(tracking.read_runs("grid", status="FAILED")) == 1
 
 
 def test_a_job_is_given_up_after_its_retries(scripted: Callable, tiny_params: Callable[..., Params]) -> None:
     launcher, summary = scripted(tiny_params({"grid.retries": 1}), {"pretrain unet-simple": [RETRY] * 9})
     assert launcher.submitted == ["prepare sample", "pretrain unet-simple", "pretrain unet-simple"]
-    assert "1 jobs failed, and 17 jobs that need them were not tried" in summary
+    assert "1 job failed, and 17 jobs that needed what failed were not tried" in summary
 
 
 def test_a_failed_pretraining_on_several_devices_does_not_end_the_others(
@@ -143,7 +143,7 @@ def test_a_failed_pretraining_on_several_devices_does_not_end_the_others(
     monkeypatch.setattr(study, "pretrain_apart", pretrain_apart)
     launcher, summary = scripted(tiny_params({"pretrain.devices": 2, "study.origins": ["advanced", "simple"]}))
     assert tried == ["advanced", "simple", "simple", "simple"]
-    assert "1 jobs failed, and 17 jobs that need them were not tried; the first, pretrain unet-advanced: no such source" in summary
+    assert "1 job failed, and 17 jobs that needed what failed were not tried; the first, pretrain unet-advanced: no such source" in summary
     assert "16 cells done, 0 failed, 16 remaining" in summary
     assert launcher.submitted[:2] == ["prepare sample", "score sample-unet-simple"]
     assert not any(name.startswith("pretrain") or "advanced" in name for name in launcher.submitted)

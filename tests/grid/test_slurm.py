@@ -5,7 +5,6 @@ import math
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,28 +23,12 @@ from medtransfer.grid.stage import run
 from medtransfer.grid.worker import BACK, RETRY
 from medtransfer.tracking import write_ahead
 
-FAKE = Path(__file__).with_name("fake_slurm.py")
 LAUNCHER = {"grid.launcher": "slurm", "grid.resources": {"pretrain": {"memory_gb": 2, "time": "30"}}}
 
 
 def has_slurm() -> bool:
     """Return whether sbatch and a working controller exist."""
     return shutil.which("sbatch") is not None and subprocess.run(["sinfo"], capture_output=True).returncode == 0
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put fake commands on the PATH; return the folder of their state."""
-    commands, state = tmp_path / "bin", tmp_path / "slurm"
-    commands.mkdir()
-    state.mkdir()
-    for name in ("sbatch", "squeue"):
-        (commands / name).write_text(f"#!{sys.executable}\n{FAKE.read_text()}")
-        (commands / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
-    monkeypatch.setenv("FAKE_SLURM", str(state))
-    monkeypatch.setattr(slurm, "SECONDS_TO_APPEAR", 1.0)
-    return state
 
 
 @pytest.mark.slow
@@ -280,6 +263,22 @@ def test_large_arrays_are_divided(study: Callable[..., Params]) -> None:
     params = study({"grid.launcher": "slurm", "study.seeds": list(range(600)), "grid.slurm.per_task": 2})
     batches = [batch for batch in group(params, plan(params), True) if batch.kind == "finetune"]
     assert [(len(batch.jobs), batch.tasks) for batch in batches] == [(2000, 1000), (400, 200)]  # 2,400 cells
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
+        "sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\nsbatch: fatal: Could not establish a "
+        "configuration source",
+    ],
+)
+def test_where_no_controller_answers_one_sentence_says_so(
+    words: str, fake: Path, study: Callable[..., Params], tmp_path: Path
+) -> None:
+    (tmp_path / "bin" / "sbatch").write_text(f"#!/bin/bash\necho '{words}' >&2; exit 1\n")
+    with pytest.raises(TemporaryError, match=r"^expected Slurm's controller to take the jobs, but it does not answer on \S+; run"):
+        run(study(LAUNCHER))
 
 
 def test_slurm_needs_its_commands_and_a_store_of_all_hosts(

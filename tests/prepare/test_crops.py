@@ -73,7 +73,7 @@ def test_images_that_give_one_kind_alone_give_that_and_others_are_left_out(stree
     assert labels == [1] * 6 + [0] * 6 + [1]
     assert (described.task, described.classes, dict(described.left_out)) == ("binary", ("car",), {"train": 1, "test": 1})
     other, left = described.notes[-2:]
-    assert left == "2 images give neither a crop with car nor without; they are left out"
+    assert left == "2 images gave neither a crop with car nor without: left out"
     assert 0 < int(other.split()[0]) < 13 and "no crop of the kind that their coin decided" in other
 
 

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import tarfile
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from medtransfer import study
+from medtransfer.cli import cli
 from medtransfer.data import shards
 from medtransfer.data.shards import open_split
 from medtransfer.data.source_folders import source_fingerprint
@@ -48,6 +50,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_the_command_offers_every_format_that_is_written() -> None:
+    (option,) = (parameter for parameter in cli.commands["pack"].params if parameter.name == "form")
+    assert list(option.type.choices) == list(pack.PACKED) and set(pack.PACKED.values()) <= set(pack.FORMATS)
+
+
 def test_pictures_are_divided_by_size_and_webdataset_finds_its_members(source: Path) -> None:
     packed = pack.run(source, source.with_name("packed"), "tar", 1)
     assert len(list((packed / "train").glob("*.tar"))) == 4 and len(list((packed / "val").glob("*.tar"))) == 2
@@ -67,7 +74,7 @@ def test_tables_have_the_schema_of_hugging_face(source: Path) -> None:
     assert b'"names": ["c0", "c1"]' in table.schema.metadata[b"huggingface"]
 
 
-@pytest.mark.parametrize("form", ["tar", "parquet"])
+@pytest.mark.parametrize("form", pack.PACKED)
 def test_an_interrupted_pack_continues_with_the_shard_that_it_was_at(
     source: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
@@ -170,7 +177,7 @@ def test_a_changed_source_restarts_only_the_shards_that_it_changes(source: Path,
     assert source_fingerprint(destination, "classes") == source_fingerprint(source, "classes")
 
 
-@pytest.mark.parametrize("steps", [("tar", "parquet"), ("parquet", "tar")])
+@pytest.mark.parametrize("steps", permutations(pack.PACKED, 2))
 def test_shards_are_packed_into_shards(source: Path, steps: tuple[str, str]) -> None:
     first = pack.run(source, source.with_name("first"), steps[0], 1)
     second = pack.run(first, source.with_name("second"), steps[1], 1)
@@ -226,7 +233,7 @@ def test_the_destination_is_not_among_the_pictures(source: Path) -> None:
         pack.run(source, source / "train" / "deeper", "tar", 1)
 
 
-@pytest.mark.parametrize("form", ["tar", "parquet"])
+@pytest.mark.parametrize("form", pack.PACKED)
 def test_a_packed_source_makes_the_same_checkpoints(workplace: Path, tiny_params, form: str) -> None:
     """Their results are one: the digest of the pretraining is that of the folder's."""
     params = tiny_params({"pretrain.out": "from-files"})

@@ -13,6 +13,7 @@ from medtransfer import tracking
 from medtransfer.grid.estimate import WORDS, Durations, Kind, Remaining
 from medtransfer.grid.jobs import Job
 from medtransfer.grid.worker import Outcome
+from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
 SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_POINTS = 15.0, 10.0
@@ -88,7 +89,7 @@ class StudyProgress:
         """Return one line of counts with the estimated end of the study."""
         metrics = self.metrics()
         done, failed, remaining = (int(metrics[f"cells_{name}"]) for name in ("done", "failed", "remaining"))
-        text = f"{done} cells done, {failed} failed, {remaining} remaining"
+        text = f"{counted(done, 'cell')} done, {failed} failed, {remaining} remaining"
         others = sum(count for kind, count in self.left.items() if kind != "finetune")
         text += f", and {others} preparations, pretrainings and scores" if others else ""
         return f"{text}; {self._end()}" if sum(self.left.values()) else text
@@ -96,7 +97,7 @@ class StudyProgress:
     def _brief(self) -> str:
         """Return the estimated end, then the counts, for a line that may be cut off."""
         end = self._end() if sum(self.left.values()) else "done"
-        return f"{end}; {self.done['finetune']} cells done, {self.failed['finetune']} failed"
+        return f"{end}; {counted(self.done['finetune'], 'cell')} done, {self.failed['finetune']} failed"
 
     def _end(self) -> str:
         """Say when the study ends, as far as it is known."""

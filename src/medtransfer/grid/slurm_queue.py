@@ -35,8 +35,8 @@ def submit_array(script: Path, needed: Sequence[str]) -> str:
     if any(words in reason for words in UNREACHABLE):
         log.debug("sbatch: %s", reason)
         raise TemporaryError(
-            f"expected Slurm's controller to take the jobs, but it does not answer on {socket.gethostname()}; run the same command on "
-            f"a login node, or when the controller is back: {_FOLLOWED}"
+            f"expected Slurm's controller to take the jobs, but it does not answer on {socket.gethostname()}; run the same "
+            f"command on a login node, or when the controller is back: {_FOLLOWED}"
         )
     raise InputError(f"expected `sbatch` to work, but it says: {reason}; correct grid.slurm or grid.resources, or ask the cluster")
 

@@ -20,6 +20,7 @@ from medtransfer.grid.scheduling import launch, work
 from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.hashing import digest
 from medtransfer.launchers import require_processes
+from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
 
@@ -49,7 +50,7 @@ def run(params: Params) -> str:
     if to_do or not tracking.reused("grid", "grid", cell, hint=""):
         summary = _run(params, jobs, reused, to_do, cell)
     else:
-        summary = f"{sum(job.kind == 'finetune' for job in jobs)} cells done, 0 failed, 0 remaining"
+        summary = f"{counted(sum(job.kind == 'finetune' for job in jobs), 'cell')} done, 0 failed, 0 remaining"
     kept = keep_winners(params, jobs)
     return f"{summary}{f'; {kept}' if kept else ''}\n\nNext: medtransfer report"
 
@@ -83,7 +84,8 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], to_do: Se
             at_once = {job.kind: launcher.at_once(job) for job in reversed(to_do)}
             progress = StudyProgress(to_do, at_once, handle, list(reused), Durations(earlier), kind.queues)
             others, workers = len(jobs) - cells, launcher.workers
-            log.info("grid: %d cells and %d other jobs on %d %s workers", cells, others, workers, section.launcher)
+            at = counted(workers, f"{section.launcher} worker")
+            log.info("grid: %s and %s on %s", counted(cells, "cell"), counted(others, "other job"), at)
             log.info("grid: %s", progress.summary())
             failed, untried = _work_in_turn(params, to_do, reused, launcher, progress)
             progress.log_metrics()
@@ -130,5 +132,7 @@ def _work_in_turn(
 
 def _failure(failed: dict[Runnable, str], untried: list[Runnable], summary: str) -> str:
     first, reason = next(iter(failed.items()))
-    after = f", and {len(untried)} jobs that need them were not tried" if untried else ""
-    return f"{len(failed)} jobs failed{after}; the first, {first.name}: {reason} — {summary}; run the same command again to resume"
+    tried = "was" if len(untried) == 1 else "were"
+    after = f", and {counted(len(untried), 'job')} that needed what failed {tried} not tried" if untried else ""
+    lost = counted(len(failed), "job")
+    return f"{lost} failed{after}; the first, {first.name}: {reason} — {summary}; run the same command again to resume"

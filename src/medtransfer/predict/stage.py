@@ -31,6 +31,7 @@ from medtransfer.prepare.mask_values import MaskRule, read_rule
 from medtransfer.progress import track
 from medtransfer.records import BROKEN_ARRAYS, ImageRule, Prediction, read_values, write_text, write_values
 from medtransfer.records.tables import as_csv, as_markdown
+from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
 TABLES = ("classes.csv", "per_image.csv", "metrics.csv")  # the last two with reference masks
@@ -279,12 +280,12 @@ def _conclude(
     if job.models[0].info.of_images:
         write_text(job.out / labels.TABLE, as_csv([{"image": record.image, **row} for record in records for row in record.classes]))
         finished = f" ({reused} were finished)" if reused else ""
-        return f"predict: labels of {len(images)} images are in {job.out / labels.TABLE}{finished}", {}
+        return f"predict: labels of {counted(len(images), 'image')} are in {job.out / labels.TABLE}{finished}", {}
     write_text(job.out / "classes.csv", as_csv([{"image": record.image, **row} for record in records for row in record.classes]))
     empty = [record.image for record in records if not any(row["pixels"] for row in record.classes)]
-    kinds = Counter("volumes" if image.is_volume else "pictures" for image in images)
-    counted = " and ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-    lines = [f"predict: masks of {counted} are in {job.out}" + (f" ({reused} were finished)" if reused else "")]
+    kinds = Counter("volume" if image.is_volume else "picture" for image in images)
+    described = " and ".join(counted(number, kind) for kind, number in sorted(kinds.items()))
+    lines = [f"predict: masks of {described} are in {job.out}" + (f" ({reused} were finished)" if reused else "")]
     if empty:
         lines.append(f"No foreground is predicted in {len(empty)} of {len(images)}, such as {empty[0]}.")
     overlays = f"overlays are in {job.out / 'overlays'}, and " if job.section.overlays else ""

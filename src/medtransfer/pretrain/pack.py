@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medtransfer.data.shard_formats import FORMATS, class_of
+from medtransfer.data.shard_formats import FORMATS, PACKED, class_of
 from medtransfer.data.shards import check_name, duplicate, index_shard, is_sharded, shard_files, stored_index, unreadable
 from medtransfer.data.source_folders import SPLITS, check_splits, list_pictures
 from medtransfer.errors import InputError
@@ -26,7 +26,6 @@ from medtransfer.records.file_states import file_state, is_settled, wait_until_s
 from medtransfer.records.shard_index import index_path
 
 log = logging.getLogger("medtransfer")
-PACKED = {"tar": ".tar", "parquet": ".parquet"}  # formats that are written
 PACK_FILE = ".pack.json"  # which source was packed, and how
 
 

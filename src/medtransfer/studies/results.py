@@ -13,6 +13,7 @@ from medtransfer.studies.finished import repetitions
 from medtransfer.studies.printed import RANDOM, Number, Tables, tables_of
 from medtransfer.studies.rows import Key, Row, list_rows
 from medtransfer.studies.scenarios import write_scenarios
+from medtransfer.wording import are, counted
 
 CSV, MARKDOWN = "study.csv", "study.md"
 Start = tuple[str, str, int]  # encoder, origin, epoch
@@ -68,7 +69,7 @@ def _markdown(chosen: StudyFile, lines: Sequence[dict[str, Any]], missing: int, 
     for line in lines:
         blocks.setdefault((line["target"], line["mode"], line["size"]), []).append(line)
     parts = [f"# {chosen.name}", chosen.about.what + (f" Repeats {chosen.about.paper}." if chosen.about.paper else "")]
-    parts += [f"{missing} cells are not finished."] if missing else []
+    parts += [f"{are(missing, 'cell')} not finished."] if missing else []
     for (target, mode, size), members in blocks.items():
         parts += [f"## {target}, {mode}, {size} training images", as_markdown([_readable(line) for line in members])]
     if any(line["printed_mean"] is not None for line in lines):
@@ -98,9 +99,9 @@ def _with_spread(mean: float, std: float | None) -> str:
 
 def _summary(chosen: StudyFile, lines: Sequence[dict[str, Any]], missing: int, out: Path) -> str:
     compared = [line for line in lines if line["printed_mean"] is not None]
-    text = f"{chosen.name}: {len(lines)} means"
+    text = f"{chosen.name}: {counted(len(lines), 'mean')}"
     if compared:
         apart = sum(line["p_welch"] is not None and line["p_welch"] < 0.05 for line in compared)
         text += f", {len(compared)} of them beside a printed one, of which {apart} differ at 5 %"
-    text += f"; {missing} cells are not finished" if missing else ""
+    text += f"; {are(missing, 'cell')} not finished" if missing else ""
     return f"{text}. The tables: {out / MARKDOWN}, {out / CSV}"

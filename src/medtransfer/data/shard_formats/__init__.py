@@ -5,4 +5,6 @@ from medtransfer.data.shard_formats.contract import ShardFormat, StoredPicture, 
 
 FORMATS: dict[str, ShardFormat] = {".tar": tar, ".parquet": tables, ".arrow": tables}
 
-__all__ = ["FORMATS", "ShardFormat", "StoredPicture", "class_of"]
+PACKED = {form.WRITTEN.removeprefix("."): form.WRITTEN for form in FORMATS.values()}  # suffix by name of a format that is written
+
+__all__ = ["FORMATS", "PACKED", "ShardFormat", "StoredPicture", "class_of"]

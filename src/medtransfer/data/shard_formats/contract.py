@@ -25,6 +25,9 @@ class StoredPicture(NamedTuple):
 class ShardFormat(Protocol):
     """A module of this package."""
 
+    WRITTEN: str
+    """suffix of the shards that `write` makes"""
+
     def read(self, path: Path) -> Iterator[StoredPicture]:
         """Yield the pictures of a shard in the order of the file.
 

@@ -22,6 +22,7 @@ from medtransfer.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+WRITTEN = ".parquet"
 IMAGES, LABELS = ("image", "img", "jpg"), ("label", "cls")  # names of the columns
 ROWS = 100  # per row group, as `datasets` writes pictures
 NAMES = b"medtransfer.names"  # key of the schema's metadata: paths are those in the folder that was packed

@@ -22,6 +22,8 @@ from medtransfer.data.shard_formats.contract import StoredPicture, class_of, nam
 from medtransfer.errors import InputError
 from medtransfer.records import parse_json
 
+WRITTEN = ".tar"
+
 LABELS = ("class", "label", "cls")  # keys of `.json`
 
 

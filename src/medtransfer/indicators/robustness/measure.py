@@ -14,6 +14,7 @@ from medtransfer.indicators.robustness.streamed import BatchDistances
 from medtransfer.indicators.robustness.triplet import triplet_losses, without_each_group
 from medtransfer.indicators.sampled import assign_blocks, count_blocks
 from medtransfer.records.scores import Score, Setting
+from medtransfer.wording import are
 
 
 class Robustness(Indicator):
@@ -120,5 +121,5 @@ class PairDistances:
             if plan.repaired is not None:
                 notes.append(f"image {plan.repaired} would be its own negative in an odd list; it is compared with its neighbour")
             if plan.alike:
-                notes.append(f"{plan.alike} images are compared with another one of their group, since it holds most images")
+                notes.append(f"{are(plan.alike, 'image')} compared with another one of the same group, since it holds most images")
         return notes

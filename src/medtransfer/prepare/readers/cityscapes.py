@@ -18,6 +18,7 @@ from typing import Any
 from medtransfer.data.resizing import Size
 from medtransfer.prepare.readers.contract import Scan, pair_up, read_options, require_folder
 from medtransfer.prepare.readers.masked_images import IGNORED, OPTIONS, MaskedImage, by_label, pick_classes, scan_masked
+from medtransfer.wording import are
 
 CITATION = (
     "M. Cordts, M. Omran, S. Ramos, T. Rehfeld, M. Enzweiler, R. Benenson, U. Franke, S. Roth, B. Schiele, The Cityscapes dataset "
@@ -54,7 +55,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     }  # fmt: skip
     images = list(_list_images(root))
     unread = len(list(root.glob(f"leftImg8bit/test/*/[!.]*{IMAGE}")))
-    notes = [f"{unread} images of leftImg8bit/test are not read, since their labels are not published"] * bool(unread)
+    notes = [f"{are(unread, 'image')} not read in leftImg8bit/test, since their labels are not published"] * bool(unread)
     return scan_masked(
         images, root, size, chosen, classes=classes, number=by_label(names, classes), ignore=IGNORED in names.values(),
         citation=CITATION, expected=EXPECTED, notes=notes,

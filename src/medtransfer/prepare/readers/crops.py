@@ -40,6 +40,7 @@ from medtransfer.prepare.readers.contract import (
 from medtransfer.progress import track
 from medtransfer.records import IGNORE, LABELS_FILE
 from medtransfer.seeds import derive_seed
+from medtransfer.wording import counted
 
 OPTIONS: dict[str, Any] = {
     "of": None, "read": {}, "frame": None, "class": None, "share": 0.2, "sides": [0.1, 0.5], "tries": 1000, "seed": 0,
@@ -222,8 +223,10 @@ def _in_boxes(pixels: np.ndarray, top: np.ndarray, left: np.ndarray, side: np.nd
 def _notes(left_out: int, other_kind: int, name: str, coin: bool) -> list[str]:
     notes = []
     if other_kind:
-        notes.append(f"{other_kind} images give no crop of the kind that their coin decided, and one of the other kind instead")
+        notes.append(
+            f"{counted(other_kind, 'image')} gave no crop of the kind that their coin decided, and one of the other kind instead"
+        )
     if left_out:
         kinds = f"with {name} nor without" if coin else f"with {name}"
-        notes.append(f"{left_out} images give {'neither a crop ' if coin else 'no crop '}{kinds}; they are left out")
+        notes.append(f"{counted(left_out, 'image')} gave {'neither a crop ' if coin else 'no crop '}{kinds}: left out")
     return notes

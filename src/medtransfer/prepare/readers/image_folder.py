@@ -54,6 +54,7 @@ from medtransfer.prepare.readers.labelled_images import LabelledImage, check_ima
 from medtransfer.prepare.readers.split_lists import OPTIONS as LIST_OPTIONS
 from medtransfer.prepare.readers.split_lists import SplitLists
 from medtransfer.prepare.readers.table_labels import sort_names
+from medtransfer.wording import are
 
 OPTIONS: dict[str, Any] = {
     "images": None, "label": "^([^/]+)/", "labels": None, "task": "multiclass", "classes": None, "others": "refuse", "splits": {},
@@ -111,7 +112,7 @@ def scan_classes(
         group = match_group(shown, chosen["group"], image.path) if chosen["group"] else shown
         images.append(LabelledImage(split, group, image.path, label))
     if left_out:
-        notes.append(f"{left_out.total()} images are left out, of other classes than {', '.join(classes)} or in no list")
+        notes.append(f"{are(left_out.total(), 'image')} left out, of other classes than {', '.join(classes)} or in no list")
     notes += lists.finish()
     if not chosen["group"]:
         notes.append(own_patients("group", r"'(person\d+)'"))
@@ -164,7 +165,7 @@ def _list_home(split: str | None, home: Path, chosen: Mapping[str, Any], notes: 
         notes.append(f"files below {home} that are no pictures are not read: {others}")
     taken = [name for name in listed.pictures if chosen["images"] is None or _is_in(name, chosen["images"])]
     if passed := len(listed.pictures) - len(taken):
-        notes.append(f"{passed} pictures of {home} are not in {chosen['images']!r} and are not read")
+        notes.append(f"{are(passed, 'picture')} not in {chosen['images']!r} and not read in {home}")
     for relative in taken:
         path = home / relative
         name = match_group(composed(Path(relative).with_suffix("").as_posix()), chosen["label"], path, "label")

@@ -44,6 +44,7 @@ from medtransfer.prepare.readers.labelled_images import DICOM, is_dicom_name
 from medtransfer.prepare.readers.split_lists import is_outside
 from medtransfer.prepare.run_lengths import decode_relative
 from medtransfer.records import read_table
+from medtransfer.wording import are
 
 CITATION = "Society for Imaging Informatics in Medicine, SIIM-ACR Pneumothorax Segmentation, Kaggle, 2019"
 OPTIONS: dict[str, Any] = {"table": "train-rle.csv", "images": "dicom-images-train", "keep_aspect": False}
@@ -76,7 +77,7 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
             "the dataset"
         )
     unnamed = [path for name, path in images.items() if name not in masks]
-    notes = (f"{len(unnamed)} images are in no row of the table and are not read, such as {unnamed[0]}",) if unnamed else ()
+    notes = (f"{are(len(unnamed), 'image')} in no row of the table and not read, such as {unnamed[0]}",) if unnamed else ()
     items = tuple(
         Item(
             None, name, images[name].relative_to(root).as_posix(), (images[name], table), 1,

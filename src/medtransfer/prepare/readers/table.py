@@ -65,6 +65,7 @@ from medtransfer.prepare.readers.split_lists import SplitLists
 from medtransfer.prepare.readers.table_labels import OPTIONS as LABEL_OPTIONS
 from medtransfer.prepare.readers.table_labels import ClassRule, FindingRule, States, check_label_options, holds_classes, plain
 from medtransfer.prepare.readers.table_rows import Row, fill, list_columns, list_tables, pick, read_rows
+from medtransfer.wording import are
 
 OPTIONS: dict[str, Any] = {
     "table": "labels.csv", "delimiter": ",", "header": None, "image": "{image}", "strip": "", "where": {},
@@ -122,7 +123,8 @@ def scan_table(
     found = list(collected.labelled())
     left_out = {split: len(names) for split, names in collected.left_out.items()}
     if left_out:
-        notes.append(f"{sum(left_out.values())} images are left out, as the options say")
+        number = sum(left_out.values())
+        notes.append(f"{are(number, 'image')} left out, as the options say")
     return scan_images(
         found, root, size, chosen, task=chosen["task"], classes=rule.classes, citation=chosen["citation"],
         expected=chosen["expected"], tables=[*(path for path, _ in tables), *lists.files], left_out=left_out,
@@ -231,4 +233,4 @@ class _Collected:
 
 def _note_unnamed(images: NamedImages) -> tuple[str, ...]:
     unnamed = images.unnamed()
-    return (f"{len(unnamed)} images are in no row of the table and are not read, such as {unnamed[0]}",) if unnamed else ()
+    return (f"{are(len(unnamed), 'image')} in no row of the table and not read, such as {unnamed[0]}",) if unnamed else ()
