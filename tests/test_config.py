@@ -75,8 +75,8 @@ def test_all_errors_are_named_at_once() -> None:
     })  # fmt: skip
     assert errors.startswith("7 errors in the command line: ")
     for part in (
-        "score.level: Input should be less than 0 (got 0)",
-        "finetune.seed: Input should be greater than or equal to 0 (got -1)",
+        "score.level: must be less than 0 (got 0)",
+        "finetune.seed: must be at least 0 (got -1)",
         "finetune.foo: is not a known key",
         "pretrain: checkpoints [99] come after the last of 10 epochs",
         "finetune.mode names the mode 'half', known are decoder, full",

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from medtransfer.cli import cli
 from medtransfer.errors import InputError
 from medtransfer.records import (
     INDEX_COLUMNS,
@@ -43,7 +44,7 @@ from medtransfer.records import (
     write_text,
 )  # fmt: skip
 from medtransfer.records.atomic import HOST, scratch_folder
-from medtransfer.records.base import Record
+from medtransfer.records.base import AGAIN, COMMANDS, REMEDIES, Record
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.similarity import Similarity
 from medtransfer.records.weights_file import is_whole
@@ -205,7 +206,12 @@ def test_an_impossible_image_rule_is_refused(rule: dict[str, Any], message: str,
 def test_a_foreign_record_names_both_formats(example: Any, tmp_path: Path) -> None:
     kind, _, version = example.form().rpartition("/")
     older, newer = "which an older version of medtransfer wrote; move it away and make it", "newer version .* update medtransfer"
-    cases = {"medtransfer/other/1": "; make it with", f"{kind}/{int(version) - 1}": older, f"{kind}/99": newer, None: "; make it"}
+    cases = {
+        "medtransfer/other/1": "; make it again with",
+        f"{kind}/{int(version) - 1}": older,
+        f"{kind}/99": newer,
+        None: "; make it",
+    }
     for format_name, remedy in cases.items():
         write_json(tmp_path / "r.json", {**asdict(example), "format": format_name})
         with pytest.raises(InputError, match=rf"the format '{example.form()}' in .* but got {format_name!r}.*{remedy}"):
@@ -414,3 +420,9 @@ def test_weights_that_are_cut_off_are_not_whole(tmp_path: Path) -> None:
     assert not is_whole(other)
     other.write_text("{}")
     assert is_whole(other)
+
+
+@pytest.mark.parametrize("form", COMMANDS)
+def test_the_remedy_for_a_broken_record_is_forced_where_the_command_would_else_read_it(form: str) -> None:
+    options = {word for parameter in cli.commands[COMMANDS[form].split()[0]].params for word in parameter.opts}
+    assert ("--force" in options) == ("--force" in AGAIN[form]) and "--force" not in REMEDIES[form]

@@ -98,7 +98,7 @@ FAULTS = {
     "of another cell": (lambda: change(key="another"), "the key of its cell in .* but got another"),
     "a cell with other fields": (lambda: change(cell={"what": 1}), "TypeError"),
     "a foreign recipe": (lambda: change(settings={"what": 1}), "KeyError"),
-    "curves that are none": (lambda: change(curves=[1, 2]), "curves .* Input should be a valid dictionary"),
+    "curves that are none": (lambda: change(curves=[1, 2]), "curves .* must be a mapping of keys to values"),
 }
 
 

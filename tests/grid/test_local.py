@@ -143,7 +143,10 @@ def test_a_failed_pretraining_on_several_devices_does_not_end_the_others(
     monkeypatch.setattr(study, "pretrain_apart", pretrain_apart)
     launcher, summary = scripted(tiny_params({"pretrain.devices": 2, "study.origins": ["advanced", "simple"]}))
     assert tried == ["advanced", "simple", "simple", "simple"]
-    assert "1 job failed, and 17 jobs that needed what failed were not tried; the first, pretrain unet-advanced: no such source" in summary
+    assert (
+        "1 job failed, and 17 jobs that needed what failed were not tried; the first, pretrain unet-advanced: no such source"
+        in summary
+    )
     assert "16 cells done, 0 failed, 16 remaining" in summary
     assert launcher.submitted[:2] == ["prepare sample", "score sample-unet-simple"]
     assert not any(name.startswith("pretrain") or "advanced" in name for name in launcher.submitted)

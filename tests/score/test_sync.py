@@ -88,7 +88,7 @@ FAULTS = {
     "of two datasets": (lambda: change(data="another"), "one pretraining on one dataset"),
     "of two settings": (lambda: change(settings={"split": "test"}), "one pretraining on one dataset"),
     "foreign rows": (lambda: change(rows=[{"what": 1}]), "row 0.indicator: Field required"),
-    "rows that are none": (lambda: change(rows=5), "Input should be a valid list"),
+    "rows that are none": (lambda: change(rows=5), "must be a list"),
     "other rows": (lambda: change(rows=[]), "at the same settings, but they differ"),
     "another indicator": (promise, "expected the indicator another of epoch 0"),
 }

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from medtransfer.config.pretraining_seeds import seeded_origins
+from medtransfer.config.requirements import requirement
 from medtransfer.config.schema import Params, Section
 from medtransfer.config.strict_yaml import parse_yaml
 from medtransfer.errors import InputError
@@ -299,7 +300,7 @@ def error_sentence(error: Mapping[str, Any], params: Mapping[str, Any]) -> str:
         "missing": "is missing", "extra_forbidden": "is not a known key", "union_tag_not_found": "has no `kind`",
         "union_tag_invalid": f"has the kind {context.get('tag')!r}, known are {context.get('expected_tags')}",
     }  # fmt: skip
-    message = messages.get(error["type"], error["msg"]).removeprefix("Value error, ")
+    message = messages.get(error["type"]) or requirement(error)
     got = "" if error["type"] in _WITHOUT_VALUE else f" (got {_brief.repr(error['input'])})"
     return f"{'.'.join(map(str, _key(error, params))) or 'params'}: {message}{got}"
 

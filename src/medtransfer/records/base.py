@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn, Self, get_type_hints
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from medtransfer.config import MOST_PIXELS
+from medtransfer.config.requirements import requirement
 from medtransfer.errors import InputError
 from medtransfer.records.atomic import write_json
 from medtransfer.records.json import parse_json
@@ -28,6 +29,11 @@ COMMANDS = {
 }  # fmt: skip
 MOST_CHANNELS = 64  # of a stored picture
 REMEDIES = {form: f"make it with `medtransfer {command}`" for form, command in COMMANDS.items()}
+FORCED = ("prepare", "pretrain", "score", "finetune", "predict", "export")  # commands that else read what is there
+AGAIN = {  # remedies where there is a record, but a broken one
+    form: f"make it again with `medtransfer {command}{' --force' if command.split()[0] in FORCED else ''}`"
+    for form, command in COMMANDS.items()
+}
 
 
 class OlderFormat(InputError):
@@ -47,13 +53,11 @@ def read_json(path: Path, form: str) -> dict[str, Any]:
     """
     if not os.path.lexists(path):
         raise InputError(f"expected the file {path}, but it does not exist; {REMEDIES[form]}")
-    require_file(path, "a JSON record", REMEDIES[form])
+    require_file(path, "a JSON record", AGAIN[form])
     try:
         value = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise InputError(
-            f"expected a JSON record in {path}, but it cannot be read ({in_one_line(error)}); {REMEDIES[form]}"
-        ) from None
+        raise InputError(f"expected a JSON record in {path}, but it cannot be read ({in_one_line(error)}); {AGAIN[form]}") from None
     got = value.get("format") if isinstance(value, dict) else None
     if got != form:
         _raise_format_error(path, form, got)
@@ -66,7 +70,7 @@ def _raise_format_error(path: Path, form: str, got: Any) -> NoReturn:
     kind, _, version = form.rpartition("/")
     match = re.fullmatch(rf"{re.escape(kind)}/(\d{{1,6}})", got) if isinstance(got, str) else None
     if match is None:
-        raise InputError(f"{message}; {REMEDIES[form]}")
+        raise InputError(f"{message}; {AGAIN[form]}")
     if int(match[1]) > int(version):
         raise InputError(f"{message}, which a newer version of medtransfer wrote; update medtransfer")
     raise OlderFormat(f"{message}, which an older version of medtransfer wrote; move it away and {REMEDIES[form]} again")
@@ -107,7 +111,7 @@ class Record:
         value = read_json(path, cls.form())
         names = {field.name for field in fields(cls)}
         if missing := names - value.keys() - cls.added():
-            raise InputError(f"expected the field {min(missing)!r} in {path}, but it is missing; {REMEDIES[cls.form()]}")
+            raise InputError(f"expected the field {min(missing)!r} in {path}, but it is missing; {AGAIN[cls.form()]}")
         for name, adapter in _adapters(cls).items():  # type: ignore[arg-type]
             if name not in value:
                 continue
@@ -117,8 +121,8 @@ class Record:
                 first = error.errors()[0]
                 field = ".".join([name, *map(str, first["loc"])])
                 raise InputError(
-                    f"expected another value of {field} in {path}: {first['msg'].removeprefix('Value error, ')}, but got "
-                    f"{reprlib.repr(first['input'])}; {REMEDIES[cls.form()]}"
+                    f"expected another value of {field} in {path}: {requirement(first)}, but got "
+                    f"{reprlib.repr(first['input'])}; {AGAIN[cls.form()]}"
                 ) from None
         return cls(**{name: value[name] for name in names & value.keys()})
 

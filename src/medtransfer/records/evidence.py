@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from medtransfer.config import MOST_PIXELS, Name
+from medtransfer.config.requirements import requirement
 from medtransfer.errors import InputError
 from medtransfer.records.atomic import write_text
 from medtransfer.records.tables import as_csv, read_table
@@ -185,7 +186,7 @@ def _parse(values: dict[str, str]) -> EvidenceRow | list[str]:
         try:
             parsed[name] = adapter.validate_python(values[name])
         except ValidationError as error:
-            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            message = requirement(error.errors()[0])
             faults.append(f"{name} {reprlib.repr(values[name])}: {message}")
     if not faults and (parsed["std"] is None) != (parsed["seeds"] == 1):
         faults.append(f"std {values['std']!r}: expected a value from two seeds on and none of one, but got {values['seeds']} seeds")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from medtransfer.config import Name
+from medtransfer.config.requirements import requirement
 from medtransfer.records.arrays import open_arrays
 from medtransfer.records.atomic import atomic_path
 from medtransfer.records.base import FINISHED_SCORES, SCORE_INDEX, SCORES, Count, Record, Share
@@ -69,7 +70,7 @@ def _check_rows(value: list[Any]) -> list[Any]:
         _ROWS.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"row {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ValueError(f"row {'.'.join(map(str, first['loc']))}: {requirement(first)}") from None
     return value
 
 

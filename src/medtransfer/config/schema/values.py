@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic.fields import FieldInfo
 
+from medtransfer.config.requirements import NAME
+
 
 def _no_bool(value: Any) -> Any:
     """Refuse true and false, which pydantic would convert to the numbers 1 and 0."""
@@ -63,7 +65,7 @@ Probability = Annotated[Real, Field(ge=0, le=1)]
 BelowOne = Annotated[Real, Field(ge=0, lt=1)]
 OpenShare = Annotated[Real, Field(gt=0, lt=1)]
 Rate = Annotated[Real, Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Name = Annotated[str, Field(pattern=NAME, max_length=100)]
 Defined = Annotated[Name, AfterValidator(_no_dot)]  # a name that params.yaml defines
 Place = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 Out = Annotated[Place, AfterValidator(_no_file)]
