@@ -281,10 +281,21 @@ def test_finetune_takes_sizes_and_folds(words: str, expected: list[Any], call: C
     assert [(cell.size, cell.fold, cell.folds) for cell in asked[0][2][0]] == expected
 
 
+def test_prepare_takes_several_targets(call: Call, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[str] = []
+    monkeypatch.setattr(study, "prepare", lambda params, force, **_: prepared.append(params.prepare.target))
+    code, out, _ = call("prepare", "--target", "sample,sample-lungs")
+    assert (code, prepared) == (0, ["sample", "sample-lungs"])
+    assert [f"data/prepared/{name}/preview.png" in out for name in prepared] == [True, True]
+
+
 # Words of the command and the sentence; tests/malformed damages files in every way.
 BAD: dict[str, tuple[str, str]] = {
     "no such command": ("scrore", r"No such command 'scrore'.*`medtransfer --help`"),
     "no such option": ("score --sed 1", r"No such option.*--sed.*`medtransfer score --help`"),
+    "an option of another section": ("race --train-epochs 3", r"--train-epochs'; set finetune\.train_epochs or guard\.train_epochs in"),
+    "no such target among several to prepare": ("prepare --target mine,nowhere", r"the target 'nowhere'"),
+    "several targets to define": ("prepare --target a,b --root raw", r"one --target beside --root, but got a, b"),
     "no such target among several": ("finetune --target sample,nowhere", r"the target 'nowhere'"),
     "no such decoder": ("finetune --decoder nope", r"finetune\.decoder names the decoder 'nope', known are .*unet"),
     "no such indicator": ("score --indicators '[logme, nope]'", r"score\.indicators names the indicator 'nope', known are .*logme"),

@@ -101,8 +101,8 @@ def target_options(function: Callable) -> Callable:
 def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
     """Turn a raw dataset into a prepared target.
 
-    --root names a folder that params.yaml does not: it becomes the target --target, by default of the folder's name, with the
-    settings of prepare.new. Later commands know it by that name.
+    --target may list several with commas between. --root names a folder that params.yaml does not: it becomes the target
+    --target, by default of the folder's name, with the settings of prepare.new. Later commands know it by that name.
     """
     from medtransfer import study
     from medtransfer.prepare.definition import define
@@ -110,16 +110,20 @@ def prepare(files: tuple[Path, ...], debug: bool, force: bool, **options: str | 
     keys = {name: options.pop(f"of_target_{name}") for name in Target.model_fields}
     fields = Target.model_fields
     given = {name: read_option(name, text, fields[name].annotation) for name, text in keys.items() if text is not None}
-    overrides = parsed("prepare", options)
+    names = read_list("target", text) if (text := options["target"]) and "," in text else []
+    if names and given:
+        raise InputError(f"expected one --target beside --{next(iter(given))}, but got {', '.join(map(str, names))}; name one")
+    overrides = parsed("prepare", options | ({"target": None} if names else {}))
     kept = False
     if given:
         defined = load(files, {key: value for key, value in overrides.items() if key != "prepare.target"}).prepare
         name, definition = define(defined, overrides.get("prepare.target"), given)
         overrides |= {"prepare.target": name, f"prepare.targets.{name}": definition}
         kept = name not in defined.targets or "root" in given
-    params = load(files, overrides)
-    study.prepare(params, force, keep_definition=kept)
-    click.echo(after_prepare(params))
+    chosen = [load(files, overrides | ({"prepare.target": name} if names else {})) for name in names or [None]]
+    for params in chosen:
+        study.prepare(params, force, keep_definition=kept)
+        click.echo(after_prepare(params))
 
 
 @stage(Pretrain, hidden=("encoders", "origins"))
@@ -552,6 +556,9 @@ def main() -> None:
         leave("stopped; what is finished is kept: run the same command again to resume", 128 + signal.SIGTERM)
     except (click.exceptions.Abort, KeyboardInterrupt):
         leave("interrupted; what is finished is kept: run the same command again to resume", 130)
+    except click.NoSuchOption as error:
+        path = error.ctx.command_path if error.ctx else "medtransfer"
+        leave(f"{error.format_message().rstrip('.')}{home_of(error.option_name)}; see `{path} --help`", 2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "medtransfer"
@@ -572,3 +579,10 @@ def leave(sentence: str, code: int) -> None:
     """Print one line to stderr and exit."""
     click.echo(f"medtransfer: {' '.join(sentence.split())}", err=True)
     sys.exit(code)
+
+
+def home_of(flag: str) -> str:
+    """Return a clause on the keys of params.yaml that an option of another command sets; empty if there is none."""
+    key = flag.lstrip("-").replace("-", "_")
+    keys = [f"{name}.{key}" for name, field in Params.model_fields.items() if key in field.annotation.by_key()]  # type: ignore[union-attr]
+    return f"; set {' or '.join(keys)} in params.yaml or in a file of --params" if keys else ""

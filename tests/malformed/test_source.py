@@ -35,6 +35,11 @@ def only(path: Path) -> None:
     shutil.rmtree(path / "val" / "fine-disc")
 
 
+def alone(path: Path) -> None:
+    for folder in (*path.glob("train/*"), *path.glob("val/*")):
+        shutil.rmtree(folder) if folder.name != "fine-disc" else None
+
+
 def noted(path: Path) -> None:
     for file in path.iterdir():
         file.rename(file.with_suffix(".txt"))
@@ -54,6 +59,7 @@ LAYOUT_ROWS: list[Row] = [
     ("no training pictures", "pictures/train", "folder", "pictures/train"),
     ("no validation pictures", "pictures/val", "missing", "pictures/val"),
     ("a class is missing in one split", "pictures", only, "fine-disc", "train"),
+    ("one class alone", "pictures", alone, "fine-disc", "at least two classes", "simclr"),
     ("a class is a link in a circle", CLASS, lambda path: (shutil.rmtree(path), path.symlink_to(path.name)), "pictures/train"),
     ("a class is empty", CLASS, "folder", "fine-disc"),
     ("a class has no pictures", CLASS, noted, "fine-disc"),

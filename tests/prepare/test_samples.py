@@ -51,6 +51,21 @@ def test_samples_that_lost_a_file_are_written_again(tmp_path: Path) -> None:
     assert write_samples(out, seed=1, **SIZES) and lost.is_file()
 
 
+def test_a_file_of_the_users_own_is_kept_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = tmp_path / "s"
+    write_samples(out, seed=1, **SIZES)
+    own = out / "pictures" / "train" / "fine-disc" / "mine.png"
+    own.write_bytes(b"precious")
+    assert not write_samples(out, seed=1, **SIZES)
+    assert f"{out} also holds 1 file that no command generated, such as pictures/train/fine-disc/mine.png" in caplog.text
+    for changed in ({"seed": 2, **SIZES}, {"seed": 1, **SIZES, "force": True}):
+        with pytest.raises(InputError, match=f"nothing but generated files in {out}, .* but got {own}; move it to a folder"):
+            write_samples(out, **changed)
+    assert own.read_bytes() == b"precious"
+    own.unlink()
+    assert write_samples(out, seed=2, **SIZES)
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(InputError, match="to be empty or to hold earlier samples"):

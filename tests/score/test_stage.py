@@ -24,7 +24,7 @@ from medtransfer.indicators.robustness.pairs import read_pairs
 from medtransfer.indicators.robustness.triplet import robustness
 from medtransfer.indicators.streamed_pass import measure
 from medtransfer.records import CheckpointInfo, Score, ScoreIndex, Scores, read_tensors, read_values, write_tensors
-from medtransfer.score import scorer
+from medtransfer.score import other_settings, scorer
 from medtransfer.score.sync import publish
 
 pytestmark = pytest.mark.long
@@ -69,6 +69,10 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def again(tiny_params: Callable[..., Params], force: bool = False, **changed: Any) -> None:
     study.score(tiny_params({**CHOSEN, **{f"score.{key}": value for key, value in changed.items()}}), force)
+
+
+def result_files() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.is_file() and not path.name.startswith(".")}
 
 
 def runs() -> list[tracking.StoredRun]:
@@ -131,6 +135,37 @@ def test_the_run_says_what_was_scored_and_holds_the_pairs(scored, tmp_path):
     assert index.epochs == list(EPOCHS) and "robustness" in index.indicators
     low, high = Image.open(FOLDER / "scores.png").convert("L").getextrema()
     assert low < 100 < high
+
+
+def test_scores_at_other_settings_are_kept_and_reused(copy, tiny_params, measured):
+    first = result_files()
+    again(tiny_params, max_images=7)
+    assert len(measured) == len(EPOCHS) and Scores.read(FOLDER / "epoch-001.json").images == 7
+    second = result_files()
+    again(tiny_params)
+    assert result_files() == first and len(measured) == len(EPOCHS)
+    again(tiny_params, max_images=7)
+    assert result_files() == second and len(measured) == len(EPOCHS)
+    assert len(list((FOLDER / "other-settings").iterdir())) == 1 and len(runs()) == 2
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4, 8])
+def test_an_interrupted_exchange_of_scores_is_completed(copy, tiny_params, measured, monkeypatch, stop):
+    first = result_files()
+    assert len(first) == 9
+    moved, rename = [], Path.rename
+
+    def dying(path: Path, target: Path) -> Path:
+        if len(moved) == stop:
+            raise KeyboardInterrupt
+        moved.append(path)
+        return rename(path, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", dying)
+        other_settings.exchange(FOLDER, {"max_images": 7})
+    again(tiny_params)
+    assert result_files() == first and measured == []
 
 
 @pytest.mark.parametrize("changed", [{}, {"pooling": "always"}, {"pooling": "never"}, {"batch_size": 3}], ids=str)

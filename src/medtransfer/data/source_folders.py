@@ -47,17 +47,26 @@ def source_fingerprint(root: Path, learned: Learned) -> str:
         raise InputError(f"expected a prepared target to segment, but {root / TARGET_FILE} does not exist; name one as source_root")
     if learned == "pictures":
         check_splits(root)
+    classes = _learned_classes(root) if learned == "classes" else []
     if shards.is_sharded(root):
-        if learned == "classes":
-            class_names(root)
         return shards.fingerprint(root, SPLITS, learned == "classes")
-    classes = class_names(root) if learned == "classes" else []
     folders = [f"{split}/{name}" for split in SPLITS for name in classes] or SPLITS
     parts = [
         np.array([os.fsencode(f"{folder}/{file}") for file in list_pictures(root / folder).pictures])
         for folder in track(folders, "pretrain: lists of pictures", len(folders), "folders")
     ]
     return hash_pictures(root, np.concatenate(parts))
+
+
+def _learned_classes(root: Path) -> list[str]:
+    """Return the names of the classes to learn; one alone is an InputError, since every prediction of it is right."""
+    names = class_names(root)
+    if len(names) == 1:
+        raise InputError(
+            f"expected at least two classes in {root / 'train'}, since one teaches nothing, but got {names[0]!r} alone; "
+            "add others, or take an origin that learns without labels, such as simclr"
+        )
+    return names
 
 
 def check_splits(root: Path) -> None:

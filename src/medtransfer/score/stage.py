@@ -9,12 +9,14 @@ from medtransfer.locks import exclusive
 from medtransfer.progress import loading
 from medtransfer.records import FinishedScores, PreparedTarget, list_checkpoints, series_folder
 from medtransfer.score.finished import FINISHED, finished_run, request_of
+from medtransfer.score.other_settings import exchange
 
 
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
     """Score every checkpoint of the section's encoder and origin on its target, or reuse finished scores.
 
-    What was asked for is stored with the result, so that the same request loads no indicator.
+    What was asked for is stored with the result, so that the same request loads no indicator. Scores at other settings are kept
+    below the folder, and brought back when they are asked for again.
 
     Args:
         section: validated params.
@@ -32,6 +34,11 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     folder = series_folder(Path(section.out) / section.target, section.encoder, section.origin)
     with exclusive(folder):
         done = None if force else finished_run(folder, request)
+        if not done and not tracking.is_looking_up():
+            from medtransfer.score.options import settings_of
+
+            exchange(folder, settings_of(section))
+            done = None if force else finished_run(folder, request)
         if done and tracking.reused("score", f"{folder.name} → {section.target}", done):
             return folder
         tracking.require_work_allowed()

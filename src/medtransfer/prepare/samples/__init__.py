@@ -12,6 +12,7 @@ features.
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from medtransfer import tracking
@@ -21,13 +22,16 @@ from medtransfer.locks import exclusive
 from medtransfer.progress import track
 from medtransfer.records import atomic_folder
 from medtransfer.seeds import derive_seed
+from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
 REVISION = 1
 
 
 def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int, pictures: int, force: bool = False) -> bool:
-    """Write the generated datasets, or reuse them if they were made with the same settings and no file is lost or another.
+    """Write the generated datasets, or reuse them if they were made with the same settings and none of their files is lost.
+
+    Files that somebody else put there are never removed.
 
     Args:
         out: folder of the four datasets; it is replaced entirely.
@@ -42,7 +46,7 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
         Whether they were written.
 
     Raises:
-        InputError: a number is too small to fill all splits, or `out` holds something else.
+        InputError: a number is too small to fill all splits, or `out` holds something else that would be removed.
     """
     least = {"patients": 4, "lungs": 5, "retinas": 3, "pictures": 6}
     settings = {"seed": seed, "patients": patients, "lungs": lungs, "retinas": retinas, "pictures": pictures}
@@ -55,10 +59,20 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
             raise InputError(
                 f"expected {out} to be empty or to hold earlier samples, but it holds other files; choose another `out`"
             )
-        record = {"revision": REVISION, **settings}
-        if not force and note.is_file() and note.read_text(encoding="utf-8") == _describe(record, out):
+        record, names = {"revision": REVISION, **settings}, _written_names(note)
+        others = sorted(set(_list(out)) - set(names)) if names else []
+        if not force and note.is_file() and note.read_text(encoding="utf-8") == _describe(record, out, names):
             log.info("samples: %s already exists, made with the same settings; reused", out)
+            if others:
+                log.warning(
+                    "samples: %s also holds %s that no command generated, such as %s", out, counted(len(others), "file"), others[0]
+                )
             return False
+        if others:
+            raise InputError(
+                f"expected nothing but generated files in {out}, which is to be written again, but got {out / others[0]}; move it "
+                "to a folder of its own, which prepare.targets and pretrain.source_root may name"
+            )
         tracking.require_work_allowed()
         from medtransfer.prepare.samples.heart import write_heart
         from medtransfer.prepare.samples.lungs import write_lungs
@@ -72,13 +86,26 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
             }  # fmt: skip
             for name, (write, count) in track(writers.items(), "samples", len(writers), "datasets"):
                 write(partial / name, derive_seed(seed, name), count)
-            (partial / "samples.json").write_text(_describe(record, partial), encoding="utf-8")
+            (partial / "samples.json").write_text(_describe(record, partial, _list(partial)), encoding="utf-8")
         log.info("samples: written to %s", out)
         return True
 
 
-def _describe(record: dict[str, int], folder: Path) -> str:
-    """Return the contents of samples.json: the settings, and a digest of the names and sizes of the files."""
-    files = sorted(path for path in folder.glob("*/**/*") if path.is_file() and not path.name.startswith("."))
-    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
-    return json.dumps({**record, "files": digest(sizes)}, indent=1) + "\n"
+def _list(folder: Path) -> list[str]:
+    """Return the files below the folders of the datasets, without hidden ones."""
+    files = (path for path in folder.glob("*/**/*") if path.is_file() and not path.name.startswith("."))
+    return sorted(path.relative_to(folder).as_posix() for path in files)
+
+
+def _written_names(note: Path) -> list[str]:
+    """Return the files that were generated, as samples.json lists them; empty if there is no such list."""
+    try:
+        return [str(name) for name in json.loads(note.read_text(encoding="utf-8"))["names"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _describe(record: dict[str, int], folder: Path, names: Sequence[str]) -> str:
+    """Return the contents of samples.json: the settings, and the names of the files with a digest of their sizes."""
+    sizes = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
+    return json.dumps({**record, "files": digest(sizes), "names": list(names)}, indent=1) + "\n"
