@@ -1,6 +1,7 @@
 """Lists of images, and DICOM series made by pydicom, whose voxels are where the standard says."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -14,8 +15,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from medtransfer.data.volumes.dicom import find_series, read_series
 from medtransfer.errors import InputError
 from medtransfer.predict.channel_files import list_cases
-from medtransfer.predict.images import list_images
+from medtransfer.predict.images import list_images, read_pixels
 from medtransfer.predict.reference_masks import find_masks, refuse_masks
+from medtransfer.records import ImageRule
 
 OBLIQUE = [0.8, 0.6, 0.0, 0.0, 0.0, -1.0]  # direction of a row of pixels, and of a column; mm to the left, posterior, superior
 ORIGIN, SPACING, STEP = np.array([-30.0, 12.5, 80.0]), (0.7, 0.9), 3.0  # height and width of a pixel
@@ -236,3 +238,25 @@ def test_the_series_of_channels_have_a_folder_each(tmp_path: Path) -> None:
     (case,) = list_cases(tmp_path, ["/t1", "/t2"])
     assert case.name == "p1" and case.is_volume and case.parts == (tmp_path / "p1/t1", tmp_path / "p1/t2")
     assert len(case.files) == 6
+
+
+@pytest.mark.parametrize(
+    ("directions", "said"), [((-1, -1, 1), ""), ((1, -1, 1), "point to RPS"), ((-1, 1, 1), "point to LAS"), (None, "")]
+)
+def test_a_volume_whose_axes_are_turned_is_noticed(
+    directions: tuple[int, int, int] | None, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """NIfTI: x, y and z of the affine grow to the right, anterior and superior."""
+    values = np.random.default_rng(0).integers(0, 99, (5, 6, 7)).astype(np.int16)
+    volume = nib.Nifti1Image(values, np.diag([*(directions or (1, 1, 1)), 1]))
+    if directions is None:
+        volume.set_sform(None, 0)
+        volume.set_qform(None, 0)
+    nib.save(volume, tmp_path / "case.nii.gz")
+    (image,) = list_images(tmp_path)
+    rule = ImageRule("percentiles", 1, 99, over="volume", axis=2, axes="LPS")
+    assert read_pixels(image, rule, 1, None).slices.shape[0] == 7
+    assert ("volumes that the model was trained on to LPS" in caplog.text) == bool(said) and said in caplog.text
+    caplog.clear()
+    read_pixels(image, replace(rule, axes=None), 1, None)
+    assert not caplog.text

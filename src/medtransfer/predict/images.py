@@ -13,6 +13,7 @@ from medtransfer.data.picture_folders import SUFFIXES
 from medtransfer.data.volumes import ENDINGS, TIFF, Geometry, Volume, acquisition_axis, cut, load_volume
 from medtransfer.data.volumes.channels import load_channels, read_channel_geometries
 from medtransfer.data.volumes.dicom import find_series, is_dicom, read_series
+from medtransfer.data.volumes.geometry import UNKNOWN
 from medtransfer.errors import InputError
 from medtransfer.predict.pixels import convert_channels, intensity_rule, require_channels, scale, take_channels
 from medtransfer.prepare.picture_files import read_header, read_image, read_stored
@@ -183,6 +184,12 @@ def read_pixels(image: Image, rule: ImageRule, channels: int, limits: list[Limit
 
         return Pixels(read_image(image.path, channels, scaling)[None], None)
     volume = open_volume(image, rule)
+    if rule.axes and volume.geometry.axes not in (UNKNOWN, rule.axes):
+        log.warning(
+            "predict: the axes of %s point to %s, but those of the volumes that the model was trained on to %s: its slices are "
+            "predicted as they are stored, and may be turned or of another plane; store it with these axes", image.path,
+            volume.geometry.axes, rule.axes,
+        )  # fmt: skip
     if channels == 1 and volume.values.shape[-1] != 1 and image.path.name.lower().endswith(ENDINGS):
         raise InputError(
             f"expected a volume of 1 channel, as the model's target has, but {image.path} has {volume.values.shape[-1]}, which may "

@@ -1,6 +1,7 @@
 """How raw images become the stored uint8 pictures of a target: the rule by which a new image is treated alike."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -26,6 +27,8 @@ class ImageRule:
         channels: numbers of the channels of a volume that are taken; None for all.
         axis: axis of a volume that slices are cut along; None for that of the largest spacing.
         keep_aspect: whether pictures are padded to the stored size; otherwise they are squeezed.
+        axes: where the axes of all volumes point to, such as LPS for left, posterior, superior; None where that is unknown, or
+            where they differ.
     """
 
     kind: str
@@ -37,6 +40,7 @@ class ImageRule:
     channels: list[int] | None = None
     axis: int | None = None
     keep_aspect: bool = False
+    axes: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown kind, and for one that lacks what it needs."""
@@ -52,6 +56,8 @@ class ImageRule:
             raise ValueError("`over` group needs `group`, a regular expression")
         if self.axis not in (None, *AXES):
             raise ValueError("`axis` must be 0, 1, 2 or null")
+        if self.axes is not None and not (isinstance(self.axes, str) and re.fullmatch("[LRAPSI]{3}", self.axes)):
+            raise ValueError("`axes` must be three letters such as LPS, or null")
 
 
 def _is_below(low: Any, high: Any) -> bool:

@@ -13,6 +13,7 @@ from medtransfer.errors import InputError
 
 SHIFT = 0.25  # voxels by which a mask may miss its image; rounded headers miss by less
 THICKER = 1.1  # how many times the other spacings that between two slices is at least, if it says which axis they are along
+UNKNOWN = "unknown"  # axes of a volume whose header does not say where they point to
 Spacing = tuple[float, float, float]
 
 
@@ -45,7 +46,7 @@ class Geometry:
     @property
     def axes(self) -> str:
         """Where the axes point to, such as LPS for left, posterior, superior; `unknown` if the header does not say."""
-        return "unknown" if self.affine is None else "".join(nib.aff2axcodes(self.affine))  # type: ignore[attr-defined]
+        return UNKNOWN if self.affine is None else "".join(nib.aff2axcodes(self.affine))  # type: ignore[attr-defined]
 
     def pixel_spacing(self, axis: int) -> tuple[float, float] | None:
         """Return the height and the width of a pixel, mm, of slices that are cut along an axis; None if unknown."""

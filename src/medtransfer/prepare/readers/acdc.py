@@ -13,7 +13,7 @@ axes are flipped or permuted is turned onto its image.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from medtransfer.prepare.readers.contract import (
     require_folder,
     whole_picture,
 )
-from medtransfer.prepare.readers.volume_axes import compare_axes
+from medtransfer.prepare.readers.volume_axes import common_axes, compare_axes
 from medtransfer.records import ImageRule, require_file
 
 CITATION = (
@@ -77,8 +77,12 @@ def scan(root: Path, size: Size, options: Mapping[str, Any]) -> Scan:
     return Scan(
         CLASSES, 1, size, "rotate-flip", CITATION, f"{PERCENTILES}, per volume", EXPECTED, whole_picture(size), items,
         task="segmentation", labels=pixel_labels(size), notes=compare_axes(pairs),
-        image_rule=lambda: ImageRule("percentiles", PERCENTILES.low, PERCENTILES.high, over="volume", axis=2),
+        image_rule=lambda: ImageRule("percentiles", PERCENTILES.low, PERCENTILES.high, over="volume", axis=2, axes=_axes(items)),
     )  # fmt: skip
+
+
+def _axes(items: Sequence[Item]) -> str | None:
+    return common_axes(read_geometry(item.files[0]) for item in items)
 
 
 def _list_split(root: Path, name: str, split: str, size: Size) -> Iterator[Item]:

@@ -1,11 +1,12 @@
 """Compare which way the axes of volumes and masks point."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medtransfer.data.volumes import read_geometry
 from medtransfer.data.volumes.dicom import is_segmentation
+from medtransfer.data.volumes.geometry import UNKNOWN, Geometry
 
 
 def compare_axes(volumes: Sequence[tuple[str, Path, Path]]) -> tuple[str, ...]:
@@ -25,3 +26,9 @@ def compare_axes(volumes: Sequence[tuple[str, Path, Path]]) -> tuple[str, ...]:
         for (image, mask), count in counts.most_common()
     )
     return (f"the axes of the volumes differ: {kinds}; masks are turned onto their images, and images are kept as stored",)
+
+
+def common_axes(geometries: Iterable[Geometry]) -> str | None:
+    """Return where the axes of all volumes point to; None where one does not say it, or where they differ."""
+    axes = {geometry.axes for geometry in geometries}
+    return next(iter(axes)) if len(axes) == 1 and UNKNOWN not in axes else None

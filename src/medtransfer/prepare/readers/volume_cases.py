@@ -32,7 +32,7 @@ from medtransfer.errors import InputError
 from medtransfer.prepare.mask_values import MaskRule
 from medtransfer.prepare.mask_volumes import check_mask_volume, read_mask_volume
 from medtransfer.prepare.readers.contract import Item, Picture, Scan, check_kinds, match_group, pixel_labels, whole_picture
-from medtransfer.prepare.readers.volume_axes import compare_axes
+from medtransfer.prepare.readers.volume_axes import common_axes, compare_axes
 from medtransfer.prepare.regions import read_regions
 from medtransfer.prepare.shared_scaling import DatasetScaling
 from medtransfer.records.base import MOST_CHANNELS
@@ -132,7 +132,8 @@ def scan_cases(
         task="segmentation", labels=pixel_labels(size), notes=all_notes, ignore=rule.ignores, regions=regions,
         see_splits=lambda splits: scaling.restrict({case for case, split in zip(cases, splits, strict=True) if split == "train"}),
         image_rule=lambda: scaling.image_rule(
-            group=chosen["group"], channels=list(channels), axis=chosen["axis"], keep_aspect=chosen["keep_aspect"]
+            group=chosen["group"], channels=list(channels), axis=chosen["axis"], keep_aspect=chosen["keep_aspect"],
+            axes=common_axes(geometry[0] for geometry in geometries),
         ),
     )  # fmt: skip
 
