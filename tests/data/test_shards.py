@@ -235,13 +235,13 @@ def test_a_shard_replaced_by_one_of_the_same_size_and_time_is_indexed_again(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     other = classes_of_one(tmp_path / "s")
-    first = source_fingerprint(tmp_path / "s", "classes")
+    first = source_fingerprint(tmp_path / "s", "pictures")
     replace_in_place(tmp_path / "s" / "train" / "0.tar", other)
-    second = source_fingerprint(tmp_path / "s", "classes")
+    second = source_fingerprint(tmp_path / "s", "pictures")
     assert second != first
     other.replace(tmp_path / "s" / "train" / "1.tar")
     (tmp_path / "s" / "train" / "0.tar").unlink()  # the same picture in another shard
-    assert source_fingerprint(tmp_path / "s", "classes") == second
+    assert source_fingerprint(tmp_path / "s", "pictures") == second
 
 
 def test_a_shard_that_changes_while_it_is_indexed_is_refused_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,8 @@ def test_errors_count_patients(make_target):
 def test_negatives_of_the_same_patient_are_told(patients, alike, make_target):
     """Of k slices of one patient among n, at least 2k - n follow another of it; with a single patient there is no choice."""
     notes = score(tiny(), make_target(5, patients), settings(repeats=2)).notes
-    assert notes == [f"{alike} images are compared with another one of the same group, since it holds most images"] * (alike > 0)
+    images = "1 image is" if alike == 1 else f"{alike} images are"
+    assert notes == [f"{images} compared with another one of the same group, since it holds most images"] * (alike > 0)
 
 
 class Constant(Encoder):
