@@ -10,6 +10,10 @@ import tempfile
 from versions import named, parser, run
 
 GOALS = {0: 1.5, 2: 1.0}  # seconds by exit code: reused, refused
+PARAMS = """
+finetune: {train_epochs: 1, epoch_steps: 1}
+score: {indicators: [robustness], max_images: 20}
+"""
 SERIES = "checkpoints/unet-simple"
 TINY = ("--epochs", "1", "--checkpoints", "1", "--size", "32")
 REUSED = (
@@ -34,6 +38,7 @@ REFUSED = tuple((command[0], "--target", "nowhere") for command in REUSED if com
     ("cka", "nowhere"),
     ("predict", "--model", "nowhere"),
     ("export", "--model", "nowhere"),
+    ("replay",),
 )  # fmt: skip
 
 
@@ -43,7 +48,7 @@ def main() -> None:
     versions = named(chosen)
     worst = 0.0
     with tempfile.TemporaryDirectory() as place:
-        Path(place, "params.yaml").write_text("finetune: {train_epochs: 1, epoch_steps: 1}\nscore: {indicators: [robustness], max_images: 20}\n", encoding="utf-8")
+        Path(place, "params.yaml").write_text(PARAMS, encoding="utf-8")
         for command in REUSED:
             run(place, versions[""], command)
         for code, commands in ((0, REUSED), (2, REFUSED)):

@@ -41,6 +41,7 @@ REFUSED = {
     "rank --by nowhere": "the indicator 'nowhere'",
     "cka nowhere": "'nowhere'",
     "race nowhere x": "'nowhere'",
+    "replay": "expected --downstream",
 }
 ALLOWED = {"cka": ["matplotlib"]}  # whose words are those of the page of the report
 HEAVY = ("torch", "torchvision", "timm", "mlflow", "matplotlib", "scipy.stats", "albumentations", "cv2", "sklearn")

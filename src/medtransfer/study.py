@@ -267,13 +267,18 @@ def explain(params: Params) -> str:
 @command("replay")
 def replay(params: Params) -> str:
     """Replay a paper: its released result files, or its claims on its printed tables."""
+    section = params.replay
+    if section.paper == "hidy":
+        from medtransfer.papers.hidy2024.named_files import named_files
+
+        named_files(section)  # a missing one is refused before libraries are loaded
     with loading("replay"):
         from medtransfer.papers.hidy2024 import stage as released
         from medtransfer.papers.printed import stage as printed
 
-    if params.replay.paper == "hidy":
-        return released.run(params.replay, params.report, params.race.eta)
-    return printed.run(params.replay)
+    if section.paper == "hidy":
+        return released.run(section, params.report, params.race.eta)
+    return printed.run(section)
 
 
 @command(*RESULTS, "report")

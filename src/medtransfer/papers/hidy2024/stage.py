@@ -10,7 +10,6 @@ from medtransfer.analysis.none_is_best import judge_guard
 from medtransfer.analysis.stopping_rules import judge_rules
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Replay, Report
-from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 from medtransfer.locks import exclusive
 from medtransfer.papers.hidy2024 import page, stopping
@@ -20,6 +19,7 @@ from medtransfer.papers.hidy2024.claims import Claim, Side, claim_rows, judge_cl
 from medtransfer.papers.hidy2024.figures import AGREEING, draw_figures, rank_correlations
 from medtransfer.papers.hidy2024.files import read_downstream, read_robustness
 from medtransfer.papers.hidy2024.importing import import_runs
+from medtransfer.papers.hidy2024.named_files import named_files
 from medtransfer.papers.hidy2024.released import Recomputed
 from medtransfer.papers.hidy2024.store import STAGE, Released, build_pools, read_released
 from medtransfer.records import write_json, write_text
@@ -55,7 +55,7 @@ def run(section: Replay, report: Report, eta: int = 0) -> str:
 
 
 def _run(section: Replay, report: Report, eta: int) -> str:
-    downstream_path, robustness_path = _files(section)
+    downstream_path, robustness_path = named_files(section)
     out = Path(section.out)
     downstream, robustness = read_downstream(downstream_path), read_robustness(robustness_path)
     findings = audit(downstream, robustness)
@@ -66,17 +66,6 @@ def _run(section: Replay, report: Report, eta: int) -> str:
     released = read_released(**digests)
     sampling = Sampling(report.draws, report.confidence, report.seed, report.margin, report.least)
     return _recompute(released, findings, digests, out, sampling, eta)
-
-
-def _files(section: Replay) -> tuple[Path, Path]:
-    names = {"downstream": section.downstream, "robustness": section.robustness}
-    for name, value in names.items():
-        if value is None:
-            raise InputError(
-                f"expected --{name} <{name}_scores.csv>, but it is not given; docs/how-to/replay.md says where the paper's authors "
-                "release it"
-            )
-    return Path(str(section.downstream)), Path(str(section.robustness))
 
 
 def _recompute(
