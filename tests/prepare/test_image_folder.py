@@ -47,7 +47,7 @@ def test_images_beside_masks(tmp_path: Path) -> None:
     write_lines(tmp_path / "Normal/readme.txt", "")
     described = scan(tmp_path, SIZE, {"images": "*/images", "classes": ["Normal", "COVID"]})
     assert rows(described) == [("COVID/images/b.png", None, 1), ("Normal/images/a (1).png", None, 0)]
-    assert any(note.startswith(f"2 pictures of {tmp_path} are not in '*/images'") for note in described.notes)
+    assert any(note.startswith("2 pictures are not in '*/images' and not read") for note in described.notes)
     assert any("are not read: .txt (1, such as Normal/readme.txt)" in note for note in described.notes)
 
 

@@ -274,7 +274,7 @@ def test_images_that_hold_a_class(read: Read) -> None:
     buses = read("cityscapes", classes=["bus"], containing=True)
     assert column(buses, "group") == ["aachen", "tubingen", "munster"] and dict(buses.left_out) == {"train": 2, "test": 1}
     assert buses.notes == (
-        "1 images of leftImg8bit/test are not read, since their labels are not published",
+        "1 image is not read in leftImg8bit/test, since their labels are not published",
         "3 of 6 images hold bus; the others are left out",
     )
     assert all((mask == 1).any() for mask in masks(buses))

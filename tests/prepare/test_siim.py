@@ -74,7 +74,7 @@ def test_pictures_and_images_without_a_row(tmp_path: Path) -> None:
     options = {"table": "t.csv", "images": "png"}
     described = scan(tmp_path, (3, 4), options)
     assert [item.source for item in described.items] == ["png/a.b.png"]
-    assert described.notes == (f"1 images are in no row of the table and are not read, such as {tmp_path / 'png/c.png'}",)
+    assert described.notes == (f"1 image is in no row of the table and not read, such as {tmp_path / 'png/c.png'}",)
     write_lines(tmp_path / "t.csv", "ImageId,EncodedPixels", "a.b,1 2", "d,-1")
     with pytest.raises(InputError, match=r"an image for every row of .*t\.csv, but there is none for d \(1 such\)"):
         scan(tmp_path, (3, 4), options)

@@ -70,7 +70,7 @@ def test_missing_images_are_named_or_skipped(root: Path) -> None:
         run(root)
     skipped, unnamed, _ = run(root, missing="skip").notes
     assert skipped.startswith("2 rows name") and skipped.endswith("they are skipped")
-    assert unnamed == f"2 images are in no row of the table and are not read, such as {root / 'b.png'}"
+    assert unnamed == f"2 images are in no row of the table and not read, such as {root / 'b.png'}"
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/a.png", "sub/../../a.png", "", "sub\\..\\..\\a.png"])
