@@ -6,6 +6,7 @@ compare with, which is timed alternately.
 
 import statistics
 import tempfile
+from pathlib import Path
 
 from versions import named, parser, run
 

@@ -145,7 +145,7 @@ def read_all_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> dict[str,
     if not store.is_unmade():
         from medtransfer.tracking.sql import peek, read_metric_points
 
-        if (curves := peek(store.store_uri(), lambda engine: read_metric_points(engine, run_ids, metric))) is not None:
+        if (curves := peek(store.store_uri(), lambda engine: read_metric_points(engine, run_ids, metrics))) is not None:
             return curves
     client = store.connect()
     return store.ask(client, lambda client: _read_curves(client, run_ids, metrics))
