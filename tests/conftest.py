@@ -122,6 +122,14 @@ def _no_waiting_for_the_disk() -> None:
     event.listen(Engine, "connect", connected)
 
 
+@pytest.fixture(autouse=True)
+def _no_files_of_earlier_tests() -> None:
+    """Forget the params files that another test loaded, which proposed commands would repeat."""
+    from medtransfer.config import loaded_files
+
+    loaded_files.remember([])
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make one empty tracking store, which takes seconds; the tests work on copies of the file."""
