@@ -1,8 +1,8 @@
 """Correctness and speed of training and scoring on the device at hand, in one table and as JSON.
 
 Run it from the project's folder: `make gpu-check`, or `PYTHONPATH=src python benchmarks/gpu.py --out gpu-check.json`. On a GPU it
-takes a few minutes; on a CPU everything is smaller, and what only a GPU has is left out and named. Checks of correctness decide
-the exit code: those of speed depend on what else the machine does.
+takes a few minutes; on a CPU everything is smaller, and what only a GPU has is left out and named. The exit code is 1 if a result
+is wrong or a check could not run; speed, which depends on what else the machine does, does not decide it.
 """
 
 import copy
@@ -58,7 +58,7 @@ class Row:
         check: what was checked.
         value: the number; None if this device has no such thing.
         goal: a limit in words, such as `<= 0.05`; empty for a number to look at.
-        correctness: whether missing the goal means wrong results, not slow ones.
+        correctness: whether missing the goal means a wrong result, or none, not a slow one.
         note: what the number is made of.
     """
 
@@ -373,7 +373,7 @@ def scoring(options: Namespace, device: torch.device) -> Iterator[Row]:
 
 
 def rows(options: Namespace, device: torch.device, place: Path) -> Iterator[Row]:
-    """Yield the results of all checks; one that fails is a wrong result, and the others go on."""
+    """Yield the results of all checks; after one that cannot run the others go on."""
     checks = {
         "mixed precision": mixed_precision(options, device),
         "resumption": resumption(options, place),
@@ -424,7 +424,7 @@ def describe(device: torch.device) -> str:
 
 
 def main() -> int:
-    """Check, print the table and write it as JSON; return 1 if results are wrong."""
+    """Check, print the table and write it as JSON; return 1 if a result is wrong or a check could not run."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("gpu-check.json"), help="JSON file to write")
     arguments = parser.parse_args()

@@ -8,7 +8,7 @@ compare with, which is timed alternately and must write the same pages and table
 import tempfile
 from pathlib import Path
 
-from versions import Files, Seconds, conclude, in_turn, named, parser, run
+from versions import Files, Seconds, conclude, in_turn, parser, run
 
 GOAL = 20.0  # seconds of processors
 
@@ -27,7 +27,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("released", type=Path, help="folder of the two released files")
     chosen = options.parse_args()
-    times = in_turn(named(chosen), chosen.runs, lambda sources: replay(chosen.released, sources))
+    times = in_turn(chosen, lambda sources: replay(chosen.released, sources))
     conclude("the first replay", times, GOAL)
 
 

@@ -26,7 +26,7 @@ from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.pairs import write_pairs
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.seeds import derive_seed
-from versions import conclude, in_turn, named, parser, run_on_store
+from versions import conclude, in_turn, parser, run_on_store
 
 ENCODERS = tuple(f"encoder{number}" for number in range(10))
 TARGETS = tuple(f"target{number}" for number in range(10))
@@ -153,7 +153,7 @@ def main() -> None:
             raise SystemExit("the two ways of reading differ")
         print(f"reading, relative to MLflow's client: {fast / slow:.3f}")
         shutil.copy(f"{place}/mlflow.db", f"{place}/filled.db")
-        times = in_turn(named(chosen), chosen.runs, lambda sources: run_on_store(place, sources, ("report", "--all")))
+        times = in_turn(chosen, lambda sources: run_on_store(place, sources, ("report", "--all")))
     conclude(f"the whole report of {len(runs)} fine-tunings", times, GOAL)
 
 

@@ -88,6 +88,7 @@ def seconds_of(work: Callable[[], None], device: torch.device) -> tuple[float, f
 
 def measure(encoder: Encoder, images: int, size: int, batch: int, rounds: int, device: torch.device = CPU) -> float:
     """Print how long both sides take, and return their ratio."""
+    keep_freed_memory()
     batches, ids = make_batches(images, size, batch, device)
     found = []
     for _ in range(rounds + 1):

@@ -20,7 +20,7 @@ from medtransfer.environment import quiet_libraries
 from medtransfer.hashing import digest
 from medtransfer.indicators.robustness.pairs import write_pairs
 from medtransfer.seeds import derive_seed
-from versions import conclude, in_turn, named, parser, run_on_store
+from versions import conclude, in_turn, parser, run_on_store
 
 TARGETS, MODES, SEEDS, IMAGES = ("acdc", "covid-qu", "idrid"), ("full", "decoder"), (1, 2, 3, 4, 5), 500
 SERIES = tuple(product(("unet", "resnet50", "swin"), ("simple", "advanced")))
@@ -71,7 +71,7 @@ def main() -> None:
         fill_store(Path(place) / "scores")
         print(f"store of {len(TARGETS) * len(SERIES) * len(MODES)} configurations: {time.perf_counter() - begin:.1f} s", flush=True)
         shutil.copy(f"{place}/mlflow.db", f"{place}/filled.db")
-        times = in_turn(named(chosen), chosen.runs, lambda sources: run_on_store(place, sources, ("search", "--all")))
+        times = in_turn(chosen, lambda sources: run_on_store(place, sources, ("search", "--all")))
     conclude("every setting, with runs and plots", times, GOAL)
 
 

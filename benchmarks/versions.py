@@ -28,6 +28,7 @@ def parser(text: str | None, runs: int = 3) -> ArgumentParser:
     options = ArgumentParser(description=text)
     options.add_argument("--runs", type=int, default=runs)
     options.add_argument("--sources", type=Path, help="the `src` of another version")
+    options.add_argument("--without-pictures", action="store_true", help="do not compare the versions' pictures")
     return options
 
 
@@ -65,24 +66,31 @@ def run_on_store(place: str, sources: str, command: tuple[str, ...]) -> tuple[Se
     return run(place, sources, (*command, "--out", str(out))), {path.name: path.read_bytes() for path in sorted(out.iterdir())}
 
 
-def in_turn(versions: Mapping[str, str], runs: int, once: Callable[[str], tuple[Seconds, Files]]) -> dict[str, list[Seconds]]:
-    """Run the versions alternately; end the benchmark if they write different files, apart from pictures.
+def in_turn(chosen: Namespace, once: Callable[[str], tuple[Seconds, Files]]) -> dict[str, list[Seconds]]:
+    """Run the versions alternately; end the benchmark if they write different files.
 
     Args:
-        versions: `src` by name.
-        runs: runs of each.
+        chosen: options of `parser`.
         once: runs the version of a `src` and returns the seconds and the files.
+
+    Returns:
+        The seconds of each version's runs by its name in the output.
     """
+    versions = named(chosen)
     times: dict[str, list[Seconds]] = {name: [] for name in versions}
-    for _ in range(runs):
+    for _ in range(chosen.runs):
         written = {}
         for name, sources in versions.items():
             seconds, files = once(sources)
             times[name].append(seconds)
-            written[name] = {file: PICTURE.sub(b"", content) for file, content in files.items() if not file.endswith(".png")}
+            written[name] = _without_pictures(files) if chosen.without_pictures else files
         if any(files != written[""] for files in written.values()):
             raise SystemExit("the two versions write different results")
     return times
+
+
+def _without_pictures(files: Files) -> Files:
+    return {file: PICTURE.sub(b"", content) for file, content in files.items() if not file.endswith(".png")}
 
 
 def conclude(what: str, times: Mapping[str, list[Seconds]], goal: float) -> None:

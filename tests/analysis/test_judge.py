@@ -150,6 +150,14 @@ def test_both_modes_of_a_score_run_read_it_once_and_are_judged_as_alone(stored: 
     assert unscored == [None] * 4
 
 
+def test_a_mode_without_scores_leaves_those_of_the_other(stored: Pool, fetched: list[str]) -> None:
+    without, scored = in_both_modes(stored)
+    modes = [replace(without, scores={}, score=None), scored]
+    alone, other = judge_all(modes, SAMPLING)
+    assert fetched == ["run"] and [candidate.robustness_interval for candidate in alone.candidates] == [None] * 4
+    assert other == judge(scored, SAMPLING) and all(candidate.robustness_interval for candidate in other.candidates)
+
+
 def test_distances_that_one_mode_lacks_are_read_for_the_other(stored: Pool, tmp_path: Path) -> None:
     path = checkpoint_path(tmp_path, 5).with_suffix(".npz")
     with np.load(path) as file:

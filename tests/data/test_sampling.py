@@ -124,7 +124,8 @@ def test_epochs_yield_the_batches_of_each_epoch(workers: int, count: int | None)
     sampler = EpochBatches(10, 3, seed=4, shuffle=True, drop_last=False)
     epochs = Epochs(Numbered(0), sampler, workers, pin=False, last=4, count=count)
     whole = EpochBatches(10, 3, seed=4, shuffle=True, drop_last=False)
-    for epoch in (1, 2, 4):  # the third is begun, and then not wanted
+    next(epochs.batches(4))  # one that is not gone on with
+    for epoch in (1, 2, 4, 4):  # the third is begun, and then not wanted
         whole.set_epoch(epoch)
         expected = list(whole)[:count]
         found = list(epochs.batches(epoch))
@@ -132,22 +133,52 @@ def test_epochs_yield_the_batches_of_each_epoch(workers: int, count: int | None)
         assert all((seen == epoch).all() for _, seen in found)
 
 
-def test_workers_begin_with_the_next_epoch_at_the_last_batch() -> None:
-    class Watched(Numbered):
-        taken = torch.zeros(4, dtype=torch.int64).share_memory_()
+class Watched(Numbered):
+    """Counts the items that were made of each epoch; the first item of epoch 3 cannot be read."""
 
-        def __getitem__(self, index: int) -> tuple[int, int]:
-            self.taken[int(self._epoch)] += 1
-            return super().__getitem__(index)
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.made = torch.zeros(4, dtype=torch.int64).share_memory_()
 
-    images = Watched(0)
-    epochs = Epochs(images, EpochBatches(10, 5, seed=0, shuffle=True, drop_last=False), 1, pin=False, last=2)
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        self.made[int(self._epoch)] += 1
+        if index == 0 and int(self._epoch) == 3:
+            raise InputError("expected a picture in x.png, but it is unreadable; remove it")
+        return super().__getitem__(index)
+
+    def wait(self, epoch: int, items: int) -> None:
+        """Wait until so many items were made, and longer, so that one too many is seen."""
+        end = time.monotonic() + 60
+        while self.made[epoch] < items and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert self.made[epoch] == items
+
+
+@pytest.mark.parametrize(("count", "items"), [(None, 10), (1, 5)])
+def test_a_worker_begins_with_the_next_epoch_at_the_last_batch(count: int | None, items: int) -> None:
+    images = Watched()
+    sampler = EpochBatches(10, 5, seed=0, shuffle=True, drop_last=False)
+    epochs = Epochs(images, sampler, 1, pin=False, last=2, count=count)
     batches = epochs.batches(1)
-    next(batches)
-    assert images.taken[2] == 0
-    next(batches)  # the last one; the end of the epoch is not asked for
-    end = time.monotonic() + 60
-    while images.taken[2] < 10 and time.monotonic() < end:
-        time.sleep(0.01)
-    assert images.taken.tolist() == [0, 10, 10, 0]
-    assert len(list(epochs.batches(2))) == 2 and images.taken.tolist() == [0, 10, 10, 0]  # epoch 2 is the last
+    for _ in range(items // 5):
+        assert images.made[2] == 0
+        next(batches)  # the end of the epoch is not asked for
+    images.wait(2, items)
+    assert len(list(epochs.batches(2))) == items // 5
+    images.wait(2, items)
+    assert images.made.tolist() == [0, items, items, 0]  # epoch 2 is the last
+
+
+def test_an_error_of_a_begun_epoch_comes_with_its_batches() -> None:
+    images = Watched()
+    epochs = Epochs(images, EpochBatches(10, 5, seed=0, shuffle=False, drop_last=False), 1, pin=False, last=3)
+    assert len(list(epochs.batches(2))) == 2
+    images.wait(3, 6)  # the first item fails its batch, the other one is made
+    try:
+        list(epochs.batches(3))
+    except InputError as error:
+        assert str(error) == "expected a picture in x.png, but it is unreadable; remove it"
+        clear_frames(error.__context__.__traceback__)  # type: ignore[union-attr]  # ends the worker process at once
+    else:
+        pytest.fail("no error was raised")

@@ -1,5 +1,6 @@
 """The figures: what a reader must find, read back from matplotlib's artists, and their SVG on the page."""
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -203,6 +204,16 @@ def test_an_area_has_the_range_the_lines_and_the_labels_of_axes(values: list[flo
     assert [line.get_ydata()[0] for line in drawn_as(Line2D, area)] == [text.get_position()[1] for text in expected]
     for text, same in zip(labels, expected, strict=True):
         assert text.get_window_extent().extents == pytest.approx(same.get_window_extent().extents)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [([math.nan, 0.2, 0.4], ["0.2", "0.3", "0.4"]), ([1e-7, 3e-7], ["0.0000001", "0.0000002", "0.0000003"])],
+)
+def test_values_that_are_not_finite_or_tiny_are_labelled(values: list[float], labels: list[str]):
+    area = Area(blank(320, 232), Bbox([[0.125, 0.2], [0.925, 0.8]]), range(len(values)), values, 4)
+    assert [text.get_text() for text in drawn_as(Text, area)] == labels
+    assert drawn_as(Text, Area(blank(320, 232), Bbox([[0, 0], [1, 1]]), [0], [math.nan], 4))
 
 
 def test_the_front_joins_fixed_lengths_straight_in_epochs():

@@ -7,7 +7,6 @@ candidates that were not fine-tuned on the same targets rest on different ground
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Any, TypeVar
 
 import numpy as np
@@ -96,7 +95,7 @@ def over_targets(compared: Mapping[Any, Sequence[Outcomes[K]]], least: float) ->
                 for candidate, outcome in outcomes.items():
                     of_target[candidate].append(outcome / best)
         for candidate, shares in of_target.items():
-            values[candidate].append(fmean(shares))
+            values[candidate].append(float(np.mean(shares)))
     return {candidate: _summary(shares) for candidate, shares in values.items()}
 
 

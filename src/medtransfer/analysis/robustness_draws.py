@@ -54,15 +54,19 @@ def draw(pools: Sequence[Pool], sampling: Sampling) -> list[Drawn | InputError |
     Returns:
         Of each pool the draws, None if it has no scores, or why its distances cannot be read.
     """
-    if not pools[0].score_run or not any(pool.robustness for pool in pools):
-        return [None] * len(pools)
+    scored = [pool for pool in pools if pool.score_run and pool.robustness]
+    drawn = iter(_draw(scored, sampling) if scored else [])
+    return [next(drawn) if pool.score_run and pool.robustness else None for pool in pools]
+
+
+def _draw(pools: Sequence[Pool], sampling: Sampling) -> list[Drawn | InputError]:
     try:
         losses, groups = _losses(pools)
     except InputError as error:
-        return [error] if len(pools) == 1 else [each for pool in pools for each in draw([pool], sampling)]
+        return [error] if len(pools) == 1 else [each for pool in pools for each in _draw([pool], sampling)]
     taken = _images_taken(tuple(groups.tolist()), sampling)
     return [
-        Drawn(sorted(pool.robustness), of_pool, groups, bootstrap_robustness(of_pool, *taken)) if pool.robustness else None
+        Drawn(sorted(pool.robustness), of_pool, groups, bootstrap_robustness(of_pool, *taken))
         for pool, of_pool in zip(pools, losses, strict=True)
     ]
 
@@ -89,4 +93,4 @@ def _losses(pools: Sequence[Pool]) -> tuple[list[Array], Groups]:
             groups.append(of_images)
             for key, losses in scored:
                 losses.append(triplet_losses(*distances[key], setting.margin))
-    return [np.stack(losses) if losses else np.empty(0) for losses in rows], groups[0]
+    return [np.stack(losses) for losses in rows], groups[0]

@@ -121,10 +121,10 @@ class Epochs:
         """Build the loader.
 
         Args:
-            dataset: and further arguments as in `loader`; nothing else sets its epoch.
+            dataset: dataset whose epoch nothing else sets.
             sampler: batches of this device.
-            workers: number of processes.
-            pin: whether to pin memory.
+            workers: as in `loader`.
+            pin: as in `loader`.
             last: the last epoch.
             count: batches per epoch, at most those of the sampler; None: all.
         """
@@ -139,18 +139,17 @@ class Epochs:
 
     def batches(self, epoch: int) -> Iterator[Any]:
         """Yield the batches of an epoch; at the last one the workers begin with the next epoch."""
-        if self._begun is None or self._begun[0] != epoch:
-            self._begin(epoch)
-        assert self._begun is not None
-        for number, batch in enumerate(islice(self._begun[1], self._count), start=1):
+        begun, self._begun = self._begun, None
+        batches = begun[1] if begun is not None and begun[0] == epoch else self._begin(epoch)
+        for number, batch in enumerate(islice(batches, self._count), start=1):
             if number == self._count and epoch < self._last:
-                self._begin(epoch + 1)
+                self._begun = epoch + 1, self._begin(epoch + 1)
             yield batch
 
-    def _begin(self, epoch: int) -> None:
+    def _begin(self, epoch: int) -> Iterator[Any]:
         self._dataset.set_epoch(epoch)
         self._sampler.set_epoch(epoch)
-        self._begun = epoch, iter(self._loader)
+        return iter(self._loader)
 
 
 class _First(Sampler[list[int]]):

@@ -101,7 +101,8 @@ class Trainer:
         remedy = "lower pretrain.lr, or look for a broken picture, and run again"
         guard = FiniteGuard(self.fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
         begin = self._resume()
-        pieces = self._pieces(len(sampler := self._sampler("train")))
+        sampler = self._sampler("train")
+        pieces = self._pieces(len(sampler))
         workers, pin = self.plan.section.workers, self.fabric.device.type == "cuda"
         training = Epochs(self.objective.images["train"], sampler, workers, pin, last=recipe.epochs, count=sum(pieces))
         validation = loader(self.objective.images["val"], self._sampler("val"), workers, pin)

@@ -4,6 +4,7 @@ It is drawn with a few artists of the figure: making matplotlib's axes with thei
 where there are dozens of panels.
 """
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.artist import Artist
@@ -45,7 +46,7 @@ class Area:
             most: lines, less one.
         """
         locator = MaxNLocator(most, steps=[1, 2, 5, 10])
-        sides = [locator.nonsingular(min(shown), max(shown)) for shown in (positions, values)]
+        sides = [locator.nonsingular(*_range(shown)) for shown in (positions, values)]
         margins = [share * (high - low) for share, (low, high) in zip(MARGINS, sides, strict=True)]
         (left, right), (low, high) = [(a - margin, b + margin) for margin, (a, b) in zip(margins, sides, strict=True)]
         self.figure, self.view = figure, Bbox([[left, low], [right, high]])
@@ -73,6 +74,7 @@ class Area:
 
     def _write_values(self, values: list[float]) -> None:
         formatter = ScalarFormatter(useOffset=False)
+        formatter.set_scientific(False)
         formatter.create_dummy_axis()
         beside = self.shifted(self.data, -PAD, 0)
         for value, label in zip(values, formatter.format_ticks(values), strict=True):
@@ -84,3 +86,9 @@ class Area:
         for position, label in labels.items():
             self.add(Text(position, 0, label, ha="center", va="top", fontsize=FONT, color=GREY), below)
         self.add(Line2D([0, 1], [0, 0], color=EDGE, linewidth=0.8, zorder=2.5), self.shares)
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """Return the lowest and the highest finite value; 0 and 1 if there is none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return (min(finite), max(finite)) if finite else (0.0, 1.0)
