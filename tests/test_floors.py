@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,18 @@ def imports(path: Path) -> list[tuple[str, str]]:
 def test_only_tracking_knows_mlflow() -> None:
     guests = {path for path in FILES if any(module.split(".")[0] == "mlflow" for module, _ in imports(path))}
     assert {path.parent for path in guests} == {PACKAGE / "tracking"}
+
+
+def test_one_file_imports_lightning_fabric() -> None:
+    guests = {path for path in FILES if any(module.split(".")[0] == "lightning_fabric" for module, _ in imports(path))}
+    assert guests == {PACKAGE / "training/fabric.py"}
+
+
+def test_training_does_not_load_torchmetrics() -> None:
+    """Lightning Fabric would, where it is installed, and with it transformers: two seconds of every command."""
+    code = "import sys, medtransfer.finetune.trainer; sys.exit(' '.join({'torchmetrics', 'transformers'} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "src")})
+    assert (done.returncode, done.stderr) == (0, "") and find_spec("torchmetrics")
 
 
 @cache

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning_fabric import Fabric
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -31,6 +30,7 @@ from medtransfer.modes import MODES
 from medtransfer.predict.model import load_model
 from medtransfer.records import CellName, PreparedTarget, Result, read_tensors
 from medtransfer.tasks import TASKS
+from medtransfer.training.fabric import Fabric
 
 pytestmark = pytest.mark.long
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lightning_fabric import Fabric
 from tests.tasks.label_targets import relabel
 from tests.tiny_encoders import TINIEST
 from torch import nn
@@ -23,6 +22,7 @@ from medtransfer.predict.model import load_model
 from medtransfer.records import CellName, CheckpointInfo, ModelInfo, PreparedTarget, Provenance, Result
 from medtransfer.tasks import TASKS
 from medtransfer.training.checkpoints import load_encoder, save_checkpoint
+from medtransfer.training.fabric import Fabric
 
 pytestmark = pytest.mark.long
 

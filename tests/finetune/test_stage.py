@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from PIL import Image
 from tests.tasks.fakes import Watched
 
@@ -34,6 +33,7 @@ from medtransfer.records import CellName, PreparedTarget, Result, find_checkpoin
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.segmentation import Segmentation
 from medtransfer.training.checkpoints import load_encoder
+from medtransfer.training.fabric import Fabric
 
 pytestmark = pytest.mark.long
 

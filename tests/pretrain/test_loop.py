@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -18,6 +17,7 @@ from medtransfer.errors import StageError
 from medtransfer.pretrain.loop import train_epoch
 from medtransfer.pretrain.objectives.classification import Classification, accuracy, augment
 from medtransfer.pretrain.recipe import Recipe, recipe_of
+from medtransfer.training.fabric import Fabric
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.steps import Steps
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from tests.tasks.label_targets import LABELS, relabel
 
 from medtransfer import study
@@ -18,6 +17,7 @@ from medtransfer.encoders.build import build_encoder
 from medtransfer.finetune.evaluation import evaluate, predict
 from medtransfer.records import PreparedTarget
 from medtransfer.tasks import TASKS
+from medtransfer.training.fabric import Fabric
 
 CONTRACT = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "seed": 3}
 

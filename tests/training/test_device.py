@@ -4,7 +4,6 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from medtransfer.decoders.build import build_segmenter
@@ -13,6 +12,7 @@ from medtransfer.encoders.initialise import initialise
 from medtransfer.errors import InputError
 from medtransfer.launchers import VARIABLES
 from medtransfer.training.device import launch, lay_out, open_fabric, place
+from medtransfer.training.fabric import MisconfigurationException
 
 
 def test_the_cpu_takes_bf16_and_refuses_16_mixed():

@@ -5,11 +5,11 @@ import re
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from medtransfer.errors import StageError
 from medtransfer.training import finite_check as module
+from medtransfer.training.fabric import Fabric
 from medtransfer.training.finite_check import STEPS_BETWEEN_CHECKS, FiniteGuard
 
 

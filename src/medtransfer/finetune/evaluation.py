@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medtransfer.data.epochs import Samples
@@ -12,6 +11,7 @@ from medtransfer.data.sampling import EpochBatches, loader
 from medtransfer.metrics.evaluation import Evaluation
 from medtransfer.tasks.contract import Task
 from medtransfer.training.device import lay_out, place_pixels
+from medtransfer.training.fabric import Fabric
 from medtransfer.training.memory import keep_freed_memory
 
 LOSS = "loss"  # metric

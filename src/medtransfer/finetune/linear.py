@@ -5,12 +5,12 @@ the head alone by SGD tends to without augmentation. There is one minimum, so it
 """
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medtransfer.decoders.linear_head import ImageClassifier, LinearHead
 from medtransfer.finetune.fine_tuning import FineTuning
 from medtransfer.finetune.stored_features import stored_features
+from medtransfer.training.fabric import Fabric
 
 STEPS, TOLERANCE = 1000, 1e-7  # of L-BFGS; largest entry of the gradient at the minimum
 

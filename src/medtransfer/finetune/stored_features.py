@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from medtransfer.data.epochs import Samples
@@ -18,6 +17,7 @@ from medtransfer.hashing import digest
 from medtransfer.progress import track
 from medtransfer.records import read_tensors, write_tensors
 from medtransfer.training.device import lay_out, place_pixels
+from medtransfer.training.fabric import Fabric
 
 log = logging.getLogger("medtransfer")
 FEATURES = ".features"  # folder of stored features below that of all models

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medtransfer import tracking
@@ -47,6 +46,7 @@ from medtransfer.tasks.results import read_result
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import open_fabric
+from medtransfer.training.fabric import Fabric
 
 log = logging.getLogger("medtransfer")
 

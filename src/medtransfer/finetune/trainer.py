@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medtransfer.data.epochs import Samples
@@ -19,6 +18,7 @@ from medtransfer.records.state import read_progress
 from medtransfer.seeds import derive_seed, seed_everything
 from medtransfer.training.batch_norm import needs_two_images
 from medtransfer.training.device import lay_out, place_pixels
+from medtransfer.training.fabric import Fabric
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.layer_decay import layer_scales
 from medtransfer.training.schedules import warmup_cosine, warmup_polynomial, warmup_then

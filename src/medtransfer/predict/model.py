@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medtransfer.encoders.build import build_encoder
@@ -31,6 +30,7 @@ from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Task
 from medtransfer.training.checkpoints import load_encoder
 from medtransfer.training.device import lay_out, open_fabric, place
+from medtransfer.training.fabric import Fabric
 
 CHUNK = 16  # images per forward pass of a GPU, the last ones filled up: an algorithm that depends on it never changes
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from medtransfer.pretrain.objectives.contract import Objective
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.seeds import derive_seed, seed_everything
+from medtransfer.training.fabric import Fabric
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.schedules import warmup_constant, warmup_cosine
 from medtransfer.training.steps import Steps

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from lightning_fabric import Fabric
 from torch import nn
 
 from medtransfer.data.sampling import EpochBatches, Epochs, loader
@@ -22,6 +21,7 @@ from medtransfer.records.state import read_progress
 from medtransfer.training.batch_norm import needs_two_images
 from medtransfer.training.checkpoints import load_encoder, save_checkpoint
 from medtransfer.training.device import lay_out
+from medtransfer.training.fabric import Fabric
 from medtransfer.training.finite_check import FiniteGuard
 from medtransfer.training.state import load_state, save_state
 from medtransfer.training.steps import Steps, build_optimiser, can_fuse

@@ -9,7 +9,6 @@ from subprocess import Popen
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from medtransfer import tracking
@@ -29,6 +28,7 @@ from medtransfer.records.lineage import chain_name, draw_chain
 from medtransfer.training.arithmetic import arithmetic
 from medtransfer.training.checkpoints import load_encoder, load_head
 from medtransfer.training.device import launch, lay_out, open_fabric
+from medtransfer.training.fabric import Fabric
 
 log = logging.getLogger("medtransfer")
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from medtransfer.data.labelled_samples import LabelledSamples
 from medtransfer.encoders.contract import Encoder
@@ -19,6 +18,7 @@ from medtransfer.records import PreparedTarget
 from medtransfer.records.feature_map import MAP_SUFFIX, FeatureMap
 from medtransfer.tasks import TASKS
 from medtransfer.training.device import lay_out, place_pixels
+from medtransfer.training.fabric import Fabric
 
 log = logging.getLogger("medtransfer")
 MOST, LEAST = 500, 10  # images of a map

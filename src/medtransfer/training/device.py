@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import (
-    ClusterEnvironment,
-    LightningEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from medtransfer.data.pixels import normalise_pixels
 from medtransfer.errors import InputError
 from medtransfer.launchers import find_launch, forget_launcher
+from medtransfer.training.fabric import (
+    ClusterEnvironment,
+    Fabric,
+    LightningEnvironment,
+    MisconfigurationException,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 
 _OVERRIDING = [f"LT_{name}" for name in ("ACCELERATOR", "STRATEGY", "DEVICES", "NUM_NODES", "PRECISION")]
 

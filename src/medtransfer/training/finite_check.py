@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medtransfer.errors import StageError
+from medtransfer.training.fabric import Fabric
 
 STEPS_BETWEEN_CHECKS = 50  # on a GPU or with several processes, where each check synchronises
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from medtransfer.training.compilation import Compilation
+from medtransfer.training.fabric import Fabric
 
 
 def build_optimiser(

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 
 from medtransfer.errors import InputError
 from medtransfer.pretrain.objectives.masked import MaskedPatches, random_patches
 from medtransfer.pretrain.recipe import Recipe, recipe_of
+from medtransfer.training.fabric import Fabric
 
 
 @pytest.fixture

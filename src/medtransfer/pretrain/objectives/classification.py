@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
@@ -24,6 +23,7 @@ from medtransfer.records import SOURCE_ACCURACY, SOURCE_AUC
 from medtransfer.tasks.contract import NEUTRAL
 from medtransfer.tasks.label_losses import binary_cross_entropy
 from medtransfer.training.device import place_pixels
+from medtransfer.training.fabric import Fabric
 
 
 class Classification(Objective):

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
-from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
 from medtransfer.encoders.contract import Encoder
 from medtransfer.encoders.source_head import NoHead, SourceHead
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.training.checkpoints import NO_CLASSES
+from medtransfer.training.fabric import Fabric
 
 VALIDATION_LOSS = "val_loss"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
 from medtransfer.decoders.build import build_decoder
@@ -20,6 +19,7 @@ from medtransfer.pretrain.objectives.gallery import draw_columns, some_items
 from medtransfer.pretrain.objectives.views import open_views, plain_views
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.seeds import derive_seed
+from medtransfer.training.fabric import Fabric
 
 
 class MaskedPatches(Objective):

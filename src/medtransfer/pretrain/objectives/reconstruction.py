@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss
 
@@ -22,6 +21,7 @@ from medtransfer.pretrain.objectives.contract import Objective
 from medtransfer.pretrain.objectives.gallery import draw_columns, some_items
 from medtransfer.pretrain.objectives.views import by_view, normalised, open_views
 from medtransfer.pretrain.recipe import Recipe
+from medtransfer.training.fabric import Fabric
 
 CHANNELS = {"plain": 3, "original": 3, "mask": 1, "visible": 3}  # of the output, by head
 TITLES = {"plain": "the view", "original": "own colours", "mask": "masked pixels", "visible": "masked black"}

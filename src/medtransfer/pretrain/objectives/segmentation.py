@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
 from medtransfer.data.pixels import to_colours
@@ -19,6 +18,7 @@ from medtransfer.pretrain.recipe import Recipe
 from medtransfer.records import IGNORE, SOURCE_DICE, TARGET_FILE, PreparedTarget
 from medtransfer.tasks import TASKS
 from medtransfer.training.device import place_pixels
+from medtransfer.training.fabric import Fabric
 
 TASK = TASKS["segmentation"]
 

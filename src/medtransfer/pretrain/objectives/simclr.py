@@ -6,7 +6,6 @@ Source: Chen et al. 2020 (arXiv 2002.05709), with the numbers of Dippel et al. 2
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
 from medtransfer.encoders.contract import Encoder
@@ -14,6 +13,7 @@ from medtransfer.pretrain.objectives.contract import Objective
 from medtransfer.pretrain.objectives.contrast import Projection, nt_xent
 from medtransfer.pretrain.objectives.views import by_view, normalised, open_views
 from medtransfer.pretrain.recipe import Recipe
+from medtransfer.training.fabric import Fabric
 
 
 class SimCLRModel(nn.Module):

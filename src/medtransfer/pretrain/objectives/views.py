@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from medtransfer.data.pixels import normalise
@@ -11,6 +10,7 @@ from medtransfer.data.source_folders import SPLITS
 from medtransfer.data.unlabelled_pictures import open_pictures
 from medtransfer.pretrain.recipe import Recipe
 from medtransfer.training.device import place, place_pixels
+from medtransfer.training.fabric import Fabric
 
 
 def open_views(root: Path, recipe: Recipe, *, views: int = 2, colours: bool = True, masks: bool = True) -> dict[str, PretextViews]:

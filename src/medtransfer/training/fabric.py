@@ -1,0 +1,50 @@
+"""Lightning Fabric, imported without torchmetrics, of which it asks the version alone.
+
+It asks by importing it, where it is installed, and torchmetrics imports transformers and SciPy's signals: two seconds of CPU.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+
+from lightning_utilities.core import imports
+from packaging.version import Version
+
+
+@contextmanager
+def _asking_metadata() -> Iterator[None]:
+    """Within it, Lightning compares the versions of packages that are not imported by their metadata."""
+    by_import = imports.compare_version
+
+    def compare(package: str, op: Callable, version: str, use_base_version: bool = False) -> bool:
+        if package in sys.modules:
+            return by_import(package, op, version, use_base_version)
+        try:
+            found = Version(installed(package))
+        except PackageNotFoundError:
+            return False
+        return op(Version(found.base_version) if use_base_version else found, Version(version))
+
+    imports.compare_version = compare
+    try:
+        yield
+    finally:
+        imports.compare_version = by_import
+
+
+with _asking_metadata():
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import (
+        ClusterEnvironment,
+        LightningEnvironment,
+        SLURMEnvironment,
+        TorchElasticEnvironment,
+    )
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+__all__ = [
+    "ClusterEnvironment", "Fabric", "LightningEnvironment", "MisconfigurationException", "SLURMEnvironment",
+    "TorchElasticEnvironment",
+]  # fmt: skip
