@@ -168,11 +168,12 @@ def mixed_precision(options: Namespace, device: torch.device) -> Iterator[Row]:
 def resumption(options: Namespace, place: Path) -> Iterator[Row]:
     """Kill a pretraining after its first epochs, resume it, and compare its weights with those of an undisturbed one."""
     sources = os.pathsep.join([str(Path("src").resolve()), *filter(None, [os.environ.get("PYTHONPATH")])])
+    source = ["--source-root", str(write_pictures(place / "source", 120))] if options.small else []
     names = {"MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"}
     environment = {name: value for name, value in os.environ.items() if name not in names} | {"PYTHONPATH": sources}
     command = [
         sys.executable, "-m", "medtransfer", "pretrain", "--epochs", str(EPOCHS), "--checkpoints", "1", "--size", "64",
-        "--accelerator", options.accelerator, "--precision", options.precision,
+        "--accelerator", options.accelerator, "--precision", options.precision, *source,
     ]  # fmt: skip
     digests, reached = [], -1
     for name in ("undisturbed", "killed"):

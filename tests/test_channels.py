@@ -49,7 +49,7 @@ def params(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Callab
 @pytest.fixture(scope="module")
 def models(params: Callable[..., Params]) -> dict[str, Path]:
     cells = [CellName("brain", "unet", "simple", 1, mode, 7) for mode in ("full", "decoder")]
-    finetune(params().finetune, cells, Path("checkpoints"), Path("data/prepared"), False)
+    finetune(params({"finetune.overlays": 1}).finetune, cells, Path("checkpoints"), Path("data/prepared"), False)
     return {cell.mode: cell.folder(Path("models")) for cell in cells}
 
 

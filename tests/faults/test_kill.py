@@ -65,7 +65,7 @@ STAGES = {
     "pretext": Stage(("pretrain", "--origin", "conrec"), (), ("checkpoints",)),
     "import": Stage(("pretrain", "--origin", "imported"), ("weights.safetensors",), ("checkpoints",)),
     "score": Stage(("score",), ("data", "checkpoints"), ("scores",)),
-    "finetune": Stage(("finetune", "--epoch", "0,3", "--mode", "decoder,full"), ("data", "checkpoints"), ("models",)),
+    "finetune": Stage(("finetune", "--epoch", "3", "--mode", "decoder,full"), ("data", "checkpoints"), ("models",)),
     "predict": Stage(
         ("predict", "--model", "models/sample/unet-simple/e003-full-s7", "--images", "testing", "--masks", "testing",
          "--mask-suffix", "_gt", "--probabilities", "true"),

@@ -79,35 +79,61 @@ def test_a_stopped_command_says_so_and_is_resumed(
     assert sorted(tracking.read_curve(run.id, "lr")) == [*range(1, epochs + 1)]
 
 
+# Runs a command twice, each time in a copy of a process that has imported the libraries.
 SCRIPT = """
-set -u
-mount -t tmpfs -o size="$SMALL" tmpfs full
-{command}; echo "code $?"
-find full -type f -not -name '.*' -printf 'left %P\\n'
-mount -o remount,size=200m full
-{command}; echo "code $?"
-cp -r full kept
+import atexit, importlib, os, runpy, subprocess, sys, traceback
+size, words = sys.argv[1], sys.argv[2:]
+from medtransfer.grid.local import PRELOADED
+for name in ["medtransfer.cli", "medtransfer.study", *PRELOADED]:
+    importlib.import_module(name)
+os.dup2(1, 2)
+
+def run():
+    if not (process := os.fork()):
+        sys.argv = ["medtransfer", *words]
+        try:
+            runpy.run_module("medtransfer", run_name="__main__")
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        except BaseException:
+            code = traceback.print_exc() or 99
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        os._exit(code)
+    print("code", os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+
+def shell(*words):
+    subprocess.run(words, check=True)
+
+shell("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", "full")
+run()
+shell("find", "full", "-type", "f", "-not", "-name", ".*", "-printf", "left %P\\\\n")
+shell("mount", "-o", "remount,size=200m", "full")
+run()
+shell("cp", "-r", "full", "kept")
 """
 
 
 def on_a_small_disk(words: str, size: str) -> str:
     """Run a command twice in a folder that is a disk of its own: first a small one, then a large one."""
     Path("full").mkdir()
-    command = f"{sys.executable} -m medtransfer {words}"
-    environment = {**os.environ, "PYTHONPATH": str(SOURCES), "SMALL": size}
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
     probe = subprocess.run(["unshare", "--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs", "full"], capture_output=True)
     if probe.returncode:
         pytest.skip("this system lets no one mount a small disk")
-    script = ["unshare", "--mount", "--map-root-user", "bash", "-c", SCRIPT.format(command=command)]
-    return subprocess.run(script, env=environment, capture_output=True, text=True, timeout=1200).stdout + "\n"
+    script = ["unshare", "--mount", "--map-root-user", sys.executable, "-c", SCRIPT, size, *words.split()]
+    done = subprocess.run(script, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1200)
+    assert done.returncode == 0, done.stdout
+    return done.stdout + "\n"
 
 
 @pytest.mark.parametrize(
     ("words", "size", "result"),
     [
-        ("finetune --mode full --train-epochs 2 --out full/models 2>&1", "16k", "models/sample/unet-simple/e003-full-s123124"),
-        ("pretrain --out full/checkpoints --encoder resnet50 2>&1", "64k", "checkpoints/resnet50-simple"),
-        ("prepare --out full/prepared 2>&1", "24k", "prepared/sample"),
+        ("finetune --mode full --train-epochs 2 --out full/models", "16k", "models/sample/unet-simple/e003-full-s123124"),
+        ("pretrain --out full/checkpoints --encoder resnet50", "64k", "checkpoints/resnet50-simple"),
+        ("prepare --out full/prepared", "24k", "prepared/sample"),
     ],
     ids=["finetune", "pretrain", "prepare"],
 )
@@ -134,7 +160,7 @@ def test_a_stage_resumes_after_a_full_disk(params: Params, words: str, size: str
 
 def test_a_full_disk_of_the_store_is_named(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'full' / 'mlflow.db'}")
-    output = on_a_small_disk("finetune --mode full --train-epochs 2 2>&1", "900k")
+    output = on_a_small_disk("finetune --mode full --train-epochs 2", "900k")
     first, second = output.split("code ", 1)
     assert "Traceback" not in output and "full" in first.strip().splitlines()[-1]
     assert second.startswith(("1\n", "2\n")) and "code 0" in second

@@ -75,7 +75,8 @@ def finetune(inputs: Path, workplace: Path, tiny_params: Callable[..., Params]) 
         (workplace / name).symlink_to(inputs / name)
 
     def tune(one: CellName, overrides: dict[str, Any] | None = None, force: bool = False) -> Result:
-        changed = {f"finetune.{key}": value for key, value in (overrides or {}).items() if key != "prepared"}
+        chosen = {"overlays": 1, **(overrides or {})}
+        changed = {f"finetune.{key}": value for key, value in chosen.items() if key != "prepared"}
         prepared = Path((overrides or {}).get("prepared", PREPARED))
         (result,) = run(tiny_params(changed).finetune, [one], CHECKPOINTS, prepared, force)
         return result

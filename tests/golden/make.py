@@ -27,30 +27,44 @@ FINETUNING = Path("models/sample/resnet50-simple/e004-decoder-s2/metrics.json")
 CHECKPOINT = Path("checkpoints/unet-simple/epoch-004")
 
 
-def medtransfer(place: Path, *words: str) -> str:
-    """Run a command in a folder as a user would, with the folder's own tracking store; return what it prints."""
+IN_TURN = """
+import json, sys
+from medtransfer.cli import cli, quiet_libraries
+quiet_libraries()
+for words in json.loads(sys.argv[1]):
+    cli.main(words, prog_name="medtransfer", standalone_mode=False)
+"""
+
+
+def medtransfer(place: Path, *commands: list[str]) -> str:
+    """Run commands in a folder, in one process and with the folder's own tracking store; return what they print."""
     left_out = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID")
     environment = {name: value for name, value in os.environ.items() if name not in left_out}
     environment |= {"PYTHONPATH": str(PROJECT / "src"), "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [sys.executable, "-m", "medtransfer", *words]
+    command = [sys.executable, "-c", IN_TURN, json.dumps(commands)]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
 
 def run_study(place: Path) -> None:
-    """Walk the tiny study; then a smaller one on a second target, and search over both."""
+    """Walk the tiny study; then fine-tune a series on a second target, and search over both."""
     shutil.copy(PROJECT / "params.yaml", place)
-    medtransfer(place, "demo", *OVERLAY)
-    medtransfer(place, "demo", *OVERLAY, "--params", str(GOLDEN / "second.yaml"))
-    medtransfer(place, "search", *OVERLAY)
+    second = ["--target", "second", "--encoder", "resnet50"]
+    medtransfer(
+        place,
+        ["demo", *OVERLAY],
+        ["score", *OVERLAY, *second],
+        ["finetune", *OVERLAY, *second, "--mode", "full", "--epoch", "0,2,4,6", "--seed", "1"],
+        ["search", *OVERLAY],
+    )
 
 
 def run_replay(place: Path, published: Path) -> str:
     """Replay the released result files with the default parameters."""
     shutil.copy(PROJECT / "params.yaml", place)
     files = {name: str(published.resolve() / f"{name}_scores.csv") for name in ("downstream", "robustness")}
-    return medtransfer(place, "replay", *(word for name, file in files.items() for word in (f"--{name}", file)))
+    return medtransfer(place, ["replay", *(word for name, file in files.items() for word in (f"--{name}", file))])
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,8 @@ def _without_results(client: MlflowClient, finished: list[Any]) -> list[str]:
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put fake commands on the PATH; return the folder of their state."""
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Put fake commands on the PATH; yield the folder of their state."""
     commands, state = tmp_path / "bin", tmp_path / "slurm"
     commands.mkdir()
     state.mkdir()
@@ -117,4 +117,6 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
     monkeypatch.setenv("FAKE_SLURM", str(state))
     monkeypatch.setattr(slurm, "SECONDS_TO_APPEAR", 1.0)
-    return state
+    monkeypatch.setattr(slurm, "SECONDS_BETWEEN_LOOKS", 0.2)
+    yield state
+    (tmp_path / "end").touch()  # of scripts that wait for it

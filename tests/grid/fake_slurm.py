@@ -71,7 +71,9 @@ def start(job: str, index: int, output: str, script: str) -> int:
         process = subprocess.Popen(["bash", script], env=environment, stdout=log, stderr=log)
         if preempted.exists() and preempted.read_text() in script:
             preempted.unlink()
-            time.sleep(6)
+            while not (Path(script).parent / f"begun-{index}").exists():  # it handles SIGTERM
+                time.sleep(0.05)
+            time.sleep(2)
             process.send_signal(signal.SIGTERM)
             (ROOT / "requeued").write_text(str(process.wait()))
             (ROOT / f"{job}_{index}").write_text("PENDING")

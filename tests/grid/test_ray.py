@@ -13,16 +13,20 @@ from medtransfer.errors import InputError
 from medtransfer.grid.stage import run
 
 pytestmark = pytest.mark.slow
+# A host is dead once it has failed to answer five times in a row; usually Ray asks every three seconds.
+DEATH = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 5}
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Start a cluster of a head without cores and two hosts of one core each."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # whatever `ray start` has left in the home folder
     from ray.cluster_utils import Cluster
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": DEATH}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.hosts = [cluster.add_node(num_cpus=1) for _ in range(2)]
     try:
         yield cluster

@@ -23,6 +23,8 @@ from medtransfer.grid.stage import run
 from medtransfer.grid.worker import BACK, RETRY
 from medtransfer.tracking import write_ahead
 
+# A task that runs until a test makes the file `end`, or a minute at most; then it fails.
+RUNNING = "#!/bin/bash\n#SBATCH --array=0-0 --output=o\nfor _ in {1..600}; do [ -e end ] && exit 1; sleep 0.1; done\nexit 1\n"
 LAUNCHER = {"grid.launcher": "slurm", "grid.resources": {"pretrain": {"memory_gb": 2, "time": "30"}}}
 
 
@@ -82,7 +84,7 @@ def test_what_needs_a_failed_job_is_given_back(fake: Path, study: Callable[..., 
 def test_a_task_that_died_is_retried_and_one_in_the_queue_is_followed(
     fake: Path, study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "script", lambda *_: "#!/bin/bash\n#SBATCH --array=0-0 --output=o\nsleep 5\nexit 1\n")
+    monkeypatch.setattr(slurm, "script", lambda *_: RUNNING)
     params = study(LAUNCHER)
     job = plan(params)[0]
     launcher = slurm.SlurmLauncher(params, [job], Path("logs"))
@@ -92,6 +94,7 @@ def test_a_task_that_died_is_retried_and_one_in_the_queue_is_followed(
     assert again.tasks == launcher.tasks
     again.submit(job)
     again.tasks[job].begun.touch()
+    Path("end").touch()
     ((ended, outcome),) = again.outcomes()
     assert (ended, outcome.status) == (job, RETRY) and "its Slurm task 1_0 ended without a result; see logs" in outcome.reason
     assert len((fake / "submitted").read_text().splitlines()) == 1
@@ -101,7 +104,7 @@ def test_a_task_that_died_is_retried_and_one_in_the_queue_is_followed(
 @pytest.fixture
 def waiting(fake: Path, study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch) -> slurm.SlurmLauncher:
     """Launcher whose preparation waits in the queue."""
-    monkeypatch.setattr(slurm, "script", lambda *_: "#!/bin/bash\n#SBATCH --array=0-0 --output=o\nsleep 5\nexit 1\n")
+    monkeypatch.setattr(slurm, "script", lambda *_: RUNNING)
     params = study(LAUNCHER)
     launcher = slurm.SlurmLauncher(params, plan(params)[:1], Path("logs"))
     launcher.submit(launcher.jobs[0])
