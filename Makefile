@@ -9,6 +9,7 @@ REAL_STORE := sqlite:///real/mlflow.db
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export NO_ALBUMENTATIONS_UPDATE := 1
+export PYTHONDONTWRITEBYTECODE :=  # else each process of the tests compiles them, and this project, again
 
 # A folder that was moved or copied has an environment whose scripts still run the code of the old place.
 MADE_IN := $(shell cat $(READY) 2>/dev/null)
@@ -30,7 +31,8 @@ $(READY): pyproject.toml requirements.txt python_env.yaml
 	@if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --compile-bytecode --python $(BIN)/python -e '.[dev]'; \
 	else \
-	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	  $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]' \
+	  && { $(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null || true; }; \
 	fi
 	@$(BIN)/python tools/link_environment.py || true
 	@echo "$(CURDIR)" > $@
@@ -44,8 +46,10 @@ demo: $(READY) ## run the whole study on generated data and print the report
 test: $(READY) ## run the fast tests, in three minutes on two cores
 	@$(BIN)/python -m pytest -q -m "not slow and not long" -n 2 --dist loadscope
 
-test-all: $(READY) lint ## lint, and run every test in three processes; those on real images need MEDTRANSFER_REALDATA=<folder>
-	@$(BIN)/python -m pytest -q --durations=20 -n 3 --dist loadscope --no-loadscope-reorder
+test-all: $(READY) ## lint, and run every test in three processes; those on real images need MEDTRANSFER_REALDATA=<folder>
+	@log="$$(mktemp)"; $(MAKE) --no-print-directory lint > "$$log" 2>&1 & lint=$$!; \
+	$(BIN)/python -m pytest -q --durations=20 -n 3 --dist loadscope --no-loadscope-reorder; tested=$$?; \
+	wait $$lint; linted=$$?; cat "$$log"; rm "$$log"; exit $$((tested || linted))
 
 lint: $(READY) ## ruff, mypy and the import layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PYTHONPATH=src $(BIN)/lint-imports --no-cache

@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -50,6 +51,17 @@ TINY: dict[str, Any] = {
     "study.encoders": ["unet"], "study.origins": ["simple"], "study.targets": ["sample"], "study.modes": ["full", "decoder"],
     "study.seeds": [7, 8],
 }  # fmt: skip
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect no garbage while modules are imported, and never look for it among what they hold: it takes seconds."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from medtransfer.environment import importing
+
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -41,12 +43,14 @@ def track(items: Iterable[Item], label: str, total: int, unit: str = "it") -> It
 def loading(stage: str) -> Iterator[None]:
     """Say on a terminal, within the block, that a stage loads its libraries, which takes seconds; elsewhere say nothing."""
     if not sys.stderr.isatty():
-        yield
+        with importing():
+            yield
         return
     sys.stderr.write(f"{stage}: loading libraries …")
     sys.stderr.flush()
     try:
-        yield
+        with importing():
+            yield
     finally:
         sys.stderr.write("\r\x1b[2K")
         sys.stderr.flush()

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 SOURCES = Path(__file__).parents[2] / "src"
 SCRIPT = Path(__file__).with_name("killed.py")
 RELEASED = Path(__file__).parents[1] / "papers" / "hidy2024" / "conftest.py"  # makes files like the paper's
-PRELOADED = ["optuna", "medtransfer.cli", "medtransfer.study", "medtransfer.prepare.samples.heart", *local.PRELOADED, *(
+PRELOADED = [*local.PRELOADED, "optuna", "medtransfer.cli", "medtransfer.study", "medtransfer.prepare.samples.heart", *(
     f"medtransfer.{room}.stage" for room in ("predict", "search", "report", "papers.hidy2024")
 )]  # fmt: skip
 VOLATILE = {"seconds", "git_revision"}

@@ -84,7 +84,7 @@ SCRIPT = """
 import atexit, importlib, os, runpy, subprocess, sys, traceback
 size, words = sys.argv[1], sys.argv[2:]
 from medtransfer.grid.local import PRELOADED
-for name in ["medtransfer.cli", "medtransfer.study", *PRELOADED]:
+for name in [*PRELOADED, "medtransfer.cli", "medtransfer.study"]:
     importlib.import_module(name)
 os.dup2(1, 2)
 

@@ -20,12 +20,13 @@ import yaml
 from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError
+from medtransfer.grid import local
 from medtransfer.records import list_checkpoints
 from medtransfer.records.state import read_progress
 
 pytestmark = pytest.mark.slow
 SOURCES = Path(__file__).parents[2] / "src"
-PRELOADED = ["mlflow", "medtransfer.cli", "medtransfer.study", "medtransfer.pretrain.training"]
+PRELOADED = [*local.PRELOADED, "medtransfer.cli", "medtransfer.study"]
 # Swin without stochastic depth and batch norm: the mean of two processes' gradients is the batch's.
 SWIN = {"embed": 8, "depths": [1, 1, 1, 1], "heads": [1, 2, 2, 4], "window": 2, "stochastic_depth": 0.0, "size": 32}
 CHOSEN = {

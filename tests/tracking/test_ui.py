@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from mlflow.cli import server
 
 from medtransfer.cli import cli
 from medtransfer.errors import InputError
@@ -29,6 +28,8 @@ def test_the_ui_opens_the_store_of_the_project(port: int, workplace: Path, monke
     serve("127.0.0.1", port, or_free=True)
     ((_, command, environment),) = started
     monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", environment["MLFLOW_BACKEND_STORE_URI"])
+    from mlflow.cli import server  # takes a second
+
     read = server.make_context("ui", command[4:]).params  # as MLflow reads them
     assert command[2:4] == ["mlflow", "ui"]
     assert (read["host"], int(read["port"])) == ("127.0.0.1", port)

@@ -24,10 +24,7 @@ from medtransfer.signals import stop_on_sigterm
 log = logging.getLogger("medtransfer")
 GPUS = "CUDA_VISIBLE_DEVICES"
 SECONDS_TO_STOP = 20.0
-# Importing these takes ten seconds, so the fork server does it once and workers are forked from it.
-PRELOADED = ["mlflow", *(f"medtransfer.{name}" for name in (
-    "grid.worker", "prepare.preview", "pretrain.training", "pretrain.objectives.classification", "score.scorer", "finetune.train",
-))]  # fmt: skip
+PRELOADED = ["medtransfer.grid.preload"]  # by the fork server, from which workers are forked
 
 
 def list_gpus() -> list[str]:
