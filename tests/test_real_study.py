@@ -22,7 +22,8 @@ def place(tmp_path: Path) -> Path:
     shutil.copytree(PROJECT / "configs", tmp_path / "configs")
     shorter = {
         "score": {"max_images": 24, "indicators": ["robustness", "uniformity", "rankme", "ridge", "logme"]},
-        "finetune": {"train_epochs": 1, "epoch_steps": 6},
+        "finetune": {"train_epochs": 1, "epoch_steps": 6, "overlays": 1},
+        "report": {"draws": 200},
         "rank": {"max_images": 24, "indicators": ["robustness", "ridge"]},
     }  # fmt: skip
     (tmp_path / "shorter.yaml").write_text(yaml.safe_dump(shorter))

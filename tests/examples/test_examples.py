@@ -54,20 +54,22 @@ def test_two_encoders_are_ranked_on_folders(workplace: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_checkpoint_is_chosen_and_its_model_used(workplace: Path, sample_data: Path, tiny_params: Callable[..., Params]) -> None:
+def test_a_checkpoint_is_chosen_and_its_model_used(
+    workplace: Path, sample_data: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     params = tiny_params({
         "prepare.targets.sample.reader": "covid-qu", "prepare.targets.sample.root": str(sample_data / "lungs"),
-        "finetune.train_epochs": 4, "race.validation": 0.34,
+        "finetune.train_epochs": 4, "race.validation": 0.34, "race.workers": 1,
     })  # fmt: skip
     Path("params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     study.prepare(params)
     study.pretrain(params)
 
     def run(name: str, *words: str) -> list[str]:
-        command = [sys.executable, str(EXAMPLES / f"{name}.py"), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
+        capsys.readouterr()
+        return printed(name, capsys).splitlines()
 
     *standing, last = [
         line for line in run("race", "sample", "checkpoints/unet-simple") if "Dice" in line or ": validation" in line

@@ -62,7 +62,7 @@ STAGES = {
     "samples": Stage(("samples", "--out", "made"), (), ("made",)),
     "prepare": Stage(("prepare",), (), ("data",)),
     "pretrain": Stage(("pretrain",), (), ("checkpoints",)),
-    "pretext": Stage(("pretrain", "--origin", "conrec"), (), ("checkpoints",)),
+    "pretext": Stage(("pretrain", "--origin", "conrec", "--epochs", "2", "--checkpoints", "1"), (), ("checkpoints",)),
     "import": Stage(("pretrain", "--origin", "imported"), ("weights.safetensors",), ("checkpoints",)),
     "score": Stage(("score",), ("data", "checkpoints"), ("scores",)),
     "finetune": Stage(("finetune", "--epoch", "3", "--mode", "decoder,full"), ("data", "checkpoints"), ("models",)),
