@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 
 from lightning_utilities.core import imports
-from packaging.version import Version
 
 
 @contextmanager
@@ -22,10 +21,10 @@ def _asking_metadata() -> Iterator[None]:
         if package in sys.modules:
             return by_import(package, op, version, use_base_version)
         try:
-            found = Version(installed(package))
+            found = imports.Version(installed(package))
         except PackageNotFoundError:
             return False
-        return op(Version(found.base_version) if use_base_version else found, Version(version))
+        return op(imports.Version(found.base_version) if use_base_version else found, imports.Version(version))
 
     imports.compare_version = compare
     try:
