@@ -150,6 +150,12 @@ def test_both_modes_of_a_score_run_read_it_once_and_are_judged_as_alone(stored: 
     assert unscored == [None] * 4
 
 
+def test_a_single_scored_candidate_has_an_interval_and_no_rise(stored: Pool) -> None:
+    judged = judge(replace(stored, scores={"robustness": {10: stored.scores["robustness"][10]}}), SAMPLING)
+    assert [candidate.robustness_interval is not None for candidate in judged.candidates] == [False, False, False, True]
+    assert judged.notes == ()
+
+
 def test_a_mode_without_scores_leaves_those_of_the_other(stored: Pool, fetched: list[str]) -> None:
     without, scored = in_both_modes(stored)
     modes = [replace(without, scores={}, score=None), scored]

@@ -72,7 +72,8 @@ def _sums(values: NDArray[np.float64], groups: ArrayLike | None) -> NDArray[np.f
         return deviations
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     cell = len(names) * np.arange(len(values))[:, None] + member  # (M, N)
-    return np.bincount(cell.ravel(), weights=deviations.ravel()).reshape(len(values), -1).astype(np.float64, copy=False)
+    sums = np.bincount(cell.ravel(), weights=deviations.ravel()).reshape(len(values), len(names))
+    return sums.astype(np.float64, copy=False)
 
 
 def triplet_losses(d_pos: ArrayLike, d_neg: ArrayLike, margin: float) -> NDArray[np.float64]:
