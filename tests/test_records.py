@@ -45,6 +45,7 @@ from medtransfer.records import (
 )  # fmt: skip
 from medtransfer.records.atomic import HOST, scratch_folder
 from medtransfer.records.base import AGAIN, COMMANDS, REMEDIES, Record
+from medtransfer.records.finished import Finished
 from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.similarity import Similarity
 from medtransfer.records.weights_file import is_whole
@@ -94,6 +95,7 @@ EXAMPLES: dict[type[Record], Any] = {
         rows=[Score("robustness", {"distance": "l2", "level": -2, "pooled": True, "margin": 0.5}, 1e-17, None, {"zero": 2})],
     ),
     ScoreIndex: ScoreIndex([0, 5], ["robustness"]),
+    Finished: Finished("a" * 16, ["b" * 16], {"ranking.md": "c" * 64}),
     FinishedScores: FinishedScores("a" * 16, "b" * 16, {"scores.json": "c" * 64}),
     RankedCandidate: RankedCandidate(
         name="resnet18", kind="timm", build="timm", arguments={"name": "resnet18"}, weights="w1", audit="all loaded",

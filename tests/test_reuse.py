@@ -51,11 +51,13 @@ HEAVY = ("torch", "torchvision", "timm", "mlflow", "matplotlib", "scipy.stats", 
 def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path:
     """Return a folder in which every command has run."""
     from medtransfer.cka.stage import run as cka
+    from medtransfer.encoders import timm_index
     from medtransfer.guard.stage import run as guard
     from medtransfer.race.stage import run as race
     from medtransfer.rank.stage import run as rank
 
     values = tiny_params({**CHOSEN, "rank.workers": 1}).model_dump(mode="json", exclude_unset=True)
+    timm_index._places.cache_clear()  # other tests remember the names in folders of their own
     Path("params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     params = load()
     study.prepare(params)

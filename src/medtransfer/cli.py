@@ -558,7 +558,7 @@ def main() -> None:
         leave("interrupted; what is finished is kept: run the same command again to resume", 130)
     except click.NoSuchOption as error:
         path = error.ctx.command_path if error.ctx else "medtransfer"
-        leave(f"{error.format_message().rstrip('.')}{home_of(error.option_name)}; see `{path} --help`", 2)
+        leave(f"{error.format_message().rstrip('.?')}{home_of(error.option_name)}; see `{path} --help`", 2)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "medtransfer"
@@ -584,5 +584,8 @@ def leave(sentence: str, code: int) -> None:
 def home_of(flag: str) -> str:
     """Return a clause on the keys of params.yaml that an option of another command sets; empty if there is none."""
     key = flag.lstrip("-").replace("-", "_")
-    keys = [f"{name}.{key}" for name, field in Params.model_fields.items() if key in field.annotation.by_key()]  # type: ignore[union-attr]
-    return f"; set {' or '.join(keys)} in params.yaml or in a file of --params" if keys else ""
+    stages = [name for name, field in Params.model_fields.items() if key in field.annotation.by_key()]  # type: ignore[union-attr]
+    if not 1 <= len(stages) <= 3:  # of none, or of nearly all
+        return ""
+    keys = " or ".join(f"{name}.{key}" for name in stages)
+    return f"; it is an option of {' and '.join(stages)}, whose key in params.yaml or in a file of --params is {keys}"

@@ -1,6 +1,7 @@
 """Generated samples: original formats, the same bytes for the same seed, and tasks that a threshold cannot solve."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import cv2
@@ -64,6 +65,26 @@ def test_a_file_of_the_users_own_is_kept_and_named(tmp_path: Path, caplog: pytes
     assert own.read_bytes() == b"precious"
     own.unlink()
     assert write_samples(out, seed=2, **SIZES)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "heart/.notes", "mine/scan.nii.gz"])
+@pytest.mark.parametrize("note", ["as it is", "of an earlier version", "damaged"])
+def test_no_file_of_the_users_own_is_removed(note: str, name: str, tmp_path: Path) -> None:
+    out = tmp_path / "s"
+    write_samples(out, seed=1, **SIZES)
+    written = json.loads((out / "samples.json").read_text())
+    if note == "of an earlier version":  # which had no names
+        del written["names"]
+        (out / "samples.json").write_text(json.dumps(written, indent=1) + "\n")
+        assert write_samples(out, seed=1, **SIZES)  # nothing else is there
+        (out / "samples.json").write_text(json.dumps(written, indent=1) + "\n")
+    elif note == "damaged":
+        (out / "samples.json").write_text("{")
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).write_text("precious")
+    with pytest.raises(InputError, match="nothing but generated files"):
+        write_samples(out, seed=2, **SIZES)
+    assert (out / name).read_text() == "precious"
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:

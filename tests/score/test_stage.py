@@ -146,26 +146,56 @@ def test_scores_at_other_settings_are_kept_and_reused(copy, tiny_params, measure
     assert result_files() == first and len(measured) == len(EPOCHS)
     again(tiny_params, max_images=7)
     assert result_files() == second and len(measured) == len(EPOCHS)
-    assert len(list((FOLDER / "other-settings").iterdir())) == 1 and len(runs()) == 2
+    assert len(list((FOLDER.parent / ".other-settings" / FOLDER.name).iterdir())) == 1 and len(runs()) == 2
 
 
-@pytest.mark.parametrize("stop", [0, 1, 4, 8])
-def test_an_interrupted_exchange_of_scores_is_completed(copy, tiny_params, measured, monkeypatch, stop):
-    first = result_files()
-    assert len(first) == 9
-    moved, rename = [], Path.rename
+@pytest.mark.parametrize("asked", ["a", "b", "c"])
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_an_interrupted_exchange_mixes_and_loses_nothing(tmp_path, monkeypatch, done, asked):
+    """Scores at settings b are brought back where those at a are, until the process is killed after some renamings."""
+    folder = tmp_path / "unet-simple"
+
+    def write(settings: str) -> dict[str, str]:
+        folder.mkdir()
+        contents = {f"epoch-00{epoch}.json": json.dumps({"settings": {"of": settings}}) for epoch in EPOCHS}
+        contents |= {f"epoch-00{epoch}.npz": settings for epoch in EPOCHS} | {"finished.json": settings}
+        for name, text in contents.items():
+            (folder / name).write_text(text)
+        return contents
+
+    def held() -> dict[str, str]:
+        return {path.name: path.read_text() for path in folder.iterdir()} if folder.is_dir() else {}
+
+    written = {"b": write("b")}
+    other_settings.exchange(folder, {"of": "a"})
+    assert held() == {}
+    written["a"] = write("a")
+    rename, renamed = Path.rename, []
 
     def dying(path: Path, target: Path) -> Path:
-        if len(moved) == stop:
+        if len(renamed) == done:
             raise KeyboardInterrupt
-        moved.append(path)
+        renamed.append(path)
         return rename(path, target)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", dying)
-        other_settings.exchange(FOLDER, {"max_images": 7})
-    again(tiny_params)
-    assert result_files() == first and measured == []
+        try:
+            other_settings.exchange(folder, {"of": "b"})
+        except KeyboardInterrupt:
+            assert done < 2
+    other_settings.exchange(folder, {"of": asked})
+    assert held() == written.get(asked, {})
+    for settings in ("a", "b"):
+        other_settings.exchange(folder, {"of": settings})
+        assert held() == written[settings]
+
+
+def test_a_refused_scoring_leaves_the_scores_where_they_are(copy, tiny_params):
+    before = result_files()
+    with pytest.raises(InputError, match="validation"):
+        again(tiny_params, split="validation")
+    assert result_files() == before
 
 
 @pytest.mark.parametrize("changed", [{}, {"pooling": "always"}, {"pooling": "never"}, {"batch_size": 3}], ids=str)

@@ -131,7 +131,7 @@ def test_results_are_beside_the_printed_ones(workplace: Path) -> None:
         tracking.write_runs("finetune", [tracking.RunRecord("cell", digest(fields, 16), fields, {"dice": value})], "runs")
     summary = write_results(chosen, workplace / "out")
     assert summary.startswith(
-        "mine.yaml: 1 means, 1 of them beside a printed one, of which 1 differ at 5 %; 3 cells are not finished."
+        "mine.yaml: 1 mean, 1 of them beside a printed one, of which 1 differ at 5 %; 3 cells are not finished."
     )
     table = read_table(workplace / "out/study.csv", "")
     row = dict(zip(table.columns, table.rows[0], strict=True))

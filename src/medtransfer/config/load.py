@@ -262,7 +262,9 @@ def _read(path: Path) -> dict[str, Any]:
             f"of the packaged presets: {', '.join(preset_names())}"
         ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"expected YAML in {path}, but it cannot be read: {' '.join(str(error).split())}; correct it") from None
+        reason, tab = " ".join(str(error).split()), "cannot start any token" in str(error) and "\t" in text
+        remedy = "indent by blanks, not by tabs" if tab else "correct it"
+        raise InputError(f"expected YAML in {path}, but it cannot be read: {reason}; {remedy}") from None
     if not isinstance(value, dict):
         got = "nothing" if value is None else type(value).__name__
         raise InputError(f"expected sections such as `finetune:` in {path}, but got {got}; write one, or remove the file")
@@ -301,7 +303,9 @@ def error_sentence(error: Mapping[str, Any], params: Mapping[str, Any]) -> str:
         "union_tag_invalid": f"has the kind {context.get('tag')!r}, known are {context.get('expected_tags')}",
     }  # fmt: skip
     message = messages.get(error["type"]) or requirement(error)
-    got = "" if error["type"] in _WITHOUT_VALUE else f" (got {_brief.repr(error['input'])})"
+    got = (
+        "" if error["type"] in _WITHOUT_VALUE else f" (got {'nothing' if error['input'] is None else _brief.repr(error['input'])})"
+    )
     return f"{'.'.join(map(str, _key(error, params))) or 'params'}: {message}{got}"
 
 

@@ -10,10 +10,10 @@ _KINDS = {
     "dict": "a mapping of keys to values", "model": "a mapping of keys to values", "dataclass": "a mapping of keys to values",
 }  # fmt: skip
 _MESSAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
-    "greater_than": lambda limits: f"greater than {limits['gt']:g}",
-    "greater_than_equal": lambda limits: f"at least {limits['ge']:g}",
-    "less_than": lambda limits: f"less than {limits['lt']:g}",
-    "less_than_equal": lambda limits: f"at most {limits['le']:g}",
+    "greater_than": lambda limits: f"greater than {_number(limits['gt'])}",
+    "greater_than_equal": lambda limits: f"at least {_number(limits['ge'])}",
+    "less_than": lambda limits: f"less than {_number(limits['lt'])}",
+    "less_than_equal": lambda limits: f"at most {_number(limits['le'])}",
     "finite_number": lambda limits: "a finite number",
     "literal_error": lambda limits: str(limits["expected"]),
     "string_pattern_mismatch": lambda limits: _PATTERNS.get(limits["pattern"], f"of the form {limits['pattern']}"),
@@ -22,6 +22,10 @@ _MESSAGES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "too_short": lambda limits: f"of {limits['min_length']} or more entries",
     "too_long": lambda limits: f"of at most {limits['max_length']} entries",
 }
+
+
+def _number(limit: float) -> str:
+    return f"{int(limit):,}" if limit == int(limit) else repr(limit)
 
 
 def requirement(error: Mapping[str, Any]) -> str:

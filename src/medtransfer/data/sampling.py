@@ -138,11 +138,11 @@ class Epochs:
         return self._count
 
     def batches(self, epoch: int) -> Iterator[Any]:
-        """Yield the batches of an epoch; at the last one the workers begin with the next epoch."""
+        """Yield the batches of an epoch; at the last one the workers, if there are any, begin with the next epoch."""
         begun, self._begun = self._begun, None
         batches = begun[1] if begun is not None and begun[0] == epoch else self._begin(epoch)
         for number, batch in enumerate(islice(batches, self._count), start=1):
-            if number == self._count and epoch < self._last:
+            if number == self._count and epoch < self._last and self._loader.num_workers:
                 self._begun = epoch + 1, self._begin(epoch + 1)
             yield batch
 

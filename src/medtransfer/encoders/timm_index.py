@@ -4,6 +4,7 @@ The names are those of the installed version: they are asked of timm once, and r
 """
 
 import importlib.metadata
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -66,19 +67,33 @@ def cached_weights(name: str, repository: str | None, file: str | None) -> Path:
 @cache
 def _places() -> Places:
     path = own_folder() / f"timm-{importlib.metadata.version('timm')}.json"
-    try:
-        return {str(name): (place[0], place[1]) for name, place in parse_json(path.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, AttributeError, IndexError, TypeError):  # it is not there, or damaged
-        places = _ask_timm()
-    write_json(path, places)
+    if places := _read(path):
+        return places
+    places = _ask_timm()
+    with suppress(OSError):  # a folder that nobody can write to: timm is asked again the next time
+        write_json(path, places)
     return places
+
+
+def _read(path: Path) -> Places:
+    """Return the remembered names; none if they are not there, or damaged."""
+    try:
+        found = parse_json(path.read_text(encoding="utf-8"))
+        places = {str(name): (repository, file) for name, (repository, file) in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+    sound = all(isinstance(part, str | None) for place in places.values() for part in place)
+    whole = not any(isinstance(place, str) for place in found.values())
+    return places if sound and whole else {}
 
 
 def _ask_timm() -> Places:
     import timm
+    from timm.models import _registry
 
+    deprecated = getattr(_registry, "_model_entrypoints", {})  # `list_models` leaves them out, though they can be made
     places: Places = {}
-    for name in [*timm.list_models(), *timm.list_models(pretrained=True)]:
+    for name in [*timm.list_models(), *timm.list_models(pretrained=True), *deprecated]:
         config = timm.get_pretrained_cfg(name)
         places[name] = (config.hf_hub_id, config.hf_hub_filename) if config else (None, None)
     return places

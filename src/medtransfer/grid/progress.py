@@ -91,7 +91,7 @@ class StudyProgress:
         done, failed, remaining = (int(metrics[f"cells_{name}"]) for name in ("done", "failed", "remaining"))
         text = f"{counted(done, 'cell')} done, {failed} failed, {remaining} remaining"
         others = sum(count for kind, count in self.left.items() if kind != "finetune")
-        text += f", and {others} preparations, pretrainings and scores" if others else ""
+        text += f", and {counted(others, 'other job')}" if others else ""
         return f"{text}; {self._end()}" if sum(self.left.values()) else text
 
     def _brief(self) -> str:

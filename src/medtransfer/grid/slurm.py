@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medtransfer.config import Params
+from medtransfer.config.loaded_files import repeated_options
 from medtransfer.errors import InputError
 from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.resources import ROUNDING, Share, share_of
@@ -51,7 +52,7 @@ class Slurm(LauncherKind):
         if shutil.which("sbatch") is None or shutil.which("squeue") is None:
             raise InputError(
                 "expected Slurm's commands sbatch and squeue for the launcher slurm, but they are not on the PATH; run the command "
-                "on a login node, or write the scripts with `medtransfer grid --plan`"
+                f"on a login node, or write the scripts with `medtransfer grid --plan{repeated_options()}`"
             )
         require_shared_store("slurm")
         return SlurmLauncher(params, jobs, logs / FOLDER)

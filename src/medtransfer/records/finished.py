@@ -1,6 +1,6 @@
 """Record of a finished result: what was asked for, and the files that were made of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +35,17 @@ def read_finished(folder: Path, request: str) -> Finished | None:
     """Return the record of a result of the same request; None unless its files are as they were written."""
     try:
         done = Finished.read(folder / FILE)
-        same = all(file_sha256(folder / name) == sha256 for name, sha256 in done.files.items())
-    except (InputError, OSError):  # it was never finished, or its files are gone
+    except InputError:  # it was never finished
         return None
-    return done if same and done.request == request else None
+    return done if done.request == request and are_as_written(folder, done.files) else None
+
+
+def are_as_written(folder: Path, files: Mapping[str, str]) -> bool:
+    """Return whether files are there, with the SHA-256 that they were written with, by path below the folder."""
+    try:
+        return all((path := folder / name).is_file() and file_sha256(path) == sha256 for name, sha256 in files.items())
+    except OSError:  # one cannot be read
+        return False
 
 
 def write_finished(folder: Path, request: str, cells: Sequence[str], files: Sequence[Path]) -> None:

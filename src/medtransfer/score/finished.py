@@ -5,9 +5,10 @@ from pathlib import Path
 
 from medtransfer.config import Score
 from medtransfer.errors import InputError
-from medtransfer.hashing import digest, file_sha256
+from medtransfer.hashing import digest
 from medtransfer.indicators.registry import ALL, INDICATORS
 from medtransfer.records import CheckpointInfo, FinishedScores, PreparedTarget, Scores, list_checkpoints
+from medtransfer.records.finished import are_as_written
 
 FINISHED = "finished.json"
 # Says which checkpoints are scored where, how fast, and which score a reader takes; no score depends on it.
@@ -26,14 +27,15 @@ def finished_run(folder: Path, request: str) -> str | None:
     """Return the digest of the run of the same request; None unless its files are as they were written."""
     try:
         done = FinishedScores.read(folder / FINISHED)
-        same = all(file_sha256(folder / name) == sha256 for name, sha256 in done.files.items())
-    except (InputError, OSError):  # it was never finished, or its files are gone
+    except InputError:  # it was never finished
         return None
-    return done.cell if same and done.request == request else None
+    return done.cell if done.request == request and are_as_written(folder, done.files) else None
 
 
 def run_at_these_settings(folder: Path, section: Score, prepared: Path, series: Path) -> str | None:
     """Return the digest of the run of a folder of scores that were asked for as the params ask now; None if they were not.
+
+    Of the files only the records are compared, since the distances are large.
 
     Args:
         folder: folder of the scores.
@@ -46,4 +48,5 @@ def run_at_these_settings(folder: Path, section: Score, prepared: Path, series: 
         done = FinishedScores.read(folder / FINISHED)
     except InputError:  # an input is gone, or the scores were never finished
         return None
-    return done.cell if done.request == request else None
+    records = {name: sha256 for name, sha256 in done.files.items() if name.endswith(".json")}
+    return done.cell if done.request == request and are_as_written(folder, records) else None

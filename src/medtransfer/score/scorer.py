@@ -24,6 +24,7 @@ from medtransfer.records import (
     write_values,
 )
 from medtransfer.score.options import options_of, settings_of, views_of
+from medtransfer.score.other_settings import exchange
 from medtransfer.score.plot import draw_curves
 from medtransfer.score.sync import INDEX, NO_HEAD, PICTURE, metrics_of, record_of
 from medtransfer.training.arithmetic import arithmetic
@@ -63,6 +64,7 @@ def score_checkpoints(
         log.warning("score: %s has no masks, so that only %s are measured", section.target, ", ".join(i.name for i in indicators))
     require_labels(indicators, target, "score.indicators")
     _check(series, infos, section.level)
+    exchange(folder, settings_of(section))
     return _run(Scorer(section, indicators, target, series, folder), infos, force)
 
 

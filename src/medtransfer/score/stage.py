@@ -9,7 +9,7 @@ from medtransfer.locks import exclusive
 from medtransfer.progress import loading
 from medtransfer.records import FinishedScores, PreparedTarget, list_checkpoints, series_folder
 from medtransfer.score.finished import FINISHED, finished_run, request_of
-from medtransfer.score.other_settings import exchange
+from medtransfer.score.other_settings import bring_back
 
 
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
@@ -34,11 +34,8 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     folder = series_folder(Path(section.out) / section.target, section.encoder, section.origin)
     with exclusive(folder):
         done = None if force else finished_run(folder, request)
-        if not done and not tracking.is_looking_up():
-            from medtransfer.score.options import settings_of
-
-            exchange(folder, settings_of(section))
-            done = None if force else finished_run(folder, request)
+        if not done and not force and not tracking.is_looking_up() and bring_back(folder, section):
+            done = finished_run(folder, request)
         if done and tracking.reused("score", f"{folder.name} → {section.target}", done):
             return folder
         tracking.require_work_allowed()

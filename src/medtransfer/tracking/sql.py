@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, inspect, text
+from sqlalchemy import BindParameter, Connection, Engine, String, bindparam, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -127,16 +127,22 @@ def _by_run(
         existing = _existing(connection, table, only)
         if not existing:
             return {}
-        query = text(f"{query} AND p.key IN :only").bindparams(bindparam("only", existing, expanding=True))
+        query = text(f"{query} AND p.key IN :only").bindparams(_names("only", existing))
     values_by_run: dict[str, dict[str, Any]] = defaultdict(dict)
     for run, key, value, is_nan in connection.execute(query, values).cursor.fetchall():  # half the time of SQLAlchemy's rows
         values_by_run[run][key] = math.nan if is_nan else value
     return values_by_run
 
 
+def _names(parameter: str, value: Sequence[str] | None = None) -> BindParameter[str]:
+    """Return a list of texts as a parameter; PostgreSQL compares no text with an empty list of unknown type."""
+    given = {} if value is None else {"value": value}
+    return bindparam(parameter, expanding=True, type_=String, **given)
+
+
 def _existing(connection: Connection, table: str, names: Collection[str]) -> list[str]:
     """Return the names that any run has in a table; each further one would cost a search per run."""
-    query = text(f"SELECT DISTINCT p.key FROM {table} WHERE p.key IN :names").bindparams(bindparam("names", expanding=True))
+    query = text(f"SELECT DISTINCT p.key FROM {table} WHERE p.key IN :names").bindparams(_names("names"))
     return list(connection.execute(query, {"names": sorted(names)}).scalars())
 
 
@@ -159,7 +165,7 @@ def read_metric_points(engine: Engine, runs: Sequence[str], metrics: Sequence[st
     query = text(
         "SELECT m.key, m.run_uuid, m.step, m.value, m.is_nan FROM metrics m WHERE m.key IN :keys AND m.run_uuid IN :runs "
         "ORDER BY m.timestamp, m.value, m.is_nan"
-    ).bindparams(bindparam("keys", expanding=True), bindparam("runs", expanding=True))
+    ).bindparams(_names("keys"), _names("runs"))
     curves: dict[str, dict[str, dict[int, float]]] = {metric: {run: {} for run in runs} for metric in metrics}
     with engine.connect() as connection:
         for keys, ids in product(_chunks(metrics), _chunks(runs)):

@@ -26,6 +26,8 @@ from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
 REVISION = 1
+NOTE = "samples.json"
+LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", ".directory"}  # of file browsers
 
 
 def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int, pictures: int, force: bool = False) -> bool:
@@ -54,13 +56,13 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
         if settings[name] < minimum:
             raise InputError(f"expected at least {minimum} for samples.{name}, but got {settings[name]}; take more")
     with exclusive(out):
-        note = out / "samples.json"
+        note = out / NOTE
         if out.exists() and not note.is_file() and any(out.iterdir()):
             raise InputError(
                 f"expected {out} to be empty or to hold earlier samples, but it holds other files; choose another `out`"
             )
-        record, names = {"revision": REVISION, **settings}, _written_names(note)
-        others = sorted(set(_list(out)) - set(names)) if names else []
+        record, names = {"revision": REVISION, **settings}, _written_names(out)
+        others = sorted(set(_list(out)) - set(names))
         if not force and note.is_file() and note.read_text(encoding="utf-8") == _describe(record, out, names):
             log.info("samples: %s already exists, made with the same settings; reused", out)
             if others:
@@ -86,26 +88,37 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
             }  # fmt: skip
             for name, (write, count) in track(writers.items(), "samples", len(writers), "datasets"):
                 write(partial / name, derive_seed(seed, name), count)
-            (partial / "samples.json").write_text(_describe(record, partial, _list(partial)), encoding="utf-8")
+            (partial / NOTE).write_text(_describe(record, partial, _list(partial)), encoding="utf-8")
         log.info("samples: written to %s", out)
         return True
 
 
 def _list(folder: Path) -> list[str]:
-    """Return the files below the folders of the datasets, without hidden ones."""
-    files = (path for path in folder.glob("*/**/*") if path.is_file() and not path.name.startswith("."))
-    return sorted(path.relative_to(folder).as_posix() for path in files)
+    """Return the files of a folder but for samples.json and what file browsers leave."""
+    files = (path for path in folder.rglob("*") if (path.is_file() or path.is_symlink()) and path.name not in LITTER)
+    return sorted(path.relative_to(folder).as_posix() for path in files if path != folder / NOTE)
 
 
-def _written_names(note: Path) -> list[str]:
-    """Return the files that were generated, as samples.json lists them; empty if there is no such list."""
+def _written_names(folder: Path) -> list[str]:
+    """Return the files that were generated, as samples.json lists them.
+
+    One of an earlier version has no list, but a digest of all files, which says whether there are others; if there are, or if it
+    is damaged, none is known to be generated.
+    """
     try:
-        return [str(name) for name in json.loads(note.read_text(encoding="utf-8"))["names"]]
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        if "names" in note:
+            return [str(name) for name in note["names"]]
+        names = [name for name in _list(folder) if "/" in name and not Path(name).name.startswith(".")]
+        return names if note["files"] == _digest(folder, names) else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
 def _describe(record: dict[str, int], folder: Path, names: Sequence[str]) -> str:
     """Return the contents of samples.json: the settings, and the names of the files with a digest of their sizes."""
-    sizes = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
-    return json.dumps({**record, "files": digest(sizes), "names": list(names)}, indent=1) + "\n"
+    return json.dumps({**record, "files": _digest(folder, names), "names": list(names)}, indent=1) + "\n"
+
+
+def _digest(folder: Path, names: Sequence[str]) -> str:
+    return digest({name: (folder / name).stat().st_size for name in names if (folder / name).is_file()})
