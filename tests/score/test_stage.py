@@ -1,5 +1,6 @@
 """Scoring a whole pretraining: the table, the run, what is measured again and what is not."""
 
+import json
 import logging
 import shutil
 import zipfile

@@ -262,8 +262,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"of the packaged presets: {', '.join(preset_names())}"
         ) from None
     except (OSError, ValueError) as error:
-        reason, tab = " ".join(str(error).split()), "cannot start any token" in str(error) and "\t" in text
-        remedy = "indent by blanks, not by tabs" if tab else "correct it"
+        reason = " ".join(str(error).split())
+        remedy = "indent it by blanks, not by tabs" if "cannot start any token" in reason else "correct it"
         raise InputError(f"expected YAML in {path}, but it cannot be read: {reason}; {remedy}") from None
     if not isinstance(value, dict):
         got = "nothing" if value is None else type(value).__name__
@@ -303,10 +303,9 @@ def error_sentence(error: Mapping[str, Any], params: Mapping[str, Any]) -> str:
         "union_tag_invalid": f"has the kind {context.get('tag')!r}, known are {context.get('expected_tags')}",
     }  # fmt: skip
     message = messages.get(error["type"]) or requirement(error)
-    got = (
-        "" if error["type"] in _WITHOUT_VALUE else f" (got {'nothing' if error['input'] is None else _brief.repr(error['input'])})"
-    )
-    return f"{'.'.join(map(str, _key(error, params))) or 'params'}: {message}{got}"
+    got = "nothing" if error["input"] is None else _brief.repr(error["input"])
+    shown = "" if error["type"] in _WITHOUT_VALUE else f" (got {got})"
+    return f"{'.'.join(map(str, _key(error, params))) or 'params'}: {message}{shown}"
 
 
 def _key(error: Mapping[str, Any], params: Any) -> Key:

@@ -64,7 +64,6 @@ def score_checkpoints(
         log.warning("score: %s has no masks, so that only %s are measured", section.target, ", ".join(i.name for i in indicators))
     require_labels(indicators, target, "score.indicators")
     _check(series, infos, section.level)
-    exchange(folder, settings_of(section))
     return _run(Scorer(section, indicators, target, series, folder), infos, force)
 
 
@@ -140,6 +139,7 @@ class Scorer:
         measured = {name: rescored for name in stored if (rescored := self._rescored(name, stored[name], info, options))}
         if missing := [indicator for indicator in self.indicators if indicator.name not in measured]:
             new = self._measure(missing, epoch, info, options)
+            exchange(self.folder, settings_of(self.section))
             measured |= new
             if not stored or any(result.per_sample for result in new.values()):
                 path.unlink(missing_ok=True)  # the record must never describe values of other settings
