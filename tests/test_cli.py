@@ -293,7 +293,9 @@ def test_prepare_takes_several_targets(call: Call, place: Path, monkeypatch: pyt
 BAD: dict[str, tuple[str, str]] = {
     "no such command": ("scrore", r"No such command 'scrore'.*`medtransfer --help`"),
     "no such option": ("score --sed 1", r"No such option.*--sed.*`medtransfer score --help`"),
-    "an option of another section": ("race --train-epochs 3", r"; set finetune\.train_epochs or guard\.train_epochs in"),
+    "an option of another section": (
+        "race --train-epochs 3", r"an option of finetune and guard, whose key .* is finetune\.train_epochs or guard\.train_epochs;",
+    ),
     "no such target among several to prepare": ("prepare --target mine,nowhere", r"the target 'nowhere'"),
     "several targets to define": ("prepare --target a,b --root raw", r"one --target beside --root, but got a, b"),
     "no such target among several": ("finetune --target sample,nowhere", r"the target 'nowhere'"),

@@ -167,9 +167,12 @@ def test_what_is_compared_already_is_reused_and_made_again_alike(compared, tmp_p
     compared(FIRST, LAST, RESNET, batch_size=8)
     assert {path: path.read_bytes() for path in files} == files
     assert len(tracking.read_runs("cka")) == count + 1
-    (tmp_path / "cka/cka.json").write_text("{")
-    compared(FIRST, LAST, RESNET, batch_size=8)
-    assert (tmp_path / "cka/cka.json").read_bytes() == files[tmp_path / "cka/cka.json"]
+    record = tmp_path / "cka/cka.json"
+    for changed in (b"{", files[record].replace(b"1.0", b"0.5", 1)):
+        assert changed != files[record]
+        record.write_bytes(changed)
+        compared(FIRST, LAST, RESNET, batch_size=8)
+        assert record.read_bytes() == files[record]
 
 
 def test_an_encoder_of_other_sizes_sees_the_same_images_resized(compared, tmp_path, caplog, tiny_params):

@@ -280,7 +280,9 @@ def test_where_no_controller_answers_one_sentence_says_so(
     words: str, fake: Path, study: Callable[..., Params], tmp_path: Path
 ) -> None:
     (tmp_path / "bin" / "sbatch").write_text(f"#!/bin/bash\necho '{words}' >&2; exit 1\n")
-    with pytest.raises(TemporaryError, match=r"^expected Slurm's controller to take the jobs, but it does not answer on \S+; run"):
+    with pytest.raises(
+        TemporaryError, match=r"^expected Slurm's controller to take the jobs, but it does not answer on \S+ \(sbatch: .*\); run"
+    ):
         run(study(LAUNCHER))
 
 

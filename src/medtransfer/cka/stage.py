@@ -22,7 +22,7 @@ from medtransfer.rank.candidates import FORMS, Candidate, read_candidates
 from medtransfer.rank.identity import identify
 from medtransfer.rank.targets import check_images, open_target
 from medtransfer.records import PreparedTarget, write_text
-from medtransfer.records.finished import forget_finished, read_finished, write_finished
+from medtransfer.records.finished import forget_finished, is_unchanged, read_finished, write_finished
 from medtransfer.records.similarity import SIMILARITY_FILE, Similarity
 from medtransfer.records.tables import as_csv, as_markdown
 from medtransfer.report.format import number
@@ -105,9 +105,10 @@ def _measure(candidates: Sequence[Candidate], target: PreparedTarget, params: Pa
 
 def _read(file: Path) -> Similarity | None:
     try:
-        return Similarity.read(file)
+        stored = Similarity.read(file)
     except InputError:  # missing, of another version or broken
         return None
+    return stored if is_unchanged(file) else None
 
 
 def table_rows(similarity: Similarity) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ def submit_array(script: Path, needed: Sequence[str]) -> str:
     reason = _reason(done)
     if any(words in reason for words in UNREACHABLE):
         raise TemporaryError(
-            f"expected Slurm's controller to take the jobs, but it does not answer on {socket.gethostname()} (sbatch: {reason}); "
+            f"expected Slurm's controller to take the jobs, but it does not answer on {socket.gethostname()} ({reason}); "
             f"run the same command on a login node, or when the controller is back: {_FOLLOWED}"
         )
     raise InputError(f"expected `sbatch` to work, but it says: {reason}; correct grid.slurm or grid.resources, or ask the cluster")

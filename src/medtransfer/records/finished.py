@@ -48,6 +48,15 @@ def are_as_written(folder: Path, files: Mapping[str, str]) -> bool:
         return False
 
 
+def is_unchanged(path: Path) -> bool:
+    """Return whether a file is as the record beside it says; true if there is no record, or none of this file."""
+    try:
+        files = Finished.read(path.parent / FILE).files
+    except InputError:
+        return True
+    return are_as_written(path.parent, {name: sha256 for name, sha256 in files.items() if name == path.name})
+
+
 def write_finished(folder: Path, request: str, cells: Sequence[str], files: Sequence[Path]) -> None:
     """Record that a result is finished; its files are in the folder."""
     digests = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}

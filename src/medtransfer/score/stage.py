@@ -41,8 +41,7 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
         tracking.require_work_allowed()
         with loading("score"):
             from medtransfer.score.scorer import score_checkpoints
-        (folder / FINISHED).unlink(missing_ok=True)
         cell = score_checkpoints(section, infos, series, prepared, folder, force)
-        files = {path.name: file_sha256(path) for path in sorted(folder.glob("[!.]*.*"))}
+        files = {path.name: file_sha256(path) for path in sorted(folder.glob("[!.]*.*")) if path.name != FINISHED}
         FinishedScores(request=request, cell=cell, files=files).write(folder / FINISHED)
     return folder
