@@ -29,14 +29,27 @@ def track(items: Iterable[Item], label: str, total: int, unit: str = "it") -> It
 
         yield from tqdm(items, desc=label, total=total, unit=unit, leave=False, dynamic_ncols=True)
         return
-    begin = last = time.monotonic()
+    lines = Lines(label, unit)
     for done, item in enumerate(items, start=1):
         yield item
+        lines.show(done, total)
+
+
+class Lines:
+    """Sparse log lines of progress, rate and remaining time, where there is no terminal."""
+
+    def __init__(self, label: str, unit: str) -> None:
+        """Start the clock; arguments as in `track`."""
+        self._label, self._unit = label, unit
+        self._begin = self._last = time.monotonic()
+
+    def show(self, done: int, total: int) -> None:
+        """Log a line if the last one is long enough ago, and something is left."""
         now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES and done < total:
-            rate = done / (now - begin)
-            log.info("%s: %d/%d %s, %.1f/s, %.0f s left", label, done, total, unit, rate, (total - done) / rate)
-            last = now
+        if now - self._last >= SECONDS_BETWEEN_LINES and 0 < done < total:
+            rate = done / (now - self._begin)
+            log.info("%s: %d/%d %s, %.1f/s, %.0f s left", self._label, done, total, self._unit, rate, (total - done) / rate)
+            self._last = now
 
 
 @contextmanager

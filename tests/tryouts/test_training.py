@@ -4,8 +4,9 @@ import pytest
 
 from medtransfer import study
 from medtransfer.errors import InputError
+from medtransfer.grid.worker import DONE, Outcome
 from medtransfer.records import CellName
-from medtransfer.tryouts.training import Training
+from medtransfer.tryouts.training import Progress, Training
 from medtransfer.tryouts.validation import one_portion, open_validated, recorded_portion
 
 
@@ -18,6 +19,19 @@ def test_the_warm_up_is_shortened_with_the_schedule(epochs, warmup, tiny_params,
     Training(cell, epochs, (("evaluate", "validation"),)).run(params)
     ((section, cells),) = seen
     assert (section.train_epochs, section.warmup, section.evaluate, cells) == (epochs, warmup, "validation", [cell])
+
+
+def test_a_log_gets_sparse_lines_of_epochs(monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr("medtransfer.progress.time.monotonic", lambda: now[0])
+    progress = Progress("race", 40)
+    cells = [Training(CellName("sample", "unet", "simple", 1, "full", seed), 10, ()) for seed in range(4)]
+    with caplog.at_level("INFO", logger="medtransfer"):
+        for cell, seconds in zip(cells, (1.0, 20.0, 21.0, 40.0), strict=True):
+            now[0] = seconds
+            progress.finish(cell, Outcome(DONE, "", 1.0))
+    progress.close()
+    assert caplog.messages == ["race: 20/40 epoch, 1.0/s, 20 s left"]
 
 
 def test_tryouts_validate_on_one_fold(workplace, tiny_params):

@@ -15,6 +15,7 @@ from medtransfer.grid.launcher import Launcher
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import start_workers, work
 from medtransfer.grid.worker import DONE, Outcome
+from medtransfer.progress import Lines
 from medtransfer.records import CellName
 
 log = logging.getLogger("medtransfer")
@@ -74,7 +75,7 @@ class Training:
 
 
 class Progress:
-    """Counts epochs, on a bar where there is a terminal."""
+    """Counts epochs, on a bar where there is a terminal, in sparse lines elsewhere."""
 
     def __init__(self, stage: str, total: int) -> None:
         """Start; `total` is the number of epochs of the plan."""
@@ -82,11 +83,15 @@ class Progress:
 
         self.stage = stage
         self._bar = tqdm(total=total, desc=stage, unit="epoch", dynamic_ncols=True, disable=None)
+        self._lines, self._done = Lines(stage, "epoch"), 0
 
     def finish(self, job: Training, outcome: Outcome) -> None:
         """Count the epochs of a fine-tuning that is done."""
         if outcome.status == "done":
             self._bar.update(job.epochs)
+            self._done += job.epochs
+            if self._bar.disable:
+                self._lines.show(self._done, self._bar.total)
         else:
             log.warning("%s: %s failed: %s", self.stage, job.name, outcome.reason)
 
