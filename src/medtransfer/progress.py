@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from medtransfer.environment import importing
+from medtransfer.environment import gc_paused
 
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 15.0
@@ -56,13 +56,13 @@ class Lines:
 def loading(stage: str) -> Iterator[None]:
     """Say on a terminal, within the block, that a stage loads its libraries, which takes seconds; elsewhere say nothing."""
     if not sys.stderr.isatty():
-        with importing():
+        with gc_paused():
             yield
         return
     sys.stderr.write(f"{stage}: loading libraries …")
     sys.stderr.flush()
     try:
-        with importing():
+        with gc_paused():
             yield
     finally:
         sys.stderr.write("\r\x1b[2K")

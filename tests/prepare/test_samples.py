@@ -82,7 +82,8 @@ def test_no_file_of_the_users_own_is_removed(note: str, name: str, tmp_path: Pat
         (out / "samples.json").write_text("{")
     (out / name).parent.mkdir(exist_ok=True)
     (out / name).write_text("precious")
-    with pytest.raises(InputError, match="nothing but generated files"):
+    known = note == "as it is" or (note == "of an earlier version" and name != "mine/scan.nii.gz")
+    with pytest.raises(InputError, match="nothing but generated files" if known else "to list the generated files"):
         write_samples(out, seed=2, **SIZES)
     assert (out / name).read_text() == "precious"
 

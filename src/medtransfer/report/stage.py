@@ -16,6 +16,7 @@ from medtransfer.analysis.similarities import read_similarities
 from medtransfer.analysis.starts import compare_starts
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
+from medtransfer.environment import gc_paused
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import ViewSettings
@@ -120,14 +121,9 @@ def _text(analysis: Analysis, out: Path) -> str:
 @contextmanager
 def _kept() -> Iterator[None]:
     """Leave what the block makes out of garbage collection: thousands of runs stay to the end, and are traversed at each one."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
+    with gc_paused():
         yield
         gc.freeze()
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def sampling_of(section: Report) -> Sampling:

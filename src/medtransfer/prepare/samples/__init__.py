@@ -62,14 +62,19 @@ def write_samples(out: Path, seed: int, patients: int, lungs: int, retinas: int,
                 f"expected {out} to be empty or to hold earlier samples, but it holds other files; choose another `out`"
             )
         record, names = {"revision": REVISION, **settings}, _written_names(out)
-        others = sorted(set(_list(out)) - set(names))
-        if not force and note.is_file() and note.read_text(encoding="utf-8") == _describe(record, out, names):
+        others = sorted(set(_list(out)) - set(names or ()))
+        if not force and note.is_file() and note.read_text(encoding="utf-8") == _describe(record, out, names or ()):
             log.info("samples: %s already exists, made with the same settings; reused", out)
             if others:
                 log.warning(
                     "samples: %s also holds %s that no command generated, such as %s", out, counted(len(others), "file"), others[0]
                 )
             return False
+        if others and names is None:
+            raise InputError(
+                f"expected {note} to list the generated files, which are to be written again, but it does not: it is damaged, or "
+                f"of an earlier version and no longer fits {out}; move the folder away, or remove it if nothing in it is yours"
+            )
         if others:
             raise InputError(
                 f"expected nothing but generated files in {out}, which is to be written again, but got {out / others[0]}; move it "
@@ -99,20 +104,19 @@ def _list(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in files if path != folder / NOTE)
 
 
-def _written_names(folder: Path) -> list[str]:
-    """Return the files that were generated, as samples.json lists them.
+def _written_names(folder: Path) -> list[str] | None:
+    """Return the files that were generated, as samples.json lists them; None if that is not known.
 
-    One of an earlier version has no list, but a digest of all files, which says whether there are others; if there are, or if it
-    is damaged, none is known to be generated.
+    A samples.json of an earlier version has no list, but a digest of all files, by which nothing was added or lost.
     """
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         if "names" in note:
             return [str(name) for name in note["names"]]
         names = [name for name in _list(folder) if "/" in name and not Path(name).name.startswith(".")]
-        return names if note["files"] == _digest(folder, names) else []
+        return names if note["files"] == _digest(folder, names) else None
     except (OSError, ValueError, KeyError, TypeError):
-        return []
+        return None
 
 
 def _describe(record: dict[str, int], folder: Path, names: Sequence[str]) -> str:
