@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from medtransfer import tracking
 from medtransfer.config import Params
 from medtransfer.errors import InputError
+from medtransfer.grid.cluster import RayLauncher
 from medtransfer.grid.stage import run
 
 pytestmark = pytest.mark.slow
@@ -49,6 +51,30 @@ def test_jobs_of_a_dead_host_are_retried(
     assert_each_once()
     (run_of_grid,) = tracking.read_runs("grid")
     assert (run_of_grid.metrics["cells_done"], run_of_grid.metrics["cells_remaining"]) == (8, 0)
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "joined"),
+    [(None, None, "local"), (None, "local", "local"), (None, "10.0.0.1:6379", "10.0.0.1:6379"), ("auto", "10.0.0.1:6379", "auto")],
+)
+def test_which_cluster_is_joined(
+    address: str | None, variable: str | None, joined: str, study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an address Ray itself would join the cluster that was started last on this machine."""
+    asked: list[str] = []
+
+    def init(address: str, **_: object) -> None:
+        asked.append(address)
+        raise ConnectionError("stopped")
+
+    monkeypatch.setattr("medtransfer.grid.cluster._ray", lambda: SimpleNamespace(is_initialized=lambda: False, init=init))
+    monkeypatch.setattr("medtransfer.grid.cluster._check_reachable", lambda _: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if variable:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    with pytest.raises(InputError, match="stopped"):
+        RayLauncher(study({"grid.address": address}), [])
+    assert asked == [joined]
 
 
 def test_a_missing_cluster_is_named(study: Callable[..., Params], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class RayLauncher:
     orders = False
 
     def __init__(self, params: Params, jobs: Sequence[Runnable]) -> None:
-        """Connect to the cluster at `grid.address`, or start one on this machine.
+        """Connect to the cluster at `grid.address` or, if that is null, `RAY_ADDRESS`, else start one on this machine.
 
         Args:
             params: params of the study; GPUs are ignored if the cluster has none.
@@ -40,18 +40,20 @@ class RayLauncher:
         Raises:
             InputError: Ray is not installed, the cluster does not exist, or none of its hosts has room for a job.
         """
-        _use_token(params.grid.address)
+        address = _address_of(params)
+        _use_token(address)
         self.ray = _ray()
-        self.params, self.started, address = params, not self.ray.is_initialized(), params.grid.address
+        self.params, self.started = params, not self.ray.is_initialized()
         if self.started:
             try:
                 _check_reachable(address)
-                self.ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+                # without an address Ray would join whichever cluster was started last on this machine, and die with it
+                self.ray.init(address=address or "local", log_to_driver=False, include_dashboard=False, logging_level="ERROR")
             except Exception as error:  # sockets and Ray raise many types
                 reason = " ".join(str(error).split())[:300]
                 raise InputError(
                     f"expected a Ray cluster at {address or 'this machine'}, but there is none ({reason}); start one with "
-                    "`ray start --head`, or correct grid.address"
+                    f"`ray start --head`, or correct {'grid.address' if params.grid.address else 'RAY_ADDRESS'}"
                 ) from None
         self.jobs: dict[Any, Runnable] = {}
         self.has_gpus = self.ray.cluster_resources().get("GPU", 0) > 0
@@ -143,7 +145,7 @@ class Ray(LauncherKind):
 
     def start(self, params: Params, workers: int | None, jobs: Sequence[Runnable], accelerator: str, logs: Path) -> Launcher:
         """Connect to a cluster; see `LauncherKind`."""
-        if params.grid.address:
+        if _address_of(params):
             require_shared_store("ray")
         return RayLauncher(params, jobs)
 
@@ -156,6 +158,12 @@ def run_remote(shared: tuple[Params, dict[str, str]], job: Runnable, folder: str
     os.chdir(folder)
     quiet_libraries()
     return attempt(params, job)
+
+
+def _address_of(params: Params) -> str | None:
+    """Return the address of the cluster to join, None if one is to be started."""
+    address = params.grid.address or os.environ.get("RAY_ADDRESS")
+    return None if address in ("", "local") else address
 
 
 def _check_reachable(address: str | None) -> None:

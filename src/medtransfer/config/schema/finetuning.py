@@ -203,6 +203,6 @@ class Grid(Section):
     slurm: Slurm
     """how jobs are handed to Slurm"""
     address: Place | None
-    """ray: address of an existing cluster, such as auto; null: one on this machine"""
+    """ray: address of an existing cluster, such as auto; null: RAY_ADDRESS, or a new one on this machine"""
     out: Out
     """folder of the workers' log files"""
