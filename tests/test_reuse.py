@@ -21,7 +21,7 @@ CHOSEN = {
     "finetune.overlays": 0, "study.seeds": [7], "study.modes": ["full"], "score.indicators": ["robustness"],
     "rank.candidates": ["checkpoints/unet-simple", "random@test_resnet"], "rank.indicators": ["robustness"], "rank.workers": 1,
     "guard.seeds": 2, "guard.workers": 1, "guard.validation": 0.67, "guard.train_epochs": 1, "race.workers": 1,
-    "race.validation": 0.67, "cka.candidates": ["checkpoints/unet-simple"], "cka.max_images": 8,
+    "race.validation": 0.67, "report.least": 0.0, "cka.candidates": ["checkpoints/unet-simple"], "cka.max_images": 8,
 }  # fmt: skip
 # Commands, and what each says where it has nothing to do.
 REUSED = {
@@ -35,6 +35,10 @@ REUSED = {
     "cka": "cka: these encoders are compared already; reused",
     "grid --plan": "",
     "evidence export --out evidence.csv": "",
+    "search": "search: search is finished",
+    "explain": "explain: explain is finished",
+    "report": "report: report is finished",
+    "replay --paper truong": "replay: replay is finished",
 }
 REFUSED = {
     "rank nowhere": "'nowhere', which is none of them",
@@ -42,6 +46,7 @@ REFUSED = {
     "cka nowhere": "'nowhere'",
     "race nowhere x": "'nowhere'",
     "replay": "expected --downstream",
+    "replay --downstream nowhere.csv --robustness nowhere.csv": "expected a table in nowhere.csv, but there is none",
 }
 ALLOWED = {"cka": ["matplotlib"]}  # whose words are those of the page of the report
 HEAVY = ("torch", "torchvision", "timm", "mlflow", "matplotlib", "scipy.stats", "albumentations", "cv2", "sklearn")
@@ -63,9 +68,12 @@ def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path
     study.prepare(params)
     study.pretrain(params)
     study.score(params)
-    study.finetune(params, [CellName("sample", "unet", "simple", 1, "full", 7)])
-    for command in (guard, race, cka, rank):  # `rank` last, since the winner of a race is an outcome that it shows
+    study.finetune(params, [CellName("sample", "unet", "simple", epoch, "full", 7) for epoch in (0, 1, 2)])
+    printed = study.with_values(params, "replay", paper="truong")
+    # Each before those that its runs are shown by: the winner of a race is an outcome to `rank`, that of a search one to `report`.
+    for command in (guard, race, cka, rank, study.search, study.explain, study.report):
         command(params)
+    study.replay(printed)
     return shared_workplace
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from functools import wraps
 from itertools import product
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from medtransfer import tracking
 from medtransfer.config import Params, PretextOrigin, seeded_names
 from medtransfer.errors import InputError, StageError, TemporaryError
-from medtransfer.hashing import digest
+from medtransfer.hashing import digest, file_sha256
 from medtransfer.launchers import is_main_process, without_launcher
 from medtransfer.progress import loading
 from medtransfer.records import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from medtransfer.analysis.described import Described
-    from medtransfer.config import Pretrain
+    from medtransfer.config import Pretrain, Replay
     from medtransfer.encoders.contract import Encoder
     from medtransfer.encoders.source_head import NoHead, SourceHead
     from medtransfer.pretrain.stopping import Stopper
@@ -199,13 +200,20 @@ def report(params: Params, everything: bool = False, short: bool = False) -> str
         everything: whether to judge all fine-tunings in the store, also those by other parameters.
         short: whether to return the verdict and a small table alone.
     """
-    with loading("report"):
-        from medtransfer.report.stage import run
     from medtransfer.score.options import robustness_of, views_of
 
     publish(params)
     judged = None if everything else described(params)
-    return run(params.report, robustness_of(params.score), views_of(params.score), judged, params.race.eta, short=short)
+    section, setting, views, eta = params.report, robustness_of(params.score), views_of(params.score), params.race.eta
+
+    def make() -> tracking.Made:
+        with loading("report"):
+            from medtransfer.report.stage import run
+        return run(section, setting, views, judged, eta)
+
+    request = [section.model_dump(mode="json"), asdict(setting), asdict(views), judged and judged.values, eta]
+    whole, brief = tracking.make_of_store("report", Path(section.out), request, {"explain", "replay"}, make)
+    return brief if short else whole
 
 
 @command(*RESULTS)
@@ -225,60 +233,98 @@ def search(params: Params, everything: bool = False) -> str:
         params: of the study to search on.
         everything: whether to search on all own results in the store, also those by other parameters.
     """
-    with loading("search"):
-        from medtransfer.papers.hidy2024.searchable import read_replayed
-        from medtransfer.score.options import robustness_of, views_of
-        from medtransfer.search.results import read_own
-        from medtransfer.search.stage import run
+    from medtransfer.score.options import robustness_of, views_of
 
-    section, default = params.search, robustness_of(params.score)
-    if section.results == "replay":
-        results = read_replayed()
-    else:
-        results = read_own(
-            default, set(product(section.distances, section.levels)), views_of(params.score), params.report.least,
-            None if everything else described(params), section.indicators,
-        )  # fmt: skip
-    return run(section, results, default, params.report.confidence, params.report.margin)
+    section, default, views, judged = params.search, robustness_of(params.score), views_of(params.score), params.report
+    study_ = None if everything or section.results == "replay" else described(params)
+
+    def make() -> tracking.Made:
+        with loading("search"):
+            from medtransfer.papers.hidy2024.searchable import read_replayed
+            from medtransfer.search.results import read_own
+            from medtransfer.search.stage import run
+
+        if section.results == "replay":
+            results = read_replayed()
+        else:
+            settings = set(product(section.distances, section.levels))
+            results = read_own(default, settings, views, judged.least, study_, section.indicators)
+        return run(section, results, default, judged.confidence, judged.margin)
+
+    used = [judged.least, judged.confidence, judged.margin]
+    request = [section.model_dump(mode="json"), asdict(default), asdict(views), study_ and study_.values, used]
+    unread = {"report", "explain", "replay"} - {section.results}
+    (text,) = tracking.make_of_store("search", Path(section.out), request, unread, make)
+    return text
 
 
 @command(*RESULTS, "explain")
 def explain(params: Params) -> str:
     """Show what goes with the test results over the checkpoints of the study, or over those of the paper's replayed results."""
-    with loading("explain"):
-        from medtransfer.analysis.pools import collect
-        from medtransfer.explain.cases import Cases, read_own
-        from medtransfer.explain.stage import run
-        from medtransfer.papers.hidy2024.explainable import read_replayed_cases
-        from medtransfer.score.options import robustness_of, views_of
+    from medtransfer.score.options import robustness_of, views_of
 
-    def read(features: Path) -> Cases:
-        if params.explain.results == "replay":
-            return read_replayed_cases()
+    section, setting, views, judged = params.explain, robustness_of(params.score), views_of(params.score), params.report
+    checkpoints, prepared = Path(params.pretrain.out), Path(params.prepare.out)
+    study_, records = None, []
+    if section.results == "own":
         publish(params)
-        pools, left_out = collect(robustness_of(params.score), views_of(params.score), described(params))
-        return read_own(
-            pools, left_out, Path(params.pretrain.out), Path(params.prepare.out), features, params.score, params.report.least
-        )  # fmt: skip
+        study_ = described(params)
+        records = sorted([*checkpoints.glob("*/epoch-*.json"), *prepared.glob(f"*/{TARGET_FILE}")])
 
-    return run(params.explain, read, params.report.confidence)
+    def make() -> tracking.Made:
+        with loading("explain"):
+            from medtransfer.analysis.pools import collect
+            from medtransfer.explain.cases import Cases, read_own
+            from medtransfer.explain.stage import run
+            from medtransfer.papers.hidy2024.explainable import read_replayed_cases
+
+        def read(features: Path) -> Cases:
+            if section.results == "replay":
+                return read_replayed_cases()
+            pools, left_out = collect(setting, views, study_)
+            return read_own(pools, left_out, checkpoints, prepared, features, params.score, judged.least)
+
+        return run(section, read, judged.confidence)
+
+    measured = [[str(record), file_sha256(record)] for record in records]
+    sections = [section.model_dump(mode="json"), params.score.model_dump(mode="json"), judged.least, judged.confidence]
+    request = [sections, study_ and study_.values, measured]
+    unread = {"report", "search", "replay"} - {section.results}
+    (text,) = tracking.make_of_store("explain", Path(section.out), request, unread, make)
+    return text
 
 
 @command("replay")
 def replay(params: Params) -> str:
     """Replay a paper: its released result files, or its claims on its printed tables."""
-    section = params.replay
-    if section.paper == "hidy":
-        from medtransfer.papers.hidy2024.named_files import named_files
+    return _replay_released(params) if params.replay.paper == "hidy" else _replay_printed(params.replay)
 
-        named_files(section)  # a missing one is refused before libraries are loaded
-    with loading("replay"):
-        from medtransfer.papers.hidy2024 import stage as released
-        from medtransfer.papers.printed import stage as printed
 
-    if section.paper == "hidy":
-        return released.run(section, params.report, params.race.eta)
-    return printed.run(section)
+def _replay_released(params: Params) -> str:
+    from medtransfer.papers.hidy2024.named_files import named_files
+
+    section, drawn, eta = params.replay, params.report, params.race.eta
+    files = named_files(section)  # what is missing is refused before libraries are loaded
+
+    def make() -> tracking.Made:
+        with loading("replay"):
+            from medtransfer.papers.hidy2024.stage import run
+        return run(section, drawn, eta)
+
+    request = [[file_sha256(file) for file in files], drawn.model_dump(mode="json"), eta]
+    (text,) = tracking.make_of_store("replay", Path(section.out), request, None, make)
+    return text
+
+
+def _replay_printed(section: "Replay") -> str:
+    def make() -> tracking.Made:
+        with loading("replay"):
+            from medtransfer.papers.printed.stage import run
+        return run(section)
+
+    out, unread = Path(section.out) / section.paper, {"report", "search", "explain"}
+    (text,) = tracking.make_of_store("replay", out, section.paper, unread, make)
+    return text
 
 
 @command(*RESULTS, "report")

@@ -104,7 +104,7 @@ def report() -> str:
 
 def brief(out: str = "reports") -> str:
     """Make the report and give what stands on the terminal."""
-    return run(Report(out=out, reference=None, **asdict(SAMPLING)), SETTING)
+    return run(Report(out=out, reference=None, **asdict(SAMPLING)), SETTING).texts[0]
 
 
 def only() -> Pool:

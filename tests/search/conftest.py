@@ -118,7 +118,7 @@ class Lab:
         section, default = Search.model_validate({**SECTION, **changed}), RobustnessSetting("l2", 0.5, -1, "frozen")
         tried = set(product(section.distances, section.levels))
         results = read_own(default, tried, least=0.1, indicators=section.indicators)
-        return run(section, results, default, 0.95, 0.01)
+        return run(section, results, default, 0.95, 0.01).texts[0]
 
     def rows(self) -> list[dict[str, str]]:
         """Return the rows of trials.csv."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from medtransfer.tracking import StoredRun
 
@@ -33,6 +34,13 @@ class Described:
     seeded: frozenset[str] = frozenset()
     names: Mapping[str, Collection[str]] = field(default_factory=dict)
     every_epoch: bool = True
+
+    @property
+    def values(self) -> list[Any]:
+        """Everything as JSON values."""
+        pretraining = [[*series, digest] for series, digest in sorted(self.pretraining.items())]
+        names = {field: sorted(names) for field, names in self.names.items()}
+        return [self.protocol, dict(self.data), pretraining, sorted(self.seeded), names, self.every_epoch]
 
     def differing(self, fields: Mapping[str, str]) -> tuple[str, ...]:
         """Return the names of the digests and fields in which a result differs from the study.

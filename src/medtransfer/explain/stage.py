@@ -11,7 +11,6 @@ from medtransfer.explain.explanation import Explanation, particulars, verdict
 from medtransfer.explain.plots import write_png
 from medtransfer.explain.quantities import ROBUSTNESS
 from medtransfer.hashing import digest
-from medtransfer.locks import exclusive
 from medtransfer.progress import track
 from medtransfer.records import write_text
 from medtransfer.records.tables import as_csv
@@ -21,7 +20,7 @@ FILES = ("explain.html", "explain.md", "explain.csv", "associations.csv", "steps
 FIGURES = "figures"
 
 
-def run(section: Explain, read: Callable[[Path], Cases], confidence: float) -> str:
+def run(section: Explain, read: Callable[[Path], Cases], confidence: float) -> tracking.Made:
     """Explain the configurations, and write the result to `explain.out` and the tracking store.
 
     Args:
@@ -30,14 +29,10 @@ def run(section: Explain, read: Callable[[Path], Cases], confidence: float) -> s
         confidence: coverage of the intervals.
 
     Returns:
-        The text for the terminal.
+        Its files, its text for the terminal and the digest of its run.
     """
     out = Path(section.out)
-    with exclusive(out):
-        return _run(section, Explanation.of(read(out / "features"), confidence), out)
-
-
-def _run(section: Explain, explanation: Explanation, out: Path) -> str:
+    explanation = Explanation.of(read(out / "features"), confidence)
     pictures = _draw(explanation, out)
     write_text(out / "explain.csv", as_csv(tables.checkpoint_rows(explanation)))
     write_text(out / "associations.csv", as_csv(tables.association_rows(explanation)))
@@ -45,8 +40,9 @@ def _run(section: Explain, explanation: Explanation, out: Path) -> str:
     text = page.markdown(explanation, pictures)
     write_text(out / "explain.md", text)
     write_text(out / "explain.html", page.render(explanation))
-    _publish(section, explanation, out, text, pictures)
-    return "\n\n".join([verdict(explanation), *particulars(explanation)[:1], f"The page: {out / 'explain.html'}"])
+    cell = _publish(section, explanation, out, text, pictures)
+    said = "\n\n".join([verdict(explanation), *particulars(explanation)[:1], f"The page: {out / 'explain.html'}"])
+    return tracking.Made([cell], [out / name for name in (*FILES, *pictures)], [said])
 
 
 def _draw(explanation: Explanation, out: Path) -> list[str]:
@@ -74,8 +70,8 @@ def metrics_of(explanation: Explanation) -> dict[str, float]:
     return metrics
 
 
-def _publish(section: Explain, explanation: Explanation, out: Path, text: str, pictures: Sequence[str]) -> None:
-    """Log the result as one run; the same result is logged only once."""
+def _publish(section: Explain, explanation: Explanation, out: Path, text: str, pictures: Sequence[str]) -> str:
+    """Log the result as one run, whose digest is returned; the same result is logged only once."""
     metrics = metrics_of(explanation)
     inputs = sorted({run for case in explanation.cases for run in case.pool.runs})
     cell = digest([section.results, inputs, metrics, text], 16)
@@ -90,3 +86,4 @@ def _publish(section: Explain, explanation: Explanation, out: Path, text: str, p
                 handle.log_artifact(out / name)
             for name in pictures:
                 handle.log_artifact(out / name, FIGURES)
+    return cell

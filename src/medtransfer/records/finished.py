@@ -1,7 +1,7 @@
 """Record of a finished result: what was asked for, and the files that were made of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from medtransfer.errors import InputError
@@ -19,16 +19,23 @@ class Finished(Record):
         request: digest of everything that the result is made of.
         cells: digests of its runs in the tracking store.
         files: SHA-256 of its files, by path below the folder.
+        texts: what the command says of it.
     """
 
     request: str
     cells: list[str]
     files: dict[str, str]
+    texts: list[str] = field(default_factory=list)
 
     @classmethod
     def form(cls) -> str:
         """Return the name and version of the file format."""
         return FINISHED
+
+    @classmethod
+    def added(cls) -> frozenset[str]:
+        """Return the fields that were added later."""
+        return frozenset({"texts"})
 
 
 def read_finished(folder: Path, request: str) -> Finished | None:
@@ -57,10 +64,12 @@ def is_unchanged(path: Path) -> bool:
     return are_as_written(path.parent, {name: sha256 for name, sha256 in files.items() if name == path.name})
 
 
-def write_finished(folder: Path, request: str, cells: Sequence[str], files: Sequence[Path]) -> None:
+def write_finished(
+    folder: Path, request: str, cells: Sequence[str], files: Sequence[Path], texts: Sequence[str] = ()
+) -> None:  # fmt: skip
     """Record that a result is finished; its files are in the folder."""
     digests = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
-    Finished(request, list(cells), digests).write(folder / FILE)
+    Finished(request, list(cells), digests, list(texts)).write(folder / FILE)
 
 
 def forget_finished(folder: Path) -> None:

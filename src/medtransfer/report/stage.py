@@ -21,7 +21,6 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.robustness.setting import RobustnessSetting
-from medtransfer.locks import exclusive
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
 from medtransfer.report import data_notes, page, pruning_text, size_text, starts_text, tables
@@ -47,9 +46,9 @@ BY_SIZE = "metric_by_size.png"  # where there is more than one size
 
 def run(
     section: Report, setting: RobustnessSetting, views: ViewSettings | None = None, described: Described | None = None,
-    eta: int = 0, *, short: bool = False,
-) -> str:  # fmt: skip
-    """Compute everything from the store and write it below `report.out`.
+    eta: int = 0,
+) -> tracking.Made:  # fmt: skip
+    """Compute everything from the store, and write it below `report.out` and as a run.
 
     Args:
         section: validated params.
@@ -57,25 +56,23 @@ def run(
         views: view settings of the score runs to prefer; None for any.
         described: the study to judge; None for everything in the store.
         eta: factor of a race before which indicators would prune; 0 for none.
-        short: whether to return the verdict and the table of the plain ways of choosing alone.
 
     Returns:
-        The text for the terminal.
+        Its files, its texts for the terminal (the whole one, and the verdict and the table of the plain ways of choosing
+        alone), and the digest of its run.
 
     Raises:
         InputError: the store holds no finished fine-tuning of the study.
     """
-    with exclusive(Path(section.out)):
-        try:
-            analysis = _run(section, setting, views, described, eta)
-            return tables.short(analysis) if short else _text(analysis, Path(section.out))
-        finally:
-            gc.unfreeze()
+    try:
+        return _run(section, setting, views, described, eta)
+    finally:
+        gc.unfreeze()
 
 
 def _run(
     section: Report, setting: RobustnessSetting, views: ViewSettings | None, described: Described | None, eta: int
-) -> Analysis:  # fmt: skip
+) -> tracking.Made:  # fmt: skip
     with _kept():
         pools, left_out = collect(setting, views, described)
     if not pools:
@@ -107,8 +104,10 @@ def _run(
     draw(out / "dice_by_epoch.png", analysis.judged)
     metrics = tables.tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
-    _publish(out, analysis, metrics, text)
-    return analysis
+    names = [*FILES, *([BY_SIZE] if analysis.sizes else [])]
+    cell = _publish(out, names, analysis, metrics, text)
+    texts = _text(analysis, out), tables.short(analysis)
+    return tracking.Made([cell], [out / name for name in (*names, "metrics.json")], texts)
 
 
 def _text(analysis: Analysis, out: Path) -> str:
@@ -148,8 +147,8 @@ def searched(setting: RobustnessSetting) -> list[str]:
     return []
 
 
-def _publish(out: Path, analysis: Analysis, metrics: Mapping[str, float], text: str) -> None:
-    """Log the report as one run; a report with the same result is logged only once."""
+def _publish(out: Path, names: Sequence[str], analysis: Analysis, metrics: Mapping[str, float], text: str) -> str:
+    """Log the report as one run, whose digest is returned; a report with the same result is logged only once."""
     inputs = sorted({run for judged in analysis.judged for run in judged.pool.runs})
     sampling = asdict(analysis.sampling)
     cell = digest([inputs, metrics, sampling, text], 16)
@@ -157,7 +156,8 @@ def _publish(out: Path, analysis: Analysis, metrics: Mapping[str, float], text: 
     with tracking.once("report", "report", cell, params) as handle:
         if handle:
             handle.log_metrics(metrics)
-            log_files(handle, out, [*FILES, *([BY_SIZE] if (out / BY_SIZE).exists() else [])])
+            log_files(handle, out, names)
+    return cell
 
 
 def log_files(handle: tracking.Run, folder: Path, names: Sequence[str]) -> None:

@@ -54,7 +54,7 @@ def write_files(out: Path, searched: Sequence[Searched], rows: Sequence[dict[str
 
 def log_search(
     kind: str, searched: Sequence[Searched], rows: Sequence[Mapping[str, Any]], default: RobustnessSetting, files: Sequence[Path]
-) -> None:
+) -> str:
     """Log the search: a parent run with the result, and one child per setting, of robustness only those at their best margin.
 
     The parent is in the experiment of its children, so that the UI nests them; a run that `mlflow run` opened elsewhere only
@@ -66,6 +66,9 @@ def log_search(
         rows: one row per family and setting.
         default: setting that the search is compared with.
         files: artifacts of the parent.
+
+    Returns:
+        The digest of the parent.
     """
     first, metrics = searched[0], metrics_of(searched)
     cell = digest([kind, rows, metrics], 16)
@@ -78,12 +81,12 @@ def log_search(
     shown = best_margins([family for one in searched if one.name not in JOINT for family in one.families], default)
     children = [row for row in rows if (row["study"], row["trial"]) in shown]
     with tracking.once(STAGE, STAGE, cell, params, adopt=False) as handle:
-        if handle is None:
-            return
-        _log_children(handle, [_record(row, cell, handle.id) for row in children])
-        handle.log_metrics(metrics)
-        for file in files:
-            handle.log_artifact(file)
+        if handle:
+            _log_children(handle, [_record(row, cell, handle.id) for row in children])
+            handle.log_metrics(metrics)
+            for file in files:
+                handle.log_artifact(file)
+    return cell
 
 
 def metrics_of(searched: Sequence[Searched]) -> dict[str, float]:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from medtransfer import tracking
 from medtransfer.config import Search
 from medtransfer.indicators.robustness.setting import RobustnessSetting
-from medtransfer.locks import exclusive
 from medtransfer.search.evaluate import Case, tabulate
 from medtransfer.search.held_out import ANY, JOINT, PLAIN, Family, Searched, judge_family, total
 from medtransfer.search.markdown import write_up
@@ -16,7 +16,7 @@ from medtransfer.search.settings import ROBUSTNESS, Tried
 from medtransfer.search.space import list_indicators, list_tried, measured_in_all, one_of_each
 
 
-def run(section: Search, results: Results, default: RobustnessSetting, confidence: float, margin: float) -> str:
+def run(section: Search, results: Results, default: RobustnessSetting, confidence: float, margin: float) -> tracking.Made:
     """Judge every setting on every configuration, and write the result to `search.out` and the tracking store.
 
     Args:
@@ -27,16 +27,11 @@ def run(section: Search, results: Results, default: RobustnessSetting, confidenc
         margin: differences of TIS up to this are equivalent.
 
     Returns:
-        The text for the terminal.
+        Its files, its text for the terminal and the digest of its run.
 
     Raises:
         InputError: a setting of the params was not measured.
     """
-    with exclusive(Path(section.out)):
-        return _run(section, results, default, confidence, margin)
-
-
-def _run(section: Search, results: Results, default: RobustnessSetting, confidence: float, margin: float) -> str:
     out = Path(section.out)
     searched, notes = _search_all(section, results.cases, default)
     first = searched[0]
@@ -50,8 +45,8 @@ def _run(section: Search, results: Results, default: RobustnessSetting, confiden
     text = write_up(searched, default, [*results.notes, *notes], confidence, margin)
     rows = trial_rows([family for one in searched if one.name not in JOINT for family in one.families])
     names = write_files(out, searched, rows, text)
-    log_search(section.results, searched, rows, default, [out / name for name in (*names, *pictures)])
-    return text
+    files = [out / name for name in (*names, *pictures)]
+    return tracking.Made([log_search(section.results, searched, rows, default, files)], files, [text])
 
 
 def _search_all(section: Search, cases: Sequence[Case], default: RobustnessSetting) -> tuple[list[Searched], list[str]]:

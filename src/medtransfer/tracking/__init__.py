@@ -2,6 +2,7 @@
 
 from medtransfer.tracking.artifacts import replace_artifacts
 from medtransfer.tracking.bulk import tag_runs, write_runs
+from medtransfer.tracking.made import Made, make_of_store
 from medtransfer.tracking.missed import Missed, missed_runs
 from medtransfer.tracking.mlflow_run import note_reuse, project_run_set_aside, require_project_run
 from medtransfer.tracking.models import ALIAS, load_saved_model, register_model, save_model
@@ -35,9 +36,10 @@ from medtransfer.tracking.store import connect, require_experiments, store_uri
 from medtransfer.tracking.tags import CELL, PARENT, STAGE
 
 __all__ = [
-    "ALIAS", "CELL", "MODEL_FOLDER", "PARENT", "STAGE", "Missed", "Run", "RunRecord", "StoreLost", "StoredRun", "Unfinished",
+    "ALIAS", "CELL", "MODEL_FOLDER", "PARENT", "STAGE", "Made", "Missed", "Run", "RunRecord", "StoreLost", "StoredRun",
+    "Unfinished",
     "artifact_folder", "connect", "fetch_artifacts", "find_finished", "is_looking_up", "link_environment", "load_saved_model",
-    "looking_up", "missed_runs", "note_reuse", "once", "open_run", "peek_runs", "project_run_set_aside",
+    "looking_up", "make_of_store", "missed_runs", "note_reuse", "once", "open_run", "peek_runs", "project_run_set_aside",
     "read_all_curves", "read_curve", "read_curves", "read_runs", "register_model", "replace_artifacts", "require_experiments",
     "require_project_run", "require_shared_store", "require_work_allowed", "reused", "save_model", "store_uri", "tag_runs",
     "write_runs",

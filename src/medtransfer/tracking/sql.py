@@ -15,9 +15,10 @@ from sqlalchemy import BindParameter, Connection, Engine, String, bindparam, cre
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from medtransfer.hashing import digest
 from medtransfer.tracking.retry import uninterrupted
 from medtransfer.tracking.store import connecting
-from medtransfer.tracking.tags import DATABASES
+from medtransfer.tracking.tags import DATABASES, STAGE
 
 log = logging.getLogger("medtransfer")
 # Columns that the queries use; a store that lacks one of them is read through the client.
@@ -134,6 +135,30 @@ def _by_run(
     for run, key, value, is_nan in found.cursor.fetchall():  # half the time of SQLAlchemy's rows
         values_by_run[run][key] = math.nan if is_nan else value
     return values_by_run
+
+
+def read_state(engine: Engine, unread: Collection[str]) -> list[Any]:
+    """Return what changes whenever MLflow adds, deletes or changes a finished run, except those of some stages.
+
+    Runs and tags are read whole; of params and metrics, to which MLflow only adds, the number and the latest time.
+    """
+    chosen = (
+        "JOIN runs r ON r.run_uuid = p.run_uuid JOIN experiments e ON e.experiment_id = r.experiment_id "
+        "JOIN tags s ON s.run_uuid = r.run_uuid AND s.key = :stage AND s.value NOT IN :unread "
+        "WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active' AND r.status = 'FINISHED'"
+    )
+    queries = (
+        f"SELECT p.run_uuid, p.start_time FROM runs p {chosen}",
+        f"SELECT p.run_uuid, p.key, p.value FROM tags p {chosen}",
+        f"SELECT COUNT(*), NULL FROM params p {chosen}",
+        f"SELECT COUNT(*), MAX(p.timestamp) FROM metrics p {chosen}",
+    )
+    state = []
+    with engine.connect() as connection:
+        for query in queries:
+            found = connection.execute(text(query).bindparams(_names("unread")), {"stage": STAGE, "unread": sorted(unread)})
+            state.append(digest(sorted(map(list, found.cursor.fetchall()))))
+    return state
 
 
 def _names(parameter: str) -> BindParameter[str]:

@@ -163,7 +163,7 @@ REPORT = Report(out="reports", reference=None, **asdict(SAMPLING))
 
 def replay(downstream: Path, robustness: Path, out: str = "replay") -> str:
     """Replay two files in the working folder."""
-    return run(Replay(out=out, paper="hidy", downstream=str(downstream), robustness=str(robustness)), REPORT, eta=3)
+    return run(Replay(out=out, paper="hidy", downstream=str(downstream), robustness=str(robustness)), REPORT, eta=3).texts[0]
 
 
 @pytest.fixture(scope="session")

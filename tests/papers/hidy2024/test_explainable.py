@@ -21,7 +21,7 @@ def test_replayed_results_are_explained_without_features(replayed: tuple[Path, P
     section = Explain.model_validate({"out": "explain", "results": "replay"})
     cases = read_replayed_cases()
     assert len(cases.cases) == 36
-    text = run(section, lambda features: replace(cases, cases=cases.cases[:4]), 0.95)
+    text = run(section, lambda features: replace(cases, cases=cases.cases[:4]), 0.95).texts[0]
     assert "cannot be said: no configuration has four checkpoints after epoch 0" in text
     with Path("explain/explain.csv").open() as handle:
         rows = list(csv.DictReader(handle))

@@ -32,7 +32,7 @@ def test_replayed_results_are_searched_at_their_margins(replayed: tuple[Path, Pa
          "distances": ["cosine", "l2", "euclidean"],
          "margins": {"low": 0.0, "high": 0.6, "step": 0.1}, "levels": [-1, -2], "poolings": ["frozen"]}
     )  # fmt: skip
-    text = run(section, read_replayed(), DEFAULT, 0.95, 0.01)
+    text = run(section, read_replayed(), DEFAULT, 0.95, 0.01).texts[0]
     assert "- The scores hold no distance euclidean: left out of the search." in text
     rows = read_rows("search/trials.csv")
     assert {row["margin"] for row in rows} == {"0.25", "0.5"}

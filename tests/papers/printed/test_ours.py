@@ -55,7 +55,7 @@ def store(scores: list[float], images: tuple[int, int] = (99, 28), **changed: An
 def test_ten_runs_of_the_whole_data_by_the_recipe_are_compared(workplace: Path) -> None:
     store(SCORES)
     section = Replay.model_validate({"out": "replay", "paper": PAPER.name, "downstream": None, "robustness": None})
-    text = run(section)
+    text = run(section).texts[0]
     with Path("replay/hosseinzadeh-taher/ours.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["row"] for row in rows} == {"supervised"} and {row["column"] for row in rows} == {"LXS"}

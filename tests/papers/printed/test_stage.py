@@ -10,8 +10,8 @@ from medtransfer.papers.printed.stage import run
 
 def test_a_replay_leaves_tables_a_page_and_one_run(workplace: Path):
     section = Replay.model_validate({"out": "replay", "paper": "truong", "downstream": None, "robustness": None})
-    text = run(section)
-    assert run(section) == text and text.startswith("By the printed means 11 of 14 claims hold.")
+    text = run(section).texts[0]
+    assert run(section).texts[0] == text and text.startswith("By the printed means 11 of 14 claims hold.")
     folder = Path("replay/truong")
     with (folder / "claims.csv").open() as file:
         claims = list(csv.DictReader(file))

@@ -18,9 +18,9 @@ import pandas as pd
 
 from medtransfer.errors import InputError
 from medtransfer.papers.hidy2024 import names
+from medtransfer.papers.hidy2024.named_files import REMEDY
 from medtransfer.records import read_table
 
-REMEDY = "fetch the file again from the repository of the paper's authors"
 LARGEST = 10**9  # largest plausible epoch, seed or level
 INTEGERS = {"epoch", "seed", "level"}
 

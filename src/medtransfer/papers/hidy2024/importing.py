@@ -1,5 +1,6 @@
 """Write the released results to the tracking store as finished runs of `medtransfer/replay`."""
 
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -11,10 +12,11 @@ from medtransfer.papers.hidy2024.store import DEFAULT, GROUP, KEY, STAGE, TABLE
 from medtransfer.records import series_folder, write_text
 from medtransfer.tracking import RunRecord
 
+log = logging.getLogger("medtransfer")
 SETTING = ["distance", "margin", "level", "pooled"]
 
 
-def import_runs(downstream: pd.DataFrame, robustness: pd.DataFrame, digests: dict[str, str], out: Path) -> int:
+def import_runs(downstream: pd.DataFrame, robustness: pd.DataFrame, digests: dict[str, str], out: Path) -> list[str]:
     """Write the missing runs: one per fine-tuning, and one per scored (encoder, scheme, target).
 
     Of lines with the same key the first is used; the audit reports the others.
@@ -26,7 +28,7 @@ def import_runs(downstream: pd.DataFrame, robustness: pd.DataFrame, digests: dic
         out: folder for the tables of scores that become artifacts.
 
     Returns:
-        Number of runs written.
+        The cells of all of them.
     """
     tuned = downstream.drop_duplicates(KEY)
     records = [_tuned(row, digests["downstream"]) for row in tuned.to_dict("records")]
@@ -34,7 +36,9 @@ def import_runs(downstream: pd.DataFrame, robustness: pd.DataFrame, digests: dic
         _scored(dict(zip(GROUP, key, strict=True)), table, digests["robustness"], out)
         for key, table in mark_copies(robustness.drop_duplicates([*GROUP, *SETTING, "epoch"])).groupby(GROUP)
     ]
-    return tracking.write_runs(STAGE, records, "replay: to the tracking store")
+    written = tracking.write_runs(STAGE, records, "replay: to the tracking store")
+    log.info("replay: %d runs written to the tracking store, the others already existed", written)
+    return [record.cell for record in records]
 
 
 def mark_copies(robustness: pd.DataFrame) -> pd.DataFrame:

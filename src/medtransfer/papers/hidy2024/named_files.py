@@ -4,13 +4,16 @@ from pathlib import Path
 
 from medtransfer.config import Replay
 from medtransfer.errors import InputError
+from medtransfer.records import require_file
+
+REMEDY = "fetch the file again from the repository of the paper's authors"
 
 
 def named_files(section: Replay) -> tuple[Path, Path]:
     """Return the files of the test results and of the robustness.
 
     Raises:
-        InputError: one is not named.
+        InputError: one is not named, or is no file that can be read.
     """
     names = {"downstream": section.downstream, "robustness": section.robustness}
     for name, value in names.items():
@@ -19,4 +22,5 @@ def named_files(section: Replay) -> tuple[Path, Path]:
                 f"expected --{name} <{name}_scores.csv>, but it is not given; docs/how-to/replay.md says where the paper's authors "
                 "release it"
             )
-    return Path(str(section.downstream)), Path(str(section.robustness))
+    downstream, robustness = (require_file(Path(str(value)), "a table", REMEDY) for value in names.values())
+    return downstream, robustness

@@ -1,7 +1,7 @@
 """Stage `replay`: audit the released result files, import them, and recompute the paper's tables, figures and claims."""
 
-import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from medtransfer import tracking
@@ -11,7 +11,6 @@ from medtransfer.analysis.stopping_rules import judge_rules
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Replay, Report
 from medtransfer.hashing import digest, file_sha256
-from medtransfer.locks import exclusive
 from medtransfer.papers.hidy2024 import page, stopping
 from medtransfer.papers.hidy2024.audit import Finding, as_rows, audit
 from medtransfer.papers.hidy2024.cells import Cell, alignment_rows, cell_rows, count_rows, judge_cells
@@ -28,15 +27,15 @@ from medtransfer.report import pruning_text
 from medtransfer.report.tables import contrast_rows, tis_metrics
 from medtransfer.selectors.selectors import FULL
 
-log = logging.getLogger("medtransfer")
 TABLES = (
     "audit.csv", "cells.csv", "alignments.csv", "verdicts.csv", "selectors.csv", "contrasts.csv", "claims.csv",
     "stopping_rules.csv", "pruning.csv",
 )  # fmt: skip
+FIGURES = "figures"
 SELECTORS = "robustness"  # block of table 3, the selectors that the paper recommends
 
 
-def run(section: Replay, report: Report, eta: int = 0) -> str:
+def run(section: Replay, report: Report, eta: int = 0) -> tracking.Made:
     """Audit and import the released files, then recompute the paper's results from the store.
 
     Args:
@@ -45,32 +44,27 @@ def run(section: Replay, report: Report, eta: int = 0) -> str:
         eta: factor of a race before which robustness would prune; 0 for none.
 
     Returns:
-        The text for the terminal.
+        Its files, its text for the terminal and the digests of its runs.
 
     Raises:
         InputError: a file is not named, is missing or does not have the released form.
     """
-    with exclusive(Path(section.out)):
-        return _run(section, report, eta)
-
-
-def _run(section: Replay, report: Report, eta: int) -> str:
     downstream_path, robustness_path = named_files(section)
     out = Path(section.out)
     downstream, robustness = read_downstream(downstream_path), read_robustness(robustness_path)
     findings = audit(downstream, robustness)
     _write(out / "audit.csv", as_rows(findings))
     digests = {"downstream": file_sha256(downstream_path)[:12], "robustness": file_sha256(robustness_path)[:12]}
-    written = import_runs(downstream, robustness, digests, out / "scores")
-    log.info("replay: %d runs written to the tracking store, the others already existed", written)
+    imported = import_runs(downstream, robustness, digests, out / "scores")
     released = read_released(**digests)
     sampling = Sampling(report.draws, report.confidence, report.seed, report.margin, report.least)
-    return _recompute(released, findings, digests, out, sampling, eta)
+    recomputed = _recompute(released, findings, digests, out, sampling, eta)
+    return replace(recomputed, cells=[*recomputed.cells, *imported])
 
 
 def _recompute(
     released: Released, findings: Sequence[Finding], digests: dict[str, str], out: Path, sampling: Sampling, eta: int
-) -> str:  # fmt: skip
+) -> tracking.Made:  # fmt: skip
     recomputed = Recomputed(released, sampling)
     cells, blocks = judge_cells(recomputed, sampling.confidence)
     published = next(block.alignment for name, block in blocks.items() if name[2] == SELECTORS)
@@ -90,15 +84,17 @@ def _recompute(
     guard = judge_guard(analyses["keyed"].judged, "keep-stop", sampling.confidence)
     _write(out / "stopping_rules.csv", stopping.rule_rows(rules, analyses["keyed"]))
     _write(out / "pruning.csv", pruning_text.csv_rows(analyses["keyed"].prunings))
-    pictures = draw_figures(released, analyses, out / "figures") + stopping.draw(rules, analyses["keyed"], out / "figures")
-    content = page.Content(findings, cells, blocks, analyses, claims, rules, guard, out / "figures", pictures)
+    pictures = draw_figures(released, analyses, out / FIGURES) + stopping.draw(rules, analyses["keyed"], out / FIGURES)
+    content = page.Content(findings, cells, blocks, analyses, claims, rules, guard, out / FIGURES, pictures)
     text = page.markdown(content)
     write_text(out / "replay.md", text)
     write_text(out / "replay.html", page.render(content))
     metrics = tis_metrics(analyses["keyed"])
     write_json(out / "metrics.json", metrics)
-    _publish(out, digests, metrics, sampling, text)
-    return f"{page.brief(content)}\nThe page: {out / 'replay.html'}"
+    cell = _publish(out, digests, metrics, sampling, text)
+    files = [out / name for name in (*TABLES, "replay.html", "replay.md", "metrics.json")]
+    files += sorted(path for path in (out / FIGURES).iterdir() if path.is_file())
+    return tracking.Made([cell], files, [f"{page.brief(content)}\nThe page: {out / 'replay.html'}"])
 
 
 def _claims(released: Released, analyses: dict[str, Analysis], cells: Sequence[Cell], sampling: Sampling) -> list[Claim]:
@@ -125,12 +121,13 @@ def _write(path: Path, rows: Sequence[dict[str, object]]) -> None:
     write_text(path, as_csv(rows))
 
 
-def _publish(out: Path, digests: dict[str, str], metrics: dict[str, float], sampling: Sampling, text: str) -> None:
-    """Log the result as one run; a replay with the same result is logged only once."""
+def _publish(out: Path, digests: dict[str, str], metrics: dict[str, float], sampling: Sampling, text: str) -> str:
+    """Log the result as one run, whose digest is returned; a replay with the same result is logged only once."""
     params = {"kind": "result", **digests, "draws": sampling.draws, "confidence": sampling.confidence, "seed": sampling.seed}
     cell = digest([params, metrics, text], 16)
     with tracking.once(STAGE, "replay", cell, params) as handle:
         if handle:
             handle.log_metrics(metrics)
-            for name in (*TABLES, "replay.html", "replay.md", "figures"):
-                handle.log_artifact(out / name, "figures" if name == "figures" else None)
+            for name in (*TABLES, "replay.html", "replay.md", FIGURES):
+                handle.log_artifact(out / name, FIGURES if name == FIGURES else None)
+    return cell
