@@ -13,6 +13,8 @@ from versions import named, parser, run
 GOALS = {0: 1.5, 2: 1.0}  # seconds by exit code: reused, refused
 PARAMS = """
 finetune: {train_epochs: 1, epoch_steps: 1}
+study: {encoders: [unet], origins: [simple], targets: [sample], modes: [full], seeds: [1], epochs: [0, 1]}
+report: {least: 0.0}
 score: {indicators: [robustness], max_images: 20}
 """
 SERIES = "checkpoints/unet-simple"
@@ -20,7 +22,7 @@ TINY = ("--epochs", "1", "--checkpoints", "1", "--size", "32")
 REUSED = (
     ("prepare", "--target", "sample"),
     ("pretrain", *TINY),
-    ("finetune", "--epoch", "1", "--train-epochs", "1", "--epoch-steps", "1"),
+    ("finetune", "--epoch", "0,1", "--train-epochs", "1", "--epoch-steps", "1"),
     ("score",),
     ("guard", "--train-epochs", "1", "--seeds", "2", "--workers", "1"),
     ("race", "--candidates", SERIES, "--workers", "1", "--budget-factor", "1"),
@@ -30,8 +32,12 @@ REUSED = (
     ("grid", "--plan"),
     ("evidence", "export", "--out", "evidence.csv"),
     ("study", "--list"),
+    ("replay", "--paper", "truong"),
+    ("search",),
+    ("explain",),
+    ("report",),  # after a search, of whose winner it warns
 )
-WITHOUT_TARGET = {"pretrain", "grid", "evidence", "study"}
+WITHOUT_TARGET = {"pretrain", "grid", "evidence", "study", "replay", "search", "explain", "report"}
 REFUSED = tuple((command[0], "--target", "nowhere") for command in REUSED if command[0] not in WITHOUT_TARGET) + (
     ("pretrain", "--origin", "nowhere"),
     ("finetune", "--epoch", "7"),
@@ -40,6 +46,7 @@ REFUSED = tuple((command[0], "--target", "nowhere") for command in REUSED if com
     ("predict", "--model", "nowhere"),
     ("export", "--model", "nowhere"),
     ("replay",),
+    ("replay", "--downstream", "nowhere.csv", "--robustness", "nowhere.csv"),
 )  # fmt: skip
 
 
