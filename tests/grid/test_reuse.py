@@ -19,6 +19,7 @@ from medtransfer.grid.reuse import describe_reuse, find_reused
 from medtransfer.records import MODEL_FILE, WEIGHTS_FILE
 from medtransfer.tasks.results import read_result
 
+pytestmark = pytest.mark.long
 OVERRIDES = {"study.modes": ["full"], "study.seeds": [7], "finetune.overlays": 0}  # four cells, one per checkpoint
 
 

@@ -23,6 +23,7 @@ from medtransfer.grid.stage import run
 from medtransfer.grid.worker import BACK, RETRY
 from medtransfer.tracking import write_ahead
 
+pytestmark = pytest.mark.long
 # A task that runs until a test makes the file `end`, or a minute at most; then it fails.
 RUNNING = "#!/bin/bash\n#SBATCH --array=0-0 --output=o\nfor _ in {1..600}; do [ -e end ] && exit 1; sleep 0.1; done\nexit 1\n"
 LAUNCHER = {"grid.launcher": "slurm", "grid.resources": {"pretrain": {"memory_gb": 2, "time": "30"}}}

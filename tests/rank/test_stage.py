@@ -29,6 +29,7 @@ from medtransfer.records import PreparedTarget
 from medtransfer.records.evidence import import_evidence
 from medtransfer.records.ranked import RankedCandidate
 
+pytestmark = pytest.mark.long
 CHOSEN = {
     "pretrain.epochs": 2, "pretrain.checkpoints": [1], "rank.workers": 1, "rank.indicators": ["robustness", "logme"],
     "rank.by": "logme", "rank.repeats": 1, "rank.blocks": 3,

@@ -19,7 +19,7 @@ from medtransfer.errors import InputError, is_full_disk
 from medtransfer.tracking import query, retry, sql, store
 from medtransfer.tracking.retry import StoreLost, is_away, with_retries
 
-pytestmark = pytest.mark.usefixtures("workplace")
+pytestmark = [pytest.mark.usefixtures("workplace"), pytest.mark.long]
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from medtransfer.pretrain.origins.package import PACKAGES, timm_names
 from medtransfer.records import find_checkpoint, list_checkpoints
 from medtransfer.training.checkpoints import load_encoder
 
+pytestmark = pytest.mark.long
 FOLDER = Path("checkpoints/lite-imagenet")
 ARCHITECTURES = pytest.mark.parametrize("name", PACKAGES)
 COUNTER = "num_batches_tracked"  # PyTorch's, of no effect on outputs
