@@ -109,5 +109,8 @@ def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(name, elsewh
     caplog.set_level(logging.WARNING, "medtransfer")
     assert publish(MODELS, PREPARED) == 1  # the other one
     (message,) = caplog.messages
-    assert f"1 fine-tunings on disk are left out: {FOLDER} (" in message and re.search(words, message)
+    assert (
+        f"1 fine-tuning on disk cannot be read; only what the tracking store already has is used: {FOLDER} (" in message
+        and re.search(words, message)
+    )
     assert [one.params["mode"] for one in tracking.read_runs("finetune")] == ["decoder"]

@@ -69,7 +69,10 @@ def test_what_is_incomplete_or_foreign_is_left_out_with_one_warning(name, elsewh
     caplog.set_level(logging.WARNING, "medtransfer")
     assert publish(ROOT) == 0
     (message,) = caplog.messages
-    assert f"1 pretrainings on disk are left out: {FOLDER} (" in message and re.search(words, message)
+    assert (
+        f"1 pretraining on disk cannot be read; only what the tracking store already has is used: {FOLDER} (" in message
+        and re.search(words, message)
+    )
 
 
 def test_an_unfinished_pretraining_and_one_at_work_are_left_out_silently(elsewhere, caplog):

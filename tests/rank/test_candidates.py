@@ -177,3 +177,11 @@ def test_epoch_0_of_a_pretraining_that_continues_is_no_random_control(tmp_path: 
 def test_a_path_written_in_two_ways_is_one_candidate(weights: Path, tiny_params: Callable[..., Params], monkeypatch):
     monkeypatch.chdir(weights.parent)
     assert len(read(["my.safetensors@unet", f"{weights}@unet", "./my.safetensors@unet"], tiny_params())) == 1
+
+
+def test_the_folder_of_all_pretrainings_is_refused_with_one_of_them(tmp_path: Path, tiny_params: Callable[..., Params]):
+    for name in ("unet-simple", "unet-advanced"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "epoch-000.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match=f"but got {tmp_path}, which has such folders .* such as {tmp_path}/unet-advanced$"):
+        read([str(tmp_path)], tiny_params())

@@ -3,7 +3,6 @@
 So models that `dvc pull` fetched count in the tables like models that were trained here.
 """
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +16,6 @@ from medtransfer.records import WEIGHTS_FILE, Cell, Result
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
 
-log = logging.getLogger("medtransfer")
-
 
 def publish(models: Path, prepared: Path) -> int:
     """Write the missing runs.
@@ -31,14 +28,13 @@ def publish(models: Path, prepared: Path) -> int:
         Number of runs written. Incomplete models and those of another version are skipped with one warning for all; models
         that a process works on are skipped without a warning.
     """
-    records, skipped = [], []
+    records, skipped = [], dict[Path, Exception]()
     for folder in sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir() and not is_locked(path)):
         try:
             records.append(record_of(_read(folder / "metrics.json"), folder, prepared))
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
-            skipped.append(f"{folder} ({type(error).__name__}: {error})")
-    if skipped:
-        log.warning("%d fine-tunings on disk are left out: %s", len(skipped), "; ".join(skipped))
+            skipped[folder] = error
+    tracking.warn_of_unreadable("fine-tuning", skipped)
     return tracking.write_runs("finetune", records, "fine-tunings to the tracking store")
 
 

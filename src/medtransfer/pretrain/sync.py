@@ -1,6 +1,5 @@
 """Write the runs of finished pretrainings on disk that the tracking store lacks."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,6 @@ from medtransfer.records import (
     picture_path,
 )
 
-log = logging.getLogger("medtransfer")
-
 
 def publish(checkpoints: Path) -> int:
     """Write the missing runs.
@@ -31,16 +28,15 @@ def publish(checkpoints: Path) -> int:
         Number of runs written. Incomplete folders and those of another version are skipped with one warning for all; folders
         that a process works on are skipped without a warning.
     """
-    records, skipped = [], []
+    records, skipped = [], dict[Path, Exception]()
     for path in sorted(checkpoints.glob(f"[!.]*/{PRETRAINING_FILE}")):
         if is_locked(path.parent):
             continue
         try:
             records.append(record_of(path.parent, Pretraining.read(path)))
         except (InputError, ValueError) as error:  # the file may hold anything
-            skipped.append(f"{path.parent} ({error})")
-    if skipped:
-        log.warning("%d pretrainings on disk are left out: %s", len(skipped), "; ".join(skipped))
+            skipped[path.parent] = error
+    tracking.warn_of_unreadable("pretraining", skipped)
     return tracking.write_runs("pretrain", records, "pretrainings to the tracking store")
 
 

@@ -87,6 +87,12 @@ def _read(text: str, params: Params) -> Iterator[Candidate]:
     if text.startswith(FUSED):
         yield _fusion(text.removeprefix(FUSED), params)
     elif path.is_dir():
+        below = sorted(path.glob("*/epoch-*.json"))
+        if below and not any(path.glob("epoch-*.json")):
+            raise InputError(
+                f"expected the folder of one pretraining, but got {path}, which has such folders in it; name one or several of "
+                f"them, such as {below[0].parent}"
+            )
         for epoch, info in list_checkpoints(path).items():
             yield _checkpoint(checkpoint_path(path, epoch), info)
     elif path.name.startswith("epoch-") and path.with_suffix(".json").is_file():

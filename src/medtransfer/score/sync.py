@@ -1,6 +1,5 @@
 """Write the runs of scores on disk that the tracking store lacks."""
 
-import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from medtransfer.records import SOURCE_ACCURACY, Score, ScoreIndex, Scores, chec
 from medtransfer.score.finished import run_at_these_settings
 from medtransfer.score.options import options_of
 
-log = logging.getLogger("medtransfer")
 INDEX, PICTURE = "scores.json", "scores.png"
 NO_HEAD = "no_source_head"  # flag of scores that need a head which the checkpoint lacks
 
@@ -33,7 +31,7 @@ def publish(section: Section, prepared: Path, checkpoints: Path) -> int:
         Number of runs written. Unfinished folders and those of another version are skipped with one warning for all; folders
         that a process works on are skipped without a warning.
     """
-    records, skipped = [], []
+    records, skipped = [], dict[Path, Exception]()
     folders = _unpublished({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")}, section, prepared, checkpoints)
     if not folders:
         return 0
@@ -46,9 +44,8 @@ def publish(section: Section, prepared: Path, checkpoints: Path) -> int:
             scores = {epoch: Scores.read(checkpoint_path(folder, epoch)) for epoch in index.epochs}
             records.append(record_of(index, scores, options, folder, prepared / folder.parent.name))
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
-            skipped.append(f"{folder} ({type(error).__name__}: {error})")
-    if skipped:
-        log.warning("%d folders of scores on disk are left out: %s", len(skipped), "; ".join(skipped))
+            skipped[folder] = error
+    tracking.warn_of_unreadable("scoring", skipped)
     return tracking.write_runs("score", records, "scores to the tracking store")
 
 

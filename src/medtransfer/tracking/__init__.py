@@ -1,7 +1,7 @@
 """Open, write and read runs of the tracking store; the only package that imports MLflow."""
 
 from medtransfer.tracking.artifacts import replace_artifacts
-from medtransfer.tracking.bulk import tag_runs, write_runs
+from medtransfer.tracking.bulk import tag_runs, warn_of_unreadable, write_runs
 from medtransfer.tracking.made import Made, make_of_store
 from medtransfer.tracking.missed import Missed, missed_runs
 from medtransfer.tracking.mlflow_run import note_reuse, project_run_set_aside, require_project_run
@@ -42,5 +42,5 @@ __all__ = [
     "looking_up", "make_of_store", "missed_runs", "note_reuse", "once", "open_run", "peek_runs", "project_run_set_aside",
     "read_all_curves", "read_curve", "read_curves", "read_runs", "register_model", "replace_artifacts", "require_experiments",
     "require_project_run", "require_shared_store", "require_work_allowed", "reused", "save_model", "store_uri", "tag_runs",
-    "write_runs",
+    "warn_of_unreadable", "write_runs",
 ]  # fmt: skip

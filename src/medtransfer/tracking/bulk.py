@@ -1,8 +1,11 @@
 """Write finished runs that the tracking store lacks; each becomes FINISHED only when it is complete."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medtransfer.errors import InputError
 from medtransfer.progress import track
 from medtransfer.tracking import missed, store
 from medtransfer.tracking.query import peek_runs, read_runs
@@ -11,9 +14,28 @@ from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.runs import Run, closing_on_error, settle
 from medtransfer.tracking.tags import CELL, common_tags
 from medtransfer.tracking.write_ahead import write_ahead
+from medtransfer.wording import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+log = logging.getLogger("medtransfer")
+
+
+def warn_of_unreadable(what: str, errors: Mapping[Path, Exception]) -> None:
+    """Say which results on disk cannot be published, and why.
+
+    Args:
+        what: a result, such as `fine-tuning`.
+        errors: why, by folder; nothing is said if it is empty.
+    """
+    if errors:
+        reasons = (
+            f"{folder} ({error if isinstance(error, InputError) else f'{type(error).__name__}: {error}'})"
+            for folder, error in errors.items()
+        )
+        words = "on disk cannot be read; only what the tracking store already has is used"
+        log.warning("%s %s: %s", counted(len(errors), what), words, "; ".join(reasons))
 
 
 def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:
