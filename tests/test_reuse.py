@@ -4,12 +4,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from medtransfer import study
+from medtransfer import study, tracking
 from medtransfer.config import Params
 from medtransfer.records import CellName
 from medtransfer.working_folder import load
@@ -117,3 +118,26 @@ def test_a_ranking_is_made_again_when_a_file_or_an_outcome_has_changed(finished:
     assert len(made) == 2
     stage.run(load(overrides={"rank.by": "knn"}))
     assert len(made) == 2
+    tracking.connect().delete_run(tracking.read_runs("rank")[0].id)
+    stage.run(load(overrides={"rank.by": "knn"}))
+    assert len(made) == 3
+
+
+def test_a_ranking_depends_on_weights_images_and_outcomes(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from medtransfer.analysis.evidence_rows import all_rows
+    from medtransfer.rank import finished as ranked
+    from medtransfer.rank.candidates import read_candidates
+    from medtransfer.rank.targets import open_target
+
+    params = load()
+    candidates, target = read_candidates(params.rank.candidates, params), open_target(params).info
+    rows = all_rows(Path(params.prepare.out), Path(params.evidence.out))
+    requests = [
+        ranked.request_of(params, candidates, target, rows),
+        ranked.request_of(params, candidates[:-1], target, rows),
+        ranked.request_of(params, candidates, replace(target, arrays={"images": "0" * 64}), rows),
+        ranked.request_of(params, candidates, target, rows[:-1]),
+    ]
+    monkeypatch.setattr(ranked, "identify", lambda candidate, seed: "others")
+    requests.append(ranked.request_of(params, candidates, target, rows))
+    assert rows and None not in requests and len(set(requests)) == len(requests)

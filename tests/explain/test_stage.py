@@ -21,6 +21,7 @@ from medtransfer.explain import features
 from medtransfer.explain.quantities import QUANTITIES
 from medtransfer.hashing import digest
 from medtransfer.records import CheckpointInfo, PreparedTarget, Scores, checkpoint_path
+from medtransfer.records.finished import forget_finished
 from medtransfer.training.checkpoints import load_encoder
 
 EPOCHS, LEVELS = (0, 1, 2, 3, 4), (-1, -2, -3, -4)
@@ -183,6 +184,7 @@ def test_a_killed_pass_loses_one_checkpoint_at_most(
     explained: tuple[Params, str], measured: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params, before = explained[0], rows_of("explain.csv")
+    forget_finished(Path("explain"))
     for path in FEATURES.glob("epoch-*.json"):
         path.unlink()
     counting = features.measure
@@ -204,6 +206,7 @@ def test_a_killed_pass_loses_one_checkpoint_at_most(
 
 @pytest.mark.slow
 def test_broken_samples_of_the_last_checkpoint_are_drawn_again(explained: tuple[Params, str], measured: list[int]) -> None:
+    forget_finished(Path("explain"))
     (FEATURES / "epoch-002.json").write_text(json.dumps({"format": "medtransfer/scores/4"}))
     (FEATURES / features.REFERENCE).write_bytes(b"PK broken")
     study.explain(explained[0])

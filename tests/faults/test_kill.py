@@ -46,7 +46,7 @@ class Stage:
         inputs: folders of the finished study that it finds.
         results: folders that it makes.
         stored: whether it finds the finished study's store, too.
-        loose: suffixes of results that name runs, which have other ids each time.
+        loose: ends of names of results that name runs, which have other ids each time.
     """
 
     words: tuple[str, ...]
@@ -72,7 +72,7 @@ STAGES = {
         ("checkpoints", "models", "testing"), ("predictions",),
     ),
     "search": Stage(("search",), (), ("search",), True, (".png",)),
-    "report": Stage(("report",), ("scores", "models", "data"), ("reports",), False, (".html", ".md")),
+    "report": Stage(("report",), ("scores", "models", "data"), ("reports",), False, (".html", ".md", "finished.json")),
     "replay": Stage(
         ("replay", "--downstream", "released/downstream_scores.csv", "--robustness", "released/robustness_scores.csv"),
         ("released",), ("replay",), False, (".html", ".md"),
@@ -167,7 +167,7 @@ def fingerprint(path: Path) -> str:
 def left_on_disk(stage: Stage, folder: Path) -> dict[str, str]:
     """Return every file of the results, hidden ones too, which must not be there; what names runs counts by its name."""
     files = [path for name in stage.results for path in sorted((folder / name).rglob("*")) if path.is_file()]
-    return {str(path.relative_to(folder)): "" if path.suffix in stage.loose else fingerprint(path) for path in files}
+    return {str(path.relative_to(folder)): "" if path.name.endswith(stage.loose) else fingerprint(path) for path in files}
 
 
 def left_in_store(stage: Stage, folder: Path, patch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
@@ -185,7 +185,7 @@ def left_in_store(stage: Stage, folder: Path, patch: pytest.MonkeyPatch) -> dict
         nothing = nullcontext(folder / "nothing")  # a folder that does not exist
         with tracking.artifact_folder(run.id, "") if client.list_artifacts(run.id) else nothing as files:
             artifacts = {
-                str(path.relative_to(files)): "" if path.suffix in stage.loose else fingerprint(path)
+                str(path.relative_to(files)): "" if path.name.endswith(stage.loose) else fingerprint(path)
                 for path in sorted(files.rglob("*")) if path.is_file()
             }  # fmt: skip
         key = name if name == "report" else run.tags[tracking.CELL]
