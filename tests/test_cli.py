@@ -415,7 +415,7 @@ def test_after_the_fault_is_mended_the_same_command_runs(place: Path, call: Call
 def test_faults_have_their_exit_codes(
     fault: BaseException, code: int, said: str, place: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise fault
 
     monkeypatch.setattr(study, "report", fail)

@@ -380,34 +380,37 @@ def read_assignments(given: tuple[str, ...]) -> dict[str, Any]:
 
 @stage(Report)
 @all_option
-def report(files: tuple[Path, ...], debug: bool, everything: bool, **options: str | None) -> None:
+@force_option
+def report(files: tuple[Path, ...], debug: bool, everything: bool, force: bool, **options: str | None) -> None:
     """Compute verdict, tables and figures from the tracking store."""
     from medtransfer import study
 
-    click.echo(study.report(load(files, parsed("report", options)), everything))
+    click.echo(study.report(load(files, parsed("report", options)), everything, force=force))
 
 
 @stage(Search)
 @all_option
-def search(files: tuple[Path, ...], debug: bool, everything: bool, **options: str | None) -> None:
+@force_option
+def search(files: tuple[Path, ...], debug: bool, everything: bool, force: bool, **options: str | None) -> None:
     """Find the setting and the indicator that choose best.
 
     Every distance, margin, level and pooling is tried on stored results, on held-out targets as well.
     """
     from medtransfer import study
 
-    click.echo(study.search(load(files, parsed("search", options)), everything))
+    click.echo(study.search(load(files, parsed("search", options)), everything, force))
 
 
 @stage(Explain)
-def explain(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
+@force_option
+def explain(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
     """Show where robustness and the test results part ways.
 
     The features of every checkpoint of the study are measured, level by level, and compared with both.
     """
     from medtransfer import study
 
-    click.echo(study.explain(load(files, parsed("explain", options))))
+    click.echo(study.explain(load(files, parsed("explain", options)), force))
 
 
 @stage(Export)
@@ -424,7 +427,8 @@ def export(files: tuple[Path, ...], debug: bool, force: bool, **options: str | N
 
 
 @stage(Replay)
-def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
+@force_option
+def replay(files: tuple[Path, ...], debug: bool, force: bool, **options: str | None) -> None:
     """Replay a paper's results: released files or printed tables.
 
     Of the first paper the released results are imported, and its tables recomputed. Of the others the claims are tested on their
@@ -432,7 +436,7 @@ def replay(files: tuple[Path, ...], debug: bool, **options: str | None) -> None:
     """
     from medtransfer import study
 
-    click.echo(study.replay(load(files, parsed("replay", options))))
+    click.echo(study.replay(load(files, parsed("replay", options)), force))
 
 
 @cli.group(context_settings=SETTINGS)

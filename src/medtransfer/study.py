@@ -192,13 +192,14 @@ def finetune(params: Params, cells: list[CellName], force: bool = False) -> None
 
 
 @command(*RESULTS, "report")
-def report(params: Params, everything: bool = False, short: bool = False) -> str:
+def report(params: Params, everything: bool = False, short: bool = False, force: bool = False) -> str:
     """Compute the tables from the tracking store, after publishing the results on disk that it lacks.
 
     Args:
         params: of the study to judge.
         everything: whether to judge all fine-tunings in the store, also those by other parameters.
         short: whether to return the verdict and a small table alone.
+        force: whether to compute them again even if nothing has changed.
     """
     from medtransfer.score.options import robustness_of, views_of
 
@@ -212,7 +213,7 @@ def report(params: Params, everything: bool = False, short: bool = False) -> str
         return run(section, setting, views, judged, eta)
 
     request = [section.model_dump(mode="json"), asdict(setting), asdict(views), judged and judged.values, eta]
-    whole, brief = tracking.make_of_store("report", Path(section.out), request, {"explain", "replay"}, make)
+    whole, brief = tracking.make_of_store("report", Path(section.out), request, {"explain", "replay"}, make, force)
     return brief if short else whole
 
 
@@ -226,12 +227,13 @@ def export_evidence(params: Params, out: Path, names: bool) -> str:
 
 
 @command("search")
-def search(params: Params, everything: bool = False) -> str:
+def search(params: Params, everything: bool = False, force: bool = False) -> str:
     """Search for the setting of robustness, and the indicator, that choose best, on own results or the paper's replayed ones.
 
     Args:
         params: of the study to search on.
         everything: whether to search on all own results in the store, also those by other parameters.
+        force: whether to search again even if nothing has changed.
     """
     from medtransfer.score.options import robustness_of, views_of
 
@@ -254,12 +256,12 @@ def search(params: Params, everything: bool = False) -> str:
     used = [judged.least, judged.confidence, judged.margin]
     request = [section.model_dump(mode="json"), asdict(default), asdict(views), study_ and study_.values, used]
     unread = {"report", "explain", "replay"} - {section.results}
-    (text,) = tracking.make_of_store("search", Path(section.out), request, unread, make)
+    (text,) = tracking.make_of_store("search", Path(section.out), request, unread, make, force)
     return text
 
 
 @command(*RESULTS, "explain")
-def explain(params: Params) -> str:
+def explain(params: Params, force: bool = False) -> str:
     """Show what goes with the test results over the checkpoints of the study, or over those of the paper's replayed results."""
     from medtransfer.score.options import robustness_of, views_of
 
@@ -290,17 +292,17 @@ def explain(params: Params) -> str:
     sections = [section.model_dump(mode="json"), params.score.model_dump(mode="json"), judged.least, judged.confidence]
     request = [sections, study_ and study_.values, measured]
     unread = {"report", "search", "replay"} - {section.results}
-    (text,) = tracking.make_of_store("explain", Path(section.out), request, unread, make)
+    (text,) = tracking.make_of_store("explain", Path(section.out), request, unread, make, force)
     return text
 
 
 @command("replay")
-def replay(params: Params) -> str:
+def replay(params: Params, force: bool = False) -> str:
     """Replay a paper: its released result files, or its claims on its printed tables."""
-    return _replay_released(params) if params.replay.paper == "hidy" else _replay_printed(params.replay)
+    return _replay_released(params, force) if params.replay.paper == "hidy" else _replay_printed(params.replay, force)
 
 
-def _replay_released(params: Params) -> str:
+def _replay_released(params: Params, force: bool) -> str:
     from medtransfer.papers.hidy2024.named_files import named_files
 
     section, drawn, eta = params.replay, params.report, params.race.eta
@@ -312,18 +314,18 @@ def _replay_released(params: Params) -> str:
         return run(section, drawn, eta)
 
     request = [[file_sha256(file) for file in files], drawn.model_dump(mode="json"), eta]
-    (text,) = tracking.make_of_store("replay", Path(section.out), request, None, make)
+    (text,) = tracking.make_of_store("replay", Path(section.out), request, None, make, force)
     return text
 
 
-def _replay_printed(section: "Replay") -> str:
+def _replay_printed(section: "Replay", force: bool) -> str:
     def make() -> tracking.Made:
         with loading("replay"):
             from medtransfer.papers.printed.stage import run
         return run(section)
 
     out, unread = Path(section.out) / section.paper, {"report", "search", "explain"}
-    (text,) = tracking.make_of_store("replay", out, section.paper, unread, make)
+    (text,) = tracking.make_of_store("replay", out, section.paper, unread, make, force)
     return text
 
 

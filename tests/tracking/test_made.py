@@ -45,8 +45,10 @@ def made(workplace: Path) -> Callable[..., tuple[Sequence[str], int]]:
     write("finetune", "first")
     maker = Maker()
 
-    def ask(request: object = 1, unread: Collection[str] | None = ("explain",)) -> tuple[Sequence[str], int]:
-        return tracking.make_of_store("report", OUT, request, unread, maker), maker.count
+    def ask(
+        request: object = 1, unread: Collection[str] | None = ("explain",), force: bool = False
+    ) -> tuple[Sequence[str], int]:  # fmt: skip
+        return tracking.make_of_store("report", OUT, request, unread, maker, force), maker.count
 
     return ask
 
@@ -95,6 +97,10 @@ def test_a_result_is_made_again_when_something_has_changed(change: str, made: Ca
     assert made() == (["whole", "short"], 2 if change in CHANGES else 1)
     assert (OUT / "report.html").read_text(encoding="utf-8") == "report.html"
     assert made()[1] == (2 if change in CHANGES else 1)
+
+
+def test_it_is_made_again_on_demand(made: Callable[..., tuple[Sequence[str], int]]) -> None:
+    assert [made(force=force)[1] for force in (False, True, False)] == [1, 2, 2]
 
 
 def test_another_request_makes_it_again(made: Callable[..., tuple[Sequence[str], int]]) -> None:

@@ -9,7 +9,7 @@ from medtransfer import __version__
 from medtransfer.config.loaded_files import repeated_options
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
-from medtransfer.records.finished import FILE, forget_finished, read_finished, write_finished
+from medtransfer.records.finished import forget_finished, read_finished, write_finished
 from medtransfer.tracking import store
 from medtransfer.tracking.query import peek_runs
 from medtransfer.tracking.runs import reused
@@ -32,7 +32,7 @@ class Made:
 
 
 def make_of_store(
-    stage: str, out: Path, request: object, unread: Collection[str] | None, make: Callable[[], Made]
+    stage: str, out: Path, request: object, unread: Collection[str] | None, make: Callable[[], Made], force: bool = False
 ) -> Sequence[str]:  # fmt: skip
     """Return the texts of a result, which is made unless its folder holds it, made of the same request and the same store.
 
@@ -42,13 +42,13 @@ def make_of_store(
         request: everything else that it is made of, as JSON values.
         unread: stages whose runs it is not made of, besides its own; None if it is made of its own alone.
         make: makes the result; within it the folder is locked.
+        force: whether to make it again even if nothing has changed.
     """
     with exclusive(out):
         state = [] if unread is None else _read_state({stage, *unread})
         key = digest([__version__, stage, request, state, repeated_options()])
-        done = None if state is None else read_finished(out, key)
-        hint = f"; remove {out / FILE} to make it again"
-        if done and _are_stored(stage, done.cells) and reused(stage, stage, done.cells[0], hint=hint):
+        done = None if force or state is None else read_finished(out, key)
+        if done and _are_stored(stage, done.cells) and reused(stage, stage, done.cells[0]):
             return done.texts
         forget_finished(out)
         made = make()
