@@ -9,27 +9,37 @@ from matplotlib.lines import Line2D
 from medtransfer.analysis.model import Judged
 from medtransfer.records import atomic_path
 from medtransfer.report.plots.by_epoch import MARKED, draw_panel
+from medtransfer.selectors.marks import BLUE
 from medtransfer.selectors.selectors import CONTRASTED
+from medtransfer.wording import counted
 
 MOST_PANELS = 36
 
 
 def draw(path: Path, judged: Sequence[Judged]) -> None:
-    """Draw one panel per pool, at most MOST_PANELS, with a legend of the choices below."""
+    """Draw one panel per pool, at most MOST_PANELS, with a legend below."""
     shown, columns = judged[:MOST_PANELS], min(3, len(judged))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.6 * rows + 0.4))
-    (body,), (foot,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.6 * rows, 0.4))
+    handles = _handles(len(judged) - len(shown))
+    lines = -(-len(handles) // (2 * columns))
+    foot_height = 0.15 + 0.25 * lines
+    figure = Figure(figsize=(4.6 * columns, 3.6 * rows + foot_height))
+    (body,), (foot,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.6 * rows, foot_height))
     for cell, pool in zip(body.subfigures(rows, columns, squeeze=False).ravel(), shown, strict=False):
         (heading,), (panel,) = cell.subfigures(2, 1, squeeze=False, height_ratios=(1, 12))
         heading.text(0.012, 0.2, pool.name, fontsize=10)
         draw_panel(panel, pool)
+    foot.legend(handles=handles, loc="center", ncols=-(-len(handles) // lines), frameon=False)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, dpi=130, format="png")
+
+
+def _handles(more: int) -> list[Line2D]:
+    """Return the entries of the legend: the choices, the two kinds of dots, and how many configurations are not drawn."""
     handles = [
         Line2D([], [], color=s.mark.colour, marker=s.mark.marker, linestyle=s.mark.line if s in CONTRASTED else "", label=s.label)
         for s in MARKED
     ]
-    if len(judged) > len(shown):
-        handles.append(Line2D([], [], linestyle="", label=f"{len(judged) - len(shown)} more configurations"))
-    foot.legend(handles=handles, loc="center", ncols=len(handles), frameon=False)
-    with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=130, format="png")
+    for face, label in ((BLUE, "within noise of the best"), ("white", "not within noise of the best")):
+        handles.append(Line2D([], [], color=BLUE, marker="o", markerfacecolor=face, linestyle="", label=label))
+    return [*handles, *([Line2D([], [], linestyle="", label=counted(more, "more configuration"))] if more else [])]
