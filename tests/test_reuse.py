@@ -1,5 +1,6 @@
 """Commands whose result is finished say so without the libraries that would make it, which take seconds to load."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -36,10 +37,10 @@ REUSED = {
     "cka": "cka: these encoders are compared already; reused",
     "grid --plan": "",
     "evidence export --out evidence.csv": "",
-    "search": "search: search is finished",
-    "explain": "explain: explain is finished",
-    "report": "report: report is finished",
-    "replay --paper truong": "replay: replay is finished",
+    "search": "search: what it is made of has not changed",
+    "explain": "explain: what it is made of has not changed",
+    "report": "report: what it is made of has not changed",
+    "replay --paper truong": "replay: what it is made of has not changed",
 }
 REFUSED = {
     "rank nowhere": "'nowhere', which is none of them",
@@ -141,3 +142,22 @@ def test_a_ranking_depends_on_weights_images_and_outcomes(finished: Path, monkey
     monkeypatch.setattr(ranked, "identify", lambda candidate, seed: "others")
     requests.append(ranked.request_of(params, candidates, target, rows))
     assert rows and None not in requests and len(set(requests)) == len(requests)
+
+
+def test_a_report_is_made_again_after_a_new_result_and_not_after_a_prediction(finished: Path) -> None:
+    """The stages that it depends on are those whose runs it reads."""
+    params, page = load(), Path("reports/report.md")
+    study.report(params)
+    record = json.loads(Path("reports/finished.json").read_text(encoding="utf-8"))
+    assert set(record["states"]) == {"cka", "finetune", "pretrain", "rank", "score", "search"}
+    with tracking.open_run("predict", "predict", "predicted", {}, {}):
+        pass
+    page.write_text("", encoding="utf-8")
+    study.report(params)
+    text = page.read_text(encoding="utf-8")
+    assert "full" in text
+    study.finetune(params, [CellName("sample", "unet", "simple", 1, "decoder", 7)])
+    study.report(params)
+    assert page.read_text(encoding="utf-8") != text
+    after = json.loads(Path("reports/finished.json").read_text(encoding="utf-8"))["states"]
+    assert {stage for stage in after if after[stage] != record["states"][stage]} == {"finetune"}

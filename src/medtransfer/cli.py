@@ -439,7 +439,7 @@ def replay(files: tuple[Path, ...], debug: bool, force: bool, **options: str | N
     click.echo(study.replay(load(files, parsed("replay", options)), force))
 
 
-@cli.group(context_settings=SETTINGS)
+@cli.group(context_settings=SETTINGS, no_args_is_help=False)
 @help_option
 def evidence() -> None:
     """Exchange results with other groups as small tables.
@@ -463,7 +463,7 @@ def export_evidence(files: tuple[Path, ...], debug: bool, out: Path, names: bool
 @click.argument("tables", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @common_options
 def import_evidence(files: tuple[Path, ...], debug: bool, tables: tuple[Path, ...]) -> None:
-    """Store tables of others in the folder evidence.out, for the baseline `history`."""
+    """Store tables of others for the baseline `history`."""
     from medtransfer.evidence.stage import import_files
 
     click.echo(import_files(tables, Path(load(files, {}).evidence.out)))

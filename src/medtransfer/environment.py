@@ -14,6 +14,7 @@ from pathlib import Path
 
 from medtransfer import __version__
 from medtransfer.errors import InputError
+from medtransfer.hashing import digest, file_sha256
 
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "mlflow", "numpy", "pandas")
 
@@ -41,6 +42,14 @@ def versions() -> dict[str, str]:
     """Return the versions of this package and of the libraries that results depend on, keyed `version.<package>`."""
     libraries = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {f"version.{name}": version for name, version in {"medtransfer": __version__, **libraries}.items()}
+
+
+@cache
+def code_digest() -> str:
+    """Return a digest of the package's files, which changes with every update, whatever the version says."""
+    package = Path(__file__).parent
+    files = sorted(path for path in package.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    return digest([[path.relative_to(package).as_posix(), file_sha256(path)] for path in files])
 
 
 def workspace(folder: Path | None = None) -> Path:

@@ -28,6 +28,7 @@ from medtransfer.records import (
     find_checkpoint,
     series_folder,
 )
+from medtransfer.wording import are
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -77,9 +78,11 @@ def publish(params: Params) -> None:
     from medtransfer.score.sync import publish as publish_scores
 
     prepared = Path(params.prepare.out)
-    publish_checkpoints(Path(params.pretrain.out))
-    publish_scores(params.score, prepared, Path(params.pretrain.out))
-    publish_models(Path(params.finetune.out), prepared)
+    written = publish_checkpoints(Path(params.pretrain.out))
+    written += publish_scores(params.score, prepared, Path(params.pretrain.out))
+    written += publish_models(Path(params.finetune.out), prepared)
+    if written:
+        log.info("%s now in the tracking store, which lacked what is on disk", are(written, "result"))
 
 
 def command(
@@ -213,8 +216,8 @@ def report(params: Params, everything: bool = False, short: bool = False, force:
         return run(section, setting, views, judged, eta)
 
     request = [section.model_dump(mode="json"), asdict(setting), asdict(views), judged and judged.values, eta]
-    whole, brief = tracking.make_of_store("report", Path(section.out), request, {"explain", "replay"}, make, force)
-    return brief if short else whole
+    texts = tracking.make_of_store("report", Path(section.out), request, make, force=force)
+    return texts[-1 if short else 0]
 
 
 @command(*RESULTS)
@@ -237,8 +240,8 @@ def search(params: Params, everything: bool = False, force: bool = False) -> str
     """
     from medtransfer.score.options import robustness_of, views_of
 
-    section, default, views, judged = params.search, robustness_of(params.score), views_of(params.score), params.report
-    study_ = None if everything or section.results == "replay" else described(params)
+    section, default, views, drawn = params.search, robustness_of(params.score), views_of(params.score), params.report
+    judged = None if everything or section.results == "replay" else described(params)
 
     def make() -> tracking.Made:
         with loading("search"):
@@ -250,14 +253,12 @@ def search(params: Params, everything: bool = False, force: bool = False) -> str
             results = read_replayed()
         else:
             settings = set(product(section.distances, section.levels))
-            results = read_own(default, settings, views, judged.least, study_, section.indicators)
-        return run(section, results, default, judged.confidence, judged.margin)
+            results = read_own(default, settings, views, drawn.least, judged, section.indicators)
+        return run(section, results, default, drawn.confidence, drawn.margin)
 
-    used = [judged.least, judged.confidence, judged.margin]
-    request = [section.model_dump(mode="json"), asdict(default), asdict(views), study_ and study_.values, used]
-    unread = {"report", "explain", "replay"} - {section.results}
-    (text,) = tracking.make_of_store("search", Path(section.out), request, unread, make, force)
-    return text
+    used = [drawn.least, drawn.confidence, drawn.margin]
+    request = [section.model_dump(mode="json"), asdict(default), asdict(views), judged and judged.values, used]
+    return tracking.make_of_store("search", Path(section.out), request, make, force=force)[0]
 
 
 @command(*RESULTS, "explain")
@@ -265,12 +266,12 @@ def explain(params: Params, force: bool = False) -> str:
     """Show what goes with the test results over the checkpoints of the study, or over those of the paper's replayed results."""
     from medtransfer.score.options import robustness_of, views_of
 
-    section, setting, views, judged = params.explain, robustness_of(params.score), views_of(params.score), params.report
+    section, setting, views, drawn = params.explain, robustness_of(params.score), views_of(params.score), params.report
     checkpoints, prepared = Path(params.pretrain.out), Path(params.prepare.out)
-    study_, records = None, []
+    judged, records = None, []
     if section.results == "own":
         publish(params)
-        study_ = described(params)
+        judged = described(params)
         records = sorted([*checkpoints.glob("*/epoch-*.json"), *prepared.glob(f"*/{TARGET_FILE}")])
 
     def make() -> tracking.Made:
@@ -283,17 +284,15 @@ def explain(params: Params, force: bool = False) -> str:
         def read(features: Path) -> Cases:
             if section.results == "replay":
                 return read_replayed_cases()
-            pools, left_out = collect(setting, views, study_)
-            return read_own(pools, left_out, checkpoints, prepared, features, params.score, judged.least)
+            pools, left_out = collect(setting, views, judged)
+            return read_own(pools, left_out, checkpoints, prepared, features, params.score, drawn.least)
 
-        return run(section, read, judged.confidence)
+        return run(section, read, drawn.confidence)
 
     measured = [[str(record), file_sha256(record)] for record in records]
-    sections = [section.model_dump(mode="json"), params.score.model_dump(mode="json"), judged.least, judged.confidence]
-    request = [sections, study_ and study_.values, measured]
-    unread = {"report", "search", "replay"} - {section.results}
-    (text,) = tracking.make_of_store("explain", Path(section.out), request, unread, make, force)
-    return text
+    sections = [section.model_dump(mode="json"), params.score.model_dump(mode="json"), drawn.least, drawn.confidence]
+    request = [sections, judged and judged.values, measured]
+    return tracking.make_of_store("explain", Path(section.out), request, make, force=force)[0]
 
 
 @command("replay")
@@ -314,8 +313,7 @@ def _replay_released(params: Params, force: bool) -> str:
         return run(section, drawn, eta)
 
     request = [[file_sha256(file) for file in files], drawn.model_dump(mode="json"), eta]
-    (text,) = tracking.make_of_store("replay", Path(section.out), request, None, make, force)
-    return text
+    return tracking.make_of_store("replay", Path(section.out), request, make, force=force, own_runs=True)[0]
 
 
 def _replay_printed(section: "Replay", force: bool) -> str:
@@ -324,9 +322,7 @@ def _replay_printed(section: "Replay", force: bool) -> str:
             from medtransfer.papers.printed.stage import run
         return run(section)
 
-    out, unread = Path(section.out) / section.paper, {"report", "search", "explain"}
-    (text,) = tracking.make_of_store("replay", out, section.paper, unread, make, force)
-    return text
+    return tracking.make_of_store("replay", Path(section.out) / section.paper, section.paper, make, force=force)[0]
 
 
 @command(*RESULTS, "report")

@@ -121,7 +121,7 @@ def test_the_commands_on_a_real_fine_tuning(workplace: Path, tiny_params: Callab
     Path("params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
     for end in ("stored as evidence/", "already imported"):
         done = CliRunner().invoke(cli, ["evidence", "import", str(OUT)], catch_exceptions=False)
-        assert done.output.startswith(f"evidence.csv: 2 rows on 1 targets, {end}")
+        assert done.output.startswith(f"evidence.csv: 2 rows on 1 target, {end}")
     assert len(all_rows(PREPARED, IMPORTED)) == 2
     with OUT.open(newline="") as handle:
         assert [len(line) for line in csv.reader(handle)] == [27, 27, 27]

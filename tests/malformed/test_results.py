@@ -129,7 +129,7 @@ def test_a_report_leaves_scores_out(damage: str, place: Path, monkeypatch: pytes
     monkeypatch.setattr(sys, "argv", ["medtransfer", "report"])
     with caplog.at_level(logging.WARNING, "medtransfer"):
         main()
-    assert any("1 scoring on disk cannot be read" in line and "epoch-001.json" in line for line in caplog.messages)
+    assert any("1 folder of scores on disk cannot be read" in line and "epoch-001.json" in line for line in caplog.messages)
 
 
 def test_a_store_that_is_no_database_is_refused(place: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -331,4 +331,11 @@ def test_the_png_has_at_most_36_panels(tmp_path: Path, make: Make):
     figure.draw(tmp_path / "one.png", make(1, 2).judged)
     figure.draw(tmp_path / "many.png", make(37, 2, (0, 1)).judged)
     sizes = [Image.open(BytesIO((tmp_path / name).read_bytes())).size for name in ("one.png", "many.png")]
-    assert sizes == [(598, 585), (1794, 5668)]
+    assert sizes == [(598, 585), (1794, 5668)]  # 4.6 inches a column, 3.6 a row, .15 + .25 per line of the legend, at 130 dpi
+
+
+def test_the_legend_of_the_png_explains_the_dots():
+    labels = {str(handle.get_label()): handle for handle in figure._handles(more=3)}
+    assert labels["not within noise of the best"].get_markerfacecolor() == "white"
+    assert labels["within noise of the best"].get_markerfacecolor() == labels["within noise of the best"].get_color()
+    assert "3 more configurations" in labels and len(figure._handles(more=0)) == len(labels) - 1

@@ -103,6 +103,6 @@ def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(name, elsewh
     assert publish(tiny_params().score, PREPARED, CHECKPOINTS) == 1
     (message,) = caplog.messages
     assert (
-        f"1 scoring on disk cannot be read; only what the tracking store already has is used: {FOLDER} (" in message
+        f"1 folder of scores on disk cannot be read; only what the tracking store already has is used: {FOLDER} (" in message
         and re.search(words, message)
     )

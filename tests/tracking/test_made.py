@@ -1,6 +1,8 @@
 """Results that are made of the tracking store are made again when, and only when, something that they are made of has changed."""
 
-from collections.abc import Callable, Collection, Sequence
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from mlflow import MlflowClient
 
 from medtransfer import tracking
 from medtransfer.config import loaded_files
+from medtransfer.errors import InputError
 
 OUT = Path("reports")
 
@@ -22,15 +25,18 @@ def write(stage: str, cell: str, status: str = "") -> str:
 
 
 class Maker:
-    """Makes a result of two files and a run of the stage `report`, and counts how often."""
+    """Makes a result of the fine-tunings, two files and a run of the stage `report`, and counts how often."""
 
     def __init__(self) -> None:
         """Start with none made."""
         self.count = 0
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def __call__(self) -> tracking.Made:
         """Make it."""
         self.count += 1
+        assert isinstance(tracking.read_runs("finetune"), list) and isinstance(tracking.peek_runs("score"), list)
+        self.meanwhile()
         for name in ("report.md", "report.html"):
             (OUT / name).write_text(name, encoding="utf-8")
         with tracking.once("report", "report", "shown", {}) as handle:
@@ -39,16 +45,19 @@ class Maker:
 
 
 @pytest.fixture
-def made(workplace: Path) -> Callable[..., tuple[Sequence[str], int]]:
-    """Function that asks for the result; it returns its texts and how often it was made in all."""
+def maker(workplace: Path) -> Maker:
+    """Return a maker in a folder whose store has one fine-tuning."""
     OUT.mkdir()
     write("finetune", "first")
-    maker = Maker()
+    return Maker()
 
-    def ask(
-        request: object = 1, unread: Collection[str] | None = ("explain",), force: bool = False
-    ) -> tuple[Sequence[str], int]:  # fmt: skip
-        return tracking.make_of_store("report", OUT, request, unread, maker, force), maker.count
+
+@pytest.fixture
+def made(maker: Maker) -> Callable[..., tuple[Sequence[str], int]]:
+    """Function that asks for the result; it returns its texts and how often it was made in all."""
+
+    def ask(request: object = 1, **options: bool) -> tuple[Sequence[str], int]:
+        return tracking.make_of_store("report", OUT, request, maker, **options), maker.count
 
     return ask
 
@@ -64,9 +73,15 @@ def experiment_of(run: str) -> str:
     return str(tracking.connect().get_run(run).info.experiment_id)
 
 
+def edit_record(**values: object) -> None:
+    """Change values of the record."""
+    record = json.loads((OUT / "finished.json").read_text(encoding="utf-8"))
+    (OUT / "finished.json").write_text(json.dumps({**record, **values}), encoding="utf-8")
+
+
 CHANGES: dict[str, Callable[[MlflowClient], object]] = {
     "a new run": lambda client: write("finetune", "second"),
-    "a new run of an unknown stage": lambda client: write("elsewhere", "second"),
+    "a first run of a stage that had none": lambda client: write("score", "second"),
     "a deleted run": lambda client: client.delete_run(the_run()),
     "a deleted experiment": lambda client: client.delete_experiment(experiment_of(the_run())),
     "a run that is not finished after all": lambda client: client.set_terminated(the_run(), "KILLED"),
@@ -79,6 +94,9 @@ CHANGES: dict[str, Callable[[MlflowClient], object]] = {
     "an edited file": lambda client: (OUT / "report.html").write_text("edited", encoding="utf-8"),
     "a missing file": lambda client: (OUT / "report.md").unlink(),
     "a damaged record": lambda client: (OUT / "finished.json").write_text("{", encoding="utf-8"),
+    "a record without texts": lambda client: edit_record(texts=[]),
+    "a record without runs": lambda client: edit_record(cells=[]),
+    "another version of the code": lambda client: edit_record(request="0" * 12),
     "another presets' file": lambda client: loaded_files.remember([Path("mine.yaml")]),
 }
 NO_CHANGES: dict[str, Callable[[MlflowClient], object]] = {
@@ -107,12 +125,39 @@ def test_another_request_makes_it_again(made: Callable[..., tuple[Sequence[str],
     assert [made(request)[1] for request in (1, 2, 2, 1)] == [1, 2, 2, 3]
 
 
-def test_what_is_made_of_its_own_runs_alone_does_not_depend_on_others(made: Callable[..., tuple[Sequence[str], int]]) -> None:
-    made(unread=None)
-    write("finetune", "second")
-    assert made(unread=None)[1] == 1
-    tracking.connect().delete_run(the_run("report"))
-    assert made(unread=None)[1] == 2
+def test_further_runs_of_its_own_stage_count_if_it_is_made_of_them(made: Callable[..., tuple[Sequence[str], int]]) -> None:
+    assert [made(own_runs=True)[1] for _ in range(2)] == [1, 1]
+    tracking.connect().log_metric(the_run("report"), "dice", 0.1)
+    assert [made(own_runs=True)[1] for _ in range(2)] == [2, 2]
+
+
+def test_what_changes_while_it_is_made_makes_it_again(maker: Maker, made: Callable[..., tuple[Sequence[str], int]]) -> None:
+    maker.meanwhile = lambda: write("finetune", "second")
+    made()
+    maker.meanwhile = lambda: None
+    tracking.connect().delete_run(tracking.read_runs("finetune")[0].id)  # so that the store is as it was before
+    assert [made()[1], made()[1]] == [2, 2]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_lacks_an_artifact_is_made_again(
+    damaged: bool, maker: Maker, made: Callable[..., tuple[Sequence[str], int]]
+) -> None:  # fmt: skip
+    """As in a report, which goes on without the artifacts that it cannot read."""
+    run = the_run()
+
+    def read() -> None:
+        with suppress(InputError), tracking.artifact_folder(run, "scores") as folder:
+            if damaged:
+                raise InputError(f"{folder} is damaged")
+
+    maker.meanwhile = read
+    if damaged:
+        tracking.connect().log_artifact(run, __file__, "scores")
+    assert [made()[1], made()[1]] == [1, 2]
+    damaged = False
+    tracking.connect().log_artifact(run, __file__, "scores")
+    assert [made()[1], made()[1]] == [3, 3]
 
 
 def test_what_is_not_finished_is_made_again(made: Callable[..., tuple[Sequence[str], int]]) -> None:
@@ -123,5 +168,5 @@ def test_what_is_not_finished_is_made_again(made: Callable[..., tuple[Sequence[s
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tracking.make_of_store("report", OUT, 2, (), fail)
+        tracking.make_of_store("report", OUT, 2, fail)
     assert made() == (["whole", "short"], 2)

@@ -7,6 +7,7 @@ from medtransfer.analysis.evidence_rows import own_rows
 from medtransfer.errors import InputError
 from medtransfer.locks import exclusive
 from medtransfer.records.evidence import EvidenceRow, import_evidence, read_evidence, write_evidence
+from medtransfer.wording import counted
 
 
 def export_rows(out: Path, prepared: Path, names: bool) -> str:
@@ -58,5 +59,5 @@ def import_files(files: Sequence[Path], out: Path) -> str:
         for file, rows in read:
             stored = import_evidence(rows, out)
             end = f"stored as {stored}" if stored else "already imported"
-            lines.append(f"{file}: {len(rows)} rows on {len({row.data for row in rows})} targets, {end}")
+            lines.append(f"{file}: {counted(len(rows), 'row')} on {counted(len({row.data for row in rows}), 'target')}, {end}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from medtransfer.locks import is_locked
 from medtransfer.records import WEIGHTS_FILE, Cell, Result
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.results import read_result
+from medtransfer.wording import counted
 
 
 def publish(models: Path, prepared: Path) -> int:
@@ -34,7 +35,7 @@ def publish(models: Path, prepared: Path) -> int:
             records.append(record_of(_read(folder / "metrics.json"), folder, prepared))
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
             skipped[folder] = error
-    tracking.warn_of_unreadable("fine-tuning", skipped)
+    tracking.warn_of_unreadable(counted(len(skipped), "fine-tuning"), skipped)
     return tracking.write_runs("finetune", records, "fine-tunings to the tracking store")
 
 

@@ -51,9 +51,14 @@ class RayLauncher:
                 self.ray.init(address=address or "local", log_to_driver=False, include_dashboard=False, logging_level="ERROR")
             except Exception as error:  # sockets and Ray raise many types
                 reason = " ".join(str(error).split())[:300]
+                if address is None:
+                    raise InputError(
+                        f"expected to start a Ray cluster on this machine, but that failed ({reason}); name one that runs by "
+                        "grid.address, or use the launcher local"
+                    ) from None
                 raise InputError(
-                    f"expected a Ray cluster at {address or 'this machine'}, but there is none ({reason}); start one with "
-                    f"`ray start --head`, or correct {'grid.address' if params.grid.address else 'RAY_ADDRESS'}"
+                    f"expected a Ray cluster at {address}, but there is none ({reason}); start one with `ray start --head`, or "
+                    f"correct {'grid.address' if params.grid.address else 'RAY_ADDRESS'}"
                 ) from None
         self.jobs: dict[Any, Runnable] = {}
         self.has_gpus = self.ray.cluster_resources().get("GPU", 0) > 0

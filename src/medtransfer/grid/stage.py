@@ -47,7 +47,7 @@ def run(params: Params) -> str:
     log.info("grid: %s", describe_reuse(jobs, reused))
     _check_machines(params, to_do)
     cell = _cell(params, jobs)
-    if to_do or not tracking.reused("grid", "grid", cell, hint=""):
+    if to_do or not tracking.reused("grid", "grid", cell, said="grid is finished (run {}): reused"):
         summary = _run(params, jobs, reused, to_do, cell)
     else:
         summary = f"{counted(sum(job.kind == 'finetune' for job in jobs), 'cell')} done, 0 failed, 0 remaining"

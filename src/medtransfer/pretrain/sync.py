@@ -16,6 +16,7 @@ from medtransfer.records import (
     list_checkpoints,
     picture_path,
 )
+from medtransfer.wording import counted
 
 
 def publish(checkpoints: Path) -> int:
@@ -36,7 +37,7 @@ def publish(checkpoints: Path) -> int:
             records.append(record_of(path.parent, Pretraining.read(path)))
         except (InputError, ValueError) as error:  # the file may hold anything
             skipped[path.parent] = error
-    tracking.warn_of_unreadable("pretraining", skipped)
+    tracking.warn_of_unreadable(counted(len(skipped), "pretraining"), skipped)
     return tracking.write_runs("pretrain", records, "pretrainings to the tracking store")
 
 

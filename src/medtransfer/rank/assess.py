@@ -33,6 +33,7 @@ from medtransfer.records.ranked import RankedCandidate
 from medtransfer.records.tables import as_csv
 from medtransfer.tasks import TASKS
 from medtransfer.tasks.contract import Metric
+from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
 ADDED = {"sources": (), "continues": False}  # fields of a candidate that say nothing about others, in the names of their records
@@ -142,7 +143,8 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
         launcher = start_workers(
             params, section.launcher, section.workers, waiting, params.score.accelerator, Path(section.out) / "logs"
         )
-    log.info("rank: %d candidates on %d %s workers", len(waiting), launcher.workers, section.launcher)
+    workers = counted(launcher.workers, f"{section.launcher} worker")
+    log.info("rank: %s on %s", counted(len(waiting), "candidate"), workers)
     progress = _Progress(len(waiting))
     try:
         work(waiting, launcher, params.grid.retries, progress, set(), failed)

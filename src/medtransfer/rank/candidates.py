@@ -71,6 +71,8 @@ def read_candidates(texts: Sequence[str], params: Params) -> list[Candidate]:
     named = [candidate for text in texts if text != RANDOM for candidate in _read(text, params)]
     if RANDOM in texts:
         named += _controls(named)
+    if not named and texts:
+        raise InputError("expected another candidate beside random, which takes its architecture; name one, or random@ARCHITECTURE")
     if not named:
         raise InputError(f"expected candidates, each {FORMS}, but got none")
     return _unique(named)

@@ -5,9 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medtransfer import __version__, tracking
+from medtransfer import tracking
 from medtransfer.config import Params
 from medtransfer.config.loaded_files import repeated_options
+from medtransfer.environment import code_digest
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.registry import ALL, INDICATORS
@@ -40,7 +41,7 @@ def request_of(
     sections = [params.rank.model_dump(mode="json", exclude=NOT_IN_REQUEST)]
     sections += [scoring(params).model_dump(mode="json", exclude=NOT_IN_SCORES)]
     return digest([
-        __version__, RankedCandidate.form(), sections, list(INDICATORS) if ALL in params.rank.indicators else [],
+        code_digest(), RankedCandidate.form(), sections, list(INDICATORS) if ALL in params.rank.indicators else [],
         [params.finetune.mode, report.confidence, report.draws, report.seed, report.least, params.race.eta, repeated_options()],
         [asdict(candidate) for candidate in candidates], weights, asdict(target), [asdict(row) for row in evidence],
     ])  # fmt: skip

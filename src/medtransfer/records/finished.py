@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
@@ -19,13 +20,15 @@ class Finished(Record):
         request: digest of everything that the result is made of.
         cells: digests of its runs in the tracking store.
         files: SHA-256 of its files, by path below the folder.
-        texts: what the command says of it.
+        texts: what the command says of it, if that is kept.
+        states: digest of the finished runs of every stage that it was made of, if it was made of any.
     """
 
     request: str
     cells: list[str]
     files: dict[str, str]
     texts: list[str] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def form(cls) -> str:
@@ -35,16 +38,21 @@ class Finished(Record):
     @classmethod
     def added(cls) -> frozenset[str]:
         """Return the fields that were added later."""
-        return frozenset({"texts"})
+        return frozenset({"texts", "states"})
+
+    @classmethod
+    def find(cls, path: Path) -> Self | None:
+        """Read a record; None if there is none that can be read."""
+        try:
+            return cls.read(path)
+        except InputError:
+            return None
 
 
 def read_finished(folder: Path, request: str) -> Finished | None:
     """Return the record of a result of the same request; None unless its files are as they were written."""
-    try:
-        done = Finished.read(folder / FILE)
-    except InputError:  # it was never finished
-        return None
-    return done if done.request == request and are_as_written(folder, done.files) else None
+    done = Finished.find(folder / FILE)
+    return done if done and done.request == request and are_as_written(folder, done.files) else None
 
 
 def are_as_written(folder: Path, files: Mapping[str, str]) -> bool:
@@ -57,19 +65,17 @@ def are_as_written(folder: Path, files: Mapping[str, str]) -> bool:
 
 def is_unchanged(path: Path) -> bool:
     """Return whether a file is as the record beside it says; true if there is no record, or none of this file."""
-    try:
-        files = Finished.read(path.parent / FILE).files
-    except InputError:
-        return True
-    return are_as_written(path.parent, {name: sha256 for name, sha256 in files.items() if name == path.name})
+    done = Finished.find(path.parent / FILE)
+    return done is None or are_as_written(path.parent, {name: sha for name, sha in done.files.items() if name == path.name})
 
 
 def write_finished(
-    folder: Path, request: str, cells: Sequence[str], files: Sequence[Path], texts: Sequence[str] = ()
+    folder: Path, request: str, cells: Sequence[str], files: Sequence[Path], texts: Sequence[str] = (),
+    states: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """Record that a result is finished; its files are in the folder."""
     digests = {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
-    Finished(request, list(cells), digests, list(texts)).write(folder / FILE)
+    Finished(request, list(cells), digests, list(texts), dict(states or {})).write(folder / FILE)
 
 
 def forget_finished(folder: Path) -> None:

@@ -113,7 +113,7 @@ def _run(
 def _text(analysis: Analysis, out: Path) -> str:
     """Return the text for the terminal."""
     missing = [line for lines in data_notes.missing(analysis).values() for line in lines]
-    lacking = f"\n\nMissing or left out: {counted(len(missing), 'line')} at the end of {out / 'report.md'}." if missing else ""
+    lacking = f"\n\nMissing or left out: {counted(len(missing), 'line')} below “Missing” in {out / 'report.md'}." if missing else ""
     return f"{tables.brief(analysis)}{lacking}\n\nThe page: {out / 'report.html'}"
 
 

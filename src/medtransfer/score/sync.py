@@ -14,6 +14,7 @@ from medtransfer.locks import is_locked
 from medtransfer.records import SOURCE_ACCURACY, Score, ScoreIndex, Scores, checkpoint_path
 from medtransfer.score.finished import run_at_these_settings
 from medtransfer.score.options import options_of
+from medtransfer.wording import counted
 
 INDEX, PICTURE = "scores.json", "scores.png"
 NO_HEAD = "no_source_head"  # flag of scores that need a head which the checkpoint lacks
@@ -45,7 +46,7 @@ def publish(section: Section, prepared: Path, checkpoints: Path) -> int:
             records.append(record_of(index, scores, options, folder, prepared / folder.parent.name))
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
             skipped[folder] = error
-    tracking.warn_of_unreadable("scoring", skipped)
+    tracking.warn_of_unreadable(f"{counted(len(skipped), 'folder')} of scores", skipped)
     return tracking.write_runs("score", records, "scores to the tracking store")
 
 

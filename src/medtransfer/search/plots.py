@@ -66,7 +66,8 @@ def exhaustive_study(table: Table) -> optuna.Study:
     values = table.mean(range(len(table.cases))).tolist()
     study = optuna.create_study(direction="maximize")
     study.add_trials(
-        optuna.create_trial(params=vars(setting).copy(), distributions=distributions, value=value)
+        # rounded, since a plot of equal values would show the noise of their last digits
+        optuna.create_trial(params=vars(setting).copy(), distributions=distributions, value=round(value, 9))
         for setting, value in zip(table.settings, values, strict=True)
     )
     return study

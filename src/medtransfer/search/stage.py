@@ -10,7 +10,7 @@ from medtransfer.search.evaluate import Case, tabulate
 from medtransfer.search.held_out import ANY, JOINT, PLAIN, Family, Searched, judge_family, total
 from medtransfer.search.markdown import write_up
 from medtransfer.search.plots import draw
-from medtransfer.search.publish import log_search, trial_rows, write_files
+from medtransfer.search.publish import TEXT, TRIALS, log_search, trial_rows, write_files
 from medtransfer.search.results import Results
 from medtransfer.search.settings import ROBUSTNESS, Tried
 from medtransfer.search.space import list_indicators, list_tried, measured_in_all, one_of_each
@@ -46,7 +46,8 @@ def run(section: Search, results: Results, default: RobustnessSetting, confidenc
     rows = trial_rows([family for one in searched if one.name not in JOINT for family in one.families])
     names = write_files(out, searched, rows, text)
     files = [out / name for name in (*names, *pictures)]
-    return tracking.Made([log_search(section.results, searched, rows, default, files)], files, [text])
+    said = f"{text}\n\nThe settings one by one: {out / TRIALS}; this text: {out / TEXT}"
+    return tracking.Made([log_search(section.results, searched, rows, default, files)], files, [said])
 
 
 def _search_all(section: Search, cases: Sequence[Case], default: RobustnessSetting) -> tuple[list[Searched], list[str]]:

@@ -14,7 +14,6 @@ from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.runs import Run, closing_on_error, settle
 from medtransfer.tracking.tags import CELL, common_tags
 from medtransfer.tracking.write_ahead import write_ahead
-from medtransfer.wording import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +25,7 @@ def warn_of_unreadable(what: str, errors: Mapping[Path, Exception]) -> None:
     """Say which results on disk cannot be published, and why.
 
     Args:
-        what: a result, such as `fine-tuning`.
+        what: the results, such as `2 fine-tunings`.
         errors: why, by folder; nothing is said if it is empty.
     """
     if errors:
@@ -35,7 +34,7 @@ def warn_of_unreadable(what: str, errors: Mapping[Path, Exception]) -> None:
             for folder, error in errors.items()
         )
         words = "on disk cannot be read; only what the tracking store already has is used"
-        log.warning("%s %s: %s", counted(len(errors), what), words, "; ".join(reasons))
+        log.warning("%s %s: %s", what, words, "; ".join(reasons))
 
 
 def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:

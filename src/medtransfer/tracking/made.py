@@ -1,19 +1,20 @@
 """Results that are made of the tracking store, such as a report, which are made again only if something has changed."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from medtransfer import __version__
 from medtransfer.config.loaded_files import repeated_options
+from medtransfer.environment import code_digest
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
-from medtransfer.records.finished import forget_finished, read_finished, write_finished
+from medtransfer.records.finished import FILE, Finished, are_as_written, forget_finished, write_finished
 from medtransfer.tracking import store
-from medtransfer.tracking.query import peek_runs
+from medtransfer.tracking.query import peek_runs, watching
 from medtransfer.tracking.runs import reused
 from medtransfer.tracking.tags import CELL
+
+UNCHANGED = "what it is made of has not changed since run {}: reused; --force makes it again"
 
 
 @dataclass(frozen=True)
@@ -32,39 +33,59 @@ class Made:
 
 
 def make_of_store(
-    stage: str, out: Path, request: object, unread: Collection[str] | None, make: Callable[[], Made], force: bool = False
+    stage: str, out: Path, request: object, make: Callable[[], Made], *, force: bool = False, own_runs: bool = False
 ) -> Sequence[str]:  # fmt: skip
-    """Return the texts of a result, which is made unless its folder holds it, made of the same request and the same store.
+    """Return the texts of a result, which is made unless its folder holds it, made of the same request and the same runs.
+
+    The stages whose runs it is made of are those that `make` reads. A result is not recorded as finished, so that it is made again
+    next time, if one of these runs changed meanwhile, if an artifact could not be read, or if the store is no database.
 
     Args:
         stage: stage of the result and of its run.
         out: folder of the result.
         request: everything else that it is made of, as JSON values.
-        unread: stages whose runs it is not made of, besides its own; None if it is made of its own alone.
         make: makes the result; within it the folder is locked.
         force: whether to make it again even if nothing has changed.
+        own_runs: whether it is also made of further runs of its own stage, which `make` writes.
     """
+    key = digest([code_digest(), stage, request, str(out), repeated_options()])
     with exclusive(out):
-        state = [] if unread is None else _read_state({stage, *unread})
-        key = digest([__version__, stage, request, state, repeated_options()])
-        done = None if force or state is None else read_finished(out, key)
-        if done and _are_stored(stage, done.cells) and reused(stage, stage, done.cells[0]):
+        done = None if force else _read(out, key)
+        if done and _are_stored(stage, done.cells) and reused(stage, stage, done.cells[0], said=UNCHANGED):
             return done.texts
         forget_finished(out)
-        made = make()
-        if state is not None:
-            write_finished(out, key, made.cells, made.files, made.texts)
+        before = _read_states()
+        with watching() as seen:
+            made = make()
+        after = _read_states()
+        stages = seen.stages - {stage}
+        if not seen.unreadable and before is not None and after is not None and _pick(before, stages) == _pick(after, stages):
+            states = _pick(after, stages | ({stage} if own_runs else set()))
+            write_finished(out, key, made.cells, made.files, made.texts, states)
         return made.texts
+
+
+def _read(out: Path, key: str) -> Finished | None:
+    """Return the record of a result that was made of the same, and whose files are as they were written."""
+    done = Finished.find(out / FILE)
+    if done is None or done.request != key or not done.cells or not done.texts or not are_as_written(out, done.files):
+        return None
+    states = _read_states()
+    return done if states is not None and _pick(states, done.states) == done.states else None
 
 
 def _are_stored(stage: str, cells: Collection[str]) -> bool:
     return set(cells) <= {run.tags[CELL] for run in peek_runs(stage, only=())}
 
 
-def _read_state(unread: Collection[str]) -> list[Any] | None:
-    """Return what changes whenever a finished run of other stages does; None of a store that is no database."""
+def _pick(states: Mapping[str, str], stages: Collection[str]) -> dict[str, str]:
+    return {stage: states.get(stage, "") for stage in stages}
+
+
+def _read_states() -> dict[str, str] | None:
+    """Return by stage what changes whenever one of its finished runs does; None of a store that is no database."""
     if store.is_unmade():
         return None
-    from medtransfer.tracking.sql import peek, read_state
+    from medtransfer.tracking.sql import peek, read_states
 
-    return peek(store.store_uri(), lambda engine: read_state(engine, unread))
+    return peek(store.store_uri(), read_states)

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,32 @@ class StoredRun:
     started: int
 
 
+@dataclass
+class Seen:
+    """What was read of the store.
+
+    Attributes:
+        stages: stages whose runs were read.
+        unreadable: whether an artifact could not be read.
+    """
+
+    stages: set[str] = field(default_factory=set)
+    unreadable: bool = False
+
+
+_watching: list[Seen] = []
+
+
+@contextmanager
+def watching() -> Iterator[Seen]:
+    """Record what is read of the store within the block, in all threads."""
+    _watching.append(seen := Seen())
+    try:
+        yield seen
+    finally:
+        _watching.remove(seen)
+
+
 def find_finished(stage: str, cell: str) -> StoredRun | None:
     """Return the newest finished run of a cell; None if there is none or the connection to the store is lost."""
     try:
@@ -58,6 +84,8 @@ def read_runs(
         only: names of the params, metrics and tags to read, besides the tags of stage and cell; None for all. With thousands
             of runs, reading few of them is much faster.
     """
+    for seen in _watching:
+        seen.stages.add(stage)
     if (rows := _peek_rows(stage, cell, status, only)) is not None:
         return rows
     client = store.connect()
@@ -179,13 +207,18 @@ def artifact_folder(run_id: str, folder: str) -> Iterator[Path]:
         InputError: there are none, or they cannot be downloaded.
     """
     client = store.connect()
-    own = local_artifacts(store.ask(client, lambda client: _artifact_uri(client, run_id)))
-    if own and (own / folder).exists():
-        yield own / folder
-        return
-    with TemporaryDirectory() as download:
-        fetch_artifacts(run_id, folder, Path(download))
-        yield Path(download) / folder
+    try:
+        own = local_artifacts(store.ask(client, lambda client: _artifact_uri(client, run_id)))
+        if own and (own / folder).exists():
+            yield own / folder
+            return
+        with TemporaryDirectory() as download:
+            fetch_artifacts(run_id, folder, Path(download))
+            yield Path(download) / folder
+    except Exception:  # the block's, too, which found them damaged
+        for seen in _watching:
+            seen.unreadable = True
+        raise
 
 
 def _artifact_uri(client: "MlflowClient", run_id: str) -> str:

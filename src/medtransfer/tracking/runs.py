@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("medtransfer")
 SECONDS_TO_CLOSE = 3.0  # for closing a run after an error or interruption, while the user waits
+SAME_RESULT = "the tracking store has this result already (run {}); its files are written again"
 BATCH = 900  # metrics, params and tags per request; the store accepts 1,000
 
 
@@ -143,7 +144,7 @@ def once(
         on_disk: see `Run`.
         adopt: whether a run that `mlflow run` opened becomes this one; else that run only refers to this one.
     """
-    if not force and reused(stage, name, cell, hint="" if force is None else "; --force does it again"):
+    if not force and reused(stage, name, cell, said=SAME_RESULT if force is None else ""):
         yield None
     elif adopt:
         with open_run(stage, name, cell, params, tags or {}, on_disk=on_disk) as run:
@@ -155,7 +156,7 @@ def once(
 
 
 def reused(
-    stage: str, name: str, cell: str, restore: Callable[[StoredRun], None] | None = None, hint: str = "; --force does it again"
+    stage: str, name: str, cell: str, restore: Callable[[StoredRun], None] | None = None, said: str = ""
 ) -> bool:  # fmt: skip
     """Return whether the cell has a finished run.
 
@@ -166,7 +167,7 @@ def reused(
         name: as in `once`.
         cell: as in `once`.
         restore: called with the finished run before it is reused, to fetch files that are missing on disk.
-        hint: end of the log line.
+        said: what the log line says instead of that it is finished; `{}` stands for the run.
     """
     finished = find_finished(stage, cell)
     if finished is None:
@@ -176,7 +177,8 @@ def reused(
         restore(finished)
     if is_looking_up():
         return True
-    log.info("%s: %s is finished (run %s): reused%s", stage, name, finished.id, hint)
+    said = said.format(finished.id) if said else f"{name} is finished (run {finished.id}): reused; --force does it again"
+    log.info("%s: %s", stage, said)
     note_reuse(finished.id)
     return True
 

@@ -137,28 +137,33 @@ def _by_run(
     return values_by_run
 
 
-def read_state(engine: Engine, unread: Collection[str]) -> list[Any]:
-    """Return what changes whenever MLflow adds, deletes or changes a finished run, except those of some stages.
+def read_states(engine: Engine) -> dict[str, str]:
+    """Return by stage a digest that changes whenever MLflow adds, deletes or changes a finished run of it.
 
-    Runs and tags are read whole; of params and metrics, to which MLflow only adds, the number and the latest time.
+    Of params and metrics, to which MLflow only adds, it is made of the number and the latest time. Tags with versions of libraries,
+    a third of all, are left out.
     """
-    chosen = (
-        "JOIN runs r ON r.run_uuid = p.run_uuid JOIN experiments e ON e.experiment_id = r.experiment_id "
-        "JOIN tags s ON s.run_uuid = r.run_uuid AND s.key = :stage AND s.value NOT IN :unread "
-        "WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active' AND r.status = 'FINISHED'"
+    active = "r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active' AND r.status = 'FINISHED'"
+    runs = (
+        "SELECT r.run_uuid, t.value, r.start_time FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id "
+        f"JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = :stage WHERE {active}"
     )
-    queries = (
-        f"SELECT p.run_uuid, p.start_time FROM runs p {chosen}",
-        f"SELECT p.run_uuid, p.key, p.value FROM tags p {chosen}",
-        f"SELECT COUNT(*), NULL FROM params p {chosen}",
-        f"SELECT COUNT(*), MAX(p.timestamp) FROM metrics p {chosen}",
+    parts = (
+        "SELECT run_uuid, key, value FROM tags WHERE key NOT LIKE :versions",
+        "SELECT run_uuid, COUNT(*), 0 FROM params GROUP BY run_uuid",
+        "SELECT run_uuid, COUNT(*), MAX(timestamp) FROM metrics GROUP BY run_uuid",
     )
-    state = []
     with engine.connect() as connection:
-        for query in queries:
-            found = connection.execute(text(query).bindparams(_names("unread")), {"stage": STAGE, "unread": sorted(unread)})
-            state.append(digest(sorted(map(list, found.cursor.fetchall()))))
-    return state
+        stages = {run: (stage, [started]) for run, stage, started in connection.execute(text(runs), {"stage": STAGE})}
+        for query in parts:
+            values = {"versions": "version.%"} if ":versions" in query else {}
+            for run, *row in sorted(connection.execute(text(query), values).cursor.fetchall()):
+                if run in stages:
+                    stages[run][1].extend(row)
+    by_stage: dict[str, list[Any]] = defaultdict(list)
+    for run in sorted(stages):
+        by_stage[stages[run][0]].append([run, *stages[run][1]])
+    return {stage: digest(rows) for stage, rows in by_stage.items()}
 
 
 def _names(parameter: str) -> BindParameter[str]:

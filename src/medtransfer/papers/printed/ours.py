@@ -8,12 +8,12 @@ targets are taken by their names; augmentation is not compared.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from medtransfer import tracking
-from medtransfer.config import find_preset, parse_yaml
+from medtransfer.config import parse_yaml
+from medtransfer.config.load import PRESETS
 from medtransfer.metrics.two_samples import Summary, welch
 from medtransfer.papers.printed.paper import ANY, Paper, Setting
 from medtransfer.papers.printed.tables import Cell
@@ -96,7 +96,7 @@ def find_ours(paper: Paper, cells: Sequence[Cell]) -> list[Beside]:
 
 def _training(recipe: str) -> dict[str, Any]:
     """Return what a packaged recipe says of the training, as far as it does not depend on the target."""
-    values: Any = parse_yaml(find_preset(Path(recipe)).read_text(encoding="utf-8"))
+    values: Any = parse_yaml((PRESETS / f"{recipe}.yaml").read_text(encoding="utf-8"))
     return {"epoch_steps": None} | {name: value for name, value in values["finetune"].items() if name != "augmentation"}
 
 
