@@ -12,7 +12,7 @@ from PIL import Image
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.search.evaluate import Case, Table
-from medtransfer.search.plots import PLOTS, ExplainedVariance, draw, exhaustive_study
+from medtransfer.search.plots import PLOTS, ExplainedVariance, draw, exhaustive_study, plot_pairs
 
 DISTANCES, MARGINS = ("cosine", "l2"), (0.0, 0.25, 0.5)
 
@@ -52,6 +52,20 @@ def test_the_reason_for_no_plots_is_given(
 ):
     assert draw(tmp_path, "", make_table(tis, margins)) == ([], [message])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pairs_show_the_mean_of_each_two_choices(make_table: Callable[..., Table]):
+    study = exhaustive_study(make_table(lambda distance, margin: margin + 0.1 * (distance == "l2")))
+    (panel, _) = plot_pairs(study, ["distance", "margin"], "mean TIS").axes
+    (image,) = panel.get_images()
+    assert np.allclose(image.get_array(), [[0.0, 0.1], [0.25, 0.35], [0.5, 0.6]]) and image.get_clim() == (0.0, 0.6)
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["cosine", "l2"]
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["0.0", "0.25", "0.5"]
+
+
+def test_noise_in_the_last_digits_is_no_difference(tmp_path: Path, make_table: Callable[..., Table]):
+    names, (message,) = draw(tmp_path, "", make_table(lambda distance, margin: 1.0 - 1e-14 * margin))
+    assert names == [] and "all settings have the same TIS" in message
 
 
 def test_the_study_holds_every_setting_as_a_finished_trial(make_table: Callable[..., Table]):

@@ -36,10 +36,11 @@ def test_the_answer_is_found_and_judged_on_targets_it_never_saw(searched: tuple[
     assert {name: parent.metrics[name] for name in expected} == pytest.approx(expected)
     assert parent.metrics["optimism"] == pytest.approx(0.8 - 1.6 / 3)
     assert "Over 3 configurations, the best setting is **cosine, margin 0.5, level -1, pooling frozen** (3 other" in text
-    assert Path("search/search.md").read_text() == text
+    written = Path("search/search.md").read_text()
+    assert text == f"{written}\n\nThe settings one by one: search/trials.csv; this text: search/search.md"
     with tracking.artifact_folder(parent.id, "") as folder:
         artifacts = {path.name for path in folder.iterdir()}
-    assert artifacts == {"trials.csv", "winner.yaml", "search.md", "importance.png", "slice.png", "contour.png"}
+    assert artifacts == {"trials.csv", "winner.yaml", "search.md", "importance.png", "slice.png", "pairs.png"}
 
 
 def test_every_setting_is_a_row_and_the_best_of_each_margin_a_run(searched: tuple[Any, str]):
@@ -74,7 +75,7 @@ def test_a_finished_search_is_reused(searched: tuple[Any, str], no_pictures: Non
     with caplog.at_level("INFO", logger="medtransfer"):
         assert lab.search() == text
     assert lab.family() == runs
-    assert f"is finished (run {runs[0][0].id}): reused" in caplog.text
+    assert f"search: the tracking store has this result already (run {runs[0][0].id})" in caplog.text
 
 
 def test_an_interrupted_search_leaves_nothing_twice(planted: Any, monkeypatch: pytest.MonkeyPatch):
@@ -113,7 +114,7 @@ def test_families_have_winners_of_their_own(planted: Any, no_pictures: None):
     assert {row["tis_star"] for row in rows if row["study"] == "search-swin"} == {""}
     assert "search-swin-without-moon" in text and "search-unet-without-star" in text
     assert yaml.safe_load(Path("search/winner-swin.yaml").read_text())["score"]["level"] == -2
-    assert Path("search/contour-swin.png").exists()
+    assert Path("search/pairs-swin.png").exists()
 
 
 def test_the_run_that_mlflow_opened_names_the_search(planted: Any, monkeypatch: pytest.MonkeyPatch):

@@ -1,7 +1,8 @@
-"""Optuna's plots of a search: importance of each parameter, mean TIS by parameter and by pairs of them."""
+"""Plots of a search: importance of each parameter and mean TIS by parameter, by Optuna, and mean TIS by pairs of parameters."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import optuna
 import pandas as pd
 from matplotlib import pyplot
+from matplotlib.figure import Figure
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import BaseImportanceEvaluator
 from optuna.trial import FrozenTrial
@@ -18,9 +20,7 @@ from optuna.visualization import matplotlib as plots
 from medtransfer.records import atomic_path
 from medtransfer.search.evaluate import Table
 
-PLOTS: dict[str, Callable[..., Any]] = {
-    "importance": plots.plot_param_importances, "slice": plots.plot_slice, "contour": plots.plot_contour,
-}  # fmt: skip
+TICKS = 6  # the most choices of a parameter that are all named beside an axis
 
 
 class ExplainedVariance(BaseImportanceEvaluator):
@@ -33,6 +33,42 @@ class ExplainedVariance(BaseImportanceEvaluator):
         trials = pd.DataFrame([{**trial.params, "value": trial.value} for trial in study.get_trials(deepcopy=False)])
         total = trials["value"].var(ddof=0)
         return {name: trials.groupby(name)["value"].transform("mean").var(ddof=0) / total for name in params or []}
+
+
+def plot_pairs(study: optuna.Study, params: Sequence[str], target_name: str) -> Figure:
+    """Draw the mean value over all settings with two choices, for every two parameters, in shades of one scale.
+
+    Optuna's contours would interpolate between choices that have no order.
+    """
+    trials = pd.DataFrame([{**trial.params, "value": trial.value} for trial in study.get_trials(deepcopy=False)])
+    pairs = list(combinations(params, 2))
+    tables = [trials.pivot_table("value", index=second, columns=first) for first, second in pairs]
+    low, high = min(table.to_numpy().min() for table in tables), max(table.to_numpy().max() for table in tables)
+    columns = min(3, len(pairs))
+    rows = -(-len(pairs) // columns)
+    figure = Figure(figsize=(3.4 * columns + 0.8, 2.9 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for panel in panels.ravel()[len(pairs) :]:
+        panel.remove()
+    for panel, table, (first, second) in zip(panels.ravel(), tables, pairs, strict=False):
+        shades = panel.imshow(table, aspect="auto", origin="lower", interpolation="nearest", cmap="cividis", vmin=low, vmax=high)
+        panel.set_xlabel(first)
+        panel.set_ylabel(second)
+        panel.set_xticks(*_ticks(table.columns))
+        panel.set_yticks(*_ticks(table.index))
+    figure.colorbar(shades, ax=panels, label=f"{target_name}, over all settings with both")
+    return figure
+
+
+def _ticks(choices: "pd.Index[Any]") -> tuple[list[int], list[str]]:
+    """Return positions and labels of the choices of a parameter, of many only the ends and the middle."""
+    places = range(len(choices)) if len(choices) <= TICKS else (0, len(choices) // 2, len(choices) - 1)
+    return list(places), [str(choices[place]) for place in places]
+
+
+PLOTS: dict[str, Callable[..., Any]] = {
+    "importance": plots.plot_param_importances, "slice": plots.plot_slice, "pairs": plot_pairs,
+}  # fmt: skip
 
 
 def draw(folder: Path, suffix: str, table: Table) -> tuple[list[str], list[str]]:
@@ -63,11 +99,12 @@ def exhaustive_study(table: Table) -> optuna.Study:
     choices = _choices(table)
     distributions: dict[str, BaseDistribution] = {name: CategoricalDistribution(values) for name, values in choices.items()}
     distributions["margin"] = FloatDistribution(min(choices["margin"]), max(choices["margin"]))
-    values = table.mean(range(len(table.cases))).tolist()
+    values = (
+        table.mean(range(len(table.cases))).round(9).tolist()
+    )  # plots of equal values would show the noise of their last digits
     study = optuna.create_study(direction="maximize")
     study.add_trials(
-        # rounded, since a plot of equal values would show the noise of their last digits
-        optuna.create_trial(params=vars(setting).copy(), distributions=distributions, value=round(value, 9))
+        optuna.create_trial(params=vars(setting).copy(), distributions=distributions, value=value)
         for setting, value in zip(table.settings, values, strict=True)
     )
     return study
@@ -82,10 +119,11 @@ def _save(path: Path, plot: Callable[..., Any], study: optuna.Study, varied: lis
     matplotlib.use("Agg")
     options = {"evaluator": ExplainedVariance()} if plot is plots.plot_param_importances else {}
     with warnings.catch_warnings(), pyplot.rc_context():  # Optuna changes matplotlib's global style
-        warnings.simplefilter("ignore")  # Optuna warns that these plots are experimental, scipy of contours of few points
-        axes = plot(study, params=varied, target_name="mean TIS", **options)
-    figure = np.ravel(axes)[0].figure
-    figure.set_size_inches(max(7.0, 2.8 * len(varied)), 2.8 * len(varied) if plot is plots.plot_contour else 4.0)
+        warnings.simplefilter("ignore")  # Optuna warns that its plots are experimental
+        drawn = plot(study, params=varied, target_name="mean TIS", **options)
+    figure = drawn if isinstance(drawn, Figure) else np.ravel(drawn)[0].figure
+    if figure is not drawn:
+        figure.set_size_inches(max(7.0, 2.8 * len(varied)), 4.0)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110, format="png", bbox_inches="tight")
     pyplot.close(figure)
