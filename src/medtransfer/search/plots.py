@@ -124,6 +124,9 @@ def _save(path: Path, plot: Callable[..., Any], study: optuna.Study, varied: lis
     figure = drawn if isinstance(drawn, Figure) else np.ravel(drawn)[0].figure
     if figure is not drawn:
         figure.set_size_inches(max(7.0, 2.8 * len(varied)), 4.0)
+    if plot is plots.plot_slice:
+        for panel in np.ravel(drawn):
+            panel.tick_params(axis="x", labelrotation=30)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110, format="png", bbox_inches="tight")
     pyplot.close(figure)
