@@ -46,9 +46,13 @@ def versions() -> dict[str, str]:
 
 @cache
 def code_digest() -> str:
-    """Return a digest of the package's files, which changes with every update, whatever the version says."""
+    """Return a digest of the package's files, which changes with every update, whatever the version says.
+
+    Of a clone it has no part in links, such as that to the parameters, which are compared by themselves.
+    """
     package = Path(__file__).parent
-    files = sorted(path for path in package.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    found = (path for path in package.rglob("*") if path.parent.name != "__pycache__" and not path.is_symlink())
+    files = sorted(path for path in found if path.is_file())
     return digest([[path.relative_to(package).as_posix(), file_sha256(path)] for path in files])
 
 

@@ -75,7 +75,7 @@ STAGES = {
     "report": Stage(("report",), ("scores", "models", "data"), ("reports",), False, (".html", ".md", "finished.json")),
     "replay": Stage(
         ("replay", "--downstream", "released/downstream_scores.csv", "--robustness", "released/robustness_scores.csv"),
-        ("released",), ("replay",), False, (".html", ".md"),
+        ("released",), ("replay",), False, (".html", ".md", "finished.json"),
     ),
 }  # fmt: skip
 

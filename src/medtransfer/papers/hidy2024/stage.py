@@ -93,7 +93,8 @@ def _recompute(
     write_json(out / "metrics.json", metrics)
     cell = _publish(out, digests, metrics, sampling, text)
     files = [out / name for name in (*TABLES, "replay.html", "replay.md", "metrics.json")]
-    files += sorted(path for path in (out / FIGURES).iterdir() if path.is_file())
+    drawn = [out / FIGURES / name for name in pictures]
+    files += [file for picture in drawn for file in (picture, picture.with_suffix(".csv")) if file.exists()]
     return tracking.Made([cell], files, [f"{page.brief(content)}\nThe page: {out / 'replay.html'}"])
 
 
