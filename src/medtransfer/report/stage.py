@@ -112,8 +112,9 @@ def _run(
 
 def _text(analysis: Analysis, out: Path) -> str:
     """Return the text for the terminal."""
-    missing = [line for lines in data_notes.missing(analysis).values() for line in lines]
-    lacking = f"\n\nMissing or left out: {counted(len(missing), 'line')} below “Missing” in {out / 'report.md'}." if missing else ""
+    missing = data_notes.missing(analysis)
+    lines, headings = counted(sum(map(len, missing.values())), "line"), ", ".join(f"“{heading}”" for heading in missing)
+    lacking = f"\n\nMissing or left out: {lines} in {out / 'report.md'}, below {headings}." if missing else ""
     return f"{tables.brief(analysis)}{lacking}\n\nThe page: {out / 'report.html'}"
 
 

@@ -99,9 +99,8 @@ def exhaustive_study(table: Table) -> optuna.Study:
     choices = _choices(table)
     distributions: dict[str, BaseDistribution] = {name: CategoricalDistribution(values) for name, values in choices.items()}
     distributions["margin"] = FloatDistribution(min(choices["margin"]), max(choices["margin"]))
-    values = (
-        table.mean(range(len(table.cases))).round(9).tolist()
-    )  # plots of equal values would show the noise of their last digits
+    # rounded, since plots of equal values would show the noise of their last digits
+    values = table.mean(range(len(table.cases))).round(9).tolist()
     study = optuna.create_study(direction="maximize")
     study.add_trials(
         optuna.create_trial(params=vars(setting).copy(), distributions=distributions, value=value)
@@ -121,8 +120,10 @@ def _save(path: Path, plot: Callable[..., Any], study: optuna.Study, varied: lis
     with warnings.catch_warnings(), pyplot.rc_context():  # Optuna changes matplotlib's global style
         warnings.simplefilter("ignore")  # Optuna warns that its plots are experimental
         drawn = plot(study, params=varied, target_name="mean TIS", **options)
-    figure = drawn if isinstance(drawn, Figure) else np.ravel(drawn)[0].figure
-    if figure is not drawn:
+    if isinstance(drawn, Figure):
+        figure = drawn
+    else:  # the axes, by Optuna
+        figure = np.ravel(drawn)[0].figure
         figure.set_size_inches(max(7.0, 2.8 * len(varied)), 4.0)
     if plot is plots.plot_slice:
         for panel in np.ravel(drawn):

@@ -8,7 +8,7 @@ from medtransfer.config.loaded_files import repeated_options
 from medtransfer.environment import code_digest
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
-from medtransfer.records.finished import FILE, Finished, are_as_written, forget_finished, write_finished
+from medtransfer.records.finished import Finished, forget_finished, read_finished, write_finished
 from medtransfer.tracking import store
 from medtransfer.tracking.query import peek_runs, watching
 from medtransfer.tracking.runs import reused
@@ -67,8 +67,8 @@ def make_of_store(
 
 def _read(out: Path, key: str) -> Finished | None:
     """Return the record of a result that was made of the same, and whose files are as they were written."""
-    done = Finished.find(out / FILE)
-    if done is None or done.request != key or not done.cells or not done.texts or not are_as_written(out, done.files):
+    done = read_finished(out, key)
+    if done is None or not done.cells or not done.texts:
         return None
     states = _read_states()
     return done if states is not None and _pick(states, done.states) == done.states else None
