@@ -31,6 +31,7 @@ from medtransfer.selectors.rules.least_rise import LeastRise
 from medtransfer.selectors.rules.observation import rise
 from medtransfer.selectors.rules.walk import Walk
 from medtransfer.study import with_values
+from medtransfer.study.stopper import stopper_of
 from medtransfer.training.checkpoints import load_encoder
 
 pytestmark = pytest.mark.long
@@ -198,7 +199,7 @@ def test_stop_on_measures_what_score_measures(workplace, tiny_params, mode, metr
 def test_an_interrupted_pretraining_measures_the_same_bits(workplace, tiny_params):
     """The scores of saved checkpoints, from which the rule decides again, are those of the models in training."""
     params = tiny_params({"pretrain.stop_on": "sample", "pretrain.stop_rule": "least-rise-0.5"})
-    interrupted(params, study._stopper(params), 1)
+    interrupted(params, stopper_of(params), 1)
     study.pretrain(params)
     resumed = newest().tags["stopped"], tracking.read_curve(newest().id, "robustness")
     study.pretrain(params, force=True)

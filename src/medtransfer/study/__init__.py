@@ -1,0 +1,46 @@
+"""Order of the stages: each command connects the tracking store, makes missing sample inputs and runs its stage."""
+
+from medtransfer.study.cells import (
+    described,
+    is_sample,
+    is_trained,
+    list_portions,
+    origin_names,
+    parent_in,
+    study_cells,
+    study_epochs,
+    study_series,
+    with_values,
+)
+from medtransfer.study.results import explain, export_evidence, replay, report, search
+from medtransfer.study.stages import finetune, prepare, pretrain, pretrain_apart, samples, score
+from medtransfer.study.store import RESULTS, publish, reach_store
+from medtransfer.study.whole import study
+
+__all__ = [
+    "RESULTS",
+    "described",
+    "explain",
+    "export_evidence",
+    "finetune",
+    "is_sample",
+    "is_trained",
+    "list_portions",
+    "origin_names",
+    "parent_in",
+    "prepare",
+    "pretrain",
+    "pretrain_apart",
+    "publish",
+    "reach_store",
+    "replay",
+    "report",
+    "samples",
+    "score",
+    "search",
+    "study",
+    "study_cells",
+    "study_epochs",
+    "study_series",
+    "with_values",
+]

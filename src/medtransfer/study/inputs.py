@@ -1,0 +1,87 @@
+"""Which inputs of a stage are missing, and can be made from samples."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medtransfer.config import Params
+from medtransfer.errors import InputError
+from medtransfer.records import TARGET_FILE, CellName, PreparedTarget, checkpoint_path, find_checkpoint, series_folder
+from medtransfer.study.cells import is_sample
+
+if TYPE_CHECKING:
+    from medtransfer.config import Pretrain
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Inputs that are missing and can be made from samples.
+
+    Attributes:
+        targets: names of targets.
+        series: encoder and origin of each pretraining.
+    """
+
+    targets: list[str]
+    series: list[tuple[str, str]]
+
+
+def missing_for_score(params: Params) -> Missing:
+    """Return what the score of the section `score` lacks; errors as `find_missing`."""
+    section = params.score
+    return find_missing(params, [section.target], [(section.encoder, section.origin, None)])
+
+
+def missing_for_cells(params: Params, cells: list[CellName]) -> Missing:
+    """Return what fine-tuning these cells lacks; errors as `find_missing`."""
+    for name in dict.fromkeys(cell.target for cell in cells):
+        target = params.prepare.targets.get(name)
+        if target and target.reader == "folder" and target.options.get("masks", "") is None:
+            raise InputError(
+                f"expected masks to fine-tune on, but prepare.targets.{name} says `masks: null`; name the folder of masks there, "
+                "or score the target only"
+            )
+    checkpoints = [(cell.encoder, cell.origin, cell.epoch) for cell in cells]
+    return find_missing(params, [cell.target for cell in cells], checkpoints)
+
+
+def find_missing(params: Params, targets: Iterable[str], checkpoints: Iterable[tuple[str, str, int | None]] = ()) -> Missing:
+    """Find the targets and pretrainings that are missing and can be made from samples.
+
+    Args:
+        params: parameters that describe the inputs.
+        targets: names of prepared targets.
+        checkpoints: encoder, origin and epoch of checkpoints; None for any epoch.
+
+    Raises:
+        InputError: an input is missing and cannot be made from samples.
+    """
+    folders = {name: Path(params.prepare.out) / name for name in targets}
+    missing = [name for name, folder in folders.items() if not (folder / TARGET_FILE).exists()]
+    for name in missing:
+        if not is_sample(params, Path(params.prepare.targets[name].root)):
+            PreparedTarget.open(folders[name])  # raises
+    series = dict.fromkeys((encoder, origin) for encoder, origin, epoch in checkpoints if _lacks(params, encoder, origin, epoch))
+    return Missing(missing, list(series))
+
+
+def _lacks(params: Params, encoder: str, origin: str, epoch: int | None) -> bool:
+    """Return whether a checkpoint is missing and can be made from samples."""
+    from medtransfer.pretrain.start import source_of
+
+    folder = series_folder(Path(params.pretrain.out), encoder, origin)
+    if any(folder.glob("epoch-*.json")) if epoch is None else checkpoint_path(folder, epoch).exists():
+        return False
+    section = params.pretrain.model_copy(update={"origin": origin})
+    if not (is_sample(params, source_of(section)[1]) and _is_trained(section, epoch)):
+        find_checkpoint(folder, epoch or 0)  # raises
+    return True
+
+
+def _is_trained(section: "Pretrain", epoch: int | None) -> bool:
+    """Return whether a section's origin trains and saves an epoch; this loads torch."""
+    from medtransfer.pretrain.stage import kind_of
+
+    kind = kind_of(section)
+    return kind.trains and epoch in (None, *kind.epochs(section))

@@ -1,0 +1,148 @@
+"""Results that are made of the tracking store: report, search, explanation, exported evidence; and replayed papers."""
+
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medtransfer import tracking
+from medtransfer.config import Params
+from medtransfer.hashing import file_sha256
+from medtransfer.progress import loading
+from medtransfer.records import TARGET_FILE
+from medtransfer.study.cells import described
+from medtransfer.study.store import RESULTS, command, publish
+
+if TYPE_CHECKING:
+    from medtransfer.config import Replay
+
+
+@command(*RESULTS, "report")
+def report(params: Params, everything: bool = False, short: bool = False, force: bool = False) -> str:
+    """Compute the tables from the tracking store, after publishing the results on disk that it lacks.
+
+    Args:
+        params: of the study to judge.
+        everything: whether to judge all fine-tunings in the store, also those by other parameters.
+        short: whether to return the verdict and a small table alone.
+        force: whether to compute them again even if nothing has changed.
+    """
+    from medtransfer.score.options import robustness_of, views_of
+
+    publish(params)
+    judged = None if everything else described(params)
+    section, setting, views, eta = params.report, robustness_of(params.score), views_of(params.score), params.race.eta
+
+    def make() -> tracking.Made:
+        with loading("report"):
+            from medtransfer.report.stage import run
+        return run(section, setting, views, judged, eta)
+
+    request = [section.model_dump(mode="json"), asdict(setting), asdict(views), judged and judged.values, eta]
+    texts = tracking.make_of_store("report", Path(section.out), request, make, force=force)
+    return texts[-1 if short else 0]
+
+
+@command(*RESULTS)
+def export_evidence(params: Params, out: Path, names: bool) -> str:
+    """Export the outcomes of the tracking store, after publishing the results on disk that it lacks."""
+    from medtransfer.evidence.stage import export_rows
+
+    publish(params)
+    return export_rows(out, Path(params.prepare.out), names)
+
+
+@command("search")
+def search(params: Params, everything: bool = False, force: bool = False) -> str:
+    """Search for the setting of robustness, and the indicator, that choose best, on own results or the paper's replayed ones.
+
+    Args:
+        params: of the study to search on.
+        everything: whether to search on all own results in the store, also those by other parameters.
+        force: whether to search again even if nothing has changed.
+    """
+    from medtransfer.score.options import robustness_of, views_of
+
+    section, default, views, drawn = params.search, robustness_of(params.score), views_of(params.score), params.report
+    judged = None if everything or section.results == "replay" else described(params)
+
+    def make() -> tracking.Made:
+        with loading("search"):
+            from medtransfer.papers.hidy2024.searchable import read_replayed
+            from medtransfer.search.results import read_own
+            from medtransfer.search.stage import run
+
+        if section.results == "replay":
+            results = read_replayed()
+        else:
+            settings = set(product(section.distances, section.levels))
+            results = read_own(default, settings, views, drawn.least, judged, section.indicators)
+        return run(section, results, default, drawn.confidence, drawn.margin)
+
+    used = [drawn.least, drawn.confidence, drawn.margin]
+    request = [section.model_dump(mode="json"), asdict(default), asdict(views), judged and judged.values, used]
+    return tracking.make_of_store("search", Path(section.out), request, make, force=force)[0]
+
+
+@command(*RESULTS, "explain")
+def explain(params: Params, force: bool = False) -> str:
+    """Show what goes with the test results over the checkpoints of the study, or over those of the paper's replayed results."""
+    from medtransfer.score.options import robustness_of, views_of
+
+    section, setting, views, drawn = params.explain, robustness_of(params.score), views_of(params.score), params.report
+    checkpoints, prepared = Path(params.pretrain.out), Path(params.prepare.out)
+    judged, records = None, []
+    if section.results == "own":
+        publish(params)
+        judged = described(params)
+        records = sorted([*checkpoints.glob("*/epoch-*.json"), *prepared.glob(f"*/{TARGET_FILE}")])
+
+    def make() -> tracking.Made:
+        with loading("explain"):
+            from medtransfer.analysis.pools import collect
+            from medtransfer.explain.cases import Cases, read_own
+            from medtransfer.explain.stage import run
+            from medtransfer.papers.hidy2024.explainable import read_replayed_cases
+
+        def read(features: Path) -> Cases:
+            if section.results == "replay":
+                return read_replayed_cases()
+            pools, left_out = collect(setting, views, judged)
+            return read_own(pools, left_out, checkpoints, prepared, features, params.score, drawn.least)
+
+        return run(section, read, drawn.confidence)
+
+    measured = [[str(record), file_sha256(record)] for record in records]
+    sections = [section.model_dump(mode="json"), params.score.model_dump(mode="json"), drawn.least, drawn.confidence]
+    request = [sections, judged and judged.values, measured]
+    return tracking.make_of_store("explain", Path(section.out), request, make, force=force)[0]
+
+
+@command("replay")
+def replay(params: Params, force: bool = False) -> str:
+    """Replay a paper: its released result files, or its claims on its printed tables."""
+    return _replay_released(params, force) if params.replay.paper == "hidy" else _replay_printed(params.replay, force)
+
+
+def _replay_released(params: Params, force: bool) -> str:
+    from medtransfer.papers.hidy2024.named_files import named_files
+
+    section, drawn, eta = params.replay, params.report, params.race.eta
+    files = named_files(section)  # what is missing is refused before libraries are loaded
+
+    def make() -> tracking.Made:
+        with loading("replay"):
+            from medtransfer.papers.hidy2024.stage import run
+        return run(section, drawn, eta)
+
+    request = [[file_sha256(file) for file in files], drawn.model_dump(mode="json"), eta]
+    return tracking.make_of_store("replay", Path(section.out), request, make, force=force, own_runs=True)[0]
+
+
+def _replay_printed(section: "Replay", force: bool) -> str:
+    def make() -> tracking.Made:
+        with loading("replay"):
+            from medtransfer.papers.printed.stage import run
+        return run(section)
+
+    return tracking.make_of_store("replay", Path(section.out) / section.paper, section.paper, make, force=force)[0]

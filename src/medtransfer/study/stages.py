@@ -1,0 +1,154 @@
+"""The stages that make results on disk; each makes the sample inputs that it lacks."""
+
+import logging
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+
+from medtransfer import tracking
+from medtransfer.config import Params
+from medtransfer.errors import InputError, TemporaryError
+from medtransfer.launchers import is_main_process, without_launcher
+from medtransfer.records import CellName, PreparedTarget
+from medtransfer.study.cells import is_sample, is_trained, with_values
+from medtransfer.study.inputs import Missing, find_missing, missing_for_cells, missing_for_score
+from medtransfer.study.stopper import stopper_of
+from medtransfer.study.store import command
+
+log = logging.getLogger("medtransfer")
+
+
+def samples(params: Params) -> None:
+    """Write the generated datasets."""
+    from medtransfer.prepare.samples import write_samples
+
+    section = params.samples
+    write_samples(
+        Path(section.out), section.seed, patients=section.patients, lungs=section.lungs, retinas=section.retinas,
+        pictures=section.pictures,
+    )  # fmt: skip
+
+
+def prepare(params: Params, force: bool = False, keep_definition: bool = False) -> PreparedTarget:
+    """Prepare the target that `prepare.target` names; generated datasets are made first if they are missing.
+
+    Args:
+        params: validated params.
+        force: whether to prepare it again even if it is unchanged.
+        keep_definition: whether to write its settings beside it, since no file of parameters has them.
+    """
+    from medtransfer.config.load import DEFINITION
+    from medtransfer.prepare.definition import as_yaml
+    from medtransfer.prepare.stage import prepare as prepare_target
+
+    name = params.prepare.target
+    target = params.prepare.targets[name]
+    _need_samples(params, Path(target.root))
+    keep_definition |= (Path(params.prepare.out) / name / DEFINITION).exists()
+    return prepare_target(
+        name, reader=target.reader, root=Path(target.root), size=target.size, subset=target.subset, split=target.split,
+        validation=target.validation, allow_duplicates=target.allow_duplicates, options=target.options,
+        out=Path(params.prepare.out), force=force, definition=as_yaml(target) if keep_definition else None,
+    )  # fmt: skip
+
+
+@command("pretrain")
+def pretrain(params: Params, force: bool = False) -> Path:
+    """Make the checkpoints of `pretrain.encoder` and `pretrain.origin`: train, or import weights."""
+    from medtransfer.pretrain.stage import kind_of, run
+    from medtransfer.pretrain.start import source_of
+    from medtransfer.selectors.rules import find_stopping_rule
+
+    section = params.pretrain
+    if params.study.pretraining_seeds and "pretrain@" in os.environ.get("DVC_STAGE", ""):
+        raise InputError(
+            "expected study.pretraining_seeds to be empty in a stage of DVC, whose dvc.yaml names one folder per origin, but it "
+            "lists seeds; give each an entry of pretrain.origins with its `seed` and list these in study.origins, or run "
+            "`medtransfer grid`"
+        )
+    find_stopping_rule(section.stop_rule, "pretrain.stop_rule")  # a mistake is an error also where nothing stops
+    if not kind_of(section).trains:
+        return run(section, None, force)
+    _pretrain_parent(params)
+    if section.stop_on:
+        _make(params, find_missing(params, [section.stop_on]))
+    stopper = stopper_of(params)
+    _need_samples(params, source_of(section)[1])
+    return run(section, stopper, force)
+
+
+def _pretrain_parent(params: Params) -> None:
+    """Make the checkpoints of the origin that `pretrain.origin` continues from, unless they are finished."""
+    from medtransfer.pretrain.start import check_chain, parent_to_make
+
+    check_chain(params.pretrain)
+    if is_main_process() and (parent := parent_to_make(params.pretrain)) is not None:
+        log.info("pretrain: %s continues from %s, which is made first", params.pretrain.origin, parent)
+        with tracking.project_run_set_aside():
+            pretrain_apart(with_values(params, "pretrain", origin=parent))
+
+
+@command("score", needs=lambda params, force=False: partial(_make, params, missing_for_score(params)))
+def score(params: Params, force: bool = False) -> Path:
+    """Score all checkpoints of an encoder and origin on a target; sample inputs are made first if they are missing."""
+    from medtransfer.score.stage import run
+
+    section = params.score
+    return run(section, Path(params.pretrain.out), Path(params.prepare.out), force)
+
+
+@command("finetune", needs=lambda params, cells, force=False: partial(_make, params, missing_for_cells(params, cells)))
+def finetune(params: Params, cells: list[CellName], force: bool = False) -> None:
+    """Fine-tune cells; sample inputs are made first if they are missing."""
+    from medtransfer.finetune.stage import run
+
+    run(params.finetune, cells, Path(params.pretrain.out), Path(params.prepare.out), force)
+
+
+def pretrain_apart(params: Params) -> None:
+    """Pretrain before another stage; on several devices in a subprocess.
+
+    The processes of a distributed job run their command from the start, so it must be one that ends after pretraining.
+
+    Raises:
+        InputError: the pretraining cannot use its input.
+        TemporaryError: the subprocess failed for another reason, or died.
+    """
+    if params.pretrain.devices == 1 or not is_trained(params, params.pretrain.origin) or tracking.is_looking_up():
+        pretrain(params)
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "params.yaml"
+        file.write_text(yaml.safe_dump(params.model_dump(mode="json")), encoding="utf-8")
+        command = [sys.executable, "-m", "medtransfer", "pretrain", "--params", str(file)]
+        with subprocess.Popen(command, env=without_launcher()) as process:
+            try:
+                code = process.wait()
+            except BaseException:
+                process.terminate()  # so that it closes its run, too, before this process ends
+                raise
+    if code:
+        section = params.pretrain
+        sentence = f"the pretraining of {section.encoder}, {section.origin} ended with exit code {code}; its output says why"
+        raise InputError(sentence) if code == 2 else TemporaryError(sentence)
+
+
+def _need_samples(params: Params, root: Path) -> None:
+    if is_sample(params, root):
+        samples(params)
+
+
+def _make(params: Params, missing: Missing) -> None:
+    """Make missing inputs from samples."""
+    for name in missing.targets:
+        log.info("prepare: the sample target %s is made first", name)
+        prepare(with_values(params, "prepare", target=name))
+    with tracking.project_run_set_aside():
+        for encoder, origin in missing.series:
+            log.info("pretrain: the sample checkpoints of %s, %s are made first", encoder, origin)
+            pretrain_apart(with_values(params, "pretrain", encoder=encoder, origin=origin))

@@ -1,0 +1,23 @@
+"""The whole study in one process."""
+
+from medtransfer import tracking
+from medtransfer.config import Params
+from medtransfer.study.cells import study_cells, study_series, with_values
+from medtransfer.study.results import report
+from medtransfer.study.stages import finetune, prepare, pretrain_apart, score
+from medtransfer.study.store import RESULTS, command
+
+
+@command(*RESULTS, "report")
+def study(params: Params, short: bool = False) -> str:
+    """Run the whole study, from prepare to report; whatever is finished is reused. `short` as for `report`."""
+    chosen = params.study
+    with tracking.project_run_set_aside():
+        for target in chosen.targets:
+            prepare(with_values(params, "prepare", target=target))
+        for encoder, origin in study_series(params, {}):
+            pretrain_apart(with_values(params, "pretrain", encoder=encoder, origin=origin))
+            for target in chosen.targets:
+                score(with_values(params, "score", encoder=encoder, origin=origin, target=target))
+        finetune(params, study_cells(params, {}))
+    return report(params, short=short)
