@@ -49,7 +49,7 @@ def test_a_row_of_tis_names_ties_and_its_interval(small: Analysis):
     row = tables.tis_rows(replace(small, judged=(tied,)))[0]
     assert (row["selector"], row["tied"], row["tis"]) == ("offline", "5 10", one.verdicts[0].tis)
     assert (row["tis_low"], row["tis_high"]) == one.verdicts[0].interval
-    assert "tied)" in tables.tis_table(replace(small, judged=(tied,)))[0]["offline"]
+    assert "tied)" in tables.tis_table(replace(small, judged=(tied,)))[0]["robustness, offline"]
 
 
 def test_selectors_and_contrasts(paperlike: Analysis):
@@ -124,6 +124,11 @@ def test_the_markdown_has_the_content_of_the_page(paperlike: Analysis):
     assert text.startswith("# Which checkpoint\n\n**Over 36 configurations")
     for heading in ("Ways of choosing", "Compared on the same configurations", "TIS by configuration", "Data and settings"):
         assert f"\n## {heading}" in text
+    ways, compared = text.split("\n## Ways of choosing\n")[1].split("\n## Compared on the same configurations\n")[:2]
+    for summary in paperlike.summaries:
+        assert f"\n| {summary.selector.label} " in ways
+    for contrast in paperlike.contrasts:
+        assert f"\n| {contrast.first.label} " in compared and f"| {contrast.second.label} " in compared
     for one in paperlike.judged:
         assert f"\n## {one.name}\n" in text
         point = one.candidates[3]

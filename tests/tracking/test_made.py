@@ -35,7 +35,7 @@ class Maker:
     def __call__(self) -> tracking.Made:
         """Make it."""
         self.count += 1
-        assert isinstance(tracking.read_runs("finetune"), list) and isinstance(tracking.peek_runs("score"), list)
+        assert isinstance(tracking.read_runs("finetune"), list) and isinstance(tracking.read_runs("score"), list)
         self.meanwhile()
         for name in ("report.md", "report.html"):
             (OUT / name).write_text(name, encoding="utf-8")

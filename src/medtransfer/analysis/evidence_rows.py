@@ -57,7 +57,7 @@ def own_rows(prepared: Path) -> tuple[list[EvidenceRow], int]:
     """
     metrics = {task.primary.name for task in TASKS.values()}
     newest: dict[str, StoredRun] = {}
-    for run in tracking.peek_runs(
+    for run in tracking.read_runs(
         "finetune", only=(*PARAMS, *PORTION, *metrics, TRAINED, TRAIN_IMAGES, *TAGS, EVALUATED)
     ):  # newest first
         if is_tested(run):

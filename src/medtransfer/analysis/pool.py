@@ -179,13 +179,16 @@ class Pool:
     def missing(self) -> list[str]:
         """One line per cell and score that the pool lacks."""
         cells = [
-            f"{self.name}: no finished fine-tuning of {named(candidate)}, seed {seed}"
+            f"{self.name}: no finished fine-tuning of {named(candidate)}, seed {seed}{self._uncounted(seed)}"
             for candidate in self.candidates for seed in self.seeds if (candidate, seed) not in self.outcome
         ]  # fmt: skip
         return cells + [
             f"{self.name}: no {score_label(name)} of {named(candidate)}{self._why(name, candidate)}"
             for name in self.indicators for candidate in self.candidates if candidate not in self.scores.get(name, {})
         ]  # fmt: skip
+
+    def _uncounted(self, seed: int) -> str:
+        return "" if seed in self.used_seeds else ", whose other results are not counted"
 
     def _why(self, name: str, candidate: Key) -> str:
         reason = self.unfit.get(name, {}).get(candidate)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medtransfer.analysis.evidence_rows import own_rows
-from medtransfer.errors import InputError
+from medtransfer.analysis.pools import no_fine_tunings
 from medtransfer.locks import exclusive
 from medtransfer.records.evidence import EvidenceRow, import_evidence, read_evidence, write_evidence
 from medtransfer.wording import counted
@@ -26,10 +26,7 @@ def export_rows(out: Path, prepared: Path, names: bool) -> str:
     """
     rows, older = own_rows(prepared)
     if not rows:
-        raise InputError(
-            "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
-            "set MLFLOW_TRACKING_URI to the store that has them"
-        )
+        raise no_fine_tunings()
     write_evidence(out, rows if names else [row.anonymous for row in rows])
     columns = ["encoder", "origin", "source", *(["target"] if names else [])]
     text = f"{len(rows)} rows in {out}. Names in it: {_listed(rows, columns)}."

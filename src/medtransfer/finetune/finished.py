@@ -35,7 +35,7 @@ def find_finished(section: Finetune, names: Sequence[CellName], checkpoints: Pat
     """
     if not names:
         return set()
-    finished = {run.tags[tracking.CELL] for run in tracking.peek_runs("finetune", only=())}
+    finished = {run.tags[tracking.CELL] for run in tracking.read_runs("finetune", only=())}
     protocol, models = Protocol.of(section).key, Path(section.out)
     targets, starts = dict[str, TargetInfo | None](), dict[tuple[str, str, int], CheckpointInfo | None]()
     complete = set[CellName]()

@@ -123,7 +123,7 @@ def read_earlier(params: Params, left: Iterable[Job]) -> dict[Kind, list[float]]
         return {}
     here, protocol = machine(), Protocol.of(params.finetune).key
     seconds: defaultdict[Kind, list[float]] = defaultdict(list)
-    for run in tracking.peek_runs("finetune", only=("target", "encoder", "mode", "size", "protocol", "seconds", "machine")):
+    for run in tracking.read_runs("finetune", only=("target", "encoder", "mode", "size", "protocol", "seconds", "machine")):
         fields = {"size": "None", **run.params}
         if run.tags.get("machine") != here or fields.get("protocol") != protocol or "seconds" not in run.tags:
             continue

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from medtransfer.analysis.history import History, history
 from medtransfer.analysis.rankings import outcomes_of
 from medtransfer.config import Params
 from medtransfer.errors import InputError, StageError
+from medtransfer.grid.alone import Alone
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import start_workers, work
 from medtransfer.grid.worker import Outcome
@@ -139,12 +141,12 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
         log.info("rank: %d of %d candidates are measured already; reused", reused, len(jobs))
     if not waiting:
         return {}
+    logs = Path(section.out) / "logs"
     with tracking.project_run_set_aside():
-        launcher = start_workers(
-            params, section.launcher, section.workers, waiting, params.score.accelerator, Path(section.out) / "logs"
-        )
+        launcher = start_workers(params, section.launcher, section.workers, waiting, params.score.accelerator, logs)
     workers = counted(launcher.workers, f"{section.launcher} worker")
-    log.info("rank: %s on %s", counted(len(waiting), "candidate"), workers)
+    where = "" if isinstance(launcher, Alone) else f"; how far each is: {logs}"
+    log.info("rank: %s on %s%s", counted(len(waiting), "candidate"), workers, where)
     progress = _Progress(len(waiting))
     try:
         work(waiting, launcher, params.grid.retries, progress, set(), failed)
@@ -161,20 +163,22 @@ class _Progress:
         from tqdm import tqdm
 
         self._bar = tqdm(total=total, desc="rank", unit="candidate", dynamic_ncols=True, disable=None)
-        self._total, self._done = total, 0
+        self._total, self._done, self._begin = total, 0, time.monotonic()
 
     def finish(self, job: Measure, outcome: Outcome) -> None:
         """Count a candidate, and say how it was loaded or why it is left out."""
         self._done += 1
         self._bar.update()
+        left = self._total - self._done
+        end = f"; {left * (time.monotonic() - self._begin) / self._done:.0f} s left" if left else ""
         if outcome.status != "done":
-            log.warning("rank: %s is left out: %s", job.name, outcome.reason)
+            log.warning("rank: %d/%d %s is left out: %s%s", self._done, self._total, job.name, outcome.reason, end)
             return
         record = RankedCandidate.read(Path(job.record))
         contract = record.input
         log.info(
-            "rank: %d/%d %s: %s; expects %d px, mean %s, std %s", self._done, self._total, job.name, record.audit, contract["size"],
-            contract["mean"], contract["std"],
+            "rank: %d/%d %s: %s; expects %d px, mean %s, std %s%s", self._done, self._total, job.name, record.audit,
+            contract["size"], contract["mean"], contract["std"], end,
         )  # fmt: skip
 
     def drop(self, job: Measure) -> None:

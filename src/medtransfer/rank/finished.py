@@ -50,7 +50,7 @@ def request_of(
 def is_finished(out: Path, request: str | None) -> bool:
     """Return whether a folder holds the ranking of a request, as it was written, and the store its runs."""
     done = read_finished(out, request) if request else None
-    return done is not None and set(done.cells) <= {run.tags[tracking.CELL] for run in tracking.peek_runs("rank", only=())}
+    return done is not None and set(done.cells) <= {run.tags[tracking.CELL] for run in tracking.read_runs("rank", only=())}
 
 
 def finish(out: Path, request: str | None, ranking: "Ranking", files: Sequence[Path]) -> None:

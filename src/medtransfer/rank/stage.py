@@ -117,6 +117,8 @@ def _rank(params: Params, reuse: bool) -> "Ranking | None":
         if reuse and is_finished(out, request):
             log.info("rank: %d of %d candidates are measured already; reused", len(candidates), len(candidates))
             return None
+        if (out / PAGE).exists():
+            log.info("rank: the earlier ranking in %s is replaced; --out writes to another folder", out)
         forget_finished(out)
         with loading("rank"):
             from medtransfer.rank.assess import assess

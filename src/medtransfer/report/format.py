@@ -40,6 +40,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def share(value: float | None) -> str:
+    """Format a share as whole per cent, or a dash for None."""
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
 def capitalised(text: str) -> str:
     """Write the first letter as a capital and leave the others."""
     return text[:1].upper() + text[1:]

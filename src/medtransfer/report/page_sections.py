@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from medtransfer.analysis.learning import Learning
-from medtransfer.analysis.model import Analysis, Candidate, Contrast, Judged, Summary, Verdict
+from medtransfer.analysis.model import Analysis, Candidate, Judged, Summary, Verdict
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.starts import StartComparison
 from medtransfer.report import (
@@ -20,7 +20,7 @@ from medtransfer.report import (
     starts_text,
     tables,
 )
-from medtransfer.report.format import between, epochs, probability, signed, spread
+from medtransfer.report.format import between, epochs, probability, share, signed, spread
 from medtransfer.report.plots import by_epoch, by_size, learning
 from medtransfer.report.plots.figure import MOST_PANELS
 from medtransfer.report.plots.inline import icon
@@ -109,26 +109,28 @@ def legend(metric: str) -> Markup:
 
 def selectors(analysis: Analysis) -> Markup:
     """Render the table of selectors, with their intervals drawn."""
-    bounds = [bound for summary in analysis.summaries for bound in (summary.interval or (summary.mean_tis,))]
-    seeded = any(judged.has_seeds for judged in analysis.judged)
+    low = min((bound for summary in analysis.summaries for bound in (summary.interval or (summary.mean_tis,))), default=0.0)
     further = tables.folded(analysis)
-    rows = [_selector(summary, min(bounds), seeded) for summary in analysis.summaries if summary not in further]
+    rows: dict[bool, list[Row]] = {False: [], True: []}
+    for summary, cells in zip(analysis.summaries, tables.selector_table(analysis), strict=True):
+        rows[summary in further].append(_selector(summary, cells, low))
     if not further:
-        return html.table(rows)
-    folded = html.table([_selector(summary, min(bounds), seeded) for summary in further])
-    return html.table(rows) + html.details(f"{len(further)} further ways", folded, tables.BY_CHANCE)
+        return html.table(rows[False])
+    folded = html.details(f"{len(further)} further ways", html.table(rows[True]), tables.BY_CHANCE)
+    return html.table(rows[False]) + folded
 
 
-def _selector(summary: Summary, low: float, seeded: bool) -> Row:
+def _selector(summary: Summary, cells: Row, low: float) -> Row:
     drawn = html.whisker(summary.mean_tis, summary.interval, low, 1.0, 1.0)
-    return {
-        "way of choosing": _named(summary.selector), "mean TIS": summary.mean_tis, _ends(f"{low:.2f}", "1"): drawn,
-        "interval": between(summary.interval), "worst TIS": summary.min_tis, "mean regret": summary.mean_regret,
-        "epochs spent": epochs(summary.mean_epochs), "fine-tunings": epochs(summary.mean_fine_tunings),
-        "within noise": _share(summary.within_noise) if seeded else "–",
-        "fixed at equal cost": None if summary.selector.length is not None else summary.fixed_at_cost,
-        "configu\u00adrations": summary.pools,
-    }  # fmt: skip
+    cells = {**cells, "way of choosing": _named(summary.selector), "configu\u00adrations": cells["configurations"]}
+    del cells["configurations"]
+    return _with_drawing(cells, "mean TIS", _ends(f"{low:.2f}", "1"), drawn)
+
+
+def _with_drawing(cells: Row, after: str, heading: Markup, drawn: Markup) -> Row:
+    """Insert a column of drawings after another column."""
+    first = list(cells).index(after) + 1
+    return dict([*list(cells.items())[:first], (heading, drawn), *list(cells.items())[first:]])
 
 
 def _ends(left: str, right: str) -> Markup:
@@ -142,27 +144,14 @@ def _named(selector: Selector) -> Markup:
     return Markup("{}{}{}").format(icon(selector.mark), selector.label, meaning)
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.0f} %"
-
-
 def contrasts(analysis: Analysis) -> Markup:
     """Render the table of comparisons with their outcomes."""
     reach = [abs(end) for c in analysis.contrasts for end in (c.difference, *(c.interval or ()))]
-    rows = [_contrast(contrast, max(reach, default=0.0) or 0.001) for contrast in analysis.contrasts]
+    widest = max(reach, default=0.0) or 0.001
+    drawn = [html.whisker(c.difference, c.interval, -widest, widest, 0.0) for c in analysis.contrasts]
+    cells = zip(tables.contrast_table(analysis), drawn, strict=True)
+    rows = [_with_drawing(row, "difference", _ends("worse", "better"), picture) for row, picture in cells]
     return html.table(rows, left=("against", "outcome"))
-
-
-def _contrast(contrast: Contrast, widest: float) -> Row:
-    interval = contrast.interval
-    return {
-        "choice": contrast.first.name, "against": contrast.second.label, "difference": signed(contrast.difference),
-        _ends("worse", "better"): html.whisker(contrast.difference, interval, -widest, widest, 0.0),
-        "interval": f"{signed(interval[0])} to {signed(interval[1])}" if interval else "–",
-        "p": probability(contrast.p_value), "p Holm": probability(contrast.p_holm),
-        "outcome": contrast.outcome if interval else "undecided: too few", "detectable": contrast.detectable,
-        "won, tied, lost": f"{contrast.wins}, {contrast.pools - contrast.wins - contrast.losses}, {contrast.losses}",
-    }  # fmt: skip
 
 
 def pruning(analysis: Analysis) -> Markup:
@@ -263,7 +252,7 @@ def _choice(verdict: Verdict, metric: str) -> Row:
         "interval": between(verdict.interval), "regret": verdict.regret, "epochs spent": epochs(verdict.spent),
         "fine-tunings": verdict.fine_tunings,
         "within noise": verdict.within_noise if verdict.interval else "–", "tied with": ", ".join(map(str, verdict.tied)),
-        "stability": _share(verdict.stability),
+        "stability": share(verdict.stability),
     }  # fmt: skip
 
 

@@ -11,13 +11,12 @@ from medtransfer.analysis.described import Described
 from medtransfer.analysis.feature_maps import read_maps
 from medtransfer.analysis.learning import read_learning
 from medtransfer.analysis.model import Analysis, Sampling
-from medtransfer.analysis.pools import collect
+from medtransfer.analysis.pools import collect, no_fine_tunings
 from medtransfer.analysis.similarities import read_similarities
 from medtransfer.analysis.starts import compare_starts
 from medtransfer.analysis.summary import analyse
 from medtransfer.config import Report
 from medtransfer.environment import gc_paused
-from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.robustness.setting import RobustnessSetting
@@ -76,10 +75,7 @@ def _run(
     with _kept():
         pools, left_out = collect(setting, views, described)
     if not pools:
-        raise InputError(
-            "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
-            "set MLFLOW_TRACKING_URI to the store that has them"
-        )
+        raise no_fine_tunings()
     sampling = sampling_of(section)
     analysis = analyse(pools, left_out, sampling, searched(setting), eta)
     starts = tuple(compare_starts(pools, section.confidence, section.margin, section.reference))

@@ -1,6 +1,6 @@
 """Rows of all tables, and the report as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from medtransfer.analysis.model import Analysis, Candidate, Judged, Summary, Verdict
@@ -8,7 +8,7 @@ from medtransfer.analysis.pool import Pool, fields_of
 from medtransfer.records.checkpoint import SOURCE_ACCURACY
 from medtransfer.records.tables import as_markdown
 from medtransfer.report import data_notes, glossary, lineage_text, pruning_text, size_text, starts_text, verdict_text
-from medtransfer.report.format import Interval, between, epochs, probability, spread
+from medtransfer.report.format import Interval, between, epochs, probability, share, signed, spread
 from medtransfer.selectors.score_names import score_label
 from medtransfer.selectors.selectors import HISTORY
 
@@ -82,11 +82,39 @@ def contrast_rows(analysis: Analysis) -> list[Row]:
     ]  # fmt: skip
 
 
+def selector_table(analysis: Analysis) -> list[Row]:
+    """Return one row per selector as `selector_rows`, for people."""
+    seeded = any(judged.has_seeds for judged in analysis.judged)
+    return [
+        {
+            "way of choosing": s.selector.label, "mean TIS": s.mean_tis, "interval": between(s.interval), "worst TIS": s.min_tis,
+            "mean regret": s.mean_regret, "epochs spent": epochs(s.mean_epochs), "fine-tunings": epochs(s.mean_fine_tunings),
+            "within noise": share(s.within_noise if seeded else None),
+            "fixed at equal cost": None if s.selector.length is not None else s.fixed_at_cost, "configurations": s.pools,
+        }
+        for s in analysis.summaries
+    ]  # fmt: skip
+
+
+def contrast_table(analysis: Analysis) -> list[Row]:
+    """Return one row per compared pair of selectors as `contrast_rows`, for people."""
+    return [
+        {
+            "choice": c.first.label, "against": c.second.label, "difference": signed(c.difference),
+            "interval": f"{signed(c.interval[0])} to {signed(c.interval[1])}" if c.interval else "–",
+            "p": probability(c.p_value), "p Holm": probability(c.p_holm),
+            "outcome": c.outcome if c.interval else "undecided: too few", "detectable": c.detectable,
+            "won, tied, lost": f"{c.wins}, {c.pools - c.wins - c.losses}, {c.losses}",
+        }
+        for c in analysis.contrasts
+    ]  # fmt: skip
+
+
 def tis_table(analysis: Analysis) -> list[Row]:
     """Return one row per judged pool and one column per selector: TIS and chosen epoch in each."""
-    names = list(analysis.by_selector)
+    labels = {summary.selector.name: summary.selector.label for summary in analysis.summaries}
     return [
-        {"configuration": judged.name, **{name: _chosen(judged.by_selector.get(name)) for name in names}}
+        {"configuration": judged.name, **{label: _chosen(judged.by_selector.get(name)) for name, label in labels.items()}}
         for judged in analysis.judged if judged.verdicts
     ]  # fmt: skip
 
@@ -121,9 +149,9 @@ def markdown(analysis: Analysis, title: str) -> str:
         parts.append(cost)
     parts += _bullets(verdict_text.particulars(analysis))
     if analysis.summaries:
-        parts += ["## Ways of choosing", as_markdown(selector_rows(analysis))]
+        parts += ["## Ways of choosing", as_markdown(selector_table(analysis))]
     if analysis.contrasts:
-        parts += ["## Compared on the same configurations", as_markdown([_readable(row) for row in contrast_rows(analysis)])]
+        parts += ["## Compared on the same configurations", as_markdown(contrast_table(analysis))]
     if analysis.prunings:
         note = pruning_text.explain(analysis.eta, analysis.metric_label)
         parts += [f"## {pruning_text.HEADING}", as_markdown(pruning_text.table_rows(analysis.prunings)), note]
@@ -194,10 +222,6 @@ def _pool(judged: Judged) -> list[str]:
     rows = checkpoint_table(judged)
     reason = [f"Not judged: {judged.reason}."] if judged.reason else []
     return [*reason, *data_notes.facts(judged), *([as_markdown(rows)] if rows else [])]
-
-
-def _readable(row: Mapping[str, Any]) -> Row:
-    return {**row, "p": probability(row["p"]), "p_holm": probability(row["p_holm"])}
 
 
 def _bullets(lines: Sequence[str]) -> list[str]:

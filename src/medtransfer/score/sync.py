@@ -54,7 +54,7 @@ def _unpublished(folders: Collection[Path], section: Section, prepared: Path, ch
     """Return the folders whose run may be missing, found without the libraries of the indicators."""
     if tracking.missed_runs("score"):
         return sorted(folders)
-    stored = {run.tags[tracking.CELL] for run in tracking.peek_runs("score", only=())} if folders else set()
+    stored = {run.tags[tracking.CELL] for run in tracking.read_runs("score", only=())} if folders else set()
     return [
         folder for folder in sorted(folders)
         if run_at_these_settings(folder, section, prepared, checkpoints / folder.name) not in stored

@@ -9,7 +9,7 @@ from medtransfer import tracking
 from medtransfer.analysis.described import Described
 from medtransfer.analysis.judge import unjudged
 from medtransfer.analysis.pool import Pool
-from medtransfer.analysis.pools import collect
+from medtransfer.analysis.pools import collect, no_fine_tunings
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.registry import ALL
@@ -67,10 +67,7 @@ def read_own(
     """
     pools, left_out = collect(default, views, described)
     if not pools:
-        raise InputError(
-            "expected finished fine-tunings in the tracking store, but there are none; run `medtransfer finetune` first, or "
-            "set MLFLOW_TRACKING_URI to the store that has them"
-        )
+        raise no_fine_tunings()
     robust = ROBUSTNESS in indicators or (ALL in indicators and any(pool.robustness for pool in pools))
     usable, notes = select_usable(pools, least, robust)
     scored = _read_robustness([pool for pool in usable if pool.robustness], {*tried, (default.distance, default.level)})

@@ -95,7 +95,7 @@ def add_up(works: Sequence[Work | None]) -> Work:
 
 def list_rows(chosen: StudyFile) -> list[Row]:
     """List the rows of a study; the store is read, but not made."""
-    runs = tracking.peek_runs("finetune")
+    runs = tracking.read_runs("finetune")
     groups: dict[Key, list[Planned]] = defaultdict(list)
     for part in chosen.parts:
         for one in _cells(part, runs):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from medtransfer.errors import InputError
 from medtransfer.progress import track
 from medtransfer.tracking import missed, store
-from medtransfer.tracking.query import peek_runs, read_runs
+from medtransfer.tracking.query import read_runs
 from medtransfer.tracking.rows import Plain, fits, write_plain
 from medtransfer.tracking.run_record import RunRecord
 from medtransfer.tracking.runs import Run, closing_on_error, settle
@@ -54,7 +54,7 @@ def write_runs(stage: str, records: Sequence[RunRecord], label: str) -> int:
         StoreLost: the connection to the store is lost; runs that it has received are not written again next time.
     """
     started = {run.cell: run.started for run in missed.missed_runs(stage)}
-    if not records or not started and {record.cell for record in records} <= {run.tags[CELL] for run in peek_runs(stage, only=())}:
+    if not records or not started and {record.cell for record in records} <= {run.tags[CELL] for run in read_runs(stage, only=())}:
         return 0
     client = store.connect()
     with store.one_writer(client):

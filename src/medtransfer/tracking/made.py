@@ -10,7 +10,7 @@ from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
 from medtransfer.records.finished import Finished, forget_finished, read_finished, write_finished
 from medtransfer.tracking import store
-from medtransfer.tracking.query import peek_runs, watching
+from medtransfer.tracking.query import read_runs, watching
 from medtransfer.tracking.runs import reused
 from medtransfer.tracking.tags import CELL
 
@@ -75,7 +75,7 @@ def _read(out: Path, key: str) -> Finished | None:
 
 
 def _are_stored(stage: str, cells: Collection[str]) -> bool:
-    return set(cells) <= {run.tags[CELL] for run in peek_runs(stage, only=())}
+    return set(cells) <= {run.tags[CELL] for run in read_runs(stage, only=())}
 
 
 def _pick(states: Mapping[str, str], stages: Collection[str]) -> dict[str, str]:

@@ -64,7 +64,7 @@ def watching() -> Iterator[Seen]:
 def find_finished(stage: str, cell: str) -> StoredRun | None:
     """Return the newest finished run of a cell; None if there is none or the connection to the store is lost."""
     try:
-        return next(iter(peek_runs(stage, cell)), None)
+        return next(iter(read_runs(stage, cell)), None)
     except StoreLost:
         log.warning("the tracking store does not answer any more: nothing is looked up in it, and work continues without it")
         return None
@@ -73,7 +73,7 @@ def find_finished(stage: str, cell: str) -> StoredRun | None:
 def read_runs(
     stage: str, cell: str | None = None, status: str = "FINISHED", only: Collection[str] | None = None
 ) -> list[StoredRun]:  # fmt: skip
-    """Return the runs of a stage from all experiments, newest first.
+    """Return the runs of a stage from all experiments, newest first; none, and no store is made, where there is none yet.
 
     Runs are found by the stage's tag, since those that `mlflow run` opened are in an experiment that the user named.
 
@@ -86,6 +86,8 @@ def read_runs(
     """
     for seen in _watching:
         seen.stages.add(stage)
+    if store.is_unmade():
+        return []
     if (rows := _peek_rows(stage, cell, status, only)) is not None:
         return rows
     client = store.connect()
@@ -93,9 +95,7 @@ def read_runs(
 
 
 def _peek_rows(stage: str, cell: str | None, status: str, only: Collection[str] | None) -> list[StoredRun] | None:
-    """Read runs of a database without MLflow; None where it is to be asked, since there is no store yet or it is another."""
-    if store.is_unmade():
-        return None
+    """Read runs of a database without MLflow; None where it is to be asked, since the store is another."""
     from medtransfer.tracking.sql import peek, read_run_rows
 
     rows = peek(store.store_uri(), lambda engine: read_run_rows(engine, _tags(stage, cell), status, _kept(only)))
@@ -108,11 +108,6 @@ def _tags(stage: str, cell: str | None) -> dict[str, str]:
 
 def _kept(only: Collection[str] | None) -> set[str] | None:
     return None if only is None else {*only, STAGE, CELL}
-
-
-def peek_runs(stage: str, cell: str | None = None, only: Collection[str] | None = None) -> list[StoredRun]:
-    """Return finished runs as `read_runs` does, but make no store where there is none."""
-    return [] if store.is_unmade() else read_runs(stage, cell, only=only)
 
 
 def tables(client: "MlflowClient") -> "Engine | None":

@@ -201,6 +201,11 @@ def shown(uri: str) -> str:
     return _SECRETS.sub(r"\1***", _AUTHORITY.sub(r"\1:***@", uri))
 
 
+def shown_store() -> str:
+    """Return the address of the store with its passwords hidden."""
+    return shown(store_uri())
+
+
 def experiment(client: "MlflowClient", stage: str) -> str:
     """Return the id of a stage's experiment; create it, with a description for the UI, if it does not exist.
 
@@ -266,7 +271,7 @@ def _deleted_experiments() -> list[tuple[str, str]]:
 
 
 def _deleted(experiment: str, name: str) -> InputError:
-    address = shlex.quote(shown(store_uri()))
+    address = shlex.quote(shown_store())
     return InputError(
         f"expected the experiment {name} in the tracking store, but it was deleted; bring it and its runs back with "
         f"`MLFLOW_TRACKING_URI={address} mlflow experiments restore --experiment-id {experiment}`, or remove them for "
