@@ -333,7 +333,7 @@ def timm_speed(options: Namespace, recipe: Recipe, root: Path) -> float:
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     classes = pretrain_step.CLASSES
-    model = timm.create_model("resnet50", num_classes=classes).to(device, memory_format=torch.channels_last).train()
+    model = timm.create_model("resnet50", num_classes=classes).to(device).to(memory_format=torch.channels_last).train()
     adamw = create_optimizer_v2(model, opt="adamw", lr=recipe.lr, weight_decay=recipe.weight_decay)
     loader = create_loader(
         create_dataset("", root=str(root / "train")), input_size=(3, recipe.size, recipe.size), batch_size=options.batch,

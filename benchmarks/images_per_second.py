@@ -46,7 +46,7 @@ def datasets(place: Path) -> Iterable[tuple[str, Any]]:
     ways = ("torch", "pillow") if "resampling" in inspect.signature(SourceImages).parameters else (None,)
     for name, randaugment in TRANSFORMS.items():
         for way in ways:
-            chosen = {"resampling": way} if way else {}
+            chosen: dict[str, Any] = {"resampling": way} if way else {}
             images = SourceImages(place / "pictures", "train", SIZE, train=True, randaugment=randaugment, **NORM, **chosen)
             yield f"{name}, {way or 'pillow'}", images
     for name in AUGMENTATIONS:

@@ -18,6 +18,7 @@ from argparse import ArgumentParser
 from multiprocessing import active_children
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 PICTURES, CLASSES, SHARDS = 1_281_167, 1000, 128
 SECONDS, MEMORY = 20.0, 1024  # goals: seconds to the first batch, MB of a process
@@ -67,7 +68,7 @@ def open_source(root: Path) -> dict[str, object]:
     marks.append(time.perf_counter())
     source_fingerprint(root, "classes")
     marks.append(time.perf_counter())
-    options = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "randaugment": None, "seed": 0}
+    options: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "randaugment": None, "seed": 0}
     images = [SourceImages(root, split, 64, train=split == "train", **options) for split in ("train", "val")]
     marks.append(time.perf_counter())
     batches = EpochBatches(len(images[0]), 64, seed=0, shuffle=True, drop_last=True)
@@ -76,7 +77,7 @@ def open_source(root: Path) -> dict[str, object]:
     stream = iter(loader(images[0], batches, 2, pin=False))
     next(stream)
     marks.append(time.perf_counter())
-    workers = max(own_memory(child.pid) for child in active_children())
+    workers = max(own_memory(child.pid) for child in active_children() if child.pid)
     names = ("imports", "digest of the source", "lists of pictures", "order of an epoch", "first batch")
     seconds = {name: after - before for name, before, after in zip(names, marks[:-1], marks[1:], strict=True)}
     return {"pictures": len(images[0]), "seconds": seconds, "imports": imports, "rank": peak(), "workers": workers}
@@ -113,8 +114,8 @@ def write_shards(root: Path) -> None:
             names = [f"n{number * CLASSES // count:08d}/n{number * CLASSES // count:08d}_{number}.JPEG" for number in part]
             digests = np.frombuffer(b"".join(hashlib.sha256(name.encode()).digest() for name in names), np.uint8)
             index = ShardIndex(np.array([name.encode() for name in names]), stored.offsets[which], stored.sizes[which],
-                               digests.reshape(-1, 32))  # fmt: skip
-            index.write(index_path(path), path)
+                               digests.reshape(-1, 32), stored.state)  # fmt: skip
+            index.write(index_path(path))
 
 
 def write_files(root: Path, count: int) -> None:

@@ -12,7 +12,8 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,11 @@ def write_distances(folder: Path) -> None:
     """Write the per-image distances of every epoch; their gaps widen with it."""
     rng = np.random.default_rng(0)
     for epoch in EPOCHS:
-        write_pairs(folder / f"epoch-{epoch:03d}.npz", draw_pairs(rng, IMAGES, lambda epoch=epoch: 0.6 * gain(epoch)))
+        write_pairs(folder / f"epoch-{epoch:03d}.npz", draw_pairs(rng, IMAGES, partial(_gap, epoch)))
+
+
+def _gap(epoch: int) -> float:
+    return 0.6 * gain(epoch)
 
 
 def write_first(folder: Path) -> None:
@@ -85,7 +90,7 @@ def write_first(folder: Path) -> None:
     tracking.write_runs("score", [first], "the first scores")
 
 
-def copy_run(store: sqlite3.Connection, first: str, others: list[tuple[Values, Values]]) -> None:
+def copy_run(store: sqlite3.Connection, first: str, others: Sequence[tuple[Values, Values]]) -> None:
     """Insert copies of a run into the database, each with its own params and final metrics."""
     for table in ("runs", "tags", "params", "latest_metrics", "metrics"):
         columns = [line[1] for line in store.execute(f"PRAGMA table_info({table})")]
@@ -94,7 +99,7 @@ def copy_run(store: sqlite3.Connection, first: str, others: list[tuple[Values, V
         store.executemany(insert, copy_rows(table, rows, others))
 
 
-def copy_rows(table: str, rows: list[dict[str, Any]], others: list[tuple[Values, Values]]) -> Iterator[list[Any]]:
+def copy_rows(table: str, rows: list[dict[str, Any]], others: Sequence[tuple[Values, Values]]) -> Iterator[list[Any]]:
     """Yield the rows of copies of a run in a table, each with its own params and final metrics."""
     for number, (params, metrics) in enumerate(others):
         own: Values = {"params": params, "tags": {tracking.CELL: digest(params, 16)}}.get(table, metrics)
@@ -119,7 +124,9 @@ def fill_store(folder: Path) -> None:
 def read_by_client() -> dict[str, float]:
     """Return the Dice of every fine-tuning by run, as MLflow's own client reads it."""
     client = tracking.connect()
-    experiment = client.get_experiment_by_name("medtransfer/finetune").experiment_id
+    found = client.get_experiment_by_name("medtransfer/finetune")
+    assert found is not None
+    experiment = found.experiment_id
     dice: dict[str, float] = {}
     token = None
     while True:

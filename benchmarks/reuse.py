@@ -19,7 +19,7 @@ score: {indicators: [robustness], max_images: 20}
 """
 SERIES = "checkpoints/unet-simple"
 TINY = ("--epochs", "1", "--checkpoints", "1", "--size", "32")
-REUSED = (
+REUSED: tuple[tuple[str, ...], ...] = (
     ("prepare", "--target", "sample"),
     ("pretrain", *TINY),
     ("finetune", "--epoch", "0,1", "--train-epochs", "1", "--epoch-steps", "1"),
@@ -38,7 +38,8 @@ REUSED = (
     ("report",),  # after a search, of whose winner it warns
 )
 WITHOUT_TARGET = {"pretrain", "grid", "evidence", "study", "replay", "search", "explain", "report"}
-REFUSED = tuple((command[0], "--target", "nowhere") for command in REUSED if command[0] not in WITHOUT_TARGET) + (
+AT_NOWHERE = tuple((command[0], "--target", "nowhere") for command in REUSED if command[0] not in WITHOUT_TARGET)
+REFUSED: tuple[tuple[str, ...], ...] = AT_NOWHERE + (
     ("pretrain", "--origin", "nowhere"),
     ("finetune", "--epoch", "7"),
     ("rank", "nowhere"),

@@ -66,7 +66,7 @@ def score(folder: Path, batch: int, threads: int) -> None:
     encoder = build_encoder("unet", width=8, depth=5)
     initialise(encoder, 0)
     settings = ViewSettings("train", None, 0, 1, "random", "32-true")
-    options = Options(RobustnessSetting("cosine", 0.5, -2, "frozen"), (0.0, 0.25, 0.5, 0.75, 1.0))
+    options = Options(RobustnessSetting("cosine", 0.5, -2, "frozen"), (0.0, 0.25, 0.5, 0.75, 1.0), pixels=2000)
     measured = measure(
         [Robustness()], encoder, PreparedTarget.open(folder), settings, options, contract=CONTRACT, batch_size=batch,
         device=torch.device("cpu"), autocast=nullcontext, label=folder.name,

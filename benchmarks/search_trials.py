@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import time
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -27,11 +28,16 @@ SERIES = tuple(product(("unet", "resnet50", "swin"), ("simple", "advanced")))
 GOAL = 10.0  # seconds of processors
 
 
+def _gap(rng: np.random.Generator, epoch: int) -> float:
+    """Draw how much farther the negatives are: another gap at every key."""
+    return gain(epoch) * float(rng.uniform(0, 0.6))
+
+
 def score_record(folder: Path, target: str, encoder: str, origin: str) -> tracking.RunRecord:
     """Write the distances of one pretraining on one target and describe their run."""
     for epoch in EPOCHS:
         rng = np.random.default_rng(derive_seed(target, encoder, origin, epoch))
-        pairs = draw_pairs(rng, IMAGES, lambda epoch=epoch, rng=rng: gain(epoch) * rng.uniform(0, 0.6))  # another gap at every key
+        pairs = draw_pairs(rng, IMAGES, partial(_gap, rng, epoch))
         write_pairs(folder / f"epoch-{epoch:03d}.npz", pairs)
     params = {"target": target, "data": target, "encoder": encoder, "origin": origin, "pretraining": f"{encoder}-{origin}",
               "images": IMAGES, "distance": "cosine", "margin": 0.5, "level": -2}  # fmt: skip

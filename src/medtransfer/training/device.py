@@ -6,7 +6,7 @@ needs it. Results differ from those of the contiguous layout by rounding only; t
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from medtransfer.training.fabric import (
     TorchElasticEnvironment,
 )
 
+Model = TypeVar("Model", bound=nn.Module)
 _OVERRIDING = [f"LT_{name}" for name in ("ACCELERATOR", "STRATEGY", "DEVICES", "NUM_NODES", "PRECISION")]
 
 
@@ -95,7 +96,7 @@ def launch(fabric: Fabric, devices: int) -> None:
         )
 
 
-def lay_out(model: nn.Module) -> nn.Module:
+def lay_out(model: Model) -> Model:
     """Convert a model's convolution weights to channels last, in place; values, names and shapes are unchanged.
 
     Call it before the optimiser's first step: its moments take the layout of their parameters.
