@@ -3,13 +3,13 @@
 import json
 import math
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.real_slurm import count_nodes
 
 from medtransfer import tracking
 from medtransfer.config import Params
@@ -29,22 +29,17 @@ RUNNING = "#!/bin/bash\n#SBATCH --array=0-0 --output=o\nfor _ in {1..600}; do [ 
 LAUNCHER = {"grid.launcher": "slurm", "grid.resources": {"pretrain": {"memory_gb": 2, "time": "30"}}}
 
 
-def has_slurm() -> bool:
-    """Return whether sbatch and a working controller exist."""
-    return shutil.which("sbatch") is not None and subprocess.run(["sinfo"], capture_output=True).returncode == 0
-
-
 @pytest.mark.slow
 def test_a_study_runs_on_slurm(
     study: Callable[..., Params], command: Callable[..., Any], assert_each_once: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
-    if not has_slurm():
+    if not count_nodes():
         pytest.skip("there is no Slurm here")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    study({**LAUNCHER, "grid.resources": {}})
+    study({**LAUNCHER, "grid.resources": {}, "grid.slurm": {"per_task": 4}})
     output = command().end()
-    assert "8 x finetune in 8 tasks after " in output and "8 cells done, 0 failed, 0 remaining" in output
+    assert "8 x finetune in 2 tasks after " in output and "8 cells done, 0 failed, 0 remaining" in output
     assert_each_once()
 
 

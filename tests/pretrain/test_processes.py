@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.real_slurm import count_nodes
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
@@ -228,6 +229,17 @@ def test_two_machines_train_to_the_bits_of_one_with_two_devices(undisturbed, wor
     }
     write_params(CHOSEN)  # is the same pretraining
     assert "reused" in pretrain_on_two()
+
+
+def test_slurm_trains_on_two_nodes_to_the_bits_of_one_machine_with_two_devices(undisturbed, workplace, write_params):
+    if count_nodes() < 2:
+        pytest.skip("there is no Slurm of two nodes here")
+    write_params(ON_TWO)
+    command = ["srun", "--nodes=2", "--ntasks-per-node=1", sys.executable, "-m", "medtransfer", "pretrain"]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES), "MASTER_ADDR": "127.0.0.1"}  # Slurm alone knows the nodes' names
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    assert weights(FOLDER) == weights(undisturbed / FOLDER)
 
 
 def start_machine(rank: int, port: int) -> subprocess.Popen:
