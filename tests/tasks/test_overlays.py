@@ -1,8 +1,31 @@
-"""Overlays: pixels to ignore have a colour of their own."""
+"""Overlays: image, truth and prediction side by side, and a colour of its own for pixels to ignore."""
+
+from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+from torch import Tensor
 
-from medtransfer.tasks.overlays import paint
+from medtransfer.tasks import TASKS
+from medtransfer.tasks.overlays import LEGEND, TITLE, draw_overlays, paint
+
+METRIC = TASKS["segmentation"].primary
+
+
+class Plain:
+    """Grey images, twice as wide as high, whose left half has the first label."""
+
+    images = ("folder/first.png", f"folder/{'long' * 20}.png")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
+        mask = torch.zeros(20, 40, dtype=torch.uint8)
+        mask[:, :20] = 1
+        return torch.full((20, 40, 1), 100, dtype=torch.uint8), mask, index
 
 
 def test_ignored_pixels_are_grey() -> None:
@@ -10,3 +33,17 @@ def test_ignored_pixels_are_grey() -> None:
     black, first, third, ignored = painted[0].tolist()
     assert black == [0, 0, 0] and first != third
     assert len(set(ignored)) == 1 and ignored[0] > 0  # 255 is the third colour of seven, modulo
+
+
+def test_a_row_has_image_truth_and_prediction(tmp_path: Path) -> None:
+    right = torch.zeros(1, 2, 20, 40)  # predicted: the first label in the right half
+    right[:, 0, :, :20] = right[:, 1, :, 20:] = 1
+    path = tmp_path / "overlays.png"
+    draw_overlays(path, Plain(), [{METRIC.name: 0.25}, {METRIC.name: 0.5}], METRIC, lambda _: right, ["lesion"], 6)  # type: ignore[arg-type]
+    drawn = (255 * imread(path)[..., :3]).round().astype(int)
+    height, width, _ = drawn.shape
+    assert width == 825 and height == pytest.approx(110 * (2 * (2.45 / 2 + TITLE) + LEGEND), abs=1)
+    middle = 110 * (TITLE + 2.45 / 4)  # of the first row, in pixels
+    at = [drawn[round(middle), round(825 * (column + part) / 3)].tolist() for column in range(3) for part in (0.25, 0.75)]
+    grey, label = [100, 100, 100], paint(np.full((1, 1, 3), 100, np.uint8), np.array([[1]]))[0, 0].tolist()
+    assert at == [grey, grey, label, grey, grey, label]

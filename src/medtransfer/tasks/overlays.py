@@ -17,6 +17,9 @@ from medtransfer.data.pixels import to_colours
 from medtransfer.records import IGNORE, atomic_path
 from medtransfer.tasks.contract import Metric
 
+TITLE, LEGEND = 0.25, 0.4  # inches
+LETTERS = 40  # of a name above a picture
+
 
 def draw_overlays(
     path: Path, samples: Samples, per_sample: Sequence[Mapping[str, Any]], metric: Metric, predict: Callable[[Tensor], Tensor],
@@ -35,14 +38,25 @@ def draw_overlays(
     """
     values = [row[metric.name] for row in per_sample]
     chosen = _spread(samples, values, number)
-    figure = Figure(figsize=(7.5, 2.5 * len(chosen)), layout="constrained")
-    rows = figure.subplots(len(chosen), 3, squeeze=False)
+    high, wide = samples[chosen[0]][0].shape[:2]
+    row = 2.45 * high / wide  # inches; placed by hand, since constrained layout takes most of the time of drawing
+    height = (row + TITLE) * len(chosen) + LEGEND
+    place = {
+        "left": 0.01,
+        "right": 0.99,
+        "wspace": 0.02,
+        "bottom": LEGEND / height,
+        "top": 1 - TITLE / height,
+        "hspace": TITLE / row,
+    }
+    figure = Figure(figsize=(7.5, height))
+    rows = figure.subplots(len(chosen), 3, squeeze=False, gridspec_kw=place, subplot_kw={"xticks": (), "yticks": ()})
     for axes, index in zip(rows, chosen, strict=True):
         pixels, truth, _ = samples[index]
         probabilities = predict(pixels[None])[0]  # (outputs, H, W)
         predicted = (probabilities[0] > 0.5).long() if len(probabilities) == 1 else probabilities.argmax(0)
         picture = to_colours(pixels)  # (H, W, 3)
-        titles = (samples.images[index].rsplit("/", 1)[-1], "truth", f"prediction, {metric.label} {values[index]:.3f}")
+        titles = (_shortened(samples.images[index].rsplit("/", 1)[-1]), "truth", f"prediction, {metric.label} {values[index]:.3f}")
         masks = (np.zeros_like(truth), np.asarray(truth), predicted.numpy())
         for axis, title, mask in zip(axes, titles, masks, strict=True):
             axis.imshow(paint(picture, mask))
@@ -51,9 +65,14 @@ def draw_overlays(
     handles = [Patch(color=colour_of(label), label=name) for label, name in enumerate(class_names, start=1)]
     if any((samples[index][1] == IGNORE).any() for index in chosen):
         handles.append(Patch(color=colour_of(IGNORE), label="ignored"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
+    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=8)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
+
+
+def _shortened(name: str) -> str:
+    """Leave out the begin of a name that is wider than a picture."""
+    return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"
 
 
 def _spread(samples: Samples, values: Sequence[float], number: int) -> list[int]:
