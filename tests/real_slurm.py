@@ -4,8 +4,9 @@ import shutil
 import subprocess
 
 
-def count_nodes() -> int:
-    """Count the nodes of a working Slurm; 0 without one."""
+def list_nodes() -> set[str]:
+    """Return the names of the idle nodes of a working Slurm; none without one."""
     if shutil.which("sbatch") is None:
-        return 0
-    return len(subprocess.run(["sinfo", "--noheader", "--Node"], capture_output=True, text=True).stdout.splitlines())
+        return set()
+    command = ["sinfo", "--noheader", "--Node", "--states=idle", "--format=%N"]
+    return set(subprocess.run(command, capture_output=True, text=True).stdout.split())

@@ -7,14 +7,52 @@ from pathlib import Path
 import pytest
 
 from medtransfer import study, tracking
+from medtransfer.cli import cli
 from medtransfer.config import Params
+from medtransfer.errors import InputError
 from medtransfer.score import scorer
 
+READING = {  # commands that need results of a store, and what they say without one
+    "report": "expected finished fine-tunings in the tracking store sqlite:.*mlflow.db, but it holds none",
+    "search": "expected finished fine-tunings in the tracking store sqlite:.*mlflow.db, but it holds none",
+    "search --results replay": "expected a replay of the released results in the tracking store sqlite:.*mlflow.db",
+    "explain": "expected finished fine-tunings in the tracking store sqlite:.*mlflow.db, but it holds none",
+    "explain --results replay": "expected a replay of the released results in the tracking store sqlite:.*mlflow.db",
+    "evidence export --out rows.csv": "expected finished fine-tunings in the tracking store sqlite:.*mlflow.db, but it holds none",
+    "replay": "expected --downstream",
+    "guard": "expected a checkpoint of epoch 0 in checkpoints/unet-simple",
+    "race": "expected checkpoints or weights at checkpoints/unet-simple",
+    "rank": "expected checkpoints or weights at checkpoints/unet-simple",
+    "cka": "expected checkpoints or weights at checkpoints/unet-simple",
+    "pretrain --stop-rule nowhere": "expected pretrain.stop_rule out of first-drop",
+}
 TABLES = ("dice.csv", "tis.csv", "selectors.csv", "contrasts.csv", "metrics.json", "dice_by_epoch.png")
 
 
 def tables() -> dict[str, bytes]:
     return {name: (Path("reports") / name).read_bytes() for name in TABLES}
+
+
+@pytest.mark.parametrize("words", READING)
+def test_a_refused_command_makes_no_store(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new/mlflow.db")
+    with pytest.raises(InputError, match=READING[words]):
+        cli.main(words.split(), standalone_mode=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("without", ["file", "tables", "runs"])
+def test_a_store_without_runs_is_read_as_empty(
+    without: str, workplace: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+):  # fmt: skip
+    file = workplace / "other.db"
+    if without != "file":
+        file.touch() if without == "tables" else shutil.copy(empty_store, file)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
+    assert not tracking.has_runs("finetune") and tracking.read_runs("finetune") == []
+    assert tracking.read_all_curves(["a"], ["dice"]) == {"dice": {"a": {}}}
+    assert file.exists() == (without != "file")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.real_slurm import count_nodes
+from tests.real_slurm import list_nodes
 
 from medtransfer import tracking
 from medtransfer.config import Params
@@ -34,7 +34,7 @@ def test_a_study_runs_on_slurm(
     study: Callable[..., Params], command: Callable[..., Any], assert_each_once: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
-    if not count_nodes():
+    if not list_nodes():
         pytest.skip("there is no Slurm here")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     study({**LAUNCHER, "grid.resources": {}, "grid.slurm": {"per_task": 4}})

@@ -70,14 +70,6 @@ def collect(
     return sorted(_with_labels(kept), key=lambda pool: pool.name), left_out
 
 
-def no_fine_tunings() -> InputError:
-    """Return the error of a store that holds no finished fine-tuning."""
-    return InputError(
-        f"expected finished fine-tunings in the tracking store {tracking.shown_store()}, but it holds none; run "
-        "`medtransfer finetune` first, or set MLFLOW_TRACKING_URI to the store that has them"
-    )
-
-
 PoolKey = tuple[str, ...]  # values of FIELDS and DIGESTS, and the portion
 
 

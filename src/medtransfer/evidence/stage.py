@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medtransfer.analysis.evidence_rows import own_rows
-from medtransfer.analysis.pools import no_fine_tunings
+from medtransfer.analysis.no_results import no_fine_tunings
 from medtransfer.locks import exclusive
 from medtransfer.records.evidence import EvidenceRow, import_evidence, read_evidence, write_evidence
 from medtransfer.wording import counted

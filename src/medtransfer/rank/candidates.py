@@ -103,12 +103,12 @@ def _read(text: str, params: Params) -> Iterator[Candidate]:
         raise InputError(f"expected the architecture of the weights in {path}, as {path}{AT}ARCHITECTURE, but got only the file")
     elif AT in text:
         yield _with_architecture(text, params)
-    elif is_model(text):
-        yield Candidate(text, "timm", (("timm", canonical_json({"name": text, "pretrained": True})),))
-    elif len(path.parts) > 1:
+    elif len(path.parts) > 1:  # no name of timm, whose list takes seconds to make
         raise InputError(
             f"expected checkpoints or weights at {path}, but there are none; correct it, or run `medtransfer pretrain`"
         )
+    elif is_model(text):
+        yield Candidate(text, "timm", (("timm", canonical_json({"name": text, "pretrained": True})),))
     else:
         close = ", ".join(get_close_matches(text.split(".")[0], model_names(), 3))
         similar = f"; timm has {close}" if close else ""

@@ -11,7 +11,8 @@ from medtransfer.analysis.described import Described
 from medtransfer.analysis.feature_maps import read_maps
 from medtransfer.analysis.learning import read_learning
 from medtransfer.analysis.model import Analysis, Sampling
-from medtransfer.analysis.pools import collect, no_fine_tunings
+from medtransfer.analysis.no_results import no_fine_tunings
+from medtransfer.analysis.pools import collect
 from medtransfer.analysis.similarities import read_similarities
 from medtransfer.analysis.starts import compare_starts
 from medtransfer.analysis.summary import analyse

@@ -8,8 +8,9 @@ from pathlib import Path
 from medtransfer import tracking
 from medtransfer.analysis.described import Described
 from medtransfer.analysis.judge import unjudged
+from medtransfer.analysis.no_results import no_fine_tunings
 from medtransfer.analysis.pool import Pool
-from medtransfer.analysis.pools import collect, no_fine_tunings
+from medtransfer.analysis.pools import collect
 from medtransfer.errors import InputError
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.registry import ALL

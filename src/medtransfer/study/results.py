@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtransfer import tracking
+from medtransfer.analysis.no_results import require_results
 from medtransfer.config import Params
 from medtransfer.hashing import file_sha256
 from medtransfer.progress import loading
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from medtransfer.config import Replay
 
 
-@command(*RESULTS, "report")
+@command(*RESULTS, "report", make=False)
 def report(params: Params, everything: bool = False, short: bool = False, force: bool = False) -> str:
     """Compute the tables from the tracking store, after publishing the results on disk that it lacks.
 
@@ -34,6 +35,7 @@ def report(params: Params, everything: bool = False, short: bool = False, force:
     section, setting, views, eta = params.report, robustness_of(params.score), views_of(params.score), params.race.eta
 
     def make() -> tracking.Made:
+        require_results("own")
         with loading("report"):
             from medtransfer.report.stage import run
         return run(section, setting, views, judged, eta)
@@ -43,7 +45,7 @@ def report(params: Params, everything: bool = False, short: bool = False, force:
     return texts[-1 if short else 0]
 
 
-@command(*RESULTS)
+@command(*RESULTS, make=False)
 def export_evidence(params: Params, out: Path, names: bool) -> str:
     """Export the outcomes of the tracking store, after publishing the results on disk that it lacks."""
     from medtransfer.evidence.stage import export_rows
@@ -52,7 +54,7 @@ def export_evidence(params: Params, out: Path, names: bool) -> str:
     return export_rows(out, Path(params.prepare.out), names)
 
 
-@command("search")
+@command("search", make=False)
 def search(params: Params, everything: bool = False, force: bool = False) -> str:
     """Search for the setting of robustness, and the indicator, that choose best, on own results or the paper's replayed ones.
 
@@ -67,6 +69,7 @@ def search(params: Params, everything: bool = False, force: bool = False) -> str
     judged = None if everything or section.results == "replay" else described(params)
 
     def make() -> tracking.Made:
+        require_results(section.results)
         with loading("search"):
             from medtransfer.papers.hidy2024.searchable import read_replayed
             from medtransfer.search.results import read_own
@@ -84,7 +87,7 @@ def search(params: Params, everything: bool = False, force: bool = False) -> str
     return tracking.make_of_store("search", Path(section.out), request, make, force=force)[0]
 
 
-@command(*RESULTS, "explain")
+@command(*RESULTS, "explain", make=False)
 def explain(params: Params, force: bool = False) -> str:
     """Show what goes with the test results over the checkpoints of the study, or over those of the paper's replayed results."""
     from medtransfer.score.options import robustness_of, views_of
@@ -98,6 +101,7 @@ def explain(params: Params, force: bool = False) -> str:
         records = sorted([*checkpoints.glob("*/epoch-*.json"), *prepared.glob(f"*/{TARGET_FILE}")])
 
     def make() -> tracking.Made:
+        require_results(section.results)
         with loading("explain"):
             from medtransfer.analysis.pools import collect
             from medtransfer.explain.cases import Cases, read_own
@@ -118,17 +122,25 @@ def explain(params: Params, force: bool = False) -> str:
     return tracking.make_of_store("explain", Path(section.out), request, make, force=force)[0]
 
 
-@command("replay")
+@command("replay", needs=lambda params, force=False: _check_files(params.replay))
 def replay(params: Params, force: bool = False) -> str:
     """Replay a paper: its released result files, or its claims on its printed tables."""
     return _replay_released(params, force) if params.replay.paper == "hidy" else _replay_printed(params.replay, force)
+
+
+def _check_files(section: "Replay") -> None:
+    """Refuse a replay of released results whose files are not named or do not exist."""
+    from medtransfer.papers.hidy2024.named_files import named_files
+
+    if section.paper == "hidy":
+        named_files(section)
 
 
 def _replay_released(params: Params, force: bool) -> str:
     from medtransfer.papers.hidy2024.named_files import named_files
 
     section, drawn, eta = params.replay, params.report, params.race.eta
-    files = named_files(section)  # what is missing is refused before libraries are loaded
+    files = named_files(section)
 
     def make() -> tracking.Made:
         with loading("replay"):

@@ -57,21 +57,13 @@ def prepare(params: Params, force: bool = False, keep_definition: bool = False) 
     )  # fmt: skip
 
 
-@command("pretrain")
+@command("pretrain", needs=lambda params, force=False: _check_pretrain(params))
 def pretrain(params: Params, force: bool = False) -> Path:
     """Make the checkpoints of `pretrain.encoder` and `pretrain.origin`: train, or import weights."""
     from medtransfer.pretrain.stage import kind_of, run
     from medtransfer.pretrain.start import source_of
-    from medtransfer.selectors.rules import find_stopping_rule
 
     section = params.pretrain
-    if params.study.pretraining_seeds and "pretrain@" in os.environ.get("DVC_STAGE", ""):
-        raise InputError(
-            "expected study.pretraining_seeds to be empty in a stage of DVC, whose dvc.yaml names one folder per origin, but it "
-            "lists seeds; give each an entry of pretrain.origins with its `seed` and list these in study.origins, or run "
-            "`medtransfer grid`"
-        )
-    find_stopping_rule(section.stop_rule, "pretrain.stop_rule")  # a mistake is an error also where nothing stops
     if not kind_of(section).trains:
         return run(section, None, force)
     _pretrain_parent(params)
@@ -80,6 +72,19 @@ def pretrain(params: Params, force: bool = False) -> Path:
     stopper = stopper_of(params)
     _need_samples(params, source_of(section)[1])
     return run(section, stopper, force)
+
+
+def _check_pretrain(params: Params) -> None:
+    """Refuse seeds that DVC cannot name, and a stopping rule that does not exist, also where nothing stops."""
+    from medtransfer.selectors.rules import find_stopping_rule
+
+    if params.study.pretraining_seeds and "pretrain@" in os.environ.get("DVC_STAGE", ""):
+        raise InputError(
+            "expected study.pretraining_seeds to be empty in a stage of DVC, whose dvc.yaml names one folder per origin, but it "
+            "lists seeds; give each an entry of pretrain.origins with its `seed` and list these in study.origins, or run "
+            "`medtransfer grid`"
+        )
+    find_stopping_rule(params.pretrain.stop_rule, "pretrain.stop_rule")
 
 
 def _pretrain_parent(params: Params) -> None:

@@ -18,12 +18,13 @@ R = TypeVar("R")
 RESULTS = ("pretrain", "score", "finetune")  # stages whose results on disk fill a store that lacks them
 
 
-def reach_store(params: Params, stages: "Iterable[str]") -> None:
-    """Connect to the tracking store before any work, and publish the results that it missed while it was unreachable.
+def reach_store(params: Params, stages: "Iterable[str]", make: bool = True) -> None:
+    """Find the tracking store before any work, and publish the results that it missed while it was unreachable.
 
     Args:
         params: where results on disk are.
         stages: stages that will write runs.
+        make: whether to make a store where there is none, since there will be a result for it.
 
     Raises:
         InputError: the store cannot be reached, the experiment of a stage was deleted, or the store lacks the run that
@@ -31,6 +32,8 @@ def reach_store(params: Params, stages: "Iterable[str]") -> None:
     """
     tracking.require_experiments(stages)
     tracking.require_project_run()
+    if make:
+        tracking.make_store()
     if not tracking.missed_runs():
         return
     publish(params)
@@ -54,21 +57,22 @@ def publish(params: Params) -> None:
 
 
 def command(
-    *stages: str, needs: "Callable[..., Callable[[], None]] | None" = None
+    *stages: str, needs: "Callable[..., Callable[[], None] | None] | None" = None, make: bool = True
 ) -> "Callable[[Callable[Concatenate[Params, P], R]], Callable[Concatenate[Params, P], R]]":
     """Decorate a function of params that writes runs: before it, the store is connected and missing inputs are made.
 
     Args:
         stages: stages of the runs.
         needs: takes the same arguments, refuses inputs that can neither be found nor made before the store's libraries are
-            loaded, and returns what makes the missing ones.
+            loaded, and returns what makes the missing ones, if any can be.
+        make: as for `reach_store`.
     """
 
     def decorate(function: "Callable[Concatenate[Params, P], R]") -> "Callable[Concatenate[Params, P], R]":
         @wraps(function)
         def run(params: Params, *args: P.args, **kwargs: P.kwargs) -> R:
             make_missing = needs(params, *args, **kwargs) if needs else None
-            reach_store(params, stages)
+            reach_store(params, stages, make)
             if make_missing:
                 make_missing()
             return function(params, *args, **kwargs)

@@ -94,6 +94,16 @@ def read_runs(
     return store.ask(client, lambda client: _read(client, _tags(stage, cell), status, _kept(only)))
 
 
+def has_runs(stage: str) -> bool:
+    """Return whether the store has a finished run of a stage, without reading all of them."""
+    if store.is_unmade():
+        return False
+    from medtransfer.tracking.sql import has_run, peek
+
+    found = peek(store.store_uri(), lambda engine: has_run(engine, _tags(stage, None)))
+    return bool(read_runs(stage, only=())) if found is None else found
+
+
 def _peek_rows(stage: str, cell: str | None, status: str, only: Collection[str] | None) -> list[StoredRun] | None:
     """Read runs of a database without MLflow; None where it is to be asked, since the store is another."""
     from medtransfer.tracking.sql import peek, read_run_rows
@@ -165,11 +175,12 @@ def read_all_curves(run_ids: Sequence[str], metrics: Sequence[str]) -> dict[str,
 
     Of several values at a step the latest is used, and of those logged in the same millisecond the largest, as in MLflow.
     """
-    if not store.is_unmade():
-        from medtransfer.tracking.sql import peek, read_metric_points
+    if not run_ids or store.is_unmade():
+        return {metric: {run_id: {} for run_id in run_ids} for metric in metrics}
+    from medtransfer.tracking.sql import peek, read_metric_points
 
-        if (curves := peek(store.store_uri(), lambda engine: read_metric_points(engine, run_ids, metrics))) is not None:
-            return curves
+    if (curves := peek(store.store_uri(), lambda engine: read_metric_points(engine, run_ids, metrics))) is not None:
+        return curves
     client = store.connect()
     return store.ask(client, lambda client: _read_curves(client, run_ids, metrics))
 

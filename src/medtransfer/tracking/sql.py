@@ -107,6 +107,13 @@ def read_run_rows(engine: Engine, tags: dict[str, str], status: str, only: Colle
     ]  # fmt: skip
 
 
+def has_run(engine: Engine, tags: dict[str, str], status: str = "FINISHED") -> bool:
+    """Return whether there is an active run with these tags and this status."""
+    selection, values = _selection(tags, status)
+    with engine.connect() as connection:
+        return connection.execute(text(f"SELECT 1 FROM runs r {selection} LIMIT 1"), values).first() is not None
+
+
 def _selection(tags: dict[str, str], status: str) -> tuple[str, dict[str, str]]:
     joins = " ".join(
         f"JOIN tags t{n} ON t{n}.run_uuid = r.run_uuid AND t{n}.key = :key{n} AND t{n}.value = :value{n}" for n in range(len(tags))

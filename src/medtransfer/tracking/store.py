@@ -180,6 +180,16 @@ def is_unmade() -> bool:
     return file is not None and not (file.exists() and file.stat().st_size)
 
 
+def make_store() -> None:
+    """Make the store where there is none yet.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    if is_unmade():
+        connect()
+
+
 def sqlite_uri(uri: str, file: Path) -> str:
     """Return an SQLite address with another file."""
     _, mark, options = uri.partition("?")
@@ -241,7 +251,8 @@ def _described(client: "MlflowClient", existing: "Experiment", stage: str) -> st
 def require_experiments(stages: Iterable[str]) -> None:
     """Check that no experiment of these stages was deleted, which MLflow would say only when a run is opened.
 
-    It is the first look of a command at the store, so the log that a killed process left is ended here, too.
+    It is the first look of a command at the store, so the log that a killed process left is ended here, too. No store is made where
+    there is none yet.
 
     Raises:
         InputError: one was.
@@ -255,7 +266,7 @@ def require_experiments(stages: Iterable[str]) -> None:
             end_left_log(database)
         return read_deleted_experiments(database)
 
-    deleted = None if is_unmade() else peek(store_uri(), read)
+    deleted = [] if is_unmade() else peek(store_uri(), read)
     for experiment, name in _deleted_experiments() if deleted is None else deleted:
         if name in names:
             raise _deleted(experiment, name)

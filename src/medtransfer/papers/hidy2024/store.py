@@ -7,8 +7,8 @@ from functools import cached_property
 import pandas as pd
 
 from medtransfer import tracking
+from medtransfer.analysis.no_results import no_replay
 from medtransfer.analysis.pool import Pool
-from medtransfer.errors import InputError
 from medtransfer.indicators.robustness.triplet import POOLED
 from medtransfer.tasks import TASKS
 from medtransfer.tracking import StoredRun
@@ -80,9 +80,7 @@ def read_released(downstream: str | None = None, robustness: str | None = None) 
     if downstream is None or robustness is None:
         results = [run for run in runs if run.params["kind"] == "result"]
         if not results:
-            raise InputError(
-                "expected a replay of the released results in the tracking store, but there is none; run `medtransfer replay` first"
-            )
+            raise no_replay()
         downstream, robustness = results[0].params["downstream"], results[0].params["robustness"]
     tuned = [run for run in runs if (run.params["kind"], run.params.get("file")) == ("finetune", downstream)]
     scored = [run for run in runs if (run.params["kind"], run.params.get("file")) == ("robustness", robustness)]
