@@ -49,6 +49,18 @@ REFUSED: tuple[tuple[str, ...], ...] = AT_NOWHERE + (
     ("replay",),
     ("replay", "--downstream", "nowhere.csv", "--robustness", "nowhere.csv"),
 )  # fmt: skip
+REFUSED_WITHOUT_RESULTS: tuple[tuple[str, ...], ...] = (  # in an empty folder
+    ("report",),
+    ("search",),
+    ("search", "--results", "replay"),
+    ("explain",),
+    ("evidence", "export", "--out", "evidence.csv"),
+    ("guard",),
+    ("race",),
+    ("rank",),
+    ("cka",),
+    ("pretrain", "--stop-rule", "nowhere"),
+)
 
 
 def main() -> None:
@@ -56,16 +68,16 @@ def main() -> None:
     chosen = parser(__doc__, runs=5).parse_args()
     versions = named(chosen)
     worst = 0.0
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as empty:
         Path(place, "params.yaml").write_text(PARAMS, encoding="utf-8")
         for command in REUSED:
             run(place, versions[""], command)
-        for code, commands in ((0, REUSED), (2, REFUSED)):
+        for folder, code, commands in ((place, 0, REUSED), (place, 2, REFUSED), (empty, 2, REFUSED_WITHOUT_RESULTS)):
             for command in commands:
                 times: dict[str, list[float]] = {name: [] for name in versions}
                 for _ in range(chosen.runs):
                     for name, sources in versions.items():
-                        times[name].append(run(place, sources, command, code).processors)
+                        times[name].append(run(folder, sources, command, code).processors)
                 medians = {name: statistics.median(values) for name, values in times.items()}
                 shown = ", ".join(f"{name}{seconds:.2f} s" for name, seconds in medians.items())
                 print(f"{' '.join(command)}: {shown} of processors; expected within {GOALS[code]} s", flush=True)

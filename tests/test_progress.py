@@ -45,13 +45,15 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 
 def test_a_log_gets_sparse_lines(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="medtransfer"):
-        list(track(slow(clock, 6, 10.0), "the work", 6, "batch"))
+    caplog.set_level(logging.INFO, logger="medtransfer")
+    list(track(slow(clock, 6, 10.0), "the work", 6, "batch"))
     # Every 15 s at most; none at 60 s, when the work is done.
     assert caplog.messages == ["the work: 2/6 batch, 0.1/s, 40 s left", "the work: 4/6 batch, 0.1/s, 20 s left"]
     caplog.clear()
     list(track(slow(clock, 14, 1.0), "short work", 14))
     assert caplog.messages == []
+    list(track(slow(clock, 2, 60.0), "slow work", 2, "candidates"))
+    assert caplog.messages == ["slow work: 1/2 candidates, 60 s each, 60 s left"]
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -25,7 +25,8 @@ if [ "${1:-}" = stop ]; then
   exit
 fi
 folder="$(mktemp -d)"
-trap 'sleep 2; tail -n 5 "$folder/log" "$folder"/*.log >&2; stop' EXIT # after the daemons have written their files
+exec 3>&2
+trap 'sleep 2; tail -n 5 "$folder/log" "$folder"/*.log >&3; stop' EXIT # after the daemons have written their files
 mkdir "$folder/state" "$folder/node1" "$folder/node2"
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 cores="$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)"

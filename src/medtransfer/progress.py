@@ -48,7 +48,8 @@ class Lines:
         now = time.monotonic()
         if now - self._last >= SECONDS_BETWEEN_LINES and 0 < done < total:
             rate = done / (now - self._begin)
-            log.info("%s: %d/%d %s, %.1f/s, %.0f s left", self._label, done, total, self._unit, rate, (total - done) / rate)
+            pace = f"{rate:.1f}/s" if rate >= 0.1 else f"{1 / rate:.0f} s each"
+            log.info("%s: %d/%d %s, %s, %.0f s left", self._label, done, total, self._unit, pace, (total - done) / rate)
             self._last = now
 
 

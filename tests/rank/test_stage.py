@@ -98,7 +98,8 @@ def test_each_candidate_is_one_run_with_its_values_as_metrics(ranked, tmp_path):
     assert len(tracking.read_runs("rank")) == count
 
 
-def test_what_was_measured_is_reused_and_the_rest_measured(ranked, tmp_path, monkeypatch):
+def test_what_was_measured_is_reused_and_the_rest_measured(ranked, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "medtransfer")
     measured: list[str] = []
     real = measurement.measure
     monkeypatch.setattr(measurement, "measure", lambda *a, **k: (measured.append(k["label"]), real(*a, **k))[1])
@@ -108,6 +109,9 @@ def test_what_was_measured_is_reused_and_the_rest_measured(ranked, tmp_path, mon
     assert measured == ["rank unet-simple e001"] and (tmp_path / "rank/ranking.csv").read_bytes() == first
     ranked("checkpoints/unet-simple")
     assert measured[1:] == ["rank unet-simple e000 (random)", "rank unet-simple e002"]
+    assert [text for text in caplog.messages if "replaced" in text] == [
+        f"rank: the earlier ranking in {tmp_path / 'rank'} is replaced; --out writes to another folder"
+    ]
     (record,) = (tmp_path / "rank/candidates").glob("unet-simple-e001*.json")
     record.write_text("{")  # as a killed process never leaves it
     ranked("checkpoints/unet-simple")

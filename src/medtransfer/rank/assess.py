@@ -2,7 +2,6 @@
 
 import logging
 import re
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from medtransfer.grid.scheduling import start_workers, work
 from medtransfer.grid.worker import Outcome
 from medtransfer.hashing import digest, without
 from medtransfer.indicators.registry import find_indicators
+from medtransfer.progress import Lines
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.feature_maps import has_map, map_file
@@ -147,7 +147,7 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
     workers = counted(launcher.workers, f"{section.launcher} worker")
     where = "" if isinstance(launcher, Alone) else f"; how far each is: {logs}"
     log.info("rank: %s on %s%s", counted(len(waiting), "candidate"), workers, where)
-    progress = _Progress(len(waiting))
+    progress = _Progress(len(waiting), launcher.workers)
     try:
         work(waiting, launcher, params.grid.retries, progress, set(), failed)
     finally:
@@ -157,29 +157,29 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
 
 
 class _Progress:
-    """Counts candidates, on a bar where there is a terminal."""
+    """Counts candidates, on a bar where there is a terminal, in sparse lines elsewhere."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, at_once: int) -> None:
         from tqdm import tqdm
 
         self._bar = tqdm(total=total, desc="rank", unit="candidate", dynamic_ncols=True, disable=None)
-        self._total, self._done, self._begin = total, 0, time.monotonic()
+        self._total, self._done, self._at_once, self._lines = total, 0, at_once, Lines("rank", "candidates")
 
     def finish(self, job: Measure, outcome: Outcome) -> None:
         """Count a candidate, and say how it was loaded or why it is left out."""
         self._done += 1
         self._bar.update()
-        left = self._total - self._done
-        end = f"; {left * (time.monotonic() - self._begin) / self._done:.0f} s left" if left else ""
         if outcome.status != "done":
-            log.warning("rank: %d/%d %s is left out: %s%s", self._done, self._total, job.name, outcome.reason, end)
+            log.warning("rank: %d/%d %s is left out: %s", self._done, self._total, job.name, outcome.reason)
             return
         record = RankedCandidate.read(Path(job.record))
         contract = record.input
         log.info(
-            "rank: %d/%d %s: %s; expects %d px, mean %s, std %s%s", self._done, self._total, job.name, record.audit,
-            contract["size"], contract["mean"], contract["std"], end,
+            "rank: %d/%d %s: %s; expects %d px, mean %s, std %s", self._done, self._total, job.name, record.audit,
+            contract["size"], contract["mean"], contract["std"],
         )  # fmt: skip
+        if self._bar.disable and self._done >= self._at_once:  # the first ones took as long as all that ran beside them
+            self._lines.show(self._done, self._total)
 
     def drop(self, job: Measure) -> None:
         """Do nothing: no candidate is dropped."""

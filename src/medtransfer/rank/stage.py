@@ -19,7 +19,7 @@ from medtransfer.rank.candidates import read_candidates
 from medtransfer.rank.finished import PAGE, TEXT, finish, is_finished, request_of
 from medtransfer.rank.targets import open_target
 from medtransfer.records import write_text
-from medtransfer.records.finished import forget_finished
+from medtransfer.records.finished import forget_finished, read_finished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,7 @@ def _rank(params: Params, reuse: bool) -> "Ranking | None":
         if reuse and is_finished(out, request):
             log.info("rank: %d of %d candidates are measured already; reused", len(candidates), len(candidates))
             return None
-        if (out / PAGE).exists():
+        if (out / PAGE).exists() and not (request and read_finished(out, request)):
             log.info("rank: the earlier ranking in %s is replaced; --out writes to another folder", out)
         forget_finished(out)
         with loading("rank"):

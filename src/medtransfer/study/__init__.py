@@ -14,7 +14,7 @@ from medtransfer.study.cells import (
 )
 from medtransfer.study.results import explain, export_evidence, replay, report, search
 from medtransfer.study.stages import finetune, prepare, pretrain, pretrain_apart, samples, score
-from medtransfer.study.store import RESULTS, publish, reach_store
+from medtransfer.study.store import RESULTS, reach_store
 from medtransfer.study.whole import study
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "prepare",
     "pretrain",
     "pretrain_apart",
-    "publish",
     "reach_store",
     "replay",
     "report",

@@ -1,4 +1,4 @@
-"""What a study consists of: its pretrainings, their epochs, and the cells to fine-tune."""
+"""What a study consists of: its pretrainings, their epochs and the cells to fine-tune, and the parameters of a part."""
 
 import logging
 from itertools import product

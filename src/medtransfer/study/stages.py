@@ -130,8 +130,8 @@ def pretrain_apart(params: Params) -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "params.yaml"
         file.write_text(yaml.safe_dump(params.model_dump(mode="json")), encoding="utf-8")
-        command = [sys.executable, "-m", "medtransfer", "pretrain", "--params", str(file)]
-        with subprocess.Popen(command, env=without_launcher()) as process:
+        words = [sys.executable, "-m", "medtransfer", "pretrain", "--params", str(file)]
+        with subprocess.Popen(words, env=without_launcher()) as process:
             try:
                 code = process.wait()
             except BaseException:

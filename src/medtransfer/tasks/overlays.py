@@ -17,8 +17,9 @@ from medtransfer.data.pixels import to_colours
 from medtransfer.records import IGNORE, atomic_path
 from medtransfer.tasks.contract import Metric
 
-TITLE, LEGEND = 0.25, 0.4  # inches
-LETTERS = 40  # of a name above a picture
+TITLE, LEGEND = 0.25, 0.3  # inches; of a row
+COLUMNS = 5  # of the legend
+LETTERS = 36  # of a name above a picture
 
 
 def draw_overlays(
@@ -39,13 +40,17 @@ def draw_overlays(
     values = [row[metric.name] for row in per_sample]
     chosen = _spread(samples, values, number)
     high, wide = samples[chosen[0]][0].shape[:2]
-    row = 2.45 * high / wide  # inches; placed by hand, since constrained layout takes most of the time of drawing
-    height = (row + TITLE) * len(chosen) + LEGEND
+    row = 2.45 * min(high / wide, 2)  # inches; placed by hand, since constrained layout takes most of the time of drawing
+    handles = [Patch(color=colour_of(label), label=name) for label, name in enumerate(class_names, start=1)]
+    if any((samples[index][1] == IGNORE).any() for index in chosen):
+        handles.append(Patch(color=colour_of(IGNORE), label="ignored"))
+    legend = LEGEND * (1 + (len(handles) - 1) // COLUMNS)
+    height = (row + TITLE) * len(chosen) + legend
     place = {
         "left": 0.01,
         "right": 0.99,
         "wspace": 0.02,
-        "bottom": LEGEND / height,
+        "bottom": legend / height,
         "top": 1 - TITLE / height,
         "hspace": TITLE / row,
     }
@@ -62,16 +67,13 @@ def draw_overlays(
             axis.imshow(paint(picture, mask))
             axis.set_title(title, fontsize=8)
             axis.set_axis_off()
-    handles = [Patch(color=colour_of(label), label=name) for label, name in enumerate(class_names, start=1)]
-    if any((samples[index][1] == IGNORE).any() for index in chosen):
-        handles.append(Patch(color=colour_of(IGNORE), label="ignored"))
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=8)
+    figure.legend(handles=handles, loc="lower center", ncols=min(len(handles), COLUMNS), frameon=False, fontsize=8)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
 
 
 def _shortened(name: str) -> str:
-    """Leave out the begin of a name that is wider than a picture."""
+    """Leave out the beginning of a name that is wider than a picture."""
     return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"
 
 
