@@ -230,5 +230,5 @@ def test_results_of_other_checkpoints_are_refused(explained: tuple[Params, str],
 
 
 def test_an_empty_store_is_an_error(workplace: Path, tiny_params: Callable[..., Params]) -> None:
-    with pytest.raises(InputError, match="expected .* there is none"):
+    with pytest.raises(InputError, match="expected .* it holds none"):
         study.explain(tiny_params({"explain.out": "explain"}))
