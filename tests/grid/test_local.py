@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -325,3 +327,14 @@ def test_a_stopped_grid_is_resumed(
     assert tracking.read_runs("finetune", status="RUNNING") == [] and len(tracking.read_runs("grid", status="KILLED")) == 1
     assert "8 cells done, 0 failed, 0 remaining" in command().end()
     assert_each_once()
+
+
+def test_an_interrupt_waits_for_the_start_of_a_worker_which_never_sees_it() -> None:
+    code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    reached = False
+    with pytest.raises(KeyboardInterrupt), local.without_interrupts():
+        child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        os.kill(os.getpid(), signal.SIGINT)
+        reached = True
+    assert reached and child.stdout == "True\n"
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

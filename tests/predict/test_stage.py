@@ -243,6 +243,27 @@ def test_models_are_averaged_in_any_order(
     assert "(4 were finished)" in predict(models[::-1], pictures, probabilities=True) and not counted
 
 
+def test_other_images_in_the_same_folder_are_said_and_have_no_part_in_its_tables(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, caplog: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
+    caplog.set_level("INFO", "medtransfer")
+    model = make_model()
+    predict([model], pictures)
+    for name in ("per_image.csv", "metrics.csv"):
+        (tmp_path / "out" / name).write_text("of an earlier prediction")
+    others = tmp_path / "others"
+    others.mkdir()
+    (first, *_) = sorted(pictures.iterdir())
+    Pillow.open(first).transpose(Pillow.Transpose.ROTATE_180).save(others / first.name)
+    predict([model], others)
+    assert [text for text in caplog.messages if "predict: " in text and "out" in text] == [
+        f"predict: 1 earlier prediction is replaced in {tmp_path / 'out'}",
+        f"predict: kept in {tmp_path / 'out'}, but not in its tables: 3 predictions of other images",
+    ]
+    assert {row["image"] for row in rows(tmp_path / "out/classes.csv")} == {first.stem}
+    assert not (tmp_path / "out/metrics.csv").exists() and not (tmp_path / "out/per_image.csv").exists()
+
+
 @pytest.mark.parametrize("regions", [{}, {"all": [1, 2], "one": [1]}])
 def test_reference_masks_give_all_metrics_also_of_finished_images(
     pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted, counted: list[int],

@@ -199,6 +199,7 @@ def test_stop_on_measures_what_score_measures(workplace, tiny_params, mode, metr
 def test_an_interrupted_pretraining_measures_the_same_bits(workplace, tiny_params):
     """The scores of saved checkpoints, from which the rule decides again, are those of the models in training."""
     params = tiny_params({"pretrain.stop_on": "sample", "pretrain.stop_rule": "least-rise-0.5"})
+    study.prepare(params)
     interrupted(params, stopper_of(params), 1)
     study.pretrain(params)
     resumed = newest().tags["stopped"], tracking.read_curve(newest().id, "robustness")

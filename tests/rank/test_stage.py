@@ -109,8 +109,8 @@ def test_what_was_measured_is_reused_and_the_rest_measured(ranked, tmp_path, mon
     assert measured == ["rank unet-simple e001"] and (tmp_path / "rank/ranking.csv").read_bytes() == first
     ranked("checkpoints/unet-simple")
     assert measured[1:] == ["rank unet-simple e000 (random)", "rank unet-simple e002"]
-    assert [text for text in caplog.messages if "replaced" in text] == [
-        f"rank: the earlier ranking in {tmp_path / 'rank'} is replaced; --out writes to another folder"
+    assert [text for text in caplog.messages if "replace" in text] == [
+        f"rank: this ranking will replace the earlier one in {tmp_path / 'rank'}; --out writes to another folder"
     ]
     (record,) = (tmp_path / "rank/candidates").glob("unet-simple-e001*.json")
     record.write_text("{")  # as a killed process never leaves it

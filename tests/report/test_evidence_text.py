@@ -32,6 +32,11 @@ def analysis(evidence: Evidence) -> Analysis:
             "probability 80 %); seeds needed for a difference of 0.01: acdc 7, idrid more than 1000.",
         ),
         (
+            Evidence(power=Power(6.02, {"acdc": 240.0})),
+            "With its seeds this study can distinguish no two checkpoints of a configuration by their TIS (median; probability "
+            "80 %); seeds needed for a difference of 0.01: acdc 240.",
+        ),
+        (
             Evidence(patients=Patients(3, 20, 0.62, 0.013)),
             "With other test patients (bootstrap of the 20 or more of a target) the best checkpoint would stay the best in 62.0 % "
             "of draws, and the TIS of robustness (offline) has a standard deviation of 0.013.",

@@ -147,6 +147,17 @@ def test_nothing_judged_gives_the_reasons(broken: Analysis):
     assert verdict_text.cost(nothing) == ""
 
 
+def test_fine_tunings_that_learned_nothing_are_counted(make: Make):
+    whole = make(11, 5)
+    first = whole.judged[0]
+    pool = replace(first.pool, blank=3, fine_tunings=dict.fromkeys(first.pool.outcome, "run"))
+    said = verdict_text.weaknesses(replace(whole, judged=(replace(first, pool=pool), *whole.judged[1:])))
+    assert said == [
+        f"3 fine-tunings of {len(pool.outcome)} predict no foreground in any test image: train for more epochs or at another "
+        "learning rate, and look at the labels."
+    ]
+
+
 def test_configurations_without_robustness_are_counted(make: Make):
     whole = make(11, 5)
     first = whole.judged[0]

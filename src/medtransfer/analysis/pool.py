@@ -60,6 +60,7 @@ class Pool:
         loaded: how many tensors of imported weights were loaded, where some were not; empty otherwise.
         seedless: whether the results of further seeds were left out, which are equal, as of a head that is solved for.
         blind: whether no model of any candidate predicts foreground in any test image.
+        blank: number of fine-tunings whose model predicts no foreground in any test image.
         unfit: candidates whose score is not finite or not defined for some images, by score, with the reason; it is left out.
         other_targets: number of other targets that the score `history` rests on.
         label: distinguishes pools with the same fields.
@@ -86,6 +87,7 @@ class Pool:
     loaded: str = ""
     seedless: bool = False
     blind: bool = False
+    blank: int = 0
     unfit: Mapping[str, Mapping[Key, str]] = field(default_factory=dict)
     other_targets: int = 0
     label: str = ""

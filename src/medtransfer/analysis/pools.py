@@ -220,13 +220,14 @@ def _pool(
         scored = {**scored, **{name: _only(scored.get(name, {}), tuned) for name in ("scores", "unfit")}}
     scores = scored.get("scores", {})
     candidates = tuned.union(*scores.values(), *scored.get("unfit", {}).values())
+    blank = sum(run.metrics.get(EMPTY, -1) == run.metrics.get(IMAGES) for run in runs)
     ids = [*(run.id for run in runs), *([scored["score_run"]] if scored else [])]
     return Pool(
         {name: params[name] for name in (*FIELDS, "size", "fold") if params[name]},
         {name: params[name] for name in DIGESTS}, outcome,
         candidates=tuple(sorted(candidates)), metric=_primary(runs[0].params["primary"]), runs=tuple(ids),
         validation=_validation(by_cell, runs[0].params["primary"]), fine_tunings={cell: run.id for cell, run in by_cell.items()},
-        seedless=seedless, blind=all(run.metrics.get(EMPTY, -1) == run.metrics.get(IMAGES) for run in runs),
+        seedless=seedless, blind=blank == len(runs), blank=blank,
         **{"scores": scores, **scored, **trained.get(params["pretraining"], {})},
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -206,7 +206,7 @@ class LocalLauncher:
         )  # "": a job that takes no GPU sees none
         arguments = (theirs, self.params, self._log(number), names)
         process = context.Process(target=serve, args=arguments, daemon=False)
-        with _threads(threads):
+        with _threads(threads), without_interrupts():
             process.start()
         theirs.close()  # else the pipe would stay open when the process ends
         return _Worker(process, ours, gpus, threads)
@@ -225,6 +225,20 @@ def _threads(number: int) -> Iterator[None]:
         del os.environ["OMP_NUM_THREADS"]
 
 
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Hold back Ctrl-C until the end of the block, and for good from processes that are started in it.
+
+    It reaches the whole process group, where they would answer with tracebacks while they import; the launcher stops them.
+    """
+    resource_tracker.ensure_running()  # whose start would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def serve(pipe: Connection, params: Params, log_file: Path, gpus: str | None) -> None:
     """Run jobs until the pipe closes; main function of a worker process."""
     if gpus is not None:
@@ -234,7 +248,7 @@ def serve(pipe: Connection, params: Params, log_file: Path, gpus: str | None) ->
         os.dup2(file.fileno(), sys.stderr.fileno())
     quiet_libraries()
     stop_on_sigterm()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the launcher stops its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
             job = pipe.recv()

@@ -31,7 +31,7 @@ from medtransfer.prepare.mask_values import MaskRule, read_rule
 from medtransfer.progress import track
 from medtransfer.records import BROKEN_ARRAYS, ImageRule, Prediction, read_values, write_text, write_values
 from medtransfer.records.tables import as_csv, as_markdown
-from medtransfer.wording import counted
+from medtransfer.wording import are, counted
 
 log = logging.getLogger("medtransfer")
 TABLES = ("classes.csv", "per_image.csv", "metrics.csv")  # the last two with reference masks
@@ -172,12 +172,15 @@ def _complete_all(job: Job, images: Sequence[Image], force: bool) -> list[tuple[
     Raises:
         InputError: an image or its reference mask cannot be used.
     """
-    finished, faults = [], []
+    finished, faults, replaced = [], [], 0
     for image in track(images, "predict", len(images), "images"):
+        known = _paths(job, image)[0].exists()
         try:
             finished.append(_complete(job, image, force))
+            replaced += known and not finished[-1][1]
         except InputError as error:
             faults.append(str(error))
+    _say_what_was_there(job, images, replaced)
     if not faults:
         return finished
     if len(images) == 1:
@@ -187,6 +190,16 @@ def _complete_all(job: Job, images: Sequence[Image], force: bool) -> list[tuple[
         f"{len(faults)} of {len(images)} images cannot be predicted, and the others are finished in {job.out}: mend or remove "
         f"these, and run the same command again, which then writes the tables, too: {'; '.join(faults[:FAULTS])}{rest}"
     )
+
+
+def _say_what_was_there(job: Job, images: Sequence[Image], replaced: int) -> None:
+    """Say what earlier predictions in the folder were replaced, and which stay beside those of these images."""
+    if replaced:
+        log.info("predict: %s replaced in %s", are(replaced, "earlier prediction"), job.out)
+    files = job.out / "files"
+    names = {path.relative_to(files).with_suffix("").as_posix() for path in files.rglob("*.json")}
+    if others := len(names - {image.name for image in images}):
+        log.info("predict: kept in %s, but not in its tables: %s of other images", job.out, counted(others, "prediction"))
 
 
 def _complete(job: Job, image: Image, force: bool) -> tuple[Prediction, bool]:
@@ -291,6 +304,8 @@ def _conclude(
     overlays = f"overlays are in {job.out / 'overlays'}, and " if job.section.overlays else ""
     lines.append(f"predict: {overlays}the pixels of each class are in {job.out / 'classes.csv'}")
     if not job.masks:
+        for name in TABLES[1:]:  # of earlier predictions
+            (job.out / name).unlink(missing_ok=True)
         return "\n".join(lines), {}
     metrics, table = _evaluate(job, images)
     return "\n".join([*lines, "", table]), metrics

@@ -118,7 +118,7 @@ def _rank(params: Params, reuse: bool) -> "Ranking | None":
             log.info("rank: %d of %d candidates are measured already; reused", len(candidates), len(candidates))
             return None
         if (out / PAGE).exists() and not (request and read_finished(out, request)):
-            log.info("rank: the earlier ranking in %s is replaced; --out writes to another folder", out)
+            log.info("rank: this ranking will replace the earlier one in %s; --out writes to another folder", out)
         forget_finished(out)
         with loading("rank"):
             from medtransfer.rank.assess import assess

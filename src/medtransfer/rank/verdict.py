@@ -6,6 +6,7 @@ from medtransfer.rank.imports import IMPORTS, how_to_import, timm_steps
 from medtransfer.rank.ranking import Ranking
 from medtransfer.report.format import listed
 from medtransfer.selectors.score_names import score_label
+from medtransfer.wording import counted
 
 ROBUSTNESS = "robustness"
 LEAST_RANKED = 4  # candidates whose order says anything
@@ -14,7 +15,14 @@ LEAST_BLOCKS = 3  # parts of the patients without which there are no intervals
 
 def verdict(ranking: Ranking) -> list[str]:
     """Return the verdict, one sentence or two per line: the set, what it rests on, and what to do next."""
-    return [_headline(ranking), *_random(ranking), *warnings(ranking), _next(ranking), *_imports(ranking)]
+    return [_headline(ranking), *_left_out(ranking), *_random(ranking), *warnings(ranking), _next(ranking), *_imports(ranking)]
+
+
+def _left_out(ranking: Ranking) -> list[str]:
+    """Name the candidates that could not be measured; the reasons are at the end."""
+    if not (names := list(ranking.left_out)):
+        return []
+    return [f"{counted(len(names), 'candidate')} could not be measured: {listed(names)}."]
 
 
 def warnings(ranking: Ranking) -> list[str]:
@@ -53,7 +61,8 @@ def _headline(ranking: Ranking) -> str:
     if not np.isfinite(standing.low).any():
         return f"By {label} nothing can be distinguished on {where}, since {_why_no_intervals(ranking)}: {_all(count)}."
     if count == 1:
-        return f"There is one candidate, {names[0]}: {label} {ranking.values(ranking.by)[0]:.3f} on {where}."
+        alone = "Only one candidate could be measured" if ranking.left_out else "There is one candidate"
+        return f"{alone}, {names[0]}: {label} {ranking.values(ranking.by)[0]:.3f} on {where}."
     if len(names) == 1:
         others = "the other one" if count == 2 else f"each of the {count - 1} others"
         return f"By {label} on {where}, {names[0]} scores above {others}."

@@ -44,10 +44,11 @@ def _power(power: Power, analysis: Analysis) -> str:
     seeds = ", ".join(
         f"{target} {f'more than {MOST_SEEDS}' if count >= MOST_SEEDS else f'{count:g}'}" for target, count in power.seeds.items()
     )
-    return (
-        f"With its seeds this study can distinguish two checkpoints of a configuration whose TIS differs by {power.gap:.3f} "
-        f"(median; probability {100 * POWER:g} %); seeds needed for a difference of {margin:g}: {seeds}."
-    )
+    needed = f"(median; probability {100 * POWER:g} %); seeds needed for a difference of {margin:g}: {seeds}."
+    if power.gap > 1:  # the largest difference that there can be
+        return f"With its seeds this study can distinguish no two checkpoints of a configuration by their TIS {needed}"
+    pair = f"two checkpoints of a configuration whose TIS differs by {power.gap:.3f}"
+    return f"With its seeds this study can distinguish {pair} {needed}"
 
 
 def _patients(patients: Patients, analysis: Analysis) -> str:

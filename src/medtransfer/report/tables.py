@@ -184,7 +184,7 @@ def brief(analysis: Analysis) -> str:
     rows = [
         {
             "way of choosing": s.selector.label, "mean TIS": s.mean_tis, "interval": between(s.interval), "worst": s.min_tis,
-            "epochs": s.mean_epochs, "fine-tunings": s.mean_fine_tunings, "configurations": s.pools,
+            "epochs": epochs(s.mean_epochs), "fine-tunings": epochs(s.mean_fine_tunings), "configurations": s.pools,
         }
         for s in analysis.summaries if s.selector.length is None and s not in folded(analysis)
     ]  # fmt: skip

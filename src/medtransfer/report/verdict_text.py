@@ -177,6 +177,12 @@ def weaknesses(analysis: Analysis) -> list[str]:
     texts = []
     if judged and len(judged) < len(analysis.judged):
         texts.append(f"{len(analysis.judged) - len(judged)} of {len(analysis.judged)} configurations could not be judged.")
+    if blank := sum(pool.pool.blank for pool in judged):
+        texts.append(
+            f"{counted(blank, 'fine-tuning')} of {sum(len(pool.pool.fine_tunings) for pool in judged)} "
+            f"{'predicts' if blank == 1 else 'predict'} no foreground in any test image: train for more epochs or at another "
+            "learning rate, and look at the labels."
+        )
     partial = {pool.pool.loaded for pool in judged if pool.pool.loaded}
     if partial:
         texts.append(f"Some weights were loaded in part only, and the rest is random: {'; '.join(sorted(partial))}.")
