@@ -138,8 +138,8 @@ def _of_study(
     text = f"{count} fine-tunings are not of the study that the parameters describe (they differ in {names})"
     if not kept:
         raise InputError(
-            f"expected fine-tunings by the parameters, but all {text.removeprefix(f'{count} ')}; run `medtransfer finetune "
-            "--study`, or judge everything in the store with `medtransfer report --all`"
+            f"expected fine-tunings of the study that the parameters describe, but all of the store differ in {names}; run "
+            "`medtransfer finetune --study`, or judge everything in the store with `medtransfer report --all`"
         )
     return kept, [f"{text}; `--all` judges them too"]
 

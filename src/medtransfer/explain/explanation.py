@@ -135,8 +135,8 @@ def _directions(explanation: Explanation) -> list[str]:
     count = Counter(step.relation for step in steps)
     text = (
         f"From one checkpoint to the next, robustness (level {explanation.level}) and {metric} change in the same direction in "
-        f"{same} of {len(steps)} steps; of unrelated changes about half would. In {len(seen)} of them the change of {metric} "
-        "can be distinguished from none over the seeds"
+        f"{same} of {len(steps)} steps; of unrelated changes about half would. In {len(seen) or 'none'} of them the change "
+        f"of {metric} can be told from chance over the seeds"
     )
     if not seen:
         return [f"{text}, so where the two really part cannot be said."]

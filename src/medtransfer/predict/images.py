@@ -20,6 +20,7 @@ from medtransfer.prepare.picture_files import read_header, read_image, read_stor
 from medtransfer.prepare.readers.contract import match_group
 from medtransfer.prepare.shared_scaling import SharedScaling
 from medtransfer.records import ImageRule
+from medtransfer.wording import are
 
 log = logging.getLogger("medtransfer")
 
@@ -62,7 +63,8 @@ def list_images(path: Path, mask_suffix: str = "") -> list[Image]:
     """List the images at a path, and log which files of a folder are passed over; see `find_images`."""
     images, passed_over = find_images(path, mask_suffix)
     if passed_over:
-        log.warning("predict: %d files in %s are no images, such as %s", len(passed_over), path, passed_over[0].name)
+        said = are(len(passed_over), "file")
+        log.warning("predict: %s passed over in %s, such as %s, since only images are read", said, path, passed_over[0].name)
     return images
 
 

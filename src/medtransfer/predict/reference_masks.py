@@ -108,8 +108,8 @@ def find_masks(images: Sequence[Image], path: Path, suffix: str) -> dict[str, Pa
     masks = {name: file for name, file in _list_masks(path).items() if name.endswith(suffix)}
     if missing := [image for image in images if f"{image.name}{suffix}" not in masks]:
         raise InputError(
-            f"expected a mask in {path} for every image, but {missing[0].path} has none ({len(missing)} such) named "
-            f"{missing[0].name}{suffix}; correct predict.masks or predict.mask_suffix"
+            f"expected a mask in {path} for every image, but {missing[0].path} has none named {missing[0].name}{suffix} "
+            f"({len(missing)} such); correct predict.masks (--masks) or predict.mask_suffix (--mask-suffix)"
         )
     found = {image.name: masks[f"{image.name}{suffix}"] for image in images}
     if series := [path for path in found.values() if path.is_dir()]:
