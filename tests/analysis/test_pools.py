@@ -52,7 +52,9 @@ def test_only_the_described_study_is_judged_and_the_rest_is_counted(workplace: P
 
 def test_a_store_without_the_described_study_says_so(workplace: Path) -> None:
     add_dice()
-    with pytest.raises(InputError, match="all fine-tunings are not of the study .* differ in protocol.*report --all"):
+    with pytest.raises(
+        InputError, match="of the study that the parameters describe, but all of the store differ in protocol.*report --all"
+    ):
         collect(SETTING, described=Described("prot2"))
 
 

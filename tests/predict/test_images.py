@@ -115,7 +115,7 @@ def test_a_folder_is_listed_with_all_kinds(tmp_path: Path, caplog: pytest.LogCap
     assert listed == {
         "a": (False, 1), "sub/b": (False, 1), "v": (True, 1), "ct": (True, 2), "two-1": (True, 2), "two-2": (True, 2)
     }  # fmt: skip
-    assert "1 files in" in caplog.text and "notes.txt" in caplog.text
+    assert "1 file is passed over in" in caplog.text and "notes.txt" in caplog.text
 
 
 def test_what_is_passed_over_is_said_once_also_where_masks_are_beside_images(
@@ -151,7 +151,7 @@ def test_masks_are_found_by_name(tmp_path: Path) -> None:
     a, b = list_images(tmp_path, "_gt")
     assert find_masks([a], tmp_path, "_gt") == {"a": tmp_path / "a_gt.tif"}
     assert find_masks([a], tmp_path / "b.png", "") == {"a": tmp_path / "b.png"}
-    with pytest.raises(InputError, match=r"b.png has none \(1 such\) named b_gt"):
+    with pytest.raises(InputError, match=r"b.png has none named b_gt \(1 such\)"):
         find_masks([a, b], tmp_path, "_gt")
     with pytest.raises(InputError, match="a folder of masks for 2 images"):
         find_masks([a, b], tmp_path / "a_gt.tif", "")
