@@ -59,7 +59,7 @@ def publish(params: Params) -> None:
 def command(
     *stages: str, needs: "Callable[..., Callable[[], None] | None] | None" = None, make: bool = True
 ) -> "Callable[[Callable[Concatenate[Params, P], R]], Callable[Concatenate[Params, P], R]]":
-    """Decorate a function of params that writes runs: before it, the store is connected and missing inputs are made.
+    """Decorate a function of params that writes runs: before it, the store is found and missing inputs are made.
 
     Args:
         stages: stages of the runs.
