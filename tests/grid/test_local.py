@@ -329,12 +329,22 @@ def test_a_stopped_grid_is_resumed(
     assert_each_once()
 
 
-def test_an_interrupt_waits_for_the_start_of_a_worker_which_never_sees_it() -> None:
-    code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
-    reached = False
-    with pytest.raises(KeyboardInterrupt), local.without_interrupts():
-        child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+@pytest.mark.parametrize("threads", [0, 1], ids=["one thread", "another thread"])  # which the signal may reach first
+def test_an_interrupt_waits_for_the_start_of_a_worker_which_never_sees_it(threads: int) -> None:
+    code = f"""
+import os, signal, subprocess, sys, threading, time
+from medtransfer.grid import local
+for _ in range({threads}):
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+blocked = "import signal; print('child', signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []), flush=True)"
+try:
+    with local.without_interrupts():
+        subprocess.run([sys.executable, "-c", blocked])
         os.kill(os.getpid(), signal.SIGINT)
-        reached = True
-    assert reached and child.stdout == "True\n"
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        time.sleep(0.2)
+        print("reached", flush=True)
+except KeyboardInterrupt:
+    print("interrupted", signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+"""
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert child.stdout.splitlines() == ["child True", "reached", "interrupted False"], child.stderr

@@ -19,7 +19,7 @@ from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.resources import Machine, Share, are_counted, share_of
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.worker import RETRY, Outcome, attempt
-from medtransfer.signals import stop_on_sigterm
+from medtransfer.signals import stop_on_sigterm, stops_later
 
 log = logging.getLogger("medtransfer")
 GPUS = "CUDA_VISIBLE_DEVICES"
@@ -227,16 +227,17 @@ def _threads(number: int) -> Iterator[None]:
 
 @contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Hold back Ctrl-C until the end of the block, and for good from processes that are started in it.
+    """Hold back Ctrl-C until the end of the block (see `stops_later`), and for good from processes that are started in it.
 
     It reaches the whole process group, where they would answer with tracebacks while they import; the launcher stops them.
     """
     resource_tracker.ensure_running()  # whose start would let Ctrl-C through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with stops_later():  # another thread, which does not block the signal, may receive it for this one
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def serve(pipe: Connection, params: Params, log_file: Path, gpus: str | None) -> None:
