@@ -300,9 +300,6 @@ def predict(files: tuple[Path, ...], debug: bool, force: bool, more: tuple[str, 
     if more:
         given["predict.model"] = [*given.get("predict.model", []), *more]
     params = load(files, given)
-    from medtransfer.predict.folders import read_models
-
-    read_models([Path(folder) for folder in params.predict.model])  # a wrong folder is refused before libraries are loaded
     from medtransfer.predict.stage import run
 
     click.echo(run(params.predict, Path(params.pretrain.out), force))

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -203,6 +205,22 @@ def test_an_interrupted_prediction_is_resumed_and_a_finished_one_reused(
     assert len(counted) == 5
     predict([model], pictures, force=True)
     assert len(counted) == 9 and contents(tmp_path / "out") == expected
+
+
+def test_finished_images_and_wrong_masks_load_nothing_heavy(
+    pictures: Path, tmp_path: Path, make_model: Callable[..., Path], predict: Predicted
+) -> None:  # fmt: skip
+    model = make_model()
+    predict([model], pictures)
+    code = (
+        "import sys, medtransfer.cli as cli\n"
+        "try: cli.main()\n"
+        "finally: print(sorted({'torch', 'mlflow', 'matplotlib', 'timm'} & set(sys.modules)))"
+    )
+    words = ["predict", str(model), "--images", str(pictures), "--out", str(tmp_path / "out"), "--accelerator", "cpu"]
+    for more, status, said in (([], 0, "(4 were finished)"), (["--masks", "nowhere"], 2, "at nowhere, but it does not exist")):
+        done = subprocess.run([sys.executable, "-c", code, *words, *more], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (status, "[]") and said in done.stdout + done.stderr
 
 
 def test_a_broken_picture_keeps_none_of_the_others_from_being_predicted(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Format(Protocol):
-    """A format; its module imports the libraries of the format inside its methods.
+    """A format; its module imports PyTorch and the libraries of the format inside its methods, since a finished export needs none.
 
     Attributes:
         file: what other programs open, below the export's folder; `.` for the folder itself.

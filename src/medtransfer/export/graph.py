@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +9,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from medtransfer.data.pixels import normalise, to_images
+from medtransfer.export.interface import PIXELS
 from medtransfer.predict.model import Model
 from medtransfer.records import ModelInfo
 
-PIXELS, PROBABILITIES = "pixels", "probabilities"  # names of input and output
 BATCHES = (1, 2, 3)  # sizes of the batches that an export is compared on
 
 
@@ -33,20 +32,6 @@ class Graph(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the probabilities float32 (N, outputs, H, W), or (N, classes), of pixels uint8 (N, H, W, C)."""
         return self.probabilities(self.network((to_images(pixels) - self.mean) / self.std))
-
-
-def graph_interface(info: ModelInfo) -> dict[str, dict[str, Any]]:
-    """Describe input and output of the graph."""
-    outputs = len(info.classes) + (not info.thresholds and not info.of_images)
-    scaled = "resized to the input and scaled to 0-255 by image_rule; mean and std are applied inside"
-    meaning = "probability of the class" if info.thresholds else "probabilities of background and classes, which sum to 1"
-    if info.of_images:
-        meaning = f"probabilities of {', '.join(info.classes)} in the image"
-    shape = [None, outputs] if info.of_images else [None, outputs, *info.input]
-    return {
-        "input": {"name": PIXELS, "dtype": "uint8", "shape": [None, *info.input, info.channels], "meaning": scaled},
-        "output": {"name": PROBABILITIES, "dtype": "float32", "shape": shape, "meaning": meaning},
-    }
 
 
 def trace(model: Model) -> ExportedProgram:

@@ -41,9 +41,8 @@ def run(section: Export, checkpoints: Path, force: bool = False) -> str:
     if section.model is None:
         raise InputError("expected export.model to name the folder of a fine-tuned model, but it is null; name one by --model")
     folder = Path(section.model)
-    info = read_model_info(folder)  # a wrong folder is refused before libraries are loaded
+    info = read_model_info(folder)
     form = FORMATS[section.format]
-    form.require()
     if form.registered:
         tracking.require_experiments([STAGE])
     cell = Cell(**info.cell)
@@ -89,6 +88,7 @@ def _finished(out: Path, identity: str) -> ExportInfo | None:
 
 def _export(section: Export, form: Format, folder: Path, checkpoints: Path, out: Path) -> ExportInfo:
     """Write the files and their record, all at once, after they were compared with the model."""
+    form.require()  # before libraries that take seconds are loaded
     from medtransfer.export.graph import own_rounding
     from medtransfer.predict.model import load_model
 

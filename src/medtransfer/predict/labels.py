@@ -1,13 +1,14 @@
 """Predicted labels of images as rows of a table."""
 
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from medtransfer.config import Predict
 from medtransfer.errors import InputError
 from medtransfer.records import ModelInfo
 from medtransfer.tasks.contract import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TABLE = "labels.csv"  # of all images
 
@@ -26,7 +27,7 @@ def check(section: Predict, info: ModelInfo) -> None:
         )
 
 
-def describe(probabilities: Tensor, task: Task, info: ModelInfo) -> list[dict[str, Any]]:
+def describe(probabilities: "Tensor", task: Task, info: ModelInfo) -> list[dict[str, Any]]:
     """Return one row per slice: its number, what is predicted, and the probability of every class, by name.
 
     Args:

@@ -14,7 +14,8 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import file_sha256
 from medtransfer.predict.folders import read_model_info
 from medtransfer.predict.pixels import stored_pixels
-from medtransfer.predict.windows import Plan, predict_picture, predict_whole
+from medtransfer.predict.plan import Plan
+from medtransfer.predict.windows import predict_picture, predict_whole
 from medtransfer.records import (
     MODEL_FILE,
     WEIGHTS_FILE,

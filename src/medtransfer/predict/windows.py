@@ -1,7 +1,6 @@
 """Predict a picture of any size by a network of fixed input: resize or slide, average overlaps and flips, and resize back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -11,25 +10,10 @@ from torch.nn.functional import interpolate
 
 from medtransfer.data.pixels import centre, normalise, to_images
 from medtransfer.data.resizing import inner_box, resize_image
+from medtransfer.predict.plan import AXES, Plan
 from medtransfer.records import ImageRule, ModelInfo
 
-AXES = {"horizontal": -1, "vertical": -2}  # the axis that a flip reverses
 AT_ONCE = 16  # windows that are cut before they are predicted, which bounds the memory
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a picture is predicted.
-
-    Attributes:
-        slide: whether windows slide over the picture at its own size; otherwise it is resized to the model's.
-        overlap: share of a window's side that it has in common with the next one, in [0, 1).
-        flips: axes of AXES; the predictions of all flipped copies are averaged.
-    """
-
-    slide: bool = False
-    overlap: float = 0.0
-    flips: Sequence[str] = ()
 
 
 def predict_picture(picture: np.ndarray, info: ModelInfo, predict: Callable[[Tensor], Tensor], plan: Plan) -> Tensor:

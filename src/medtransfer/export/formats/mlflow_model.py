@@ -2,17 +2,18 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 import medtransfer
 from medtransfer import tracking
-from medtransfer.export import serving
 from medtransfer.export.formats.whole_folder import WholeFolder
-from medtransfer.predict.model import Model
 from medtransfer.predict.pixels import rule_of
 from medtransfer.records import ModelInfo, scratch_folder
+
+if TYPE_CHECKING:
+    from medtransfer.predict.model import Model
 
 NEEDED = (  # packages that a prediction imports
     "huggingface-hub", "lightning-fabric", "numpy", "pillow", "pydantic", "pyyaml", "safetensors", "timm", "torch", "torchvision",
@@ -30,6 +31,8 @@ class MlflowModel:
 
     def interface(self, info: ModelInfo) -> dict[str, dict[str, Any]]:
         """Describe what the server takes and answers."""
+        from medtransfer.export import serving
+
         channels = info.channels if rule_of(info).channels is None else None  # of a volume the rule takes some of any number
         output: dict[str, Any] = {
             "dtype": "uint8", "shape": [None, None, None], "meaning": "masks: 0 is background, c the c-th class",
@@ -45,8 +48,10 @@ class MlflowModel:
             "output": output,
         }  # fmt: skip
 
-    def write(self, model: Model, folder: Path) -> None:
+    def write(self, model: "Model", folder: Path) -> None:
         """Write the MLflow model; the code of this package is copied, since no registry has it."""
+        from medtransfer.export import serving
+
         with scratch_folder(folder) as scratch:
             data = scratch / "model"
             data.mkdir()
@@ -57,8 +62,10 @@ class MlflowModel:
                 requirements=[f"{name}=={version(name).partition('+')[0]}" for name in NEEDED],  # no +cpu: it is not on PyPI
             )  # fmt: skip
 
-    def difference(self, model: Model, folder: Path) -> float:
+    def difference(self, model: "Model", folder: Path) -> float:
         """Load the MLflow model, and compare its predictions of 8-bit images."""
+        from medtransfer.export import serving
+
         images = _images(model.info)
         found = tracking.load_saved_model(folder)(images, {"values": serving.EIGHT_BIT, "output": serving.PROBABILITIES})
         return float(np.abs(found - model.predict(images.astype(np.uint8))).max())

@@ -1,12 +1,14 @@
 """An ONNX file, which ONNX Runtime and others run without PyTorch."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from medtransfer.errors import InputError
-from medtransfer.export.graph import PIXELS, PROBABILITIES, graph_difference, graph_interface, trace
-from medtransfer.predict.model import Model
+from medtransfer.export.interface import PIXELS, PROBABILITIES, graph_interface
 from medtransfer.records import ModelInfo
+
+if TYPE_CHECKING:
+    from medtransfer.predict.model import Model
 
 
 class OnnxGraph:
@@ -31,10 +33,12 @@ class OnnxGraph:
         """Describe the graph."""
         return graph_interface(info)
 
-    def write(self, model: Model, folder: Path) -> None:
+    def write(self, model: "Model", folder: Path) -> None:
         """Trace the model, convert it to one file, and let ONNX check it."""
         import onnx
         import torch
+
+        from medtransfer.export.graph import trace
 
         path = folder / self.file
         torch.onnx.export(
@@ -43,9 +47,11 @@ class OnnxGraph:
         )  # fmt: skip
         onnx.checker.check_model(path, full_check=True)
 
-    def difference(self, model: Model, folder: Path) -> float:
+    def difference(self, model: "Model", folder: Path) -> float:
         """Run the file in ONNX Runtime on the CPU, and compare its predictions."""
         from onnxruntime import InferenceSession
+
+        from medtransfer.export.graph import graph_difference
 
         session = InferenceSession(folder / self.file, providers=["CPUExecutionProvider"])
         return graph_difference(model, lambda pixels: session.run([PROBABILITIES], {PIXELS: pixels})[0])

@@ -1,13 +1,13 @@
 """A program of torch.export, which PyTorch runs without the code of the model."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-
-from medtransfer.export.graph import graph_difference, graph_interface, trace
-from medtransfer.predict.model import Model
+from medtransfer.export.interface import graph_interface
 from medtransfer.records import ModelInfo
+
+if TYPE_CHECKING:
+    from medtransfer.predict.model import Model
 
 
 class TorchProgram:
@@ -23,12 +23,20 @@ class TorchProgram:
         """Describe the graph."""
         return graph_interface(info)
 
-    def write(self, model: Model, folder: Path) -> None:
+    def write(self, model: "Model", folder: Path) -> None:
         """Trace the model and save the program."""
+        import torch
+
+        from medtransfer.export.graph import trace
+
         torch.export.save(trace(model), folder / self.file)
 
-    def difference(self, model: Model, folder: Path) -> float:
+    def difference(self, model: "Model", folder: Path) -> float:
         """Load the program, and compare its predictions."""
+        import torch
+
+        from medtransfer.export.graph import graph_difference
+
         program = torch.export.load(folder / self.file).module()
         with torch.no_grad():
             return graph_difference(model, lambda pixels: program(torch.from_numpy(pixels)).numpy())

@@ -1,0 +1,106 @@
+"""Predict an image and write its files."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medtransfer.metrics.segmentation import SegmentationEvaluation
+from medtransfer.predict import labels, outputs
+from medtransfer.predict.images import Image, Pixels, read_pixels
+from medtransfer.predict.job import Job
+from medtransfer.predict.model import Model, load_model
+from medtransfer.predict.pixels import rule_of
+from medtransfer.predict.reference_masks import read_reference
+from medtransfer.records import Prediction, write_text, write_values
+from medtransfer.records.tables import as_csv
+
+
+def load_models(job: Job, checkpoints: Path) -> list[Model]:
+    """Load the models of a job; see `load_model`."""
+    return [load_model(folder, checkpoints, job.section.accelerator, job.section.precision) for folder in job.folders]
+
+
+def predict_image(job: Job, models: Sequence[Model], image: Image, key: str) -> Prediction:
+    """Predict an image, and write its files, at last its record.
+
+    Args:
+        job: what is done.
+        models: its models.
+        image: the image.
+        key: digest of everything that its prediction depends on.
+
+    Raises:
+        InputError: the image or its reference mask cannot be used.
+    """
+    begin = time.monotonic()
+    job.record(image).unlink(missing_ok=True)
+    if job.of_images:
+        classes, written = _predict_labels(job, models, image)
+    else:
+        pixels = _read(job, image)
+        masks, written = _predict_masks(job, models, image, pixels)
+        written["mask"] = outputs.write_labels(job.out / "masks", image, pixels[0], masks)
+        if job.section.overlays:
+            written["overlay"] = outputs.write_overlay(job.out / "overlays", image, pixels[0], masks, job.classes)
+        classes = outputs.measure(masks, pixels[0], job.classes)
+    done = Prediction(
+        image=image.name, key=key, models=[[str(model.folder), model.info.key] for model in models],
+        outputs={kind: path.relative_to(job.out).as_posix() for kind, path in written.items()},
+        classes=classes, seconds=time.monotonic() - begin,
+    )  # fmt: skip
+    done.write(job.record(image))
+    return done
+
+
+def _read(job: Job, image: Image) -> list[Pixels]:
+    """Read the pixels of an image as each model's target stores them."""
+    return [
+        read_pixels(image, rule_of(info), info.channels, limits[image.name])
+        for info, limits in zip(job.infos, job.limits, strict=True)
+    ]  # fmt: skip
+
+
+def _predict_masks(
+    job: Job, models: Sequence[Model], image: Image, stored: Sequence[Pixels]
+) -> tuple[np.ndarray, dict[str, Path]]:  # fmt: skip
+    """Predict the slices of an image: labels uint8 (N, H, W), and the further files that were written."""
+    pixels = stored[0]
+    truth = read_reference(image, pixels, job.masks[image.name], job.rule) if job.masks else None
+    names = [f"{image.name}#{index}" for index in range(len(pixels.slices))]
+    size = pixels.geometry.pixel_spacing(pixels.axis) if pixels.geometry else None
+    evaluation = SegmentationEvaluation(len(job.classes), job.classes, dict.fromkeys(names, size) if size else None, job.regions)
+    task, thresholds = models[0].task, models[0].info.thresholds
+    masks, kept = [], []
+    for index in range(len(pixels.slices)):
+        probabilities = _mean(job, models, stored, index)  # (outputs, H, W)
+        masks.append(task.decide(probabilities[None], thresholds)[0].numpy())
+        if truth is not None:
+            evaluation.update(probabilities[None], torch.from_numpy(truth[index][None]), [names[index]], [image.name])
+        if job.section.probabilities:
+            kept.append(probabilities.numpy())
+    if truth is not None:
+        write_values(job.counts(image), *evaluation.state())
+    if not kept:
+        return np.stack(masks), {}
+    path = outputs.write_probabilities(job.out / "probabilities", image, pixels, np.stack(kept))
+    return np.stack(masks), {"probabilities": path}
+
+
+def _predict_labels(job: Job, models: Sequence[Model], image: Image) -> tuple[list[dict[str, Any]], dict[str, Path]]:
+    """Predict the labels of every slice of an image: a row for each, and the file that they are written to."""
+    stored = _read(job, image)
+    probabilities = torch.stack([_mean(job, models, stored, index) for index in range(len(stored[0].slices))])  # (slices, classes)
+    rows = labels.describe(probabilities, models[0].task, models[0].info)
+    path = job.out / "labels" / f"{image.name}.csv"
+    write_text(path, as_csv(rows))
+    return rows, {"labels": path}
+
+
+def _mean(job: Job, models: Sequence[Model], stored: Sequence[Pixels], index: int) -> torch.Tensor:
+    """Return the probabilities of a slice, averaged over the models."""
+    parts = [model.predict_stored(item.slices[index], job.plan) for model, item in zip(models, stored, strict=True)]
+    return torch.stack(parts).mean(0) if len(parts) > 1 else parts[0]
