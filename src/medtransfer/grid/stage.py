@@ -38,21 +38,42 @@ def run(params: Params) -> str:
         InputError: a launcher started the grid several times, or a pretraining takes several machines.
         StageError: some jobs failed; the others are done.
     """
+    jobs, reused = _look_up(params)
+    cell = _cell(params, jobs)
+    if len(reused) < len(jobs) or not tracking.reused("grid", "grid", cell, said="grid is finished (run {}): reused"):
+        summary = _run(params, jobs, reused, cell)
+    else:
+        summary = f"{counted(sum(job.kind == 'finetune' for job in jobs), 'cell')} done, 0 failed, 0 remaining"
+    kept = keep_winners(params, jobs)
+    return f"{summary}{f'; {kept}' if kept else ''}\n\nNext: medtransfer report"
+
+
+def run_and_report(params: Params, short: bool = False) -> str:
+    """Run the whole study on as many local workers as there is room for, or in this process for one; return the report.
+
+    If all jobs are finished, no library that they need is loaded. Raises as `run` does.
+    """
+    with tracking.project_run_set_aside():
+        jobs, reused = _look_up(params)
+    if len(reused) < len(jobs):
+        kind: LauncherKind = LAUNCHERS[params.grid.launcher]
+        if kind.is_single(params, params.grid.workers, jobs, params.finetune.accelerator):
+            return study.study(params, short)
+        with tracking.project_run_set_aside():
+            _run(params, jobs, reused, _cell(params, jobs))
+    keep_winners(params, jobs)
+    return study.report(params, short=short)
+
+
+def _look_up(params: Params) -> tuple[list[Job], set[Job]]:
+    """Return all jobs of the study, and those that are finished, and say how many."""
     require_processes(1, "the grid")
     study.reach_store(params, (*study.RESULTS, "grid"))
     jobs = plan(params)
     with tracking.project_run_set_aside():
         reused = find_reused(params, jobs)
-    to_do = [job for job in jobs if job not in reused]
     log.info("grid: %s", describe_reuse(jobs, reused))
-    _check_machines(params, to_do)
-    cell = _cell(params, jobs)
-    if to_do or not tracking.reused("grid", "grid", cell, said="grid is finished (run {}): reused"):
-        summary = _run(params, jobs, reused, to_do, cell)
-    else:
-        summary = f"{counted(sum(job.kind == 'finetune' for job in jobs), 'cell')} done, 0 failed, 0 remaining"
-    kept = keep_winners(params, jobs)
-    return f"{summary}{f'; {kept}' if kept else ''}\n\nNext: medtransfer report"
+    return jobs, reused
 
 
 def _check_machines(params: Params, to_do: Sequence[Job]) -> None:
@@ -65,8 +86,10 @@ def _check_machines(params: Params, to_do: Sequence[Job]) -> None:
         )
 
 
-def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], to_do: Sequence[Job], cell: str) -> str:
+def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str) -> str:
     """Run the jobs that are to do; return a summary."""
+    to_do = [job for job in jobs if job not in reused]
+    _check_machines(params, to_do)
     section, cells = params.grid, sum(job.kind == "finetune" for job in jobs)
     kind: LauncherKind = LAUNCHERS[section.launcher]
     earlier = read_earlier(params, to_do) if kind.here else {}
@@ -96,16 +119,6 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], to_do: Se
     finally:
         launcher.close()
     return summary
-
-
-def run_and_report(params: Params, short: bool = False) -> str:
-    """Run the whole study on as many local workers as there is room for, or in this process for one; return the report."""
-    kind: LauncherKind = LAUNCHERS[params.grid.launcher]
-    if kind.is_single(params, params.grid.workers, plan(params), params.finetune.accelerator):
-        return study.study(params, short)
-    with tracking.project_run_set_aside():
-        run(params)
-    return study.report(params, short=short)
 
 
 def _cell(params: Params, jobs: Sequence[Job]) -> str:

@@ -54,13 +54,34 @@ class TrainingPlan:
         if start:
             if parent_origin(section) is None:
                 name_unwatched(section, [start.path])
-            _check_architecture(recipe, start)
             recipe = recipe.continuing(start.info.input)
             if recipe.size != section.size:
                 log.info(
                     "pretrain: images of %d pixels as in %s, not of pretrain.size %d", recipe.size, start.path, section.size
                 )  # fmt: skip
         return cls(section, recipe, origin, start, stopper, force)
+
+    def check_start(self) -> None:
+        """Check that the weights to continue from are those of the recipe's encoder, with all its arguments.
+
+        Raises:
+            InputError: they are of another architecture.
+        """
+        if self.start is None:
+            return
+        import torch
+
+        from medtransfer.encoders.build import build_encoder
+
+        with torch.device("meta"):
+            encoder = build_encoder(self.recipe.build, **self.recipe.arguments)
+        info = self.start.info
+        if (encoder.name, encoder.arguments) != (info.build, info.arguments):
+            raise InputError(
+                f"expected weights of the encoder {self.recipe.encoder} ({encoder.name}, {encoder.arguments}) to continue from, "
+                f"but those of {self.start.path} are of another architecture ({info.build}, {info.arguments}); name that "
+                "encoder with --encoder, or other weights with --from"
+            )
 
     @cached_property
     def objective(self) -> "Objective":
@@ -115,19 +136,3 @@ class TrainingPlan:
             pretraining=self.checkpoints.pretraining, lineage=self.lineage, parents=self.parents,
             licence=self.start.info.licence if self.start else "",
         )  # fmt: skip
-
-
-def _check_architecture(recipe: Recipe, start: Start) -> None:
-    """Check that the weights to continue from are those of the recipe's encoder, with all its arguments."""
-    import torch
-
-    from medtransfer.encoders.build import build_encoder
-
-    with torch.device("meta"):
-        encoder = build_encoder(recipe.build, **recipe.arguments)
-    if (encoder.name, encoder.arguments) != (start.info.build, start.info.arguments):
-        raise InputError(
-            f"expected weights of the encoder {recipe.encoder} ({encoder.name}, {encoder.arguments}) to continue from, but those "
-            f"of {start.path} are of another architecture ({start.info.build}, {start.info.arguments}); name that encoder with "
-            "--encoder, or other weights with --from"
-        )

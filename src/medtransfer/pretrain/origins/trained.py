@@ -67,5 +67,6 @@ class Trained:
                     from medtransfer.pretrain.training import train
 
                     _ = plan.origin.objective
+                    plan.check_start()
                 train(plan)
         return checkpoints.path
