@@ -12,32 +12,45 @@ from versions import named, parser, run
 
 GOALS = {0: 1.5, 2: 1.0}  # seconds by exit code: reused, refused
 PARAMS = """
+pretrain: {epochs: 1, checkpoints: [1], size: 32}
 finetune: {train_epochs: 1, epoch_steps: 1}
 study: {encoders: [unet], origins: [simple], targets: [sample], modes: [full], seeds: [1], epochs: [0, 1]}
 report: {least: 0.0}
 score: {indicators: [robustness], max_images: 20}
+rank: {candidates: [checkpoints/unet-simple, random@resnet18], indicators: [robustness], max_images: 20, workers: 1}
 """
+STUDY = f"""
+about: {{what: Does it matter?, images: {{sample: 8}}, parameters: {{unet: 296136}}}}
+{PARAMS.replace("least: 0.0", "least: 0.0, out: of-study")}"""
 SERIES = "checkpoints/unet-simple"
-TINY = ("--epochs", "1", "--checkpoints", "1", "--size", "32")
+MODEL, IMAGES = (
+    "models/sample/unet-simple/e001-full-s123124",
+    "data/samples/lungs/Infection Segmentation Data/Test/Non-COVID/images",
+)
 REUSED: tuple[tuple[str, ...], ...] = (
     ("prepare", "--target", "sample"),
-    ("pretrain", *TINY),
-    ("finetune", "--epoch", "0,1", "--train-epochs", "1", "--epoch-steps", "1"),
+    ("pretrain",),
+    ("finetune", "--epoch", "0,1"),
     ("score",),
+    ("demo",),
     ("guard", "--train-epochs", "1", "--seeds", "2", "--workers", "1"),
     ("race", "--candidates", SERIES, "--workers", "1", "--budget-factor", "1"),
     ("cka", "--candidates", SERIES, "--max-images", "20"),
-    # A winner of `race` is an outcome that `rank` shows, so that it comes after it.
-    ("rank", "--candidates", f"{SERIES},random@resnet18", "--indicators", "robustness", "--max-images", "20", "--workers", "1"),
+    ("rank",),  # after a race, whose winner is an outcome that it shows
     ("grid", "--plan"),
     ("evidence", "export", "--out", "evidence.csv"),
     ("study", "--list"),
     ("replay", "--paper", "truong"),
     ("search",),
     ("explain",),
-    ("report",),  # after a search, of whose winner it warns
+    ("report",),  # after a search, of whose winner it warns, as that of a study does
+    ("study", "small.yaml"),
+    ("predict", "--model", MODEL, "--images", IMAGES),
+    *(("export", "--model", MODEL, "--format", form) for form in ("folder", "torch", "onnx")),
 )
-WITHOUT_TARGET = {"pretrain", "grid", "evidence", "study", "replay", "search", "explain", "report"}
+WITHOUT_TARGET = {
+    "pretrain", "grid", "evidence", "study", "replay", "search", "explain", "report", "predict", "export", "demo",
+}  # fmt: skip
 AT_NOWHERE = tuple((command[0], "--target", "nowhere") for command in REUSED if command[0] not in WITHOUT_TARGET)
 REFUSED: tuple[tuple[str, ...], ...] = AT_NOWHERE + (
     ("pretrain", "--origin", "nowhere"),
@@ -45,6 +58,9 @@ REFUSED: tuple[tuple[str, ...], ...] = AT_NOWHERE + (
     ("rank", "nowhere"),
     ("cka", "nowhere"),
     ("predict", "--model", "nowhere"),
+    ("predict", "--model", MODEL, "--images", "nowhere"),
+    ("predict", "--model", MODEL, "--images", IMAGES, "--masks", "nowhere"),
+    ("indicators",),
     ("export", "--model", "nowhere"),
     ("replay",),
     ("replay", "--downstream", "nowhere.csv", "--robustness", "nowhere.csv"),
@@ -70,6 +86,7 @@ def main() -> None:
     worst = 0.0
     with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as empty:
         Path(place, "params.yaml").write_text(PARAMS, encoding="utf-8")
+        Path(place, "small.yaml").write_text(STUDY, encoding="utf-8")
         for command in REUSED:
             run(place, versions[""], command)
         for folder, code, commands in ((place, 0, REUSED), (place, 2, REFUSED), (empty, 2, REFUSED_WITHOUT_RESULTS)):

@@ -522,10 +522,12 @@ def indicators(as_json: bool, debug: bool, **paths: Path | None) -> None:
 
     Every indicator below whose files are given is computed; the others are left out.
     """
-    from medtransfer.indicators import from_arrays
-    from medtransfer.indicators.array_files import read_arrays
+    from medtransfer.indicators.array_files import computable, read_arrays
 
-    values = from_arrays.compute(read_arrays(paths))
+    computable(arrays := read_arrays(paths))  # what is missing is said before PyTorch is loaded
+    from medtransfer.indicators import from_arrays
+
+    values = from_arrays.compute(arrays)
     click.echo(from_arrays.as_json(values) if as_json else from_arrays.as_table(values))
 
 

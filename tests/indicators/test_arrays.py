@@ -210,9 +210,8 @@ def test_undefined_values_are_null(compute: Compute):
 def test_too_many_samples_for_the_memory_are_flagged(compute: Compute, monkeypatch: pytest.MonkeyPatch):
     from dataclasses import replace
 
-    from medtransfer.indicators import from_arrays
-
-    monkeypatch.setattr(from_arrays, "KEYS", {key: replace(KEYS[key], most=59) for key in ("fr", "nce", "ridge_dice")})
+    for key in ("fr", "nce", "ridge_dice"):
+        monkeypatch.setitem(KEYS, key, replace(KEYS[key], most=59))
     values = compute(features=TALL, labels=LABELS, maps=MAPS, masks=MASKS)
     assert values["fr"] is None and values["flags"]["fr"] == {"too_many": 60, "undefined": 1}
     assert values["flags"]["ridge_dice"]["too_many"] == 256

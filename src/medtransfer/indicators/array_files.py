@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.errors import InputError
+from medtransfer.indicators.array_keys import KEYS, option
 from medtransfer.records import IGNORE, map_array
 
 REMEDY = "save it by numpy.save as numbers"
@@ -64,6 +65,24 @@ def read_arrays(paths: Mapping[str, Path | None]) -> Arrays:
     if {"maps", "masks"} <= arrays.values.keys():
         arrays.values["masks"] = _on_grid(arrays)
     return arrays
+
+
+def computable(arrays: Arrays) -> list[str]:
+    """Return the keys of the indicators whose arrays are given.
+
+    Raises:
+        InputError: there is none, or an array is used by none.
+    """
+    keys = [key for key, indicator in KEYS.items() if arrays.values.keys() >= set(indicator.arguments)]
+    used = {"groups", *(name for key in keys for name in KEYS[key].needs)}
+    if unused := [name for name in arrays.paths if name not in used]:
+        name = unused[0]
+        beside = dict.fromkeys(other for entry in KEYS.values() if name in entry.needs for other in entry.needs if other != name)
+        others = " or ".join(map(option, beside))
+        raise InputError(f"expected {others} beside {option(name)}, but got {arrays.paths[name]} alone; add it, or see --help")
+    if not keys:
+        raise InputError("expected --features, --probs or --maps, but got none; see --help for what each indicator needs")
+    return keys
 
 
 def _check_not_swapped(numbers: str, wholes: str, raw: Mapping[str, NDArray[Any]], paths: Mapping[str, Path]) -> None:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from medtransfer.errors import InputError
 from medtransfer.indicators.alpha import alpha
-from medtransfer.indicators.array_files import Arrays
-from medtransfer.indicators.array_keys import FUNCTIONS, KEYS, ArrayIndicator, option
+from medtransfer.indicators.array_files import Arrays, computable
+from medtransfer.indicators.array_keys import FUNCTIONS, KEYS, ArrayIndicator
 from medtransfer.indicators.ccfv import ccfv
 from medtransfer.indicators.dse import Clustering, dse
 from medtransfer.indicators.knn import knn_left_out
@@ -42,16 +42,8 @@ def compute(arrays: Arrays) -> dict[str, Any]:
     """
     values: dict[str, float | None] = {}
     flags: dict[str, Flags] = {}
-    for key, indicator in KEYS.items():
-        if arrays.values.keys() >= set(indicator.arguments):
-            values[key], flags[key] = _measure(key, indicator, arrays)
-    if unused := [name for name in arrays.paths if not any(name in KEYS[key].needs for key in values) and name != "groups"]:
-        name = unused[0]
-        beside = dict.fromkeys(other for entry in KEYS.values() if name in entry.needs for other in entry.needs if other != name)
-        others = " or ".join(map(option, beside))
-        raise InputError(f"expected {others} beside {option(name)}, but got {arrays.paths[name]} alone; add it, or see --help")
-    if not values:
-        raise InputError("expected --features, --probs or --maps, but got none; see --help for what each indicator needs")
+    for key in computable(arrays):
+        values[key], flags[key] = _measure(key, KEYS[key], arrays)
     return {**values, "flags": {key: counts for key, counts in flags.items() if counts}}
 
 

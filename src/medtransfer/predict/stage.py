@@ -45,10 +45,10 @@ def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[l
     Raises:
         InputError: a model, an image or a mask cannot be used.
     """
-    if section.images is None:
-        raise InputError("expected the images to predict in predict.images, but it is null; name them with --images")
     folders = [Path(folder) for folder in section.model]
     infos = read_models(folders)
+    if section.images is None:
+        raise InputError("expected the images to predict in predict.images, but it is null; name them with --images")
     if infos[0].of_images:
         labels.check(section, infos[0])
     rule = _mask_rule(section, infos[0].classes)
