@@ -82,6 +82,26 @@ def test_a_model_tells_how_its_encoder_was_adapted(mode: str, models: dict[str, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("images", "seen"), [("imagesTr", True), ("imagesTs", False)])
+def test_metrics_of_training_images_are_told_from_those_of_others(
+    images: str, seen: bool, models: dict[str, Path], params: Callable[..., Params], tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    values = {
+        "predict.model": [str(models["full"])], "predict.images": f"raw/{images}", "predict.accelerator": "cpu",
+        "predict.masks": f"raw/{images.replace('images', 'labels')}", "predict.out": str(tmp_path / "out"),
+        "predict.channels": ["_0000", "_0001", "_0002", "_0003"],
+    }  # fmt: skip
+    predict(params(values).predict, Path("checkpoints"), Path("data/prepared"))
+    count = len(list(Path(f"raw/{images}").glob("*_0000.nii.gz")))
+    said = f"{count} of the {count} images, such as {images[-2:]}_00{int(not seen)}, are of the training or validation samples of brain"
+    assert (said in caplog.text) == seen and ("training or validation" in caplog.text) == seen
+    caplog.clear()
+    predict(params(values).predict, Path("checkpoints"), tmp_path / "nothing")  # where the target is not, nothing is known
+    assert "training or validation" not in caplog.text
+
+
+@pytest.mark.slow
 @MODES
 def test_its_test_cases_are_predicted_from_files_of_their_channels(
     mode: str, models: dict[str, Path], params: Callable[..., Params]
@@ -91,7 +111,7 @@ def test_its_test_cases_are_predicted_from_files_of_their_channels(
         params({
             "predict.model": [str(models[mode])], "predict.images": "raw/imagesTs", "predict.masks": "raw/labelsTs",
             "predict.channels": ["_0000", "_0001", "_0002", "_0003"], "predict.out": str(out), "predict.accelerator": "cpu",
-        }).predict, Path("checkpoints"),
+        }).predict, Path("checkpoints"), Path("data/prepared"),
     )  # fmt: skip
     assert "masks of 2 volumes" in text
     assert nib.load(out / "masks/Ts_001.nii.gz").shape == (12, 10, 3)

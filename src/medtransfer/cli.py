@@ -302,7 +302,7 @@ def predict(files: tuple[Path, ...], debug: bool, force: bool, more: tuple[str, 
     params = load(files, given)
     from medtransfer.predict.stage import run
 
-    click.echo(run(params.predict, Path(params.pretrain.out), force))
+    click.echo(run(params.predict, Path(params.pretrain.out), Path(params.prepare.out), force))
 
 
 @stage(Grid)

@@ -47,7 +47,7 @@ def predict(tmp_path: Path, workplace: Path) -> Predicted:
             **options,
         }  # fmt: skip
         section: Predict = load_params([PARAMS], {f"predict.{key}": value for key, value in values.items()}).predict
-        return run(section, tmp_path / "checkpoints", force)
+        return run(section, tmp_path / "checkpoints", tmp_path / "prepared", force)
 
     return call
 

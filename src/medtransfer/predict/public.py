@@ -34,7 +34,7 @@ def predict(
     folders = [str(model)] if isinstance(model, str | Path) else [str(folder) for folder in model]
     given = {"images": str(images), "model": folders, **({"masks": str(masks)} if masks else {}), **settings}
     params = load(overrides={f"predict.{key}": value for key, value in given.items()})
-    records, _ = stage.predict(params.predict, Path(params.pretrain.out))
+    records, _ = stage.predict(params.predict, Path(params.pretrain.out), Path(params.prepare.out))
     return {
         record.image: Path(params.predict.out) / record.outputs.get("mask", record.outputs.get("labels", "")) for record in records
     }

@@ -16,6 +16,7 @@ from medtransfer.predict.job import Job
 from medtransfer.predict.pixels import rule_of
 from medtransfer.predict.publish import STAGE, publish
 from medtransfer.predict.reference_masks import find_masks, refuse_masks
+from medtransfer.predict.seen import find_seen
 from medtransfer.predict.tables import write_tables
 from medtransfer.prepare.mask_values import MaskRule, read_rule
 from medtransfer.progress import track
@@ -26,17 +27,18 @@ log = logging.getLogger("medtransfer")
 FAULTS = 10  # images that are named at most where some cannot be predicted
 
 
-def run(section: Predict, checkpoints: Path, force: bool = False) -> str:
+def run(section: Predict, checkpoints: Path, prepared: Path, force: bool = False) -> str:
     """Predict all images, and say what was done, with the metrics where there are reference masks; see `predict`."""
-    return predict(section, checkpoints, force)[1]
+    return predict(section, checkpoints, prepared, force)[1]
 
 
-def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[list[Prediction], str]:
+def predict(section: Predict, checkpoints: Path, prepared: Path, force: bool = False) -> tuple[list[Prediction], str]:
     """Predict all images, or reuse what is finished.
 
     Args:
         section: validated params.
         checkpoints: folder of all pretrainings, where encoders that were frozen are looked up.
+        prepared: folder of all prepared targets, where the training images of the models are looked up.
         force: whether to predict finished images again.
 
     Returns:
@@ -58,6 +60,11 @@ def predict(section: Predict, checkpoints: Path, force: bool = False) -> tuple[l
         refuse_masks(images, folder)
     masks = find_masks(images, Path(section.masks), suffix) if section.masks else {}
     _warn_of_layout(images, [rule_of(info) for info in infos])
+    if masks and (seen := find_seen(images, infos, prepared)):
+        log.warning(
+            "predict: %d of the %d images, such as %s, are of the training or validation samples of %s: metrics of images that a "
+            "model was trained on say nothing about new ones", len(seen), len(images), seen[0], infos[0].cell["target"],
+        )  # fmt: skip
     tracking.require_experiments([STAGE])
     models = sorted(zip(folders, infos, strict=True), key=lambda model: model[1].weights)  # so that their order does not count
     folders, infos = [folder for folder, _ in models], [info for _, info in models]
