@@ -94,7 +94,8 @@ def test_metrics_of_training_images_are_told_from_those_of_others(
     }  # fmt: skip
     predict(params(values).predict, Path("checkpoints"), Path("data/prepared"))
     count = len(list(Path(f"raw/{images}").glob("*_0000.nii.gz")))
-    said = f"{count} of the {count} images, such as {images[-2:]}_00{int(not seen)}, are of the training or validation samples of brain"
+    first = f"{images[-2:]}_00{int(not seen)}"
+    said = f"{count} of the {count} images, such as {first}, are of the training or validation samples of brain"
     assert (said in caplog.text) == seen and ("training or validation" in caplog.text) == seen
     caplog.clear()
     predict(params(values).predict, Path("checkpoints"), tmp_path / "nothing")  # where the target is not, nothing is known

@@ -15,5 +15,8 @@ def test_the_flags_of_the_reference_are_those_in_words():
 
 
 def test_flags_are_joined_with_their_counts():
-    assert in_words({"nonfinite": 3, "undefined": 1}) == "3 embeddings are not finite; it is not defined"
+    assert in_words({"nonfinite": 3, "undefined": 1}) == "3 embeddings not finite; it is not defined"
+    assert in_words({"rank_deficit": 1}) == "1 channel more than the embeddings span"
+    assert in_words({"empty_source_classes": 1000}) == "1,000 source classes without a pixel"
+    assert in_words({"perfect_fits": 1}).startswith("1 class fitted") and "{" not in in_words(dict.fromkeys(FLAGS, 2))
     assert in_words({}) == "" and in_words({"new_kind": 2}) == "new kind 2"

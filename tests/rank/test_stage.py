@@ -20,7 +20,7 @@ from medtransfer.config import Params
 from medtransfer.encoders.contract import Level
 from medtransfer.errors import InputError, StageError
 from medtransfer.hashing import digest
-from medtransfer.rank import measurement
+from medtransfer.rank import assess, measurement
 from medtransfer.rank.assess import describe_job
 from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.feature_maps import _embed
@@ -86,6 +86,18 @@ def test_checkpoints_and_controls_are_ranked_on_a_target(ranked, tmp_path):
     assert set(summary["indistinguishable"]) == {row["candidate"] for row in by if row["indistinguishable"] == "True"}
     page = (tmp_path / "rank/ranking.html").read_text()
     assert all(name in page for name in names) and page.count("<svg") >= 3
+
+
+def test_what_has_no_weights_is_left_out_before_workers_start(ranked, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "medtransfer")
+    ranked("random@test_resnet", "test_resnet.r160_in1k")
+    named = next(
+        index for index, said in enumerate(caplog.messages) if said.startswith("rank: test_resnet.r160_in1k is left out: ")
+    )
+    assert caplog.messages[named].endswith("or leave it out") and caplog.messages[named + 1].startswith("rank: 1 candidate on 1")
+    monkeypatch.setattr("medtransfer.rank.assess.start_workers", lambda *_: pytest.fail("there is nothing to measure"))
+    with pytest.raises(StageError, match="none of the 1 candidates could be measured; the first, test_resnet.r160_in1k: expected"):
+        ranked("test_resnet.r160_in1k", out="other")
 
 
 def test_each_candidate_is_one_run_with_its_values_as_metrics(ranked, tmp_path):
@@ -182,7 +194,7 @@ def test_folders_of_images_and_masks_anywhere(ranked, pictures, caplog):
 
 def test_without_masks_only_what_needs_none_is_measured_and_nothing_is_preferred(ranked, pictures, caplog):
     text = ranked("checkpoints/unet-simple", images=str(pictures / "my scans"), size=[32, 32])
-    assert "without masks, logme cannot be measured" in caplog.text
+    assert "without masks, LogME cannot be measured" in caplog.text
     assert text.startswith("Without masks nothing measured here is known to rank encoders: all 3 candidates remain.")
     assert "each taken as a patient of its own.\n" in text
     assert {row["indicator"] for row in rows(pictures)} == {"robustness"}

@@ -104,7 +104,8 @@ class TimmEncoder(Encoder):
         whole = set(network.state_dict())
         network.prune_intermediate_layers(indices, prune_norm=not plain, prune_head=True)
         self.heads = (*_classifiers(config), *sorted(whole - set(network.state_dict())))
-        self.published = cached_weights(name, config.get("hf_hub_id"), config.get("hf_hub_filename")) if pretrained else None
+        place = config.get("hf_hub_id"), config.get("hf_hub_filename")
+        self.published = cached_weights(name, *place, "set pretrained: false") if pretrained else None
 
     def reset(self, seed: int) -> bool:
         """Load the published weights, or initialise as timm does; see `Encoder.reset`."""

@@ -37,16 +37,17 @@ def published_weights(name: str) -> Path:
     if is_model(name) and name not in places:
         tags = ", ".join(other for other in places if other.startswith(f"{name.split(TAG, 1)[0]}{TAG}")) or "none"
         raise InputError(f"expected the name of published weights, but timm has no {name!r}; its weights of this model: {tags}")
-    return cached_weights(name, *places.get(name, (None, None)))
+    return cached_weights(name, *places.get(name, (None, None)), "leave it out")
 
 
-def cached_weights(name: str, repository: str | None, file: str | None) -> Path:
+def cached_weights(name: str, repository: str | None, file: str | None, otherwise: str) -> Path:
     """Return the file of a model's published weights in timm's cache.
 
     Args:
         name: name of the model, for the message.
         repository: repository of the weights on the Hugging Face hub; None where they are not published.
         file: their file; None for the usual one.
+        otherwise: what to do without them, for the message.
 
     Raises:
         InputError: it is not in the cache.
@@ -60,7 +61,7 @@ def cached_weights(name: str, repository: str | None, file: str | None) -> Path:
     remedy = f"fetch them with `hf download {repository} {file}`, or" if repository else "timm publishes none for it:"
     raise InputError(
         f"expected the published weights of the timm model {name} in its cache, but they are not there and nothing is downloaded "
-        f"here; {remedy} set pretrained: false"
+        f"here; {remedy} {otherwise}"
     )
 
 

@@ -1,46 +1,56 @@
 """What the flags of scores mean, in words."""
 
+import re
 from collections.abc import Mapping
 
-FLAGS = {  # by name; {} is the count; docs/reference/metrics.md says more
-    "nonfinite": "{} embeddings are not finite",
+from medtransfer.wording import counted
+
+FLAGS = {  # by name; {things} is their count, such as `1 class` or `2 classes`; docs/reference/metrics.md says more
+    "nonfinite": "{embedding} not finite",
     "undefined": "it is not defined",
-    "constant": "embeddings or directions do not vary ({})",
-    "zero": "{} zero vectors",
-    "zero_vectors": "{} zero vectors",
-    "empty_classes": "{} classes fill no cell of the level's grid",
-    "vanishing_classes": "{} classes lose most of their pixels on the level's grid: take a finer level",
-    "one_group_classes": "{} classes have pixels of one patient only",
-    "rank_deficit": "{} channels more than the embeddings span",
-    "perfect_fits": "{} classes are fitted perfectly, so that the value is at its limit",
+    "constant": "embeddings or directions do not vary ({time})",
+    "zero": "{zero vector}",
+    "zero_vectors": "{zero vector}",
+    "empty_classes": "{class} without a cell of the level's grid",
+    "vanishing_classes": "{class} with most pixels lost on the level's grid: take a finer level",
+    "one_group_classes": "{class} with pixels of one patient only",
+    "rank_deficit": "{channel} more than the embeddings span",
+    "perfect_fits": "{class} fitted perfectly, so that the value is at its limit",
     "saturated": "the value is at its limit",
     "fully_shrunk": "the covariance cannot be told from noise",
-    "beyond_rank": "{} eigenvalues of the range do not exist",
-    "duplicates": "{} embeddings equal another",
-    "tied_votes": "{} pixels share their last vote",
-    "tied_distances": "{} tied distances",
-    "tied_windows": "{} windows with tied distances",
-    "floored": "{} variances raised to the floor",
-    "flat": "{} embeddings do not vary over the channels",
+    "beyond_rank": "{eigenvalue} of the range beyond the rank",
+    "duplicates": "{embedding} equal to another",
+    "tied_votes": "{pixel} with a shared last vote",
+    "tied_distances": "{tied distance}",
+    "tied_windows": "{window} with tied distances",
+    "floored": "{variance} raised to the floor",
+    "flat": "{embedding} without variation over the channels",
     "not_converged": "the mixture did not converge",
     "no_source_head": "there is no source head",
-    "shared_positions": "{} pixels of the grid share each prediction of the head",
-    "empty_source_classes": "{} source classes without a pixel",
-    "many_source_classes": "{} source classes, so that fewer pixels are sampled",
+    "shared_positions": "{pixel} of the grid to each prediction of the head",
+    "empty_source_classes": "{source class} without a pixel",
+    "many_source_classes": "{source class}, so that fewer pixels are sampled",
     "few_samples": "few samples for the mixture",
     "equal_images": "all images are equal",
     "equal_views": "all views of an image are equal",
-    "missing_levels": "the encoder lacks {} levels",
-    "levels_without_pairs": "{} levels without two images of one class",
-    "collapsed_levels": "{} levels at which every class is one point",
+    "missing_levels": "{level} missing from the encoder",
+    "levels_without_pairs": "{level} without two images of one class",
+    "collapsed_levels": "{level} at which every class is one point",
     "collapsed_classes": "every class is one point",
-    "overlapping_classes": "{} pairs of classes overlap",
-    "images_without_triplets": "{} images without two classes on the grid",
+    "overlapping_classes": "{pair} of classes that overlap",
+    "images_without_triplets": "{image} without two classes on the grid",
     "few_layers": "the encoder has fewer than two layers of weights",
-    "images_without_anchors": "{} images without a boundary on the grid",
+    "images_without_anchors": "{image} without a boundary on the grid",
 }  # fmt: skip
+NOUN = re.compile(r"{(.+?)}")
 
 
 def in_words(flags: Mapping[str, int]) -> str:
     """Describe the flags of a score; empty if there are none."""
-    return "; ".join(FLAGS.get(name, name.replace("_", " ") + " {}").format(number) for name, number in flags.items())
+    return "; ".join(_in_words(name, number) for name, number in flags.items())
+
+
+def _in_words(name: str, number: int) -> str:
+    if name not in FLAGS:
+        return f"{name.replace('_', ' ')} {number}"
+    return NOUN.sub(lambda noun: counted(number, noun[1]), FLAGS[name])

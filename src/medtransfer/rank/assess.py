@@ -17,6 +17,7 @@ from medtransfer.grid.alone import Alone
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import start_workers, work
 from medtransfer.grid.worker import Outcome
+from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.hashing import digest, without
 from medtransfer.indicators.registry import find_indicators
 from medtransfer.progress import Lines
@@ -135,12 +136,16 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
         try:
             if not job.is_done(params):
                 waiting.append(job)
-        except InputError:  # its worker says so, and the others are measured
-            waiting.append(job)
-    if reused := len(jobs) - len(waiting):
+        except InputError as error:
+            if LAUNCHERS[section.launcher].here:
+                failed[job] = str(error)
+                log.warning("rank: %s is left out: %s", job.name, error)
+            else:  # the host that measures it may have the weights
+                waiting.append(job)
+    if reused := len(jobs) - len(waiting) - len(failed):
         log.info("rank: %d of %d candidates are measured already; reused", reused, len(jobs))
     if not waiting:
-        return {}
+        return {job.name: reason for job, reason in failed.items()}
     logs = Path(section.out) / "logs"
     with tracking.project_run_set_aside():
         launcher = start_workers(params, section.launcher, section.workers, waiting, params.score.accelerator, logs)

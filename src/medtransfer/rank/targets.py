@@ -17,6 +17,7 @@ from medtransfer.indicators.requirements import fits
 from medtransfer.prepare.readers.contract import list_entries, list_folders
 from medtransfer.prepare.stage import prepare
 from medtransfer.records import IMAGE_TASKS, MASKS_FILE, TARGET_FILE, PreparedTarget
+from medtransfer.selectors.score_names import score_label
 
 log = logging.getLogger("medtransfer")
 
@@ -98,7 +99,7 @@ def fitting_indicators(names: Sequence[str], target: PreparedTarget) -> list[str
     kept = [indicator.name for indicator in indicators if fits(indicator, target)]
     if left_out := [indicator.name for indicator in indicators if indicator.name not in kept]:
         labels = "labels of pixels" if target.info.task in IMAGE_TASKS else "masks"
-        log.warning("rank: without %s, %s cannot be measured", labels, ", ".join(left_out))
+        log.warning("rank: without %s, %s cannot be measured", labels, ", ".join(map(score_label, left_out)))
     if not kept:
         raise InputError(
             f"expected {MASKS_FILE} in {target.folder}, which {', '.join(left_out)} need, but there is none; add masks, or "
