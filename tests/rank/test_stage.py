@@ -91,12 +91,14 @@ def test_checkpoints_and_controls_are_ranked_on_a_target(ranked, tmp_path):
 def test_what_has_no_weights_is_left_out_before_workers_start(ranked, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "medtransfer")
     ranked("random@test_resnet", "test_resnet.r160_in1k")
-    named = next(
-        index for index, said in enumerate(caplog.messages) if said.startswith("rank: test_resnet.r160_in1k is left out: ")
+    said = [message for message in caplog.messages if message.startswith("rank: ")]
+    left_out = next(index for index, message in enumerate(said) if "is left out" in message)
+    assert said[left_out].startswith("rank: test_resnet.r160_in1k is left out: expected") and said[left_out].endswith(
+        "or leave it out"
     )
-    assert caplog.messages[named].endswith("or leave it out") and caplog.messages[named + 1].startswith("rank: 1 candidate on 1")
-    monkeypatch.setattr("medtransfer.rank.assess.start_workers", lambda *_: pytest.fail("there is nothing to measure"))
-    with pytest.raises(StageError, match="none of the 1 candidates could be measured; the first, test_resnet.r160_in1k: expected"):
+    assert said[left_out + 1].startswith("rank: 1 candidate on 1 local worker")
+    monkeypatch.setattr(assess, "start_workers", lambda *_: pytest.fail("there is nothing to measure"))
+    with pytest.raises(StageError, match="the only candidate could not be measured; test_resnet.r160_in1k: expected"):
         ranked("test_resnet.r160_in1k", out="other")
 
 

@@ -82,7 +82,8 @@ def assess(params: Params, candidates: Sequence[Candidate], target: PreparedTarg
     records = [RankedCandidate.read(Path(job.record)) for job in jobs if job.name not in left_out]
     if not records:
         name, reason = next(iter(left_out.items()))
-        raise StageError(f"none of the {len(jobs)} candidates could be measured; the first, {name}: {reason}")
+        none = "the only candidate could not" if len(jobs) == 1 else f"none of the {len(jobs)} candidates could"
+        raise StageError(f"{none} be measured; {'' if len(jobs) == 1 else 'the first, '}{name}: {reason}")
     ranking = Ranking(
         target.info.target, params.finetune.mode, records, params.rank.by if target.has_masks else None,
         params.report.confidence, params.report.draws, params.report.seed, params.race.eta, left_out,
