@@ -102,6 +102,14 @@ FAULTS = {
 }
 
 
+def test_an_interrupted_training_is_no_unreadable_result(elsewhere, caplog):
+    for path in list(FOLDER.iterdir()):
+        path.unlink()
+    (FOLDER / ".resume.safetensors").write_bytes(b"of epoch 3")
+    caplog.set_level(logging.WARNING, "medtransfer")
+    assert publish(MODELS, PREPARED) == 1 and caplog.text == ""  # the other one
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_is_unfinished_or_foreign_is_left_out_with_one_warning(name, elsewhere, caplog):
     fault, words = FAULTS[name]

@@ -27,10 +27,11 @@ def publish(models: Path, prepared: Path) -> int:
 
     Returns:
         Number of runs written. Incomplete models and those of another version are skipped with one warning for all; models
-        that a process works on are skipped without a warning.
+        that a process works on, and interrupted trainings, are skipped without a warning.
     """
     records, skipped = [], dict[Path, Exception]()
-    for folder in sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir() and not is_locked(path)):
+    folders = sorted(path for path in models.glob("*/*/[!.]*") if path.is_dir() and not is_locked(path))
+    for folder in (folder for folder in folders if any(folder.glob("[!.]*"))):  # what a training resumes from is hidden
         try:
             records.append(record_of(_read(folder / "metrics.json"), folder, prepared))
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything

@@ -110,9 +110,11 @@ def _run(params: Params, jobs: Sequence[Job], reused: Collection[Job], cell: str
             at = counted(workers, f"{section.launcher} worker")
             log.info("grid: %s and %s on %s", counted(cells, "cell"), counted(others, "other job"), at)
             log.info("grid: %s", progress.summary())
-            failed, untried = _work_in_turn(params, to_do, reused, launcher, progress)
-            progress.log_metrics()
-            progress.close()
+            try:
+                failed, untried = _work_in_turn(params, to_do, reused, launcher, progress)
+            finally:  # an interrupted run has the counts, too
+                progress.log_metrics()
+                progress.close()
             summary = progress.summary()
             if failed:
                 raise StageError(_failure(failed, untried, summary))
