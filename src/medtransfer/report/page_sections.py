@@ -183,15 +183,17 @@ def starts(analysis: Analysis) -> Markup:
         return Markup()
     few = len(analysis.starts) <= ON_VIEW
     parts = [
-        html.details(comparison.name, _start(comparison, learned), opened=few)
+        html.details(comparison.name, _start(comparison, learned, analysis.confidence), opened=few)
         for comparison, learned in zip(analysis.starts, analysis.learned, strict=True)
     ]
     text = starts_text.explain(analysis.starts, analysis.confidence, analysis.sampling.margin, analysis.reference)
     return Markup().join([html.note(text), *parts])
 
 
-def _start(comparison: StartComparison, learned: Sequence[Learning]) -> Markup:
-    table = html.table(starts_text.table_rows(comparison))
+def _start(comparison: StartComparison, learned: Sequence[Learning], confidence: float) -> Markup:
+    table = Markup().join(
+        [html.note(starts_text.verdict(comparison, confidence)), html.table(starts_text.table_rows(comparison))]
+    )  # fmt: skip
     if not learned:
         return table
     label = comparison.metric.label

@@ -7,9 +7,11 @@ from typing import Any
 from medtransfer.analysis.learning import Learning
 from medtransfer.analysis.starts import Compared, StartComparison
 from medtransfer.analysis.time_to_reach import SHARE
-from medtransfer.report.format import epochs, number, percent, probability, signed
+from medtransfer.report.format import epochs, listed, number, percent, probability, signed
+from medtransfer.wording import counted
 
 HEADING = "Initialisations compared"
+MOST_VERDICTS = 6  # targets and modes on the terminal
 Row = dict[str, Any]
 
 
@@ -34,6 +36,29 @@ def csv_rows(comparisons: Sequence[StartComparison], learned: Sequence[Sequence[
                 "reached": one and len(_reached(one)), "epochs_to_reach": one and _median(_reached(one)),
             })  # fmt: skip
     return rows
+
+
+def verdict(comparison: StartComparison, confidence: float) -> str:
+    """Say which start of a target has the highest mean, and which ones are not distinguished from it."""
+    best, *others = comparison.rows
+    text = f"{_in_sentence(best)} has the highest mean {comparison.metric.label}, {number(best.mean)}"
+    if best.unbeaten is None:
+        return f"{text}; nothing is distinguished from it, since a start has a single repetition."
+    near, lower = ([_in_sentence(row) for row in others if row.unbeaten is kept] for kept in (True, False))
+    parts = [f"not distinguished from it at {percent(1 - confidence)}: {listed(near)}"] if near else []
+    parts += [f"lower: {listed(lower)}"] if lower else []
+    return f"{'; '.join([text, *parts])}."
+
+
+def verdicts(comparisons: Sequence[StartComparison], confidence: float) -> list[str]:
+    """Return the verdict on every target, headed by its name, for the terminal; of many the first, and their number."""
+    lines = [f"{comparison.name}: {verdict(comparison, confidence)}" for comparison in comparisons[:MOST_VERDICTS]]
+    rest = len(comparisons) - len(lines)
+    return [*lines, *([f"{counted(rest, 'further comparison')} on the page."] if rest else [])]
+
+
+def _in_sentence(row: Compared) -> str:
+    return row.start.name.replace(", epoch", " at epoch")
 
 
 def table_rows(comparison: StartComparison) -> list[Row]:
@@ -89,6 +114,8 @@ def explain(comparisons: Sequence[StartComparison], confidence: float, margin: f
         f"“Best? maybe”: not distinguished from the best mean at {percent(1 - confidence)}, corrected for their number. "
         "Repetitions are seeds: they do not say what other patients would give."
     )
+    if any(">" in row.start.origin for one in comparisons for row in one.rows):
+        text += " Weights that continue from others are named by their chain, from the first source to the last."
     return f"{text} Where there are folds, they are folds of one set of images." if any(one.folds for one in comparisons) else text
 
 

@@ -162,7 +162,8 @@ def markdown(analysis: Analysis, title: str) -> str:
         text = starts_text.explain(analysis.starts, analysis.confidence, analysis.sampling.margin, analysis.reference)
         parts += [f"## {starts_text.HEADING}", text]
         for comparison, learned in zip(analysis.starts, analysis.learned, strict=True):
-            parts += [f"### {comparison.name}", as_markdown(starts_text.table_rows(comparison))]
+            parts += [f"### {comparison.name}", starts_text.verdict(comparison, analysis.confidence)]
+            parts += [as_markdown(starts_text.table_rows(comparison))]
             parts += [as_markdown(starts_text.learning_rows(learned))] if learned else []
     if rows := tis_table(analysis):
         parts += ["## TIS by configuration, with the chosen epoch", as_markdown(rows)]
@@ -188,7 +189,9 @@ def brief(analysis: Analysis) -> str:
         }
         for s in analysis.summaries if s.selector.length is None and s not in folded(analysis)
     ]  # fmt: skip
-    return "\n\n".join([*parts, *([as_markdown(rows)] if rows else []), *_further(analysis)])
+    starts = starts_text.verdicts(analysis.starts, analysis.confidence)
+    compared = ["\n".join([f"{starts_text.HEADING}:", *(f"- {line}" for line in starts)])] if starts else []
+    return "\n\n".join([*parts, *([as_markdown(rows)] if rows else []), *_further(analysis), *compared])
 
 
 def short(analysis: Analysis) -> str:

@@ -1,0 +1,48 @@
+"""The verdict on initialisations names the highest mean, and what is and is not distinguished from it."""
+
+import pytest
+
+from medtransfer.analysis.starts import Compared, Start, StartComparison
+from medtransfer.report.starts_text import explain, verdict, verdicts
+from medtransfer.tasks import TASKS
+
+
+def compared(*rows: tuple[str, float, bool | None], target: str = "heart") -> StartComparison:
+    return StartComparison(
+        target, "full", "", "", TASKS["segmentation"].primary,
+        tuple(
+            Compared(Start(f"unet {name}", "unet", name, 1, {"": {1: mean}}, ()), mean, None, None, None, None, kept)
+            for name, mean, kept in rows
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            [("a, epoch 10", 0.8, True), ("b, epoch 3", 0.79, True), ("random", 0.7, False)],
+            "unet a at epoch 10 has the highest mean Dice, 0.800; not distinguished from it at 5.0 %: unet b at epoch 3; "
+            "lower: unet random.",
+        ),
+        ([("a", 0.8, True), ("b", 0.7, False)], "unet a has the highest mean Dice, 0.800; lower: unet b."),
+        (
+            [("a", 0.8, None), ("b", 0.7, None)],
+            "unet a has the highest mean Dice, 0.800; nothing is distinguished from it, since a start has a single repetition.",
+        ),
+    ],
+)
+def test_the_best_mean_and_what_is_told_from_it(rows: list[tuple[str, float, bool | None]], said: str) -> None:
+    assert verdict(compared(*rows), 0.95) == said
+
+
+def test_of_many_targets_the_terminal_names_some() -> None:
+    rows = [("a", 0.8, True), ("b", 0.7, False)]
+    lines = verdicts([compared(*rows, target=f"t{number}") for number in range(9)], 0.95)
+    assert len(lines) == 7 and lines[0].startswith("t0, full: unet a has") and lines[-1] == "3 further comparisons on the page."
+    assert len(verdicts([compared(*rows)], 0.95)) == 1
+
+
+def test_a_chain_of_sources_is_explained_where_there_is_one() -> None:
+    for name, chained in (("supervised>chests", True), ("supervised", False)):
+        assert ("named by their chain" in explain([compared((name, 0.8, True))], 0.95, 0.01, None)) == chained
