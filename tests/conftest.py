@@ -170,6 +170,13 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path
     return tmp_path
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Make stderr a terminal; return a function that returns what it has shown."""
+    monkeypatch.setattr("_pytest.capture.CaptureIO.isatty", lambda stream: True, raising=False)  # what `capsys` puts in its place
+    return lambda: capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def shared_workplace(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
     """Work in a folder, with a tracking store, that the tests of a module share."""

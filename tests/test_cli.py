@@ -424,3 +424,30 @@ def test_faults_have_their_exit_codes(
     if isinstance(fault, Exception):
         with pytest.raises(type(fault)):
             call("report", "--debug")
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["medtransfer", "score"]
+from medtransfer.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [("medtransfer.cli", False), ("click", False), ("pydantic", False), ("medtransfer.score.stage", True)],
+)
+def test_ctrl_c_while_modules_are_imported_leaves_no_traceback(module: str, said: bool, workplace: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(module=module)], capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert (done.returncode, "medtransfer: interrupted; " in done.stderr) == (130, said)
+    assert "Traceback" not in done.stderr

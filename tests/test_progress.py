@@ -1,12 +1,14 @@
 """Progress bars on a terminal, sparse lines in a log."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from medtransfer import progress
-from medtransfer.progress import loading, track
+from medtransfer.progress import loading, status, track
+
+ERASED = "\r\x1b[2K"  # to the start of the line, and erase it
 
 
 @pytest.fixture(autouse=True)
@@ -63,5 +65,11 @@ def test_loading_is_said_on_a_terminal_and_leaves_nothing_behind(
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
     with loading("score"):
         pass
-    text = "score: loading libraries …\r\x1b[2K"  # back to the start of the line, and erase it
+    text = f"{ERASED}score: loading libraries …{ERASED}"
     assert capsys.readouterr().err == (text if terminal else "")
+
+
+def test_a_status_is_erased_after_an_error_too(terminal: Callable[[], str]) -> None:
+    with pytest.raises(ValueError), status("reading"):
+        raise ValueError
+    assert terminal() == f"{ERASED}reading …{ERASED}"

@@ -11,6 +11,7 @@ from medtransfer.environment import gc_paused
 
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 15.0
+ERASE = "\r\x1b[2K"  # to the start of the line of a terminal, and erase it
 
 log = logging.getLogger("medtransfer")
 
@@ -54,17 +55,22 @@ class Lines:
 
 
 @contextmanager
-def loading(stage: str) -> Iterator[None]:
-    """Say on a terminal, within the block, that a stage loads its libraries, which takes seconds; elsewhere say nothing."""
+def status(text: str) -> Iterator[None]:
+    """Show on a terminal, within the block, what is being done that takes seconds and cannot be counted; elsewhere say nothing."""
     if not sys.stderr.isatty():
-        with gc_paused():
-            yield
+        yield
         return
-    sys.stderr.write(f"{stage}: loading libraries …")
+    sys.stderr.write(f"{ERASE}{text} …")
     sys.stderr.flush()
     try:
-        with gc_paused():
-            yield
+        yield
     finally:
-        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.write(ERASE)
         sys.stderr.flush()
+
+
+@contextmanager
+def loading(stage: str) -> Iterator[None]:
+    """Show on a terminal, within the block, that a stage loads its libraries."""
+    with status(f"{stage}: loading libraries"), gc_paused():
+        yield

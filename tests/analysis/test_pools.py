@@ -1,5 +1,7 @@
 """Which results of a store a pool is made of: the described study, usable scores, and test patients, by hand."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -199,3 +201,13 @@ def test_a_pool_knows_what_its_weights_continue_from(workplace: Path) -> None:
     ((pool,), _) = collect(SETTING)
     assert (pool.chain, pool.parents, pool.fields["origin"]) == ("old>new", (parent,), CELL["origin"])
     assert pool.name.startswith(f"{CELL['encoder']} old>new → {CELL['target']}, ")
+
+
+def test_resampling_of_patients_shows_progress(workplace: Path, terminal: Callable[[], str]) -> None:
+    add_counts(1, 1, {"a": (80, 20, 20), "b": (20, 40, 40)}, 0.6)
+    add_counts(5, 1, {"a": (60, 40, 40), "b": (60, 0, 0)}, 0.7)
+    pools, _ = collect(SETTING)
+    terminal()
+    assert analyse(pools, [], replace(SAMPLING, patients=2)).evidence.patients is not None
+    shown = terminal()
+    assert shown.index("report:") < shown.index("report: resampling patients")

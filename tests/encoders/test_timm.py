@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medtransfer.decoders.build import build_segmenter
+from medtransfer.encoders import timm_index
 from medtransfer.encoders.build import build_encoder
 from medtransfer.encoders.contract import Encoder, Level
 from medtransfer.encoders.freezing import freeze_all_but, state_hash
@@ -243,3 +244,8 @@ def test_published_weights_come_from_the_cache(cache):
 def test_published_weights_missing_from_the_cache_are_refused(cache):
     with pytest.raises(InputError, match=r"test_convnext in its cache.*hf download timm/test_convnext\.r160_in1k"):
         build_encoder("timm", name=TINY, pretrained=True)
+
+
+def test_a_terminal_sees_that_timm_is_asked(terminal: Callable[[], str]) -> None:
+    assert "resnet18" in timm_index._ask_timm()
+    assert "timm's list of models: loading libraries …" in terminal()

@@ -1,16 +1,18 @@
 """Associations within configurations: by residuals of ranks, where robustness is a function of the epoch, and where it is not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from medtransfer.explain import page
 from medtransfer.explain.association import associate, interval_of
 from medtransfer.explain.cases import Cases
 from medtransfer.explain.explanation import Explanation, verdict
-from medtransfer.explain.quantities import CKA, ROBUSTNESS
+from medtransfer.explain.quantities import CKA, QUANTITIES, ROBUSTNESS
 from medtransfer.metrics.comparison import ClusterMean
 
 EPOCHS = (0, 1, 5, 20, 50, 100, 150, 200, 250, 300)
@@ -149,3 +151,13 @@ def test_few_checkpoints_decide_nothing(make_case: Any, epochs: tuple[int, ...])
     case = make_case(dice, {(ROBUSTNESS, -2): by_epoch(rng.random(len(epochs)), epochs)})
     text = verdict(Explanation.of(Cases((case,), -2, ()), 0.95))
     assert "cannot be said" in text or "not tested" in text
+
+
+def test_statistics_and_pictures_show_progress(make_case: Any, terminal: Callable[[], str]) -> None:
+    explanation = simulated(make_case, 0.0, 0)
+    shown = terminal()
+    assert "explain: steps" in shown and "/36" in shown, "one step of the bar per configuration"
+    assert "explain: associations" in shown and f"/{len(QUANTITIES)}" in shown, "and per quantity, here at one level"
+    page.render(replace(explanation, cases=explanation.cases[:2]))
+    shown = terminal()
+    assert "explain: drawing for the page" in shown and "/2" in shown

@@ -358,3 +358,9 @@ def test_a_study_is_ranked_on_each_target_and_judged_over_all(pretrained, tmp_pa
     assert "sample: " in text and "again: " in text and "over the targets" in text
     with pytest.raises(InputError, match="neither rank.images nor rank.target"):
         run_study(tiny_params({**chosen, "rank.target": "sample"}))
+
+
+def test_starting_workers_is_shown_on_a_terminal(ranked, terminal):
+    ranked("checkpoints/unet-simple/epoch-001.json")
+    shown = terminal()
+    assert shown.index("rank: loading libraries") < shown.index("rank: starting workers") < shown.index("1/1")

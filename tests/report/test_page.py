@@ -289,3 +289,11 @@ def test_cells_of_heat_maps_hold_the_values():
     assert [pairs.count(f">{value}<") for value in ("0.02", "0.03", "0.04")] == [1, 2, 2]  # 0.04: of a and b, and a and c
     many = similarities.show([alike(*map(str, range(13)))])
     assert ">0.02<" not in many.split("Level by level")[0] and many.count("<svg") == 1 + similarities.MOST_PAIRS
+
+
+def test_drawing_shows_progress(make: Make, terminal: Callable[[], str]):
+    analysis = make(8, 2, (0, 5, 10))
+    terminal()
+    page.render(analysis, "T")
+    shown = terminal()
+    assert "report: drawing" in shown and "/6" in shown and "/2" in shown, "six on view, two folded"

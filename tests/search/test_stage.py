@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,13 @@ def test_commands_at_once_make_one_search(planted: Any, workplace: Path):
     assert outputs[0][0] == outputs[1][0]
     (_,), children = planted.family()
     assert len(children) == len({run.params["trial"] for run in children}) == 2 * 2 * 3
+
+
+def test_reading_trying_and_drawing_show_progress(planted: Any, terminal: Callable[[], str]):
+    planted.search()
+    shown = terminal()
+    parts = ("reading the tracking store", "reading distances", "trying settings", "drawing", "best settings to the store")
+    begins = [shown.index(f"search: {part}") for part in parts]
+    assert begins == sorted(begins)
+    assert "/8" in shown[begins[2] : begins[3]], "two distances, two levels and two poolings"
+    assert "/3" in shown[begins[3] : begins[4]], "three pictures"

@@ -187,3 +187,8 @@ def test_every_experiment_of_the_reference_has_a_description() -> None:
 
     named = re.findall(r"`medtransfer/([a-z]+)`", (ROOT / "docs" / "reference" / "store.md").read_text("utf-8"))
     assert set(named) == DESCRIPTIONS.keys()
+
+
+def test_a_terminal_sees_that_mlflow_is_imported(terminal: Callable[[], str]) -> None:
+    tracking.connect()
+    assert "tracking store: loading libraries …" in terminal()

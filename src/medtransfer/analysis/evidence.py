@@ -13,6 +13,7 @@ from medtransfer.analysis.trials import seed_table
 from medtransfer.errors import InputError
 from medtransfer.metrics.comparison import ClusterMean, differences
 from medtransfer.metrics.power import detectable_gap, seeds_needed
+from medtransfer.progress import track
 from medtransfer.selectors.selectors import CONTRASTED, SELECTORS
 
 Array = NDArray[np.float64]
@@ -129,7 +130,7 @@ def _patients(pools: Sequence[Judged], sampling: Sampling) -> tuple[Patients | N
     if count > sampling.patients:
         return None, [f"Test patients were not resampled, since {count} fine-tunings are more than report.patients"]
     drawn, notes = [], []
-    for pool in pools:
+    for pool in track(pools, "report: resampling patients", len(pools), "configurations"):
         try:
             if (draws := resample_patients(pool.pool, sampling)) is not None:
                 drawn.append((pool, draws))

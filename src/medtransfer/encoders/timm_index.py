@@ -10,6 +10,7 @@ from pathlib import Path
 
 from medtransfer.environment import own_folder
 from medtransfer.errors import InputError
+from medtransfer.progress import loading
 from medtransfer.records import write_json
 from medtransfer.records.json import parse_json
 
@@ -89,8 +90,9 @@ def _read(path: Path) -> Places:
 
 
 def _ask_timm() -> Places:
-    import timm
-    from timm.models import _registry
+    with loading("timm's list of models"):
+        import timm
+        from timm.models import _registry
 
     deprecated = getattr(_registry, "_model_entrypoints", {})  # `list_models` leaves them out, though they can be made
     places: Places = {}

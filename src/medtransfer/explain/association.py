@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from medtransfer.analysis.summary import mean_over_pools
 from medtransfer.explain.cases import ByEpoch, Case
 from medtransfer.explain.quantities import QUANTITIES, ROBUSTNESS
 from medtransfer.metrics.comparison import LEAST_CLUSTERS, ClusterMean, Interval, holm
+from medtransfer.progress import track
 
 Triple = tuple[float, float, float | None]
 RESIDUE = 1e-9  # differences of ranks up to this are rounding
@@ -90,7 +92,9 @@ def interval_of(mean: ClusterMean | None, confidence: float) -> Interval | None:
 def associate(cases: Sequence[Case]) -> Associations:
     """Correlate every quantity with the outcome, within each configuration, and average over the configurations."""
     levels = sorted({level for case in cases for level in case.levels}, reverse=True)
-    rows = [row for name in QUANTITIES for level in levels if (row := _associate(cases, name, level)) is not None]
+    places = list(product(QUANTITIES, levels))
+    tracked = track(places, "explain: associations", len(places), "associations")
+    rows = [row for place in tracked if (row := _associate(cases, *place)) is not None]
     p_values = [row.p_value for row in rows]
     corrected = iter(holm([p for p in p_values if p is not None]))
     adjusted = [None if p is None else next(corrected) for p in p_values]

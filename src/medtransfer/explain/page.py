@@ -9,6 +9,7 @@ from medtransfer.explain.explanation import Explanation, particulars, verdict
 from medtransfer.explain.plots import MODE_MARKS, draw_svg, level_colours
 from medtransfer.explain.quantities import QUANTITIES
 from medtransfer.explain.tables import relations_by_level, relations_by_step, shown_associations, shown_steps
+from medtransfer.progress import track
 from medtransfer.records.tables import as_markdown
 from medtransfer.report import glossary, html
 from medtransfer.report.format import capitalised
@@ -89,7 +90,9 @@ def _definitions() -> dict[str, str]:
 
 
 def _pictures(explanation: Explanation) -> Markup:
-    drawn = [html.figure(draw_svg(cases, explanation.level), cases[0].group) for cases in groups(explanation)]
+    shown = groups(explanation)
+    tracked = track(shown, "explain: drawing for the page", len(shown), "pictures")
+    drawn = [html.figure(draw_svg(cases, explanation.level), cases[0].group) for cases in tracked]
     rest = drawn[ON_VIEW:]
     folded = html.details(f"The other {len(rest)} pretrainings and targets", Markup().join(rest)) if rest else Markup()
     return Markup().join(drawn[:ON_VIEW]) + folded

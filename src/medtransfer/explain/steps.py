@@ -12,6 +12,7 @@ from medtransfer.analysis.model import Interval
 from medtransfer.explain.cases import Case
 from medtransfer.explain.quantities import ROBUSTNESS
 from medtransfer.metrics.uncertainty import mean_interval
+from medtransfer.progress import track
 
 Relation = Literal["agree", "part", "undecided"]
 
@@ -76,7 +77,8 @@ def list_steps(cases: Sequence[Case], confidence: float) -> list[Step]:
         cases: the configurations.
         confidence: coverage of the intervals.
     """
-    return [step for case in cases for level in case.levels for step in _steps(case, level, confidence)]
+    tracked = track(cases, "explain: steps", len(cases), "configurations")
+    return [step for case in tracked for level in case.levels for step in _steps(case, level, confidence)]
 
 
 def _steps(case: Case, level: int, confidence: float) -> Iterator[Step]:

@@ -9,6 +9,7 @@ from medtransfer.analysis.learning import Learning
 from medtransfer.analysis.model import Analysis, Candidate, Judged, Summary, Verdict
 from medtransfer.analysis.pool import Pool
 from medtransfer.analysis.starts import StartComparison
+from medtransfer.progress import track
 from medtransfer.report import (
     data_notes,
     feature_maps,
@@ -49,7 +50,8 @@ def _tis(judged: Judged) -> float:
 
 def panels(judged: Sequence[Judged]) -> Markup:
     """Draw one panel per pool."""
-    drawn = Markup().join(html.figure(by_epoch.dice_by_epoch(pool), pool.name, _in_brief(pool, False)) for pool in judged)
+    tracked = track(judged, "report: drawing", len(judged), "configurations")
+    drawn = Markup().join(html.figure(by_epoch.dice_by_epoch(pool), pool.name, _in_brief(pool, False)) for pool in tracked)
     return Markup('<div class="panels{}">{}</div>').format(" few" if len(judged) < 3 else "", drawn)
 
 

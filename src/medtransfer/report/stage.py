@@ -21,6 +21,7 @@ from medtransfer.environment import gc_paused
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import ViewSettings
 from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.progress import status
 from medtransfer.records import write_json, write_text
 from medtransfer.records.tables import as_csv
 from medtransfer.report import data_notes, page, pruning_text, size_text, starts_text, tables
@@ -73,7 +74,7 @@ def run(
 def _run(
     section: Report, setting: RobustnessSetting, views: ViewSettings | None, described: Described | None, eta: int
 ) -> tracking.Made:  # fmt: skip
-    with _kept():
+    with _kept(), status("report: reading the tracking store"):
         pools, left_out = collect(setting, views, described)
     if not pools:
         raise no_fine_tunings()
@@ -98,7 +99,8 @@ def _run(
     text = tables.markdown(analysis, TITLE)
     write_text(out / "report.md", text)
     write_text(out / "report.html", page.render(analysis, TITLE))
-    draw(out / "dice_by_epoch.png", analysis.judged)
+    with status("report: drawing"):
+        draw(out / "dice_by_epoch.png", analysis.judged)
     metrics = tables.tis_metrics(analysis)
     write_json(out / "metrics.json", metrics)
     names = [*FILES, *([BY_SIZE] if analysis.sizes else [])]

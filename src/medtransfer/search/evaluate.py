@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
+from medtransfer.progress import track
 from medtransfer.search.settings import IndicatorSetting, Tried
 from medtransfer.selectors.rules import RULES
 from medtransfer.tasks.contract import Metric
@@ -156,7 +157,7 @@ def tabulate(cases: Sequence[Case], settings: Sequence[Tried]) -> Table:
     for row, setting in enumerate(settings):
         same = setting if isinstance(setting, IndicatorSetting) else (setting.distance, setting.level, setting.pooling)
         rows.setdefault(same, []).append(row)
-    for together in rows.values():
+    for together in track(rows.values(), "search: trying settings", len(rows), "settings"):
         for column, case in enumerate(cases):
             for rule, values in _judge(case, [settings[row] for row in together]).items():
                 tis[rule][together, column] = values

@@ -17,6 +17,7 @@ from optuna.importance import BaseImportanceEvaluator
 from optuna.trial import FrozenTrial
 from optuna.visualization import matplotlib as plots
 
+from medtransfer.progress import track
 from medtransfer.records import atomic_path
 from medtransfer.search.evaluate import Table
 
@@ -88,7 +89,7 @@ def draw(folder: Path, suffix: str, table: Table) -> tuple[list[str], list[str]]
         reason = "all settings have the same TIS" if len(varied) > 1 else "fewer than two parameters were varied"
         return [], [f"There are no plots{suffix and f' of {suffix[1:]}'}: {reason}, so none is of importance."]
     names = {f"{name}{suffix}.png": plot for name, plot in PLOTS.items()}
-    for name, plot in names.items():
+    for name, plot in track(names.items(), "search: drawing", len(names), "pictures"):
         _save(folder / name, plot, study, varied)
     return list(names), []
 

@@ -18,7 +18,7 @@ from medtransfer.indicators.robustness.pairs import Pairs, read_pairs
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.indicators.robustness.triplet import SortedGaps
 from medtransfer.metrics.transfer import transferability_indicator_score
-from medtransfer.progress import track
+from medtransfer.progress import status, track
 from medtransfer.records import BROKEN_ARRAYS, checkpoint_path, in_one_line
 from medtransfer.search.evaluate import Case, Curve, Key, Measured
 from medtransfer.search.indicator_scores import complete_only, read_scores
@@ -66,7 +66,8 @@ def read_own(
     Raises:
         InputError: there are no results, none is complete, or stored distances or scores cannot be read.
     """
-    pools, left_out = collect(default, views, described)
+    with status("search: reading the tracking store"):
+        pools, left_out = collect(default, views, described)
     if not pools:
         raise no_fine_tunings()
     robust = ROBUSTNESS in indicators or (ALL in indicators and any(pool.robustness for pool in pools))

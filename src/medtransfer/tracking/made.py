@@ -8,6 +8,7 @@ from medtransfer.config.loaded_files import repeated_options
 from medtransfer.environment import code_digest
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
+from medtransfer.progress import status
 from medtransfer.records.finished import Finished, forget_finished, read_finished, write_finished
 from medtransfer.tracking import store
 from medtransfer.tracking.query import read_runs, watching
@@ -88,4 +89,5 @@ def _read_states() -> dict[str, str] | None:
         return None
     from medtransfer.tracking.sql import peek, read_states
 
-    return peek(store.store_uri(), read_states)
+    with status("reading the tracking store"):
+        return peek(store.store_uri(), read_states)

@@ -12,6 +12,7 @@ from weakref import WeakSet
 from medtransfer.environment import own_folder, workspace
 from medtransfer.errors import InputError
 from medtransfer.locks import exclusive
+from medtransfer.progress import loading
 from medtransfer.records import in_one_line
 from medtransfer.tracking import retry
 from medtransfer.tracking.descriptions import DESCRIPTIONS, NOTE
@@ -100,8 +101,9 @@ def _open(uri: str) -> "MlflowClient":
 
 def _first_answer(uri: str) -> "MlflowClient":
     """Return a client that has sent one request to the store; the very first one creates the tables."""
-    from mlflow import MlflowClient
-    from sqlalchemy import event
+    with loading("tracking store"):
+        from mlflow import MlflowClient
+        from sqlalchemy import event
 
     client = MlflowClient(uri)
     database = engine(client)
