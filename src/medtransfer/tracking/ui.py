@@ -12,6 +12,7 @@ from pathlib import Path
 
 from medtransfer.environment import workspace
 from medtransfer.errors import InputError, StageError
+from medtransfer.signals import Stopped
 from medtransfer.tracking import store
 from medtransfer.tracking.tags import DATABASES
 
@@ -35,6 +36,7 @@ def serve(host: str, port: int, or_free: bool = False) -> None:
     Raises:
         InputError: the store cannot be reached, or the port is taken.
         StageError: the UI ended by itself.
+        SystemExit: it was interrupted.
     """
     uri = store.store_uri()
     if not uri.startswith(DATABASES):
@@ -43,10 +45,19 @@ def serve(host: str, port: int, or_free: bool = False) -> None:
         return
     port = _free_port(host, port, or_free)
     page = f"http://{host}:{port}/{PAGE}"
-    log.info("starting the MLflow UI, which takes some seconds, at %s; Ctrl-C ends it", page)
-    store.connect()
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a closed terminal tells this process alone
         signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
+    try:
+        log.info("starting the MLflow UI, which takes some seconds, at %s; Ctrl-C ends it", page)
+        store.connect()
+        _run(uri, host, port, page)
+    except (KeyboardInterrupt, Stopped) as stop:
+        log.info("the MLflow UI has ended")
+        raise SystemExit(stop.code if isinstance(stop, Stopped) else 128 + signal.SIGINT) from None
+
+
+def _run(uri: str, host: str, port: int, page: str) -> None:
+    """Run MLflow's server until this process is interrupted."""
     server = _start(uri, host, port)
     try:
         if _wait_until_it_answers(server, host, port):
