@@ -21,6 +21,7 @@ from medtransfer.records.untrusted import check_picture
 WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 JPEG = ("JPEG", "MPO")  # a phone's MPO is a JPEG with a second picture after it, which viewers do not show
 PHOTOMETRIC = 262  # tag of TIFF; where it is 0, white is zero: Pillow inverts 8 bits, but not more
+STRAIGHT = {"RGBa": "RGBA", "La": "LA"}  # a mode of colours multiplied by their alpha channel: the mode of these colours
 OPAQUE = {"RGBA": "RGB", "RGBX": "RGB", "LA": "L", "PA": "P"}  # a mode with an alpha channel: the mode without
 
 Scaling = Callable[[np.ndarray, Path], np.ndarray]
@@ -154,7 +155,8 @@ def read_image(path: Path, channels: int, scale: Scaling | None = None) -> np.nd
         else:
             if "transparency" in picture.info and picture.mode == "P":
                 picture = _drop_alpha(picture.convert("RGBA"), path)
-            pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+            mode = "L" if channels == 1 else "RGB"
+            pixels = np.asarray(picture if picture.mode == mode else picture.convert(mode))  # to the same mode it would copy
             pixels = pixels.reshape(*pixels.shape[:2], channels)
     return np.repeat(pixels, channels // pixels.shape[-1], axis=-1)
 
@@ -203,7 +205,7 @@ def read_nonzero(path: Path) -> np.ndarray:
         InputError: the file is not a picture or is truncated, or only its transparency varies.
     """
     pixels = read_stored(path)
-    return (pixels if pixels.ndim == 2 else pixels.any(axis=-1)).astype(bool).astype(np.uint8)
+    return ((pixels if pixels.ndim == 2 else pixels.any(axis=-1)) != 0).view(np.uint8)
 
 
 def _is_lossy(picture: ImageFile.ImageFile, path: Path) -> bool:
@@ -253,7 +255,7 @@ def _decode(picture: ImageFile.ImageFile, path: Path) -> Image.Image:
 
 def _drop_alpha(picture: Image.Image, path: Path) -> Image.Image:
     """Return a picture without its alpha channel, or raise InputError if the drawing is there: all colours are the same."""
-    straight = picture.convert({"RGBa": "RGBA", "La": "LA"}.get(picture.mode, picture.mode))
+    straight = picture.convert(STRAIGHT[picture.mode]) if picture.mode in STRAIGHT else picture
     if straight.mode not in OPAQUE:
         return picture
     pixels = np.asarray(straight)
