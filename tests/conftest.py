@@ -61,6 +61,7 @@ def pytest_collection() -> Iterator[None]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10_000, *gc.get_threshold()[1:])  # as in the processes of commands
         gc.enable()
 
 
