@@ -8,14 +8,13 @@ is wrong or a check could not run; speed, which depends on what else the machine
 import copy
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +29,12 @@ import score_grid
 from decoder_only import kept_bytes
 from finetune_step import LOSS, make_model, workplace
 from inputs import smooth, write_pictures
+from medtransfer import cli
 from medtransfer.data.labelled_images import RESAMPLINGS
 from medtransfer.data.pixels import normalise_pixels
 from medtransfer.environment import count_cores
 from medtransfer.finetune.protocol import Protocol
+from medtransfer.grid.local import PRELOADED
 from medtransfer.hashing import file_sha256
 from medtransfer.pretrain.objectives.classification import Classification
 from medtransfer.pretrain.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe
@@ -46,7 +47,8 @@ from medtransfer.training.device import lay_out, open_fabric
 from sides import params
 
 EPOCHS = 5  # of the pretraining that is killed and resumed
-SECONDS_TO_WAIT = 240.0  # for its first epoch
+SECONDS_TO_WAIT = 240.0  # for its first epochs
+OUTPUT = "output.txt"
 STEPS, STEPS_BEFORE_COMPARISON = 12, 4  # of the trainings that are compared
 
 
@@ -166,35 +168,52 @@ def mixed_precision(options: Namespace, device: torch.device) -> Iterator[Row]:
 
 def resumption(options: Namespace, place: Path) -> Iterator[Row]:
     """Kill a pretraining after its first epochs, resume it, and compare its weights with those of an undisturbed one."""
-    sources = os.pathsep.join([str(Path("src").resolve()), *filter(None, [os.environ.get("PYTHONPATH")])])
-    source = ["--source-root", str(write_pictures(place / "source", 120))] if options.small else []
-    names = {"MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"}
-    environment = {name: value for name, value in os.environ.items() if name not in names} | {"PYTHONPATH": sources}
-    command = [
-        sys.executable, "-m", "medtransfer", "pretrain", "--epochs", str(EPOCHS), "--checkpoints", "1", "--size", "64",
-        "--accelerator", options.accelerator, "--precision", options.precision, *source,
+    source = ["--source-root", str(write_pictures(place / "source", 40))] if options.small else []
+    words = [
+        "pretrain", "--epochs", str(EPOCHS), "--checkpoints", "1", "--size", "64", "--accelerator", options.accelerator,
+        "--precision", options.precision, *source,
     ]  # fmt: skip
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["__main__", *PRELOADED])  # imported once, for all three
     digests, reached = [], -1
     for name in ("undisturbed", "killed"):
         folder = place / name
         folder.mkdir()
         checkpoints = folder / "checkpoints" / "unet-simple"
         if name == "killed":
-            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = context.Process(target=medtransfer, args=(folder, words))
+            process.start()
             end = time.monotonic() + SECONDS_TO_WAIT
-            while reached < 2 and process.poll() is None and time.monotonic() < end:
+            while reached < 2 and process.is_alive() and time.monotonic() < end:
                 reached = (read_progress(checkpoints / ".resume.safetensors") or {"epoch": -1})["epoch"]
                 time.sleep(0.02)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if done.returncode:
-            raise RuntimeError(f"expected `{' '.join(command)}` to succeed, but it ended with {done.returncode}:\n{done.stdout}")
+            process.kill()
+            process.join()
+        process = context.Process(target=medtransfer, args=(folder, words))
+        process.start()
+        process.join()
+        if process.exitcode:
+            output = (folder / OUTPUT).read_text(encoding="utf-8")
+            raise RuntimeError(
+                f"expected `medtransfer {' '.join(words)}` to succeed, but it ended with {process.exitcode}:\n{output}"
+            )
         digests.append(file_sha256(checkpoints / f"epoch-{EPOCHS:03d}.safetensors"))
     same = digests[0] == digests[1] and 0 <= reached < EPOCHS
     yield Row(
         "the same weights after a kill and a resumption", float(same), ">= 1", True, f"killed after epoch {reached} of {EPOCHS}"
     )
+
+
+def medtransfer(folder: Path, words: list[str]) -> None:
+    """Run a command in a folder, with a tracking store and a file of its output there; main function of a process."""
+    os.chdir(folder)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+        os.environ.pop(name, None)
+    with Path(OUTPUT).open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    sys.argv = ["medtransfer", *words]
+    cli.main()
 
 
 def compilation(options: Namespace, device: torch.device) -> Iterator[Row]:
