@@ -21,15 +21,15 @@ DEATH = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "h
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Start a cluster of a head without cores and two hosts of one core each."""
+    """Start a cluster of two hosts of one core each; the first is its head."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # whatever `ray start` has left in the home folder
     from ray.cluster_utils import Cluster
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": DEATH}
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": DEATH}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.hosts = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    cluster.other = cluster.add_node(num_cpus=1)
     try:
         yield cluster
     finally:
@@ -44,7 +44,7 @@ def test_jobs_of_a_dead_host_are_retried(
     study()
     grid = command("--launcher", "ray", "--address", cluster.address)
     grid.wait_for_cells(2)
-    cluster.remove_node(cluster.hosts[1], allow_graceful=False)
+    cluster.remove_node(cluster.other, allow_graceful=False)
     output = grid.end()
     assert "8 cells and 3 other jobs on 2 ray workers" in output
     assert "8 cells done, 0 failed, 0 remaining" in output
