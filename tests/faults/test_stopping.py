@@ -51,7 +51,7 @@ def params(pretrained: tuple[Path, Params], workplace: Path) -> Params:
 def test_a_stopped_command_says_so_and_is_resumed(
     params: Params, number: int, code: int, word: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    epochs = 100  # more than end before the third is seen
+    epochs = 50  # more than end before the third is seen
     environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
     command = [sys.executable, "-c", STATES_AT_ONCE, "finetune", "--mode", "full", "--train-epochs", str(epochs)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
