@@ -1,11 +1,13 @@
 """Whole fine-tunings of tiny models: what a cell leaves, and that it is computed once, whatever is lost or interrupted."""
 
 import csv
+import gc
 import json
 import logging
 import math
 import re
 import shutil
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from medtransfer.errors import InputError, StageError
 from medtransfer.finetune import trainer
 from medtransfer.finetune.evaluation import evaluate
 from medtransfer.finetune.stage import _note_chance, _note_empty_predictions, run
+from medtransfer.finetune.train import build_model
 from medtransfer.hashing import file_sha256
 from medtransfer.metrics.counts import OVERLAP
 from medtransfer.modes import MODES
@@ -440,6 +443,26 @@ def test_a_state_of_another_recipe_is_not_resumed(finetune, watched):
     watched.interrupt_epoch = None
     curve = finetune(wanted(), {"lr": 0.01}).curves["lr"]
     assert curve == pytest.approx([0.01 * (1 - 2 / 6) ** 0.9, 0.01 * (1 - 5 / 6) ** 0.9])
+
+
+@pytest.mark.parametrize("mode", TRAINED)
+def test_no_model_outlives_its_cell(mode, finetune, monkeypatch):
+    """Not even until Python looks for garbage, which may be after many cells, and their models would fill a GPU."""
+    models = []
+
+    def build(tuning):
+        model = build_model(tuning)
+        models.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr("medtransfer.finetune.train.build_model", build)
+    gc.disable()
+    try:
+        for seed in (7, 8):  # PyTorch may keep what the first training of a process imports it from
+            finetune(wanted(mode=mode, seed=seed))
+        assert len(models) == 2 and models[1]() is None
+    finally:
+        gc.enable()
 
 
 def test_validation_samples_select_the_epoch(finetune, watched):

@@ -92,8 +92,6 @@ class Trainer:
             fabric, self.raw, self.raw_optimiser, compiles=protocol.compile, clip_grad=protocol.clip_grad,
             ema_decay=protocol.ema_decay,
         )  # fmt: skip
-        remedy = "lower finetune.lr, or look for a broken sample, and run again"
-        self.guard = FiniteGuard(fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
         self.first = self._resume()  # after `setup`, since loading moves the moments to the device of their parameters
         sampler = EpochBatches(len(samples), protocol.batch_size, seed=seed, shuffle=True, drop_last=False, join_last_image=joins)
         self.epochs = Epochs(
@@ -116,11 +114,14 @@ class Trainer:
             The curves, one value per epoch; None where an epoch has none.
         """
         saved, pause = time.monotonic(), SECONDS_BETWEEN_STATES
+        remedy = "lower finetune.lr, or look for a broken sample, and run again"
+        # no attribute: it refers to the trainer, and a cycle would keep the model until Python looks for garbage
+        guard = FiniteGuard(self.fabric, self.raw, self.raw_optimiser, "training loss", self._last_good, remedy)
         epochs = range(self.first, self.protocol.train_epochs + 1)
         for epoch in track(epochs, label, len(epochs), "epoch"):
             if stops():
                 break
-            values = self._epoch(epoch, plateau() if self.protocol.schedule == "plateau" else 1.0)
+            values = self._epoch(epoch, plateau() if self.protocol.schedule == "plateau" else 1.0, guard)
             observe(epoch, values)
             for name in self.curves | values:
                 self.curves.setdefault(name, [None] * (epoch - 1)).append(values.get(name))
@@ -157,7 +158,7 @@ class Trainer:
             return "no state was saved before"
         return f"the last good state is that of epoch {progress['epoch']}, {self.state}"
 
-    def _epoch(self, epoch: int, factor: float) -> dict[str, float]:
+    def _epoch(self, epoch: int, factor: float, guard: FiniteGuard) -> dict[str, float]:
         seed_everything(derive_seed(self.seed, "epoch", epoch))
         self.steps.model.train()
         steps, lr = len(self.epochs), 0.0
@@ -168,10 +169,10 @@ class Trainer:
             with self.steps.compilation.step(len(images)):
                 logits = self.steps.model(images)
             loss = self.loss(logits, self.fabric.to_device(truth))
-            self.guard.observe(loss, step, epoch, lr)
+            guard.observe(loss, step, epoch, lr)
             self.fabric.backward(loss)
             self.steps.update(step)
-        return {"train_loss": self.guard.end_epoch(), "lr": lr}
+        return {"train_loss": guard.end_epoch(), "lr": lr}
 
     def _rate(self, step: int, epoch_steps: int, plateau: float) -> float:
         """Return the factor on the learning rate at an optimiser step, counted from 0 over the whole training."""
