@@ -90,6 +90,18 @@ def test_the_band_is_one_standard_deviation(small: Analysis):
     assert edges == {(i, round(c.mean + sign * c.std, 9)) for i, c in enumerate(candidates) for sign in (-1, 1)}
 
 
+def test_the_band_ends_at_the_range_of_the_metric(small: Analysis):
+    """Dice of 0.03 ± 0.08 and 0.95 ± 0.08 would reach -0.05 and 1.03; the axis shows no value beyond 0 and 1, either."""
+    judged = small.judged[0]
+    means = [0.03, *(0.5 for _ in judged.candidates[2:]), 0.95]
+    candidates = tuple(replace(c, mean=mean, std=0.08) for c, mean in zip(judged.candidates, means, strict=True))
+    upper = panel(replace(judged, candidates=candidates))[0]
+    (band,) = drawn_as(Polygon, upper)
+    heights = band.get_xy()[:, 1]
+    assert heights.min() == 0 and heights.max() == 1 and 0.11 in np.round(heights, 9) and 0.87 in np.round(heights, 9)
+    assert all(0 <= float(text.get_text()) <= 1 for text in drawn_as(Text, upper))
+
+
 def test_robustness_and_its_intervals_are_below(small: Analysis):
     candidates = small.judged[0].candidates
     lower = panel(small.judged[0])[1]

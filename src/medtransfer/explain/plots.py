@@ -111,7 +111,7 @@ def _draw_outcome(axes: Axes, cases: Sequence[Case], epochs: Sequence[int]) -> N
         means = [case.pool.seed_means[epoch] for epoch in epochs if epoch in case.pool.seed_means]
         at = [index for index, epoch in enumerate(epochs) if epoch in case.pool.seed_means]
         if all(mean.n > 1 for mean in means):
-            low, high = ([mean.mean + sign * mean.std for mean in means] for sign in (-1, 1))
+            low, high = ([case.pool.metric.clip(mean.mean + sign * mean.std) for mean in means] for sign in (-1, 1))
             axes.fill_between(at, low, high, color=mark.colour, alpha=0.14, linewidth=0, clip_on=False)
         axes.plot(at, [mean.mean for mean in means], mark.marker, color=mark.colour, linestyle="-", linewidth=1.3, markersize=4.5,
                   clip_on=False, url=case.pool.fields["mode"])  # fmt: skip

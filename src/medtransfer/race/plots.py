@@ -56,7 +56,8 @@ def _draw(axes: Axes, race: Race, index: int) -> None:
     for place, heat in seen:
         value, error = race.value(heat, index), race.error(heat, index)
         if error is not None:
-            axes.plot([place, place], [value - error, value + error], color=colour, linewidth=0.9)
+            bounds = [race.metric.clip(value + sign * error) for sign in (-1, 1)]
+            axes.plot([place, place], bounds, color=colour, linewidth=0.9)
         filled = index in heat.stay and (heat is not race.last or index == race.winner or index in race.rivals)
         axes.plot(
             [place], [value], "s" if race.entrants[index].is_random else "o", color=colour, markersize=6,

@@ -6,6 +6,7 @@ libraries inside its methods, so that names of tasks can be checked before they 
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -43,6 +44,10 @@ class Metric:
     def floor(self, least: float) -> float:
         """Return the value up to which models learned nothing: the share `least` of the way from chance to the highest value."""
         return self.chance + least * (self.high - self.chance)
+
+    def clip(self, value: float) -> float:
+        """Return a value, or the end of the metric's range that it lies beyond; NaN stays."""
+        return value if isnan(value) else min(max(value, self.low), self.high)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def dice_by_epoch(judged: Judged) -> Markup:
 def draw_panel(figure: Figure | SubFigure, judged: Judged) -> list[Area]:
     """Draw the outcome by epoch with its band of one standard deviation over seeds, robustness with its interval below.
 
-    Epochs are equally spaced. Filled dots are within noise of the best checkpoint, hollow ones are not. Marks above the
+    The band ends at the lowest and the highest value of the metric. Epochs are equally spaced. Filled dots are within noise of the best checkpoint, hollow ones are not. Marks above the
     panel show the choices; those by robustness have lines below them.
 
     Returns:
@@ -63,7 +63,9 @@ def draw_panel(figure: Figure | SubFigure, judged: Judged) -> list[Area]:
 def _draw_outcome(figure: Figure | SubFigure, floor: float, pool: Pool, candidates: Sequence[Candidate]) -> Area:
     positions, means = range(len(candidates)), [candidate.mean for candidate in candidates]
     spreads = [candidate.std if candidate.seeds > 1 else 0.0 for candidate in candidates]
-    low, high = ([mean + sign * std for mean, std in zip(means, spreads, strict=True)] for sign in (-1, 1))
+    low, high = (
+        [pool.metric.clip(mean + sign * std) for mean, std in zip(means, spreads, strict=True)] for sign in (-1, 1)
+    )  # fmt: skip
     area = Area(figure, Bbox([[LEFT, floor], [RIGHT, TOP]]), positions, [*low, *high], 4)
     if any(spreads):
         outline = [*zip(positions, low, strict=True), *zip(reversed(positions), reversed(high), strict=True)]
