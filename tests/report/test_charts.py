@@ -26,8 +26,8 @@ from PIL import Image
 from medtransfer.analysis.model import Analysis, Judged, Summary
 from medtransfer.report.plots import by_epoch, cost, figure
 from medtransfer.report.plots.area import Area
-from medtransfer.report.plots.frame import frame
 from medtransfer.report.plots.inline import blank, icon, to_svg
+from medtransfer.selectors.frame import frame
 from medtransfer.selectors.marks import BLUE, Mark
 from medtransfer.selectors.selectors import FULL, ORACLE, SELECTORS, fixed
 

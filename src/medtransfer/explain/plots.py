@@ -15,8 +15,8 @@ from medtransfer.explain.cases import ByEpoch, Case
 from medtransfer.explain.quantities import GEOMETRY, QUANTITIES, ROBUSTNESS
 from medtransfer.records import atomic_path
 from medtransfer.report.format import number
-from medtransfer.report.plots.frame import frame
 from medtransfer.report.plots.inline import blank, to_svg
+from medtransfer.selectors.frame import frame
 from medtransfer.selectors.marks import BLACK, BLUE, GREY, VERMILLION, Mark
 
 PANEL_WIDTH, PANEL_HEIGHT, COLUMNS = 300, 170, 3  # px

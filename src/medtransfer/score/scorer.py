@@ -85,7 +85,7 @@ def _run(scorer: "Scorer", infos: dict[int, CheckpointInfo], force: bool) -> str
     scores = {epoch: scorer.score(epoch, infos[epoch], force) for epoch in sorted(infos)}
     _remove_stray(folder, scores)
     _write_index(folder / INDEX, index)
-    draw_curves(folder / PICTURE, metrics_of(scores, options), scores, f"{scorer.section.target} · {folder.name}")
+    draw_curves(folder / PICTURE, metrics_of(scores, options), scores, f"Scores on {scorer.section.target} of {folder.name}")
     record = record_of(index, scores, options, folder, scorer.target.folder)
     with tracking.once("score", record.name, record.cell, record.params, force=force, on_disk=True) as handle:
         if handle:

@@ -14,12 +14,8 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from matplotlib.transforms import Bbox, BboxTransformFrom, BboxTransformTo, ScaledTranslation, Transform, blended_transform_factory
 
+from medtransfer.selectors.frame import EDGE, FONT, LINES, MARGINS, PAD
 from medtransfer.selectors.marks import GREY
-
-EDGE, LINES = "#8a8a8a", "#e3e3e3"  # colours
-PAD = 4  # pt between labels and the area
-FONT = 10  # pt
-MARGINS = (0.05, 0.08)  # to the sides, and above and below, as shares of the data's range
 
 
 class Area:

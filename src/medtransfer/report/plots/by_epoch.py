@@ -37,8 +37,8 @@ def dice_by_epoch(judged: Judged) -> Markup:
 def draw_panel(figure: Figure | SubFigure, judged: Judged) -> list[Area]:
     """Draw the outcome by epoch with its band of one standard deviation over seeds, robustness with its interval below.
 
-    The band ends at the lowest and the highest value of the metric. Epochs are equally spaced. Filled dots are within noise of the best checkpoint, hollow ones are not. Marks above the
-    panel show the choices; those by robustness have lines below them.
+    The band ends at the lowest and the highest value of the metric. Epochs are equally spaced. Filled dots are within noise of
+    the best checkpoint, hollow ones are not. Marks above the panel show the choices; those by robustness have lines below them.
 
     Returns:
         The area of the outcome and that of robustness, as far as there are any.

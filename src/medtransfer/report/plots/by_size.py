@@ -10,8 +10,8 @@ from matplotlib.figure import Figure, FigureBase
 from medtransfer.analysis.by_size import SizeCurves, SizePoint
 from medtransfer.records import atomic_path
 from medtransfer.report.format import between, number
-from medtransfer.report.plots.frame import frame
 from medtransfer.report.plots.inline import blank, to_svg
+from medtransfer.selectors.frame import frame
 from medtransfer.selectors.marks import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)

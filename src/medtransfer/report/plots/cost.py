@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from medtransfer.analysis.model import Summary
 from medtransfer.report.format import between, epochs, number
-from medtransfer.report.plots.frame import frame
 from medtransfer.report.plots.inline import blank, to_svg
+from medtransfer.selectors.frame import frame
 from medtransfer.selectors.marks import BLACK, BLUE, GREY
 from medtransfer.selectors.selectors import FULL, ORACLE
 

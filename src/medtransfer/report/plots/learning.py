@@ -8,8 +8,8 @@ from matplotlib.figure import FigureBase
 from medtransfer.analysis.learning import Learning
 from medtransfer.report.format import number
 from medtransfer.report.plots.by_size import COLOURS, HEIGHT, ROW, WIDTH
-from medtransfer.report.plots.frame import frame
 from medtransfer.report.plots.inline import blank, to_svg
+from medtransfer.selectors.frame import frame
 from medtransfer.selectors.marks import BLACK, GREY
 
 

@@ -1,10 +1,14 @@
-"""Style of the axes of pictures on the report's page."""
+"""Style of the axes of all pictures."""
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from medtransfer.report.plots.area import EDGE, FONT, LINES, MARGINS, PAD
 from medtransfer.selectors.marks import GREY
+
+EDGE, LINES = "#8a8a8a", "#e3e3e3"  # colours
+PAD = 4  # pt between labels and the axes
+FONT = 10  # pt
+MARGINS = (0.05, 0.08)  # to the sides, and above and below, as shares of the data's range
 
 
 def frame(axes: Axes, most: int) -> None:
