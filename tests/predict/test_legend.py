@@ -24,3 +24,9 @@ def test_the_legend_is_below_the_picture_and_has_every_colour_once(width: int) -
 def test_entries_share_a_line_if_the_picture_is_wide_enough() -> None:
     heights = [add_legend(np.zeros((8, width, 3), np.uint8), COLOURS).shape[0] - 8 for width in (40, 260, 700)]
     assert heights == sorted(heights, reverse=True) and heights[0] == 3 * heights[2] and heights[1] == 2 * heights[2]
+
+
+def test_the_legend_grows_with_a_wide_picture() -> None:
+    """2,000 pixels, looked at on a screen, are shrunk by two: colours of 25 pixels instead of 10."""
+    legend = add_legend(np.zeros((8, 2000, 3), np.uint8), COLOURS)[8:]
+    assert len(legend) == 45 and (legend == ImageColor.getrgb("#E69F00")).all(-1).sum() == 25 * 25

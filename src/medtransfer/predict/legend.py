@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 TEXT, LINE, SWATCH, GAP = 12, 18, 10, 6  # pixels: size of the letters, height of a line, side of a colour, space between
+WIDE = 800  # pixels of a picture from which on the legend grows with it
 
 
 def add_legend(picture: NDArray[np.uint8], colours: Mapping[str, str]) -> NDArray[np.uint8]:
@@ -16,19 +17,21 @@ def add_legend(picture: NDArray[np.uint8], colours: Mapping[str, str]) -> NDArra
         picture: the picture.
         colours: colour of each class, as #RRGGBB, by its name.
     """
-    font = ImageFont.load_default(TEXT)
-    widths = {name: GAP + SWATCH + GAP + int(np.ceil(font.getlength(name))) + GAP for name in colours}
+    text, line, swatch, gap = (round(size * max(1.0, picture.shape[1] / WIDE)) for size in (TEXT, LINE, SWATCH, GAP))
+    font = ImageFont.load_default(text)
+    widths = {name: gap + swatch + gap + int(np.ceil(font.getlength(name))) + gap for name in colours}
     height, width = picture.shape[0], max(picture.shape[1], *widths.values())
-    places, x, line = {}, 0, 0
+    places, x, row = {}, 0, 0
     for name, needed in widths.items():
         if x and x + needed > width:
-            x, line = 0, line + 1
-        places[name] = (x, height + line * LINE)
+            x, row = 0, row + 1
+        places[name] = (x, height + row * line)
         x += needed
-    canvas = Image.new("RGB", (width, height + (line + 1) * LINE), "white")
+    canvas = Image.new("RGB", (width, height + (row + 1) * line), "white")
     canvas.paste(Image.fromarray(picture), (0, 0))
-    draw, margin = ImageDraw.Draw(canvas), (LINE - SWATCH) // 2
+    draw, margin = ImageDraw.Draw(canvas), (line - swatch) // 2
     for name, (left, top) in places.items():
-        draw.rectangle((left + GAP, top + margin, left + GAP + SWATCH - 1, top + margin + SWATCH - 1), fill=colours[name])
-        draw.text((left + 2 * GAP + SWATCH, top + LINE / 2), name, fill="black", font=font, anchor="lm")
+        corner = (left + gap, top + margin)
+        draw.rectangle((*corner, corner[0] + swatch - 1, corner[1] + swatch - 1), fill=colours[name])
+        draw.text((left + 2 * gap + swatch, top + line / 2), name, fill="black", font=font, anchor="lm")
     return np.asarray(canvas)

@@ -106,7 +106,7 @@ def _save_volume(path: Path, image: Image, pixels: Pixels, values: np.ndarray) -
 def _side_by_side(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return a picture (H, W, C) beside itself with labels painted on it: uint8 (h, 2w, 3)."""
     colour = to_colours(picture)
-    pair = np.concatenate([colour, paint(colour, labels)], axis=1)
     share = min(1.0, SIDE / max(labels.shape))
+    pair = np.concatenate([colour, paint(colour, labels, outline=round(1 / share))], axis=1)
     size = (max(1, round(share * pair.shape[1])), max(1, round(share * pair.shape[0])))
     return np.asarray(Pillow.fromarray(pair).resize(size))

@@ -17,7 +17,8 @@ from medtransfer.data.pixels import to_colours
 from medtransfer.records import IGNORE, atomic_path
 from medtransfer.tasks.contract import Metric
 
-TITLE, LEGEND = 0.25, 0.3  # inches; of a row
+SIDE, TITLE, LEGEND = 2.45, 0.25, 0.3  # inches: width of a picture, height of its title and of a row of the legend
+DPI = 110
 COLUMNS = 5  # of the legend
 LETTERS = 36  # of a name above a picture
 
@@ -40,7 +41,9 @@ def draw_overlays(
     values = [row[metric.name] for row in per_sample]
     chosen = _spread(samples, values, number)
     high, wide = samples[chosen[0]][0].shape[:2]
-    row = 2.45 * min(high / wide, 2)  # inches; placed by hand, since constrained layout takes most of the time of drawing
+    row = SIDE * min(high / wide, 2)  # inches; placed by hand, since constrained layout takes most of the time of drawing
+    larger = max(1, int(SIDE * DPI / wide))  # so that the line around masks is thinner than a pixel of a small picture
+    outline = max(1, round(2 * larger * wide / (SIDE * DPI)))  # two pixels of the drawing
     handles = [Patch(color=colour_of(label), label=name) for label, name in enumerate(class_names, start=1)]
     if any((samples[index][1] == IGNORE).any() for index in chosen):
         handles.append(Patch(color=colour_of(IGNORE), label="ignored"))
@@ -64,17 +67,23 @@ def draw_overlays(
         titles = (_shortened(samples.images[index].rsplit("/", 1)[-1]), "truth", f"prediction, {metric.label} {values[index]:.3f}")
         masks = (np.zeros_like(truth), np.asarray(truth), predicted.numpy())
         for axis, title, mask in zip(axes, titles, masks, strict=True):
-            axis.imshow(paint(picture, mask))
+            painted = paint(_enlarge(picture, larger), _enlarge(mask, larger), outline)
+            axis.imshow(painted, interpolation="nearest" if larger > 1 else None)
             axis.set_title(title, fontsize=8)
             axis.set_axis_off()
     figure.legend(handles=handles, loc="lower center", ncols=min(len(handles), COLUMNS), frameon=False, fontsize=8)
     with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=110, format="png")
+        figure.savefig(partial, dpi=DPI, format="png")
 
 
 def _shortened(name: str) -> str:
     """Leave out the beginning of a name that is wider than a picture."""
     return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"
+
+
+def _enlarge(pixels: NDArray, times: int) -> NDArray:
+    """Repeat the rows and columns of pixels (H, W, ...)."""
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _spread(samples: Samples, values: Sequence[float], number: int) -> list[int]:
@@ -86,10 +95,32 @@ def _spread(samples: Samples, values: Sequence[float], number: int) -> list[int]
     return [ranked[rank] for rank in dict.fromkeys(ranks.tolist())]
 
 
-def paint(picture: NDArray[np.uint8], mask: NDArray) -> NDArray[np.uint8]:
-    """Blend each class's colour over the picture (H, W, 3) where the mask (H, W) has it; grey where it is IGNORE."""
-    painted = picture.astype(np.float64)
-    for label in np.unique(mask[mask > 0]):
-        colour = 255 * np.array(to_rgb(colour_of(int(label))))
-        painted[mask == label] = 0.45 * painted[mask == label] + 0.55 * colour
-    return painted.astype(np.uint8)
+def paint(picture: NDArray[np.uint8], mask: NDArray, outline: int = 1) -> NDArray[np.uint8]:
+    """Blend each class's colour over a picture where a mask has it, grey where it is IGNORE, with a black line around all.
+
+    The line is outside of the mask, so that small objects keep their colour; without it no colour is seen on its like.
+
+    Args:
+        picture: (H, W, 3).
+        mask: labels (H, W).
+        outline: width of the line, pixels.
+    """
+    painted, filled = picture.copy(), mask > 0
+    if not filled.any():
+        return painted
+    painted[_around(filled, outline)] = 0
+    for label in np.unique(mask[filled]):
+        where, colour = mask == label, 255 * np.array(to_rgb(colour_of(int(label))))
+        painted[where] = (0.45 * picture[where] + 0.55 * colour).astype(np.uint8)
+    return painted
+
+
+def _around(filled: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Return the pixels (H, W) that are not filled, but up to `width` beside, above or below one that is."""
+    reached = np.zeros_like(filled)
+    for step in range(1, min(width, min(filled.shape) - 1) + 1):
+        reached[step:] |= filled[:-step]
+        reached[:-step] |= filled[step:]
+        reached[:, step:] |= filled[:, :-step]
+        reached[:, :-step] |= filled[:, step:]
+    return reached & ~filled
