@@ -227,7 +227,17 @@ def test_perfect_prediction_of_one_image():
     result = evaluate(truth[:, None].float(), truth, 1)
     hd = {name: value for name, value in result.metrics.items() if name.startswith("hd95")}
     assert hd == {"hd95": 0.0, "hd95_class_1": 0.0}
-    assert [value for name, value in result.metrics.items() if name not in hd] == pytest.approx([1.0] * 18)
+    assert [value for name, value in result.metrics.items() if name not in hd] == pytest.approx([1.0] * 16)
+
+
+def test_images_that_are_groups_of_their_own_have_no_values_per_patient():
+    probabilities, truth = data(3)
+    evaluation = SegmentationEvaluation(3, list("abc"))
+    names = [f"image {i}" for i in range(6)]
+    evaluation.update(probabilities, truth, names, names)
+    ungrouped, grouped = evaluation.compute(), evaluate(probabilities, truth, 3)
+    assert grouped.metrics.keys() - ungrouped.metrics.keys() == {"dice_per_patient", "jaccard_per_patient"}
+    assert ungrouped.metrics.items() <= grouped.metrics.items()
 
 
 def test_metrics_of_healthy_images_are_finite():

@@ -314,7 +314,8 @@ def test_reference_masks_give_all_metrics_also_of_finished_images(
             assert [float(row[f"region {region}"]) for region in regions] == [
                 metrics[f"{name}_region_{r + 1}"] for r in range(len(regions))
             ]
-    assert found.keys() >= {"dice", "jaccard", "mcc", "average_precision", "hd95", "dice_per_patient"}
+    assert found.keys() >= {"dice", "jaccard", "mcc", "average_precision", "hd95", "dice_per_image"}
+    assert "dice_per_patient" not in found  # every picture is one of its own
     assert f"{metrics['dice']:.3f}" in text and len(rows(tmp_path / "out/per_image.csv")) == 4
 
 

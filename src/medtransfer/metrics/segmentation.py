@@ -2,9 +2,10 @@
 
 Names of a metric `m`: `m`, counts pooled over the test set, mean over the non-background classes; `m_class_<c>`, that of
 class c = 1..classes; `m_per_image` and `m_per_patient` (Dice and Jaccard), counts pooled inside each image or patient, then
-the mean over images or patients. `hd95` is the mean over images, in pixels; where the size of the pixels is known, `hd95_mm` is the
-same in mm. Where regions are named, unions of classes that may overlap, `m_region_<r>` is that of the r-th, and every mean is over
-the regions instead of the classes; the mask of a region is the union of the masks of its classes.
+the mean over images or patients, the latter where any patient has several images. `hd95` is the mean over images, in pixels; where
+the size of the pixels is known, `hd95_mm` is the same in mm. Where regions are named, unions of classes that may overlap,
+`m_region_<r>` is that of the r-th, and every mean is over the regions instead of the classes; the mask of a region is the union of
+the masks of its classes.
 
 Each row per sample has Dice and HD95, their values by class, and the pixels `tp_class_<c>`, `fp_class_<c>`, `fn_class_<c>`,
 `tn_class_<c>`, of regions likewise; with a single class also `tp`, `fp`, `fn` and `tn`, as `dice` is `dice_class_1` then.
@@ -159,7 +160,10 @@ class SegmentationEvaluation:
             lengths = None
         if lengths is not None:
             metrics |= self._by_class("hd95_mm", lengths.mean(axis=0))
-        cases = {"image": counts, "patient": counts.by_group(list(self._seen.images.values()))}
+        groups = list(self._seen.images.values())
+        cases = {"image": counts}
+        if len(set(groups)) < len(groups):  # else every image is a group, and no patients are known
+            cases["patient"] = counts.by_group(groups)
         for name in PER_CASE:
             for case, pooled in cases.items():
                 metrics[f"{name}_per_{case}"] = float(OVERLAP[name](pooled)[:, self._averaged].mean())
