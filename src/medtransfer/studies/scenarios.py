@@ -7,17 +7,17 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from medtransfer import tracking
 from medtransfer.analysis.time_to_reach import SHARE, Curve, gain_of, level_of, time_to_reach
 from medtransfer.finetune.protocol import Protocol
 from medtransfer.modes import MODES
-from medtransfer.records import atomic_path, size_text, write_text
+from medtransfer.records import size_text, write_text
 from medtransfer.records.tables import as_csv, as_markdown
+from medtransfer.studies.curves_plot import Scenario, draw_curves
 from medtransfer.studies.printed import RANDOM, Tables
 from medtransfer.studies.rows import Planned, Row
 from medtransfer.tasks import TASKS
+from medtransfer.tasks.contract import Metric
 
 CSV, DECODERS_CSV = "scenarios.csv", "decoders.csv"
 WATCHED = ("test", "validation")  # samples of the curves, the first that has some
@@ -164,8 +164,7 @@ def _reached(
 def _level(scenarios: Mapping[str, Sequence[Planned]], curves: Mapping[str, Curve]) -> float:
     """Return the level to reach, from the last points of the curves."""
     finals = {name: [curves[_run(one)][max(curves[_run(one)])] for one in cells] for name, cells in scenarios.items()}
-    metric = next(one.finished.metric for cells in scenarios.values() for one in cells if one.finished)
-    return level_of(finals, next(task.primary.chance for task in TASKS.values() if task.primary.name == metric))
+    return level_of(finals, _metric([one for cells in scenarios.values() for one in cells]).chance)
 
 
 def _gains(
@@ -216,25 +215,21 @@ def _readable_gain(line: Line) -> Line:
     }  # fmt: skip
 
 
-def _draw(
-    path: Path, key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], samples: str
-) -> None:  # fmt: skip
-    """Draw the mean curve of every scenario, dashed with its decoder, dotted of random weights, and the level that is reached."""
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-    axes, scenarios = figure.subplots(), _scenarios(group)
-    starts = list(dict.fromkeys(one.start for one in group))
+def _draw(path: Path, key: Group, group: Sequence[Planned], curves: Mapping[str, Curve], samples: str) -> None:
+    """Draw the curves of every scenario that has some: dashed with its decoder, dotted of random weights."""
+    starts, scenarios = list(dict.fromkeys(one.start for one in group)), _scenarios(group)
+    drawn = []
     for name, cells in scenarios.items():
-        own = [curves[_run(one)] for one in cells if _run(one) in curves]
-        steps = sorted(set.intersection(*(set(curve) for curve in own))) if own else []
         style = ":" if not cells[0].cell.epoch else "--" if MODES[cells[0].cell.mode].decoder_transferred else "-"
-        colour = f"C{starts.index(cells[0].start) % 10}"
-        axes.plot(steps, [fmean(curve[step] for curve in own) for step in steps], style, color=colour, label=name)
+        if own := [curves[_run(one)] for one in cells if _run(one) in curves]:
+            drawn.append(Scenario(name, starts.index(cells[0].start), style, own))
     complete = {name: cells for name, cells in scenarios.items() if all(_run(one) in curves for one in cells)}
-    if complete:
-        axes.axhline(_level(complete, curves), color="0.6", linewidth=0.8)
-    metric = group[0].finished.metric if group[0].finished else ""
-    axes.set(xlabel="optimiser steps", ylabel=f"{samples} {metric}", title=f"{key.label}, {_size(key.size)} training images")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-    with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=130, format="png")
+    images = f"{_size(key.size)} {'of the ' if isinstance(key.size, float) else ''}training images"
+    title, label = f"{key.label}, {images}", f"{samples} {_metric(group).label}"
+    draw_curves(path, drawn, _level(complete, curves) if complete else None, title, label)
+
+
+def _metric(cells: Sequence[Planned]) -> Metric:
+    """Return the metric of the first cell that is finished."""
+    name = next(one.finished.metric for one in cells if one.finished)
+    return next(task.primary for task in TASKS.values() if task.primary.name == name)
