@@ -6,13 +6,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from medtransfer.race.outcome import Race
-from medtransfer.report.format import number
+from medtransfer.report.format import fold, number
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLUE, GREY, VERMILLION
 
 RUNG, NAMES, LEFT, FOOT, HEAD = 150, 190, 54, 46, 12  # px of a rung, of the names, and around the axes
 LINE = 15  # px between two names
-LONGEST = 26  # letters of a name
+LETTERS = 26  # letters of a line of a name
 PALE = "#b9b9b9"
 
 
@@ -23,8 +23,9 @@ def rungs(race: Race) -> Markup:
     line is the score of the last seat.
     """
     crowded = max(len(heat.entrants) for heat in race.heats)
+    lines = 1 + max(fold(race.entrants[index].name, LETTERS).count("\n") for index in race.last.stay)
     width = LEFT + RUNG * len(race.heats) + NAMES
-    height = max(260, LINE * (crowded + 1)) + FOOT + HEAD
+    height = max(260, LINE * lines * (crowded + 1)) + FOOT + HEAD
     figure = blank(width, height)
     axes = figure.add_axes(
         (LEFT / width, FOOT / height, RUNG * len(race.heats) / width, (height - FOOT - HEAD) / height)
@@ -44,7 +45,7 @@ def rungs(race: Race) -> Markup:
         axes.plot(
             [place - 0.3, place + 0.3], [cut, cut], color=GREY, linestyle=(0, (4, 3)), linewidth=1.1, url=f"cut: {number(cut)}"
         )
-    _name_finalists(axes, race, height - FOOT - HEAD)
+    _name_finalists(axes, race, LINE * lines / (height - FOOT - HEAD))
     return to_svg(figure, f"Validation {race.metric.label} by rung")
 
 
@@ -65,17 +66,16 @@ def _draw(axes: Axes, race: Race, index: int) -> None:
         )  # fmt: skip
 
 
-def _name_finalists(axes: Axes, race: Race, height: float) -> None:
-    """Write the names of the last rung beside it, apart from each other."""
+def _name_finalists(axes: Axes, race: Race, gap: float) -> None:
+    """Write the names of the last rung beside it, apart from each other by a share of the height."""
     low, high = axes.get_ylim()
     values = [race.value(race.last, index) for index in race.last.stay]
-    for index, value, y in zip(race.last.stay, values, apart(values, LINE * (high - low) / height, low), strict=True):
+    for index, value, y in zip(race.last.stay, values, apart(values, gap * (high - low), low), strict=True):
         colour = VERMILLION if index == race.winner else BLUE if index in race.rivals else GREY
         x = len(race.heats) - 0.62
         axes.plot([x - 0.31, x + 0.08], [value, y], color="#d5d5d5", linewidth=0.8, clip_on=False, zorder=0)
-        name = race.entrants[index].name
-        short = name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-(LONGEST // 2) :]}"
-        axes.text(x + 0.12, y, f"{short}  {number(value)}", color=colour, fontsize=10.5, va="center")
+        text = f"{fold(race.entrants[index].name, LETTERS)}  {number(value)}"
+        axes.text(x + 0.12, y, text, color=colour, fontsize=10.5, va="center", linespacing=1.05)
 
 
 def apart(values: Sequence[float], gap: float, low: float) -> list[float]:

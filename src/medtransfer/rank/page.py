@@ -18,6 +18,7 @@ from medtransfer.selectors.score_names import INDICATOR_NAMES, score_label
 
 TITLE = "Which encoder to start from"
 NOT_DEFINED = Markup("–")
+LONG = 32  # letters of a name that fit beside the columns
 LEAST = 1e-9  # probability in place of none of the draws
 
 
@@ -59,7 +60,13 @@ def _table(ranking: Ranking) -> Markup:
             row |= _verdict_cells(ranking, index)
         row |= {score_label(name): rank_text(ranking, name, index) for name in ranking.indicators if name != ranking.by}
         rows.append(row)
-    return html.table(rows, "Ranks by indicator" + (f", in the order of {score_label(ranking.by)}" if ranking.by else ""))
+    caption = "Ranks by indicator" + (f", in the order of {score_label(ranking.by)}" if ranking.by else "")
+    return html.table(rows, caption, wrapped=_wrapped(ranking))
+
+
+def _wrapped(ranking: Ranking, *others: str) -> tuple[str, ...]:
+    """Return the columns that are wrapped: the names of candidates where one is long, and others."""
+    return ("candidate", *others) if any(len(candidate.name) > LONG for candidate in ranking.candidates) else others
 
 
 def _verdict_cells(ranking: Ranking, index: int) -> dict[str, Any]:
@@ -169,9 +176,10 @@ def _folded(ranking: Ranking) -> list[Markup]:
     meanings = {score_label(name): _meaning(name) for name in ranking.indicators}
     parts = [
         ("Left out", left_out),
-        ("Remarks on values", html.table(flags, left=("indicator",), wrapped=("remark",)) + html.bullets(notes)),
-        ("Weights and input contracts", html.table(loaded, wrapped=("loaded", "expects"))),
-        ("Time and memory", html.table(cost)), ("What the indicators measure", html.definitions(meanings)),
+        ("Remarks on values", html.table(flags, left=("indicator",), wrapped=_wrapped(ranking, "remark")) + html.bullets(notes)),
+        ("Weights and input contracts", html.table(loaded, wrapped=_wrapped(ranking, "loaded", "expects"))),
+        ("Time and memory", html.table(cost, wrapped=_wrapped(ranking))),
+        ("What the indicators measure", html.definitions(meanings)),
     ]  # fmt: skip
     return [html.details(summary, body) for summary, body in parts if body]
 

@@ -7,13 +7,13 @@ from markupsafe import Markup
 
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank.ranking import Ranking
-from medtransfer.report.format import number
+from medtransfer.report.format import fold, number
 from medtransfer.report.plots.inline import blank, to_svg
 from medtransfer.selectors.marks import BLACK, BLUE, GREY
 from medtransfer.selectors.score_names import score_label
 
-ROW, NAMES, FLOOR = 17, 128, 26  # px of a candidate's line, of the names, below the axes
-LONGEST = 21  # letters of a name beside a panel
+ROW, NAMES, FLOOR = 17, 128, 26  # px of a candidate's row, of the names, below the axes
+LINE, LETTERS = 12, 20  # px of a further line of a name, letters of a line
 CELL = 34  # px of a cell of the matrix
 
 
@@ -23,12 +23,15 @@ def panel(ranking: Ranking, name: str, width: float = 290) -> Markup:
     Filled marks cannot be distinguished from the best; random weights are squares.
     """
     order, standing, values = ranking.order, ranking.standings[name], ranking.values(name)
-    height = ROW * len(order) + FLOOR
+    names = [fold(ranking.candidates[index].name, LETTERS) for index in reversed(order)]  # from the bottom
+    heights = [ROW + LINE * name.count("\n") for name in names]
+    places = np.cumsum(heights) - np.array(heights) / 2  # px above the axis
+    height = sum(heights) + FLOOR
     figure = blank(width, height)
     axes = figure.add_axes((NAMES / width, FLOOR / height, (width - NAMES - 8) / width, (height - FLOOR) / height))
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    for line, index in enumerate(reversed(order)):
+    for line, index in zip(places, reversed(order), strict=True):
         candidate, value = ranking.candidates[index], values[index]
         axes.axhline(line, color="#ececec", linewidth=0.8, zorder=0)
         if not np.isfinite(value):
@@ -40,9 +43,8 @@ def panel(ranking: Ranking, name: str, width: float = 290) -> Markup:
             [value], [line], "s" if ranking.is_random(index) else "o", color=colour, markersize=6, clip_on=False,
             markerfacecolor=colour if standing.kept[index] else "white", url=f"{candidate.name}: {number(value)}",
         )  # fmt: skip
-    names = [_short(ranking.candidates[index].name) for index in reversed(order)]
-    axes.set_yticks(range(len(order)), names, fontsize=10.5, color=BLACK)
-    axes.set_ylim(-0.6, len(order) - 0.4)
+    axes.set_yticks(places, names, fontsize=10.5, color=BLACK, linespacing=1.05)
+    axes.set_ylim(0, sum(heights))
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=10.5, length=3, color="#8a8a8a", labelcolor=GREY)
     axes.locator_params(axis="x", nbins=4)
@@ -70,7 +72,3 @@ def matrix(ranking: Ranking, names: Sequence[str]) -> Markup:
     for spine in axes.spines.values():
         spine.set_visible(False)
     return to_svg(figure, "Kendall's tau between indicators")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-(LONGEST // 2) :]}"

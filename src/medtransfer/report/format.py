@@ -1,6 +1,7 @@
 """Number formats of the report's tables, pictures and sentences."""
 
 import math
+import re
 from collections.abc import Sequence
 
 Interval = tuple[float, float]
@@ -63,3 +64,14 @@ def listed(names: Sequence[str]) -> str:
     if rest > 0:
         return f"{', '.join(shown)} and {rest} more"
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def fold(name: str, letters: int) -> str:
+    """Break a name into lines of at most so many letters, after a space or a sign of punctuation where there is one."""
+    lines = [""]
+    for word in re.findall(r"[^ /_.@+:-]*[ /_.@+:-]|[^ /_.@+:-]+", name):
+        for part in (word[start : start + letters] for start in range(0, len(word), letters)):
+            if len(lines[-1]) + len(part.rstrip()) > letters:
+                lines.append("")
+            lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
