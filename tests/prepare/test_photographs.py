@@ -105,14 +105,14 @@ def test_flowers17(read: Read) -> None:
         assert np.array_equal(mask, drawn((255, 3, 3, 17, 20), (1, 4, 4, 16, 12 + number)))
     assert described.ignore and described.classes == ("flower",) and "2 of 8 photographs have no trimap" in described.notes[1]
     flower = sum(12 * (8 + number) for number in (1, 2, 3, 5, 6, 8)) / (6 * 24 * 30)
-    assert f"128 0 0 (flower, {flower:.1%} of all pixels)" in described.notes[0]
+    assert f"128 0 0 (flower, {100 * flower:.1f} % of all pixels)" in described.notes[0]
     outlined = read("flowers17", colours={"128 0 0": "flower", "0 0 0": "flower", "128 128 0": "background"})
     assert np.array_equal(masks(outlined)[0], drawn((1, 3, 3, 17, 20))) and not outlined.ignore
 
 
 def test_colours_without_a_meaning_are_refused_with_the_palette(read: Read, copy: Callable[[str], Path]) -> None:
     expected = (
-        r"define every colour in .*trimaps, but there are 128 128 0 \(undefined, 6\d.\d% of all pixels\), 128 0 0 \(flower, "
+        r"define every colour in .*trimaps, but there are 128 128 0 \(undefined, 6\d.\d % of all pixels\), 128 0 0 \(flower, "
         r".*0 0 0 \(undefined, .*; look at .*\.png, and set `colours: {128 128 0: background, 128 0 0: flower, 0 0 0: background}`"
     )
     with pytest.raises(InputError, match=expected):
@@ -121,7 +121,7 @@ def test_colours_without_a_meaning_are_refused_with_the_palette(read: Read, copy
     mask = np.asarray(Image.open(root / "trimaps/image_0008.png")).copy()
     mask[0, 0] = (1, 2, 3)
     save_mask(root / "trimaps/image_0008.png", mask)
-    with pytest.raises(InputError, match=r"1 2 3 \(undefined, 0.0% of all pixels\)"):
+    with pytest.raises(InputError, match=r"1 2 3 \(undefined, 0.0 % of all pixels\)"):
         read("flowers17", root)
     for wrong in (None, {}, {"128 0": "flower"}, {"128 0 256": "flower"}, {"128 0 0": "rose"}, {"128 0 0": "background"}):
         with pytest.raises(InputError, match="option colours to map colours such as 128 0 0 to flower, background, ignore"):

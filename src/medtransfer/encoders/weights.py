@@ -74,7 +74,7 @@ class LoadAudit:
         rest = ", ".join(f"{len(names)} {what}{some(names)}" for what, names in counts.items())
         return (
             f"{self.source}: {self.matched} of {self.total} encoder tensors matched ({self.names}), "
-            f"{rest}; {self.changed:.1%} of the parameters changed"
+            f"{rest}; {100 * self.changed:.1f} % of the parameters changed"
         )
 
 

@@ -99,7 +99,8 @@ class ColourRule:
 def describe_palette(palette: Sequence[Colour], names: Mapping[int, str]) -> str:
     """Describe the colours of all masks, with their shares and meanings."""
     shown = [
-        f"{colour} ({names.get(colour.code, 'undefined')}, {colour.share:.1%} of all pixels)" for colour in palette[:MOST_SHOWN]
+        f"{colour} ({names.get(colour.code, 'undefined')}, {100 * colour.share:.1f} % of all pixels)"
+        for colour in palette[:MOST_SHOWN]
     ]
     return ", ".join(shown) + (f" and {len(palette) - MOST_SHOWN} more" if len(palette) > MOST_SHOWN else "")
 

@@ -7,6 +7,7 @@ from medtransfer.race.outcome import Race
 from medtransfer.race.tables import candidate_rows, heat_rows
 from medtransfer.race.verdict import verdict
 from medtransfer.report import html
+from medtransfer.report.format import share
 
 TITLE = "Which checkpoint to fine-tune"
 
@@ -42,6 +43,6 @@ def _explain(race: Race) -> str:
         f"Every candidate of a rung is fine-tuned by a complete schedule of its length, all with the same "
         f"seed{'s' if len(race.seeds) > 1 else ''} ({', '.join(map(str, race.seeds))}). The best take the seats of the next rung; "
         "whoever is within one standard error of the last seat, by patient-wise differences, stays too while the budget lasts. "
-        f"Not distinguished: no other candidate of the last rung is better by a one-sided test at {1 - race.confidence:.0%}, "
+        f"Not distinguished: no other candidate of the last rung is better by a one-sided test at {share(1 - race.confidence)}, "
         "corrected for their number. Scores of different rungs do not compare, since longer schedules score higher."
     )

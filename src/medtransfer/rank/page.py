@@ -13,7 +13,7 @@ from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.tables import baseline_rows, judged_rows, pruned_rows, rank_text
 from medtransfer.rank.verdict import verdict
 from medtransfer.report import feature_maps, html, pruning_text
-from medtransfer.report.format import probability
+from medtransfer.report.format import probability, share
 from medtransfer.selectors.score_names import INDICATOR_NAMES, score_label
 
 TITLE = "Which encoder to start from"
@@ -43,10 +43,10 @@ def _explain(ranking: Ranking) -> str:
     if not ranking.decides:
         return text
     return (
-        f"{text} Intervals cover about {ranking.confidence:.0%} and come from leaving out blocks of patients, the same for every "
-        "candidate. A cross marks what cannot be distinguished from the best: no other candidate is better by a one-sided test of "
-        "their difference, corrected for the number of candidates. So one that varies much from patient to patient may keep its "
-        "cross below one that lost it."
+        f"{text} Intervals cover about {share(ranking.confidence)} and come from leaving out blocks of patients, the same for "
+        "every candidate. A cross marks what cannot be distinguished from the best: no other candidate is better by a one-sided "
+        "test of their difference, corrected for the number of candidates. So one that varies much from patient to patient may "
+        "keep its cross below one that lost it."
     )
 
 
