@@ -74,6 +74,7 @@ REFUSED_WITHOUT_RESULTS: tuple[tuple[str, ...], ...] = (  # in an empty folder
     ("guard",),
     ("race",),
     ("rank",),
+    ("rank", "nowhere"),
     ("cka",),
     ("pretrain", "--stop-rule", "nowhere"),
 )

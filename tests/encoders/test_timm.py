@@ -1,5 +1,6 @@
 """timm models of many families: levels, weights files, initialisation, sizes, and a step of training with both decoders."""
 
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -244,6 +245,18 @@ def test_published_weights_come_from_the_cache(cache):
 def test_published_weights_missing_from_the_cache_are_refused(cache):
     with pytest.raises(InputError, match=r"test_convnext in its cache.*hf download timm/test_convnext\.r160_in1k"):
         build_encoder("timm", name=TINY, pretrained=True)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_the_names_are_those_that_timm_registers(found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read from its source files; a version that writes them otherwise is asked."""
+    if not found:
+        monkeypatch.setattr(timm_index, "REGISTERED", re.compile("nothing is written so"))
+        monkeypatch.setattr(timm_index, "DEPRECATED", re.compile("nothing is written so"))
+    timm_index.model_names.cache_clear()
+    registered = {*timm.list_models(), *(name.split(".")[0] for name in timm.models._registry._model_entrypoints)}
+    assert timm_index.model_names() == registered
+    timm_index.model_names.cache_clear()
 
 
 def test_a_terminal_sees_that_timm_is_asked(terminal: Callable[[], str]) -> None:

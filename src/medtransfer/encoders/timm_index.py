@@ -1,9 +1,12 @@
 """Names of timm's models, and where their weights are published, without importing timm, which takes seconds.
 
-The names are those of the installed version: they are asked of timm once, and remembered in the working tree.
+The names are read from the source files of the installed version. Where weights are published is asked of timm once, and
+remembered in the working tree.
 """
 
 import importlib.metadata
+import importlib.util
+import re
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -16,16 +19,31 @@ from medtransfer.records.json import parse_json
 
 Places = dict[str, tuple[str | None, str | None]]  # repository and file of the published weights, by name with or without a tag
 TAG = "."
+REGISTERED = re.compile(r"^@register_model\ndef (\w+)", re.MULTILINE)
+DEPRECATED = re.compile(r"register_model_deprecations\(\s*__name__,\s*\{(.*?)\}\s*\)", re.DOTALL)
+KEY = re.compile(r"""['"]([\w.]+)['"]\s*:""")
 
 
-def model_names() -> list[str]:
-    """Return the names of timm's models, without tags of published weights."""
-    return [name for name in _places() if TAG not in name]
+@cache
+def model_names() -> frozenset[str]:
+    """Return the names of timm's models, deprecated ones too, without tags of published weights."""
+    return frozenset(_names_in_sources() or (name.split(TAG, 1)[0] for name in _places()))
 
 
 def is_model(name: str) -> bool:
     """Return whether timm has a model of a name, whatever its tag."""
-    return name.split(TAG, 1)[0] in _places()
+    return name.split(TAG, 1)[0] in model_names()
+
+
+def _names_in_sources() -> set[str]:
+    """Find the functions that timm registers, and the names that it deprecates; none of a version that writes them otherwise."""
+    found = set[str]()
+    for root in importlib.util.find_spec("timm").submodule_search_locations or []:  # type: ignore[union-attr]
+        for path in Path(root).glob("models/*.py"):
+            text = path.read_text(encoding="utf-8")
+            found |= set(REGISTERED.findall(text))
+            found |= {name.split(TAG, 1)[0] for block in DEPRECATED.findall(text) for name in KEY.findall(block)}
+    return found
 
 
 def published_weights(name: str) -> Path:

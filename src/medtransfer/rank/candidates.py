@@ -103,7 +103,7 @@ def _read(text: str, params: Params) -> Iterator[Candidate]:
         raise InputError(f"expected the architecture of the weights in {path}, as {path}{AT}ARCHITECTURE, but got only the file")
     elif AT in text:
         yield _with_architecture(text, params)
-    elif len(path.parts) > 1:  # no name of timm, whose list takes seconds to make
+    elif len(path.parts) > 1:  # no name of timm
         raise InputError(
             f"expected checkpoints or weights at {path}, but there are none; correct it, or run `medtransfer pretrain`"
         )
