@@ -1,6 +1,7 @@
 """Progress bars on a terminal, sparse lines in a log."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -56,6 +57,15 @@ def test_a_log_gets_sparse_lines(clock: list[float], caplog: pytest.LogCaptureFi
     assert caplog.messages == []
     list(track(slow(clock, 2, 60.0), "slow work", 2, "candidates"))
     assert caplog.messages == ["slow work: 1/2 candidates, 60 s each, 60 s left"]
+
+
+def test_a_log_line_takes_the_place_of_a_status(terminal: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    log = logging.getLogger("medtransfer")
+    monkeypatch.setattr(log, "handlers", [logging.StreamHandler(sys.stderr)])
+    with status("rank: starting workers"):
+        log.warning("a remark")
+    log.warning("another")
+    assert terminal() == f"{ERASED}rank: starting workers …{ERASED}a remark\n{ERASED}another\n"
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from medtransfer import study, tracking
 from medtransfer.config import Params
@@ -25,6 +27,7 @@ CHOSEN = {
     "guard.seeds": 2, "guard.workers": 1, "guard.validation": 0.67, "guard.train_epochs": 1, "race.workers": 1,
     "race.validation": 0.67, "report.least": 0.0, "cka.candidates": ["checkpoints/unet-simple"], "cka.max_images": 8,
 }  # fmt: skip
+MODEL = "models/sample/unet-simple/e001-full-s7"
 # Commands, and what each says where it has nothing to do.
 REUSED = {
     "prepare": "prepare: data/prepared/sample already exists",
@@ -36,6 +39,9 @@ REUSED = {
     "race": "race: 1 of 1 fine-tunings are finished; reused",
     "cka": "cka: these encoders are compared already; reused",
     "grid --plan": "",
+    "demo": "grid: 6 reused, 0 to do",
+    f"predict --model {MODEL} --images pictures": "predict: pictures · e001 full s7 · unet-simple → sample is finished",
+    f"export --model {MODEL} --format folder": "export: exports/sample/unet-simple/e001-full-s7/folder is finished: reused",
     "evidence export --out evidence.csv": "",
     "search": "search: what it is made of has not changed",
     "explain": "explain: what it is made of has not changed",
@@ -44,6 +50,8 @@ REUSED = {
 }
 REFUSED = {
     "rank nowhere": "'nowhere', which is none of them",
+    "indicators": "expected --features, --probs or --maps, but got none",
+    f"predict --model {MODEL} --images pictures --masks nowhere": "reference masks of the images at nowhere",
     "rank --by nowhere": "the indicator 'nowhere'",
     "cka nowhere": "'nowhere'",
     "race nowhere x": "'nowhere'",
@@ -59,7 +67,9 @@ def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path
     """Return a folder in which every command has run."""
     from medtransfer.cka.stage import run as cka
     from medtransfer.encoders import timm_index
+    from medtransfer.export.stage import run as export
     from medtransfer.guard.stage import run as guard
+    from medtransfer.predict.stage import run as predict
     from medtransfer.race.stage import run as race
     from medtransfer.rank.stage import run as rank
 
@@ -76,6 +86,11 @@ def finished(shared_workplace: Path, tiny_params: Callable[..., Params]) -> Path
     for command in (guard, race, cka, rank, study.search, study.explain, study.report):
         command(params)
     study.replay(printed)
+    Path("pictures").mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)).save("pictures/one.png")
+    shown = load(overrides={"predict.model": [MODEL], "predict.images": "pictures"})
+    predict(shown.predict, Path(shown.pretrain.out), Path(shown.prepare.out))
+    export(load(overrides={"export.model": MODEL, "export.format": "folder"}).export, Path(shown.pretrain.out))
     return shared_workplace
 
 

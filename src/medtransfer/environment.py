@@ -17,7 +17,7 @@ from medtransfer.errors import InputError
 from medtransfer.hashing import digest, file_sha256
 
 PACKAGES = ("torch", "torchvision", "timm", "albumentations", "mlflow", "numpy", "pandas")
-OBJECTS = 10_000  # more of them since Python last looked for garbage make it look again; by default 700, of which imports make many
+GC_THRESHOLD = 10_000  # new objects after which Python looks for garbage, 700 by default, which imports reach all the time
 
 
 @cache
@@ -131,7 +131,7 @@ def quiet_libraries() -> None:
     sleep instead, OpenCV's cannot, so it has one. Looking for garbage takes a sixth of the time of a short command, most of it
     while libraries are imported, which make none. None of this changes a result.
     """
-    gc.set_threshold(OBJECTS, *gc.get_threshold()[1:])
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")  # its threads wait busily; read when it is imported
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

@@ -60,13 +60,22 @@ def status(text: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    sys.stderr.write(f"{ERASE}{text} …")
-    sys.stderr.flush()
+
+    def write(shown: str) -> bool:
+        sys.stderr.write(f"{ERASE}{shown}")
+        sys.stderr.flush()
+        return True
+
+    def erase(record: logging.LogRecord) -> bool:
+        return write("")
+
+    write(f"{text} …")
+    log.addFilter(erase)  # a log line takes the place of the status
     try:
         yield
     finally:
-        sys.stderr.write(ERASE)
-        sys.stderr.flush()
+        log.removeFilter(erase)
+        write("")
 
 
 @contextmanager

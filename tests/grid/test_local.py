@@ -229,6 +229,26 @@ def test_the_demo_uses_all_cores(
     assert said == ("the report in of the project" if workers else "the report")
 
 
+@pytest.mark.parametrize(("cores", "finished"), [(1, False), (2, False), (2, True)])
+def test_only_winners_are_kept_wherever_the_study_ran(
+    cores: int, finished: bool, workplace: Path, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """In this process, on workers, or before: models are removed after the last job, and a line says so."""
+    ran: list[str] = []
+    monkeypatch.setattr(local, "count_cores", lambda: cores)
+    monkeypatch.setattr(local, "LocalLauncher", lambda *_: ran.append("workers") or Scripted())
+    monkeypatch.setattr(study, "study", lambda *_: ran.append("here") or "the report")
+    monkeypatch.setattr(study, "report", lambda *_, short: "the report")
+    monkeypatch.setattr(stage, "keep_winners", lambda *_: ran.append("kept") or "kept a; removed 3 other models")
+    if finished:
+        monkeypatch.setattr(stage, "find_reused", lambda _, jobs: set(jobs))
+    with caplog.at_level("INFO", "medtransfer"):
+        assert stage.run_and_report(tiny_params({"grid.workers": None})) == "the report"
+    assert ran == [*([] if finished else ["here" if cores == 1 else "workers"]), "kept"]
+    assert "grid: kept a; removed 3 other models" in caplog.messages
+
+
 @dataclass
 class Workers:
     """Fake processes and pipes: GPU and threads of each started process, and the jobs sent to each; the first is dead."""

@@ -22,13 +22,16 @@ def compared(*rows: tuple[str, float, bool | None], target: str = "heart") -> St
     [
         (
             [("a, epoch 10", 0.8, True), ("b, epoch 3", 0.79, True), ("random", 0.7, False)],
-            "unet a at epoch 10 has the highest mean Dice, 0.800; not distinguished from it at 5.0 %: unet b at epoch 3; "
-            "lower: unet random.",
+            "unet a at epoch 10 has the highest mean Dice, 0.800; may be the best, too: unet b at epoch 3; "
+            "not the best: unet random (95.0 % confidence).",
         ),
-        ([("a", 0.8, True), ("b", 0.7, False)], "unet a has the highest mean Dice, 0.800; lower: unet b."),
+        (
+            [("a", 0.8, True), ("b", 0.7, False)],
+            "unet a has the highest mean Dice, 0.800; not the best: unet b (95.0 % confidence).",
+        ),
         (
             [("a", 0.8, None), ("b", 0.7, None)],
-            "unet a has the highest mean Dice, 0.800; nothing is distinguished from it, since a start has a single repetition.",
+            "unet a has the highest mean Dice, 0.800; which is the best is not tested, since a start has a single repetition.",
         ),
     ],
 )

@@ -54,7 +54,7 @@ def test_panels_name_settings_that_most_do_not_share(draw: Draw):
     at = {"level": -2, "pixels": 2000}
     figure = draw({"logme": ("logme", at), "alpha": ("alpha", {**at, "alpha_first": 11}), "twonn": ("twonn", at)})
     assert [axes.texts[1].get_text() for axes in figure.axes] == ["", "alpha first 11", "lower is better"]
-    assert "Setting, unless a panel names another: level -2, pixels 2000." in words(figure)
+    assert "Setting, with what a panel adds or unless it names another level: level -2, pixels 2000." in words(figure)
 
 
 def test_the_caption_names_what_is_not_drawn(draw: Draw):

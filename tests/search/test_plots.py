@@ -12,7 +12,7 @@ from PIL import Image
 
 from medtransfer.indicators.robustness.setting import RobustnessSetting
 from medtransfer.search.evaluate import Case, Table
-from medtransfer.search.plots import PLOTS, ExplainedVariance, draw, exhaustive_study, plot_importance, plot_pairs, plot_slice
+from medtransfer.search.plots import PLOTS, draw, exhaustive_study, explained_variance, plot_importance, plot_pairs, plot_slice
 
 DISTANCES, MARGINS = ("cosine", "l2"), (0.0, 0.25, 0.5)
 
@@ -117,5 +117,5 @@ def test_the_study_holds_every_setting_as_a_finished_trial(make_table: Callable[
 def test_importance_is_the_variance_that_a_parameter_explains(make_table: Callable[..., Table]):
     """Values 0 1 2 / 3 4 5: variance 35/12, of the two distances' means 9/4, of the three margins' means 2/3."""
     study = exhaustive_study(make_table(lambda distance, margin: 4 * margin + 3 * (distance == "l2")))
-    shares = ExplainedVariance().evaluate(study, ["distance", "margin", "level"])
+    shares = explained_variance(study, ["distance", "margin", "level"])
     assert shares == pytest.approx({"distance": 27 / 35, "margin": 8 / 35, "level": 0.0})

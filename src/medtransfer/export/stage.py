@@ -14,6 +14,7 @@ from medtransfer.export.formats import FORMATS
 from medtransfer.hashing import digest
 from medtransfer.locks import exclusive
 from medtransfer.predict.folders import read_model_info
+from medtransfer.progress import loading
 from medtransfer.records import EXPORT_FILE, Cell, ExportInfo, ModelInfo, atomic_folder
 
 log = logging.getLogger("medtransfer")
@@ -78,19 +79,20 @@ def _versions() -> dict[str, str]:
 
 
 def _finished(out: Path, identity: str) -> ExportInfo | None:
-    """Return the record of an export that depended on the same; None if there is none."""
+    """Return the record of an export that depended on the same; None if there is none, or its file is gone."""
     try:
         exported = ExportInfo.read(out / EXPORT_FILE)
     except InputError:
         return None
-    return exported if exported.identity == identity else None
+    return exported if exported.identity == identity and (out / exported.file).exists() else None
 
 
 def _export(section: Export, form: Format, folder: Path, checkpoints: Path, out: Path) -> ExportInfo:
     """Write the files and their record, all at once, after they were compared with the model."""
     form.require()  # before libraries that take seconds are loaded
-    from medtransfer.export.graph import own_rounding
-    from medtransfer.predict.model import load_model
+    with loading("export"):
+        from medtransfer.export.graph import own_rounding
+        from medtransfer.predict.model import load_model
 
     model = load_model(folder, checkpoints, "cpu")
     info = model.info

@@ -12,6 +12,7 @@ from medtransfer.grid.launcher import Launcher, LauncherKind
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.worker import BACK, DONE, FAILED, RETRY, Outcome
 from medtransfer.grid_launchers import LAUNCHERS
+from medtransfer.progress import status
 
 log = logging.getLogger("medtransfer")
 J = TypeVar("J", bound=Runnable, contravariant=True)
@@ -44,7 +45,8 @@ def launch(
         InputError: it cannot be started, or a job takes more than there is.
     """
     kind: LauncherKind = LAUNCHERS[name]
-    return kind.start(params, workers, jobs, accelerator, logs)
+    with status(f"starting {name} workers"):
+        return kind.start(params, workers, jobs, accelerator, logs)
 
 
 def start_workers(

@@ -55,14 +55,16 @@ def run_and_report(params: Params, short: bool = False) -> str:
     """
     with tracking.project_run_set_aside():
         jobs, reused = _look_up(params)
-    if len(reused) < len(jobs):
-        kind: LauncherKind = LAUNCHERS[params.grid.launcher]
-        if kind.is_single(params, params.grid.workers, jobs, params.finetune.accelerator):
-            return study.study(params, short)
+    kind: LauncherKind = LAUNCHERS[params.grid.launcher]
+    text, finished = None, len(reused) == len(jobs)
+    if not finished and kind.is_single(params, params.grid.workers, jobs, params.finetune.accelerator):
+        text = study.study(params, short)
+    elif not finished:
         with tracking.project_run_set_aside():
             _run(params, jobs, reused, _cell(params, jobs))
-    keep_winners(params, jobs)
-    return study.report(params, short=short)
+    if kept := keep_winners(params, jobs):
+        log.info("grid: %s", kept)
+    return study.report(params, short=short) if text is None else text
 
 
 def _look_up(params: Params) -> tuple[list[Job], set[Job]]:

@@ -162,7 +162,7 @@ class SegmentationEvaluation:
             metrics |= self._by_class("hd95_mm", lengths.mean(axis=0))
         groups = list(self._seen.images.values())
         cases = {"image": counts}
-        if len(set(groups)) < len(groups):  # else every image is a group, and no patients are known
+        if len(set(groups)) < len(groups):  # else it would equal the value per image
             cases["patient"] = counts.by_group(groups)
         for name in PER_CASE:
             for case, pooled in cases.items():

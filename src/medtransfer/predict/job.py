@@ -1,4 +1,4 @@
-"""What is predicted, by which models, and what of it is finished."""
+"""The work of a prediction: models, options and reference masks, and which images are finished."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

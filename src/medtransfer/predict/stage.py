@@ -19,7 +19,7 @@ from medtransfer.predict.reference_masks import find_masks, refuse_masks
 from medtransfer.predict.seen import find_seen
 from medtransfer.predict.tables import write_tables
 from medtransfer.prepare.mask_values import MaskRule, read_rule
-from medtransfer.progress import track
+from medtransfer.progress import loading, track
 from medtransfer.records import ImageRule, Prediction
 from medtransfer.wording import are, counted
 
@@ -114,7 +114,8 @@ def _complete_all(job: Job, images: Sequence[Image], checkpoints: Path, force: b
             log.info("predict: %s finished; computing the metrics again", are(len(images), "image"))
         _say_what_is_kept(job, images)
         return list(finished.values()), len(images)
-    from medtransfer.predict.one_image import load_models, predict_image
+    with loading("predict"):
+        from medtransfer.predict.one_image import load_models, predict_image
 
     models = load_models(job, checkpoints)
     done, faults, replaced = dict(finished), list[str](), 0

@@ -1,4 +1,4 @@
-"""The tables of all predicted images, and what is said of them."""
+"""Tables and summary of all predicted images."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -20,7 +20,7 @@ from medtransfer.grid.worker import Outcome
 from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.hashing import digest, without
 from medtransfer.indicators.registry import find_indicators
-from medtransfer.progress import Lines, status
+from medtransfer.progress import Lines
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.feature_maps import has_map, map_file
@@ -148,7 +148,7 @@ def _measure(params: Params, jobs: Sequence[Measure]) -> dict[str, str]:
     if not waiting:
         return {job.name: reason for job, reason in failed.items()}
     logs = Path(section.out) / "logs"
-    with tracking.project_run_set_aside(), status("rank: starting workers"):
+    with tracking.project_run_set_aside():
         launcher = start_workers(params, section.launcher, section.workers, waiting, params.score.accelerator, logs)
     workers = counted(launcher.workers, f"{section.launcher} worker")
     where = "" if isinstance(launcher, Alone) else f"; how far each is: {logs}"

@@ -39,15 +39,15 @@ def csv_rows(comparisons: Sequence[StartComparison], learned: Sequence[Sequence[
 
 
 def verdict(comparison: StartComparison, confidence: float) -> str:
-    """Say which start of a target has the highest mean, and which ones are not distinguished from it."""
+    """Say which start of a target has the highest mean, which others may be the best, and which are not."""
     best, *others = comparison.rows
     text = f"{_in_sentence(best)} has the highest mean {comparison.metric.label}, {number(best.mean)}"
     if best.unbeaten is None:
-        return f"{text}; nothing is distinguished from it, since a start has a single repetition."
-    near, lower = ([_in_sentence(row) for row in others if row.unbeaten is kept] for kept in (True, False))
-    parts = [f"not distinguished from it at {percent(1 - confidence)}: {listed(near)}"] if near else []
-    parts += [f"lower: {listed(lower)}"] if lower else []
-    return f"{'; '.join([text, *parts])}."
+        return f"{text}; which is the best is not tested, since a start has a single repetition."
+    maybe, beaten = ([_in_sentence(row) for row in others if row.unbeaten is kept] for kept in (True, False))
+    parts = [f"may be the best, too: {listed(maybe)}"] if maybe else []
+    parts += [f"not the best: {listed(beaten)}"] if beaten else []
+    return f"{'; '.join([text, *parts])} ({percent(confidence)} confidence)."
 
 
 def verdicts(comparisons: Sequence[StartComparison], confidence: float) -> list[str]:

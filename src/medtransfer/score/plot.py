@@ -22,6 +22,7 @@ LEFT, RIGHT, BELOW, ABOVE = 0.55, 0.1, 0.3, 0.42  # inches around the axes of a 
 HEAD, LINE = 0.4, 0.19  # inches of the title, and of a line of the caption
 LETTERS = 15  # of the caption per inch
 ROOM = 7  # labels of epochs below a panel, at most
+Items = tuple[tuple[str, object], ...]
 
 
 def draw_curves(path: Path, metrics: Mapping[str, Mapping[int, Score]], scores: Mapping[int, Scores], title: str) -> None:
@@ -38,10 +39,11 @@ def draw_curves(path: Path, metrics: Mapping[str, Mapping[int, Score]], scores: 
         panels.setdefault(rows[min(rows)].indicator, []).append(metric)
     count, epochs = max(1, len(panels)), sorted(scores)
     columns = min(COLUMNS, ceil(sqrt(count)))
-    settings = {indicator: _in_words(metrics[names[0]][epochs[0]].setting) for indicator, names in panels.items()}
-    common, shared = Counter(settings.values()).most_common(1)[0] if settings else ("", 0)
+    settings = {indicator: _items(metrics[names[0]][epochs[0]].setting) for indicator, names in panels.items()}
+    common, shared = Counter(settings.values()).most_common(1)[0] if settings else ((), 0)
+    common = common if shared > 1 else ()
     measured = {name for record in scores.values() for name in record.indicators}
-    text = _caption(common if shared > 1 else "", sorted(measured - panels.keys()))
+    text = _caption(_in_words(common), sorted(measured - panels.keys()))
     width = max(2, columns) * WIDTH
     caption = wrap(text, int(width * LETTERS))
     foot = 0.1 + LINE * (1 + len(caption))
@@ -53,8 +55,9 @@ def draw_curves(path: Path, metrics: Mapping[str, Mapping[int, Score]], scores: 
             (corner[0] + LEFT) / width, (corner[1] + BELOW) / height, (width / columns - LEFT - RIGHT) / width,
             (HEIGHT - BELOW - ABOVE) / height,
         ))  # fmt: skip
-        own = settings[indicator].removeprefix(common).removeprefix(", ") if shared > 1 else settings[indicator]
-        _draw_panel(axes, indicator, {name: metrics[name] for name in names}, epochs, own)
+        own = settings[indicator]
+        added = tuple(item for item in own if item not in common) if set(common) <= set(own) else own
+        _draw_panel(axes, indicator, {name: metrics[name] for name in names}, epochs, _in_words(added))
     figure.text(0.1 / width, 1 - 0.12 / height, title, va="top", fontsize=12, color=BLACK)
     lines = "\n".join(["Horizontal: pretraining epoch, equally spaced. Vertical: score.", *caption])
     figure.text(0.1 / width, (foot - 0.08) / height, lines, va="top", fontsize=8.5, color=GREY, linespacing=1.3)
@@ -66,7 +69,7 @@ def _caption(common: str, absent: Sequence[str]) -> str:
     """Explain what all panels have in common, and which indicators are not drawn."""
     text = "A higher score is better unless a panel says otherwise; bars are one standard error."
     if common:
-        text += f" Setting, unless a panel names another: {common}."
+        text += f" Setting, with what a panel adds or unless it names another level: {common}."
     if absent:
         names = "; ".join(map(score_label, absent))
         text += f" Not drawn, since not every checkpoint was scored by them at the default setting: {names}."
@@ -96,6 +99,10 @@ def _draw_panel(
         axes.legend(frameon=False, fontsize=7.5, labelcolor=BLACK)
 
 
-def _in_words(setting: Mapping[str, object]) -> str:
+def _items(setting: Mapping[str, object]) -> Items:
     """Return the parameters of a setting, without that of pooling, by which the lines of a panel differ."""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in setting.items() if name != "pooled")
+    return tuple((name, value) for name, value in setting.items() if name != "pooled")
+
+
+def _in_words(items: Items) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in items)

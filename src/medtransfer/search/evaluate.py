@@ -157,7 +157,7 @@ def tabulate(cases: Sequence[Case], settings: Sequence[Tried]) -> Table:
     for row, setting in enumerate(settings):
         same = setting if isinstance(setting, IndicatorSetting) else (setting.distance, setting.level, setting.pooling)
         rows.setdefault(same, []).append(row)
-    for together in track(rows.values(), "search: trying settings", len(rows), "settings"):
+    for together in track(rows.values(), "search: trying settings", len(rows), "distances, levels and poolings"):
         for column, case in enumerate(cases):
             for rule, values in _judge(case, [settings[row] for row in together]).items():
                 tis[rule][together, column] = values

@@ -11,8 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.importance import BaseImportanceEvaluator
-from optuna.trial import FrozenTrial
 
 from medtransfer.progress import track
 from medtransfer.records import atomic_path
@@ -29,21 +27,20 @@ LABELS = {
 MEAN_TIS = "mean TIS"
 
 
-class ExplainedVariance(BaseImportanceEvaluator):
-    """Share of the variance that each parameter explains; exact on a full grid, where Optuna's forests only estimate it."""
+def explained_variance(study: optuna.Study, params: Sequence[str]) -> dict[str, float]:
+    """Return the share of the variance of the mean TIS that each parameter explains alone, exact on a full grid.
 
-    def evaluate(
-        self, study: optuna.Study, params: list[str] | None = None, *, target: Callable[[FrozenTrial], float] | None = None
-    ) -> dict[str, float]:
-        """Return the variance of the mean value by level of each parameter, relative to that of all values."""
-        trials = _as_table(study)
-        total = trials["value"].var(ddof=0)
-        return {name: trials.groupby(name)["value"].transform("mean").var(ddof=0) / total for name in params or []}
+    It is the variance of the mean by choice of the parameter, relative to that of all settings, and is not scaled to a sum of 1, as
+    Optuna's importances are.
+    """
+    trials = _as_table(study)
+    total = trials["value"].var(ddof=0)
+    return {name: trials.groupby(name)["value"].transform("mean").var(ddof=0) / total for name in params}
 
 
 def plot_importance(study: optuna.Study, params: Sequence[str]) -> Figure:
     """Draw the share of the variance of the mean TIS that each parameter explains, the largest at the top."""
-    shares = ExplainedVariance().evaluate(study, list(params))
+    shares = explained_variance(study, params)
     order = sorted(shares, key=lambda name: shares[name])
     figure = Figure(figsize=(7.5, 1.3 + 0.42 * len(order)), layout="constrained")
     axes = figure.subplots()

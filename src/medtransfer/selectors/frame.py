@@ -1,4 +1,4 @@
-"""Style of the axes of all pictures."""
+"""Style of the axes of scores, searches and reports."""
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medtransfer.environment import workspace
 from medtransfer.errors import InputError, StageError
-from medtransfer.signals import Stopped
+from medtransfer.signals import Stopped, stops_later
 from medtransfer.tracking import store
 from medtransfer.tracking.tags import DATABASES
 
@@ -58,15 +58,18 @@ def serve(host: str, port: int, or_free: bool = False) -> None:
 
 def _run(uri: str, host: str, port: int, page: str) -> None:
     """Run MLflow's server until this process is interrupted."""
-    server = _start(uri, host, port)
+    server = None
     try:
+        with stops_later():
+            server = _start(uri, host, port)
         if _wait_until_it_answers(server, host, port):
             log.info("the MLflow UI answers: open %s", page)
         raise StageError(f"the MLflow UI ended by itself, with exit code {server.wait()}; what it printed says why")
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
+        if server is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
 
 
 def _start(uri: str, host: str, port: int) -> "subprocess.Popen[bytes]":

@@ -64,9 +64,9 @@ class Trained:
         with exclusive(checkpoints.path) if is_main_process() else nullcontext():
             if force or not reuse(checkpoints, plan.cell):
                 with loading("pretrain"):
+                    plan.check_start()
                     from medtransfer.pretrain.training import train
 
                     _ = plan.origin.objective
-                    plan.check_start()
                 train(plan)
         return checkpoints.path
