@@ -24,6 +24,7 @@ from medtransfer.rank import assess, measurement
 from medtransfer.rank.assess import describe_job
 from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.feature_maps import _embed
+from medtransfer.rank.measurement import Measure
 from medtransfer.rank.stage import run, run_study
 from medtransfer.records import PreparedTarget
 from medtransfer.records.evidence import import_evidence
@@ -100,6 +101,16 @@ def test_what_has_no_weights_is_left_out_before_workers_start(ranked, monkeypatc
     monkeypatch.setattr(assess, "start_workers", lambda *_: pytest.fail("there is nothing to measure"))
     with pytest.raises(StageError, match="the only candidate could not be measured; test_resnet.r160_in1k: expected"):
         ranked("test_resnet.r160_in1k", out="other")
+
+
+def test_a_host_elsewhere_may_have_weights_that_are_missing_here(ranked, monkeypatch):
+    def start_workers(params: Params, name: str, workers: int | None, jobs: list[Measure], *_: object) -> None:
+        raise StageError(f"asked for {[job.name for job in jobs]}")
+
+    monkeypatch.setattr(assess, "LAUNCHERS", {"local": SimpleNamespace(here=False)})
+    monkeypatch.setattr(assess, "start_workers", start_workers)
+    with pytest.raises(StageError, match="asked for .'test_resnet.r160_in1k'."):
+        ranked("test_resnet.r160_in1k")
 
 
 def test_each_candidate_is_one_run_with_its_values_as_metrics(ranked, tmp_path):
@@ -363,4 +374,4 @@ def test_a_study_is_ranked_on_each_target_and_judged_over_all(pretrained, tmp_pa
 def test_starting_workers_is_shown_on_a_terminal(ranked, terminal):
     ranked("checkpoints/unet-simple/epoch-001.json")
     shown = terminal()
-    assert shown.index("rank: loading libraries") < shown.index("rank: starting workers") < shown.index("1/1")
+    assert shown.index("rank: loading libraries") < shown.index("starting local workers") < shown.index("1/1")

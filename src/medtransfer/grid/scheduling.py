@@ -54,8 +54,9 @@ def start_workers(
 ) -> Launcher:  # fmt: skip
     """Start a launcher, or none where this process would run all jobs one after the other; arguments are those of `launch`."""
     kind: LauncherKind = LAUNCHERS[name]
-    if kind.is_single(params, workers, jobs, accelerator):
-        return Alone(params)
+    with status(f"starting {name} workers"):  # GPUs are counted by PyTorch, which takes a second to load
+        if kind.is_single(params, workers, jobs, accelerator):
+            return Alone(params)
     return launch(params, name, workers, jobs, accelerator, logs)
 
 
