@@ -62,6 +62,18 @@ def test_another_default_makes_another_run(elsewhere, tiny_params):
     assert len(tracking.read_runs("score")) == 2
 
 
+def test_scores_at_another_level_make_no_run_of_a_part_of_them(workplace, tiny_params, caplog):
+    """Robustness is measured at all levels, LogME at one: a run at the default level would lack LogME and hide the earlier one."""
+    both = {"score.indicators": ["robustness", "logme"]}
+    study.score(tiny_params(both))
+    study.score(tiny_params({**both, "score.level": -1}))
+    before = {run.id for run in tracking.read_runs("score")}
+    caplog.set_level(logging.INFO, "medtransfer")
+    assert publish(tiny_params(both).score, PREPARED, CHECKPOINTS) == 0
+    assert {run.id for run in tracking.read_runs("score")} == before and len(before) == 2
+    assert "holds scores at other settings" in caplog.text and "cannot be read" not in caplog.text
+
+
 def drop(name: str) -> None:
     (FOLDER / name).unlink()
 

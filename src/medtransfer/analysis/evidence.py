@@ -143,8 +143,9 @@ def _patients(pools: Sequence[Judged], sampling: Sampling) -> tuple[Patients | N
         best = values.max(axis=1)
         same.append(float((values[:, int(np.argmax([pool.pool.means[key] for key in keys]))] >= best).mean()))
         chosen = pool.by_selector.get(CONTRASTED[0].name)
-        if chosen is not None and chosen.candidate is not None:
-            deviations.append(float((values[:, keys.index(chosen.candidate)] / best).std(ddof=1)))
+        defined = best > 0  # else there is no TIS, as where no model learned anything about the patients drawn
+        if chosen is not None and chosen.candidate is not None and defined.sum() > 1:
+            deviations.append(float((values[defined, keys.index(chosen.candidate)] / best[defined]).std(ddof=1)))
     fewest = min(patients for _, (_, _, patients) in drawn)
     return Patients(len(drawn), fewest, float(np.mean(same)), float(np.mean(deviations)) if deviations else None), notes
 

@@ -158,8 +158,7 @@ def _scores(
     for key in tuned:
         fields = dict(zip((*FIELDS, *DIGESTS), key, strict=False))
         if scored := by_weights[fields["pretraining"], fields["data"]]:
-            matching = [run for run in scored if all(run.params.get(name) == value for name, value in preferred.items())]
-            chosen[key] = first = (matching or scored)[0]
+            chosen[key] = first = _preferred(scored, preferred)
             alike[key] = (first.id, *(run.id for run in scored if run is not first and _views(run) == _views(first)))
     ids = sorted({run.id for run in chosen.values()})
     plain = {selector.needs for selector in SELECTORS.values() if selector.needs} - {OUTCOME, HISTORY, "robustness"}
@@ -172,6 +171,14 @@ def _scores(
         )}
         for key, run in chosen.items()
     }  # fmt: skip
+
+
+def _preferred(scored: Sequence[StoredRun], preferred: Mapping[str, str]) -> StoredRun:
+    """Return the newest run at the preferred settings; without robustness at those that it has; else the newest of all."""
+    matching = [run for run in scored if all(run.params.get(name) == value for name, value in preferred.items())]
+    if not matching and not any("distance" in run.params for run in scored):
+        matching = [run for run in scored if all(run.params.get(name, value) == value for name, value in preferred.items())]
+    return (matching or scored)[0]
 
 
 def _views(run: StoredRun) -> list[str | None]:

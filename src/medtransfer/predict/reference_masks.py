@@ -77,8 +77,14 @@ def _is_mask_of(mask: Image, image: Image) -> bool:
 
 
 def _in_mask_folders(images: Sequence[Image]) -> list[Image]:
-    """Return the images in folders of masks that are named like images in other folders, but for endings."""
-    inside = {image.name for image in images if any(map(_says_mask, PurePosixPath(image.name).parts[:-1]))}
+    """Return the images in folders of masks that are named like images in other folders, but for endings.
+
+    Where all images are below such a folder, as in one of the name `Infection Segmentation Data`, the innermost folder counts.
+    """
+    folders = {image.name: PurePosixPath(image.name).parts[:-1] for image in images}
+    inside = {name for name, parts in folders.items() if any(map(_says_mask, parts))}
+    if len(inside) == len(images):
+        inside = {name for name, parts in folders.items() if _says_mask(parts[-1])}
     stems = {PurePosixPath(image.name).name for image in images if image.name not in inside}
     begun = stems | {beginning for stem in stems for beginning in _beginnings(stem)}  # nnU-Net: case_0000 and the mask case
 

@@ -17,7 +17,8 @@ def render(race: Race) -> str:
     first, *others = verdict(race)
     rows = [{name: value for name, value in row.items() if name not in ("encoder", "origin", "epoch")} for row in heat_rows(race)]
     body = [
-        Markup('<p class="verdict">{}</p>').format(first), *(Markup("<p>{}</p>").format(line) for line in others),
+        Markup('<p class="verdict">{}</p>').format(html.with_code(first)),
+        *(Markup("<p>{}</p>").format(html.with_code(line)) for line in others),
         Markup("<h2>The rungs</h2>"), html.figure(_picture(race)), html.note(_legend(race)),
         Markup("<h2>The candidates</h2>"), html.table(candidate_rows(race), left=("outcome",)),
         html.note(_explain(race)),

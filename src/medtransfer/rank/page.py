@@ -26,7 +26,8 @@ def render(ranking: Ranking) -> str:
     """Render the page."""
     first, *others = verdict(ranking)
     body = [
-        Markup('<p class="verdict">{}</p>').format(first), *(Markup("<p>{}</p>").format(line) for line in others),
+        Markup('<p class="verdict">{}</p>').format(html.with_code(first)),
+        *(Markup("<p>{}</p>").format(html.with_code(line)) for line in others),
         Markup("<h2>The candidates</h2>"), _table(ranking),
         html.note(_explain(ranking)),
         html.table(baseline_rows(ranking), "What needs no indicator", left=("baseline", "takes"), wrapped=("takes",)),

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from medtransfer.report.format import Interval, between, number
 
@@ -58,7 +58,15 @@ def details(summary: str, body: str, small: str = "", opened: bool = False) -> M
 
 def note(text: str) -> Markup:
     """Render a small-print paragraph."""
-    return _part("note", text)
+    return _part("note", with_code(text))
+
+
+def with_code(text: str) -> Markup:
+    """Render what stands between backticks, as in Markdown, as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one of them is no mark
+        return Markup(escape(text))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in enumerate(parts))
 
 
 def definitions(meanings: Mapping[str, str]) -> Markup:
@@ -69,7 +77,7 @@ def definitions(meanings: Mapping[str, str]) -> Markup:
 
 def bullets(lines: Sequence[str]) -> Markup:
     """Render a list; empty for no lines."""
-    return _part("bullets", lines) if lines else Markup()
+    return _part("bullets", [with_code(line) for line in lines]) if lines else Markup()
 
 
 def whisker(value: float, interval: Interval | None, low: float, high: float, zero: float | None = None) -> Markup:

@@ -1,5 +1,6 @@
 """Write the runs of scores on disk that the tracking store lacks."""
 
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from medtransfer.config import Score as Section
 from medtransfer.errors import InputError
 from medtransfer.hashing import digest
 from medtransfer.indicators.contract import Options, pick
-from medtransfer.indicators.registry import INDICATORS
+from medtransfer.indicators.registry import INDICATORS, find_indicators
 from medtransfer.locks import is_locked
 from medtransfer.records import SOURCE_ACCURACY, Score, ScoreIndex, Scores, checkpoint_path
 from medtransfer.score.finished import run_at_these_settings
 from medtransfer.score.options import options_of
 from medtransfer.wording import counted
 
+log = logging.getLogger("medtransfer")
 INDEX, PICTURE = "scores.json", "scores.png"
 NO_HEAD = "no_source_head"  # flag of scores that need a head which the checkpoint lacks
 
@@ -30,19 +32,22 @@ def publish(section: Section, prepared: Path, checkpoints: Path) -> int:
 
     Returns:
         Number of runs written. Unfinished folders and those of another version are skipped with one warning for all; folders
-        that a process works on are skipped without a warning.
+        that a process works on, or that were scored at other settings, are skipped without a warning.
     """
     records, skipped = [], dict[Path, Exception]()
     folders = _unpublished({path.parent for path in Path(section.out).glob("*/*/epoch-*.*")}, section, prepared, checkpoints)
     if not folders:
         return 0
-    options = options_of(section)
+    options, asked = options_of(section), [one.name for one in find_indicators(section.indicators, "score.indicators")]
     for folder in folders:
         if is_locked(folder):
             continue
         try:
             index = ScoreIndex.read(folder / INDEX)
             scores = {epoch: Scores.read(checkpoint_path(folder, epoch)) for epoch in index.epochs}
+            if scores and _is_at_other_settings(scores, options, asked):
+                log.info("score: %s holds scores at other settings: `medtransfer score` makes those of the parameters", folder)
+                continue
             records.append(record_of(index, scores, options, folder, prepared / folder.parent.name))
         except (InputError, AttributeError, KeyError, TypeError, ValueError) as error:  # a foreign file may hold anything
             skipped[folder] = error
@@ -59,6 +64,13 @@ def _unpublished(folders: Collection[Path], section: Section, prepared: Path, ch
         folder for folder in sorted(folders)
         if run_at_these_settings(folder, section, prepared, checkpoints / folder.name) not in stored
     ]  # fmt: skip
+
+
+def _is_at_other_settings(scores: Mapping[int, Scores], options: Options, asked: Collection[str]) -> bool:
+    """Return whether an indicator that is asked for was measured, but not at its default setting, so that a run would lack it."""
+    shared = set.intersection(*(set(record.indicators) for record in scores.values()))
+    measured = metrics_of(scores, options)
+    return any(not INDICATORS[name].metrics(options).keys() & measured.keys() for name in shared.intersection(asked))
 
 
 Rows = dict[int, Score]  # by epoch
@@ -103,7 +115,7 @@ def record_of(index: ScoreIndex, scores: Mapping[int, Scores], options: Options,
     _check(index, scores, folder)
     metrics = metrics_of(scores, options)
     if not metrics:
-        raise InputError(f"expected scores at the default settings in {folder}, but there are none ({options}); score again")
+        raise InputError(f"expected scores at the default settings in {folder}, but there are none; score again")
     weights = [[epoch, scores[epoch].weights] for epoch in sorted(scores)]
     defaults = {metric: rows[min(rows)].setting for metric, rows in metrics.items()}
     listed = [[row.indicator, row.setting] for row in first.rows]

@@ -54,6 +54,7 @@ def write_scenarios(rows: Sequence[Row], tables: Mapping[str, Tables], confidenc
         sections += [
             f"## Steps to {100 * SHARE:g} % of the way from chance to the best final mean, by the {samples} samples",
             as_markdown([_readable(line) for line in reached]),
+            f"Final is the mean of the test samples; the level and what reaches it are of the curves by the {samples} samples. "
             f"A mean and its {100 * confidence:g} % interval (Student's t, over seeds) are given where all runs reach the level. "
             "Scenarios of one recipe are compared. The resolution is the distance of two points of a curve. Figures: "
             "`curves-<target>-<size>.png`.",

@@ -13,7 +13,7 @@ from medtransfer.environment import own_folder, workspace
 from medtransfer.errors import InputError
 from medtransfer.locks import exclusive
 from medtransfer.progress import loading
-from medtransfer.records import in_one_line
+from medtransfer.records import in_one_line, scratch_folder
 from medtransfer.tracking import retry
 from medtransfer.tracking.descriptions import DESCRIPTIONS, NOTE
 from medtransfer.tracking.relocation import ARTIFACTS, artifact_location, keep_artifacts_beside
@@ -87,6 +87,8 @@ def _open(uri: str) -> "MlflowClient":
     if not uri.startswith(DATABASES):
         return _first_answer(uri)
     _check_database(uri)
+    if (made := sqlite_file(uri)) and not made.stat().st_size:
+        _make_file(uri, made)
 
     def answer() -> "MlflowClient":
         client = _first_answer(uri)
@@ -97,6 +99,15 @@ def _open(uri: str) -> "MlflowClient":
         return client
 
     return with_retries(answer, uri, min(retry.PATIENCE, SECONDS_TO_CONNECT))
+
+
+def _make_file(uri: str, file: Path) -> None:
+    """Make the tables of an SQLite store in another file, which takes its place: a process that is killed leaves none half made."""
+    with scratch_folder(file) as scratch:
+        database = engine(_first_answer(sqlite_uri(uri, scratch / file.name)))
+        assert database is not None
+        database.dispose()
+        (scratch / file.name).replace(file)
 
 
 def _first_answer(uri: str) -> "MlflowClient":

@@ -1,5 +1,6 @@
 """Write many runs to an embedded store without waiting for the disk after each request."""
 
+import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,12 +54,20 @@ def end_left_log(engine: "Engine") -> None:
 
 def _restart(engine: "Engine", journal: str) -> None:
     """Close the connections, and change the journal, which SQLite refuses while another process has the file open."""
+    engine.dispose()
+    if not _change(engine, journal):
+        gc.collect()  # connections that nothing refers to are open until Python finds them
+        _change(engine, journal)
+
+
+def _change(engine: "Engine", journal: str) -> bool:
+    """Change the journal, and return whether SQLite did."""
     from sqlalchemy.exc import OperationalError
 
-    engine.dispose()
     with stops_later(), suppress(OperationalError), engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA busy_timeout = 0")
-        connection.exec_driver_sql(f"PRAGMA journal_mode = {journal}")
+        return connection.exec_driver_sql(f"PRAGMA journal_mode = {journal}").scalar() == journal.lower()
+    return False
 
 
 def _flush_rarely(connection: Any, record: object) -> None:
