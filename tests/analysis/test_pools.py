@@ -13,7 +13,7 @@ from medtransfer.analysis.described import Described
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.model import Sampling
 from medtransfer.analysis.patients import by_patient, resample_patients
-from medtransfer.analysis.pools import collect
+from medtransfer.analysis.pools import _preferred, collect
 from medtransfer.analysis.summary import analyse
 from medtransfer.errors import InputError
 from medtransfer.hashing import canonical_json, digest
@@ -72,6 +72,18 @@ def test_a_checkpoint_whose_features_are_not_finite_is_passed_over(workplace: Pa
     assert (pool.unfit, sorted(pool.robustness)) == ({"robustness": {10: "its features are not finite"}}, [0, 1, 5])
     assert judge(pool, SAMPLING).by_selector["offline"].candidate == 0
     assert pool.missing == ["unet simple → moon, full: no robustness of epoch 10, since its features are not finite"]
+
+
+def test_without_robustness_the_level_of_the_parameters_counts_too() -> None:
+    def run(name: str, **params: str) -> tracking.StoredRun:
+        return tracking.StoredRun(name, params, {}, {}, 0)
+
+    preferred = {"distance": "cosine", "margin": "0.5", "level": "-2"}
+    deep, default = run("deep", level="-1"), run("default", level="-2")
+    assert _preferred([deep, default], preferred) is default and _preferred([deep], preferred) is deep
+    robust, other = run("robust", **preferred), run("other", **{**preferred, "margin": "0.1"})
+    assert _preferred([default, robust], preferred) is robust
+    assert _preferred([other, default], preferred) is other  # the newest, since robustness was measured
 
 
 def add_scores_of(curves: dict[str, dict[int, float]]) -> None:

@@ -187,6 +187,7 @@ def write_images(folder: Path, names: str) -> None:
         ("v.nii.gz v_heart.nii.gz?", "1 of the 2", "v_heart.nii.gz", "add `--mask-suffix _heart`"),
         ("x.png x_mask_1.png x_mask_2.png", "2 of the 3", "x_mask_1.png", r"move what is named \*_mask_1, \*_mask_2 to another"),
         ("images/x.png masks/x.png", "1 of the 2", "masks/x.png", "name the folder of the images alone"),
+        ("my_segmentation/a/x.png my_segmentation/masks/x.png", "1 of the 2", "masks/x.png", "name the folder of the images alone"),
         ("imagesTr/c_0000.nii.gz labelsTr/c.nii.gz", "1 of the 2", "labelsTr/c.nii.gz", "name the folder of the images alone"),
         ("a/I_01.jpg b/2. Groundtruths/I_01_EX.tif", "1 of the 2", "I_01_EX.tif", "name the folder of the images alone"),
     ],

@@ -297,3 +297,8 @@ def test_drawing_shows_progress(make: Make, terminal: Callable[[], str]):
     page.render(analysis, "T")
     shown = terminal()
     assert "report: drawing" in shown and "/6" in shown and "/2" in shown, "six on view, two folded"
+
+
+def test_what_stands_between_backticks_is_code() -> None:
+    assert html.with_code("run `a <b>`, then c") == "run <code>a &lt;b&gt;</code>, then c"
+    assert html.with_code("one ` mark") == "one ` mark"

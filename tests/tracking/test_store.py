@@ -1,9 +1,11 @@
 """One connection per process and address; it follows the address, survives a loss, and is not shared with forked processes."""
 
 import multiprocessing
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +50,30 @@ def test_five_runs_take_one_connection_and_one_git_process(counted: Counter[str]
     tracking.write_runs("finetune", [tracking.RunRecord("x", "c0", {})], "runs")
     assert len(tracking.read_runs("score")) == 5
     assert counted == {"connect": 1, "git": 1}
+
+
+def test_a_process_that_is_killed_while_it_makes_the_store_leaves_none_half_made(tmp_path: Path) -> None:
+    code = """
+import os
+from mlflow.store.db import utils
+from medtransfer import tracking
+real = utils._initialize_tables
+utils._initialize_tables = lambda engine: (real(engine), os._exit(9))
+from mlflow.store.tracking import sqlalchemy_store
+tracking.make_store()
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment["PYTHONPATH"] = str(ROOT / "src")
+    folder = tmp_path / "fresh"
+    folder.mkdir()
+    killed = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    assert killed.returncode == 9, killed.stderr
+    file = folder / "mlflow.db"
+    assert not file.exists() or not file.stat().st_size
+    again = "from medtransfer import tracking; tracking.make_store(); print(tracking.read_runs('score'))"
+    made = subprocess.run([sys.executable, "-c", again], cwd=folder, env=environment, capture_output=True, text=True)
+    assert (made.returncode, made.stdout) == (0, "[]\n"), made.stderr
+    assert file.stat().st_size and sorted(path.name for path in folder.glob("mlflow.db*")) == ["mlflow.db"]
 
 
 def test_the_connection_follows_the_address(
