@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 from tests.analysis.test_judge import DICE, SAMPLING, pool
 
+from medtransfer.analysis import evidence
 from medtransfer.analysis.evidence import between_seeds, gather, rank_correlations
 from medtransfer.analysis.judge import judge
 from medtransfer.analysis.summary import analyse, mean_over
@@ -92,3 +93,19 @@ def test_seeds_of_a_recipe_are_clusters_only_where_recipes_are_few(recipes: int,
     ]  # fmt: skip
     judged = [judge(one, SAMPLING) for one in pools]
     assert mean_over(judged, [0.9] * len(judged)).clusters == clusters
+
+
+def test_draws_of_patients_without_a_best_above_zero_have_no_tis(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:  # fmt: skip
+    """As where no model predicts anything on the patients drawn: of the others the standard deviation by hand."""
+    judged = judge(replace(pool(DICE, {e: 0.5 + 0.01 * e for e in DICE}), fine_tunings={(0, 1): "run"}), SAMPLING)
+    keys = list(judged.pool.means)
+    chosen = keys.index(judged.by_selector["offline"].candidate)
+    values = np.full((4, len(keys)), 0.5)
+    values[0] = 0.0
+    values[1, chosen], values[2, chosen] = 0.25, 0.4
+    monkeypatch.setattr(evidence, "resample_patients", lambda *_: (keys, values, 3))
+    patients, _ = evidence._patients([judged], replace(SAMPLING, patients=10**6))
+    assert patients is not None and patients.deviation == pytest.approx(np.std([0.5, 0.8, 1.0], ddof=1))
+    assert not [one for one in recwarn if issubclass(one.category, RuntimeWarning)]

@@ -14,13 +14,14 @@ from medtransfer.records import atomic_path
 from medtransfer.tasks.contract import Metric
 
 COLUMNS, LONGEST = 3, 34  # pictures side by side; letters of a line
+SIDE, TITLE, FOOT = 2.6, 0.58, 0.25  # inches: side of a picture, its four lines, and the line below all
 RIGHT, WRONG = "#1a1a1a", "#b2182b"
 
 
 def draw_labels(
     path: Path, samples: Samples, per_sample: Sequence[Mapping[str, Any]], metric: Metric, class_names: Sequence[str], number: int
 ) -> None:  # fmt: skip
-    """Draw samples, spread evenly from the lowest to the highest contribution to a metric.
+    """Draw samples, spread evenly from the lowest to the highest contribution to a metric; nothing where none has one.
 
     Args:
         path: path of the PNG.
@@ -34,19 +35,26 @@ def draw_labels(
     ranked = sorted((i for i, value in enumerate(values) if not math.isnan(value)), key=lambda i: (values[i], i))
     ranks = np.linspace(0, len(ranked) - 1, min(number, len(ranked))).round().astype(int)
     chosen = [ranked[rank] for rank in dict.fromkeys(ranks.tolist())]
-    rows = math.ceil(len(chosen) / COLUMNS)
-    figure = Figure(figsize=(2.6 * COLUMNS, 3.2 * rows), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    if not chosen:
+        return
+    shown = [to_colours(pixels if pixels.ndim == 3 else pixels[4]) for pixels in (samples[index][0] for index in chosen)]
+    rows, tall = math.ceil(len(chosen) / COLUMNS), SIDE * min(shown[0].shape[0] / shown[0].shape[1], 2)
+    height = rows * (tall + TITLE) + FOOT
+    place = {
+        "left": 0.01, "right": 0.99, "wspace": 0.04, "bottom": FOOT / height, "top": 1 - TITLE / height, "hspace": TITLE / tall,
+    }  # fmt: skip
+    figure = Figure(figsize=(SIDE * COLUMNS, height))  # placed by hand, since a layout would cut the titles off
+    axes = figure.subplots(rows, COLUMNS, squeeze=False, gridspec_kw=place).ravel()
     for axis in axes:
         axis.set_axis_off()
-    for axis, index in zip(axes, chosen, strict=False):
-        pixels = samples[index][0]
-        axis.imshow(to_colours(pixels if pixels.ndim == 3 else pixels[4]))  # the centre of ten crops
+    for axis, picture, index in zip(axes, shown, chosen, strict=False):
+        axis.imshow(picture)  # of ten crops the centre
         lines, right = _describe(per_sample[index], class_names)
         name = samples.images[index].rsplit("/", 1)[-1].split("#")[0]
         title = "\n".join(line[:LONGEST] for line in (name, *lines, f"{metric.label} part {values[index]:.2f}"))
         axis.set_title(title, fontsize=7, color=RIGHT if right else WRONG, loc="left")
-    figure.supxlabel(f"red: wrong; part: what an image contributes to the {metric.label}, at best 1", fontsize=7, color=RIGHT)
+    text = f"red: wrong; part: what an image contributes to the {metric.label}, at best 1"
+    figure.text(0.01, 0.3 * FOOT / height, text, fontsize=7, color=RIGHT)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
 
