@@ -95,8 +95,15 @@ def test_a_free_port_takes_the_place_of_a_taken_default(
 )
 def test_a_signal_ends_the_ui_without_a_traceback(line: str, number: int, code: int, port: int, workplace: Path) -> None:
     """A terminal sends Ctrl-C, and that it is closed, to all processes of its group."""
+    program = (  # as a shell starts it, whatever the process of the tests ignores
+        "import signal\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from medtransfer.__main__ import main\n"
+        "main()"
+    )
     ui = subprocess.Popen(
-        [sys.executable, "-m", "medtransfer", "ui", "--port", str(port)], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", program, "ui", "--port", str(port)], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     assert ui.stderr is not None
     lines = []
