@@ -406,6 +406,40 @@ def test_an_indicator_that_is_added_is_measured_alone(copy, tiny_params, measure
     assert runs()[0].params["level"] == "-1"
 
 
+def test_scores_at_other_options_are_brought_back_when_asked_for_again(copy, tiny_params, measured, brightness, monkeypatch):
+    """Back and forth between levels, with other settings between, measures each of them once; also after a stop halfway."""
+    both = {"indicators": ["robustness", "brightness"]}
+    again(tiny_params, **both)
+    before = {path.name: path.read_bytes() for path in FOLDER.iterdir()}
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="stopped"):
+        patch.setattr(Scores, "write", stopping_after(2, Scores.write))
+        again(tiny_params, **both, level=-1)
+    again(tiny_params, **both)
+    assert {path.name: path.read_bytes() for path in FOLDER.iterdir()} == before
+    again(tiny_params, **both, level=-1)
+    other = {path.name: path.read_bytes() for path in FOLDER.iterdir()}
+    assert other["epoch-001.json"] != before["epoch-001.json"]
+    again(tiny_params, **both, seed=1)
+    count, number = len(measured), len(runs())
+    for level, files in ((-2, before), (-1, other), (-2, before)):
+        again(tiny_params, **both, level=level)
+        assert {path.name: path.read_bytes() for path in FOLDER.iterdir()} == files
+    again(tiny_params, **both, seed=1)
+    assert len(measured) == count and len(runs()) == number
+
+
+def stopping_after(times: int, write: Callable[[Scores, Path], None]) -> Callable[[Scores, Path], None]:
+    """Return `Scores.write` that fails instead of writing one more."""
+    left = iter(range(times))
+
+    def written(scores: Scores, path: Path) -> None:
+        if next(left, None) is None:
+            raise InputError("stopped")
+        write(scores, path)
+
+    return written
+
+
 def test_an_indicator_that_is_not_asked_for_any_more_is_kept(copy, tiny_params, measured, brightness):
     before = Scores.read(FOLDER / "epoch-001.json").rows
     again(tiny_params, indicators=["brightness"])

@@ -24,7 +24,7 @@ from medtransfer.records import (
     write_values,
 )
 from medtransfer.score.options import options_of, settings_of, views_of
-from medtransfer.score.other_settings import exchange
+from medtransfer.score.other_settings import exchange, keep
 from medtransfer.score.plot import draw_curves
 from medtransfer.score.sync import INDEX, NO_HEAD, PICTURE, metrics_of, record_of
 from medtransfer.training.arithmetic import arithmetic
@@ -139,6 +139,8 @@ class Scorer:
         measured = {name: rescored for name in stored if (rescored := self._rescored(name, stored[name], info, options))}
         if missing := [indicator for indicator in self.indicators if indicator.name not in measured]:
             new = self._measure(missing, epoch, info, options)
+            if stored.keys() & new.keys():  # measured before at other options
+                keep(self.folder)
             exchange(self.folder, settings_of(self.section))
             measured |= new
             if not stored or any(result.per_sample for result in new.values()):

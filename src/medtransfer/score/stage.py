@@ -15,8 +15,8 @@ from medtransfer.score.other_settings import bring_back
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
     """Score every checkpoint of the section's encoder and origin on its target, or reuse finished scores.
 
-    What was asked for is stored with the result, so that the same request loads no indicator. Scores at other settings are kept
-    below the folder, and brought back when they are asked for again.
+    What was asked for is stored with the result, so that the same request loads no indicator. Scores at other settings or options
+    are kept beside the folder, and brought back when they are asked for again.
 
     Args:
         section: validated params.
@@ -34,7 +34,7 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
     folder = series_folder(Path(section.out) / section.target, section.encoder, section.origin)
     with exclusive(folder):
         done = None if force else finished_run(folder, request)
-        if not done and not force and not tracking.is_looking_up() and bring_back(folder, section):
+        if not done and not force and not tracking.is_looking_up() and bring_back(folder, section, request):
             done = finished_run(folder, request)
         if done and tracking.reused("score", f"{folder.name} → {section.target}", done):
             return folder
