@@ -192,8 +192,10 @@ def refused(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         capfd.readouterr()
         with little_memory(), little_time(), without_powers(), pytest.raises(SystemExit) as end:
             main()
+        code = end.value.code
+        del end  # it refers to this frame: the cycle would keep a command's worker processes until Python looks for garbage
         out, err = capfd.readouterr()
-        assert end.value.code == 2, err
+        assert code == 2, err
         assert "Traceback" not in err + out
         (sentence,) = [line for line in err.splitlines() if line.startswith("medtransfer: ")]
         assert err.splitlines()[-1] == sentence

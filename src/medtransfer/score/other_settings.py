@@ -20,8 +20,8 @@ OTHERS = ".other-settings"
 def keep(folder: Path) -> None:
     """Keep a copy of finished scores, some of which are about to be measured at other options, such as another level.
 
-    Files are linked where the file system allows it: every writer of this project replaces them. A copy that is there already, of the
-    same request, is replaced.
+    Files are linked where the file system allows it: every writer of this project replaces them. An older copy of the same request
+    is replaced.
 
     Args:
         folder: folder of the scores of one pretraining on one target, which no other process works on.
