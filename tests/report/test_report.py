@@ -310,8 +310,8 @@ def test_logme_alone_chooses_and_is_listed(dice: Path):
     assert only().missing == []
     assert by_selector()["logme"].tis == 1 and "offline" not in by_selector()
     assert {row["epoch"]: row["logme"] for row in rows("dice.csv")} == {"0": "-1.5", "1": "-1.25", "5": "-1.125", "10": "-1.375"}
-    assert " LogME | source accuracy |\n" in text and " | -1.125 |" in text and "robustness interval" not in text
-    assert "<td>-1.125</td>" in page and "; LogME -1.125</title>" in page
+    assert " LogME | source accuracy |\n" in text and " | −1.125 |" in text and "robustness interval" not in text
+    assert "<td>−1.125</td>" in page and "; LogME −1.125</title>" in page
     assert "<dt>LogME</dt>" in page
 
 

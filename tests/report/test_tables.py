@@ -152,7 +152,7 @@ def test_markdown_is_aligned(first: dict[str, object]):
 
 
 def test_cells_of_markdown():
-    assert as_markdown([{"a": True, "b": -0.0001, "c": "x|y"}]).splitlines()[2] == "| yes | 0.000 | x\\|y |"
+    assert as_markdown([{"a": True, "b": -0.0001, "c": "x|y", "d": -0.5}]).splitlines()[2] == "| yes | 0.000 | x\\|y | −0.500 |"
 
 
 def test_a_table_without_rows_is_said_to_be_empty() -> None:

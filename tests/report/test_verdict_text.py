@@ -212,7 +212,7 @@ def test_every_way_of_choosing_is_explained(paperlike: Analysis):
     ("text", "expected"),
     [
         (number(0.95449), "0.954"), (number(7), "7"), (number(None), "–"), (number(float("nan")), "–"), (number(-0.0001), "0.000"),
-        (signed(0.0123), "+0.012"), (signed(-0.5, 1), "−0.5"), (signed(-0.0001), "0.000"), (between((0.1, 0.25)), "0.100 – 0.250"),
+        (signed(0.0123), "+0.012"), (signed(-0.5, 1), "−0.5"), (signed(-0.0001), "0.000"), (between((-0.1, 0.2)), "−0.100 – 0.200"),
         (between(None), "–"), (spread(0.5, float("nan")), "0.500"), (spread(0.5, 0.01), "0.500 ± 0.010"), (epochs(300.0), "300"),
         (epochs(32.36), "32.4"), (probability(0.0001), "< 0.001"), (probability(0.0), "0.000"), (probability(None), "–"),
     ],

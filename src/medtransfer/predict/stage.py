@@ -61,9 +61,10 @@ def predict(section: Predict, checkpoints: Path, prepared: Path, force: bool = F
     masks = find_masks(images, Path(section.masks), suffix) if section.masks else {}
     _warn_of_layout(images, [rule_of(info) for info in infos])
     if masks and (seen := find_seen(images, infos, prepared)):
+        some = f"{len(seen)} of the {len(images)} images, such as {seen[0]}, are" if len(images) > 1 else f"the image {seen[0]} is"
         log.warning(
-            "predict: %d of the %d images, such as %s, are of the training or validation samples of %s: metrics of images that a "
-            "model was trained on say nothing about new ones", len(seen), len(images), seen[0], infos[0].cell["target"],
+            "predict: %s of the training or validation samples of %s: metrics of images that a model was trained on say nothing "
+            "about new ones", some, infos[0].cell["target"],
         )  # fmt: skip
     tracking.require_experiments([STAGE])
     models = sorted(zip(folders, infos, strict=True), key=lambda model: model[1].weights)  # so that their order does not count

@@ -10,16 +10,15 @@ from medtransfer.indicators.flags import in_words
 from medtransfer.indicators.registry import INDICATORS
 from medtransfer.rank import plots
 from medtransfer.rank.ranking import Ranking
-from medtransfer.rank.tables import baseline_rows, judged_rows, pruned_rows, rank_text
+from medtransfer.rank.tables import baseline_rows, best_text, judged_rows, maybe, pruned_rows, rank_text
 from medtransfer.rank.verdict import verdict
 from medtransfer.report import feature_maps, html, pruning_text
-from medtransfer.report.format import probability, share
+from medtransfer.report.format import share
 from medtransfer.selectors.score_names import INDICATOR_NAMES, score_label
 
 TITLE = "Which encoder to start from"
 NOT_DEFINED = Markup("–")
 LONG = 32  # letters of a name that fit beside the columns
-LEAST = 1e-9  # probability in place of none of the draws
 
 
 def render(ranking: Ranking) -> str:
@@ -45,9 +44,9 @@ def _explain(ranking: Ranking) -> str:
         return text
     return (
         f"{text} Intervals cover about {share(ranking.confidence)} and come from leaving out blocks of patients, the same for "
-        "every candidate. A cross marks what cannot be distinguished from the best: no other candidate is better by a one-sided "
-        "test of their difference, corrected for the number of candidates. So one that varies much from patient to patient may "
-        "keep its cross below one that lost it."
+        "every candidate. Those that may be the best, “maybe”, cannot be distinguished from it: no other candidate is better by "
+        "a one-sided test of their difference, corrected for the number of candidates. So one that varies much from patient to "
+        "patient may stay in question below one that does not."
     )
 
 
@@ -81,8 +80,7 @@ def _verdict_cells(ranking: Ranking, index: int) -> dict[str, Any]:
         whisker = html.whisker(float(values[index]), known, float(min(bounds)), float(max(bounds)))
     return {
         score_label(ranking.by): float(values[index]), "interval": whisker,
-        "P(best)": probability(max(float(standing.best[index]), LEAST)) if np.isfinite(standing.best[index]) else NOT_DEFINED,
-        "best?": "×" if standing.kept[index] else "",
+        "P(best)": best_text(standing, index), "best?": maybe(standing, index),
     }  # fmt: skip
 
 

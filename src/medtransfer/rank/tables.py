@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 
 from medtransfer.analysis.history import History
-from medtransfer.analysis.ranking import null_spread
+from medtransfer.analysis.ranking import Standing, null_spread
 from medtransfer.indicators.flags import in_words
 from medtransfer.rank.judged import judge
 from medtransfer.rank.ranking import Ranking
 from medtransfer.rank.verdict import verdict
 from medtransfer.records.tables import as_markdown
-from medtransfer.report.format import between
+from medtransfer.report.format import between, probability
 from medtransfer.selectors.score_names import score_label
 
+LEAST = 1e-9  # probability in place of none of the draws
 Row = dict[str, Any]
 
 
@@ -61,11 +62,22 @@ def overview_rows(ranking: Ranking) -> list[Row]:
             row |= {
                 score_label(ranking.by): float(ranking.values(ranking.by)[index]),
                 "interval": between(interval) if np.isfinite(interval).all() else "–",
-                "P(best)": float(standing.best[index]), "set": "×" if standing.kept[index] else "",
+                "P(best)": best_text(standing, index), "best?": maybe(standing, index),
             }  # fmt: skip
         row |= {f"# {score_label(name)}": rank_text(ranking, name, index) for name in ranking.indicators if name != ranking.by}
         rows.append(row)
     return rows
+
+
+def best_text(standing: Standing, index: int) -> str:
+    """Return how probable it is that a candidate is the best; `< 0.001` for none of the draws, and a dash where it is undefined."""
+    value = float(standing.best[index])
+    return probability(max(value, LEAST)) if np.isfinite(value) else "–"
+
+
+def maybe(standing: Standing, index: int) -> str:
+    """Return whether a candidate may be the best."""
+    return "maybe" if standing.kept[index] else "no"
 
 
 def rank_text(ranking: Ranking, name: str, index: int) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 
 from medtransfer.rank.imports import IMPORTS, how_to_import, timm_steps
 from medtransfer.rank.ranking import Ranking
-from medtransfer.report.format import listed
+from medtransfer.report.format import listed, number
 from medtransfer.selectors.score_names import score_label
 from medtransfer.wording import counted
 
@@ -31,8 +31,8 @@ def warnings(ranking: Ranking) -> list[str]:
     if ROBUSTNESS in ranking.indicators and ranking.architectures > 1:
         lines.append(
             "Robustness must not rank architectures: in the released results of arXiv:2410.18677 (3 encoders, 2 schemes, 9 "
-            "epochs, 6 cells) choosing among all of them by it kept .949 of the best Dice, a random last checkpoint .980; Kendall "
-            "with Dice −.09."
+            "epochs, 6 cells) choosing among all of them by it kept 0.949 of the best Dice, a random last checkpoint 0.980; "
+            "Kendall with Dice −0.09."
         )
     if apart := [name for name in ranking.indicators if len(set(ranking.widths(name))) > 1]:
         lines.append(f"{listed([score_label(name) for name in apart])}: ranked only among levels of the same number of channels.")
@@ -125,7 +125,8 @@ def _agreement(ranking: Ranking) -> str:
     if not taus or len(ranking.candidates) < LEAST_RANKED:
         return ""
     return (
-        f"Between two indicators Kendall's tau is {np.mean(taus):.2f} on average, {min(taus):.2f} to {max(taus):.2f}; between "
+        f"Between two indicators Kendall’s tau is {number(float(np.mean(taus)), 2)} on average, {number(min(taus), 2)} to "
+        f"{number(max(taus), 2)}; between "
         f"unrelated rankings of {len(ranking.candidates)} candidates it varies with standard deviation {ranking.null_spread:.2f}."
     )
 

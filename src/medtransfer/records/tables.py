@@ -93,4 +93,4 @@ def _cell(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return (f"{value:z.3f}" if isinstance(value, float) else str(value)).replace("|", "\\|")
+    return (f"{value:z.3f}".replace("-", "−") if isinstance(value, float) else str(value)).replace("|", "\\|")

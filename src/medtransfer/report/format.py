@@ -8,11 +8,11 @@ Interval = tuple[float, float]
 MOST_NAMED = 6  # names in a sentence
 
 
-def number(value: float | None) -> str:
-    """Format a float with three decimals, an int unchanged, an unknown value as a dash."""
+def number(value: float | None, decimals: int = 3) -> str:
+    """Format a float with three or other decimals, an int unchanged, an unknown value as a dash."""
     if value is None or math.isnan(value):
         return "–"
-    return str(value) if isinstance(value, int) else f"{value:z.3f}"
+    return str(value) if isinstance(value, int) else f"{value:z.{decimals}f}".replace("-", "−")
 
 
 def signed(value: float, decimals: int = 3) -> str:
@@ -23,12 +23,12 @@ def signed(value: float, decimals: int = 3) -> str:
 
 def between(interval: Interval | None) -> str:
     """Format an interval, or a dash for None."""
-    return "–" if interval is None else f"{interval[0]:.3f} – {interval[1]:.3f}"
+    return "–" if interval is None else f"{number(interval[0])} – {number(interval[1])}"
 
 
 def spread(mean: float, deviation: float) -> str:
     """Format a mean and its standard deviation; only the mean if that is NaN."""
-    return f"{mean:.3f}" if math.isnan(deviation) else f"{mean:.3f} ± {deviation:.3f}"
+    return number(mean) if math.isnan(deviation) else f"{number(mean)} ± {number(deviation)}"
 
 
 def epochs(value: float) -> str:
