@@ -1,7 +1,13 @@
 """Progress bars on a terminal, sparse lines in a log."""
 
+import fcntl
 import logging
+import os
+import pty
+import struct
+import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -45,6 +51,19 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
     list(track(range(3), "the work", 3, "batch"))
     shown = capsys.readouterr().err
     assert "the work" in shown and "/3" in shown
+
+
+@pytest.mark.parametrize("size", [(0, 0), (24, 100)], ids=["unknown", "known"])
+def test_a_terminal_of_unknown_size_gets_a_bar_too(size: tuple[int, int]) -> None:
+    """Containers start with terminals of 0 columns, on which tqdm shows nothing."""
+    inside, outside = pty.openpty()
+    fcntl.ioctl(outside, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    code = "from medtransfer.progress import track; [None for _ in track(range(3), 'the work', 3, 'batch')]"
+    subprocess.run([sys.executable, "-c", code], stderr=outside, check=True)
+    os.close(outside)
+    shown = os.read(inside, 10_000).decode()
+    os.close(inside)
+    assert "the work:" in shown and "/3 [" in shown
 
 
 def test_a_log_gets_sparse_lines(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:

@@ -1,13 +1,17 @@
 """Progress: a tqdm bar on a terminal, sparse log lines elsewhere."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from medtransfer.environment import gc_paused
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 15.0
@@ -26,14 +30,28 @@ def track(items: Iterable[Item], label: str, total: int, unit: str = "it") -> It
         unit: name of one item.
     """
     if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        yield from tqdm(items, desc=label, total=total, unit=unit, leave=False, dynamic_ncols=True)
+        yield from bar(items, desc=label, total=total, unit=unit, leave=False)
         return
     lines = Lines(label, unit)
     for done, item in enumerate(items, start=1):
         yield item
         lines.show(done, total)
+
+
+def bar(items: "Iterable[Item] | None" = None, **options: Any) -> "tqdm[Item]":
+    """Return a bar as wide as the terminal, or of 80 columns where that is unknown, as in some containers; tqdm would show none.
+
+    Args:
+        items: items to iterate over.
+        options: further arguments of tqdm.
+    """
+    from tqdm import tqdm
+
+    try:
+        known = all(os.get_terminal_size(sys.stderr.fileno()))
+    except (OSError, ValueError):  # it is no terminal
+        known = True
+    return tqdm(items, **options, **({"dynamic_ncols": True} if known else {"ncols": 80, "nrows": 24}))
 
 
 class Lines:

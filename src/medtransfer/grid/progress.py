@@ -13,6 +13,7 @@ from medtransfer import tracking
 from medtransfer.grid.estimate import WORDS, Durations, Kind, Remaining
 from medtransfer.grid.jobs import Job
 from medtransfer.grid.worker import Outcome
+from medtransfer.progress import bar
 from medtransfer.wording import counted
 
 log = logging.getLogger("medtransfer")
@@ -46,9 +47,7 @@ class StudyProgress:
         self.shown = self.logged = time.monotonic()
         self.bar: Any = None
         if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=len(jobs), desc="grid", dynamic_ncols=True, bar_format=BAR)
+            self.bar = bar(total=len(jobs), desc="grid", bar_format=BAR)
 
     def finish(self, job: Job, outcome: Outcome) -> None:
         """Count a job that is done or has failed after all attempts."""

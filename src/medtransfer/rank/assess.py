@@ -20,7 +20,7 @@ from medtransfer.grid.worker import Outcome
 from medtransfer.grid_launchers import LAUNCHERS
 from medtransfer.hashing import digest, without
 from medtransfer.indicators.registry import find_indicators
-from medtransfer.progress import Lines
+from medtransfer.progress import Lines, bar
 from medtransfer.rank import page, tables
 from medtransfer.rank.candidates import Candidate
 from medtransfer.rank.feature_maps import has_map, map_file
@@ -166,9 +166,7 @@ class _Progress:
     """Counts candidates, on a bar where there is a terminal, in sparse lines elsewhere."""
 
     def __init__(self, total: int, at_once: int) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(total=total, desc="rank", unit="candidate", dynamic_ncols=True, disable=None)
+        self._bar = bar(total=total, desc="rank", unit="candidate", disable=None)
         self._total, self._done, self._at_once, self._lines = total, 0, at_once, Lines("rank", "candidates")
 
     def finish(self, job: Measure, outcome: Outcome) -> None:

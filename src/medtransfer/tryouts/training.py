@@ -15,7 +15,7 @@ from medtransfer.grid.launcher import Launcher
 from medtransfer.grid.runnable import Runnable
 from medtransfer.grid.scheduling import start_workers, work
 from medtransfer.grid.worker import DONE, Outcome
-from medtransfer.progress import Lines
+from medtransfer.progress import Lines, bar
 from medtransfer.records import CellName
 
 log = logging.getLogger("medtransfer")
@@ -79,10 +79,8 @@ class Progress:
 
     def __init__(self, stage: str, total: int) -> None:
         """Start; `total` is the number of epochs of the plan."""
-        from tqdm import tqdm
-
         self.stage = stage
-        self._bar = tqdm(total=total, desc=stage, unit="epoch", dynamic_ncols=True, disable=None)
+        self._bar = bar(total=total, desc=stage, unit="epoch", disable=None)
         self._lines, self._done = Lines(stage, "epoch"), 0
 
     def finish(self, job: Training, outcome: Outcome) -> None:
