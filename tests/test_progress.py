@@ -4,10 +4,13 @@ import fcntl
 import logging
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
 import termios
+import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -64,6 +67,24 @@ def test_a_terminal_of_unknown_size_gets_a_bar_too(size: tuple[int, int]) -> Non
     shown = os.read(inside, 10_000).decode()
     os.close(inside)
     assert "the work:" in shown and "/3 [" in shown
+
+
+def test_the_clock_of_jobs_goes_on_until_the_bar_is_closed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_DRAWINGS", 0.05)
+    before = threading.active_count()
+    jobs = progress.bar(total=2, desc="jobs", bar_format="{desc}: {elapsed_s:.2f} s;", leave=False)
+    (drawing,) = (thread for thread in threading.enumerate() if thread.name.endswith("(_redraw)"))
+    time.sleep(0.5)
+    times = {float(text) for text in re.findall(r"jobs: ([\d.]+) s;", capsys.readouterr().err)}
+    assert len(times) > 2 and max(times) > 0.2
+    jobs.close()
+    drawing.join(5)
+    assert not drawing.is_alive() and threading.active_count() <= before + 1  # tqdm's own
+    capsys.readouterr()
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_log_gets_sparse_lines(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
