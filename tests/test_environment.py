@@ -33,7 +33,17 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 ROOMS = {"samples": "prepare/samples"}  # where a stage's room is not named like it
 # Code that says, shows, checks or files numbers and makes none: a change of it is no reason to compute again.
-NO_NUMBERS = {"__init__.py", "errors.py", "progress.py", "locks.py", "environment.py", "launchers.py", "signals.py", "registry.py"}
+NO_NUMBERS = {
+    "__init__.py",
+    "errors.py",
+    "progress.py",
+    "progress_bar.py",
+    "locks.py",
+    "environment.py",
+    "launchers.py",
+    "signals.py",
+    "registry.py",
+}
 NO_NUMBERS |= {"wording.py"}
 NO_NUMBERS |= {
     str(path.relative_to(SRC / "medtransfer"))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from medtransfer import progress
+from medtransfer import progress, progress_bar
 from medtransfer.progress import loading, status, track
 
 ERASED = "\r\x1b[2K"  # to the start of the line, and erase it
@@ -72,7 +72,7 @@ def test_a_terminal_of_unknown_size_gets_a_bar_too(size: tuple[int, int]) -> Non
 def test_the_clock_of_jobs_goes_on_until_the_bar_is_closed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_DRAWINGS", 0.05)
+    monkeypatch.setattr(progress_bar, "SECONDS_BETWEEN_DRAWINGS", 0.05)
     before = threading.active_count()
     jobs = progress.bar(total=2, desc="jobs", bar_format="{desc}: {elapsed_s:.2f} s;", leave=False)
     (drawing,) = (thread for thread in threading.enumerate() if thread.name.endswith("(_redraw)"))
@@ -85,6 +85,17 @@ def test_the_clock_of_jobs_goes_on_until_the_bar_is_closed(
     capsys.readouterr()
     time.sleep(0.2)
     assert capsys.readouterr().err == ""
+
+
+def test_a_log_line_takes_the_place_of_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress.log, "handlers", [logging.StreamHandler(sys.stderr)])
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    for number in track(range(2), "the work", 2):
+        if number == 1:
+            progress.log.warning("a remark")
+    assert re.search(r"\rthe work: [^\r]+\r +\ra remark\n", capsys.readouterr().err)
+    progress.log.warning("another")
+    assert capsys.readouterr().err == "another\n"
 
 
 def test_a_log_gets_sparse_lines(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:

@@ -1,23 +1,19 @@
 """Progress: a tqdm bar on a terminal, sparse log lines elsewhere."""
 
 import logging
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from medtransfer.environment import gc_paused
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
+    from medtransfer.progress_bar import Bar
 
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 15.0
-SECONDS_BETWEEN_DRAWINGS = 1.0  # of a bar of jobs
 ERASE = "\r\x1b[2K"  # to the start of the line of a terminal, and erase it
 
 log = logging.getLogger("medtransfer")
@@ -41,31 +37,11 @@ def track(items: Iterable[Item], label: str, total: int, unit: str = "it") -> It
         lines.show(done, total)
 
 
-def bar(items: "Iterable[Item] | None" = None, **options: Any) -> "tqdm[Item]":
-    """Return a bar as wide as the terminal, or of 80 columns where that is unknown, as in some containers; tqdm would show none.
+def bar(items: "Iterable[Item] | None" = None, **options: Any) -> "Bar":
+    """Return a bar of a terminal; see `Bar`."""
+    from medtransfer.progress_bar import Bar  # takes a moment to load
 
-    Args:
-        items: items to iterate over; None for jobs that others count, each of which may take hours: its clock goes on meanwhile.
-        options: further arguments of tqdm.
-    """
-    from tqdm import tqdm
-
-    try:
-        known = all(os.get_terminal_size(sys.stderr.fileno()))
-    except (OSError, ValueError):  # it is no terminal
-        known = True
-    shown = tqdm(items, **options, **({"dynamic_ncols": True} if known else {"ncols": 80, "nrows": 24}))
-    if items is None and not shown.disable:
-        Thread(target=_redraw, args=(shown,), daemon=True).start()
-    return shown
-
-
-def _redraw(shown: "tqdm[Any]") -> None:
-    """Redraw a bar until it is closed, in a thread that leaves signals to the main one, which may wait for something."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    while not shown.disable:
-        shown.refresh()
-        time.sleep(SECONDS_BETWEEN_DRAWINGS)
+    return Bar(items, **options)
 
 
 class Lines:
