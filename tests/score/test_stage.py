@@ -428,6 +428,68 @@ def test_scores_at_other_options_are_brought_back_when_asked_for_again(copy, tin
     assert len(measured) == count and len(runs()) == number
 
 
+def test_force_at_other_options_keeps_what_was_finished(copy, tiny_params, measured, brightness):
+    both = {"indicators": ["robustness", "brightness"]}
+    again(tiny_params, **both)
+    before = result_files()
+    again(tiny_params, **both, level=-1, force=True)
+    again(tiny_params, **both, seed=1)
+    again(tiny_params, **both, level=-1, force=True)
+    count = len(measured)
+    again(tiny_params, **both)
+    assert result_files() == before and len(measured) == count
+    again(tiny_params, **both, force=True)  # nothing is left of it that could come back
+    request = json.loads((FOLDER / "finished.json").read_bytes())["request"]
+    assert request not in {path.name for path in (FOLDER.parent / ".other-settings" / FOLDER.name).iterdir()}
+
+
+def test_files_of_the_users_own_stay_in_the_folder(copy, tiny_params, brightness):
+    both = {"indicators": ["robustness", "brightness"]}
+    again(tiny_params, **both)
+    (FOLDER / "notes.txt").write_text("mine")
+    (FOLDER / "my.plots").mkdir()
+    (FOLDER / "my.plots/one.txt").write_text("mine, too")
+    for changed in ({"level": -1}, {}, {"seed": 1}, {"level": -1, "force": True}, {}, {"seed": 2}):
+        again(tiny_params, **both, **changed)
+        assert ((FOLDER / "notes.txt").read_text(), (FOLDER / "my.plots/one.txt").read_text()) == ("mine", "mine, too")
+        (FOLDER / "notes.txt").write_text("mine")  # an edit is no change of the scores
+    kept = FOLDER.parent / ".other-settings" / FOLDER.name
+    (next(kept.iterdir()) / "notes.txt").write_text("of a stop halfway")
+    again(tiny_params, **both, seed=3)
+    again(tiny_params, **both, seed=3, level=-1)
+    assert {path.read_text() for path in [*FOLDER.glob("notes.txt*"), *kept.glob("*/notes.txt*")]} == {"mine", "of a stop halfway"}
+
+
+def test_scores_of_other_weights_are_not_kept(copy, tiny_params, brightness):
+    both = {"indicators": ["robustness", "brightness"]}
+    kept = FOLDER.parent / ".other-settings" / FOLDER.name
+    for number in range(3):
+        for path in sorted(Path("checkpoints/unet-simple").glob("epoch-*.json")):
+            record = json.loads(path.read_bytes())
+            path.write_text(json.dumps({**record, "pretraining": f"{number:012x}"}))
+        again(tiny_params, **both)
+        again(tiny_params, **both, level=-1)
+        assert len(list(kept.iterdir())) == 1
+
+
+@pytest.mark.parametrize("request_", ["", "..", "../..", "/"])
+@pytest.mark.parametrize("name", ["finished.json", "../elsewhere"])
+def test_a_record_names_no_other_folder(copy, tiny_params, brightness, tmp_path, request_, name):
+    both = {"indicators": ["robustness", "brightness"]}
+    again(tiny_params, **both)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("kept")
+    record = json.loads((FOLDER / "finished.json").read_bytes())
+    record["request"] = str(victim) if request_ == "/" else request_
+    record["files"][name] = file_sha256(victim / "file")
+    (FOLDER / "finished.json").write_text(json.dumps(record))
+    again(tiny_params, **both, level=-1)
+    again(tiny_params, **both)
+    assert (victim / "file").read_text() == "kept" and list(victim.iterdir()) == [victim / "file"]
+    assert not list(Path("scores").rglob("elsewhere")) and FOLDER.is_dir()
+
+
 def stopping_after(times: int, write: Callable[[Scores, Path], None]) -> Callable[[Scores, Path], None]:
     """Return `Scores.write` that fails instead of writing one more."""
     left = iter(range(times))

@@ -90,9 +90,8 @@ def _batches(batches: Iterator[Any]) -> Iterator[Any]:
     try:
         yield from batches
     except InputError as error:
-        error.with_traceback(
-            None
-        )  # a frame of PyTorch in it refers to it: the cycle would keep the workers until garbage is looked for
+        # A frame of PyTorch refers to the error: the cycle would keep the workers until Python looks for garbage.
+        error.with_traceback(None)
         raise InputError(str(error).rsplit("InputError: ", 1)[-1].strip()) from None
 
 

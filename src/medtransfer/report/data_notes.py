@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from medtransfer.analysis.model import Analysis, Judged
+from medtransfer.report.format import number
 from medtransfer.report.size_text import FOLDS
 
 NAMES = {"spearman": "Spearman", "kendall": "Kendall", "weighted_kendall": "weighted Kendall"}
@@ -23,7 +24,7 @@ def facts(judged: Judged) -> list[str]:
         count = f"{pool.other_targets} other target{'' if pool.other_targets == 1 else 's'}"
         lines.append(f"History: mean TIS of the same checkpoints on {count}.")
     if judged.correlations:
-        values = ", ".join(f"{NAMES.get(name, name)} {value:.3f}" for name, value in judged.correlations.items())
+        values = ", ".join(f"{NAMES.get(name, name)} {number(value)}" for name, value in judged.correlations.items())
         lines.append(f"Correlation of robustness with {pool.metric.label} over the checkpoints: {values}.")
     return [*lines, *judged.notes]
 

@@ -1,5 +1,6 @@
 """Whether scores are finished: they were asked for with the same settings, target and checkpoints."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from medtransfer.records.finished import are_as_written
 FINISHED = "finished.json"
 # Says which checkpoints are scored where, how fast, and which score a reader takes; no score depends on it.
 NOT_IN_REQUEST = {"target", "encoder", "origin", "out", "accelerator", "batch_size", "pooling"}
+
+
+def is_ours(name: str) -> bool:
+    """Return whether this stage writes a file of this name into a folder of scores."""
+    return re.fullmatch(r"epoch-\d+\.(json|npz)|scores\.(json|png)|finished\.json", name) is not None
 
 
 def request_of(section: Score, target: PreparedTarget, infos: dict[int, CheckpointInfo]) -> str:

@@ -139,9 +139,8 @@ class Scorer:
         measured = {name: rescored for name in stored if (rescored := self._rescored(name, stored[name], info, options))}
         if missing := [indicator for indicator in self.indicators if indicator.name not in measured]:
             new = self._measure(missing, epoch, info, options)
-            if stored.keys() & new.keys():  # measured before at other options
+            if exchange(self.folder, settings_of(self.section)) or force or stored.keys() & new.keys():
                 keep(self.folder)
-            exchange(self.folder, settings_of(self.section))
             measured |= new
             if not stored or any(result.per_sample for result in new.values()):
                 path.unlink(missing_ok=True)  # the record must never describe values of other settings

@@ -8,8 +8,8 @@ from medtransfer.hashing import file_sha256
 from medtransfer.locks import exclusive
 from medtransfer.progress import loading
 from medtransfer.records import FinishedScores, PreparedTarget, list_checkpoints, series_folder
-from medtransfer.score.finished import FINISHED, finished_run, request_of
-from medtransfer.score.other_settings import bring_back
+from medtransfer.score.finished import FINISHED, finished_run, is_ours, request_of
+from medtransfer.score.other_settings import bring_back, forget
 
 
 def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) -> Path:
@@ -42,6 +42,7 @@ def run(section: Score, checkpoints: Path, prepared: Path, force: bool = False) 
         with loading("score"):
             from medtransfer.score.scorer import score_checkpoints
         cell = score_checkpoints(section, infos, series, prepared, folder, force)
-        files = {path.name: file_sha256(path) for path in sorted(folder.glob("[!.]*.*")) if path.name != FINISHED}
+        files = {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if is_ours(path.name) and path.name != FINISHED}
         FinishedScores(request=request, cell=cell, files=files).write(folder / FINISHED)
+        forget(folder, request)
     return folder
