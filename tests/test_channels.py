@@ -1,6 +1,7 @@
 """A target of four channels through every stage, from raw data of nnU-Net to masks and an ONNX file."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,14 @@ def test_metrics_of_training_images_are_told_from_those_of_others(
     first = f"{images[-2:]}_00{int(not seen)}"
     said = f"{count} of the {count} images, such as {first}, are of the training or validation samples of brain"
     assert (said in caplog.text) == seen and ("training or validation" in caplog.text) == seen
+    caplog.clear()
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for path in Path(f"raw/{images}").glob(f"{first}_*"):
+        shutil.copy(path, alone)
+    values |= {"predict.images": str(alone), "predict.out": str(tmp_path / "out-alone")}
+    predict(params(values).predict, Path("checkpoints"), Path("data/prepared"))
+    assert (f"predict: the image {first} is of the training or validation samples of brain" in caplog.text) == seen
     caplog.clear()
     predict(params(values).predict, Path("checkpoints"), tmp_path / "nothing")  # where the target is not, nothing is known
     assert "training or validation" not in caplog.text

@@ -126,8 +126,8 @@ def _agreement(ranking: Ranking) -> str:
         return ""
     return (
         f"Between two indicators Kendall’s tau is {number(float(np.mean(taus)), 2)} on average, {number(min(taus), 2)} to "
-        f"{number(max(taus), 2)}; between "
-        f"unrelated rankings of {len(ranking.candidates)} candidates it varies with standard deviation {ranking.null_spread:.2f}."
+        f"{number(max(taus), 2)}; between unrelated rankings of {len(ranking.candidates)} candidates it varies with standard "
+        f"deviation {ranking.null_spread:.2f}."
     )
 
 
