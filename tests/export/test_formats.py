@@ -69,6 +69,7 @@ def test_four_channels_are_exported(name, tmp_path):
 
 
 @EVERY_ENCODER
+@pytest.mark.filterwarnings("error:No complete tensor")  # PyTorch's, of weights whose layout it does not know
 def test_torch_programs_predict_as_the_model(build, tmp_path):
     model = model_of(tmp_path / "model", build)
     program = torch.export.load(written("torch", model, tmp_path / "out") / "model.pt2").module()

@@ -37,8 +37,9 @@ class Graph(nn.Module):
 def trace(model: Model) -> ExportedProgram:
     """Trace the graph for any size of the batch."""
     pixels = torch.from_numpy(pixels_to_compare(model.info)[:2])
+    graph = deepcopy(Graph(model)).to(memory_format=torch.contiguous_format).eval()  # PyTorch warns of weights in any other
     with torch.no_grad():
-        return torch.export.export(Graph(model).eval(), (pixels,), dynamic_shapes={PIXELS: {0: Dim("batch")}})
+        return torch.export.export(graph, (pixels,), dynamic_shapes={PIXELS: {0: Dim("batch")}})
 
 
 def pixels_to_compare(info: ModelInfo) -> np.ndarray:
